@@ -1,0 +1,151 @@
+//! (c): a daemon of its own process, over HTTP.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::client::{Client, request};
+use crate::figures::{Figure, now, since_us};
+
+struct Daemon {
+    child: Child,
+    address: SocketAddr,
+    runtime: Runtime,
+}
+
+/// A shop of the daemon's, ready to sell.
+struct Shop {
+    key: String,
+    products: [String; 2],
+}
+
+impl Daemon {
+    fn start(dir: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tillbox"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the daemon starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
+        let address = loop {
+            let line = lines.next().expect("the daemon says where it listens").expect("text");
+            let line: Value = serde_json::from_str(&line).unwrap_or_default();
+            if line["message"] == "listening" {
+                break line["address"].as_str().expect("an address").parse().expect("an address");
+            }
+        };
+        // The rest of what it says is read and thrown away, so that it never waits for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        Self { child, address, runtime }
+    }
+
+    fn shop(&self, dir: &Path, number: usize) -> Shop {
+        let slug = format!("shop-{number}");
+        let made = Command::new(env!("CARGO_BIN_EXE_tillbox"))
+            .args(["tenant", "create", &slug, "--name", "Bench", "--json", "--data-dir"])
+            .arg(dir)
+            .output();
+        let made: Value = serde_json::from_slice(&made.expect("the command runs").stdout).expect("JSON");
+        let key = made["api_key"].as_str().expect("a key").to_owned();
+        let products = ["APPLE-1", "BREAD-2"].map(|sku| self.runtime.block_on(self.product(&key, sku)));
+        Shop { key, products }
+    }
+
+    async fn product(&self, key: &str, sku: &str) -> String {
+        let mut client = Client::connect(self.address).await;
+        let body = json!({"sku": sku, "name": "A thing that is sold", "price_minor": 250, "track_stock": true}).to_string();
+        let (status, answer) = client.call(&request("POST", "/v1/catalog/products", key, None, &body)).await;
+        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
+        let product: Value = serde_json::from_slice(&answer).expect("JSON");
+        let id = product["id"].as_str().expect("an id").to_owned();
+        let body = json!({"on_hand": 100_000_000}).to_string();
+        let (status, answer) = client
+            .call(&request("PATCH", &format!("/v1/inventory/stock/{id}"), key, None, &body))
+            .await;
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
+        id
+    }
+
+    fn round(&self, clients: usize, round: Duration, next: impl Fn(usize, u64) -> Vec<u8> + Clone + Send + 'static) -> Figure {
+        let start = now();
+        let tasks: Vec<_> = (0..clients)
+            .map(|number| {
+                let (address, next) = (self.address, next.clone());
+                self.runtime.spawn(async move {
+                    let (mut client, mut latencies) = (Client::connect(address).await, Vec::new());
+                    while start.elapsed() < round {
+                        let request = next(number, latencies.len() as u64);
+                        let began = now();
+                        let (status, body) = client.call(&request).await;
+                        assert!(status < 300, "{status}: {}", String::from_utf8_lossy(&body));
+                        latencies.push(since_us(began));
+                    }
+                    latencies
+                })
+            })
+            .collect();
+        let latencies = tasks
+            .into_iter()
+            .flat_map(|task| self.runtime.block_on(task).expect("runs"))
+            .collect();
+        Figure::new(latencies, start.elapsed())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Sales by `clients`, spread over `tenants`.
+pub fn sales(dir: &Path, clients: usize, tenants: usize, round: Duration) -> Figure {
+    let daemon = Daemon::start(dir);
+    let shops: Vec<(String, String)> = (0..tenants)
+        .map(|number| daemon.shop(dir, number))
+        .map(|shop| (shop.key, sale(&shop.products)))
+        .collect();
+    let shops = std::sync::Arc::new(shops);
+    daemon.round(clients, round, move |client, count| {
+        let (key, body) = &shops[client % shops.len()];
+        request(
+            "POST",
+            "/v1/sales",
+            key,
+            Some(&format!("0190a3b2-{client:04x}-7e5f-8a6b-{count:012x}")),
+            body,
+        )
+    })
+}
+
+fn sale(products: &[String; 2]) -> String {
+    let lines = products
+        .iter()
+        .map(|id| json!({"product_id": id, "quantity": 1}))
+        .collect::<Vec<_>>();
+    json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": 500}]}).to_string()
+}
+
+/// Reads of a product by its id, and a constant answer of the same server.
+pub fn reads(dir: &Path, clients: usize, round: Duration) -> (Figure, Figure) {
+    let daemon = Daemon::start(dir);
+    let shop = daemon.shop(dir, 0);
+    let path = format!("/v1/catalog/products/{}", shop.products[0]);
+    let key = shop.key.clone();
+    let product = daemon.round(clients, round, move |_, _| request("GET", &path, &key, None, ""));
+    let constant = daemon.round(clients, round, move |_, _| request("GET", "/health/live", &shop.key, None, ""));
+    (product, constant)
+}

@@ -1,0 +1,150 @@
+//! (b): the library path, without a socket; and the template, one sale's rows, which (a) writes again and again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tillbox::app::{App, Ports};
+use tillbox::config::Config;
+use tillbox::primitives::id::ProductId;
+use tillbox::primitives::{Currency, Name, Note, Origin, Quantity, QuantityDelta, Sku, Slug, TaxClass, TaxRate};
+use tillbox::storage::{Database, StorageError, Tenant, TenantWork};
+use tillbox::tenancy::provision::CreateTenant;
+use tillbox::tenant::catalog::{CreateProduct, create_product};
+use tillbox::tenant::inventory::{AdjustStock, adjust_stock};
+use tillbox::tenant::payments::Method;
+use tillbox::tenant::sales::{self, RecordSale, SaleLine, SalePayment};
+use tillbox::tenant::tax::{AddRate, add_rate};
+
+use crate::figures::{Figure, now, since_us};
+
+/// A shop with two products, tax and much stock.
+pub struct Shop {
+    pub app: Arc<App>,
+    pub db: Database<Tenant>,
+    pub products: [ProductId; 2],
+}
+
+impl Shop {
+    /// Makes one in `dir`.
+    pub fn open(dir: &Path) -> Self {
+        let mut config = Config::default();
+        config.storage.data_dir = dir.to_owned();
+        let app = App::start(config, true, Ports::default()).expect("starts");
+        let command = CreateTenant {
+            slug: Slug::parse("bench").expect("good"),
+            name: Name::parse("Bench").expect("good"),
+            currency: Currency::parse("EUR").expect("known"),
+            domains: Vec::new(),
+        };
+        app.create_tenant(&Origin::system(), &command).expect("creates");
+        let slug = command.slug;
+        let access = app.directory.tenant_of_slug(&slug).wait().expect("reads").expect("is there");
+        let db = app.registry.open(&access).expect("opens");
+        let products = db
+            .write(Origin::system(), |work| Ok::<_, StorageError>(stock_up(work)))
+            .wait()
+            .expect("stocks up");
+        Self { app, db, products }
+    }
+}
+
+fn stock_up(work: &mut TenantWork) -> [ProductId; 2] {
+    let tax_class = TaxClass::parse("standard").expect("good");
+    let rate = AddRate {
+        tax_class,
+        name: Name::parse("VAT 19 %").expect("good"),
+        rate: TaxRate::from_ppm(190_000).expect("good"),
+        valid_from: None,
+    };
+    add_rate(work, &rate).expect("adds");
+    ["APPLE-1", "BREAD-2"].map(|sku| {
+        let command = CreateProduct {
+            sku: Sku::parse(sku).expect("good"),
+            barcode: None,
+            name: Name::parse("A thing that is sold").expect("good"),
+            price_minor: 250,
+            currency: None,
+            tax_class: None,
+            track_stock: true,
+            category_id: None,
+        };
+        let product = create_product(work, &command).expect("creates");
+        for _ in 0..100 {
+            let adjustment = AdjustStock {
+                product_id: product.id,
+                quantity_delta: QuantityDelta::new(1_000_000).expect("good"),
+                reason: Note::parse("delivery").expect("good"),
+            };
+            adjust_stock(work, &adjustment).expect("adjusts");
+        }
+        product.id
+    })
+}
+
+/// A sale of one of each, paid in cash.
+pub fn sale(products: [ProductId; 2]) -> RecordSale {
+    let line = |product_id| SaleLine {
+        id: None,
+        product_id,
+        quantity: Quantity::new(1).expect("good"),
+        unit_price_minor: None,
+    };
+    let payment = SalePayment {
+        id: None,
+        method: Method::Cash,
+        amount_minor: 595,
+    };
+    RecordSale {
+        id: None,
+        sold_at: None,
+        lines: products.map(line).into(),
+        payments: vec![payment],
+        email: None,
+    }
+}
+
+/// The file of a shop that has made one sale, closed.
+pub fn template(dir: &Path) -> PathBuf {
+    let shop = Shop::open(dir);
+    let (policy, command) = (shop.app.policy.clone(), sale(shop.products));
+    shop.db
+        .write(Origin::system(), move |work| sales::record(work, &policy, &command).map(drop))
+        .wait()
+        .expect("writes");
+    let path = shop.db.path().to_owned();
+    drop(shop.db);
+    shop.app.close();
+    path
+}
+
+/// `clients` callers record sales, each its next when the one before is on disk.
+pub fn run(dir: &Path, clients: usize, round: Duration) -> Figure {
+    let shop = Shop::open(dir);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let start = now();
+    let tasks: Vec<_> = (0..clients)
+        .map(|_| {
+            let (db, policy, products) = (shop.db.clone(), shop.app.policy.clone(), shop.products);
+            runtime.spawn(async move {
+                let mut latencies = Vec::new();
+                while start.elapsed() < round {
+                    let (began, policy, command) = (now(), policy.clone(), sale(products));
+                    let sold = db.write(Origin::system(), move |work| sales::record(work, &policy, &command).map(drop));
+                    sold.await.expect("writes");
+                    latencies.push(since_us(began));
+                }
+                latencies
+            })
+        })
+        .collect();
+    let latencies = tasks.into_iter().flat_map(|task| runtime.block_on(task).expect("runs")).collect();
+    let figure = Figure::new(latencies, start.elapsed());
+    drop(shop.db);
+    shop.app.close();
+    figure
+}

@@ -1,0 +1,68 @@
+//! How fast a sale is written, as a ratio to what the disk can do, measured in the same run: `cargo bench`.
+//!
+//! (a) the raw limit: rusqlite writing the very rows of one paid sale, 64 to a commit, `synchronous=FULL`;
+//! (b) the library: `sales::record` through the group-committing writer;
+//! (c) the daemon: `POST /v1/sales` to a process of its own, client and daemon sharing the machine;
+//! and a product read by id over HTTP beside a constant answer of the same server.
+//!
+//! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS` sets how long each round takes (default 3),
+//! `TILLBOX_BENCH_DIR` the directory whose disk is measured (default: the system's temporary one).
+
+mod client;
+mod daemon;
+mod figures;
+mod library;
+mod raw;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figures::table;
+
+/// How many clients share the work, in the three rounds.
+const CLIENTS: [usize; 3] = [1, 8, 64];
+
+fn main() {
+    let seconds = std::env::var("TILLBOX_BENCH_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(3.0);
+    let round = Duration::from_secs_f64(seconds);
+    let base = std::env::var_os("TILLBOX_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let dir = tempfile::tempdir_in(base).expect("a directory to measure in");
+    println!(
+        "disk: {}   round: {seconds} s   sale: 2 lines with counted stock, tax, cash",
+        dir.path().display()
+    );
+
+    let template = library::template(&dir.path().join("template"));
+    let raw = CLIENTS.map(|batch| raw::run(&template, &dir.path().join(format!("raw-{batch}")), batch, raw::Ids::Blob, round));
+    table("(a) raw rows, so many to a commit", &CLIENTS, &raw, None);
+    let text_ids = raw::run(&template, &dir.path().join("raw-text"), 64, raw::Ids::Text, round);
+    println!(
+        "    ids as TEXT instead of BLOB, 64: {:.0}/s, {:.2} of BLOB",
+        text_ids.rate(),
+        text_ids.rate() / raw[2].rate()
+    );
+
+    let library = CLIENTS.map(|clients| library::run(&dir.path().join(format!("library-{clients}")), clients, round));
+    table("(b) sales::record, so many callers", &CLIENTS, &library, Some(&raw));
+
+    let one = CLIENTS.map(|clients| daemon::sales(&dir.path().join(format!("one-{clients}")), clients, 1, round));
+    table("(c) POST /v1/sales, so many clients, one tenant", &CLIENTS, &one, Some(&raw));
+    println!(
+        "    p99 at 64 clients: {:.1} times that of (a)   (aim: at most 2)",
+        one[2].p99_ms() / raw[2].p99_ms()
+    );
+
+    let eight = CLIENTS.map(|clients| daemon::sales(&dir.path().join(format!("eight-{clients}")), clients, 8, round));
+    table("(c) POST /v1/sales, so many clients, eight tenants", &CLIENTS, &eight, Some(&raw));
+
+    let (product, constant) = daemon::reads(&dir.path().join("reads"), 32, round);
+    let ratio = product.rate() / constant.rate();
+    println!(
+        "\nGET a product by its id, 32 clients: {:.0}/s, {ratio:.2} of a constant answer ({:.0}/s)   (aim: at least 0.50)",
+        product.rate(),
+        constant.rate()
+    );
+}

@@ -1,0 +1,156 @@
+//! L5: the composition root. What the process is made of, put together once; no rules.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::outbound::mail::{MailConfigError, Mailer};
+use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
+use crate::pulse::Pulse;
+use crate::storage::data_dir::DataDirError;
+use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, StorageError, file};
+use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
+use crate::tenancy::{Directory, Registry};
+use crate::tenant::{Policy, settings};
+
+/// The identity of every landlord's file: there is one per data directory.
+const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
+/// The threads that serve point reads, for all tenants together.
+const READER_THREADS: usize = 2;
+
+/// Everything that a running process shares.
+pub struct App {
+    /// The effective configuration.
+    pub config: Config,
+    /// Whether this is a developer's machine: demo tenant, test payments.
+    pub dev: bool,
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids, keys and jitter come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who exists.
+    pub directory: Arc<Directory>,
+    /// Which shops are open.
+    pub registry: Arc<Registry>,
+    /// Makes and removes tenants.
+    pub provisioner: Provisioner,
+    /// Sends mail.
+    pub mailer: Mailer,
+    /// What the configuration decides about selling.
+    pub policy: Arc<Policy>,
+    /// What the moving parts show of themselves, for `/health`.
+    pub pulse: Pulse,
+    /// Since when the process runs.
+    pub started_at: Timestamp,
+}
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory is in use or cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The landlord's file cannot be used.
+    #[error("the landlord's file cannot be opened: {0}; restore it from a backup, or name another data directory")]
+    Landlord(StorageError),
+    /// A half-made tenant could not be cleared away.
+    #[error("a half-made tenant could not be cleared away: {0}")]
+    Recovery(ProvisionRefused),
+    /// The system grants no threads.
+    #[error("the system grants no threads; raise its limit of tasks")]
+    Threads(#[source] std::io::Error),
+    /// The mail settings cannot work.
+    #[error("the mail settings cannot work: {0}")]
+    Mail(#[from] MailConfigError),
+}
+
+/// The ports to the outside that a test replaces.
+pub struct Ports {
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids, keys and jitter come from.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
+
+impl App {
+    /// Locks the data directory, opens the landlord's file, clears away what a crash left half made. Blocks.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(config: Config, dev: bool, ports: Ports) -> Result<Arc<Self>, StartError> {
+        file::assert_sqlite_version();
+        let dir = Arc::new(DataDir::open(&config.storage.data_dir)?);
+        let readers = Readers::start(READER_THREADS).map_err(StartError::Threads)?;
+        let settings = Settings {
+            clock: ports.clock.clone(),
+            entropy: ports.entropy.clone(),
+            readers,
+            readers_per_file: config.storage.readers_per_tenant,
+        };
+        let directory = Arc::new(Directory::new(open_landlord(&dir, &settings).map_err(StartError::Landlord)?));
+        let registry = Arc::new(Registry::new(dir.clone(), settings, config.storage.open_tenants as usize));
+        let provisioner = Provisioner {
+            dir,
+            directory: directory.clone(),
+            registry: registry.clone(),
+            entropy: ports.entropy.clone(),
+        };
+        provisioner.recover().map_err(StartError::Recovery)?;
+        let mail = &config.mail;
+        let mailer = Mailer::from_settings(mail.smtp_url.expose(), &mail.from, mail.timeout.into(), &config.outbox_dir())?;
+        let invoice_number = NumberFormat::parse(&config.invoicing.number_format).expect("the configuration was validated");
+        let policy = Arc::new(Policy {
+            invoice_number,
+            test_payments: dev,
+        });
+        let started_at = ports.clock.now();
+        Ok(Arc::new(Self {
+            config,
+            dev,
+            clock: ports.clock,
+            entropy: ports.entropy,
+            directory,
+            registry,
+            provisioner,
+            mailer,
+            policy,
+            pulse: Pulse::default(),
+            started_at,
+        }))
+    }
+
+    /// Makes a tenant and its first rows. Blocks.
+    ///
+    /// # Errors
+    /// [`ProvisionRefused`].
+    pub fn create_tenant(&self, origin: &Origin, command: &CreateTenant) -> Result<Created, ProvisionRefused> {
+        self.provisioner.create(origin, command, |work, command| {
+            settings::seed(work, &command.name, command.currency)
+        })
+    }
+
+    /// Closes all files in an orderly way: no WAL is left behind. Blocks.
+    pub fn close(&self) {
+        if let Err(error) = self.directory.flush_used() {
+            tracing::warn!(error = %error, "when keys were last used was not written down");
+        }
+        self.registry.close_all();
+        self.directory.database().close();
+    }
+}
+
+fn open_landlord(dir: &DataDir, settings: &Settings) -> Result<Database<Landlord>, StorageError> {
+    let path = dir.landlord();
+    if !path.exists() {
+        file::create::<Landlord>(&path, LANDLORD_ID, settings.clock.now())?;
+    }
+    Database::open(&path, LANDLORD_ID, settings, Check::AfterUncleanStop, |_| {})
+}

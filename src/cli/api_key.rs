@@ -1,0 +1,131 @@
+//! `tillbox api-key`: keys of shops, and of the landlord.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::failure::{Exit, Failure};
+use super::output::{Table, facts, good, print, print_json, text};
+use super::{Global, Json};
+use crate::primitives::id::ApiKeyId;
+use crate::primitives::{Name, Slug};
+use crate::tenancy::Scope;
+
+/// `tillbox api-key …`
+#[derive(Debug, Subcommand)]
+pub enum ApiKey {
+    /// Make a key; it is shown once, only its hash is kept
+    #[command(after_help = "\
+Examples:
+  tillbox api-key create --tenant corner --name 'Till 1' --scope pos catalog:read
+  tillbox api-key create --tenant corner --name Bookkeeper --scope finance --scope reports
+  tillbox api-key create --landlord --name Provisioning")]
+    Create(Create),
+    /// List keys, the oldest first, the revoked ones included
+    List(List),
+    /// Revoke a key: it opens nothing from that moment on
+    Revoke(Revoke),
+}
+
+/// Whose keys.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Owner {
+    /// The shop whose key it is
+    #[arg(long, value_name = "S")]
+    tenant: Option<Slug>,
+    /// A landlord key: everything about shops, and nothing inside them
+    #[arg(long)]
+    landlord: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    #[command(flatten)]
+    owner: Owner,
+    /// What it is for
+    #[arg(long, value_name = "N")]
+    name: Name,
+    /// What it may be used for; several after one another, or repeated
+    #[arg(long = "scope", value_name = "SCOPE", num_args = 1.., required_unless_present = "landlord", conflicts_with = "landlord",
+          value_parser = PossibleValuesParser::new(scopes_of_a_tenant()))]
+    scopes: Vec<String>,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    owner: Owner,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The key's id, as `list` shows it
+    id: ApiKeyId,
+}
+
+fn scopes_of_a_tenant() -> Vec<&'static str> {
+    let scopes = Scope::ALL.iter().filter(|scope| **scope != Scope::Landlord);
+    scopes.map(|scope| scope.as_str()).collect()
+}
+
+impl ApiKey {
+    /// Runs it.
+    pub fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let client = Client::connect(&global.config()?)?;
+        match self {
+            Self::Create(create) => create.run(&client),
+            Self::List(list) => list.run(&client),
+            Self::Revoke(revoke) => {
+                client.delete(&format!("/v1/landlord/api-keys/{}", revoke.id))?;
+                print(&format!("revoked {}\n", revoke.id))?;
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+impl Owner {
+    fn path(&self) -> String {
+        match &self.tenant {
+            Some(slug) => format!("/v1/landlord/tenants/{slug}/api-keys"),
+            None => "/v1/landlord/api-keys".to_owned(),
+        }
+    }
+}
+
+impl Create {
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let key = client.post(&self.owner.path(), &json!({"name": self.name, "scopes": self.scopes}))?;
+        if self.output.json {
+            print_json(&key)?;
+        } else {
+            let facts = facts(&[("id", text(&key["id"])), ("scopes", text(&key["scopes"]))]);
+            print(&format!("{facts}\nAPI key (shown only now):\n{}\n", good(&text(&key["api_key"]))))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl List {
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let mut page = client.get(&self.owner.path())?;
+        let keys = page["data"].take();
+        if self.output.json {
+            print_json(&keys)?;
+            return Ok(Exit::Done);
+        }
+        let mut table = Table::new(&["id", "name", "prefix", "scopes", "created at", "last used at", "revoked at"]);
+        for key in keys.as_array().map(Vec::as_slice).unwrap_or_default() {
+            let cells: [&Value; 7] = ["id", "name", "prefix", "scopes", "created_at", "last_used_at", "revoked_at"].map(|name| &key[name]);
+            table.row(cells.map(text));
+        }
+        print(&table.render("There is no key. Make one: tillbox api-key create"))?;
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,205 @@
+//! The demo shop of `serve --dev`: a corner shop in Berlin, with stock, and the key that opens it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use super::failure::Failure;
+use crate::app::App;
+use crate::primitives::quantity::QuantityDelta;
+use crate::primitives::{Currency, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, Timestamp};
+use crate::storage::{StorageError, TenantWork};
+use crate::tenancy::commands;
+use crate::tenancy::provision::{CreateTenant, ProvisionRefused};
+use crate::tenancy::{Scopes, TenantAccess, keys};
+use crate::tenant::catalog::{self, CatalogRefused, CreateProduct, Product};
+use crate::tenant::inventory::{self, AdjustRefused, AdjustStock};
+use crate::tenant::settings::SettingsRefused;
+use crate::tenant::tax::TaxRefused;
+use crate::tenant::{settings, tax};
+
+const SLUG: &str = "demo";
+const KEY_FILE: &str = "demo.key";
+
+/// SKU, name, price with tax, tax class, stock (`None`: not counted).
+const PRODUCTS: &[(&str, &str, i64, &str, Option<i64>)] = &[
+    ("FLAT-WHITE", "Flat white, double shot", 360, tax::STANDARD, None),
+    ("CROISSANT", "Butter croissant, still warm", 240, REDUCED, Some(24)),
+    ("RYE-LOAF", "Rye sourdough, 1 kg", 690, REDUCED, Some(12)),
+    ("HONEY-LIME", "Linden honey from the park, 250 g", 850, REDUCED, Some(18)),
+    ("LICORICE", "Licorice snails, a paper bag", 190, REDUCED, Some(60)),
+    ("SEA-SALT", "Sea salt in a tin", 520, REDUCED, Some(15)),
+    ("NOTEBOOK", "Notebook, squared, thread-bound", 1_250, tax::STANDARD, Some(10)),
+    ("UMBRELLA", "Umbrella, optimist yellow", 2_490, tax::STANDARD, Some(3)),
+];
+const REDUCED: &str = "reduced";
+const STANDARD_PPM: i64 = 190_000;
+const REDUCED_PPM: i64 = 70_000;
+
+/// The demo shop as the banner shows it.
+pub struct Demo {
+    /// A key with every scope of a tenant.
+    pub key: String,
+    /// A product that never runs out.
+    pub product: Product,
+}
+
+/// Makes the demo shop at the first start, finds it at later ones. Blocks.
+pub fn prepare(app: &App) -> Result<Demo, Failure> {
+    let slug = Slug::parse(SLUG).expect("a good slug");
+    let path = app.config.storage.data_dir.join(KEY_FILE);
+    let found = app.directory.tenant_of_slug(&slug).wait().map_err(failed)?;
+    let (access, key) = match found {
+        Some(access) => {
+            let key = kept_key(app, &access, &path)?;
+            (access, key)
+        }
+        None => {
+            let key = create(app, slug.clone())?;
+            store_key(&path, &key)?;
+            let access = app.directory.tenant_of_slug(&slug).wait().map_err(failed)?;
+            (access.expect("it was made a moment ago"), key)
+        }
+    };
+    let product = product_to_sell(app, &access)?;
+    Ok(Demo { key, product })
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::failed(format!("the demo shop cannot be prepared: {error}"))
+}
+
+/// Tenant, settings and catalog come to be as one: a start that was cut off leaves no half of them.
+fn create(app: &App, slug: Slug) -> Result<String, Failure> {
+    let command = CreateTenant {
+        slug,
+        name: Name::parse("Demo shop").expect("a good name"),
+        currency: Currency::parse("EUR").expect("a currency"),
+        domains: Vec::new(),
+    };
+    let created = app.provisioner.create(&Origin::system(), &command, |work, command| {
+        settings::seed(work, &command.name, command.currency)?;
+        fill(work)
+    });
+    created
+        .map(|created| created.key.secret)
+        .map_err(|refused: ProvisionRefused| failed(refused))
+}
+
+fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
+    let include = settings::ChangeShop {
+        prices_include_tax: Some(true),
+        ..settings::ChangeShop::default()
+    };
+    settings::change_shop(work, None, &include).map_err(|refused| match refused {
+        SettingsRefused::Storage(error) => error,
+        refused => unsound(&refused),
+    })?;
+    for (class, name, ppm) in [(tax::STANDARD, "VAT 19 %", STANDARD_PPM), (REDUCED, "VAT 7 %", REDUCED_PPM)] {
+        // In force since long ago, so that past sales find it too; the seeded 0 % begins at the very first instant.
+        let rate = tax::AddRate {
+            tax_class: TaxClass::parse(class).expect("a good class"),
+            name: Name::parse(name).expect("a good name"),
+            rate: TaxRate::from_ppm(ppm).expect("a good rate"),
+            valid_from: Some(Timestamp::parse("2007-01-01T00:00:00Z").expect("an instant")),
+        };
+        tax::add_rate(work, &rate).map_err(tax_fault)?;
+    }
+    let category = catalog::create_category(work, &Name::parse("Corner shop").expect("a good name")).map_err(catalog_fault)?;
+    for (sku, name, price_minor, tax_class, stock) in PRODUCTS {
+        let product = CreateProduct {
+            sku: Sku::parse(sku).expect("a good SKU"),
+            barcode: None,
+            name: Name::parse(name).expect("a good name"),
+            price_minor: *price_minor,
+            currency: None,
+            tax_class: Some(TaxClass::parse(tax_class).expect("a good class")),
+            track_stock: stock.is_some(),
+            category_id: Some(category.id),
+        };
+        let product = catalog::create_product(work, &product).map_err(catalog_fault)?;
+        if let Some(stock) = stock {
+            let adjustment = AdjustStock {
+                product_id: product.id,
+                quantity_delta: QuantityDelta::new(*stock).expect("a good number"),
+                reason: Note::parse("first delivery").expect("a good note"),
+            };
+            inventory::adjust_stock(work, &adjustment).map_err(|refused| match refused {
+                AdjustRefused::Storage(error) => error,
+                refused => unsound(&refused),
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn catalog_fault(refused: CatalogRefused) -> StorageError {
+    match refused {
+        CatalogRefused::Storage(error) => error,
+        CatalogRefused::Tax(refused) => tax_fault(refused),
+        refused => unsound(&refused),
+    }
+}
+
+fn tax_fault(refused: TaxRefused) -> StorageError {
+    match refused {
+        TaxRefused::Storage(error) => error,
+        refused => unsound(&refused),
+    }
+}
+
+/// No rule refuses a catalog that is written down here; only the storage can fail.
+fn unsound(refused: &dyn std::error::Error) -> ! {
+    panic!("the demo shop is refused: {refused}")
+}
+
+/// The key of the file, if it still opens the demo shop; else a new one.
+fn kept_key(app: &App, access: &TenantAccess, path: &Path) -> Result<String, Failure> {
+    if let Ok(kept) = fs::read_to_string(path) {
+        let kept = kept.trim();
+        let principal = app.directory.principal(kept).wait().map_err(failed)?;
+        if principal
+            .and_then(|principal| principal.access)
+            .is_some_and(|owner| owner.id() == access.id())
+        {
+            return Ok(kept.to_owned());
+        }
+    }
+    let key = keys::generate(app.entropy.as_ref());
+    let (id, stored) = (access.id(), key.clone());
+    let change = app.directory.change(Origin::system(), move |work| {
+        let name = Name::parse("demo key").expect("a good name");
+        commands::insert_key(work, Some(id), &name, Scopes::all_of_a_tenant(), &stored)
+    });
+    change.wait().map_err(failed)?;
+    store_key(path, &key.secret)?;
+    Ok(key.secret)
+}
+
+fn store_key(path: &Path, key: &str) -> Result<(), Failure> {
+    let store = || -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        writeln!(file, "{key}")?;
+        file.sync_all()
+    };
+    store().map_err(|error| failed(format!("{} cannot be written: {error}", path.display())))
+}
+
+/// The product of the banner's sale: the first whose stock is not counted, as it is priced today.
+fn product_to_sell(app: &App, access: &TenantAccess) -> Result<Product, Failure> {
+    let db = app.registry.open(access).map_err(failed)?;
+    let sku = Sku::parse(PRODUCTS[0].0).expect("a good SKU");
+    let read = db.read(move |view| catalog::find_product_by_sku(view, &sku));
+    let product = read.wait().map_err(failed)?;
+    product.ok_or_else(|| {
+        failed(format!(
+            "its product {} is gone; remove the tenant `{SLUG}` and start again",
+            PRODUCTS[0].0
+        ))
+    })
+}

@@ -1,0 +1,82 @@
+//! File descriptors: as many as the system grants, and no more shops open at a time than they suffice for.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+
+/// What an open shop may take: its file, WAL and index, for the writer and the readers.
+const PER_TENANT: u64 = 9;
+/// What the process takes for itself: the landlord's file, logs, sockets, the runtime.
+const OWN: u64 = 64;
+
+/// The limit is too low for what is configured.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shortage {
+    limit: u64,
+    needed: u64,
+    open_tenants: u32,
+}
+
+/// Raises the soft limit to the hard one. When even that does not suffice, lowers `storage.open_tenants` to what fits, and says so.
+pub fn fit(config: &mut Config) -> Option<Shortage> {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limits.maximum,
+        maximum: limits.maximum,
+    };
+    let limit = if setrlimit(Resource::Nofile, raised).is_ok() {
+        limits.maximum
+    } else {
+        limits.current
+    };
+    fit_into(limit?, config)
+}
+
+fn fit_into(limit: u64, config: &mut Config) -> Option<Shortage> {
+    let rest = OWN + u64::from(config.server.max_connections);
+    let needed = rest + u64::from(config.storage.open_tenants) * PER_TENANT;
+    if needed <= limit {
+        return None;
+    }
+    // Connections are a peak that may never come, open shops what is needed all day: half belongs to them in any case.
+    let fitting = limit.saturating_sub(rest).max((limit / 2).saturating_sub(OWN)) / PER_TENANT;
+    let open_tenants = u32::try_from(fitting).unwrap_or(u32::MAX).max(1);
+    config.storage.open_tenants = open_tenants;
+    Some(Shortage {
+        limit,
+        needed,
+        open_tenants,
+    })
+}
+
+impl Shortage {
+    /// Says it in the log, once that is there.
+    pub fn log(&self) {
+        tracing::warn!(
+            limit = self.limit,
+            needed = self.needed,
+            open_tenants = self.open_tenants,
+            "too few file descriptors, so fewer shops are kept open; set LimitNOFILE (or ulimit -n) to what is needed, or lower \
+             server.max_connections or storage.open_tenants"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_shops_are_kept_open_when_descriptors_are_few() {
+        let mut config = Config::default();
+        (config.server.max_connections, config.storage.open_tenants) = (100, 10);
+        assert_eq!(fit_into(254, &mut config), None);
+        assert_eq!(config.storage.open_tenants, 10);
+        let shortage = fit_into(253, &mut config).expect("one too few");
+        assert_eq!((shortage.needed, shortage.open_tenants, config.storage.open_tenants), (254, 9, 9));
+        (config.server.max_connections, config.storage.open_tenants) = (4096, 512);
+        assert_eq!(fit_into(1024, &mut config).expect("too few").open_tenants, 49);
+        assert!(fit_into(10, &mut config).is_some());
+        assert_eq!(config.storage.open_tenants, 1);
+    }
+}

@@ -1,0 +1,133 @@
+//! `tillbox health`: asks a daemon over HTTP, as a monitor would.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http::header::HOST;
+use http::{Request, Uri};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use super::client::runtime;
+use super::failure::{Exit, Failure};
+use super::output::{Table, bad, good, print, print_json, text};
+use super::{Global, Json};
+
+/// How long a daemon may take to say how it is.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What nobody's health needs more of.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// `tillbox health`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tillbox health
+  tillbox health --url http://127.0.0.1:8080 --json
+
+Exit code 0: ok. 3: degraded, or it does not answer.")]
+pub struct Health {
+    /// The daemon; without it, the address that the configuration says
+    #[arg(long, value_name = "U")]
+    url: Option<Uri>,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Health {
+    /// Runs it.
+    pub fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let authority = match &self.url {
+            Some(url) => authority(url)?,
+            None => reachable(global.config()?.server.listen).to_string(),
+        };
+        let asked = runtime()?.block_on(async { tokio::time::timeout(PATIENCE, ask(&authority)).await });
+        let answer = asked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let report = answer.unwrap_or_else(|error| json!({"status": "unreachable", "url": format!("http://{authority}"), "error": error}));
+        let is_ok = report["status"] == "ok";
+        if self.output.json {
+            print_json(&report)?;
+        } else {
+            print(&describe(&report, is_ok))?;
+        }
+        Ok(if is_ok { Exit::Done } else { Exit::FoundWrong })
+    }
+}
+
+fn describe(report: &Value, is_ok: bool) -> String {
+    let status = text(&report["status"]);
+    let head = if is_ok { good(&status) } else { bad(&status) };
+    if let Some(error) = report["error"].as_str() {
+        return format!("{head}: {}: {error}\n", text(&report["url"]));
+    }
+    let mut table = Table::new(&["service", "state"]);
+    for (name, state) in report["services"].as_object().into_iter().flatten() {
+        table.row([name.clone(), text(state)]);
+    }
+    format!("{head}\n{}", table.render("no services were reported"))
+}
+
+fn authority(url: &Uri) -> Result<String, Failure> {
+    let is_plain = url.scheme_str() == Some("http");
+    match url.authority() {
+        Some(authority) if is_plain => Ok(authority.to_string()),
+        _ => Err(Failure::usage(
+            format!("`{url}` is not a URL that starts with http://"),
+            "ask the daemon itself, such as http://127.0.0.1:8080; TLS ends before it",
+        )),
+    }
+}
+
+/// Where to knock for an address that is listened at: "everywhere" is no place to go to.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    match listen {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        other => other,
+    }
+}
+
+/// The report, also when it says that not all is well; an error is a sentence about why there is none.
+async fn ask(authority: &str) -> Result<Value, String> {
+    let uri: Uri = format!("http://{authority}").parse().map_err(|_| "that is no address".to_owned())?;
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80)))
+        .await
+        .map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    let request = Request::get("/health").header(HOST, authority).body(Empty::<Bytes>::new());
+    let response = sender
+        .send_request(request.map_err(|error| error.to_string())?)
+        .await
+        .map_err(|error| error.to_string())?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let bytes = body.map_err(|error| error.to_string())?.to_bytes();
+    let report: Option<Value> = serde_json::from_slice(&bytes).ok();
+    let is_report = |report: &Value| report["status"].is_string() && report["services"].is_object();
+    report
+        .filter(is_report)
+        .ok_or_else(|| format!("the answer ({status}) is no report of health"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everywhere_is_asked_at_home() {
+        assert_eq!(reachable("0.0.0.0:80".parse().unwrap()).to_string(), "127.0.0.1:80");
+        assert_eq!(reachable("[::]:80".parse().unwrap()).to_string(), "[::1]:80");
+        assert_eq!(reachable("10.0.0.1:80".parse().unwrap()).to_string(), "10.0.0.1:80");
+        assert!(authority(&"https://a.b".parse().unwrap()).is_err());
+        assert!(authority(&"a.b".parse().unwrap()).is_err());
+        assert_eq!(authority(&"http://a.b:1/x".parse().unwrap()).unwrap(), "a.b:1");
+    }
+}

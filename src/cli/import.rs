@@ -1,0 +1,265 @@
+//! What all imports share: CSV columns by name, batches to the router, a progress bar, the list of refused rows.
+
+use std::fs::File;
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use csv::StringRecord;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::failure::{Exit, Failure};
+use super::output::{Table, note, print, print_json};
+use crate::primitives::Slug;
+use crate::primitives::limits::{IMPORT_BATCH, IMPORT_BATCH_BYTES};
+
+/// Refused rows that are listed for people; `--json` lists all.
+const REFUSED_SHOWN: usize = 50;
+
+/// A CSV file whose first line names its columns.
+pub struct CsvFile {
+    /// Its name in messages.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    reader: csv::Reader<File>,
+    headers: StringRecord,
+}
+
+/// A line of a CSV file: its number, and its cells or what is wrong with it.
+pub struct CsvLine {
+    pub number: u64,
+    pub cells: Result<StringRecord, String>,
+}
+
+impl CsvFile {
+    /// Opens it and reads its headings.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let unreadable = |error: String| Failure::failed(format!("{name} cannot be read: {error}"));
+        let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
+        let metadata = file.metadata().map_err(|error| unreadable(error.to_string()))?;
+        if metadata.is_dir() {
+            return Err(unreadable("it is a directory".to_owned()));
+        }
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(file);
+        let headers = reader.headers().map_err(|error| unreadable(reason(&error)))?.clone();
+        Ok(Self {
+            bytes: metadata.len(),
+            name,
+            reader,
+            headers,
+        })
+    }
+
+    /// Whether it has a column.
+    pub fn has(&self, column: &str) -> bool {
+        self.optional(column).is_some()
+    }
+
+    /// Where a column is.
+    pub fn optional(&self, column: &str) -> Option<usize> {
+        self.headers.iter().position(|header| header == column)
+    }
+
+    /// Where the columns are that must be there.
+    pub fn required<const N: usize>(&self, columns: [&str; N]) -> Result<[usize; N], Failure> {
+        let missing: Vec<&str> = columns.into_iter().filter(|column| !self.has(column)).collect();
+        if missing.is_empty() {
+            return Ok(columns.map(|column| self.optional(column).expect("none is missing")));
+        }
+        let found: Vec<&str> = self.headers.iter().collect();
+        Err(Failure::failed_with(
+            format!("{} has no column {}", self.name, missing.join(", ")),
+            format!("its first line names {}; it needs {}", found.join(", "), columns.join(", ")),
+        ))
+    }
+
+    /// The next line; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<CsvLine>, Failure> {
+        let mut record = StringRecord::new();
+        let at = self.reader.position().line();
+        match self.reader.read_record(&mut record) {
+            Ok(false) => Ok(None),
+            Ok(true) => Ok(Some(CsvLine {
+                number: record.position().map_or(at, csv::Position::line),
+                cells: Ok(record),
+            })),
+            Err(error) if error.is_io_error() => Err(Failure::failed(format!("{} cannot be read: {error}", self.name))),
+            Err(error) => Ok(Some(CsvLine {
+                number: error.position().map_or(at, csv::Position::line),
+                cells: Err(reason(&error)),
+            })),
+        }
+    }
+
+    /// How far it has been read, in bytes.
+    pub fn position(&self) -> u64 {
+        self.reader.position().byte()
+    }
+}
+
+fn reason(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "not UTF-8; save the file as UTF-8".to_owned(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("{len} cells where the first line has {expected_len}"),
+        _ => error.to_string(),
+    }
+}
+
+/// A cell that may be empty.
+pub fn optional_cell(cells: &StringRecord, column: Option<usize>) -> Option<&str> {
+    column.and_then(|column| cells.get(column)).filter(|cell| !cell.is_empty())
+}
+
+/// A cell that holds a whole number.
+pub fn whole_number(cells: &StringRecord, column: usize, name: &str) -> Result<i64, String> {
+    let text = cells.get(column).unwrap_or_default();
+    text.trim().parse().map_err(|_| format!("{name} is not a whole number: `{text}`"))
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Refused {
+    file: String,
+    line: u64,
+    reason: String,
+}
+
+/// Sends rows in batches and keeps the score.
+pub struct Importer<'a> {
+    client: &'a Client,
+    shop: &'a Slug,
+    path: &'static str,
+    member: &'static str,
+    bar: ProgressBar,
+    batch: Vec<Value>,
+    batch_bytes: usize,
+    batch_file: String,
+    rows: usize,
+    counts: [u64; 3],
+    refused: Vec<Refused>,
+}
+
+const COUNTS: [&str; 3] = ["created", "updated", "unchanged"];
+
+impl<'a> Importer<'a> {
+    /// Into a shop; `path` takes `{member: [rows]}`. `total` is where the progress ends.
+    pub fn new(client: &'a Client, shop: &'a Slug, path: &'static str, member: &'static str, total: u64) -> Self {
+        let is_seen = std::io::stderr().is_terminal();
+        let target = if is_seen {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {elapsed}").expect("a good template");
+        let bar = ProgressBar::with_draw_target(Some(total), target).with_style(style);
+        Self {
+            client,
+            shop,
+            path,
+            member,
+            bar,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            batch_file: String::new(),
+            rows: 0,
+            counts: [0; 3],
+            refused: Vec::new(),
+        }
+    }
+
+    /// Refuses a row before it is sent.
+    pub fn refuse(&mut self, file: &str, line: u64, reason: impl Into<String>) {
+        self.rows += 1;
+        self.refused.push(Refused {
+            file: file.to_owned(),
+            line,
+            reason: reason.into(),
+        });
+    }
+
+    /// Sends a row with the next batch. `position` is how far the import is then.
+    pub fn add(&mut self, file: &str, row: Value, position: u64) -> Result<(), Failure> {
+        if self.batch_file != file {
+            self.send()?;
+            file.clone_into(&mut self.batch_file);
+        }
+        self.rows += 1;
+        self.batch_bytes += row.to_string().len();
+        self.batch.push(row);
+        if self.batch.len() >= IMPORT_BATCH || self.batch_bytes >= IMPORT_BATCH_BYTES {
+            self.send()?;
+            self.bar.set_message(format!("{} rows", self.rows));
+            self.bar.set_position(position);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), Failure> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let body = json!({self.member: std::mem::take(&mut self.batch)});
+        self.batch_bytes = 0;
+        let tally = self.client.import(self.shop, self.path, &body).map_err(Failure::of_import)?;
+        for (count, name) in self.counts.iter_mut().zip(COUNTS) {
+            *count += tally[name].as_u64().unwrap_or(0);
+        }
+        for refused in tally["refused"].as_array().into_iter().flatten() {
+            self.refused.push(Refused {
+                file: self.batch_file.clone(),
+                line: refused["line"].as_u64().unwrap_or(0),
+                reason: refused["reason"].as_str().unwrap_or_default().to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Sends the rest and says what became of all. It failed only when not one row could be taken.
+    pub fn finish(mut self, json: bool) -> Result<Exit, Failure> {
+        self.send()?;
+        self.bar.finish_and_clear();
+        self.refused.sort();
+        let [created, updated, unchanged] = self.counts;
+        let refused = self.refused.len();
+        if json {
+            let rows = self
+                .refused
+                .iter()
+                .map(|row| json!({"file": row.file, "line": row.line, "reason": row.reason}));
+            let rows: Vec<Value> = rows.collect();
+            print_json(&json!({"rows": self.rows, "created": created, "updated": updated, "unchanged": unchanged, "refused": rows}))?;
+        } else {
+            let rows = self.rows;
+            print(&format!(
+                "{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, {refused} refused\n"
+            ))?;
+            self.list_refused();
+        }
+        if refused > 0 && refused == self.rows {
+            return Err(Failure::failed_with(
+                "not one row could be taken",
+                "the reasons are listed with each row; mend the file and run the command again",
+            ));
+        }
+        Ok(Exit::Done)
+    }
+
+    fn list_refused(&self) {
+        if self.refused.is_empty() {
+            return;
+        }
+        let mut table = Table::new(&["file", "line", "reason"]);
+        for row in self.refused.iter().take(REFUSED_SHOWN) {
+            table.row([row.file.clone(), row.line.to_string(), row.reason.clone()]);
+        }
+        note(&table.render(""));
+        if self.refused.len() > REFUSED_SHOWN {
+            note(&format!(
+                "… and {} more; --json lists them all\n",
+                self.refused.len() - REFUSED_SHOWN
+            ));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! How results look: aligned tables for people, JSON for programs. Colours only where there is a terminal (`anstream` sees to that).
+
+use std::io::{ErrorKind, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use serde_json::Value;
+
+use super::failure::Failure;
+
+/// Prints to standard output. A reader that has seen enough (`| head`) is no failure.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = anstream::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::failed(format!("the result could not be printed: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Prints to standard error what is no failure and no result.
+pub fn note(text: &str) {
+    // There is nowhere else to say it.
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Prints JSON, indented: `jq` does not mind and people do not either.
+pub fn print_json(value: &Value) -> Result<(), Failure> {
+    print(&format!("{value:#}\n"))
+}
+
+/// Whether standard error shows colours.
+pub fn stderr_is_coloured() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// A table.
+pub struct Table {
+    columns: usize,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// With these headings.
+    pub fn new(headings: &[&str]) -> Self {
+        Self {
+            columns: headings.len(),
+            rows: vec![headings.iter().map(|heading| heading.to_uppercase()).collect()],
+        }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells: Vec<String> = cells.into_iter().map(|cell| printable(&cell)).collect();
+        assert_eq!(cells.len(), self.columns, "a row has a cell for each heading");
+        self.rows.push(cells);
+    }
+
+    /// Its text; `empty` when it has no rows.
+    pub fn render(&self, empty: &str) -> String {
+        if self.rows.len() == 1 {
+            return format!("{empty}\n");
+        }
+        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.columns).map(width).collect();
+        let heading = Style::new().bold();
+        let mut text = String::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            let line = cells.collect::<Vec<_>>().join("  ");
+            let line = line.trim_end();
+            if index == 0 {
+                text.push_str(&format!("{heading}{line}{heading:#}\n"));
+            } else {
+                text.push_str(&format!("{line}\n"));
+            }
+        }
+        text
+    }
+}
+
+/// The facts of one thing, one per line.
+pub fn facts(facts: &[(&str, String)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let label = Style::new().bold();
+    let line = |(name, value): &(&str, String)| format!("{label}{name:<width$}{label:#}  {}\n", printable(value));
+    facts.iter().map(line).collect()
+}
+
+/// Good news.
+pub fn good(text: &str) -> String {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Green.into()));
+    format!("{style}{text}{style:#}")
+}
+
+/// Bad news.
+pub fn bad(text: &str) -> String {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    format!("{style}{text}{style:#}")
+}
+
+/// A text of JSON's, or a dash.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) if values.is_empty() => "-".to_owned(),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// What comes from a file or the other end must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_nothing_trails() {
+        let mut table = Table::new(&["slug", "name"]);
+        assert_eq!(table.render("none"), "none\n");
+        table.row(["käse".to_owned(), "Käse\u{1b}[31m".to_owned()]);
+        table.row(["a".to_owned(), String::new()]);
+        let text = anstream::adapter::strip_str(&table.render("none")).to_string();
+        assert_eq!(text, "SLUG  NAME\nkäse  Käse\u{fffd}[31m\na\n");
+    }
+}

@@ -1,0 +1,184 @@
+//! `tillbox sales`: past sales come in, each at its own date, as a whole paid sale with its invoice and its ledger entry.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::failure::{Exit, Failure};
+use super::import::{CsvFile, Importer, whole_number};
+use super::{Global, Json};
+use crate::primitives::Slug;
+
+/// `tillbox sales …`
+#[derive(Debug, Subcommand)]
+pub enum Sales {
+    /// Import past sales from CSV files
+    #[command(after_help = "\
+Two kinds of files, told apart by the columns in their first line; unknown columns are ignored:
+  invoice_number, sold_at, total_minor                       one row per sale
+  invoice_number, sku, unit_price_minor, quantity            one row per line of a sale
+
+A sale is booked at its own date, paid in full with the method `cash`. Its lines must add up to its total. The products must be in the
+catalog. The invoice number of the file makes the sale's id, so importing again changes nothing and an interrupted import goes on where
+it stopped. A sale that is refused is listed with its line and reason; the rest is imported. The exit code is 1 only when not one sale
+could be taken.
+
+Example:
+  tillbox sales import invoices.csv invoice_lines.csv --tenant corner")]
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The files of both kinds
+    #[arg(value_name = "FILE", required = true, num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// The shop
+    #[arg(long, value_name = "S")]
+    tenant: Slug,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Sales {
+    /// Runs it.
+    pub fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let Self::Import(import) = self;
+        import.run(global)
+    }
+}
+
+/// The lines of one sale.
+#[derive(Default)]
+struct Lines {
+    /// The file and line where the first of them is.
+    place: (String, u64),
+    lines: Vec<Value>,
+    /// The first thing that is wrong with one of them.
+    fault: Option<String>,
+}
+
+#[derive(Default)]
+struct LinesByInvoice(HashMap<String, Lines>);
+
+impl LinesByInvoice {
+    fn read(&mut self, file: &mut CsvFile, refuse: &mut dyn FnMut(&str, u64, String)) -> Result<(), Failure> {
+        let [number, sku, price, quantity] = file.required(["invoice_number", "sku", "unit_price_minor", "quantity"])?;
+        while let Some(line) = file.next()? {
+            let cells = match line.cells {
+                Ok(cells) => cells,
+                Err(reason) => {
+                    refuse(&file.name, line.number, reason);
+                    continue;
+                }
+            };
+            let sale = self.0.entry(cells[number].to_owned()).or_insert_with(|| Lines {
+                place: (file.name.clone(), line.number),
+                ..Lines::default()
+            });
+            let read = || {
+                let (price, quantity) = (
+                    whole_number(&cells, price, "unit_price_minor")?,
+                    whole_number(&cells, quantity, "quantity")?,
+                );
+                Ok::<_, String>(json!({"sku": &cells[sku], "unit_price_minor": price, "quantity": quantity}))
+            };
+            match read() {
+                Ok(read) => sale.lines.push(read),
+                Err(fault) => {
+                    let fault = format!("{}, line {}: {fault}", file.name, line.number);
+                    sale.fault.get_or_insert(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Import {
+    fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let (mut invoices, mut lines) = self.open()?;
+        let client = Client::connect(&global.config()?)?;
+        client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;
+        let bytes = invoices.iter().map(|file| file.bytes).sum();
+        let mut importer = Importer::new(&client, &self.tenant, "/v1/admin/sales/import", "sales", bytes);
+        let mut by_invoice = LinesByInvoice::default();
+        for file in &mut lines {
+            by_invoice.read(file, &mut |file, line, reason| importer.refuse(file, line, reason))?;
+        }
+        let mut seen = HashSet::new();
+        let mut before = 0;
+        for file in &mut invoices {
+            send_invoices(file, before, &mut by_invoice, &mut seen, &mut importer)?;
+            before += file.bytes;
+        }
+        let mut orphans: Vec<(String, Lines)> = by_invoice.0.into_iter().collect();
+        orphans.sort_by(|(_, a), (_, b)| a.place.cmp(&b.place));
+        for (number, Lines { place: (file, line), .. }) in orphans {
+            importer.refuse(&file, line, format!("no file has the invoice {number} that this line belongs to"));
+        }
+        importer.finish(self.output.json)
+    }
+
+    /// The files, sorted into invoices and lines.
+    fn open(&self) -> Result<(Vec<CsvFile>, Vec<CsvFile>), Failure> {
+        let (mut invoices, mut lines) = (Vec::new(), Vec::new());
+        for path in &self.files {
+            let file = CsvFile::open(path)?;
+            if file.has("sold_at") || file.has("total_minor") {
+                file.required(["invoice_number", "sold_at", "total_minor"])?;
+                invoices.push(file);
+            } else {
+                file.required(["invoice_number", "sku", "unit_price_minor", "quantity"])?;
+                lines.push(file);
+            }
+        }
+        let missing = match (invoices.is_empty(), lines.is_empty()) {
+            (false, false) => return Ok((invoices, lines)),
+            (true, _) => "a file of invoices (invoice_number, sold_at, total_minor)",
+            (_, true) => "a file of their lines (invoice_number, sku, unit_price_minor, quantity)",
+        };
+        Err(Failure::failed_with(
+            format!("{missing} is missing"),
+            "name both kinds of files in one command",
+        ))
+    }
+}
+
+fn send_invoices(
+    file: &mut CsvFile,
+    before: u64,
+    by_invoice: &mut LinesByInvoice,
+    seen: &mut HashSet<String>,
+    importer: &mut Importer<'_>,
+) -> Result<(), Failure> {
+    let [number, sold_at, total] = file.required(["invoice_number", "sold_at", "total_minor"])?;
+    while let Some(line) = file.next()? {
+        let read = || {
+            let cells = line.cells?;
+            let number = cells[number].to_owned();
+            if !seen.insert(number.clone()) {
+                return Err(format!("the invoice {number} is there twice"));
+            }
+            let lines = by_invoice
+                .0
+                .remove(&number)
+                .ok_or_else(|| format!("the invoice {number} has no lines"))?;
+            let total = whole_number(&cells, total, "total_minor")?;
+            match lines.fault {
+                Some(fault) => Err(fault),
+                None => Ok(
+                    json!({"line": line.number, "number": number, "sold_at": &cells[sold_at], "total_minor": total, "lines": lines.lines}),
+                ),
+            }
+        };
+        match read() {
+            Ok(sale) => importer.add(&file.name, sale, before + file.position())?,
+            Err(reason) => importer.refuse(&file.name, line.number, reason),
+        }
+    }
+    Ok(())
+}

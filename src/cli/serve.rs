@@ -1,0 +1,277 @@
+//! `tillbox serve`: the daemon. Opens the data, listens, works, and at SIGTERM ends in an orderly way.
+
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, IsTerminal as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::client::{Holder, take};
+use super::failure::{Exit, Failure};
+use super::{Global, banner, demo, descriptors, output, socket};
+use crate::app::App;
+use crate::config::{Config, DEFAULT_DATA_DIR, Format};
+use crate::http::server::{ServerSettings, serve};
+use crate::http::{admin_router, router};
+use crate::logging::{LogGuard, Logging, LoggingError, Stdout};
+use crate::storage::DataDir;
+use crate::worker::Worker;
+
+/// How long jobs that run may go on once the end has been asked for; then they are given back to the queue.
+const WORKER_GRACE: Duration = Duration::from_secs(10);
+/// Where `--dev` keeps its data unless told.
+const DEV_DATA_DIR: &str = "./tillbox-data";
+
+/// `tillbox serve`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tillbox serve --dev                        try it: a demo shop with a key, and curl lines to paste
+  tillbox serve --listen 0.0.0.0:8080        for others to reach, behind a proxy that ends TLS
+
+SIGTERM and Ctrl-C end it in an orderly way: what was begun is finished. A second Ctrl-C ends it at once; what was acknowledged is on disk.")]
+pub struct Serve {
+    /// Address and port to listen on, whatever the configuration says
+    #[arg(long, value_name = "A")]
+    listen: Option<SocketAddr>,
+    /// For development: data in ./tillbox-data unless told, reachable from this machine only, a demo shop, the payment method `test`
+    #[arg(long)]
+    dev: bool,
+}
+
+impl Serve {
+    /// Runs it until it is told to end.
+    pub fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let mut config = self.config(global)?;
+        let shortage = descriptors::fit(&mut config);
+        DataDir::prepare(&config.storage.data_dir).map_err(|error| Failure::failed(error.to_string()))?;
+        let _log = start_logging(&config, self.dev)?;
+        if let Some(shortage) = shortage {
+            shortage.log();
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| Failure::failed(format!("the system grants no threads: {error}; raise its limit of tasks")))?;
+        let app = match take(&config, self.dev, &runtime)? {
+            Holder::Us(app) => app,
+            Holder::Daemon(_) => {
+                return Err(Failure::failed_with(
+                    format!(
+                        "the data directory {} is in use by a running daemon",
+                        config.storage.data_dir.display()
+                    ),
+                    "stop that one first, or name another directory with --data-dir",
+                ));
+            }
+        };
+        let served = self.serve(&app, &runtime);
+        app.close();
+        if let Err(failure) = &served {
+            tracing::error!(error = failure.message(), "daemon cannot run");
+        } else {
+            tracing::info!("stopped");
+        }
+        served.map(|()| Exit::Done)
+    }
+
+    fn config(&self, global: &Global) -> Result<Config, Failure> {
+        let mut config = global.config()?;
+        if let Some(listen) = self.listen {
+            config.server.listen = listen;
+        }
+        if self.dev {
+            if config.storage.data_dir == Path::new(DEFAULT_DATA_DIR) {
+                config.storage.data_dir = PathBuf::from(DEV_DATA_DIR);
+            }
+            if !config.server.listen.ip().is_loopback() {
+                return Err(Failure::usage(
+                    format!("--dev listens on this machine only, and {} is more than that", config.server.listen),
+                    "leave --dev out, or listen on 127.0.0.1",
+                ));
+            }
+        }
+        Ok(config)
+    }
+
+    fn serve(&self, app: &Arc<App>, runtime: &Runtime) -> Result<(), Failure> {
+        let demo = if self.dev { Some(demo::prepare(app)?) } else { None };
+        // Whoever reads that it listens may ask it to end at once: the signals come first.
+        let (signals, sockets) = runtime.block_on(async { Ok::<_, Failure>((Signals::listen()?, Sockets::open(&app.config).await?)) })?;
+        let address = sockets.address;
+        app.pulse.set_ready(true);
+        tracing::info!(%address, admin_socket = %sockets.admin_path.display(), version = env!("CARGO_PKG_VERSION"), "listening");
+        if let Some(demo) = demo {
+            let dir = &app.config.storage.data_dir;
+            let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+            output::print(&banner::render(address, &dir.display().to_string(), &demo))?;
+        }
+        runtime.block_on(sockets.run(app, signals))
+    }
+}
+
+/// Log files and lines at the terminal or in the journal. Files that cannot be written are said so once, and done without.
+fn start_logging(config: &Config, dev: bool) -> Result<LogGuard, Failure> {
+    let on_terminal = std::io::stdout().is_terminal();
+    let stdout = if dev || on_terminal || config.logging.format == Format::Console {
+        Stdout::Console {
+            ansi: output::stderr_is_coloured(),
+        }
+    } else {
+        Stdout::Json
+    };
+    let dir = config.log_dir();
+    let made = DirBuilder::new().recursive(true).mode(0o750).create(&dir);
+    let mut logging = Logging {
+        level: config.logging.level.clone(),
+        dir: made.is_ok().then(|| dir.clone()),
+        keep_days: config.logging.keep_days,
+        stdout,
+        now_ms: super::now_ms,
+    };
+    let (started, trouble) = match logging.start() {
+        Err(LoggingError::Files { source, .. }) => {
+            logging.dir = None;
+            (logging.start(), Some(source.to_string()))
+        }
+        started => (started, made.err().map(|error| error.to_string())),
+    };
+    let guard = started.map_err(|error| Failure::failed(error.to_string()))?;
+    if let Some(error) = trouble {
+        tracing::warn!(dir = %dir.display(), error, "no log files; make that directory writable, or set logging.dir");
+    }
+    Ok(guard)
+}
+
+struct Sockets {
+    tcp: TcpListener,
+    address: SocketAddr,
+    admin: UnixListener,
+    admin_path: PathBuf,
+}
+
+impl Sockets {
+    async fn open(config: &Config) -> Result<Self, Failure> {
+        let listen = config.server.listen;
+        let tcp = TcpListener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
+        let address = tcp.local_addr().map_err(|error| cannot_listen(listen, &error))?;
+        let admin_path = socket::path(config);
+        let admin = socket::bind(&admin_path).and_then(|admin| {
+            admin.set_nonblocking(true)?;
+            UnixListener::from_std(admin)
+        });
+        let admin = admin.map_err(|error| {
+            Failure::failed_with(
+                format!("the admin socket {} cannot be made: {error}", admin_path.display()),
+                "make its directory writable, or name another one in RUNTIME_DIRECTORY",
+            )
+        })?;
+        Ok(Self {
+            tcp,
+            address,
+            admin,
+            admin_path,
+        })
+    }
+
+    /// Serves both until a signal comes, then lets what runs finish.
+    async fn run(self, app: &Arc<App>, signals: Signals) -> Result<(), Failure> {
+        let (end, ended) = watch::channel(false);
+        let worker = Worker::start(app.clone());
+        tokio::spawn(signals.wait(end, app.clone()));
+        let ending = async {
+            until(ended.clone()).await;
+            // A proxy sends nobody here any more, while those who are here finish.
+            app.pulse.set_ready(false);
+        };
+        let settings = ServerSettings {
+            header_timeout: app.config.server.header_timeout.into(),
+            max_connections: app.config.server.max_connections as usize,
+            ..ServerSettings::default()
+        };
+        let public = serve(self.tcp, router(app), app.entropy.clone(), settings.clone(), ending);
+        let admin = serve(self.admin, admin_router(app), app.entropy.clone(), settings, until(ended.clone()));
+        let (public, admin) = tokio::join!(public, admin);
+        worker.stop(WORKER_GRACE).await;
+        // Whoever comes now finds no socket and takes the lock instead.
+        if let Err(error) = std::fs::remove_file(&self.admin_path) {
+            tracing::debug!(error = %error, "the admin socket was gone already");
+        }
+        if !app.directory.database().is_healthy() {
+            let hint = "the log says what happened; look at the disk, then start it again";
+            return Err(Failure::failed_with("the landlord's file failed".to_owned(), hint));
+        }
+        public
+            .and(admin)
+            .map_err(|error| Failure::failed(format!("the server cannot run: {error}")))
+    }
+}
+
+fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> Failure {
+    let (reason, hint) = match error.kind() {
+        ErrorKind::AddrInUse => (
+            "the address is in use".to_owned(),
+            "another program has that port: choose another one with --listen",
+        ),
+        ErrorKind::AddrNotAvailable => (
+            "this machine does not have that address".to_owned(),
+            "choose another one with --listen",
+        ),
+        ErrorKind::PermissionDenied => (
+            "permission denied".to_owned(),
+            "ports below 1024 are for root: choose another one with --listen",
+        ),
+        _ => (error.to_string(), "choose another address with --listen"),
+    };
+    Failure::failed_with(format!("cannot listen on {listen}: {reason}"), hint)
+}
+
+async fn until(mut ended: watch::Receiver<bool>) {
+    // Fails when the sender is gone, which is an end as well.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+/// Resolves when the landlord's file has to be opened and checked again. A shop's file is reopened by the registry; this one everything
+/// hangs on, so the whole process is started again, by whoever runs it.
+async fn landlord_fault(app: &App) {
+    let mut looks = tokio::time::interval(Duration::from_secs(1));
+    while app.directory.database().is_healthy() {
+        looks.tick().await;
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::failed(format!("signals cannot be received: {error}")));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The first signal asks for the end; a Ctrl-C after that does not wait for it.
+    async fn wait(mut self, end: watch::Sender<bool>, app: Arc<App>) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = landlord_fault(&app) => tracing::error!("the landlord's file cannot be trusted until it is opened again; the process ends, to be started anew"),
+        }
+        tracing::info!("stopping");
+        // Fails when nobody serves any more, which is what is wanted.
+        let _ = end.send(true);
+        self.interrupt.recv().await;
+        std::process::exit(Exit::Failed as i32);
+    }
+}

@@ -1,0 +1,211 @@
+//! `tillbox tenant`: the life of a shop.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::failure::{Exit, Failure};
+use super::output::{Table, facts, good, print, print_json, text};
+use super::{Global, Json};
+use crate::primitives::{Currency, HostName, Name, Slug};
+
+/// `tillbox tenant …`
+#[derive(Debug, Subcommand)]
+pub enum Tenant {
+    /// Make a shop: its file, its settings, its first API key
+    #[command(after_help = "\
+Examples:
+  tillbox tenant create corner --name 'Corner Shop'
+  tillbox tenant create kiosk --name Kiosk --currency CHF --domain kiosk.example.org
+
+The API key has every scope of a shop. It is shown once; only its hash is kept.")]
+    Create(Create),
+    /// List the shops, the newest first
+    List(Json),
+    /// Show one shop
+    Show(Named),
+    /// Suspend a shop: it is kept, and sells nothing
+    Suspend(Named),
+    /// Let a suspended shop sell again
+    Resume(Named),
+    /// Remove a shop for ever: its file, its keys, its domains
+    Delete(Delete),
+    /// Open shops' files, by which they are checked and brought to this version's schema
+    #[command(after_help = "A shop is migrated when it is first used anyway. This does it for the whole fleet at a time of your choosing.")]
+    Migrate(Migrate),
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Its short name in commands and headers: small letters, digits and inner hyphens
+    slug: Slug,
+    /// Its name, as it stands on documents
+    #[arg(long, value_name = "N")]
+    name: Name,
+    /// Its own currency (ISO 4217); it cannot be changed later
+    #[arg(long, value_name = "CODE", default_value = "EUR", value_parser = Currency::parse)]
+    currency: Currency,
+    /// A host name of its storefront; may be repeated
+    #[arg(long = "domain", value_name = "H")]
+    domains: Vec<HostName>,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The shop
+    slug: Slug,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The shop
+    slug: Slug,
+    /// Yes, for ever
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Migrate {
+    /// The shop
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    slug: Option<Slug>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Tenant {
+    /// Runs it.
+    pub fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let config = global.config()?;
+        if let Self::Delete(delete) = &self {
+            delete.check()?;
+        }
+        let client = Client::connect(&config)?;
+        match self {
+            Self::Create(create) => create.run(&client),
+            Self::List(output) => list(&client, output),
+            Self::Show(named) => show(named.output, &client.get(&path(&named.slug, ""))?),
+            Self::Suspend(named) => show(named.output, &client.post(&path(&named.slug, "/suspend"), &Value::Null)?),
+            Self::Resume(named) => show(named.output, &client.post(&path(&named.slug, "/resume"), &Value::Null)?),
+            Self::Delete(delete) => delete.run(&client),
+            Self::Migrate(migrate) => migrate.run(&client),
+        }
+    }
+}
+
+fn path(slug: &Slug, rest: &str) -> String {
+    format!("/v1/landlord/tenants/{slug}{rest}")
+}
+
+impl Create {
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let body = json!({"slug": self.slug, "name": self.name, "currency": self.currency, "domains": self.domains});
+        let tenant = client.post("/v1/landlord/tenants", &body)?;
+        if self.output.json {
+            print_json(&tenant)?;
+        } else {
+            print(&format!(
+                "{}\n\nAPI key (all scopes, shown only now):\n{}\n",
+                facts_of(&tenant).trim_end(),
+                good(&text(&tenant["api_key"]))
+            ))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn list(client: &Client, output: Json) -> Result<Exit, Failure> {
+    let tenants = client.list("/v1/landlord/tenants")?;
+    if output.json {
+        print_json(&Value::Array(tenants))?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["slug", "name", "currency", "status", "domains", "created at", "id"]);
+    for tenant in &tenants {
+        let cells = ["slug", "name", "currency", "status", "domains", "created_at", "id"];
+        table.row(cells.map(|name| text(&tenant[name])));
+    }
+    print(&table.render("There is no shop yet. Make one: tillbox tenant create SLUG --name NAME"))?;
+    Ok(Exit::Done)
+}
+
+fn show(output: Json, tenant: &Value) -> Result<Exit, Failure> {
+    if output.json {
+        print_json(tenant)?;
+    } else {
+        print(&facts_of(tenant))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn facts_of(tenant: &Value) -> String {
+    facts(&[
+        ("slug", text(&tenant["slug"])),
+        ("name", text(&tenant["name"])),
+        ("currency", text(&tenant["currency"])),
+        ("status", text(&tenant["status"])),
+        ("domains", text(&tenant["domains"])),
+        ("created at", text(&tenant["created_at"])),
+        ("id", text(&tenant["id"])),
+    ])
+}
+
+impl Delete {
+    fn check(&self) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            format!("this would remove the shop `{}` with all its sales and books for ever", self.slug),
+            "if that is what you want, repeat it with --yes",
+        ))
+    }
+
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        client.delete(&path(&self.slug, ""))?;
+        print(&format!("removed {}\n", self.slug))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Migrate {
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let slugs = match self.slug {
+            Some(slug) => vec![slug.to_string()],
+            None => client
+                .list("/v1/landlord/tenants")?
+                .iter()
+                .map(|tenant| text(&tenant["slug"]))
+                .collect(),
+        };
+        let mut done = Vec::new();
+        let mut first_failure = None;
+        for slug in slugs {
+            match client.post(&format!("/v1/admin/tenants/{slug}/migrate"), &Value::Null) {
+                Ok(_) => done.push(json!({"slug": slug, "status": "ok"})),
+                Err(failure) => {
+                    done.push(json!({"slug": slug, "status": "failed", "error": failure.message()}));
+                    first_failure.get_or_insert(failure);
+                }
+            }
+        }
+        if self.output.json {
+            print_json(&Value::Array(done))?;
+        } else {
+            let mut table = Table::new(&["slug", "status", "error"]);
+            done.iter()
+                .for_each(|row| table.row(["slug", "status", "error"].map(|name| text(&row[name]))));
+            print(&table.render("There is no shop yet."))?;
+        }
+        first_failure.map_or(Ok(Exit::Done), Err)
+    }
+}

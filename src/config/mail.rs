@@ -1,0 +1,110 @@
+//! `[mail]`: how mail leaves the house. Without a server it is written to files, so that nothing is lost
+//! on a machine that is being tried out.
+
+use super::error::Faults;
+use super::units::Span;
+use lettre::message::Mailbox;
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
+
+/// How mail leaves the house.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mail {
+    /// The sender, `Name <address>` or the bare address.
+    pub from: String,
+    /// `smtp://` or `smtps://` with user and password; empty: mail is written to the outbox directory.
+    pub smtp_url: SmtpUrl,
+    /// The longest wait for one answer of the mail server.
+    pub timeout: Span,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            from: "Tillbox <no-reply@localhost>".to_owned(),
+            smtp_url: SmtpUrl::default(),
+            timeout: Span::secs(10),
+        }
+    }
+}
+
+impl Mail {
+    pub(super) fn check(&self, faults: &mut Faults) {
+        if let Err(error) = self.from.parse::<Mailbox>() {
+            faults.add("mail.from", format!("{:?}: {error}", self.from));
+        }
+        let url = self.smtp_url.expose();
+        let server = url.strip_prefix("smtp://").or_else(|| url.strip_prefix("smtps://"));
+        if !url.is_empty() && server.is_none_or(str::is_empty) {
+            faults.add("mail.smtp_url", "is neither empty nor smtp://… nor smtps://…");
+        }
+        let timeouts = Span::millis(100)..=Span::secs(120);
+        faults.within("mail.timeout", self.timeout, timeouts);
+    }
+}
+
+/// A URL that may hold a password. Printing, logging and serialising it show `***` in its place.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct SmtpUrl(String);
+
+impl SmtpUrl {
+    /// The URL as it was given, password included: for connecting, and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Errs on the side of hiding: a password may hold `/`, `:` and `@` although it should have been encoded.
+    fn masked(&self) -> String {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        let Some((user_info, host)) = rest.rsplit_once('@') else {
+            return self.0.clone();
+        };
+        match user_info.split_once(':') {
+            Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
+            None => self.0.clone(),
+        }
+    }
+}
+
+impl fmt::Display for SmtpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+impl fmt::Debug for SmtpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.masked())
+    }
+}
+
+impl Serialize for SmtpUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_never_shown() {
+        for (url, shown) in [
+            ("", ""),
+            ("smtp://mx.example:25", "smtp://mx.example:25"),
+            ("smtps://bob:s3cret@mx.example", "smtps://bob:***@mx.example"),
+            ("smtps://bob:s3/c@r:et@mx/me?tls=required", "smtps://bob:***@mx/me?tls=required"),
+            ("smtps://bob@mx.example", "smtps://bob@mx.example"),
+            ("bob:s3cret@mx.example", "://bob:***@mx.example"),
+        ] {
+            let secret = SmtpUrl(url.to_owned());
+            assert_eq!(secret.to_string(), shown);
+            assert_eq!(format!("{secret:?}"), format!("{shown:?}"));
+            assert_eq!(secret.expose(), url);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! L5: what the operator may set. Everything works with no file at all.
+//!
+//! One file per section. The list of known keys is what the defaults serialise to, so it cannot lag behind
+//! the code; a key nobody reads does not exist. Reading is in `load.rs`, faults in `error.rs`.
+
+mod error;
+mod invoicing;
+mod keys;
+mod load;
+mod logging;
+mod mail;
+mod queue;
+mod server;
+mod storage;
+mod units;
+
+pub use error::{ConfigError, Fault, UnknownKey};
+pub use invoicing::Invoicing;
+pub use load::DEFAULT_PATH;
+pub use logging::{Format, Logging};
+pub use mail::{Mail, SmtpUrl};
+pub use queue::{Queue, Queues};
+pub use server::Server;
+pub use storage::{DEFAULT_DATA_DIR, Storage};
+pub use units::{ByteSize, Span, UnitError};
+
+use error::Faults;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The whole configuration; one field per section of the file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[server]`: the HTTP side.
+    pub server: Server,
+    /// `[storage]`: where the files are and how many are open.
+    pub storage: Storage,
+    /// `[queue.NAME]`: the background work.
+    pub queue: Queues,
+    /// `[invoicing]`: how invoices are numbered.
+    pub invoicing: Invoicing,
+    /// `[logging]`: what is logged and where.
+    pub logging: Logging,
+    /// `[mail]`: how mail leaves the house.
+    pub mail: Mail,
+}
+
+impl Config {
+    /// Checks every value against its bounds.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with all the faults there are, not only the first.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut faults = Faults::default();
+        self.server.check(&mut faults);
+        self.storage.check(&mut faults);
+        self.queue.check(&mut faults);
+        self.invoicing.check(&mut faults);
+        self.logging.check(&mut faults);
+        self.mail.check(&mut faults);
+        faults.into_result()
+    }
+
+    /// The effective configuration as TOML. Secrets are masked: their types do not serialise otherwise.
+    #[must_use]
+    pub fn show(&self) -> String {
+        toml::to_string(self).expect("the configuration consists of tables, texts and numbers")
+    }
+
+    /// The directory for log files: the one that is set; else the system's, unless the data is elsewhere too.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        self.logging.effective_dir(&self.storage.data_dir)
+    }
+
+    /// The directory that mail is written to while there is no mail server.
+    #[must_use]
+    pub fn outbox_dir(&self) -> PathBuf {
+        self.storage.data_dir.join("outbox")
+    }
+}
+
+#[cfg(test)]
+mod tests;

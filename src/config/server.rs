@@ -1,0 +1,46 @@
+//! `[server]`: the socket, and what one client may take of it.
+
+use super::error::Faults;
+use super::units::{ByteSize, Span};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// The HTTP side.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// The largest request body.
+    pub body_limit: ByteSize,
+    /// The longest time from the head of a request to its answer.
+    pub request_timeout: Span,
+    /// The longest time in which the head of a request must arrive; also how long a kept connection may idle.
+    pub header_timeout: Span,
+    /// Connections served at a time; more of them wait in the backlog.
+    pub max_connections: u32,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            body_limit: ByteSize::bytes(1 << 20),
+            request_timeout: Span::secs(30),
+            header_timeout: Span::secs(5),
+            max_connections: 4096,
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn check(&self, faults: &mut Faults) {
+        let bodies = ByteSize::bytes(1 << 10)..=ByteSize::bytes(64 << 20);
+        faults.within("server.body_limit", self.body_limit, bodies);
+        let requests = Span::secs(1)..=Span::secs(600);
+        faults.within("server.request_timeout", self.request_timeout, requests);
+        let heads = Span::millis(100)..=Span::secs(120);
+        faults.within("server.header_timeout", self.header_timeout, heads);
+        faults.within("server.max_connections", self.max_connections, 1..=65_536);
+    }
+}

@@ -1,0 +1,85 @@
+//! `POST /v1/admin/catalog/import`: a batch of a product list.
+
+use axum::Json;
+use serde::Deserialize;
+
+use super::import::{BatchRow, Taken, Tally, check_size, take_rows};
+use crate::http::extract::permission::CatalogWrite;
+use crate::http::extract::{Body, FromBody, Shop};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::primitives::{Barcode, Currency, Name, Sku, TaxClass};
+use crate::tenant::catalog::{self, ImportProduct, Imported};
+
+/// A batch of rows.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogBatchBody {
+    rows: Vec<RowBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RowBody {
+    line: u64,
+    sku: String,
+    name: String,
+    category: Option<String>,
+    price_minor: i64,
+    currency: String,
+    barcode: Option<String>,
+    tax_class: Option<String>,
+    track_stock: Option<bool>,
+}
+
+/// The rows, the unreadable ones among them.
+pub struct CatalogBatch(Vec<BatchRow<ImportProduct>>);
+
+impl FromBody for CatalogBatch {
+    type Wire = CatalogBatchBody;
+
+    fn from_wire(wire: CatalogBatchBody, faults: &mut Faults) -> Option<Self> {
+        check_size(faults, "/rows", wire.rows.len());
+        Some(Self(wire.rows.into_iter().map(row).collect()))
+    }
+}
+
+fn row(wire: RowBody) -> BatchRow<ImportProduct> {
+    let mut faults = Faults::default();
+    let sku = faults.take("sku", Sku::parse(&wire.sku));
+    let name = faults.take("name", Name::parse(&wire.name));
+    let category = faults.optional("category", wire.category.as_deref().map(Name::parse));
+    let currency = faults.take("currency", Currency::parse(&wire.currency));
+    let barcode = faults.optional("barcode", wire.barcode.as_deref().map(Barcode::parse));
+    let tax_class = faults.optional("tax_class", wire.tax_class.as_deref().map(TaxClass::parse));
+    let command = || {
+        Some(ImportProduct {
+            sku: sku?,
+            name: name?,
+            category: category?,
+            price_minor: wire.price_minor,
+            currency: currency?,
+            barcode: barcode?,
+            tax_class: tax_class?,
+            track_stock: wire.track_stock,
+        })
+    };
+    BatchRow {
+        line: wire.line,
+        command: faults.finish_in_a_line(command()),
+    }
+}
+
+/// Takes a batch of rows: each is made, changed or found unchanged, or refused with its reason while the others are taken.
+pub async fn import(shop: Shop<CatalogWrite>, Body(CatalogBatch(rows)): Body<CatalogBatch>) -> Result<Json<Tally>, Problem> {
+    let tally = shop.write(move |work| {
+        take_rows(work, &rows, |work, row| {
+            Ok(match catalog::import_product(work, row)? {
+                Imported::Created => Taken::Created,
+                Imported::Updated => Taken::Updated,
+                Imported::Unchanged => Taken::Unchanged,
+            })
+        })
+    });
+    Ok(Json(tally.await?))
+}

@@ -1,0 +1,23 @@
+//! `/v1/admin`: what only whoever runs the machine may ask. These routes are on the admin socket and nowhere else, so they are in no
+//! description of the API; the command line is their one client.
+
+mod catalog;
+mod import;
+mod sales;
+mod tenants;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::post;
+
+use crate::app::App;
+
+/// Everything under `/v1/admin`.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/catalog/import", post(catalog::import))
+        .route("/sales/import", post(sales::import))
+        .route("/integrity", post(tenants::check_integrity))
+        .route("/tenants/{slug}/migrate", post(tenants::migrate))
+}

@@ -1,0 +1,196 @@
+//! `/v1/carts`: what buyers mean to buy. Open to the storefront: who knows a cart's id may fill it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::http::extract::permission::Checkout;
+use crate::http::extract::{Body, FromBody, PathId, PathText, Shop};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::primitives::id::{CartId, CartItemId, CartKind, ProductId};
+use crate::primitives::{Currency, Name, Quantity, Sku};
+use crate::tenant::cart::{self, AddItem, Cart, CartItem, CartStatus};
+
+/// The routes of the carts.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(create_cart))
+        .routes(routes!(get_cart))
+        .routes(routes!(add_item))
+        .routes(routes!(change_item, remove_item))
+        .routes(routes!(clear_cart))
+        .routes(routes!(abandon_cart))
+}
+
+#[derive(Serialize, ToSchema)]
+struct CartItemView {
+    id: CartItemId,
+    product_id: ProductId,
+    sku: Sku,
+    name: Name,
+    quantity: Quantity,
+    unit_price_minor: i64,
+    total_minor: i64,
+}
+
+impl From<CartItem> for CartItemView {
+    fn from(item: CartItem) -> Self {
+        Self {
+            id: item.id,
+            product_id: item.product_id,
+            sku: item.sku,
+            name: item.name,
+            quantity: item.quantity,
+            unit_price_minor: item.unit_price.minor(),
+            total_minor: item.total.minor(),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct CartView {
+    id: CartId,
+    currency: Currency,
+    items: Vec<CartItemView>,
+    subtotal_minor: i64,
+    #[schema(value_type = String, example = "open")]
+    status: CartStatus,
+}
+
+impl From<Cart> for CartView {
+    fn from(cart: Cart) -> Self {
+        Self {
+            id: cart.id,
+            currency: cart.currency,
+            items: cart.items.into_iter().map(CartItemView::from).collect(),
+            subtotal_minor: cart.subtotal.minor(),
+            status: cart.status,
+        }
+    }
+}
+
+/// A cart that is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateCartBody {
+    currency: Option<String>,
+}
+
+struct CreateCart(Option<Currency>);
+
+impl FromBody for CreateCart {
+    type Wire = CreateCartBody;
+
+    fn from_wire(wire: CreateCartBody, faults: &mut Faults) -> Option<Self> {
+        faults
+            .optional("/currency", wire.currency.as_deref().map(Currency::parse))
+            .map(Self)
+    }
+}
+
+/// A product that goes into a cart.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddItemBody {
+    product_id: String,
+    quantity: i64,
+}
+
+impl FromBody for AddItem {
+    type Wire = AddItemBody;
+
+    fn from_wire(wire: AddItemBody, faults: &mut Faults) -> Option<Self> {
+        let product_id = faults.take("/product_id", ProductId::parse(&wire.product_id));
+        let quantity = faults.take("/quantity", Quantity::new(wire.quantity));
+        Some(Self {
+            product_id: product_id?,
+            quantity: quantity?,
+        })
+    }
+}
+
+/// How many are to be on a line.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeItemBody {
+    quantity: i64,
+}
+
+struct ChangeItem(Quantity);
+
+impl FromBody for ChangeItem {
+    type Wire = ChangeItemBody;
+
+    fn from_wire(wire: ChangeItemBody, faults: &mut Faults) -> Option<Self> {
+        faults.take("/quantity", Quantity::new(wire.quantity)).map(Self)
+    }
+}
+
+/// Makes an empty cart.
+#[utoipa::path(post, path = "/carts", tag = "carts", request_body = CreateCartBody, responses((status = 201, body = CartView), (status = 422, description = "`validation_failed`")))]
+async fn create_cart(shop: Shop<Checkout>, Body(CreateCart(currency)): Body<CreateCart>) -> Result<Response, Problem> {
+    let cart = shop.write(move |work| Ok(cart::create_cart(work, currency)?)).await?;
+    Ok((StatusCode::CREATED, Json(CartView::from(cart))).into_response())
+}
+
+/// Shows a cart with the present prices.
+#[utoipa::path(get, path = "/carts/{id}", tag = "carts", params(("id" = String, Path)),
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 422, description = "`amount_too_large`")))]
+async fn get_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
+    let cart = shop.read(move |view| Ok(cart::show_cart(view, id)?)).await?;
+    Ok(Json(cart.into()))
+}
+
+/// Puts a product into a cart; more of it, when it is there already.
+#[utoipa::path(post, path = "/carts/{id}/items", tag = "carts", params(("id" = String, Path)), request_body = AddItemBody,
+    responses((status = 201, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`, `product_inactive`, `cart_full`"),
+    (status = 422, description = "`validation_failed`, `product_not_found`, `currency_mismatch`, `quantity_too_large`, `amount_too_large`")))]
+async fn add_item(shop: Shop<Checkout>, PathId(id): PathId<CartKind>, Body(command): Body<AddItem>) -> Result<Response, Problem> {
+    let cart = shop.write(move |work| Ok(cart::add_item(work, id, &command)?)).await?;
+    Ok((StatusCode::CREATED, Json(CartView::from(cart))).into_response())
+}
+
+/// Sets how many are on a line.
+#[utoipa::path(patch, path = "/carts/{id}/items/{item_id}", tag = "carts", params(("id" = String, Path), ("item_id" = String, Path)), request_body = ChangeItemBody,
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, `cart_item_not_found`"), (status = 409, description = "`cart_not_open`"),
+    (status = 422, description = "`validation_failed`, `amount_too_large`")))]
+async fn change_item(
+    shop: Shop<Checkout>,
+    PathText((id, item)): PathText<(CartId, CartItemId)>,
+    Body(ChangeItem(quantity)): Body<ChangeItem>,
+) -> Result<Json<CartView>, Problem> {
+    let cart = shop.write(move |work| Ok(cart::change_item(work, id, item, quantity)?)).await?;
+    Ok(Json(cart.into()))
+}
+
+/// Takes a line out of a cart; the answer is the cart without it.
+#[utoipa::path(delete, path = "/carts/{id}/items/{item_id}", tag = "carts", params(("id" = String, Path), ("item_id" = String, Path)),
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, `cart_item_not_found`"), (status = 409, description = "`cart_not_open`")))]
+async fn remove_item(shop: Shop<Checkout>, PathText((id, item)): PathText<(CartId, CartItemId)>) -> Result<Json<CartView>, Problem> {
+    let cart = shop.write(move |work| Ok(cart::remove_item(work, id, item)?)).await?;
+    Ok(Json(cart.into()))
+}
+
+/// Takes all lines out of a cart.
+#[utoipa::path(post, path = "/carts/{id}/clear", tag = "carts", params(("id" = String, Path)),
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`")))]
+async fn clear_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
+    let cart = shop.write(move |work| Ok(cart::clear_cart(work, id)?)).await?;
+    Ok(Json(cart.into()))
+}
+
+/// Gives a cart up.
+#[utoipa::path(post, path = "/carts/{id}/abandon", tag = "carts", params(("id" = String, Path)),
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`")))]
+async fn abandon_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
+    let cart = shop.write(move |work| Ok(cart::abandon_cart(work, id)?)).await?;
+    Ok(Json(cart.into()))
+}

@@ -1,0 +1,79 @@
+//! `POST /v1/checkout`: a cart becomes an order that waits for its payment.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::orders::OrderView;
+use super::payments::{PaymentView, parse_method};
+use crate::app::App;
+use crate::http::extract::permission::Checkout;
+use crate::http::extract::{FromBody, Keyed, Shop};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::primitives::Email;
+use crate::primitives::id::CartId;
+use crate::tenant::checkout::{self, PlaceOrder, Placed};
+
+/// The routes of the checkout.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(place_order))
+}
+
+/// An order that is to be placed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceOrderBody {
+    cart_id: String,
+    email: String,
+    /// `cash`, `manual`, and under `--dev` `test`.
+    payment_method: String,
+}
+
+impl FromBody for PlaceOrder {
+    type Wire = PlaceOrderBody;
+
+    fn from_wire(wire: PlaceOrderBody, faults: &mut Faults) -> Option<Self> {
+        let cart_id = faults.take("/cart_id", CartId::parse(&wire.cart_id));
+        let email = faults.take("/email", Email::parse(&wire.email));
+        let method = faults.take("/payment_method", parse_method(&wire.payment_method));
+        Some(Self {
+            cart_id: cart_id?,
+            email: email?,
+            method: method?,
+        })
+    }
+}
+
+/// An order that was placed, and the payment it waits for.
+#[derive(Serialize, ToSchema)]
+pub struct PlacedView {
+    order: OrderView,
+    payment: PaymentView,
+}
+
+impl From<Placed> for PlacedView {
+    fn from(placed: Placed) -> Self {
+        Self {
+            order: placed.order.into(),
+            payment: placed.payment.into(),
+        }
+    }
+}
+
+/// Makes an order of a cart; its stock is held for 15 minutes.
+#[utoipa::path(post, path = "/checkout", tag = "checkout", params(("Idempotency-Key" = String, Header)), request_body = PlaceOrderBody,
+    responses((status = 201, body = PlacedView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`, `product_inactive`, `out_of_stock`"),
+        (status = 422, description = "`validation_failed`, `cart_empty`, `payment_method_unavailable`, `idempotency_key_reused`")))]
+async fn place_order(shop: Shop<Checkout>, Keyed { key, command }: Keyed<PlaceOrder>) -> Result<Response, Problem> {
+    let policy = shop.policy();
+    shop.once(key, StatusCode::CREATED, move |work| {
+        Ok(PlacedView::from(checkout::place_order(work, &policy, &command)?))
+    })
+    .await
+}

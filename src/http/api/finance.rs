@@ -1,0 +1,122 @@
+//! `/v1/financial-orders` and `/v1/financial-transactions`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::form::PageView;
+use crate::app::App;
+use crate::http::extract::permission::Finance;
+use crate::http::extract::{PageQuery, PathId, Shop};
+use crate::http::problem::Problem;
+use crate::primitives::id::{FinancialOrderId, FinancialOrderKind, FinancialTransactionId, OrderId};
+use crate::primitives::{Currency, Digest, Timestamp};
+use crate::tenant::finance::{self, FinancialOrder, FinancialTransaction};
+
+/// The routes of finance.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_financial_orders))
+        .routes(routes!(get_financial_order))
+        .routes(routes!(list_financial_transactions))
+}
+
+/// The locked money side of an order.
+#[derive(Serialize, ToSchema)]
+pub struct FinancialOrderView {
+    id: FinancialOrderId,
+    order_id: OrderId,
+    /// `draft`, `pending`, `paid` or `refunded`.
+    status: &'static str,
+    currency: Currency,
+    subtotal_minor: i64,
+    discount_minor: i64,
+    tax_minor: i64,
+    total_minor: i64,
+    /// What was locked. Its canonical JSON (RFC 8785) has the hash beside it.
+    #[schema(value_type = Object)]
+    snapshot: Option<Box<RawValue>>,
+    /// SHA-256 of the snapshot's canonical JSON.
+    snapshot_hash: Option<Digest>,
+    locked_at: Option<Timestamp>,
+    paid_at: Option<Timestamp>,
+}
+
+impl From<FinancialOrder> for FinancialOrderView {
+    fn from(order: FinancialOrder) -> Self {
+        Self {
+            id: order.id,
+            order_id: order.order_id,
+            status: order.status.as_str(),
+            currency: order.total.currency(),
+            subtotal_minor: order.subtotal.minor(),
+            discount_minor: order.discount.minor(),
+            tax_minor: order.tax.minor(),
+            total_minor: order.total.minor(),
+            snapshot: order.snapshot.map(super::form::document),
+            snapshot_hash: order.snapshot_hash,
+            locked_at: order.locked_at,
+            paid_at: order.paid_at,
+        }
+    }
+}
+
+/// Lists financial orders, the newest first.
+#[utoipa::path(get, path = "/financial-orders", tag = "finance", responses((status = 200, body = PageView<FinancialOrderView>)))]
+async fn list_financial_orders(shop: Shop<Finance>, PageQuery(page): PageQuery) -> Result<Json<PageView<FinancialOrderView>>, Problem> {
+    let orders = shop.read(move |view| Ok(finance::list_financial_orders(view, page)?)).await?;
+    Ok(Json(PageView::of(orders, FinancialOrderView::from)))
+}
+
+/// Shows a financial order.
+#[utoipa::path(get, path = "/financial-orders/{id}", tag = "finance", params(("id" = String, Path)),
+    responses((status = 200, body = FinancialOrderView), (status = 404, description = "`not_found`")))]
+async fn get_financial_order(shop: Shop<Finance>, PathId(id): PathId<FinancialOrderKind>) -> Result<Json<FinancialOrderView>, Problem> {
+    let order = shop.read(move |view| Ok(finance::find_financial_order(view, id)?)).await?;
+    order
+        .map(|order| Json(order.into()))
+        .ok_or_else(|| Problem::not_found("financial order"))
+}
+
+/// Money that came in or went out.
+#[derive(Serialize, ToSchema)]
+pub struct FinancialTransactionView {
+    id: FinancialTransactionId,
+    financial_order_id: FinancialOrderId,
+    /// `credit` (in) or `debit` (out).
+    kind: &'static str,
+    /// `completed`.
+    status: String,
+    amount_minor: i64,
+    currency: Currency,
+    completed_at: Timestamp,
+}
+
+impl From<FinancialTransaction> for FinancialTransactionView {
+    fn from(transaction: FinancialTransaction) -> Self {
+        Self {
+            id: transaction.id,
+            financial_order_id: transaction.financial_order_id,
+            kind: transaction.kind.as_str(),
+            status: transaction.status,
+            amount_minor: transaction.amount.minor(),
+            currency: transaction.amount.currency(),
+            completed_at: transaction.completed_at,
+        }
+    }
+}
+
+/// Lists financial transactions, the newest first.
+#[utoipa::path(get, path = "/financial-transactions", tag = "finance", responses((status = 200, body = PageView<FinancialTransactionView>)))]
+async fn list_financial_transactions(
+    shop: Shop<Finance>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<PageView<FinancialTransactionView>>, Problem> {
+    let transactions = shop.read(move |view| Ok(finance::list_transactions(view, page)?)).await?;
+    Ok(Json(PageView::of(transactions, FinancialTransactionView::from)))
+}

@@ -1,0 +1,174 @@
+//! `/v1/inventory`: stock and its movements.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::form::PageView;
+use crate::app::App;
+use crate::http::extract::permission::Inventory;
+use crate::http::extract::{Body, FromBody, PageBeside, PathId, QueryOf, Shop};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::primitives::id::{MovementId, OrderId, ProductId, ProductKind};
+use crate::primitives::{Note, OnHand, QuantityDelta, Timestamp};
+use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, Stock};
+
+/// The routes of the inventory.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(get_stock, count_stock))
+        .routes(routes!(adjust_stock))
+        .routes(routes!(list_movements))
+}
+
+#[derive(Serialize, ToSchema)]
+struct StockView {
+    product_id: ProductId,
+    on_hand: i64,
+    reserved: i64,
+    available: i64,
+}
+
+impl From<Stock> for StockView {
+    fn from(stock: Stock) -> Self {
+        Self {
+            product_id: stock.product_id,
+            on_hand: stock.on_hand,
+            reserved: stock.reserved,
+            available: stock.available(),
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct MovementView {
+    id: MovementId,
+    product_id: ProductId,
+    #[schema(value_type = String, example = "adjustment")]
+    kind: inventory::MovementKind,
+    quantity_delta: i64,
+    on_hand_after: i64,
+    order_id: Option<OrderId>,
+    reason: Option<Note>,
+    at: Timestamp,
+}
+
+impl From<Movement> for MovementView {
+    fn from(movement: Movement) -> Self {
+        Self {
+            id: movement.id,
+            product_id: movement.product_id,
+            kind: movement.kind,
+            quantity_delta: movement.quantity_delta,
+            on_hand_after: movement.on_hand_after,
+            order_id: movement.order_id,
+            reason: movement.reason,
+            at: movement.at,
+        }
+    }
+}
+
+/// What somebody counted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CountStockBody {
+    on_hand: i64,
+    reason: Option<String>,
+}
+
+impl FromBody for CountStock {
+    type Wire = CountStockBody;
+
+    fn from_wire(wire: CountStockBody, faults: &mut Faults) -> Option<Self> {
+        let on_hand = faults.take("/on_hand", OnHand::new(wire.on_hand));
+        let reason = faults.optional("/reason", wire.reason.as_deref().map(Note::parse));
+        Some(Self {
+            on_hand: on_hand?,
+            reason: reason?,
+        })
+    }
+}
+
+/// A difference: a delivery, a breakage.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdjustStockBody {
+    product_id: String,
+    quantity_delta: i64,
+    reason: String,
+}
+
+impl FromBody for AdjustStock {
+    type Wire = AdjustStockBody;
+
+    fn from_wire(wire: AdjustStockBody, faults: &mut Faults) -> Option<Self> {
+        let product_id = faults.take("/product_id", ProductId::parse(&wire.product_id));
+        let quantity_delta = faults.take("/quantity_delta", QuantityDelta::new(wire.quantity_delta));
+        let reason = faults.take("/reason", Note::parse(&wire.reason));
+        Some(Self {
+            product_id: product_id?,
+            quantity_delta: quantity_delta?,
+            reason: reason?,
+        })
+    }
+}
+
+/// Shows the stock of a product.
+#[utoipa::path(get, path = "/inventory/stock/{product_id}", tag = "inventory", params(("product_id" = String, Path)),
+    responses((status = 200, body = StockView), (status = 404, description = "`not_found`")))]
+async fn get_stock(shop: Shop<Inventory>, PathId(product_id): PathId<ProductKind>) -> Result<Json<StockView>, Problem> {
+    let stock = shop.read(move |view| Ok(inventory::find_stock(view, product_id)?)).await?;
+    Ok(Json(stock.ok_or_else(|| Problem::not_found("product"))?.into()))
+}
+
+/// Sets the stock of a product to what was counted.
+#[utoipa::path(patch, path = "/inventory/stock/{product_id}", tag = "inventory", params(("product_id" = String, Path)), request_body = CountStockBody,
+    responses((status = 200, body = StockView), (status = 404, description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"), (status = 422, description = "`validation_failed`")))]
+async fn count_stock(
+    shop: Shop<Inventory>,
+    PathId(product_id): PathId<ProductKind>,
+    Body(command): Body<CountStock>,
+) -> Result<Json<StockView>, Problem> {
+    let stock = shop
+        .write(move |work| Ok(inventory::count_stock(work, product_id, &command)?))
+        .await?;
+    Ok(Json(stock.into()))
+}
+
+/// Changes the stock of a product by a difference.
+#[utoipa::path(post, path = "/inventory/adjustments", tag = "inventory", request_body = AdjustStockBody,
+    responses((status = 201, body = MovementView), (status = 404, description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"), (status = 422, description = "`validation_failed`, `stock_too_large`")))]
+async fn adjust_stock(shop: Shop<Inventory>, Body(command): Body<AdjustStock>) -> Result<Response, Problem> {
+    let movement = shop.write(move |work| Ok(inventory::adjust_stock(work, &command)?)).await?;
+    Ok((StatusCode::CREATED, Json(MovementView::from(movement))).into_response())
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct MovementFilter {
+    /// Only movements of this product.
+    product_id: Option<String>,
+}
+
+/// Lists movements of stock, the newest first.
+#[utoipa::path(get, path = "/inventory/movements", tag = "inventory", params(MovementFilter), responses((status = 200, body = PageView<MovementView>)))]
+async fn list_movements(
+    shop: Shop<Inventory>,
+    PageBeside(page): PageBeside,
+    QueryOf(filter): QueryOf<MovementFilter>,
+) -> Result<Json<PageView<MovementView>>, Problem> {
+    let mut faults = Faults::default();
+    let product_id = faults.optional("?product_id", filter.product_id.as_deref().map(ProductId::parse));
+    let product_id = faults.finish(product_id)?;
+    let movements = shop
+        .read(move |view| Ok(inventory::list_movements(view, page, product_id)?))
+        .await?;
+    Ok(Json(PageView::of(movements, MovementView::from)))
+}

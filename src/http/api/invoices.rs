@@ -1,0 +1,92 @@
+//! `/v1/invoices`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::form::PageView;
+use crate::app::App;
+use crate::http::extract::permission::Finance;
+use crate::http::extract::{PageQuery, PathId, Shop};
+use crate::http::problem::Problem;
+use crate::primitives::id::{FinancialOrderId, InvoiceId, InvoiceKind, OrderId};
+use crate::primitives::{Currency, Digest, Timestamp};
+use crate::tenant::invoices::{self, Invoice};
+
+/// The routes of invoices.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list_invoices)).routes(routes!(get_invoice))
+}
+
+/// An invoice. What it says comes from its locked snapshot.
+#[derive(Serialize, ToSchema)]
+pub struct InvoiceView {
+    id: InvoiceId,
+    number: String,
+    order_id: OrderId,
+    financial_order_id: FinancialOrderId,
+    /// `draft` or `issued`.
+    status: &'static str,
+    currency: Currency,
+    #[schema(value_type = Vec<Object>)]
+    lines: Box<RawValue>,
+    #[schema(value_type = Vec<Object>)]
+    tax_lines: Box<RawValue>,
+    tax_minor: i64,
+    total_minor: i64,
+    /// What is still to be paid of it.
+    balance_minor: i64,
+    /// SHA-256 of the snapshot's canonical JSON (RFC 8785).
+    snapshot_hash: Digest,
+    issued_at: Timestamp,
+}
+
+/// The parts of a snapshot that an invoice shows as they are.
+#[derive(Default, Deserialize)]
+struct Said {
+    lines: Box<RawValue>,
+    tax_lines: Box<RawValue>,
+}
+
+impl From<Invoice> for InvoiceView {
+    fn from(invoice: Invoice) -> Self {
+        let said: Said = serde_json::from_str(&invoice.snapshot).unwrap_or_default();
+        Self {
+            id: invoice.id,
+            number: invoice.number,
+            order_id: invoice.order_id,
+            financial_order_id: invoice.financial_order_id,
+            status: invoice.status.as_str(),
+            currency: invoice.total.currency(),
+            lines: said.lines,
+            tax_lines: said.tax_lines,
+            tax_minor: invoice.tax.minor(),
+            total_minor: invoice.total.minor(),
+            balance_minor: invoice.balance.minor(),
+            snapshot_hash: invoice.snapshot_hash,
+            issued_at: invoice.issued_at,
+        }
+    }
+}
+
+/// Lists invoices, the newest first.
+#[utoipa::path(get, path = "/invoices", tag = "invoices", responses((status = 200, body = PageView<InvoiceView>)))]
+async fn list_invoices(shop: Shop<Finance>, PageQuery(page): PageQuery) -> Result<Json<PageView<InvoiceView>>, Problem> {
+    let invoices = shop.read(move |view| Ok(invoices::list_invoices(view, page)?)).await?;
+    Ok(Json(PageView::of(invoices, InvoiceView::from)))
+}
+
+/// Shows an invoice.
+#[utoipa::path(get, path = "/invoices/{id}", tag = "invoices", params(("id" = String, Path)),
+    responses((status = 200, body = InvoiceView), (status = 404, description = "`not_found`")))]
+async fn get_invoice(shop: Shop<Finance>, PathId(id): PathId<InvoiceKind>) -> Result<Json<InvoiceView>, Problem> {
+    let invoice = shop.read(move |view| Ok(invoices::find_invoice(view, id)?)).await?;
+    invoice
+        .map(|invoice| Json(invoice.into()))
+        .ok_or_else(|| Problem::not_found("invoice"))
+}

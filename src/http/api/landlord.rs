@@ -1,0 +1,205 @@
+//! `/v1/landlord`: the tenants and their domains. What is inside a shop cannot be reached from here.
+
+use std::sync::Arc;
+
+use axum::Json;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::form::PageView;
+use crate::app::App;
+use crate::http::extract::{Body, FromBody, House, PageQuery, PathText};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::primitives::id::TenantId;
+use crate::primitives::{Currency, HostName, Name, Slug, Timestamp};
+use crate::tenancy::TenantStatus;
+use crate::tenancy::commands::{self, DirectoryRefused, TenantRow};
+use crate::tenancy::provision::CreateTenant;
+
+/// The currency of a tenant that names none.
+const DEFAULT_CURRENCY: &str = "EUR";
+
+/// The routes of the tenants.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(create_tenant, list_tenants))
+        .routes(routes!(get_tenant, delete_tenant))
+        .routes(routes!(suspend_tenant))
+        .routes(routes!(resume_tenant))
+        .routes(routes!(add_domain))
+        .merge(super::landlord_keys::routes())
+}
+
+#[derive(Serialize, ToSchema)]
+struct TenantView {
+    id: TenantId,
+    slug: Slug,
+    name: Name,
+    currency: Currency,
+    /// `active` or `suspended`; `creating` and `deleting` while that goes on.
+    #[schema(value_type = String)]
+    status: TenantStatus,
+    domains: Vec<String>,
+    created_at: Timestamp,
+}
+
+impl From<TenantRow> for TenantView {
+    fn from(tenant: TenantRow) -> Self {
+        Self {
+            id: tenant.id,
+            slug: tenant.slug,
+            name: tenant.name,
+            currency: tenant.currency,
+            status: tenant.status,
+            domains: tenant.domains,
+            created_at: tenant.created_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct CreatedTenantView {
+    #[serde(flatten)]
+    tenant: TenantView,
+    /// The first key, with every scope of a tenant. Shown here and never again.
+    api_key: String,
+}
+
+/// A tenant that is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTenantBody {
+    slug: String,
+    name: String,
+    /// ISO 4217; `EUR` when it is not said. It cannot be changed later.
+    currency: Option<String>,
+    /// Host names of the storefront.
+    #[serde(default)]
+    domains: Vec<String>,
+}
+
+impl FromBody for CreateTenant {
+    type Wire = CreateTenantBody;
+
+    fn from_wire(wire: CreateTenantBody, faults: &mut Faults) -> Option<Self> {
+        let slug = faults.take("/slug", Slug::parse(&wire.slug));
+        let name = faults.take("/name", Name::parse(&wire.name));
+        let currency = wire.currency.as_deref().unwrap_or(DEFAULT_CURRENCY);
+        let currency = faults.take("/currency", Currency::parse(currency));
+        let hosts = wire.domains.iter().enumerate();
+        let domains: Vec<Option<HostName>> = hosts
+            .map(|(index, host)| faults.take(format!("/domains/{index}"), HostName::parse(host)))
+            .collect();
+        Some(Self {
+            slug: slug?,
+            name: name?,
+            currency: currency?,
+            domains: domains.into_iter().collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// The slug of the tenant that a path names, by its slug or by its id. A text that is neither names no tenant.
+pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem> {
+    if let Ok(id) = TenantId::parse(text)
+        && let Some(tenant) = app.directory.tenant_of_id(id).await?
+    {
+        return Ok(tenant.slug().clone());
+    }
+    Slug::parse(text).map_err(|_| DirectoryRefused::TenantNotFound(text.to_owned()).into())
+}
+
+/// Makes a tenant: its file, its settings and its first key.
+#[utoipa::path(post, path = "/landlord/tenants", tag = "landlord", request_body = CreateTenantBody,
+    responses((status = 201, body = CreatedTenantView), (status = 409, description = "`slug_taken`, `domain_taken`"), (status = 422, description = "`validation_failed`")))]
+async fn create_tenant(house: House, Body(command): Body<CreateTenant>) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
+    let create = move |house: &House| Ok(house.app.create_tenant(&house.origin, &command)?);
+    let created = house.blocking(create).await?;
+    let view = CreatedTenantView {
+        tenant: created.tenant.into(),
+        api_key: created.key.secret,
+    };
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+/// Lists tenants, the newest first.
+#[utoipa::path(get, path = "/landlord/tenants", tag = "landlord", responses((status = 200, body = PageView<TenantView>)))]
+async fn list_tenants(house: House, PageQuery(page): PageQuery) -> Result<Json<PageView<TenantView>>, Problem> {
+    let directory = &house.app.directory;
+    let tenants: Result<_, Problem> = directory.read(move |view| Ok(commands::list_tenants(view, page)?)).await;
+    Ok(Json(PageView::of(tenants?, TenantView::from)))
+}
+
+/// Shows a tenant.
+#[utoipa::path(get, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
+async fn get_tenant(house: House, PathText(slug): PathText<String>) -> Result<Json<TenantView>, Problem> {
+    let slug = slug_in_path(&house.app, &slug).await?;
+    let directory = &house.app.directory;
+    let tenant: Result<_, Problem> = directory.read(move |view| Ok(commands::show_tenant(view, slug.as_str())?)).await;
+    Ok(Json(tenant?.into()))
+}
+
+/// Removes a tenant for ever: its file, its keys, its domains.
+#[utoipa::path(delete, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String, Path)), responses((status = 204), (status = 404, description = "`tenant_not_found`")))]
+async fn delete_tenant(house: House, PathText(slug): PathText<String>) -> Result<StatusCode, Problem> {
+    let slug = slug_in_path(&house.app, &slug).await?;
+    let delete = move |house: &House| Ok(house.app.provisioner.delete(&house.origin, &slug)?);
+    house.blocking(delete).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Suspends a tenant: it is kept, and sells nothing.
+#[utoipa::path(post, path = "/landlord/tenants/{slug}/suspend", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
+async fn suspend_tenant(house: House, PathText(slug): PathText<String>) -> Result<Json<TenantView>, Problem> {
+    set_suspended(house, slug, true).await
+}
+
+/// Lets a suspended tenant sell again.
+#[utoipa::path(post, path = "/landlord/tenants/{slug}/resume", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
+async fn resume_tenant(house: House, PathText(slug): PathText<String>) -> Result<Json<TenantView>, Problem> {
+    set_suspended(house, slug, false).await
+}
+
+async fn set_suspended(house: House, slug: String, suspended: bool) -> Result<Json<TenantView>, Problem> {
+    let slug = slug_in_path(&house.app, &slug).await?;
+    let change = house.app.directory.change(house.origin, move |work| {
+        Ok::<_, Problem>(commands::set_suspended(work, &slug, suspended)?)
+    });
+    Ok(Json(change.await?.into()))
+}
+
+/// A host name that is to be a tenant's.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddDomainBody {
+    host: String,
+}
+
+struct AddDomain(HostName);
+
+impl FromBody for AddDomain {
+    type Wire = AddDomainBody;
+
+    fn from_wire(wire: AddDomainBody, faults: &mut Faults) -> Option<Self> {
+        faults.take("/host", HostName::parse(&wire.host)).map(Self)
+    }
+}
+
+/// Gives a tenant a host name; giving it again changes nothing.
+#[utoipa::path(post, path = "/landlord/tenants/{slug}/domains", tag = "landlord", params(("slug" = String, Path)), request_body = AddDomainBody,
+    responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`"), (status = 409, description = "`domain_taken`")))]
+async fn add_domain(
+    house: House,
+    PathText(slug): PathText<String>,
+    Body(AddDomain(host)): Body<AddDomain>,
+) -> Result<Json<TenantView>, Problem> {
+    let slug = slug_in_path(&house.app, &slug).await?;
+    let change = house.app.directory.change(house.origin, move |work| {
+        Ok::<_, Problem>(commands::add_domain(work, &slug, &host)?)
+    });
+    Ok(Json(change.await?.into()))
+}

@@ -1,0 +1,44 @@
+//! The handlers: one file per resource, each with its JSON forms, its parsing and its routes.
+
+mod audit_logs;
+mod carts;
+mod catalog;
+mod checkout;
+mod finance;
+mod form;
+mod inventory;
+mod invoices;
+mod landlord;
+mod landlord_keys;
+mod ledger;
+mod orders;
+mod payments;
+mod sales;
+mod schema;
+mod settings;
+mod tax_rates;
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+/// Everything under `/v1`.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .merge(audit_logs::routes())
+        .merge(carts::routes())
+        .merge(catalog::routes())
+        .merge(checkout::routes())
+        .merge(finance::routes())
+        .merge(inventory::routes())
+        .merge(invoices::routes())
+        .merge(landlord::routes())
+        .merge(ledger::routes())
+        .merge(orders::routes())
+        .merge(payments::routes())
+        .merge(sales::routes())
+        .merge(settings::routes())
+        .merge(tax_rates::routes())
+}

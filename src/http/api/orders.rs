@@ -1,0 +1,188 @@
+//! `/v1/orders`: reading orders and moving them along.
+
+use std::sync::Arc;
+
+use axum::Json;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::form::PageView;
+use crate::app::App;
+use crate::http::extract::permission::Orders;
+use crate::http::extract::{PageBeside, PathId, QueryOf, Shop};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
+use crate::primitives::{Currency, Email, Name, Sku, TaxClass, TaxRate, Timestamp};
+use crate::tenant::orders::{self, Order, OrderStatus};
+use crate::tenant::pricing::{PricedLine, TaxLine};
+
+/// The routes of orders.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_orders))
+        .routes(routes!(get_order))
+        .routes(routes!(confirm_order))
+        .routes(routes!(ship_order))
+        .routes(routes!(cancel_order))
+}
+
+/// A line of an order.
+#[derive(Serialize, ToSchema)]
+pub struct OrderItemView {
+    id: OrderLineId,
+    product_id: ProductId,
+    sku: Sku,
+    name: Name,
+    quantity: i64,
+    unit_price_minor: i64,
+    tax_class: TaxClass,
+    tax_name: Name,
+    tax_rate_ppm: TaxRate,
+    net_minor: i64,
+    tax_minor: i64,
+    total_minor: i64,
+}
+
+impl From<PricedLine> for OrderItemView {
+    fn from(line: PricedLine) -> Self {
+        Self {
+            id: line.id,
+            product_id: line.product_id,
+            sku: line.sku,
+            name: line.name,
+            quantity: line.quantity,
+            unit_price_minor: line.unit_price.minor(),
+            tax_class: line.tax_class,
+            tax_name: line.tax_name,
+            tax_rate_ppm: line.tax_rate,
+            net_minor: line.net.minor(),
+            tax_minor: line.tax.minor(),
+            total_minor: line.total.minor(),
+        }
+    }
+}
+
+/// What one tax rate takes from an order.
+#[derive(Serialize, ToSchema)]
+pub struct TaxLineView {
+    /// The rate's name.
+    name: String,
+    /// The rate, in parts per million.
+    rate_ppm: i64,
+    /// The sum it applies to, without tax.
+    net_minor: i64,
+    /// The tax.
+    tax_minor: i64,
+}
+
+impl From<TaxLine> for TaxLineView {
+    fn from(line: TaxLine) -> Self {
+        Self {
+            name: line.name,
+            rate_ppm: line.rate_ppm,
+            net_minor: line.net_minor,
+            tax_minor: line.tax_minor,
+        }
+    }
+}
+
+/// An order. It moves `pending` → `paid` → `confirmed` → `shipped`, or `pending` → `cancelled`; nothing else.
+#[derive(Serialize, ToSchema)]
+pub struct OrderView {
+    id: OrderId,
+    number: String,
+    /// `pending`, `paid`, `confirmed`, `shipped` or `cancelled`.
+    status: &'static str,
+    /// `checkout` or `sale`.
+    channel: &'static str,
+    currency: Currency,
+    prices_include_tax: bool,
+    items: Vec<OrderItemView>,
+    tax_lines: Vec<TaxLineView>,
+    /// Without tax.
+    subtotal_minor: i64,
+    discount_minor: i64,
+    tax_minor: i64,
+    /// What is to be paid.
+    total_minor: i64,
+    email: Option<Email>,
+    placed_at: Timestamp,
+}
+
+impl From<Order> for OrderView {
+    fn from(order: Order) -> Self {
+        Self {
+            id: order.id,
+            number: order.number,
+            status: order.status.as_str(),
+            channel: order.channel.as_str(),
+            currency: order.currency,
+            prices_include_tax: order.prices_include_tax,
+            items: order.lines.into_iter().map(OrderItemView::from).collect(),
+            tax_lines: order.tax_lines.into_iter().map(TaxLineView::from).collect(),
+            subtotal_minor: order.subtotal.minor(),
+            discount_minor: order.discount.minor(),
+            tax_minor: order.tax.minor(),
+            total_minor: order.total.minor(),
+            email: order.email,
+            placed_at: order.placed_at,
+        }
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct OrderFilter {
+    /// Only orders in this status.
+    status: Option<String>,
+}
+
+/// Lists orders, the newest first.
+#[utoipa::path(get, path = "/orders", tag = "orders", params(OrderFilter), responses((status = 200, body = PageView<OrderView>)))]
+async fn list_orders(
+    shop: Shop<Orders>,
+    PageBeside(page): PageBeside,
+    QueryOf(filter): QueryOf<OrderFilter>,
+) -> Result<Json<PageView<OrderView>>, Problem> {
+    let mut faults = Faults::default();
+    let parse = |text: &str| OrderStatus::parse(text).ok_or("no such status; pending, paid, confirmed, shipped and cancelled are");
+    let status = faults.optional("?status", filter.status.as_deref().map(parse));
+    let status = faults.finish(status)?;
+    let orders = shop.read(move |view| Ok(orders::list_orders(view, page, status)?)).await?;
+    Ok(Json(PageView::of(orders, OrderView::from)))
+}
+
+/// Shows an order.
+#[utoipa::path(get, path = "/orders/{id}", tag = "orders", params(("id" = String, Path)),
+    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`")))]
+async fn get_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<Json<OrderView>, Problem> {
+    let order = shop.read(move |view| Ok(orders::require_order(view, id)?)).await?;
+    Ok(Json(order.into()))
+}
+
+/// Accepts a paid order.
+#[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = String, Path)),
+    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
+async fn confirm_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<Json<OrderView>, Problem> {
+    let order = shop.write(move |work| Ok(orders::confirm_order(work, id)?)).await?;
+    Ok(Json(order.into()))
+}
+
+/// Marks a confirmed order as handed over or sent.
+#[utoipa::path(post, path = "/orders/{id}/ship", tag = "orders", params(("id" = String, Path)),
+    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
+async fn ship_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<Json<OrderView>, Problem> {
+    let order = shop.write(move |work| Ok(orders::ship_order(work, id)?)).await?;
+    Ok(Json(order.into()))
+}
+
+/// Calls a pending order off: its stock is free again, its open payments are cancelled.
+#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path)),
+    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
+async fn cancel_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<Json<OrderView>, Problem> {
+    let order = shop.write(move |work| Ok(orders::cancel_order(work, id)?)).await?;
+    Ok(Json(order.into()))
+}

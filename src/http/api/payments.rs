@@ -1,0 +1,249 @@
+//! `/v1/payments`, and the confirmation of a payment, which is where money moves.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::response::Response;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::finance::FinancialOrderView;
+use super::form::PageView;
+use super::invoices::InvoiceView;
+use super::orders::OrderView;
+use crate::app::App;
+use crate::http::extract::permission::{ConfirmPayment as MayConfirm, Payments};
+use crate::http::extract::{FromBody, Keyed, PageQuery, PathId, Permission, Shop};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::platform::idempotency::{IdempotencyKey, Verdict};
+use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
+use crate::primitives::{Class, Currency, Note, Timestamp};
+use crate::tenant::payments::{self, ConfirmPayment, Confirmed, Method, OpenPayment, Payment};
+
+/// The routes of payments.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_payments, open_payment))
+        .routes(routes!(get_payment))
+        .routes(routes!(confirm_payment))
+        .routes(routes!(cancel_payment))
+        .routes(routes!(checkout_confirm_payment))
+}
+
+/// A payment.
+#[derive(Serialize, ToSchema)]
+pub struct PaymentView {
+    id: PaymentId,
+    order_id: OrderId,
+    /// `cash`, `manual`, and under `--dev` `test`.
+    method: &'static str,
+    /// `pending`, `authorized`, `succeeded`, `failed`, `cancelled`, `refunded` or `unknown`.
+    status: &'static str,
+    /// How much of the order it pays.
+    amount_minor: i64,
+    /// What was handed over, when that was more.
+    tendered_minor: Option<i64>,
+    /// What was given back of it.
+    change_minor: i64,
+    currency: Currency,
+    provider_reference: Option<Note>,
+    failure_code: Option<String>,
+    created_at: Timestamp,
+    succeeded_at: Option<Timestamp>,
+}
+
+impl From<Payment> for PaymentView {
+    fn from(payment: Payment) -> Self {
+        let tendered_minor = payment.tendered.map(|tendered| tendered.minor());
+        Self {
+            id: payment.id,
+            order_id: payment.order_id,
+            method: payment.method.as_str(),
+            status: payment.status.as_str(),
+            amount_minor: payment.amount.minor(),
+            tendered_minor,
+            change_minor: tendered_minor.map_or(0, |tendered| tendered - payment.amount.minor()),
+            currency: payment.amount.currency(),
+            provider_reference: payment.provider_reference,
+            failure_code: payment.failure_code,
+            created_at: payment.created_at,
+            succeeded_at: payment.succeeded_at,
+        }
+    }
+}
+
+/// What a confirmed payment leaves.
+#[derive(Serialize, ToSchema)]
+pub struct ConfirmedView {
+    payment: PaymentView,
+    order: OrderView,
+    financial_order: FinancialOrderView,
+    invoice: InvoiceView,
+}
+
+/// Lists payments, the newest first.
+#[utoipa::path(get, path = "/payments", tag = "payments", responses((status = 200, body = PageView<PaymentView>)))]
+async fn list_payments(shop: Shop<Payments>, PageQuery(page): PageQuery) -> Result<Json<PageView<PaymentView>>, Problem> {
+    let payments = shop.read(move |view| Ok(payments::list_payments(view, page)?)).await?;
+    Ok(Json(PageView::of(payments, PaymentView::from)))
+}
+
+/// Shows a payment.
+#[utoipa::path(get, path = "/payments/{id}", tag = "payments", params(("id" = String, Path)),
+    responses((status = 200, body = PaymentView), (status = 404, description = "`not_found`")))]
+async fn get_payment(shop: Shop<Payments>, PathId(id): PathId<PaymentKind>) -> Result<Json<PaymentView>, Problem> {
+    let payment = shop.read(move |view| Ok(payments::find_payment(view, id)?)).await?;
+    payment
+        .map(|payment| Json(payment.into()))
+        .ok_or_else(|| Problem::not_found("payment"))
+}
+
+/// A further payment for an order that waits for one.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenPaymentBody {
+    order_id: String,
+    /// `cash`, `manual`, and under `--dev` `test`.
+    method: String,
+}
+
+/// Reads a payment method.
+pub(super) fn parse_method(text: &str) -> Result<Method, &'static str> {
+    Method::parse(text).ok_or("no such payment method; cash and manual are, and test under --dev")
+}
+
+impl FromBody for OpenPayment {
+    type Wire = OpenPaymentBody;
+
+    fn from_wire(wire: OpenPaymentBody, faults: &mut Faults) -> Option<Self> {
+        let order_id = faults.take("/order_id", OrderId::parse(&wire.order_id));
+        let method = faults.take("/method", parse_method(&wire.method));
+        Some(Self {
+            order_id: order_id?,
+            method: method?,
+        })
+    }
+}
+
+/// Makes a further payment for an order, after the one before has failed or was cancelled.
+#[utoipa::path(post, path = "/payments", tag = "payments", params(("Idempotency-Key" = String, Header)), request_body = OpenPaymentBody,
+    responses((status = 201, body = PaymentView), (status = 409, description = "`order_not_payable`, `payment_pending`")))]
+async fn open_payment(shop: Shop<Payments>, Keyed { key, command }: Keyed<OpenPayment>) -> Result<Response, Problem> {
+    let policy = shop.policy();
+    shop.once(key, StatusCode::CREATED, move |work| {
+        Ok(PaymentView::from(payments::open_payment(work, &policy, &command)?))
+    })
+    .await
+}
+
+/// A confirmation of the payment in the path.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmBody {
+    /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test` payment fail.
+    provider_reference: Option<String>,
+}
+
+struct Reference(Option<Note>);
+
+impl FromBody for Reference {
+    type Wire = ConfirmBody;
+
+    fn from_wire(wire: ConfirmBody, faults: &mut Faults) -> Option<Self> {
+        faults
+            .optional("/provider_reference", wire.provider_reference.as_deref().map(Note::parse))
+            .map(Self)
+    }
+}
+
+/// Confirms a payment: it succeeds with all that follows, or it is declined.
+#[utoipa::path(post, path = "/payments/{id}/confirm", tag = "payments", params(("id" = String, Path), ("Idempotency-Key" = String, Header)), request_body = ConfirmBody,
+    responses((status = 200, body = ConfirmedView), (status = 402, description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
+        (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`")))]
+async fn confirm_payment(
+    shop: Shop<Payments>,
+    PathId(payment_id): PathId<PaymentKind>,
+    Keyed { key, command }: Keyed<Reference>,
+) -> Result<Response, Problem> {
+    confirm(
+        &shop,
+        key,
+        ConfirmPayment {
+            payment_id,
+            provider_reference: command.0,
+        },
+    )
+    .await
+}
+
+/// A confirmation of a payment.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmPaymentBody {
+    payment_id: String,
+    /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test` payment fail.
+    provider_reference: Option<String>,
+}
+
+impl FromBody for ConfirmPayment {
+    type Wire = ConfirmPaymentBody;
+
+    fn from_wire(wire: ConfirmPaymentBody, faults: &mut Faults) -> Option<Self> {
+        let payment_id = faults.take("/payment_id", PaymentId::parse(&wire.payment_id));
+        let provider_reference = faults.optional("/provider_reference", wire.provider_reference.as_deref().map(Note::parse));
+        Some(Self {
+            payment_id: payment_id?,
+            provider_reference: provider_reference?,
+        })
+    }
+}
+
+/// Confirms the payment of a checkout: it succeeds with all that follows, or it is declined.
+#[utoipa::path(post, path = "/checkout/confirm-payment", tag = "checkout", params(("Idempotency-Key" = String, Header)), request_body = ConfirmPaymentBody,
+    responses((status = 200, body = ConfirmedView), (status = 402, description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
+        (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`")))]
+async fn checkout_confirm_payment(shop: Shop<MayConfirm>, Keyed { key, command }: Keyed<ConfirmPayment>) -> Result<Response, Problem> {
+    confirm(&shop, key, command).await
+}
+
+async fn confirm<P: Permission>(shop: &Shop<P>, key: IdempotencyKey, command: ConfirmPayment) -> Result<Response, Problem> {
+    let policy = shop.policy();
+    let payment_id = command.payment_id;
+    let confirmed = shop.once_or(key, StatusCode::OK, move |work| {
+        match payments::confirm_payment(work, &policy, &command)? {
+            Confirmed::Succeeded(done) => Ok(Verdict::Keep(confirmed_view(*done))),
+            Confirmed::Declined(payment) => Ok(Verdict::Forget(declined(&payment))),
+        }
+    });
+    confirmed.await.inspect_err(|problem| {
+        if problem.code() == "payment_already_processed" {
+            shop.note_security("double payment processing", &format!("payment:{payment_id}"));
+        }
+    })
+}
+
+fn confirmed_view((payment, settlement): (Payment, crate::tenant::finance::Settlement)) -> ConfirmedView {
+    ConfirmedView {
+        payment: payment.into(),
+        order: settlement.order.into(),
+        financial_order: settlement.financial_order.into(),
+        invoice: settlement.invoice.into(),
+    }
+}
+
+fn declined(payment: &Payment) -> Problem {
+    let detail = "the payment was declined; make a new one for the order with POST /v1/payments";
+    Problem::new(Class::Declined, "payment_declined", detail).with_fact("payment_id", payment.id)
+}
+
+/// Calls a payment off that is not in yet.
+#[utoipa::path(post, path = "/payments/{id}/cancel", tag = "payments", params(("id" = String, Path)),
+    responses((status = 200, body = PaymentView), (status = 404, description = "`payment_not_found`"), (status = 409, description = "`payment_already_processed`, `payment_over`")))]
+async fn cancel_payment(shop: Shop<Payments>, PathId(id): PathId<PaymentKind>) -> Result<Json<PaymentView>, Problem> {
+    let payment = shop.write(move |work| Ok(payments::cancel_payment(work, id)?)).await?;
+    Ok(Json(payment.into()))
+}

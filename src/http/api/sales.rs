@@ -1,0 +1,168 @@
+//! `POST /v1/sales`: a whole paid sale at once.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::finance::FinancialOrderView;
+use super::form::price;
+use super::invoices::InvoiceView;
+use super::orders::OrderView;
+use super::payments::{PaymentView, parse_method};
+use crate::app::App;
+use crate::http::extract::permission::Pos;
+use crate::http::extract::{FromBody, Keyed, Object, Shop};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::primitives::id::{OrderId, OrderLineId, PaymentId, ProductId};
+use crate::primitives::limits::{LINES_MAX, PAYMENTS_PER_SALE_MAX};
+use crate::primitives::{Email, Quantity, Timestamp};
+use crate::tenant::sales::{self, RecordSale, Recorded, SaleLine, SalePayment};
+
+/// The routes of sales.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(record_sale))
+}
+
+/// A line of a sale.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SaleLineBody {
+    /// The client's own UUID of the line; unique for ever.
+    id: Option<String>,
+    product_id: String,
+    /// 1 to 1000000.
+    quantity: i64,
+    /// What one cost, when that was not the catalog's price.
+    unit_price_minor: Option<i64>,
+}
+
+/// A payment of a sale.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SalePaymentBody {
+    /// The client's own UUID of the payment; unique for ever.
+    id: Option<String>,
+    /// `cash`, `manual`, and under `--dev` `test`.
+    method: String,
+    /// What was handed over; of cash, what is too much is change.
+    amount_minor: i64,
+}
+
+/// A sale that has taken place.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordSaleBody {
+    /// The client's own UUID of the sale; unique for ever. Sent again with the same content it gets the same answer.
+    id: Option<String>,
+    /// When it took place; now, when it is not said.
+    sold_at: Option<String>,
+    #[schema(value_type = Vec<SaleLineBody>)]
+    lines: Vec<Object<SaleLineBody>>,
+    #[schema(value_type = Vec<SalePaymentBody>)]
+    payments: Vec<Object<SalePaymentBody>>,
+    /// Where the confirmation goes, if anywhere.
+    email: Option<String>,
+}
+
+impl FromBody for RecordSale {
+    type Wire = RecordSaleBody;
+
+    fn from_wire(wire: RecordSaleBody, faults: &mut Faults) -> Option<Self> {
+        let id = faults.optional("/id", wire.id.as_deref().map(OrderId::parse));
+        let sold_at = faults.optional("/sold_at", wire.sold_at.as_deref().map(Timestamp::parse));
+        let email = faults.optional("/email", wire.email.as_deref().map(Email::parse));
+        if wire.lines.is_empty() || wire.lines.len() > LINES_MAX {
+            faults.note("/lines", "invalid", format!("a sale has 1 to {LINES_MAX} lines"));
+        }
+        if wire.payments.is_empty() || wire.payments.len() > PAYMENTS_PER_SALE_MAX {
+            faults.note("/payments", "invalid", format!("a sale has 1 to {PAYMENTS_PER_SALE_MAX} payments"));
+        }
+        let lines: Vec<_> = wire
+            .lines
+            .iter()
+            .take(LINES_MAX)
+            .enumerate()
+            .map(|(at, Object(line))| sale_line(at, line, faults))
+            .collect();
+        let payments: Vec<_> = wire
+            .payments
+            .iter()
+            .take(PAYMENTS_PER_SALE_MAX)
+            .enumerate()
+            .map(|(at, Object(payment))| sale_payment(at, payment, faults))
+            .collect();
+        let (lines, payments) = (
+            lines.into_iter().collect::<Option<_>>()?,
+            payments.into_iter().collect::<Option<_>>()?,
+        );
+        Some(Self {
+            id: id?,
+            sold_at: sold_at?,
+            lines,
+            payments,
+            email: email?,
+        })
+    }
+}
+
+fn sale_line(at: usize, wire: &SaleLineBody, faults: &mut Faults) -> Option<SaleLine> {
+    let id = faults.optional(format!("/lines/{at}/id"), wire.id.as_deref().map(OrderLineId::parse));
+    let product_id = faults.take(format!("/lines/{at}/product_id"), ProductId::parse(&wire.product_id));
+    let quantity = faults.take(format!("/lines/{at}/quantity"), Quantity::new(wire.quantity));
+    let unit_price_minor = faults.optional(format!("/lines/{at}/unit_price_minor"), wire.unit_price_minor.map(price));
+    Some(SaleLine {
+        id: id?,
+        product_id: product_id?,
+        quantity: quantity?,
+        unit_price_minor: unit_price_minor?,
+    })
+}
+
+fn sale_payment(at: usize, wire: &SalePaymentBody, faults: &mut Faults) -> Option<SalePayment> {
+    let id = faults.optional(format!("/payments/{at}/id"), wire.id.as_deref().map(PaymentId::parse));
+    let method = faults.take(format!("/payments/{at}/method"), parse_method(&wire.method));
+    let amount_minor = faults.take(format!("/payments/{at}/amount_minor"), price(wire.amount_minor));
+    Some(SalePayment {
+        id: id?,
+        method: method?,
+        amount_minor: amount_minor?,
+    })
+}
+
+/// A sale in the books.
+#[derive(Serialize, ToSchema)]
+pub struct RecordedView {
+    order: OrderView,
+    payments: Vec<PaymentView>,
+    financial_order: FinancialOrderView,
+    invoice: InvoiceView,
+}
+
+impl From<Recorded> for RecordedView {
+    fn from(recorded: Recorded) -> Self {
+        Self {
+            order: recorded.settlement.order.into(),
+            payments: recorded.payments.into_iter().map(PaymentView::from).collect(),
+            financial_order: recorded.settlement.financial_order.into(),
+            invoice: recorded.settlement.invoice.into(),
+        }
+    }
+}
+
+/// Records a whole paid sale: order, payments, stock, invoice and ledger entry, in one transaction.
+#[utoipa::path(post, path = "/sales", tag = "sales", params(("Idempotency-Key" = String, Header)), request_body = RecordSaleBody,
+    responses((status = 201, body = RecordedView), (status = 409, description = "`id_conflict`, `product_inactive`, `out_of_stock`"),
+        (status = 422, description = "`validation_failed`, `product_not_found`, `currency_mismatch`, `amount_too_large`, `payment_insufficient`, `payment_exceeds_total`, `payment_method_unavailable`, `sold_at_in_future`, `idempotency_key_reused`")))]
+async fn record_sale(shop: Shop<Pos>, Keyed { key, command }: Keyed<RecordSale>) -> Result<Response, Problem> {
+    let policy = shop.policy();
+    shop.once(key, StatusCode::CREATED, move |work| {
+        Ok(RecordedView::from(sales::record(work, &policy, &command)?))
+    })
+    .await
+}

@@ -1,0 +1,89 @@
+//! `/v1/tax-rates`: the rates of the tax classes over time.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::form::PageView;
+use crate::app::App;
+use crate::http::extract::permission::{CatalogRead, CatalogWrite};
+use crate::http::extract::{Body, FromBody, PageQuery, Shop};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::primitives::id::TaxRateId;
+use crate::primitives::{Name, TaxClass, TaxRate, Timestamp};
+use crate::tenant::tax::{self, AddRate, RateOfClass};
+
+/// The routes of the tax rates.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(add_rate, list_rates))
+}
+
+#[derive(Serialize, ToSchema)]
+struct TaxRateView {
+    id: TaxRateId,
+    tax_class: TaxClass,
+    name: Name,
+    rate_ppm: TaxRate,
+    valid_from: Timestamp,
+}
+
+impl From<RateOfClass> for TaxRateView {
+    fn from(rate: RateOfClass) -> Self {
+        Self {
+            id: rate.id,
+            tax_class: rate.tax_class,
+            name: rate.name,
+            rate_ppm: rate.rate,
+            valid_from: rate.valid_from,
+        }
+    }
+}
+
+/// A rate that is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddRateBody {
+    tax_class: String,
+    name: String,
+    rate_ppm: i64,
+    valid_from: Option<String>,
+}
+
+impl FromBody for AddRate {
+    type Wire = AddRateBody;
+
+    fn from_wire(wire: AddRateBody, faults: &mut Faults) -> Option<Self> {
+        let tax_class = faults.take("/tax_class", TaxClass::parse(&wire.tax_class));
+        let name = faults.take("/name", Name::parse(&wire.name));
+        let rate = faults.take("/rate_ppm", TaxRate::from_ppm(wire.rate_ppm));
+        let valid_from = faults.optional("/valid_from", wire.valid_from.as_deref().map(Timestamp::parse));
+        Some(Self {
+            tax_class: tax_class?,
+            name: name?,
+            rate: rate?,
+            valid_from: valid_from?,
+        })
+    }
+}
+
+/// Adds a rate to a tax class; a new class comes into being with its first rate.
+#[utoipa::path(post, path = "/tax-rates", tag = "tax", request_body = AddRateBody,
+    responses((status = 201, body = TaxRateView), (status = 409, description = "`tax_rate_exists`"), (status = 422, description = "`validation_failed`")))]
+async fn add_rate(shop: Shop<CatalogWrite>, Body(command): Body<AddRate>) -> Result<Response, Problem> {
+    let rate = shop.write(move |work| Ok(tax::add_rate(work, &command)?)).await?;
+    Ok((StatusCode::CREATED, Json(TaxRateView::from(rate))).into_response())
+}
+
+/// Lists tax rates, the last added first.
+#[utoipa::path(get, path = "/tax-rates", tag = "tax", responses((status = 200, body = PageView<TaxRateView>)))]
+async fn list_rates(shop: Shop<CatalogRead>, PageQuery(page): PageQuery) -> Result<Json<PageView<TaxRateView>>, Problem> {
+    let rates = shop.read(move |view| Ok(tax::list_rates(view, page)?)).await?;
+    Ok(Json(PageView::of(rates, TaxRateView::from)))
+}

@@ -1,0 +1,178 @@
+//! A JSON body, parsed into a command: first its form (one fault at most, with its place), then its values (all faults at once).
+
+use axum::body::HttpBody as _;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::caller::Local;
+use crate::app::App;
+use crate::config::ByteSize;
+use crate::http::faults::Faults;
+use crate::http::problem::{Fault, Problem};
+use crate::primitives::Class;
+use crate::primitives::limits::LOCAL_BODY_BYTES_MAX;
+
+/// A command that comes in a body.
+pub trait FromBody: Sized {
+    /// Its form in JSON, with raw values; unknown fields are refused.
+    type Wire: DeserializeOwned;
+
+    /// Parses the values; notes all that is wrong.
+    fn from_wire(wire: Self::Wire, faults: &mut Faults) -> Option<Self>;
+}
+
+/// The part of a request's time that its body may take to arrive: a half, so that the other half is left for what it asks.
+const BODY_SHARE_OF_TIME: u32 = 2;
+
+/// A value that JSON writes as an object. By itself serde would also take a struct from an array, by the order of its fields.
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+                text.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+/// A parsed body.
+pub struct Body<C>(pub C);
+
+impl<C: FromBody> FromRequest<Arc<App>> for Body<C> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let bytes = read_json(request, app).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// Reads a body that says it is JSON, up to the limit.
+pub(super) async fn read_json(request: Request, app: &App) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() && !parts.headers.contains_key(CONTENT_TYPE) {
+        // Nothing was said, where all may be left out: `curl -X POST` of a new cart.
+        return Ok(Bytes::from_static(b"{}"));
+    }
+    if !is_json(&parts.headers) {
+        let detail = "the body must be JSON: Content-Type: application/json";
+        return Err(Problem::of_status(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            detail,
+        ));
+    }
+    let limit = match parts.extensions.get::<Local>() {
+        Some(Local) => ByteSize::bytes(LOCAL_BODY_BYTES_MAX),
+        None => app.config.server.body_limit,
+    };
+    let too_large = || {
+        let detail = format!("the body is larger than {limit}; send less at once");
+        Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    };
+    // Who announces too much is told so before sending it (`Expect: 100-continue`).
+    if body.size_hint().lower() > limit.as_bytes() {
+        return Err(too_large());
+    }
+    let time: Duration = app.config.server.request_timeout.into();
+    let collecting = Limited::new(body, limit.as_bytes() as usize).collect();
+    match tokio::time::timeout(time / BODY_SHARE_OF_TIME, collecting).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::new(
+            Class::Malformed,
+            "body_unreadable",
+            "the body broke off or its chunks are malformed; send it again",
+        )),
+        Err(_) => Err(Problem::of_status(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            "the body took too long to arrive; nothing was done; send it again",
+        )),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+/// Parses a body that was read.
+pub(super) fn parse<C: FromBody>(bytes: &[u8]) -> Result<C, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Problem::new(Class::Malformed, "malformed_utf8", "the body is not UTF-8"))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let Object(wire) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| form_problem(&error))?;
+    deserializer.end().map_err(|error| malformed(&error))?;
+    let mut faults = Faults::default();
+    let command = C::from_wire(wire, &mut faults);
+    faults.finish(command)
+}
+
+fn form_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let inner = error.inner();
+    if !inner.is_data() {
+        return malformed(inner);
+    }
+    let pointer = error.path().iter().fold(String::new(), |pointer, segment| match segment {
+        serde_path_to_error::Segment::Seq { index } => format!("{pointer}/{index}"),
+        serde_path_to_error::Segment::Map { key } => format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
+        serde_path_to_error::Segment::Enum { variant } => format!("{pointer}/{variant}"),
+        serde_path_to_error::Segment::Unknown => pointer,
+    });
+    let text = inner.to_string();
+    let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail);
+    let missing = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    let (pointer, code) = match missing {
+        Some(name) => (format!("{pointer}/{name}"), "missing_field"),
+        None if detail.starts_with("unknown field") => (pointer, "unknown_field"),
+        None => (pointer, "wrong_type"),
+    };
+    let detail = in_words_of_json(detail);
+    Problem::invalid(vec![Fault { pointer, code, detail }])
+}
+
+/// serde speaks of Rust's types; the caller wrote JSON.
+fn in_words_of_json(detail: &str) -> String {
+    let Some((found, expected)) = detail.rsplit_once(", expected ") else {
+        return detail.to_owned();
+    };
+    let found = match found.strip_prefix("invalid type: ") {
+        Some("sequence") => "invalid type: an array".to_owned(),
+        Some("map") => "invalid type: an object".to_owned(),
+        _ => found.replacen("invalid type: floating point ", "invalid type: number ", 1),
+    };
+    let expected = match expected {
+        "i64" | "u32" => "a whole number",
+        "a sequence" => "an array",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(Class::Malformed, "malformed_json", format!("the body is not JSON: {error}"))
+}

@@ -1,0 +1,61 @@
+//! Who is calling: the key in `Authorization`, if there is one, and the request's id.
+
+use axum::extract::FromRequestParts;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+
+use crate::app::App;
+use crate::http::problem::Problem;
+use crate::primitives::Class;
+use crate::tenancy::Principal;
+
+/// The id of a request; in its extensions from the outermost layer on.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// Marks a request that came over the admin socket or from inside the process: whoever could send it runs the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Local;
+
+/// The id of the request.
+pub(super) fn request_id(parts: &Parts) -> Option<String> {
+    parts.extensions.get::<RequestId>().map(|id| id.0.clone())
+}
+
+/// The principal of the key in the request, if it has one.
+pub(super) async fn principal(parts: &Parts, app: &App) -> Result<Option<Principal>, Problem> {
+    let Some(value) = parts.headers.get(AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let presented = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some((_, key)) = presented else {
+        return Err(Problem::new(
+            Class::Unauthenticated,
+            "unauthenticated",
+            "the Authorization header must read: Bearer KEY",
+        ));
+    };
+    match app.directory.principal(key.trim()).await? {
+        Some(principal) => {
+            app.directory.note_used(principal.key_id, app.clock.now());
+            Ok(Some(principal))
+        }
+        None => Err(Problem::new(
+            Class::Unauthenticated,
+            "invalid_api_key",
+            "this API key is unknown or revoked; make one with `tillbox api-key create`",
+        )),
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(request_id(parts).unwrap_or_default()))
+    }
+}

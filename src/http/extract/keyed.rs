@@ -1,0 +1,118 @@
+//! A body together with its `Idempotency-Key`: for every call that creates or moves money.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, OriginalUri, Request};
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::body::{FromBody, parse, read_json};
+use super::shop::{Permission, Shop};
+use crate::app::App;
+use crate::http::problem::Problem;
+use crate::platform::idempotency::{self, IdempotencyKey, Once, StoredAnswer, Verdict};
+use crate::primitives::Class;
+use crate::storage::TenantWork;
+
+/// A command, and the key under which it is carried out once.
+pub struct Keyed<C> {
+    /// The key, bound to this very request.
+    pub key: IdempotencyKey,
+    /// The command.
+    pub command: C,
+}
+
+impl<C: FromBody> FromRequest<Arc<App>> for Keyed<C> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let header = header(request.headers())?;
+        let method = request.method().to_string();
+        let path = request
+            .extensions()
+            .get::<OriginalUri>()
+            .map_or_else(|| request.uri().path().to_owned(), |uri| uri.path().to_owned());
+        let bytes = read_json(request, app).await?;
+        let key = IdempotencyKey::parse(&header, &method, &path, &bytes);
+        let key = key.map_err(|error| Problem::new(Class::Malformed, "idempotency_key_invalid", error.to_string()))?;
+        Ok(Self {
+            key,
+            command: parse(&bytes)?,
+        })
+    }
+}
+
+fn header(headers: &HeaderMap) -> Result<String, Problem> {
+    let missing = || {
+        let detail = "send an Idempotency-Key header with a fresh UUID; repeat it when you repeat this request";
+        Problem::new(Class::Malformed, "idempotency_key_missing", detail)
+    };
+    let value = headers.get("idempotency-key").ok_or_else(missing)?;
+    let invalid = |_| {
+        Problem::new(
+            Class::Malformed,
+            "idempotency_key_invalid",
+            "the Idempotency-Key may hold printable ASCII characters only",
+        )
+    };
+    value.to_str().map(str::to_owned).map_err(invalid)
+}
+
+impl<P: Permission> Shop<P> {
+    /// Carries a command out once: what it answers is kept in the transaction of its effects, and a repetition gets it byte for byte.
+    ///
+    /// # Errors
+    /// `idempotency_key_reused`, and what `f` refuses; nothing was written then, and nothing is kept of the key.
+    pub async fn once<T, F>(&self, key: IdempotencyKey, status: StatusCode, mut f: F) -> Result<Response, Problem>
+    where
+        T: Serialize,
+        F: FnMut(&mut TenantWork) -> Result<T, Problem> + Send + 'static,
+    {
+        self.once_or(key, status, move |work| Ok(Verdict::Keep(f(work)?))).await
+    }
+
+    /// As [`once`](Self::once), for a command that can end in a problem whose effects are kept and whose key is not.
+    ///
+    /// # Errors
+    /// `idempotency_key_reused`, what `f` refuses, and the problem that it ends in.
+    pub async fn once_or<T, F>(&self, key: IdempotencyKey, status: StatusCode, mut f: F) -> Result<Response, Problem>
+    where
+        T: Serialize,
+        F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
+    {
+        let once = self.write(move |work| {
+            idempotency::once(work, &key, |work| match f(work)? {
+                Verdict::Keep(view) => {
+                    let body = serde_json::to_vec(&view).expect("a view is plain data");
+                    Ok::<_, Problem>(Verdict::Keep(StoredAnswer {
+                        status: status.as_u16(),
+                        body,
+                    }))
+                }
+                Verdict::Forget(problem) => Ok(Verdict::Forget(problem)),
+            })
+        });
+        match once.await? {
+            Once::First(answer) => Ok(respond(answer, false)),
+            Once::Replayed(answer) => Ok(respond(answer, true)),
+            Once::Forgotten(problem) => Err(problem),
+        }
+    }
+}
+
+fn respond(answer: StoredAnswer, replayed: bool) -> Response {
+    let mut response = Response::new(axum::body::Body::from(Bytes::from(answer.body)));
+    *response.status_mut() = StatusCode::from_u16(answer.status).expect("only good statuses are stored");
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if replayed {
+        response
+            .headers_mut()
+            .insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}

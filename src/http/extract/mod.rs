@@ -1,0 +1,16 @@
+//! From a request to values: who asks for which shop, and what they say. If two handlers begin alike, the beginning is here.
+
+mod body;
+mod caller;
+mod keyed;
+mod landlord;
+mod parts;
+mod shop;
+
+pub use body::{Body, FromBody, Object};
+pub use caller::{Local, RequestId};
+pub use keyed::Keyed;
+pub use landlord::House;
+pub use parts::{IfMatch, PageBeside, PageQuery, PathId, PathText, QueryOf, with_etag};
+pub(in crate::http) use shop::open as open_shop;
+pub use shop::{Permission, Shop, permission};

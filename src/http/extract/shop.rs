@@ -1,0 +1,264 @@
+//! The caller's shop: found by key, host or header, checked for scope and status, its file open. With it a handler reads and writes.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OriginalUri};
+use http::header::HOST;
+use http::request::Parts;
+
+use super::caller::{Local, principal, request_id};
+use crate::app::App;
+use crate::http::problem::Problem;
+use crate::primitives::id::TenantId;
+use crate::primitives::{Actor, Class, HostName, Origin, Slug};
+use crate::storage::{Database, Tenant, TenantView, TenantWork};
+use crate::tenancy::access::TenantStatus;
+use crate::tenancy::{Principal, Scope, TenantAccess};
+use crate::tenant::Policy;
+
+/// What a route asks of its caller.
+pub trait Permission: Send + Sync + 'static {
+    /// The scopes of which the key must have one.
+    const SCOPES: &'static [Scope];
+    /// Whether the storefront may call it without a key.
+    const PUBLIC: bool;
+}
+
+/// The permissions that routes ask for, as types.
+pub mod permission {
+    use super::{Permission, Scope};
+
+    macro_rules! permissions {
+        ($($(#[$doc:meta])* $name:ident = [$($scope:ident),+], $public:literal;)*) => {$(
+            $(#[$doc])*
+            #[derive(Debug)]
+            pub enum $name {}
+            impl Permission for $name {
+                const SCOPES: &'static [Scope] = &[$(Scope::$scope),+];
+                const PUBLIC: bool = $public;
+            }
+        )*};
+    }
+
+    permissions! {
+        /// Reads of the catalog; open to the storefront.
+        CatalogRead = [CatalogRead, CatalogWrite], true;
+        /// Changes of the catalog and its taxes.
+        CatalogWrite = [CatalogWrite], false;
+        /// Carts and checkout; open to the storefront.
+        Checkout = [Checkout], true;
+        /// Orders.
+        Orders = [Orders], false;
+        /// Payments.
+        Payments = [Payments], false;
+        /// The confirmation of a payment: the shop's own systems, never the storefront.
+        ConfirmPayment = [Payments, Checkout], false;
+        /// Stock.
+        Inventory = [Inventory], false;
+        /// The books.
+        Finance = [Finance], false;
+        /// Reports.
+        Reports = [Reports], false;
+        /// The till.
+        Pos = [Pos], false;
+        /// Settings and the audit log.
+        Admin = [Admin], false;
+    }
+}
+
+/// The caller's shop.
+pub struct Shop<P> {
+    app: Arc<App>,
+    db: Database<Tenant>,
+    tenant_id: TenantId,
+    origin: Origin,
+    permission: PhantomData<fn() -> P>,
+}
+
+impl<P: Permission> Shop<P> {
+    /// What the configuration decides about selling.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.app.policy.clone()
+    }
+
+    /// Notes in the security log what somebody should know of.
+    pub fn note_security(&self, what: &str, subject: &str) {
+        let origin = &self.origin;
+        tracing::warn!(target: "security", tenant_id = %self.tenant_id, actor = %origin.actor, request_id = origin.request_id, subject, "{what}");
+    }
+
+    /// Reads: a row, a page.
+    ///
+    /// # Errors
+    /// What `f` refuses, as a problem.
+    pub async fn read<R, F>(&self, f: F) -> Result<R, Problem>
+    where
+        F: FnOnce(&TenantView) -> Result<R, Problem> + Send + 'static,
+        R: Send + Unpin + 'static,
+    {
+        self.db.read(f).await
+    }
+
+    /// Reads what takes long: a report.
+    ///
+    /// # Errors
+    /// What `f` refuses, as a problem.
+    pub async fn read_long<R, F>(&self, f: F) -> Result<R, Problem>
+    where
+        F: FnOnce(&TenantView) -> Result<R, Problem> + Send + 'static,
+        R: Send + Unpin + 'static,
+    {
+        self.db.read_long(f).await
+    }
+
+    /// Writes; the answer comes when it is on disk.
+    ///
+    /// # Errors
+    /// What `f` refuses, as a problem; nothing was written then.
+    pub async fn write<R, F>(&self, f: F) -> Result<R, Problem>
+    where
+        F: FnMut(&mut TenantWork) -> Result<R, Problem> + Send + 'static,
+        R: Send + Unpin + 'static,
+    {
+        self.db.write(self.origin.clone(), f).await
+    }
+}
+
+impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let principal = principal(parts, app).await?;
+        let access = resolve::<P>(parts, app, principal.as_ref()).await?;
+        tracing::Span::current().record("tenant_id", tracing::field::display(access.id()));
+        require_selling(access.status())?;
+        if let Some(principal) = &principal
+            && !P::SCOPES.iter().any(|scope| principal.scopes.contains(*scope))
+        {
+            let detail = format!("this API key lacks the scope `{}`", P::SCOPES[0]);
+            return Err(Problem::new(Class::Forbidden, "insufficient_scope", detail));
+        }
+        let actor = match &principal {
+            Some(principal) => Actor::ApiKey(principal.key_id),
+            None if parts.extensions.get::<Local>().is_some() => Actor::Operator,
+            None => Actor::Storefront,
+        };
+        let tenant_id = access.id();
+        let db = open(app, access).await?;
+        let origin = Origin {
+            actor,
+            request_id: request_id(parts),
+        };
+        Ok(Self {
+            app: app.clone(),
+            db,
+            tenant_id,
+            origin,
+            permission: PhantomData,
+        })
+    }
+}
+
+/// Refuses a shop that sells nothing. One that is being made or removed is not there: what it would acknowledge goes with its file.
+fn require_selling(status: TenantStatus) -> Result<(), Problem> {
+    match status {
+        TenantStatus::Active => Ok(()),
+        TenantStatus::Suspended => Err(Problem::new(
+            Class::Forbidden,
+            "tenant_suspended",
+            "this store is suspended; its operator can resume it",
+        )),
+        TenantStatus::Creating | TenantStatus::Deleting => Err(Problem::new(
+            Class::NotFound,
+            "tenant_not_found",
+            "this store is being made or removed; there is nothing in it to call",
+        )),
+    }
+}
+
+/// Opens a shop's file: at once when it is open already, else on a thread that may block, of which a shop takes one.
+pub(in crate::http) async fn open(app: &Arc<App>, access: TenantAccess) -> Result<Database<Tenant>, Problem> {
+    if let Some(db) = app.registry.get(&access) {
+        return Ok(db);
+    }
+    let gate = app.registry.gate(access.id());
+    let _turn = gate.acquire().await.expect("the gate is never closed");
+    if let Some(db) = app.registry.get(&access) {
+        return Ok(db);
+    }
+    let registry = app.registry.clone();
+    let opened = tokio::task::spawn_blocking(move || registry.open(&access)).await;
+    Ok(opened.map_err(|_| Problem::new(Class::Internal, "internal_error", "the store could not be opened"))??)
+}
+
+/// The tenant of a request. The key decides; a host or header that names another tenant is a mismatch, and somebody should know of it.
+async fn resolve<P: Permission>(parts: &Parts, app: &App, principal: Option<&Principal>) -> Result<TenantAccess, Problem> {
+    let of_host = of_host(parts, app).await?;
+    let of_header = of_header(parts, app).await?;
+    let named = [&of_host, &of_header];
+    let of_key = match principal {
+        Some(principal) => Some(principal.access.as_ref().ok_or_else(no_tenant)?),
+        None => None,
+    };
+    let chosen = of_key.or(of_host.as_ref()).or(of_header.as_ref()).cloned();
+    if let Some(chosen) = &chosen
+        && let Some(other) = named.into_iter().flatten().find(|other| other.id() != chosen.id())
+    {
+        let path = parts.extensions.get::<OriginalUri>().map_or(parts.uri.path(), |uri| uri.path());
+        tracing::warn!(target: "security", tenant_id = %chosen.id(), named_tenant_id = %other.id(), path, "tenant mismatch");
+        return Err(Problem::new(
+            Class::Forbidden,
+            "tenant_mismatch",
+            "the API key and the host or X-Tillbox-Tenant header name different stores",
+        ));
+    }
+    if principal.is_none() && !P::PUBLIC && parts.extensions.get::<Local>().is_none() {
+        return Err(Problem::new(
+            Class::Unauthenticated,
+            "unauthenticated",
+            "this call needs an API key: Authorization: Bearer KEY",
+        ));
+    }
+    chosen.ok_or_else(|| {
+        Problem::new(
+            Class::NotFound,
+            "tenant_not_found",
+            "no store belongs to this host; send an API key, or the slug in X-Tillbox-Tenant",
+        )
+    })
+}
+
+fn no_tenant() -> Problem {
+    Problem::new(
+        Class::Forbidden,
+        "insufficient_scope",
+        "a landlord key opens no store; use a key of the store",
+    )
+}
+
+async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {
+    let host = parts.headers.get(HOST).and_then(|value| value.to_str().ok()).map(without_port);
+    match host.map(HostName::parse) {
+        Some(Ok(host)) => Ok(app.directory.tenant_of_host(&host).await?),
+        _ => Ok(None),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    host.rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(host, |(name, _)| name)
+}
+
+async fn of_header(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {
+    let Some(value) = parts.headers.get("x-tillbox-tenant") else {
+        return Ok(None);
+    };
+    let found = match value.to_str().ok().map(Slug::parse) {
+        Some(Ok(slug)) => app.directory.tenant_of_slug(&slug).await?,
+        _ => None,
+    };
+    let absent = || Problem::new(Class::NotFound, "tenant_not_found", "no store has the slug in X-Tillbox-Tenant");
+    found.map(Some).ok_or_else(absent)
+}

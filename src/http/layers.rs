@@ -1,0 +1,114 @@
+//! What surrounds every request: its id, its span, its deadline, and the one form of every error.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::HeaderValue;
+use http::{HeaderMap, StatusCode};
+use tracing::Instrument as _;
+
+use super::extract::{Local, RequestId};
+use super::problem::{OwnForm, Problem};
+use crate::app::App;
+use crate::primitives::limits::{LOCAL_REQUEST_MS, REQUEST_ID_CHARS_MAX};
+use crate::primitives::{Class, Entropy};
+
+pub(super) const REQUEST_ID: &str = "x-request-id";
+
+/// The outermost layer.
+pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let started = now();
+    let id = request_id(request.headers(), app.entropy.as_ref());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
+    let span = tracing::info_span!("request", request_id = %id, tenant_id = tracing::field::Empty);
+    let deadline = match request.extensions().get::<Local>() {
+        Some(Local) => Duration::from_millis(LOCAL_REQUEST_MS),
+        None => app.config.server.request_timeout.into(),
+    };
+    let mut response = run(next, request, deadline).instrument(span.clone()).await;
+    let problem = response.extensions_mut().remove::<Problem>();
+    let has_own_form = response.extensions_mut().remove::<OwnForm>().is_some();
+    if let Some(problem) = problem.or_else(|| bare(response.status()).filter(|_| !has_own_form)) {
+        response = problem.render(&id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let elapsed_us = u64::try_from(now().duration_since(started).as_micros()).unwrap_or(u64::MAX);
+    span.in_scope(|| tracing::debug!(%method, route, status = response.status().as_u16(), elapsed_us, "request"));
+    response
+}
+
+/// Runs the request in a task of its own: a caller that hangs up does not stop what it began, and a panic stays this request's.
+async fn run(next: Next, request: Request, deadline: Duration) -> Response {
+    let task = tokio::spawn(next.run(request).in_current_span());
+    match tokio::time::timeout(deadline, task).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            tracing::error!(error = %error, "request panicked");
+            Problem::new(
+                Class::Internal,
+                "internal_error",
+                "an internal fault; the log has the cause under this request_id",
+            )
+            .into_response()
+        }
+        Err(_) => {
+            let detail = "the request took too long; what it asked for may have been done: repeat it with the same Idempotency-Key";
+            Problem::new(Class::Unavailable, "request_timeout", detail).into_response()
+        }
+    }
+}
+
+/// An error answer that is none of ours (a broken path, a body of axum's own) in our form.
+fn bare(status: StatusCode) -> Option<Problem> {
+    (status.is_client_error() || status.is_server_error())
+        .then(|| Problem::of_status(status, "request_failed", status.canonical_reason().unwrap_or("the request failed")))
+}
+
+/// Takes over a caller's id when it is sane: short, and of characters that cannot break a log line or a header.
+fn request_id(headers: &HeaderMap, entropy: &dyn Entropy) -> String {
+    let taken = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let sane = |id: &&str| {
+        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+    };
+    taken.filter(sane).map_or_else(|| fresh_request_id(entropy), str::to_owned)
+}
+
+/// An id for a request that brought none.
+pub(super) fn fresh_request_id(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0_u8; 16];
+    entropy.fill(&mut bytes);
+    format!("req_{:032x}", u128::from_be_bytes(bytes))
+}
+
+/// The answer for a path that there is not.
+pub async fn not_found() -> Problem {
+    Problem::new(
+        Class::NotFound,
+        "route_not_found",
+        "there is no such path; GET /openapi.json lists all there are",
+    )
+}
+
+/// The answer for a method that a path does not have.
+pub async fn method_not_allowed() -> Problem {
+    Problem::of_status(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path does not have that method; see GET /openapi.json",
+    )
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures how long a request took, for the log")]
+fn now() -> Instant {
+    Instant::now()
+}

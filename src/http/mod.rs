@@ -1,0 +1,71 @@
+//! L6: HTTP. Requests become commands here and results become JSON; no rule is decided here.
+//!
+//! `server.rs` is the accept loop, `layers.rs` what surrounds every request, `extract/` what handlers begin with, `problem.rs` the one form
+//! of every error, `api/` the handlers, one file per resource; `admin/` those that only whoever runs the machine can reach.
+
+mod admin;
+pub mod api;
+pub mod extract;
+pub mod faults;
+pub mod health;
+mod layers;
+pub mod problem;
+pub mod server;
+mod unreadable;
+mod write_deadline;
+
+use std::sync::Arc;
+
+use axum::{Extension, Json, Router, middleware};
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+/// The head of the API's description; the paths come from the routes themselves.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Tillbox",
+    description = "A shop's back end: catalog, stock, carts, checkout, payments, orders, invoices and the ledger. Every error is an application/problem+json document (RFC 9457) with a stable `code`."
+))]
+struct Head;
+
+/// The routes and their description.
+fn routes() -> (Router<Arc<App>>, Document) {
+    OpenApiRouter::with_openapi(Head::openapi())
+        .merge(health::routes())
+        .nest("/v1", api::routes())
+        .split_for_parts()
+}
+
+/// The whole API as a service.
+pub fn router(app: &Arc<App>) -> Router {
+    let (router, document) = routes();
+    surrounded(app, router, document)
+}
+
+/// The API for whoever runs the machine: the same routes, whose callers count as the operator, and those under `/v1/admin`.
+/// Served on the admin socket, and inside the process of a command.
+pub fn admin_router(app: &Arc<App>) -> Router {
+    let (router, document) = routes();
+    surrounded(app, router.nest("/v1/admin", admin::routes()), document).layer(Extension(extract::Local))
+}
+
+fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, document: Document) -> Router {
+    let document = Arc::new(document);
+    router
+        .route(
+            "/openapi.json",
+            axum::routing::get(move || std::future::ready(Json(document.as_ref().clone()))),
+        )
+        .fallback(layers::not_found)
+        .method_not_allowed_fallback(layers::method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), layers::surround))
+        .with_state(app.clone())
+}
+
+/// The description of the API, made from the routes.
+pub fn openapi() -> Document {
+    routes().1
+}

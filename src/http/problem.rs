@@ -1,0 +1,191 @@
+//! What a caller is told when something is wrong: RFC 9457 problem documents. The only file that turns a [`Class`] into a status.
+//!
+//! A [`Problem`] travels to the outermost layer as an extension of its response; there the request's id is put in and the
+//! document is written. So every path, the router's own 404 and 405 included, answers in this one form.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use serde_json::{Map, Value, json};
+
+use crate::primitives::{Class, Refusal};
+
+/// The media type of a problem document.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// In the extensions of an answer whose status is an error's and whose body is nevertheless what was asked for: `/health`.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnForm;
+
+/// One thing that is wrong with one value of a request.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Fault {
+    /// Where, as a JSON pointer (RFC 6901) into the body, or `?name` for a query parameter.
+    pub pointer: String,
+    /// What, for a program.
+    pub code: &'static str,
+    /// What, for a person.
+    pub detail: String,
+}
+
+/// An answer that is no success.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    errors: Vec<Fault>,
+    facts: Map<String, Value>,
+    retry_after_s: Option<u32>,
+}
+
+impl Problem {
+    /// A problem of a class.
+    pub fn new(class: Class, code: &'static str, detail: impl Into<String>) -> Self {
+        let retry_after_s = match class {
+            Class::Unavailable => Some(1),
+            Class::StorageFull => Some(60),
+            _ => None,
+        };
+        Self {
+            status: status(class),
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            facts: Map::new(),
+            retry_after_s,
+        }
+    }
+
+    /// A problem that HTTP itself has a status for.
+    pub fn of_status(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            facts: Map::new(),
+            retry_after_s: None,
+        }
+    }
+
+    /// A request with values that are not acceptable: all of them.
+    pub fn invalid(errors: Vec<Fault>) -> Self {
+        let mut problem = Self::new(Class::Invalid, "validation_failed", "some values are not acceptable; see errors");
+        problem.errors = errors;
+        problem
+    }
+
+    /// There is no such thing in this store.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Class::NotFound, "not_found", format!("there is no such {what} in this store"))
+    }
+
+    /// The same problem with a fact for a program.
+    pub fn with_fact(mut self, name: &str, fact: impl serde::Serialize) -> Self {
+        self.facts.insert(name.to_owned(), json!(fact));
+        self
+    }
+
+    /// Its status.
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its code.
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The document.
+    pub fn document(&self, request_id: &str) -> Value {
+        let mut document = json!({
+            "type": format!("urn:tillbox:problem:{}", self.code),
+            "title": self.status.canonical_reason().unwrap_or("Problem"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+            "errors": self.errors,
+        });
+        if let Value::Object(members) = &mut document {
+            for (name, fact) in &self.facts {
+                members.entry(name.clone()).or_insert_with(|| fact.clone());
+            }
+        }
+        document
+    }
+
+    /// The response with its document.
+    pub fn render(&self, request_id: &str) -> Response {
+        let mut response = (self.status, self.document(request_id).to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+const fn status(class: Class) -> StatusCode {
+    match class {
+        Class::Malformed => StatusCode::BAD_REQUEST,
+        Class::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Class::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Class::Declined => StatusCode::PAYMENT_REQUIRED,
+        Class::Forbidden => StatusCode::FORBIDDEN,
+        Class::NotFound => StatusCode::NOT_FOUND,
+        Class::Conflict => StatusCode::CONFLICT,
+        Class::Stale => StatusCode::PRECONDITION_FAILED,
+        Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Class::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+        Class::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl<R: Refusal> From<R> for Problem {
+    fn from(refusal: R) -> Self {
+        let class = refusal.class();
+        match class {
+            // The chain is logged here, once: nobody above sees more than the sentence.
+            Class::Internal | Class::StorageFull => {
+                tracing::error!(code = refusal.code(), error = %refusal, source = %chain(&refusal), "request failed");
+            }
+            // Its cause was logged where it arose; a line for each request that is turned away would fill the disk in a flood.
+            Class::Unavailable => {
+                tracing::debug!(code = refusal.code(), error = %refusal, source = %chain(&refusal), "request turned away");
+            }
+            _ => {}
+        }
+        let detail = if class == Class::Internal {
+            "an internal fault; nothing was written; the log has the cause under this request_id".to_owned()
+        } else {
+            refusal.to_string()
+        };
+        let mut problem = Self::new(class, refusal.code(), detail);
+        problem.facts = refusal.facts();
+        problem
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut texts = Vec::new();
+    let mut source = error.source();
+    while let Some(error) = source {
+        texts.push(error.to_string());
+        source = error.source();
+    }
+    texts.join(": ")
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,215 @@
+//! The accept loop: sockets in, requests to the router, an orderly end.
+//!
+//! Written here and not taken from axum, because a daemon that faces clients needs what `axum::serve` does not
+//! have: deadlines for the head of a request and for reading the answer, a cap on connections, an end to the draining.
+//! Deliberately absent: body limits, request deadlines and the errors of requests that could be read; those are layers of the router.
+
+use super::unreadable::Unreadable;
+use super::write_deadline::WriteDeadline;
+use crate::primitives::Entropy;
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tower::Service as _;
+
+/// How long to wait after `accept` failed for want of file descriptors or memory, which only others can free.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
+
+/// The limits of the accept loop.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// The longest time for the head of a request to arrive. It also ends a kept connection that idles.
+    pub header_timeout: Duration,
+    /// Connections at a time; more of them wait in the listener's backlog.
+    pub max_connections: usize,
+    /// Header fields in a request; with more of them the answer is 431.
+    pub max_headers: usize,
+    /// Bytes in the head of a request, at least 8192; with more of them the answer is 431.
+    pub head_bytes: usize,
+    /// How long a client may take to read anything of its answer.
+    pub write_timeout: Duration,
+    /// How long requests may take to finish once the end has been asked for; then they are cut off.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(5),
+            max_connections: 4096,
+            max_headers: 64,
+            head_bytes: 16 * 1024,
+            write_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// In the extensions of every request: the other end of the connection; `None` on a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub Option<SocketAddr>);
+
+/// A socket that connections come from.
+pub trait Listener: Send {
+    /// One connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Waits for a connection. It must be safe to drop the future: no connection may be lost with it.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, Peer)> {
+        let (stream, address) = Self::accept(self).await?;
+        // Answers are written whole; waiting to join small packets would only delay them.
+        stream.set_nodelay(true)?;
+        Ok((stream, Peer(Some(address))))
+    }
+}
+
+impl Listener for UnixListener {
+    type Io = UnixStream;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, Peer)> {
+        let (stream, _) = Self::accept(self).await?;
+        Ok((stream, Peer(None)))
+    }
+}
+
+/// Serves `router` until `shutdown` resolves, then finishes the requests that run, within the drain timeout. Requests that cannot be
+/// read reach no router; their ids come from `entropy`.
+///
+/// # Errors
+/// When the settings cannot work. A failing `accept` or connection never ends the loop.
+pub async fn serve<L: Listener>(
+    mut listener: L,
+    router: Router,
+    entropy: Arc<dyn Entropy>,
+    settings: ServerSettings,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let http = http_settings(&settings)?;
+    // Routes are built here once; otherwise each request would build its own.
+    let router = router.with_state(());
+    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(done) = connections.join_next() => log_panic(done),
+            (io, peer, slot) = next_connection(&mut listener, &slots) => {
+                let io = Unreadable::new(WriteDeadline::new(io, settings.write_timeout), entropy.clone());
+                let connection = Connection { io, peer, slot, watcher: graceful.watcher() };
+                connections.spawn(connection.run(http.clone(), router.clone()));
+            }
+        }
+    }
+    drop(listener);
+    let drained = async {
+        graceful.shutdown().await;
+        while let Some(done) = connections.join_next().await {
+            log_panic(done);
+        }
+    };
+    if tokio::time::timeout(settings.drain_timeout, drained).await.is_err() {
+        tracing::warn!(connections = connections.len(), "connections cut off at shutdown");
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
+    let sound = settings.head_bytes >= 8192 && (1..=Semaphore::MAX_PERMITS).contains(&settings.max_connections);
+    if !sound {
+        let problem = "head_bytes must be at least 8192 and max_connections at least 1";
+        return Err(io::Error::new(ErrorKind::InvalidInput, problem));
+    }
+    let mut http = http1::Builder::new();
+    // Without a timer hyper would not keep the header timeout.
+    http.timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_headers(settings.max_headers)
+        .max_buf_size(settings.head_bytes)
+        .keep_alive(true)
+        .half_close(false);
+    Ok(http)
+}
+
+/// First a slot, then a connection: while there is no slot, the kernel's backlog holds those who wait.
+async fn next_connection<L: Listener>(listener: &mut L, slots: &Arc<Semaphore>) -> (L::Io, Peer, OwnedSemaphorePermit) {
+    let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((io, peer)) => return (io, peer, slot),
+            Err(error) if is_of_one_connection(&error) => {
+                tracing::debug!(%error, "connection lost")
+            }
+            Err(error) => {
+                tracing::error!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+/// The client went away before it was accepted; the next one may be fine at once.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
+    // The last two are what `set_nodelay` says of a socket that the client has closed.
+    let kinds = [ConnectionAborted, ConnectionRefused, ConnectionReset, NotConnected, InvalidInput];
+    kinds.contains(&error.kind())
+}
+
+struct Connection<Io> {
+    io: Io,
+    peer: Peer,
+    slot: OwnedSemaphorePermit,
+    watcher: Watcher,
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<Io> {
+    async fn run(self, http: http1::Builder, router: Router) {
+        let Self { io, peer, slot, watcher } = self;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            // A router is always ready, so `poll_ready` has nothing to say.
+            router.clone().call(request)
+        });
+        let connection = http.serve_connection(TokioIo::new(io), service);
+        if let Err(error) = watcher.watch(connection).await {
+            // Mostly clients that left or never spoke HTTP; not news for an operator.
+            tracing::debug!(%error, ?peer, "connection ended");
+        }
+        drop(slot);
+    }
+}
+
+/// A panic ends its own connection; the task it ran in is where it stops.
+fn log_panic(done: Result<(), JoinError>) {
+    if let Err(error) = done
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests;

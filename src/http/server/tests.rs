@@ -1,0 +1,315 @@
+//! The accept loop over real sockets. Waiting is for events and for the server's own short timeouts, never for time.
+
+use super::*;
+use crate::primitives::SystemEntropy;
+use axum::routing::get;
+use axum::{Extension, body::Body};
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+const GET_AND_CLOSE: &str = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+
+struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    async fn start(router: Router, settings: ServerSettings) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, running) = run(listener, router, settings);
+        Self { address, stop, running }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+fn run<L: Listener + 'static>(listener: L, router: Router, settings: ServerSettings) -> (oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async move {
+        let _ = stopped.await;
+    };
+    (
+        stop,
+        tokio::spawn(serve(listener, router, Arc::new(SystemEntropy), settings, shutdown)),
+    )
+}
+
+fn hello() -> Router {
+    Router::new().route(
+        "/",
+        get(|Extension(Peer(peer)): Extension<Peer>| async move { format!("hello {}", peer.is_some()) }),
+    )
+}
+
+/// Only for tests that wait for one of these: a loaded machine must not make the others fail.
+fn quick() -> ServerSettings {
+    ServerSettings {
+        header_timeout: Duration::from_millis(100),
+        drain_timeout: Duration::from_millis(100),
+        ..ServerSettings::default()
+    }
+}
+
+async fn say(io: &mut (impl AsyncWrite + Unpin), text: &str) {
+    io.write_all(text.as_bytes()).await.unwrap();
+}
+
+/// Everything until the server closes; a reset counts as a close.
+async fn hear(io: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    let _ = io.read_to_end(&mut bytes).await;
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn serves_tcp_with_the_peer_and_unix_without() {
+    let server = Server::start(hello(), ServerSettings::default()).await;
+    let mut client = server.connect().await;
+    say(&mut client, GET_AND_CLOSE).await;
+    let answer = hear(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("hello true"), "{answer}");
+    server.stop().await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let (stop, running) = run(UnixListener::bind(&path).unwrap(), hello(), ServerSettings::default());
+    let mut client = UnixStream::connect(&path).await.unwrap();
+    say(&mut client, GET_AND_CLOSE).await;
+    assert!(hear(&mut client).await.ends_with("hello false"));
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn slow_heads_and_idle_connections_are_cut() {
+    let server = Server::start(hello(), quick()).await;
+    let mut slow = server.connect().await;
+    say(&mut slow, "GET / HTTP/1.1\r\nhost:").await;
+    assert_eq!(hear(&mut slow).await, "");
+
+    let mut idle = server.connect().await;
+    say(&mut idle, GET).await;
+    assert!(hear(&mut idle).await.ends_with("hello true"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_get_431() {
+    let server = Server::start(hello(), ServerSettings::default()).await;
+    let headers = |count: usize| -> String { (1..count).map(|n| format!("x-{n}: y\r\n")).collect() };
+    let long = format!("x: {}\r\n", "y".repeat(20_000));
+    for (extra, status) in [(headers(63), "200"), (headers(65), "431"), (long, "431")] {
+        let mut client = server.connect().await;
+        say(&mut client, &GET_AND_CLOSE.replace("\r\n\r\n", &format!("\r\n{extra}\r\n"))).await;
+        let answer = hear(&mut client).await;
+        assert_eq!(answer.get(9..12), Some(status), "{answer}");
+        assert_eq!(answer.contains("application/problem+json"), status == "431", "{answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_http_gets_a_problem_document() {
+    let server = Server::start(hello(), ServerSettings::default()).await;
+    let twice = GET.replace("\r\n\r\n", "\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n");
+    let long = GET.replace("/ ", &format!("/{} ", "x".repeat(70_000)));
+    let cases = [
+        ("hello\r\n\r\n".to_owned(), "malformed_request"),
+        (GET.replace("host", "ho st"), "malformed_request"),
+        (GET.replace("host: x", "host: \0"), "malformed_request"),
+        (twice, "malformed_request"),
+        (long, "headers_too_large"),
+    ];
+    for (text, code) in cases {
+        let mut client = server.connect().await;
+        // The server may have refused it and gone before it has all been said.
+        let _ = client.write_all(text.as_bytes()).await;
+        let answer = hear(&mut client).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("content-type: application/problem+json"), "{answer}");
+        assert!(body.contains(&format!("\"code\":\"{code}\"")), "{answer}");
+    }
+    server.stop().await;
+}
+
+/// A route that says when it was entered and answers when it is told to.
+fn gated() -> (Router, oneshot::Receiver<()>, oneshot::Sender<()>) {
+    let (entered_tx, entered) = oneshot::channel();
+    let (release, released) = oneshot::channel();
+    let gate = Arc::new(Mutex::new(Some((entered_tx, released))));
+    let handler = move || {
+        let gate = gate.lock().unwrap().take();
+        async move {
+            if let Some((entered, released)) = gate {
+                entered.send(()).unwrap();
+                let _: Result<(), _> = released.await;
+            }
+            "through"
+        }
+    };
+    (Router::new().route("/", get(handler)), entered, release)
+}
+
+#[tokio::test]
+async fn shutdown_finishes_what_runs_and_accepts_no_more() {
+    let (router, entered, release) = gated();
+    let settings = ServerSettings::default();
+    let Server { address, stop, running } = Server::start(router, settings).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    say(&mut client, GET).await;
+    entered.await.unwrap();
+    stop.send(()).unwrap();
+    // The listener is dropped at shutdown; from then on connecting fails.
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.is_finished());
+    release.send(()).unwrap();
+    let answer = hear(&mut client).await;
+    assert!(answer.ends_with("through"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_those_who_ask_nothing() {
+    let server = Server::start(hello(), ServerSettings::default()).await;
+    let mut kept = server.connect().await;
+    say(&mut kept, GET).await;
+    kept.readable().await.unwrap();
+    let _silent = server.connect().await;
+    // Well before the header timeout of five seconds.
+    let stopped = tokio::time::timeout(Duration::from_secs(2), server.stop()).await;
+    assert!(stopped.is_ok(), "still draining");
+}
+
+#[tokio::test]
+async fn who_does_not_read_the_answer_loses_the_place() {
+    let large = get(|| async { vec![b'x'; 32 << 20] });
+    let settings = ServerSettings {
+        max_connections: 1,
+        write_timeout: Duration::from_millis(100),
+        ..ServerSettings::default()
+    };
+    let server = Server::start(hello().route("/large", large), settings).await;
+    let mut greedy = server.connect().await;
+    say(&mut greedy, &GET.replace("/ ", "/large ")).await;
+    let mut next = server.connect().await;
+    say(&mut next, GET_AND_CLOSE).await;
+    assert!(hear(&mut next).await.ends_with("hello true"));
+    drop(greedy);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn draining_has_an_end() {
+    let (router, entered, _release) = gated();
+    let server = Server::start(router, quick()).await;
+    let mut client = server.connect().await;
+    say(&mut client, GET).await;
+    entered.await.unwrap();
+    server.stop().await;
+    assert_eq!(hear(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn over_the_cap_the_next_waits_its_turn() {
+    let (router, entered, release) = gated();
+    let settings = ServerSettings {
+        max_connections: 1,
+        ..ServerSettings::default()
+    };
+    let server = Server::start(router, settings).await;
+    let mut first = server.connect().await;
+    say(&mut first, GET_AND_CLOSE).await;
+    entered.await.unwrap();
+    let mut second = server.connect().await;
+    say(&mut second, GET_AND_CLOSE).await;
+    let early = tokio::time::timeout(Duration::from_millis(50), second.readable()).await;
+    assert!(early.is_err(), "answered beside the first");
+    release.send(()).unwrap();
+    assert!(hear(&mut first).await.ends_with("through"));
+    assert!(hear(&mut second).await.ends_with("through"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_harms_no_other() {
+    let panics = get(|| async {
+        if true {
+            panic!("on purpose")
+        }
+    });
+    let server = Server::start(hello().route("/panic", panics), ServerSettings::default()).await;
+    let mut other = server.connect().await;
+    let mut client = server.connect().await;
+    say(&mut client, &GET.replace("/ ", "/panic ")).await;
+    assert_eq!(hear(&mut client).await, "");
+    say(&mut other, GET_AND_CLOSE).await;
+    assert!(hear(&mut other).await.ends_with("hello true"));
+    server.stop().await;
+}
+
+/// Fails as often as it has errors, then lets connections in.
+struct Failing {
+    errors: Vec<io::Error>,
+    inner: TcpListener,
+}
+
+impl Listener for Failing {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, Peer)> {
+        match self.errors.pop() {
+            Some(error) => Err(error),
+            None => Listener::accept(&mut self.inner).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failing_accept_does_not_end_the_loop() {
+    let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = inner.local_addr().unwrap();
+    // EMFILE, and a client that left before it was accepted.
+    let errors = vec![io::Error::from_raw_os_error(24), ErrorKind::ConnectionAborted.into()];
+    let (stop, running) = run(Failing { errors, inner }, hello(), ServerSettings::default());
+    let mut client = TcpStream::connect(address).await.unwrap();
+    say(&mut client, GET_AND_CLOSE).await;
+    assert!(hear(&mut client).await.ends_with("hello true"));
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused() {
+    for settings in [
+        ServerSettings {
+            head_bytes: 8191,
+            ..quick()
+        },
+        ServerSettings {
+            max_connections: 0,
+            ..quick()
+        },
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let router = Router::new().fallback(|| async { Body::empty() });
+        let ended = serve(listener, router, Arc::new(SystemEntropy), settings, std::future::pending()).await;
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}

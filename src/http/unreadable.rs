@@ -1,0 +1,176 @@
+//! A connection on which requests that nobody could read are refused in the one form of every error.
+//!
+//! A head that is too large or is not HTTP reaches no service: hyper answers it itself, with a bare status, and closes. The only place
+//! to meet that answer is on its way out. Deliberately absent: any reading of requests; what hyper refuses is refused, only the words are ours.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::layers::{REQUEST_ID, fresh_request_id};
+use super::problem::{MEDIA_TYPE, Problem};
+use crate::primitives::Entropy;
+
+/// A connection whose bare refusals are given a problem document.
+pub struct Unreadable<Io> {
+    io: Io,
+    entropy: Arc<dyn Entropy>,
+    /// The rest of a refusal of ours that is on its way out.
+    pending: Bytes,
+}
+
+impl<Io: AsyncWrite + Unpin> Unreadable<Io> {
+    /// Watches what is written to `io`; the ids of unreadable requests come from `entropy`.
+    pub fn new(io: Io, entropy: Arc<dyn Entropy>) -> Self {
+        Self {
+            io,
+            entropy,
+            pending: Bytes::new(),
+        }
+    }
+
+    fn poll_pending(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.pending.has_remaining() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.pending))?;
+            if written == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            self.pending.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn refusal(&self, status: StatusCode, head: &str) -> Bytes {
+        let request_id = fresh_request_id(self.entropy.as_ref());
+        let document = problem(status).document(&request_id).to_string();
+        tracing::debug!(request_id, status = status.as_u16(), "unreadable request");
+        let fields = format!(
+            "content-type: {MEDIA_TYPE}\r\n{REQUEST_ID}: {request_id}\r\ncontent-length: {}",
+            document.len()
+        );
+        Bytes::from(head.replacen(NO_BODY, &fields, 1) + &document)
+    }
+}
+
+const NO_BODY: &str = "content-length: 0";
+
+/// The status of a refusal that is hyper's own: the head of a 4xx and nothing else. No answer of the router looks like that, because
+/// the outermost layer gives each 4xx its document.
+fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
+    // Looked at first, since all other answers pass here as well.
+    if !bytes.starts_with(b"HTTP/1.1 4") {
+        return None;
+    }
+    let head = std::str::from_utf8(bytes).ok()?;
+    let is_whole = head.find("\r\n\r\n") == Some(head.len() - 4);
+    let has_no_body = head.contains(&format!("\r\n{NO_BODY}\r\n"));
+    let status = head.get(9..12)?.parse().ok()?;
+    (is_whole && has_no_body).then_some((status, head))
+}
+
+fn problem(status: StatusCode) -> Problem {
+    let (code, detail) = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+            "headers_too_large",
+            "the header fields are too many or too large; send fewer or shorter ones",
+        ),
+        StatusCode::URI_TOO_LONG => ("uri_too_long", "the path and the query are too long; send a shorter one"),
+        _ => (
+            "malformed_request",
+            "this is not HTTP/1.1 (RFC 9112): its first line or a header field is malformed",
+        ),
+    };
+    Problem::of_status(status, code, detail)
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Unreadable<Io> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Unreadable<Io> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_pending(context))?;
+        if let Some((status, head)) = bare_refusal(bytes) {
+            self.pending = self.refusal(status, head);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        // A refusal is one slice: there is no body that could be another.
+        if let [bytes] = slices {
+            return self.poll_write(context, bytes);
+        }
+        ready!(self.poll_pending(context))?;
+        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(context))?;
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(context))?;
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::SeededEntropy;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const BARE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+    /// What arrives of `bytes` at the other end of a connection that takes four bytes at a time.
+    async fn sent(bytes: &str) -> String {
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut near = Unreadable::new(near, Arc::new(SeededEntropy::new(1)));
+        let sending = async {
+            near.write_all(bytes.as_bytes()).await.unwrap();
+            near.shutdown().await.unwrap();
+        };
+        let mut text = String::new();
+        let (_, read) = tokio::join!(sending, far.read_to_string(&mut text));
+        read.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn a_bare_refusal_is_given_its_document() {
+        let sent = sent(BARE).await;
+        let (head, body) = sent.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains("\r\nconnection: close\r\ncontent-type: application/problem+json\r\n"),
+            "{head}"
+        );
+        assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{head}");
+        let document: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!((&document["status"], &document["code"]), (&431.into(), &"headers_too_large".into()));
+        let request_id = document["request_id"].as_str().unwrap();
+        assert!(head.contains(&format!("\r\nx-request-id: {request_id}\r\n")), "{head}");
+    }
+
+    #[tokio::test]
+    async fn everything_else_goes_out_as_it_is() {
+        let with_body = "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}";
+        let well = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        for bytes in [with_body, well, "", "HTTP/1.1 4", &BARE[..BARE.len() - 2], &format!("{BARE}{well}")] {
+            assert_eq!(sent(bytes).await, bytes);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A connection whose writes have a deadline.
+//!
+//! hyper has none: a client that asks for much and reads nothing would keep its place among the connections for
+//! ever, and a few thousand of those would shut everybody else out. Progress, however slow, starts the time anew.
+
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// A connection that fails with `TimedOut` when nothing could be written for too long.
+pub struct WriteDeadline<Io> {
+    io: Io,
+    limit: Duration,
+    /// Made at the first write that has to wait; most connections never have one.
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl<Io: Unpin> WriteDeadline<Io> {
+    /// Puts a deadline of `limit` on the writes to `io`.
+    pub fn new(io: Io, limit: Duration) -> Self {
+        Self {
+            io,
+            limit,
+            timer: None,
+            waiting: false,
+        }
+    }
+
+    fn bounded<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut Io>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let done = poll(Pin::new(&mut self.io), context);
+        if done.is_ready() {
+            self.waiting = false;
+            return done;
+        }
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !self.waiting {
+            timer.as_mut().reset(Instant::now() + limit);
+            self.waiting = true;
+        }
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for WriteDeadline<Io> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<Io> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.bounded(context, |io, context| io.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.bounded(context, |io, context| io.poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.bounded(context, |io, context| io.poll_flush(context))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.bounded(context, |io, context| io.poll_shutdown(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn only_a_write_without_progress_fails() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut near = WriteDeadline::new(near, Duration::from_millis(20));
+        near.write_all(b"1234").await.unwrap();
+        let mut bytes = [0; 4];
+        far.read_exact(&mut bytes).await.unwrap();
+        near.write_all(b"5678").await.unwrap();
+        let error = near.write_all(b"9").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        // The other direction has no deadline of its own.
+        far.read_exact(&mut bytes).await.unwrap();
+        far.write_all(b"x").await.unwrap();
+        assert_eq!(near.read_u8().await.unwrap(), b'x');
+    }
+}

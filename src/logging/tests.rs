@@ -1,0 +1,176 @@
+//! Log lines as they leave the process.
+
+use super::*;
+use serde_json::Value;
+use std::fs;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use tracing::{error, info, info_span, warn};
+
+/// 2026-01-02T03:04:05.006Z
+fn now_ms() -> i64 {
+    1_767_323_045_006
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that `body` writes to one sink.
+fn lines(level: &str, shape: Shape, security_only: bool, body: impl FnOnce()) -> Vec<String> {
+    let buffer = Buffer::default();
+    let own = buffer.clone();
+    let sink = Sink {
+        shape,
+        security_only,
+        writer: BoxMakeWriter::new(move || own.clone()),
+    };
+    let subscriber = subscriber(level, now_ms, vec![sink]).unwrap();
+    tracing::subscriber::with_default(subscriber, body);
+    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
+    text.lines().map(str::to_owned).collect()
+}
+
+fn json(body: impl FnOnce()) -> Vec<String> {
+    lines("info", Shape::Json, false, body)
+}
+
+#[test]
+fn a_line_is_one_flat_object_in_a_fixed_order() {
+    let lines = json(|| {
+        let error = subscriber("loud=very", now_ms, Vec::new()).err().unwrap();
+        warn!(target: "tillbox::worker", order_id = "o1", attempt = 2_u32, ok = false, delta = -1,
+            ratio = 0.5, error = &error as &dyn std::error::Error, kind = ?Some(1), "job {}", "failed");
+    });
+    insta::assert_snapshot!(lines.join("\n"), @r#"{"timestamp":"2026-01-02T03:04:05.006Z","level":"WARN","target":"tillbox::worker","message":"job failed","order_id":"o1","attempt":2,"ok":false,"delta":-1,"ratio":0.5,"error":"\"loud=very\" is no log level: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5","kind":"Some(1)"}"#);
+}
+
+#[test]
+fn span_fields_are_flattened_and_the_innermost_wins() {
+    let lines = json(|| {
+        let request = info_span!("request", request_id = "r1", tenant_id = tracing::field::Empty, step = "outer");
+        let _request = request.enter();
+        request.record("tenant_id", "t1");
+        let _inner = info_span!("inner", step = "inner", message = "of a span").entered();
+        info!("one");
+        info!(step = "event", request_id = "r2", "two");
+    });
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    {"timestamp":"2026-01-02T03:04:05.006Z","level":"INFO","target":"tillbox::logging::tests","message":"one","step":"inner","request_id":"r1","tenant_id":"t1"}
+    {"timestamp":"2026-01-02T03:04:05.006Z","level":"INFO","target":"tillbox::logging::tests","message":"two","step":"event","request_id":"r2","tenant_id":"t1"}
+    "#);
+}
+
+#[test]
+fn fields_cannot_take_the_place_of_the_head_nor_appear_twice() {
+    let lines = json(|| {
+        let _span = info_span!("s", level = "x").entered();
+        info!(target: "t", timestamp = 1, target = "y", "z");
+    });
+    insta::assert_snapshot!(lines.join("\n"), @r#"{"timestamp":"2026-01-02T03:04:05.006Z","level":"INFO","target":"t","message":"z","timestamp_":1,"target_":"y","level_":"x"}"#);
+}
+
+#[test]
+fn nothing_in_a_field_can_end_the_line() {
+    let evil = "a\n{\"level\":\"INFO\"}\r\u{1b}[2J\u{0}\"\\\u{85}";
+    let emit = || error!(name = evil, "{evil}");
+    let lines_json = json(emit);
+    assert_eq!(lines_json.len(), 1);
+    let value: Value = serde_json::from_str(&lines_json[0]).unwrap();
+    assert_eq!((&value["name"], &value["message"]), (&evil.into(), &evil.into()));
+
+    let console = lines("info", Shape::Console { ansi: false }, false, emit);
+    assert_eq!(console.len(), 1);
+    assert!(!console[0].contains(char::is_control), "{console:?}");
+}
+
+#[test]
+fn the_console_shape_is_for_people() {
+    let emit = || info!(listen = "[::1]:1", name = "two words", empty = "", n = 1, "ready");
+    let plain = lines("info", Shape::Console { ansi: false }, false, emit);
+    insta::assert_snapshot!(plain.join("\n"), @r#"2026-01-02T03:04:05.006Z  INFO ready listen=[::1]:1 name="two words" empty="" n=1"#);
+    let coloured = lines("info", Shape::Console { ansi: true }, false, emit);
+    assert!(coloured[0].contains("\u{1b}[32m INFO\u{1b}[0m ready"), "{coloured:?}");
+}
+
+#[test]
+fn security_events_pass_every_level_and_have_a_sink_of_their_own() {
+    let emit = || {
+        info!("ordinary");
+        warn!(target: "security", "bad signature");
+    };
+    for (level, security_only, expected) in [("info", false, 2), ("off", false, 1), ("off", true, 1), ("info", true, 1)] {
+        let lines = lines(level, Shape::Json, security_only, emit);
+        assert_eq!(lines.len(), expected, "{level} {security_only}");
+        assert!(lines.last().unwrap().contains("bad signature"));
+    }
+}
+
+fn to_files(dir: &Path) -> Logging {
+    Logging {
+        level: "info".to_owned(),
+        dir: Some(dir.to_owned()),
+        keep_days: 1,
+        stdout: Stdout::None,
+        now_ms,
+    }
+}
+
+fn files(dir: &Path) -> Vec<(String, usize)> {
+    let mut files: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let lines = fs::read_to_string(entry.path()).unwrap().lines().count();
+            (entry.file_name().into_string().unwrap(), lines)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn files_are_daily_flushed_by_the_guard_and_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    for run in 1..=3 {
+        let (sinks, guard) = to_files(dir.path()).sinks().unwrap();
+        tracing::subscriber::with_default(subscriber("info", now_ms, sinks).unwrap(), || {
+            info!("ordinary");
+            warn!(target: SECURITY, "cross-tenant attempt");
+        });
+        drop(guard);
+        let files = files(dir.path());
+        assert_eq!(files.len(), 2, "{files:?}");
+        let (security, ordinary) = (&files[0], &files[1]);
+        assert!(security.0.starts_with("security.2") && security.0.ends_with(".log"), "{files:?}");
+        assert!(ordinary.0.starts_with("tillbox.2"), "{files:?}");
+        assert_eq!(ordinary.0.len(), "tillbox.YYYY-MM-DD.log".len());
+        assert_eq!((security.1, ordinary.1), (run, 2 * run));
+    }
+}
+
+#[test]
+fn what_cannot_start_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = to_files(&file.join("logs")).start().err().unwrap();
+    assert!(matches!(error, LoggingError::Files { .. }), "{error}");
+
+    let mut logging = to_files(dir.path());
+    logging.dir = None;
+    logging.level = "loud=very".to_owned();
+    let error = logging.start().err().unwrap();
+    assert!(matches!(error, LoggingError::Level { .. }), "{error}");
+}

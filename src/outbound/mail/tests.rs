@@ -1,0 +1,220 @@
+//! Mail as the receiver sees it, from the outbox and over a real connection.
+
+use super::*;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::thread::{self, JoinHandle};
+
+const FROM: &str = "Laden Müller <shop@example.com>";
+
+fn mail() -> Mail {
+    Mail {
+        to: "ada@example.org".to_owned(),
+        subject: "Rechnung über 5 €".to_owned(),
+        text: "Grüße,\nline two\n.\n".to_owned(),
+        message_id: "0197-order.1".to_owned(),
+        date_ms: 1_767_323_045_006,
+    }
+}
+
+fn mailer(url: &str, outbox: &Path) -> Mailer {
+    Mailer::from_settings(url, FROM, Duration::from_secs(5), outbox).unwrap()
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn the_outbox_holds_the_message_as_it_would_be_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = dir.path().join("deep/outbox");
+    mailer("", &outbox).send(&mail()).unwrap();
+    let path = outbox.join("0197-order.1.eml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+    insta::assert_snapshot!(text.replace("\r\n", "\n"), @r"
+    From: =?utf-8?b?TGFkZW4gTcO8bGxlcg==?= <shop@example.com>
+    To: ada@example.org
+    Subject: Rechnung =?utf-8?b?w7xiZXI=?= 5 =?utf-8?b?4oKs?=
+    Date: Fri, 02 Jan 2026 03:04:05 +0000
+    Message-ID: <0197-order.1@example.com>
+    Auto-Submitted: auto-generated
+    MIME-Version: 1.0
+    Content-Type: text/plain; charset=utf-8
+    Content-Transfer-Encoding: base64
+
+    R3LDvMOfZSwNCmxpbmUgdHdvDQouDQo=
+    ");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(&outbox)), (0o600, 0o700));
+}
+
+#[test]
+fn sending_again_replaces_its_own_file_with_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mailer = mailer("", dir.path());
+    mailer.send(&mail()).unwrap();
+    let first = fs::read(dir.path().join("0197-order.1.eml")).unwrap();
+    mailer.send(&mail()).unwrap();
+    assert_eq!(files(dir.path()), ["0197-order.1.eml"]);
+    assert_eq!(fs::read(dir.path().join("0197-order.1.eml")).unwrap(), first);
+
+    let message_id = "0197-order.2@shop.example".to_owned();
+    mailer.send(&Mail { message_id, ..mail() }).unwrap();
+    assert_eq!(files(dir.path()).len(), 2);
+    let other = fs::read_to_string(dir.path().join("0197-order.2@shop.example.eml")).unwrap();
+    assert!(other.contains("\r\nMessage-ID: <0197-order.2@shop.example>\r\n"), "{other}");
+}
+
+#[test]
+fn nothing_can_be_smuggled_into_the_head_or_out_of_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mailer = mailer("", dir.path());
+    let subject = |subject: &str| Mail {
+        subject: subject.to_owned(),
+        ..mail()
+    };
+    let to = |to: &str| Mail {
+        to: to.to_owned(),
+        ..mail()
+    };
+    let message_id = |id: &str| Mail {
+        message_id: id.to_owned(),
+        ..mail()
+    };
+    let long = "x".repeat(MAX_MESSAGE_ID_CHARS + 1);
+    let refused = [
+        subject("a\r\nBcc: eve@example.net"),
+        subject("a\nb"),
+        subject("a\0"),
+        to("ada@example.org\r\nBcc: eve@example.net"),
+        to("ada@example.org, eve@example.net"),
+        to("Ada <ada@example.org>"),
+        to("ada@example.org>\u{7f}"),
+        to("ada"),
+        to(""),
+        message_id("../../etc/x"),
+        message_id(".."),
+        message_id("a b"),
+        message_id("a>\r\nBcc: x"),
+        message_id("<a@b>"),
+        message_id("a@b@c"),
+        message_id("a@"),
+        message_id(""),
+        message_id(&long),
+        Mail { date_ms: -1, ..mail() },
+        Mail {
+            date_ms: i64::MAX,
+            ..mail()
+        },
+    ];
+    for mail in refused {
+        let error = mailer.send(&mail).expect_err(&format!("{mail:?}"));
+        assert!(error.is_permanent(), "{error}");
+    }
+    assert!(files(dir.path()).is_empty());
+
+    let long_subject = "ü".repeat(500) + &"x".repeat(2_000);
+    mailer.send(&subject(&long_subject)).unwrap();
+    let date_ms = i64::try_from(MAX_DATE_MS).unwrap();
+    mailer.send(&Mail { date_ms, ..mail() }).unwrap();
+}
+
+#[test]
+fn an_outbox_that_cannot_be_written_is_worth_another_try() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = mailer("", &file).send(&mail()).unwrap_err();
+    assert!(!error.is_permanent(), "{error}");
+
+    // The final name is taken by a directory: the unfinished file must not stay behind.
+    fs::create_dir(dir.path().join("0197-order.1.eml")).unwrap();
+    mailer("", dir.path()).send(&mail()).unwrap_err();
+    assert!(!files(dir.path()).iter().any(|name| name.contains("tmp")));
+}
+
+/// A mail server for one connection that answers the recipient with `verdict`; gives what it was told.
+fn smtp_server(verdict: &'static str) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut writer = stream.try_clone().unwrap();
+        let mut answer = |text: &str| writer.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+        let mut heard = String::new();
+        let mut in_data = false;
+        answer("220 ready");
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { break };
+            match line.as_str() {
+                "DATA" => {
+                    in_data = true;
+                    answer("354 go on");
+                }
+                "." => {
+                    in_data = false;
+                    answer("250 taken");
+                }
+                "QUIT" => {
+                    answer("221 bye");
+                    break;
+                }
+                _ if in_data => {}
+                line if line.starts_with("RCPT") => answer(verdict),
+                _ => answer("250 yes"),
+            }
+            heard.push_str(&line);
+            heard.push('\n');
+        }
+        heard
+    });
+    (url, server)
+}
+
+#[test]
+fn the_server_gets_the_message_with_its_own_id() {
+    let (url, server) = smtp_server("250 yes");
+    let transport = mailer(&url, Path::new("/nowhere"));
+    transport.send(&mail()).unwrap();
+    drop(transport);
+    let heard = server.join().unwrap();
+    for line in [
+        "MAIL FROM:<shop@example.com>",
+        "RCPT TO:<ada@example.org>",
+        "Message-ID: <0197-order.1@example.com>",
+    ] {
+        assert!(heard.contains(line), "{heard}");
+    }
+}
+
+#[test]
+fn refusals_are_permanent_only_when_the_message_is_at_fault() {
+    for (verdict, permanent) in [
+        ("550 no such user", true),
+        ("451 later", false),
+        ("535 wrong password", false),
+        ("530 log in first", false),
+    ] {
+        let (url, server) = smtp_server(verdict);
+        let error = mailer(&url, Path::new("/nowhere")).send(&mail()).unwrap_err();
+        assert_eq!(error.is_permanent(), permanent, "{verdict}: {error:?}");
+        server.join().unwrap();
+    }
+    // The port is free again, so nobody answers there.
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let error = mailer(&format!("smtp://{free}"), Path::new("/nowhere")).send(&mail());
+    assert!(!error.unwrap_err().is_permanent());
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let make = |url, from| Mailer::from_settings(url, from, Duration::from_secs(1), Path::new("x"));
+    assert!(matches!(make("", "nobody").err(), Some(MailConfigError::From { .. })));
+    let error = make("http://bob:hunter2@mx", FROM).err().unwrap();
+    assert!(!error.to_string().contains("hunter2"));
+    assert!(matches!(make("smtps://bob:x@mx.example", FROM), Ok(Mailer::Smtp { .. })));
+}

@@ -1,0 +1,4 @@
+//! L4: the outside world. What is sent is built and what comes back is read here; nothing here opens a file
+//! of a tenant.
+
+pub mod mail;

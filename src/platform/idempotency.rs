@@ -1,0 +1,153 @@
+//! Idempotency keys: the first answer of a request, kept in the transaction of its effects.
+//!
+//! Because a file has one writer, a second request with the same key either comes after the first one's rows are there
+//! (and gets its answer) or is in the same batch behind it (and gets it too): there is no moment in which both run.
+//! Refusals keep nothing, so a request that was mended may use its key again.
+
+use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_TTL_MS};
+use crate::primitives::{Actor, Class, Digest, Refusal};
+use crate::storage::{Rows, StorageError, TenantWork, params, statements};
+
+statements! {
+    FIND = "SELECT request_hash, status, body FROM idempotency_key WHERE key = ?1 AND created_at > ?2";
+    // Two expired keys go with each new one, so the table comes back to a day's worth after a rush.
+    EXPIRE = "DELETE FROM idempotency_key WHERE key IN (SELECT key FROM idempotency_key WHERE created_at <= ?1 ORDER BY created_at LIMIT 2)";
+    STORE = "INSERT OR REPLACE INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+}
+
+/// An `Idempotency-Key` together with what it stands for.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    key: String,
+    request_hash: Digest,
+}
+
+/// What a key's header may not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Nothing in it.
+    #[error("the Idempotency-Key is empty; send a fresh UUID for every new sale")]
+    Empty,
+    /// More than the limit.
+    #[error("the Idempotency-Key is longer than {IDEMPOTENCY_KEY_CHARS_MAX} characters")]
+    TooLong,
+    /// Other than printable ASCII.
+    #[error("the Idempotency-Key may hold printable ASCII characters only")]
+    Form,
+}
+
+/// The key was used before, for another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this Idempotency-Key was used for a different request; use a new key for a new request")]
+pub struct KeyReused;
+
+impl Refusal for KeyReused {
+    fn class(&self) -> Class {
+        Class::Invalid
+    }
+    fn code(&self) -> &'static str {
+        "idempotency_key_reused"
+    }
+}
+
+/// An answer as it goes over the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, byte for byte.
+    pub body: Vec<u8>,
+}
+
+/// What is to become of a request's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<T, N> {
+    /// The answer is kept under the key.
+    Keep(T),
+    /// What was done stays done, and nothing is kept of the key: a payment that was declined.
+    Forget(N),
+}
+
+/// A first answer, the first one again, or one that is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Once<N> {
+    /// The request was carried out now.
+    First(StoredAnswer),
+    /// It had been carried out before.
+    Replayed(StoredAnswer),
+    /// It was carried out now, and its key is free.
+    Forgotten(N),
+}
+
+impl IdempotencyKey {
+    /// Reads the header's value, bare or quoted (RFC 8941 string), and binds it to the request's method, path and body.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn parse(header: &str, method: &str, path: &str, body: &[u8]) -> Result<Self, KeyError> {
+        let bare = header
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .unwrap_or(header)
+            .trim();
+        if bare.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        if bare.len() > IDEMPOTENCY_KEY_CHARS_MAX {
+            return Err(KeyError::TooLong);
+        }
+        if !bare.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            return Err(KeyError::Form);
+        }
+        Ok(Self {
+            key: bare.to_owned(),
+            request_hash: Digest::of_parts(&[method.as_bytes(), path.as_bytes(), body]),
+        })
+    }
+}
+
+/// The key as it is stored. Those without an API key have a room of their own: a stranger must not use up the keys of the till. All API keys
+/// share one, because a till may get a new API key between a request and its repetition.
+fn stored_key(actor: Actor, key: &str) -> String {
+    match actor {
+        Actor::Storefront => format!("storefront {key}"),
+        Actor::ApiKey(_) | Actor::Operator | Actor::System => format!("shop {key}"),
+    }
+}
+
+/// Runs `f` unless its key has an answer already; what `f` answers is kept with its effects, if it is to be kept.
+///
+/// # Errors
+/// [`KeyReused`] for the same key with another request, and whatever `f` refuses.
+pub fn once<N, E>(
+    work: &mut TenantWork,
+    key: &IdempotencyKey,
+    f: impl FnOnce(&mut TenantWork) -> Result<Verdict<StoredAnswer, N>, E>,
+) -> Result<Once<N>, E>
+where
+    E: From<StorageError> + From<KeyReused>,
+{
+    let oldest = work.now().plus_millis(-IDEMPOTENCY_TTL_MS);
+    let name = stored_key(work.origin().actor, &key.key);
+    let stored = work.find(&FIND, params![name, oldest], |row| {
+        Ok((
+            row.get::<_, Digest>(0)?,
+            StoredAnswer {
+                status: row.get(1)?,
+                body: row.get(2)?,
+            },
+        ))
+    })?;
+    match stored {
+        Some((hash, answer)) if hash == key.request_hash => return Ok(Once::Replayed(answer)),
+        Some(_) => return Err(KeyReused.into()),
+        None => {}
+    }
+    let answer = match f(work)? {
+        Verdict::Keep(answer) => answer,
+        Verdict::Forget(answer) => return Ok(Once::Forgotten(answer)),
+    };
+    work.change(&EXPIRE, params![oldest], Rows::Any)?;
+    work.insert(&STORE, params![name, key.request_hash, answer.status, answer.body, work.now()])?;
+    Ok(Once::First(answer))
+}

@@ -1,0 +1,48 @@
+//! Why a rule refused, in the few kinds that a caller can act upon.
+//!
+//! A command's error enum keeps the facts; its [`Class`] is all that `http/problem.rs` needs to choose a
+//! status and all that `worker` needs to choose between retry and discard. There is no default class: a new
+//! variant has to say what it is.
+
+use serde_json::{Map, Value};
+
+/// The kind of a refusal or fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The request cannot be read at all (bad JSON, bad UTF-8, bad id in the path).
+    Malformed,
+    /// The request can be read, but a value in it is not acceptable.
+    Invalid,
+    /// No credentials, or ones that are not valid.
+    Unauthenticated,
+    /// A payment was declined by whoever decides on it.
+    Declined,
+    /// The caller is known and may not do this.
+    Forbidden,
+    /// There is no such thing in this store.
+    NotFound,
+    /// The state of things does not allow it now.
+    Conflict,
+    /// The caller's copy is out of date (`If-Match`).
+    Stale,
+    /// The service or this one store cannot answer for the moment: trying again later is right.
+    Unavailable,
+    /// The disk is full: nothing was written.
+    StorageFull,
+    /// A fault of ours.
+    Internal,
+}
+
+/// What every error that can reach a caller has to say about itself.
+///
+/// `Display` is the sentence for a person (what is wrong and what to do); it never prints the source.
+pub trait Refusal: std::error::Error {
+    /// Its kind.
+    fn class(&self) -> Class;
+    /// Its stable, documented code in `snake_case`.
+    fn code(&self) -> &'static str;
+    /// Facts for a program, added to the problem document as members of their own.
+    fn facts(&self) -> Map<String, Value> {
+        Map::new()
+    }
+}

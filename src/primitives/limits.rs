@@ -1,0 +1,89 @@
+//! Every bound in one place, with the reason beside it. A limit that is not here does not exist.
+
+/// The largest amount of money and the largest product of a price and a quantity, in minor units: 2⁵³ − 1, the
+/// largest integer that every JSON reader keeps exact (RFC 8259 §6), which RFC 8785 needs for a canonical snapshot.
+pub const MONEY_MINOR_MAX: i64 = (1 << 53) - 1;
+/// The largest quantity on one line, and the largest change of stock at once.
+pub const QUANTITY_MAX: i64 = 1_000_000;
+/// The largest stock on hand of one product: far above any shop, far below an overflow of sums.
+pub const STOCK_MAX: i64 = 1_000_000_000_000;
+/// Lines in one cart, order or sale: a full trolley is 100; a wholesale order is 500.
+pub const LINES_MAX: usize = 500;
+/// Payments in one sale (split tender).
+pub const PAYMENTS_PER_SALE_MAX: usize = 20;
+/// Payments of one order over its life, failed ones included.
+pub const PAYMENTS_PER_ORDER_MAX: i64 = 50;
+/// Characters in a name of a product, category, tenant or key.
+pub const NAME_CHARS_MAX: usize = 200;
+/// Characters in a free note (the reason of an adjustment, a provider's reference).
+pub const NOTE_CHARS_MAX: usize = 500;
+/// Characters in a SKU.
+pub const SKU_CHARS_MAX: usize = 64;
+/// Characters in a barcode (GS1 DataBar expanded has up to 74; we store what scanners send).
+pub const BARCODE_CHARS_MAX: usize = 80;
+/// Characters in a slug: also the bound of a DNS label.
+pub const SLUG_CHARS_MAX: usize = 63;
+/// Characters in an e-mail address (RFC 5321 §4.5.3.1.3: a path of 256 with its brackets).
+pub const EMAIL_CHARS_MAX: usize = 254;
+/// Characters in a host name (RFC 1035 §2.3.4).
+pub const HOST_CHARS_MAX: usize = 253;
+/// Characters in an `Idempotency-Key`, as at Stripe.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+/// How long the first answer of an idempotency key is kept: 24 hours.
+pub const IDEMPOTENCY_TTL_MS: i64 = 24 * 60 * 60 * 1000;
+/// Characters in an `X-Request-Id` that we take over.
+pub const REQUEST_ID_CHARS_MAX: usize = 128;
+/// The rows of a page when the caller does not say.
+pub const PAGE_DEFAULT: u32 = 50;
+/// The most rows of a page.
+pub const PAGE_MAX: u32 = 200;
+/// How long stock is held for an order that waits for its payment: 15 minutes, as ticket shops and card forms use.
+pub const RESERVATION_TTL_MS: i64 = 15 * 60 * 1000;
+/// Reservations that one transaction ends: small enough that sales go on between two.
+pub const EXPIRE_RESERVATIONS_MAX: u32 = 200;
+/// How far ahead of our clock a till may date a sale: its clock is never exactly ours.
+pub const SOLD_AT_AHEAD_MS: i64 = 5 * 60 * 1000;
+/// Requests that may wait for one file's writer; the next is answered 503. At 7,000 sales a second this is a seventh of a second.
+pub const WRITER_INBOX: usize = 1024;
+/// Requests in one commit: above 64 the rate hardly grows, and the wait does.
+pub const BATCH_REQUESTS_MAX: usize = 256;
+/// How long one batch may gather and work before it commits, in milliseconds.
+pub const BATCH_WORK_MS: u64 = 20;
+/// Reads that may wait for the shared reader threads; the next is answered 503.
+pub const READER_INBOX: usize = 4096;
+/// How long a report or an integrity check may run, in milliseconds.
+pub const LONG_READ_MS: u64 = 30_000;
+/// How long a read may wait for a connection to its file, in milliseconds: it keeps one of the shared threads meanwhile.
+pub const READER_WAIT_MS: u64 = 1_000;
+/// Jobs of one queue in one turn, which is one request in the writer's batch: as many as two batches of 64 sales leave behind, so that
+/// the audit chain keeps up with a shop under load, and still only a few milliseconds between two sales.
+pub const CLAIM_MAX: u32 = 128;
+/// How long a queue of a shop rests after its turn failed as a whole (disk full, writer overloaded).
+pub const TURN_RETRY_MS: i64 = 2_000;
+/// How often the worker shows that it is alive.
+pub const BEAT_MS: u64 = 1_000;
+/// How old the last beat may be before `/health` calls the queue stopped: ten beats, so that a busy machine is not mistaken for a dead one.
+pub const BEAT_STALE_MS: i64 = 10_000;
+/// How long a job may be overdue before `/health` calls the queue late: five times the longest call that the defaults allow.
+pub const JOB_LATE_MS: i64 = 5 * 60 * 1000;
+/// How often the worker looks for work that no hint told of, and closes shops at rest.
+pub const SWEEP_MS: u64 = 60_000;
+/// How long a verdict of the landlord's file stands, so that a flood of `/health` writes once a second and no more.
+pub const PROBE_MS: i64 = 1_000;
+/// How long that probe may take before the file counts as failed.
+pub const PROBE_DEADLINE_MS: u64 = 5_000;
+/// How often a job may be rescued from a dead process before it is taken for the cause.
+pub const RESCUES_MAX: i64 = 10;
+/// The length of an error that a job keeps, in characters.
+pub const JOB_ERROR_CHARS_MAX: usize = 2_000;
+/// Rows in one transaction of an import: small enough that sales go on between them.
+pub const IMPORT_BATCH: usize = 200;
+/// Bytes in one batch of an import, as the command line cuts them; one row is never near it.
+pub const IMPORT_BATCH_BYTES: usize = 1 << 20;
+/// The largest body that the operator's own commands may send, whatever the limit for clients: a batch and its longest row.
+pub const LOCAL_BODY_BYTES_MAX: u64 = 4 << 20;
+/// How long the operator's own commands may take, whatever the limit for clients, in milliseconds: a large file's migration.
+pub const LOCAL_REQUEST_MS: u64 = 10 * 60 * 1000;
+/// How long the audit queue rests after it has run empty. Each of its turns is a commit on the file that sales wait for, so one
+/// turn serves the sales of 20 ms instead of one each. The length was chosen, not tuned.
+pub const AUDIT_REST_MS: u64 = 20;

@@ -1,0 +1,30 @@
+//! L0: values. Nothing here opens a file, a socket or a clock; everything above speaks in these types.
+//!
+//! A value that exists is valid: the constructors parse, and the rest of the code takes the types.
+
+pub mod class;
+pub mod clock;
+pub mod digest;
+pub mod entropy;
+pub mod id;
+pub mod limits;
+pub mod money;
+pub mod number_format;
+pub mod origin;
+pub mod quantity;
+pub mod rate;
+pub mod text;
+pub mod timestamp;
+
+pub use class::{Class, Refusal};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use digest::Digest;
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use id::{Id, Kind};
+pub use money::{Currency, Money, MoneyError, Rounding, allocate};
+pub use number_format::NumberFormat;
+pub use origin::{Actor, Origin};
+pub use quantity::{OnHand, Quantity, QuantityDelta};
+pub use rate::TaxRate;
+pub use text::{Barcode, Email, HostName, Name, Note, Sku, Slug, TaxClass, TextError};
+pub use timestamp::Timestamp;

@@ -1,0 +1,54 @@
+//! Who asked, and in which request: carried by every transaction into its audit entry and its log lines.
+
+use super::id::ApiKeyId;
+
+/// Who acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A program or person with an API key of the tenant.
+    ApiKey(ApiKeyId),
+    /// Somebody at the storefront without a key.
+    Storefront,
+    /// Whoever runs the machine, over the command line or a landlord key.
+    Operator,
+    /// The daemon itself (a job, a sweep).
+    System,
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ApiKey(id) => write!(f, "api_key:{id}"),
+            Self::Storefront => f.write_str("storefront"),
+            Self::Operator => f.write_str("operator"),
+            Self::System => f.write_str("system"),
+        }
+    }
+}
+
+/// The cause of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Who acts.
+    pub actor: Actor,
+    /// The request's id, as in its answer's `X-Request-Id`.
+    pub request_id: Option<String>,
+}
+
+impl Origin {
+    /// The daemon itself.
+    pub const fn system() -> Self {
+        Self {
+            actor: Actor::System,
+            request_id: None,
+        }
+    }
+
+    /// Whoever runs the machine.
+    pub const fn operator() -> Self {
+        Self {
+            actor: Actor::Operator,
+            request_id: None,
+        }
+    }
+}

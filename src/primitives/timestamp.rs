@@ -1,0 +1,132 @@
+//! An instant: milliseconds since 1970-01-01T00:00:00Z, written as RFC 3339 in UTC with `Z`.
+
+use std::fmt;
+use std::time::Duration;
+
+/// An instant between the years 0001 and 9999.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// A text or number that is no instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an instant; write it as RFC 3339 with its zone, such as 2026-01-31T18:30:00Z")]
+pub struct TimestampError;
+
+const MIN_MS: i64 = -62_135_596_800_000;
+const MAX_MS: i64 = 253_402_300_799_999;
+
+impl Timestamp {
+    /// From milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`TimestampError`] outside of the years 0001 to 9999.
+    pub const fn from_millis(ms: i64) -> Result<Self, TimestampError> {
+        if ms >= MIN_MS && ms <= MAX_MS {
+            Ok(Self(ms))
+        } else {
+            Err(TimestampError)
+        }
+    }
+
+    /// From milliseconds since 1970, moved into the range: for clocks and stored values.
+    pub fn from_millis_clamped(ms: i64) -> Self {
+        Self(ms.clamp(MIN_MS, MAX_MS))
+    }
+
+    /// Reads RFC 3339 with any zone offset.
+    ///
+    /// # Errors
+    /// [`TimestampError`].
+    pub fn parse(text: &str) -> Result<Self, TimestampError> {
+        let instant: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
+        Self::from_millis(instant.as_millisecond())
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The instant `ms` milliseconds later (earlier, when negative), at the most the end of the range.
+    pub fn plus_millis(self, ms: i64) -> Self {
+        Self::from_millis_clamped(self.0.saturating_add(ms))
+    }
+
+    /// The instant `by` later.
+    pub fn plus(self, by: Duration) -> Self {
+        self.plus_millis(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// The year in UTC, by the Gregorian calendar.
+    pub fn year(self) -> i16 {
+        self.civil().year()
+    }
+
+    /// The day in UTC as `2026-01-31`.
+    pub fn date(self) -> String {
+        self.civil().date().to_string()
+    }
+
+    fn civil(self) -> jiff::civil::DateTime {
+        let instant = jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+        jiff::tz::Offset::UTC.to_datetime(instant)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let instant = jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+        if self.0 % 1000 == 0 {
+            write!(f, "{instant:.0}")
+        } else {
+            write!(f, "{instant:.3}")
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_reads_and_shows_as_utc() {
+        let instant = Timestamp::parse("2021-01-01T01:00:00+01:00").expect("good");
+        assert_eq!(instant.to_string(), "2021-01-01T00:00:00Z");
+        assert_eq!((instant.year(), instant.date()), (2021, "2021-01-01".to_owned()));
+        assert_eq!(instant.plus_millis(1).to_string(), "2021-01-01T00:00:00.001Z");
+    }
+
+    #[test]
+    fn what_has_no_zone_is_no_instant() {
+        for text in [
+            "",
+            "2021-01-01",
+            "2021-01-01T00:00:00",
+            "yesterday",
+            "2021-13-01T00:00:00Z",
+            "99999-01-01T00:00:00Z",
+        ] {
+            assert!(Timestamp::parse(text).is_err(), "{text:?}");
+        }
+        assert!(Timestamp::from_millis(i64::MAX).is_err());
+    }
+}

@@ -1,0 +1,144 @@
+//! L5: what the moving parts of the process show of themselves. The worker and `serve` write it, `/health` reads it, and neither knows the other.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use crate::primitives::Timestamp;
+use crate::primitives::limits::{BEAT_STALE_MS, JOB_LATE_MS, PROBE_MS};
+
+/// Stands for "never" where an instant is kept as a number.
+const NEVER: i64 = i64::MIN;
+
+/// Signs of life.
+#[derive(Debug)]
+pub struct Pulse {
+    ready: AtomicBool,
+    beat_at: AtomicI64,
+    oldest_due: AtomicI64,
+    probe: tokio::sync::Mutex<Option<Probe>>,
+}
+
+/// What was last found of the landlord's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// When it was found.
+    pub at: Timestamp,
+    /// What is wrong with it, if anything is.
+    pub fault: Option<String>,
+}
+
+/// Why the queue does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueFault {
+    /// The worker was not started, or it has been stopped.
+    #[error("the worker does not run")]
+    Stopped,
+    /// The worker has shown no sign of life since then.
+    #[error("the worker has been silent since {0}")]
+    Silent(Timestamp),
+    /// A job that is due since then is still waiting.
+    #[error("a job has been waiting since {0}")]
+    Late(Timestamp),
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self {
+            ready: AtomicBool::new(false),
+            beat_at: AtomicI64::new(NEVER),
+            oldest_due: AtomicI64::new(NEVER),
+            probe: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+impl Pulse {
+    /// Says whether requests are welcome: after the start-up, and no longer once the end has begun.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Whether requests are welcome.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// The worker lives; `oldest_due` is the earliest instant at which something that still waits is or was due.
+    pub fn beat(&self, now: Timestamp, oldest_due: Option<Timestamp>) {
+        let oldest = oldest_due.map_or(NEVER, Timestamp::as_millis);
+        self.oldest_due.store(oldest, Ordering::Release);
+        self.beat_at.store(now.as_millis(), Ordering::Release);
+    }
+
+    /// The worker has ended in an orderly way.
+    pub fn stopped(&self) {
+        self.beat_at.store(NEVER, Ordering::Release);
+    }
+
+    /// Whether the queue works.
+    ///
+    /// # Errors
+    /// [`QueueFault`].
+    pub fn queue(&self, now: Timestamp) -> Result<(), QueueFault> {
+        let beat_at = instant(&self.beat_at).ok_or(QueueFault::Stopped)?;
+        if now.as_millis() - beat_at.as_millis() > BEAT_STALE_MS {
+            return Err(QueueFault::Silent(beat_at));
+        }
+        match instant(&self.oldest_due) {
+            Some(due) if now.as_millis() - due.as_millis() > JOB_LATE_MS => Err(QueueFault::Late(due)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The last finding about the landlord's file, behind a lock, so that one caller at a time probes and those who come meanwhile wait
+    /// for its finding.
+    pub const fn last_probe(&self) -> &tokio::sync::Mutex<Option<Probe>> {
+        &self.probe
+    }
+}
+
+impl Probe {
+    /// Whether the finding is fresh enough to stand at `now`. A clock that was set back must not keep one for ever.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        (0..PROBE_MS).contains(&(now.as_millis() - self.at.as_millis()))
+    }
+}
+
+fn instant(stored: &AtomicI64) -> Option<Timestamp> {
+    let ms = stored.load(Ordering::Acquire);
+    (ms != NEVER).then(|| Timestamp::from_millis_clamped(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis_clamped(ms)
+    }
+
+    #[test]
+    fn the_queue_works_while_it_beats_and_nothing_is_late() {
+        let pulse = Pulse::default();
+        assert_eq!(pulse.queue(at(0)), Err(QueueFault::Stopped));
+        pulse.beat(at(0), None);
+        assert_eq!(pulse.queue(at(BEAT_STALE_MS)), Ok(()));
+        assert_eq!(pulse.queue(at(BEAT_STALE_MS + 1)), Err(QueueFault::Silent(at(0))));
+        pulse.beat(at(JOB_LATE_MS), Some(at(0)));
+        assert_eq!(pulse.queue(at(JOB_LATE_MS)), Ok(()));
+        assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Err(QueueFault::Late(at(0))));
+        pulse.beat(at(JOB_LATE_MS), Some(at(JOB_LATE_MS * 2)));
+        assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Ok(()));
+        pulse.stopped();
+        assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Err(QueueFault::Stopped));
+    }
+
+    #[test]
+    fn a_finding_stands_for_a_second_and_survives_no_clock_that_was_set_back() {
+        let found = Probe {
+            at: at(PROBE_MS),
+            fault: None,
+        };
+        assert!(found.is_fresh(at(PROBE_MS)) && found.is_fresh(at(2 * PROBE_MS - 1)));
+        assert!(!found.is_fresh(at(2 * PROBE_MS)) && !found.is_fresh(at(0)));
+    }
+}

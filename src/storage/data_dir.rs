@@ -1,0 +1,118 @@
+//! The data directory: its layout, and the lock that makes this process the only one that writes there.
+//!
+//! The lock is what makes rescue exact: whoever holds it knows that every job marked `running` is an orphan.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::primitives::id::TenantId;
+
+/// A data directory that this process has locked. The lock ends with the value, or with the process, however it ends.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process holds the lock.
+    #[error("the data directory {0} is in use by another tillbox process")]
+    InUse(PathBuf),
+    /// It cannot be made, read or locked.
+    #[error("the data directory {path} cannot be used: {source}; create it, or name another one with --data-dir")]
+    Io {
+        /// The directory or the file in it.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl DataDir {
+    /// Creates what is missing (mode 0700), durably, and takes no lock: for what is put into the directory before it is opened.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn prepare(root: &Path) -> Result<(), DataDirError> {
+        for dir in [root.to_owned(), root.join("tenants")] {
+            if !dir.is_dir() {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at(&dir))?;
+                sync_dir(
+                    dir.parent()
+                        .filter(|parent| !parent.as_os_str().is_empty())
+                        .unwrap_or(Path::new(".")),
+                )
+                .map_err(at(&dir))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates what is missing and takes the lock.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn open(root: &Path) -> Result<Self, DataDirError> {
+        Self::prepare(root)?;
+        let path = root.join("LOCK");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(at(&path))?;
+        lock.set_permissions(fs::Permissions::from_mode(0o600)).map_err(at(&path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                root: root.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(root.to_owned())),
+            Err(TryLockError::Error(source)) => Err(DataDirError::Io { path, source }),
+        }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The landlord's file.
+    pub fn landlord(&self) -> PathBuf {
+        self.root.join("landlord.db")
+    }
+
+    /// The directory of the tenants' files.
+    pub fn tenants(&self) -> PathBuf {
+        self.root.join("tenants")
+    }
+
+    /// A tenant's file. Its name is an id of ours, never a text of a user's.
+    pub fn tenant(&self, id: TenantId) -> PathBuf {
+        self.tenants().join(format!("{id}.db"))
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
+    let path = path.to_owned();
+    move |source| DataDirError::Io { path, source }
+}
+
+/// Makes a directory's entries durable: a file that was created or renamed in it is there after a power cut.
+///
+/// # Errors
+/// The system's.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// The path of the file `suffix` beside a database file: `-wal`, `-shm`, `.tmp`, `.quarantined`.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -1,0 +1,408 @@
+//! An open file: the handle that the layers above hold. It takes closures and gives answers.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use r2d2_sqlite::SqliteConnectionManager;
+use tokio::sync::oneshot;
+
+use super::file::{self, Check, FileId, Place};
+use super::readers::Lane;
+use super::writer::{Attempt, Message, Request, Shared, Writer, panic_text};
+use super::{FileKind, Readers, Stats, StorageError, StorageErrorKind, View, Wake, Work};
+use crate::primitives::limits::{LONG_READ_MS, READER_WAIT_MS, WRITER_INBOX};
+use crate::primitives::{Clock, Entropy, Origin};
+
+/// What opening a file needs besides its path.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The shared reader threads.
+    pub readers: Arc<Readers>,
+    /// Connections that may read this file at once.
+    pub readers_per_file: u32,
+}
+
+/// A handle of an open file; clones share it.
+pub struct Database<K: FileKind> {
+    inner: Arc<Inner<K>>,
+}
+
+struct Inner<K: FileKind> {
+    path: PathBuf,
+    inbox: Sender<Message<K>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    pool: r2d2::Pool<SqliteConnectionManager>,
+    readers: Arc<Readers>,
+    shared: Arc<Shared>,
+}
+
+impl<K: FileKind> Clone for Database<K> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<K: FileKind> Database<K> {
+    /// Opens an existing file after all checks of [`file::open_writer`]. `on_wake` is told of jobs that became due.
+    ///
+    /// # Errors
+    /// [`StorageError`] whose kind says what is wrong with the file.
+    pub fn open(
+        path: &Path,
+        id: FileId,
+        settings: &Settings,
+        check: Check,
+        on_wake: impl Fn(&[Wake]) + Send + Sync + 'static,
+    ) -> Result<Self, StorageError> {
+        let conn = file::open_writer::<K>(path, id, check)?;
+        let shared = Arc::new(Shared {
+            file_id: id,
+            clock: settings.clock.clone(),
+            entropy: settings.entropy.clone(),
+            on_wake: Box::new(on_wake),
+            stats: Stats::default(),
+            healthy: AtomicBool::new(true),
+            readable: AtomicBool::new(true),
+        });
+        let pool = reader_pool(path, settings, &shared);
+        let (inbox, receiver) = bounded(WRITER_INBOX);
+        let writer = Writer {
+            conn,
+            path: path.to_owned(),
+            place: Place::of(path)?,
+            inbox: receiver,
+            shared: shared.clone(),
+        };
+        let until_the_end = GivenUp(shared.clone());
+        let thread = thread::Builder::new()
+            .name(format!("writer-{}", K::NAME))
+            .spawn(move || {
+                let _until_the_end = until_the_end;
+                writer.run();
+            })
+            .map_err(|_| StorageError::new(StorageErrorKind::Overloaded))?;
+        let readers = settings.readers.clone();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: path.to_owned(),
+                inbox,
+                thread: Mutex::new(Some(thread)),
+                pool,
+                readers,
+                shared,
+            }),
+        })
+    }
+
+    /// Runs `f` in a transaction of its own, or rather: as if it were one. The answer comes when what it did is on disk.
+    ///
+    /// `f` may be run twice (see [`writer`](super::writer)); only the last run counts, so it must have no effect but through its `Work`.
+    pub fn write<R, E, F>(&self, origin: Origin, f: F) -> Answer<R, E>
+    where
+        F: FnMut(&mut Work<'_, K>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
+        let (reply, receiver) = oneshot::channel();
+        let request = Pending {
+            origin,
+            f,
+            outcome: None,
+            reply,
+        };
+        match self.inner.inbox.try_send(Message::Request(Box::new(request))) {
+            Ok(()) => Answer(State::Waiting(receiver)),
+            Err(TrySendError::Full(_)) => Answer::failed(StorageErrorKind::Overloaded),
+            Err(TrySendError::Disconnected(_)) => Answer::failed(StorageErrorKind::Closed),
+        }
+    }
+
+    /// Runs `f` on a consistent view, on a shared reader thread. For a row or a page.
+    pub fn read<R, E, F>(&self, f: F) -> Answer<R, E>
+    where
+        F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
+        self.read_in(Lane::Point, f)
+    }
+
+    /// As [`read`](Self::read), apart from the short ones and with a deadline: for reports and checks.
+    pub fn read_long<R, E, F>(&self, f: F) -> Answer<R, E>
+    where
+        F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
+        self.read_in(Lane::Long, f)
+    }
+
+    fn read_in<R, E, F>(&self, lane: Lane, f: F) -> Answer<R, E>
+    where
+        F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
+        let (reply, receiver) = oneshot::channel();
+        let (pool, shared) = (self.inner.pool.clone(), self.inner.shared.clone());
+        let task = move || {
+            if reply.is_closed() {
+                return;
+            }
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_on(&pool, &shared, lane, f)));
+            let result = result.unwrap_or_else(|panic| {
+                tracing::error!(panic = panic_text(panic.as_ref()), kind = K::NAME, "read panicked");
+                Err(StorageError::new(StorageErrorKind::Panicked).into())
+            });
+            // The caller may be gone by now; then nobody needs the answer.
+            drop(reply.send(result));
+        };
+        match self.inner.readers.send(lane, Box::new(task)) {
+            Ok(()) => Answer(State::Waiting(receiver)),
+            Err(error) => Answer(State::Ready(Some(Err(error.into())))),
+        }
+    }
+
+    /// Counters of this file.
+    pub fn stats(&self) -> &Stats {
+        &self.inner.shared.stats
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Whether the file can be trusted: `false` after a failed commit, sync or a sign of damage, until it has been opened and checked again.
+    pub fn is_healthy(&self) -> bool {
+        self.inner.shared.healthy.load(Ordering::Acquire) && !self.inner.shared.stats.is_damaged()
+    }
+
+    /// Whether this is the only handle.
+    pub fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.inner) == 1
+    }
+
+    /// Finishes what is in the inbox before this call, truncates the WAL, closes the writing connection, and waits for all that. Blocks.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+}
+
+impl<K: FileKind> Inner<K> {
+    fn close(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // Fails only when the thread has ended by itself, which is what is wanted.
+            drop(self.inbox.send(Message::Stop));
+            if thread.join().is_err() {
+                tracing::error!(kind = K::NAME, "writer thread panicked");
+            }
+        }
+    }
+}
+
+impl<K: FileKind> Drop for Inner<K> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Gives the file up when its writer thread ends, however it ends: a handle without a writer must not pass for a good one.
+struct GivenUp(Arc<Shared>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.healthy.store(false, Ordering::Release);
+    }
+}
+
+fn reader_pool(path: &Path, settings: &Settings, shared: &Arc<Shared>) -> r2d2::Pool<SqliteConnectionManager> {
+    let readable = shared.clone();
+    let manager = SqliteConnectionManager::file(path)
+        .with_flags(file::flags(false))
+        .with_init(move |conn| {
+            file::configure_reader(conn)?;
+            readable.readable.store(true, Ordering::Release);
+            Ok(())
+        });
+    r2d2::Pool::builder()
+        // One more for the long lane: a report must not keep the shared threads waiting for a connection.
+        .max_size(settings.readers_per_file + 1)
+        .min_idle(Some(0))
+        .test_on_check_out(false)
+        .idle_timeout(Some(Duration::from_secs(60)))
+        .connection_timeout(Duration::from_millis(READER_WAIT_MS))
+        .error_handler(Box::new(NotOpened(shared.clone())))
+        .thread_pool(settings.readers.pool_threads())
+        .build_unchecked(manager)
+}
+
+/// Hears of reading connections that could not be opened; the pool goes on trying, and whoever reads is not kept waiting for that.
+#[derive(Debug)]
+struct NotOpened(Arc<Shared>);
+
+impl r2d2::HandleError<rusqlite::Error> for NotOpened {
+    fn handle_error(&self, error: rusqlite::Error) {
+        self.0.readable.store(false, Ordering::Release);
+        let error = StorageError::from(error);
+        self.0.stats.fault(error.kind(), false);
+        tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "file cannot be opened for reading");
+    }
+}
+
+/// A connection to read with. The thread that waits for one is every store's, so it waits for a file that opens, and not for one that does not.
+fn connection(
+    pool: &r2d2::Pool<SqliteConnectionManager>,
+    shared: &Shared,
+) -> Result<r2d2::PooledConnection<SqliteConnectionManager>, StorageError> {
+    let is_readable = || shared.readable.load(Ordering::Acquire);
+    let found = if is_readable() { pool.get().ok() } else { pool.try_get() };
+    found.ok_or_else(|| {
+        StorageError::new(if is_readable() {
+            StorageErrorKind::Overloaded
+        } else {
+            StorageErrorKind::Io
+        })
+    })
+}
+
+fn read_on<K, R, E: From<StorageError>>(
+    pool: &r2d2::Pool<SqliteConnectionManager>,
+    shared: &Shared,
+    lane: Lane,
+    f: impl FnOnce(&View<'_, K>) -> Result<R, E>,
+) -> Result<R, E> {
+    let conn = connection(pool, shared)?;
+    let run = |sql: &'static str| {
+        conn.prepare_cached(sql)
+            .and_then(|mut prepared| prepared.execute([]))
+            .map_err(StorageError::from)
+    };
+    if lane == Lane::Long {
+        let deadline = deadline();
+        conn.progress_handler(10_000, Some(move || is_past(deadline)))
+            .map_err(StorageError::from)?;
+    }
+    run("BEGIN")?;
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        f(&View::new(&conn, &shared.stats, shared.clock.now(), false))
+    }));
+    if lane == Lane::Long {
+        conn.progress_handler(0, None::<fn() -> bool>).map_err(StorageError::from)?;
+    }
+    // After an interrupt SQLite may have ended the transaction by itself.
+    if !conn.is_autocommit() {
+        run("COMMIT")?;
+    }
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the deadline of one read; nothing of it is stored")]
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_millis(LONG_READ_MS)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the deadline of one read; nothing of it is stored")]
+fn is_past(deadline: Instant) -> bool {
+    Instant::now() >= deadline
+}
+
+struct Pending<F, R, E> {
+    origin: Origin,
+    f: F,
+    outcome: Option<Result<R, E>>,
+    reply: oneshot::Sender<Result<R, E>>,
+}
+
+impl<K, F, R, E> Request<K> for Pending<F, R, E>
+where
+    K: FileKind,
+    F: FnMut(&mut Work<'_, K>) -> Result<R, E> + Send,
+    R: Send,
+    E: From<StorageError> + Send,
+{
+    fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn attempt(&mut self, work: &mut Work<'_, K>) -> Attempt {
+        let outcome = (self.f)(work);
+        let attempt = if outcome.is_ok() { Attempt::Done } else { Attempt::Refused };
+        self.outcome = Some(outcome);
+        attempt
+    }
+
+    fn fail(&mut self, error: StorageError) {
+        self.outcome = Some(Err(error.into()));
+    }
+
+    fn settle(self: Box<Self>) {
+        let outcome = self
+            .outcome
+            .unwrap_or_else(|| Err(StorageError::new(StorageErrorKind::Closed).into()));
+        // The caller may be gone (a request time-out); what it asked for is done all the same.
+        drop(self.reply.send(outcome));
+    }
+}
+
+/// An answer that is on its way: a future for the async layers, [`wait`](Self::wait) for the others.
+#[must_use = "an answer that nobody waits for may never be worked on"]
+pub struct Answer<R, E>(State<R, E>);
+
+enum State<R, E> {
+    Ready(Option<Result<R, E>>),
+    Waiting(oneshot::Receiver<Result<R, E>>),
+}
+
+impl<R, E: From<StorageError>> Answer<R, E> {
+    /// An answer that is known already.
+    pub const fn ready(result: Result<R, E>) -> Self {
+        Self(State::Ready(Some(result)))
+    }
+
+    fn failed(kind: StorageErrorKind) -> Self {
+        Self(State::Ready(Some(Err(StorageError::new(kind).into()))))
+    }
+
+    /// Blocks until the answer is there. Not for the async runtime.
+    ///
+    /// # Errors
+    /// What the closure returned, or the storage's own error.
+    pub fn wait(self) -> Result<R, E> {
+        match self.0 {
+            State::Ready(result) => result.unwrap_or_else(|| Err(StorageError::new(StorageErrorKind::Closed).into())),
+            State::Waiting(receiver) => receiver
+                .blocking_recv()
+                .unwrap_or_else(|_| Err(StorageError::new(StorageErrorKind::Closed).into())),
+        }
+    }
+}
+
+impl<R: Unpin, E: From<StorageError> + Unpin> Future for Answer<R, E> {
+    type Output = Result<R, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Ready(result) => Poll::Ready(result.take().expect("a future is not polled after it is ready")),
+            State::Waiting(receiver) => Pin::new(receiver)
+                .poll(context)
+                .map(|result| result.unwrap_or_else(|_| Err(StorageError::new(StorageErrorKind::Closed).into()))),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! One error for all that a file can do to us, told from SQLite's result codes and never from its message texts.
+
+use rusqlite::ErrorCode;
+
+use crate::primitives::{Class, Refusal};
+
+/// A fault of the storage. `Display` says what it means and what to do; the source is logged where it is handled.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct StorageError {
+    kind: StorageErrorKind,
+    statement: Option<&'static str>,
+    #[source]
+    source: Option<rusqlite::Error>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StorageErrorKind {
+    /// Something outside of this process holds the file's write lock.
+    #[error("the store's file is locked by another program; close it and try again")]
+    Busy,
+    /// No space left.
+    #[error("the disk is full; nothing was written; free some space and try again")]
+    Full,
+    /// The file or file system cannot be written.
+    #[error("the store's file cannot be written; check its permissions and that the file system is not read-only")]
+    ReadOnly,
+    /// A rule of the schema was about to be broken.
+    #[error("the store's own rules refused the change; nothing was written")]
+    Constraint,
+    /// The file is damaged.
+    #[error("the store's file is damaged")]
+    Corrupt,
+    /// The file is no SQLite file.
+    #[error("the store's file is not a SQLite file")]
+    NotADatabase,
+    /// There is no such file.
+    #[error("the store's file is missing")]
+    Missing,
+    /// There is no such file because it was found damaged and set aside.
+    #[error("the store's file was found damaged and is kept beside its place as .quarantined; restore the store from a backup")]
+    SetAside,
+    /// The file belongs to another kind or another store.
+    #[error("the store's file carries the identity of another one")]
+    WrongIdentity,
+    /// The file was written by a newer version of this program.
+    #[error("the store's file was written by a newer version of Tillbox; install that version")]
+    NewerSchema,
+    /// The disk or the kernel failed.
+    #[error("the disk failed; whether the last change was kept is not known; try again with the same key")]
+    Io,
+    /// A read went past its deadline.
+    #[error("the read took too long and was stopped; ask for less at once")]
+    Interrupted,
+    /// More waits than the inbox holds.
+    #[error("too many requests are waiting for this store; try again in a moment")]
+    Overloaded,
+    /// The file was closed meanwhile.
+    #[error("the store's file was closed; try again")]
+    Closed,
+    /// The request hit a broken invariant and was rolled back.
+    #[error("an internal fault; nothing was written")]
+    Panicked,
+    /// A statement touched another number of rows than it promised.
+    #[error("a change touched an unexpected number of rows; nothing was written")]
+    UnexpectedRows,
+    /// Anything else.
+    #[error("the store failed; nothing was written")]
+    Other,
+}
+
+impl StorageError {
+    /// An error without a source of its own.
+    pub const fn new(kind: StorageErrorKind) -> Self {
+        Self {
+            kind,
+            statement: None,
+            source: None,
+        }
+    }
+
+    /// An error of SQLite's in `statement`.
+    pub fn sqlite(source: rusqlite::Error, statement: &'static str) -> Self {
+        Self {
+            kind: kind_of(&source),
+            statement: Some(statement),
+            source: Some(source),
+        }
+    }
+
+    /// The same error for another request of the same batch.
+    pub(super) const fn copy(&self) -> Self {
+        Self {
+            kind: self.kind,
+            statement: self.statement,
+            source: None,
+        }
+    }
+
+    /// A statement that touched the wrong number of rows.
+    pub(super) const fn unexpected_rows(statement: &'static str) -> Self {
+        Self {
+            kind: StorageErrorKind::UnexpectedRows,
+            statement: Some(statement),
+            source: None,
+        }
+    }
+
+    /// What happened.
+    pub const fn kind(&self) -> StorageErrorKind {
+        self.kind
+    }
+
+    /// The statement it happened in, by name.
+    pub const fn statement(&self) -> Option<&'static str> {
+        self.statement
+    }
+
+    /// Whether the file itself is damaged or not what it should be, so that it has to be set aside.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self.kind, StorageErrorKind::Corrupt | StorageErrorKind::NotADatabase)
+    }
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(source: rusqlite::Error) -> Self {
+        Self {
+            kind: kind_of(&source),
+            statement: None,
+            source: Some(source),
+        }
+    }
+}
+
+fn kind_of(error: &rusqlite::Error) -> StorageErrorKind {
+    let Some(code) = error.sqlite_error_code() else {
+        return StorageErrorKind::Other;
+    };
+    match code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StorageErrorKind::Busy,
+        ErrorCode::DiskFull => StorageErrorKind::Full,
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StorageErrorKind::ReadOnly,
+        ErrorCode::ConstraintViolation => StorageErrorKind::Constraint,
+        ErrorCode::DatabaseCorrupt => StorageErrorKind::Corrupt,
+        ErrorCode::NotADatabase => StorageErrorKind::NotADatabase,
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => StorageErrorKind::Io,
+        ErrorCode::OperationInterrupted => StorageErrorKind::Interrupted,
+        _ => StorageErrorKind::Other,
+    }
+}
+
+impl Refusal for StorageError {
+    fn class(&self) -> Class {
+        use StorageErrorKind as K;
+        match self.kind {
+            K::Full => Class::StorageFull,
+            K::Busy | K::Overloaded | K::Closed | K::Interrupted | K::ReadOnly | K::Io => Class::Unavailable,
+            K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::NewerSchema => Class::Unavailable,
+            K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => Class::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        use StorageErrorKind as K;
+        match self.kind {
+            K::Full => "storage_full",
+            K::ReadOnly => "storage_read_only",
+            K::Busy | K::Overloaded | K::Closed => "overloaded",
+            K::Interrupted => "read_timeout",
+            K::Io => "storage_failed",
+            K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::NewerSchema => "tenant_unavailable",
+            K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => "internal_error",
+        }
+    }
+}

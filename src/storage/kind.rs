@@ -1,0 +1,31 @@
+//! The two kinds of file, as types: a function that writes to a shop cannot be handed the house's file, nor the other way round.
+
+/// A kind of file: its identity on disk and its migrations.
+pub trait FileKind: Send + Sync + 'static {
+    /// Its name in messages.
+    const NAME: &'static str;
+    /// `PRAGMA application_id`: four ASCII letters, big-endian, as `file(1)` shows them.
+    const APPLICATION_ID: i32;
+    /// The migrations in order; the file's `user_version` counts those that were applied.
+    const MIGRATIONS: &'static [&'static str];
+}
+
+/// One shop, whole.
+#[derive(Debug)]
+pub enum Tenant {}
+
+/// Who exists.
+#[derive(Debug)]
+pub enum Landlord {}
+
+impl FileKind for Tenant {
+    const NAME: &'static str = "tenant";
+    const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Till");
+    const MIGRATIONS: &'static [&'static str] = &[include_str!("../../schema/tenant/0001_initial.sql")];
+}
+
+impl FileKind for Landlord {
+    const NAME: &'static str = "landlord";
+    const APPLICATION_ID: i32 = i32::from_be_bytes(*b"TilL");
+    const MIGRATIONS: &'static [&'static str] = &[include_str!("../../schema/landlord/0001_initial.sql")];
+}

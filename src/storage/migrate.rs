@@ -1,0 +1,145 @@
+//! Numbered migrations, applied when a file is opened: each file by itself, in a transaction, after a snapshot.
+
+use std::fs::File;
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
+
+use super::data_dir::{beside, sync_dir};
+use super::file::io_error;
+use super::{FileKind, StorageError, StorageErrorKind};
+
+fn migrations<K: FileKind>() -> Migrations<'static> {
+    Migrations::new(K::MIGRATIONS.iter().map(|sql| M::up(sql)).collect())
+}
+
+fn version(conn: &Connection) -> Result<usize, StorageError> {
+    let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    usize::try_from(version).map_err(|_| StorageError::new(StorageErrorKind::Corrupt))
+}
+
+/// Refuses a file of a newer version, before anything is written to it.
+///
+/// # Errors
+/// `NewerSchema`.
+pub fn refuse_newer<K: FileKind>(conn: &Connection) -> Result<(), StorageError> {
+    if version(conn)? > K::MIGRATIONS.len() {
+        Err(StorageError::new(StorageErrorKind::NewerSchema))
+    } else {
+        Ok(())
+    }
+}
+
+/// Applies what is missing.
+///
+/// # Errors
+/// [`StorageError`]; the file then is as it was.
+pub fn to_latest<K: FileKind>(conn: &mut Connection) -> Result<(), StorageError> {
+    migrations::<K>().to_latest(conn).map_err(|error| match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => StorageError::from(err),
+        _ => StorageError::new(StorageErrorKind::Other),
+    })
+}
+
+/// Applies what is missing to a file that has data: first a snapshot beside it (`NAME.pre-vN`, durable), then all steps in
+/// one transaction. The snapshot stays until the operator removes it: it is the way back to the older program.
+///
+/// # Errors
+/// [`StorageError`]; the file then is as it was.
+pub fn with_snapshot<K: FileKind>(conn: &mut Connection, path: &Path) -> Result<(), StorageError> {
+    let from = version(conn)?;
+    if from == K::MIGRATIONS.len() {
+        return Ok(());
+    }
+    let snapshot = beside(path, &format!(".pre-v{}", K::MIGRATIONS.len()));
+    let partial = beside(&snapshot, ".tmp");
+    match std::fs::remove_file(&partial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io_error(&error)),
+        _ => {}
+    }
+    conn.execute("VACUUM INTO ?1", [partial.to_string_lossy()])?;
+    File::open(&partial)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| io_error(&error))?;
+    std::fs::rename(&partial, &snapshot).map_err(|error| io_error(&error))?;
+    sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(|error| io_error(&error))?;
+    to_latest::<K>(conn)?;
+    tracing::info!(file = %path.display(), kind = K::NAME, from, to = K::MIGRATIONS.len(), "file migrated");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::file::{self, Check};
+
+    enum Old {}
+    enum New {}
+    enum Broken {}
+    const FIRST: &str = "CREATE TABLE thing (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;";
+
+    macro_rules! kind {
+        ($kind:ident, $migrations:expr) => {
+            impl FileKind for $kind {
+                const NAME: &'static str = "thing";
+                const APPLICATION_ID: i32 = 7;
+                const MIGRATIONS: &'static [&'static str] = $migrations;
+            }
+        };
+    }
+    kind!(Old, &[FIRST]);
+    kind!(New, &[FIRST, "ALTER TABLE thing ADD COLUMN size INTEGER NOT NULL DEFAULT 1;"]);
+    kind!(Broken, &[FIRST, "ALTER TABLE thing ADD COLUMN size INTEGER; SELECT * FROM absent;"]);
+
+    fn old_file(dir: &Path) -> std::path::PathBuf {
+        let path = dir.join("a.db");
+        file::create::<Old>(&path, [1; 16], crate::primitives::Timestamp::from_millis_clamped(0)).expect("creates");
+        let conn = file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop).expect("opens");
+        conn.execute("INSERT INTO thing (name) VALUES ('kept')", []).expect("inserts");
+        path
+    }
+
+    #[test]
+    fn an_old_file_is_migrated_after_a_snapshot() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = old_file(dir.path());
+        let conn = file::open_writer::<New>(&path, [1; 16], Check::AfterUncleanStop).expect("migrates");
+        let row: (String, i64) = conn
+            .query_row("SELECT name, size FROM thing", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .expect("a row");
+        assert_eq!(row, ("kept".to_owned(), 1));
+        let snapshot = file::open_writer::<Old>(&beside(&path, ".pre-v2"), [1; 16], Check::AfterUncleanStop)
+            .expect("the snapshot opens with the old program");
+        assert_eq!(
+            snapshot
+                .query_row("SELECT count(*) FROM thing", [], |row| row.get::<_, i64>(0))
+                .expect("counts"),
+            1
+        );
+    }
+
+    #[test]
+    fn a_failing_migration_leaves_the_file_as_it_was() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = old_file(dir.path());
+        assert!(file::open_writer::<Broken>(&path, [1; 16], Check::AfterUncleanStop).is_err());
+        let conn = file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop).expect("still opens with the old program");
+        assert_eq!(
+            conn.query_row("SELECT name FROM thing", [], |row| row.get::<_, String>(0))
+                .expect("a row"),
+            "kept"
+        );
+    }
+
+    #[test]
+    fn a_newer_file_is_refused_untouched() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = old_file(dir.path());
+        drop(file::open_writer::<New>(&path, [1; 16], Check::AfterUncleanStop).expect("migrates"));
+        let before = std::fs::read(&path).expect("reads");
+        let error = file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop).expect_err("is newer");
+        assert_eq!(error.kind(), StorageErrorKind::NewerSchema);
+        assert_eq!(std::fs::read(&path).expect("reads"), before);
+    }
+}

@@ -1,0 +1,99 @@
+//! How the values of L0 lie in a file. Ids are 16-byte BLOBs (ARCHITECTURE.md says what was measured), instants are milliseconds.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+use crate::primitives::{
+    Barcode, Currency, Digest, Email, HostName, Id, Kind, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
+};
+
+impl<K: Kind> ToSql for Id<K> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
+    }
+}
+
+impl<K: Kind> FromSql for Id<K> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 16]>::column_result(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for Digest {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
+    }
+}
+
+impl FromSql for Digest {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 32]>::column_result(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for Timestamp {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.as_millis()))
+    }
+}
+
+impl FromSql for Timestamp {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::from_millis(value.as_i64()?).map_err(|_| FromSqlError::OutOfRange(value.as_i64().unwrap_or_default()))
+    }
+}
+
+impl ToSql for Quantity {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.get()))
+    }
+}
+
+impl FromSql for Quantity {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let units = value.as_i64()?;
+        Self::new(units).map_err(|_| FromSqlError::OutOfRange(units))
+    }
+}
+
+impl ToSql for TaxRate {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.ppm()))
+    }
+}
+
+impl FromSql for TaxRate {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let ppm = value.as_i64()?;
+        Self::from_ppm(ppm).map_err(|_| FromSqlError::OutOfRange(ppm))
+    }
+}
+
+impl ToSql for Currency {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.code()))
+    }
+}
+
+impl FromSql for Currency {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::parse(value.as_str()?).map_err(FromSqlError::other)
+    }
+}
+
+macro_rules! text_types {
+    ($($name:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(self.as_str()))
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                Self::parse(value.as_str()?).map_err(FromSqlError::other)
+            }
+        }
+    )*};
+}
+
+text_types!(Barcode, Email, HostName, Name, Note, Sku, Slug, TaxClass);

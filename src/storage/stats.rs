@@ -1,0 +1,78 @@
+//! What a file's writer and readers have done: counters for tests, `/health` and, later, `/metrics`.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::StorageErrorKind;
+
+/// Counters of one open file.
+#[derive(Debug, Default)]
+pub struct Stats {
+    statements: AtomicU64,
+    commits: AtomicU64,
+    requests: AtomicU64,
+    replays: AtomicU64,
+    damaged: AtomicBool,
+    last_write_fault: Mutex<Option<StorageErrorKind>>,
+}
+
+impl Stats {
+    pub(super) fn statement(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn commit(&self, requests: usize) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(requests as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn replay(&self) {
+        self.replays.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that SQLite refused a statement. Of the writer's the last one is remembered: when SQLite rolls a whole transaction back by itself,
+    /// the neighbours are told that.
+    pub(super) fn fault(&self, kind: StorageErrorKind, writes: bool) {
+        if matches!(
+            kind,
+            StorageErrorKind::Corrupt | StorageErrorKind::NotADatabase | StorageErrorKind::Io
+        ) {
+            self.damaged.store(true, Ordering::Release);
+        }
+        if writes {
+            *self.last_write_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
+        }
+    }
+
+    /// Whether a statement found the file damaged or unreadable.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    pub(super) fn last_write_fault(&self) -> StorageErrorKind {
+        self.last_write_fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .unwrap_or(StorageErrorKind::Other)
+    }
+
+    /// Statements run, reads and writes.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// Transactions committed.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were in them.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Batches that had to be run again with savepoints, because one request failed after it had written.
+    pub fn replays(&self) -> u64 {
+        self.replays.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,353 @@
+//! What can be done to the landlord's file, and what can be read from it: plain functions over its work and view.
+
+use serde_json::json;
+
+use super::access::{Scopes, TenantAccess, TenantStatus};
+use super::keys::NewKey;
+use crate::platform::audit::{self, AuditEntry};
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::{ApiKeyId, TenantId};
+use crate::primitives::{Class, Currency, Digest, HostName, Name, Refusal, Slug, Timestamp};
+use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params, statements};
+
+statements! {
+    FIND_BY_SLUG = "SELECT id, slug, status FROM tenant WHERE slug = ?1";
+    FIND_BY_ID = "SELECT id, slug, status FROM tenant WHERE id = ?1";
+    FIND_BY_HOST = "SELECT t.id, t.slug, t.status FROM tenant_domain d JOIN tenant t ON t.id = d.tenant_id WHERE d.host = ?1";
+    FIND_LIVE_KEY = "SELECT k.id, k.hash, k.scopes, t.id, t.slug, t.status FROM api_key k LEFT JOIN tenant t ON t.id = k.tenant_id
+                     WHERE k.prefix = ?1 AND k.revoked_at IS NULL";
+    LIST_STATUS = "SELECT id, slug, status FROM tenant WHERE status = ?1 ORDER BY seq";
+    LIST_ACCESS = "SELECT id, slug, status FROM tenant WHERE status IN ('active', 'suspended') ORDER BY seq";
+    TENANT = "SELECT seq, id, slug, name, currency, status, created_at,
+              (SELECT json_group_array(host ORDER BY host) FROM tenant_domain WHERE tenant_id = tenant.id) FROM tenant WHERE slug = ?1";
+    TENANTS = "SELECT seq, id, slug, name, currency, status, created_at,
+              (SELECT json_group_array(host ORDER BY host) FROM tenant_domain WHERE tenant_id = tenant.id) FROM tenant WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    INSERT_TENANT = "INSERT INTO tenant (id, slug, name, currency, status, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, 'creating', ?5, ?5)";
+    SET_STATUS = "UPDATE tenant SET status = ?2, updated_at = ?3 WHERE id = ?1";
+    DELETE_TENANT = "DELETE FROM tenant WHERE id = ?1 AND status IN ('creating', 'deleting')";
+    HOST_OWNER = "SELECT tenant_id FROM tenant_domain WHERE host = ?1";
+    INSERT_DOMAIN = "INSERT INTO tenant_domain (host, tenant_id) VALUES (?1, ?2)";
+    INSERT_KEY = "INSERT INTO api_key (id, tenant_id, name, prefix, hash, scopes, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    KEYS_OF_TENANT = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at FROM api_key WHERE tenant_id = ?1 ORDER BY seq";
+    KEYS_OF_LANDLORD = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at FROM api_key WHERE tenant_id IS NULL ORDER BY seq";
+    REVOKE_KEY = "UPDATE api_key SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
+    SET_LAST_USED = "UPDATE api_key SET last_used_at = ?2 WHERE id = ?1";
+}
+
+/// A tenant as lists show it.
+#[derive(Clone, Debug)]
+pub struct TenantRow {
+    /// Its id.
+    pub id: TenantId,
+    /// Its short name.
+    pub slug: Slug,
+    /// Its name.
+    pub name: Name,
+    /// Its own currency.
+    pub currency: Currency,
+    /// Where it is in its life.
+    pub status: TenantStatus,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// Its storefront's host names.
+    pub domains: Vec<String>,
+}
+
+/// A key as lists show it.
+#[derive(Clone, Debug)]
+pub struct KeyRow {
+    /// Its id.
+    pub id: ApiKeyId,
+    /// What it is for.
+    pub name: Name,
+    /// The part that may be shown.
+    pub prefix: String,
+    /// What it may be used for.
+    pub scopes: Scopes,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When it was last used, to the minute or so.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A key that is not revoked.
+pub(super) struct LiveKey {
+    pub(super) id: ApiKeyId,
+    pub(super) hash: Digest,
+    pub(super) scopes: Scopes,
+    pub(super) access: Option<TenantAccess>,
+}
+
+/// Why a change of the directory is refused; the first that applies wins, in this order.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryRefused {
+    /// There is no such tenant.
+    #[error("there is no tenant `{0}`; `tillbox tenant list` shows those there are")]
+    TenantNotFound(String),
+    /// The slug is in use.
+    #[error("the slug `{0}` is taken; choose another one")]
+    SlugTaken(Slug),
+    /// The host name belongs to a tenant already.
+    #[error("the domain `{0}` belongs to a tenant already")]
+    DomainTaken(HostName),
+    /// The tenant is where this cannot be done.
+    #[error("the tenant is {0}; this can be done to an active or suspended one only")]
+    WrongStatus(TenantStatus),
+    /// There is no such key, or it is revoked.
+    #[error("there is no such key that could be revoked")]
+    KeyNotFound,
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for DirectoryRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::TenantNotFound(_) | Self::KeyNotFound => Class::NotFound,
+            Self::SlugTaken(_) | Self::DomainTaken(_) | Self::WrongStatus(_) => Class::Conflict,
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TenantNotFound(_) => "tenant_not_found",
+            Self::SlugTaken(_) => "slug_taken",
+            Self::DomainTaken(_) => "domain_taken",
+            Self::WrongStatus(_) => "tenant_status",
+            Self::KeyNotFound => "api_key_not_found",
+            Self::Storage(error) => error.code(),
+        }
+    }
+}
+
+fn access(row: &Row<'_>) -> rusqlite::Result<TenantAccess> {
+    access_at(row, 0)
+}
+
+fn access_at(row: &Row<'_>, first: usize) -> rusqlite::Result<TenantAccess> {
+    Ok(TenantAccess::new(row.get(first)?, row.get(first + 1)?, row.get(first + 2)?))
+}
+
+fn tenant_row(row: &Row<'_>) -> rusqlite::Result<(i64, TenantRow)> {
+    let domains: String = row.get(7)?;
+    let tenant = TenantRow {
+        id: row.get(1)?,
+        slug: row.get(2)?,
+        name: row.get(3)?,
+        currency: row.get(4)?,
+        status: row.get(5)?,
+        created_at: row.get(6)?,
+        domains: serde_json::from_str(&domains).unwrap_or_default(),
+    };
+    Ok((row.get(0)?, tenant))
+}
+
+pub(super) fn find_by_slug(view: &LandlordView, slug: &Slug) -> Result<Option<TenantAccess>, StorageError> {
+    view.find(&FIND_BY_SLUG, params![slug], access)
+}
+
+pub(super) fn find_by_id(view: &LandlordView, id: TenantId) -> Result<Option<TenantAccess>, StorageError> {
+    view.find(&FIND_BY_ID, params![id], access)
+}
+
+pub(super) fn find_by_host(view: &LandlordView, host: &HostName) -> Result<Option<TenantAccess>, StorageError> {
+    view.find(&FIND_BY_HOST, params![host], access)
+}
+
+pub(super) fn find_live_key(view: &LandlordView, prefix: &str) -> Result<Option<LiveKey>, StorageError> {
+    view.find(&FIND_LIVE_KEY, params![prefix], |row| {
+        let has_tenant = row.get::<_, Option<TenantId>>(3)?.is_some();
+        let access = if has_tenant { Some(access_at(row, 3)?) } else { None };
+        Ok(LiveKey {
+            id: row.get(0)?,
+            hash: row.get(1)?,
+            scopes: Scopes::parse_stored(&row.get::<_, String>(2)?),
+            access,
+        })
+    })
+}
+
+/// The tenants in one status, the oldest first.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_in_status(view: &LandlordView, status: TenantStatus) -> Result<Vec<TenantAccess>, StorageError> {
+    view.all(&LIST_STATUS, params![status], access)
+}
+
+/// Every tenant that has a file: the active and the suspended ones, the oldest first.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_with_file(view: &LandlordView) -> Result<Vec<TenantAccess>, StorageError> {
+    view.all(&LIST_ACCESS, [], access)
+}
+
+/// A page of tenants.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_tenants(view: &LandlordView, page: PageRequest) -> Result<Page<TenantRow>, StorageError> {
+    Ok(Page::cut(view.all(&TENANTS, params![page.before, page.fetch()], tenant_row)?, page))
+}
+
+/// A tenant by its slug.
+///
+/// # Errors
+/// `TenantNotFound`, or the storage's.
+pub fn show_tenant(view: &LandlordView, slug: &str) -> Result<TenantRow, DirectoryRefused> {
+    let found = view.find(&TENANT, params![slug], tenant_row)?;
+    found
+        .map(|(_, tenant)| tenant)
+        .ok_or_else(|| DirectoryRefused::TenantNotFound(slug.to_owned()))
+}
+
+/// Notes a tenant that is about to be made.
+///
+/// # Errors
+/// `SlugTaken`, `DomainTaken`, or the storage's.
+pub(super) fn begin_tenant(
+    work: &mut LandlordWork,
+    id: TenantId,
+    slug: &Slug,
+    name: &Name,
+    currency: Currency,
+    domains: &[HostName],
+) -> Result<(), DirectoryRefused> {
+    if find_by_slug(work, slug)?.is_some() {
+        return Err(DirectoryRefused::SlugTaken(slug.clone()));
+    }
+    let now = work.now();
+    work.insert(&INSERT_TENANT, params![id, slug, name, currency, now])?;
+    domains.iter().try_for_each(|host| insert_domain(work, id, host))
+}
+
+fn insert_domain(work: &mut LandlordWork, id: TenantId, host: &HostName) -> Result<(), DirectoryRefused> {
+    match work.find(&HOST_OWNER, params![host], |row| row.get::<_, TenantId>(0))? {
+        Some(owner) if owner == id => Ok(()),
+        Some(_) => Err(DirectoryRefused::DomainTaken(host.clone())),
+        None => Ok(work.insert(&INSERT_DOMAIN, params![host, id])?),
+    }
+}
+
+/// Gives a tenant a host name; giving it again changes nothing.
+///
+/// # Errors
+/// `TenantNotFound`, `DomainTaken`, or the storage's.
+pub fn add_domain(work: &mut LandlordWork, slug: &Slug, host: &HostName) -> Result<TenantRow, DirectoryRefused> {
+    let tenant = show_tenant(work, slug.as_str())?;
+    insert_domain(work, tenant.id, host)?;
+    note(work, "tenant.domain_added", &format!("tenant:{}", tenant.id), json!({"host": host}))?;
+    show_tenant(work, slug.as_str())
+}
+
+pub(super) fn set_status(work: &mut LandlordWork, id: TenantId, status: TenantStatus, action: &str) -> Result<(), StorageError> {
+    let now = work.now();
+    work.change(&SET_STATUS, params![id, status, now], Rows::Exactly(1))?;
+    note(work, action, &format!("tenant:{id}"), json!({}))
+}
+
+/// Suspends or resumes a tenant; what is so already stays so.
+///
+/// # Errors
+/// `TenantNotFound`, `WrongStatus` for one that is being made or removed, or the storage's.
+pub fn set_suspended(work: &mut LandlordWork, slug: &Slug, suspended: bool) -> Result<TenantRow, DirectoryRefused> {
+    let tenant = show_tenant(work, slug.as_str())?;
+    let (to, action) = if suspended {
+        (TenantStatus::Suspended, "tenant.suspended")
+    } else {
+        (TenantStatus::Active, "tenant.resumed")
+    };
+    match tenant.status {
+        status if status == to => {}
+        TenantStatus::Active | TenantStatus::Suspended => set_status(work, tenant.id, to, action)?,
+        status => return Err(DirectoryRefused::WrongStatus(status)),
+    }
+    show_tenant(work, slug.as_str())
+}
+
+/// Forgets a tenant whose file is gone.
+pub(super) fn remove_tenant(work: &mut LandlordWork, id: TenantId, action: &str) -> Result<(), StorageError> {
+    work.change(&DELETE_TENANT, params![id], Rows::AtMostOne)?;
+    note(work, action, &format!("tenant:{id}"), json!({}))
+}
+
+/// Stores a key's hash. `None` for the tenant makes a landlord key.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn insert_key(
+    work: &mut LandlordWork,
+    tenant: Option<TenantId>,
+    name: &Name,
+    scopes: Scopes,
+    key: &NewKey,
+) -> Result<ApiKeyId, StorageError> {
+    let (id, now) = (work.new_id::<crate::primitives::id::ApiKeyKind>(), work.now());
+    work.insert(
+        &INSERT_KEY,
+        params![id, tenant, name, key.prefix, key.hash, scopes.to_string(), now],
+    )?;
+    note(
+        work,
+        "api_key.created",
+        &format!("api_key:{id}"),
+        json!({"prefix": key.prefix, "scopes": scopes.to_string()}),
+    )?;
+    Ok(id)
+}
+
+/// The keys of a tenant, or the landlord's.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_keys(view: &LandlordView, tenant: Option<TenantId>) -> Result<Vec<KeyRow>, StorageError> {
+    let map = |row: &Row<'_>| {
+        Ok(KeyRow {
+            id: row.get(0)?,
+            name: row.get(1)?,
+            prefix: row.get(2)?,
+            scopes: Scopes::parse_stored(&row.get::<_, String>(3)?),
+            created_at: row.get(4)?,
+            last_used_at: row.get(5)?,
+            revoked_at: row.get(6)?,
+        })
+    };
+    match tenant {
+        Some(id) => view.all(&KEYS_OF_TENANT, params![id], map),
+        None => view.all(&KEYS_OF_LANDLORD, [], map),
+    }
+}
+
+/// Revokes a key. It opens nothing from the moment this is answered.
+///
+/// # Errors
+/// `KeyNotFound`, or the storage's.
+pub fn revoke_key(work: &mut LandlordWork, id: ApiKeyId) -> Result<(), DirectoryRefused> {
+    let now = work.now();
+    if work.change(&REVOKE_KEY, params![id, now], Rows::AtMostOne)? == 0 {
+        return Err(DirectoryRefused::KeyNotFound);
+    }
+    Ok(note(work, "api_key.revoked", &format!("api_key:{id}"), json!({}))?)
+}
+
+pub(super) fn set_last_used(work: &mut LandlordWork, id: ApiKeyId, at: Timestamp) -> Result<(), StorageError> {
+    work.change(&SET_LAST_USED, params![id, at], Rows::AtMostOne).map(drop)
+}
+
+fn note(work: &mut LandlordWork, action: &str, subject: &str, details: serde_json::Value) -> Result<(), StorageError> {
+    let origin = work.origin();
+    let entry = AuditEntry {
+        at: work.now(),
+        actor: origin.actor.to_string(),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        request_id: origin.request_id.clone(),
+        details,
+    };
+    audit::append(work, &entry)
+}

@@ -1,0 +1,19 @@
+//! L3: from a name to an open file.
+//!
+//! [`Directory`] knows who exists and turns a key, a host or a slug into a [`TenantAccess`]; only with one of those does the
+//! [`Registry`] open a shop's file. There is no other way from a request to a shop.
+
+pub mod access;
+pub mod commands;
+pub mod directory;
+pub mod keys;
+pub mod probe;
+pub mod provision;
+pub mod registry;
+
+pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
+pub use directory::{Directory, Principal};
+pub use registry::{Registry, TenantUnavailable};
+
+/// Every SQL text that runs on the landlord's file, for the test that prepares them all.
+pub const STATEMENTS: &[&[crate::storage::Statement]] = &[commands::STATEMENTS, probe::STATEMENTS, crate::platform::audit::STATEMENTS];

@@ -1,0 +1,292 @@
+//! The open shops: a bounded set of files, the least recently used closed first. A shop at rest costs no thread and no descriptor.
+//!
+//! Opening and closing one file exclude each other by a lock per tenant, so there are never two writers on it. What is wrong with one
+//! file is that tenant's trouble alone: it is set aside or left as it is, its requests are told, and the others go on.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tokio::sync::Semaphore;
+
+use super::TenantAccess;
+use crate::platform::queue;
+use crate::primitives::id::TenantId;
+use crate::primitives::{Class, Origin, Refusal, Timestamp};
+use crate::storage::file::{set_aside, was_set_aside};
+use crate::storage::{Check, DataDir, Database, Settings, StorageError, StorageErrorKind, Tenant, Wake};
+
+/// A shop at rest for so long is closed: ten minutes.
+const IDLE_MS: i64 = 10 * 60 * 1000;
+
+/// Told of jobs that became due in a tenant's file.
+pub type OnWake = Arc<dyn Fn(TenantId, &[Wake]) + Send + Sync>;
+
+/// A shop whose file cannot be used at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this store cannot be opened: {0}; the operator finds the cause in the log; other stores are not affected")]
+pub struct TenantUnavailable(pub StorageErrorKind);
+
+impl Refusal for TenantUnavailable {
+    fn class(&self) -> Class {
+        StorageError::new(self.0).class()
+    }
+    fn code(&self) -> &'static str {
+        match StorageError::new(self.0).code() {
+            "storage_full" => "storage_full",
+            _ => "tenant_unavailable",
+        }
+    }
+}
+
+struct Open {
+    db: Database<Tenant>,
+    tick: u64,
+    used_at: Timestamp,
+}
+
+#[derive(Default)]
+struct State {
+    open: HashMap<TenantId, Open>,
+    locks: HashMap<TenantId, Arc<Mutex<()>>>,
+    gates: HashMap<TenantId, Arc<Semaphore>>,
+    /// Files whose orphaned jobs were rescued since this process began.
+    swept: HashSet<TenantId>,
+    /// Files in which something was found wrong: checked whole at the next open.
+    suspect: HashSet<TenantId>,
+    unavailable: HashMap<TenantId, StorageErrorKind>,
+    tick: u64,
+}
+
+/// The set of open shops.
+pub struct Registry {
+    dir: Arc<DataDir>,
+    settings: Settings,
+    capacity: usize,
+    on_wake: Arc<RwLock<Option<OnWake>>>,
+    state: Mutex<State>,
+}
+
+impl Registry {
+    /// An empty set that holds at most `capacity` files open, unless more are in use at the same time.
+    pub fn new(dir: Arc<DataDir>, settings: Settings, capacity: usize) -> Self {
+        Self {
+            dir,
+            settings,
+            capacity: capacity.max(1),
+            on_wake: Arc::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Has `on_wake` told of due jobs from now on, also for files that are open already. Before that, hints are lost, which costs latency
+    /// and no work.
+    pub fn set_on_wake(&self, on_wake: OnWake) {
+        *self.on_wake.write().unwrap_or_else(PoisonError::into_inner) = Some(on_wake);
+    }
+
+    /// The shop, if its file is open and well. Does not block.
+    pub fn get(&self, access: &TenantAccess) -> Option<Database<Tenant>> {
+        let now = self.settings.clock.now();
+        let mut state = self.state();
+        state.tick += 1;
+        let tick = state.tick;
+        let open = state.open.get_mut(&access.id()).filter(|open| open.db.is_healthy())?;
+        (open.tick, open.used_at) = (tick, now);
+        Some(open.db.clone())
+    }
+
+    /// Whose turn it is to open a tenant's file: one permit, for those who wait without a thread. They [`get`](Self::get) the file when it
+    /// is open, and only the one with the permit spends a thread on [`open`](Self::open): a file that takes long does not take them all.
+    pub fn gate(&self, id: TenantId) -> Arc<Semaphore> {
+        let one = || Arc::new(Semaphore::new(1));
+        self.state().gates.entry(id).or_insert_with(one).clone()
+    }
+
+    /// The shop, its file opened if need be. Blocks while it is opened, checked and migrated.
+    ///
+    /// # Errors
+    /// [`TenantUnavailable`] with what is wrong with the file.
+    pub fn open(&self, access: &TenantAccess) -> Result<Database<Tenant>, TenantUnavailable> {
+        let id = access.id();
+        let lock = self.lock_of(id);
+        let _opening = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(db) = self.get(access) {
+            return Ok(db);
+        }
+        self.close_unhealthy(id);
+        self.make_room();
+        let opened = self.open_file(id).inspect_err(|error| self.note_unavailable(id, error));
+        let db = opened.map_err(|error| TenantUnavailable(error.kind()))?;
+        let now = self.settings.clock.now();
+        let mut state = self.state();
+        state.tick += 1;
+        let tick = state.tick;
+        state.unavailable.remove(&id);
+        state.suspect.remove(&id);
+        state.swept.insert(id);
+        state.open.insert(
+            id,
+            Open {
+                db: db.clone(),
+                tick,
+                used_at: now,
+            },
+        );
+        Ok(db)
+    }
+
+    fn open_file(&self, id: TenantId) -> Result<Database<Tenant>, StorageError> {
+        let (suspect, swept) = {
+            let state = self.state();
+            (state.suspect.contains(&id), state.swept.contains(&id))
+        };
+        let check = if suspect { Check::Always } else { Check::AfterUncleanStop };
+        let on_wake = self.on_wake.clone();
+        let path = self.dir.tenant(id);
+        let opened = Database::open(&path, *id.as_bytes(), &self.settings, check, move |wakes| {
+            if let Some(on_wake) = &*on_wake.read().unwrap_or_else(PoisonError::into_inner) {
+                on_wake(id, wakes);
+            }
+        });
+        let db = opened.map_err(|error| match error.kind() {
+            StorageErrorKind::Missing if was_set_aside(&path) => StorageError::new(StorageErrorKind::SetAside),
+            _ => error,
+        })?;
+        if !swept && db.read(queue::count_orphans).wait()? > 0 {
+            let poison = db.write(Origin::system(), queue::rescue).wait()?;
+            for job in poison {
+                tracing::error!(tenant_id = %id, queue = %job.queue, job = job.kind, job_id = %job.id, attempt = job.attempt - 1, error = "rescued too often", "job failed");
+            }
+        }
+        Ok(db)
+    }
+
+    fn note_unavailable(&self, id: TenantId, error: &StorageError) {
+        let path = self.dir.tenant(id);
+        let known = self.state().unavailable.insert(id, error.kind());
+        if error.is_damage() {
+            match set_aside(&path) {
+                Ok(()) => {
+                    tracing::error!(tenant_id = %id, file = %path.display(), error = %error, source = std::error::Error::source(error).map(tracing::field::display), "tenant file quarantined")
+                }
+                Err(io) => {
+                    tracing::error!(tenant_id = %id, file = %path.display(), error = %io, "damaged tenant file could not be set aside")
+                }
+            }
+        } else if known != Some(error.kind()) {
+            tracing::error!(tenant_id = %id, file = %path.display(), error = %error, source = std::error::Error::source(error).map(tracing::field::display), "tenant unavailable");
+        }
+    }
+
+    /// Closes files that have been at rest for ten minutes. Blocks while they close.
+    pub fn close_idle(&self, now: Timestamp) {
+        let idle = |open: &Open| now.as_millis() - open.used_at.as_millis() >= IDLE_MS;
+        let ids: Vec<TenantId> = self.state().open.iter().filter(|(_, open)| idle(open)).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| {
+            self.close_unshared(id);
+        });
+    }
+
+    /// Closes a shop's file whoever still holds it: their next call is told that it was closed. Blocks.
+    pub fn close(&self, id: TenantId) {
+        let lock = self.lock_of(id);
+        let _closing = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.state().open.remove(&id);
+        if let Some(open) = open {
+            open.db.close();
+        }
+    }
+
+    /// Closes all. Blocks.
+    pub fn close_all(&self) {
+        let ids: Vec<TenantId> = self.state().open.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.close(id));
+    }
+
+    /// The shop, if its file is open and well. Looking does not count as use, so a sweep keeps no shop awake.
+    pub fn peek(&self, id: TenantId) -> Option<Database<Tenant>> {
+        let state = self.state();
+        let open = state.open.get(&id).filter(|open| open.db.is_healthy())?;
+        Some(open.db.clone())
+    }
+
+    /// The tenants whose files are open.
+    pub fn list_open(&self) -> Vec<TenantId> {
+        self.state().open.keys().copied().collect()
+    }
+
+    /// The tenants whose files could not be opened when they were last tried, and why.
+    pub fn list_unavailable(&self) -> Vec<(TenantId, StorageErrorKind)> {
+        self.state().unavailable.iter().map(|(id, kind)| (*id, *kind)).collect()
+    }
+
+    /// Forgets what was noted of a tenant that is gone.
+    pub(super) fn forget(&self, id: TenantId) {
+        let mut state = self.state();
+        state.unavailable.remove(&id);
+        state.suspect.remove(&id);
+        state.swept.remove(&id);
+        state.locks.remove(&id);
+        state.gates.remove(&id);
+    }
+
+    fn close_unhealthy(&self, id: TenantId) {
+        let removed = {
+            let mut state = self.state();
+            let removed = state.open.remove(&id);
+            if removed.is_some() {
+                state.suspect.insert(id);
+            }
+            removed
+        };
+        if let Some(open) = removed {
+            tracing::warn!(tenant_id = %id, "tenant file is closed, to be opened and checked again");
+            open.db.close();
+        }
+    }
+
+    fn make_room(&self) {
+        let mut candidates: Vec<(u64, TenantId)> = {
+            let state = self.state();
+            if state.open.len() < self.capacity {
+                return;
+            }
+            state.open.iter().map(|(id, open)| (open.tick, *id)).collect()
+        };
+        candidates.sort_unstable_by_key(|(tick, _)| *tick);
+        let too_many = candidates.len() + 1 - self.capacity;
+        let mut closed = 0;
+        for (_, id) in candidates {
+            if closed >= too_many {
+                break;
+            }
+            closed += usize::from(self.close_unshared(id));
+        }
+    }
+
+    /// Closes a file that nobody holds at the moment. Gives way to whoever is opening or closing it.
+    fn close_unshared(&self, id: TenantId) -> bool {
+        let lock = self.lock_of(id);
+        let Ok(_closing) = lock.try_lock() else { return false };
+        let removed = {
+            let mut state = self.state();
+            if state.open.get(&id).is_some_and(|open| open.db.is_unshared()) {
+                state.open.remove(&id)
+            } else {
+                None
+            }
+        };
+        removed.is_some_and(|open| {
+            open.db.close();
+            true
+        })
+    }
+
+    fn lock_of(&self, id: TenantId) -> Arc<Mutex<()>> {
+        self.state().locks.entry(id).or_default().clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

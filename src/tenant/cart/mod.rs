@@ -1,0 +1,18 @@
+//! Carts: what a buyer means to buy. A cart promises nothing: it holds no stock, and its prices are the catalog's present ones.
+//!
+//! Invariants: a product stands on one line of a cart; all lines are in the cart's currency; a cart is changed only while it is open, and
+//! once it is converted (an order was made of it) or abandoned it never opens again.
+
+mod change_items;
+mod close_cart;
+mod create_cart;
+mod model;
+mod queries;
+mod store;
+
+pub use change_items::{AddItem, add_item, change_item, clear_cart, remove_item};
+pub use close_cart::{abandon_cart, mark_converted};
+pub use create_cart::create_cart;
+pub use model::{Cart, CartForCheckout, CartItem, CartRefused, CartStatus};
+pub use queries::{load_for_checkout, show_cart};
+pub use store::STATEMENTS;

@@ -1,0 +1,254 @@
+//! What a cart is, what it adds up to, and why a change of it is refused.
+
+use serde_json::{Map, Value};
+
+use crate::primitives::id::{CartId, CartItemId, ProductId};
+use crate::primitives::limits::{LINES_MAX, QUANTITY_MAX};
+use crate::primitives::{Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku};
+use crate::storage::{StorageError, text_enum};
+
+text_enum! {
+    /// Where a cart is in its life.
+    CartStatus {
+        /// It can be filled and checked out.
+        Open = "open",
+        /// An order was made of it.
+        Converted = "converted",
+        /// It was given up.
+        Abandoned = "abandoned",
+    }
+}
+
+/// A cart without its lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CartHead {
+    pub(super) id: CartId,
+    pub(super) currency: Currency,
+    pub(super) status: CartStatus,
+}
+
+/// A line, as it is stored, with what the catalog says of its product now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CartLine {
+    pub(super) id: CartItemId,
+    pub(super) product_id: ProductId,
+    pub(super) sku: Sku,
+    pub(super) name: Name,
+    pub(super) quantity: Quantity,
+    pub(super) unit_price: Money,
+}
+
+/// A cart with its lines and what they cost now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cart {
+    /// Its id.
+    pub id: CartId,
+    /// The currency of all its lines.
+    pub currency: Currency,
+    /// Where it is in its life.
+    pub status: CartStatus,
+    /// Its lines, in the order in which they were added.
+    pub items: Vec<CartItem>,
+    /// The sum of the lines; with or without tax as the shop's settings say.
+    pub subtotal: Money,
+}
+
+/// A line of a cart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CartItem {
+    /// Its id.
+    pub id: CartItemId,
+    /// Of which product.
+    pub product_id: ProductId,
+    /// The product's SKU.
+    pub sku: Sku,
+    /// The product's name.
+    pub name: Name,
+    /// How many.
+    pub quantity: Quantity,
+    /// What one costs now.
+    pub unit_price: Money,
+    /// What all of them cost now.
+    pub total: Money,
+}
+
+impl Cart {
+    /// Adds up a cart.
+    ///
+    /// # Errors
+    /// `AmountTooLarge`.
+    pub(super) fn of(head: CartHead, lines: Vec<CartLine>) -> Result<Self, CartRefused> {
+        let items = lines.into_iter().map(CartItem::of).collect::<Result<Vec<_>, _>>()?;
+        let subtotal = items
+            .iter()
+            .try_fold(Money::zero(head.currency), |sum, item| sum.plus(item.total))
+            .map_err(CartRefused::AmountTooLarge)?;
+        Ok(Self {
+            id: head.id,
+            currency: head.currency,
+            status: head.status,
+            items,
+            subtotal,
+        })
+    }
+}
+
+impl CartItem {
+    fn of(line: CartLine) -> Result<Self, CartRefused> {
+        let total = line.unit_price.times(line.quantity.get()).map_err(CartRefused::AmountTooLarge)?;
+        Ok(Self {
+            id: line.id,
+            product_id: line.product_id,
+            sku: line.sku,
+            name: line.name,
+            quantity: line.quantity,
+            unit_price: line.unit_price,
+            total,
+        })
+    }
+}
+
+/// What an order is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CartForCheckout {
+    /// The cart.
+    pub id: CartId,
+    /// Its currency.
+    pub currency: Currency,
+    /// Its lines, in the order in which they were added; at least one, and each product once.
+    pub items: Vec<(ProductId, Quantity)>,
+}
+
+/// Why a cart is refused; the first that applies wins, in this order.
+#[derive(Debug, thiserror::Error)]
+pub enum CartRefused {
+    /// There is no such cart.
+    #[error("there is no such cart in this store")]
+    CartNotFound,
+    /// An order was made of it, or it was given up.
+    #[error("this cart is {0}; start a new one")]
+    NotOpen(CartStatus),
+    /// There is no such line.
+    #[error("there is no such item in this cart")]
+    ItemNotFound,
+    /// There is no such product.
+    #[error("there is no such product in this store")]
+    ProductNotFound(ProductId),
+    /// The product was taken out of sale.
+    #[error("`{sku}` is not sold at present")]
+    ProductInactive {
+        /// Which product.
+        product_id: ProductId,
+        /// Its SKU.
+        sku: Sku,
+    },
+    /// The product is sold in another currency.
+    #[error("the cart is in {cart} and the product is sold in {product}; make a cart in {product}")]
+    CurrencyMismatch {
+        /// The cart's.
+        cart: Currency,
+        /// The product's.
+        product: Currency,
+    },
+    /// One line more than a cart can have.
+    #[error("the cart is full: it has {LINES_MAX} lines; check it out, or remove one")]
+    Full,
+    /// The line would hold more than can be sold at once.
+    #[error("the line would hold {0} units; the limit is {QUANTITY_MAX}")]
+    QuantityTooLarge(i64),
+    /// Nothing is in it.
+    #[error("the cart is empty; add an item first")]
+    Empty,
+    /// The lines cost more than can be written down.
+    #[error("what is in the cart costs too much; take fewer units")]
+    AmountTooLarge(#[source] MoneyError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for CartRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::CartNotFound | Self::ItemNotFound => Class::NotFound,
+            Self::NotOpen(_) | Self::ProductInactive { .. } | Self::Full => Class::Conflict,
+            // The product is named in the body: the path was right, the value is not.
+            Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
+            Self::QuantityTooLarge(_) | Self::Empty | Self::AmountTooLarge(_) => Class::Invalid,
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::CartNotFound => "cart_not_found",
+            Self::NotOpen(_) => "cart_not_open",
+            Self::ItemNotFound => "cart_item_not_found",
+            Self::ProductNotFound(_) => "product_not_found",
+            Self::ProductInactive { .. } => "product_inactive",
+            Self::CurrencyMismatch { .. } => "currency_mismatch",
+            Self::Full => "cart_full",
+            Self::QuantityTooLarge(_) => "quantity_too_large",
+            Self::Empty => "cart_empty",
+            Self::AmountTooLarge(_) => "amount_too_large",
+            Self::Storage(error) => error.code(),
+        }
+    }
+
+    fn facts(&self) -> Map<String, Value> {
+        let facts = match self {
+            Self::NotOpen(status) => vec![("cart_status", status.to_string())],
+            Self::ProductNotFound(product_id) => vec![("product_id", product_id.to_string())],
+            Self::ProductInactive { product_id, sku } => vec![("product_id", product_id.to_string()), ("sku", sku.to_string())],
+            Self::CurrencyMismatch { cart, product } => {
+                vec![("cart_currency", cart.to_string()), ("product_currency", product.to_string())]
+            }
+            _ => Vec::new(),
+        };
+        facts.into_iter().map(|(name, fact)| (name.to_owned(), Value::from(fact))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::limits::MONEY_MINOR_MAX;
+
+    fn head() -> CartHead {
+        CartHead {
+            id: CartId::from_bytes([1; 16]),
+            currency: Currency::parse("EUR").expect("known"),
+            status: CartStatus::Open,
+        }
+    }
+
+    fn line(unit_price_minor: i64, quantity: i64) -> CartLine {
+        CartLine {
+            id: CartItemId::from_bytes([2; 16]),
+            product_id: ProductId::from_bytes([3; 16]),
+            sku: Sku::parse("TEA").expect("good"),
+            name: Name::parse("Tea").expect("good"),
+            quantity: Quantity::new(quantity).expect("in range"),
+            unit_price: Money::new(unit_price_minor, head().currency).expect("in range"),
+        }
+    }
+
+    #[test]
+    fn a_cart_adds_up_its_lines() {
+        assert!(Cart::of(head(), Vec::new()).expect("nothing").subtotal.is_zero());
+        let cart = Cart::of(head(), vec![line(499, 3), line(1, QUANTITY_MAX)]).expect("small");
+        let totals: Vec<i64> = cart.items.iter().map(|item| item.total.minor()).collect();
+        assert_eq!((totals, cart.subtotal.minor()), (vec![1_497, 1_000_000], 1_001_497));
+    }
+
+    #[test]
+    fn a_line_or_a_sum_beyond_the_limit_is_refused_and_never_wraps() {
+        for lines in [vec![line(MONEY_MINOR_MAX, 2)], vec![line(MONEY_MINOR_MAX, 1), line(1, 1)]] {
+            assert!(matches!(
+                Cart::of(head(), lines),
+                Err(CartRefused::AmountTooLarge(MoneyError::Overflow))
+            ));
+        }
+        assert!(Cart::of(head(), vec![line(MONEY_MINOR_MAX, 1)]).is_ok());
+    }
+}

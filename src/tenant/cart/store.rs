@@ -1,0 +1,96 @@
+//! The carts' SQL and row mapping.
+
+use super::model::{CartHead, CartLine, CartRefused, CartStatus};
+use crate::primitives::id::{CartId, CartItemId, CartItemKind, ProductId};
+use crate::primitives::{Money, Quantity};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
+
+statements! {
+    INSERT = "INSERT INTO cart (id, currency, status, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)";
+    HEAD = "SELECT id, currency, status FROM cart WHERE id = ?1";
+    LINES = "SELECT cart_item.id, cart_item.product_id, product.sku, product.name, cart_item.quantity, product.price_minor, product.currency
+             FROM cart_item JOIN product ON product.id = cart_item.product_id WHERE cart_item.cart_id = ?1 ORDER BY cart_item.seq";
+    TOUCH = "UPDATE cart SET updated_at = ?2 WHERE id = ?1 AND status = 'open'";
+    CLOSE = "UPDATE cart SET status = ?2, updated_at = ?3 WHERE id = ?1 AND status = 'open'";
+    INSERT_ITEM = "INSERT INTO cart_item (id, cart_id, product_id, quantity) VALUES (?1, ?2, ?3, ?4)";
+    UPDATE_ITEM = "UPDATE cart_item SET quantity = ?3 WHERE id = ?1 AND cart_id = ?2";
+    DELETE_ITEM = "DELETE FROM cart_item WHERE id = ?1 AND cart_id = ?2";
+    DELETE_ITEMS = "DELETE FROM cart_item WHERE cart_id = ?1";
+}
+
+pub(super) fn insert(work: &mut TenantWork, head: &CartHead) -> Result<(), StorageError> {
+    let now = work.now();
+    work.insert(&INSERT, params![head.id, head.currency, head.status, now])
+}
+
+/// The cart's own row.
+pub(super) fn require(view: &TenantView, id: CartId) -> Result<CartHead, CartRefused> {
+    let head = view.find(&HEAD, params![id], |row| {
+        Ok(CartHead {
+            id: row.get(0)?,
+            currency: row.get(1)?,
+            status: row.get(2)?,
+        })
+    });
+    head?.ok_or(CartRefused::CartNotFound)
+}
+
+/// The cart's own row, if it may still be changed.
+pub(super) fn require_open(view: &TenantView, id: CartId) -> Result<CartHead, CartRefused> {
+    let head = require(view, id)?;
+    match head.status {
+        CartStatus::Open => Ok(head),
+        status => Err(CartRefused::NotOpen(status)),
+    }
+}
+
+fn line(row: &Row<'_>) -> rusqlite::Result<CartLine> {
+    Ok(CartLine {
+        id: row.get(0)?,
+        product_id: row.get(1)?,
+        sku: row.get(2)?,
+        name: row.get(3)?,
+        quantity: row.get(4)?,
+        unit_price: Money::new(row.get(5)?, row.get(6)?).map_err(rusqlite::types::FromSqlError::other)?,
+    })
+}
+
+/// The cart's lines with the present prices, in the order in which they were added.
+pub(super) fn lines(view: &TenantView, id: CartId) -> Result<Vec<CartLine>, StorageError> {
+    view.all(&LINES, params![id], line)
+}
+
+/// Notes that an open cart was changed just now.
+pub(super) fn touch(work: &mut TenantWork, id: CartId) -> Result<(), StorageError> {
+    let now = work.now();
+    work.change(&TOUCH, params![id, now], Rows::Exactly(1)).map(drop)
+}
+
+/// Ends the life of an open cart.
+pub(super) fn close(work: &mut TenantWork, id: CartId, status: CartStatus) -> Result<(), StorageError> {
+    let now = work.now();
+    work.change(&CLOSE, params![id, status, now], Rows::Exactly(1)).map(drop)
+}
+
+pub(super) fn insert_item(work: &mut TenantWork, cart: CartId, product: ProductId, quantity: Quantity) -> Result<(), StorageError> {
+    let id = work.new_id::<CartItemKind>();
+    work.insert(&INSERT_ITEM, params![id, cart, product, quantity])
+}
+
+pub(super) fn update_item(work: &mut TenantWork, cart: CartId, item: CartItemId, quantity: Quantity) -> Result<(), CartRefused> {
+    match work.change(&UPDATE_ITEM, params![item, cart, quantity], Rows::AtMostOne)? {
+        0 => Err(CartRefused::ItemNotFound),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn delete_item(work: &mut TenantWork, cart: CartId, item: CartItemId) -> Result<(), CartRefused> {
+    match work.change(&DELETE_ITEM, params![item, cart], Rows::AtMostOne)? {
+        0 => Err(CartRefused::ItemNotFound),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn delete_items(work: &mut TenantWork, cart: CartId) -> Result<(), StorageError> {
+    work.change(&DELETE_ITEMS, params![cart], Rows::Any).map(drop)
+}

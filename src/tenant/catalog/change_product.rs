@@ -1,0 +1,101 @@
+//! Use case: a product is changed, taken out of sale, or put back.
+
+use serde_json::json;
+
+use super::model::{CatalogRefused, Product};
+use super::store;
+use crate::primitives::id::{CategoryId, ProductId};
+use crate::primitives::{Barcode, Money, Name, Sku, TaxClass};
+use crate::storage::TenantWork;
+use crate::tenant::{audit, tax};
+
+/// A change of a product; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeProduct {
+    /// The new SKU.
+    pub sku: Option<Sku>,
+    /// The new barcode; `Some(None)` takes it away.
+    pub barcode: Option<Option<Barcode>>,
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new price in minor units of the product's currency.
+    pub price_minor: Option<i64>,
+    /// The new tax class.
+    pub tax_class: Option<TaxClass>,
+    /// Whether stock is counted from now on.
+    pub track_stock: Option<bool>,
+    /// The new category; `Some(None)` takes it out of its category.
+    pub category_id: Option<Option<CategoryId>>,
+}
+
+/// Changes a product. `expected` is the version that the caller has seen (`If-Match`), if it says.
+///
+/// # Errors
+/// [`CatalogRefused`].
+pub fn change_product(
+    work: &mut TenantWork,
+    id: ProductId,
+    expected: Option<i64>,
+    change: &ChangeProduct,
+) -> Result<Product, CatalogRefused> {
+    let before = load(work, id, expected)?;
+    let after = Product {
+        sku: change.sku.clone().unwrap_or_else(|| before.sku.clone()),
+        barcode: change.barcode.clone().unwrap_or_else(|| before.barcode.clone()),
+        name: change.name.clone().unwrap_or_else(|| before.name.clone()),
+        price: change
+            .price_minor
+            .map_or(Ok(before.price), |minor| Money::price(minor, before.price.currency()))?,
+        tax_class: change.tax_class.clone().unwrap_or_else(|| before.tax_class.clone()),
+        track_stock: change.track_stock.unwrap_or(before.track_stock),
+        category_id: change.category_id.unwrap_or(before.category_id),
+        version: before.version + 1,
+        ..before
+    };
+    store::require_sku_free(work, &after.sku, Some(id))?;
+    after
+        .barcode
+        .as_ref()
+        .map_or(Ok(()), |barcode| store::require_barcode_free(work, barcode, Some(id)))?;
+    after
+        .category_id
+        .map_or(Ok(()), |category| store::require_category(work, category))?;
+    tax::require_class(work, &after.tax_class)?;
+    store::update(work, &after)?;
+    audit::record(
+        work,
+        "product.changed",
+        &format!("product:{id}"),
+        json!({"sku": after.sku, "price_minor": after.price.minor()}),
+    )?;
+    Ok(after)
+}
+
+/// Takes a product out of sale, or puts it back; what is so already stays so.
+///
+/// # Errors
+/// [`CatalogRefused`].
+pub fn set_active(work: &mut TenantWork, id: ProductId, expected: Option<i64>, active: bool) -> Result<Product, CatalogRefused> {
+    let before = load(work, id, expected)?;
+    if before.active == active {
+        return Ok(before);
+    }
+    let after = Product {
+        active,
+        version: before.version + 1,
+        ..before
+    };
+    store::update(work, &after)?;
+    let action = if active { "product.activated" } else { "product.deactivated" };
+    audit::record(work, action, &format!("product:{id}"), json!({"sku": after.sku}))?;
+    Ok(after)
+}
+
+fn load(work: &TenantWork, id: ProductId, expected: Option<i64>) -> Result<Product, CatalogRefused> {
+    let product = store::find(work, id)?.ok_or(CatalogRefused::ProductNotFound)?;
+    if expected.is_some_and(|version| version != product.version) {
+        Err(CatalogRefused::Stale)
+    } else {
+        Ok(product)
+    }
+}

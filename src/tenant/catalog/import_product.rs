@@ -1,0 +1,106 @@
+//! Use case: a product comes from a list that somebody keeps elsewhere. The SKU says which one it is, so the same list may come again.
+
+use super::change_product::{ChangeProduct, change_product};
+use super::create_product::{CreateProduct, create_product};
+use super::model::{CatalogRefused, Product};
+use super::store;
+use crate::primitives::id::CategoryId;
+use crate::primitives::{Barcode, Currency, Money, Name, Sku, TaxClass};
+use crate::storage::TenantWork;
+
+/// A row of such a list. What it does not say stays as it is, or is as for any new product.
+#[derive(Clone, Debug)]
+pub struct ImportProduct {
+    /// The shop's own number.
+    pub sku: Sku,
+    /// Its name.
+    pub name: Name,
+    /// The name of its category, which is made when it is missing.
+    pub category: Option<Name>,
+    /// What one costs, in minor units.
+    pub price_minor: i64,
+    /// In which currency.
+    pub currency: Currency,
+    /// What its label says to a scanner.
+    pub barcode: Option<Barcode>,
+    /// Its class for tax.
+    pub tax_class: Option<TaxClass>,
+    /// Whether stock is counted.
+    pub track_stock: Option<bool>,
+}
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It is new in the catalog.
+    Created,
+    /// The product was changed.
+    Updated,
+    /// The product was like that already.
+    Unchanged,
+}
+
+/// Brings the catalog in line with one row.
+///
+/// # Errors
+/// [`CatalogRefused`].
+pub fn import_product(work: &mut TenantWork, row: &ImportProduct) -> Result<Imported, CatalogRefused> {
+    let category_id = row.category.as_ref().map(|name| category(work, name)).transpose()?;
+    match store::find_by_sku(work, &row.sku)? {
+        Some(before) => update(work, &before, row, category_id),
+        None => {
+            let command = CreateProduct {
+                sku: row.sku.clone(),
+                barcode: row.barcode.clone(),
+                name: row.name.clone(),
+                price_minor: row.price_minor,
+                currency: Some(row.currency),
+                tax_class: row.tax_class.clone(),
+                track_stock: row.track_stock.unwrap_or(false),
+                category_id,
+            };
+            create_product(work, &command).map(|_| Imported::Created)
+        }
+    }
+}
+
+fn category(work: &mut TenantWork, name: &Name) -> Result<CategoryId, CatalogRefused> {
+    match store::find_category(work, name)? {
+        Some(id) => Ok(id),
+        None => store::create_category(work, name).map(|category| category.id),
+    }
+}
+
+fn update(
+    work: &mut TenantWork,
+    before: &Product,
+    row: &ImportProduct,
+    category_id: Option<CategoryId>,
+) -> Result<Imported, CatalogRefused> {
+    if before.price.currency() != row.currency {
+        return Err(CatalogRefused::CurrencyFixed(before.price.currency(), row.currency));
+    }
+    let change = ChangeProduct {
+        sku: None,
+        barcode: row.barcode.clone().map(Some),
+        name: Some(row.name.clone()),
+        price_minor: Some(row.price_minor),
+        tax_class: row.tax_class.clone(),
+        track_stock: row.track_stock,
+        category_id: category_id.map(Some),
+    };
+    if is_unchanged(before, row, category_id)? {
+        return Ok(Imported::Unchanged);
+    }
+    change_product(work, before.id, None, &change).map(|_| Imported::Updated)
+}
+
+fn is_unchanged(before: &Product, row: &ImportProduct, category_id: Option<CategoryId>) -> Result<bool, CatalogRefused> {
+    let same_price = Money::price(row.price_minor, row.currency)? == before.price;
+    Ok(same_price
+        && row.name == before.name
+        && row.barcode.as_ref().is_none_or(|barcode| before.barcode.as_ref() == Some(barcode))
+        && row.tax_class.as_ref().is_none_or(|tax_class| *tax_class == before.tax_class)
+        && row.track_stock.is_none_or(|track_stock| track_stock == before.track_stock)
+        && category_id.is_none_or(|category| before.category_id == Some(category)))
+}

@@ -1,0 +1,18 @@
+//! The catalog: products and their categories.
+//!
+//! Invariants: a SKU and a barcode belong to one product; a product's currency never changes once it exists; a product is never
+//! deleted (orders refer to it), only deactivated, and an inactive one cannot be sold.
+
+mod change_product;
+mod create_product;
+mod import_product;
+mod model;
+mod queries;
+mod store;
+
+pub use change_product::{ChangeProduct, change_product, set_active};
+pub use create_product::{CreateProduct, create_product};
+pub use import_product::{ImportProduct, Imported, import_product};
+pub use model::{CatalogRefused, Category, Product};
+pub use queries::{find_product, find_product_by_sku, list_categories, list_products};
+pub use store::{STATEMENTS, create_category};

@@ -1,0 +1,128 @@
+//! The catalog's SQL and row mapping.
+
+use super::model::{CatalogRefused, Category, Product};
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::{CategoryId, CategoryKind, ProductId};
+use crate::primitives::{Barcode, Money, Name, Sku};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
+
+statements! {
+    INSERT = "INSERT INTO product (id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version, created_at, updated_at)
+              VALUES (:id, :sku, :barcode, :name, :price_minor, :currency, :tax_class, :track_stock, :category_id, 1, 1, :now, :now)";
+    UPDATE = "UPDATE product SET sku = :sku, barcode = :barcode, name = :name, price_minor = :price_minor, tax_class = :tax_class,
+              track_stock = :track_stock, category_id = :category_id, active = :active, version = version + 1, updated_at = :now WHERE id = :id";
+    FIND = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version FROM product WHERE id = ?1";
+    FIND_BY_SKU = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version FROM product WHERE sku = ?1";
+    PAGE = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version, seq FROM product
+            WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    PAGE_OF_CATEGORY = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version, seq FROM product
+            WHERE category_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    SKU_OWNER = "SELECT id FROM product WHERE sku = ?1";
+    BARCODE_OWNER = "SELECT id FROM product WHERE barcode = ?1";
+    CATEGORY_EXISTS = "SELECT 1 FROM category WHERE id = ?1";
+    CATEGORY_BY_NAME = "SELECT id FROM category WHERE name = ?1";
+    INSERT_CATEGORY = "INSERT INTO category (id, name, created_at) VALUES (?1, ?2, ?3)";
+    CATEGORIES = "SELECT id, name, seq FROM category WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+}
+
+fn product(row: &Row<'_>) -> rusqlite::Result<Product> {
+    let price = Money::new(row.get(4)?, row.get(5)?).map_err(rusqlite::types::FromSqlError::other)?;
+    Ok(Product {
+        id: row.get(0)?,
+        sku: row.get(1)?,
+        barcode: row.get(2)?,
+        name: row.get(3)?,
+        price,
+        tax_class: row.get(6)?,
+        track_stock: row.get(7)?,
+        category_id: row.get(8)?,
+        active: row.get(9)?,
+        version: row.get(10)?,
+    })
+}
+
+pub(super) fn insert(work: &mut TenantWork, product: &Product) -> Result<(), StorageError> {
+    let now = work.now();
+    let row = named_params! {
+        ":id": product.id, ":sku": product.sku, ":barcode": product.barcode, ":name": product.name,
+        ":price_minor": product.price.minor(), ":currency": product.price.currency(), ":tax_class": product.tax_class,
+        ":track_stock": product.track_stock, ":category_id": product.category_id, ":now": now,
+    };
+    work.insert(&INSERT, row)
+}
+
+pub(super) fn update(work: &mut TenantWork, product: &Product) -> Result<(), StorageError> {
+    let now = work.now();
+    let row = named_params! {
+        ":id": product.id, ":sku": product.sku, ":barcode": product.barcode, ":name": product.name,
+        ":price_minor": product.price.minor(), ":tax_class": product.tax_class, ":track_stock": product.track_stock,
+        ":category_id": product.category_id, ":active": product.active, ":now": now,
+    };
+    work.change(&UPDATE, row, Rows::Exactly(1)).map(drop)
+}
+
+pub(super) fn find(view: &TenantView, id: ProductId) -> Result<Option<Product>, StorageError> {
+    view.find(&FIND, params![id], product)
+}
+
+pub(super) fn find_by_sku(view: &TenantView, sku: &Sku) -> Result<Option<Product>, StorageError> {
+    view.find(&FIND_BY_SKU, params![sku], product)
+}
+
+pub(super) fn page(view: &TenantView, page: PageRequest, category: Option<CategoryId>) -> Result<Page<Product>, StorageError> {
+    let map = |row: &Row<'_>| Ok((row.get(11)?, product(row)?));
+    let rows = match category {
+        None => view.all(&PAGE, params![page.before, page.fetch()], map)?,
+        Some(category) => view.all(&PAGE_OF_CATEGORY, params![page.before, page.fetch(), category], map)?,
+    };
+    Ok(Page::cut(rows, page))
+}
+
+pub(super) fn require_sku_free(view: &TenantView, sku: &Sku, owner: Option<ProductId>) -> Result<(), CatalogRefused> {
+    match view.find(&SKU_OWNER, params![sku], |row| row.get::<_, ProductId>(0))? {
+        Some(id) if Some(id) != owner => Err(CatalogRefused::SkuTaken(sku.clone())),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn require_barcode_free(view: &TenantView, barcode: &Barcode, owner: Option<ProductId>) -> Result<(), CatalogRefused> {
+    match view.find(&BARCODE_OWNER, params![barcode], |row| row.get::<_, ProductId>(0))? {
+        Some(id) if Some(id) != owner => Err(CatalogRefused::BarcodeTaken(barcode.clone())),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn require_category(view: &TenantView, id: CategoryId) -> Result<(), CatalogRefused> {
+    view.find(&CATEGORY_EXISTS, params![id], |_| Ok(()))?
+        .ok_or(CatalogRefused::CategoryNotFound)
+}
+
+pub(super) fn find_category(view: &TenantView, name: &Name) -> Result<Option<CategoryId>, StorageError> {
+    view.find(&CATEGORY_BY_NAME, params![name], |row| row.get(0))
+}
+
+pub(super) fn categories(view: &TenantView, page: PageRequest) -> Result<Page<Category>, StorageError> {
+    let rows = view.all(&CATEGORIES, params![page.before, page.fetch()], |row| {
+        Ok((
+            row.get(2)?,
+            Category {
+                id: row.get(0)?,
+                name: row.get(1)?,
+            },
+        ))
+    })?;
+    Ok(Page::cut(rows, page))
+}
+
+/// Makes a category.
+///
+/// # Errors
+/// `CategoryTaken`, or the storage's.
+pub fn create_category(work: &mut TenantWork, name: &Name) -> Result<Category, CatalogRefused> {
+    if find_category(work, name)?.is_some() {
+        return Err(CatalogRefused::CategoryTaken(name.clone()));
+    }
+    let (id, now) = (work.new_id::<CategoryKind>(), work.now());
+    work.insert(&INSERT_CATEGORY, params![id, name, now])?;
+    Ok(Category { id, name: name.clone() })
+}

@@ -1,0 +1,200 @@
+//! Use case: a cart becomes an order that waits for its payment, and its stock is held.
+
+use serde_json::{Map, Value, json};
+
+use super::cart::{self, CartRefused};
+use super::catalog;
+use super::inventory::{self, StockRefused, Wanted};
+use super::orders::{self, Channel, NewOrder, Order, OrderStatus};
+use super::payments::{self, Method, NewPayment, Payment, PaymentRefused};
+use super::pricing::{self, DraftLine, PricingRefused};
+use super::{Policy, audit, settings};
+use crate::primitives::id::{CartId, OrderKind, OrderLineKind, PaymentKind, ProductId};
+use crate::primitives::limits::RESERVATION_TTL_MS;
+use crate::primitives::{Class, Currency, Email, Refusal};
+use crate::storage::{StorageError, TenantWork};
+
+/// An order that is to be placed.
+#[derive(Clone, Debug)]
+pub struct PlaceOrder {
+    /// From which cart.
+    pub cart_id: CartId,
+    /// Where the confirmation goes.
+    pub email: Email,
+    /// How it will be paid.
+    pub method: Method,
+}
+
+/// An order that was placed, and the payment it waits for.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The order.
+    pub order: Order,
+    /// Its payment, pending.
+    pub payment: Payment,
+}
+
+/// Why nothing can be sold so; the first that applies wins, in this order.
+#[derive(Debug, thiserror::Error)]
+pub enum SellRefused {
+    /// The cart cannot be ordered.
+    #[error(transparent)]
+    Cart(#[from] CartRefused),
+    /// There is no such product.
+    #[error("there is no product {0} in this store")]
+    ProductNotFound(ProductId),
+    /// It is not sold at present.
+    #[error("the product `{sku}` is not active; activate it, or take it off the list")]
+    ProductInactive {
+        /// Which product.
+        product_id: ProductId,
+        /// Its number.
+        sku: String,
+    },
+    /// It costs another currency than the rest.
+    #[error("the product `{sku}` costs {has}, but this sale is in {wanted}")]
+    CurrencyMismatch {
+        /// Its number.
+        sku: String,
+        /// What it costs.
+        has: Currency,
+        /// What the sale is in.
+        wanted: Currency,
+    },
+    /// The sums cannot be worked out.
+    #[error(transparent)]
+    Pricing(#[from] PricingRefused),
+    /// The payment is not possible.
+    #[error(transparent)]
+    Payment(#[from] PaymentRefused),
+    /// Not enough is there.
+    #[error(transparent)]
+    Stock(#[from] StockRefused),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for SellRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::Cart(refused) => refused.class(),
+            Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } | Self::Pricing(PricingRefused::Money(_)) => Class::Invalid,
+            Self::ProductInactive { .. } => Class::Conflict,
+            Self::Pricing(PricingRefused::Tax(refused)) => refused.class(),
+            Self::Payment(refused) => refused.class(),
+            Self::Stock(refused) => refused.class(),
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Cart(refused) => refused.code(),
+            Self::ProductNotFound(_) => "product_not_found",
+            Self::ProductInactive { .. } => "product_inactive",
+            Self::CurrencyMismatch { .. } => "currency_mismatch",
+            Self::Pricing(PricingRefused::Money(_)) => "amount_too_large",
+            Self::Pricing(PricingRefused::Tax(refused)) => refused.code(),
+            Self::Payment(refused) => refused.code(),
+            Self::Stock(refused) => refused.code(),
+            Self::Storage(error) => error.code(),
+        }
+    }
+
+    fn facts(&self) -> Map<String, Value> {
+        match self {
+            Self::Cart(refused) => refused.facts(),
+            Self::ProductNotFound(id) => Map::from_iter([("product_id".to_owned(), json!(id))]),
+            Self::ProductInactive { product_id, sku } => {
+                Map::from_iter([("product_id".to_owned(), json!(product_id)), ("sku".to_owned(), json!(sku))])
+            }
+            Self::Payment(refused) => refused.facts(),
+            Self::Stock(refused) => refused.facts(),
+            _ => Map::new(),
+        }
+    }
+}
+
+/// Makes an order of a cart: priced by now, its stock held for a quarter of an hour, a payment pending.
+///
+/// # Errors
+/// [`SellRefused`].
+pub fn place_order(work: &mut TenantWork, policy: &Policy, command: &PlaceOrder) -> Result<Placed, SellRefused> {
+    let cart = cart::load_for_checkout(work, command.cart_id)?;
+    payments::require_method(policy, command.method)?;
+    let mut drafts = Vec::with_capacity(cart.items.len());
+    for (product_id, quantity) in &cart.items {
+        let product = catalog::find_product(work, *product_id)?.ok_or(SellRefused::ProductNotFound(*product_id))?;
+        let product = sellable(product, cart.currency, true)?;
+        drafts.push(DraftLine {
+            id: work.new_id::<OrderLineKind>(),
+            quantity: *quantity,
+            unit_price: product.price,
+            product,
+        });
+    }
+    let (now, shop) = (work.now(), settings::shop(work)?);
+    let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
+    let new = NewOrder {
+        id: work.new_id::<OrderKind>(),
+        channel: Channel::Checkout,
+        status: OrderStatus::Pending,
+        prices_include_tax: shop.prices_include_tax,
+        priced,
+        email: Some(command.email.clone()),
+        cart_id: Some(cart.id),
+        request_hash: None,
+        placed_at: now,
+    };
+    let order = orders::insert_order(work, new)?;
+    inventory::reserve(work, order.id, &wanted(&drafts), now.plus_millis(RESERVATION_TTL_MS))?;
+    let id = work.new_id::<PaymentKind>();
+    let new = NewPayment {
+        id,
+        order_id: order.id,
+        method: command.method,
+        succeeded_at: None,
+        amount: order.total,
+        tendered: None,
+    };
+    let payment = payments::insert_payment(work, &new)?;
+    cart::mark_converted(work, cart.id)?;
+    let details = json!({"number": order.number, "total_minor": order.total.minor(), "currency": order.currency});
+    audit::record(work, "order.placed", &format!("order:{}", order.id), details)?;
+    Ok(Placed { order, payment })
+}
+
+/// The product, if it can be sold in `currency`; `now`, only if it is active.
+pub(super) fn sellable(product: catalog::Product, currency: Currency, now: bool) -> Result<catalog::Product, SellRefused> {
+    if now && !product.active {
+        return Err(SellRefused::ProductInactive {
+            product_id: product.id,
+            sku: product.sku.to_string(),
+        });
+    }
+    if product.price.currency() != currency {
+        return Err(SellRefused::CurrencyMismatch {
+            sku: product.sku.to_string(),
+            has: product.price.currency(),
+            wanted: currency,
+        });
+    }
+    Ok(product)
+}
+
+/// What leaves the shelf: per product whose stock is counted, the sum over the lines.
+pub(super) fn wanted(drafts: &[DraftLine]) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for draft in drafts.iter().filter(|draft| draft.product.track_stock) {
+        match wanted.iter_mut().find(|wanted| wanted.product_id == draft.product.id) {
+            Some(wanted) => wanted.quantity += draft.quantity.get(),
+            None => wanted.push(Wanted {
+                product_id: draft.product.id,
+                sku: draft.product.sku.clone(),
+                quantity: draft.quantity.get(),
+            }),
+        }
+    }
+    wanted
+}

@@ -1,0 +1,133 @@
+//! Financial orders: synced from the order, locked, marked paid.
+
+use rusqlite::types::FromSqlError;
+
+use super::snapshot;
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::{FinancialOrderId, FinancialOrderKind, OrderId};
+use crate::primitives::{Currency, Digest, Money, Timestamp};
+use crate::storage::{Row, StorageError, TenantView, TenantWork, named_params, params, statements, text_enum};
+use crate::tenant::orders::Order;
+
+text_enum! {
+    /// Where a financial order stands.
+    FinancialStatus {
+        /// Being put together.
+        Draft = "draft",
+        /// Complete, and waiting for the money.
+        Pending = "pending",
+        /// The money is in.
+        Paid = "paid",
+        /// The money went back.
+        Refunded = "refunded",
+    }
+}
+
+statements! {
+    INSERT_PAID = "INSERT INTO financial_order (id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at)
+                   VALUES (:id, :order_id, 'paid', :currency, :subtotal, :discount, :tax, :total, :snapshot, :snapshot_hash, :at, :at, :now)";
+    FIND = "SELECT id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, seq
+            FROM financial_order WHERE id = ?1";
+    OF_ORDER = "SELECT id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, seq
+            FROM financial_order WHERE order_id = ?1";
+    PAGE = "SELECT id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, seq
+            FROM financial_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+}
+
+/// The locked money side of an order.
+#[derive(Clone, Debug)]
+pub struct FinancialOrder {
+    /// Its id.
+    pub id: FinancialOrderId,
+    /// Of which order.
+    pub order_id: OrderId,
+    /// Where it stands.
+    pub status: FinancialStatus,
+    /// Sum of the lines without tax.
+    pub subtotal: Money,
+    /// What was taken off.
+    pub discount: Money,
+    /// Sum of the taxes.
+    pub tax: Money,
+    /// What was paid.
+    pub total: Money,
+    /// What was locked, as canonical JSON.
+    pub snapshot: Option<String>,
+    /// Of the snapshot.
+    pub snapshot_hash: Option<Digest>,
+    /// Since when it cannot change.
+    pub locked_at: Option<Timestamp>,
+    /// Since when it is paid.
+    pub paid_at: Option<Timestamp>,
+}
+
+fn financial_order(row: &Row<'_>) -> rusqlite::Result<FinancialOrder> {
+    let currency: Currency = row.get(3)?;
+    let money = |column: usize| -> rusqlite::Result<Money> { Ok(Money::new(row.get(column)?, currency).map_err(FromSqlError::other)?) };
+    Ok(FinancialOrder {
+        id: row.get(0)?,
+        order_id: row.get(1)?,
+        status: row.get(2)?,
+        subtotal: money(4)?,
+        discount: money(5)?,
+        tax: money(6)?,
+        total: money(7)?,
+        snapshot: row.get(8)?,
+        snapshot_hash: row.get(9)?,
+        locked_at: row.get(10)?,
+        paid_at: row.get(11)?,
+    })
+}
+
+/// Syncs the financial order from its order, locks it and marks it paid; gives the one that is there when there is one.
+pub(super) fn lock_and_mark_paid(work: &mut TenantWork, order: &Order, at: Timestamp) -> Result<FinancialOrder, StorageError> {
+    if let Some(found) = work.find(&OF_ORDER, params![order.id], financial_order)? {
+        return Ok(found);
+    }
+    let (id, now, snapshot) = (work.new_id::<FinancialOrderKind>(), work.now(), snapshot::of_order(order));
+    let row = named_params! {
+        ":id": id, ":order_id": order.id, ":currency": order.currency, ":subtotal": order.subtotal.minor(), ":discount": order.discount.minor(),
+        ":tax": order.tax.minor(), ":total": order.total.minor(), ":snapshot": snapshot.text, ":snapshot_hash": snapshot.hash, ":at": at, ":now": now,
+    };
+    work.insert(&INSERT_PAID, row)?;
+    let (tenant_id, order_id) = (crate::tenant::id_of(work), order.id);
+    let request_id = work.origin().request_id.clone();
+    work.on_commit(move || {
+        tracing::info!(request_id, %tenant_id, %order_id, financial_order_id = %id, "financial order locked");
+        tracing::info!(request_id, %tenant_id, %order_id, financial_order_id = %id, "financial order marked paid");
+    });
+    Ok(FinancialOrder {
+        id,
+        order_id,
+        status: FinancialStatus::Paid,
+        subtotal: order.subtotal,
+        discount: order.discount,
+        tax: order.tax,
+        total: order.total,
+        snapshot: Some(snapshot.text),
+        snapshot_hash: Some(snapshot.hash),
+        locked_at: Some(at),
+        paid_at: Some(at),
+    })
+}
+
+/// A financial order by its id.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_financial_order(view: &TenantView, id: FinancialOrderId) -> Result<Option<FinancialOrder>, StorageError> {
+    view.find(&FIND, params![id], financial_order)
+}
+
+/// A page of financial orders, the newest first.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_financial_orders(view: &TenantView, page: PageRequest) -> Result<Page<FinancialOrder>, StorageError> {
+    Ok(Page::cut(
+        view.all(&PAGE, params![page.before, page.fetch()], |row| {
+            Ok((row.get(12)?, financial_order(row)?))
+        })?,
+        page,
+    ))
+}

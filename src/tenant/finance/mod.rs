@@ -1,0 +1,17 @@
+//! The money side of orders: financial orders, which are locked with their snapshot, and the transactions that came of them.
+//!
+//! Invariants: one financial order per order; once locked it never changes (a trigger refuses it even to raw SQL); one completed credit
+//! transaction per paid financial order; the snapshot's hash is the SHA-256 of its canonical JSON.
+
+mod financial_order;
+mod settle;
+mod snapshot;
+mod transaction;
+
+pub use financial_order::{FinancialOrder, FinancialStatus, find_financial_order, list_financial_orders};
+pub use settle::{SettleRefused, Settlement, settle};
+pub use snapshot::{Snapshot, SnapshotLine, SnapshotMoney, canonical};
+pub use transaction::{FinancialTransaction, TransactionKind, list_transactions};
+
+pub use financial_order::STATEMENTS as FINANCIAL_ORDER_STATEMENTS;
+pub use transaction::STATEMENTS as TRANSACTION_STATEMENTS;

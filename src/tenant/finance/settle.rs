@@ -1,0 +1,114 @@
+//! What follows from an order that is paid, step by step, in one transaction. Each step looks for its own result first, so the whole can
+//! be run again at any time and changes nothing.
+
+use serde_json::{Map, Value, json};
+
+use super::financial_order::{self, FinancialOrder};
+use super::transaction;
+use crate::primitives::{Class, MoneyError, Refusal, Timestamp};
+use crate::storage::{StorageError, TenantWork};
+use crate::tenant::inventory::StockRefused;
+use crate::tenant::invoices::{self, Invoice};
+use crate::tenant::ledger::posting;
+use crate::tenant::orders::{self, Order};
+use crate::tenant::payments::Payment;
+use crate::tenant::{Policy, audit};
+
+/// What an order that is paid leaves in the books.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The order.
+    pub order: Order,
+    /// Its locked money side.
+    pub financial_order: FinancialOrder,
+    /// Its invoice.
+    pub invoice: Invoice,
+}
+
+/// Why the books cannot be done; the payment is not taken then.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleRefused {
+    /// What was sold is not there any more.
+    #[error(transparent)]
+    Stock(#[from] StockRefused),
+    /// A sum is beyond the limit.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for SettleRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::Stock(refused) => refused.class(),
+            Self::Money(_) => Class::Invalid,
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Stock(refused) => refused.code(),
+            Self::Money(_) => "amount_too_large",
+            Self::Storage(error) => error.code(),
+        }
+    }
+
+    fn facts(&self) -> Map<String, Value> {
+        match self {
+            Self::Stock(refused) => refused.facts(),
+            _ => Map::new(),
+        }
+    }
+}
+
+/// Does the books of an order that is paid by `payments`, as of `at`. A second run finds everything done and gives the same.
+///
+/// # Errors
+/// [`SettleRefused`].
+pub fn settle(
+    work: &mut TenantWork,
+    policy: &Policy,
+    order: Order,
+    payments: &[Payment],
+    at: Timestamp,
+) -> Result<Settlement, SettleRefused> {
+    let financial_order = financial_order::lock_and_mark_paid(work, &order, at)?;
+    let invoice = invoices::issue_invoice(work, policy, &order, &financial_order, at)?;
+    transaction::complete_credit(work, &financial_order, at)?;
+    let is_new = posting::order_paid(work, &order, &financial_order, payments, at)?;
+    if is_new {
+        announce(work, &order, &financial_order, &invoice, payments)?;
+    }
+    Ok(Settlement {
+        order,
+        financial_order,
+        invoice,
+    })
+}
+
+/// Tells of it: the audit trail, the customer, the log.
+fn announce(
+    work: &mut TenantWork,
+    order: &Order,
+    of: &FinancialOrder,
+    invoice: &Invoice,
+    payments: &[Payment],
+) -> Result<(), StorageError> {
+    let details =
+        json!({"number": order.number, "invoice": invoice.number, "total_minor": order.total.minor(), "currency": order.currency});
+    audit::record(work, "order.paid", &format!("order:{}", order.id), details)?;
+    orders::push_confirmation(work, order)?;
+    let tenant_id = crate::tenant::id_of(work);
+    let (order_id, financial_order_id, invoice_id) = (order.id, of.id, invoice.id);
+    let payment_ids: Vec<_> = payments.iter().map(|payment| payment.id).collect();
+    let request_id = work.origin().request_id.clone();
+    work.on_commit(move || {
+        for payment_id in payment_ids {
+            tracing::info!(request_id, %tenant_id, %order_id, %financial_order_id, %invoice_id, %payment_id, "payment succeeded");
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Financial transactions: what came in (credit) or went out (debit) for a financial order. Written once, never changed.
+
+use rusqlite::types::FromSqlError;
+
+use super::financial_order::FinancialOrder;
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::{FinancialOrderId, FinancialTransactionId, FinancialTransactionKind};
+use crate::primitives::{Currency, Money, Timestamp};
+use crate::storage::{Row, StorageError, TenantView, TenantWork, params, statements, text_enum};
+
+text_enum! {
+    /// Which way the money went.
+    TransactionKind {
+        /// In.
+        Credit = "credit",
+        /// Out.
+        Debit = "debit",
+    }
+}
+
+statements! {
+    CREDIT_EXISTS = "SELECT 1 FROM financial_transaction WHERE financial_order_id = ?1 AND kind = 'credit'";
+    INSERT_CREDIT = "INSERT INTO financial_transaction (id, financial_order_id, kind, status, amount_minor, currency, completed_at)
+                     VALUES (?1, ?2, 'credit', 'completed', ?3, ?4, ?5)";
+    PAGE = "SELECT id, financial_order_id, kind, status, amount_minor, currency, completed_at, seq FROM financial_transaction
+            WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+}
+
+/// Money that came in or went out.
+#[derive(Clone, Debug)]
+pub struct FinancialTransaction {
+    /// Its id.
+    pub id: FinancialTransactionId,
+    /// For which financial order.
+    pub financial_order_id: FinancialOrderId,
+    /// Which way.
+    pub kind: TransactionKind,
+    /// `completed`: others are not written down.
+    pub status: String,
+    /// How much.
+    pub amount: Money,
+    /// When.
+    pub completed_at: Timestamp,
+}
+
+/// Completes the credit of a paid financial order, unless there is one.
+pub(super) fn complete_credit(work: &mut TenantWork, of: &FinancialOrder, at: Timestamp) -> Result<(), StorageError> {
+    if work.find(&CREDIT_EXISTS, params![of.id], |_| Ok(()))?.is_some() {
+        return Ok(());
+    }
+    let id = work.new_id::<FinancialTransactionKind>();
+    work.insert(&INSERT_CREDIT, params![id, of.id, of.total.minor(), of.total.currency(), at])
+}
+
+/// A page of transactions, the newest first.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_transactions(view: &TenantView, page: PageRequest) -> Result<Page<FinancialTransaction>, StorageError> {
+    let map = |row: &Row<'_>| {
+        let currency: Currency = row.get(5)?;
+        let transaction = FinancialTransaction {
+            id: row.get(0)?,
+            financial_order_id: row.get(1)?,
+            kind: row.get(2)?,
+            status: row.get(3)?,
+            amount: Money::new(row.get(4)?, currency).map_err(FromSqlError::other)?,
+            completed_at: row.get(6)?,
+        };
+        Ok((row.get(7)?, transaction))
+    };
+    Ok(Page::cut(view.all(&PAGE, params![page.before, page.fetch()], map)?, page))
+}

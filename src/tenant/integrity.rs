@@ -1,0 +1,165 @@
+//! Do the books agree with themselves? Each check compares two things that were written down in different places. It finds, and never mends.
+
+use std::collections::BTreeMap;
+
+use crate::platform::audit;
+use crate::primitives::Digest;
+use crate::storage::{Row, StorageError, TenantView, params, statements};
+
+statements! {
+    QUICK_CHECK = "SELECT * FROM pragma_quick_check LIMIT 10";
+    FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of ' || parent FROM pragma_foreign_key_check LIMIT 50";
+    SNAPSHOTS = "SELECT 'financial order ' || lower(hex(id)), snapshot, snapshot_hash FROM financial_order WHERE locked_at IS NOT NULL
+                 UNION ALL SELECT 'invoice ' || number, snapshot, snapshot_hash FROM invoice WHERE status <> 'draft'";
+    SNAPSHOT_TOTALS = "SELECT 'financial order ' || lower(hex(id)) || ' has ' || total_minor || ', its snapshot ' || json_extract(snapshot, '$.total_minor')
+                 FROM financial_order WHERE locked_at IS NOT NULL AND (total_minor, tax_minor, subtotal_minor)
+                   IS NOT (json_extract(snapshot, '$.total_minor'), json_extract(snapshot, '$.tax_minor'), json_extract(snapshot, '$.subtotal_minor'))
+                 UNION ALL SELECT 'invoice ' || number || ' has ' || total_minor || ', its snapshot ' || json_extract(snapshot, '$.total_minor')
+                 FROM invoice WHERE status <> 'draft' AND (total_minor, tax_minor, number, issued_at)
+                   IS NOT (json_extract(snapshot, '$.total_minor'), json_extract(snapshot, '$.tax_minor'), json_extract(snapshot, '$.number'),
+                           CAST(round(unixepoch(json_extract(snapshot, '$.issued_at'), 'subsec') * 1000) AS INTEGER))";
+    ORDER_LINES = "SELECT 'order ' || o.number || ' is not what was locked as ' || coalesce(json_extract(f.snapshot, '$.order_number'), 'nothing')
+                 FROM financial_order f JOIN sales_order o ON o.id = f.order_id WHERE f.locked_at IS NOT NULL AND (o.number,
+                   (SELECT json_group_array(json_array(l.sku, l.name, l.quantity, l.unit_price_minor, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor) ORDER BY l.seq)
+                    FROM order_line l WHERE l.order_id = o.id))
+                   IS NOT (json_extract(f.snapshot, '$.order_number'),
+                   (SELECT json_group_array(json_array(s.value ->> 'sku', s.value ->> 'name', s.value ->> 'quantity', s.value ->> 'unit_price_minor', s.value ->> 'tax_class',
+                      s.value ->> 'tax_name', s.value ->> 'tax_rate_ppm', s.value ->> 'net_minor', s.value ->> 'tax_minor', s.value ->> 'total_minor') ORDER BY s.key)
+                    FROM json_each(f.snapshot, '$.lines') s))";
+    ORDER_SUMS = "SELECT 'order ' || o.number || ': its lines sum to ' || coalesce(sum(l.total_minor), 0) || ', it says ' || o.total_minor
+                 FROM sales_order o LEFT JOIN order_line l ON l.order_id = o.id GROUP BY o.id
+                 HAVING coalesce(sum(l.total_minor), 0) <> o.total_minor OR coalesce(sum(l.tax_minor), 0) <> o.tax_minor OR coalesce(sum(l.net_minor), 0) <> o.subtotal_minor";
+    TAX_LINES = "SELECT 'order ' || o.number || ': its tax lines do not sum to its tax' FROM sales_order o
+                 WHERE (SELECT coalesce(sum(json_extract(t.value, '$.tax_minor')), 0) FROM json_each(o.tax_lines) t) <> o.tax_minor";
+    ORDERS_AND_BOOKS = "SELECT 'order ' || o.number || ' is ' || o.status || ' and has ' || (f.id IS NOT NULL) || ' paid financial order(s), '
+                   || (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = 'issued') || ' invoice(s)'
+                 FROM sales_order o LEFT JOIN financial_order f ON f.order_id = o.id AND f.status IN ('paid', 'refunded')
+                 WHERE (o.status IN ('paid', 'confirmed', 'shipped')) <> (f.id IS NOT NULL)
+                   OR (f.id IS NOT NULL AND (f.total_minor, f.tax_minor, f.currency) <> (o.total_minor, o.tax_minor, o.currency))
+                   OR (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = 'issued') <> (f.id IS NOT NULL)";
+    INVOICES = "SELECT 'invoice ' || i.number || ' is over ' || i.total_minor || ', its financial order over ' || f.total_minor
+                 FROM invoice i JOIN financial_order f ON f.id = i.financial_order_id
+                 WHERE (i.total_minor, i.tax_minor, i.order_id, i.currency) <> (f.total_minor, f.tax_minor, f.order_id, f.currency) OR i.balance_minor <> 0
+                   OR json_extract(i.snapshot, '$.lines', '$.tax_lines') IS NOT json_extract(f.snapshot, '$.lines', '$.tax_lines')";
+    PAYMENTS = "SELECT 'order ' || o.number || ' is ' || o.status || ' over ' || o.total_minor || ', paid were ' || coalesce(sum(p.amount_minor), 0)
+                 FROM sales_order o LEFT JOIN payment p ON p.order_id = o.id AND p.status IN ('succeeded', 'refunded') GROUP BY o.id
+                 HAVING coalesce(sum(p.amount_minor), 0) <> CASE WHEN o.status IN ('paid', 'confirmed', 'shipped') THEN o.total_minor ELSE 0 END
+                   OR coalesce(max(p.currency <> o.currency), 0)";
+    TRANSACTIONS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor || ', its credit over ' || coalesce(sum(t.amount_minor), 0)
+                 FROM financial_order f LEFT JOIN financial_transaction t ON t.financial_order_id = f.id AND t.kind = 'credit'
+                 WHERE f.status IN ('paid', 'refunded') GROUP BY f.id HAVING count(t.id) <> 1 OR sum(t.amount_minor) <> f.total_minor OR max(t.currency <> f.currency)";
+    LEDGER = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor || ', its ledger entry moved ' || coalesce(sum(t.amount_minor), 0)
+                   || ' or moved it elsewhere'
+                 FROM financial_order f LEFT JOIN ledger_entry e ON e.kind = 'order_paid' AND e.subject_id = f.id LEFT JOIN ledger_transfer t ON t.entry_seq = e.seq
+                 WHERE f.status IN ('paid', 'refunded') GROUP BY f.id
+                 HAVING count(DISTINCT e.seq) <> 1 OR min(e.booked_at) <> f.paid_at OR coalesce(max(t.currency <> f.currency), 0)
+                   OR coalesce(sum(t.amount_minor), 0) <> f.total_minor
+                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = '2200'), 0) <> f.tax_minor
+                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = '4000'), 0) <> f.total_minor - f.tax_minor
+                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.debit_code IN ('1000', '1200')), 0) <> f.total_minor
+                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.debit_code = '1000'), 0)
+                      <> (SELECT coalesce(sum(p.amount_minor), 0) FROM payment p WHERE p.order_id = f.order_id AND p.method = 'cash' AND p.status IN ('succeeded', 'refunded'))";
+    ENTRIES = "SELECT 'ledger entry ' || e.seq || ' of kind ' || e.kind || ' is the booking of nothing' FROM ledger_entry e
+                 WHERE e.kind <> 'order_paid' OR NOT EXISTS (SELECT 1 FROM financial_order f WHERE f.id = e.subject_id)";
+    INVOICE_SERIES = "SELECT 'series ' || s.name || ' stands at ' || s.last_number || ', it has ' || count(i.seq) || ' invoices from ' || coalesce(min(i.series_number), 0) || ' to ' || coalesce(max(i.series_number), 0)
+                 FROM (SELECT name, last_number FROM series WHERE name LIKE 'invoice%'
+                       UNION ALL SELECT DISTINCT series, 0 FROM invoice WHERE series NOT IN (SELECT name FROM series)) s
+                 LEFT JOIN invoice i ON i.series = s.name GROUP BY s.name
+                 HAVING count(i.seq) <> s.last_number OR min(i.series_number) <> 1 OR max(i.series_number) <> s.last_number";
+    ORDER_SERIES = "SELECT 'series order stands at ' || s.last_number || ', there are ' || s.orders || ' orders, and ' || s.beyond || ' of them beyond it'
+                 FROM (SELECT last.last_number, count(o.seq) AS orders, coalesce(sum(CAST(substr(o.number, 5) AS INTEGER) NOT BETWEEN 1 AND last.last_number), 0) AS beyond
+                       FROM (SELECT coalesce(max(last_number), 0) AS last_number FROM series WHERE name = 'order') last LEFT JOIN sales_order o) s
+                 WHERE s.last_number <> s.orders OR s.beyond <> 0";
+    STOCK = "SELECT 'product ' || p.sku || ': on hand ' || coalesce(s.on_hand, 0) || ', its movements sum to ' || coalesce(sum(m.quantity_delta), 0)
+                 FROM product p LEFT JOIN stock s ON s.product_id = p.id LEFT JOIN inventory_movement m ON m.product_id = p.id
+                 GROUP BY p.id HAVING coalesce(sum(m.quantity_delta), 0) <> coalesce(s.on_hand, 0)";
+    RESERVED = "SELECT 'product ' || p.sku || ': reserved ' || coalesce(s.reserved, 0) || ', its reservations sum to ' || coalesce(sum(r.quantity), 0)
+                 FROM product p LEFT JOIN stock s ON s.product_id = p.id LEFT JOIN reservation r ON r.product_id = p.id AND r.status = 'held'
+                 GROUP BY p.id HAVING coalesce(sum(r.quantity), 0) <> coalesce(s.reserved, 0)";
+    SOLD = "SELECT 'order ' || o.number || ': a reservation is ' || r.status FROM reservation r JOIN sales_order o ON o.id = r.order_id
+                 WHERE (o.status IN ('paid', 'confirmed', 'shipped') AND r.status <> 'consumed')
+                    OR (o.status = 'pending' AND r.status NOT IN ('held', 'expired')) OR (o.status = 'cancelled' AND r.status NOT IN ('released', 'expired'))";
+}
+
+/// Two things that do not agree.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Mismatch {
+    /// Which check found it.
+    pub check: &'static str,
+    /// What it found.
+    pub detail: String,
+}
+
+/// What the checks found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// Every check that was made, and how much it found.
+    pub checks: BTreeMap<&'static str, usize>,
+    /// What does not agree; nothing, when all is well.
+    pub mismatches: Vec<Mismatch>,
+}
+
+/// The checks whose statement gives one row for each thing that is wrong.
+const CHECKS: &[(&str, &crate::storage::Statement)] = &[
+    ("foreign keys", &FOREIGN_KEYS),
+    ("snapshot totals", &SNAPSHOT_TOTALS),
+    ("order lines", &ORDER_LINES),
+    ("order sums", &ORDER_SUMS),
+    ("tax lines", &TAX_LINES),
+    ("orders and books", &ORDERS_AND_BOOKS),
+    ("invoices", &INVOICES),
+    ("payments", &PAYMENTS),
+    ("financial transactions", &TRANSACTIONS),
+    ("ledger", &LEDGER),
+    ("ledger entries", &ENTRIES),
+    ("invoice numbers", &INVOICE_SERIES),
+    ("order numbers", &ORDER_SERIES),
+    ("stock", &STOCK),
+    ("reserved stock", &RESERVED),
+    ("reservations", &SOLD),
+];
+
+impl Report {
+    /// Whether nothing was found.
+    pub fn passes(&self) -> bool {
+        self.mismatches.is_empty()
+    }
+
+    fn note(&mut self, check: &'static str, details: Vec<String>) {
+        self.checks.insert(check, details.len());
+        self.mismatches.extend(details.into_iter().map(|detail| Mismatch { check, detail }));
+    }
+}
+
+/// Runs all checks. Long; for the reader lane with a deadline.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn check(view: &TenantView) -> Result<Report, StorageError> {
+    let mut report = Report::default();
+    let text = |row: &Row<'_>| row.get::<_, String>(0);
+    let pages = view.all(&QUICK_CHECK, [], text)?;
+    report.note("pages", pages.into_iter().filter(|verdict| verdict != "ok").collect());
+    for (name, statement) in CHECKS {
+        report.note(name, view.all(statement, [], text)?);
+    }
+    report.note("snapshots", snapshots(view)?);
+    let (_, broken) = audit::verify(view)?;
+    report.note(
+        "audit chain",
+        broken
+            .map(|seq| format!("the audit chain is broken at entry {seq}"))
+            .into_iter()
+            .collect(),
+    );
+    Ok(report)
+}
+
+/// The snapshots whose text does not have the hash that was locked with it.
+fn snapshots(view: &TenantView) -> Result<Vec<String>, StorageError> {
+    let wrong = view.all(&SNAPSHOTS, params![], |row| {
+        let (what, text, hash): (String, String, Digest) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok((Digest::of(text.as_bytes()) != hash).then(|| format!("{what}: its snapshot does not have the hash that was locked with it")))
+    })?;
+    Ok(wrong.into_iter().flatten().collect())
+}

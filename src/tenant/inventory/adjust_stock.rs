@@ -1,0 +1,89 @@
+//! Use case: stock is corrected: by a difference that somebody states, or by a count.
+
+use serde_json::json;
+
+use super::model::{AdjustRefused, Movement, MovementKind, Stock};
+use super::store;
+use crate::primitives::id::ProductId;
+use crate::primitives::{Note, OnHand, QuantityDelta};
+use crate::storage::TenantWork;
+use crate::tenant::audit;
+
+/// A difference: a delivery, a breakage.
+#[derive(Clone, Debug)]
+pub struct AdjustStock {
+    /// Of which product.
+    pub product_id: ProductId,
+    /// By how much.
+    pub quantity_delta: QuantityDelta,
+    /// Why.
+    pub reason: Note,
+}
+
+/// What somebody counted.
+#[derive(Clone, Debug)]
+pub struct CountStock {
+    /// How many there are, reserved ones included.
+    pub on_hand: OnHand,
+    /// A remark.
+    pub reason: Option<Note>,
+}
+
+/// Changes what is on hand by a difference.
+///
+/// # Errors
+/// [`AdjustRefused`].
+pub fn adjust_stock(work: &mut TenantWork, command: &AdjustStock) -> Result<Movement, AdjustRefused> {
+    let before = store::stock(work, command.product_id)?.ok_or(AdjustRefused::ProductNotFound)?;
+    let on_hand = before.adjusted(command.quantity_delta)?;
+    correct(work, before, on_hand, MovementKind::Adjustment, Some(command.reason.clone()))
+}
+
+/// Sets what is on hand to what was counted; when it is so already, nothing happened and nothing is noted.
+///
+/// # Errors
+/// [`AdjustRefused`].
+pub fn count_stock(work: &mut TenantWork, product_id: ProductId, command: &CountStock) -> Result<Stock, AdjustRefused> {
+    let before = store::stock(work, product_id)?.ok_or(AdjustRefused::ProductNotFound)?;
+    let on_hand = before.counted(command.on_hand)?;
+    if on_hand.get() != before.on_hand {
+        correct(work, before, on_hand, MovementKind::Count, command.reason.clone())?;
+    }
+    Ok(Stock {
+        on_hand: on_hand.get(),
+        ..before
+    })
+}
+
+fn correct(
+    work: &mut TenantWork,
+    before: Stock,
+    on_hand: OnHand,
+    kind: MovementKind,
+    reason: Option<Note>,
+) -> Result<Movement, AdjustRefused> {
+    let movement = Movement {
+        id: work.new_id(),
+        product_id: before.product_id,
+        kind,
+        quantity_delta: on_hand.get() - before.on_hand,
+        on_hand_after: on_hand.get(),
+        order_id: None,
+        reason,
+        at: work.now(),
+    };
+    store::set_on_hand(work, before.product_id, on_hand)?;
+    store::insert_movement(work, &movement)?;
+    let action = if kind == MovementKind::Count {
+        "stock.counted"
+    } else {
+        "stock.adjusted"
+    };
+    audit::record(
+        work,
+        action,
+        &format!("product:{}", before.product_id),
+        json!({"movement_id": movement.id, "quantity_delta": movement.quantity_delta, "on_hand": on_hand}),
+    )?;
+    Ok(movement)
+}

@@ -1,0 +1,264 @@
+//! What stock is, what moves it, and why it is refused.
+
+use serde_json::{Map, Value};
+
+use crate::primitives::id::{MovementId, OrderId, ProductId};
+use crate::primitives::limits::STOCK_MAX;
+use crate::primitives::{Class, Note, OnHand, QuantityDelta, Refusal, Sku, Timestamp};
+use crate::storage::{StorageError, text_enum};
+
+text_enum! {
+    /// Why stock moved.
+    MovementKind {
+        /// Somebody said by how much: a delivery, a breakage.
+        Adjustment = "adjustment",
+        /// Somebody counted.
+        Count = "count",
+        /// It was sold.
+        Sale = "sale",
+    }
+}
+
+text_enum! {
+    /// What became of a reservation.
+    ReservationStatus {
+        /// The order waits for its payment.
+        Held = "held",
+        /// The order was paid; the stock has left.
+        Consumed = "consumed",
+        /// The order was cancelled.
+        Released = "released",
+        /// The order was not paid in time.
+        Expired = "expired",
+    }
+}
+
+/// The stock of a product, in units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stock {
+    /// Whose stock.
+    pub product_id: ProductId,
+    /// What lies on the shelf.
+    pub on_hand: i64,
+    /// How much of it is promised to orders that wait for their payment.
+    pub reserved: i64,
+}
+
+impl Stock {
+    /// What can be promised or sold.
+    pub const fn available(&self) -> i64 {
+        self.on_hand - self.reserved
+    }
+
+    /// What would be on hand after a correction by `delta`.
+    ///
+    /// # Errors
+    /// `TooLow` below what is reserved, `TooLarge` above the limit.
+    pub fn adjusted(&self, delta: QuantityDelta) -> Result<OnHand, AdjustRefused> {
+        let units = self.on_hand + delta.get();
+        match OnHand::new(units) {
+            Ok(on_hand) => self.counted(on_hand),
+            Err(_) if units < 0 => Err(AdjustRefused::TooLow(*self)),
+            Err(_) => Err(AdjustRefused::TooLarge),
+        }
+    }
+
+    /// What would be on hand after a count.
+    ///
+    /// # Errors
+    /// `TooLow` below what is reserved.
+    pub const fn counted(&self, on_hand: OnHand) -> Result<OnHand, AdjustRefused> {
+        if on_hand.get() < self.reserved {
+            Err(AdjustRefused::TooLow(*self))
+        } else {
+            Ok(on_hand)
+        }
+    }
+}
+
+/// A change of what is on hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Movement {
+    /// Its id.
+    pub id: MovementId,
+    /// Of which product.
+    pub product_id: ProductId,
+    /// Why.
+    pub kind: MovementKind,
+    /// By how much; never zero.
+    pub quantity_delta: i64,
+    /// What was on hand then.
+    pub on_hand_after: i64,
+    /// For which order, when it was sold.
+    pub order_id: Option<OrderId>,
+    /// What the one who did it said.
+    pub reason: Option<Note>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What an order wants of a product that counts its stock: the sum over the order's lines, above zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of which product.
+    pub product_id: ProductId,
+    /// Its SKU, for the refusal.
+    pub sku: Sku,
+    /// How many.
+    pub quantity: i64,
+}
+
+/// Why stock is not given to an order.
+#[derive(Debug, thiserror::Error)]
+pub enum StockRefused {
+    /// Less is available than is wanted.
+    #[error("`{sku}` is out of stock: {wanted} wanted, {available} available")]
+    OutOfStock {
+        /// Of which product.
+        product_id: ProductId,
+        /// Its SKU.
+        sku: Sku,
+        /// How many were wanted.
+        wanted: i64,
+        /// How many there are.
+        available: i64,
+    },
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for StockRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::OutOfStock { .. } => Class::Conflict,
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::OutOfStock { .. } => "out_of_stock",
+            Self::Storage(error) => error.code(),
+        }
+    }
+
+    fn facts(&self) -> Map<String, Value> {
+        match self {
+            Self::OutOfStock {
+                product_id,
+                sku,
+                wanted,
+                available,
+            } => Map::from_iter([
+                ("product_id".to_owned(), Value::from(product_id.to_string())),
+                ("sku".to_owned(), Value::from(sku.as_str())),
+                ("requested".to_owned(), Value::from(*wanted)),
+                ("available".to_owned(), Value::from(*available)),
+            ]),
+            Self::Storage(error) => error.facts(),
+        }
+    }
+}
+
+/// Why a correction of stock is refused; the first that applies wins, in this order.
+#[derive(Debug, thiserror::Error)]
+pub enum AdjustRefused {
+    /// There is no such product.
+    #[error("there is no such product in this store")]
+    ProductNotFound,
+    /// Less would be on hand than is promised to orders, or less than nothing.
+    #[error("{} are on hand and {} of them are reserved for orders; stock cannot fall below that", .0.on_hand, .0.reserved)]
+    TooLow(Stock),
+    /// More would be on hand than can be counted.
+    #[error("the stock would be too large; the limit is {STOCK_MAX} units")]
+    TooLarge,
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for AdjustRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::ProductNotFound => Class::NotFound,
+            Self::TooLow(_) => Class::Conflict,
+            Self::TooLarge => Class::Invalid,
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::ProductNotFound => "product_not_found",
+            Self::TooLow(_) => "stock_too_low",
+            Self::TooLarge => "stock_too_large",
+            Self::Storage(error) => error.code(),
+        }
+    }
+
+    fn facts(&self) -> Map<String, Value> {
+        match self {
+            Self::TooLow(stock) => Map::from_iter([
+                ("product_id".to_owned(), Value::from(stock.product_id.to_string())),
+                ("on_hand".to_owned(), Value::from(stock.on_hand)),
+                ("reserved".to_owned(), Value::from(stock.reserved)),
+                ("available".to_owned(), Value::from(stock.available())),
+            ]),
+            Self::ProductNotFound | Self::TooLarge => Map::new(),
+            Self::Storage(error) => error.facts(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stock(on_hand: i64, reserved: i64) -> Stock {
+        Stock {
+            product_id: ProductId::from_bytes([7; 16]),
+            on_hand,
+            reserved,
+        }
+    }
+
+    fn delta(units: i64) -> QuantityDelta {
+        QuantityDelta::new(units).expect("in range")
+    }
+
+    fn count(units: i64) -> OnHand {
+        OnHand::new(units).expect("in range")
+    }
+
+    #[test]
+    fn stock_goes_down_to_what_is_reserved_and_no_further() {
+        assert_eq!(stock(10, 4).adjusted(delta(-6)).expect("4 are left"), count(4));
+        assert!(matches!(stock(10, 4).adjusted(delta(-7)), Err(AdjustRefused::TooLow(_))));
+        assert!(matches!(stock(0, 0).adjusted(delta(-1)), Err(AdjustRefused::TooLow(_))));
+        assert_eq!(stock(10, 0).counted(count(0)).expect("nothing is reserved"), count(0));
+        assert!(matches!(stock(10, 1).counted(count(0)), Err(AdjustRefused::TooLow(_))));
+    }
+
+    #[test]
+    fn stock_goes_up_to_the_limit_and_no_further() {
+        assert_eq!(stock(STOCK_MAX - 1, 0).adjusted(delta(1)).expect("just so many"), count(STOCK_MAX));
+        assert!(matches!(stock(STOCK_MAX, 0).adjusted(delta(1)), Err(AdjustRefused::TooLarge)));
+    }
+
+    #[test]
+    fn a_refusal_tells_what_there_is() {
+        let refused = StockRefused::OutOfStock {
+            product_id: ProductId::from_bytes([7; 16]),
+            sku: Sku::parse("TEA").expect("good"),
+            wanted: 3,
+            available: 2,
+        };
+        assert_eq!((refused.class(), refused.code()), (Class::Conflict, "out_of_stock"));
+        assert_eq!(
+            (&refused.facts()["requested"], &refused.facts()["available"]),
+            (&Value::from(3), &Value::from(2))
+        );
+        assert_eq!(refused.to_string(), "`TEA` is out of stock: 3 wanted, 2 available");
+    }
+}

@@ -1,0 +1,23 @@
+//! Reading stock.
+
+use super::model::{Movement, Stock};
+use super::store;
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::ProductId;
+use crate::storage::{StorageError, TenantView};
+
+/// The stock of a product; none on hand when nobody ever counted it, `None` when there is no such product.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_stock(view: &TenantView, product_id: ProductId) -> Result<Option<Stock>, StorageError> {
+    store::stock(view, product_id)
+}
+
+/// A page of movements, the newest first; of one product, when it is named.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_movements(view: &TenantView, page: PageRequest, product_id: Option<ProductId>) -> Result<Page<Movement>, StorageError> {
+    store::movements(view, page, product_id)
+}

@@ -1,0 +1,49 @@
+//! Use case: an order waits for its payment; its stock is held for it, and given back when the order is cancelled.
+
+use super::jobs::{EXPIRE_RESERVATION, ExpireReservation};
+use super::model::{StockRefused, Wanted};
+use super::store;
+use crate::platform::queue::{self, NewJob, Queue};
+use crate::primitives::Timestamp;
+use crate::primitives::id::OrderId;
+use crate::storage::{StorageError, TenantWork};
+
+/// Holds stock for an order, whose row exists already, until `expires_at`; the job that ends the hold is put into the same transaction.
+///
+/// # Errors
+/// [`StockRefused`]: `OutOfStock` for the first product of which too little is available.
+///
+/// # Panics
+/// When a quantity is not above zero.
+pub fn reserve(work: &mut TenantWork, order_id: OrderId, wanted: &[Wanted], expires_at: Timestamp) -> Result<(), StockRefused> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for Wanted { product_id, sku, quantity } in wanted {
+        assert!(*quantity > 0, "an order wants more than nothing");
+        if !store::hold(work, *product_id, *quantity)? {
+            return Err(StockRefused::OutOfStock {
+                product_id: *product_id,
+                sku: sku.clone(),
+                wanted: *quantity,
+                available: store::available(work, *product_id)?,
+            });
+        }
+        store::insert_reservation(work, order_id, *product_id, *quantity, expires_at)?;
+    }
+    let job = NewJob {
+        run_at: Some(expires_at),
+        unique_key: Some(format!("reservation:{order_id}")),
+        ..NewJob::new(Queue::Default, EXPIRE_RESERVATION, &ExpireReservation { order_id })
+    };
+    queue::enqueue(work, &job)?;
+    Ok(())
+}
+
+/// Gives back what is held for an order. The job that would have ended the hold finds nothing to do when its time comes.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn release(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
+    store::release(work, order_id).map(drop)
+}

@@ -1,0 +1,207 @@
+//! The inventory's SQL and row mapping.
+//!
+//! Stock that leaves for an order is changed by one guarded UPDATE, which does nothing when too little is available: looking and
+//! taking cannot come apart, and the common case costs one statement.
+
+use super::model::{Movement, MovementKind, ReservationStatus, Stock};
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::{OrderId, ProductId, ReservationKind};
+use crate::primitives::{OnHand, Sku, Timestamp};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
+
+statements! {
+    STOCK = "SELECT product.id, coalesce(stock.on_hand, 0), coalesce(stock.reserved, 0) FROM product
+             LEFT JOIN stock ON stock.product_id = product.id WHERE product.id = ?1";
+    SET_ON_HAND = "INSERT INTO stock (product_id, on_hand, reserved, updated_at) VALUES (?1, ?2, 0, ?3)
+             ON CONFLICT (product_id) DO UPDATE SET on_hand = excluded.on_hand, updated_at = excluded.updated_at";
+    HOLD = "UPDATE stock SET reserved = reserved + ?2, updated_at = ?3 WHERE product_id = ?1 AND on_hand - reserved >= ?2";
+    UNHOLD = "UPDATE stock SET reserved = reserved - ?2, updated_at = ?3 WHERE product_id = ?1";
+    TAKE_HELD = "UPDATE stock SET on_hand = on_hand - ?2, reserved = reserved - ?2, updated_at = ?3 WHERE product_id = ?1 RETURNING on_hand";
+    TAKE_AVAILABLE = "UPDATE stock SET on_hand = on_hand - ?2, updated_at = ?3 WHERE product_id = ?1 AND on_hand - reserved >= ?2 RETURNING on_hand";
+    INSERT_MOVEMENT = "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at)
+             VALUES (:id, :product_id, :kind, :quantity_delta, :on_hand_after, :order_id, :reason, :at)";
+    MOVEMENTS = "SELECT id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at, seq FROM inventory_movement
+             WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    MOVEMENTS_OF_PRODUCT = "SELECT id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at, seq FROM inventory_movement
+             WHERE product_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    INSERT_RESERVATION = "INSERT INTO reservation (id, order_id, product_id, quantity, status, expires_at) VALUES (?1, ?2, ?3, ?4, 'held', ?5)";
+    RESERVATIONS_OF_ORDER = "SELECT reservation.seq, reservation.product_id, product.sku, reservation.quantity, reservation.status FROM reservation
+             JOIN product ON product.id = reservation.product_id WHERE reservation.order_id = ?1 ORDER BY reservation.seq";
+    CONSUME = "UPDATE reservation SET status = 'consumed' WHERE seq = ?1 AND status <> 'consumed'";
+    RELEASE = "UPDATE reservation SET status = 'released' WHERE order_id = ?1 AND status = 'held' RETURNING product_id, quantity";
+    EXPIRE = "UPDATE reservation SET status = 'expired' WHERE order_id = ?1 AND status = 'held' AND expires_at <= ?2 RETURNING product_id, quantity";
+    OVERDUE = "SELECT 1 FROM reservation WHERE status = 'held' AND expires_at <= ?1 LIMIT 1";
+    EXPIRE_DUE = "UPDATE reservation SET status = 'expired' WHERE seq IN (
+             SELECT seq FROM reservation WHERE status = 'held' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING product_id, quantity";
+}
+
+/// A reservation of an order, as far as its consumption needs it.
+pub(super) struct Reserved {
+    pub(super) seq: i64,
+    pub(super) product_id: ProductId,
+    pub(super) sku: Sku,
+    pub(super) quantity: i64,
+    pub(super) status: ReservationStatus,
+}
+
+/// The stock of a product; `None` when there is no such product.
+pub(super) fn stock(view: &TenantView, product_id: ProductId) -> Result<Option<Stock>, StorageError> {
+    view.find(&STOCK, params![product_id], |row| {
+        Ok(Stock {
+            product_id: row.get(0)?,
+            on_hand: row.get(1)?,
+            reserved: row.get(2)?,
+        })
+    })
+}
+
+/// What is available of a product; nothing of one that does not exist.
+pub(super) fn available(view: &TenantView, product_id: ProductId) -> Result<i64, StorageError> {
+    Ok(stock(view, product_id)?.map_or(0, |stock| stock.available()))
+}
+
+pub(super) fn set_on_hand(work: &mut TenantWork, product_id: ProductId, on_hand: OnHand) -> Result<(), StorageError> {
+    let now = work.now();
+    work.change(&SET_ON_HAND, params![product_id, on_hand.get(), now], Rows::Exactly(1))
+        .map(drop)
+}
+
+/// Reserves; `false` when too little is available.
+pub(super) fn hold(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<bool, StorageError> {
+    let now = work.now();
+    Ok(work.change(&HOLD, params![product_id, quantity, now], Rows::AtMostOne)? == 1)
+}
+
+fn unhold(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<(), StorageError> {
+    let now = work.now();
+    work.change(&UNHOLD, params![product_id, quantity, now], Rows::Exactly(1)).map(drop)
+}
+
+/// Takes what was reserved; gives what is on hand then.
+pub(super) fn take_held(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<i64, StorageError> {
+    let now = work.now();
+    let left = work.returning(&TAKE_HELD, params![product_id, quantity, now], |row| row.get(0))?;
+    Ok(left.first().copied().expect("what is reserved has a row of stock"))
+}
+
+/// Takes what is available; gives what is on hand then, or `None` when too little is available.
+pub(super) fn take_available(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<Option<i64>, StorageError> {
+    let now = work.now();
+    let left = work.returning(&TAKE_AVAILABLE, params![product_id, quantity, now], |row| row.get(0))?;
+    Ok(left.first().copied())
+}
+
+pub(super) fn insert_movement(work: &mut TenantWork, movement: &Movement) -> Result<(), StorageError> {
+    let row = named_params! {
+        ":id": movement.id, ":product_id": movement.product_id, ":kind": movement.kind, ":quantity_delta": movement.quantity_delta,
+        ":on_hand_after": movement.on_hand_after, ":order_id": movement.order_id, ":reason": movement.reason, ":at": movement.at,
+    };
+    work.insert(&INSERT_MOVEMENT, row)
+}
+
+/// Notes that `quantity` left for an order.
+pub(super) fn insert_sale(
+    work: &mut TenantWork,
+    order_id: OrderId,
+    product_id: ProductId,
+    quantity: i64,
+    on_hand_after: i64,
+    at: Timestamp,
+) -> Result<(), StorageError> {
+    let movement = Movement {
+        id: work.new_id(),
+        product_id,
+        kind: MovementKind::Sale,
+        quantity_delta: -quantity,
+        on_hand_after,
+        order_id: Some(order_id),
+        reason: None,
+        at,
+    };
+    insert_movement(work, &movement)
+}
+
+fn movement(row: &Row<'_>) -> rusqlite::Result<(i64, Movement)> {
+    let movement = Movement {
+        id: row.get(0)?,
+        product_id: row.get(1)?,
+        kind: row.get(2)?,
+        quantity_delta: row.get(3)?,
+        on_hand_after: row.get(4)?,
+        order_id: row.get(5)?,
+        reason: row.get(6)?,
+        at: row.get(7)?,
+    };
+    Ok((row.get(8)?, movement))
+}
+
+pub(super) fn movements(view: &TenantView, page: PageRequest, product_id: Option<ProductId>) -> Result<Page<Movement>, StorageError> {
+    let rows = match product_id {
+        None => view.all(&MOVEMENTS, params![page.before, page.fetch()], movement)?,
+        Some(product_id) => view.all(&MOVEMENTS_OF_PRODUCT, params![page.before, page.fetch(), product_id], movement)?,
+    };
+    Ok(Page::cut(rows, page))
+}
+
+pub(super) fn insert_reservation(
+    work: &mut TenantWork,
+    order_id: OrderId,
+    product_id: ProductId,
+    quantity: i64,
+    expires_at: Timestamp,
+) -> Result<(), StorageError> {
+    let id = work.new_id::<ReservationKind>();
+    work.insert(&INSERT_RESERVATION, params![id, order_id, product_id, quantity, expires_at])
+}
+
+pub(super) fn reservations(view: &TenantView, order_id: OrderId) -> Result<Vec<Reserved>, StorageError> {
+    view.all(&RESERVATIONS_OF_ORDER, params![order_id], |row| {
+        Ok(Reserved {
+            seq: row.get(0)?,
+            product_id: row.get(1)?,
+            sku: row.get(2)?,
+            quantity: row.get(3)?,
+            status: row.get(4)?,
+        })
+    })
+}
+
+pub(super) fn mark_consumed(work: &mut TenantWork, reserved: &Reserved) -> Result<(), StorageError> {
+    work.change(&CONSUME, params![reserved.seq], Rows::Exactly(1)).map(drop)
+}
+
+/// Ends the held reservations of an order; gives how many there were.
+pub(super) fn release(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
+    let freed = work.returning(&RELEASE, params![order_id], freed)?;
+    give_back(work, &freed)
+}
+
+/// Ends the held reservations of an order whose time is over; gives how many there were.
+pub(super) fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
+    let now = work.now();
+    let freed = work.returning(&EXPIRE, params![order_id, now], freed)?;
+    give_back(work, &freed)
+}
+
+/// Whether a held reservation's time is over.
+pub(super) fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, StorageError> {
+    Ok(view.find(&OVERDUE, params![now], |_| Ok(()))?.is_some())
+}
+
+/// Ends held reservations whose time is over, the oldest first and at most `limit`; gives how many there were.
+pub(super) fn expire_due(work: &mut TenantWork, limit: u32) -> Result<usize, StorageError> {
+    let now = work.now();
+    let freed = work.returning(&EXPIRE_DUE, params![now, limit], freed)?;
+    give_back(work, &freed)
+}
+
+fn freed(row: &Row<'_>) -> rusqlite::Result<(ProductId, i64)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn give_back(work: &mut TenantWork, freed: &[(ProductId, i64)]) -> Result<usize, StorageError> {
+    for (product_id, quantity) in freed {
+        unhold(work, *product_id, *quantity)?;
+    }
+    Ok(freed.len())
+}

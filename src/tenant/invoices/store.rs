@@ -1,0 +1,111 @@
+//! The invoices' SQL and row mapping.
+
+use rusqlite::types::FromSqlError;
+
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::{FinancialOrderId, InvoiceId, OrderId};
+use crate::primitives::{Currency, Digest, Money, Timestamp};
+use crate::storage::{Row, StorageError, TenantView, TenantWork, named_params, params, statements, text_enum};
+
+text_enum! {
+    /// Where an invoice stands.
+    InvoiceStatus {
+        /// Not numbered for good yet.
+        Draft = "draft",
+        /// Out of the house; it never changes.
+        Issued = "issued",
+    }
+}
+
+statements! {
+    INSERT_ISSUED = "INSERT INTO invoice (id, order_id, financial_order_id, status, series, series_number, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at)
+                     VALUES (:id, :order_id, :financial_order_id, 'issued', :series, :series_number, :number, :currency, :tax, :total, :balance, :snapshot, :snapshot_hash, :issued_at)";
+    FIND = "SELECT id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at, seq
+            FROM invoice WHERE id = ?1";
+    OF_ORDER = "SELECT id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at, seq
+            FROM invoice WHERE order_id = ?1 AND status = 'issued'";
+    PAGE = "SELECT id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at, seq
+            FROM invoice WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+}
+
+/// An invoice.
+#[derive(Clone, Debug)]
+pub struct Invoice {
+    /// Its id.
+    pub id: InvoiceId,
+    /// For which order.
+    pub order_id: OrderId,
+    /// Of which financial order.
+    pub financial_order_id: FinancialOrderId,
+    /// Where it stands.
+    pub status: InvoiceStatus,
+    /// Its number.
+    pub number: String,
+    /// Sum of the taxes.
+    pub tax: Money,
+    /// What it is over.
+    pub total: Money,
+    /// What is still to be paid of it.
+    pub balance: Money,
+    /// What it says, as canonical JSON: its lines and tax lines are in here.
+    pub snapshot: String,
+    /// Of the snapshot.
+    pub snapshot_hash: Digest,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+}
+
+fn invoice(row: &Row<'_>) -> rusqlite::Result<Invoice> {
+    let currency: Currency = row.get(5)?;
+    let money = |column: usize| -> rusqlite::Result<Money> { Ok(Money::new(row.get(column)?, currency).map_err(FromSqlError::other)?) };
+    Ok(Invoice {
+        id: row.get(0)?,
+        order_id: row.get(1)?,
+        financial_order_id: row.get(2)?,
+        status: row.get(3)?,
+        number: row.get(4)?,
+        tax: money(6)?,
+        total: money(7)?,
+        balance: money(8)?,
+        snapshot: row.get(9)?,
+        snapshot_hash: row.get(10)?,
+        issued_at: row.get(11)?,
+    })
+}
+
+pub(super) fn insert(work: &mut TenantWork, invoice: &Invoice, series: &str, series_number: i64) -> Result<(), StorageError> {
+    let row = named_params! {
+        ":id": invoice.id, ":order_id": invoice.order_id, ":financial_order_id": invoice.financial_order_id, ":series": series,
+        ":series_number": series_number, ":number": invoice.number, ":currency": invoice.total.currency(), ":tax": invoice.tax.minor(),
+        ":total": invoice.total.minor(), ":balance": invoice.balance.minor(), ":snapshot": invoice.snapshot,
+        ":snapshot_hash": invoice.snapshot_hash, ":issued_at": invoice.issued_at,
+    };
+    work.insert(&INSERT_ISSUED, row)
+}
+
+/// An invoice by its id.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_invoice(view: &TenantView, id: InvoiceId) -> Result<Option<Invoice>, StorageError> {
+    view.find(&FIND, params![id], invoice)
+}
+
+/// The invoice of an order, if it has one.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_invoice_of_order(view: &TenantView, order_id: OrderId) -> Result<Option<Invoice>, StorageError> {
+    view.find(&OF_ORDER, params![order_id], invoice)
+}
+
+/// A page of invoices, the newest first.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_invoices(view: &TenantView, page: PageRequest) -> Result<Page<Invoice>, StorageError> {
+    Ok(Page::cut(
+        view.all(&PAGE, params![page.before, page.fetch()], |row| Ok((row.get(12)?, invoice(row)?)))?,
+        page,
+    ))
+}

@@ -1,0 +1,14 @@
+//! The ledger: double entry, by transfers that cannot be unbalanced.
+//!
+//! A transfer moves a positive amount of one currency from one account (credit) to another (debit). A booking is an entry with its
+//! transfers. Nothing is ever changed or deleted (triggers refuse it); a correction is a new entry. `posting/` has one file per kind.
+
+pub mod posting;
+mod queries;
+mod store;
+
+pub use queries::{Account, AccountBalance, Entry, Transfer, TrialBalance, list_accounts, list_entries, sum_account, trial_balance};
+pub use store::{ACCOUNTS, AccountCode};
+
+pub use queries::STATEMENTS as READ_STATEMENTS;
+pub use store::STATEMENTS as WRITE_STATEMENTS;

@@ -1,0 +1,40 @@
+//! `order_paid`: debit cash or clearing, as each payment came in; credit revenue with the net, and tax payable with the tax.
+
+use crate::primitives::Timestamp;
+use crate::storage::{StorageError, TenantWork};
+use crate::tenant::finance::FinancialOrder;
+use crate::tenant::ledger::store::{AccountCode, NewEntry, book};
+use crate::tenant::orders::Order;
+use crate::tenant::payments::{Method, Payment};
+
+/// Books a paid order as of `at`; `false` when it is booked already.
+///
+/// # Errors
+/// [`StorageError`].
+///
+/// # Panics
+/// When the payments do not sum to the total, which the callers have checked.
+pub fn order_paid(
+    work: &mut TenantWork,
+    order: &Order,
+    of: &FinancialOrder,
+    payments: &[Payment],
+    at: Timestamp,
+) -> Result<bool, StorageError> {
+    let account = |method| match method {
+        Method::Cash => AccountCode::Cash,
+        Method::Manual | Method::Test => AccountCode::Clearing,
+    };
+    let debits: Vec<_> = payments.iter().map(|payment| (account(payment.method), payment.amount)).collect();
+    let net = of.total.minus(of.tax).expect("the total holds the tax");
+    let credits = [(AccountCode::Revenue, net), (AccountCode::TaxPayable, of.tax)];
+    let entry = NewEntry {
+        kind: "order_paid",
+        subject_id: *of.id.as_bytes(),
+        description: &format!("Order {}", order.number),
+        booked_at: at,
+        debits: &debits,
+        credits: &credits,
+    };
+    book(work, &entry)
+}

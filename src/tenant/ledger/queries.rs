@@ -1,0 +1,189 @@
+//! Reading the books. Sums are always of the transfers themselves; no balance is kept that could differ from them.
+
+use super::store::AccountCode;
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::EntryId;
+use crate::primitives::{Currency, Timestamp};
+use crate::storage::{Row, StorageError, TenantView, params, statements};
+
+statements! {
+    ACCOUNTS = "SELECT code, currency, name, kind FROM ledger_account ORDER BY currency, code";
+    ENTRIES = "SELECT seq, id, kind, description, booked_at FROM ledger_entry WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    TRANSFERS = "SELECT entry_seq, debit_code, credit_code, currency, amount_minor FROM ledger_transfer WHERE entry_seq BETWEEN ?1 AND ?2 ORDER BY entry_seq, seq";
+    BALANCES = "WITH side (code, currency, debit_minor, credit_minor) AS (
+                  SELECT t.debit_code, t.currency, t.amount_minor, 0 FROM ledger_transfer t JOIN ledger_entry e ON e.seq = t.entry_seq WHERE e.booked_at <= ?1
+                  UNION ALL
+                  SELECT t.credit_code, t.currency, 0, t.amount_minor FROM ledger_transfer t JOIN ledger_entry e ON e.seq = t.entry_seq WHERE e.booked_at <= ?1)
+                SELECT a.code, a.name, a.currency, coalesce(sum(side.debit_minor), 0), coalesce(sum(side.credit_minor), 0)
+                FROM ledger_account a LEFT JOIN side ON side.code = a.code AND side.currency = a.currency
+                GROUP BY a.currency, a.code ORDER BY a.currency, a.code";
+    SUM_ACCOUNT = "SELECT t.currency, sum(CASE WHEN t.credit_code = ?1 THEN t.amount_minor ELSE -t.amount_minor END), count(DISTINCT t.entry_seq)
+                   FROM ledger_entry e JOIN ledger_transfer t ON t.entry_seq = e.seq
+                   WHERE e.booked_at >= ?2 AND e.booked_at < ?3 AND (t.credit_code = ?1 OR t.debit_code = ?1) GROUP BY t.currency ORDER BY t.currency";
+}
+
+/// An account.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its code.
+    pub code: AccountCode,
+    /// Its currency.
+    pub currency: Currency,
+    /// Its name.
+    pub name: String,
+    /// `asset`, `liability`, `revenue` or `expense`.
+    pub kind: String,
+}
+
+/// A transfer of an entry.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    /// Where it went.
+    pub debit: AccountCode,
+    /// Where it came from.
+    pub credit: AccountCode,
+    /// In which currency.
+    pub currency: Currency,
+    /// How much, in minor units.
+    pub amount_minor: i64,
+}
+
+/// A booking.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its id.
+    pub id: EntryId,
+    /// Its kind: the name of its posting.
+    pub kind: String,
+    /// In words.
+    pub description: String,
+    /// As of when.
+    pub booked_at: Timestamp,
+    /// What it moved.
+    pub transfers: Vec<Transfer>,
+}
+
+/// The sums of an account.
+#[derive(Clone, Debug)]
+pub struct AccountBalance {
+    /// Its code.
+    pub code: AccountCode,
+    /// Its name.
+    pub name: String,
+    /// Its currency.
+    pub currency: Currency,
+    /// Sum of its debits, in minor units.
+    pub debit_minor: i64,
+    /// Sum of its credits, in minor units.
+    pub credit_minor: i64,
+}
+
+/// The sums of all accounts at an instant.
+#[derive(Clone, Debug)]
+pub struct TrialBalance {
+    /// At which instant.
+    pub as_of: Timestamp,
+    /// Per account.
+    pub accounts: Vec<AccountBalance>,
+}
+
+impl TrialBalance {
+    /// The sums per currency: currency, debits, credits. Debits equal credits.
+    pub fn per_currency(&self) -> Vec<(Currency, i64, i64)> {
+        let mut sums: Vec<(Currency, i64, i64)> = Vec::new();
+        for account in &self.accounts {
+            match sums.iter_mut().find(|(currency, ..)| *currency == account.currency) {
+                Some((_, debit, credit)) => (*debit, *credit) = (*debit + account.debit_minor, *credit + account.credit_minor),
+                None => sums.push((account.currency, account.debit_minor, account.credit_minor)),
+            }
+        }
+        sums
+    }
+}
+
+/// The chart of accounts.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_accounts(view: &TenantView) -> Result<Vec<Account>, StorageError> {
+    let map = |row: &Row<'_>| {
+        Ok(Account {
+            code: row.get(0)?,
+            currency: row.get(1)?,
+            name: row.get(2)?,
+            kind: row.get(3)?,
+        })
+    };
+    view.all(&ACCOUNTS, [], map)
+}
+
+/// A page of entries with their transfers, the newest first: two statements, whatever its size.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_entries(view: &TenantView, page: PageRequest) -> Result<Page<Entry>, StorageError> {
+    let map = |row: &Row<'_>| {
+        let entry = Entry {
+            id: row.get(1)?,
+            kind: row.get(2)?,
+            description: row.get(3)?,
+            booked_at: row.get(4)?,
+            transfers: Vec::new(),
+        };
+        Ok((row.get::<_, i64>(0)?, entry))
+    };
+    let mut entries = view.all(&ENTRIES, params![page.before, page.fetch()], map)?;
+    if let (Some((last, _)), Some((first, _))) = (entries.last(), entries.first()) {
+        let map = |row: &Row<'_>| {
+            let transfer = Transfer {
+                debit: row.get(1)?,
+                credit: row.get(2)?,
+                currency: row.get(3)?,
+                amount_minor: row.get(4)?,
+            };
+            Ok((row.get::<_, i64>(0)?, transfer))
+        };
+        for (seq, transfer) in view.all(&TRANSFERS, params![last, first], map)? {
+            let at = entries
+                .binary_search_by(|(place, _)| seq.cmp(place))
+                .expect("the range holds the page's entries only");
+            entries[at].1.transfers.push(transfer);
+        }
+    }
+    Ok(Page::cut(entries, page))
+}
+
+/// The sums of all accounts over what was booked up to `as_of`, that instant included.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn trial_balance(view: &TenantView, as_of: Timestamp) -> Result<TrialBalance, StorageError> {
+    let map = |row: &Row<'_>| {
+        Ok(AccountBalance {
+            code: row.get(0)?,
+            name: row.get(1)?,
+            currency: row.get(2)?,
+            debit_minor: row.get(3)?,
+            credit_minor: row.get(4)?,
+        })
+    };
+    Ok(TrialBalance {
+        as_of,
+        accounts: view.all(&BALANCES, params![as_of], map)?,
+    })
+}
+
+/// What an account took in (credits less debits) from `from` until before `to`, per currency, and by how many entries.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn sum_account(
+    view: &TenantView,
+    code: AccountCode,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<(Currency, i64, i64)>, StorageError> {
+    view.all(&SUM_ACCOUNT, params![code, from, to], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })
+}

@@ -1,0 +1,136 @@
+//! The ledger's SQL, its chart of accounts, and the one way in which transfers are written.
+
+use crate::primitives::id::{EntryId, EntryKind};
+use crate::primitives::{Currency, Money, Timestamp};
+use crate::storage::{StorageError, TenantWork, params, statements, text_enum};
+
+text_enum! {
+    /// The accounts of a shop, per currency.
+    AccountCode {
+        /// Cash in the till.
+        Cash = "1000",
+        /// Money on its way from elsewhere: bank transfers, card terminals.
+        Clearing = "1200",
+        /// Tax that is owed to the tax office.
+        TaxPayable = "2200",
+        /// What was sold, without tax.
+        Revenue = "4000",
+    }
+}
+
+/// The chart of accounts: code, name, kind.
+pub const ACCOUNTS: &[(AccountCode, &str, &str)] = &[
+    (AccountCode::Cash, "Cash", "asset"),
+    (AccountCode::Clearing, "Payment clearing", "asset"),
+    (AccountCode::TaxPayable, "Sales tax payable", "liability"),
+    (AccountCode::Revenue, "Sales revenue", "revenue"),
+];
+
+statements! {
+    COUNT_ACCOUNTS = "SELECT count(*) FROM ledger_account WHERE code IN ('1000', '1200', '2200', '4000') AND currency = ?1";
+    ADD_ACCOUNT = "INSERT OR IGNORE INTO ledger_account (code, currency, name, kind) VALUES (?1, ?2, ?3, ?4)";
+    ENTRY_EXISTS = "SELECT 1 FROM ledger_entry WHERE kind = ?1 AND subject_id = ?2";
+    INSERT_ENTRY = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING seq";
+    INSERT_TRANSFER = "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (?1, ?2, ?3, ?4, ?5)";
+}
+
+/// A booking that is to be.
+#[derive(Debug)]
+pub(super) struct NewEntry<'a> {
+    pub(super) kind: &'static str,
+    /// What it is the booking of: there is at most one entry of a kind for it.
+    pub(super) subject_id: [u8; 16],
+    pub(super) description: &'a str,
+    pub(super) booked_at: Timestamp,
+    /// Accounts to debit, with their amounts.
+    pub(super) debits: &'a [(AccountCode, Money)],
+    /// Accounts to credit, with their amounts; the sums are the same.
+    pub(super) credits: &'a [(AccountCode, Money)],
+}
+
+/// Books an entry, unless it is booked; `false` then.
+///
+/// # Panics
+/// When the sums of debits and credits differ: that is a broken invariant, and the whole work is undone.
+pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, StorageError> {
+    if work.find(&ENTRY_EXISTS, params![new.kind, new.subject_id], |_| Ok(()))?.is_some() {
+        return Ok(false);
+    }
+    let transfers = transfers(new.debits, new.credits);
+    if let Some((_, _, amount)) = transfers.first() {
+        open_accounts(work, amount.currency())?;
+    }
+    let (id, now): (EntryId, _) = (work.new_id::<EntryKind>(), work.now());
+    let row = params![id, new.kind, new.subject_id, new.description, new.booked_at, now];
+    let seq = work
+        .returning(&INSERT_ENTRY, row, |row| row.get::<_, i64>(0))?
+        .first()
+        .copied()
+        .expect("an insert returns its row");
+    for (debit, credit, amount) in transfers {
+        work.insert(&INSERT_TRANSFER, params![seq, debit, credit, amount.currency(), amount.minor()])?;
+    }
+    Ok(true)
+}
+
+fn open_accounts(work: &mut TenantWork, currency: Currency) -> Result<(), StorageError> {
+    let there: i64 = work.one(&COUNT_ACCOUNTS, params![currency], |row| row.get(0))?;
+    if usize::try_from(there).is_ok_and(|there| there == ACCOUNTS.len()) {
+        return Ok(());
+    }
+    let mut add = |(code, name, kind): &(AccountCode, &str, &str)| {
+        work.change(&ADD_ACCOUNT, params![code, currency, name, kind], crate::storage::Rows::AtMostOne)
+            .map(drop)
+    };
+    ACCOUNTS.iter().try_for_each(&mut add)
+}
+
+/// Pairs debits with credits: the first debit pays the first credit as far as it goes, and so on.
+fn transfers(debits: &[(AccountCode, Money)], credits: &[(AccountCode, Money)]) -> Vec<(AccountCode, AccountCode, Money)> {
+    let mut left: Vec<(AccountCode, Money)> = credits.iter().filter(|(_, amount)| !amount.is_zero()).copied().collect();
+    left.reverse();
+    let mut transfers = Vec::new();
+    for (debit, amount) in debits {
+        let mut rest = *amount;
+        while !rest.is_zero() {
+            let (credit, open) = left.pop().expect("debits are no more than credits");
+            let part = if open.minor() <= rest.minor() { open } else { rest };
+            transfers.push((*debit, credit, part));
+            rest = rest.minus(part).expect("a part is of the same currency and no larger");
+            let open = open.minus(part).expect("a part is of the same currency and no larger");
+            if !open.is_zero() {
+                left.push((credit, open));
+            }
+        }
+    }
+    assert!(left.is_empty(), "credits are no more than debits");
+    transfers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn eur(minor: i64) -> Money {
+        Money::new(minor, Currency::parse("EUR").expect("known")).expect("small")
+    }
+
+    #[test]
+    fn a_split_tender_is_paired_with_revenue_and_tax() {
+        let debits = [(AccountCode::Cash, eur(50)), (AccountCode::Clearing, eur(69))];
+        let credits = [(AccountCode::Revenue, eur(100)), (AccountCode::TaxPayable, eur(19))];
+        let expected = [
+            (AccountCode::Cash, AccountCode::Revenue, eur(50)),
+            (AccountCode::Clearing, AccountCode::Revenue, eur(50)),
+            (AccountCode::Clearing, AccountCode::TaxPayable, eur(19)),
+        ];
+        assert_eq!(transfers(&debits, &credits), expected);
+        assert!(transfers(&[(AccountCode::Cash, eur(0))], &[(AccountCode::Revenue, eur(0))]).is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "credits are no more than debits")]
+    fn what_does_not_balance_is_not_booked() {
+        transfers(&[(AccountCode::Cash, eur(1))], &[(AccountCode::Revenue, eur(2))]);
+    }
+}

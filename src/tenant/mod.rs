@@ -1,0 +1,52 @@
+//! L4: the shop. Each module owns its tables; what it does to another's it does by calling it, in plain sight.
+//!
+//! Business code is synchronous functions: `f(work, command) -> Result<_, Refused>` to change, `f(view, …)` to read.
+
+pub mod audit;
+pub mod cart;
+pub mod catalog;
+pub mod checkout;
+pub mod finance;
+pub mod integrity;
+pub mod inventory;
+pub mod invoices;
+pub mod ledger;
+pub mod orders;
+pub mod payments;
+pub mod policy;
+pub mod pricing;
+pub mod reports;
+pub mod sales;
+pub mod settings;
+pub mod tax;
+
+pub use policy::Policy;
+
+use crate::primitives::id::TenantId;
+use crate::storage::TenantWork;
+
+/// Every SQL text that runs on a tenant's file, for the test that prepares them all.
+pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
+    cart::STATEMENTS,
+    catalog::STATEMENTS,
+    finance::FINANCIAL_ORDER_STATEMENTS,
+    finance::TRANSACTION_STATEMENTS,
+    integrity::STATEMENTS,
+    inventory::STATEMENTS,
+    invoices::STATEMENTS,
+    ledger::READ_STATEMENTS,
+    ledger::WRITE_STATEMENTS,
+    orders::STATEMENTS,
+    payments::STATEMENTS,
+    settings::STATEMENTS,
+    tax::STATEMENTS,
+    crate::platform::audit::STATEMENTS,
+    crate::platform::idempotency::STATEMENTS,
+    crate::platform::queue::STATEMENTS,
+    crate::platform::series::STATEMENTS,
+];
+
+/// Whose file this is, for log lines.
+pub(crate) fn id_of(work: &TenantWork) -> TenantId {
+    TenantId::from_bytes(work.file_id())
+}

@@ -1,0 +1,83 @@
+//! The confirmation that a customer gets by mail: what the job carries, and what the mail is made of.
+
+use serde::{Deserialize, Serialize};
+
+use super::model::Order;
+use super::store;
+use crate::platform::queue::{self, NewJob, Queue};
+use crate::primitives::id::OrderId;
+use crate::primitives::{Email, Money, Name, Timestamp};
+use crate::storage::{StorageError, TenantView, TenantWork};
+use crate::tenant::{invoices, settings};
+
+/// The kind of the job that sends a confirmation.
+pub const CONFIRMATION: &str = "orders.confirmation";
+
+/// The payload of a [`CONFIRMATION`] job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmationJob {
+    /// Which order.
+    pub order_id: OrderId,
+}
+
+/// What a confirmation says.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    /// To whom.
+    pub to: Email,
+    /// The shop's name.
+    pub shop: Name,
+    /// The order's number.
+    pub number: String,
+    /// When it was placed.
+    pub placed_at: Timestamp,
+    /// Name, quantity and total of each line.
+    pub lines: Vec<(String, i64, Money)>,
+    /// The tax in it.
+    pub tax: Money,
+    /// What was paid.
+    pub total: Money,
+    /// The invoice's number.
+    pub invoice_number: Option<String>,
+}
+
+/// Has a confirmation sent, where there is an address.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn push_confirmation(work: &mut TenantWork, order: &Order) -> Result<(), StorageError> {
+    if order.email.is_none() {
+        return Ok(());
+    }
+    queue::enqueue(
+        work,
+        &NewJob::new(Queue::Default, CONFIRMATION, &ConfirmationJob { order_id: order.id }),
+    )
+    .map(drop)
+}
+
+/// What the confirmation of an order says; `None` when the order has no address (any more).
+///
+/// # Errors
+/// [`StorageError`].
+pub fn confirmation(view: &TenantView, order_id: OrderId) -> Result<Option<Confirmation>, StorageError> {
+    let Some(order) = store::find(view, order_id)? else {
+        return Ok(None);
+    };
+    let Some(to) = order.email else { return Ok(None) };
+    let invoice_number = invoices::find_invoice_of_order(view, order_id)?.map(|invoice| invoice.number);
+    Ok(Some(Confirmation {
+        to,
+        shop: settings::shop(view)?.name,
+        number: order.number,
+        placed_at: order.placed_at,
+        lines: order
+            .lines
+            .into_iter()
+            .map(|line| (line.name.to_string(), line.quantity, line.total))
+            .collect(),
+        tax: order.tax,
+        total: order.total,
+        invoice_number,
+    }))
+}

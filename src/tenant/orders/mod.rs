@@ -1,0 +1,16 @@
+//! Orders: what was sold to whom, and where it stands.
+//!
+//! Invariants: an order has a number of a gapless series from the moment it exists; its lines and sums never change; its status moves
+//! along the one table in `model.rs`, and nowhere else is a status compared to decide what may come next.
+
+mod confirmation;
+mod model;
+mod move_order;
+mod queries;
+mod store;
+
+pub use confirmation::{CONFIRMATION, Confirmation, ConfirmationJob, confirmation, push_confirmation};
+pub use model::{Channel, NewOrder, Order, OrderEvent, OrderRefused, OrderStatus, Transition, next_status};
+pub use move_order::{cancel_order, confirm_order, mark_paid, ship_order};
+pub use queries::{find_order, list_orders, require_order};
+pub use store::{STATEMENTS, insert_order, is_line_known, request_hash};

@@ -1,0 +1,61 @@
+//! Use cases: an order is paid, confirmed, shipped, cancelled. The table decides; what goes with each move is done here.
+
+use serde_json::json;
+
+use super::model::{Order, OrderEvent, OrderRefused, OrderStatus, next_status};
+use super::queries::require_order;
+use super::store;
+use crate::primitives::id::OrderId;
+use crate::storage::TenantWork;
+use crate::tenant::{audit, inventory, payments};
+
+/// The payment succeeded. Nothing else goes with it here: what does is in `finance::settle`.
+///
+/// # Errors
+/// `IllegalTransition`, or the storage's.
+pub fn mark_paid(work: &mut TenantWork, order: &mut Order) -> Result<(), OrderRefused> {
+    move_to(work, order, OrderEvent::Pay)
+}
+
+/// The shop accepts a paid order.
+///
+/// # Errors
+/// [`OrderRefused`].
+pub fn confirm_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
+    let mut order = require_order(work, id)?;
+    move_to(work, &mut order, OrderEvent::Confirm)?;
+    audit::record(work, "order.confirmed", &format!("order:{id}"), json!({"number": order.number}))?;
+    Ok(order)
+}
+
+/// The goods are handed over or sent.
+///
+/// # Errors
+/// [`OrderRefused`].
+pub fn ship_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
+    let mut order = require_order(work, id)?;
+    move_to(work, &mut order, OrderEvent::Ship)?;
+    audit::record(work, "order.shipped", &format!("order:{id}"), json!({"number": order.number}))?;
+    Ok(order)
+}
+
+/// An order that was not paid is called off: its stock is free again, its open payments are cancelled.
+///
+/// # Errors
+/// [`OrderRefused`].
+pub fn cancel_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
+    let mut order = require_order(work, id)?;
+    move_to(work, &mut order, OrderEvent::Cancel)?;
+    inventory::release(work, id)?;
+    payments::cancel_open(work, id)?;
+    audit::record(work, "order.cancelled", &format!("order:{id}"), json!({"number": order.number}))?;
+    Ok(order)
+}
+
+fn move_to(work: &mut TenantWork, order: &mut Order, event: OrderEvent) -> Result<(), OrderRefused> {
+    let from: OrderStatus = order.status;
+    let to = next_status(from, event).ok_or(OrderRefused::IllegalTransition { status: from, event })?;
+    store::set_status(work, order, to)?;
+    order.status = to;
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Reading orders.
+
+use super::model::{Order, OrderRefused, OrderStatus};
+use super::store;
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::OrderId;
+use crate::storage::{StorageError, TenantView};
+
+/// An order with its lines.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_order(view: &TenantView, id: OrderId) -> Result<Option<Order>, StorageError> {
+    store::find(view, id)
+}
+
+/// An order that has to be there.
+///
+/// # Errors
+/// `NotFound`, or the storage's.
+pub fn require_order(view: &TenantView, id: OrderId) -> Result<Order, OrderRefused> {
+    store::find(view, id)?.ok_or(OrderRefused::NotFound)
+}
+
+/// A page of orders with their lines, the newest first; those in one status, when it is named.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_orders(view: &TenantView, page: PageRequest, status: Option<OrderStatus>) -> Result<Page<Order>, StorageError> {
+    Ok(Page::cut(store::page(view, page, status)?, page))
+}

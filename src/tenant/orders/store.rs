@@ -1,0 +1,179 @@
+//! The orders' SQL and row mapping.
+
+use rusqlite::types::FromSqlError;
+
+use super::model::{NewOrder, Order, OrderStatus};
+use crate::platform::page::PageRequest;
+use crate::platform::series;
+use crate::primitives::id::{OrderId, OrderLineId};
+use crate::primitives::{Currency, Digest, Money};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
+use crate::tenant::pricing::PricedLine;
+
+statements! {
+    INSERT = "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor,
+              tax_lines, email, cart_id, request_hash, placed_at, updated_at)
+              VALUES (:id, :number, :channel, :status, :currency, :prices_include_tax, :subtotal, 0, :tax, :total,
+              :tax_lines, :email, :cart_id, :request_hash, :placed_at, :now)";
+    INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+              VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, :tax_class, :tax_name, :tax_rate, :net, :tax, :total)";
+    FIND = "SELECT id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at
+            FROM sales_order WHERE id = ?1";
+    LINES = "SELECT l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor
+             FROM order_line l JOIN sales_order o ON o.id = l.order_id WHERE l.order_id = ?1 ORDER BY l.seq";
+    PAGE = "SELECT id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, seq
+            FROM sales_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    PAGE_OF_STATUS = "SELECT id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, seq
+            FROM sales_order WHERE status = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    LINES_OF_RANGE = "SELECT l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor, o.seq
+            FROM sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq";
+    LINES_OF_STATUS_RANGE = "SELECT l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor, o.seq
+            FROM sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq";
+    SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3 WHERE id = ?1 AND status = ?4";
+    REQUEST_HASH = "SELECT request_hash FROM sales_order WHERE id = ?1";
+    LINE_EXISTS = "SELECT 1 FROM order_line WHERE id = ?1";
+}
+
+/// The series of the order numbers.
+const SERIES: &str = "order";
+
+fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
+    let currency: Currency = row.get(4)?;
+    let tax_lines: String = row.get(10)?;
+    Ok(Order {
+        id: row.get(0)?,
+        number: row.get(1)?,
+        channel: row.get(2)?,
+        status: row.get(3)?,
+        currency,
+        prices_include_tax: row.get(5)?,
+        subtotal: money(row, 6, currency)?,
+        discount: money(row, 7, currency)?,
+        tax: money(row, 8, currency)?,
+        total: money(row, 9, currency)?,
+        tax_lines: serde_json::from_str(&tax_lines).map_err(FromSqlError::other)?,
+        email: row.get(11)?,
+        placed_at: row.get(12)?,
+        lines: Vec::new(),
+    })
+}
+
+fn money(row: &Row<'_>, column: usize, currency: Currency) -> rusqlite::Result<Money> {
+    Ok(Money::new(row.get(column)?, currency).map_err(FromSqlError::other)?)
+}
+
+fn line(row: &Row<'_>) -> rusqlite::Result<PricedLine> {
+    let currency: Currency = row.get(6)?;
+    Ok(PricedLine {
+        id: row.get(0)?,
+        product_id: row.get(1)?,
+        sku: row.get(2)?,
+        name: row.get(3)?,
+        quantity: row.get(4)?,
+        unit_price: money(row, 5, currency)?,
+        tax_class: row.get(7)?,
+        tax_name: row.get(8)?,
+        tax_rate: row.get(9)?,
+        net: money(row, 10, currency)?,
+        tax: money(row, 11, currency)?,
+        total: money(row, 12, currency)?,
+    })
+}
+
+/// Writes an order and its lines down, under the next number.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, StorageError> {
+    let number = format!("ORD-{:06}", series::next(work, SERIES)?);
+    let (now, priced) = (work.now(), &new.priced);
+    let tax_lines = serde_json::to_string(&priced.tax_lines).expect("tax lines are plain data");
+    let row = named_params! {
+        ":id": new.id, ":number": number, ":channel": new.channel, ":status": new.status, ":currency": priced.total.currency(),
+        ":prices_include_tax": new.prices_include_tax, ":subtotal": priced.subtotal.minor(), ":tax": priced.tax.minor(),
+        ":total": priced.total.minor(), ":tax_lines": tax_lines, ":email": new.email, ":cart_id": new.cart_id,
+        ":request_hash": new.request_hash, ":placed_at": new.placed_at, ":now": now,
+    };
+    work.insert(&INSERT, row)?;
+    priced.lines.iter().try_for_each(|line| insert_line(work, new.id, line))?;
+    let currency = priced.total.currency();
+    Ok(Order {
+        id: new.id,
+        number,
+        channel: new.channel,
+        status: new.status,
+        currency,
+        prices_include_tax: new.prices_include_tax,
+        subtotal: priced.subtotal,
+        discount: Money::zero(currency),
+        tax: priced.tax,
+        total: priced.total,
+        email: new.email,
+        placed_at: new.placed_at,
+        tax_lines: new.priced.tax_lines,
+        lines: new.priced.lines,
+    })
+}
+
+fn insert_line(work: &mut TenantWork, order_id: OrderId, line: &PricedLine) -> Result<(), StorageError> {
+    let row = named_params! {
+        ":id": line.id, ":order_id": order_id, ":product_id": line.product_id, ":sku": line.sku, ":name": line.name, ":quantity": line.quantity,
+        ":unit_price": line.unit_price.minor(), ":tax_class": line.tax_class, ":tax_name": line.tax_name, ":tax_rate": line.tax_rate,
+        ":net": line.net.minor(), ":tax": line.tax.minor(), ":total": line.total.minor(),
+    };
+    work.insert(&INSERT_LINE, row)
+}
+
+pub(super) fn find(view: &TenantView, id: OrderId) -> Result<Option<Order>, StorageError> {
+    let Some(mut found) = view.find(&FIND, params![id], order)? else {
+        return Ok(None);
+    };
+    found.lines = view.all(&LINES, params![id], line)?;
+    Ok(Some(found))
+}
+
+/// The rows of a page with their lines: two statements, whatever its size.
+pub(super) fn page(view: &TenantView, page: PageRequest, status: Option<OrderStatus>) -> Result<Vec<(i64, Order)>, StorageError> {
+    let place = |row: &Row<'_>| Ok((row.get::<_, i64>(13)?, order(row)?));
+    let mut orders = match status {
+        None => view.all(&PAGE, params![page.before, page.fetch()], place)?,
+        Some(status) => view.all(&PAGE_OF_STATUS, params![page.before, page.fetch(), status], place)?,
+    };
+    let (Some((last, _)), Some((first, _))) = (orders.last(), orders.first()) else {
+        return Ok(orders);
+    };
+    let of_line = |row: &Row<'_>| Ok((row.get::<_, i64>(13)?, line(row)?));
+    let lines = match status {
+        None => view.all(&LINES_OF_RANGE, params![last, first], of_line)?,
+        Some(status) => view.all(&LINES_OF_STATUS_RANGE, params![last, first, status], of_line)?,
+    };
+    for (seq, line) in lines {
+        let at = orders
+            .binary_search_by(|(place, _)| seq.cmp(place))
+            .expect("the range holds the page's orders only");
+        orders[at].1.lines.push(line);
+    }
+    Ok(orders)
+}
+
+pub(super) fn set_status(work: &mut TenantWork, order: &Order, status: OrderStatus) -> Result<(), StorageError> {
+    let now = work.now();
+    work.change(&SET_STATUS, params![order.id, status, now, order.status], Rows::Exactly(1))
+        .map(drop)
+}
+
+/// Whether there is an order with this id, and the hash of the request that brought the id, if a client did.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn request_hash(view: &TenantView, id: OrderId) -> Result<Option<Option<Digest>>, StorageError> {
+    view.find(&REQUEST_HASH, params![id], |row| row.get(0))
+}
+
+/// Whether a line with this id exists already.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn is_line_known(view: &TenantView, id: OrderLineId) -> Result<bool, StorageError> {
+    Ok(view.find(&LINE_EXISTS, params![id], |_| Ok(()))?.is_some())
+}

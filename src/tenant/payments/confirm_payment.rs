@@ -1,0 +1,77 @@
+//! Use case: a payment is confirmed. It succeeds, and everything that follows from it is done in the same transaction; or it is declined.
+
+use serde_json::json;
+
+use super::model::{Method, Payment, PaymentRefused, PaymentStatus};
+use super::open_payment::require_method;
+use super::store;
+use crate::primitives::Note;
+use crate::primitives::id::PaymentId;
+use crate::storage::TenantWork;
+use crate::tenant::finance::{self, Settlement};
+use crate::tenant::orders::{self, OrderEvent};
+use crate::tenant::{Policy, audit, inventory};
+
+/// The reference with which a `test` payment is declined: so that a developer can see what that is like.
+pub const DECLINE: &str = "decline";
+
+/// A confirmation.
+#[derive(Clone, Debug)]
+pub struct ConfirmPayment {
+    /// Of which payment.
+    pub payment_id: PaymentId,
+    /// The other side's word for it.
+    pub provider_reference: Option<Note>,
+}
+
+/// How a confirmation ended.
+#[derive(Clone, Debug)]
+pub enum Confirmed {
+    /// The money is in, and the books are done.
+    Succeeded(Box<(Payment, Settlement)>),
+    /// It was declined; the payment is kept as failed, the order goes on waiting.
+    Declined(Payment),
+}
+
+/// Confirms a payment. In this order, in one transaction: the payment succeeds; the order is paid; the financial order is synced, locked
+/// and marked paid; the invoice is issued; the financial transaction is completed; the ledger entry is booked; the stock leaves; the audit
+/// entry and the confirmation are queued.
+///
+/// # Errors
+/// [`PaymentRefused`].
+pub fn confirm_payment(work: &mut TenantWork, policy: &Policy, command: &ConfirmPayment) -> Result<Confirmed, PaymentRefused> {
+    let mut payment = store::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
+    require_method(policy, payment.method)?;
+    match payment.status {
+        PaymentStatus::Pending | PaymentStatus::Authorized => {}
+        PaymentStatus::Succeeded | PaymentStatus::Refunded => return Err(PaymentRefused::AlreadyProcessed),
+        over => return Err(PaymentRefused::Over(over, orders::require_order(work, payment.order_id)?.status)),
+    }
+    let mut order = orders::require_order(work, payment.order_id)?;
+    if orders::next_status(order.status, OrderEvent::Pay).is_none() {
+        return Err(PaymentRefused::OrderNotPayable(order.status));
+    }
+    let reference = command.provider_reference.as_ref();
+    if payment.method == Method::Test && reference.is_some_and(|reference| reference.as_str() == DECLINE) {
+        store::fail(work, &mut payment, "declined", reference)?;
+        audit::record(
+            work,
+            "payment.failed",
+            &format!("payment:{}", payment.id),
+            json!({"order": order.number}),
+        )?;
+        return Ok(Confirmed::Declined(payment));
+    }
+    if payment.amount.currency() != order.currency || payment.amount.minor() < order.total.minor() {
+        return Err(PaymentRefused::Insufficient {
+            paid: payment.amount,
+            total: order.total,
+        });
+    }
+    store::succeed(work, &mut payment, reference)?;
+    orders::mark_paid(work, &mut order)?;
+    let at = work.now();
+    let settlement = finance::settle(work, policy, order, std::slice::from_ref(&payment), at)?;
+    inventory::consume(work, payment.order_id, at).map_err(finance::SettleRefused::from)?;
+    Ok(Confirmed::Succeeded(Box::new((payment, settlement))))
+}

@@ -1,0 +1,15 @@
+//! Payments: money that is promised, comes in, or does not.
+//!
+//! Invariants: a payment succeeds at most once, whatever the interleaving (its status is read and written in one transaction of the one
+//! writer, and a trigger keeps a succeeded one as it is); a declined one is kept as `failed`, and a new one is made for the next try.
+
+mod confirm_payment;
+mod model;
+mod open_payment;
+mod store;
+
+pub use confirm_payment::{ConfirmPayment, Confirmed, confirm_payment};
+pub use model::{Method, NewPayment, Payment, PaymentRefused, PaymentStatus};
+pub(in crate::tenant) use open_payment::require_method;
+pub use open_payment::{OpenPayment, cancel_open, cancel_payment, open_payment};
+pub use store::{STATEMENTS, find_payment, insert_payment, is_payment_known, list_payments, list_payments_of_order};

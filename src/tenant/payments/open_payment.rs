@@ -1,0 +1,94 @@
+//! Use cases: a further payment for an order that waits for one, and a payment called off.
+
+use serde_json::json;
+
+use super::model::{Method, NewPayment, Payment, PaymentRefused, PaymentStatus};
+use super::store;
+use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
+use crate::primitives::limits::PAYMENTS_PER_ORDER_MAX;
+use crate::storage::{StorageError, TenantWork};
+use crate::tenant::orders::{self, OrderEvent};
+use crate::tenant::{Policy, audit};
+
+/// A payment that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenPayment {
+    /// For which order.
+    pub order_id: OrderId,
+    /// How.
+    pub method: Method,
+}
+
+/// Refuses a method that there is not here.
+pub(in crate::tenant) fn require_method(policy: &Policy, method: Method) -> Result<(), PaymentRefused> {
+    if method == Method::Test && !policy.test_payments {
+        Err(PaymentRefused::MethodUnavailable(method))
+    } else {
+        Ok(())
+    }
+}
+
+/// Makes a further payment over the whole total of an order, after the one before has failed or was cancelled.
+///
+/// # Errors
+/// [`PaymentRefused`].
+pub fn open_payment(work: &mut TenantWork, policy: &Policy, command: &OpenPayment) -> Result<Payment, PaymentRefused> {
+    let order = orders::require_order(work, command.order_id)?;
+    require_method(policy, command.method)?;
+    if orders::next_status(order.status, OrderEvent::Pay).is_none() {
+        return Err(PaymentRefused::OrderNotPayable(order.status));
+    }
+    let before = store::list_payments_of_order(work, order.id)?;
+    let is_open = |payment: &&Payment| {
+        matches!(
+            payment.status,
+            PaymentStatus::Pending | PaymentStatus::Authorized | PaymentStatus::Unknown
+        )
+    };
+    if let Some(open) = before.iter().find(is_open) {
+        return Err(PaymentRefused::OtherPending(open.id));
+    }
+    if before.len() as i64 >= PAYMENTS_PER_ORDER_MAX {
+        return Err(PaymentRefused::TooMany);
+    }
+    let id = work.new_id::<PaymentKind>();
+    let new = NewPayment {
+        id,
+        order_id: order.id,
+        method: command.method,
+        succeeded_at: None,
+        amount: order.total,
+        tendered: None,
+    };
+    let payment = store::insert_payment(work, &new)?;
+    audit::record(
+        work,
+        "payment.opened",
+        &format!("payment:{id}"),
+        json!({"order": order.number, "method": command.method}),
+    )?;
+    Ok(payment)
+}
+
+/// Calls a payment off that is not in yet. The order goes on waiting.
+///
+/// # Errors
+/// [`PaymentRefused`].
+pub fn cancel_payment(work: &mut TenantWork, id: PaymentId) -> Result<Payment, PaymentRefused> {
+    let mut payment = store::find_payment(work, id)?.ok_or(PaymentRefused::NotFound)?;
+    match payment.status {
+        PaymentStatus::Pending | PaymentStatus::Authorized => store::cancel(work, &mut payment)?,
+        PaymentStatus::Succeeded | PaymentStatus::Refunded => return Err(PaymentRefused::AlreadyProcessed),
+        over => return Err(PaymentRefused::Over(over, orders::require_order(work, payment.order_id)?.status)),
+    }
+    audit::record(work, "payment.cancelled", &format!("payment:{id}"), json!({}))?;
+    Ok(payment)
+}
+
+/// Calls off all open payments of an order that was cancelled.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn cancel_open(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
+    store::cancel_all_open(work, order_id)
+}

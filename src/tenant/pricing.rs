@@ -1,0 +1,183 @@
+//! What a number of lines costs: nets, taxes per rate, totals. Pure but for the look-up of rates.
+
+use serde::{Deserialize, Serialize};
+
+use super::catalog::Product;
+use super::tax::{self, TaxRefused};
+use crate::primitives::id::{OrderLineId, ProductId};
+use crate::primitives::{Currency, Money, MoneyError, Name, Quantity, Sku, TaxClass, TaxRate, Timestamp};
+use crate::storage::TenantView;
+
+/// A line before its price is worked out.
+#[derive(Clone, Debug)]
+pub struct DraftLine {
+    /// Its id.
+    pub id: OrderLineId,
+    /// What is sold.
+    pub product: Product,
+    /// How many.
+    pub quantity: Quantity,
+    /// What one costs.
+    pub unit_price: Money,
+}
+
+/// A line with its price worked out.
+#[derive(Clone, Debug)]
+pub struct PricedLine {
+    /// Its id.
+    pub id: OrderLineId,
+    /// What is sold.
+    pub product_id: ProductId,
+    /// Its number in the shop when it was sold.
+    pub sku: Sku,
+    /// Its name when it was sold.
+    pub name: Name,
+    /// How many.
+    pub quantity: i64,
+    /// What one costs, as the shop shows it.
+    pub unit_price: Money,
+    /// Its class for tax.
+    pub tax_class: TaxClass,
+    /// The name of its rate.
+    pub tax_name: Name,
+    /// Its rate.
+    pub tax_rate: TaxRate,
+    /// Without tax.
+    pub net: Money,
+    /// The tax on it.
+    pub tax: Money,
+    /// With tax.
+    pub total: Money,
+}
+
+/// What one rate takes from an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaxLine {
+    /// The rate's name.
+    pub name: String,
+    /// The rate, in parts per million.
+    pub rate_ppm: i64,
+    /// The sum it applies to, without tax.
+    pub net_minor: i64,
+    /// The tax.
+    pub tax_minor: i64,
+}
+
+/// An order's money.
+#[derive(Clone, Debug)]
+pub struct Priced {
+    /// The lines, in their order.
+    pub lines: Vec<PricedLine>,
+    /// One per rate, the highest first.
+    pub tax_lines: Vec<TaxLine>,
+    /// Sum of the nets.
+    pub subtotal: Money,
+    /// Sum of the taxes.
+    pub tax: Money,
+    /// What is to be paid.
+    pub total: Money,
+}
+
+/// Why lines cannot be priced.
+#[derive(Debug, thiserror::Error)]
+pub enum PricingRefused {
+    /// A sum is beyond the limit.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    /// A class has no rate at that instant.
+    #[error(transparent)]
+    Tax(#[from] TaxRefused),
+}
+
+/// Prices `lines`, which all are in `currency`, by the rates that hold at `at`.
+///
+/// # Errors
+/// [`PricingRefused`].
+///
+/// # Panics
+/// When there is no line: an order has at least one.
+pub fn price(view: &TenantView, drafts: &[DraftLine], currency: Currency, included: bool, at: Timestamp) -> Result<Priced, PricingRefused> {
+    assert!(!drafts.is_empty(), "an order has at least one line");
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        let class = &draft.product.tax_class;
+        match groups.iter_mut().find(|group| &group.tax_class == class) {
+            Some(group) => group.members.push(index),
+            None => {
+                let rate = tax::rate_at(view, class, at)?;
+                groups.push(Group {
+                    tax_class: class.clone(),
+                    name: rate.name,
+                    rate: rate.rate,
+                    members: vec![index],
+                });
+            }
+        }
+    }
+    merge_equal_rates(&mut groups);
+    let mut lines: Vec<Option<PricedLine>> = vec![None; drafts.len()];
+    let (mut subtotal, mut tax_sum, mut tax_lines) = (Money::zero(currency), Money::zero(currency), Vec::new());
+    for group in &groups {
+        let amounts = group
+            .members
+            .iter()
+            .map(|&index| drafts[index].unit_price.times(drafts[index].quantity.get()));
+        let taxed = tax::tax_group(&amounts.collect::<Result<Vec<_>, _>>()?, group.rate, included)?;
+        (subtotal, tax_sum) = (subtotal.plus(taxed.net)?, tax_sum.plus(taxed.tax)?);
+        for (place, &index) in group.members.iter().enumerate() {
+            lines[index] = Some(priced_line(&drafts[index], group, taxed.nets[place], taxed.taxes[place])?);
+        }
+        let (net_minor, tax_minor) = (taxed.net.minor(), taxed.tax.minor());
+        tax_lines.push(TaxLine {
+            name: group.name.to_string(),
+            rate_ppm: group.rate.ppm(),
+            net_minor,
+            tax_minor,
+        });
+    }
+    let lines = lines.into_iter().map(|line| line.expect("every line is in one group")).collect();
+    Ok(Priced {
+        lines,
+        tax_lines,
+        subtotal,
+        tax: tax_sum,
+        total: subtotal.plus(tax_sum)?,
+    })
+}
+
+struct Group {
+    tax_class: TaxClass,
+    name: Name,
+    rate: TaxRate,
+    members: Vec<usize>,
+}
+
+/// Two classes with one rate of one name are one line on the document, and one rounding.
+fn merge_equal_rates(groups: &mut Vec<Group>) {
+    groups.sort_by(|a, b| b.rate.cmp(&a.rate).then_with(|| a.name.cmp(&b.name)));
+    groups.dedup_by(|later, earlier| {
+        let same = later.rate == earlier.rate && later.name == earlier.name;
+        if same {
+            earlier.members.append(&mut later.members);
+        }
+        same
+    });
+}
+
+fn priced_line(draft: &DraftLine, group: &Group, net: Money, tax: Money) -> Result<PricedLine, MoneyError> {
+    let product = &draft.product;
+    Ok(PricedLine {
+        id: draft.id,
+        product_id: product.id,
+        sku: product.sku.clone(),
+        name: product.name.clone(),
+        quantity: draft.quantity.get(),
+        unit_price: draft.unit_price,
+        tax_class: product.tax_class.clone(),
+        tax_name: group.name.clone(),
+        tax_rate: group.rate,
+        net,
+        tax,
+        total: net.plus(tax)?,
+    })
+}

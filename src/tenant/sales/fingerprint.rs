@@ -1,0 +1,139 @@
+//! What a sale under a client's own id said, as one digest. It is compared for as long as the file lives, so its form is fixed: a part that
+//! comes later is appended only where it is used, and the digests in the tests below never change.
+
+use super::import_sale::ImportSale;
+use super::record_sale::RecordSale;
+use crate::primitives::Digest;
+
+/// The digest of a recorded sale.
+pub(super) fn of_record(sale: &RecordSale) -> Digest {
+    let mut parts = Parts::new("sale/1");
+    parts
+        .optional(sale.id)
+        .optional(sale.sold_at.map(|at| at.as_millis()))
+        .optional(sale.email.as_ref());
+    parts.add(sale.lines.len());
+    for line in &sale.lines {
+        parts
+            .optional(line.id)
+            .add(line.product_id)
+            .add(line.quantity.get())
+            .optional(line.unit_price_minor);
+    }
+    parts.add(sale.payments.len());
+    for payment in &sale.payments {
+        parts.optional(payment.id).add(payment.method).add(payment.amount_minor);
+    }
+    parts.digest()
+}
+
+/// The digest of an imported sale: of what the other system says, so that a product that is renamed here changes nothing.
+pub(super) fn of_import(sale: &ImportSale) -> Digest {
+    let mut parts = Parts::new("import/1");
+    parts
+        .add(&sale.number)
+        .add(sale.sold_at.as_millis())
+        .add(sale.total_minor)
+        .add(sale.lines.len());
+    for line in &sale.lines {
+        parts.add(&line.sku).add(line.quantity.get()).add(line.unit_price_minor);
+    }
+    parts.digest()
+}
+
+struct Parts(Vec<String>);
+
+impl Parts {
+    fn new(form: &str) -> Self {
+        Self(vec![form.to_owned()])
+    }
+
+    fn add(&mut self, part: impl ToString) -> &mut Self {
+        self.0.push(part.to_string());
+        self
+    }
+
+    /// What is left out is told from what is empty.
+    fn optional(&mut self, part: Option<impl ToString>) -> &mut Self {
+        match part {
+            Some(part) => self.add(format!("={}", part.to_string())),
+            None => self.add("-"),
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of_parts(&self.0.iter().map(String::as_bytes).collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::id::{OrderId, ProductId};
+    use crate::primitives::{Quantity, Sku, Timestamp};
+    use crate::tenant::payments::Method;
+    use crate::tenant::sales::{ImportLine, SaleLine, SalePayment};
+
+    fn sale() -> RecordSale {
+        let line = SaleLine {
+            id: None,
+            product_id: ProductId::from_bytes([2; 16]),
+            quantity: Quantity::new(3).expect("good"),
+            unit_price_minor: Some(99),
+        };
+        let payment = SalePayment {
+            id: None,
+            method: Method::Cash,
+            amount_minor: 297,
+        };
+        RecordSale {
+            id: Some(OrderId::from_bytes([1; 16])),
+            sold_at: Some(Timestamp::from_millis_clamped(1_700_000_000_000)),
+            lines: vec![line],
+            payments: vec![payment],
+            email: None,
+        }
+    }
+
+    #[test]
+    fn digests_of_earlier_versions_stay_as_they_are() {
+        assert_eq!(
+            of_record(&sale()).to_string(),
+            "2786ed4d35cfe9ed556fb300c912ce933e1aa1ba3562ec778a951ca2b817de69"
+        );
+        let import = ImportSale {
+            number: "1".to_owned(),
+            sold_at: Timestamp::from_millis_clamped(1_609_459_200_000),
+            total_minor: 198,
+            lines: vec![ImportLine {
+                sku: Sku::parse("TRK-00002").expect("good"),
+                quantity: Quantity::new(2).expect("good"),
+                unit_price_minor: 99,
+            }],
+        };
+        assert_eq!(
+            of_import(&import).to_string(),
+            "415f1827a7d39bcd6af6240c4fe36a592877e086fa059714efa660131cc35c37"
+        );
+    }
+
+    #[test]
+    fn what_differs_has_another_digest() {
+        let changed = |change: fn(&mut RecordSale)| {
+            let mut sale = sale();
+            change(&mut sale);
+            of_record(&sale)
+        };
+        let digests = [
+            of_record(&sale()),
+            changed(|sale| sale.sold_at = None),
+            changed(|sale| sale.lines[0].quantity = Quantity::new(4).expect("good")),
+            changed(|sale| sale.lines[0].unit_price_minor = None),
+            changed(|sale| sale.payments[0].method = Method::Manual),
+            changed(|sale| sale.payments[0].amount_minor += 1),
+            changed(|sale| sale.email = crate::primitives::Email::parse("a@b.c").ok()),
+        ];
+        let distinct: std::collections::HashSet<_> = digests.iter().collect();
+        assert_eq!(distinct.len(), digests.len());
+    }
+}

@@ -1,0 +1,105 @@
+//! The shop itself: its name, its own currency, and whether its prices include tax.
+
+use serde_json::json;
+
+use super::tax;
+use crate::primitives::{Class, Currency, Name, Refusal};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
+
+statements! {
+    SHOP = "SELECT name, currency, prices_include_tax, version FROM shop WHERE singleton = 1";
+    INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, version, updated_at) VALUES (1, ?1, ?2, 0, 1, ?3)";
+    UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, version = version + 1, updated_at = ?3 WHERE singleton = 1";
+}
+
+/// The shop's own row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shop {
+    /// Its name, as it stands on documents.
+    pub name: Name,
+    /// The currency of a product or cart that names none. Fixed when the shop is made.
+    pub currency: Currency,
+    /// Whether prices include tax (as consumer prices in Europe do) or tax comes on top (as in the United States).
+    pub prices_include_tax: bool,
+    /// Counts the changes; the `ETag`.
+    pub version: i64,
+}
+
+/// A change of the shop's row; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeShop {
+    /// The new name.
+    pub name: Option<Name>,
+    /// Whether prices include tax from now on. Orders keep what they were placed with.
+    pub prices_include_tax: Option<bool>,
+}
+
+/// Why a change of the settings is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsRefused {
+    /// Somebody else changed it meanwhile.
+    #[error("the settings were changed meanwhile; read them again, then repeat the change")]
+    Stale,
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for SettingsRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::Stale => Class::Stale,
+            Self::Storage(error) => error.class(),
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Stale => "stale_version",
+            Self::Storage(error) => error.code(),
+        }
+    }
+}
+
+fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
+    Ok(Shop {
+        name: row.get(0)?,
+        currency: row.get(1)?,
+        prices_include_tax: row.get(2)?,
+        version: row.get(3)?,
+    })
+}
+
+/// The first rows of a new shop: itself, and a standard tax class of 0 % that it is expected to change.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn seed(work: &mut TenantWork, name: &Name, currency: Currency) -> Result<(), StorageError> {
+    let now = work.now();
+    work.insert(&INSERT, params![name, currency, now])?;
+    tax::seed(work)
+}
+
+/// The shop's row.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn shop(view: &TenantView) -> Result<Shop, StorageError> {
+    view.one(&SHOP, [], shop_row)
+}
+
+/// Changes the shop's row. `expected` is the version the caller has seen (`If-Match`), if it says.
+///
+/// # Errors
+/// [`SettingsRefused`].
+pub fn change_shop(work: &mut TenantWork, expected: Option<i64>, change: &ChangeShop) -> Result<Shop, SettingsRefused> {
+    let before = shop(work)?;
+    if expected.is_some_and(|version| version != before.version) {
+        return Err(SettingsRefused::Stale);
+    }
+    let name = change.name.as_ref().unwrap_or(&before.name);
+    let prices_include_tax = change.prices_include_tax.unwrap_or(before.prices_include_tax);
+    let now = work.now();
+    work.change(&UPDATE, params![name, prices_include_tax, now], Rows::Exactly(1))?;
+    super::audit::record(work, "settings.changed", "shop", json!({"prices_include_tax": prices_include_tax}))?;
+    Ok(shop(work)?)
+}

@@ -1,0 +1,240 @@
+//! Tax classes and their rates over time, and the arithmetic of tax: per rate, to the cent.
+//!
+//! Tax is computed once per rate over the sum of its lines (not per line, where the roundings would add up), rounded half up, and
+//! spread over the lines by the largest remainder: lines, rates and the total agree to the last minor unit.
+
+use serde_json::json;
+
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::id::{TaxRateId, TaxRateKind};
+use crate::primitives::{Class, Money, MoneyError, Name, Refusal, Rounding, TaxClass, TaxRate, Timestamp};
+use crate::storage::{Row, StorageError, TenantView, TenantWork, params, statements};
+
+statements! {
+    INSERT = "INSERT INTO tax_rate (id, tax_class, name, rate_ppm, valid_from, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    AT = "SELECT id, tax_class, name, rate_ppm, valid_from FROM tax_rate WHERE tax_class = ?1 AND valid_from <= ?2 ORDER BY valid_from DESC LIMIT 1";
+    EXISTS = "SELECT 1 FROM tax_rate WHERE tax_class = ?1 LIMIT 1";
+    SAME_START = "SELECT 1 FROM tax_rate WHERE tax_class = ?1 AND valid_from = ?2";
+    PAGE = "SELECT id, tax_class, name, rate_ppm, valid_from, seq FROM tax_rate WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+}
+
+/// The class that every shop has and that a product gets when it names none.
+pub const STANDARD: &str = "standard";
+
+/// A rate of a class, from an instant on until the next one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateOfClass {
+    /// Its id.
+    pub id: TaxRateId,
+    /// The class it belongs to.
+    pub tax_class: TaxClass,
+    /// Its name on documents: `VAT 19 %`.
+    pub name: Name,
+    /// How much.
+    pub rate: TaxRate,
+    /// Since when.
+    pub valid_from: Timestamp,
+}
+
+/// A rate that is to be.
+#[derive(Clone, Debug)]
+pub struct AddRate {
+    /// The class; a new one comes into being with its first rate.
+    pub tax_class: TaxClass,
+    /// Its name on documents.
+    pub name: Name,
+    /// How much.
+    pub rate: TaxRate,
+    /// From when on; now, when it is not said.
+    pub valid_from: Option<Timestamp>,
+}
+
+/// Why a rate is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum TaxRefused {
+    /// The class has a rate from that very instant.
+    #[error("the class `{0}` has a rate from that instant already; choose another valid_from")]
+    SameStart(TaxClass),
+    /// There is no such class.
+    #[error("there is no tax class `{0}`; add a rate for it first")]
+    UnknownClass(TaxClass),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for TaxRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::SameStart(_) => Class::Conflict,
+            Self::UnknownClass(_) => Class::Invalid,
+            Self::Storage(error) => error.class(),
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Self::SameStart(_) => "tax_rate_exists",
+            Self::UnknownClass(_) => "unknown_tax_class",
+            Self::Storage(error) => error.code(),
+        }
+    }
+}
+
+fn rate_row(row: &Row<'_>) -> rusqlite::Result<RateOfClass> {
+    Ok(RateOfClass {
+        id: row.get(0)?,
+        tax_class: row.get(1)?,
+        name: row.get(2)?,
+        rate: row.get(3)?,
+        valid_from: row.get(4)?,
+    })
+}
+
+/// The standard class at 0 %, valid since the beginning of time, so that sales of the past find a rate too.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn seed(work: &mut TenantWork) -> Result<(), StorageError> {
+    let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
+    let since = Timestamp::from_millis_clamped(i64::MIN);
+    work.insert(&INSERT, params![id, STANDARD, "No tax", 0, since, now])
+}
+
+/// Adds a rate to a class.
+///
+/// # Errors
+/// [`TaxRefused`].
+pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass, TaxRefused> {
+    let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
+    let valid_from = command.valid_from.unwrap_or(now);
+    if work
+        .find(&SAME_START, params![command.tax_class, valid_from], |_| Ok(()))?
+        .is_some()
+    {
+        return Err(TaxRefused::SameStart(command.tax_class.clone()));
+    }
+    work.insert(&INSERT, params![id, command.tax_class, command.name, command.rate, valid_from, now])?;
+    let details = json!({"tax_class": command.tax_class, "rate_ppm": command.rate, "valid_from": valid_from});
+    super::audit::record(work, "tax_rate.added", &format!("tax_rate:{id}"), details)?;
+    Ok(RateOfClass {
+        id,
+        tax_class: command.tax_class.clone(),
+        name: command.name.clone(),
+        rate: command.rate,
+        valid_from,
+    })
+}
+
+/// A page of rates.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfClass>, StorageError> {
+    Ok(Page::cut(
+        view.all(&PAGE, params![page.before, page.fetch()], |row| Ok((row.get(5)?, rate_row(row)?)))?,
+        page,
+    ))
+}
+
+/// The rate of a class at an instant.
+///
+/// # Errors
+/// `UnknownClass` when the class has no rate yet at that instant, or the storage's.
+pub fn rate_at(view: &TenantView, tax_class: &TaxClass, at: Timestamp) -> Result<RateOfClass, TaxRefused> {
+    view.find(&AT, params![tax_class, at], rate_row)?
+        .ok_or_else(|| TaxRefused::UnknownClass(tax_class.clone()))
+}
+
+/// Refuses a class that has no rate at all.
+///
+/// # Errors
+/// `UnknownClass`, or the storage's.
+pub fn require_class(view: &TenantView, tax_class: &TaxClass) -> Result<(), TaxRefused> {
+    view.find(&EXISTS, params![tax_class], |_| Ok(()))?
+        .ok_or_else(|| TaxRefused::UnknownClass(tax_class.clone()))
+}
+
+/// What one rate takes from a number of lines: their net amounts and their taxes, which sum to the rate's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaxedGroup {
+    /// Net amount of each line.
+    pub nets: Vec<Money>,
+    /// Tax of each line.
+    pub taxes: Vec<Money>,
+    /// Sum of the nets.
+    pub net: Money,
+    /// Sum of the taxes.
+    pub tax: Money,
+}
+
+/// Taxes the lines of one rate. `amounts` are the lines' prices: with the tax in them when `included`, without it otherwise.
+///
+/// # Errors
+/// [`MoneyError`] when a sum is too large or the currencies differ.
+///
+/// # Panics
+/// When `amounts` is empty.
+pub fn tax_group(amounts: &[Money], rate: TaxRate, included: bool) -> Result<TaxedGroup, MoneyError> {
+    let currency = amounts.first().expect("a group has at least one line").currency();
+    let sum = amounts.iter().try_fold(Money::zero(currency), |sum, amount| sum.plus(*amount))?;
+    let denominator = if included { TaxRate::ONE + rate.ppm() } else { TaxRate::ONE };
+    let tax = sum.ratio(rate.ppm(), denominator, Rounding::HalfUp)?;
+    let weights: Vec<i64> = amounts.iter().map(|amount| amount.minor()).collect();
+    let taxes = if tax.is_zero() {
+        vec![Money::zero(currency); amounts.len()]
+    } else {
+        tax.allocate(&weights)?
+    };
+    let nets: Vec<Money> = if included {
+        amounts
+            .iter()
+            .zip(&taxes)
+            .map(|(amount, tax)| amount.minus(*tax))
+            .collect::<Result<_, _>>()?
+    } else {
+        amounts.to_vec()
+    };
+    let net = if included { sum.minus(tax)? } else { sum };
+    Ok(TaxedGroup { nets, taxes, net, tax })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::primitives::Currency;
+
+    fn eur(minor: i64) -> Money {
+        Money::new(minor, Currency::parse("EUR").expect("known")).expect("small")
+    }
+
+    #[test]
+    fn three_thirds_of_a_cent_are_not_lost() {
+        let rate = TaxRate::from_ppm(190_000).expect("19 %");
+        let group = tax_group(&[eur(33), eur(33), eur(33)], rate, false).expect("small");
+        assert_eq!((group.net, group.tax), (eur(99), eur(19)));
+        assert_eq!(group.taxes, [eur(7), eur(6), eur(6)]);
+        let group = tax_group(&[eur(119), eur(119)], rate, true).expect("small");
+        assert_eq!((group.net, group.tax), (eur(200), eur(38)));
+    }
+
+    proptest! {
+        #[test]
+        fn lines_sum_to_their_rate_exactly(amounts in prop::collection::vec(0_i64..10_000_000, 1..40), ppm in 0_i64..=1_000_000, included: bool) {
+            let rate = TaxRate::from_ppm(ppm).expect("in range");
+            let amounts: Vec<Money> = amounts.into_iter().map(eur).collect();
+            let group = tax_group(&amounts, rate, included).expect("small");
+            let sum = |parts: &[Money]| parts.iter().map(|part| part.minor()).sum::<i64>();
+            prop_assert_eq!(sum(&group.taxes), group.tax.minor());
+            prop_assert_eq!(sum(&group.nets), group.net.minor());
+            let base = sum(&amounts);
+            let gross = group.net.minor() + group.tax.minor();
+            prop_assert_eq!(if included { gross } else { group.net.minor() }, base);
+            prop_assert!(group.nets.iter().chain(&group.taxes).all(|part| part.minor() >= 0));
+            // Within half a unit of the exact tax on the net amount.
+            let exact = i128::from(group.net.minor()) * i128::from(ppm);
+            prop_assert!((i128::from(group.tax.minor()) * 1_000_000 - exact).abs() <= 1_000_000);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Which queue of which shop has something to do, and when: in memory, so that looking costs no file anything.
+//!
+//! The table in the tenant's file is the truth; this is a memory of hints about it. A hint that is lost costs latency: the sweep finds what is due.
+//! A shop stands in the row of a queue once, however much it has to do, and goes to the end of the row after its turn: so one
+//! shop with a thousand jobs does not keep another one with a single job waiting.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::platform::queue::Queue;
+use crate::primitives::Timestamp;
+use crate::primitives::id::TenantId;
+use crate::storage::Wake;
+
+/// What is to do, over all shops.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    lanes: Mutex<HashMap<Queue, Lane>>,
+    bell: Arc<Notify>,
+}
+
+/// One queue's part of it. A tenant is in exactly one place or in none.
+#[derive(Debug, Default)]
+struct Lane {
+    places: HashMap<TenantId, Place>,
+    waiting: BTreeSet<(Timestamp, TenantId)>,
+    row: VecDeque<TenantId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Not before `at`; `due` is when the work itself is or was due.
+    Waiting { due: Timestamp, at: Timestamp },
+    /// Due, and in the row.
+    InRow { due: Timestamp },
+    /// Having its turn; `again` is what hints said meanwhile.
+    Taken { due: Timestamp, again: Option<Timestamp> },
+}
+
+impl Lane {
+    /// Whether the hint changed anything.
+    fn note(&mut self, tenant: TenantId, at: Timestamp) -> bool {
+        match self.places.get_mut(&tenant) {
+            None => self.wait(tenant, at, at),
+            Some(Place::Waiting { at: until, .. }) if at < *until => {
+                let until = *until;
+                self.waiting.remove(&(until, tenant));
+                self.wait(tenant, at, at);
+            }
+            Some(Place::Taken { again, .. }) => {
+                *again = Some(again.map_or(at, |again| again.min(at)));
+                return false;
+            }
+            Some(Place::Waiting { .. } | Place::InRow { .. }) => return false,
+        }
+        true
+    }
+
+    fn wait(&mut self, tenant: TenantId, due: Timestamp, at: Timestamp) {
+        self.waiting.insert((at, tenant));
+        self.places.insert(tenant, Place::Waiting { due, at });
+    }
+
+    /// Moves to the row whoever has waited long enough, the longest waiting first.
+    fn promote(&mut self, now: Timestamp) {
+        while let Some((at, tenant)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
+            self.waiting.pop_first();
+            self.row.push_back(tenant);
+            let due = self.places.get(&tenant).map_or(at, Place::due);
+            self.places.insert(tenant, Place::InRow { due });
+        }
+    }
+
+    fn take(&mut self) -> Option<TenantId> {
+        let tenant = self.row.pop_front()?;
+        let due = self.places.get(&tenant).map(Place::due)?;
+        self.places.insert(tenant, Place::Taken { due, again: None });
+        Some(tenant)
+    }
+
+    fn done(&mut self, tenant: TenantId, next: Option<Timestamp>) {
+        if let Some(Place::Taken { again, .. }) = self.places.remove(&tenant)
+            && let Some(at) = again.into_iter().chain(next).min()
+        {
+            self.wait(tenant, at, at);
+        }
+    }
+
+    fn defer(&mut self, tenant: TenantId, until: Timestamp) {
+        if let Some(Place::Taken { due, .. }) = self.places.remove(&tenant) {
+            self.wait(tenant, due, until);
+        }
+    }
+}
+
+impl Place {
+    const fn due(&self) -> Timestamp {
+        match self {
+            Self::Waiting { due, .. } | Self::InRow { due } | Self::Taken { due, .. } => *due,
+        }
+    }
+}
+
+impl Agenda {
+    /// Notes hints about a tenant's queues. Cheap: it is called on the thread that writes the tenant's file.
+    pub fn note(&self, tenant: TenantId, wakes: &[Wake]) {
+        let mut lanes = self.lanes();
+        let mut changed = false;
+        for wake in wakes {
+            if let Some(queue) = Queue::parse(wake.queue) {
+                changed |= lanes.entry(queue).or_default().note(tenant, wake.at);
+            }
+        }
+        drop(lanes);
+        if changed {
+            self.bell.notify_one();
+        }
+    }
+
+    /// The next tenant in the row of a queue, if there is one. It is nobody else's until the turn is over.
+    pub fn take(self: &Arc<Self>, queue: Queue, now: Timestamp) -> Option<Turn> {
+        let mut lanes = self.lanes();
+        let lane = lanes.get_mut(&queue)?;
+        lane.promote(now);
+        let tenant = lane.take()?;
+        Some(Turn {
+            agenda: self.clone(),
+            tenant,
+            queue,
+            over: false,
+        })
+    }
+
+    /// How many tenants have something to do in a queue now.
+    pub fn count_in_row(&self, queue: Queue, now: Timestamp) -> usize {
+        self.lanes().get_mut(&queue).map_or(0, |lane| {
+            lane.promote(now);
+            lane.row.len()
+        })
+    }
+
+    /// When the next tenant enters a row.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let lanes = self.lanes();
+        lanes.values().filter_map(|lane| lane.waiting.first().map(|(at, _)| *at)).min()
+    }
+
+    /// The earliest instant at which something that still waits is or was due.
+    pub fn oldest_due(&self) -> Option<Timestamp> {
+        let lanes = self.lanes();
+        lanes.values().flat_map(|lane| lane.places.values().map(Place::due)).min()
+    }
+
+    /// Rings when there may be something to do.
+    pub const fn bell(&self) -> &Arc<Notify> {
+        &self.bell
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Queue, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A tenant's turn in one queue. A turn that is dropped undecided is over, and the sweep finds what it left.
+#[derive(Debug)]
+pub struct Turn {
+    agenda: Arc<Agenda>,
+    tenant: TenantId,
+    queue: Queue,
+    over: bool,
+}
+
+impl Turn {
+    /// Whose turn.
+    pub const fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// In which queue.
+    pub const fn queue(&self) -> Queue {
+        self.queue
+    }
+
+    /// It went well; `next` is when the queue has something to do again.
+    pub fn done(mut self, next: Option<Timestamp>) {
+        self.end(|lane, tenant| lane.done(tenant, next));
+    }
+
+    /// It came to nothing; the same is tried again at `until`.
+    pub fn defer(mut self, until: Timestamp) {
+        self.end(|lane, tenant| lane.defer(tenant, until));
+    }
+
+    fn end(&mut self, f: impl FnOnce(&mut Lane, TenantId)) {
+        self.over = true;
+        if let Some(lane) = self.agenda.lanes().get_mut(&self.queue) {
+            f(lane, self.tenant);
+        }
+        self.agenda.bell.notify_one();
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.over {
+            self.end(|lane, tenant| lane.done(tenant, None));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis_clamped(ms)
+    }
+
+    fn tenant(number: u8) -> TenantId {
+        TenantId::from_bytes([number; 16])
+    }
+
+    fn hint(ms: i64) -> [Wake; 1] {
+        [Wake {
+            queue: "audit",
+            at: at(ms),
+        }]
+    }
+
+    fn agenda() -> Arc<Agenda> {
+        Arc::default()
+    }
+
+    #[test]
+    fn a_busy_shop_does_not_keep_another_waiting() {
+        let agenda = agenda();
+        agenda.note(tenant(1), &hint(0));
+        let mut order = Vec::new();
+        for round in 0..6 {
+            let turn = agenda.take(Queue::Audit, at(10)).expect("somebody is in the row");
+            order.push(turn.tenant());
+            if round == 0 {
+                agenda.note(tenant(2), &hint(1));
+                agenda.note(tenant(3), &hint(2));
+            }
+            // The first has always more to do; the others once more.
+            let more = turn.tenant() == tenant(1) || round < 3;
+            turn.done(more.then_some(at(0)));
+        }
+        assert_eq!(order, [1, 1, 2, 3, 1, 2].map(tenant));
+    }
+
+    #[test]
+    fn a_tenant_has_one_turn_at_a_time_and_a_hint_meanwhile_is_kept() {
+        let agenda = agenda();
+        agenda.note(tenant(1), &hint(0));
+        let turn = agenda.take(Queue::Audit, at(0)).expect("it is due");
+        agenda.note(tenant(1), &hint(5));
+        assert!(agenda.take(Queue::Audit, at(9)).is_none());
+        turn.done(None);
+        assert!(agenda.take(Queue::Audit, at(4)).is_none());
+        assert_eq!(agenda.take(Queue::Audit, at(5)).map(|turn| turn.tenant()), Some(tenant(1)));
+    }
+
+    #[test]
+    fn an_earlier_hint_moves_the_tenant_and_a_later_one_does_not() {
+        let agenda = agenda();
+        for ms in [50, 20, 80] {
+            agenda.note(tenant(1), &hint(ms));
+        }
+        assert_eq!(agenda.next_due(), Some(at(20)));
+        assert!(agenda.take(Queue::Audit, at(19)).is_none());
+        assert!(agenda.take(Queue::Default, at(20)).is_none());
+        assert!(agenda.take(Queue::Audit, at(20)).is_some());
+        assert_eq!(agenda.next_due(), None);
+    }
+
+    #[test]
+    fn a_turn_that_came_to_nothing_rests_and_stays_overdue() {
+        let agenda = agenda();
+        agenda.note(tenant(1), &hint(0));
+        agenda.take(Queue::Audit, at(5)).expect("it is due").defer(at(100));
+        assert!(agenda.take(Queue::Audit, at(99)).is_none());
+        assert_eq!(agenda.oldest_due(), Some(at(0)));
+        assert_eq!(agenda.next_due(), Some(at(100)));
+        agenda.take(Queue::Audit, at(100)).expect("it is due").done(None);
+        assert_eq!(agenda.oldest_due(), None);
+    }
+
+    #[test]
+    fn the_row_is_counted_and_a_turn_that_was_forgotten_is_over() {
+        let agenda = agenda();
+        for number in 1..=3 {
+            agenda.note(tenant(number), &hint(i64::from(number)));
+        }
+        assert_eq!(agenda.count_in_row(Queue::Audit, at(2)), 2);
+        drop(agenda.take(Queue::Audit, at(2)));
+        assert_eq!(agenda.count_in_row(Queue::Audit, at(3)), 2);
+        assert!(agenda.count_in_row(Queue::Low, at(3)) == 0);
+    }
+}

@@ -1,0 +1,261 @@
+//! The loop around the steps: it gives turns while workers are free, sleeps until a hint or the next due job, and drains when told to stop.
+//!
+//! It decides who is next and nothing else. Transactions run on the shops' writer threads, calls on threads that may block.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, Sleep};
+
+use super::agenda::Turn;
+use super::errand::{self, Slot};
+use super::handlers::Handlers;
+use super::shared::{Door, Shared};
+use super::sweep;
+use super::turn::{Rules, Started, claim};
+use crate::app::App;
+use crate::platform::queue::{self, Job, Queue};
+use crate::primitives::Origin;
+use crate::primitives::id::TenantId;
+use crate::primitives::limits::{AUDIT_REST_MS, BEAT_MS, SWEEP_MS, TURN_RETRY_MS};
+use crate::storage::{Database, Tenant};
+
+const BEAT: Duration = Duration::from_millis(BEAT_MS);
+const AUDIT_REST: Duration = Duration::from_millis(AUDIT_REST_MS);
+/// How long to wait, at the end, for turns and a sweep that are under way: each is a transaction or a file to be opened.
+const LAST_TURNS: Duration = Duration::from_secs(5);
+
+/// Outward jobs that a turn marked as running, each with the slot it runs in.
+struct Batch {
+    tenant: TenantId,
+    db: Database<Tenant>,
+    started: Vec<(Started, Slot)>,
+}
+
+pub(super) struct Dispatcher {
+    shared: Arc<Shared>,
+    slots: Vec<(Queue, Arc<Semaphore>)>,
+    turns: JoinSet<Option<Batch>>,
+    calls: JoinSet<()>,
+    sweep: Option<JoinHandle<bool>>,
+    /// While it lasts the audit queue rests, so that its entries gather.
+    audit_rest: Option<Pin<Box<Sleep>>>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(app: Arc<App>, handlers: Handlers) -> Self {
+        let rules = Rules {
+            handlers,
+            queues: Arc::new(app.config.queue.clone()),
+        };
+        let slots = Queue::ALL
+            .iter()
+            .map(|queue| (*queue, Arc::new(Semaphore::new(rules.of_queue(*queue).workers as usize))));
+        let slots = slots.collect();
+        let shared = Arc::new(Shared::new(app, rules));
+        let agenda = shared.agenda.clone();
+        shared
+            .app
+            .registry
+            .set_on_wake(Arc::new(move |tenant, wakes| agenda.note(tenant, wakes)));
+        let dispatcher = Self {
+            shared,
+            slots,
+            turns: JoinSet::new(),
+            calls: JoinSet::new(),
+            sweep: None,
+            audit_rest: None,
+        };
+        dispatcher.beat();
+        dispatcher
+    }
+
+    pub(super) async fn run(mut self, mut stop: oneshot::Receiver<Duration>) {
+        let bell = self.shared.agenda.bell().clone();
+        let mut beats = tokio::time::interval(BEAT);
+        let mut sweeps = tokio::time::interval(Duration::from_millis(SWEEP_MS));
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut all_swept = false;
+        let within = loop {
+            self.give_turns();
+            let nap = self.nap();
+            tokio::select! {
+                within = &mut stop => break within.unwrap_or_default(),
+                () = bell.notified() => {}
+                () = over(&mut self.audit_rest) => self.audit_rest = None,
+                Some(batch) = self.turns.join_next() => self.begin(batch),
+                Some(ended) = self.calls.join_next() => note_fault(ended),
+                _ = beats.tick() => self.beat(),
+                _ = sweeps.tick() => all_swept = self.begin_sweep(all_swept).await,
+                () = tokio::time::sleep(nap) => {}
+            }
+        };
+        self.drain(within).await;
+        self.shared.app.pulse.stopped();
+    }
+
+    fn beat(&self) {
+        let app = &self.shared.app;
+        app.pulse.beat(app.clock.now(), self.shared.agenda.oldest_due());
+    }
+
+    /// How long there is nothing to do unless somebody rings. Not for long: the clock of the shop may be set.
+    fn nap(&self) -> Duration {
+        let now = self.shared.app.clock.now();
+        let Some(due) = self.shared.agenda.next_due() else { return BEAT };
+        let ms = due.as_millis() - now.as_millis();
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0)).clamp(Duration::from_millis(1), BEAT)
+    }
+
+    /// Gives turns while there is somebody in a row and a slot is free. One who is alone may use all the free slots of a queue.
+    fn give_turns(&mut self) {
+        let now = self.shared.app.clock.now();
+        let agenda = &self.shared.agenda;
+        for (queue, semaphore) in &self.slots {
+            if *queue == Queue::Audit && self.audit_rest.is_some() {
+                continue;
+            }
+            loop {
+                let (in_row, free) = (agenda.count_in_row(*queue, now), semaphore.available_permits());
+                if in_row == 0 || free == 0 {
+                    break;
+                }
+                let share = (free / in_row).max(1);
+                let permits = (0..share).map_while(|_| semaphore.clone().try_acquire_owned().ok());
+                let slots: Vec<Slot> = permits.map(|permit| Slot::new(permit, agenda.bell().clone())).collect();
+                let Some(turn) = agenda.take(*queue, now) else { break };
+                self.turns.spawn(have_turn(self.shared.clone(), turn, slots));
+                if *queue == Queue::Audit && in_row == 1 {
+                    self.audit_rest = Some(Box::pin(tokio::time::sleep(AUDIT_REST)));
+                    break;
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, batch: Result<Option<Batch>, tokio::task::JoinError>) {
+        match batch {
+            Ok(None) => {}
+            Err(error) => note_fault(Err(error)),
+            Ok(Some(batch)) => {
+                for (started, slot) in batch.started {
+                    self.shared.has_begun(batch.tenant, &started.job);
+                    self.calls
+                        .spawn(errand::run(self.shared.clone(), batch.tenant, batch.db.clone(), started, slot));
+                }
+            }
+        }
+    }
+
+    /// Begins a sweep unless one is under way; over all shops until that was done once. Says whether it was.
+    async fn begin_sweep(&mut self, mut all_swept: bool) -> bool {
+        if self.sweep.as_ref().is_some_and(|sweep| !sweep.is_finished()) {
+            return all_swept;
+        }
+        if let Some(last) = self.sweep.take() {
+            all_swept |= last.await.unwrap_or(false);
+        }
+        let shared = self.shared.clone();
+        self.sweep = Some(tokio::task::spawn_blocking(move || {
+            if all_swept {
+                sweep::over_open(&shared);
+                true
+            } else {
+                sweep::over_all(&shared)
+            }
+        }));
+        all_swept
+    }
+
+    /// Gives no more turns; lets calls run on for `within`; gives back what is not done by then.
+    async fn drain(&mut self, within: Duration) {
+        self.shared.stop();
+        let mut back = Vec::new();
+        let last_turns = async {
+            while let Some(batch) = self.turns.join_next().await {
+                if let Ok(Some(batch)) = batch {
+                    back.extend(batch.started.into_iter().map(|(started, _)| (batch.tenant, started.job)));
+                }
+            }
+            if let Some(sweep) = self.sweep.take()
+                && let Err(error) = sweep.await
+            {
+                tracing::error!(error = %error, "the sweep ended by a fault");
+            }
+        };
+        let calls = async { while self.calls.join_next().await.is_some() {} };
+        let (turns, calls) = tokio::join!(tokio::time::timeout(LAST_TURNS, last_turns), tokio::time::timeout(within, calls));
+        if turns.is_err() {
+            tracing::warn!("a turn of the worker did not end in time; the next start rescues its jobs");
+        }
+        if calls.is_err() {
+            self.calls.shutdown().await;
+        }
+        back.extend(self.shared.take_running());
+        for (tenant, job) in back {
+            give_back(&self.shared, tenant, job).await;
+        }
+    }
+}
+
+/// The end of a rest; never, when there is none.
+async fn over(rest: &mut Option<Pin<Box<Sleep>>>) {
+    match rest {
+        Some(rest) => rest.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn note_fault(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(error = %error, "a task of the worker ended by a fault");
+    }
+}
+
+/// One turn: what can be done in the shop's file is done, and what has to be done outside is marked as running and returned.
+async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<Batch> {
+    let (tenant, queue) = (turn.tenant(), turn.queue());
+    let later = shared.app.clock.now().plus_millis(TURN_RETRY_MS);
+    let db = match shared.open(tenant).await {
+        Door::Open(db) => db,
+        Door::NotYet => {
+            turn.defer(later);
+            return None;
+        }
+        Door::Unavailable | Door::Gone => {
+            turn.done(None);
+            return None;
+        }
+    };
+    let (rules, outward_max) = (shared.rules.clone(), slots.len());
+    let claimed = db.write(Origin::system(), move |work| claim(work, &rules, queue, outward_max));
+    match claimed.await {
+        Ok(claimed) => {
+            turn.done(claimed.next);
+            let started = claimed.started.into_iter().zip(slots).collect();
+            Some(Batch { tenant, db, started })
+        }
+        Err(error) => {
+            tracing::warn!(tenant_id = %tenant, queue = %queue, error = %error, "jobs could not be run; they wait");
+            turn.defer(later);
+            None
+        }
+    }
+}
+
+async fn give_back(shared: &Shared, tenant: TenantId, job: Job) {
+    let Door::Open(db) = shared.open(tenant).await else { return };
+    let (job_id, kind) = (job.id, job.kind.clone());
+    let given_back = db.write(Origin::system(), move |work| queue::give_back(work, &job));
+    match given_back.await {
+        Ok(false) => {}
+        Ok(true) => tracing::info!(tenant_id = %tenant, job = kind, job_id = %job_id, "job given back"),
+        Err(error) => {
+            tracing::warn!(tenant_id = %tenant, job = kind, job_id = %job_id, error = %error, "job not given back; the next start rescues it")
+        }
+    }
+}

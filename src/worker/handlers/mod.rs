@@ -1,0 +1,66 @@
+//! What runs a job: one entry per kind, one file per module whose jobs they are.
+//!
+//! A kind is readable for ever: files may hold jobs that an older version wrote. A new shape of payload is a new kind beside the old one.
+
+mod audit;
+mod inventory;
+mod orders;
+
+use serde::de::DeserializeOwned;
+
+use super::JobError;
+use crate::app::App;
+use crate::primitives::id::JobId;
+use crate::storage::{Database, Tenant, TenantWork};
+use crate::tenant;
+
+/// Runs a job whose effects are in the shop's own file, in the transaction that also completes the job. May be run twice; only what it
+/// does through its work counts.
+pub type Local = fn(work: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError>;
+
+/// Runs a job whose effects are outside, with no transaction open, on a thread that may block. At least once: it may have happened before.
+pub type Outward = fn(errand: &Errand<'_>) -> Result<(), JobError>;
+
+/// How a kind of job is run.
+#[derive(Clone, Copy, Debug)]
+pub enum Handler {
+    /// Inside the shop's file.
+    Local(Local),
+    /// Outside of it.
+    Outward(Outward),
+}
+
+/// What an outward handler gets.
+pub struct Errand<'a> {
+    /// The process: its ports to the outside.
+    pub app: &'a App,
+    /// The shop's file, to read from.
+    pub db: &'a Database<Tenant>,
+    /// The job's id: the same on every attempt, so that a receiver can tell a repetition.
+    pub job_id: JobId,
+    /// What to do.
+    pub payload: &'a str,
+}
+
+/// Which handler runs which kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Handlers(pub &'static [(&'static str, Handler)]);
+
+/// The handlers of this program.
+pub const ALL: Handlers = Handlers(&[
+    (tenant::audit::APPEND_AUDIT, Handler::Local(audit::append)),
+    (tenant::inventory::EXPIRE_RESERVATION, Handler::Local(inventory::expire)),
+    (tenant::orders::CONFIRMATION, Handler::Outward(orders::send_confirmation)),
+]);
+
+impl Handlers {
+    /// The handler of a kind.
+    pub fn find(self, kind: &str) -> Option<Handler> {
+        self.0.iter().find(|(own, _)| *own == kind).map(|(_, handler)| *handler)
+    }
+}
+
+/// Reads a payload. One that cannot be read now will not be readable later.
+fn payload<T: DeserializeOwned>(text: &str) -> Result<T, JobError> {
+    serde_json::from_str(text).map_err(|error| JobError::permanent(format!("the payload cannot be read: {error}")))
+}

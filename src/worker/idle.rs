@@ -1,0 +1,66 @@
+//! The worker's steps one after the other, at the instant that the clock shows: for tests and for commands that want all done before they end.
+
+use std::sync::Arc;
+
+use super::errand;
+use super::handlers::{self, Handlers};
+use super::turn::{Claimed, Rules, Tally, TurnError, claim, finish};
+use crate::app::App;
+use crate::platform::queue::Queue;
+use crate::primitives::Origin;
+use crate::storage::{Database, Tenant};
+use crate::tenancy::commands;
+
+/// Runs all that is due now, in all shops, until nothing is; says how many jobs ended how. A shop that cannot be opened is passed over.
+/// Blocks. Not beside a worker that was started.
+pub fn run_until_idle(app: &Arc<App>) -> Tally {
+    run_until_idle_with(app, handlers::ALL)
+}
+
+/// As [`run_until_idle`], with other handlers.
+pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
+    let rules = Rules {
+        handlers,
+        queues: Arc::new(app.config.queue.clone()),
+    };
+    let mut tally = Tally::default();
+    let tenants = match app.directory.read(commands::list_with_file).wait() {
+        Ok(tenants) => tenants,
+        Err(error) => {
+            tracing::error!(error = %error, "the shops could not be listed; no job was run");
+            return tally;
+        }
+    };
+    loop {
+        let mut round = Tally::default();
+        for access in &tenants {
+            let Ok(db) = app.registry.open(access) else { continue };
+            for queue in Queue::ALL {
+                match turn(app, &rules, &db, *queue) {
+                    Ok(done) => round.add(done),
+                    Err(error) => tracing::warn!(tenant_id = %access.id(), queue = %queue, error = %error, "jobs could not be run"),
+                }
+            }
+        }
+        if round.total() == 0 {
+            return tally;
+        }
+        tally.add(round);
+    }
+}
+
+fn turn(app: &Arc<App>, rules: &Rules, db: &Database<Tenant>, queue: Queue) -> Result<Tally, TurnError> {
+    let workers = rules.of_queue(queue).workers as usize;
+    let claiming = rules.clone();
+    let claimed = db.write(Origin::system(), move |work| claim(work, &claiming, queue, workers));
+    let Claimed { mut tally, started, .. } = claimed.wait()?;
+    for started in started {
+        let outcome = errand::carry_out(app, db, &started);
+        let (rules, job) = (rules.clone(), started.job);
+        tally.add(
+            db.write(Origin::system(), move |work| finish(work, &rules, &job, &outcome))
+                .wait()?,
+        );
+    }
+    Ok(tally)
+}

@@ -1,0 +1,95 @@
+//! What the dispatcher and the tasks that it starts have in common.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::agenda::Agenda;
+use super::turn::Rules;
+use crate::app::App;
+use crate::platform::queue::Job;
+use crate::primitives::id::{JobId, TenantId};
+use crate::storage::{Database, Tenant};
+use crate::tenancy::access::TenantStatus;
+
+/// Whether a shop can be entered.
+pub(super) enum Door {
+    /// It can.
+    Open(Database<Tenant>),
+    /// It is being made, or it is not known who exists: soon.
+    NotYet,
+    /// Its file cannot be used; the sweep tries again.
+    Unavailable,
+    /// There is no such shop any more.
+    Gone,
+}
+
+pub(super) struct Shared {
+    pub(super) app: Arc<App>,
+    pub(super) rules: Rules,
+    pub(super) agenda: Arc<Agenda>,
+    running: Mutex<HashMap<JobId, (TenantId, Job)>>,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(app: Arc<App>, rules: Rules) -> Self {
+        Self {
+            app,
+            rules,
+            agenda: Arc::default(),
+            running: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The shop's file, opened if need be on a thread that may block.
+    pub(super) async fn open(&self, tenant: TenantId) -> Door {
+        let access = match self.app.directory.tenant_of_id(tenant).await {
+            Ok(Some(access)) => access,
+            Ok(None) => return Door::Gone,
+            Err(error) => {
+                tracing::warn!(tenant_id = %tenant, error = %error, "whose jobs these are could not be read; they wait");
+                return Door::NotYet;
+            }
+        };
+        match access.status() {
+            TenantStatus::Creating => return Door::NotYet,
+            TenantStatus::Deleting => return Door::Gone,
+            TenantStatus::Active | TenantStatus::Suspended => {}
+        }
+        if let Some(db) = self.app.registry.get(&access) {
+            return Door::Open(db);
+        }
+        let registry = self.app.registry.clone();
+        match tokio::task::spawn_blocking(move || registry.open(&access)).await {
+            Ok(Ok(db)) => Door::Open(db),
+            Ok(Err(_)) | Err(_) => Door::Unavailable,
+        }
+    }
+
+    pub(super) fn has_begun(&self, tenant: TenantId, job: &Job) {
+        self.running().insert(job.id, (tenant, job.clone()));
+    }
+
+    pub(super) fn has_ended(&self, id: JobId) {
+        self.running().remove(&id);
+    }
+
+    /// The jobs that are being carried out; they are forgotten here.
+    pub(super) fn take_running(&self) -> Vec<(TenantId, Job)> {
+        self.running().drain().map(|(_, running)| running).collect()
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<JobId, (TenantId, Job)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,83 @@
+//! The search for work that no hint told of: once over all shops at the start, then now and then over those that are open.
+//!
+//! It reads, ends reservations whose time is over, closes shops at rest, and writes down which keys were used if any were. Over a process at rest it writes nothing.
+
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::platform::queue;
+use crate::primitives::Origin;
+use crate::primitives::id::TenantId;
+use crate::storage::{Database, Tenant};
+use crate::tenancy::access::TenantStatus;
+use crate::tenancy::commands;
+use crate::tenant::inventory;
+
+/// Looks into every shop there is; the registry rescues orphaned jobs when it opens a file for the first time. A shop that cannot be
+/// opened is passed over. Blocks. `false` when it is not even known which shops there are.
+pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
+    let tenants = match shared.app.directory.read(commands::list_with_file).wait() {
+        Ok(tenants) => tenants,
+        Err(error) => {
+            tracing::error!(error = %error, "the shops could not be listed; their jobs wait for the next sweep");
+            return false;
+        }
+    };
+    for access in tenants {
+        if shared.is_stopping() {
+            break;
+        }
+        if let Ok(db) = shared.app.registry.open(&access) {
+            note(shared, access.id(), &db);
+            expire_overdue(shared, access.id(), &db);
+        }
+    }
+    true
+}
+
+/// Looks into the shops that are open, tries again those whose file could not be used, and tidies up. Blocks.
+pub(super) fn over_open(shared: &Arc<Shared>) {
+    let app = &shared.app;
+    for tenant in app.registry.list_open() {
+        if let Some(db) = app.registry.peek(tenant) {
+            note(shared, tenant, &db);
+            expire_overdue(shared, tenant, &db);
+        }
+    }
+    for (tenant, _) in app.registry.list_unavailable() {
+        retry(shared, tenant);
+    }
+    app.registry.close_idle(app.clock.now());
+    if let Err(error) = app.directory.flush_used() {
+        tracing::warn!(error = %error, "when keys were last used was not written down");
+    }
+}
+
+fn retry(shared: &Arc<Shared>, tenant: TenantId) {
+    let found = shared.app.directory.tenant_of_id(tenant).wait().ok().flatten();
+    let access = found.filter(|access| matches!(access.status(), TenantStatus::Active | TenantStatus::Suspended));
+    let Some(access) = access else { return };
+    if let Ok(db) = shared.app.registry.open(&access) {
+        tracing::info!(tenant_id = %tenant, "tenant available again");
+        note(shared, tenant, &db);
+    }
+}
+
+/// A reservation whose job was given up is not held for ever. What one batch leaves, the next sweep takes.
+fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
+    let now = shared.app.clock.now();
+    let ended = match db.read(move |view| inventory::has_overdue(view, now)).wait() {
+        Ok(true) => db.write(Origin::system(), inventory::expire_reservations).wait().map(drop),
+        looked => looked.map(drop),
+    };
+    if let Err(error) = ended {
+        tracing::warn!(tenant_id = %tenant, error = %error, "reservations whose time is over could not be ended");
+    }
+}
+
+fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
+    match db.read(queue::agenda).wait() {
+        Ok(wakes) => shared.agenda.note(tenant, &wakes),
+        Err(error) => tracing::warn!(tenant_id = %tenant, error = %error, "the queue could not be looked into"),
+    }
+}

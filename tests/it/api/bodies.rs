@@ -1,0 +1,111 @@
+//! Bodies as they come over the wire, announced too large or never sent; forms that only look right; filters spelled wrong.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::support::TestApp;
+use crate::support::answer::pointers;
+use crate::support::process::Daemon;
+use serde_json::{Value, json};
+
+/// What the daemon answers to a cart's head and this much of its body, until it closes.
+fn answer(daemon: &Daemon, headers: &str, sent: &str) -> (String, Value) {
+    let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    write!(
+        stream,
+        "POST /v1/carts HTTP/1.1\r\nhost: x\r\nx-tillbox-tenant: demo\r\ncontent-type: application/json\r\n{headers}\r\n\r\n{sent}"
+    )
+    .expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer, and the end");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    (head.to_owned(), serde_json::from_str(body).expect("a document"))
+}
+
+#[test]
+fn a_body_announced_too_large_is_refused_before_it_is_sent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    for expect in ["", "\r\nexpect: 100-continue"] {
+        let (head, problem) = answer(&daemon, &format!("content-length: 2000000{expect}"), "");
+        assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+        assert_eq!(problem["code"], "body_too_large");
+    }
+}
+
+#[test]
+fn a_body_that_does_not_come_is_waited_for_half_of_the_time() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("tillbox.toml");
+    std::fs::write(&config, "[server]\nrequest_timeout = \"2s\"\n").expect("written");
+    let config = config.to_str().expect("a name").to_owned();
+    let daemon = Daemon::start(&dir.path().join("data"), &["--dev", "--config", &config]);
+    let (head, problem) = answer(&daemon, "content-length: 20", "{");
+    assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+    assert_eq!(problem["code"], "body_timeout");
+}
+
+#[tokio::test]
+async fn a_filter_that_is_spelled_wrong_does_not_give_the_whole_list() {
+    let shop = TestApp::start().tenant("corner");
+    for path in [
+        "/v1/orders",
+        "/v1/inventory/movements",
+        "/v1/catalog/products",
+        "/v1/catalog/categories",
+        "/v1/invoices",
+        "/v1/payments",
+        "/v1/ledger/trial-balance",
+        "/v1/reports/revenue",
+    ] {
+        shop.get(&format!("{path}?statu=paid"))
+            .send()
+            .await
+            .refused(422, "validation_failed");
+    }
+}
+
+#[tokio::test]
+async fn objects_are_not_taken_from_arrays() {
+    let shop = TestApp::start().tenant("corner");
+    let tea = shop.product("TEA", 499).await;
+    let payments = json!([{"method": "cash", "amount_minor": 499}]);
+    let line = json!({"product_id": tea, "quantity": 1});
+    let in_order = json!([null, tea, 1, null]);
+    let cases = [
+        (json!({"lines": [line, in_order], "payments": payments}), "/lines/1"),
+        (json!({"lines": [line], "payments": [[null, "cash", 499]]}), "/payments/0"),
+        (json!([null, null, [line], payments, null]), ""),
+    ];
+    for (sale, pointer) in cases {
+        let refused = shop
+            .post("/v1/sales")
+            .key("k")
+            .json(sale)
+            .send()
+            .await
+            .refused(422, "validation_failed");
+        assert_eq!(pointers(&refused), [pointer]);
+        assert_eq!(refused["errors"][0]["detail"], "invalid type: an array, expected an object");
+    }
+    for (quantity, detail) in [
+        (json!(1.5), "invalid type: number `1.5`, expected a whole number"),
+        (
+            json!("map, expected i64"),
+            "invalid type: string \"map, expected i64\", expected a whole number",
+        ),
+        (json!({}), "invalid type: an object, expected a whole number"),
+    ] {
+        let sale = json!({"lines": [{"product_id": tea, "quantity": quantity}], "payments": payments});
+        let refused = shop
+            .post("/v1/sales")
+            .key("k")
+            .json(sale)
+            .send()
+            .await
+            .refused(422, "validation_failed");
+        assert_eq!(refused["errors"][0]["detail"], detail);
+    }
+}

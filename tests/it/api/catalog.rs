@@ -1,0 +1,545 @@
+//! `/v1/catalog`: products and categories.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::answer::pointers;
+use crate::support::{Answer, TestApp, TestShop};
+
+const PRODUCTS: &str = "/v1/catalog/products";
+const CATEGORIES: &str = "/v1/catalog/categories";
+const NOBODY: &str = "018f3c9e-7b1a-7000-8000-000000000001";
+
+fn apple() -> Value {
+    json!({"sku": "A-1", "name": "Apple", "price_minor": 120})
+}
+
+/// `body` with some members changed; `null` members are kept as `null`.
+fn with(mut body: Value, changes: Value) -> Value {
+    let members = body.as_object_mut().expect("an object");
+    members.extend(changes.as_object().expect("an object").clone());
+    body
+}
+
+async fn create(shop: &TestShop, body: Value) -> Answer {
+    shop.post(PRODUCTS).json(body).send().await
+}
+
+#[tokio::test]
+async fn a_product_comes_into_the_catalog_and_survives_a_restart() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let category = shop
+        .post(CATEGORIES)
+        .json(json!({"name": "Fruit"}))
+        .send()
+        .await
+        .expect(201)
+        .string("/id");
+    let body = with(
+        apple(),
+        json!({"track_stock": true, "barcode": "4006381333931", "category_id": category}),
+    );
+    let created = create(&shop, body).await.expect(201);
+    let id = created.string("/id");
+    let expected = json!({
+        "id": id, "sku": "A-1", "barcode": "4006381333931", "name": "Apple", "price_minor": 120, "currency": "EUR",
+        "tax_class": "standard", "track_stock": true, "category_id": category, "active": true
+    });
+    assert_eq!(created.json(), expected);
+    assert_eq!(created.header("etag"), Some("\"v1\""));
+    app.restart();
+    let shown = shop.get(&format!("{PRODUCTS}/{id}")).send().await.expect(200);
+    assert_eq!(shown.json(), expected);
+    assert_eq!(shown.header("etag"), Some("\"v1\""));
+    assert_eq!(
+        shop.count("SELECT count(*) FROM job WHERE queue = 'audit' AND payload ->> '$.action' = 'product.created'"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn what_is_left_out_has_its_default() {
+    let shop = TestApp::start().tenant_in("corner", "JPY");
+    let product = create(&shop, apple()).await.expect(201).json();
+    assert_eq!(
+        (&product["currency"], &product["tax_class"], &product["track_stock"]),
+        (&json!("JPY"), &json!("standard"), &json!(false))
+    );
+    assert!(product["barcode"].is_null() && product["category_id"].is_null());
+    let free = create(&shop, json!({"sku": "0", "name": "Free", "price_minor": 0, "currency": "USD"}))
+        .await
+        .expect(201);
+    assert_eq!(free.json()["currency"], "USD");
+}
+
+#[tokio::test]
+async fn all_faults_of_a_body_are_told_at_once_with_their_places() {
+    let shop = TestApp::start().tenant("corner");
+    let body = json!({
+        "sku": "", "name": " ", "price_minor": -1, "currency": "EURO", "tax_class": "", "barcode": "\n", "category_id": "1"
+    });
+    let problem = create(&shop, body).await.refused(422, "validation_failed");
+    assert_eq!(
+        pointers(&problem),
+        [
+            "/sku",
+            "/name",
+            "/price_minor",
+            "/currency",
+            "/tax_class",
+            "/barcode",
+            "/category_id"
+        ]
+    );
+    let details = problem["errors"].as_array().expect("faults");
+    assert!(
+        details
+            .iter()
+            .all(|fault| fault["detail"].as_str().is_some_and(|text| text.len() > 8)),
+        "{problem}"
+    );
+    assert_eq!(shop.count("SELECT count(*) FROM product"), 0);
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_is_refused_in_its_place() {
+    let shop = TestApp::start().tenant("corner");
+    let max = 9_007_199_254_740_991_i64;
+    for (change, pointer) in [
+        (json!({"price_minor": -1}), "/price_minor"),
+        (json!({"price_minor": max + 1}), "/price_minor"),
+        (json!({"price_minor": i64::MIN}), "/price_minor"),
+        (json!({"price_minor": u64::MAX}), "/price_minor"),
+        (json!({"price_minor": 1.5}), "/price_minor"),
+        (json!({"price_minor": 1.0}), "/price_minor"),
+        (json!({"price_minor": "120"}), "/price_minor"),
+        (json!({"price_minor": null}), "/price_minor"),
+        (json!({"price_minor": [1]}), "/price_minor"),
+        (json!({"sku": 1}), "/sku"),
+        (json!({"sku": "x".repeat(65)}), "/sku"),
+        (json!({"sku": "a\u{0}b"}), "/sku"),
+        (json!({"sku": " A"}), "/sku"),
+        (json!({"name": "x".repeat(201)}), "/name"),
+        (json!({"name": "a\nb"}), "/name"),
+        (json!({"name": {"en": "Apple"}}), "/name"),
+        (json!({"currency": "eur"}), "/currency"),
+        (json!({"currency": "ZZZ"}), "/currency"),
+        (json!({"currency": 978}), "/currency"),
+        (json!({"track_stock": "yes"}), "/track_stock"),
+        (json!({"track_stock": 1}), "/track_stock"),
+        (json!({"category_id": "00000000-0000-0000-0000-000000000000"}), "/category_id"),
+        (json!({"barcode": "x".repeat(81)}), "/barcode"),
+        (json!({"price": 1}), ""),
+        (json!({"id": NOBODY}), ""),
+        (json!({"Name": "Apple"}), ""),
+    ] {
+        let problem = create(&shop, with(apple(), change.clone())).await.refused(422, "validation_failed");
+        let found = pointers(&problem);
+        assert_eq!(found.len(), 1, "{change}: {problem}");
+        if !pointer.is_empty() {
+            assert_eq!(found[0], pointer, "{change}");
+        }
+    }
+    for missing in ["sku", "name", "price_minor"] {
+        let mut body = apple();
+        body.as_object_mut().expect("an object").remove(missing);
+        let problem = create(&shop, body).await.refused(422, "validation_failed");
+        assert!(
+            problem["errors"][0]["detail"].as_str().is_some_and(|text| text.contains(missing)),
+            "{problem}"
+        );
+    }
+    assert_eq!(shop.count("SELECT count(*) FROM product"), 0);
+    create(&shop, with(apple(), json!({"price_minor": max}))).await.expect(201);
+}
+
+#[tokio::test]
+async fn an_unknown_field_is_named() {
+    let shop = TestApp::start().tenant("corner");
+    let problem = create(&shop, with(apple(), json!({"colour": "red"})))
+        .await
+        .refused(422, "validation_failed");
+    assert_eq!(problem["errors"][0]["code"], "unknown_field");
+    assert!(
+        problem["errors"][0]["detail"].as_str().is_some_and(|text| text.contains("colour")),
+        "{problem}"
+    );
+}
+
+#[tokio::test]
+async fn a_field_that_stands_twice_is_refused() {
+    let shop = TestApp::start().tenant("corner");
+    let body = r#"{"sku": "A", "name": "A", "price_minor": 1, "price_minor": 2}"#;
+    let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
+    call.send().await.refused(422, "validation_failed");
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_malformed() {
+    let shop = TestApp::start().tenant("corner");
+    let good = apple().to_string();
+    let deep = "[".repeat(10_000);
+    for body in [
+        "",
+        " ",
+        "{",
+        "nonsense",
+        "{'sku': 1}",
+        "{\"sku\": \"A\",}",
+        &good[..good.len() - 1],
+        &format!("{good}{good}"),
+        &format!("{good} x"),
+        &deep,
+    ] {
+        let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
+        let answer = call.send().await;
+        // A body of another shape that is JSON as far as it goes is told by its shape.
+        let status = if body == deep { 422 } else { 400 };
+        answer.refused(status, if status == 400 { "malformed_json" } else { "validation_failed" });
+    }
+    for body in ["null", "[]", "1", "\"text\"", "true"] {
+        let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
+        call.send().await.refused(422, "validation_failed");
+    }
+    for body in [&b"{\"sku\": \"\xff\"}"[..], b"\xff\xfe{\x00}\x00", b"{\"sku\": \"\xed\xa0\x80\"}"] {
+        let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
+        call.send().await.refused(400, "malformed_utf8");
+    }
+    let lone = r#"{"sku": "A", "name": "\ud800", "price_minor": 1}"#;
+    let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(lone);
+    call.send().await.refused(400, "malformed_json");
+    assert_eq!(shop.count("SELECT count(*) FROM product"), 0);
+}
+
+#[tokio::test]
+async fn a_body_of_another_type_is_refused() {
+    let shop = TestApp::start().tenant("corner");
+    for media_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "",
+        "json",
+        "multipart/form-data; boundary=x",
+    ] {
+        let call = shop.post(PRODUCTS).header("content-type", media_type).bytes(apple().to_string());
+        call.send().await.refused(415, "unsupported_media_type");
+    }
+    shop.post(PRODUCTS)
+        .bytes(apple().to_string())
+        .send()
+        .await
+        .refused(415, "unsupported_media_type");
+    for (index, media_type) in ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.shop+json"]
+        .into_iter()
+        .enumerate()
+    {
+        let body = with(apple(), json!({"sku": format!("A-{index}")})).to_string();
+        shop.post(PRODUCTS)
+            .header("content-type", media_type)
+            .bytes(body)
+            .send()
+            .await
+            .expect(201);
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
+    let shop = TestApp::start().tenant("corner");
+    let limit = 1 << 20;
+    let padded = |bytes: usize| {
+        let body = apple().to_string();
+        let blanks = " ".repeat(bytes - body.len());
+        format!("{body}{blanks}")
+    };
+    let call = |body: String| shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
+    call(padded(limit + 1)).send().await.refused(413, "body_too_large");
+    call(padded(20 * limit)).send().await.refused(413, "body_too_large");
+    assert_eq!(shop.count("SELECT count(*) FROM product"), 0);
+    call(padded(limit)).send().await.expect(201);
+}
+
+#[tokio::test]
+async fn a_sku_and_a_barcode_belong_to_one_product() {
+    let shop = TestApp::start().tenant("corner");
+    create(&shop, with(apple(), json!({"barcode": "123"}))).await.expect(201);
+    create(&shop, apple()).await.refused(409, "sku_taken");
+    create(&shop, with(apple(), json!({"sku": "A-2", "barcode": "123"})))
+        .await
+        .refused(409, "barcode_taken");
+    let other = create(&shop, with(apple(), json!({"sku": "A-2"}))).await.expect(201).string("/id");
+    let path = format!("{PRODUCTS}/{other}");
+    shop.patch(&path).json(json!({"sku": "A-1"})).send().await.refused(409, "sku_taken");
+    shop.patch(&path)
+        .json(json!({"barcode": "123"}))
+        .send()
+        .await
+        .refused(409, "barcode_taken");
+    // Its own is not in its way.
+    shop.patch(&path)
+        .json(json!({"sku": "A-2", "name": "Other"}))
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(shop.count("SELECT count(*) FROM product"), 2);
+    create(&shop, with(apple(), json!({"sku": "A-3", "tax_class": "luxury"})))
+        .await
+        .refused(422, "unknown_tax_class");
+    create(&shop, with(apple(), json!({"sku": "A-3", "category_id": NOBODY})))
+        .await
+        .refused(422, "category_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_want_the_same_sku_at_once_one_gets_it() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let shop = shop.clone();
+        calls.spawn(async move { create(&shop, apple()).await.status });
+    }
+    let mut statuses = calls.join_all().await;
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 201);
+    assert!(statuses[1..].iter().all(|status| *status == 409), "{statuses:?}");
+    assert_eq!(shop.count("SELECT count(*) FROM product"), 1);
+    assert_eq!(shop.count("SELECT count(*) FROM job"), 1, "what was refused is not told of");
+}
+
+#[tokio::test]
+async fn a_change_keeps_what_it_does_not_name() {
+    let shop = TestApp::start().tenant("corner");
+    let created = create(&shop, with(apple(), json!({"barcode": "123"}))).await.expect(201);
+    let path = format!("{PRODUCTS}/{}", created.string("/id"));
+    let changed = shop.patch(&path).json(json!({"price_minor": 150})).send().await.expect(200);
+    assert_eq!(changed.json(), with(created.json(), json!({"price_minor": 150})));
+    assert_eq!(changed.header("etag"), Some("\"v2\""));
+    let bare = shop.patch(&path).json(json!({"barcode": null})).send().await.expect(200);
+    assert!(bare.json()["barcode"].is_null());
+    let same = shop.patch(&path).json(json!({})).send().await.expect(200);
+    assert_eq!(same.json(), bare.json());
+    for (change, pointer) in [(json!({"price_minor": -5}), "/price_minor"), (json!({"sku": ""}), "/sku")] {
+        let problem = shop.patch(&path).json(change).send().await.refused(422, "validation_failed");
+        assert_eq!(pointers(&problem), [pointer]);
+    }
+    for change in [json!({"currency": "USD"}), json!({"active": false}), json!({"id": NOBODY})] {
+        shop.patch(&path).json(change).send().await.refused(422, "validation_failed");
+    }
+    assert_eq!(shop.get(&path).send().await.expect(200).json(), bare.json());
+}
+
+#[tokio::test]
+async fn a_lost_update_is_noticed() {
+    let shop = TestApp::start().tenant("corner");
+    let created = create(&shop, apple()).await.expect(201);
+    let path = format!("{PRODUCTS}/{}", created.string("/id"));
+    let tag = created.header("etag").expect("a tag").to_owned();
+    let change = |tag: &str, price: i64| shop.patch(&path).header("if-match", tag).json(json!({"price_minor": price}));
+    change(&tag, 1).send().await.expect(200);
+    change(&tag, 2).send().await.refused(412, "stale_version");
+    for foreign in ["\"abc\"", "W/\"v2\"", "v2", "\"v\"", "\"v99999999999999999999\"", ""] {
+        change(foreign, 3).send().await.refused(412, "stale_version");
+    }
+    shop.post(&format!("{path}/deactivate"))
+        .header("if-match", &tag)
+        .send()
+        .await
+        .refused(412, "stale_version");
+    assert_eq!(shop.get(&path).send().await.expect(200).json()["price_minor"], 1);
+    change("\"v2\"", 4).send().await.expect(200);
+    change("*", 5).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_product_is_taken_out_of_sale_and_put_back() {
+    let shop = TestApp::start().tenant("corner");
+    let path = format!("{PRODUCTS}/{}", shop.product("A", 1).await);
+    for (step, active, tag) in [
+        ("deactivate", false, "\"v2\""),
+        ("deactivate", false, "\"v2\""),
+        ("activate", true, "\"v3\""),
+        ("activate", true, "\"v3\""),
+    ] {
+        let answer = shop.post(&format!("{path}/{step}")).send().await.expect(200);
+        assert_eq!(answer.json()["active"], active);
+        assert_eq!(answer.header("etag"), Some(tag), "what is so already is no change");
+    }
+    let actions = shop.rows("SELECT payload ->> '$.action' FROM job ORDER BY seq");
+    assert_eq!(actions, ["product.created", "product.deactivated", "product.activated"]);
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_is_malformed_and_one_of_nobody_is_not_found() {
+    let shop = TestApp::start().tenant("corner");
+    for id in [
+        "1",
+        "x",
+        "A-1",
+        "00000000-0000-0000-0000-000000000000",
+        "%20",
+        "018f3c9e7b1a70008000000000000001",
+        "..",
+        "%00",
+        "'; DROP TABLE product",
+    ] {
+        let path = format!("{PRODUCTS}/{}", id.replace(' ', "%20"));
+        shop.get(&path).send().await.refused(400, "malformed_id");
+        shop.patch(&path).json(json!({})).send().await.refused(400, "malformed_id");
+    }
+    shop.get(&format!("{PRODUCTS}/%ff")).send().await.expect(400).problem();
+    let path = format!("{PRODUCTS}/{NOBODY}");
+    shop.get(&path).send().await.refused(404, "not_found");
+    shop.patch(&path).json(json!({})).send().await.refused(404, "product_not_found");
+    shop.post(&format!("{path}/activate"))
+        .send()
+        .await
+        .refused(404, "product_not_found");
+}
+
+#[tokio::test]
+async fn pages_are_stable_while_rows_come_in() {
+    let shop = TestApp::start().tenant("corner");
+    for index in 0..7 {
+        shop.product(&format!("A-{index}"), 1).await;
+    }
+    let (mut seen, mut path) = (Vec::new(), format!("{PRODUCTS}?limit=3"));
+    loop {
+        let page = shop.get(&path).send().await.expect(200).json();
+        let rows = page["data"].as_array().expect("rows");
+        seen.extend(rows.iter().map(|row| row["sku"].as_str().unwrap_or_default().to_owned()));
+        shop.product(&format!("NEW-{}", seen.len()), 1).await;
+        match page["next_cursor"].as_str() {
+            Some(cursor) => path = format!("{PRODUCTS}?limit=3&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert_eq!(
+        seen,
+        ["A-6", "A-5", "A-4", "A-3", "A-2", "A-1", "A-0"],
+        "each once, the newest first, none of the new ones"
+    );
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_is_refused() {
+    let shop = TestApp::start().tenant("corner");
+    shop.product("A", 1).await;
+    for query in [
+        "limit=0",
+        "limit=201",
+        "limit=-1",
+        "limit=x",
+        "limit=",
+        "limit=1e2",
+        "limit=99999999999999999999",
+        "cursor=",
+        "cursor=1",
+        "cursor=c",
+        "cursor=c0",
+        "cursor=cfffffffffffffffff",
+        "cursor=c-1",
+        "cursor=%00",
+    ] {
+        let problem = shop
+            .get(&format!("{PRODUCTS}?{query}"))
+            .send()
+            .await
+            .refused(422, "validation_failed");
+        let (name, _) = query.split_once('=').expect("a name and a value");
+        assert_eq!(pointers(&problem), [format!("?{name}")], "{query}");
+    }
+    let exact = shop.get(&format!("{PRODUCTS}?limit=1")).send().await.expect(200).json();
+    assert!(exact["next_cursor"].is_null(), "a full last page has no next one");
+    shop.get(&format!("{PRODUCTS}?limit=200")).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn lists_are_filtered() {
+    let shop = TestApp::start().tenant("corner");
+    let category = shop
+        .post(CATEGORIES)
+        .json(json!({"name": "Fruit"}))
+        .send()
+        .await
+        .expect(201)
+        .string("/id");
+    create(&shop, with(apple(), json!({"category_id": category}))).await.expect(201);
+    shop.product("B", 1).await;
+    let skus = async |query: &str| -> Vec<Value> {
+        let list = shop.get(&format!("{PRODUCTS}?{query}")).send().await.expect(200).json();
+        list["data"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["sku"].clone())
+            .collect()
+    };
+    assert_eq!(skus(&format!("category_id={category}")).await, ["A-1"]);
+    assert_eq!(skus("sku=B").await, ["B"]);
+    assert!(skus("sku=C").await.is_empty());
+    assert!(skus(&format!("category_id={NOBODY}")).await.is_empty());
+    let problem = shop
+        .get(&format!("{PRODUCTS}?category_id=x&sku="))
+        .send()
+        .await
+        .refused(422, "validation_failed");
+    assert_eq!(pointers(&problem), ["?category_id", "?sku"]);
+    shop.get(&format!("{PRODUCTS}?colour=red"))
+        .send()
+        .await
+        .refused(422, "validation_failed");
+}
+
+#[tokio::test]
+async fn categories_have_names_of_their_own() {
+    let shop = TestApp::start().tenant("corner");
+    let category = shop.post(CATEGORIES).json(json!({"name": "Fruit"})).send().await.expect(201).json();
+    shop.post(CATEGORIES)
+        .json(json!({"name": "Fruit"}))
+        .send()
+        .await
+        .refused(409, "category_taken");
+    for body in [
+        json!({}),
+        json!({"name": ""}),
+        json!({"name": 1}),
+        json!({"name": "x".repeat(201)}),
+        json!({"name": "A", "parent": 1}),
+    ] {
+        shop.post(CATEGORIES).json(body).send().await.refused(422, "validation_failed");
+    }
+    let list = shop.get(CATEGORIES).send().await.expect(200).json();
+    assert_eq!(list, json!({"data": [category], "next_cursor": null}));
+}
+
+/// The statements of one call, by the file's own counter.
+async fn statements(shop: &TestShop, path: &str) -> u64 {
+    let db = shop.db();
+    let before = db.stats().statements();
+    shop.call(Method::GET, path).send().await.expect(200);
+    db.stats().statements() - before
+}
+
+#[tokio::test]
+async fn a_list_costs_as_many_statements_whatever_its_size() {
+    let shop = TestApp::start().tenant("corner");
+    for index in 0..201 {
+        shop.product(&format!("A-{index}"), 1).await;
+        shop.post(CATEGORIES)
+            .json(json!({"name": format!("C-{index}")}))
+            .send()
+            .await
+            .expect(201);
+    }
+    for path in [PRODUCTS, CATEGORIES] {
+        let (one, many) = (
+            statements(&shop, &format!("{path}?limit=1")).await,
+            statements(&shop, &format!("{path}?limit=200")).await,
+        );
+        assert!(one > 0);
+        assert_eq!(one, many, "{path}");
+    }
+}

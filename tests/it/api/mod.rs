@@ -1,0 +1,20 @@
+//! The API, in the shape of its URLs.
+
+mod audit_logs;
+mod bodies;
+mod carts;
+mod catalog;
+mod checkout;
+mod finance;
+mod health;
+mod inventory;
+mod invoices;
+mod landlord;
+mod ledger;
+mod orders;
+mod payments;
+mod reports;
+mod routes;
+mod sales;
+mod settings;
+mod tax_rates;

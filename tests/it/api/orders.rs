@@ -1,0 +1,236 @@
+//! `/v1/orders`: reading orders and moving them along.
+
+use std::future::Future;
+
+use serde_json::{Value, json};
+
+use crate::support::sale::rows;
+use crate::support::{TestApp, TestShop};
+
+/// An id that nothing has.
+const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
+
+/// The states that an order can be in, with the ones it comes through.
+const WAYS: [(&str, &[&str]); 5] = [
+    ("pending", &[]),
+    ("paid", &["pay"]),
+    ("confirmed", &["pay", "confirm"]),
+    ("shipped", &["pay", "confirm", "ship"]),
+    ("cancelled", &["cancel"]),
+];
+
+/// What is allowed, and where it leads. All else is refused.
+const TABLE: [(&str, &str, &str); 4] = [
+    ("pending", "pay", "paid"),
+    ("pending", "cancel", "cancelled"),
+    ("paid", "confirm", "confirmed"),
+    ("confirmed", "ship", "shipped"),
+];
+
+#[tokio::test]
+async fn every_event_in_every_state_leads_where_the_table_says() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 100, 1_000).await;
+    for (state, way) in WAYS {
+        for event in ["pay", "confirm", "ship", "cancel"] {
+            let placed = shop.place(&[(&tea, 1)], "cash").await;
+            let step = |event: &'static str, key: String| {
+                let (shop, placed) = (shop.clone(), placed.clone());
+                async move {
+                    match event {
+                        "pay" => shop.confirm(&key, &placed.payment).await,
+                        event => shop.move_order(&placed.order, event).await,
+                    }
+                }
+            };
+            for event in way {
+                step(event, format!("way {}", placed.order)).await.expect(200);
+            }
+            let before = shop.census();
+            let answer = step(event, format!("{state} {event} {}", placed.order)).await;
+            let now = shop.get(&format!("/v1/orders/{}", placed.order)).send().await.expect(200);
+            match TABLE.iter().find(|(from, on, _)| *from == state && *on == event) {
+                Some((_, _, to)) => {
+                    answer.expect(200);
+                    assert_eq!(now.json()["status"], *to);
+                }
+                None => {
+                    assert_eq!(answer.status, 409, "{state} + {event}: {}", answer.text());
+                    if event != "pay" {
+                        let refused = answer.refused(409, "illegal_transition");
+                        assert_eq!((&refused["order_status"], &refused["event"]), (&json!(state), &json!(event)));
+                    }
+                    assert_eq!(now.json()["status"], state);
+                    assert_eq!(shop.grown_since(&before), rows([]), "{state} + {event}");
+                }
+            }
+        }
+    }
+    shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn a_cancelled_order_frees_its_stock_and_takes_no_payment() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 100, 2).await;
+    let placed = shop.place(&[(&tea, 2)], "cash").await;
+    let before = shop.census();
+    let cancelled = shop.move_order(&placed.order, "cancel").await.expect(200).json();
+    assert_eq!(cancelled["status"], "cancelled");
+    assert_eq!(shop.grown_since(&before), rows([("job", 1)]));
+    assert_eq!(shop.stock(&tea).await, [2, 0, 2]);
+    let refused = shop.confirm("c", &placed.payment).await.refused(409, "payment_over");
+    assert_eq!(refused["payment_status"], "cancelled");
+    let body = json!({"order_id": placed.order, "method": "cash"});
+    let refused = shop
+        .post("/v1/payments")
+        .key("p")
+        .json(body)
+        .send()
+        .await
+        .refused(409, "order_not_payable");
+    assert_eq!(refused["order_status"], "cancelled");
+    // The time of its reservation comes, and nothing is given back twice.
+    app.advance(std::time::Duration::from_secs(15 * 60));
+    app.work_off();
+    assert_eq!(shop.stock(&tea).await, [2, 0, 2]);
+    shop.sell(&[(&tea, 2)]).await;
+    shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn an_order_says_what_was_sold_whatever_the_catalog_says_now() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.product("TEA", 100).await;
+    let placed = shop.place(&[(&tea, 2)], "cash").await;
+    let path = format!("/v1/orders/{}", placed.order);
+    let before = shop.get(&path).send().await.expect(200).json();
+    let change = json!({"name": "Coffee", "price_minor": 999, "sku": "COFFEE"});
+    shop.patch(&format!("/v1/catalog/products/{tea}"))
+        .json(change)
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(shop.get(&path).send().await.expect(200).json(), before);
+    let done = shop.confirm("c", &placed.payment).await.expect(200).json();
+    assert_eq!(
+        (&done["invoice"]["lines"][0]["sku"], &done["invoice"]["total_minor"]),
+        (&json!("TEA"), &json!(200))
+    );
+    shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn orders_are_listed_by_pages_and_by_status() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.product("TEA", 100).await;
+    for number in 1..=5 {
+        let placed = shop.place(&[(&tea, number)], "cash").await;
+        if number % 2 == 0 {
+            shop.move_order(&placed.order, "cancel").await.expect(200);
+        }
+    }
+    let page = |query: String| {
+        let shop = shop.clone();
+        async move { shop.get(&format!("/v1/orders{query}")).send().await.expect(200).json() }
+    };
+    assert_eq!(numbers(&page(String::new()).await), [5, 4, 3, 2, 1]);
+    let first = page("?limit=2".into()).await;
+    shop.place(&[(&tea, 6)], "cash").await;
+    let second = page(format!("?limit=2&cursor={}", first["next_cursor"].as_str().expect("there is more"))).await;
+    let third = page(format!(
+        "?limit=2&cursor={}",
+        second["next_cursor"].as_str().expect("there is more")
+    ))
+    .await;
+    assert_eq!(
+        [numbers(&first), numbers(&second), numbers(&third)],
+        [vec![5, 4], vec![3, 2], vec![1]]
+    );
+    assert_eq!(third["next_cursor"], Value::Null);
+    assert_eq!(numbers(&page("?status=cancelled".into()).await), [4, 2]);
+    let first = page("?status=pending&limit=2".into()).await;
+    let second = page(format!(
+        "?status=pending&limit=2&cursor={}",
+        first["next_cursor"].as_str().expect("more")
+    ))
+    .await;
+    assert_eq!([numbers(&first), numbers(&second)], [vec![6, 5], vec![3, 1]]);
+    // Each has its own lines.
+    for order in page(String::new()).await["data"].as_array().expect("a list") {
+        assert_eq!(
+            (order["items"].as_array().map(Vec::len), &order["items"][0]["total_minor"]),
+            (Some(1), &order["total_minor"])
+        );
+    }
+    for query in ["?status=lost", "?state=paid", "?limit=0", "?limit=201", "?limit=x", "?cursor=zz"] {
+        let refused = shop.get(&format!("/v1/orders{query}")).send().await;
+        refused.refused(422, "validation_failed");
+    }
+}
+
+fn numbers(page: &Value) -> Vec<i64> {
+    let orders = page["data"].as_array().expect("a list");
+    let number = |order: &Value| order["number"].as_str().and_then(|text| text.strip_prefix("ORD-")?.parse().ok());
+    orders.iter().map(|order| number(order).expect("a number")).collect()
+}
+
+/// How many statements a read runs.
+async fn statements<T>(shop: &TestShop, read: impl Future<Output = T>) -> u64 {
+    let db = shop.db();
+    let before = db.stats().statements();
+    read.await;
+    db.stats().statements() - before
+}
+
+#[tokio::test]
+async fn a_page_of_fifty_costs_no_more_statements_than_one_of_one() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let (tea, mug) = (shop.product("TEA", 100).await, shop.product("MUG", 900).await);
+    for number in 0..50 {
+        let lines = json!([{"product_id": tea, "quantity": 1}, {"product_id": mug, "quantity": 1}]);
+        let body =
+            json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": 500}, {"method": "manual", "amount_minor": 500}]});
+        shop.sale(&format!("s-{number}"), body).await.expect(201);
+    }
+    for (path, most) in [
+        ("/v1/orders", 2),
+        ("/v1/orders?status=paid", 2),
+        ("/v1/payments", 1),
+        ("/v1/financial-orders", 1),
+        ("/v1/financial-transactions", 1),
+        ("/v1/invoices", 1),
+        ("/v1/ledger/transactions", 2),
+    ] {
+        let mut counts = Vec::new();
+        for limit in [1_usize, 50] {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let call = shop.get(&format!("{path}{separator}limit={limit}"));
+            let read = async {
+                let rows = call.send().await.expect(200).json()["data"].as_array().map(Vec::len);
+                assert_eq!(rows, Some(limit), "{path}");
+            };
+            counts.push(statements(&shop, read).await);
+        }
+        assert_eq!(counts, [most, most], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn ids_that_name_nothing_are_404_and_texts_that_are_no_ids_400() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    for (method, tail) in [("GET", ""), ("POST", "/confirm"), ("POST", "/ship"), ("POST", "/cancel")] {
+        let method: http::Method = method.parse().expect("a method");
+        let call = |id: &str| shop.call(method.clone(), &format!("/v1/orders/{id}{tail}"));
+        call(NOBODY).send().await.refused(404, "order_not_found");
+        for id in ["1", "ORD-000001", "00000000-0000-0000-0000-000000000000", "%ff", &"0".repeat(400)] {
+            call(id).send().await.refused(400, "malformed_id");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What is the same for all routes: which there are, what they answer when there is none, and the request's id.
+//!
+//! After a new route: `INSTA_UPDATE=always cargo test --test it routes`.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::TestApp;
+
+fn document() -> Value {
+    serde_json::to_value(tillbox::http::openapi()).expect("it is JSON")
+}
+
+/// `METHOD path` of every route.
+fn routes() -> Vec<String> {
+    let document = document();
+    let paths = document["paths"].as_object().expect("paths");
+    let methods = |(path, item): (&String, &Value)| -> Vec<String> {
+        let item = item.as_object().expect("operations");
+        item.keys().map(|method| format!("{path} {}", method.to_uppercase())).collect()
+    };
+    let mut routes: Vec<String> = paths.iter().flat_map(methods).collect();
+    routes.sort();
+    routes
+}
+
+#[test]
+fn every_route_is_in_the_list() {
+    insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true, snapshot_path => "."}, {
+        insta::assert_snapshot!("routes", routes().join("\n"));
+    });
+}
+
+#[tokio::test]
+async fn the_description_is_made_from_the_routes_and_whole() {
+    let app = TestApp::start();
+    let served = app.get("/openapi.json").send().await.expect(200);
+    assert_eq!(served.header("content-type"), Some("application/json"));
+    let document = served.json();
+    assert_eq!(document, self::document());
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    // No reference leads nowhere.
+    let text = document.to_string();
+    for (place, _) in text.match_indices("\"$ref\":\"#/components/schemas/") {
+        let name = text[place + 29..].split('"').next().unwrap_or_default();
+        assert!(document["components"]["schemas"][name].is_object(), "{name} is described nowhere");
+    }
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            assert!(
+                operation["responses"].as_object().is_some_and(|all| !all.is_empty()),
+                "{method} {path}"
+            );
+            for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+                let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+                assert!(
+                    parameters.iter().any(|one| one["name"] == name && one["in"] == "path"),
+                    "{method} {path}: {name}"
+                );
+            }
+        }
+    }
+}
+
+/// Every route answers something of ours to a caller without a key: never a panic, never a bare status.
+#[tokio::test]
+async fn every_route_answers_anybody_in_our_form() {
+    let app = TestApp::start();
+    app.tenant("corner");
+    for route in routes() {
+        let (path, method) = route.split_once(' ').expect("a path and a method");
+        let path = path.replace("{id}", "018f3c9e-7b1a-7000-8000-000000000001");
+        let path: String = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "x" } else { part })
+            .collect::<Vec<_>>()
+            .join("/");
+        let method: Method = method.parse().expect("a method");
+        let answer = app.call(method.clone(), &path).send().await;
+        assert!(
+            answer.status < 500 || path.starts_with("/health"),
+            "{method} {path}: {}",
+            answer.text()
+        );
+        if answer.status >= 400 && !path.starts_with("/health") {
+            answer.problem();
+        }
+        // A method that a path does not have.
+        app.call(Method::TRACE, &path).send().await.refused(405, "method_not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_there_is_not_is_a_problem_document() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    for path in [
+        "/",
+        "/v1",
+        "/v1/nothing",
+        "/v1/catalog/products/",
+        "/v2/catalog/products",
+        "/%00",
+        "/v1/catalog/%ff",
+        "/..%2f..",
+        "//",
+    ] {
+        app.get(path).send().await.refused(404, "route_not_found");
+    }
+    let answer = shop.delete("/v1/catalog/products").send().await;
+    assert!(
+        answer.header("allow").is_some_and(|allow| allow.contains("POST")),
+        "RFC 9110 wants the list: {:?}",
+        answer.headers
+    );
+    answer.refused(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn the_requests_id_is_taken_over_when_it_is_sane() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let longest = "x".repeat(128);
+    for id in ["a", "REQ-1_2.3:4", &longest] {
+        let answer = shop.get("/v1/catalog/products").header("x-request-id", id).send().await.expect(200);
+        assert_eq!(answer.header("x-request-id"), Some(id));
+        let problem = shop
+            .get("/v1/nothing")
+            .header("x-request-id", id)
+            .send()
+            .await
+            .refused(404, "route_not_found");
+        assert_eq!(problem["request_id"], id);
+    }
+    let body = json!({"sku": "A", "name": "A", "price_minor": 1});
+    shop.post("/v1/catalog/products")
+        .header("x-request-id", "till-7")
+        .json(body)
+        .send()
+        .await
+        .expect(201);
+    let ids = shop.rows("SELECT payload ->> '$.request_id' FROM job WHERE payload ->> '$.action' = 'product.created'");
+    assert_eq!(ids, ["till-7"], "the audit entry knows the request");
+}
+
+#[tokio::test]
+async fn a_requests_id_that_could_break_a_line_is_replaced() {
+    let app = TestApp::start();
+    let too_long = "x".repeat(129);
+    let mut seen = Vec::new();
+    for id in [
+        &b""[..],
+        b"a b",
+        b"a\tb",
+        b"\"",
+        b"<script>",
+        b"\xc3\xa9",
+        b"\xff",
+        too_long.as_bytes(),
+        b"a;b",
+        b"a,b",
+    ] {
+        let answer = app.get("/health/live").header("x-request-id", id).send().await.expect(200);
+        let made = answer.header("x-request-id").expect("one is made").to_owned();
+        assert!(made.starts_with("req_") && made.len() == 36, "{made}");
+        assert!(!seen.contains(&made), "each is new");
+        seen.push(made);
+    }
+}

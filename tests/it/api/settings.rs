@@ -1,0 +1,106 @@
+//! `/v1/settings`: the shop itself.
+
+use serde_json::json;
+use tillbox::tenancy::Scope;
+
+use crate::support::TestApp;
+use crate::support::answer::pointers;
+
+#[tokio::test]
+async fn the_shop_is_shown_and_changed() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let shown = shop.get("/v1/settings/shop").send().await.expect(200);
+    assert_eq!(
+        shown.json(),
+        json!({"name": "Shop corner", "currency": "EUR", "prices_include_tax": false})
+    );
+    assert_eq!(shown.header("etag"), Some("\"v1\""));
+    let changed = shop
+        .patch("/v1/settings/shop")
+        .json(json!({"prices_include_tax": true}))
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(
+        changed.json(),
+        json!({"name": "Shop corner", "currency": "EUR", "prices_include_tax": true})
+    );
+    assert_eq!(changed.header("etag"), Some("\"v2\""));
+    let renamed = shop
+        .patch("/v1/settings/shop")
+        .json(json!({"name": "Corner & Sons"}))
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(renamed.json()["name"], "Corner & Sons");
+    assert_eq!(
+        shop.rows("SELECT name, prices_include_tax, version FROM shop"),
+        ["Corner & Sons|1|3"]
+    );
+    assert_eq!(
+        shop.count("SELECT count(*) FROM job WHERE payload ->> '$.action' = 'settings.changed'"),
+        2
+    );
+}
+
+#[tokio::test]
+async fn a_lost_update_is_refused() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let change = |tag: &str, name: &str| shop.patch("/v1/settings/shop").header("if-match", tag).json(json!({"name": name}));
+    change("\"v1\"", "First").send().await.expect(200);
+    for tag in ["\"v1\"", "\"v3\"", "\"something\"", "v2"] {
+        change(tag, "Second").send().await.refused(412, "stale_version");
+    }
+    assert_eq!(shop.rows("SELECT name, version FROM shop"), ["First|2"]);
+    change("*", "Third").send().await.expect(200);
+    change("\"v3\"", "Fourth").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn bad_settings_are_refused_and_change_nothing() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let jobs = shop.count("SELECT count(*) FROM job");
+    for (body, pointer, code) in [
+        (json!({"name": ""}), "/name", "invalid"),
+        (json!({"name": "x".repeat(201)}), "/name", "invalid"),
+        (json!({"name": "a\nb"}), "/name", "invalid"),
+        (json!({"prices_include_tax": "yes"}), "/prices_include_tax", "wrong_type"),
+        (json!({"currency": "USD"}), "/currency", "unknown_field"),
+    ] {
+        let refused = shop
+            .patch("/v1/settings/shop")
+            .json(body.clone())
+            .send()
+            .await
+            .refused(422, "validation_failed");
+        assert_eq!(
+            (pointers(&refused), &refused["errors"][0]["code"]),
+            (vec![pointer.to_owned()], &json!(code)),
+            "{body}"
+        );
+    }
+    assert_eq!(shop.rows("SELECT name, currency, version FROM shop"), ["Shop corner|EUR|1"]);
+    assert_eq!(shop.count("SELECT count(*) FROM job"), jobs);
+}
+
+#[tokio::test]
+async fn settings_are_the_administrators() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let key = shop.key_with(&[Scope::CatalogWrite, Scope::Orders]);
+    shop.get("/v1/settings/shop")
+        .bearer(&key)
+        .send()
+        .await
+        .refused(403, "insufficient_scope");
+    let anonymous = shop
+        .patch("/v1/settings/shop")
+        .anonymous()
+        .header("x-tillbox-tenant", "corner")
+        .json(json!({"name": "Mine"}));
+    anonymous.send().await.refused(401, "unauthenticated");
+    assert_eq!(shop.rows("SELECT name FROM shop"), ["Shop corner"]);
+}

@@ -1,0 +1,9 @@
+//! The promises of the sale path, over all its routes: once, gapless, balanced, never changed, never mixed.
+
+mod isolation;
+mod once;
+mod random_sales;
+mod settle;
+mod snapshots;
+mod stress;
+mod tampering;

@@ -1,0 +1,140 @@
+//! A request that comes again is carried out once, on every route that moves money.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::sale::rows;
+use crate::support::{Answer, TestApp, TestShop};
+
+async fn post(shop: &TestShop, path: &str, key: &str, body: &Value) -> Answer {
+    shop.post(path).key(key).json(body.clone()).send().await
+}
+
+/// One request to each of the routes, each of which succeeds when it is sent in this order.
+async fn requests(shop: &TestShop) -> Vec<(String, Value, u16)> {
+    let tea = shop.stocked("TEA", 450, 100).await;
+    let cart = shop.cart(&[(&tea, 1)]).await;
+    let (first, second, third) = (
+        shop.place(&[(&tea, 1)], "cash").await,
+        shop.place(&[(&tea, 1)], "cash").await,
+        shop.place(&[(&tea, 1)], "cash").await,
+    );
+    shop.post(&format!("/v1/payments/{}/cancel", third.payment))
+        .send()
+        .await
+        .expect(200);
+    let checkout = json!({"cart_id": cart, "email": "ada@example.org", "payment_method": "cash"});
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    vec![
+        ("/v1/checkout".into(), checkout, 201),
+        ("/v1/checkout/confirm-payment".into(), json!({"payment_id": first.payment}), 200),
+        (format!("/v1/payments/{}/confirm", second.payment), json!({}), 200),
+        ("/v1/payments".into(), json!({"order_id": third.order, "method": "manual"}), 201),
+        ("/v1/sales".into(), sale, 201),
+    ]
+}
+
+#[tokio::test]
+async fn a_replay_gets_the_first_answer_byte_for_byte_even_after_a_restart() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let mut first = Vec::new();
+    let requests = requests(&shop).await;
+    for (number, (path, body, status)) in requests.iter().enumerate() {
+        let answer = post(&shop, path, &format!("k-{number}"), body).await.expect(*status);
+        assert_eq!(answer.header("idempotent-replayed"), None, "{path}");
+        first.push(answer);
+    }
+    let before = shop.census();
+    for restarted in [false, true] {
+        if restarted {
+            app.restart();
+        }
+        for (number, (path, body, status)) in requests.iter().enumerate() {
+            // Quoted or bare, it is the same key.
+            let key = if restarted {
+                format!("\"k-{number}\"")
+            } else {
+                format!("k-{number}")
+            };
+            let again = post(&shop, path, &key, body).await.expect(*status);
+            assert_eq!(again.body, first[number].body, "{path}");
+            assert_eq!(again.header("idempotent-replayed"), Some("true"), "{path}");
+            assert_eq!(again.header("content-type"), first[number].header("content-type"), "{path}");
+        }
+    }
+    assert_eq!(shop.grown_since(&before), rows([]));
+    shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_request_only() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    for (path, body, status) in requests(&shop).await {
+        post(&shop, &path, &path, &body).await.expect(status);
+        let mut other = body.clone();
+        other["provider_reference"] = json!("x");
+        other["email"] = json!("other@example.org");
+        // Another body under the key of a request that was carried out; whether it is a good one does not matter here.
+        let spaced = shop
+            .post(&path)
+            .key(&path)
+            .header("content-type", "application/json")
+            .bytes(format!(" {body}"));
+        spaced.send().await.refused(422, "idempotency_key_reused");
+    }
+    let tea = shop.product("OTHER", 450).await;
+    let sale = |quantity: i64| json!({"lines": [{"product_id": tea, "quantity": quantity}], "payments": [{"method": "cash", "amount_minor": 900}]});
+    post(&shop, "/v1/sales", "k", &sale(1)).await.expect(201);
+    let before = shop.census();
+    post(&shop, "/v1/sales", "k", &sale(2)).await.refused(422, "idempotency_key_reused");
+    post(&shop, "/v1/checkout", "k", &sale(1)).await.refused(422, "validation_failed");
+    assert_eq!(shop.grown_since(&before), rows([]));
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_nothing_of_the_key() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 1).await;
+    let sale = |quantity: i64| json!({"lines": [{"product_id": tea, "quantity": quantity}], "payments": [{"method": "cash", "amount_minor": 900}]});
+    let before = shop.census();
+    for _ in 0..2 {
+        post(&shop, "/v1/sales", "k", &sale(2)).await.refused(409, "out_of_stock");
+        post(&shop, "/v1/sales", "k", &json!({})).await.refused(422, "validation_failed");
+    }
+    assert_eq!(shop.grown_since(&before), rows([]));
+    let sold = post(&shop, "/v1/sales", "k", &sale(1)).await.expect(201);
+    assert_eq!(sold.string("/invoice/number"), "INV-2026-000001");
+}
+
+#[tokio::test]
+async fn a_key_is_free_again_after_a_day() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.product("TEA", 450).await;
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    let first = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
+    app.advance(Duration::from_secs(24 * 3_600) - Duration::from_millis(1));
+    let again = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
+    assert_eq!(again.body, first.body);
+    app.advance(Duration::from_millis(1));
+    let new = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
+    assert_eq!(
+        (new.string("/order/number"), new.header("idempotent-replayed")),
+        ("ORD-000002".into(), None)
+    );
+    assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 1);
+    // Expired keys go as new ones come, so that their table never outgrows a day.
+    for number in 0..5 {
+        post(&shop, "/v1/sales", &format!("old-{number}"), &sale).await.expect(201);
+    }
+    app.advance(Duration::from_secs(24 * 3_600));
+    for number in 0..5 {
+        post(&shop, "/v1/sales", &format!("new-{number}"), &sale).await.expect(201);
+    }
+    assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 5);
+    shop.assert_integrity();
+}

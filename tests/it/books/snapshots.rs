@@ -1,0 +1,72 @@
+//! A locked document proves itself: its text is canonical, its hash is of that text, and it says what was sold.
+
+use serde_json::{Value, json};
+use tillbox::primitives::Digest;
+use tillbox::tenant::finance::canonical;
+
+use crate::support::{TestApp, TestShop};
+
+/// The stored texts with their hashes.
+fn snapshots(shop: &TestShop, table: &str) -> Vec<(String, String)> {
+    let texts = shop.rows(&format!("SELECT snapshot FROM {table} ORDER BY seq"));
+    let hashes = shop.rows(&format!("SELECT snapshot_hash FROM {table} ORDER BY seq"));
+    texts.into_iter().zip(hashes).collect()
+}
+
+#[tokio::test]
+async fn snapshots_are_canonical_and_have_their_hash() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.tax_class("vat", 190_000).await;
+    let odd = json!({"name": "Žluťoučký \"kůň\" \\ 1/2 <€ 😀>", "tax_class": "vat"});
+    let odd = shop.product_with("Ö-1", 333, odd).await;
+    let dear = shop.product("DEAR", 9_000_000_000_000_000).await;
+    shop.sell(&[(&odd, 3)]).await;
+    shop.sell(&[(&dear, 1)]).await;
+    for table in ["financial_order", "invoice"] {
+        let stored = snapshots(&shop, table);
+        assert_eq!(stored.len(), 2, "{table}");
+        for (text, hash) in stored {
+            assert_eq!(Digest::of(text.as_bytes()).to_string(), hash, "{table}");
+            let document: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(canonical(&document).text, text, "canonical is what it already is");
+        }
+    }
+    let list = shop.get("/v1/financial-orders").send().await.expect(200).json();
+    for order in list["data"].as_array().expect("a list") {
+        let again = canonical(&order["snapshot"]);
+        assert_eq!(
+            order["snapshot_hash"],
+            again.hash.to_string(),
+            "whoever has the answer can prove it"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_says_what_was_sold_to_the_last_unit() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.tax_class("vat", 190_000).await;
+    let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let done = shop.sell(&[(&mug, 2)]).await;
+    let line = json!({"product_id": mug, "sku": "MUG", "name": "Product MUG", "quantity": 2, "unit_price_minor": 1_000, "tax_class": "vat",
+        "tax_name": "Tax vat", "tax_rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380, "total_minor": 2_380});
+    let tax_line = json!({"name": "Tax vat", "rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380});
+    let sums = json!({"version": 1, "currency": "EUR", "order_number": "ORD-000001", "prices_include_tax": false, "lines": [line], "tax_lines": [tax_line],
+        "subtotal_minor": 2_000, "discount_minor": 0, "tax_minor": 380, "total_minor": 2_380});
+    let mut expected = sums.clone();
+    expected["order_id"] = done["order"]["id"].clone();
+    expected["placed_at"] = json!("2026-01-15T10:00:00Z");
+    assert_eq!(done["financial_order"]["snapshot"], expected);
+    let mut expected = sums;
+    expected["number"] = json!("INV-2026-000001");
+    expected["issued_at"] = json!("2026-01-15T10:00:00Z");
+    expected["seller"] = json!({"name": "Shop corner"});
+    let stored: Value = serde_json::from_str(&shop.rows("SELECT snapshot FROM invoice")[0]).expect("JSON");
+    assert_eq!(stored, expected);
+    assert_eq!(
+        (&done["invoice"]["lines"], &done["invoice"]["tax_lines"]),
+        (&expected["lines"], &expected["tax_lines"])
+    );
+}

@@ -1,0 +1,45 @@
+//! `tillbox config`.
+
+use std::fs;
+
+use super::run::run;
+
+#[test]
+fn the_effective_configuration_is_shown_and_checked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("tillbox.toml");
+    fs::write(
+        &file,
+        "[server]\nlisten = '127.0.0.1:9'\n[mail]\nsmtp_url = 'smtp://shop:secret@mail.example'\nfrom = 'a@b.example'\n",
+    )
+    .expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let shown = run(dir.path(), &["config", "show", "--config", file]).code(0).stdout;
+    assert!(shown.contains("127.0.0.1:9") && !shown.contains("secret"), "{shown}");
+    let shown = run(dir.path(), &["config", "show", "--json", "--config", file]).code(0);
+    assert_eq!(shown.json()["server"]["listen"], "127.0.0.1:9");
+    assert_eq!(shown.json()["storage"]["data_dir"], dir.path().to_str().expect("UTF-8"));
+    run(dir.path(), &["config", "check", "--config", file]).code(0);
+}
+
+#[test]
+fn a_wrong_key_is_told_with_the_nearest_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("tillbox.toml");
+    fs::write(&file, "[server]\nlissten = '127.0.0.1:9'\n").expect("written");
+    let file = file.to_str().expect("UTF-8");
+    // It stops every command, not only the check.
+    for args in [&["config", "check"][..], &["tenant", "list"], &["serve"]] {
+        let failed = run(dir.path(), &[args, &["--config", file]].concat()).code(1);
+        let failure = failed.failure();
+        assert!(failure[0].contains("unknown key server.lissten"), "{failure:?}");
+        assert_eq!(failure[1], "hint: did you mean server.listen?");
+    }
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let failed = run(dir.path(), &["config", "check", "--config", "/nowhere/t.toml"]).code(1);
+    assert!(failed.failure()[0].contains("/nowhere/t.toml"), "{failed:?}");
+}

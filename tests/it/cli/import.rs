@@ -1,0 +1,270 @@
+//! `tillbox catalog import` and `tillbox sales import`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::run::{Ran, run};
+use crate::support::process::Daemon;
+
+struct Desk {
+    dir: TempDir,
+}
+
+impl Desk {
+    /// A directory with the shop `corner`, which sells in USD.
+    fn open() -> Self {
+        let desk = Self {
+            dir: tempfile::tempdir().expect("a directory"),
+        };
+        desk.run(&["tenant", "create", "corner", "--name", "Corner", "--currency", "USD"])
+            .code(0);
+        desk
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        run(&self.data(), args)
+    }
+
+    fn file(&self, name: &str, text: &[u8]) -> String {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
+    fn catalog(&self, file: &str) -> Ran {
+        self.run(&["catalog", "import", file, "--tenant", "corner", "--json"])
+    }
+
+    fn sales(&self, files: &[&str]) -> Ran {
+        self.run(&[&["sales", "import"], files, &["--tenant", "corner", "--json"]].concat())
+    }
+
+    fn rows(&self, sql: &str) -> Vec<String> {
+        let id = self.run(&["tenant", "show", "corner", "--json"]).code(0).json()["id"].clone();
+        let path = self.data().join("tenants").join(format!("{}.db", id.as_str().expect("an id")));
+        crate::support::shop::rows(&path, sql)
+    }
+}
+
+fn summary(report: &Value) -> [u64; 5] {
+    let count = |name: &str| report[name].as_u64().expect("a number");
+    let refused = report["refused"].as_array().expect("a list").len() as u64;
+    [count("rows"), count("created"), count("updated"), count("unchanged"), refused]
+}
+
+const PRODUCTS: &[u8] = "sku_number,sku,name,category,price_minor,currency,track_stock\n\
+1,A-1,\"Äpfel, rot\",Obst,99,USD,\n2,A-2,Birnen,Obst,120,USD,yes\n3,A-3,Zange,,1500,USD,no\n"
+    .as_bytes();
+
+#[test]
+fn a_catalog_comes_in_once_however_often_it_is_imported() {
+    let desk = Desk::open();
+    let file = desk.file("products.csv", PRODUCTS);
+    assert_eq!(summary(&desk.catalog(&file).code(0).json()), [3, 3, 0, 0, 0]);
+    assert_eq!(summary(&desk.catalog(&file).code(0).json()), [3, 0, 0, 3, 0]);
+    let stored = desk.rows("SELECT p.sku, p.name, p.price_minor, p.track_stock, c.name FROM product p LEFT JOIN category c ON c.id = p.category_id ORDER BY p.seq");
+    assert_eq!(stored, ["A-1|Äpfel, rot|99|0|Obst", "A-2|Birnen|120|1|Obst", "A-3|Zange|1500|0|"]);
+    let changed = desk.file(
+        "products.csv",
+        b"currency,price_minor,name,sku\nUSD,125,Birnen,A-2\nUSD,1500,Zange,A-3\n",
+    );
+    assert_eq!(summary(&desk.catalog(&changed).code(0).json()), [2, 0, 1, 1, 0]);
+    // What the file does not say stays as it is.
+    let stored = desk.rows("SELECT price_minor, track_stock, category_id IS NOT NULL FROM product WHERE sku = 'A-2'");
+    assert_eq!(stored, ["125|1|1"]);
+}
+
+#[test]
+fn bad_rows_are_listed_and_the_others_are_taken() {
+    let desk = Desk::open();
+    let mut text = b"sku,name,price_minor,currency,barcode,tax_class\n".to_vec();
+    text.extend_from_slice(
+        "A-1,Good,100,USD,,\n,No SKU,100,USD,,\nA-3,,100,usd,,\nA-4,Price,1.50,USD,,\nA-5,Price,-1,USD,,\nA-6,Class,1,USD,,luxury\n\
+         A-7,Barcode,1,USD,4006381333931,\nA-8,Barcode,1,USD,4006381333931,\nA-9,Cells,1\nA-1,Currency,100,EUR,,\n"
+            .as_bytes(),
+    );
+    text.extend_from_slice(b"A-10,\xff\xfe,1,USD,,\nA-11,\"Two\nlines\",1,USD,,\nA-12,Last,1,USD,,\n");
+    let report = desk.catalog(&desk.file("products.csv", &text)).code(0).json();
+    assert_eq!(summary(&report), [13, 3, 0, 0, 10], "{report:#}");
+    let refused: Vec<(u64, &str)> = report["refused"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| (row["line"].as_u64().expect("a line"), row["reason"].as_str().expect("a reason")))
+        .collect();
+    let reason = |line: u64| refused.iter().find(|(at, _)| *at == line).map_or("", |(_, reason)| reason);
+    for (line, part) in [
+        (3, "sku must not be empty"),
+        (4, "name must not be empty; currency not a currency"),
+        (5, "price_minor is not a whole number: `1.50`"),
+        (6, "negative"),
+        (7, "no tax class `luxury`"),
+        (9, "belongs to another product"),
+        (10, "3 cells where the first line has 6"),
+        (11, "currency never changes"),
+        (12, "not UTF-8"),
+        (13, "control characters"),
+    ] {
+        assert!(reason(line).contains(part), "line {line}: {refused:?}");
+    }
+    assert_eq!(desk.rows("SELECT sku FROM product ORDER BY seq"), ["A-1", "A-7", "A-12"]);
+    let told = desk
+        .run(&["catalog", "import", &desk.file("products.csv", &text), "--tenant", "corner"])
+        .code(0);
+    assert!(
+        told.stdout.starts_with("13 rows: 0 created, 0 updated, 3 unchanged, 10 refused"),
+        "{told:?}"
+    );
+    assert!(told.stderr.contains("LINE") && told.stderr.contains("not UTF-8"), "{told:?}");
+}
+
+#[test]
+fn a_file_that_is_no_catalog_is_refused_as_a_whole() {
+    let desk = Desk::open();
+    let missing = desk.catalog(&desk.file("a.csv", b"sku,name\nA,B\n")).code(1);
+    assert!(missing.failure()[0].contains("no column price_minor, currency"), "{missing:?}");
+    desk.catalog(&desk.file("empty.csv", b"")).code(1);
+    desk.catalog("/nowhere.csv").code(1);
+    desk.catalog(desk.dir.path().to_str().expect("UTF-8")).code(1);
+    let good = desk.file("b.csv", PRODUCTS);
+    let absent = desk.run(&["catalog", "import", &good, "--tenant", "nobody"]).code(1);
+    assert_eq!(absent.failure()[0], "error: there is no tenant `nobody`");
+    let nothing = desk
+        .catalog(&desk.file("c.csv", b"sku,name,price_minor,currency\nA,B,x,USD\n"))
+        .code(1);
+    assert!(nothing.stderr.contains("not one row could be taken"), "{nothing:?}");
+    desk.run(&["tenant", "suspend", "corner"]).code(0);
+    let suspended = desk.catalog(&good).code(1);
+    assert!(suspended.failure()[0].contains("suspended"), "{suspended:?}");
+    assert_eq!(desk.rows("SELECT count(*) FROM product"), ["0"]);
+}
+
+const INVOICES: &[u8] = b"invoice_number,customer_number,sold_at,billing_country,total_minor\n\
+1,2,2021-01-01T00:00:00Z,DE,318\n2,2,2022-03-01T12:30:00Z,DE,1500\n";
+const LINES: &[u8] = b"line_number,invoice_number,sku,unit_price_minor,quantity\n1,1,A-1,99,2\n2,1,A-3,120,1\n3,2,A-3,1500,1\n";
+
+fn desk_with_catalog() -> Desk {
+    let desk = Desk::open();
+    let text = std::str::from_utf8(PRODUCTS).expect("UTF-8").replace("yes", "no");
+    desk.catalog(&desk.file("products.csv", text.as_bytes())).code(0);
+    desk
+}
+
+#[test]
+fn past_sales_come_in_at_their_own_dates_and_only_once() {
+    let desk = desk_with_catalog();
+    let (invoices, lines) = (desk.file("invoices.csv", INVOICES), desk.file("lines.csv", LINES));
+    assert_eq!(summary(&desk.sales(&[&lines, &invoices]).code(0).json()), [2, 2, 0, 0, 0]);
+    let books = || {
+        desk.rows(
+            "SELECT o.status, o.total_minor, i.number, f.status FROM sales_order o JOIN invoice i ON i.order_id = o.id
+             JOIN financial_order f ON f.order_id = o.id ORDER BY o.seq",
+        )
+    };
+    let first = books();
+    assert_eq!(first, ["paid|318|INV-2021-000001|paid", "paid|1500|INV-2022-000001|paid"]);
+    assert_eq!(summary(&desk.sales(&[&invoices, &lines]).code(0).json()), [2, 0, 0, 2, 0]);
+    assert_eq!(books(), first);
+    assert_eq!(desk.rows("SELECT sum(amount_minor), count(*) FROM ledger_transfer"), ["1818|2"]);
+    desk.run(&["integrity", "check", "--tenant", "corner"]).code(0);
+}
+
+#[test]
+fn sales_that_do_not_add_up_are_listed_and_the_others_are_taken() {
+    let desk = desk_with_catalog();
+    let mut invoices = INVOICES.to_vec();
+    invoices.extend_from_slice(
+        b"3,2,2022-03-02T00:00:00Z,DE,100\n4,2,yesterday,DE,99\n5,2,2022-03-02T00:00:00Z,DE,99\n6,2,2022-03-02T00:00:00Z,DE,99\n\
+          7,2,2022-03-02T00:00:00Z,DE,99\n2,2,2022-03-01T12:30:00Z,DE,1500\n8,2,2222-03-02T00:00:00Z,DE,99\n",
+    );
+    let mut lines = LINES.to_vec();
+    lines.extend_from_slice(b"4,3,A-1,99,1\n5,4,A-1,99,1\n6,5,NONE,99,1\n7,6,A-1,99,one\n8,9,A-1,99,1\n9,8,A-1,99,1\n");
+    let (invoices, lines) = (desk.file("invoices.csv", &invoices), desk.file("lines.csv", &lines));
+    let report = desk.sales(&[&invoices, &lines]).code(0).json();
+    assert_eq!(summary(&report), [10, 2, 0, 0, 8], "{report:#}");
+    let refused = report["refused"].as_array().expect("a list");
+    let reasons: Vec<(&str, u64, &str)> = refused
+        .iter()
+        .map(|row| {
+            let file = row["file"].as_str().and_then(|file| file.rsplit('/').next()).expect("a file");
+            (
+                file,
+                row["line"].as_u64().expect("a line"),
+                row["reason"].as_str().expect("a reason"),
+            )
+        })
+        .collect();
+    for ((file, line, reason), (in_file, at, part)) in reasons.iter().zip([
+        ("invoices.csv", 4, "the lines add up to 99, and the total says 100"),
+        ("invoices.csv", 5, "sold_at not an instant"),
+        ("invoices.csv", 6, "no product with the SKU `NONE`"),
+        ("invoices.csv", 7, "lines.csv, line 8: quantity is not a whole number: `one`"),
+        ("invoices.csv", 8, "the invoice 7 has no lines"),
+        ("invoices.csv", 9, "the invoice 2 is there twice"),
+        ("invoices.csv", 10, "future"),
+        ("lines.csv", 9, "no file has the invoice 9"),
+    ]) {
+        assert_eq!((*file, *line), (in_file, at), "{reasons:#?}");
+        assert!(reason.contains(part), "{reasons:#?}");
+    }
+    assert_eq!(desk.rows("SELECT count(*) FROM sales_order"), ["2"]);
+    // Mended, the same files go on where they stopped; what was sold once cannot become something else.
+    let mended = desk.file(
+        "mended.csv",
+        b"invoice_number,sold_at,total_minor\n1,2021-01-01T00:00:00Z,318\n2,2022-03-02T00:00:00Z,1500\n3,2022-03-02T00:00:00Z,99\n",
+    );
+    let lines = desk.file("lines.csv", &[LINES, b"4,3,A-1,99,1\n"].concat());
+    let report = desk.sales(&[&mended, &lines]).code(0).json();
+    assert_eq!(summary(&report), [3, 1, 0, 1, 1], "{report:#}");
+    assert!(
+        report["refused"][0]["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("another sale")),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn both_kinds_of_files_are_needed() {
+    let desk = desk_with_catalog();
+    let (invoices, lines) = (desk.file("invoices.csv", INVOICES), desk.file("lines.csv", LINES));
+    assert!(desk.sales(&[&invoices]).code(1).failure()[0].contains("their lines"));
+    assert!(desk.sales(&[&lines]).code(1).failure()[0].contains("a file of invoices"));
+    assert!(desk.sales(&[&invoices, &desk.file("x.csv", b"a,b\n1,2\n")]).code(1).failure()[0].contains("no column"));
+    desk.sales(&[]).code(2);
+}
+
+#[test]
+fn an_import_beside_a_running_daemon_is_the_same() {
+    let desk = desk_with_catalog();
+    let daemon = Daemon::start(&desk.data(), &[]);
+    let (invoices, lines) = (desk.file("invoices.csv", INVOICES), desk.file("lines.csv", LINES));
+    assert_eq!(summary(&desk.sales(&[&invoices, &lines]).code(0).json()), [2, 2, 0, 0, 0]);
+    assert_eq!(
+        summary(&desk.catalog(&desk.file("products.csv", PRODUCTS)).code(0).json()),
+        [3, 0, 1, 2, 0]
+    );
+    assert!(daemon.socket().exists());
+    desk.run(&["integrity", "check"]).code(0);
+}
+
+/// More rows than a batch holds, and more bytes.
+#[test]
+fn a_long_list_goes_in_many_batches() {
+    let desk = Desk::open();
+    let mut text = "sku,name,price_minor,currency\n".to_owned();
+    for number in 0..450 {
+        text.push_str(&format!("L-{number},\"{}\",{number},USD\n", "€".repeat(200)));
+    }
+    let file = desk.file("long.csv", text.as_bytes());
+    assert_eq!(summary(&desk.catalog(&file).code(0).json()), [450, 450, 0, 0, 0]);
+    assert_eq!(summary(&desk.catalog(&file).code(0).json()), [450, 0, 0, 450, 0]);
+    assert!(Path::new(&file).exists());
+}

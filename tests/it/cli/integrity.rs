@@ -1,0 +1,37 @@
+//! `tillbox integrity check`.
+
+use serde_json::json;
+
+use super::run::run;
+
+#[test]
+fn what_does_not_agree_is_listed_and_is_three() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path();
+    let empty = run(data, &["integrity", "check", "--json"]).code(0).json();
+    assert_eq!(empty, json!({"result": "PASS", "tenants": [], "mismatches": []}));
+    for slug in ["good", "bad"] {
+        run(data, &["tenant", "create", slug, "--name", slug]).code(0);
+        let file = data.join("products.csv");
+        std::fs::write(&file, "sku,name,price_minor,currency\nA,A,100,EUR\n").expect("written");
+        run(data, &["catalog", "import", file.to_str().expect("UTF-8"), "--tenant", slug]).code(0);
+    }
+    assert_eq!(run(data, &["integrity", "check"]).code(0).stdout, "PASS\n");
+    let id = run(data, &["tenant", "show", "bad", "--json"]).code(0).json()["id"].clone();
+    let path = data.join("tenants").join(format!("{}.db", id.as_str().expect("an id")));
+    let conn = rusqlite::Connection::open(path).expect("it opens");
+    conn.pragma_update(None, "foreign_keys", false).expect("set");
+    conn.execute("UPDATE product SET category_id = randomblob(16)", [])
+        .expect("damaged");
+    drop(conn);
+    let found = run(data, &["integrity", "check"]).code(3).stdout;
+    assert!(found.starts_with("FAIL\n") && found.contains("foreign keys"), "{found}");
+    let report = run(data, &["integrity", "check", "--json"]).code(3).json();
+    assert_eq!(
+        (&report["result"], &report["mismatches"][0]["tenant"]),
+        (&json!("FAIL"), &json!("bad")),
+        "{report}"
+    );
+    assert_eq!(run(data, &["integrity", "check", "--tenant", "good"]).code(0).stdout, "PASS\n");
+    run(data, &["integrity", "check", "--tenant", "nobody"]).code(1);
+}

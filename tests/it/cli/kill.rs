@@ -1,0 +1,140 @@
+//! `kill -9` under load: the process dies at moments of nobody's choosing, and every acknowledged sale is there, once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use super::run::run;
+use crate::support::process::{Client, Daemon};
+
+const ROUNDS: usize = 6;
+const CLIENTS: usize = 8;
+/// Acknowledged sales after which the process is killed; the moment within the next one is the scheduler's choice.
+const SALES_PER_ROUND: usize = 60;
+const ON_HAND: i64 = 1_000_000;
+
+/// What a client has sent: its key, its body, and the answer, if one came.
+type Sales = Arc<Mutex<HashMap<String, (Value, Option<Vec<u8>>)>>>;
+
+fn sale(product: &str, number: usize) -> Value {
+    let mut body = json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 250}]});
+    if number.is_multiple_of(5) {
+        body["email"] = json!("anna@example.org");
+    }
+    body
+}
+
+/// Sells until the connection breaks.
+fn sell(client: &mut Client, name: &str, product: &str, sales: &Sales, acknowledged: &AtomicUsize) {
+    for number in 0.. {
+        let (key, body) = (format!("{name}-{number}"), sale(product, number));
+        sales.lock().expect("no panic").insert(key.clone(), (body.clone(), None));
+        let Ok(answer) = client.post("/v1/sales", &key, &body) else {
+            return;
+        };
+        let answer = answer.expect(201);
+        sales.lock().expect("no panic").insert(key, (body, Some(answer.body)));
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// One round of selling, ended by a kill.
+fn round(daemon: &mut Daemon, number: usize, api_key: &str, product: &str, sales: &Sales) {
+    let acknowledged = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let mut connection = daemon.client().with_key(api_key);
+            let (name, acknowledged) = (format!("r{number}-c{client}"), &acknowledged);
+            scope.spawn(move || sell(&mut connection, &name, product, sales, acknowledged));
+        }
+        while acknowledged.load(Ordering::SeqCst) < SALES_PER_ROUND {
+            thread::yield_now();
+        }
+        daemon.kill();
+    });
+}
+
+/// Sends everything again: what was acknowledged gets its very answer, what was not is carried out now or was.
+fn send_again(client: &mut Client, sales: &Sales) {
+    for (key, (body, answer)) in sales.lock().expect("no panic").iter_mut() {
+        let again = client.post("/v1/sales", key, body).expect("an answer").expect(201);
+        if let Some(first) = answer {
+            assert_eq!(
+                again.header("idempotent-replayed"),
+                Some("true"),
+                "{key} was acknowledged and is gone"
+            );
+            assert_eq!(&again.body, first, "{key} has another answer now");
+        }
+        *answer = Some(again.body);
+    }
+}
+
+fn counts(dir: &std::path::Path) -> [i64; 8] {
+    let file = std::fs::read_dir(dir.join("tenants"))
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path());
+    let file = file
+        .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .collect::<Vec<_>>();
+    let conn = rusqlite::Connection::open(&file[0]).expect("a plain SQLite file");
+    let tables = [
+        "sales_order",
+        "payment",
+        "financial_order",
+        "invoice",
+        "financial_transaction",
+        "ledger_entry",
+        "inventory_movement WHERE kind = 'sale'",
+        "job WHERE payload LIKE '%order.paid%' OR json_extract(payload, '$.action') = 'order.paid'",
+    ];
+    tables.map(|table| {
+        conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
+            .expect("counts")
+    })
+}
+
+#[test]
+fn acknowledged_sales_survive_kill() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut daemon = Daemon::start(dir.path(), &[]);
+    let made = run(dir.path(), &["tenant", "create", "corner", "--name", "Corner", "--json"]).code(0);
+    let api_key = serde_json::from_str::<Value>(&made.stdout).expect("JSON")["api_key"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
+    let mut client = daemon.client().with_key(&api_key);
+    let product = json!({"sku": "APPLE", "name": "Apple", "price_minor": 250, "track_stock": true});
+    let product = client
+        .post("/v1/catalog/products", "-", &product)
+        .expect("an answer")
+        .expect(201)
+        .string("/id");
+    let count = json!({"product_id": product, "quantity_delta": ON_HAND, "reason": "delivery"});
+    client
+        .post("/v1/inventory/adjustments", "-", &count)
+        .expect("an answer")
+        .expect(201);
+
+    let sales = Sales::default();
+    for number in 0..ROUNDS {
+        round(&mut daemon, number, &api_key, &product, &sales);
+        daemon = daemon.kill_and_restart();
+        send_again(&mut daemon.client().with_key(&api_key), &sales);
+    }
+
+    let sold = i64::try_from(sales.lock().expect("no panic").len()).expect("a few");
+    let stock = daemon
+        .client()
+        .with_key(&api_key)
+        .get(&format!("/v1/inventory/stock/{product}"))
+        .expect("an answer")
+        .json();
+    assert_eq!(stock["on_hand"], ON_HAND - sold, "each sale took one, once");
+    run(dir.path(), &["integrity", "check"]).code(0);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    assert_eq!(counts(dir.path()), [sold; 8], "nothing is half done, nothing is doubled");
+}

@@ -1,0 +1,10 @@
+//! The commands of the program, run as a user runs them.
+
+mod config;
+mod health;
+mod import;
+mod integrity;
+mod kill;
+mod run;
+mod serve;
+mod tenants;

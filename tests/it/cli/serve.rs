@@ -1,0 +1,152 @@
+//! `tillbox serve`: what it needs, what it greets with, how it ends.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use super::run::run;
+use crate::support::process::Daemon;
+
+#[test]
+fn it_ends_in_an_orderly_way_when_asked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut daemon = Daemon::start(dir.path(), &[]);
+    let socket = daemon.socket();
+    assert!(socket.exists());
+    daemon.client().get("/health/ready").expect("an answer").expect(200);
+    assert_eq!(daemon.terminate().code(), Some(0));
+    assert!(!socket.exists(), "the socket is taken away");
+    let left: Vec<String> = std::fs::read_dir(dir.path())
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with("-wal"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new(), "no WAL is left behind");
+}
+
+#[test]
+fn it_is_ready_as_soon_as_it_listens() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &[]);
+    // Between the line that says where it listens and the first request served lies nothing that takes time.
+    daemon.client().get("/health/ready").expect("an answer").expect(200);
+}
+
+#[test]
+fn what_keeps_it_from_serving_is_said_in_a_line_and_a_hint() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let daemon = Daemon::start(&one, &[]);
+    let taken = run(&one, &["serve", "--listen", "127.0.0.1:0"]).code(1);
+    assert!(taken.stderr.contains("is in use by a running daemon"), "{taken:?}");
+    let address = daemon.address().to_string();
+    let taken = run(&two, &["serve", "--listen", &address]).code(1);
+    assert!(
+        taken
+            .stderr
+            .contains(&format!("error: cannot listen on {address}: the address is in use\nhint: ")),
+        "{taken:?}"
+    );
+    // The daemon that is there was not disturbed.
+    daemon.client().get("/health/live").expect("an answer").expect(200);
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let unusable = run(&file.join("data"), &["serve"]).code(1);
+    assert!(unusable.failure()[0].contains("cannot be used"), "{unusable:?}");
+    run(&two, &["serve", "--listen", "nonsense"]).code(2);
+}
+
+#[test]
+fn the_demo_is_for_this_machine_only() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let refused = run(dir.path(), &["serve", "--dev", "--listen", "0.0.0.0:0"]).code(2);
+    assert!(refused.failure()[0].contains("this machine only"), "{refused:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing was begun");
+}
+
+/// The lines of the banner, from a daemon that was started with them.
+fn pasted(daemon: &Daemon) -> Vec<String> {
+    let output = daemon.output();
+    output.lines().filter(|line| line.starts_with("curl ")).map(str::to_owned).collect()
+}
+
+/// The last line of the banner comes after the line that says where it listens: asks until it is there.
+fn banner(daemon: &Daemon) -> Vec<String> {
+    loop {
+        let lines = pasted(daemon);
+        if lines.last().is_some_and(|line| line.contains("/openapi.json")) {
+            return lines;
+        }
+        daemon.client().get("/health/live").expect("an answer").expect(200);
+    }
+}
+
+#[test]
+fn the_banner_can_be_pasted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    let lines = banner(&daemon);
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    if Command::new("curl").arg("--version").output().is_err() {
+        println!("there is no curl here; the lines were not pasted");
+        return;
+    }
+    for line in &lines {
+        let output = Command::new("sh")
+            .args(["-c", &line.replacen("curl ", "curl --fail-with-body ", 1)])
+            .output()
+            .expect("a shell");
+        let body = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{line}\n{body}");
+        serde_json::from_str::<serde_json::Value>(&body).expect("JSON");
+    }
+    let invoices = Command::new("sh").args(["-c", &lines[2]]).output().expect("a shell");
+    let invoices: serde_json::Value = serde_json::from_slice(&invoices.stdout).expect("JSON");
+    assert_eq!(invoices["data"].as_array().map(Vec::len), Some(1), "{invoices}");
+    // Its own commands find it, and its books are in order.
+    assert_eq!(run(dir.path(), &["integrity", "check"]).code(0).stdout, "PASS\n");
+}
+
+#[test]
+fn the_demo_shop_is_made_once_and_its_key_stays() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut daemon = Daemon::start(dir.path(), &["--dev"]);
+    banner(&daemon);
+    let key = std::fs::read_to_string(dir.path().join("demo.key")).expect("the key");
+    let key = key.trim();
+    assert!(daemon.output().contains(key));
+    let products = daemon
+        .client()
+        .with_key(key)
+        .get("/v1/catalog/products")
+        .expect("an answer")
+        .expect(200)
+        .json();
+    assert_eq!(products["data"].as_array().map(Vec::len), Some(8), "{products}");
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let mut daemon = Daemon::start(dir.path(), &["--dev"]);
+    banner(&daemon);
+    assert!(daemon.output().contains(key), "the same key");
+    daemon.terminate();
+    // Lost or revoked, it is replaced by one that works.
+    std::fs::remove_file(dir.path().join("demo.key")).expect("removed");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    banner(&daemon);
+    let fresh = std::fs::read_to_string(dir.path().join("demo.key")).expect("the key");
+    assert_ne!(fresh.trim(), key);
+    daemon
+        .client()
+        .with_key(fresh.trim())
+        .get("/v1/orders")
+        .expect("an answer")
+        .expect(200);
+}
+
+#[test]
+fn a_port_of_its_own_is_free_again_afterwards() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut daemon = Daemon::start(dir.path(), &[]);
+    daemon.client().get("/health/live").expect("an answer").expect(200);
+    let address = daemon.address();
+    daemon.terminate();
+    TcpListener::bind(address).expect("the port is free");
+}

@@ -1,0 +1,231 @@
+//! `tillbox tenant` and `tillbox api-key`: with a daemon beside them and without one.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::run::run;
+use crate::support::process::Daemon;
+
+fn data() -> (TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    (dir, data)
+}
+
+#[test]
+fn a_tenant_is_made_listed_and_removed_without_a_daemon() {
+    let (_dir, data) = data();
+    assert_eq!(run(&data, &["tenant", "list", "--json"]).code(0).json(), json!([]));
+    let args = [
+        "tenant",
+        "create",
+        "corner",
+        "--name",
+        "Corner Shop",
+        "--domain",
+        "a.example",
+        "--domain",
+        "b.example",
+        "--json",
+    ];
+    let made = run(&data, &args).code(0).json();
+    assert!(made["id"].is_string() && made["api_key"].is_string(), "{made}");
+    assert_eq!((&made["slug"], &made["currency"]), (&json!("corner"), &json!("EUR")));
+    assert_eq!(made["domains"], json!(["a.example", "b.example"]));
+    let listed = run(&data, &["tenant", "list"]).code(0).stdout;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 2, "{listed}");
+    assert!(
+        lines[0].starts_with("SLUG    NAME") && lines[1].starts_with("corner  Corner Shop  EUR"),
+        "{listed}"
+    );
+    assert_eq!(
+        run(&data, &["tenant", "suspend", "corner", "--json"]).code(0).json()["status"],
+        "suspended"
+    );
+    assert_eq!(
+        run(&data, &["tenant", "resume", "corner", "--json"]).code(0).json()["status"],
+        "active"
+    );
+    assert_eq!(run(&data, &["tenant", "show", "corner", "--json"]).code(0).json()["id"], made["id"]);
+    let refused = run(&data, &["tenant", "delete", "corner"]).code(2);
+    assert!(refused.failure()[1].contains("--yes"), "{refused:?}");
+    run(&data, &["tenant", "delete", "corner", "--yes"]).code(0);
+    let gone = run(&data, &["tenant", "show", "corner"]).code(1);
+    assert_eq!(
+        gone.failure(),
+        [
+            "error: there is no tenant `corner`",
+            "hint: `tillbox tenant list` shows those there are"
+        ]
+    );
+}
+
+#[test]
+fn refusals_and_wrong_usage_have_their_own_codes() {
+    let (_dir, data) = data();
+    run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
+    let taken = run(&data, &["tenant", "create", "corner", "--name", "C"]).code(1);
+    assert_eq!(taken.failure()[0], "error: the slug `corner` is taken");
+    let currency = run(&data, &["tenant", "create", "b", "--name", "B", "--currency", "EURO"]).code(2);
+    assert!(currency.stderr.contains("--currency"), "{currency:?}");
+    for args in [
+        &["tenant", "create", "Bad Slug", "--name", "B"][..],
+        &["tenant", "create", "b"],
+        &["tenant", "show"],
+        &["tenant", "migrate"],
+        &["tenant", "nonsense"],
+        &["api-key", "list"],
+        &["api-key", "create", "--tenant", "corner", "--name", "K"],
+        &["api-key", "create", "--tenant", "corner", "--name", "K", "--scope", "everything"],
+        &["api-key", "create", "--landlord", "--name", "K", "--scope", "pos"],
+        &["api-key", "revoke", "7"],
+        &["--nonsense"],
+        &[],
+    ] {
+        let wrong = run(&data, args).code(2);
+        assert!(!wrong.stderr.is_empty() && wrong.stdout.is_empty(), "{wrong:?}");
+    }
+    for args in [
+        &["--help"][..],
+        &["tenant", "--help"],
+        &["tenant", "create", "--help"],
+        &["--version"],
+    ] {
+        assert!(!run(&data, args).code(0).stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_command_works_beside_a_running_daemon() {
+    let (_dir, data) = data();
+    run(&data, &["tenant", "create", "before", "--name", "Before"]).code(0);
+    let daemon = Daemon::start(&data, &[]);
+    let made = run(&data, &["tenant", "create", "during", "--name", "During", "--json"])
+        .code(0)
+        .json();
+    let slugs: Vec<Value> = slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json());
+    assert_eq!(slugs, ["during", "before"]);
+    let key = made["api_key"].as_str().expect("a key");
+    let answer = daemon.client().with_key(key).get("/v1/catalog/products").expect("an answer");
+    answer.expect(200);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(daemon.socket()).expect("a socket").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    run(&data, &["tenant", "suspend", "during"]).code(0);
+    let answer = daemon.client().with_key(key).get("/v1/catalog/products").expect("an answer");
+    answer.refused(403, "tenant_suspended");
+}
+
+fn slugs(tenants: &Value) -> Vec<Value> {
+    tenants
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|tenant| tenant["slug"].clone())
+        .collect()
+}
+
+#[test]
+fn a_killed_daemon_leaves_no_command_stranded() {
+    let (_dir, data) = data();
+    let mut daemon = Daemon::start(&data, &[]);
+    run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
+    daemon.kill();
+    assert!(daemon.socket().exists(), "a killed daemon leaves its socket");
+    assert_eq!(slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()), ["corner"]);
+    let daemon = Daemon::start(&data, &[]);
+    assert_eq!(slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()), ["corner"]);
+    drop(daemon);
+}
+
+#[test]
+fn commands_wait_for_each_other() {
+    let (_dir, data) = data();
+    let create = |number: usize| run(&data, &["tenant", "create", &format!("s{number}"), "--name", "S"]).code(0);
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            scope.spawn(move || create(number));
+        }
+    });
+    assert_eq!(slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()).len(), 6);
+}
+
+/// Not only one that runs: also one that begins, and one that ends.
+#[test]
+fn a_command_waits_for_a_daemon_that_comes_or_goes() {
+    let (_dir, data) = data();
+    run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
+    std::thread::scope(|scope| {
+        let commands = scope.spawn(|| {
+            for _ in 0..12 {
+                assert_eq!(slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()), ["corner"]);
+            }
+        });
+        while !commands.is_finished() {
+            let mut daemon = Daemon::start(&data, &[]);
+            daemon.client().get("/health/live").expect("an answer").expect(200);
+            assert_eq!(daemon.terminate().code(), Some(0));
+        }
+        commands.join().expect("all were answered");
+    });
+}
+
+#[test]
+fn keys_are_made_shown_once_and_revoked() {
+    let (_dir, data) = data();
+    run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
+    let args = [
+        "api-key",
+        "create",
+        "--tenant",
+        "corner",
+        "--name",
+        "Till",
+        "--scope",
+        "pos",
+        "catalog:read",
+        "--scope",
+        "orders",
+        "--json",
+    ];
+    let made = run(&data, &args).code(0).json();
+    assert_eq!(made["scopes"], json!(["catalog:read", "orders", "pos"]));
+    let key = made["api_key"].as_str().expect("a key");
+    let listed = run(&data, &["api-key", "list", "--tenant", "corner"]).code(0).stdout;
+    assert!(listed.contains("Till") && !listed.contains(key), "{listed}");
+    let id = made["id"].as_str().expect("an id");
+    run(&data, &["api-key", "revoke", id]).code(0);
+    let again = run(&data, &["api-key", "revoke", id]).code(1);
+    assert!(again.failure()[0].contains("no such key"), "{again:?}");
+    let keys = run(&data, &["api-key", "list", "--tenant", "corner", "--json"]).code(0).json();
+    assert!(keys[1]["revoked_at"].is_string(), "{keys}");
+    let landlord = run(&data, &["api-key", "create", "--landlord", "--name", "L", "--json"])
+        .code(0)
+        .json();
+    assert_eq!(landlord["scopes"], json!(["landlord"]));
+    assert_eq!(
+        run(&data, &["api-key", "list", "--landlord", "--json"]).code(0).json()[0]["name"],
+        "L"
+    );
+}
+
+#[test]
+fn migrating_the_fleet_reports_each_shop() {
+    let (_dir, data) = data();
+    for slug in ["one", "two"] {
+        run(&data, &["tenant", "create", slug, "--name", slug]).code(0);
+    }
+    let report = run(&data, &["tenant", "migrate", "--all", "--json"]).code(0).json();
+    assert_eq!(report, json!([{"slug": "two", "status": "ok"}, {"slug": "one", "status": "ok"}]));
+    let id = run(&data, &["tenant", "show", "one", "--json"]).code(0).json();
+    let file = data.join("tenants").join(format!("{}.db", id["id"].as_str().expect("an id")));
+    std::fs::write(&file, b"no database").expect("written");
+    let broken = run(&data, &["tenant", "migrate", "--all", "--json"]).code(1);
+    let report = broken.json();
+    assert_eq!(
+        (&report[0]["status"], &report[1]["status"]),
+        (&json!("ok"), &json!("failed")),
+        "{report}"
+    );
+    run(&data, &["tenant", "migrate", "two"]).code(0);
+}

@@ -1,0 +1,47 @@
+//! What is installed beside the binary says what the binary does.
+
+use std::path::Path;
+
+use tillbox::config::Config;
+
+fn shipped(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_shipped_configuration_lists_every_key_with_its_default() {
+    // A line `#key = …` is a default that was commented out; `# Words` are words.
+    let uncommented: String = shipped("packaging/tillbox.toml")
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("tillbox.toml");
+    std::fs::write(&path, &uncommented).expect("writes");
+    let config = Config::load(Some(&path), std::iter::empty()).expect("the shipped configuration is good");
+    assert_eq!(config.show(), Config::default().show());
+    let keys = |text: &str| text.parse::<toml::Table>().expect("TOML");
+    assert_eq!(
+        keys(&uncommented),
+        keys(&Config::default().show()),
+        "a key is missing, or a default differs"
+    );
+}
+
+#[test]
+fn the_unit_runs_the_daemon_as_its_own_user() {
+    let unit = shipped("systemd/tillbox.service");
+    for line in [
+        "ExecStart=/usr/bin/tillbox serve",
+        "User=tillbox",
+        "StateDirectory=tillbox",
+        "NoNewPrivileges=yes",
+    ] {
+        assert!(unit.lines().any(|of| of == line), "{line} is missing");
+    }
+    assert!(shipped("packaging/tillbox.sysusers").contains("u tillbox - "));
+}

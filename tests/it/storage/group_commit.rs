@@ -1,0 +1,408 @@
+//! The one writer: many requests in one commit, each answered when it is on disk, none harmed by its neighbours.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier};
+
+use serde_json::json;
+use tillbox::primitives::Origin;
+use tillbox::primitives::limits::WRITER_INBOX;
+use tillbox::storage::{Answer, Database, Rows, Statement, StorageError, StorageErrorKind, Tenant, TenantWork, params};
+
+use crate::support::{TestApp, TestShop, blocking};
+
+const INSERT: Statement = Statement::new("test::INSERT", "INSERT INTO category (id, name, created_at) VALUES (?1, ?2, 0)");
+const RENAME_ALL: Statement = Statement::new("test::RENAME_ALL", "UPDATE category SET name = name || '!'");
+const DEFER: Statement = Statement::new("test::DEFER", "PRAGMA defer_foreign_keys = ON");
+const ORPHAN: Statement = Statement::new(
+    "test::ORPHAN",
+    "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, on_hand_after, at) VALUES (?1, ?2, 'count', 1, 1, 0)",
+);
+const LIMIT_PAGES: Statement = Statement::new("test::LIMIT_PAGES", "PRAGMA max_page_count = 400");
+const NO_MORE_PAGES: Statement = Statement::new("test::NO_MORE_PAGES", "PRAGMA max_page_count = 1");
+const LIFT_LIMIT: Statement = Statement::new("test::LIFT_LIMIT", "PRAGMA max_page_count = 1073741823");
+
+fn insert(work: &mut TenantWork, name: &str) -> Result<(), StorageError> {
+    let id: tillbox::primitives::id::CategoryId = work.new_id();
+    work.insert(&INSERT, params![id, name])
+}
+
+/// Writes one category; the answer is still on its way.
+fn write(db: &Database<Tenant>, name: impl Into<String>) -> Answer<(), StorageError> {
+    let name = name.into();
+    db.write(Origin::system(), move |work| insert(work, &name))
+}
+
+/// A request that holds the writer until the other end is dropped.
+fn gate(db: &Database<Tenant>) -> (Answer<(), StorageError>, Sender<()>) {
+    let (entered, enters): (Sender<()>, Receiver<()>) = channel();
+    let (open, opened) = channel();
+    let answer = db.write(Origin::system(), move |_| {
+        // A second run finds both ends gone, and passes.
+        let _ = entered.send(());
+        let _ = opened.recv();
+        Ok(())
+    });
+    enters.recv().expect("the writer takes it up");
+    (answer, open)
+}
+
+fn names(shop: &TestShop) -> Vec<String> {
+    shop.rows("SELECT name FROM category ORDER BY name")
+}
+
+fn kind<R>(result: Result<R, StorageError>) -> Option<StorageErrorKind> {
+    result.err().map(|error| error.kind())
+}
+
+#[test]
+fn many_threads_share_commits_and_every_answer_is_on_disk() {
+    const THREADS: usize = 64;
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let (commits, requests) = (db.stats().commits(), db.stats().requests());
+    let (_gate, open) = gate(&db);
+    let all_sent = Barrier::new(THREADS + 1);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (db, shop, all_sent) = (&db, &shop, &all_sent);
+            scope.spawn(move || {
+                let answer = write(db, format!("first-{thread}"));
+                all_sent.wait();
+                answer.wait().expect("written");
+                assert_eq!(
+                    shop.count(&format!("SELECT count(*) FROM category WHERE name = 'first-{thread}'")),
+                    1
+                );
+                for round in 0..10 {
+                    write(db, format!("{round}-{thread}")).wait().expect("written");
+                    assert_eq!(
+                        shop.count(&format!("SELECT count(*) FROM category WHERE name = '{round}-{thread}'")),
+                        1
+                    );
+                }
+            });
+        }
+        all_sent.wait();
+        drop(open);
+    });
+    let (commits, requests) = (db.stats().commits() - commits, db.stats().requests() - requests);
+    assert_eq!(requests, 1 + 11 * THREADS as u64);
+    assert!(commits + 50 < requests, "{commits} commits for {requests} requests");
+    assert_eq!(shop.count("SELECT count(*) FROM category"), 11 * THREADS as i64);
+}
+
+#[test]
+fn one_that_fails_after_it_wrote_leaves_its_neighbours_whole() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let replays = db.stats().replays();
+    let told = Arc::new(AtomicUsize::new(0));
+    let (_gate, open) = gate(&db);
+    let before = write(&db, "before");
+    let in_closure = told.clone();
+    let failing: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
+        insert(work, "half")?;
+        let told = in_closure.clone();
+        work.on_commit(move || {
+            told.fetch_add(100, Ordering::SeqCst);
+        });
+        work.change(&RENAME_ALL, [], Rows::Exactly(17)).map(drop)
+    });
+    let in_closure = told.clone();
+    let after: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
+        let told = in_closure.clone();
+        work.on_commit(move || {
+            told.fetch_add(1, Ordering::SeqCst);
+        });
+        insert(work, "after")
+    });
+    drop(open);
+    before.wait().expect("written");
+    assert_eq!(kind(failing.wait()), Some(StorageErrorKind::UnexpectedRows));
+    after.wait().expect("written");
+    assert_eq!(names(&shop), ["after", "before"]);
+    assert_eq!(db.stats().replays() - replays, 1);
+    assert_eq!(
+        told.load(Ordering::SeqCst),
+        1,
+        "what was undone is not told of, what was done is told of once"
+    );
+}
+
+#[test]
+fn one_that_panics_leaves_its_neighbours_whole() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let (_gate, open) = gate(&db);
+    let before = write(&db, "before");
+    let panicking: Answer<(), StorageError> = db.write(Origin::system(), |work| {
+        insert(work, "half")?;
+        panic!("on purpose, in a test")
+    });
+    let after = write(&db, "after");
+    drop(open);
+    before.wait().expect("written");
+    assert_eq!(kind(panicking.wait()), Some(StorageErrorKind::Panicked));
+    after.wait().expect("written");
+    assert_eq!(names(&shop), ["after", "before"]);
+    assert!(db.is_healthy());
+    write(&db, "later").wait().expect("the writer goes on");
+}
+
+#[test]
+fn a_refusal_before_anything_was_written_costs_no_second_run() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let replays = db.stats().replays();
+    let (_gate, open) = gate(&db);
+    let before = write(&db, "before");
+    let refused: Answer<(), StorageError> = db.write(Origin::system(), |work| {
+        work.on_commit(|| panic!("told of what was refused"));
+        Err(StorageError::new(StorageErrorKind::Other))
+    });
+    let after = write(&db, "after");
+    drop(open);
+    before.wait().expect("written");
+    assert_eq!(kind(refused.wait()), Some(StorageErrorKind::Other));
+    after.wait().expect("written");
+    assert_eq!(names(&shop), ["after", "before"]);
+    assert_eq!(db.stats().replays(), replays);
+}
+
+#[test]
+fn nothing_is_told_before_it_is_on_disk() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let (seen, sees) = channel();
+    let inside = shop.clone();
+    let answer: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
+        insert(work, "told")?;
+        let within = inside.count("SELECT count(*) FROM category");
+        let (seen, shop) = (seen.clone(), inside.clone());
+        work.on_commit(move || {
+            seen.send((within, shop.count("SELECT count(*) FROM category")))
+                .expect("the test listens")
+        });
+        Ok(())
+    });
+    answer.wait().expect("written");
+    assert_eq!(
+        sees.recv().expect("told"),
+        (0, 1),
+        "another connection sees it when it is told of, and not before"
+    );
+}
+
+#[test]
+fn a_nested_failure_undoes_itself_only() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let result = shop.write(|work| {
+        insert(work, "outer")?;
+        let inner: Result<(), StorageError> = work.nested(|work| {
+            insert(work, "inner")?;
+            Err(StorageError::new(StorageErrorKind::Other))
+        });
+        assert!(inner.is_err());
+        insert(work, "last")
+    });
+    result.expect("written");
+    assert_eq!(names(&shop), ["last", "outer"]);
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_begun() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let (_gate, open) = gate(&db);
+    drop(write(&db, "abandoned"));
+    let last = write(&db, "last");
+    drop(open);
+    last.wait().expect("written");
+    assert_eq!(names(&shop), ["last"]);
+}
+
+#[tokio::test]
+async fn an_overloaded_writer_says_so_at_once() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let product = json!({"sku": "A", "name": "A", "price_minor": 1});
+    let (_gate, open) = blocking(|| gate(&db));
+    let waiting: Vec<_> = (0..WRITER_INBOX).map(|index| write(&db, format!("{index:04}"))).collect();
+    let refused = write(&db, "too many").await;
+    assert_eq!(kind(refused), Some(StorageErrorKind::Overloaded));
+    let answer = shop.post("/v1/catalog/products").json(product.clone()).send().await;
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    answer.refused(503, "overloaded");
+    // Reading goes on, and so does another shop.
+    shop.get("/v1/catalog/products").send().await.expect(200);
+    app.tenant("other").product("A", 1).await;
+
+    drop(open);
+    for answer in waiting {
+        answer.await.expect("what waited is written");
+    }
+    assert_eq!(shop.count("SELECT count(*) FROM category"), WRITER_INBOX as i64);
+    shop.post("/v1/catalog/products").json(product).send().await.expect(201);
+}
+
+#[tokio::test]
+async fn when_the_commit_fails_nobody_is_told_that_it_worked() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let (_gate, open) = blocking(|| gate(&db));
+    let first = write(&db, "first");
+    // The foreign key is looked at when the transaction commits, so it is the COMMIT that fails.
+    let poison: Answer<(), StorageError> = db.write(Origin::system(), |work| {
+        work.change(&DEFER, [], Rows::Any)?;
+        work.insert(&ORPHAN, params![[1_u8; 16], [2_u8; 16]])
+    });
+    let last = write(&db, "last");
+    drop(open);
+    let (first, poison, last) = (first.await, poison.await, last.await);
+    assert_eq!(kind(poison), Some(StorageErrorKind::Constraint));
+    let there = names(&shop);
+    for (name, result) in [("first", first), ("last", last)] {
+        assert_eq!(result.is_ok(), there.contains(&name.to_owned()), "{name}: {there:?}");
+    }
+    assert!(!db.is_healthy(), "after a failed commit the file is opened and checked again");
+    drop(db);
+    shop.product("A", 1).await;
+    assert!(shop.db().is_healthy());
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_needs_space_and_nothing_else() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    // The file may not grow: to SQLite that is a disk without space.
+    let limited: Result<i64, StorageError> = db
+        .write(Origin::system(), |work| work.one(&LIMIT_PAGES, [], |row| row.get(0)))
+        .await;
+    assert_eq!(limited.expect("limited"), 400);
+    let (_gate, open) = blocking(|| gate(&db));
+    let first = write(&db, "first");
+    let large = write(&db, "x".repeat(4_000_000));
+    let last = write(&db, "last");
+    drop(open);
+    let (first, large, last) = (first.await, large.await, last.await);
+    assert_eq!(kind(large), Some(StorageErrorKind::Full));
+    let there = names(&shop);
+    for (name, result) in [("first", first), ("last", last)] {
+        match result {
+            Ok(()) => assert!(there.contains(&name.to_owned()), "{name} was acknowledged"),
+            Err(error) => {
+                assert_eq!(error.kind(), StorageErrorKind::Full);
+                assert!(!there.contains(&name.to_owned()), "{name} was refused");
+            }
+        }
+    }
+    assert!(db.is_healthy(), "a full disk is no damage");
+
+    let lifted: Result<i64, StorageError> = db.write(Origin::system(), |work| work.one(&LIFT_LIMIT, [], |row| row.get(0))).await;
+    lifted.expect("lifted");
+    write(&db, "with space again").await.expect("written");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_over_http_and_reading_goes_on() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let limited: Result<i64, StorageError> = db
+        .write(Origin::system(), |work| work.one(&NO_MORE_PAGES, [], |row| row.get(0)))
+        .await;
+    limited.expect("limited to what there is");
+    let mut written = 0;
+    let refused = loop {
+        let body = json!({"sku": format!("A-{written}"), "name": "x".repeat(200), "price_minor": 1});
+        let answer = shop.post("/v1/catalog/products").json(body).send().await;
+        if answer.status != 201 {
+            break answer;
+        }
+        written += 1;
+        assert!(written < 10_000, "the limit holds");
+    };
+    assert_eq!(refused.header("retry-after"), Some("60"));
+    refused.refused(507, "storage_full");
+    assert_eq!(shop.count("SELECT count(*) FROM product"), written);
+    assert_eq!(shop.count("SELECT count(*) FROM job"), written);
+    shop.get("/v1/catalog/products").send().await.expect(200);
+    let lifted: Result<i64, StorageError> = db.write(Origin::system(), |work| work.one(&LIFT_LIMIT, [], |row| row.get(0))).await;
+    lifted.expect("lifted");
+    shop.product("A", 1).await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_outside_of_a_transaction_that_sqlite_gave_up() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let limited: Result<i64, StorageError> = db
+        .write(Origin::system(), |work| work.one(&LIMIT_PAGES, [], |row| row.get(0)))
+        .await;
+    limited.expect("limited");
+    let careless: Answer<(), StorageError> = db.write(Origin::system(), |work| {
+        insert(work, "before")?;
+        // SQLite rolls all of the transaction back by itself here; what follows would be on disk at once, alone.
+        let _ = insert(work, &"x".repeat(4_000_000));
+        insert(work, "after")
+    });
+    assert_eq!(kind(careless.await), Some(StorageErrorKind::Full));
+    assert!(names(&shop).is_empty(), "{:?}", names(&shop));
+}
+
+#[test]
+fn a_panic_after_the_commit_takes_neither_the_answer_nor_the_writer() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let answer: Answer<(), StorageError> = db.write(Origin::system(), |work| {
+        insert(work, "kept")?;
+        work.on_commit(|| panic!("on purpose, in a test"));
+        Ok(())
+    });
+    answer.wait().expect("it is on disk, and that is what is answered");
+    write(&db, "later").wait().expect("the writer goes on");
+    assert_eq!(names(&shop), ["kept", "later"]);
+}
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("on purpose, in a test");
+        }
+    }
+}
+
+#[test]
+fn a_file_whose_writer_died_is_opened_again() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    let bomb = Bomb;
+    let answer: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
+        let _held = &bomb;
+        insert(work, "kept")
+    });
+    // Whether it is answered or not: what was held goes off on the writer's thread after the commit.
+    let _ = answer.wait();
+    while db.is_healthy() {
+        std::thread::yield_now();
+    }
+    drop(db);
+    shop.write(|work| insert(work, "later")).expect("there is a writer again");
+    assert_eq!(names(&shop), ["kept", "later"]);
+}

@@ -1,0 +1,291 @@
+//! A file that is not what it should be is one shop's trouble: its requests are told, the file is kept as it is, the others sell on.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+use tillbox::storage::data_dir::beside;
+
+use crate::support::{TestApp, TestShop, logs};
+
+/// Two shops with a product each; the first one's file is tampered with while nobody has it open.
+struct Street {
+    app: TestApp,
+    ill: TestShop,
+    well: TestShop,
+}
+
+impl Street {
+    async fn tampered(tamper: impl FnOnce(&TestShop, &TestShop)) -> Self {
+        let app = TestApp::start();
+        let (ill, well) = (app.tenant("ill"), app.tenant("well"));
+        ill.product("A", 100).await;
+        well.product("A", 100).await;
+        app.stop();
+        tamper(&ill, &well);
+        app.resume();
+        Self { app, ill, well }
+    }
+
+    fn aside(&self) -> PathBuf {
+        beside(&self.ill.path(), ".quarantined")
+    }
+
+    /// The one shop is told, time and again, and the other sells on.
+    async fn is_unavailable(&self) {
+        for _ in 0..2 {
+            let answer = self.ill.get("/v1/catalog/products").send().await;
+            assert!(answer.header("retry-after").is_some());
+            answer.refused(503, "tenant_unavailable");
+            let list = self.well.get("/v1/catalog/products").send().await.expect(200);
+            assert_eq!(list.json()["data"][0]["sku"], "A");
+        }
+        self.well.product("B", 200).await;
+        let unavailable = self.app.app().registry.list_unavailable();
+        assert_eq!(unavailable.len(), 1, "{unavailable:?}");
+        assert_eq!(unavailable[0].0, self.ill.id);
+    }
+
+    /// As [`is_unavailable`](Self::is_unavailable), and the file stays where it is, byte for byte.
+    async fn is_left_alone(&self, bytes: &[u8]) {
+        self.is_unavailable().await;
+        let lines = logs().of_tenant(&self.ill.id.to_string()).saying("tenant unavailable");
+        assert_eq!(lines.lines().len(), 1, "said once: {lines:?}");
+        self.app.stop();
+        assert!(fs::read(self.ill.path()).expect("it is there") == bytes, "the file was touched");
+        assert!(!self.aside().exists());
+    }
+
+    /// As [`is_unavailable`](Self::is_unavailable), and the file is set aside, byte for byte.
+    async fn is_set_aside(&self, bytes: &[u8]) {
+        self.is_unavailable().await;
+        assert!(fs::read(self.aside()).expect("it is set aside") == bytes, "the file was touched");
+        assert!(!self.ill.path().exists(), "no empty file is put in its place");
+        let lines = logs().of_tenant(&self.ill.id.to_string()).saying("tenant file quarantined");
+        assert_eq!(lines.lines().len(), 1, "{lines:?}");
+        // Whoever asks later, even after a restart, hears where it is and not that there never was one.
+        self.app.stop();
+        self.app.resume();
+        let later = self.ill.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+        assert!(
+            later["detail"].as_str().is_some_and(|detail| detail.contains(".quarantined")),
+            "{later}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_file_under_anothers_name_is_refused() {
+    let street = Street::tampered(|ill, well| {
+        fs::copy(well.path(), ill.path()).expect("copied");
+    })
+    .await;
+    let bytes = fs::read(street.ill.path()).expect("reads");
+    street.is_left_alone(&bytes).await;
+}
+
+#[tokio::test]
+async fn a_file_of_another_program_is_refused() {
+    let street = Street::tampered(|ill, _| {
+        ill.raw("PRAGMA application_id = 1; PRAGMA journal_mode = DELETE")
+            .expect("tampered")
+    })
+    .await;
+    let bytes = fs::read(street.ill.path()).expect("reads");
+    street.is_left_alone(&bytes).await;
+}
+
+#[tokio::test]
+async fn a_landlords_file_is_no_shop() {
+    let street = Street::tampered(|ill, _| {
+        fs::copy(ill.app.data_dir().join("landlord.db"), ill.path()).expect("copied");
+    })
+    .await;
+    let bytes = fs::read(street.ill.path()).expect("reads");
+    street.is_left_alone(&bytes).await;
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_schema_is_left_for_the_newer_program() {
+    let street = Street::tampered(|ill, _| ill.raw("PRAGMA user_version = 99").expect("tampered")).await;
+    let bytes = fs::read(street.ill.path()).expect("reads");
+    street.is_left_alone(&bytes).await;
+}
+
+#[tokio::test]
+async fn a_missing_file_is_not_made_anew() {
+    let street = Street::tampered(|ill, _| fs::remove_file(ill.path()).expect("removed")).await;
+    street.is_unavailable().await;
+    assert!(!street.ill.path().exists() && !street.aside().exists());
+}
+
+#[tokio::test]
+async fn a_truncated_file_is_set_aside() {
+    let street = Street::tampered(|ill, _| {
+        let bytes = fs::read(ill.path()).expect("reads");
+        fs::write(ill.path(), &bytes[..bytes.len() / 2]).expect("written");
+    })
+    .await;
+    let bytes = fs::read(street.ill.path()).expect("reads");
+    street.is_set_aside(&bytes).await;
+}
+
+#[tokio::test]
+async fn an_empty_file_is_set_aside() {
+    let street = Street::tampered(|ill, _| fs::write(ill.path(), b"").expect("written")).await;
+    street.is_set_aside(b"").await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_sqlite_is_set_aside() {
+    let text = "a shopping list\n".repeat(1000);
+    let street = Street::tampered(|ill, _| fs::write(ill.path(), &text).expect("written")).await;
+    street.is_set_aside(text.as_bytes()).await;
+}
+
+#[tokio::test]
+async fn damage_that_is_met_while_selling_is_looked_into_and_set_aside() {
+    let street = Street::tampered(|ill, _| {
+        let page: usize = ill
+            .count("SELECT rootpage FROM sqlite_schema WHERE name = 'product'")
+            .try_into()
+            .expect("a page");
+        let mut bytes = fs::read(ill.path()).expect("reads");
+        bytes[(page - 1) * 4096..page * 4096].fill(0xA5);
+        fs::write(ill.path(), &bytes).expect("written");
+    })
+    .await;
+    let bytes = fs::read(street.ill.path()).expect("reads");
+    // The header is whole, so only the read finds out.
+    street
+        .ill
+        .get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
+    street.is_set_aside(&bytes).await;
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside_with_its_wal_and_neither_is_touched() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    for number in 0..40 {
+        shop.product(&format!("A-{number}"), 100).await;
+    }
+    let (file, wal) = (shop.path(), beside(&shop.path(), "-wal"));
+    // As after a power cut: a file and the WAL that goes with it, from before the last checkpoint.
+    let (mut bytes, wal_bytes) = (fs::read(&file).expect("reads"), fs::read(&wal).expect("it is written to"));
+    app.stop();
+    assert!(!wal_bytes.is_empty());
+    bytes[4096..].fill(0xA5);
+    fs::write(&file, &bytes).expect("written");
+    fs::write(&wal, &wal_bytes).expect("written");
+    app.resume();
+    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    let aside = beside(&file, ".quarantined");
+    assert!(fs::read(&aside).expect("it is set aside") == bytes, "the file was touched");
+    assert!(
+        fs::read(beside(&aside, "-wal")).expect("it is set aside") == wal_bytes,
+        "the WAL was touched"
+    );
+}
+
+/// Runs `mount` or `umount`; only root may.
+fn mounted(command: &str, args: &[&str]) -> bool {
+    let ran = std::process::Command::new(command)
+        .args(args)
+        .stderr(std::process::Stdio::null())
+        .status();
+    ran.is_ok_and(|status| status.success())
+}
+
+#[tokio::test]
+async fn a_read_only_file_system_is_told_and_sells_again_once_it_is_writable() {
+    let app = TestApp::start();
+    let (shop, tenants) = (app.tenant("corner"), app.data_dir().join("tenants"));
+    shop.product("A", 100).await;
+    app.stop();
+    let tenants = tenants.to_str().expect("UTF-8");
+    // Mounted over itself, so that this directory alone can be made read-only.
+    if !mounted("mount", &["--bind", tenants, tenants]) {
+        eprintln!("SKIPPED: only root can mount a read-only file system");
+        return;
+    }
+    let read_only = mounted("mount", &["-o", "remount,ro,bind", tenants]);
+    app.resume();
+    let answer = shop.get("/v1/catalog/products").send().await;
+    let writable = mounted("mount", &["-o", "remount,rw,bind", tenants]);
+    let again = shop.product("B", 100);
+    let again = again.await;
+    app.stop();
+    assert!(mounted("umount", &[tenants]), "the mount is taken away");
+    assert!(read_only && writable);
+    let problem = answer.refused(503, "tenant_unavailable");
+    assert!(
+        problem["detail"].as_str().is_some_and(|detail| detail.contains("read-only")),
+        "{problem}"
+    );
+    assert!(!again.is_empty());
+}
+
+#[tokio::test]
+async fn a_second_damaged_file_does_not_replace_the_first_that_was_set_aside() {
+    let street = Street::tampered(|ill, _| fs::write(ill.path(), b"the first").expect("written")).await;
+    street.is_set_aside(b"the first").await;
+    street.app.stop();
+    fs::write(street.ill.path(), b"the second").expect("written");
+    street.app.resume();
+    street
+        .ill
+        .get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
+    assert_eq!(fs::read(street.aside()).expect("it is there"), b"the first");
+    let tenants = fs::read_dir(street.app.data_dir().join("tenants")).expect("reads");
+    let kept = tenants.filter(|entry| fs::read(entry.as_ref().expect("an entry").path()).is_ok_and(|bytes| bytes == b"the second"));
+    assert_eq!(kept.count(), 1, "the second is kept too");
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_was_removed_or_replaced() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    app.stop();
+    let bytes = fs::read(shop.path()).expect("reads");
+    app.resume();
+    shop.product("A", 100).await;
+    let product = |sku: &str| {
+        shop.post("/v1/catalog/products")
+            .json(json!({"sku": sku, "name": sku, "price_minor": 1}))
+    };
+    fs::remove_file(shop.path()).expect("removed");
+    product("B").send().await.refused(503, "tenant_unavailable");
+    product("B").send().await.refused(503, "tenant_unavailable");
+    assert_eq!(app.app().registry.list_unavailable().len(), 1);
+    fs::write(shop.path(), &bytes).expect("restored");
+    product("C").send().await.expect(201);
+    let newer = shop.path().with_extension("new");
+    fs::write(&newer, &bytes).expect("written");
+    fs::rename(&newer, shop.path()).expect("replaced");
+    product("D").send().await.refused(503, "tenant_unavailable");
+    product("E").send().await.expect(201);
+    assert_eq!(shop.rows("SELECT sku FROM product"), ["E"]);
+}
+
+#[tokio::test]
+async fn a_restored_file_sells_again_without_a_restart() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.product("A", 100).await;
+    app.stop();
+    let bytes = fs::read(shop.path()).expect("reads");
+    fs::remove_file(shop.path()).expect("removed");
+    app.resume();
+    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    fs::write(shop.path(), &bytes).expect("restored");
+    let list = shop.get("/v1/catalog/products").send().await.expect(200);
+    assert_eq!(list.json()["data"][0]["sku"], "A");
+    assert!(app.app().registry.list_unavailable().is_empty());
+}

@@ -1,0 +1,9 @@
+//! What a file keeps, whatever happens to it.
+
+mod books;
+mod group_commit;
+mod identity;
+mod open_files;
+mod plans;
+mod provisioning;
+mod schema;

@@ -1,0 +1,123 @@
+//! Every SQL text of the program is prepared on a new file, and its plan is kept: one snapshot per module.
+//!
+//! After a change of SQL: look at the plan, then `INSTA_UPDATE=always cargo test --test it plans`.
+
+use rusqlite::Connection;
+use tillbox::storage::{FileKind, Landlord, Statement, Tenant};
+
+use super::schema::fresh;
+
+/// Statements that may walk a whole table or sort, by a part of their names, and why.
+const MAY_SCAN: &[(&str, &str)] = &[
+    ("audit::LAST", "the last row by its place, and only that"),
+    ("audit::CHAIN", "walks the chain from its beginning: that is its purpose"),
+    ("queue::DEPTHS", "counts every job of a shop, for the operator"),
+    ("commands::LIST_STATUS", "walks the tenants at the start"),
+    ("commands::LIST_ACCESS", "walks the tenants for checks"),
+    ("commands::TENANT", "puts the few hosts of each tenant in order"),
+    (
+        "integrity::",
+        "compares everything with everything: that is its purpose, and it has a lane of its own",
+    ),
+    ("cart::store::LINES", "puts the lines of one cart in order"),
+    (
+        "finance::financial_order::INSERT_PAID",
+        "looks for children of a new parent only while a deferred constraint is open, which none is",
+    ),
+    (
+        "inventory::store::RESERVATIONS_OF_ORDER",
+        "puts the reservations of one order in order",
+    ),
+    ("payments::store::OF_ORDER", "puts the payments of one order in order"),
+    ("ledger::queries::ACCOUNTS", "puts the handful of accounts in order"),
+    (
+        "ledger::queries::BALANCES",
+        "sums every transfer: the trial balance keeps no sum of its own, and has the long lane",
+    ),
+    (
+        "ledger::queries::SUM_ACCOUNT",
+        "sums a period's transfers per currency, in the long lane",
+    ),
+];
+
+fn plan(conn: &Connection, statement: &Statement) -> Vec<String> {
+    let name = statement.name();
+    let mut prepared = conn
+        .prepare(&format!("EXPLAIN QUERY PLAN {}", statement.sql()))
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let steps = prepared
+        .raw_query()
+        .mapped(|row| row.get::<_, String>("detail"))
+        .collect::<Result<Vec<_>, _>>();
+    steps.unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The indexes that hold some rows of their table only, such as the jobs that wait: walking one is bounded by what it is for.
+fn partial_indexes(conn: &Connection) -> Vec<String> {
+    let sql = "SELECT i.name FROM sqlite_schema s JOIN pragma_index_list(s.name) i WHERE s.type = 'table' AND i.partial = 1";
+    let mut prepared = conn.prepare(sql).expect("prepares");
+    let names = prepared.query_map([], |row| row.get(0)).expect("runs").collect::<Result<_, _>>();
+    names.expect("names")
+}
+
+fn is_costly(conn: &Connection, step: &str) -> bool {
+    let is_bounded = || {
+        let index = step.rsplit_once("INDEX ").map(|(_, index)| index.to_owned());
+        step.contains("CONSTANT ROW") || step.contains("json_each") || index.is_some_and(|index| partial_indexes(conn).contains(&index))
+    };
+    step.contains("TEMP B-TREE") || (step.starts_with("SCAN ") && !is_bounded())
+}
+
+fn check<K: FileKind>(lists: &[&[Statement]], unused: &mut Vec<&'static str>) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let conn = fresh::<K>(dir.path());
+    let mut costly = Vec::new();
+    for module in lists {
+        let mut text = String::new();
+        for statement in *module {
+            let steps = plan(&conn, statement);
+            let exception = MAY_SCAN.iter().find(|(name, _)| statement.name().contains(name));
+            if steps.iter().any(|step| is_costly(&conn, step)) {
+                match exception {
+                    Some((name, _)) => unused.retain(|unused| unused != name),
+                    None => costly.push(format!("{} walks a table or sorts: {steps:#?}", statement.name())),
+                }
+            }
+            let (_, name) = statement.name().rsplit_once("::").expect("a name in a module");
+            let steps = if steps.is_empty() { "-".to_owned() } else { steps.join("\n  ") };
+            text.push_str(&format!("{name}\n  {steps}\n"));
+        }
+        let Some(first) = module.first() else { continue };
+        let (path, _) = first.name().rsplit_once("::").expect("a name in a module");
+        let file = format!("{}.{}", K::NAME, path.trim_start_matches("tillbox::").replace("::", "."));
+        insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true, snapshot_path => "plans"}, {
+            insta::assert_snapshot!(file, text);
+        });
+    }
+    assert!(costly.is_empty(), "{}", costly.join("\n"));
+}
+
+#[test]
+fn every_statement_has_a_good_plan() {
+    let mut unused: Vec<&str> = MAY_SCAN.iter().map(|(name, _)| *name).collect();
+    check::<Tenant>(tillbox::tenant::STATEMENTS, &mut unused);
+    check::<Landlord>(tillbox::tenancy::STATEMENTS, &mut unused);
+    assert!(
+        unused.is_empty(),
+        "these exceptions excuse nothing any more; take them out: {unused:?}"
+    );
+}
+
+#[test]
+fn a_bad_plan_is_found_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let conn = fresh::<Tenant>(dir.path());
+    let costly = |sql| {
+        plan(&conn, &Statement::new("test::BAD", sql))
+            .iter()
+            .any(|step| is_costly(&conn, step))
+    };
+    assert!(costly("SELECT * FROM product WHERE name = ?1"));
+    assert!(costly("SELECT * FROM product WHERE category_id = ?1 ORDER BY name"));
+    assert!(!costly("SELECT * FROM product WHERE sku = ?1"));
+}

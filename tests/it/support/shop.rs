@@ -1,0 +1,442 @@
+//! A whole process without its sockets: the real router over real files in a directory of its own, at 2026-01-15T10:00:00Z until told otherwise.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::{HeaderName, HeaderValue, Method, Request};
+use http_body_util::BodyExt as _;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tillbox::app::{App, Ports};
+use tillbox::config::Config;
+use tillbox::http::extract::Local;
+use tillbox::primitives::id::TenantId;
+use tillbox::primitives::{Clock, Currency, Entropy, HostName, ManualClock, Name, Origin, SeededEntropy, Slug, Timestamp};
+use tillbox::storage::{Database, StorageError, Tenant};
+use tillbox::tenancy::provision::CreateTenant;
+use tillbox::tenancy::{Scope, Scopes, TenantAccess, commands, keys};
+use tower::ServiceExt as _;
+
+use super::{Answer, blocking, logs};
+
+/// When every test begins.
+pub const START: &str = "2026-01-15T10:00:00Z";
+
+/// A running process. Dropping it (and the shops that came from it) closes its files and removes its directory.
+#[derive(Clone)]
+pub struct TestApp {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    running: Mutex<Option<Running>>,
+    config: Config,
+    dev: bool,
+    clock: Arc<ManualClock>,
+    entropy: Arc<SeededEntropy>,
+    dir: TempDir,
+}
+
+#[derive(Clone)]
+struct Running {
+    app: Arc<App>,
+    router: Router,
+}
+
+impl Running {
+    fn stop(self) {
+        blocking(|| self.app.close());
+        let gone = Arc::downgrade(&self.app);
+        drop(self);
+        // A request's task may still be putting its things away; the lock is free when the last of them has.
+        for _ in 0..50_000_000 {
+            if gone.strong_count() == 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        panic!("somebody still holds the app; a test drops what it took from it before it stops it");
+    }
+}
+
+impl Inner {
+    fn start(&self) {
+        let ports = Ports {
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+        };
+        let (config, dev) = (self.config.clone(), self.dev);
+        let app = blocking(|| App::start(config, dev, ports)).expect("the app starts");
+        let router = tillbox::http::router(&app);
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { app, router });
+    }
+
+    fn stop(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(running) = running {
+            running.stop();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // After a failed test somebody may still hold the app; its directory goes all the same.
+        if !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+/// A number that belongs to the running test, so that its ids are its own and the same on every run.
+fn seed_of_this_test() -> u64 {
+    thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
+    let count = COUNT.replace(COUNT.get() + 1);
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("main").bytes();
+    let hash = name.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let own = hash.wrapping_add(count);
+    std::env::var("TEST_SEED").map_or(own, |text| text.parse().expect("TEST_SEED is a number"))
+}
+
+impl TestApp {
+    /// As `tillbox serve` would run.
+    pub fn start() -> Self {
+        Self::with(false, |_| {})
+    }
+
+    /// As `tillbox serve --dev` would run: with the payment method `test`.
+    pub fn start_dev() -> Self {
+        Self::with(true, |_| {})
+    }
+
+    /// With other settings.
+    pub fn with(dev: bool, settings: impl FnOnce(&mut Config)) -> Self {
+        logs::install();
+        let seed = seed_of_this_test();
+        println!("TEST_SEED={seed}");
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let mut config = Config::default();
+        config.storage.data_dir = dir.path().join("data");
+        settings(&mut config);
+        config.validate().expect("good settings");
+        let inner = Inner {
+            running: Mutex::new(None),
+            config,
+            dev,
+            clock: Arc::new(ManualClock::new(Timestamp::parse(START).expect("an instant"))),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+            dir,
+        };
+        inner.start();
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The process's own parts.
+    pub fn app(&self) -> Arc<App> {
+        self.running().app
+    }
+
+    fn running(&self) -> Running {
+        let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.clone().expect("the app runs")
+    }
+
+    /// Closes everything in an orderly way.
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+
+    /// Starts again after [`stop`](Self::stop), over the same files and the same clock.
+    pub fn resume(&self) {
+        self.inner.start();
+    }
+
+    /// Stops and starts: what a new version, or the next morning, would find.
+    pub fn restart(&self) {
+        self.stop();
+        self.resume();
+    }
+
+    /// The clock that all of it looks at.
+    pub fn clock(&self) -> &ManualClock {
+        &self.inner.clock
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.clock().advance(by);
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.inner.config.storage.data_dir
+    }
+
+    /// A directory beside the data, for files of the test's own.
+    pub fn scratch(&self) -> &Path {
+        self.inner.dir.path()
+    }
+
+    /// Makes a shop that sells in EUR, with the host `SLUG.shop.test`.
+    pub fn tenant(&self, slug: &str) -> TestShop {
+        self.tenant_in(slug, "EUR")
+    }
+
+    /// Makes a shop that sells in another currency.
+    pub fn tenant_in(&self, slug: &str, currency: &str) -> TestShop {
+        let command = CreateTenant {
+            slug: Slug::parse(slug).expect("a slug"),
+            name: Name::parse(&format!("Shop {slug}")).expect("a name"),
+            currency: Currency::parse(currency).expect("a currency"),
+            domains: vec![HostName::parse(&format!("{slug}.shop.test")).expect("a host")],
+        };
+        let app = self.app();
+        let created = blocking(|| app.create_tenant(&Origin::operator(), &command)).expect("the tenant is made");
+        TestShop {
+            app: self.clone(),
+            id: created.tenant.id,
+            slug: created.tenant.slug,
+            key: created.key.secret,
+        }
+    }
+
+    /// A key of the landlord's.
+    pub fn landlord_key(&self) -> String {
+        self.new_key(None, &[Scope::Landlord])
+    }
+
+    fn new_key(&self, tenant: Option<TenantId>, scopes: &[Scope]) -> String {
+        let key = keys::generate(self.inner.entropy.as_ref() as &dyn Entropy);
+        let (app, secret) = (self.app(), key.secret.clone());
+        let scopes: Scopes = scopes.iter().copied().collect();
+        let name = Name::parse("test key").expect("a name");
+        let change = move || {
+            app.directory
+                .change(Origin::operator(), move |work| {
+                    commands::insert_key(work, tenant, &name, scopes, &key)
+                })
+                .wait()
+        };
+        blocking(change).expect("the key is stored");
+        secret
+    }
+
+    /// A call without any credentials.
+    pub fn call(&self, method: Method, path: &str) -> Call {
+        Call {
+            router: self.running().router,
+            request: Request::builder().method(method).uri(path).body(Vec::new()).expect("a request"),
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    /// Runs SQL on the landlord's file, past all rules of the program.
+    pub fn landlord_raw(&self, sql: &str) -> rusqlite::Result<()> {
+        Connection::open(self.data_dir().join("landlord.db"))?.execute_batch(sql)
+    }
+
+    /// Rows of the landlord's file, as the `sqlite3` shell prints them.
+    pub fn landlord_rows(&self, sql: &str) -> Vec<String> {
+        rows(&self.data_dir().join("landlord.db"), sql)
+    }
+}
+
+/// One shop of a running process.
+#[derive(Clone)]
+pub struct TestShop {
+    pub app: TestApp,
+    pub id: TenantId,
+    pub slug: Slug,
+    /// A key with every scope of a tenant.
+    pub key: String,
+}
+
+impl TestShop {
+    /// A call with the shop's key.
+    pub fn call(&self, method: Method, path: &str) -> Call {
+        self.app.call(method, path).bearer(&self.key)
+    }
+
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    pub fn patch(&self, path: &str) -> Call {
+        self.call(Method::PATCH, path)
+    }
+
+    pub fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
+    /// A key of this shop with just these scopes.
+    pub fn key_with(&self, scopes: &[Scope]) -> String {
+        self.app.new_key(Some(self.id), scopes)
+    }
+
+    /// Takes a product into the catalog and gives its id. Its stock is not counted.
+    pub async fn product(&self, sku: &str, price_minor: i64) -> String {
+        let body = json!({"sku": sku, "name": format!("Product {sku}"), "price_minor": price_minor});
+        self.post("/v1/catalog/products").json(body).send().await.expect(201).string("/id")
+    }
+
+    /// The proof that opens this shop's file.
+    pub fn access(&self) -> TenantAccess {
+        let (app, slug) = (self.app.app(), self.slug.clone());
+        let found = blocking(|| app.directory.tenant_of_slug(&slug).wait());
+        found.expect("the directory reads").expect("the tenant is there")
+    }
+
+    /// The shop's open file, as the program holds it.
+    pub fn db(&self) -> Database<Tenant> {
+        let (app, access) = (self.app.app(), self.access());
+        blocking(|| app.registry.open(&access)).expect("the file opens")
+    }
+
+    /// Writes through the program's own writer.
+    pub fn write<R, F>(&self, f: F) -> Result<R, StorageError>
+    where
+        R: Send + 'static,
+        F: FnMut(&mut tillbox::storage::TenantWork) -> Result<R, StorageError> + Send + 'static,
+    {
+        let db = self.db();
+        blocking(|| db.write(Origin::system(), f).wait())
+    }
+
+    /// The shop's file.
+    pub fn path(&self) -> PathBuf {
+        self.app.data_dir().join("tenants").join(format!("{}.db", self.id))
+    }
+
+    /// What a `SELECT count(*)` says, by a connection of the test's own.
+    #[track_caller]
+    pub fn count(&self, sql: &str) -> i64 {
+        let rows = self.rows(sql);
+        rows.first()
+            .and_then(|row| row.parse().ok())
+            .unwrap_or_else(|| panic!("{sql}: {rows:?}"))
+    }
+
+    /// Rows as the `sqlite3` shell prints them: columns between `|`, blobs in hexadecimal digits.
+    #[track_caller]
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        rows(&self.path(), sql)
+    }
+
+    /// Runs SQL past all rules of the program, as somebody with the `sqlite3` shell could.
+    ///
+    /// # Errors
+    /// What SQLite, the schema or a trigger refuses.
+    pub fn raw(&self, sql: &str) -> rusqlite::Result<()> {
+        let conn = Connection::open_with_flags(self.path(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        conn.busy_timeout(Duration::from_secs(5))?;
+        conn.execute_batch(sql)
+    }
+}
+
+/// Rows of a file, as the `sqlite3` shell prints them.
+#[track_caller]
+pub fn rows(path: &Path, sql: &str) -> Vec<String> {
+    let read = || {
+        let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        conn.busy_timeout(Duration::from_secs(5))?;
+        let mut prepared = conn.prepare(sql)?;
+        let columns = prepared.column_count();
+        let line = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
+            let cells: rusqlite::Result<Vec<String>> = (0..columns).map(|column| Ok(cell(row.get_ref(column)?))).collect();
+            Ok(cells?.join("|"))
+        };
+        prepared.query_map([], line)?.collect::<rusqlite::Result<Vec<String>>>()
+    };
+    read().unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+fn cell(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => String::new(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+        ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+/// A request that is being put together.
+pub struct Call {
+    router: Router,
+    request: Request<Vec<u8>>,
+}
+
+impl Call {
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+        let value = HeaderValue::from_bytes(value.as_ref()).expect("a header's value");
+        self.request.headers_mut().insert(name, value);
+        self
+    }
+
+    /// With another key.
+    pub fn bearer(self, key: &str) -> Self {
+        self.header("authorization", format!("Bearer {key}"))
+    }
+
+    /// Without a key.
+    pub fn anonymous(mut self) -> Self {
+        self.request.headers_mut().remove("authorization");
+        self
+    }
+
+    /// With an `Idempotency-Key`.
+    pub fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    /// As it would come over the admin socket.
+    pub fn local(mut self) -> Self {
+        self.request.extensions_mut().insert(Local);
+        self
+    }
+
+    /// With a JSON body.
+    pub fn json(self, body: Value) -> Self {
+        self.header("content-type", "application/json").bytes(body.to_string())
+    }
+
+    /// With any body; says nothing of its type.
+    pub fn bytes(mut self, body: impl Into<Vec<u8>>) -> Self {
+        *self.request.body_mut() = body.into();
+        self
+    }
+
+    /// Sends it through the router.
+    pub async fn send(self) -> Answer {
+        let request = self.request.map(Body::from);
+        let response = self.router.oneshot(request).await.unwrap_or_else(|never| match never {});
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("the body comes whole").to_bytes().to_vec();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
+    }
+}

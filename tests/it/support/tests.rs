@@ -1,0 +1,40 @@
+//! The harness itself: what it promises to the tests that stand on it.
+
+use serde_json::json;
+
+use super::{TestApp, logs};
+
+#[test]
+fn the_same_test_gets_the_same_ids_and_two_apps_get_different_ones() {
+    let (first, second) = (TestApp::start(), TestApp::start());
+    assert_ne!(first.tenant("a").id, second.tenant("a").id);
+}
+
+#[test]
+fn a_developers_machine_has_test_payments_and_another_has_not() {
+    assert!(TestApp::start_dev().app().policy.test_payments);
+    assert!(!TestApp::start().app().policy.test_payments);
+}
+
+#[tokio::test]
+async fn the_clock_stands_still_and_survives_a_restart() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    app.advance(std::time::Duration::from_secs(90));
+    app.restart();
+    shop.product("A", 1).await;
+    assert_eq!(app.now().to_string(), "2026-01-15T10:01:30Z");
+    assert_eq!(shop.rows("SELECT created_at FROM product"), [app.now().as_millis().to_string()]);
+}
+
+#[tokio::test]
+async fn lines_of_a_tenant_are_found_and_headers_are_sent() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let body = json!({"sku": "A", "name": "A", "price_minor": 1});
+    shop.post("/v1/catalog/products").key("once").json(body).send().await.expect(201);
+    let lines = logs().of_tenant(&shop.id.to_string()).saying("request");
+    assert_eq!(lines.lines().len(), 1, "{lines:?}");
+    assert_eq!(lines.lines()[0]["status"], 201);
+    assert!(app.scratch().is_dir() && app.data_dir().starts_with(app.scratch()));
+}

@@ -1,0 +1,183 @@
+//! One store cannot see another: two shops with the same numbers, and every way in that one of them could try.
+
+use serde_json::{Value, json};
+
+use crate::support::{TestApp, logs};
+
+const PRODUCTS: &str = "/v1/catalog/products";
+
+fn skus(list: &Value) -> Vec<String> {
+    let rows = list["data"].as_array().expect("a list");
+    rows.iter().map(|row| format!("{} {}", row["sku"], row["price_minor"])).collect()
+}
+
+#[tokio::test]
+async fn tenant_isolation() {
+    let app = TestApp::start();
+    let (north, south) = (app.tenant("north"), app.tenant("south"));
+    let of_north = north.product("A-1", 100).await;
+    let of_south = south.product("A-1", 999).await;
+
+    // The same SKU twice, each with its own price, and a list that shows one's own.
+    assert_eq!(skus(&north.get(PRODUCTS).send().await.expect(200).json()), ["\"A-1\" 100"]);
+    assert_eq!(skus(&south.get(PRODUCTS).send().await.expect(200).json()), ["\"A-1\" 999"]);
+
+    // Another's id is 404, never 403, in every call that takes one.
+    let path = format!("{PRODUCTS}/{of_north}");
+    south.get(&path).send().await.refused(404, "not_found");
+    south
+        .patch(&path)
+        .json(json!({"price_minor": 1}))
+        .send()
+        .await
+        .refused(404, "product_not_found");
+    south
+        .post(&format!("{path}/activate"))
+        .send()
+        .await
+        .refused(404, "product_not_found");
+    south
+        .post(&format!("{path}/deactivate"))
+        .send()
+        .await
+        .refused(404, "product_not_found");
+    let category = north
+        .post("/v1/catalog/categories")
+        .json(json!({"name": "Fruit"}))
+        .send()
+        .await
+        .expect(201)
+        .string("/id");
+    let body = json!({"sku": "A-2", "name": "Two", "price_minor": 1, "category_id": category});
+    south.post(PRODUCTS).json(body).send().await.refused(422, "category_not_found");
+    let filtered = south.get(&format!("{PRODUCTS}?category_id={category}")).send().await.expect(200);
+    assert!(skus(&filtered.json()).is_empty());
+
+    // A cursor is a place in a list, not a way into another's.
+    for index in 2..5 {
+        north.product(&format!("A-{index}"), 100).await;
+    }
+    let cursor = north
+        .get(&format!("{PRODUCTS}?limit=1"))
+        .send()
+        .await
+        .expect(200)
+        .string("/next_cursor");
+    let rest = south.get(&format!("{PRODUCTS}?cursor={cursor}")).send().await.expect(200);
+    assert_eq!(skus(&rest.json()), ["\"A-1\" 999"]);
+
+    // Nothing of it is in the other's file.
+    assert_eq!(north.get(&path).send().await.expect(200).json()["price_minor"], 100);
+    let other = format!("{PRODUCTS}/{of_south}");
+    assert_eq!(south.get(&other).send().await.expect(200).json()["price_minor"], 999);
+    assert_eq!(
+        (
+            north.count("SELECT count(*) FROM product"),
+            south.count("SELECT count(*) FROM product")
+        ),
+        (4, 1)
+    );
+    assert_eq!(south.count("SELECT count(*) FROM job WHERE payload LIKE '%product.changed%'"), 0);
+}
+
+#[tokio::test]
+async fn a_key_and_a_host_that_disagree_are_refused_and_noted() {
+    let app = TestApp::start();
+    let (north, south) = (app.tenant("north"), app.tenant("south"));
+    south.product("A", 1).await;
+    for (name, value) in [
+        ("host", "south.shop.test"),
+        ("host", "SOUTH.shop.test:8080"),
+        ("x-tillbox-tenant", "south"),
+    ] {
+        north.get(PRODUCTS).header(name, value).send().await.refused(403, "tenant_mismatch");
+        let body = json!({"sku": "B", "name": "B", "price_minor": 1});
+        north
+            .post(PRODUCTS)
+            .header(name, value)
+            .json(body)
+            .send()
+            .await
+            .refused(403, "tenant_mismatch");
+    }
+    let lines = logs().security().of_tenant(&north.id.to_string()).saying("tenant mismatch");
+    assert_eq!(lines.lines().len(), 6);
+    let line = &lines.lines()[0];
+    assert_eq!(line["named_tenant_id"], south.id.to_string());
+    assert_eq!(line["path"], PRODUCTS);
+    assert!(line["request_id"].is_string(), "{line}");
+    assert!(!lines.contain(&north.key), "no key in a log");
+    assert_eq!(
+        north.count("SELECT count(*) FROM product") + south.count("SELECT count(*) FROM product"),
+        1
+    );
+
+    // Host and header that disagree, without a key.
+    let both = app
+        .get(PRODUCTS)
+        .header("host", "north.shop.test")
+        .header("x-tillbox-tenant", "south");
+    both.send().await.refused(403, "tenant_mismatch");
+}
+
+#[tokio::test]
+async fn a_key_and_a_host_that_agree_are_one() {
+    let app = TestApp::start();
+    let shop = app.tenant("north");
+    shop.product("A", 1).await;
+    shop.get(PRODUCTS)
+        .header("host", "north.shop.test")
+        .header("x-tillbox-tenant", "north")
+        .send()
+        .await
+        .expect(200);
+    // A host that is nobody's says nothing: that is how a till behind localhost calls.
+    shop.get(PRODUCTS).header("host", "127.0.0.1:8080").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn the_storefront_is_found_by_host_or_header() {
+    let app = TestApp::start();
+    let shop = app.tenant("north");
+    app.tenant("south");
+    shop.product("A", 1).await;
+    for (name, value) in [
+        ("host", "north.shop.test"),
+        ("host", "NORTH.shop.test"),
+        ("host", "north.shop.test:443"),
+        ("x-tillbox-tenant", "north"),
+    ] {
+        let list = app.get(PRODUCTS).header(name, value).send().await.expect(200).json();
+        assert_eq!(skus(&list), ["\"A\" 1"], "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_that_there_is_not_is_404() {
+    let app = TestApp::start();
+    let shop = app.tenant("north");
+    app.get(PRODUCTS).send().await.refused(404, "tenant_not_found");
+    for (name, value) in [
+        ("host", "west.shop.test"),
+        ("host", "not a host"),
+        ("host", "[::1]:80"),
+        ("x-tillbox-tenant", "west"),
+        ("x-tillbox-tenant", "NOT A SLUG"),
+        ("x-tillbox-tenant", ""),
+        ("x-tillbox-tenant", "../north"),
+        ("x-tillbox-tenant", "north'--"),
+    ] {
+        app.get(PRODUCTS).header(name, value).send().await.refused(404, "tenant_not_found");
+    }
+    app.get(PRODUCTS)
+        .header("x-tillbox-tenant", b"\xff\xfe")
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
+    // With a good key, a header that names nobody is still wrong.
+    shop.get(PRODUCTS)
+        .header("x-tillbox-tenant", "west")
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
+}

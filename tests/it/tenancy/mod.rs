@@ -1,0 +1,4 @@
+//! Who gets into which shop.
+
+mod access;
+mod isolation;

@@ -1,0 +1,4 @@
+//! The rules of a shop, called as the program's own parts call each other: what no route shows by itself.
+
+mod past_sales;
+mod reservations;

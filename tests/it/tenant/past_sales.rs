@@ -1,0 +1,53 @@
+//! Sales that come from elsewhere, from the past.
+
+use serde_json::json;
+use tillbox::primitives::{Quantity, Refusal as _, Sku, Timestamp};
+use tillbox::tenant::sales::{ImportLine, ImportSale, ImportedSale, import_sale};
+
+use crate::support::shop::{TestApp, TestShop};
+
+fn past_sale(sku: &str, unit_price_minor: i64) -> ImportSale {
+    ImportSale {
+        number: "4711".to_owned(),
+        sold_at: Timestamp::parse("2021-05-01T12:00:00Z").expect("good"),
+        total_minor: unit_price_minor * 2,
+        lines: vec![ImportLine {
+            sku: Sku::parse(sku).expect("good"),
+            quantity: Quantity::new(2).expect("good"),
+            unit_price_minor,
+        }],
+    }
+}
+
+/// What became of it, or the code of its refusal.
+fn import(shop: &TestShop, app: &TestApp, sale: ImportSale) -> Result<ImportedSale, &'static str> {
+    let policy = app.app().policy.clone();
+    let imported = shop.write(move |work| Ok(import_sale(work, &policy, &sale).map_err(|refused| refused.code())));
+    imported.expect("the storage works")
+}
+
+#[tokio::test]
+async fn the_past_leaves_the_present_shelf_alone() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let body = json!({"sku": "OLD", "name": "Long sold out", "price_minor": 500, "track_stock": true});
+    let id = shop.post("/v1/catalog/products").json(body).send().await.expect(201).string("/id");
+    let path = format!("/v1/catalog/products/{id}/deactivate");
+    shop.post(&path).send().await.expect(200);
+    assert_eq!(import(&shop, &app, past_sale("OLD", 450)), Ok(ImportedSale::Recorded));
+    assert_eq!(shop.count("SELECT count(*) FROM inventory_movement"), 0);
+    assert_eq!(shop.rows("SELECT number, total_minor FROM invoice"), ["INV-2021-000001|900"]);
+}
+
+#[tokio::test]
+async fn a_number_stands_for_one_sale_whatever_became_of_the_products() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let id = shop.product("OLD", 500).await;
+    assert_eq!(import(&shop, &app, past_sale("OLD", 450)), Ok(ImportedSale::Recorded));
+    let path = format!("/v1/catalog/products/{id}");
+    shop.patch(&path).json(json!({"sku": "NEW"})).send().await.expect(200);
+    assert_eq!(import(&shop, &app, past_sale("OLD", 450)), Ok(ImportedSale::Known));
+    assert_eq!(import(&shop, &app, past_sale("OLD", 451)), Err("id_conflict"));
+    assert_eq!(shop.count("SELECT count(*) FROM sales_order"), 1);
+}

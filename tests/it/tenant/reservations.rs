@@ -1,0 +1,350 @@
+//! Stock and orders: what is held, taken, given back, and sold exactly once.
+
+use std::time::Duration;
+
+use tillbox::primitives::id::{OrderId, ProductId};
+use tillbox::primitives::limits::RESERVATION_TTL_MS;
+use tillbox::primitives::{Origin, Refusal as _, Sku, Timestamp};
+use tillbox::storage::{StorageError, TenantWork};
+use tillbox::tenant::cart::{self, CartRefused};
+use tillbox::tenant::inventory::{self, StockRefused, Wanted};
+use tillbox::worker::Worker;
+
+use crate::support::{TestApp, TestShop, blocking};
+
+/// A shop with `on_hand` units of each SKU, and orders for them to come.
+struct Stocked {
+    shop: TestShop,
+    products: Vec<(ProductId, Sku)>,
+}
+
+fn hex(bytes: &[u8; 16]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Stocked {
+    async fn with(app: &TestApp, stock: &[(&str, i64)]) -> Self {
+        let shop = app.tenant("corner");
+        let mut products = Vec::new();
+        for (sku, on_hand) in stock {
+            let id = ProductId::parse(&shop.product(sku, 100).await).expect("an id");
+            shop.raw(&format!("INSERT INTO stock VALUES (x'{}', {on_hand}, 0, 0)", hex(id.as_bytes())))
+                .expect("a row");
+            products.push((id, Sku::parse(sku).expect("a SKU")));
+        }
+        Self { shop, products }
+    }
+
+    /// An order's row, as the sale path would have written it before it asks for stock.
+    fn order(&self, number: u8) -> OrderId {
+        let id = OrderId::from_bytes([number; 16]);
+        let row = format!(
+            "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor,
+             total_minor, tax_lines, placed_at, updated_at) VALUES (x'{}', '{number}', 'checkout', 'pending', 'EUR', 0, 0, 0, 0, 0, '[]', 0, 0)",
+            hex(id.as_bytes())
+        );
+        self.shop.raw(&row).expect("a row");
+        id
+    }
+
+    fn wanted(&self, quantities: &[i64]) -> Vec<Wanted> {
+        let wanted = |((product_id, sku), quantity): (&(ProductId, Sku), &i64)| Wanted {
+            product_id: *product_id,
+            sku: sku.clone(),
+            quantity: *quantity,
+        };
+        self.products.iter().zip(quantities).map(wanted).collect()
+    }
+
+    fn run<R: Send + 'static, E: From<StorageError> + Send + 'static>(
+        &self,
+        f: impl FnMut(&mut TenantWork) -> Result<R, E> + Send + 'static,
+    ) -> Result<R, E> {
+        let db = self.shop.db();
+        blocking(|| db.write(Origin::system(), f).wait())
+    }
+
+    fn reserve(&self, order: OrderId, quantities: &[i64]) -> Result<(), StockRefused> {
+        let wanted = self.wanted(quantities);
+        self.run(move |work| {
+            let until = work.now().plus_millis(RESERVATION_TTL_MS);
+            inventory::reserve(work, order, &wanted, until)
+        })
+    }
+
+    fn consume(&self, order: OrderId) -> Result<(), StockRefused> {
+        self.run(move |work| inventory::consume(work, order, work.now()))
+    }
+
+    fn expire(&self, order: OrderId) -> usize {
+        self.run(move |work| inventory::expire(work, order)).expect("the storage works")
+    }
+
+    /// `sku|on_hand|reserved` of every product.
+    fn stock(&self) -> Vec<String> {
+        self.shop
+            .rows("SELECT sku, on_hand, reserved FROM stock JOIN product ON product.id = product_id ORDER BY sku")
+    }
+
+    /// `status|quantity` of every reservation.
+    fn reservations(&self) -> Vec<String> {
+        self.shop.rows("SELECT status, quantity FROM reservation ORDER BY seq")
+    }
+
+    /// `kind|delta|on hand after` of every movement.
+    fn movements(&self) -> Vec<String> {
+        self.shop
+            .rows("SELECT kind, quantity_delta, on_hand_after FROM inventory_movement ORDER BY seq")
+    }
+}
+
+fn past_expiry() -> Duration {
+    Duration::from_millis(RESERVATION_TTL_MS.unsigned_abs())
+}
+
+#[tokio::test]
+async fn what_is_reserved_is_consumed_once() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 5), ("B", 3)]).await;
+    let order = stocked.order(1);
+    stocked.reserve(order, &[2, 3]).expect("there is enough");
+    assert_eq!(stocked.stock(), ["A|5|2", "B|3|3"]);
+    assert_eq!(stocked.movements(), [""; 0]);
+    let job = "SELECT queue, state, payload, unique_key, scheduled_at FROM job WHERE kind = 'inventory.expire_reservation'";
+    let due = app.now().plus_millis(RESERVATION_TTL_MS).as_millis();
+    assert_eq!(
+        stocked.shop.rows(job),
+        [format!("default|scheduled|{{\"order_id\":\"{order}\"}}|reservation:{order}|{due}")]
+    );
+    for _ in 0..2 {
+        stocked.consume(order).expect("it is held");
+        assert_eq!(stocked.stock(), ["A|3|0", "B|0|0"]);
+        assert_eq!(stocked.movements(), ["sale|-2|3", "sale|-3|0"]);
+        assert_eq!(stocked.reservations(), ["consumed|2", "consumed|3"]);
+    }
+    app.advance(past_expiry());
+    assert_eq!(stocked.expire(order), 0);
+    assert_eq!(stocked.stock(), ["A|3|0", "B|0|0"]);
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_have_all_gets_nothing() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 5), ("B", 3)]).await;
+    let order = stocked.order(1);
+    let refused = stocked.reserve(order, &[2, 4]).expect_err("B is short");
+    assert_eq!(refused.code(), "out_of_stock");
+    let facts = refused.facts();
+    assert_eq!(
+        (facts["sku"].as_str(), facts["requested"].as_i64(), facts["available"].as_i64()),
+        (Some("B"), Some(4), Some(3))
+    );
+    let wanted = stocked.wanted(&[2, 4]);
+    let refused = stocked.run(move |work| inventory::take(work, order, &wanted, work.now()));
+    assert!(matches!(
+        refused,
+        Err(StockRefused::OutOfStock {
+            wanted: 4,
+            available: 3,
+            ..
+        })
+    ));
+    assert_eq!(stocked.stock(), ["A|5|0", "B|3|0"]);
+    assert_eq!((stocked.reservations(), stocked.movements()), (Vec::new(), Vec::new()));
+    assert_eq!(stocked.shop.count("SELECT count(*) FROM job WHERE kind LIKE 'inventory.%'"), 0);
+}
+
+#[tokio::test]
+async fn what_is_reserved_is_not_there_for_anybody_else() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 5)]).await;
+    let (first, second) = (stocked.order(1), stocked.order(2));
+    stocked.reserve(first, &[4]).expect("there is enough");
+    assert!(matches!(
+        stocked.reserve(second, &[2]),
+        Err(StockRefused::OutOfStock {
+            wanted: 2,
+            available: 1,
+            ..
+        })
+    ));
+    let wanted = stocked.wanted(&[2]);
+    let taken = stocked.run(move |work| inventory::take(work, second, &wanted, work.now()));
+    assert!(matches!(taken, Err(StockRefused::OutOfStock { available: 1, .. })));
+    stocked.run(move |work| inventory::release(work, first)).expect("the storage works");
+    assert_eq!(
+        (stocked.stock(), stocked.reservations()),
+        (vec!["A|5|0".to_owned()], vec!["released|4".to_owned()])
+    );
+    stocked.reserve(second, &[5]).expect("it is free again");
+}
+
+#[tokio::test]
+async fn an_immediate_sale_takes_stock_at_its_own_date() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 5)]).await;
+    let (order, wanted) = (stocked.order(1), stocked.wanted(&[5]));
+    let sold_at = Timestamp::parse("2021-01-01T00:00:00Z").expect("an instant");
+    stocked
+        .run(move |work| inventory::take(work, order, &wanted, sold_at))
+        .expect("there is enough");
+    assert_eq!(stocked.stock(), ["A|0|0"]);
+    let row = format!("{}|{}", hex(order.as_bytes()), sold_at.as_millis());
+    assert_eq!(stocked.shop.rows("SELECT order_id, at FROM inventory_movement"), [row]);
+}
+
+#[tokio::test]
+async fn a_product_without_a_row_of_stock_has_none() {
+    let app = TestApp::start();
+    let mut stocked = Stocked::with(&app, &[]).await;
+    let id = ProductId::parse(&stocked.shop.product("NEW", 100).await).expect("an id");
+    stocked.products.push((id, Sku::parse("NEW").expect("a SKU")));
+    let order = stocked.order(1);
+    assert!(matches!(
+        stocked.reserve(order, &[1]),
+        Err(StockRefused::OutOfStock {
+            wanted: 1,
+            available: 0,
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn a_reservation_ends_when_its_time_is_over_and_not_before() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 5)]).await;
+    let order = stocked.order(1);
+    stocked.reserve(order, &[4]).expect("there is enough");
+    app.advance(past_expiry() - Duration::from_millis(1));
+    assert_eq!(stocked.expire(order), 0);
+    assert_eq!(stocked.stock(), ["A|5|4"]);
+    app.advance(Duration::from_millis(1));
+    assert_eq!(stocked.expire(order), 1);
+    assert_eq!(
+        (stocked.stock(), stocked.reservations()),
+        (vec!["A|5|0".to_owned()], vec!["expired|4".to_owned()])
+    );
+    assert_eq!(stocked.expire(order), 0);
+    assert_eq!(stocked.stock(), ["A|5|0"]);
+}
+
+#[tokio::test]
+async fn who_pays_late_gets_what_is_left_or_nothing() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 5), ("B", 5)]).await;
+    let (late, other) = (stocked.order(1), stocked.order(2));
+    stocked.reserve(late, &[4, 4]).expect("there is enough");
+    app.advance(past_expiry());
+    assert_eq!(stocked.expire(late), 2);
+    stocked.reserve(other, &[1, 2]).expect("there is enough");
+    let refused = stocked.consume(late);
+    assert!(matches!(refused, Err(StockRefused::OutOfStock { ref sku, wanted: 4, available: 3, .. }) if sku.as_str() == "B"));
+    assert_eq!(stocked.stock(), ["A|5|1", "B|5|2"]);
+    assert_eq!(stocked.movements(), [""; 0]);
+    stocked.run(move |work| inventory::release(work, other)).expect("the storage works");
+    stocked.consume(late).expect("it is free again");
+    assert_eq!(stocked.stock(), ["A|1|0", "B|1|0"]);
+    assert_eq!(stocked.movements(), ["sale|-4|1", "sale|-4|1"]);
+    assert_eq!(stocked.reservations()[..2], ["consumed|4", "consumed|4"]);
+}
+
+#[tokio::test]
+async fn a_payment_in_time_takes_what_is_held_even_when_the_sweep_is_late() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 1)]).await;
+    let order = stocked.order(1);
+    stocked.reserve(order, &[1]).expect("there is one");
+    app.advance(past_expiry());
+    stocked.consume(order).expect("it is held still");
+    assert_eq!((stocked.stock(), stocked.expire(order)), (vec!["A|0|0".to_owned()], 0));
+}
+
+#[tokio::test]
+async fn the_sweep_ends_what_is_over_and_leaves_the_rest() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 10)]).await;
+    for number in 1..=3 {
+        let order = stocked.order(number);
+        stocked.reserve(order, &[2]).expect("there is enough");
+        app.advance(past_expiry() / 2);
+    }
+    let swept = stocked.run(inventory::expire_reservations).expect("the storage works");
+    assert_eq!(swept, 2);
+    assert_eq!(
+        (stocked.stock(), stocked.reservations()[2].as_str()),
+        (vec!["A|10|2".to_owned()], "held|2")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_worker_ends_reservations_that_have_no_job() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 10)]).await;
+    stocked.reserve(stocked.order(1), &[2]).expect("there is enough");
+    app.advance(past_expiry());
+    let worker = Worker::start(app.app());
+    let ended = async {
+        while stocked.stock() != ["A|10|0"] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("the sweep comes");
+    worker.stop(Duration::ZERO).await;
+    assert_eq!(stocked.reservations(), ["expired|2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_unit_is_sold_once() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 1)]).await;
+    let db = stocked.shop.db();
+    let answers: Vec<_> = (1..=20_u8)
+        .map(|number| {
+            let (order, wanted) = (stocked.order(number), stocked.wanted(&[1]));
+            db.write(Origin::system(), move |work| {
+                if number % 2 == 0 {
+                    inventory::take(work, order, &wanted, work.now())
+                } else {
+                    inventory::reserve(work, order, &wanted, work.now().plus_millis(RESERVATION_TTL_MS))
+                }
+            })
+        })
+        .collect();
+    let mut won = 0;
+    for answer in answers {
+        match answer.await {
+            Ok(()) => won += 1,
+            Err(refused) => assert!(matches!(refused, StockRefused::OutOfStock { available: 0, .. }), "{refused}"),
+        }
+    }
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn a_cart_goes_to_checkout_once_and_not_empty() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 1), ("B", 1)]).await;
+    let created = stocked.run(|work| cart::create_cart(work, None)).expect("a cart");
+    let load = || stocked.run(move |work| cart::load_for_checkout(work, created.id));
+    assert!(matches!(load(), Err(CartRefused::Empty)));
+    for (index, (product_id, _)) in stocked.products.iter().enumerate() {
+        let quantity = tillbox::primitives::Quantity::new(index as i64 + 1).expect("in range");
+        let item = cart::AddItem {
+            product_id: *product_id,
+            quantity,
+        };
+        stocked
+            .run(move |work| cart::add_item(work, created.id, &item))
+            .expect("it is sold");
+    }
+    let loaded = load().expect("it has lines");
+    let quantities: Vec<i64> = loaded.items.iter().map(|(_, quantity)| quantity.get()).collect();
+    assert_eq!((loaded.id, loaded.currency.code(), quantities), (created.id, "EUR", vec![1, 2]));
+    stocked.run(move |work| cart::mark_converted(work, created.id)).expect("it is open");
+    assert_eq!(load().expect_err("it is converted").code(), "cart_not_open");
+    assert!(stocked.run(move |work| cart::mark_converted(work, created.id)).is_err());
+    let unknown = tillbox::primitives::id::CartId::from_bytes([9; 16]);
+    let refused = stocked.run(move |work| cart::load_for_checkout(work, unknown));
+    assert!(matches!(refused, Err(CartRefused::CartNotFound)));
+}

@@ -1,0 +1,54 @@
+//! The style that matters, as tests. A rule is a function from a source file to its offences; each is also shown a bad snippet, so that
+//! it is known to bite. The lists of exceptions may only shrink: one that no longer excuses anything fails too.
+
+mod layers;
+mod rules;
+mod size;
+mod source;
+mod sql;
+
+use source::Source;
+
+/// An offence: where, and what.
+type Offence = String;
+
+/// Applies a rule to the sources of the program, leaving out the excepted files, each of which must still need its exception.
+#[track_caller]
+fn enforce(rule: impl Fn(&Source) -> Vec<Offence>, exceptions: &[&str]) {
+    enforce_in(source::all(), rule, exceptions);
+}
+
+/// Applies a rule to the sources of the program and of the tests.
+#[track_caller]
+fn enforce_everywhere(rule: impl Fn(&Source) -> Vec<Offence>) {
+    enforce_in(source::all().into_iter().chain(source::tests()), rule, &[]);
+}
+
+#[track_caller]
+fn enforce_in(sources: impl IntoIterator<Item = Source>, rule: impl Fn(&Source) -> Vec<Offence>, exceptions: &[&str]) {
+    let mut offences = Vec::new();
+    let mut unused: Vec<&str> = exceptions.to_vec();
+    for source in sources {
+        let found = rule(&source);
+        if exceptions.contains(&source.path.as_str()) {
+            if !found.is_empty() {
+                unused.retain(|path| *path != source.path);
+            }
+        } else {
+            offences.extend(found);
+        }
+    }
+    assert!(offences.is_empty(), "{} offences:\n{}", offences.len(), offences.join("\n"));
+    assert!(
+        unused.is_empty(),
+        "these exceptions excuse nothing any more; take them out: {unused:?}"
+    );
+}
+
+/// The rule finds something in the bad snippet and nothing in the good one.
+#[track_caller]
+fn bites(rule: impl Fn(&Source) -> Vec<Offence>, path: &str, bad: &str, good: &str) {
+    assert!(!rule(&Source::new(path, bad)).is_empty(), "not found in {path}: {bad}");
+    let found = rule(&Source::new(path, good));
+    assert!(found.is_empty(), "found in {good}: {found:?}");
+}

@@ -1,0 +1,187 @@
+//! Source files as the rules see them: the text, and the code in it without comments and the insides of strings.
+
+use std::path::Path;
+
+/// A source file.
+pub struct Source {
+    /// Its path below its root, with `/`.
+    pub path: String,
+    /// `src/` or `tests/it/`.
+    pub root: &'static str,
+    pub text: String,
+    /// The text with comments and string contents blanked; the lines stay where they are.
+    pub code: String,
+    /// The code with test modules and test functions blanked too.
+    pub product: String,
+}
+
+impl Source {
+    pub fn new(path: &str, text: &str) -> Self {
+        let code = blank_comments_and_strings(text);
+        let is_test_file = path.ends_with("/tests.rs") || path.contains("/tests/");
+        let product = if is_test_file { String::new() } else { blank_tests(&code) };
+        Self {
+            path: path.to_owned(),
+            root: "src/",
+            text: text.to_owned(),
+            code,
+            product,
+        }
+    }
+
+    /// Where a byte of the code lies, for a person.
+    pub fn at(&self, offset: usize) -> String {
+        let line = 1 + self.code[..offset].bytes().filter(|byte| *byte == b'\n').count();
+        format!("{}{}:{line}", self.root, self.path)
+    }
+}
+
+/// All files under `src/`, in order of their paths.
+pub fn all() -> Vec<Source> {
+    below("src/")
+}
+
+/// All files under `tests/it/`.
+pub fn tests() -> Vec<Source> {
+    below("tests/it/")
+}
+
+fn below(root: &'static str) -> Vec<Source> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(root);
+    let mut paths = Vec::new();
+    walk(&dir, &mut paths);
+    paths.sort();
+    assert!(paths.len() > 10, "the sources are where they were");
+    let read = |path: &std::path::PathBuf| {
+        let below = path
+            .strip_prefix(&dir)
+            .expect("below its root")
+            .to_string_lossy()
+            .replace('\\', "/");
+        let source = Source::new(&below, &std::fs::read_to_string(path).expect("a source file reads"));
+        Source { root, ..source }
+    };
+    paths.iter().map(read).collect()
+}
+
+fn walk(dir: &Path, into: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).expect("a directory reads") {
+        let path = entry.expect("an entry reads").path();
+        if path.is_dir() {
+            walk(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// Words of the code with their places: identifiers and keywords.
+pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut rest = 0;
+    std::iter::from_fn(move || {
+        let start = rest + code[rest..].find(is_word)?;
+        let end = code[start..].find(|c| !is_word(c)).map_or(code.len(), |length| start + length);
+        rest = end;
+        Some((start, &code[start..end]))
+    })
+}
+
+/// The places of a text in the code.
+pub fn places<'a>(code: &'a str, text: &'a str) -> impl Iterator<Item = usize> + 'a {
+    code.match_indices(text).map(|(place, _)| place)
+}
+
+fn blank_comments_and_strings(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = bytes.to_vec();
+    let mut place = 0;
+    while place < bytes.len() {
+        let end = match bytes[place] {
+            b'/' if bytes[place..].starts_with(b"//") => until(bytes, place, b"\n"),
+            b'/' if bytes[place..].starts_with(b"/*") => until(bytes, place + 2, b"*/") + 2,
+            b'"' => string_end(bytes, place),
+            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"\"") => until(bytes, place + 2, b"\"") + 1,
+            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"#\"") => until(bytes, place + 3, b"\"#") + 2,
+            b'\'' if bytes[place + 1..].starts_with(b"\\") => until(bytes, place + 3, b"'") + 1,
+            b'\'' if bytes.get(place + 2) == Some(&b'\'') => place + 3,
+            _ => {
+                place += 1;
+                continue;
+            }
+        };
+        let end = end.min(bytes.len());
+        for byte in &mut out[place..end] {
+            if *byte != b'\n' {
+                *byte = b' ';
+            }
+        }
+        place = end;
+    }
+    String::from_utf8(out).expect("whole characters were blanked")
+}
+
+/// Whether the byte before belongs to a word.
+fn is_word_byte(bytes: &[u8], place: usize) -> bool {
+    place > 0 && (bytes[place - 1].is_ascii_alphanumeric() || bytes[place - 1] == b'_')
+}
+
+fn until(bytes: &[u8], from: usize, end: &[u8]) -> usize {
+    let from = from.min(bytes.len());
+    let found = bytes[from..].windows(end.len()).position(|window| window == end);
+    found.map_or(bytes.len(), |length| from + length)
+}
+
+fn string_end(bytes: &[u8], start: usize) -> usize {
+    let mut place = start + 1;
+    while place < bytes.len() {
+        match bytes[place] {
+            b'\\' => place += 2,
+            b'"' => return place + 1,
+            _ => place += 1,
+        }
+    }
+    bytes.len()
+}
+
+/// Blanks every item behind `#[cfg(test)]`, up to the line that closes it at the same indentation.
+fn blank_tests(code: &str) -> String {
+    // Blank lines as long as the old ones: places in the one are places in the other.
+    let blank = |line: &str| " ".repeat(line.len());
+    let mut out: Vec<String> = Vec::new();
+    let mut closing: Option<String> = None;
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        if let Some(close) = &closing {
+            if line == close {
+                closing = None;
+            }
+            out.push(blank(line));
+        } else if line.trim() == "#[cfg(test)]" {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            out.push(blank(line));
+            let item = lines
+                .by_ref()
+                .inspect(|line| out.push(blank(line)))
+                .find(|line| !line.trim().starts_with("#["));
+            if item.is_some_and(|item| !item.trim_end().ends_with([';', '}'])) {
+                closing = Some(format!("{indent}}}"));
+            }
+        } else {
+            out.push(line.to_owned());
+        }
+    }
+    out.join("\n")
+}
+
+#[test]
+fn comments_strings_and_tests_are_no_code() {
+    let text =
+        "//! doc\nlet a = \"x.unwrap()\"; // .unwrap()\nlet q = '\"'; b();\n#[cfg(test)]\nmod tests {\n    c.unwrap();\n}\nfn d() {}\n";
+    let source = Source::new("a.rs", text);
+    assert!(!source.code.contains("doc") && !source.code.contains("x.unwrap"));
+    assert!(source.code.contains("b();") && source.code.contains("c.unwrap()"));
+    assert!(!source.product.contains("unwrap") && source.product.contains("fn d()"));
+    assert_eq!(source.at(source.product.find("fn d").expect("kept")), "src/a.rs:8");
+    assert!(Source::new("a/tests.rs", "fn c() { d.unwrap() }").product.is_empty());
+}

@@ -1,0 +1,246 @@
+//! What becomes of a job: its effect, its failures, its end.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tillbox::platform::audit::{self, AuditEntry};
+use tillbox::platform::queue::{self, NewJob, Queue};
+use tillbox::storage::{StorageError, StorageErrorKind, TenantWork};
+use tillbox::worker::handlers::{self, Handler, Handlers};
+use tillbox::worker::{JobError, Tally};
+
+use super::{completed, doing, enqueue, jobs, run};
+use crate::support::{TestApp, TestShop, logs};
+
+const STEP: &str = "test.step";
+const HANDLERS: Handlers = Handlers(&[(STEP, Handler::Local(step))]);
+
+/// Leaves an entry in the audit chain as its effect, and then does what its payload says.
+fn step(work: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
+    let payload: serde_json::Value = serde_json::from_str(payload).map_err(|error| JobError::permanent(error.to_string()))?;
+    let what = payload["what"].as_str().unwrap_or_default();
+    let entry = AuditEntry {
+        at: work.now(),
+        actor: "system".to_owned(),
+        action: "step.done".to_owned(),
+        subject: what.to_owned(),
+        request_id: None,
+        details: json!({}),
+    };
+    audit::append(work, &entry)?;
+    match what {
+        "fail" => Err(JobError::passing("not today")),
+        "refuse" => Err(JobError::permanent("never")),
+        "panic" => panic!("out of order"),
+        "panic deep inside" => work.nested(|work| {
+            audit::append(work, &entry)?;
+            panic!("out of order, deep inside")
+        }),
+        "find the disk full" => Err(StorageError::new(StorageErrorKind::Full).into()),
+        _ => Ok(()),
+    }
+}
+
+fn effects(shop: &TestShop) -> Vec<String> {
+    shop.rows("SELECT subject FROM audit_log WHERE action = 'step.done' ORDER BY seq")
+}
+
+#[test]
+fn an_effect_and_its_completion_are_one() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Audit, STEP, doing("first"));
+    enqueue(&shop, Queue::Audit, STEP, doing("second"));
+    assert_eq!(run(&app, HANDLERS), completed(2));
+    assert_eq!(effects(&shop), ["first", "second"]);
+    assert_eq!(jobs(&shop, STEP), ["completed|1|0", "completed|1|0"]);
+    assert_eq!(run(&app, HANDLERS), completed(0));
+
+    enqueue(&shop, Queue::Audit, STEP, doing("fail"));
+    let tally = run(&app, HANDLERS);
+    assert_eq!((tally.completed, tally.retried), (0, 1));
+    assert_eq!(effects(&shop), ["first", "second"], "a failed job leaves no effect");
+}
+
+#[test]
+fn more_jobs_than_a_turn_takes_are_all_run_in_order() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let push = |work: &mut TenantWork<'_>| {
+        for number in 0..300 {
+            let payload = doing(&format!("{number:03}"));
+            queue::enqueue(work, &NewJob::new(Queue::Low, STEP, &payload))?;
+        }
+        Ok(())
+    };
+    shop.write(push).unwrap();
+    assert_eq!(run(&app, HANDLERS), completed(300));
+    let expected: Vec<String> = (0..300).map(|number| format!("{number:03}")).collect();
+    assert_eq!(effects(&shop), expected);
+}
+
+#[test]
+fn a_failing_or_panicking_job_harms_no_neighbour() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    for what in ["before", "panic", "between", "panic deep inside", "refuse", "after"] {
+        enqueue(&shop, Queue::Financial, STEP, doing(what));
+    }
+    let tally = run(&app, HANDLERS);
+    let expected = Tally {
+        completed: 3,
+        retried: 2,
+        discarded: 1,
+    };
+    assert_eq!(tally, expected);
+    assert_eq!(effects(&shop), ["before", "between", "after"]);
+    let states = [
+        "completed|1|0",
+        "retryable|1|0",
+        "completed|1|0",
+        "retryable|1|0",
+        "discarded|1|0",
+        "completed|1|0",
+    ];
+    assert_eq!(jobs(&shop, STEP), states);
+    let errors = shop.rows("SELECT errors ->> '$[0].error' FROM job WHERE state = 'retryable' ORDER BY seq");
+    assert_eq!(
+        errors,
+        [
+            "the handler panicked: out of order",
+            "the handler panicked: out of order, deep inside"
+        ]
+    );
+}
+
+#[test]
+fn a_job_is_retried_later_and_discarded_after_its_last_attempt() {
+    let app = TestApp::with(false, |config| config.queue.low.tries = 3);
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Low, STEP, doing("fail"));
+    for (attempt, longest) in [(1, 5), (2, 30)] {
+        assert_eq!(run(&app, HANDLERS).retried, 1);
+        assert_eq!(jobs(&shop, STEP), [format!("retryable|{attempt}|0")]);
+        assert_eq!(run(&app, HANDLERS).total(), 0, "its time has not come");
+        let waits = shop.count(&format!(
+            "SELECT scheduled_at - {} FROM job WHERE kind = '{STEP}'",
+            app.now().as_millis()
+        ));
+        assert!((1..=longest * 1000).contains(&waits), "{waits} ms after attempt {attempt}");
+        app.advance(Duration::from_millis(waits.unsigned_abs() - 1));
+        assert_eq!(run(&app, HANDLERS).total(), 0, "its time has not come");
+        app.advance(Duration::from_millis(1));
+    }
+    assert_eq!(run(&app, HANDLERS).discarded, 1);
+    assert_eq!(jobs(&shop, STEP), ["discarded|3|0"]);
+    let kept = shop.rows(&format!(
+        "SELECT payload ->> 'what', json_array_length(errors) FROM job WHERE kind = '{STEP}'"
+    ));
+    assert_eq!(kept, ["fail|3"]);
+
+    let id = shop.id.to_string();
+    assert_eq!(logs().of_tenant(&id).saying("job will be retried").lines().len(), 2);
+    let failed = logs().of_tenant(&id).saying("job failed");
+    let [line] = failed.lines() else { panic!("{failed:?}") };
+    let job_id = shop
+        .rows(&format!("SELECT lower(hex(id)) FROM job WHERE kind = '{STEP}'"))
+        .remove(0);
+    assert_eq!(line["level"], "ERROR");
+    assert_eq!(
+        (&line["queue"], &line["job"], &line["attempt"], &line["error"]),
+        (&json!("low"), &json!(STEP), &json!(3), &json!("not today"))
+    );
+    assert_eq!(line["job_id"].as_str().map(|text| text.replace('-', "")), Some(job_id));
+}
+
+#[test]
+fn a_kind_that_nobody_knows_is_kept_and_reported() {
+    let app = TestApp::with(false, |config| config.queue.default.tries = 2);
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Default, "from.the_future", json!({"precious": 1}));
+    assert_eq!(run(&app, HANDLERS).retried, 1);
+    app.advance(Duration::from_secs(60));
+    assert_eq!(run(&app, HANDLERS).discarded, 1);
+    let kept = shop.rows("SELECT state, payload FROM job WHERE kind = 'from.the_future'");
+    assert_eq!(kept, [r#"discarded|{"precious":1}"#]);
+    let failed = logs().of_tenant(&shop.id.to_string()).saying("job failed");
+    assert!(failed.contain("no handler for this kind of job"), "{failed:?}");
+}
+
+#[test]
+fn a_payload_that_cannot_be_read_is_not_tried_again() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    enqueue(
+        &shop,
+        Queue::Audit,
+        tillbox::tenant::audit::APPEND_AUDIT,
+        json!({"at": "yesterday"}),
+    );
+    let tally = run(&app, handlers::ALL);
+    assert_eq!((tally.discarded, tally.retried), (1, 0));
+    assert_eq!(jobs(&shop, tillbox::tenant::audit::APPEND_AUDIT).last().unwrap(), "discarded|1|0");
+}
+
+#[test]
+fn a_full_disk_is_not_the_jobs_fault() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Audit, STEP, doing("good"));
+    enqueue(&shop, Queue::Audit, STEP, doing("find the disk full"));
+    assert_eq!(run(&app, HANDLERS).total(), 0);
+    assert_eq!(jobs(&shop, STEP), ["available|0|0", "available|0|0"]);
+    assert_eq!(effects(&shop), [""; 0]);
+}
+
+#[test]
+fn a_rescue_burns_no_attempt_and_poison_is_given_up() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Low, STEP, doing("first"));
+    // What a process that died in the middle of an outward call leaves behind.
+    let die = |rescues: i64| {
+        app.stop();
+        shop.raw(&format!("UPDATE job SET state = 'running', attempt = 1, rescues = {rescues}"))
+            .unwrap();
+        app.resume();
+        // The first use opens the file, and the orphans are rescued.
+        drop(shop.db());
+    };
+    die(0);
+    assert_eq!(jobs(&shop, STEP), ["available|0|1"]);
+    assert_eq!(run(&app, HANDLERS), completed(1));
+    assert_eq!(jobs(&shop, STEP), ["completed|1|1"]);
+
+    die(10);
+    assert_eq!(jobs(&shop, STEP), ["discarded|1|11"]);
+    assert_eq!(run(&app, HANDLERS).total(), 0);
+    let failed = logs().of_tenant(&shop.id.to_string()).saying("job failed");
+    assert_eq!(failed.lines().len(), 1, "{failed:?}");
+}
+
+#[test]
+fn a_job_for_later_waits_for_its_time() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let new = NewJob {
+        run_at: Some(app.now().plus_millis(60_000)),
+        ..NewJob::new(Queue::Default, STEP, &doing("later"))
+    };
+    shop.write(move |work| queue::enqueue(work, &new)).unwrap();
+    assert_eq!(run(&app, HANDLERS).total(), 0);
+    assert_eq!(jobs(&shop, STEP), ["scheduled|0|0"]);
+    app.advance(Duration::from_secs(60));
+    assert_eq!(run(&app, HANDLERS), completed(1));
+}
+
+#[test]
+fn a_broken_shop_keeps_no_other_from_its_jobs() {
+    let app = TestApp::start();
+    let (broken, whole) = (app.tenant("broken"), app.tenant("whole"));
+    enqueue(&whole, Queue::Low, STEP, doing("first"));
+    app.stop();
+    std::fs::write(broken.path(), b"no database at all").unwrap();
+    app.resume();
+    assert_eq!(run(&app, HANDLERS), completed(1));
+}

@@ -1,0 +1,43 @@
+//! The queue at work: what is claimed, retried, given up and rescued.
+
+mod confirmation;
+mod jobs;
+mod running;
+
+use serde_json::{Value, json};
+use tillbox::platform::queue::{self, NewJob, Queue};
+use tillbox::worker::{self, Handlers, Tally};
+
+use crate::support::{TestApp, TestShop, blocking};
+
+/// Puts a job into a shop's queue, as a use case would.
+fn enqueue(shop: &TestShop, queue: Queue, kind: &'static str, payload: Value) {
+    let new = NewJob::new(queue, kind, &payload);
+    let pushed = shop.write(move |work| queue::enqueue(work, &new)).expect("the job is written");
+    assert!(pushed);
+}
+
+/// Runs all that is due at the clock's instant.
+fn run(app: &TestApp, handlers: Handlers) -> Tally {
+    let app = app.app();
+    blocking(|| worker::run_until_idle_with(&app, handlers))
+}
+
+/// State, attempt and rescues of every job of a kind, in order.
+fn jobs(shop: &TestShop, kind: &str) -> Vec<String> {
+    shop.rows(&format!(
+        "SELECT state, attempt, rescues FROM job WHERE kind = '{kind}' ORDER BY seq"
+    ))
+}
+
+fn completed(completed: usize) -> Tally {
+    Tally {
+        completed,
+        ..Tally::default()
+    }
+}
+
+/// A payload that says what is to be done.
+fn doing(what: &str) -> Value {
+    json!({"what": what})
+}

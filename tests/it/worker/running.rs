@@ -1,0 +1,172 @@
+//! The worker as it runs in the daemon: hints, sweeps, slots, and an orderly end.
+
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use tillbox::config::Span;
+use tillbox::platform::queue::Queue;
+use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
+use tillbox::worker::{JobError, Worker};
+use tokio::sync::Semaphore;
+
+use super::{doing, enqueue, jobs, run};
+use crate::support::TestApp;
+
+/// The longest that a test waits for what it expects to happen at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Long enough for any job of a test to end.
+const LONG: Duration = Duration::from_secs(30);
+const CALL: &str = "test.call";
+
+/// A door that calls stand before until a test opens it, and that counts who came.
+struct Gate {
+    came: Semaphore,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    const fn shut() -> Self {
+        Self {
+            came: Semaphore::const_new(0),
+            open: Mutex::new(false),
+            opened: Condvar::new(),
+        }
+    }
+
+    fn pass(&self) {
+        self.came.add_permits(1);
+        let open = self.open.lock().expect("nobody panics before the gate");
+        drop(self.opened.wait_while(open, |open| !*open));
+    }
+
+    fn open(&self) {
+        *self.open.lock().expect("nobody panics before the gate") = true;
+        self.opened.notify_all();
+    }
+
+    /// Waits until one more call has come.
+    async fn visited(&self) {
+        let came = tokio::time::timeout(PATIENCE, self.came.acquire()).await;
+        came.expect("a call comes").expect("it is never closed").forget();
+    }
+}
+
+/// A handler that stands before a gate of the test's own.
+macro_rules! gate {
+    ($gate:ident, $handlers:ident) => {
+        static $gate: Gate = Gate::shut();
+        const $handlers: Handlers = {
+            fn call(_: &Errand<'_>) -> Result<(), JobError> {
+                $gate.pass();
+                Ok(())
+            }
+            Handlers(&[(CALL, Handler::Outward(call))])
+        };
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hint_starts_a_job_and_the_end_waits_for_it() {
+    gate!(GATE, HANDLERS);
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    enqueue(&shop, Queue::Default, CALL, doing("it"));
+    GATE.visited().await;
+    assert_eq!(jobs(&shop, CALL), ["running|1|0"]);
+    let stop = tokio::spawn(worker.stop(LONG));
+    GATE.open();
+    stop.await.unwrap();
+    assert_eq!(jobs(&shop, CALL), ["completed|1|0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_end_in_time_is_given_back() {
+    gate!(GATE, HANDLERS);
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    enqueue(&shop, Queue::Default, CALL, doing("it"));
+    GATE.visited().await;
+    worker.stop(Duration::ZERO).await;
+    assert_eq!(jobs(&shop, CALL), ["available|0|0"], "its attempt is not counted");
+    GATE.open();
+
+    // The next worker finds it without any hint.
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    GATE.visited().await;
+    worker.stop(LONG).await;
+    assert_eq!(jobs(&shop, CALL), ["completed|1|0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_runs_as_many_calls_at_a_time_as_it_has_workers() {
+    gate!(GATE, HANDLERS);
+    let app = TestApp::with(false, |config| config.queue.default.workers = 2);
+    let (first, second) = (app.tenant("first"), app.tenant("second"));
+    for _ in 0..3 {
+        enqueue(&first, Queue::Default, CALL, doing("it"));
+        enqueue(&second, Queue::Default, CALL, doing("it"));
+    }
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    GATE.visited().await;
+    GATE.visited().await;
+    let running = "SELECT count(*) FROM job WHERE state = 'running'";
+    assert_eq!(first.count(running) + second.count(running), 2);
+    GATE.open();
+    for _ in 0..4 {
+        GATE.visited().await;
+    }
+    worker.stop(LONG).await;
+    assert_eq!(jobs(&first, CALL), ["completed|1|0"; 3]);
+    assert_eq!(jobs(&second, CALL), ["completed|1|0"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_sweep_finds_what_an_earlier_process_left_and_passes_over_a_broken_shop() {
+    gate!(GATE, HANDLERS);
+    let app = TestApp::start();
+    let (broken, whole) = (app.tenant("broken"), app.tenant("whole"));
+    enqueue(&whole, Queue::Default, CALL, doing("it"));
+    app.stop();
+    std::fs::write(broken.path(), b"no database at all").unwrap();
+    app.resume();
+    GATE.open();
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    GATE.visited().await;
+    worker.stop(LONG).await;
+    assert_eq!(jobs(&whole, CALL), ["completed|1|0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_takes_too_long_is_a_failed_attempt() {
+    gate!(GATE, HANDLERS);
+    let app = TestApp::with(false, |config| {
+        config.queue.default.timeout = Span::secs(1);
+        config.queue.default.tries = 1;
+    });
+    let shop = app.tenant("corner");
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    enqueue(&shop, Queue::Default, CALL, doing("it"));
+    GATE.visited().await;
+    // The end waits for the time-out and for the note of it.
+    worker.stop(LONG).await;
+    GATE.open();
+    assert_eq!(jobs(&shop, CALL), ["discarded|1|0"]);
+    let errors = shop.rows("SELECT errors ->> '$[0].error' FROM job WHERE state = 'discarded'");
+    assert_eq!(errors, ["no answer within 1s; whether it was carried out is not known"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_at_rest_writes_nothing() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let db = shop.db();
+    shop.product("A-1", 100).await;
+    run(&app, handlers::ALL);
+    let (writes, commits) = (db.stats().requests(), db.stats().commits());
+    let worker = Worker::start(app.app());
+    worker.stop(LONG).await;
+    assert_eq!((db.stats().requests(), db.stats().commits()), (writes, commits));
+}
