@@ -1,17 +1,32 @@
 //! Tillbox: a commerce and finance back end in one process, one SQLite file per shop.
 //!
-//! The layers, from the ground up; each uses only those above it in this list (`tests/it/tidy.rs` proves it).
+//! The map, from the ground up: a layer uses only those above it in this list (`tests/it/tidy.rs` proves it).
 
-pub mod app;
-pub mod cli;
-pub mod config;
-pub mod http;
-pub mod logging;
-pub mod outbound;
-pub mod platform;
+// L0: values, and the ports Clock and Entropy.
 pub mod primitives;
-pub mod pulse;
+
+// L1: the mechanics of SQLite: one writer per file with group commit, shared readers, migrations.
 pub mod storage;
+
+// L2: tables that every kind of file may have: jobs, idempotency keys, the audit chain, number series.
+pub mod platform;
+
+// L3: from a name to an open file: who exists, whose key that is, which files are open.
 pub mod tenancy;
+
+// L4: the shop and its rules; and the outside world.
+pub mod outbound;
 pub mod tenant;
+
+// L5: what the process is made of.
+pub mod app;
+pub mod config;
+pub mod logging;
+pub mod pulse;
+
+// L6: what moves it: requests and jobs.
+pub mod http;
 pub mod worker;
+
+// L7: the command line.
+pub mod cli;

@@ -12,6 +12,8 @@ const LABEL: Style = Style::new().bold();
 const VALUE: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Cyan)));
 const REMARK: Style = Style::new().dimmed();
 
+/// Errors are shown, the progress is not, and the prompt comes back on a line of its own.
+const CURL: &str = r"curl -sSw '\n'";
 /// How many of the product the pasted sale sells.
 const QUANTITY: i64 = 2;
 
@@ -37,14 +39,14 @@ fn writeln(text: &mut String, line: std::fmt::Arguments<'_>) {
 fn commands(url: &str, demo: &Demo) -> Vec<(String, String)> {
     let key = &demo.key;
     let product = &demo.product;
-    let get = |remark: &str, path: &str| (remark.to_owned(), format!("curl -sS {url}{path} -H 'Authorization: Bearer {key}'"));
+    let get = |remark: &str, path: &str| (remark.to_owned(), format!("{CURL} {url}{path} -H 'Authorization: Bearer {key}'"));
     let amount = product.price.minor().saturating_mul(QUANTITY);
     let body = format!(
         r#"{{"lines":[{{"product_id":"{}","quantity":{QUANTITY}}}],"payments":[{{"method":"cash","amount_minor":{amount}}}]}}"#,
         product.id
     );
     let sale = format!(
-        "curl -sS -X POST {url}/v1/sales -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
+        "{CURL} -X POST {url}/v1/sales -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
          -H \"Idempotency-Key: $(uuidgen 2>/dev/null || cat /proc/sys/kernel/random/uuid)\" -d '{body}'"
     );
     vec![
@@ -52,6 +54,6 @@ fn commands(url: &str, demo: &Demo) -> Vec<(String, String)> {
         (format!("sell {QUANTITY} × {}", product.name), sale),
         get("the invoices", "/v1/invoices"),
         get("the books: debits equal credits", "/v1/ledger/trial-balance"),
-        ("all there is to call".to_owned(), format!("curl -sS {url}/openapi.json")),
+        ("all there is to call".to_owned(), format!("{CURL} {url}/openapi.json")),
     ]
 }
