@@ -193,6 +193,7 @@ impl Sockets {
         };
         let settings = ServerSettings {
             header_timeout: app.config.server.header_timeout.into(),
+            idle_timeout: app.config.server.idle_timeout.into(),
             max_connections: app.config.server.max_connections as usize,
             ..ServerSettings::default()
         };

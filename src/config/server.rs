@@ -15,8 +15,10 @@ pub struct Server {
     pub body_limit: ByteSize,
     /// The longest time from the head of a request to its answer.
     pub request_timeout: Span,
-    /// The longest time in which the head of a request must arrive; also how long a kept connection may idle.
+    /// The longest time in which the head of a request must arrive.
     pub header_timeout: Span,
+    /// How long a kept connection may wait for its next request.
+    pub idle_timeout: Span,
     /// Connections served at a time; more of them wait in the backlog.
     pub max_connections: u32,
 }
@@ -28,6 +30,7 @@ impl Default for Server {
             body_limit: ByteSize::bytes(1 << 20),
             request_timeout: Span::secs(30),
             header_timeout: Span::secs(5),
+            idle_timeout: Span::secs(75),
             max_connections: 4096,
         }
     }
@@ -41,6 +44,7 @@ impl Server {
         faults.within("server.request_timeout", self.request_timeout, requests);
         let heads = Span::millis(100)..=Span::secs(120);
         faults.within("server.header_timeout", self.header_timeout, heads);
+        faults.within("server.idle_timeout", self.idle_timeout, Span::millis(100)..=Span::secs(3_600));
         faults.within("server.max_connections", self.max_connections, 1..=65_536);
     }
 }

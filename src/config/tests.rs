@@ -12,7 +12,7 @@ fn other_value(key: &str) -> Value {
     let text = match name {
         "listen" => "[::1]:9090",
         "body_limit" => "2MiB",
-        "request_timeout" | "header_timeout" | "timeout" => "7s",
+        "request_timeout" | "header_timeout" | "idle_timeout" | "timeout" => "7s",
         "data_dir" | "dir" => "/srv/tillbox",
         "number_format" => "R-{seq}",
         "level" => "debug,hyper=warn",
@@ -130,7 +130,7 @@ fn wrong_values_name_the_key_and_the_origin() {
 #[test]
 fn values_out_of_bounds_are_all_reported_at_once() {
     let text = r#"
-        server = { body_limit = 1, request_timeout = "0s", header_timeout = "0s", max_connections = 0 }
+        server = { body_limit = 1, request_timeout = "0s", header_timeout = "0s", idle_timeout = "0s", max_connections = 0 }
         storage = { data_dir = "", open_tenants = 5001, readers_per_tenant = 9 }
         invoicing.number_format = "INV-{year}"
         logging = { level = "loud=very", keep_days = 0 }
@@ -149,6 +149,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     server.body_limit: 1B is not between 1KiB and 64MiB
     server.request_timeout: 0s is not between 1s and 10m
     server.header_timeout: 0s is not between 100ms and 2m
+    server.idle_timeout: 0s is not between 100ms and 1h
     server.max_connections: 0 is not between 1 and 65536
     storage.data_dir: is empty
     storage.open_tenants: 5001 is not between 1 and 5000

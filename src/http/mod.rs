@@ -5,6 +5,7 @@
 
 mod admin;
 pub mod api;
+mod deadlines;
 pub mod extract;
 pub mod faults;
 pub mod health;
@@ -12,7 +13,6 @@ mod layers;
 pub mod problem;
 pub mod server;
 mod unreadable;
-mod write_deadline;
 
 use std::sync::Arc;
 

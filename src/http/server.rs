@@ -4,8 +4,8 @@
 //! have: deadlines for the head of a request and for reading the answer, a cap on connections, an end to the draining.
 //! Deliberately absent: body limits, request deadlines and the errors of requests that could be read; those are layers of the router.
 
+use super::deadlines::{HeadDeadline, Requests, WriteDeadline};
 use super::unreadable::Unreadable;
-use super::write_deadline::WriteDeadline;
 use crate::primitives::Entropy;
 use axum::Router;
 use http::Request;
@@ -31,8 +31,10 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
 /// The limits of the accept loop.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// The longest time for the head of a request to arrive. It also ends a kept connection that idles.
+    /// The longest time for the head of a request to arrive, once it has begun to; on a new connection, from its beginning.
     pub header_timeout: Duration,
+    /// How long a kept connection may wait for its next request. Longer than proxies keep theirs, so that it is they who close them.
+    pub idle_timeout: Duration,
     /// Connections at a time; more of them wait in the listener's backlog.
     pub max_connections: usize,
     /// Header fields in a request; with more of them the answer is 431.
@@ -49,6 +51,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(75),
             max_connections: 4096,
             max_headers: 64,
             head_bytes: 16 * 1024,
@@ -117,7 +120,9 @@ pub async fn serve<L: Listener>(
             Some(done) = connections.join_next() => log_panic(done),
             (io, peer, slot) = next_connection(&mut listener, &slots) => {
                 let io = Unreadable::new(WriteDeadline::new(io, settings.write_timeout), entropy.clone());
-                let connection = Connection { io, peer, slot, watcher: graceful.watcher() };
+                let requests = Requests::default();
+                let io = HeadDeadline::new(io, settings.header_timeout, requests.clone());
+                let connection = Connection { io, peer, requests, slot, watcher: graceful.watcher() };
                 connections.spawn(connection.run(http.clone(), router.clone()));
             }
         }
@@ -143,9 +148,9 @@ fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
         return Err(io::Error::new(ErrorKind::InvalidInput, problem));
     }
     let mut http = http1::Builder::new();
-    // Without a timer hyper would not keep the header timeout.
+    // Without a timer hyper would not keep the time-out. What it calls that of the head begins with the wait for it.
     http.timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
+        .header_read_timeout(settings.idle_timeout.max(settings.header_timeout))
         .max_headers(settings.max_headers)
         .max_buf_size(settings.head_bytes)
         .keep_alive(true)
@@ -181,17 +186,30 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 struct Connection<Io> {
     io: Io,
     peer: Peer,
+    requests: Requests,
     slot: OwnedSemaphorePermit,
     watcher: Watcher,
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<Io> {
     async fn run(self, http: http1::Builder, router: Router) {
-        let Self { io, peer, slot, watcher } = self;
+        let Self {
+            io,
+            peer,
+            requests,
+            slot,
+            watcher,
+        } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let serving = requests.begin();
             request.extensions_mut().insert(peer);
             // A router is always ready, so `poll_ready` has nothing to say.
-            router.clone().call(request)
+            let answer = router.clone().call(request);
+            async move {
+                let answer = answer.await;
+                drop(serving);
+                answer
+            }
         });
         let connection = http.serve_connection(TokioIo::new(io), service);
         if let Err(error) = watcher.watch(connection).await {

@@ -58,6 +58,7 @@ fn hello() -> Router {
 fn quick() -> ServerSettings {
     ServerSettings {
         header_timeout: Duration::from_millis(100),
+        idle_timeout: Duration::from_millis(100),
         drain_timeout: Duration::from_millis(100),
         ..ServerSettings::default()
     }
@@ -104,6 +105,33 @@ async fn slow_heads_and_idle_connections_are_cut() {
     let mut idle = server.connect().await;
     say(&mut idle, GET).await;
     assert!(hear(&mut idle).await.ends_with("hello true"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_outlives_the_time_for_a_head() {
+    let settings = ServerSettings {
+        header_timeout: Duration::from_millis(100),
+        ..ServerSettings::default()
+    };
+    let server = Server::start(hello(), settings).await;
+    let mut kept = server.connect().await;
+    say(&mut kept, GET).await;
+    let mut first = [0; 12];
+    kept.read_exact(&mut first).await.unwrap();
+    // When this one has been cut, the time for a head is over for that one as well.
+    let mut silent = server.connect().await;
+    assert_eq!(hear(&mut silent).await, "");
+    say(&mut kept, GET_AND_CLOSE).await;
+    let rest = hear(&mut kept).await;
+    assert!(rest.ends_with("hello true") && rest.contains("HTTP/1.1 200"), "{rest}");
+
+    // The head of a later request has its deadline like the first one's.
+    let mut dribbling = server.connect().await;
+    say(&mut dribbling, GET).await;
+    dribbling.read_exact(&mut first).await.unwrap();
+    say(&mut dribbling, "GET / HTTP/1.1\r\nhost:").await;
+    assert!(hear(&mut dribbling).await.ends_with("hello true"));
     server.stop().await;
 }
 

@@ -1,0 +1,215 @@
+//! The deadlines of a connection that hyper has not: for the head of a request that has begun, and for the client to read its answer.
+//!
+//! hyper has one time-out for a head and for the wait for the next one. Short enough against clients that dribble, it closes the connections
+//! that a proxy keeps for its next request, and a request that is on its way just then is lost; long enough for those, it lets every
+//! dribbler keep a place. So hyper's is the long one, and the short one is kept here, where the bytes come in.
+//!
+//! For writing it has none: a client that asks for much and reads nothing would keep its place among the connections for ever, and a few
+//! thousand of those would shut everybody else out. Progress, however slow, starts the time anew.
+
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// Counts the beginnings and the ends of a connection's requests: while it is odd, a request is being served.
+#[derive(Clone, Debug, Default)]
+pub struct Requests(Arc<AtomicU64>);
+
+/// A request that is being served; it ends with the value.
+pub struct Serving(Requests);
+
+impl Requests {
+    /// The head of a request has come whole.
+    pub fn begin(&self) -> Serving {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Serving(self.clone())
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A connection that fails with `TimedOut` when a head does not come whole in time.
+pub struct HeadDeadline<Io> {
+    io: Io,
+    limit: Duration,
+    requests: Requests,
+    /// The count at which a head began to come, and when it has to be whole.
+    head: Option<(u64, Instant)>,
+    /// Made at the first head that does not come in one piece; most connections never have one.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<Io> HeadDeadline<Io> {
+    /// Puts a deadline of `limit` on each head; on the first one from now on, whether it begins to come or not.
+    pub fn new(io: Io, limit: Duration, requests: Requests) -> Self {
+        let head = Some((requests.count(), Instant::now() + limit));
+        Self {
+            io,
+            limit,
+            requests,
+            head,
+            timer: None,
+        }
+    }
+
+    /// When the head that is coming has to be whole, if one is coming.
+    fn deadline(&self) -> Option<Instant> {
+        let count = self.requests.count();
+        self.head.filter(|(began_at, _)| *began_at == count).map(|(_, deadline)| deadline)
+    }
+
+    /// Bytes have come: of a head, unless a request is being served.
+    fn note(&mut self) {
+        let count = self.requests.count();
+        if count.is_multiple_of(2) && self.deadline().is_none() {
+            self.head = Some((count, Instant::now() + self.limit));
+        }
+    }
+
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline() else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(context)
+    }
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for HeadDeadline<Io> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(context, buffer) {
+            self.note();
+            return Poll::Ready(read);
+        }
+        ready!(self.poll_deadline(context));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for HeadDeadline<Io> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+/// A connection that fails with `TimedOut` when nothing could be written for too long.
+pub struct WriteDeadline<Io> {
+    io: Io,
+    limit: Duration,
+    /// Made at the first write that has to wait; most connections never have one.
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl<Io: Unpin> WriteDeadline<Io> {
+    /// Puts a deadline of `limit` on the writes to `io`.
+    pub fn new(io: Io, limit: Duration) -> Self {
+        Self {
+            io,
+            limit,
+            timer: None,
+            waiting: false,
+        }
+    }
+
+    fn bounded<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut Io>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let done = poll(Pin::new(&mut self.io), context);
+        if done.is_ready() {
+            self.waiting = false;
+            return done;
+        }
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !self.waiting {
+            timer.as_mut().reset(Instant::now() + limit);
+            self.waiting = true;
+        }
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for WriteDeadline<Io> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<Io> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.bounded(context, |io, context| io.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.bounded(context, |io, context| io.poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.bounded(context, |io, context| io.poll_flush(context))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.bounded(context, |io, context| io.poll_shutdown(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn only_a_write_without_progress_fails() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut near = WriteDeadline::new(near, Duration::from_millis(20));
+        near.write_all(b"1234").await.unwrap();
+        let mut bytes = [0; 4];
+        far.read_exact(&mut bytes).await.unwrap();
+        near.write_all(b"5678").await.unwrap();
+        let error = near.write_all(b"9").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        // The other direction has no deadline of its own.
+        far.read_exact(&mut bytes).await.unwrap();
+        far.write_all(b"x").await.unwrap();
+        assert_eq!(near.read_u8().await.unwrap(), b'x');
+    }
+}
