@@ -131,6 +131,7 @@ CREATE TABLE inventory_movement (
     at             INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX inventory_movement_by_product ON inventory_movement (product_id, seq);
+CREATE UNIQUE INDEX inventory_movement_of_sale ON inventory_movement (order_id, product_id) WHERE kind = 'sale';
 
 CREATE TABLE invoice (
     seq                INTEGER PRIMARY KEY,

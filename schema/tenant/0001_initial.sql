@@ -69,6 +69,8 @@ CREATE TABLE inventory_movement (
     at             INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX inventory_movement_by_product ON inventory_movement (product_id, seq);
+-- The goods of an order leave once.
+CREATE UNIQUE INDEX inventory_movement_of_sale ON inventory_movement (order_id, product_id) WHERE kind = 'sale';
 
 CREATE TABLE reservation (
     seq        INTEGER PRIMARY KEY,

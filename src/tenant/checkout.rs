@@ -136,6 +136,8 @@ pub fn place_order(work: &mut TenantWork, policy: &Policy, command: &PlaceOrder)
     }
     let (now, shop) = (work.now(), settings::shop(work)?);
     let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
+    let wanted = wanted(&drafts);
+    inventory::require_available(work, &wanted)?;
     let new = NewOrder {
         id: work.new_id::<OrderKind>(),
         channel: Channel::Checkout,
@@ -148,7 +150,7 @@ pub fn place_order(work: &mut TenantWork, policy: &Policy, command: &PlaceOrder)
         placed_at: now,
     };
     let order = orders::insert_order(work, new)?;
-    inventory::reserve(work, order.id, &wanted(&drafts), now.plus_millis(RESERVATION_TTL_MS))?;
+    inventory::reserve(work, order.id, &wanted, now.plus_millis(RESERVATION_TTL_MS))?;
     let id = work.new_id::<PaymentKind>();
     let new = NewPayment {
         id,

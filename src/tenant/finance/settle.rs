@@ -1,13 +1,14 @@
 //! What follows from an order that is paid, step by step, in one transaction. Each step looks for its own result first, so the whole can
-//! be run again at any time and changes nothing.
+//! be run again at any time and changes nothing. The last two go with the ledger's: an order that is booked has been handed over and
+//! announced, whatever has become of its products since.
 
 use serde_json::{Map, Value, json};
 
 use super::financial_order::{self, FinancialOrder};
 use super::transaction;
-use crate::primitives::{Class, MoneyError, Refusal, Timestamp};
+use crate::primitives::{Class, Refusal, Timestamp};
 use crate::storage::{StorageError, TenantWork};
-use crate::tenant::inventory::StockRefused;
+use crate::tenant::inventory::{self, Goods, StockRefused};
 use crate::tenant::invoices::{self, Invoice};
 use crate::tenant::ledger::posting;
 use crate::tenant::orders::{self, Order};
@@ -31,9 +32,6 @@ pub enum SettleRefused {
     /// What was sold is not there any more.
     #[error(transparent)]
     Stock(#[from] StockRefused),
-    /// A sum is beyond the limit.
-    #[error(transparent)]
-    Money(#[from] MoneyError),
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -43,7 +41,6 @@ impl Refusal for SettleRefused {
     fn class(&self) -> Class {
         match self {
             Self::Stock(refused) => refused.class(),
-            Self::Money(_) => Class::Invalid,
             Self::Storage(error) => error.class(),
         }
     }
@@ -51,7 +48,6 @@ impl Refusal for SettleRefused {
     fn code(&self) -> &'static str {
         match self {
             Self::Stock(refused) => refused.code(),
-            Self::Money(_) => "amount_too_large",
             Self::Storage(error) => error.code(),
         }
     }
@@ -64,7 +60,8 @@ impl Refusal for SettleRefused {
     }
 }
 
-/// Does the books of an order that is paid by `payments`, as of `at`. A second run finds everything done and gives the same.
+/// Does the books of an order that is paid by `payments`, as of `at`, and has its goods leave. A second run finds everything done and gives
+/// the same.
 ///
 /// # Errors
 /// [`SettleRefused`].
@@ -73,6 +70,7 @@ pub fn settle(
     policy: &Policy,
     order: Order,
     payments: &[Payment],
+    goods: Goods<'_>,
     at: Timestamp,
 ) -> Result<Settlement, SettleRefused> {
     let financial_order = financial_order::lock_and_mark_paid(work, &order, at)?;
@@ -80,6 +78,7 @@ pub fn settle(
     transaction::complete_credit(work, &financial_order, at)?;
     let is_new = posting::order_paid(work, &order, &financial_order, payments, at)?;
     if is_new {
+        inventory::hand_over(work, order.id, goods, at)?;
         announce(work, &order, &financial_order, &invoice, payments)?;
     }
     Ok(Settlement {

@@ -5,17 +5,17 @@
 //! a row has nothing on hand. Whether a product counts stock at all is the catalog's to say: callers hand over only those that do.
 
 mod adjust_stock;
+mod hand_over;
 mod jobs;
 mod model;
 mod queries;
 mod reserve;
-mod sell;
 mod store;
 
 pub use adjust_stock::{AdjustStock, CountStock, adjust_stock, count_stock};
+pub use hand_over::{Goods, hand_over, require_available, require_held_or_available};
 pub use jobs::{EXPIRE_RESERVATION, ExpireReservation, expire, expire_reservations, has_overdue};
 pub use model::{AdjustRefused, Movement, MovementKind, ReservationStatus, Stock, StockRefused, Wanted};
 pub use queries::{find_stock, list_movements};
 pub use reserve::{release, reserve};
-pub use sell::{consume, take};
 pub use store::STATEMENTS;

@@ -108,6 +108,18 @@ pub struct Wanted {
     pub quantity: i64,
 }
 
+impl Wanted {
+    /// The refusal, when only so many are available.
+    pub(super) fn out_of_stock(&self, available: i64) -> StockRefused {
+        StockRefused::OutOfStock {
+            product_id: self.product_id,
+            sku: self.sku.clone(),
+            wanted: self.quantity,
+            available,
+        }
+    }
+}
+
 /// Why stock is not given to an order.
 #[derive(Debug, thiserror::Error)]
 pub enum StockRefused {

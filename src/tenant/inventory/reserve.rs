@@ -19,17 +19,12 @@ pub fn reserve(work: &mut TenantWork, order_id: OrderId, wanted: &[Wanted], expi
     if wanted.is_empty() {
         return Ok(());
     }
-    for Wanted { product_id, sku, quantity } in wanted {
-        assert!(*quantity > 0, "an order wants more than nothing");
-        if !store::hold(work, *product_id, *quantity)? {
-            return Err(StockRefused::OutOfStock {
-                product_id: *product_id,
-                sku: sku.clone(),
-                wanted: *quantity,
-                available: store::available(work, *product_id)?,
-            });
+    for wanted in wanted {
+        assert!(wanted.quantity > 0, "an order wants more than nothing");
+        if !store::hold(work, wanted.product_id, wanted.quantity)? {
+            return Err(wanted.out_of_stock(store::available(work, wanted.product_id)?));
         }
-        store::insert_reservation(work, order_id, *product_id, *quantity, expires_at)?;
+        store::insert_reservation(work, order_id, wanted.product_id, wanted.quantity, expires_at)?;
     }
     let job = NewJob {
         run_at: Some(expires_at),

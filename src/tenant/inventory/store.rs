@@ -3,10 +3,10 @@
 //! Stock that leaves for an order is changed by one guarded UPDATE, which does nothing when too little is available: looking and
 //! taking cannot come apart, and the common case costs one statement.
 
-use super::model::{Movement, MovementKind, ReservationStatus, Stock};
+use super::model::{Movement, MovementKind, ReservationStatus, Stock, Wanted};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{OrderId, ProductId, ReservationKind};
-use crate::primitives::{OnHand, Sku, Timestamp};
+use crate::primitives::{OnHand, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
 
 statements! {
@@ -25,23 +25,21 @@ statements! {
     MOVEMENTS_OF_PRODUCT = "SELECT id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at, seq FROM inventory_movement
              WHERE product_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
     INSERT_RESERVATION = "INSERT INTO reservation (id, order_id, product_id, quantity, status, expires_at) VALUES (?1, ?2, ?3, ?4, 'held', ?5)";
-    RESERVATIONS_OF_ORDER = "SELECT reservation.seq, reservation.product_id, product.sku, reservation.quantity, reservation.status FROM reservation
-             JOIN product ON product.id = reservation.product_id WHERE reservation.order_id = ?1 ORDER BY reservation.seq";
-    CONSUME = "UPDATE reservation SET status = 'consumed' WHERE seq = ?1 AND status <> 'consumed'";
+    RESERVED_OF_ORDER = "SELECT product_id, quantity FROM reservation WHERE order_id = ?1 AND status = ?2";
+    // Whose stock is counted, and of which neither a hold nor a movement of this order is there.
+    FROM_SHELF = "SELECT product.id, product.sku, coalesce(r.quantity, line.quantity) FROM (
+                    SELECT product_id, sum(quantity) AS quantity, min(seq) AS seq FROM order_line WHERE order_id = ?1 GROUP BY product_id
+                  ) line CROSS JOIN product ON product.id = line.product_id LEFT JOIN reservation r ON r.order_id = ?1 AND r.product_id = product.id
+                  WHERE product.track_stock = 1 AND (r.status IS NULL OR r.status IN ('expired', 'released'))
+                    AND NOT EXISTS (SELECT 1 FROM inventory_movement m WHERE m.order_id = ?1 AND m.product_id = product.id AND m.kind = 'sale')
+                  ORDER BY line.seq";
+    HAS_LEFT = "SELECT 1 FROM inventory_movement WHERE order_id = ?1 AND kind = 'sale' LIMIT 1";
+    CONSUME = "UPDATE reservation SET status = 'consumed' WHERE order_id = ?1 AND status <> 'consumed'";
     RELEASE = "UPDATE reservation SET status = 'released' WHERE order_id = ?1 AND status = 'held' RETURNING product_id, quantity";
     EXPIRE = "UPDATE reservation SET status = 'expired' WHERE order_id = ?1 AND status = 'held' AND expires_at <= ?2 RETURNING product_id, quantity";
     OVERDUE = "SELECT 1 FROM reservation WHERE status = 'held' AND expires_at <= ?1 LIMIT 1";
     EXPIRE_DUE = "UPDATE reservation SET status = 'expired' WHERE seq IN (
              SELECT seq FROM reservation WHERE status = 'held' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING product_id, quantity";
-}
-
-/// A reservation of an order, as far as its consumption needs it.
-pub(super) struct Reserved {
-    pub(super) seq: i64,
-    pub(super) product_id: ProductId,
-    pub(super) sku: Sku,
-    pub(super) quantity: i64,
-    pub(super) status: ReservationStatus,
 }
 
 /// The stock of a product; `None` when there is no such product.
@@ -154,32 +152,46 @@ pub(super) fn insert_reservation(
     work.insert(&INSERT_RESERVATION, params![id, order_id, product_id, quantity, expires_at])
 }
 
-pub(super) fn reservations(view: &TenantView, order_id: OrderId) -> Result<Vec<Reserved>, StorageError> {
-    view.all(&RESERVATIONS_OF_ORDER, params![order_id], |row| {
-        Ok(Reserved {
-            seq: row.get(0)?,
-            product_id: row.get(1)?,
-            sku: row.get(2)?,
-            quantity: row.get(3)?,
-            status: row.get(4)?,
+/// What is reserved for an order in one status: product and quantity.
+pub(super) fn list_reserved(
+    view: &TenantView,
+    order_id: OrderId,
+    status: ReservationStatus,
+) -> Result<Vec<(ProductId, i64)>, StorageError> {
+    view.all(&RESERVED_OF_ORDER, params![order_id, status], product_and_quantity)
+}
+
+/// What an order that is being paid has to take from the shelf, because nothing is held for it (any more).
+pub(super) fn wanted_from_shelf(view: &TenantView, order_id: OrderId) -> Result<Vec<Wanted>, StorageError> {
+    view.all(&FROM_SHELF, params![order_id], |row| {
+        Ok(Wanted {
+            product_id: row.get(0)?,
+            sku: row.get(1)?,
+            quantity: row.get(2)?,
         })
     })
 }
 
-pub(super) fn mark_consumed(work: &mut TenantWork, reserved: &Reserved) -> Result<(), StorageError> {
-    work.change(&CONSUME, params![reserved.seq], Rows::Exactly(1)).map(drop)
+/// Whether goods have left for an order.
+pub(super) fn has_left(view: &TenantView, order_id: OrderId) -> Result<bool, StorageError> {
+    Ok(view.find(&HAS_LEFT, params![order_id], |_| Ok(()))?.is_some())
+}
+
+/// Closes the reservations of an order whose goods have left.
+pub(super) fn mark_consumed(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
+    work.change(&CONSUME, params![order_id], Rows::Any).map(drop)
 }
 
 /// Ends the held reservations of an order; gives how many there were.
 pub(super) fn release(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
-    let freed = work.returning(&RELEASE, params![order_id], freed)?;
+    let freed = work.returning(&RELEASE, params![order_id], product_and_quantity)?;
     give_back(work, &freed)
 }
 
 /// Ends the held reservations of an order whose time is over; gives how many there were.
 pub(super) fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
     let now = work.now();
-    let freed = work.returning(&EXPIRE, params![order_id, now], freed)?;
+    let freed = work.returning(&EXPIRE, params![order_id, now], product_and_quantity)?;
     give_back(work, &freed)
 }
 
@@ -191,11 +203,11 @@ pub(super) fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, Sto
 /// Ends held reservations whose time is over, the oldest first and at most `limit`; gives how many there were.
 pub(super) fn expire_due(work: &mut TenantWork, limit: u32) -> Result<usize, StorageError> {
     let now = work.now();
-    let freed = work.returning(&EXPIRE_DUE, params![now, limit], freed)?;
+    let freed = work.returning(&EXPIRE_DUE, params![now, limit], product_and_quantity)?;
     give_back(work, &freed)
 }
 
-fn freed(row: &Row<'_>) -> rusqlite::Result<(ProductId, i64)> {
+fn product_and_quantity(row: &Row<'_>) -> rusqlite::Result<(ProductId, i64)> {
     Ok((row.get(0)?, row.get(1)?))
 }
 

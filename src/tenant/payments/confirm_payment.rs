@@ -8,9 +8,10 @@ use super::store;
 use crate::primitives::Note;
 use crate::primitives::id::PaymentId;
 use crate::storage::TenantWork;
-use crate::tenant::finance::{self, Settlement};
+use crate::tenant::finance::{self, SettleRefused, Settlement};
+use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, OrderEvent};
-use crate::tenant::{Policy, audit, inventory};
+use crate::tenant::{Policy, audit};
 
 /// The reference with which a `test` payment is declined: so that a developer can see what that is like.
 pub const DECLINE: &str = "decline";
@@ -39,6 +40,9 @@ pub enum Confirmed {
 ///
 /// # Errors
 /// [`PaymentRefused`].
+///
+/// # Panics
+/// When the payment is not over the order's total, as every payment of a waiting order is.
 pub fn confirm_payment(work: &mut TenantWork, policy: &Policy, command: &ConfirmPayment) -> Result<Confirmed, PaymentRefused> {
     let mut payment = store::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
     require_method(policy, payment.method)?;
@@ -62,16 +66,11 @@ pub fn confirm_payment(work: &mut TenantWork, policy: &Policy, command: &Confirm
         )?;
         return Ok(Confirmed::Declined(payment));
     }
-    if payment.amount.currency() != order.currency || payment.amount.minor() < order.total.minor() {
-        return Err(PaymentRefused::Insufficient {
-            paid: payment.amount,
-            total: order.total,
-        });
-    }
+    assert!(payment.amount == order.total, "a payment of a waiting order is over its total");
+    inventory::require_held_or_available(work, order.id).map_err(SettleRefused::from)?;
     store::succeed(work, &mut payment, reference)?;
     orders::mark_paid(work, &mut order)?;
     let at = work.now();
-    let settlement = finance::settle(work, policy, order, std::slice::from_ref(&payment), at)?;
-    inventory::consume(work, payment.order_id, at).map_err(finance::SettleRefused::from)?;
+    let settlement = finance::settle(work, policy, order, std::slice::from_ref(&payment), Goods::Held, at)?;
     Ok(Confirmed::Succeeded(Box::new((payment, settlement))))
 }

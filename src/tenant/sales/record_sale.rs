@@ -12,10 +12,11 @@ use crate::primitives::{Class, Digest, Email, Money, MoneyError, Quantity, Refus
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant::checkout::{SellRefused, sellable, wanted};
 use crate::tenant::finance::{self, SettleRefused, Settlement};
+use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, Channel, NewOrder, Order, OrderStatus};
 use crate::tenant::payments::{self, Method, NewPayment, Payment, PaymentRefused};
 use crate::tenant::pricing::{self, DraftLine};
-use crate::tenant::{Policy, catalog, inventory, settings};
+use crate::tenant::{Policy, catalog, settings};
 
 /// A sale that has taken place.
 #[derive(Clone, Debug)]
@@ -179,6 +180,14 @@ pub(super) fn record_as(
     let (shop, currency) = (settings::shop(work)?, drafts[0].unit_price.currency());
     let priced = pricing::price(work, &drafts, currency, shop.prices_include_tax, sold_at).map_err(SellRefused::from)?;
     let tenders = tenders(work, command, priced.total)?;
+    let wanted = wanted(&drafts);
+    let goods = match shelf {
+        Shelf::Present => Goods::OnShelf(&wanted),
+        Shelf::Past => Goods::Gone,
+    };
+    if let Goods::OnShelf(wanted) = goods {
+        inventory::require_available(work, wanted).map_err(SellRefused::from)?;
+    }
     let new = NewOrder {
         id: command.id.unwrap_or_else(|| work.new_id::<OrderKind>()),
         channel: Channel::Sale,
@@ -191,11 +200,8 @@ pub(super) fn record_as(
         placed_at: sold_at,
     };
     let order = orders::insert_order(work, new)?;
-    if shelf == Shelf::Present {
-        inventory::take(work, order.id, &wanted(&drafts), sold_at).map_err(SellRefused::from)?;
-    }
     let payments = pay(work, &order, &tenders)?;
-    let settlement = finance::settle(work, policy, order, &payments, sold_at)?;
+    let settlement = finance::settle(work, policy, order, &payments, goods, sold_at)?;
     Ok(Recorded { payments, settlement })
 }
 
@@ -204,7 +210,7 @@ fn recorded_before(work: &mut TenantWork, policy: &Policy, id: OrderId) -> Resul
     let order = orders::find_order(work, id)?.expect("its hash was just read");
     let payments = payments::list_payments_of_order(work, id)?;
     let at = order.placed_at;
-    let settlement = finance::settle(work, policy, order, &payments, at)?;
+    let settlement = finance::settle(work, policy, order, &payments, Goods::Gone, at)?;
     Ok(Recorded { payments, settlement })
 }
 

@@ -56,7 +56,7 @@ async fn each_year_counts_from_one_without_a_gap_whatever_was_refused_in_between
     .enumerate()
     {
         let at = format!("{year}-06-01T12:00:00Z");
-        // The first fails after its rows were written, the second before its payments were.
+        // Each finds out at another point that it cannot be.
         shop.sale("none", sale(&at, 100, 45_000)).await.refused(409, "out_of_stock");
         shop.sale("none", sale(&at, 1, 449)).await.refused(422, "payment_insufficient");
         let sold = shop.sale(&format!("s-{number}"), sale(&at, 1, 450)).await.expect(201);

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tillbox::primitives::id::{OrderId, ProductId};
 use tillbox::primitives::limits::RESERVATION_TTL_MS;
 use tillbox::primitives::{Origin, Refusal as _, Sku, Timestamp};
 use tillbox::storage::{StorageError, TenantWork};
 use tillbox::tenant::cart::{self, CartRefused};
-use tillbox::tenant::inventory::{self, StockRefused, Wanted};
+use tillbox::tenant::inventory::{self, Goods, StockRefused, Wanted};
 use tillbox::worker::Worker;
 
+use crate::support::sale::rows;
 use crate::support::{TestApp, TestShop, blocking};
 
 /// A shop with `on_hand` units of each SKU, and orders for them to come.
@@ -27,7 +29,8 @@ impl Stocked {
         let shop = app.tenant("corner");
         let mut products = Vec::new();
         for (sku, on_hand) in stock {
-            let id = ProductId::parse(&shop.product(sku, 100).await).expect("an id");
+            let id = shop.product_with(sku, 100, json!({"track_stock": true})).await;
+            let id = ProductId::parse(&id).expect("an id");
             shop.raw(&format!("INSERT INTO stock VALUES (x'{}', {on_hand}, 0, 0)", hex(id.as_bytes())))
                 .expect("a row");
             products.push((id, Sku::parse(sku).expect("a SKU")));
@@ -64,8 +67,22 @@ impl Stocked {
         blocking(|| db.write(Origin::system(), f).wait())
     }
 
+    /// The order's lines, as the sale path would have written them.
+    fn lines(&self, order: OrderId, wanted: &[Wanted]) {
+        for Wanted { product_id, sku, quantity } in wanted {
+            let row = format!(
+                "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+                 VALUES (randomblob(16), x'{}', x'{}', '{sku}', '{sku}', {quantity}, 0, 'standard', 'No tax', 0, 0, 0, 0)",
+                hex(order.as_bytes()),
+                hex(product_id.as_bytes())
+            );
+            self.shop.raw(&row).expect("a row");
+        }
+    }
+
     fn reserve(&self, order: OrderId, quantities: &[i64]) -> Result<(), StockRefused> {
         let wanted = self.wanted(quantities);
+        self.lines(order, &wanted);
         self.run(move |work| {
             let until = work.now().plus_millis(RESERVATION_TTL_MS);
             inventory::reserve(work, order, &wanted, until)
@@ -73,7 +90,12 @@ impl Stocked {
     }
 
     fn consume(&self, order: OrderId) -> Result<(), StockRefused> {
-        self.run(move |work| inventory::consume(work, order, work.now()))
+        self.run(move |work| inventory::hand_over(work, order, Goods::Held, work.now()))
+    }
+
+    fn take(&self, order: OrderId, quantities: &[i64], at: Timestamp) -> Result<(), StockRefused> {
+        let wanted = self.wanted(quantities);
+        self.run(move |work| inventory::hand_over(work, order, Goods::OnShelf(&wanted), at))
     }
 
     fn expire(&self, order: OrderId) -> usize {
@@ -139,8 +161,7 @@ async fn an_order_that_cannot_have_all_gets_nothing() {
         (facts["sku"].as_str(), facts["requested"].as_i64(), facts["available"].as_i64()),
         (Some("B"), Some(4), Some(3))
     );
-    let wanted = stocked.wanted(&[2, 4]);
-    let refused = stocked.run(move |work| inventory::take(work, order, &wanted, work.now()));
+    let refused = stocked.take(order, &[2, 4], app.now());
     assert!(matches!(
         refused,
         Err(StockRefused::OutOfStock {
@@ -168,8 +189,7 @@ async fn what_is_reserved_is_not_there_for_anybody_else() {
             ..
         })
     ));
-    let wanted = stocked.wanted(&[2]);
-    let taken = stocked.run(move |work| inventory::take(work, second, &wanted, work.now()));
+    let taken = stocked.take(second, &[2], app.now());
     assert!(matches!(taken, Err(StockRefused::OutOfStock { available: 1, .. })));
     stocked.run(move |work| inventory::release(work, first)).expect("the storage works");
     assert_eq!(
@@ -183,12 +203,12 @@ async fn what_is_reserved_is_not_there_for_anybody_else() {
 async fn an_immediate_sale_takes_stock_at_its_own_date() {
     let app = TestApp::start();
     let stocked = Stocked::with(&app, &[("A", 5)]).await;
-    let (order, wanted) = (stocked.order(1), stocked.wanted(&[5]));
+    let order = stocked.order(1);
     let sold_at = Timestamp::parse("2021-01-01T00:00:00Z").expect("an instant");
-    stocked
-        .run(move |work| inventory::take(work, order, &wanted, sold_at))
-        .expect("there is enough");
-    assert_eq!(stocked.stock(), ["A|0|0"]);
+    for _ in 0..2 {
+        stocked.take(order, &[4], sold_at).expect("there is enough");
+        assert_eq!(stocked.stock(), ["A|1|0"], "once");
+    }
     let row = format!("{}|{}", hex(order.as_bytes()), sold_at.as_millis());
     assert_eq!(stocked.shop.rows("SELECT order_id, at FROM inventory_movement"), [row]);
 }
@@ -197,7 +217,8 @@ async fn an_immediate_sale_takes_stock_at_its_own_date() {
 async fn a_product_without_a_row_of_stock_has_none() {
     let app = TestApp::start();
     let mut stocked = Stocked::with(&app, &[]).await;
-    let id = ProductId::parse(&stocked.shop.product("NEW", 100).await).expect("an id");
+    let id = stocked.shop.product_with("NEW", 100, json!({"track_stock": true})).await;
+    let id = ProductId::parse(&id).expect("an id");
     stocked.products.push((id, Sku::parse("NEW").expect("a SKU")));
     let order = stocked.order(1);
     assert!(matches!(
@@ -304,7 +325,7 @@ async fn the_last_unit_is_sold_once() {
             let (order, wanted) = (stocked.order(number), stocked.wanted(&[1]));
             db.write(Origin::system(), move |work| {
                 if number % 2 == 0 {
-                    inventory::take(work, order, &wanted, work.now())
+                    inventory::hand_over(work, order, Goods::OnShelf(&wanted), work.now())
                 } else {
                     inventory::reserve(work, order, &wanted, work.now().plus_millis(RESERVATION_TTL_MS))
                 }
@@ -347,4 +368,56 @@ async fn a_cart_goes_to_checkout_once_and_not_empty() {
     let unknown = tillbox::primitives::id::CartId::from_bytes([9; 16]);
     let refused = stocked.run(move |work| cart::load_for_checkout(work, unknown));
     assert!(matches!(refused, Err(CartRefused::CartNotFound)));
+}
+
+/// A refusal that comes after its request has written has the whole batch run again: one sold-out article would slow everybody down.
+#[tokio::test]
+async fn who_is_refused_for_want_of_stock_has_written_nothing() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let (tea, mug) = (shop.stocked("TEA", 450, 1).await, shop.stocked("MUG", 900, 5).await);
+    let late = shop.place(&[(&mug, 1), (&tea, 1)], "cash").await;
+    app.advance(past_expiry());
+    app.work_off();
+    shop.sell(&[(&tea, 1)]).await;
+    let (before, replays) = (shop.census(), shop.db().stats().replays());
+    let sale = json!({"lines": [{"product_id": mug, "quantity": 1}, {"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 1_350}]});
+    shop.sale("sale", sale).await.refused(409, "out_of_stock");
+    shop.confirm("late", &late.payment).await.refused(409, "out_of_stock");
+    assert_eq!(shop.grown_since(&before), rows([]));
+    let cart = shop.cart(&[(&mug, 1), (&tea, 1)]).await;
+    shop.checkout("checkout", &cart, "cash").await.refused(409, "out_of_stock");
+    assert_eq!(shop.db().stats().replays(), replays, "nothing had to be undone");
+    assert_eq!(shop.stock(&mug).await, [5, 0, 5]);
+}
+
+#[tokio::test]
+async fn what_counts_is_whether_stock_is_counted_when_it_leaves() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let (tea, mug) = (shop.product("TEA", 450).await, shop.stocked("MUG", 900, 2).await);
+    let count = |product: String, counted: bool| {
+        let path = format!("/v1/catalog/products/{product}");
+        shop.patch(&path).json(json!({"track_stock": counted})).send()
+    };
+    let first = shop.place(&[(&tea, 2)], "cash").await;
+    let second = shop.place(&[(&mug, 2)], "cash").await;
+    count(tea.clone(), true).await.expect(200);
+    shop.confirm("short", &first.payment).await.refused(409, "out_of_stock");
+    let path = format!("/v1/inventory/stock/{tea}");
+    shop.patch(&path).json(json!({"on_hand": 5})).send().await.expect(200);
+    shop.confirm("first", &first.payment).await.expect(200);
+    assert_eq!(shop.stock(&tea).await, [3, 0, 3], "it is counted by now");
+
+    app.advance(past_expiry());
+    app.work_off();
+    count(mug.clone(), false).await.expect(200);
+    shop.patch(&format!("/v1/inventory/stock/{mug}"))
+        .json(json!({"on_hand": 0}))
+        .send()
+        .await
+        .expect(200);
+    shop.confirm("second", &second.payment).await.expect(200);
+    assert_eq!(shop.stock(&mug).await, [0, 0, 0], "nobody counts it any more");
+    shop.assert_integrity();
 }
