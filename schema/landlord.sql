@@ -36,10 +36,10 @@ WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'audit entries are never replaced'); END;
 
 CREATE TABLE file_identity (
-             singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
-             file_id    BLOB NOT NULL CHECK (length(file_id) = 16),
-             created_at INTEGER NOT NULL
-         ) STRICT;
+    singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
+    file_id    BLOB NOT NULL CHECK (length(file_id) = 16),
+    created_at INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE health_probe (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),

@@ -47,10 +47,10 @@ CREATE TABLE category (
 ) STRICT;
 
 CREATE TABLE file_identity (
-             singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
-             file_id    BLOB NOT NULL CHECK (length(file_id) = 16),
-             created_at INTEGER NOT NULL
-         ) STRICT;
+    singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
+    file_id    BLOB NOT NULL CHECK (length(file_id) = 16),
+    created_at INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE financial_order (
     seq            INTEGER PRIMARY KEY,
@@ -128,7 +128,8 @@ CREATE TABLE inventory_movement (
     on_hand_after  INTEGER NOT NULL CHECK (on_hand_after >= 0),
     order_id       BLOB REFERENCES sales_order (id),
     reason         TEXT,
-    at             INTEGER NOT NULL
+    at             INTEGER NOT NULL,
+    CHECK ((kind = 'sale') = (order_id IS NOT NULL))
 ) STRICT;
 CREATE INDEX inventory_movement_by_product ON inventory_movement (product_id, seq);
 CREATE UNIQUE INDEX inventory_movement_of_sale ON inventory_movement (order_id, product_id) WHERE kind = 'sale';
@@ -205,6 +206,9 @@ CREATE TABLE ledger_account (
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER ledger_account_no_delete BEFORE DELETE ON ledger_account BEGIN SELECT RAISE(ABORT, 'ledger accounts are never deleted'); END;
 CREATE TRIGGER ledger_account_no_update BEFORE UPDATE ON ledger_account BEGIN SELECT RAISE(ABORT, 'ledger accounts are never changed'); END;
+CREATE TRIGGER ledger_account_not_replaced BEFORE INSERT ON ledger_account
+WHEN EXISTS (SELECT 1 FROM ledger_account WHERE code = NEW.code AND currency = NEW.currency)
+BEGIN SELECT RAISE(ABORT, 'ledger accounts are never replaced'); END;
 
 CREATE TABLE ledger_entry (
     seq         INTEGER PRIMARY KEY,

@@ -66,7 +66,8 @@ CREATE TABLE inventory_movement (
     on_hand_after  INTEGER NOT NULL CHECK (on_hand_after >= 0),
     order_id       BLOB REFERENCES sales_order (id),
     reason         TEXT,
-    at             INTEGER NOT NULL
+    at             INTEGER NOT NULL,
+    CHECK ((kind = 'sale') = (order_id IS NOT NULL))
 ) STRICT;
 CREATE INDEX inventory_movement_by_product ON inventory_movement (product_id, seq);
 -- The goods of an order leave once.
@@ -328,6 +329,9 @@ CREATE TRIGGER ledger_entry_no_delete BEFORE DELETE ON ledger_entry BEGIN SELECT
 CREATE TRIGGER ledger_transfer_of_newest BEFORE INSERT ON ledger_transfer
 WHEN NEW.entry_seq <> (SELECT max(seq) FROM ledger_entry)
 BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
+CREATE TRIGGER ledger_account_not_replaced BEFORE INSERT ON ledger_account
+WHEN EXISTS (SELECT 1 FROM ledger_account WHERE code = NEW.code AND currency = NEW.currency)
+BEGIN SELECT RAISE(ABORT, 'ledger accounts are never replaced'); END;
 CREATE TRIGGER ledger_account_no_update BEFORE UPDATE ON ledger_account BEGIN SELECT RAISE(ABORT, 'ledger accounts are never changed'); END;
 CREATE TRIGGER ledger_account_no_delete BEFORE DELETE ON ledger_account BEGIN SELECT RAISE(ABORT, 'ledger accounts are never deleted'); END;
 CREATE TRIGGER ledger_transfer_no_update BEFORE UPDATE ON ledger_transfer BEGIN SELECT RAISE(ABORT, 'ledger transfers are never changed'); END;

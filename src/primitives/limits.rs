@@ -3,6 +3,9 @@
 /// The largest amount of money and the largest product of a price and a quantity, in minor units: 2⁵³ − 1, the
 /// largest integer that every JSON reader keeps exact (RFC 8259 §6), which RFC 8785 needs for a canonical snapshot.
 pub const MONEY_MINOR_MAX: i64 = (1 << 53) - 1;
+/// The largest total of one order, in minor units: a hundred billion euros, more than a barcode of 13 digits that was read into the field of
+/// a price. The sums of a ledger fit an i64 for as long as it holds fewer than 900,000 such orders.
+pub const ORDER_TOTAL_MINOR_MAX: i64 = 10_000_000_000_000;
 /// The largest quantity on one line, and the largest change of stock at once.
 pub const QUANTITY_MAX: i64 = 1_000_000;
 /// The largest stock on hand of one product: far above any shop, far below an overflow of sums.
@@ -43,6 +46,8 @@ pub const RESERVATION_TTL_MS: i64 = 15 * 60 * 1000;
 pub const EXPIRE_RESERVATIONS_MAX: u32 = 200;
 /// How far ahead of our clock a till may date a sale: its clock is never exactly ours.
 pub const SOLD_AT_AHEAD_MS: i64 = 5 * 60 * 1000;
+/// How far back a till may date a sale: ten years, for which books are kept. Earlier dates are those of clocks that begin at 1970 or 2000.
+pub const SOLD_AT_BEHIND_MS: i64 = 3_653 * 24 * 60 * 60 * 1000;
 /// Requests that may wait for one file's writer; the next is answered 503. At 7,000 sales a second this is a seventh of a second.
 pub const WRITER_INBOX: usize = 1024;
 /// Requests in one commit: above 64 the rate hardly grows, and the wait does.

@@ -106,10 +106,16 @@ impl NumberFormat {
         out
     }
 
-    /// Whether the year is part of the number, in which case the series begins again each year.
+    /// The name of the series that a number of `year` belongs to: what stands around its place in it. Formats that could write the same
+    /// number in the same year have one series, whatever their padding, and count on in it.
     #[must_use]
-    pub fn has_year(&self) -> bool {
-        self.pieces.contains(&Piece::Year)
+    pub fn series(&self, year: i16) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Year => format!("{year:0YEAR_DIGITS$}"),
+            Piece::Seq { .. } => "#".to_owned(),
+        };
+        self.pieces.iter().map(piece).collect()
     }
 
     /// The text it was parsed from.
@@ -174,11 +180,13 @@ mod tests {
         let format = NumberFormat::parse("INV-{year}-{seq:06}").unwrap();
         assert_eq!(format.render(2026, 42), "INV-2026-000042");
         assert_eq!(format.render(2026, 1_234_567), "INV-2026-1234567");
-        assert!(format.has_year());
+        assert_eq!(format.series(2026), "INV-2026-#");
+        let padded = NumberFormat::parse("INV-2026-{seq:04}").unwrap();
+        assert_eq!(padded.series(2026), format.series(2026), "these two count together");
         assert_eq!(format.to_string(), "INV-{year}-{seq:06}");
         let plain = NumberFormat::parse("R/{seq}").unwrap();
         assert_eq!(plain.render(2026, 7), "R/7");
-        assert!(!plain.has_year());
+        assert_eq!((plain.series(2026), plain.series(2027)), ("R/#".to_owned(), "R/#".to_owned()));
     }
 
     #[test]

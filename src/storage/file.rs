@@ -29,6 +29,13 @@ const HEADER_BYTES: u64 = 100;
 /// Who a file is: stored inside it, so that a file under another's name is found out.
 pub type FileId = [u8; 16];
 
+/// The one table that is older than the first migration.
+pub(super) const IDENTITY_TABLE: &str = "CREATE TABLE file_identity (
+    singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
+    file_id    BLOB NOT NULL CHECK (length(file_id) = 16),
+    created_at INTEGER NOT NULL
+) STRICT;";
+
 /// When the pages of a file are looked through at open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
@@ -70,12 +77,7 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
     let mut conn = Connection::open_with_flags(&temporary, flags(true))?;
     restrict(&temporary)?;
     conn.execute_batch(&format!(
-        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA application_id={};
-         CREATE TABLE file_identity (
-             singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
-             file_id    BLOB NOT NULL CHECK (length(file_id) = 16),
-             created_at INTEGER NOT NULL
-         ) STRICT;",
+        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA application_id={}; {IDENTITY_TABLE}",
         K::APPLICATION_ID
     ))?;
     configure(&conn)?;

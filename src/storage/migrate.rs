@@ -1,5 +1,6 @@
 //! Numbered migrations, applied when a file is opened: each file by itself, in a transaction, after a snapshot.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -7,8 +8,8 @@ use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
 use super::data_dir::{beside, sync_dir};
-use super::file::io_error;
-use super::{FileKind, StorageError, StorageErrorKind};
+use super::file::{IDENTITY_TABLE, io_error};
+use super::{FileKind, StorageError, StorageErrorKind, View};
 
 fn migrations<K: FileKind>() -> Migrations<'static> {
     Migrations::new(K::MIGRATIONS.iter().map(|sql| M::up(sql)).collect())
@@ -67,6 +68,31 @@ pub fn with_snapshot<K: FileKind>(conn: &mut Connection, path: &Path) -> Result<
     to_latest::<K>(conn)?;
     tracing::info!(file = %path.display(), kind = K::NAME, from, to = K::MIGRATIONS.len(), "file migrated");
     Ok(())
+}
+
+/// What a file's schema lacks or has beside that of a new file: a trigger that somebody dropped, a table that somebody changed. One line each.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn schema_differences<K: FileKind>(view: &View<'_, K>) -> Result<Vec<String>, StorageError> {
+    let mut fresh = Connection::open_in_memory()?;
+    fresh.execute_batch(IDENTITY_TABLE)?;
+    to_latest::<K>(&mut fresh)?;
+    let (found, expected) = (schema(view.conn)?, schema(&fresh)?);
+    let lacking = expected.iter().filter_map(|(name, sql)| match found.get(name) {
+        None => Some(format!("{name} is missing")),
+        Some(found) if found != sql => Some(format!("{name} was changed")),
+        Some(_) => None,
+    });
+    let strange = found.keys().filter(|name| !expected.contains_key(*name));
+    Ok(lacking.chain(strange.map(|name| format!("{name} is not ours"))).collect())
+}
+
+/// The text of each part of a schema; what SQLite makes by itself has none.
+fn schema(conn: &Connection) -> Result<BTreeMap<String, String>, StorageError> {
+    let mut prepared = conn.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
+    let parts = prepared.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(parts.collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]

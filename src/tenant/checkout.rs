@@ -79,9 +79,9 @@ impl Refusal for SellRefused {
     fn class(&self) -> Class {
         match self {
             Self::Cart(refused) => refused.class(),
-            Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } | Self::Pricing(PricingRefused::Money(_)) => Class::Invalid,
+            Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
             Self::ProductInactive { .. } => Class::Conflict,
-            Self::Pricing(PricingRefused::Tax(refused)) => refused.class(),
+            Self::Pricing(refused) => refused.class(),
             Self::Payment(refused) => refused.class(),
             Self::Stock(refused) => refused.class(),
             Self::Storage(error) => error.class(),
@@ -94,8 +94,7 @@ impl Refusal for SellRefused {
             Self::ProductNotFound(_) => "product_not_found",
             Self::ProductInactive { .. } => "product_inactive",
             Self::CurrencyMismatch { .. } => "currency_mismatch",
-            Self::Pricing(PricingRefused::Money(_)) => "amount_too_large",
-            Self::Pricing(PricingRefused::Tax(refused)) => refused.code(),
+            Self::Pricing(refused) => refused.code(),
             Self::Payment(refused) => refused.code(),
             Self::Stock(refused) => refused.code(),
             Self::Storage(error) => error.code(),
@@ -122,7 +121,6 @@ impl Refusal for SellRefused {
 /// [`SellRefused`].
 pub fn place_order(work: &mut TenantWork, policy: &Policy, command: &PlaceOrder) -> Result<Placed, SellRefused> {
     let cart = cart::load_for_checkout(work, command.cart_id)?;
-    payments::require_method(policy, command.method)?;
     let mut drafts = Vec::with_capacity(cart.items.len());
     for (product_id, quantity) in &cart.items {
         let product = catalog::find_product(work, *product_id)?.ok_or(SellRefused::ProductNotFound(*product_id))?;
@@ -136,6 +134,7 @@ pub fn place_order(work: &mut TenantWork, policy: &Policy, command: &PlaceOrder)
     }
     let (now, shop) = (work.now(), settings::shop(work)?);
     let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
+    payments::require_method(policy, command.method)?;
     let wanted = wanted(&drafts);
     inventory::require_available(work, &wanted)?;
     let new = NewOrder {

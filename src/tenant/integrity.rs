@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::platform::audit;
 use crate::primitives::Digest;
-use crate::storage::{Row, StorageError, TenantView, params, statements};
+use crate::storage::{Row, StorageError, TenantView, migrate, params, statements};
 
 statements! {
     QUICK_CHECK = "SELECT * FROM pragma_quick_check LIMIT 10";
@@ -19,11 +19,16 @@ statements! {
                    IS NOT (json_extract(snapshot, '$.total_minor'), json_extract(snapshot, '$.tax_minor'), json_extract(snapshot, '$.number'),
                            CAST(round(unixepoch(json_extract(snapshot, '$.issued_at'), 'subsec') * 1000) AS INTEGER))";
     ORDER_LINES = "SELECT 'order ' || o.number || ' is not what was locked as ' || coalesce(json_extract(f.snapshot, '$.order_number'), 'nothing')
-                 FROM financial_order f JOIN sales_order o ON o.id = f.order_id WHERE f.locked_at IS NOT NULL AND (o.number,
-                   (SELECT json_group_array(json_array(l.sku, l.name, l.quantity, l.unit_price_minor, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor) ORDER BY l.seq)
+                 FROM financial_order f JOIN sales_order o ON o.id = f.order_id WHERE f.locked_at IS NOT NULL AND (o.number, o.prices_include_tax, o.placed_at,
+                   (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
+                    FROM json_each(o.tax_lines) t),
+                   (SELECT json_group_array(json_array(lower(hex(l.product_id)), l.sku, l.name, l.quantity, l.unit_price_minor, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor) ORDER BY l.seq)
                     FROM order_line l WHERE l.order_id = o.id))
-                   IS NOT (json_extract(f.snapshot, '$.order_number'),
-                   (SELECT json_group_array(json_array(s.value ->> 'sku', s.value ->> 'name', s.value ->> 'quantity', s.value ->> 'unit_price_minor', s.value ->> 'tax_class',
+                   IS NOT (json_extract(f.snapshot, '$.order_number'), json_extract(f.snapshot, '$.prices_include_tax'),
+                           CAST(round(unixepoch(json_extract(f.snapshot, '$.placed_at'), 'subsec') * 1000) AS INTEGER),
+                   (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
+                    FROM json_each(f.snapshot, '$.tax_lines') t),
+                   (SELECT json_group_array(json_array(replace(s.value ->> 'product_id', '-', ''), s.value ->> 'sku', s.value ->> 'name', s.value ->> 'quantity', s.value ->> 'unit_price_minor', s.value ->> 'tax_class',
                       s.value ->> 'tax_name', s.value ->> 'tax_rate_ppm', s.value ->> 'net_minor', s.value ->> 'tax_minor', s.value ->> 'total_minor') ORDER BY s.key)
                     FROM json_each(f.snapshot, '$.lines') s))";
     ORDER_SUMS = "SELECT 'order ' || o.number || ': its lines sum to ' || coalesce(sum(l.total_minor), 0) || ', it says ' || o.total_minor
@@ -48,6 +53,11 @@ statements! {
     TRANSACTIONS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor || ', its credit over ' || coalesce(sum(t.amount_minor), 0)
                  FROM financial_order f LEFT JOIN financial_transaction t ON t.financial_order_id = f.id AND t.kind = 'credit'
                  WHERE f.status IN ('paid', 'refunded') GROUP BY f.id HAVING count(t.id) <> 1 OR sum(t.amount_minor) <> f.total_minor OR max(t.currency <> f.currency)";
+    REFUNDS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is refunded, and no money went out for it' FROM financial_order f
+                 WHERE f.status = 'refunded' AND NOT EXISTS (SELECT 1 FROM financial_transaction t WHERE t.financial_order_id = f.id AND t.kind = 'debit')
+                 UNION ALL SELECT 'payment ' || lower(hex(p.id)) || ' is refunded, and no money went out for its order' FROM payment p
+                 WHERE p.status = 'refunded' AND NOT EXISTS (SELECT 1 FROM financial_order f JOIN financial_transaction t ON t.financial_order_id = f.id
+                   WHERE f.order_id = p.order_id AND t.kind = 'debit')";
     LEDGER = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor || ', its ledger entry moved ' || coalesce(sum(t.amount_minor), 0)
                    || ' or moved it elsewhere'
                  FROM financial_order f LEFT JOIN ledger_entry e ON e.kind = 'order_paid' AND e.subject_id = f.id LEFT JOIN ledger_transfer t ON t.entry_seq = e.seq
@@ -62,7 +72,7 @@ statements! {
     ENTRIES = "SELECT 'ledger entry ' || e.seq || ' of kind ' || e.kind || ' is the booking of nothing' FROM ledger_entry e
                  WHERE e.kind <> 'order_paid' OR NOT EXISTS (SELECT 1 FROM financial_order f WHERE f.id = e.subject_id)";
     INVOICE_SERIES = "SELECT 'series ' || s.name || ' stands at ' || s.last_number || ', it has ' || count(i.seq) || ' invoices from ' || coalesce(min(i.series_number), 0) || ' to ' || coalesce(max(i.series_number), 0)
-                 FROM (SELECT name, last_number FROM series WHERE name LIKE 'invoice%'
+                 FROM (SELECT name, last_number FROM series WHERE name LIKE 'invoice/%'
                        UNION ALL SELECT DISTINCT series, 0 FROM invoice WHERE series NOT IN (SELECT name FROM series)) s
                  LEFT JOIN invoice i ON i.series = s.name GROUP BY s.name
                  HAVING count(i.seq) <> s.last_number OR min(i.series_number) <> 1 OR max(i.series_number) <> s.last_number";
@@ -110,6 +120,7 @@ const CHECKS: &[(&str, &crate::storage::Statement)] = &[
     ("invoices", &INVOICES),
     ("payments", &PAYMENTS),
     ("financial transactions", &TRANSACTIONS),
+    ("refunds", &REFUNDS),
     ("ledger", &LEDGER),
     ("ledger entries", &ENTRIES),
     ("invoice numbers", &INVOICE_SERIES),
@@ -139,6 +150,7 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
     let mut report = Report::default();
     let text = |row: &Row<'_>| row.get::<_, String>(0);
     let pages = view.all(&QUICK_CHECK, [], text)?;
+    report.note("schema", migrate::schema_differences(view)?);
     report.note("pages", pages.into_iter().filter(|verdict| verdict != "ok").collect());
     for (name, statement) in CHECKS {
         report.note(name, view.all(statement, [], text)?);

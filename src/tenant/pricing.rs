@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::catalog::Product;
 use super::tax::{self, TaxRefused};
 use crate::primitives::id::{OrderLineId, ProductId};
-use crate::primitives::{Currency, Money, MoneyError, Name, Quantity, Sku, TaxClass, TaxRate, Timestamp};
+use crate::primitives::limits::ORDER_TOTAL_MINOR_MAX;
+use crate::primitives::{Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku, TaxClass, TaxRate, Timestamp};
 use crate::storage::TenantView;
 
 /// A line before its price is worked out.
@@ -81,12 +82,31 @@ pub struct Priced {
 /// Why lines cannot be priced.
 #[derive(Debug, thiserror::Error)]
 pub enum PricingRefused {
-    /// A sum is beyond the limit.
+    /// A sum is beyond what money can be.
     #[error(transparent)]
     Money(#[from] MoneyError),
+    /// The order is beyond what one order may cost.
+    #[error("{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; look at its prices and quantities")]
+    TotalTooLarge(Money),
     /// A class has no rate at that instant.
     #[error(transparent)]
     Tax(#[from] TaxRefused),
+}
+
+impl Refusal for PricingRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::Money(_) | Self::TotalTooLarge(_) => Class::Invalid,
+            Self::Tax(refused) => refused.class(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Money(_) | Self::TotalTooLarge(_) => "amount_too_large",
+            Self::Tax(refused) => refused.code(),
+        }
+    }
 }
 
 /// Prices `lines`, which all are in `currency`, by the rates that hold at `at`.
@@ -136,12 +156,16 @@ pub fn price(view: &TenantView, drafts: &[DraftLine], currency: Currency, includ
         });
     }
     let lines = lines.into_iter().map(|line| line.expect("every line is in one group")).collect();
+    let total = subtotal.plus(tax_sum)?;
+    if total.minor() > ORDER_TOTAL_MINOR_MAX {
+        return Err(PricingRefused::TotalTooLarge(total));
+    }
     Ok(Priced {
         lines,
         tax_lines,
         subtotal,
         tax: tax_sum,
-        total: subtotal.plus(tax_sum)?,
+        total,
     })
 }
 

@@ -58,6 +58,14 @@ pub enum TaxRefused {
     /// There is no such class.
     #[error("there is no tax class `{0}`; add a rate for it first")]
     UnknownClass(TaxClass),
+    /// The class has no rate yet at that instant.
+    #[error("the tax class `{class}` has no rate at {at}; add one that is valid from then")]
+    NoRateAt {
+        /// The class.
+        class: TaxClass,
+        /// When.
+        at: Timestamp,
+    },
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -67,7 +75,7 @@ impl Refusal for TaxRefused {
     fn class(&self) -> Class {
         match self {
             Self::SameStart(_) => Class::Conflict,
-            Self::UnknownClass(_) => Class::Invalid,
+            Self::UnknownClass(_) | Self::NoRateAt { .. } => Class::Invalid,
             Self::Storage(error) => error.class(),
         }
     }
@@ -75,6 +83,7 @@ impl Refusal for TaxRefused {
         match self {
             Self::SameStart(_) => "tax_rate_exists",
             Self::UnknownClass(_) => "unknown_tax_class",
+            Self::NoRateAt { .. } => "tax_rate_missing",
             Self::Storage(error) => error.code(),
         }
     }
@@ -139,10 +148,14 @@ pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfCla
 /// The rate of a class at an instant.
 ///
 /// # Errors
-/// `UnknownClass` when the class has no rate yet at that instant, or the storage's.
+/// `UnknownClass` when the class has no rate at all, `NoRateAt` when it has none yet at that instant, or the storage's.
 pub fn rate_at(view: &TenantView, tax_class: &TaxClass, at: Timestamp) -> Result<RateOfClass, TaxRefused> {
-    view.find(&AT, params![tax_class, at], rate_row)?
-        .ok_or_else(|| TaxRefused::UnknownClass(tax_class.clone()))
+    if let Some(rate) = view.find(&AT, params![tax_class, at], rate_row)? {
+        return Ok(rate);
+    }
+    require_class(view, tax_class)?;
+    let class = tax_class.clone();
+    Err(TaxRefused::NoRateAt { class, at })
 }
 
 /// Refuses a class that has no rate at all.

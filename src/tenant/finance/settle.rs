@@ -9,7 +9,7 @@ use super::transaction;
 use crate::primitives::{Class, Refusal, Timestamp};
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant::inventory::{self, Goods, StockRefused};
-use crate::tenant::invoices::{self, Invoice};
+use crate::tenant::invoices::{self, Invoice, InvoiceRefused};
 use crate::tenant::ledger::posting;
 use crate::tenant::orders::{self, Order};
 use crate::tenant::payments::Payment;
@@ -32,6 +32,9 @@ pub enum SettleRefused {
     /// What was sold is not there any more.
     #[error(transparent)]
     Stock(#[from] StockRefused),
+    /// The invoice cannot be issued.
+    #[error(transparent)]
+    Invoice(#[from] InvoiceRefused),
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -41,6 +44,7 @@ impl Refusal for SettleRefused {
     fn class(&self) -> Class {
         match self {
             Self::Stock(refused) => refused.class(),
+            Self::Invoice(refused) => refused.class(),
             Self::Storage(error) => error.class(),
         }
     }
@@ -48,6 +52,7 @@ impl Refusal for SettleRefused {
     fn code(&self) -> &'static str {
         match self {
             Self::Stock(refused) => refused.code(),
+            Self::Invoice(refused) => refused.code(),
             Self::Storage(error) => error.code(),
         }
     }

@@ -5,11 +5,38 @@ use serde::Serialize;
 use super::store::{self, Invoice, InvoiceStatus};
 use crate::platform::series;
 use crate::primitives::id::InvoiceKind;
-use crate::primitives::{Money, Name, Timestamp};
+use crate::primitives::{Class, Money, Name, Refusal, Timestamp};
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant::finance::{FinancialOrder, SnapshotMoney, canonical};
 use crate::tenant::orders::Order;
 use crate::tenant::{Policy, settings};
+
+/// Why an invoice is not issued.
+#[derive(Debug, thiserror::Error)]
+pub enum InvoiceRefused {
+    /// Another series has written that number: the format was changed to one that runs into it.
+    #[error("the invoice number {0} is taken; the operator has to change invoicing.number_format to one that no earlier format runs into")]
+    NumberTaken(String),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for InvoiceRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::NumberTaken(_) => Class::Conflict,
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NumberTaken(_) => "invoice_number_taken",
+            Self::Storage(error) => error.code(),
+        }
+    }
+}
 
 /// What an invoice says, as it is locked.
 #[derive(Serialize)]
@@ -30,25 +57,24 @@ struct Seller<'a> {
 /// Issues the invoice of a paid order, dated `at`; gives the one that is there when there is one. Nothing is left to be paid of it.
 ///
 /// # Errors
-/// [`StorageError`].
+/// [`InvoiceRefused`].
 pub fn issue_invoice(
     work: &mut TenantWork,
     policy: &Policy,
     order: &Order,
     financial_order: &FinancialOrder,
     at: Timestamp,
-) -> Result<Invoice, StorageError> {
+) -> Result<Invoice, InvoiceRefused> {
     if let Some(found) = store::find_invoice_of_order(work, order.id)? {
         return Ok(found);
     }
-    let year = at.year();
-    let series = if policy.invoice_number.has_year() {
-        format!("invoice/{year}")
-    } else {
-        "invoice".to_owned()
-    };
+    let (format, year) = (&policy.invoice_number, at.year());
+    let series = format!("invoice/{}", format.series(year));
     let place = series::next(work, &series)?;
-    let number = policy.invoice_number.render(year, place);
+    let number = format.render(year, place);
+    if store::is_number_known(work, &number)? {
+        return Err(InvoiceRefused::NumberTaken(number));
+    }
     let seller = settings::shop(work)?.name;
     let seller = Seller { name: &seller };
     let snapshot = canonical(&Document {

@@ -5,5 +5,5 @@
 mod issue_invoice;
 mod store;
 
-pub use issue_invoice::issue_invoice;
+pub use issue_invoice::{InvoiceRefused, issue_invoice};
 pub use store::{Invoice, InvoiceStatus, STATEMENTS, find_invoice, find_invoice_of_order, list_invoices};

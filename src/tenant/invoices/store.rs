@@ -24,6 +24,7 @@ statements! {
             FROM invoice WHERE id = ?1";
     OF_ORDER = "SELECT id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at, seq
             FROM invoice WHERE order_id = ?1 AND status = 'issued'";
+    NUMBER_EXISTS = "SELECT 1 FROM invoice WHERE number = ?1";
     PAGE = "SELECT id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at, seq
             FROM invoice WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
 }
@@ -81,6 +82,10 @@ pub(super) fn insert(work: &mut TenantWork, invoice: &Invoice, series: &str, ser
         ":snapshot_hash": invoice.snapshot_hash, ":issued_at": invoice.issued_at,
     };
     work.insert(&INSERT_ISSUED, row)
+}
+
+pub(super) fn is_number_known(view: &TenantView, number: &str) -> Result<bool, StorageError> {
+    Ok(view.find(&NUMBER_EXISTS, params![number], |_| Ok(()))?.is_some())
 }
 
 /// An invoice by its id.

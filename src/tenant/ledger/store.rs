@@ -27,8 +27,8 @@ pub const ACCOUNTS: &[(AccountCode, &str, &str)] = &[
 ];
 
 statements! {
-    COUNT_ACCOUNTS = "SELECT count(*) FROM ledger_account WHERE code IN ('1000', '1200', '2200', '4000') AND currency = ?1";
-    ADD_ACCOUNT = "INSERT OR IGNORE INTO ledger_account (code, currency, name, kind) VALUES (?1, ?2, ?3, ?4)";
+    OPEN_ACCOUNTS = "SELECT code FROM ledger_account WHERE code IN ('1000', '1200', '2200', '4000') AND currency = ?1";
+    OPEN_ACCOUNT = "INSERT INTO ledger_account (code, currency, name, kind) VALUES (?1, ?2, ?3, ?4)";
     ENTRY_EXISTS = "SELECT 1 FROM ledger_entry WHERE kind = ?1 AND subject_id = ?2";
     INSERT_ENTRY = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING seq";
     INSERT_TRANSFER = "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -74,15 +74,9 @@ pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, St
 }
 
 fn open_accounts(work: &mut TenantWork, currency: Currency) -> Result<(), StorageError> {
-    let there: i64 = work.one(&COUNT_ACCOUNTS, params![currency], |row| row.get(0))?;
-    if usize::try_from(there).is_ok_and(|there| there == ACCOUNTS.len()) {
-        return Ok(());
-    }
-    let mut add = |(code, name, kind): &(AccountCode, &str, &str)| {
-        work.change(&ADD_ACCOUNT, params![code, currency, name, kind], crate::storage::Rows::AtMostOne)
-            .map(drop)
-    };
-    ACCOUNTS.iter().try_for_each(&mut add)
+    let open: Vec<AccountCode> = work.all(&OPEN_ACCOUNTS, params![currency], |row| row.get(0))?;
+    let mut missing = ACCOUNTS.iter().filter(|(code, ..)| !open.contains(code));
+    missing.try_for_each(|(code, name, kind)| work.insert(&OPEN_ACCOUNT, params![code, currency, name, kind]))
 }
 
 /// Pairs debits with credits: the first debit pays the first credit as far as it goes, and so on.

@@ -114,6 +114,9 @@ pub enum PaymentRefused {
         /// What the order costs.
         total: Money,
     },
+    /// It pays more than the order costs, by a method that gives no change.
+    #[error("the payments exceed the total of {0}; only cash gives change")]
+    Exceeds(Money),
     /// The order refused.
     #[error(transparent)]
     Order(#[from] OrderRefused),
@@ -137,7 +140,7 @@ impl Refusal for PaymentRefused {
     fn class(&self) -> Class {
         match self {
             Self::NotFound => Class::NotFound,
-            Self::MethodUnavailable(_) | Self::Insufficient { .. } => Class::Invalid,
+            Self::MethodUnavailable(_) | Self::Insufficient { .. } | Self::Exceeds(_) => Class::Invalid,
             Self::AlreadyProcessed | Self::Over(..) | Self::OrderNotPayable(_) | Self::OtherPending(_) | Self::TooMany => Class::Conflict,
             Self::Order(refused) => refused.class(),
             Self::Settle(refused) => refused.class(),
@@ -155,6 +158,7 @@ impl Refusal for PaymentRefused {
             Self::OtherPending(_) => "payment_pending",
             Self::TooMany => "too_many_payments",
             Self::Insufficient { .. } => "payment_insufficient",
+            Self::Exceeds(_) => "payment_exceeds_total",
             Self::Order(refused) => refused.code(),
             Self::Settle(refused) => refused.code(),
             Self::Storage(error) => error.code(),
@@ -170,6 +174,7 @@ impl Refusal for PaymentRefused {
                 ("paid_minor".to_owned(), json!(paid.minor())),
                 ("total_minor".to_owned(), json!(total.minor())),
             ]),
+            Self::Exceeds(total) => Map::from_iter([("total_minor".to_owned(), json!(total.minor()))]),
             Self::Order(refused) => refused.facts(),
             Self::Settle(refused) => refused.facts(),
             _ => Map::new(),

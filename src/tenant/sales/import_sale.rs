@@ -1,7 +1,7 @@
 //! Use case: a past sale comes from elsewhere, under the number it had there. The number makes its id, so the same sale may come again.
 
 use super::fingerprint;
-use super::record_sale::{RecordSale, SaleLine, SalePayment, SaleRefused, Shelf, record_as};
+use super::record_sale::{RecordSale, SaleLine, SalePayment, SaleRefused, Source, record_as};
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId};
 use crate::primitives::{Class, Quantity, Refusal, Sku, Timestamp};
 use crate::storage::{StorageError, TenantWork};
@@ -44,14 +44,6 @@ pub enum ImportedSale {
 /// Why a sale is not taken; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportSaleRefused {
-    /// The lines and the total disagree.
-    #[error("the lines add up to {lines}, and the total says {total} (minor units)")]
-    Total {
-        /// The sum of the lines.
-        lines: i128,
-        /// What the total says.
-        total: i64,
-    },
     /// A product is not in the catalog.
     #[error("there is no product with the SKU `{0}`; import the catalog first")]
     UnknownSku(Sku),
@@ -66,7 +58,7 @@ pub enum ImportSaleRefused {
 impl Refusal for ImportSaleRefused {
     fn class(&self) -> Class {
         match self {
-            Self::Total { .. } | Self::UnknownSku(_) => Class::Invalid,
+            Self::UnknownSku(_) => Class::Invalid,
             Self::Sale(refused) => refused.class(),
             Self::Storage(error) => error.class(),
         }
@@ -74,7 +66,6 @@ impl Refusal for ImportSaleRefused {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Total { .. } => "total_mismatch",
             Self::UnknownSku(_) => "unknown_sku",
             Self::Sale(refused) => refused.code(),
             Self::Storage(error) => error.code(),
@@ -82,18 +73,12 @@ impl Refusal for ImportSaleRefused {
     }
 }
 
-/// Takes a past sale into the books at its own date, paid in cash. The present shelf is left alone: what was sold then is in no count of
-/// today's. A sale that is known by its number is told by what the other system said of it, whatever has become of the products here.
+/// Takes a past sale into the books at its own date, paid in cash: its lines, priced by the shop's settings and the rates of that day, come
+/// to its total. The present shelf is left alone: what was sold then is in no count of today's. A sale that is known by its number is told by what the other system said of it, whatever has become of the products here.
 ///
 /// # Errors
 /// [`ImportSaleRefused`].
 pub fn import_sale(work: &mut TenantWork, policy: &Policy, sale: &ImportSale) -> Result<ImportedSale, ImportSaleRefused> {
-    let amount = |line: &ImportLine| i128::from(line.unit_price_minor) * i128::from(line.quantity.get());
-    let lines: i128 = sale.lines.iter().map(amount).sum();
-    if lines != i128::from(sale.total_minor) {
-        let total = sale.total_minor;
-        return Err(ImportSaleRefused::Total { lines, total });
-    }
     let name = format!("import:{}", sale.number);
     let id = OrderId::derived(&name);
     let hash = fingerprint::of_import(sale);
@@ -123,6 +108,7 @@ pub fn import_sale(work: &mut TenantWork, policy: &Policy, sale: &ImportSale) ->
         }],
         email: None,
     };
-    record_as(work, policy, &command, Some(hash), Shelf::Past)?;
+    let total_minor = sale.total_minor;
+    record_as(work, policy, &command, Some(hash), Source::Elsewhere { total_minor })?;
     Ok(ImportedSale::Recorded)
 }

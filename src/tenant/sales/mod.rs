@@ -6,6 +6,7 @@
 mod fingerprint;
 mod import_sale;
 mod record_sale;
+mod tender;
 
 pub use import_sale::{ImportLine, ImportSale, ImportSaleRefused, ImportedSale, import_sale};
 pub use record_sale::{RecordSale, Recorded, SaleLine, SalePayment, SaleRefused, record};

@@ -3,19 +3,21 @@
 //! A till that works offline brings its own id for the sale. That id is unique for ever: sent again with the same content it gets the
 //! same answer, with another content it is a conflict, and never is anything overwritten.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
-use super::fingerprint;
-use crate::primitives::id::{OrderId, OrderKind, OrderLineId, OrderLineKind, PaymentId, PaymentKind, ProductId};
-use crate::primitives::limits::SOLD_AT_AHEAD_MS;
-use crate::primitives::{Class, Digest, Email, Money, MoneyError, Quantity, Refusal, Timestamp};
+use super::{fingerprint, tender};
+use crate::primitives::id::{OrderId, OrderKind, OrderLineId, OrderLineKind, PaymentId, ProductId};
+use crate::primitives::limits::{SOLD_AT_AHEAD_MS, SOLD_AT_BEHIND_MS};
+use crate::primitives::{Class, Digest, Email, Money, Quantity, Refusal, Timestamp};
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant::checkout::{SellRefused, sellable, wanted};
 use crate::tenant::finance::{self, SettleRefused, Settlement};
 use crate::tenant::inventory::{self, Goods};
-use crate::tenant::orders::{self, Channel, NewOrder, Order, OrderStatus};
-use crate::tenant::payments::{self, Method, NewPayment, Payment, PaymentRefused};
-use crate::tenant::pricing::{self, DraftLine};
+use crate::tenant::orders::{self, Channel, NewOrder, OrderStatus};
+use crate::tenant::payments::{self, Method, Payment};
+use crate::tenant::pricing::{self, DraftLine, PricingRefused};
 use crate::tenant::{Policy, catalog, settings};
 
 /// A sale that has taken place.
@@ -75,15 +77,20 @@ pub enum SaleRefused {
     /// It lies in the future.
     #[error("sold_at lies in the future; set the till's clock")]
     SoldInFuture,
+    /// It lies further back than books are kept.
+    #[error("sold_at lies more than ten years back; set the till's clock, or bring old sales in with `tillbox sales import`")]
+    SoldTooLongAgo,
     /// The products cannot be sold so.
     #[error(transparent)]
     Sell(#[from] SellRefused),
-    /// More was paid than it costs, by a method that gives no change.
-    #[error("the payments exceed the total of {0}; only cash gives change")]
-    Exceeds(Money),
-    /// A sum is beyond the limit.
-    #[error(transparent)]
-    Money(#[from] MoneyError),
+    /// It comes from elsewhere, and its lines do not cost there what they cost here.
+    #[error("the lines come to {priced} with their tax, and the total says {stated} (minor units)")]
+    TotalMismatch {
+        /// What they come to.
+        priced: i64,
+        /// What the total says.
+        stated: i64,
+    },
     /// The books refused.
     #[error(transparent)]
     Settle(#[from] SettleRefused),
@@ -92,17 +99,11 @@ pub enum SaleRefused {
     Storage(#[from] StorageError),
 }
 
-impl From<PaymentRefused> for SaleRefused {
-    fn from(refused: PaymentRefused) -> Self {
-        Self::Sell(refused.into())
-    }
-}
-
 impl Refusal for SaleRefused {
     fn class(&self) -> Class {
         match self {
             Self::IdConflict(_) => Class::Conflict,
-            Self::SoldInFuture | Self::Exceeds(_) | Self::Money(_) => Class::Invalid,
+            Self::SoldInFuture | Self::SoldTooLongAgo | Self::TotalMismatch { .. } => Class::Invalid,
             Self::Sell(refused) => refused.class(),
             Self::Settle(refused) => refused.class(),
             Self::Storage(error) => error.class(),
@@ -113,8 +114,8 @@ impl Refusal for SaleRefused {
         match self {
             Self::IdConflict(_) => "id_conflict",
             Self::SoldInFuture => "sold_at_in_future",
-            Self::Exceeds(_) => "payment_exceeds_total",
-            Self::Money(_) => "amount_too_large",
+            Self::SoldTooLongAgo => "sold_at_too_old",
+            Self::TotalMismatch { .. } => "total_mismatch",
             Self::Sell(refused) => refused.code(),
             Self::Settle(refused) => refused.code(),
             Self::Storage(error) => error.code(),
@@ -124,7 +125,6 @@ impl Refusal for SaleRefused {
     fn facts(&self) -> Map<String, Value> {
         match self {
             Self::IdConflict(id) => Map::from_iter([("id".to_owned(), json!(id))]),
-            Self::Exceeds(total) => Map::from_iter([("total_minor".to_owned(), json!(total.minor()))]),
             Self::Sell(refused) => refused.facts(),
             Self::Settle(refused) => refused.facts(),
             _ => Map::new(),
@@ -138,16 +138,16 @@ impl Refusal for SaleRefused {
 /// [`SaleRefused`]; nothing of the sale is kept then.
 pub fn record(work: &mut TenantWork, policy: &Policy, command: &RecordSale) -> Result<Recorded, SaleRefused> {
     let hash = command.id.map(|_| fingerprint::of_record(command));
-    record_as(work, policy, command, hash, Shelf::Present)
+    record_as(work, policy, command, hash, Source::Till)
 }
 
-/// Whether a sale takes its goods from the shelf.
+/// Where a sale comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shelf {
-    /// A sale of the present: only active products, and stock goes down.
-    Present,
-    /// A sale of a past that other counts know of: the present shelf has nothing to do with it.
-    Past,
+pub(super) enum Source {
+    /// From a till of the shop: only active products, and stock goes down.
+    Till,
+    /// From another system's past, of which the present shelf knows nothing. What was paid there is what it has to come to here.
+    Elsewhere { total_minor: i64 },
 }
 
 /// Records a sale whose id, if it has one, stands for `hash`.
@@ -156,7 +156,7 @@ pub(super) fn record_as(
     policy: &Policy,
     command: &RecordSale,
     hash: Option<Digest>,
-    shelf: Shelf,
+    source: Source,
 ) -> Result<Recorded, SaleRefused> {
     if let Some(id) = command.id
         && let Some(known) = orders::request_hash(work, id)?
@@ -167,26 +167,25 @@ pub(super) fn record_as(
             Err(SaleRefused::IdConflict(id.to_string()))
         };
     }
-    let now = work.now();
-    let sold_at = command.sold_at.unwrap_or(now);
-    if sold_at > now.plus_millis(SOLD_AT_AHEAD_MS) {
-        return Err(SaleRefused::SoldInFuture);
-    }
-    command
-        .payments
-        .iter()
-        .try_for_each(|payment| payments::require_method(policy, payment.method))?;
-    let drafts = drafts(work, command, shelf)?;
+    refuse_known_ids(work, command)?;
+    let sold_at = sold_at(work, command, source)?;
+    let drafts = drafts(work, command, source)?;
     let (shop, currency) = (settings::shop(work)?, drafts[0].unit_price.currency());
     let priced = pricing::price(work, &drafts, currency, shop.prices_include_tax, sold_at).map_err(SellRefused::from)?;
-    let tenders = tenders(work, command, priced.total)?;
+    if let Source::Elsewhere { total_minor: stated } = source
+        && stated != priced.total.minor()
+    {
+        let priced = priced.total.minor();
+        return Err(SaleRefused::TotalMismatch { priced, stated });
+    }
+    let tenders = tender::put_to(work, policy, &command.payments, priced.total)?;
     let wanted = wanted(&drafts);
-    let goods = match shelf {
-        Shelf::Present => Goods::OnShelf(&wanted),
-        Shelf::Past => Goods::Gone,
+    let goods = match source {
+        Source::Till => Goods::OnShelf(&wanted),
+        Source::Elsewhere { .. } => Goods::Gone,
     };
-    if let Goods::OnShelf(wanted) = goods {
-        inventory::require_available(work, wanted).map_err(SellRefused::from)?;
+    if source == Source::Till {
+        inventory::require_available(work, &wanted).map_err(SellRefused::from)?;
     }
     let new = NewOrder {
         id: command.id.unwrap_or_else(|| work.new_id::<OrderKind>()),
@@ -200,7 +199,7 @@ pub(super) fn record_as(
         placed_at: sold_at,
     };
     let order = orders::insert_order(work, new)?;
-    let payments = pay(work, &order, &tenders)?;
+    let payments = tender::pay(work, &order, &tenders)?;
     let settlement = finance::settle(work, policy, order, &payments, goods, sold_at)?;
     Ok(Recorded { payments, settlement })
 }
@@ -214,26 +213,44 @@ fn recorded_before(work: &mut TenantWork, policy: &Policy, id: OrderId) -> Resul
     Ok(Recorded { payments, settlement })
 }
 
-fn drafts(work: &TenantWork, command: &RecordSale, shelf: Shelf) -> Result<Vec<DraftLine>, SaleRefused> {
+/// An id that a client brought may be nobody else's, and may not be there twice.
+fn refuse_known_ids(work: &TenantWork, command: &RecordSale) -> Result<(), SaleRefused> {
+    let (mut lines, mut payments) = (HashSet::new(), HashSet::new());
+    for id in command.lines.iter().filter_map(|line| line.id) {
+        if !lines.insert(id) || orders::is_line_known(work, id)? {
+            return Err(SaleRefused::IdConflict(id.to_string()));
+        }
+    }
+    for id in command.payments.iter().filter_map(|payment| payment.id) {
+        if !payments.insert(id) || payments::is_payment_known(work, id)? {
+            return Err(SaleRefused::IdConflict(id.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// When it took place. A till whose clock has lost its battery must not write into the books of another age.
+fn sold_at(work: &TenantWork, command: &RecordSale, source: Source) -> Result<Timestamp, SaleRefused> {
+    let now = work.now();
+    match command.sold_at.unwrap_or(now) {
+        at if at > now.plus_millis(SOLD_AT_AHEAD_MS) => Err(SaleRefused::SoldInFuture),
+        at if source == Source::Till && at < now.plus_millis(-SOLD_AT_BEHIND_MS) => Err(SaleRefused::SoldTooLongAgo),
+        at => Ok(at),
+    }
+}
+
+fn drafts(work: &TenantWork, command: &RecordSale, source: Source) -> Result<Vec<DraftLine>, SellRefused> {
     let mut drafts: Vec<DraftLine> = Vec::with_capacity(command.lines.len());
     for line in &command.lines {
         let product = match drafts.iter().find(|draft| draft.product.id == line.product_id) {
             Some(draft) => draft.product.clone(),
-            None => sold_product(work, line.product_id, drafts.first(), shelf)?,
+            None => sold_product(work, line.product_id, drafts.first(), source)?,
         };
-        if let Some(id) = line.id
-            && (drafts.iter().any(|draft| draft.id == id) || orders::is_line_known(work, id)?)
-        {
-            return Err(SaleRefused::IdConflict(id.to_string()));
-        }
-        let unit_price = line
-            .unit_price_minor
-            .map_or(Ok(product.price), |minor| Money::price(minor, product.price.currency()))?;
-        let id = line.id.unwrap_or_else(|| work.new_id::<OrderLineKind>());
+        let price = |minor| Money::price(minor, product.price.currency()).map_err(PricingRefused::from);
         drafts.push(DraftLine {
-            id,
+            id: line.id.unwrap_or_else(|| work.new_id::<OrderLineKind>()),
             quantity: line.quantity,
-            unit_price,
+            unit_price: line.unit_price_minor.map_or(Ok(product.price), price)?,
             product,
         });
     }
@@ -241,79 +258,8 @@ fn drafts(work: &TenantWork, command: &RecordSale, shelf: Shelf) -> Result<Vec<D
 }
 
 /// A product in the currency of the first line; the first line decides.
-fn sold_product(work: &TenantWork, id: ProductId, first: Option<&DraftLine>, shelf: Shelf) -> Result<catalog::Product, SellRefused> {
+fn sold_product(work: &TenantWork, id: ProductId, first: Option<&DraftLine>, source: Source) -> Result<catalog::Product, SellRefused> {
     let product = catalog::find_product(work, id)?.ok_or(SellRefused::ProductNotFound(id))?;
     let currency = first.map_or(product.price.currency(), |first| first.unit_price.currency());
-    sellable(product, currency, shelf == Shelf::Present)
-}
-
-/// What each payment puts to the total, and what was handed over where that was more.
-struct Tender {
-    id: PaymentId,
-    method: Method,
-    amount: Money,
-    tendered: Option<Money>,
-}
-
-/// Puts the payments to the total. What is too much is change, and only cash gives change.
-fn tenders(work: &TenantWork, command: &RecordSale, total: Money) -> Result<Vec<Tender>, SaleRefused> {
-    let mut tenders: Vec<Tender> = Vec::with_capacity(command.payments.len());
-    let mut paid = Money::zero(total.currency());
-    for payment in &command.payments {
-        if let Some(id) = payment.id
-            && (tenders.iter().any(|tender| tender.id == id) || payments::is_payment_known(work, id)?)
-        {
-            return Err(SaleRefused::IdConflict(id.to_string()));
-        }
-        let amount = Money::price(payment.amount_minor, total.currency())?;
-        paid = paid.plus(amount)?;
-        let id = payment.id.unwrap_or_else(|| work.new_id::<PaymentKind>());
-        tenders.push(Tender {
-            id,
-            method: payment.method,
-            amount,
-            tendered: None,
-        });
-    }
-    if paid.minor() < total.minor() {
-        return Err(PaymentRefused::Insufficient { paid, total }.into());
-    }
-    give_change(&mut tenders, paid.minus(total)?, total)?;
-    Ok(tenders)
-}
-
-fn give_change(tenders: &mut [Tender], mut change: Money, total: Money) -> Result<(), SaleRefused> {
-    for tender in tenders.iter_mut().rev().filter(|tender| tender.method == Method::Cash) {
-        if change.is_zero() {
-            break;
-        }
-        let part = if change.minor() < tender.amount.minor() {
-            change
-        } else {
-            tender.amount
-        };
-        tender.tendered = Some(tender.amount);
-        tender.amount = tender.amount.minus(part)?;
-        change = change.minus(part)?;
-    }
-    if change.is_zero() {
-        Ok(())
-    } else {
-        Err(SaleRefused::Exceeds(total))
-    }
-}
-
-fn pay(work: &mut TenantWork, order: &Order, tenders: &[Tender]) -> Result<Vec<Payment>, StorageError> {
-    let pay = |tender: &Tender| {
-        let new = NewPayment {
-            id: tender.id,
-            order_id: order.id,
-            method: tender.method,
-            succeeded_at: Some(order.placed_at),
-            amount: tender.amount,
-            tendered: tender.tendered,
-        };
-        payments::insert_payment(work, &new)
-    };
-    tenders.iter().map(pay).collect()
+    sellable(product, currency, source == Source::Till)
 }

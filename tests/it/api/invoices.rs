@@ -64,7 +64,7 @@ async fn each_year_counts_from_one_without_a_gap_whatever_was_refused_in_between
     }
     assert_eq!(
         shop.rows("SELECT name, last_number FROM series ORDER BY name"),
-        ["invoice/2024|2", "invoice/2025|3", "order|5"]
+        ["invoice/INV-2024-#|2", "invoice/INV-2025-#|3", "order|5"]
     );
     shop.assert_integrity();
 }

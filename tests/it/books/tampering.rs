@@ -31,6 +31,22 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ("UPDATE order_line SET name = 'Gold' WHERE seq = 1", "order lines"),
     ("UPDATE sales_order SET number = 'ORD-000009' WHERE seq = 1", "order lines"),
     (
+        "UPDATE order_line SET product_id = (SELECT id FROM product WHERE sku = 'MUG') WHERE sku = 'TEA'",
+        "order lines",
+    ),
+    ("UPDATE sales_order SET placed_at = 0 WHERE seq = 1", "order lines"),
+    ("UPDATE sales_order SET prices_include_tax = 1 WHERE seq = 1", "order lines"),
+    (
+        "UPDATE sales_order SET tax_lines = replace(tax_lines, '190000', '70000') WHERE seq = 1",
+        "order lines",
+    ),
+    ("UPDATE payment SET status = 'refunded' WHERE seq = 1", "refunds"),
+    ("UPDATE financial_order SET status = 'refunded' WHERE seq = 1", "refunds"),
+    (
+        "CREATE TRIGGER gift AFTER INSERT ON payment BEGIN DELETE FROM payment; END",
+        "schema",
+    ),
+    (
         "UPDATE order_line SET net_minor = net_minor + 1, total_minor = total_minor + 1 WHERE seq = 1",
         "order sums",
     ),
@@ -82,10 +98,10 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "ledger entries",
     ),
     (
-        "UPDATE series SET last_number = last_number + 1 WHERE name = 'invoice/2026'",
+        "UPDATE series SET last_number = last_number + 1 WHERE name = 'invoice/INV-2026-#'",
         "invoice numbers",
     ),
-    ("DELETE FROM series WHERE name = 'invoice/2026'", "invoice numbers"),
+    ("DELETE FROM series WHERE name = 'invoice/INV-2026-#'", "invoice numbers"),
     ("UPDATE invoice SET series_number = 9 WHERE seq = 1", "invoice numbers"),
     (
         "UPDATE series SET last_number = last_number + 1 WHERE name = 'order'",
@@ -163,6 +179,24 @@ async fn each_kind_of_tampering_is_found() {
     assert!(missed.is_empty(), "not found:\n{}", missed.join("\n"));
     fs::write(&path, &sound).expect("the file");
     app.resume();
+    shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn whoever_drops_a_trigger_leaves_a_trace() {
+    let app = TestApp::start();
+    let shop = busy_shop(&app).await;
+    for name in shop.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'") {
+        let sql = shop.rows(&format!("SELECT sql FROM sqlite_schema WHERE name = '{name}'"));
+        shop.raw(&format!("DROP TRIGGER {name}")).expect("it goes");
+        let details: Vec<_> = shop.integrity().mismatches.into_iter().map(|mismatch| mismatch.detail).collect();
+        assert_eq!(details, [format!("trigger {name} is missing")]);
+        let harmless = format!("CREATE TRIGGER {name} AFTER INSERT ON payment BEGIN SELECT 1; END");
+        shop.raw(&harmless).expect("it comes");
+        let details: Vec<_> = shop.integrity().mismatches.into_iter().map(|mismatch| mismatch.detail).collect();
+        assert_eq!(details, [format!("trigger {name} was changed")]);
+        shop.raw(&format!("DROP TRIGGER {name}; {}", sql[0])).expect("it comes back");
+    }
     shop.assert_integrity();
 }
 

@@ -1,5 +1,5 @@
 //! The books cannot be rewritten, not even by somebody with the `sqlite3` shell. Whoever drops a trigger first leaves a trace in the
-//! schema; everything short of that is refused here.
+//! schema, which the integrity check reads; everything short of that is refused here.
 
 use crate::support::{TestApp, TestShop};
 
@@ -191,6 +191,7 @@ fn what_is_open_may_still_change_and_what_is_final_may_move_on() {
         "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, 't1', 't2', 'EUR', 1)",
     );
     refused(&shop, "UPDATE ledger_account SET kind = 'expense'");
+    refused(&shop, "REPLACE INTO ledger_account VALUES ('t1', 'EUR', 'Gifts', 'liability')");
     refused(&shop, "DELETE FROM ledger_account");
     refused(&shop, "UPDATE payment SET status = 'succeeded' WHERE seq = 1");
     refused(&shop, "UPDATE financial_order SET status = 'paid' WHERE seq = 1");

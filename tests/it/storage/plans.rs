@@ -24,6 +24,10 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "finance::financial_order::INSERT_PAID",
         "looks for children of a new parent only while a deferred constraint is open, which none is",
     ),
+    (
+        "ledger::store::OPEN_ACCOUNT",
+        "looks for children of a new parent only while a deferred constraint is open, which none is",
+    ),
     ("inventory::store::FROM_SHELF", "sums the lines of one order per product"),
     ("payments::store::OF_ORDER", "puts the payments of one order in order"),
     ("ledger::queries::ACCOUNTS", "puts the handful of accounts in order"),

@@ -51,3 +51,26 @@ async fn a_number_stands_for_one_sale_whatever_became_of_the_products() {
     assert_eq!(import(&shop, &app, past_sale("OLD", 451)), Err("id_conflict"));
     assert_eq!(shop.count("SELECT count(*) FROM sales_order"), 1);
 }
+
+#[tokio::test]
+async fn what_was_paid_is_what_the_lines_come_to_with_their_tax() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.tax_class("vat", 190_000).await;
+    shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let mut sale = past_sale("MUG", 1_000);
+    assert_eq!(import(&shop, &app, sale.clone()), Err("total_mismatch"), "tax comes on top here");
+    sale.total_minor = 2_380;
+    assert_eq!(import(&shop, &app, sale), Ok(ImportedSale::Recorded));
+    shop.prices_include_tax(true).await;
+    let included = ImportSale {
+        number: "4712".to_owned(),
+        ..past_sale("MUG", 1_190)
+    };
+    assert_eq!(import(&shop, &app, included), Ok(ImportedSale::Recorded));
+    assert_eq!(
+        shop.rows("SELECT total_minor, tax_minor FROM invoice ORDER BY seq"),
+        ["2380|380", "2380|380"]
+    );
+    shop.assert_integrity();
+}
