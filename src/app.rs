@@ -7,7 +7,7 @@ use crate::outbound::mail::{MailConfigError, Mailer};
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
 use crate::pulse::Pulse;
 use crate::storage::data_dir::DataDirError;
-use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, StorageError, file};
+use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
 use crate::tenancy::{Directory, Registry};
 use crate::tenant::{Policy, settings};
@@ -50,8 +50,16 @@ pub enum StartError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// The landlord's file cannot be used.
-    #[error("the landlord's file cannot be opened: {0}; restore it from a backup, or name another data directory")]
+    #[error("the landlord's file cannot be opened: {0}{advice}", advice = advice(.0))]
     Landlord(StorageError),
+    /// There are shops, and no file that says whose they are.
+    #[error("landlord.db is missing in {dir}, where {shops} shops have their files; restore it from a backup; nothing was changed")]
+    LandlordMissing {
+        /// The data directory.
+        dir: String,
+        /// How many files there are.
+        shops: usize,
+    },
     /// A half-made tenant could not be cleared away.
     #[error("a half-made tenant could not be cleared away: {0}")]
     Recovery(ProvisionRefused),
@@ -61,6 +69,17 @@ pub enum StartError {
     /// The mail settings cannot work.
     #[error("the mail settings cannot work: {0}")]
     Mail(#[from] MailConfigError),
+}
+
+/// What to do about the landlord's file, where its trouble does not say so itself.
+fn advice(error: &StorageError) -> &'static str {
+    use StorageErrorKind as K;
+    match error.kind() {
+        K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::Io => {
+            "; restore it from a backup, or name another data directory"
+        }
+        _ => "",
+    }
 }
 
 /// The ports to the outside that a test replaces.
@@ -95,7 +114,7 @@ impl App {
             readers,
             readers_per_file: config.storage.readers_per_tenant,
         };
-        let directory = Arc::new(Directory::new(open_landlord(&dir, &settings).map_err(StartError::Landlord)?));
+        let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
         let registry = Arc::new(Registry::new(dir.clone(), settings, config.storage.open_tenants as usize));
         let provisioner = Provisioner {
             dir,
@@ -147,10 +166,15 @@ impl App {
     }
 }
 
-fn open_landlord(dir: &DataDir, settings: &Settings) -> Result<Database<Landlord>, StorageError> {
+fn open_landlord(dir: &DataDir, settings: &Settings) -> Result<Database<Landlord>, StartError> {
     let path = dir.landlord();
     if !path.exists() {
-        file::create::<Landlord>(&path, LANDLORD_ID, settings.clock.now())?;
+        let shops = dir.count_tenants();
+        if shops > 0 {
+            let dir = dir.root().display().to_string();
+            return Err(StartError::LandlordMissing { dir, shops });
+        }
+        file::create::<Landlord>(&path, LANDLORD_ID, settings.clock.now()).map_err(StartError::Landlord)?;
     }
-    Database::open(&path, LANDLORD_ID, settings, Check::AfterUncleanStop, |_| {})
+    Database::open(&path, LANDLORD_ID, settings, Check::AfterUncleanStop, |_| {}).map_err(StartError::Landlord)
 }

@@ -4,7 +4,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, Data};
 use super::failure::{Exit, Failure};
 use super::output::{Table, facts, good, print, print_json, text};
 use super::{Global, Json};
@@ -77,7 +77,12 @@ fn scopes_of_a_tenant() -> Vec<&'static str> {
 impl ApiKey {
     /// Runs it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
-        let client = Client::connect(&global.config()?)?;
+        let data = if matches!(self, Self::Create(_)) {
+            Data::MayBeMade
+        } else {
+            Data::IsThere
+        };
+        let client = Client::connect(&global.config()?, data)?;
         match self {
             Self::Create(create) => create.run(&client),
             Self::List(list) => list.run(&client),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use csv::StringRecord;
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, Data};
 use super::failure::{Exit, Failure};
 use super::import::{CsvFile, Importer, optional_cell, whole_number};
 use super::{Global, Json};
@@ -103,7 +103,7 @@ impl Import {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
         let mut file = CsvFile::open(&self.file)?;
         let columns = Columns::of(&file)?;
-        let client = Client::connect(&global.config()?)?;
+        let client = Client::connect(&global.config()?, Data::IsThere)?;
         let mut importer = Importer::new(&client, &self.tenant, "/v1/admin/catalog/import", "rows", file.bytes);
         // A shop that is not there is said at once, not after the first rows, and for an empty file too.
         client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;

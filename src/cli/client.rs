@@ -23,6 +23,7 @@ use crate::app::{App, Ports, StartError};
 use crate::config::Config;
 use crate::http::admin_router;
 use crate::primitives::Slug;
+use crate::storage::DataDir;
 use crate::storage::data_dir::DataDirError;
 
 /// How often, and how long apart, a data directory is tried that somebody else holds but no daemon answers for: another command, or a
@@ -33,6 +34,24 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How often one request looks for a way anew, when the daemon it was for has gone.
 const LOST_MAX: u32 = 20;
 
+/// Whether a command may be the first to touch a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// It makes what is missing.
+    MayBeMade,
+    /// It reads or changes what is there. A misspelt directory must not pass for an empty one, of which there is nothing bad to tell.
+    IsThere,
+}
+
+/// How long to wait for a holder of the data directory that answers nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// A few seconds, for one that starts or stops.
+    Short,
+    /// As long as it takes: for the daemon, which a command that has much to do in process must not keep from starting for good.
+    Endless,
+}
+
 /// Whom a data directory belongs to at present.
 pub enum Holder {
     /// To us, from now on.
@@ -41,17 +60,26 @@ pub enum Holder {
     Daemon(PathBuf),
 }
 
-/// Takes the data directory, or finds the daemon that has it. Waits a few seconds for a holder that will soon be gone. Blocks.
-pub fn take(config: &Config, dev: bool, runtime: &Runtime) -> Result<Holder, Failure> {
-    let path = socket::path(config);
-    for _ in 0..TRIES {
+/// Takes the data directory, or finds the daemon that has it. Blocks.
+pub fn take(config: &Config, dev: bool, runtime: &Runtime, patience: Patience) -> Result<Holder, Failure> {
+    let mut path = socket::path(config);
+    for tried in 0_u32.. {
         match App::start(config.clone(), dev, Ports::default()) {
             Ok(app) => return Ok(Holder::Us(app)),
             Err(StartError::DataDir(DataDirError::InUse(_))) => {}
             Err(error) => return Err(error.into()),
         }
+        // A daemon says in the lock's file where it listens; whatever our own settings would make of it comes second.
+        path = DataDir::find_address(&config.storage.data_dir).unwrap_or(path);
         if socket::connect(&path).is_ok() {
             return Ok(Holder::Daemon(path));
+        }
+        match patience {
+            Patience::Short if tried == TRIES => break,
+            Patience::Endless if tried == TRIES => {
+                tracing::warn!(data_dir = %config.storage.data_dir.display(), "the data directory is in use by another tillbox command; waiting for its end");
+            }
+            _ => {}
         }
         runtime.block_on(async { tokio::time::sleep(PAUSE).await });
     }
@@ -61,7 +89,7 @@ pub fn take(config: &Config, dev: bool, runtime: &Runtime) -> Result<Holder, Fai
             config.storage.data_dir.display(),
             path.display()
         ),
-        "look for another tillbox process; if it runs under systemd, run this command as its user or as root",
+        "look for another tillbox command that is at work there, or run this one as the daemon's user or as root",
     ))
 }
 
@@ -79,7 +107,14 @@ enum Way {
 
 impl Client {
     /// Finds the way.
-    pub fn connect(config: &Config) -> Result<Self, Failure> {
+    pub fn connect(config: &Config, data: Data) -> Result<Self, Failure> {
+        let dir = &config.storage.data_dir;
+        if data == Data::IsThere && !dir.join("LOCK").exists() {
+            return Err(Failure::failed_with(
+                format!("there is no data in {}", dir.display()),
+                "name the directory with --data-dir; `tillbox serve` and `tillbox tenant create` make a new one",
+            ));
+        }
         let runtime = runtime()?;
         let way = RefCell::new(Way::find(config, &runtime)?);
         Ok(Self {
@@ -174,7 +209,7 @@ enum Lost {
 
 impl Way {
     fn find(config: &Config, runtime: &Runtime) -> Result<Self, Failure> {
-        Ok(match take(config, false, runtime)? {
+        Ok(match take(config, false, runtime, Patience::Short)? {
             Holder::Us(app) => Self::Inside {
                 router: admin_router(&app),
                 app,

@@ -15,9 +15,11 @@ pub struct Shortage {
     limit: u64,
     needed: u64,
     open_tenants: u32,
+    max_connections: u32,
 }
 
-/// Raises the soft limit to the hard one. When even that does not suffice, lowers `storage.open_tenants` to what fits, and says so.
+/// Raises the soft limit to the hard one. When even that does not suffice, lowers `storage.open_tenants` and `server.max_connections` to what
+/// fits, and says so: whoever comes beyond it waits, which is better than a file that cannot be opened.
 pub fn fit(config: &mut Config) -> Option<Shortage> {
     let limits = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -42,10 +44,14 @@ fn fit_into(limit: u64, config: &mut Config) -> Option<Shortage> {
     let fitting = limit.saturating_sub(rest).max((limit / 2).saturating_sub(OWN)) / PER_TENANT;
     let open_tenants = u32::try_from(fitting).unwrap_or(u32::MAX).max(1);
     config.storage.open_tenants = open_tenants;
+    let left = limit.saturating_sub(OWN + u64::from(open_tenants) * PER_TENANT);
+    let max_connections = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, config.server.max_connections);
+    config.server.max_connections = max_connections;
     Some(Shortage {
         limit,
         needed,
         open_tenants,
+        max_connections,
     })
 }
 
@@ -56,7 +62,8 @@ impl Shortage {
             limit = self.limit,
             needed = self.needed,
             open_tenants = self.open_tenants,
-            "too few file descriptors, so fewer shops are kept open; set LimitNOFILE (or ulimit -n) to what is needed, or lower \
+            max_connections = self.max_connections,
+            "too few file descriptors, so fewer shops are kept open and fewer connections served; set LimitNOFILE (or ulimit -n) to what is needed, or lower \
              server.max_connections or storage.open_tenants"
         );
     }
@@ -75,7 +82,9 @@ mod tests {
         let shortage = fit_into(253, &mut config).expect("one too few");
         assert_eq!((shortage.needed, shortage.open_tenants, config.storage.open_tenants), (254, 9, 9));
         (config.server.max_connections, config.storage.open_tenants) = (4096, 512);
-        assert_eq!(fit_into(1024, &mut config).expect("too few").open_tenants, 49);
+        let shortage = fit_into(1024, &mut config).expect("too few");
+        assert_eq!((shortage.open_tenants, shortage.max_connections), (49, 1024 - 64 - 49 * 9));
+        assert_eq!(config.server.max_connections, shortage.max_connections);
         assert!(fit_into(10, &mut config).is_some());
         assert_eq!(config.storage.open_tenants, 1);
     }

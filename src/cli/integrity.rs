@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, Data};
 use super::failure::{Exit, Failure};
-use super::output::{Table, bad, good, print, print_json, text};
+use super::output::{Table, bad, good, note, print, print_json, text};
 use super::{Global, Json};
 use crate::primitives::Slug;
 
@@ -41,7 +41,7 @@ impl Integrity {
 
 impl Check {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
-        let client = Client::connect(&global.config()?)?;
+        let client = Client::connect(&global.config()?, Data::IsThere)?;
         let slugs = match self.tenant {
             Some(slug) => vec![slug.to_string()],
             None => client
@@ -75,6 +75,11 @@ fn report(slugs: &[String], mismatches: Vec<Value>, json: bool) -> Result<Exit, 
         print_json(&json!({"result": verdict, "tenants": slugs, "mismatches": mismatches}))?;
     } else if passes {
         print(&format!("{}\n", good(verdict)))?;
+        note(&match slugs.len() {
+            0 => "there is no shop that could be checked\n".to_owned(),
+            1 => format!("the shop {} was checked\n", slugs[0]),
+            shops => format!("{shops} shops were checked\n"),
+        });
     } else {
         let mut table = Table::new(&["tenant", "check", "detail"]);
         mismatches

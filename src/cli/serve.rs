@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::client::{Holder, take};
+use super::client::{Holder, Patience, take};
 use super::failure::{Exit, Failure};
 use super::{Global, banner, demo, descriptors, output, socket};
 use crate::app::App;
@@ -27,6 +27,8 @@ use crate::worker::Worker;
 
 /// How long jobs that run may go on once the end has been asked for; then they are given back to the queue.
 const WORKER_GRACE: Duration = Duration::from_secs(10);
+/// How long threads that are still at something may take at the very end.
+const LAST_BREATH: Duration = Duration::from_secs(1);
 /// Where `--dev` keeps its data unless told.
 const DEV_DATA_DIR: &str = "./tillbox-data";
 
@@ -60,7 +62,7 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::failed(format!("the system grants no threads: {error}; raise its limit of tasks")))?;
-        let app = match take(&config, self.dev, &runtime)? {
+        let app = match take(&config, self.dev, &runtime, Patience::Endless)? {
             Holder::Us(app) => app,
             Holder::Daemon(_) => {
                 return Err(Failure::failed_with(
@@ -79,6 +81,8 @@ impl Serve {
         } else {
             tracing::info!("stopped");
         }
+        // A call that hangs (a mail server that says nothing) has been given back to its queue; it keeps nobody waiting here.
+        runtime.shutdown_timeout(LAST_BREATH);
         served.map(|()| Exit::Done)
     }
 
@@ -106,6 +110,10 @@ impl Serve {
         // Whoever reads that it listens may ask it to end at once: the signals come first.
         let (signals, sockets) = runtime.block_on(async { Ok::<_, Failure>((Signals::listen()?, Sockets::open(&app.config).await?)) })?;
         let address = sockets.address;
+        let admin_path = std::path::absolute(&sockets.admin_path).unwrap_or_else(|_| sockets.admin_path.clone());
+        if let Err(error) = app.provisioner.dir.note_address(&admin_path) {
+            tracing::warn!(error = %error, "commands may not find this daemon");
+        }
         app.pulse.set_ready(true);
         tracing::info!(%address, admin_socket = %sockets.admin_path.display(), version = env!("CARGO_PKG_VERSION"), "listening");
         if let Some(demo) = demo {

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, Data};
 use super::failure::{Exit, Failure};
 use super::output::{Table, facts, good, print, print_json, text};
 use super::{Global, Json};
@@ -89,7 +89,12 @@ impl Tenant {
         if let Self::Delete(delete) = &self {
             delete.check()?;
         }
-        let client = Client::connect(&config)?;
+        let data = if matches!(self, Self::Create(_)) {
+            Data::MayBeMade
+        } else {
+            Data::IsThere
+        };
+        let client = Client::connect(&config, data)?;
         match self {
             Self::Create(create) => create.run(&client),
             Self::List(output) => list(&client, output),

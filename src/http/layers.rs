@@ -37,6 +37,7 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     let problem = response.extensions_mut().remove::<Problem>();
     let has_own_form = response.extensions_mut().remove::<OwnForm>().is_some();
     if let Some(problem) = problem.or_else(|| bare(response.status()).filter(|_| !has_own_form)) {
+        span.in_scope(|| problem.log());
         response = problem.render(&id);
     }
     if let Ok(value) = HeaderValue::from_str(&id) {

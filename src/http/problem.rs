@@ -37,6 +37,8 @@ pub struct Problem {
     errors: Vec<Fault>,
     facts: Map<String, Value>,
     retry_after_s: Option<u32>,
+    /// The fault behind it, with its causes: for the log, never for the caller.
+    cause: Option<Box<str>>,
 }
 
 impl Problem {
@@ -54,6 +56,7 @@ impl Problem {
             errors: Vec::new(),
             facts: Map::new(),
             retry_after_s,
+            cause: None,
         }
     }
 
@@ -66,6 +69,7 @@ impl Problem {
             errors: Vec::new(),
             facts: Map::new(),
             retry_after_s: None,
+            cause: None,
         }
     }
 
@@ -95,6 +99,17 @@ impl Problem {
     /// Its code.
     pub const fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// Logs the fault behind it, if there is one: once, where the request ends, whose id and tenant are in the line.
+    pub fn log(&self) {
+        let Some(cause) = &self.cause else { return };
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(code = self.code, error = cause, "request failed");
+        } else {
+            // Logged where it arose as well; a line for each request that is turned away would fill the disk in a flood.
+            tracing::debug!(code = self.code, error = cause, "request turned away");
+        }
     }
 
     /// The document.
@@ -150,17 +165,6 @@ const fn status(class: Class) -> StatusCode {
 impl<R: Refusal> From<R> for Problem {
     fn from(refusal: R) -> Self {
         let class = refusal.class();
-        match class {
-            // The chain is logged here, once: nobody above sees more than the sentence.
-            Class::Internal | Class::StorageFull => {
-                tracing::error!(code = refusal.code(), error = %refusal, source = %chain(&refusal), "request failed");
-            }
-            // Its cause was logged where it arose; a line for each request that is turned away would fill the disk in a flood.
-            Class::Unavailable => {
-                tracing::debug!(code = refusal.code(), error = %refusal, source = %chain(&refusal), "request turned away");
-            }
-            _ => {}
-        }
         let detail = if class == Class::Internal {
             "an internal fault; nothing was written; the log has the cause under this request_id".to_owned()
         } else {
@@ -168,12 +172,16 @@ impl<R: Refusal> From<R> for Problem {
         };
         let mut problem = Self::new(class, refusal.code(), detail);
         problem.facts = refusal.facts();
+        if matches!(class, Class::Internal | Class::Unavailable | Class::StorageFull) {
+            problem.cause = Some(chain(&refusal).into());
+        }
         problem
     }
 }
 
+/// An error and its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut texts = Vec::new();
+    let mut texts = vec![error.to_string()];
     let mut source = error.source();
     while let Some(error) = source {
         texts.push(error.to_string());

@@ -63,6 +63,7 @@ statements! {
     FAIL = "UPDATE job SET state = :state, attempt = :attempt, scheduled_at = :scheduled_at, attempted_at = :now, finalized_at = :finalized_at,
             errors = json_insert(errors, '$[#]', json(:error)) WHERE seq = :seq AND state IN ('available', 'running')";
     GIVE_BACK = "UPDATE job SET state = 'available', attempt = attempt - 1 WHERE seq = ?1 AND state = 'running'";
+    RUNNING = "SELECT seq, id, queue, kind, payload, attempt - 1, max_attempts FROM job WHERE state = 'running' AND queue = ?1";
     ORPHANS = "SELECT count(*) FROM job WHERE state = 'running'";
     DISCARD_POISON = "UPDATE job SET state = 'discarded', finalized_at = ?1, rescues = rescues + 1,
                       errors = json_insert(errors, '$[#]', json(?2)) WHERE state = 'running' AND rescues >= ?3
@@ -231,6 +232,19 @@ pub fn give_back(work: &mut TenantWork, job: &Job) -> Result<bool, StorageError>
         at,
     });
     Ok(given_back)
+}
+
+/// Gives back the jobs of a queue that are marked as running and that nobody carries out: `in_hand` are those that somebody does. For after a
+/// commit of which it is not known whether it was kept.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn take_back(work: &mut TenantWork, queue: Queue, in_hand: &[JobId]) -> Result<(), StorageError> {
+    let running = work.all(&RUNNING, params![queue], job)?;
+    for job in running.iter().filter(|job| !in_hand.contains(&job.id)) {
+        give_back(work, job)?;
+    }
+    Ok(())
 }
 
 /// How many jobs are marked as running. Before the worker starts, all of them are orphans of a process that is gone.

@@ -56,6 +56,8 @@ pub const BATCH_REQUESTS_MAX: usize = 256;
 pub const BATCH_WORK_MS: u64 = 20;
 /// Reads that may wait for the shared reader threads; the next is answered 503.
 pub const READER_INBOX: usize = 4096;
+/// Reports and checks that run at the same time, of all stores together: one that takes long does not keep everybody else's waiting.
+pub const LONG_READERS: usize = 4;
 /// How long a report or an integrity check may run, in milliseconds.
 pub const LONG_READ_MS: u64 = 30_000;
 /// How long a read may wait for a connection to its file, in milliseconds: it keeps one of the shared threads meanwhile.
@@ -87,6 +89,10 @@ pub const IMPORT_BATCH: usize = 200;
 pub const IMPORT_BATCH_BYTES: usize = 1 << 20;
 /// The largest body that the operator's own commands may send, whatever the limit for clients: a batch and its longest row.
 pub const LOCAL_BODY_BYTES_MAX: u64 = 4 << 20;
+/// How much of a body beyond its limit is read and thrown away, so that whoever sends it hears why: 16 MiB.
+pub const REFUSED_BODY_BYTES_MAX: u64 = 16 << 20;
+/// How long to wait for more of it, in milliseconds: who sends nothing now is waiting for the answer.
+pub const REFUSED_BODY_PAUSE_MS: u64 = 500;
 /// How long the operator's own commands may take, whatever the limit for clients, in milliseconds: a large file's migration.
 pub const LOCAL_REQUEST_MS: u64 = 10 * 60 * 1000;
 /// How long the audit queue rests after it has run empty. Each of its turns is a commit on the file that sales wait for, so one

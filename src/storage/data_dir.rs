@@ -4,10 +4,13 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::primitives::id::TenantId;
+
+/// The name of the lock's file.
+const LOCK: &str = "LOCK";
 
 /// A data directory that this process has locked. The lock ends with the value, or with the process, however it ends.
 #[derive(Debug)]
@@ -23,7 +26,9 @@ pub enum DataDirError {
     #[error("the data directory {0} is in use by another tillbox process")]
     InUse(PathBuf),
     /// It cannot be made, read or locked.
-    #[error("the data directory {path} cannot be used: {source}; create it, or name another one with --data-dir")]
+    #[error(
+        "the data directory cannot be used: {path}: {source}; look at the permissions and the disk, or name another one with --data-dir"
+    )]
     Io {
         /// The directory or the file in it.
         path: PathBuf,
@@ -41,6 +46,9 @@ impl DataDir {
         for dir in [root.to_owned(), root.join("tenants")] {
             if !dir.is_dir() {
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at(&dir))?;
+                if dir != root {
+                    give_to_owner(root, &dir).map_err(at(&dir))?;
+                }
                 sync_dir(
                     dir.parent()
                         .filter(|parent| !parent.as_os_str().is_empty())
@@ -58,7 +66,7 @@ impl DataDir {
     /// [`DataDirError`].
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         Self::prepare(root)?;
-        let path = root.join("LOCK");
+        let path = root.join(LOCK);
         let lock = File::options()
             .create(true)
             .truncate(false)
@@ -66,11 +74,17 @@ impl DataDir {
             .open(&path)
             .map_err(at(&path))?;
         lock.set_permissions(fs::Permissions::from_mode(0o600)).map_err(at(&path))?;
+        give_to_owner(root, &path).map_err(at(&path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                root: root.to_owned(),
-                _lock: lock,
-            }),
+            Ok(()) => {
+                let dir = Self {
+                    root: root.to_owned(),
+                    _lock: lock,
+                };
+                // What a holder that is gone noted leads nowhere any more.
+                dir.note_address(Path::new(""))?;
+                Ok(dir)
+            }
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(root.to_owned())),
             Err(TryLockError::Error(source)) => Err(DataDirError::Io { path, source }),
         }
@@ -79,6 +93,23 @@ impl DataDir {
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Writes where whoever holds the directory can be spoken to into the lock's file, for others to read: nothing, when it listens nowhere.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn note_address(&self, address: &Path) -> Result<(), DataDirError> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = self.root.join(LOCK);
+        fs::write(&path, address.as_os_str().as_bytes()).map_err(at(&path))
+    }
+
+    /// What the holder of the directory noted, if it noted anything.
+    pub fn find_address(root: &Path) -> Option<PathBuf> {
+        use std::os::unix::ffi::OsStringExt as _;
+        let noted = fs::read(root.join(LOCK)).ok().filter(|noted| !noted.is_empty())?;
+        Some(PathBuf::from(std::ffi::OsString::from_vec(noted)))
     }
 
     /// The landlord's file.
@@ -91,6 +122,14 @@ impl DataDir {
         self.root.join("tenants")
     }
 
+    /// How many files of tenants there are.
+    pub fn count_tenants(&self) -> usize {
+        let files = fs::read_dir(self.tenants()).into_iter().flatten().flatten();
+        files
+            .filter(|file| Path::new(&file.file_name()).extension().is_some_and(|extension| extension == "db"))
+            .count()
+    }
+
     /// A tenant's file. Its name is an id of ours, never a text of a user's.
     pub fn tenant(&self, id: TenantId) -> PathBuf {
         self.tenants().join(format!("{id}.db"))
@@ -100,6 +139,19 @@ impl DataDir {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
     let path = path.to_owned();
     move |source| DataDirError::Io { path, source }
+}
+
+/// What root puts into somebody else's directory is theirs: a command that an administrator runs while the daemon is down must not leave files
+/// behind that the daemon's own user cannot open. SQLite does the same with what it puts beside a file.
+///
+/// # Errors
+/// The system's.
+pub fn give_to_owner(dir: &Path, path: &Path) -> io::Result<()> {
+    let owner = fs::metadata(dir)?;
+    if rustix::process::geteuid().is_root() && (owner.uid(), owner.gid()) != (0, 0) {
+        std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 /// Makes a directory's entries durable: a file that was created or renamed in it is there after a power cut.

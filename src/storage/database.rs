@@ -65,6 +65,7 @@ impl<K: FileKind> Database<K> {
         check: Check,
         on_wake: impl Fn(&[Wake]) + Send + Sync + 'static,
     ) -> Result<Self, StorageError> {
+        let place = Place::of(path)?;
         let conn = file::open_writer::<K>(path, id, check)?;
         let shared = Arc::new(Shared {
             file_id: id,
@@ -75,12 +76,12 @@ impl<K: FileKind> Database<K> {
             healthy: AtomicBool::new(true),
             readable: AtomicBool::new(true),
         });
-        let pool = reader_pool(path, settings, &shared);
+        let pool = reader_pool::<K>(path, id, place, settings, &shared);
         let (inbox, receiver) = bounded(WRITER_INBOX);
         let writer = Writer {
             conn,
             path: path.to_owned(),
-            place: Place::of(path)?,
+            place,
             inbox: receiver,
             shared: shared.clone(),
         };
@@ -228,15 +229,26 @@ impl Drop for GivenUp {
     }
 }
 
-fn reader_pool(path: &Path, settings: &Settings, shared: &Arc<Shared>) -> r2d2::Pool<SqliteConnectionManager> {
-    let readable = shared.clone();
+fn reader_pool<K: FileKind>(
+    path: &Path,
+    id: FileId,
+    place: Place,
+    settings: &Settings,
+    shared: &Arc<Shared>,
+) -> r2d2::Pool<SqliteConnectionManager> {
+    let (at, readable) = (path.to_owned(), shared.clone());
     let manager = SqliteConnectionManager::file(path)
         .with_flags(file::flags(false))
         .with_init(move |conn| {
-            file::configure_reader(conn)?;
+            file::prepare_reader::<K>(conn, &at, place, id)?;
             readable.readable.store(true, Ordering::Release);
             Ok(())
         });
+    let not_opened = NotOpened {
+        path: path.to_owned(),
+        place,
+        shared: shared.clone(),
+    };
     r2d2::Pool::builder()
         // One more for the long lane: a report must not keep the shared threads waiting for a connection.
         .max_size(settings.readers_per_file + 1)
@@ -244,20 +256,28 @@ fn reader_pool(path: &Path, settings: &Settings, shared: &Arc<Shared>) -> r2d2::
         .test_on_check_out(false)
         .idle_timeout(Some(Duration::from_secs(60)))
         .connection_timeout(Duration::from_millis(READER_WAIT_MS))
-        .error_handler(Box::new(NotOpened(shared.clone())))
+        .error_handler(Box::new(not_opened))
         .thread_pool(settings.readers.pool_threads())
         .build_unchecked(manager)
 }
 
 /// Hears of reading connections that could not be opened; the pool goes on trying, and whoever reads is not kept waiting for that.
 #[derive(Debug)]
-struct NotOpened(Arc<Shared>);
+struct NotOpened {
+    path: PathBuf,
+    place: Place,
+    shared: Arc<Shared>,
+}
 
 impl r2d2::HandleError<rusqlite::Error> for NotOpened {
     fn handle_error(&self, error: rusqlite::Error) {
-        self.0.readable.store(false, Ordering::Release);
+        self.shared.readable.store(false, Ordering::Release);
         let error = StorageError::from(error);
-        self.0.stats.fault(error.kind(), false);
+        self.shared.stats.fault(error.kind(), false);
+        if Place::of(&self.path).ok() != Some(self.place) {
+            // Another file lies there, or none: this one is opened and checked anew before anybody reads or writes again.
+            self.shared.healthy.store(false, Ordering::Release);
+        }
         tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "file cannot be opened for reading");
     }
 }

@@ -50,6 +50,9 @@ pub enum StorageErrorKind {
     /// The disk or the kernel failed.
     #[error("the disk failed; whether the last change was kept is not known; try again with the same key")]
     Io,
+    /// The system does not open it at present.
+    #[error("the store's file cannot be opened at present; look at its permissions and at how many files the process may open")]
+    CannotOpen,
     /// A read went past its deadline.
     #[error("the read took too long and was stopped; ask for less at once")]
     Interrupted,
@@ -144,7 +147,8 @@ fn kind_of(error: &rusqlite::Error) -> StorageErrorKind {
         ErrorCode::ConstraintViolation => StorageErrorKind::Constraint,
         ErrorCode::DatabaseCorrupt => StorageErrorKind::Corrupt,
         ErrorCode::NotADatabase => StorageErrorKind::NotADatabase,
-        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => StorageErrorKind::Io,
+        ErrorCode::SystemIoFailure => StorageErrorKind::Io,
+        ErrorCode::CannotOpen => StorageErrorKind::CannotOpen,
         ErrorCode::OperationInterrupted => StorageErrorKind::Interrupted,
         _ => StorageErrorKind::Other,
     }
@@ -155,7 +159,7 @@ impl Refusal for StorageError {
         use StorageErrorKind as K;
         match self.kind {
             K::Full => Class::StorageFull,
-            K::Busy | K::Overloaded | K::Closed | K::Interrupted | K::ReadOnly | K::Io => Class::Unavailable,
+            K::Busy | K::Overloaded | K::Closed | K::Interrupted | K::ReadOnly | K::Io | K::CannotOpen => Class::Unavailable,
             K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::NewerSchema => Class::Unavailable,
             K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => Class::Internal,
         }
@@ -168,8 +172,9 @@ impl Refusal for StorageError {
             K::ReadOnly => "storage_read_only",
             K::Busy | K::Overloaded | K::Closed => "overloaded",
             K::Interrupted => "read_timeout",
-            K::Io => "storage_failed",
-            K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::NewerSchema => "tenant_unavailable",
+            K::Io | K::CannotOpen | K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::NewerSchema => {
+                "tenant_unavailable"
+            }
             K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => "internal_error",
         }
     }

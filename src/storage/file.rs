@@ -11,7 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
-use super::data_dir::{beside, sync_dir};
+use super::data_dir::{beside, give_to_owner, sync_dir};
 use super::{FileKind, StorageError, StorageErrorKind, migrate};
 use crate::primitives::Timestamp;
 
@@ -22,6 +22,9 @@ const AUTOCHECKPOINT_PAGES: i64 = 4_000;
 const STATEMENTS_CACHED: usize = 192;
 /// The SQLite release that a WAL can be trusted to: earlier ones can corrupt it when a checkpoint and a reset race.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// Room on the disk that opening a file takes: the index of its WAL, and a page or two.
+const OPENING_BYTES: u64 = 64 * 1024;
 
 /// The header of every SQLite file (<https://www.sqlite.org/fileformat.html> §1.3); a shorter file is none, not even an empty one.
 const HEADER_BYTES: u64 = 100;
@@ -41,7 +44,7 @@ pub(super) const IDENTITY_TABLE: &str = "CREATE TABLE file_identity (
 pub enum Check {
     /// After an unclean stop, which a WAL with something in it tells.
     AfterUncleanStop,
-    /// In any case: something was wrong with the file when it was last open.
+    /// In any case, and the indexes against their tables too: something was wrong with the file when it was last open.
     Always,
 }
 
@@ -76,6 +79,7 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
     }
     let mut conn = Connection::open_with_flags(&temporary, flags(true))?;
     restrict(&temporary)?;
+    give_to_owner(path.parent().unwrap_or(Path::new(".")), &temporary).map_err(|error| io_error(&error))?;
     conn.execute_batch(&format!(
         "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA application_id={}; {IDENTITY_TABLE}",
         K::APPLICATION_ID
@@ -100,6 +104,22 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
 /// # Errors
 /// [`StorageError`] whose kind says what the file is: `Missing`, `NotADatabase`, `Corrupt` (truncated too), `WrongIdentity`, `NewerSchema` …
 pub fn open_writer<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result<Connection, StorageError> {
+    open_checked::<K>(path, id, check).map_err(|error| {
+        // SQLite calls it a fault of the disk when there is no room for the memory that its connections share.
+        if error.kind() == StorageErrorKind::Io && is_full(path) {
+            StorageError::new(StorageErrorKind::Full)
+        } else {
+            error
+        }
+    })
+}
+
+/// Whether the disk of `path` has less room than opening a file takes.
+fn is_full(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < OPENING_BYTES)
+}
+
+fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result<Connection, StorageError> {
     check_presence(path)?;
     let unclean = std::fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0);
     let mut conn = Connection::open_with_flags(path, flags(false))?;
@@ -112,8 +132,10 @@ pub fn open_writer<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result
     check_identity::<K>(&conn, id)?;
     migrate::refuse_newer::<K>(&conn)?;
     configure(&conn)?;
-    if unclean || check == Check::Always {
-        quick_check(&conn)?;
+    match check {
+        Check::Always => look_through(&conn, "PRAGMA integrity_check(1)")?,
+        Check::AfterUncleanStop if unclean => look_through(&conn, "PRAGMA quick_check(1)")?,
+        Check::AfterUncleanStop => {}
     }
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     migrate::with_snapshot::<K>(&mut conn, path)?;
@@ -121,11 +143,18 @@ pub fn open_writer<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result
     Ok(conn)
 }
 
-/// Settings of a connection that only reads; given to r2d2.
+/// Makes a connection one that only reads, and only the file that its writer writes: whatever has come to lie at `path` since is refused.
 ///
 /// # Errors
-/// SQLite's.
-pub fn configure_reader(conn: &Connection) -> Result<(), rusqlite::Error> {
+/// SQLite's; `InvalidPath` for another file than the one at `place`.
+pub fn prepare_reader<K: FileKind>(conn: &Connection, path: &Path, place: Place, id: FileId) -> Result<(), rusqlite::Error> {
+    // Until it is known whose file this is, the WAL beside it may be another one's: it must not be merged into it when this is closed.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let is_ours = || Place::of(path).ok() == Some(place) && check_identity::<K>(conn, id).is_ok();
+    if !is_ours() {
+        return Err(rusqlite::Error::InvalidPath(path.to_owned()));
+    }
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     harden(conn)?;
     conn.execute_batch("PRAGMA query_only=ON; PRAGMA cache_size=-1024;")?;
@@ -190,12 +219,9 @@ fn check_presence(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// `PRAGMA quick_check`: structure of every page, but not the indexes' contents.
-///
-/// # Errors
-/// `Corrupt` when it finds anything.
-pub fn quick_check(conn: &Connection) -> Result<(), StorageError> {
-    let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+/// `quick_check` looks at every page, `integrity_check` at the contents of the indexes as well, which takes six times as long.
+fn look_through(conn: &Connection, pragma: &'static str) -> Result<(), StorageError> {
+    let verdict: String = conn.query_row(pragma, [], |row| row.get(0))?;
     if verdict == "ok" {
         Ok(())
     } else {

@@ -7,7 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
-use super::data_dir::{beside, sync_dir};
+use super::data_dir::{beside, give_to_owner, sync_dir};
 use super::file::{IDENTITY_TABLE, io_error};
 use super::{FileKind, StorageError, StorageErrorKind, View};
 
@@ -60,11 +60,13 @@ pub fn with_snapshot<K: FileKind>(conn: &mut Connection, path: &Path) -> Result<
         _ => {}
     }
     conn.execute("VACUUM INTO ?1", [partial.to_string_lossy()])?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    give_to_owner(dir, &partial).map_err(|error| io_error(&error))?;
     File::open(&partial)
         .and_then(|file| file.sync_all())
         .map_err(|error| io_error(&error))?;
     std::fs::rename(&partial, &snapshot).map_err(|error| io_error(&error))?;
-    sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(|error| io_error(&error))?;
+    sync_dir(dir).map_err(|error| io_error(&error))?;
     to_latest::<K>(conn)?;
     tracing::info!(file = %path.display(), kind = K::NAME, from, to = K::MIGRATIONS.len(), "file migrated");
     Ok(())

@@ -1,4 +1,4 @@
-//! The threads that read: a few for all files together, and one apart for what takes long.
+//! The threads that read: a few for all files together, and a few apart for what takes long.
 //!
 //! A read never runs on the async runtime (one cold page would stop everybody) and never on a thread of its own per
 //! read (`spawn_blocking` halves the rate). Reports and exports have their own lane, so that they cannot stand in a till's way.
@@ -10,7 +10,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::{StorageError, StorageErrorKind};
-use crate::primitives::limits::READER_INBOX;
+use crate::primitives::limits::{LONG_READERS, READER_INBOX};
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -31,15 +31,16 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Starts `threads` for point reads and one for long ones.
+    /// Starts `threads` for point reads, and those for long ones.
     ///
     /// # Errors
     /// The system's, when it grants no thread.
     pub fn start(threads: usize) -> std::io::Result<Arc<Self>> {
         let (point, point_inbox) = bounded::<Task>(READER_INBOX);
         let (long, long_inbox) = bounded::<Task>(64);
-        let lanes = (0..threads.max(1)).map(|index| (format!("reader-{index}"), point_inbox.clone()));
-        for (name, inbox) in lanes.chain([("reader-long".to_owned(), long_inbox)]) {
+        let points = (0..threads.max(1)).map(|index| (format!("reader-{index}"), point_inbox.clone()));
+        let longs = (0..LONG_READERS).map(|index| (format!("reader-long-{index}"), long_inbox.clone()));
+        for (name, inbox) in points.chain(longs) {
             thread::Builder::new()
                 .name(name)
                 .spawn(move || inbox.iter().for_each(|task| task()))?;

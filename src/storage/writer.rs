@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::file::Place;
 use super::work::AfterCommit;
@@ -92,7 +93,7 @@ impl<K: FileKind> Writer<K> {
     /// Runs until it is told to stop or the last handle is gone; then leaves the file without a WAL.
     pub(super) fn run(self) {
         while let Ok(Message::Request(first)) = self.inbox.recv() {
-            if self.batch(first).is_break() {
+            if !first.is_abandoned() && self.batch(first).is_break() {
                 break;
             }
         }
@@ -101,7 +102,7 @@ impl<K: FileKind> Writer<K> {
         let checkpoint = if self.is_trusted() || self.stands_in_place().is_err() {
             self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
         } else {
-            Ok(())
+            self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
         };
         if let Err(error) = checkpoint.and_then(|()| self.conn.close().map_err(|(_, error)| error)) {
             tracing::warn!(error = %error, kind = K::NAME, "file not closed cleanly; the next open recovers it");
@@ -119,7 +120,10 @@ impl<K: FileKind> Writer<K> {
         let mut verdict = match self.execute("BEGIN IMMEDIATE") {
             Ok(()) => self.gather(first, &mut batch, &mut flow),
             Err(error) => {
+                // Somebody else has the lock, after all the time that SQLite waits for it: whoever waits behind is told the same now, and
+                // not each after a wait of their own.
                 batch.push(first);
+                self.empty_inbox(&mut batch, &mut flow);
                 Verdict::Lost(error)
             }
         };
@@ -178,6 +182,18 @@ impl<K: FileKind> Writer<K> {
         Verdict::Commit(after)
     }
 
+    fn empty_inbox(&self, batch: &mut Batch<K>, flow: &mut std::ops::ControlFlow<()>) {
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                Message::Request(request) => batch.push(request),
+                Message::Stop => {
+                    *flow = std::ops::ControlFlow::Break(());
+                    return;
+                }
+            }
+        }
+    }
+
     /// Runs the same requests again, each in a savepoint of its own.
     fn replay(&self, batch: &mut Batch<K>) -> Verdict {
         let mut after = AfterCommit::default();
@@ -207,14 +223,16 @@ impl<K: FileKind> Writer<K> {
     }
 
     fn attempt(&self, request: &mut dyn Request<K>, after: &mut AfterCommit) -> Attempt {
-        let shared = &self.shared;
-        let mut work = Work::new(&self.conn, shared, request.origin());
+        let (shared, origin) = (&self.shared, request.origin());
+        let request_id = origin.request_id.clone();
+        let mut work = Work::new(&self.conn, shared, origin);
         let attempt = catch_unwind(AssertUnwindSafe(|| request.attempt(&mut work)));
         let mut own = work.into_after_commit();
         after.actions.append(&mut own.actions);
         after.wakes.append(&mut own.wakes);
         attempt.unwrap_or_else(|panic| {
             tracing::error!(
+                request_id,
                 panic = panic_text(panic.as_ref()),
                 kind = K::NAME,
                 "request panicked and was rolled back"

@@ -54,6 +54,8 @@ struct State {
     /// Files in which something was found wrong: checked whole at the next open.
     suspect: HashSet<TenantId>,
     unavailable: HashMap<TenantId, StorageErrorKind>,
+    /// Those of them at whose place there was no file: what comes there is being put back, and may not be whole yet.
+    absent: HashSet<TenantId>,
     tick: u64,
 }
 
@@ -122,6 +124,7 @@ impl Registry {
         state.tick += 1;
         let tick = state.tick;
         state.unavailable.remove(&id);
+        state.absent.remove(&id);
         state.suspect.remove(&id);
         state.swept.insert(id);
         state.open.insert(
@@ -163,8 +166,15 @@ impl Registry {
 
     fn note_unavailable(&self, id: TenantId, error: &StorageError) {
         let path = self.dir.tenant(id);
-        let known = self.state().unavailable.insert(id, error.kind());
-        if error.is_damage() {
+        let (known, is_put_back) = {
+            let mut state = self.state();
+            if matches!(error.kind(), StorageErrorKind::Missing | StorageErrorKind::SetAside) {
+                state.absent.insert(id);
+            }
+            (state.unavailable.insert(id, error.kind()), state.absent.contains(&id))
+        };
+        // A file that is being copied to its place looks damaged until all of it is there: it is left to whoever copies it.
+        if error.is_damage() && !is_put_back {
             match set_aside(&path) {
                 Ok(()) => {
                     tracing::error!(tenant_id = %id, file = %path.display(), error = %error, source = std::error::Error::source(error).map(tracing::field::display), "tenant file quarantined")
@@ -224,6 +234,7 @@ impl Registry {
     pub(super) fn forget(&self, id: TenantId) {
         let mut state = self.state();
         state.unavailable.remove(&id);
+        state.absent.remove(&id);
         state.suspect.remove(&id);
         state.swept.remove(&id);
         state.locks.remove(&id);

@@ -143,7 +143,6 @@ impl Dispatcher {
             Err(error) => note_fault(Err(error)),
             Ok(Some(batch)) => {
                 for (started, slot) in batch.started {
-                    self.shared.has_begun(batch.tenant, &started.job);
                     self.calls
                         .spawn(errand::run(self.shared.clone(), batch.tenant, batch.db.clone(), started, slot));
                 }
@@ -232,15 +231,25 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
         }
     };
     let (rules, outward_max) = (shared.rules.clone(), slots.len());
-    let claimed = db.write(Origin::system(), move |work| claim(work, &rules, queue, outward_max));
+    // The turn is this shop's only one in this queue: what is marked as running and not in hand was marked by a turn that failed, whose commit
+    // was kept all the same.
+    let in_hand = shared.was_doubtful(tenant, queue).then(|| shared.list_running(tenant));
+    let claimed = db.write(Origin::system(), move |work| {
+        if let Some(in_hand) = &in_hand {
+            queue::take_back(work, queue, in_hand)?;
+        }
+        claim(work, &rules, queue, outward_max)
+    });
     match claimed.await {
         Ok(claimed) => {
+            claimed.started.iter().for_each(|started| shared.has_begun(tenant, &started.job));
             turn.done(claimed.next);
             let started = claimed.started.into_iter().zip(slots).collect();
             Some(Batch { tenant, db, started })
         }
         Err(error) => {
             tracing::warn!(tenant_id = %tenant, queue = %queue, error = %error, "jobs could not be run; they wait");
+            shared.doubt(tenant, queue);
             turn.defer(later);
             None
         }

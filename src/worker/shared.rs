@@ -1,13 +1,13 @@
 //! What the dispatcher and the tasks that it starts have in common.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::agenda::Agenda;
 use super::turn::Rules;
 use crate::app::App;
-use crate::platform::queue::Job;
+use crate::platform::queue::{Job, Queue};
 use crate::primitives::id::{JobId, TenantId};
 use crate::storage::{Database, Tenant};
 use crate::tenancy::access::TenantStatus;
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) agenda: Arc<Agenda>,
     running: Mutex<HashMap<JobId, (TenantId, Job)>>,
+    /// Whose last turn failed, so that it is not known what of it was kept.
+    doubtful: Mutex<HashSet<(TenantId, Queue)>>,
     stopping: AtomicBool,
 }
 
@@ -39,6 +41,7 @@ impl Shared {
             rules,
             agenda: Arc::default(),
             running: Mutex::default(),
+            doubtful: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -74,6 +77,26 @@ impl Shared {
 
     pub(super) fn has_ended(&self, id: JobId) {
         self.running().remove(&id);
+    }
+
+    /// The jobs of a shop that are being carried out.
+    pub(super) fn list_running(&self, tenant: TenantId) -> Vec<JobId> {
+        let running = self.running();
+        running.iter().filter(|(_, (of, _))| *of == tenant).map(|(id, _)| *id).collect()
+    }
+
+    /// The turn of a shop in a queue failed.
+    pub(super) fn doubt(&self, tenant: TenantId, queue: Queue) {
+        self.doubtful().insert((tenant, queue));
+    }
+
+    /// Whether the turn before failed; asked once.
+    pub(super) fn was_doubtful(&self, tenant: TenantId, queue: Queue) -> bool {
+        self.doubtful().remove(&(tenant, queue))
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, HashSet<(TenantId, Queue)>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The jobs that are being carried out; they are forgotten here.

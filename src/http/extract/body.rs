@@ -2,10 +2,10 @@
 
 use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -21,7 +21,7 @@ use crate::config::ByteSize;
 use crate::http::faults::Faults;
 use crate::http::problem::{Fault, Problem};
 use crate::primitives::Class;
-use crate::primitives::limits::LOCAL_BODY_BYTES_MAX;
+use crate::primitives::limits::{LOCAL_BODY_BYTES_MAX, REFUSED_BODY_BYTES_MAX, REFUSED_BODY_PAUSE_MS};
 
 /// A command that comes in a body.
 pub trait FromBody: Sized {
@@ -93,15 +93,14 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Bytes, Prob
         let detail = format!("the body is larger than {limit}; send less at once");
         Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
     };
-    // Who announces too much is told so before sending it (`Expect: 100-continue`).
-    if body.size_hint().lower() > limit.as_bytes() {
+    // Who asks first whether it may send so much is told before sending it.
+    if body.size_hint().lower() > limit.as_bytes() && parts.headers.contains_key(EXPECT) {
         return Err(too_large());
     }
     let time: Duration = app.config.server.request_timeout.into();
-    let collecting = Limited::new(body, limit.as_bytes() as usize).collect();
-    match tokio::time::timeout(time / BODY_SHARE_OF_TIME, collecting).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+    match tokio::time::timeout(time / BODY_SHARE_OF_TIME, collect(body, limit)).await {
+        Ok(Ok(Some(bytes))) => Ok(bytes),
+        Ok(Ok(None)) => Err(too_large()),
         Ok(Err(_)) => Err(Problem::new(
             Class::Malformed,
             "body_unreadable",
@@ -112,6 +111,36 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Bytes, Prob
             "body_timeout",
             "the body took too long to arrive; nothing was done; send it again",
         )),
+    }
+}
+
+/// The whole body; `None` when it is larger than `limit`. What is too much is thrown away as long as more of it keeps coming, up to a bound: a
+/// client that is still sending when the connection is closed under it never sees the answer.
+async fn collect(mut body: axum::body::Body, limit: ByteSize) -> Result<Option<Bytes>, axum::Error> {
+    let (limit, mut bytes, mut length) = (limit.as_bytes(), BytesMut::new(), 0);
+    let is_announced = body.size_hint().lower() > limit;
+    loop {
+        let is_refused = is_announced || length > limit;
+        if is_refused && length > limit + REFUSED_BODY_BYTES_MAX {
+            return Ok(None);
+        }
+        let frame = if is_refused {
+            let pause = Duration::from_millis(REFUSED_BODY_PAUSE_MS);
+            tokio::time::timeout(pause, body.frame()).await.unwrap_or(None)
+        } else {
+            body.frame().await
+        };
+        match frame.transpose()? {
+            None if is_refused => return Ok(None),
+            None => return Ok(Some(bytes.freeze())),
+            Some(frame) => {
+                let data = frame.into_data().unwrap_or_default();
+                length += data.len() as u64;
+                if !is_announced && length <= limit {
+                    bytes.extend_from_slice(&data);
+                }
+            }
+        }
     }
 }
 

@@ -35,6 +35,28 @@ fn a_body_announced_too_large_is_refused_before_it_is_sent() {
     }
 }
 
+/// A client that sends all of it before it reads: closed under it, the connection would break and the reason be lost.
+#[test]
+fn whoever_sends_too_much_hears_why() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    let body = " ".repeat(6 << 20);
+    for chunked in [false, true] {
+        let (headers, sent) = if chunked {
+            let chunks = body
+                .as_bytes()
+                .chunks(1 << 16)
+                .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), " ".repeat(chunk.len())));
+            ("transfer-encoding: chunked".to_owned(), chunks.collect::<String>() + "0\r\n\r\n")
+        } else {
+            (format!("content-length: {}", body.len()), body.clone())
+        };
+        let (head, problem) = answer(&daemon, &format!("connection: close\r\n{headers}"), &sent);
+        assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+        assert_eq!(problem["code"], "body_too_large");
+    }
+}
+
 #[test]
 fn a_body_that_does_not_come_is_waited_for_half_of_the_time() {
     let dir = tempfile::tempdir().expect("a directory");

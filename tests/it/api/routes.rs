@@ -5,7 +5,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
+use crate::support::{TestApp, logs};
 
 fn document() -> Value {
     serde_json::to_value(tillbox::http::openapi()).expect("it is JSON")
@@ -165,5 +165,32 @@ async fn a_requests_id_that_could_break_a_line_is_replaced() {
         assert!(made.starts_with("req_") && made.len() == 36, "{made}");
         assert!(!seen.contains(&made), "each is new");
         seen.push(made);
+    }
+}
+
+/// A fault is told to the caller by the request's id alone, and the log has its cause under that id.
+#[tokio::test]
+async fn the_log_has_the_cause_of_a_fault_under_the_requests_id() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let id = shop.product("TEA", 450).await;
+    shop.raw("UPDATE product SET currency = 'ÄÖÜ'").expect("tampered");
+    let path = format!("/v1/catalog/products/{id}");
+    let sale = json!({"lines": [{"product_id": id, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    shop.get(&path)
+        .header("x-request-id", "read-7")
+        .send()
+        .await
+        .refused(500, "internal_error");
+    let selling = shop.post("/v1/sales").key("k").json(sale).header("x-request-id", "write-7");
+    selling.send().await.refused(500, "internal_error");
+    for request in ["read-7", "write-7"] {
+        let lines = logs().of_tenant(&shop.id.to_string()).saying("request failed");
+        let lines = lines.only(|line| line["request_id"] == request);
+        assert_eq!(lines.lines().len(), 1, "{request}: {lines:?}");
+        assert!(
+            lines.lines()[0]["error"].as_str().is_some_and(|error| error.contains(':')),
+            "with its cause: {lines:?}"
+        );
     }
 }

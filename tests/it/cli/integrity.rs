@@ -8,6 +8,11 @@ use super::run::run;
 fn what_does_not_agree_is_listed_and_is_three() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
+    let nothing = run(&data.join("typo"), &["integrity", "check"]).code(1);
+    assert!(nothing.failure()[0].contains("there is no data in"), "{nothing:?}");
+    assert!(!data.join("typo").exists(), "looking makes nothing");
+    run(data, &["tenant", "create", "gone", "--name", "gone"]).code(0);
+    run(data, &["tenant", "delete", "gone", "--yes"]).code(0);
     let empty = run(data, &["integrity", "check", "--json"]).code(0).json();
     assert_eq!(empty, json!({"result": "PASS", "tenants": [], "mismatches": []}));
     for slug in ["good", "bad"] {
@@ -16,7 +21,11 @@ fn what_does_not_agree_is_listed_and_is_three() {
         std::fs::write(&file, "sku,name,price_minor,currency\nA,A,100,EUR\n").expect("written");
         run(data, &["catalog", "import", file.to_str().expect("UTF-8"), "--tenant", slug]).code(0);
     }
-    assert_eq!(run(data, &["integrity", "check"]).code(0).stdout, "PASS\n");
+    let passed = run(data, &["integrity", "check"]).code(0);
+    assert_eq!(
+        (passed.stdout.as_str(), passed.stderr.as_str()),
+        ("PASS\n", "2 shops were checked\n")
+    );
     let id = run(data, &["tenant", "show", "bad", "--json"]).code(0).json()["id"].clone();
     let path = data.join("tenants").join(format!("{}.db", id.as_str().expect("an id")));
     let conn = rusqlite::Connection::open(path).expect("it opens");

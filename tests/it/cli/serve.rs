@@ -150,3 +150,17 @@ fn a_port_of_its_own_is_free_again_afterwards() {
     daemon.terminate();
     TcpListener::bind(address).expect("the port is free");
 }
+
+/// The service manager says where the socket is, and an administrator's shell does not: the command finds it by what the daemon left in the lock.
+#[test]
+fn a_command_finds_the_daemon_wherever_its_socket_is() {
+    let (dir, runtime) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let data = dir.path().join("data");
+    let mut daemon = Daemon::start_with(&data, &[], &[("RUNTIME_DIRECTORY", runtime.path())]);
+    assert!(runtime.path().join("admin.sock").exists() && !data.join("admin.sock").exists());
+    run(&data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
+    let listed = run(&data, &["tenant", "list", "--json"]).code(0).json();
+    assert_eq!(listed[0]["slug"], "corner");
+    assert_eq!(daemon.terminate().code(), Some(0));
+    run(&data, &["tenant", "show", "corner"]).code(0);
+}

@@ -406,3 +406,20 @@ fn a_file_whose_writer_died_is_opened_again() {
     shop.write(|work| insert(work, "later")).expect("there is a writer again");
     assert_eq!(names(&shop), ["kept", "later"]);
 }
+
+/// SQLite waits five seconds for a lock that another program holds. That wait is one for all who are in the inbox.
+#[test]
+fn a_file_that_is_locked_from_outside_keeps_everybody_waiting_once() {
+    let shop = TestApp::start().tenant("corner");
+    let db = shop.db();
+    let lock = rusqlite::Connection::open(shop.path()).expect("opens");
+    lock.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let commits = db.stats().commits();
+    let answers: Vec<_> = (0..40).map(|number| write(&db, format!("waits {number}"))).collect();
+    let told: Vec<_> = answers.into_iter().map(|answer| blocking(|| kind(answer.wait()))).collect();
+    assert_eq!(told, [Some(StorageErrorKind::Busy); 40]);
+    assert_eq!(db.stats().commits(), commits);
+    lock.execute_batch("ROLLBACK").expect("unlocked");
+    blocking(|| write(&db, "goes on").wait()).expect("it is free again");
+    assert_eq!(names(&shop), ["goes on"]);
+}

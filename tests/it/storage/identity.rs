@@ -4,9 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::json;
+use tillbox::app::{App, Ports};
+use tillbox::config::Config;
 use tillbox::storage::data_dir::beside;
 
-use crate::support::{TestApp, TestShop, logs};
+use crate::support::{TestApp, TestShop, blocking, logs};
 
 /// Two shops with a product each; the first one's file is tampered with while nobody has it open.
 struct Street {
@@ -288,4 +290,84 @@ async fn a_restored_file_sells_again_without_a_restart() {
     let list = shop.get("/v1/catalog/products").send().await.expect(200);
     assert_eq!(list.json()["data"][0]["sku"], "A");
     assert!(app.app().registry.list_unavailable().is_empty());
+}
+
+/// A reading connection is opened by the file's name whenever it is needed: by then another file may lie there.
+#[tokio::test]
+async fn nothing_is_read_from_a_file_that_came_in_anothers_place() {
+    let app = TestApp::start();
+    let (ill, well) = (app.tenant("ill"), app.tenant("well"));
+    ill.product("MINE", 100).await;
+    well.product("THEIRS", 100).await;
+    // Opened, and not read yet.
+    let registry = app.app().registry.clone();
+    blocking(|| [ill.id, well.id].into_iter().for_each(|id| registry.close(id)));
+    let db = ill.db();
+    for with_wal in [false, true] {
+        if with_wal {
+            ill.product("MINE-2", 100).await;
+        }
+        fs::copy(well.path(), app.scratch().join("other.db")).expect("copied");
+        let kept = app.scratch().join("kept.db");
+        fs::rename(ill.path(), &kept).expect("moved away");
+        fs::rename(app.scratch().join("other.db"), ill.path()).expect("moved there");
+        let theirs = fs::read(ill.path()).expect("reads");
+        for _ in 0..3 {
+            let answer = ill.get("/v1/catalog/products").send().await;
+            assert!(!answer.text().contains("THEIRS"), "{}", answer.text());
+        }
+        drop(
+            ill.post("/v1/catalog/products")
+                .json(json!({"sku": "X", "name": "X", "price_minor": 1}))
+                .send()
+                .await,
+        );
+        ill.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+        assert!(fs::read(ill.path()).expect("reads") == theirs, "and nothing is merged into it");
+        fs::rename(&kept, ill.path()).expect("moved back");
+        let list = ill.get("/v1/catalog/products").send().await.expect(200).json();
+        assert_eq!(list["data"].as_array().map(Vec::len), Some(1 + usize::from(with_wal)), "{list}");
+    }
+    drop((db, registry));
+}
+
+/// Whoever puts a file back copies it under the daemon's eyes: it looks damaged until all of it is there.
+#[tokio::test]
+async fn a_file_that_is_being_copied_back_is_left_to_whoever_copies_it() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.product("A", 100).await;
+    app.stop();
+    let whole = fs::read(shop.path()).expect("reads");
+    fs::remove_file(shop.path()).expect("removed");
+    app.resume();
+    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    for part in [0, 50, 4_096, whole.len() / 2] {
+        fs::write(shop.path(), &whole[..part]).expect("written");
+        shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+        assert_eq!(fs::read(shop.path()).expect("it is there").len(), part);
+    }
+    fs::write(shop.path(), &whole).expect("written");
+    shop.get("/v1/catalog/products").send().await.expect(200);
+    assert!(!beside(&shop.path(), ".quarantined").exists());
+}
+
+#[tokio::test]
+async fn a_house_without_its_book_is_not_opened_as_a_new_one() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    app.stop();
+    let landlord = app.data_dir().join("landlord.db");
+    let kept = app.scratch().join("landlord.db");
+    fs::rename(&landlord, &kept).expect("moved away");
+    let mut config = Config::default();
+    config.storage.data_dir = app.data_dir().to_owned();
+    let refused = blocking(|| App::start(config, false, Ports::default()))
+        .err()
+        .expect("there is a shop");
+    assert!(refused.to_string().contains("landlord.db is missing"), "{refused}");
+    assert!(!landlord.exists(), "no empty one is put in its place");
+    fs::rename(&kept, &landlord).expect("moved back");
+    app.resume();
+    shop.get("/v1/catalog/products").send().await.expect(200);
 }

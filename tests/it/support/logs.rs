@@ -80,7 +80,8 @@ impl Logs {
         &self.0
     }
 
-    fn only(mut self, keep: impl Fn(&Value) -> bool) -> Self {
+    /// Those that a test wants.
+    pub fn only(mut self, keep: impl Fn(&Value) -> bool) -> Self {
         self.0.retain(keep);
         self
     }

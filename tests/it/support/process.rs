@@ -36,8 +36,14 @@ pub fn tillbox(data_dir: &Path, args: &[&str]) -> Command {
 impl Daemon {
     /// Runs `tillbox serve` with further arguments, and returns when it listens.
     pub fn start(data_dir: &Path, args: &[&str]) -> Self {
+        Self::start_with(data_dir, args, &[])
+    }
+
+    /// As [`start`](Self::start), with variables in its environment.
+    pub fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &Path)]) -> Self {
         let mut child = tillbox(data_dir, &["serve", "--listen", "127.0.0.1:0"])
             .args(args)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

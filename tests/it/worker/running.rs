@@ -10,7 +10,7 @@ use tillbox::worker::{JobError, Worker};
 use tokio::sync::Semaphore;
 
 use super::{doing, enqueue, jobs, run};
-use crate::support::TestApp;
+use crate::support::{TestApp, logs};
 
 /// The longest that a test waits for what it expects to happen at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -169,4 +169,30 @@ async fn a_worker_at_rest_writes_nothing() {
     let worker = Worker::start(app.app());
     worker.stop(LONG).await;
     assert_eq!((db.stats().requests(), db.stats().commits()), (writes, commits));
+}
+
+/// A COMMIT whose sync failed may have been kept all the same: then the job is marked as running, and nobody runs it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
+    gate!(GATE, HANDLERS);
+    GATE.open();
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Default, CALL, doing("it"));
+    let lock = rusqlite::Connection::open(shop.path()).expect("opens");
+    lock.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    let failed = async {
+        let id = shop.id.to_string();
+        while logs().of_tenant(&id).saying("jobs could not be run; they wait").lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, failed).await.expect("the turn gives up");
+    lock.execute_batch("UPDATE job SET state = 'running', attempt = attempt + 1 WHERE kind = 'test.call'; COMMIT")
+        .expect("as if it had been kept");
+    app.advance(Duration::from_secs(3));
+    GATE.visited().await;
+    worker.stop(LONG).await;
+    assert_eq!(jobs(&shop, CALL), ["completed|1|0"], "its attempt is counted once");
 }
