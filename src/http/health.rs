@@ -82,7 +82,7 @@ struct UnavailableTenant {
 }
 
 /// How the process is.
-#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = Health), (status = 503, description = "a part fails", body = Health)))]
+#[utoipa::path(get, path = "/health", tag = "health", security(()), responses((status = 200, body = Health), (status = 503, description = "a part fails", body = Health)))]
 async fn health(State(app): State<Arc<App>>, house: Result<House, Problem>) -> Response {
     let health = examine(&app, house.is_ok()).await;
     let status = if health.status == "ok" {
@@ -97,13 +97,13 @@ async fn health(State(app): State<Arc<App>>, house: Result<House, Problem>) -> R
 }
 
 /// The process answers.
-#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200)))]
+#[utoipa::path(get, path = "/health/live", tag = "health", security(()), responses((status = 200)))]
 async fn live() -> StatusCode {
     StatusCode::OK
 }
 
 /// The process has started and takes requests.
-#[utoipa::path(get, path = "/health/ready", tag = "health", responses((status = 200), (status = 503, description = "`not_ready`")))]
+#[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses((status = 200), (status = 503, description = "`not_ready`")))]
 async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
     if app.pulse.is_ready() {
         Ok(StatusCode::OK)

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::HeaderValue;
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_ENCODING, HOST, HeaderValue};
+use http::{HeaderMap, StatusCode, Version};
 use tracing::Instrument as _;
 
 use super::extract::{Local, RequestId};
 use super::problem::{OwnForm, Problem};
+use super::server::Peer;
 use crate::app::App;
 use crate::primitives::limits::{LOCAL_REQUEST_MS, REQUEST_ID_CHARS_MAX};
 use crate::primitives::{Class, Entropy};
@@ -33,7 +34,10 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
         Some(Local) => Duration::from_millis(LOCAL_REQUEST_MS),
         None => app.config.server.request_timeout.into(),
     };
-    let mut response = run(next, request, deadline).instrument(span.clone()).await;
+    let mut response = match refuse_ambiguous(&request) {
+        Some(problem) => problem.into_response(),
+        None => run(next, request, deadline).instrument(span.clone()).await,
+    };
     let problem = response.extensions_mut().remove::<Problem>();
     let has_own_form = response.extensions_mut().remove::<OwnForm>().is_some();
     if let Some(problem) = problem.or_else(|| bare(response.status()).filter(|_| !has_own_form)) {
@@ -46,6 +50,27 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     let elapsed_us = u64::try_from(now().duration_since(started).as_micros()).unwrap_or(u64::MAX);
     span.in_scope(|| tracing::debug!(%method, route, status = response.status().as_u16(), elapsed_us, "request"));
     response
+}
+
+/// Refuses a request that does not say in one way which host it is for (RFC 9112 §3.2), because the host chooses the store; and one whose body
+/// is packed in a way that nobody here unpacks.
+fn refuse_ambiguous(request: &Request) -> Option<Problem> {
+    let is_from_afar = matches!(request.extensions().get::<Peer>(), Some(Peer(Some(_))));
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if is_from_afar && (hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11)) {
+        let detail = "a request has just one Host header (RFC 9112 §3.2); send one";
+        return Some(Problem::new(Class::Malformed, "malformed_request", detail));
+    }
+    let encoding = request.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        let detail = "the body is compressed; send it as it is, without Content-Encoding";
+        return Some(Problem::of_status(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_content_encoding",
+            detail,
+        ));
+    }
+    None
 }
 
 /// Runs the request in a task of its own: a caller that hangs up does not stop what it began, and a panic stays this request's.

@@ -6,6 +6,7 @@
 mod admin;
 pub mod api;
 mod deadlines;
+mod description;
 pub mod extract;
 pub mod faults;
 pub mod health;
@@ -16,7 +17,9 @@ mod unreadable;
 
 use std::sync::Arc;
 
-use axum::{Extension, Json, Router, middleware};
+use axum::{Extension, Router, middleware};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
@@ -53,12 +56,10 @@ pub fn admin_router(app: &Arc<App>) -> Router {
 }
 
 fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, document: Document) -> Router {
-    let document = Arc::new(document);
+    let description = Bytes::from(description::complete(&document).to_string());
+    let described = move || std::future::ready(([(CONTENT_TYPE, "application/json")], description.clone()));
     router
-        .route(
-            "/openapi.json",
-            axum::routing::get(move || std::future::ready(Json(document.as_ref().clone()))),
-        )
+        .route("/openapi.json", axum::routing::get(described))
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), layers::surround))
@@ -66,6 +67,6 @@ fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, document: Document) -> R
 }
 
 /// The description of the API, made from the routes.
-pub fn openapi() -> Document {
-    routes().1
+pub fn openapi() -> serde_json::Value {
+    description::complete(&routes().1)
 }

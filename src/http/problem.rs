@@ -81,8 +81,8 @@ impl Problem {
     }
 
     /// There is no such thing in this store.
-    pub fn not_found(what: &str) -> Self {
-        Self::new(Class::NotFound, "not_found", format!("there is no such {what} in this store"))
+    pub fn not_found(code: &'static str, what: &str) -> Self {
+        Self::new(Class::NotFound, code, format!("there is no such {what} in this store"))
     }
 
     /// The same problem with a fact for a program.

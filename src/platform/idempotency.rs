@@ -32,7 +32,7 @@ pub enum KeyError {
     #[error("the Idempotency-Key is longer than {IDEMPOTENCY_KEY_CHARS_MAX} characters")]
     TooLong,
     /// Other than printable ASCII.
-    #[error("the Idempotency-Key may hold printable ASCII characters only")]
+    #[error("the Idempotency-Key may hold printable ASCII characters only, bare or between two quotes")]
     Form,
 }
 
@@ -96,7 +96,7 @@ impl IdempotencyKey {
         if bare.len() > IDEMPOTENCY_KEY_CHARS_MAX {
             return Err(KeyError::TooLong);
         }
-        if !bare.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        if !bare.bytes().all(|byte| (byte.is_ascii_graphic() && byte != b'"') || byte == b' ') {
             return Err(KeyError::Form);
         }
         Ok(Self {

@@ -70,6 +70,11 @@ impl<T> Page<T> {
         }
     }
 
+    /// All there is, in one page: for lists that are short by their nature.
+    pub const fn whole(data: Vec<T>) -> Self {
+        Self { data, next_cursor: None }
+    }
+
     /// The same page of other rows.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
         Page {

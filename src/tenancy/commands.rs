@@ -28,8 +28,8 @@ statements! {
     HOST_OWNER = "SELECT tenant_id FROM tenant_domain WHERE host = ?1";
     INSERT_DOMAIN = "INSERT INTO tenant_domain (host, tenant_id) VALUES (?1, ?2)";
     INSERT_KEY = "INSERT INTO api_key (id, tenant_id, name, prefix, hash, scopes, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    KEYS_OF_TENANT = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at FROM api_key WHERE tenant_id = ?1 ORDER BY seq";
-    KEYS_OF_LANDLORD = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at FROM api_key WHERE tenant_id IS NULL ORDER BY seq";
+    KEYS_OF_TENANT = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at, seq FROM api_key WHERE tenant_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    KEYS_OF_LANDLORD = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at, seq FROM api_key WHERE tenant_id IS NULL AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
     REVOKE_KEY = "UPDATE api_key SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
     SET_LAST_USED = "UPDATE api_key SET last_used_at = ?2 WHERE id = ?1";
 }
@@ -301,13 +301,13 @@ pub fn insert_key(
     Ok(id)
 }
 
-/// The keys of a tenant, or the landlord's.
+/// A page of the keys of a tenant, or of the landlord's.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_keys(view: &LandlordView, tenant: Option<TenantId>) -> Result<Vec<KeyRow>, StorageError> {
+pub fn list_keys(view: &LandlordView, page: PageRequest, tenant: Option<TenantId>) -> Result<Page<KeyRow>, StorageError> {
     let map = |row: &Row<'_>| {
-        Ok(KeyRow {
+        let key = KeyRow {
             id: row.get(0)?,
             name: row.get(1)?,
             prefix: row.get(2)?,
@@ -315,12 +315,14 @@ pub fn list_keys(view: &LandlordView, tenant: Option<TenantId>) -> Result<Vec<Ke
             created_at: row.get(4)?,
             last_used_at: row.get(5)?,
             revoked_at: row.get(6)?,
-        })
+        };
+        Ok((row.get(7)?, key))
     };
-    match tenant {
-        Some(id) => view.all(&KEYS_OF_TENANT, params![id], map),
-        None => view.all(&KEYS_OF_LANDLORD, [], map),
-    }
+    let rows = match tenant {
+        Some(id) => view.all(&KEYS_OF_TENANT, params![page.before, page.fetch(), id], map)?,
+        None => view.all(&KEYS_OF_LANDLORD, params![page.before, page.fetch()], map)?,
+    };
+    Ok(Page::cut(rows, page))
 }
 
 /// Revokes a key. It opens nothing from the moment this is answered.

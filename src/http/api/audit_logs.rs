@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageView;
+use super::form::{PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Admin;
 use crate::http::extract::{PageQuery, Shop};
@@ -54,7 +54,7 @@ impl From<ChainedEntry> for AuditEntryView {
 }
 
 /// Lists audit entries, the newest first.
-#[utoipa::path(get, path = "/audit-logs", tag = "audit", responses((status = 200, body = PageView<AuditEntryView>)))]
+#[utoipa::path(get, path = "/audit-logs", tag = "audit", params(PageParams), responses((status = 200, body = PageView<AuditEntryView>)))]
 async fn list_entries(shop: Shop<Admin>, PageQuery(page): PageQuery) -> Result<Json<PageView<AuditEntryView>>, Problem> {
     let entries = shop.read(move |view| Ok(audit::list(view, page.before, page.fetch())?)).await?;
     let entries = entries.into_iter().map(|chained| (chained.seq, chained)).collect();

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::form::MayBeKeyedParams;
 use crate::app::App;
 use crate::http::extract::permission::Checkout;
-use crate::http::extract::{Body, FromBody, PathId, PathText, Shop};
+use crate::http::extract::{Body, FromBody, MayBeKeyed, PathId, PathText, Shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{CartId, CartItemId, CartKind, ProductId};
@@ -135,14 +136,17 @@ impl FromBody for ChangeItem {
 }
 
 /// Makes an empty cart.
-#[utoipa::path(post, path = "/carts", tag = "carts", request_body = CreateCartBody, responses((status = 201, body = CartView), (status = 422, description = "`validation_failed`")))]
-async fn create_cart(shop: Shop<Checkout>, Body(CreateCart(currency)): Body<CreateCart>) -> Result<Response, Problem> {
-    let cart = shop.write(move |work| Ok(cart::create_cart(work, currency)?)).await?;
-    Ok((StatusCode::CREATED, Json(CartView::from(cart))).into_response())
+#[utoipa::path(post, path = "/carts", tag = "carts", security((), ("api_key" = [])), params(MayBeKeyedParams), request_body = CreateCartBody, responses((status = 201, body = CartView), (status = 422, description = "`validation_failed`")))]
+async fn create_cart(shop: Shop<Checkout>, MayBeKeyed { key, command }: MayBeKeyed<CreateCart>) -> Result<Response, Problem> {
+    let CreateCart(currency) = command;
+    shop.once(key, StatusCode::CREATED, move |work| {
+        Ok(CartView::from(cart::create_cart(work, currency)?))
+    })
+    .await
 }
 
 /// Shows a cart with the present prices.
-#[utoipa::path(get, path = "/carts/{id}", tag = "carts", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/carts/{id}", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 422, description = "`amount_too_large`")))]
 async fn get_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
     let cart = shop.read(move |view| Ok(cart::show_cart(view, id)?)).await?;
@@ -150,16 +154,22 @@ async fn get_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<
 }
 
 /// Puts a product into a cart; more of it, when it is there already.
-#[utoipa::path(post, path = "/carts/{id}/items", tag = "carts", params(("id" = String, Path)), request_body = AddItemBody,
+#[utoipa::path(post, path = "/carts/{id}/items", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path), MayBeKeyedParams), request_body = AddItemBody,
     responses((status = 201, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`, `product_inactive`, `cart_full`"),
     (status = 422, description = "`validation_failed`, `product_not_found`, `currency_mismatch`, `quantity_too_large`, `amount_too_large`")))]
-async fn add_item(shop: Shop<Checkout>, PathId(id): PathId<CartKind>, Body(command): Body<AddItem>) -> Result<Response, Problem> {
-    let cart = shop.write(move |work| Ok(cart::add_item(work, id, &command)?)).await?;
-    Ok((StatusCode::CREATED, Json(CartView::from(cart))).into_response())
+async fn add_item(
+    shop: Shop<Checkout>,
+    PathId(id): PathId<CartKind>,
+    MayBeKeyed { key, command }: MayBeKeyed<AddItem>,
+) -> Result<Response, Problem> {
+    shop.once(key, StatusCode::CREATED, move |work| {
+        Ok(CartView::from(cart::add_item(work, id, &command)?))
+    })
+    .await
 }
 
 /// Sets how many are on a line.
-#[utoipa::path(patch, path = "/carts/{id}/items/{item_id}", tag = "carts", params(("id" = String, Path), ("item_id" = String, Path)), request_body = ChangeItemBody,
+#[utoipa::path(patch, path = "/carts/{id}/items/{item_id}", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path), ("item_id" = String, Path)), request_body = ChangeItemBody,
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, `cart_item_not_found`"), (status = 409, description = "`cart_not_open`"),
     (status = 422, description = "`validation_failed`, `amount_too_large`")))]
 async fn change_item(
@@ -172,7 +182,7 @@ async fn change_item(
 }
 
 /// Takes a line out of a cart; the answer is the cart without it.
-#[utoipa::path(delete, path = "/carts/{id}/items/{item_id}", tag = "carts", params(("id" = String, Path), ("item_id" = String, Path)),
+#[utoipa::path(delete, path = "/carts/{id}/items/{item_id}", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path), ("item_id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, `cart_item_not_found`"), (status = 409, description = "`cart_not_open`")))]
 async fn remove_item(shop: Shop<Checkout>, PathText((id, item)): PathText<(CartId, CartItemId)>) -> Result<Json<CartView>, Problem> {
     let cart = shop.write(move |work| Ok(cart::remove_item(work, id, item)?)).await?;
@@ -180,7 +190,7 @@ async fn remove_item(shop: Shop<Checkout>, PathText((id, item)): PathText<(CartI
 }
 
 /// Takes all lines out of a cart.
-#[utoipa::path(post, path = "/carts/{id}/clear", tag = "carts", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/carts/{id}/clear", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`")))]
 async fn clear_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
     let cart = shop.write(move |work| Ok(cart::clear_cart(work, id)?)).await?;
@@ -188,7 +198,7 @@ async fn clear_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Resul
 }
 
 /// Gives a cart up.
-#[utoipa::path(post, path = "/carts/{id}/abandon", tag = "carts", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/carts/{id}/abandon", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`")))]
 async fn abandon_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
     let cart = shop.write(move |work| Ok(cart::abandon_cart(work, id)?)).await?;

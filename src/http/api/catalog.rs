@@ -3,22 +3,23 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::{PageView, nullable, price};
+use super::form::{IfMatchParams, MayBeKeyedParams, PageParams, PageView, nullable, price};
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
-use crate::http::extract::{Body, FromBody, IfMatch, PageBeside, PageQuery, PathId, QueryOf, Shop, with_etag};
+use crate::http::extract::{Body, FromBody, IfMatch, MayBeKeyed, PageBeside, PageQuery, PathId, QueryOf, Shop, with_etag};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
+use crate::platform::page::Page;
 use crate::primitives::id::{CategoryId, ProductId, ProductKind};
 use crate::primitives::{Barcode, Currency, Name, Sku, TaxClass};
-use crate::tenant::catalog::{self, Category, ChangeProduct, CreateProduct, Product};
+use crate::tenant::catalog::{self, Category, ChangeProduct, CreateProduct, FIRST_VERSION, Label, Product, Selection};
 
 /// The routes of the catalog.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -149,55 +150,93 @@ impl FromBody for ChangeProduct {
 }
 
 /// Takes a product into the catalog.
-#[utoipa::path(post, path = "/catalog/products", tag = "catalog", request_body = CreateProductBody,
+#[utoipa::path(post, path = "/catalog/products", tag = "catalog", params(MayBeKeyedParams), request_body = CreateProductBody,
     responses((status = 201, body = ProductView), (status = 409, description = "`sku_taken`, `barcode_taken`"), (status = 422, description = "`validation_failed`")))]
-async fn create_product(shop: Shop<CatalogWrite>, Body(command): Body<CreateProduct>) -> Result<Response, Problem> {
-    let product = shop.write(move |work| Ok(catalog::create_product(work, &command)?)).await?;
-    Ok(product_answer(StatusCode::CREATED, product))
+async fn create_product(shop: Shop<CatalogWrite>, MayBeKeyed { key, command }: MayBeKeyed<CreateProduct>) -> Result<Response, Problem> {
+    let created = shop.once(key, StatusCode::CREATED, move |work| {
+        Ok(ProductView::from(catalog::create_product(work, &command)?))
+    });
+    Ok(with_etag(FIRST_VERSION, created.await?))
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ProductFilter {
     /// Only products of this category.
     category_id: Option<String>,
+    /// Only those that are sold at present, or only those that are not. A storefront without a key is shown the first alone.
+    active: Option<bool>,
     /// Only the product with this SKU.
     sku: Option<String>,
+    /// Only the product with this barcode.
+    barcode: Option<String>,
+}
+
+impl ProductFilter {
+    fn parse(self, is_storefront: bool) -> Result<Wanted, Problem> {
+        let mut faults = Faults::default();
+        let category = faults.optional("?category_id", self.category_id.as_deref().map(CategoryId::parse));
+        let sku = faults.optional("?sku", self.sku.as_deref().map(Sku::parse));
+        let barcode = faults.optional("?barcode", self.barcode.as_deref().map(Barcode::parse));
+        if self.sku.is_some() && self.barcode.is_some() {
+            faults.note("?barcode", "invalid", "names one product, as sku does; send one of the two");
+        }
+        let active = if is_storefront { Some(true) } else { self.active };
+        let wanted = || {
+            let selection = Selection {
+                category: category?,
+                active,
+            };
+            Some(match (sku?, barcode?) {
+                (Some(sku), _) => Wanted::One(selection, Label::Sku(sku)),
+                (None, Some(barcode)) => Wanted::One(selection, Label::Barcode(barcode)),
+                (None, None) => Wanted::All(selection),
+            })
+        };
+        let wanted = wanted();
+        faults.finish(wanted)
+    }
+}
+
+/// What of the catalog is asked for.
+enum Wanted {
+    All(Selection),
+    One(Selection, Label),
 }
 
 /// Lists products, the newest first.
-#[utoipa::path(get, path = "/catalog/products", tag = "catalog", params(ProductFilter), responses((status = 200, body = PageView<ProductView>)))]
+#[utoipa::path(get, path = "/catalog/products", tag = "catalog", security((), ("api_key" = [])), params(PageParams, ProductFilter),
+    responses((status = 200, body = PageView<ProductView>)))]
 async fn list_products(
     shop: Shop<CatalogRead>,
     PageBeside(page): PageBeside,
     QueryOf(filter): QueryOf<ProductFilter>,
 ) -> Result<Json<PageView<ProductView>>, Problem> {
-    let mut faults = Faults::default();
-    let category = faults.optional("?category_id", filter.category_id.as_deref().map(CategoryId::parse));
-    let sku = faults.optional("?sku", filter.sku.as_deref().map(Sku::parse));
-    let (category, sku) = faults.finish(category.zip(sku))?;
-    let products = shop.read(move |view| match sku {
-        Some(sku) => Ok(crate::platform::page::Page {
-            data: catalog::find_product_by_sku(view, &sku)?.into_iter().collect(),
-            next_cursor: None,
-        }),
-        None => Ok(catalog::list_products(view, page, category)?),
+    let wanted = filter.parse(shop.is_storefront())?;
+    let products = shop.read(move |view| match wanted {
+        Wanted::All(selection) => Ok(catalog::list_products(view, page, selection)?),
+        Wanted::One(selection, label) => {
+            let found = catalog::find_product_by_label(view, &label)?;
+            Ok(Page::whole(found.into_iter().filter(|product| selection.holds(product)).collect()))
+        }
     });
     Ok(Json(PageView::of(products.await?, ProductView::from)))
 }
 
 /// Shows a product.
-#[utoipa::path(get, path = "/catalog/products/{id}", tag = "catalog", params(("id" = String, Path)), responses((status = 200, body = ProductView), (status = 404, description = "`not_found`")))]
+#[utoipa::path(get, path = "/catalog/products/{id}", tag = "catalog", security((), ("api_key" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`")))]
 async fn get_product(shop: Shop<CatalogRead>, PathId(id): PathId<ProductKind>) -> Result<Response, Problem> {
     let product = shop.read(move |view| Ok(catalog::find_product(view, id)?)).await?;
     Ok(product_answer(
         StatusCode::OK,
-        product.ok_or_else(|| Problem::not_found("product"))?,
+        product.ok_or_else(|| Problem::not_found("product_not_found", "product"))?,
     ))
 }
 
 /// Changes a product.
-#[utoipa::path(patch, path = "/catalog/products/{id}", tag = "catalog", params(("id" = String, Path)), request_body = ChangeProductBody,
+#[utoipa::path(patch, path = "/catalog/products/{id}", tag = "catalog", params(("id" = String, Path), IfMatchParams), request_body = ChangeProductBody,
     responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`"), (status = 412, description = "`stale_version`")))]
 async fn change_product(
     shop: Shop<CatalogWrite>,
@@ -212,7 +251,8 @@ async fn change_product(
 }
 
 /// Puts a product back into sale.
-#[utoipa::path(post, path = "/catalog/products/{id}/activate", tag = "catalog", params(("id" = String, Path)), responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`")))]
+#[utoipa::path(post, path = "/catalog/products/{id}/activate", tag = "catalog", params(("id" = String, Path), IfMatchParams),
+    responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`"), (status = 412, description = "`stale_version`")))]
 async fn activate_product(
     shop: Shop<CatalogWrite>,
     PathId(id): PathId<ProductKind>,
@@ -223,7 +263,8 @@ async fn activate_product(
 }
 
 /// Takes a product out of sale.
-#[utoipa::path(post, path = "/catalog/products/{id}/deactivate", tag = "catalog", params(("id" = String, Path)), responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`")))]
+#[utoipa::path(post, path = "/catalog/products/{id}/deactivate", tag = "catalog", params(("id" = String, Path), IfMatchParams),
+    responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`"), (status = 412, description = "`stale_version`")))]
 async fn deactivate_product(
     shop: Shop<CatalogWrite>,
     PathId(id): PathId<ProductKind>,
@@ -266,14 +307,17 @@ impl FromBody for CreateCategory {
 }
 
 /// Makes a category.
-#[utoipa::path(post, path = "/catalog/categories", tag = "catalog", request_body = CreateCategoryBody, responses((status = 201, body = CategoryView), (status = 409, description = "`category_taken`")))]
-async fn create_category(shop: Shop<CatalogWrite>, Body(CreateCategory(name)): Body<CreateCategory>) -> Result<Response, Problem> {
-    let category = shop.write(move |work| Ok(catalog::create_category(work, &name)?)).await?;
-    Ok((StatusCode::CREATED, Json(CategoryView::from(category))).into_response())
+#[utoipa::path(post, path = "/catalog/categories", tag = "catalog", params(MayBeKeyedParams), request_body = CreateCategoryBody, responses((status = 201, body = CategoryView), (status = 409, description = "`category_taken`")))]
+async fn create_category(shop: Shop<CatalogWrite>, MayBeKeyed { key, command }: MayBeKeyed<CreateCategory>) -> Result<Response, Problem> {
+    let CreateCategory(name) = command;
+    shop.once(key, StatusCode::CREATED, move |work| {
+        Ok(CategoryView::from(catalog::create_category(work, &name)?))
+    })
+    .await
 }
 
 /// Lists categories, the newest first.
-#[utoipa::path(get, path = "/catalog/categories", tag = "catalog", responses((status = 200, body = PageView<CategoryView>)))]
+#[utoipa::path(get, path = "/catalog/categories", tag = "catalog", security((), ("api_key" = [])), params(PageParams), responses((status = 200, body = PageView<CategoryView>)))]
 async fn list_categories(shop: Shop<CatalogRead>, PageQuery(page): PageQuery) -> Result<Json<PageView<CategoryView>>, Problem> {
     let categories = shop.read(move |view| Ok(catalog::list_categories(view, page)?)).await?;
     Ok(Json(PageView::of(categories, CategoryView::from)))

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::form::KeyedParams;
 use super::orders::OrderView;
 use super::payments::{PaymentView, parse_method};
 use crate::app::App;
@@ -67,7 +68,7 @@ impl From<Placed> for PlacedView {
 }
 
 /// Makes an order of a cart; its stock is held for 15 minutes.
-#[utoipa::path(post, path = "/checkout", tag = "checkout", params(("Idempotency-Key" = String, Header)), request_body = PlaceOrderBody,
+#[utoipa::path(post, path = "/checkout", tag = "checkout", security((), ("api_key" = [])), params(KeyedParams), request_body = PlaceOrderBody,
     responses((status = 201, body = PlacedView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`, `product_inactive`, `out_of_stock`"),
         (status = 422, description = "`validation_failed`, `cart_empty`, `payment_method_unavailable`, `idempotency_key_reused`")))]
 async fn place_order(shop: Shop<Checkout>, Keyed { key, command }: Keyed<PlaceOrder>) -> Result<Response, Problem> {

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageView;
+use super::form::{OfOrder, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Finance;
-use crate::http::extract::{PageQuery, PathId, Shop};
+use crate::http::extract::{PageBeside, PageQuery, PathId, QueryOf, Shop};
 use crate::http::problem::Problem;
 use crate::primitives::id::{FinancialOrderId, FinancialOrderKind, FinancialTransactionId, OrderId};
 use crate::primitives::{Currency, Digest, Timestamp};
@@ -67,20 +67,27 @@ impl From<FinancialOrder> for FinancialOrderView {
 }
 
 /// Lists financial orders, the newest first.
-#[utoipa::path(get, path = "/financial-orders", tag = "finance", responses((status = 200, body = PageView<FinancialOrderView>)))]
-async fn list_financial_orders(shop: Shop<Finance>, PageQuery(page): PageQuery) -> Result<Json<PageView<FinancialOrderView>>, Problem> {
-    let orders = shop.read(move |view| Ok(finance::list_financial_orders(view, page)?)).await?;
+#[utoipa::path(get, path = "/financial-orders", tag = "finance", params(PageParams, OfOrder), responses((status = 200, body = PageView<FinancialOrderView>)))]
+async fn list_financial_orders(
+    shop: Shop<Finance>,
+    PageBeside(page): PageBeside,
+    QueryOf(filter): QueryOf<OfOrder>,
+) -> Result<Json<PageView<FinancialOrderView>>, Problem> {
+    let order = filter.parse()?;
+    let orders = shop
+        .read(move |view| Ok(finance::list_financial_orders(view, page, order)?))
+        .await?;
     Ok(Json(PageView::of(orders, FinancialOrderView::from)))
 }
 
 /// Shows a financial order.
 #[utoipa::path(get, path = "/financial-orders/{id}", tag = "finance", params(("id" = String, Path)),
-    responses((status = 200, body = FinancialOrderView), (status = 404, description = "`not_found`")))]
+    responses((status = 200, body = FinancialOrderView), (status = 404, description = "`financial_order_not_found`")))]
 async fn get_financial_order(shop: Shop<Finance>, PathId(id): PathId<FinancialOrderKind>) -> Result<Json<FinancialOrderView>, Problem> {
     let order = shop.read(move |view| Ok(finance::find_financial_order(view, id)?)).await?;
     order
         .map(|order| Json(order.into()))
-        .ok_or_else(|| Problem::not_found("financial order"))
+        .ok_or_else(|| Problem::not_found("financial_order_not_found", "financial order"))
 }
 
 /// Money that came in or went out.
@@ -112,7 +119,7 @@ impl From<FinancialTransaction> for FinancialTransactionView {
 }
 
 /// Lists financial transactions, the newest first.
-#[utoipa::path(get, path = "/financial-transactions", tag = "finance", responses((status = 200, body = PageView<FinancialTransactionView>)))]
+#[utoipa::path(get, path = "/financial-transactions", tag = "finance", params(PageParams), responses((status = 200, body = PageView<FinancialTransactionView>)))]
 async fn list_financial_transactions(
     shop: Shop<Finance>,
     PageQuery(page): PageQuery,

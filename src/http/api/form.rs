@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
 use crate::platform::page::Page;
+use crate::primitives::id::OrderId;
 use crate::primitives::{Currency, Money, MoneyError};
 
 /// A page of a list.
@@ -24,6 +27,68 @@ impl<T> PageView<T> {
             data: page.data,
             next_cursor: page.next_cursor,
         }
+    }
+}
+
+/// The query of every list.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description; `PageBeside` reads the query")]
+pub struct PageParams {
+    /// At most so many rows: 1 to 200, 50 when it is not said.
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before; the first page without it.
+    cursor: Option<String>,
+}
+
+/// The header of a call that moves money.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a description; `Keyed` reads the header")]
+pub struct KeyedParams {
+    /// A fresh UUID for every new request, the same one when it is repeated: then its first answer comes again, with `Idempotent-Replayed: true`.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: String,
+}
+
+/// The header of a call that creates something.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a description; `MayBeKeyed` reads the header")]
+pub struct MayBeKeyedParams {
+    /// A fresh UUID for every new request, the same one when it is repeated; without it each repetition creates one more.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+}
+
+/// The header of a change of what may have changed meanwhile.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a description; `IfMatch` reads the header")]
+pub struct IfMatchParams {
+    /// The `ETag` of the version that was seen: 412 when it is not the present one any more.
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+}
+
+/// The filter of lists whose rows belong to orders.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OfOrder {
+    /// Only those of this order.
+    order_id: Option<String>,
+}
+
+impl OfOrder {
+    /// The order, if one is named.
+    ///
+    /// # Errors
+    /// `validation_failed` for what is no id.
+    pub fn parse(&self) -> Result<Option<OrderId>, Problem> {
+        let mut faults = Faults::default();
+        let order = faults.optional("?order_id", self.order_id.as_deref().map(OrderId::parse));
+        faults.finish(order)
     }
 }
 

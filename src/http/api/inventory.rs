@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageView;
+use super::form::{MayBeKeyedParams, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Inventory;
-use crate::http::extract::{Body, FromBody, PageBeside, PathId, QueryOf, Shop};
+use crate::http::extract::{Body, FromBody, MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{MovementId, OrderId, ProductId, ProductKind};
@@ -122,10 +122,12 @@ impl FromBody for AdjustStock {
 
 /// Shows the stock of a product.
 #[utoipa::path(get, path = "/inventory/stock/{product_id}", tag = "inventory", params(("product_id" = String, Path)),
-    responses((status = 200, body = StockView), (status = 404, description = "`not_found`")))]
+    responses((status = 200, body = StockView), (status = 404, description = "`product_not_found`")))]
 async fn get_stock(shop: Shop<Inventory>, PathId(product_id): PathId<ProductKind>) -> Result<Json<StockView>, Problem> {
     let stock = shop.read(move |view| Ok(inventory::find_stock(view, product_id)?)).await?;
-    Ok(Json(stock.ok_or_else(|| Problem::not_found("product"))?.into()))
+    Ok(Json(
+        stock.ok_or_else(|| Problem::not_found("product_not_found", "product"))?.into(),
+    ))
 }
 
 /// Sets the stock of a product to what was counted.
@@ -143,22 +145,25 @@ async fn count_stock(
 }
 
 /// Changes the stock of a product by a difference.
-#[utoipa::path(post, path = "/inventory/adjustments", tag = "inventory", request_body = AdjustStockBody,
+#[utoipa::path(post, path = "/inventory/adjustments", tag = "inventory", params(MayBeKeyedParams), request_body = AdjustStockBody,
     responses((status = 201, body = MovementView), (status = 404, description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"), (status = 422, description = "`validation_failed`, `stock_too_large`")))]
-async fn adjust_stock(shop: Shop<Inventory>, Body(command): Body<AdjustStock>) -> Result<Response, Problem> {
-    let movement = shop.write(move |work| Ok(inventory::adjust_stock(work, &command)?)).await?;
-    Ok((StatusCode::CREATED, Json(MovementView::from(movement))).into_response())
+async fn adjust_stock(shop: Shop<Inventory>, MayBeKeyed { key, command }: MayBeKeyed<AdjustStock>) -> Result<Response, Problem> {
+    shop.once(key, StatusCode::CREATED, move |work| {
+        Ok(MovementView::from(inventory::adjust_stock(work, &command)?))
+    })
+    .await
 }
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct MovementFilter {
     /// Only movements of this product.
     product_id: Option<String>,
 }
 
 /// Lists movements of stock, the newest first.
-#[utoipa::path(get, path = "/inventory/movements", tag = "inventory", params(MovementFilter), responses((status = 200, body = PageView<MovementView>)))]
+#[utoipa::path(get, path = "/inventory/movements", tag = "inventory", params(PageParams, MovementFilter), responses((status = 200, body = PageView<MovementView>)))]
 async fn list_movements(
     shop: Shop<Inventory>,
     PageBeside(page): PageBeside,

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageView;
+use super::form::{OfOrder, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Finance;
-use crate::http::extract::{PageQuery, PathId, Shop};
+use crate::http::extract::{PageBeside, PathId, QueryOf, Shop};
 use crate::http::problem::Problem;
 use crate::primitives::id::{FinancialOrderId, InvoiceId, InvoiceKind, OrderId};
 use crate::primitives::{Currency, Digest, Timestamp};
@@ -75,18 +75,23 @@ impl From<Invoice> for InvoiceView {
 }
 
 /// Lists invoices, the newest first.
-#[utoipa::path(get, path = "/invoices", tag = "invoices", responses((status = 200, body = PageView<InvoiceView>)))]
-async fn list_invoices(shop: Shop<Finance>, PageQuery(page): PageQuery) -> Result<Json<PageView<InvoiceView>>, Problem> {
-    let invoices = shop.read(move |view| Ok(invoices::list_invoices(view, page)?)).await?;
+#[utoipa::path(get, path = "/invoices", tag = "invoices", params(PageParams, OfOrder), responses((status = 200, body = PageView<InvoiceView>)))]
+async fn list_invoices(
+    shop: Shop<Finance>,
+    PageBeside(page): PageBeside,
+    QueryOf(filter): QueryOf<OfOrder>,
+) -> Result<Json<PageView<InvoiceView>>, Problem> {
+    let order = filter.parse()?;
+    let invoices = shop.read(move |view| Ok(invoices::list_invoices(view, page, order)?)).await?;
     Ok(Json(PageView::of(invoices, InvoiceView::from)))
 }
 
 /// Shows an invoice.
 #[utoipa::path(get, path = "/invoices/{id}", tag = "invoices", params(("id" = String, Path)),
-    responses((status = 200, body = InvoiceView), (status = 404, description = "`not_found`")))]
+    responses((status = 200, body = InvoiceView), (status = 404, description = "`invoice_not_found`")))]
 async fn get_invoice(shop: Shop<Finance>, PathId(id): PathId<InvoiceKind>) -> Result<Json<InvoiceView>, Problem> {
     let invoice = shop.read(move |view| Ok(invoices::find_invoice(view, id)?)).await?;
     invoice
         .map(|invoice| Json(invoice.into()))
-        .ok_or_else(|| Problem::not_found("invoice"))
+        .ok_or_else(|| Problem::not_found("invoice_not_found", "invoice"))
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageView;
+use super::form::{PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::{Body, FromBody, House, PageQuery, PathText};
 use crate::http::faults::Faults;
@@ -127,7 +127,7 @@ async fn create_tenant(house: House, Body(command): Body<CreateTenant>) -> Resul
 }
 
 /// Lists tenants, the newest first.
-#[utoipa::path(get, path = "/landlord/tenants", tag = "landlord", responses((status = 200, body = PageView<TenantView>)))]
+#[utoipa::path(get, path = "/landlord/tenants", tag = "landlord", params(PageParams), responses((status = 200, body = PageView<TenantView>)))]
 async fn list_tenants(house: House, PageQuery(page): PageQuery) -> Result<Json<PageView<TenantView>>, Problem> {
     let directory = &house.app.directory;
     let tenants: Result<_, Problem> = directory.read(move |view| Ok(commands::list_tenants(view, page)?)).await;

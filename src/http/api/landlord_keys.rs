@@ -9,12 +9,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageView;
+use super::form::{PageParams, PageView};
 use super::landlord::slug_in_path;
 use crate::app::App;
-use crate::http::extract::{Body, FromBody, House, PathId, PathText};
+use crate::http::extract::{Body, FromBody, House, PageQuery, PathId, PathText};
 use crate::http::faults::Faults;
 use crate::http::problem::{Fault, Problem};
+use crate::platform::page::PageRequest;
 use crate::primitives::id::{ApiKeyId, ApiKeyKind};
 use crate::primitives::{Name, Slug, Timestamp};
 use crate::tenancy::commands::{self, KeyRow};
@@ -153,22 +154,19 @@ async fn create_key(house: House, tenant: Option<Slug>, name: Name, scopes: Scop
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-async fn list_keys(house: House, tenant: Option<Slug>) -> Result<Json<PageView<KeyView>>, Problem> {
+async fn list_keys(house: House, page: PageRequest, tenant: Option<Slug>) -> Result<Json<PageView<KeyView>>, Problem> {
     let list = move |house: &House| {
         let directory = &house.app.directory;
         // What is shown must be true: the uses that are only noted so far are written down first.
         directory.flush_used()?;
         let read = directory.read(move |view| {
             let tenant = tenant.as_ref().map(|slug| commands::show_tenant(view, slug.as_str())).transpose()?;
-            Ok::<_, Problem>(commands::list_keys(view, tenant.map(|tenant| tenant.id))?)
+            Ok::<_, Problem>(commands::list_keys(view, page, tenant.map(|tenant| tenant.id))?)
         });
         read.wait()
     };
     let keys = house.blocking(list).await?;
-    Ok(Json(PageView {
-        data: keys.into_iter().map(KeyView::from).collect(),
-        next_cursor: None,
-    }))
+    Ok(Json(PageView::of(keys, KeyView::from)))
 }
 
 /// Makes a key of a tenant.
@@ -184,11 +182,16 @@ async fn create_tenant_key(
     create_key(house, Some(slug), command.name, scopes).await
 }
 
-/// Lists the keys of a tenant, the oldest first, the revoked ones included.
-#[utoipa::path(get, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = PageView<KeyView>), (status = 404, description = "`tenant_not_found`")))]
-async fn list_tenant_keys(house: House, PathText(slug): PathText<String>) -> Result<Json<PageView<KeyView>>, Problem> {
+/// Lists the keys of a tenant, the newest first, the revoked ones included.
+#[utoipa::path(get, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord", params(("slug" = String, Path), PageParams),
+    responses((status = 200, body = PageView<KeyView>), (status = 404, description = "`tenant_not_found`")))]
+async fn list_tenant_keys(
+    house: House,
+    PathText(slug): PathText<String>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<PageView<KeyView>>, Problem> {
     let slug = slug_in_path(&house.app, &slug).await?;
-    list_keys(house, Some(slug)).await
+    list_keys(house, page, Some(slug)).await
 }
 
 /// Makes a landlord key.
@@ -199,10 +202,10 @@ async fn create_landlord_key(house: House, Body(command): Body<CreateKey>) -> Re
     create_key(house, None, command.name, scopes).await
 }
 
-/// Lists the landlord keys, the oldest first, the revoked ones included.
-#[utoipa::path(get, path = "/landlord/api-keys", tag = "landlord", responses((status = 200, body = PageView<KeyView>)))]
-async fn list_landlord_keys(house: House) -> Result<Json<PageView<KeyView>>, Problem> {
-    list_keys(house, None).await
+/// Lists the landlord keys, the newest first, the revoked ones included.
+#[utoipa::path(get, path = "/landlord/api-keys", tag = "landlord", params(PageParams), responses((status = 200, body = PageView<KeyView>)))]
+async fn list_landlord_keys(house: House, PageQuery(page): PageQuery) -> Result<Json<PageView<KeyView>>, Problem> {
+    list_keys(house, page, None).await
 }
 
 /// Revokes a key, a tenant's or the landlord's: it opens nothing from the moment this is answered.

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageView;
+use super::form::{PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::{Finance, Reports};
 use crate::http::extract::{PageQuery, QueryOf, Shop};
@@ -97,7 +97,7 @@ impl From<ledger::Entry> for EntryView {
 }
 
 /// Lists the entries of the ledger, the newest first.
-#[utoipa::path(get, path = "/ledger/transactions", tag = "ledger", responses((status = 200, body = PageView<EntryView>)))]
+#[utoipa::path(get, path = "/ledger/transactions", tag = "ledger", params(PageParams), responses((status = 200, body = PageView<EntryView>)))]
 async fn list_transactions(shop: Shop<Finance>, PageQuery(page): PageQuery) -> Result<Json<PageView<EntryView>>, Problem> {
     let entries = shop.read(move |view| Ok(ledger::list_entries(view, page)?)).await?;
     Ok(Json(PageView::of(entries, EntryView::from)))
@@ -165,6 +165,7 @@ fn account_sum(account: ledger::AccountBalance) -> AccountSumView {
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct AsOf {
     /// What was booked up to this instant; now, when it is not said.
     as_of: Option<String>,
@@ -184,6 +185,7 @@ async fn trial_balance(shop: Shop<Finance>, QueryOf(query): QueryOf<AsOf>) -> Re
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Period {
     /// From this instant on; from the beginning, when it is not said.
     from: Option<String>,

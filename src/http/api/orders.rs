@@ -8,12 +8,13 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageView;
+use super::form::{PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Orders;
 use crate::http::extract::{PageBeside, PathId, QueryOf, Shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
+use crate::platform::page::Page;
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
 use crate::primitives::{Currency, Email, Name, Sku, TaxClass, TaxRate, Timestamp};
 use crate::tenant::orders::{self, Order, OrderStatus};
@@ -135,13 +136,16 @@ impl From<Order> for OrderView {
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct OrderFilter {
     /// Only orders in this status.
     status: Option<String>,
+    /// Only the order with this number.
+    number: Option<String>,
 }
 
 /// Lists orders, the newest first.
-#[utoipa::path(get, path = "/orders", tag = "orders", params(OrderFilter), responses((status = 200, body = PageView<OrderView>)))]
+#[utoipa::path(get, path = "/orders", tag = "orders", params(PageParams, OrderFilter), responses((status = 200, body = PageView<OrderView>)))]
 async fn list_orders(
     shop: Shop<Orders>,
     PageBeside(page): PageBeside,
@@ -151,7 +155,15 @@ async fn list_orders(
     let parse = |text: &str| OrderStatus::parse(text).ok_or("no such status; pending, paid, confirmed, shipped and cancelled are");
     let status = faults.optional("?status", filter.status.as_deref().map(parse));
     let status = faults.finish(status)?;
-    let orders = shop.read(move |view| Ok(orders::list_orders(view, page, status)?)).await?;
+    let orders = shop.read(move |view| match filter.number {
+        Some(number) => {
+            let found = orders::find_order_by_number(view, &number)?;
+            let is_meant = |order: &Order| status.is_none_or(|status| order.status == status);
+            Ok(Page::whole(found.into_iter().filter(is_meant).collect()))
+        }
+        None => Ok(orders::list_orders(view, page, status)?),
+    });
+    let orders = orders.await?;
     Ok(Json(PageView::of(orders, OrderView::from)))
 }
 

@@ -11,12 +11,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::finance::FinancialOrderView;
-use super::form::PageView;
+use super::form::{KeyedParams, OfOrder, PageParams, PageView};
 use super::invoices::InvoiceView;
 use super::orders::OrderView;
 use crate::app::App;
 use crate::http::extract::permission::{ConfirmPayment as MayConfirm, Payments};
-use crate::http::extract::{FromBody, Keyed, PageQuery, PathId, Permission, Shop};
+use crate::http::extract::{FromBody, Keyed, PageBeside, PathId, Permission, QueryOf, Shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::idempotency::{IdempotencyKey, Verdict};
@@ -86,20 +86,25 @@ pub struct ConfirmedView {
 }
 
 /// Lists payments, the newest first.
-#[utoipa::path(get, path = "/payments", tag = "payments", responses((status = 200, body = PageView<PaymentView>)))]
-async fn list_payments(shop: Shop<Payments>, PageQuery(page): PageQuery) -> Result<Json<PageView<PaymentView>>, Problem> {
-    let payments = shop.read(move |view| Ok(payments::list_payments(view, page)?)).await?;
+#[utoipa::path(get, path = "/payments", tag = "payments", params(PageParams, OfOrder), responses((status = 200, body = PageView<PaymentView>)))]
+async fn list_payments(
+    shop: Shop<Payments>,
+    PageBeside(page): PageBeside,
+    QueryOf(filter): QueryOf<OfOrder>,
+) -> Result<Json<PageView<PaymentView>>, Problem> {
+    let order = filter.parse()?;
+    let payments = shop.read(move |view| Ok(payments::list_payments(view, page, order)?)).await?;
     Ok(Json(PageView::of(payments, PaymentView::from)))
 }
 
 /// Shows a payment.
 #[utoipa::path(get, path = "/payments/{id}", tag = "payments", params(("id" = String, Path)),
-    responses((status = 200, body = PaymentView), (status = 404, description = "`not_found`")))]
+    responses((status = 200, body = PaymentView), (status = 404, description = "`payment_not_found`")))]
 async fn get_payment(shop: Shop<Payments>, PathId(id): PathId<PaymentKind>) -> Result<Json<PaymentView>, Problem> {
     let payment = shop.read(move |view| Ok(payments::find_payment(view, id)?)).await?;
     payment
         .map(|payment| Json(payment.into()))
-        .ok_or_else(|| Problem::not_found("payment"))
+        .ok_or_else(|| Problem::not_found("payment_not_found", "payment"))
 }
 
 /// A further payment for an order that waits for one.
@@ -130,7 +135,7 @@ impl FromBody for OpenPayment {
 }
 
 /// Makes a further payment for an order, after the one before has failed or was cancelled.
-#[utoipa::path(post, path = "/payments", tag = "payments", params(("Idempotency-Key" = String, Header)), request_body = OpenPaymentBody,
+#[utoipa::path(post, path = "/payments", tag = "payments", params(KeyedParams), request_body = OpenPaymentBody,
     responses((status = 201, body = PaymentView), (status = 409, description = "`order_not_payable`, `payment_pending`")))]
 async fn open_payment(shop: Shop<Payments>, Keyed { key, command }: Keyed<OpenPayment>) -> Result<Response, Problem> {
     let policy = shop.policy();
@@ -161,7 +166,7 @@ impl FromBody for Reference {
 }
 
 /// Confirms a payment: it succeeds with all that follows, or it is declined.
-#[utoipa::path(post, path = "/payments/{id}/confirm", tag = "payments", params(("id" = String, Path), ("Idempotency-Key" = String, Header)), request_body = ConfirmBody,
+#[utoipa::path(post, path = "/payments/{id}/confirm", tag = "payments", params(("id" = String, Path), KeyedParams), request_body = ConfirmBody,
     responses((status = 200, body = ConfirmedView), (status = 402, description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
         (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`")))]
 async fn confirm_payment(
@@ -203,7 +208,7 @@ impl FromBody for ConfirmPayment {
 }
 
 /// Confirms the payment of a checkout: it succeeds with all that follows, or it is declined.
-#[utoipa::path(post, path = "/checkout/confirm-payment", tag = "checkout", params(("Idempotency-Key" = String, Header)), request_body = ConfirmPaymentBody,
+#[utoipa::path(post, path = "/checkout/confirm-payment", tag = "checkout", params(KeyedParams), request_body = ConfirmPaymentBody,
     responses((status = 200, body = ConfirmedView), (status = 402, description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
         (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`")))]
 async fn checkout_confirm_payment(shop: Shop<MayConfirm>, Keyed { key, command }: Keyed<ConfirmPayment>) -> Result<Response, Problem> {

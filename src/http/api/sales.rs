@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::finance::FinancialOrderView;
-use super::form::price;
+use super::form::{KeyedParams, price};
 use super::invoices::InvoiceView;
 use super::orders::OrderView;
 use super::payments::{PaymentView, parse_method};
@@ -156,7 +156,7 @@ impl From<Recorded> for RecordedView {
 }
 
 /// Records a whole paid sale: order, payments, stock, invoice and ledger entry, in one transaction.
-#[utoipa::path(post, path = "/sales", tag = "sales", params(("Idempotency-Key" = String, Header)), request_body = RecordSaleBody,
+#[utoipa::path(post, path = "/sales", tag = "sales", params(KeyedParams), request_body = RecordSaleBody,
     responses((status = 201, body = RecordedView), (status = 409, description = "`id_conflict`, `product_inactive`, `out_of_stock`"),
         (status = 422, description = "`validation_failed`, `product_not_found`, `currency_mismatch`, `amount_too_large`, `payment_insufficient`, `payment_exceeds_total`, `payment_method_unavailable`, `sold_at_in_future`, `idempotency_key_reused`")))]
 async fn record_sale(shop: Shop<Pos>, Keyed { key, command }: Keyed<RecordSale>) -> Result<Response, Problem> {

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::form::IfMatchParams;
 use crate::app::App;
 use crate::http::extract::permission::Admin;
 use crate::http::extract::{Body, FromBody, IfMatch, Shop, with_etag};
@@ -65,7 +66,7 @@ async fn get_shop(shop: Shop<Admin>) -> Result<Response, Problem> {
 }
 
 /// Changes the shop. Orders keep what they were placed with.
-#[utoipa::path(patch, path = "/settings/shop", tag = "settings", request_body = ChangeShopBody,
+#[utoipa::path(patch, path = "/settings/shop", tag = "settings", params(IfMatchParams), request_body = ChangeShopBody,
     responses((status = 200, body = ShopView), (status = 412, description = "`stale_version`"), (status = 422, description = "`validation_failed`")))]
 async fn change_shop(shop: Shop<Admin>, IfMatch(expected): IfMatch, Body(change): Body<ChangeShop>) -> Result<Response, Problem> {
     let changed = shop.write(move |work| Ok(settings::change_shop(work, expected, &change)?));

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageView;
+use super::form::{MayBeKeyedParams, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
-use crate::http::extract::{Body, FromBody, PageQuery, Shop};
+use crate::http::extract::{FromBody, MayBeKeyed, PageQuery, Shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::id::TaxRateId;
@@ -74,15 +74,17 @@ impl FromBody for AddRate {
 }
 
 /// Adds a rate to a tax class; a new class comes into being with its first rate.
-#[utoipa::path(post, path = "/tax-rates", tag = "tax", request_body = AddRateBody,
+#[utoipa::path(post, path = "/tax-rates", tag = "tax", params(MayBeKeyedParams), request_body = AddRateBody,
     responses((status = 201, body = TaxRateView), (status = 409, description = "`tax_rate_exists`"), (status = 422, description = "`validation_failed`")))]
-async fn add_rate(shop: Shop<CatalogWrite>, Body(command): Body<AddRate>) -> Result<Response, Problem> {
-    let rate = shop.write(move |work| Ok(tax::add_rate(work, &command)?)).await?;
-    Ok((StatusCode::CREATED, Json(TaxRateView::from(rate))).into_response())
+async fn add_rate(shop: Shop<CatalogWrite>, MayBeKeyed { key, command }: MayBeKeyed<AddRate>) -> Result<Response, Problem> {
+    shop.once(key, StatusCode::CREATED, move |work| {
+        Ok(TaxRateView::from(tax::add_rate(work, &command)?))
+    })
+    .await
 }
 
 /// Lists tax rates, the last added first.
-#[utoipa::path(get, path = "/tax-rates", tag = "tax", responses((status = 200, body = PageView<TaxRateView>)))]
+#[utoipa::path(get, path = "/tax-rates", tag = "tax", params(PageParams), security((), ("api_key" = [])), responses((status = 200, body = PageView<TaxRateView>)))]
 async fn list_rates(shop: Shop<CatalogRead>, PageQuery(page): PageQuery) -> Result<Json<PageView<TaxRateView>>, Problem> {
     let rates = shop.read(move |view| Ok(tax::list_rates(view, page)?)).await?;
     Ok(Json(PageView::of(rates, TaxRateView::from)))

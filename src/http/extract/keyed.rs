@@ -1,4 +1,4 @@
-//! A body together with its `Idempotency-Key`: for every call that creates or moves money.
+//! A body together with its `Idempotency-Key`: which calls that move money must have, and calls that create something may have.
 
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ use crate::platform::idempotency::{self, IdempotencyKey, Once, StoredAnswer, Ver
 use crate::primitives::Class;
 use crate::storage::TenantWork;
 
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// A command, and the key under which it is carried out once.
 pub struct Keyed<C> {
     /// The key, bound to this very request.
@@ -29,6 +31,29 @@ impl<C: FromBody> FromRequest<Arc<App>> for Keyed<C> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        // Said before the body is looked at: nothing in it can mend that.
+        if !request.headers().contains_key(IDEMPOTENCY_KEY) {
+            let detail = "send an Idempotency-Key header with a fresh UUID; repeat it when you repeat this request";
+            return Err(Problem::new(Class::Malformed, "idempotency_key_missing", detail));
+        }
+        let MayBeKeyed { key, command } = MayBeKeyed::from_request(request, app).await?;
+        let key = key.expect("the header is there");
+        Ok(Self { key, command })
+    }
+}
+
+/// A command that may have a key, under which it is carried out once; without one it is carried out each time it comes.
+pub struct MayBeKeyed<C> {
+    /// The key, if there is one, bound to this very request.
+    pub key: Option<IdempotencyKey>,
+    /// The command.
+    pub command: C,
+}
+
+impl<C: FromBody> FromRequest<Arc<App>> for MayBeKeyed<C> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let header = header(request.headers())?;
         let method = request.method().to_string();
         let path = request
@@ -36,29 +61,29 @@ impl<C: FromBody> FromRequest<Arc<App>> for Keyed<C> {
             .get::<OriginalUri>()
             .map_or_else(|| request.uri().path().to_owned(), |uri| uri.path().to_owned());
         let bytes = read_json(request, app).await?;
-        let key = IdempotencyKey::parse(&header, &method, &path, &bytes);
-        let key = key.map_err(|error| Problem::new(Class::Malformed, "idempotency_key_invalid", error.to_string()))?;
+        let key = header
+            .map(|header| IdempotencyKey::parse(&header, &method, &path, &bytes))
+            .transpose();
         Ok(Self {
-            key,
+            key: key.map_err(|error| invalid(error.to_string()))?,
             command: parse(&bytes)?,
         })
     }
 }
 
-fn header(headers: &HeaderMap) -> Result<String, Problem> {
-    let missing = || {
-        let detail = "send an Idempotency-Key header with a fresh UUID; repeat it when you repeat this request";
-        Problem::new(Class::Malformed, "idempotency_key_missing", detail)
-    };
-    let value = headers.get("idempotency-key").ok_or_else(missing)?;
-    let invalid = |_| {
-        Problem::new(
-            Class::Malformed,
-            "idempotency_key_invalid",
-            "the Idempotency-Key may hold printable ASCII characters only",
-        )
-    };
-    value.to_str().map(str::to_owned).map_err(invalid)
+fn header(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(invalid("there is more than one Idempotency-Key; send one"));
+    }
+    let text = value.to_str().map(str::to_owned);
+    text.map(Some)
+        .map_err(|_| invalid("the Idempotency-Key may hold printable ASCII characters only"))
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(Class::Malformed, "idempotency_key_invalid", detail)
 }
 
 impl<P: Permission> Shop<P> {
@@ -66,7 +91,7 @@ impl<P: Permission> Shop<P> {
     ///
     /// # Errors
     /// `idempotency_key_reused`, and what `f` refuses; nothing was written then, and nothing is kept of the key.
-    pub async fn once<T, F>(&self, key: IdempotencyKey, status: StatusCode, mut f: F) -> Result<Response, Problem>
+    pub async fn once<T, F>(&self, key: impl Into<Option<IdempotencyKey>>, status: StatusCode, mut f: F) -> Result<Response, Problem>
     where
         T: Serialize,
         F: FnMut(&mut TenantWork) -> Result<T, Problem> + Send + 'static,
@@ -78,22 +103,25 @@ impl<P: Permission> Shop<P> {
     ///
     /// # Errors
     /// `idempotency_key_reused`, what `f` refuses, and the problem that it ends in.
-    pub async fn once_or<T, F>(&self, key: IdempotencyKey, status: StatusCode, mut f: F) -> Result<Response, Problem>
+    pub async fn once_or<T, F>(&self, key: impl Into<Option<IdempotencyKey>>, status: StatusCode, mut f: F) -> Result<Response, Problem>
     where
         T: Serialize,
         F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
     {
-        let once = self.write(move |work| {
-            idempotency::once(work, &key, |work| match f(work)? {
-                Verdict::Keep(view) => {
-                    let body = serde_json::to_vec(&view).expect("a view is plain data");
-                    Ok::<_, Problem>(Verdict::Keep(StoredAnswer {
-                        status: status.as_u16(),
-                        body,
-                    }))
-                }
-                Verdict::Forget(problem) => Ok(Verdict::Forget(problem)),
-            })
+        let mut answered = move |work: &mut TenantWork| match f(work)? {
+            Verdict::Keep(view) => Ok::<_, Problem>(Verdict::Keep(StoredAnswer {
+                status: status.as_u16(),
+                body: serde_json::to_vec(&view).expect("a view is plain data"),
+            })),
+            Verdict::Forget(problem) => Ok(Verdict::Forget(problem)),
+        };
+        let key = key.into();
+        let once = self.write(move |work| match &key {
+            Some(key) => idempotency::once(work, key, &mut answered),
+            None => Ok(match answered(work)? {
+                Verdict::Keep(answer) => Once::First(answer),
+                Verdict::Forget(problem) => Once::Forgotten(problem),
+            }),
         });
         match once.await? {
             Once::First(answer) => Ok(respond(answer, false)),

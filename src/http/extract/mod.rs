@@ -9,7 +9,7 @@ mod shop;
 
 pub use body::{Body, FromBody, Object};
 pub use caller::{Local, RequestId};
-pub use keyed::Keyed;
+pub use keyed::{Keyed, MayBeKeyed};
 pub use landlord::House;
 pub use parts::{IfMatch, PageBeside, PageQuery, PathId, PathText, QueryOf, with_etag};
 pub(in crate::http) use shop::open as open_shop;

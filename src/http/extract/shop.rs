@@ -88,6 +88,11 @@ impl<P: Permission> Shop<P> {
         tracing::warn!(target: "security", tenant_id = %self.tenant_id, actor = %origin.actor, request_id = origin.request_id, subject, "{what}");
     }
 
+    /// Whether somebody at the storefront asks, without a key.
+    pub fn is_storefront(&self) -> bool {
+        self.origin.actor == Actor::Storefront
+    }
+
     /// Reads: a row, a page.
     ///
     /// # Errors
@@ -210,7 +215,11 @@ async fn resolve<P: Permission>(parts: &Parts, app: &App, principal: Option<&Pri
         return Err(Problem::new(
             Class::Forbidden,
             "tenant_mismatch",
-            "the API key and the host or X-Tillbox-Tenant header name different stores",
+            if of_key.is_some() {
+                "the API key and the host or X-Tillbox-Tenant header name different stores"
+            } else {
+                "the host and the X-Tillbox-Tenant header name different stores"
+            },
         ));
     }
     if principal.is_none() && !P::PUBLIC && parts.extensions.get::<Local>().is_none() {
@@ -238,7 +247,10 @@ fn no_tenant() -> Problem {
 }
 
 async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {
-    let host = parts.headers.get(HOST).and_then(|value| value.to_str().ok()).map(without_port);
+    // A target that names its host outweighs the header (RFC 9112 §3.2.2).
+    let target = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0).authority();
+    let named = target.map(http::uri::Authority::as_str);
+    let host = named.or_else(|| parts.headers.get(HOST)?.to_str().ok()).map(without_port);
     match host.map(HostName::parse) {
         Some(Ok(host)) => Ok(app.directory.tenant_of_host(&host).await?),
         _ => Ok(None),
@@ -246,9 +258,12 @@ async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Probl
 }
 
 fn without_port(host: &str) -> &str {
-    host.rsplit_once(':')
+    let name = host
+        .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
-        .map_or(host, |(name, _)| name)
+        .map_or(host, |(name, _)| name);
+    // The root's dot of a name that is fully qualified.
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 async fn of_header(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {

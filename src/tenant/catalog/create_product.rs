@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::model::{CatalogRefused, Product};
+use super::model::{CatalogRefused, FIRST_VERSION, Product};
 use super::store;
 use crate::primitives::id::{CategoryId, ProductKind};
 use crate::primitives::{Barcode, Currency, Money, Name, Sku, TaxClass};
@@ -61,7 +61,7 @@ pub fn create_product(work: &mut TenantWork, command: &CreateProduct) -> Result<
         track_stock: command.track_stock,
         category_id: command.category_id,
         active: true,
-        version: 1,
+        version: FIRST_VERSION,
     };
     store::insert(work, &product)?;
     audit::record(

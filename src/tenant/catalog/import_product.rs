@@ -1,6 +1,7 @@
 //! Use case: a product comes from a list that somebody keeps elsewhere. The SKU says which one it is, so the same list may come again.
 
 use super::change_product::{ChangeProduct, change_product};
+use super::create_category::create_category;
 use super::create_product::{CreateProduct, create_product};
 use super::model::{CatalogRefused, Product};
 use super::store;
@@ -67,7 +68,7 @@ pub fn import_product(work: &mut TenantWork, row: &ImportProduct) -> Result<Impo
 fn category(work: &mut TenantWork, name: &Name) -> Result<CategoryId, CatalogRefused> {
     match store::find_category(work, name)? {
         Some(id) => Ok(id),
-        None => store::create_category(work, name).map(|category| category.id),
+        None => create_category(work, name).map(|category| category.id),
     }
 }
 

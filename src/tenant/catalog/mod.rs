@@ -4,6 +4,7 @@
 //! deleted (orders refer to it), only deactivated, and an inactive one cannot be sold.
 
 mod change_product;
+mod create_category;
 mod create_product;
 mod import_product;
 mod model;
@@ -11,8 +12,9 @@ mod queries;
 mod store;
 
 pub use change_product::{ChangeProduct, change_product, set_active};
+pub use create_category::create_category;
 pub use create_product::{CreateProduct, create_product};
 pub use import_product::{ImportProduct, Imported, import_product};
-pub use model::{CatalogRefused, Category, Product};
-pub use queries::{find_product, find_product_by_sku, list_categories, list_products};
-pub use store::{STATEMENTS, create_category};
+pub use model::{CatalogRefused, Category, FIRST_VERSION, Label, Product, Selection};
+pub use queries::{find_product, find_product_by_label, find_product_by_sku, list_categories, list_products};
+pub use store::STATEMENTS;

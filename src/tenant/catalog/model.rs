@@ -30,6 +30,35 @@ pub struct Product {
     pub version: i64,
 }
 
+/// The version of a product that was just made.
+pub const FIRST_VERSION: i64 = 1;
+
+/// What a label says of a product: each belongs to one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// The shop's own number.
+    Sku(Sku),
+    /// What a scanner reads.
+    Barcode(Barcode),
+}
+
+/// Which part of the catalog is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Only products of this category.
+    pub category: Option<CategoryId>,
+    /// Only those that can be sold, or only those that cannot.
+    pub active: Option<bool>,
+}
+
+impl Selection {
+    /// Whether a product belongs to it.
+    pub fn holds(&self, product: &Product) -> bool {
+        self.category.is_none_or(|category| product.category_id == Some(category))
+            && self.active.is_none_or(|active| product.active == active)
+    }
+}
+
 /// A drawer of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Category {

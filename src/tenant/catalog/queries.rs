@@ -1,10 +1,10 @@
 //! Reading the catalog.
 
-use super::model::{Category, Product};
+use super::model::{Category, Label, Product, Selection};
 use super::store;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::Sku;
-use crate::primitives::id::{CategoryId, ProductId};
+use crate::primitives::id::ProductId;
 use crate::storage::{StorageError, TenantView};
 
 /// A product by its id.
@@ -23,12 +23,23 @@ pub fn find_product_by_sku(view: &TenantView, sku: &Sku) -> Result<Option<Produc
     store::find_by_sku(view, sku)
 }
 
-/// A page of products, the newest first; of one category, when it is named.
+/// The product that a label belongs to.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_products(view: &TenantView, page: PageRequest, category: Option<CategoryId>) -> Result<Page<Product>, StorageError> {
-    store::page(view, page, category)
+pub fn find_product_by_label(view: &TenantView, label: &Label) -> Result<Option<Product>, StorageError> {
+    match label {
+        Label::Sku(sku) => store::find_by_sku(view, sku),
+        Label::Barcode(barcode) => store::find_by_barcode(view, barcode),
+    }
+}
+
+/// A page of a part of the catalog, the newest first.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_products(view: &TenantView, page: PageRequest, of: Selection) -> Result<Page<Product>, StorageError> {
+    store::page(view, page, of)
 }
 
 /// A page of categories.

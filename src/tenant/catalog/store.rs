@@ -1,8 +1,8 @@
 //! The catalog's SQL and row mapping.
 
-use super::model::{CatalogRefused, Category, Product};
+use super::model::{CatalogRefused, Category, Product, Selection};
 use crate::platform::page::{Page, PageRequest};
-use crate::primitives::id::{CategoryId, CategoryKind, ProductId};
+use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{Barcode, Money, Name, Sku};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
 
@@ -13,10 +13,12 @@ statements! {
               track_stock = :track_stock, category_id = :category_id, active = :active, version = version + 1, updated_at = :now WHERE id = :id";
     FIND = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version FROM product WHERE id = ?1";
     FIND_BY_SKU = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version FROM product WHERE sku = ?1";
+    FIND_BY_BARCODE = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version FROM product WHERE barcode = ?1";
+    // Few products are inactive, so those that a page passes over are few.
     PAGE = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version, seq FROM product
-            WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+            WHERE seq < ?1 AND (?3 IS NULL OR active = ?3) ORDER BY seq DESC LIMIT ?2";
     PAGE_OF_CATEGORY = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version, seq FROM product
-            WHERE category_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
+            WHERE category_id = ?4 AND seq < ?1 AND (?3 IS NULL OR active = ?3) ORDER BY seq DESC LIMIT ?2";
     SKU_OWNER = "SELECT id FROM product WHERE sku = ?1";
     BARCODE_OWNER = "SELECT id FROM product WHERE barcode = ?1";
     CATEGORY_EXISTS = "SELECT 1 FROM category WHERE id = ?1";
@@ -69,11 +71,15 @@ pub(super) fn find_by_sku(view: &TenantView, sku: &Sku) -> Result<Option<Product
     view.find(&FIND_BY_SKU, params![sku], product)
 }
 
-pub(super) fn page(view: &TenantView, page: PageRequest, category: Option<CategoryId>) -> Result<Page<Product>, StorageError> {
+pub(super) fn find_by_barcode(view: &TenantView, barcode: &Barcode) -> Result<Option<Product>, StorageError> {
+    view.find(&FIND_BY_BARCODE, params![barcode], product)
+}
+
+pub(super) fn page(view: &TenantView, page: PageRequest, of: Selection) -> Result<Page<Product>, StorageError> {
     let map = |row: &Row<'_>| Ok((row.get(11)?, product(row)?));
-    let rows = match category {
-        None => view.all(&PAGE, params![page.before, page.fetch()], map)?,
-        Some(category) => view.all(&PAGE_OF_CATEGORY, params![page.before, page.fetch(), category], map)?,
+    let rows = match of.category {
+        None => view.all(&PAGE, params![page.before, page.fetch(), of.active], map)?,
+        Some(category) => view.all(&PAGE_OF_CATEGORY, params![page.before, page.fetch(), of.active, category], map)?,
     };
     Ok(Page::cut(rows, page))
 }
@@ -114,15 +120,7 @@ pub(super) fn categories(view: &TenantView, page: PageRequest) -> Result<Page<Ca
     Ok(Page::cut(rows, page))
 }
 
-/// Makes a category.
-///
-/// # Errors
-/// `CategoryTaken`, or the storage's.
-pub fn create_category(work: &mut TenantWork, name: &Name) -> Result<Category, CatalogRefused> {
-    if find_category(work, name)?.is_some() {
-        return Err(CatalogRefused::CategoryTaken(name.clone()));
-    }
-    let (id, now) = (work.new_id::<CategoryKind>(), work.now());
-    work.insert(&INSERT_CATEGORY, params![id, name, now])?;
-    Ok(Category { id, name: name.clone() })
+pub(super) fn insert_category(work: &mut TenantWork, category: &Category) -> Result<(), StorageError> {
+    let now = work.now();
+    work.insert(&INSERT_CATEGORY, params![category.id, category.name, now])
 }

@@ -119,11 +119,15 @@ pub fn find_financial_order(view: &TenantView, id: FinancialOrderId) -> Result<O
     view.find(&FIND, params![id], financial_order)
 }
 
-/// A page of financial orders, the newest first.
+/// A page of financial orders, the newest first; that of one order, when it is named.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_financial_orders(view: &TenantView, page: PageRequest) -> Result<Page<FinancialOrder>, StorageError> {
+pub fn list_financial_orders(view: &TenantView, page: PageRequest, order: Option<OrderId>) -> Result<Page<FinancialOrder>, StorageError> {
+    if let Some(order) = order {
+        let found = view.find(&OF_ORDER, params![order], financial_order)?;
+        return Ok(Page::whole(found.into_iter().collect()));
+    }
     Ok(Page::cut(
         view.all(&PAGE, params![page.before, page.fetch()], |row| {
             Ok((row.get(12)?, financial_order(row)?))

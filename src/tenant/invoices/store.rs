@@ -104,11 +104,14 @@ pub fn find_invoice_of_order(view: &TenantView, order_id: OrderId) -> Result<Opt
     view.find(&OF_ORDER, params![order_id], invoice)
 }
 
-/// A page of invoices, the newest first.
+/// A page of invoices, the newest first; that of one order, when it is named.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_invoices(view: &TenantView, page: PageRequest) -> Result<Page<Invoice>, StorageError> {
+pub fn list_invoices(view: &TenantView, page: PageRequest, order: Option<OrderId>) -> Result<Page<Invoice>, StorageError> {
+    if let Some(order) = order {
+        return Ok(Page::whole(find_invoice_of_order(view, order)?.into_iter().collect()));
+    }
     Ok(Page::cut(
         view.all(&PAGE, params![page.before, page.fetch()], |row| Ok((row.get(12)?, invoice(row)?)))?,
         page,

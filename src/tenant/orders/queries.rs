@@ -14,6 +14,17 @@ pub fn find_order(view: &TenantView, id: OrderId) -> Result<Option<Order>, Stora
     store::find(view, id)
 }
 
+/// The order with a number.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_order_by_number(view: &TenantView, number: &str) -> Result<Option<Order>, StorageError> {
+    match store::id_of_number(view, number)? {
+        Some(id) => store::find(view, id),
+        None => Ok(None),
+    }
+}
+
 /// An order that has to be there.
 ///
 /// # Errors

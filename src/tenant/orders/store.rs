@@ -19,6 +19,7 @@ statements! {
               VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, :tax_class, :tax_name, :tax_rate, :net, :tax, :total)";
     FIND = "SELECT id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at
             FROM sales_order WHERE id = ?1";
+    ID_OF_NUMBER = "SELECT id FROM sales_order WHERE number = ?1";
     LINES = "SELECT l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor
              FROM order_line l JOIN sales_order o ON o.id = l.order_id WHERE l.order_id = ?1 ORDER BY l.seq";
     PAGE = "SELECT id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, seq
@@ -130,6 +131,10 @@ pub(super) fn find(view: &TenantView, id: OrderId) -> Result<Option<Order>, Stor
     };
     found.lines = view.all(&LINES, params![id], line)?;
     Ok(Some(found))
+}
+
+pub(super) fn id_of_number(view: &TenantView, number: &str) -> Result<Option<OrderId>, StorageError> {
+    view.find(&ID_OF_NUMBER, params![number], |row| row.get(0))
 }
 
 /// The rows of a page with their lines: two statements, whatever its size.

@@ -96,11 +96,16 @@ pub fn list_payments_of_order(view: &TenantView, order_id: OrderId) -> Result<Ve
     view.all(&OF_ORDER, params![order_id], payment)
 }
 
-/// A page of payments, the newest first.
+/// A page of payments, the newest first; of one order, when it is named, all in one page.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_payments(view: &TenantView, page: PageRequest) -> Result<Page<Payment>, StorageError> {
+pub fn list_payments(view: &TenantView, page: PageRequest, order: Option<OrderId>) -> Result<Page<Payment>, StorageError> {
+    if let Some(order) = order {
+        let mut payments = list_payments_of_order(view, order)?;
+        payments.reverse();
+        return Ok(Page::whole(payments));
+    }
     Ok(Page::cut(
         view.all(&PAGE, params![page.before, page.fetch()], |row| Ok((row.get(11)?, payment(row)?)))?,
         page,

@@ -391,7 +391,7 @@ async fn an_id_that_is_none_is_malformed_and_one_of_nobody_is_not_found() {
     }
     shop.get(&format!("{PRODUCTS}/%ff")).send().await.expect(400).problem();
     let path = format!("{PRODUCTS}/{NOBODY}");
-    shop.get(&path).send().await.refused(404, "not_found");
+    shop.get(&path).send().await.refused(404, "product_not_found");
     shop.patch(&path).json(json!({})).send().await.refused(404, "product_not_found");
     shop.post(&format!("{path}/activate"))
         .send()
@@ -542,4 +542,38 @@ async fn a_list_costs_as_many_statements_whatever_its_size() {
         assert!(one > 0);
         assert_eq!(one, many, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_product_is_found_by_what_its_label_says() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.product_with("TEA", 450, json!({"barcode": "4006381333931"})).await;
+    let mug = shop.product("MUG", 900).await;
+    shop.post(&format!("/v1/catalog/products/{mug}/deactivate"))
+        .send()
+        .await
+        .expect(200);
+    let ids = |answer: crate::support::Answer| -> Vec<String> {
+        let data = answer.expect(200).json()["data"].as_array().cloned().expect("a list");
+        data.iter()
+            .map(|product| product["id"].as_str().expect("an id").to_owned())
+            .collect()
+    };
+    for (query, found) in [
+        ("barcode=4006381333931", vec![&tea]),
+        ("barcode=1", vec![]),
+        ("sku=MUG", vec![&mug]),
+        ("sku=MUG&active=true", vec![]),
+        ("active=true", vec![&tea]),
+        ("active=false", vec![&mug]),
+        ("", vec![&mug, &tea]),
+    ] {
+        let answer = shop.get(&format!("/v1/catalog/products?{query}")).send().await;
+        assert_eq!(ids(answer).iter().collect::<Vec<_>>(), found, "{query}");
+    }
+    let storefront = app.get("/v1/catalog/products").header("x-tillbox-tenant", "corner").send().await;
+    assert_eq!(ids(storefront), [tea], "what is not sold is not shown there");
+    let both = shop.get("/v1/catalog/products?sku=TEA&barcode=1").send().await;
+    both.refused(422, "validation_failed");
 }

@@ -26,7 +26,7 @@ async fn a_financial_order_is_shown_as_it_was_locked() {
     shop.get(&format!("/v1/financial-orders/{NOBODY}"))
         .send()
         .await
-        .refused(404, "not_found");
+        .refused(404, "financial_order_not_found");
     shop.get("/v1/financial-orders/x").send().await.refused(400, "malformed_id");
 }
 

@@ -184,7 +184,7 @@ async fn products_that_are_unknown_or_another_shops_are_not_found() {
         shop.get(&format!("/v1/inventory/stock/{product}"))
             .send()
             .await
-            .refused(404, "not_found");
+            .refused(404, "product_not_found");
         count(&shop, product, json!({"on_hand": 1})).await.refused(404, "product_not_found");
         let body = json!({"product_id": product, "quantity_delta": 1, "reason": "x"});
         adjust(&shop, body).await.refused(404, "product_not_found");

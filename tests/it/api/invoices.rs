@@ -35,7 +35,10 @@ async fn an_invoice_is_shown_as_it_was_issued() {
         shop.get("/v1/invoices").send().await.expect(200).json()["data"],
         json!([done["invoice"]])
     );
-    shop.get(&format!("/v1/invoices/{NOBODY}")).send().await.refused(404, "not_found");
+    shop.get(&format!("/v1/invoices/{NOBODY}"))
+        .send()
+        .await
+        .refused(404, "invoice_not_found");
     shop.get("/v1/invoices/INV-2026-000001").send().await.refused(400, "malformed_id");
 }
 

@@ -281,7 +281,7 @@ async fn a_landlord_key_makes_another_one() {
         .expect(200)
         .json();
     let names: Vec<&Value> = listed["data"].as_array().expect("a list").iter().map(|key| &key["name"]).collect();
-    assert_eq!(names, ["test key", "Provisioning"]);
+    assert_eq!(names, ["Provisioning", "test key"]);
     let refused = landlord.app.get("/v1/catalog/products").bearer(key);
     refused.send().await.refused(403, "insufficient_scope");
 }

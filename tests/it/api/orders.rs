@@ -234,3 +234,36 @@ async fn ids_that_name_nothing_are_404_and_texts_that_are_no_ids_400() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_order_and_its_documents_are_found_by_its_number_and_its_id() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.product("TEA", 450).await;
+    let (sold, _other) = (shop.sell(&[(&tea, 1)]).await, shop.sell(&[(&tea, 2)]).await);
+    let (id, number) = (
+        sold["order"]["id"].as_str().expect("an id"),
+        sold["order"]["number"].as_str().expect("a number"),
+    );
+    let rows = |page: crate::support::Answer| page.expect(200).json()["data"].as_array().cloned().expect("a list");
+    let orders = rows(shop.get(&format!("/v1/orders?number={number}")).send().await);
+    assert_eq!((orders.len(), &orders[0]["id"]), (1, &sold["order"]["id"]));
+    assert!(rows(shop.get(&format!("/v1/orders?number={number}&status=pending")).send().await).is_empty());
+    assert!(rows(shop.get("/v1/orders?number=ORD-9").send().await).is_empty());
+    for (list, own) in [
+        ("payments", "payment"),
+        ("invoices", "invoice"),
+        ("financial-orders", "financial_order"),
+    ] {
+        let found = rows(shop.get(&format!("/v1/{list}?order_id={id}")).send().await);
+        assert_eq!((found.len(), &found[0]["id"]), (1, &sold[own]["id"]), "{list}");
+        assert!(
+            rows(shop.get(&format!("/v1/{list}?order_id={tea}")).send().await).is_empty(),
+            "{list}"
+        );
+        shop.get(&format!("/v1/{list}?order_id=x"))
+            .send()
+            .await
+            .refused(422, "validation_failed");
+    }
+}

@@ -185,7 +185,10 @@ async fn bad_input_is_refused_and_leaves_nothing() {
         .await
         .refused(422, "payment_method_unavailable");
     open(&shop, "c", "x", "gold").await.refused(422, "validation_failed");
-    shop.get(&format!("/v1/payments/{NOBODY}")).send().await.refused(404, "not_found");
+    shop.get(&format!("/v1/payments/{NOBODY}"))
+        .send()
+        .await
+        .refused(404, "payment_not_found");
     shop.get("/v1/payments/x").send().await.refused(400, "malformed_id");
     shop.post(&format!("/v1/payments/{NOBODY}/cancel"))
         .send()

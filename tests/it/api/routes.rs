@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{TestApp, logs};
 
 fn document() -> Value {
-    serde_json::to_value(tillbox::http::openapi()).expect("it is JSON")
+    tillbox::http::openapi()
 }
 
 /// `METHOD path` of every route.
@@ -51,15 +51,45 @@ async fn the_description_is_made_from_the_routes_and_whole() {
                 operation["responses"].as_object().is_some_and(|all| !all.is_empty()),
                 "{method} {path}"
             );
-            for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
-                let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-                assert!(
-                    parameters.iter().any(|one| one["name"] == name && one["in"] == "path"),
-                    "{method} {path}: {name}"
-                );
-            }
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let of = |place: &str| -> Vec<&str> {
+                let named = parameters.iter().filter(|one| one["in"] == place);
+                named.filter_map(|one| one["name"].as_str()).collect()
+            };
+            let in_path: Vec<&str> = path
+                .split('/')
+                .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+                .collect();
+            assert_eq!(of("path"), in_path, "{method} {path}");
+            assert_eq!(
+                operation["responses"]["default"]["content"]["application/problem+json"]["schema"]["$ref"], "#/components/schemas/Problem",
+                "{method} {path}"
+            );
+            let answers = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+            let is_page = answers["$ref"].as_str().is_some_and(|name| name.contains("PageView"));
+            assert_eq!(
+                of("query").contains(&"cursor") && of("query").contains(&"limit"),
+                is_page,
+                "{method} {path}"
+            );
         }
     }
+    let header = |path: &str, method: &str| -> Vec<(String, bool)> {
+        let parameters = document["paths"][path][method]["parameters"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let headers = parameters.iter().filter(|one| one["in"] == "header");
+        headers
+            .map(|one| (one["name"].as_str().unwrap_or_default().to_owned(), one["required"] == true))
+            .collect()
+    };
+    assert_eq!(header("/v1/sales", "post"), [("Idempotency-Key".to_owned(), true)]);
+    assert_eq!(header("/v1/inventory/adjustments", "post"), [("Idempotency-Key".to_owned(), false)]);
+    assert_eq!(header("/v1/catalog/products/{id}", "patch"), [("If-Match".to_owned(), false)]);
+    assert_eq!(document["paths"]["/health"]["get"]["security"], json!([{}]));
+    assert_eq!(document["paths"]["/v1/carts"]["post"]["security"], json!([{}, {"api_key": []}]));
+    assert!(document["paths"]["/v1/orders"]["get"]["security"].is_null(), "as for all: a key");
 }
 
 /// Every route answers something of ours to a caller without a key: never a panic, never a bare status.

@@ -138,3 +138,66 @@ async fn a_key_is_free_again_after_a_day() {
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 5);
     shop.assert_integrity();
 }
+
+/// What creates something may have a key, and then it creates it once.
+#[tokio::test]
+async fn whatever_creates_something_creates_it_once_under_a_key() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 1).await;
+    let cart = shop.cart(&[]).await;
+    let requests = [
+        (
+            "/v1/catalog/products".to_owned(),
+            json!({"sku": "MUG", "name": "Mug", "price_minor": 900}),
+            "product",
+        ),
+        ("/v1/catalog/categories".to_owned(), json!({"name": "Hot"}), "category"),
+        (
+            "/v1/tax-rates".to_owned(),
+            json!({"tax_class": "vat", "name": "VAT", "rate_ppm": 190_000}),
+            "tax_rate",
+        ),
+        ("/v1/carts".to_owned(), json!({}), "cart"),
+        (
+            format!("/v1/carts/{cart}/items"),
+            json!({"product_id": tea, "quantity": 2}),
+            "cart_item",
+        ),
+        (
+            "/v1/inventory/adjustments".to_owned(),
+            json!({"product_id": tea, "quantity_delta": 5, "reason": "delivery"}),
+            "inventory_movement",
+        ),
+    ];
+    for (path, body, table) in requests {
+        let before = shop.count(&format!("SELECT count(*) FROM {table}"));
+        let first = post(&shop, &path, &path, &body).await.expect(201);
+        let again = post(&shop, &path, &path, &body).await.expect(201);
+        assert_eq!((&again.body, again.header("etag")), (&first.body, first.header("etag")), "{path}");
+        assert_eq!(again.header("idempotent-replayed"), Some("true"), "{path}");
+        assert_eq!(shop.count(&format!("SELECT count(*) FROM {table}")), before + 1, "{path}");
+        let reused = shop.post(&path).key(&path).json(json!({"reason": "x"})).send().await;
+        assert_eq!(reused.status, 422, "{path}");
+    }
+    assert_eq!(shop.stock(&tea).await, [6, 0, 6]);
+    // Without a key each call is another one.
+    let more = json!({"product_id": tea, "quantity_delta": 1, "reason": "delivery"});
+    for _ in 0..2 {
+        shop.post("/v1/inventory/adjustments").json(more.clone()).send().await.expect(201);
+    }
+    assert_eq!(shop.stock(&tea).await, [8, 0, 8]);
+}
+
+#[tokio::test]
+async fn a_key_is_one_and_well_formed() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    for key in ["", " ", "\"", "\"a", "a\"", "a\"b", "\"\"", "\u{e9}", &"x".repeat(256)] {
+        let refused = shop.post("/v1/carts").key(key).json(json!({})).send().await;
+        refused.refused(400, "idempotency_key_invalid");
+    }
+    let twice = shop.post("/v1/carts").key("a").header_too("idempotency-key", "b").json(json!({}));
+    twice.send().await.refused(400, "idempotency_key_invalid");
+    assert_eq!(shop.count("SELECT count(*) FROM cart"), 0);
+}

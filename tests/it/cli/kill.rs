@@ -109,13 +109,13 @@ fn acknowledged_sales_survive_kill() {
     let mut client = daemon.client().with_key(&api_key);
     let product = json!({"sku": "APPLE", "name": "Apple", "price_minor": 250, "track_stock": true});
     let product = client
-        .post("/v1/catalog/products", "-", &product)
+        .post("/v1/catalog/products", "product", &product)
         .expect("an answer")
         .expect(201)
         .string("/id");
     let count = json!({"product_id": product, "quantity_delta": ON_HAND, "reason": "delivery"});
     client
-        .post("/v1/inventory/adjustments", "-", &count)
+        .post("/v1/inventory/adjustments", "delivery", &count)
         .expect("an answer")
         .expect(201);
 

@@ -5,6 +5,6 @@ mod health;
 mod import;
 mod integrity;
 mod kill;
-mod run;
+pub mod run;
 mod serve;
 mod tenants;

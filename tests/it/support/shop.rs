@@ -394,6 +394,13 @@ impl Call {
         self
     }
 
+    /// With one more header of a name that may be there already.
+    pub fn header_too(mut self, name: &'static str, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).expect("a header's value");
+        self.request.headers_mut().append(HeaderName::from_static(name), value);
+        self
+    }
+
     /// With another key.
     pub fn bearer(self, key: &str) -> Self {
         self.header("authorization", format!("Bearer {key}"))

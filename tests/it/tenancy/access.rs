@@ -1,6 +1,7 @@
 //! Keys and what they open; shops that sell nothing for the moment.
 
 use serde_json::json;
+use tillbox::platform::page::PageRequest;
 use tillbox::primitives::Origin;
 use tillbox::tenancy::{Scope, commands};
 
@@ -52,10 +53,10 @@ async fn a_revoked_key_opens_nothing_from_the_next_request_on() {
     blocking(|| {
         let keys = running
             .directory
-            .read(move |view| commands::list_keys(view, Some(id)))
+            .read(move |view| commands::list_keys(view, PageRequest::parse(None, None).expect("the first"), Some(id)))
             .wait()
             .expect("reads");
-        let key = keys.iter().find(|key| spare.starts_with(&key.prefix)).expect("is listed").id;
+        let key = keys.data.iter().find(|key| spare.starts_with(&key.prefix)).expect("is listed").id;
         running
             .directory
             .change(Origin::operator(), move |work| commands::revoke_key(work, key))

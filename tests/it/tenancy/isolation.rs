@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::cli::run::run;
+use crate::support::process::Daemon;
 use crate::support::{TestApp, logs};
 
 const PRODUCTS: &str = "/v1/catalog/products";
@@ -24,7 +26,7 @@ async fn tenant_isolation() {
 
     // Another's id is 404, never 403, in every call that takes one.
     let path = format!("{PRODUCTS}/{of_north}");
-    south.get(&path).send().await.refused(404, "not_found");
+    south.get(&path).send().await.refused(404, "product_not_found");
     south
         .patch(&path)
         .json(json!({"price_minor": 1}))
@@ -180,4 +182,36 @@ async fn a_tenant_that_there_is_not_is_404() {
         .send()
         .await
         .refused(404, "tenant_not_found");
+}
+
+/// The host chooses the store, so a request that names two of them, or none, is nobody's (RFC 9112 §3.2).
+#[test]
+fn a_request_names_one_host() {
+    use std::io::{Read as _, Write as _};
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &[]);
+    for slug in ["one", "two"] {
+        let domain = format!("{slug}.example.org");
+        run(dir.path(), &["tenant", "create", slug, "--name", slug, "--domain", &domain]).code(0);
+    }
+    let ask = |target: &str, headers: &str| -> String {
+        let mut stream = std::net::TcpStream::connect(daemon.address()).expect("it listens");
+        write!(stream, "GET {target} HTTP/1.1\r\n{headers}connection: close\r\n\r\n").expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text.get(9..12).unwrap_or_default().to_owned()
+    };
+    for (target, headers, status) in [
+        (PRODUCTS, "host: one.example.org\r\n", "200"),
+        (PRODUCTS, "host: ONE.example.org.:80\r\n", "200"),
+        (PRODUCTS, "host: evil.example.org\r\n", "404"),
+        (PRODUCTS, "host: one.example.org\r\nhost: two.example.org\r\n", "400"),
+        (PRODUCTS, "host: one.example.org\r\nhost: one.example.org\r\n", "400"),
+        (PRODUCTS, "", "400"),
+        // What the target says outweighs the header.
+        ("http://one.example.org/v1/catalog/products", "host: evil.example.org\r\n", "200"),
+        ("http://evil.example.org/v1/catalog/products", "host: one.example.org\r\n", "404"),
+    ] {
+        assert_eq!(ask(target, headers), status, "{target} {headers}");
+    }
 }
