@@ -111,12 +111,13 @@ WHEN EXISTS (SELECT 1 FROM financial_transaction WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'financial transactions are never replaced'); END;
 
 CREATE TABLE idempotency_key (
-    key          TEXT PRIMARY KEY,
+    seq          INTEGER PRIMARY KEY,
+    key          TEXT NOT NULL UNIQUE,
     request_hash BLOB NOT NULL CHECK (length(request_hash) = 32),
     status       INTEGER NOT NULL,
     body         BLOB NOT NULL,
     created_at   INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at);
 
 CREATE TABLE inventory_movement (

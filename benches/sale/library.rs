@@ -1,4 +1,4 @@
-//! (b): the library path, without a socket; and the template, one sale's rows, which (a) writes again and again.
+//! (b): the library path, without a socket and without JSON; and the template, one sale's rows, which (a) writes again and again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tillbox::app::{App, Ports};
 use tillbox::config::Config;
+use tillbox::platform::idempotency::{self, IdempotencyKey, StoredAnswer, Verdict};
 use tillbox::primitives::id::ProductId;
 use tillbox::primitives::{Currency, Name, Note, Origin, Quantity, QuantityDelta, Sku, Slug, TaxClass, TaxRate};
 use tillbox::storage::{Database, StorageError, Tenant, TenantWork};
 use tillbox::tenancy::provision::CreateTenant;
+use tillbox::tenant::Policy;
 use tillbox::tenant::catalog::{CreateProduct, create_product};
 use tillbox::tenant::inventory::{AdjustStock, adjust_stock};
 use tillbox::tenant::payments::Method;
@@ -104,12 +106,42 @@ pub fn sale(products: [ProductId; 2]) -> RecordSale {
     }
 }
 
+/// What an answer to the sale is in length: `POST /v1/sales` stores it under the request's key (`daemon.rs` sees to it that this is so).
+pub const ANSWER_BYTES: usize = 3_500;
+
+/// Records a sale under a key, as the daemon does; only the answer is no JSON.
+fn sell(work: &mut TenantWork, policy: &Policy, command: &RecordSale, number: &str) -> Result<(), Failed> {
+    let key = IdempotencyKey::parse(number, "POST", "/v1/sales", b"").expect("a good key");
+    idempotency::once(work, &key, |work| {
+        sales::record(work, policy, command)?;
+        let body = vec![b'x'; ANSWER_BYTES];
+        Ok::<_, Failed>(Verdict::<_, ()>::Keep(StoredAnswer { status: 201, body }))
+    })
+    .map(drop)
+}
+
+/// A sale that failed, which none does here.
+#[derive(Debug)]
+struct Failed;
+
+impl<E: std::error::Error> From<E> for Failed {
+    fn from(error: E) -> Self {
+        panic!("a sale failed: {error}")
+    }
+}
+
+/// A client's key of a request: as UUIDs of version 4 are, in no order.
+pub fn key(client: usize, count: u64) -> String {
+    let mixed = ((client as u64) << 40 | count).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    format!("{:08x}-{:04x}-4e5f-8a6b-{client:04x}{count:08x}", mixed >> 32, mixed >> 16 & 0xFFFF)
+}
+
 /// The file of a shop that has made one sale, closed.
 pub fn template(dir: &Path) -> PathBuf {
     let shop = Shop::open(dir);
     let (policy, command) = (shop.app.policy.clone(), sale(shop.products));
     shop.db
-        .write(Origin::system(), move |work| sales::record(work, &policy, &command).map(drop))
+        .write(Origin::system(), move |work| sell(work, &policy, &command, "template"))
         .wait()
         .expect("writes");
     let path = shop.db.path().to_owned();
@@ -128,13 +160,14 @@ pub fn run(dir: &Path, clients: usize, round: Duration) -> Figure {
         .expect("a runtime");
     let start = now();
     let tasks: Vec<_> = (0..clients)
-        .map(|_| {
+        .map(|caller| {
             let (db, policy, products) = (shop.db.clone(), shop.app.policy.clone(), shop.products);
             runtime.spawn(async move {
                 let mut latencies = Vec::new();
                 while start.elapsed() < round {
                     let (began, policy, command) = (now(), policy.clone(), sale(products));
-                    let sold = db.write(Origin::system(), move |work| sales::record(work, &policy, &command).map(drop));
+                    let number = key(caller, latencies.len() as u64);
+                    let sold = db.write(Origin::system(), move |work| sell(work, &policy, &command, &number));
                     sold.await.expect("writes");
                     latencies.push(since_us(began));
                 }
@@ -144,6 +177,13 @@ pub fn run(dir: &Path, clients: usize, round: Duration) -> Figure {
         .collect();
     let latencies = tasks.into_iter().flat_map(|task| runtime.block_on(task).expect("runs")).collect();
     let figure = Figure::new(latencies, start.elapsed());
+    let stats = shop.db.stats();
+    let sales = stats.requests().max(1) as f64;
+    println!(
+        "    {clients:>3}: {:.1} statements a sale, {:.1} sales a commit",
+        stats.statements() as f64 / sales,
+        sales / stats.commits().max(1) as f64
+    );
     drop(shop.db);
     shop.app.close();
     figure

@@ -1,9 +1,11 @@
 //! How fast a sale is written, as a ratio to what the disk can do, measured in the same run: `cargo bench`.
 //!
-//! (a) the raw limit: rusqlite writing the very rows of one paid sale, 64 to a commit, `synchronous=FULL`;
-//! (b) the library: `sales::record` through the group-committing writer;
+//! (a) the raw limit: rusqlite writing the very rows of one paid sale, its stored answer among them, 64 to a commit, `synchronous=FULL`;
+//! (b) the library: `sales::record` under an idempotency key, through the group-committing writer: the same rows;
 //! (c) the daemon: `POST /v1/sales` to a process of its own, client and daemon sharing the machine;
 //! and a product read by id over HTTP beside a constant answer of the same server.
+//!
+//! `cargo bench --bench sale -- library` measures (a) and that part alone; the others are `daemon` and `reads`.
 //!
 //! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS` sets how long each round takes (default 3),
 //! `TILLBOX_BENCH_DIR` the directory whose disk is measured (default: the system's temporary one).
@@ -14,13 +16,17 @@ mod figures;
 mod library;
 mod raw;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figures::table;
 
 /// How many clients share the work, in the three rounds.
 const CLIENTS: [usize; 3] = [1, 8, 64];
+
+/// As the daemon has it.
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let seconds = std::env::var("TILLBOX_BENCH_SECONDS")
@@ -45,20 +51,34 @@ fn main() {
         text_ids.rate() / raw[2].rate()
     );
 
-    let library = CLIENTS.map(|clients| library::run(&dir.path().join(format!("library-{clients}")), clients, round));
-    table("(b) sales::record, so many callers", &CLIENTS, &library, Some(&raw));
+    if is_wanted("library") {
+        let library = CLIENTS.map(|clients| library::run(&dir.path().join(format!("library-{clients}")), clients, round));
+        table("(b) sales::record, so many callers", &CLIENTS, &library, Some(&raw));
+    }
+    if is_wanted("daemon") {
+        let one = CLIENTS.map(|clients| daemon::sales(&dir.path().join(format!("one-{clients}")), clients, 1, round));
+        table("(c) POST /v1/sales, so many clients, one tenant", &CLIENTS, &one, Some(&raw));
+        println!(
+            "    p99 at 64 clients: {:.1} times that of (a)   (aim: at most 2)",
+            one[2].p99_ms() / raw[2].p99_ms()
+        );
+        let eight = CLIENTS.map(|clients| daemon::sales(&dir.path().join(format!("eight-{clients}")), clients, 8, round));
+        table("(c) POST /v1/sales, so many clients, eight tenants", &CLIENTS, &eight, Some(&raw));
+    }
+    if is_wanted("reads") {
+        reads(&dir.path().join("reads"), round);
+    }
+}
 
-    let one = CLIENTS.map(|clients| daemon::sales(&dir.path().join(format!("one-{clients}")), clients, 1, round));
-    table("(c) POST /v1/sales, so many clients, one tenant", &CLIENTS, &one, Some(&raw));
-    println!(
-        "    p99 at 64 clients: {:.1} times that of (a)   (aim: at most 2)",
-        one[2].p99_ms() / raw[2].p99_ms()
-    );
+/// Whether a part was named on the command line; all are wanted when none was.
+fn is_wanted(part: &str) -> bool {
+    // `cargo bench` adds an option of its own.
+    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|argument| argument == part)
+}
 
-    let eight = CLIENTS.map(|clients| daemon::sales(&dir.path().join(format!("eight-{clients}")), clients, 8, round));
-    table("(c) POST /v1/sales, so many clients, eight tenants", &CLIENTS, &eight, Some(&raw));
-
-    let (product, constant) = daemon::reads(&dir.path().join("reads"), 32, round);
+fn reads(dir: &Path, round: Duration) {
+    let (product, constant) = daemon::reads(dir, 32, round);
     let ratio = product.rate() / constant.rate();
     println!(
         "\nGET a product by its id, 32 clients: {:.0}/s, {ratio:.2} of a constant answer ({:.0}/s)   (aim: at least 0.50)",

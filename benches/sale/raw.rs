@@ -1,12 +1,11 @@
 //! (a): the raw limit. The rows of one real sale are taken from a shop's file and written again and again, with new ids and numbers, by plain
 //! prepared statements on one connection: no look-up, no rule, no JSON, no hashing, no channel.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, Statement, params_from_iter};
 
 use crate::figures::{Figure, now, since_us};
 
@@ -20,7 +19,7 @@ pub enum Ids {
 }
 
 /// The tables that a sale writes rows to, parents first.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "sales_order",
     "order_line",
     "inventory_movement",
@@ -31,12 +30,29 @@ const TABLES: [&str; 10] = [
     "ledger_entry",
     "ledger_transfer",
     "job",
+    "idempotency_key",
 ];
+
+/// Where a value of a row comes from, when the row is written again.
+enum Cell {
+    /// As it was.
+    Same(Value),
+    /// An id: the same for all cells that had the same one, and a fresh one in each sale.
+    Id(usize),
+    /// A number that is unique.
+    Number,
+    /// A key as clients make them: unique, and in no order.
+    Key,
+    /// A place in a series.
+    Place,
+    /// The ledger entry that was written just before.
+    Entry,
+}
 
 struct Row {
     insert: String,
-    values: Vec<Value>,
-    columns: Vec<String>,
+    cells: Vec<Cell>,
+    is_entry: bool,
 }
 
 /// Writes sales of `batch` to a commit for the length of a round.
@@ -44,8 +60,6 @@ pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration)
     std::fs::create_dir_all(dir).expect("a directory");
     let path = dir.join("raw.db");
     let source = Connection::open(template).expect("the template");
-    let rows = rows(&source);
-    let conn = copy(&source, &path, ids);
     let products: Vec<Value> = source
         .prepare("SELECT id FROM product")
         .expect("reads")
@@ -53,20 +67,15 @@ pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration)
         .expect("reads")
         .collect::<Result<_, _>>()
         .expect("reads");
-    let (mut counter, mut latencies, start) = (1_000_000_u64, Vec::new(), now());
-    let mut key = conn
-        .prepare(
-            "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (?1, zeroblob(32), 201, zeroblob(2600), 0)",
-        )
-        .expect("prepares");
+    let (rows, known) = rows(&source, &products);
+    let conn = copy(&source, &path, ids);
+    let products: Vec<Value> = products.into_iter().map(|product| stored(product, ids)).collect();
+    let mut sale = Sale::prepare(&conn, &rows, &products, known - products.len(), ids);
+    let (mut latencies, start) = (Vec::new(), now());
     while start.elapsed() < round {
         let began = now();
         conn.execute_batch("BEGIN IMMEDIATE").expect("begins");
-        for _ in 0..batch {
-            counter += 1;
-            write(&conn, &rows, &products, counter, ids);
-            key.execute([format!("0190a3b2-7c4d-7e5f-8a6b-{counter:012x}")]).expect("inserts");
-        }
+        (0..batch).for_each(|_| sale.write());
         conn.execute_batch("COMMIT").expect("commits");
         let took = since_us(began);
         latencies.extend(std::iter::repeat_n(took, batch));
@@ -74,9 +83,9 @@ pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration)
     Figure::new(latencies, start.elapsed())
 }
 
-/// The rows that the template's one sale wrote.
-fn rows(source: &Connection) -> Vec<Row> {
-    let mut rows = Vec::new();
+/// The rows that the template's one sale wrote, and how many ids there are in them, those of the products first.
+fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
+    let (mut rows, mut known) = (Vec::new(), products.to_vec());
     for table in TABLES {
         // Deliveries and the audit entries of the set-up are rows too, but not the sale's.
         let only = match table {
@@ -86,21 +95,98 @@ fn rows(source: &Connection) -> Vec<Row> {
         };
         let mut select = source.prepare(&format!("SELECT * FROM {table} {only}")).expect("reads");
         let columns: Vec<String> = select.column_names().iter().map(ToString::to_string).collect();
-        let marks: Vec<String> = (2..=columns.len()).map(|index| format!("?{}", index - 1)).collect();
         // The first column is `seq`, which the file gives.
+        let marks: Vec<String> = (1..columns.len()).map(|index| format!("?{index}")).collect();
         let insert = format!("INSERT INTO {table} ({}) VALUES ({})", columns[1..].join(", "), marks.join(", "));
         let read = select.query_map([], |row| {
             (1..columns.len()).map(|index| row.get(index)).collect::<Result<Vec<Value>, _>>()
         });
         for values in read.expect("reads") {
+            let named = columns[1..].iter().zip(values.expect("reads"));
+            let mut cell = |(column, value): (&String, Value)| match (column.as_str(), value) {
+                ("number", _) => Cell::Number,
+                ("key", _) => Cell::Key,
+                ("series_number", _) => Cell::Place,
+                ("entry_seq", _) => Cell::Entry,
+                (_, Value::Blob(id)) if id.len() == 16 => Cell::Id(place_of(&mut known, Value::Blob(id))),
+                (_, value) => Cell::Same(value),
+            };
             rows.push(Row {
                 insert: insert.clone(),
-                values: values.expect("reads"),
-                columns: columns[1..].to_vec(),
+                cells: named.map(&mut cell).collect(),
+                is_entry: table == "ledger_entry",
             });
         }
     }
-    rows
+    (rows, known.len())
+}
+
+fn place_of(known: &mut Vec<Value>, id: Value) -> usize {
+    known.iter().position(|known| *known == id).unwrap_or_else(|| {
+        known.push(id);
+        known.len() - 1
+    })
+}
+
+/// One sale, ready to be written again and again.
+struct Sale<'c> {
+    conn: &'c Connection,
+    rows: Vec<(Statement<'c>, &'c Row)>,
+    stock: Statement<'c>,
+    series: Statement<'c>,
+    products: &'c [Value],
+    fresh: usize,
+    ids: Ids,
+    counter: u64,
+}
+
+impl<'c> Sale<'c> {
+    fn prepare(conn: &'c Connection, rows: &'c [Row], products: &'c [Value], fresh: usize, ids: Ids) -> Self {
+        let prepare = |sql: &str| conn.prepare(sql).expect("prepares");
+        Self {
+            conn,
+            rows: rows.iter().map(|row| (prepare(&row.insert), row)).collect(),
+            stock: prepare("UPDATE stock SET on_hand = on_hand - 1 WHERE product_id = ?1"),
+            series: prepare("UPDATE series SET last_number = last_number + 1 WHERE name LIKE ?1 || '%'"),
+            products,
+            fresh,
+            ids,
+            counter: 1_000_000,
+        }
+    }
+
+    fn write(&mut self) {
+        self.counter += 1;
+        let (counter, number, mut entry) = (self.counter as i64, format!("NUM-{:07}", self.counter), 0);
+        let key = format!("shop {:016x}", self.counter.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let fresh: Vec<Value> = (0..self.fresh)
+            .map(|at| stored(Value::Blob(time_ordered(self.counter, at as u64)), self.ids))
+            .collect();
+        for (insert, row) in &mut self.rows {
+            for (at, cell) in row.cells.iter().enumerate() {
+                let bound = match cell {
+                    Cell::Same(value) => insert.raw_bind_parameter(at + 1, value),
+                    Cell::Id(place) if *place < self.products.len() => insert.raw_bind_parameter(at + 1, &self.products[*place]),
+                    Cell::Id(place) => insert.raw_bind_parameter(at + 1, &fresh[*place - self.products.len()]),
+                    Cell::Number => insert.raw_bind_parameter(at + 1, &number),
+                    Cell::Key => insert.raw_bind_parameter(at + 1, &key),
+                    Cell::Place => insert.raw_bind_parameter(at + 1, counter),
+                    Cell::Entry => insert.raw_bind_parameter(at + 1, entry),
+                };
+                bound.expect("binds");
+            }
+            insert.raw_execute().expect("inserts");
+            if row.is_entry {
+                entry = self.conn.last_insert_rowid();
+            }
+        }
+        for product in self.products {
+            self.stock.execute([product]).expect("updates");
+        }
+        for series in ["order", "invoice"] {
+            self.series.execute([series]).expect("updates");
+        }
+    }
 }
 
 /// A file of the same schema with the shop's products in it and no sale.
@@ -135,54 +221,6 @@ fn copy(source: &Connection, path: &Path, ids: Ids) -> Connection {
     }
     conn.execute_batch("PRAGMA foreign_keys=ON").expect("settings");
     conn
-}
-
-fn write(conn: &Connection, rows: &[Row], products: &[Value], counter: u64, ids: Ids) {
-    let mut renamed: HashMap<Vec<u8>, Value> = HashMap::new();
-    for product in products {
-        if let Value::Blob(bytes) = product {
-            renamed.insert(bytes.clone(), stored(product.clone(), ids));
-        }
-    }
-    let mut entry_seq = 0;
-    for row in rows {
-        let values = row
-            .values
-            .iter()
-            .zip(&row.columns)
-            .map(|(value, column)| match (value, column.as_str()) {
-                (_, "number") => Value::Text(format!("NUM-{counter:07}")),
-                (_, "series_number") => Value::Integer(counter as i64),
-                (_, "entry_seq") => Value::Integer(entry_seq),
-                (Value::Blob(bytes), _) if bytes.len() == 16 => {
-                    let fresh = renamed.len() as u64;
-                    renamed
-                        .entry(bytes.clone())
-                        .or_insert_with(|| stored(Value::Blob(time_ordered(counter, fresh)), ids))
-                        .clone()
-                }
-                (value, _) => value.clone(),
-            });
-        conn.prepare_cached(&row.insert)
-            .expect("prepares")
-            .execute(params_from_iter(values))
-            .expect("inserts");
-        if row.insert.starts_with("INSERT INTO ledger_entry") {
-            entry_seq = conn.last_insert_rowid();
-        }
-    }
-    for product in products {
-        let mut update = conn
-            .prepare_cached("UPDATE stock SET on_hand = on_hand - 1 WHERE product_id = ?1")
-            .expect("prepares");
-        update.execute([stored(product.clone(), ids)]).expect("updates");
-    }
-    for series in ["order", "invoice"] {
-        let mut update = conn
-            .prepare_cached("UPDATE series SET last_number = last_number + 1 WHERE name LIKE ?1 || '%'")
-            .expect("prepares");
-        update.execute([series]).expect("updates");
-    }
 }
 
 /// A UUIDv7-like id: time first, then what looks random.

@@ -337,13 +337,15 @@ CREATE TABLE series (
     last_number INTEGER NOT NULL CHECK (last_number > 0)
 ) STRICT, WITHOUT ROWID;
 
+-- Its rows are large and its keys random: without a rowid each answer would lie in the middle of the keys' own tree.
 CREATE TABLE idempotency_key (
-    key          TEXT PRIMARY KEY,
+    seq          INTEGER PRIMARY KEY,
+    key          TEXT NOT NULL UNIQUE,
     request_hash BLOB NOT NULL CHECK (length(request_hash) = 32),
     status       INTEGER NOT NULL,
     body         BLOB NOT NULL,
     created_at   INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at);
 
 CREATE TABLE job (

@@ -10,9 +10,10 @@ use crate::storage::{Rows, StorageError, TenantWork, params, statements};
 
 statements! {
     FIND = "SELECT request_hash, status, body FROM idempotency_key WHERE key = ?1 AND created_at > ?2";
-    // Two expired keys go with each new one, so the table comes back to a day's worth after a rush.
-    EXPIRE = "DELETE FROM idempotency_key WHERE key IN (SELECT key FROM idempotency_key WHERE created_at <= ?1 ORDER BY created_at LIMIT 2)";
-    STORE = "INSERT OR REPLACE INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    EXPIRED = "SELECT key FROM idempotency_key WHERE created_at <= ?1 ORDER BY created_at LIMIT 2";
+    FORGET = "DELETE FROM idempotency_key WHERE key = ?1";
+    STORE = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (key) DO UPDATE SET request_hash = excluded.request_hash, status = excluded.status, body = excluded.body, created_at = excluded.created_at";
 }
 
 /// An `Idempotency-Key` together with what it stands for.
@@ -147,7 +148,10 @@ where
         Verdict::Keep(answer) => answer,
         Verdict::Forget(answer) => return Ok(Once::Forgotten(answer)),
     };
-    work.change(&EXPIRE, params![oldest], Rows::Any)?;
+    // Two expired keys go with each new one, so the table comes back to a day's worth after a rush.
+    for expired in work.all(&EXPIRED, params![oldest], |row| row.get::<_, String>(0))? {
+        work.change(&FORGET, params![expired], Rows::AtMostOne)?;
+    }
     work.insert(&STORE, params![name, key.request_hash, answer.status, answer.body, work.now()])?;
     Ok(Once::First(answer))
 }

@@ -5,7 +5,7 @@
 //! This module is the table; `worker` decides when.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::primitives::Timestamp;
 use crate::primitives::id::JobId;
@@ -82,7 +82,7 @@ pub struct NewJob {
     /// Its kind: which handler runs it. Kinds stay readable for ever; a new shape is a new kind.
     pub kind: &'static str,
     /// What the handler needs, as JSON.
-    pub payload: Value,
+    pub payload: String,
     /// Not before this instant.
     pub run_at: Option<Timestamp>,
     /// At most one unfinished job has this key.
@@ -95,7 +95,7 @@ impl NewJob {
     /// # Panics
     /// When the payload cannot be JSON, which a plain struct always can.
     pub fn new(queue: Queue, kind: &'static str, payload: &impl Serialize) -> Self {
-        let payload = serde_json::to_value(payload).expect("a payload is a plain struct");
+        let payload = serde_json::to_string(payload).expect("a payload is a plain struct");
         Self {
             queue,
             kind,
@@ -155,8 +155,7 @@ pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError
     let state = if due > work.now() { State::Scheduled } else { State::Available };
     let id: JobId = work.new_id();
     let statement = if new.unique_key.is_some() { &ENQUEUE_UNIQUE } else { &ENQUEUE };
-    let payload = new.payload.to_string();
-    let row = named_params! {":id": id, ":queue": new.queue, ":kind": new.kind, ":payload": payload, ":state": state, ":scheduled_at": due, ":unique_key": new.unique_key};
+    let row = named_params! {":id": id, ":queue": new.queue, ":kind": new.kind, ":payload": new.payload, ":state": state, ":scheduled_at": due, ":unique_key": new.unique_key};
     let inserted = work.change(statement, row, Rows::AtMostOne)?;
     work.wake(Wake {
         queue: new.queue.as_str(),

@@ -1,11 +1,13 @@
 //! Gapless number series. A number is taken inside the transaction that uses it, so a rollback gives it back;
 //! and a file has one writer, so two transactions never take the same one.
 
-use crate::storage::{StorageError, TenantWork, params, statements};
+use crate::storage::{Rows, StorageError, TenantWork, params, statements};
 
 statements! {
-    NEXT = "INSERT INTO series (name, last_number) VALUES (?1, 1)
-            ON CONFLICT (name) DO UPDATE SET last_number = last_number + 1 RETURNING last_number";
+    LAST = "SELECT last_number FROM series WHERE name = ?1";
+    BEGIN = "INSERT INTO series (name, last_number) VALUES (?1, 1)";
+    // In two statements: RETURNING would keep its row in a table that is made and thrown away each time.
+    TAKE = "UPDATE series SET last_number = ?2 WHERE name = ?1 AND last_number = ?2 - 1";
 }
 
 /// The next number of the series `name`; the first is 1.
@@ -13,7 +15,11 @@ statements! {
 /// # Errors
 /// [`StorageError`].
 pub fn next(work: &mut TenantWork, name: &str) -> Result<u64, StorageError> {
-    let numbers = work.returning(&NEXT, params![name], |row| row.get::<_, i64>(0))?;
-    let number = numbers.first().copied().expect("an upsert returns its row");
+    let last: Option<i64> = work.find(&LAST, params![name], |row| row.get(0))?;
+    let number = last.unwrap_or(0) + 1;
+    match last {
+        None => work.insert(&BEGIN, params![name])?,
+        Some(_) => work.change(&TAKE, params![name, number], Rows::Exactly(1)).map(drop)?,
+    }
     Ok(u64::try_from(number).expect("the schema keeps numbers above zero"))
 }

@@ -91,6 +91,15 @@ impl<'c, K: FileKind> Work<'c, K> {
         self.change(statement, params, Rows::Exactly(1)).map(drop)
     }
 
+    /// Inserts one row, and gives the place that the file gave it.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn insert_at_end(&mut self, statement: &Statement, params: impl Params) -> Result<i64, StorageError> {
+        self.insert(statement, params)?;
+        Ok(self.view.conn.last_insert_rowid())
+    }
+
     /// Runs an `UPDATE` or `DELETE` (or an `INSERT … ON CONFLICT`) and says how many rows it touched.
     ///
     /// # Errors

@@ -51,15 +51,15 @@ pub struct PricedLine {
     pub total: Money,
 }
 
-/// What one rate takes from an order.
+/// What one rate takes from an order. In the order of their names, because snapshots are (see `finance::canonical`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaxLine {
     /// The rate's name.
     pub name: String,
-    /// The rate, in parts per million.
-    pub rate_ppm: i64,
     /// The sum it applies to, without tax.
     pub net_minor: i64,
+    /// The rate, in parts per million.
+    pub rate_ppm: i64,
     /// The tax.
     pub tax_minor: i64,
 }

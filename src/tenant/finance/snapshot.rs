@@ -16,12 +16,14 @@ pub struct Snapshot {
     pub hash: Digest,
 }
 
-/// The canonical form of a document.
+/// The canonical form of a document that keeps to three things: the members of its objects are in order of their names, its names are ASCII,
+/// and its numbers are integers. Then plain `serde_json` writes what RFC 8785 wants, as the tests hold against a library that knows nothing
+/// of this; sorting and reformatting what is in order already took an eighth of a sale's time.
 ///
 /// # Panics
-/// When it holds a number beyond ±(2⁵³ − 1), which `Money` rules out.
+/// Never: documents are plain data.
 pub fn canonical(document: &impl Serialize) -> Snapshot {
-    let text = serde_json_canonicalizer::to_string(document).expect("documents hold texts and exact integers only");
+    let text = serde_json::to_string(document).expect("documents hold texts and integers only");
     let hash = Digest::of(text.as_bytes());
     Snapshot { text, hash }
 }
@@ -29,82 +31,111 @@ pub fn canonical(document: &impl Serialize) -> Snapshot {
 /// A line of an order as it stands in a snapshot.
 #[derive(Serialize)]
 pub struct SnapshotLine<'a> {
-    product_id: ProductId,
-    sku: &'a Sku,
     name: &'a Name,
+    net_minor: i64,
+    product_id: ProductId,
     quantity: i64,
-    unit_price_minor: i64,
+    sku: &'a Sku,
     tax_class: &'a TaxClass,
+    tax_minor: i64,
     tax_name: &'a Name,
     tax_rate_ppm: TaxRate,
-    net_minor: i64,
-    tax_minor: i64,
     total_minor: i64,
-}
-
-/// The money of an order as it stands in a snapshot: what both of its documents say.
-#[derive(Serialize)]
-pub struct SnapshotMoney<'a> {
-    order_number: &'a str,
-    currency: Currency,
-    prices_include_tax: bool,
-    lines: Vec<SnapshotLine<'a>>,
-    tax_lines: &'a [TaxLine],
-    subtotal_minor: i64,
-    discount_minor: i64,
-    tax_minor: i64,
-    total_minor: i64,
-}
-
-impl<'a> SnapshotMoney<'a> {
-    /// The money of `order`.
-    pub fn of(order: &'a Order) -> Self {
-        Self {
-            order_number: &order.number,
-            currency: order.currency,
-            prices_include_tax: order.prices_include_tax,
-            lines: order.lines.iter().map(SnapshotLine::of).collect(),
-            tax_lines: &order.tax_lines,
-            subtotal_minor: order.subtotal.minor(),
-            discount_minor: order.discount.minor(),
-            tax_minor: order.tax.minor(),
-            total_minor: order.total.minor(),
-        }
-    }
+    unit_price_minor: i64,
 }
 
 impl<'a> SnapshotLine<'a> {
-    fn of(line: &'a PricedLine) -> Self {
-        Self {
-            product_id: line.product_id,
-            sku: &line.sku,
+    /// The lines of `order`.
+    pub fn of(order: &'a Order) -> Vec<Self> {
+        let line = |line: &'a PricedLine| Self {
             name: &line.name,
+            net_minor: line.net.minor(),
+            product_id: line.product_id,
             quantity: line.quantity,
-            unit_price_minor: line.unit_price.minor(),
+            sku: &line.sku,
             tax_class: &line.tax_class,
+            tax_minor: line.tax.minor(),
             tax_name: &line.tax_name,
             tax_rate_ppm: line.tax_rate,
-            net_minor: line.net.minor(),
-            tax_minor: line.tax.minor(),
             total_minor: line.total.minor(),
-        }
+            unit_price_minor: line.unit_price.minor(),
+        };
+        order.lines.iter().map(line).collect()
     }
+}
+
+/// The financial side of an order as it is locked; its members in order, see [`canonical`].
+#[derive(Serialize)]
+struct Document<'a> {
+    currency: Currency,
+    discount_minor: i64,
+    lines: Vec<SnapshotLine<'a>>,
+    order_id: OrderId,
+    order_number: &'a str,
+    placed_at: Timestamp,
+    prices_include_tax: bool,
+    subtotal_minor: i64,
+    tax_lines: &'a [TaxLine],
+    tax_minor: i64,
+    total_minor: i64,
+    version: u8,
 }
 
 /// The financial side of an order as it is locked.
 pub(super) fn of_order(order: &Order) -> Snapshot {
-    #[derive(Serialize)]
-    struct Document<'a> {
-        version: u8,
-        order_id: OrderId,
-        placed_at: Timestamp,
-        #[serde(flatten)]
-        money: SnapshotMoney<'a>,
-    }
     canonical(&Document {
-        version: 1,
+        currency: order.currency,
+        discount_minor: order.discount.minor(),
+        lines: SnapshotLine::of(order),
         order_id: order.id,
+        order_number: &order.number,
         placed_at: order.placed_at,
-        money: SnapshotMoney::of(order),
+        prices_include_tax: order.prices_include_tax,
+        subtotal_minor: order.subtotal.minor(),
+        tax_lines: &order.tax_lines,
+        tax_minor: order.tax.minor(),
+        total_minor: order.total.minor(),
+        version: 1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Any<'a> {
+        a: &'a str,
+        b: Vec<i64>,
+        c: Option<&'a str>,
+    }
+
+    /// The sample of RFC 8785 §3.2.2, as far as it has no fractions: literally, so that two faults cannot agree with each other.
+    #[test]
+    fn texts_are_escaped_as_the_rfc_wants() {
+        let sample = Any {
+            a: "\u{20ac}$\u{f}\nA'B\"\\\\\"/",
+            b: vec![0, -1, 9_007_199_254_740_991],
+            c: Some("ö\u{7f}\u{2028}\u{fb33}😂"),
+        };
+        let expected =
+            "{\"a\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\",\"b\":[0,-1,9007199254740991],\"c\":\"ö\u{7f}\u{2028}\u{fb33}😂\"}";
+        assert_eq!(canonical(&sample).text, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn the_form_is_that_of_a_library_that_sorts_and_reformats(
+            a in any::<String>(),
+            b in prop::collection::vec(-9_007_199_254_740_991_i64..=9_007_199_254_740_991, 0..8),
+            c in any::<Option<String>>(),
+        ) {
+            let document = Any { a: &a, b, c: c.as_deref() };
+            let canonical = canonical(&document);
+            prop_assert_eq!(&canonical.text, &serde_json_canonicalizer::to_string(&document).expect("JSON"));
+            prop_assert_eq!(canonical.hash, Digest::of(canonical.text.as_bytes()));
+        }
+    }
 }

@@ -12,12 +12,13 @@ use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_para
 statements! {
     STOCK = "SELECT product.id, coalesce(stock.on_hand, 0), coalesce(stock.reserved, 0) FROM product
              LEFT JOIN stock ON stock.product_id = product.id WHERE product.id = ?1";
+    COUNTED = "SELECT on_hand, reserved FROM stock WHERE product_id = ?1";
     SET_ON_HAND = "INSERT INTO stock (product_id, on_hand, reserved, updated_at) VALUES (?1, ?2, 0, ?3)
              ON CONFLICT (product_id) DO UPDATE SET on_hand = excluded.on_hand, updated_at = excluded.updated_at";
     HOLD = "UPDATE stock SET reserved = reserved + ?2, updated_at = ?3 WHERE product_id = ?1 AND on_hand - reserved >= ?2";
     UNHOLD = "UPDATE stock SET reserved = reserved - ?2, updated_at = ?3 WHERE product_id = ?1";
-    TAKE_HELD = "UPDATE stock SET on_hand = on_hand - ?2, reserved = reserved - ?2, updated_at = ?3 WHERE product_id = ?1 RETURNING on_hand";
-    TAKE_AVAILABLE = "UPDATE stock SET on_hand = on_hand - ?2, updated_at = ?3 WHERE product_id = ?1 AND on_hand - reserved >= ?2 RETURNING on_hand";
+    TAKE_HELD = "UPDATE stock SET on_hand = on_hand - ?2, reserved = reserved - ?2, updated_at = ?3 WHERE product_id = ?1";
+    TAKE_AVAILABLE = "UPDATE stock SET on_hand = on_hand - ?2, updated_at = ?3 WHERE product_id = ?1 AND on_hand - reserved >= ?2";
     INSERT_MOVEMENT = "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at)
              VALUES (:id, :product_id, :kind, :quantity_delta, :on_hand_after, :order_id, :reason, :at)";
     MOVEMENTS = "SELECT id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at, seq FROM inventory_movement
@@ -53,9 +54,16 @@ pub(super) fn stock(view: &TenantView, product_id: ProductId) -> Result<Option<S
     })
 }
 
-/// What is available of a product; nothing of one that does not exist.
+/// What is on hand of a product and what of it is reserved; nothing of one that nobody counted.
+fn counted(view: &TenantView, product_id: ProductId) -> Result<(i64, i64), StorageError> {
+    let counted = view.find(&COUNTED, params![product_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(counted.unwrap_or((0, 0)))
+}
+
+/// What is available of a product.
 pub(super) fn available(view: &TenantView, product_id: ProductId) -> Result<i64, StorageError> {
-    Ok(stock(view, product_id)?.map_or(0, |stock| stock.available()))
+    let (on_hand, reserved) = counted(view, product_id)?;
+    Ok(on_hand - reserved)
 }
 
 pub(super) fn set_on_hand(work: &mut TenantWork, product_id: ProductId, on_hand: OnHand) -> Result<(), StorageError> {
@@ -78,15 +86,18 @@ fn unhold(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result
 /// Takes what was reserved; gives what is on hand then.
 pub(super) fn take_held(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<i64, StorageError> {
     let now = work.now();
-    let left = work.returning(&TAKE_HELD, params![product_id, quantity, now], |row| row.get(0))?;
-    Ok(left.first().copied().expect("what is reserved has a row of stock"))
+    work.change(&TAKE_HELD, params![product_id, quantity, now], Rows::Exactly(1))?;
+    Ok(counted(work, product_id)?.0)
 }
 
 /// Takes what is available; gives what is on hand then, or `None` when too little is available.
 pub(super) fn take_available(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<Option<i64>, StorageError> {
     let now = work.now();
-    let left = work.returning(&TAKE_AVAILABLE, params![product_id, quantity, now], |row| row.get(0))?;
-    Ok(left.first().copied())
+    let taken = work.change(&TAKE_AVAILABLE, params![product_id, quantity, now], Rows::AtMostOne)?;
+    if taken == 0 {
+        return Ok(None);
+    }
+    Ok(Some(counted(work, product_id)?.0))
 }
 
 pub(super) fn insert_movement(work: &mut TenantWork, movement: &Movement) -> Result<(), StorageError> {

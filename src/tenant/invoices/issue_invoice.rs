@@ -5,10 +5,11 @@ use serde::Serialize;
 use super::store::{self, Invoice, InvoiceStatus};
 use crate::platform::series;
 use crate::primitives::id::InvoiceKind;
-use crate::primitives::{Class, Money, Name, Refusal, Timestamp};
-use crate::storage::{StorageError, TenantWork};
-use crate::tenant::finance::{FinancialOrder, SnapshotMoney, canonical};
+use crate::primitives::{Class, Currency, Money, Name, Refusal, Timestamp};
+use crate::storage::{StorageError, StorageErrorKind, TenantWork};
+use crate::tenant::finance::{FinancialOrder, SnapshotLine, canonical};
 use crate::tenant::orders::Order;
+use crate::tenant::pricing::TaxLine;
 use crate::tenant::{Policy, settings};
 
 /// Why an invoice is not issued.
@@ -38,15 +39,22 @@ impl Refusal for InvoiceRefused {
     }
 }
 
-/// What an invoice says, as it is locked.
+/// What an invoice says, as it is locked; its members in order, see [`canonical`].
 #[derive(Serialize)]
 struct Document<'a> {
-    version: u8,
-    number: &'a str,
+    currency: Currency,
+    discount_minor: i64,
     issued_at: Timestamp,
+    lines: Vec<SnapshotLine<'a>>,
+    number: &'a str,
+    order_number: &'a str,
+    prices_include_tax: bool,
     seller: Seller<'a>,
-    #[serde(flatten)]
-    money: SnapshotMoney<'a>,
+    subtotal_minor: i64,
+    tax_lines: &'a [TaxLine],
+    tax_minor: i64,
+    total_minor: i64,
+    version: u8,
 }
 
 #[derive(Serialize)]
@@ -72,17 +80,22 @@ pub fn issue_invoice(
     let series = format!("invoice/{}", format.series(year));
     let place = series::next(work, &series)?;
     let number = format.render(year, place);
-    if store::is_number_known(work, &number)? {
-        return Err(InvoiceRefused::NumberTaken(number));
-    }
     let seller = settings::shop(work)?.name;
     let seller = Seller { name: &seller };
     let snapshot = canonical(&Document {
-        version: 1,
-        number: &number,
+        currency: order.currency,
+        discount_minor: order.discount.minor(),
         issued_at: at,
+        lines: SnapshotLine::of(order),
+        number: &number,
+        order_number: &order.number,
+        prices_include_tax: order.prices_include_tax,
         seller,
-        money: SnapshotMoney::of(order),
+        subtotal_minor: order.subtotal.minor(),
+        tax_lines: &order.tax_lines,
+        tax_minor: order.tax.minor(),
+        total_minor: order.total.minor(),
+        version: 1,
     });
     let invoice = Invoice {
         id: work.new_id::<InvoiceKind>(),
@@ -98,7 +111,15 @@ pub fn issue_invoice(
         issued_at: at,
     };
     let place = i64::try_from(place).expect("a series counts in an i64");
-    store::insert(work, &invoice, &series, place)?;
+    if let Err(error) = store::insert(work, &invoice, &series, place) {
+        // Asked afterwards, because it nearly never is: an operator has changed the format.
+        let is_taken = error.kind() == StorageErrorKind::Constraint && store::is_number_known(work, &invoice.number)?;
+        return Err(if is_taken {
+            InvoiceRefused::NumberTaken(invoice.number)
+        } else {
+            error.into()
+        });
+    }
     let (tenant_id, order_id, financial_order_id, invoice_id) = (crate::tenant::id_of(work), order.id, financial_order.id, invoice.id);
     let request_id = work.origin().request_id.clone();
     work.on_commit(move || tracing::info!(request_id, %tenant_id, %order_id, %financial_order_id, %invoice_id, "invoice issued"));

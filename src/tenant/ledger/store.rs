@@ -30,7 +30,7 @@ statements! {
     OPEN_ACCOUNTS = "SELECT code FROM ledger_account WHERE code IN ('1000', '1200', '2200', '4000') AND currency = ?1";
     OPEN_ACCOUNT = "INSERT INTO ledger_account (code, currency, name, kind) VALUES (?1, ?2, ?3, ?4)";
     ENTRY_EXISTS = "SELECT 1 FROM ledger_entry WHERE kind = ?1 AND subject_id = ?2";
-    INSERT_ENTRY = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING seq";
+    INSERT_ENTRY = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     INSERT_TRANSFER = "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (?1, ?2, ?3, ?4, ?5)";
 }
 
@@ -62,11 +62,7 @@ pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, St
     }
     let (id, now): (EntryId, _) = (work.new_id::<EntryKind>(), work.now());
     let row = params![id, new.kind, new.subject_id, new.description, new.booked_at, now];
-    let seq = work
-        .returning(&INSERT_ENTRY, row, |row| row.get::<_, i64>(0))?
-        .first()
-        .copied()
-        .expect("an insert returns its row");
+    let seq = work.insert_at_end(&INSERT_ENTRY, row)?;
     for (debit, credit, amount) in transfers {
         work.insert(&INSERT_TRANSFER, params![seq, debit, credit, amount.currency(), amount.minor()])?;
     }

@@ -2,9 +2,13 @@
 
 use serde_json::{Value, json};
 use tillbox::primitives::Digest;
-use tillbox::tenant::finance::canonical;
 
 use crate::support::{TestApp, TestShop};
+
+/// RFC 8785, by a library that knows nothing of us.
+fn canonical(document: &Value) -> String {
+    serde_json_canonicalizer::to_string(document).expect("JSON")
+}
 
 /// The stored texts with their hashes.
 fn snapshots(shop: &TestShop, table: &str) -> Vec<(String, String)> {
@@ -29,7 +33,7 @@ async fn snapshots_are_canonical_and_have_their_hash() {
         for (text, hash) in stored {
             assert_eq!(Digest::of(text.as_bytes()).to_string(), hash, "{table}");
             let document: Value = serde_json::from_str(&text).expect("JSON");
-            assert_eq!(canonical(&document).text, text, "canonical is what it already is");
+            assert_eq!(canonical(&document), text, "{table}");
         }
     }
     let list = shop.get("/v1/financial-orders").send().await.expect(200).json();
@@ -37,7 +41,7 @@ async fn snapshots_are_canonical_and_have_their_hash() {
         let again = canonical(&order["snapshot"]);
         assert_eq!(
             order["snapshot_hash"],
-            again.hash.to_string(),
+            Digest::of(again.as_bytes()).to_string(),
             "whoever has the answer can prove it"
         );
     }
