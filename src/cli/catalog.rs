@@ -1,5 +1,6 @@
 //! `tillbox catalog`: a product list comes in.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -107,11 +108,19 @@ impl Import {
         let mut importer = Importer::new(&client, &self.tenant, "/v1/admin/catalog/import", "rows", file.bytes);
         // A shop that is not there is said at once, not after the first rows, and for an empty file too.
         client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;
+        let mut seen = HashMap::new();
         while let Some(line) = file.next()? {
-            let row = line.cells.and_then(|cells| columns.row(line.number, &cells));
+            let number = line.number;
+            let row = line.cells.and_then(|cells| {
+                // The second would change what the first has just made, at every import anew.
+                match seen.insert(cells[columns.sku].to_owned(), number) {
+                    Some(first) => Err(format!("the SKU {} is there twice, first in line {first}", &cells[columns.sku])),
+                    None => columns.row(number, &cells),
+                }
+            });
             match row {
                 Ok(row) => importer.add(&file.name, row, file.position())?,
-                Err(reason) => importer.refuse(&file.name, line.number, reason),
+                Err(reason) => importer.refuse(&file.name, number, reason),
             }
         }
         importer.finish(self.output.json)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Data};
 use super::failure::{Exit, Failure};
-use super::output::{Table, facts, good, print, print_json, text};
+use super::output::{Table, facts, good, note, print, print_json, text};
 use super::{Global, Json};
 use crate::primitives::{Currency, HostName, Name, Slug};
 
@@ -123,6 +123,9 @@ impl Create {
                 facts_of(&tenant).trim_end(),
                 good(&text(&tenant["api_key"]))
             ))?;
+            note(
+                "\nIt sells without tax until it is told its rates: POST /v1/tax-rates, and PATCH /v1/settings/shop if its prices hold the tax.\n",
+            );
         }
         Ok(Exit::Done)
     }

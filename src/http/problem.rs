@@ -13,6 +13,9 @@ use crate::primitives::{Class, Refusal};
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// When to ask again for a store whose file cannot be used, in seconds: as often as the sweep looks.
+const UNAVAILABLE_RETRY_S: u32 = 60;
+
 /// In the extensions of an answer whose status is an error's and whose body is nevertheless what was asked for: `/health`.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnForm;
@@ -172,6 +175,10 @@ impl<R: Refusal> From<R> for Problem {
         };
         let mut problem = Self::new(class, refusal.code(), detail);
         problem.facts = refusal.facts();
+        if problem.code == "tenant_unavailable" {
+            // Somebody has to put the file right; nobody does that within a second.
+            problem.retry_after_s = Some(UNAVAILABLE_RETRY_S);
+        }
         if matches!(class, Class::Internal | Class::Unavailable | Class::StorageFull) {
             problem.cause = Some(chain(&refusal).into());
         }

@@ -71,7 +71,6 @@ statements! {
     RESCUE = "UPDATE job SET state = 'available', attempt = attempt - 1, rescues = rescues + 1 WHERE state = 'running'";
     NEXT_READY = "SELECT scheduled_at FROM job WHERE state = 'available' AND queue = ?1 ORDER BY priority, seq LIMIT 1";
     NEXT_WAITING = "SELECT scheduled_at FROM job WHERE state IN ('scheduled', 'retryable') AND queue = ?1 ORDER BY scheduled_at LIMIT 1";
-    DEPTHS = "SELECT queue, state, count(*) FROM job GROUP BY queue, state ORDER BY queue, state";
 }
 
 /// A job that is to be.
@@ -288,12 +287,4 @@ pub fn agenda(view: &TenantView) -> Result<Vec<Wake>, StorageError> {
         agenda.extend(due.map(|at| Wake { queue: queue.as_str(), at }));
     }
     Ok(agenda)
-}
-
-/// How many jobs each queue has in each state.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn depths(view: &TenantView) -> Result<Vec<(Queue, State, i64)>, StorageError> {
-    view.all(&DEPTHS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
 }

@@ -69,7 +69,7 @@ pub struct Money {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// The code is none of ISO 4217's.
-    #[error("not a currency; use an ISO 4217 code in capitals, such as EUR")]
+    #[error("is not a currency; use an ISO 4217 code in capitals, such as EUR")]
     UnknownCurrency,
     /// Two currencies met in one sum.
     #[error("{0} and {1} cannot be added up; convert one of them first")]

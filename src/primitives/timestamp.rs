@@ -9,7 +9,7 @@ pub struct Timestamp(i64);
 
 /// A text or number that is no instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an instant; write it as RFC 3339 with its zone, such as 2026-01-31T18:30:00Z")]
+#[error("is not an instant; write it as RFC 3339 with its zone, such as 2026-01-31T18:30:00Z")]
 pub struct TimestampError;
 
 const MIN_MS: i64 = -62_135_596_800_000;

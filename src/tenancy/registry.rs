@@ -231,7 +231,7 @@ impl Registry {
     }
 
     /// Forgets what was noted of a tenant that is gone.
-    pub(super) fn forget(&self, id: TenantId) {
+    pub fn forget(&self, id: TenantId) {
         let mut state = self.state();
         state.unavailable.remove(&id);
         state.absent.remove(&id);

@@ -54,9 +54,17 @@ pub(super) fn over_open(shared: &Arc<Shared>) {
 }
 
 fn retry(shared: &Arc<Shared>, tenant: TenantId) {
-    let found = shared.app.directory.tenant_of_id(tenant).wait().ok().flatten();
-    let access = found.filter(|access| matches!(access.status(), TenantStatus::Active | TenantStatus::Suspended));
-    let Some(access) = access else { return };
+    let Ok(found) = shared.app.directory.tenant_of_id(tenant).wait() else {
+        return;
+    };
+    let Some(access) = found else {
+        // A request that came while the tenant was removed has left its trace; there is nothing to be tried again.
+        shared.app.registry.forget(tenant);
+        return;
+    };
+    if !matches!(access.status(), TenantStatus::Active | TenantStatus::Suspended) {
+        return;
+    }
     if let Ok(db) = shared.app.registry.open(&access) {
         tracing::info!(tenant_id = %tenant, "tenant available again");
         note(shared, tenant, &db);

@@ -419,3 +419,56 @@ async fn a_free_order_is_paid_and_numbered_as_any_other() {
     assert_eq!(shop.count("SELECT count(*) FROM ledger_transfer"), 0);
     shop.assert_integrity();
 }
+
+/// What holds is what held when the order was placed: neither a new price nor a new rate changes it before it is paid.
+#[tokio::test]
+async fn an_order_keeps_the_price_and_the_rate_of_its_checkout() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.tax_class("vat", 160_000).await;
+    let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let cart = shop.cart(&[(&mug, 1)]).await;
+    let price = |price_minor: i64| {
+        shop.patch(&format!("/v1/catalog/products/{mug}"))
+            .json(json!({"price_minor": price_minor}))
+            .send()
+    };
+    price(2_000).await.expect(200);
+    let placed = shop.checkout("checkout", &cart, "cash").await.expect(201);
+    assert_eq!(placed.json()["order"]["total_minor"], 2_320, "a cart has the present price");
+    price(3_000).await.expect(200);
+    let rate = json!({"tax_class": "vat", "name": "VAT", "rate_ppm": 190_000});
+    shop.post("/v1/tax-rates").json(rate).send().await.expect(201);
+    app.advance(std::time::Duration::from_secs(60));
+    shop.prices_include_tax(true).await;
+    let done = shop.confirm("confirm", &placed.string("/payment/id")).await.expect(200).json();
+    assert_eq!(
+        (&done["invoice"]["total_minor"], &done["invoice"]["tax_lines"][0]["rate_ppm"]),
+        (&json!(2_320), &json!(160_000))
+    );
+    let later = shop.place(&[(&mug, 1)], "cash").await;
+    let later = shop.get(&format!("/v1/orders/{}", later.order)).send().await.expect(200).json();
+    assert_eq!((&later["total_minor"], &later["tax_minor"]), (&json!(3_000), &json!(479)));
+    shop.assert_integrity();
+}
+
+/// Currencies have as many digits as ISO 4217 gives them, and their minor units are counted all the same.
+#[tokio::test]
+async fn a_currency_without_cents_and_one_with_three_digits_sell_as_well() {
+    let app = TestApp::start();
+    for (slug, currency, shown) in [("tokyo", "JPY", "1190 JPY"), ("kuwait", "KWD", "1.190 KWD")] {
+        let shop = app.tenant_in(slug, currency);
+        shop.tax_class("vat", 190_000).await;
+        let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+        let done = shop.sell(&[(&mug, 1)]).await;
+        assert_eq!(
+            (&done["invoice"]["total_minor"], &done["invoice"]["currency"]),
+            (&json!(1_190), &json!(currency))
+        );
+        app.work_off();
+        let outbox = std::fs::read_dir(app.data_dir().join("outbox")).expect("mail was sent");
+        let mails = outbox.map(|mail| std::fs::read_to_string(mail.expect("a mail").path()).expect("text"));
+        assert!(mails.into_iter().any(|mail| mail.contains(shown)), "{shown}");
+        shop.assert_integrity();
+    }
+}

@@ -186,3 +186,45 @@ async fn stress_checkout() {
     app.work_off();
     shop.assert_integrity();
 }
+
+/// Who calls an order off while somebody pays for it: one of them is late, and hears so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_order_is_paid_or_called_off_and_never_both() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 10_000).await;
+    let mut tasks = Vec::new();
+    for number in 0..BUYERS {
+        let order = shop.place(&[(&tea, 1)], "cash").await;
+        for is_paid in [number % 2 == 0, number % 2 != 0] {
+            let (shop, order) = (shop.clone(), order.clone());
+            tasks.push(async move {
+                if is_paid {
+                    (true, shop.confirm(&format!("confirm {}", order.payment), &order.payment).await)
+                } else {
+                    (false, shop.move_order(&order.order, "cancel").await)
+                }
+            });
+        }
+    }
+    let mut paid = 0;
+    for pair in all(tasks).await.chunks(2) {
+        let (won, lost): (Vec<_>, Vec<_>) = pair.iter().partition(|(_, answer)| answer.status == 200);
+        assert_eq!((won.len(), lost.len()), (1, 1));
+        let (is_paid, answer) = lost[0].clone();
+        let code = answer.refused(409, if is_paid { "payment_over" } else { "illegal_transition" });
+        assert!(code["detail"].is_string());
+        paid += i64::from(won[0].0);
+    }
+    for table in [
+        "invoice",
+        "financial_order",
+        "ledger_entry",
+        "inventory_movement WHERE kind = 'sale'",
+    ] {
+        assert_eq!(shop.count(&format!("SELECT count(*) FROM {table}")), paid, "{table}");
+    }
+    assert_eq!(shop.stock(&tea).await, [10_000 - paid, 0, 10_000 - paid]);
+    app.work_off();
+    shop.assert_integrity();
+}

@@ -87,7 +87,7 @@ fn bad_rows_are_listed_and_the_others_are_taken() {
     let mut text = b"sku,name,price_minor,currency,barcode,tax_class\n".to_vec();
     text.extend_from_slice(
         "A-1,Good,100,USD,,\n,No SKU,100,USD,,\nA-3,,100,usd,,\nA-4,Price,1.50,USD,,\nA-5,Price,-1,USD,,\nA-6,Class,1,USD,,luxury\n\
-         A-7,Barcode,1,USD,4006381333931,\nA-8,Barcode,1,USD,4006381333931,\nA-9,Cells,1\nA-1,Currency,100,EUR,,\n"
+         A-7,Barcode,1,USD,4006381333931,\nA-8,Barcode,1,USD,4006381333931,\nA-9,Cells,1\nA-1,Twice,100,USD,,\n"
             .as_bytes(),
     );
     text.extend_from_slice(b"A-10,\xff\xfe,1,USD,,\nA-11,\"Two\nlines\",1,USD,,\nA-12,Last,1,USD,,\n");
@@ -102,19 +102,23 @@ fn bad_rows_are_listed_and_the_others_are_taken() {
     let reason = |line: u64| refused.iter().find(|(at, _)| *at == line).map_or("", |(_, reason)| reason);
     for (line, part) in [
         (3, "sku must not be empty"),
-        (4, "name must not be empty; currency not a currency"),
+        (4, "name must not be empty; currency is not a currency"),
         (5, "price_minor is not a whole number: `1.50`"),
         (6, "negative"),
         (7, "no tax class `luxury`"),
         (9, "belongs to another product"),
         (10, "3 cells where the first line has 6"),
-        (11, "currency never changes"),
+        (11, "there twice, first in line 2"),
         (12, "not UTF-8"),
         (13, "control characters"),
     ] {
         assert!(reason(line).contains(part), "line {line}: {refused:?}");
     }
     assert_eq!(desk.rows("SELECT sku FROM product ORDER BY seq"), ["A-1", "A-7", "A-12"]);
+    let euros = desk.file("euros.csv", b"sku,name,price_minor,currency\nA-1,Good,100,EUR\nA-13,Good,100,USD\n");
+    let report = desk.catalog(&euros).code(0).json();
+    let reason = report["refused"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("currency never changes"), "{report:#}");
     let told = desk
         .run(&["catalog", "import", &desk.file("products.csv", &text), "--tenant", "corner"])
         .code(0);
@@ -203,7 +207,7 @@ fn sales_that_do_not_add_up_are_listed_and_the_others_are_taken() {
         .collect();
     for ((file, line, reason), (in_file, at, part)) in reasons.iter().zip([
         ("invoices.csv", 4, "the lines come to 99 with their tax, and the total says 100"),
-        ("invoices.csv", 5, "sold_at not an instant"),
+        ("invoices.csv", 5, "sold_at is not an instant"),
         ("invoices.csv", 6, "no product with the SKU `NONE`"),
         ("invoices.csv", 7, "lines.csv, line 8: quantity is not a whole number: `one`"),
         ("invoices.csv", 8, "the invoice 7 has no lines"),
@@ -267,6 +271,22 @@ fn a_long_list_goes_in_many_batches() {
     assert_eq!(summary(&desk.catalog(&file).code(0).json()), [450, 450, 0, 0, 0]);
     assert_eq!(summary(&desk.catalog(&file).code(0).json()), [450, 0, 0, 450, 0]);
     assert!(Path::new(&file).exists());
+}
+
+#[test]
+fn a_sku_that_is_there_twice_is_refused_the_second_time_and_every_time() {
+    let desk = Desk::open();
+    let file = desk.file(
+        "products.csv",
+        b"sku,name,price_minor,currency\nA,Apple,100,USD\nB,Bread,300,USD\nA,Apple again,200,USD\n",
+    );
+    for (created, unchanged) in [(2, 0), (0, 2)] {
+        let report = desk.catalog(&file).code(0).json();
+        assert_eq!(summary(&report), [3, created, 0, unchanged, 1]);
+        assert_eq!(report["refused"][0]["line"], 4);
+        assert_eq!(report["refused"][0]["reason"], "the SKU A is there twice, first in line 2");
+    }
+    assert_eq!(desk.rows("SELECT sku, price_minor FROM product ORDER BY sku"), ["A|100", "B|300"]);
 }
 
 /// Real data: an extract of the Chinook sample database, whose licence lies beside it.

@@ -11,7 +11,6 @@ use super::schema::fresh;
 const MAY_SCAN: &[(&str, &str)] = &[
     ("audit::LAST", "the last row by its place, and only that"),
     ("audit::CHAIN", "walks the chain from its beginning: that is its purpose"),
-    ("queue::DEPTHS", "counts every job of a shop, for the operator"),
     ("commands::LIST_STATUS", "walks the tenants at the start"),
     ("commands::LIST_ACCESS", "walks the tenants for checks"),
     ("commands::TENANT", "puts the few hosts of each tenant in order"),
