@@ -1,10 +1,31 @@
 //! How the values of L0 lie in a file. Ids are 16-byte BLOBs (ARCHITECTURE.md says what was measured), instants are milliseconds.
 
+use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::primitives::{
-    Barcode, Currency, Digest, Email, HostName, Id, Kind, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
+    Barcode, Currency, Digest, Email, HostName, Id, Kind, Money, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
 };
+
+/// The amount in `column` of a row whose currency is known.
+///
+/// # Errors
+/// As `row.get`; also for an amount that is beyond what money can be.
+pub fn money(row: &Row<'_>, column: usize, currency: Currency) -> rusqlite::Result<Money> {
+    Ok(Money::new(row.get(column)?, currency).map_err(FromSqlError::other)?)
+}
+
+/// [`money`], where the column may be empty.
+///
+/// # Errors
+/// As [`money`].
+pub fn money_if_any(row: &Row<'_>, column: usize, currency: Currency) -> rusqlite::Result<Option<Money>> {
+    let minor: Option<i64> = row.get(column)?;
+    Ok(minor
+        .map(|minor| Money::new(minor, currency))
+        .transpose()
+        .map_err(FromSqlError::other)?)
+}
 
 impl<K: Kind> ToSql for Id<K> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

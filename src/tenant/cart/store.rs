@@ -1,9 +1,9 @@
 //! The carts' SQL and row mapping.
 
 use super::model::{CartHead, CartLine, CartRefused, CartStatus};
+use crate::primitives::Quantity;
 use crate::primitives::id::{CartId, CartItemId, CartItemKind, ProductId};
-use crate::primitives::{Money, Quantity};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, params, statements};
 
 statements! {
     INSERT = "INSERT INTO cart (id, currency, status, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)";
@@ -51,7 +51,7 @@ fn line(row: &Row<'_>) -> rusqlite::Result<CartLine> {
         sku: row.get(2)?,
         name: row.get(3)?,
         quantity: row.get(4)?,
-        unit_price: Money::new(row.get(5)?, row.get(6)?).map_err(rusqlite::types::FromSqlError::other)?,
+        unit_price: money(row, 5, row.get(6)?)?,
     })
 }
 

@@ -3,22 +3,27 @@
 use super::model::{CatalogRefused, Category, Product, Selection};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{CategoryId, ProductId};
-use crate::primitives::{Barcode, Money, Name, Sku};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
+use crate::primitives::{Barcode, Name, Sku};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements};
+
+/// What [`product`] reads, in this order.
+macro_rules! columns {
+    () => {
+        "id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version"
+    };
+}
 
 statements! {
     INSERT = "INSERT INTO product (id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version, created_at, updated_at)
               VALUES (:id, :sku, :barcode, :name, :price_minor, :currency, :tax_class, :track_stock, :category_id, 1, 1, :now, :now)";
     UPDATE = "UPDATE product SET sku = :sku, barcode = :barcode, name = :name, price_minor = :price_minor, tax_class = :tax_class,
               track_stock = :track_stock, category_id = :category_id, active = :active, version = version + 1, updated_at = :now WHERE id = :id";
-    FIND = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version FROM product WHERE id = ?1";
-    FIND_BY_SKU = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version FROM product WHERE sku = ?1";
-    FIND_BY_BARCODE = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version FROM product WHERE barcode = ?1";
+    FIND = concat!("SELECT ", columns!(), " FROM product WHERE id = ?1");
+    FIND_BY_SKU = concat!("SELECT ", columns!(), " FROM product WHERE sku = ?1");
+    FIND_BY_BARCODE = concat!("SELECT ", columns!(), " FROM product WHERE barcode = ?1");
     // Few products are inactive, so those that a page passes over are few.
-    PAGE = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version, seq FROM product
-            WHERE seq < ?1 AND (?3 IS NULL OR active = ?3) ORDER BY seq DESC LIMIT ?2";
-    PAGE_OF_CATEGORY = "SELECT id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version, seq FROM product
-            WHERE category_id = ?4 AND seq < ?1 AND (?3 IS NULL OR active = ?3) ORDER BY seq DESC LIMIT ?2";
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM product WHERE seq < ?1 AND (?3 IS NULL OR active = ?3) ORDER BY seq DESC LIMIT ?2");
+    PAGE_OF_CATEGORY = concat!("SELECT ", columns!(), ", seq FROM product WHERE category_id = ?4 AND seq < ?1 AND (?3 IS NULL OR active = ?3) ORDER BY seq DESC LIMIT ?2");
     SKU_OWNER = "SELECT id FROM product WHERE sku = ?1";
     BARCODE_OWNER = "SELECT id FROM product WHERE barcode = ?1";
     CATEGORY_EXISTS = "SELECT 1 FROM category WHERE id = ?1";
@@ -28,13 +33,12 @@ statements! {
 }
 
 fn product(row: &Row<'_>) -> rusqlite::Result<Product> {
-    let price = Money::new(row.get(4)?, row.get(5)?).map_err(rusqlite::types::FromSqlError::other)?;
     Ok(Product {
         id: row.get(0)?,
         sku: row.get(1)?,
         barcode: row.get(2)?,
         name: row.get(3)?,
-        price,
+        price: money(row, 4, row.get(5)?)?,
         tax_class: row.get(6)?,
         track_stock: row.get(7)?,
         category_id: row.get(8)?,

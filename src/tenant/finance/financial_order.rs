@@ -1,12 +1,10 @@
 //! Financial orders: synced from the order, locked, marked paid.
 
-use rusqlite::types::FromSqlError;
-
 use super::snapshot;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{FinancialOrderId, FinancialOrderKind, OrderId};
 use crate::primitives::{Currency, Digest, Money, Timestamp};
-use crate::storage::{Row, StorageError, TenantView, TenantWork, named_params, params, statements, text_enum};
+use crate::storage::{Row, StorageError, TenantView, TenantWork, money, named_params, params, statements, text_enum};
 use crate::tenant::orders::Order;
 
 text_enum! {
@@ -23,15 +21,19 @@ text_enum! {
     }
 }
 
+/// What [`financial_order`] reads, in this order.
+macro_rules! columns {
+    () => {
+        "id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at"
+    };
+}
+
 statements! {
     INSERT_PAID = "INSERT INTO financial_order (id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at)
                    VALUES (:id, :order_id, 'paid', :currency, :subtotal, :discount, :tax, :total, :snapshot, :snapshot_hash, :at, :at, :now)";
-    FIND = "SELECT id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, seq
-            FROM financial_order WHERE id = ?1";
-    OF_ORDER = "SELECT id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, seq
-            FROM financial_order WHERE order_id = ?1";
-    PAGE = "SELECT id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, seq
-            FROM financial_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    FIND = concat!("SELECT ", columns!(), " FROM financial_order WHERE id = ?1");
+    OF_ORDER = concat!("SELECT ", columns!(), " FROM financial_order WHERE order_id = ?1");
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM financial_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
 }
 
 /// The locked money side of an order.
@@ -63,15 +65,14 @@ pub struct FinancialOrder {
 
 fn financial_order(row: &Row<'_>) -> rusqlite::Result<FinancialOrder> {
     let currency: Currency = row.get(3)?;
-    let money = |column: usize| -> rusqlite::Result<Money> { Ok(Money::new(row.get(column)?, currency).map_err(FromSqlError::other)?) };
     Ok(FinancialOrder {
         id: row.get(0)?,
         order_id: row.get(1)?,
         status: row.get(2)?,
-        subtotal: money(4)?,
-        discount: money(5)?,
-        tax: money(6)?,
-        total: money(7)?,
+        subtotal: money(row, 4, currency)?,
+        discount: money(row, 5, currency)?,
+        tax: money(row, 6, currency)?,
+        total: money(row, 7, currency)?,
         snapshot: row.get(8)?,
         snapshot_hash: row.get(9)?,
         locked_at: row.get(10)?,

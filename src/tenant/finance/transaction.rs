@@ -1,12 +1,10 @@
 //! Financial transactions: what came in (credit) or went out (debit) for a financial order. Written once, never changed.
 
-use rusqlite::types::FromSqlError;
-
 use super::financial_order::FinancialOrder;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{FinancialOrderId, FinancialTransactionId, FinancialTransactionKind};
-use crate::primitives::{Currency, Money, Timestamp};
-use crate::storage::{Row, StorageError, TenantView, TenantWork, params, statements, text_enum};
+use crate::primitives::{Money, Timestamp};
+use crate::storage::{Row, StorageError, TenantView, TenantWork, money, params, statements, text_enum};
 
 text_enum! {
     /// Which way the money went.
@@ -58,13 +56,12 @@ pub(super) fn complete_credit(work: &mut TenantWork, of: &FinancialOrder, at: Ti
 /// [`StorageError`].
 pub fn list_transactions(view: &TenantView, page: PageRequest) -> Result<Page<FinancialTransaction>, StorageError> {
     let map = |row: &Row<'_>| {
-        let currency: Currency = row.get(5)?;
         let transaction = FinancialTransaction {
             id: row.get(0)?,
             financial_order_id: row.get(1)?,
             kind: row.get(2)?,
             status: row.get(3)?,
-            amount: Money::new(row.get(4)?, currency).map_err(FromSqlError::other)?,
+            amount: money(row, 4, row.get(5)?)?,
             completed_at: row.get(6)?,
         };
         Ok((row.get(7)?, transaction))

@@ -9,6 +9,13 @@ use crate::primitives::id::{OrderId, ProductId, ReservationKind};
 use crate::primitives::{OnHand, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
 
+/// What [`movement`] reads, in this order.
+macro_rules! movement_columns {
+    () => {
+        "id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at"
+    };
+}
+
 statements! {
     STOCK = "SELECT product.id, coalesce(stock.on_hand, 0), coalesce(stock.reserved, 0) FROM product
              LEFT JOIN stock ON stock.product_id = product.id WHERE product.id = ?1";
@@ -21,10 +28,8 @@ statements! {
     TAKE_AVAILABLE = "UPDATE stock SET on_hand = on_hand - ?2, updated_at = ?3 WHERE product_id = ?1 AND on_hand - reserved >= ?2";
     INSERT_MOVEMENT = "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at)
              VALUES (:id, :product_id, :kind, :quantity_delta, :on_hand_after, :order_id, :reason, :at)";
-    MOVEMENTS = "SELECT id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at, seq FROM inventory_movement
-             WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
-    MOVEMENTS_OF_PRODUCT = "SELECT id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at, seq FROM inventory_movement
-             WHERE product_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    MOVEMENTS = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    MOVEMENTS_OF_PRODUCT = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement WHERE product_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
     INSERT_RESERVATION = "INSERT INTO reservation (id, order_id, product_id, quantity, status, expires_at) VALUES (?1, ?2, ?3, ?4, 'held', ?5)";
     RESERVED_OF_ORDER = "SELECT product_id, quantity FROM reservation WHERE order_id = ?1 AND status = ?2";
     // Whose stock is counted, and of which neither a hold nor a movement of this order is there.

@@ -1,11 +1,9 @@
 //! The invoices' SQL and row mapping.
 
-use rusqlite::types::FromSqlError;
-
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{FinancialOrderId, InvoiceId, OrderId};
 use crate::primitives::{Currency, Digest, Money, Timestamp};
-use crate::storage::{Row, StorageError, TenantView, TenantWork, named_params, params, statements, text_enum};
+use crate::storage::{Row, StorageError, TenantView, TenantWork, money, named_params, params, statements, text_enum};
 
 text_enum! {
     /// Where an invoice stands.
@@ -17,16 +15,20 @@ text_enum! {
     }
 }
 
+/// What [`invoice`] reads, in this order.
+macro_rules! columns {
+    () => {
+        "id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at"
+    };
+}
+
 statements! {
     INSERT_ISSUED = "INSERT INTO invoice (id, order_id, financial_order_id, status, series, series_number, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at)
                      VALUES (:id, :order_id, :financial_order_id, 'issued', :series, :series_number, :number, :currency, :tax, :total, :balance, :snapshot, :snapshot_hash, :issued_at)";
-    FIND = "SELECT id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at, seq
-            FROM invoice WHERE id = ?1";
-    OF_ORDER = "SELECT id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at, seq
-            FROM invoice WHERE order_id = ?1 AND status = 'issued'";
+    FIND = concat!("SELECT ", columns!(), " FROM invoice WHERE id = ?1");
+    OF_ORDER = concat!("SELECT ", columns!(), " FROM invoice WHERE order_id = ?1 AND status = 'issued'");
     NUMBER_EXISTS = "SELECT 1 FROM invoice WHERE number = ?1";
-    PAGE = "SELECT id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at, seq
-            FROM invoice WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM invoice WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
 }
 
 /// An invoice.
@@ -58,16 +60,15 @@ pub struct Invoice {
 
 fn invoice(row: &Row<'_>) -> rusqlite::Result<Invoice> {
     let currency: Currency = row.get(5)?;
-    let money = |column: usize| -> rusqlite::Result<Money> { Ok(Money::new(row.get(column)?, currency).map_err(FromSqlError::other)?) };
     Ok(Invoice {
         id: row.get(0)?,
         order_id: row.get(1)?,
         financial_order_id: row.get(2)?,
         status: row.get(3)?,
         number: row.get(4)?,
-        tax: money(6)?,
-        total: money(7)?,
-        balance: money(8)?,
+        tax: money(row, 6, currency)?,
+        total: money(row, 7, currency)?,
+        balance: money(row, 8, currency)?,
         snapshot: row.get(9)?,
         snapshot_hash: row.get(10)?,
         issued_at: row.get(11)?,

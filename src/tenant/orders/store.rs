@@ -7,8 +7,22 @@ use crate::platform::page::PageRequest;
 use crate::platform::series;
 use crate::primitives::id::{OrderId, OrderLineId};
 use crate::primitives::{Currency, Digest, Money};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements};
 use crate::tenant::pricing::PricedLine;
+
+/// What [`line`] reads, in this order.
+macro_rules! line_columns {
+    () => {
+        "l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor"
+    };
+}
+
+/// What [`order`] reads, in this order.
+macro_rules! order_columns {
+    () => {
+        "id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at"
+    };
+}
 
 statements! {
     INSERT = "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor,
@@ -17,19 +31,13 @@ statements! {
               :tax_lines, :email, :cart_id, :request_hash, :placed_at, :now)";
     INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
               VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, :tax_class, :tax_name, :tax_rate, :net, :tax, :total)";
-    FIND = "SELECT id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at
-            FROM sales_order WHERE id = ?1";
+    FIND = concat!("SELECT ", order_columns!(), " FROM sales_order WHERE id = ?1");
     ID_OF_NUMBER = "SELECT id FROM sales_order WHERE number = ?1";
-    LINES = "SELECT l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor
-             FROM order_line l JOIN sales_order o ON o.id = l.order_id WHERE l.order_id = ?1 ORDER BY l.seq";
-    PAGE = "SELECT id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, seq
-            FROM sales_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
-    PAGE_OF_STATUS = "SELECT id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, seq
-            FROM sales_order WHERE status = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
-    LINES_OF_RANGE = "SELECT l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor, o.seq
-            FROM sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq";
-    LINES_OF_STATUS_RANGE = "SELECT l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor, o.seq
-            FROM sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq";
+    LINES = concat!("SELECT ", line_columns!(), " FROM order_line l JOIN sales_order o ON o.id = l.order_id WHERE l.order_id = ?1 ORDER BY l.seq");
+    PAGE = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    PAGE_OF_STATUS = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE status = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
+    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
     SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3 WHERE id = ?1 AND status = ?4";
     REQUEST_HASH = "SELECT request_hash FROM sales_order WHERE id = ?1";
     LINE_EXISTS = "SELECT 1 FROM order_line WHERE id = ?1";
@@ -57,10 +65,6 @@ fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
         placed_at: row.get(12)?,
         lines: Vec::new(),
     })
-}
-
-fn money(row: &Row<'_>, column: usize, currency: Currency) -> rusqlite::Result<Money> {
-    Ok(Money::new(row.get(column)?, currency).map_err(FromSqlError::other)?)
 }
 
 fn line(row: &Row<'_>) -> rusqlite::Result<PricedLine> {

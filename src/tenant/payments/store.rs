@@ -1,23 +1,25 @@
 //! The payments' SQL and row mapping.
 
-use rusqlite::types::FromSqlError;
-
 use super::model::{NewPayment, Payment, PaymentStatus};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{OrderId, PaymentId};
 use crate::primitives::{Currency, Money, Note};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, money_if_any, named_params, params, statements};
+
+/// What [`payment`] reads, in this order.
+macro_rules! columns {
+    () => {
+        "id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, failure_code, created_at, succeeded_at"
+    };
+}
 
 statements! {
     INSERT = "INSERT INTO payment (id, order_id, method, status, amount_minor, tendered_minor, currency, created_at, updated_at, succeeded_at)
               VALUES (:id, :order_id, :method, :status, :amount, :tendered, :currency, :now, :now, :succeeded_at)";
-    FIND = "SELECT id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, failure_code, created_at, succeeded_at
-            FROM payment WHERE id = ?1";
+    FIND = concat!("SELECT ", columns!(), " FROM payment WHERE id = ?1");
     EXISTS = "SELECT 1 FROM payment WHERE id = ?1";
-    OF_ORDER = "SELECT id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, failure_code, created_at, succeeded_at
-            FROM payment WHERE order_id = ?1 ORDER BY seq";
-    PAGE = "SELECT id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, failure_code, created_at, succeeded_at, seq
-            FROM payment WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    OF_ORDER = concat!("SELECT ", columns!(), " FROM payment WHERE order_id = ?1 ORDER BY seq");
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM payment WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
     SUCCEED = "UPDATE payment SET status = 'succeeded', provider_reference = ?2, succeeded_at = ?3, updated_at = ?3
                WHERE id = ?1 AND status IN ('pending', 'authorized')";
     FAIL = "UPDATE payment SET status = 'failed', failure_code = ?2, provider_reference = ?3, updated_at = ?4
@@ -28,14 +30,13 @@ statements! {
 
 fn payment(row: &Row<'_>) -> rusqlite::Result<Payment> {
     let currency: Currency = row.get(6)?;
-    let money = |minor: i64| Money::new(minor, currency).map_err(FromSqlError::other);
     Ok(Payment {
         id: row.get(0)?,
         order_id: row.get(1)?,
         method: row.get(2)?,
         status: row.get(3)?,
-        amount: money(row.get(4)?)?,
-        tendered: row.get::<_, Option<i64>>(5)?.map(money).transpose()?,
+        amount: money(row, 4, currency)?,
+        tendered: money_if_any(row, 5, currency)?,
         provider_reference: row.get(7)?,
         failure_code: row.get(8)?,
         created_at: row.get(9)?,
