@@ -1,6 +1,5 @@
 //! `/v1/catalog`: products and categories.
 
-use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::answer::pointers;
@@ -513,35 +512,6 @@ async fn categories_have_names_of_their_own() {
     }
     let list = shop.get(CATEGORIES).send().await.expect(200).json();
     assert_eq!(list, json!({"data": [category], "next_cursor": null}));
-}
-
-/// The statements of one call, by the file's own counter.
-async fn statements(shop: &TestShop, path: &str) -> u64 {
-    let db = shop.db();
-    let before = db.stats().statements();
-    shop.call(Method::GET, path).send().await.expect(200);
-    db.stats().statements() - before
-}
-
-#[tokio::test]
-async fn a_list_costs_as_many_statements_whatever_its_size() {
-    let shop = TestApp::start().tenant("corner");
-    for index in 0..201 {
-        shop.product(&format!("A-{index}"), 1).await;
-        shop.post(CATEGORIES)
-            .json(json!({"name": format!("C-{index}")}))
-            .send()
-            .await
-            .expect(201);
-    }
-    for path in [PRODUCTS, CATEGORIES] {
-        let (one, many) = (
-            statements(&shop, &format!("{path}?limit=1")).await,
-            statements(&shop, &format!("{path}?limit=200")).await,
-        );
-        assert!(one > 0);
-        assert_eq!(one, many, "{path}");
-    }
 }
 
 #[tokio::test]

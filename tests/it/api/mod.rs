@@ -11,6 +11,7 @@ mod inventory;
 mod invoices;
 mod landlord;
 mod ledger;
+mod lists;
 mod orders;
 mod payments;
 mod reports;

@@ -1,11 +1,9 @@
 //! `/v1/orders`: reading orders and moving them along.
 
-use std::future::Future;
-
 use serde_json::{Value, json};
 
+use crate::support::TestApp;
 use crate::support::sale::rows;
-use crate::support::{TestApp, TestShop};
 
 /// An id that nothing has.
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
@@ -177,48 +175,6 @@ fn numbers(page: &Value) -> Vec<i64> {
     let orders = page["data"].as_array().expect("a list");
     let number = |order: &Value| order["number"].as_str().and_then(|text| text.strip_prefix("ORD-")?.parse().ok());
     orders.iter().map(|order| number(order).expect("a number")).collect()
-}
-
-/// How many statements a read runs.
-async fn statements<T>(shop: &TestShop, read: impl Future<Output = T>) -> u64 {
-    let db = shop.db();
-    let before = db.stats().statements();
-    read.await;
-    db.stats().statements() - before
-}
-
-#[tokio::test]
-async fn a_page_of_fifty_costs_no_more_statements_than_one_of_one() {
-    let app = TestApp::start();
-    let shop = app.tenant("corner");
-    let (tea, mug) = (shop.product("TEA", 100).await, shop.product("MUG", 900).await);
-    for number in 0..50 {
-        let lines = json!([{"product_id": tea, "quantity": 1}, {"product_id": mug, "quantity": 1}]);
-        let body =
-            json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": 500}, {"method": "manual", "amount_minor": 500}]});
-        shop.sale(&format!("s-{number}"), body).await.expect(201);
-    }
-    for (path, most) in [
-        ("/v1/orders", 2),
-        ("/v1/orders?status=paid", 2),
-        ("/v1/payments", 1),
-        ("/v1/financial-orders", 1),
-        ("/v1/financial-transactions", 1),
-        ("/v1/invoices", 1),
-        ("/v1/ledger/transactions", 2),
-    ] {
-        let mut counts = Vec::new();
-        for limit in [1_usize, 50] {
-            let separator = if path.contains('?') { '&' } else { '?' };
-            let call = shop.get(&format!("{path}{separator}limit={limit}"));
-            let read = async {
-                let rows = call.send().await.expect(200).json()["data"].as_array().map(Vec::len);
-                assert_eq!(rows, Some(limit), "{path}");
-            };
-            counts.push(statements(&shop, read).await);
-        }
-        assert_eq!(counts, [most, most], "{path}");
-    }
 }
 
 #[tokio::test]

@@ -1,0 +1,77 @@
+//! What is the same for all lists: a page costs as many statements as another, however many rows are on it.
+
+use serde_json::json;
+
+use crate::support::shop::Call;
+use crate::support::{TestApp, TestShop};
+
+const ROWS: usize = 40;
+
+/// Every list of the description: the paths whose answer is a page.
+fn lists() -> Vec<String> {
+    let document = tillbox::http::openapi();
+    let paths = document["paths"].as_object().expect("paths");
+    let is_list = |path: &&String| {
+        let answer = &paths[*path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+        answer.as_str().is_some_and(|name| name.contains("PageView"))
+    };
+    paths.keys().filter(is_list).cloned().collect()
+}
+
+/// A shop that has at least [`ROWS`] rows in each of its lists, and as many shops and keys in the landlord's.
+async fn full_house(app: &TestApp) -> TestShop {
+    let shop = app.tenant("corner");
+    let (tea, mug) = (shop.stocked("TEA", 100, 10_000).await, shop.product("MUG", 900).await);
+    for number in 0..ROWS {
+        let lines = json!([{"product_id": tea, "quantity": 1}, {"product_id": mug, "quantity": 1}]);
+        let payments = json!([{"method": "cash", "amount_minor": 500}, {"method": "manual", "amount_minor": 500}]);
+        let sale = json!({"lines": lines, "payments": payments});
+        shop.sale(&format!("s-{number}"), sale).await.expect(201);
+        shop.product(&format!("P-{number}"), 1).await;
+        let category = json!({"name": format!("Category {number}")});
+        shop.post("/v1/catalog/categories").json(category).send().await.expect(201);
+        shop.tax_class(&format!("class-{number}"), 70_000).await;
+        shop.key_with(&[]);
+        app.landlord_key();
+    }
+    app.work_off();
+    app.landlord_raw(&format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
+         INSERT INTO tenant (id, slug, name, currency, status, created_at, updated_at)
+         SELECT randomblob(16), 'shop-' || i, 'Shop', 'EUR', 'suspended', 0, 0 FROM n;
+         INSERT INTO tenant_domain (host, tenant_id) SELECT slug || '.example.org', id FROM tenant;"
+    ))
+    .expect("rows");
+    shop
+}
+
+#[tokio::test]
+async fn a_full_page_costs_no_more_statements_than_one_row() {
+    let app = TestApp::start();
+    let shop = full_house(&app).await;
+    let key = app.landlord_key();
+    let (tenant, landlord) = (shop.db(), app.app().directory.database().clone());
+    let statements = || tenant.stats().statements() + landlord.stats().statements();
+    let lists = lists();
+    assert!(lists.len() >= 14, "{lists:?}");
+    for path in lists {
+        let call = |limit: usize| -> Call {
+            let path = format!("{}?limit={limit}", path.replace("{slug}", "corner"));
+            if path.starts_with("/v1/landlord") {
+                app.get(&path).bearer(&key)
+            } else {
+                shop.get(&path)
+            }
+        };
+        let mut costs = Vec::new();
+        // The first call pays for what is remembered of its key.
+        for limit in [1, 1, ROWS] {
+            let before = statements();
+            let answer = call(limit).send().await.expect(200).json();
+            costs.push(statements() - before);
+            assert_eq!(answer["data"].as_array().map(Vec::len), Some(limit), "{path}");
+        }
+        assert_eq!(costs[1], costs[2], "{path}");
+        assert!((1..=3).contains(&costs[2]), "{path}: {costs:?}");
+    }
+}
