@@ -310,7 +310,9 @@ CREATE TABLE product (
     created_at  INTEGER NOT NULL,
     updated_at  INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX product_by_active ON product (active, seq);
 CREATE INDEX product_by_category ON product (category_id, seq);
+CREATE INDEX product_by_category_and_active ON product (category_id, active, seq);
 
 CREATE TABLE reservation (
     seq        INTEGER PRIMARY KEY,

@@ -48,6 +48,8 @@ CREATE TABLE product (
     updated_at  INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX product_by_category ON product (category_id, seq);
+CREATE INDEX product_by_active ON product (active, seq);
+CREATE INDEX product_by_category_and_active ON product (category_id, active, seq);
 
 ---------------------------------------------------------------------------------------------------- inventory
 CREATE TABLE stock (

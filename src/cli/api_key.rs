@@ -22,7 +22,7 @@ Examples:
   tillbox api-key create --tenant corner --name Bookkeeper --scope finance --scope reports
   tillbox api-key create --landlord --name Provisioning")]
     Create(Create),
-    /// List keys, the oldest first, the revoked ones included
+    /// List keys, the newest first, the revoked ones included
     List(List),
     /// Revoke a key: it opens nothing from that moment on
     Revoke(Revoke),
@@ -119,14 +119,13 @@ impl Create {
 
 impl List {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let mut page = client.get(&self.owner.path())?;
-        let keys = page["data"].take();
+        let keys = client.list(&self.owner.path())?;
         if self.output.json {
-            print_json(&keys)?;
+            print_json(&Value::Array(keys))?;
             return Ok(Exit::Done);
         }
         let mut table = Table::new(&["id", "name", "prefix", "scopes", "created at", "last used at", "revoked at"]);
-        for key in keys.as_array().map(Vec::as_slice).unwrap_or_default() {
+        for key in &keys {
             let cells: [&Value; 7] = ["id", "name", "prefix", "scopes", "created_at", "last_used_at", "revoked_at"].map(|name| &key[name]);
             table.row(cells.map(text));
         }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::IsTerminal as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use csv::StringRecord;
@@ -24,6 +25,8 @@ pub struct CsvFile {
     /// Its size in bytes.
     pub bytes: u64,
     reader: csv::Reader<File>,
+    /// The same file, to look back into.
+    file: File,
     headers: StringRecord,
 }
 
@@ -43,12 +46,21 @@ impl CsvFile {
         if metadata.is_dir() {
             return Err(unreadable("it is a directory".to_owned()));
         }
+        let again = file.try_clone().map_err(|error| unreadable(error.to_string()))?;
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(file);
         let headers = reader.headers().map_err(|error| unreadable(reason(&error)))?.clone();
+        let is_twice = |(index, header): &(usize, &str)| !header.is_empty() && headers.iter().take(*index).any(|other| other == *header);
+        if let Some((_, header)) = headers.iter().enumerate().find(is_twice) {
+            return Err(Failure::failed_with(
+                format!("{name} has two columns {header}"),
+                "take one of them out, or give it another name",
+            ));
+        }
         Ok(Self {
             bytes: metadata.len(),
             name,
             reader,
+            file: again,
             headers,
         })
     }
@@ -79,18 +91,33 @@ impl CsvFile {
     /// The next line; `None` at the end.
     pub fn next(&mut self) -> Result<Option<CsvLine>, Failure> {
         let mut record = StringRecord::new();
-        let at = self.reader.position().line();
+        let before = self.reader.position().clone();
         match self.reader.read_record(&mut record) {
             Ok(false) => Ok(None),
             Ok(true) => Ok(Some(CsvLine {
-                number: record.position().map_or(at, csv::Position::line),
+                number: self.line_at(record.position().unwrap_or(&before)),
                 cells: Ok(record),
             })),
             Err(error) if error.is_io_error() => Err(Failure::failed(format!("{} cannot be read: {error}", self.name))),
             Err(error) => Ok(Some(CsvLine {
-                number: error.position().map_or(at, csv::Position::line),
+                number: self.line_at(error.position().unwrap_or(&before)),
                 cells: Err(reason(&error)),
             })),
+        }
+    }
+
+    /// The number of the line that an editor shows. The reader says where the record before ended, which is before the rest of that
+    /// line's end and before empty lines.
+    fn line_at(&self, position: &csv::Position) -> u64 {
+        let (mut line, mut at, mut bytes) = (position.line(), position.byte(), [0; 64]);
+        loop {
+            let read = self.file.read_at(&mut bytes, at).unwrap_or(0);
+            let ends = bytes[..read].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            line += bytes[..ends].iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+            at += ends as u64;
+            if ends < bytes.len() {
+                return line;
+            }
         }
     }
 

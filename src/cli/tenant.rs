@@ -115,14 +115,25 @@ impl Create {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
         let body = json!({"slug": self.slug, "name": self.name, "currency": self.currency, "domains": self.domains});
         let tenant = client.post("/v1/landlord/tenants", &body)?;
-        if self.output.json {
-            print_json(&tenant)?;
+        let printed = if self.output.json {
+            print_json(&tenant)
         } else {
             print(&format!(
                 "{}\n\nAPI key (all scopes, shown only now):\n{}\n",
                 facts_of(&tenant).trim_end(),
                 good(&text(&tenant["api_key"]))
-            ))?;
+            ))
+        };
+        printed.map_err(|_| {
+            Failure::failed_with(
+                format!("the shop {} was made, and its key could not be printed", self.slug),
+                format!(
+                    "make another key: tillbox api-key create --tenant {} --name NAME --scope SCOPE",
+                    self.slug
+                ),
+            )
+        })?;
+        if !self.output.json {
             note(
                 "\nIt sells without tax until it is told its rates: POST /v1/tax-rates, and PATCH /v1/settings/shop if its prices hold the tax.\n",
             );

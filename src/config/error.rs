@@ -50,8 +50,8 @@ pub struct UnknownKey {
     pub key: String,
     /// The file or the environment variable.
     pub origin: String,
-    /// The known key most like it.
-    pub nearest: String,
+    /// The known key most like it, if one is.
+    pub nearest: Option<String>,
 }
 
 /// A value out of its bounds.
@@ -66,7 +66,10 @@ pub struct Fault {
 impl fmt::Display for UnknownKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, origin, nearest } = self;
-        write!(f, "unknown key {key} in {origin}; did you mean {nearest}?")
+        match nearest {
+            Some(nearest) => write!(f, "unknown key {key} in {origin}; did you mean {nearest}?"),
+            None => write!(f, "unknown key {key} in {origin}; `tillbox config show` prints all that there are"),
+        }
     }
 }
 

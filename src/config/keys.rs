@@ -31,16 +31,19 @@ pub(super) fn is_known(known: &[String], key: &str) -> bool {
     })
 }
 
+/// How alike two keys are, of 1, for one to be a slip of the other: `foo` is none of `mail.from`.
+const LIKE: f64 = 0.6;
+
 /// The known key or section most like `key`.
-pub(super) fn nearest<'a>(known: &'a [String], key: &str) -> &'a str {
+pub(super) fn nearest<'a>(known: &'a [String], key: &str) -> Option<&'a str> {
     let likeness = |candidate: &&str| strsim::normalized_damerau_levenshtein(candidate, key);
     let sections = known.iter().filter_map(|key| Some(key.rsplit_once('.')?.0));
     known
         .iter()
         .map(String::as_str)
         .chain(sections)
+        .filter(|candidate| likeness(candidate) >= LIKE)
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-        .expect("the defaults have keys")
 }
 
 /// The variable that overrides `key`: `server.listen` → `TILLBOX_SERVER__LISTEN`.
@@ -78,7 +81,7 @@ mod tests {
         assert_eq!(env_key(&known(), "HOME__X"), None);
         let slip = env_key(&known(), "TILLBOX_SERVER_BODY_LIMIT").unwrap();
         assert_eq!(slip, "server_body_limit");
-        assert_eq!(nearest(&known(), &slip), "server.body_limit");
+        assert_eq!(nearest(&known(), &slip), Some("server.body_limit"));
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Layers {
     }
 
     fn add_unknown(&mut self, key: String, origin: String) {
-        let nearest = nearest(&self.known, &key).to_owned();
+        let nearest = nearest(&self.known, &key).map(str::to_owned);
         self.unknown.push(UnknownKey { key, origin, nearest });
     }
 

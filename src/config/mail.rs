@@ -38,6 +38,12 @@ impl Mail {
         let server = url.strip_prefix("smtp://").or_else(|| url.strip_prefix("smtps://"));
         if !url.is_empty() && server.is_none_or(str::is_empty) {
             faults.add("mail.smtp_url", "is neither empty nor smtp://… nor smtps://…");
+        } else if !url.is_empty() && lettre::SmtpTransport::from_url(url).is_err() {
+            // What is wrong with it is not shown: it may hold a password.
+            faults.add(
+                "mail.smtp_url",
+                "is no URL of a mail server; look at its port, its options and the characters of its password",
+            );
         }
         let timeouts = Span::millis(100)..=Span::secs(120);
         faults.within("mail.timeout", self.timeout, timeouts);

@@ -82,7 +82,7 @@ fn the_environment_wins_over_the_file_and_a_part_keeps_the_rest() {
 
 #[test]
 fn unknown_keys_are_all_named_with_their_origin_and_the_nearest_key() {
-    let text = "[server]\nlisen = 1\n[queue.defualt]\nworkers = 2\n[mali]";
+    let text = "foo = 1\n[server]\nlisen = 1\n[queue.defualt]\nworkers = 2\n[mali]";
     let env = [
         ("TILLBOX_STORAGE__DATADIR", "x"),
         ("TILLBOX_SERVER_LISTEN", "x"),
@@ -93,6 +93,7 @@ fn unknown_keys_are_all_named_with_their_origin_and_the_nearest_key() {
     };
     let lines: Vec<String> = unknown.iter().map(UnknownKey::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
+    unknown key foo in test.toml; `tillbox config show` prints all that there are
     unknown key mali in test.toml; did you mean mail?
     unknown key queue.defualt.workers in test.toml; did you mean queue.default.workers?
     unknown key server.lisen in test.toml; did you mean server.listen?

@@ -1,6 +1,7 @@
 //! What the API's description says besides its routes: how callers prove who they are, and what every error looks like. The routes tell
 //! the rest themselves; what holds for all of them is put in here, once.
 
+use http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
 
@@ -34,12 +35,25 @@ fn complete_operation(operation: &mut Value) {
     let content = json!({MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}});
     if let Some(responses) = operation["responses"].as_object_mut() {
         for (status, response) in responses.iter_mut() {
+            if response.get("description").is_none_or(|says| says == "") {
+                let phrase = status
+                    .parse()
+                    .ok()
+                    .and_then(|status| StatusCode::from_u16(status).ok()?.canonical_reason());
+                response["description"] = json!(phrase.unwrap_or("an answer"));
+            }
             if status.as_str() >= "400" && response.get("content").is_none() {
                 response["content"] = content.clone();
             }
         }
         let default = json!({"description": "what is refused, and what fails", "content": content});
         responses.insert("default".to_owned(), default);
+    }
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        let is_id = parameter["name"].as_str().is_some_and(|name| name.ends_with("id"));
+        if is_id && parameter["schema"]["type"] == "string" {
+            parameter["schema"]["format"] = json!("uuid");
+        }
     }
     let is_public = operation["security"]
         .as_array()

@@ -1,4 +1,4 @@
-//! Every bound in one place, with the reason beside it. A limit that is not here does not exist.
+//! Every bound that a caller or an operator can meet, in one place, with the reason beside it. What tunes a mechanism stands with it.
 
 /// The largest amount of money and the largest product of a price and a quantity, in minor units: 2⁵³ − 1, the
 /// largest integer that every JSON reader keeps exact (RFC 8259 §6), which RFC 8785 needs for a canonical snapshot.
@@ -6,6 +6,8 @@ pub const MONEY_MINOR_MAX: i64 = (1 << 53) - 1;
 /// The largest total of one order, in minor units: a hundred billion euros, more than a barcode of 13 digits that was read into the field of
 /// a price. The sums of a ledger fit an i64 for as long as it holds fewer than 900,000 such orders.
 pub const ORDER_TOTAL_MINOR_MAX: i64 = 10_000_000_000_000;
+/// The largest price of one thing and the largest payment, in minor units: what costs more could not be sold.
+pub const PRICE_MINOR_MAX: i64 = ORDER_TOTAL_MINOR_MAX;
 /// The largest quantity on one line, and the largest change of stock at once.
 pub const QUANTITY_MAX: i64 = 1_000_000;
 /// The largest stock on hand of one product: far above any shop, far below an overflow of sums.
@@ -58,6 +60,10 @@ pub const BATCH_WORK_MS: u64 = 20;
 pub const READER_INBOX: usize = 4096;
 /// Reports and checks that run at the same time, of all stores together: one that takes long does not keep everybody else's waiting.
 pub const LONG_READERS: usize = 4;
+/// Long reads of one file at once, those that wait for a thread included: two, so that one store leaves threads for the others.
+pub const LONG_READS_PER_FILE: u32 = 2;
+/// Requests that wait for one file to be opened: as many as a till and a storefront send in the seconds that a check takes.
+pub const OPENING_WAITERS_MAX: usize = 256;
 /// How long a report or an integrity check may run, in milliseconds.
 pub const LONG_READ_MS: u64 = 30_000;
 /// How long a read may wait for a connection to its file, in milliseconds: it keeps one of the shared threads meanwhile.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::limits::MONEY_MINOR_MAX;
+use super::limits::{MONEY_MINOR_MAX, PRICE_MINOR_MAX};
 
 /// An ISO 4217 currency that is in circulation and has minor units.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +80,11 @@ pub enum MoneyError {
     /// A price or payment below zero.
     #[error("the amount is negative; amounts of prices and payments are zero or more")]
     Negative,
+    /// A price or payment beyond what anything costs.
+    #[error(
+        "the amount is beyond what a price or a payment can be; the limit is {PRICE_MINOR_MAX} minor units; was a barcode read into it?"
+    )]
+    BeyondPrices,
 }
 
 /// How a fraction of a minor unit is decided.
@@ -105,12 +110,12 @@ impl Money {
     /// An amount that may not be negative: a price, a payment.
     ///
     /// # Errors
-    /// [`MoneyError::Negative`], [`MoneyError::Overflow`].
+    /// [`MoneyError::Negative`], [`MoneyError::BeyondPrices`].
     pub fn price(minor: i64, currency: Currency) -> Result<Self, MoneyError> {
-        if minor < 0 {
-            Err(MoneyError::Negative)
-        } else {
-            Self::new(minor, currency)
+        match minor {
+            ..0 => Err(MoneyError::Negative),
+            0..=PRICE_MINOR_MAX => Self::new(minor, currency),
+            _ => Err(MoneyError::BeyondPrices),
         }
     }
 
@@ -307,6 +312,10 @@ mod tests {
         assert_eq!(eur(MONEY_MINOR_MAX).plus(eur(1)), Err(MoneyError::Overflow));
         assert_eq!(eur(MONEY_MINOR_MAX).times(i64::MAX), Err(MoneyError::Overflow));
         assert_eq!(Money::new(i64::MIN, eur(0).currency()), Err(MoneyError::Overflow));
+        let price = |minor| Money::price(minor, eur(0).currency());
+        assert_eq!(price(PRICE_MINOR_MAX).map(Money::minor), Ok(PRICE_MINOR_MAX));
+        assert_eq!([price(PRICE_MINOR_MAX + 1), price(i64::MAX)], [Err(MoneyError::BeyondPrices); 2]);
+        assert_eq!([price(-1), price(i64::MIN)], [Err(MoneyError::Negative); 2]);
     }
 
     proptest! {

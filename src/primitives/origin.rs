@@ -5,11 +5,11 @@ use super::id::ApiKeyId;
 /// Who acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// A program or person with an API key of the tenant.
+    /// A program or person with an API key, of the tenant or of the landlord.
     ApiKey(ApiKeyId),
     /// Somebody at the storefront without a key.
     Storefront,
-    /// Whoever runs the machine, over the command line or a landlord key.
+    /// Whoever runs the machine, over the command line.
     Operator,
     /// The daemon itself (a job, a sweep).
     System,

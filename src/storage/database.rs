@@ -1,23 +1,25 @@
 //! An open file: the handle that the layers above hold. It takes closures and gives answers.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
 use r2d2_sqlite::SqliteConnectionManager;
 use tokio::sync::oneshot;
 
+use super::data_dir::beside;
 use super::file::{self, Check, FileId, Place};
 use super::readers::Lane;
 use super::writer::{Attempt, Message, Request, Shared, Writer, panic_text};
 use super::{FileKind, Readers, Stats, StorageError, StorageErrorKind, View, Wake, Work};
-use crate::primitives::limits::{LONG_READ_MS, READER_WAIT_MS, WRITER_INBOX};
+use crate::primitives::limits::{LONG_READ_MS, LONG_READS_PER_FILE, READER_WAIT_MS, WRITER_INBOX};
 use crate::primitives::{Clock, Entropy, Origin};
 
 /// What opening a file needs besides its path.
@@ -40,7 +42,8 @@ pub struct Database<K: FileKind> {
 
 struct Inner<K: FileKind> {
     path: PathBuf,
-    inbox: Sender<Message<K>>,
+    place: Place,
+    inbox: SyncSender<Message<K>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     pool: r2d2::Pool<SqliteConnectionManager>,
     readers: Arc<Readers>,
@@ -75,13 +78,16 @@ impl<K: FileKind> Database<K> {
             stats: Stats::default(),
             healthy: AtomicBool::new(true),
             readable: AtomicBool::new(true),
+            long_reads: AtomicU32::new(0),
         });
         let pool = reader_pool::<K>(path, id, place, settings, &shared);
-        let (inbox, receiver) = bounded(WRITER_INBOX);
+        let (inbox, receiver) = sync_channel(WRITER_INBOX);
         let writer = Writer {
             conn,
             path: path.to_owned(),
             place,
+            log_place: Place::of(&beside(path, "-wal")).ok(),
+            len: Cell::new(0),
             inbox: receiver,
             shared: shared.clone(),
         };
@@ -97,6 +103,7 @@ impl<K: FileKind> Database<K> {
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
+                place,
                 inbox,
                 thread: Mutex::new(Some(thread)),
                 pool,
@@ -136,20 +143,37 @@ impl<K: FileKind> Database<K> {
         R: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
-        self.read_in(Lane::Point, f)
+        self.read_in(Lane::Point, None, f)
     }
 
-    /// As [`read`](Self::read), apart from the short ones and with a deadline: for reports and checks.
+    /// As [`read`](Self::read), apart from the short ones and with a deadline: for reports. Few of one file at once; one more is refused
+    /// as `Overloaded`, because whoever waited for a connection would wait on a thread that is every file's.
     pub fn read_long<R, E, F>(&self, f: F) -> Answer<R, E>
     where
         F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
-        self.read_in(Lane::Long, f)
+        self.read_within(Duration::from_millis(LONG_READ_MS), f)
     }
 
-    fn read_in<R, E, F>(&self, lane: Lane, f: F) -> Answer<R, E>
+    /// As [`read_long`](Self::read_long), with another deadline: for what the operator waits for.
+    pub fn read_within<R, E, F>(&self, within: Duration, f: F) -> Answer<R, E>
+    where
+        F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
+        let Some(place) = LongRead::begin(&self.inner.shared) else {
+            return Answer::failed(StorageErrorKind::Overloaded);
+        };
+        self.read_in(Lane::Long, Some(within), move |view| {
+            let _place = place;
+            f(view)
+        })
+    }
+
+    fn read_in<R, E, F>(&self, lane: Lane, within: Option<Duration>, f: F) -> Answer<R, E>
     where
         F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
@@ -161,7 +185,7 @@ impl<K: FileKind> Database<K> {
             if reply.is_closed() {
                 return;
             }
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_on(&pool, &shared, lane, f)));
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_on(&pool, &shared, within, f)));
             let result = result.unwrap_or_else(|panic| {
                 tracing::error!(panic = panic_text(panic.as_ref()), kind = K::NAME, "read panicked");
                 Err(StorageError::new(StorageErrorKind::Panicked).into())
@@ -178,6 +202,11 @@ impl<K: FileKind> Database<K> {
     /// Counters of this file.
     pub fn stats(&self) -> &Stats {
         &self.inner.shared.stats
+    }
+
+    /// Which file it is, whatever lies at its path by now.
+    pub fn place(&self) -> Place {
+        self.inner.place
     }
 
     /// Where the file is.
@@ -250,8 +279,8 @@ fn reader_pool<K: FileKind>(
         shared: shared.clone(),
     };
     r2d2::Pool::builder()
-        // One more for the long lane: a report must not keep the shared threads waiting for a connection.
-        .max_size(settings.readers_per_file + 1)
+        // More for the long lane: a report must not keep the shared threads waiting for a connection.
+        .max_size(settings.readers_per_file + LONG_READS_PER_FILE)
         .min_idle(Some(0))
         .test_on_check_out(false)
         .idle_timeout(Some(Duration::from_secs(60)))
@@ -282,6 +311,23 @@ impl r2d2::HandleError<rusqlite::Error> for NotOpened {
     }
 }
 
+/// One of the long reads of a file, from when it is asked for until it is over.
+struct LongRead(Arc<Shared>);
+
+impl LongRead {
+    fn begin(shared: &Arc<Shared>) -> Option<Self> {
+        let more = |running: u32| (running < LONG_READS_PER_FILE).then_some(running + 1);
+        shared.long_reads.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Self(shared.clone()))
+    }
+}
+
+impl Drop for LongRead {
+    fn drop(&mut self) {
+        self.0.long_reads.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// A connection to read with. The thread that waits for one is every store's, so it waits for a file that opens, and not for one that does not.
 fn connection(
     pool: &r2d2::Pool<SqliteConnectionManager>,
@@ -293,7 +339,7 @@ fn connection(
         StorageError::new(if is_readable() {
             StorageErrorKind::Overloaded
         } else {
-            StorageErrorKind::Io
+            StorageErrorKind::CannotOpen
         })
     })
 }
@@ -301,7 +347,7 @@ fn connection(
 fn read_on<K, R, E: From<StorageError>>(
     pool: &r2d2::Pool<SqliteConnectionManager>,
     shared: &Shared,
-    lane: Lane,
+    within: Option<Duration>,
     f: impl FnOnce(&View<'_, K>) -> Result<R, E>,
 ) -> Result<R, E> {
     let conn = connection(pool, shared)?;
@@ -310,28 +356,34 @@ fn read_on<K, R, E: From<StorageError>>(
             .and_then(|mut prepared| prepared.execute([]))
             .map_err(StorageError::from)
     };
-    if lane == Lane::Long {
-        let deadline = deadline();
+    run("BEGIN")?;
+    if let Some(within) = within {
+        let deadline = deadline(within);
         conn.progress_handler(10_000, Some(move || is_past(deadline)))
             .map_err(StorageError::from)?;
     }
-    run("BEGIN")?;
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         f(&View::new(&conn, &shared.stats, shared.clock.now(), false))
     }));
-    if lane == Lane::Long {
+    if within.is_some() {
         conn.progress_handler(0, None::<fn() -> bool>).map_err(StorageError::from)?;
     }
     // After an interrupt SQLite may have ended the transaction by itself.
-    if !conn.is_autocommit() {
-        run("COMMIT")?;
+    if !conn.is_autocommit()
+        && let Err(error) = run("COMMIT")
+    {
+        // The connection goes back to the others, and must not take the transaction along.
+        if !conn.is_autocommit() {
+            run("ROLLBACK")?;
+        }
+        return Err(error.into());
     }
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the deadline of one read; nothing of it is stored")]
-fn deadline() -> Instant {
-    Instant::now() + Duration::from_millis(LONG_READ_MS)
+fn deadline(within: Duration) -> Instant {
+    Instant::now() + within
 }
 
 #[expect(clippy::disallowed_methods, reason = "the deadline of one read; nothing of it is stored")]

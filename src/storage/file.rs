@@ -12,7 +12,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use super::data_dir::{beside, give_to_owner, sync_dir};
-use super::{FileKind, StorageError, StorageErrorKind, migrate};
+use super::{FileKind, StorageError, StorageErrorKind, migrate, wal};
 use crate::primitives::Timestamp;
 
 /// Pages in the WAL after which a commit also checkpoints. Larger is faster for one busy file (PERFORMANCE: 16,000), but
@@ -121,7 +121,11 @@ fn is_full(path: &Path) -> bool {
 
 fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result<Connection, StorageError> {
     check_presence(path)?;
-    let unclean = std::fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0);
+    let log = beside(path, "-wal");
+    let unclean = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+    if unclean && wal::is_damaged(&log).map_err(|error| io_error(&error))? {
+        return Err(StorageError::new(StorageErrorKind::Corrupt));
+    }
     let mut conn = Connection::open_with_flags(path, flags(false))?;
     // Where it cannot be written SQLite opens it for reading, and says so only at the first write.
     if conn.is_readonly(rusqlite::MAIN_DB)? {
@@ -271,12 +275,21 @@ impl Place {
     /// # Errors
     /// `Missing`, or `Io`.
     pub fn of(path: &Path) -> Result<Self, StorageError> {
+        Self::and_len(path).map(|(place, _)| place)
+    }
+
+    /// The file at `path` at present, and its size in bytes.
+    ///
+    /// # Errors
+    /// `Missing`, or `Io`.
+    pub fn and_len(path: &Path) -> Result<(Self, u64), StorageError> {
         use std::os::unix::fs::MetadataExt;
         let found = std::fs::metadata(path).map_err(|error| io_error(&error))?;
-        Ok(Self {
+        let place = Self {
             device: found.dev(),
             inode: found.ino(),
-        })
+        };
+        Ok((place, found.len()))
     }
 }
 

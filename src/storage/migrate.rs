@@ -12,7 +12,7 @@ use super::file::{IDENTITY_TABLE, io_error};
 use super::{FileKind, StorageError, StorageErrorKind, View};
 
 fn migrations<K: FileKind>() -> Migrations<'static> {
-    Migrations::new(K::MIGRATIONS.iter().map(|sql| M::up(sql)).collect())
+    Migrations::new(K::MIGRATIONS.iter().map(|sql| M::up(sql).foreign_key_check()).collect())
 }
 
 fn version(conn: &Connection) -> Result<usize, StorageError> {
@@ -32,15 +32,22 @@ pub fn refuse_newer<K: FileKind>(conn: &Connection) -> Result<(), StorageError> 
     }
 }
 
-/// Applies what is missing.
+/// Applies what is missing. References are looked at when a step is through and not while it runs: a table that others refer to can be made
+/// anew (<https://www.sqlite.org/lang_altertable.html#otheralter>).
 ///
 /// # Errors
 /// [`StorageError`]; the file then is as it was.
 pub fn to_latest<K: FileKind>(conn: &mut Connection) -> Result<(), StorageError> {
-    migrations::<K>().to_latest(conn).map_err(|error| match error {
+    let enforced: bool = conn.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
+    conn.execute_batch("PRAGMA foreign_keys=OFF")?;
+    let migrated = migrations::<K>().to_latest(conn).map_err(|error| match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => StorageError::from(err),
         _ => StorageError::new(StorageErrorKind::Other),
-    })
+    });
+    if enforced {
+        conn.execute_batch("PRAGMA foreign_keys=ON")?;
+    }
+    migrated
 }
 
 /// Applies what is missing to a file that has data: first a snapshot beside it (`NAME.pre-vN`, durable), then all steps in
@@ -118,6 +125,21 @@ mod tests {
     }
     kind!(Old, &[FIRST]);
     kind!(New, &[FIRST, "ALTER TABLE thing ADD COLUMN size INTEGER NOT NULL DEFAULT 1;"]);
+    const FAMILY: &str = "CREATE TABLE parent (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('a'))) STRICT;
+        CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parent (id)) STRICT;";
+    enum Family {}
+    enum Rebuilt {}
+    enum Orphaned {}
+    kind!(Family, &[FAMILY]);
+    kind!(
+        Rebuilt,
+        &[
+            FAMILY,
+            "CREATE TABLE parent_new (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('a', 'b'))) STRICT;
+             INSERT INTO parent_new SELECT id, kind FROM parent; DROP TABLE parent; ALTER TABLE parent_new RENAME TO parent;"
+        ]
+    );
+    kind!(Orphaned, &[FAMILY, "DELETE FROM parent;"]);
     kind!(Broken, &[FIRST, "ALTER TABLE thing ADD COLUMN size INTEGER; SELECT * FROM absent;"]);
 
     fn old_file(dir: &Path) -> std::path::PathBuf {
@@ -126,6 +148,25 @@ mod tests {
         let conn = file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop).expect("opens");
         conn.execute("INSERT INTO thing (name) VALUES ('kept')", []).expect("inserts");
         path
+    }
+
+    #[test]
+    fn a_table_that_others_refer_to_can_be_made_anew_and_no_reference_is_left_open() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.db");
+        file::create::<Family>(&path, [1; 16], crate::primitives::Timestamp::from_millis_clamped(0)).expect("creates");
+        let conn = file::open_writer::<Family>(&path, [1; 16], Check::AfterUncleanStop).expect("opens");
+        conn.execute_batch("INSERT INTO parent VALUES (1, 'a'); INSERT INTO child VALUES (1, 1)")
+            .expect("inserts");
+        drop(conn);
+        assert!(file::open_writer::<Orphaned>(&path, [1; 16], Check::AfterUncleanStop).is_err());
+        let conn = file::open_writer::<Rebuilt>(&path, [1; 16], Check::AfterUncleanStop).expect("migrates");
+        conn.execute_batch("INSERT INTO parent VALUES (2, 'b'); INSERT INTO child VALUES (2, 2)")
+            .expect("inserts");
+        assert!(
+            conn.execute("INSERT INTO child VALUES (3, 3)", []).is_err(),
+            "references are enforced again"
+        );
     }
 
     #[test]

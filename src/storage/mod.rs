@@ -17,6 +17,7 @@ mod sql_types;
 pub mod statement;
 pub mod stats;
 pub mod view;
+pub mod wal;
 pub mod work;
 pub mod writer;
 

@@ -10,16 +10,18 @@
 //! - *A failing COMMIT fails all of the batch.* If it is not for want of space, the file is given up until it has been closed, opened and
 //!   checked again: after a failed fsync nobody knows what the kernel kept. The same holds when the file at its path is another one now.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::data_dir::beside;
 use super::file::Place;
 use super::work::AfterCommit;
 use super::{FileId, FileKind, Stats, StorageError, StorageErrorKind, Wake, Work};
@@ -61,6 +63,8 @@ pub(super) struct Shared {
     pub(super) healthy: AtomicBool,
     /// Whether the last connection that was to be opened for reading was.
     pub(super) readable: AtomicBool,
+    /// How many long reads are asked for and not over.
+    pub(super) long_reads: AtomicU32,
 }
 
 impl std::fmt::Debug for Shared {
@@ -73,6 +77,11 @@ pub(super) struct Writer<K: FileKind> {
     pub(super) conn: Connection,
     pub(super) path: PathBuf,
     pub(super) place: Place,
+    /// Where its WAL is, once there is one.
+    pub(super) log_place: Option<Place>,
+    /// How large the file was when it was last looked at: it does not shrink.
+    pub(super) len: Cell<u64>,
+    /// The standard library's, because it lets go of what is in it when this end is dropped: whoever waits holds the other end.
     pub(super) inbox: Receiver<Message<K>>,
     pub(super) shared: Arc<Shared>,
 }
@@ -91,21 +100,46 @@ enum Verdict {
 
 impl<K: FileKind> Writer<K> {
     /// Runs until it is told to stop or the last handle is gone; then leaves the file without a WAL.
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         while let Ok(Message::Request(first)) = self.inbox.recv() {
             if !first.is_abandoned() && self.batch(first).is_break() {
                 break;
             }
         }
+        // Those who wait are told that the file was closed, now, and come again once it has been opened and checked.
+        self.inbox = sync_channel(0).1;
+        let is_displaced = self.stands_in_place().is_err_and(|error| error.kind() == StorageErrorKind::Missing);
         // After a fault of the disk the WAL is all there is of the last commits, and stays for the next open to recover. That of a file which
-        // is not in its place any more is emptied: it must not be taken for the WAL of the one that comes there.
-        let checkpoint = if self.is_trusted() || self.stands_in_place().is_err() {
-            self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        // is not in its place any more is emptied, or moved away: it must not be taken for the WAL of the one that comes there.
+        let emptied = if self.is_trusted() || is_displaced {
+            self.empty_wal()
         } else {
-            self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
+            let keep = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            keep.map(|_| true)
         };
-        if let Err(error) = checkpoint.and_then(|()| self.conn.close().map_err(|(_, error)| error)) {
+        if is_displaced && !matches!(emptied, Ok(true)) {
+            self.move_wal_away();
+        }
+        if let Err(error) = emptied.and_then(|_| self.conn.close().map_err(|(_, error)| error)) {
             tracing::warn!(error = %error, kind = K::NAME, "file not closed cleanly; the next open recovers it");
+        }
+    }
+
+    /// Puts the WAL into the file; `false` when a reader is in the way.
+    fn empty_wal(&self) -> rusqlite::Result<bool> {
+        self.conn
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+    }
+
+    fn move_wal_away(&self) {
+        if self.log_place.is_none() || Place::of(&beside(&self.path, "-wal")).ok() != self.log_place {
+            return;
+        }
+        for suffix in ["-wal", "-shm"] {
+            let from = beside(&self.path, suffix);
+            if let Err(error) = std::fs::rename(&from, beside(&from, ".displaced")) {
+                tracing::error!(file = %from.display(), error = %error, "what belongs to a file that was replaced could not be moved away");
+            }
         }
     }
 
@@ -144,7 +178,6 @@ impl<K: FileKind> Writer<K> {
         if self.is_trusted() {
             flow
         } else {
-            // Those who wait are told that the file was closed, and come again once it has been opened and checked.
             std::ops::ControlFlow::Break(())
         }
     }
@@ -261,13 +294,20 @@ impl<K: FileKind> Writer<K> {
         }
     }
 
-    /// A file that was removed or replaced while it was open takes writes and keeps none of them: they go with the last handle.
+    /// A file that was removed or replaced while it was open, or whose WAL was, takes writes and keeps none of them: they go with the last
+    /// handle. One that was cut is not what this process wrote any more.
     fn stands_in_place(&self) -> Result<(), StorageError> {
-        if Place::of(&self.path)? == self.place {
-            Ok(())
-        } else {
-            Err(StorageError::new(StorageErrorKind::Missing))
+        let (place, len) = Place::and_len(&self.path)?;
+        let log_is_ours = self
+            .log_place
+            .is_none_or(|ours| Place::of(&beside(&self.path, "-wal")).is_ok_and(|log| log == ours));
+        if place != self.place || !log_is_ours {
+            return Err(StorageError::new(StorageErrorKind::Missing));
         }
+        if len < self.len.replace(len) {
+            return Err(StorageError::new(StorageErrorKind::Corrupt));
+        }
+        Ok(())
     }
 
     fn lose(&self, batch: &mut Batch<K>, error: &StorageError) {

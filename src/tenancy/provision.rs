@@ -17,7 +17,7 @@ use crate::primitives::id::TenantId;
 use crate::primitives::{Class, Currency, Entropy, HostName, Name, Origin, Refusal, Slug};
 use crate::storage::data_dir::sync_dir;
 use crate::storage::file::io_error;
-use crate::storage::{DataDir, StorageError, Tenant, TenantWork, file};
+use crate::storage::{DataDir, StorageError, StorageErrorKind, Tenant, TenantWork, file};
 
 /// A tenant that is to be.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ impl Provisioner {
     /// Makes a tenant; `seed` writes its first rows. Blocks.
     ///
     /// # Errors
-    /// [`ProvisionRefused`]; nothing is left of the tenant then.
+    /// [`ProvisionRefused`]; nothing is left of the tenant then, or the next start clears it away.
     pub fn create<F>(&self, origin: &Origin, command: &CreateTenant, seed: F) -> Result<Created, ProvisionRefused>
     where
         F: FnMut(&mut TenantWork, &CreateTenant) -> Result<(), StorageError> + Send + 'static,
@@ -106,8 +106,16 @@ impl Provisioner {
         let made = file::create::<Tenant>(&self.dir.tenant(id), *id.as_bytes(), now)
             .map_err(ProvisionRefused::from)
             .and_then(|()| self.finish(origin, command, &access, seed));
-        if made.is_err() {
-            self.remove(origin, &access, "tenant.creation_undone")?;
+        match &made {
+            Ok(_) => {}
+            // Whether the last step was kept is not known, and what is acknowledged must not lose its file: the next start looks.
+            Err(ProvisionRefused::Storage(error) | ProvisionRefused::Directory(DirectoryRefused::Storage(error)))
+                if matches!(error.kind(), StorageErrorKind::Io | StorageErrorKind::Closed) => {}
+            Err(_) => {
+                if let Err(error) = self.remove(origin, &access, "tenant.creation_undone") {
+                    tracing::error!(tenant_id = %id, error = %error, "a tenant that could not be made is not cleared away; the next start tries again");
+                }
+            }
         }
         made
     }

@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 use super::TenantAccess;
 use crate::platform::queue;
 use crate::primitives::id::TenantId;
+use crate::primitives::limits::OPENING_WAITERS_MAX;
 use crate::primitives::{Class, Origin, Refusal, Timestamp};
-use crate::storage::file::{set_aside, was_set_aside};
+use crate::storage::file::{Place, set_aside, was_set_aside};
 use crate::storage::{Check, DataDir, Database, Settings, StorageError, StorageErrorKind, Tenant, Wake};
 
 /// A shop at rest for so long is closed: ten minutes.
@@ -28,14 +29,27 @@ pub struct TenantUnavailable(pub StorageErrorKind);
 
 impl Refusal for TenantUnavailable {
     fn class(&self) -> Class {
-        StorageError::new(self.0).class()
+        match self.0 {
+            StorageErrorKind::Full => Class::StorageFull,
+            // Whatever it is: it is this store that has it, and a fault of nobody's request.
+            _ => Class::Unavailable,
+        }
     }
     fn code(&self) -> &'static str {
-        match StorageError::new(self.0).code() {
-            "storage_full" => "storage_full",
+        match self.0 {
+            StorageErrorKind::Full => "storage_full",
             _ => "tenant_unavailable",
         }
     }
+}
+
+/// Where those stand who wait for a file to be opened.
+#[derive(Debug)]
+pub struct Gate {
+    /// One permit for each who may wait.
+    pub room: Semaphore,
+    /// One permit: whose turn it is to open.
+    pub turn: Semaphore,
 }
 
 struct Open {
@@ -48,9 +62,10 @@ struct Open {
 struct State {
     open: HashMap<TenantId, Open>,
     locks: HashMap<TenantId, Arc<Mutex<()>>>,
-    gates: HashMap<TenantId, Arc<Semaphore>>,
-    /// Files whose orphaned jobs were rescued since this process began.
-    swept: HashSet<TenantId>,
+    gates: HashMap<TenantId, Arc<Gate>>,
+    /// Files whose orphaned jobs were rescued since this process began, and where they were: one that was put in its place since has
+    /// orphans of its own.
+    swept: HashMap<TenantId, Place>,
     /// Files in which something was found wrong: checked whole at the next open.
     suspect: HashSet<TenantId>,
     unavailable: HashMap<TenantId, StorageErrorKind>,
@@ -99,9 +114,14 @@ impl Registry {
 
     /// Whose turn it is to open a tenant's file: one permit, for those who wait without a thread. They [`get`](Self::get) the file when it
     /// is open, and only the one with the permit spends a thread on [`open`](Self::open): a file that takes long does not take them all.
-    pub fn gate(&self, id: TenantId) -> Arc<Semaphore> {
-        let one = || Arc::new(Semaphore::new(1));
-        self.state().gates.entry(id).or_insert_with(one).clone()
+    pub fn gate(&self, id: TenantId) -> Arc<Gate> {
+        let gate = || {
+            Arc::new(Gate {
+                room: Semaphore::new(OPENING_WAITERS_MAX),
+                turn: Semaphore::new(1),
+            })
+        };
+        self.state().gates.entry(id).or_insert_with(gate).clone()
     }
 
     /// The shop, its file opened if need be. Blocks while it is opened, checked and migrated.
@@ -126,7 +146,6 @@ impl Registry {
         state.unavailable.remove(&id);
         state.absent.remove(&id);
         state.suspect.remove(&id);
-        state.swept.insert(id);
         state.open.insert(
             id,
             Open {
@@ -141,7 +160,7 @@ impl Registry {
     fn open_file(&self, id: TenantId) -> Result<Database<Tenant>, StorageError> {
         let (suspect, swept) = {
             let state = self.state();
-            (state.suspect.contains(&id), state.swept.contains(&id))
+            (state.suspect.contains(&id), state.swept.get(&id).copied())
         };
         let check = if suspect { Check::Always } else { Check::AfterUncleanStop };
         let on_wake = self.on_wake.clone();
@@ -155,12 +174,14 @@ impl Registry {
             StorageErrorKind::Missing if was_set_aside(&path) => StorageError::new(StorageErrorKind::SetAside),
             _ => error,
         })?;
-        if !swept && db.read(queue::count_orphans).wait()? > 0 {
+        let place = db.place();
+        if swept != Some(place) && db.read(queue::count_orphans).wait()? > 0 {
             let poison = db.write(Origin::system(), queue::rescue).wait()?;
             for job in poison {
                 tracing::error!(tenant_id = %id, queue = %job.queue, job = job.kind, job_id = %job.id, attempt = job.attempt - 1, error = "rescued too often", "job failed");
             }
         }
+        self.state().swept.insert(id, place);
         Ok(db)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ledger;
 use crate::platform::audit;
 use crate::primitives::Digest;
 use crate::storage::{Row, StorageError, TenantView, migrate, params, statements};
@@ -52,12 +53,16 @@ statements! {
                    OR coalesce(max(p.currency <> o.currency), 0)";
     TRANSACTIONS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor || ', its credit over ' || coalesce(sum(t.amount_minor), 0)
                  FROM financial_order f LEFT JOIN financial_transaction t ON t.financial_order_id = f.id AND t.kind = 'credit'
-                 WHERE f.status IN ('paid', 'refunded') GROUP BY f.id HAVING count(t.id) <> 1 OR sum(t.amount_minor) <> f.total_minor OR max(t.currency <> f.currency)";
+                 WHERE f.status IN ('paid', 'refunded') GROUP BY f.id HAVING count(t.id) <> 1 OR sum(t.amount_minor) <> f.total_minor OR max(t.currency <> f.currency)
+                   OR max(t.completed_at) <> f.paid_at";
+    ACCOUNTS = "SELECT code, name, kind FROM ledger_account ORDER BY code, currency";
     REFUNDS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is refunded, and no money went out for it' FROM financial_order f
                  WHERE f.status = 'refunded' AND NOT EXISTS (SELECT 1 FROM financial_transaction t WHERE t.financial_order_id = f.id AND t.kind = 'debit')
                  UNION ALL SELECT 'payment ' || lower(hex(p.id)) || ' is refunded, and no money went out for its order' FROM payment p
                  WHERE p.status = 'refunded' AND NOT EXISTS (SELECT 1 FROM financial_order f JOIN financial_transaction t ON t.financial_order_id = f.id
-                   WHERE f.order_id = p.order_id AND t.kind = 'debit')";
+                   WHERE f.order_id = p.order_id AND t.kind = 'debit')
+                 UNION ALL SELECT 'money went out for financial order ' || lower(hex(f.id)) || ', which is ' || f.status FROM financial_transaction t
+                 JOIN financial_order f ON f.id = t.financial_order_id WHERE t.kind = 'debit' AND f.status <> 'refunded'";
     LEDGER = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor || ', its ledger entry moved ' || coalesce(sum(t.amount_minor), 0)
                    || ' or moved it elsewhere'
                  FROM financial_order f LEFT JOIN ledger_entry e ON e.kind = 'order_paid' AND e.subject_id = f.id LEFT JOIN ledger_transfer t ON t.entry_seq = e.seq
@@ -156,6 +161,7 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
         report.note(name, view.all(statement, [], text)?);
     }
     report.note("snapshots", snapshots(view)?);
+    report.note("accounts", accounts(view)?);
     let (_, broken) = audit::verify(view)?;
     report.note(
         "audit chain",
@@ -165,6 +171,19 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
             .collect(),
     );
     Ok(report)
+}
+
+/// The accounts that are not in the chart, or are something else there.
+fn accounts(view: &TenantView) -> Result<Vec<String>, StorageError> {
+    let found = view.all(&ACCOUNTS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let is_wrong = |(code, name, kind): &(String, String, String)| {
+        let ours = ledger::ACCOUNTS.iter().find(|(ours, ..)| ours.as_str() == code);
+        ours.is_none_or(|(_, our_name, our_kind)| our_name != name || our_kind != kind)
+    };
+    let wrong = found.into_iter().filter(is_wrong);
+    Ok(wrong
+        .map(|(code, name, kind)| format!("account {code} is `{name}` ({kind}), which the chart does not know"))
+        .collect())
 }
 
 /// The snapshots whose text does not have the hash that was locked with it.

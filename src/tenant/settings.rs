@@ -87,7 +87,7 @@ pub fn shop(view: &TenantView) -> Result<Shop, StorageError> {
     view.one(&SHOP, [], shop_row)
 }
 
-/// Changes the shop's row. `expected` is the version the caller has seen (`If-Match`), if it says.
+/// Changes the shop's row; what is so already stays so. `expected` is the version the caller has seen (`If-Match`), if it says.
 ///
 /// # Errors
 /// [`SettingsRefused`].
@@ -98,6 +98,9 @@ pub fn change_shop(work: &mut TenantWork, expected: Option<i64>, change: &Change
     }
     let name = change.name.as_ref().unwrap_or(&before.name);
     let prices_include_tax = change.prices_include_tax.unwrap_or(before.prices_include_tax);
+    if (name, prices_include_tax) == (&before.name, before.prices_include_tax) {
+        return Ok(before);
+    }
     let now = work.now();
     work.change(&UPDATE, params![name, prices_include_tax, now], Rows::Exactly(1))?;
     super::audit::record(work, "settings.changed", "shop", json!({"prices_include_tax": prices_include_tax}))?;

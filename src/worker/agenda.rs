@@ -44,6 +44,11 @@ impl Lane {
     fn note(&mut self, tenant: TenantId, at: Timestamp) -> bool {
         match self.places.get_mut(&tenant) {
             None => self.wait(tenant, at, at),
+            // After a turn that failed it has its rest, whatever comes meanwhile; how long the work has been due stays known.
+            Some(Place::Waiting { due, at: until }) if *due < *until => {
+                *due = (*due).min(at);
+                return false;
+            }
             Some(Place::Waiting { at: until, .. }) if at < *until => {
                 let until = *until;
                 self.waiting.remove(&(until, tenant));
@@ -89,8 +94,8 @@ impl Lane {
     }
 
     fn defer(&mut self, tenant: TenantId, until: Timestamp) {
-        if let Some(Place::Taken { due, .. }) = self.places.remove(&tenant) {
-            self.wait(tenant, due, until);
+        if let Some(Place::Taken { due, again }) = self.places.remove(&tenant) {
+            self.wait(tenant, again.map_or(due, |again| again.min(due)), until);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What is done to a shop's file as a whole: `/v1/admin/tenants/{slug}/migrate`, `/v1/admin/integrity`.
 
+use std::time::Duration;
+
 use axum::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use crate::http::extract::{Body, FromBody, House, PathText, open_shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::Slug;
+use crate::primitives::limits::LOCAL_REQUEST_MS;
 use crate::storage::{Database, Tenant};
 use crate::tenancy::TenantStatus;
 use crate::tenancy::commands::DirectoryRefused;
@@ -40,7 +43,9 @@ impl FromBody for Check {
 /// Checks a shop's books, documents and stock against each other; changes nothing.
 pub async fn check_integrity(house: House, Body(Check(slug)): Body<Check>) -> Result<Json<Report>, Problem> {
     let db = open(&house, slug.as_str()).await?;
-    let report: Result<_, Problem> = db.read_long(|view| Ok(integrity::check(view)?)).await;
+    let report: Result<_, Problem> = db
+        .read_within(Duration::from_millis(LOCAL_REQUEST_MS), |view| Ok(integrity::check(view)?))
+        .await;
     Ok(Json(report?))
 }
 

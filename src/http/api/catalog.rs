@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::{IfMatchParams, MayBeKeyedParams, PageParams, PageView, nullable, price};
+use super::form::{IfMatchParams, MayBeKeyedParams, PageParams, PageView, nullable, present, price};
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
 use crate::http::extract::{Body, FromBody, IfMatch, MayBeKeyed, PageBeside, PageQuery, PathId, QueryOf, Shop, with_etag};
@@ -110,10 +110,15 @@ impl FromBody for CreateProduct {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeProductBody {
+    #[serde(default, deserialize_with = "present")]
     sku: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     price_minor: Option<i64>,
+    #[serde(default, deserialize_with = "present")]
     tax_class: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     track_stock: Option<bool>,
     #[serde(default, deserialize_with = "nullable")]
     barcode: Option<Option<String>>,
@@ -151,7 +156,7 @@ impl FromBody for ChangeProduct {
 
 /// Takes a product into the catalog.
 #[utoipa::path(post, path = "/catalog/products", tag = "catalog", params(MayBeKeyedParams), request_body = CreateProductBody,
-    responses((status = 201, body = ProductView), (status = 409, description = "`sku_taken`, `barcode_taken`"), (status = 422, description = "`validation_failed`")))]
+    responses((status = 201, body = ProductView), (status = 409, description = "`sku_taken`, `barcode_taken`"), (status = 422, description = "`validation_failed`, `category_not_found`, `unknown_tax_class`")))]
 async fn create_product(shop: Shop<CatalogWrite>, MayBeKeyed { key, command }: MayBeKeyed<CreateProduct>) -> Result<Response, Problem> {
     let created = shop.once(key, StatusCode::CREATED, move |work| {
         Ok(ProductView::from(catalog::create_product(work, &command)?))
@@ -224,11 +229,13 @@ async fn list_products(
     Ok(Json(PageView::of(products.await?, ProductView::from)))
 }
 
-/// Shows a product.
+/// Shows a product; one that was taken out of sale not to a storefront without a key.
 #[utoipa::path(get, path = "/catalog/products/{id}", tag = "catalog", security((), ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`")))]
 async fn get_product(shop: Shop<CatalogRead>, PathId(id): PathId<ProductKind>) -> Result<Response, Problem> {
+    let shown_to_all = !shop.is_storefront();
     let product = shop.read(move |view| Ok(catalog::find_product(view, id)?)).await?;
+    let product = product.filter(|product| product.active || shown_to_all);
     Ok(product_answer(
         StatusCode::OK,
         product.ok_or_else(|| Problem::not_found("product_not_found", "product"))?,
@@ -237,7 +244,8 @@ async fn get_product(shop: Shop<CatalogRead>, PathId(id): PathId<ProductKind>) -
 
 /// Changes a product.
 #[utoipa::path(patch, path = "/catalog/products/{id}", tag = "catalog", params(("id" = String, Path), IfMatchParams), request_body = ChangeProductBody,
-    responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`"), (status = 412, description = "`stale_version`")))]
+    responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`"), (status = 409, description = "`sku_taken`, `barcode_taken`"),
+    (status = 412, description = "`stale_version`"), (status = 422, description = "`validation_failed`, `category_not_found`, `unknown_tax_class`")))]
 async fn change_product(
     shop: Shop<CatalogWrite>,
     PathId(id): PathId<ProductKind>,

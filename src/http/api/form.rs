@@ -36,6 +36,7 @@ impl<T> PageView<T> {
 #[expect(dead_code, reason = "a description; `PageBeside` reads the query")]
 pub struct PageParams {
     /// At most so many rows: 1 to 200, 50 when it is not said.
+    #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before; the first page without it.
     cursor: Option<String>,
@@ -98,6 +99,14 @@ impl OfOrder {
 /// What the value's own form refuses.
 pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// A field that may be left out and may not be `null`: a change to nothing is no change, and must not pass for one.
+///
+/// # Errors
+/// What the value's own form refuses, and `null`.
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Refuses a price that no shop has, before it meets a currency.

@@ -41,6 +41,8 @@ pub struct AccountView {
 #[derive(Serialize, ToSchema)]
 pub struct AccountsView {
     data: Vec<AccountView>,
+    /// Always `null`: there is no second page.
+    next_cursor: Option<String>,
 }
 
 /// Lists the accounts.
@@ -55,6 +57,7 @@ async fn list_accounts(shop: Shop<Finance>) -> Result<Json<AccountsView>, Proble
     };
     Ok(Json(AccountsView {
         data: accounts.into_iter().map(view).collect(),
+        next_cursor: None,
     }))
 }
 
@@ -219,6 +222,11 @@ async fn revenue(shop: Shop<Reports>, QueryOf(query): QueryOf<Period>) -> Result
     let mut faults = Faults::default();
     let from = faults.optional("?from", query.from.as_deref().map(Timestamp::parse));
     let to = faults.optional("?to", query.to.as_deref().map(Timestamp::parse));
+    if let (Some(Some(from)), Some(Some(to))) = (from, to)
+        && from > to
+    {
+        faults.note("?to", "invalid", "is before `from`; a period ends after it begins");
+    }
     let (from, to) = faults.finish(from.zip(to))?;
     let report = shop.read_long(move |view| {
         // The instant itself belongs to "until now": a sale of this very millisecond is one that the caller has seen.

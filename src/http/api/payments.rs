@@ -136,7 +136,8 @@ impl FromBody for OpenPayment {
 
 /// Makes a further payment for an order, after the one before has failed or was cancelled.
 #[utoipa::path(post, path = "/payments", tag = "payments", params(KeyedParams), request_body = OpenPaymentBody,
-    responses((status = 201, body = PaymentView), (status = 409, description = "`order_not_payable`, `payment_pending`")))]
+    responses((status = 201, body = PaymentView), (status = 404, description = "`order_not_found`"),
+        (status = 409, description = "`order_not_payable`, `payment_pending`, `too_many_payments`"), (status = 422, description = "`validation_failed`, `payment_method_unavailable`, `idempotency_key_reused`")))]
 async fn open_payment(shop: Shop<Payments>, Keyed { key, command }: Keyed<OpenPayment>) -> Result<Response, Problem> {
     let policy = shop.policy();
     shop.once(key, StatusCode::CREATED, move |work| {
@@ -168,7 +169,7 @@ impl FromBody for Reference {
 /// Confirms a payment: it succeeds with all that follows, or it is declined.
 #[utoipa::path(post, path = "/payments/{id}/confirm", tag = "payments", params(("id" = String, Path), KeyedParams), request_body = ConfirmBody,
     responses((status = 200, body = ConfirmedView), (status = 402, description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
-        (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`")))]
+        (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`, `invoice_number_taken`")))]
 async fn confirm_payment(
     shop: Shop<Payments>,
     PathId(payment_id): PathId<PaymentKind>,
@@ -210,7 +211,7 @@ impl FromBody for ConfirmPayment {
 /// Confirms the payment of a checkout: it succeeds with all that follows, or it is declined.
 #[utoipa::path(post, path = "/checkout/confirm-payment", tag = "checkout", params(KeyedParams), request_body = ConfirmPaymentBody,
     responses((status = 200, body = ConfirmedView), (status = 402, description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
-        (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`")))]
+        (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`, `invoice_number_taken`")))]
 async fn checkout_confirm_payment(shop: Shop<MayConfirm>, Keyed { key, command }: Keyed<ConfirmPayment>) -> Result<Response, Problem> {
     confirm(&shop, key, command).await
 }

@@ -58,7 +58,7 @@ pub struct SalePaymentBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordSaleBody {
-    /// The client's own UUID of the sale; unique for ever. Sent again with the same content it gets the same answer.
+    /// The client's own UUID of the sale; unique for ever. Sent again with the same content it gets the sale as it stands by then.
     id: Option<String>,
     /// When it took place; now, when it is not said.
     sold_at: Option<String>,
@@ -157,8 +157,8 @@ impl From<Recorded> for RecordedView {
 
 /// Records a whole paid sale: order, payments, stock, invoice and ledger entry, in one transaction.
 #[utoipa::path(post, path = "/sales", tag = "sales", params(KeyedParams), request_body = RecordSaleBody,
-    responses((status = 201, body = RecordedView), (status = 409, description = "`id_conflict`, `product_inactive`, `out_of_stock`"),
-        (status = 422, description = "`validation_failed`, `product_not_found`, `currency_mismatch`, `amount_too_large`, `payment_insufficient`, `payment_exceeds_total`, `payment_method_unavailable`, `sold_at_in_future`, `idempotency_key_reused`")))]
+    responses((status = 201, body = RecordedView), (status = 409, description = "`id_conflict`, `product_inactive`, `out_of_stock`, `invoice_number_taken`"),
+        (status = 422, description = "`validation_failed`, `product_not_found`, `currency_mismatch`, `amount_too_large`, `payment_insufficient`, `payment_exceeds_total`, `payment_method_unavailable`, `sold_at_in_future`, `sold_at_too_old`, `unknown_tax_class`, `tax_rate_missing`, `idempotency_key_reused`")))]
 async fn record_sale(shop: Shop<Pos>, Keyed { key, command }: Keyed<RecordSale>) -> Result<Response, Problem> {
     let policy = shop.policy();
     shop.once(key, StatusCode::CREATED, move |work| {

@@ -4,6 +4,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::primitives::limits::QUANTITY_MAX;
 use crate::primitives::{
     Barcode, Currency, Digest, Email, HostName, Id, Kind, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
 };
@@ -62,7 +63,11 @@ impl<K: Kind> ToSchema for Id<K> {
 
 impl PartialSchema for Quantity {
     fn schema() -> RefOr<Schema> {
-        integer("1 to 1000000")
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(QUANTITY_MAX as isize))
+            .into()
     }
 }
 impl ToSchema for Quantity {}

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::IfMatchParams;
+use super::form::{IfMatchParams, present};
 use crate::app::App;
 use crate::http::extract::permission::Admin;
 use crate::http::extract::{Body, FromBody, IfMatch, Shop, with_etag};
@@ -43,7 +43,9 @@ fn shop_answer(shop: settings::Shop) -> Response {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeShopBody {
+    #[serde(default, deserialize_with = "present")]
     name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     prices_include_tax: Option<bool>,
 }
 

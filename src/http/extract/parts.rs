@@ -1,6 +1,6 @@
 //! The small parts of a request: ids and names in the path, pages and filters in the query, `If-Match`.
 
-use axum::extract::rejection::PathRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::response::{IntoResponse, Response};
 use http::Uri;
@@ -101,7 +101,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PageBeside {
         };
         let query = Query::<PageWire>::from_request_parts(parts, state)
             .await
-            .map_err(|error| fault("?", error.body_text()))?;
+            .map_err(|error| query_fault(&error))?;
         let limit = query.limit.as_deref().map(|text| text.parse::<i64>().unwrap_or(-1));
         PageRequest::parse(limit, query.cursor.as_deref()).map(Self).map_err(|error| {
             let pointer = match error {
@@ -117,19 +117,24 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for QueryOf
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let fault = |detail: String| {
-            Problem::invalid(vec![Fault {
-                pointer: "?".to_owned(),
-                code: "invalid",
-                detail,
-            }])
-        };
         let filters = without_page(parts.uri.query().unwrap_or_default());
         let uri: Uri = format!("/?{filters}").parse().expect("a part of a good query is one");
         Query::<T>::try_from_uri(&uri)
             .map(|Query(query)| Self(query))
-            .map_err(|error| fault(error.body_text()))
+            .map_err(|error| query_fault(&error))
     }
+}
+
+/// What the query's reader says, at the parameter that it says it of.
+fn query_fault(error: &QueryRejection) -> Problem {
+    let text = error.body_text();
+    let said = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+    let (name, detail) = said.split_once(": ").unwrap_or(("", said));
+    Problem::invalid(vec![Fault {
+        pointer: format!("?{name}"),
+        code: "invalid",
+        detail: detail.to_owned(),
+    }])
 }
 
 /// The query without what [`PageBeside`] reads.

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::http::problem::Problem;
 use crate::primitives::id::TenantId;
 use crate::primitives::{Actor, Class, HostName, Origin, Slug};
-use crate::storage::{Database, Tenant, TenantView, TenantWork};
+use crate::storage::{Database, StorageError, StorageErrorKind, Tenant, TenantView, TenantWork};
 use crate::tenancy::access::TenantStatus;
 use crate::tenancy::{Principal, Scope, TenantAccess};
 use crate::tenant::Policy;
@@ -42,8 +42,8 @@ pub mod permission {
     }
 
     permissions! {
-        /// Reads of the catalog; open to the storefront.
-        CatalogRead = [CatalogRead, CatalogWrite], true;
+        /// Reads of the catalog; open to the storefront, and so to whoever sells.
+        CatalogRead = [CatalogRead, CatalogWrite, Checkout, Pos], true;
         /// Changes of the catalog and its taxes.
         CatalogWrite = [CatalogWrite], false;
         /// Carts and checkout; open to the storefront.
@@ -188,7 +188,11 @@ pub(in crate::http) async fn open(app: &Arc<App>, access: TenantAccess) -> Resul
         return Ok(db);
     }
     let gate = app.registry.gate(access.id());
-    let _turn = gate.acquire().await.expect("the gate is never closed");
+    let _room = gate
+        .room
+        .try_acquire()
+        .map_err(|_| StorageError::new(StorageErrorKind::Overloaded))?;
+    let _turn = gate.turn.acquire().await.expect("the gate is never closed");
     if let Some(db) = app.registry.get(&access) {
         return Ok(db);
     }

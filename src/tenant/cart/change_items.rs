@@ -1,12 +1,13 @@
-//! Use case: a buyer fills an open cart and thinks again. Each change gives the whole cart, as it is then.
+//! Use case: a buyer fills an open cart and thinks again. Each change gives the whole cart, as it is then: it is added up before anything is
+//! written, so that what is refused has written nothing.
 
 use super::model::{Cart, CartLine, CartRefused};
-use super::{queries, store};
+use super::store;
 use crate::primitives::id::{CartId, CartItemId, ProductId};
 use crate::primitives::limits::LINES_MAX;
 use crate::primitives::{Currency, Quantity};
 use crate::storage::{TenantView, TenantWork};
-use crate::tenant::catalog;
+use crate::tenant::catalog::{self, Product};
 
 /// A product that goes into a cart.
 #[derive(Clone, Copy, Debug)]
@@ -23,17 +24,35 @@ pub struct AddItem {
 /// [`CartRefused`].
 pub fn add_item(work: &mut TenantWork, cart: CartId, command: &AddItem) -> Result<Cart, CartRefused> {
     let head = store::require_open(work, cart)?;
-    require_sold_in(work, command.product_id, head.currency)?;
-    let lines = store::lines(work, cart)?;
-    match lines.iter().find(|line| line.product_id == command.product_id) {
-        Some(line) => store::update_item(work, cart, line.id, together(line, command.quantity)?)?,
-        None if lines.len() >= LINES_MAX => return Err(CartRefused::Full),
-        None => store::insert_item(work, cart, command.product_id, command.quantity)?,
+    let product = require_sold_in(work, command.product_id, head.currency)?;
+    let mut lines = store::lines(work, cart)?;
+    if let Some(line) = lines.iter_mut().find(|line| line.product_id == command.product_id) {
+        line.quantity = together(line, command.quantity)?;
+        let (item, quantity) = (line.id, line.quantity);
+        let changed = Cart::of(head, lines)?;
+        store::update_item(work, cart, item, quantity)?;
+        store::touch(work, cart)?;
+        return Ok(changed);
     }
-    changed(work, cart)
+    if lines.len() >= LINES_MAX {
+        return Err(CartRefused::Full);
+    }
+    let line = CartLine {
+        id: work.new_id(),
+        product_id: product.id,
+        sku: product.sku,
+        name: product.name,
+        quantity: command.quantity,
+        unit_price: product.price,
+    };
+    lines.push(line.clone());
+    let changed = Cart::of(head, lines)?;
+    store::insert_item(work, cart, &line)?;
+    store::touch(work, cart)?;
+    Ok(changed)
 }
 
-fn require_sold_in(view: &TenantView, id: ProductId, currency: Currency) -> Result<(), CartRefused> {
+fn require_sold_in(view: &TenantView, id: ProductId, currency: Currency) -> Result<Product, CartRefused> {
     let product = catalog::find_product(view, id)?.ok_or(CartRefused::ProductNotFound(id))?;
     if !product.active {
         return Err(CartRefused::ProductInactive {
@@ -47,7 +66,7 @@ fn require_sold_in(view: &TenantView, id: ProductId, currency: Currency) -> Resu
             product: product.price.currency(),
         });
     }
-    Ok(())
+    Ok(product)
 }
 
 fn together(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
@@ -60,9 +79,14 @@ fn together(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
 /// # Errors
 /// [`CartRefused`].
 pub fn change_item(work: &mut TenantWork, cart: CartId, item: CartItemId, quantity: Quantity) -> Result<Cart, CartRefused> {
-    store::require_open(work, cart)?;
+    let head = store::require_open(work, cart)?;
+    let mut lines = store::lines(work, cart)?;
+    let line = lines.iter_mut().find(|line| line.id == item).ok_or(CartRefused::ItemNotFound)?;
+    line.quantity = quantity;
+    let changed = Cart::of(head, lines)?;
     store::update_item(work, cart, item, quantity)?;
-    changed(work, cart)
+    store::touch(work, cart)?;
+    Ok(changed)
 }
 
 /// Takes a line out.
@@ -70,9 +94,14 @@ pub fn change_item(work: &mut TenantWork, cart: CartId, item: CartItemId, quanti
 /// # Errors
 /// [`CartRefused`].
 pub fn remove_item(work: &mut TenantWork, cart: CartId, item: CartItemId) -> Result<Cart, CartRefused> {
-    store::require_open(work, cart)?;
+    let head = store::require_open(work, cart)?;
+    let mut lines = store::lines(work, cart)?;
+    let index = lines.iter().position(|line| line.id == item).ok_or(CartRefused::ItemNotFound)?;
+    lines.remove(index);
+    let changed = Cart::of(head, lines)?;
     store::delete_item(work, cart, item)?;
-    changed(work, cart)
+    store::touch(work, cart)?;
+    Ok(changed)
 }
 
 /// Takes all lines out.
@@ -80,12 +109,8 @@ pub fn remove_item(work: &mut TenantWork, cart: CartId, item: CartItemId) -> Res
 /// # Errors
 /// [`CartRefused`].
 pub fn clear_cart(work: &mut TenantWork, cart: CartId) -> Result<Cart, CartRefused> {
-    store::require_open(work, cart)?;
+    let head = store::require_open(work, cart)?;
     store::delete_items(work, cart)?;
-    changed(work, cart)
-}
-
-fn changed(work: &mut TenantWork, cart: CartId) -> Result<Cart, CartRefused> {
     store::touch(work, cart)?;
-    queries::show_cart(work, cart)
+    Cart::of(head, Vec::new())
 }

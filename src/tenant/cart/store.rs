@@ -2,7 +2,7 @@
 
 use super::model::{CartHead, CartLine, CartRefused, CartStatus};
 use crate::primitives::Quantity;
-use crate::primitives::id::{CartId, CartItemId, CartItemKind, ProductId};
+use crate::primitives::id::{CartId, CartItemId};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, params, statements};
 
 statements! {
@@ -72,23 +72,16 @@ pub(super) fn close(work: &mut TenantWork, id: CartId, status: CartStatus) -> Re
     work.change(&CLOSE, params![id, status, now], Rows::Exactly(1)).map(drop)
 }
 
-pub(super) fn insert_item(work: &mut TenantWork, cart: CartId, product: ProductId, quantity: Quantity) -> Result<(), StorageError> {
-    let id = work.new_id::<CartItemKind>();
-    work.insert(&INSERT_ITEM, params![id, cart, product, quantity])
+pub(super) fn insert_item(work: &mut TenantWork, cart: CartId, line: &CartLine) -> Result<(), StorageError> {
+    work.insert(&INSERT_ITEM, params![line.id, cart, line.product_id, line.quantity])
 }
 
-pub(super) fn update_item(work: &mut TenantWork, cart: CartId, item: CartItemId, quantity: Quantity) -> Result<(), CartRefused> {
-    match work.change(&UPDATE_ITEM, params![item, cart, quantity], Rows::AtMostOne)? {
-        0 => Err(CartRefused::ItemNotFound),
-        _ => Ok(()),
-    }
+pub(super) fn update_item(work: &mut TenantWork, cart: CartId, item: CartItemId, quantity: Quantity) -> Result<(), StorageError> {
+    work.change(&UPDATE_ITEM, params![item, cart, quantity], Rows::Exactly(1)).map(drop)
 }
 
-pub(super) fn delete_item(work: &mut TenantWork, cart: CartId, item: CartItemId) -> Result<(), CartRefused> {
-    match work.change(&DELETE_ITEM, params![item, cart], Rows::AtMostOne)? {
-        0 => Err(CartRefused::ItemNotFound),
-        _ => Ok(()),
-    }
+pub(super) fn delete_item(work: &mut TenantWork, cart: CartId, item: CartItemId) -> Result<(), StorageError> {
+    work.change(&DELETE_ITEM, params![item, cart], Rows::Exactly(1)).map(drop)
 }
 
 pub(super) fn delete_items(work: &mut TenantWork, cart: CartId) -> Result<(), StorageError> {

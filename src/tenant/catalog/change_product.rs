@@ -28,7 +28,7 @@ pub struct ChangeProduct {
     pub category_id: Option<Option<CategoryId>>,
 }
 
-/// Changes a product. `expected` is the version that the caller has seen (`If-Match`), if it says.
+/// Changes a product; what is so already stays so. `expected` is the version that the caller has seen (`If-Match`), if it says.
 ///
 /// # Errors
 /// [`CatalogRefused`].
@@ -49,8 +49,15 @@ pub fn change_product(
         tax_class: change.tax_class.clone().unwrap_or_else(|| before.tax_class.clone()),
         track_stock: change.track_stock.unwrap_or(before.track_stock),
         category_id: change.category_id.unwrap_or(before.category_id),
+        version: before.version,
+        ..before.clone()
+    };
+    if after == before {
+        return Ok(before);
+    }
+    let after = Product {
         version: before.version + 1,
-        ..before
+        ..after
     };
     store::require_sku_free(work, &after.sku, Some(id))?;
     after

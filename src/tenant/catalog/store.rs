@@ -21,9 +21,11 @@ statements! {
     FIND = concat!("SELECT ", columns!(), " FROM product WHERE id = ?1");
     FIND_BY_SKU = concat!("SELECT ", columns!(), " FROM product WHERE sku = ?1");
     FIND_BY_BARCODE = concat!("SELECT ", columns!(), " FROM product WHERE barcode = ?1");
-    // Few products are inactive, so those that a page passes over are few.
-    PAGE = concat!("SELECT ", columns!(), ", seq FROM product WHERE seq < ?1 AND (?3 IS NULL OR active = ?3) ORDER BY seq DESC LIMIT ?2");
-    PAGE_OF_CATEGORY = concat!("SELECT ", columns!(), ", seq FROM product WHERE category_id = ?4 AND seq < ?1 AND (?3 IS NULL OR active = ?3) ORDER BY seq DESC LIMIT ?2");
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM product WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    PAGE_OF_ACTIVE = concat!("SELECT ", columns!(), ", seq FROM product WHERE active = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    PAGE_OF_CATEGORY = concat!("SELECT ", columns!(), ", seq FROM product WHERE category_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    PAGE_OF_CATEGORY_AND_ACTIVE = concat!("SELECT ", columns!(), ", seq FROM product
+            WHERE category_id = ?3 AND active = ?4 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
     SKU_OWNER = "SELECT id FROM product WHERE sku = ?1";
     BARCODE_OWNER = "SELECT id FROM product WHERE barcode = ?1";
     CATEGORY_EXISTS = "SELECT 1 FROM category WHERE id = ?1";
@@ -81,9 +83,12 @@ pub(super) fn find_by_barcode(view: &TenantView, barcode: &Barcode) -> Result<Op
 
 pub(super) fn page(view: &TenantView, page: PageRequest, of: Selection) -> Result<Page<Product>, StorageError> {
     let map = |row: &Row<'_>| Ok((row.get(11)?, product(row)?));
-    let rows = match of.category {
-        None => view.all(&PAGE, params![page.before, page.fetch(), of.active], map)?,
-        Some(category) => view.all(&PAGE_OF_CATEGORY, params![page.before, page.fetch(), of.active, category], map)?,
+    let (before, fetch) = (page.before, page.fetch());
+    let rows = match (of.category, of.active) {
+        (None, None) => view.all(&PAGE, params![before, fetch], map)?,
+        (None, Some(active)) => view.all(&PAGE_OF_ACTIVE, params![before, fetch, active], map)?,
+        (Some(category), None) => view.all(&PAGE_OF_CATEGORY, params![before, fetch, category], map)?,
+        (Some(category), Some(active)) => view.all(&PAGE_OF_CATEGORY_AND_ACTIVE, params![before, fetch, category, active], map)?,
     };
     Ok(Page::cut(rows, page))
 }

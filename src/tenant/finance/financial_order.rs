@@ -30,7 +30,7 @@ macro_rules! columns {
 
 statements! {
     INSERT_PAID = "INSERT INTO financial_order (id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at)
-                   VALUES (:id, :order_id, 'paid', :currency, :subtotal, :discount, :tax, :total, :snapshot, :snapshot_hash, :at, :at, :now)";
+                   VALUES (:id, :order_id, 'paid', :currency, :subtotal, :discount, :tax, :total, :snapshot, :snapshot_hash, :now, :at, :now)";
     FIND = concat!("SELECT ", columns!(), " FROM financial_order WHERE id = ?1");
     OF_ORDER = concat!("SELECT ", columns!(), " FROM financial_order WHERE order_id = ?1");
     PAGE = concat!("SELECT ", columns!(), ", seq FROM financial_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
@@ -57,7 +57,7 @@ pub struct FinancialOrder {
     pub snapshot: Option<String>,
     /// Of the snapshot.
     pub snapshot_hash: Option<Digest>,
-    /// Since when it cannot change.
+    /// Since when it cannot change: when it was written down, which for a sale of the past is later than when it was paid.
     pub locked_at: Option<Timestamp>,
     /// Since when it is paid.
     pub paid_at: Option<Timestamp>,
@@ -107,7 +107,7 @@ pub(super) fn lock_and_mark_paid(work: &mut TenantWork, order: &Order, at: Times
         total: order.total,
         snapshot: Some(snapshot.text),
         snapshot_hash: Some(snapshot.hash),
-        locked_at: Some(at),
+        locked_at: Some(now),
         paid_at: Some(at),
     })
 }

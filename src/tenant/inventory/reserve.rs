@@ -26,10 +26,11 @@ pub fn reserve(work: &mut TenantWork, order_id: OrderId, wanted: &[Wanted], expi
         }
         store::insert_reservation(work, order_id, wanted.product_id, wanted.quantity, expires_at)?;
     }
+    // Not among the mails: while a mail server hangs, what is held must still come free.
     let job = NewJob {
         run_at: Some(expires_at),
         unique_key: Some(format!("reservation:{order_id}")),
-        ..NewJob::new(Queue::Default, EXPIRE_RESERVATION, &ExpireReservation { order_id })
+        ..NewJob::new(Queue::Low, EXPIRE_RESERVATION, &ExpireReservation { order_id })
     };
     queue::enqueue(work, &job)?;
     Ok(())

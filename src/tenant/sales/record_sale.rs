@@ -1,7 +1,7 @@
 //! Use case: a whole paid sale at once, as a till records it, in one transaction.
 //!
 //! A till that works offline brings its own id for the sale. That id is unique for ever: sent again with the same content it gets the
-//! same answer, with another content it is a conflict, and never is anything overwritten.
+//! sale as it stands by then, with another content it is a conflict, and never is anything overwritten.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
 //! `/v1/carts`: what buyers mean to buy.
 
 use serde_json::{Value, json};
-use tillbox::primitives::limits::{LINES_MAX, MONEY_MINOR_MAX, QUANTITY_MAX};
+use tillbox::primitives::limits::{LINES_MAX, PRICE_MINOR_MAX, QUANTITY_MAX};
 use tillbox::tenancy::Scope;
 
 use crate::support::answer::pointers;
@@ -232,13 +232,13 @@ async fn bad_values_are_refused_and_leave_the_cart_as_it_was() {
 async fn a_line_and_a_cart_have_their_limits() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let (tea, gold) = (shop.product("TEA", 1).await, shop.product("GOLD", MONEY_MINOR_MAX).await);
+    let (tea, gold) = (shop.product("TEA", 1).await, shop.product("GOLD", PRICE_MINOR_MAX).await);
     let cart = new_cart(&shop).await;
     add(&shop, &cart, &tea, QUANTITY_MAX).await.expect(201);
     let before = contents(&shop);
     add(&shop, &cart, &tea, 1).await.refused(422, "quantity_too_large");
-    add(&shop, &cart, &gold, 2).await.refused(422, "amount_too_large");
-    add(&shop, &cart, &gold, 1).await.refused(422, "amount_too_large");
+    add(&shop, &cart, &gold, 1_000).await.refused(422, "amount_too_large");
+    add(&shop, &cart, &gold, 901).await.refused(422, "amount_too_large");
     assert_eq!(contents(&shop), before);
     let full = new_cart(&shop).await;
     let (lines, hex) = (LINES_MAX, full.replace('-', ""));

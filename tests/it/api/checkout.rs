@@ -38,7 +38,7 @@ async fn a_checkout_leaves_a_pending_order_its_payment_and_its_reservation_and_n
     );
     assert_eq!(
         shop.rows("SELECT queue, kind, state FROM job ORDER BY seq DESC LIMIT 2"),
-        ["audit|audit.append|available", "default|inventory.expire_reservation|scheduled"]
+        ["audit|audit.append|available", "low|inventory.expire_reservation|scheduled"]
     );
     let order = &placed["order"];
     assert_eq!(

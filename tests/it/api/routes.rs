@@ -51,6 +51,10 @@ async fn the_description_is_made_from_the_routes_and_whole() {
                 operation["responses"].as_object().is_some_and(|all| !all.is_empty()),
                 "{method} {path}"
             );
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                let says = response["description"].as_str().unwrap_or_default();
+                assert!(!says.is_empty(), "{method} {path} {status}: OpenAPI 3.1 wants a description");
+            }
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             let of = |place: &str| -> Vec<&str> {
                 let named = parameters.iter().filter(|one| one["in"] == place);

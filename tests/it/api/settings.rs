@@ -45,6 +45,24 @@ async fn the_shop_is_shown_and_changed() {
 }
 
 #[tokio::test]
+async fn what_is_so_already_is_no_change() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let before = shop.get("/v1/settings/shop").send().await.expect(200);
+    for same in [
+        json!({}),
+        json!({"name": before.json()["name"], "prices_include_tax": before.json()["prices_include_tax"]}),
+    ] {
+        let after = shop.patch("/v1/settings/shop").json(same).send().await.expect(200);
+        assert_eq!((after.json(), after.header("etag")), (before.json(), before.header("etag")));
+    }
+    assert_eq!(
+        shop.count("SELECT count(*) FROM job WHERE payload ->> '$.action' = 'settings.changed'"),
+        0
+    );
+}
+
+#[tokio::test]
 async fn a_lost_update_is_refused() {
     let app = TestApp::start();
     let shop = app.tenant("corner");

@@ -43,6 +43,13 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ("UPDATE payment SET status = 'refunded' WHERE seq = 1", "refunds"),
     ("UPDATE financial_order SET status = 'refunded' WHERE seq = 1", "refunds"),
     (
+        "INSERT INTO financial_transaction (id, financial_order_id, kind, status, amount_minor, currency, completed_at)
+         SELECT randomblob(16), financial_order_id, 'debit', 'completed', amount_minor, currency, completed_at FROM financial_transaction WHERE seq = 1",
+        "refunds",
+    ),
+    ("UPDATE financial_transaction SET completed_at = 0 WHERE seq = 1", "financial transactions"),
+    ("UPDATE ledger_account SET kind = 'expense' WHERE code = '4000'", "accounts"),
+    (
         "CREATE TRIGGER gift AFTER INSERT ON payment BEGIN DELETE FROM payment; END",
         "schema",
     ),

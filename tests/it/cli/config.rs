@@ -22,6 +22,21 @@ fn the_effective_configuration_is_shown_and_checked() {
     run(dir.path(), &["config", "check", "--config", file]).code(0);
 }
 
+/// What the check calls sound must start.
+#[test]
+fn a_mail_server_that_cannot_be_is_found_by_the_check() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("tillbox.toml");
+    for url in ["smtp://u:pw-9@x:99999", "smtp://u:pw-9@x?tls=bogus", "http://x", "smtp://"] {
+        fs::write(&file, format!("[mail]\nsmtp_url = '{url}'\n")).expect("written");
+        let failed = run(dir.path(), &["config", "check", "--config", file.to_str().expect("UTF-8")]).code(1);
+        assert!(
+            failed.stderr.contains("mail.smtp_url") && !failed.stderr.contains("pw-9"),
+            "{url}: {failed:?}"
+        );
+    }
+}
+
 #[test]
 fn a_wrong_key_is_told_with_the_nearest_one() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -129,6 +129,38 @@ fn bad_rows_are_listed_and_the_others_are_taken() {
     assert!(told.stderr.contains("LINE") && told.stderr.contains("not UTF-8"), "{told:?}");
 }
 
+/// The line that an editor shows, however lines end and whatever empty ones lie between.
+#[test]
+fn a_refused_row_is_told_by_its_line() {
+    let desk = Desk::open();
+    for (text, lines) in [
+        (
+            "sku,name,price_minor,currency\r\nA-1,x,1,USD\r\nA-2,x,bad,USD\r\nA-3,x,bad,USD",
+            [3, 4],
+        ),
+        (
+            "sku,name,price_minor,currency\nA-1,x,1,USD\n\n\nA-2,x,bad,USD\nA-3,x,bad,USD\n",
+            [5, 6],
+        ),
+        (
+            "sku,name,price_minor,currency\r\n\r\n\"A-1\",\"x\",1,USD\r\n\r\nA-2,\"two\r\nlines\",1,USD\r\nA-3,x,bad,USD\r\n",
+            [5, 7],
+        ),
+    ] {
+        let report = desk.catalog(&desk.file("products.csv", text.as_bytes())).code(0).json();
+        let told: Vec<_> = report["refused"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|row| row["line"].as_u64())
+            .collect();
+        assert_eq!(told, lines.map(Some), "{text:?}: {report:#}");
+    }
+    let twice = desk.file("twice.csv", b"sku,name,price_minor,currency,sku\nA-1,x,1,USD,A-2\n");
+    let failed = desk.catalog(&twice).code(1);
+    assert!(failed.failure()[0].contains("two columns sku"), "{failed:?}");
+}
+
 #[test]
 fn a_file_that_is_no_catalog_is_refused_as_a_whole() {
     let desk = Desk::open();

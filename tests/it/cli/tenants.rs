@@ -205,6 +205,16 @@ fn keys_are_made_shown_once_and_revoked() {
         .code(0)
         .json();
     assert_eq!(landlord["scopes"], json!(["landlord"]));
+    let file = crate::support::shop::landlord_file(&data);
+    file.execute_batch(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 230)
+         INSERT INTO api_key (id, tenant_id, name, prefix, hash, scopes, created_at)
+         SELECT randomblob(16), tenant.id, 'K', 'k' || i, randomblob(32), '[]', 0 FROM n JOIN tenant",
+    )
+    .expect("rows");
+    drop(file);
+    let keys = run(&data, &["api-key", "list", "--tenant", "corner", "--json"]).code(0).json();
+    assert_eq!(keys.as_array().map(Vec::len), Some(232), "all of them, not the first page");
     assert_eq!(
         run(&data, &["api-key", "list", "--landlord", "--json"]).code(0).json()[0]["name"],
         "L"

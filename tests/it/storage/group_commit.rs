@@ -3,13 +3,17 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use serde_json::json;
 use tillbox::primitives::Origin;
-use tillbox::primitives::limits::WRITER_INBOX;
+use tillbox::primitives::limits::{BATCH_REQUESTS_MAX, WRITER_INBOX};
 use tillbox::storage::{Answer, Database, Rows, Statement, StorageError, StorageErrorKind, Tenant, TenantWork, params};
 
 use crate::support::{TestApp, TestShop, blocking};
+
+/// Longer than anything here takes, so that what hangs fails.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const INSERT: Statement = Statement::new("test::INSERT", "INSERT INTO category (id, name, created_at) VALUES (?1, ?2, 0)");
 const RENAME_ALL: Statement = Statement::new("test::RENAME_ALL", "UPDATE category SET name = name || '!'");
@@ -422,4 +426,40 @@ fn a_file_that_is_locked_from_outside_keeps_everybody_waiting_once() {
     lock.execute_batch("ROLLBACK").expect("unlocked");
     blocking(|| write(&db, "goes on").wait()).expect("it is free again");
     assert_eq!(names(&shop), ["goes on"]);
+}
+
+/// Whoever waits in the inbox when the writer ends holds a handle of the file, and so keeps the inbox: it has to be emptied all the same.
+#[tokio::test]
+async fn everybody_who_waits_when_the_writer_ends_is_told() {
+    for ends_by_itself in [true, false] {
+        let app = TestApp::start();
+        let shop = app.tenant("corner");
+        let db = shop.db();
+        let (first, open) = gate(&db);
+        let waiting: Vec<_> = (0..BATCH_REQUESTS_MAX + 50)
+            .map(|number| write(&db, format!("waits {number}")))
+            .collect();
+        let closing = if ends_by_itself {
+            std::fs::remove_file(shop.path()).expect("removed");
+            None
+        } else {
+            let db = db.clone();
+            Some(std::thread::spawn(move || db.close()))
+        };
+        // Some of these come before the writer is told to stop, and some after, as they would while a tenant is deleted.
+        let late: Vec<_> = (0..400)
+            .map(|number| {
+                std::thread::yield_now();
+                write(&db, format!("late {number}"))
+            })
+            .collect();
+        drop(open);
+        for answer in waiting.into_iter().chain(late).chain([first]) {
+            let told = tokio::time::timeout(PATIENCE, answer).await.expect("it is told");
+            if ends_by_itself {
+                assert!(told.is_err(), "nothing is kept in a file that is gone");
+            }
+        }
+        closing.into_iter().for_each(|closing| closing.join().expect("it closes"));
+    }
 }

@@ -193,6 +193,36 @@ async fn a_damaged_file_is_set_aside_with_its_wal_and_neither_is_touched() {
     );
 }
 
+/// SQLite itself would open it, forget every sale behind the flipped bit, and call what is left sound.
+#[tokio::test]
+async fn a_flipped_bit_in_the_wal_takes_no_acknowledged_sale_with_it_unnoticed() {
+    for flipped in [false, true] {
+        let app = TestApp::start();
+        let shop = app.tenant("corner");
+        for number in 0..10 {
+            shop.product(&format!("A-{number}"), 100).await;
+        }
+        let (file, wal) = (shop.path(), beside(&shop.path(), "-wal"));
+        let (bytes, mut wal_bytes) = (fs::read(&file).expect("reads"), fs::read(&wal).expect("it is written to"));
+        app.stop();
+        if flipped {
+            let middle = wal_bytes.len() / 2;
+            wal_bytes[middle] ^= 1;
+        }
+        fs::write(&file, &bytes).expect("written");
+        fs::write(&wal, &wal_bytes).expect("written");
+        app.resume();
+        let list = shop.get("/v1/catalog/products").send().await;
+        if flipped {
+            list.refused(503, "tenant_unavailable");
+            let aside = beside(&beside(&file, ".quarantined"), "-wal");
+            assert!(fs::read(aside).expect("it is set aside") == wal_bytes, "the WAL was touched");
+        } else {
+            assert_eq!(list.expect(200).json()["data"].as_array().map(Vec::len), Some(10));
+        }
+    }
+}
+
 /// Runs `mount` or `umount`; only root may.
 fn mounted(command: &str, args: &[&str]) -> bool {
     let ran = std::process::Command::new(command)
@@ -274,6 +304,47 @@ async fn nothing_is_acknowledged_into_a_file_that_was_removed_or_replaced() {
     product("D").send().await.refused(503, "tenant_unavailable");
     product("E").send().await.expect(201);
     assert_eq!(shop.rows("SELECT sku FROM product"), ["E"]);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_wal_that_was_removed() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.product("A", 100).await;
+    fs::remove_file(beside(&shop.path(), "-wal")).expect("removed");
+    let product = |sku: &str| {
+        shop.post("/v1/catalog/products")
+            .json(json!({"sku": sku, "name": sku, "price_minor": 1}))
+    };
+    product("B").send().await.refused(503, "tenant_unavailable");
+    product("C").send().await.expect(201);
+    assert_eq!(
+        shop.rows("SELECT sku FROM product ORDER BY seq"),
+        ["A", "C"],
+        "what was in the WAL is kept"
+    );
+    shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_was_cut_while_it_was_open() {
+    for keep in [0, 4096] {
+        let app = TestApp::start();
+        let shop = app.tenant("corner");
+        shop.product("A", 100).await;
+        app.restart();
+        shop.product("B", 100).await;
+        let file = fs::File::options().write(true).open(shop.path()).expect("opens");
+        file.set_len(keep).expect("cut");
+        let product = json!({"sku": "C", "name": "C", "price_minor": 1});
+        for _ in 0..2 {
+            let answer = shop.post("/v1/catalog/products").json(product.clone()).send().await;
+            answer.refused(503, "tenant_unavailable");
+        }
+        let aside = beside(&shop.path(), ".quarantined");
+        assert_eq!(fs::metadata(&aside).expect("it is set aside").len(), keep);
+        assert!(fs::metadata(beside(&aside, "-wal")).expect("its WAL too").len() > 0);
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tillbox::app::{App, Ports, StartError};
 use tillbox::storage::data_dir::{DataDirError, beside};
 
-use tillbox::storage::{Statement, StorageError};
+use tillbox::storage::{Statement, StorageError, StorageErrorKind};
 
 use crate::support::{TestApp, blocking};
 
@@ -41,6 +41,37 @@ async fn no_more_files_are_open_than_allowed() {
         last_used.iter().all(|id| open.contains(id)),
         "the least recently used are closed first"
     );
+}
+
+/// A report keeps a connection for as long as it takes; neither the tills of its shop nor those of others wait for it.
+#[tokio::test]
+async fn long_reads_leave_room_for_short_ones() {
+    let app = TestApp::start();
+    let (shop, other) = (app.tenant("corner"), app.tenant("other"));
+    let db = shop.db();
+    let mut gates = Vec::new();
+    let mut long = || {
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        gates.push(open);
+        db.read_long(move |_| {
+            // Ends when the other side is dropped.
+            let _ = gate.recv();
+            Ok::<_, StorageError>(())
+        })
+    };
+    let running = [long(), long()];
+    let refused = long().await.expect_err("one more than there is room for");
+    assert_eq!(refused.kind(), StorageErrorKind::Overloaded);
+    for shop in [&shop, &other] {
+        for _ in 0..20 {
+            shop.get("/v1/catalog/products").send().await.expect(200);
+        }
+    }
+    gates.clear();
+    for read in running {
+        read.await.expect("it ends");
+    }
+    db.read_long(|_| Ok::<_, StorageError>(())).await.expect("there is room again");
 }
 
 #[test]

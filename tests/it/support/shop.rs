@@ -353,6 +353,11 @@ impl TestShop {
     }
 }
 
+/// The landlord's file of a directory that no process has open, past all rules of the program.
+pub fn landlord_file(data_dir: &Path) -> Connection {
+    Connection::open(data_dir.join("landlord.db")).expect("opens")
+}
+
 /// Rows of a file, as the `sqlite3` shell prints them.
 #[track_caller]
 pub fn rows(path: &Path, sql: &str) -> Vec<String> {

@@ -143,11 +143,13 @@ async fn a_key_opens_what_its_scopes_say() {
         .copied()
         .filter(|scope| !scope.as_str().starts_with("catalog"))
         .collect();
-    let other = shop.key_with(&others);
+    let (selling, others): (Vec<Scope>, Vec<Scope>) = others.into_iter().partition(|scope| matches!(scope, Scope::Checkout | Scope::Pos));
+    let (selling, other) = (shop.key_with(&selling), shop.key_with(&others));
     let none = shop.key_with(&[]);
     for (key, may_read, may_write) in [
         (&reading, true, false),
         (&writing, true, true),
+        (&selling, true, false),
         (&other, false, false),
         (&none, false, false),
     ] {

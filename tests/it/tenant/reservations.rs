@@ -136,7 +136,7 @@ async fn what_is_reserved_is_consumed_once() {
     let due = app.now().plus_millis(RESERVATION_TTL_MS).as_millis();
     assert_eq!(
         stocked.shop.rows(job),
-        [format!("default|scheduled|{{\"order_id\":\"{order}\"}}|reservation:{order}|{due}")]
+        [format!("low|scheduled|{{\"order_id\":\"{order}\"}}|reservation:{order}|{due}")]
     );
     for _ in 0..2 {
         stocked.consume(order).expect("it is held");

@@ -219,6 +219,26 @@ fn a_rescue_burns_no_attempt_and_poison_is_given_up() {
     assert_eq!(failed.lines().len(), 1, "{failed:?}");
 }
 
+/// A copy that was made while a job ran is put back under a running process: nobody works on that job.
+#[test]
+fn jobs_of_a_file_that_was_put_back_are_rescued() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Low, STEP, doing("first"));
+    app.stop();
+    shop.raw("UPDATE job SET state = 'running', attempt = 1").unwrap();
+    let copy = std::fs::read(shop.path()).unwrap();
+    shop.raw("UPDATE job SET state = 'available', attempt = 0").unwrap();
+    app.resume();
+    drop(shop.db());
+    let beside = shop.path().with_extension("copy");
+    std::fs::write(&beside, &copy).unwrap();
+    std::fs::rename(&beside, shop.path()).unwrap();
+    shop.write(|_| Ok(())).unwrap_err();
+    assert_eq!(run(&app, HANDLERS), completed(1));
+    assert_eq!(jobs(&shop, STEP), ["completed|1|1"]);
+}
+
 #[test]
 fn a_job_for_later_waits_for_its_time() {
     let app = TestApp::start();

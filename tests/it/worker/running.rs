@@ -166,7 +166,15 @@ async fn a_worker_at_rest_writes_nothing() {
     shop.product("A-1", 100).await;
     run(&app, handlers::ALL);
     let (writes, commits) = (db.stats().requests(), db.stats().commits());
+    let reads = db.stats().statements();
     let worker = Worker::start(app.app());
+    // The first sweep has looked into the shop when it has read there.
+    let swept = async {
+        while db.stats().statements() == reads {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, swept).await.expect("a sweep looks into the shop");
     worker.stop(LONG).await;
     assert_eq!((db.stats().requests(), db.stats().commits()), (writes, commits));
 }
