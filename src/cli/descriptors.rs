@@ -3,9 +3,14 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::primitives::limits::LONG_READS_PER_FILE;
 
-/// What an open shop may take: its file, WAL and index, for the writer and the readers.
-const PER_TENANT: u64 = 9;
+/// What an open shop may take: its file and its WAL for each connection, and the index that they share.
+fn per_tenant(config: &Config) -> u64 {
+    let readers = config.storage.readers_per_tenant + LONG_READS_PER_FILE;
+    (1 + u64::from(readers)) * 2 + 1
+}
+
 /// What the process takes for itself: the landlord's file, logs, sockets, the runtime.
 const OWN: u64 = 64;
 
@@ -35,16 +40,17 @@ pub fn fit(config: &mut Config) -> Option<Shortage> {
 }
 
 fn fit_into(limit: u64, config: &mut Config) -> Option<Shortage> {
+    let per_tenant = per_tenant(config);
     let rest = OWN + u64::from(config.server.max_connections);
-    let needed = rest + u64::from(config.storage.open_tenants) * PER_TENANT;
+    let needed = rest + u64::from(config.storage.open_tenants) * per_tenant;
     if needed <= limit {
         return None;
     }
     // Connections are a peak that may never come, open shops what is needed all day: half belongs to them in any case.
-    let fitting = limit.saturating_sub(rest).max((limit / 2).saturating_sub(OWN)) / PER_TENANT;
+    let fitting = limit.saturating_sub(rest).max((limit / 2).saturating_sub(OWN)) / per_tenant;
     let open_tenants = u32::try_from(fitting).unwrap_or(u32::MAX).max(1);
     config.storage.open_tenants = open_tenants;
-    let left = limit.saturating_sub(OWN + u64::from(open_tenants) * PER_TENANT);
+    let left = limit.saturating_sub(OWN + u64::from(open_tenants) * per_tenant);
     let max_connections = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, config.server.max_connections);
     config.server.max_connections = max_connections;
     Some(Shortage {
@@ -77,13 +83,13 @@ mod tests {
     fn fewer_shops_are_kept_open_when_descriptors_are_few() {
         let mut config = Config::default();
         (config.server.max_connections, config.storage.open_tenants) = (100, 10);
-        assert_eq!(fit_into(254, &mut config), None);
+        assert_eq!(fit_into(274, &mut config), None);
         assert_eq!(config.storage.open_tenants, 10);
-        let shortage = fit_into(253, &mut config).expect("one too few");
-        assert_eq!((shortage.needed, shortage.open_tenants, config.storage.open_tenants), (254, 9, 9));
+        let shortage = fit_into(273, &mut config).expect("one too few");
+        assert_eq!((shortage.needed, shortage.open_tenants, config.storage.open_tenants), (274, 9, 9));
         (config.server.max_connections, config.storage.open_tenants) = (4096, 512);
         let shortage = fit_into(1024, &mut config).expect("too few");
-        assert_eq!((shortage.open_tenants, shortage.max_connections), (49, 1024 - 64 - 49 * 9));
+        assert_eq!((shortage.open_tenants, shortage.max_connections), (40, 1024 - 64 - 40 * 11));
         assert_eq!(config.server.max_connections, shortage.max_connections);
         assert!(fit_into(10, &mut config).is_some());
         assert_eq!(config.storage.open_tenants, 1);

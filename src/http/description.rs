@@ -11,6 +11,61 @@ use crate::tenancy::Scope;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
+/// The codes that any call may be refused with, beside those that stand at its route, and what to do about each.
+const GENERAL_CODES: &[(&str, &str)] = &[
+    ("body_timeout", "408: the body took too long to arrive; send it again"),
+    ("body_too_large", "413: send less at once"),
+    ("body_unreadable", "400: the body broke off; send it again"),
+    ("headers_too_large", "431: send fewer or shorter header fields"),
+    (
+        "idempotency_key_invalid",
+        "400: send one `Idempotency-Key` of 1 to 255 printable ASCII characters",
+    ),
+    ("idempotency_key_missing", "400: this call moves money; send an `Idempotency-Key`"),
+    ("insufficient_scope", "403: the key is good, and lacks the scope"),
+    (
+        "internal_error",
+        "500: a fault of ours; nothing was written, and the log has the cause under the `request_id`",
+    ),
+    ("invalid_api_key", "401: the key is unknown or revoked"),
+    ("malformed_id", "400: an id in the path is no UUID"),
+    ("malformed_json", "400: the body is no JSON"),
+    (
+        "malformed_request",
+        "400: this is not HTTP/1.1, or it does not say in one way which host it is for",
+    ),
+    ("method_not_allowed", "405: the path does not have that method"),
+    (
+        "overloaded",
+        "503: too many wait for this store; try again after `Retry-After` seconds, with the same key",
+    ),
+    ("read_timeout", "503: a report took too long; ask for less at once"),
+    ("request_failed", "what no other code says"),
+    ("request_timeout", "503: it may have been done; send it again with the same key"),
+    ("route_not_found", "404: there is no such path"),
+    ("storage_full", "507: the disk is full; nothing was written, reading goes on"),
+    ("storage_read_only", "503: the file or its file system cannot be written"),
+    (
+        "tenant_mismatch",
+        "403: the key, the host and `X-Tillbox-Tenant` name different stores",
+    ),
+    ("tenant_not_found", "404: no store has that host or slug"),
+    ("tenant_status", "409: the store is being made or removed"),
+    ("tenant_suspended", "403: the store sells nothing at present"),
+    (
+        "tenant_unavailable",
+        "503: the store's file cannot be used; others are not affected, and the log has the cause",
+    ),
+    ("unauthenticated", "401: send a key: `Authorization: Bearer KEY`"),
+    ("unsupported_content_encoding", "415: send the body as it is"),
+    ("unsupported_media_type", "415: send `Content-Type: application/json`"),
+    ("uri_too_long", "414: send a shorter path and query"),
+    (
+        "validation_failed",
+        "422: `errors` has a pointer, a code (`invalid`, `wrong_type`, `missing_field`, `unknown_field`) and a sentence for each fault",
+    ),
+];
+
 /// The whole description.
 ///
 /// # Panics
@@ -20,6 +75,11 @@ pub fn complete(document: &OpenApi) -> Value {
     document["components"]["schemas"]["Problem"] = problem();
     document["components"]["securitySchemes"] = json!({"api_key": api_key()});
     document["components"]["parameters"] = json!({"Tenant": tenant()});
+    let codes = GENERAL_CODES.iter().map(|(code, meaning)| format!("- `{code}` {meaning}\n"));
+    let about = document["info"]["description"].as_str().unwrap_or_default().to_owned();
+    let codes: String = codes.collect();
+    document["info"]["description"] =
+        json!(format!("{about}\n\nBeside the codes at its route, any call may be refused with:\n\n{codes}").trim_start());
     document["security"] = json!([{"api_key": []}]);
     for item in document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut()) {
         for method in METHODS {
@@ -49,7 +109,7 @@ fn complete_operation(operation: &mut Value) {
         let default = json!({"description": "what is refused, and what fails", "content": content});
         responses.insert("default".to_owned(), default);
     }
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         let is_id = parameter["name"].as_str().is_some_and(|name| name.ends_with("id"));
         if is_id && parameter["schema"]["type"] == "string" {
             parameter["schema"]["format"] = json!("uuid");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_ENCODING, HOST, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HOST, HeaderValue};
 use http::{HeaderMap, StatusCode, Version};
 use tracing::Instrument as _;
 
@@ -44,6 +44,11 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
         span.in_scope(|| problem.log());
         response = problem.render(&id);
     }
+    // What is answered depends on the key, the host and the store that is named: nobody on the way may keep it for another.
+    response
+        .headers_mut()
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

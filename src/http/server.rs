@@ -154,7 +154,8 @@ fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
         .max_headers(settings.max_headers)
         .max_buf_size(settings.head_bytes)
         .keep_alive(true)
-        .half_close(false);
+        // Who has said all and ends its sending waits for the answer all the same.
+        .half_close(true);
     Ok(http)
 }
 

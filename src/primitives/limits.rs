@@ -101,6 +101,6 @@ pub const REFUSED_BODY_BYTES_MAX: u64 = 16 << 20;
 pub const REFUSED_BODY_PAUSE_MS: u64 = 500;
 /// How long the operator's own commands may take, whatever the limit for clients, in milliseconds: a large file's migration.
 pub const LOCAL_REQUEST_MS: u64 = 10 * 60 * 1000;
-/// How long the audit queue rests after it has run empty. Each of its turns is a commit on the file that sales wait for, so one
+/// How long the audit queue rests after a turn of a shop that is alone in its row. Each of its turns is a commit on the file that sales wait for, so one
 /// turn serves the sales of 20 ms instead of one each. The length was chosen, not tuned.
 pub const AUDIT_REST_MS: u64 = 20;

@@ -38,6 +38,10 @@ impl Timestamp {
     /// # Errors
     /// [`TimestampError`].
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
+        // jiff reads other forms too, some of which say two things at once.
+        if !is_rfc3339(text) {
+            return Err(TimestampError);
+        }
         let instant: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
         Self::from_millis(instant.as_millisecond())
     }
@@ -70,6 +74,38 @@ impl Timestamp {
     fn civil(self) -> jiff::civil::DateTime {
         let instant = jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
         jiff::tz::Offset::UTC.to_datetime(instant)
+    }
+}
+
+/// Whether a text has the form `date-time` (RFC 3339 §5.6); whether there is such a day, the calendar says.
+fn is_rfc3339(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let has_form = |from: usize, form: &[u8]| {
+        let part = bytes.get(from..from + form.len()).unwrap_or_default();
+        let fits = |(byte, wanted): (&u8, &u8)| {
+            if *wanted == b'0' {
+                byte.is_ascii_digit()
+            } else {
+                byte.eq_ignore_ascii_case(wanted)
+            }
+        };
+        part.len() == form.len() && part.iter().zip(form).all(fits)
+    };
+    if !has_form(0, b"0000-00-00T00:00:00") {
+        return false;
+    }
+    let mut end = 19;
+    if bytes.get(end) == Some(&b'.') {
+        let digits = bytes[end + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 {
+            return false;
+        }
+        end += 1 + digits;
+    }
+    match &bytes[end..] {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', tens, ones, ..] => bytes.len() == end + 6 && has_form(end + 1, b"00:00") && (*tens, *ones) < (b'2', b'4'),
+        _ => false,
     }
 }
 
@@ -112,6 +148,9 @@ mod tests {
         let instant = Timestamp::parse("2021-01-01T01:00:00+01:00").expect("good");
         assert_eq!(instant.to_string(), "2021-01-01T00:00:00Z");
         assert_eq!((instant.year(), instant.date()), (2021, "2021-01-01".to_owned()));
+        for same in ["2021-01-01t00:00:00z", "2020-12-31T23:00:00.000-01:00", "2021-01-01T00:00:00.0000Z"] {
+            assert_eq!(Timestamp::parse(same), Ok(instant), "{same}");
+        }
         assert_eq!(instant.plus_millis(1).to_string(), "2021-01-01T00:00:00.001Z");
     }
 
@@ -124,6 +163,16 @@ mod tests {
             "yesterday",
             "2021-13-01T00:00:00Z",
             "99999-01-01T00:00:00Z",
+            "20210101T000000Z",
+            "2021-01-01T00Z",
+            "2021-01-01T00:00:00,5Z",
+            "2021-01-01T00:00:00.Z",
+            "2021-01-01T00:00:00+25:00",
+            "2021-01-01T00:00:00+01",
+            "2021-01-01T00:00:00Z[Europe/Berlin]",
+            "2021-01-01T00:00:00+01:00[UTC]",
+            "2021-01-01 00:00:00Z",
+            "２021-01-01T00:00:00Z",
         ] {
             assert!(Timestamp::parse(text).is_err(), "{text:?}");
         }

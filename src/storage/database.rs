@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -45,7 +45,8 @@ struct Inner<K: FileKind> {
     place: Place,
     inbox: SyncSender<Message<K>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    pool: r2d2::Pool<SqliteConnectionManager>,
+    /// None once the file was closed.
+    pool: RwLock<Option<r2d2::Pool<SqliteConnectionManager>>>,
     readers: Arc<Readers>,
     shared: Arc<Shared>,
 }
@@ -79,6 +80,7 @@ impl<K: FileKind> Database<K> {
             healthy: AtomicBool::new(true),
             readable: AtomicBool::new(true),
             long_reads: AtomicU32::new(0),
+            overloaded_at: AtomicI64::new(i64::MIN),
         });
         let pool = reader_pool::<K>(path, id, place, settings, &shared);
         let (inbox, receiver) = sync_channel(WRITER_INBOX);
@@ -106,7 +108,7 @@ impl<K: FileKind> Database<K> {
                 place,
                 inbox,
                 thread: Mutex::new(Some(thread)),
-                pool,
+                pool: RwLock::new(Some(pool)),
                 readers,
                 shared,
             }),
@@ -131,7 +133,13 @@ impl<K: FileKind> Database<K> {
         };
         match self.inner.inbox.try_send(Message::Request(Box::new(request))) {
             Ok(()) => Answer(State::Waiting(receiver)),
-            Err(TrySendError::Full(_)) => Answer::failed(StorageErrorKind::Overloaded),
+            Err(TrySendError::Full(_)) => {
+                if self.inner.shared.is_overload_news() {
+                    let file = self.inner.path.display();
+                    tracing::warn!(%file, inbox = WRITER_INBOX, "requests are refused: too many wait for this file");
+                }
+                Answer::failed(StorageErrorKind::Overloaded)
+            }
             Err(TrySendError::Disconnected(_)) => Answer::failed(StorageErrorKind::Closed),
         }
     }
@@ -180,7 +188,10 @@ impl<K: FileKind> Database<K> {
         E: From<StorageError> + Send + 'static,
     {
         let (reply, receiver) = oneshot::channel();
-        let (pool, shared) = (self.inner.pool.clone(), self.inner.shared.clone());
+        let Some(pool) = self.inner.pool.read().unwrap_or_else(PoisonError::into_inner).clone() else {
+            return Answer::failed(StorageErrorKind::Closed);
+        };
+        let shared = self.inner.shared.clone();
         let task = move || {
             if reply.is_closed() {
                 return;
@@ -219,9 +230,9 @@ impl<K: FileKind> Database<K> {
         self.inner.shared.healthy.load(Ordering::Acquire) && !self.inner.shared.stats.is_damaged()
     }
 
-    /// Whether this is the only handle.
-    pub fn is_unshared(&self) -> bool {
-        Arc::strong_count(&self.inner) == 1
+    /// Whether nobody uses the file at the moment: this is the only handle, and no long read goes on.
+    pub fn is_at_rest(&self) -> bool {
+        Arc::strong_count(&self.inner) == 1 && self.inner.shared.long_reads.load(Ordering::Acquire) == 0
     }
 
     /// Finishes what is in the inbox before this call, truncates the WAL, closes the writing connection, and waits for all that. Blocks.
@@ -232,6 +243,8 @@ impl<K: FileKind> Database<K> {
 
 impl<K: FileKind> Inner<K> {
     fn close(&self) {
+        // First the readers: the last connection to close is the writer's, which leaves a single file behind when all is well.
+        drop(self.pool.write().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // Fails only when the thread has ended by itself, which is what is wanted.

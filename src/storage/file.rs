@@ -69,6 +69,13 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
     if path.exists() {
         return Err(StorageError::new(StorageErrorKind::WrongIdentity));
     }
+    // The WAL of a file that is gone would be taken for this one's.
+    for suffix in ["-wal", "-shm"] {
+        let stray = beside(path, suffix);
+        if stray.exists() {
+            std::fs::rename(&stray, beside(&stray, ".displaced")).map_err(|error| io_error(&error))?;
+        }
+    }
     let temporary = beside(path, ".tmp");
     for suffix in ["", "-wal", "-shm", "-journal"] {
         match std::fs::remove_file(beside(&temporary, suffix)) {
@@ -152,13 +159,13 @@ fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result<Co
 /// # Errors
 /// SQLite's; `InvalidPath` for another file than the one at `place`.
 pub fn prepare_reader<K: FileKind>(conn: &Connection, path: &Path, place: Place, id: FileId) -> Result<(), rusqlite::Error> {
-    // Until it is known whose file this is, the WAL beside it may be another one's: it must not be merged into it when this is closed.
+    // The writer empties the WAL when all is well. When it is not, the WAL is all there is of the last commits and stays, whoever closes last;
+    // and until it is known whose file this is, the WAL beside it may be another one's.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let is_ours = || Place::of(path).ok() == Some(place) && check_identity::<K>(conn, id).is_ok();
     if !is_ours() {
         return Err(rusqlite::Error::InvalidPath(path.to_owned()));
     }
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     conn.busy_timeout(Duration::from_secs(5))?;
     harden(conn)?;
     conn.execute_batch("PRAGMA query_only=ON; PRAGMA cache_size=-1024;")?;

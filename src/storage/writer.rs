@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,9 @@ pub(super) enum Message<K: FileKind> {
     Stop,
 }
 
+/// How often at most the log says that a file is overloaded, in milliseconds.
+const OVERLOAD_LOG_MS: i64 = 10_000;
+
 /// What the writer thread shares with the handles of its file.
 pub(super) struct Shared {
     pub(super) file_id: FileId,
@@ -65,6 +68,22 @@ pub(super) struct Shared {
     pub(super) readable: AtomicBool,
     /// How many long reads are asked for and not over.
     pub(super) long_reads: AtomicU32,
+    /// When it was last said in the log that the inbox is full.
+    pub(super) overloaded_at: AtomicI64,
+}
+
+impl Shared {
+    /// Whether it is time to say in the log that the inbox is full: now and then, because that comes in thousands.
+    pub(super) fn is_overload_news(&self) -> bool {
+        let now = self.clock.now().as_millis();
+        let last = self.overloaded_at.load(Ordering::Relaxed);
+        let is_due = now.saturating_sub(last) >= OVERLOAD_LOG_MS || now < last;
+        is_due
+            && self
+                .overloaded_at
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -77,7 +96,7 @@ pub(super) struct Writer<K: FileKind> {
     pub(super) conn: Connection,
     pub(super) path: PathBuf,
     pub(super) place: Place,
-    /// Where its WAL is, once there is one.
+    /// Where its WAL is, if there was one when it was opened.
     pub(super) log_place: Option<Place>,
     /// How large the file was when it was last looked at: it does not shrink.
     pub(super) len: Cell<u64>,

@@ -165,7 +165,7 @@ impl Directory {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
     }
 
-    /// Writes down which keys were used since the last time; writes nothing when none was. Blocks.
+    /// Writes down which keys were used since the last time; writes nothing when none was. What fails is tried again the next time. Blocks.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -174,11 +174,16 @@ impl Directory {
         if used.is_empty() {
             return Ok(());
         }
-        self.db
-            .write(Origin::system(), move |work| {
-                used.iter().try_for_each(|(key, at)| commands::set_last_used(work, *key, *at))
-            })
-            .wait()
+        let noted = used.clone();
+        let written = self.db.write(Origin::system(), move |work| {
+            noted.iter().try_for_each(|(key, at)| commands::set_last_used(work, *key, *at))
+        });
+        written.wait().inspect_err(|_| {
+            let mut later = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, at) in used {
+                later.entry(key).or_insert(at);
+            }
+        })
     }
 
     /// Puts an entry into the cache and takes it out again: whether the cache works, for `/health`. Each call has an entry of its own, so

@@ -109,7 +109,7 @@ impl Provisioner {
         match &made {
             Ok(_) => {}
             // Whether the last step was kept is not known, and what is acknowledged must not lose its file: the next start looks.
-            Err(ProvisionRefused::Storage(error) | ProvisionRefused::Directory(DirectoryRefused::Storage(error)))
+            Err(ProvisionRefused::Directory(DirectoryRefused::Storage(error)))
                 if matches!(error.kind(), StorageErrorKind::Io | StorageErrorKind::Closed) => {}
             Err(_) => {
                 if let Err(error) = self.remove(origin, &access, "tenant.creation_undone") {

@@ -4,7 +4,7 @@
 //! file is that tenant's trouble alone: it is set aside or left as it is, its requests are told, and the others go on.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
 
@@ -18,6 +18,11 @@ use crate::storage::{Check, DataDir, Database, Settings, StorageError, StorageEr
 
 /// A shop at rest for so long is closed: ten minutes.
 const IDLE_MS: i64 = 10 * 60 * 1000;
+
+/// After so long a file whose migration failed is tried again.
+const OPEN_RETRY_MS: i64 = 5_000;
+/// Files that are opened at once.
+const OPENINGS_MAX: usize = 16;
 
 /// Told of jobs that became due in a tenant's file.
 pub type OnWake = Arc<dyn Fn(TenantId, &[Wake]) + Send + Sync>;
@@ -71,6 +76,10 @@ struct State {
     unavailable: HashMap<TenantId, StorageErrorKind>,
     /// Those of them at whose place there was no file: what comes there is being put back, and may not be whole yet.
     absent: HashSet<TenantId>,
+    /// Those whose schema could not be brought up to date, and when.
+    failed: HashMap<TenantId, (StorageErrorKind, Timestamp)>,
+    /// How many are being opened.
+    opening: usize,
     tick: u64,
 }
 
@@ -81,10 +90,34 @@ pub struct Registry {
     capacity: usize,
     on_wake: Arc<RwLock<Option<OnWake>>>,
     state: Mutex<State>,
+    /// Told when an opening is over.
+    opened: Condvar,
+}
+
+/// A file that is being opened: it counts among the open ones, and few are opened at once, so that a storm of shops that were at rest
+/// does not take more descriptors than there are.
+struct Opening<'a>(&'a Registry);
+
+impl<'a> Opening<'a> {
+    fn begin(registry: &'a Registry) -> Self {
+        let mut state = registry.state();
+        while state.opening >= OPENINGS_MAX {
+            state = registry.opened.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.opening += 1;
+        Self(registry)
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.state().opening -= 1;
+        self.0.opened.notify_one();
+    }
 }
 
 impl Registry {
-    /// An empty set that holds at most `capacity` files open, unless more are in use at the same time.
+    /// An empty set that holds at most `capacity` files open, unless more are in use at the same time (or are opened at once).
     pub fn new(dir: Arc<DataDir>, settings: Settings, capacity: usize) -> Self {
         Self {
             dir,
@@ -92,6 +125,7 @@ impl Registry {
             capacity: capacity.max(1),
             on_wake: Arc::default(),
             state: Mutex::default(),
+            opened: Condvar::new(),
         }
     }
 
@@ -135,9 +169,14 @@ impl Registry {
         if let Some(db) = self.get(access) {
             return Ok(db);
         }
+        if let Some(kind) = self.just_failed(id) {
+            return Err(TenantUnavailable(kind));
+        }
         self.close_unhealthy(id);
+        let opening = Opening::begin(self);
         self.make_room();
         let opened = self.open_file(id).inspect_err(|error| self.note_unavailable(id, error));
+        drop(opening);
         let db = opened.map_err(|error| TenantUnavailable(error.kind()))?;
         let now = self.settings.clock.now();
         let mut state = self.state();
@@ -146,6 +185,7 @@ impl Registry {
         state.unavailable.remove(&id);
         state.absent.remove(&id);
         state.suspect.remove(&id);
+        state.failed.remove(&id);
         state.open.insert(
             id,
             Open {
@@ -155,6 +195,13 @@ impl Registry {
             },
         );
         Ok(db)
+    }
+
+    /// A migration that fails costs a copy of the whole file; it is not tried anew for each request.
+    fn just_failed(&self, id: TenantId) -> Option<StorageErrorKind> {
+        let now = self.settings.clock.now();
+        let (kind, at) = self.state().failed.get(&id).copied()?;
+        (0..OPEN_RETRY_MS).contains(&(now.as_millis() - at.as_millis())).then_some(kind)
     }
 
     fn open_file(&self, id: TenantId) -> Result<Database<Tenant>, StorageError> {
@@ -191,6 +238,13 @@ impl Registry {
             let mut state = self.state();
             if matches!(error.kind(), StorageErrorKind::Missing | StorageErrorKind::SetAside) {
                 state.absent.insert(id);
+            }
+            if state.absent.contains(&id) || error.is_damage() {
+                // Whatever comes to this place is another file, even if the system gives it the number of the one that went.
+                state.swept.remove(&id);
+            }
+            if matches!(error.kind(), StorageErrorKind::Other | StorageErrorKind::Constraint) {
+                state.failed.insert(id, (error.kind(), self.settings.clock.now()));
             }
             (state.unavailable.insert(id, error.kind()), state.absent.contains(&id))
         };
@@ -258,6 +312,7 @@ impl Registry {
         state.absent.remove(&id);
         state.suspect.remove(&id);
         state.swept.remove(&id);
+        state.failed.remove(&id);
         state.locks.remove(&id);
         state.gates.remove(&id);
     }
@@ -278,15 +333,16 @@ impl Registry {
     }
 
     fn make_room(&self) {
+        let too_many;
         let mut candidates: Vec<(u64, TenantId)> = {
             let state = self.state();
-            if state.open.len() < self.capacity {
+            if state.open.len() + state.opening <= self.capacity {
                 return;
             }
+            too_many = state.open.len() + state.opening - self.capacity;
             state.open.iter().map(|(id, open)| (open.tick, *id)).collect()
         };
         candidates.sort_unstable_by_key(|(tick, _)| *tick);
-        let too_many = candidates.len() + 1 - self.capacity;
         let mut closed = 0;
         for (_, id) in candidates {
             if closed >= too_many {
@@ -302,7 +358,7 @@ impl Registry {
         let Ok(_closing) = lock.try_lock() else { return false };
         let removed = {
             let mut state = self.state();
-            if state.open.get(&id).is_some_and(|open| open.db.is_unshared()) {
+            if state.open.get(&id).is_some_and(|open| open.db.is_at_rest()) {
                 state.open.remove(&id)
             } else {
                 None

@@ -4,7 +4,7 @@
 mod layers;
 mod rules;
 mod size;
-mod source;
+pub mod source;
 mod sql;
 
 use source::Source;

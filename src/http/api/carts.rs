@@ -17,7 +17,7 @@ use crate::http::extract::{Body, FromBody, MayBeKeyed, PathId, PathText, Shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{CartId, CartItemId, CartKind, ProductId};
-use crate::primitives::{Currency, Name, Quantity, Sku};
+use crate::primitives::{Currency, Money, Name, Quantity, Sku};
 use crate::tenant::cart::{self, AddItem, Cart, CartItem, CartStatus};
 
 /// The routes of the carts.
@@ -39,7 +39,8 @@ struct CartItemView {
     name: Name,
     quantity: Quantity,
     unit_price_minor: i64,
-    total_minor: i64,
+    /// `null` where it is more than can be written down: the price went up since it was put in.
+    total_minor: Option<i64>,
 }
 
 impl From<CartItem> for CartItemView {
@@ -51,7 +52,7 @@ impl From<CartItem> for CartItemView {
             name: item.name,
             quantity: item.quantity,
             unit_price_minor: item.unit_price.minor(),
-            total_minor: item.total.minor(),
+            total_minor: item.total.map(Money::minor),
         }
     }
 }
@@ -61,7 +62,8 @@ struct CartView {
     id: CartId,
     currency: Currency,
     items: Vec<CartItemView>,
-    subtotal_minor: i64,
+    /// `null` where it is more than can be written down.
+    subtotal_minor: Option<i64>,
     #[schema(value_type = String, example = "open")]
     status: CartStatus,
 }
@@ -72,7 +74,7 @@ impl From<Cart> for CartView {
             id: cart.id,
             currency: cart.currency,
             items: cart.items.into_iter().map(CartItemView::from).collect(),
-            subtotal_minor: cart.subtotal.minor(),
+            subtotal_minor: cart.subtotal.map(Money::minor),
             status: cart.status,
         }
     }
@@ -147,7 +149,7 @@ async fn create_cart(shop: Shop<Checkout>, MayBeKeyed { key, command }: MayBeKey
 
 /// Shows a cart with the present prices.
 #[utoipa::path(get, path = "/carts/{id}", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
-    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 422, description = "`amount_too_large`")))]
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`")))]
 async fn get_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
     let cart = shop.read(move |view| Ok(cart::show_cart(view, id)?)).await?;
     Ok(Json(cart.into()))

@@ -233,9 +233,9 @@ async fn list_products(
 #[utoipa::path(get, path = "/catalog/products/{id}", tag = "catalog", security((), ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`")))]
 async fn get_product(shop: Shop<CatalogRead>, PathId(id): PathId<ProductKind>) -> Result<Response, Problem> {
-    let shown_to_all = !shop.is_storefront();
+    let sees_inactive = !shop.is_storefront();
     let product = shop.read(move |view| Ok(catalog::find_product(view, id)?)).await?;
-    let product = product.filter(|product| product.active || shown_to_all);
+    let product = product.filter(|product| product.active || sees_inactive);
     Ok(product_answer(
         StatusCode::OK,
         product.ok_or_else(|| Problem::not_found("product_not_found", "product"))?,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::http::extract::FromBody;
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
@@ -99,6 +100,22 @@ impl OfOrder {
 /// What the value's own form refuses.
 pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// The body of a call that says all in its path: none, or an empty object.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NothingBody {}
+
+/// Nothing more to say.
+pub struct Nothing;
+
+impl FromBody for Nothing {
+    type Wire = NothingBody;
+
+    fn from_wire(NothingBody {}: NothingBody, _: &mut Faults) -> Option<Self> {
+        Some(Self)
+    }
 }
 
 /// A field that may be left out and may not be `null`: a change to nothing is no change, and must not pass for one.

@@ -157,8 +157,10 @@ async fn create_key(house: House, tenant: Option<Slug>, name: Name, scopes: Scop
 async fn list_keys(house: House, page: PageRequest, tenant: Option<Slug>) -> Result<Json<PageView<KeyView>>, Problem> {
     let list = move |house: &House| {
         let directory = &house.app.directory;
-        // What is shown must be true: the uses that are only noted so far are written down first.
-        directory.flush_used()?;
+        // The uses that are only noted so far are written down first. Where nothing can be written, keys can be looked at all the same.
+        if let Err(error) = directory.flush_used() {
+            tracing::warn!(error = %error, "when keys were last used was not written down");
+        }
         let read = directory.read(move |view| {
             let tenant = tenant.as_ref().map(|slug| commands::show_tenant(view, slug.as_str())).transpose()?;
             Ok::<_, Problem>(commands::list_keys(view, page, tenant.map(|tenant| tenant.id))?)

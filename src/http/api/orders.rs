@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::response::Response;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::{PageParams, PageView};
+use super::form::{MayBeKeyedParams, Nothing, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Orders;
-use crate::http::extract::{PageBeside, PathId, QueryOf, Shop};
+use crate::http::extract::{MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
@@ -176,25 +178,41 @@ async fn get_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<
 }
 
 /// Accepts a paid order.
-#[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = String, Path), MayBeKeyedParams),
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
-async fn confirm_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<Json<OrderView>, Problem> {
-    let order = shop.write(move |work| Ok(orders::confirm_order(work, id)?)).await?;
-    Ok(Json(order.into()))
+async fn confirm_order(
+    shop: Shop<Orders>,
+    PathId(id): PathId<OrderKind>,
+    MayBeKeyed { key, .. }: MayBeKeyed<Nothing>,
+) -> Result<Response, Problem> {
+    shop.once(key, StatusCode::OK, move |work| {
+        Ok(OrderView::from(orders::confirm_order(work, id)?))
+    })
+    .await
 }
 
 /// Marks a confirmed order as handed over or sent.
-#[utoipa::path(post, path = "/orders/{id}/ship", tag = "orders", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/orders/{id}/ship", tag = "orders", params(("id" = String, Path), MayBeKeyedParams),
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
-async fn ship_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<Json<OrderView>, Problem> {
-    let order = shop.write(move |work| Ok(orders::ship_order(work, id)?)).await?;
-    Ok(Json(order.into()))
+async fn ship_order(
+    shop: Shop<Orders>,
+    PathId(id): PathId<OrderKind>,
+    MayBeKeyed { key, .. }: MayBeKeyed<Nothing>,
+) -> Result<Response, Problem> {
+    shop.once(key, StatusCode::OK, move |work| Ok(OrderView::from(orders::ship_order(work, id)?)))
+        .await
 }
 
 /// Calls a pending order off: its stock is free again, its open payments are cancelled.
-#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path), MayBeKeyedParams),
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
-async fn cancel_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<Json<OrderView>, Problem> {
-    let order = shop.write(move |work| Ok(orders::cancel_order(work, id)?)).await?;
-    Ok(Json(order.into()))
+async fn cancel_order(
+    shop: Shop<Orders>,
+    PathId(id): PathId<OrderKind>,
+    MayBeKeyed { key, .. }: MayBeKeyed<Nothing>,
+) -> Result<Response, Problem> {
+    shop.once(key, StatusCode::OK, move |work| {
+        Ok(OrderView::from(orders::cancel_order(work, id)?))
+    })
+    .await
 }

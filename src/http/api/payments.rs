@@ -11,12 +11,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::finance::FinancialOrderView;
-use super::form::{KeyedParams, OfOrder, PageParams, PageView};
+use super::form::{KeyedParams, MayBeKeyedParams, OfOrder, PageParams, PageView};
 use super::invoices::InvoiceView;
 use super::orders::OrderView;
 use crate::app::App;
 use crate::http::extract::permission::{ConfirmPayment as MayConfirm, Payments};
-use crate::http::extract::{FromBody, Keyed, PageBeside, PathId, Permission, QueryOf, Shop};
+use crate::http::extract::{FromBody, Keyed, MayBeKeyed, PageBeside, PathId, Permission, QueryOf, Shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::idempotency::{IdempotencyKey, Verdict};
@@ -246,10 +246,35 @@ fn declined(payment: &Payment) -> Problem {
     Problem::new(Class::Declined, "payment_declined", detail).with_fact("payment_id", payment.id)
 }
 
-/// Calls a payment off that is not in yet.
-#[utoipa::path(post, path = "/payments/{id}/cancel", tag = "payments", params(("id" = String, Path)),
+/// Why a payment is called off.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelPaymentBody {
+    /// For the audit log.
+    reason: Option<String>,
+}
+
+struct CancelPayment(Option<Note>);
+
+impl FromBody for CancelPayment {
+    type Wire = CancelPaymentBody;
+
+    fn from_wire(wire: CancelPaymentBody, faults: &mut Faults) -> Option<Self> {
+        faults.optional("/reason", wire.reason.as_deref().map(Note::parse)).map(Self)
+    }
+}
+
+/// Calls a payment off that is not in yet. The body may be left out.
+#[utoipa::path(post, path = "/payments/{id}/cancel", tag = "payments", params(("id" = String, Path), MayBeKeyedParams), request_body = CancelPaymentBody,
     responses((status = 200, body = PaymentView), (status = 404, description = "`payment_not_found`"), (status = 409, description = "`payment_already_processed`, `payment_over`")))]
-async fn cancel_payment(shop: Shop<Payments>, PathId(id): PathId<PaymentKind>) -> Result<Json<PaymentView>, Problem> {
-    let payment = shop.write(move |work| Ok(payments::cancel_payment(work, id)?)).await?;
-    Ok(Json(payment.into()))
+async fn cancel_payment(
+    shop: Shop<Payments>,
+    PathId(id): PathId<PaymentKind>,
+    MayBeKeyed { key, command }: MayBeKeyed<CancelPayment>,
+) -> Result<Response, Problem> {
+    let CancelPayment(reason) = command;
+    shop.once(key, StatusCode::OK, move |work| {
+        Ok(PaymentView::from(payments::cancel_payment(work, id, reason.as_ref())?))
+    })
+    .await
 }

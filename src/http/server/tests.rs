@@ -75,6 +75,14 @@ async fn hear(io: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// Far above the time-out that a test looks at, and far below the next longer one.
+const LONG: Duration = Duration::from_secs(20);
+
+/// As [`hear`]; fails when the server does not close by then.
+async fn hear_within(io: &mut (impl AsyncRead + Unpin), within: Duration) -> String {
+    tokio::time::timeout(within, hear(io)).await.expect("the server closes")
+}
+
 #[tokio::test]
 async fn serves_tcp_with_the_peer_and_unix_without() {
     let server = Server::start(hello(), ServerSettings::default()).await;
@@ -97,14 +105,32 @@ async fn serves_tcp_with_the_peer_and_unix_without() {
 
 #[tokio::test]
 async fn slow_heads_and_idle_connections_are_cut() {
-    let server = Server::start(hello(), quick()).await;
+    let settings = ServerSettings {
+        header_timeout: Duration::from_millis(100),
+        ..ServerSettings::default()
+    };
+    let server = Server::start(hello(), settings).await;
     let mut slow = server.connect().await;
     say(&mut slow, "GET / HTTP/1.1\r\nhost:").await;
-    assert_eq!(hear(&mut slow).await, "");
+    assert_eq!(hear_within(&mut slow, LONG).await, "");
+    server.stop().await;
 
+    let server = Server::start(hello(), quick()).await;
     let mut idle = server.connect().await;
     say(&mut idle, GET).await;
     assert!(hear(&mut idle).await.ends_with("hello true"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_ends_its_sending_after_the_request_gets_the_answer() {
+    let server = Server::start(hello(), ServerSettings::default()).await;
+    for _ in 0..20 {
+        let mut client = server.connect().await;
+        say(&mut client, GET).await;
+        client.shutdown().await.unwrap();
+        assert!(hear_within(&mut client, LONG).await.ends_with("hello true"));
+    }
     server.stop().await;
 }
 
@@ -131,7 +157,7 @@ async fn a_kept_connection_outlives_the_time_for_a_head() {
     say(&mut dribbling, GET).await;
     dribbling.read_exact(&mut first).await.unwrap();
     say(&mut dribbling, "GET / HTTP/1.1\r\nhost:").await;
-    assert!(hear(&mut dribbling).await.ends_with("hello true"));
+    assert!(hear_within(&mut dribbling, LONG).await.ends_with("hello true"));
     server.stop().await;
 }
 

@@ -29,7 +29,7 @@ pub fn add_item(work: &mut TenantWork, cart: CartId, command: &AddItem) -> Resul
     if let Some(line) = lines.iter_mut().find(|line| line.product_id == command.product_id) {
         line.quantity = together(line, command.quantity)?;
         let (item, quantity) = (line.id, line.quantity);
-        let changed = Cart::of(head, lines)?;
+        let changed = Cart::of(head, lines).require_sum()?;
         store::update_item(work, cart, item, quantity)?;
         store::touch(work, cart)?;
         return Ok(changed);
@@ -46,7 +46,7 @@ pub fn add_item(work: &mut TenantWork, cart: CartId, command: &AddItem) -> Resul
         unit_price: product.price,
     };
     lines.push(line.clone());
-    let changed = Cart::of(head, lines)?;
+    let changed = Cart::of(head, lines).require_sum()?;
     store::insert_item(work, cart, &line)?;
     store::touch(work, cart)?;
     Ok(changed)
@@ -83,7 +83,7 @@ pub fn change_item(work: &mut TenantWork, cart: CartId, item: CartItemId, quanti
     let mut lines = store::lines(work, cart)?;
     let line = lines.iter_mut().find(|line| line.id == item).ok_or(CartRefused::ItemNotFound)?;
     line.quantity = quantity;
-    let changed = Cart::of(head, lines)?;
+    let changed = Cart::of(head, lines).require_sum()?;
     store::update_item(work, cart, item, quantity)?;
     store::touch(work, cart)?;
     Ok(changed)
@@ -98,7 +98,7 @@ pub fn remove_item(work: &mut TenantWork, cart: CartId, item: CartItemId) -> Res
     let mut lines = store::lines(work, cart)?;
     let index = lines.iter().position(|line| line.id == item).ok_or(CartRefused::ItemNotFound)?;
     lines.remove(index);
-    let changed = Cart::of(head, lines)?;
+    let changed = Cart::of(head, lines);
     store::delete_item(work, cart, item)?;
     store::touch(work, cart)?;
     Ok(changed)
@@ -112,5 +112,5 @@ pub fn clear_cart(work: &mut TenantWork, cart: CartId) -> Result<Cart, CartRefus
     let head = store::require_open(work, cart)?;
     store::delete_items(work, cart)?;
     store::touch(work, cart)?;
-    Cart::of(head, Vec::new())
+    Ok(Cart::of(head, Vec::new()))
 }

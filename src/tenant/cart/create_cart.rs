@@ -22,5 +22,5 @@ pub fn create_cart(work: &mut TenantWork, currency: Option<Currency>) -> Result<
         status: CartStatus::Open,
     };
     store::insert(work, &head)?;
-    Cart::of(head, Vec::new())
+    Ok(Cart::of(head, Vec::new()))
 }

@@ -49,8 +49,8 @@ pub struct Cart {
     pub status: CartStatus,
     /// Its lines, in the order in which they were added.
     pub items: Vec<CartItem>,
-    /// The sum of the lines; with or without tax as the shop's settings say.
-    pub subtotal: Money,
+    /// The sum of the lines, with or without tax as the shop's settings say; none where prices went up beyond what can be written down.
+    pub subtotal: Option<Money>,
 }
 
 /// A line of a cart.
@@ -68,35 +68,42 @@ pub struct CartItem {
     pub quantity: Quantity,
     /// What one costs now.
     pub unit_price: Money,
-    /// What all of them cost now.
-    pub total: Money,
+    /// What all of them cost now, if that can be written down.
+    pub total: Option<Money>,
 }
 
 impl Cart {
     /// Adds up a cart.
-    ///
-    /// # Errors
-    /// `AmountTooLarge`.
-    pub(super) fn of(head: CartHead, lines: Vec<CartLine>) -> Result<Self, CartRefused> {
-        let items = lines.into_iter().map(CartItem::of).collect::<Result<Vec<_>, _>>()?;
+    pub(super) fn of(head: CartHead, lines: Vec<CartLine>) -> Self {
+        let items: Vec<CartItem> = lines.into_iter().map(CartItem::of).collect();
         let subtotal = items
             .iter()
-            .try_fold(Money::zero(head.currency), |sum, item| sum.plus(item.total))
-            .map_err(CartRefused::AmountTooLarge)?;
-        Ok(Self {
+            .try_fold(Money::zero(head.currency), |sum, item| sum.plus(item.total?).ok());
+        Self {
             id: head.id,
             currency: head.currency,
             status: head.status,
             items,
             subtotal,
-        })
+        }
+    }
+
+    /// The cart, if what is in it can be added up: what more is put into must not make it one that cannot be bought.
+    ///
+    /// # Errors
+    /// `AmountTooLarge`.
+    pub(super) fn require_sum(self) -> Result<Self, CartRefused> {
+        match self.subtotal {
+            Some(_) => Ok(self),
+            None => Err(CartRefused::AmountTooLarge(MoneyError::Overflow)),
+        }
     }
 }
 
 impl CartItem {
-    fn of(line: CartLine) -> Result<Self, CartRefused> {
-        let total = line.unit_price.times(line.quantity.get()).map_err(CartRefused::AmountTooLarge)?;
-        Ok(Self {
+    fn of(line: CartLine) -> Self {
+        let total = line.unit_price.times(line.quantity.get()).ok();
+        Self {
             id: line.id,
             product_id: line.product_id,
             sku: line.sku,
@@ -104,7 +111,7 @@ impl CartItem {
             quantity: line.quantity,
             unit_price: line.unit_price,
             total,
-        })
+        }
     }
 }
 
@@ -235,20 +242,23 @@ mod tests {
 
     #[test]
     fn a_cart_adds_up_its_lines() {
-        assert!(Cart::of(head(), Vec::new()).expect("nothing").subtotal.is_zero());
-        let cart = Cart::of(head(), vec![line(499, 3), line(1, QUANTITY_MAX)]).expect("small");
-        let totals: Vec<i64> = cart.items.iter().map(|item| item.total.minor()).collect();
-        assert_eq!((totals, cart.subtotal.minor()), (vec![1_497, 1_000_000], 1_001_497));
+        assert!(Cart::of(head(), Vec::new()).subtotal.is_some_and(Money::is_zero));
+        let cart = Cart::of(head(), vec![line(499, 3), line(1, QUANTITY_MAX)]);
+        let totals: Vec<_> = cart.items.iter().map(|item| item.total.map(Money::minor)).collect();
+        assert_eq!(
+            (totals, cart.subtotal.map(Money::minor)),
+            (vec![Some(1_497), Some(1_000_000)], Some(1_001_497))
+        );
     }
 
     #[test]
     fn a_line_or_a_sum_beyond_the_limit_is_refused_and_never_wraps() {
         for lines in [vec![line(MONEY_MINOR_MAX, 2)], vec![line(MONEY_MINOR_MAX, 1), line(1, 1)]] {
             assert!(matches!(
-                Cart::of(head(), lines),
+                Cart::of(head(), lines).require_sum(),
                 Err(CartRefused::AmountTooLarge(MoneyError::Overflow))
             ));
         }
-        assert!(Cart::of(head(), vec![line(MONEY_MINOR_MAX, 1)]).is_ok());
+        assert!(Cart::of(head(), vec![line(MONEY_MINOR_MAX, 1)]).require_sum().is_ok());
     }
 }

@@ -8,10 +8,10 @@ use crate::storage::TenantView;
 /// A cart with its present prices.
 ///
 /// # Errors
-/// `CartNotFound`, `AmountTooLarge` when prices went up beyond what can be added up, or the storage's.
+/// `CartNotFound`, or the storage's.
 pub fn show_cart(view: &TenantView, cart: CartId) -> Result<Cart, CartRefused> {
     let head = store::require(view, cart)?;
-    Cart::of(head, store::lines(view, cart)?)
+    Ok(Cart::of(head, store::lines(view, cart)?))
 }
 
 /// What an order is to be made of. Whether the products are still sold, and at what price, the order decides.

@@ -45,12 +45,12 @@ pub enum Confirmed {
 /// When the payment is not over the order's total, as every payment of a waiting order is.
 pub fn confirm_payment(work: &mut TenantWork, policy: &Policy, command: &ConfirmPayment) -> Result<Confirmed, PaymentRefused> {
     let mut payment = store::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
-    require_method(policy, payment.method)?;
     match payment.status {
         PaymentStatus::Pending | PaymentStatus::Authorized => {}
         PaymentStatus::Succeeded | PaymentStatus::Refunded => return Err(PaymentRefused::AlreadyProcessed),
         over => return Err(PaymentRefused::Over(over, orders::require_order(work, payment.order_id)?.status)),
     }
+    require_method(policy, payment.method)?;
     let mut order = orders::require_order(work, payment.order_id)?;
     if orders::next_status(order.status, OrderEvent::Pay).is_none() {
         return Err(PaymentRefused::OrderNotPayable(order.status));

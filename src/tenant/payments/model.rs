@@ -88,15 +88,15 @@ pub enum PaymentRefused {
     /// There is no such payment.
     #[error("there is no such payment in this store")]
     NotFound,
-    /// There is no such method here.
-    #[error("the payment method `{0}` is not available in this store")]
-    MethodUnavailable(Method),
     /// It succeeded before.
     #[error("this payment was processed already; nothing was charged again")]
     AlreadyProcessed,
     /// It is over in another way.
     #[error("this payment is {0} and cannot be confirmed or cancelled any more; {advice}", advice = advice(*.1))]
     Over(PaymentStatus, OrderStatus),
+    /// There is no such method here.
+    #[error("the payment method `{0}` is not available in this store")]
+    MethodUnavailable(Method),
     /// The order does not wait for a payment.
     #[error("the order is {0} and takes no payment")]
     OrderNotPayable(OrderStatus),

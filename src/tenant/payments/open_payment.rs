@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::model::{Method, NewPayment, Payment, PaymentRefused, PaymentStatus};
 use super::store;
+use crate::primitives::Note;
 use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
 use crate::primitives::limits::PAYMENTS_PER_ORDER_MAX;
 use crate::storage::{StorageError, TenantWork};
@@ -74,14 +75,14 @@ pub fn open_payment(work: &mut TenantWork, policy: &Policy, command: &OpenPaymen
 ///
 /// # Errors
 /// [`PaymentRefused`].
-pub fn cancel_payment(work: &mut TenantWork, id: PaymentId) -> Result<Payment, PaymentRefused> {
+pub fn cancel_payment(work: &mut TenantWork, id: PaymentId, reason: Option<&Note>) -> Result<Payment, PaymentRefused> {
     let mut payment = store::find_payment(work, id)?.ok_or(PaymentRefused::NotFound)?;
     match payment.status {
         PaymentStatus::Pending | PaymentStatus::Authorized => store::cancel(work, &mut payment)?,
         PaymentStatus::Succeeded | PaymentStatus::Refunded => return Err(PaymentRefused::AlreadyProcessed),
         over => return Err(PaymentRefused::Over(over, orders::require_order(work, payment.order_id)?.status)),
     }
-    audit::record(work, "payment.cancelled", &format!("payment:{id}"), json!({}))?;
+    audit::record(work, "payment.cancelled", &format!("payment:{id}"), json!({"reason": reason}))?;
     Ok(payment)
 }
 

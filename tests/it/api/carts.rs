@@ -259,6 +259,41 @@ async fn a_line_and_a_cart_have_their_limits() {
     );
 }
 
+/// What was in a cart before its price went up can be looked at, taken out and given up; only bought it cannot be.
+#[tokio::test]
+async fn a_cart_whose_prices_went_beyond_all_bounds_is_not_stuck() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let (tea, mug) = (shop.product("TEA", 1).await, shop.product("MUG", 1).await);
+    let cart = new_cart(&shop).await;
+    add(&shop, &cart, &tea, QUANTITY_MAX).await.expect(201);
+    add(&shop, &cart, &mug, QUANTITY_MAX).await.expect(201);
+    for product in [&tea, &mug] {
+        let dear = json!({"price_minor": PRICE_MINOR_MAX});
+        shop.patch(&format!("/v1/catalog/products/{product}"))
+            .json(dear)
+            .send()
+            .await
+            .expect(200);
+    }
+    let shown = show(&shop, &cart).await;
+    assert_eq!(
+        (&shown["subtotal_minor"], &shown["items"][0]["total_minor"]),
+        (&Value::Null, &Value::Null)
+    );
+    add(&shop, &cart, &tea, 1).await.refused(422, "quantity_too_large");
+    shop.checkout("k", &cart, "cash").await.refused(422, "amount_too_large");
+    let item = shown["items"][0]["id"].as_str().expect("an id");
+    let left = shop
+        .delete(&format!("/v1/carts/{cart}/items/{item}"))
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(1));
+    shop.post(&format!("/v1/carts/{cart}/abandon")).send().await.expect(200);
+}
+
 #[tokio::test]
 async fn a_call_takes_as_many_statements_for_a_full_cart_as_for_an_empty_one() {
     let app = TestApp::start();

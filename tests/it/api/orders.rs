@@ -177,6 +177,37 @@ fn numbers(page: &Value) -> Vec<i64> {
     orders.iter().map(|order| number(order).expect("a number")).collect()
 }
 
+/// Who did not hear the answer asks again under the same key; and what is said that nobody reads is refused.
+#[tokio::test]
+async fn a_move_under_a_key_is_repeated_and_takes_no_body() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.product("TEA", 100).await;
+    let placed = shop.place(&[(&tea, 1)], "cash").await;
+    let (order, payment) = (
+        format!("/v1/orders/{}/cancel", placed.order),
+        format!("/v1/payments/{}/cancel", placed.payment),
+    );
+    for path in [&order, &payment] {
+        for (kind, body) in [
+            ("application/json", "{\"a\":"),
+            ("application/json", "{\"a\": 1}"),
+            ("text/plain", "{}"),
+        ] {
+            let answer = shop.post(path).header("content-type", kind).bytes(body).send().await;
+            assert!((400..=422).contains(&answer.status), "{}", answer.text());
+        }
+    }
+    for (path, body) in [(&payment, json!({"reason": "changed his mind"})), (&order, json!({}))] {
+        let first = shop.post(path).key(path).json(body.clone()).send().await.expect(200);
+        let again = shop.post(path).key(path).json(body).send().await.expect(200);
+        assert_eq!((again.header("idempotent-replayed"), &again.body), (Some("true"), &first.body));
+        assert!(shop.post(path).send().await.status == 409);
+    }
+    let reasons = shop.rows("SELECT payload ->> '$.details.reason' FROM job WHERE payload ->> '$.action' = 'payment.cancelled'");
+    assert_eq!(reasons, ["changed his mind"]);
+}
+
 #[tokio::test]
 async fn ids_that_name_nothing_are_404_and_texts_that_are_no_ids_400() {
     let app = TestApp::start();

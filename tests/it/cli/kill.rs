@@ -45,12 +45,14 @@ fn sell(client: &mut Client, name: &str, product: &str, sales: &Sales, acknowled
 fn round(daemon: &mut Daemon, number: usize, api_key: &str, product: &str, sales: &Sales) {
     let acknowledged = AtomicUsize::new(0);
     thread::scope(|scope| {
+        let mut clients = Vec::new();
         for client in 0..CLIENTS {
             let mut connection = daemon.client().with_key(api_key);
             let (name, acknowledged) = (format!("r{number}-c{client}"), &acknowledged);
-            scope.spawn(move || sell(&mut connection, &name, product, sales, acknowledged));
+            clients.push(scope.spawn(move || sell(&mut connection, &name, product, sales, acknowledged)));
         }
         while acknowledged.load(Ordering::SeqCst) < SALES_PER_ROUND {
+            assert!(!clients.iter().all(thread::ScopedJoinHandle::is_finished), "nobody sells any more");
             thread::yield_now();
         }
         daemon.kill();

@@ -10,7 +10,7 @@ use tillbox::primitives::Origin;
 use tillbox::primitives::limits::{BATCH_REQUESTS_MAX, WRITER_INBOX};
 use tillbox::storage::{Answer, Database, Rows, Statement, StorageError, StorageErrorKind, Tenant, TenantWork, params};
 
-use crate::support::{TestApp, TestShop, blocking};
+use crate::support::{TestApp, TestShop, blocking, logs};
 
 /// Longer than anything here takes, so that what hangs fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -246,6 +246,9 @@ async fn an_overloaded_writer_says_so_at_once() {
     let answer = shop.post("/v1/catalog/products").json(product.clone()).send().await;
     assert_eq!(answer.header("retry-after"), Some("1"));
     answer.refused(503, "overloaded");
+    let said = logs().saying("requests are refused: too many wait for this file");
+    let said = said.only(|line| line["file"].as_str().is_some_and(|file| file.contains(&shop.id.to_string())));
+    assert_eq!(said.lines().len(), 1, "once, not for each: {said:?}");
     // Reading goes on, and so does another shop.
     shop.get("/v1/catalog/products").send().await.expect(200);
     app.tenant("other").product("A", 1).await;

@@ -43,6 +43,29 @@ async fn no_more_files_are_open_than_allowed() {
     );
 }
 
+#[test]
+fn a_storm_of_shops_that_were_at_rest_opens_few_at_once() {
+    let app = TestApp::with(false, |config| config.storage.open_tenants = 2);
+    let shops: Vec<_> = (0..60).map(|index| app.tenant(&format!("shop-{index}"))).collect();
+    let registry = app.app().registry.clone();
+    blocking(|| registry.close_all());
+    let most = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for shop in &shops {
+            let access = shop.access();
+            let (registry, most) = (&registry, &most);
+            scope.spawn(move || {
+                drop(registry.open(&access).expect("it opens"));
+                most.fetch_max(registry.list_open().len(), std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+    });
+    let most = most.into_inner();
+    assert!(most <= 2 + 16, "{most} were open");
+    drop(shops[0].db());
+    assert!(registry.list_open().len() <= 2 + 16);
+}
+
 /// A report keeps a connection for as long as it takes; neither the tills of its shop nor those of others wait for it.
 #[tokio::test]
 async fn long_reads_leave_room_for_short_ones() {
