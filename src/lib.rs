@@ -2,6 +2,8 @@
 //!
 //! The map, from the ground up: a layer uses only those above it in this list (`tests/it/tidy.rs` proves it).
 
+#![forbid(unsafe_code)]
+
 // L0: values, and the ports Clock and Entropy.
 pub mod primitives;
 

@@ -1,5 +1,7 @@
 //! The binary: arguments in, exit code out. All else is in the library.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 /// What one thread hands to another (a request to a writer, an answer to a socket) is freed on another one than it was taken on, which the

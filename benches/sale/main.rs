@@ -10,6 +10,8 @@
 //! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS` sets how long each round takes (default 3),
 //! `TILLBOX_BENCH_DIR` the directory whose disk is measured (default: the system's temporary one).
 
+#![forbid(unsafe_code)]
+
 mod client;
 mod daemon;
 mod figures;

@@ -2,6 +2,8 @@
 //!
 //! `support/` drives the real router over real files with a clock that stands still; nothing of ours is faked but time and randomness.
 
+#![forbid(unsafe_code)]
+
 mod api;
 mod books;
 mod cli;

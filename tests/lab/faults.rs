@@ -1,0 +1,85 @@
+//! Calls to the system that fail: the disk is full, or it fails, at any call of a kind, once or a few times. What was acknowledged is there; what
+//! was not can be sent again, to the same process; and after a restart all is as it should be.
+
+use std::fs;
+
+use libc::{EIO, EMFILE, ENOSPC};
+use tillbox::storage::DataDir;
+
+use crate::dice::Dice;
+use crate::disk::{self, Call, Fault};
+use crate::house::{self, House};
+use crate::oracle;
+use crate::power::scratch;
+use crate::table::Row;
+use crate::workload::{Diary, Till};
+
+/// Which errors a kind of call can have.
+fn errors(call: Call) -> &'static [i32] {
+    match call {
+        Call::Open => &[EMFILE, EIO],
+        Call::Write | Call::Truncate => &[ENOSPC, EIO],
+        Call::Sync => &[EIO, ENOSPC],
+        Call::Unlink | Call::Rename => &[EIO],
+    }
+}
+
+/// Lets calls fail `trials` times, in as many shops.
+pub fn run(seed: u64, trials: usize) -> Row {
+    let mut failures = Vec::new();
+    let mut struck = 0;
+    for case in 0..trials {
+        let mut dice = Dice::new(seed, case as u64);
+        let call = *dice.pick(Call::ALL);
+        let fault = Fault {
+            call,
+            after: dice.below(if call == Call::Write { 120 } else { 12 }),
+            times: 1 + dice.below(3),
+            errno: *dice.pick(errors(call)),
+        };
+        match try_fault(fault, seed ^ case as u64) {
+            Ok(hits) => struck += usize::from(hits > 0),
+            Err(found) => failures.push(format!("case {case}, {fault:?}: {found}")),
+        }
+    }
+    if struck * 4 < trials {
+        failures.push(format!("only {struck} of {trials} faults struck: nothing was tried"));
+    }
+    Row::new("failing calls", seed, trials, failures)
+}
+
+/// One shop, one fault. Gives how many calls it hit.
+fn try_fault(fault: Fault, seed: u64) -> Result<u64, String> {
+    let dir = scratch();
+    DataDir::prepare(dir.path()).expect("the directory is prepared");
+    fs::create_dir(dir.path().join("outbox")).expect("a directory");
+    let runtime = house::runtime(2);
+    disk::watch(dir.path(), false);
+    let house = House::start(dir.path(), seed).expect("the day begins");
+    let diary = Diary::default();
+    let hits = runtime.block_on(async {
+        let till = Till::open(&house, &diary, "corner").await;
+        let tea = till.stocked().await;
+        disk::strike(Some(fault));
+        tokio::join!(till.serve(&tea, 0), till.serve(&tea, 2), till.serve(&tea, 3));
+        tokio::task::block_in_place(|| {
+            tillbox::worker::run_until_idle(&house.app);
+            house.app.registry.close_all();
+        });
+        let hits = disk::strike(None);
+        till.serve(&tea, 6).await;
+        hits
+    });
+    house.stop();
+    disk::take();
+    let sent = diary.into_lines();
+    // Who gave up comes again: what was answered by a fault is a call whose answer was lost.
+    let sent: Vec<_> = sent
+        .into_iter()
+        .map(|mut line| {
+            line.answered = line.answered.filter(|(_, reply)| reply.status < 500);
+            line
+        })
+        .collect();
+    oracle::examine(dir.path(), &sent, usize::MAX, &runtime).map(|()| hits)
+}

@@ -1,0 +1,117 @@
+//! A whole process without its sockets, over a directory that is given: what `tillbox serve` is, with a clock that stands still.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tillbox::app::{App, Ports, StartError};
+use tillbox::config::Config;
+use tillbox::http::extract::Local;
+use tillbox::primitives::{ManualClock, SeededEntropy, Timestamp};
+use tokio::runtime::Runtime;
+use tower::ServiceExt as _;
+
+/// When every case begins.
+const START: &str = "2026-01-15T10:00:00Z";
+
+/// A request as a till would send it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub method: Method,
+    pub path: String,
+    /// The caller's API key; without one the call comes over the admin socket.
+    pub secret: Option<String>,
+    pub idempotency_key: Option<String>,
+    pub body: Value,
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl Reply {
+    /// A text in the answer; empty when it is not there.
+    pub fn text(&self, pointer: &str) -> String {
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
+/// A running process.
+pub struct House {
+    pub app: Arc<App>,
+    pub dir: PathBuf,
+    pub clock: Arc<ManualClock>,
+    router: Router,
+}
+
+impl House {
+    /// Starts over `dir`; ids come from `seed`.
+    ///
+    /// # Errors
+    /// As the daemon's own start.
+    pub fn start(dir: &Path, seed: u64) -> Result<Self, StartError> {
+        let mut config = Config::default();
+        config.storage.data_dir = dir.to_owned();
+        config.validate().expect("good settings");
+        let clock = Arc::new(ManualClock::new(Timestamp::parse(START).expect("an instant")));
+        let ports = Ports {
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+        };
+        let app = App::start(config, true, ports)?;
+        let router = tillbox::http::router(&app);
+        Ok(Self {
+            app,
+            dir: dir.to_owned(),
+            clock,
+            router,
+        })
+    }
+
+    /// Sends a call through the router.
+    pub async fn send(&self, call: &Call) -> Reply {
+        let mut request = Request::builder().method(call.method.clone()).uri(&call.path);
+        match &call.secret {
+            Some(secret) => request = request.header("authorization", format!("Bearer {secret}")),
+            None => request = request.extension(Local),
+        }
+        if let Some(key) = &call.idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        let body = match &call.body {
+            Value::Null => Body::empty(),
+            body => {
+                request = request.header("content-type", "application/json");
+                Body::from(body.to_string())
+            }
+        };
+        let response = self.router.clone().oneshot(request.body(body).expect("a request")).await;
+        let (parts, body) = response.unwrap_or_else(|never| match never {}).into_parts();
+        let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        Reply {
+            status: parts.status.as_u16(),
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        }
+    }
+
+    /// Closes everything in an orderly way.
+    pub fn stop(self) {
+        self.app.close();
+    }
+}
+
+/// Threads for the calls of one process.
+pub fn runtime(threads: usize) -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .expect("the system grants threads")
+}

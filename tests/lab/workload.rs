@@ -1,0 +1,191 @@
+//! What the shops do while the disk is watched: sales, carts, checkouts, confirmations, cancellations, stock, jobs, shops that come and go.
+
+use std::sync::{Mutex, PoisonError};
+
+use http::Method;
+use serde_json::{Value, json};
+use tillbox::worker;
+
+use crate::disk;
+use crate::house::{Call, House, Reply};
+
+/// How often a till sends a call before it gives up.
+const TRIES: usize = 8;
+
+/// A call, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub call: Call,
+    /// How much had happened on the disk when it was sent.
+    pub at: usize,
+    /// The same for when it was answered, and the answer.
+    pub answered: Option<(usize, Reply)>,
+    /// From when on another call may have undone it.
+    pub until: Option<usize>,
+}
+
+impl Sent {
+    /// The answer, if it was given by then.
+    pub fn answer_by(&self, at: usize) -> Option<&Reply> {
+        self.answered.as_ref().filter(|(when, _)| *when <= at).map(|(_, reply)| reply)
+    }
+}
+
+/// All calls of a run, in the order in which they were sent.
+#[derive(Default)]
+pub struct Diary(Mutex<Vec<Sent>>);
+
+impl Diary {
+    fn lines(&self) -> std::sync::MutexGuard<'_, Vec<Sent>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn into_lines(self) -> Vec<Sent> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a call, again while the process says that it could not carry it out, as a till does.
+    async fn call(&self, house: &House, call: Call) -> Reply {
+        let index = {
+            let mut lines = self.lines();
+            lines.push(Sent {
+                call: call.clone(),
+                at: disk::position(),
+                answered: None,
+                until: None,
+            });
+            lines.len() - 1
+        };
+        let mut reply = house.send(&call).await;
+        for _ in 1..TRIES {
+            if reply.status < 500 || call.idempotency_key.is_none() {
+                break;
+            }
+            reply = house.send(&call).await;
+        }
+        self.lines()[index].answered = Some((disk::position(), reply.clone()));
+        reply
+    }
+}
+
+/// One shop and its key.
+pub struct Till<'a> {
+    house: &'a House,
+    diary: &'a Diary,
+    secret: String,
+    name: String,
+}
+
+impl<'a> Till<'a> {
+    /// Makes a shop.
+    pub async fn open(house: &'a House, diary: &'a Diary, slug: &str) -> Self {
+        let made = diary
+            .call(
+                house,
+                landlord(
+                    Method::POST,
+                    "/v1/landlord/tenants",
+                    json!({"slug": slug, "name": slug, "currency": "EUR"}),
+                ),
+            )
+            .await;
+        Self {
+            house,
+            diary,
+            secret: made.text("/api_key"),
+            name: slug.to_owned(),
+        }
+    }
+
+    async fn post(&self, path: &str, key: &str, body: Value) -> Reply {
+        let call = Call {
+            method: Method::POST,
+            path: path.to_owned(),
+            secret: Some(self.secret.clone()),
+            idempotency_key: Some(format!("{} {key}", self.name)),
+            body,
+        };
+        self.diary.call(self.house, call).await
+    }
+
+    /// A product with stock.
+    pub async fn stocked(&self) -> String {
+        let body = json!({"sku": "TEA", "name": "Tea", "price_minor": 450, "track_stock": true});
+        let product = self.post("/v1/catalog/products", "product", body).await.text("/id");
+        let delivery = json!({"product_id": product, "quantity_delta": 1_000, "reason": "delivery"});
+        self.post("/v1/inventory/adjustments", "delivery", delivery).await;
+        product
+    }
+
+    /// One customer: a sale at the till, and a cart that is checked out and paid, called off, or left.
+    pub async fn serve(&self, product: &str, number: usize) {
+        let key = |what: &str| format!("{what} {number}");
+        let lines = json!([{"product_id": product, "quantity": 1 + number % 3}]);
+        let amount = 450 * (1 + number % 3);
+        let sale = json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": amount}], "email": "ada@example.org"});
+        self.post("/v1/sales", &key("sale"), sale).await;
+        let cart = self.post("/v1/carts", &key("cart"), json!({})).await.text("/id");
+        let item = json!({"product_id": product, "quantity": 1});
+        self.post(&format!("/v1/carts/{cart}/items"), &key("item"), item).await;
+        let checkout = json!({"cart_id": cart, "payment_method": "cash", "email": "bob@example.org"});
+        let placed = self.post("/v1/checkout", &key("checkout"), checkout).await;
+        let (order, payment) = (placed.text("/order/id"), placed.text("/payment/id"));
+        match number % 4 {
+            0 => drop(self.post(&format!("/v1/orders/{order}/cancel"), &key("cancel"), Value::Null).await),
+            1 => {}
+            _ => drop(
+                self.post("/v1/checkout/confirm-payment", &key("confirm"), json!({"payment_id": payment}))
+                    .await,
+            ),
+        }
+    }
+}
+
+fn landlord(method: Method, path: &str, body: Value) -> Call {
+    Call {
+        method,
+        path: path.to_owned(),
+        secret: None,
+        idempotency_key: None,
+        body,
+    }
+}
+
+/// A shop that is made and removed again.
+async fn come_and_go(house: &House, diary: &Diary) {
+    let made = diary.lines().len();
+    Till::open(house, diary, "passing").await.stocked().await;
+    let position = disk::position();
+    diary.lines()[made..]
+        .iter_mut()
+        .filter(|sent| sent.call.path.ends_with("/tenants") && sent.call.body["slug"] == "passing" || sent.call.secret.is_some())
+        .for_each(|sent| sent.until = Some(position));
+    diary
+        .call(house, landlord(Method::DELETE, "/v1/landlord/tenants/passing", Value::Null))
+        .await;
+}
+
+/// Runs the shops for so many customers each, several at a time, so that they share commits; jobs run and files are closed in between.
+pub async fn run(house: &House, diary: &Diary, customers: usize) {
+    come_and_go(house, diary).await;
+    let (corner, kiosk) = (Till::open(house, diary, "corner").await, Till::open(house, diary, "kiosk").await);
+    let (tea, mug) = (corner.stocked().await, kiosk.stocked().await);
+    for round in 0..customers.div_ceil(4) {
+        let number = round * 4;
+        tokio::join!(
+            corner.serve(&tea, number),
+            corner.serve(&tea, number + 1),
+            corner.serve(&tea, number + 2),
+            corner.serve(&tea, number + 3),
+            kiosk.serve(&mug, number),
+            kiosk.serve(&mug, number + 2),
+        );
+        tokio::task::block_in_place(|| {
+            worker::run_until_idle(&house.app);
+            if round % 2 == 1 {
+                // As when they have been idle for long: the WAL goes into the file, and is made anew by the next customer.
+                house.app.registry.close_all();
+            }
+        });
+    }
+}
