@@ -1,6 +1,7 @@
 //! `tillbox catalog`: a product list comes in.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -113,9 +114,13 @@ impl Import {
             let number = line.number;
             let row = line.cells.and_then(|cells| {
                 // The second would change what the first has just made, at every import anew.
-                match seen.insert(cells[columns.sku].to_owned(), number) {
-                    Some(first) => Err(format!("the SKU {} is there twice, first in line {first}", &cells[columns.sku])),
-                    None => columns.row(number, &cells),
+                let row = columns.row(number, &cells)?;
+                match seen.entry(cells[columns.sku].to_owned()) {
+                    Entry::Occupied(first) => Err(format!("the SKU {} is there twice, first in line {}", first.key(), first.get())),
+                    Entry::Vacant(place) => {
+                        place.insert(number);
+                        Ok(row)
+                    }
                 }
             });
             match row {

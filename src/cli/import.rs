@@ -208,12 +208,18 @@ impl<'a> Importer<'a> {
 
     /// Sends a row with the next batch. `position` is how far the import is then.
     pub fn add(&mut self, file: &str, row: Value, position: u64) -> Result<(), Failure> {
+        let bytes = row.to_string().len();
+        if bytes > IMPORT_BATCH_BYTES {
+            let line = row["line"].as_u64().unwrap_or(0);
+            self.refuse(file, line, format!("it has {bytes} bytes, and {IMPORT_BATCH_BYTES} are the most"));
+            return Ok(());
+        }
         if self.batch_file != file {
             self.send()?;
             file.clone_into(&mut self.batch_file);
         }
         self.rows += 1;
-        self.batch_bytes += row.to_string().len();
+        self.batch_bytes += bytes;
         self.batch.push(row);
         if self.batch.len() >= IMPORT_BATCH || self.batch_bytes >= IMPORT_BATCH_BYTES {
             self.send()?;

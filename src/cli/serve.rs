@@ -92,7 +92,7 @@ impl Serve {
             config.server.listen = listen;
         }
         if self.dev {
-            if config.storage.data_dir == Path::new(DEFAULT_DATA_DIR) {
+            if global.data_dir.is_none() && config.storage.data_dir == Path::new(DEFAULT_DATA_DIR) {
                 config.storage.data_dir = PathBuf::from(DEV_DATA_DIR);
             }
             if !config.server.listen.ip().is_loopback() {

@@ -49,9 +49,14 @@ pub struct HeadDeadline<Io> {
     requests: Requests,
     /// The count at which a head began to come, and when it has to be whole.
     head: Option<(u64, Instant)>,
+    /// Whether a byte has come at all.
+    has_begun: bool,
     /// Made at the first head that does not come in one piece; most connections never have one.
     timer: Option<Pin<Box<Sleep>>>,
 }
+
+/// What is said to whoever does not finish the first head of a connection; [`Unreadable`](super::unreadable::Unreadable) gives it its document.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 impl<Io> HeadDeadline<Io> {
     /// Puts a deadline of `limit` on each head; on the first one from now on, whether it begins to come or not.
@@ -62,6 +67,7 @@ impl<Io> HeadDeadline<Io> {
             limit,
             requests,
             head,
+            has_begun: false,
             timer: None,
         }
     }
@@ -90,13 +96,29 @@ impl<Io> HeadDeadline<Io> {
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for HeadDeadline<Io> {
+impl<Io: AsyncWrite + Unpin> HeadDeadline<Io> {
+    /// Says why the connection is cut, as far as that can be said at once. Only before the first request: after it, an answer may still be
+    /// on its way out.
+    fn say_too_slow(&mut self, context: &mut Context<'_>) {
+        if self.has_begun && self.requests.count() == 0 {
+            let io = &mut self.io;
+            // Whoever takes nothing any more is cut off without a word.
+            if let Poll::Ready(Ok(_)) = Pin::new(&mut *io).poll_write(context, TOO_SLOW) {
+                let _ = Pin::new(io).poll_flush(context);
+            }
+        }
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeadDeadline<Io> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(context, buffer) {
+            self.has_begun |= !buffer.filled().is_empty();
             self.note();
             return Poll::Ready(read);
         }
         ready!(self.poll_deadline(context));
+        self.say_too_slow(context);
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }

@@ -16,6 +16,10 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ("body_timeout", "408: the body took too long to arrive; send it again"),
     ("body_too_large", "413: send less at once"),
     ("body_unreadable", "400: the body broke off; send it again"),
+    (
+        "head_timeout",
+        "408: the first line and the header fields took too long to arrive; send them in one piece",
+    ),
     ("headers_too_large", "431: send fewer or shorter header fields"),
     (
         "idempotency_key_invalid",

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use super::extract::{Local, RequestId};
 use super::problem::{OwnForm, Problem};
 use super::server::Peer;
+use super::unread::thrown_away;
 use crate::app::App;
 use crate::primitives::limits::{LOCAL_REQUEST_MS, REQUEST_ID_CHARS_MAX};
 use crate::primitives::{Class, Entropy};
@@ -36,7 +37,7 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     };
     let mut response = match refuse_ambiguous(&request) {
         Some(problem) => problem.into_response(),
-        None => run(next, request, deadline).instrument(span.clone()).await,
+        None => run(next, thrown_away(request), deadline).instrument(span.clone()).await,
     };
     let problem = response.extensions_mut().remove::<Problem>();
     let has_own_form = response.extensions_mut().remove::<OwnForm>().is_some();

@@ -13,6 +13,7 @@ pub mod health;
 mod layers;
 pub mod problem;
 pub mod server;
+mod unread;
 mod unreadable;
 
 use std::sync::Arc;

@@ -79,6 +79,10 @@ fn problem(status: StatusCode) -> Problem {
             "headers_too_large",
             "the header fields are too many or too large; send fewer or shorter ones",
         ),
+        StatusCode::REQUEST_TIMEOUT => (
+            "head_timeout",
+            "the first line and the header fields took too long to arrive; nothing was done; send them in one piece",
+        ),
         StatusCode::URI_TOO_LONG => ("uri_too_long", "the path and the query are too long; send a shorter one"),
         _ => (
             "malformed_request",

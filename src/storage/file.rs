@@ -26,6 +26,9 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// Room on the disk that opening a file takes: the index of its WAL, and a page or two.
 const OPENING_BYTES: u64 = 64 * 1024;
 
+/// The page of every file that [`create`] makes.
+const PAGE_BYTES: u64 = 4096;
+
 /// The header of every SQLite file (<https://www.sqlite.org/fileformat.html> §1.3); a shorter file is none, not even an empty one.
 const HEADER_BYTES: u64 = 100;
 
@@ -130,6 +133,11 @@ fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result<Co
     check_presence(path)?;
     let log = beside(path, "-wal");
     let unclean = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+    // A checkpoint that was cut short leaves a part of a page, and the WAL that has all of it. Without a WAL a part of a page is what is
+    // left of a file that somebody cut.
+    if !unclean && Place::and_len(path)?.1 % PAGE_BYTES != 0 {
+        return Err(StorageError::new(StorageErrorKind::Corrupt));
+    }
     if unclean && wal::is_damaged(&log).map_err(|error| io_error(&error))? {
         return Err(StorageError::new(StorageErrorKind::Corrupt));
     }

@@ -101,7 +101,7 @@ struct Opening<'a>(&'a Registry);
 impl<'a> Opening<'a> {
     fn begin(registry: &'a Registry) -> Self {
         let mut state = registry.state();
-        while state.opening >= OPENINGS_MAX {
+        while state.opening >= OPENINGS_MAX.min(registry.capacity) {
             state = registry.opened.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.opening += 1;

@@ -112,7 +112,14 @@ async fn slow_heads_and_idle_connections_are_cut() {
     let server = Server::start(hello(), settings).await;
     let mut slow = server.connect().await;
     say(&mut slow, "GET / HTTP/1.1\r\nhost:").await;
-    assert_eq!(hear_within(&mut slow, LONG).await, "");
+    let told = hear_within(&mut slow, LONG).await;
+    assert!(
+        told.starts_with("HTTP/1.1 408 ") && told.contains(r#""code":"head_timeout""#),
+        "{told}"
+    );
+    // Who has said nothing has asked for nothing.
+    let mut silent = server.connect().await;
+    assert_eq!(hear_within(&mut silent, LONG).await, "");
     server.stop().await;
 
     let server = Server::start(hello(), quick()).await;

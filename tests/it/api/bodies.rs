@@ -57,6 +57,42 @@ fn whoever_sends_too_much_hears_why() {
     }
 }
 
+/// The same for what is refused by its path, its method, its key or its type, whatever its size.
+#[test]
+fn whoever_is_refused_before_the_body_is_read_hears_why() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    let body = "x".repeat(5 << 20);
+    for (first, headers, status, code) in [
+        ("POST /v1/nothing", "", 404, "route_not_found"),
+        ("DELETE /v1/sales", "", 405, "method_not_allowed"),
+        ("POST /v1/sales", "", 401, "unauthenticated"),
+        ("POST /v1/sales", "authorization: Bearer nonsense\r\n", 401, "invalid_api_key"),
+        (
+            "POST /v1/carts",
+            "x-tillbox-tenant: demo\r\ncontent-type: text/plain\r\n",
+            415,
+            "unsupported_media_type",
+        ),
+    ] {
+        let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let length = body.len();
+        write!(
+            stream,
+            "{first} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n"
+        )
+        .expect("sent");
+        stream.write_all(body.as_bytes()).expect("all of it can be sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer, and the end");
+        assert!(
+            text.starts_with(&format!("HTTP/1.1 {status} ")) && text.contains(code),
+            "{first}: {text}"
+        );
+    }
+}
+
 #[test]
 fn a_body_that_does_not_come_is_waited_for_half_of_the_time() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -156,6 +156,12 @@ fn a_refused_row_is_told_by_its_line() {
             .collect();
         assert_eq!(told, lines.map(Some), "{text:?}: {report:#}");
     }
+    let huge = format!("sku,name,price_minor,currency\nA-7,{},1,USD\nA-8,x,1,USD\n", "x".repeat(5 << 20));
+    let report = desk.catalog(&desk.file("huge.csv", huge.as_bytes())).code(0).json();
+    assert_eq!(
+        (summary(&report), report["refused"][0]["line"].as_u64()),
+        ([2, 1, 0, 0, 1], Some(2))
+    );
     let twice = desk.file("twice.csv", b"sku,name,price_minor,currency,sku\nA-1,x,1,USD,A-2\n");
     let failed = desk.catalog(&twice).code(1);
     assert!(failed.failure()[0].contains("two columns sku"), "{failed:?}");

@@ -43,4 +43,21 @@ fn what_does_not_agree_is_listed_and_is_three() {
     );
     assert_eq!(run(data, &["integrity", "check", "--tenant", "good"]).code(0).stdout, "PASS\n");
     run(data, &["integrity", "check", "--tenant", "nobody"]).code(1);
+    // One that cannot even be opened is a finding too, and a cut of less than a page is enough for that.
+    let id = run(data, &["tenant", "show", "good", "--json"]).code(0).json()["id"].clone();
+    let path = data.join("tenants").join(format!("{}.db", id.as_str().expect("an id")));
+    let file = std::fs::File::options().write(true).open(&path).expect("opens");
+    let length = file.metadata().expect("a length").len();
+    file.set_len(length - 1000).expect("cut");
+    for args in [
+        &["integrity", "check", "--tenant", "good", "--json"][..],
+        &["integrity", "check", "--json"],
+    ] {
+        let report = run(data, args).code(3).json();
+        let found = report["mismatches"].as_array().expect("a list");
+        assert!(
+            found.iter().any(|found| found["tenant"] == "good" && found["check"] == "file"),
+            "{report}"
+        );
+    }
 }
