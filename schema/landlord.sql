@@ -1,8 +1,8 @@
--- The whole schema of a landlord file, version 1. Generated from the migrations in schema/landlord/, for reading; not run by anything.
+-- The whole schema of a landlord file, version 2. Generated from the migrations in schema/landlord/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195148;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 CREATE TABLE api_key (
     seq          INTEGER PRIMARY KEY,
@@ -63,3 +63,12 @@ CREATE TABLE tenant_domain (
     tenant_id BLOB NOT NULL REFERENCES tenant (id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tenant_domain_by_tenant ON tenant_domain (tenant_id);
+
+CREATE TABLE tenant_mark (
+    tenant_id   BLOB PRIMARY KEY REFERENCES tenant (id) ON DELETE CASCADE,
+    ledger_seq  INTEGER NOT NULL CHECK (ledger_seq >= 0),
+    ledger_hash BLOB NOT NULL CHECK (length(ledger_hash) = 32),
+    audit_seq   INTEGER NOT NULL CHECK (audit_seq >= 0),
+    audit_hash  BLOB NOT NULL CHECK (length(audit_hash) = 32),
+    marked_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,8 +1,8 @@
--- The whole schema of a tenant file, version 1. Generated from the migrations in schema/tenant/, for reading; not run by anything.
+-- The whole schema of a tenant file, version 2. Generated from the migrations in schema/tenant/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195180;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
@@ -214,10 +214,13 @@ CREATE TABLE ledger_entry (
     subject_id  BLOB NOT NULL CHECK (length(subject_id) = 16),
     description TEXT NOT NULL,
     booked_at   INTEGER NOT NULL,
-    created_at  INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL, hash BLOB CHECK (hash IS NULL OR length(hash) = 32),
     UNIQUE (kind, subject_id)
 ) STRICT;
 CREATE INDEX ledger_entry_by_booked_at ON ledger_entry (booked_at);
+CREATE TRIGGER ledger_entry_is_chained BEFORE INSERT ON ledger_entry
+WHEN NEW.hash IS NULL
+BEGIN SELECT RAISE(ABORT, 'a ledger entry holds the hash of the one before'); END;
 CREATE TRIGGER ledger_entry_no_delete BEFORE DELETE ON ledger_entry BEGIN SELECT RAISE(ABORT, 'ledger entries are never deleted'); END;
 CREATE TRIGGER ledger_entry_no_update BEFORE UPDATE ON ledger_entry BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
 CREATE TRIGGER ledger_entry_not_replaced BEFORE INSERT ON ledger_entry

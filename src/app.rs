@@ -9,8 +9,8 @@ use crate::pulse::Pulse;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{Directory, Registry};
-use crate::tenant::{Policy, settings};
+use crate::tenancy::{Directory, Marks, Registry};
+use crate::tenant::{Policy, chains, settings};
 
 /// The identity of every landlord's file: there is one per data directory.
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
@@ -115,7 +115,8 @@ impl App {
             readers_per_file: config.storage.readers_per_tenant,
         };
         let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
-        let registry = Arc::new(Registry::new(dir.clone(), settings, config.storage.open_tenants as usize));
+        let marks = Marks::new(directory.clone(), chains::CHAINS);
+        let registry = Arc::new(Registry::new(dir.clone(), settings, marks, config.storage.open_tenants as usize));
         let provisioner = Provisioner {
             dir,
             directory: directory.clone(),
@@ -162,6 +163,9 @@ impl App {
             tracing::warn!(error = %error, "when keys were last used was not written down");
         }
         self.registry.close_all();
+        if let Err(error) = self.registry.write_marks() {
+            tracing::warn!(error = %error, "how far the shops' files are was not written down");
+        }
         self.directory.database().close();
     }
 }

@@ -33,6 +33,12 @@ The API key has every scope of a shop. It is shown once; only its hash is kept."
     /// Open shops' files, by which they are checked and brought to this version's schema
     #[command(after_help = "A shop is migrated when it is first used anyway. This does it for the whole fleet at a time of your choosing.")]
     Migrate(Migrate),
+    /// Take a shop's file for what it is, although it lacks sales that were acknowledged
+    #[command(after_help = "\
+A shop whose file lacks what was acknowledged is not opened: the file is an older copy, or its disk did not keep what it confirmed. Put the newest
+copy there is in its place, and it sells on. Only when there is none: this opens the file as it is. What was lost stays lost, its document numbers will
+be given again, and the landlord's audit log tells of it.")]
+    AcceptLoss(AcceptLoss),
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +76,17 @@ pub struct Delete {
 }
 
 #[derive(Debug, Args)]
+pub struct AcceptLoss {
+    /// The shop
+    slug: Slug,
+    /// Yes, there is no newer copy
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
 #[group(skip)]
 pub struct Migrate {
     /// The shop
@@ -89,6 +106,9 @@ impl Tenant {
         if let Self::Delete(delete) = &self {
             delete.check()?;
         }
+        if let Self::AcceptLoss(accept) = &self {
+            accept.check()?;
+        }
         let data = if matches!(self, Self::Create(_)) {
             Data::MayBeMade
         } else {
@@ -103,6 +123,7 @@ impl Tenant {
             Self::Resume(named) => show(named.output, &client.post(&path(&named.slug, "/resume"), &Value::Null)?),
             Self::Delete(delete) => delete.run(&client),
             Self::Migrate(migrate) => migrate.run(&client),
+            Self::AcceptLoss(accept) => accept.run(&client),
         }
     }
 }
@@ -192,6 +213,37 @@ impl Delete {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
         client.delete(&path(&self.slug, ""))?;
         print(&format!("removed {}\n", self.slug))?;
+        Ok(Exit::Done)
+    }
+}
+
+impl AcceptLoss {
+    fn check(&self) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            format!("this would give up the sales that the file of `{}` lacks", self.slug),
+            "if there is no newer copy of it anywhere, repeat it with --yes",
+        ))
+    }
+
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let accepted = client.post(&format!("/v1/admin/tenants/{}/accept-loss", self.slug), &Value::Null)?;
+        if self.output.json {
+            print_json(&accepted)?;
+            return Ok(Exit::Done);
+        }
+        let of = |pointer: &str| accepted.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+        print(&format!(
+            "{} is open again, as of ledger entry {} (it had {}) and audit entry {} (it had {})\n",
+            self.slug,
+            of("/found/ledger_seq"),
+            of("/known/ledger_seq"),
+            of("/found/audit_seq"),
+            of("/known/audit_seq"),
+        ))?;
+        note(&format!("\nLook at what is left: tillbox integrity check --tenant {}\n", self.slug));
         Ok(Exit::Done)
     }
 }

@@ -8,7 +8,8 @@ use crate::primitives::{Digest, Timestamp};
 use crate::storage::{FileKind, StorageError, View, Work, params, statements};
 
 statements! {
-    LAST = "SELECT hash FROM audit_log ORDER BY seq DESC LIMIT 1";
+    LAST = "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1";
+    LINK = "SELECT hash FROM audit_log WHERE seq = ?1";
     APPEND = "INSERT INTO audit_log (at, actor, action, subject, request_id, details, prev_hash, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     CHAIN = "SELECT seq, at, actor, action, subject, request_id, details, prev_hash, hash FROM audit_log ORDER BY seq";
     PAGE = "SELECT seq, at, actor, action, subject, request_id, details, prev_hash, hash FROM audit_log WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
@@ -62,7 +63,7 @@ fn hash(prev: &Digest, entry: &AuditEntry, details: &str) -> Digest {
 /// # Errors
 /// [`StorageError`].
 pub fn append<K: FileKind>(work: &mut Work<'_, K>, entry: &AuditEntry) -> Result<(), StorageError> {
-    let prev = work.find(&LAST, [], |row| row.get(0))?.unwrap_or(Digest::from_bytes([0; 32]));
+    let (_, prev) = end(work)?;
     let details = entry.details.to_string();
     let hash = hash(&prev, entry, &details);
     work.insert(
@@ -109,12 +110,29 @@ pub fn list<K: FileKind>(view: &View<'_, K>, before: i64, limit: u32) -> Result<
     view.all(&PAGE, params![before, limit], |row| chained(row).map(|(entry, _)| entry))
 }
 
+/// Where the chain ends: the place of the last entry and its hash; place 0 when there is none.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn end<K: FileKind>(view: &View<'_, K>) -> Result<(i64, Digest), StorageError> {
+    let last = view.find(&LAST, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(last.unwrap_or((0, Digest::none())))
+}
+
+/// The hash of the entry at a place, if there is one.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn hash_at<K: FileKind>(view: &View<'_, K>, seq: i64) -> Result<Option<Digest>, StorageError> {
+    view.find(&LINK, params![seq], |row| row.get(0))
+}
+
 /// Walks the chain from its beginning; gives the number of entries and the first that does not fit, if one does not.
 ///
 /// # Errors
 /// [`StorageError`].
 pub fn verify<K: FileKind>(view: &View<'_, K>) -> Result<(u64, Option<i64>), StorageError> {
-    let (mut prev, mut count, mut broken) = (Digest::from_bytes([0; 32]), 0_u64, None);
+    let (mut prev, mut count, mut broken) = (Digest::none(), 0_u64, None);
     view.all(&CHAIN, [], |row| {
         let (link, details) = chained(row)?;
         count += 1;

@@ -16,12 +16,14 @@ impl Digest {
 
     /// The digest of several parts, each preceded by its length, so that no two lists of parts collide by concatenation.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
-        let mut hasher = Sha256::new();
-        for part in parts {
-            hasher.update((part.len() as u64).to_be_bytes());
-            hasher.update(part);
-        }
-        Self(hasher.finalize().into())
+        let mut digest = Parts::default();
+        parts.iter().for_each(|part| digest.bytes(part));
+        digest.finish()
+    }
+
+    /// What stands in the place of the one before, where there is none.
+    pub const fn none() -> Self {
+        Self([0; 32])
     }
 
     /// From stored bytes.
@@ -32,6 +34,34 @@ impl Digest {
     /// The raw bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// A digest that is put together part by part, each preceded by its length.
+#[derive(Clone, Default)]
+pub struct Parts(Sha256);
+
+impl Parts {
+    /// Adds a part.
+    pub fn bytes(&mut self, part: &[u8]) {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+    }
+
+    /// Adds a part that may be missing, which is another thing than an empty one.
+    pub fn optional(&mut self, part: Option<&[u8]>) {
+        self.number(i64::from(part.is_some()));
+        self.bytes(part.unwrap_or_default());
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, number: i64) {
+        self.bytes(&number.to_be_bytes());
+    }
+
+    /// The digest of all that was added.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
     }
 }
 

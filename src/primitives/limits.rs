@@ -79,6 +79,8 @@ pub const BEAT_MS: u64 = 1_000;
 pub const BEAT_STALE_MS: i64 = 10_000;
 /// How long a job may be overdue before `/health` calls the queue late: five times the longest call that the defaults allow.
 pub const JOB_LATE_MS: i64 = 5 * 60 * 1000;
+/// How often it is written down how far the shops' files are: what was acknowledged since then would not be missed in a copy that lacks it.
+pub const MARK_MS: u64 = 10_000;
 /// How often the worker looks for work that no hint told of, and closes shops at rest.
 pub const SWEEP_MS: u64 = 60_000;
 /// How long a verdict of the landlord's file stands, so that a flood of `/health` writes once a second and no more.

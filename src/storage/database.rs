@@ -69,8 +69,23 @@ impl<K: FileKind> Database<K> {
         check: Check,
         on_wake: impl Fn(&[Wake]) + Send + Sync + 'static,
     ) -> Result<Self, StorageError> {
+        Self::open_verified(path, id, settings, check, &|_| Ok(()), on_wake)
+    }
+
+    /// As [`open`](Self::open), if `verify` has nothing against the file, which it sees before anything is written to it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and what `verify` gives.
+    pub fn open_verified(
+        path: &Path,
+        id: FileId,
+        settings: &Settings,
+        check: Check,
+        verify: file::Verify<'_, K>,
+        on_wake: impl Fn(&[Wake]) + Send + Sync + 'static,
+    ) -> Result<Self, StorageError> {
         let place = Place::of(path)?;
-        let conn = file::open_writer::<K>(path, id, check)?;
+        let conn = file::open_verified::<K>(path, id, check, verify)?;
         let shared = Arc::new(Shared {
             file_id: id,
             clock: settings.clock.clone(),
@@ -218,6 +233,11 @@ impl<K: FileKind> Database<K> {
     /// Which file it is, whatever lies at its path by now.
     pub fn place(&self) -> Place {
         self.inner.place
+    }
+
+    /// Who the file is.
+    pub fn file_id(&self) -> FileId {
+        self.inner.shared.file_id
     }
 
     /// Where the file is.

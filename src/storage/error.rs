@@ -38,9 +38,16 @@ pub enum StorageErrorKind {
     /// There is no such file.
     #[error("the store's file is missing")]
     Missing,
-    /// There is no such file because it was found damaged and set aside.
-    #[error("the store's file was found damaged and is kept beside its place as .quarantined; restore the store from a backup")]
+    /// There is no such file because it was found damaged, or behind what was acknowledged, and set aside.
+    #[error(
+        "the store's file was found wrong and is kept beside its place as .quarantined; put a good copy in its place (the log says what was wrong; if it lacked sales: tillbox tenant accept-loss)"
+    )]
     SetAside,
+    /// The file lacks what its store had acknowledged.
+    #[error(
+        "the store's file lacks sales that were acknowledged: it is an older copy, or the disk did not keep what it confirmed; put the newest copy in its place, or take the loss: tillbox tenant accept-loss"
+    )]
+    Behind,
     /// The file belongs to another kind or another store.
     #[error("the store's file carries the identity of another one")]
     WrongIdentity,
@@ -120,9 +127,14 @@ impl StorageError {
         self.statement
     }
 
-    /// Whether the file itself is damaged or not what it should be, so that it has to be set aside.
+    /// Whether the file itself is damaged.
     pub const fn is_damage(&self) -> bool {
         matches!(self.kind, StorageErrorKind::Corrupt | StorageErrorKind::NotADatabase)
+    }
+
+    /// Whether the file is not what it should be, so that it has to be set aside.
+    pub const fn sets_aside(&self) -> bool {
+        self.is_damage() || matches!(self.kind, StorageErrorKind::Behind)
     }
 }
 
@@ -160,7 +172,7 @@ impl Refusal for StorageError {
         match self.kind {
             K::Full => Class::StorageFull,
             K::Busy | K::Overloaded | K::Closed | K::Interrupted | K::ReadOnly | K::Io | K::CannotOpen => Class::Unavailable,
-            K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::NewerSchema => Class::Unavailable,
+            K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::Behind | K::WrongIdentity | K::NewerSchema => Class::Unavailable,
             K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => Class::Internal,
         }
     }
@@ -172,9 +184,15 @@ impl Refusal for StorageError {
             K::ReadOnly => "storage_read_only",
             K::Busy | K::Overloaded | K::Closed => "overloaded",
             K::Interrupted => "read_timeout",
-            K::Io | K::CannotOpen | K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::WrongIdentity | K::NewerSchema => {
-                "tenant_unavailable"
-            }
+            K::Io
+            | K::CannotOpen
+            | K::Corrupt
+            | K::NotADatabase
+            | K::Missing
+            | K::SetAside
+            | K::Behind
+            | K::WrongIdentity
+            | K::NewerSchema => "tenant_unavailable",
             K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => "internal_error",
         }
     }

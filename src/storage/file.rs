@@ -4,7 +4,7 @@
 //! here rather than found out in a power cut.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -12,7 +12,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use super::data_dir::{beside, give_to_owner, sync_dir};
-use super::{FileKind, StorageError, StorageErrorKind, migrate, wal};
+use super::{FileKind, Stats, StorageError, StorageErrorKind, View, migrate, wal};
 use crate::primitives::Timestamp;
 
 /// Pages in the WAL after which a commit also checkpoints. Larger is faster for one busy file (PERFORMANCE: 16,000), but
@@ -114,7 +114,18 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
 /// # Errors
 /// [`StorageError`] whose kind says what the file is: `Missing`, `NotADatabase`, `Corrupt` (truncated too), `WrongIdentity`, `NewerSchema` …
 pub fn open_writer<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result<Connection, StorageError> {
-    open_checked::<K>(path, id, check).map_err(|error| {
+    open_verified::<K>(path, id, check, &|_| Ok(()))
+}
+
+/// What a caller wants of a file before anything is written to it.
+pub type Verify<'a, K> = &'a dyn Fn(&View<'_, K>) -> Result<(), StorageError>;
+
+/// As [`open_writer`]; `verify` looks at the file before it is migrated, and one that it refuses is left as it is.
+///
+/// # Errors
+/// As [`open_writer`], and what `verify` gives.
+pub fn open_verified<K: FileKind>(path: &Path, id: FileId, check: Check, verify: Verify<'_, K>) -> Result<Connection, StorageError> {
+    open_checked::<K>(path, id, check, verify).map_err(|error| {
         // SQLite calls it a fault of the disk when there is no room for the memory that its connections share.
         if error.kind() == StorageErrorKind::Io && is_full(path) {
             StorageError::new(StorageErrorKind::Full)
@@ -129,7 +140,7 @@ fn is_full(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < OPENING_BYTES)
 }
 
-fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result<Connection, StorageError> {
+fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check, verify: Verify<'_, K>) -> Result<Connection, StorageError> {
     check_presence(path)?;
     let log = beside(path, "-wal");
     let unclean = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
@@ -156,6 +167,8 @@ fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result<Co
         Check::AfterUncleanStop if unclean => look_through(&conn, "PRAGMA quick_check(1)")?,
         Check::AfterUncleanStop => {}
     }
+    // At no instant: it looks at what is there, whenever that is.
+    verify(&View::new(&conn, &Stats::default(), Timestamp::from_millis_clamped(0), false))?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     migrate::with_snapshot::<K>(&mut conn, path)?;
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
@@ -274,7 +287,32 @@ pub fn set_aside(path: &Path) -> std::io::Result<()> {
 
 /// Whether [`set_aside`] has moved a file away from `path`.
 pub fn was_set_aside(path: &Path) -> bool {
-    beside(path, ".quarantined").exists()
+    last_aside(path).is_some()
+}
+
+/// The file that was set aside last.
+fn last_aside(path: &Path) -> Option<PathBuf> {
+    let first = beside(path, ".quarantined");
+    let later = (2_u32..).map(|number| beside(path, &format!(".quarantined-{number}")));
+    std::iter::once(first).chain(later).take_while(|aside| aside.exists()).last()
+}
+
+/// Moves the file that was set aside last back to its place, which is empty, with its companions: those first, so that a crash in between leaves
+/// nothing at the place rather than a file without its WAL. `false` when there is none.
+///
+/// # Errors
+/// The system's.
+pub fn take_back(path: &Path) -> std::io::Result<bool> {
+    let Some(aside) = last_aside(path) else { return Ok(false) };
+    for suffix in ["-wal", "-shm", ""] {
+        match std::fs::rename(beside(&aside, suffix), beside(path, suffix)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(true)
 }
 
 /// Which file has a path: its device and its inode.

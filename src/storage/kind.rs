@@ -21,11 +21,17 @@ pub enum Landlord {}
 impl FileKind for Tenant {
     const NAME: &'static str = "tenant";
     const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Till");
-    const MIGRATIONS: &'static [&'static str] = &[include_str!("../../schema/tenant/0001_initial.sql")];
+    const MIGRATIONS: &'static [&'static str] = &[
+        include_str!("../../schema/tenant/0001_initial.sql"),
+        include_str!("../../schema/tenant/0002_ledger_chain.sql"),
+    ];
 }
 
 impl FileKind for Landlord {
     const NAME: &'static str = "landlord";
     const APPLICATION_ID: i32 = i32::from_be_bytes(*b"TilL");
-    const MIGRATIONS: &'static [&'static str] = &[include_str!("../../schema/landlord/0001_initial.sql")];
+    const MIGRATIONS: &'static [&'static str] = &[
+        include_str!("../../schema/landlord/0001_initial.sql"),
+        include_str!("../../schema/landlord/0002_tenant_mark.sql"),
+    ];
 }

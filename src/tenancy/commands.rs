@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::access::{Scopes, TenantAccess, TenantStatus};
 use super::keys::NewKey;
+use super::marks::{self, Ends};
 use crate::platform::audit::{self, AuditEntry};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{ApiKeyId, TenantId};
@@ -95,6 +96,9 @@ pub enum DirectoryRefused {
     /// The tenant is where this cannot be done.
     #[error("the tenant is {0}; this can be done to an active or suspended one only")]
     WrongStatus(TenantStatus),
+    /// The tenant's file has all that it ever acknowledged.
+    #[error("the store's file lacks nothing that was acknowledged; there is no loss to be accepted")]
+    NothingLost,
     /// There is no such key, or it is revoked.
     #[error("there is no such key that could be revoked")]
     KeyNotFound,
@@ -107,7 +111,7 @@ impl Refusal for DirectoryRefused {
     fn class(&self) -> Class {
         match self {
             Self::TenantNotFound(_) | Self::KeyNotFound => Class::NotFound,
-            Self::SlugTaken(_) | Self::DomainTaken(_) | Self::WrongStatus(_) => Class::Conflict,
+            Self::SlugTaken(_) | Self::DomainTaken(_) | Self::WrongStatus(_) | Self::NothingLost => Class::Conflict,
             Self::Storage(error) => error.class(),
         }
     }
@@ -117,6 +121,7 @@ impl Refusal for DirectoryRefused {
             Self::TenantNotFound(_) => "tenant_not_found",
             Self::SlugTaken(_) => "slug_taken",
             Self::DomainTaken(_) => "domain_taken",
+            Self::NothingLost => "nothing_lost",
             Self::WrongStatus(_) => "tenant_status",
             Self::KeyNotFound => "api_key_not_found",
             Self::Storage(error) => error.code(),
@@ -268,6 +273,14 @@ pub fn set_suspended(work: &mut LandlordWork, slug: &Slug, suspended: bool) -> R
         status => return Err(DirectoryRefused::WrongStatus(status)),
     }
     show_tenant(work, slug.as_str())
+}
+
+/// Takes a tenant's file for what it is, although it was further once.
+pub(super) fn accept_loss(work: &mut LandlordWork, id: TenantId, known: &Ends, found: &Ends) -> Result<(), StorageError> {
+    marks::set(work, id, found)?;
+    let of = |ends: &Ends| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
+    let details = json!({"known": of(known), "found": of(found)});
+    note(work, "tenant.loss_accepted", &format!("tenant:{id}"), details)
 }
 
 /// Forgets a tenant whose file is gone.

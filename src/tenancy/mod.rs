@@ -7,13 +7,20 @@ pub mod access;
 pub mod commands;
 pub mod directory;
 pub mod keys;
+pub mod marks;
 pub mod probe;
 pub mod provision;
 pub mod registry;
 
 pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
 pub use directory::{Directory, Principal};
+pub use marks::Marks;
 pub use registry::{Registry, TenantUnavailable};
 
 /// Every SQL text that runs on the landlord's file, for the test that prepares them all.
-pub const STATEMENTS: &[&[crate::storage::Statement]] = &[commands::STATEMENTS, probe::STATEMENTS, crate::platform::audit::STATEMENTS];
+pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
+    commands::STATEMENTS,
+    marks::STATEMENTS,
+    probe::STATEMENTS,
+    crate::platform::audit::STATEMENTS,
+];

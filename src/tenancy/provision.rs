@@ -12,6 +12,7 @@ use super::access::{Scopes, TenantStatus};
 use super::commands::{self, DirectoryRefused, TenantRow};
 use super::directory::Directory;
 use super::keys::{self, NewKey};
+use super::marks::Ends;
 use super::registry::{Registry, TenantUnavailable};
 use crate::primitives::id::TenantId;
 use crate::primitives::{Class, Currency, Entropy, HostName, Name, Origin, Refusal, Slug};
@@ -160,6 +161,33 @@ impl Provisioner {
             })
             .wait()?;
         self.remove(origin, &access, "tenant.deleted")
+    }
+
+    /// Takes a tenant's file for what it is, although it lacks what was acknowledged: the operator has no newer copy. Gives how far the landlord
+    /// knew the file to be, and how far it is. Blocks.
+    ///
+    /// # Errors
+    /// `TenantNotFound`, `WrongStatus`, `NothingLost`, or what is wrong with the file besides.
+    pub fn accept_loss(&self, origin: &Origin, slug: &Slug) -> Result<(Ends, Ends), ProvisionRefused> {
+        let named = slug.clone();
+        let tenant = self
+            .directory
+            .read(move |view| commands::show_tenant(view, named.as_str()))
+            .wait()?;
+        if !matches!(tenant.status, TenantStatus::Active | TenantStatus::Suspended) {
+            return Err(DirectoryRefused::WrongStatus(tenant.status).into());
+        }
+        let access = TenantAccess::new(tenant.id, tenant.slug, tenant.status);
+        let id = tenant.id;
+        let accepted = self.registry.open_behind(&access, |known, found| {
+            let write = self
+                .directory
+                .change(origin.clone(), move |work| commands::accept_loss(work, id, &known, &found));
+            write.wait()
+        })?;
+        let (known, found) = accepted.ok_or(DirectoryRefused::NothingLost)?;
+        tracing::warn!(target: "security", tenant_id = %id, slug = %slug, known = known.ledger.seq, found = found.ledger.seq, "loss accepted");
+        Ok((known, found))
     }
 
     /// Undoes what a crash left half made, and carries through what it left half removed; what cannot be cleared away now waits for the

@@ -9,12 +9,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
 use super::TenantAccess;
+use super::marks::{Ends, Marks};
 use crate::platform::queue;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::OPENING_WAITERS_MAX;
 use crate::primitives::{Class, Origin, Refusal, Timestamp};
-use crate::storage::file::{Place, set_aside, was_set_aside};
-use crate::storage::{Check, DataDir, Database, Settings, StorageError, StorageErrorKind, Tenant, Wake};
+use crate::storage::file::{Place, Verify, io_error, set_aside, take_back, was_set_aside};
+use crate::storage::{Check, DataDir, Database, Settings, StorageError, StorageErrorKind, Tenant, TenantView, Wake};
 
 /// A shop at rest for so long is closed: ten minutes.
 const IDLE_MS: i64 = 10 * 60 * 1000;
@@ -87,6 +88,7 @@ struct State {
 pub struct Registry {
     dir: Arc<DataDir>,
     settings: Settings,
+    marks: Marks,
     capacity: usize,
     on_wake: Arc<RwLock<Option<OnWake>>>,
     state: Mutex<State>,
@@ -118,10 +120,11 @@ impl Drop for Opening<'_> {
 
 impl Registry {
     /// An empty set that holds at most `capacity` files open, unless more are in use at the same time (or are opened at once).
-    pub fn new(dir: Arc<DataDir>, settings: Settings, capacity: usize) -> Self {
+    pub fn new(dir: Arc<DataDir>, settings: Settings, marks: Marks, capacity: usize) -> Self {
         Self {
             dir,
             settings,
+            marks,
             capacity: capacity.max(1),
             on_wake: Arc::default(),
             state: Mutex::default(),
@@ -175,9 +178,14 @@ impl Registry {
         self.close_unhealthy(id);
         let opening = Opening::begin(self);
         self.make_room();
-        let opened = self.open_file(id).inspect_err(|error| self.note_unavailable(id, error));
+        let opened = self.open_marked(id).inspect_err(|error| self.note_unavailable(id, error));
         drop(opening);
         let db = opened.map_err(|error| TenantUnavailable(error.kind()))?;
+        self.note_open(id, &db);
+        Ok(db)
+    }
+
+    fn note_open(&self, id: TenantId, db: &Database<Tenant>) {
         let now = self.settings.clock.now();
         let mut state = self.state();
         state.tick += 1;
@@ -194,7 +202,18 @@ impl Registry {
                 used_at: now,
             },
         );
-        Ok(db)
+    }
+
+    /// Opens a shop's file if it has all that the landlord knows it had.
+    fn open_marked(&self, id: TenantId) -> Result<Database<Tenant>, StorageError> {
+        let (mark, holds) = (self.marks.find(id)?, self.marks.chains().holds);
+        let verify = |view: &TenantView| match &mark {
+            Some(mark) if !holds(view, mark)? => Err(StorageError::new(StorageErrorKind::Behind)),
+            _ => Ok(()),
+        };
+        let suspect = self.state().suspect.contains(&id);
+        let check = if suspect { Check::Always } else { Check::AfterUncleanStop };
+        self.open_file(id, check, &verify)
     }
 
     /// A migration that fails costs a copy of the whole file; it is not tried anew for each request.
@@ -204,15 +223,11 @@ impl Registry {
         (0..OPEN_RETRY_MS).contains(&(now.as_millis() - at.as_millis())).then_some(kind)
     }
 
-    fn open_file(&self, id: TenantId) -> Result<Database<Tenant>, StorageError> {
-        let (suspect, swept) = {
-            let state = self.state();
-            (state.suspect.contains(&id), state.swept.get(&id).copied())
-        };
-        let check = if suspect { Check::Always } else { Check::AfterUncleanStop };
+    fn open_file(&self, id: TenantId, check: Check, verify: Verify<'_, Tenant>) -> Result<Database<Tenant>, StorageError> {
+        let swept = self.state().swept.get(&id).copied();
         let on_wake = self.on_wake.clone();
         let path = self.dir.tenant(id);
-        let opened = Database::open(&path, *id.as_bytes(), &self.settings, check, move |wakes| {
+        let opened = Database::open_verified(&path, *id.as_bytes(), &self.settings, check, verify, move |wakes| {
             if let Some(on_wake) = &*on_wake.read().unwrap_or_else(PoisonError::into_inner) {
                 on_wake(id, wakes);
             }
@@ -239,7 +254,7 @@ impl Registry {
             if matches!(error.kind(), StorageErrorKind::Missing | StorageErrorKind::SetAside) {
                 state.absent.insert(id);
             }
-            if state.absent.contains(&id) || error.is_damage() {
+            if state.absent.contains(&id) || error.sets_aside() {
                 // Whatever comes to this place is another file, even if the system gives it the number of the one that went.
                 state.swept.remove(&id);
             }
@@ -249,13 +264,15 @@ impl Registry {
             (state.unavailable.insert(id, error.kind()), state.absent.contains(&id))
         };
         // A file that is being copied to its place looks damaged until all of it is there: it is left to whoever copies it.
-        if error.is_damage() && !is_put_back {
+        if error.sets_aside() && !is_put_back {
             match set_aside(&path) {
                 Ok(()) => {
+                    // Whatever comes to the empty place is put there by somebody.
+                    self.state().absent.insert(id);
                     tracing::error!(tenant_id = %id, file = %path.display(), error = %error, source = std::error::Error::source(error).map(tracing::field::display), "tenant file quarantined")
                 }
                 Err(io) => {
-                    tracing::error!(tenant_id = %id, file = %path.display(), error = %io, "damaged tenant file could not be set aside")
+                    tracing::error!(tenant_id = %id, file = %path.display(), error = %io, "tenant file that is not what it should be could not be set aside")
                 }
             }
         } else if known != Some(error.kind()) {
@@ -278,8 +295,90 @@ impl Registry {
         let _closing = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let open = self.state().open.remove(&id);
         if let Some(open) = open {
-            open.db.close();
+            self.shut(id, &open.db);
         }
+    }
+
+    /// Closes a file, and keeps in mind where its chains ended if it is well. Blocks.
+    fn shut(&self, id: TenantId, db: &Database<Tenant>) {
+        if db.is_healthy() {
+            self.marks.look(id, db);
+        }
+        self.marks.closed(id);
+        db.close();
+    }
+
+    /// Writes down how far the files are that are open or were: see [`Marks`]. Writes nothing when none has changed. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`], of the landlord's file.
+    pub fn write_marks(&self) -> Result<(), StorageError> {
+        for id in self.list_open() {
+            if let Some(db) = self.peek(id) {
+                self.marks.look(id, &db);
+            }
+        }
+        self.marks.write()
+    }
+
+    /// What the landlord's file and this process know of how far a shop's file was. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`], of the landlord's file.
+    pub fn find_mark(&self, id: TenantId) -> Result<Option<Ends>, StorageError> {
+        self.marks.find(id)
+    }
+
+    /// Opens a shop's file although it lacks what was acknowledged, after all of it was checked; if it was set aside, it is taken back to its place
+    /// first. `accept` is told how far the landlord knew it to be and how far it is, and has to write that down before anybody uses the file.
+    /// Gives the two; nothing when the file lacks nothing. Blocks.
+    ///
+    /// # Errors
+    /// [`TenantUnavailable`] when there is no file, or a damaged one, or when `accept` fails.
+    pub fn open_behind(
+        &self,
+        access: &TenantAccess,
+        accept: impl FnOnce(Ends, Ends) -> Result<(), StorageError>,
+    ) -> Result<Option<(Ends, Ends)>, TenantUnavailable> {
+        let id = access.id();
+        let lock = self.lock_of(id);
+        let _opening = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.get(access).is_some() {
+            return Ok(None);
+        }
+        self.close_unhealthy(id);
+        // Damaged after all, it is set aside again.
+        self.state().absent.remove(&id);
+        let opened = self
+            .open_whatever_it_lacks(id)
+            .inspect_err(|error| self.note_unavailable(id, error));
+        let (db, mark, ends) = opened.map_err(|error| TenantUnavailable(error.kind()))?;
+        if let Some(mark) = mark {
+            if let Err(error) = accept(mark, ends) {
+                db.close();
+                return Err(TenantUnavailable(error.kind()));
+            }
+            self.marks.forget(id);
+        }
+        self.note_open(id, &db);
+        Ok(mark.map(|mark| (mark, ends)))
+    }
+
+    fn open_whatever_it_lacks(&self, id: TenantId) -> Result<(Database<Tenant>, Option<Ends>, Ends), StorageError> {
+        let path = self.dir.tenant(id);
+        if !path.exists() {
+            take_back(&path).map_err(|error| io_error(&error))?;
+        }
+        let mark = self.marks.find(id)?;
+        let db = self.open_file(id, Check::Always, &|_| Ok(()))?;
+        let (ends, holds) = (self.marks.chains().ends, self.marks.chains().holds);
+        let (ends, lacks) = db
+            .read(move |view| {
+                let lacks = mark.map(|mark| holds(view, &mark)).transpose()?.is_some_and(|holds| !holds);
+                Ok::<_, StorageError>((ends(view)?, lacks))
+            })
+            .wait()?;
+        Ok((db, mark.filter(|_| lacks), ends))
     }
 
     /// Closes all. Blocks.
@@ -315,6 +414,8 @@ impl Registry {
         state.failed.remove(&id);
         state.locks.remove(&id);
         state.gates.remove(&id);
+        drop(state);
+        self.marks.forget(id);
     }
 
     fn close_unhealthy(&self, id: TenantId) {
@@ -328,6 +429,7 @@ impl Registry {
         };
         if let Some(open) = removed {
             tracing::warn!(tenant_id = %id, "tenant file is closed, to be opened and checked again");
+            self.marks.closed(id);
             open.db.close();
         }
     }
@@ -365,7 +467,7 @@ impl Registry {
             }
         };
         removed.is_some_and(|open| {
-            open.db.close();
+            self.shut(id, &open.db);
             true
         })
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger;
+use super::{chains, ledger};
 use crate::platform::audit;
 use crate::primitives::Digest;
 use crate::storage::{Row, StorageError, TenantView, migrate, params, statements};
+use crate::tenancy::marks::Ends;
 
 statements! {
     QUICK_CHECK = "SELECT * FROM pragma_quick_check LIMIT 10";
@@ -96,6 +97,9 @@ statements! {
                     OR (o.status = 'pending' AND r.status NOT IN ('held', 'expired')) OR (o.status = 'cancelled' AND r.status NOT IN ('released', 'expired'))";
 }
 
+/// Findings of one check that are listed: the first say where to look.
+const LINES_OF_A_CHECK: usize = 50;
+
 /// Two things that do not agree.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Mismatch {
@@ -162,6 +166,11 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
     }
     report.note("snapshots", snapshots(view)?);
     report.note("accounts", accounts(view)?);
+    let broken = ledger::verify_chain(view)?;
+    let lines = broken
+        .into_iter()
+        .map(|seq| format!("ledger entry {seq} or what it books is not what was chained"));
+    report.note("ledger chain", lines.take(LINES_OF_A_CHECK).collect());
     let (_, broken) = audit::verify(view)?;
     report.note(
         "audit chain",
@@ -171,6 +180,22 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
             .collect(),
     );
     Ok(report)
+}
+
+/// Whether the file still has what the landlord knows it had.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn check_mark(view: &TenantView, mark: Option<&Ends>, report: &mut Report) -> Result<(), StorageError> {
+    let lacks = match mark {
+        Some(mark) if !chains::holds(view, mark)? => Some(format!(
+            "the landlord knew of ledger entry {} and audit entry {}, which are not there as they were",
+            mark.ledger.seq, mark.audit.seq
+        )),
+        _ => None,
+    };
+    report.note("landlord's mark", lacks.into_iter().collect());
+    Ok(())
 }
 
 /// The accounts that are not in the chart, or are something else there.

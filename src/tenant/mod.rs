@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod cart;
 pub mod catalog;
+pub mod chains;
 pub mod checkout;
 pub mod finance;
 pub mod integrity;
@@ -29,11 +30,13 @@ use crate::storage::TenantWork;
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     cart::STATEMENTS,
     catalog::STATEMENTS,
+    chains::STATEMENTS,
     finance::FINANCIAL_ORDER_STATEMENTS,
     finance::TRANSACTION_STATEMENTS,
     integrity::STATEMENTS,
     inventory::STATEMENTS,
     invoices::STATEMENTS,
+    ledger::CHAIN_STATEMENTS,
     ledger::READ_STATEMENTS,
     ledger::WRITE_STATEMENTS,
     orders::STATEMENTS,

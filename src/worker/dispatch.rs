@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::Origin;
 use crate::primitives::id::TenantId;
-use crate::primitives::limits::{AUDIT_REST_MS, BEAT_MS, SWEEP_MS, TURN_RETRY_MS};
+use crate::primitives::limits::{AUDIT_REST_MS, BEAT_MS, MARK_MS, SWEEP_MS, TURN_RETRY_MS};
 use crate::storage::{Database, Tenant};
 
 const BEAT: Duration = Duration::from_millis(BEAT_MS);
@@ -41,6 +41,8 @@ pub(super) struct Dispatcher {
     turns: JoinSet<Option<Batch>>,
     calls: JoinSet<()>,
     sweep: Option<JoinHandle<bool>>,
+    /// Writes down how far the shops' files are.
+    marking: Option<JoinHandle<()>>,
     /// While it lasts the audit queue rests, so that its entries gather.
     audit_rest: Option<Pin<Box<Sleep>>>,
 }
@@ -67,6 +69,7 @@ impl Dispatcher {
             turns: JoinSet::new(),
             calls: JoinSet::new(),
             sweep: None,
+            marking: None,
             audit_rest: None,
         };
         dispatcher.beat();
@@ -78,7 +81,9 @@ impl Dispatcher {
         let mut beats = tokio::time::interval(BEAT);
         let mut sweeps = tokio::time::interval(Duration::from_millis(SWEEP_MS));
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut marks = tokio::time::interval(Duration::from_millis(MARK_MS));
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        marks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut all_swept = false;
         let within = loop {
             self.give_turns();
@@ -91,6 +96,7 @@ impl Dispatcher {
                 Some(ended) = self.calls.join_next() => note_fault(ended),
                 _ = beats.tick() => self.beat(),
                 _ = sweeps.tick() => all_swept = self.begin_sweep(all_swept).await,
+                _ = marks.tick() => self.begin_marking(),
                 () = tokio::time::sleep(nap) => {}
             }
         };
@@ -168,6 +174,18 @@ impl Dispatcher {
             }
         }));
         all_swept
+    }
+
+    fn begin_marking(&mut self) {
+        if self.marking.as_ref().is_some_and(|marking| !marking.is_finished()) {
+            return;
+        }
+        let app = self.shared.app.clone();
+        self.marking = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = app.registry.write_marks() {
+                tracing::warn!(error = %error, "how far the shops' files are was not written down; tried again");
+            }
+        }));
     }
 
     /// Gives no more turns; lets calls run on for `within`; gives back what is not done by then.

@@ -19,5 +19,6 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/catalog/import", post(catalog::import))
         .route("/sales/import", post(sales::import))
         .route("/integrity", post(tenants::check_integrity))
+        .route("/tenants/{slug}/accept-loss", post(tenants::accept_loss))
         .route("/tenants/{slug}/migrate", post(tenants::migrate))
 }

@@ -1,4 +1,4 @@
-//! What is done to a shop's file as a whole: `/v1/admin/tenants/{slug}/migrate`, `/v1/admin/integrity`.
+//! What is done to a shop's file as a whole: `/v1/admin/tenants/{slug}/migrate`, `…/accept-loss`, `/v1/admin/integrity`.
 
 use std::time::Duration;
 
@@ -10,16 +10,29 @@ use crate::http::extract::{Body, FromBody, House, PathText, open_shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::Slug;
+use crate::primitives::id::TenantId;
 use crate::primitives::limits::LOCAL_REQUEST_MS;
 use crate::storage::{Database, Tenant};
 use crate::tenancy::TenantStatus;
 use crate::tenancy::commands::DirectoryRefused;
+use crate::tenancy::marks::Ends;
 use crate::tenant::integrity::{self, Report};
 
 /// Opens a shop's file, by which it is checked and whatever its schema lacks is migrated.
 pub async fn migrate(house: House, PathText(slug): PathText<String>) -> Result<Json<Value>, Problem> {
     open(&house, &slug).await?;
     Ok(Json(json!({"slug": slug, "status": "migrated"})))
+}
+
+/// Takes a shop's file for what it is although it lacks what was acknowledged; the file that was set aside for that is taken back to its place.
+pub async fn accept_loss(house: House, PathText(slug): PathText<String>) -> Result<Json<Value>, Problem> {
+    let named = Slug::parse(&slug).map_err(|_| DirectoryRefused::TenantNotFound(slug.clone()))?;
+    let accept = move |house: &House| Ok(house.app.provisioner.accept_loss(&house.origin, &named)?);
+    let (known, found) = house.blocking(accept).await?;
+    let of = |ends: Ends| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
+    Ok(Json(
+        json!({"slug": slug, "status": "accepted", "known": of(known), "found": of(found)}),
+    ))
 }
 
 /// Which shop is to be checked.
@@ -43,8 +56,14 @@ impl FromBody for Check {
 /// Checks a shop's books, documents and stock against each other; changes nothing.
 pub async fn check_integrity(house: House, Body(Check(slug)): Body<Check>) -> Result<Json<Report>, Problem> {
     let db = open(&house, slug.as_str()).await?;
+    let id = TenantId::from_bytes(db.file_id());
+    let mark = house.blocking(move |house: &House| Ok(house.app.registry.find_mark(id)?)).await?;
     let report: Result<_, Problem> = db
-        .read_within(Duration::from_millis(LOCAL_REQUEST_MS), |view| Ok(integrity::check(view)?))
+        .read_within(Duration::from_millis(LOCAL_REQUEST_MS), move |view| {
+            let mut report = integrity::check(view)?;
+            integrity::check_mark(view, mark.as_ref(), &mut report)?;
+            Ok(report)
+        })
         .await;
     Ok(Json(report?))
 }

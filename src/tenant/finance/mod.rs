@@ -11,7 +11,7 @@ mod transaction;
 pub use financial_order::{FinancialOrder, FinancialStatus, find_financial_order, list_financial_orders};
 pub use settle::{SettleRefused, Settlement, settle};
 pub use snapshot::{Snapshot, SnapshotLine, canonical};
-pub use transaction::{FinancialTransaction, TransactionKind, list_transactions};
+pub use transaction::{FinancialTransaction, TransactionKind, find_credit, list_transactions};
 
 pub use financial_order::STATEMENTS as FINANCIAL_ORDER_STATEMENTS;
 pub use transaction::STATEMENTS as TRANSACTION_STATEMENTS;

@@ -10,7 +10,7 @@ use crate::primitives::{Class, Refusal, Timestamp};
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant::inventory::{self, Goods, StockRefused};
 use crate::tenant::invoices::{self, Invoice, InvoiceRefused};
-use crate::tenant::ledger::posting;
+use crate::tenant::ledger::{PaidDocuments, posting};
 use crate::tenant::orders::{self, Order};
 use crate::tenant::payments::Payment;
 use crate::tenant::{Policy, audit};
@@ -80,8 +80,15 @@ pub fn settle(
 ) -> Result<Settlement, SettleRefused> {
     let financial_order = financial_order::lock_and_mark_paid(work, &order, at)?;
     let invoice = invoices::issue_invoice(work, policy, &order, &financial_order, at)?;
-    transaction::complete_credit(work, &financial_order, at)?;
-    let is_new = posting::order_paid(work, &order, &financial_order, payments, at)?;
+    let credit = transaction::complete_credit(work, &financial_order, at)?;
+    let documents = PaidDocuments {
+        order: &order,
+        financial_order: &financial_order,
+        invoice: &invoice,
+        credit,
+        payments,
+    };
+    let is_new = posting::order_paid(work, documents, at)?;
     if is_new {
         inventory::hand_over(work, order.id, goods, at)?;
         announce(work, &order, &financial_order, &invoice, payments)?;

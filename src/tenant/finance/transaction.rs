@@ -17,7 +17,7 @@ text_enum! {
 }
 
 statements! {
-    CREDIT_EXISTS = "SELECT 1 FROM financial_transaction WHERE financial_order_id = ?1 AND kind = 'credit'";
+    CREDIT_OF = "SELECT id FROM financial_transaction WHERE financial_order_id = ?1 AND kind = 'credit'";
     INSERT_CREDIT = "INSERT INTO financial_transaction (id, financial_order_id, kind, status, amount_minor, currency, completed_at)
                      VALUES (?1, ?2, 'credit', 'completed', ?3, ?4, ?5)";
     PAGE = "SELECT id, financial_order_id, kind, status, amount_minor, currency, completed_at, seq FROM financial_transaction
@@ -41,13 +41,22 @@ pub struct FinancialTransaction {
     pub completed_at: Timestamp,
 }
 
-/// Completes the credit of a paid financial order, unless there is one.
-pub(super) fn complete_credit(work: &mut TenantWork, of: &FinancialOrder, at: Timestamp) -> Result<(), StorageError> {
-    if work.find(&CREDIT_EXISTS, params![of.id], |_| Ok(()))?.is_some() {
-        return Ok(());
+/// The credit of a financial order, if it is there.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_credit(view: &TenantView, id: FinancialOrderId) -> Result<Option<FinancialTransactionId>, StorageError> {
+    view.find(&CREDIT_OF, params![id], |row| row.get(0))
+}
+
+/// Completes the credit of a paid financial order; gives the one that is there when there is one.
+pub(super) fn complete_credit(work: &mut TenantWork, of: &FinancialOrder, at: Timestamp) -> Result<FinancialTransactionId, StorageError> {
+    if let Some(found) = find_credit(work, of.id)? {
+        return Ok(found);
     }
     let id = work.new_id::<FinancialTransactionKind>();
-    work.insert(&INSERT_CREDIT, params![id, of.id, of.total.minor(), of.total.currency(), at])
+    work.insert(&INSERT_CREDIT, params![id, of.id, of.total.minor(), of.total.currency(), at])?;
+    Ok(id)
 }
 
 /// A page of transactions, the newest first.

@@ -1,7 +1,8 @@
 //! The ledger's SQL, its chart of accounts, and the one way in which transfers are written.
 
+use super::chain::{self, Link};
 use crate::primitives::id::{EntryId, EntryKind};
-use crate::primitives::{Currency, Money, Timestamp};
+use crate::primitives::{Currency, Digest, Money, Timestamp};
 use crate::storage::{StorageError, TenantWork, params, statements, text_enum};
 
 text_enum! {
@@ -30,7 +31,7 @@ statements! {
     OPEN_ACCOUNTS = "SELECT code FROM ledger_account WHERE code IN ('1000', '1200', '2200', '4000') AND currency = ?1";
     OPEN_ACCOUNT = "INSERT INTO ledger_account (code, currency, name, kind) VALUES (?1, ?2, ?3, ?4)";
     ENTRY_EXISTS = "SELECT 1 FROM ledger_entry WHERE kind = ?1 AND subject_id = ?2";
-    INSERT_ENTRY = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    INSERT_ENTRY = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     INSERT_TRANSFER = "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (?1, ?2, ?3, ?4, ?5)";
 }
 
@@ -46,6 +47,8 @@ pub(super) struct NewEntry<'a> {
     pub(super) debits: &'a [(AccountCode, Money)],
     /// Accounts to credit, with their amounts; the sums are the same.
     pub(super) credits: &'a [(AccountCode, Money)],
+    /// Of the documents that are booked: it goes into the chain.
+    pub(super) documents: Digest,
 }
 
 /// Books an entry, unless it is booked; `false` then.
@@ -61,7 +64,21 @@ pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, St
         open_accounts(work, amount.currency())?;
     }
     let (id, now): (EntryId, _) = (work.new_id::<EntryKind>(), work.now());
-    let row = params![id, new.kind, new.subject_id, new.description, new.booked_at, now];
+    let link = Link {
+        id,
+        kind: new.kind,
+        subject_id: new.subject_id,
+        description: new.description,
+        booked_at: new.booked_at,
+        created_at: now,
+        documents: new.documents,
+    };
+    let (_, prev) = chain::end(work)?;
+    let moved = transfers
+        .iter()
+        .map(|(debit, credit, amount)| (*debit, *credit, amount.currency(), amount.minor()));
+    let hash = link.hash(&prev, moved);
+    let row = params![id, new.kind, new.subject_id, new.description, new.booked_at, now, hash];
     let seq = work.insert_at_end(&INSERT_ENTRY, row)?;
     for (debit, credit, amount) in transfers {
         work.insert(&INSERT_TRANSFER, params![seq, debit, credit, amount.currency(), amount.minor()])?;

@@ -20,8 +20,8 @@ INSERT INTO invoice (seq, id, order_id, financial_order_id, status, series, seri
 VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'issued', 'S', 1, 'INV-1', 'EUR', 19, 119, 0, '{}', zeroblob(32), 1),
        (2, x'00000000000000000000000000000002', x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'draft', 'S', 2, 'INV-2', 'EUR', 19, 119, 0, '{}', zeroblob(32), 1);
 INSERT OR IGNORE INTO ledger_account (code, currency, name, kind) VALUES ('t1', 'EUR', 'Cash', 'asset'), ('t2', 'EUR', 'Sales', 'revenue');
-INSERT INTO ledger_entry (seq, id, kind, subject_id, description, booked_at, created_at)
-VALUES (1, x'00000000000000000000000000000001', 'sale', x'00000000000000000000000000000001', 'a sale', 1, 1);
+INSERT INTO ledger_entry (seq, id, kind, subject_id, description, booked_at, created_at, hash)
+VALUES (1, x'00000000000000000000000000000001', 'sale', x'00000000000000000000000000000001', 'a sale', 1, 1, zeroblob(32));
 INSERT INTO ledger_transfer (seq, entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, 1, 't1', 't2', 'EUR', 119);
 INSERT INTO audit_log (seq, at, actor, action, subject, details, prev_hash, hash) VALUES (1, 1, 'system', 'a', 'b', '{}', zeroblob(32), zeroblob(32));
 ";
@@ -173,7 +173,7 @@ fn what_is_open_may_still_change_and_what_is_final_may_not_even_move_on() {
     ] {
         shop.raw(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
-    let entry = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at) VALUES (randomblob(16), 'later', randomblob(16), '', 1, 1)";
+    let entry = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at, hash) VALUES (randomblob(16), 'later', randomblob(16), '', 1, 1, zeroblob(32))";
     shop.raw(entry).expect("another booking");
     refused(
         &shop,

@@ -18,6 +18,8 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "integrity::",
         "compares everything with everything: that is its purpose, and it has a lane of its own",
     ),
+    ("tenant::chains::IS_CHAINED", "looks at one table's columns, once for each opening"),
+    ("ledger::chain::LAST", "takes the last row by its place"),
     ("cart::store::LINES", "puts the lines of one cart in order"),
     (
         "finance::financial_order::INSERT_PAID",

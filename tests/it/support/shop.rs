@@ -245,6 +245,18 @@ impl TestApp {
         self.call(Method::GET, path)
     }
 
+    /// A POST over the admin socket, where the operator's own routes are too.
+    pub fn admin(&self, path: &str) -> Call {
+        Call {
+            router: tillbox::http::admin_router(&self.app()),
+            request: Request::builder()
+                .method(Method::POST)
+                .uri(path)
+                .body(Vec::new())
+                .expect("a request"),
+        }
+    }
+
     /// Runs SQL on the landlord's file, past all rules of the program.
     pub fn landlord_raw(&self, sql: &str) -> rusqlite::Result<()> {
         Connection::open(self.data_dir().join("landlord.db"))?.execute_batch(sql)

@@ -2,10 +2,9 @@
 
 use crate::primitives::Timestamp;
 use crate::storage::{StorageError, TenantWork};
-use crate::tenant::finance::FinancialOrder;
+use crate::tenant::ledger::PaidDocuments;
 use crate::tenant::ledger::store::{AccountCode, NewEntry, book};
-use crate::tenant::orders::Order;
-use crate::tenant::payments::{Method, Payment};
+use crate::tenant::payments::Method;
 
 /// Books a paid order as of `at`; `false` when it is booked already.
 ///
@@ -14,13 +13,8 @@ use crate::tenant::payments::{Method, Payment};
 ///
 /// # Panics
 /// When the payments do not sum to the total, which the callers have checked.
-pub fn order_paid(
-    work: &mut TenantWork,
-    order: &Order,
-    of: &FinancialOrder,
-    payments: &[Payment],
-    at: Timestamp,
-) -> Result<bool, StorageError> {
+pub fn order_paid(work: &mut TenantWork, documents: PaidDocuments<'_>, at: Timestamp) -> Result<bool, StorageError> {
+    let (order, of, payments) = (documents.order, documents.financial_order, documents.payments);
     let account = |method| match method {
         Method::Cash => AccountCode::Cash,
         Method::Manual | Method::Test => AccountCode::Clearing,
@@ -35,6 +29,7 @@ pub fn order_paid(
         booked_at: at,
         debits: &debits,
         credits: &credits,
+        documents: documents.digest(),
     };
     book(work, &entry)
 }

@@ -1,0 +1,10 @@
+-- How far each shop's file was when it was last looked at: where its chains ended then. A file that lacks those links is an older copy, or its disk
+-- did not keep what it confirmed.
+CREATE TABLE tenant_mark (
+    tenant_id   BLOB PRIMARY KEY REFERENCES tenant (id) ON DELETE CASCADE,
+    ledger_seq  INTEGER NOT NULL CHECK (ledger_seq >= 0),
+    ledger_hash BLOB NOT NULL CHECK (length(ledger_hash) = 32),
+    audit_seq   INTEGER NOT NULL CHECK (audit_seq >= 0),
+    audit_hash  BLOB NOT NULL CHECK (length(audit_hash) = 32),
+    marked_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

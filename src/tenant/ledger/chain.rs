@@ -1,0 +1,254 @@
+//! The chain of the books: each entry holds a hash over the hash before, itself, its transfers and the documents that it books.
+//!
+//! A row that a rotten disk or a hand with a shell changes, leaves out or puts in between breaks the chain there; [`verify`] says where. The end of
+//! the chain stands in the landlord's file too (`tenancy::marks`), so that a lost tail is missed as well.
+//!
+//! Deliberately not in it: what may change after the booking, such as the status of an order, or a customer's address, which the law may have removed.
+
+use super::queries::Transfer;
+use super::store::AccountCode;
+use crate::primitives::digest::Parts;
+use crate::primitives::id::{EntryId, FinancialTransactionId};
+use crate::primitives::{Currency, Digest, Timestamp};
+use crate::storage::{Row, StorageError, TenantView, params, statements};
+use crate::tenant::finance::{self, FinancialOrder};
+use crate::tenant::invoices::{self, Invoice};
+use crate::tenant::orders::{self, Order};
+use crate::tenant::payments::{self, Payment, PaymentStatus};
+
+/// Entries that are looked at in one go.
+const AT_ONCE: i64 = 500;
+
+statements! {
+    LAST = "SELECT seq, hash FROM ledger_entry ORDER BY seq DESC LIMIT 1";
+    LINK = "SELECT hash FROM ledger_entry WHERE seq = ?1";
+    LINKS = "SELECT seq, hash, id, kind, subject_id, description, booked_at, created_at FROM ledger_entry WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    TRANSFERS_OF = "SELECT debit_code, credit_code, currency, amount_minor FROM ledger_transfer WHERE entry_seq = ?1 ORDER BY seq";
+}
+
+/// An entry as the chain sees it.
+pub(super) struct Link<'a> {
+    pub(super) id: EntryId,
+    pub(super) kind: &'a str,
+    pub(super) subject_id: [u8; 16],
+    pub(super) description: &'a str,
+    pub(super) booked_at: Timestamp,
+    pub(super) created_at: Timestamp,
+    /// Of the documents that it books.
+    pub(super) documents: Digest,
+}
+
+impl Link<'_> {
+    /// The hash of the entry after `prev`, with what it moved.
+    pub(super) fn hash(&self, prev: &Digest, transfers: impl Iterator<Item = (AccountCode, AccountCode, Currency, i64)>) -> Digest {
+        let mut parts = Parts::default();
+        parts.bytes(prev.as_bytes());
+        parts.bytes(self.id.as_bytes());
+        parts.bytes(self.kind.as_bytes());
+        parts.bytes(&self.subject_id);
+        parts.bytes(self.description.as_bytes());
+        parts.number(self.booked_at.as_millis());
+        parts.number(self.created_at.as_millis());
+        parts.bytes(self.documents.as_bytes());
+        for (debit, credit, currency, amount_minor) in transfers {
+            parts.bytes(debit.as_str().as_bytes());
+            parts.bytes(credit.as_str().as_bytes());
+            parts.bytes(currency.code().as_bytes());
+            parts.number(amount_minor);
+        }
+        parts.finish()
+    }
+}
+
+/// What an order that is paid is booked from.
+#[derive(Clone, Copy, Debug)]
+pub struct PaidDocuments<'a> {
+    /// The order with its lines.
+    pub order: &'a Order,
+    /// Its locked money side.
+    pub financial_order: &'a FinancialOrder,
+    /// Its invoice.
+    pub invoice: &'a Invoice,
+    /// Its credit.
+    pub credit: FinancialTransactionId,
+    /// What paid it.
+    pub payments: &'a [Payment],
+}
+
+impl PaidDocuments<'_> {
+    /// The digest of all that does not change any more. The lines, the taxes and the seller are in it by the snapshots' hashes.
+    pub(super) fn digest(&self) -> Digest {
+        let mut parts = Parts::default();
+        self.order_in(&mut parts);
+        let of = self.financial_order;
+        parts.bytes(of.id.as_bytes());
+        parts.bytes(of.order_id.as_bytes());
+        parts.number(of.subtotal.minor());
+        parts.number(of.discount.minor());
+        parts.number(of.tax.minor());
+        parts.number(of.total.minor());
+        parts.optional(of.snapshot_hash.as_ref().map(|hash| hash.as_bytes().as_slice()));
+        parts.number(of.locked_at.map_or(i64::MIN, Timestamp::as_millis));
+        parts.number(of.paid_at.map_or(i64::MIN, Timestamp::as_millis));
+        let invoice = self.invoice;
+        parts.bytes(invoice.id.as_bytes());
+        parts.bytes(invoice.order_id.as_bytes());
+        parts.bytes(invoice.financial_order_id.as_bytes());
+        parts.bytes(invoice.number.as_bytes());
+        parts.number(invoice.tax.minor());
+        parts.number(invoice.total.minor());
+        parts.bytes(invoice.snapshot_hash.as_bytes());
+        parts.number(invoice.issued_at.as_millis());
+        parts.bytes(self.credit.as_bytes());
+        self.payments.iter().for_each(|payment| payment_in(&mut parts, payment));
+        parts.finish()
+    }
+
+    fn order_in(&self, parts: &mut Parts) {
+        let order = self.order;
+        parts.bytes(order.id.as_bytes());
+        parts.bytes(order.number.as_bytes());
+        parts.bytes(order.channel.as_str().as_bytes());
+        parts.bytes(order.currency.code().as_bytes());
+        parts.number(order.subtotal.minor());
+        parts.number(order.discount.minor());
+        parts.number(order.tax.minor());
+        parts.number(order.total.minor());
+        parts.number(order.placed_at.as_millis());
+        order.lines.iter().for_each(|line| parts.bytes(line.id.as_bytes()));
+    }
+}
+
+fn payment_in(parts: &mut Parts, payment: &Payment) {
+    parts.bytes(payment.id.as_bytes());
+    parts.bytes(payment.method.as_str().as_bytes());
+    parts.bytes(payment.amount.currency().code().as_bytes());
+    parts.number(payment.amount.minor());
+    parts.number(payment.tendered.map_or(i64::MIN, |tendered| tendered.minor()));
+    parts.optional(payment.provider_reference.as_ref().map(|note| note.as_str().as_bytes()));
+    parts.number(payment.created_at.as_millis());
+    parts.number(payment.succeeded_at.map_or(i64::MIN, Timestamp::as_millis));
+}
+
+/// Where the chain ends: the place of the last entry and its hash; place 0 when nothing is booked.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn end(view: &TenantView) -> Result<(i64, Digest), StorageError> {
+    let last = view.find(&LAST, [], |row| Ok((row.get(0)?, row.get::<_, Option<Digest>>(1)?)))?;
+    Ok(last.map_or((0, Digest::none()), |(seq, hash)| (seq, hash.unwrap_or(Digest::none()))))
+}
+
+/// The hash of the entry at a place, if there is one.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn hash_at(view: &TenantView, seq: i64) -> Result<Option<Digest>, StorageError> {
+    let found = view.find(&LINK, params![seq], |row| row.get::<_, Option<Digest>>(0))?;
+    Ok(found.map(|hash| hash.unwrap_or(Digest::none())))
+}
+
+struct Stored {
+    seq: i64,
+    hash: Option<Digest>,
+    id: EntryId,
+    kind: String,
+    subject_id: [u8; 16],
+    description: String,
+    booked_at: Timestamp,
+    created_at: Timestamp,
+}
+
+/// Walks the chain from its beginning and gives the places of the entries that do not fit. Those that are older than the chain are passed over.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
+    let (mut broken, mut prev, mut after) = (Vec::new(), None, 0);
+    loop {
+        let stored = view.all(&LINKS, params![after, AT_ONCE], stored)?;
+        let Some(last) = stored.last() else { return Ok(broken) };
+        after = last.seq;
+        for entry in stored {
+            let expected = match entry.hash {
+                // Before the chain began there is nothing to hold an entry against.
+                None if prev.is_none() => continue,
+                None => None,
+                Some(_) => expected(view, &prev.unwrap_or(Digest::none()), &entry)?,
+            };
+            if entry.hash.is_none() || entry.hash != expected {
+                broken.push(entry.seq);
+            }
+            prev = entry.hash.or(prev);
+        }
+    }
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        seq: row.get(0)?,
+        hash: row.get(1)?,
+        id: row.get(2)?,
+        kind: row.get(3)?,
+        subject_id: row.get(4)?,
+        description: row.get(5)?,
+        booked_at: row.get(6)?,
+        created_at: row.get(7)?,
+    })
+}
+
+/// The hash that an entry should have; `None` when the documents that it books are not all there.
+fn expected(view: &TenantView, prev: &Digest, entry: &Stored) -> Result<Option<Digest>, StorageError> {
+    let Some(documents) = documents(view, entry)? else {
+        return Ok(None);
+    };
+    let map = |row: &Row<'_>| {
+        Ok(Transfer {
+            debit: row.get(0)?,
+            credit: row.get(1)?,
+            currency: row.get(2)?,
+            amount_minor: row.get(3)?,
+        })
+    };
+    let transfers = view.all(&TRANSFERS_OF, params![entry.seq], map)?;
+    let link = Link {
+        id: entry.id,
+        kind: &entry.kind,
+        subject_id: entry.subject_id,
+        description: &entry.description,
+        booked_at: entry.booked_at,
+        created_at: entry.created_at,
+        documents,
+    };
+    let moved = transfers
+        .into_iter()
+        .map(|transfer| (transfer.debit, transfer.credit, transfer.currency, transfer.amount_minor));
+    Ok(Some(link.hash(prev, moved)))
+}
+
+fn documents(view: &TenantView, entry: &Stored) -> Result<Option<Digest>, StorageError> {
+    if entry.kind != "order_paid" {
+        return Ok(None);
+    }
+    let Some(of) = finance::find_financial_order(view, crate::primitives::Id::from_bytes(entry.subject_id))? else {
+        return Ok(None);
+    };
+    let (order, invoice) = (
+        orders::find_order(view, of.order_id)?,
+        invoices::find_invoice_of_order(view, of.order_id)?,
+    );
+    let credit = finance::find_credit(view, of.id)?;
+    let mut paid = payments::list_payments_of_order(view, of.order_id)?;
+    paid.retain(|payment| matches!(payment.status, PaymentStatus::Succeeded | PaymentStatus::Refunded));
+    let (Some(order), Some(invoice), Some(credit)) = (order, invoice, credit) else {
+        return Ok(None);
+    };
+    let documents = PaidDocuments {
+        order: &order,
+        financial_order: &of,
+        invoice: &invoice,
+        credit,
+        payments: &paid,
+    };
+    Ok(Some(documents.digest()))
+}

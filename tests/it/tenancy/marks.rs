@@ -1,0 +1,206 @@
+//! A file that lacks what was acknowledged is not opened: an older copy, a disk that forgot. The way on is the operator's word.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tillbox::storage::data_dir::beside;
+
+use crate::support::{Answer, TestApp, TestShop, logs};
+
+/// A shop that sold `then` times, its file of that time, and that sold `since` times since.
+struct Past {
+    app: TestApp,
+    shop: TestShop,
+    product: String,
+    copy: PathBuf,
+}
+
+impl Past {
+    async fn of(then: usize, since: usize) -> Self {
+        let app = TestApp::start();
+        let shop = app.tenant("corner");
+        let product = shop.stocked("TEA", 450, 100).await;
+        let past = Self {
+            copy: app.scratch().join("copy.db"),
+            app,
+            shop,
+            product,
+        };
+        past.sell(then).await;
+        past.app.stop();
+        fs::copy(past.shop.path(), &past.copy).expect("a copy");
+        past.app.resume();
+        past.sell(since).await;
+        past.app.work_off();
+        past.app.stop();
+        past
+    }
+
+    async fn sell(&self, times: usize) {
+        for _ in 0..times {
+            self.shop.sell(&[(&self.product, 1)]).await;
+        }
+    }
+
+    fn put_copy_in_place(&self) {
+        fs::copy(&self.copy, self.shop.path()).expect("a copy");
+    }
+
+    async fn accept_loss(&self) -> Answer {
+        let path = format!("/v1/admin/tenants/{}/accept-loss", self.shop.slug);
+        self.app.admin(&path).send().await
+    }
+
+    async fn is_refused(&self) -> Value {
+        self.shop
+            .get("/v1/catalog/products")
+            .send()
+            .await
+            .refused(503, "tenant_unavailable")
+    }
+}
+
+fn aside(path: &Path) -> PathBuf {
+    beside(path, ".quarantined")
+}
+
+#[tokio::test]
+async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word() {
+    let past = Past::of(2, 3).await;
+    past.put_copy_in_place();
+    past.app.resume();
+    let told = past.is_refused().await;
+    assert!(
+        told["detail"].as_str().is_some_and(|detail| detail.contains("accept-loss")),
+        "{told}"
+    );
+    past.is_refused().await;
+    assert!(!past.shop.path().exists());
+    assert_eq!(
+        fs::read(aside(&past.shop.path())).expect("it is kept"),
+        fs::read(&past.copy).expect("the copy"),
+        "the file was touched"
+    );
+    let lines = logs().of_tenant(&past.shop.id.to_string()).saying("tenant file quarantined");
+    assert_eq!(lines.lines().len(), 1, "{lines:?}");
+    let accepted = past.accept_loss().await.expect(200).json();
+    assert_eq!(accepted["known"]["ledger_seq"], 5, "{accepted}");
+    assert_eq!(accepted["found"]["ledger_seq"], 2, "{accepted}");
+    assert!(!aside(&past.shop.path()).exists(), "it was taken back");
+    past.sell(1).await;
+    past.shop.assert_integrity();
+    assert_eq!(past.shop.count("SELECT count(*) FROM invoice"), 3);
+    let noted = past
+        .app
+        .landlord_rows("SELECT details FROM audit_log WHERE action = 'tenant.loss_accepted'");
+    assert_eq!(noted.len(), 1);
+    past.accept_loss().await.refused(409, "nothing_lost");
+    past.app.restart();
+    past.sell(1).await;
+}
+
+#[tokio::test]
+async fn the_newest_copy_in_its_place_needs_nobodys_word() {
+    let past = Past::of(1, 2).await;
+    let newest = past.app.scratch().join("newest.db");
+    fs::copy(past.shop.path(), &newest).expect("a copy");
+    past.put_copy_in_place();
+    past.app.resume();
+    past.is_refused().await;
+    // A copy that is put back under the running process is left where it is put, even an older one.
+    past.put_copy_in_place();
+    past.is_refused().await;
+    assert!(past.shop.path().exists());
+    fs::copy(&newest, past.shop.path()).expect("a copy");
+    past.sell(1).await;
+    assert_eq!(past.shop.count("SELECT count(*) FROM invoice"), 4);
+    past.shop.assert_integrity();
+}
+
+#[tokio::test]
+async fn a_copy_that_went_its_own_way_is_another_shops_history() {
+    let past = Past::of(1, 1).await;
+    let first = past.app.scratch().join("first.db");
+    fs::copy(past.shop.path(), &first).expect("a copy");
+    // The copy is accepted, and sells as much as the other has: the same places, and other links.
+    past.put_copy_in_place();
+    past.app.resume();
+    past.is_refused().await;
+    past.accept_loss().await.expect(200);
+    past.sell(2).await;
+    past.app.stop();
+    fs::copy(&first, past.shop.path()).expect("a copy");
+    past.app.resume();
+    past.is_refused().await;
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_not_accepted() {
+    let past = Past::of(1, 1).await;
+    let mut bytes = fs::read(&past.copy).expect("the copy");
+    let whole = bytes.len();
+    bytes.truncate(whole / 2);
+    fs::write(past.shop.path(), &bytes).expect("writes");
+    past.app.resume();
+    past.is_refused().await;
+    past.accept_loss().await.refused(503, "tenant_unavailable");
+    assert_eq!(fs::read(aside(&past.shop.path())).expect("it is kept"), bytes);
+    let unknown = past.app.admin("/v1/admin/tenants/nobody/accept-loss").send().await;
+    unknown.refused(404, "tenant_not_found");
+}
+
+#[tokio::test]
+async fn what_is_cut_off_the_end_of_the_books_is_found_while_the_shop_is_open() {
+    let past = Past::of(1, 1).await;
+    past.app.resume();
+    past.shop.get("/v1/catalog/products").send().await.expect(200);
+    past.shop
+        .raw("DROP TRIGGER audit_log_no_delete; DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log)")
+        .expect("deleted");
+    let check = past.app.admin("/v1/admin/integrity").json(json!({"tenant": "corner"}));
+    let report = check.send().await.expect(200).json();
+    assert_eq!(report["checks"]["landlord's mark"], 1, "{report}");
+}
+
+#[tokio::test]
+async fn marks_are_written_when_something_was_and_never_for_nothing() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 10).await;
+    shop.sell(&[(&tea, 1)]).await;
+    let marks = || app.landlord_rows("SELECT ledger_seq FROM tenant_mark");
+    let commits = || app.app().directory.database().stats().commits();
+    let write = || crate::support::blocking(|| app.app().registry.write_marks()).expect("written");
+    write();
+    assert_eq!(marks(), ["1"]);
+    let before = commits();
+    write();
+    assert_eq!(commits(), before, "nothing was sold since");
+    shop.sell(&[(&tea, 1)]).await;
+    write();
+    assert_eq!(marks(), ["2"]);
+}
+
+/// A file as the first version left it: entries without a chain.
+const UNCHAINED: &str = "DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash; PRAGMA user_version = 1;";
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_chained_from_now_on() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 10).await;
+    shop.sell(&[(&tea, 1)]).await;
+    app.stop();
+    shop.raw(UNCHAINED).expect("as it was");
+    app.landlord_raw("DELETE FROM tenant_mark").expect("as it was");
+    app.resume();
+    shop.sell(&[(&tea, 1)]).await;
+    shop.assert_integrity();
+    assert_eq!(shop.rows("SELECT hash IS NULL FROM ledger_entry ORDER BY seq"), ["1", "0"]);
+    app.stop();
+    // And that old copy of it is known for what it is.
+    fs::copy(beside(&shop.path(), ".pre-v2"), shop.path()).expect("a copy");
+    app.resume();
+    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+}
