@@ -43,6 +43,11 @@ pub enum StorageErrorKind {
         "the store's file was found wrong and is kept beside its place as .quarantined; put a good copy in its place (the log says what was wrong; if it lacked sales: tillbox tenant accept-loss)"
     )]
     SetAside,
+    /// The disk failed twice under the file.
+    #[error(
+        "the disk failed twice under the store's file, which is not written to any more; look at the disk, then open it again: tillbox tenant migrate"
+    )]
+    Held,
     /// The file lacks what its store had acknowledged.
     #[error(
         "the store's file lacks sales that were acknowledged: it is an older copy, or the disk did not keep what it confirmed; put the newest copy in its place, or take the loss: tillbox tenant accept-loss"
@@ -172,7 +177,9 @@ impl Refusal for StorageError {
         match self.kind {
             K::Full => Class::StorageFull,
             K::Busy | K::Overloaded | K::Closed | K::Interrupted | K::ReadOnly | K::Io | K::CannotOpen => Class::Unavailable,
-            K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::Behind | K::WrongIdentity | K::NewerSchema => Class::Unavailable,
+            K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::Held | K::Behind | K::WrongIdentity | K::NewerSchema => {
+                Class::Unavailable
+            }
             K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => Class::Internal,
         }
     }

@@ -13,6 +13,7 @@ pub struct Stats {
     requests: AtomicU64,
     replays: AtomicU64,
     damaged: AtomicBool,
+    io_faults: AtomicU64,
     last_write_fault: Mutex<Option<StorageErrorKind>>,
 }
 
@@ -39,6 +40,9 @@ impl Stats {
         ) {
             self.damaged.store(true, Ordering::Release);
         }
+        if writes && kind == StorageErrorKind::Io {
+            self.io_faults.fetch_add(1, Ordering::Relaxed);
+        }
         if writes {
             *self.last_write_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
         }
@@ -54,6 +58,11 @@ impl Stats {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .unwrap_or(StorageErrorKind::Other)
+    }
+
+    /// Writes that the disk failed.
+    pub fn io_faults(&self) -> u64 {
+        self.io_faults.load(Ordering::Relaxed)
     }
 
     /// Statements run, reads and writes.

@@ -332,6 +332,7 @@ impl<K: FileKind> Writer<K> {
     fn lose(&self, batch: &mut Batch<K>, error: &StorageError) {
         self.rollback();
         if error.is_damage() || error.kind() == StorageErrorKind::Io {
+            self.shared.stats.fault(error.kind(), true);
             self.shared.healthy.store(false, Ordering::Release);
         }
         tracing::error!(error = %error, source = std::error::Error::source(error).map(tracing::field::display), requests = batch.len(), kind = K::NAME, "commit failed");

@@ -98,7 +98,7 @@ impl Marks {
             return;
         }
         let ends = self.chains.ends;
-        match db.read(move |view| ends(view)).wait() {
+        match db.read(ends).wait() {
             Ok(ends) => drop(self.state().due.insert(id, ends)),
             Err(error) => {
                 tracing::warn!(tenant_id = %id, error = %error, "where the chains of a shop end could not be read; its mark stays where it is");

@@ -20,6 +20,9 @@ use crate::storage::{Check, DataDir, Database, Settings, StorageError, StorageEr
 /// A shop at rest for so long is closed: ten minutes.
 const IDLE_MS: i64 = 10 * 60 * 1000;
 
+/// For so long a failure of the disk is remembered: a second one within it is no accident.
+const DISK_MEMORY_MS: i64 = 60 * 60 * 1000;
+
 /// After so long a file whose migration failed is tried again.
 const OPEN_RETRY_MS: i64 = 5_000;
 /// Files that are opened at once.
@@ -77,6 +80,10 @@ struct State {
     unavailable: HashMap<TenantId, StorageErrorKind>,
     /// Those of them at whose place there was no file: what comes there is being put back, and may not be whole yet.
     absent: HashSet<TenantId>,
+    /// When a write last failed because the disk did.
+    disk_failed: HashMap<TenantId, Timestamp>,
+    /// Files under which the disk failed again soon after they were opened and checked: not written to until the operator says so.
+    held: HashSet<TenantId>,
     /// Those whose schema could not be brought up to date, and when.
     failed: HashMap<TenantId, (StorageErrorKind, Timestamp)>,
     /// How many are being opened.
@@ -176,6 +183,9 @@ impl Registry {
             return Err(TenantUnavailable(kind));
         }
         self.close_unhealthy(id);
+        if self.state().held.contains(&id) {
+            return Err(TenantUnavailable(StorageErrorKind::Held));
+        }
         let opening = Opening::begin(self);
         self.make_room();
         let opened = self.open_marked(id).inspect_err(|error| self.note_unavailable(id, error));
@@ -404,6 +414,15 @@ impl Registry {
         self.state().unavailable.iter().map(|(id, kind)| (*id, *kind)).collect()
     }
 
+    /// Lets a file be opened again under which the disk failed twice.
+    pub fn release(&self, id: TenantId) {
+        let mut state = self.state();
+        if state.held.remove(&id) {
+            state.disk_failed.remove(&id);
+            state.unavailable.remove(&id);
+        }
+    }
+
     /// Forgets what was noted of a tenant that is gone.
     pub fn forget(&self, id: TenantId) {
         let mut state = self.state();
@@ -412,6 +431,8 @@ impl Registry {
         state.suspect.remove(&id);
         state.swept.remove(&id);
         state.failed.remove(&id);
+        state.disk_failed.remove(&id);
+        state.held.remove(&id);
         state.locks.remove(&id);
         state.gates.remove(&id);
         drop(state);
@@ -422,8 +443,17 @@ impl Registry {
         let removed = {
             let mut state = self.state();
             let removed = state.open.remove(&id);
-            if removed.is_some() {
+            if let Some(open) = &removed {
                 state.suspect.insert(id);
+                if open.db.stats().io_faults() > 0 {
+                    let now = self.settings.clock.now();
+                    let last = state.disk_failed.insert(id, now);
+                    if last.is_some_and(|last| (now.as_millis() - last.as_millis()).abs() < DISK_MEMORY_MS) {
+                        state.held.insert(id);
+                        state.unavailable.insert(id, StorageErrorKind::Held);
+                        tracing::error!(tenant_id = %id, file = %self.dir.tenant(id).display(), error = %StorageErrorKind::Held, "tenant file quarantined");
+                    }
+                }
             }
             removed
         };

@@ -13,13 +13,15 @@ use crate::primitives::Slug;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::LOCAL_REQUEST_MS;
 use crate::storage::{Database, Tenant};
-use crate::tenancy::TenantStatus;
 use crate::tenancy::commands::DirectoryRefused;
 use crate::tenancy::marks::Ends;
+use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::integrity::{self, Report};
 
-/// Opens a shop's file, by which it is checked and whatever its schema lacks is migrated.
+/// Opens a shop's file, by which it is checked and whatever its schema lacks is migrated; also one that is held because the disk failed twice.
 pub async fn migrate(house: House, PathText(slug): PathText<String>) -> Result<Json<Value>, Problem> {
+    let id = access(&house, &slug).await?.id();
+    house.app.registry.release(id);
     open(&house, &slug).await?;
     Ok(Json(json!({"slug": slug, "status": "migrated"})))
 }
@@ -70,11 +72,15 @@ pub async fn check_integrity(house: House, Body(Check(slug)): Body<Check>) -> Re
 
 /// The file of an active or suspended tenant.
 async fn open(house: &House, slug: &str) -> Result<Database<Tenant>, Problem> {
+    open_shop(&house.app, access(house, slug).await?).await
+}
+
+async fn access(house: &House, slug: &str) -> Result<TenantAccess, Problem> {
     let absent = || Problem::from(DirectoryRefused::TenantNotFound(slug.to_owned()));
     let named = Slug::parse(slug).map_err(|_| absent())?;
     let access = house.app.directory.tenant_of_slug(&named).await?.ok_or_else(absent)?;
     match access.status() {
-        TenantStatus::Active | TenantStatus::Suspended => open_shop(&house.app, access).await,
+        TenantStatus::Active | TenantStatus::Suspended => Ok(access),
         status => Err(DirectoryRefused::WrongStatus(status).into()),
     }
 }
