@@ -2,6 +2,7 @@
 //! was not can be sent again, to the same process; and after a restart all is as it should be.
 
 use std::fs;
+use std::ops::Range;
 
 use libc::{EIO, EMFILE, ENOSPC};
 use tillbox::storage::DataDir;
@@ -11,7 +12,7 @@ use crate::disk::{self, Call, Fault};
 use crate::house::{self, House};
 use crate::oracle;
 use crate::power::scratch;
-use crate::table::Row;
+use crate::table::{Finding, Row};
 use crate::workload::{Diary, Till};
 
 /// Which errors a kind of call can have.
@@ -24,11 +25,12 @@ fn errors(call: Call) -> &'static [i32] {
     }
 }
 
-/// Lets calls fail `trials` times, in as many shops.
-pub fn run(seed: u64, trials: usize) -> Row {
-    let mut failures = Vec::new();
+/// Lets calls fail, in as many shops as there are cases.
+pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
+    let mut failures = Vec::<Finding>::new();
     let mut struck = 0;
-    for case in 0..trials {
+    let trials = cases.len();
+    for case in cases {
         let mut dice = Dice::new(seed, case as u64);
         let call = *dice.pick(Call::ALL);
         let fault = Fault {
@@ -39,17 +41,18 @@ pub fn run(seed: u64, trials: usize) -> Row {
         };
         match try_fault(fault, seed ^ case as u64) {
             Ok(hits) => struck += usize::from(hits > 0),
-            Err(found) => failures.push(format!("case {case}, {fault:?}: {found}")),
+            Err(found) => failures.push(found.at(format_args!("case {case}, {fault:?}"))),
         }
     }
-    if struck * 4 < trials {
-        failures.push(format!("only {struck} of {trials} faults struck: nothing was tried"));
+    // One case alone may be one that strikes nothing.
+    if trials > 1 && struck * 4 < trials {
+        failures.push(format!("only {struck} of {trials} faults struck: nothing was tried").into());
     }
-    Row::new("failing calls", seed, trials, failures)
+    vec![Row::new("failing calls", trials, failures)]
 }
 
 /// One shop, one fault. Gives how many calls it hit.
-fn try_fault(fault: Fault, seed: u64) -> Result<u64, String> {
+fn try_fault(fault: Fault, seed: u64) -> Result<u64, Finding> {
     let dir = scratch();
     DataDir::prepare(dir.path()).expect("the directory is prepared");
     fs::create_dir(dir.path().join("outbox")).expect("a directory");

@@ -2,7 +2,8 @@
 //! when a control, which has to find a loss, found none.
 //!
 //! `cargo test` runs the short form. The long one: `cargo test --release --test lab -- --ci`. One part with its own size and seed:
-//! `cargo test --release --test lab -- power --trials 100000 --seed 7`. A disk that was found wrong is kept under `target/tmp`.
+//! `cargo test --release --test lab -- power --trials 100000 --seed 7`; one case of it again: `-- power --seed 7 --case 123`.
+//! A disk that was found wrong is kept under `target/tmp`.
 
 #[cfg(target_os = "linux")]
 mod dice;
@@ -17,49 +18,21 @@ mod oracle;
 #[cfg(target_os = "linux")]
 mod power;
 #[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
 mod table;
 #[cfg(target_os = "linux")]
 mod workload;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let number = |name: &str| {
-        let at = args.iter().position(|arg| arg == name)?;
-        Some(args.get(at + 1)?.parse::<u64>().unwrap_or_else(|_| panic!("{name} takes a number")))
-    };
-    let is_long = args.iter().any(|arg| arg == "--ci");
-    let is_wanted = |part: &str| {
-        let named: Vec<&str> = ["power", "faults"]
-            .into_iter()
-            .filter(|part| args.iter().any(|arg| arg == part))
-            .collect();
-        named.is_empty() || named.contains(&part)
-    };
-    let seed = number("--seed").unwrap_or(1);
-    let trials = |short: usize, long: usize| {
-        let size = if is_long { long } else { short };
-        number("--trials").map_or(size, |trials| usize::try_from(trials).unwrap_or(usize::MAX))
-    };
-    // The harness of the other tests lists and filters; here there is nothing to list, and a filter is for them.
-    if args.iter().any(|arg| arg == "--list") || (!args.is_empty() && !is_long && !args.iter().any(|arg| arg == "power" || arg == "faults"))
-    {
-        return std::process::ExitCode::SUCCESS;
-    }
-    let mut rows = Vec::new();
-    if is_wanted("power") {
-        rows.push(power::run(seed, trials(120, 10_000)));
-        rows.push(power::control(seed, trials(20, 500)));
-    }
-    if is_wanted("faults") {
-        rows.push(faults::run(seed, trials(40, 600)));
-    }
-    table::print(&rows);
-    if rows.iter().all(table::Row::is_good) {
-        std::process::ExitCode::SUCCESS
-    } else {
-        std::process::ExitCode::FAILURE
-    }
+    // A part gets its seed and the numbers of its cases, and gives its rows of the table. The same seed and case are the same trial.
+    // Name, trials in the short form, trials with `--ci`, the part.
+    let parts = [
+        run::Part("power", 120, 10_000, power::run),
+        run::Part("faults", 40, 600, faults::run),
+    ];
+    run::all(&parts, std::env::args().skip(1))
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -16,13 +16,14 @@ use tillbox::tenant::integrity::{self, Report};
 use tillbox::worker;
 
 use crate::house::{Call, House};
+use crate::table::{Finding, Kind};
 use crate::workload::Sent;
 
 /// Longer than the first pauses after a failure, and shorter than the life of a reservation.
 const PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// What is wrong, in the order in which it was found.
-pub type Verdict = Result<(), String>;
+pub type Verdict = Result<(), Finding>;
 
 /// Starts over `dir` and looks at everything; `at` is how much of the history had happened.
 pub fn examine(dir: &Path, sent: &[Sent], at: usize, runtime: &tokio::runtime::Runtime) -> Verdict {
@@ -66,7 +67,8 @@ async fn acknowledged(house: &House, line: &Sent) -> Verdict {
         return if again == *answer {
             Ok(())
         } else {
-            Err(format!("{}: was answered {answer:?}, and now {again:?}", name(&line.call)))
+            let text = format!("{}: was answered {answer:?}, and now {again:?}", name(&line.call));
+            Err(Finding::new(Kind::Lost, text))
         };
     }
     let is = |path: String, secret: Option<String>| Call {
@@ -88,11 +90,8 @@ async fn acknowledged(house: &House, line: &Sent) -> Verdict {
     if found.status == status && found.text(pointer) == text {
         Ok(())
     } else {
-        Err(format!(
-            "{}: was answered {}, and now there is {found:?}",
-            name(&line.call),
-            answer.status
-        ))
+        let text = format!("{}: was answered {}, and now there is {found:?}", name(&line.call), answer.status);
+        Err(Finding::new(Kind::Lost, text))
     }
 }
 
@@ -109,10 +108,7 @@ async fn in_doubt(house: &House, line: &Sent) -> Verdict {
     if fine {
         Ok(())
     } else {
-        Err(format!(
-            "{}: its answer was lost, and now it is refused: {again:?}",
-            name(&line.call)
-        ))
+        Err(format!("{}: its answer was lost, and now it is refused: {again:?}", name(&line.call)).into())
     }
 }
 
@@ -131,7 +127,7 @@ fn books(house: &House) -> Verdict {
         let report: Result<Report, StorageError> = db.read_long(integrity::check).wait();
         let report = report.map_err(|error| format!("{}: {error}", access.slug()))?;
         if !report.passes() {
-            return Err(format!("{}: {:?}", access.slug(), report.mismatches));
+            return Err(format!("{}: {:?}", access.slug(), report.mismatches).into());
         }
     }
     Ok(())
@@ -154,10 +150,16 @@ fn jobs(house: &House) -> Verdict {
         let paid = count("SELECT count(*) FROM sales_order WHERE status IN ('paid', 'confirmed', 'shipped') AND email IS NOT NULL")?;
         let mails = count("SELECT count(*) FROM job WHERE kind = 'orders.confirmation'")?;
         if unfinished != 0 || facts != log || paid != mails {
-            return Err(format!(
+            let kind = match () {
+                () if log > facts || mails > paid => Kind::Doubled,
+                () if unfinished == 0 => Kind::Lost,
+                () => Kind::Other,
+            };
+            let text = format!(
                 "{}: {unfinished} jobs are left; {facts} facts and {log} lines of the audit log; {paid} paid orders and {mails} confirmations",
                 access.slug()
-            ));
+            );
+            return Err(Finding::new(kind, text));
         }
         confirmations += usize::try_from(paid).unwrap_or(0);
     }
@@ -168,7 +170,11 @@ fn jobs(house: &House) -> Verdict {
     if mails == confirmations {
         Ok(())
     } else {
-        Err(format!("{mails} mails are in the outbox, of {confirmations} orders"))
+        let kind = if mails > confirmations { Kind::Doubled } else { Kind::Lost };
+        Err(Finding::new(
+            kind,
+            format!("{mails} mails are in the outbox, of {confirmations} orders"),
+        ))
     }
 }
 
@@ -181,6 +187,6 @@ fn shops(house: &House) -> Verdict {
     if files == listed {
         Ok(())
     } else {
-        Err(format!("the landlord knows {listed:?}, and there are {files:?}"))
+        Err(format!("the landlord knows {listed:?}, and there are {files:?}").into())
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ use crate::disk::states::{Disk, Survives};
 use crate::disk::{self, Op};
 use crate::house::{self, House};
 use crate::oracle;
-use crate::table::Row;
+use crate::table::{Finding, Row};
 use crate::workload::{self, Diary, Sent};
 
 /// How many customers each shop has in the day that is cut.
@@ -66,7 +66,7 @@ fn cut(
     survives: Survives,
     dice: &mut Dice,
     runtime: &tokio::runtime::Runtime,
-) -> Result<(), String> {
+) -> Result<(), Finding> {
     let image = disk.image(survives, dice);
     let dir = scratch();
     lay_out(&image, &day.root, dir.path());
@@ -90,31 +90,32 @@ fn keep(image: &BTreeMap<PathBuf, Vec<u8>>, day: &Day, at: usize) {
     }
 }
 
-/// Cuts the power `trials` times.
-pub fn run(seed: u64, trials: usize) -> Row {
-    let day = record(false);
-    let (row, _) = cut_many(&day, seed, trials, "power cut");
-    row
+/// How many cuts there are for each one on the disk that lies, and how many of those there are at least.
+const CUTS_PER_CONTROL: usize = 20;
+const CONTROLS_MIN: usize = 20;
+
+/// Cuts the power. In the same run the control: on a disk that only claims to sync, the same cuts must be found to lose something.
+pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
+    let power = Row::new("power cut", cases.len(), cut_many(&record(false), seed, cases.clone()));
+    let (what, controls) = ("control: syncs that are lies", (cases.len() / CUTS_PER_CONTROL).max(CONTROLS_MIN));
+    if cases.len() == 1 {
+        return vec![power, Row::skipped(what, controls, "one case is run again")];
+    }
+    let control = Row::new(what, controls, cut_many(&record(true), seed, 0..controls)).must_find();
+    vec![power, control]
 }
 
-/// The control: on a disk that only claims to sync, the same cuts must be found to lose something.
-pub fn control(seed: u64, trials: usize) -> Row {
-    let day = record(true);
-    let (mut row, failed) = cut_many(&day, seed, trials, "control: syncs that are lies");
-    row.must_fail(failed);
-    row
-}
-
-fn cut_many(day: &Day, seed: u64, trials: usize, what: &'static str) -> (Row, usize) {
-    let (done, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+fn cut_many(day: &Day, seed: u64, cases: Range<usize>) -> Vec<Finding> {
+    let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for part in 0..THREADS {
-            let (done, failures) = (&done, &failures);
+            let (failures, cases) = (&failures, cases.clone());
             scope.spawn(move || {
                 let runtime = house::runtime(1);
                 let mut disk = Disk::default();
                 // Each thread has its stretch of the day, and goes through it in order.
-                let mut cases: Vec<(usize, usize)> = (part..trials)
+                let mut cases: Vec<(usize, usize)> = cases
+                    .skip(part)
                     .step_by(THREADS)
                     .map(|case| (Dice::new(seed, case as u64).below(day.history.len() as u64 + 1) as usize, case))
                     .collect();
@@ -125,15 +126,12 @@ fn cut_many(day: &Day, seed: u64, trials: usize, what: &'static str) -> (Row, us
                     dice.next();
                     let survives = *dice.pick(Survives::ALL);
                     if let Err(found) = cut(day, &disk, at, survives, &mut dice, &runtime) {
-                        let line = format!("case {case} at {at}, {survives:?} survives: {found}");
-                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                        let found = found.at(format_args!("case {case} at {at}, {survives:?} survives"));
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(found);
                     }
-                    done.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
     });
-    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let failed = failures.len();
-    (Row::new(what, seed, done.into_inner(), failures), failed)
+    failures.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,54 +1,146 @@
-//! The table that a run ends with.
+//! The table that a run ends with, and what stands in it.
+
+use std::fmt;
+
+/// In which way a promise was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What was acknowledged is not there, or not as it was answered.
+    Lost,
+    /// Something has two effects.
+    Doubled,
+    /// Damage that nothing complains of.
+    Undetected,
+    Other,
+}
+
+/// A promise that was found broken.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub kind: Kind,
+    text: String,
+}
+
+impl Finding {
+    pub const fn new(kind: Kind, text: String) -> Self {
+        Self { kind, text }
+    }
+
+    /// Says where it was found.
+    pub fn at(self, place: impl fmt::Display) -> Self {
+        let text = format!("{place}: {}", self.text);
+        Self { text, ..self }
+    }
+}
+
+impl From<String> for Finding {
+    fn from(text: String) -> Self {
+        Self::new(Kind::Other, text)
+    }
+}
+
+impl From<&str> for Finding {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Other => f.write_str(&self.text),
+            kind => write!(f, "{kind:?}: {}", self.text),
+        }
+    }
+}
 
 /// One kind of fault: how often it was tried, and what was found.
 #[derive(Debug)]
 pub struct Row {
-    pub fault: &'static str,
-    pub seed: u64,
+    pub fault: String,
     pub trials: usize,
-    pub failures: Vec<String>,
+    /// How many trials this machine could not make.
+    pub skipped: usize,
+    pub failures: Vec<Finding>,
     /// For a control: how often it found what it has to find.
     pub found: Option<usize>,
 }
 
 impl Row {
-    pub const fn new(fault: &'static str, seed: u64, trials: usize, failures: Vec<String>) -> Self {
+    /// A row for trials that were made, and what they found.
+    pub fn new<F: Into<Finding>>(fault: impl Into<String>, trials: usize, failures: impl IntoIterator<Item = F>) -> Self {
         Self {
-            fault,
-            seed,
+            fault: fault.into(),
             trials,
-            failures,
+            skipped: 0,
+            failures: failures.into_iter().map(Into::into).collect(),
             found: None,
         }
     }
 
-    /// Makes it a control, which passes when something was found.
-    pub fn must_fail(&mut self, found: usize) {
-        self.found = Some(found);
-        self.failures.clear();
-        if found == 0 {
-            self.failures
-                .push("the control found no loss: this laboratory could not find one".to_owned());
+    /// A row for trials that this machine cannot make; says so, and why.
+    pub fn skipped(fault: impl Into<String>, skipped: usize, why: impl fmt::Display) -> Self {
+        let fault = fault.into();
+        println!("SKIPPED: {fault}: {skipped} trials: {why}");
+        Self {
+            skipped,
+            ..Self::new(fault, 0, Vec::<Finding>::new())
         }
+    }
+
+    /// Makes it a control, which passes when its trials found something.
+    pub fn must_find(mut self) -> Self {
+        self.found = Some(self.failures.len());
+        self.failures.clear();
+        if self.found == Some(0) {
+            self.failures
+                .push("the control found no loss: this laboratory could not find one".into());
+        }
+        self
     }
 
     pub fn is_good(&self) -> bool {
         self.failures.is_empty()
     }
+
+    fn count(&self, kind: Kind) -> usize {
+        self.failures.iter().filter(|failure| failure.kind == kind).count()
+    }
+}
+
+/// What one row comes to, and how one of its cases is run again.
+pub fn summary(row: &Row, part: &str, seed: u64) -> String {
+    let failed = row.failures.len();
+    // A control's trials are one look at the laboratory.
+    let passed = row.found.map_or(row.trials, |_| 1).saturating_sub(failed);
+    format!(
+        "{}: {passed} passed, {failed} failed, {} skipped; seed {seed}; one case again: cargo test --test lab -- {part} --seed {seed} --case N",
+        row.fault, row.skipped,
+    )
 }
 
 /// Prints the rows, and the first failures of each.
 pub fn print(rows: &[Row]) {
-    println!("{:<34} {:>8} {:>8} {:>8}  seed", "fault", "trials", "failed", "found");
+    println!(
+        "\n{:<34} {:>7} {:>5} {:>8} {:>11} {:>7} {:>8} {:>8}",
+        "fault", "trials", "lost", "doubled", "undetected", "failed", "skipped", "control"
+    );
     for row in rows {
-        let found = row.found.map_or_else(String::new, |found| found.to_string());
+        let control = match row.found {
+            None => String::new(),
+            Some(0) => "BLIND".to_owned(),
+            Some(found) => format!("{found} found"),
+        };
         println!(
-            "{:<34} {:>8} {:>8} {:>8}  {}",
+            "{:<34} {:>7} {:>5} {:>8} {:>11} {:>7} {:>8} {:>8}",
             row.fault,
             row.trials,
-            row.failures.len(),
-            found,
-            row.seed
+            row.count(Kind::Lost),
+            row.count(Kind::Doubled),
+            row.count(Kind::Undetected),
+            row.count(Kind::Other),
+            row.skipped,
+            control
         );
         for failure in row.failures.iter().take(5) {
             println!("    {failure}");
