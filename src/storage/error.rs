@@ -197,6 +197,7 @@ impl Refusal for StorageError {
             | K::NotADatabase
             | K::Missing
             | K::SetAside
+            | K::Held
             | K::Behind
             | K::WrongIdentity
             | K::NewerSchema => "tenant_unavailable",

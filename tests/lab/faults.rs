@@ -48,7 +48,10 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     if trials > 1 && struck * 4 < trials {
         failures.push(format!("only {struck} of {trials} faults struck: nothing was tried").into());
     }
-    vec![Row::new("failing calls", trials, failures)]
+    vec![
+        Row::new("failing calls", trials, failures),
+        Row::new("disk that fails twice", 1, fails_twice(seed).err()),
+    ]
 }
 
 /// One shop, one fault. Gives how many calls it hit.
@@ -85,4 +88,47 @@ fn try_fault(fault: Fault, seed: u64) -> Result<u64, Finding> {
         })
         .collect();
     oracle::examine(dir.path(), &sent, usize::MAX, &runtime).map(|()| hits)
+}
+
+/// After one failure the file is opened, checked and goes on; after a second one it is held, whole and in its place, until the operator has a word.
+fn fails_twice(seed: u64) -> Result<(), Finding> {
+    let dir = scratch();
+    DataDir::prepare(dir.path()).expect("the directory is prepared");
+    let runtime = house::runtime(2);
+    disk::watch(dir.path(), false);
+    let house = House::start(dir.path(), seed).expect("the day begins");
+    let found = runtime.block_on(async {
+        let diary = Diary::default();
+        let till = Till::open(&house, &diary, "corner").await;
+        let tea = till.stocked().await;
+        let sale = async |number: usize| till.sell_once(&tea, number).await;
+        let failed_sync = || {
+            disk::strike(Some(Fault {
+                call: Call::Sync,
+                after: 0,
+                times: 1,
+                errno: EIO,
+            }))
+        };
+        let mut statuses = vec![sale(0).await.status];
+        failed_sync();
+        statuses.extend([sale(1).await.status, sale(1).await.status]);
+        failed_sync();
+        statuses.extend([sale(2).await.status, sale(2).await.status, sale(3).await.status]);
+        disk::strike(None);
+        let held = house.app.registry.list_unavailable();
+        held.iter().for_each(|(id, _)| house.app.registry.release(*id));
+        statuses.extend([sale(2).await.status, sale(3).await.status]);
+        let expected = [201, 503, 201, 503, 503, 503, 201, 201];
+        if statuses != expected || held.len() != 1 {
+            return Err(Finding::from(format!(
+                "the sales were answered {statuses:?}, {} file(s) held",
+                held.len()
+            )));
+        }
+        Ok(())
+    });
+    house.stop();
+    disk::take();
+    found
 }

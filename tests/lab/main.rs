@@ -18,6 +18,8 @@ mod oracle;
 #[cfg(target_os = "linux")]
 mod power;
 #[cfg(target_os = "linux")]
+mod rot;
+#[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
 mod table;
@@ -31,6 +33,7 @@ fn main() -> std::process::ExitCode {
     let parts = [
         run::Part("power", 120, 10_000, power::run),
         run::Part("faults", 40, 600, faults::run),
+        run::Part("rot", 60, 4_000, rot::run),
     ];
     run::all(&parts, std::env::args().skip(1))
 }

@@ -117,6 +117,18 @@ impl<'a> Till<'a> {
         product
     }
 
+    /// A sale of one piece, sent once, whatever comes of it.
+    pub async fn sell_once(&self, product: &str, number: usize) -> Reply {
+        let call = Call {
+            method: Method::POST,
+            path: "/v1/sales".to_owned(),
+            secret: Some(self.secret.clone()),
+            idempotency_key: Some(format!("{} once {number}", self.name)),
+            body: json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]}),
+        };
+        self.house.send(&call).await
+    }
+
     /// One customer: a sale at the till, and a cart that is checked out and paid, called off, or left.
     pub async fn serve(&self, product: &str, number: usize) {
         let key = |what: &str| format!("{what} {number}");
@@ -124,12 +136,19 @@ impl<'a> Till<'a> {
         let amount = 450 * (1 + number % 3);
         let sale = json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": amount}], "email": "ada@example.org"});
         self.post("/v1/sales", &key("sale"), sale).await;
+        // Whom a fault sends away at one step does not come for the next.
         let cart = self.post("/v1/carts", &key("cart"), json!({})).await.text("/id");
+        if cart.is_empty() {
+            return;
+        }
         let item = json!({"product_id": product, "quantity": 1});
         self.post(&format!("/v1/carts/{cart}/items"), &key("item"), item).await;
         let checkout = json!({"cart_id": cart, "payment_method": "cash", "email": "bob@example.org"});
         let placed = self.post("/v1/checkout", &key("checkout"), checkout).await;
         let (order, payment) = (placed.text("/order/id"), placed.text("/payment/id"));
+        if order.is_empty() {
+            return;
+        }
         match number % 4 {
             0 => drop(self.post(&format!("/v1/orders/{order}/cancel"), &key("cancel"), Value::Null).await),
             1 => {}
@@ -182,6 +201,7 @@ pub async fn run(house: &House, diary: &Diary, customers: usize) {
         );
         tokio::task::block_in_place(|| {
             worker::run_until_idle(&house.app);
+            house.app.registry.write_marks().expect("written");
             if round % 2 == 1 {
                 // As when they have been idle for long: the WAL goes into the file, and is made anew by the next customer.
                 house.app.registry.close_all();

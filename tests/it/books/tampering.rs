@@ -49,6 +49,11 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ),
     ("UPDATE financial_transaction SET completed_at = 0 WHERE seq = 1", "financial transactions"),
     ("UPDATE ledger_account SET kind = 'expense' WHERE code = '4000'", "accounts"),
+    ("INSERT INTO ledger_account VALUES ('1200', 'EU!', 'Payment clearing', 'asset')", "accounts"),
+    (
+        "UPDATE order_line SET unit_price_minor = unit_price_minor + 1 WHERE order_id = (SELECT id FROM sales_order WHERE status = 'pending')",
+        "line sums",
+    ),
     (
         "CREATE TRIGGER gift AFTER INSERT ON payment BEGIN DELETE FROM payment; END",
         "schema",
@@ -122,6 +127,7 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ("UPDATE stock SET on_hand = on_hand + 1", "stock"),
     ("DELETE FROM inventory_movement WHERE kind = 'sale'", "stock"),
     ("DELETE FROM stock", "stock"),
+    ("UPDATE inventory_movement SET on_hand_after = on_hand_after + 1 WHERE seq = 1", "stock movements"),
     ("UPDATE stock SET reserved = 0", "reserved stock"),
     ("UPDATE reservation SET status = 'held' WHERE status = 'consumed'", "reservations"),
     ("UPDATE reservation SET status = 'released' WHERE status = 'held'", "reservations"),
