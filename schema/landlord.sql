@@ -35,6 +35,11 @@ CREATE TRIGGER audit_log_not_replaced BEFORE INSERT ON audit_log
 WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'audit entries are never replaced'); END;
 
+CREATE TABLE clock_mark (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    seen_at   INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE file_identity (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
     file_id    BLOB NOT NULL CHECK (length(file_id) = 16),

@@ -7,13 +7,15 @@ use crate::outbound::mail::{MailConfigError, Mailer};
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
 use crate::pulse::Pulse;
 use crate::storage::data_dir::DataDirError;
-use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, StorageError, StorageErrorKind, file};
+use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
 use crate::tenancy::{Directory, Marks, Registry};
 use crate::tenant::{Policy, chains, settings};
 
 /// The identity of every landlord's file: there is one per data directory.
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
+/// By so much a clock may be set back without a word: a time server's correction.
+const CLOCK_SLACK_MS: i64 = 5_000;
 /// The threads that serve point reads, for all tenants together.
 const READER_THREADS: usize = 2;
 
@@ -37,6 +39,8 @@ pub struct App {
     pub mailer: Mailer,
     /// What the configuration decides about selling.
     pub policy: Arc<Policy>,
+    /// Room on the disk of the data directory.
+    pub space: Space,
     /// What the moving parts show of themselves, for `/health`.
     pub pulse: Pulse,
     /// Since when the process runs.
@@ -116,6 +120,7 @@ impl App {
         };
         let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
         let marks = Marks::new(directory.clone(), chains::CHAINS);
+        warn_of_clock(&marks, ports.clock.now());
         let registry = Arc::new(Registry::new(dir.clone(), settings, marks, config.storage.open_tenants as usize));
         let provisioner = Provisioner {
             dir,
@@ -131,6 +136,8 @@ impl App {
             invoice_number,
             test_payments: dev,
         });
+        let reserve = config.storage.disk_reserve.as_bytes();
+        let space = Space::new(config.storage.data_dir.clone(), reserve, ports.clock.clone());
         let started_at = ports.clock.now();
         Ok(Arc::new(Self {
             config,
@@ -142,6 +149,7 @@ impl App {
             provisioner,
             mailer,
             policy,
+            space,
             pulse: Pulse::default(),
             started_at,
         }))
@@ -167,6 +175,18 @@ impl App {
             tracing::warn!(error = %error, "how far the shops' files are was not written down");
         }
         self.directory.database().close();
+    }
+}
+
+/// Says so when the clock shows an instant before one that it has shown already: stamps of what comes now will be older than those of what was. The
+/// order of things is that of their places all the same.
+fn warn_of_clock(marks: &Marks, now: Timestamp) {
+    match marks.find_seen() {
+        Ok(Some(seen)) if now.plus_millis(CLOCK_SLACK_MS) < seen => {
+            tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown before; set it right: what is due later waits until then");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(error = %error, "the latest instant that was seen could not be read"),
     }
 }
 

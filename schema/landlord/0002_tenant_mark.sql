@@ -8,3 +8,9 @@ CREATE TABLE tenant_mark (
     audit_hash  BLOB NOT NULL CHECK (length(audit_hash) = 32),
     marked_at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The latest instant that this house has seen: a clock that shows an earlier one is behind.
+CREATE TABLE clock_mark (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    seen_at   INTEGER NOT NULL
+) STRICT;

@@ -1,6 +1,7 @@
 //! `[storage]`: where the files are and how many of them are open.
 
 use super::error::Faults;
+use super::units::ByteSize;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -15,6 +16,8 @@ pub struct Storage {
     pub data_dir: PathBuf,
     /// Tenants whose files are open at a time; the longest idle one is closed first.
     pub open_tenants: u32,
+    /// Room on the disk that is kept free: with less than that nothing is sold, while reads, cancellations and jobs go on. 0 keeps none.
+    pub disk_reserve: ByteSize,
     /// Reading connections of each open tenant.
     pub readers_per_tenant: u32,
 }
@@ -24,6 +27,7 @@ impl Default for Storage {
         Self {
             data_dir: PathBuf::from(DEFAULT_DATA_DIR),
             open_tenants: 512,
+            disk_reserve: ByteSize::bytes(64 << 20),
             readers_per_tenant: 2,
         }
     }

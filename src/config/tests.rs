@@ -17,6 +17,7 @@ fn other_value(key: &str) -> Value {
         "number_format" => "R-{seq}",
         "level" => "debug,hyper=warn",
         "format" => "console",
+        "disk_reserve" => "1GiB",
         "from" => "Shop <shop@example.com>",
         "smtp_url" => "smtp://mx.example.com",
         "backoff" => return Value::Array(vec!["1s".into(), "1s".into(), "2m".into()]),

@@ -45,7 +45,7 @@ enum Verdict {
 
 #[derive(Serialize, ToSchema)]
 struct Services {
-    /// The landlord's file takes a write and gives it back, and every store's file can be used.
+    /// The landlord's file takes a write and gives it back, every store's file can be used, and the disk has more room than its reserve.
     db: Verdict,
     /// An entry put into the cache comes out again.
     cache: Verdict,
@@ -69,6 +69,7 @@ struct Health {
 #[derive(Serialize, ToSchema)]
 struct Details {
     landlord_file: Option<String>,
+    disk: Option<&'static str>,
     unavailable_tenants: Vec<UnavailableTenant>,
     queue: Option<String>,
     open_tenants: usize,
@@ -118,9 +119,10 @@ async fn examine(app: &App, tell: bool) -> Health {
     let probe = probe(app, now).await;
     let unavailable = list_unavailable(app).await;
     let queue = app.pulse.queue(now).err();
+    let is_short = app.space.is_short();
     let verdict = |works: bool| if works { Verdict::Ok } else { Verdict::Fail };
     let services = Services {
-        db: verdict(probe.fault.is_none() && unavailable.is_empty()),
+        db: verdict(probe.fault.is_none() && unavailable.is_empty() && !is_short),
         cache: verdict(app.directory.cache_works()),
         queue: verdict(queue.is_none()),
     };
@@ -134,6 +136,7 @@ async fn examine(app: &App, tell: bool) -> Health {
         uptime_seconds: (now.as_millis() - app.started_at.as_millis()).max(0) / 1000,
         details: tell.then(|| Details {
             landlord_file: probe.fault,
+            disk: is_short.then_some("less room is free than is kept in reserve (storage.disk_reserve)"),
             unavailable_tenants: unavailable,
             queue: queue.map(|fault| fault.to_string()),
             open_tenants: app.registry.list_open().len(),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::Directory;
 use crate::primitives::id::TenantId;
-use crate::primitives::{Digest, Origin};
+use crate::primitives::{Digest, Origin, Timestamp};
 use crate::storage::{Database, LandlordView, LandlordWork, Row, Rows, StorageError, Tenant, TenantView, params, statements};
 
 statements! {
@@ -21,6 +21,8 @@ statements! {
                 SELECT id, ?2, ?3, ?4, ?5, ?6 FROM tenant WHERE id = ?1
                 ON CONFLICT (tenant_id) DO UPDATE SET ledger_seq = excluded.ledger_seq, ledger_hash = excluded.ledger_hash,
                   audit_seq = excluded.audit_seq, audit_hash = excluded.audit_hash, marked_at = excluded.marked_at";
+    SEEN = "SELECT seen_at FROM clock_mark WHERE singleton = 1";
+    SET_SEEN = "INSERT INTO clock_mark (singleton, seen_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)";
 }
 
 /// The last link of a chain; place 0 where there is none.
@@ -130,7 +132,9 @@ impl Marks {
         }
         let noted = due.clone();
         let written = self.directory.database().write(Origin::system(), move |work| {
-            noted.iter().try_for_each(|(id, ends)| set(work, *id, ends))
+            noted.iter().try_for_each(|(id, ends)| set(work, *id, ends))?;
+            let now = work.now();
+            work.change(&SET_SEEN, params![now], Rows::Exactly(1))
         });
         written.wait()?;
         // Only now, so that a file that is opened meanwhile is held against what is known and not against what was known before.
@@ -141,6 +145,15 @@ impl Marks {
             }
         }
         Ok(())
+    }
+
+    /// The latest instant that was seen when something was written down. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`], of the landlord's file.
+    pub fn find_seen(&self) -> Result<Option<Timestamp>, StorageError> {
+        let seen = |view: &LandlordView| view.find(&SEEN, [], |row| row.get(0));
+        self.directory.read(seen).wait()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::form::{PageParams, PageView};
 use crate::app::App;
-use crate::http::extract::{Body, FromBody, House, PageQuery, PathText};
+use crate::http::extract::{Body, FromBody, House, PageQuery, PathText, require_room};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::id::TenantId;
@@ -117,6 +117,7 @@ pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem>
 #[utoipa::path(post, path = "/landlord/tenants", tag = "landlord", request_body = CreateTenantBody,
     responses((status = 201, body = CreatedTenantView), (status = 409, description = "`slug_taken`, `domain_taken`"), (status = 422, description = "`validation_failed`")))]
 async fn create_tenant(house: House, Body(command): Body<CreateTenant>) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
+    require_room(&house.app)?;
     let create = move |house: &House| Ok(house.app.create_tenant(&house.origin, &command)?);
     let created = house.blocking(create).await?;
     let view = CreatedTenantView {

@@ -211,8 +211,9 @@ async fn cancel_order(
     PathId(id): PathId<OrderKind>,
     MayBeKeyed { key, .. }: MayBeKeyed<Nothing>,
 ) -> Result<Response, Problem> {
-    shop.once(key, StatusCode::OK, move |work| {
-        Ok(OrderView::from(orders::cancel_order(work, id)?))
-    })
-    .await
+    shop.from_reserve()
+        .once(key, StatusCode::OK, move |work| {
+            Ok(OrderView::from(orders::cancel_order(work, id)?))
+        })
+        .await
 }

@@ -273,8 +273,9 @@ async fn cancel_payment(
     MayBeKeyed { key, command }: MayBeKeyed<CancelPayment>,
 ) -> Result<Response, Problem> {
     let CancelPayment(reason) = command;
-    shop.once(key, StatusCode::OK, move |work| {
-        Ok(PaymentView::from(payments::cancel_payment(work, id, reason.as_ref())?))
-    })
-    .await
+    shop.from_reserve()
+        .once(key, StatusCode::OK, move |work| {
+            Ok(PaymentView::from(payments::cancel_payment(work, id, reason.as_ref())?))
+        })
+        .await
 }

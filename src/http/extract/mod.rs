@@ -12,5 +12,5 @@ pub use caller::{Local, RequestId};
 pub use keyed::{Keyed, MayBeKeyed};
 pub use landlord::House;
 pub use parts::{IfMatch, PageBeside, PageQuery, PathId, PathText, QueryOf, with_etag};
-pub(in crate::http) use shop::open as open_shop;
 pub use shop::{Permission, Shop, permission};
+pub(in crate::http) use shop::{open as open_shop, require_room};

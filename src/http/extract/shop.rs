@@ -73,7 +73,21 @@ pub struct Shop<P> {
     db: Database<Tenant>,
     tenant_id: TenantId,
     origin: Origin,
+    from_reserve: bool,
     permission: PhantomData<fn() -> P>,
+}
+
+/// Refuses to write when the disk has no more room than its reserve.
+pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
+    if !app.space.is_short() {
+        return Ok(());
+    }
+    let detail = format!(
+        "less than {} of the disk are free, which are kept in reserve; nothing was written; free some space and try again with the same key; \
+         reading and cancelling go on",
+        app.config.storage.disk_reserve
+    );
+    Err(Problem::new(Class::StorageFull, "storage_full", detail))
 }
 
 impl<P: Permission> Shop<P> {
@@ -91,6 +105,13 @@ impl<P: Permission> Shop<P> {
     /// Whether somebody at the storefront asks, without a key.
     pub fn is_storefront(&self) -> bool {
         self.origin.actor == Actor::Storefront
+    }
+
+    /// For what has to go on when the disk is nearly full: it may use what is kept in reserve.
+    #[must_use]
+    pub fn from_reserve(mut self) -> Self {
+        self.from_reserve = true;
+        self
     }
 
     /// Reads: a row, a page.
@@ -126,6 +147,9 @@ impl<P: Permission> Shop<P> {
         F: FnMut(&mut TenantWork) -> Result<R, Problem> + Send + 'static,
         R: Send + Unpin + 'static,
     {
+        if !self.from_reserve {
+            require_room(&self.app)?;
+        }
         self.db.write(self.origin.clone(), f).await
     }
 }
@@ -160,6 +184,7 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
             db,
             tenant_id,
             origin,
+            from_reserve: false,
             permission: PhantomData,
         })
     }

@@ -15,6 +15,7 @@ mod lists;
 mod orders;
 mod payments;
 mod reports;
+mod room;
 mod routes;
 mod sales;
 mod settings;

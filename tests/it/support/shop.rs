@@ -66,12 +66,12 @@ impl Running {
 }
 
 impl Inner {
-    fn start(&self) {
+    fn start(&self, config: Config) {
         let ports = Ports {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
         };
-        let (config, dev) = (self.config.clone(), self.dev);
+        let (config, dev) = (config, self.dev);
         let app = blocking(|| App::start(config, dev, ports)).expect("the app starts");
         let router = tillbox::http::router(&app);
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { app, router });
@@ -136,7 +136,7 @@ impl TestApp {
             entropy: Arc::new(SeededEntropy::new(seed)),
             dir,
         };
-        inner.start();
+        inner.start(inner.config.clone());
         Self { inner: Arc::new(inner) }
     }
 
@@ -157,13 +157,21 @@ impl TestApp {
 
     /// Starts again after [`stop`](Self::stop), over the same files and the same clock.
     pub fn resume(&self) {
-        self.inner.start();
+        self.inner.start(self.inner.config.clone());
     }
 
     /// Stops and starts: what a new version, or the next morning, would find.
     pub fn restart(&self) {
         self.stop();
         self.resume();
+    }
+
+    /// As [`restart`](Self::restart), with other settings from then on until it is stopped.
+    pub fn restart_with(&self, settings: impl FnOnce(&mut Config)) {
+        self.stop();
+        let mut config = self.inner.config.clone();
+        settings(&mut config);
+        self.inner.start(config);
     }
 
     /// The clock that all of it looks at.

@@ -204,3 +204,29 @@ async fn a_file_of_the_first_version_is_chained_from_now_on() {
     app.resume();
     shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
 }
+
+#[tokio::test]
+async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 10).await;
+    app.advance(std::time::Duration::from_secs(86_400));
+    shop.sell(&[(&tea, 1)]).await;
+    app.stop();
+    assert_eq!(
+        app.landlord_rows("SELECT seen_at FROM clock_mark"),
+        [app.now().as_millis().to_string()]
+    );
+    app.clock()
+        .set(tillbox::primitives::Timestamp::parse("2020-01-01T00:00:00Z").expect("an instant"));
+    app.resume();
+    shop.sell(&[(&tea, 1)]).await;
+    app.stop();
+    assert_eq!(
+        app.landlord_rows("SELECT seen_at > 1700000000000 FROM clock_mark"),
+        ["1"],
+        "the latest instant stays the latest"
+    );
+    app.resume();
+    shop.assert_integrity();
+}

@@ -1,0 +1,48 @@
+//! Room on the disk, and the reserve that is kept of it: for what has to go on when selling has to stop, such as cancellations and the jobs of what
+//! was sold. SQLite survives a disk that is full to the last byte; an operator who has to free some of it needs room to work in.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::primitives::{Clock, Timestamp};
+
+/// How long a look at the disk is good for, in milliseconds.
+const LOOK_MS: i64 = 1_000;
+
+/// The room of the file system that a directory is on.
+pub struct Space {
+    dir: PathBuf,
+    reserve: u64,
+    clock: Arc<dyn Clock>,
+    last: Mutex<Option<(Timestamp, bool)>>,
+}
+
+impl Space {
+    /// Of `dir`, of which `reserve` bytes are kept; 0 keeps none.
+    pub fn new(dir: PathBuf, reserve: u64, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            dir,
+            reserve,
+            clock,
+            last: Mutex::default(),
+        }
+    }
+
+    /// Whether less than the reserve is left. Looked up once a second at most; where it cannot be looked up, there is room.
+    pub fn is_short(&self) -> bool {
+        if self.reserve == 0 {
+            return false;
+        }
+        let now = self.clock.now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, short)) = *last
+            && (0..LOOK_MS).contains(&(now.as_millis() - at.as_millis()))
+        {
+            return short;
+        }
+        let disk = rustix::fs::statvfs(&self.dir);
+        let short = disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve);
+        *last = Some((now, short));
+        short
+    }
+}

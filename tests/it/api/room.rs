@@ -1,0 +1,41 @@
+//! A disk that is nearly full: what has to go on goes on, what would fill it is told so, and nobody has to start anything again.
+
+use serde_json::json;
+use tillbox::config::ByteSize;
+
+use crate::support::TestApp;
+
+/// More than any disk has.
+const ALL_THERE_IS: u64 = 1 << 60;
+
+#[tokio::test]
+async fn with_less_than_the_reserve_nothing_is_sold_and_the_rest_goes_on() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 10).await;
+    let placed = shop.place(&[(&tea, 1)], "cash").await;
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    app.restart_with(|config| config.storage.disk_reserve = ByteSize::bytes(ALL_THERE_IS));
+    let before = shop.census();
+    let told = shop.sale("k", sale.clone()).await.refused(507, "storage_full");
+    assert!(
+        told["detail"].as_str().is_some_and(|detail| detail.contains("free some space")),
+        "{told}"
+    );
+    shop.post("/v1/catalog/products")
+        .json(json!({"sku": "B", "name": "B", "price_minor": 1}))
+        .send()
+        .await
+        .refused(507, "storage_full");
+    assert!(shop.grown_since(&before).is_empty(), "a refusal leaves nothing");
+    shop.get("/v1/orders").send().await.expect(200);
+    let health = app.get("/health").bearer(&app.landlord_key()).send().await.expect(503).json();
+    assert_eq!(health["services"]["db"], "fail", "{health}");
+    assert!(health["details"]["disk"].is_string(), "{health}");
+    shop.move_order(&placed.order, "cancel").await.expect(200);
+    app.work_off();
+    app.restart_with(|config| config.storage.disk_reserve = ByteSize::bytes(0));
+    shop.sale("k", sale).await.expect(201);
+    app.get("/health/live").send().await.expect(200);
+    shop.assert_integrity();
+}
