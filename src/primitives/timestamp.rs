@@ -71,6 +71,13 @@ impl Timestamp {
         self.civil().date().to_string()
     }
 
+    /// As HTTP writes it (RFC 9110 §5.6.7): `Sat, 31 Jan 2026 18:30:00 GMT`.
+    pub fn http_date(self) -> String {
+        let instant = jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+        let written = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&instant);
+        written.expect("the years of the range have four digits")
+    }
+
     fn civil(self) -> jiff::civil::DateTime {
         let instant = jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
         jiff::tz::Offset::UTC.to_datetime(instant)
@@ -142,6 +149,20 @@ impl<'de> serde::Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn http_dates_reach_from_end_to_end_of_the_range() {
+        let written = |text: &str| Timestamp::parse(text).expect("good").http_date();
+        assert_eq!(written("2026-01-31T18:30:00.999Z"), "Sat, 31 Jan 2026 18:30:00 GMT");
+        assert_eq!(
+            Timestamp::from_millis_clamped(i64::MIN).http_date(),
+            "Mon, 01 Jan 0001 00:00:00 GMT"
+        );
+        assert_eq!(
+            Timestamp::from_millis_clamped(i64::MAX).http_date(),
+            "Thu, 30 Dec 9999 22:00:00 GMT"
+        );
+    }
 
     #[test]
     fn an_instant_reads_and_shows_as_utc() {

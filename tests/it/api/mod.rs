@@ -5,6 +5,7 @@ mod bodies;
 mod carts;
 mod catalog;
 mod checkout;
+mod connections;
 mod finance;
 mod health;
 mod inventory;
