@@ -16,7 +16,7 @@ mod lists;
 mod orders;
 mod payments;
 mod reports;
-mod routes;
+pub mod routes;
 mod sales;
 mod settings;
 mod tax_rates;

@@ -1,4 +1,6 @@
 //! Who gets into which shop.
 
 mod access;
+mod canaries;
 mod isolation;
+mod matrix;
