@@ -165,6 +165,14 @@ impl App {
         })
     }
 
+    /// The ports that it was started with.
+    pub fn ports(&self) -> Ports {
+        Ports {
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+        }
+    }
+
     /// Closes all files in an orderly way: no WAL is left behind. Blocks.
     pub fn close(&self) {
         if let Err(error) = self.directory.flush_used() {

@@ -203,10 +203,11 @@ impl Sockets {
             header_timeout: app.config.server.header_timeout.into(),
             idle_timeout: app.config.server.idle_timeout.into(),
             max_connections: app.config.server.max_connections as usize,
+            max_connections_per_address: app.config.server.max_connections_per_address as usize,
             ..ServerSettings::default()
         };
-        let public = serve(self.tcp, router(app), app.entropy.clone(), settings.clone(), ending);
-        let admin = serve(self.admin, admin_router(app), app.entropy.clone(), settings, until(ended.clone()));
+        let public = serve(self.tcp, router(app), app.ports(), settings.clone(), ending);
+        let admin = serve(self.admin, admin_router(app), app.ports(), settings, until(ended.clone()));
         let (public, admin) = tokio::join!(public, admin);
         worker.stop(WORKER_GRACE).await;
         // Whoever comes now finds no socket and takes the lock instead.

@@ -21,6 +21,8 @@ pub struct Server {
     pub idle_timeout: Span,
     /// Connections served at a time; more of them wait in the backlog.
     pub max_connections: u32,
+    /// Connections served at a time from one address other than this machine's; more of them are turned away.
+    pub max_connections_per_address: u32,
 }
 
 impl Default for Server {
@@ -32,6 +34,7 @@ impl Default for Server {
             header_timeout: Span::secs(5),
             idle_timeout: Span::secs(75),
             max_connections: 4096,
+            max_connections_per_address: 512,
         }
     }
 }
@@ -46,5 +49,7 @@ impl Server {
         faults.within("server.header_timeout", self.header_timeout, heads);
         faults.within("server.idle_timeout", self.idle_timeout, Span::millis(100)..=Span::secs(3_600));
         faults.within("server.max_connections", self.max_connections, 1..=65_536);
+        let per_address = self.max_connections_per_address;
+        faults.within("server.max_connections_per_address", per_address, 1..=65_536);
     }
 }

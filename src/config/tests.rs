@@ -21,7 +21,7 @@ fn other_value(key: &str) -> Value {
         "from" => "Shop <shop@example.com>",
         "smtp_url" => "smtp://mx.example.com",
         "backoff" => return Value::Array(vec!["1s".into(), "1s".into(), "2m".into()]),
-        "workers" | "tries" | "keep_days" | "max_connections" | "open_tenants" | "readers_per_tenant" => {
+        "workers" | "tries" | "keep_days" | "max_connections" | "max_connections_per_address" | "open_tenants" | "readers_per_tenant" => {
             return Value::Integer(7);
         }
         _ => panic!("no other value for {key}"),
@@ -132,7 +132,7 @@ fn wrong_values_name_the_key_and_the_origin() {
 #[test]
 fn values_out_of_bounds_are_all_reported_at_once() {
     let text = r#"
-        server = { body_limit = 1, request_timeout = "0s", header_timeout = "0s", idle_timeout = "0s", max_connections = 0 }
+        server = { body_limit = 1, request_timeout = "0s", header_timeout = "0s", idle_timeout = "0s", max_connections = 0, max_connections_per_address = 0 }
         storage = { data_dir = "", open_tenants = 5001, readers_per_tenant = 9 }
         invoicing.number_format = "INV-{year}"
         logging = { level = "loud=very", keep_days = 0 }
@@ -153,6 +153,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     server.header_timeout: 0s is not between 100ms and 2m
     server.idle_timeout: 0s is not between 100ms and 1h
     server.max_connections: 0 is not between 1 and 65536
+    server.max_connections_per_address: 0 is not between 1 and 65536
     storage.data_dir: is empty
     storage.open_tenants: 5001 is not between 1 and 5000
     storage.readers_per_tenant: 9 is not between 1 and 8

@@ -10,37 +10,12 @@
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Counts the beginnings and the ends of a connection's requests: while it is odd, a request is being served.
-#[derive(Clone, Debug, Default)]
-pub struct Requests(Arc<AtomicU64>);
-
-/// A request that is being served; it ends with the value.
-pub struct Serving(Requests);
-
-impl Requests {
-    /// The head of a request has come whole.
-    pub fn begin(&self) -> Serving {
-        self.0.fetch_add(1, Ordering::AcqRel);
-        Serving(self.clone())
-    }
-
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::AcqRel);
-    }
-}
+use super::heads::Requests;
 
 /// A connection that fails with `TimedOut` when a head does not come whole in time.
 pub struct HeadDeadline<Io> {

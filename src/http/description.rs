@@ -36,7 +36,7 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ("malformed_json", "400: the body is no JSON"),
     (
         "malformed_request",
-        "400: this is not HTTP/1.1, or it does not say in one way which host it is for",
+        "400: this is not HTTP/1.1, or it does not say in one way which host it is for, or how long it is",
     ),
     ("method_not_allowed", "405: the path does not have that method"),
     (
@@ -59,6 +59,10 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     (
         "tenant_unavailable",
         "503: the store's file cannot be used; others are not affected, and the log has the cause",
+    ),
+    (
+        "too_many_connections",
+        "429: there are too many connections from this address; close some, and keep one for many requests",
     ),
     ("unauthenticated", "401: send a key: `Authorization: Bearer KEY`"),
     ("unsupported_content_encoding", "415: send the body as it is"),

@@ -1,14 +1,18 @@
 //! L6: HTTP. Requests become commands here and results become JSON; no rule is decided here.
 //!
-//! `server.rs` is the accept loop, `layers.rs` what surrounds every request, `extract/` what handlers begin with, `problem.rs` the one form
-//! of every error, `api/` the handlers, one file per resource; `admin/` those that only whoever runs the machine can reach.
+//! `server.rs` is the accept loop, `heads.rs` what looks through each head before hyper does, `layers.rs` what surrounds every request,
+//! `extract/` what handlers begin with, `problem.rs` the one form of every error, `api/` the handlers, one file per resource; `admin/` those that
+//! only whoever runs the machine can reach.
 
+mod addresses;
 mod admin;
 pub mod api;
+mod date;
 mod deadlines;
 mod description;
 pub mod extract;
 pub mod faults;
+mod heads;
 pub mod health;
 mod layers;
 pub mod problem;

@@ -1,14 +1,21 @@
 //! The accept loop: sockets in, requests to the router, an orderly end.
 //!
 //! Written here and not taken from axum, because a daemon that faces clients needs what `axum::serve` does not
-//! have: deadlines for the head of a request and for reading the answer, a cap on connections, an end to the draining.
+//! have: deadlines for the head of a request and for reading the answer, caps on connections, an end to the draining, heads that only one
+//! reading is possible of.
 //! Deliberately absent: body limits, request deadlines and the errors of requests that could be read; those are layers of the router.
 
-use super::deadlines::{HeadDeadline, Requests, WriteDeadline};
-use super::unreadable::Unreadable;
+use super::addresses::{Addresses, Place};
+use super::date::Dates;
+use super::deadlines::{HeadDeadline, WriteDeadline};
+use super::heads::{Heads, Requests};
+use super::unreadable::{Reason, Unreadable};
+use crate::app::Ports;
 use crate::primitives::Entropy;
 use axum::Router;
-use http::Request;
+use axum::body::HttpBody as _;
+use http::header::{CONNECTION, DATE};
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,7 +26,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -37,6 +44,8 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// Connections at a time; more of them wait in the listener's backlog.
     pub max_connections: usize,
+    /// Connections at a time from one address; with more of them the answer is 429. This machine has no such limit.
+    pub max_connections_per_address: usize,
     /// Header fields in a request; with more of them the answer is 431.
     pub max_headers: usize,
     /// Bytes in the head of a request, at least 8192; with more of them the answer is 431.
@@ -53,6 +62,7 @@ impl Default for ServerSettings {
             header_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(75),
             max_connections: 4096,
+            max_connections_per_address: 512,
             max_headers: 64,
             head_bytes: 16 * 1024,
             write_timeout: Duration::from_secs(30),
@@ -94,22 +104,34 @@ impl Listener for UnixListener {
     }
 }
 
+/// What is said to whoever has too many connections; [`Unreadable`] gives it its document.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// Serves `router` until `shutdown` resolves, then finishes the requests that run, within the drain timeout. Requests that cannot be
-/// read reach no router; their ids come from `entropy`.
+/// read reach no router; their ids come from the port to randomness, the date of every answer from the port to the clock.
 ///
 /// # Errors
 /// When the settings cannot work. A failing `accept` or connection never ends the loop.
 pub async fn serve<L: Listener>(
     mut listener: L,
     router: Router,
-    entropy: Arc<dyn Entropy>,
+    ports: Ports,
     settings: ServerSettings,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let http = http_settings(&settings)?;
     // Routes are built here once; otherwise each request would build its own.
     let router = router.with_state(());
+    let drain_timeout = settings.drain_timeout;
     let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let addresses = Addresses::new(settings.max_connections_per_address);
+    let house = House {
+        http,
+        router,
+        dates: Arc::new(Dates::new(ports.clock)),
+        entropy: ports.entropy,
+        settings,
+    };
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -119,11 +141,11 @@ pub async fn serve<L: Listener>(
             () = &mut shutdown => break,
             Some(done) = connections.join_next() => log_panic(done),
             (io, peer, slot) = next_connection(&mut listener, &slots) => {
-                let io = Unreadable::new(WriteDeadline::new(io, settings.write_timeout), entropy.clone());
-                let requests = Requests::default();
-                let io = HeadDeadline::new(io, settings.header_timeout, requests.clone());
-                let connection = Connection { io, peer, requests, slot, watcher: graceful.watcher() };
-                connections.spawn(connection.run(http.clone(), router.clone()));
+                if let Some(place) = addresses.admit(peer.0) {
+                    connections.spawn(house.clone().serve(io, peer, (slot, place), graceful.watcher()));
+                } else {
+                    connections.spawn(house.clone().turn_away(io, peer, slot));
+                }
             }
         }
     }
@@ -134,7 +156,7 @@ pub async fn serve<L: Listener>(
             log_panic(done);
         }
     };
-    if tokio::time::timeout(settings.drain_timeout, drained).await.is_err() {
+    if tokio::time::timeout(drain_timeout, drained).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections cut off at shutdown");
         connections.shutdown().await;
     }
@@ -142,9 +164,11 @@ pub async fn serve<L: Listener>(
 }
 
 fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
-    let sound = settings.head_bytes >= 8192 && (1..=Semaphore::MAX_PERMITS).contains(&settings.max_connections);
+    let sound = settings.head_bytes >= 8192
+        && (1..=Semaphore::MAX_PERMITS).contains(&settings.max_connections)
+        && settings.max_connections_per_address >= 1;
     if !sound {
-        let problem = "head_bytes must be at least 8192 and max_connections at least 1";
+        let problem = "head_bytes must be at least 8192, max_connections and max_connections_per_address at least 1";
         return Err(io::Error::new(ErrorKind::InvalidInput, problem));
     }
     let mut http = http1::Builder::new();
@@ -152,7 +176,10 @@ fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
     http.timer(TokioTimer::new())
         .header_read_timeout(settings.idle_timeout.max(settings.header_timeout))
         .max_headers(settings.max_headers)
+        .max_header_size(settings.head_bytes)
         .max_buf_size(settings.head_bytes)
+        // Ours goes by the injected clock, and follows it back.
+        .auto_date_header(false)
         .keep_alive(true)
         // Who has said all and ends its sending waits for the answer all the same.
         .half_close(true);
@@ -184,30 +211,39 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     kinds.contains(&error.kind())
 }
 
-struct Connection<Io> {
-    io: Io,
-    peer: Peer,
-    requests: Requests,
-    slot: OwnedSemaphorePermit,
-    watcher: Watcher,
+/// What all connections share.
+#[derive(Clone)]
+struct House {
+    http: http1::Builder,
+    router: Router,
+    dates: Arc<Dates>,
+    entropy: Arc<dyn Entropy>,
+    settings: ServerSettings,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<Io> {
-    async fn run(self, http: http1::Builder, router: Router) {
-        let Self {
-            io,
-            peer,
-            requests,
-            slot,
-            watcher,
-        } = self;
+impl House {
+    async fn serve<Io>(self, io: Io, peer: Peer, places: (OwnedSemaphorePermit, Place), watcher: Watcher)
+    where
+        Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (requests, reason) = (Requests::default(), Reason::default());
+        let io = Heads::new(self.sheltered(io, reason.clone()), requests.clone(), reason);
+        let io = HeadDeadline::new(io, self.settings.header_timeout, requests.clone());
+        let Self { http, router, dates, .. } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let serving = requests.begin();
+            let serving = requests.begin(&request.body().size_hint());
             request.extensions_mut().insert(peer);
             // A router is always ready, so `poll_ready` has nothing to say.
             let answer = router.clone().call(request);
+            let dates = dates.clone();
             async move {
-                let answer = answer.await;
+                let mut answer = answer.await;
+                if let Ok(answer) = &mut answer {
+                    answer.headers_mut().insert(DATE, dates.header());
+                    if serving.is_last {
+                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                }
                 drop(serving);
                 answer
             }
@@ -217,7 +253,25 @@ impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<Io> {
             // Mostly clients that left or never spoke HTTP; not news for an operator.
             tracing::debug!(%error, ?peer, "connection ended");
         }
+        drop(places);
+    }
+
+    /// Says why, and closes. A line in the log for each would fill the disk in a flood.
+    async fn turn_away<Io: AsyncRead + AsyncWrite + Unpin>(self, io: Io, peer: Peer, slot: OwnedSemaphorePermit) {
+        let mut io = self.sheltered(io, Reason::default());
+        let said = async {
+            io.write_all(TOO_MANY).await?;
+            io.shutdown().await
+        };
+        let said = said.await.is_ok();
+        tracing::debug!(?peer, said, "too many connections from one address");
         drop(slot);
+    }
+
+    /// What every answer goes out through.
+    fn sheltered<Io: AsyncRead + AsyncWrite + Unpin>(&self, io: Io, reason: Reason) -> Unreadable<WriteDeadline<Io>> {
+        let io = WriteDeadline::new(io, self.settings.write_timeout);
+        Unreadable::new(io, self.entropy.clone(), self.dates.clone(), reason)
     }
 }
 

@@ -5,31 +5,48 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::date::Dates;
 use super::layers::{REQUEST_ID, fresh_request_id};
 use super::problem::{MEDIA_TYPE, Problem};
 use crate::primitives::Entropy;
+
+/// Why a head is refused, where that is known better than by hyper, which refuses it.
+#[derive(Clone, Debug, Default)]
+pub struct Reason(Arc<OnceLock<&'static str>>);
+
+impl Reason {
+    /// Says it; what was said first holds.
+    pub fn give(&self, detail: &'static str) {
+        // One refusal ends a connection: there is no second.
+        let _ = self.0.set(detail);
+    }
+}
 
 /// A connection whose bare refusals are given a problem document.
 pub struct Unreadable<Io> {
     io: Io,
     entropy: Arc<dyn Entropy>,
+    dates: Arc<Dates>,
+    reason: Reason,
     /// The rest of a refusal of ours that is on its way out.
     pending: Bytes,
 }
 
 impl<Io: AsyncWrite + Unpin> Unreadable<Io> {
-    /// Watches what is written to `io`; the ids of unreadable requests come from `entropy`.
-    pub fn new(io: Io, entropy: Arc<dyn Entropy>) -> Self {
+    /// Watches what is written to `io`; the ids of unreadable requests come from `entropy`, the hour from `dates`.
+    pub fn new(io: Io, entropy: Arc<dyn Entropy>, dates: Arc<Dates>, reason: Reason) -> Self {
         Self {
             io,
             entropy,
+            dates,
+            reason,
             pending: Bytes::new(),
         }
     }
@@ -47,10 +64,11 @@ impl<Io: AsyncWrite + Unpin> Unreadable<Io> {
 
     fn refusal(&self, status: StatusCode, head: &str) -> Bytes {
         let request_id = fresh_request_id(self.entropy.as_ref());
-        let document = problem(status).document(&request_id).to_string();
+        let document = problem(status, &self.reason).document(&request_id).to_string();
         tracing::debug!(request_id, status = status.as_u16(), "unreadable request");
         let fields = format!(
-            "content-type: {MEDIA_TYPE}\r\n{REQUEST_ID}: {request_id}\r\ncontent-length: {}",
+            "content-type: {MEDIA_TYPE}\r\n{REQUEST_ID}: {request_id}\r\ndate: {}\r\ncontent-length: {}",
+            self.dates.header().to_str().unwrap_or_default(),
             document.len()
         );
         Bytes::from(head.replacen(NO_BODY, &fields, 1) + &document)
@@ -73,8 +91,12 @@ fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     (is_whole && has_no_body).then_some((status, head))
 }
 
-fn problem(status: StatusCode) -> Problem {
+fn problem(status: StatusCode, reason: &Reason) -> Problem {
     let (code, detail) = match status {
+        StatusCode::TOO_MANY_REQUESTS => (
+            "too_many_connections",
+            "there are as many connections from this address as one address may have; close some, and keep one open for many requests",
+        ),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
             "headers_too_large",
             "the header fields are too many or too large; send fewer or shorter ones",
@@ -84,10 +106,10 @@ fn problem(status: StatusCode) -> Problem {
             "the first line and the header fields took too long to arrive; nothing was done; send them in one piece",
         ),
         StatusCode::URI_TOO_LONG => ("uri_too_long", "the path and the query are too long; send a shorter one"),
-        _ => (
-            "malformed_request",
-            "this is not HTTP/1.1 (RFC 9112): its first line or a header field is malformed",
-        ),
+        _ => {
+            let any = "this is not HTTP/1.1 (RFC 9112): its first line or a header field is malformed";
+            ("malformed_request", reason.0.get().copied().unwrap_or(any))
+        }
     };
     Problem::of_status(status, code, detail)
 }
@@ -135,7 +157,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Unreadable<Io> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::primitives::SeededEntropy;
+    use crate::primitives::{ManualClock, SeededEntropy, Timestamp};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     const BARE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -143,7 +165,8 @@ mod tests {
     /// What arrives of `bytes` at the other end of a connection that takes four bytes at a time.
     async fn sent(bytes: &str) -> String {
         let (near, mut far) = tokio::io::duplex(4);
-        let mut near = Unreadable::new(near, Arc::new(SeededEntropy::new(1)));
+        let dates = Arc::new(Dates::new(Arc::new(ManualClock::new(Timestamp::from_millis_clamped(0)))));
+        let mut near = Unreadable::new(near, Arc::new(SeededEntropy::new(1)), dates, Reason::default());
         let sending = async {
             near.write_all(bytes.as_bytes()).await.unwrap();
             near.shutdown().await.unwrap();
@@ -167,6 +190,7 @@ mod tests {
         assert_eq!((&document["status"], &document["code"]), (&431.into(), &"headers_too_large".into()));
         let request_id = document["request_id"].as_str().unwrap();
         assert!(head.contains(&format!("\r\nx-request-id: {request_id}\r\n")), "{head}");
+        assert!(head.contains("\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{head}");
     }
 
     #[tokio::test]

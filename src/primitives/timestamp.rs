@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// An instant between the years 0001 and 9999.
+/// An instant between the years 0001 and 9999; the last 26 hours are left out, which have another year in some zone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -13,7 +13,7 @@ pub struct Timestamp(i64);
 pub struct TimestampError;
 
 const MIN_MS: i64 = -62_135_596_800_000;
-const MAX_MS: i64 = 253_402_300_799_999;
+const MAX_MS: i64 = 253_402_207_200_000;
 
 impl Timestamp {
     /// From milliseconds since 1970.
@@ -69,6 +69,13 @@ impl Timestamp {
     /// The day in UTC as `2026-01-31`.
     pub fn date(self) -> String {
         self.civil().date().to_string()
+    }
+
+    /// As HTTP writes it (RFC 9110 §5.6.7): `Sat, 31 Jan 2026 18:30:00 GMT`.
+    pub fn http_date(self) -> String {
+        let instant = jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+        let written = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&instant);
+        written.expect("the years of the range have four digits")
     }
 
     fn civil(self) -> jiff::civil::DateTime {
@@ -144,6 +151,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn http_dates_reach_from_end_to_end_of_the_range() {
+        let written = |text: &str| Timestamp::parse(text).expect("good").http_date();
+        assert_eq!(written("2026-01-31T18:30:00.999Z"), "Sat, 31 Jan 2026 18:30:00 GMT");
+        assert_eq!(
+            Timestamp::from_millis_clamped(i64::MIN).http_date(),
+            "Mon, 01 Jan 0001 00:00:00 GMT"
+        );
+        assert_eq!(
+            Timestamp::from_millis_clamped(i64::MAX).http_date(),
+            "Thu, 30 Dec 9999 22:00:00 GMT"
+        );
+    }
+
+    #[test]
     fn an_instant_reads_and_shows_as_utc() {
         let instant = Timestamp::parse("2021-01-01T01:00:00+01:00").expect("good");
         assert_eq!(instant.to_string(), "2021-01-01T00:00:00Z");
@@ -152,6 +173,17 @@ mod tests {
             assert_eq!(Timestamp::parse(same), Ok(instant), "{same}");
         }
         assert_eq!(instant.plus_millis(1).to_string(), "2021-01-01T00:00:00.001Z");
+    }
+
+    /// A clock may show anything; an instant that could not be written would be a panic in whatever tells the time.
+    #[test]
+    fn both_ends_of_the_range_can_be_written() {
+        let (first, last) = (Timestamp::from_millis_clamped(i64::MIN), Timestamp::from_millis_clamped(i64::MAX));
+        assert_eq!(first.to_string(), "0001-01-01T00:00:00Z");
+        assert_eq!(last.to_string(), "9999-12-30T22:00:00Z");
+        assert_eq!((last.year(), last.date()), (9999, "9999-12-30".to_owned()));
+        assert_eq!(Timestamp::parse(&last.to_string()), Ok(last));
+        assert!(Timestamp::from_millis(last.as_millis() + 1).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The accept loop over real sockets. Waiting is for events and for the server's own short timeouts, never for time.
 
 use super::*;
-use crate::primitives::SystemEntropy;
+use crate::primitives::{Clock as _, ManualClock, Timestamp};
 use axum::routing::get;
 use axum::{Extension, body::Body};
 use std::sync::Mutex;
@@ -41,10 +41,7 @@ fn run<L: Listener + 'static>(listener: L, router: Router, settings: ServerSetti
     let shutdown = async move {
         let _ = stopped.await;
     };
-    (
-        stop,
-        tokio::spawn(serve(listener, router, Arc::new(SystemEntropy), settings, shutdown)),
-    )
+    (stop, tokio::spawn(serve(listener, router, Ports::default(), settings, shutdown)))
 }
 
 fn hello() -> Router {
@@ -172,8 +169,16 @@ async fn a_kept_connection_outlives_the_time_for_a_head() {
 async fn heads_that_are_too_large_get_431() {
     let server = Server::start(hello(), ServerSettings::default()).await;
     let headers = |count: usize| -> String { (1..count).map(|n| format!("x-{n}: y\r\n")).collect() };
-    let long = format!("x: {}\r\n", "y".repeat(20_000));
-    for (extra, status) in [(headers(63), "200"), (headers(65), "431"), (long, "431")] {
+    // With the rest of the head and the field's own five bytes: just what fits, and one more.
+    let rest = GET_AND_CLOSE.len() + "x: \r\n".len();
+    let long = |length: usize| format!("x: {}\r\n", "y".repeat(length - rest));
+    for (extra, status) in [
+        (headers(63), "200"),
+        (headers(64), "431"),
+        (long(16_384), "200"),
+        (long(16_385), "431"),
+        (long(20_000), "431"),
+    ] {
         let mut client = server.connect().await;
         say(&mut client, &GET_AND_CLOSE.replace("\r\n\r\n", &format!("\r\n{extra}\r\n"))).await;
         let answer = hear(&mut client).await;
@@ -367,10 +372,224 @@ async fn settings_that_cannot_work_are_refused() {
             max_connections: 0,
             ..quick()
         },
+        ServerSettings {
+            max_connections_per_address: 0,
+            ..quick()
+        },
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let router = Router::new().fallback(|| async { Body::empty() });
-        let ended = serve(listener, router, Arc::new(SystemEntropy), settings, std::future::pending()).await;
+        let ended = serve(listener, router, Ports::default(), settings, std::future::pending()).await;
         assert_eq!(ended.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
+}
+
+/// Gives back what it was sent.
+fn echo() -> Router {
+    hello().route("/echo", axum::routing::post(|body: String| async move { format!("<{body}>") }))
+}
+
+fn post(body: &str, fields: &str) -> String {
+    format!(
+        "POST /echo HTTP/1.1\r\nhost: x\r\n{fields}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn heads_with_two_readings_are_refused_and_the_connection_closed() {
+    let server = Server::start(echo(), ServerSettings::default()).await;
+    let chunked = "transfer-encoding: chunked\r\n";
+    let two = "Content-Length and Transfer-Encoding";
+    let cases = [
+        (post("0\r\n\r\n", chunked), two),
+        (post("", "Transfer-Encoding: chunked\r\n"), two),
+        (
+            post("0\r\n\r\n", "").replace("\r\n\r\n", "\r\ntransfer-encoding:\tchunked\r\n\r\n"),
+            two,
+        ),
+        (post("", "transfer-encoding: \r\n"), two),
+        (GET.replace("\r\n", "\n"), "bare LF"),
+        (GET.replace("host: x\r\n", "host: x\n"), "bare LF"),
+        (GET.replace("\r\n\r\n", "\r\n\n"), "bare LF"),
+        (format!("\n{GET}"), "bare LF"),
+        (GET.replace("/ ", "/\n "), "bare LF"),
+    ];
+    for (refused, why) in &cases {
+        for before in ["", GET] {
+            let mut client = server.connect().await;
+            // What comes behind it is nobody's.
+            say(&mut client, &format!("{before}{refused}{GET}")).await;
+            let heard = hear_within(&mut client, LONG).await;
+            assert_eq!(
+                heard.matches("HTTP/1.1 200").count(),
+                usize::from(before == GET),
+                "{refused:?}: {heard}"
+            );
+            let (_, problem) = heard.split_once("HTTP/1.1 400 Bad Request\r\n").expect("a refusal");
+            assert!(problem.contains("connection: close\r\n"), "{heard}");
+            assert!(problem.contains("content-type: application/problem+json\r\n"), "{heard}");
+            assert!(
+                problem.contains(r#""code":"malformed_request""#) && problem.contains(why),
+                "{heard}"
+            );
+            assert_eq!(heard.matches("HTTP/1.1 ").count(), 1 + usize::from(before == GET), "{heard}");
+        }
+    }
+    // And when it comes byte by byte. Whoever says more after the refusal may lose it with the connection, so here nobody does.
+    for (refused, why) in cases {
+        let mut client = server.connect().await;
+        client.set_nodelay(true).unwrap();
+        for byte in &refused.as_bytes()[..end_of_fault(&refused)] {
+            client.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let heard = hear_within(&mut client, LONG).await;
+        assert!(heard.starts_with("HTTP/1.1 400 ") && heard.contains(why), "{heard}");
+    }
+    server.stop().await;
+}
+
+/// Behind the first bare LF, or else behind the second of the two names.
+fn end_of_fault(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let is_bare = |place: &usize| bytes[*place] == b'\n' && (*place == 0 || bytes[place - 1] != b'\r');
+    let of_name = |name: &str| text.to_lowercase().find(name).map_or(0, |place| place + name.len());
+    let names = ["content-length:", "transfer-encoding:"].map(of_name);
+    let bare = (0..text.find("\r\n\r\n").unwrap_or(text.len())).find(is_bare);
+    bare.map_or(names[0].max(names[1]), |place| place + 1)
+}
+
+#[tokio::test]
+async fn bodies_are_nobodys_heads() {
+    let server = Server::start(echo(), ServerSettings::default()).await;
+    let bodies = [
+        "",
+        "a\nb",
+        "\n\n",
+        "\r\n\r\n",
+        GET,
+        "GET / HTTP/1.1\n\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+        &"x\n".repeat(50_000),
+    ];
+    let requests: String = bodies.map(|body| post(body, "") + GET).concat();
+    let wanted: Vec<String> = bodies
+        .iter()
+        .flat_map(|body| [format!("<{body}>"), "hello true".to_owned()])
+        .collect();
+    // All at once, and cut at places that have nothing to do with where requests begin and end.
+    for size in [requests.len(), 4096, 1000, 77] {
+        let (mut from, mut to) = server.connect().await.into_split();
+        let last = format!("{requests}{GET_AND_CLOSE}");
+        let saying = async {
+            for piece in last.as_bytes().chunks(size) {
+                to.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let (heard, ()) = tokio::join!(hear_within(&mut from, LONG), saying);
+        let mut rest = heard.as_str();
+        for body in &wanted {
+            let (head, after) = rest.split_once("\r\n\r\n").expect("an answer");
+            assert!(
+                head.starts_with("HTTP/1.1 200 ") && head.contains(&format!("content-length: {}", body.len())),
+                "{head}"
+            );
+            rest = after.strip_prefix(body.as_str()).expect("the body that was sent");
+        }
+        assert_eq!(rest.matches("HTTP/1.1 ").count(), 1, "{rest}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn behind_a_chunked_body_nothing_is_read() {
+    let server = Server::start(echo(), ServerSettings::default()).await;
+    let head = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut client = server.connect().await;
+    say(&mut client, &format!("{GET}{head}3\r\na\nb\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n{GET}")).await;
+    let heard = hear_within(&mut client, LONG).await;
+    assert!(heard.ends_with("<a\nb\r\n\r\n>"), "{heard}");
+    assert_eq!(heard.matches("HTTP/1.1 200").count(), 2, "{heard}");
+    assert_eq!(heard.matches("connection: close\r\n").count(), 1, "{heard}");
+    server.stop().await;
+}
+
+/// Its clients seem to come from one address far away.
+struct FromAfar(TcpListener);
+
+impl Listener for FromAfar {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, _) = Listener::accept(&mut self.0).await?;
+        Ok((stream, Peer(Some("192.0.2.7:1".parse().unwrap()))))
+    }
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections_and_is_told_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let settings = ServerSettings {
+        max_connections_per_address: 2,
+        ..ServerSettings::default()
+    };
+    let (stop, running) = run(FromAfar(listener), hello(), settings);
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        say(&mut client, GET).await;
+        client.readable().await.unwrap();
+        kept.push(client);
+    }
+    let mut third = TcpStream::connect(address).await.unwrap();
+    let told = hear_within(&mut third, LONG).await;
+    assert!(
+        told.starts_with("HTTP/1.1 429 ") && told.contains(r#""code":"too_many_connections""#),
+        "{told}"
+    );
+    // Those who are there are served on, and one that goes makes room.
+    let mut first = kept.remove(0);
+    say(&mut first, GET_AND_CLOSE).await;
+    assert!(hear(&mut first).await.ends_with("hello true"));
+    loop {
+        let mut next = TcpStream::connect(address).await.unwrap();
+        // The place is free when the server has seen the end, which may be a moment after we have.
+        let _ = next.write_all(GET_AND_CLOSE.as_bytes()).await;
+        if hear(&mut next).await.ends_with("hello true") {
+            break;
+        }
+    }
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_date_of_an_answer_follows_the_clock_back() {
+    let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-15T10:00:00Z").unwrap()));
+    let ports = Ports {
+        clock: clock.clone(),
+        ..Ports::default()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ended = async move { drop(stopped.await) };
+    let running = tokio::spawn(serve(listener, hello(), ports, ServerSettings::default(), ended));
+    let dates = async |text: &str| -> Vec<String> {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        say(&mut client, text).await;
+        let heard = hear(&mut client).await;
+        let dates = heard.lines().filter_map(|line| line.strip_prefix("date: "));
+        dates.map(str::to_owned).collect()
+    };
+    let both = format!("{GET}GET /\n\n");
+    assert_eq!(dates(&both).await, ["Thu, 15 Jan 2026 10:00:00 GMT"; 2]);
+    clock.set(clock.now().plus_millis(-400 * 86_400_000));
+    assert_eq!(dates(&both).await, ["Wed, 11 Dec 2024 10:00:00 GMT"; 2]);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(dates(&both).await, ["Wed, 11 Dec 2024 10:00:01 GMT"; 2]);
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
 }

@@ -12,7 +12,7 @@ fn document() -> Value {
 }
 
 /// `METHOD path` of every route.
-fn routes() -> Vec<String> {
+pub fn routes() -> Vec<String> {
     let document = document();
     let paths = document["paths"].as_object().expect("paths");
     let methods = |(path, item): (&String, &Value)| -> Vec<String> {

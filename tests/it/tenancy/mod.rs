@@ -1,5 +1,7 @@
 //! Who gets into which shop.
 
 mod access;
+mod canaries;
 mod isolation;
 mod marks;
+mod matrix;
