@@ -13,7 +13,7 @@ pub struct Stats {
     requests: AtomicU64,
     replays: AtomicU64,
     damaged: AtomicBool,
-    io_faults: AtomicU64,
+    disk_faults: AtomicU64,
     last_write_fault: Mutex<Option<StorageErrorKind>>,
 }
 
@@ -40,9 +40,6 @@ impl Stats {
         ) {
             self.damaged.store(true, Ordering::Release);
         }
-        if writes && kind == StorageErrorKind::Io {
-            self.io_faults.fetch_add(1, Ordering::Relaxed);
-        }
         if writes {
             *self.last_write_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
         }
@@ -60,9 +57,14 @@ impl Stats {
             .unwrap_or(StorageErrorKind::Other)
     }
 
-    /// Writes that the disk failed.
-    pub fn io_faults(&self) -> u64 {
-        self.io_faults.load(Ordering::Relaxed)
+    /// Notes that the disk failed under a write.
+    pub(super) fn disk_fault(&self) {
+        self.disk_faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes under which the disk failed, so that what it keeps is in doubt.
+    pub fn disk_faults(&self) -> u64 {
+        self.disk_faults.load(Ordering::Relaxed)
     }
 
     /// Statements run, reads and writes.

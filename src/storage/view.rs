@@ -82,6 +82,9 @@ impl<'c, K> View<'c, K> {
         result.map_err(|error| {
             let error = StorageError::sqlite(error, statement.name());
             self.stats.fault(error.kind(), self.writes);
+            if self.writes && error.is_disk_fault() {
+                self.stats.disk_fault();
+            }
             error
         })
     }

@@ -333,6 +333,9 @@ impl<K: FileKind> Writer<K> {
         self.rollback();
         if error.is_damage() || error.kind() == StorageErrorKind::Io {
             self.shared.stats.fault(error.kind(), true);
+            if error.is_disk_fault() {
+                self.shared.stats.disk_fault();
+            }
             self.shared.healthy.store(false, Ordering::Release);
         }
         tracing::error!(error = %error, source = std::error::Error::source(error).map(tracing::field::display), requests = batch.len(), kind = K::NAME, "commit failed");

@@ -445,7 +445,7 @@ impl Registry {
             let removed = state.open.remove(&id);
             if let Some(open) = &removed {
                 state.suspect.insert(id);
-                if open.db.stats().io_faults() > 0 {
+                if open.db.stats().disk_faults() > 0 {
                     let now = self.settings.clock.now();
                     let last = state.disk_failed.insert(id, now);
                     if last.is_some_and(|last| (now.as_millis() - last.as_millis()).abs() < DISK_MEMORY_MS) {

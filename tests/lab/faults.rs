@@ -13,7 +13,7 @@ use crate::house::{self, House};
 use crate::oracle;
 use crate::power::scratch;
 use crate::table::{Finding, Row};
-use crate::workload::{Diary, Till};
+use crate::workload::{Diary, Till, settled};
 
 /// Which errors a kind of call can have.
 fn errors(call: Call) -> &'static [i32] {
@@ -78,15 +78,8 @@ fn try_fault(fault: Fault, seed: u64) -> Result<u64, Finding> {
     });
     house.stop();
     disk::take();
-    let sent = diary.into_lines();
     // Who gave up comes again: what was answered by a fault is a call whose answer was lost.
-    let sent: Vec<_> = sent
-        .into_iter()
-        .map(|mut line| {
-            line.answered = line.answered.filter(|(_, reply)| reply.status < 500);
-            line
-        })
-        .collect();
+    let sent = settled(diary.into_lines());
     oracle::examine(dir.path(), &sent, usize::MAX, &runtime).map(|()| hits)
 }
 

@@ -9,7 +9,7 @@ use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tillbox::app::{App, Ports, StartError};
-use tillbox::config::Config;
+use tillbox::config::{ByteSize, Config};
 use tillbox::http::extract::Local;
 use tillbox::primitives::{ManualClock, SeededEntropy, Timestamp};
 use tokio::runtime::Runtime;
@@ -43,6 +43,17 @@ impl Reply {
     }
 }
 
+/// Somebody who answers calls: the process in this one, or the real program.
+pub trait Peer {
+    async fn send(&self, call: &Call) -> Reply;
+}
+
+impl Peer for House {
+    async fn send(&self, call: &Call) -> Reply {
+        Self::send(self, call).await
+    }
+}
+
 /// A running process.
 pub struct House {
     pub app: Arc<App>,
@@ -57,10 +68,20 @@ impl House {
     /// # Errors
     /// As the daemon's own start.
     pub fn start(dir: &Path, seed: u64) -> Result<Self, StartError> {
+        Self::start_at(dir, seed, Timestamp::parse(START).expect("an instant"))
+    }
+
+    /// As [`start`](Self::start), at another instant: over what was written by the machine's clock.
+    ///
+    /// # Errors
+    /// As the daemon's own start.
+    pub fn start_at(dir: &Path, seed: u64, now: Timestamp) -> Result<Self, StartError> {
         let mut config = Config::default();
         config.storage.data_dir = dir.to_owned();
+        // Small disks of memory have no room to spare.
+        config.storage.disk_reserve = ByteSize::bytes(0);
         config.validate().expect("good settings");
-        let clock = Arc::new(ManualClock::new(Timestamp::parse(START).expect("an instant")));
+        let clock = Arc::new(ManualClock::new(now));
         let ports = Ports {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),

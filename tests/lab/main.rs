@@ -6,13 +6,21 @@
 //! A disk that was found wrong is kept under `target/tmp`.
 
 #[cfg(target_os = "linux")]
+mod daemon;
+#[cfg(target_os = "linux")]
 mod dice;
 #[cfg(target_os = "linux")]
 mod disk;
 #[cfg(target_os = "linux")]
 mod faults;
 #[cfg(target_os = "linux")]
+mod full;
+#[cfg(target_os = "linux")]
 mod house;
+#[cfg(target_os = "linux")]
+mod kills;
+#[cfg(target_os = "linux")]
+mod older;
 #[cfg(target_os = "linux")]
 mod oracle;
 #[cfg(target_os = "linux")]
@@ -21,6 +29,8 @@ mod power;
 mod rot;
 #[cfg(target_os = "linux")]
 mod run;
+#[cfg(target_os = "linux")]
+mod syscalls;
 #[cfg(target_os = "linux")]
 mod table;
 #[cfg(target_os = "linux")]
@@ -34,6 +44,9 @@ fn main() -> std::process::ExitCode {
         run::Part("power", 120, 10_000, power::run),
         run::Part("faults", 40, 600, faults::run),
         run::Part("rot", 60, 4_000, rot::run),
+        run::Part("kills", 6, 200, kills::run),
+        run::Part("syscalls", 12, 400, syscalls::run),
+        run::Part("full", 2, 24, full::run),
     ];
     run::all(&parts, std::env::args().skip(1))
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 use http::Method;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
+use tillbox::app::StartError;
+use tillbox::primitives::{Clock as _, SystemClock};
 use tillbox::storage::StorageError;
 use tillbox::tenant::integrity::{self, Report};
 use tillbox::worker;
@@ -27,7 +29,16 @@ pub type Verdict = Result<(), Finding>;
 
 /// Starts over `dir` and looks at everything; `at` is how much of the history had happened.
 pub fn examine(dir: &Path, sent: &[Sent], at: usize, runtime: &tokio::runtime::Runtime) -> Verdict {
-    let house = House::start(dir, !(at as u64)).map_err(|error| format!("does not start: {error}"))?;
+    examine_house(House::start(dir, !(at as u64)), sent, at, runtime)
+}
+
+/// The same over what the real program left behind, with all that was sent to it.
+pub fn examine_real(dir: &Path, sent: &[Sent], runtime: &tokio::runtime::Runtime) -> Verdict {
+    examine_house(House::start_at(dir, 0, SystemClock.now()), sent, usize::MAX, runtime)
+}
+
+fn examine_house(house: Result<House, StartError>, sent: &[Sent], at: usize, runtime: &tokio::runtime::Runtime) -> Verdict {
+    let house = house.map_err(|error| format!("does not start: {error}"))?;
     let verdict = runtime.block_on(look(&house, sent, at));
     house.stop();
     verdict

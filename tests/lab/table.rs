@@ -119,6 +119,9 @@ pub fn summary(row: &Row, part: &str, seed: u64) -> String {
     )
 }
 
+/// As much of a finding as is printed: two answers that differ are long.
+const FINDING_CHARS: usize = 700;
+
 /// Prints the rows, and the first failures of each.
 pub fn print(rows: &[Row]) {
     println!(
@@ -143,7 +146,8 @@ pub fn print(rows: &[Row]) {
             control
         );
         for failure in row.failures.iter().take(5) {
-            println!("    {failure}");
+            let text = failure.to_string();
+            println!("    {}", text.chars().take(FINDING_CHARS).collect::<String>());
         }
     }
 }

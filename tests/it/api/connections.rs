@@ -52,7 +52,7 @@ fn a_request_that_two_read_in_two_ways_is_refused_and_nothing_behind_it_is_read(
 #[test]
 fn heads_are_bounded_in_fields_and_bytes() {
     let dir = tempfile::tempdir().expect("a directory");
-    let daemon = Daemon::start(dir.path(), &[]);
+    let mut daemon = Daemon::start(dir.path(), &[]);
     let many = |count: usize| -> String { (2..count).map(|n| format!("x-{n}: y\r\n")).collect() };
     let long = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes));
     for (fields, status) in [(many(64), 200), (many(65), 431), (long(16_000), 200), (long(16_384), 431)] {
@@ -61,6 +61,7 @@ fn heads_are_bounded_in_fields_and_bytes() {
         assert!(heard.starts_with(&format!("HTTP/1.1 {status} ")), "{heard}");
         assert_eq!(heard.contains(r#""code":"headers_too_large""#), status == 431, "{heard}");
     }
+    assert!(daemon.ended().is_none(), "it goes on");
 }
 
 /// As many descriptors as the clients need; the daemon inherits the limit and raises its own.

@@ -17,7 +17,6 @@ mod orders;
 mod payments;
 mod reports;
 mod room;
-mod routes;
 pub mod routes;
 mod sales;
 mod settings;

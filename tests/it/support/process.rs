@@ -41,9 +41,16 @@ impl Daemon {
 
     /// As [`start`](Self::start), with variables in its environment.
     pub fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &Path)]) -> Self {
-        let mut child = tillbox(data_dir, &["serve", "--listen", "127.0.0.1:0"])
-            .args(args)
-            .envs(variables.iter().copied())
+        let mut command = tillbox(data_dir, &["serve", "--listen", "127.0.0.1:0"]);
+        command.args(args).envs(variables.iter().copied());
+        let mut daemon = Self::launch(&mut command, data_dir).unwrap_or_else(|ended| panic!("{ended}"));
+        daemon.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        daemon
+    }
+
+    /// Runs a command that becomes a daemon over `data_dir`, and returns when it listens; or what it printed, when it ended before that.
+    pub fn launch(command: &mut Command, data_dir: &Path) -> Result<Self, String> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -58,15 +65,20 @@ impl Daemon {
         // Both senders end with the process, so this waits for the line or for the end, and for nothing else.
         let Ok(address) = listens.recv() else {
             let status = child.wait().expect("the daemon has ended");
-            panic!("the daemon ended with {status} before it listened:\n{}", joined(&output));
+            return Err(format!("the daemon ended with {status} before it listened:\n{}", joined(&output)));
         };
-        Self {
+        Ok(Self {
             child,
             address,
             data_dir: data_dir.to_owned(),
-            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            args: Vec::new(),
             output,
-        }
+        })
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("its own child")
     }
 
     /// Where it listens.
@@ -96,9 +108,14 @@ impl Daemon {
 
     /// SIGTERM, and the status it ended with.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.ask_to_end();
+        self.child.wait().expect("it has ended")
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_end(&self) {
         let sent = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
-        self.child.wait().expect("it has ended")
     }
 
     /// Kills it and starts it again over the same directory.
