@@ -77,8 +77,8 @@ impl<Io: AsyncWrite + Unpin> Unreadable<Io> {
 
 const NO_BODY: &str = "content-length: 0";
 
-/// The status of a refusal that is hyper's own: the head of a 4xx and nothing else. No answer of the router looks like that, because
-/// the outermost layer gives each 4xx its document.
+/// The status of a refusal that is hyper's own: the head of a 4xx and nothing else. No answer of the router looks like that: each of those
+/// has a date.
 fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     // Looked at first, since all other answers pass here as well.
     if !bytes.starts_with(b"HTTP/1.1 4") {
@@ -87,8 +87,9 @@ fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     let head = std::str::from_utf8(bytes).ok()?;
     let is_whole = head.find("\r\n\r\n") == Some(head.len() - 4);
     let has_no_body = head.contains(&format!("\r\n{NO_BODY}\r\n"));
+    let has_date = head.contains("\r\ndate: ");
     let status = head.get(9..12)?.parse().ok()?;
-    (is_whole && has_no_body).then_some((status, head))
+    (is_whole && has_no_body && !has_date).then_some((status, head))
 }
 
 fn problem(status: StatusCode, reason: &Reason) -> Problem {
@@ -196,8 +197,17 @@ mod tests {
     #[tokio::test]
     async fn everything_else_goes_out_as_it_is() {
         let with_body = "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}";
+        let of_the_router = BARE.replace("connection: ", "date: now\r\nconnection: ");
         let well = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-        for bytes in [with_body, well, "", "HTTP/1.1 4", &BARE[..BARE.len() - 2], &format!("{BARE}{well}")] {
+        for bytes in [
+            with_body,
+            &of_the_router,
+            well,
+            "",
+            "HTTP/1.1 4",
+            &BARE[..BARE.len() - 2],
+            &format!("{BARE}{well}"),
+        ] {
             assert_eq!(sent(bytes).await, bytes);
         }
     }

@@ -502,6 +502,51 @@ async fn bodies_are_nobodys_heads() {
     server.stop().await;
 }
 
+/// A head that came with the request before it has its deadline like any other, from when it is its turn.
+#[tokio::test]
+async fn a_part_of_a_head_behind_a_request_does_not_keep_the_place() {
+    let settings = ServerSettings {
+        header_timeout: Duration::from_millis(100),
+        ..ServerSettings::default()
+    };
+    let server = Server::start(hello(), settings).await;
+    let mut client = server.connect().await;
+    say(&mut client, &format!("{GET}GET / HTTP/1.1\r\nhost:")).await;
+    let heard = hear_within(&mut client, LONG).await;
+    assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("hello true"), "{heard}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_is_stepped_over() {
+    let server = Server::start(hello(), ServerSettings::default()).await;
+    let mut client = server.connect().await;
+    let refused = post("a\nb\r\n\r\nGET / HTTP/1.1\r\n\r\n", "").replace("/echo", "/");
+    say(&mut client, &format!("{refused}{refused}{GET_AND_CLOSE}")).await;
+    let heard = hear_within(&mut client, LONG).await;
+    assert_eq!(heard.matches("HTTP/1.1 405 ").count(), 2, "{heard}");
+    assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 1, "{heard}");
+    // A bare answer of the router's is no refusal of hyper's, and goes out as it is.
+    assert!(heard.ends_with("hello true") && !heard.contains("malformed_request"), "{heard}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_asks_whether_to_send_the_body_is_told_to() {
+    let server = Server::start(echo(), ServerSettings::default()).await;
+    let mut client = server.connect().await;
+    let request = post("a\n\nb", "expect: 100-continue\r\n");
+    let (head, body) = request.split_at(request.len() - 4);
+    say(&mut client, head).await;
+    let mut told = [0; 25];
+    client.read_exact(&mut told).await.unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    say(&mut client, &format!("{body}{GET_AND_CLOSE}")).await;
+    let heard = hear_within(&mut client, LONG).await;
+    assert!(heard.contains("<a\n\nb>HTTP/1.1 200 ") && heard.ends_with("hello true"), "{heard}");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn behind_a_chunked_body_nothing_is_read() {
     let server = Server::start(echo(), ServerSettings::default()).await;
