@@ -84,11 +84,16 @@ fn fill(shop: &Shop, dice: &mut Dice) -> Verdict {
     // The reserve would stop the sales before the disk is full.
     let daemon = Daemon::start_with(disk.path(), &[], &[("TILLBOX_STORAGE__DISK_RESERVE", Path::new("0"))]);
     let ballast = disk.path().join("ballast");
+    let room = dice.below(ROOM);
     let fill = || {
-        let stat = rustix::fs::statvfs(disk.path()).expect("a disk");
-        let bytes = (stat.f_bavail * stat.f_frsize).saturating_sub(dice.below(ROOM));
         let file = File::create(&ballast).expect("room for a name");
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).expect("so much room");
+        // The daemon may take some of what was just free.
+        let filled = within_a_minute(|| {
+            let stat = rustix::fs::statvfs(disk.path()).expect("a disk");
+            let bytes = (stat.f_bavail * stat.f_frsize).saturating_sub(room).max(1);
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_ok()
+        });
+        assert!(filled, "the disk can be filled");
     };
     let empty = || fs::remove_file(&ballast).expect("it is there");
     trade(shop, disk.path(), daemon, Some((507, "storage_full")), fill, empty)

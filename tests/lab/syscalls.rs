@@ -8,7 +8,11 @@ use std::ops::Range;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+
+use libc::SIGKILL;
 
 use crate::daemon::{Caller, Daemon, Line, Patience, Shop, command, keep, serve, under, within_a_minute};
 use crate::dice::Dice;
@@ -18,6 +22,7 @@ use crate::{house, older, oracle};
 
 const TILLS: usize = 3;
 const CUSTOMERS: usize = 2;
+const THREADS: usize = 2;
 
 /// A kind of call: its names on this system and on others, the highest number that is tried, and the errors that a disk can give.
 struct Calls(&'static str, u64, &'static [&'static str]);
@@ -82,25 +87,13 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let shop = Shop::found();
     let elder = older::put(shop.dir());
     [
-        (what[0], kills, Injection::kill as fn(&mut Dice) -> Injection),
-        (what[1], errors, Injection::error),
+        (what[0], kills, Injection::kill as Throw),
+        (what[1], errors, Injection::error as Throw),
     ]
     .into_iter()
     .filter(|(_, cases, _)| !cases.is_empty())
-    .map(|(what, cases, injection)| {
-        let (mut failures, mut struck) = (Vec::<Finding>::new(), 0);
-        for &case in &cases {
-            let mut dice = Dice::new(seed, case as u64);
-            let injection = injection(&mut dice);
-            let dir = shop.copy();
-            match try_one(&shop, &elder, dir.path(), &injection, dice.below(2) == 0) {
-                Ok(hit) => struck += usize::from(hit),
-                Err(found) => {
-                    failures.push(found.at(format_args!("case {case}, {} {}", injection.calls, injection.what)));
-                    keep(dir.path(), &format!("syscalls-{seed}-{case}"));
-                }
-            }
-        }
+    .map(|(what, cases, throw)| {
+        let (struck, mut failures) = try_all(&shop, &elder, seed, &cases, throw);
         // One case alone may be one that strikes nothing.
         if cases.len() > 1 && struck * 4 < cases.len() {
             failures.push(format!("only {struck} of {} struck: nothing was tried", cases.len()).into());
@@ -110,13 +103,42 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     .collect()
 }
 
+type Throw = fn(&mut Dice) -> Injection;
+
+/// Tries several at a time: most of a trial is waiting. Gives how often a fault struck, and what was found.
+fn try_all(shop: &Shop, elder: &str, seed: u64, cases: &[usize], throw: Throw) -> (usize, Vec<Finding>) {
+    let (struck, failures) = (AtomicUsize::new(0), Mutex::new(Vec::<Finding>::new()));
+    thread::scope(|scope| {
+        for part in 0..THREADS {
+            let (struck, failures) = (&struck, &failures);
+            scope.spawn(move || {
+                for &case in cases.iter().skip(part).step_by(THREADS) {
+                    let mut dice = Dice::new(seed, case as u64);
+                    let injection = throw(&mut dice);
+                    let dir = shop.copy();
+                    match try_one(shop, elder, dir.path(), &injection, dice.below(2) == 0) {
+                        Ok(hit) => {
+                            struck.fetch_add(usize::from(hit), Ordering::SeqCst);
+                        }
+                        Err(found) => {
+                            let found = found.at(format_args!("case {case}, {} {}", injection.calls, injection.what));
+                            failures.lock().unwrap_or_else(PoisonError::into_inner).push(found);
+                            keep(dir.path(), &format!("syscalls-{seed}-{case}"));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (struck.into_inner(), failures.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// Whether there is a strace that can do this here.
 fn probe() -> Result<(), String> {
     let ran = Command::new("strace")
         .args([
             "-D",
             "-f",
-            "--seccomp-bpf",
             "-qq",
             "-o",
             "/dev/null",
@@ -137,8 +159,9 @@ fn probe() -> Result<(), String> {
 fn try_one(shop: &Shop, elder: &str, dir: &Path, injection: &Injection, is_orderly: bool) -> Result<bool, Finding> {
     let trace = dir.join("strace");
     let mut strace = Command::new("strace");
-    // The tracer is a grandchild (-D): the child is the program itself, whose end we see and cause.
-    strace.args(["-D", "-f", "--seccomp-bpf", "-o"]).arg(&trace);
+    // The tracer is a grandchild (-D): the child is the program itself, whose end we see and cause. All calls are stopped at (no --seccomp-bpf):
+    // where only those that matter are, the signals of strace 6.1 go astray.
+    strace.args(["-D", "-f", "-o"]).arg(&trace);
     strace.args(["-e", &format!("trace={}", injection.calls)]);
     strace.args(["-e", &format!("inject={}:{}", injection.calls, injection.what)]);
     under(&mut strace, &serve(dir));
@@ -146,19 +169,19 @@ fn try_one(shop: &Shop, elder: &str, dir: &Path, injection: &Injection, is_order
     match Daemon::launch(&mut strace, dir) {
         Ok(mut daemon) => {
             sent = trade(shop, dir, &daemon);
-            let ended = daemon.ended();
-            was_killed = ended.is_some_and(|status| status.signal() == Some(9));
-            if ended.is_none() && is_orderly {
+            if is_orderly && daemon.ended().is_none() {
                 daemon.ask_to_end();
                 if !within_a_minute(|| daemon.ended().is_some()) {
                     return Err("it does not end when it is asked to".into());
                 }
-            } else if ended.is_none() {
-                daemon.kill();
+            }
+            match daemon.ended() {
+                Some(status) => was_killed = status.signal() == Some(SIGKILL),
+                None => daemon.kill(),
             }
         }
         // It did not get as far as that: killed, or refused to go on.
-        Err(ended) => was_killed |= ended.contains("signal: 9"),
+        Err(ended) => was_killed |= ended.contains("signal: 9 "),
     }
     let traced = || fs::read_to_string(&trace).unwrap_or_default();
     // The tracer notes the end of its last thread, and is done.
