@@ -38,7 +38,7 @@ fail() {
 
 skip() {
     if [[ ${SCHEMATHESIS_REQUIRED:-} == 1 ]]; then fail "$*"; fi
-    echo "schemathesis: SKIPPED, 4 of 4 runs: $*" >&2
+    echo "schemathesis: SKIPPED, 5 of 5 parts: $*" >&2
     exit 0
 }
 

@@ -9,6 +9,8 @@ mod deadlines;
 mod description;
 pub mod extract;
 pub mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod health;
 mod layers;
 pub mod problem;
