@@ -27,6 +27,7 @@ cargo +nightly fuzz --version >/dev/null 2>&1 || skip "there is no cargo-fuzz"
 
 # What is fuzzed is what is shipped.
 cp ../Cargo.lock Cargo.lock
+cargo +nightly fetch --quiet || skip "what the targets need cannot be fetched"
 cargo +nightly fuzz build --sanitizer none --target-dir "$target"
 programs=$(dirname "$(find "$target" -mindepth 3 -maxdepth 3 -path '*/release/*' -name "${names[0]}" -print -quit)")
 
