@@ -18,6 +18,11 @@ use tower::ServiceExt as _;
 /// When every case begins.
 const START: &str = "2026-01-15T10:00:00Z";
 
+/// The instant at which every case begins.
+pub fn start() -> Timestamp {
+    Timestamp::parse(START).expect("an instant")
+}
+
 /// A request as a till would send it.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -52,15 +57,23 @@ pub struct House {
 }
 
 impl House {
-    /// Starts over `dir`; ids come from `seed`.
+    /// Starts over `dir`, when every case begins; ids come from `seed`.
     ///
     /// # Errors
     /// As the daemon's own start.
     pub fn start(dir: &Path, seed: u64) -> Result<Self, StartError> {
+        Self::start_at(dir, seed, start())
+    }
+
+    /// As [`start`](Self::start), with a clock that shows `now`.
+    ///
+    /// # Errors
+    /// As the daemon's own start.
+    pub fn start_at(dir: &Path, seed: u64, now: Timestamp) -> Result<Self, StartError> {
         let mut config = Config::default();
         config.storage.data_dir = dir.to_owned();
         config.validate().expect("good settings");
-        let clock = Arc::new(ManualClock::new(Timestamp::parse(START).expect("an instant")));
+        let clock = Arc::new(ManualClock::new(now));
         let ports = Ports {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),
