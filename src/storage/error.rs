@@ -135,14 +135,19 @@ impl StorageError {
         self.statement
     }
 
-    /// Whether the disk failed in a way that leaves doubt about what it keeps. A write that was refused leaves none, and may be nothing worse than a
-    /// quota or a limit of the process, which SQLite tells no otherwise.
+    /// Whether the disk failed in a way that leaves doubt about what it keeps.
     pub fn is_disk_fault(&self) -> bool {
+        matches!(self.kind, StorageErrorKind::Io) && !self.is_refused_write()
+    }
+
+    /// Whether a write was refused. Nothing is in doubt then, and it may be nothing worse than a quota or a limit of the process, which SQLite tells no
+    /// otherwise.
+    pub fn is_refused_write(&self) -> bool {
         let code = self.source.as_ref().and_then(|source| match source {
             rusqlite::Error::SqliteFailure(failure, _) => Some(failure.extended_code),
             _ => None,
         });
-        matches!(self.kind, StorageErrorKind::Io) && code != Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
+        code == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
     }
 
     /// Whether the file itself is damaged.

@@ -204,13 +204,11 @@ pub fn prepare_reader<K: FileKind>(conn: &Connection, path: &Path, place: Place,
     Ok(())
 }
 
-/// Puts the WAL into the file. On a full disk it stays what it is.
+/// Puts the WAL into the file. Where the disk is full, or the file cannot grow, it stays what it is.
 fn empty_wal(conn: &Connection) -> Result<(), StorageError> {
-    match conn
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .map_err(StorageError::from)
-    {
-        Err(error) if error.kind() != StorageErrorKind::Full => Err(error),
+    let emptied = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    match emptied.map_err(StorageError::from) {
+        Err(error) if error.kind() != StorageErrorKind::Full && !error.is_refused_write() => Err(error),
         _ => Ok(()),
     }
 }
