@@ -60,12 +60,12 @@ fn main() -> std::process::ExitCode {
         run::Part("twice", 12, 300, twice::run),
         run::Part("controls", 60, 2_000, controls::run),
         run::Part("migration", 16, 400, migration::run),
-        run::Part("faults", 40, 600, faults::run),
-        run::Part("rot", 60, 2_000, rot::run),
+        run::Part("faults", 40, 300, faults::run),
+        run::Part("rot", 60, 1_000, rot::run),
         run::Part("kills", 6, 200, kills::run),
-        run::Part("syscalls", 12, 400, syscalls::run),
+        run::Part("syscalls", 12, 200, syscalls::run),
         run::Part("full", 2, 24, full::run),
-        run::Part("simulation", 8, 1_000, simulation::run),
+        run::Part("simulation", 8, 500, simulation::run),
         run::Part("clocks", 14, 140, clocks::run),
     ];
     run::all(&parts, std::env::args().skip(1))

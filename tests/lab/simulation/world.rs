@@ -451,6 +451,7 @@ impl World {
 
     /// One pass of the worker: what is due, and its sweep.
     fn run_jobs(&self) {
+        self.release();
         let house = self.house();
         worker::run_until_idle_with(&house.app, *mails::HANDLERS);
         for access in oracle::tenants(house).unwrap_or_default() {
