@@ -159,3 +159,56 @@ pub fn reads(dir: &Path, clients: usize, round: Duration) -> (Figure, Figure) {
     let constant = daemon.round(clients, round, move |_, _| request("GET", "/health/live", &shop.key, None, ""));
     (product, constant)
 }
+
+/// What a shop's neighbour may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neighbour {
+    /// Nothing.
+    Rests,
+    /// Sells as fast as its clients can send.
+    Sells,
+    /// Has a damaged file, and clients that ask for it all the same.
+    IsDamaged,
+}
+
+/// Sales of one shop by `clients`, while its neighbour's clients do what they do.
+pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration) -> Figure {
+    let mut daemon = Daemon::start(dir);
+    let [ours, theirs] = [0, 1].map(|number| daemon.shop(dir, number));
+    if neighbour == Neighbour::IsDamaged {
+        drop(daemon);
+        let newest = std::fs::read_dir(dir.join("tenants")).expect("a directory").flatten();
+        let file = newest
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
+            // Ids are in the order of time: the newest file is the neighbour's.
+            .max()
+            .expect("two shops");
+        std::fs::write(file, [0; 64 * 1024]).expect("writes");
+        daemon = Daemon::start(dir);
+    }
+    let (start, length) = (now(), round + Duration::from_millis(200));
+    let callers = if neighbour == Neighbour::Rests { 0 } else { clients };
+    let (key, body) = (theirs.key.clone(), sale(&theirs.products));
+    let load: Vec<_> = (0..callers)
+        .map(|number| {
+            let (address, key, body) = (daemon.address, key.clone(), body.clone());
+            daemon.runtime.spawn(async move {
+                let (mut client, mut count) = (Client::connect(address).await, 0);
+                while start.elapsed() < length {
+                    let (status, _) = client
+                        .call(&request("POST", "/v1/sales", &key, Some(&key_of(number, count)), &body))
+                        .await;
+                    assert!(matches!(status, 201 | 503), "{status}");
+                    count += 1;
+                }
+            })
+        })
+        .collect();
+    let (key, body) = (ours.key.clone(), sale(&ours.products));
+    let figure = daemon.round(clients, round, move |client, count| {
+        request("POST", "/v1/sales", &key, Some(&key_of(client, count)), &body)
+    });
+    load.into_iter().for_each(|task| daemon.runtime.block_on(task).expect("runs"));
+    figure
+}

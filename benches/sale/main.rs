@@ -3,9 +3,10 @@
 //! (a) the raw limit: rusqlite writing the very rows of one paid sale, its stored answer among them, 64 to a commit, `synchronous=FULL`;
 //! (b) the library: `sales::record` under an idempotency key, through the group-committing writer: the same rows;
 //! (c) the daemon: `POST /v1/sales` to a process of its own, client and daemon sharing the machine;
+//! (d): the same while the shop's neighbour sells as fast as it can, or has a damaged file;
 //! and a product read by id over HTTP beside a constant answer of the same server.
 //!
-//! `cargo bench --bench sale -- library` measures (a) and that part alone; the others are `daemon` and `reads`.
+//! `cargo bench --bench sale -- library` measures (a) and that part alone; the others are `daemon`, `neighbours` and `reads`.
 //!
 //! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS` sets how long each round takes (default 3),
 //! `TILLBOX_BENCH_DIR` the directory whose disk is measured (default: the system's temporary one).
@@ -21,6 +22,7 @@ mod raw;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::Neighbour;
 use figures::table;
 
 /// How many clients share the work, in the three rounds.
@@ -67,6 +69,9 @@ fn main() {
         let eight = CLIENTS.map(|clients| daemon::sales(&dir.path().join(format!("eight-{clients}")), clients, 8, round));
         table("(c) POST /v1/sales, so many clients, eight tenants", &CLIENTS, &eight, Some(&raw));
     }
+    if is_wanted("neighbours") {
+        neighbours(dir.path(), round);
+    }
     if is_wanted("reads") {
         reads(&dir.path().join("reads"), round);
     }
@@ -77,6 +82,27 @@ fn is_wanted(part: &str) -> bool {
     // `cargo bench` adds an option of its own.
     let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
     named.peek().is_none() || named.any(|argument| argument == part)
+}
+
+/// How long a shop's customers wait when its neighbour is busy or ill.
+fn neighbours(dir: &Path, round: Duration) {
+    const CLIENTS: usize = 4;
+    let beside = |neighbour| daemon::beside(&dir.join(format!("beside-{neighbour:?}")), neighbour, CLIENTS, round);
+    let alone = beside(Neighbour::Rests);
+    println!(
+        "\n(d) POST /v1/sales by {CLIENTS} clients of one shop: p99 {:.2} ms while its neighbour rests",
+        alone.p99_ms()
+    );
+    for (neighbour, what) in [
+        (Neighbour::Sells, "sells as fast as as many clients can send"),
+        (Neighbour::IsDamaged, "has a damaged file that as many clients ask for"),
+    ] {
+        let figure = beside(neighbour);
+        println!(
+            "    {:>4.2} times that while it {what}   (aim: at most 1.50)",
+            figure.p99_ms() / alone.p99_ms()
+        );
+    }
 }
 
 fn reads(dir: &Path, round: Duration) {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Data};
 use super::failure::{Exit, Failure};
-use super::import::{CsvFile, Importer, optional_cell, whole_number};
+use super::import::{CsvFile, Importer, TakeRow, optional_cell, whole_number};
 use super::{Global, Json};
 use crate::primitives::Slug;
 
@@ -91,6 +91,31 @@ impl Columns {
             "track_stock": optional_cell(cells, self.track_stock).map(yes_or_no).transpose()?,
         }))
     }
+
+    fn read(&self, file: &mut CsvFile, take: &mut TakeRow<'_>) -> Result<(), Failure> {
+        let mut seen = HashMap::new();
+        while let Some(line) = file.next()? {
+            let number = line.number;
+            let row = line.cells.and_then(|cells| {
+                // The second would change what the first has just made, at every import anew.
+                let row = self.row(number, &cells)?;
+                match seen.entry(cells[self.sku].to_owned()) {
+                    Entry::Occupied(first) => Err(format!("the SKU {} is there twice, first in line {}", first.key(), first.get())),
+                    Entry::Vacant(place) => {
+                        place.insert(number);
+                        Ok(row)
+                    }
+                }
+            });
+            take(&file.name, number, row, file.position())?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the rows of a product list, one after the other; `take` is given each with its line, or what is wrong with it.
+pub(super) fn read_rows(file: &mut CsvFile, take: &mut TakeRow<'_>) -> Result<(), Failure> {
+    Columns::of(file)?.read(file, take)
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
@@ -109,25 +134,7 @@ impl Import {
         let mut importer = Importer::new(&client, &self.tenant, "/v1/admin/catalog/import", "rows", file.bytes);
         // A shop that is not there is said at once, not after the first rows, and for an empty file too.
         client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;
-        let mut seen = HashMap::new();
-        while let Some(line) = file.next()? {
-            let number = line.number;
-            let row = line.cells.and_then(|cells| {
-                // The second would change what the first has just made, at every import anew.
-                let row = columns.row(number, &cells)?;
-                match seen.entry(cells[columns.sku].to_owned()) {
-                    Entry::Occupied(first) => Err(format!("the SKU {} is there twice, first in line {}", first.key(), first.get())),
-                    Entry::Vacant(place) => {
-                        place.insert(number);
-                        Ok(row)
-                    }
-                }
-            });
-            match row {
-                Ok(row) => importer.add(&file.name, row, file.position())?,
-                Err(reason) => importer.refuse(&file.name, number, reason),
-            }
-        }
+        columns.read(&mut file, &mut |file, line, row, position| importer.take(file, line, row, position))?;
         importer.finish(self.output.json)
     }
 }

@@ -30,6 +30,9 @@ pub struct CsvFile {
     headers: StringRecord,
 }
 
+/// Takes a row: its file and line, the row or what is wrong with it, and how far the import is then.
+pub type TakeRow<'a> = dyn FnMut(&str, u64, Result<Value, String>, u64) -> Result<(), Failure> + 'a;
+
 /// A line of a CSV file: its number, and its cells or what is wrong with it.
 pub struct CsvLine {
     pub number: u64,
@@ -196,18 +199,27 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Refuses a row before it is sent.
-    pub fn refuse(&mut self, file: &str, line: u64, reason: impl Into<String>) {
+    /// Sends a row with the next batch, or lists it as refused. `position` is how far the import is then.
+    pub fn take(&mut self, file: &str, line: u64, row: Result<Value, String>, position: u64) -> Result<(), Failure> {
+        match row {
+            Ok(row) => self.add(file, row, position),
+            Err(reason) => {
+                self.refuse(file, line, reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn refuse(&mut self, file: &str, line: u64, reason: String) {
         self.rows += 1;
         self.refused.push(Refused {
             file: file.to_owned(),
             line,
-            reason: reason.into(),
+            reason,
         });
     }
 
-    /// Sends a row with the next batch. `position` is how far the import is then.
-    pub fn add(&mut self, file: &str, row: Value, position: u64) -> Result<(), Failure> {
+    fn add(&mut self, file: &str, row: Value, position: u64) -> Result<(), Failure> {
         let bytes = row.to_string().len();
         if bytes > IMPORT_BATCH_BYTES {
             let line = row["line"].as_u64().unwrap_or(0);

@@ -11,6 +11,8 @@ mod config;
 mod demo;
 mod descriptors;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod import;
 mod integrity;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Data};
 use super::failure::{Exit, Failure};
-use super::import::{CsvFile, Importer, whole_number};
+use super::import::{CsvFile, Importer, TakeRow, whole_number};
 use super::{Global, Json};
 use crate::primitives::Slug;
 
@@ -66,13 +66,13 @@ struct Lines {
 struct LinesByInvoice(HashMap<String, Lines>);
 
 impl LinesByInvoice {
-    fn read(&mut self, file: &mut CsvFile, refuse: &mut dyn FnMut(&str, u64, String)) -> Result<(), Failure> {
+    fn read(&mut self, file: &mut CsvFile, take: &mut TakeRow<'_>) -> Result<(), Failure> {
         let [number, sku, price, quantity] = file.required(["invoice_number", "sku", "unit_price_minor", "quantity"])?;
         while let Some(line) = file.next()? {
             let cells = match line.cells {
                 Ok(cells) => cells,
                 Err(reason) => {
-                    refuse(&file.name, line.number, reason);
+                    take(&file.name, line.number, Err(reason), 0)?;
                     continue;
                 }
             };
@@ -106,21 +106,9 @@ impl Import {
         client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;
         let bytes = invoices.iter().map(|file| file.bytes).sum();
         let mut importer = Importer::new(&client, &self.tenant, "/v1/admin/sales/import", "sales", bytes);
-        let mut by_invoice = LinesByInvoice::default();
-        for file in &mut lines {
-            by_invoice.read(file, &mut |file, line, reason| importer.refuse(file, line, reason))?;
-        }
-        let mut seen = HashSet::new();
-        let mut before = 0;
-        for file in &mut invoices {
-            send_invoices(file, before, &mut by_invoice, &mut seen, &mut importer)?;
-            before += file.bytes;
-        }
-        let mut orphans: Vec<(String, Lines)> = by_invoice.0.into_iter().collect();
-        orphans.sort_by(|(_, a), (_, b)| a.place.cmp(&b.place));
-        for (number, Lines { place: (file, line), .. }) in orphans {
-            importer.refuse(&file, line, format!("no file has the invoice {number} that this line belongs to"));
-        }
+        read_rows(&mut invoices, &mut lines, &mut |file, line, row, position| {
+            importer.take(file, line, row, position)
+        })?;
         importer.finish(self.output.json)
     }
 
@@ -149,12 +137,33 @@ impl Import {
     }
 }
 
-fn send_invoices(
+/// Reads the sales of files of both kinds, and what is wrong with them.
+pub(super) fn read_rows(invoices: &mut [CsvFile], lines: &mut [CsvFile], take: &mut TakeRow<'_>) -> Result<(), Failure> {
+    let mut by_invoice = LinesByInvoice::default();
+    for file in lines {
+        by_invoice.read(file, take)?;
+    }
+    let mut seen = HashSet::new();
+    let mut before = 0;
+    for file in invoices {
+        read_invoices(file, before, &mut by_invoice, &mut seen, take)?;
+        before += file.bytes;
+    }
+    let mut orphans: Vec<(String, Lines)> = by_invoice.0.into_iter().collect();
+    orphans.sort_by(|(_, a), (_, b)| a.place.cmp(&b.place));
+    for (number, Lines { place: (file, line), .. }) in orphans {
+        let reason = format!("no file has the invoice {number} that this line belongs to");
+        take(&file, line, Err(reason), before)?;
+    }
+    Ok(())
+}
+
+fn read_invoices(
     file: &mut CsvFile,
     before: u64,
     by_invoice: &mut LinesByInvoice,
     seen: &mut HashSet<String>,
-    importer: &mut Importer<'_>,
+    take: &mut TakeRow<'_>,
 ) -> Result<(), Failure> {
     let [number, sold_at, total] = file.required(["invoice_number", "sold_at", "total_minor"])?;
     while let Some(line) = file.next()? {
@@ -176,10 +185,8 @@ fn send_invoices(
                 ),
             }
         };
-        match read() {
-            Ok(sale) => importer.add(&file.name, sale, before + file.position())?,
-            Err(reason) => importer.refuse(&file.name, line.number, reason),
-        }
+        let sale = read();
+        take(&file.name, line.number, sale, before + file.position())?;
     }
     Ok(())
 }

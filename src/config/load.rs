@@ -30,6 +30,14 @@ impl Config {
         };
         Layers::new(file).with_env(env)?.read()
     }
+
+    /// As [`load`](Self::load), of a text that stands for the file at `path`.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn of_text(path: &Path, text: &str, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        Layers::new(Some(parse(path, text)?)).with_env(env)?.read()
+    }
 }
 
 struct File {
@@ -42,6 +50,10 @@ fn read(path: &Path) -> Result<File, ConfigError> {
         path: path.to_owned(),
         source,
     })?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
     let table = text.parse().map_err(|error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let before = &text.as_bytes()[..start];
@@ -172,12 +184,8 @@ fn typed(current: &Value, text: String) -> Value {
 /// Reads a configuration from text, as if from the file `test.toml`.
 #[cfg(test)]
 pub(super) fn load_text(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let file = File {
-        path: PathBuf::from("test.toml"),
-        table: text.parse().unwrap(),
-    };
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Layers::new(Some(file)).with_env(env)?.read()
+    Config::of_text(Path::new("test.toml"), text, env)
 }
 
 #[cfg(test)]

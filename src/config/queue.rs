@@ -4,6 +4,7 @@
 
 use super::error::Faults;
 use super::units::Span;
+use crate::primitives::limits::JOB_RETRY_MAX_MS;
 use serde::{Deserialize, Serialize};
 
 /// The longest list of waits.
@@ -99,7 +100,7 @@ impl Queue {
             faults.add(&backoff, format!("needs 1 to {MAX_BACKOFF_STEPS} waits"));
         }
         for wait in &self.backoff {
-            faults.within(&backoff, *wait, Span::millis(1)..=Span::secs(86_400));
+            faults.within(&backoff, *wait, Span::millis(1)..=Span::millis(JOB_RETRY_MAX_MS.unsigned_abs()));
         }
         if !self.backoff.is_sorted() {
             faults.add(&backoff, "a wait is shorter than the one before it");

@@ -1,13 +1,18 @@
 //! What the API's description says besides its routes: how callers prove who they are, and what every error looks like. The routes tell
 //! the rest themselves; what holds for all of them is put in here, once.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
 
 use super::problem::MEDIA_TYPE;
-use crate::primitives::limits::SLUG_CHARS_MAX;
+use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, SLUG_CHARS_MAX};
 use crate::tenancy::Scope;
+
+/// An `Idempotency-Key`, bare or between two quotes.
+const IDEMPOTENCY_KEY: &str = r#"^(?:[!#-~](?:[ !#-~]*[!#-~])?|"[ !#-~]*[!#-~][ !#-~]*")$"#;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
@@ -34,6 +39,7 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ("invalid_api_key", "401: the key is unknown or revoked"),
     ("malformed_id", "400: an id in the path is no UUID"),
     ("malformed_json", "400: the body is no JSON"),
+    ("malformed_utf8", "400: the body is not UTF-8"),
     (
         "malformed_request",
         "400: this is not HTTP/1.1, or it does not say in one way which host it is for, or how long it is",
@@ -89,50 +95,129 @@ pub fn complete(document: &OpenApi) -> Value {
     document["info"]["description"] =
         json!(format!("{about}\n\nBeside the codes at its route, any call may be refused with:\n\n{codes}").trim_start());
     document["security"] = json!([{"api_key": []}]);
-    for item in document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut()) {
+    let bodies = document["components"]["schemas"].clone();
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for method in METHODS {
             if let Some(operation) = item.get_mut(method) {
-                complete_operation(operation);
+                complete_operation(path, operation, &bodies);
             }
         }
     }
     document
 }
 
-fn complete_operation(operation: &mut Value) {
-    let content = json!({MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}});
-    if let Some(responses) = operation["responses"].as_object_mut() {
-        for (status, response) in responses.iter_mut() {
-            if response.get("description").is_none_or(|says| says == "") {
-                let phrase = status
-                    .parse()
-                    .ok()
-                    .and_then(|status| StatusCode::from_u16(status).ok()?.canonical_reason());
-                response["description"] = json!(phrase.unwrap_or("an answer"));
-            }
-            if status.as_str() >= "400" && response.get("content").is_none() {
-                response["content"] = content.clone();
-            }
-        }
-        let default = json!({"description": "what is refused, and what fails", "content": content});
-        responses.insert("default".to_owned(), default);
-    }
-    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
-        let is_id = parameter["name"].as_str().is_some_and(|name| name.ends_with("id"));
-        if is_id && parameter["schema"]["type"] == "string" {
-            parameter["schema"]["format"] = json!("uuid");
-        }
-    }
+fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
     let is_public = operation["security"]
         .as_array()
         .is_some_and(|all| all.len() > 1 && all.contains(&json!({})));
-    if is_public {
-        let tenant = json!({"$ref": "#/components/parameters/Tenant"});
-        match operation.get_mut("parameters").and_then(Value::as_array_mut) {
-            Some(parameters) => parameters.push(tenant),
-            None => operation["parameters"] = json!([tenant]),
+    complete_parameters(operation, is_public);
+    if let Some(body) = operation.get_mut("requestBody") {
+        let named = body["content"]["application/json"]["schema"]["$ref"].as_str().unwrap_or_default();
+        let form = &bodies[named.rsplit('/').next().unwrap_or_default()];
+        // What may leave out everything may be left out itself.
+        body["required"] = json!(form.get("required").is_some());
+    }
+    let refusals = refusals(path, operation);
+    let content = json!({MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}});
+    let Some(responses) = operation["responses"].as_object_mut() else {
+        return;
+    };
+    for (status, codes) in refusals {
+        let response = responses.entry(status).or_insert_with(|| json!({}));
+        let mut says: Vec<String> = Vec::from_iter(response["description"].as_str().filter(|says| !says.is_empty()).map(str::to_owned));
+        for code in codes {
+            let code = format!("`{code}`");
+            if !says.iter().any(|said| said.contains(&code)) {
+                says.push(code);
+            }
+        }
+        response["description"] = json!(says.join(", "));
+    }
+    for (status, response) in responses.iter_mut() {
+        if response.get("description").is_none_or(|says| says == "") {
+            let phrase = status
+                .parse()
+                .ok()
+                .and_then(|status| StatusCode::from_u16(status).ok()?.canonical_reason());
+            response["description"] = json!(phrase.unwrap_or("an answer"));
+        }
+        if status.as_str() >= "400" && response.get("content").is_none() {
+            response["content"] = content.clone();
         }
     }
+    let default = json!({"description": "what is refused, and what fails", "content": content});
+    responses.insert("default".to_owned(), default);
+}
+
+fn complete_parameters(operation: &mut Value, is_public: bool) {
+    if is_public && operation.get("parameters").is_none() {
+        operation["parameters"] = json!([]);
+    }
+    let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else {
+        return;
+    };
+    for parameter in parameters.iter_mut() {
+        let name = parameter["name"].as_str().unwrap_or_default().to_owned();
+        let schema = &mut parameter["schema"];
+        // A parameter that is not sent is not there; `null` cannot be written in it.
+        if let Some(one) = schema["oneOf"]
+            .as_array()
+            .and_then(|all| all.iter().find(|one| one.get("$ref").is_some()))
+            .cloned()
+        {
+            *schema = one;
+        } else if schema["type"].is_array() {
+            schema["type"] = schema["type"][0].take();
+        }
+        if name == "Idempotency-Key" {
+            *schema = json!({"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARS_MAX, "pattern": IDEMPOTENCY_KEY});
+        } else if name.ends_with("id") && schema["type"] == "string" {
+            schema["format"] = json!("uuid");
+        }
+    }
+    if is_public {
+        parameters.push(json!({"$ref": "#/components/parameters/Tenant"}));
+    }
+}
+
+/// What an operation may be refused with because of its form: who may call it, and what is read from it before any rule is asked.
+fn refusals(path: &str, operation: &Value) -> BTreeMap<&'static str, Vec<&'static str>> {
+    let mut refusals: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let mut add = |status, codes: &[&'static str]| refusals.entry(status).or_default().extend(codes);
+    let parameters = || operation["parameters"].as_array().into_iter().flatten();
+    if operation["security"] != json!([{}]) {
+        add("401", &["invalid_api_key", "unauthenticated"]);
+        add("403", &["insufficient_scope"]);
+        if !path.starts_with("/v1/landlord/") {
+            add("403", &["tenant_mismatch", "tenant_suspended"]);
+            add("404", &["tenant_not_found"]);
+        }
+    }
+    if parameters().any(|one| one["in"] == "path" && one["schema"]["format"] == "uuid") {
+        add("400", &["malformed_id"]);
+    }
+    if parameters().any(|one| one["in"] == "query") {
+        add("422", &["validation_failed"]);
+    }
+    if let Some(key) = parameters().find(|one| one["name"] == "Idempotency-Key") {
+        add(
+            "400",
+            if key["required"] == true {
+                &["idempotency_key_missing"]
+            } else {
+                &[]
+            },
+        );
+        add("400", &["idempotency_key_invalid"]);
+        add("422", &["idempotency_key_reused"]);
+    }
+    if operation.get("requestBody").is_some() {
+        add("400", &["malformed_json", "malformed_utf8"]);
+        add("413", &["body_too_large"]);
+        add("415", &["unsupported_media_type"]);
+        add("422", &["validation_failed"]);
+    }
+    refusals
 }
 
 fn api_key() -> Value {

@@ -12,6 +12,8 @@ mod deadlines;
 mod description;
 pub mod extract;
 pub mod faults;
+#[doc(hidden)]
+pub mod fuzzing;
 mod heads;
 pub mod health;
 mod layers;

@@ -90,7 +90,7 @@ impl IdempotencyKey {
             .strip_prefix('"')
             .and_then(|rest| rest.strip_suffix('"'))
             .unwrap_or(header)
-            .trim();
+            .trim_matches(' ');
         if bare.is_empty() {
             return Err(KeyError::Empty);
         }
@@ -154,4 +154,27 @@ where
     }
     work.insert(&STORE, params![name, key.request_hash, answer.status, answer.body, work.now()])?;
     Ok(Once::First(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_printable_also_between_quotes() {
+        let parse = |header: &str| IdempotencyKey::parse(header, "POST", "/", b"").map(|key| key.key);
+        for (header, key) in [("a", "a"), (" a b ", "a b"), ("\"a\"", "a"), ("\" a \"", "a")] {
+            assert_eq!(parse(header).as_deref(), Ok(key), "{header:?}");
+        }
+        for (header, error) in [
+            ("", KeyError::Empty),
+            ("\" \"", KeyError::Empty),
+            ("\"a", KeyError::Form),
+            ("a\"b", KeyError::Form),
+            ("\"a\t\"", KeyError::Form),
+            ("\t", KeyError::Form),
+        ] {
+            assert_eq!(parse(header), Err(error), "{header:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::primitives::Timestamp;
 use crate::primitives::id::JobId;
-use crate::primitives::limits::{JOB_ERROR_CHARS_MAX, RESCUES_MAX};
+use crate::primitives::limits::{JOB_ERROR_CHARS_MAX, JOB_RETRY_MAX_MS, RESCUES_MAX};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, Wake, named_params, params, statements, text_enum};
 
 text_enum! {
@@ -55,6 +55,7 @@ statements! {
                VALUES (:id, :queue, :kind, :payload, 0, :state, 0, 0, :scheduled_at, :unique_key, '[]')
                ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable') DO NOTHING";
     STAGE = "UPDATE job SET state = 'available' WHERE state IN ('scheduled', 'retryable') AND queue = ?1 AND scheduled_at <= ?2";
+    STAGE_STRANDED = "UPDATE job SET state = 'available' WHERE state IN ('scheduled', 'retryable') AND state = 'retryable' AND queue = ?1 AND scheduled_at > ?2";
     READY = "SELECT seq, id, queue, kind, payload, attempt, max_attempts FROM job
              WHERE state = 'available' AND queue = ?1 ORDER BY priority, seq LIMIT ?2";
     START = "UPDATE job SET state = 'running', attempt = attempt + 1, attempted_at = ?2 WHERE seq = ?1 AND state = 'available'";
@@ -71,6 +72,7 @@ statements! {
     RESCUE = "UPDATE job SET state = 'available', attempt = attempt - 1, rescues = rescues + 1 WHERE state = 'running'";
     NEXT_READY = "SELECT scheduled_at FROM job WHERE state = 'available' AND queue = ?1 ORDER BY priority, seq LIMIT 1";
     NEXT_WAITING = "SELECT scheduled_at FROM job WHERE state IN ('scheduled', 'retryable') AND queue = ?1 ORDER BY scheduled_at LIMIT 1";
+    STRANDED = "SELECT 1 FROM job WHERE state IN ('scheduled', 'retryable') AND state = 'retryable' AND queue = ?1 AND scheduled_at > ?2 LIMIT 1";
 }
 
 /// A job that is to be.
@@ -165,11 +167,15 @@ pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError
 
 /// Makes available what was scheduled and is due by now, and gives the jobs that are ready, in order. They are not started yet.
 ///
+/// No pause after a failure is longer than [`JOB_RETRY_MAX_MS`]: a job whose next attempt lies further ahead failed while the clock was ahead, and
+/// would wait for as long as the clock was set back. It is due now.
+///
 /// # Errors
 /// [`StorageError`].
 pub fn due(work: &mut TenantWork, queue: Queue, limit: u32) -> Result<Vec<Job>, StorageError> {
     let now = work.now();
     work.change(&STAGE, params![queue, now], Rows::Any)?;
+    work.change(&STAGE_STRANDED, params![queue, now.plus_millis(JOB_RETRY_MAX_MS)], Rows::Any)?;
     work.all(&READY, params![queue, limit], job)
 }
 
@@ -266,14 +272,18 @@ pub fn rescue(work: &mut TenantWork) -> Result<Vec<Job>, StorageError> {
     Ok(poison)
 }
 
-/// Since when the next job of a queue is due, or when it will be; `None` when nothing waits.
+/// Since when the next job of a queue is due, or when it will be; `None` when nothing waits. What is ready is due by now, whatever the clock showed
+/// when it came.
 ///
 /// # Errors
 /// [`StorageError`].
 pub fn next_due(view: &TenantView, queue: Queue) -> Result<Option<Timestamp>, StorageError> {
+    let now = view.now();
     let ready: Option<Timestamp> = view.find(&NEXT_READY, params![queue], |row| row.get(0))?;
+    let stranded = view.find(&STRANDED, params![queue, now.plus_millis(JOB_RETRY_MAX_MS)], |_| Ok(now))?;
     let waiting: Option<Timestamp> = view.find(&NEXT_WAITING, params![queue], |row| row.get(0))?;
-    Ok(ready.into_iter().chain(waiting).min())
+    let ready = ready.map(|since| since.min(now));
+    Ok(ready.into_iter().chain(waiting).chain(stranded).min())
 }
 
 /// When each queue has something to do next.

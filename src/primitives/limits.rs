@@ -44,6 +44,9 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_MAX: u32 = 200;
 /// How long stock is held for an order that waits for its payment: 15 minutes, as ticket shops and card forms use.
 pub const RESERVATION_TTL_MS: i64 = 15 * 60 * 1000;
+/// How far ahead the end of a hold may lie: twice its length. One that lies further was made while the clock was ahead, and would last for as long as
+/// the clock was set back; so would, without this, the goods be kept from everybody.
+pub const RESERVATION_AHEAD_MAX_MS: i64 = 2 * RESERVATION_TTL_MS;
 /// Reservations that one transaction ends: small enough that sales go on between two.
 pub const EXPIRE_RESERVATIONS_MAX: u32 = 200;
 /// How far ahead of our clock a till may date a sale: its clock is never exactly ours.
@@ -73,6 +76,10 @@ pub const READER_WAIT_MS: u64 = 1_000;
 pub const CLAIM_MAX: u32 = 128;
 /// How long a queue of a shop rests after its turn failed as a whole (disk full, writer overloaded).
 pub const TURN_RETRY_MS: i64 = 2_000;
+/// How long a job may rest after a failure: a day, the longest that the settings allow.
+pub const JOB_RETRY_MAX_MS: i64 = 24 * 60 * 60 * 1000;
+/// How far the clock has to be set back at once for the worker to look anew at all that waits: more than what keeps a good clock right.
+pub const CLOCK_SET_BACK_MS: i64 = 1_000;
 /// How often the worker shows that it is alive.
 pub const BEAT_MS: u64 = 1_000;
 /// How old the last beat may be before `/health` calls the queue stopped: ten beats, so that a busy machine is not mistaken for a dead one.

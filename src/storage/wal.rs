@@ -81,7 +81,11 @@ fn read_header(bytes: &[u8; HEADER_BYTES]) -> Header {
     }
 }
 
-fn scan(mut wal: impl Read) -> io::Result<bool> {
+/// The same of bytes that may come from anywhere.
+///
+/// # Errors
+/// What reading them gives.
+pub fn scan(mut wal: impl Read) -> io::Result<bool> {
     let mut bytes = [0; HEADER_BYTES];
     if !fill(&mut wal, &mut bytes)? {
         return Ok(false);

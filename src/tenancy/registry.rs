@@ -290,9 +290,10 @@ impl Registry {
         }
     }
 
-    /// Closes files that have been at rest for ten minutes. Blocks while they close.
+    /// Closes files that have been at rest for ten minutes; and those that were last used in the future, which a clock that was set back says of all
+    /// that have not been used since. Blocks while they close.
     pub fn close_idle(&self, now: Timestamp) {
-        let idle = |open: &Open| now.as_millis() - open.used_at.as_millis() >= IDLE_MS;
+        let idle = |open: &Open| !(0..IDLE_MS).contains(&(now.as_millis() - open.used_at.as_millis()));
         let ids: Vec<TenantId> = self.state().open.iter().filter(|(_, open)| idle(open)).map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| {
             self.close_unshared(id);

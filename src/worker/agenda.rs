@@ -78,6 +78,14 @@ impl Lane {
         }
     }
 
+    /// Nobody waits for longer than until `now`.
+    fn wait_no_longer(&mut self, now: Timestamp) {
+        for (_, tenant) in self.waiting.split_off(&(now.plus_millis(1), TenantId::from_bytes([0; 16]))) {
+            let due = self.places.get(&tenant).map_or(now, Place::due).min(now);
+            self.wait(tenant, due, now);
+        }
+    }
+
     fn take(&mut self) -> Option<TenantId> {
         let tenant = self.row.pop_front()?;
         let due = self.places.get(&tenant).map(Place::due)?;
@@ -144,6 +152,12 @@ impl Agenda {
             lane.promote(now);
             lane.row.len()
         })
+    }
+
+    /// The clock was set back to `now`: an instant that was to come soon may lie years ahead by now. All who wait have a turn, which says when
+    /// their next one is due.
+    pub fn clock_was_set_back(&self, now: Timestamp) {
+        self.lanes().values_mut().for_each(|lane| lane.wait_no_longer(now));
     }
 
     /// When the next tenant enters a row.
@@ -294,6 +308,22 @@ mod tests {
         assert_eq!(agenda.next_due(), Some(at(100)));
         agenda.take(Queue::Audit, at(100)).expect("it is due").done(None);
         assert_eq!(agenda.oldest_due(|_| true), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_strands_nobody() {
+        let agenda = agenda();
+        agenda.note(tenant(1), &hint(5_000));
+        agenda.note(tenant(2), &hint(4_000));
+        agenda.take(Queue::Audit, at(4_000)).expect("it is due").defer(at(6_000));
+        agenda.note(tenant(3), &hint(10));
+        agenda.clock_was_set_back(at(20));
+        assert_eq!(agenda.oldest_due(|_| true), Some(at(10)));
+        let taken: Vec<_> = (0..3)
+            .filter_map(|_| agenda.take(Queue::Audit, at(20)))
+            .map(|turn| turn.tenant())
+            .collect();
+        assert_eq!(taken, [3, 1, 2].map(tenant));
     }
 
     #[test]

@@ -18,9 +18,9 @@ use super::sweep;
 use super::turn::{Claimed, Rules, Started, claim};
 use crate::app::App;
 use crate::platform::queue::{self, Job, Queue};
-use crate::primitives::Origin;
 use crate::primitives::id::TenantId;
-use crate::primitives::limits::{AUDIT_REST_MS, BEAT_MS, MARK_MS, SWEEP_MS, TURN_RETRY_MS};
+use crate::primitives::limits::{AUDIT_REST_MS, BEAT_MS, CLOCK_SET_BACK_MS, MARK_MS, SWEEP_MS, TURN_RETRY_MS};
+use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, Tenant};
 
 const BEAT: Duration = Duration::from_millis(BEAT_MS);
@@ -43,6 +43,8 @@ pub(super) struct Dispatcher {
     sweep: Option<JoinHandle<bool>>,
     /// Writes down how far the shops' files are.
     marking: Option<JoinHandle<()>>,
+    /// What the clock showed when it was last looked at.
+    seen: Timestamp,
     /// While it lasts the audit queue rests, so that its entries gather.
     audit_rest: Option<Pin<Box<Sleep>>>,
 }
@@ -66,6 +68,7 @@ impl Dispatcher {
         let bell = shared.agenda.bell().clone();
         shared.app.pauses.set_on_resume(Arc::new(move || bell.notify_one()));
         let dispatcher = Self {
+            seen: shared.app.clock.now(),
             shared,
             slots,
             turns: JoinSet::new(),
@@ -125,6 +128,11 @@ impl Dispatcher {
     fn give_turns(&mut self) {
         let now = self.shared.app.clock.now();
         let agenda = &self.shared.agenda;
+        if self.seen.as_millis() - now.as_millis() > CLOCK_SET_BACK_MS {
+            tracing::warn!(from = %self.seen, to = %now, "the clock was set back; all that waits is looked at anew");
+            agenda.clock_was_set_back(now);
+        }
+        self.seen = now;
         for (queue, semaphore) in &self.slots {
             if *queue == Queue::Audit && self.audit_rest.is_some() {
                 continue;

@@ -6,8 +6,12 @@ pub struct Dice(u64);
 
 impl Dice {
     /// The stream that belongs to a case of a run.
+    ///
+    /// Both are mixed first: streams that begin a multiple of the generator's step apart are one stream, shifted, and the cases of a run would be
+    /// each other's continuation.
     pub const fn new(seed: u64, case: u64) -> Self {
-        Self(seed ^ case.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        let seed = Self(seed).next();
+        Self(Self(seed ^ case).next())
     }
 
     pub const fn next(&mut self) -> u64 {

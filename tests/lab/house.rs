@@ -18,6 +18,11 @@ use tower::ServiceExt as _;
 /// When every case begins.
 const START: &str = "2026-01-15T10:00:00Z";
 
+/// The instant at which every case begins.
+pub fn start() -> Timestamp {
+    Timestamp::parse(START).expect("an instant")
+}
+
 /// A request as a till would send it.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -63,15 +68,15 @@ pub struct House {
 }
 
 impl House {
-    /// Starts over `dir`; ids come from `seed`.
+    /// Starts over `dir`, when every case begins; ids come from `seed`.
     ///
     /// # Errors
     /// As the daemon's own start.
     pub fn start(dir: &Path, seed: u64) -> Result<Self, StartError> {
-        Self::start_at(dir, seed, Timestamp::parse(START).expect("an instant"))
+        Self::start_at(dir, seed, start())
     }
 
-    /// As [`start`](Self::start), at another instant: over what was written by the machine's clock.
+    /// As [`start`](Self::start), with a clock that shows `now`.
     ///
     /// # Errors
     /// As the daemon's own start.

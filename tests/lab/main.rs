@@ -6,6 +6,10 @@
 //! A disk that was found wrong is kept under `target/tmp`.
 
 #[cfg(target_os = "linux")]
+mod clocks;
+#[cfg(target_os = "linux")]
+mod controls;
+#[cfg(target_os = "linux")]
 mod daemon;
 #[cfg(target_os = "linux")]
 mod dice;
@@ -20,6 +24,10 @@ mod house;
 #[cfg(target_os = "linux")]
 mod kills;
 #[cfg(target_os = "linux")]
+mod migration;
+#[cfg(target_os = "linux")]
+mod model;
+#[cfg(target_os = "linux")]
 mod older;
 #[cfg(target_os = "linux")]
 mod oracle;
@@ -30,6 +38,8 @@ mod rot;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
+mod simulation;
+#[cfg(target_os = "linux")]
 mod syscalls;
 #[cfg(target_os = "linux")]
 mod table;
@@ -38,15 +48,22 @@ mod workload;
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
+    if let Some(code) = simulation::child(std::env::args().skip(1)) {
+        return code;
+    }
     // A part gets its seed and the numbers of its cases, and gives its rows of the table. The same seed and case are the same trial.
     // Name, trials in the short form, trials with `--ci`, the part.
     let parts = [
         run::Part("power", 120, 10_000, power::run),
+        run::Part("controls", 60, 2_000, controls::run),
+        run::Part("migration", 16, 400, migration::run),
         run::Part("faults", 40, 600, faults::run),
         run::Part("rot", 60, 4_000, rot::run),
         run::Part("kills", 6, 200, kills::run),
         run::Part("syscalls", 12, 400, syscalls::run),
         run::Part("full", 2, 24, full::run),
+        run::Part("simulation", 8, 1_000, simulation::run),
+        run::Part("clocks", 14, 140, clocks::run),
     ];
     run::all(&parts, std::env::args().skip(1))
 }

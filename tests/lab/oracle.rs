@@ -123,12 +123,14 @@ async fn in_doubt(house: &House, line: &Sent) -> Verdict {
     }
 }
 
-fn tenants(house: &House) -> Result<Vec<tillbox::tenancy::TenantAccess>, String> {
+/// The shops that have a file.
+pub fn tenants(house: &House) -> Result<Vec<tillbox::tenancy::TenantAccess>, String> {
     let listed = house.app.directory.read(tillbox::tenancy::commands::list_with_file).wait();
     listed.map_err(|error: StorageError| format!("the shops cannot be listed: {error}"))
 }
 
-fn books(house: &House) -> Verdict {
+/// The books of every shop agree with themselves.
+pub fn books(house: &House) -> Verdict {
     for access in tenants(house)? {
         let db = house
             .app
@@ -145,7 +147,7 @@ fn books(house: &House) -> Verdict {
 }
 
 /// Each order that was paid has one confirmation, each fact one line in the audit log, and nothing that is due is left.
-fn jobs(house: &House) -> Verdict {
+pub fn jobs(house: &House) -> Verdict {
     let mut confirmations = 0;
     for access in tenants(house)? {
         let path = house.dir.join("tenants").join(format!("{}.db", access.id()));
@@ -190,7 +192,7 @@ fn jobs(house: &House) -> Verdict {
 }
 
 /// There is a file for each shop, and no other.
-fn shops(house: &House) -> Verdict {
+pub fn shops(house: &House) -> Verdict {
     let listed: BTreeSet<String> = tenants(house)?.iter().map(|access| format!("{}.db", access.id())).collect();
     let entries = std::fs::read_dir(house.dir.join("tenants")).map_err(|error| error.to_string())?;
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());

@@ -73,7 +73,7 @@ fn cut(
     oracle::examine(dir.path(), &day.sent, at, runtime).inspect_err(|_| keep(&image, day, at))
 }
 
-fn lay_out(image: &BTreeMap<PathBuf, Vec<u8>>, from: &Path, to: &Path) {
+pub fn lay_out(image: &BTreeMap<PathBuf, Vec<u8>>, from: &Path, to: &Path) {
     DataDir::prepare(to).expect("the directory is prepared");
     for (path, bytes) in image {
         let path = to.join(path.strip_prefix(from).expect("below the root"));

@@ -16,6 +16,7 @@ use libc::SIGKILL;
 
 use crate::daemon::{Caller, Daemon, Line, Patience, Shop, command, keep, serve, under, within_a_minute};
 use crate::dice::Dice;
+use crate::oracle::Verdict;
 use crate::table::{Finding, Row};
 use crate::workload::{self, Diary, Sent, Till, settled};
 use crate::{house, older, oracle};
@@ -28,13 +29,13 @@ const THREADS: usize = 2;
 struct Calls(&'static str, u64, &'static [&'static str]);
 
 const CALLS: &[Calls] = &[
-    Calls("?fsync,?fdatasync", 24, &["EIO", "ENOSPC"]),
-    Calls("?pwrite64", 160, &["ENOSPC", "EIO"]),
-    Calls("?write", 6, &[]),
-    Calls("?open,?openat", 40, &["EMFILE", "EIO"]),
+    Calls("?fsync,?fdatasync", 30, &["EIO", "ENOSPC"]),
+    Calls("?pwrite64", 300, &["ENOSPC", "EIO"]),
+    Calls("?write", 8, &[]),
+    Calls("?open,?openat", 50, &["EMFILE", "EIO"]),
     Calls("?rename,?renameat,?renameat2", 2, &["EIO", "ENOSPC"]),
     Calls("?ftruncate", 5, &["EIO", "ENOSPC"]),
-    Calls("?unlink,?unlinkat", 8, &["EIO"]),
+    Calls("?unlink,?unlinkat", 12, &["EIO"]),
 ];
 
 /// What is done to which calls, as strace has it.
@@ -71,10 +72,9 @@ impl Injection {
     }
 }
 
-/// Low numbers more often: they are what most threads reach.
+/// Every number as often as the others: one that no thread reaches costs a trial, and high ones strike the program at work.
 const fn nth(dice: &mut Dice, most: u64) -> u64 {
-    let below = 1 + dice.below(most);
-    1 + dice.below(below)
+    1 + dice.below(most)
 }
 
 /// Half of the cases are kills, the others errors.
@@ -84,8 +84,10 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     if let Err(why) = probe() {
         return vec![Row::skipped(what[0], kills.len(), &why), Row::skipped(what[1], errors.len(), &why)];
     }
-    let shop = Shop::found();
-    let elder = older::put(shop.dir());
+    // In every other case there is an older file, whose migration is what most of the calls are then for.
+    let aged = Shop::found();
+    let elder = older::put(aged.dir());
+    let shops = [(Shop::found(), None), (aged, Some(elder))];
     [
         (what[0], kills, Injection::kill as Throw),
         (what[1], errors, Injection::error as Throw),
@@ -93,32 +95,43 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     .into_iter()
     .filter(|(_, cases, _)| !cases.is_empty())
     .map(|(what, cases, throw)| {
-        let (struck, mut failures) = try_all(&shop, &elder, seed, &cases, throw);
+        let (struck, at_work, mut failures) = try_all(&shops, seed, &cases, throw);
         // One case alone may be one that strikes nothing.
         if cases.len() > 1 && struck * 4 < cases.len() {
             failures.push(format!("only {struck} of {} struck: nothing was tried", cases.len()).into());
         }
-        Row::new(format!("{what} ({struck} struck)"), cases.len(), failures)
+        println!(
+            "{what}: {struck} of {} struck, {at_work} of them a program that had begun to serve",
+            cases.len()
+        );
+        Row::new(what, cases.len(), failures)
     })
     .collect()
 }
 
 type Throw = fn(&mut Dice) -> Injection;
 
-/// Tries several at a time: most of a trial is waiting. Gives how often a fault struck, and what was found.
-fn try_all(shop: &Shop, elder: &str, seed: u64, cases: &[usize], throw: Throw) -> (usize, Vec<Finding>) {
-    let (struck, failures) = (AtomicUsize::new(0), Mutex::new(Vec::<Finding>::new()));
+/// Tries several at a time: most of a trial is waiting. Gives how often a fault struck, how many of those programs had
+/// begun to serve, and what was found.
+fn try_all(shops: &[(Shop, Option<String>)], seed: u64, cases: &[usize], throw: Throw) -> (usize, usize, Vec<Finding>) {
+    let (struck, at_work, failures) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::<Finding>::new()));
     thread::scope(|scope| {
         for part in 0..THREADS {
-            let (struck, failures) = (&struck, &failures);
+            let (struck, at_work, failures) = (&struck, &at_work, &failures);
             scope.spawn(move || {
                 for &case in cases.iter().skip(part).step_by(THREADS) {
                     let mut dice = Dice::new(seed, case as u64);
                     let injection = throw(&mut dice);
+                    let (shop, elder) = dice.pick(shops);
                     let dir = shop.copy();
-                    match try_one(shop, elder, dir.path(), &injection, dice.below(2) == 0) {
+                    let found = try_one(shop, dir.path(), &injection, dice.below(2) == 0).and_then(|hit| {
+                        elder.as_ref().map_or(Ok(()), |elder| older::examine(dir.path(), elder))?;
+                        examine(dir.path(), &hit.sent).map(|()| hit)
+                    });
+                    match found {
                         Ok(hit) => {
-                            struck.fetch_add(usize::from(hit), Ordering::SeqCst);
+                            struck.fetch_add(usize::from(hit.struck), Ordering::SeqCst);
+                            at_work.fetch_add(usize::from(hit.struck && hit.served), Ordering::SeqCst);
                         }
                         Err(found) => {
                             let found = found.at(format_args!("case {case}, {} {}", injection.calls, injection.what));
@@ -130,7 +143,11 @@ fn try_all(shop: &Shop, elder: &str, seed: u64, cases: &[usize], throw: Throw) -
             });
         }
     });
-    (struck.into_inner(), failures.into_inner().unwrap_or_else(PoisonError::into_inner))
+    (
+        struck.into_inner(),
+        at_work.into_inner(),
+        failures.into_inner().unwrap_or_else(PoisonError::into_inner),
+    )
 }
 
 /// Whether there is a strace that can do this here.
@@ -155,8 +172,16 @@ fn probe() -> Result<(), String> {
     }
 }
 
-/// One trial; whether the fault struck.
-fn try_one(shop: &Shop, elder: &str, dir: &Path, injection: &Injection, is_orderly: bool) -> Result<bool, Finding> {
+/// What a fault met.
+struct Hit {
+    struck: bool,
+    /// Whether the program had begun to serve before it ended.
+    served: bool,
+    sent: Vec<Sent>,
+}
+
+/// One trial, without the look at what is left.
+fn try_one(shop: &Shop, dir: &Path, injection: &Injection, is_orderly: bool) -> Result<Hit, Finding> {
     let trace = dir.join("strace");
     let mut strace = Command::new("strace");
     // The tracer is a grandchild (-D): the child is the program itself, whose end we see and cause. All calls are stopped at (no --seccomp-bpf):
@@ -165,9 +190,10 @@ fn try_one(shop: &Shop, elder: &str, dir: &Path, injection: &Injection, is_order
     strace.args(["-e", &format!("trace={}", injection.calls)]);
     strace.args(["-e", &format!("inject={}:{}", injection.calls, injection.what)]);
     under(&mut strace, &serve(dir));
-    let (mut sent, mut was_killed) = (Vec::new(), false);
+    let (mut sent, mut was_killed, mut served) = (Vec::new(), false, false);
     match Daemon::launch(&mut strace, dir) {
         Ok(mut daemon) => {
+            served = true;
             sent = trade(shop, dir, &daemon);
             if is_orderly && daemon.ended().is_none() {
                 daemon.ask_to_end();
@@ -190,10 +216,13 @@ fn try_one(shop: &Shop, elder: &str, dir: &Path, injection: &Injection, is_order
         return Err(format!("strace has not ended: {:?}", traced().lines().last()).into());
     }
     let struck = was_killed || traced().contains("(INJECTED)");
-    older::examine(dir, elder)?;
+    Ok(Hit { struck, served, sent })
+}
+
+/// It starts again, the real program first.
+fn examine(dir: &Path, sent: &[Sent]) -> Verdict {
     command(dir, &["integrity", "check"]).map_err(|error| format!("integrity check: {error}"))?;
-    oracle::examine_real(dir, &sent, &house::runtime(2))?;
-    Ok(struck)
+    oracle::examine_real(dir, sent, &house::runtime(2))
 }
 
 /// Tills sell, and a shop comes and goes, as far as that is answered.

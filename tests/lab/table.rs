@@ -26,6 +26,11 @@ impl Finding {
         Self { kind, text }
     }
 
+    /// What it says, without its kind.
+    pub fn bare(&self) -> &str {
+        &self.text
+    }
+
     /// Says where it was found.
     pub fn at(self, place: impl fmt::Display) -> Self {
         let text = format!("{place}: {}", self.text);

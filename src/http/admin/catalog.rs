@@ -33,7 +33,7 @@ struct RowBody {
 }
 
 /// The rows, the unreadable ones among them.
-pub struct CatalogBatch(Vec<BatchRow<ImportProduct>>);
+pub struct CatalogBatch(pub(in crate::http) Vec<BatchRow<ImportProduct>>);
 
 impl FromBody for CatalogBatch {
     type Wire = CatalogBatchBody;

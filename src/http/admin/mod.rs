@@ -1,10 +1,10 @@
 //! `/v1/admin`: what only whoever runs the machine may ask. These routes are on the admin socket and nowhere else, so they are in no
 //! description of the API; the command line is their one client.
 
-mod catalog;
-mod import;
+pub(super) mod catalog;
+pub(super) mod import;
 mod queue;
-mod sales;
+pub(super) mod sales;
 mod tenants;
 
 use std::sync::Arc;

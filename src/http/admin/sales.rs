@@ -38,7 +38,7 @@ struct LineBody {
 }
 
 /// The sales, the unreadable ones among them.
-pub struct SalesBatch(Vec<BatchRow<ImportSale>>);
+pub struct SalesBatch(pub(in crate::http) Vec<BatchRow<ImportSale>>);
 
 impl FromBody for SalesBatch {
     type Wire = SalesBatchBody;

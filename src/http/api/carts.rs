@@ -84,6 +84,7 @@ impl From<Cart> for CartView {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateCartBody {
+    #[schema(value_type = Option<Currency>)]
     currency: Option<String>,
 }
 
@@ -103,7 +104,9 @@ impl FromBody for CreateCart {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddItemBody {
+    #[schema(value_type = ProductId)]
     product_id: String,
+    #[schema(value_type = Quantity)]
     quantity: i64,
 }
 
@@ -124,6 +127,7 @@ impl FromBody for AddItem {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeItemBody {
+    #[schema(value_type = Quantity)]
     quantity: i64,
 }
 

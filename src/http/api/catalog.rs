@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{IfMatchParams, MayBeKeyedParams, PageParams, PageView, nullable, present, price};
+use super::schema::Price;
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
 use crate::http::extract::{Body, FromBody, IfMatch, MayBeKeyed, PageBeside, PageQuery, PathId, QueryOf, Shop, with_etag};
@@ -71,14 +72,21 @@ fn product_answer(status: StatusCode, product: Product) -> Response {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateProductBody {
+    #[schema(value_type = Sku)]
     sku: String,
+    #[schema(value_type = Name)]
     name: String,
+    #[schema(value_type = Price)]
     price_minor: i64,
+    #[schema(value_type = Option<Currency>)]
     currency: Option<String>,
+    #[schema(value_type = Option<TaxClass>)]
     tax_class: Option<String>,
     #[serde(default)]
     track_stock: bool,
+    #[schema(value_type = Option<Barcode>)]
     barcode: Option<String>,
+    #[schema(value_type = Option<CategoryId>)]
     category_id: Option<String>,
 }
 
@@ -111,18 +119,25 @@ impl FromBody for CreateProduct {
 #[serde(deny_unknown_fields)]
 pub struct ChangeProductBody {
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Sku)]
     sku: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Name)]
     name: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Price)]
     price_minor: Option<i64>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = TaxClass)]
     tax_class: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = bool)]
     track_stock: Option<bool>,
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Barcode>)]
     barcode: Option<Option<String>>,
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<CategoryId>)]
     category_id: Option<Option<String>>,
 }
 
@@ -173,8 +188,10 @@ struct ProductFilter {
     /// Only those that are sold at present, or only those that are not. A storefront without a key is shown the first alone.
     active: Option<bool>,
     /// Only the product with this SKU.
+    #[param(value_type = Option<Sku>)]
     sku: Option<String>,
     /// Only the product with this barcode.
+    #[param(value_type = Option<Barcode>)]
     barcode: Option<String>,
 }
 
@@ -301,6 +318,7 @@ impl From<Category> for CategoryView {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateCategoryBody {
+    #[schema(value_type = Name)]
     name: String,
 }
 

@@ -20,6 +20,7 @@ use crate::http::problem::Problem;
 use crate::primitives::Email;
 use crate::primitives::id::CartId;
 use crate::tenant::checkout::{self, PlaceOrder, Placed};
+use crate::tenant::payments::Method;
 
 /// The routes of the checkout.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -30,9 +31,12 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceOrderBody {
+    #[schema(value_type = CartId)]
     cart_id: String,
+    #[schema(value_type = Email)]
     email: String,
     /// `cash`, `manual`, and under `--dev` `test`.
+    #[schema(value_type = Method)]
     payment_method: String,
 }
 

@@ -79,7 +79,9 @@ impl From<Movement> for MovementView {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CountStockBody {
+    #[schema(value_type = OnHand)]
     on_hand: i64,
+    #[schema(value_type = Option<Note>)]
     reason: Option<String>,
 }
 
@@ -100,8 +102,11 @@ impl FromBody for CountStock {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdjustStockBody {
+    #[schema(value_type = ProductId)]
     product_id: String,
+    #[schema(value_type = QuantityDelta)]
     quantity_delta: i64,
+    #[schema(value_type = Note)]
     reason: String,
 }
 

@@ -74,12 +74,16 @@ struct CreatedTenantView {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTenantBody {
+    #[schema(value_type = Slug)]
     slug: String,
+    #[schema(value_type = Name)]
     name: String,
     /// ISO 4217; `EUR` when it is not said. It cannot be changed later.
+    #[schema(value_type = Option<Currency>)]
     currency: Option<String>,
     /// Host names of the storefront.
     #[serde(default)]
+    #[schema(value_type = Vec<HostName>)]
     domains: Vec<String>,
 }
 
@@ -178,6 +182,7 @@ async fn set_suspended(house: House, slug: String, suspended: bool) -> Result<Js
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddDomainBody {
+    #[schema(value_type = HostName)]
     host: String,
 }
 

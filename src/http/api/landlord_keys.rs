@@ -71,9 +71,11 @@ struct CreatedKeyView {
 #[serde(deny_unknown_fields)]
 pub struct CreateKeyBody {
     /// What it is for.
+    #[schema(value_type = Name)]
     name: String,
     /// What it may be used for; a landlord key has the one scope `landlord` and need not say so.
     #[serde(default)]
+    #[schema(value_type = Vec<Scope>)]
     scopes: Vec<String>,
 }
 

@@ -171,6 +171,7 @@ fn account_sum(account: ledger::AccountBalance) -> AccountSumView {
 #[into_params(parameter_in = Query)]
 struct AsOf {
     /// What was booked up to this instant; now, when it is not said.
+    #[param(value_type = Option<Timestamp>)]
     as_of: Option<String>,
 }
 
@@ -191,8 +192,10 @@ async fn trial_balance(shop: Shop<Finance>, QueryOf(query): QueryOf<AsOf>) -> Re
 #[into_params(parameter_in = Query)]
 struct Period {
     /// From this instant on; from the beginning, when it is not said.
+    #[param(value_type = Option<Timestamp>)]
     from: Option<String>,
     /// Until before this instant; until now, when it is not said.
+    #[param(value_type = Option<Timestamp>)]
     to: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::{MayBeKeyedParams, Nothing, PageParams, PageView};
+use super::form::{MayBeKeyedParams, Nothing, NothingBody, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Orders;
 use crate::http::extract::{MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
@@ -97,7 +97,7 @@ impl From<TaxLine> for TaxLineView {
 pub struct OrderView {
     id: OrderId,
     number: String,
-    /// `pending`, `paid`, `confirmed`, `shipped` or `cancelled`.
+    #[schema(value_type = OrderStatus)]
     status: &'static str,
     /// `checkout` or `sale`.
     channel: &'static str,
@@ -141,6 +141,7 @@ impl From<Order> for OrderView {
 #[into_params(parameter_in = Query)]
 struct OrderFilter {
     /// Only orders in this status.
+    #[param(value_type = Option<OrderStatus>)]
     status: Option<String>,
     /// Only the order with this number.
     number: Option<String>,
@@ -178,7 +179,7 @@ async fn get_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<
 }
 
 /// Accepts a paid order.
-#[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = String, Path), MayBeKeyedParams),
+#[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = String, Path), MayBeKeyedParams), request_body = NothingBody,
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
 async fn confirm_order(
     shop: Shop<Orders>,
@@ -192,7 +193,7 @@ async fn confirm_order(
 }
 
 /// Marks a confirmed order as handed over or sent.
-#[utoipa::path(post, path = "/orders/{id}/ship", tag = "orders", params(("id" = String, Path), MayBeKeyedParams),
+#[utoipa::path(post, path = "/orders/{id}/ship", tag = "orders", params(("id" = String, Path), MayBeKeyedParams), request_body = NothingBody,
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
 async fn ship_order(
     shop: Shop<Orders>,
@@ -204,7 +205,7 @@ async fn ship_order(
 }
 
 /// Calls a pending order off: its stock is free again, its open payments are cancelled.
-#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path), MayBeKeyedParams),
+#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path), MayBeKeyedParams), request_body = NothingBody,
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
 async fn cancel_order(
     shop: Shop<Orders>,

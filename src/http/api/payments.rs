@@ -111,8 +111,10 @@ async fn get_payment(shop: Shop<Payments>, PathId(id): PathId<PaymentKind>) -> R
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenPaymentBody {
+    #[schema(value_type = OrderId)]
     order_id: String,
     /// `cash`, `manual`, and under `--dev` `test`.
+    #[schema(value_type = Method)]
     method: String,
 }
 
@@ -151,6 +153,7 @@ async fn open_payment(shop: Shop<Payments>, Keyed { key, command }: Keyed<OpenPa
 #[serde(deny_unknown_fields)]
 pub struct ConfirmBody {
     /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test` payment fail.
+    #[schema(value_type = Option<Note>)]
     provider_reference: Option<String>,
 }
 
@@ -190,8 +193,10 @@ async fn confirm_payment(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfirmPaymentBody {
+    #[schema(value_type = PaymentId)]
     payment_id: String,
     /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test` payment fail.
+    #[schema(value_type = Option<Note>)]
     provider_reference: Option<String>,
 }
 
@@ -251,6 +256,7 @@ fn declined(payment: &Payment) -> Problem {
 #[serde(deny_unknown_fields)]
 pub struct CancelPaymentBody {
     /// For the audit log.
+    #[schema(value_type = Option<Note>)]
     reason: Option<String>,
 }
 

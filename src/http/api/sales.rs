@@ -14,6 +14,7 @@ use super::form::{KeyedParams, price};
 use super::invoices::InvoiceView;
 use super::orders::OrderView;
 use super::payments::{PaymentView, parse_method};
+use super::schema::Price;
 use crate::app::App;
 use crate::http::extract::permission::Pos;
 use crate::http::extract::{FromBody, Keyed, Object, Shop};
@@ -22,6 +23,7 @@ use crate::http::problem::Problem;
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId, ProductId};
 use crate::primitives::limits::{LINES_MAX, PAYMENTS_PER_SALE_MAX};
 use crate::primitives::{Email, Quantity, Timestamp};
+use crate::tenant::payments::Method;
 use crate::tenant::sales::{self, RecordSale, Recorded, SaleLine, SalePayment};
 
 /// The routes of sales.
@@ -34,11 +36,15 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 #[serde(deny_unknown_fields)]
 pub struct SaleLineBody {
     /// The client's own UUID of the line; unique for ever.
+    #[schema(value_type = Option<OrderLineId>)]
     id: Option<String>,
+    #[schema(value_type = ProductId)]
     product_id: String,
     /// 1 to 1000000.
+    #[schema(value_type = Quantity)]
     quantity: i64,
     /// What one cost, when that was not the catalog's price.
+    #[schema(value_type = Option<Price>)]
     unit_price_minor: Option<i64>,
 }
 
@@ -47,10 +53,13 @@ pub struct SaleLineBody {
 #[serde(deny_unknown_fields)]
 pub struct SalePaymentBody {
     /// The client's own UUID of the payment; unique for ever.
+    #[schema(value_type = Option<PaymentId>)]
     id: Option<String>,
     /// `cash`, `manual`, and under `--dev` `test`.
+    #[schema(value_type = Method)]
     method: String,
     /// What was handed over; of cash, what is too much is change.
+    #[schema(value_type = Price)]
     amount_minor: i64,
 }
 
@@ -59,14 +68,17 @@ pub struct SalePaymentBody {
 #[serde(deny_unknown_fields)]
 pub struct RecordSaleBody {
     /// The client's own UUID of the sale; unique for ever. Sent again with the same content it gets the sale as it stands by then.
+    #[schema(value_type = Option<OrderId>)]
     id: Option<String>,
     /// When it took place; now, when it is not said.
+    #[schema(value_type = Option<Timestamp>)]
     sold_at: Option<String>,
-    #[schema(value_type = Vec<SaleLineBody>)]
+    #[schema(value_type = Vec<SaleLineBody>, min_items = 1, max_items = 500)]
     lines: Vec<Object<SaleLineBody>>,
-    #[schema(value_type = Vec<SalePaymentBody>)]
+    #[schema(value_type = Vec<SalePaymentBody>, min_items = 1, max_items = 20)]
     payments: Vec<Object<SalePaymentBody>>,
     /// Where the confirmation goes, if anywhere.
+    #[schema(value_type = Option<Email>)]
     email: Option<String>,
 }
 

@@ -1,58 +1,99 @@
-//! How the values of L0 stand in the API's description. They are texts with a form; the form is told in a word.
+//! How the values of L0 stand in the API's description: their form and their bounds, so that a client can check what it sends, and
+//! `tests/schemathesis.sh` can tell whether what is described is what is taken. The patterns are ECMA 262 with its flag `u`, as JSON Schema
+//! wants them.
 
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::primitives::limits::QUANTITY_MAX;
+use crate::primitives::limits::{
+    BARCODE_CHARS_MAX, EMAIL_CHARS_MAX, HOST_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX, PRICE_MINOR_MAX, QUANTITY_MAX, SKU_CHARS_MAX,
+    SLUG_CHARS_MAX, STOCK_MAX,
+};
+use crate::primitives::quantity::{OnHand, QuantityDelta};
 use crate::primitives::{
     Barcode, Currency, Digest, Email, HostName, Id, Kind, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
 };
+use crate::tenancy::Scope;
+use crate::tenant::orders::OrderStatus;
+use crate::tenant::payments::Method;
 
-fn text(format: Option<SchemaFormat>, description: &str) -> RefOr<Schema> {
+/// Something that is not blank, and no control character.
+const LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
+const HOST: &str = r"^[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?)*$";
+
+fn text(format: Option<KnownFormat>, pattern: Option<&str>, chars_max: usize, description: &str) -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
-        .format(format)
+        .format(format.map(SchemaFormat::KnownFormat))
+        .pattern(pattern)
+        .min_length(Some(1))
+        .max_length(Some(chars_max))
         .description(Some(description))
         .into()
 }
 
-fn integer(description: &str) -> RefOr<Schema> {
+fn integer(least: i64, most: i64, description: &str) -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::Integer)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .minimum(Some(least))
+        .maximum(Some(most))
         .description(Some(description))
         .into()
 }
 
-macro_rules! texts {
-    ($($name:ident: $format:expr, $description:literal;)*) => {$(
+fn one_of(values: impl IntoIterator<Item = &'static str>, description: &str) -> RefOr<Schema> {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(values))
+        .description(Some(description))
+        .into()
+}
+
+macro_rules! described {
+    ($($name:ident: $schema:expr;)*) => {$(
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
-                text($format, $description)
+                $schema
             }
         }
         impl ToSchema for $name {}
     )*};
 }
 
-texts! {
-    Barcode: None, "what the label says to a scanner";
-    Currency: None, "ISO 4217, in capitals";
-    Digest: None, "SHA-256, 64 hexadecimal digits";
-    Email: Some(SchemaFormat::KnownFormat(KnownFormat::Email)), "an e-mail address";
-    HostName: None, "a host name, without scheme and port";
-    Name: None, "1 to 200 characters";
-    Note: None, "1 to 500 characters";
-    Sku: None, "the shop's own number of a product, 1 to 64 characters";
-    Slug: None, "small letters, digits and inner hyphens";
-    TaxClass: None, "a class of goods for tax";
-    Timestamp: Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)), "RFC 3339, UTC";
+/// What one of something costs, or what is paid at once: a number of minor units that is no type of its own where it is read.
+pub enum Price {}
+
+described! {
+    Barcode: text(None, Some("^[!-~]+$"), BARCODE_CHARS_MAX, "what the label says to a scanner");
+    Currency: text(None, Some("^[A-Z]{3}$"), 3, "ISO 4217, in capitals");
+    Digest: text(None, Some("^[0-9a-f]{64}$"), 64, "SHA-256, 64 hexadecimal digits");
+    Email: text(Some(KnownFormat::Email), None, EMAIL_CHARS_MAX, "an e-mail address");
+    HostName: text(None, Some(HOST), HOST_CHARS_MAX, "a host name, without scheme and port");
+    Name: text(None, Some(LINE), NAME_CHARS_MAX, "1 to 200 characters");
+    Note: text(None, Some(LINE), NOTE_CHARS_MAX, "1 to 500 characters");
+    Sku: text(None, Some(r"^[\p{L}\p{N}\-_./+#:]+$"), SKU_CHARS_MAX, "the shop's own number of a product, 1 to 64 characters");
+    Slug: text(None, Some("^[a-z0-9](?:[a-z0-9\\-]*[a-z0-9])?$"), SLUG_CHARS_MAX, "small letters, digits and inner hyphens");
+    TaxClass: text(None, Some("^[a-z0-9_\\-]+$"), SLUG_CHARS_MAX, "a class of goods for tax");
+    Timestamp: text(Some(KnownFormat::DateTime), None, 64, "RFC 3339; answers are in UTC");
+    OnHand: integer(0, STOCK_MAX, "how many lie on the shelf");
+    Price: integer(0, PRICE_MINOR_MAX, "an amount in the currency's minor unit");
+    Quantity: integer(1, QUANTITY_MAX, "a number of units");
+    QuantityDelta: integer(-QUANTITY_MAX, QUANTITY_MAX, "how many more or, below 0, fewer there are; never 0");
+    TaxRate: integer(0, TaxRate::ONE, "parts per million: 19 % is 190000");
+    Method: one_of(Method::ALL.iter().map(|one| one.as_str()), "how money comes in; `test` under `--dev` only");
+    OrderStatus: one_of(OrderStatus::ALL.iter().map(|one| one.as_str()), "where an order stands");
+    Scope: one_of(Scope::ALL.iter().map(|one| one.as_str()), "what a key may be used for; `landlord` is for landlord keys alone");
 }
 
 impl<K: Kind> PartialSchema for Id<K> {
     fn schema() -> RefOr<Schema> {
-        text(Some(SchemaFormat::Custom("uuid".to_owned())), "a UUID")
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::Custom("uuid".to_owned())))
+            .description(Some("a UUID"))
+            .into()
     }
 }
 impl<K: Kind> ToSchema for Id<K> {
@@ -60,21 +101,3 @@ impl<K: Kind> ToSchema for Id<K> {
         std::borrow::Cow::Borrowed("Id")
     }
 }
-
-impl PartialSchema for Quantity {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .minimum(Some(1))
-            .maximum(Some(QUANTITY_MAX as isize))
-            .into()
-    }
-}
-impl ToSchema for Quantity {}
-
-impl PartialSchema for TaxRate {
-    fn schema() -> RefOr<Schema> {
-        integer("parts per million: 19 % is 190000")
-    }
-}
-impl ToSchema for TaxRate {}

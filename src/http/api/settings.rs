@@ -44,8 +44,10 @@ fn shop_answer(shop: settings::Shop) -> Response {
 #[serde(deny_unknown_fields)]
 pub struct ChangeShopBody {
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Name)]
     name: Option<String>,
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = bool)]
     prices_include_tax: Option<bool>,
 }
 

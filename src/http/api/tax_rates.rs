@@ -50,9 +50,13 @@ impl From<RateOfClass> for TaxRateView {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddRateBody {
+    #[schema(value_type = TaxClass)]
     tax_class: String,
+    #[schema(value_type = Name)]
     name: String,
+    #[schema(value_type = TaxRate)]
     rate_ppm: i64,
+    #[schema(value_type = Option<Timestamp>)]
     valid_from: Option<String>,
 }
 

@@ -152,7 +152,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// Parses a body that was read.
-pub(super) fn parse<C: FromBody>(bytes: &[u8]) -> Result<C, Problem> {
+pub(in crate::http) fn parse<C: FromBody>(bytes: &[u8]) -> Result<C, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|_| Problem::new(Class::Malformed, "malformed_utf8", "the body is not UTF-8"))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let Object(wire) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| form_problem(&error))?;

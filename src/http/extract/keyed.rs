@@ -61,14 +61,21 @@ impl<C: FromBody> FromRequest<Arc<App>> for MayBeKeyed<C> {
             .get::<OriginalUri>()
             .map_or_else(|| request.uri().path().to_owned(), |uri| uri.path().to_owned());
         let bytes = read_json(request, app).await?;
-        let key = header
-            .map(|header| IdempotencyKey::parse(&header, &method, &path, &bytes))
-            .transpose();
         Ok(Self {
-            key: key.map_err(|error| invalid(error.to_string()))?,
+            key: bind(header, &method, &path, &bytes)?,
             command: parse(&bytes)?,
         })
     }
+}
+
+/// The key of a request, if it has one, bound to its method, path and body.
+pub(in crate::http) fn key_of(headers: &HeaderMap, method: &str, path: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
+    bind(header(headers)?, method, path, body)
+}
+
+fn bind(header: Option<String>, method: &str, path: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
+    let key = header.map(|header| IdempotencyKey::parse(&header, method, path, body)).transpose();
+    key.map_err(|error| invalid(error.to_string()))
 }
 
 fn header(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -7,8 +7,10 @@ mod landlord;
 mod parts;
 mod shop;
 
+pub(in crate::http) use body::parse as parse_body;
 pub use body::{Body, FromBody, Object};
 pub use caller::{Local, RequestId};
+pub(in crate::http) use keyed::key_of;
 pub use keyed::{Keyed, MayBeKeyed};
 pub use landlord::House;
 pub use parts::{IfMatch, PageBeside, PageQuery, PathId, PathText, QueryOf, WalkBeside, with_etag};

@@ -6,6 +6,7 @@
 use super::model::{Movement, MovementKind, ReservationStatus, Stock, Wanted};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{OrderId, ProductId, ReservationKind};
+use crate::primitives::limits::RESERVATION_AHEAD_MAX_MS;
 use crate::primitives::{OnHand, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
 
@@ -43,9 +44,11 @@ statements! {
     CONSUME = "UPDATE reservation SET status = 'consumed' WHERE order_id = ?1 AND status <> 'consumed'";
     RELEASE = "UPDATE reservation SET status = 'released' WHERE order_id = ?1 AND status = 'held' RETURNING product_id, quantity";
     EXPIRE = "UPDATE reservation SET status = 'expired' WHERE order_id = ?1 AND status = 'held' AND expires_at <= ?2 RETURNING product_id, quantity";
-    OVERDUE = "SELECT 1 FROM reservation WHERE status = 'held' AND expires_at <= ?1 LIMIT 1";
+    OVERDUE = "SELECT 1 FROM reservation WHERE status = 'held' AND expires_at <= ?1
+             UNION ALL SELECT 1 FROM reservation WHERE status = 'held' AND expires_at > ?2 LIMIT 1";
     EXPIRE_DUE = "UPDATE reservation SET status = 'expired' WHERE seq IN (
-             SELECT seq FROM reservation WHERE status = 'held' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING product_id, quantity";
+             SELECT seq FROM reservation WHERE status = 'held' AND expires_at <= ?1
+             UNION ALL SELECT seq FROM reservation WHERE status = 'held' AND expires_at > ?3 LIMIT ?2) RETURNING product_id, quantity";
 }
 
 /// The stock of a product; `None` when there is no such product.
@@ -211,15 +214,18 @@ pub(super) fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, 
     give_back(work, &freed)
 }
 
-/// Whether a held reservation's time is over.
+/// Whether a held reservation's time is over, or was never right: see [`RESERVATION_AHEAD_MAX_MS`].
 pub(super) fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, StorageError> {
-    Ok(view.find(&OVERDUE, params![now], |_| Ok(()))?.is_some())
+    Ok(view
+        .find(&OVERDUE, params![now, now.plus_millis(RESERVATION_AHEAD_MAX_MS)], |_| Ok(()))?
+        .is_some())
 }
 
-/// Ends held reservations whose time is over, the oldest first and at most `limit`; gives how many there were.
+/// Ends held reservations whose time is over or was never right, at most `limit`; gives how many there were.
 pub(super) fn expire_due(work: &mut TenantWork, limit: u32) -> Result<usize, StorageError> {
     let now = work.now();
-    let freed = work.returning(&EXPIRE_DUE, params![now, limit], product_and_quantity)?;
+    let ahead = now.plus_millis(RESERVATION_AHEAD_MAX_MS);
+    let freed = work.returning(&EXPIRE_DUE, params![now, limit, ahead], product_and_quantity)?;
     give_back(work, &freed)
 }
 

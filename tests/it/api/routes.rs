@@ -98,13 +98,69 @@ async fn the_description_is_made_from_the_routes_and_whole() {
     assert!(document["paths"]["/v1/orders"]["get"]["security"].is_null(), "as for all: a key");
 }
 
+/// What every call of a kind can be refused with stands at each of that kind, and what a client may leave out is not described as needed.
+#[test]
+fn a_calls_form_is_described_with_what_it_is_refused_for() {
+    let document = document();
+    let operation = |path: &str, method: &str| document["paths"][path][method].clone();
+    let statuses = |path: &str, method: &str| -> Vec<String> {
+        let responses = operation(path, method)["responses"].as_object().cloned().expect("responses");
+        responses.keys().cloned().collect()
+    };
+    assert_eq!(statuses("/health/live", "get"), ["200", "default"]);
+    assert_eq!(statuses("/v1/settings/shop", "get"), ["200", "401", "403", "404", "default"]);
+    assert_eq!(statuses("/v1/landlord/tenants", "get"), ["200", "401", "403", "422", "default"]);
+    assert_eq!(statuses("/v1/orders/{id}", "get"), ["200", "400", "401", "403", "404", "default"]);
+    assert_eq!(
+        statuses("/v1/carts", "post"),
+        ["201", "400", "401", "403", "404", "413", "415", "422", "default"]
+    );
+    let sale = operation("/v1/sales", "post");
+    let says = |status: &str| sale["responses"][status]["description"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        says("400"),
+        "`idempotency_key_missing`, `idempotency_key_invalid`, `malformed_json`, `malformed_utf8`"
+    );
+    assert!(
+        says("422").starts_with("`validation_failed`, `product_not_found`") && says("422").matches("`validation_failed`").count() == 1,
+        "a code that stands there already is not named twice: {}",
+        says("422")
+    );
+    for (path, method, required) in [
+        ("/v1/sales", "post", true),
+        ("/v1/carts", "post", false),
+        ("/v1/orders/{id}/ship", "post", false),
+        ("/v1/payments/{id}/confirm", "post", false),
+    ] {
+        assert_eq!(operation(path, method)["requestBody"]["required"], required, "{method} {path}");
+    }
+    let change = &document["components"]["schemas"]["ChangeProductBody"]["properties"];
+    assert_eq!(
+        change["name"]["$ref"], "#/components/schemas/Name",
+        "it may be left out, and `null` is refused"
+    );
+    assert!(change["barcode"]["oneOf"].is_array(), "`null` takes it away");
+    for item in document["paths"].as_object().expect("paths").values() {
+        for operation in item.as_object().expect("operations").values() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(!parameter["schema"]["type"].is_array(), "a parameter cannot be null: {parameter}");
+            }
+        }
+    }
+}
+
 /// Codes that only the command line meets: in the imports' lists of refused rows, and on the admin socket.
 const CODES_OF_COMMANDS: &[&str] = &["currency_fixed", "nothing_lost", "price_invalid", "total_mismatch", "unknown_sku"];
 
 /// The texts between quotes that look like a code.
 fn codes_in(text: &str) -> Vec<String> {
     let quoted = text.split('"').skip(1).step_by(2);
-    let is_code = |text: &&str| text.contains('_') && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let is_code = |text: &&str| {
+        text.contains('_')
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
     quoted.filter(is_code).map(str::to_owned).collect()
 }
 

@@ -134,9 +134,11 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may be gone already; then there is nothing to end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.ended().is_none() {
+            // It may be gone by now; then there is nothing to end.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -298,6 +298,24 @@ async fn the_sweep_ends_what_is_over_and_leaves_the_rest() {
     );
 }
 
+/// A clock that was ahead is put right: what was held meanwhile is not kept from everybody until it comes by there again.
+#[tokio::test]
+async fn a_hold_of_a_clock_that_was_ahead_ends_with_it() {
+    let app = TestApp::start();
+    let stocked = Stocked::with(&app, &[("A", 10)]).await;
+    stocked.reserve(stocked.order(1), &[2]).expect("there is enough");
+    let sweep = || stocked.run(inventory::expire_reservations).expect("the storage works");
+    app.clock().set(app.now().plus_millis(-RESERVATION_TTL_MS));
+    assert_eq!(sweep(), 0, "a little longer harms nobody");
+    app.clock().set(app.now().plus_millis(-1));
+    stocked.reserve(stocked.order(2), &[3]).expect("there is enough");
+    assert_eq!(sweep(), 1);
+    assert_eq!(
+        (stocked.stock(), stocked.reservations()),
+        (vec!["A|10|3".to_owned()], vec!["expired|2".to_owned(), "held|3".to_owned()])
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_worker_ends_reservations_that_have_no_job() {
     let app = TestApp::start();

@@ -10,7 +10,7 @@ use tillbox::worker::handlers::{self, Handler, Handlers};
 use tillbox::worker::{JobError, Tally};
 
 use super::{completed, doing, enqueue, jobs, run};
-use crate::support::{TestApp, TestShop, logs};
+use crate::support::{TestApp, TestShop, blocking, logs};
 
 const STEP: &str = "test.step";
 const HANDLERS: Handlers = Handlers(&[(STEP, Handler::Local(step))]);
@@ -60,6 +60,25 @@ fn an_effect_and_its_completion_are_one() {
     let tally = run(&app, HANDLERS);
     assert_eq!((tally.completed, tally.retried), (0, 1));
     assert_eq!(effects(&shop), ["first", "second"], "a failed job leaves no effect");
+}
+
+/// A clock that was ahead is put right: what failed meanwhile does not wait until it comes by there again.
+#[test]
+fn a_clock_that_is_set_back_strands_no_job() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Default, STEP, doing("fail"));
+    assert_eq!(run(&app, HANDLERS).retried, 1);
+    let hour_ms = 60 * 60 * 1000;
+    app.clock().set(app.now().plus_millis(-hour_ms));
+    assert_eq!(run(&app, HANDLERS).total(), 0, "a pause may be as long as that");
+    app.clock().set(app.now().plus_millis(-400 * 24 * hour_ms));
+    let db = shop.db();
+    let due = blocking(|| db.read(|view| queue::next_due(view, Queue::Default)).wait());
+    assert_eq!(due.unwrap_or_else(|error: StorageError| panic!("{error}")), Some(app.now()));
+    assert_eq!(run(&app, HANDLERS).retried, 1);
+    assert_eq!(jobs(&shop, STEP), ["retryable|2|0"]);
+    assert_eq!(run(&app, HANDLERS).total(), 0, "its next pause is one by the clock as it is now");
 }
 
 #[test]

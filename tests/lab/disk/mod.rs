@@ -77,6 +77,8 @@ struct Recorder {
     syncs_are_lies: bool,
     fault: Option<Fault>,
     struck: u64,
+    /// How many more calls that change something the process lives to make.
+    life: Option<u64>,
 }
 
 static WATCHING: AtomicBool = AtomicBool::new(false);
@@ -110,6 +112,19 @@ pub fn strike(fault: Option<Fault>) -> u64 {
     std::mem::take(&mut recorder.struck)
 }
 
+/// Has the process die, as by `kill -9`, after so many more calls that change something: from then on each fails and leaves the disk as it is,
+/// so that whatever the process still does in its orderly way reaches nothing. [`None`] begins a new life.
+pub fn die_after(calls: Option<u64>) {
+    if let Some(recorder) = recorder().as_mut() {
+        recorder.life = calls;
+    }
+}
+
+/// Whether its time has come.
+pub fn is_dead() -> bool {
+    recorder().as_ref().is_some_and(|recorder| recorder.life == Some(0))
+}
+
 /// Ends the watch; gives what has happened.
 pub fn take() -> Vec<Op> {
     WATCHING.store(false, Ordering::SeqCst);
@@ -123,6 +138,13 @@ impl Recorder {
 
     /// The error that a call is to fail with, if its time has come.
     fn error_for(&mut self, call: Call) -> Option<c_int> {
+        match self.life.as_mut() {
+            Some(0) => return Some(libc::EIO),
+            // What a connection for reading opens, and when, is chance; and opening alone changes nothing that counts.
+            Some(_) if call == Call::Open => {}
+            Some(life) => *life -= 1,
+            None => {}
+        }
         let fault = self.fault.as_mut().filter(|fault| fault.call == call)?;
         if fault.after > 0 {
             fault.after -= 1;

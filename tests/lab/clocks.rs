@@ -1,0 +1,441 @@
+//! Clocks that are set: 400 days back, ten years ahead, hour by hour; at the start of the process and while it runs. What happened stays in the
+//! order in which it happened, numbers go on without a gap, nothing is done twice and nothing waits for the clock to come by again.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::Range;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::Method;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tillbox::primitives::{Origin, Timestamp};
+use tillbox::storage::DataDir;
+use tillbox::tenant::inventory;
+use tillbox::tenant::orders::CONFIRMATION;
+use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
+use tillbox::worker::{self, JobError, Worker};
+use tokio::runtime::Runtime;
+
+use crate::dice::Dice;
+use crate::house::{self, Call, House, Reply};
+use crate::oracle;
+use crate::power::scratch;
+use crate::table::{Finding, Kind, Row};
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// What is set, one after the other.
+const JUMPS: &[(&str, &[i64])] = &[
+    ("400 days back", &[-400 * DAY_MS]),
+    ("ten years ahead", &[3_652 * DAY_MS]),
+    ("ten years ahead and back again", &[3_652 * DAY_MS, -3_652 * DAY_MS]),
+    ("400 days back and ahead again", &[-400 * DAY_MS, 400 * DAY_MS]),
+    ("back by hours", &[-HOUR_MS; 6]),
+    ("ahead by hours", &[HOUR_MS; 6]),
+    (
+        "to and fro by hours",
+        &[HOUR_MS, -HOUR_MS, -HOUR_MS, HOUR_MS, HOUR_MS, -2 * HOUR_MS],
+    ),
+];
+/// How long to wait for what should come at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// One trial in so many has a worker that runs, and takes a second.
+const TRIALS_PER_WORKER: usize = 8;
+
+type Verdict<T = ()> = Result<T, Finding>;
+
+/// Sets clocks.
+pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
+    let failures = |trial: &dyn Fn(u64, usize) -> Verdict, cases: Range<usize>| -> Vec<Finding> {
+        let tried =
+            cases.map(|case| trial(seed, case).map_err(|found| found.at(format_args!("case {case}, {}", JUMPS[case % JUMPS.len()].0))));
+        tried.filter_map(Result::err).collect()
+    };
+    let running = cases.start..cases.start + cases.len().div_ceil(TRIALS_PER_WORKER);
+    vec![
+        Row::new("clock set", cases.len(), failures(&try_jump, cases.clone())),
+        Row::new("clock set while jobs run", running.len(), failures(&try_running, running)),
+    ]
+}
+
+/// The jobs of the mails of which the first attempt was made: it fails before the mail goes out.
+static TRIED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static HANDLERS: LazyLock<Handlers> = LazyLock::new(|| {
+    let all = handlers::ALL.0.iter().map(|(kind, handler)| match *kind {
+        CONFIRMATION => (CONFIRMATION, Handler::Outward(send_at_second)),
+        kind => (kind, *handler),
+    });
+    Handlers(Box::leak(all.collect()))
+});
+
+fn send_at_second(errand: &Errand<'_>) -> Result<(), JobError> {
+    if TRIED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(errand.job_id.to_string())
+    {
+        return Err(JobError::passing("the mail server is away"));
+    }
+    let Some(Handler::Outward(send)) = handlers::ALL.find(CONFIRMATION) else {
+        return Err(JobError::permanent("there is no handler for confirmations"));
+    };
+    send(errand)
+}
+
+/// A shop whose clock is set.
+struct Shop {
+    dir: TempDir,
+    runtime: Runtime,
+    house: Option<House>,
+    now: Timestamp,
+    seed: u64,
+    secret: String,
+    file: std::path::PathBuf,
+    revoked: String,
+    product: String,
+    keys: usize,
+    /// The numbers of the invoices, in the order in which they were issued.
+    invoices: Vec<String>,
+}
+
+impl Shop {
+    fn open(seed: u64) -> Verdict<Self> {
+        // Another trial may have had jobs of the same ids.
+        TRIED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let dir = scratch();
+        DataDir::prepare(dir.path()).expect("the directory is prepared");
+        fs::create_dir(dir.path().join("outbox")).expect("a directory");
+        let mut shop = Self {
+            runtime: house::runtime(2),
+            house: Some(House::start(dir.path(), seed).map_err(|error| error.to_string())?),
+            now: house::start(),
+            seed,
+            secret: String::new(),
+            file: std::path::PathBuf::new(),
+            revoked: String::new(),
+            product: String::new(),
+            keys: 0,
+            invoices: Vec::new(),
+            dir,
+        };
+        let body = json!({"slug": "corner", "name": "corner", "currency": "EUR"});
+        let made = shop.landlord(Method::POST, "/v1/landlord/tenants", body, 201)?;
+        shop.secret = made.text("/api_key");
+        shop.file = shop.dir.path().join("tenants").join(format!("{}.db", made.text("/id")));
+        let body = json!({"name": "a key", "scopes": ["orders"]});
+        let key = shop.landlord(Method::POST, "/v1/landlord/tenants/corner/api-keys", body, 201)?;
+        shop.landlord(
+            Method::DELETE,
+            &format!("/v1/landlord/api-keys/{}", key.text("/id")),
+            Value::Null,
+            204,
+        )?;
+        shop.revoked = key.text("/api_key");
+        let product = json!({"sku": "TEA", "name": "Tea", "price_minor": 450, "track_stock": true});
+        shop.product = shop.post("/v1/catalog/products", product, 201)?.text("/id");
+        let delivery = json!({"product_id": shop.product, "quantity_delta": 1_000, "reason": "delivery"});
+        shop.post("/v1/inventory/adjustments", delivery, 201)?;
+        Ok(shop)
+    }
+
+    fn house(&self) -> &House {
+        self.house.as_ref().expect("the process runs")
+    }
+
+    fn send(&self, call: &Call) -> Reply {
+        self.runtime.block_on(self.house().send(call))
+    }
+
+    fn require(&self, call: &Call, status: u16) -> Verdict<Reply> {
+        let reply = self.send(call);
+        if reply.status == status {
+            Ok(reply)
+        } else {
+            Err(format!("{} {} is answered by {reply:?}, and not by {status}", call.method, call.path).into())
+        }
+    }
+
+    fn landlord(&self, method: Method, path: &str, body: Value, status: u16) -> Verdict<Reply> {
+        let call = Call {
+            method,
+            path: path.to_owned(),
+            secret: None,
+            idempotency_key: None,
+            body,
+        };
+        self.require(&call, status)
+    }
+
+    fn call(&mut self, path: &str, body: Value) -> Call {
+        self.keys += 1;
+        Call {
+            method: Method::POST,
+            path: path.to_owned(),
+            secret: Some(self.secret.clone()),
+            idempotency_key: Some(format!("till {}", self.keys)),
+            body,
+        }
+    }
+
+    fn post(&mut self, path: &str, body: Value, status: u16) -> Verdict<Reply> {
+        let call = self.call(path, body);
+        self.require(&call, status)
+    }
+
+    fn get(&self, path: &str) -> Verdict<Reply> {
+        let call = Call {
+            method: Method::GET,
+            path: path.to_owned(),
+            secret: Some(self.secret.clone()),
+            idempotency_key: None,
+            body: Value::Null,
+        };
+        self.require(&call, 200)
+    }
+
+    fn count(&self, sql: &str) -> Verdict<i64> {
+        let count = || {
+            let conn = Connection::open_with_flags(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            conn.query_row(sql, [], |row| row.get(0))
+        };
+        count().map_err(|error: rusqlite::Error| format!("{sql}: {error}").into())
+    }
+
+    fn require_count(&self, sql: &str, expected: i64) -> Verdict {
+        let found = self.count(sql)?;
+        let kind = if found > expected { Kind::Doubled } else { Kind::Lost };
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Finding::new(kind, format!("{sql}: {found}, and not {expected}")))
+        }
+    }
+
+    fn place(&mut self) -> Verdict<(Call, Reply)> {
+        let cart = self.post("/v1/carts", json!({}), 201)?.text("/id");
+        let item = json!({"product_id": self.product, "quantity": 2});
+        self.post(&format!("/v1/carts/{cart}/items"), item, 201)?;
+        let body = json!({"cart_id": cart, "payment_method": "cash", "email": "bob@example.org"});
+        let checkout = self.call("/v1/checkout", body);
+        let placed = self.require(&checkout, 201)?;
+        Ok((checkout, placed))
+    }
+
+    fn sale(&self, id: Option<&str>) -> Value {
+        let mut sale = json!({"lines": [{"product_id": self.product, "quantity": 1}],
+            "payments": [{"method": "cash", "amount_minor": 450}], "email": "ada@example.org"});
+        if let Some(id) = id {
+            sale["id"] = json!(id);
+        }
+        sale
+    }
+
+    fn jump(&mut self, by: i64, at_start: bool) -> Verdict {
+        self.now = self.now.plus_millis(by);
+        if at_start {
+            self.house.take().expect("the process runs").stop();
+            self.seed = Dice::new(self.seed, 1).next();
+            let house = House::start_at(self.dir.path(), self.seed, self.now);
+            self.house = Some(house.map_err(|error| format!("it does not start: {error}"))?);
+        } else {
+            self.house().clock.set(self.now);
+        }
+        Ok(())
+    }
+
+    /// One pass of the worker, and its sweep.
+    fn pass(&self) -> Verdict {
+        let house = self.house();
+        worker::run_until_idle_with(&house.app, *HANDLERS);
+        for access in oracle::tenants(house)? {
+            let db = house.app.registry.open(&access).map_err(|error| error.to_string())?;
+            let ended = db.write(Origin::system(), inventory::expire_reservations).wait();
+            ended.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// What was answered before the clock was set, and what of it must not be done a second time whatever the clock says.
+struct Before {
+    sale: (Call, Reply),
+    again: Vec<(Call, u16)>,
+    sold_with_id: String,
+}
+
+fn before(shop: &mut Shop, dice: &mut Dice) -> Verdict<Before> {
+    let body = shop.sale(None);
+    let sale = shop.call("/v1/sales", body);
+    let sold = shop.require(&sale, 201)?;
+    shop.invoices.push(sold.text("/invoice/number"));
+    let id = format!("{:08x}-0000-7000-8000-{:012x}", dice.below(1 << 32), dice.below(1 << 48));
+    let body = shop.sale(Some(&id));
+    let own = shop.call("/v1/sales", body);
+    let sold_with_id = shop.require(&own, 201)?;
+    shop.invoices.push(sold_with_id.text("/invoice/number"));
+    let (checkout, placed) = shop.place()?;
+    let body = json!({"payment_id": placed.text("/payment/id")});
+    let confirm = shop.call("/v1/checkout/confirm-payment", body);
+    let paid = shop.require(&confirm, 200)?;
+    shop.invoices.push(paid.text("/invoice/number"));
+    let (_, placed) = shop.place()?;
+    let cancel = shop.call(&format!("/v1/orders/{}/cancel", placed.text("/order/id")), Value::Null);
+    shop.require(&cancel, 200)?;
+    // One is left, and holds its goods.
+    shop.place()?;
+    Ok(Before {
+        sale: (sale, sold),
+        again: vec![(own, 201), (checkout, 409), (confirm, 409), (cancel, 409)],
+        sold_with_id: sold_with_id.text("/order/id"),
+    })
+}
+
+fn after(shop: &mut Shop, before: &Before, by: i64) -> Verdict {
+    if by < DAY_MS {
+        // Its key stands for a day.
+        let again = shop.send(&before.sale.0);
+        if again != before.sale.1 {
+            let text = format!("a sale was answered {:?}, and now {again:?}", before.sale.1);
+            return Err(Finding::new(Kind::Doubled, text));
+        }
+    }
+    for (call, status) in &before.again {
+        // A till that has lost its keys: what it sends again is known by what it is.
+        let again = Call {
+            idempotency_key: call.idempotency_key.as_ref().map(|key| format!("{key}, after {}", shop.now)),
+            ..call.clone()
+        };
+        let reply = shop.require(&again, *status)?;
+        if *status == 201 && reply.text("/order/id") != before.sold_with_id {
+            return Err(Finding::new(
+                Kind::Doubled,
+                format!("a sale with its own id is sold again: {reply:?}"),
+            ));
+        }
+    }
+    let call = Call {
+        method: Method::GET,
+        secret: Some(shop.revoked.clone()),
+        path: "/v1/orders".to_owned(),
+        idempotency_key: None,
+        body: Value::Null,
+    };
+    shop.require(&call, 401)?;
+    in_order(shop)
+}
+
+/// The lists are in the order in which things happened, the newest first, whatever the times say.
+fn in_order(shop: &Shop) -> Verdict {
+    let numbers = |path: &str| -> Verdict<Vec<String>> {
+        let page = shop.get(path)?;
+        let rows = page.body["data"].as_array().into_iter().flatten();
+        Ok(rows.map(|row| row["number"].as_str().unwrap_or_default().to_owned()).collect())
+    };
+    let orders = numbers("/v1/orders?limit=200")?;
+    let expected: Vec<String> = (1..=orders.len()).rev().map(|number| format!("ORD-{number:06}")).collect();
+    let mut issued = shop.invoices.clone();
+    issued.reverse();
+    for (found, expected) in [(orders, expected), (numbers("/v1/invoices?limit=200")?, issued)] {
+        if found != expected {
+            return Err(format!("a list is {found:?}, and not {expected:?}").into());
+        }
+    }
+    Ok(())
+}
+
+/// One shop, one way to set its clock; while the process runs, or while it is stopped.
+fn try_jump(seed: u64, case: usize) -> Verdict {
+    let mut dice = Dice::new(seed, case as u64);
+    let (_, jumps) = JUMPS[case % JUMPS.len()];
+    let at_start = case / JUMPS.len() % 2 == 1;
+    let mut shop = Shop::open(dice.next())?;
+    for by in jumps {
+        let known = before(&mut shop, &mut dice)?;
+        // The jobs that are due run, and the mails fail: they wait for their next attempt.
+        shop.pass()?;
+        let (orders, revenue) = ("SELECT count(*) FROM sales_order", "SELECT sum(amount_minor) FROM ledger_transfer");
+        let stood = (shop.count(orders)?, shop.count(revenue)?);
+        shop.jump(*by, at_start)?;
+        shop.pass()?;
+        shop.require_count("SELECT sum(reserved) FROM stock", 0)?;
+        after(&mut shop, &known, *by)?;
+        shop.require_count(orders, stood.0)?;
+        shop.require_count(revenue, stood.1)?;
+    }
+    if jumps.iter().any(|by| by.abs() > DAY_MS) {
+        let waiting = "SELECT count(*) FROM job WHERE state = 'retryable' AND attempt > 1";
+        shop.require_count(waiting, 0)?;
+    }
+    // No pause is longer than a day, wherever the clock went meanwhile.
+    for _ in 0..2 {
+        shop.jump(DAY_MS + HOUR_MS, false)?;
+        shop.pass()?;
+    }
+    let known = before(&mut shop, &mut dice)?;
+    after(&mut shop, &known, 0)?;
+    for _ in 0..3 {
+        shop.pass()?;
+        shop.jump(HOUR_MS, false)?;
+    }
+    let verdict = oracle::jobs(shop.house()).and_then(|()| oracle::books(shop.house()));
+    shop.house.take().expect("the process runs").stop();
+    verdict
+}
+
+/// A worker runs, a mail waits for its second attempt, and the clock is set: the attempt is made, and no third one.
+fn try_running(seed: u64, case: usize) -> Verdict {
+    let mut dice = Dice::new(seed, case as u64);
+    let (_, jumps) = JUMPS[case % JUMPS.len()];
+    let mut shop = Shop::open(dice.next())?;
+    let app = shop.house().app.clone();
+    let worker = shop.runtime.block_on(async { Worker::start_with(app, *HANDLERS) });
+    let verdict = run_beside(&mut shop, jumps);
+    shop.runtime.block_on(worker.stop(PATIENCE));
+    let verdict = verdict
+        .and_then(|()| oracle::jobs(shop.house()))
+        .and_then(|()| oracle::books(shop.house()));
+    shop.house.take().expect("the process runs").stop();
+    verdict
+}
+
+fn run_beside(shop: &mut Shop, jumps: &[i64]) -> Verdict {
+    for by in jumps {
+        let body = shop.sale(None);
+        let sold = shop.post("/v1/sales", body, 201)?;
+        shop.invoices.push(sold.text("/invoice/number"));
+        wait_for(shop, "SELECT count(*) FROM job WHERE state = 'retryable'", 1)?;
+        shop.jump(*by, false)?;
+        if (-DAY_MS..0).contains(by) {
+            // Not far enough back for its pause to be told from a long one: it goes by.
+            shop.jump(-*by, false)?;
+        }
+        if by.abs() < DAY_MS {
+            shop.jump(HOUR_MS, false)?;
+        }
+        wait_for(
+            shop,
+            "SELECT count(*) FROM job WHERE state IN ('available', 'running', 'retryable')",
+            0,
+        )?;
+        in_order(shop)?;
+    }
+    Ok(())
+}
+
+fn wait_for(shop: &Shop, sql: &str, expected: i64) -> Verdict {
+    let come = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            looks.tick().await;
+            if shop.count(sql)? == expected {
+                return Ok(());
+            }
+        }
+    };
+    shop.runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, come).await })
+        .unwrap_or_else(|_| Err(format!("{sql} does not come to {expected} while the worker runs").into()))
+}

@@ -1,0 +1,221 @@
+//! Power cuts while a shop's file is brought up to the schema of the next version. Whatever survives, the file opens with the next version and has
+//! all its rows; a file that is migrated has its snapshot beside it; and a snapshot that is there is whole: this version, given it in the file's
+//! place, has lost nothing.
+//!
+//! The next version is made up here: this version's schema and one step more, which does what such steps do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags};
+use tillbox::primitives::id::TenantId;
+use tillbox::storage::{Check, DataDir, FileKind, Tenant, file};
+use tokio::runtime::Runtime;
+
+use crate::dice::Dice;
+use crate::disk::states::{Disk, Survives};
+use crate::disk::{self, Op};
+use crate::house::{self, House};
+use crate::oracle;
+use crate::power::{lay_out, scratch};
+use crate::table::{Finding, Kind, Row};
+use crate::workload::{self, Diary, Sent};
+
+/// How many customers there are before the file is migrated.
+const CUSTOMERS: usize = 4;
+
+/// No snapshot yet; a snapshot; a file that is migrated: so many cuts meet them all.
+const STAGES: usize = 3;
+const TRIALS_FOR_ALL_STAGES: usize = 60;
+
+/// The schema of this version, by its number.
+const THIS: usize = Tenant::MIGRATIONS.len();
+const NEXT: i64 = THIS as i64 + 1;
+
+/// The shop's file of the next version.
+enum Next {}
+
+impl FileKind for Next {
+    const NAME: &'static str = "tenant";
+    const APPLICATION_ID: i32 = Tenant::APPLICATION_ID;
+    const MIGRATIONS: &'static [&'static str] = &[
+        Tenant::MIGRATIONS[0],
+        Tenant::MIGRATIONS[1],
+        Tenant::MIGRATIONS[2],
+        "ALTER TABLE product ADD COLUMN weight_g INTEGER NOT NULL DEFAULT 0;
+         CREATE TABLE gift_card (seq INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE) STRICT;
+         CREATE INDEX order_line_by_product ON order_line (product_id);
+         CREATE TABLE category_new (seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK (length(id) = 16), name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
+         INSERT INTO category_new SELECT seq, id, name, created_at FROM category;
+         DROP TABLE category;
+         ALTER TABLE category_new RENAME TO category;",
+    ];
+}
+
+const _: () = assert!(THIS == 3, "name all migrations of this version in those of the next one");
+
+/// A day, and the migration after it.
+struct History {
+    root: PathBuf,
+    /// The shop's file.
+    path: PathBuf,
+    id: TenantId,
+    ops: Vec<Op>,
+    sent: Vec<Sent>,
+    /// Where the migration begins, is acknowledged, and has the first row of the next version behind it.
+    begins: usize,
+    migrated: usize,
+    written: usize,
+    rows: Dump,
+}
+
+/// The rows of each table.
+type Dump = BTreeMap<String, Vec<Vec<Value>>>;
+
+fn dump(conn: &Connection, known: Option<&Dump>) -> rusqlite::Result<Dump> {
+    let mut names = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")?;
+    let names = names
+        .query_map([], |row| row.get::<_, String>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut dump = Dump::new();
+    for name in names.into_iter().filter(|name| known.is_none_or(|known| known.contains_key(name))) {
+        let mut rows = conn.prepare(&format!("SELECT * FROM {name} ORDER BY 1"))?;
+        // What the next version adds to a table stands behind what was there.
+        let added = usize::from(known.is_some() && name == "product");
+        let columns = rows.column_count() - added;
+        let rows = rows.query_map([], |row| (0..columns).map(|at| row.get::<_, Value>(at)).collect())?;
+        dump.insert(name, rows.collect::<rusqlite::Result<_>>()?);
+    }
+    Ok(dump)
+}
+
+fn record() -> Result<History, String> {
+    let dir = scratch();
+    let root = dir.path().to_owned();
+    DataDir::prepare(&root).expect("the directory is prepared");
+    fs::create_dir(root.join("outbox")).expect("a directory");
+    disk::watch(&root, false);
+    let house = House::start(&root, 0).map_err(|error| error.to_string())?;
+    let diary = Diary::default();
+    house::runtime(2).block_on(async {
+        tokio::spawn(async {}).await.expect("it runs");
+        workload::run(&house, &diary, CUSTOMERS).await;
+    });
+    let tenants = oracle::tenants(&house).map_err(|error| error.to_string())?;
+    let id = tenants.first().ok_or("there is no shop")?.id();
+    house.stop();
+    let path = root.join("tenants").join(format!("{id}.db"));
+    let read = |error: rusqlite::Error| error.to_string();
+    let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
+    let rows = dump(&conn, None).map_err(read)?;
+    drop(conn);
+    let begins = disk::position();
+    let conn = file::open_writer::<Next>(&path, *id.as_bytes(), Check::AfterUncleanStop).map_err(|error| error.to_string())?;
+    let migrated = disk::position();
+    conn.execute_batch("INSERT INTO gift_card (code) VALUES ('GIFT')").map_err(read)?;
+    let written = disk::position();
+    drop(conn);
+    Ok(History {
+        root,
+        path,
+        id,
+        ops: disk::take(),
+        sent: diary.into_lines(),
+        begins,
+        migrated,
+        written,
+        rows,
+    })
+}
+
+/// Which version's the file is, whoever opened it last.
+fn version(path: &Path) -> rusqlite::Result<i64> {
+    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Looks at what a cut left. Gives how far the migration had come: whether there was a snapshot, and whether the file was migrated.
+fn look(history: &History, image: &BTreeMap<PathBuf, Vec<u8>>, at: usize, runtime: &Runtime) -> Result<(bool, bool), Finding> {
+    let dir = scratch();
+    lay_out(image, &history.root, dir.path());
+    let path = dir.path().join(history.path.strip_prefix(&history.root).expect("below the root"));
+    let snapshot = PathBuf::from(format!("{}.pre-v{NEXT}", history.path.display()));
+    let version = version(&path).map_err(|error| format!("the file cannot be read: {error}"))?;
+    if version < NEXT && at >= history.migrated {
+        return Err(Finding::new(Kind::Lost, "the file was migrated, and is not".to_owned()));
+    }
+    match image.get(&snapshot) {
+        None if version == NEXT => return Err(Finding::new(Kind::Lost, "the file is migrated, and has no snapshot".to_owned())),
+        None => {}
+        Some(bytes) => way_back(history, image, bytes, runtime).map_err(|found| found.at("with the snapshot in its place"))?,
+    }
+    let conn = file::open_writer::<Next>(&path, *history.id.as_bytes(), Check::AfterUncleanStop);
+    let conn = conn.map_err(|error| format!("the next version does not open it: {error}"))?;
+    let read = |error: rusqlite::Error| error.to_string();
+    if dump(&conn, Some(&history.rows)).map_err(read)? != history.rows {
+        return Err(Finding::new(
+            Kind::Lost,
+            "the rows are not those from before the migration".to_owned(),
+        ));
+    }
+    let cards: i64 = conn
+        .query_row("SELECT count(*) FROM gift_card", [], |row| row.get(0))
+        .map_err(read)?;
+    if cards == 0 && at >= history.written {
+        return Err(Finding::new(Kind::Lost, "the first row of the next version is gone".to_owned()));
+    }
+    Ok((image.contains_key(&snapshot), version == NEXT))
+}
+
+/// This version over the disk as it was, with the snapshot in the place of the file.
+fn way_back(history: &History, image: &BTreeMap<PathBuf, Vec<u8>>, snapshot: &[u8], runtime: &Runtime) -> Result<(), Finding> {
+    let of_the_file = format!("{}", history.path.display());
+    let is_other = |path: &&PathBuf| !path.to_string_lossy().starts_with(&of_the_file);
+    let mut image: BTreeMap<PathBuf, Vec<u8>> = image
+        .keys()
+        .filter(is_other)
+        .map(|path| (path.clone(), image[path].clone()))
+        .collect();
+    image.insert(history.path.clone(), snapshot.to_vec());
+    let dir = scratch();
+    lay_out(&image, &history.root, dir.path());
+    oracle::examine(dir.path(), &history.sent, usize::MAX, runtime)
+}
+
+/// Cuts the power of migrations.
+pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
+    let (what, trials) = ("power cut in a migration", cases.len());
+    let history = match record() {
+        Ok(history) => history,
+        Err(error) => {
+            disk::take();
+            return vec![Row::new(what, trials, [error])];
+        }
+    };
+    let span = (history.ops.len() - history.begins) as u64;
+    let places = cases.map(|case| (history.begins + Dice::new(seed, case as u64).below(span + 1) as usize, case));
+    let mut places: Vec<(usize, usize)> = places.collect();
+    places.sort_unstable();
+    let runtime = house::runtime(1);
+    let (mut disk, mut found, mut seen) = (Disk::default(), Vec::<Finding>::new(), BTreeSet::new());
+    for (at, case) in places {
+        disk.advance(&history.ops, at);
+        let mut dice = Dice::new(seed, case as u64);
+        dice.next();
+        let survives = *dice.pick(Survives::ALL);
+        let image = disk.image(survives, &mut dice);
+        match look(&history, &image, at, &runtime) {
+            Ok(stage) => drop(seen.insert(stage)),
+            Err(finding) => found.push(finding.at(format_args!("case {case} at {at}, {survives:?} survives"))),
+        }
+    }
+    if trials >= TRIALS_FOR_ALL_STAGES && seen.len() < STAGES {
+        found.push(format!("the cuts left {seen:?} alone: not every stage was tried").into());
+    }
+    vec![Row::new(what, trials, found)]
+}

@@ -1,0 +1,573 @@
+//! A shop as a few numbers in memory: what each call has to answer, and what has to be in the file afterwards. It knows the rules as they are
+//! published and nothing of the code that keeps them; what only the daemon can know (ids, numbers), it learns from the answers.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tillbox::primitives::Timestamp;
+
+use crate::house::Reply;
+
+/// The tax on everything that the shops sell: 7 %, on top of the price.
+const TAX_PPM: i64 = 70_000;
+/// How long an order holds its goods.
+const HOLD_MS: i64 = 15 * 60 * 1000;
+
+/// Something that is done in a shop. Products, carts and orders are named by their place in the model.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// The tax that all products have.
+    Tax,
+    Product {
+        sku: String,
+        price: i64,
+        currency: &'static str,
+    },
+    Adjust {
+        product: usize,
+        delta: i64,
+    },
+    Sale {
+        id: Option<String>,
+        lines: Vec<(usize, i64)>,
+        tender: Tender,
+        email: bool,
+    },
+    Cart {
+        currency: &'static str,
+    },
+    Item {
+        cart: usize,
+        product: usize,
+        quantity: i64,
+    },
+    Checkout {
+        cart: usize,
+        method: &'static str,
+    },
+    /// Of the order's last payment; `declined` by whoever pays.
+    Confirm {
+        order: usize,
+        declined: bool,
+    },
+    CancelPayment {
+        order: usize,
+    },
+    OpenPayment {
+        order: usize,
+    },
+    /// `cancel`, `confirm` or `ship`.
+    Move {
+        order: usize,
+        event: &'static str,
+    },
+}
+
+/// How a sale is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tender {
+    Cash,
+    /// More than it costs; there is change.
+    CashAndChange,
+    /// Half of it in cash.
+    Split,
+    TooLittle,
+}
+
+/// What a call has to answer: the status, and the code where it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    pub status: u16,
+    pub code: &'static str,
+}
+
+const fn refused(status: u16, code: &'static str) -> Expected {
+    Expected { status, code }
+}
+
+const fn done(status: u16) -> Expected {
+    Expected { status, code: "" }
+}
+
+#[derive(Clone, Debug)]
+struct Product {
+    id: String,
+    sku: String,
+    price: i64,
+    currency: &'static str,
+    on_hand: i64,
+    reserved: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Cart {
+    id: String,
+    currency: &'static str,
+    status: &'static str,
+    items: Vec<(usize, i64)>,
+}
+
+#[derive(Clone, Debug)]
+struct Payment {
+    id: String,
+    method: &'static str,
+    status: &'static str,
+    amount: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Order {
+    id: String,
+    status: &'static str,
+    currency: &'static str,
+    lines: Vec<(usize, i64)>,
+    net: i64,
+    tax: i64,
+    has_email: bool,
+    payments: Vec<Payment>,
+    /// What became of its hold, and until when it was.
+    hold: Option<(&'static str, Timestamp)>,
+}
+
+/// One shop.
+#[derive(Clone, Debug, Default)]
+pub struct Shop {
+    products: Vec<Product>,
+    carts: Vec<Cart>,
+    orders: Vec<Order>,
+    movements: i64,
+    /// The last number of each year's invoices.
+    invoices: BTreeMap<i16, i64>,
+    ledger: BTreeMap<String, i64>,
+}
+
+/// Facts by name, for two sides to be held against each other; what is nought is left out.
+pub type Facts = BTreeMap<String, i64>;
+
+fn taxed(net: i64) -> i64 {
+    (net * TAX_PPM * 2 + 1_000_000) / 2_000_000
+}
+
+impl Shop {
+    pub const fn count_products(&self) -> usize {
+        self.products.len()
+    }
+
+    pub fn currency(&self, product: usize) -> &'static str {
+        self.products[product].currency
+    }
+
+    /// The carts that are open, or all.
+    pub fn carts(&self, only_open: bool) -> Vec<usize> {
+        let is_meant = |at: &usize| !only_open || self.carts[*at].status == "open";
+        (0..self.carts.len()).filter(is_meant).collect()
+    }
+
+    pub fn products_of_cart(&self, cart: usize) -> Vec<usize> {
+        let is_sold = |at: &usize| self.products[*at].currency == self.carts[cart].currency;
+        (0..self.products.len()).filter(is_sold).collect()
+    }
+
+    /// The orders in a status, or all.
+    pub fn orders(&self, status: Option<&str>) -> Vec<usize> {
+        let is_meant = |at: &usize| status.is_none_or(|status| self.orders[*at].status == status);
+        (0..self.orders.len()).filter(is_meant).collect()
+    }
+
+    fn available(&self, product: usize) -> i64 {
+        self.products[product].on_hand - self.products[product].reserved
+    }
+
+    fn net(&self, lines: &[(usize, i64)]) -> i64 {
+        lines
+            .iter()
+            .map(|(product, quantity)| self.products[*product].price * quantity)
+            .sum()
+    }
+
+    fn is_there(&self, lines: &[(usize, i64)]) -> bool {
+        let wanted = lines.iter().fold(BTreeMap::<usize, i64>::new(), |mut wanted, (product, quantity)| {
+            *wanted.entry(*product).or_default() += quantity;
+            wanted
+        });
+        wanted.iter().all(|(product, quantity)| self.available(*product) >= *quantity)
+    }
+
+    /// The request: path and body.
+    pub fn request(&self, act: &Act) -> (String, Value) {
+        let payment = |order: &usize| self.orders[*order].payments.last().expect("an order has a payment").id.clone();
+        match act {
+            Act::Tax => (
+                "/v1/tax-rates".to_owned(),
+                json!({"tax_class": "book", "name": "VAT", "rate_ppm": TAX_PPM, "valid_from": "1971-01-01T00:00:00Z"}),
+            ),
+            Act::Product { sku, price, currency } => (
+                "/v1/catalog/products".to_owned(),
+                json!({"sku": sku, "name": sku, "price_minor": price, "currency": currency, "track_stock": true, "tax_class": "book"}),
+            ),
+            Act::Adjust { product, delta } => (
+                "/v1/inventory/adjustments".to_owned(),
+                json!({"product_id": self.products[*product].id, "quantity_delta": delta, "reason": "delivery"}),
+            ),
+            Act::Sale { id, lines, tender, email } => {
+                let net = self.net(lines);
+                let total = net + taxed(net);
+                let cash = |amount: i64| json!({"method": "cash", "amount_minor": amount});
+                let payments = match tender {
+                    Tender::Cash => vec![cash(total)],
+                    Tender::CashAndChange => vec![cash(total + 500)],
+                    Tender::Split => vec![cash(total / 2), json!({"method": "manual", "amount_minor": total - total / 2})],
+                    Tender::TooLittle => vec![cash(total - 1)],
+                };
+                let line = |(product, quantity): &(usize, i64)| json!({"product_id": self.products[*product].id, "quantity": quantity});
+                let lines: Vec<Value> = lines.iter().map(line).collect();
+                let mut body = json!({"lines": lines, "payments": payments});
+                if *email {
+                    body["email"] = json!("ada@example.org");
+                }
+                if let Some(id) = id {
+                    body["id"] = json!(id);
+                }
+                ("/v1/sales".to_owned(), body)
+            }
+            Act::Cart { currency } => ("/v1/carts".to_owned(), json!({"currency": currency})),
+            Act::Item { cart, product, quantity } => (
+                format!("/v1/carts/{}/items", self.carts[*cart].id),
+                json!({"product_id": self.products[*product].id, "quantity": quantity}),
+            ),
+            Act::Checkout { cart, method } => (
+                "/v1/checkout".to_owned(),
+                json!({"cart_id": self.carts[*cart].id, "payment_method": method, "email": "bob@example.org"}),
+            ),
+            Act::Confirm { order, declined } => {
+                let reference = if *declined { "decline" } else { "paid" };
+                (
+                    "/v1/checkout/confirm-payment".to_owned(),
+                    json!({"payment_id": payment(order), "provider_reference": reference}),
+                )
+            }
+            Act::CancelPayment { order } => (format!("/v1/payments/{}/cancel", payment(order)), json!({})),
+            Act::OpenPayment { order } => (
+                "/v1/payments".to_owned(),
+                json!({"order_id": self.orders[*order].id, "method": "cash"}),
+            ),
+            Act::Move { order, event } => (format!("/v1/orders/{}/{event}", self.orders[*order].id), Value::Null),
+        }
+    }
+
+    /// What it has to answer, as the shop stands.
+    pub fn predict(&self, act: &Act) -> Expected {
+        match act {
+            Act::Product { sku, .. } if self.products.iter().any(|product| product.sku == *sku) => refused(409, "sku_taken"),
+            Act::Tax | Act::Product { .. } | Act::Cart { .. } => done(201),
+            Act::Adjust { product, delta } if self.available(*product) + delta < 0 => refused(409, "stock_too_low"),
+            Act::Adjust { .. } => done(201),
+            Act::Sale { id: Some(id), .. } if self.orders.iter().any(|order| order.id == *id) => done(201),
+            Act::Sale {
+                tender: Tender::TooLittle, ..
+            } => refused(422, "payment_insufficient"),
+            Act::Sale { lines, .. } if !self.is_there(lines) => refused(409, "out_of_stock"),
+            Act::Sale { .. } => done(201),
+            Act::Item { cart, .. } | Act::Checkout { cart, .. } if self.carts[*cart].status != "open" => refused(409, "cart_not_open"),
+            Act::Item { cart, product, .. } if self.carts[*cart].currency != self.currency(*product) => refused(422, "currency_mismatch"),
+            Act::Item { .. } => done(201),
+            Act::Checkout { cart, .. } if self.carts[*cart].items.is_empty() => refused(422, "cart_empty"),
+            Act::Checkout { cart, .. } if !self.is_there(&self.carts[*cart].items) => refused(409, "out_of_stock"),
+            Act::Checkout { .. } => done(201),
+            Act::Confirm { order, declined } => self.predict_confirmation(&self.orders[*order], *declined),
+            Act::CancelPayment { order } => match self.orders[*order].payments.last().expect("it has one").status {
+                "pending" => done(200),
+                "succeeded" => refused(409, "payment_already_processed"),
+                _ => refused(409, "payment_over"),
+            },
+            Act::OpenPayment { order } => match &self.orders[*order] {
+                order if order.status != "pending" => refused(409, "order_not_payable"),
+                order if order.payments.iter().any(|payment| payment.status == "pending") => refused(409, "payment_pending"),
+                _ => done(201),
+            },
+            Act::Move { order, event } => match (self.orders[*order].status, *event) {
+                ("pending", "cancel") | ("paid", "confirm") | ("confirmed", "ship") => done(200),
+                _ => refused(409, "illegal_transition"),
+            },
+        }
+    }
+
+    fn predict_confirmation(&self, order: &Order, declined: bool) -> Expected {
+        let payment = order.payments.last().expect("it has one");
+        match payment.status {
+            "pending" if declined && payment.method == "test" => refused(402, "payment_declined"),
+            "pending" if order.hold.is_some_and(|(status, _)| status == "held") || self.is_there(&order.lines) => done(200),
+            "pending" => refused(409, "out_of_stock"),
+            "succeeded" => refused(409, "payment_already_processed"),
+            _ => refused(409, "payment_over"),
+        }
+    }
+
+    /// What has happened when it was answered as predicted.
+    ///
+    /// # Errors
+    /// What of the answer cannot be right.
+    pub fn learn(&mut self, act: &Act, expected: Expected, reply: &Reply) -> Result<(), String> {
+        if expected.status == 402
+            && let Act::Confirm { order, .. } = act
+        {
+            self.orders[*order].payments.last_mut().expect("it has one").status = "failed";
+        }
+        if expected.status >= 300 {
+            return Ok(());
+        }
+        match act {
+            Act::Tax => {}
+            Act::Product { sku, price, currency } => self.products.push(Product {
+                id: reply.text("/id"),
+                sku: sku.clone(),
+                price: *price,
+                currency,
+                on_hand: 0,
+                reserved: 0,
+            }),
+            Act::Adjust { product, delta } => {
+                self.products[*product].on_hand += delta;
+                self.movements += 1;
+            }
+            Act::Sale { id: Some(id), .. } if self.orders.iter().any(|order| order.id == *id) => {
+                return same("order", &reply.text("/order/id"), id);
+            }
+            Act::Sale { lines, tender, email, .. } => return self.sell(lines, *tender, *email, reply),
+            Act::Cart { currency } => self.carts.push(Cart {
+                id: reply.text("/id"),
+                currency,
+                status: "open",
+                items: Vec::new(),
+            }),
+            Act::Item { cart, product, quantity } => {
+                let items = &mut self.carts[*cart].items;
+                match items.iter_mut().find(|(of, _)| of == product) {
+                    Some((_, has)) => *has += quantity,
+                    None => items.push((*product, *quantity)),
+                }
+            }
+            Act::Checkout { cart, method } => return self.place(*cart, method, reply),
+            Act::Confirm { order, .. } => return self.pay(*order, reply),
+            Act::CancelPayment { order } => self.orders[*order].payments.last_mut().expect("it has one").status = "cancelled",
+            Act::OpenPayment { order } => {
+                let amount = self.orders[*order].net + self.orders[*order].tax;
+                self.orders[*order].payments.push(Payment {
+                    id: reply.text("/id"),
+                    method: "cash",
+                    status: "pending",
+                    amount,
+                });
+            }
+            Act::Move { order, event } => self.move_on(*order, event),
+        }
+        Ok(())
+    }
+
+    fn new_order(&self, lines: &[(usize, i64)], has_email: bool, reply: &Reply) -> Result<Order, String> {
+        let net = self.net(lines);
+        let order = Order {
+            id: reply.text("/order/id"),
+            status: "pending",
+            currency: self.currency(lines[0].0),
+            lines: lines.to_vec(),
+            net,
+            tax: taxed(net),
+            has_email,
+            payments: Vec::new(),
+            hold: None,
+        };
+        same("total", reply.body["order"]["total_minor"].as_i64(), Some(order.net + order.tax))?;
+        same("number", reply.text("/order/number"), format!("ORD-{:06}", self.orders.len() + 1))?;
+        Ok(order)
+    }
+
+    fn sell(&mut self, lines: &[(usize, i64)], tender: Tender, has_email: bool, reply: &Reply) -> Result<(), String> {
+        let mut order = self.new_order(lines, has_email, reply)?;
+        let total = order.net + order.tax;
+        let amounts = match tender {
+            Tender::Split => vec![("cash", total / 2), ("manual", total - total / 2)],
+            _ => vec![("cash", total)],
+        };
+        for (at, (method, amount)) in amounts.into_iter().enumerate() {
+            let id = reply.text(&format!("/payments/{at}/id"));
+            let status = "succeeded";
+            order.payments.push(Payment {
+                id,
+                method,
+                status,
+                amount,
+            });
+        }
+        order.status = "paid";
+        for (product, quantity) in lines {
+            self.products[*product].on_hand -= quantity;
+        }
+        self.orders.push(order);
+        self.book(self.orders.len() - 1, reply)
+    }
+
+    fn place(&mut self, cart: usize, method: &'static str, reply: &Reply) -> Result<(), String> {
+        let lines = self.carts[cart].items.clone();
+        let mut order = self.new_order(&lines, true, reply)?;
+        let placed_at = Timestamp::parse(&reply.text("/order/placed_at")).map_err(|error| error.to_string())?;
+        order.hold = Some(("held", placed_at.plus_millis(HOLD_MS)));
+        order.payments.push(Payment {
+            id: reply.text("/payment/id"),
+            method,
+            status: "pending",
+            amount: order.net + order.tax,
+        });
+        for (product, quantity) in &lines {
+            self.products[*product].reserved += quantity;
+        }
+        self.carts[cart].status = "converted";
+        self.orders.push(order);
+        Ok(())
+    }
+
+    fn pay(&mut self, at: usize, reply: &Reply) -> Result<(), String> {
+        let order = &mut self.orders[at];
+        order.payments.last_mut().expect("it has one").status = "succeeded";
+        order.status = "paid";
+        let was_held = matches!(order.hold, Some(("held", _)));
+        if let Some((status, _)) = order.hold.as_mut() {
+            *status = "consumed";
+        }
+        for (product, quantity) in &order.lines {
+            let product = &mut self.products[*product];
+            product.on_hand -= quantity;
+            product.reserved -= if was_held { *quantity } else { 0 };
+        }
+        self.book(at, reply)
+    }
+
+    /// What an order that is paid leaves in the books.
+    fn book(&mut self, at: usize, reply: &Reply) -> Result<(), String> {
+        let order = &self.orders[at];
+        let products: std::collections::BTreeSet<usize> = order.lines.iter().map(|(product, _)| *product).collect();
+        self.movements += products.len() as i64;
+        let issued = Timestamp::parse(&reply.text("/invoice/issued_at")).map_err(|error| error.to_string())?;
+        let last = self.invoices.entry(issued.year()).or_default();
+        *last += 1;
+        same(
+            "invoice",
+            reply.text("/invoice/number"),
+            format!("INV-{:04}-{last:06}", issued.year()),
+        )?;
+        let currency = order.currency;
+        let mut add = |account: &str, amount: i64| *self.ledger.entry(format!("{account} {currency}")).or_default() += amount;
+        for payment in order.payments.iter().filter(|payment| payment.status == "succeeded") {
+            let account = if payment.method == "cash" { "debit 1000" } else { "debit 1200" };
+            add(account, payment.amount);
+        }
+        add("credit 4000", order.net);
+        add("credit 2200", order.tax);
+        Ok(())
+    }
+
+    fn move_on(&mut self, at: usize, event: &str) {
+        let order = &mut self.orders[at];
+        order.status = match event {
+            "cancel" => "cancelled",
+            "confirm" => "confirmed",
+            _ => "shipped",
+        };
+        if event != "cancel" {
+            return;
+        }
+        for payment in order.payments.iter_mut().filter(|payment| payment.status == "pending") {
+            payment.status = "cancelled";
+        }
+        if let Some((status @ "held", _)) = order.hold.as_mut() {
+            *status = "released";
+            for (product, quantity) in &order.lines {
+                self.products[*product].reserved -= quantity;
+            }
+        }
+    }
+
+    /// The jobs have run: the holds whose time is over have ended.
+    pub fn expire(&mut self, is_over: impl Fn(Timestamp) -> bool) {
+        for order in &mut self.orders {
+            if let Some((status @ "held", until)) = order.hold.as_mut()
+                && is_over(*until)
+            {
+                *status = "expired";
+                for (product, quantity) in &order.lines {
+                    self.products[*product].reserved -= quantity;
+                }
+            }
+        }
+    }
+
+    /// How many customers are told that their order is paid.
+    pub fn count_mails(&self) -> i64 {
+        let is_told = |order: &&Order| order.has_email && matches!(order.status, "paid" | "confirmed" | "shipped");
+        self.orders.iter().filter(is_told).count() as i64
+    }
+
+    /// What the file has to hold.
+    pub fn facts(&self) -> Facts {
+        let mut facts: Facts = self.ledger.clone();
+        let mut add = |name: String, value: i64| *facts.entry(name).or_default() += value;
+        for product in &self.products {
+            add(format!("on hand {}", product.sku), product.on_hand);
+            add(format!("reserved {}", product.sku), product.reserved);
+        }
+        for cart in &self.carts {
+            add(format!("carts {}", cart.status), 1);
+        }
+        for order in &self.orders {
+            add(format!("orders {}", order.status), 1);
+            add(format!("orders {} {}", order.status, order.currency), order.net + order.tax);
+            for payment in &order.payments {
+                add(format!("payments {} {}", payment.method, payment.status), 1);
+                add(
+                    format!("payments {} {} {}", payment.method, payment.status, order.currency),
+                    payment.amount,
+                );
+            }
+            if let Some((status, _)) = order.hold {
+                add(format!("reservations {status}"), order.lines.len() as i64);
+            }
+        }
+        for (year, last) in &self.invoices {
+            let series = format!("invoice/INV-{year:04}-#");
+            for what in ["invoices", "last", "series"] {
+                add(format!("{what} {series}"), *last);
+            }
+        }
+        add("series order".to_owned(), self.orders.len() as i64);
+        add("movements".to_owned(), self.movements);
+        add("mails".to_owned(), self.count_mails());
+        facts.retain(|_, value| *value != 0);
+        facts
+    }
+}
+
+/// The same facts, as a file has them.
+pub const FACTS: &str = "
+    SELECT 'on hand ' || sku, coalesce(on_hand, 0) FROM product LEFT JOIN stock ON product_id = id
+    UNION ALL SELECT 'reserved ' || sku, coalesce(reserved, 0) FROM product LEFT JOIN stock ON product_id = id
+    UNION ALL SELECT 'carts ' || status, count(*) FROM cart GROUP BY status
+    UNION ALL SELECT 'orders ' || status, count(*) FROM sales_order GROUP BY status
+    UNION ALL SELECT 'orders ' || status || ' ' || currency, sum(total_minor) FROM sales_order GROUP BY status, currency
+    UNION ALL SELECT 'payments ' || method || ' ' || status, count(*) FROM payment GROUP BY method, status
+    UNION ALL SELECT 'payments ' || method || ' ' || status || ' ' || currency, sum(amount_minor) FROM payment GROUP BY method, status, currency
+    UNION ALL SELECT 'reservations ' || status, count(*) FROM reservation GROUP BY status
+    UNION ALL SELECT 'invoices ' || series, count(*) FROM invoice GROUP BY series
+    UNION ALL SELECT 'last ' || series, max(series_number) FROM invoice GROUP BY series
+    UNION ALL SELECT 'series ' || name, last_number FROM series
+    UNION ALL SELECT 'debit ' || debit_code || ' ' || currency, sum(amount_minor) FROM ledger_transfer GROUP BY debit_code, currency
+    UNION ALL SELECT 'credit ' || credit_code || ' ' || currency, sum(amount_minor) FROM ledger_transfer GROUP BY credit_code, currency
+    UNION ALL SELECT 'movements', count(*) FROM inventory_movement
+    UNION ALL SELECT 'mails', count(*) FROM job WHERE kind = 'orders.confirmation'";
+
+fn same<T: PartialEq<U> + std::fmt::Debug, U: std::fmt::Debug>(what: &str, found: T, expected: U) -> Result<(), String> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{what}: {found:?}, and not {expected:?}"))
+    }
+}
