@@ -43,6 +43,9 @@ pub enum StorageErrorKind {
         "the store's file was found wrong and is kept beside its place as .quarantined; put a good copy in its place (the log says what was wrong; if it lacked sales: tillbox tenant accept-loss)"
     )]
     SetAside,
+    /// What the landlord's file knows of the file cannot be read.
+    #[error("the landlord's file cannot be read, which says how far the store's file has to be")]
+    MarkUnreadable,
     /// The disk failed twice under the file.
     #[error(
         "the disk failed twice under the store's file, which is not written to any more; look at the disk, then open it again: tillbox tenant migrate"
@@ -187,9 +190,15 @@ impl Refusal for StorageError {
         match self.kind {
             K::Full => Class::StorageFull,
             K::Busy | K::Overloaded | K::Closed | K::Interrupted | K::ReadOnly | K::Io | K::CannotOpen => Class::Unavailable,
-            K::Corrupt | K::NotADatabase | K::Missing | K::SetAside | K::Held | K::Behind | K::WrongIdentity | K::NewerSchema => {
-                Class::Unavailable
-            }
+            K::Corrupt
+            | K::NotADatabase
+            | K::Missing
+            | K::SetAside
+            | K::MarkUnreadable
+            | K::Held
+            | K::Behind
+            | K::WrongIdentity
+            | K::NewerSchema => Class::Unavailable,
             K::Constraint | K::Panicked | K::UnexpectedRows | K::Other => Class::Internal,
         }
     }
@@ -207,6 +216,7 @@ impl Refusal for StorageError {
             | K::NotADatabase
             | K::Missing
             | K::SetAside
+            | K::MarkUnreadable
             | K::Held
             | K::Behind
             | K::WrongIdentity

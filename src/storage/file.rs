@@ -152,6 +152,11 @@ fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check, verify: Veri
     if unclean && wal::is_damaged(&log).map_err(|error| io_error(&error))? {
         return Err(StorageError::new(StorageErrorKind::Corrupt));
     }
+    if unclean {
+        // What a process that was killed had written and not synced is seen from here on, and acknowledged to whoever asks again: it has to be on
+        // disk before. (SQLite holds no lock on the WAL itself, so a descriptor of our own takes none with it.)
+        File::open(&log).and_then(|log| log.sync_all()).map_err(|error| io_error(&error))?;
+    }
     let mut conn = Connection::open_with_flags(path, flags(false))?;
     // Where it cannot be written SQLite opens it for reading, and says so only at the first write.
     if conn.is_readonly(rusqlite::MAIN_DB)? {
@@ -169,6 +174,10 @@ fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check, verify: Veri
     }
     // At no instant: it looks at what is there, whenever that is.
     verify(&View::new(&conn, &Stats::default(), Timestamp::from_millis_clamped(0), false))?;
+    if unclean && check == Check::Always {
+        // After a failed sync the kernel may take for written what is not (it says so once): written anew into the file, it is.
+        empty_wal(&conn)?;
+    }
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     migrate::with_snapshot::<K>(&mut conn, path)?;
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
@@ -193,6 +202,17 @@ pub fn prepare_reader<K: FileKind>(conn: &Connection, path: &Path, place: Place,
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     Ok(())
+}
+
+/// Puts the WAL into the file. On a full disk it stays what it is.
+fn empty_wal(conn: &Connection) -> Result<(), StorageError> {
+    match conn
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .map_err(StorageError::from)
+    {
+        Err(error) if error.kind() != StorageErrorKind::Full => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The flags of every connection: no URI names, no shared cache, no mutex (one thread at a time holds a connection).

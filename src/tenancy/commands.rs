@@ -97,8 +97,8 @@ pub enum DirectoryRefused {
     /// The tenant is where this cannot be done.
     #[error("the tenant is {0}; this can be done to an active or suspended one only")]
     WrongStatus(TenantStatus),
-    /// The tenant's file has all that it ever acknowledged.
-    #[error("the store's file lacks nothing that was acknowledged; there is no loss to be accepted")]
+    /// The tenant's file is open, so it has all that it ever acknowledged.
+    #[error("the store is open: its file lacks nothing that was acknowledged, and there is no loss to be accepted")]
     NothingLost,
     /// There is no such key, or it is revoked.
     #[error("there is no such key that could be revoked")]

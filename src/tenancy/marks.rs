@@ -58,6 +58,8 @@ struct State {
     looked_at: HashMap<TenantId, u64>,
     /// What is not written down yet.
     due: HashMap<TenantId, Ends>,
+    /// How often a file was closed or forgotten: what was read of an earlier one is not noted for the one that is there now.
+    closings: HashMap<TenantId, u64>,
 }
 
 /// The marks of all shops.
@@ -65,6 +67,8 @@ pub struct Marks {
     directory: Arc<Directory>,
     chains: Chains,
     state: Mutex<State>,
+    /// Held while marks are written, or one is replaced.
+    writing: Mutex<()>,
 }
 
 impl Marks {
@@ -74,6 +78,7 @@ impl Marks {
             directory,
             chains,
             state: Mutex::default(),
+            writing: Mutex::default(),
         }
     }
 
@@ -96,12 +101,21 @@ impl Marks {
     /// Looks where a shop's chains end, if it has written anything since it was last looked at. Blocks.
     pub(super) fn look(&self, id: TenantId, db: &Database<Tenant>) {
         let commits = db.stats().commits();
-        if self.state().looked_at.insert(id, commits) == Some(commits) {
-            return;
-        }
+        let closings = {
+            let mut state = self.state();
+            if state.looked_at.insert(id, commits) == Some(commits) {
+                return;
+            }
+            state.closings.get(&id).copied()
+        };
         let ends = self.chains.ends;
         match db.read(ends).wait() {
-            Ok(ends) => drop(self.state().due.insert(id, ends)),
+            Ok(ends) => {
+                let mut state = self.state();
+                if state.closings.get(&id).copied() == closings {
+                    state.due.insert(id, ends);
+                }
+            }
             Err(error) => {
                 tracing::warn!(tenant_id = %id, error = %error, "where the chains of a shop end could not be read; its mark stays where it is");
                 self.state().looked_at.remove(&id);
@@ -111,7 +125,22 @@ impl Marks {
 
     /// A file was closed: the next one at its place counts its commits from the beginning.
     pub(super) fn closed(&self, id: TenantId) {
-        self.state().looked_at.remove(&id);
+        let mut state = self.state();
+        state.looked_at.remove(&id);
+        *state.closings.entry(id).or_default() += 1;
+    }
+
+    /// Has `replace` write another mark, with nothing of the old one written behind it. Blocks.
+    ///
+    /// # Errors
+    /// What `replace` gives.
+    pub(super) fn replace(&self, id: TenantId, replace: impl FnOnce() -> Result<(), StorageError>) -> Result<(), StorageError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        replace()?;
+        let mut state = self.state();
+        state.looked_at.remove(&id);
+        state.due.remove(&id);
+        Ok(())
     }
 
     /// Forgets what was noted of a tenant that is gone.
@@ -119,6 +148,7 @@ impl Marks {
         let mut state = self.state();
         state.looked_at.remove(&id);
         state.due.remove(&id);
+        state.closings.remove(&id);
     }
 
     /// Writes down what was noted; writes nothing when nothing was. What fails is tried again the next time. Blocks.
@@ -126,6 +156,7 @@ impl Marks {
     /// # Errors
     /// [`StorageError`], of the landlord's file.
     pub(super) fn write(&self) -> Result<(), StorageError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let due = self.state().due.clone();
         if due.is_empty() {
             return Ok(());

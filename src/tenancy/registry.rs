@@ -216,7 +216,7 @@ impl Registry {
 
     /// Opens a shop's file if it has all that the landlord knows it had.
     fn open_marked(&self, id: TenantId) -> Result<Database<Tenant>, StorageError> {
-        let (mark, holds) = (self.marks.find(id)?, self.marks.chains().holds);
+        let (mark, holds) = (self.known_mark(id)?, self.marks.chains().holds);
         let verify = |view: &TenantView| match &mark {
             Some(mark) if !holds(view, mark)? => Err(StorageError::new(StorageErrorKind::Behind)),
             _ => Ok(()),
@@ -231,6 +231,14 @@ impl Registry {
         let now = self.settings.clock.now();
         let (kind, at) = self.state().failed.get(&id).copied()?;
         (0..OPEN_RETRY_MS).contains(&(now.as_millis() - at.as_millis())).then_some(kind)
+    }
+
+    /// A fault of the landlord's file is none of the shop's: nothing is set aside for it.
+    fn known_mark(&self, id: TenantId) -> Result<Option<Ends>, StorageError> {
+        self.marks.find(id).map_err(|error| {
+            tracing::error!(tenant_id = %id, error = %error, "how far a shop's file has to be could not be read from the landlord's file");
+            StorageError::new(StorageErrorKind::MarkUnreadable)
+        })
     }
 
     fn open_file(&self, id: TenantId, check: Check, verify: Verify<'_, Tenant>) -> Result<Database<Tenant>, StorageError> {
@@ -342,7 +350,7 @@ impl Registry {
 
     /// Opens a shop's file although it lacks what was acknowledged, after all of it was checked; if it was set aside, it is taken back to its place
     /// first. `accept` is told how far the landlord knew it to be and how far it is, and has to write that down before anybody uses the file.
-    /// Gives the two; nothing when the file lacks nothing. Blocks.
+    /// Gives the two; nothing when the shop is open already. Blocks.
     ///
     /// # Errors
     /// [`TenantUnavailable`] when there is no file, or a damaged one, or when `accept` fails.
@@ -358,21 +366,25 @@ impl Registry {
             return Ok(None);
         }
         self.close_unhealthy(id);
-        // Damaged after all, it is set aside again.
-        self.state().absent.remove(&id);
+        {
+            let mut state = self.state();
+            if state.held.contains(&id) {
+                return Err(TenantUnavailable(StorageErrorKind::Held));
+            }
+            // Damaged after all, it is set aside again.
+            state.absent.remove(&id);
+        }
         let opened = self
             .open_whatever_it_lacks(id)
             .inspect_err(|error| self.note_unavailable(id, error));
         let (db, mark, ends) = opened.map_err(|error| TenantUnavailable(error.kind()))?;
-        if let Some(mark) = mark {
-            if let Err(error) = accept(mark, ends) {
-                db.close();
-                return Err(TenantUnavailable(error.kind()));
-            }
-            self.marks.forget(id);
+        let known = mark.unwrap_or(ends);
+        if let Err(error) = self.marks.replace(id, || accept(known, ends)) {
+            db.close();
+            return Err(TenantUnavailable(error.kind()));
         }
         self.note_open(id, &db);
-        Ok(mark.map(|mark| (mark, ends)))
+        Ok(Some((known, ends)))
     }
 
     fn open_whatever_it_lacks(&self, id: TenantId) -> Result<(Database<Tenant>, Option<Ends>, Ends), StorageError> {
@@ -380,16 +392,10 @@ impl Registry {
         if !path.exists() {
             take_back(&path).map_err(|error| io_error(&error))?;
         }
-        let mark = self.marks.find(id)?;
+        let mark = self.known_mark(id)?;
         let db = self.open_file(id, Check::Always, &|_| Ok(()))?;
-        let (ends, holds) = (self.marks.chains().ends, self.marks.chains().holds);
-        let (ends, lacks) = db
-            .read(move |view| {
-                let lacks = mark.map(|mark| holds(view, &mark)).transpose()?.is_some_and(|holds| !holds);
-                Ok::<_, StorageError>((ends(view)?, lacks))
-            })
-            .wait()?;
-        Ok((db, mark.filter(|_| lacks), ends))
+        let ends = db.read(self.marks.chains().ends).wait()?;
+        Ok((db, mark, ends))
     }
 
     /// Closes all. Blocks.

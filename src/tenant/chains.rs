@@ -2,11 +2,13 @@
 
 use super::ledger;
 use crate::platform::audit;
-use crate::storage::{StorageError, TenantView, statements};
+use crate::primitives::Digest;
+use crate::storage::{StorageError, TenantView, params, statements};
 use crate::tenancy::marks::{Chains, End, Ends};
 
 statements! {
     // A copy from before the ledger was chained has no such column.
+    ENTRY = "SELECT 1 FROM ledger_entry WHERE seq = ?1";
     IS_CHAINED = "SELECT 1 FROM pragma_table_info('ledger_entry') WHERE name = 'hash'";
 }
 
@@ -32,7 +34,12 @@ pub fn ends(view: &TenantView) -> Result<Ends, StorageError> {
 pub fn holds(view: &TenantView, once: &Ends) -> Result<bool, StorageError> {
     if once.ledger.seq > 0 {
         let is_chained = view.find(&IS_CHAINED, [], |_| Ok(()))?.is_some();
-        if !is_chained || ledger::chain_hash_at(view, once.ledger.seq)? != Some(once.ledger.hash) {
+        let found = match is_chained {
+            true => ledger::chain_hash_at(view, once.ledger.seq)?,
+            // It can only have been further than the chain's beginning if its end was chained.
+            false => view.find(&ENTRY, params![once.ledger.seq], |_| Ok(Digest::none()))?,
+        };
+        if found != Some(once.ledger.hash) {
             return Ok(false);
         }
     }

@@ -44,6 +44,8 @@ mod syscalls;
 #[cfg(target_os = "linux")]
 mod table;
 #[cfg(target_os = "linux")]
+mod twice;
+#[cfg(target_os = "linux")]
 mod workload;
 
 #[cfg(target_os = "linux")]
@@ -55,10 +57,11 @@ fn main() -> std::process::ExitCode {
     // Name, trials in the short form, trials with `--ci`, the part.
     let parts = [
         run::Part("power", 120, 10_000, power::run),
+        run::Part("twice", 12, 300, twice::run),
         run::Part("controls", 60, 2_000, controls::run),
         run::Part("migration", 16, 400, migration::run),
         run::Part("faults", 40, 600, faults::run),
-        run::Part("rot", 60, 4_000, rot::run),
+        run::Part("rot", 60, 2_000, rot::run),
         run::Part("kills", 6, 200, kills::run),
         run::Part("syscalls", 12, 400, syscalls::run),
         run::Part("full", 2, 24, full::run),

@@ -115,15 +115,20 @@ impl<P: Permission> Shop<P> {
         T: Serialize,
         F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
     {
-        let mut answered = move |work: &mut TenantWork| match f(work)? {
-            Verdict::Keep(view) => Ok::<_, Problem>(Verdict::Keep(StoredAnswer {
-                status: status.as_u16(),
-                body: serde_json::to_vec(&view).expect("a view is plain data"),
-            })),
-            Verdict::Forget(problem) => Ok(Verdict::Forget(problem)),
+        let room = self.room();
+        // Asked only where there is something to do: what was done already is answered without room.
+        let mut answered = move |work: &mut TenantWork| {
+            room()?;
+            match f(work)? {
+                Verdict::Keep(view) => Ok::<_, Problem>(Verdict::Keep(StoredAnswer {
+                    status: status.as_u16(),
+                    body: serde_json::to_vec(&view).expect("a view is plain data"),
+                })),
+                Verdict::Forget(problem) => Ok(Verdict::Forget(problem)),
+            }
         };
         let key = key.into();
-        let once = self.write(move |work| match &key {
+        let once = self.write_without_room(move |work| match &key {
             Some(key) => idempotency::once(work, key, &mut answered),
             None => Ok(match answered(work)? {
                 Verdict::Keep(answer) => Once::First(answer),

@@ -83,7 +83,7 @@ pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!(
-        "less than {} of the disk are free, which are kept in reserve; nothing was written; free some space and try again with the same key; \
+        "less than {} of the disk are free, which are kept in reserve; this request wrote nothing; free some space and try again with the same key; \
          reading and cancelling go on",
         app.config.storage.disk_reserve
     );
@@ -147,9 +147,22 @@ impl<P: Permission> Shop<P> {
         F: FnMut(&mut TenantWork) -> Result<R, Problem> + Send + 'static,
         R: Send + Unpin + 'static,
     {
-        if !self.from_reserve {
-            require_room(&self.app)?;
-        }
+        self.room()()?;
+        self.write_without_room(f).await
+    }
+
+    /// Refuses when there is no room for what this call writes.
+    pub(super) fn room(&self) -> impl Fn() -> Result<(), Problem> + Send + use<P> {
+        let (app, from_reserve) = (self.app.clone(), self.from_reserve);
+        move || if from_reserve { Ok(()) } else { require_room(&app) }
+    }
+
+    /// As [`write`](Self::write), whatever room there is.
+    pub(super) async fn write_without_room<R, F>(&self, f: F) -> Result<R, Problem>
+    where
+        F: FnMut(&mut TenantWork) -> Result<R, Problem> + Send + 'static,
+        R: Send + Unpin + 'static,
+    {
         self.db.write(self.origin.clone(), f).await
     }
 }

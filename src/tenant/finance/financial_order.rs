@@ -24,7 +24,7 @@ text_enum! {
 /// What [`financial_order`] reads, in this order.
 macro_rules! columns {
     () => {
-        "id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at"
+        "id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at"
     };
 }
 
@@ -61,6 +61,8 @@ pub struct FinancialOrder {
     pub locked_at: Option<Timestamp>,
     /// Since when it is paid.
     pub paid_at: Option<Timestamp>,
+    /// When it was begun.
+    pub created_at: Timestamp,
 }
 
 fn financial_order(row: &Row<'_>) -> rusqlite::Result<FinancialOrder> {
@@ -77,6 +79,7 @@ fn financial_order(row: &Row<'_>) -> rusqlite::Result<FinancialOrder> {
         snapshot_hash: row.get(9)?,
         locked_at: row.get(10)?,
         paid_at: row.get(11)?,
+        created_at: row.get(12)?,
     })
 }
 
@@ -109,6 +112,7 @@ pub(super) fn lock_and_mark_paid(work: &mut TenantWork, order: &Order, at: Times
         snapshot_hash: Some(snapshot.hash),
         locked_at: Some(now),
         paid_at: Some(at),
+        created_at: now,
     })
 }
 
@@ -131,7 +135,7 @@ pub fn list_financial_orders(view: &TenantView, page: PageRequest, order: Option
     }
     Ok(Page::cut(
         view.all(&PAGE, params![page.before, page.fetch()], |row| {
-            Ok((row.get(12)?, financial_order(row)?))
+            Ok((row.get(13)?, financial_order(row)?))
         })?,
         page,
     ))

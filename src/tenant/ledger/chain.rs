@@ -90,6 +90,7 @@ impl PaidDocuments<'_> {
         parts.optional(of.snapshot_hash.as_ref().map(|hash| hash.as_bytes().as_slice()));
         parts.number(of.locked_at.map_or(i64::MIN, Timestamp::as_millis));
         parts.number(of.paid_at.map_or(i64::MIN, Timestamp::as_millis));
+        parts.number(of.created_at.as_millis());
         let invoice = self.invoice;
         parts.bytes(invoice.id.as_bytes());
         parts.bytes(invoice.order_id.as_bytes());

@@ -15,7 +15,14 @@ async fn with_less_than_the_reserve_nothing_is_sold_and_the_rest_goes_on() {
     let tea = shop.stocked("TEA", 450, 10).await;
     let placed = shop.place(&[(&tea, 1)], "cash").await;
     let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    shop.sale("before", sale.clone()).await.expect(201);
     app.restart_with(|config| config.storage.disk_reserve = ByteSize::bytes(ALL_THERE_IS));
+    let again = shop.sale("before", sale.clone()).await.expect(201);
+    assert_eq!(
+        again.header("idempotent-replayed"),
+        Some("true"),
+        "what was done already is answered"
+    );
     let before = shop.census();
     let told = shop.sale("k", sale.clone()).await.refused(507, "storage_full");
     assert!(

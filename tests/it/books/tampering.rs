@@ -144,6 +144,7 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "ledger chain",
     ),
     ("UPDATE financial_transaction SET id = randomblob(16) WHERE seq = 1", "ledger chain"),
+    ("UPDATE financial_order SET created_at = created_at - 1 WHERE seq = 1", "ledger chain"),
     ("UPDATE invoice SET id = randomblob(16) WHERE seq = 1", "ledger chain"),
     ("UPDATE order_line SET id = randomblob(16) WHERE seq = 1", "ledger chain"),
     ("UPDATE sales_order SET channel = 'sale' WHERE seq = 1", "ledger chain"),

@@ -233,3 +233,35 @@ async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
     app.resume();
     shop.assert_integrity();
 }
+
+#[tokio::test]
+async fn a_fault_of_the_landlords_file_is_none_of_the_shops() {
+    let past = Past::of(1, 1).await;
+    past.app.landlord_raw("ALTER TABLE tenant_mark RENAME TO gone").expect("renamed");
+    past.app.resume();
+    past.is_refused().await;
+    past.app.stop();
+    assert!(
+        past.shop.path().exists() && !aside(&past.shop.path()).exists(),
+        "the file stays where it is"
+    );
+    past.app.landlord_raw("ALTER TABLE gone RENAME TO tenant_mark").expect("renamed");
+    past.app.resume();
+    past.sell(1).await;
+}
+
+#[tokio::test]
+async fn a_copy_from_before_the_chain_that_lacks_nothing_is_opened() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 10).await;
+    shop.sell(&[(&tea, 1)]).await;
+    app.work_off();
+    app.stop();
+    shop.raw(UNCHAINED).expect("as it was");
+    app.landlord_raw("UPDATE tenant_mark SET ledger_hash = zeroblob(32)")
+        .expect("as it was");
+    app.resume();
+    shop.sell(&[(&tea, 1)]).await;
+    shop.assert_integrity();
+}

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tillbox::primitives::{Origin, Timestamp};
-use tillbox::storage::DataDir;
+use tillbox::storage::{DataDir, StorageErrorKind};
 use tillbox::tenant::inventory;
 use tillbox::worker;
 use tokio::runtime::Runtime;
@@ -292,6 +292,16 @@ impl World {
         }))
     }
 
+    /// A file under which the disk failed twice waits for the operator, who has looked at the disk.
+    fn release(&self) {
+        let Some(house) = &self.house else { return };
+        for (id, kind) in house.app.registry.list_unavailable() {
+            if kind == StorageErrorKind::Held {
+                house.app.registry.release(id);
+            }
+        }
+    }
+
     /// Sends a call until it is answered, as a till does. Says whether an answer was lost on the way.
     fn insist(&mut self, call: &Call, mut trouble: Trouble) -> Verdict<(Reply, bool)> {
         let mut call = call.clone();
@@ -303,6 +313,7 @@ impl World {
                 }
                 Some(reply) => {
                     self.struck.failed += 1;
+                    self.release();
                     self.note(format_args!("answered by {} {}", reply.status, reply.text("/code")));
                 }
                 None => {
