@@ -1,8 +1,8 @@
--- The whole schema of a landlord file, version 2. Generated from the migrations in schema/landlord/, for reading; not run by anything.
+-- The whole schema of a landlord file, version 3. Generated from the migrations in schema/landlord/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195148;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 CREATE TABLE api_key (
     seq          INTEGER PRIMARY KEY,
@@ -50,6 +50,11 @@ CREATE TABLE health_probe (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     beat_at   INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE queue_pause (
+    queue     TEXT PRIMARY KEY CHECK (queue <> ''),
+    paused_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tenant (
     seq        INTEGER PRIMARY KEY,

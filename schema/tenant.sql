@@ -1,8 +1,8 @@
--- The whole schema of a tenant file, version 2. Generated from the migrations in schema/tenant/, for reading; not run by anything.
+-- The whole schema of a tenant file, version 3. Generated from the migrations in schema/tenant/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195180;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
@@ -189,6 +189,7 @@ CREATE TABLE job (
     unique_key   TEXT,
     errors       TEXT NOT NULL CHECK (json_valid(errors))
 ) STRICT;
+CREATE INDEX job_given_up ON job (state) WHERE state IN ('cancelled', 'discarded');
 CREATE INDEX job_ready ON job (queue, priority, seq) WHERE state = 'available';
 CREATE INDEX job_running ON job (queue) WHERE state = 'running';
 CREATE UNIQUE INDEX job_unique ON job (unique_key) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');

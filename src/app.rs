@@ -9,7 +9,7 @@ use crate::pulse::Pulse;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{Directory, Marks, Registry};
+use crate::tenancy::{Directory, Marks, Pauses, Registry};
 use crate::tenant::{Policy, chains, settings};
 
 /// The identity of every landlord's file: there is one per data directory.
@@ -33,6 +33,8 @@ pub struct App {
     pub directory: Arc<Directory>,
     /// Which shops are open.
     pub registry: Arc<Registry>,
+    /// Which queues are paused.
+    pub pauses: Pauses,
     /// Makes and removes tenants.
     pub provisioner: Provisioner,
     /// Sends mail.
@@ -119,6 +121,7 @@ impl App {
             readers_per_file: config.storage.readers_per_tenant,
         };
         let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
+        let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
         let registry = Arc::new(Registry::new(dir.clone(), settings, marks, config.storage.open_tenants as usize));
@@ -146,6 +149,7 @@ impl App {
             entropy: ports.entropy,
             directory,
             registry,
+            pauses,
             provisioner,
             mailer,
             policy,

@@ -140,23 +140,30 @@ impl Client {
     }
 
     /// A `DELETE`.
-    pub fn delete(&self, path: &str) -> Result<(), Failure> {
-        self.call(Method::DELETE, path, None, None).map(drop)
+    pub fn delete(&self, path: &str) -> Result<Value, Failure> {
+        self.call(Method::DELETE, path, None, None)
     }
 
     /// All rows of a list, page by page.
     pub fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
         let mut rows = Vec::new();
-        let mut page = self.get(&format!("{path}?limit=200"))?;
-        loop {
+        for mut page in self.pages(path)? {
             if let Some(Value::Array(data)) = page.get_mut("data").map(Value::take) {
                 rows.extend(data);
             }
-            let Some(cursor) = page["next_cursor"].as_str() else {
-                return Ok(rows);
-            };
-            page = self.get(&format!("{path}?limit=200&cursor={cursor}"))?;
         }
+        Ok(rows)
+    }
+
+    /// All pages of a list, whose path may have filters already.
+    pub fn pages(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        let path = format!("{path}{}limit=200", if path.contains('?') { '&' } else { '?' });
+        let mut pages = vec![self.get(&path)?];
+        while let Some(cursor) = pages.last().and_then(|page| page["next_cursor"].as_str()) {
+            let next = self.get(&format!("{path}&cursor={cursor}"))?;
+            pages.push(next);
+        }
+        Ok(pages)
     }
 
     fn call(&self, method: Method, path: &str, shop: Option<&Slug>, body: Option<&Value>) -> Result<Value, Failure> {

@@ -17,6 +17,7 @@ mod health;
 mod import;
 mod integrity;
 mod output;
+mod queue;
 mod sales;
 mod serve;
 mod socket;
@@ -81,6 +82,9 @@ enum Command {
     /// Bring past sales in
     #[command(subcommand)]
     Sales(sales::Sales),
+    /// See, retry, cancel and pause the jobs of all shops
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
     /// Check whether books, documents and stock agree
     #[command(subcommand)]
     Integrity(integrity::Integrity),
@@ -143,6 +147,7 @@ impl Command {
             Self::ApiKey(api_key) => api_key.run(global),
             Self::Catalog(catalog) => catalog.run(global),
             Self::Sales(sales) => sales.run(global),
+            Self::Queue(queue) => queue.run(global),
             Self::Integrity(integrity) => integrity.run(global),
             Self::Config(config) => config.run(global),
             Self::Health(health) => health.run(global),

@@ -72,6 +72,8 @@ struct Details {
     disk: Option<&'static str>,
     unavailable_tenants: Vec<UnavailableTenant>,
     queue: Option<String>,
+    /// What waits there is not late.
+    paused_queues: Vec<&'static str>,
     open_tenants: usize,
 }
 
@@ -139,6 +141,7 @@ async fn examine(app: &App, tell: bool) -> Health {
             disk: is_short.then_some("less room is free than is kept in reserve (storage.disk_reserve)"),
             unavailable_tenants: unavailable,
             queue: queue.map(|fault| fault.to_string()),
+            paused_queues: app.pauses.list().into_iter().map(|(queue, _)| queue.as_str()).collect(),
             open_tenants: app.registry.list_open().len(),
         }),
     }

@@ -48,6 +48,41 @@ impl PageRequest {
     }
 }
 
+/// Which page is wanted of a list that goes through one store after the other, the oldest store first and in each the newest rows first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalkRequest {
+    /// Beginning with the store at this place.
+    pub store: i64,
+    /// There, only rows whose `seq` is smaller.
+    pub before: i64,
+    /// At most so many rows.
+    pub limit: u32,
+}
+
+impl WalkRequest {
+    /// Reads `limit` and `cursor`.
+    ///
+    /// # Errors
+    /// [`PageError`].
+    pub fn parse(limit: Option<i64>, cursor: Option<&str>) -> Result<Self, PageError> {
+        let PageRequest { limit, .. } = PageRequest::parse(limit, None)?;
+        let places = match cursor {
+            None => Some((0, i64::MAX)),
+            Some(cursor) => cursor.split_once('.').and_then(|(store, before)| {
+                let store = if store == "c0" { 0 } else { decode(store)? };
+                Some((store, decode(before)?))
+            }),
+        };
+        let (store, before) = places.ok_or(PageError::Cursor)?;
+        Ok(Self { store, before, limit })
+    }
+
+    /// The cursor of a page that begins in the store at a place, with its rows before `before`.
+    pub fn cursor(store: i64, before: i64) -> String {
+        format!("{}.{}", encode(store), encode(before))
+    }
+}
+
 /// One page of rows, each with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
@@ -93,4 +128,39 @@ fn decode(cursor: &str) -> Option<i64> {
         .strip_prefix('c')
         .filter(|digits| digits.len() <= 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     i64::from_str_radix(digits, 16).ok().filter(|seq| *seq > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_goes_on_where_its_cursor_says() {
+        let first = WalkRequest::parse(Some(7), None);
+        let wanted = WalkRequest {
+            store: 0,
+            before: i64::MAX,
+            limit: 7,
+        };
+        assert_eq!(first, Ok(wanted));
+        for (store, before) in [(0, 1), (3, i64::MAX), (i64::MAX, 12)] {
+            let next = WalkRequest::parse(None, Some(&WalkRequest::cursor(store, before))).expect("our own cursor");
+            assert_eq!((next.store, next.before, next.limit), (store, before, PAGE_DEFAULT));
+        }
+        for bad in [
+            "",
+            ".",
+            "c1",
+            "c1.",
+            ".c1",
+            "c1.c0",
+            "c-1.c1",
+            "c1.c1.c1",
+            "1.1",
+            "cffffffffffffffff.c1",
+        ] {
+            assert_eq!(WalkRequest::parse(None, Some(bad)), Err(PageError::Cursor), "{bad}");
+        }
+        assert_eq!(WalkRequest::parse(Some(0), None), Err(PageError::Limit));
+    }
 }

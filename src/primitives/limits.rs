@@ -96,6 +96,13 @@ pub const PROBE_MS: i64 = 1_000;
 pub const PROBE_DEADLINE_MS: u64 = 5_000;
 /// How often a job may be rescued from a dead process before it is taken for the cause.
 pub const RESCUES_MAX: i64 = 10;
+/// Jobs that are looked at for one page of a list, in one store: a millisecond or so of reading, however long the list of what has run is.
+pub const JOBS_LOOKED_AT_MAX: u32 = 10_000;
+/// Jobs that were given up and are retried or forgotten in one transaction: small enough that sales go on between them.
+pub const JOBS_CHANGED_MAX: u32 = 200;
+/// Stores that are looked into for one page of a list that goes through them all: few enough that those at rest, which are opened for it, push out
+/// none that is at work.
+pub const WALK_STORES_MAX: u32 = 50;
 /// The length of an error that a job keeps, in characters.
 pub const JOB_ERROR_CHARS_MAX: usize = 2_000;
 /// Rows in one transaction of an import: small enough that sales go on between them.

@@ -24,6 +24,7 @@ impl FileKind for Tenant {
     const MIGRATIONS: &'static [&'static str] = &[
         include_str!("../../schema/tenant/0001_initial.sql"),
         include_str!("../../schema/tenant/0002_ledger_chain.sql"),
+        include_str!("../../schema/tenant/0003_job_given_up.sql"),
     ];
 }
 
@@ -33,5 +34,6 @@ impl FileKind for Landlord {
     const MIGRATIONS: &'static [&'static str] = &[
         include_str!("../../schema/landlord/0001_initial.sql"),
         include_str!("../../schema/landlord/0002_tenant_mark.sql"),
+        include_str!("../../schema/landlord/0003_queue_pause.sql"),
     ];
 }

@@ -19,6 +19,7 @@ statements! {
                      WHERE k.prefix = ?1 AND k.revoked_at IS NULL";
     LIST_STATUS = "SELECT id, slug, status FROM tenant WHERE status = ?1 ORDER BY seq";
     LIST_ACCESS = "SELECT id, slug, status FROM tenant WHERE status IN ('active', 'suspended') ORDER BY seq";
+    PAGE_ACCESS = "SELECT seq, id, slug, status FROM tenant WHERE seq >= ?1 AND status IN ('active', 'suspended') ORDER BY seq LIMIT ?2";
     TENANT = "SELECT seq, id, slug, name, currency, status, created_at,
               (SELECT json_group_array(host ORDER BY host) FROM tenant_domain WHERE tenant_id = tenant.id) FROM tenant WHERE slug = ?1";
     TENANTS = "SELECT seq, id, slug, name, currency, status, created_at,
@@ -192,6 +193,14 @@ pub fn list_with_file(view: &LandlordView) -> Result<Vec<TenantAccess>, StorageE
     view.all(&LIST_ACCESS, [], access)
 }
 
+/// Some of the tenants that have a file, each with its place: from a place on, the oldest first.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_with_file_from(view: &LandlordView, place: i64, limit: u32) -> Result<Vec<(i64, TenantAccess)>, StorageError> {
+    view.all(&PAGE_ACCESS, params![place, limit], |row| Ok((row.get(0)?, access_at(row, 1)?)))
+}
+
 /// A page of tenants.
 ///
 /// # Errors
@@ -354,7 +363,22 @@ pub(super) fn set_last_used(work: &mut LandlordWork, id: ApiKeyId, at: Timestamp
     work.change(&SET_LAST_USED, params![id, at], Rows::AtMostOne).map(drop)
 }
 
-fn note(work: &mut LandlordWork, action: &str, subject: &str, details: serde_json::Value) -> Result<(), StorageError> {
+/// Notes what was done to jobs in a tenant's file; that file's own log has it from the transaction in which it was done.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn note_jobs(
+    work: &mut LandlordWork,
+    action: &str,
+    subject: &str,
+    tenant: TenantId,
+    mut details: serde_json::Value,
+) -> Result<(), StorageError> {
+    details["tenant_id"] = json!(tenant);
+    note(work, action, subject, details)
+}
+
+pub(super) fn note(work: &mut LandlordWork, action: &str, subject: &str, details: serde_json::Value) -> Result<(), StorageError> {
     let origin = work.origin();
     let entry = AuditEntry {
         at: work.now(),

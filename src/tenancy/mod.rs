@@ -8,6 +8,7 @@ pub mod commands;
 pub mod directory;
 pub mod keys;
 pub mod marks;
+pub mod pauses;
 pub mod probe;
 pub mod provision;
 pub mod registry;
@@ -15,12 +16,14 @@ pub mod registry;
 pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
 pub use directory::{Directory, Principal};
 pub use marks::Marks;
+pub use pauses::Pauses;
 pub use registry::{Registry, TenantUnavailable};
 
 /// Every SQL text that runs on the landlord's file, for the test that prepares them all.
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     commands::STATEMENTS,
     marks::STATEMENTS,
+    pauses::STATEMENTS,
     probe::STATEMENTS,
     crate::platform::audit::STATEMENTS,
 ];

@@ -11,6 +11,7 @@ pub mod finance;
 pub mod integrity;
 pub mod inventory;
 pub mod invoices;
+pub mod jobs;
 pub mod ledger;
 pub mod orders;
 pub mod payments;
@@ -36,6 +37,7 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     integrity::STATEMENTS,
     inventory::STATEMENTS,
     invoices::STATEMENTS,
+    jobs::STATEMENTS,
     ledger::CHAIN_STATEMENTS,
     ledger::READ_STATEMENTS,
     ledger::WRITE_STATEMENTS,

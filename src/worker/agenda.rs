@@ -166,10 +166,11 @@ impl Agenda {
         lanes.values().filter_map(|lane| lane.waiting.first().map(|(at, _)| *at)).min()
     }
 
-    /// The earliest instant at which something that still waits is or was due.
-    pub fn oldest_due(&self) -> Option<Timestamp> {
+    /// The earliest instant at which something that still waits is or was due, in the queues that count.
+    pub fn oldest_due(&self, counts: impl Fn(Queue) -> bool) -> Option<Timestamp> {
         let lanes = self.lanes();
-        lanes.values().flat_map(|lane| lane.places.values().map(Place::due)).min()
+        let lanes = lanes.iter().filter(|(queue, _)| counts(**queue));
+        lanes.flat_map(|(_, lane)| lane.places.values().map(Place::due)).min()
     }
 
     /// Rings when there may be something to do.
@@ -302,10 +303,11 @@ mod tests {
         agenda.note(tenant(1), &hint(0));
         agenda.take(Queue::Audit, at(5)).expect("it is due").defer(at(100));
         assert!(agenda.take(Queue::Audit, at(99)).is_none());
-        assert_eq!(agenda.oldest_due(), Some(at(0)));
+        assert_eq!(agenda.oldest_due(|_| true), Some(at(0)));
+        assert_eq!(agenda.oldest_due(|queue| queue != Queue::Audit), None);
         assert_eq!(agenda.next_due(), Some(at(100)));
         agenda.take(Queue::Audit, at(100)).expect("it is due").done(None);
-        assert_eq!(agenda.oldest_due(), None);
+        assert_eq!(agenda.oldest_due(|_| true), None);
     }
 
     #[test]
@@ -316,7 +318,7 @@ mod tests {
         agenda.take(Queue::Audit, at(4_000)).expect("it is due").defer(at(6_000));
         agenda.note(tenant(3), &hint(10));
         agenda.clock_was_set_back(at(20));
-        assert_eq!(agenda.oldest_due(), Some(at(10)));
+        assert_eq!(agenda.oldest_due(|_| true), Some(at(10)));
         let taken: Vec<_> = (0..3)
             .filter_map(|_| agenda.take(Queue::Audit, at(20)))
             .map(|turn| turn.tenant())

@@ -15,7 +15,7 @@ use super::errand::{self, Slot};
 use super::handlers::Handlers;
 use super::shared::{Door, Shared};
 use super::sweep;
-use super::turn::{Rules, Started, claim};
+use super::turn::{Claimed, Rules, Started, claim};
 use crate::app::App;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
@@ -65,6 +65,8 @@ impl Dispatcher {
             .app
             .registry
             .set_on_wake(Arc::new(move |tenant, wakes| agenda.note(tenant, wakes)));
+        let bell = shared.agenda.bell().clone();
+        shared.app.pauses.set_on_resume(Arc::new(move || bell.notify_one()));
         let dispatcher = Self {
             seen: shared.app.clock.now(),
             shared,
@@ -109,7 +111,9 @@ impl Dispatcher {
 
     fn beat(&self) {
         let app = &self.shared.app;
-        app.pulse.beat(app.clock.now(), self.shared.agenda.oldest_due());
+        // What waits because an operator said so is not late.
+        let oldest = self.shared.agenda.oldest_due(|queue| !app.pauses.is_paused(queue));
+        app.pulse.beat(app.clock.now(), oldest);
     }
 
     /// How long there is nothing to do unless somebody rings. Not for long: the clock of the shop may be set.
@@ -131,6 +135,11 @@ impl Dispatcher {
         self.seen = now;
         for (queue, semaphore) in &self.slots {
             if *queue == Queue::Audit && self.audit_rest.is_some() {
+                continue;
+            }
+            if self.shared.app.pauses.is_paused(*queue) {
+                // Those whose time has come stand in the row all the same: one that waited in the past would leave no time to sleep.
+                agenda.count_in_row(*queue, now);
                 continue;
             }
             loop {
@@ -256,13 +265,17 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
             return None;
         }
     };
-    let (rules, outward_max) = (shared.rules.clone(), slots.len());
+    let (app, rules, outward_max) = (shared.app.clone(), shared.rules.clone(), slots.len());
     // The turn is this shop's only one in this queue: what is marked as running and not in hand was marked by a turn that failed, whose commit
     // was kept all the same.
     let in_hand = shared.was_doubtful(tenant, queue).then(|| shared.list_running(tenant));
     let claimed = db.write(Origin::system(), move |work| {
         if let Some(in_hand) = &in_hand {
             queue::take_back(work, queue, in_hand)?;
+        }
+        // A turn that was on its way when its queue was paused begins nothing.
+        if app.pauses.is_paused(queue) {
+            return Ok(Claimed::nothing(queue::next_due(work, queue)?));
         }
         claim(work, &rules, queue, outward_max)
     });

@@ -35,7 +35,7 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
         let mut round = Tally::default();
         for access in &tenants {
             let Ok(db) = app.registry.open(access) else { continue };
-            for queue in Queue::ALL {
+            for queue in Queue::ALL.iter().filter(|queue| !app.pauses.is_paused(**queue)) {
                 match turn(app, &rules, &db, *queue) {
                     Ok(done) => round.add(done),
                     Err(error) => tracing::warn!(tenant_id = %access.id(), queue = %queue, error = %error, "jobs could not be run"),

@@ -66,6 +66,21 @@ pub(super) struct Claimed {
     pub(super) next: Option<Timestamp>,
 }
 
+impl Claimed {
+    /// Nothing was done.
+    pub(super) const fn nothing(next: Option<Timestamp>) -> Self {
+        Self {
+            tally: Tally {
+                completed: 0,
+                retried: 0,
+                discarded: 0,
+            },
+            started: Vec::new(),
+            next,
+        }
+    }
+}
+
 /// Why a turn came to nothing as a whole. No job is to blame.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TurnError {

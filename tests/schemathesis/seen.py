@@ -21,6 +21,8 @@ STATUSES_EXCEPTED = {
 CODES_EXCEPTED = {
     "cart_full": "takes 501 products; tests/it/api/carts.rs fills one",
     "invoice_number_taken": "takes a changed form of the numbers; tests/it/tenant/invoice_numbers.rs changes it",
+    "job_running": "takes a job that is under way; tests/it/api/landlord_queue.rs holds one",
+    "job_superseded": "takes a job whose like was queued since; tests/it/api/landlord_queue.rs queues one",
     "not_ready": "comes before the daemon listens",
     "payment_method_unavailable": "`test` is available under --dev; tests/it/api/checkout.rs and sales.rs ask without",
 }

@@ -6,6 +6,7 @@ It writes down the ids that there are then (for `hooks.py`) and every status and
 import json
 import os
 import sys
+import time
 import uuid
 
 import requests
@@ -234,6 +235,28 @@ def house():
     return third["api_key"]
 
 
+def queue():
+    more = {"key": HOUSE_KEY}
+    jobs = "/v1/landlord/queue/jobs"
+    get("/v1/landlord/queue/stats?tenant=demo", **more)
+    get("/v1/landlord/queue/stats?tenant=nobody", "tenant_not_found", **more)
+    get(f"{jobs}?tenant=nobody", "tenant_not_found", **more)
+    waiting = get(f"{jobs}?state=scheduled&queue=low&tenant=demo&limit=1", **more)["data"][0]["id"]
+    get(f"{jobs}/{waiting}", **more)
+    for step in (lambda: call("DELETE", f"{jobs}/{waiting}", want=200, **more), lambda: post(f"{jobs}/{waiting}/retry", None, 200, **more)):
+        step()
+    # What was due is done in a moment; it is looked for until it is.
+    for _ in range(100):
+        done = get(f"{jobs}?state=completed&tenant=demo&limit=1", **more)["data"]
+        if done:
+            break
+        time.sleep(0.1)
+    post(f"{jobs}/{done[0]['id']}/retry", None, "job_completed", **more)
+    call("DELETE", f"{jobs}/{done[0]['id']}", want="job_completed", **more)
+    for step in ("pause", "resume"):
+        post(f"/v1/landlord/queue/low/{step}", None, 200, **more)
+
+
 def sample(schema, name=""):
     """Something of the described form."""
     if "$ref" in schema:
@@ -312,6 +335,7 @@ def main():
     selling(tea, jam, old, later)
     payments(tea, jam)
     suspended = house()
+    queue()
     used = str(uuid.uuid4())
     post("/v1/catalog/categories", {"name": "Used"}, headers={"Idempotency-Key": used})
     kept = {kind: [one["id"] for one in get(f"/v1/{kind}?limit=50")["data"]] for kind in ("orders", "payments", "invoices", "financial-orders")}

@@ -3,6 +3,7 @@
 
 pub(super) mod catalog;
 pub(super) mod import;
+mod queue;
 pub(super) mod sales;
 mod tenants;
 
@@ -19,6 +20,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/catalog/import", post(catalog::import))
         .route("/sales/import", post(sales::import))
         .route("/integrity", post(tenants::check_integrity))
+        .route("/queue/retry", post(queue::retry))
+        .route("/queue/flush", post(queue::flush))
         .route("/tenants/{slug}/accept-loss", post(tenants::accept_loss))
         .route("/tenants/{slug}/migrate", post(tenants::migrate))
 }

@@ -71,7 +71,7 @@ pub async fn check_integrity(house: House, Body(Check(slug)): Body<Check>) -> Re
 }
 
 /// The file of an active or suspended tenant.
-async fn open(house: &House, slug: &str) -> Result<Database<Tenant>, Problem> {
+pub(super) async fn open(house: &House, slug: &str) -> Result<Database<Tenant>, Problem> {
     open_shop(&house.app, access(house, slug).await?).await
 }
 

@@ -32,6 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(resume_tenant))
         .routes(routes!(add_domain))
         .merge(super::landlord_keys::routes())
+        .merge(super::landlord_queue::routes())
 }
 
 #[derive(Serialize, ToSchema)]

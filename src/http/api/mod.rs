@@ -9,13 +9,17 @@ mod form;
 mod inventory;
 mod invoices;
 mod landlord;
+mod landlord_jobs;
 mod landlord_keys;
+mod landlord_queue;
 mod ledger;
+mod masked;
 mod orders;
 mod payments;
 mod sales;
 mod schema;
 mod settings;
+mod stores;
 mod tax_rates;
 
 use std::sync::Arc;
@@ -23,6 +27,7 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+pub(super) use landlord_jobs::parse_queue;
 
 /// Everything under `/v1`.
 pub fn routes() -> OpenApiRouter<Arc<App>> {

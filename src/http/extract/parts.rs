@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::http::problem::{Fault, Problem};
-use crate::platform::page::{PageError, PageRequest};
+use crate::platform::page::{PageError, PageRequest, WalkRequest};
 use crate::primitives::{Class, Id, Kind};
 
 /// The one id in the path.
@@ -24,6 +24,9 @@ pub struct PageQuery(pub PageRequest);
 
 /// `?limit=&cursor=` beside filters, which [`QueryOf`] reads and checks.
 pub struct PageBeside(pub PageRequest);
+
+/// As [`PageBeside`], for lists that go through one store after the other.
+pub struct WalkBeside(pub WalkRequest);
 
 /// Filters in the query, beside `limit` and `cursor`. `T` refuses unknown ones (`deny_unknown_fields`): a filter that is
 /// spelled wrong must not give the whole list.
@@ -92,25 +95,38 @@ impl<S: Send + Sync> FromRequestParts<S> for PageBeside {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let fault = |pointer: &str, detail: String| {
-            Problem::invalid(vec![Fault {
-                pointer: pointer.to_owned(),
-                code: "invalid",
-                detail,
-            }])
-        };
-        let query = Query::<PageWire>::from_request_parts(parts, state)
-            .await
-            .map_err(|error| query_fault(&error))?;
-        let limit = query.limit.as_deref().map(|text| text.parse::<i64>().unwrap_or(-1));
-        PageRequest::parse(limit, query.cursor.as_deref()).map(Self).map_err(|error| {
-            let pointer = match error {
-                PageError::Limit => "?limit",
-                PageError::Cursor => "?cursor",
-            };
-            fault(pointer, error.to_string())
-        })
+        page(parts, state, PageRequest::parse).await.map(Self)
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WalkBeside {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        page(parts, state, WalkRequest::parse).await.map(Self)
+    }
+}
+
+async fn page<S: Send + Sync, P>(
+    parts: &mut Parts,
+    state: &S,
+    parse: impl Fn(Option<i64>, Option<&str>) -> Result<P, PageError> + Send,
+) -> Result<P, Problem> {
+    let query = Query::<PageWire>::from_request_parts(parts, state)
+        .await
+        .map_err(|error| query_fault(&error))?;
+    let limit = query.limit.as_deref().map(|text| text.parse::<i64>().unwrap_or(-1));
+    parse(limit, query.cursor.as_deref()).map_err(|error| {
+        let pointer = match error {
+            PageError::Limit => "?limit",
+            PageError::Cursor => "?cursor",
+        };
+        Problem::invalid(vec![Fault {
+            pointer: pointer.to_owned(),
+            code: "invalid",
+            detail: error.to_string(),
+        }])
+    })
 }
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for QueryOf<T> {

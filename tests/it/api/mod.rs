@@ -11,6 +11,7 @@ mod health;
 mod inventory;
 mod invoices;
 mod landlord;
+mod landlord_queue;
 mod ledger;
 mod lists;
 mod orders;

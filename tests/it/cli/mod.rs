@@ -5,6 +5,7 @@ mod health;
 mod import;
 mod integrity;
 mod kill;
+mod queue;
 pub mod run;
 mod serve;
 mod tenants;

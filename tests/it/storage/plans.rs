@@ -30,6 +30,25 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "looks for children of a new parent only while a deferred constraint is open, which none is",
     ),
     ("inventory::store::FROM_SHELF", "sums the lines of one order per product"),
+    (
+        "tenant::jobs::LIST_READY",
+        "sorts the jobs that are ready, which are those that are not done yet; in the long lane",
+    ),
+    (
+        "tenant::jobs::LIST_WAITING",
+        "sorts the jobs that wait for their time; in the long lane",
+    ),
+    ("tenant::jobs::LIST_GIVEN_UP", "sorts the jobs that were given up; in the long lane"),
+    (
+        "tenant::jobs::COUNT_WAITING",
+        "counts the jobs that wait for their time; in the long lane",
+    ),
+    (
+        "tenant::jobs::COUNT_GIVEN_UP",
+        "counts the jobs that were given up; in the long lane",
+    ),
+    ("tenancy::pauses::PAUSES", "reads the handful of paused queues at the start"),
+    ("tenant::jobs::LIST_RUNNING", "sorts the jobs that run, which are a handful"),
     ("payments::store::OF_ORDER", "puts the payments of one order in order"),
     ("ledger::queries::ACCOUNTS", "puts the handful of accounts in order"),
     (

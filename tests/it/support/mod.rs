@@ -1,6 +1,7 @@
 //! What the tests stand on. A test says what is done and what must come of it; how that is done is here.
 
 pub mod answer;
+pub mod jobs;
 pub mod logs;
 pub mod process;
 pub mod sale;

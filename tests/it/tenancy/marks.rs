@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tillbox::storage::data_dir::beside;
+use tillbox::storage::{FileKind as _, Tenant};
 
 use crate::support::{Answer, TestApp, TestShop, logs};
 
@@ -183,7 +184,8 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
 }
 
 /// A file as the first version left it: entries without a chain.
-const UNCHAINED: &str = "DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash; PRAGMA user_version = 1;";
+const UNCHAINED: &str =
+    "DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash; PRAGMA user_version = 1;";
 
 #[tokio::test]
 async fn a_file_of_the_first_version_is_chained_from_now_on() {
@@ -200,7 +202,8 @@ async fn a_file_of_the_first_version_is_chained_from_now_on() {
     assert_eq!(shop.rows("SELECT hash IS NULL FROM ledger_entry ORDER BY seq"), ["1", "0"]);
     app.stop();
     // And that old copy of it is known for what it is.
-    fs::copy(beside(&shop.path(), ".pre-v2"), shop.path()).expect("a copy");
+    let snapshot = beside(&shop.path(), &format!(".pre-v{}", Tenant::MIGRATIONS.len()));
+    fs::copy(snapshot, shop.path()).expect("a copy");
     app.resume();
     shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
 }

@@ -12,7 +12,7 @@ use tillbox::tenancy::Scope;
 
 use crate::api::routes::routes;
 use crate::support::shop::Call;
-use crate::support::{Answer, TestApp, TestShop};
+use crate::support::{Answer, TestApp, TestShop, jobs};
 
 use Other::{Refused, Unaware};
 use Who::{Anybody, Key, Landlord, Storefront};
@@ -99,6 +99,13 @@ const MATRIX: &[Row] = &[
     Row("/v1/landlord/api-keys GET", "/v1/landlord/api-keys", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/api-keys POST", "/v1/landlord/api-keys", Landlord, r#"{"name": "another"}"#, 201, NO_MATTER),
     Row("/v1/landlord/api-keys/{id} DELETE", "/v1/landlord/api-keys/{api_key}", Landlord, "", 204, NO_MATTER),
+    Row("/v1/landlord/queue/jobs GET", "/v1/landlord/queue/jobs?tenant=north&queue={queue}", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/queue/jobs/{id} GET", "/v1/landlord/queue/jobs/{job}", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/queue/jobs/{id} DELETE", "/v1/landlord/queue/jobs/{job}", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/queue/jobs/{id}/retry POST", "/v1/landlord/queue/jobs/{job}/retry", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/queue/stats GET", "/v1/landlord/queue/stats", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/queue/{name}/pause POST", "/v1/landlord/queue/{queue}/pause", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/queue/{name}/resume POST", "/v1/landlord/queue/{queue}/resume", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/tenants GET", "/v1/landlord/tenants", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/tenants POST", "/v1/landlord/tenants", Landlord, r#"{"slug": "fresh", "name": "Fresh"}"#, 201, NO_MATTER),
     Row("/v1/landlord/tenants/{slug} GET", "/v1/landlord/tenants/{spare}", Landlord, "", 200, NO_MATTER),
@@ -191,8 +198,13 @@ impl House {
         key
     }
 
-    /// What the landlord's routes are called for: a store to do things to, and a key to revoke.
-    async fn spare(&self, things: &mut Things) {
+    /// What the landlord's routes are called for: a store to do things to, a key to revoke, and a job that was given up.
+    async fn spare(&self, things: &mut Things, number: usize) {
+        self.north
+            .raw(&jobs::insert(number, "low", "gone.kind", "discarded"))
+            .expect("a job");
+        things.insert("job", jobs::id(number));
+        things.insert("queue", "low".to_owned());
         let key = self.new_key("/v1/landlord/api-keys", json!({"name": "spare"})).await;
         things.insert("api_key", key.string("/id"));
         things.insert("spare", "spare".to_owned());
@@ -357,7 +369,7 @@ impl Row {
     async fn run(&self, house: &House, number: usize) {
         let mut things = House::things(&house.north, number).await;
         if matches!(self.2, Landlord) {
-            house.spare(&mut things).await;
+            house.spare(&mut things, number).await;
         }
         let before = contents(&house.north);
         let key = match self.2 {

@@ -2,6 +2,7 @@
 
 mod confirmation;
 mod jobs;
+mod pause;
 mod running;
 
 use serde_json::{Value, json};

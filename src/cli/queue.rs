@@ -1,0 +1,368 @@
+//! `tillbox queue`: the jobs of all shops, as an operator sees and stops them.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::{Client, Data};
+use super::failure::{Exit, Failure};
+use super::output::{Table, good, note, print, print_json, text};
+use super::{Global, Json};
+use crate::platform::queue::Queue;
+use crate::primitives::id::JobId;
+use crate::primitives::{Slug, Timestamp};
+
+const FIGURES: [&str; 6] = ["available", "scheduled", "running", "retryable", "discarded", "cancelled"];
+
+/// `tillbox queue …`
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// Show how deep the queues are, and which are paused
+    #[command(
+        after_help = "Completed jobs are not counted. What is `discarded` has failed for good, and is listed by `tillbox queue failed`."
+    )]
+    Status(Status),
+    /// List the jobs that were given up after their last attempt, with their last errors
+    Failed(Failed),
+    /// Make jobs available now: one that was given up or cancelled begins anew, one that waits for its time waits no longer
+    #[command(after_help = "\
+Examples:
+  tillbox queue retry 01961f0e-4c7a-7000-8000-000000000001
+  tillbox queue retry --all --tenant corner --queue default
+
+--all are those that were given up. A job that runs is left alone.")]
+    Retry(Retry),
+    /// Forget a job that was given up, or cancel one that has not begun: it never runs
+    Forget(Forget),
+    /// Forget all jobs that were given up; those that run or wait are left alone
+    Flush(Flush),
+    /// Pause a queue in all shops, over restarts too, until it is resumed; what runs already runs to its end
+    Pause(Named),
+    /// Resume a paused queue
+    Resume(Named),
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The shop; without it, all of them
+    #[arg(long, value_name = "S")]
+    tenant: Option<Slug>,
+    #[command(flatten)]
+    output: Json,
+}
+
+/// Which jobs.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The shop; without it, all of them
+    #[arg(long, value_name = "S")]
+    tenant: Option<Slug>,
+    /// The queue; without it, all of them
+    #[arg(long, value_name = "Q", value_parser = PossibleValuesParser::new(names()))]
+    queue: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Failed {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Retry {
+    /// The job's id, as `failed` shows it
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    id: Option<JobId>,
+    /// All that were given up
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Forget {
+    /// The job's id, as `failed` shows it
+    id: JobId,
+    /// The job's shop; without it, the job is looked for in all of them
+    #[arg(long, value_name = "S")]
+    tenant: Option<Slug>,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Flush {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The queue
+    #[arg(value_name = "Q", value_parser = PossibleValuesParser::new(names()))]
+    queue: String,
+    #[command(flatten)]
+    output: Json,
+}
+
+fn names() -> Vec<&'static str> {
+    Queue::ALL.iter().map(|queue| queue.as_str()).collect()
+}
+
+impl QueueCommand {
+    /// Runs it.
+    pub fn run(self, global: &Global) -> Result<Exit, Failure> {
+        if let Self::Retry(retry) = &self {
+            retry.check()?;
+        }
+        let client = Client::connect(&global.config()?, Data::IsThere)?;
+        match self {
+            Self::Status(status) => status.run(&client),
+            Self::Failed(failed) => failed.run(&client),
+            Self::Retry(retry) => retry.run(&client),
+            Self::Forget(forget) => forget.run(&client),
+            Self::Flush(flush) => sweep(&client, &flush.which, "flush", "forgotten", flush.output),
+            Self::Pause(named) => named.run(&client, "pause"),
+            Self::Resume(named) => named.run(&client, "resume"),
+        }
+    }
+}
+
+/// The path with those parts of a query that are there.
+fn with_query(path: &str, parts: &[(&str, Option<&str>)]) -> String {
+    let parts = parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", (*value)?)));
+    let query = parts.collect::<Vec<_>>().join("&");
+    if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    }
+}
+
+fn job_path(id: JobId, rest: &str, tenant: Option<&Slug>) -> String {
+    let path = format!("/v1/landlord/queue/jobs/{id}{rest}");
+    with_query(&path, &[("tenant", tenant.map(Slug::as_str))])
+}
+
+/// The shops of a list's pages whose files cannot be used.
+fn unavailable(pages: &[Value]) -> Vec<Value> {
+    let of = |page: &Value| page["unavailable"].as_array().cloned().unwrap_or_default();
+    pages.iter().flat_map(of).collect()
+}
+
+fn note_unavailable(shops: &[Value]) {
+    if !shops.is_empty() {
+        let shops = text(&Value::Array(shops.to_vec()));
+        note(&format!("not looked into, because their files cannot be used: {shops}\n"));
+    }
+}
+
+impl Status {
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let path = with_query("/v1/landlord/queue/stats", &[("tenant", self.tenant.as_ref().map(Slug::as_str))]);
+        let pages = client.pages(&path)?;
+        let (queues, unavailable) = (summed(&pages), unavailable(&pages));
+        if self.output.json {
+            let tenants: i64 = pages.iter().filter_map(|page| page["tenants"].as_i64()).sum();
+            print_json(&json!({"queues": queues, "tenants": tenants, "unavailable": unavailable}))?;
+            return Ok(Exit::Done);
+        }
+        let mut table = Table::new(&[
+            "queue",
+            "state",
+            "workers",
+            "available",
+            "scheduled",
+            "running",
+            "retryable",
+            "discarded",
+            "cancelled",
+            "oldest ready",
+        ]);
+        for queue in &queues {
+            let state = if queue["paused"] == true { "paused" } else { "open" };
+            let mut cells = vec![text(&queue["queue"]), state.to_owned(), text(&queue["workers"])];
+            cells.extend(FIGURES.map(|name| text(&queue[name])));
+            cells.push(text(&queue["oldest_ready_at"]));
+            table.row(cells);
+        }
+        print(&table.render("There is no queue."))?;
+        note_unavailable(&unavailable);
+        Ok(Exit::Done)
+    }
+}
+
+/// The queues of the first page with the figures of all.
+fn summed(pages: &[Value]) -> Vec<Value> {
+    let mut queues = pages
+        .first()
+        .and_then(|page| page["queues"].as_array().cloned())
+        .unwrap_or_default();
+    for page in pages.iter().skip(1) {
+        for (queue, more) in queues.iter_mut().zip(page["queues"].as_array().into_iter().flatten()) {
+            for name in FIGURES {
+                queue[name] = json!(queue[name].as_i64().unwrap_or(0) + more[name].as_i64().unwrap_or(0));
+            }
+            let instants = [&queue["oldest_ready_at"], &more["oldest_ready_at"]];
+            let oldest = instants.into_iter().filter_map(|at| Timestamp::parse(at.as_str()?).ok()).min();
+            queue["oldest_ready_at"] = json!(oldest);
+        }
+    }
+    queues
+}
+
+impl Failed {
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let tenant = self.which.tenant.as_ref().map(Slug::as_str);
+        let filters = [
+            ("state", Some("discarded")),
+            ("tenant", tenant),
+            ("queue", self.which.queue.as_deref()),
+        ];
+        let mut pages = client.pages(&with_query("/v1/landlord/queue/jobs", &filters))?;
+        let mut jobs = Vec::new();
+        for page in &mut pages {
+            if let Value::Array(data) = page["data"].take() {
+                jobs.extend(data);
+            }
+        }
+        if self.output.json {
+            print_json(&Value::Array(jobs))?;
+        } else {
+            let mut table = Table::new(&["id", "tenant", "queue", "kind", "attempts", "failed at", "error"]);
+            for job in &jobs {
+                let mut cells: Vec<String> = ["id", "tenant", "queue", "kind", "attempt", "finalized_at"]
+                    .map(|name| text(&job[name]))
+                    .into();
+                cells.push(text(&job["last_error"]["error"]));
+                table.row(cells);
+            }
+            print(&table.render("No job was given up."))?;
+        }
+        note_unavailable(&unavailable(&pages));
+        Ok(Exit::Done)
+    }
+}
+
+impl Retry {
+    fn check(&self) -> Result<(), Failure> {
+        if self.all || self.which.queue.is_none() {
+            return Ok(());
+        }
+        Err(Failure::usage("a job that is named by its id needs no queue", "leave --queue out"))
+    }
+
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let Some(id) = self.id else {
+            return sweep(client, &self.which, "retry", "retried", self.output);
+        };
+        let job = client.post(&job_path(id, "/retry", self.which.tenant.as_ref()), &Value::Null)?;
+        if self.output.json {
+            print_json(&job)?;
+        } else {
+            print(&format!("{id} of {} is {}\n", text(&job["tenant"]), text(&job["state"])))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Forget {
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let removed = client.delete(&job_path(self.id, "", self.tenant.as_ref()))?;
+        if self.output.json {
+            print_json(&removed)?;
+        } else {
+            print(&format!(
+                "{} {} of {}\n",
+                text(&removed["outcome"]),
+                self.id,
+                text(&removed["tenant"])
+            ))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Does something to all jobs that were given up, shop by shop; a shop that fails hinders no other.
+fn sweep(client: &Client, which: &Which, what: &str, done: &str, output: Json) -> Result<Exit, Failure> {
+    let shops = match &which.tenant {
+        Some(slug) => vec![slug.to_string()],
+        None => client
+            .list("/v1/landlord/tenants")?
+            .iter()
+            .map(|tenant| text(&tenant["slug"]))
+            .collect(),
+    };
+    let mut rows = Vec::new();
+    let mut first_failure = None;
+    for slug in shops {
+        let (mut changed, mut skipped, mut after) = (0, 0, json!(0));
+        let ended = loop {
+            let body = json!({"tenant": slug, "queue": which.queue, "after": after});
+            match client.post(&format!("/v1/admin/queue/{what}"), &body) {
+                Err(failure) => break Err(failure),
+                Ok(swept) => {
+                    changed += swept["changed"].as_i64().unwrap_or(0);
+                    skipped += swept["skipped"].as_i64().unwrap_or(0);
+                    after = swept["next"].clone();
+                }
+            }
+            if after.is_null() {
+                break Ok(());
+            }
+        };
+        let error = ended.as_ref().err().map(|failure| failure.message().to_owned());
+        if changed + skipped > 0 || error.is_some() {
+            rows.push(json!({"tenant": slug, done: changed, "skipped": skipped, "error": error}));
+        }
+        if let Err(failure) = ended {
+            first_failure.get_or_insert(failure);
+        }
+    }
+    if output.json {
+        print_json(&Value::Array(rows))?;
+    } else {
+        let columns = ["tenant", done, "skipped", "error"];
+        let mut table = Table::new(&columns);
+        rows.iter().for_each(|row| table.row(columns.map(|name| text(&row[name]))));
+        print(&table.render("No job was given up."))?;
+    }
+    first_failure.map_or(Ok(Exit::Done), Err)
+}
+
+impl Named {
+    fn run(self, client: &Client, what: &str) -> Result<Exit, Failure> {
+        let queue = client.post(&format!("/v1/landlord/queue/{}/{what}", self.queue), &Value::Null)?;
+        if self.output.json {
+            print_json(&queue)?;
+        } else if queue["paused"] == true {
+            print(&format!("{} is paused since {}\n", self.queue, text(&queue["paused_at"])))?;
+        } else {
+            print(&format!("{} is {}\n", self.queue, good("open")))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_several_pages_are_added_up() {
+        let page = |available: i64, oldest: Value| json!({"queues": [{"queue": "low", "paused": true, "available": available, "oldest_ready_at": oldest}]});
+        let (late, early) = (json!("2026-01-15T10:00:00.001Z"), json!("2026-01-15T10:00:00Z"));
+        let queues = summed(&[page(1, late), page(2, Value::Null), page(4, early.clone())]);
+        assert_eq!(queues.len(), 1);
+        assert_eq!((&queues[0]["available"], &queues[0]["oldest_ready_at"]), (&json!(7), &early));
+        assert_eq!((&queues[0]["discarded"], &queues[0]["paused"]), (&json!(0), &json!(true)));
+    }
+}

@@ -1,0 +1,107 @@
+//! Documents that are shown to an operator without what is secret in them: a payload may hold a token that its receiver wants.
+
+use serde_json::Value;
+
+use crate::tenancy::keys;
+
+/// What stands in the place of a secret.
+const MASK: &str = "***";
+
+/// A member whose name holds one of these words is secret, whatever it holds itself.
+const WORDS: &[&str] = &[
+    "secret",
+    "password",
+    "passwd",
+    "token",
+    "authorization",
+    "credential",
+    "apikey",
+    "privatekey",
+    "cookie",
+    "cardnumber",
+    "cvc",
+    "cvv",
+    "iban",
+    "signature",
+];
+
+/// The document with its secrets masked; as a text, where it is no JSON.
+pub fn masked(text: &str) -> Value {
+    let mut document = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+    mask(&mut document);
+    document
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                if is_secret(name) && !member.is_null() {
+                    *member = Value::String(MASK.to_owned());
+                } else {
+                    mask(member);
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(mask),
+        Value::String(text) => {
+            if text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(is_key) {
+                MASK.clone_into(text);
+            } else if let Some(without) = without_password(text) {
+                *text = without;
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    let plain: String = name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    WORDS.iter().any(|word| plain.contains(word))
+}
+
+fn is_key(word: &str) -> bool {
+    keys::prefix_of(word).is_some()
+}
+
+/// `https://user:***@host` for a URL that holds a password.
+fn without_password(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (user_info, _) = rest[..end].rsplit_once('@')?;
+    let (user, _) = user_info.split_once(':')?;
+    Some(format!("{scheme}://{user}:{MASK}{}", &rest[user_info.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_secret_is_masked_wherever_it_stands() {
+        let payload = json!({
+            "order_id": "o-1", "Password": "p", "client_secret": {"a": 1}, "api-key": "k", "access_token": null,
+            "deep": [{"X-Authorization": "Bearer x", "card_number": 4242}],
+            "url": "https://bob:hunter2@example.org/hook?a=b@c", "plain": "https://example.org/a:b@c", "mail": "bob@example.org",
+        });
+        let shown = masked(&payload.to_string());
+        let wanted = json!({
+            "order_id": "o-1", "Password": "***", "client_secret": "***", "api-key": "***", "access_token": null,
+            "deep": [{"X-Authorization": "***", "card_number": "***"}],
+            "url": "https://bob:***@example.org/hook?a=b@c", "plain": "https://example.org/a:b@c", "mail": "bob@example.org",
+        });
+        assert_eq!(shown, wanted);
+        assert_eq!(masked("no JSON"), json!("no JSON"));
+    }
+
+    #[test]
+    fn a_key_of_ours_is_masked_whatever_its_name() {
+        let key = keys::generate(&crate::primitives::SeededEntropy::new(1)).secret;
+        assert_eq!(masked(&json!({"note": format!("use {key}.")}).to_string()), json!({"note": "***"}));
+    }
+}

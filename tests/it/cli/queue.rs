@@ -1,0 +1,191 @@
+//! `tillbox queue`.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::run::{Ran, run};
+use crate::support::jobs::{id, insert};
+use crate::support::process::Daemon;
+
+const KIND: &str = "kind.of_old";
+
+fn queue(data: &Path, args: &[&str]) -> Ran {
+    let args: Vec<&str> = std::iter::once("queue").chain(args.iter().copied()).collect();
+    run(data, &args)
+}
+
+/// Makes a shop, and gives the place of its file.
+fn shop(data: &Path, slug: &str) -> PathBuf {
+    let made = run(data, &["tenant", "create", slug, "--name", slug, "--json"]).code(0).json();
+    let id = made["id"].as_str().expect("an id");
+    data.join("tenants").join(format!("{id}.db"))
+}
+
+fn put(file: &Path, number: usize, queue: &str, state: &str) {
+    let conn = Connection::open(file).expect("it opens");
+    conn.busy_timeout(std::time::Duration::from_secs(30)).expect("set");
+    conn.execute_batch(&insert(number, queue, KIND, state)).expect("a job");
+}
+
+fn states(file: &Path) -> Vec<String> {
+    let conn = Connection::open(file).expect("it opens");
+    let sql = format!("SELECT state FROM job WHERE kind = '{KIND}' ORDER BY id");
+    let mut prepared = conn.prepare(&sql).expect("prepares");
+    let rows = prepared.query_map([], |row| row.get(0)).expect("runs");
+    rows.collect::<Result<_, _>>().expect("texts")
+}
+
+fn ids(jobs: &Value) -> Vec<&str> {
+    let jobs = jobs.as_array().expect("a list");
+    jobs.iter().filter_map(|job| job["id"].as_str()).collect()
+}
+
+#[test]
+fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    queue(&data, &["status"]).code(1);
+    assert!(!data.exists(), "looking makes nothing");
+    let (first, second) = (shop(&data, "first"), shop(&data, "second"));
+    assert_eq!(queue(&data, &["failed"]).code(0).stdout, "No job was given up.\n");
+    for number in 1..=3 {
+        put(&first, number, "low", "discarded");
+    }
+    put(&second, 4, "billing", "discarded");
+    put(&second, 5, "low", "scheduled");
+
+    let failed = queue(&data, &["failed"]).code(0).stdout;
+    assert!(failed.starts_with("ID ") && failed.contains("the last"), "{failed}");
+    let list = |args: &[&str]| queue(&data, &[&["failed", "--json"], args].concat()).code(0).json();
+    assert_eq!(ids(&list(&[])), [id(3), id(2), id(1), id(4)]);
+    assert_eq!(ids(&list(&["--tenant", "second"])), [id(4)]);
+    assert_eq!(ids(&list(&["--queue", "low"])), [id(3), id(2), id(1)]);
+    let status = queue(&data, &["status", "--json"]).code(0).json();
+    let low = status["queues"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|queue| queue["queue"] == "low");
+    let low = low.expect("it is there");
+    assert_eq!((&low["discarded"], &low["scheduled"]), (&json!(3), &json!(1)), "{status}");
+
+    let retried = queue(&data, &["retry", &id(1)]).code(0).stdout;
+    assert_eq!(retried, format!("{} of first is available\n", id(1)));
+    let forgotten = queue(&data, &["forget", &id(2), "--json"]).code(0).json();
+    assert_eq!(forgotten, json!({"id": id(2), "tenant": "first", "outcome": "forgotten"}));
+    let cancelled = queue(&data, &["forget", &id(5), "--tenant", "second"]).code(0).stdout;
+    assert_eq!(cancelled, format!("cancelled {} of second\n", id(5)));
+    assert_eq!(
+        (states(&first), states(&second)),
+        (
+            vec!["available".to_owned(), "discarded".to_owned()],
+            vec!["discarded".to_owned(), "cancelled".to_owned()]
+        )
+    );
+
+    let all = queue(&data, &["retry", "--all", "--tenant", "first", "--json"]).code(0).json();
+    assert_eq!(all, json!([{"tenant": "first", "retried": 1, "skipped": 0, "error": null}]));
+    assert_eq!(states(&first), ["available"; 2]);
+    let none = queue(&data, &["flush", "--queue", "low", "--json"]).code(0).json();
+    assert_eq!(none, json!([]), "those that were given up are in another queue");
+    let flushed = queue(&data, &["flush", "--json"]).code(0).json();
+    assert_eq!(flushed, json!([{"tenant": "second", "forgotten": 1, "skipped": 0, "error": null}]));
+    assert_eq!((states(&first).len(), states(&second)), (2, vec!["cancelled".to_owned()]));
+}
+
+#[test]
+fn more_jobs_than_one_transaction_takes_are_all_retried_and_flushed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let file = shop(&data, "corner");
+    let conn = Connection::open(&file).expect("it opens");
+    let sql: Vec<String> = (0..450).map(|number| insert(number, "low", KIND, "discarded")).collect();
+    conn.execute_batch(&sql.concat()).expect("jobs");
+    // One that another supersedes stays, and is passed over.
+    conn.execute_batch(&insert(999, "low", KIND, "retryable")).expect("a job");
+    let twins = format!(
+        "UPDATE job SET unique_key = 'twins' WHERE id IN (x'{}', x'{}')",
+        id(7).replace('-', ""),
+        id(999).replace('-', "")
+    );
+    conn.execute_batch(&twins).expect("twins");
+    drop(conn);
+    let retried = queue(&data, &["retry", "--all", "--json"]).code(0).json();
+    assert_eq!(retried, json!([{"tenant": "corner", "retried": 449, "skipped": 1, "error": null}]));
+    let left = states(&file);
+    assert_eq!(left.iter().filter(|state| *state == "available").count(), 449);
+    assert_eq!((left[7].as_str(), left[450].as_str()), ("discarded", "retryable"));
+    let flushed = queue(&data, &["flush"]).code(0).stdout;
+    assert!(flushed.contains("corner  1 "), "{flushed}");
+    assert_eq!(states(&file).len(), 450);
+}
+
+#[test]
+fn a_running_job_is_left_alone_beside_a_daemon() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let file = shop(&data, "corner");
+    let daemon = Daemon::start(&data, &[]);
+    // The daemon has opened the file when it has answered about it: what is marked from now on is no orphan.
+    queue(&data, &["status"]).code(0);
+    put(&file, 1, "low", "running");
+    put(&file, 2, "low", "discarded");
+    let retried = queue(&data, &["retry", &id(1)]).code(1);
+    assert_eq!(retried.failure(), ["error: the job is running", "hint: wait for its end"]);
+    queue(&data, &["forget", &id(1)]).code(1);
+    let flushed = queue(&data, &["flush", "--json"]).code(0).json();
+    assert_eq!(flushed, json!([{"tenant": "corner", "forgotten": 1, "skipped": 0, "error": null}]));
+    assert_eq!(states(&file), ["running"]);
+    let unknown = queue(&data, &["retry", &id(9)]).code(1);
+    assert_eq!(unknown.failure()[0], "error: there is no such job");
+    drop(daemon);
+}
+
+#[test]
+fn a_pause_outlives_the_daemon() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    shop(&data, "corner");
+    let daemon = Daemon::start(&data, &[]);
+    let paused = queue(&data, &["pause", "low"]).code(0).stdout;
+    assert!(paused.starts_with("low is paused since 2"), "{paused}");
+    let daemon = daemon.kill_and_restart();
+    let line = |name: &str| -> String {
+        let status = queue(&data, &["status"]).code(0).stdout;
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a line");
+        line.split_whitespace().nth(1).expect("a state").to_owned()
+    };
+    assert_eq!((line("low").as_str(), line("audit").as_str()), ("paused", "open"));
+    drop(daemon);
+    let resumed = queue(&data, &["resume", "low", "--json"]).code(0).json();
+    assert_eq!((&resumed["paused"], &resumed["queue"]), (&json!(false), &json!("low")));
+    assert_eq!(line("low"), "open");
+}
+
+#[test]
+fn wrong_usage_is_two_and_names_the_queues() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    shop(&data, "corner");
+    for args in [
+        &["pause", "slow"][..],
+        &["resume"],
+        &["failed", "--queue", "slow"],
+        &["retry"],
+        &["retry", "7"],
+        &["retry", &id(1), "--all"],
+        &["retry", &id(1), "--queue", "low"],
+        &["forget"],
+        &["forget", "--all"],
+        &["nonsense"],
+    ] {
+        let wrong = queue(&data, args).code(2);
+        assert!(!wrong.stderr.is_empty() && wrong.stdout.is_empty(), "{wrong:?}");
+    }
+    let wrong = queue(&data, &["pause", "slow"]).code(2);
+    assert!(wrong.stderr.contains("financial"), "{wrong:?}");
+    let nobody = queue(&data, &["failed", "--tenant", "nobody"]).code(1);
+    assert_eq!(nobody.failure()[0], "error: there is no tenant `nobody`");
+}
