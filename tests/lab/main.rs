@@ -65,7 +65,7 @@ fn main() -> std::process::ExitCode {
         run::Part("kills", 6, 200, kills::run),
         run::Part("syscalls", 12, 200, syscalls::run),
         run::Part("full", 2, 24, full::run),
-        run::Part("simulation", 8, 500, simulation::run),
+        run::Part("simulation", 8, 1_000, simulation::run),
         run::Part("clocks", 14, 140, clocks::run),
     ];
     run::all(&parts, std::env::args().skip(1))

@@ -151,10 +151,9 @@ pub fn jobs(house: &House) -> Verdict {
     let mut confirmations = 0;
     for access in tenants(house)? {
         let path = house.dir.join("tenants").join(format!("{}.db", access.id()));
-        let count = |sql: &str| -> Result<i64, String> {
-            let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|error| error.to_string())?;
-            conn.query_row(sql, [], |row| row.get(0)).map_err(|error| format!("{sql}: {error}"))
-        };
+        let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|error| error.to_string())?;
+        let count =
+            |sql: &str| -> Result<i64, String> { conn.query_row(sql, [], |row| row.get(0)).map_err(|error| format!("{sql}: {error}")) };
         let unfinished = count("SELECT count(*) FROM job WHERE state IN ('available', 'running', 'retryable', 'discarded')")?;
         let (facts, log) = (
             count("SELECT count(*) FROM job WHERE queue = 'audit'")?,

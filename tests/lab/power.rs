@@ -19,7 +19,8 @@ use crate::workload::{self, Diary, Sent};
 
 /// How many customers each shop has in the day that is cut.
 const CUSTOMERS: usize = 12;
-const THREADS: usize = 2;
+/// Two for each core of a small machine: a trial often waits for its own writer or readers.
+const THREADS: usize = 4;
 
 /// A day: what happened on the disk, and what was answered.
 struct Day {

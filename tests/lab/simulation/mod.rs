@@ -21,7 +21,8 @@ use world::{Struck, World};
 
 /// The first word of the command line of a process that runs cases.
 const CHILD: &str = "simulation-cases";
-const PROCESSES: usize = 2;
+/// Two for each core of a small machine: a case often waits for its own writer.
+const PROCESSES: usize = 4;
 /// How many of its last steps are shown with a case that failed; all of them are in its file.
 const STEPS_SHOWN: usize = 4;
 
