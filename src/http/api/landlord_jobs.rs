@@ -134,8 +134,10 @@ struct RemovedJobView {
 #[into_params(parameter_in = Query)]
 struct JobsQuery {
     /// Only those in this state.
+    #[param(inline, value_type = Option<State>)]
     state: Option<String>,
     /// Only those of this queue.
+    #[param(inline, value_type = Option<Queue>)]
     queue: Option<String>,
     /// Only those of this tenant: its slug or its id.
     tenant: Option<String>,
@@ -220,7 +222,7 @@ fn walk_jobs(app: &App, named: Option<TenantAccess>, walk: WalkRequest, filter: 
 }
 
 /// Shows a job: its payload with secrets masked, its attempts, and every error with its time.
-#[utoipa::path(get, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = JobId, Path), OfTenant),
+#[utoipa::path(get, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String, Path), OfTenant),
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`")))]
 async fn get_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): QueryOf<OfTenant>) -> Result<Json<JobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
@@ -233,7 +235,7 @@ async fn get_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): QueryOf
 }
 
 /// Makes a job available now: one that was given up or cancelled begins anew, one that waits for its time waits no longer.
-#[utoipa::path(post, path = "/landlord/queue/jobs/{id}/retry", tag = "landlord", params(("id" = JobId, Path), OfTenant),
+#[utoipa::path(post, path = "/landlord/queue/jobs/{id}/retry", tag = "landlord", params(("id" = String, Path), OfTenant),
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`, `job_superseded`")))]
 async fn retry_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): QueryOf<OfTenant>) -> Result<Json<JobView>, Problem> {
@@ -254,7 +256,7 @@ async fn retry_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): Query
 }
 
 /// Cancels a job that has not begun: it never runs. Forgets one that was given up.
-#[utoipa::path(delete, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = JobId, Path), OfTenant),
+#[utoipa::path(delete, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String, Path), OfTenant),
     responses((status = 200, body = RemovedJobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`")))]
 async fn remove_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): QueryOf<OfTenant>) -> Result<Json<RemovedJobView>, Problem> {

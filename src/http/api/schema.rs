@@ -6,6 +6,7 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::platform::queue::{Queue, State};
 use crate::primitives::limits::{
     BARCODE_CHARS_MAX, EMAIL_CHARS_MAX, HOST_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX, PRICE_MINOR_MAX, QUANTITY_MAX, SKU_CHARS_MAX,
     SLUG_CHARS_MAX, STOCK_MAX,
@@ -84,6 +85,8 @@ described! {
     TaxRate: integer(0, TaxRate::ONE, "parts per million: 19 % is 190000");
     Method: one_of(Method::ALL.iter().map(|one| one.as_str()), "how money comes in; `test` under `--dev` only");
     OrderStatus: one_of(OrderStatus::ALL.iter().map(|one| one.as_str()), "where an order stands");
+    Queue: one_of(Queue::ALL.iter().map(|one| one.as_str()), "a queue");
+    State: one_of(State::ALL.iter().map(|one| one.as_str()), "where a job is in its life");
     Scope: one_of(Scope::ALL.iter().map(|one| one.as_str()), "what a key may be used for; `landlord` is for landlord keys alone");
 }
 
