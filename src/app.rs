@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::outbound::http::{Outbound, Wire};
 use crate::outbound::mail::{MailConfigError, Mailer};
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
 use crate::pulse::Pulse;
@@ -39,6 +40,8 @@ pub struct App {
     pub provisioner: Provisioner,
     /// Sends mail.
     pub mailer: Mailer,
+    /// Calls servers elsewhere.
+    pub outbound: Arc<dyn Outbound>,
     /// What the configuration decides about selling.
     pub policy: Arc<Policy>,
     /// Room on the disk of the data directory.
@@ -94,6 +97,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Where ids, keys and jitter come from.
     pub entropy: Arc<dyn Entropy>,
+    /// What calls servers elsewhere.
+    pub outbound: Arc<dyn Outbound>,
 }
 
 impl Default for Ports {
@@ -101,6 +106,7 @@ impl Default for Ports {
         Self {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            outbound: Arc::new(Wire::default()),
         }
     }
 }
@@ -152,6 +158,7 @@ impl App {
             pauses,
             provisioner,
             mailer,
+            outbound: ports.outbound,
             policy,
             space,
             pulse: Pulse::default(),
@@ -174,6 +181,7 @@ impl App {
         Ports {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
+            outbound: self.outbound.clone(),
         }
     }
 
