@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::alerting::{Alerting, AlertingError};
 use crate::config::Config;
 use crate::outbound::http::{Outbound, Wire};
 use crate::outbound::mail::{MailConfigError, Mailer};
@@ -40,6 +41,8 @@ pub struct App {
     pub provisioner: Provisioner,
     /// Sends mail.
     pub mailer: Mailer,
+    /// Whom alerts go to.
+    pub alerting: Alerting,
     /// Calls servers elsewhere.
     pub outbound: Arc<dyn Outbound>,
     /// What the configuration decides about selling.
@@ -75,6 +78,9 @@ pub enum StartError {
     /// The system grants no threads.
     #[error("the system grants no threads; raise its limit of tasks")]
     Threads(#[source] std::io::Error),
+    /// The key that signs alerts cannot be had.
+    #[error(transparent)]
+    Alerting(#[from] AlertingError),
     /// The mail settings cannot work.
     #[error("the mail settings cannot work: {0}")]
     Mail(#[from] MailConfigError),
@@ -130,7 +136,10 @@ impl App {
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
-        let registry = Arc::new(Registry::new(dir.clone(), settings, marks, config.storage.open_tenants as usize));
+        let alerting = Alerting::default();
+        alerting.renew(&config.alerts, dir.root(), ports.entropy.as_ref())?;
+        let open_max = config.storage.open_tenants as usize;
+        let registry = Arc::new(Registry::new(dir.clone(), settings, marks, alerting.means().clone(), open_max));
         let provisioner = Provisioner {
             dir,
             directory: directory.clone(),
@@ -158,6 +167,7 @@ impl App {
             pauses,
             provisioner,
             mailer,
+            alerting,
             outbound: ports.outbound,
             policy,
             space,
