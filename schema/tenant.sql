@@ -1,8 +1,16 @@
--- The whole schema of a tenant file, version 3. Generated from the migrations in schema/tenant/, for reading; not run by anything.
+-- The whole schema of a tenant file, version 4. Generated from the migrations in schema/tenant/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195180;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
+
+CREATE TABLE alert_window (
+    job_kind  TEXT NOT NULL PRIMARY KEY CHECK (length(job_kind) > 0),
+    opened_at INTEGER NOT NULL,
+    kept_back INTEGER NOT NULL CHECK (kept_back >= 0),
+    last      TEXT CHECK (json_valid(last)),
+    CHECK ((kept_back = 0) = (last IS NULL))
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::alerting::{Alerting, AlertingError};
 use crate::config::Config;
+use crate::outbound::http::{Outbound, Wire};
 use crate::outbound::mail::{MailConfigError, Mailer};
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
 use crate::pulse::Pulse;
@@ -39,6 +41,10 @@ pub struct App {
     pub provisioner: Provisioner,
     /// Sends mail.
     pub mailer: Mailer,
+    /// Whom alerts go to.
+    pub alerting: Alerting,
+    /// Calls servers elsewhere.
+    pub outbound: Arc<dyn Outbound>,
     /// What the configuration decides about selling.
     pub policy: Arc<Policy>,
     /// Room on the disk of the data directory.
@@ -72,6 +78,9 @@ pub enum StartError {
     /// The system grants no threads.
     #[error("the system grants no threads; raise its limit of tasks")]
     Threads(#[source] std::io::Error),
+    /// The key that signs alerts cannot be had.
+    #[error(transparent)]
+    Alerting(#[from] AlertingError),
     /// The mail settings cannot work.
     #[error("the mail settings cannot work: {0}")]
     Mail(#[from] MailConfigError),
@@ -94,6 +103,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Where ids, keys and jitter come from.
     pub entropy: Arc<dyn Entropy>,
+    /// What calls servers elsewhere.
+    pub outbound: Arc<dyn Outbound>,
 }
 
 impl Default for Ports {
@@ -101,6 +112,7 @@ impl Default for Ports {
         Self {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
+            outbound: Arc::new(Wire::default()),
         }
     }
 }
@@ -124,7 +136,10 @@ impl App {
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
-        let registry = Arc::new(Registry::new(dir.clone(), settings, marks, config.storage.open_tenants as usize));
+        let alerting = Alerting::default();
+        alerting.renew(&config.alerts, dir.root(), ports.entropy.as_ref())?;
+        let open_max = config.storage.open_tenants as usize;
+        let registry = Arc::new(Registry::new(dir.clone(), settings, marks, alerting.means().clone(), open_max));
         let provisioner = Provisioner {
             dir,
             directory: directory.clone(),
@@ -152,6 +167,8 @@ impl App {
             pauses,
             provisioner,
             mailer,
+            alerting,
+            outbound: ports.outbound,
             policy,
             space,
             pulse: Pulse::default(),
@@ -174,6 +191,7 @@ impl App {
         Ports {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
+            outbound: self.outbound.clone(),
         }
     }
 

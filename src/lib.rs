@@ -21,6 +21,7 @@ pub mod outbound;
 pub mod tenant;
 
 // L5: what the process is made of.
+pub mod alerting;
 pub mod app;
 pub mod config;
 pub mod logging;

@@ -3,6 +3,7 @@
 //! One file per section. The list of known keys is what the defaults serialise to, so it cannot lag behind
 //! the code; a key nobody reads does not exist. Reading is in `load.rs`, faults in `error.rs`.
 
+mod alerts;
 mod error;
 mod invoicing;
 mod keys;
@@ -14,6 +15,7 @@ mod server;
 mod storage;
 mod units;
 
+pub use alerts::{Alerts, WebhookSecret, WebhookUrl};
 pub use error::{ConfigError, Fault, UnknownKey};
 pub use invoicing::Invoicing;
 pub use load::DEFAULT_PATH;
@@ -44,6 +46,8 @@ pub struct Config {
     pub logging: Logging,
     /// `[mail]`: how mail leaves the house.
     pub mail: Mail,
+    /// `[alerts]`: whom to tell when a job was given up.
+    pub alerts: Alerts,
 }
 
 impl Config {
@@ -59,6 +63,7 @@ impl Config {
         self.invoicing.check(&mut faults);
         self.logging.check(&mut faults);
         self.mail.check(&mut faults);
+        self.alerts.check(&mut faults);
         faults.into_result()
     }
 

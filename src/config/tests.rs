@@ -12,12 +12,16 @@ fn other_value(key: &str) -> Value {
     let text = match name {
         "listen" => "[::1]:9090",
         "body_limit" => "2MiB",
-        "request_timeout" | "header_timeout" | "idle_timeout" | "timeout" => "7s",
+        "window" | "request_timeout" | "header_timeout" | "idle_timeout" | "timeout" => "7s",
         "data_dir" | "dir" => "/srv/tillbox",
         "number_format" => "R-{seq}",
         "level" => "debug,hyper=warn",
         "format" => "console",
         "disk_reserve" => "1GiB",
+        "webhook_url" => "https://hooks.example.com",
+        "webhook_secret" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "webhook_private" => return Value::Boolean(false),
+        "email_to" => "ops@example.com",
         "from" => "Shop <shop@example.com>",
         "smtp_url" => "smtp://mx.example.com",
         "backoff" => return Value::Array(vec!["1s".into(), "1s".into(), "2m".into()]),
@@ -54,7 +58,8 @@ fn every_key_changes_from_the_file_and_from_the_environment() {
         let other = other_value(&key);
         assert_ne!(value_at(&defaults, &key), &other, "{key}");
         let from_file = load_text(&format!("{key} = {other}"), &[]).unwrap();
-        assert_eq!(value_at(&table(&from_file), &key), &other, "{key}");
+        let shown = if key.ends_with("secret") { "***".into() } else { other.clone() };
+        assert_eq!(value_at(&table(&from_file), &key), &shown, "{key}");
         assert_ne!(from_file, Config::default(), "{key}");
 
         let bare = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
@@ -136,6 +141,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
         storage = { data_dir = "", open_tenants = 5001, readers_per_tenant = 9 }
         invoicing.number_format = "INV-{year}"
         logging = { level = "loud=very", keep_days = 0 }
+        alerts = { webhook_url = "ftp://x", webhook_secret = "whsec_x", email_to = "nobody", window = "0s" }
         mail = { from = "nobody", smtp_url = "http://x:y@z", timeout = "1h" }
         [queue]
         default = { workers = 0, tries = 0, timeout = "0s" }
@@ -169,6 +175,10 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     mail.from: "nobody": Invalid input
     mail.smtp_url: is neither empty nor smtp://… nor smtps://…
     mail.timeout: 1h is not between 100ms and 2m
+    alerts.webhook_url: is neither http:// nor https://
+    alerts.webhook_secret: is no key; it is whsec_ and 24 to 64 bytes in base64, or empty
+    alerts.email_to: "nobody" is no address
+    alerts.window: 0s is not between 1s and 24h
     "#);
 }
 
@@ -178,7 +188,10 @@ fn secrets_are_masked_wherever_the_configuration_is_printed() {
     let config = load_text("", &env).unwrap();
     assert_eq!(config.mail.smtp_url.expose(), env[0].1);
     assert!(config.show().contains("smtps://bob:***@mx.example.com"));
+    let alerts = "[alerts]\nwebhook_url = 'https://hooks.example/hunter3'\nwebhook_secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n";
+    let config = load_text(alerts, &env).unwrap();
+    assert!(config.show().contains("https://hooks.example/***"));
     for text in [config.show(), format!("{config:?}")] {
-        assert!(!text.contains("hunter2"), "{text}");
+        assert!(!text.contains("hunter") && !text.contains("MfKQ9"), "{text}");
     }
 }

@@ -1,5 +1,6 @@
-//! L2: what a store needs beside its rows: number series, idempotency, the audit chain, the queue.
+//! L2: what a store needs beside its rows: number series, idempotency, the audit chain, the queue, alerts.
 
+pub mod alerts;
 pub mod audit;
 pub mod idempotency;
 pub mod page;

@@ -3,8 +3,8 @@
 //! The lock is what makes rescue exact: whoever holds it knows that every job marked `running` is an orphan.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::primitives::id::TenantId;
@@ -139,6 +139,34 @@ impl DataDir {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
     let path = path.to_owned();
     move |source| DataDirError::Io { path, source }
+}
+
+/// A secret that is kept in a file of the data directory (mode 0600): what is there, or what `make` makes, durably. Only for whoever holds the lock.
+///
+/// # Errors
+/// [`DataDirError::Io`].
+pub fn keep_secret(root: &Path, name: &str, make: impl FnOnce() -> String) -> Result<String, DataDirError> {
+    let path = root.join(name);
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => return read.map_err(at(&path)),
+    }
+    let (secret, unfinished) = (make(), beside(&path, ".tmp"));
+    let write = || {
+        let mut file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&unfinished)?;
+        file.write_all(secret.as_bytes())?;
+        file.sync_all()?;
+        give_to_owner(root, &unfinished)?;
+        fs::rename(&unfinished, &path)?;
+        sync_dir(root)
+    };
+    write().map_err(at(&path))?;
+    Ok(secret)
 }
 
 /// What root puts into somebody else's directory is theirs: a command that an administrator runs while the daemon is down must not leave files

@@ -25,6 +25,7 @@ impl FileKind for Tenant {
         include_str!("../../schema/tenant/0001_initial.sql"),
         include_str!("../../schema/tenant/0002_ledger_chain.sql"),
         include_str!("../../schema/tenant/0003_job_given_up.sql"),
+        include_str!("../../schema/tenant/0004_alert_window.sql"),
     ];
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::TenantAccess;
 use super::marks::{Ends, Marks};
+use crate::platform::alerts::{self, SharedMeans};
 use crate::platform::queue;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::OPENING_WAITERS_MAX;
@@ -96,6 +97,7 @@ pub struct Registry {
     dir: Arc<DataDir>,
     settings: Settings,
     marks: Marks,
+    alerts: Arc<SharedMeans>,
     capacity: usize,
     on_wake: Arc<RwLock<Option<OnWake>>>,
     state: Mutex<State>,
@@ -127,11 +129,12 @@ impl Drop for Opening<'_> {
 
 impl Registry {
     /// An empty set that holds at most `capacity` files open, unless more are in use at the same time (or are opened at once).
-    pub fn new(dir: Arc<DataDir>, settings: Settings, marks: Marks, capacity: usize) -> Self {
+    pub fn new(dir: Arc<DataDir>, settings: Settings, marks: Marks, alerts: Arc<SharedMeans>, capacity: usize) -> Self {
         Self {
             dir,
             settings,
             marks,
+            alerts,
             capacity: capacity.max(1),
             on_wake: Arc::default(),
             state: Mutex::default(),
@@ -256,10 +259,14 @@ impl Registry {
         })?;
         let place = db.place();
         if swept != Some(place) && db.read(queue::count_orphans).wait()? > 0 {
-            let poison = db.write(Origin::system(), queue::rescue).wait()?;
-            for job in poison {
-                tracing::error!(tenant_id = %id, queue = %job.queue, job = job.kind, job_id = %job.id, attempt = job.attempt - 1, error = "rescued too often", "job failed");
-            }
+            let means = self.alerts.get();
+            let rescued = db.write(Origin::system(), move |work| {
+                for job in queue::rescue(work)? {
+                    alerts::given_up(work, means, &job, job.attempt - 1, "rescued too often")?;
+                }
+                Ok::<_, StorageError>(())
+            });
+            rescued.wait()?;
         }
         self.state().swept.insert(id, place);
         Ok(db)

@@ -45,6 +45,7 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     payments::STATEMENTS,
     settings::STATEMENTS,
     tax::STATEMENTS,
+    crate::platform::alerts::STATEMENTS,
     crate::platform::audit::STATEMENTS,
     crate::platform::idempotency::STATEMENTS,
     crate::platform::queue::STATEMENTS,

@@ -54,6 +54,7 @@ impl Dispatcher {
         let rules = Rules {
             handlers,
             queues: Arc::new(app.config.queue.clone()),
+            alerts: app.alerting.means().clone(),
         };
         let slots = Queue::ALL
             .iter()

@@ -22,6 +22,7 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
     let rules = Rules {
         handlers,
         queues: Arc::new(app.config.queue.clone()),
+        alerts: app.alerting.means().clone(),
     };
     let mut tally = Tally::default();
     let tenants = match app.directory.read(commands::list_with_file).wait() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::JobError;
 use super::handlers::{Handler, Handlers, Local, Outward};
 use crate::config::{self, Queues};
+use crate::platform::alerts::{self, SharedMeans};
 use crate::platform::queue::{self, AfterFailure, Job, Queue};
 use crate::primitives::limits::CLAIM_MAX;
 use crate::primitives::{Entropy, Timestamp};
@@ -18,6 +19,7 @@ use crate::tenant;
 pub(super) struct Rules {
     pub(super) handlers: Handlers,
     pub(super) queues: Arc<Queues>,
+    pub(super) alerts: Arc<SharedMeans>,
 }
 
 impl Rules {
@@ -172,9 +174,7 @@ fn fail(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, error: &JobError) -
     let (attempt, text) = (job.attempt, error.to_string());
     if error.is_permanent() || attempt >= tries {
         queue::fail(work, job, &text, AfterFailure::Discard)?;
-        work.on_commit(move || {
-            tracing::error!(tenant_id = %tenant, queue = %queue, job = kind, job_id = %job_id, attempt, error = text, "job failed");
-        });
+        alerts::given_up(work, rules.alerts.get(), job, attempt, &text)?;
         return Ok(Tally {
             discarded: 1,
             ..Tally::default()

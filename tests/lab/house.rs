@@ -90,6 +90,7 @@ impl House {
         let ports = Ports {
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(seed)),
+            ..Ports::default()
         };
         let app = App::start(config, true, ports)?;
         let router = tillbox::http::router(&app);

@@ -2,6 +2,7 @@
 //!
 //! A kind is readable for ever: files may hold jobs that an older version wrote. A new shape of payload is a new kind beside the old one.
 
+mod alerts;
 mod audit;
 mod inventory;
 mod orders;
@@ -12,7 +13,7 @@ use super::JobError;
 use crate::app::App;
 use crate::primitives::id::JobId;
 use crate::storage::{Database, Tenant, TenantWork};
-use crate::tenant;
+use crate::{platform, tenant};
 
 /// Runs a job whose effects are in the shop's own file, in the transaction that also completes the job. May be run twice; only what it
 /// does through its work counts.
@@ -48,6 +49,9 @@ pub struct Handlers(pub &'static [(&'static str, Handler)]);
 
 /// The handlers of this program.
 pub const ALL: Handlers = Handlers(&[
+    (platform::alerts::MAIL, Handler::Outward(alerts::send_mail)),
+    (platform::alerts::WEBHOOK, Handler::Outward(alerts::call_webhook)),
+    (platform::alerts::WINDOW_OVER, Handler::Local(alerts::end_window)),
     (tenant::audit::APPEND_AUDIT, Handler::Local(audit::append)),
     (tenant::inventory::EXPIRE_RESERVATION, Handler::Local(inventory::expire)),
     (tenant::orders::CONFIRMATION, Handler::Outward(orders::send_confirmation)),

@@ -6,10 +6,12 @@ pub mod logs;
 pub mod process;
 pub mod sale;
 pub mod shop;
+pub mod world;
 
 pub use answer::Answer;
 pub use logs::logs;
 pub use shop::{TestApp, TestShop};
+pub use world::World;
 
 /// Runs what blocks where blocking is allowed, from a plain test and from an async one alike.
 pub fn blocking<R: Send>(f: impl FnOnce() -> R + Send) -> R {

@@ -23,7 +23,7 @@ use tillbox::tenancy::provision::CreateTenant;
 use tillbox::tenancy::{Scope, Scopes, TenantAccess, commands, keys};
 use tower::ServiceExt as _;
 
-use super::{Answer, blocking, logs};
+use super::{Answer, World, blocking, logs};
 
 /// When every test begins.
 pub const START: &str = "2026-01-15T10:00:00Z";
@@ -40,6 +40,7 @@ struct Inner {
     dev: bool,
     clock: Arc<ManualClock>,
     entropy: Arc<SeededEntropy>,
+    outbound: Arc<World>,
     dir: TempDir,
 }
 
@@ -70,6 +71,7 @@ impl Inner {
         let ports = Ports {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
+            outbound: self.outbound.clone(),
         };
         let (config, dev) = (config, self.dev);
         let app = blocking(|| App::start(config, dev, ports)).expect("the app starts");
@@ -134,6 +136,7 @@ impl TestApp {
             dev,
             clock: Arc::new(ManualClock::new(Timestamp::parse(START).expect("an instant"))),
             entropy: Arc::new(SeededEntropy::new(seed)),
+            outbound: Arc::new(World::default()),
             dir,
         };
         inner.start(inner.config.clone());
@@ -143,6 +146,11 @@ impl TestApp {
     /// The process's own parts.
     pub fn app(&self) -> Arc<App> {
         self.running().app
+    }
+
+    /// The servers elsewhere.
+    pub fn world(&self) -> &World {
+        &self.inner.outbound
     }
 
     fn running(&self) -> Running {

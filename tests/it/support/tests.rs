@@ -1,6 +1,10 @@
 //! The harness itself: what it promises to the tests that stand on it.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tillbox::outbound::http::{Bounds, Call, CallError, Target};
+use tillbox::outbound::reach::Reach;
 
 use super::{TestApp, logs};
 
@@ -37,4 +41,25 @@ async fn lines_of_a_tenant_are_found_and_headers_are_sent() {
     assert_eq!(lines.lines().len(), 1, "{lines:?}");
     assert_eq!(lines.lines()[0]["status"], 201);
     assert!(app.scratch().is_dir() && app.data_dir().starts_with(app.scratch()));
+}
+
+#[test]
+fn no_test_calls_the_real_world_by_accident() {
+    let app = TestApp::start();
+    let call = Call {
+        method: http::Method::GET,
+        target: Target::parse("https://somewhere.example/").expect("a URL"),
+        headers: Vec::new(),
+        body: Vec::new(),
+        bounds: Bounds {
+            total: Duration::from_secs(1),
+            connect: Duration::from_secs(1),
+            answer_bytes: 1,
+            reach: Reach::Public,
+        },
+    };
+    assert!(matches!(app.app().outbound.call(&call), Err(CallError::Transport(_))));
+    app.world().answers(|_| Err(CallError::Timeout));
+    assert_eq!(app.app().outbound.call(&call), Err(CallError::Timeout));
+    assert_eq!(app.world().calls().len(), 2);
 }

@@ -1,6 +1,7 @@
 //! The queue at work: what is claimed, retried, given up and rescued.
 
 mod confirmation;
+mod job_failed_alert;
 mod jobs;
 mod pause;
 mod running;

@@ -1,0 +1,104 @@
+//! L5: whom an alert goes to, as the configuration says it: what `worker` sends by, and what `platform` is told of it.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::config::Alerts;
+use crate::outbound::http::Target;
+use crate::outbound::reach::Reach;
+use crate::outbound::standard_webhooks::SigningKey;
+use crate::platform::alerts::{Means, SharedMeans};
+use crate::primitives::Entropy;
+use crate::storage::data_dir::{self, DataDirError};
+
+/// The file in the data directory that keeps the key of the signatures while the configuration has none.
+const KEY_FILE: &str = "alerts.secret";
+
+/// A webhook that gets alerts.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Where it is.
+    pub target: Target,
+    /// Which addresses it may have.
+    pub reach: Reach,
+    /// What signs the messages.
+    pub key: SigningKey,
+}
+
+/// Where alerts go.
+#[derive(Clone, Debug, Default)]
+pub struct Recipients {
+    /// The webhook, if there is one.
+    pub webhook: Option<Webhook>,
+    /// The address, if there is one.
+    pub email_to: Option<String>,
+}
+
+/// Where alerts go now.
+#[derive(Debug, Default)]
+pub struct Alerting {
+    recipients: RwLock<Arc<Recipients>>,
+    means: Arc<SharedMeans>,
+}
+
+/// Why the key of the signatures cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertingError {
+    /// Its file cannot be read or made.
+    #[error(transparent)]
+    File(#[from] DataDirError),
+    /// Its file holds something else.
+    #[error("{KEY_FILE} in the data directory holds no key; remove it to have a new one made, or set alerts.webhook_secret")]
+    NoKey,
+}
+
+impl Alerting {
+    /// Sends by `alerts` from now on. A key that is nowhere yet is made, and kept in `dir`, which this process has locked. Blocks.
+    ///
+    /// # Errors
+    /// [`AlertingError`]; nothing has changed then.
+    ///
+    /// # Panics
+    /// With a configuration that was not validated.
+    pub fn renew(&self, alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<(), AlertingError> {
+        let url = alerts.webhook_url.expose();
+        let webhook = if url.is_empty() {
+            None
+        } else {
+            Some(Webhook {
+                target: Target::parse(url).expect("the configuration was validated"),
+                reach: if alerts.webhook_private { Reach::Anywhere } else { Reach::Public },
+                key: key(alerts, dir, entropy)?,
+            })
+        };
+        let email_to = Some(alerts.email_to.clone()).filter(|address| !address.is_empty());
+        let means = Means {
+            webhook: webhook.is_some(),
+            mail: email_to.is_some(),
+            window_ms: i64::try_from(alerts.window.as_millis()).unwrap_or(i64::MAX),
+        };
+        *self.recipients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Recipients { webhook, email_to });
+        self.means.set(means);
+        Ok(())
+    }
+
+    /// Where they go now.
+    pub fn recipients(&self) -> Arc<Recipients> {
+        self.recipients.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same, as those who raise alerts need it.
+    pub fn means(&self) -> &Arc<SharedMeans> {
+        &self.means
+    }
+}
+
+/// The key that is configured, or the one that is kept.
+fn key(alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<SigningKey, AlertingError> {
+    let configured = alerts.webhook_secret.expose();
+    if !configured.is_empty() {
+        return Ok(SigningKey::parse(configured).expect("the configuration was validated"));
+    }
+    let kept = data_dir::keep_secret(dir, KEY_FILE, || format!("{}\n", SigningKey::new(entropy).expose()))?;
+    SigningKey::parse(kept.trim_end()).ok_or(AlertingError::NoKey)
+}

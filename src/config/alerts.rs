@@ -1,0 +1,140 @@
+//! `[alerts]`: whom to tell when a job was given up. Both ways may be set, or one, or none.
+
+use super::error::Faults;
+use super::units::Span;
+use crate::outbound::http::Target;
+use crate::outbound::standard_webhooks::SigningKey;
+use crate::primitives::Email;
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
+
+/// Whom to tell, and how.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// A URL that gets a signed POST for each alert (Standard Webhooks); empty: none.
+    pub webhook_url: WebhookUrl,
+    /// The key of the signatures, `whsec_…`; empty: one is made, and kept in `alerts.secret` in the data directory.
+    pub webhook_secret: WebhookSecret,
+    /// Whether the URL may lead to an address of this house or this machine. It is the operator's own, so it may unless it is forbidden.
+    pub webhook_private: bool,
+    /// An address that gets a mail for each alert; empty: none.
+    pub email_to: String,
+    /// How long a kind of job of one tenant is not told of again; what fails meanwhile is told as a count at the end.
+    pub window: Span,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            webhook_url: WebhookUrl::default(),
+            webhook_secret: WebhookSecret::default(),
+            webhook_private: true,
+            email_to: String::new(),
+            window: Span::secs(15 * 60),
+        }
+    }
+}
+
+impl Alerts {
+    pub(super) fn check(&self, faults: &mut Faults) {
+        let url = self.webhook_url.expose();
+        if !url.is_empty()
+            && let Err(error) = Target::parse(url)
+        {
+            faults.add("alerts.webhook_url", error.to_string());
+        }
+        let secret = self.webhook_secret.expose();
+        if !secret.is_empty() && SigningKey::parse(secret).is_none() {
+            // What is wrong with it is not shown: most of it may be right.
+            let text = "is no key; it is whsec_ and 24 to 64 bytes in base64, or empty";
+            faults.add("alerts.webhook_secret", text);
+        }
+        if !self.email_to.is_empty() && Email::parse(&self.email_to).is_err() {
+            faults.add("alerts.email_to", format!("{:?} is no address", self.email_to));
+        }
+        faults.within("alerts.window", self.window, Span::secs(1)..=Span::secs(24 * 3_600));
+    }
+}
+
+/// A URL whose path may be its secret. Printing, logging and serialising it show no more than its host.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct WebhookUrl(String);
+
+impl WebhookUrl {
+    /// The URL as it was given: for connecting, and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn masked(&self) -> String {
+        match Target::parse(&self.0) {
+            _ if self.0.is_empty() => String::new(),
+            Ok(target) if self.0 == target.to_string() => self.0.clone(),
+            Ok(target) => format!("{target}/***"),
+            Err(_) => "***".to_owned(),
+        }
+    }
+}
+
+/// A key. Printing, logging and serialising it show only whether there is one.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct WebhookSecret(String);
+
+impl WebhookSecret {
+    /// The key as it was given.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn masked(&self) -> String {
+        if self.0.is_empty() { String::new() } else { "***".to_owned() }
+    }
+}
+
+macro_rules! shown_masked {
+    ($($name:ident)*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.masked())
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.masked())
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+shown_masked! { WebhookUrl WebhookSecret }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_secret_is_never_shown() {
+        for (url, shown) in [
+            ("", ""),
+            ("https://hooks.example/T0/B1/s3cret", "https://hooks.example/***"),
+            ("http://10.0.0.7:9000/?key=s3cret", "http://10.0.0.7:9000/***"),
+            ("https://hooks.example", "https://hooks.example"),
+            ("s3cret", "***"),
+        ] {
+            let url = WebhookUrl(url.to_owned());
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), format!("{shown:?}"));
+        }
+        assert_eq!(WebhookSecret("s3cret".to_owned()).to_string(), "***");
+        assert_eq!(WebhookSecret::default().to_string(), "");
+    }
+}

@@ -1,0 +1,334 @@
+//! The port against a real server on this machine, that behaves as badly as servers do.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+
+use super::*;
+
+/// Sends what it is told to, to whoever comes, until it is dropped.
+struct Server {
+    port: u16,
+    /// Dropped: the server ends.
+    stop: Option<Sender<()>>,
+    running: Option<JoinHandle<Vec<String>>>,
+}
+
+impl Server {
+    /// `answer` is given the connection when the head of a request has come; while `Receiver` times out the test still runs.
+    fn start(answer: impl Fn(&mut TcpStream, &Receiver<()>) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it has an address").port();
+        listener.set_nonblocking(true).expect("a socket can");
+        let (stop, stopped) = channel();
+        let running = std::thread::spawn(move || {
+            let mut heads = Vec::new();
+            loop {
+                match listener.accept() {
+                    Ok((mut stream, _)) => {
+                        stream.set_nonblocking(false).expect("a socket can");
+                        heads.push(head(&mut stream));
+                        answer(&mut stream, &stopped);
+                    }
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+                }
+                if pause(&stopped) {
+                    return heads;
+                }
+            }
+        });
+        let (stop, running) = (Some(stop), Some(running));
+        Self { port, stop, running }
+    }
+
+    fn says(text: impl Into<Vec<u8>>) -> Self {
+        let text = text.into();
+        // Who hangs up early is told nothing.
+        Self::start(move |stream, _| drop(stream.write_all(&text)))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The heads of the requests that came.
+    fn stop(mut self) -> Vec<String> {
+        drop(self.stop.take());
+        self.running.take().expect("runs").join().expect("the server is well")
+    }
+}
+
+/// A few milliseconds; whether the test is over.
+fn pause(stopped: &Receiver<()>) -> bool {
+    stopped.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Disconnected)
+}
+
+fn head(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(b"\r\n\r\n") && stream.read(&mut byte).expect("a head comes") == 1 {
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).expect("a head is text")
+}
+
+const BOUNDS: Bounds = Bounds {
+    total: Duration::from_secs(20),
+    connect: Duration::from_secs(10),
+    answer_bytes: 1 << 16,
+    reach: Reach::Anywhere,
+};
+/// So short that a test which waits for it is quick.
+const SHORT: Bounds = Bounds {
+    total: Duration::from_millis(150),
+    ..BOUNDS
+};
+
+fn get(url: &str, bounds: Bounds) -> Result<Answer, CallError> {
+    let target = Target::parse(url).expect("a URL");
+    let (headers, body) = (vec![("x-test", "1".to_owned())], Vec::new());
+    Wire::default().call(&Call {
+        method: Method::GET,
+        target,
+        headers,
+        body,
+        bounds,
+    })
+}
+
+fn post(url: &str, body: &[u8]) -> Result<Answer, CallError> {
+    let target = Target::parse(url).expect("a URL");
+    let (headers, body) = (vec![("content-type", "application/json".to_owned())], body.to_vec());
+    Wire::default().call(&Call {
+        method: Method::POST,
+        target,
+        headers,
+        body,
+        bounds: BOUNDS,
+    })
+}
+
+#[test]
+fn an_answer_comes_whole() {
+    let server = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    let answer = get(&server.url("/rates?a=1"), BOUNDS).expect("an answer");
+    assert_eq!((answer.status, answer.body.as_slice()), (200, b"hello".as_slice()));
+    let heads = server.stop();
+    assert!(heads[0].starts_with("GET /rates?a=1 HTTP/1.1\r\n"), "{heads:?}");
+    assert!(heads[0].to_lowercase().contains("x-test: 1\r\n"), "{heads:?}");
+    assert!(heads[0].contains("tillbox/"), "{heads:?}");
+}
+
+#[test]
+fn a_body_is_sent() {
+    let server = Server::start(|stream, _| {
+        let mut body = [0; 2];
+        stream.read_exact(&mut body).expect("the body comes");
+        assert_eq!(&body, b"{}");
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").expect("who asked listens");
+    });
+    assert_eq!(post(&server.url("/"), b"{}").expect("an answer").status, 204);
+    assert!(server.stop()[0].to_lowercase().contains("content-length: 2\r\n"));
+}
+
+#[test]
+fn a_server_that_hangs_is_given_up() {
+    let server = Server::start(|_, stopped| while !pause(stopped) {});
+    assert_eq!(get(&server.url("/"), SHORT), Err(CallError::Timeout));
+    server.stop();
+}
+
+#[test]
+fn a_server_that_drips_does_not_stretch_the_deadline() {
+    let server = Server::start(|stream, stopped| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n");
+        while !pause(stopped) && stream.write_all(b"x").is_ok() {}
+    });
+    assert_eq!(get(&server.url("/"), SHORT), Err(CallError::Timeout));
+    server.stop();
+}
+
+#[test]
+fn a_head_that_drips_does_not_stretch_the_deadline() {
+    let server = Server::start(|stream, stopped| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+        while !pause(stopped) && stream.write_all(b"x").is_ok() {}
+    });
+    assert_eq!(get(&server.url("/"), SHORT), Err(CallError::Timeout));
+    server.stop();
+}
+
+#[test]
+fn a_refusal_is_told_with_its_reason() {
+    let server = Server::says("HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\noops");
+    let (status, body) = (500, b"oops".to_vec());
+    assert_eq!(get(&server.url("/"), BOUNDS), Err(CallError::Status { status, body }));
+    server.stop();
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let elsewhere = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let text = format!(
+            "HTTP/1.1 {status} Moved\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
+            elsewhere.url("/")
+        );
+        let server = Server::says(text);
+        assert_eq!(get(&server.url("/"), BOUNDS), Err(CallError::Redirected(status)));
+        assert_eq!(post(&server.url("/"), b""), Err(CallError::Redirected(status)));
+        server.stop();
+        assert_eq!(elsewhere.stop(), [""; 0]);
+    }
+}
+
+#[test]
+fn an_answer_beyond_the_bound_is_not_read() {
+    let large = BOUNDS.answer_bytes + 1;
+    let announced = Server::says(format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\nx"));
+    assert_eq!(get(&announced.url("/"), BOUNDS), Err(CallError::TooLarge(BOUNDS.answer_bytes)));
+    announced.stop();
+    let endless = Server::start(|stream, stopped| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let chunk = [b"1000\r\n".as_slice(), &[b'x'; 0x1000], b"\r\n"].concat();
+        while stream.write_all(&chunk).is_ok() && stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {}
+    });
+    assert_eq!(get(&endless.url("/"), BOUNDS), Err(CallError::TooLarge(BOUNDS.answer_bytes)));
+    endless.stop();
+    let head = Server::says([b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; HEAD_BYTES_MAX + 1]].concat());
+    assert!(matches!(
+        get(&head.url("/"), BOUNDS),
+        Err(CallError::TooLarge(_) | CallError::Transport(_))
+    ));
+    head.stop();
+}
+
+#[test]
+fn what_is_no_http_is_an_error() {
+    for text in [
+        "SSH-2.0-OpenSSH_9.9\r\n\r\n",
+        "",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+    ] {
+        let server = Server::says(text);
+        let error = get(&server.url("/"), BOUNDS).expect_err(text);
+        assert!(matches!(error, CallError::Transport(_)), "{text:?}: {error:?}");
+        server.stop();
+    }
+}
+
+#[test]
+fn an_address_of_this_house_is_refused_before_anybody_is_called() {
+    let server = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let bounds = Bounds {
+        reach: Reach::Public,
+        ..BOUNDS
+    };
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1", "2130706433", "0.0.0.0"] {
+        let error = get(&format!("http://{host}:{}/", server.port), bounds).expect_err(host);
+        assert!(matches!(error, CallError::RefusedAddress(_)), "{host}: {error:?}");
+    }
+    assert_eq!(server.stop(), [""; 0], "nobody came");
+}
+
+#[test]
+fn one_port_keeps_the_two_reaches_apart() {
+    let server = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n");
+    let wire = Wire::default();
+    let call = |reach| {
+        let (target, headers) = (Target::parse(&server.url("/")).expect("a URL"), Vec::new());
+        let bounds = Bounds { reach, ..BOUNDS };
+        wire.call(&Call {
+            method: Method::GET,
+            target,
+            headers,
+            body: Vec::new(),
+            bounds,
+        })
+    };
+    assert!(call(Reach::Anywhere).is_ok());
+    assert!(
+        matches!(call(Reach::Public), Err(CallError::RefusedAddress(_))),
+        "a kept connection does not serve it"
+    );
+    server.stop();
+}
+
+/// A name that stands for one address of the public internet and one of this house.
+#[derive(Debug)]
+struct TwoFaced;
+
+impl Resolver for TwoFaced {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let mut addresses = self.empty();
+        addresses.push(([127, 0, 0, 1], 80).into());
+        addresses.push(([9, 9, 9, 9], 80).into());
+        Ok(addresses)
+    }
+}
+
+#[test]
+fn the_connector_is_given_no_address_out_of_reach() {
+    let resolve = |reach| {
+        let uri = Uri::from_static("http://two.example/");
+        let timeout = NextTimeout::default();
+        let found = Guarded { reach, names: TwoFaced }.resolve(&uri, &Config::default(), timeout);
+        found.expect("an address is left").len()
+    };
+    assert_eq!([resolve(Reach::Public), resolve(Reach::Anywhere)], [1, 2]);
+}
+
+#[test]
+fn nobody_at_the_door_is_an_error() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a port")
+        .port();
+    let error = get(&format!("http://127.0.0.1:{port}/"), BOUNDS).expect_err("nobody listens");
+    assert!(matches!(error, CallError::Transport(_)), "{error:?}");
+}
+
+#[test]
+fn a_server_without_tls_is_no_https() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    let running = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody comes");
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let error = get(&format!("https://127.0.0.1:{port}/"), BOUNDS).expect_err("no TLS");
+    assert!(matches!(error, CallError::Transport(_)), "{error:?}");
+    running.join().expect("the server is well");
+}
+
+#[test]
+fn only_http_is_a_target_and_secrets_are_not_shown() {
+    for (text, error) in [
+        ("", TargetError::Malformed),
+        ("/path", TargetError::Malformed),
+        ("https://", TargetError::Malformed),
+        ("http://a b/", TargetError::Malformed),
+        ("ftp://host/", TargetError::Scheme),
+        ("file://host/etc/passwd", TargetError::Scheme),
+        ("https://u:s3cret@host/", TargetError::UserInfo),
+    ] {
+        assert_eq!(Target::parse(text), Err(error), "{text}");
+    }
+    let target = Target::parse("https://hooks.example:444/s3cret/path?token=s3cret").expect("a URL");
+    assert_eq!(target.to_string(), "https://hooks.example:444");
+    assert_eq!(target.expose(), "https://hooks.example:444/s3cret/path?token=s3cret");
+    let server = Server::says("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    let error = get(&server.url("/s3cret?s3cret"), BOUNDS).expect_err("refused");
+    assert!(!format!("{error} {error:?}").contains("s3cret"));
+    server.stop();
+    let headers = vec![("authorization", "s3cret".to_owned())];
+    let call = Call {
+        method: Method::POST,
+        target,
+        headers,
+        body: b"s3cret".to_vec(),
+        bounds: BOUNDS,
+    };
+    assert_eq!(format!("{call:?}"), "POST https://hooks.example:444 (6 bytes)");
+}

@@ -1,0 +1,135 @@
+//! The operator is told that a job was given up: by a signed webhook, by mail.
+//!
+//! Both carry an id that is the job's own, so a second attempt is the same message. Who is to be told is what the configuration says now.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+
+use super::{Errand, payload};
+use crate::outbound::http::{Bounds, Call};
+use crate::outbound::mail::Mail;
+use crate::platform::alerts::{self, Alert, WindowOver};
+use crate::primitives::Name;
+use crate::primitives::id::JobId;
+use crate::storage::TenantWork;
+use crate::tenant::settings;
+use crate::worker::JobError;
+use crate::worker::job_error::chain;
+
+/// The longest one call may take, and to connect.
+const TOTAL: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(5);
+/// What is read of an answer that nobody looks at.
+const ANSWER_BYTES: u64 = 64 << 10;
+
+pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
+    let alert: Alert = payload(errand.payload)?;
+    // Whoever has taken the URL out of the configuration since wants no calls.
+    let Some(webhook) = errand.app.alerting.recipients().webhook.clone() else {
+        return Ok(());
+    };
+    let body = body(&alert, &shop(errand)?);
+    let mut headers = webhook
+        .key
+        .headers(&format!("msg_{}", errand.job_id), errand.app.clock.now(), &body);
+    headers.push(("content-type", "application/json".to_owned()));
+    let call = Call {
+        method: Method::POST,
+        target: webhook.target.clone(),
+        headers,
+        body,
+        bounds: Bounds {
+            total: TOTAL,
+            connect: CONNECT,
+            answer_bytes: ANSWER_BYTES,
+            reach: webhook.reach,
+        },
+    };
+    match errand.app.outbound.call(&call) {
+        Ok(_) => Ok(()),
+        // Whatever it is, the operator can mend it while the attempts last.
+        Err(error) => Err(JobError::passing(format!("{}: {}", webhook.target, chain(&error)))),
+    }
+}
+
+pub(super) fn send_mail(errand: &Errand<'_>) -> Result<(), JobError> {
+    let alert: Alert = payload(errand.payload)?;
+    let Some(to) = errand.app.alerting.recipients().email_to.clone() else {
+        return Ok(());
+    };
+    let mail = mail(errand.job_id, to, &alert, &shop(errand)?);
+    errand.app.mailer.send(&mail).map_err(|error| {
+        let text = chain(&error);
+        if error.is_permanent() {
+            JobError::permanent(text)
+        } else {
+            JobError::passing(text)
+        }
+    })
+}
+
+pub(super) fn end_window(work: &mut TenantWork<'_>, text: &str) -> Result<(), JobError> {
+    let over: WindowOver = payload(text)?;
+    alerts::end_window(work, &over).map_err(JobError::from)
+}
+
+fn shop(errand: &Errand<'_>) -> Result<Name, JobError> {
+    Ok(errand.db.read(settings::shop).wait()?.name)
+}
+
+fn body(alert: &Alert, shop: &Name) -> Vec<u8> {
+    let failed = &alert.failed;
+    let body = json!({
+        "type": "job.failed",
+        "timestamp": failed.failed_at,
+        "data": {
+            "tenant_id": failed.tenant_id,
+            "tenant_name": shop,
+            "queue": failed.queue,
+            "job": failed.job,
+            "job_id": failed.job_id,
+            "attempt": failed.attempt,
+            "error": failed.error,
+            "failures": alert.failures,
+        },
+    });
+    body.to_string().into_bytes()
+}
+
+fn mail(job_id: JobId, to: String, alert: &Alert, shop: &Name) -> Mail {
+    let failed = &alert.failed;
+    let mut text = match alert.failures {
+        1 => format!("A job of {shop} was given up. It is kept, with all its errors.\n\n"),
+        many => format!(
+            "{many} jobs of {shop} were given up since the last mail about them.\nThey are kept, with all their errors. The last one:\n\n"
+        ),
+    };
+    let facts = [
+        ("Tenant", failed.tenant_id.to_string()),
+        ("Queue", failed.queue.clone()),
+        ("Kind", failed.job.clone()),
+        ("Job", failed.job_id.to_string()),
+        ("Attempt", failed.attempt.to_string()),
+        ("At", failed.failed_at.to_string()),
+        ("Error", failed.error.clone()),
+    ];
+    for (label, value) in facts {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "  {label:<8} {value}");
+    }
+    let _ = write!(
+        text,
+        "\nWhen the cause is mended:\n\n  tillbox queue retry {}\n\nAll that wait for a decision:\n\n  tillbox queue failed\n",
+        failed.job_id
+    );
+    Mail {
+        to,
+        subject: format!("Tillbox: {} failed ({})", failed.job, alert.failures),
+        text,
+        message_id: format!("job-failed.{job_id}"),
+        date_ms: failed.failed_at.as_millis(),
+    }
+}

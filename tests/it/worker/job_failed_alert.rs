@@ -1,0 +1,265 @@
+//! Whoever runs the shop is told of jobs that were given up: at once, once, and never of the alerts themselves.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tillbox::config::Config;
+use tillbox::outbound::http::{Answer, Call, CallError};
+use tillbox::outbound::reach::Reach;
+use tillbox::outbound::standard_webhooks::SigningKey;
+use tillbox::platform::queue::Queue;
+use tillbox::primitives::Timestamp;
+use tillbox::worker::handlers;
+
+use super::{enqueue, jobs, run};
+use crate::support::{TestApp, TestShop, logs};
+
+const URL: &str = "https://hooks.example/T0/s3cret";
+const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// Longer than the longest pause after a failure, and shorter than the window when it comes once.
+const PAUSE: Duration = Duration::from_secs(30 * 60);
+
+fn both(config: &mut Config) {
+    webhook(config);
+    config.alerts.email_to = "ops@example.org".to_owned();
+}
+
+fn webhook(config: &mut Config) {
+    config.alerts.webhook_url = serde_json::from_value(json!(URL)).expect("a URL");
+}
+
+fn started(settings: impl FnOnce(&mut Config)) -> (TestApp, TestShop) {
+    let app = TestApp::with(false, settings);
+    app.world().answers(|_| {
+        Ok(Answer {
+            status: 204,
+            body: Vec::new(),
+        })
+    });
+    let shop = app.tenant("corner");
+    (app, shop)
+}
+
+/// A job that is given up at its first attempt, because nobody can read its payload.
+fn fail(shop: &TestShop) {
+    enqueue(shop, Queue::Financial, "orders.confirmation", json!({"card": "4242424242424242"}));
+}
+
+fn work(app: &TestApp) {
+    run(app, handlers::ALL);
+}
+
+fn body(call: &Call) -> Value {
+    serde_json::from_slice(&call.body).expect("the body is JSON")
+}
+
+fn header<'a>(call: &'a Call, name: &str) -> &'a str {
+    let found = call.headers.iter().find(|(own, _)| *own == name);
+    &found.unwrap_or_else(|| panic!("no {name}")).1
+}
+
+fn mails(app: &TestApp) -> Vec<String> {
+    let entries = std::fs::read_dir(app.data_dir().join("outbox")).into_iter().flatten().flatten();
+    entries
+        .map(|entry| std::fs::read_to_string(entry.path()).expect("a mail"))
+        .collect()
+}
+
+fn kept_key(app: &TestApp) -> SigningKey {
+    let text = std::fs::read_to_string(app.data_dir().join("alerts.secret")).expect("the key is kept");
+    SigningKey::parse(text.trim_end()).expect("it is a key")
+}
+
+#[test]
+fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
+    let (app, shop) = started(both);
+    fail(&shop);
+    work(&app);
+    let job_id = shop
+        .rows("SELECT lower(hex(id)) FROM job WHERE kind = 'orders.confirmation'")
+        .remove(0);
+    let calls = app.world().calls();
+    let [call] = calls.as_slice() else { panic!("{calls:?}") };
+    assert_eq!((call.target.expose().as_str(), call.bounds.reach), (URL, Reach::Anywhere));
+    let body = body(call);
+    assert_eq!((&body["type"], &body["timestamp"]), (&json!("job.failed"), &json!(app.now())));
+    let data = &body["data"];
+    assert_eq!(data["job_id"].as_str().expect("an id").replace('-', ""), job_id);
+    assert_eq!(data["tenant_id"], shop.id.to_string());
+    assert_eq!((&data["queue"], &data["job"]), (&json!("financial"), &json!("orders.confirmation")));
+    assert_eq!((&data["attempt"], &data["failures"]), (&json!(1), &json!(1)));
+    assert!(data["error"].as_str().expect("a text").contains("cannot be read"), "{data}");
+    assert!(!body.to_string().contains("4242"), "a payload is nobody's business: {body}");
+
+    let signed = kept_key(&app).headers(header(call, "webhook-id"), app.now(), &call.body);
+    for (name, value) in signed {
+        assert_eq!(header(call, name), value);
+    }
+    let mails = mails(&app);
+    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+    assert!(
+        mail.contains("To: ops@example.org") && mail.contains("tillbox queue retry"),
+        "{mail}"
+    );
+    assert!(!mail.contains("4242"), "{mail}");
+    let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
+    let [line] = lines.lines() else { panic!("{:?}", lines.lines()) };
+    for key in ["tenant_id", "queue", "job", "job_id", "attempt", "error"] {
+        assert!(!line[key].is_null(), "{key} lacks in {line}");
+    }
+}
+
+#[test]
+fn while_a_window_lasts_failures_are_counted_and_told_at_its_end() {
+    let (app, shop) = started(webhook);
+    for _ in 0..6 {
+        fail(&shop);
+        work(&app);
+    }
+    assert_eq!(app.world().calls().len(), 1);
+    app.advance(WINDOW);
+    work(&app);
+    let calls = app.world().calls();
+    assert_eq!(calls.len(), 2, "the rest is told as one");
+    assert_eq!(body(&calls[1])["data"]["failures"], 5);
+    assert_ne!(header(&calls[0], "webhook-id"), header(&calls[1], "webhook-id"));
+    // Nothing in the second window: it ends without a word, and the next failure is told at once.
+    app.advance(WINDOW);
+    work(&app);
+    assert_eq!(app.world().calls().len(), 2);
+    assert_eq!(shop.rows("SELECT count(*) FROM alert_window"), ["0"]);
+    fail(&shop);
+    work(&app);
+    assert_eq!(body(&app.world().calls()[2])["data"]["failures"], 1);
+}
+
+#[test]
+fn each_kind_and_each_tenant_has_a_window_of_its_own() {
+    let (app, shop) = started(webhook);
+    let other = app.tenant("uptown");
+    fail(&shop);
+    fail(&other);
+    enqueue(&shop, Queue::Low, "inventory.expire_reservation", json!({}));
+    work(&app);
+    let told: Vec<Value> = app.world().calls().iter().map(|call| body(call)["data"]["job"].clone()).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+}
+
+#[test]
+fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_alert_itself() {
+    let (app, shop) = started(both);
+    let mut answers = [
+        CallError::Timeout,
+        CallError::Redirected(302),
+        CallError::Status {
+            status: 500,
+            body: b"no".to_vec(),
+        },
+    ]
+    .into_iter()
+    .cycle();
+    app.world().answers(move |_| Err(answers.next().expect("it goes round")));
+    fail(&shop);
+    for _ in 0..40 {
+        work(&app);
+        app.advance(PAUSE);
+    }
+    let calls = app.world().calls();
+    assert_eq!(calls.len(), 15, "as often as its queue tries");
+    assert!(
+        calls
+            .iter()
+            .all(|call| header(call, "webhook-id") == header(&calls[0], "webhook-id"))
+    );
+    assert_ne!(header(&calls[0], "webhook-timestamp"), header(&calls[1], "webhook-timestamp"));
+    assert_eq!(jobs(&shop, "alerts.webhook"), ["discarded|15|0"]);
+    assert_eq!(jobs(&shop, "alerts.mail"), ["completed|1|0"], "the other way is not gone twice");
+    assert_eq!(mails(&app).len(), 1);
+    let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
+    let failed: Vec<&Value> = lines.lines().iter().map(|line| &line["job"]).collect();
+    assert_eq!(failed, ["orders.confirmation", "alerts.webhook"]);
+    let noted = shop.rows("SELECT errors FROM job WHERE kind = 'alerts.webhook'").remove(0);
+    assert!(
+        noted.contains("https://hooks.example: no answer in time") && !noted.contains("s3cret"),
+        "{noted}"
+    );
+}
+
+#[test]
+fn who_is_not_to_be_told_is_not_told() {
+    let (app, shop) = started(|_| {});
+    fail(&shop);
+    work(&app);
+    assert_eq!(shop.rows("SELECT count(*) FROM job WHERE kind LIKE 'alerts.%'"), ["0"]);
+    assert!(!app.data_dir().join("alerts.secret").exists(), "no key is made for nobody");
+
+    // A URL that is taken out of the configuration gets nothing that was meant for it.
+    let (app, shop) = started(webhook);
+    app.world().answers(|_| Err(CallError::Timeout));
+    fail(&shop);
+    work(&app);
+    app.restart_with(|config| config.alerts.webhook_url = serde_json::from_value(json!("")).expect("no URL"));
+    app.advance(PAUSE);
+    work(&app);
+    assert_eq!(app.world().calls().len(), 1);
+    assert_eq!(jobs(&shop, "alerts.webhook"), ["completed|2|0"]);
+}
+
+#[test]
+fn an_address_of_this_house_can_be_forbidden() {
+    let (app, shop) = started(|config| {
+        webhook(config);
+        config.alerts.webhook_private = false;
+    });
+    fail(&shop);
+    work(&app);
+    assert_eq!(app.world().calls()[0].bounds.reach, Reach::Public);
+}
+
+#[test]
+fn a_job_that_kills_the_process_again_and_again_is_told_as_well() {
+    let (app, shop) = started(webhook);
+    enqueue(&shop, Queue::Default, "orders.confirmation", json!({}));
+    app.stop();
+    shop.raw("UPDATE job SET state = 'running', attempt = 1, rescues = 100")
+        .expect("written");
+    app.resume();
+    work(&app);
+    let calls = app.world().calls();
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    assert_eq!(body(&calls[0])["data"]["error"], "rescued too often");
+}
+
+#[test]
+fn a_clock_that_is_set_back_silences_nothing() {
+    let (app, shop) = started(webhook);
+    fail(&shop);
+    work(&app);
+    app.clock().set(Timestamp::parse("2025-01-01T00:00:00Z").expect("an instant"));
+    fail(&shop);
+    work(&app);
+    assert_eq!(app.world().calls().len(), 2);
+}
+
+#[test]
+fn the_key_that_is_made_is_kept_and_one_that_is_configured_counts() {
+    let (app, shop) = started(webhook);
+    let key = kept_key(&app);
+    let mode = std::fs::metadata(app.data_dir().join("alerts.secret"))
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    app.restart();
+    assert_eq!(kept_key(&app), key);
+    let own = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    app.restart_with(|config| config.alerts.webhook_secret = serde_json::from_value(json!(own)).expect("a key"));
+    fail(&shop);
+    work(&app);
+    let calls = app.world().calls();
+    let signed = SigningKey::parse(own)
+        .expect("a key")
+        .headers(header(&calls[0], "webhook-id"), app.now(), &calls[0].body);
+    assert_eq!(header(&calls[0], "webhook-signature"), signed[2].1);
+}
