@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::figures::Figures;
 use crate::outbound::mail::{MailConfigError, Mailer};
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
 use crate::pulse::Pulse;
@@ -43,6 +44,8 @@ pub struct App {
     pub policy: Arc<Policy>,
     /// Room on the disk of the data directory.
     pub space: Space,
+    /// What the jobs of the last hour were like.
+    pub figures: Figures,
     /// What the moving parts show of themselves, for `/health`.
     pub pulse: Pulse,
     /// Since when the process runs.
@@ -154,6 +157,7 @@ impl App {
             mailer,
             policy,
             space,
+            figures: Figures::default(),
             pulse: Pulse::default(),
             started_at,
         }))

@@ -23,6 +23,7 @@ pub mod tenant;
 // L5: what the process is made of.
 pub mod app;
 pub mod config;
+pub mod figures;
 pub mod logging;
 pub mod pulse;
 

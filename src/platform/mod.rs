@@ -1,7 +1,9 @@
 //! L2: what a store needs beside its rows: number series, idempotency, the audit chain, the queue.
 
 pub mod audit;
+pub mod epoch;
 pub mod idempotency;
 pub mod page;
 pub mod queue;
 pub mod series;
+pub mod trim;
