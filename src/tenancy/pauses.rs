@@ -117,6 +117,11 @@ impl Pauses {
         self.list_tenants(queue).into_iter().map(|(tenant, _)| tenant).collect()
     }
 
+    /// Forgets what was paused for a tenant that is gone.
+    pub fn forget(&self, tenant: TenantId) {
+        self.known.write().retain(|(_, of), _| *of != Some(tenant));
+    }
+
     /// Pauses a queue, in all stores or in one, and says since when it is; what is paused already stays as it is.
     pub fn pause(&self, origin: Origin, queue: Queue, tenant: Option<TenantId>) -> Answer<Timestamp, StorageError> {
         let known = self.known.clone();
