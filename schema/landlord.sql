@@ -1,8 +1,8 @@
--- The whole schema of a landlord file, version 3. Generated from the migrations in schema/landlord/, for reading; not run by anything.
+-- The whole schema of a landlord file, version 4. Generated from the migrations in schema/landlord/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195148;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 CREATE TABLE api_key (
     seq          INTEGER PRIMARY KEY,
@@ -81,4 +81,11 @@ CREATE TABLE tenant_mark (
     audit_seq   INTEGER NOT NULL CHECK (audit_seq >= 0),
     audit_hash  BLOB NOT NULL CHECK (length(audit_hash) = 32),
     marked_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tenant_pause (
+    tenant_id BLOB NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
+    queue     TEXT NOT NULL CHECK (queue <> ''),
+    paused_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, queue)
 ) STRICT, WITHOUT ROWID;

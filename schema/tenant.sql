@@ -4,14 +4,6 @@
 PRAGMA application_id = 1416195180;
 PRAGMA user_version = 4;
 
-CREATE TABLE alert_window (
-    job_kind  TEXT NOT NULL PRIMARY KEY CHECK (length(job_kind) > 0),
-    opened_at INTEGER NOT NULL,
-    kept_back INTEGER NOT NULL CHECK (kept_back >= 0),
-    last      TEXT CHECK (json_valid(last)),
-    CHECK ((kept_back = 0) = (last IS NULL))
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
     at         INTEGER NOT NULL,
@@ -53,6 +45,16 @@ CREATE TABLE category (
     name       TEXT NOT NULL UNIQUE,
     created_at INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE epoch (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    number    INTEGER NOT NULL CHECK (number > 0),
+    raised_at INTEGER,
+    reason    TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER epoch_only_rises BEFORE UPDATE ON epoch WHEN NEW.number <= OLD.number
+BEGIN SELECT RAISE(ABORT, 'the epoch of a file only rises'); END;
+CREATE TRIGGER epoch_stays BEFORE DELETE ON epoch BEGIN SELECT RAISE(ABORT, 'a file has an epoch'); END;
 
 CREATE TABLE file_identity (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
@@ -196,12 +198,14 @@ CREATE TABLE job (
     finalized_at INTEGER,
     unique_key   TEXT,
     errors       TEXT NOT NULL CHECK (json_valid(errors))
-) STRICT;
+, epoch INTEGER NOT NULL DEFAULT 1 CHECK (epoch <> 0)) STRICT;
+CREATE INDEX job_completed_at ON job (finalized_at) WHERE state = 'completed';
 CREATE INDEX job_given_up ON job (state) WHERE state IN ('cancelled', 'discarded');
-CREATE INDEX job_ready ON job (queue, priority, seq) WHERE state = 'available';
+CREATE INDEX job_given_up_at ON job (finalized_at) WHERE state IN ('cancelled', 'discarded');
+CREATE INDEX job_ready ON job (queue, epoch, priority, seq) WHERE state = 'available';
 CREATE INDEX job_running ON job (queue) WHERE state = 'running';
-CREATE UNIQUE INDEX job_unique ON job (unique_key) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');
-CREATE INDEX job_waiting ON job (queue, scheduled_at) WHERE state IN ('scheduled', 'retryable');
+CREATE UNIQUE INDEX job_unique ON job (unique_key, epoch) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');
+CREATE INDEX job_waiting ON job (queue, epoch, scheduled_at) WHERE state IN ('scheduled', 'retryable');
 
 CREATE TABLE ledger_account (
     code     TEXT NOT NULL,

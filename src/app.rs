@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::alerting::{Alerting, AlertingError};
 use crate::config::Config;
+use crate::figures::Figures;
 use crate::outbound::http::{Outbound, Wire};
 use crate::outbound::mail::{MailConfigError, Mailer};
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
@@ -49,6 +50,8 @@ pub struct App {
     pub policy: Arc<Policy>,
     /// Room on the disk of the data directory.
     pub space: Space,
+    /// What the jobs of the last hour were like.
+    pub figures: Figures,
     /// What the moving parts show of themselves, for `/health`.
     pub pulse: Pulse,
     /// Since when the process runs.
@@ -171,6 +174,7 @@ impl App {
             outbound: ports.outbound,
             policy,
             space,
+            figures: Figures::default(),
             pulse: Pulse::default(),
             started_at,
         }))

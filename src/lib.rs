@@ -24,6 +24,7 @@ pub mod tenant;
 pub mod alerting;
 pub mod app;
 pub mod config;
+pub mod figures;
 pub mod logging;
 pub mod pulse;
 

@@ -12,15 +12,15 @@ use crate::platform::queue::Queue;
 use crate::primitives::id::JobId;
 use crate::primitives::{Slug, Timestamp};
 
-const FIGURES: [&str; 6] = ["available", "scheduled", "running", "retryable", "discarded", "cancelled"];
+const FIGURES: [&str; 7] = ["available", "scheduled", "running", "retryable", "held", "discarded", "cancelled"];
 
 /// `tillbox queue …`
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {
-    /// Show how deep the queues are, and which are paused
-    #[command(
-        after_help = "Completed jobs are not counted. What is `discarded` has failed for good, and is listed by `tillbox queue failed`."
-    )]
+    /// Show how deep the queues are, which are paused, and what the last hour was like
+    #[command(after_help = "\
+Completed jobs are not counted. What is `discarded` has failed for good, and is listed by `tillbox queue failed`. What is `held` waits until it is \
+released (`tillbox queue release`), or until a program runs that knows its kind. The last hour is told by a running daemon.")]
     Status(Status),
     /// List the jobs that were given up after their last attempt, with their last errors
     Failed(Failed),
@@ -36,10 +36,20 @@ Examples:
     Forget(Forget),
     /// Forget all jobs that were given up; those that run or wait are left alone
     Flush(Flush),
-    /// Pause a queue in all shops, over restarts too, until it is resumed; what runs already runs to its end
+    /// Pause a queue in all shops or in one, over restarts too, until it is resumed; what runs already runs to its end
+    #[command(after_help = "\
+Examples:
+  tillbox queue pause default                    no job of it begins in any shop
+  tillbox queue pause default --tenant corner    … in one
+  tillbox queue pause --tenant corner            all queues of one shop")]
     Pause(Named),
-    /// Resume a paused queue
+    /// Resume a paused queue, in all shops or in one, as it was paused
     Resume(Named),
+    /// Release the jobs of a shop that are held because its file was put back from a copy
+    #[command(after_help = "\
+Such a job may have been run before, by the file that the copy was made of: its mail may have been sent. `tillbox queue forget` removes one that must \
+not run, and `tillbox queue retry` releases a single one.")]
+    Release(Release),
 }
 
 #[derive(Debug, Args)]
@@ -105,10 +115,23 @@ pub struct Flush {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Named {
-    /// The queue
-    #[arg(value_name = "Q", value_parser = PossibleValuesParser::new(names()))]
-    queue: String,
+    /// The queue; with --tenant alone, all of them
+    #[arg(value_name = "Q", value_parser = PossibleValuesParser::new(names()), required_unless_present = "tenant")]
+    queue: Option<String>,
+    /// The shop; without it, all of them
+    #[arg(long, value_name = "S")]
+    tenant: Option<Slug>,
+    #[command(flatten)]
+    output: Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Release {
+    /// The shop
+    #[arg(long, value_name = "S")]
+    tenant: Slug,
     #[command(flatten)]
     output: Json,
 }
@@ -132,6 +155,7 @@ impl QueueCommand {
             Self::Flush(flush) => sweep(&client, &flush.which, "flush", "forgotten", flush.output),
             Self::Pause(named) => named.run(&client, "pause"),
             Self::Resume(named) => named.run(&client, "resume"),
+            Self::Release(release) => release.run(&client),
         }
     }
 }
@@ -172,7 +196,8 @@ impl Status {
         let (queues, unavailable) = (summed(&pages), unavailable(&pages));
         if self.output.json {
             let tenants: i64 = pages.iter().filter_map(|page| page["tenants"].as_i64()).sum();
-            print_json(&json!({"queues": queues, "tenants": tenants, "unavailable": unavailable}))?;
+            let last_hour = pages.first().map_or(Value::Null, |page| page["last_hour"].clone());
+            print_json(&json!({"queues": queues, "last_hour": last_hour, "tenants": tenants, "unavailable": unavailable}))?;
             return Ok(Exit::Done);
         }
         let mut table = Table::new(&[
@@ -183,6 +208,7 @@ impl Status {
             "scheduled",
             "running",
             "retryable",
+            "held",
             "discarded",
             "cancelled",
             "oldest ready",
@@ -195,8 +221,59 @@ impl Status {
             table.row(cells);
         }
         print(&table.render("There is no queue."))?;
+        print_paused(&queues)?;
+        print_last_hour(pages.first())?;
         note_unavailable(&unavailable);
         Ok(Exit::Done)
+    }
+}
+
+/// The shops for which a queue is paused by name.
+fn print_paused(queues: &[Value]) -> Result<(), Failure> {
+    for queue in queues {
+        for paused in queue["paused_tenants"].as_array().into_iter().flatten() {
+            let (tenant, at) = (text(&paused["tenant"]), text(&paused["paused_at"]));
+            print(&format!("{} of {tenant} is paused since {at}\n", text(&queue["queue"])))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the jobs of the last hour were like, by kind; nothing where none was run.
+fn print_last_hour(page: Option<&Value>) -> Result<(), Failure> {
+    let kinds = page.and_then(|page| page["last_hour"].as_array()).map_or(&[][..], Vec::as_slice);
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let headings = [
+        "last hour",
+        "kind",
+        "completed",
+        "retried",
+        "discarded",
+        "wait p50",
+        "wait p99",
+        "run p50",
+        "run p99",
+    ];
+    let mut table = Table::new(&headings);
+    for kind in kinds {
+        let mut cells: Vec<String> = ["queue", "kind", "completed", "retried", "discarded"]
+            .map(|name| text(&kind[name]))
+            .into();
+        cells.extend(["wait_p50_us", "wait_p99_us", "run_p50_us", "run_p99_us"].map(|name| length(&kind[name])));
+        table.row(cells);
+    }
+    print(&format!("\n{}", table.render("")))
+}
+
+/// Microseconds, as people read them.
+fn length(us: &Value) -> String {
+    match us.as_u64() {
+        None => String::new(),
+        Some(us) if us < 10_000 => format!("{us} µs"),
+        Some(us) if us < 10_000_000 => format!("{} ms", us / 1_000),
+        Some(us) => format!("{} s", us / 1_000_000),
     }
 }
 
@@ -340,13 +417,48 @@ fn sweep(client: &Client, which: &Which, what: &str, done: &str, output: Json) -
 
 impl Named {
     fn run(self, client: &Client, what: &str) -> Result<Exit, Failure> {
-        let queue = client.post(&format!("/v1/landlord/queue/{}/{what}", self.queue), &Value::Null)?;
+        let names: Vec<&str> = match &self.queue {
+            Some(name) => vec![name],
+            None => names(),
+        };
+        let tenant = self.tenant.as_ref().map(Slug::as_str);
+        let mut queues = Vec::new();
+        for name in names {
+            let path = with_query(&format!("/v1/landlord/queue/{name}/{what}"), &[("tenant", tenant)]);
+            queues.push(client.post(&path, &Value::Null)?);
+        }
         if self.output.json {
-            print_json(&queue)?;
-        } else if queue["paused"] == true {
-            print(&format!("{} is paused since {}\n", self.queue, text(&queue["paused_at"])))?;
-        } else {
-            print(&format!("{} is {}\n", self.queue, good("open")))?;
+            let all = self.queue.is_none();
+            print_json(&if all { Value::Array(queues) } else { queues.remove(0) })?;
+            return Ok(Exit::Done);
+        }
+        let of = tenant.map_or_else(String::new, |tenant| format!(" of {tenant}"));
+        for queue in queues {
+            let name = text(&queue["queue"]);
+            if queue["paused"] == true {
+                print(&format!("{name}{of} is paused since {}\n", text(&queue["paused_at"])))?;
+            } else {
+                print(&format!("{name}{of} is {}\n", good("open")))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Release {
+    fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let path = with_query("/v1/landlord/queue/release", &[("tenant", Some(self.tenant.as_str()))]);
+        let released = client.post(&path, &Value::Null)?;
+        if self.output.json {
+            print_json(&released)?;
+            return Ok(Exit::Done);
+        }
+        print(&format!("{} jobs of {} are released\n", text(&released["released"]), self.tenant))?;
+        if released["superseded"].as_i64().unwrap_or(0) > 0 {
+            note(&format!(
+                "{} were cancelled: newer ones do what they would\n",
+                text(&released["superseded"])
+            ));
         }
         Ok(Exit::Done)
     }

@@ -243,7 +243,11 @@ impl AcceptLoss {
             of("/found/audit_seq"),
             of("/known/audit_seq"),
         ))?;
-        note(&format!("\nLook at what is left: tillbox integrity check --tenant {}\n", self.slug));
+        note(&format!(
+            "\nLook at what is left: tillbox integrity check --tenant {0}\nIts jobs that had not ended are held, because they may have been run since: \
+             tillbox queue release --tenant {0}\n",
+            self.slug
+        ));
         Ok(Exit::Done)
     }
 }

@@ -5,6 +5,9 @@ use toml::{Table, Value};
 /// The prefix of the variables that override keys.
 pub(super) const ENV_PREFIX: &str = "TILLBOX_";
 
+/// Keys whose value may be a table, and is one value all the same: whoever reads it names what is wrong inside.
+const WHOLE: &[&str] = &["backoff"];
+
 /// All dotted keys that have a value in `table`, an empty table counting as one.
 pub(super) fn dotted(table: &Table) -> Vec<String> {
     let mut keys = Vec::new();
@@ -16,7 +19,7 @@ fn collect(table: &Table, prefix: &str, keys: &mut Vec<String>) {
     for (name, value) in table {
         let key = format!("{prefix}{name}");
         match value {
-            Value::Table(inner) if !inner.is_empty() => collect(inner, &format!("{key}."), keys),
+            Value::Table(inner) if !inner.is_empty() && !WHOLE.contains(&name.as_str()) => collect(inner, &format!("{key}."), keys),
             _ => keys.push(key),
         }
     }

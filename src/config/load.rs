@@ -127,10 +127,13 @@ impl Layers {
         }
         let config: Config = serde_path_to_error::deserialize(self.merged).map_err(|error| {
             let key = error.path().to_string();
-            // An element of a list is reported as `key[1]`; the list came from one place.
-            let whole = key.split('[').next().unwrap_or(&key);
-            let origin = match self.variables.get(whole) {
-                Some(variable) => format!("the variable {variable}"),
+            // An element of a list is reported as `key[1]`, a part of a table as `key.part`; each came whole from one place.
+            let is_part = |known: &str| {
+                key.strip_prefix(known)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+            };
+            let origin = match self.variables.iter().find(|(known, _)| is_part(known)) {
+                Some((_, variable)) => format!("the variable {variable}"),
                 None => self.file,
             };
             let message = error.into_inner().message().to_owned();

@@ -21,7 +21,7 @@ pub use invoicing::Invoicing;
 pub use load::DEFAULT_PATH;
 pub use logging::{Format, Logging};
 pub use mail::{Mail, SmtpUrl};
-pub use queue::{Queue, Queues};
+pub use queue::{Backoff, Queue, Queues};
 pub use server::Server;
 pub use storage::{DEFAULT_DATA_DIR, Storage};
 pub use units::{ByteSize, Span, UnitError};
@@ -38,7 +38,7 @@ pub struct Config {
     pub server: Server,
     /// `[storage]`: where the files are and how many are open.
     pub storage: Storage,
-    /// `[queue.NAME]`: the background work.
+    /// `[queue]` and `[queue.NAME]`: the background work.
     pub queue: Queues,
     /// `[invoicing]`: how invoices are numbered.
     pub invoicing: Invoicing,

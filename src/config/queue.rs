@@ -1,14 +1,112 @@
-//! `[queue.NAME]`: how many work on a queue, how often they try and how long they wait in between.
+//! `[queue]`: how much runs at a time and how long what has ended is kept; and `[queue.NAME]`: how many work on a queue, how often they try and how
+//! long they wait in between.
 //!
 //! The queues are fixed: each job kind names its own, so a queue made up in a file would never get a job.
+
+use std::fmt;
 
 use super::error::Faults;
 use super::units::Span;
 use crate::primitives::limits::JOB_RETRY_MAX_MS;
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest list of waits.
 const MAX_BACKOFF_STEPS: usize = 32;
+/// The longest that a pause may be after a failure.
+const LONGEST: Span = Span::millis(JOB_RETRY_MAX_MS.unsigned_abs());
+/// How long what has ended may be kept.
+const KEPT: std::ops::RangeInclusive<Span> = Span::secs(60)..=Span::secs(3_660 * 86_400);
+
+/// How long to wait after a failed attempt. Each wait is drawn anew, anything up to what is said here, so that jobs that failed together do not come
+/// back together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Backoff {
+    /// After the first, second, … failure; the last one repeats.
+    List(Vec<Span>),
+    /// `initial` after the first failure, each time `factor` times as long, and never longer than `max`.
+    Exponential(Exponential),
+}
+
+/// Waits that grow.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exponential {
+    /// After the first failure.
+    pub initial: Span,
+    /// By how much each one is longer than the one before.
+    pub factor: u32,
+    /// The longest.
+    pub max: Span,
+}
+
+impl<'de> Deserialize<'de> for Backoff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Waits;
+        impl<'de> Visitor<'de> for Waits {
+            type Value = Backoff;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of waits such as [\"5s\", \"30s\"], or { initial = \"5s\", factor = 2, max = \"30m\" }")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, waits: A) -> Result<Backoff, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(waits)).map(Backoff::List)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Backoff, A::Error> {
+                Exponential::deserialize(MapAccessDeserializer::new(members)).map(Backoff::Exponential)
+            }
+        }
+        deserializer.deserialize_any(Waits)
+    }
+}
+
+impl Backoff {
+    /// The longest wait after the `attempt`th failure.
+    #[must_use]
+    pub fn longest(&self, attempt: i64) -> Span {
+        let before = u32::try_from((attempt - 1).max(0)).unwrap_or(u32::MAX);
+        match self {
+            Self::List(waits) => {
+                let index = (before as usize).min(waits.len().saturating_sub(1));
+                waits.get(index).copied().unwrap_or(Span::millis(1))
+            }
+            Self::Exponential(Exponential { initial, factor, max }) => {
+                let grown = u64::from(*factor)
+                    .checked_pow(before)
+                    .and_then(|times| times.checked_mul(initial.as_millis()));
+                Span::millis(grown.unwrap_or(u64::MAX).min(max.as_millis()))
+            }
+        }
+    }
+
+    fn check(&self, key: &str, faults: &mut Faults) {
+        match self {
+            Self::List(waits) => {
+                if waits.is_empty() || waits.len() > MAX_BACKOFF_STEPS {
+                    faults.add(key, format!("needs 1 to {MAX_BACKOFF_STEPS} waits"));
+                }
+                for wait in waits {
+                    faults.within(key, *wait, Span::millis(1)..=LONGEST);
+                }
+                if !waits.is_sorted() {
+                    faults.add(key, "a wait is shorter than the one before it");
+                }
+            }
+            Self::Exponential(Exponential { initial, factor, max }) => {
+                faults.within(format!("{key}.initial"), *initial, Span::millis(1)..=LONGEST);
+                faults.within(format!("{key}.factor"), *factor, 1..=100);
+                faults.within(format!("{key}.max"), *max, Span::millis(1)..=LONGEST);
+                if max < initial {
+                    faults.add(format!("{key}.max"), "is shorter than the first wait");
+                }
+            }
+        }
+    }
+}
 
 /// The settings of one queue. There is no `Default`: each queue has its own.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -16,10 +114,14 @@ const MAX_BACKOFF_STEPS: usize = 32;
 pub struct Queue {
     /// Jobs that run at a time.
     pub workers: u32,
+    /// How many of them may be one shop's.
+    pub tenant_limit: u32,
+    /// Which queue gets a place first when places are short: the lower. One that was passed over several times goes first all the same.
+    pub priority: u32,
     /// Attempts before a job is discarded.
     pub tries: u32,
-    /// Waits after the first, second, … failed attempt; the last one repeats.
-    pub backoff: Vec<Span>,
+    /// Waits after failed attempts.
+    pub backoff: Backoff,
     /// The longest run of one attempt.
     pub timeout: Span,
 }
@@ -28,6 +130,12 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Queues {
+    /// Jobs that run at a time, of all queues together.
+    pub running_max: u32,
+    /// How long a completed job is kept.
+    pub keep_completed: Span,
+    /// How long a job that was given up or cancelled is kept.
+    pub keep_discarded: Span,
     /// What has no queue of its own.
     pub default: Queue,
     /// The audit trail.
@@ -42,22 +150,30 @@ pub struct Queues {
 
 impl Default for Queues {
     fn default() -> Self {
-        let queue = |workers, tries| Queue {
+        let queue = |workers, tries, priority| Queue {
             workers,
+            tenant_limit: workers,
+            priority,
             tries,
-            backoff: vec![Span::secs(5), Span::secs(30), Span::secs(60)],
+            backoff: Backoff::List([5, 30, 60].map(Span::secs).into()),
             timeout: Span::secs(60),
         };
         Self {
-            // Mail goes out here, and a mail server may be away for hours: fifteen tries reach over about six of them.
+            // More than all queues together have by default: then nothing is short, and no queue waits for another.
+            running_max: 32,
+            keep_completed: Span::secs(3_600),
+            keep_discarded: Span::secs(7 * 86_400),
+            // Mail goes out here, and a mail server may be away for hours: fifteen tries reach over about six of them. One shop whose mails hang
+            // leaves a place for the others.
             default: Queue {
-                backoff: [5, 30, 120, 600, 1_800].map(Span::secs).into(),
-                ..queue(4, 15)
+                tenant_limit: 3,
+                backoff: Backoff::List([5, 30, 120, 600, 1_800].map(Span::secs).into()),
+                ..queue(4, 15, 20)
             },
-            audit: queue(2, 10),
-            financial: queue(2, 10),
-            billing: queue(2, 10),
-            low: queue(1, 3),
+            audit: queue(2, 10, 30),
+            financial: queue(2, 10, 10),
+            billing: queue(2, 10, 20),
+            low: queue(1, 3, 40),
         }
     }
 }
@@ -83,6 +199,9 @@ impl Queues {
     }
 
     pub(super) fn check(&self, faults: &mut Faults) {
+        faults.within("queue.running_max", self.running_max, 1..=320);
+        faults.within("queue.keep_completed", self.keep_completed, KEPT);
+        faults.within("queue.keep_discarded", self.keep_discarded, KEPT);
         for (name, queue) in self.all() {
             queue.check(&format!("queue.{name}"), faults);
         }
@@ -92,18 +211,51 @@ impl Queues {
 impl Queue {
     fn check(&self, prefix: &str, faults: &mut Faults) {
         faults.within(format!("{prefix}.workers"), self.workers, 1..=64);
+        faults.within(format!("{prefix}.tenant_limit"), self.tenant_limit, 1..=64);
+        faults.within(format!("{prefix}.priority"), self.priority, 0..=100);
         faults.within(format!("{prefix}.tries"), self.tries, 1..=100);
         let timeouts = Span::secs(1)..=Span::secs(3_600);
         faults.within(format!("{prefix}.timeout"), self.timeout, timeouts);
-        let backoff = format!("{prefix}.backoff");
-        if self.backoff.is_empty() || self.backoff.len() > MAX_BACKOFF_STEPS {
-            faults.add(&backoff, format!("needs 1 to {MAX_BACKOFF_STEPS} waits"));
-        }
-        for wait in &self.backoff {
-            faults.within(&backoff, *wait, Span::millis(1)..=Span::millis(JOB_RETRY_MAX_MS.unsigned_abs()));
-        }
-        if !self.backoff.is_sorted() {
-            faults.add(&backoff, "a wait is shorter than the one before it");
-        }
+        self.backoff.check(&format!("{prefix}.backoff"), faults);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::load_text;
+
+    fn exponential(text: &str) -> Backoff {
+        let config = load_text(&format!("queue.low.backoff = {text}"), &[]).unwrap();
+        config.queue.low.backoff
+    }
+
+    #[test]
+    fn waits_grow_up_to_the_longest_and_stay_there() {
+        let backoff = exponential("{ initial = '5s', factor = 2, max = '1m' }");
+        let waits = [1, 2, 3, 4, 5, 6, 99, i64::MAX].map(|attempt| backoff.longest(attempt));
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60, 60, 60].map(Span::secs));
+        let same = exponential("{ initial = '5s', factor = 1, max = '1m' }");
+        assert_eq!([1, 99].map(|attempt| same.longest(attempt)), [5, 5].map(Span::secs));
+        let config = load_text("", &[("TILLBOX_QUEUE__LOW__BACKOFF", "{ initial = '5s', factor = 2, max = '1m' }")]).unwrap();
+        assert_eq!(config.queue.low.backoff, backoff);
+        assert_eq!(load_text(&config.show(), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn waits_that_are_nothing_or_shrink_are_refused() {
+        let refused = |text: &str| load_text(&format!("queue.low.backoff = {text}"), &[]).unwrap_err().to_string();
+        let texts = [
+            "{ initial = '0s', factor = 2, max = '1m' }",
+            "{ initial = '5s', factor = 0, max = '1m' }",
+            "{ initial = '5s', factor = 2, max = '4s' }",
+            "{ initial = '5s', factor = 2, max = '25h' }",
+        ];
+        insta::assert_snapshot!(texts.map(refused).join("\n"), @r"
+        queue.low.backoff.initial: 0s is not between 1ms and 1d
+        queue.low.backoff.factor: 0 is not between 1 and 100
+        queue.low.backoff.max: is shorter than the first wait
+        queue.low.backoff.max: 25h is not between 1ms and 1d
+        ");
     }
 }

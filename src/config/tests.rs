@@ -25,7 +25,17 @@ fn other_value(key: &str) -> Value {
         "from" => "Shop <shop@example.com>",
         "smtp_url" => "smtp://mx.example.com",
         "backoff" => return Value::Array(vec!["1s".into(), "1s".into(), "2m".into()]),
-        "workers" | "tries" | "keep_days" | "max_connections" | "max_connections_per_address" | "open_tenants" | "readers_per_tenant" => {
+        "keep_completed" | "keep_discarded" => "3d",
+        "running_max"
+        | "tenant_limit"
+        | "priority"
+        | "workers"
+        | "tries"
+        | "keep_days"
+        | "max_connections"
+        | "max_connections_per_address"
+        | "open_tenants"
+        | "readers_per_tenant" => {
             return Value::Integer(7);
         }
         _ => panic!("no other value for {key}"),
@@ -117,6 +127,10 @@ fn wrong_values_name_the_key_and_the_origin() {
         ("server.request_timeout = 30", ""),
         ("queue.low.backoff = ['5s', '5']", ""),
         ("logging.format = 'xml'", ""),
+        ("queue.low.backoff = { initial = '5s', facter = 2, max = '30m' }", ""),
+        ("queue.low.backoff = { initial = '5s', max = '30m' }", ""),
+        ("queue.low.backoff = { initial = '5s', factor = 0.5, max = '30m' }", ""),
+        ("queue.low.backoff = '5s'", ""),
         ("", "many"),
     ];
     let errors = cases.map(|(text, workers)| {
@@ -127,9 +141,13 @@ fn wrong_values_name_the_key_and_the_origin() {
     server.listen in test.toml: invalid socket address syntax
     server.body_limit in test.toml: "1MB" is not a size; write bytes or a binary unit, such as 65536, 512KiB or 1MiB
     server.body_limit in test.toml: invalid value: integer `-1`, expected a size such as 65536, "512KiB" or "1MiB"
-    server.request_timeout in test.toml: invalid type: integer `30`, expected a duration with its unit, such as "250ms", "30s", "5m" or "1h"
-    queue.low.backoff[1] in test.toml: "5" is not a duration; write a number and its unit, such as 250ms, 30s, 5m or 1h
+    server.request_timeout in test.toml: invalid type: integer `30`, expected a duration with its unit, such as "250ms", "30s", "5m", "1h" or "7d"
+    queue.low.backoff[1] in test.toml: "5" is not a duration; write a number and its unit, such as 250ms, 30s, 5m, 1h or 7d
     logging.format in test.toml: unknown variant `xml`, expected `json` or `console`
+    queue.low.backoff.facter in test.toml: unknown field `facter`, expected one of `initial`, `factor`, `max`
+    queue.low.backoff in test.toml: missing field `factor`
+    queue.low.backoff.factor in test.toml: invalid type: floating point `0.5`, expected u32
+    queue.low.backoff in test.toml: invalid type: string "5s", expected a list of waits such as ["5s", "30s"], or { initial = "5s", factor = 2, max = "30m" }
     queue.low.workers in the variable TILLBOX_QUEUE__LOW__WORKERS: invalid type: string "many", expected u32
     "#);
 }
@@ -168,7 +186,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     queue.default.timeout: 0s is not between 1s and 1h
     queue.audit.backoff: needs 1 to 32 waits
     queue.financial.backoff: a wait is shorter than the one before it
-    queue.low.backoff: 0s is not between 1ms and 24h
+    queue.low.backoff: 0s is not between 1ms and 1d
     invoicing.number_format: must contain {seq} or {seq:0N}
     logging.level: "loud=very": error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
     logging.keep_days: 0 is not between 1 and 3650

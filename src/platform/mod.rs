@@ -2,7 +2,9 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod epoch;
 pub mod idempotency;
 pub mod page;
 pub mod queue;
 pub mod series;
+pub mod trim;

@@ -2,7 +2,7 @@
 //!
 //! States, in River's and Oban's words: a job is `available`, or `scheduled` for later; it is `running` while an outward call is made
 //! for it; a failed one is `retryable` until its time has come; in the end it is `completed`, `cancelled` or `discarded`.
-//! This module is the table; `worker` decides when.
+//! This module is the table; `worker` decides when. What is held, and does not run until it is released, is in `epoch`; what goes when it has ended, in `trim`.
 
 use serde::Serialize;
 use serde_json::json;
@@ -48,31 +48,76 @@ text_enum! {
     }
 }
 
+/// The file's own epoch: only its jobs run. See [`epoch`](super::epoch).
+macro_rules! own_epoch {
+    () => {
+        "(SELECT number FROM epoch WHERE singleton = 1)"
+    };
+}
+pub(crate) use own_epoch;
+
+/// A new row, and what is to happen when there is one with its key.
+macro_rules! insert {
+    ($conflict:literal) => {
+        concat!(
+            "INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, unique_key, errors, epoch)
+             VALUES (:id, :queue, :kind, :payload, :priority, :state, 0, 0, :scheduled_at, :unique_key, '[]', ",
+            own_epoch!(),
+            ")",
+            $conflict
+        )
+    };
+}
+
+/// Jobs that wait for their time, those first whose time comes first.
+macro_rules! waiting {
+    ($what:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $what,
+            " FROM job WHERE state IN ('scheduled', 'retryable') AND queue = ?1 AND epoch = ",
+            own_epoch!(),
+            $rest
+        )
+    };
+}
+
+/// Jobs that are ready, in the order in which they are run.
+macro_rules! ready {
+    ($what:literal, $limit:literal) => {
+        concat!(
+            "SELECT ",
+            $what,
+            " FROM job WHERE state = 'available' AND queue = ?1 AND epoch = ",
+            own_epoch!(),
+            " ORDER BY priority, seq LIMIT ",
+            $limit
+        )
+    };
+}
+
 statements! {
-    ENQUEUE = "INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, unique_key, errors)
-               VALUES (:id, :queue, :kind, :payload, 0, :state, 0, 0, :scheduled_at, :unique_key, '[]')";
-    ENQUEUE_UNIQUE = "INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, unique_key, errors)
-               VALUES (:id, :queue, :kind, :payload, 0, :state, 0, 0, :scheduled_at, :unique_key, '[]')
-               ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable') DO NOTHING";
-    STAGE = "UPDATE job SET state = 'available' WHERE state IN ('scheduled', 'retryable') AND queue = ?1 AND scheduled_at <= ?2";
-    STAGE_STRANDED = "UPDATE job SET state = 'available' WHERE state IN ('scheduled', 'retryable') AND state = 'retryable' AND queue = ?1 AND scheduled_at > ?2";
-    READY = "SELECT seq, id, queue, kind, payload, attempt, max_attempts FROM job
-             WHERE state = 'available' AND queue = ?1 ORDER BY priority, seq LIMIT ?2";
+    ENQUEUE = insert!("");
+    ENQUEUE_UNIQUE = insert!(" ON CONFLICT (unique_key, epoch) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable') DO NOTHING");
+    DUE = waiting!("seq", " AND scheduled_at <= ?2 ORDER BY scheduled_at LIMIT ?3");
+    STRANDED = waiting!("seq", " AND state = 'retryable' AND scheduled_at > ?2 ORDER BY scheduled_at LIMIT ?3");
+    STAGE = "UPDATE job SET state = 'available' WHERE seq = ?1 AND state IN ('scheduled', 'retryable')";
+    READY = ready!("seq, id, queue, kind, payload, attempt, max_attempts, scheduled_at", "?2");
     START = "UPDATE job SET state = 'running', attempt = attempt + 1, attempted_at = ?2 WHERE seq = ?1 AND state = 'available'";
     COMPLETE = "UPDATE job SET state = 'completed', attempt = ?2, attempted_at = coalesce(attempted_at, ?3), finalized_at = ?3
                 WHERE seq = ?1 AND state IN ('available', 'running')";
     FAIL = "UPDATE job SET state = :state, attempt = :attempt, scheduled_at = :scheduled_at, attempted_at = :now, finalized_at = :finalized_at,
             errors = json_insert(errors, '$[#]', json(:error)) WHERE seq = :seq AND state IN ('available', 'running')";
     GIVE_BACK = "UPDATE job SET state = 'available', attempt = attempt - 1 WHERE seq = ?1 AND state = 'running'";
-    RUNNING = "SELECT seq, id, queue, kind, payload, attempt - 1, max_attempts FROM job WHERE state = 'running' AND queue = ?1";
+    RUNNING = "SELECT seq, id, queue, kind, payload, attempt - 1, max_attempts, scheduled_at FROM job WHERE state = 'running' AND queue = ?1";
     ORPHANS = "SELECT count(*) FROM job WHERE state = 'running'";
     DISCARD_POISON = "UPDATE job SET state = 'discarded', finalized_at = ?1, rescues = rescues + 1,
                       errors = json_insert(errors, '$[#]', json(?2)) WHERE state = 'running' AND rescues >= ?3
-                      RETURNING seq, id, queue, kind, payload, attempt, max_attempts";
+                      RETURNING seq, id, queue, kind, payload, attempt, max_attempts, scheduled_at";
     RESCUE = "UPDATE job SET state = 'available', attempt = attempt - 1, rescues = rescues + 1 WHERE state = 'running'";
-    NEXT_READY = "SELECT scheduled_at FROM job WHERE state = 'available' AND queue = ?1 ORDER BY priority, seq LIMIT 1";
-    NEXT_WAITING = "SELECT scheduled_at FROM job WHERE state IN ('scheduled', 'retryable') AND queue = ?1 ORDER BY scheduled_at LIMIT 1";
-    STRANDED = "SELECT 1 FROM job WHERE state IN ('scheduled', 'retryable') AND state = 'retryable' AND queue = ?1 AND scheduled_at > ?2 LIMIT 1";
+    NEXT_READY = ready!("scheduled_at", "1");
+    NEXT_WAITING = waiting!("scheduled_at", " ORDER BY scheduled_at LIMIT 1");
+    HAS_STRANDED = waiting!("1", " AND state = 'retryable' AND scheduled_at > ?2 LIMIT 1");
 }
 
 /// A job that is to be.
@@ -84,6 +129,8 @@ pub struct NewJob {
     pub kind: &'static str,
     /// What the handler needs, as JSON.
     pub payload: String,
+    /// Which of the jobs of its queue that are ready goes first: the lower, and of equals the older. 0 for nearly all.
+    pub priority: i64,
     /// Not before this instant.
     pub run_at: Option<Timestamp>,
     /// At most one unfinished job has this key.
@@ -101,6 +148,7 @@ impl NewJob {
             queue,
             kind,
             payload,
+            priority: 0,
             run_at: None,
             unique_key: None,
         }
@@ -124,6 +172,8 @@ pub struct Job {
     pub attempt: i64,
     /// Its own limit of attempts, if it has one.
     pub max_attempts: Option<i64>,
+    /// Since when it was due.
+    pub scheduled_at: Timestamp,
 }
 
 /// What becomes of a job that failed.
@@ -144,6 +194,7 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         payload: row.get(4)?,
         attempt: row.get::<_, i64>(5)? + 1,
         max_attempts: row.get(6)?,
+        scheduled_at: row.get(7)?,
     })
 }
 
@@ -156,7 +207,7 @@ pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError
     let state = if due > work.now() { State::Scheduled } else { State::Available };
     let id: JobId = work.new_id();
     let statement = if new.unique_key.is_some() { &ENQUEUE_UNIQUE } else { &ENQUEUE };
-    let row = named_params! {":id": id, ":queue": new.queue, ":kind": new.kind, ":payload": new.payload, ":state": state, ":scheduled_at": due, ":unique_key": new.unique_key};
+    let row = named_params! {":id": id, ":queue": new.queue, ":kind": new.kind, ":payload": new.payload, ":priority": new.priority, ":state": state, ":scheduled_at": due, ":unique_key": new.unique_key};
     let inserted = work.change(statement, row, Rows::AtMostOne)?;
     work.wake(Wake {
         queue: new.queue.as_str(),
@@ -165,7 +216,7 @@ pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError
     Ok(inserted == 1)
 }
 
-/// Makes available what was scheduled and is due by now, and gives the jobs that are ready, in order. They are not started yet.
+/// Makes available what was scheduled and is due by now, and gives the jobs that are ready, in order: of each at most `limit`. They are not started yet.
 ///
 /// No pause after a failure is longer than [`JOB_RETRY_MAX_MS`]: a job whose next attempt lies further ahead failed while the clock was ahead, and
 /// would wait for as long as the clock was set back. It is due now.
@@ -174,8 +225,13 @@ pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError
 /// [`StorageError`].
 pub fn due(work: &mut TenantWork, queue: Queue, limit: u32) -> Result<Vec<Job>, StorageError> {
     let now = work.now();
-    work.change(&STAGE, params![queue, now], Rows::Any)?;
-    work.change(&STAGE_STRANDED, params![queue, now.plus_millis(JOB_RETRY_MAX_MS)], Rows::Any)?;
+    for (statement, at) in [(&DUE, now), (&STRANDED, now.plus_millis(JOB_RETRY_MAX_MS))] {
+        // Not all that is due: a hundred thousand jobs for the same minute would keep the shop's sales waiting.
+        let found: Vec<i64> = work.all(statement, params![queue, at, limit], |row| row.get(0))?;
+        for seq in found {
+            work.change(&STAGE, params![seq], Rows::Exactly(1))?;
+        }
+    }
     work.all(&READY, params![queue, limit], job)
 }
 
@@ -219,7 +275,7 @@ pub fn fail(work: &mut TenantWork, job: &Job, error: &str, after: AfterFailure) 
     Ok(())
 }
 
-fn noted(attempt: i64, at: Timestamp, error: &str) -> String {
+pub(super) fn noted(attempt: i64, at: Timestamp, error: &str) -> String {
     let error: String = error.chars().take(JOB_ERROR_CHARS_MAX).collect();
     json!({"attempt": attempt, "at": at, "error": error}).to_string()
 }
@@ -280,7 +336,7 @@ pub fn rescue(work: &mut TenantWork) -> Result<Vec<Job>, StorageError> {
 pub fn next_due(view: &TenantView, queue: Queue) -> Result<Option<Timestamp>, StorageError> {
     let now = view.now();
     let ready: Option<Timestamp> = view.find(&NEXT_READY, params![queue], |row| row.get(0))?;
-    let stranded = view.find(&STRANDED, params![queue, now.plus_millis(JOB_RETRY_MAX_MS)], |_| Ok(now))?;
+    let stranded = view.find(&HAS_STRANDED, params![queue, now.plus_millis(JOB_RETRY_MAX_MS)], |_| Ok(now))?;
     let waiting: Option<Timestamp> = view.find(&NEXT_WAITING, params![queue], |row| row.get(0))?;
     let ready = ready.map(|since| since.min(now));
     Ok(ready.into_iter().chain(waiting).chain(stranded).min())

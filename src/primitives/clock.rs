@@ -1,7 +1,7 @@
 //! The port to the wall clock. The ambient clocks are banned by lint everywhere else.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Timestamp;
 
@@ -19,6 +19,23 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     fn now(&self) -> Timestamp {
         Timestamp::from_millis_clamped(jiff::Timestamp::now().as_millisecond())
+    }
+}
+
+/// How long something took. For figures: nothing is decided by it, and nothing of it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins to measure.
+    #[expect(clippy::disallowed_methods, reason = "a figure; the wall clock may be set while it is measured")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long it has been since.
+    pub fn read(self) -> Duration {
+        self.0.elapsed()
     }
 }
 

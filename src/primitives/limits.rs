@@ -100,6 +100,16 @@ pub const RESCUES_MAX: i64 = 10;
 pub const JOBS_LOOKED_AT_MAX: u32 = 10_000;
 /// Jobs that were given up and are retried or forgotten in one transaction: small enough that sales go on between them.
 pub const JOBS_CHANGED_MAX: u32 = 200;
+/// Jobs that are released in one transaction, for the same reason.
+pub const JOBS_RELEASED_MAX: u32 = 200;
+/// Jobs of each sort that have ended and go with one turn of their shop: more than a turn can add, so that they do not pile up, and a millisecond or two.
+pub const JOBS_TRIMMED_MAX: u32 = 2 * CLAIM_MAX;
+/// Turns that a queue may be passed over by others before it goes first, whatever its priority: with slots short, one in nine is still its own.
+pub const QUEUE_PASSED_MAX: u32 = 8;
+/// Tenants of which a queue remembers when they last had a turn: more than are ever at work at once. Of one that is forgotten the next turn comes early.
+pub const SERVED_MAX: usize = 16_384;
+/// Kinds of job that have figures of their own; those beyond are counted together.
+pub const FIGURED_KINDS_MAX: usize = 64;
 /// Stores that are looked into for one page of a list that goes through them all: few enough that those at rest, which are opened for it, push out
 /// none that is at work.
 pub const WALK_STORES_MAX: u32 = 50;

@@ -17,7 +17,7 @@ pub mod text;
 pub mod timestamp;
 
 pub use class::{Class, Refusal};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use digest::Digest;
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use id::{Id, Kind};

@@ -1,33 +1,54 @@
-//! Which queues an operator has paused: in the landlord's file, so that a restart changes nothing, and in memory, where the worker looks before each turn.
+//! Which queues an operator has paused, for all shops or for one: in the landlord's file, so that a restart changes nothing, and in memory, where the
+//! worker looks before each turn.
 //!
 //! The memory follows the file: it is changed when the change is on disk and before it is acknowledged, in the order of the commits. So after the answer
-//! to a pause no job of that queue begins, in any store; what is being carried out runs to its end.
+//! to a pause no job of that queue begins, in any store or in the one that was named; what is being carried out runs to its end.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::json;
 
 use super::commands::note;
 use super::directory::Directory;
 use crate::platform::queue::Queue;
+use crate::primitives::id::TenantId;
 use crate::primitives::{Origin, Timestamp};
-use crate::storage::{Answer, Rows, StorageError, params, statements};
+use crate::storage::{Answer, LandlordWork, Row, Rows, StorageError, params, statements};
 
 statements! {
     PAUSES = "SELECT queue, paused_at FROM queue_pause ORDER BY queue";
     SINCE = "SELECT paused_at FROM queue_pause WHERE queue = ?1";
     PAUSE = "INSERT INTO queue_pause (queue, paused_at) VALUES (?1, ?2) ON CONFLICT (queue) DO NOTHING";
     RESUME = "DELETE FROM queue_pause WHERE queue = ?1";
+    TENANT_PAUSES = "SELECT tenant_id, queue, paused_at FROM tenant_pause";
+    TENANT_SINCE = "SELECT paused_at FROM tenant_pause WHERE tenant_id = ?1 AND queue = ?2";
+    // A tenant may be removed while it is paused.
+    TENANT_PAUSE = "INSERT INTO tenant_pause (tenant_id, queue, paused_at) SELECT id, ?2, ?3 FROM tenant WHERE id = ?1
+                    ON CONFLICT (tenant_id, queue) DO NOTHING";
+    TENANT_RESUME = "DELETE FROM tenant_pause WHERE tenant_id = ?1 AND queue = ?2";
 }
 
 /// Told when a queue was resumed.
 pub type OnResume = Arc<dyn Fn() + Send + Sync>;
 
+/// What is paused: a queue of all shops, or of one.
+type Paused = (Queue, Option<TenantId>);
+
 #[derive(Default)]
 struct Known {
-    since: RwLock<BTreeMap<Queue, Timestamp>>,
+    since: RwLock<BTreeMap<Paused, Timestamp>>,
     on_resume: RwLock<Option<OnResume>>,
+}
+
+impl Known {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Paused, Timestamp>> {
+        self.since.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Paused, Timestamp>> {
+        self.since.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The paused queues.
@@ -42,10 +63,15 @@ impl Pauses {
     /// # Errors
     /// [`StorageError`].
     pub fn load(directory: Arc<Directory>) -> Result<Self, StorageError> {
-        let stored = |row: &crate::storage::Row<'_>| Ok((row.get::<_, String>(0)?, row.get(1)?));
-        let paused = directory.read(move |view| view.all(&PAUSES, [], stored)).wait()?;
+        let read = directory.read(move |view| {
+            let of_all = view.all(&PAUSES, [], |row| Ok((row.get::<_, String>(0)?, None, row.get(1)?)))?;
+            let of_one = |row: &Row<'_>| Ok((row.get::<_, String>(1)?, Some(row.get::<_, TenantId>(0)?), row.get(2)?));
+            let of_one = view.all(&TENANT_PAUSES, [], of_one)?;
+            Ok::<_, StorageError>(of_all.into_iter().chain(of_one).collect::<Vec<_>>())
+        });
         // A newer version may have queues that this one lacks.
-        let since = paused.into_iter().filter_map(|(queue, at)| Some((Queue::parse(&queue)?, at)));
+        let since = read.wait()?.into_iter();
+        let since = since.filter_map(|(queue, tenant, at)| Some(((Queue::parse(&queue)?, tenant), at)));
         let known = Known {
             since: RwLock::new(since.collect()),
             ..Known::default()
@@ -61,44 +87,82 @@ impl Pauses {
         *self.known.on_resume.write().unwrap_or_else(PoisonError::into_inner) = Some(on_resume);
     }
 
-    /// Whether a queue is paused.
+    /// Whether a queue is paused for all shops.
     pub fn is_paused(&self, queue: Queue) -> bool {
-        self.known.since.read().unwrap_or_else(PoisonError::into_inner).contains_key(&queue)
+        self.known.read().contains_key(&(queue, None))
     }
 
-    /// The paused queues, each with the instant since when.
+    /// Whether a queue is paused for a shop: for it alone, or for all.
+    pub fn is_paused_for(&self, queue: Queue, tenant: TenantId) -> bool {
+        let known = self.known.read();
+        known.contains_key(&(queue, None)) || known.contains_key(&(queue, Some(tenant)))
+    }
+
+    /// The queues that are paused for all shops, each with the instant since when.
     pub fn list(&self) -> Vec<(Queue, Timestamp)> {
-        let since = self.known.since.read().unwrap_or_else(PoisonError::into_inner);
-        since.iter().map(|(queue, at)| (*queue, *at)).collect()
+        let known = self.known.read();
+        let of_all = known.iter().filter(|((_, tenant), _)| tenant.is_none());
+        of_all.map(|((queue, _), at)| (*queue, *at)).collect()
     }
 
-    /// Pauses a queue in all stores, and says since when it is; one that is paused already stays as it is.
-    pub fn pause(&self, origin: Origin, queue: Queue) -> Answer<Timestamp, StorageError> {
+    /// The shops for which a queue is paused by name, each with the instant since when.
+    pub fn list_tenants(&self, queue: Queue) -> Vec<(TenantId, Timestamp)> {
+        let known = self.known.read();
+        let of_queue = known.range((queue, None)..).take_while(|((of, _), _)| *of == queue);
+        of_queue.filter_map(|((_, tenant), at)| Some(((*tenant)?, *at))).collect()
+    }
+
+    /// As [`list_tenants`](Self::list_tenants), without the instants.
+    pub fn tenants(&self, queue: Queue) -> BTreeSet<TenantId> {
+        self.list_tenants(queue).into_iter().map(|(tenant, _)| tenant).collect()
+    }
+
+    /// Forgets what was paused for a tenant that is gone.
+    pub fn forget(&self, tenant: TenantId) {
+        self.known.write().retain(|(_, of), _| *of != Some(tenant));
+    }
+
+    /// Pauses a queue, in all stores or in one, and says since when it is; what is paused already stays as it is.
+    pub fn pause(&self, origin: Origin, queue: Queue, tenant: Option<TenantId>) -> Answer<Timestamp, StorageError> {
         let known = self.known.clone();
         self.directory.change(origin, move |work| {
             let now = work.now();
-            if work.change(&PAUSE, params![queue, now], Rows::AtMostOne)? == 1 {
-                note(work, "queue.paused", &format!("queue:{queue}"), json!({}))?;
+            let changed = match tenant {
+                None => work.change(&PAUSE, params![queue, now], Rows::AtMostOne)?,
+                Some(tenant) => work.change(&TENANT_PAUSE, params![tenant, queue, now], Rows::AtMostOne)?,
+            };
+            if changed == 1 {
+                note_pause(work, "queue.paused", queue, tenant)?;
             }
-            let since: Timestamp = work.one(&SINCE, params![queue], |row| row.get(0))?;
-            let known = known.clone();
-            work.on_commit(move || {
-                known.since.write().unwrap_or_else(PoisonError::into_inner).insert(queue, since);
-            });
-            Ok(since)
+            let since: Option<Timestamp> = match tenant {
+                None => work.find(&SINCE, params![queue], |row| row.get(0))?,
+                Some(tenant) => work.find(&TENANT_SINCE, params![tenant, queue], |row| row.get(0))?,
+            };
+            if let Some(since) = since {
+                let known = known.clone();
+                work.on_commit(move || {
+                    known.write().insert((queue, tenant), since);
+                });
+            }
+            Ok(since.unwrap_or(now))
         })
     }
 
-    /// Resumes a queue; one that is not paused stays as it is.
-    pub fn resume(&self, origin: Origin, queue: Queue) -> Answer<(), StorageError> {
+    /// Resumes a queue, in all stores or in one; one that is not paused stays as it is. What is paused for all stays paused in a store that is resumed by
+    /// name, and the other way round.
+    pub fn resume(&self, origin: Origin, queue: Queue, tenant: Option<TenantId>) -> Answer<(), StorageError> {
         let known = self.known.clone();
         self.directory.change(origin, move |work| {
-            if work.change(&RESUME, params![queue], Rows::AtMostOne)? == 1 {
-                note(work, "queue.resumed", &format!("queue:{queue}"), json!({}))?;
+            let changed = match tenant {
+                None => work.change(&RESUME, params![queue], Rows::AtMostOne)?,
+                Some(tenant) => work.change(&TENANT_RESUME, params![tenant, queue], Rows::AtMostOne)?,
+            };
+            if changed == 1 {
+                note_pause(work, "queue.resumed", queue, tenant)?;
             }
             let known = known.clone();
             work.on_commit(move || {
-                known.since.write().unwrap_or_else(PoisonError::into_inner).remove(&queue);
+                known.write().remove(&(queue, tenant));
                 if let Some(tell) = &*known.on_resume.read().unwrap_or_else(PoisonError::into_inner) {
                     tell();
                 }
@@ -106,4 +170,9 @@ impl Pauses {
             Ok(())
         })
     }
+}
+
+fn note_pause(work: &mut LandlordWork, action: &str, queue: Queue, tenant: Option<TenantId>) -> Result<(), StorageError> {
+    let details = tenant.map_or_else(|| json!({}), |tenant| json!({"tenant_id": tenant}));
+    note(work, action, &format!("queue:{queue}"), details)
 }

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::TenantAccess;
 use super::marks::{Ends, Marks};
 use crate::platform::alerts::{self, SharedMeans};
-use crate::platform::queue;
+use crate::platform::{epoch, queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::OPENING_WAITERS_MAX;
 use crate::primitives::{Class, Origin, Refusal, Timestamp};
@@ -356,7 +356,7 @@ impl Registry {
     }
 
     /// Opens a shop's file although it lacks what was acknowledged, after all of it was checked; if it was set aside, it is taken back to its place
-    /// first. `accept` is told how far the landlord knew it to be and how far it is, and has to write that down before anybody uses the file.
+    /// first. Jobs of one that lacks something are held, because they may have been run since: its epoch rises. `accept` is told how far the landlord knew it to be and how far it is, and has to write that down before anybody uses the file.
     /// Gives the two; nothing when the shop is open already. Blocks.
     ///
     /// # Errors
@@ -399,8 +399,16 @@ impl Registry {
         if !path.exists() {
             take_back(&path).map_err(|error| io_error(&error))?;
         }
-        let mark = self.known_mark(id)?;
+        let (mark, holds) = (self.known_mark(id)?, self.marks.chains().holds);
         let db = self.open_file(id, Check::Always, &|_| Ok(()))?;
+        // Before the loss is written down as accepted: a crash in between may raise the epoch twice, and never leaves it where it was.
+        let lacks = match mark {
+            Some(mark) => !db.read(move |view| holds(view, &mark)).wait()?,
+            None => false,
+        };
+        if lacks {
+            db.write(Origin::system(), |work| epoch::raise(work, "loss accepted")).wait()?;
+        }
         let ends = db.read(self.marks.chains().ends).wait()?;
         Ok((db, mark, ends))
     }

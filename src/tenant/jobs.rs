@@ -7,7 +7,8 @@
 use serde_json::json;
 
 use super::audit;
-use crate::platform::queue::{Queue, State};
+use crate::platform::epoch::{self, Released};
+use crate::platform::queue::{Queue, State, own_epoch};
 use crate::primitives::id::JobId;
 use crate::primitives::limits::{JOBS_CHANGED_MAX, JOBS_LOOKED_AT_MAX};
 use crate::primitives::{Class, Refusal, Timestamp};
@@ -18,10 +19,22 @@ macro_rules! list {
     ($from:literal) => {
         concat!(
             "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, attempted_at, finalized_at,
-             json_array_length(errors), json_extract(errors, '$[#-1]') FROM job ",
+             json_array_length(errors), json_extract(errors, '$[#-1]'), priority, epoch, ",
+            own_epoch!(),
+            " FROM job ",
             $from,
-            " AND seq < ?1 AND (?2 IS NULL OR queue = ?2) AND (?3 IS NULL OR kind = ?3) AND (?5 IS NULL OR state = ?5) ORDER BY seq DESC LIMIT ?4"
+            " AND seq < ?1 AND (?2 IS NULL OR queue = ?2) AND (?3 IS NULL OR kind = ?3) AND (?5 IS NULL OR state = ?5)
+             AND (?6 IS NULL OR (epoch <> ",
+            own_epoch!(),
+            " AND state IN ('available', 'scheduled', 'retryable')) = ?6) ORDER BY seq DESC LIMIT ?4"
         )
+    };
+}
+
+/// How many jobs wait, apart from those that are held.
+macro_rules! count {
+    ($from:literal) => {
+        concat!("SELECT queue, state, epoch <> ", own_epoch!(), ", count(*) FROM job ", $from)
     };
 }
 
@@ -31,24 +44,38 @@ statements! {
     LIST_WAITING = list!("INDEXED BY job_waiting WHERE state IN ('scheduled', 'retryable')");
     LIST_RUNNING = list!("INDEXED BY job_running WHERE state = 'running'");
     LIST_GIVEN_UP = list!("INDEXED BY job_given_up WHERE state IN ('cancelled', 'discarded')");
-    LIST_ANY = list!("WHERE seq >= ?6");
+    LIST_ANY = list!("WHERE seq >= ?7");
     FLOOR = "SELECT seq FROM job WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
     PLACE = "SELECT seq FROM job WHERE id = ?1";
-    FIND = "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, attempted_at, finalized_at,
-            json_array_length(errors), json_extract(errors, '$[#-1]'), payload, errors FROM job WHERE id = ?1";
-    HAS_TWIN = "SELECT count(*) FROM job WHERE unique_key = (SELECT unique_key FROM job WHERE seq = ?1) AND seq <> ?1
-                AND unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')";
-    RETRY = "UPDATE job SET state = 'available', attempt = ?2, rescues = ?3, scheduled_at = ?4, finalized_at = NULL
-             WHERE seq = ?1 AND state IN ('scheduled', 'retryable', 'cancelled', 'discarded')";
+    FIND = concat!(
+        "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, attempted_at, finalized_at,
+         json_array_length(errors), json_extract(errors, '$[#-1]'), priority, epoch, ",
+        own_epoch!(),
+        ", payload, errors FROM job WHERE id = ?1"
+    );
+    HAS_TWIN = concat!(
+        "SELECT count(*) FROM job WHERE unique_key = (SELECT unique_key FROM job WHERE seq = ?1) AND seq <> ?1 AND epoch = ",
+        own_epoch!(),
+        " AND unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')"
+    );
+    RETRY = concat!(
+        "UPDATE job SET state = 'available', attempt = ?2, rescues = ?3, scheduled_at = ?4, finalized_at = NULL, epoch = ",
+        own_epoch!(),
+        " WHERE seq = ?1 AND state IN ('available', 'scheduled', 'retryable', 'cancelled', 'discarded')"
+    );
     CANCEL = "UPDATE job SET state = 'cancelled', finalized_at = ?2 WHERE seq = ?1 AND state IN ('available', 'scheduled', 'retryable')";
     FORGET = "DELETE FROM job WHERE seq = ?1 AND state = 'discarded'";
     DISCARDED = "SELECT seq, id FROM job INDEXED BY job_given_up
                  WHERE state IN ('cancelled', 'discarded') AND state = 'discarded' AND seq > ?1 AND (?2 IS NULL OR queue = ?2) ORDER BY seq LIMIT ?3";
-    COUNT_READY = "SELECT queue, state, count(*) FROM job INDEXED BY job_ready WHERE state = 'available' GROUP BY queue";
-    COUNT_WAITING = "SELECT queue, state, count(*) FROM job INDEXED BY job_waiting WHERE state IN ('scheduled', 'retryable') GROUP BY queue, state";
-    COUNT_RUNNING = "SELECT queue, state, count(*) FROM job INDEXED BY job_running WHERE state = 'running' GROUP BY queue";
-    COUNT_GIVEN_UP = "SELECT queue, state, count(*) FROM job INDEXED BY job_given_up WHERE state IN ('cancelled', 'discarded') GROUP BY queue, state";
-    OLDEST_READY = "SELECT scheduled_at FROM job WHERE state = 'available' AND queue = ?1 ORDER BY priority, seq LIMIT 1";
+    COUNT_READY = count!("INDEXED BY job_ready WHERE state = 'available' GROUP BY queue, epoch");
+    COUNT_WAITING = count!("INDEXED BY job_waiting WHERE state IN ('scheduled', 'retryable') GROUP BY queue, epoch, state");
+    COUNT_RUNNING = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_running WHERE state = 'running' GROUP BY queue";
+    COUNT_GIVEN_UP = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_given_up WHERE state IN ('cancelled', 'discarded') GROUP BY queue, state";
+    OLDEST_READY = concat!(
+        "SELECT scheduled_at FROM job WHERE state = 'available' AND queue = ?1 AND epoch = ",
+        own_epoch!(),
+        " ORDER BY priority, seq LIMIT 1"
+    );
 }
 
 /// A job as lists show it.
@@ -80,6 +107,37 @@ pub struct JobLine {
     pub errors: i64,
     /// The last of them, as JSON.
     pub last_error: Option<String>,
+    /// Which of those that are ready goes first: the lower.
+    pub priority: i64,
+    /// Why it does not run although it waits, if it does not.
+    pub held: Option<Hold>,
+}
+
+/// Why a job is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It is of an older epoch of its file: what it does outside may have been done already.
+    OlderEpoch,
+    /// Nothing runs its kind.
+    UnknownKind,
+}
+
+impl Hold {
+    /// Its word in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OlderEpoch => "older_epoch",
+            Self::UnknownKind => "unknown_kind",
+        }
+    }
+
+    const fn of(state: State, epoch: i64, own: i64) -> Option<Self> {
+        match state {
+            State::Available | State::Scheduled | State::Retryable if epoch < 0 => Some(Self::UnknownKind),
+            State::Available | State::Scheduled | State::Retryable if epoch != own => Some(Self::OlderEpoch),
+            _ => None,
+        }
+    }
 }
 
 /// A job, whole.
@@ -102,6 +160,8 @@ pub struct JobFilter {
     pub queue: Option<Queue>,
     /// Only those of this kind.
     pub kind: Option<String>,
+    /// Only those that are held, or that are not.
+    pub held: Option<bool>,
 }
 
 /// What was found for a page.
@@ -113,8 +173,18 @@ pub struct FoundJobs {
     pub next: Option<i64>,
 }
 
-/// How many jobs of a queue are in a state.
-pub type Depth = (Queue, State, i64);
+/// How many jobs of a queue are in a state, and whether they are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Their queue.
+    pub queue: Queue,
+    /// Their state.
+    pub state: State,
+    /// Whether they wait to be released.
+    pub held: bool,
+    /// How many they are.
+    pub jobs: i64,
+}
 
 /// Why a job stays as it is; the first that applies wins.
 #[derive(Debug, thiserror::Error)]
@@ -202,6 +272,8 @@ fn line(row: &Row<'_>) -> rusqlite::Result<JobLine> {
         finalized_at: row.get(10)?,
         errors: row.get(11)?,
         last_error: row.get(12)?,
+        priority: row.get(13)?,
+        held: Hold::of(row.get(4)?, row.get(14)?, row.get(15)?),
     })
 }
 
@@ -220,14 +292,18 @@ pub fn list_jobs(view: &TenantView, filter: &JobFilter, before: i64, limit: u32)
     };
     let (mut lines, floor) = match indexed {
         Some(statement) => (
-            view.all(statement, params![before, filter.queue, kind, fetch, filter.state], line)?,
+            view.all(
+                statement,
+                params![before, filter.queue, kind, fetch, filter.state, filter.held],
+                line,
+            )?,
             None,
         ),
         None => {
             let floor: Option<i64> = view.find(&FLOOR, params![before, JOBS_LOOKED_AT_MAX], |row| row.get(0))?;
             // The row at the floor is the first that is not looked at.
             let from = floor.map_or(i64::MIN, |floor| floor + 1);
-            let row = params![before, filter.queue, kind, fetch, filter.state, from];
+            let row = params![before, filter.queue, kind, fetch, filter.state, filter.held, from];
             (view.all(&LIST_ANY, row, line)?, floor.map(|floor| floor + 1))
         }
     };
@@ -253,21 +329,29 @@ pub fn require_job(view: &TenantView, id: JobId) -> Result<WholeJob, JobRefused>
     let whole = |row: &Row<'_>| {
         Ok(WholeJob {
             line: line(row)?,
-            payload: row.get(13)?,
-            errors: row.get(14)?,
+            payload: row.get(16)?,
+            errors: row.get(17)?,
         })
     };
     view.find(&FIND, params![id], whole)?.ok_or(JobRefused::NotFound)
 }
 
-/// How many jobs of each queue are in which state, but for the completed ones: they are many, and nobody waits for them.
+/// How many jobs of each queue are in which state, but for the completed ones: they are many, and nobody waits for them. The same may come several times,
+/// in parts.
 ///
 /// # Errors
 /// [`StorageError`].
 pub fn count_jobs(view: &TenantView) -> Result<Vec<Depth>, StorageError> {
     let mut depths = Vec::new();
     for statement in [&COUNT_READY, &COUNT_WAITING, &COUNT_RUNNING, &COUNT_GIVEN_UP] {
-        depths.extend(view.all(statement, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?);
+        depths.extend(view.all(statement, [], |row| {
+            Ok(Depth {
+                queue: row.get(0)?,
+                state: row.get(1)?,
+                held: row.get(2)?,
+                jobs: row.get(3)?,
+            })
+        })?);
     }
     Ok(depths)
 }
@@ -285,17 +369,17 @@ fn subject(id: JobId) -> String {
 }
 
 /// Makes a job available now: one that was given up or cancelled begins anew, with all its attempts; one that waits for its time keeps those
-/// that it has had. Says whether that changed anything, which it does not for one that is available already.
+/// that it has had. One that is held is released by it. Says whether that changed anything, which it does not for one that is available already.
 ///
 /// # Errors
 /// [`JobRefused`].
 pub fn retry_job(work: &mut TenantWork, id: JobId) -> Result<bool, JobRefused> {
     let WholeJob { line: job, .. } = require_job(work, id)?;
     let (attempt, rescues) = match job.state {
-        State::Available => return Ok(false),
+        State::Available if job.held.is_none() => return Ok(false),
         State::Running => return Err(JobRefused::Running),
         State::Completed => return Err(JobRefused::Completed),
-        State::Scheduled | State::Retryable => (job.attempt, job.rescues),
+        State::Available | State::Scheduled | State::Retryable => (job.attempt, job.rescues),
         State::Cancelled | State::Discarded => (0, 0),
     };
     if work.one(&HAS_TWIN, params![job.seq], |row| row.get::<_, i64>(0))? > 0 {
@@ -370,4 +454,18 @@ pub fn sweep_discarded(work: &mut TenantWork, sweep: Sweep, queue: Option<Queue>
         }
     }
     Ok(Swept { changed, skipped, next })
+}
+
+/// Releases jobs that are held, so many that sales go on meanwhile; to be called again while there are more.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn release_jobs(work: &mut TenantWork) -> Result<Released, StorageError> {
+    let released = epoch::release(work)?;
+    if released.released + released.superseded > 0 {
+        let epoch = epoch::current(work)?;
+        let details = json!({"jobs": released.released, "superseded": released.superseded});
+        audit::record(work, "jobs.released", &format!("epoch:{epoch}"), details)?;
+    }
+    Ok(released)
 }

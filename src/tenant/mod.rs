@@ -47,9 +47,11 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     tax::STATEMENTS,
     crate::platform::alerts::STATEMENTS,
     crate::platform::audit::STATEMENTS,
+    crate::platform::epoch::STATEMENTS,
     crate::platform::idempotency::STATEMENTS,
     crate::platform::queue::STATEMENTS,
     crate::platform::series::STATEMENTS,
+    crate::platform::trim::STATEMENTS,
 ];
 
 /// Whose file this is, for log lines.

@@ -1,10 +1,11 @@
 //! Which queue of which shop has something to do, and when: in memory, so that looking costs no file anything.
 //!
 //! The table in the tenant's file is the truth; this is a memory of hints about it. A hint that is lost costs latency: the sweep finds what is due.
-//! A shop stands in the row of a queue once, however much it has to do, and goes to the end of the row after its turn: so one
-//! shop with a thousand jobs does not keep another one with a single job waiting.
+//! A shop stands in the row of a queue once, however much it has to do, and the row is in the order of the last turns: who had none for longest is next.
+//! So one shop with a hundred thousand jobs does not keep another one with a single job waiting for longer than the one job that runs, and a shop
+//! that has a job now and again does not keep the first from its work. A shop that has as many places as its queue allows to one stands aside.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 use crate::platform::queue::Queue;
 use crate::primitives::Timestamp;
 use crate::primitives::id::TenantId;
+use crate::primitives::limits::SERVED_MAX;
 use crate::storage::Wake;
 
 /// What is to do, over all shops.
@@ -26,7 +28,23 @@ pub struct Agenda {
 struct Lane {
     places: HashMap<TenantId, Place>,
     waiting: BTreeSet<(Timestamp, TenantId)>,
-    row: VecDeque<TenantId>,
+    /// By the number of the last turn, then by that of the arrival.
+    row: BTreeSet<(u64, u64, TenantId)>,
+    /// The number of each tenant's last turn.
+    served: HashMap<TenantId, u64>,
+    /// How many places of the queue each tenant has.
+    held: HashMap<TenantId, usize>,
+    turns: u64,
+    arrivals: u64,
+}
+
+/// Who may have a turn in a queue.
+#[derive(Debug)]
+pub struct Admission {
+    /// How many places of the queue one tenant may have.
+    pub tenant_limit: usize,
+    /// Tenants for which the queue is paused.
+    pub paused: BTreeSet<TenantId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +90,9 @@ impl Lane {
     fn promote(&mut self, now: Timestamp) {
         while let Some((at, tenant)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
             self.waiting.pop_first();
-            self.row.push_back(tenant);
+            self.arrivals += 1;
+            let last_turn = self.served.get(&tenant).copied().unwrap_or(0);
+            self.row.insert((last_turn, self.arrivals, tenant));
             let due = self.places.get(&tenant).map_or(at, Place::due);
             self.places.insert(tenant, Place::InRow { due });
         }
@@ -86,11 +106,51 @@ impl Lane {
         }
     }
 
-    fn take(&mut self) -> Option<TenantId> {
-        let tenant = self.row.pop_front()?;
+    fn is_admitted(&self, tenant: TenantId, admission: &Admission) -> bool {
+        let held = self.held.get(&tenant).copied().unwrap_or(0);
+        held < admission.tenant_limit && !admission.paused.contains(&tenant)
+    }
+
+    /// How many in the row may have a turn. Those that may not are few: they have places, or an operator named them.
+    fn count_admitted(&self, admission: &Admission) -> usize {
+        let stands_aside =
+            |tenant: &&TenantId| matches!(self.places.get(tenant), Some(Place::InRow { .. })) && !self.is_admitted(**tenant, admission);
+        let with_places = self.held.keys().filter(stands_aside).count();
+        let paused = admission.paused.iter().filter(|tenant| !self.held.contains_key(tenant));
+        self.row.len() - with_places - paused.filter(stands_aside).count()
+    }
+
+    /// Gives a turn, and as many of the free places as are this tenant's share.
+    fn take(&mut self, admission: &Admission, free: usize) -> Option<(TenantId, usize)> {
+        let share = (free / self.count_admitted(admission).max(1)).max(1);
+        let next = self
+            .row
+            .iter()
+            .find(|(_, _, tenant)| self.is_admitted(*tenant, admission))
+            .copied()?;
+        self.row.remove(&next);
+        let tenant = next.2;
         let due = self.places.get(&tenant).map(Place::due)?;
         self.places.insert(tenant, Place::Taken { due, again: None });
-        Some(tenant)
+        self.turns += 1;
+        if self.served.len() >= SERVED_MAX {
+            let oldest_kept = self.turns.saturating_sub(SERVED_MAX as u64 / 2);
+            self.served.retain(|_, turn| *turn >= oldest_kept);
+        }
+        self.served.insert(tenant, self.turns);
+        let held = self.held.entry(tenant).or_default();
+        let places = share.min(admission.tenant_limit - *held).min(free);
+        *held += places;
+        Some((tenant, places))
+    }
+
+    fn give_up_place(&mut self, tenant: TenantId) {
+        if let Some(held) = self.held.get_mut(&tenant) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(&tenant);
+            }
+        }
     }
 
     fn done(&mut self, tenant: TenantId, next: Option<Timestamp>) {
@@ -132,25 +192,34 @@ impl Agenda {
         }
     }
 
-    /// The next tenant in the row of a queue, if there is one. It is nobody else's until the turn is over.
-    pub fn take(self: &Arc<Self>, queue: Queue, now: Timestamp) -> Option<Turn> {
+    /// The next tenant in the row of a queue, if there is one that may have a turn. It is nobody else's until the turn is over. With the turn come some of
+    /// the `free` places of the queue, at least one: each is to be [given up](Self::give_up_place).
+    pub fn take(self: &Arc<Self>, queue: Queue, now: Timestamp, admission: &Admission, free: usize) -> Option<(Turn, usize)> {
         let mut lanes = self.lanes();
         let lane = lanes.get_mut(&queue)?;
         lane.promote(now);
-        let tenant = lane.take()?;
-        Some(Turn {
+        let (tenant, places) = lane.take(admission, free)?;
+        let turn = Turn {
             agenda: self.clone(),
             tenant,
             queue,
             over: false,
-        })
+        };
+        Some((turn, places))
     }
 
-    /// How many tenants have something to do in a queue now.
-    pub fn count_in_row(&self, queue: Queue, now: Timestamp) -> usize {
+    /// A tenant has one place less in a queue.
+    pub fn give_up_place(&self, queue: Queue, tenant: TenantId) {
+        if let Some(lane) = self.lanes().get_mut(&queue) {
+            lane.give_up_place(tenant);
+        }
+    }
+
+    /// How many tenants have something to do in a queue now, and may.
+    pub fn count_in_row(&self, queue: Queue, now: Timestamp, admission: &Admission) -> usize {
         self.lanes().get_mut(&queue).map_or(0, |lane| {
             lane.promote(now);
-            lane.row.len()
+            lane.count_admitted(admission)
         })
     }
 
@@ -166,11 +235,16 @@ impl Agenda {
         lanes.values().filter_map(|lane| lane.waiting.first().map(|(at, _)| *at)).min()
     }
 
-    /// The earliest instant at which something that still waits is or was due, in the queues that count.
-    pub fn oldest_due(&self, counts: impl Fn(Queue) -> bool) -> Option<Timestamp> {
+    /// The earliest instant at which something that still waits is or was due, in the queues and shops that count.
+    pub fn oldest_due(&self, counts: impl Fn(Queue, TenantId) -> bool) -> Option<Timestamp> {
         let lanes = self.lanes();
-        let lanes = lanes.iter().filter(|(queue, _)| counts(**queue));
-        lanes.flat_map(|(_, lane)| lane.places.values().map(Place::due)).min()
+        let places = lanes
+            .iter()
+            .flat_map(|(queue, lane)| lane.places.iter().map(|(tenant, place)| (*queue, *tenant, place)));
+        places
+            .filter(|(queue, tenant, _)| counts(*queue, *tenant))
+            .map(|(_, _, place)| place.due())
+            .min()
     }
 
     /// Rings when there may be something to do.
@@ -253,13 +327,27 @@ mod tests {
         Arc::default()
     }
 
+    fn anybody() -> Admission {
+        Admission {
+            tenant_limit: 64,
+            paused: BTreeSet::new(),
+        }
+    }
+
+    /// A turn whose places are given up at once.
+    fn take_turn(agenda: &Arc<Agenda>, queue: Queue, now: i64) -> Option<Turn> {
+        let (turn, places) = agenda.take(queue, at(now), &anybody(), 1)?;
+        (0..places).for_each(|_| agenda.give_up_place(queue, turn.tenant()));
+        Some(turn)
+    }
+
     #[test]
     fn a_busy_shop_does_not_keep_another_waiting() {
         let agenda = agenda();
         agenda.note(tenant(1), &hint(0));
         let mut order = Vec::new();
         for round in 0..6 {
-            let turn = agenda.take(Queue::Audit, at(10)).expect("somebody is in the row");
+            let turn = take_turn(&agenda, Queue::Audit, 10).expect("somebody is in the row");
             order.push(turn.tenant());
             if round == 0 {
                 agenda.note(tenant(2), &hint(1));
@@ -269,19 +357,73 @@ mod tests {
             let more = turn.tenant() == tenant(1) || round < 3;
             turn.done(more.then_some(at(0)));
         }
-        assert_eq!(order, [1, 1, 2, 3, 1, 2].map(tenant));
+        // The newcomers come before the busy one, whose last turn was later than theirs, and from then on all take turns.
+        assert_eq!(order, [1, 2, 3, 1, 2, 3].map(tenant));
+    }
+
+    #[test]
+    fn a_shop_with_a_job_now_and_again_does_not_starve_a_busy_one() {
+        let agenda = agenda();
+        agenda.note(tenant(1), &hint(0));
+        let mut order = Vec::new();
+        for _ in 0..6 {
+            agenda.note(tenant(2), &hint(0));
+            let turn = take_turn(&agenda, Queue::Audit, 10).expect("somebody is in the row");
+            order.push(turn.tenant());
+            let more = turn.tenant() == tenant(1);
+            turn.done(more.then_some(at(0)));
+        }
+        assert_eq!(order, [1, 2, 1, 2, 1, 2].map(tenant));
+    }
+
+    #[test]
+    fn a_shop_has_so_many_places_at_a_time_and_no_more() {
+        let agenda = agenda();
+        let admission = Admission {
+            tenant_limit: 2,
+            paused: BTreeSet::new(),
+        };
+        agenda.note(tenant(1), &hint(0));
+        let (turn, places) = agenda.take(Queue::Audit, at(0), &admission, 4).expect("it is due");
+        assert_eq!(places, 2, "it is alone, and has no more than its limit all the same");
+        turn.done(Some(at(0)));
+        assert_eq!(agenda.count_in_row(Queue::Audit, at(0), &admission), 0);
+        assert!(agenda.take(Queue::Audit, at(0), &admission, 2).is_none());
+        agenda.note(tenant(2), &hint(0));
+        let (turn, places) = agenda.take(Queue::Audit, at(0), &admission, 2).expect("the other has none");
+        assert_eq!((turn.tenant(), places), (tenant(2), 2));
+        agenda.give_up_place(Queue::Audit, tenant(1));
+        let (turn, places) = agenda.take(Queue::Audit, at(0), &admission, 1).expect("it has one again");
+        assert_eq!((turn.tenant(), places), (tenant(1), 1));
+    }
+
+    #[test]
+    fn a_shop_whose_queue_is_paused_stands_aside_and_keeps_its_place() {
+        let agenda = agenda();
+        let admission = Admission {
+            tenant_limit: 2,
+            paused: BTreeSet::from([tenant(1)]),
+        };
+        agenda.note(tenant(1), &hint(0));
+        agenda.note(tenant(2), &hint(1));
+        assert_eq!(agenda.count_in_row(Queue::Audit, at(1), &admission), 1);
+        let (turn, _) = agenda.take(Queue::Audit, at(1), &admission, 1).expect("the other");
+        assert_eq!(turn.tenant(), tenant(2));
+        assert!(agenda.take(Queue::Audit, at(1), &admission, 1).is_none());
+        let (turn, _) = agenda.take(Queue::Audit, at(1), &anybody(), 1).expect("it was resumed");
+        assert_eq!(turn.tenant(), tenant(1));
     }
 
     #[test]
     fn a_tenant_has_one_turn_at_a_time_and_a_hint_meanwhile_is_kept() {
         let agenda = agenda();
         agenda.note(tenant(1), &hint(0));
-        let turn = agenda.take(Queue::Audit, at(0)).expect("it is due");
+        let turn = take_turn(&agenda, Queue::Audit, 0).expect("it is due");
         agenda.note(tenant(1), &hint(5));
-        assert!(agenda.take(Queue::Audit, at(9)).is_none());
+        assert!(take_turn(&agenda, Queue::Audit, 9).is_none());
         turn.done(None);
-        assert!(agenda.take(Queue::Audit, at(4)).is_none());
-        assert_eq!(agenda.take(Queue::Audit, at(5)).map(|turn| turn.tenant()), Some(tenant(1)));
+        assert!(take_turn(&agenda, Queue::Audit, 4).is_none());
+        assert_eq!(take_turn(&agenda, Queue::Audit, 5).map(|turn| turn.tenant()), Some(tenant(1)));
     }
 
     #[test]
@@ -291,9 +433,9 @@ mod tests {
             agenda.note(tenant(1), &hint(ms));
         }
         assert_eq!(agenda.next_due(), Some(at(20)));
-        assert!(agenda.take(Queue::Audit, at(19)).is_none());
-        assert!(agenda.take(Queue::Default, at(20)).is_none());
-        assert!(agenda.take(Queue::Audit, at(20)).is_some());
+        assert!(take_turn(&agenda, Queue::Audit, 19).is_none());
+        assert!(take_turn(&agenda, Queue::Default, 20).is_none());
+        assert!(take_turn(&agenda, Queue::Audit, 20).is_some());
         assert_eq!(agenda.next_due(), None);
     }
 
@@ -301,13 +443,13 @@ mod tests {
     fn a_turn_that_came_to_nothing_rests_and_stays_overdue() {
         let agenda = agenda();
         agenda.note(tenant(1), &hint(0));
-        agenda.take(Queue::Audit, at(5)).expect("it is due").defer(at(100));
-        assert!(agenda.take(Queue::Audit, at(99)).is_none());
-        assert_eq!(agenda.oldest_due(|_| true), Some(at(0)));
-        assert_eq!(agenda.oldest_due(|queue| queue != Queue::Audit), None);
+        take_turn(&agenda, Queue::Audit, 5).expect("it is due").defer(at(100));
+        assert!(take_turn(&agenda, Queue::Audit, 99).is_none());
+        assert_eq!(agenda.oldest_due(|_, _| true), Some(at(0)));
+        assert_eq!(agenda.oldest_due(|queue, _| queue != Queue::Audit), None);
         assert_eq!(agenda.next_due(), Some(at(100)));
-        agenda.take(Queue::Audit, at(100)).expect("it is due").done(None);
-        assert_eq!(agenda.oldest_due(|_| true), None);
+        take_turn(&agenda, Queue::Audit, 100).expect("it is due").done(None);
+        assert_eq!(agenda.oldest_due(|_, _| true), None);
     }
 
     #[test]
@@ -315,12 +457,12 @@ mod tests {
         let agenda = agenda();
         agenda.note(tenant(1), &hint(5_000));
         agenda.note(tenant(2), &hint(4_000));
-        agenda.take(Queue::Audit, at(4_000)).expect("it is due").defer(at(6_000));
+        take_turn(&agenda, Queue::Audit, 4_000).expect("it is due").defer(at(6_000));
         agenda.note(tenant(3), &hint(10));
         agenda.clock_was_set_back(at(20));
-        assert_eq!(agenda.oldest_due(|_| true), Some(at(10)));
+        assert_eq!(agenda.oldest_due(|_, _| true), Some(at(10)));
         let taken: Vec<_> = (0..3)
-            .filter_map(|_| agenda.take(Queue::Audit, at(20)))
+            .filter_map(|_| take_turn(&agenda, Queue::Audit, 20))
             .map(|turn| turn.tenant())
             .collect();
         assert_eq!(taken, [3, 1, 2].map(tenant));
@@ -332,9 +474,9 @@ mod tests {
         for number in 1..=3 {
             agenda.note(tenant(number), &hint(i64::from(number)));
         }
-        assert_eq!(agenda.count_in_row(Queue::Audit, at(2)), 2);
-        drop(agenda.take(Queue::Audit, at(2)));
-        assert_eq!(agenda.count_in_row(Queue::Audit, at(3)), 2);
-        assert!(agenda.count_in_row(Queue::Low, at(3)) == 0);
+        assert_eq!(agenda.count_in_row(Queue::Audit, at(2), &anybody()), 2);
+        drop(take_turn(&agenda, Queue::Audit, 2));
+        assert_eq!(agenda.count_in_row(Queue::Audit, at(3), &anybody()), 2);
+        assert!(agenda.count_in_row(Queue::Low, at(3), &anybody()) == 0);
     }
 }

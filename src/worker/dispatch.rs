@@ -2,6 +2,7 @@
 //!
 //! It decides who is next and nothing else. Transactions run on the shops' writer threads, calls on threads that may block.
 
+use std::cmp::Reverse;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, Sleep};
 
-use super::agenda::Turn;
+use super::agenda::{Admission, Turn};
 use super::errand::{self, Slot};
 use super::handlers::Handlers;
 use super::shared::{Door, Shared};
@@ -19,7 +20,7 @@ use super::turn::{Claimed, Rules, Started, claim};
 use crate::app::App;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
-use crate::primitives::limits::{AUDIT_REST_MS, BEAT_MS, CLOCK_SET_BACK_MS, MARK_MS, SWEEP_MS, TURN_RETRY_MS};
+use crate::primitives::limits::{AUDIT_REST_MS, BEAT_MS, CLOCK_SET_BACK_MS, MARK_MS, QUEUE_PASSED_MAX, SWEEP_MS, TURN_RETRY_MS};
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, Tenant};
 
@@ -35,9 +36,32 @@ struct Batch {
     started: Vec<(Started, Slot)>,
 }
 
+/// A queue, as turns are given in it.
+struct Lane {
+    queue: Queue,
+    places: Arc<Semaphore>,
+    tenant_limit: usize,
+    priority: u32,
+    /// How many turns others had while somebody waited here.
+    passed: u32,
+}
+
+/// Which of the queues in which somebody waits is next: the one that was passed over most, once that is too often; else the first by priority, and
+/// of equals the one that was passed over more.
+fn choose(waiting: impl Iterator<Item = (usize, u32, u32)> + Clone) -> Option<usize> {
+    let overlooked = waiting
+        .clone()
+        .filter(|(_, _, passed)| *passed >= QUEUE_PASSED_MAX)
+        .max_by_key(|(_, _, passed)| *passed);
+    let first = || waiting.min_by_key(|(_, priority, passed)| (*priority, Reverse(*passed)));
+    overlooked.or_else(first).map(|(lane, _, _)| lane)
+}
+
 pub(super) struct Dispatcher {
     shared: Arc<Shared>,
-    slots: Vec<(Queue, Arc<Semaphore>)>,
+    lanes: Vec<Lane>,
+    /// The places of all queues together.
+    places: Arc<Semaphore>,
     turns: JoinSet<Option<Batch>>,
     calls: JoinSet<()>,
     sweep: Option<JoinHandle<bool>>,
@@ -56,10 +80,18 @@ impl Dispatcher {
             queues: Arc::new(app.config.queue.clone()),
             alerts: app.alerting.means().clone(),
         };
-        let slots = Queue::ALL
-            .iter()
-            .map(|queue| (*queue, Arc::new(Semaphore::new(rules.of_queue(*queue).workers as usize))));
-        let slots = slots.collect();
+        let lane = |queue: &Queue| {
+            let settings = rules.of_queue(*queue);
+            Lane {
+                queue: *queue,
+                places: Arc::new(Semaphore::new(settings.workers as usize)),
+                tenant_limit: settings.tenant_limit as usize,
+                priority: settings.priority,
+                passed: 0,
+            }
+        };
+        let lanes = Queue::ALL.iter().map(lane).collect();
+        let places = Arc::new(Semaphore::new(rules.queues.running_max as usize));
         let shared = Arc::new(Shared::new(app, rules));
         let agenda = shared.agenda.clone();
         shared
@@ -71,7 +103,8 @@ impl Dispatcher {
         let dispatcher = Self {
             seen: shared.app.clock.now(),
             shared,
-            slots,
+            lanes,
+            places,
             turns: JoinSet::new(),
             calls: JoinSet::new(),
             sweep: None,
@@ -113,7 +146,10 @@ impl Dispatcher {
     fn beat(&self) {
         let app = &self.shared.app;
         // What waits because an operator said so is not late.
-        let oldest = self.shared.agenda.oldest_due(|queue| !app.pauses.is_paused(queue));
+        let oldest = self
+            .shared
+            .agenda
+            .oldest_due(|queue, tenant| !app.pauses.is_paused_for(queue, tenant));
         app.pulse.beat(app.clock.now(), oldest);
     }
 
@@ -125,40 +161,77 @@ impl Dispatcher {
         Duration::from_millis(u64::try_from(ms).unwrap_or(0)).clamp(Duration::from_millis(1), BEAT)
     }
 
-    /// Gives turns while there is somebody in a row and a slot is free. One who is alone may use all the free slots of a queue.
+    /// Gives turns while there is somebody in a row and a place is free. One who is alone may use all the places of a queue that are free, up to what one
+    /// tenant may have.
     fn give_turns(&mut self) {
         let now = self.shared.app.clock.now();
-        let agenda = &self.shared.agenda;
         if self.seen.as_millis() - now.as_millis() > CLOCK_SET_BACK_MS {
             tracing::warn!(from = %self.seen, to = %now, "the clock was set back; all that waits is looked at anew");
-            agenda.clock_was_set_back(now);
+            self.shared.agenda.clock_was_set_back(now);
         }
         self.seen = now;
-        for (queue, semaphore) in &self.slots {
-            if *queue == Queue::Audit && self.audit_rest.is_some() {
-                continue;
-            }
-            if self.shared.app.pauses.is_paused(*queue) {
-                // Those whose time has come stand in the row all the same: one that waited in the past would leave no time to sleep.
-                agenda.count_in_row(*queue, now);
-                continue;
-            }
-            loop {
-                let (in_row, free) = (agenda.count_in_row(*queue, now), semaphore.available_permits());
-                if in_row == 0 || free == 0 {
-                    break;
-                }
-                let share = (free / in_row).max(1);
-                let permits = (0..share).map_while(|_| semaphore.clone().try_acquire_owned().ok());
-                let slots: Vec<Slot> = permits.map(|permit| Slot::new(permit, agenda.bell().clone())).collect();
-                let Some(turn) = agenda.take(*queue, now) else { break };
-                self.turns.spawn(have_turn(self.shared.clone(), turn, slots));
-                if *queue == Queue::Audit && in_row == 1 {
-                    self.audit_rest = Some(Box::pin(tokio::time::sleep(AUDIT_REST)));
-                    break;
-                }
+        let admission = |lane: &Lane| Admission {
+            tenant_limit: lane.tenant_limit,
+            paused: self.shared.app.pauses.tenants(lane.queue),
+        };
+        let admissions: Vec<Admission> = self.lanes.iter().map(admission).collect();
+        while let Some(lane) = self.next_lane(&admissions, now) {
+            if !self.give_turn(lane, &admissions[lane], now) {
+                break;
             }
         }
+    }
+
+    /// The queue in which the next turn is given, if there is one with somebody in its row and a free place.
+    fn next_lane(&mut self, admissions: &[Admission], now: Timestamp) -> Option<usize> {
+        let waits = |(lane, admission): (&Lane, &Admission)| {
+            // Those whose time has come stand in the row in any case: one that waited in the past would leave no time to sleep.
+            let is_wanted = self.shared.agenda.count_in_row(lane.queue, now, admission) > 0;
+            let rests = lane.queue == Queue::Audit && self.audit_rest.is_some();
+            is_wanted && !rests && lane.places.available_permits() > 0 && !self.shared.app.pauses.is_paused(lane.queue)
+        };
+        let waiting: Vec<usize> = (0..self.lanes.len())
+            .filter(|lane| waits((&self.lanes[*lane], &admissions[*lane])))
+            .collect();
+        if self.places.available_permits() == 0 {
+            return None;
+        }
+        let next = choose(
+            waiting
+                .iter()
+                .map(|lane| (*lane, self.lanes[*lane].priority, self.lanes[*lane].passed)),
+        )?;
+        for lane in waiting {
+            self.lanes[lane].passed = if lane == next { 0 } else { self.lanes[lane].passed + 1 };
+        }
+        Some(next)
+    }
+
+    /// Gives the next in the row of a queue a turn, with its places.
+    fn give_turn(&mut self, lane: usize, admission: &Admission, now: Timestamp) -> bool {
+        let Lane { queue, places, .. } = &self.lanes[lane];
+        let (queue, agenda) = (*queue, &self.shared.agenda);
+        let free = places.available_permits().min(self.places.available_permits());
+        let in_row = agenda.count_in_row(queue, now, admission);
+        let Some((turn, taken)) = agenda.take(queue, now, admission, free) else {
+            return false;
+        };
+        let tenant = turn.tenant();
+        // Nobody else takes permits, so those that were counted are there.
+        let permit = |of: &Arc<Semaphore>| of.clone().try_acquire_owned().ok();
+        let slots = (0..taken).filter_map(|_| {
+            let permits = permit(places).zip(permit(&self.places));
+            if permits.is_none() {
+                agenda.give_up_place(queue, tenant);
+            }
+            permits.map(|(own, shared)| Slot::new([own, shared], agenda.clone(), queue, tenant))
+        });
+        let slots: Vec<Slot> = slots.collect();
+        self.turns.spawn(have_turn(self.shared.clone(), turn, slots));
+        if queue == Queue::Audit && in_row == 1 {
+            self.audit_rest = Some(Box::pin(tokio::time::sleep(AUDIT_REST)));
+        }
+        true
     }
 
     fn begin(&mut self, batch: Result<Option<Batch>, tokio::task::JoinError>) {
@@ -275,13 +348,14 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
             queue::take_back(work, queue, in_hand)?;
         }
         // A turn that was on its way when its queue was paused begins nothing.
-        if app.pauses.is_paused(queue) {
+        if app.pauses.is_paused_for(queue, tenant) {
             return Ok(Claimed::nothing(queue::next_due(work, queue)?));
         }
         claim(work, &rules, queue, outward_max)
     });
     match claimed.await {
         Ok(claimed) => {
+            shared.app.figures.note(shared.app.clock.now(), &claimed.ran);
             claimed.started.iter().for_each(|started| shared.has_begun(tenant, &started.job));
             turn.done(claimed.next);
             let started = claimed.started.into_iter().zip(slots).collect();
@@ -306,5 +380,30 @@ async fn give_back(shared: &Shared, tenant: TenantId, job: Job) {
         Err(error) => {
             tracing::warn!(tenant_id = %tenant, job = kind, job_id = %job_id, error = %error, "job not given back; the next start rescues it")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_by_priority_is_next_and_none_is_passed_over_for_ever() {
+        let mut passed = [0_u32; 3];
+        let mut order = Vec::new();
+        for _ in 0..30 {
+            let next = choose((0..3).map(|lane| (lane, [10, 40, 40][lane], passed[lane]))).expect("all wait");
+            (0..3).for_each(|lane| passed[lane] = if lane == next { 0 } else { passed[lane] + 1 });
+            order.push(next);
+        }
+        let turns = |lane| order.iter().filter(|next| **next == lane).count();
+        assert_eq!(order[..8], [0; 8]);
+        assert!(turns(0) > 20 && turns(1) >= 3 && turns(2) >= 3, "{order:?}");
+        assert_eq!(choose(std::iter::empty()), None);
+        assert_eq!(
+            choose([(4, 20, 0), (7, 20, 1)].into_iter()),
+            Some(7),
+            "of equals the one that waits longer"
+        );
     }
 }

@@ -3,42 +3,51 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::JobError;
+use super::agenda::Agenda;
 use super::handlers::Errand;
 use super::shared::{Door, Shared};
 use super::turn::{Started, finish, guarded};
 use crate::app::App;
-use crate::platform::queue::Job;
-use crate::primitives::Origin;
+use crate::figures::{Outcome, Ran};
+use crate::platform::queue::{Job, Queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::TURN_RETRY_MS;
+use crate::primitives::{Origin, Stopwatch};
 use crate::storage::{Database, StorageErrorKind, Tenant};
 
 /// How long to wait before the end of a job is noted again.
 const REST: Duration = Duration::from_millis(TURN_RETRY_MS.unsigned_abs());
 
-/// The right to run one job of a queue at a time; the dispatcher is told when it is free again.
+/// A tenant's right to run one job of a queue; the dispatcher is told when it is free again.
 #[derive(Debug)]
 pub(super) struct Slot {
-    permit: Option<OwnedSemaphorePermit>,
-    bell: Arc<Notify>,
+    /// The queue's place, and one of all queues together.
+    permits: Option<[OwnedSemaphorePermit; 2]>,
+    agenda: Arc<Agenda>,
+    queue: Queue,
+    tenant: TenantId,
 }
 
 impl Slot {
-    pub(super) const fn new(permit: OwnedSemaphorePermit, bell: Arc<Notify>) -> Self {
+    /// A place that was [taken](Agenda::take) with a turn.
+    pub(super) const fn new(permits: [OwnedSemaphorePermit; 2], agenda: Arc<Agenda>, queue: Queue, tenant: TenantId) -> Self {
         Self {
-            permit: Some(permit),
-            bell,
+            permits: Some(permits),
+            agenda,
+            queue,
+            tenant,
         }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        drop(self.permit.take());
-        self.bell.notify_one();
+        drop(self.permits.take());
+        self.agenda.give_up_place(self.queue, self.tenant);
+        self.agenda.bell().notify_one();
     }
 }
 
@@ -56,8 +65,9 @@ pub(super) fn carry_out(app: &App, db: &Database<Tenant>, started: &Started) -> 
 /// Runs an outward job to its end: the call, within the queue's time-out, and what becomes of the job.
 pub(super) async fn run(shared: Arc<Shared>, tenant: TenantId, db: Database<Tenant>, started: Started, slot: Slot) {
     let limit = Duration::from(shared.rules.of_queue(started.job.queue).timeout);
-    let job = started.job.clone();
+    let (job, wait) = (started.job.clone(), started.wait);
     let app = shared.app.clone();
+    let watch = Stopwatch::start();
     let call = tokio::task::spawn_blocking(move || {
         // The slot goes with the thread and not with the time-out: calls that hang keep theirs, so they never pile up.
         let _slot = slot;
@@ -70,21 +80,33 @@ pub(super) async fn run(shared: Arc<Shared>, tenant: TenantId, db: Database<Tena
             "no answer within {limit:?}; whether it was carried out is not known"
         ))),
     };
-    settle(&shared, tenant, &job, Arc::new(outcome)).await;
+    let run = watch.read();
+    let done = settle(&shared, tenant, &job, Arc::new(outcome)).await;
     shared.has_ended(job.id);
+    if let Some(outcome) = done {
+        let ran = Ran {
+            queue: job.queue,
+            kind: job.kind,
+            outcome,
+            wait,
+            run,
+        };
+        shared.app.figures.note(shared.app.clock.now(), &[ran]);
+    }
 }
 
-/// Notes what was carried out, as often as it takes: a job that stayed `running` would wait for the next start of the process.
-async fn settle(shared: &Arc<Shared>, tenant: TenantId, job: &Job, outcome: Arc<Result<(), JobError>>) {
+/// Notes what was carried out, as often as it takes: a job that stayed `running` would wait for the next start of the process. `None` when there is
+/// nothing to note any more.
+async fn settle(shared: &Arc<Shared>, tenant: TenantId, job: &Job, outcome: Arc<Result<(), JobError>>) -> Option<Outcome> {
     loop {
         match shared.open(tenant).await {
-            Door::Gone => return,
+            Door::Gone => return None,
             Door::Open(db) => {
                 let (rules, ended, outcome) = (shared.rules.clone(), job.clone(), outcome.clone());
                 let finished = db.write(Origin::system(), move |work| finish(work, &rules, &ended, &outcome));
                 match finished.await {
-                    Ok(_) => return,
-                    Err(error) if error.kind() == StorageErrorKind::UnexpectedRows => return,
+                    Ok(outcome) => return Some(outcome),
+                    Err(error) if error.kind() == StorageErrorKind::UnexpectedRows => return None,
                     Err(error) => {
                         tracing::warn!(tenant_id = %tenant, job_id = %job.id, error = %error, "the end of a job could not be noted yet");
                     }

@@ -6,8 +6,9 @@ use super::errand;
 use super::handlers::{self, Handlers};
 use super::turn::{Claimed, Rules, Tally, TurnError, claim, finish};
 use crate::app::App;
+use crate::figures::Ran;
 use crate::platform::queue::Queue;
-use crate::primitives::Origin;
+use crate::primitives::{Origin, Stopwatch};
 use crate::storage::{Database, Tenant};
 use crate::tenancy::commands;
 
@@ -36,7 +37,7 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
         let mut round = Tally::default();
         for access in &tenants {
             let Ok(db) = app.registry.open(access) else { continue };
-            for queue in Queue::ALL.iter().filter(|queue| !app.pauses.is_paused(**queue)) {
+            for queue in Queue::ALL.iter().filter(|queue| !app.pauses.is_paused_for(**queue, access.id())) {
                 match turn(app, &rules, &db, *queue) {
                     Ok(done) => round.add(done),
                     Err(error) => tracing::warn!(tenant_id = %access.id(), queue = %queue, error = %error, "jobs could not be run"),
@@ -54,14 +55,24 @@ fn turn(app: &Arc<App>, rules: &Rules, db: &Database<Tenant>, queue: Queue) -> R
     let workers = rules.of_queue(queue).workers as usize;
     let claiming = rules.clone();
     let claimed = db.write(Origin::system(), move |work| claim(work, &claiming, queue, workers));
-    let Claimed { mut tally, started, .. } = claimed.wait()?;
+    let Claimed { mut ran, started, .. } = claimed.wait()?;
     for started in started {
+        let watch = Stopwatch::start();
         let outcome = errand::carry_out(app, db, &started);
-        let (rules, job) = (rules.clone(), started.job);
-        tally.add(
-            db.write(Origin::system(), move |work| finish(work, &rules, &job, &outcome))
-                .wait()?,
-        );
+        let (rules, job, wait, run) = (rules.clone(), started.job, started.wait, watch.read());
+        let (queue, kind) = (job.queue, job.kind.clone());
+        let finished = db.write(Origin::system(), move |work| finish(work, &rules, &job, &outcome));
+        let outcome = finished.wait()?;
+        ran.push(Ran {
+            queue,
+            kind,
+            outcome,
+            wait,
+            run,
+        });
     }
+    let mut tally = Tally::default();
+    ran.iter().for_each(|ran| tally.count(ran.outcome));
+    app.figures.note(app.clock.now(), &ran);
     Ok(tally)
 }

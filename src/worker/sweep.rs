@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use super::shared::Shared;
-use crate::platform::queue;
+use crate::platform::{epoch, queue};
 use crate::primitives::Origin;
 use crate::primitives::id::TenantId;
 use crate::storage::{Database, Tenant};
 use crate::tenancy::access::TenantStatus;
 use crate::tenancy::commands;
-use crate::tenant::inventory;
+use crate::tenant::{inventory, jobs};
 
 /// Looks into every shop there is; the registry rescues orphaned jobs when it opens a file for the first time. A shop that cannot be
 /// opened is passed over. Blocks. `false` when it is not even known which shops there are.
@@ -28,6 +28,7 @@ pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
             break;
         }
         if let Ok(db) = shared.app.registry.open(&access) {
+            return_known(shared, access.id(), &db);
             note(shared, access.id(), &db);
             expire_overdue(shared, access.id(), &db);
         }
@@ -67,6 +68,7 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
     }
     if let Ok(db) = shared.app.registry.open(&access) {
         tracing::info!(tenant_id = %tenant, "tenant available again");
+        return_known(shared, tenant, &db);
         note(shared, tenant, &db);
     }
 }
@@ -83,9 +85,38 @@ fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
     }
 }
 
+/// Jobs that an earlier program held because it did not know their kinds may run under this one.
+fn return_known(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
+    let handlers = shared.rules.handlers;
+    let returned = loop {
+        match db.read(move |view| epoch::has_known(view, &handlers.kinds())).wait() {
+            Ok(true) => {}
+            looked => break looked.map(drop),
+        }
+        if let Err(error) = db
+            .write(Origin::system(), move |work| epoch::return_known(work, &handlers.kinds()))
+            .wait()
+        {
+            break Err(error);
+        }
+    };
+    if let Err(error) = returned {
+        tracing::warn!(tenant_id = %tenant, error = %error, "jobs whose kinds are known again stay held until the next start");
+    }
+}
+
 fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     match db.read(queue::agenda).wait() {
         Ok(wakes) => shared.agenda.note(tenant, &wakes),
         Err(error) => tracing::warn!(tenant_id = %tenant, error = %error, "the queue could not be looked into"),
+    }
+    // Counted anew only where something was written since: a shop at rest costs nothing.
+    let commits = db.stats().commits();
+    if shared.app.figures.is_counted(tenant, commits) {
+        return;
+    }
+    match db.read_long(jobs::count_jobs).wait() {
+        Ok(depths) => shared.app.figures.note_depths(tenant, commits, depths),
+        Err(error) => tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be counted; tried again"),
     }
 }

@@ -2,14 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::JobError;
 use super::handlers::{Handler, Handlers, Local, Outward};
-use crate::config::{self, Queues};
+use crate::config::{self, Queues, Span};
+use crate::figures::{Outcome, Ran};
 use crate::platform::alerts::{self, SharedMeans};
+use crate::platform::epoch;
 use crate::platform::queue::{self, AfterFailure, Job, Queue};
+use crate::platform::trim::{self, Ended};
 use crate::primitives::limits::CLAIM_MAX;
-use crate::primitives::{Entropy, Timestamp};
+use crate::primitives::{Entropy, Stopwatch, Timestamp};
 use crate::storage::writer::panic_text;
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant;
@@ -26,6 +30,15 @@ impl Rules {
     pub(super) fn of_queue(&self, queue: Queue) -> &config::Queue {
         self.queues.find(queue.as_str()).expect("every queue has its settings")
     }
+
+    /// Until when what has ended goes.
+    fn ended(&self, now: Timestamp) -> Ended {
+        let before = |kept: Span| now.plus_millis(-i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+        Ended {
+            completed_before: before(self.queues.keep_completed),
+            given_up_before: before(self.queues.keep_discarded),
+        }
+    }
 }
 
 /// How many jobs ended how.
@@ -37,18 +50,30 @@ pub struct Tally {
     pub retried: usize,
     /// Given up.
     pub discarded: usize,
+    /// Held, because nothing runs their kind.
+    pub held: usize,
 }
 
 impl Tally {
-    /// All of them.
-    pub const fn total(self) -> usize {
-        self.completed + self.retried + self.discarded
+    /// All that a turn had to do with.
+    pub const fn total(&self) -> usize {
+        self.completed + self.retried + self.discarded + self.held
+    }
+
+    pub(super) const fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Completed => self.completed += 1,
+            Outcome::Retried => self.retried += 1,
+            Outcome::Discarded => self.discarded += 1,
+            Outcome::Held => self.held += 1,
+        }
     }
 
     pub(super) const fn add(&mut self, other: Self) {
         self.completed += other.completed;
         self.retried += other.retried;
         self.discarded += other.discarded;
+        self.held += other.held;
     }
 }
 
@@ -57,12 +82,15 @@ impl Tally {
 pub(super) struct Started {
     pub(super) job: Job,
     pub(super) call: Outward,
+    /// How long it had been due.
+    pub(super) wait: Duration,
 }
 
 /// What came of a turn.
 #[derive(Debug)]
 pub(super) struct Claimed {
-    pub(super) tally: Tally,
+    /// What ended in it.
+    pub(super) ran: Vec<Ran>,
     pub(super) started: Vec<Started>,
     /// When the queue has something to do next; not later than now when there was more than one turn takes.
     pub(super) next: Option<Timestamp>,
@@ -72,11 +100,7 @@ impl Claimed {
     /// Nothing was done.
     pub(super) const fn nothing(next: Option<Timestamp>) -> Self {
         Self {
-            tally: Tally {
-                completed: 0,
-                retried: 0,
-                discarded: 0,
-            },
+            ran: Vec::new(),
             started: Vec::new(),
             next,
         }
@@ -92,58 +116,82 @@ pub(super) enum TurnError {
     Unavailable(JobError),
 }
 
-/// Runs the local jobs that are due, in order, and marks at most `outward_max` outward ones as running.
+/// Runs the local jobs that are due, in order, and marks at most `outward_max` outward ones as running. Removes some of what has long ended.
 pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outward_max: usize) -> Result<Claimed, TurnError> {
-    let mut tally = Tally::default();
-    let (mut local, mut started) = (Vec::new(), Vec::new());
+    let (mut local, mut started, mut ran) = (Vec::new(), Vec::new(), Vec::new());
     for job in queue::due(work, queue, CLAIM_MAX)? {
         match rules.handlers.find(&job.kind) {
             Some(Handler::Local(run)) => local.push((job, run)),
             Some(Handler::Outward(call)) if started.len() < outward_max => {
                 queue::start(work, &job)?;
-                started.push(Started { job, call });
+                let wait = waited(work, &job);
+                started.push(Started { job, call, wait });
             }
             Some(Handler::Outward(_)) => {}
-            None => {
-                let error = JobError::passing("no handler for this kind of job; it may be from a newer version");
-                tally.add(fail(work, rules, &job, &error)?);
-            }
+            None => ran.push(hold(work, job)?),
         }
     }
-    tally.add(run_local(work, rules, &local)?);
-    let next = queue::next_due(work, queue)?;
-    Ok(Claimed { tally, started, next })
+    ran.append(&mut run_local(work, rules, &local)?);
+    let more_to_trim = trim::trim(work, rules.ended(work.now()))?.then(|| work.now());
+    let next = queue::next_due(work, queue)?.into_iter().chain(more_to_trim).min();
+    Ok(Claimed { ran, started, next })
+}
+
+/// A kind that nothing runs: from a newer version, or one that was given up. It waits for a program that knows it, and is not to blame.
+fn hold(work: &mut TenantWork<'_>, job: Job) -> Result<Ran, StorageError> {
+    epoch::hold_unknown(work, &job)?;
+    let (tenant, id, queue, kind) = (tenant::id_of(work), job.id, job.queue, job.kind.clone());
+    work.on_commit(move || {
+        tracing::error!(tenant_id = %tenant, queue = %queue, job = kind, job_id = %id, error = "no handler for this kind of job; it may be from a newer version", "job held");
+    });
+    Ok(ended(work, &job, Outcome::Held, Duration::ZERO))
+}
+
+fn waited(work: &TenantWork<'_>, job: &Job) -> Duration {
+    let ms = work.now().as_millis() - job.scheduled_at.as_millis();
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+fn ended(work: &TenantWork<'_>, job: &Job, outcome: Outcome, run: Duration) -> Ran {
+    Ran {
+        queue: job.queue,
+        kind: job.kind.clone(),
+        outcome,
+        wait: waited(work, job),
+        run,
+    }
 }
 
 /// Runs local jobs: all in one savepoint, because each costs as much as a job does; and one by one when one of them fails.
-fn run_local(work: &mut TenantWork<'_>, rules: &Rules, local: &[(Job, Local)]) -> Result<Tally, TurnError> {
+fn run_local(work: &mut TenantWork<'_>, rules: &Rules, local: &[(Job, Local)]) -> Result<Vec<Ran>, TurnError> {
     if local.len() > 1 {
-        match work.nested(|work| local.iter().try_for_each(|(job, run)| run_one(work, job, *run))) {
-            Ok(()) => {
-                return Ok(Tally {
-                    completed: local.len(),
-                    ..Tally::default()
-                });
-            }
-            Err(error) if error.is_unavailable() => return Err(TurnError::Unavailable(error)),
+        match work.nested(|work| local.iter().map(|(job, run)| run_one(work, job, *run)).collect()) {
+            Ok(ran) => return Ok(ran),
+            Err(error) if JobError::is_unavailable(&error) => return Err(TurnError::Unavailable(error)),
             Err(_) => {}
         }
     }
-    let mut tally = Tally::default();
+    let mut ran = Vec::with_capacity(local.len());
     for (job, run) in local {
+        let watch = Stopwatch::start();
         match work.nested(|work| run_one(work, job, *run)) {
-            Ok(()) => tally.completed += 1,
+            Ok(done) => ran.push(done),
             Err(error) if error.is_unavailable() => return Err(TurnError::Unavailable(error)),
-            Err(error) => tally.add(fail(work, rules, job, &error)?),
+            Err(error) => {
+                let outcome = fail(work, rules, job, &error)?;
+                ran.push(ended(work, job, outcome, watch.read()));
+            }
         }
     }
-    Ok(tally)
+    Ok(ran)
 }
 
 /// The effects of a job and its completion, together.
-fn run_one(work: &mut TenantWork<'_>, job: &Job, run: Local) -> Result<(), JobError> {
+fn run_one(work: &mut TenantWork<'_>, job: &Job, run: Local) -> Result<Ran, JobError> {
+    let watch = Stopwatch::start();
     guarded(|| run(work, &job.payload))?;
-    Ok(queue::complete(work, job)?)
+    queue::complete(work, job)?;
+    Ok(ended(work, job, Outcome::Completed, watch.read()))
 }
 
 /// Runs a handler; its panic is its job's failure and nobody else's.
@@ -153,21 +201,18 @@ pub(super) fn guarded(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), 
 }
 
 /// Finishes an outward job: the second transaction.
-pub(super) fn finish(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, outcome: &Result<(), JobError>) -> Result<Tally, StorageError> {
+pub(super) fn finish(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, outcome: &Result<(), JobError>) -> Result<Outcome, StorageError> {
     match outcome {
         Ok(()) => {
             queue::complete(work, job)?;
-            Ok(Tally {
-                completed: 1,
-                ..Tally::default()
-            })
+            Ok(Outcome::Completed)
         }
         Err(error) => fail(work, rules, job, error),
     }
 }
 
 /// Notes a failed attempt and decides what becomes of the job.
-fn fail(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, error: &JobError) -> Result<Tally, StorageError> {
+fn fail(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, error: &JobError) -> Result<Outcome, StorageError> {
     let settings = rules.of_queue(job.queue);
     let tries = job.max_attempts.unwrap_or_else(|| i64::from(settings.tries));
     let (tenant, job_id, queue, kind) = (tenant::id_of(work), job.id, job.queue, job.kind.clone());
@@ -175,43 +220,37 @@ fn fail(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, error: &JobError) -
     if error.is_permanent() || attempt >= tries {
         queue::fail(work, job, &text, AfterFailure::Discard)?;
         alerts::given_up(work, rules.alerts.get(), job, attempt, &text)?;
-        return Ok(Tally {
-            discarded: 1,
-            ..Tally::default()
-        });
+        return Ok(Outcome::Discarded);
     }
     let at = work.now().plus_millis(wait_ms(settings, attempt, work.entropy()));
     queue::fail(work, job, &text, AfterFailure::Retry(at))?;
     work.on_commit(move || {
         tracing::warn!(tenant_id = %tenant, queue = %queue, job = kind, job_id = %job_id, attempt, error = text, at = %at, "job will be retried");
     });
-    Ok(Tally {
-        retried: 1,
-        ..Tally::default()
-    })
+    Ok(Outcome::Retried)
 }
 
 /// How long to wait after the `attempt`th failure: anything up to the queue's wait for it ("full jitter"), so that jobs that failed
 /// together don't come back together; and never nothing.
 fn wait_ms(settings: &config::Queue, attempt: i64, entropy: &dyn Entropy) -> i64 {
-    let steps = &settings.backoff;
-    let index = usize::try_from(attempt - 1).unwrap_or(0).min(steps.len().saturating_sub(1));
-    let longest = steps.get(index).map_or(1, |step| step.as_millis());
+    let longest = settings.backoff.longest(attempt).as_millis();
     1 + i64::try_from(entropy.below(longest)).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Span;
+    use crate::config::Backoff;
     use crate::primitives::SeededEntropy;
 
     #[test]
     fn waits_follow_the_list_and_its_last_repeats() {
         let settings = config::Queue {
             workers: 1,
+            tenant_limit: 1,
+            priority: 1,
             tries: 9,
-            backoff: vec![Span::millis(10), Span::millis(1_000), Span::millis(60_000)],
+            backoff: Backoff::List([10, 1_000, 60_000].map(Span::millis).into()),
             timeout: Span::secs(1),
         };
         let entropy = SeededEntropy::new(3);

@@ -9,7 +9,7 @@ use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tillbox::app::{App, Ports, StartError};
-use tillbox::config::{ByteSize, Config};
+use tillbox::config::{ByteSize, Config, Span};
 use tillbox::http::extract::Local;
 use tillbox::primitives::{ManualClock, SeededEntropy, Timestamp};
 use tokio::runtime::Runtime;
@@ -85,6 +85,8 @@ impl House {
         config.storage.data_dir = dir.to_owned();
         // Small disks of memory have no room to spare.
         config.storage.disk_reserve = ByteSize::bytes(0);
+        // The oracle counts what was done, by the jobs that did it.
+        config.queue.keep_completed = Span::secs(3_660 * 86_400);
         config.validate().expect("good settings");
         let clock = Arc::new(ManualClock::new(now));
         let ports = Ports {

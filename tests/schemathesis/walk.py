@@ -255,6 +255,10 @@ def queue():
     call("DELETE", f"{jobs}/{done[0]['id']}", want="job_completed", **more)
     for step in ("pause", "resume"):
         post(f"/v1/landlord/queue/low/{step}", None, 200, **more)
+        post(f"/v1/landlord/queue/low/{step}?tenant=demo", None, 200, **more)
+        post(f"/v1/landlord/queue/low/{step}?tenant=nobody", None, "tenant_not_found", **more)
+    post("/v1/landlord/queue/release?tenant=demo", None, 200, **more)
+    post("/v1/landlord/queue/release?tenant=nobody", None, "tenant_not_found", **more)
 
 
 def sample(schema, name=""):

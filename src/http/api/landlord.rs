@@ -153,7 +153,15 @@ async fn get_tenant(house: House, PathText(slug): PathText<String>) -> Result<Js
 #[utoipa::path(delete, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String, Path)), responses((status = 204), (status = 404, description = "`tenant_not_found`")))]
 async fn delete_tenant(house: House, PathText(slug): PathText<String>) -> Result<StatusCode, Problem> {
     let slug = slug_in_path(&house.app, &slug).await?;
-    let delete = move |house: &House| Ok(house.app.provisioner.delete(&house.origin, &slug)?);
+    let delete = move |house: &House| {
+        let found = house.app.directory.tenant_of_slug(&slug).wait()?;
+        house.app.provisioner.delete(&house.origin, &slug)?;
+        if let Some(access) = found {
+            house.app.pauses.forget(access.id());
+            house.app.figures.forget(access.id());
+        }
+        Ok(())
+    };
     house.blocking(delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }

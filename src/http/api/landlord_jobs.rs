@@ -26,7 +26,7 @@ use crate::primitives::id::{JobId, JobKind};
 use crate::primitives::limits::LONG_READ_MS;
 use crate::primitives::{Slug, Timestamp};
 use crate::tenancy::{TenantAccess, commands};
-use crate::tenant::jobs::{self, FoundJobs, JobFilter, JobLine, JobRefused, Removed, WholeJob};
+use crate::tenant::jobs::{self, FoundJobs, Hold, JobFilter, JobLine, JobRefused, Removed, WholeJob};
 
 /// The routes of the jobs.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -48,6 +48,11 @@ struct JobLineView {
     /// `available`, `scheduled`, `running`, `retryable`, `completed`, `cancelled` or `discarded`.
     #[schema(value_type = String)]
     state: State,
+    /// Why it does not run although it waits: `older_epoch`, until it is released, because the file is a copy and what the job does outside may have been
+    /// done already; `unknown_kind`, until a program is started that runs its kind.
+    held: Option<&'static str>,
+    /// Which of the jobs of its queue that are ready goes first: the lower.
+    priority: i64,
     /// How often it was tried.
     attempt: i64,
     /// How often it is tried at the most.
@@ -75,6 +80,8 @@ impl JobLineView {
             queue: line.queue,
             kind: line.kind,
             state: line.state,
+            held: line.held.map(Hold::as_str),
+            priority: line.priority,
             attempt: line.attempt,
             max_attempts: line.max_attempts.unwrap_or_else(|| i64::from(tries)),
             rescues: line.rescues,
@@ -143,6 +150,8 @@ struct JobsQuery {
     tenant: Option<String>,
     /// Only those of this kind.
     kind: Option<String>,
+    /// Only those that are held, or only those that are not.
+    held: Option<bool>,
 }
 
 impl JobsQuery {
@@ -155,8 +164,8 @@ impl JobsQuery {
         });
         let state = faults.optional("?state", state);
         let queue = faults.optional("?queue", self.queue.as_deref().map(parse_queue));
-        let kind = self.kind.clone();
-        let filter = state.zip(queue).map(|(state, queue)| JobFilter { state, queue, kind });
+        let (kind, held) = (self.kind.clone(), self.held);
+        let filter = state.zip(queue).map(|(state, queue)| JobFilter { state, queue, kind, held });
         faults.finish(filter)
     }
 }
@@ -234,7 +243,8 @@ async fn get_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): QueryOf
     house.blocking(show).await.map(Json)
 }
 
-/// Makes a job available now: one that was given up or cancelled begins anew, one that waits for its time waits no longer.
+/// Makes a job available now: one that was given up or cancelled begins anew, one that waits for its time waits no longer, one that is held is
+/// released.
 #[utoipa::path(post, path = "/landlord/queue/jobs/{id}/retry", tag = "landlord", params(("id" = String, Path), OfTenant),
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`, `job_superseded`")))]

@@ -62,6 +62,11 @@ impl Handlers {
     pub fn find(self, kind: &str) -> Option<Handler> {
         self.0.iter().find(|(own, _)| *own == kind).map(|(_, handler)| *handler)
     }
+
+    /// All kinds that are run.
+    pub fn kinds(self) -> Vec<&'static str> {
+        self.0.iter().map(|(kind, _)| *kind).collect()
+    }
 }
 
 /// Reads a payload. One that cannot be read now will not be readable later.

@@ -176,12 +176,14 @@ async fn what_is_asked_for_wrongly_is_told_with_the_names_there_are() {
     assert_eq!(pointers(&problem), ["?state", "?queue"]);
     let said = problem.to_string();
     assert!(said.contains("retryable") && said.contains("financial"), "{said}");
-    for query in ["limit=0", "cursor=c1", "tennant=corner"] {
+    for query in ["limit=0", "cursor=c1", "tennant=corner", "held=perhaps"] {
         let path = format!("/jobs?{query}");
         house.get(&path).send().await.refused(422, "validation_failed");
     }
     house.get("/jobs?tenant=nobody").send().await.refused(404, "tenant_not_found");
     house.get("/stats?tenant=nobody").send().await.refused(404, "tenant_not_found");
+    house.post("/release").send().await.refused(422, "validation_failed");
+    house.post("/release?tenant=nobody").send().await.refused(404, "tenant_not_found");
     for what in ["pause", "resume"] {
         let problem = house.post(&format!("/slow/{what}")).send().await.refused(404, "queue_not_found");
         assert!(problem["detail"].as_str().is_some_and(|text| text.contains("billing")), "{problem}");
@@ -282,7 +284,7 @@ async fn a_job_that_another_one_supersedes_is_not_retried() {
     retry().await.expect(200);
 }
 
-/// The kind is gone, the job is not: it fails, is told of, can be tried again, and keeps its payload until an operator forgets it.
+/// The kind is gone, the job is not: it is held and told of, burns no attempt however often it is tried, and keeps its payload until an operator cancels it.
 #[tokio::test]
 async fn a_kind_that_there_is_no_more_is_kept_and_told_of() {
     let house = House::start();
@@ -292,25 +294,113 @@ async fn a_kind_that_there_is_no_more_is_kept_and_told_of() {
         let app = house.app.app();
         blocking(|| worker::run_until_idle_with(&app, Handlers(&[])))
     };
-    run();
-    assert_eq!(house.ids("state=discarded&kind=kind.of_old").await, [id(1)]);
     let path = format!("/jobs/{}", id(1));
-    house.post(&format!("{path}/retry")).send().await.expect(200);
-    for _ in 0..3 {
+    for round in 1..=3 {
         run();
-        house.app.advance(Duration::from_secs(600));
+        assert_eq!(house.ids("held=true&kind=kind.of_old").await, [id(1)]);
+        assert_eq!(house.ids("held=false&kind=kind.of_old").await, [""; 0]);
+        let job = house.get(&path).send().await.expect(200).json();
+        assert_eq!(
+            (&job["held"], &job["attempt"], &job["payload"]["number"]),
+            (&json!("unknown_kind"), &json!(2), &json!(1))
+        );
+        assert_eq!(job["error_count"], round);
+        let retried = house.post(&format!("{path}/retry")).send().await.expect(200).json();
+        assert_eq!((&retried["held"], &retried["state"]), (&Value::Null, &json!("available")));
     }
-    let job = house.get(&path).send().await.expect(200).json();
-    assert_eq!((&job["state"], &job["attempt"]), (&json!("discarded"), &json!(3)));
-    assert_eq!(job["payload"]["number"], 1);
-    let errors = job["errors"].as_array().expect("a list");
-    assert_eq!(errors.len(), 4, "one of the first round, three of the second");
-    let told = |error: &Value| {
-        error["error"]
-            .as_str()
-            .is_some_and(|text| text.contains("no handler for this kind of job"))
+    run();
+    let stats = house.get("/stats").send().await.expect(200).json();
+    let low = stats["queues"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|queue| queue["queue"] == "low")
+        .expect("it is there");
+    assert_eq!(
+        (&low["held"], &low["available"], &low["oldest_ready_at"]),
+        (&json!(1), &json!(0), &Value::Null)
+    );
+    let released = house.post("/release?tenant=corner").send().await.expect(200).json();
+    assert_eq!(
+        released["released"], 4,
+        "with the three entries that tell of the retries, which nothing runs here either"
+    );
+    run();
+    house.delete(&path).send().await.expect(200);
+    assert_eq!(state(&shop, 1), "cancelled|2|1");
+}
+
+#[tokio::test]
+async fn the_last_hour_is_told_by_queue_and_kind() {
+    let house = House::start();
+    let shop = house.app.tenant("corner");
+    shop.product("TEA", 100).await;
+    house.app.advance(Duration::from_millis(1_500));
+    house.app.work_off();
+    let told = |stats: &Value| -> Value { stats["last_hour"].as_array().expect("a list").first().cloned().unwrap_or_default() };
+    let audit = told(&house.get("/stats").send().await.expect(200).json());
+    assert_eq!((&audit["queue"], &audit["kind"]), (&json!("audit"), &json!("audit.append")));
+    assert!(audit["completed"].as_u64().is_some_and(|jobs| jobs > 0), "{audit}");
+    let wait = audit["wait_p50_us"].as_u64().expect("a number");
+    assert!((1_500_000..1_900_000).contains(&wait), "by the house's clock: {audit}");
+    assert!(audit["run_p99_us"].is_u64(), "{audit}");
+    house.app.advance(Duration::from_secs(3_700));
+    assert_eq!(told(&house.get("/stats").send().await.expect(200).json()), Value::Null);
+}
+
+#[tokio::test]
+async fn a_pause_of_one_shop_is_its_own() {
+    let house = House::start();
+    let (still, other) = (house.app.tenant("still"), house.app.tenant("other"));
+    for shop in [&still, &other] {
+        shop.raw(&insert(1, "low", KIND, "available")).unwrap();
+    }
+    let paused = house.post("/low/pause?tenant=still").send().await.expect(200).json();
+    assert_eq!((&paused["tenant"], &paused["paused"]), (&json!("still"), &json!(true)));
+    house.app.advance(Duration::from_secs(60));
+    let again = house.post("/low/pause?tenant=still").send().await.expect(200).json();
+    assert_eq!(again, paused);
+    house.app.restart();
+    house.app.work_off();
+    let held = |shop: &TestShop| shop.count("SELECT count(*) FROM job WHERE epoch < 0");
+    assert_eq!(
+        (held(&still), held(&other)),
+        (0, 1),
+        "nothing runs that kind, and only the other shop's was tried"
+    );
+    let low = |stats: Value| -> Value {
+        let queues = stats["queues"].as_array().expect("a list");
+        queues.iter().find(|queue| queue["queue"] == "low").expect("it is there").clone()
     };
-    assert!(errors.iter().all(told), "{errors:?}");
+    let all = low(house.get("/stats").send().await.expect(200).json());
+    let at = json!([{"tenant": "still", "paused_at": "2026-01-15T10:00:00Z"}]);
+    assert_eq!((&all["paused"], &all["paused_tenants"]), (&json!(false), &at));
+    let one = low(house.get("/stats?tenant=still").send().await.expect(200).json());
+    assert_eq!(one["paused"], true);
+    house.post("/low/pause?tenant=nobody").send().await.refused(404, "tenant_not_found");
+    house.post("/low/resume").send().await.expect(200);
+    house.app.work_off();
+    assert_eq!(held(&still), 0, "that was the pause of all shops");
+    for _ in 0..2 {
+        let resumed = house.post("/low/resume?tenant=still").send().await.expect(200).json();
+        assert_eq!(resumed["paused"], false);
+    }
+    house.app.work_off();
+    assert_eq!(held(&still), 1);
+    assert_eq!(house.audited(), ["queue.paused|queue:low|1", "queue.resumed|queue:low|1"]);
+
+    // It goes with its shop.
+    house.post("/low/pause?tenant=still").send().await.expect(200);
+    house
+        .app
+        .call(Method::DELETE, "/v1/landlord/tenants/still")
+        .bearer(&house.key)
+        .send()
+        .await
+        .expect(204);
+    let all = low(house.get("/stats").send().await.expect(200).json());
+    assert_eq!(all["paused_tenants"], json!([]));
+    assert_eq!(house.app.landlord_rows("SELECT count(*) FROM tenant_pause"), ["0"]);
 }
 
 #[tokio::test]
@@ -372,7 +462,11 @@ async fn a_pause_is_kept_over_a_restart_and_is_noted_once() {
         assert_eq!((&resumed["paused"], &resumed["paused_at"]), (&json!(false), &Value::Null));
     }
     house.app.work_off();
-    assert_eq!(state(&shop, 1), "discarded|3|1");
+    assert_eq!(
+        shop.count("SELECT count(*) FROM job WHERE epoch < 0"),
+        1,
+        "it was tried, and nothing runs it"
+    );
     assert_eq!(house.audited(), ["queue.paused|queue:low|1", "queue.resumed|queue:low|1"]);
 }
 

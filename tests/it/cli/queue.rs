@@ -165,6 +165,50 @@ fn a_pause_outlives_the_daemon() {
 }
 
 #[test]
+fn one_shop_is_paused_and_its_held_jobs_are_released() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let (still, other) = (shop(&data, "still"), shop(&data, "other"));
+    let paused = queue(&data, &["pause", "low", "--tenant", "still"]).code(0).stdout;
+    assert!(paused.starts_with("low of still is paused since 2"), "{paused}");
+    let status = queue(&data, &["status"]).code(0).stdout;
+    assert!(status.contains("low of still is paused since 2"), "{status}");
+    let all = queue(&data, &["pause", "--tenant", "still", "--json"]).code(0).json();
+    let all = all.as_array().expect("all queues");
+    assert!(
+        all.len() == 5 && all.iter().all(|queue| queue["paused"] == true && queue["tenant"] == "still"),
+        "{all:?}"
+    );
+    let resumed = queue(&data, &["resume", "--tenant", "still"]).code(0).stdout;
+    assert_eq!(
+        resumed.lines().filter(|line| line.ends_with(" of still is open")).count(),
+        5,
+        "{resumed}"
+    );
+
+    put(&still, 1, "low", "available");
+    put(&still, 2, "low", "scheduled");
+    put(&other, 3, "low", "scheduled");
+    let conn = Connection::open(&still).expect("it opens");
+    conn.execute_batch("UPDATE epoch SET number = 2")
+        .expect("as if it had been put back");
+    drop(conn);
+    let status = queue(&data, &["status", "--tenant", "still", "--json"]).code(0).json();
+    let low = status["queues"]
+        .as_array()
+        .and_then(|all| all.iter().find(|queue| queue["queue"] == "low"));
+    let low = low.expect("it is there");
+    assert_eq!(
+        (&low["held"], &low["available"], &low["scheduled"]),
+        (&json!(2), &json!(0), &json!(0))
+    );
+    let released = queue(&data, &["release", "--tenant", "still"]).code(0).stdout;
+    assert!(released.ends_with(" jobs of still are released\n"), "{released}");
+    let again = queue(&data, &["release", "--tenant", "still", "--json"]).code(0).json();
+    assert_eq!(again, json!({"tenant": "still", "released": 0, "superseded": 0}));
+}
+
+#[test]
 fn wrong_usage_is_two_and_names_the_queues() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
@@ -172,6 +216,8 @@ fn wrong_usage_is_two_and_names_the_queues() {
     for args in [
         &["pause", "slow"][..],
         &["resume"],
+        &["pause"],
+        &["release"],
         &["failed", "--queue", "slow"],
         &["retry"],
         &["retry", "7"],

@@ -48,6 +48,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "counts the jobs that were given up; in the long lane",
     ),
     ("tenancy::pauses::PAUSES", "reads the handful of paused queues at the start"),
+    ("tenancy::pauses::TENANT_PAUSES", "reads the handful of shops' pauses at the start"),
     ("tenant::jobs::LIST_RUNNING", "sorts the jobs that run, which are a handful"),
     ("payments::store::OF_ORDER", "puts the payments of one order in order"),
     ("ledger::queries::ACCOUNTS", "puts the handful of accounts in order"),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use http::Method;
 use serde_json::{Value, json};
 use tillbox::storage::data_dir::beside;
 use tillbox::storage::{FileKind as _, Tenant};
@@ -101,6 +102,44 @@ async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word()
     past.sell(1).await;
 }
 
+/// Jobs of the copy may have been run since by the file that it was made of: they wait for the operator's word.
+#[tokio::test]
+async fn the_jobs_of_an_accepted_copy_are_held_until_they_are_released() {
+    let past = Past::of(2, 3).await;
+    past.put_copy_in_place();
+    past.app.resume();
+    past.is_refused().await;
+    past.accept_loss().await.expect(200);
+    assert_eq!(past.shop.rows("SELECT number, reason FROM epoch"), ["2|loss accepted"]);
+    let before = past.shop.count("SELECT count(*) FROM audit_log");
+    past.app.work_off();
+    assert_eq!(past.shop.count("SELECT count(*) FROM audit_log"), before);
+    past.sell(1).await;
+    past.app.work_off();
+    assert!(past.shop.count("SELECT count(*) FROM audit_log") > before, "what is new is run");
+    let key = past.app.landlord_key();
+    let landlord = |method, path: &str| past.app.call(method, &format!("/v1/landlord/queue/{path}")).bearer(&key);
+    let held = landlord(Method::GET, "jobs?held=true&limit=200").send().await.expect(200).json();
+    let held = held["data"].as_array().expect("a list").len();
+    assert!(held >= 2, "{held}");
+    let stats = landlord(Method::GET, "stats?tenant=corner").send().await.expect(200).json();
+    let figure = |name: &str| -> i64 {
+        let queues = stats["queues"].as_array().expect("a list");
+        queues.iter().filter_map(|queue| queue[name].as_i64()).sum()
+    };
+    assert_eq!((figure("held"), figure("available")), (held as i64, 0));
+    let released = landlord(Method::POST, "release?tenant=corner").send().await.expect(200).json();
+    assert_eq!(released, json!({"tenant": "corner", "released": held, "superseded": 0}));
+    past.app.work_off();
+    let left = past.shop.count("SELECT count(*) FROM job WHERE state = 'available'");
+    assert_eq!(left, 0);
+    past.shop.assert_integrity();
+    let noted = past
+        .app
+        .landlord_rows("SELECT details ->> '$.jobs' FROM audit_log WHERE action = 'jobs.released'");
+    assert_eq!(noted, [held.to_string()]);
+}
+
 #[tokio::test]
 async fn the_newest_copy_in_its_place_needs_nobodys_word() {
     let past = Past::of(1, 2).await;
@@ -185,7 +224,14 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
 
 /// A file as the first version left it: entries without a chain.
 const UNCHAINED: &str =
-    "DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash; PRAGMA user_version = 1;";
+    "DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash;
+     DROP TABLE epoch; DROP INDEX job_ready; DROP INDEX job_waiting; DROP INDEX job_unique; DROP INDEX job_completed_at; DROP INDEX job_given_up_at;
+     ALTER TABLE job DROP COLUMN epoch;
+     CREATE INDEX job_ready ON job (queue, priority, seq) WHERE state = 'available';
+     CREATE INDEX job_waiting ON job (queue, scheduled_at) WHERE state IN ('scheduled', 'retryable');
+     CREATE UNIQUE INDEX job_unique ON job (unique_key)
+         WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');
+     PRAGMA user_version = 1;";
 
 #[tokio::test]
 async fn a_file_of_the_first_version_is_chained_from_now_on() {

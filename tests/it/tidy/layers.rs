@@ -14,6 +14,7 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("outbound", 40),
     ("config", 50),
     ("logging", 50),
+    ("figures", 51),
     ("pulse", 51),
     ("alerting", 51),
     ("app", 55),

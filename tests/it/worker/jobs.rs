@@ -110,6 +110,7 @@ fn a_failing_or_panicking_job_harms_no_neighbour() {
         completed: 3,
         retried: 2,
         discarded: 1,
+        held: 0,
     };
     assert_eq!(tally, expected);
     assert_eq!(effects(&shop), ["before", "between", "after"]);
@@ -170,20 +171,6 @@ fn a_job_is_retried_later_and_discarded_after_its_last_attempt() {
         (&json!("low"), &json!(STEP), &json!(3), &json!("not today"))
     );
     assert_eq!(line["job_id"].as_str().map(|text| text.replace('-', "")), Some(job_id));
-}
-
-#[test]
-fn a_kind_that_nobody_knows_is_kept_and_reported() {
-    let app = TestApp::with(false, |config| config.queue.default.tries = 2);
-    let shop = app.tenant("corner");
-    enqueue(&shop, Queue::Default, "from.the_future", json!({"precious": 1}));
-    assert_eq!(run(&app, HANDLERS).retried, 1);
-    app.advance(Duration::from_secs(60));
-    assert_eq!(run(&app, HANDLERS).discarded, 1);
-    let kept = shop.rows("SELECT state, payload FROM job WHERE kind = 'from.the_future'");
-    assert_eq!(kept, [r#"discarded|{"precious":1}"#]);
-    let failed = logs().of_tenant(&shop.id.to_string()).saying("job failed");
-    assert!(failed.contain("no handler for this kind of job"), "{failed:?}");
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! The queue at work: what is claimed, retried, given up and rescued.
 
 mod confirmation;
+mod epoch;
+mod fair;
 mod job_failed_alert;
 mod jobs;
 mod pause;
+mod rescue;
 mod running;
+mod trim;
 
 use serde_json::{Value, json};
 use tillbox::platform::queue::{self, NewJob, Queue};

@@ -47,7 +47,7 @@ async fn a_paused_queue_begins_nothing_until_it_is_resumed() {
     let worker = Worker::start_with(app.app(), HANDLERS);
     enqueue(&shop, Queue::Default, OPEN, doing("it"));
     visited().await;
-    app.app().pauses.pause(Origin::system(), Queue::Low).await.unwrap();
+    app.app().pauses.pause(Origin::system(), Queue::Low, None).await.unwrap();
     enqueue(&shop, Queue::Low, PAUSED, doing("it"));
     pass_by(&shop).await;
     // What waits because somebody said so is not late.
@@ -67,7 +67,7 @@ async fn a_paused_queue_begins_nothing_until_it_is_resumed() {
     };
     tokio::time::timeout(PATIENCE, beaten).await.expect("the queue is well");
     drop(process);
-    app.app().pauses.resume(Origin::system(), Queue::Low).await.unwrap();
+    app.app().pauses.resume(Origin::system(), Queue::Low, None).await.unwrap();
     visited().await;
     worker.stop(PATIENCE).await;
     assert_eq!(jobs(&shop, PAUSED), ["completed|1|0"]);

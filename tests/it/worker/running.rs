@@ -81,6 +81,27 @@ async fn a_hint_starts_a_job_and_the_end_waits_for_it() {
     assert_eq!(jobs(&shop, CALL), ["completed|1|0"]);
 }
 
+/// The worker looks around once a second and sweeps once a minute: a hundred jobs one after the other would take it longer than anybody waits, if it did
+/// not begin at the hint.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_begins_at_its_hint_and_at_no_look_around() {
+    gate!(GATE, HANDLERS);
+    GATE.open();
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    let one_after_the_other = async {
+        for _ in 0..100 {
+            enqueue(&shop, Queue::Default, CALL, doing("it"));
+            GATE.visited().await;
+        }
+    };
+    let done = tokio::time::timeout(PATIENCE, one_after_the_other).await;
+    done.expect("each begins when it is queued");
+    worker.stop(LONG).await;
+    assert_eq!(jobs(&shop, CALL).len(), 100);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_end_in_time_is_given_back() {
     gate!(GATE, HANDLERS);
@@ -165,6 +186,9 @@ async fn a_worker_at_rest_writes_nothing() {
     let db = shop.db();
     shop.product("A-1", 100).await;
     run(&app, handlers::ALL);
+    // What it keeps of its last hour would go with its next turn, for which there is no cause.
+    app.advance(Duration::from_secs(30 * 86_400));
+    assert!(shop.count("SELECT count(*) FROM job WHERE state = 'completed'") > 0);
     let (writes, commits) = (db.stats().requests(), db.stats().commits());
     let reads = db.stats().statements();
     let worker = Worker::start(app.app());

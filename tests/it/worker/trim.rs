@@ -1,0 +1,119 @@
+//! What has ended goes: completed jobs after an hour, those that were given up after a week, a few at a time, and never in a shop at rest.
+
+use std::time::Duration;
+
+use tillbox::platform::queue::Queue;
+use tillbox::storage::TenantWork;
+use tillbox::worker::handlers::{Handler, Handlers};
+use tillbox::worker::{JobError, Worker};
+
+use super::{completed, doing, enqueue, jobs, run};
+use crate::support::jobs::insert;
+use crate::support::{TestApp, TestShop};
+
+const KIND: &str = "test.trim";
+const OLD: &str = "kind.of_old";
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn step(_: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
+    if payload.contains("fail") {
+        Err(JobError::permanent("never"))
+    } else {
+        Ok(())
+    }
+}
+
+const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(step))]);
+
+fn states(shop: &TestShop) -> Vec<String> {
+    jobs(shop, KIND)
+        .iter()
+        .map(|job| job.split('|').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Low, KIND, doing("it"));
+    enqueue(&shop, Queue::Low, KIND, doing("fail"));
+    run(&app, HANDLERS);
+    shop.raw(&insert(1, "low", OLD, "scheduled")).unwrap();
+    app.advance(HOUR);
+    run(&app, HANDLERS);
+    assert_eq!(states(&shop), ["completed", "discarded"], "not before its time");
+    app.advance(Duration::from_millis(1));
+    run(&app, HANDLERS);
+    assert_eq!(states(&shop), ["discarded"]);
+    app.advance(DAY * 7 - HOUR - Duration::from_millis(1));
+    run(&app, HANDLERS);
+    assert_eq!(states(&shop), ["discarded"], "an operator has a week to decide about it");
+    app.advance(Duration::from_millis(1));
+    run(&app, HANDLERS);
+    assert_eq!(states(&shop), [""; 0]);
+    assert_eq!(jobs(&shop, OLD), ["scheduled|2|1"], "what has not ended stays");
+    shop.assert_integrity();
+}
+
+#[test]
+fn the_times_are_settings() {
+    let app = TestApp::with(false, |config| {
+        config.queue.keep_completed = "2d".parse().unwrap();
+        config.queue.keep_discarded = "1h".parse().unwrap();
+    });
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Low, KIND, doing("it"));
+    enqueue(&shop, Queue::Low, KIND, doing("fail"));
+    run(&app, HANDLERS);
+    app.advance(HOUR * 2);
+    assert_eq!(run(&app, HANDLERS), completed(0));
+    assert_eq!(states(&shop), ["completed"]);
+}
+
+/// A heap of ended jobs goes in many small transactions, each with a turn of its own, once the shop has anything to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heap_goes_a_few_at_a_time() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.raw(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+         INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, finalized_at, errors)
+         SELECT randomblob(16), 'low', 'kind.of_old', '{}', 0, 'completed', 1, 0, 0, 1000, '[]' FROM n;",
+    )
+    .unwrap();
+    let db = shop.db();
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    let requests = db.stats().requests();
+    enqueue(&shop, Queue::Low, KIND, doing("it"));
+    let gone = async {
+        while shop.count("SELECT count(*) FROM job WHERE kind = 'kind.of_old'") > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("all go");
+    worker.stop(Duration::from_secs(30)).await;
+    let turns = db.stats().requests() - requests;
+    assert!((8..=16).contains(&turns), "2,000 rows in {turns} transactions");
+    drop(db);
+    assert_eq!(states(&shop), ["completed"]);
+}
+
+/// A clock that is set forward and back again: what ended in a future that did not come is kept until then, and nothing fails.
+#[test]
+fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let now = app.now();
+    app.advance(DAY * 365);
+    enqueue(&shop, Queue::Low, KIND, doing("fail"));
+    run(&app, HANDLERS);
+    app.clock().set(now);
+    enqueue(&shop, Queue::Low, KIND, doing("it"));
+    assert_eq!(run(&app, HANDLERS), completed(1));
+    app.clock().set(now.plus_millis(-3_600_000));
+    enqueue(&shop, Queue::Low, KIND, doing("it"));
+    assert_eq!(run(&app, HANDLERS), completed(1), "an hour back, and it is run all the same");
+    assert_eq!(states(&shop), ["discarded", "completed", "completed"]);
+}
