@@ -1,8 +1,8 @@
--- The whole schema of a landlord file, version 3. Generated from the migrations in schema/landlord/, for reading; not run by anything.
+-- The whole schema of a landlord file, version 4. Generated from the migrations in schema/landlord/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195148;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 CREATE TABLE api_key (
     seq          INTEGER PRIMARY KEY,
@@ -54,6 +54,13 @@ CREATE TABLE health_probe (
 CREATE TABLE queue_pause (
     queue     TEXT PRIMARY KEY CHECK (queue <> ''),
     paused_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rate_bucket (
+    policy  TEXT NOT NULL CHECK (policy <> ''),
+    address TEXT NOT NULL CHECK (address <> ''),
+    full_at INTEGER NOT NULL,
+    PRIMARY KEY (policy, address)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tenant (

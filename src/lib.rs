@@ -25,6 +25,7 @@ pub mod app;
 pub mod config;
 pub mod logging;
 pub mod pulse;
+pub mod throttle;
 
 // L6: what moves it: requests and jobs.
 pub mod http;

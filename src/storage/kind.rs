@@ -35,5 +35,6 @@ impl FileKind for Landlord {
         include_str!("../../schema/landlord/0001_initial.sql"),
         include_str!("../../schema/landlord/0002_tenant_mark.sql"),
         include_str!("../../schema/landlord/0003_queue_pause.sql"),
+        include_str!("../../schema/landlord/0004_rate_bucket.sql"),
     ];
 }

@@ -15,6 +15,7 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("config", 50),
     ("logging", 50),
     ("pulse", 51),
+    ("throttle", 51),
     ("app", 55),
     ("http", 60),
     ("worker", 60),
