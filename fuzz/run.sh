@@ -42,7 +42,7 @@ run() {
     "$programs/$name" -max_total_time="$seconds" -seed="$seed" -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="$target/failed/$name-" "$target/found/$name" "corpus/$name" >"$log" 2>&1 || status=$?
     echo "$status" >"$target/$name.status"
-    printf '  %-12s %9s runs  %s\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$( ((status == 0)) && echo passed || echo FAILED)"
+    printf '  %-14s %9s runs  %s\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$( ((status == 0)) && echo passed || echo FAILED)"
     if ((status != 0)); then tail -n 40 "$log"; fi
 }
 export -f run

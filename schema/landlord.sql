@@ -56,6 +56,13 @@ CREATE TABLE queue_pause (
     paused_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE rate_bucket (
+    policy  TEXT NOT NULL CHECK (policy <> ''),
+    address TEXT NOT NULL CHECK (address <> ''),
+    full_at INTEGER NOT NULL,
+    PRIMARY KEY (policy, address)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE tenant (
     seq        INTEGER PRIMARY KEY,
     id         BLOB NOT NULL UNIQUE CHECK (length(id) = 16),

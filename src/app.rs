@@ -14,6 +14,7 @@ use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Spac
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
 use crate::tenancy::{Directory, Marks, Pauses, Registry};
 use crate::tenant::{Policy, chains, settings};
+use crate::throttle::Throttle;
 
 /// The identity of every landlord's file: there is one per data directory.
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
@@ -38,6 +39,8 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// Which queues are paused.
     pub pauses: Pauses,
+    /// How often one caller may ask.
+    pub throttle: Throttle,
     /// Makes and removes tenants.
     pub provisioner: Provisioner,
     /// Sends mail.
@@ -137,6 +140,7 @@ impl App {
         };
         let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
+        let throttle = Throttle::load(&config.rate_limits, ports.clock.clone(), &directory).map_err(StartError::Landlord)?;
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
         let alerting = Alerting::default();
@@ -168,6 +172,7 @@ impl App {
             directory,
             registry,
             pauses,
+            throttle,
             provisioner,
             mailer,
             alerting,
@@ -207,6 +212,9 @@ impl App {
         self.registry.close_all();
         if let Err(error) = self.registry.write_marks() {
             tracing::warn!(error = %error, "how far the shops' files are was not written down");
+        }
+        if let Err(error) = self.throttle.write(&self.directory) {
+            tracing::warn!(error = %error, "who has tried to log in how often was not written down");
         }
         self.directory.database().close();
     }

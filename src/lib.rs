@@ -27,6 +27,7 @@ pub mod config;
 pub mod figures;
 pub mod logging;
 pub mod pulse;
+pub mod throttle;
 
 // L6: what moves it: requests and jobs.
 pub mod http;

@@ -10,7 +10,9 @@ mod keys;
 mod load;
 mod logging;
 mod mail;
+mod network;
 mod queue;
+mod rate_limits;
 mod server;
 mod storage;
 mod units;
@@ -21,7 +23,9 @@ pub use invoicing::Invoicing;
 pub use load::DEFAULT_PATH;
 pub use logging::{Format, Logging};
 pub use mail::{Mail, SmtpUrl};
+pub use network::{Network, NetworkError};
 pub use queue::{Backoff, Queue, Queues};
+pub use rate_limits::{Rate, RateError, RateLimits};
 pub use server::Server;
 pub use storage::{DEFAULT_DATA_DIR, Storage};
 pub use units::{ByteSize, Span, UnitError};
@@ -38,6 +42,8 @@ pub struct Config {
     pub server: Server,
     /// `[storage]`: where the files are and how many are open.
     pub storage: Storage,
+    /// `[rate_limits]`: how often one caller may ask.
+    pub rate_limits: RateLimits,
     /// `[queue]` and `[queue.NAME]`: the background work.
     pub queue: Queues,
     /// `[invoicing]`: how invoices are numbered.

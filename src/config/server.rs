@@ -1,6 +1,7 @@
 //! `[server]`: the socket, and what one client may take of it.
 
 use super::error::Faults;
+use super::network::Network;
 use super::units::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,6 +12,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub struct Server {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// The proxies whose word counts for where a request comes from: each must set `X-Forwarded-For` or `Forwarded` itself.
+    pub trusted_proxies: Vec<Network>,
     /// The largest request body.
     pub body_limit: ByteSize,
     /// The longest time from the head of a request to its answer.
@@ -29,6 +32,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            trusted_proxies: Vec::new(),
             body_limit: ByteSize::bytes(1 << 20),
             request_timeout: Span::secs(30),
             header_timeout: Span::secs(5),

@@ -24,6 +24,8 @@ fn other_value(key: &str) -> Value {
         "email_to" => "ops@example.com",
         "from" => "Shop <shop@example.com>",
         "smtp_url" => "smtp://mx.example.com",
+        "checkout" | "payment" | "sales" | "webhook" | "login" => "7/h",
+        "trusted_proxies" => return Value::Array(vec!["10.0.0.0/8".into(), "2001:db8::/32".into()]),
         "backoff" => return Value::Array(vec!["1s".into(), "1s".into(), "2m".into()]),
         "keep_completed" | "keep_discarded" => "3d",
         "running_max"
@@ -212,4 +214,32 @@ fn secrets_are_masked_wherever_the_configuration_is_printed() {
     for text in [config.show(), format!("{config:?}")] {
         assert!(!text.contains("hunter") && !text.contains("MfKQ9"), "{text}");
     }
+}
+
+#[test]
+fn a_rate_that_cannot_be_and_a_proxy_that_is_none_are_refused_with_what_would_be_right() {
+    let refused = |text: &str| load_text(text, &[]).unwrap_err().to_string();
+    for rate in ["0/min", "-5/min", "2000000/s", "99999999999999999999/h"] {
+        let error = refused(&format!("[rate_limits]\nlogin = '{rate}'"));
+        assert!(error.contains("rate_limits.login in test.toml") && error.contains(rate), "{error}");
+        assert!(error.contains("30/min"), "{error}");
+    }
+    let error = refused("[rate_limits]\nlogin = 10");
+    assert!(error.contains("30/min"), "{error}");
+    let error = refused("[rate_limits]\nlogins = '10/min'");
+    assert!(error.contains("did you mean rate_limits.login?"), "{error}");
+    let error = refused("[server]\ntrusted_proxys = []");
+    assert!(error.contains("did you mean server.trusted_proxies?"), "{error}");
+    let error = refused("[server]\ntrusted_proxies = ['10.0.0.1', 'proxy.example']");
+    assert!(
+        error.contains("server.trusted_proxies[1]") && error.contains("proxy.example"),
+        "{error}"
+    );
+    let error = load_text("", &[("TILLBOX_SERVER__TRUSTED_PROXIES", "['0.0.0.0/0']")])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("TILLBOX_SERVER__TRUSTED_PROXIES") && error.contains("every address"),
+        "{error}"
+    );
 }

@@ -7,9 +7,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
 
+use super::limit;
 use super::problem::MEDIA_TYPE;
 use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, SLUG_CHARS_MAX};
 use crate::tenancy::Scope;
+use crate::throttle::Policy;
 
 /// An `Idempotency-Key`, bare or between two quotes.
 const IDEMPOTENCY_KEY: &str = r#"^(?:[!#-~](?:[ !#-~]*[!#-~])?|"[ !#-~]*[!#-~][ !#-~]*")$"#;
@@ -48,6 +50,10 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     (
         "overloaded",
         "503: too many wait for this store; try again after `Retry-After` seconds, with the same key",
+    ),
+    (
+        "rate_limited",
+        "429: too many requests of this kind from one caller; nothing was done; try again after `Retry-After` seconds, with the same key",
     ),
     ("read_timeout", "503: a report took too long; ask for less at once"),
     ("request_failed", "what no other code says"),
@@ -144,6 +150,12 @@ fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
         if status.as_str() >= "400" && response.get("content").is_none() {
             response["content"] = content.clone();
         }
+        if Policy::of_path(path).is_some() {
+            response["headers"] = limit::described();
+            if status == "429" {
+                response["headers"]["Retry-After"] = json!({"description": "in seconds; so long is enough", "schema": {"type": "integer"}});
+            }
+        }
     }
     let default = json!({"description": "what is refused, and what fails", "content": content});
     responses.insert("default".to_owned(), default);
@@ -192,6 +204,9 @@ fn refusals(path: &str, operation: &Value) -> BTreeMap<&'static str, Vec<&'stati
             add("403", &["tenant_mismatch", "tenant_suspended"]);
             add("404", &["tenant_not_found"]);
         }
+    }
+    if Policy::of_path(path).is_some() {
+        add("429", &["rate_limited"]);
     }
     if parameters().any(|one| one["in"] == "path" && one["schema"]["format"] == "uuid") {
         add("400", &["malformed_id"]);

@@ -1,12 +1,16 @@
 //! The door for `fuzz/`: what reads the bytes of a request, without the request. Nothing else uses it, and nothing is decided here.
 
+use std::net::IpAddr;
+
 use http::HeaderMap;
 
 use super::admin::catalog::CatalogBatch;
 use super::admin::import::BatchRow;
 use super::admin::sales::SalesBatch;
+use super::client_address;
 use super::extract::{FromBody, key_of, parse_body};
 use super::problem::Problem;
+use crate::config::Network;
 use crate::platform::idempotency::IdempotencyKey;
 
 /// A row of a batch by its line in the file, and what is wrong with it.
@@ -26,6 +30,11 @@ pub fn command<C: FromBody>(body: &[u8]) -> Result<C, Problem> {
 /// What is wrong with its header.
 pub fn idempotency_key(headers: &HeaderMap, method: &str, path: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
     key_of(headers, method, path, body)
+}
+
+/// Where a request comes from, when `peer` has sent it.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+    client_address::client_address(peer, headers, trusted)
 }
 
 /// A batch of a product list.

@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, its span, its deadline, and the one form of every error.
+//! What surrounds every request: its id, its span, its deadline, its place in a bucket, and the one form of every error.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use http::{HeaderMap, StatusCode, Version};
 use tracing::Instrument as _;
 
 use super::extract::{Local, RequestId};
+use super::limit;
 use super::problem::{OwnForm, Problem};
 use super::server::Peer;
 use super::unread::thrown_away;
@@ -35,15 +36,21 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
         Some(Local) => Duration::from_millis(LOCAL_REQUEST_MS),
         None => app.config.server.request_timeout.into(),
     };
-    let mut response = match refuse_ambiguous(&request) {
+    let standing = limit::charge(&app, &mut request, deadline).await;
+    let request = thrown_away(request);
+    let refused = standing.filter(|standing| !standing.is_admitted);
+    let mut response = match refused.as_ref().map(limit::refusal).or_else(|| refuse_ambiguous(&request)) {
         Some(problem) => problem.into_response(),
-        None => run(next, thrown_away(request), deadline).instrument(span.clone()).await,
+        None => run(next, request, deadline).instrument(span.clone()).await,
     };
     let problem = response.extensions_mut().remove::<Problem>();
     let has_own_form = response.extensions_mut().remove::<OwnForm>().is_some();
     if let Some(problem) = problem.or_else(|| bare(response.status()).filter(|_| !has_own_form)) {
         span.in_scope(|| problem.log());
         response = problem.render(&id);
+    }
+    if let Some(standing) = &standing {
+        limit::tell(standing, &mut response);
     }
     // What is answered depends on the key, the host and the store that is named: nobody on the way may keep it for another.
     response

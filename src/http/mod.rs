@@ -1,12 +1,14 @@
 //! L6: HTTP. Requests become commands here and results become JSON; no rule is decided here.
 //!
 //! `server.rs` is the accept loop, `heads.rs` what looks through each head before hyper does, `layers.rs` what surrounds every request,
+//! `limit.rs` how often a caller may ask and `client_address.rs` who that is,
 //! `extract/` what handlers begin with, `problem.rs` the one form of every error, `api/` the handlers, one file per resource; `admin/` those that
 //! only whoever runs the machine can reach.
 
 mod addresses;
 mod admin;
 pub mod api;
+mod client_address;
 mod date;
 mod deadlines;
 mod description;
@@ -17,6 +19,7 @@ pub mod fuzzing;
 mod heads;
 pub mod health;
 mod layers;
+mod limit;
 pub mod problem;
 pub mod server;
 mod unread;
@@ -71,6 +74,12 @@ fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, document: Document) -> R
         .method_not_allowed_fallback(layers::method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), layers::surround))
         .with_state(app.clone())
+}
+
+/// Routes of the caller's own, surrounded as those of the API are: for tests of what surrounds them.
+#[doc(hidden)]
+pub fn surrounded_routes(app: &Arc<App>, router: Router<Arc<App>>) -> Router {
+    surrounded(app, router, Head::openapi())
 }
 
 /// The description of the API, made from the routes.

@@ -16,6 +16,9 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 /// When to ask again for a store whose file cannot be used, in seconds: as often as the sweep looks.
 const UNAVAILABLE_RETRY_S: u32 = 60;
 
+/// Codes whose kind of problem is in a registry: draft-ietf-httpapi-ratelimit-headers.
+const KINDS_ELSEWHERE: [(&str, &str); 1] = [("rate_limited", "https://iana.org/assignments/http-problem-types#quota-exceeded")];
+
 /// In the extensions of an answer whose status is an error's and whose body is nevertheless what was asked for: `/health`.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnForm;
@@ -94,6 +97,12 @@ impl Problem {
         self
     }
 
+    /// The same problem, to be tried again after so many seconds.
+    pub const fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
     /// Its status.
     pub const fn status(&self) -> StatusCode {
         self.status
@@ -115,10 +124,16 @@ impl Problem {
         }
     }
 
+    /// The URI of what kind of problem it is: our own, unless somebody else has defined it.
+    fn kind(&self) -> String {
+        let elsewhere = KINDS_ELSEWHERE.iter().find(|(code, _)| *code == self.code);
+        elsewhere.map_or_else(|| format!("urn:tillbox:problem:{}", self.code), |(_, kind)| (*kind).to_owned())
+    }
+
     /// The document.
     pub fn document(&self, request_id: &str) -> Value {
         let mut document = json!({
-            "type": format!("urn:tillbox:problem:{}", self.code),
+            "type": self.kind(),
             "title": self.status.canonical_reason().unwrap_or("Problem"),
             "status": self.status.as_u16(),
             "detail": self.detail,

@@ -88,6 +88,13 @@ pub const BEAT_STALE_MS: i64 = 10_000;
 pub const JOB_LATE_MS: i64 = 5 * 60 * 1000;
 /// How often it is written down how far the shops' files are: what was acknowledged since then would not be missed in a copy that lacks it.
 pub const MARK_MS: u64 = 10_000;
+/// Callers whose bucket is remembered, for each group of limited routes: 65,536 of them are about 8 MiB. A flood of more addresses pushes out those whose buckets
+/// are nearest to full.
+pub const RATE_BUCKETS_MAX: usize = 65_536;
+/// Buckets that are written down to outlast a restart, the emptiest ones: one small write, however many addresses there are.
+pub const RATE_BUCKETS_KEPT_MAX: usize = 1_024;
+/// Entries of `X-Forwarded-For` or `Forwarded` that are looked at from the right: more proxies than stand behind one another anywhere.
+pub const PROXY_HOPS_MAX: usize = 32;
 /// How often the worker looks for work that no hint told of, and closes shops at rest.
 pub const SWEEP_MS: u64 = 60_000;
 /// How long a verdict of the landlord's file stands, so that a flood of `/health` writes once a second and no more.

@@ -38,5 +38,6 @@ impl FileKind for Landlord {
         include_str!("../../schema/landlord/0002_tenant_mark.sql"),
         include_str!("../../schema/landlord/0003_queue_pause.sql"),
         include_str!("../../schema/landlord/0004_tenant_pause.sql"),
+        include_str!("../../schema/landlord/0005_rate_bucket.sql"),
     ];
 }

@@ -11,6 +11,7 @@ pub mod marks;
 pub mod pauses;
 pub mod probe;
 pub mod provision;
+pub mod rate_buckets;
 pub mod registry;
 
 pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
@@ -25,5 +26,6 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     marks::STATEMENTS,
     pauses::STATEMENTS,
     probe::STATEMENTS,
+    rate_buckets::STATEMENTS,
     crate::platform::audit::STATEMENTS,
 ];

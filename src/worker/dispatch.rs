@@ -65,7 +65,7 @@ pub(super) struct Dispatcher {
     turns: JoinSet<Option<Batch>>,
     calls: JoinSet<()>,
     sweep: Option<JoinHandle<bool>>,
-    /// Writes down how far the shops' files are.
+    /// Writes down how far the shops' files are, and who has tried to log in how often.
     marking: Option<JoinHandle<()>>,
     /// What the clock showed when it was last looked at.
     seen: Timestamp,
@@ -275,6 +275,9 @@ impl Dispatcher {
         self.marking = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = app.registry.write_marks() {
                 tracing::warn!(error = %error, "how far the shops' files are was not written down; tried again");
+            }
+            if let Err(error) = app.throttle.write(&app.directory) {
+                tracing::warn!(error = %error, "who has tried to log in how often was not written down; tried again");
             }
         }));
     }

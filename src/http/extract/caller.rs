@@ -1,6 +1,7 @@
 //! Who is calling: the key in `Authorization`, if there is one, and the request's id.
 
 use axum::extract::FromRequestParts;
+use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
@@ -17,6 +18,10 @@ pub struct RequestId(pub String);
 #[derive(Clone, Copy, Debug)]
 pub struct Local;
 
+/// Whose key the request has, when that was looked up already.
+#[derive(Clone)]
+pub(in crate::http) struct Known(pub Principal);
+
 /// The id of the request.
 pub(super) fn request_id(parts: &Parts) -> Option<String> {
     parts.extensions.get::<RequestId>().map(|id| id.0.clone())
@@ -24,7 +29,15 @@ pub(super) fn request_id(parts: &Parts) -> Option<String> {
 
 /// The principal of the key in the request, if it has one.
 pub(super) async fn principal(parts: &Parts, app: &App) -> Result<Option<Principal>, Problem> {
-    let Some(value) = parts.headers.get(AUTHORIZATION) else {
+    match parts.extensions.get::<Known>() {
+        Some(Known(principal)) => Ok(Some(principal.clone())),
+        None => principal_of(&parts.headers, app).await,
+    }
+}
+
+/// As [`principal`], of a request's header fields.
+pub(in crate::http) async fn principal_of(headers: &HeaderMap, app: &App) -> Result<Option<Principal>, Problem> {
+    let Some(value) = headers.get(AUTHORIZATION) else {
         return Ok(None);
     };
     let presented = value

@@ -16,6 +16,7 @@ mod ledger;
 mod lists;
 mod orders;
 mod payments;
+mod rate_limiter;
 mod reports;
 mod room;
 pub mod routes;

@@ -47,6 +47,10 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "tenant::jobs::COUNT_GIVEN_UP",
         "counts the jobs that were given up; in the long lane",
     ),
+    (
+        "tenancy::rate_buckets::LIST",
+        "reads the buckets at the start, at most 1,024 of them",
+    ),
     ("tenancy::pauses::PAUSES", "reads the handful of paused queues at the start"),
     ("tenancy::pauses::TENANT_PAUSES", "reads the handful of shops' pauses at the start"),
     ("tenant::jobs::LIST_RUNNING", "sorts the jobs that run, which are a handful"),

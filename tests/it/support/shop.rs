@@ -1,6 +1,7 @@
 //! A whole process without its sockets: the real router over real files in a directory of its own, at 2026-01-15T10:00:00Z until told otherwise.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +15,9 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tillbox::app::{App, Ports};
-use tillbox::config::Config;
+use tillbox::config::{Config, RateLimits};
 use tillbox::http::extract::Local;
+use tillbox::http::server::Peer;
 use tillbox::primitives::id::TenantId;
 use tillbox::primitives::{Clock, Currency, Entropy, HostName, ManualClock, Name, Origin, SeededEntropy, Slug, Timestamp};
 use tillbox::storage::{Database, StorageError, Tenant};
@@ -96,6 +98,18 @@ impl Drop for Inner {
     }
 }
 
+/// Rates that no test reaches: what they are for is tested where the real ones are set.
+fn no_limits() -> RateLimits {
+    let rate = "1000000/s".parse().expect("a rate");
+    RateLimits {
+        checkout: rate,
+        payment: rate,
+        webhook: rate,
+        login: rate,
+        sales: rate,
+    }
+}
+
 /// A number that belongs to the running test, so that its ids are its own and the same on every run.
 fn seed_of_this_test() -> u64 {
     thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
@@ -128,6 +142,7 @@ impl TestApp {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let mut config = Config::default();
         config.storage.data_dir = dir.path().join("data");
+        config.rate_limits = no_limits();
         settings(&mut config);
         config.validate().expect("good settings");
         let inner = Inner {
@@ -276,6 +291,14 @@ impl TestApp {
     /// Runs SQL on the landlord's file, past all rules of the program.
     pub fn landlord_raw(&self, sql: &str) -> rusqlite::Result<()> {
         Connection::open(self.data_dir().join("landlord.db"))?.execute_batch(sql)
+    }
+
+    /// A call to a router of the test's own.
+    pub fn call_to(&self, router: &Router, method: Method, path: &str) -> Call {
+        Call {
+            router: router.clone(),
+            ..self.call(method, path)
+        }
     }
 
     /// Rows of the landlord's file, as the `sqlite3` shell prints them.
@@ -454,6 +477,14 @@ impl Call {
     pub fn local(mut self) -> Self {
         self.request.extensions_mut().insert(Local);
         self
+    }
+
+    /// As it would come from there, at a port of its own.
+    pub fn at_address(mut self, address: &str) -> Self {
+        let address = address.parse().expect("an address");
+        self.request.extensions_mut().insert(Peer(Some(SocketAddr::new(address, 40_000))));
+        // Who comes over the network says which host it means.
+        self.header("host", "127.0.0.1")
     }
 
     /// With a JSON body.

@@ -17,6 +17,7 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("figures", 51),
     ("pulse", 51),
     ("alerting", 51),
+    ("throttle", 51),
     ("app", 55),
     ("http", 60),
     ("worker", 60),

@@ -1,0 +1,157 @@
+//! `[rate_limits]`: how often one caller may ask, by group of routes. Which routes are in which group stands in `throttle/policy.rs`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The most requests in any window: beyond it a limit limits nothing.
+const COUNT_MAX: u32 = 1_000_000;
+/// The windows, with their lengths in seconds.
+const WINDOWS: [(&str, u32); 3] = [("s", 1), ("min", 60), ("h", 3_600)];
+
+/// So many requests in a window: the size of a bucket, which is full again after one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    count: u32,
+    window_s: u32,
+}
+
+/// Why a text is no rate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RateError {
+    /// Not of that form.
+    #[error("{0:?} is no rate; write a number of requests and a window (s, min or h), such as 5/s, 30/min or 100/h")]
+    Form(String),
+    /// Nothing at all, or more than can be counted.
+    #[error("{0:?} is no rate that could be kept; the number is from 1 to {COUNT_MAX}, such as 30/min")]
+    Bounds(String),
+}
+
+impl Rate {
+    /// So many in a minute.
+    ///
+    /// # Panics
+    /// When it is none, or too many: it is a constant of the program's.
+    #[must_use]
+    pub const fn per_minute(count: u32) -> Self {
+        assert!(count >= 1 && count <= COUNT_MAX);
+        Self { count, window_s: 60 }
+    }
+
+    /// The requests in a window.
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        self.count
+    }
+
+    /// The length of a window, in seconds.
+    #[must_use]
+    pub const fn window_s(self) -> u32 {
+        self.window_s
+    }
+}
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || RateError::Form(text.to_owned());
+        let (number, window) = text.split_once('/').ok_or_else(form)?;
+        let (_, window_s) = WINDOWS.into_iter().find(|(name, _)| *name == window).ok_or_else(form)?;
+        let digits = number.strip_prefix('-').unwrap_or(number);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(form());
+        }
+        // What is negative or too long for a number is out of bounds like a zero.
+        match number.parse() {
+            Ok(count) if (1..=COUNT_MAX).contains(&count) => Ok(Self { count, window_s }),
+            _ => Err(RateError::Bounds(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let window = WINDOWS.into_iter().find(|(_, length)| *length == self.window_s);
+        write!(f, "{}/{}", self.count, window.map_or("s", |(name, _)| name))
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Rates;
+        impl de::Visitor<'_> for Rates {
+            type Value = Rate;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a rate, such as \"5/s\", \"30/min\" or \"100/h\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Rate, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Rates)
+    }
+}
+
+/// The rates.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimits {
+    /// Checkouts of one key, or of one address without a key.
+    pub checkout: Rate,
+    /// Calls about payments of one key, or of one address without a key.
+    pub payment: Rate,
+    /// Notices of payment services, of one address.
+    pub webhook: Rate,
+    /// Attempts to log in or to sign up, of one address.
+    pub login: Rate,
+    /// Sales of one key.
+    pub sales: Rate,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            checkout: Rate::per_minute(30),
+            payment: Rate::per_minute(20),
+            webhook: Rate::per_minute(120),
+            login: Rate::per_minute(10),
+            sales: Rate::per_minute(1_200),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_read_and_written_as_people_write_them() {
+        for (text, count, window_s) in [("5/s", 5, 1), ("30/min", 30, 60), ("1/h", 1, 3_600), ("1000000/s", 1_000_000, 1)] {
+            let rate: Rate = text.parse().unwrap();
+            assert_eq!((rate.count(), rate.window_s()), (count, window_s));
+            assert_eq!(rate.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_rate_is_refused() {
+        for text in [
+            "", "30", "/min", "30/", "30/m", "30 / min", "3.5/s", "+3/s", "-/s", "30/min/s", "٣/s",
+        ] {
+            assert_eq!(text.parse::<Rate>(), Err(RateError::Form(text.to_owned())));
+        }
+        for text in ["0/min", "-5/min", "-0/s", "1000001/s", "99999999999999999999/h"] {
+            assert_eq!(text.parse::<Rate>(), Err(RateError::Bounds(text.to_owned())));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The limiter of one group: governor's arithmetic over our buckets and our time, and what a caller is told of its bucket.
+
+use std::collections::HashSet;
+use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::{Quota, RateLimiter};
+
+use super::buckets::Buckets;
+use super::steady::Steady;
+use super::{Caller, Policy};
+use crate::config::Rate;
+use crate::primitives::Timestamp;
+use crate::primitives::limits::RATE_BUCKETS_MAX;
+
+const NANOS_PER_S: u64 = 1_000_000_000;
+const NANOS_PER_MS: u64 = 1_000_000;
+
+/// How a caller stands after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The group.
+    pub policy: Policy,
+    /// Its rate.
+    pub rate: Rate,
+    /// Whether the request may go on.
+    pub is_admitted: bool,
+    /// Requests that may follow at once.
+    pub remaining: u32,
+    /// Seconds after which there is one more than that. Waiting so long is enough, a second less is not.
+    pub more_in_s: u32,
+    /// Whether this is the first refusal since the caller was last admitted.
+    pub is_first_refusal: bool,
+}
+
+pub(super) struct Limiter {
+    policy: Policy,
+    rate: Rate,
+    /// How long it takes for one request more, in nanoseconds.
+    period_ns: u64,
+    steady: Steady,
+    buckets: Buckets,
+    state: Mutex<State>,
+}
+
+struct State {
+    governor: RateLimiter<Caller, Buckets, Steady, NoOpMiddleware<Nanos>>,
+    /// Who was refused and has not been admitted since.
+    refused: HashSet<Caller>,
+}
+
+impl Limiter {
+    pub(super) fn new(policy: Policy, rate: Rate, steady: Steady) -> Self {
+        let period_ns = u64::from(rate.window_s()) * NANOS_PER_S / u64::from(rate.count());
+        let burst = NonZeroU32::new(rate.count()).expect("a rate is at least one request");
+        let quota = Quota::with_period(Duration::from_nanos(period_ns)).expect("a window is longer than its greatest count");
+        let buckets = Buckets::new(RATE_BUCKETS_MAX);
+        let governor = RateLimiter::new(quota.allow_burst(burst), buckets.clone(), steady.clone());
+        Self {
+            policy,
+            rate,
+            period_ns,
+            steady,
+            buckets,
+            state: Mutex::new(State {
+                governor,
+                refused: HashSet::new(),
+            }),
+        }
+    }
+
+    pub(super) const fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Takes one request from a caller's bucket, if it has one.
+    pub(super) fn charge(&self, caller: Caller) -> Standing {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = state.governor.check_key(&caller);
+        let (now, _) = self.steady.read();
+        let mut is_first_refusal = false;
+        let (remaining, more_in_ns) = match &outcome {
+            Ok(()) => {
+                state.refused.remove(&caller);
+                self.left(now, self.buckets.full_at(caller).unwrap_or(now))
+            }
+            Err(not_until) => {
+                if state.refused.len() >= RATE_BUCKETS_MAX {
+                    state.refused.clear();
+                }
+                is_first_refusal = state.refused.insert(caller);
+                let wait = not_until.wait_time_from(Nanos::new(now));
+                (0, u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
+            }
+        };
+        self.buckets.forget_full(now);
+        Standing {
+            policy: self.policy,
+            rate: self.rate,
+            is_admitted: outcome.is_ok(),
+            remaining,
+            // Time may have gone on since the refusal; whoever is told to wait not at all would ask without end.
+            more_in_s: u32::try_from(more_in_ns.div_ceil(NANOS_PER_S)).unwrap_or(u32::MAX).max(1),
+            is_first_refusal,
+        }
+    }
+
+    /// The requests that a bucket holds, and how long until it holds one more.
+    fn left(&self, now: u64, full_at: u64) -> (u32, u64) {
+        let lacking = full_at.saturating_sub(now);
+        let used = lacking.div_ceil(self.period_ns);
+        let remaining = u64::from(self.rate.count()).saturating_sub(used);
+        let more_in_ns = lacking - used.saturating_sub(1) * self.period_ns;
+        (u32::try_from(remaining).unwrap_or(u32::MAX), more_in_ns)
+    }
+
+    /// The emptiest buckets, with the instant by the wall clock at which each will be full.
+    pub(super) fn emptiest(&self, most: usize) -> Vec<(Caller, Timestamp)> {
+        let (now, wall) = self.steady.read();
+        let emptiest = self.buckets.emptiest(now, most).into_iter();
+        let instant = |full_at: u64| wall.plus_millis(i64::try_from((full_at - now).div_ceil(NANOS_PER_MS)).unwrap_or(i64::MAX));
+        emptiest.map(|(caller, full_at)| (caller, instant(full_at))).collect()
+    }
+
+    /// Takes over a bucket that was written down. None is emptier than empty, whatever the clock or the rate was then.
+    pub(super) fn restore(&self, caller: Caller, full_at: Timestamp) {
+        let (now, wall) = self.steady.read();
+        let lacking_ms = u64::try_from(full_at.as_millis() - wall.as_millis()).unwrap_or(0);
+        let empty_ns = u64::from(self.rate.count()) * self.period_ns;
+        let lacking = lacking_ms.saturating_mul(NANOS_PER_MS).min(empty_ns);
+        if lacking > 0 {
+            self.buckets.set(caller, now + lacking);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn count_buckets(&self) -> usize {
+        self.buckets.len()
+    }
+}
