@@ -1,8 +1,21 @@
--- The whole schema of a tenant file, version 3. Generated from the migrations in schema/tenant/, for reading; not run by anything.
+-- The whole schema of a tenant file, version 4. Generated from the migrations in schema/tenant/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195180;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
+
+CREATE TABLE audit_anchor (
+    seq       INTEGER PRIMARY KEY CHECK (seq > 0),
+    hash      BLOB NOT NULL CHECK (length(hash) = 32),
+    pruned_at INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER audit_anchor_holds BEFORE INSERT ON audit_anchor
+WHEN NEW.seq <= coalesce((SELECT max(seq) FROM audit_anchor), 0)
+  OR NOT EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq AND hash = NEW.hash)
+  OR NEW.seq >= (SELECT max(seq) FROM audit_log)
+BEGIN SELECT RAISE(ABORT, 'an audit anchor is the place and the hash of an entry that has others behind it, and lies beyond all anchors before'); END;
+CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never deleted'); END;
+CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never changed'); END;
 
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
@@ -15,7 +28,9 @@ CREATE TABLE audit_log (
     prev_hash  BLOB NOT NULL CHECK (length(prev_hash) = 32),
     hash       BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
-CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
+CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
+WHEN OLD.seq > coalesce((SELECT max(seq) FROM audit_anchor), 0)
+BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted but for those before an anchor'); END;
 CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
 CREATE TRIGGER audit_log_not_replaced BEFORE INSERT ON audit_log
 WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
@@ -29,6 +44,7 @@ CREATE TABLE cart (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX cart_left ON cart (updated_at) WHERE status IN ('open', 'abandoned');
 
 CREATE TABLE cart_item (
     seq        INTEGER PRIMARY KEY,
@@ -120,6 +136,22 @@ CREATE TABLE idempotency_key (
 ) STRICT;
 CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at);
 
+CREATE TABLE inventory_anchor (
+    product_id BLOB NOT NULL REFERENCES product (id),
+    seq        INTEGER NOT NULL CHECK (seq > 0),
+    balance    INTEGER NOT NULL CHECK (balance >= 0),
+    pruned_at  INTEGER NOT NULL,
+    PRIMARY KEY (product_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER inventory_anchor_holds BEFORE INSERT ON inventory_anchor
+WHEN NEW.seq <= coalesce((SELECT max(seq) FROM inventory_anchor WHERE product_id = NEW.product_id), 0)
+  OR NOT EXISTS (SELECT 1 FROM inventory_movement WHERE seq = NEW.seq AND product_id = NEW.product_id AND on_hand_after = NEW.balance)
+BEGIN SELECT RAISE(ABORT, 'an inventory anchor is the balance after a movement, and lies beyond all anchors of its product before'); END;
+CREATE TRIGGER inventory_anchor_kept BEFORE DELETE ON inventory_anchor
+WHEN OLD.seq = (SELECT max(seq) FROM inventory_anchor WHERE product_id = OLD.product_id)
+BEGIN SELECT RAISE(ABORT, 'the last inventory anchor of a product is never deleted'); END;
+CREATE TRIGGER inventory_anchor_no_update BEFORE UPDATE ON inventory_anchor BEGIN SELECT RAISE(ABORT, 'inventory anchors are never changed'); END;
+
 CREATE TABLE inventory_movement (
     seq            INTEGER PRIMARY KEY,
     id             BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -134,6 +166,15 @@ CREATE TABLE inventory_movement (
 ) STRICT;
 CREATE INDEX inventory_movement_by_product ON inventory_movement (product_id, seq);
 CREATE UNIQUE INDEX inventory_movement_of_sale ON inventory_movement (order_id, product_id) WHERE kind = 'sale';
+CREATE TRIGGER inventory_movement_no_delete BEFORE DELETE ON inventory_movement
+WHEN OLD.seq > coalesce((SELECT max(seq) FROM inventory_anchor WHERE product_id = OLD.product_id), 0)
+  OR OLD.seq = (SELECT max(seq) FROM inventory_movement)
+BEGIN SELECT RAISE(ABORT, 'movements of stock are never deleted but for those before an anchor'); END;
+CREATE TRIGGER inventory_movement_no_update BEFORE UPDATE ON inventory_movement BEGIN SELECT RAISE(ABORT, 'movements of stock are never changed'); END;
+CREATE TRIGGER inventory_movement_not_replaced BEFORE INSERT ON inventory_movement
+WHEN EXISTS (SELECT 1 FROM inventory_movement WHERE seq = NEW.seq)
+  OR EXISTS (SELECT 1 FROM inventory_movement WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'movements of stock are never replaced'); END;
 
 CREATE TABLE invoice (
     seq                INTEGER PRIMARY KEY,
@@ -329,6 +370,7 @@ CREATE TABLE reservation (
     UNIQUE (order_id, product_id)
 ) STRICT;
 CREATE INDEX reservation_held ON reservation (expires_at) WHERE status = 'held';
+CREATE INDEX reservation_over ON reservation (expires_at) WHERE status <> 'held';
 
 CREATE TABLE sales_order (
     seq                INTEGER PRIMARY KEY,

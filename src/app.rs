@@ -9,7 +9,7 @@ use crate::pulse::Pulse;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{Directory, Marks, Pauses, Registry};
+use crate::tenancy::{ClockWatch, Directory, Duties, Marks, Pauses, Registry};
 use crate::tenant::{Policy, chains, settings};
 
 /// The identity of every landlord's file: there is one per data directory.
@@ -35,6 +35,10 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// Which queues are paused.
     pub pauses: Pauses,
+    /// Whether the clock is believed.
+    pub clock_watch: ClockWatch,
+    /// Up to when what comes round is done.
+    pub duties: Duties,
     /// Makes and removes tenants.
     pub provisioner: Provisioner,
     /// Sends mail.
@@ -122,6 +126,8 @@ impl App {
         };
         let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
+        let clock_watch = ClockWatch::new(directory.clone(), ports.clock.clone());
+        let duties = Duties::new(directory.clone());
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
         let registry = Arc::new(Registry::new(dir.clone(), settings, marks, config.storage.open_tenants as usize));
@@ -150,6 +156,8 @@ impl App {
             directory,
             registry,
             pauses,
+            clock_watch,
+            duties,
             provisioner,
             mailer,
             policy,
@@ -195,7 +203,7 @@ impl App {
 fn warn_of_clock(marks: &Marks, now: Timestamp) {
     match marks.find_seen() {
         Ok(Some(seen)) if now.plus_millis(CLOCK_SLACK_MS) < seen => {
-            tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown before; set it right: what is due later waits until then");
+            tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown before; set it right; if it is right now, say so with `tillbox retention prune --clock-is-right`");
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(error = %error, "the latest instant that was seen could not be read"),

@@ -10,6 +10,7 @@ mod load;
 mod logging;
 mod mail;
 mod queue;
+mod retention;
 mod server;
 mod storage;
 mod units;
@@ -20,6 +21,7 @@ pub use load::DEFAULT_PATH;
 pub use logging::{Format, Logging};
 pub use mail::{Mail, SmtpUrl};
 pub use queue::{Queue, Queues};
+pub use retention::Retention;
 pub use server::Server;
 pub use storage::{DEFAULT_DATA_DIR, Storage};
 pub use units::{ByteSize, Span, UnitError};
@@ -38,6 +40,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[queue.NAME]`: the background work.
     pub queue: Queues,
+    /// `[retention]`: how long traces are kept.
+    pub retention: Retention,
     /// `[invoicing]`: how invoices are numbered.
     pub invoicing: Invoicing,
     /// `[logging]`: what is logged and where.
@@ -56,6 +60,7 @@ impl Config {
         self.server.check(&mut faults);
         self.storage.check(&mut faults);
         self.queue.check(&mut faults);
+        self.retention.check(&mut faults);
         self.invoicing.check(&mut faults);
         self.logging.check(&mut faults);
         self.mail.check(&mut faults);

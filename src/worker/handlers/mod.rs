@@ -5,6 +5,7 @@
 mod audit;
 mod inventory;
 mod orders;
+mod retention;
 
 use serde::de::DeserializeOwned;
 
@@ -51,6 +52,7 @@ pub const ALL: Handlers = Handlers(&[
     (tenant::audit::APPEND_AUDIT, Handler::Local(audit::append)),
     (tenant::inventory::EXPIRE_RESERVATION, Handler::Local(inventory::expire)),
     (tenant::orders::CONFIRMATION, Handler::Outward(orders::send_confirmation)),
+    (tenant::retention::PRUNE, Handler::Outward(retention::prune)),
 ]);
 
 impl Handlers {

@@ -16,6 +16,7 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("logging", 50),
     ("pulse", 51),
     ("app", 55),
+    ("upkeep", 57),
     ("http", 60),
     ("worker", 60),
     ("scheduler", 60),
