@@ -108,8 +108,7 @@ CREATE TABLE tenant (
 
 CREATE TABLE tenant_check (
     tenant_id  BLOB PRIMARY KEY REFERENCES tenant (id) ON DELETE CASCADE,
-    ledger_seq INTEGER NOT NULL CHECK (ledger_seq >= 0),
-    audit_seq  INTEGER NOT NULL CHECK (audit_seq >= 0),
+    stamp      TEXT NOT NULL,
     mismatches INTEGER NOT NULL CHECK (mismatches >= 0),
     findings   TEXT NOT NULL CHECK (json_valid(findings)), -- the first few
     checked_at INTEGER NOT NULL

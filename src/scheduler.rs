@@ -46,7 +46,7 @@ pub const DUTIES: &[Duty] = &[
     },
     Duty {
         name: "integrity",
-        recurrence: |config| config.retention.at("0 0 3 * * *"),
+        recurrence: |config| config.retention.at(upkeep::CHECK_SCHEDULE),
         deletes: false,
         run: upkeep::check_changed,
     },

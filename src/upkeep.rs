@@ -1,25 +1,39 @@
 //! L5: what is done to all files of the house in turn: retention, and checks of what they hold. One file at a time, and one that was at rest goes back to it.
 //!
 //! The nightly run of retention looks into each shop's file and queues a job where there is something to prune; a shop where there is not gets no row and no
-//! write. A run by hand does the same at once, without the queue, and says what went. The nightly check passes over a file whose chains end where they ended
-//! when it was last checked (everything that a shop does has its entry in the audit trail); once a week it reads it all the same.
+//! write. A run by hand does the same at once, without the queue, and says what went. The nightly check passes over a file that nobody has written to
+//! since it was last checked, which its size and the instant of its last change tell, and its WAL's; once a week it reads it all the same.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::app::App;
+use crate::config::Config;
 use crate::landlord;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, LOCAL_REQUEST_MS};
-use crate::primitives::{Class, Origin, Refusal, Slug, Timestamp};
+use crate::primitives::{Class, Origin, Recurrence, Refusal, Slug, Timestamp};
+use crate::storage::data_dir::beside;
 use crate::storage::{Database, LandlordView, StorageError, Tenant};
 use crate::tenancy::checks::{self, Checked};
 use crate::tenancy::{Doubt, TenantAccess, TenantUnavailable, commands};
 use crate::tenant::integrity::{self, Report};
 use crate::tenant::retention::{self, CutOffs, PruneJob, Pruned, Table};
+
+/// When the nightly check is due, in the operator's time zone.
+pub const CHECK_SCHEDULE: &str = "0 0 3 * * *";
+
+/// What comes round here: its name and when.
+pub fn recurrences(config: &Config) -> [(&'static str, Recurrence); 2] {
+    [
+        ("retention", config.retention.recurrence()),
+        ("integrity", config.retention.at(CHECK_SCHEDULE)),
+    ]
+}
 
 /// What a check and a count may take, and no longer.
 const READ_WITHIN: Duration = Duration::from_millis(LOCAL_REQUEST_MS);
@@ -205,18 +219,20 @@ fn visit<R>(app: &App, access: &TenantAccess, look: impl FnOnce(&Database<Tenant
 pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefused> {
     let id = access.id();
     let mark = app.registry.find_mark(id)?;
-    let (report, ends) = visit(app, access, |db| {
+    // From before: what is written meanwhile may not have been seen.
+    let stamp = stamp(app, id);
+    let report = visit(app, access, |db| {
         let check = db.read_within(READ_WITHIN, move |view| {
             let mut report = integrity::check(view)?;
             integrity::check_mark(view, mark.as_ref(), &mut report)?;
-            Ok::<_, StorageError>((report, crate::tenant::chains::ends(view)?))
+            Ok::<_, StorageError>(report)
         });
         Ok(check.wait()?)
     })?;
     tell(Some(id), &report);
     let findings: Vec<_> = report.mismatches.iter().take(FINDINGS_KEPT).collect();
     let checked = Checked {
-        ends,
+        stamp,
         mismatches: i64::try_from(report.mismatches.len()).unwrap_or(i64::MAX),
         findings: json!(findings),
         at: app.clock.now(),
@@ -264,8 +280,6 @@ fn tell(tenant: Option<TenantId>, report: &Report) {
 /// Why it is tried again: the end of the process has begun, or it is not known which shops there are.
 pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
     let text = |error: StorageError| error.to_string();
-    // So that what is known of the files that are open is what is in them.
-    app.registry.write_marks().map_err(text)?;
     let (mut checked, mut wrong) = (0_usize, 0_usize);
     for access in list_stores(app)? {
         if app.duties.is_stopping() {
@@ -287,15 +301,24 @@ pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
     Ok(())
 }
 
+/// The sizes of a shop's file and its WAL, and when each was last changed.
+fn stamp(app: &App, id: TenantId) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let path = app.provisioner.dir.tenant(id);
+    let of = |path: &Path| match std::fs::metadata(path) {
+        Ok(found) => format!("{} {}.{:09}", found.len(), found.mtime(), found.mtime_nsec()),
+        Err(_) => "none".to_owned(),
+    };
+    format!("{}, {}", of(&path), of(&beside(&path, "-wal")))
+}
+
 fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, StorageError> {
-    let last = app.directory.read(move |view| checks::find(view, id)).wait()?;
-    let (Some(last), Some(mark)) = (last, app.registry.find_mark(id)?) else {
+    let Some(last) = app.directory.read(move |view| checks::find(view, id)).wait()? else {
         return Ok(false);
     };
     let is_recent = (0..CHECK_REST_MS).contains(&(now.as_millis() - last.at.as_millis()));
     // What does not agree is looked at again each night: somebody may have mended it.
-    let is_at = (last.ends.ledger.seq, last.ends.audit.seq) == (mark.ledger.seq, mark.audit.seq);
-    Ok(is_recent && is_at && last.mismatches == 0)
+    Ok(is_recent && last.mismatches == 0 && last.stamp == stamp(app, id))
 }
 
 /// Stores whose last check found something, and when it was.

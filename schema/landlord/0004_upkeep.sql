@@ -15,11 +15,10 @@ CREATE TABLE clock_trust (
     CHECK ((doubted_at IS NULL) = (doubt IS NULL))
 ) STRICT;
 
--- How far each shop's file was when it was last checked, and what was found.
+-- What was found when each shop's file was last checked. The stamp is that of the file then: one that still has it has not been written to.
 CREATE TABLE tenant_check (
     tenant_id  BLOB PRIMARY KEY REFERENCES tenant (id) ON DELETE CASCADE,
-    ledger_seq INTEGER NOT NULL CHECK (ledger_seq >= 0),
-    audit_seq  INTEGER NOT NULL CHECK (audit_seq >= 0),
+    stamp      TEXT NOT NULL,
     mismatches INTEGER NOT NULL CHECK (mismatches >= 0),
     findings   TEXT NOT NULL CHECK (json_valid(findings)), -- the first few
     checked_at INTEGER NOT NULL

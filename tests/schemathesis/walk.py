@@ -255,6 +255,10 @@ def queue():
     call("DELETE", f"{jobs}/{done[0]['id']}", want="job_completed", **more)
     for step in ("pause", "resume"):
         post(f"/v1/landlord/queue/low/{step}", None, 200, **more)
+    get("/v1/landlord/retention", **more)
+    post("/v1/landlord/retention/prune", {"dry_run": True}, 200, **more)
+    post("/v1/landlord/retention/prune", {"dry_run": False, "tenant": "demo"}, 200, **more)
+    post("/v1/landlord/retention/prune", {"dry_run": True, "tenant": "nobody"}, "tenant_not_found", **more)
 
 
 def sample(schema, name=""):
