@@ -184,8 +184,13 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
 }
 
 /// A file as the first version left it: entries without a chain.
-const UNCHAINED: &str =
-    "DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash; PRAGMA user_version = 1;";
+const UNCHAINED: &str = "
+    DROP INDEX cart_left; DROP INDEX reservation_over;
+    DROP TRIGGER inventory_movement_not_replaced; DROP TRIGGER inventory_movement_no_update; DROP TRIGGER inventory_movement_no_delete;
+    DROP TRIGGER audit_log_no_delete;
+    CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
+    DROP TABLE inventory_anchor; DROP TABLE audit_anchor;
+    DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash; PRAGMA user_version = 1;";
 
 #[tokio::test]
 async fn a_file_of_the_first_version_is_chained_from_now_on() {
