@@ -12,7 +12,7 @@ use crate::pulse::Pulse;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{Directory, Marks, Pauses, Registry};
+use crate::tenancy::{ClockWatch, Directory, Duties, Marks, Pauses, Registry};
 use crate::tenant::{Policy, chains, settings};
 use crate::throttle::Throttle;
 
@@ -41,6 +41,10 @@ pub struct App {
     pub pauses: Pauses,
     /// How often one caller may ask.
     pub throttle: Throttle,
+    /// Whether the clock is believed.
+    pub clock_watch: ClockWatch,
+    /// Up to when what comes round is done.
+    pub duties: Duties,
     /// Makes and removes tenants.
     pub provisioner: Provisioner,
     /// Sends mail.
@@ -141,6 +145,8 @@ impl App {
         let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
         let throttle = Throttle::load(&config.rate_limits, ports.clock.clone(), &directory).map_err(StartError::Landlord)?;
+        let clock_watch = ClockWatch::new(directory.clone(), ports.clock.clone());
+        let duties = Duties::new(directory.clone());
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
         let alerting = Alerting::default();
@@ -173,6 +179,8 @@ impl App {
             registry,
             pauses,
             throttle,
+            clock_watch,
+            duties,
             provisioner,
             mailer,
             alerting,
@@ -225,7 +233,7 @@ impl App {
 fn warn_of_clock(marks: &Marks, now: Timestamp) {
     match marks.find_seen() {
         Ok(Some(seen)) if now.plus_millis(CLOCK_SLACK_MS) < seen => {
-            tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown before; set it right: what is due later waits until then");
+            tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown before; set it right; if it is right now, say so with `tillbox retention prune --clock-is-right`");
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(error = %error, "the latest instant that was seen could not be read"),

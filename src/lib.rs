@@ -16,7 +16,8 @@ pub mod platform;
 // L3: from a name to an open file: who exists, whose key that is, which files are open.
 pub mod tenancy;
 
-// L4: the shop and its rules; and the outside world.
+// L4: the shop and its rules; the house; and the outside world.
+pub mod landlord;
 pub mod outbound;
 pub mod tenant;
 
@@ -29,8 +30,12 @@ pub mod logging;
 pub mod pulse;
 pub mod throttle;
 
-// L6: what moves it: requests and jobs.
+// L5: what is done to all files of the house: retention and checks.
+pub mod upkeep;
+
+// L6: what moves it: requests, jobs and the clock on the wall.
 pub mod http;
+pub mod scheduler;
 pub mod worker;
 
 // L7: the command line.

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use crate::primitives::Timestamp;
-use crate::primitives::limits::{BEAT_STALE_MS, JOB_LATE_MS, PROBE_MS};
+use crate::primitives::limits::{BEAT_STALE_MS, JOB_LATE_MS, PROBE_MS, SCHEDULER_STALE_MS};
 
 /// Stands for "never" where an instant is kept as a number.
 const NEVER: i64 = i64::MIN;
+/// Stands for "it was, and has ended" there.
+const ENDED: i64 = i64::MIN + 1;
 
 /// Signs of life.
 #[derive(Debug)]
@@ -14,6 +16,7 @@ pub struct Pulse {
     ready: AtomicBool,
     beat_at: AtomicI64,
     oldest_due: AtomicI64,
+    scheduler_beat_at: AtomicI64,
     probe: tokio::sync::Mutex<Option<Probe>>,
 }
 
@@ -35,6 +38,12 @@ pub enum QueueFault {
     /// The worker has shown no sign of life since then.
     #[error("the worker has been silent since {0}")]
     Silent(Timestamp),
+    /// The scheduler was stopped, or has ended.
+    #[error("the scheduler does not run")]
+    SchedulerStopped,
+    /// The scheduler has shown no sign of life since then.
+    #[error("the scheduler has been silent since {0}")]
+    SchedulerSilent(Timestamp),
     /// A job that is due since then is still waiting.
     #[error("a job has been waiting since {0}")]
     Late(Timestamp),
@@ -46,6 +55,7 @@ impl Default for Pulse {
             ready: AtomicBool::new(false),
             beat_at: AtomicI64::new(NEVER),
             oldest_due: AtomicI64::new(NEVER),
+            scheduler_beat_at: AtomicI64::new(NEVER),
             probe: tokio::sync::Mutex::default(),
         }
     }
@@ -74,6 +84,29 @@ impl Pulse {
         self.beat_at.store(NEVER, Ordering::Release);
     }
 
+    /// The scheduler lives.
+    pub fn scheduler_beat(&self, now: Timestamp) {
+        self.scheduler_beat_at.store(now.as_millis(), Ordering::Release);
+    }
+
+    /// The scheduler has ended.
+    pub fn scheduler_stopped(&self) {
+        self.scheduler_beat_at.store(ENDED, Ordering::Release);
+    }
+
+    /// Whether the scheduler works, if there is one: the process of a command has none.
+    fn scheduler(&self, now: Timestamp) -> Result<(), QueueFault> {
+        let beat_at = match self.scheduler_beat_at.load(Ordering::Acquire) {
+            NEVER => return Ok(()),
+            ENDED => return Err(QueueFault::SchedulerStopped),
+            ms => Timestamp::from_millis_clamped(ms),
+        };
+        if now.as_millis() - beat_at.as_millis() > SCHEDULER_STALE_MS {
+            return Err(QueueFault::SchedulerSilent(beat_at));
+        }
+        Ok(())
+    }
+
     /// Whether the queue works.
     ///
     /// # Errors
@@ -83,6 +116,7 @@ impl Pulse {
         if now.as_millis() - beat_at.as_millis() > BEAT_STALE_MS {
             return Err(QueueFault::Silent(beat_at));
         }
+        self.scheduler(now)?;
         match instant(&self.oldest_due) {
             Some(due) if now.as_millis() - due.as_millis() > JOB_LATE_MS => Err(QueueFault::Late(due)),
             _ => Ok(()),
@@ -130,6 +164,21 @@ mod tests {
         assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Ok(()));
         pulse.stopped();
         assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Err(QueueFault::Stopped));
+    }
+
+    #[test]
+    fn the_queue_fails_with_its_scheduler_and_heals_with_it() {
+        let pulse = Pulse::default();
+        pulse.beat(at(0), None);
+        assert_eq!(pulse.queue(at(0)), Ok(()));
+        pulse.scheduler_beat(at(0));
+        pulse.beat(at(SCHEDULER_STALE_MS + 1), None);
+        assert_eq!(pulse.queue(at(SCHEDULER_STALE_MS)), Ok(()));
+        assert_eq!(pulse.queue(at(SCHEDULER_STALE_MS + 1)), Err(QueueFault::SchedulerSilent(at(0))));
+        pulse.scheduler_beat(at(SCHEDULER_STALE_MS));
+        assert_eq!(pulse.queue(at(SCHEDULER_STALE_MS + 1)), Ok(()));
+        pulse.scheduler_stopped();
+        assert_eq!(pulse.queue(at(SCHEDULER_STALE_MS + 1)), Err(QueueFault::SchedulerStopped));
     }
 
     #[test]

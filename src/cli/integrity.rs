@@ -12,7 +12,7 @@ use crate::primitives::Slug;
 /// `tillbox integrity …`
 #[derive(Debug, Subcommand)]
 pub enum Integrity {
-    /// Check shops' files: pages, sums, documents and their hashes, ledger, number series, stock, the audit chain
+    /// Check shops' files and the house's own: pages, sums, documents and their hashes, ledger, number series, stock, audit chains
     #[command(after_help = "\
 Examples:
   tillbox integrity check
@@ -42,6 +42,7 @@ impl Integrity {
 impl Check {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
         let client = Client::connect(&global.config()?, Data::IsThere)?;
+        let is_house_too = self.tenant.is_none();
         let slugs = match self.tenant {
             Some(slug) => {
                 // One that is not there is no finding.
@@ -54,26 +55,48 @@ impl Check {
                 .map(|tenant| text(&tenant["slug"]))
                 .collect(),
         };
-        let mut mismatches = Vec::new();
-        for slug in &slugs {
-            match client.post("/v1/admin/integrity", &json!({"tenant": slug})) {
-                Ok(report) => {
-                    for found in report["mismatches"].as_array().into_iter().flatten() {
-                        mismatches.push(json!({"tenant": slug, "check": found["check"], "detail": found["detail"]}));
-                    }
-                }
-                Err(failure) => mismatches.push(json!({"tenant": slug, "check": "file", "detail": failure.message()})),
-            }
+        let mut found = Found::default();
+        if is_house_too {
+            // What is of the house has no tenant's name.
+            found.look(&client, None);
         }
-        report(&slugs, mismatches, self.output.json)
+        slugs.iter().for_each(|slug| found.look(&client, Some(slug)));
+        report(&slugs, found, self.output.json)
     }
 }
 
-fn report(slugs: &[String], mismatches: Vec<Value>, json: bool) -> Result<Exit, Failure> {
+/// What was found in all files.
+#[derive(Default)]
+struct Found {
+    mismatches: Vec<Value>,
+    notes: Vec<Value>,
+}
+
+impl Found {
+    fn look(&mut self, client: &Client, tenant: Option<&str>) {
+        match client.post("/v1/admin/integrity", &json!({"tenant": tenant})) {
+            Ok(report) => {
+                for found in report["mismatches"].as_array().into_iter().flatten() {
+                    self.mismatches
+                        .push(json!({"tenant": tenant, "check": found["check"], "detail": found["detail"]}));
+                }
+                for note in report["notes"].as_array().into_iter().flatten() {
+                    self.notes.push(json!({"tenant": tenant, "note": note}));
+                }
+            }
+            Err(failure) => self
+                .mismatches
+                .push(json!({"tenant": tenant, "check": "file", "detail": failure.message()})),
+        }
+    }
+}
+
+fn report(slugs: &[String], found: Found, json: bool) -> Result<Exit, Failure> {
+    let Found { mismatches, notes } = found;
     let passes = mismatches.is_empty();
     let verdict = if passes { "PASS" } else { "FAIL" };
     if json {
-        print_json(&json!({"result": verdict, "tenants": slugs, "mismatches": mismatches}))?;
+        print_json(&json!({"result": verdict, "tenants": slugs, "mismatches": mismatches, "notes": notes}))?;
     } else if passes {
         print(&format!("{}\n", good(verdict)))?;
         note(&match slugs.len() {
@@ -87,6 +110,15 @@ fn report(slugs: &[String], mismatches: Vec<Value>, json: bool) -> Result<Exit, 
             .iter()
             .for_each(|found| table.row(["tenant", "check", "detail"].map(|name| text(&found[name]))));
         print(&format!("{}\n{}", bad(verdict), table.render("")))?;
+    }
+    if !json {
+        for one in &notes {
+            note(&format!(
+                "{}: {}\n",
+                one["tenant"].as_str().unwrap_or("the house"),
+                text(&one["note"])
+            ));
+        }
     }
     Ok(if passes { Exit::Done } else { Exit::FoundWrong })
 }

@@ -18,6 +18,7 @@ mod import;
 mod integrity;
 mod output;
 mod queue;
+mod retention;
 mod sales;
 mod serve;
 mod socket;
@@ -88,6 +89,12 @@ enum Command {
     /// Check whether books, documents and stock agree
     #[command(subcommand)]
     Integrity(integrity::Integrity),
+    /// Delete what is older than it is kept, and see when that is done
+    #[command(subcommand)]
+    Retention(retention::Retention),
+    /// Delete old audit entries
+    #[command(subcommand)]
+    Audit(retention::Audit),
     /// Check and show the effective configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -149,6 +156,8 @@ impl Command {
             Self::Sales(sales) => sales.run(global),
             Self::Queue(queue) => queue.run(global),
             Self::Integrity(integrity) => integrity.run(global),
+            Self::Retention(retention) => retention.run(global),
+            Self::Audit(audit) => audit.run(global),
             Self::Config(config) => config.run(global),
             Self::Health(health) => health.run(global),
         }

@@ -22,6 +22,7 @@ use crate::config::{Config, DEFAULT_DATA_DIR, Format};
 use crate::http::server::{ServerSettings, serve};
 use crate::http::{admin_router, router};
 use crate::logging::{LogGuard, Logging, LoggingError, Stdout};
+use crate::scheduler::Scheduler;
 use crate::storage::DataDir;
 use crate::worker::Worker;
 
@@ -193,6 +194,7 @@ impl Sockets {
     async fn run(self, app: &Arc<App>, signals: Signals) -> Result<(), Failure> {
         let (end, ended) = watch::channel(false);
         let worker = Worker::start(app.clone());
+        let scheduler = Scheduler::start(app.clone());
         tokio::spawn(signals.wait(end, app.clone()));
         let ending = async {
             until(ended.clone()).await;
@@ -209,6 +211,7 @@ impl Sockets {
         let public = serve(self.tcp, router(app), app.ports(), settings.clone(), ending);
         let admin = serve(self.admin, admin_router(app), app.ports(), settings, until(ended.clone()));
         let (public, admin) = tokio::join!(public, admin);
+        scheduler.stop(WORKER_GRACE).await;
         worker.stop(WORKER_GRACE).await;
         // Whoever comes now finds no socket and takes the lock instead.
         if let Err(error) = std::fs::remove_file(&self.admin_path) {

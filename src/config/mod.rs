@@ -13,6 +13,7 @@ mod mail;
 mod network;
 mod queue;
 mod rate_limits;
+mod retention;
 mod server;
 mod storage;
 mod units;
@@ -26,6 +27,7 @@ pub use mail::{Mail, SmtpUrl};
 pub use network::{Network, NetworkError};
 pub use queue::{Backoff, Queue, Queues};
 pub use rate_limits::{Rate, RateError, RateLimits};
+pub use retention::Retention;
 pub use server::Server;
 pub use storage::{DEFAULT_DATA_DIR, Storage};
 pub use units::{ByteSize, Span, UnitError};
@@ -46,6 +48,8 @@ pub struct Config {
     pub rate_limits: RateLimits,
     /// `[queue]` and `[queue.NAME]`: the background work.
     pub queue: Queues,
+    /// `[retention]`: how long traces are kept.
+    pub retention: Retention,
     /// `[invoicing]`: how invoices are numbered.
     pub invoicing: Invoicing,
     /// `[logging]`: what is logged and where.
@@ -66,6 +70,7 @@ impl Config {
         self.server.check(&mut faults);
         self.storage.check(&mut faults);
         self.queue.check(&mut faults);
+        self.retention.check(&mut faults);
         self.invoicing.check(&mut faults);
         self.logging.check(&mut faults);
         self.mail.check(&mut faults);

@@ -26,6 +26,9 @@ fn other_value(key: &str) -> Value {
         "smtp_url" => "smtp://mx.example.com",
         "checkout" | "payment" | "sales" | "webhook" | "login" => "7/h",
         "trusted_proxies" => return Value::Array(vec!["10.0.0.0/8".into(), "2001:db8::/32".into()]),
+        "schedule" => "0 30 3 * * *",
+        "timezone" => "Europe/Berlin",
+        "audit_days" | "inventory_movement_days" | "stripe_events_days" => return Value::Integer(7),
         "backoff" => return Value::Array(vec!["1s".into(), "1s".into(), "2m".into()]),
         "keep_completed" | "keep_discarded" => "3d",
         "running_max"
@@ -159,6 +162,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     let text = r#"
         server = { body_limit = 1, request_timeout = "0s", header_timeout = "0s", idle_timeout = "0s", max_connections = 0, max_connections_per_address = 0 }
         storage = { data_dir = "", open_tenants = 5001, readers_per_tenant = 9 }
+        retention = { audit_days = 0, inventory_movement_days = -1, stripe_events_days = 40000, schedule = "0 2 * * *", timezone = "Europe/Berln" }
         invoicing.number_format = "INV-{year}"
         logging = { level = "loud=very", keep_days = 0 }
         alerts = { webhook_url = "ftp://x", webhook_secret = "whsec_x", email_to = "nobody", window = "0s" }
@@ -189,6 +193,11 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     queue.audit.backoff: needs 1 to 32 waits
     queue.financial.backoff: a wait is shorter than the one before it
     queue.low.backoff: 0s is not between 1ms and 1d
+    retention.audit_days: 0 is not between 1 and 36525
+    retention.inventory_movement_days: -1 is not between 1 and 36525
+    retention.stripe_events_days: 40000 is not between 1 and 36525
+    retention.schedule: "0 2 * * *" is no schedule: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional; write second, minute, hour, day, month and weekday, such as "0 0 2 * * *" for each day at two
+    retention.timezone: there is no time zone "Europe/Berln"; did you mean Europe/Berlin?
     invoicing.number_format: must contain {seq} or {seq:0N}
     logging.level: "loud=very": error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
     logging.keep_days: 0 is not between 1 and 3650

@@ -5,12 +5,14 @@
 //! Refusals keep nothing, so a request that was mended may use its key again.
 
 use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_TTL_MS};
-use crate::primitives::{Actor, Class, Digest, Refusal};
-use crate::storage::{Rows, StorageError, TenantWork, params, statements};
+use crate::primitives::{Actor, Class, Digest, Refusal, Timestamp};
+use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
     FIND = "SELECT request_hash, status, body FROM idempotency_key WHERE key = ?1 AND created_at > ?2";
     EXPIRED = "SELECT key FROM idempotency_key WHERE created_at <= ?1 ORDER BY created_at LIMIT 2";
+    COUNT_EXPIRED = "SELECT count(*) FROM idempotency_key WHERE created_at <= ?1";
+    FORGET_EXPIRED = "DELETE FROM idempotency_key WHERE seq IN (SELECT seq FROM idempotency_key WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)";
     FORGET = "DELETE FROM idempotency_key WHERE key = ?1";
     STORE = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (key) DO UPDATE SET request_hash = excluded.request_hash, status = excluded.status, body = excluded.body, created_at = excluded.created_at";
@@ -154,6 +156,22 @@ where
     }
     work.insert(&STORE, params![name, key.request_hash, answer.status, answer.body, work.now()])?;
     Ok(Once::First(answer))
+}
+
+/// How many answers are older than is promised.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn count_expired(view: &TenantView, cut_off: Timestamp) -> Result<i64, StorageError> {
+    view.one(&COUNT_EXPIRED, params![cut_off], |row| row.get(0))
+}
+
+/// Forgets the oldest of them, at most `limit`. Gives how many went.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn forget_expired(work: &mut TenantWork, cut_off: Timestamp, limit: u32) -> Result<usize, StorageError> {
+    work.change(&FORGET_EXPIRED, params![cut_off, limit], Rows::Any)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The port to the wall clock. The ambient clocks are banned by lint everywhere else.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Timestamp;
@@ -9,6 +9,9 @@ use super::Timestamp;
 pub trait Clock: Send + Sync {
     /// The present instant, to the millisecond, UTC.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine has been up, sleep included. Nobody sets it: what [`now`](Self::now) moves by and this does not is a clock that was set.
+    fn uptime(&self) -> Duration;
 }
 
 /// The machine's clock.
@@ -19,6 +22,11 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
     fn now(&self) -> Timestamp {
         Timestamp::from_millis_clamped(jiff::Timestamp::now().as_millisecond())
+    }
+
+    fn uptime(&self) -> Duration {
+        let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(u64::try_from(up.tv_sec).unwrap_or(0), u32::try_from(up.tv_nsec).unwrap_or(0))
     }
 }
 
@@ -41,28 +49,39 @@ impl Stopwatch {
 
 /// A clock that stands still until it is told to move: for tests and replays.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    shows: AtomicI64,
+    up_ms: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.as_millis()))
+        Self {
+            shows: AtomicI64::new(now.as_millis()),
+            up_ms: AtomicU64::new(0),
+        }
     }
 
-    /// Moves it forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.0.fetch_add(ms, Ordering::SeqCst);
+        self.shows.fetch_add(ms, Ordering::SeqCst);
+        self.up_ms.fetch_add(ms.unsigned_abs(), Ordering::SeqCst);
     }
 
-    /// Sets it, forward or back.
+    /// Sets it, forward or back, while no time passes.
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.as_millis(), Ordering::SeqCst);
+        self.shows.store(now.as_millis(), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis_clamped(self.0.load(Ordering::SeqCst))
+        Timestamp::from_millis_clamped(self.shows.load(Ordering::SeqCst))
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.up_ms.load(Ordering::SeqCst))
     }
 }

@@ -137,3 +137,31 @@ pub const LOCAL_REQUEST_MS: u64 = 10 * 60 * 1000;
 /// How long the audit queue rests after a turn of a shop that is alone in its row. Each of its turns is a commit on the file that sales wait for, so one
 /// turn serves the sales of 20 ms instead of one each. The length was chosen, not tuned.
 pub const AUDIT_REST_MS: u64 = 20;
+/// How old the scheduler's last beat may be before `/health` calls the queue stopped: it beats every ten seconds.
+pub const SCHEDULER_STALE_MS: i64 = 90_000;
+/// How long a duty rests after it failed.
+pub const DUTY_RETRY_MS: i64 = 5 * 60 * 1000;
+/// How far ahead of the clock a duty may be done: a day and the hour of a clock that was set back. What lies further was done while the clock was ahead.
+pub const DUTY_AHEAD_MAX_MS: i64 = 26 * 60 * 60 * 1000;
+/// By so much the clock may be set while the process runs and still be believed: what time servers correct at once.
+pub const CLOCK_STEP_MAX_MS: i64 = 60_000;
+/// So long a process may have been down for its clock to be believed at its next start: a week. After more of it somebody has to say that it was so.
+pub const CLOCK_GAP_MAX_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// How often it is written down that the clock is believed: once a day, in the landlord's file.
+pub const CLOCK_TRUST_NOTED_MS: i64 = 20 * 60 * 60 * 1000;
+/// Rows that one transaction of retention deletes: a millisecond or two, between which sales go on.
+pub const PRUNE_BATCH: u32 = 200;
+/// Transactions of retention in one job: then it makes room for others in its queue, and goes on in a job of its own.
+pub const PRUNE_BATCHES_PER_JOB: u32 = 500;
+/// Pages of a file that one transaction gives back: a quarter of a megabyte that is moved and cut off.
+pub const VACUUM_PAGES: u32 = 64;
+/// Free pages that a file keeps: a megabyte that it would soon take again.
+pub const FREE_PAGES_KEPT: u32 = 256;
+/// How long a cart is kept that nobody has touched and nobody has ordered: 90 days.
+pub const CART_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
+/// How long a reservation is kept that is over: 30 days.
+pub const RESERVATION_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+/// A shop whose file has not changed since it was last checked is checked again after so long all the same, because disks rot: a week.
+pub const CHECK_REST_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// Findings of the nightly check that are kept in the landlord's file: the first say where to look.
+pub const FINDINGS_KEPT: usize = 20;

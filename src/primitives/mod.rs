@@ -13,6 +13,7 @@ pub mod number_format;
 pub mod origin;
 pub mod quantity;
 pub mod rate;
+pub mod recurrence;
 pub mod text;
 pub mod timestamp;
 
@@ -26,5 +27,6 @@ pub use number_format::NumberFormat;
 pub use origin::{Actor, Origin};
 pub use quantity::{OnHand, Quantity, QuantityDelta};
 pub use rate::TaxRate;
+pub use recurrence::{Recurrence, RecurrenceError};
 pub use text::{Barcode, Email, HostName, Name, Note, Sku, Slug, TaxClass, TextError};
 pub use timestamp::Timestamp;

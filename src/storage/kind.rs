@@ -27,6 +27,7 @@ impl FileKind for Tenant {
         include_str!("../../schema/tenant/0003_job_given_up.sql"),
         include_str!("../../schema/tenant/0004_job_epoch.sql"),
         include_str!("../../schema/tenant/0005_alert_window.sql"),
+        include_str!("../../schema/tenant/0006_retention.sql"),
     ];
 }
 
@@ -39,5 +40,6 @@ impl FileKind for Landlord {
         include_str!("../../schema/landlord/0003_queue_pause.sql"),
         include_str!("../../schema/landlord/0004_tenant_pause.sql"),
         include_str!("../../schema/landlord/0005_rate_bucket.sql"),
+        include_str!("../../schema/landlord/0006_upkeep.sql"),
     ];
 }

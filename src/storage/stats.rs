@@ -14,6 +14,8 @@ pub struct Stats {
     replays: AtomicU64,
     damaged: AtomicBool,
     disk_faults: AtomicU64,
+    /// The size in bytes to which pages that were given back let the file shrink; 0 when it does not shrink.
+    shrinks_to: AtomicU64,
     last_write_fault: Mutex<Option<StorageErrorKind>>,
 }
 
@@ -25,6 +27,20 @@ impl Stats {
     pub(super) fn commit(&self, requests: usize) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(requests as u64, Ordering::Relaxed);
+    }
+
+    /// Pages are given back: the file may come down to this size with a later checkpoint.
+    pub(super) fn shrinks_to(&self, bytes: u64) {
+        self.shrinks_to.store(bytes, Ordering::Release);
+    }
+
+    /// Whether a file that has become as small as this was cut by the program itself.
+    pub(super) fn may_have_shrunk_to(&self, bytes: u64) -> bool {
+        let floor = self.shrinks_to.load(Ordering::Acquire);
+        if bytes == floor {
+            self.shrinks_to.store(0, Ordering::Release);
+        }
+        floor > 0 && bytes >= floor
     }
 
     pub(super) fn replay(&self) {

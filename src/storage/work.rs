@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use rusqlite::{Connection, Params, Row};
 
+use super::file::PAGE_BYTES;
 use super::writer::Shared;
 use super::{FileId, FileKind, Statement, StorageError, View};
 use crate::primitives::{Entropy, Id, Kind, Origin, Timestamp};
@@ -164,6 +165,25 @@ impl<'c, K: FileKind> Work<'c, K> {
             self.after.wakes.truncate(wakes);
         }
         result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Gives free pages at the end of the file back to the system, at most `pages` of them, while more than `kept` are free; gives how many went. The file
+    /// itself becomes smaller with the checkpoint.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn give_back_space(&mut self, pages: u32, kept: u32) -> Result<u32, StorageError> {
+        self.require_transaction()?;
+        let conn = self.view.conn;
+        let number = |sql: &'static str| conn.query_row(sql, [], |row| row.get::<_, u32>(0)).map_err(StorageError::from);
+        let free = number("PRAGMA freelist_count")?;
+        if free <= kept {
+            return Ok(0);
+        }
+        conn.execute_batch(&format!("PRAGMA incremental_vacuum({})", pages.min(free - kept)))?;
+        let (left, size) = (number("PRAGMA freelist_count")?, number("PRAGMA page_count")?);
+        self.view.stats.shrinks_to(u64::from(size) * PAGE_BYTES);
+        Ok(free - left.min(free))
     }
 
     /// Has `action` done once the work is on disk: a log line that tells of a fact must not tell of one that was undone.

@@ -314,7 +314,7 @@ impl<K: FileKind> Writer<K> {
     }
 
     /// A file that was removed or replaced while it was open, or whose WAL was, takes writes and keeps none of them: they go with the last
-    /// handle. One that was cut is not what this process wrote any more (an operator's VACUUM looks the same: then it is checked once, and goes on).
+    /// handle. One that was cut is not what this process wrote any more (an operator's VACUUM looks the same: then it is checked once, and goes on), unless it is by what was given back.
     fn stands_in_place(&self) -> Result<(), StorageError> {
         let (place, len) = Place::and_len(&self.path)?;
         let log_is_ours = self
@@ -323,7 +323,7 @@ impl<K: FileKind> Writer<K> {
         if place != self.place || !log_is_ours {
             return Err(StorageError::new(StorageErrorKind::Missing));
         }
-        if len < self.len.replace(len) {
+        if len < self.len.replace(len) && !self.shared.stats.may_have_shrunk_to(len) {
             return Err(StorageError::new(StorageErrorKind::Corrupt));
         }
         Ok(())

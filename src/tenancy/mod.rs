@@ -4,8 +4,11 @@
 //! [`Registry`] open a shop's file. There is no other way from a request to a shop.
 
 pub mod access;
+pub mod checks;
+pub mod clock_watch;
 pub mod commands;
 pub mod directory;
+pub mod duties;
 pub mod keys;
 pub mod marks;
 pub mod pauses;
@@ -15,14 +18,19 @@ pub mod rate_buckets;
 pub mod registry;
 
 pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
+pub use clock_watch::{ClockWatch, Doubt};
 pub use directory::{Directory, Principal};
+pub use duties::Duties;
 pub use marks::Marks;
 pub use pauses::Pauses;
 pub use registry::{Registry, TenantUnavailable};
 
 /// Every SQL text that runs on the landlord's file, for the test that prepares them all.
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
+    checks::STATEMENTS,
+    clock_watch::STATEMENTS,
     commands::STATEMENTS,
+    duties::STATEMENTS,
     marks::STATEMENTS,
     pauses::STATEMENTS,
     probe::STATEMENTS,

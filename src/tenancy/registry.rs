@@ -506,6 +506,11 @@ impl Registry {
         }
     }
 
+    /// Closes a shop's file again that was opened for a look, unless somebody has come for it meanwhile. Blocks while it closes.
+    pub fn close_unused(&self, id: TenantId) {
+        self.close_unshared(id);
+    }
+
     /// Closes a file that nobody holds at the moment. Gives way to whoever is opening or closing it.
     fn close_unshared(&self, id: TenantId) -> bool {
         let lock = self.lock_of(id);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{chains, ledger};
 use crate::platform::audit;
 use crate::primitives::{Currency, Digest};
-use crate::storage::{Row, StorageError, StorageErrorKind, TenantView, migrate, params, statements};
+use crate::storage::{FileKind, Row, StorageError, StorageErrorKind, TenantView, View, migrate, params, statements};
 use crate::tenancy::marks::Ends;
 
 statements! {
@@ -90,12 +90,18 @@ statements! {
                  FROM (SELECT last.last_number, count(o.seq) AS orders, coalesce(sum(CAST(substr(o.number, 5) AS INTEGER) NOT BETWEEN 1 AND last.last_number), 0) AS beyond
                        FROM (SELECT coalesce(max(last_number), 0) AS last_number FROM series WHERE name = 'order') last LEFT JOIN sales_order o) s
                  WHERE s.last_number <> s.orders OR s.beyond <> 0";
-    STOCK = "SELECT 'product ' || p.sku || ': on hand ' || coalesce(s.on_hand, 0) || ', its movements sum to ' || coalesce(sum(m.quantity_delta), 0)
-                 FROM product p LEFT JOIN stock s ON s.product_id = p.id LEFT JOIN inventory_movement m ON m.product_id = p.id
-                 GROUP BY p.id HAVING coalesce(sum(m.quantity_delta), 0) <> coalesce(s.on_hand, 0)";
+    STOCK = "SELECT 'product ' || sku || ': on hand ' || on_hand || ', what was pruned left ' || pruned || ', its movements sum to ' || moved
+                 FROM (SELECT p.sku, coalesce(s.on_hand, 0) AS on_hand, coalesce(sum(m.quantity_delta), 0) AS moved,
+                         coalesce((SELECT a.balance FROM inventory_anchor a WHERE a.product_id = p.id ORDER BY a.seq DESC LIMIT 1), 0) AS pruned
+                       FROM product p LEFT JOIN stock s ON s.product_id = p.id LEFT JOIN inventory_movement m ON m.product_id = p.id GROUP BY p.id)
+                 WHERE pruned + moved <> on_hand";
     MOVEMENTS = "SELECT 'product ' || p.sku || ': after its movement ' || m.seq || ' there were ' || m.on_hand_after || ', by the movements up to it ' || m.moved
-                 FROM (SELECT seq, product_id, on_hand_after, sum(quantity_delta) OVER (PARTITION BY product_id ORDER BY seq) AS moved FROM inventory_movement) m
-                 JOIN product p ON p.id = m.product_id WHERE m.moved <> m.on_hand_after";
+                 FROM (SELECT seq, product_id, on_hand_after, sum(quantity_delta) OVER (PARTITION BY product_id ORDER BY seq)
+                         + coalesce((SELECT a.balance FROM inventory_anchor a WHERE a.product_id = i.product_id ORDER BY a.seq DESC LIMIT 1), 0) AS moved
+                       FROM inventory_movement i) m
+                 JOIN product p ON p.id = m.product_id WHERE m.moved <> m.on_hand_after
+                 UNION ALL SELECT 'product ' || p.sku || ': its movement ' || m.seq || ' was pruned, and is there'
+                 FROM inventory_anchor a JOIN inventory_movement m ON m.product_id = a.product_id AND m.seq <= a.seq JOIN product p ON p.id = a.product_id";
     RESERVED = "SELECT 'product ' || p.sku || ': reserved ' || coalesce(s.reserved, 0) || ', its reservations sum to ' || coalesce(sum(r.quantity), 0)
                  FROM product p LEFT JOIN stock s ON s.product_id = p.id LEFT JOIN reservation r ON r.product_id = p.id AND r.status = 'held'
                  GROUP BY p.id HAVING coalesce(sum(r.quantity), 0) <> coalesce(s.reserved, 0)";
@@ -123,6 +129,8 @@ pub struct Report {
     pub checks: BTreeMap<&'static str, usize>,
     /// What does not agree; nothing, when all is well.
     pub mismatches: Vec<Mismatch>,
+    /// What whoever reads it should know besides, such as from where on a trail that was pruned was verified.
+    pub notes: Vec<String>,
 }
 
 /// The checks whose statement gives one row for each thing that is wrong.
@@ -154,7 +162,7 @@ impl Report {
         self.mismatches.is_empty()
     }
 
-    fn note(&mut self, check: &'static str, details: Vec<String>) {
+    pub(crate) fn note(&mut self, check: &'static str, details: Vec<String>) {
         self.checks.insert(check, details.len());
         self.mismatches.extend(details.into_iter().map(|detail| Mismatch { check, detail }));
     }
@@ -176,12 +184,12 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
     report.note("snapshots", looked(snapshots(view))?);
     report.note("accounts", looked(accounts(view))?);
     report.note("ledger chain", looked(ledger_chain(view))?);
-    report.note("audit chain", looked(audit_chain(view))?);
+    audit_chain(view, &mut report)?;
     Ok(report)
 }
 
 /// A value that is not what its column holds is a finding like any other, and keeps no other check from its own.
-fn looked(found: Result<Vec<String>, StorageError>) -> Result<Vec<String>, StorageError> {
+pub(crate) fn looked(found: Result<Vec<String>, StorageError>) -> Result<Vec<String>, StorageError> {
     match found {
         Err(error) if error.kind() == StorageErrorKind::Other => Ok(vec![
             "a value in the way cannot be read: it is not what its column holds".to_owned(),
@@ -196,10 +204,21 @@ fn ledger_chain(view: &TenantView) -> Result<Vec<String>, StorageError> {
     Ok(lines.take(LINES_OF_A_CHECK).collect())
 }
 
-fn audit_chain(view: &TenantView) -> Result<Vec<String>, StorageError> {
-    let (_, broken) = audit::verify(view)?;
-    let line = broken.map(|seq| format!("the audit chain is broken at entry {seq}"));
-    Ok(line.into_iter().collect())
+/// Walks the audit chain of a shop, or of the house.
+pub(crate) fn audit_chain<K: FileKind>(view: &View<'_, K>, report: &mut Report) -> Result<(), StorageError> {
+    let mut pruned_to = 0;
+    let walked = audit::verify(view).map(|found| {
+        pruned_to = found.pruned_to;
+        let line = found.broken.map(|seq| format!("the audit chain is broken at entry {seq}"));
+        line.into_iter().collect()
+    });
+    report.note("audit chain", looked(walked)?);
+    if pruned_to > 0 {
+        report
+            .notes
+            .push(format!("audit trail verified from entry {}, pruned before", pruned_to + 1));
+    }
+    Ok(())
 }
 
 /// Whether the file still has what the landlord knows it had.

@@ -18,6 +18,7 @@ pub mod payments;
 pub mod policy;
 pub mod pricing;
 pub mod reports;
+pub mod retention;
 pub mod sales;
 pub mod settings;
 pub mod tax;
@@ -29,12 +30,14 @@ use crate::storage::TenantWork;
 
 /// Every SQL text that runs on a tenant's file, for the test that prepares them all.
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
+    cart::RETENTION_STATEMENTS,
     cart::STATEMENTS,
     catalog::STATEMENTS,
     chains::STATEMENTS,
     finance::FINANCIAL_ORDER_STATEMENTS,
     finance::TRANSACTION_STATEMENTS,
     integrity::STATEMENTS,
+    inventory::RETENTION_STATEMENTS,
     inventory::STATEMENTS,
     invoices::STATEMENTS,
     jobs::STATEMENTS,

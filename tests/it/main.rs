@@ -13,4 +13,5 @@ mod support;
 mod tenancy;
 mod tenant;
 mod tidy;
+mod upkeep;
 mod worker;

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tillbox::primitives::{Origin, Timestamp};
+use tillbox::scheduler::{DUTIES, run_due};
 use tillbox::storage::DataDir;
 use tillbox::tenant::inventory;
 use tillbox::tenant::orders::CONFIRMATION;
@@ -259,6 +260,26 @@ impl Shop {
     }
 }
 
+/// What is due by the clock on the wall, and the jobs that it leaves. Nothing of the first entries is old, whatever the clock says, so they may not go; and
+/// while the clock is not believed there is no run at all.
+fn night(shop: &Shop) -> Verdict {
+    const RUNS: &str = "SELECT count(*) FROM job WHERE kind = 'retention.prune'";
+    let runs = shop.count(RUNS)?;
+    let done = run_due(&shop.house().app, DUTIES);
+    for (duty, done) in done {
+        done.map_err(|error| format!("{duty}: {error}"))?;
+    }
+    shop.pass()?;
+    for table in ["audit_log", "inventory_movement"] {
+        shop.require_count(&format!("SELECT min(seq) FROM {table}"), 1)?;
+    }
+    match shop.house().app.clock_watch.observe() {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => shop.require_count(RUNS, runs),
+        Err(error) => Err(error.to_string().into()),
+    }
+}
+
 /// What was answered before the clock was set, and what of it must not be done a second time whatever the clock says.
 struct Before {
     sale: (Call, Reply),
@@ -356,10 +377,12 @@ fn try_jump(seed: u64, case: usize) -> Verdict {
         let known = before(&mut shop, &mut dice)?;
         // The jobs that are due run, and the mails fail: they wait for their next attempt.
         shop.pass()?;
+        night(&shop)?;
         let (orders, revenue) = ("SELECT count(*) FROM sales_order", "SELECT sum(amount_minor) FROM ledger_transfer");
         let stood = (shop.count(orders)?, shop.count(revenue)?);
         shop.jump(*by, at_start)?;
         shop.pass()?;
+        night(&shop)?;
         shop.require_count("SELECT sum(reserved) FROM stock", 0)?;
         after(&mut shop, &known, *by)?;
         shop.require_count(orders, stood.0)?;
@@ -373,6 +396,7 @@ fn try_jump(seed: u64, case: usize) -> Verdict {
     for _ in 0..2 {
         shop.jump(DAY_MS + HOUR_MS, false)?;
         shop.pass()?;
+        night(&shop)?;
     }
     let known = before(&mut shop, &mut dice)?;
     after(&mut shop, &known, 0)?;

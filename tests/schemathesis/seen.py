@@ -17,10 +17,12 @@ STATUSES_EXCEPTED = {
     ("*", 429): "the limits are raised for this run; tests/it/api/rate_limiter.rs meets each",
     ("GET /health", 503): "comes when a part fails; tests/it/api/health.rs breaks one",
     ("GET /health/ready", 503): "comes before the daemon listens",
+    ("POST /v1/landlord/retention/prune", 409): "takes a clock that was set; tests/it/upkeep/clock.rs sets one",
 }
 # Codes that were met at no operation.
 CODES_EXCEPTED = {
     "cart_full": "takes 501 products; tests/it/api/carts.rs fills one",
+    "clock_doubtful": "takes a clock that was set; tests/it/upkeep/clock.rs sets one",
     "invoice_number_taken": "takes a changed form of the numbers; tests/it/tenant/invoice_numbers.rs changes it",
     "job_running": "takes a job that is under way; tests/it/api/landlord_queue.rs holds one",
     "job_superseded": "takes a job whose like was queued since; tests/it/api/landlord_queue.rs queues one",

@@ -259,6 +259,10 @@ def queue():
         post(f"/v1/landlord/queue/low/{step}?tenant=nobody", None, "tenant_not_found", **more)
     post("/v1/landlord/queue/release?tenant=demo", None, 200, **more)
     post("/v1/landlord/queue/release?tenant=nobody", None, "tenant_not_found", **more)
+    get("/v1/landlord/retention", **more)
+    post("/v1/landlord/retention/prune", {"dry_run": True}, 200, **more)
+    post("/v1/landlord/retention/prune", {"dry_run": False, "tenant": "demo"}, 200, **more)
+    post("/v1/landlord/retention/prune", {"dry_run": True, "tenant": "nobody"}, "tenant_not_found", **more)
 
 
 def sample(schema, name=""):

@@ -1,7 +1,5 @@
 //! What is done to a shop's file as a whole: `/v1/admin/tenants/{slug}/migrate`, `…/accept-loss`, `/v1/admin/integrity`.
 
-use std::time::Duration;
-
 use axum::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,13 +8,12 @@ use crate::http::extract::{Body, FromBody, House, PathText, open_shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::Slug;
-use crate::primitives::id::TenantId;
-use crate::primitives::limits::LOCAL_REQUEST_MS;
 use crate::storage::{Database, Tenant};
 use crate::tenancy::commands::DirectoryRefused;
 use crate::tenancy::marks::Ends;
 use crate::tenancy::{TenantAccess, TenantStatus};
-use crate::tenant::integrity::{self, Report};
+use crate::tenant::integrity::Report;
+use crate::upkeep;
 
 /// Opens a shop's file, by which it is checked and whatever its schema lacks is migrated; also one that is held because the disk failed twice.
 pub async fn migrate(house: House, PathText(slug): PathText<String>) -> Result<Json<Value>, Problem> {
@@ -41,33 +38,29 @@ pub async fn accept_loss(house: House, PathText(slug): PathText<String>) -> Resu
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckBody {
-    tenant: String,
+    tenant: Option<String>,
 }
 
-/// A shop, named.
-pub struct Check(Slug);
+/// A shop, named; or the house.
+pub struct Check(Option<Slug>);
 
 impl FromBody for Check {
     type Wire = CheckBody;
 
     fn from_wire(wire: CheckBody, faults: &mut Faults) -> Option<Self> {
-        faults.take("/tenant", Slug::parse(&wire.tenant)).map(Self)
+        faults.optional("/tenant", wire.tenant.as_deref().map(Slug::parse)).map(Self)
     }
 }
 
-/// Checks a shop's books, documents and stock against each other; changes nothing.
+/// Checks a shop's books, documents and stock against each other, or the house's own file; changes nothing.
 pub async fn check_integrity(house: House, Body(Check(slug)): Body<Check>) -> Result<Json<Report>, Problem> {
-    let db = open(&house, slug.as_str()).await?;
-    let id = TenantId::from_bytes(db.file_id());
-    let mark = house.blocking(move |house: &House| Ok(house.app.registry.find_mark(id)?)).await?;
-    let report: Result<_, Problem> = db
-        .read_within(Duration::from_millis(LOCAL_REQUEST_MS), move |view| {
-            let mut report = integrity::check(view)?;
-            integrity::check_mark(view, mark.as_ref(), &mut report)?;
-            Ok(report)
-        })
-        .await;
-    Ok(Json(report?))
+    let Some(slug) = slug else {
+        let check = |house: &House| Ok(upkeep::check_house(&house.app)?);
+        return house.blocking(check).await.map(Json);
+    };
+    let access = access(&house, slug.as_str()).await?;
+    let check = move |house: &House| Ok(upkeep::check_store(&house.app, &access)?);
+    house.blocking(check).await.map(Json)
 }
 
 /// The file of an active or suspended tenant.

@@ -33,6 +33,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(add_domain))
         .merge(super::landlord_keys::routes())
         .merge(super::landlord_queue::routes())
+        .merge(super::landlord_retention::routes())
 }
 
 #[derive(Serialize, ToSchema)]

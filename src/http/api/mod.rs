@@ -12,6 +12,7 @@ mod landlord;
 mod landlord_jobs;
 mod landlord_keys;
 mod landlord_queue;
+mod landlord_retention;
 mod ledger;
 mod masked;
 mod orders;

@@ -56,6 +56,11 @@ impl Stores {
         })
     }
 
+    /// Whether it is one that the caller named.
+    pub const fn is_named(&self) -> bool {
+        self.is_named
+    }
+
     /// Looks into a store's file; notes its slug when it cannot be used and was not asked for by name.
     pub fn look<R>(
         &self,

@@ -8,6 +8,7 @@ mod close_cart;
 mod create_cart;
 mod model;
 mod queries;
+mod retention;
 mod store;
 
 pub use change_items::{AddItem, add_item, change_item, clear_cart, remove_item};
@@ -15,4 +16,5 @@ pub use close_cart::{abandon_cart, mark_converted};
 pub use create_cart::create_cart;
 pub use model::{Cart, CartForCheckout, CartItem, CartRefused, CartStatus};
 pub use queries::{load_for_checkout, show_cart};
+pub use retention::{STATEMENTS as RETENTION_STATEMENTS, count_left, delete_left};
 pub use store::STATEMENTS;

@@ -10,6 +10,7 @@ mod jobs;
 mod model;
 mod queries;
 mod reserve;
+mod retention;
 mod store;
 
 pub use adjust_stock::{AdjustStock, CountStock, adjust_stock, count_stock};
@@ -18,4 +19,5 @@ pub use jobs::{EXPIRE_RESERVATION, ExpireReservation, expire, expire_reservation
 pub use model::{AdjustRefused, Movement, MovementKind, ReservationStatus, Stock, StockRefused, Wanted};
 pub use queries::{find_stock, list_movements};
 pub use reserve::{release, reserve};
+pub use retention::{STATEMENTS as RETENTION_STATEMENTS, count_over, delete_over, find_prunable, prune_movements};
 pub use store::STATEMENTS;

@@ -6,6 +6,7 @@ mod alerts;
 mod audit;
 mod inventory;
 mod orders;
+mod retention;
 
 use serde::de::DeserializeOwned;
 
@@ -55,6 +56,7 @@ pub const ALL: Handlers = Handlers(&[
     (tenant::audit::APPEND_AUDIT, Handler::Local(audit::append)),
     (tenant::inventory::EXPIRE_RESERVATION, Handler::Local(inventory::expire)),
     (tenant::orders::CONFIRMATION, Handler::Outward(orders::send_confirmation)),
+    (tenant::retention::PRUNE, Handler::Outward(retention::prune)),
 ]);
 
 impl Handlers {

@@ -6,6 +6,7 @@ mod import;
 mod integrity;
 mod kill;
 mod queue;
+mod retention;
 pub mod run;
 mod serve;
 mod tenants;

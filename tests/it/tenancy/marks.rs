@@ -224,7 +224,12 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
 
 /// A file as the first version left it: entries without a chain.
 const UNCHAINED: &str =
-    "DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash;
+    "DROP INDEX cart_left; DROP INDEX reservation_over;
+     DROP TRIGGER inventory_movement_not_replaced; DROP TRIGGER inventory_movement_no_update; DROP TRIGGER inventory_movement_no_delete;
+     DROP TRIGGER audit_log_no_delete;
+     CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
+     DROP TABLE inventory_anchor; DROP TABLE audit_anchor; DROP TABLE alert_window;
+     DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash;
      DROP TABLE epoch; DROP INDEX job_ready; DROP INDEX job_waiting; DROP INDEX job_unique; DROP INDEX job_completed_at; DROP INDEX job_given_up_at;
      ALTER TABLE job DROP COLUMN epoch;
      CREATE INDEX job_ready ON job (queue, priority, seq) WHERE state = 'available';

@@ -107,6 +107,8 @@ const MATRIX: &[Row] = &[
     Row("/v1/landlord/queue/stats GET", "/v1/landlord/queue/stats", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/queue/{name}/pause POST", "/v1/landlord/queue/{queue}/pause", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/queue/{name}/resume POST", "/v1/landlord/queue/{queue}/resume", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/retention GET", "/v1/landlord/retention", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/retention/prune POST", "/v1/landlord/retention/prune", Landlord, r#"{"dry_run": true, "tenant": "north"}"#, 200, NO_MATTER),
     Row("/v1/landlord/tenants GET", "/v1/landlord/tenants", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/tenants POST", "/v1/landlord/tenants", Landlord, r#"{"slug": "fresh", "name": "Fresh"}"#, 201, NO_MATTER),
     Row("/v1/landlord/tenants/{slug} GET", "/v1/landlord/tenants/{spare}", Landlord, "", 200, NO_MATTER),

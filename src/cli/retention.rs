@@ -1,0 +1,140 @@
+//! `tillbox retention` and `tillbox audit`: what is not kept for ever.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::{Client, Data};
+use super::failure::{Exit, Failure};
+use super::output::{Table, facts, note, print, print_json, text};
+use super::{Global, Json};
+use crate::primitives::Slug;
+
+const PATH: &str = "/v1/landlord/retention/prune";
+
+/// `tillbox retention …`
+#[derive(Debug, Subcommand)]
+pub enum Retention {
+    /// Delete what is older than [retention] keeps: audit entries, movements of stock, answers kept for repetitions, left carts, ended reservations, events
+    #[command(after_help = "\
+Examples:
+  tillbox retention prune --dry-run
+  tillbox retention prune --tenant corner --json
+
+The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the clock is not believed (it was set, or nothing ran for more
+than a week) nothing is deleted, until you say that it is right: --clock-is-right.")]
+    Prune(Prune),
+    /// Show when it was done last and is due next, what holds it up, and what the nightly check has found
+    Status(Json),
+}
+
+/// `tillbox audit …`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Delete the audit entries that are older than [retention] audit_days, and nothing else; what is left still verifies
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Delete nothing, and count what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// The shop; without it, all of them and the house's own file
+    #[arg(long, value_name = "S")]
+    tenant: Option<Slug>,
+    /// Say that the clock is right now, whatever it has shown before
+    #[arg(long)]
+    clock_is_right: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Retention {
+    /// Runs it.
+    pub fn run(self, global: &Global) -> Result<Exit, Failure> {
+        match self {
+            Self::Prune(prune) => prune.run(global, false),
+            Self::Status(output) => status(global, output),
+        }
+    }
+}
+
+impl Audit {
+    /// Runs it.
+    pub fn run(self, global: &Global) -> Result<Exit, Failure> {
+        let Self::Prune(prune) = self;
+        prune.run(global, true)
+    }
+}
+
+impl Prune {
+    fn run(self, global: &Global, audit_only: bool) -> Result<Exit, Failure> {
+        let client = Client::connect(&global.config()?, Data::IsThere)?;
+        let (mut pruned, mut unavailable) = (Vec::new(), Vec::new());
+        let mut cursor: Option<String> = None;
+        let mut is_word_due = self.clock_is_right;
+        loop {
+            let body = json!({"dry_run": self.dry_run, "tenant": self.tenant, "audit_only": audit_only, "clock_is_right": is_word_due});
+            let path = cursor.map_or_else(|| PATH.to_owned(), |cursor| format!("{PATH}?cursor={cursor}"));
+            let mut page = client.post(&path, &body)?;
+            is_word_due = false;
+            take(&mut page, "pruned", &mut pruned);
+            take(&mut page, "unavailable", &mut unavailable);
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if self.output.json {
+            print_json(&json!({"dry_run": self.dry_run, "pruned": pruned, "unavailable": unavailable}))?;
+        } else {
+            let mut table = Table::new(&["tenant", "table", "rows", "cut_off"]);
+            for row in &pruned {
+                table.row(["tenant", "table", "rows", "cut_off"].map(|name| text(&row[name])));
+            }
+            print(&table.render("there is no shop"))?;
+            if self.dry_run {
+                note("nothing was deleted\n");
+            }
+        }
+        if unavailable.is_empty() {
+            return Ok(Exit::Done);
+        }
+        let shops = text(&Value::Array(unavailable));
+        Err(Failure::failed_with(
+            format!("the files of these shops cannot be used: {shops}"),
+            "the log says why; run it again when they can",
+        ))
+    }
+}
+
+fn take(page: &mut Value, name: &str, into: &mut Vec<Value>) {
+    if let Some(Value::Array(rows)) = page.get_mut(name).map(Value::take) {
+        into.extend(rows);
+    }
+}
+
+fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
+    let client = Client::connect(&global.config()?, Data::IsThere)?;
+    let found = client.get("/v1/landlord/retention")?;
+    if output.json {
+        print_json(&found)?;
+        return Ok(Exit::Done);
+    }
+    let doubt = match &found["clock_doubt"] {
+        Value::Null => "believed".to_owned(),
+        doubt => format!("not believed since {}: {}", text(&doubt["since"]), text(&doubt["reason"])),
+    };
+    print(&facts(&[("time zone", text(&found["timezone"])), ("clock", doubt)]))?;
+    let rows = |name: &str, columns: &[&str], empty: &str| {
+        let mut table = Table::new(columns);
+        for row in found[name].as_array().into_iter().flatten() {
+            table.row(columns.iter().map(|column| text(&row[*column])));
+        }
+        table.render(empty)
+    };
+    let duties = rows("duties", &["duty", "last_run_at", "next_run_at"], "nothing comes round");
+    let wrong = rows("mismatches", &["tenant", "mismatches", "checked_at"], "no check has found anything");
+    print(&format!("\n{duties}\n{wrong}"))?;
+    Ok(Exit::Done)
+}

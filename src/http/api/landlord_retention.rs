@@ -1,0 +1,214 @@
+//! `/v1/landlord/retention`: what is not kept for ever, in all stores; when the house was swept last, and what the nightly check has found.
+
+use std::sync::Arc;
+
+use axum::Json;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::stores::{Stores, named};
+use crate::app::App;
+use crate::http::extract::{Body, FromBody, House, WalkBeside};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::platform::page::WalkRequest;
+use crate::primitives::{Slug, Timestamp};
+use crate::tenancy::TenantAccess;
+use crate::upkeep::{self, Prune, PruneRefused};
+
+/// The routes of retention.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(prune)).routes(routes!(show_retention))
+}
+
+/// What is to be pruned.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PruneBody {
+    /// Only count: nothing is deleted, and the counts are those of a run at this instant.
+    dry_run: bool,
+    /// Only this tenant's file: its slug or its id. Without it, all of them and the house's own.
+    tenant: Option<String>,
+    /// Only the audit trails.
+    #[serde(default)]
+    audit_only: bool,
+    /// Your word that the clock is right now, when it is not believed because it was set, or because nothing ran for more than a week.
+    #[serde(default)]
+    clock_is_right: bool,
+}
+
+/// A run that is asked for.
+pub struct PruneCall {
+    prune: Prune,
+    tenant: Option<String>,
+    clock_is_right: bool,
+}
+
+impl FromBody for PruneCall {
+    type Wire = PruneBody;
+
+    fn from_wire(wire: PruneBody, _: &mut Faults) -> Option<Self> {
+        Some(Self {
+            prune: Prune {
+                dry_run: wire.dry_run,
+                audit_only: wire.audit_only,
+            },
+            tenant: wire.tenant,
+            clock_is_right: wire.clock_is_right,
+        })
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct PrunedView {
+    /// Whose file; `null` for the house's own.
+    tenant: Option<Slug>,
+    #[schema(value_type = String)]
+    table: &'static str,
+    /// How many rows went, or would.
+    rows: i64,
+    /// What is older than this.
+    cut_off: Timestamp,
+}
+
+/// What went, or would: a row for each tenant and table.
+#[derive(Serialize, ToSchema)]
+struct PruneView {
+    dry_run: bool,
+    pruned: Vec<PrunedView>,
+    /// Stores that should have been pruned and whose files cannot be used.
+    unavailable: Vec<Slug>,
+    /// `null` when it was done in all stores; else the same call with this as `cursor` goes on.
+    next_cursor: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description; `WalkBeside` reads the query")]
+struct CursorParams {
+    /// The `next_cursor` of the call before.
+    cursor: Option<String>,
+}
+
+/// Deletes what is older than the configuration keeps, a few rows at a time, so that sales go on meanwhile.
+#[utoipa::path(post, path = "/landlord/retention/prune", tag = "landlord", params(CursorParams), request_body = PruneBody,
+    responses((status = 200, body = PruneView), (status = 404, description = "`tenant_not_found`"), (status = 409, description = "`clock_doubtful`"),
+    (status = 422, description = "`validation_failed`")))]
+async fn prune(house: House, WalkBeside(walk): WalkBeside, Body(call): Body<PruneCall>) -> Result<Json<PruneView>, Problem> {
+    let named = named(&house.app, call.tenant.as_deref()).await?;
+    let pruned = house.blocking(move |house: &House| prune_some(house, &call, named, walk));
+    pruned.await.map(Json)
+}
+
+fn prune_some(house: &House, call: &PruneCall, named: Option<TenantAccess>, walk: WalkRequest) -> Result<PruneView, Problem> {
+    let (app, prune) = (&house.app, call.prune);
+    if call.clock_is_right {
+        app.clock_watch.confirm(house.origin.clone())?;
+    }
+    if !prune.dry_run {
+        // Before anything is opened: it is the whole call that is refused.
+        upkeep::believed_now(app)?;
+    }
+    let is_first = named.is_none() && walk.store == 0;
+    let stores = Stores::from(app, named, walk.store)?;
+    let (mut pruned, mut unavailable) = (Vec::new(), Vec::new());
+    if is_first {
+        let rows = upkeep::prune_house(app, &house.origin, prune)?;
+        pruned.extend(rows.into_iter().map(|row| PrunedView {
+            tenant: None,
+            table: row.table.as_str(),
+            rows: row.rows,
+            cut_off: row.cut_off,
+        }));
+    }
+    for (_, access) in &stores.some {
+        match upkeep::prune_store(app, access, &house.origin, prune) {
+            Ok(rows) => pruned.extend(rows.into_iter().map(|row| PrunedView {
+                tenant: Some(access.slug().clone()),
+                table: row.table.as_str(),
+                rows: row.rows,
+                cut_off: row.cut_off,
+            })),
+            Err(PruneRefused::ClockDoubtful(doubt)) => return Err(PruneRefused::ClockDoubtful(doubt).into()),
+            Err(refused) if stores.is_named() => return Err(refused.into()),
+            Err(_) => unavailable.push(access.slug().clone()),
+        }
+    }
+    Ok(PruneView {
+        dry_run: prune.dry_run,
+        pruned,
+        unavailable,
+        next_cursor: stores.next.map(|place| WalkRequest::cursor(place, i64::MAX)),
+    })
+}
+
+#[derive(Serialize, ToSchema)]
+struct DutyView {
+    duty: &'static str,
+    /// When it was last done; `null` before the first time.
+    last_run_at: Option<Timestamp>,
+    /// When it comes next; in the past while it is held or under way. `null` before the process has run for the first time.
+    next_run_at: Option<Timestamp>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct WrongView {
+    tenant: Slug,
+    /// How much does not agree.
+    mismatches: i64,
+    /// The first of it: `{check, detail}`.
+    #[schema(value_type = Vec<Object>)]
+    findings: Value,
+    checked_at: Timestamp,
+}
+
+/// When the house is swept and checked, what holds it up, and what was found.
+#[derive(Serialize, ToSchema)]
+struct RetentionView {
+    audit_days: i64,
+    inventory_movement_days: i64,
+    stripe_events_days: i64,
+    timezone: String,
+    duties: Vec<DutyView>,
+    /// Since when the clock is not believed, and why: nothing is deleted until somebody says that it is right. `null` when it is believed.
+    #[schema(value_type = Option<Object>)]
+    clock_doubt: Option<crate::tenancy::Doubt>,
+    /// Stores whose last check found something.
+    mismatches: Vec<WrongView>,
+}
+
+/// Shows when the house was swept last, and what the nightly check has found.
+#[utoipa::path(get, path = "/landlord/retention", tag = "landlord", responses((status = 200, body = RetentionView)))]
+async fn show_retention(house: House) -> Result<Json<RetentionView>, Problem> {
+    house.blocking(|house: &House| show(&house.app)).await.map(Json)
+}
+
+fn show(app: &App) -> Result<RetentionView, Problem> {
+    let keep = &app.config.retention;
+    let duty = |(duty, recurrence): (&'static str, crate::primitives::Recurrence)| {
+        let done = app.duties.find(duty)?;
+        Ok::<_, Problem>(DutyView {
+            duty,
+            last_run_at: done.and_then(|done| done.ran_at),
+            next_run_at: done.and_then(|done| recurrence.next_after(done.up_to)),
+        })
+    };
+    let wrong = upkeep::list_wrong(app)?.into_iter().map(|(tenant, checked)| WrongView {
+        tenant,
+        mismatches: checked.mismatches,
+        findings: checked.findings,
+        checked_at: checked.at,
+    });
+    Ok(RetentionView {
+        audit_days: keep.audit_days,
+        inventory_movement_days: keep.inventory_movement_days,
+        stripe_events_days: keep.stripe_events_days,
+        timezone: keep.timezone.clone(),
+        duties: upkeep::recurrences(&app.config).into_iter().map(duty).collect::<Result<_, _>>()?,
+        clock_doubt: app.clock_watch.observe()?,
+        mismatches: wrong.collect(),
+    })
+}

@@ -1,0 +1,145 @@
+//! When something comes round again: six fields of cron in a time zone, such as `0 0 2 * * *` in Europe/Berlin.
+//!
+//! Where the clocks are put forward over the hour it comes at the first instant after the gap; where they are put back over it, the first time and not
+//! the second. So what is to come each day comes once on each.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::{TZ_VARIANTS, Tz};
+use croner::Cron;
+use croner::parser::{CronParser, Seconds};
+
+use super::Timestamp;
+
+/// A schedule in a time zone.
+#[derive(Clone, Debug)]
+pub struct Recurrence {
+    cron: Cron,
+    zone: Tz,
+}
+
+/// Why there is no such recurrence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecurrenceError {
+    /// The text is no schedule.
+    #[error("{0:?} is no schedule: {1}; write second, minute, hour, day, month and weekday, such as \"0 0 2 * * *\" for each day at two")]
+    Schedule(String, String),
+    /// It never comes, like a 30th of February.
+    #[error("{0:?} never comes; write a schedule that does, such as \"0 0 2 * * *\"")]
+    Never(String),
+    /// There is no such time zone.
+    #[error("there is no time zone {0:?}; did you mean {1}?")]
+    Zone(String, &'static str),
+}
+
+/// The names by which a zone is known: exactly as the tz database writes it.
+fn zone(name: &str) -> Result<Tz, RecurrenceError> {
+    name.parse().map_err(|_| {
+        let likeness = |zone: &&Tz| {
+            let (zone, name) = (zone.name().to_lowercase(), name.to_lowercase());
+            // A city alone is as good a hint as the whole name.
+            let city = zone.rsplit('/').next().unwrap_or_default();
+            strsim::normalized_damerau_levenshtein(&zone, &name).max(strsim::normalized_damerau_levenshtein(city, &name))
+        };
+        let nearest = TZ_VARIANTS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        RecurrenceError::Zone(name.to_owned(), nearest.map_or("UTC", |zone| zone.name()))
+    })
+}
+
+impl Recurrence {
+    /// Whether a name is that of a time zone.
+    ///
+    /// # Errors
+    /// [`RecurrenceError::Zone`], with the nearest name.
+    pub fn check_zone(name: &str) -> Result<(), RecurrenceError> {
+        zone(name).map(drop)
+    }
+
+    /// Reads a schedule in a time zone.
+    ///
+    /// # Errors
+    /// [`RecurrenceError`].
+    pub fn parse(schedule: &str, time_zone: &str) -> Result<Self, RecurrenceError> {
+        let zone = zone(time_zone)?;
+        let parsed = CronParser::builder().seconds(Seconds::Required).build().parse(schedule);
+        let cron = parsed.map_err(|error| RecurrenceError::Schedule(schedule.to_owned(), error.to_string()))?;
+        let recurrence = Self { cron, zone };
+        let any = Timestamp::from_millis_clamped(0);
+        recurrence
+            .next_after(any)
+            .map(|_| recurrence.clone())
+            .ok_or_else(|| RecurrenceError::Never(schedule.to_owned()))
+    }
+
+    /// When it comes next after an instant; `None` beyond the end of all calendars.
+    pub fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
+        // To the second: croner carries what is left of it along.
+        let utc: DateTime<Utc> = DateTime::from_timestamp(instant.as_millis().div_euclid(1000), 0)?;
+        let next = self.cron.find_next_occurrence(&utc.with_timezone(&self.zone), false).ok()?;
+        Timestamp::from_millis(next.timestamp_millis()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).expect("an instant")
+    }
+
+    fn days(zone: &str, from: &str, count: usize) -> Vec<String> {
+        let daily = Recurrence::parse("0 0 2 * * *", zone).expect("good");
+        let mut instant = at(from);
+        let next = || {
+            instant = daily.next_after(instant).expect("it comes");
+            Some(instant.to_string())
+        };
+        std::iter::from_fn(next).take(count).collect()
+    }
+
+    /// In Berlin 02:00 does not exist on 29 March 2026 and exists twice on 25 October.
+    #[test]
+    fn once_on_each_day_also_when_the_clocks_change() {
+        let spring = ["2026-03-28T01:00:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"];
+        assert_eq!(days("Europe/Berlin", "2026-03-27T12:00:00Z", 3), spring);
+        let autumn = ["2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z", "2026-10-26T01:00:00Z"];
+        assert_eq!(days("Europe/Berlin", "2026-10-23T12:00:00Z", 3), autumn);
+        // Seen from anywhere between the two.
+        for from in [
+            "2026-10-25T00:00:00Z",
+            "2026-10-25T00:59:59.999Z",
+            "2026-10-25T01:00:03Z",
+            "2026-10-25T01:59:00Z",
+        ] {
+            assert_eq!(days("Europe/Berlin", from, 1), ["2026-10-26T01:00:00Z"], "{from}");
+        }
+        // Lord Howe Island moves by half an hour, at two.
+        let days = days("Australia/Lord_Howe", "2026-04-01T00:00:00Z", 370);
+        assert_eq!(days.len(), days.iter().collect::<std::collections::BTreeSet<_>>().len());
+        let gap = |pair: &[String]| at(&pair[1]).as_millis() - at(&pair[0]).as_millis();
+        assert!(
+            days.windows(2).all(|pair| (82_800_000..=90_000_000).contains(&gap(pair))),
+            "{days:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for bad in ["", "daily", "0 2 * * *", "0 0 24 * * *", "0 0 2 * * * * *", "a b c d e f"] {
+            let error = Recurrence::parse(bad, "UTC").expect_err(bad);
+            assert!(matches!(error, RecurrenceError::Schedule(..)), "{bad}: {error:?}");
+        }
+        assert_eq!(
+            Recurrence::parse("0 0 2 30 2 *", "UTC").map(drop),
+            Err(RecurrenceError::Never("0 0 2 30 2 *".to_owned()))
+        );
+        for (bad, nearest) in [
+            ("Europe/Berln", "Europe/Berlin"),
+            ("Berlin", "Europe/Berlin"),
+            ("utc", "UTC"),
+            ("europe/paris", "Europe/Paris"),
+        ] {
+            assert_eq!(Recurrence::check_zone(bad), Err(RecurrenceError::Zone(bad.to_owned(), nearest)));
+        }
+    }
+}

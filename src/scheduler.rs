@@ -1,0 +1,242 @@
+//! L6: what the house does by the clock on the wall, each thing once a day or whenever it comes round. The one file that names tokio-cron-scheduler.
+//!
+//! That crate rings every few seconds, and nothing more: it works out instants in the offset that was in force when a job was made, and one that it waits for
+//! is years away after the clock was set back. What is due is decided by [`run_due`], a plain step over the injected clock: a duty is due when it has come
+//! round since the instant up to which it is done, which stands in the landlord's file. So it comes once over restarts and over clocks that go back an hour,
+//! and what was missed while the process was down is made up for once, at the start, however often it would have come.
+//! When no ring comes for a while (a clock that was set back), the bell is made anew.
+//!
+//! A new duty is a line in [`DUTIES`]. One that deletes by age says so: it is held while the clock is not believed (`tenancy/clock_watch.rs`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use crate::app::App;
+use crate::config::Config;
+use crate::primitives::limits::{DUTY_AHEAD_MAX_MS, DUTY_RETRY_MS};
+use crate::primitives::{Recurrence, Timestamp};
+use crate::storage::StorageError;
+use crate::upkeep;
+
+/// Something that comes round.
+#[derive(Clone, Copy, Debug)]
+pub struct Duty {
+    /// Its name in the landlord's file and in the log. Never changed: under another name it would be another duty.
+    pub name: &'static str,
+    /// When it comes round.
+    pub recurrence: fn(&Config) -> Recurrence,
+    /// Whether it deletes by age, and is held while the clock is not believed.
+    pub deletes: bool,
+    /// Does it, on a thread that may block. What goes on for long looks at `app.duties.is_stopping()` now and then. May be done twice after a crash.
+    pub run: fn(&Arc<App>, Timestamp) -> Result<(), String>,
+}
+
+/// What comes round in this house.
+pub const DUTIES: &[Duty] = &[
+    Duty {
+        name: "retention",
+        recurrence: |config| config.retention.recurrence(),
+        deletes: true,
+        run: upkeep::begin_retention,
+    },
+    Duty {
+        name: "integrity",
+        recurrence: |config| config.retention.at(upkeep::CHECK_SCHEDULE),
+        deletes: false,
+        run: upkeep::check_changed,
+    },
+];
+
+/// How often the bell rings, as that crate writes it: every ten seconds.
+const RINGS: &str = "*/10 * * * * *";
+/// When no ring came for so long, the bell is made anew: three of them.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Does what is due now, one after the other; gives what was done, and how it ended. Blocks. For tests and for the loop's own steps.
+pub fn run_due(app: &Arc<App>, duties: &'static [Duty]) -> Vec<(&'static str, Result<(), String>)> {
+    let due = match list_due(app, duties) {
+        Ok(due) => due,
+        Err(error) => return vec![("", Err(error.to_string()))],
+    };
+    due.into_iter().map(|duty| (duty.name, carry_out(app, duty))).collect()
+}
+
+/// The duties that are due now. Blocks; writes when the clock is not believed any more, once a day that it is, and for a duty that is new here.
+///
+/// # Errors
+/// [`StorageError`], of the landlord's file; then nothing is done.
+pub fn list_due(app: &App, duties: &'static [Duty]) -> Result<Vec<&'static Duty>, StorageError> {
+    let doubt = app.clock_watch.observe()?;
+    let now = app.clock.now();
+    let mut due = Vec::new();
+    for duty in duties {
+        let Some(done) = app.duties.find(duty.name)? else {
+            // A new house begins in peace, and an older one in the night after its upgrade.
+            app.duties.note(duty.name, now, None)?;
+            continue;
+        };
+        if done.up_to.as_millis().saturating_sub(now.as_millis()) > DUTY_AHEAD_MAX_MS {
+            // It was done while the clock was ahead; until then it would never come again.
+            app.duties.note(duty.name, now, None)?;
+            continue;
+        }
+        let next = (duty.recurrence)(&app.config).next_after(done.up_to);
+        let is_held = duty.deletes && doubt.is_some();
+        if next.is_some_and(|next| next <= now) && !is_held {
+            due.push(duty);
+        }
+    }
+    Ok(due)
+}
+
+/// Does a duty now, and writes down that it was done.
+fn carry_out(app: &Arc<App>, duty: &Duty) -> Result<(), String> {
+    let now = app.clock.now();
+    tracing::info!(duty = duty.name, "duty begins");
+    let done = (duty.run)(app, now).and_then(|()| app.duties.note(duty.name, now, Some(now)).map_err(|error| error.to_string()));
+    match &done {
+        Ok(()) => tracing::info!(duty = duty.name, "duty done"),
+        Err(error) => tracing::error!(duty = duty.name, error, "duty not done; it is tried again"),
+    }
+    done
+}
+
+/// The scheduler of the process.
+#[derive(Debug)]
+pub enum Scheduler {}
+
+/// A scheduler that runs.
+#[derive(Debug)]
+#[must_use = "a scheduler whose handle is dropped stops"]
+pub struct SchedulerHandle {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Scheduler {
+    /// Starts it with the duties of this program. Inside a tokio runtime.
+    pub fn start(app: Arc<App>) -> SchedulerHandle {
+        Self::start_with(app, DUTIES)
+    }
+
+    /// As [`start`](Self::start), with other duties.
+    pub fn start_with(app: Arc<App>, duties: &'static [Duty]) -> SchedulerHandle {
+        app.pulse.scheduler_beat(app.clock.now());
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(run(app, duties, stopped));
+        SchedulerHandle { stop, task }
+    }
+}
+
+impl SchedulerHandle {
+    /// Begins nothing any more, and waits for what is under way to come to a good place, for so long.
+    pub async fn stop(self, within: Duration) {
+        // Fails only when the loop has ended already.
+        let _ = self.stop.send(());
+        match tokio::time::timeout(within, self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = %error, "the scheduler ended by a fault"),
+            Err(_) => tracing::warn!("a duty did not end in time; it is done again after the next start"),
+        }
+    }
+}
+
+/// What is under way, and when what failed is tried again.
+#[derive(Default)]
+struct Under {
+    way: HashMap<&'static str, JoinHandle<bool>>,
+    again: HashMap<&'static str, Timestamp>,
+}
+
+impl Under {
+    /// Whether a duty is under way, or failed a moment ago.
+    async fn rests(&mut self, duty: &'static Duty, now: Timestamp) -> bool {
+        if self.way.get(duty.name).is_some_and(|way| !way.is_finished()) {
+            return true;
+        }
+        if let Some(ended) = self.way.remove(duty.name)
+            && !ended.await.unwrap_or(false)
+        {
+            self.again.insert(duty.name, now.plus_millis(DUTY_RETRY_MS));
+        }
+        let until = self.again.get(duty.name).map_or(0, |until| until.as_millis() - now.as_millis());
+        (1..=DUTY_RETRY_MS).contains(&until)
+    }
+}
+
+async fn run(app: Arc<App>, duties: &'static [Duty], mut stop: oneshot::Receiver<()>) {
+    let (ring, mut rings) = mpsc::channel(1);
+    let mut bell = hang_bell(ring.clone()).await;
+    let mut under = Under::default();
+    loop {
+        step(&app, duties, &mut under).await;
+        tokio::select! {
+            _ = &mut stop => break,
+            rung = tokio::time::timeout(SILENCE, rings.recv()) => if rung.is_err() {
+                tracing::warn!("the scheduler's bell is silent; it is made anew");
+                take_down(bell).await;
+                bell = hang_bell(ring.clone()).await;
+            }
+        }
+    }
+    app.duties.stop();
+    take_down(bell).await;
+    for (_, way) in under.way.drain() {
+        // Its own words are in the log.
+        let _ = way.await;
+    }
+    app.pulse.scheduler_stopped();
+}
+
+/// Begins what is due. Only a step that came to its end is a sign of life.
+async fn step(app: &Arc<App>, duties: &'static [Duty], under: &mut Under) {
+    let looking = app.clone();
+    let due = match tokio::task::spawn_blocking(move || list_due(&looking, duties)).await {
+        Ok(Ok(due)) => due,
+        Ok(Err(error)) => return tracing::error!(error = %error, "what is due could not be looked up; nothing is done"),
+        Err(error) => return tracing::error!(error = %error, "what is due could not be looked up; nothing is done"),
+    };
+    let now = app.clock.now();
+    for duty in due {
+        if !under.rests(duty, now).await {
+            let app = app.clone();
+            under
+                .way
+                .insert(duty.name, tokio::task::spawn_blocking(move || carry_out(&app, duty).is_ok()));
+        }
+    }
+    app.pulse.scheduler_beat(now);
+}
+
+/// Without that crate's bell the silence rings.
+async fn hang_bell(ring: mpsc::Sender<()>) -> Option<JobScheduler> {
+    let hung = async {
+        let bell = JobScheduler::new().await?;
+        let job = Job::new_async(RINGS, move |_, _| {
+            let ring = ring.clone();
+            Box::pin(async move {
+                // Full when a ring waits already.
+                let _ = ring.try_send(());
+            })
+        })?;
+        bell.add(job).await?;
+        bell.start().await?;
+        Ok::<_, JobSchedulerError>(bell)
+    };
+    hung.await
+        .inspect_err(|error| tracing::warn!(error = %error, "the scheduler has no bell; it looks less often"))
+        .ok()
+}
+
+async fn take_down(bell: Option<JobScheduler>) {
+    if let Some(mut bell) = bell
+        && let Err(error) = bell.shutdown().await
+    {
+        tracing::warn!(error = %error, "the scheduler's bell could not be taken down");
+    }
+}

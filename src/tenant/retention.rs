@@ -1,0 +1,256 @@
+//! What a shop does not keep for ever, and how it goes: a few rows in each transaction, between which sales go on.
+//!
+//! The list is in [`Table`], and no book is in it; besides, triggers refuse to let orders, payments, invoices and the ledger go. The cut-offs are worked out once,
+//! when a run begins at an instant that is believed, and go with its jobs: a clock that is set afterwards makes nothing older. A run that was broken off
+//! anywhere has deleted what it has; the next one goes on. Two at once take turns.
+//! Files give their pages back a few at a time (they are made with `auto_vacuum = INCREMENTAL`), and keep some that they would soon take again.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{audit, cart, inventory};
+use crate::platform::queue::{self, NewJob, Queue};
+use crate::platform::{audit as chain, idempotency};
+use crate::primitives::limits::{
+    CART_KEPT_MS, FREE_PAGES_KEPT, IDEMPOTENCY_TTL_MS, LINES_MAX, PRUNE_BATCH, PRUNE_BATCHES_PER_JOB, RESERVATION_KEPT_MS, VACUUM_PAGES,
+};
+use crate::primitives::{Origin, Timestamp};
+use crate::storage::{Database, StorageError, Tenant, TenantView, TenantWork, text_enum};
+
+/// The kind of the job that prunes a shop's file.
+pub const PRUNE: &str = "retention.prune";
+
+/// Carts in one transaction, with all that may be in them.
+const CARTS_PER_BATCH: u32 = (5 * PRUNE_BATCH).div_ceil(LINES_MAX as u32);
+
+text_enum! {
+    /// What is pruned. Deliberately absent: every book, and everything that a book refers to.
+    Table {
+        /// Entries of the audit trail.
+        AuditLog = "audit_log",
+        /// Movements of stock.
+        InventoryMovement = "inventory_movement",
+        /// Answers that are kept for repetitions.
+        IdempotencyKey = "idempotency_key",
+        /// Carts that nobody comes back to.
+        Cart = "cart",
+        /// Reservations that are over.
+        Reservation = "reservation",
+    }
+}
+
+/// From when on each table keeps its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutOffs {
+    audit_log: Timestamp,
+    inventory_movement: Timestamp,
+    idempotency_key: Timestamp,
+    cart: Timestamp,
+    reservation: Timestamp,
+}
+
+/// What went of a table, or would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    /// Of which table.
+    pub table: Table,
+    /// How many rows.
+    pub rows: i64,
+    /// What is older than this.
+    pub cut_off: Timestamp,
+}
+
+/// The payload of a [`PRUNE`] job. Without cut-offs there is no run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneJob {
+    /// From when on rows are kept.
+    pub cut_offs: CutOffs,
+    /// How many jobs of the same run went before.
+    pub part: u32,
+}
+
+/// An instant so many days before another.
+pub fn days_before(now: Timestamp, days: i64) -> Timestamp {
+    now.plus_millis(days.saturating_mul(-24 * 60 * 60 * 1000))
+}
+
+impl CutOffs {
+    /// At an instant that is believed.
+    pub fn at(now: Timestamp, audit_days: i64, inventory_movement_days: i64) -> Self {
+        Self {
+            audit_log: days_before(now, audit_days),
+            inventory_movement: days_before(now, inventory_movement_days),
+            idempotency_key: now.plus_millis(-IDEMPOTENCY_TTL_MS),
+            cart: now.plus_millis(-CART_KEPT_MS),
+            reservation: now.plus_millis(-RESERVATION_KEPT_MS),
+        }
+    }
+
+    const fn of(&self, table: Table) -> Timestamp {
+        match table {
+            Table::AuditLog => self.audit_log,
+            Table::InventoryMovement => self.inventory_movement,
+            Table::IdempotencyKey => self.idempotency_key,
+            Table::Cart => self.cart,
+            Table::Reservation => self.reservation,
+        }
+    }
+}
+
+/// The place up to which the rows of a table go, where they go by their places, and how many they are.
+fn look(view: &TenantView, table: Table, cut_off: Timestamp) -> Result<(i64, i64), StorageError> {
+    match table {
+        Table::AuditLog => chain::find_prunable(view, cut_off),
+        Table::InventoryMovement => inventory::find_prunable(view, cut_off),
+        Table::IdempotencyKey => Ok((0, idempotency::count_expired(view, cut_off)?)),
+        Table::Cart => Ok((0, cart::count_left(view, cut_off)?)),
+        Table::Reservation => Ok((0, inventory::count_over(view, cut_off)?)),
+    }
+}
+
+/// What a run would delete. Long, for the reader lane with a deadline.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn count(view: &TenantView, tables: &[Table], cut_offs: &CutOffs) -> Result<Vec<Pruned>, StorageError> {
+    let one = |table: &Table| {
+        let cut_off = cut_offs.of(*table);
+        let (_, rows) = look(view, *table, cut_off)?;
+        Ok(Pruned {
+            table: *table,
+            rows,
+            cut_off,
+        })
+    };
+    tables.iter().map(one).collect()
+}
+
+/// The size of a batch of a table, and its deletion. Gives how many rows went.
+fn batch(work: &mut TenantWork, table: Table, to: i64, cut_off: Timestamp) -> Result<usize, StorageError> {
+    match table {
+        Table::AuditLog => chain::prune(work, to, PRUNE_BATCH),
+        Table::InventoryMovement => inventory::prune_movements(work, to, PRUNE_BATCH),
+        Table::IdempotencyKey => idempotency::forget_expired(work, cut_off, PRUNE_BATCH),
+        Table::Cart => cart::delete_left(work, cut_off, CARTS_PER_BATCH),
+        Table::Reservation => inventory::delete_over(work, cut_off, PRUNE_BATCH),
+    }
+}
+
+const fn batch_size(table: Table) -> u32 {
+    match table {
+        Table::Cart => CARTS_PER_BATCH,
+        _ => PRUNE_BATCH,
+    }
+}
+
+/// What a run, or a part of one, has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// What went of each table.
+    pub pruned: Vec<Pruned>,
+    /// Whether nothing more is to go.
+    pub is_done: bool,
+}
+
+impl Ran {
+    /// How many rows went.
+    pub fn rows(&self) -> i64 {
+        self.pruned.iter().map(|pruned| pruned.rows).sum()
+    }
+}
+
+/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most `batches_max` of them. Gives the free pages back. Blocks.
+///
+/// # Errors
+/// [`StorageError`]; what went before it is gone.
+pub fn prune(
+    db: &Database<Tenant>,
+    origin: &Origin,
+    tables: &[Table],
+    cut_offs: &CutOffs,
+    batches_max: Option<u32>,
+) -> Result<Ran, StorageError> {
+    let mut left = batches_max.unwrap_or(u32::MAX);
+    let mut ran = Ran {
+        pruned: Vec::new(),
+        is_done: true,
+    };
+    for table in tables {
+        let (table, cut_off) = (*table, cut_offs.of(*table));
+        let (to, due) = db.read_long(move |view| look(view, table, cut_off)).wait()?;
+        let mut rows = 0;
+        while rows < due && left > 0 {
+            let gone = db.write(origin.clone(), move |work| batch(work, table, to, cut_off)).wait()?;
+            rows += i64::try_from(gone).unwrap_or(i64::MAX);
+            left -= 1;
+            if gone < batch_size(table) as usize {
+                break;
+            }
+        }
+        ran.is_done &= left > 0 || rows >= due;
+        ran.pruned.push(Pruned { table, rows, cut_off });
+    }
+    if ran.rows() > 0 {
+        give_back_space(db, origin)?;
+    }
+    Ok(ran)
+}
+
+fn give_back_space(db: &Database<Tenant>, origin: &Origin) -> Result<(), StorageError> {
+    let give_back = |work: &mut TenantWork<'_>| work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT);
+    while db.write(origin.clone(), give_back).wait()? > 0 {}
+    Ok(())
+}
+
+/// Records a run in the shop's own trail.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn record(work: &mut TenantWork, ran: &Ran) -> Result<(), StorageError> {
+    let mut details = Map::new();
+    for pruned in ran.pruned.iter().filter(|pruned| pruned.rows > 0) {
+        details.insert(
+            pruned.table.as_str().to_owned(),
+            json!({"rows": pruned.rows, "cut_off": pruned.cut_off}),
+        );
+    }
+    audit::record(work, "retention.pruned", "shop:retention", Value::Object(details))
+}
+
+/// Queues a run. `false` when one is queued already.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageError> {
+    let mut new = NewJob::new(Queue::Low, PRUNE, job);
+    // What goes on with a run is not the run: the one that it follows is not finished yet.
+    new.unique_key = Some(match job.part {
+        0 => PRUNE.to_owned(),
+        part => format!("{PRUNE}/{}", part % 2),
+    });
+    queue::enqueue(work, &new)
+}
+
+/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, and the job that goes on where this one ends. Blocks.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn run_job(db: &Database<Tenant>, job: &PruneJob) -> Result<(), StorageError> {
+    let origin = Origin::system();
+    let ran = prune(db, &origin, Table::ALL, &job.cut_offs, Some(PRUNE_BATCHES_PER_JOB))?;
+    if ran.rows() == 0 {
+        return Ok(());
+    }
+    let next = PruneJob {
+        part: job.part.saturating_add(1),
+        ..job.clone()
+    };
+    let end = db.write(origin, move |work| {
+        record(work, &ran)?;
+        if !ran.is_done {
+            enqueue(work, &next)?;
+        }
+        Ok(())
+    });
+    end.wait()
+}

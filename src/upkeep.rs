@@ -1,0 +1,330 @@
+//! L5: what is done to all files of the house in turn: retention, and checks of what they hold. One file at a time, and one that was at rest goes back to it.
+//!
+//! The nightly run of retention looks into each shop's file and queues a job where there is something to prune; a shop where there is not gets no row and no
+//! write. A run by hand does the same at once, without the queue, and says what went. The nightly check passes over a file that nobody has written to
+//! since it was last checked, which its size and the instant of its last change tell, and its WAL's; once a week it reads it all the same.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::landlord;
+use crate::primitives::id::TenantId;
+use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, LOCAL_REQUEST_MS};
+use crate::primitives::{Class, Origin, Recurrence, Refusal, Slug, Timestamp};
+use crate::storage::data_dir::beside;
+use crate::storage::{Database, LandlordView, StorageError, Tenant};
+use crate::tenancy::checks::{self, Checked};
+use crate::tenancy::{Doubt, TenantAccess, TenantUnavailable, commands};
+use crate::tenant::integrity::{self, Report};
+use crate::tenant::retention::{self, CutOffs, PruneJob, Pruned, Table};
+
+/// When the nightly check is due, in the operator's time zone.
+pub const CHECK_SCHEDULE: &str = "0 0 3 * * *";
+
+/// What comes round here: its name and when.
+pub fn recurrences(config: &Config) -> [(&'static str, Recurrence); 2] {
+    [
+        ("retention", config.retention.recurrence()),
+        ("integrity", config.retention.at(CHECK_SCHEDULE)),
+    ]
+}
+
+/// What a check and a count may take, and no longer.
+const READ_WITHIN: Duration = Duration::from_millis(LOCAL_REQUEST_MS);
+
+/// Why nothing is pruned.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneRefused {
+    /// The clock is not believed.
+    #[error("the clock is not believed since {}: {}; when it is right now, say so with --clock-is-right (`clock_is_right`), and set it right first when it is not", .0.since, .0.reason)]
+    ClockDoubtful(Doubt),
+    /// The shop's file cannot be used.
+    #[error(transparent)]
+    Unavailable(#[from] TenantUnavailable),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Refusal for PruneRefused {
+    fn class(&self) -> Class {
+        match self {
+            Self::ClockDoubtful(_) => Class::Conflict,
+            Self::Unavailable(refused) => refused.class(),
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::ClockDoubtful(_) => "clock_doubtful",
+            Self::Unavailable(refused) => refused.code(),
+            Self::Storage(error) => error.code(),
+        }
+    }
+}
+
+/// What is to be pruned.
+#[derive(Clone, Copy, Debug)]
+pub struct Prune {
+    /// Only count.
+    pub dry_run: bool,
+    /// Only the audit trails.
+    pub audit_only: bool,
+}
+
+impl Prune {
+    const fn tables(self) -> &'static [Table] {
+        if self.audit_only { &[Table::AuditLog] } else { Table::ALL }
+    }
+
+    const fn tables_of_house(self) -> &'static [landlord::retention::Table] {
+        if self.audit_only {
+            &[landlord::retention::Table::AuditLog]
+        } else {
+            landlord::retention::Table::ALL
+        }
+    }
+}
+
+/// The present instant, if it is believed. The instant comes first: a clock that was set before it was read is found out.
+///
+/// # Errors
+/// [`PruneRefused::ClockDoubtful`], or the storage's.
+pub fn believed_now(app: &App) -> Result<Timestamp, PruneRefused> {
+    let now = app.clock.now();
+    match app.clock_watch.observe()? {
+        Some(doubt) => Err(PruneRefused::ClockDoubtful(doubt)),
+        None => Ok(now),
+    }
+}
+
+/// The instant of a run: for one that only counts, whatever the clock shows.
+fn instant(app: &App, prune: Prune) -> Result<Timestamp, PruneRefused> {
+    if prune.dry_run { Ok(app.clock.now()) } else { believed_now(app) }
+}
+
+fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
+    let keep = &app.config.retention;
+    CutOffs::at(now, keep.audit_days, keep.inventory_movement_days)
+}
+
+/// Prunes a shop's file now, or counts what would go. Blocks.
+///
+/// # Errors
+/// [`PruneRefused`].
+pub fn prune_store(app: &App, access: &TenantAccess, origin: &Origin, prune: Prune) -> Result<Vec<Pruned>, PruneRefused> {
+    let cut_offs = cut_offs(app, instant(app, prune)?);
+    visit(app, access, |db| {
+        if prune.dry_run {
+            let count = db.read_within(READ_WITHIN, move |view| retention::count(view, prune.tables(), &cut_offs));
+            return Ok(count.wait()?);
+        }
+        let ran = retention::prune(db, origin, prune.tables(), &cut_offs, None)?;
+        if ran.rows() > 0 {
+            let noted = ran.clone();
+            db.write(origin.clone(), move |work| retention::record(work, &noted)).wait()?;
+        }
+        Ok(ran.pruned)
+    })
+}
+
+/// Prunes the landlord's file now, or counts what would go. Blocks.
+///
+/// # Errors
+/// [`PruneRefused`].
+pub fn prune_house(app: &App, origin: &Origin, prune: Prune) -> Result<Vec<landlord::retention::Pruned>, PruneRefused> {
+    let (now, keep, db) = (instant(app, prune)?, &app.config.retention, app.directory.database());
+    let cut_offs = landlord::retention::CutOffs {
+        audit_log: retention::days_before(now, keep.audit_days),
+        stripe_event: retention::days_before(now, keep.stripe_events_days),
+    };
+    let tables = prune.tables_of_house();
+    if prune.dry_run {
+        let count = db.read_within(READ_WITHIN, move |view| landlord::retention::count(view, tables, &cut_offs));
+        return Ok(count.wait()?);
+    }
+    Ok(landlord::retention::prune(db, origin, tables, &cut_offs)?)
+}
+
+/// The nightly run: a job in the file of each shop that has something to prune, and the house's own file. Blocks.
+///
+/// # Errors
+/// Why it is tried again: nobody believes the clock, or the end of the process has begun. A shop whose file cannot be used is passed over until tomorrow.
+pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
+    let now = believed_now(app).map_err(|error| error.to_string())?;
+    let cut_offs = cut_offs(app, now);
+    let (mut queued, mut passed_over) = (0_usize, 0_usize);
+    for access in list_stores(app)? {
+        if app.duties.is_stopping() {
+            return Err("the process ends".to_owned());
+        }
+        match visit(app, &access, |db| queue_run(db, cut_offs)) {
+            Ok(is_queued) => queued += usize::from(is_queued),
+            Err(error) => {
+                passed_over += 1;
+                tracing::warn!(tenant_id = %access.id(), error = %error, "retention passes a store over");
+            }
+        }
+    }
+    let prune = Prune {
+        dry_run: false,
+        audit_only: false,
+    };
+    let house = prune_house(app, &Origin::system(), prune).map_err(|error| error.to_string())?;
+    let rows: i64 = house.iter().map(|pruned| pruned.rows).sum();
+    tracing::info!(stores = queued, passed_over, rows_of_house = rows, "retention queued");
+    Ok(())
+}
+
+fn list_stores(app: &App) -> Result<Vec<TenantAccess>, String> {
+    let stores = app.directory.read(commands::list_with_file).wait();
+    stores.map_err(|error| format!("the stores could not be listed: {error}"))
+}
+
+fn queue_run(db: &Database<Tenant>, cut_offs: CutOffs) -> Result<bool, PruneRefused> {
+    let due = db
+        .read_within(READ_WITHIN, move |view| retention::count(view, Table::ALL, &cut_offs))
+        .wait()?;
+    if due.iter().all(|pruned| pruned.rows == 0) {
+        return Ok(false);
+    }
+    let job = PruneJob { cut_offs, part: 0 };
+    let queued = db.write(Origin::system(), move |work| retention::enqueue(work, &job));
+    Ok(queued.wait()?)
+}
+
+/// Looks into a shop's file; one that was at rest goes back to it.
+fn visit<R>(app: &App, access: &TenantAccess, look: impl FnOnce(&Database<Tenant>) -> Result<R, PruneRefused>) -> Result<R, PruneRefused> {
+    let was_open = app.registry.peek(access.id()).is_some();
+    let db = app.registry.open(access)?;
+    let looked = look(&db);
+    drop(db);
+    if !was_open {
+        app.registry.close_unused(access.id());
+    }
+    looked
+}
+
+/// Checks a shop's file, notes the result, and says in the security log what does not agree. Blocks.
+///
+/// # Errors
+/// [`StorageError`], or that the file cannot be used.
+pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefused> {
+    let id = access.id();
+    let mark = app.registry.find_mark(id)?;
+    // From before: what is written meanwhile may not have been seen.
+    let stamp = stamp(app, id);
+    let report = visit(app, access, |db| {
+        let check = db.read_within(READ_WITHIN, move |view| {
+            let mut report = integrity::check(view)?;
+            integrity::check_mark(view, mark.as_ref(), &mut report)?;
+            Ok::<_, StorageError>(report)
+        });
+        Ok(check.wait()?)
+    })?;
+    tell(Some(id), &report);
+    let findings: Vec<_> = report.mismatches.iter().take(FINDINGS_KEPT).collect();
+    let checked = Checked {
+        stamp,
+        mismatches: i64::try_from(report.mismatches.len()).unwrap_or(i64::MAX),
+        findings: json!(findings),
+        at: app.clock.now(),
+    };
+    let noted = app
+        .directory
+        .database()
+        .write(Origin::system(), move |work| checks::note(work, id, &checked));
+    noted.wait()?;
+    Ok(report)
+}
+
+/// Checks the landlord's file, its audit trail too. Blocks.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn check_house(app: &App) -> Result<Report, StorageError> {
+    let check = |view: &LandlordView| {
+        let mut report = Report::default();
+        for (check, details) in landlord::integrity::check(view)? {
+            report.note(check, details);
+        }
+        integrity::audit_chain(view, &mut report)?;
+        Ok::<_, StorageError>(report)
+    };
+    let report = app.directory.database().read_within(READ_WITHIN, check).wait()?;
+    tell(None, &report);
+    Ok(report)
+}
+
+fn tell(tenant: Option<TenantId>, report: &Report) {
+    if report.passes() {
+        return;
+    }
+    let checks: BTreeSet<&str> = report.mismatches.iter().map(|found| found.check).collect();
+    let checks = checks.into_iter().collect::<Vec<_>>().join(", ");
+    let first = report.mismatches.first().map_or("", |found| found.detail.as_str());
+    let tenant = tenant.map(tracing::field::display);
+    tracing::error!(target: "security", tenant_id = tenant, mismatches = report.mismatches.len(), checks, first, "integrity check found mismatches");
+}
+
+/// The nightly check of all files that have changed since the last one, or rested for a week. Blocks, for long in a house with many.
+///
+/// # Errors
+/// Why it is tried again: the end of the process has begun, or it is not known which shops there are.
+pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
+    let text = |error: StorageError| error.to_string();
+    let (mut checked, mut wrong) = (0_usize, 0_usize);
+    for access in list_stores(app)? {
+        if app.duties.is_stopping() {
+            return Err("the process ends".to_owned());
+        }
+        if is_unchanged(app, access.id(), now).map_err(text)? {
+            continue;
+        }
+        match check_store(app, &access) {
+            Ok(report) => {
+                checked += 1;
+                wrong += usize::from(!report.passes());
+            }
+            Err(error) => tracing::warn!(tenant_id = %access.id(), error = %error, "a store could not be checked"),
+        }
+    }
+    let house = check_house(app).map_err(text)?;
+    tracing::info!(stores = checked, wrong, house = house.passes(), "files checked");
+    Ok(())
+}
+
+/// The sizes of a shop's file and its WAL, and when each was last changed.
+fn stamp(app: &App, id: TenantId) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let path = app.provisioner.dir.tenant(id);
+    let of = |path: &Path| match std::fs::metadata(path) {
+        Ok(found) => format!("{} {}.{:09}", found.len(), found.mtime(), found.mtime_nsec()),
+        Err(_) => "none".to_owned(),
+    };
+    format!("{}, {}", of(&path), of(&beside(&path, "-wal")))
+}
+
+fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, StorageError> {
+    let Some(last) = app.directory.read(move |view| checks::find(view, id)).wait()? else {
+        return Ok(false);
+    };
+    let is_recent = (0..CHECK_REST_MS).contains(&(now.as_millis() - last.at.as_millis()));
+    // What does not agree is looked at again each night: somebody may have mended it.
+    Ok(is_recent && last.mismatches == 0 && last.stamp == stamp(app, id))
+}
+
+/// Stores whose last check found something, and when it was.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_wrong(app: &App) -> Result<Vec<(Slug, Checked)>, StorageError> {
+    app.directory.read(checks::list_wrong).wait()
+}

@@ -1,0 +1,81 @@
+//! `tillbox retention`, `tillbox audit`: whether the daemon runs or not.
+
+use serde_json::{Value, json};
+
+use super::run::run;
+use crate::support::process::Daemon;
+
+#[test]
+fn a_run_is_counted_and_done_with_the_daemon_and_without() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path();
+    let nothing = run(&data.join("typo"), &["retention", "prune"]).code(1);
+    assert!(nothing.failure()[0].contains("there is no data in"), "{nothing:?}");
+    run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
+    let id = run(data, &["tenant", "show", "corner", "--json"]).code(0).json()["id"].clone();
+    let path = data.join("tenants").join(format!("{}.db", id.as_str().expect("an id")));
+    let put = || {
+        let conn = rusqlite::Connection::open(&path).expect("opens");
+        let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (hex(randomblob(8)), zeroblob(32), 200, x'', 0)";
+        conn.execute(sql, []).expect("inserted");
+    };
+    let rows = |found: &Value| -> i64 {
+        let rows = found["pruned"].as_array().expect("a list").iter();
+        rows.filter(|row| row["tenant"] == "corner" && row["table"] == "idempotency_key")
+            .map(|row| row["rows"].as_i64().expect("a number"))
+            .sum()
+    };
+    let both = |what: &str| {
+        put();
+        let dry = run(data, &["retention", "prune", "--dry-run", "--json"]).code(0).json();
+        assert_eq!(
+            (rows(&dry), &dry["dry_run"], &dry["unavailable"]),
+            (1, &json!(true), &json!([])),
+            "{what}"
+        );
+        let audit = run(data, &["audit", "prune", "--tenant", "corner", "--json"]).code(0).json();
+        assert_eq!(audit["pruned"].as_array().map(Vec::len), Some(1), "{what}: {audit}");
+        let real = run(data, &["retention", "prune", "--json"]).code(0).json();
+        assert_eq!(rows(&real), 1, "{what}");
+        assert_eq!(rows(&run(data, &["retention", "prune", "--json"]).code(0).json()), 0, "{what}");
+    };
+    both("in process");
+    let mut daemon = Daemon::start(data, &[]);
+    both("by the daemon");
+    let shown = run(data, &["retention", "status"]).code(0).stdout;
+    assert!(shown.contains("believed") && shown.contains("integrity"), "{shown}");
+    daemon.terminate();
+    assert!(!daemon.output().contains("has no bell"), "{}", daemon.output());
+
+    let table = run(data, &["retention", "prune", "--dry-run", "--tenant", "corner"]).code(0);
+    let lines: Vec<&str> = table.stdout.lines().collect();
+    assert_eq!(lines.len(), 6, "a row for each table: {table:?}");
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["TENANT", "TABLE", "ROWS", "CUT_OFF"]
+    );
+    assert!(lines[1].starts_with("corner  audit_log "), "{table:?}");
+    run(data, &["retention", "prune", "--tenant", "nobody"]).code(1);
+}
+
+/// The process of a command finds the doubt that another one had.
+#[test]
+fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path();
+    run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
+    run(data, &["retention", "prune"]).code(0);
+    let landlord = crate::support::shop::landlord_file(data);
+    landlord
+        .execute("UPDATE clock_trust SET trusted_at = trusted_at - 8 * 86400000", [])
+        .expect("aged");
+    drop(landlord);
+    for _ in 0..2 {
+        let refused = run(data, &["retention", "prune"]).code(1);
+        assert!(refused.stderr.contains("error: the clock is not believed"), "{refused:?}");
+        assert_eq!(refused.stdout, "");
+    }
+    run(data, &["retention", "prune", "--dry-run"]).code(0);
+    run(data, &["retention", "prune", "--clock-is-right"]).code(0);
+    run(data, &["retention", "prune"]).code(0);
+}

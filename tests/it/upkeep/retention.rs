@@ -1,0 +1,383 @@
+//! What goes and what stays; that nothing that goes is missed by any proof.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tillbox::platform::audit::{self, AuditEntry};
+use tillbox::primitives::limits::PRUNE_BATCH;
+use tillbox::primitives::{Note, Origin, QuantityDelta, Timestamp};
+use tillbox::tenant::inventory::{self, AdjustStock};
+use tillbox::tenant::retention::{self, CutOffs, Table};
+
+use super::{DAY, prune, rows_of};
+use crate::support::{TestApp, TestShop, blocking};
+
+/// The books and what they refer to.
+const KEPT: &[&str] = &[
+    "sales_order",
+    "order_line",
+    "payment",
+    "financial_order",
+    "financial_transaction",
+    "invoice",
+    "ledger_entry",
+    "ledger_transfer",
+    "product",
+    "stock",
+];
+
+fn kept(shop: &TestShop) -> Vec<String> {
+    let table = |table: &&str| shop.rows(&format!("SELECT '{table}', * FROM {table}"));
+    KEPT.iter().flat_map(table).collect()
+}
+
+/// So many movements of a product, and entries in the trail.
+fn busy(shop: &TestShop, product: &str, movements: usize) {
+    let product_id = product.parse().expect("an id");
+    let adjust = move |work: &mut tillbox::storage::TenantWork<'_>| {
+        for number in 0..movements {
+            let command = AdjustStock {
+                product_id,
+                quantity_delta: QuantityDelta::new(if number % 3 == 2 { -1 } else { 1 }).expect("a difference"),
+                reason: Note::parse("counted").expect("a note"),
+            };
+            inventory::adjust_stock(work, &command).expect("it fits");
+            let entry = AuditEntry {
+                at: work.now(),
+                actor: "system".to_owned(),
+                action: "test.done".to_owned(),
+                subject: format!("test:{number}"),
+                request_id: None,
+                details: json!({}),
+            };
+            audit::append(work, &entry)?;
+        }
+        Ok(())
+    };
+    shop.write(adjust).expect("written");
+}
+
+/// A year and more ago: sales, a checkout that nobody paid, a cart that was left. Today: a sale.
+async fn aged(app: &TestApp) -> (TestShop, String) {
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 100).await;
+    let mug = shop.stocked("MUG", 1_000, 3).await;
+    shop.sell(&[(&tea, 2), (&mug, 1)]).await;
+    // Each sale of today forgets a few answers by itself.
+    for _ in 0..3 {
+        shop.sell(&[(&tea, 1)]).await;
+    }
+    shop.place(&[(&tea, 1)], "cash").await;
+    shop.cart(&[(&mug, 1)]).await;
+    app.work_off();
+    app.advance(Duration::from_secs(3600));
+    app.work_off();
+    app.advance(400 * DAY);
+    shop.sell(&[(&tea, 3)]).await;
+    app.work_off();
+    (shop, tea)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_prune() {
+    let app = TestApp::start();
+    let (shop, tea) = aged(&app).await;
+    shop.assert_integrity();
+    let (before, books, stock) = (shop.census(), kept(&shop), shop.stock(&tea).await);
+
+    let dry = prune(&app, json!({"dry_run": true})).await.expect(200).json();
+    assert_eq!(
+        (shop.census(), kept(&shop)),
+        (before.clone(), books.clone()),
+        "counting deletes nothing"
+    );
+    let real = prune(&app, json!({})).await.expect(200).json();
+    assert_eq!(real["pruned"], dry["pruned"], "what was counted is what went");
+    assert_eq!(
+        (&dry["dry_run"], &real["dry_run"], &real["next_cursor"]),
+        (&json!(true), &json!(false), &Value::Null)
+    );
+    let went = rows_of(&real);
+    for table in Table::ALL {
+        let name = format!("corner/{table}");
+        assert!(went.iter().any(|(went, _)| *went == name), "{name}: {went:?}");
+        let (_, rows) = went.iter().find(|(went, _)| *went == name).expect("it is there");
+        let left = shop.count(&format!("SELECT count(*) FROM {table}"));
+        assert_eq!(left, before[table.as_str()] - rows, "{table}");
+    }
+    let cut_off = Timestamp::parse("2026-01-15T10:00:00Z")
+        .expect("an instant")
+        .plus(Duration::from_secs(3600))
+        .plus(35 * DAY);
+    assert_eq!(real["pruned"][2]["cut_off"], json!(cut_off), "{real}");
+
+    assert_eq!(kept(&shop), books, "no book and nothing that a book refers to has gone");
+    assert_eq!(shop.stock(&tea).await, stock);
+    let report = shop.integrity();
+    assert!(report.passes(), "{report:?}");
+    assert_eq!(report.notes.len(), 1);
+    assert!(report.notes[0].starts_with("audit trail verified from entry ") && report.notes[0].ends_with(", pruned before"));
+    app.work_off();
+    let trail = shop.rows("SELECT action, actor FROM audit_log ORDER BY seq DESC LIMIT 1");
+    assert_eq!(trail, ["retention.pruned|operator"], "the run has its entry");
+
+    let again = prune(&app, json!({"tenant": "corner"})).await.expect(200).json();
+    assert_eq!(rows_of(&again), [], "there is nothing left to go");
+    // What opens the file next finds its chains where they were, and business goes on.
+    app.restart();
+    shop.sell(&[(&tea, 1)]).await;
+    app.work_off();
+    shop.assert_integrity();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_audit_trails_when_that_is_asked_for() {
+    let app = TestApp::start();
+    let (shop, _) = aged(&app).await;
+    let before = shop.census();
+    let went = rows_of(
+        &prune(&app, json!({"audit_only": true, "tenant": "corner"}))
+            .await
+            .expect(200)
+            .json(),
+    );
+    assert_eq!(went.len(), 1, "{went:?}");
+    assert_eq!(went[0].0, "corner/audit_log");
+    for table in ["inventory_movement", "idempotency_key", "cart", "reservation"] {
+        assert_eq!(shop.count(&format!("SELECT count(*) FROM {table}")), before[table], "{table}");
+    }
+    shop.assert_integrity();
+    prune(&app, json!({"tenant": "nobody"})).await.refused(404, "tenant_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_house_has_its_own_share() {
+    let app = TestApp::start();
+    app.tenant("corner");
+    let event = |id: &str, at: &str, done: &str| {
+        let sql = format!("INSERT INTO stripe_event VALUES ('{id}', 'invoice.paid', '{{}}', unixepoch('{at}') * 1000, {done})");
+        app.landlord_raw(&sql).expect("inserted");
+    };
+    event("evt_old", "2026-01-20", "1");
+    event("evt_waits", "2026-01-20", "NULL");
+    app.advance(400 * DAY);
+    event("evt_new", "2027-02-01", "1");
+    app.tenant("kiosk");
+    let entries = app.landlord_rows("SELECT count(*) FROM audit_log")[0]
+        .parse::<i64>()
+        .expect("a number");
+    let went = rows_of(&prune(&app, json!({})).await.expect(200).json());
+    let of = |name: &str| went.iter().find(|(table, _)| table == name).map_or(0, |(_, rows)| *rows);
+    assert_eq!(of("house/stripe_event"), 1, "{went:?}");
+    assert_eq!(
+        app.landlord_rows("SELECT id FROM stripe_event ORDER BY id"),
+        ["evt_new", "evt_waits"],
+        "one that was not dealt with stays"
+    );
+    assert!(of("house/audit_log") > 0, "{went:?}");
+    let left = app.landlord_rows("SELECT count(*) FROM audit_log")[0]
+        .parse::<i64>()
+        .expect("a number");
+    // The run itself is an entry.
+    assert_eq!(left, entries - of("house/audit_log") + 1);
+    let check = app.admin("/v1/admin/integrity").json(json!({})).send().await.expect(200).json();
+    assert_eq!(check["mismatches"], json!([]));
+    assert!(
+        check["notes"][0].as_str().is_some_and(|note| note.contains("pruned before")),
+        "{check}"
+    );
+
+    app.landlord_raw(
+        "DROP TRIGGER audit_log_no_update; UPDATE audit_log SET actor = 'nobody' WHERE seq = (SELECT max(seq) FROM audit_log)",
+    )
+    .expect("tampered");
+    let check = app.admin("/v1/admin/integrity").json(json!({})).send().await.expect(200).json();
+    let checks: Vec<_> = check["mismatches"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|found| found["check"].clone())
+        .collect();
+    assert_eq!(checks, [json!("schema"), json!("audit chain")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pruned_leaves_an_anchor_that_holds() {
+    let app = TestApp::start();
+    let (shop, _) = aged(&app).await;
+    let anchor = "INSERT INTO audit_anchor VALUES";
+    let newest = shop.count("SELECT max(seq) FROM audit_log");
+    for (sql, says) in [
+        ("DELETE FROM audit_log WHERE seq = 1".to_owned(), "never deleted"),
+        ("DELETE FROM inventory_movement WHERE seq = 1".to_owned(), "never deleted"),
+        ("UPDATE inventory_movement SET quantity_delta = 1".to_owned(), "never changed"),
+        (format!("{anchor} (1, zeroblob(32), 0)"), "an audit anchor is"),
+        (
+            format!("{anchor} ({newest}, (SELECT hash FROM audit_log WHERE seq = {newest}), 0)"),
+            "an audit anchor is",
+        ),
+        (
+            "INSERT INTO inventory_anchor SELECT product_id, seq, on_hand_after + 1, 0 FROM inventory_movement WHERE seq = 1".to_owned(),
+            "an inventory anchor is",
+        ),
+    ] {
+        let error = shop.raw(&sql).expect_err(&sql).to_string();
+        assert!(error.contains(says), "{sql}: {error}");
+    }
+    prune(&app, json!({})).await.expect(200);
+    for (sql, says) in [
+        ("UPDATE audit_anchor SET seq = seq + 1", "never changed"),
+        ("DELETE FROM audit_anchor", "never deleted"),
+        ("UPDATE inventory_anchor SET balance = 0", "never changed"),
+        ("DELETE FROM inventory_anchor", "never deleted"),
+        ("DELETE FROM audit_log", "never deleted"),
+        ("DELETE FROM inventory_movement", "never deleted"),
+    ] {
+        let error = shop.raw(sql).expect_err(sql).to_string();
+        assert!(error.contains(says), "{sql}: {error}");
+    }
+    shop.assert_integrity();
+    // Without the triggers the proofs find it.
+    app.stop();
+    let sound = std::fs::read(shop.path()).expect("the file");
+    for (sql, check) in [
+        ("UPDATE audit_anchor SET hash = zeroblob(32)", "audit chain"),
+        ("DELETE FROM audit_anchor", "audit chain"),
+        ("DELETE FROM audit_log", "audit chain"),
+        ("UPDATE inventory_anchor SET balance = balance + 1", "stock"),
+        ("DELETE FROM inventory_anchor", "stock"),
+    ] {
+        let triggers = shop
+            .rows("SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_schema WHERE type = 'trigger'")
+            .concat();
+        shop.raw(&format!("{triggers} {sql}")).expect(sql);
+        app.landlord_raw("DELETE FROM tenant_mark").expect("forgotten");
+        app.resume();
+        let report = shop.integrity();
+        assert!(report.mismatches.iter().any(|found| found.check == check), "{sql}: {report:?}");
+        app.stop();
+        std::fs::write(shop.path(), &sound).expect("the file");
+    }
+    app.resume();
+    shop.assert_integrity();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_broken_off_anywhere_goes_on() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 100).await;
+    let movements = 3 * PRUNE_BATCH as usize;
+    busy(&shop, &tea, movements);
+    app.work_off();
+    app.advance(400 * DAY);
+    busy(&shop, &tea, 5);
+    let cut_offs = CutOffs::at(app.now(), 365, 365);
+    let due = shop
+        .write(move |work| retention::count(work, Table::ALL, &cut_offs))
+        .expect("counted");
+    let (mut went, mut parts) = (0, 0);
+    loop {
+        let db = shop.db();
+        let ran = blocking(|| retention::prune(&db, &Origin::system(), Table::ALL, &cut_offs, Some(1))).expect("a part");
+        drop(db);
+        assert!(ran.rows() <= i64::from(PRUNE_BATCH), "{ran:?}");
+        (went, parts) = (went + ran.rows(), parts + 1);
+        // Nothing is missed at any point, and nothing comes again.
+        shop.assert_integrity();
+        app.restart();
+        if ran.is_done {
+            break;
+        }
+    }
+    assert_eq!(went, due.iter().map(|pruned| pruned.rows).sum::<i64>());
+    assert!(parts > 6, "{parts}");
+    assert_eq!(shop.count("SELECT count(*) FROM inventory_movement"), 5);
+    assert_eq!(
+        shop.count("SELECT count(*) FROM inventory_anchor"),
+        1,
+        "one anchor for each product is enough"
+    );
+    assert_eq!(shop.count("SELECT count(*) FROM audit_anchor"), 1, "one anchor for each run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_at_once_take_each_row_once_while_sales_go_on() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 10_000).await;
+    busy(&shop, &tea, 4 * PRUNE_BATCH as usize);
+    app.work_off();
+    app.advance(400 * DAY);
+    shop.sell(&[(&tea, 1)]).await;
+    app.work_off();
+    let due: i64 = rows_of(&prune(&app, json!({"dry_run": true, "tenant": "corner"})).await.json())
+        .iter()
+        .map(|(_, rows)| rows)
+        .sum();
+    let sales = async {
+        for number in 0..20 {
+            let body = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+            shop.sale(&format!("sale {number}"), body).await.expect(201);
+        }
+    };
+    let (one, two, ()) = tokio::join!(
+        prune(&app, json!({"tenant": "corner"})),
+        prune(&app, json!({"tenant": "corner"})),
+        sales
+    );
+    let went: i64 = [one, two]
+        .map(|answer| rows_of(&answer.expect(200).json()))
+        .iter()
+        .flatten()
+        .map(|(_, rows)| rows)
+        .sum();
+    assert_eq!(went, due);
+    shop.assert_integrity();
+    app.work_off();
+    shop.assert_integrity();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn space_is_given_back_and_the_file_goes_on() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 10_000).await;
+    let sql = "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000)
+               INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT 'k' || n, zeroblob(32), 200, randomblob(3000), 0 FROM n";
+    shop.raw(sql).expect("answers of long ago");
+    shop.sell(&[(&tea, 1)]).await;
+    let checkpoint = || shop.raw("PRAGMA wal_checkpoint(TRUNCATE)").expect("checkpointed");
+    let size = || std::fs::metadata(shop.path()).expect("the file").len();
+    checkpoint();
+    let before = size();
+    assert!(before > 9_000_000, "{before}");
+    shop.sell(&[(&tea, 1)]).await;
+    prune(&app, json!({})).await.expect(200);
+    checkpoint();
+    assert!(size() < before / 3, "{} of {before}", size());
+    // The writer knows that it was itself who cut the file.
+    shop.sell(&[(&tea, 1)]).await;
+    assert!(shop.db().is_healthy());
+    shop.assert_integrity();
+    // And still finds out when somebody else does.
+    app.restart();
+    shop.assert_integrity();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_from_before_what_was_pruned_is_no_sign_of_an_older_copy() {
+    let app = TestApp::start();
+    let (shop, tea) = aged(&app).await;
+    app.stop();
+    let mark = shop.rows("SELECT seq, lower(hex(hash)) FROM audit_log ORDER BY seq LIMIT 1");
+    let (seq, hash) = mark[0].split_once('|').expect("two columns");
+    app.resume();
+    prune(&app, json!({})).await.expect(200);
+    app.stop();
+    app.landlord_raw(&format!("UPDATE tenant_mark SET audit_seq = {seq}, audit_hash = x'{hash}'"))
+        .expect("set back");
+    app.resume();
+    shop.sell(&[(&tea, 1)]).await;
+    shop.assert_integrity();
+}
