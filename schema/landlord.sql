@@ -1,8 +1,8 @@
--- The whole schema of a landlord file, version 3. Generated from the migrations in schema/landlord/, for reading; not run by anything.
+-- The whole schema of a landlord file, version 4. Generated from the migrations in schema/landlord/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195148;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 CREATE TABLE api_key (
     seq          INTEGER PRIMARY KEY,
@@ -51,10 +51,31 @@ CREATE TABLE health_probe (
     beat_at   INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE published_rate (
+    seq         INTEGER PRIMARY KEY,
+    source      TEXT NOT NULL CHECK (source IN ('ecb')),
+    day         TEXT NOT NULL CHECK (length(day) = 10),
+    currency    TEXT NOT NULL CHECK (length(currency) = 3),
+    rate        TEXT NOT NULL CHECK (rate <> ''),
+    imported_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX published_rate_by_currency ON published_rate (currency, day, seq, rate);
+CREATE TRIGGER published_rate_no_delete BEFORE DELETE ON published_rate BEGIN SELECT RAISE(ABORT, 'published rates are never deleted'); END;
+CREATE TRIGGER published_rate_no_update BEFORE UPDATE ON published_rate BEGIN SELECT RAISE(ABORT, 'published rates are never changed'); END;
+CREATE TRIGGER published_rate_not_replaced BEFORE INSERT ON published_rate
+WHEN EXISTS (SELECT 1 FROM published_rate WHERE seq = NEW.seq)
+BEGIN SELECT RAISE(ABORT, 'published rates are never replaced'); END;
+
 CREATE TABLE queue_pause (
     queue     TEXT PRIMARY KEY CHECK (queue <> ''),
     paused_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE rate_fetch (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    next_at   INTEGER NOT NULL,
+    failures  INTEGER NOT NULL CHECK (failures >= 0)
+) STRICT;
 
 CREATE TABLE tenant (
     seq        INTEGER PRIMARY KEY,

@@ -1,8 +1,8 @@
--- The whole schema of a tenant file, version 3. Generated from the migrations in schema/tenant/, for reading; not run by anything.
+-- The whole schema of a tenant file, version 4. Generated from the migrations in schema/tenant/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195180;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
@@ -46,6 +46,45 @@ CREATE TABLE category (
     created_at INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE currency (
+    seq        INTEGER PRIMARY KEY,
+    code       TEXT NOT NULL UNIQUE CHECK (length(code) = 3),
+    enabled    INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE currency_setting (
+    singleton         INTEGER PRIMARY KEY CHECK (singleton = 1),
+    rate_source       TEXT NOT NULL CHECK (rate_source IN ('manual_first', 'manual', 'published')),
+    rate_max_age_days INTEGER NOT NULL CHECK (rate_max_age_days BETWEEN 1 AND 366),
+    version           INTEGER NOT NULL,
+    updated_at        INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE exchange_rate (
+    seq          INTEGER PRIMARY KEY,
+    id           BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    base         TEXT NOT NULL CHECK (length(base) = 3),
+    quote        TEXT NOT NULL CHECK (length(quote) = 3),
+    numerator    TEXT NOT NULL CHECK (numerator <> ''),
+    denominator  TEXT NOT NULL CHECK (denominator <> ''),
+    source       TEXT NOT NULL CHECK (source IN ('manual', 'ecb')),
+    effective_at INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    CHECK (base <> quote)
+) STRICT;
+CREATE INDEX exchange_rate_manual ON exchange_rate (base, quote, effective_at, seq) WHERE source = 'manual';
+CREATE UNIQUE INDEX exchange_rate_published ON exchange_rate (base, quote, effective_at, numerator, denominator) WHERE source = 'ecb';
+CREATE TRIGGER exchange_rate_no_delete BEFORE DELETE ON exchange_rate BEGIN SELECT RAISE(ABORT, 'exchange rates are never deleted'); END;
+CREATE TRIGGER exchange_rate_no_update BEFORE UPDATE ON exchange_rate BEGIN SELECT RAISE(ABORT, 'exchange rates are never changed'); END;
+CREATE TRIGGER exchange_rate_not_replaced BEFORE INSERT ON exchange_rate
+WHEN EXISTS (SELECT 1 FROM exchange_rate WHERE seq = NEW.seq)
+  OR EXISTS (SELECT 1 FROM exchange_rate WHERE id = NEW.id)
+  OR (NEW.source = 'ecb' AND EXISTS (SELECT 1 FROM exchange_rate WHERE source = 'ecb' AND base = NEW.base AND quote = NEW.quote
+      AND effective_at = NEW.effective_at AND numerator = NEW.numerator AND denominator = NEW.denominator))
+BEGIN SELECT RAISE(ABORT, 'exchange rates are never replaced'); END;
+
 CREATE TABLE file_identity (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
     file_id    BLOB NOT NULL CHECK (length(file_id) = 16),
@@ -66,7 +105,7 @@ CREATE TABLE financial_order (
     snapshot_hash  BLOB CHECK (snapshot_hash IS NULL OR length(snapshot_hash) = 32),
     locked_at      INTEGER,
     paid_at        INTEGER,
-    created_at     INTEGER NOT NULL,
+    created_at     INTEGER NOT NULL, exchange_rate_id BLOB REFERENCES exchange_rate (id), base_currency TEXT CHECK ((base_currency IS NULL) = (exchange_rate_id IS NULL)), base_total_minor INTEGER CHECK ((base_total_minor IS NULL) = (exchange_rate_id IS NULL)),
     CHECK ((locked_at IS NULL) = (snapshot IS NULL) AND (snapshot IS NULL) = (snapshot_hash IS NULL)),
     CHECK (status IN ('draft', 'pending') OR (locked_at IS NOT NULL AND paid_at IS NOT NULL))
 ) STRICT;
@@ -83,6 +122,7 @@ WHEN OLD.locked_at IS NOT NULL AND (
     OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor OR NEW.tax_minor <> OLD.tax_minor
     OR NEW.total_minor <> OLD.total_minor OR NEW.snapshot IS NOT OLD.snapshot OR NEW.snapshot_hash IS NOT OLD.snapshot_hash
     OR NEW.locked_at IS NOT OLD.locked_at OR NEW.created_at <> OLD.created_at
+    OR NEW.exchange_rate_id IS NOT OLD.exchange_rate_id OR NEW.base_currency IS NOT OLD.base_currency OR NEW.base_total_minor IS NOT OLD.base_total_minor
     OR NOT (NEW.status = OLD.status OR NEW.status IN ('pending', 'paid')))
 BEGIN SELECT RAISE(ABORT, 'a locked financial order is never changed'); END;
 CREATE TRIGGER financial_order_not_replaced BEFORE INSERT ON financial_order
@@ -348,7 +388,7 @@ CREATE TABLE sales_order (
     request_hash       BLOB CHECK (request_hash IS NULL OR length(request_hash) = 32), -- of the sale that brought its own id
     placed_at          INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL
-) STRICT;
+, exchange_rate_id BLOB REFERENCES exchange_rate (id)) STRICT;
 CREATE INDEX sales_order_by_status ON sales_order (status, seq);
 
 CREATE TABLE series (

@@ -5,18 +5,23 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::outbound::http::{Outbound, Wire};
 use crate::outbound::mail::{MailConfigError, Mailer};
+use crate::platform::cache::TimedCache;
+use crate::primitives::id::TenantId;
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
 use crate::pulse::Pulse;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{Directory, Marks, Pauses, Registry};
+use crate::tenancy::{Directory, Marks, Pauses, PublishedRates, Registry};
+use crate::tenant::currency::{Published, SoldIn};
 use crate::tenant::{Policy, chains, settings};
 
 /// The identity of every landlord's file: there is one per data directory.
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
 /// By so much a clock may be set back without a word: a time server's correction.
 const CLOCK_SLACK_MS: i64 = 5_000;
+/// The shops whose currencies are kept in memory.
+const SHOPS_KEPT: u64 = 10_000;
 /// The threads that serve point reads, for all tenants together.
 const READER_THREADS: usize = 2;
 
@@ -36,6 +41,10 @@ pub struct App {
     pub registry: Arc<Registry>,
     /// Which queues are paused.
     pub pauses: Pauses,
+    /// What the European Central Bank says that currencies are worth.
+    pub published: PublishedRates,
+    /// Which currencies each shop sells in.
+    pub sold_in: TimedCache<TenantId, Arc<SoldIn>>,
     /// Makes and removes tenants.
     pub provisioner: Provisioner,
     /// Sends mail.
@@ -128,6 +137,13 @@ impl App {
         };
         let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
+        let published = PublishedRates::new(directory.clone(), config.cache.rate_ttl.into(), ports.clock.clone());
+        let sold_in = TimedCache::new(
+            "currency_settings",
+            SHOPS_KEPT,
+            config.cache.settings_ttl.into(),
+            ports.clock.clone(),
+        );
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
         let registry = Arc::new(Registry::new(dir.clone(), settings, marks, config.storage.open_tenants as usize));
@@ -144,6 +160,7 @@ impl App {
         let policy = Arc::new(Policy {
             invoice_number,
             test_payments: dev,
+            published: Published::default(),
         });
         let reserve = config.storage.disk_reserve.as_bytes();
         let space = Space::new(config.storage.data_dir.clone(), reserve, ports.clock.clone());
@@ -156,6 +173,8 @@ impl App {
             directory,
             registry,
             pauses,
+            published,
+            sold_in,
             provisioner,
             mailer,
             outbound: ports.outbound,

@@ -3,7 +3,9 @@
 //! One file per section. The list of known keys is what the defaults serialise to, so it cannot lag behind
 //! the code; a key nobody reads does not exist. Reading is in `load.rs`, faults in `error.rs`.
 
+mod cache;
 mod error;
+mod exchange_rates;
 mod invoicing;
 mod keys;
 mod load;
@@ -14,7 +16,9 @@ mod server;
 mod storage;
 mod units;
 
+pub use cache::Cache;
 pub use error::{ConfigError, Fault, UnknownKey};
+pub use exchange_rates::ExchangeRates;
 pub use invoicing::Invoicing;
 pub use load::DEFAULT_PATH;
 pub use logging::{Format, Logging};
@@ -38,6 +42,10 @@ pub struct Config {
     pub storage: Storage,
     /// `[queue.NAME]`: the background work.
     pub queue: Queues,
+    /// `[cache]`: how long what was read is believed.
+    pub cache: Cache,
+    /// `[exchange_rates]`: how published rates come in.
+    pub exchange_rates: ExchangeRates,
     /// `[invoicing]`: how invoices are numbered.
     pub invoicing: Invoicing,
     /// `[logging]`: what is logged and where.
@@ -56,6 +64,8 @@ impl Config {
         self.server.check(&mut faults);
         self.storage.check(&mut faults);
         self.queue.check(&mut faults);
+        self.cache.check(&mut faults);
+        self.exchange_rates.check(&mut faults);
         self.invoicing.check(&mut faults);
         self.logging.check(&mut faults);
         self.mail.check(&mut faults);

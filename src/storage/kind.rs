@@ -25,6 +25,7 @@ impl FileKind for Tenant {
         include_str!("../../schema/tenant/0001_initial.sql"),
         include_str!("../../schema/tenant/0002_ledger_chain.sql"),
         include_str!("../../schema/tenant/0003_job_given_up.sql"),
+        include_str!("../../schema/tenant/0004_currency.sql"),
     ];
 }
 
@@ -35,5 +36,6 @@ impl FileKind for Landlord {
         include_str!("../../schema/landlord/0001_initial.sql"),
         include_str!("../../schema/landlord/0002_tenant_mark.sql"),
         include_str!("../../schema/landlord/0003_queue_pause.sql"),
+        include_str!("../../schema/landlord/0004_published_rate.sql"),
     ];
 }

@@ -11,12 +11,14 @@ pub mod marks;
 pub mod pauses;
 pub mod probe;
 pub mod provision;
+pub mod published;
 pub mod registry;
 
 pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
 pub use directory::{Directory, Principal};
 pub use marks::Marks;
 pub use pauses::Pauses;
+pub use published::PublishedRates;
 pub use registry::{Registry, TenantUnavailable};
 
 /// Every SQL text that runs on the landlord's file, for the test that prepares them all.
@@ -25,5 +27,6 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     marks::STATEMENTS,
     pauses::STATEMENTS,
     probe::STATEMENTS,
+    published::STATEMENTS,
     crate::platform::audit::STATEMENTS,
 ];

@@ -12,6 +12,7 @@ mod errand;
 pub mod handlers;
 mod idle;
 mod job_error;
+pub mod rates;
 mod shared;
 mod sweep;
 mod turn;

@@ -46,6 +46,7 @@ impl FileKind for Next {
         Tenant::MIGRATIONS[0],
         Tenant::MIGRATIONS[1],
         Tenant::MIGRATIONS[2],
+        Tenant::MIGRATIONS[3],
         "ALTER TABLE product ADD COLUMN weight_g INTEGER NOT NULL DEFAULT 0;
          CREATE TABLE gift_card (seq INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE) STRICT;
          CREATE INDEX order_line_by_product ON order_line (product_id);
@@ -56,7 +57,7 @@ impl FileKind for Next {
     ];
 }
 
-const _: () = assert!(THIS == 3, "name all migrations of this version in those of the next one");
+const _: () = assert!(THIS == 4, "name all migrations of this version in those of the next one");
 
 /// A day, and the migration after it.
 struct History {

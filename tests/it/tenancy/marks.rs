@@ -183,9 +183,11 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
     assert_eq!(marks(), ["2"]);
 }
 
-/// A file as the first version left it: entries without a chain.
-const UNCHAINED: &str =
-    "DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash; PRAGMA user_version = 1;";
+/// A file as the first version left it: entries without a chain, and no currencies.
+const UNCHAINED: &str = "DROP TRIGGER financial_order_locked; ALTER TABLE financial_order DROP COLUMN base_total_minor;
+     ALTER TABLE financial_order DROP COLUMN base_currency; ALTER TABLE financial_order DROP COLUMN exchange_rate_id;
+     ALTER TABLE sales_order DROP COLUMN exchange_rate_id; DROP TABLE exchange_rate; DROP TABLE currency; DROP TABLE currency_setting;
+     DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash; PRAGMA user_version = 1;";
 
 #[tokio::test]
 async fn a_file_of_the_first_version_is_chained_from_now_on() {
