@@ -7,12 +7,15 @@ use crate::config::Config;
 use crate::figures::Figures;
 use crate::outbound::http::{Outbound, Wire};
 use crate::outbound::mail::{MailConfigError, Mailer};
+use crate::platform::cache::TimedCache;
+use crate::primitives::id::TenantId;
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
 use crate::pulse::Pulse;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{ClockWatch, Directory, Duties, Marks, Pauses, Registry};
+use crate::tenancy::{ClockWatch, Directory, Duties, Marks, Pauses, PublishedRates, Registry};
+use crate::tenant::currency::{Published, SoldIn};
 use crate::tenant::{Policy, chains, settings};
 use crate::throttle::Throttle;
 
@@ -20,6 +23,8 @@ use crate::throttle::Throttle;
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
 /// By so much a clock may be set back without a word: a time server's correction.
 const CLOCK_SLACK_MS: i64 = 5_000;
+/// The shops whose currencies are kept in memory.
+const SHOPS_KEPT: u64 = 10_000;
 /// The threads that serve point reads, for all tenants together.
 const READER_THREADS: usize = 2;
 
@@ -45,6 +50,10 @@ pub struct App {
     pub clock_watch: ClockWatch,
     /// Up to when what comes round is done.
     pub duties: Duties,
+    /// What the European Central Bank says that currencies are worth.
+    pub published: PublishedRates,
+    /// Which currencies each shop sells in.
+    pub sold_in: TimedCache<TenantId, Arc<SoldIn>>,
     /// Makes and removes tenants.
     pub provisioner: Provisioner,
     /// Sends mail.
@@ -147,6 +156,13 @@ impl App {
         let throttle = Throttle::load(&config.rate_limits, ports.clock.clone(), &directory).map_err(StartError::Landlord)?;
         let clock_watch = ClockWatch::new(directory.clone(), ports.clock.clone());
         let duties = Duties::new(directory.clone());
+        let published = PublishedRates::new(directory.clone(), config.cache.rate_ttl.into(), ports.clock.clone());
+        let sold_in = TimedCache::new(
+            "currency_settings",
+            SHOPS_KEPT,
+            config.cache.settings_ttl.into(),
+            ports.clock.clone(),
+        );
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
         let alerting = Alerting::default();
@@ -166,6 +182,7 @@ impl App {
         let policy = Arc::new(Policy {
             invoice_number,
             test_payments: dev,
+            published: Published::default(),
         });
         let reserve = config.storage.disk_reserve.as_bytes();
         let space = Space::new(config.storage.data_dir.clone(), reserve, ports.clock.clone());
@@ -181,6 +198,8 @@ impl App {
             throttle,
             clock_watch,
             duties,
+            published,
+            sold_in,
             provisioner,
             mailer,
             alerting,

@@ -30,7 +30,8 @@ pub mod logging;
 pub mod pulse;
 pub mod throttle;
 
-// L5: what is done to all files of the house: retention and checks.
+// L5: what is done for the house by itself: retention and checks of all files, exchange rates.
+pub mod fetching;
 pub mod upkeep;
 
 // L6: what moves it: requests, jobs and the clock on the wall.

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::primitives::limits::{DUTY_AHEAD_MAX_MS, DUTY_RETRY_MS};
 use crate::primitives::{Recurrence, Timestamp};
 use crate::storage::StorageError;
-use crate::upkeep;
+use crate::{fetching, upkeep};
 
 /// Something that comes round.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,22 @@ pub const DUTIES: &[Duty] = &[
         deletes: false,
         run: upkeep::check_changed,
     },
+    Duty {
+        name: "exchange_rates",
+        recurrence: |config| {
+            config
+                .retention
+                .at(if config.exchange_rates.fetch { FETCH_LOOKS } else { NEVER_MUCH })
+        },
+        deletes: false,
+        run: |app, now| fetching::fetch_due(app, now).map(drop).map_err(|error| error.to_string()),
+    },
 ];
+
+/// When it is looked whether exchange rates are to be fetched; whether and how often they are is the configuration's and `fetching`'s.
+const FETCH_LOOKS: &str = "0 10 * * * *";
+/// For what is turned off: a duty always has a schedule, and what is done is written down.
+const NEVER_MUCH: &str = "0 0 4 1 1 *";
 
 /// How often the bell rings, as that crate writes it: every ten seconds.
 const RINGS: &str = "*/10 * * * * *";

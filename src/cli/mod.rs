@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod demo;
 mod descriptors;
+mod exchange_rates;
 mod failure;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -83,6 +84,9 @@ enum Command {
     /// Bring past sales in
     #[command(subcommand)]
     Sales(sales::Sales),
+    /// Bring published exchange rates in
+    #[command(subcommand)]
+    ExchangeRates(exchange_rates::ExchangeRates),
     /// See, retry, cancel and pause the jobs of all shops
     #[command(subcommand)]
     Queue(queue::QueueCommand),
@@ -154,6 +158,7 @@ impl Command {
             Self::ApiKey(api_key) => api_key.run(global),
             Self::Catalog(catalog) => catalog.run(global),
             Self::Sales(sales) => sales.run(global),
+            Self::ExchangeRates(rates) => rates.run(global),
             Self::Queue(queue) => queue.run(global),
             Self::Integrity(integrity) => integrity.run(global),
             Self::Retention(retention) => retention.run(global),

@@ -4,7 +4,9 @@
 //! the code; a key nobody reads does not exist. Reading is in `load.rs`, faults in `error.rs`.
 
 mod alerts;
+mod cache;
 mod error;
+mod exchange_rates;
 mod invoicing;
 mod keys;
 mod load;
@@ -19,7 +21,9 @@ mod storage;
 mod units;
 
 pub use alerts::{Alerts, WebhookSecret, WebhookUrl};
+pub use cache::Cache;
 pub use error::{ConfigError, Fault, UnknownKey};
+pub use exchange_rates::ExchangeRates;
 pub use invoicing::Invoicing;
 pub use load::DEFAULT_PATH;
 pub use logging::{Format, Logging};
@@ -50,6 +54,10 @@ pub struct Config {
     pub queue: Queues,
     /// `[retention]`: how long traces are kept.
     pub retention: Retention,
+    /// `[cache]`: how long what was read is believed.
+    pub cache: Cache,
+    /// `[exchange_rates]`: how published rates come in.
+    pub exchange_rates: ExchangeRates,
     /// `[invoicing]`: how invoices are numbered.
     pub invoicing: Invoicing,
     /// `[logging]`: what is logged and where.
@@ -71,6 +79,8 @@ impl Config {
         self.storage.check(&mut faults);
         self.queue.check(&mut faults);
         self.retention.check(&mut faults);
+        self.cache.check(&mut faults);
+        self.exchange_rates.check(&mut faults);
         self.invoicing.check(&mut faults);
         self.logging.check(&mut faults);
         self.mail.check(&mut faults);

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod cache;
 pub mod epoch;
 pub mod idempotency;
 pub mod page;

@@ -173,6 +173,8 @@ kinds! {
     MovementKind => MovementId,
     /// A reservation of stock for an order.
     ReservationKind => ReservationId,
+    /// An exchange rate of a shop.
+    ExchangeRateKind => ExchangeRateId,
     /// A tax rate.
     TaxRateKind => TaxRateId,
     /// A job of the queue.

@@ -53,6 +53,10 @@ pub const EXPIRE_RESERVATIONS_MAX: u32 = 200;
 pub const SOLD_AT_AHEAD_MS: i64 = 5 * 60 * 1000;
 /// How far back a till may date a sale: ten years, for which books are kept. Earlier dates are those of clocks that begin at 1970 or 2000.
 pub const SOLD_AT_BEHIND_MS: i64 = 3_653 * 24 * 60 * 60 * 1000;
+/// How old a published exchange rate may be, in days, until a shop says otherwise: longer than the longest run of holidays without one.
+pub const RATE_AGE_DAYS_DEFAULT: i32 = 7;
+/// The most that a shop may allow.
+pub const RATE_AGE_DAYS_MAX: i32 = 366;
 /// Requests that may wait for one file's writer; the next is answered 503. At 7,000 sales a second this is a seventh of a second.
 pub const WRITER_INBOX: usize = 1024;
 /// Requests in one commit: above 64 the rate hardly grows, and the wait does.

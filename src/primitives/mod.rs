@@ -4,8 +4,10 @@
 
 pub mod class;
 pub mod clock;
+pub mod day;
 pub mod digest;
 pub mod entropy;
+pub mod exchange;
 pub mod id;
 pub mod limits;
 pub mod money;
@@ -19,8 +21,10 @@ pub mod timestamp;
 
 pub use class::{Class, Refusal};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
+pub use day::Day;
 pub use digest::Digest;
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use exchange::{ExchangeRate, Publication, Quotation, Series};
 pub use id::{Id, Kind};
 pub use money::{Currency, Money, MoneyError, Rounding, allocate};
 pub use number_format::NumberFormat;

@@ -2,9 +2,19 @@
 
 use std::fmt;
 
+use super::Day;
 use super::limits::{MONEY_MINOR_MAX, PRICE_MINOR_MAX};
 
-/// An ISO 4217 currency that is in circulation and has minor units.
+/// The last days of currencies that have ended and that amounts of the past are still in.
+const ENDED: &[(&str, &str)] = &[
+    ("BGN", "2025-12-31"),
+    ("CUC", "2020-12-31"),
+    ("HRK", "2022-12-31"),
+    ("SLL", "2024-03-31"),
+    ("ZWL", "2024-08-31"),
+];
+
+/// An ISO 4217 currency that has minor units and is in circulation, or was when amounts in it were written down.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency(iso_currency::Currency);
 
@@ -25,6 +35,12 @@ impl Currency {
     /// The three letters.
     pub fn code(self) -> &'static str {
         self.0.code()
+    }
+
+    /// Its last day, when it has ended: amounts of the past stay readable, and nothing new is sold in it.
+    pub fn last_day(self) -> Option<Day> {
+        let ended = ENDED.iter().find(|(code, _)| *code == self.code())?;
+        Some(Day::parse(ended.1).expect("a day"))
     }
 
     /// Digits after the decimal separator: EUR 2, JPY 0, KWD 3.
@@ -228,10 +244,11 @@ impl fmt::Debug for Money {
     }
 }
 
-fn divide(numerator: i128, denominator: i128, mode: Rounding) -> i128 {
+/// The quotient in whole numbers; `denominator` is above zero.
+pub(super) fn divide(numerator: i128, denominator: i128, mode: Rounding) -> i128 {
     let (quotient, rest) = (numerator / denominator, numerator % denominator);
     let away = if numerator < 0 { quotient - 1 } else { quotient + 1 };
-    match (mode, (rest.abs() * 2).cmp(&denominator)) {
+    match (mode, rest.abs().cmp(&(denominator - rest.abs()))) {
         (Rounding::Down, _) | (_, std::cmp::Ordering::Less) => quotient,
         (_, std::cmp::Ordering::Greater) | (Rounding::HalfUp, std::cmp::Ordering::Equal) => away,
         (Rounding::HalfEven, std::cmp::Ordering::Equal) => {
@@ -284,6 +301,16 @@ mod tests {
         }
         for code in ["", "eur", "XAU", "XXX", "EURO", "ZZZ", "€"] {
             assert_eq!(Currency::parse(code), Err(MoneyError::UnknownCurrency), "{code}");
+        }
+    }
+
+    #[test]
+    fn currencies_that_ended_have_a_last_day() {
+        let last = |code: &str| Currency::parse(code).expect(code).last_day().map(|day| day.to_string());
+        assert_eq!(last("HRK").as_deref(), Some("2022-12-31"));
+        assert_eq!([last("EUR"), last("USD")], [None, None]);
+        for (code, _) in ENDED {
+            assert!(last(code).is_some());
         }
     }
 

@@ -28,6 +28,7 @@ impl FileKind for Tenant {
         include_str!("../../schema/tenant/0004_job_epoch.sql"),
         include_str!("../../schema/tenant/0005_alert_window.sql"),
         include_str!("../../schema/tenant/0006_retention.sql"),
+        include_str!("../../schema/tenant/0007_currency.sql"),
     ];
 }
 
@@ -41,5 +42,6 @@ impl FileKind for Landlord {
         include_str!("../../schema/landlord/0004_tenant_pause.sql"),
         include_str!("../../schema/landlord/0005_rate_bucket.sql"),
         include_str!("../../schema/landlord/0006_upkeep.sql"),
+        include_str!("../../schema/landlord/0007_published_rate.sql"),
     ];
 }

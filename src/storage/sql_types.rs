@@ -4,7 +4,8 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::primitives::{
-    Barcode, Currency, Digest, Email, HostName, Id, Kind, Money, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
+    Barcode, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Money, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate,
+    Timestamp,
 };
 
 /// The amount in `column` of a row whose currency is known.
@@ -96,6 +97,30 @@ impl ToSql for Currency {
 }
 
 impl FromSql for Currency {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::parse(value.as_str()?).map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for Day {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.to_string()))
+    }
+}
+
+impl FromSql for Day {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::parse(value.as_str()?).map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for ExchangeRate {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.to_string()))
+    }
+}
+
+impl FromSql for ExchangeRate {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Self::parse(value.as_str()?).map_err(FromSqlError::other)
     }

@@ -14,6 +14,7 @@ pub mod marks;
 pub mod pauses;
 pub mod probe;
 pub mod provision;
+pub mod published;
 pub mod rate_buckets;
 pub mod registry;
 
@@ -23,6 +24,7 @@ pub use directory::{Directory, Principal};
 pub use duties::Duties;
 pub use marks::Marks;
 pub use pauses::Pauses;
+pub use published::PublishedRates;
 pub use registry::{Registry, TenantUnavailable};
 
 /// Every SQL text that runs on the landlord's file, for the test that prepares them all.
@@ -34,6 +36,7 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     marks::STATEMENTS,
     pauses::STATEMENTS,
     probe::STATEMENTS,
+    published::STATEMENTS,
     rate_buckets::STATEMENTS,
     crate::platform::audit::STATEMENTS,
 ];

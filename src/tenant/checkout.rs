@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::cart::{self, CartRefused};
 use super::catalog;
+use super::currency::{self, CurrencyRefused};
 use super::inventory::{self, StockRefused, Wanted};
 use super::orders::{self, Channel, NewOrder, Order, OrderStatus};
 use super::payments::{self, Method, NewPayment, Payment, PaymentRefused};
@@ -64,6 +65,9 @@ pub enum SellRefused {
     /// The sums cannot be worked out.
     #[error(transparent)]
     Pricing(#[from] PricingRefused),
+    /// The shop does not sell in the currency, or there is no rate to its own.
+    #[error(transparent)]
+    Currency(#[from] CurrencyRefused),
     /// The payment is not possible.
     #[error(transparent)]
     Payment(#[from] PaymentRefused),
@@ -82,6 +86,7 @@ impl Refusal for SellRefused {
             Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
             Self::ProductInactive { .. } => Class::Conflict,
             Self::Pricing(refused) => refused.class(),
+            Self::Currency(refused) => refused.class(),
             Self::Payment(refused) => refused.class(),
             Self::Stock(refused) => refused.class(),
             Self::Storage(error) => error.class(),
@@ -95,6 +100,7 @@ impl Refusal for SellRefused {
             Self::ProductInactive { .. } => "product_inactive",
             Self::CurrencyMismatch { .. } => "currency_mismatch",
             Self::Pricing(refused) => refused.code(),
+            Self::Currency(refused) => refused.code(),
             Self::Payment(refused) => refused.code(),
             Self::Stock(refused) => refused.code(),
             Self::Storage(error) => error.code(),
@@ -108,6 +114,7 @@ impl Refusal for SellRefused {
             Self::ProductInactive { product_id, sku } => {
                 Map::from_iter([("product_id".to_owned(), json!(product_id)), ("sku".to_owned(), json!(sku))])
             }
+            Self::Currency(refused) => refused.facts(),
             Self::Payment(refused) => refused.facts(),
             Self::Stock(refused) => refused.facts(),
             _ => Map::new(),
@@ -134,9 +141,11 @@ pub fn place_order(work: &mut TenantWork, policy: &Policy, command: &PlaceOrder)
     }
     let (now, shop) = (work.now(), settings::shop(work)?);
     let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
+    let rate = currency::rate_for(work, &policy.published, shop.currency, priced.total, now)?;
     payments::require_method(policy, command.method)?;
     let wanted = wanted(&drafts);
     inventory::require_available(work, &wanted)?;
+    let exchange_rate_id = rate.map(|rate| currency::adopt(work, &rate)).transpose()?;
     let new = NewOrder {
         id: work.new_id::<OrderKind>(),
         channel: Channel::Checkout,
@@ -147,6 +156,7 @@ pub fn place_order(work: &mut TenantWork, policy: &Policy, command: &PlaceOrder)
         cart_id: Some(cart.id),
         request_hash: None,
         placed_at: now,
+        exchange_rate_id,
     };
     let order = orders::insert_order(work, new)?;
     inventory::reserve(work, order.id, &wanted, now.plus_millis(RESERVATION_TTL_MS))?;

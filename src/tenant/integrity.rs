@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{chains, ledger};
+use super::{chains, currency, ledger};
 use crate::platform::audit;
 use crate::primitives::{Currency, Digest};
 use crate::storage::{FileKind, Row, StorageError, StorageErrorKind, TenantView, View, migrate, params, statements};
@@ -60,6 +60,12 @@ statements! {
                  FROM financial_order f LEFT JOIN financial_transaction t ON t.financial_order_id = f.id AND t.kind = 'credit'
                  WHERE f.status IN ('paid', 'refunded') GROUP BY f.id HAVING count(t.id) <> 1 OR sum(t.amount_minor) <> f.total_minor OR max(t.currency <> f.currency)
                    OR max(t.completed_at) <> f.paid_at";
+    DOCUMENT_RATES = "SELECT 'financial order ' || lower(hex(f.id)) || ' and its order or its snapshot have different exchange rates'
+                 FROM financial_order f JOIN sales_order o ON o.id = f.order_id
+                 WHERE f.exchange_rate_id IS NOT o.exchange_rate_id
+                   OR (f.base_currency, f.base_total_minor, lower(hex(f.exchange_rate_id)))
+                      IS NOT (json_extract(f.snapshot, '$.base_currency'), json_extract(f.snapshot, '$.base_total_minor'),
+                              coalesce(replace(json_extract(f.snapshot, '$.exchange_rate.id'), '-', ''), lower(hex(NULL))))";
     ACCOUNTS = "SELECT code, name, kind, currency FROM ledger_account ORDER BY code, currency";
     REFUNDS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is refunded, and no money went out for it' FROM financial_order f
                  WHERE f.status = 'refunded' AND NOT EXISTS (SELECT 1 FROM financial_transaction t WHERE t.financial_order_id = f.id AND t.kind = 'debit')
@@ -146,6 +152,7 @@ const CHECKS: &[(&str, &crate::storage::Statement)] = &[
     ("payments", &PAYMENTS),
     ("financial transactions", &TRANSACTIONS),
     ("refunds", &REFUNDS),
+    ("document rates", &DOCUMENT_RATES),
     ("ledger", &LEDGER),
     ("ledger entries", &ENTRIES),
     ("invoice numbers", &INVOICE_SERIES),
@@ -182,6 +189,7 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
         report.note(name, looked(view.all(statement, [], text))?);
     }
     report.note("snapshots", looked(snapshots(view))?);
+    report.note("exchange rates", looked(currency::list_mismatches(view))?);
     report.note("accounts", looked(accounts(view))?);
     report.note("ledger chain", looked(ledger_chain(view))?);
     audit_chain(view, &mut report)?;

@@ -7,6 +7,7 @@ pub mod cart;
 pub mod catalog;
 pub mod chains;
 pub mod checkout;
+pub mod currency;
 pub mod finance;
 pub mod integrity;
 pub mod inventory;
@@ -34,6 +35,8 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     cart::STATEMENTS,
     catalog::STATEMENTS,
     chains::STATEMENTS,
+    currency::RATE_STATEMENTS,
+    currency::SETTINGS_STATEMENTS,
     finance::FINANCIAL_ORDER_STATEMENTS,
     finance::TRANSACTION_STATEMENTS,
     integrity::STATEMENTS,

@@ -76,6 +76,7 @@ fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
 pub fn seed(work: &mut TenantWork, name: &Name, currency: Currency) -> Result<(), StorageError> {
     let now = work.now();
     work.insert(&INSERT, params![name, currency, now])?;
+    super::currency::seed(work, currency)?;
     tax::seed(work)
 }
 

@@ -19,6 +19,11 @@ LOCK = threading.Lock()
 EXCUSED = {
     "?cursor": "only what the API gave out; a client must not make one",
     "/currency": "three capitals need not be a currency",
+    "/code": "three capitals need not be a currency",
+    "/base": "three capitals need not be a currency",
+    "/quote": "three capitals need not be a currency",
+    "?base": "three capitals need not be a currency, and base and quote go together",
+    "?quote": "three capitals need not be a currency",
     "/quantity_delta": "0 is no difference",
     "?to": "a period ends after it begins",
     "/scopes": "which scopes go together depends on whose key it is",

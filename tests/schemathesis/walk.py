@@ -109,7 +109,26 @@ def catalog():
     later = product("LATER", tax_class="later")
     patch("/v1/settings/shop", {"name": "Corner"})
     patch("/v1/settings/shop", {"name": "Corner"}, "stale_version", headers=stale)
+    currencies(stale)
     return tea, jam, old, later, category
+
+
+def currencies(stale):
+    post("/v1/currencies", {"code": "HRK"}, "currency_ended")
+    post("/v1/currencies", {"code": "EUR", "enabled": False}, "currency_is_base")
+    post("/v1/carts", {"currency": "USD"}, "currency_not_enabled")
+    dollar = product("DOLLAR", currency="USD")
+    sale([(dollar, 1, {})], 450, want="currency_not_enabled")
+    post("/v1/currencies", {"code": "USD"})
+    sale([(dollar, 1, {})], 450, want="no_exchange_rate")
+    get("/v1/exchange-rates?base=USD&quote=EUR", "no_exchange_rate")
+    get("/v1/exchange-rates?base=USD&quote=USD", "same_currency")
+    post("/v1/exchange-rates", {"base": "USD", "quote": "USD", "rate": "1.1"}, "same_currency")
+    post("/v1/exchange-rates", {"base": "USD", "quote": "EUR", "rate": "0.9", "effective_at": "2000-01-01T00:00:00Z"})
+    get("/v1/exchange-rates?base=EUR&quote=USD")
+    sale([(dollar, 1, {})], 450)
+    patch("/v1/settings/currency", {"rate_max_age_days": 9})
+    patch("/v1/settings/currency", {"rate_max_age_days": 8}, "stale_version", headers=stale)
 
 
 def inventory(jam):
@@ -282,7 +301,7 @@ def sample(schema, name=""):
     if kind == "boolean":
         return True
     forms = {"uuid": UNKNOWN, "email": "ann@example.org", "date-time": "2026-01-01T00:00:00Z"}
-    return forms.get(schema.get("format"), {"Currency": "EUR"}.get(name, "a1"))
+    return forms.get(schema.get("format"), {"Currency": "EUR", "ExchangeRate": "1.1"}.get(name, "a1"))
 
 
 def in_form(pool, used, suspended):

@@ -2,6 +2,7 @@
 //! description of the API; the command line is their one client.
 
 pub(super) mod catalog;
+mod exchange_rates;
 pub(super) mod import;
 mod queue;
 pub(super) mod sales;
@@ -18,6 +19,7 @@ use crate::app::App;
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/catalog/import", post(catalog::import))
+        .route("/exchange-rates/import", post(exchange_rates::import))
         .route("/sales/import", post(sales::import))
         .route("/integrity", post(tenants::check_integrity))
         .route("/queue/retry", post(queue::retry))

@@ -88,7 +88,7 @@ fn line(wire: &LineBody, faults: &mut Faults) -> Option<ImportLine> {
 
 /// Takes a batch of sales: each is recorded or found recorded, or refused with its reason while the others are taken.
 pub async fn import(shop: Shop<Pos>, Body(SalesBatch(sales)): Body<SalesBatch>) -> Result<Json<Tally>, Problem> {
-    let policy = shop.policy();
+    let policy = shop.selling_policy().await?;
     let tally = shop.write(move |work| {
         take_rows(work, &sales, |work, sale| {
             Ok(match import_sale(work, &policy, sale)? {

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::http::extract::permission::Finance;
 use crate::http::extract::{PageBeside, PageQuery, PathId, QueryOf, Shop};
 use crate::http::problem::Problem;
-use crate::primitives::id::{FinancialOrderId, FinancialOrderKind, FinancialTransactionId, OrderId};
+use crate::primitives::id::{ExchangeRateId, FinancialOrderId, FinancialOrderKind, FinancialTransactionId, OrderId};
 use crate::primitives::{Currency, Digest, Timestamp};
 use crate::tenant::finance::{self, FinancialOrder, FinancialTransaction};
 
@@ -45,6 +45,12 @@ pub struct FinancialOrderView {
     snapshot_hash: Option<Digest>,
     locked_at: Option<Timestamp>,
     paid_at: Option<Timestamp>,
+    /// The store's own currency, when the order is in another one.
+    base_currency: Option<Currency>,
+    /// The total in it, by the rate of the day on which the order was placed.
+    base_total_minor: Option<i64>,
+    /// That rate, in `/v1/exchange-rates`; the snapshot has it too.
+    exchange_rate_id: Option<ExchangeRateId>,
 }
 
 impl From<FinancialOrder> for FinancialOrderView {
@@ -62,6 +68,9 @@ impl From<FinancialOrder> for FinancialOrderView {
             snapshot_hash: order.snapshot_hash,
             locked_at: order.locked_at,
             paid_at: order.paid_at,
+            base_currency: order.in_own.map(|own| own.total.currency()),
+            base_total_minor: order.in_own.map(|own| own.total.minor()),
+            exchange_rate_id: order.in_own.map(|own| own.exchange_rate_id),
         }
     }
 }

@@ -4,6 +4,8 @@ mod audit_logs;
 mod carts;
 mod catalog;
 mod checkout;
+mod currencies;
+mod exchange_rates;
 mod finance;
 mod form;
 mod inventory;
@@ -37,6 +39,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(carts::routes())
         .merge(catalog::routes())
         .merge(checkout::routes())
+        .merge(currencies::routes())
+        .merge(exchange_rates::routes())
         .merge(finance::routes())
         .merge(inventory::routes())
         .merge(invoices::routes())

@@ -13,14 +13,20 @@ use crate::primitives::limits::{
 };
 use crate::primitives::quantity::{OnHand, QuantityDelta};
 use crate::primitives::{
-    Barcode, Currency, Digest, Email, HostName, Id, Kind, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
+    Barcode, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
 };
 use crate::tenancy::Scope;
+use crate::tenant::currency::{RateOrigin, RateSource};
 use crate::tenant::orders::OrderStatus;
 use crate::tenant::payments::Method;
 
 /// Something that is not blank, and no control character.
 const LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
+/// Not zero: something else than zeros stands before the point, or behind it at one of its nine places.
+const RATE: &str = concat!(
+    r"^(?:[1-9][0-9]{0,8}(?:\.[0-9]{1,9})?|0\.(?:[1-9][0-9]{0,8}|0[1-9][0-9]{0,7}|00[1-9][0-9]{0,6}|0{3}[1-9][0-9]{0,5}",
+    r"|0{4}[1-9][0-9]{0,4}|0{5}[1-9][0-9]{0,3}|0{6}[1-9][0-9]{0,2}|0{7}[1-9][0-9]?|0{8}[1-9]))$"
+);
 const HOST: &str = r"^[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?)*$";
 
 fn text(format: Option<KnownFormat>, pattern: Option<&str>, chars_max: usize, description: &str) -> RefOr<Schema> {
@@ -69,6 +75,8 @@ pub enum Price {}
 described! {
     Barcode: text(None, Some("^[!-~]+$"), BARCODE_CHARS_MAX, "what the label says to a scanner");
     Currency: text(None, Some("^[A-Z]{3}$"), 3, "ISO 4217, in capitals");
+    Day: text(None, Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), 10, "a day of the calendar");
+    ExchangeRate: text(None, Some(RATE), 19, "a decimal above zero, with at most nine digits before its point and behind it");
     Digest: text(None, Some("^[0-9a-f]{64}$"), 64, "SHA-256, 64 hexadecimal digits");
     Email: text(Some(KnownFormat::Email), None, EMAIL_CHARS_MAX, "an e-mail address");
     HostName: text(None, Some(HOST), HOST_CHARS_MAX, "a host name, without scheme and port");
@@ -84,6 +92,8 @@ described! {
     QuantityDelta: integer(-QUANTITY_MAX, QUANTITY_MAX, "how many more or, below 0, fewer there are; never 0");
     TaxRate: integer(0, TaxRate::ONE, "parts per million: 19 % is 190000");
     Method: one_of(Method::ALL.iter().map(|one| one.as_str()), "how money comes in; `test` under `--dev` only");
+    RateOrigin: one_of(RateOrigin::ALL.iter().map(|one| one.as_str()), "who says so: the shop, or the European Central Bank");
+    RateSource: one_of(RateSource::ALL.iter().map(|one| one.as_str()), "which rates count: the shop's own before published ones, only its own, only published ones");
     OrderStatus: one_of(OrderStatus::ALL.iter().map(|one| one.as_str()), "where an order stands");
     Queue: one_of(Queue::ALL.iter().map(|one| one.as_str()), "a queue");
     State: one_of(State::ALL.iter().map(|one| one.as_str()), "where a job is in its life");

@@ -5,6 +5,7 @@ mod caller;
 mod keyed;
 mod landlord;
 mod parts;
+mod rates;
 mod shop;
 
 pub(in crate::http) use body::parse as parse_body;

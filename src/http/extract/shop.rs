@@ -91,9 +91,17 @@ pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
 }
 
 impl<P: Permission> Shop<P> {
-    /// What the configuration decides about selling.
+    /// What the configuration decides about selling, without what an order of a foreign currency needs: see `selling_policy`.
     pub fn policy(&self) -> Arc<Policy> {
         self.app.policy.clone()
+    }
+
+    pub(super) const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    pub(super) const fn tenant_id(&self) -> TenantId {
+        self.tenant_id
     }
 
     /// Notes in the security log what somebody should know of.

@@ -5,17 +5,18 @@ use super::store;
 use crate::primitives::Currency;
 use crate::primitives::id::CartKind;
 use crate::storage::TenantWork;
-use crate::tenant::settings;
+use crate::tenant::{currency, settings};
 
 /// Makes an empty cart, in the shop's own currency when none is said.
 ///
 /// # Errors
-/// [`CartRefused`]: the storage's only.
+/// `Currency` for one that the shop does not sell in, or the storage's.
 pub fn create_cart(work: &mut TenantWork, currency: Option<Currency>) -> Result<Cart, CartRefused> {
-    let currency = match currency {
-        Some(currency) => currency,
-        None => settings::shop(work)?.currency,
-    };
+    let own = settings::shop(work)?.currency;
+    let currency = currency.unwrap_or(own);
+    if currency != own {
+        currency::require_sold_in(work, currency).map_err(CartRefused::Currency)?;
+    }
     let head = CartHead {
         id: work.new_id::<CartKind>(),
         currency,

@@ -6,6 +6,7 @@ use crate::primitives::id::{CartId, CartItemId, ProductId};
 use crate::primitives::limits::{LINES_MAX, QUANTITY_MAX};
 use crate::primitives::{Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku};
 use crate::storage::{StorageError, text_enum};
+use crate::tenant::currency::CurrencyRefused;
 
 text_enum! {
     /// Where a cart is in its life.
@@ -135,6 +136,9 @@ pub enum CartRefused {
     /// An order was made of it, or it was given up.
     #[error("this cart is {0}; start a new one")]
     NotOpen(CartStatus),
+    /// The shop does not sell in its currency.
+    #[error(transparent)]
+    Currency(CurrencyRefused),
     /// There is no such line.
     #[error("there is no such item in this cart")]
     ItemNotFound,
@@ -178,6 +182,7 @@ impl Refusal for CartRefused {
     fn class(&self) -> Class {
         match self {
             Self::CartNotFound | Self::ItemNotFound => Class::NotFound,
+            Self::Currency(refused) => refused.class(),
             Self::NotOpen(_) | Self::ProductInactive { .. } | Self::Full => Class::Conflict,
             // The product is named in the body: the path was right, the value is not.
             Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
@@ -190,6 +195,7 @@ impl Refusal for CartRefused {
         match self {
             Self::CartNotFound => "cart_not_found",
             Self::NotOpen(_) => "cart_not_open",
+            Self::Currency(refused) => refused.code(),
             Self::ItemNotFound => "cart_item_not_found",
             Self::ProductNotFound(_) => "product_not_found",
             Self::ProductInactive { .. } => "product_inactive",

@@ -2,9 +2,10 @@
 
 use super::snapshot;
 use crate::platform::page::{Page, PageRequest};
-use crate::primitives::id::{FinancialOrderId, FinancialOrderKind, OrderId};
+use crate::primitives::id::{ExchangeRateId, FinancialOrderId, FinancialOrderKind, OrderId};
 use crate::primitives::{Currency, Digest, Money, Timestamp};
 use crate::storage::{Row, StorageError, TenantView, TenantWork, money, named_params, params, statements, text_enum};
+use crate::tenant::currency;
 use crate::tenant::orders::Order;
 
 text_enum! {
@@ -24,13 +25,14 @@ text_enum! {
 /// What [`financial_order`] reads, in this order.
 macro_rules! columns {
     () => {
-        "id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at"
+        "id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at, exchange_rate_id, base_currency, base_total_minor"
     };
 }
 
 statements! {
-    INSERT_PAID = "INSERT INTO financial_order (id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at)
-                   VALUES (:id, :order_id, 'paid', :currency, :subtotal, :discount, :tax, :total, :snapshot, :snapshot_hash, :now, :at, :now)";
+    INSERT_PAID = "INSERT INTO financial_order (id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at,
+                   exchange_rate_id, base_currency, base_total_minor)
+                   VALUES (:id, :order_id, 'paid', :currency, :subtotal, :discount, :tax, :total, :snapshot, :snapshot_hash, :now, :at, :now, :exchange_rate_id, :base_currency, :base_total)";
     FIND = concat!("SELECT ", columns!(), " FROM financial_order WHERE id = ?1");
     OF_ORDER = concat!("SELECT ", columns!(), " FROM financial_order WHERE order_id = ?1");
     PAGE = concat!("SELECT ", columns!(), ", seq FROM financial_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
@@ -63,6 +65,17 @@ pub struct FinancialOrder {
     pub paid_at: Option<Timestamp>,
     /// When it was begun.
     pub created_at: Timestamp,
+    /// What was paid, in the shop's own currency; none for an order in that.
+    pub in_own: Option<InOwn>,
+}
+
+/// An order's total in the shop's own currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InOwn {
+    /// By this rate.
+    pub exchange_rate_id: ExchangeRateId,
+    /// The total.
+    pub total: Money,
 }
 
 fn financial_order(row: &Row<'_>) -> rusqlite::Result<FinancialOrder> {
@@ -80,7 +93,16 @@ fn financial_order(row: &Row<'_>) -> rusqlite::Result<FinancialOrder> {
         locked_at: row.get(10)?,
         paid_at: row.get(11)?,
         created_at: row.get(12)?,
+        in_own: in_own(row)?,
     })
+}
+
+fn in_own(row: &Row<'_>) -> rusqlite::Result<Option<InOwn>> {
+    let Some(exchange_rate_id) = row.get(13)? else {
+        return Ok(None);
+    };
+    let total = money(row, 15, row.get(14)?)?;
+    Ok(Some(InOwn { exchange_rate_id, total }))
 }
 
 /// Syncs the financial order from its order, locks it and marks it paid; gives the one that is there when there is one.
@@ -88,10 +110,21 @@ pub(super) fn lock_and_mark_paid(work: &mut TenantWork, order: &Order, at: Times
     if let Some(found) = work.find(&OF_ORDER, params![order.id], financial_order)? {
         return Ok(found);
     }
-    let (id, now, snapshot) = (work.new_id::<FinancialOrderKind>(), work.now(), snapshot::of_order(order));
+    let converted = match order.exchange_rate_id {
+        Some(id) => Some((id, currency::convert_by(work, id, order.total)?)),
+        None => None,
+    };
+    let (id, now, snapshot) = (
+        work.new_id::<FinancialOrderKind>(),
+        work.now(),
+        snapshot::of_order(order, converted.as_ref()),
+    );
+    let in_own = converted.map(|(exchange_rate_id, (_, total))| InOwn { exchange_rate_id, total });
     let row = named_params! {
         ":id": id, ":order_id": order.id, ":currency": order.currency, ":subtotal": order.subtotal.minor(), ":discount": order.discount.minor(),
         ":tax": order.tax.minor(), ":total": order.total.minor(), ":snapshot": snapshot.text, ":snapshot_hash": snapshot.hash, ":at": at, ":now": now,
+        ":exchange_rate_id": in_own.map(|own| own.exchange_rate_id), ":base_currency": in_own.map(|own| own.total.currency()),
+        ":base_total": in_own.map(|own| own.total.minor()),
     };
     work.insert(&INSERT_PAID, row)?;
     let (tenant_id, order_id) = (crate::tenant::id_of(work), order.id);
@@ -113,6 +146,7 @@ pub(super) fn lock_and_mark_paid(work: &mut TenantWork, order: &Order, at: Times
         locked_at: Some(now),
         paid_at: Some(at),
         created_at: now,
+        in_own,
     })
 }
 
@@ -135,7 +169,7 @@ pub fn list_financial_orders(view: &TenantView, page: PageRequest, order: Option
     }
     Ok(Page::cut(
         view.all(&PAGE, params![page.before, page.fetch()], |row| {
-            Ok((row.get(13)?, financial_order(row)?))
+            Ok((row.get(16)?, financial_order(row)?))
         })?,
         page,
     ))

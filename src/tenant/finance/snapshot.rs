@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::primitives::id::{OrderId, ProductId};
-use crate::primitives::{Currency, Digest, Name, Sku, TaxClass, TaxRate, Timestamp};
+use crate::primitives::id::{ExchangeRateId, OrderId, ProductId};
+use crate::primitives::{Currency, Digest, ExchangeRate, Money, Name, Quotation, Sku, TaxClass, TaxRate, Timestamp};
 use crate::tenant::orders::Order;
 use crate::tenant::pricing::{PricedLine, TaxLine};
 
@@ -64,11 +64,25 @@ impl<'a> SnapshotLine<'a> {
     }
 }
 
+/// The rate of an order in another currency than the shop's own: one unit of the order's is `numerator ÷ denominator` of the shop's.
+#[derive(Serialize)]
+struct Rate {
+    denominator: ExchangeRate,
+    id: ExchangeRateId,
+    numerator: ExchangeRate,
+}
+
 /// The financial side of an order as it is locked; its members in order, see [`canonical`].
 #[derive(Serialize)]
 struct Document<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_currency: Option<Currency>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_total_minor: Option<i64>,
     currency: Currency,
     discount_minor: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchange_rate: Option<Rate>,
     lines: Vec<SnapshotLine<'a>>,
     order_id: OrderId,
     order_number: &'a str,
@@ -82,8 +96,15 @@ struct Document<'a> {
 }
 
 /// The financial side of an order as it is locked.
-pub(super) fn of_order(order: &Order) -> Snapshot {
+pub(super) fn of_order(order: &Order, in_own: Option<&(ExchangeRateId, (Quotation, Money))>) -> Snapshot {
     canonical(&Document {
+        base_currency: in_own.map(|(_, (_, total))| total.currency()),
+        base_total_minor: in_own.map(|(_, (_, total))| total.minor()),
+        exchange_rate: in_own.map(|(id, (by, _))| Rate {
+            denominator: by.denominator,
+            id: *id,
+            numerator: by.numerator,
+        }),
         currency: order.currency,
         discount_minor: order.discount.minor(),
         lines: SnapshotLine::of(order),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::primitives::id::{CartId, OrderId};
+use crate::primitives::id::{CartId, ExchangeRateId, OrderId};
 use crate::primitives::{Class, Currency, Digest, Email, Money, Refusal, Timestamp};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::pricing::{Priced, PricedLine, TaxLine};
@@ -95,6 +95,8 @@ pub struct Order {
     pub email: Option<Email>,
     /// When it was placed; for a sale of a till, when it was sold there.
     pub placed_at: Timestamp,
+    /// The rate to the shop's own currency on the day it was placed; none for an order in that.
+    pub exchange_rate_id: Option<ExchangeRateId>,
     /// What was sold.
     pub lines: Vec<PricedLine>,
 }
@@ -120,6 +122,8 @@ pub struct NewOrder<'a> {
     pub request_hash: Option<&'a Digest>,
     /// When it was placed.
     pub placed_at: Timestamp,
+    /// The rate to the shop's own currency, for an order in another one.
+    pub exchange_rate_id: Option<ExchangeRateId>,
 }
 
 /// Why an order cannot be moved.

@@ -20,15 +20,15 @@ macro_rules! line_columns {
 /// What [`order`] reads, in this order.
 macro_rules! order_columns {
     () => {
-        "id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at"
+        "id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id"
     };
 }
 
 statements! {
     INSERT = "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor,
-              tax_lines, email, cart_id, request_hash, placed_at, updated_at)
+              tax_lines, email, cart_id, request_hash, placed_at, exchange_rate_id, updated_at)
               VALUES (:id, :number, :channel, :status, :currency, :prices_include_tax, :subtotal, 0, :tax, :total,
-              :tax_lines, :email, :cart_id, :request_hash, :placed_at, :now)";
+              :tax_lines, :email, :cart_id, :request_hash, :placed_at, :exchange_rate_id, :now)";
     INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
               VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, :tax_class, :tax_name, :tax_rate, :net, :tax, :total)";
     FIND = concat!("SELECT ", order_columns!(), " FROM sales_order WHERE id = ?1");
@@ -63,6 +63,7 @@ fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
         tax_lines: serde_json::from_str(&tax_lines).map_err(FromSqlError::other)?,
         email: row.get(11)?,
         placed_at: row.get(12)?,
+        exchange_rate_id: row.get(13)?,
         lines: Vec::new(),
     })
 }
@@ -97,7 +98,7 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         ":id": new.id, ":number": number, ":channel": new.channel, ":status": new.status, ":currency": priced.total.currency(),
         ":prices_include_tax": new.prices_include_tax, ":subtotal": priced.subtotal.minor(), ":tax": priced.tax.minor(),
         ":total": priced.total.minor(), ":tax_lines": tax_lines, ":email": new.email, ":cart_id": new.cart_id,
-        ":request_hash": new.request_hash, ":placed_at": new.placed_at, ":now": now,
+        ":request_hash": new.request_hash, ":placed_at": new.placed_at, ":exchange_rate_id": new.exchange_rate_id, ":now": now,
     };
     work.insert(&INSERT, row)?;
     priced.lines.iter().try_for_each(|line| insert_line(work, new.id, line))?;
@@ -115,6 +116,7 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         total: priced.total,
         email: new.email,
         placed_at: new.placed_at,
+        exchange_rate_id: new.exchange_rate_id,
         tax_lines: new.priced.tax_lines,
         lines: new.priced.lines,
     })
@@ -143,7 +145,7 @@ pub(super) fn id_of_number(view: &TenantView, number: &str) -> Result<Option<Ord
 
 /// The rows of a page with their lines: two statements, whatever its size.
 pub(super) fn page(view: &TenantView, page: PageRequest, status: Option<OrderStatus>) -> Result<Vec<(i64, Order)>, StorageError> {
-    let place = |row: &Row<'_>| Ok((row.get::<_, i64>(13)?, order(row)?));
+    let place = |row: &Row<'_>| Ok((row.get::<_, i64>(14)?, order(row)?));
     let mut orders = match status {
         None => view.all(&PAGE, params![page.before, page.fetch()], place)?,
         Some(status) => view.all(&PAGE_OF_STATUS, params![page.before, page.fetch(), status], place)?,

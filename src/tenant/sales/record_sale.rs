@@ -18,7 +18,7 @@ use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, Channel, NewOrder, OrderStatus};
 use crate::tenant::payments::{self, Method, Payment};
 use crate::tenant::pricing::{self, DraftLine, PricingRefused};
-use crate::tenant::{Policy, catalog, settings};
+use crate::tenant::{Policy, catalog, currency, settings};
 
 /// A sale that has taken place.
 #[derive(Clone, Debug)]
@@ -170,14 +170,15 @@ pub(super) fn record_as(
     refuse_known_ids(work, command)?;
     let sold_at = sold_at(work, command, source)?;
     let drafts = drafts(work, command, source)?;
-    let (shop, currency) = (settings::shop(work)?, drafts[0].unit_price.currency());
-    let priced = pricing::price(work, &drafts, currency, shop.prices_include_tax, sold_at).map_err(SellRefused::from)?;
+    let (shop, sold_in) = (settings::shop(work)?, drafts[0].unit_price.currency());
+    let priced = pricing::price(work, &drafts, sold_in, shop.prices_include_tax, sold_at).map_err(SellRefused::from)?;
     if let Source::Elsewhere { total_minor: stated } = source
         && stated != priced.total.minor()
     {
         let priced = priced.total.minor();
         return Err(SaleRefused::TotalMismatch { priced, stated });
     }
+    let rate = currency::rate_for(work, &policy.published, shop.currency, priced.total, sold_at).map_err(SellRefused::from)?;
     let tenders = tender::put_to(work, policy, &command.payments, priced.total)?;
     let wanted = wanted(&drafts);
     let goods = match source {
@@ -187,6 +188,7 @@ pub(super) fn record_as(
     if source == Source::Till {
         inventory::require_available(work, &wanted).map_err(SellRefused::from)?;
     }
+    let exchange_rate_id = rate.map(|rate| currency::adopt(work, &rate)).transpose()?;
     let new = NewOrder {
         id: command.id.unwrap_or_else(|| work.new_id::<OrderKind>()),
         channel: Channel::Sale,
@@ -197,6 +199,7 @@ pub(super) fn record_as(
         cart_id: None,
         request_hash: hash.as_ref(),
         placed_at: sold_at,
+        exchange_rate_id,
     };
     let order = orders::insert_order(work, new)?;
     let payments = tender::pay(work, &order, &tenders)?;

@@ -153,6 +153,13 @@ async fn products_that_cannot_go_into_the_cart_are_refused() {
         (&json!("EUR"), &json!("JPY"))
     );
     assert_eq!(contents(&shop), before);
+    let in_yen = json!({"currency": "JPY"});
+    shop.post("/v1/carts")
+        .json(in_yen)
+        .send()
+        .await
+        .refused(422, "currency_not_enabled");
+    shop.sells_in("JPY", "0.0054").await;
     let in_yen = shop.post("/v1/carts").json(json!({"currency": "JPY"})).send().await.expect(201);
     add(&shop, &in_yen.string("/id"), &yen, 1).await.expect(201);
 }

@@ -45,6 +45,7 @@ async fn the_trial_balance_holds_what_was_booked_up_to_its_instant() {
     );
     shop.tax_class("vat", 190_000).await;
     let mug = shop.product_with("MUG", 100, json!({"tax_class": "vat"})).await;
+    shop.sells_in("USD", "0.9").await;
     let imported = shop.product_with("USA", 100, json!({"tax_class": "vat", "currency": "USD"})).await;
     sale(&shop, &mug, "2025-12-31T23:59:59.999Z", "cash", 1_000).await;
     sale(&shop, &mug, "2026-01-01T00:00:00Z", "manual", 2_000).await;

@@ -6,6 +6,9 @@ use crate::support::shop::Call;
 use crate::support::{TestApp, TestShop};
 
 const ROWS: usize = 40;
+/// As many currencies, beside the shop's own.
+const CURRENCIES: &str = "USD JPY CHF GBP AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND \
+                          BOB BRL BSD BTN BWP BZD CAD CDF CLP CNY COP CRC CZK DJF DKK DOP DZD EGP ETB FJD";
 
 /// Every list of the description: the paths whose answer is a page.
 fn lists() -> Vec<String> {
@@ -33,6 +36,9 @@ async fn full_house(app: &TestApp) -> TestShop {
         shop.tax_class(&format!("class-{number}"), 70_000).await;
         shop.key_with(&[]);
         app.landlord_key();
+    }
+    for code in CURRENCIES.split(' ') {
+        shop.sells_in(code, "0.5").await;
     }
     app.work_off();
     app.landlord_raw(&format!(

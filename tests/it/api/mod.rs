@@ -6,6 +6,8 @@ mod carts;
 mod catalog;
 mod checkout;
 mod connections;
+mod currencies;
+mod exchange_rates;
 mod finance;
 mod health;
 mod inventory;

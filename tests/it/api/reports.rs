@@ -16,6 +16,7 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
     assert_eq!(revenue(&shop, "").await["currencies"], json!([]));
     shop.tax_class("vat", 190_000).await;
     let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    shop.sells_in("USD", "0.9").await;
     let dollars = shop.product_with("USA", 700, json!({"currency": "USD"})).await;
     let sale = |product: &str, at: &str, amount: i64| json!({"sold_at": at, "lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": amount}]});
     for (number, (product, at, amount)) in [

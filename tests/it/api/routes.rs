@@ -150,7 +150,17 @@ fn a_calls_form_is_described_with_what_it_is_refused_for() {
 }
 
 /// Codes that only the command line meets: in the imports' lists of refused rows, and on the admin socket.
-const CODES_OF_COMMANDS: &[&str] = &["currency_fixed", "nothing_lost", "price_invalid", "total_mismatch", "unknown_sku"];
+const CODES_OF_COMMANDS: &[&str] = &[
+    "absurd_rate",
+    "currency_fixed",
+    "day_twice",
+    "no_rates",
+    "nothing_lost",
+    "price_invalid",
+    "total_mismatch",
+    "unknown_sku",
+    "wrong_day",
+];
 
 /// The texts between quotes that look like a code.
 fn codes_in(text: &str) -> Vec<String> {

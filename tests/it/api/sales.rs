@@ -313,6 +313,7 @@ async fn what_cannot_be_sold_is_refused_and_takes_no_number() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("harbour"));
     let (tea, ice) = (shop.stocked("TEA", 450, 2).await, shop.product("ICE", 100).await);
+    shop.sells_in("USD", "0.9").await;
     let dollars = shop.product_with("USD", 100, json!({"currency": "USD"})).await;
     let dear = shop.product("DEAR", PRICE_MINOR_MAX).await;
     let theirs = other.product("TEA", 450).await;

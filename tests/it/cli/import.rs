@@ -374,3 +374,28 @@ fn a_real_shops_past_comes_in_to_the_cent_and_once() {
     daemon.terminate();
     desk.run(&["integrity", "check", "--tenant", "corner"]).code(0);
 }
+
+#[test]
+fn published_rates_are_imported_whole_and_again() {
+    let desk = Desk::open();
+    let file = desk.file("rates.csv", b"Date,USD,EEK,\n2026-01-14,1.1651,N/A,\n2026-01-13,1.1654,N/A,\n");
+    let done = desk.run(&["exchange-rates", "import", &file, "--json"]).code(0).json();
+    assert_eq!(
+        done,
+        serde_json::json!({"days": 2, "created": 2, "corrected": 0, "unchanged": 0, "left_out": ["EEK"]})
+    );
+    let again = desk.run(&["exchange-rates", "import", &file]).code(0);
+    assert_eq!(
+        again.stdout,
+        "2 days: 0 rates new, 0 corrected, 2 unchanged\nleft out, because ISO 4217 no longer lists them: EEK\n"
+    );
+    let absurd = desk.file("absurd.csv", b"Date,USD\n2026-01-15,116\n");
+    let refused = desk.run(&["exchange-rates", "import", &absurd]).code(1);
+    assert!(
+        refused.failure()[0].contains("1.1651 USD on 2026-01-14 and is said to be 116"),
+        "{refused:?}"
+    );
+    for bad in ["not/there.csv", &desk.file("empty.csv", b"")] {
+        desk.run(&["exchange-rates", "import", bad]).code(1).failure();
+    }
+}

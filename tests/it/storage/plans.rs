@@ -37,6 +37,15 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     ("tenant::chains::IS_CHAINED", "looks at one table's columns, once for each opening"),
     ("ledger::chain::LAST", "takes the last row by its place"),
+    (
+        "currency::rates::INSERT_RATE",
+        "looks for children of a new parent only while a deferred constraint is open, which none is",
+    ),
+    (
+        "currency::rates::DOCUMENTS",
+        "compares every document with its rate, for the integrity check, which has a lane of its own",
+    ),
+    ("currency::settings::ENABLED", "reads the handful of a shop's currencies"),
     ("cart::store::LINES", "puts the lines of one cart in order"),
     (
         "finance::financial_order::INSERT_PAID",

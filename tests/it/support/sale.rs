@@ -25,6 +25,14 @@ impl TestApp {
 }
 
 impl TestShop {
+    /// Sells in another currency from now on, one unit of which was always worth so much of the shop's own.
+    pub async fn sells_in(&self, code: &str, rate: &str) {
+        self.post("/v1/currencies").json(json!({"code": code})).send().await.expect(201);
+        let own = self.get("/v1/settings/currency").send().await.expect(200).string("/base_currency");
+        let rate = json!({"base": code, "quote": own, "rate": rate, "effective_at": "2000-01-01T00:00:00Z"});
+        self.post("/v1/exchange-rates").json(rate).send().await.expect(201);
+    }
+
     /// Takes a product into the catalog, with more of it: a tax class, a currency.
     pub async fn product_with(&self, sku: &str, price_minor: i64, more: Value) -> String {
         let mut body = json!({"sku": sku, "name": format!("Product {sku}"), "price_minor": price_minor});

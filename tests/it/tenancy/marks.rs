@@ -224,7 +224,10 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
 
 /// A file as the first version left it: entries without a chain.
 const UNCHAINED: &str =
-    "DROP INDEX cart_left; DROP INDEX reservation_over;
+    "DROP TRIGGER financial_order_locked; ALTER TABLE financial_order DROP COLUMN base_total_minor;
+     ALTER TABLE financial_order DROP COLUMN base_currency; ALTER TABLE financial_order DROP COLUMN exchange_rate_id;
+     ALTER TABLE sales_order DROP COLUMN exchange_rate_id; DROP TABLE exchange_rate; DROP TABLE currency; DROP TABLE currency_setting;
+     DROP INDEX cart_left; DROP INDEX reservation_over;
      DROP TRIGGER inventory_movement_not_replaced; DROP TRIGGER inventory_movement_no_update; DROP TRIGGER inventory_movement_no_delete;
      DROP TRIGGER audit_log_no_delete;
      CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;

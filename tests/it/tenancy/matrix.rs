@@ -84,6 +84,10 @@ const MATRIX: &[Row] = &[
     Row("/v1/catalog/products/{id}/deactivate POST", "/v1/catalog/products/{product}/deactivate", Key(WRITE), "", 200, NO_PRODUCT),
     Row("/v1/checkout POST", "/v1/checkout", Storefront(CHECKOUT), r#"{"cart_id": "{cart}", "email": "eve@example.org", "payment_method": "cash"}"#, 201, NO_CART),
     Row("/v1/checkout/confirm-payment POST", "/v1/checkout/confirm-payment", Key(CONFIRM), r#"{"payment_id": "{payment}"}"#, 200, NO_PAYMENT),
+    Row("/v1/currencies GET", "/v1/currencies", Storefront(CATALOG), "", 200, Unaware(200)),
+    Row("/v1/currencies POST", "/v1/currencies", Key(ADMIN), r#"{"code": "USD"}"#, 201, Unaware(201)),
+    Row("/v1/exchange-rates GET", "/v1/exchange-rates", Key(FINANCE), "", 200, Unaware(200)),
+    Row("/v1/exchange-rates POST", "/v1/exchange-rates", Key(FINANCE), r#"{"base": "EUR", "quote": "USD", "rate": "1.1"}"#, 201, Unaware(201)),
     Row("/v1/financial-orders GET", "/v1/financial-orders", Key(FINANCE), "", 200, Unaware(200)),
     Row("/v1/financial-orders GET", "/v1/financial-orders?order_id={paid_order}", Key(FINANCE), "", 200, Unaware(200)),
     Row("/v1/financial-orders/{id} GET", "/v1/financial-orders/{financial_order}", Key(FINANCE), "", 200, Refused(404, "financial_order_not_found")),
@@ -135,6 +139,8 @@ const MATRIX: &[Row] = &[
     Row("/v1/payments/{id}/confirm POST", "/v1/payments/{payment}/confirm", Key(PAYMENTS), "{}", 200, NO_PAYMENT),
     Row("/v1/reports/revenue GET", "/v1/reports/revenue", Key(&[Scope::Reports]), "", 200, Unaware(200)),
     Row("/v1/sales POST", "/v1/sales", Key(&[Scope::Pos]), r#"{"lines": [{"product_id": "{product}", "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]}"#, 201, Refused(422, "product_not_found")),
+    Row("/v1/settings/currency GET", "/v1/settings/currency", Key(ADMIN), "", 200, Unaware(200)),
+    Row("/v1/settings/currency PATCH", "/v1/settings/currency", Key(ADMIN), r#"{"rate_max_age_days": 3}"#, 200, Unaware(200)),
     Row("/v1/settings/shop GET", "/v1/settings/shop", Key(ADMIN), "", 200, Unaware(200)),
     Row("/v1/settings/shop PATCH", "/v1/settings/shop", Key(ADMIN), r#"{"name": "Renamed"}"#, 200, Unaware(200)),
     Row("/v1/tax-rates GET", "/v1/tax-rates", Storefront(CATALOG), "", 200, Unaware(200)),
@@ -491,9 +497,12 @@ async fn what_is_hidden_from_others_is_shown_to_the_own() {
         .collect();
     // Sums, accounts, rates and settings hold nobody's name; the sums are compared in the tests of their routes.
     let wanted = [
+        "/v1/currencies GET",
+        "/v1/exchange-rates GET",
         "/v1/ledger/accounts GET",
         "/v1/ledger/trial-balance GET",
         "/v1/reports/revenue GET",
+        "/v1/settings/currency GET",
         "/v1/settings/shop GET",
         "/v1/tax-rates GET",
     ];

@@ -13,6 +13,7 @@ fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static
     let policy = Policy {
         invoice_number: NumberFormat::parse(format).expect("a format"),
         test_payments: false,
+        published: Default::default(),
     };
     let sale = RecordSale {
         id: None,

@@ -19,6 +19,7 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("alerting", 51),
     ("throttle", 51),
     ("app", 55),
+    ("fetching", 57),
     ("upkeep", 57),
     ("http", 60),
     ("worker", 60),

@@ -134,6 +134,29 @@ fn things_have_their_homes() {
     );
 }
 
+/// What is kept in memory: who exists, which files are open, what a currency is worth and which ones a shop sells in. No amount, no sum, no stock.
+#[test]
+fn only_these_keep_anything_in_a_cache() {
+    let keeps = |source: &Source| {
+        let is_cache = |word: &(usize, &str)| matches!(word.1, "moka" | "TimedCache");
+        let offences = words(&source.product).filter(is_cache);
+        offences
+            .map(|(place, word)| format!("{} keeps something in a cache ({word})", source.at(place)))
+            .collect()
+    };
+    bites(keeps, "tenant/reports.rs", "use moka::sync::Cache;", "use std::sync::Arc;");
+    bites(keeps, "tenant/reports.rs", "let sums: TimedCache<K, V>;", "let sums: Vec<Money>;");
+    enforce(
+        keeps,
+        &[
+            "app.rs",               // holds the cache of the currencies that a shop sells in
+            "platform/cache.rs",    // the cache itself
+            "tenancy/directory.rs", // who exists
+            "tenancy/published.rs", // what a currency is worth
+        ],
+    );
+}
+
 #[test]
 fn time_and_chance_are_injected() {
     bites(

@@ -1,0 +1,38 @@
+//! `POST /v1/admin/exchange-rates/import`: the central bank's history, for houses without a network and for the past.
+
+use axum::Json;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::http::extract::{Body, FromBody, House};
+use crate::http::faults::Faults;
+use crate::http::problem::Problem;
+use crate::outbound::ecb;
+use crate::primitives::Publication;
+
+/// A file, whole.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryBody {
+    csv: String,
+}
+
+/// What is in it.
+pub struct History(Publication);
+
+impl FromBody for History {
+    type Wire = HistoryBody;
+
+    fn from_wire(wire: HistoryBody, faults: &mut Faults) -> Option<Self> {
+        faults.take("/csv", ecb::parse_csv(wire.csv.as_bytes())).map(Self)
+    }
+}
+
+/// Takes a file of rates, whole or not at all.
+pub async fn import(house: House, Body(History(publication)): Body<History>) -> Result<Json<Value>, Problem> {
+    let left_out = publication.left_out.clone();
+    let imported = house.app.published.import(house.origin, publication).await?;
+    Ok(Json(json!({
+        "days": imported.days, "created": imported.created, "corrected": imported.corrected, "unchanged": imported.unchanged, "left_out": left_out,
+    })))
+}

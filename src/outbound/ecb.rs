@@ -1,0 +1,209 @@
+//! The files of the European Central Bank's euro reference rates: the daily one (XML) and the history (CSV). Read strictly: what is not as the bank
+//! writes it is refused whole, because a rate that was read wrong is money.
+//!
+//! Codes that ISO 4217 no longer lists are left out and named; `N/A` is a hole, and no rate.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use http::Method;
+use quick_xml::Reader;
+use quick_xml::events::{BytesStart, Event};
+
+use super::http::{Bounds, Call, Target};
+use super::reach::Reach;
+use crate::primitives::{Currency, Day, ExchangeRate, Publication};
+
+/// The largest daily file: the real one has two kilobytes.
+const DAILY_BYTES_MAX: u64 = 256 << 10;
+
+/// Why a file is none of the bank's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EcbError {
+    /// Not XML, not CSV, not UTF-8, or not as the bank writes it.
+    #[error("it is not as the European Central Bank writes it: {0}")]
+    Form(String),
+    /// A day that is none.
+    #[error("the day {0:?} {1}")]
+    Day(String, crate::primitives::day::DayError),
+    /// A rate that is none.
+    #[error("the rate {rate:?} of {currency} {error}")]
+    Rate {
+        /// Which currency.
+        currency: String,
+        /// What stands there.
+        rate: String,
+        /// What is wrong with it.
+        error: crate::primitives::exchange::ExchangeRateError,
+    },
+    /// A currency is there twice, or the euro itself.
+    #[error("{0} is there twice, or may not be there")]
+    Currency(String),
+}
+
+/// The call that fetches the daily file.
+#[must_use]
+pub fn daily_call(target: Target, timeout: Duration, reach: Reach) -> Call {
+    Call {
+        method: Method::GET,
+        target,
+        headers: Vec::new(),
+        body: Vec::new(),
+        bounds: Bounds {
+            total: timeout,
+            connect: timeout.min(Duration::from_secs(10)),
+            answer_bytes: DAILY_BYTES_MAX,
+            reach,
+        },
+    }
+}
+
+/// What a currency code of the bank stands for: `None` for one that ISO 4217 has no more.
+fn currency(code: &str) -> Result<Option<Currency>, EcbError> {
+    if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return Err(EcbError::Form(format!("{code:?} is no currency")));
+    }
+    if code == "EUR" {
+        return Err(EcbError::Currency(code.to_owned()));
+    }
+    Ok(Currency::parse(code).ok())
+}
+
+fn rate(code: &str, text: &str) -> Result<ExchangeRate, EcbError> {
+    ExchangeRate::parse(text).map_err(|error| EcbError::Rate {
+        currency: code.to_owned(),
+        rate: text.to_owned(),
+        error,
+    })
+}
+
+fn form(what: impl ToString) -> EcbError {
+    EcbError::Form(what.to_string())
+}
+
+/// Reads `eurofxref-daily.xml`, or the history in the same form: a `Cube` with a `time` for each day, and in it one for each currency.
+///
+/// # Errors
+/// [`EcbError`].
+pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| form("it is not UTF-8"))?;
+    let mut reader = Reader::from_str(text);
+    let (mut publication, mut left_out, mut seen, mut depth) = (Publication::default(), BTreeSet::new(), BTreeSet::new(), 0_u32);
+    let mut has_root = false;
+    loop {
+        let event = reader.read_event().map_err(form)?;
+        let (cube, opens) = match &event {
+            Event::Eof => break,
+            Event::Start(element) => (Some(element), true),
+            Event::Empty(element) => (Some(element), false),
+            Event::End(_) => {
+                depth = depth.checked_sub(1).ok_or_else(|| form("an element ends that never began"))?;
+                (None, false)
+            }
+            // Entities of its own are no part of the bank's file.
+            Event::DocType(_) => return Err(form("it has a document type")),
+            _ => (None, false),
+        };
+        let Some(element) = cube else { continue };
+        if depth == 0 && (has_root || element.local_name().as_ref() != "Envelope") {
+            return Err(form("it is no Envelope"));
+        }
+        has_root = true;
+        depth += u32::from(opens);
+        if element.local_name().as_ref() == "Cube" {
+            let [time, code, said] = attributes(element)?;
+            match (time, code, said) {
+                (Some(time), None, None) => {
+                    let day = Day::parse(&time).map_err(|error| EcbError::Day(time, error))?;
+                    publication.days.push((day, Vec::new()));
+                    seen.clear();
+                }
+                (None, Some(code), Some(said)) => {
+                    let (_, rates) = publication.days.last_mut().ok_or_else(|| form("a rate has no day"))?;
+                    if !seen.insert(code.clone()) {
+                        return Err(EcbError::Currency(code));
+                    }
+                    let rate = rate(&code, &said)?;
+                    match currency(&code)? {
+                        Some(currency) => rates.push((currency, rate)),
+                        None => drop(left_out.insert(code)),
+                    }
+                }
+                (None, None, None) => {}
+                _ => return Err(form("a Cube has neither a time nor a currency with its rate")),
+            }
+        }
+    }
+    if depth != 0 || publication.days.is_empty() {
+        return Err(form("it breaks off, or has no day"));
+    }
+    publication.left_out = left_out.into_iter().collect();
+    Ok(publication)
+}
+
+/// `time`, `currency` and `rate` of an element.
+fn attributes(element: &BytesStart<'_>) -> Result<[Option<String>; 3], EcbError> {
+    let mut found = [None, None, None];
+    for attribute in element.attributes() {
+        let attribute = attribute.map_err(form)?;
+        let place = match attribute.key.as_ref() {
+            "time" => 0,
+            "currency" => 1,
+            "rate" => 2,
+            _ => return Err(form("a Cube has an attribute that it should not have")),
+        };
+        found[place] = Some(attribute.value.into_owned());
+    }
+    Ok(found)
+}
+
+/// Reads `eurofxref-hist.csv`: a column for each currency and a line for each day, each ending in a comma.
+///
+/// # Errors
+/// [`EcbError`].
+pub fn parse_csv(bytes: &[u8]) -> Result<Publication, EcbError> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+    let headers = reader.headers().map_err(form)?.clone();
+    let mut cells = headers.iter();
+    if cells.next() != Some("Date") {
+        return Err(form("its first line does not begin with Date"));
+    }
+    let (mut columns, mut left_out, mut seen) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for (index, code) in headers.iter().enumerate().skip(1) {
+        // The bank ends each line with a comma.
+        if code.is_empty() && index + 1 == headers.len() {
+            continue;
+        }
+        if !seen.insert(code) {
+            return Err(EcbError::Currency(code.to_owned()));
+        }
+        match currency(code)? {
+            Some(currency) => columns.push((index, Some(currency))),
+            None => {
+                left_out.insert(code.to_owned());
+                columns.push((index, None));
+            }
+        }
+    }
+    let mut days = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(form)?;
+        let text = record.get(0).unwrap_or_default();
+        let day = Day::parse(text).map_err(|error| EcbError::Day(text.to_owned(), error))?;
+        let mut rates = Vec::new();
+        for (index, currency) in &columns {
+            let cell = record.get(*index).unwrap_or_default();
+            if cell == "N/A" {
+                continue;
+            }
+            let rate = rate(&headers[*index], cell)?;
+            rates.extend(currency.map(|currency| (currency, rate)));
+        }
+        days.push((day, rates));
+    }
+    let left_out = left_out.into_iter().collect();
+    Ok(Publication { days, left_out })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! Use cases: which currencies a shop sells in, and which rates it goes by.
+
+use serde_json::json;
+
+use super::model::{ChangeSettings, CurrencyRefused, CurrencyRow, CurrencySettings, EnableCurrency, RateSource, SoldIn};
+use crate::platform::page::{Page, PageRequest};
+use crate::primitives::limits::RATE_AGE_DAYS_DEFAULT;
+use crate::primitives::{Currency, Day};
+use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
+use crate::tenant::audit;
+
+statements! {
+    SETTINGS = "SELECT s.currency, c.rate_source, c.rate_max_age_days, c.version FROM currency_setting c JOIN shop s ON s.singleton = 1 WHERE c.singleton = 1";
+    INSERT_SETTINGS = "INSERT INTO currency_setting (singleton, rate_source, rate_max_age_days, version, updated_at) VALUES (1, ?1, ?2, 1, ?3)";
+    UPDATE_SETTINGS = "UPDATE currency_setting SET rate_source = ?1, rate_max_age_days = ?2, version = version + 1, updated_at = ?3 WHERE singleton = 1";
+    INSERT_CURRENCY = "INSERT INTO currency (code, enabled, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)";
+    ENABLE = "UPDATE currency SET enabled = ?2, updated_at = ?3 WHERE code = ?1";
+    IS_ENABLED = "SELECT enabled FROM currency WHERE code = ?1";
+    ENABLED = "SELECT code FROM currency WHERE enabled = 1 ORDER BY seq";
+    CURRENCIES = "SELECT c.code, c.enabled, c.code = s.currency, c.seq FROM currency c JOIN shop s ON s.singleton = 1 WHERE c.seq < ?1 ORDER BY c.seq DESC LIMIT ?2";
+}
+
+fn settings_row(row: &Row<'_>) -> rusqlite::Result<CurrencySettings> {
+    Ok(CurrencySettings {
+        base: row.get(0)?,
+        rate_source: row.get(1)?,
+        rate_max_age_days: row.get(2)?,
+        version: row.get(3)?,
+    })
+}
+
+fn currency_row(row: &Row<'_>) -> rusqlite::Result<(i64, CurrencyRow)> {
+    let currency = CurrencyRow {
+        currency: row.get::<_, Currency>(0)?,
+        enabled: row.get(1)?,
+        is_base: row.get(2)?,
+    };
+    Ok((row.get(3)?, currency))
+}
+
+/// The first rows of a new shop: its own currency, and the settings as they are until it changes them.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn seed(work: &mut TenantWork, base: Currency) -> Result<(), StorageError> {
+    let now = work.now();
+    work.insert(&INSERT_CURRENCY, params![base, true, now])?;
+    work.insert(&INSERT_SETTINGS, params![RateSource::ManualFirst, RATE_AGE_DAYS_DEFAULT, now])
+}
+
+/// How the shop deals with currencies.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn settings(view: &TenantView) -> Result<CurrencySettings, StorageError> {
+    view.one(&SETTINGS, [], settings_row)
+}
+
+/// Changes the settings; what is so already stays so. `expected` is the version the caller has seen (`If-Match`), if it says.
+///
+/// # Errors
+/// `Stale`, or the storage's.
+pub fn change_settings(work: &mut TenantWork, expected: Option<i64>, change: &ChangeSettings) -> Result<CurrencySettings, CurrencyRefused> {
+    let before = settings(work)?;
+    if expected.is_some_and(|version| version != before.version) {
+        return Err(CurrencyRefused::Stale);
+    }
+    let rate_source = change.rate_source.unwrap_or(before.rate_source);
+    let days = change.rate_max_age_days.unwrap_or(before.rate_max_age_days);
+    if (rate_source, days) == (before.rate_source, before.rate_max_age_days) {
+        return Ok(before);
+    }
+    let now = work.now();
+    work.change(&UPDATE_SETTINGS, params![rate_source, days, now], Rows::Exactly(1))?;
+    let details = json!({"rate_source": rate_source, "rate_max_age_days": days});
+    audit::record(work, "currency_settings.changed", "currency_settings", details)?;
+    Ok(settings(work)?)
+}
+
+/// The currencies that the shop sells in.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn sold_in(view: &TenantView) -> Result<SoldIn, StorageError> {
+    let base = settings(view)?.base;
+    let mut others: Vec<Currency> = view.all(&ENABLED, [], |row| row.get(0))?;
+    others.retain(|currency| *currency != base);
+    Ok(SoldIn { base, others })
+}
+
+/// A page of the shop's currencies, the last that was added first; those that it sells in no more are among them.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_currencies(view: &TenantView, page: PageRequest) -> Result<Page<CurrencyRow>, StorageError> {
+    Ok(Page::cut(
+        view.all(&CURRENCIES, params![page.before, page.fetch()], currency_row)?,
+        page,
+    ))
+}
+
+/// Sells in a currency from now on, or no more; what is so already stays so.
+///
+/// # Errors
+/// `IsBase`, `Ended`, or the storage's.
+pub fn enable(work: &mut TenantWork, command: EnableCurrency) -> Result<CurrencyRow, CurrencyRefused> {
+    let EnableCurrency { currency, enabled } = command;
+    let (is_base, now) = (settings(work)?.base == currency, work.now());
+    if is_base && !enabled {
+        return Err(CurrencyRefused::IsBase(currency));
+    }
+    let before: Option<bool> = work.find(&IS_ENABLED, params![currency], |row| row.get(0))?;
+    if let Some(last) = currency.last_day()
+        && enabled
+        && before != Some(true)
+        && last < Day::of(now)
+    {
+        return Err(CurrencyRefused::Ended(currency, last));
+    }
+    match before {
+        Some(before) if before == enabled => {}
+        Some(_) => drop(work.change(&ENABLE, params![currency, enabled, now], Rows::Exactly(1))?),
+        None => work.insert(&INSERT_CURRENCY, params![currency, enabled, now])?,
+    }
+    if before.unwrap_or(false) != enabled {
+        let action = if enabled { "currency.enabled" } else { "currency.disabled" };
+        audit::record(work, action, &format!("currency:{currency}"), json!({}))?;
+    }
+    Ok(CurrencyRow {
+        currency,
+        enabled,
+        is_base,
+    })
+}
+
+/// Refuses a currency that the shop does not sell in.
+///
+/// # Errors
+/// `NotEnabled`, or the storage's.
+pub fn require_sold_in(view: &TenantView, currency: Currency) -> Result<(), CurrencyRefused> {
+    let enabled: Option<bool> = view.find(&IS_ENABLED, params![currency], |row| row.get(0))?;
+    if enabled == Some(true) {
+        return Ok(());
+    }
+    Err(CurrencyRefused::NotEnabled(currency))
+}

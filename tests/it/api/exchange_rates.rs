@@ -1,0 +1,423 @@
+//! `/v1/exchange-rates`, the import of published ones, and their fetch.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tillbox::fetching::fetch_due;
+use tillbox::outbound::http::{Answer as Heard, CallError};
+use tillbox::primitives::Timestamp;
+
+use crate::support::answer::pointers;
+use crate::support::{Answer, TestApp, TestShop, blocking, logs};
+
+/// Some days of the bank's own file; see `tests/it/data/ecb/README.md`.
+const EXTRACT: &str = include_str!("../data/ecb/eurofxref-extract.csv");
+
+async fn import(app: &TestApp, csv: &str) -> Answer {
+    app.admin("/v1/admin/exchange-rates/import").json(json!({"csv": csv})).send().await
+}
+
+async fn set(shop: &TestShop, base: &str, quote: &str, rate: &str, at: &str) -> Answer {
+    let body = json!({"base": base, "quote": quote, "rate": rate, "effective_at": at});
+    shop.post("/v1/exchange-rates").json(body).send().await
+}
+
+async fn ask(shop: &TestShop, base: &str, quote: &str, at: &str) -> Answer {
+    shop.get(&format!("/v1/exchange-rates?base={base}&quote={quote}&at={at}"))
+        .send()
+        .await
+}
+
+/// The rate that holds, its source and since when.
+async fn holds(shop: &TestShop, base: &str, quote: &str, at: &str) -> [String; 3] {
+    let found = ask(shop, base, quote, at).await.expect(200);
+    ["/data/0/rate", "/data/0/source", "/data/0/effective_at"].map(|pointer| found.string(pointer))
+}
+
+#[tokio::test]
+async fn a_manual_rate_holds_until_the_next_both_ways_round() {
+    let shop = TestApp::start().tenant("corner");
+    let first = set(&shop, "USD", "EUR", "0.80", "2026-01-01T00:00:00Z").await.expect(201);
+    let id = first.string("/id");
+    let view = json!({"id": id, "base": "USD", "quote": "EUR", "rate": "0.8", "numerator": "0.8", "denominator": "1", "source": "manual",
+                      "effective_at": "2026-01-01T00:00:00Z"});
+    assert_eq!(first.json(), view);
+    set(&shop, "EUR", "USD", "1.1", "2026-01-10T00:00:00Z").await.expect(201);
+    ask(&shop, "USD", "EUR", "2025-12-31T23:59:59Z")
+        .await
+        .refused(422, "no_exchange_rate");
+    assert_eq!(holds(&shop, "USD", "EUR", "2026-01-09T23:59:59Z").await[0], "0.8");
+    assert_eq!(holds(&shop, "EUR", "USD", "2026-01-09T23:59:59Z").await[0], "1.25");
+    assert_eq!(holds(&shop, "EUR", "USD", "2026-01-10T00:00:00Z").await[0], "1.1");
+    // A correction is a later row of the same beginning; what was there stays.
+    set(&shop, "EUR", "USD", "1.11", "2026-01-10T00:00:00Z").await.expect(201);
+    assert_eq!(holds(&shop, "EUR", "USD", "2031-01-10T00:00:00Z").await[0], "1.11");
+    assert_eq!(
+        shop.rows("SELECT numerator FROM exchange_rate ORDER BY seq"),
+        ["0.8", "1.1", "1.11"]
+    );
+    let listed = shop.get("/v1/exchange-rates?limit=2").send().await.expect(200).json();
+    assert_eq!(
+        (&listed["data"][0]["rate"], &listed["data"][1]["rate"]),
+        (&json!("1.11"), &json!("1.1"))
+    );
+    assert!(listed["next_cursor"].is_string());
+    assert_eq!(
+        shop.count("SELECT count(*) FROM job WHERE payload ->> '$.action' = 'exchange_rate.added'"),
+        3
+    );
+}
+
+#[tokio::test]
+async fn a_repeated_request_sets_one_rate() {
+    let shop = TestApp::start().tenant("corner");
+    let send = || {
+        let body = json!({"base": "USD", "quote": "EUR", "rate": "0.9"});
+        shop.post("/v1/exchange-rates").header("idempotency-key", "one").json(body).send()
+    };
+    let first = send().await.expect(201);
+    let again = send().await.expect(201);
+    assert_eq!((again.text(), again.header("idempotent-replayed")), (first.text(), Some("true")));
+    assert_eq!(shop.count("SELECT count(*) FROM exchange_rate"), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_rate_is_refused_and_leaves_nothing() {
+    let shop = TestApp::start().tenant("corner");
+    for (rate, pointer) in [
+        ("0", "/rate"),
+        ("-1", "/rate"),
+        ("1,5", "/rate"),
+        ("1e3", "/rate"),
+        ("", "/rate"),
+        ("1.2345678901234", "/rate"),
+    ] {
+        let body = json!({"base": "USD", "quote": "EUR", "rate": rate});
+        let refused = shop
+            .post("/v1/exchange-rates")
+            .json(body)
+            .send()
+            .await
+            .refused(422, "validation_failed");
+        assert_eq!(pointers(&refused), [pointer], "{rate}");
+    }
+    let float = json!({"base": "USD", "quote": "EUR", "rate": 0.9});
+    shop.post("/v1/exchange-rates")
+        .json(float)
+        .send()
+        .await
+        .refused(422, "validation_failed");
+    set(&shop, "EUR", "EUR", "1", "2026-01-01T00:00:00Z")
+        .await
+        .refused(422, "same_currency");
+    ask(&shop, "EUR", "EUR", "2026-01-01T00:00:00Z").await.refused(422, "same_currency");
+    for query in [
+        "base=EUR",
+        "quote=EUR",
+        "at=2026-01-01T00:00:00Z",
+        "base=EUR&quote=USD&at=now",
+        "base=eur&quote=USD",
+        "from=EUR",
+    ] {
+        shop.get(&format!("/v1/exchange-rates?{query}"))
+            .send()
+            .await
+            .refused(422, "validation_failed");
+    }
+    assert_eq!(shop.count("SELECT count(*) FROM exchange_rate"), 0);
+}
+
+#[tokio::test]
+async fn a_rate_that_is_written_down_cannot_change() {
+    let shop = TestApp::start().tenant("corner");
+    let id = set(&shop, "USD", "EUR", "0.9", "2026-01-01T00:00:00Z")
+        .await
+        .expect(201)
+        .string("/id")
+        .replace('-', "");
+    for sql in [
+        "UPDATE exchange_rate SET numerator = '1'".to_owned(),
+        "DELETE FROM exchange_rate".to_owned(),
+        format!(
+            "REPLACE INTO exchange_rate SELECT seq, x'{id}', base, quote, '1', denominator, source, effective_at, created_at FROM exchange_rate"
+        ),
+        format!(
+            "REPLACE INTO exchange_rate SELECT seq + 1, x'{id}', base, quote, '1', denominator, source, effective_at, created_at FROM exchange_rate"
+        ),
+    ] {
+        assert!(shop.raw(&sql).is_err(), "{sql}");
+    }
+    assert_eq!(shop.rows("SELECT numerator FROM exchange_rate"), ["0.9"]);
+}
+
+#[tokio::test]
+async fn published_rates_come_in_once() {
+    let app = TestApp::start();
+    let done = import(&app, EXTRACT).await.expect(200).json();
+    assert_eq!(
+        (&done["days"], &done["corrected"], &done["unchanged"]),
+        (&json!(36), &json!(0), &json!(0))
+    );
+    assert_eq!(
+        done["left_out"],
+        json!(["CYP", "EEK", "LTL", "LVL", "MTL", "ROL", "SIT", "SKK", "TRL"])
+    );
+    let rates = app.landlord_rows("SELECT count(*) FROM published_rate")[0]
+        .parse::<u64>()
+        .expect("a number");
+    assert_eq!(done["created"], json!(rates));
+    let again = import(&app, EXTRACT).await.expect(200).json();
+    assert_eq!(
+        (&again["created"], &again["corrected"], &again["unchanged"]),
+        (&json!(0), &json!(0), &json!(rates))
+    );
+    assert_eq!(app.landlord_rows("SELECT count(*) FROM published_rate"), [rates.to_string()]);
+    assert_eq!(
+        app.landlord_rows("SELECT count(*) FROM audit_log WHERE action = 'exchange_rates.imported'"),
+        ["1"],
+        "the second file changed nothing"
+    );
+    assert!(app.landlord_raw("UPDATE published_rate SET rate = '1'").is_err());
+    assert!(app.landlord_raw("DELETE FROM published_rate").is_err());
+}
+
+#[tokio::test]
+async fn the_last_published_rate_before_the_day_holds_for_a_week() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    import(&app, EXTRACT).await.expect(200);
+    let thursday = ["1.136", "ecb", "2025-04-17T00:00:00Z"];
+    assert_eq!(holds(&shop, "EUR", "USD", "2025-04-17T00:00:00Z").await, thursday);
+    assert_eq!(holds(&shop, "EUR", "USD", "2025-04-21T23:59:59Z").await, thursday, "Easter Monday");
+    assert_eq!(holds(&shop, "EUR", "USD", "2025-04-22T00:00:00Z").await[0], "1.1476");
+    assert_eq!(holds(&shop, "EUR", "USD", "2025-05-02T23:59:59Z").await[0], "1.1357", "seven days");
+    ask(&shop, "EUR", "USD", "2025-05-03T00:00:00Z")
+        .await
+        .refused(422, "no_exchange_rate");
+    ask(&shop, "EUR", "USD", "2025-04-13T23:59:59Z")
+        .await
+        .refused(422, "no_exchange_rate");
+    // The shop decides how old is too old.
+    let change = |days: i64| shop.patch("/v1/settings/currency").json(json!({"rate_max_age_days": days})).send();
+    change(1).await.expect(200);
+    assert_eq!(holds(&shop, "EUR", "USD", "2025-04-18T12:00:00Z").await, thursday);
+    let refused = ask(&shop, "EUR", "USD", "2025-04-19T12:00:00Z")
+        .await
+        .refused(422, "no_exchange_rate");
+    assert_eq!(
+        (&refused["base"], &refused["quote"], &refused["at"]),
+        (&json!("EUR"), &json!("USD"), &json!("2025-04-19T12:00:00Z"))
+    );
+}
+
+#[tokio::test]
+async fn holes_and_ended_currencies_have_no_rate() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    import(&app, EXTRACT).await.expect(200);
+    assert_eq!(holds(&shop, "EUR", "RUB", "2022-03-02T12:00:00Z").await[..2], ["117.201", "ecb"]);
+    ask(&shop, "EUR", "RUB", "2022-03-09T12:00:00Z")
+        .await
+        .refused(422, "no_exchange_rate");
+    assert_eq!(holds(&shop, "EUR", "HRK", "2022-12-31T12:00:00Z").await[0], "7.5365");
+    ask(&shop, "EUR", "HRK", "2026-01-15T10:00:00Z")
+        .await
+        .refused(422, "no_exchange_rate");
+    ask(&shop, "EUR", "KWD", "2026-01-15T10:00:00Z")
+        .await
+        .refused(422, "no_exchange_rate");
+}
+
+#[tokio::test]
+async fn other_pairs_go_over_the_euro_exactly() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    import(&app, EXTRACT).await.expect(200);
+    let cross = ask(&shop, "USD", "CHF", "2026-01-15T09:00:00Z").await.expect(200).json()["data"][0].clone();
+    assert_eq!(
+        cross,
+        json!({"id": null, "base": "USD", "quote": "CHF", "rate": "0.801273227805", "numerator": "0.9314", "denominator": "1.1624", "source": "ecb",
+               "effective_at": "2026-01-15T00:00:00Z"})
+    );
+    let back = ask(&shop, "CHF", "USD", "2026-01-15T09:00:00Z").await.expect(200).json()["data"][0].clone();
+    assert_eq!((&back["numerator"], &back["denominator"]), (&json!("1.1624"), &json!("0.9314")));
+    assert_eq!(holds(&shop, "USD", "EUR", "2026-01-15T09:00:00Z").await[0], "0.860289057123");
+    assert_eq!(shop.count("SELECT count(*) FROM exchange_rate"), 0, "asking writes nothing");
+}
+
+#[tokio::test]
+async fn the_shop_decides_whose_rates_count() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    import(&app, EXTRACT).await.expect(200);
+    let at = "2026-01-15T09:00:00Z";
+    set(&shop, "EUR", "USD", "2", "2026-01-01T00:00:00Z").await.expect(201);
+    let choose = |source: &'static str| shop.patch("/v1/settings/currency").json(json!({"rate_source": source})).send();
+    assert_eq!(holds(&shop, "EUR", "USD", at).await[..2], ["2", "manual"]);
+    assert_eq!(holds(&shop, "EUR", "CHF", at).await[..2], ["0.9314", "ecb"]);
+    choose("published").await.expect(200);
+    assert_eq!(holds(&shop, "EUR", "USD", at).await[..2], ["1.1624", "ecb"]);
+    choose("manual").await.expect(200);
+    assert_eq!(holds(&shop, "EUR", "USD", at).await[..2], ["2", "manual"]);
+    ask(&shop, "EUR", "CHF", at).await.refused(422, "no_exchange_rate");
+}
+
+#[tokio::test]
+async fn a_file_with_something_wrong_in_it_is_refused_whole() {
+    let app = TestApp::start();
+    let good = "Date,USD,JPY,\n2026-01-14,1.1651,184.82,\n2026-01-13,1.1654,185.08,\n";
+    for (old, new, code) in [
+        ("2026-01-14", "2026-01-16", "wrong_day"),
+        ("2026-01-14", "1998-12-31", "wrong_day"),
+        ("2026-01-14", "2026-01-13", "day_twice"),
+        ("1.1651", "2.3309", "absurd_rate"),
+        ("184.82", "18482", "absurd_rate"),
+        ("184.82", "0.0054", "absurd_rate"),
+        ("1.1651", "0", "validation_failed"),
+        ("2026-01-14", "14.1.2026", "validation_failed"),
+        (
+            "1.1651,184.82,\n2026-01-13,1.1654,185.08",
+            "N/A,N/A,\n2026-01-13,N/A,N/A",
+            "no_rates",
+        ),
+    ] {
+        assert!(good.contains(old), "{old}");
+        import(&app, &good.replace(old, new)).await.refused(422, code);
+        assert_eq!(app.landlord_rows("SELECT count(*) FROM published_rate"), ["0"], "{new}");
+    }
+    import(&app, good).await.expect(200);
+    // Compared with what is there already, too.
+    import(&app, "Date,USD\n2026-01-15,2.4\n").await.refused(422, "absurd_rate");
+    assert_eq!(app.landlord_rows("SELECT count(*) FROM published_rate"), ["4"]);
+    assert_eq!(
+        import(&app, "Date,USD\n2026-01-14,1.1652\n").await.expect(200).json()["corrected"],
+        1
+    );
+    let shop = app.tenant("corner");
+    assert_eq!(holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0], "1.1652");
+}
+
+/// The published rates are kept in memory: a change behind the program's back is seen when their time is over, one that went through it at once.
+#[tokio::test]
+async fn published_rates_are_believed_for_their_time_and_not_longer() {
+    let app = TestApp::with(false, |config| config.cache.rate_ttl = "10m".parse().expect("a span"));
+    let shop = app.tenant("corner");
+    import(&app, "Date,USD\n2026-01-14,1.1\n").await.expect(200);
+    let rate = async || holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0].clone();
+    assert_eq!(rate().await, "1.1");
+    let behind = "INSERT INTO published_rate (source, day, currency, rate, imported_at) VALUES ('ecb', '2026-01-14', 'USD', '1.2', 0)";
+    app.landlord_raw(behind).expect("written");
+    app.advance(Duration::from_secs(599));
+    assert_eq!(rate().await, "1.1");
+    app.advance(Duration::from_secs(1));
+    assert_eq!(rate().await, "1.2");
+    import(&app, "Date,USD\n2026-01-14,1.3\n").await.expect(200);
+    assert_eq!(rate().await, "1.3");
+}
+
+const DAILY: &str = "<Envelope><Cube><Cube time='2026-01-14'><Cube currency='USD' rate='1.1651'/></Cube></Cube></Envelope>";
+
+fn heard(text: &str) -> Result<Heard, CallError> {
+    let body = text.as_bytes().to_vec();
+    Ok(Heard { status: 200, body })
+}
+
+fn fetch(app: &TestApp) -> Option<Timestamp> {
+    let (app, now) = (app.app(), app.now());
+    blocking(move || fetch_due(&app, now)).expect("the landlord's file is well")
+}
+
+fn published(app: &TestApp) -> Vec<String> {
+    app.landlord_rows("SELECT day, currency, rate FROM published_rate ORDER BY seq")
+}
+
+#[test]
+fn a_daemon_that_was_just_installed_calls_nobody() {
+    let app = TestApp::start();
+    assert_eq!(fetch(&app), None);
+    assert_eq!(app.world().calls().len(), 0);
+    assert_eq!(app.landlord_rows("SELECT count(*) FROM rate_fetch"), ["0"]);
+}
+
+#[test]
+fn the_daily_rates_are_fetched_when_it_is_time() {
+    let app = TestApp::with(false, |config| config.exchange_rates.fetch = true);
+    app.world().answers(|_| heard(DAILY));
+    let next = fetch(&app).expect("it is to be fetched");
+    assert_eq!(next, app.now().plus(Duration::from_secs(6 * 3_600)));
+    let calls = app.world().calls();
+    assert_eq!(
+        (calls.len(), calls[0].target.to_string()),
+        (1, "https://www.ecb.europa.eu".to_owned())
+    );
+    assert_eq!(calls[0].bounds.reach, tillbox::outbound::reach::Reach::Public);
+    assert_eq!(published(&app), ["2026-01-14|USD|1.1651"]);
+    // Not before its time, also after a restart.
+    assert_eq!(fetch(&app), Some(next));
+    app.restart();
+    assert_eq!((fetch(&app), app.world().calls().len()), (Some(next), 1));
+    app.clock().set(next);
+    fetch(&app);
+    assert_eq!(
+        (app.world().calls().len(), published(&app).len()),
+        (2, 1),
+        "the same file again changes nothing"
+    );
+    // Set back by a day, the clock does not keep it from being fetched.
+    app.clock().set(app.now().plus_millis(-86_400_000));
+    fetch(&app);
+    assert_eq!(app.world().calls().len(), 3);
+}
+
+#[test]
+fn a_fetch_that_fails_is_tried_again_and_the_old_rates_stay() {
+    let app = TestApp::with(false, |config| config.exchange_rates.fetch = true);
+    app.world().answers(|_| heard(DAILY));
+    app.clock().set(fetch(&app).expect("it is to be fetched"));
+    let later = DAILY.replace("2026-01-14", "2026-01-15");
+    let absurd = later.replace("1.1651", "11651");
+    let future = DAILY.replace("2026-01-14", "2026-02-14");
+    let answers = [
+        Err(CallError::Timeout),
+        Err(CallError::Redirected(302)),
+        Err(CallError::Status {
+            status: 500,
+            body: Vec::new(),
+        }),
+        heard("<html>Maintenance</html>"),
+        heard(&absurd),
+        heard(&future),
+    ];
+    for (index, answer) in answers.into_iter().enumerate() {
+        app.world().answers(move |_| answer.clone());
+        let next = fetch(&app).expect("it is to be fetched");
+        let (pause, longest) = (next.as_millis() - app.now().as_millis(), 60_000 << index);
+        assert!((longest / 2..=longest).contains(&pause), "failure {index}: {pause} ms");
+        assert_eq!(app.landlord_rows("SELECT failures FROM rate_fetch"), [(index + 1).to_string()]);
+        assert_eq!(published(&app), ["2026-01-14|USD|1.1651"]);
+        app.clock().set(next);
+    }
+    assert!(
+        logs()
+            .saying("exchange rates could not be fetched; those that are there stay in use")
+            .lines()
+            .len()
+            >= 6
+    );
+    app.world().answers(move |_| heard(&later));
+    fetch(&app);
+    assert_eq!(app.landlord_rows("SELECT failures FROM rate_fetch"), ["0"]);
+    assert_eq!(published(&app), ["2026-01-14|USD|1.1651", "2026-01-15|USD|1.1651"]);
+}
+
+#[tokio::test]
+async fn one_shops_rates_are_no_others() {
+    let app = TestApp::start();
+    let (north, south) = (app.tenant("north"), app.tenant("south"));
+    set(&north, "EUR", "USD", "2", "2026-01-01T00:00:00Z").await.expect(201);
+    ask(&south, "EUR", "USD", "2026-01-15T10:00:00Z")
+        .await
+        .refused(422, "no_exchange_rate");
+    let listed = south.get("/v1/exchange-rates").send().await.expect(200).json();
+    assert_eq!(listed["data"], Value::Array(Vec::new()));
+}
