@@ -1,8 +1,8 @@
--- The whole schema of a landlord file, version 4. Generated from the migrations in schema/landlord/, for reading; not run by anything.
+-- The whole schema of a landlord file, version 7. Generated from the migrations in schema/landlord/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195148;
-PRAGMA user_version = 4;
+PRAGMA user_version = 7;
 
 CREATE TABLE api_key (
     seq          INTEGER PRIMARY KEY,
@@ -18,6 +18,19 @@ CREATE TABLE api_key (
 ) STRICT;
 CREATE INDEX api_key_by_tenant ON api_key (tenant_id, seq);
 
+CREATE TABLE audit_anchor (
+    seq       INTEGER PRIMARY KEY CHECK (seq > 0),
+    hash      BLOB NOT NULL CHECK (length(hash) = 32),
+    pruned_at INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER audit_anchor_holds BEFORE INSERT ON audit_anchor
+WHEN NEW.seq <= coalesce((SELECT max(seq) FROM audit_anchor), 0)
+  OR NOT EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq AND hash = NEW.hash)
+  OR NEW.seq >= (SELECT max(seq) FROM audit_log)
+BEGIN SELECT RAISE(ABORT, 'an audit anchor is the place and the hash of an entry that has others behind it, and lies beyond all anchors before'); END;
+CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never deleted'); END;
+CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never changed'); END;
+
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
     at         INTEGER NOT NULL,
@@ -29,7 +42,9 @@ CREATE TABLE audit_log (
     prev_hash  BLOB NOT NULL CHECK (length(prev_hash) = 32),
     hash       BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
-CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
+CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
+WHEN OLD.seq > coalesce((SELECT max(seq) FROM audit_anchor), 0)
+BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted but for those before an anchor'); END;
 CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
 CREATE TRIGGER audit_log_not_replaced BEFORE INSERT ON audit_log
 WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
@@ -39,6 +54,20 @@ CREATE TABLE clock_mark (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     seen_at   INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE clock_trust (
+    singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
+    trusted_at INTEGER NOT NULL, -- the last instant at which nothing spoke against it, to the day
+    doubted_at INTEGER,          -- what it showed when something did
+    doubt      TEXT,
+    CHECK ((doubted_at IS NULL) = (doubt IS NULL))
+) STRICT;
+
+CREATE TABLE duty_run (
+    duty       TEXT PRIMARY KEY CHECK (duty <> ''),
+    done_up_to INTEGER NOT NULL,
+    ran_at     INTEGER -- NULL: never yet
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE file_identity (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
@@ -50,6 +79,21 @@ CREATE TABLE health_probe (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     beat_at   INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE published_rate (
+    seq         INTEGER PRIMARY KEY,
+    source      TEXT NOT NULL CHECK (source IN ('ecb')),
+    day         TEXT NOT NULL CHECK (length(day) = 10),
+    currency    TEXT NOT NULL CHECK (length(currency) = 3),
+    rate        TEXT NOT NULL CHECK (rate <> ''),
+    imported_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX published_rate_by_currency ON published_rate (currency, day, seq, rate);
+CREATE TRIGGER published_rate_no_delete BEFORE DELETE ON published_rate BEGIN SELECT RAISE(ABORT, 'published rates are never deleted'); END;
+CREATE TRIGGER published_rate_no_update BEFORE UPDATE ON published_rate BEGIN SELECT RAISE(ABORT, 'published rates are never changed'); END;
+CREATE TRIGGER published_rate_not_replaced BEFORE INSERT ON published_rate
+WHEN EXISTS (SELECT 1 FROM published_rate WHERE seq = NEW.seq)
+BEGIN SELECT RAISE(ABORT, 'published rates are never replaced'); END;
 
 CREATE TABLE queue_pause (
     queue     TEXT PRIMARY KEY CHECK (queue <> ''),
@@ -63,6 +107,21 @@ CREATE TABLE rate_bucket (
     PRIMARY KEY (policy, address)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE rate_fetch (
+    singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
+    next_at   INTEGER NOT NULL,
+    failures  INTEGER NOT NULL CHECK (failures >= 0)
+) STRICT;
+
+CREATE TABLE stripe_event (
+    id           TEXT PRIMARY KEY CHECK (id <> ''),
+    type         TEXT NOT NULL,
+    payload      TEXT NOT NULL CHECK (json_valid(payload)),
+    received_at  INTEGER NOT NULL,
+    processed_at INTEGER
+) STRICT;
+CREATE INDEX stripe_event_processed ON stripe_event (received_at) WHERE processed_at IS NOT NULL;
+
 CREATE TABLE tenant (
     seq        INTEGER PRIMARY KEY,
     id         BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -74,6 +133,14 @@ CREATE TABLE tenant (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE tenant_check (
+    tenant_id  BLOB PRIMARY KEY REFERENCES tenant (id) ON DELETE CASCADE,
+    stamp      TEXT NOT NULL,
+    mismatches INTEGER NOT NULL CHECK (mismatches >= 0),
+    findings   TEXT NOT NULL CHECK (json_valid(findings)), -- the first few
+    checked_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tenant_domain (
     host      TEXT PRIMARY KEY,

@@ -1,8 +1,29 @@
--- The whole schema of a tenant file, version 4. Generated from the migrations in schema/tenant/, for reading; not run by anything.
+-- The whole schema of a tenant file, version 7. Generated from the migrations in schema/tenant/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195180;
-PRAGMA user_version = 4;
+PRAGMA user_version = 7;
+
+CREATE TABLE alert_window (
+    job_kind  TEXT NOT NULL PRIMARY KEY CHECK (length(job_kind) > 0),
+    opened_at INTEGER NOT NULL,
+    kept_back INTEGER NOT NULL CHECK (kept_back >= 0),
+    last      TEXT CHECK (json_valid(last)),
+    CHECK ((kept_back = 0) = (last IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE audit_anchor (
+    seq       INTEGER PRIMARY KEY CHECK (seq > 0),
+    hash      BLOB NOT NULL CHECK (length(hash) = 32),
+    pruned_at INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER audit_anchor_holds BEFORE INSERT ON audit_anchor
+WHEN NEW.seq <= coalesce((SELECT max(seq) FROM audit_anchor), 0)
+  OR NOT EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq AND hash = NEW.hash)
+  OR NEW.seq >= (SELECT max(seq) FROM audit_log)
+BEGIN SELECT RAISE(ABORT, 'an audit anchor is the place and the hash of an entry that has others behind it, and lies beyond all anchors before'); END;
+CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never deleted'); END;
+CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never changed'); END;
 
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
@@ -15,7 +36,9 @@ CREATE TABLE audit_log (
     prev_hash  BLOB NOT NULL CHECK (length(prev_hash) = 32),
     hash       BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
-CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
+CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
+WHEN OLD.seq > coalesce((SELECT max(seq) FROM audit_anchor), 0)
+BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted but for those before an anchor'); END;
 CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
 CREATE TRIGGER audit_log_not_replaced BEFORE INSERT ON audit_log
 WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
@@ -29,6 +52,7 @@ CREATE TABLE cart (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX cart_left ON cart (updated_at) WHERE status IN ('open', 'abandoned');
 
 CREATE TABLE cart_item (
     seq        INTEGER PRIMARY KEY,
@@ -46,6 +70,22 @@ CREATE TABLE category (
     created_at INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE currency (
+    seq        INTEGER PRIMARY KEY,
+    code       TEXT NOT NULL UNIQUE CHECK (length(code) = 3),
+    enabled    INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE currency_setting (
+    singleton         INTEGER PRIMARY KEY CHECK (singleton = 1),
+    rate_source       TEXT NOT NULL CHECK (rate_source IN ('manual_first', 'manual', 'published')),
+    rate_max_age_days INTEGER NOT NULL CHECK (rate_max_age_days BETWEEN 1 AND 366),
+    version           INTEGER NOT NULL,
+    updated_at        INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE epoch (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     number    INTEGER NOT NULL CHECK (number > 0),
@@ -55,6 +95,29 @@ CREATE TABLE epoch (
 CREATE TRIGGER epoch_only_rises BEFORE UPDATE ON epoch WHEN NEW.number <= OLD.number
 BEGIN SELECT RAISE(ABORT, 'the epoch of a file only rises'); END;
 CREATE TRIGGER epoch_stays BEFORE DELETE ON epoch BEGIN SELECT RAISE(ABORT, 'a file has an epoch'); END;
+
+CREATE TABLE exchange_rate (
+    seq          INTEGER PRIMARY KEY,
+    id           BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    base         TEXT NOT NULL CHECK (length(base) = 3),
+    quote        TEXT NOT NULL CHECK (length(quote) = 3),
+    numerator    TEXT NOT NULL CHECK (numerator <> ''),
+    denominator  TEXT NOT NULL CHECK (denominator <> ''),
+    source       TEXT NOT NULL CHECK (source IN ('manual', 'ecb')),
+    effective_at INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    CHECK (base <> quote)
+) STRICT;
+CREATE INDEX exchange_rate_manual ON exchange_rate (base, quote, effective_at, seq) WHERE source = 'manual';
+CREATE UNIQUE INDEX exchange_rate_published ON exchange_rate (base, quote, effective_at, numerator, denominator) WHERE source = 'ecb';
+CREATE TRIGGER exchange_rate_no_delete BEFORE DELETE ON exchange_rate BEGIN SELECT RAISE(ABORT, 'exchange rates are never deleted'); END;
+CREATE TRIGGER exchange_rate_no_update BEFORE UPDATE ON exchange_rate BEGIN SELECT RAISE(ABORT, 'exchange rates are never changed'); END;
+CREATE TRIGGER exchange_rate_not_replaced BEFORE INSERT ON exchange_rate
+WHEN EXISTS (SELECT 1 FROM exchange_rate WHERE seq = NEW.seq)
+  OR EXISTS (SELECT 1 FROM exchange_rate WHERE id = NEW.id)
+  OR (NEW.source = 'ecb' AND EXISTS (SELECT 1 FROM exchange_rate WHERE source = 'ecb' AND base = NEW.base AND quote = NEW.quote
+      AND effective_at = NEW.effective_at AND numerator = NEW.numerator AND denominator = NEW.denominator))
+BEGIN SELECT RAISE(ABORT, 'exchange rates are never replaced'); END;
 
 CREATE TABLE file_identity (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
@@ -76,7 +139,7 @@ CREATE TABLE financial_order (
     snapshot_hash  BLOB CHECK (snapshot_hash IS NULL OR length(snapshot_hash) = 32),
     locked_at      INTEGER,
     paid_at        INTEGER,
-    created_at     INTEGER NOT NULL,
+    created_at     INTEGER NOT NULL, exchange_rate_id BLOB REFERENCES exchange_rate (id), base_currency TEXT CHECK ((base_currency IS NULL) = (exchange_rate_id IS NULL)), base_total_minor INTEGER CHECK ((base_total_minor IS NULL) = (exchange_rate_id IS NULL)),
     CHECK ((locked_at IS NULL) = (snapshot IS NULL) AND (snapshot IS NULL) = (snapshot_hash IS NULL)),
     CHECK (status IN ('draft', 'pending') OR (locked_at IS NOT NULL AND paid_at IS NOT NULL))
 ) STRICT;
@@ -93,6 +156,7 @@ WHEN OLD.locked_at IS NOT NULL AND (
     OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor OR NEW.tax_minor <> OLD.tax_minor
     OR NEW.total_minor <> OLD.total_minor OR NEW.snapshot IS NOT OLD.snapshot OR NEW.snapshot_hash IS NOT OLD.snapshot_hash
     OR NEW.locked_at IS NOT OLD.locked_at OR NEW.created_at <> OLD.created_at
+    OR NEW.exchange_rate_id IS NOT OLD.exchange_rate_id OR NEW.base_currency IS NOT OLD.base_currency OR NEW.base_total_minor IS NOT OLD.base_total_minor
     OR NOT (NEW.status = OLD.status OR NEW.status IN ('pending', 'paid')))
 BEGIN SELECT RAISE(ABORT, 'a locked financial order is never changed'); END;
 CREATE TRIGGER financial_order_not_replaced BEFORE INSERT ON financial_order
@@ -130,6 +194,22 @@ CREATE TABLE idempotency_key (
 ) STRICT;
 CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at);
 
+CREATE TABLE inventory_anchor (
+    product_id BLOB NOT NULL REFERENCES product (id),
+    seq        INTEGER NOT NULL CHECK (seq > 0),
+    balance    INTEGER NOT NULL CHECK (balance >= 0),
+    pruned_at  INTEGER NOT NULL,
+    PRIMARY KEY (product_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER inventory_anchor_holds BEFORE INSERT ON inventory_anchor
+WHEN NEW.seq <= coalesce((SELECT max(seq) FROM inventory_anchor WHERE product_id = NEW.product_id), 0)
+  OR NOT EXISTS (SELECT 1 FROM inventory_movement WHERE seq = NEW.seq AND product_id = NEW.product_id AND on_hand_after = NEW.balance)
+BEGIN SELECT RAISE(ABORT, 'an inventory anchor is the balance after a movement, and lies beyond all anchors of its product before'); END;
+CREATE TRIGGER inventory_anchor_kept BEFORE DELETE ON inventory_anchor
+WHEN OLD.seq = (SELECT max(seq) FROM inventory_anchor WHERE product_id = OLD.product_id)
+BEGIN SELECT RAISE(ABORT, 'the last inventory anchor of a product is never deleted'); END;
+CREATE TRIGGER inventory_anchor_no_update BEFORE UPDATE ON inventory_anchor BEGIN SELECT RAISE(ABORT, 'inventory anchors are never changed'); END;
+
 CREATE TABLE inventory_movement (
     seq            INTEGER PRIMARY KEY,
     id             BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -144,6 +224,15 @@ CREATE TABLE inventory_movement (
 ) STRICT;
 CREATE INDEX inventory_movement_by_product ON inventory_movement (product_id, seq);
 CREATE UNIQUE INDEX inventory_movement_of_sale ON inventory_movement (order_id, product_id) WHERE kind = 'sale';
+CREATE TRIGGER inventory_movement_no_delete BEFORE DELETE ON inventory_movement
+WHEN OLD.seq > coalesce((SELECT max(seq) FROM inventory_anchor WHERE product_id = OLD.product_id), 0)
+  OR OLD.seq = (SELECT max(seq) FROM inventory_movement)
+BEGIN SELECT RAISE(ABORT, 'movements of stock are never deleted but for those before an anchor'); END;
+CREATE TRIGGER inventory_movement_no_update BEFORE UPDATE ON inventory_movement BEGIN SELECT RAISE(ABORT, 'movements of stock are never changed'); END;
+CREATE TRIGGER inventory_movement_not_replaced BEFORE INSERT ON inventory_movement
+WHEN EXISTS (SELECT 1 FROM inventory_movement WHERE seq = NEW.seq)
+  OR EXISTS (SELECT 1 FROM inventory_movement WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'movements of stock are never replaced'); END;
 
 CREATE TABLE invoice (
     seq                INTEGER PRIMARY KEY,
@@ -341,6 +430,7 @@ CREATE TABLE reservation (
     UNIQUE (order_id, product_id)
 ) STRICT;
 CREATE INDEX reservation_held ON reservation (expires_at) WHERE status = 'held';
+CREATE INDEX reservation_over ON reservation (expires_at) WHERE status <> 'held';
 
 CREATE TABLE sales_order (
     seq                INTEGER PRIMARY KEY,
@@ -360,7 +450,7 @@ CREATE TABLE sales_order (
     request_hash       BLOB CHECK (request_hash IS NULL OR length(request_hash) = 32), -- of the sale that brought its own id
     placed_at          INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL
-) STRICT;
+, exchange_rate_id BLOB REFERENCES exchange_rate (id)) STRICT;
 CREATE INDEX sales_order_by_status ON sales_order (status, seq);
 
 CREATE TABLE series (
