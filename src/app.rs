@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::outbound::mail::{MailConfigError, Mailer};
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
 use crate::pulse::Pulse;
+use crate::reload::Reloads;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
@@ -16,6 +17,8 @@ use crate::tenant::{Policy, chains, settings};
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
 /// By so much a clock may be set back without a word: a time server's correction.
 const CLOCK_SLACK_MS: i64 = 5_000;
+/// Answers about who exists that are kept in memory.
+const ANSWERS_KEPT: u64 = 20_000;
 /// The threads that serve point reads, for all tenants together.
 const READER_THREADS: usize = 2;
 
@@ -45,6 +48,8 @@ pub struct App {
     pub space: Space,
     /// What the moving parts show of themselves, for `/health`.
     pub pulse: Pulse,
+    /// Who takes a new configuration.
+    pub reloads: Reloads,
     /// Since when the process runs.
     pub started_at: Timestamp,
 }
@@ -120,7 +125,7 @@ impl App {
             readers,
             readers_per_file: config.storage.readers_per_tenant,
         };
-        let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
+        let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?, ANSWERS_KEPT));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
@@ -143,6 +148,7 @@ impl App {
         let space = Space::new(config.storage.data_dir.clone(), reserve, ports.clock.clone());
         let started_at = ports.clock.now();
         Ok(Arc::new(Self {
+            reloads: Reloads::new(config.clone()),
             config,
             dev,
             clock: ports.clock,

@@ -25,6 +25,8 @@ pub mod app;
 pub mod config;
 pub mod logging;
 pub mod pulse;
+pub mod reload;
+pub mod telemetry;
 
 // L6: what moves it: requests and jobs.
 pub mod http;

@@ -3,6 +3,7 @@
 //! One file per section. The list of known keys is what the defaults serialise to, so it cannot lag behind
 //! the code; a key nobody reads does not exist. Reading is in `load.rs`, faults in `error.rs`.
 
+mod differing;
 mod error;
 mod invoicing;
 mod keys;

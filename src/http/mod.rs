@@ -17,6 +17,7 @@ pub mod fuzzing;
 mod heads;
 pub mod health;
 mod layers;
+mod metrics;
 pub mod problem;
 pub mod server;
 mod unread;
@@ -45,6 +46,7 @@ struct Head;
 fn routes() -> (Router<Arc<App>>, Document) {
     OpenApiRouter::with_openapi(Head::openapi())
         .merge(health::routes())
+        .merge(metrics::routes())
         .nest("/v1", api::routes())
         .split_for_parts()
 }

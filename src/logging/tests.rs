@@ -123,6 +123,7 @@ fn to_files(dir: &Path) -> Logging {
         dir: Some(dir.to_owned()),
         keep_days: 1,
         stdout: Stdout::None,
+        journal: false,
         now_ms,
     }
 }
@@ -173,4 +174,68 @@ fn what_cannot_start_says_why() {
     logging.level = "loud=very".to_owned();
     let error = logging.start().err().unwrap();
     assert!(matches!(error, LoggingError::Level { .. }), "{error}");
+}
+
+#[test]
+fn the_journal_is_told_the_priority_and_no_time() {
+    let emit = || {
+        error!(n = 1, "bad");
+        info!("good");
+    };
+    let json = lines("info", Shape::Journal { json: true }, false, emit);
+    assert!(json[0].starts_with("<3>{\"timestamp\":") && json[1].starts_with("<6>{"), "{json:?}");
+    let console = lines("info", Shape::Journal { json: false }, false, emit);
+    insta::assert_snapshot!(console.join("\n"), @r#"
+    <3>ERROR bad n=1
+    <6> INFO good
+    "#);
+}
+
+/// The end of `main` comes by a panic: what was logged before it, and the panic, are in the file.
+#[test]
+fn a_panic_loses_no_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let logging = to_files(dir.path());
+    let ended = std::thread::spawn(move || {
+        let (sinks, guard) = logging.sinks().unwrap();
+        let _guard = guard;
+        let _subscriber = tracing::subscriber::set_default(subscriber("info", now_ms, sinks).unwrap());
+        for number in 0..20_000 {
+            info!(number, "line");
+        }
+        panic!("the end of main");
+    });
+    assert!(ended.join().is_err());
+    let files = files(dir.path());
+    assert_eq!(files.last().map(|(_, lines)| *lines), Some(20_000), "{files:?}");
+}
+
+#[test]
+fn the_level_changes_while_it_runs() {
+    let buffer = Buffer::default();
+    let own = buffer.clone();
+    let sink = Sink {
+        shape: Shape::Json,
+        security_only: false,
+        writer: BoxMakeWriter::new(move || own.clone()),
+    };
+    let (filter, handle) = reload::Layer::new(filter("warn").unwrap());
+    let lines = Lines { now_ms, sinks: vec![sink] };
+    let level = Level(handle);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(filter).with(lines), || {
+        info!("one");
+        level.set("debug").unwrap();
+        tracing::debug!("two");
+        assert!(level.set("loud=very").is_err());
+        tracing::debug!("three");
+        level.set("off").unwrap();
+        error!("four");
+        warn!(target: SECURITY, "five");
+    });
+    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    let said: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].take())
+        .collect();
+    assert_eq!(said, ["two", "three", "five"]);
 }

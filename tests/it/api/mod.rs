@@ -14,6 +14,7 @@ mod landlord;
 mod landlord_queue;
 mod ledger;
 mod lists;
+mod metrics;
 mod orders;
 mod payments;
 mod reports;

@@ -15,6 +15,8 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("config", 50),
     ("logging", 50),
     ("pulse", 51),
+    ("reload", 51),
+    ("telemetry", 51),
     ("app", 55),
     ("http", 60),
     ("worker", 60),
