@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     fn with(text: &str) -> Config {
-        super::super::load::load_text(text, &[]).unwrap()
+        crate::config::load::load_text(text, &[]).unwrap()
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::http::extract::{Body, FromBody, House, PathText, open_shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
-use crate::primitives::Slug;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::LOCAL_REQUEST_MS;
+use crate::primitives::{Origin, Slug};
 use crate::storage::{Database, Tenant};
 use crate::tenancy::commands::DirectoryRefused;
 use crate::tenancy::marks::Ends;
@@ -58,7 +58,7 @@ impl FromBody for Check {
 /// Checks a shop's books, documents and stock against each other; changes nothing.
 pub async fn check_integrity(house: House, Body(Check(slug)): Body<Check>) -> Result<Json<Report>, Problem> {
     let db = open(&house, slug.as_str()).await?;
-    let id = TenantId::from_bytes(db.file_id());
+    let (id, origin) = (TenantId::from_bytes(db.file_id()), house.origin.clone());
     let mark = house.blocking(move |house: &House| Ok(house.app.registry.find_mark(id)?)).await?;
     let report: Result<_, Problem> = db
         .read_within(Duration::from_millis(LOCAL_REQUEST_MS), move |view| {
@@ -67,7 +67,24 @@ pub async fn check_integrity(house: House, Body(Check(slug)): Body<Check>) -> Re
             Ok(report)
         })
         .await;
-    Ok(Json(report?))
+    let report = report?;
+    note_security(&origin, id, &report);
+    Ok(Json(report))
+}
+
+/// What was found is for whoever watches the security log as well: a line for each check that found something.
+fn note_security(origin: &Origin, tenant_id: TenantId, report: &Report) {
+    let request_id = &origin.request_id;
+    for (check, found) in report.checks.iter().filter(|(_, found)| **found > 0) {
+        let first = report.mismatches.iter().find(|mismatch| mismatch.check == *check);
+        let first = first.map(|mismatch| mismatch.detail.as_str());
+        let what = if *check == "snapshots" {
+            "snapshot mismatch"
+        } else {
+            "integrity mismatch"
+        };
+        tracing::warn!(target: "security", request_id, %tenant_id, check, found, first, "{what}");
+    }
 }
 
 /// The file of an active or suspended tenant.
