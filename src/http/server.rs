@@ -7,7 +7,7 @@
 
 use super::addresses::{Addresses, Place};
 use super::date::Dates;
-use super::deadlines::{HeadDeadline, WriteDeadline};
+use super::deadlines::WriteDeadline;
 use super::heads::{Heads, Requests};
 use super::metrics::Present;
 use super::unreadable::{Reason, Unreadable};
@@ -229,8 +229,8 @@ impl House {
     {
         let present = Present::connection(peer.0.is_some());
         let (requests, reason) = (Requests::default(), Reason::default());
-        let io = Heads::new(self.sheltered(io, reason.clone()), requests.clone(), reason);
-        let io = HeadDeadline::new(io, self.settings.header_timeout, requests.clone());
+        let io = self.sheltered(io, reason.clone());
+        let io = Heads::new(io, self.settings.header_timeout, requests.clone(), reason);
         let Self { http, router, dates, .. } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
             let serving = requests.begin(&request.body().size_hint());
