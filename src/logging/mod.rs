@@ -3,6 +3,7 @@
 //! Security events (`target: "security"`) are in a file of their own as well, and no level set by the operator
 //! turns them off. Deliberately absent: nested objects and span enter/exit lines, which nobody greps.
 
+mod daily;
 mod honest;
 mod layer;
 mod line;
@@ -11,14 +12,15 @@ mod panics;
 pub use layer::{Shape, Sink};
 pub use panics::log_panics;
 
+use daily::Daily;
 use honest::{Progress, buffered};
 use layer::Lines;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::Subscriber;
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
+use tracing_appender::rolling::InitError;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -174,7 +176,8 @@ impl Logging {
         if let Some(dir) = &self.dir {
             let files = [("tillbox", false), (SECURITY, true)];
             for (prefix, security_only) in files {
-                let file = self.daily_file(dir, prefix)?;
+                let file = Daily::open(dir, prefix, self.keep_days, self.now_ms)
+                    .map_err(|source| LoggingError::Files { dir: dir.clone(), source })?;
                 // Ordinary lines are dropped rather than slow a sale down; the few that are evidence are not.
                 let writer = add(buffered(file, prefix, Shape::Json, self.now_ms, !security_only));
                 sinks.push(Sink {
@@ -202,22 +205,6 @@ impl Logging {
             writer,
         });
         Ok((sinks, guard))
-    }
-
-    fn daily_file(&self, dir: &Path, prefix: &str) -> Result<RollingFileAppender, LoggingError> {
-        // The appender makes room for a new file at each start, although today's may exist: without one to
-        // spare, a restart would delete a day too early, and with `keep_days = 1` today's.
-        let files = usize::try_from(self.keep_days).unwrap_or(usize::MAX).saturating_add(1);
-        RollingFileAppender::builder()
-            .rotation(Rotation::DAILY)
-            .filename_prefix(prefix)
-            .filename_suffix("log")
-            .max_log_files(files)
-            .build(dir)
-            .map_err(|source| LoggingError::Files {
-                dir: dir.to_owned(),
-                source,
-            })
     }
 }
 

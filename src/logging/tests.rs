@@ -4,6 +4,7 @@ use super::*;
 use serde_json::Value;
 use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tracing::{error, info, info_span, warn};
 
@@ -238,4 +239,69 @@ fn the_level_changes_while_it_runs() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].take())
         .collect();
     assert_eq!(said, ["two", "three", "five"]);
+}
+
+/// The clock of these tests shows the 2nd of January 2026, and one day is kept beside it.
+#[test]
+fn files_of_days_long_past_go_by_their_names_and_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let stay = [
+        "notes.txt",
+        "security.2026-01-01.log",
+        "tillbox-old.2020-01-01.log",
+        "tillbox.2020-01-01.log.gz",
+        "tillbox.2020-1-1.log",
+        "tillbox.2026-01-01.log",
+        "tillbox.log",
+    ];
+    for name in stay
+        .into_iter()
+        .chain(["tillbox.2025-12-31.log", "tillbox.2020-01-01.log", "security.2025-12-31.log"])
+    {
+        fs::write(dir.path().join(name), "x\n").unwrap();
+    }
+    let (sinks, guard) = to_files(dir.path()).sinks().unwrap();
+    drop((sinks, guard));
+    let mut names: Vec<String> = files(dir.path()).into_iter().map(|(name, _)| name).collect();
+    // Today's own, whichever day that is.
+    names.retain(|name| stay.contains(&name.as_str()) || name.contains("-12-31") || name.contains("2020"));
+    assert_eq!(names, stay);
+}
+
+/// The days go on while the process runs.
+#[test]
+fn a_file_goes_when_its_time_is_over_and_not_only_at_a_start() {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    static NOW_MS: AtomicI64 = AtomicI64::new(1_767_323_045_006);
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let old = dir.path().join("tillbox.2026-01-01.log");
+    fs::write(&old, "x\n").unwrap();
+    let mut daily = Daily::open(dir.path(), "tillbox", 1, || NOW_MS.load(Ordering::Relaxed)).unwrap();
+    daily.write_all(b"one\n").unwrap();
+    assert!(old.exists(), "yesterday's");
+    NOW_MS.fetch_add(DAY_MS, Ordering::Relaxed);
+    daily.write_all(b"two\n").unwrap();
+    assert!(!old.exists());
+}
+
+#[test]
+fn a_panic_is_a_line() {
+    let lines = json(|| {
+        log_panics();
+        let caught = std::panic::catch_unwind(|| panic!("of {}", "note"));
+        // The hook is the whole process's: other tests have theirs back.
+        drop(std::panic::take_hook());
+        assert!(caught.is_err());
+    });
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(
+        (&line["message"], &line["panic"], &line["level"]),
+        (&"panicked".into(), &"of note".into(), &"ERROR".into())
+    );
+    assert!(
+        line["location"].as_str().is_some_and(|place| place.contains("logging/tests.rs:")),
+        "{line}"
+    );
+    assert_eq!(line["thread"], "logging::tests::a_panic_is_a_line");
 }

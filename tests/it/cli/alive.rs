@@ -94,9 +94,19 @@ fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
     let ready = manager.hear();
     assert_eq!(ready[0], "READY=1");
     assert_eq!(ready[1], "STATUS=0 shops open; the queue works");
+    manager.hear_of("WATCHDOG=1");
+    let files = || {
+        ["landlord.db", "landlord.db-wal"].map(|name| {
+            std::fs::metadata(dir.path().join(name))
+                .map(|file| (file.len(), file.modified().ok()))
+                .ok()
+        })
+    };
+    let before = files();
     for _ in 0..3 {
         manager.hear_of("WATCHDOG=1");
     }
+    assert_eq!(files(), before, "what feeds the watchdog writes nothing");
     run(dir.path(), &["tenant", "create", "corner", "--name", "Corner"]).code(0);
     assert_eq!(manager.hear_of("STATUS=1"), ["STATUS=1 shop open; the queue works"]);
     run(dir.path(), &["queue", "pause", "low"]).code(0);
