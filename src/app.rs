@@ -11,6 +11,7 @@ use crate::platform::cache::TimedCache;
 use crate::primitives::id::TenantId;
 use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
 use crate::pulse::Pulse;
+use crate::reload::Reloads;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind, file};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
@@ -25,6 +26,8 @@ const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
 const CLOCK_SLACK_MS: i64 = 5_000;
 /// The shops whose currencies are kept in memory.
 const SHOPS_KEPT: u64 = 10_000;
+/// Answers about who exists that are kept in memory.
+const ANSWERS_KEPT: u64 = 20_000;
 /// The threads that serve point reads, for all tenants together.
 const READER_THREADS: usize = 2;
 
@@ -70,6 +73,8 @@ pub struct App {
     pub figures: Figures,
     /// What the moving parts show of themselves, for `/health`.
     pub pulse: Pulse,
+    /// Who takes a new configuration.
+    pub reloads: Reloads,
     /// Since when the process runs.
     pub started_at: Timestamp,
 }
@@ -151,7 +156,7 @@ impl App {
             readers,
             readers_per_file: config.storage.readers_per_tenant,
         };
-        let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?));
+        let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?, ANSWERS_KEPT));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
         let throttle = Throttle::load(&config.rate_limits, ports.clock.clone(), &directory).map_err(StartError::Landlord)?;
         let clock_watch = ClockWatch::new(directory.clone(), ports.clock.clone());
@@ -188,6 +193,7 @@ impl App {
         let space = Space::new(config.storage.data_dir.clone(), reserve, ports.clock.clone());
         let started_at = ports.clock.now();
         Ok(Arc::new(Self {
+            reloads: Reloads::new(config.clone()),
             config,
             dev,
             clock: ports.clock,

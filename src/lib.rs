@@ -28,6 +28,8 @@ pub mod config;
 pub mod figures;
 pub mod logging;
 pub mod pulse;
+pub mod reload;
+pub mod telemetry;
 pub mod throttle;
 
 // L5: what is done for the house by itself: retention and checks of all files, exchange rates.

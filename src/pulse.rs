@@ -107,6 +107,16 @@ impl Pulse {
         Ok(())
     }
 
+    /// When the worker last showed itself; nothing while it does not run.
+    pub fn beat_at(&self) -> Option<Timestamp> {
+        instant(&self.beat_at)
+    }
+
+    /// The earliest instant at which something that still waits is or was due, when the worker last looked.
+    pub fn oldest_due(&self) -> Option<Timestamp> {
+        instant(&self.oldest_due)
+    }
+
     /// Whether the queue works.
     ///
     /// # Errors

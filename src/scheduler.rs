@@ -28,8 +28,8 @@ use crate::{fetching, upkeep};
 pub struct Duty {
     /// Its name in the landlord's file and in the log. Never changed: under another name it would be another duty.
     pub name: &'static str,
-    /// When it comes round.
-    pub recurrence: fn(&Config) -> Recurrence,
+    /// When it comes round; never, where it is turned off.
+    pub recurrence: fn(&Config) -> Option<Recurrence>,
     /// Whether it deletes by age, and is held while the clock is not believed.
     pub deletes: bool,
     /// Does it, on a thread that may block. What goes on for long looks at `app.duties.is_stopping()` now and then. May be done twice after a crash.
@@ -40,23 +40,19 @@ pub struct Duty {
 pub const DUTIES: &[Duty] = &[
     Duty {
         name: "retention",
-        recurrence: |config| config.retention.recurrence(),
+        recurrence: |config| Some(config.retention.recurrence()),
         deletes: true,
         run: upkeep::begin_retention,
     },
     Duty {
         name: "integrity",
-        recurrence: |config| config.retention.at(upkeep::CHECK_SCHEDULE),
+        recurrence: |config| Some(config.retention.at(upkeep::CHECK_SCHEDULE)),
         deletes: false,
         run: upkeep::check_changed,
     },
     Duty {
         name: "exchange_rates",
-        recurrence: |config| {
-            config
-                .retention
-                .at(if config.exchange_rates.fetch { FETCH_LOOKS } else { NEVER_MUCH })
-        },
+        recurrence: |config| config.exchange_rates.fetch.then(|| config.retention.at(FETCH_LOOKS)),
         deletes: false,
         run: |app, now| fetching::fetch_due(app, now).map(drop).map_err(|error| error.to_string()),
     },
@@ -64,8 +60,6 @@ pub const DUTIES: &[Duty] = &[
 
 /// When it is looked whether exchange rates are to be fetched; whether and how often they are is the configuration's and `fetching`'s.
 const FETCH_LOOKS: &str = "0 10 * * * *";
-/// For what is turned off: a duty always has a schedule, and what is done is written down.
-const NEVER_MUCH: &str = "0 0 4 1 1 *";
 
 /// How often the bell rings, as that crate writes it: every ten seconds.
 const RINGS: &str = "*/10 * * * * *";
@@ -90,6 +84,9 @@ pub fn list_due(app: &App, duties: &'static [Duty]) -> Result<Vec<&'static Duty>
     let now = app.clock.now();
     let mut due = Vec::new();
     for duty in duties {
+        let Some(recurrence) = (duty.recurrence)(&app.config) else {
+            continue;
+        };
         let Some(done) = app.duties.find(duty.name)? else {
             // A new house begins in peace, and an older one in the night after its upgrade.
             app.duties.note(duty.name, now, None)?;
@@ -100,7 +97,7 @@ pub fn list_due(app: &App, duties: &'static [Duty]) -> Result<Vec<&'static Duty>
             app.duties.note(duty.name, now, None)?;
             continue;
         }
-        let next = (duty.recurrence)(&app.config).next_after(done.up_to);
+        let next = recurrence.next_after(done.up_to);
         let is_held = duty.deletes && doubt.is_some();
         if next.is_some_and(|next| next <= now) && !is_held {
             due.push(duty);

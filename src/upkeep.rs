@@ -4,7 +4,6 @@
 //! write. A run by hand does the same at once, without the queue, and says what went. The nightly check passes over a file that nobody has written to
 //! since it was last checked, which its size and the instant of its last change tell, and its WAL's; once a week it reads it all the same.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -263,15 +262,19 @@ pub fn check_house(app: &App) -> Result<Report, StorageError> {
     Ok(report)
 }
 
+/// A line in the security log for each check that found something.
 fn tell(tenant: Option<TenantId>, report: &Report) {
-    if report.passes() {
-        return;
+    for (check, found) in report.checks.iter().filter(|(_, found)| **found > 0) {
+        let first = report.mismatches.iter().find(|mismatch| mismatch.check == *check);
+        let first = first.map(|mismatch| mismatch.detail.as_str());
+        let tenant = tenant.map(tracing::field::display);
+        let what = if *check == "snapshots" {
+            "snapshot mismatch"
+        } else {
+            "integrity mismatch"
+        };
+        tracing::warn!(target: "security", tenant_id = tenant, check, found, first, "{what}");
     }
-    let checks: BTreeSet<&str> = report.mismatches.iter().map(|found| found.check).collect();
-    let checks = checks.into_iter().collect::<Vec<_>>().join(", ");
-    let first = report.mismatches.first().map_or("", |found| found.detail.as_str());
-    let tenant = tenant.map(tracing::field::display);
-    tracing::error!(target: "security", tenant_id = tenant, mismatches = report.mismatches.len(), checks, first, "integrity check found mismatches");
 }
 
 /// The nightly check of all files that have changed since the last one, or rested for a week. Blocks, for long in a house with many.

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
 use super::failure::Failure;
-use super::socket;
+use super::{signals, socket};
 use crate::app::{App, Ports, StartError};
 use crate::config::Config;
 use crate::http::admin_router;
@@ -280,5 +280,7 @@ fn broken(error: impl std::fmt::Display) -> Lost {
 /// A runtime of the smallest kind: a command does one thing at a time.
 pub fn runtime() -> Result<Runtime, Failure> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    built.map_err(|error| Failure::failed(format!("the system grants no threads: {error}; raise its limit of tasks")))
+    let built = built.map_err(|error| Failure::failed(format!("the system grants no threads: {error}; raise its limit of tasks")))?;
+    signals::outlast_file_limit(&built);
+    Ok(built)
 }

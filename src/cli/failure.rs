@@ -71,6 +71,14 @@ impl Failure {
         &self.message
     }
 
+    /// What is wrong and what to do about it, in a line.
+    pub fn whole(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{}; {hint}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// The same in the middle of an import.
     pub fn of_import(self) -> Self {
         let hint = self.hint.map(|hint| format!("{hint}; then ")).unwrap_or_default();

@@ -3,6 +3,7 @@
 //!
 //! One file per family of commands. `output.rs` is how results look, `failure.rs` how failures do.
 
+mod alive;
 mod api_key;
 mod banner;
 mod catalog;
@@ -22,6 +23,7 @@ mod queue;
 mod retention;
 mod sales;
 mod serve;
+mod signals;
 mod socket;
 mod tenant;
 
@@ -177,6 +179,7 @@ fn log_errors() -> Result<LogGuard, Failure> {
         stdout: Stdout::Console {
             ansi: output::stderr_is_coloured(),
         },
+        journal: false,
         now_ms,
     };
     logging.start().map_err(|error| Failure::failed(error.to_string()))

@@ -3,6 +3,7 @@
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, IsTerminal as _};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,19 +12,20 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::client::{Holder, Patience, take};
 use super::failure::{Exit, Failure};
-use super::{Global, banner, demo, descriptors, output, socket};
+use super::signals::{self, Hangup, Signals};
+use super::{Global, alive, banner, demo, descriptors, output, socket};
 use crate::app::App;
 use crate::config::{Config, DEFAULT_DATA_DIR, Format};
 use crate::http::server::{ServerSettings, serve};
 use crate::http::{admin_router, router};
-use crate::logging::{LogGuard, Logging, LoggingError, Stdout};
+use crate::logging::{LogGuard, Logging, LoggingError, Stdout, log_panics};
 use crate::scheduler::Scheduler;
 use crate::storage::DataDir;
+use crate::telemetry::{self, Recorder};
 use crate::worker::Worker;
 
 /// How long jobs that run may go on once the end has been asked for; then they are given back to the queue.
@@ -34,13 +36,14 @@ const LAST_BREATH: Duration = Duration::from_secs(1);
 const DEV_DATA_DIR: &str = "./tillbox-data";
 
 /// `tillbox serve`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   tillbox serve --dev                        try it: a demo shop with a key, and curl lines to paste
   tillbox serve --listen 0.0.0.0:8080        for others to reach, behind a proxy that ends TLS
 
-SIGTERM and Ctrl-C end it in an orderly way: what was begun is finished. A second Ctrl-C ends it at once; what was acknowledged is on disk.")]
+SIGTERM and Ctrl-C end it in an orderly way: what was begun is finished. A second Ctrl-C ends it at once; what was acknowledged is on disk.
+SIGHUP reads the configuration again, and the log says what of it needs a restart; on a terminal, it ends the daemon like SIGTERM.")]
 pub struct Serve {
     /// Address and port to listen on, whatever the configuration says
     #[arg(long, value_name = "A")]
@@ -56,13 +59,16 @@ impl Serve {
         let mut config = self.config(global)?;
         let shortage = descriptors::fit(&mut config);
         DataDir::prepare(&config.storage.data_dir).map_err(|error| Failure::failed(error.to_string()))?;
-        let _log = start_logging(&config, self.dev)?;
+        let log = start_logging(&config, self.dev)?;
+        let recorder = telemetry::install();
         if let Some(shortage) = shortage {
             shortage.log();
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::failed(format!("the system grants no threads: {error}; raise its limit of tasks")))?;
+        signals::outlast_file_limit(&runtime);
+        let hangups = signals::hangups(&runtime)?;
         let app = match take(&config, self.dev, &runtime, Patience::Endless)? {
             Holder::Us(app) => app,
             Holder::Daemon(_) => {
@@ -75,7 +81,14 @@ impl Serve {
                 ));
             }
         };
-        let served = self.serve(&app, &runtime);
+        if let Some(level) = log.level() {
+            app.reloads.take("logging.level", move |config| {
+                level.set(&config.logging.level).expect("the configuration was validated");
+            });
+        }
+        let hangup = self.hangup(global, &app);
+        let signals = || Signals::listen(hangups, hangup, log.buffers());
+        let served = self.serve(&app, &runtime, recorder, signals);
         app.close();
         if let Err(failure) = &served {
             tracing::error!(error = failure.message(), "daemon cannot run");
@@ -85,6 +98,37 @@ impl Serve {
         // A call that hangs (a mail server that says nothing) has been given back to its queue; it keeps nobody waiting here.
         runtime.shutdown_timeout(LAST_BREATH);
         served.map(|()| Exit::Done)
+    }
+
+    /// What SIGHUP means: who sits before a terminal has closed it, and whoever has none wants the configuration to be read again.
+    fn hangup(&self, global: &Global, app: &Arc<App>) -> Hangup {
+        if std::io::stdin().is_terminal() || std::io::stdout().is_terminal() {
+            return Hangup::End;
+        }
+        let (serve, global, app) = (self.clone(), global.clone(), app.clone());
+        Hangup::Reload(Arc::new(move || serve.reload(&global, &app)))
+    }
+
+    /// Reads the configuration again, and takes of it what can be taken. One that is wrong changes nothing.
+    fn reload(&self, global: &Global, app: &App) {
+        alive::reloading();
+        match self.config(global) {
+            Ok(mut config) => {
+                descriptors::fit(&mut config);
+                let reloaded = app.reloads.reload(config);
+                let applied = reloaded.applied.join(", ");
+                tracing::info!(applied, "configuration reloaded");
+                if !reloaded.needs_restart.is_empty() {
+                    let keys = reloaded.needs_restart.join(", ");
+                    tracing::warn!(keys, "these keys have changed and take effect at the next start");
+                }
+            }
+            Err(failure) => {
+                let error = failure.whole();
+                tracing::error!(error, "configuration not reloaded; the daemon goes on with the one it has");
+            }
+        }
+        alive::ready(app);
     }
 
     fn config(&self, global: &Global) -> Result<Config, Failure> {
@@ -106,10 +150,16 @@ impl Serve {
         Ok(config)
     }
 
-    fn serve(&self, app: &Arc<App>, runtime: &Runtime) -> Result<(), Failure> {
+    fn serve(
+        &self,
+        app: &Arc<App>,
+        runtime: &Runtime,
+        recorder: Recorder,
+        signals: impl FnOnce() -> Result<Signals, Failure>,
+    ) -> Result<(), Failure> {
         let demo = if self.dev { Some(demo::prepare(app)?) } else { None };
         // Whoever reads that it listens may ask it to end at once: the signals come first.
-        let (signals, sockets) = runtime.block_on(async { Ok::<_, Failure>((Signals::listen()?, Sockets::open(&app.config).await?)) })?;
+        let (signals, sockets) = runtime.block_on(async { Ok::<_, Failure>((signals()?, Sockets::open(&app.config).await?)) })?;
         let address = sockets.address;
         let admin_path = std::path::absolute(&sockets.admin_path).unwrap_or_else(|_| sockets.admin_path.clone());
         if let Err(error) = app.provisioner.dir.note_address(&admin_path) {
@@ -122,7 +172,7 @@ impl Serve {
             let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
             output::print(&banner::render(address, &dir.display().to_string(), &demo))?;
         }
-        runtime.block_on(sockets.run(app, signals))
+        runtime.block_on(sockets.run(app, signals, recorder))
     }
 }
 
@@ -138,7 +188,12 @@ fn start_logging(config: &Config, dev: bool) -> Result<LogGuard, Failure> {
     };
     let dir = config.log_dir();
     let made = DirBuilder::new().recursive(true).mode(0o750).create(&dir);
+    let journal = match stdout {
+        Stdout::Console { .. } => is_journal(&std::io::stderr()),
+        _ => is_journal(&std::io::stdout()),
+    };
     let mut logging = Logging {
+        journal,
         level: config.logging.level.clone(),
         dir: made.is_ok().then(|| dir.clone()),
         keep_days: config.logging.keep_days,
@@ -153,10 +208,18 @@ fn start_logging(config: &Config, dev: bool) -> Result<LogGuard, Failure> {
         started => (started, made.err().map(|error| error.to_string())),
     };
     let guard = started.map_err(|error| Failure::failed(error.to_string()))?;
+    log_panics();
     if let Some(error) = trouble {
         tracing::warn!(dir = %dir.display(), error, "no log files; make that directory writable, or set logging.dir");
     }
     Ok(guard)
+}
+
+/// Whether a stream is the one that the service manager has connected to the journal: it names its file (`systemd.exec(5)`).
+fn is_journal(stream: &impl AsFd) -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let own = rustix::fs::fstat(stream).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+    own.is_ok_and(|own| own == named)
 }
 
 struct Sockets {
@@ -191,11 +254,13 @@ impl Sockets {
     }
 
     /// Serves both until a signal comes, then lets what runs finish.
-    async fn run(self, app: &Arc<App>, signals: Signals) -> Result<(), Failure> {
+    async fn run(self, app: &Arc<App>, signals: Signals, recorder: Recorder) -> Result<(), Failure> {
         let (end, ended) = watch::channel(false);
         let worker = Worker::start(app.clone());
         let scheduler = Scheduler::start(app.clone());
+        alive::ready(app);
         tokio::spawn(signals.wait(end, app.clone()));
+        tokio::spawn(alive::keep_telling(app.clone(), recorder, ended.clone()));
         let ending = async {
             until(ended.clone()).await;
             // A proxy sends nobody here any more, while those who are here finish.
@@ -249,42 +314,4 @@ fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> Failure {
 async fn until(mut ended: watch::Receiver<bool>) {
     // Fails when the sender is gone, which is an end as well.
     let _ = ended.wait_for(|ended| *ended).await;
-}
-
-/// Resolves when the landlord's file has to be opened and checked again. A shop's file is reopened by the registry; this one everything
-/// hangs on, so the whole process is started again, by whoever runs it.
-async fn landlord_fault(app: &App) {
-    let mut looks = tokio::time::interval(Duration::from_secs(1));
-    while app.directory.database().is_healthy() {
-        looks.tick().await;
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::failed(format!("signals cannot be received: {error}")));
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The first signal asks for the end; a Ctrl-C after that does not wait for it.
-    async fn wait(mut self, end: watch::Sender<bool>, app: Arc<App>) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            () = landlord_fault(&app) => tracing::error!("the landlord's file cannot be trusted until it is opened again; the process ends, to be started anew"),
-        }
-        tracing::info!("stopping");
-        // Fails when nobody serves any more, which is what is wanted.
-        let _ = end.send(true);
-        self.interrupt.recv().await;
-        std::process::exit(Exit::Failed as i32);
-    }
 }

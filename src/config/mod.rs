@@ -5,6 +5,7 @@
 
 mod alerts;
 mod cache;
+mod differing;
 mod error;
 mod exchange_rates;
 mod invoicing;

@@ -210,7 +210,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     alerts.webhook_url: is neither http:// nor https://
     alerts.webhook_secret: is no key; it is whsec_ and 24 to 64 bytes in base64, or empty
     alerts.email_to: "nobody" is no address
-    alerts.window: 0s is not between 1s and 24h
+    alerts.window: 0s is not between 1s and 1d
     "#);
 }
 

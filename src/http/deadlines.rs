@@ -15,108 +15,47 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::heads::Requests;
-
-/// A connection that fails with `TimedOut` when a head does not come whole in time.
-pub struct HeadDeadline<Io> {
-    io: Io,
+/// The time in which the heads of a connection have to come.
+pub struct HeadDeadline {
     limit: Duration,
-    requests: Requests,
-    /// The count at which a head began to come, and when it has to be whole.
+    /// The count of [`Requests`](super::heads::Requests) at which a head began to come, and when it has to be whole.
     head: Option<(u64, Instant)>,
-    /// Whether a byte has come at all.
-    has_begun: bool,
     /// Made at the first head that does not come in one piece; most connections never have one.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// What is said to whoever does not finish the first head of a connection; [`Unreadable`](super::unreadable::Unreadable) gives it its document.
-const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
-impl<Io> HeadDeadline<Io> {
-    /// Puts a deadline of `limit` on each head; on the first one from now on, whether it begins to come or not.
-    pub fn new(io: Io, limit: Duration, requests: Requests) -> Self {
-        let head = Some((requests.count(), Instant::now() + limit));
+impl HeadDeadline {
+    /// A deadline of `limit` for each head; for the first one from now on, whether it begins to come or not.
+    pub fn new(limit: Duration) -> Self {
         Self {
-            io,
             limit,
-            requests,
-            head,
-            has_begun: false,
+            head: Some((0, Instant::now() + limit)),
             timer: None,
         }
     }
 
     /// When the head that is coming has to be whole, if one is coming.
-    fn deadline(&self) -> Option<Instant> {
-        let count = self.requests.count();
+    fn deadline(&self, count: u64) -> Option<Instant> {
         self.head.filter(|(began_at, _)| *began_at == count).map(|(_, deadline)| deadline)
     }
 
-    /// Bytes have come: of a head, unless a request is being served.
-    fn note(&mut self) {
-        let count = self.requests.count();
-        if count.is_multiple_of(2) && self.deadline().is_none() {
+    /// Bytes have come, after so many beginnings and ends of requests: of a head, unless a request is being served.
+    pub fn note(&mut self, count: u64) {
+        if count.is_multiple_of(2) && self.deadline(count).is_none() {
             self.head = Some((count, Instant::now() + self.limit));
         }
     }
 
-    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = self.deadline() else { return Poll::Pending };
+    /// Ready when a head that is coming should be whole by now.
+    pub fn poll(&mut self, context: &mut Context<'_>, count: u64) -> Poll<()> {
+        let Some(deadline) = self.deadline(count) else {
+            return Poll::Pending;
+        };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
         }
         timer.as_mut().poll(context)
-    }
-}
-
-impl<Io: AsyncWrite + Unpin> HeadDeadline<Io> {
-    /// Says why the connection is cut, as far as that can be said at once. Only before the first request: after it, an answer may still be
-    /// on its way out.
-    fn say_too_slow(&mut self, context: &mut Context<'_>) {
-        if self.has_begun && self.requests.count() == 0 {
-            let io = &mut self.io;
-            // Whoever takes nothing any more is cut off without a word.
-            if let Poll::Ready(Ok(_)) = Pin::new(&mut *io).poll_write(context, TOO_SLOW) {
-                let _ = Pin::new(io).poll_flush(context);
-            }
-        }
-    }
-}
-
-impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeadDeadline<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(context, buffer) {
-            self.has_begun |= !buffer.filled().is_empty();
-            self.note();
-            return Poll::Ready(read);
-        }
-        ready!(self.poll_deadline(context));
-        self.say_too_slow(context);
-        Poll::Ready(Err(ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<Io: AsyncWrite + Unpin> AsyncWrite for HeadDeadline<Io> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
 

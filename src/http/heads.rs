@@ -11,20 +11,25 @@
 //!
 //! What is refused is refused by hyper, in its turn among the answers: it is handed something that is no HTTP in place of the rest.
 
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use hyper::body::SizeHint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::deadlines::HeadDeadline;
 use super::unreadable::Reason;
 
 /// What no reader of HTTP takes, wherever in a head it stands, with an end, because hyper waits for one before it looks.
 const NO_HTTP: &[u8] = b"\0\r\n\r\n";
+
+/// What is said to whoever does not finish the first head of a connection; [`Unreadable`](super::unreadable::Unreadable) gives it its document.
+const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 const BARE_LF: &str = "a line of the head ends with a bare LF; lines of HTTP end with CR LF (RFC 9112 §2.2)";
 const TWO_LENGTHS: &str = "the head has both Content-Length and Transfer-Encoding; send one of them (RFC 9112 §6.3)";
@@ -98,9 +103,12 @@ impl Drop for Serving {
     }
 }
 
-/// A connection whose heads are looked through.
+/// A connection whose heads are looked through, and fails with `TimedOut` when one does not come whole in time.
 pub struct Heads<Io> {
     io: Io,
+    deadline: HeadDeadline,
+    /// Whether a byte has come at all.
+    has_begun: bool,
     requests: Requests,
     reason: Reason,
     place: Place,
@@ -120,10 +128,12 @@ enum Place {
 }
 
 impl<Io> Heads<Io> {
-    /// Looks through the heads that come from `io`; `requests` hears of those that hyper has begun, `reason` is told why one is refused.
-    pub fn new(io: Io, requests: Requests, reason: Reason) -> Self {
+    /// Looks through the heads that come from `io`, each within `limit`; `requests` hears of those that hyper has begun, `reason` is told why one is refused.
+    pub fn new(io: Io, limit: Duration, requests: Requests, reason: Reason) -> Self {
         Self {
             io,
+            deadline: HeadDeadline::new(limit),
+            has_begun: false,
             requests,
             reason,
             place: Place::Head(Head::default()),
@@ -204,22 +214,50 @@ impl<Io: AsyncRead + Unpin> Heads<Io> {
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Heads<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        this.move_on();
-        if this.rest.has_remaining() {
-            this.hand_on_rest(buffer);
-        } else if !matches!(this.place, Place::Refused(_)) {
-            ready!(this.poll_more(context, buffer))?;
+impl<Io: AsyncRead + Unpin> Heads<Io> {
+    fn poll_looked_through(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.move_on();
+        if self.rest.has_remaining() {
+            self.hand_on_rest(buffer);
+        } else if !matches!(self.place, Place::Refused(_)) {
+            ready!(self.poll_more(context, buffer))?;
         }
         // Behind a refusal there is nothing more: to hyper it looks like the end.
-        if let Place::Refused(no_http) = &mut this.place {
+        if let Place::Refused(no_http) = &mut self.place {
             let (now, later) = no_http.split_at(no_http.len().min(buffer.remaining()));
             buffer.put_slice(now);
             *no_http = later;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> Heads<Io> {
+    /// Says why the connection is cut, as far as that can be said at once. Only before the first request: after it, an answer may still be
+    /// on its way out.
+    fn say_too_slow(&mut self, context: &mut Context<'_>) {
+        if self.has_begun && self.requests.count() == 0 {
+            let io = &mut self.io;
+            // Whoever takes nothing any more is cut off without a word.
+            if let Poll::Ready(Ok(_)) = Pin::new(&mut *io).poll_write(context, TOO_SLOW) {
+                let _ = Pin::new(io).poll_flush(context);
+            }
+        }
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<Io> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = self.poll_looked_through(context, buffer) {
+            self.has_begun |= !buffer.filled().is_empty();
+            let count = self.requests.count();
+            self.deadline.note(count);
+            return Poll::Ready(read);
+        }
+        let count = self.requests.count();
+        ready!(self.deadline.poll(context, count));
+        self.say_too_slow(context);
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
 
@@ -346,6 +384,9 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    /// No head of a test takes so long.
+    const LONG: Duration = Duration::from_secs(60);
+
     /// What is found in `head` when it comes in pieces of `size`; the places are counted from its beginning.
     fn found(head: &str, size: usize) -> Found {
         let mut seen = Head::default();
@@ -409,7 +450,7 @@ mod tests {
     }
 
     /// As hyper would, all that can be read at once.
-    async fn read<Io: AsyncRead + Unpin>(heads: &mut Heads<Io>, room: usize) -> String {
+    async fn read<Io: AsyncRead + AsyncWrite + Unpin>(heads: &mut Heads<Io>, room: usize) -> String {
         let mut bytes = vec![0; room];
         let length = heads.read(&mut bytes).await.unwrap();
         String::from_utf8(bytes[..length].to_vec()).unwrap()
@@ -419,7 +460,7 @@ mod tests {
     async fn nothing_is_handed_on_past_a_head_or_a_body() {
         let (near, mut far) = tokio::io::duplex(4096);
         let requests = Requests::default();
-        let mut heads = Heads::new(near, requests.clone(), Reason::default());
+        let mut heads = Heads::new(near, LONG, requests.clone(), Reason::default());
         let first = "POST /1 HTTP/1.1\r\ncontent-length: 6\r\n\r\n";
         let second = "GET /2 HTTP/1.1\r\n\r\n";
         let third = "POST /3 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -447,7 +488,7 @@ mod tests {
     async fn a_reader_that_sees_another_end_gets_no_further() {
         let (near, mut far) = tokio::io::duplex(4096);
         let reason = Reason::default();
-        let mut heads = Heads::new(near, Requests::default(), reason);
+        let mut heads = Heads::new(near, LONG, Requests::default(), reason);
         far.write_all(b"GET / HTTP/1.1\r\n\r\nGET /more HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(read(&mut heads, 4096).await, "GET / HTTP/1.1\r\n\r\n");
         // It has begun no request, and wants more.

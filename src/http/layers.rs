@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 
 use super::extract::{Local, RequestId};
 use super::limit;
+use super::metrics::{Present, note_request};
 use super::problem::{OwnForm, Problem};
 use super::server::Peer;
 use super::unread::thrown_away;
@@ -24,13 +25,12 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 /// The outermost layer.
 pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let started = now();
+    let _present = Present::request();
     let id = request_id(request.headers(), app.entropy.as_ref());
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = %id, tenant_id = tracing::field::Empty);
     let deadline = match request.extensions().get::<Local>() {
         Some(Local) => Duration::from_millis(LOCAL_REQUEST_MS),
@@ -60,8 +60,10 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let elapsed_us = u64::try_from(now().duration_since(started).as_micros()).unwrap_or(u64::MAX);
-    span.in_scope(|| tracing::debug!(%method, route, status = response.status().as_u16(), elapsed_us, "request"));
+    let elapsed = now().duration_since(started);
+    note_request(&method, route, response.status(), elapsed);
+    let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    span.in_scope(|| tracing::debug!(%method, route = route.unwrap_or("-"), status = response.status().as_u16(), elapsed_us, "request"));
     response
 }
 
@@ -147,7 +149,10 @@ pub async fn method_not_allowed() -> Problem {
     )
 }
 
-#[expect(clippy::disallowed_methods, reason = "measures how long a request took, for the log")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures how long a request took, for the log and the figures"
+)]
 fn now() -> Instant {
     Instant::now()
 }

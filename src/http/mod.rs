@@ -20,6 +20,7 @@ mod heads;
 pub mod health;
 mod layers;
 mod limit;
+mod metrics;
 pub mod problem;
 pub mod server;
 mod unread;
@@ -48,6 +49,7 @@ struct Head;
 fn routes() -> (Router<Arc<App>>, Document) {
     OpenApiRouter::with_openapi(Head::openapi())
         .merge(health::routes())
+        .merge(metrics::routes())
         .nest("/v1", api::routes())
         .split_for_parts()
 }

@@ -7,8 +7,9 @@
 
 use super::addresses::{Addresses, Place};
 use super::date::Dates;
-use super::deadlines::{HeadDeadline, WriteDeadline};
+use super::deadlines::WriteDeadline;
 use super::heads::{Heads, Requests};
+use super::metrics::Present;
 use super::unreadable::{Reason, Unreadable};
 use crate::app::Ports;
 use crate::primitives::Entropy;
@@ -226,9 +227,10 @@ impl House {
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let present = Present::connection(peer.0.is_some());
         let (requests, reason) = (Requests::default(), Reason::default());
-        let io = Heads::new(self.sheltered(io, reason.clone()), requests.clone(), reason);
-        let io = HeadDeadline::new(io, self.settings.header_timeout, requests.clone());
+        let io = self.sheltered(io, reason.clone());
+        let io = Heads::new(io, self.settings.header_timeout, requests.clone(), reason);
         let Self { http, router, dates, .. } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
             let serving = requests.begin(&request.body().size_hint());
@@ -253,11 +255,12 @@ impl House {
             // Mostly clients that left or never spoke HTTP; not news for an operator.
             tracing::debug!(%error, ?peer, "connection ended");
         }
-        drop(places);
+        drop((places, present));
     }
 
     /// Says why, and closes. A line in the log for each would fill the disk in a flood.
     async fn turn_away<Io: AsyncRead + AsyncWrite + Unpin>(self, io: Io, peer: Peer, slot: OwnedSemaphorePermit) {
+        metrics::counter!("tillbox_http_connections_refused_total").increment(1);
         let mut io = self.sheltered(io, Reason::default());
         let said = async {
             io.write_all(TOO_MANY).await?;

@@ -64,6 +64,7 @@ impl<Io: AsyncWrite + Unpin> Unreadable<Io> {
 
     fn refusal(&self, status: StatusCode, head: &str) -> Bytes {
         let request_id = fresh_request_id(self.entropy.as_ref());
+        metrics::counter!("tillbox_http_unreadable_requests_total", "status" => status.as_str().to_owned()).increment(1);
         let document = problem(status, &self.reason).document(&request_id).to_string();
         tracing::debug!(request_id, status = status.as_u16(), "unreadable request");
         let fields = format!(

@@ -22,6 +22,11 @@ pub enum Shape {
         /// Whether the level is coloured.
         ansi: bool,
     },
+    /// For the journal, which has times of its own: behind a priority and without colours.
+    Journal {
+        /// As a flat JSON object, or as a line for a person.
+        json: bool,
+    },
 }
 
 /// One place that lines go to.

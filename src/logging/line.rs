@@ -19,6 +19,11 @@ const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
 pub(super) struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
+    /// Some fields.
+    pub fn of(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
+        Self(fields.into_iter().collect())
+    }
+
     fn set(&mut self, name: &'static str, value: Value) {
         match self.0.iter_mut().find(|(own, _)| *own == name) {
             Some((_, old)) => *old = value,
@@ -111,7 +116,20 @@ impl Line {
     pub fn write(&self, shape: Shape) -> String {
         match shape {
             Shape::Json => self.json(),
-            Shape::Console { ansi } => self.console(ansi),
+            Shape::Console { ansi } => format!("{} {}", self.timestamp, self.console(ansi)),
+            // The journal has a time of its own, and takes the number for the line's priority.
+            Shape::Journal { json: true } => format!("<{}>{}", self.priority(), self.json()),
+            Shape::Journal { json: false } => format!("<{}>{}", self.priority(), self.console(false)),
+        }
+    }
+
+    /// The level in the numbers of syslog, as `sd-daemon(3)` has them.
+    const fn priority(&self) -> u8 {
+        match self.level {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
         }
     }
 
@@ -144,7 +162,7 @@ impl Line {
             (true, Level::INFO) => ("\x1b[32m", "\x1b[0m"),
             (true, _) => ("\x1b[2m", "\x1b[0m"),
         };
-        let mut out = format!("{} {on}{:>5}{off} ", self.timestamp, self.level);
+        let mut out = format!("{on}{:>5}{off} ", self.level);
         push_visible(&mut out, &self.message);
         for (name, value) in &self.fields.0 {
             out.push(' ');

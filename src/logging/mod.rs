@@ -3,23 +3,34 @@
 //! Security events (`target: "security"`) are in a file of their own as well, and no level set by the operator
 //! turns them off. Deliberately absent: nested objects and span enter/exit lines, which nobody greps.
 
+mod daily;
+mod honest;
 mod layer;
 mod line;
+mod panics;
 
 pub use layer::{Shape, Sink};
+pub use panics::log_panics;
 
+use daily::Daily;
+use honest::{Progress, buffered};
 use layer::Lines;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 use tracing::Subscriber;
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
-use tracing_subscriber::EnvFilter;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::rolling::InitError;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// The target of events that also go to the security file.
 pub const SECURITY: &str = "security";
+
+/// How long the end of the process waits for lines that are not written yet: a disk that hangs keeps nobody for longer.
+const FLUSH_MAX: Duration = Duration::from_secs(10);
 
 /// What is logged and where to.
 #[derive(Clone, Debug)]
@@ -32,6 +43,8 @@ pub struct Logging {
     pub keep_days: u32,
     /// What goes to the terminal or the journal.
     pub stdout: Stdout,
+    /// Whether what goes there goes to the journal.
+    pub journal: bool,
     /// The time of an event, in milliseconds since 1970 UTC.
     pub now_ms: fn() -> i64,
 }
@@ -74,10 +87,59 @@ pub enum LoggingError {
     Running(#[source] TryInitError),
 }
 
-/// Keeps the writers alive. Dropping it writes out what is still buffered, so it lives as long as `main`.
+/// Keeps the writers alive. Dropping it writes out what is still buffered, so it lives as long as `main`, also when that panics.
 #[must_use = "lines written after this is dropped are lost"]
 pub struct LogGuard {
+    buffers: Buffers,
+    level: Option<Level>,
     _writers: Vec<WorkerGuard>,
+}
+
+/// What is buffered, to be waited for.
+#[derive(Clone, Debug, Default)]
+pub struct Buffers(Vec<Arc<Progress>>);
+
+impl Buffers {
+    /// Waits until what was logged is written, for a few seconds at most. Blocks.
+    pub fn flush(&self) {
+        self.0.iter().for_each(|buffer| buffer.wait(FLUSH_MAX));
+    }
+}
+
+/// What is logged of a process that runs.
+#[derive(Clone, Debug)]
+pub struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    /// Logs by other directives from now on.
+    ///
+    /// # Errors
+    /// [`LoggingError::Level`].
+    pub fn set(&self, level: &str) -> Result<(), LoggingError> {
+        let filter = filter(level)?;
+        // Fails when the subscriber is gone, and nobody logs any more.
+        let _ = self.0.reload(filter);
+        Ok(())
+    }
+}
+
+impl LogGuard {
+    /// What is buffered, for an end that does not come by dropping this.
+    pub fn buffers(&self) -> Buffers {
+        self.buffers.clone()
+    }
+
+    /// What is logged, to be changed.
+    pub fn level(&self) -> Option<Level> {
+        self.level.clone()
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        // What the writers' own guards would wait for is a second.
+        self.buffers.flush();
+    }
 }
 
 impl Logging {
@@ -86,61 +148,63 @@ impl Logging {
     /// # Errors
     /// See [`LoggingError`]; after [`LoggingError::Files`] the call may be repeated without a directory.
     pub fn start(&self) -> Result<LogGuard, LoggingError> {
-        let (sinks, guard) = self.sinks()?;
-        let subscriber = subscriber(&self.level, self.now_ms, sinks)?;
+        let filter = filter(&self.level)?;
+        let (sinks, mut guard) = self.sinks()?;
+        let (filter, level) = reload::Layer::new(filter);
+        let lines = Lines {
+            now_ms: self.now_ms,
+            sinks,
+        };
+        let subscriber = tracing_subscriber::registry().with(filter).with(lines);
         subscriber.try_init().map_err(LoggingError::Running)?;
+        guard.level = Some(Level(level));
         Ok(guard)
     }
 
     fn sinks(&self) -> Result<(Vec<Sink>, LogGuard), LoggingError> {
         let mut sinks = Vec::new();
-        let mut writers = Vec::new();
+        let mut guard = LogGuard {
+            buffers: Buffers::default(),
+            level: None,
+            _writers: Vec::new(),
+        };
+        let mut add = |(buffered, writer): (honest::Buffered, WorkerGuard)| {
+            guard.buffers.0.push(buffered.progress.clone());
+            guard._writers.push(writer);
+            BoxMakeWriter::new(buffered)
+        };
         if let Some(dir) = &self.dir {
             let files = [("tillbox", false), (SECURITY, true)];
             for (prefix, security_only) in files {
-                let file = self.daily_file(dir, prefix)?;
+                let file = Daily::open(dir, prefix, self.keep_days, self.now_ms)
+                    .map_err(|source| LoggingError::Files { dir: dir.clone(), source })?;
                 // Ordinary lines are dropped rather than slow a sale down; the few that are evidence are not.
-                let (writer, guard) = buffered(file, !security_only);
-                writers.push(guard);
+                let writer = add(buffered(file, prefix, Shape::Json, self.now_ms, !security_only));
                 sinks.push(Sink {
                     shape: Shape::Json,
                     security_only,
-                    writer: BoxMakeWriter::new(writer),
+                    writer,
                 });
             }
         }
-        let (shape, writer) = match self.stdout {
-            Stdout::Json => {
-                // Buffered as well: a journal that stalls must not stall the daemon.
-                let (writer, guard) = buffered(std::io::stdout(), true);
-                writers.push(guard);
-                (Shape::Json, BoxMakeWriter::new(writer))
-            }
-            Stdout::Console { ansi } => (Shape::Console { ansi }, BoxMakeWriter::new(std::io::stderr)),
-            Stdout::None => return Ok((sinks, LogGuard { _writers: writers })),
+        let shape = match self.stdout {
+            Stdout::Json if self.journal => Shape::Journal { json: true },
+            Stdout::Json => Shape::Json,
+            Stdout::Console { .. } if self.journal => Shape::Journal { json: false },
+            Stdout::Console { ansi } => Shape::Console { ansi },
+            Stdout::None => return Ok((sinks, guard)),
+        };
+        let writer = match self.stdout {
+            // Buffered as well: a journal that stalls must not stall the daemon.
+            Stdout::Json => add(buffered(std::io::stdout(), "stdout", shape, self.now_ms, true)),
+            _ => BoxMakeWriter::new(std::io::stderr),
         };
         sinks.push(Sink {
             shape,
             security_only: false,
             writer,
         });
-        Ok((sinks, LogGuard { _writers: writers }))
-    }
-
-    fn daily_file(&self, dir: &Path, prefix: &str) -> Result<RollingFileAppender, LoggingError> {
-        // The appender makes room for a new file at each start, although today's may exist: without one to
-        // spare, a restart would delete a day too early, and with `keep_days = 1` today's.
-        let files = usize::try_from(self.keep_days).unwrap_or(usize::MAX).saturating_add(1);
-        RollingFileAppender::builder()
-            .rotation(Rotation::DAILY)
-            .filename_prefix(prefix)
-            .filename_suffix("log")
-            .max_log_files(files)
-            .build(dir)
-            .map_err(|source| LoggingError::Files {
-                dir: dir.to_owned(),
-                source,
-            })
+        Ok((sinks, guard))
     }
 }
 
@@ -149,6 +213,12 @@ impl Logging {
 /// # Errors
 /// [`LoggingError::Level`].
 pub fn subscriber(level: &str, now_ms: fn() -> i64, sinks: Vec<Sink>) -> Result<impl Subscriber + Send + Sync + 'static, LoggingError> {
+    let lines = Lines { now_ms, sinks };
+    Ok(tracing_subscriber::registry().with(filter(level)?).with(lines))
+}
+
+/// What a level lets through. Security events pass in any case.
+fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     let filter = EnvFilter::builder().parse(level).map_err(|source| LoggingError::Level {
         level: level.to_owned(),
         source,
@@ -156,16 +226,7 @@ pub fn subscriber(level: &str, now_ms: fn() -> i64, sinks: Vec<Sink>) -> Result<
     let always = format!("{SECURITY}=info").parse().expect("a target and a level");
     // A file that is opened is no news at every start.
     let quiet = "rusqlite_migration=warn".parse().expect("a target and a level");
-    let filter = filter.add_directive(always).add_directive(quiet);
-    let lines = Lines { now_ms, sinks };
-    Ok(tracing_subscriber::registry().with(filter).with(lines))
-}
-
-fn buffered<W>(writer: W, lossy: bool) -> (NonBlocking, WorkerGuard)
-where
-    W: std::io::Write + Send + 'static,
-{
-    NonBlockingBuilder::default().lossy(lossy).thread_name("log").finish(writer)
+    Ok(filter.add_directive(always).add_directive(quiet))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::*;
 use serde_json::Value;
 use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tracing::{error, info, info_span, warn};
 
@@ -123,6 +124,7 @@ fn to_files(dir: &Path) -> Logging {
         dir: Some(dir.to_owned()),
         keep_days: 1,
         stdout: Stdout::None,
+        journal: false,
         now_ms,
     }
 }
@@ -173,4 +175,133 @@ fn what_cannot_start_says_why() {
     logging.level = "loud=very".to_owned();
     let error = logging.start().err().unwrap();
     assert!(matches!(error, LoggingError::Level { .. }), "{error}");
+}
+
+#[test]
+fn the_journal_is_told_the_priority_and_no_time() {
+    let emit = || {
+        error!(n = 1, "bad");
+        info!("good");
+    };
+    let json = lines("info", Shape::Journal { json: true }, false, emit);
+    assert!(json[0].starts_with("<3>{\"timestamp\":") && json[1].starts_with("<6>{"), "{json:?}");
+    let console = lines("info", Shape::Journal { json: false }, false, emit);
+    insta::assert_snapshot!(console.join("\n"), @r#"
+    <3>ERROR bad n=1
+    <6> INFO good
+    "#);
+}
+
+/// The end of `main` comes by a panic: what was logged before it, and the panic, are in the file.
+#[test]
+fn a_panic_loses_no_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let logging = to_files(dir.path());
+    let ended = std::thread::spawn(move || {
+        let (sinks, guard) = logging.sinks().unwrap();
+        let _guard = guard;
+        let _subscriber = tracing::subscriber::set_default(subscriber("info", now_ms, sinks).unwrap());
+        for number in 0..20_000 {
+            info!(number, "line");
+        }
+        panic!("the end of main");
+    });
+    assert!(ended.join().is_err());
+    let files = files(dir.path());
+    assert_eq!(files.last().map(|(_, lines)| *lines), Some(20_000), "{files:?}");
+}
+
+#[test]
+fn the_level_changes_while_it_runs() {
+    let buffer = Buffer::default();
+    let own = buffer.clone();
+    let sink = Sink {
+        shape: Shape::Json,
+        security_only: false,
+        writer: BoxMakeWriter::new(move || own.clone()),
+    };
+    let (filter, handle) = reload::Layer::new(filter("warn").unwrap());
+    let lines = Lines { now_ms, sinks: vec![sink] };
+    let level = Level(handle);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(filter).with(lines), || {
+        info!("one");
+        level.set("debug").unwrap();
+        tracing::debug!("two");
+        assert!(level.set("loud=very").is_err());
+        tracing::debug!("three");
+        level.set("off").unwrap();
+        error!("four");
+        warn!(target: SECURITY, "five");
+    });
+    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    let said: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].take())
+        .collect();
+    assert_eq!(said, ["two", "three", "five"]);
+}
+
+/// The clock of these tests shows the 2nd of January 2026, and one day is kept beside it.
+#[test]
+fn files_of_days_long_past_go_by_their_names_and_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let stay = [
+        "notes.txt",
+        "security.2026-01-01.log",
+        "tillbox-old.2020-01-01.log",
+        "tillbox.2020-01-01.log.gz",
+        "tillbox.2020-1-1.log",
+        "tillbox.2026-01-01.log",
+        "tillbox.log",
+    ];
+    for name in stay
+        .into_iter()
+        .chain(["tillbox.2025-12-31.log", "tillbox.2020-01-01.log", "security.2025-12-31.log"])
+    {
+        fs::write(dir.path().join(name), "x\n").unwrap();
+    }
+    let (sinks, guard) = to_files(dir.path()).sinks().unwrap();
+    drop((sinks, guard));
+    let mut names: Vec<String> = files(dir.path()).into_iter().map(|(name, _)| name).collect();
+    // Today's own, whichever day that is.
+    names.retain(|name| stay.contains(&name.as_str()) || name.contains("-12-31") || name.contains("2020"));
+    assert_eq!(names, stay);
+}
+
+/// The days go on while the process runs.
+#[test]
+fn a_file_goes_when_its_time_is_over_and_not_only_at_a_start() {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    static NOW_MS: AtomicI64 = AtomicI64::new(1_767_323_045_006);
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let old = dir.path().join("tillbox.2026-01-01.log");
+    fs::write(&old, "x\n").unwrap();
+    let mut daily = Daily::open(dir.path(), "tillbox", 1, || NOW_MS.load(Ordering::Relaxed)).unwrap();
+    daily.write_all(b"one\n").unwrap();
+    assert!(old.exists(), "yesterday's");
+    NOW_MS.fetch_add(DAY_MS, Ordering::Relaxed);
+    daily.write_all(b"two\n").unwrap();
+    assert!(!old.exists());
+}
+
+#[test]
+fn a_panic_is_a_line() {
+    let lines = json(|| {
+        log_panics();
+        let caught = std::panic::catch_unwind(|| panic!("of {}", "note"));
+        // The hook is the whole process's: other tests have theirs back.
+        drop(std::panic::take_hook());
+        assert!(caught.is_err());
+    });
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(
+        (&line["message"], &line["panic"], &line["level"]),
+        (&"panicked".into(), &"of note".into(), &"ERROR".into())
+    );
+    assert!(
+        line["location"].as_str().is_some_and(|place| place.contains("logging/tests.rs:")),
+        "{line}"
+    );
+    assert_eq!(line["thread"], "logging::tests::a_panic_is_a_line");
 }

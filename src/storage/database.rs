@@ -149,6 +149,7 @@ impl<K: FileKind> Database<K> {
         match self.inner.inbox.try_send(Message::Request(Box::new(request))) {
             Ok(()) => Answer(State::Waiting(receiver)),
             Err(TrySendError::Full(_)) => {
+                metrics::counter!("tillbox_overloads_total", "file" => K::NAME).increment(1);
                 if self.inner.shared.is_overload_news() {
                     let file = self.inner.path.display();
                     tracing::warn!(%file, inbox = WRITER_INBOX, "requests are refused: too many wait for this file");

@@ -150,6 +150,16 @@ impl StorageError {
         code == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
     }
 
+    /// What a trigger said that refused a change of what is final. There are no triggers for anything else.
+    pub fn immutable(&self) -> Option<&str> {
+        match &self.source {
+            Some(rusqlite::Error::SqliteFailure(failure, said)) if failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER => {
+                Some(said.as_deref().unwrap_or_default())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the file itself is damaged.
     pub const fn is_damage(&self) -> bool {
         matches!(self.kind, StorageErrorKind::Corrupt | StorageErrorKind::NotADatabase)

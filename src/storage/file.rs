@@ -51,7 +51,12 @@ pub enum Check {
     Always,
 }
 
-/// Asserts that the SQLite that is linked is one that can be trusted.
+/// The version of the SQLite that is linked.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
+/// Asserts that it is one that can be trusted.
 ///
 /// # Panics
 /// When it is older: no data directory is opened with it.

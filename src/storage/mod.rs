@@ -29,7 +29,7 @@ pub use file::{Check, FileId};
 pub use kind::{FileKind, Landlord, Tenant};
 pub use readers::Readers;
 pub use rusqlite::{Row, named_params, params};
-pub use space::Space;
+pub use space::{Room, Space};
 pub use sql_types::{money, money_if_any};
 pub use statement::Statement;
 pub(crate) use statement::{statements, text_enum};

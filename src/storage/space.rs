@@ -9,6 +9,15 @@ use crate::primitives::{Clock, Timestamp};
 /// How long a look at the disk is good for, in milliseconds.
 const LOOK_MS: i64 = 1_000;
 
+/// A disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What is free for this process's user.
+    pub free: u64,
+    /// All of it.
+    pub size: u64,
+}
+
 /// The room of the file system that a directory is on.
 pub struct Space {
     dir: PathBuf,
@@ -40,9 +49,17 @@ impl Space {
         {
             return short;
         }
-        let disk = rustix::fs::statvfs(&self.dir);
-        let short = disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve);
+        let short = self.room().is_some_and(|room| room.free < self.reserve);
         *last = Some((now, short));
         short
+    }
+
+    /// The room there is at this moment, where it can be looked up.
+    pub fn room(&self) -> Option<Room> {
+        let disk = rustix::fs::statvfs(&self.dir).ok()?;
+        Some(Room {
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            size: disk.f_blocks.saturating_mul(disk.f_frsize),
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! What a file's writer and readers have done: counters for tests, `/health` and, later, `/metrics`.
+//! What a file's writer and readers have done: counters for tests and `/health`. Those of the whole process are counted where it happens.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -7,7 +7,8 @@ use rusqlite::{Connection, Params, Row};
 
 use super::file::PAGE_BYTES;
 use super::writer::Shared;
-use super::{FileId, FileKind, Statement, StorageError, View};
+use super::{FileId, FileKind, Statement, StorageError, Tenant, View};
+use crate::primitives::id::TenantId;
 use crate::primitives::{Entropy, Id, Kind, Origin, Timestamp};
 
 /// A unit of work on one file. What it did is kept as a whole, or not at all.
@@ -107,7 +108,8 @@ impl<'c, K: FileKind> Work<'c, K> {
     /// [`StorageError`]; `UnexpectedRows` when that is not what `rows` promised.
     pub fn change(&mut self, statement: &Statement, params: impl Params, rows: Rows) -> Result<usize, StorageError> {
         self.require_transaction()?;
-        let touched = self.view.run(statement, |prepared| prepared.execute(params))?;
+        let touched = self.view.run(statement, |prepared| prepared.execute(params));
+        let touched = touched.inspect_err(|error| self.note_violation(error))?;
         let as_promised = match rows {
             Rows::Exactly(count) => touched == count,
             Rows::AtMostOne => touched <= 1,
@@ -117,6 +119,15 @@ impl<'c, K: FileKind> Work<'c, K> {
             Ok(touched)
         } else {
             Err(StorageError::unexpected_rows(statement.name()))
+        }
+    }
+
+    /// Whoever tried to change what is final: by a fault of ours, or with one's help. Nothing was changed, and somebody should know.
+    fn note_violation(&self, error: &StorageError) {
+        if let Some(said) = error.immutable() {
+            let tenant_id = (K::NAME == Tenant::NAME).then(|| tracing::field::display(TenantId::from_bytes(self.file_id)));
+            let (origin, statement) = (self.origin(), error.statement());
+            tracing::warn!(target: "security", request_id = origin.request_id, tenant_id, actor = %origin.actor, statement, error = said, "immutability violation");
         }
     }
 

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use metrics::{counter, histogram};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
@@ -182,6 +183,7 @@ impl<K: FileKind> Writer<K> {
         };
         if matches!(verdict, Verdict::Replay) {
             self.shared.stats.replay();
+            counter!("tillbox_commit_replays_total", "file" => K::NAME).increment(1);
             self.rollback();
             verdict = match self.execute("BEGIN IMMEDIATE") {
                 Ok(()) => self.replay(&mut batch),
@@ -295,9 +297,10 @@ impl<K: FileKind> Writer<K> {
     }
 
     fn commit(&self, batch: &mut Batch<K>, after: AfterCommit) {
+        let started = now();
         match self.stands_in_place().and_then(|()| self.execute("COMMIT")) {
             Ok(()) => {
-                self.shared.stats.commit(batch.len());
+                self.note_commit(batch.len(), now().duration_since(started));
                 after.actions.into_iter().for_each(tell::<K>);
                 if !after.wakes.is_empty() {
                     tell::<K>(|| (self.shared.on_wake)(&after.wakes));
@@ -311,6 +314,14 @@ impl<K: FileKind> Writer<K> {
                 self.lose(batch, &error);
             }
         }
+    }
+
+    fn note_commit(&self, requests: usize, took: Duration) {
+        self.shared.stats.commit(requests);
+        let count = u32::try_from(requests).unwrap_or(u32::MAX);
+        histogram!("tillbox_commit_duration_seconds", "file" => K::NAME).record(took);
+        histogram!("tillbox_commit_requests", "file" => K::NAME).record(count);
+        counter!("tillbox_commits_total", "file" => K::NAME).increment(1);
     }
 
     /// A file that was removed or replaced while it was open, or whose WAL was, takes writes and keeps none of them: they go with the last
@@ -338,6 +349,7 @@ impl<K: FileKind> Writer<K> {
             }
             self.shared.healthy.store(false, Ordering::Release);
         }
+        counter!("tillbox_commit_failures_total", "file" => K::NAME).increment(1);
         tracing::error!(error = %error, source = std::error::Error::source(error).map(tracing::field::display), requests = batch.len(), kind = K::NAME, "commit failed");
         batch.iter_mut().for_each(|request| request.fail(error.copy()));
     }
@@ -363,7 +375,10 @@ fn tell<K: FileKind>(action: impl FnOnce()) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "bounds the work of one batch; nothing of it is stored")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounds the work of one batch, and measures its commit; nothing of it is stored"
+)]
 fn now() -> Instant {
     Instant::now()
 }

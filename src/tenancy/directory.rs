@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use metrics::counter;
 use moka::sync::Cache;
 
 use super::access::{Scopes, TenantAccess};
@@ -15,9 +16,6 @@ use super::{commands, keys};
 use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::primitives::{Digest, HostName, Origin, Slug, Timestamp};
 use crate::storage::{Answer, Database, Landlord, LandlordView, LandlordWork, StorageError};
-
-/// Answers kept at most; a flood of made-up hosts pushes out old ones and grows nothing.
-const ANSWERS_KEPT: u64 = 20_000;
 
 /// Whom a key belongs to.
 #[derive(Clone, Debug)]
@@ -56,9 +54,9 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Over an open landlord's file.
-    pub fn new(db: Database<Landlord>) -> Self {
-        let answers = Cache::builder().max_capacity(ANSWERS_KEPT).build();
+    /// Over an open landlord's file; so many answers are kept at most, and a flood of made-up hosts pushes out old ones and grows nothing.
+    pub fn new(db: Database<Landlord>, answers_kept: u64) -> Self {
+        let answers = Cache::builder().max_capacity(answers_kept).build();
         Self {
             db,
             answers,
@@ -80,7 +78,7 @@ impl Directory {
         };
         let hash = Digest::of(presented.as_bytes());
         let question = (self.generation.load(Ordering::Acquire), Question::Key(hash));
-        if let Some(Known::Principal(principal)) = self.answers.get(&question) {
+        if let Some(Known::Principal(principal)) = self.known(&question) {
             return Answer::ready(Ok(Some(principal)));
         }
         let answers = self.answers.clone();
@@ -121,7 +119,7 @@ impl Directory {
         find: impl FnOnce(&LandlordView) -> Result<Option<TenantAccess>, StorageError> + Send + 'static,
     ) -> Answer<Option<TenantAccess>, StorageError> {
         let question = (self.generation.load(Ordering::Acquire), question);
-        if let Some(Known::Tenant(access)) = self.answers.get(&question) {
+        if let Some(Known::Tenant(access)) = self.known(&question) {
             return Answer::ready(Ok(access));
         }
         let answers = self.answers.clone();
@@ -130,6 +128,15 @@ impl Directory {
             answers.insert(question, Known::Tenant(access.clone()));
             Ok(access)
         })
+    }
+
+    fn known(&self, question: &(u64, Question)) -> Option<Known> {
+        let known = self.answers.get(question);
+        match known {
+            Some(_) => counter!("tillbox_cache_requests_total", "cache" => "directory", "outcome" => "hit").increment(1),
+            None => counter!("tillbox_cache_requests_total", "cache" => "directory", "outcome" => "miss").increment(1),
+        }
+        known
     }
 
     /// Changes who exists. When the answer comes, nobody is judged by the old state any more.

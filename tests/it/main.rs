@@ -9,6 +9,7 @@ mod books;
 mod cli;
 mod packaging;
 mod storage;
+mod structured_logs;
 mod support;
 mod tenancy;
 mod tenant;

@@ -37,11 +37,21 @@ fn the_unit_runs_the_daemon_as_its_own_user() {
     let unit = shipped("systemd/tillbox.service");
     for line in [
         "ExecStart=/usr/bin/tillbox serve",
+        "Type=notify",
+        "WatchdogSec=60",
+        "ExecReload=/usr/bin/kill -HUP $MAINPID",
         "User=tillbox",
         "StateDirectory=tillbox",
         "NoNewPrivileges=yes",
     ] {
         assert!(unit.lines().any(|of| of == line), "{line} is missing");
+    }
+    // What the unit runs may be run inside of it.
+    let values = |key: &'static str| unit.lines().filter_map(move |line| line.strip_prefix(key)?.strip_prefix('='));
+    let allowed: Vec<&str> = values("ExecPaths").flat_map(str::split_whitespace).collect();
+    for command in ["ExecStart", "ExecReload"].into_iter().flat_map(values) {
+        let program = command.split_whitespace().next().expect("a program");
+        assert!(allowed.contains(&program), "{program} is not in ExecPaths");
     }
     assert!(shipped("packaging/tillbox.sysusers").contains("u tillbox - "));
 }

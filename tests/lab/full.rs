@@ -10,7 +10,7 @@ use http::Method;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
-use crate::daemon::{Caller, Daemon, Line, Patience, Shop, keep, serve, under, within_a_minute};
+use crate::daemon::{Caller, Daemon, Line, Patience, Shop, keep, serve, within_a_minute};
 use crate::dice::Dice;
 use crate::house::{self, Call, Peer as _, Reply};
 use crate::oracle::{self, Verdict};
@@ -102,11 +102,7 @@ fn fill(shop: &Shop, dice: &mut Dice) -> Verdict {
 /// Forbids the program to make a file larger than its largest, which SQLite sees as a failing disk, and allows it again.
 fn refuse_growth(shop: &Shop, dice: &mut Dice) -> Verdict {
     let dir = shop.copy();
-    let mut shell = Command::new("sh");
-    // What is ignored here is ignored there: otherwise the first write beyond the limit ends the process.
-    shell.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
-    under(&mut shell, &serve(dir.path()));
-    let daemon = Daemon::launch(&mut shell, dir.path())?;
+    let daemon = Daemon::launch(&mut serve(dir.path()), dir.path())?;
     let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw);
     let limit = |current: Option<u64>| {
         let limit = Rlimit { current, maximum: None };

@@ -45,7 +45,8 @@ def call(method, path, body=None, *, key=KEY, want=None, headers=None, data=None
     wanted = want is None or want in (answer.status_code, code)
     if answer.status_code >= 500 or not wanted:
         raise SystemExit(f"walk: {method} {path} {body} wanted {want}: {answer.status_code} {answer.text}")
-    return answer.json() if answer.content else None
+    is_json = answer.headers.get("content-type") == "application/json"
+    return answer.json() if is_json else None
 
 
 def get(path, want=200, **more):

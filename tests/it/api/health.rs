@@ -1,11 +1,24 @@
 //! `/health`, `/health/live`, `/health/ready`.
 
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
-use tillbox::worker::Worker;
+use serde_json::{Value, json};
+use tillbox::app::App;
+use tillbox::config::ByteSize;
+use tillbox::platform::queue::{self, NewJob, Queue};
+use tillbox::primitives::limits::{BEAT_STALE_MS, JOB_LATE_MS};
+use tillbox::tenancy::Directory;
+use tillbox::worker::handlers::{Errand, Handler, Handlers};
+use tillbox::worker::{JobError, Worker};
 
-use crate::support::{TestApp, answer::Answer, blocking};
+use crate::support::{TestApp, TestShop, answer::Answer, blocking};
+
+/// As long as a test waits for what it expects to come at once.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn health(app: &TestApp, status: u16) -> Answer {
     let answer = app.get("/health").send().await.expect(status);
@@ -137,4 +150,180 @@ fn many_who_ask_at_once_do_not_break_each_others_probe_of_the_cache() {
             scope.spawn(move || assert!((0..20_000).all(|_| directory.cache_works())));
         }
     });
+}
+
+/// Waits until the services are as they should be; gives the whole answer as the landlord sees it.
+async fn until(app: &TestApp, key: &str, services: Value) -> Value {
+    let seen = async {
+        loop {
+            let answer = app.get("/health").bearer(key).send().await;
+            let report = answer.json();
+            let all_ok = services.as_object().is_some_and(|all| all.values().all(|one| one == "ok"));
+            if report["services"] == services {
+                assert_eq!(answer.status, if all_ok { 200 } else { 503 }, "{report}");
+                assert_eq!(report["status"], if all_ok { "ok" } else { "degraded" }, "{report}");
+                return report;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let seen = tokio::time::timeout(PATIENCE, seen).await;
+    seen.unwrap_or_else(|_| panic!("the services are never {services}"))
+}
+
+fn well() -> Value {
+    json!({"db": "ok", "cache": "ok", "queue": "ok"})
+}
+
+fn failing(service: &str) -> Value {
+    let mut services = well();
+    services[service] = json!("fail");
+    services
+}
+
+/// A job that waits until a test lets it go.
+static HELD: (Mutex<bool>, Condvar) = (Mutex::new(true), Condvar::new());
+static HAS_COME: AtomicBool = AtomicBool::new(false);
+const HOLD: Handlers = {
+    fn hold(_: &Errand<'_>) -> Result<(), JobError> {
+        HAS_COME.store(true, Ordering::Release);
+        let held = HELD.0.lock().expect("nobody panics while holding it");
+        drop(HELD.1.wait_while(held, |held| *held));
+        Ok(())
+    }
+    Handlers(&[("test.hold", Handler::Outward(hold))])
+};
+
+fn enqueue(shop: &TestShop) {
+    let new = NewJob::new(Queue::Low, "test.hold", &json!({}));
+    shop.write(move |work| queue::enqueue(work, &new)).expect("written");
+}
+
+/// Less room than the reserve, on a disk that is really filled.
+async fn break_the_disk(app: &TestApp, key: &str, dir: &Path) {
+    let free = app.app().space.room().expect("a disk").free;
+    // So much that what others write meanwhile does not matter.
+    let ballast = (free / 4).min(256 << 20);
+    app.restart_with(|config| config.storage.disk_reserve = ByteSize::bytes(free - ballast / 2));
+    let worker = Worker::start(app.app());
+    until(app, key, well()).await;
+    let path = dir.join("ballast");
+    let file = File::create(&path).expect("room for a name");
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, ballast).expect("room");
+    app.advance(Duration::from_secs(1));
+    let report = until(app, key, failing("db")).await;
+    assert!(report["details"]["disk"].is_string(), "{report}");
+    drop(file);
+    fs::remove_file(&path).expect("it is there");
+    app.advance(Duration::from_secs(1));
+    until(app, key, well()).await;
+    worker.stop(PATIENCE).await;
+}
+
+/// A store's file that is none, and is set aside.
+async fn break_a_store(app: &TestApp, key: &str, shop: &TestShop) {
+    app.stop();
+    let whole = fs::read(shop.path()).expect("a file");
+    fs::write(shop.path(), b"no database at all").expect("written");
+    app.resume();
+    let worker = Worker::start(app.app());
+    let report = until(app, key, failing("db")).await;
+    assert_eq!(report["details"]["unavailable_tenants"][0]["slug"], "corner", "{report}");
+    let restored = app.scratch().join("restored.db");
+    fs::write(&restored, whole).expect("written");
+    fs::copy(&restored, shop.path().with_extension("new")).expect("copied");
+    fs::rename(shop.path().with_extension("new"), shop.path()).expect("in its place");
+    shop.get("/v1/catalog/products").send().await.expect(200);
+    until(app, key, well()).await;
+    worker.stop(PATIENCE).await;
+}
+
+/// A job that is due and does not come to its turn.
+async fn break_the_queue(app: &TestApp, key: &str, shop: &TestShop) {
+    let worker = Worker::start_with(app.app(), HOLD);
+    enqueue(shop);
+    enqueue(shop);
+    let come = async {
+        while !HAS_COME.load(Ordering::Acquire) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, come).await.expect("the first begins");
+    until(app, key, well()).await;
+    app.advance(Duration::from_millis(JOB_LATE_MS.unsigned_abs() + 1));
+    loop {
+        let report = until(app, key, failing("queue")).await;
+        // Until the next beat it is the beat that is missing.
+        if report["details"]["queue"]
+            .as_str()
+            .is_some_and(|fault| fault.starts_with("a job has been waiting since"))
+        {
+            break;
+        }
+    }
+    *HELD.0.lock().expect("nobody panics while holding it") = false;
+    HELD.1.notify_all();
+    until(app, key, well()).await;
+    worker.stop(PATIENCE).await;
+}
+
+/// A dispatcher that has not ended and does nothing any more: its threads are gone.
+async fn break_the_dispatcher(app: &TestApp, key: &str) {
+    let process = app.app();
+    let (threads, lost) = blocking(|| {
+        let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let threads = threads.expect("threads");
+        let lost = threads.block_on(async { Worker::start(process) });
+        (threads, lost)
+    });
+    until(app, key, well()).await;
+    threads.shutdown_background();
+    app.advance(Duration::from_millis(BEAT_STALE_MS.unsigned_abs() + 1));
+    let report = until(app, key, failing("queue")).await;
+    let fault = report["details"]["queue"].as_str().unwrap_or_default();
+    assert!(fault.starts_with("the worker has been silent since"), "{report}");
+    drop(lost);
+    let worker = Worker::start(app.app());
+    until(app, key, well()).await;
+    worker.stop(PATIENCE).await;
+    let report = until(app, key, failing("queue")).await;
+    assert_eq!(report["details"]["queue"], "the worker does not run");
+}
+
+/// A cache that keeps nothing.
+async fn break_the_cache(app: &TestApp, key: &str) {
+    let with = |kept: u64| {
+        move |app: App| App {
+            directory: Arc::new(Directory::new(app.directory.database().clone(), kept)),
+            ..app
+        }
+    };
+    for (kept, services) in [(0, failing("cache")), (100, well())] {
+        app.refit(with(kept));
+        let worker = Worker::start(app.app());
+        until(app, key, services).await;
+        worker.stop(PATIENCE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_degrades_and_heals() {
+    // A disk that few others write to, where there is one: how much room there is must not change by itself.
+    let dir = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a directory");
+    let app = TestApp::with(false, |config| {
+        config.storage.data_dir = dir.path().join("data");
+        config.queue.low.workers = 1;
+    });
+    let shop = app.tenant("corner");
+    let key = app.landlord_key();
+    break_the_disk(&app, &key, dir.path()).await;
+    break_a_store(&app, &key, &shop).await;
+    break_the_queue(&app, &key, &shop).await;
+    break_the_dispatcher(&app, &key).await;
+    break_the_cache(&app, &key).await;
+    shop.get("/health").send().await.expect(503);
+    drop(shop);
+    drop(app);
 }

@@ -16,6 +16,7 @@ mod landlord;
 mod landlord_queue;
 mod ledger;
 mod lists;
+mod metrics;
 mod orders;
 mod payments;
 mod rate_limiter;

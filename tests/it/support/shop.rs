@@ -137,6 +137,7 @@ impl TestApp {
     /// With other settings.
     pub fn with(dev: bool, settings: impl FnOnce(&mut Config)) -> Self {
         logs::install();
+        tillbox::telemetry::install();
         let seed = seed_of_this_test();
         println!("TEST_SEED={seed}");
         let dir = tempfile::tempdir().expect("a directory for the test");
@@ -181,6 +182,24 @@ impl TestApp {
     /// Starts again after [`stop`](Self::stop), over the same files and the same clock.
     pub fn resume(&self) {
         self.inner.start(self.inner.config.clone());
+    }
+
+    /// Puts the process together anew, with a part that is another one.
+    pub fn refit(&self, change: impl FnOnce(App) -> App) {
+        let mut running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Running { mut app, router } = running.take().expect("the app runs");
+        drop(router);
+        let app = loop {
+            // A request's task may still be putting its things away.
+            match Arc::try_unwrap(app) {
+                Ok(app) => break app,
+                Err(shared) => app = shared,
+            }
+            std::thread::yield_now();
+        };
+        let app = Arc::new(change(app));
+        let router = tillbox::http::router(&app);
+        *running = Some(Running { app, router });
     }
 
     /// Stops and starts: what a new version, or the next morning, would find.

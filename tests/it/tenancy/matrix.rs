@@ -65,6 +65,7 @@ const MATRIX: &[Row] = &[
     Row("/health GET", "/health", Anybody, "", 503, Unaware(503)),
     Row("/health/live GET", "/health/live", Anybody, "", 200, Unaware(200)),
     Row("/health/ready GET", "/health/ready", Anybody, "", 503, Unaware(503)),
+    Row("/metrics GET", "/metrics", Anybody, "", 200, Unaware(200)),
     Row("/v1/audit-logs GET", "/v1/audit-logs", Key(ADMIN), "", 200, Unaware(200)),
     Row("/v1/carts POST", "/v1/carts", Storefront(CHECKOUT), "{}", 201, Unaware(201)),
     Row("/v1/carts/{id} GET", "/v1/carts/{cart}", Storefront(CHECKOUT), "", 200, NO_CART),

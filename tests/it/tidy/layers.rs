@@ -18,6 +18,8 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("pulse", 51),
     ("alerting", 51),
     ("throttle", 51),
+    ("reload", 51),
+    ("telemetry", 51),
     ("app", 55),
     ("fetching", 57),
     ("upkeep", 57),

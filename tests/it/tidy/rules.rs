@@ -168,12 +168,12 @@ fn time_and_chance_are_injected() {
     enforce(
         no_ambient_time_or_chance,
         &[
-            "http/layers.rs",        // how long a request took, for the log
+            "http/layers.rs",        // how long a request took, for the log and the figures
             "http/deadlines.rs",     // how long a head takes to come, and an answer to be read
             "primitives/clock.rs",   // the port itself
             "primitives/entropy.rs", // the port itself
             "storage/database.rs",   // the deadline of a long read
-            "storage/writer.rs",     // the bound of one batch
+            "storage/writer.rs",     // the bound of one batch, and how long its commit took
         ],
     );
 }

@@ -15,7 +15,7 @@ use crate::support::{TestApp, blocking};
 /// At two each night, in the operator's time zone.
 const NIGHTLY: &[Duty] = &[Duty {
     name: "nightly",
-    recurrence: |config| config.retention.recurrence(),
+    recurrence: |config| Some(config.retention.recurrence()),
     deletes: false,
     run: |_, _| Ok(()),
 }];
@@ -23,7 +23,7 @@ const NIGHTLY: &[Duty] = &[Duty {
 /// One that never succeeds.
 const FAILING: &[Duty] = &[Duty {
     name: "failing",
-    recurrence: |config| config.retention.recurrence(),
+    recurrence: |config| Some(config.retention.recurrence()),
     deletes: false,
     run: |_, _| Err("the disk is away".to_owned()),
 }];

@@ -174,7 +174,6 @@ fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_al
     );
     assert_ne!(header(&calls[0], "webhook-timestamp"), header(&calls[1], "webhook-timestamp"));
     assert_eq!(jobs(&shop, "alerts.webhook"), ["discarded|15|0"]);
-    assert_eq!(jobs(&shop, "alerts.mail"), ["completed|1|0"], "the other way is not gone twice");
     assert_eq!(mails(&app).len(), 1);
     let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
     let failed: Vec<&Value> = lines.lines().iter().map(|line| &line["job"]).collect();

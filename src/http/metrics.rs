@@ -1,0 +1,146 @@
+//! `/metrics`: the figures of the process, in the text that Prometheus reads.
+//!
+//! Anybody who reaches the port may read them, as with `/health`: they tell of the process, and no label names a store, a path or a person.
+//! A proxy that lets the public in does well not to pass this path on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
+use metrics::{Gauge, counter, gauge, histogram};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::Problem;
+use crate::app::App;
+use crate::primitives::Class;
+use crate::storage::file;
+use crate::telemetry::process::{self, float, seconds};
+use crate::telemetry::{self, Sheet};
+
+/// The version of the text's form.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The route of the figures.
+pub fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(figures))
+}
+
+/// What Prometheus reads: requests, commits, caches, queues, room on the disk, and what the process takes of the machine. No figure names a
+/// store, and nobody needs a key; a proxy that lets the public in should keep this path to itself.
+#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200, description = "the figures", body = String, content_type = "text/plain")))]
+async fn figures(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    // Looks at the disk and at /proc, and puts a few hundred lines together: not on a thread that others wait for.
+    let text = tokio::task::spawn_blocking(move || render(&app)).await;
+    let fault = |_| Problem::new(Class::Internal, "internal_error", "the figures could not be put together");
+    Ok(([(CONTENT_TYPE, TEXT)], text.map_err(fault)?).into_response())
+}
+
+fn render(app: &App) -> String {
+    let mut sheet = Sheet::default();
+    let build = format!("version=\"{}\",sqlite=\"{}\"", env!("CARGO_PKG_VERSION"), file::sqlite_version());
+    sheet.put_labelled("tillbox_build_info", &build, 1.0);
+    sheet.put("tillbox_ready", f64::from(app.pulse.is_ready()));
+    let open = app.registry.list_open().len();
+    sheet.put("tillbox_tenants_open", float(open as u64));
+    sheet.put("tillbox_tenants_open_max", f64::from(app.config.storage.open_tenants));
+    sheet.put("tillbox_tenants_unavailable", float(app.registry.list_unavailable().len() as u64));
+    sheet.put("tillbox_disk_reserve_bytes", float(app.config.storage.disk_reserve.as_bytes()));
+    if let Some(room) = app.space.room() {
+        sheet.put("tillbox_disk_free_bytes", float(room.free));
+        sheet.put("tillbox_disk_size_bytes", float(room.size));
+    }
+    let now = app.clock.now().as_millis();
+    let lag_ms = app.pulse.oldest_due().map_or(0, |due| (now - due.as_millis()).max(0));
+    sheet.put("tillbox_queue_lag_seconds", seconds(lag_ms));
+    let beat_ms = app.pulse.beat_at().map_or(0, |beat| beat.as_millis());
+    sheet.put("tillbox_queue_beat_timestamp_seconds", seconds(beat_ms));
+    process::put(&mut sheet, app.started_at.as_millis());
+    sheet.into_text() + &telemetry::render()
+}
+
+/// Counts a request that was answered. `route` is the pattern that its path met.
+pub(super) fn note_request(method: &Method, route: Option<&str>, status: StatusCode, took: Duration) {
+    let (method, route) = (known(method), route.unwrap_or("unmatched").to_owned());
+    let status = status.as_str().to_owned();
+    histogram!("tillbox_http_request_duration_seconds", "method" => method, "route" => route.clone()).record(took);
+    counter!("tillbox_http_requests_total", "method" => method, "route" => route, "status" => status).increment(1);
+}
+
+/// A method is any word that a client likes to send; the figures know those that there are.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// One of what goes on at present, until it is dropped.
+pub(super) struct Present(Gauge);
+
+impl Present {
+    /// A request.
+    pub(super) fn request() -> Self {
+        Self::of(gauge!("tillbox_http_requests_in_flight"))
+    }
+
+    /// A connection that was accepted: from elsewhere, or over the admin socket.
+    pub(super) fn connection(is_from_afar: bool) -> Self {
+        let listener = if is_from_afar { "tcp" } else { "unix" };
+        counter!("tillbox_http_connections_total", "listener" => listener).increment(1);
+        Self::of(gauge!("tillbox_http_connections", "listener" => listener))
+    }
+
+    fn of(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_once_each_under_their_route() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let odd = Method::from_bytes(b"FETCH").unwrap();
+            let took = Duration::from_millis(3);
+            note_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::OK, took);
+            note_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::OK, took);
+            note_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::NOT_FOUND, took);
+            note_request(&odd, None, StatusCode::NOT_FOUND, took);
+            let present = Present::request();
+            drop((Present::request(), Present::connection(true)));
+            std::mem::forget(present);
+        });
+        let text = recorder.handle().render();
+        for line in [
+            "tillbox_http_requests_total{method=\"GET\",route=\"/v1/orders/{id}\",status=\"200\"} 2",
+            "tillbox_http_requests_total{method=\"GET\",route=\"/v1/orders/{id}\",status=\"404\"} 1",
+            "tillbox_http_requests_total{method=\"other\",route=\"unmatched\",status=\"404\"} 1",
+            "tillbox_http_request_duration_seconds_count{method=\"GET\",route=\"/v1/orders/{id}\"} 3",
+            "tillbox_http_requests_in_flight 1",
+            "tillbox_http_connections{listener=\"tcp\"} 0",
+            "tillbox_http_connections_total{listener=\"tcp\"} 1",
+        ] {
+            assert!(text.lines().any(|of| of == line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! L5: a configuration that is read again while the process runs: who takes which part of it, and what has to wait for a restart.
+//!
+//! A part of the program that can change its ways says for which keys, once, when it is put together; what nobody takes is told to the operator
+//! by its key. The configuration as a whole was checked before it comes here: one that is wrong changes nothing.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::config::Config;
+
+type Take = Box<dyn Fn(&Config) + Send + Sync>;
+
+struct Taker {
+    keys: &'static str,
+    take: Take,
+}
+
+impl Taker {
+    /// Whether a key is the one that it takes, or in the section that it takes.
+    fn has(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(self.keys);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
+/// Who takes what.
+pub struct Reloads {
+    takers: Mutex<Vec<Taker>>,
+    begun_with: Config,
+    last: Mutex<Config>,
+}
+
+/// What became of a new configuration, by keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// They have changed, and are in force.
+    pub applied: Vec<String>,
+    /// They are not what the process began with; the next start takes them.
+    pub needs_restart: Vec<String>,
+}
+
+impl Reloads {
+    /// For a process that begins with `config`.
+    pub fn new(config: Config) -> Self {
+        Self {
+            takers: Mutex::default(),
+            last: Mutex::new(config.clone()),
+            begun_with: config,
+        }
+    }
+
+    /// From now on `take` is given the new configuration when a key has changed that is `keys`, such as `logging.level`, or stands in the
+    /// section of that name.
+    pub fn take(&self, keys: &'static str, take: impl Fn(&Config) + Send + Sync + 'static) {
+        let take = Box::new(take);
+        self.takers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Taker { keys, take });
+    }
+
+    /// Puts a configuration that was checked into force, as far as that can be done.
+    pub fn reload(&self, config: Config) -> Reloaded {
+        let takers = self.takers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_taken = |key: &String| takers.iter().any(|taker| taker.has(key));
+        let mut applied = last.differing(&config);
+        applied.retain(is_taken);
+        let mut needs_restart = self.begun_with.differing(&config);
+        needs_restart.retain(|key| !is_taken(key));
+        for taker in takers.iter().filter(|taker| applied.iter().any(|key| taker.has(key))) {
+            (taker.take)(&config);
+        }
+        *last = config;
+        Reloaded { applied, needs_restart }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn config(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config::default();
+        change(&mut config);
+        config
+    }
+
+    #[test]
+    fn what_is_taken_is_applied_and_the_rest_waits_until_it_is_as_before() {
+        let reloads = Reloads::new(Config::default());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for keys in ["logging.level", "mail"] {
+            let seen = seen.clone();
+            reloads.take(keys, move |config| seen.lock().unwrap().push((keys, config.logging.level.clone())));
+        }
+        assert_eq!(reloads.reload(Config::default()), Reloaded::default());
+        let louder = |config: &mut Config| config.logging.level = "debug".to_owned();
+        let reloaded = reloads.reload(config(|config| {
+            louder(config);
+            config.logging.keep_days = 3;
+            config.server.max_connections = 9;
+        }));
+        assert_eq!(reloaded.applied, ["logging.level"]);
+        assert_eq!(reloaded.needs_restart, ["logging.keep_days", "server.max_connections"]);
+        // What was taken is in force and no news; what was not is said as long as it waits.
+        let again = reloads.reload(config(|config| {
+            louder(config);
+            config.logging.keep_days = 3;
+            config.mail.from = "a@b.example".to_owned();
+        }));
+        assert_eq!(again.applied, ["mail.from"]);
+        assert_eq!(again.needs_restart, ["logging.keep_days"]);
+        let seen = seen.lock().unwrap();
+        assert_eq!(*seen, [("logging.level", "debug".to_owned()), ("mail", "debug".to_owned())]);
+    }
+
+    #[test]
+    fn a_section_is_no_beginning_of_another_ones_name() {
+        let reloads = Reloads::new(Config::default());
+        reloads.take("log", |_| panic!("not its key"));
+        let reloaded = reloads.reload(config(|config| config.logging.level = "debug".to_owned()));
+        assert_eq!((reloaded.applied.len(), reloaded.needs_restart.len()), (0, 1));
+    }
+}

@@ -1,0 +1,225 @@
+//! `/metrics`. The counters are the whole process's, and other tests count beside these: what is exact is tested beside `note_request`, here
+//! that what happens shows at all, in the form that Prometheus reads, and that nothing that is sent makes it grow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+use tillbox::telemetry::{FIGURES, Kind};
+use tillbox::worker::Worker;
+
+use crate::support::TestApp;
+
+/// Samples by their name and labels, the families that they belong to checked on the way.
+struct Figures(BTreeMap<String, f64>);
+
+impl Figures {
+    async fn of(app: &TestApp) -> Self {
+        let answer = app.get("/metrics").send().await.expect(200);
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        Self::parse(&answer.text())
+    }
+
+    fn parse(text: &str) -> Self {
+        let (mut samples, mut helped, mut typed) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                let (name, help) = rest.split_once(' ').expect("a help text");
+                assert!(!help.is_empty() && helped.insert(name), "{line}");
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect("a type");
+                assert!(helped.contains(name), "{name} has a type and no help");
+                assert!(typed.insert(name, kind).is_none(), "{name} is there twice");
+            } else {
+                let (series, value) = line.rsplit_once(' ').expect("a value");
+                let name = series.split('{').next().unwrap_or_default();
+                let family = family(name, &typed);
+                let figure = FIGURES.iter().find(|figure| figure.name == family);
+                let kind = match figure.unwrap_or_else(|| panic!("{family} is not in the list")).kind {
+                    Kind::Counter => "counter",
+                    Kind::Gauge => "gauge",
+                    Kind::Histogram => "histogram",
+                };
+                assert_eq!(typed.get(family), Some(&kind), "{line}");
+                let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+                assert!(value.is_finite(), "{line}");
+                assert!(samples.insert(series.to_owned(), value).is_none(), "{line} is there twice");
+            }
+        }
+        Self(samples)
+    }
+
+    /// The sum of all samples of a name whose labels hold all of these.
+    fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        let fits = |series: &str| series.split('{').next() == Some(name) && labels.iter().all(|label| series.contains(label));
+        self.0.iter().filter(|(series, _)| fits(series)).map(|(_, value)| value).sum()
+    }
+
+    fn one(&self, name: &str) -> f64 {
+        *self.0.get(name).unwrap_or_else(|| panic!("{name} is missing"))
+    }
+
+    fn labels(&self, label: &str) -> BTreeSet<&str> {
+        let start = format!("{label}=\"");
+        let values = self
+            .0
+            .keys()
+            .filter_map(|series| series.split(start.as_str()).nth(1)?.split('"').next());
+        values.collect()
+    }
+}
+
+/// The family of a sample: a distribution's samples have names of their own.
+fn family<'a>(name: &'a str, typed: &BTreeMap<&str, &str>) -> &'a str {
+    let parts = ["_bucket", "_sum", "_count"].iter().filter_map(|part| name.strip_suffix(part));
+    parts.clone().find(|stem| typed.get(stem) == Some(&"histogram")).unwrap_or(name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_shows_in_the_figures() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let worker = Worker::start(app.app());
+    let before = Figures::of(&app).await;
+    let tea = shop.product("TEA", 450).await;
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    shop.sale("k", sale).await.expect(201);
+    shop.post("/v1/sales")
+        .key("x")
+        .json(json!({}))
+        .send()
+        .await
+        .refused(422, "validation_failed");
+    app.get("/nowhere").send().await.refused(404, "route_not_found");
+    let after = Figures::of(&app).await;
+    let grown = |name: &str, labels: &[&str]| after.sum(name, labels) - before.sum(name, labels);
+    let sales = ["method=\"POST\"", "route=\"/v1/sales\""];
+    for (least, name, labels) in [
+        (1.0, "tillbox_http_requests_total", &[&sales[..], &["status=\"201\""]].concat()[..]),
+        (1.0, "tillbox_http_requests_total", &[&sales[..], &["status=\"422\""]].concat()),
+        (1.0, "tillbox_http_requests_total", &["route=\"unmatched\"", "status=\"404\""]),
+        (2.0, "tillbox_http_request_duration_seconds_count", &sales),
+        (2.0, "tillbox_commits_total", &["file=\"tenant\""]),
+        (2.0, "tillbox_commit_duration_seconds_count", &["file=\"tenant\""]),
+        (2.0, "tillbox_commit_requests_sum", &["file=\"tenant\""]),
+        (1.0, "tillbox_cache_requests_total", &["cache=\"directory\"", "outcome=\"hit\""]),
+    ] {
+        assert!(grown(name, labels) >= least, "{name} {labels:?}");
+    }
+    let slow = after.sum(
+        "tillbox_http_request_duration_seconds_bucket",
+        &[&sales[..], &["le=\"+Inf\""]].concat(),
+    );
+    assert_eq!(
+        slow,
+        after.sum("tillbox_http_request_duration_seconds_count", &sales),
+        "all are in the last bucket"
+    );
+    assert!(
+        after.sum("tillbox_http_request_duration_seconds_bucket", &["le=\"0.005\""]) > 0.0,
+        "buckets and no quantiles"
+    );
+    assert!(after.one("tillbox_http_requests_in_flight") >= 1.0, "the one that asked");
+
+    // What is looked up is this process's own.
+    assert_eq!(after.one("tillbox_tenants_open"), 1.0);
+    assert_eq!(after.one("tillbox_tenants_unavailable"), 0.0);
+    assert_eq!(after.one("tillbox_ready"), 0.0);
+    assert!(after.one("tillbox_disk_free_bytes") > 0.0 && after.one("tillbox_disk_free_bytes") < after.one("tillbox_disk_size_bytes"));
+    assert_eq!(after.one("tillbox_disk_reserve_bytes"), f64::from(64 << 20));
+    let started = app.now().as_millis() / 1000;
+    assert_eq!(after.one("process_start_time_seconds") as i64, started);
+    assert_eq!(after.one("tillbox_queue_beat_timestamp_seconds") as i64, started, "the worker runs");
+    assert!(after.one("process_resident_memory_bytes") > 1e6 && after.one("process_threads") > 1.0 && after.one("process_open_fds") > 3.0);
+    assert!(after.one("process_open_fds") <= after.one("process_max_fds") && after.one("process_cpu_seconds_total") > 0.0);
+    assert_eq!(
+        after.sum(
+            "tillbox_build_info",
+            &[&format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), "sqlite=\"3."]
+        ),
+        1.0
+    );
+    worker.stop(Duration::from_secs(30)).await;
+    app.get("/metrics").header("x-tillbox-tenant", "nobody").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn neither_what_is_sent_nor_how_many_stores_there_are_makes_the_figures_grow() {
+    let app = TestApp::start();
+    let shops: Vec<_> = (0..4).map(|number| app.tenant(&format!("growth-{number}"))).collect();
+    for number in 0..50 {
+        let path = format!("/growth-path-{number}");
+        app.get(&path).send().await.expect(404);
+        app.get(&format!("/v1/orders/growth-id-{number}")).send().await.expect(401);
+        let method = Method::from_bytes(format!("GROWTH{number}").as_bytes()).expect("a word");
+        app.call(method, "/v1/sales").send().await.expect(405);
+        shops[number % 4]
+            .get(&format!("/v1/catalog/products?sku=growth-{number}"))
+            .send()
+            .await
+            .expect(200);
+    }
+    let figures = Figures::of(&app).await;
+    let ids: Vec<String> = shops.iter().map(|shop| shop.id.to_string()).collect();
+    for series in figures.0.keys() {
+        let series = series.to_lowercase();
+        assert!(
+            !series.contains("growth") && !ids.iter().any(|id| series.contains(id.as_str())),
+            "{series}"
+        );
+    }
+    let known: BTreeSet<String> = super::routes::routes()
+        .iter()
+        .filter_map(|route| Some(route.split_once(' ')?.0.to_owned()))
+        .collect();
+    for route in figures.labels("route") {
+        let is_known = known.contains(route) || matches!(route, "unmatched" | "/openapi.json") || route.starts_with("/v1/admin/");
+        assert!(is_known, "{route} is no route");
+    }
+    assert!(figures.labels("method").is_subset(&BTreeSet::from([
+        "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "other"
+    ])));
+}
+
+/// What is counted anywhere stands in the list, with the kind that it has there; and what stands there is counted.
+#[test]
+fn the_list_of_figures_is_whole() {
+    let mut counted: BTreeMap<String, Kind> = BTreeMap::new();
+    let mut named = String::new();
+    for source in crate::tidy::source::all().into_iter().filter(|source| !source.product.is_empty()) {
+        let product = source.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (call, kind) in [
+            ("counter!(", Kind::Counter),
+            ("gauge!(", Kind::Gauge),
+            ("histogram!(", Kind::Histogram),
+        ] {
+            for (place, _) in product.match_indices(call) {
+                let rest = product[place + call.len()..].trim_start();
+                let Some(name) = rest.strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
+                    continue;
+                };
+                let known = *counted.entry(name.to_owned()).or_insert(kind);
+                assert_eq!(known, kind, "{name} is of two kinds");
+            }
+        }
+        if !source.path.ends_with("telemetry/list.rs") {
+            named.push_str(product);
+        }
+    }
+    for (name, kind) in &counted {
+        let figure = FIGURES.iter().find(|figure| figure.name == name);
+        assert_eq!(
+            figure.map(|figure| figure.kind),
+            Some(*kind),
+            "{name} is counted; src/telemetry/list.rs should say what it means"
+        );
+    }
+    for figure in FIGURES {
+        assert!(
+            named.contains(&format!("\"{}\"", figure.name)),
+            "{} is in the list, and nobody counts it",
+            figure.name
+        );
+    }
+}

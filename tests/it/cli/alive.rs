@@ -1,0 +1,240 @@
+//! What the service manager hears of the real process, what SIGHUP does, and what must not end it.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
+
+use super::run::run;
+use crate::support::process::Daemon;
+
+/// As long as a test waits for what it expects to come at once.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a test asks for what has to come true by itself.
+const ASKED_MAX: usize = 20_000;
+
+/// The service manager's end of the protocol.
+struct Manager {
+    dir: tempfile::TempDir,
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    fn listen() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = UnixDatagram::bind(dir.path().join("notify")).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("set");
+        Self { dir, socket }
+    }
+
+    /// A daemon over `data` with a watchdog of so many microseconds.
+    fn start(&self, data: &Path, args: &[&str], watchdog_us: &str) -> Daemon {
+        let path = self.dir.path().join("notify");
+        Daemon::start_with(data, args, &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", Path::new(watchdog_us))])
+    }
+
+    /// The lines of the next message.
+    fn hear(&self) -> Vec<String> {
+        let mut message = [0; 4096];
+        let length = self.socket.recv(&mut message).expect("a message comes");
+        let text = std::str::from_utf8(&message[..length]).expect("UTF-8");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The first message from now on with a line that begins so.
+    fn hear_of(&self, start: &str) -> Vec<String> {
+        loop {
+            let message = self.hear();
+            if message.iter().any(|line| line.starts_with(start)) {
+                return message;
+            }
+        }
+    }
+
+    /// All that has been said and not heard yet.
+    fn drain(&self) -> Vec<String> {
+        self.socket.set_nonblocking(true).expect("set");
+        let mut lines = Vec::new();
+        let mut message = [0; 4096];
+        while let Ok(length) = self.socket.recv(&mut message) {
+            lines.extend(String::from_utf8_lossy(&message[..length]).lines().map(str::to_owned));
+        }
+        self.socket.set_nonblocking(false).expect("set");
+        lines
+    }
+}
+
+fn signal(daemon: &Daemon, name: &str) {
+    let sent = Command::new("kill").arg(name).arg(daemon.pid().to_string()).status();
+    assert!(sent.is_ok_and(|status| status.success()), "{name} could not be sent");
+}
+
+/// The log lines that say `message`; waits until there are so many.
+fn lines(daemon: &Daemon, message: &str, count: usize) -> Vec<Value> {
+    for _ in 0..ASKED_MAX {
+        let output = daemon.output();
+        let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let said: Vec<Value> = lines.filter(|line| line["message"] == message).collect();
+        if said.len() >= count {
+            return said;
+        }
+        // Asked for in its own time: each question is one that the daemon answers.
+        daemon.client().get("/health/live").expect("it lives").expect(200);
+    }
+    panic!("{message} is not said: {}", daemon.output());
+}
+
+#[test]
+fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
+    let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
+    let mut daemon = manager.start(dir.path(), &[], "300000");
+    let ready = manager.hear();
+    assert_eq!(ready[0], "READY=1");
+    assert_eq!(ready[1], "STATUS=0 shops open; the queue works");
+    manager.hear_of("WATCHDOG=1");
+    let files = || {
+        ["landlord.db", "landlord.db-wal"].map(|name| {
+            std::fs::metadata(dir.path().join(name))
+                .map(|file| (file.len(), file.modified().ok()))
+                .ok()
+        })
+    };
+    let before = files();
+    for _ in 0..3 {
+        manager.hear_of("WATCHDOG=1");
+    }
+    assert_eq!(files(), before, "what feeds the watchdog writes nothing");
+    run(dir.path(), &["tenant", "create", "corner", "--name", "Corner"]).code(0);
+    assert_eq!(manager.hear_of("STATUS=1"), ["STATUS=1 shop open; the queue works"]);
+    run(dir.path(), &["queue", "pause", "low"]).code(0);
+    assert_eq!(manager.hear_of("STATUS"), ["STATUS=1 shop open; the queue works; paused: low"]);
+    daemon.ask_to_end();
+    assert_eq!(manager.hear_of("STOPPING")[0], "STOPPING=1");
+    assert_eq!(daemon.terminate().code(), Some(0));
+}
+
+/// Without a service manager nobody is told, and nothing is wrong with that; with one that is gone it is said.
+#[test]
+fn it_serves_whether_somebody_hears_it_or_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let nowhere = dir.path().join("nobody");
+    let mut daemon = Daemon::start_with(&dir.path().join("data"), &[], &[("NOTIFY_SOCKET", &nowhere)]);
+    lines(&daemon, "the service manager could not be told how the daemon is", 1);
+    assert_eq!(daemon.terminate().code(), Some(0));
+}
+
+#[test]
+fn the_watchdog_starves_while_the_landlords_file_takes_nothing() {
+    let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
+    let mut daemon = manager.start(dir.path(), &[], "300000");
+    manager.hear_of("WATCHDOG=1");
+    let lock = rusqlite::Connection::open(dir.path().join("landlord.db")).expect("opens");
+    lock.busy_timeout(PATIENCE).expect("set");
+    lock.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let starving = "the watchdog is not fed: the service manager starts the daemon anew if this lasts";
+    let said = lines(&daemon, starving, 1);
+    assert!(
+        said[0]["error"].as_str().is_some_and(|error| error.contains("the landlord's file")),
+        "{said:?}"
+    );
+    manager.drain();
+    // The next look lasts as long as the wait for the lock; there is none that finds the file well before it is let go.
+    assert!(!manager.drain().contains(&"WATCHDOG=1".to_owned()));
+    lock.execute_batch("ROLLBACK").expect("unlocked");
+    manager.hear_of("WATCHDOG=1");
+    lines(&daemon, "the watchdog is fed again", 1);
+    assert_eq!(daemon.terminate().code(), Some(0));
+}
+
+#[test]
+fn sighup_reloads_what_can_be_and_says_what_cannot() {
+    let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
+    let data = dir.path().join("data");
+    let file = dir.path().join("tillbox.toml");
+    let write = |text: &str| std::fs::write(&file, text).expect("written");
+    write("[logging]\nlevel = 'info'\n");
+    let mut daemon = manager.start(&data, &["--config", file.to_str().expect("UTF-8")], "60000000");
+    manager.hear_of("READY=1");
+    let requests = |daemon: &Daemon| lines(daemon, "request", 0).len();
+    daemon.client().get("/health/live").expect("an answer").expect(200);
+    assert_eq!(requests(&daemon), 0, "not at this level");
+
+    write("[logging]\nlevel = 'debug'\n[server]\nmax_connections = 99\nbody_limit = '2MiB'\n");
+    signal(&daemon, "-HUP");
+    let reloading = manager.hear_of("RELOADING=1");
+    let instant = reloading.iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    assert!(
+        instant.is_some_and(|text| text.parse::<u64>().is_ok_and(|us| us > 0)),
+        "{reloading:?}"
+    );
+    manager.hear_of("READY=1");
+    assert_eq!(lines(&daemon, "configuration reloaded", 1)[0]["applied"], "logging.level");
+    let waiting = lines(&daemon, "these keys have changed and take effect at the next start", 1);
+    assert_eq!(waiting[0]["keys"], "server.body_limit, server.max_connections");
+    lines(&daemon, "request", 1);
+
+    // A wrong one is refused whole, and what was in force goes on.
+    let refused = "configuration not reloaded; the daemon goes on with the one it has";
+    for (number, (text, fault)) in [
+        ("[logging]\nlevle = 'off'\n", "did you mean logging.level?"),
+        (
+            "[logging]\nlevel = 'loud=very'\nkeep_days = 0\n",
+            "logging.keep_days: 0 is not between",
+        ),
+        ("[logging]\nlevel = 'off'\nkeep_days = -3\n", "logging.keep_days in"),
+        ("[logging\n", "line 1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        write(text);
+        signal(&daemon, "-HUP");
+        manager.hear_of("RELOADING=1");
+        manager.hear_of("READY=1");
+        let said = lines(&daemon, refused, number + 1);
+        let error = said[number]["error"].as_str().unwrap_or_default();
+        assert!(error.contains(fault), "{text}: {error}");
+    }
+    let before = requests(&daemon);
+    lines(&daemon, "request", before + 2);
+    assert_eq!(daemon.terminate().code(), Some(0));
+}
+
+/// The system's limit for the size of a file: what would grow is refused, the process lives, and the shop sells again when it may.
+#[test]
+fn a_limit_on_the_size_of_files_ends_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut daemon = Daemon::start(dir.path(), &[]);
+    let made = run(dir.path(), &["tenant", "create", "corner", "--name", "Corner", "--json"])
+        .code(0)
+        .json();
+    let mut client = daemon.client().with_key(made["api_key"].as_str().expect("a key"));
+    let product = json!({"sku": "A", "name": "Apple", "price_minor": 250});
+    let product = client
+        .post("/v1/catalog/products", "p", &product)
+        .expect("an answer")
+        .expect(201)
+        .string("/id");
+    let sale = json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 250}]});
+    let mut sell = |number: usize| client.post("/v1/sales", &format!("k-{number}"), &sale).expect("an answer").status;
+    assert_eq!(sell(0), 201);
+    let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw);
+    let limit = |current| prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).expect("our own child");
+    // No shop's file nor its WAL may outgrow the largest there is. The landlord's, which is small, may: whoever cannot write that one ends, to be
+    // started anew.
+    let id = made["id"].as_str().expect("an id");
+    let largest = std::fs::metadata(dir.path().join("tenants").join(format!("{id}.db")))
+        .expect("a file")
+        .len();
+    limit(Some(largest));
+    let refused = (1..ASKED_MAX).find(|number| sell(*number) >= 500);
+    assert!(refused.is_some(), "something has to grow for a sale");
+    daemon.client().get("/health/live").expect("it lives").expect(200);
+    limit(None);
+    assert!((ASKED_MAX..2 * ASKED_MAX).any(|number| sell(number) == 201), "it sells again");
+    assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.output());
+    run(dir.path(), &["integrity", "check"]).code(0);
+}

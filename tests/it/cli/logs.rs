@@ -1,0 +1,213 @@
+//! The log of the real process: where it goes, in which form, what is never in it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::run::run;
+use crate::support::process::{Client, Daemon, tillbox};
+
+/// The text of all log files whose names begin so.
+pub fn files(dir: &Path, start: &str) -> String {
+    let entries = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry"));
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(start));
+    named.map(|entry| fs::read_to_string(entry.path()).expect("a text")).collect()
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_said_and_done_without() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    fs::write(&file, "").expect("written");
+    for place in [file.clone(), file.join("logs")] {
+        let mut daemon = Daemon::start_with(&dir.path().join("data"), &[], &[("TILLBOX_LOGGING__DIR", &place)]);
+        let output = daemon.output();
+        let said = output
+            .lines()
+            .find(|line| line.contains("no log files; make that directory writable"));
+        assert!(said.is_some_and(|line| line.contains("/file")), "{output}");
+        assert_eq!(daemon.terminate().code(), Some(0));
+    }
+}
+
+#[test]
+fn days_that_are_none_are_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for days in ["0", "-1", "3651", "99999999999", "1.5", "never"] {
+        let mut command = tillbox(dir.path(), &["config", "check"]);
+        let output = command.env("TILLBOX_LOGGING__KEEP_DAYS", days).output().expect("it runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{days}");
+        assert!(error.contains("logging.keep_days"), "{days}: {error}");
+    }
+}
+
+/// Lines for the journal: one per event, the priority before it, no colour.
+#[test]
+fn the_journal_gets_priorities() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (format, follows) in [("json", "{\"timestamp\":"), ("console", " INFO ")] {
+        let data = dir.path().join(format);
+        let journal = dir.path().join(format!("{format}.journal"));
+        let (out, err) = (
+            File::create(&journal).expect("made"),
+            File::options().append(true).open(&journal).expect("opens"),
+        );
+        let meta = out.metadata().expect("known");
+        let mut child = tillbox(&data, &["serve", "--listen", "127.0.0.1:0"])
+            .env("TILLBOX_LOGGING__FORMAT", format)
+            .env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()))
+            .env_remove("NO_COLOR")
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .expect("it starts");
+        let text = || fs::read_to_string(&journal).expect("a text");
+        while !text().contains("listening") {
+            assert!(child.try_wait().expect("our child").is_none(), "{}", text());
+            std::thread::yield_now();
+        }
+        let sent = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+        assert!(child.wait().expect("it ends").success());
+        let text = text();
+        assert!(text.contains("stopped") && !text.contains('\u{1b}'), "{text}");
+        assert!(
+            text.lines().all(|line| line.starts_with("<6>") || line.starts_with("<4>")),
+            "{text}"
+        );
+        assert!(text.lines().any(|line| line.starts_with(&format!("<6>{follows}"))), "{text}");
+    }
+}
+
+/// Numbers of cards, as a clerk may write them into any field, a password of a mail server, and keys: none of them is in any line, at the
+/// highest level there is.
+const CARD: &str = "4242424242424242";
+const CARD_SPACED: &str = "4000 0566 5566 5556";
+const PASSWORD: &str = "Pa55-w0rd-of-the-mail-server";
+const UNKNOWN_KEY: &str = "tb_aaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// A day in a shop: sales, payments, refusals, keys that are none, mail that fails.
+fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
+    let post = |client: &mut Client, path: &str, key: &str, body: &Value| client.post(path, key, body).expect("an answer");
+    let product = json!({"sku": "A", "name": "Apple", "price_minor": 250, "track_stock": false});
+    let product = post(client, "/v1/catalog/products", "p", &product).expect(201).string("/id");
+    let line = json!([{"product_id": product, "quantity": 1}]);
+    let sale = json!({"lines": line, "payments": [{"method": "cash", "amount_minor": 250}], "email": "anna@example.org"});
+    post(client, "/v1/sales", "s", &sale).expect(201);
+    let cart = post(client, "/v1/carts", "c", &json!({})).expect(201).string("/id");
+    post(
+        client,
+        &format!("/v1/carts/{cart}/items"),
+        "i",
+        &json!({"product_id": product, "quantity": 2}),
+    )
+    .expect(201);
+    let order = json!({"cart_id": cart, "email": "anna@example.org", "payment_method": "test"});
+    let payment = post(client, "/v1/checkout", "o", &order).expect(201).string("/payment/id");
+    let confirm = json!({"payment_id": payment, "provider_reference": CARD});
+    post(client, "/v1/checkout/confirm-payment", "d", &confirm).expect(200);
+    post(client, "/v1/checkout/confirm-payment", "e", &confirm).expect(409);
+    // In fields where they have no place, in bodies that are none, in queries and headers.
+    let astray = json!({"lines": line, "payments": [{"method": "card", "card_number": CARD, "cvc": "737", "amount_minor": 250}], "note": CARD_SPACED});
+    post(client, "/v1/sales", "x", &astray).expect(422);
+    let broken = format!("{{\"email\": \"{CARD_SPACED}\", ");
+    let typed = [("content-type", "application/json"), ("idempotency-key", "y")];
+    client
+        .request("POST", "/v1/sales", &typed, broken.as_bytes())
+        .expect("an answer")
+        .expect(400);
+    client
+        .get(&format!("/v1/catalog/products?card={CARD}&password={PASSWORD}"))
+        .expect("an answer")
+        .expect(422);
+    client
+        .get(&format!("/v1/nothing/{CARD}?key={UNKNOWN_KEY}"))
+        .expect("an answer")
+        .expect(404);
+    let basic = [("authorization", PASSWORD)];
+    anybody.request("GET", "/v1/orders", &basic, b"").expect("an answer").expect(401);
+    let unknown = format!("Bearer {UNKNOWN_KEY}");
+    anybody
+        .request("GET", "/v1/orders", &[("authorization", &unknown)], b"")
+        .expect("an answer")
+        .expect(401);
+    client
+        .request("GET", "/v1/orders", &[("x-tillbox-tenant", "other")], b"")
+        .expect("an answer")
+        .expect(403);
+    let made = post(
+        house,
+        "/v1/landlord/tenants/other/api-keys",
+        "k",
+        &json!({"name": "till", "scopes": ["pos"]}),
+    );
+    made.expect(201);
+    house.get("/v1/landlord/queue/jobs").expect("an answer").expect(200);
+}
+
+fn key(data: &Path, args: &[&str]) -> String {
+    let made = run(data, &[args, &["--json"]].concat()).code(0).json();
+    made["api_key"].as_str().expect("a key").to_owned()
+}
+
+#[test]
+fn no_line_of_a_full_run_holds_a_secret() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    // Nobody listens there: the mail fails, and the log says why.
+    let url = format!("smtp://shop:{PASSWORD}@127.0.0.1:1");
+    let variables = [
+        ("TILLBOX_LOGGING__LEVEL", Path::new("trace")),
+        ("TILLBOX_MAIL__SMTP_URL", Path::new(&url)),
+        ("TILLBOX_QUEUE__DEFAULT__TRIES", Path::new("1")),
+    ];
+    let mut daemon = Daemon::start_with(&data, &["--dev"], &variables);
+    let mine = key(&data, &["tenant", "create", "corner", "--name", "Corner"]);
+    let others = key(&data, &["tenant", "create", "other", "--name", "Other"]);
+    let houses = key(&data, &["api-key", "create", "--landlord", "--name", "house"]);
+    let (mut client, mut house) = (daemon.client().with_key(&mine), daemon.client().with_key(&houses));
+    a_day(&mut client, &mut daemon.client(), &mut house);
+    while !daemon.output().contains("job failed") {
+        daemon.client().get("/health/live").expect("it lives").expect(200);
+    }
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let logs = data.join("logs");
+    let (all, security) = (files(&logs, "tillbox."), files(&logs, "security."));
+    for said in [
+        "payment succeeded",
+        "invoice issued",
+        "job failed",
+        "tenant mismatch",
+        "double payment processing",
+        "stopped",
+    ] {
+        assert!(all.contains(said), "{said} is not in the log: what follows would prove nothing");
+    }
+    assert!(
+        security.contains("tenant mismatch") && !security.contains("payment succeeded"),
+        "{security}"
+    );
+    for line in all.lines().chain(security.lines()) {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for member in ["timestamp", "level", "target", "message"] {
+            assert!(line[member].is_string(), "{member} is missing in {line}");
+        }
+    }
+    let demo = fs::read_to_string(data.join("demo.key")).expect("a key");
+    let secrets = [&mine, &others, &houses, demo.trim(), UNKNOWN_KEY, PASSWORD, CARD, CARD_SPACED];
+    // Where a developer's machine greets, it shows the demo key; that is no line of the log.
+    let output = daemon.output();
+    let printed = output
+        .lines()
+        .filter(|line| !line.starts_with("curl ") && !line.trim_start().starts_with("Demo key"));
+    for line in all.lines().chain(security.lines()).chain(printed) {
+        for secret in secrets {
+            assert!(!line.contains(secret), "{line}");
+        }
+        assert!(!line.contains("cvc"), "{line}");
+    }
+}
