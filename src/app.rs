@@ -48,9 +48,9 @@ pub struct App {
     /// Which queues are paused.
     pub pauses: Pauses,
     /// How often one caller may ask.
-    pub throttle: Throttle,
+    pub throttle: Arc<Throttle>,
     /// Whether the clock is believed.
-    pub clock_watch: ClockWatch,
+    pub clock_watch: Arc<ClockWatch>,
     /// Up to when what comes round is done.
     pub duties: Duties,
     /// What the European Central Bank says that currencies are worth.
@@ -62,7 +62,7 @@ pub struct App {
     /// Sends mail.
     pub mailer: Mailer,
     /// Whom alerts go to.
-    pub alerting: Alerting,
+    pub alerting: Arc<Alerting>,
     /// Calls servers elsewhere.
     pub outbound: Arc<dyn Outbound>,
     /// What the configuration decides about selling.
@@ -158,8 +158,9 @@ impl App {
         };
         let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?, ANSWERS_KEPT));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
-        let throttle = Throttle::load(&config.rate_limits, ports.clock.clone(), &directory).map_err(StartError::Landlord)?;
-        let clock_watch = ClockWatch::new(directory.clone(), ports.clock.clone());
+        let throttle = Throttle::load(&config.rate_limits, ports.clock.clone(), &directory);
+        let throttle = Arc::new(throttle.map_err(StartError::Landlord)?);
+        let clock_watch = Arc::new(ClockWatch::new(directory.clone(), ports.clock.clone()));
         let duties = Duties::new(directory.clone());
         let published = PublishedRates::new(directory.clone(), config.cache.rate_ttl.into(), ports.clock.clone());
         let sold_in = TimedCache::new(
@@ -170,7 +171,7 @@ impl App {
         );
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
-        let alerting = Alerting::default();
+        let alerting = Arc::new(Alerting::default());
         alerting.renew(&config.alerts, dir.root(), ports.entropy.as_ref())?;
         let open_max = config.storage.open_tenants as usize;
         let registry = Arc::new(Registry::new(dir.clone(), settings, marks, alerting.means().clone(), open_max));
@@ -181,16 +182,13 @@ impl App {
             entropy: ports.entropy.clone(),
         };
         provisioner.recover().map_err(StartError::Recovery)?;
-        let mail = &config.mail;
-        let mailer = Mailer::from_settings(mail.smtp_url.expose(), &mail.from, mail.timeout.into(), &config.outbox_dir())?;
-        let invoice_number = NumberFormat::parse(&config.invoicing.number_format).expect("the configuration was validated");
-        let policy = Arc::new(Policy {
-            invoice_number,
-            test_payments: dev,
-            published: Published::default(),
-        });
-        let reserve = config.storage.disk_reserve.as_bytes();
-        let space = Space::new(config.storage.data_dir.clone(), reserve, ports.clock.clone());
+        let mailer = mailer(&config)?;
+        let policy = Arc::new(policy(&config, dev));
+        let space = Space::new(
+            config.storage.data_dir.clone(),
+            config.storage.disk_reserve.as_bytes(),
+            ports.clock.clone(),
+        );
         let started_at = ports.clock.now();
         Ok(Arc::new(Self {
             reloads: Reloads::new(config.clone()),
@@ -216,6 +214,19 @@ impl App {
             pulse: Pulse::default(),
             started_at,
         }))
+    }
+
+    /// Says what of a configuration that is read again is taken by what is in here.
+    pub fn take_reloads(&self) {
+        let throttle = self.throttle.clone();
+        self.reloads
+            .take("rate_limits", move |config| throttle.set_rates(&config.rate_limits));
+        let (alerting, entropy) = (self.alerting.clone(), self.entropy.clone());
+        self.reloads.take("alerts", move |config| {
+            if let Err(error) = alerting.renew(&config.alerts, &config.storage.data_dir, entropy.as_ref()) {
+                tracing::error!(error = %error, "alerts go where they went before");
+            }
+        });
     }
 
     /// Makes a tenant and its first rows. Blocks.
@@ -251,6 +262,19 @@ impl App {
         }
         self.directory.database().close();
     }
+}
+
+fn policy(config: &Config, dev: bool) -> Policy {
+    Policy {
+        invoice_number: NumberFormat::parse(&config.invoicing.number_format).expect("the configuration was validated"),
+        test_payments: dev,
+        published: Published::default(),
+    }
+}
+
+fn mailer(config: &Config) -> Result<Mailer, MailConfigError> {
+    let mail = &config.mail;
+    Mailer::from_settings(mail.smtp_url.expose(), &mail.from, mail.timeout.into(), &config.outbox_dir())
 }
 
 /// Says so when the clock shows an instant before one that it has shown already: stamps of what comes now will be older than those of what was. The

@@ -81,6 +81,7 @@ impl Serve {
                 ));
             }
         };
+        app.take_reloads();
         if let Some(level) = log.level() {
             app.reloads.take("logging.level", move |config| {
                 level.set(&config.logging.level).expect("the configuration was validated");

@@ -79,17 +79,11 @@ impl ClockWatch {
         let (now, up) = (self.clock.now(), self.clock.uptime());
         let spoken = match state.anchor {
             None => self.look_back(&mut state, now)?,
-            Some((then, up_then)) => {
-                let passed = i64::try_from(up.saturating_sub(up_then).as_millis()).unwrap_or(i64::MAX);
-                let shown = now.as_millis().saturating_sub(then.as_millis());
-                let step = shown.saturating_sub(passed);
+            Some(anchor) => {
+                let step = self.step_since(anchor);
                 (step.abs() > CLOCK_STEP_MAX_MS).then(|| {
                     let direction = if step > 0 { "forward" } else { "back" };
-                    format!(
-                        "it was set {direction} by {} s, from {}",
-                        step.abs() / 1000,
-                        then.plus_millis(passed)
-                    )
+                    format!("it was set {direction} by {} s, from {}", step.abs() / 1000, now.plus_millis(-step))
                 })
             }
         };
@@ -113,6 +107,22 @@ impl ClockWatch {
             state.doubt = Some(doubt);
         }
         Ok(state.doubt.clone())
+    }
+
+    /// Whether the clock is believed now: as last observed, and no step since. Reads no file and waits for nobody; who observes at this moment leaves it open, and
+    /// then it is not. Not either before the first look.
+    pub fn is_believed(&self) -> bool {
+        let Ok(state) = self.state.try_lock() else { return false };
+        state.doubt.is_none()
+            && state
+                .anchor
+                .is_some_and(|anchor| self.step_since(anchor).abs() <= CLOCK_STEP_MAX_MS)
+    }
+
+    /// By how much the clock was set since then, in milliseconds.
+    fn step_since(&self, (then, up_then): (Timestamp, Duration)) -> i64 {
+        let passed = i64::try_from(self.clock.uptime().saturating_sub(up_then).as_millis()).unwrap_or(i64::MAX);
+        self.clock.now().as_millis().saturating_sub(then.as_millis()).saturating_sub(passed)
     }
 
     /// The operator's word that the clock is right now: doubt is over, and what it showed before counts no more. Blocks.

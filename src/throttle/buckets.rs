@@ -65,6 +65,23 @@ impl Buckets {
         inner.order.insert((full_at, caller));
     }
 
+    /// Makes all be full by then.
+    pub(super) fn fill_by(&self, latest: u64) {
+        let mut inner = self.inner();
+        let later: Vec<(u64, Caller)> = inner
+            .order
+            .iter()
+            .rev()
+            .take_while(|(full_at, _)| *full_at > latest)
+            .copied()
+            .collect();
+        for (full_at, caller) in later {
+            inner.order.remove(&(full_at, caller));
+            inner.order.insert((latest, caller));
+            inner.full_at.insert(caller, latest);
+        }
+    }
+
     /// Forgets a few of those that are full.
     pub(super) fn forget_full(&self, now: u64) {
         let mut inner = self.inner();

@@ -10,7 +10,7 @@ use governor::nanos::Nanos;
 use governor::{Quota, RateLimiter};
 
 use super::buckets::Buckets;
-use super::steady::Steady;
+use super::steady::{FromZero, Steady};
 use super::{Caller, Policy};
 use crate::config::Rate;
 use crate::primitives::Timestamp;
@@ -38,38 +38,69 @@ pub struct Standing {
 
 pub(super) struct Limiter {
     policy: Policy,
-    rate: Rate,
-    /// How long it takes for one request more, in nanoseconds.
-    period_ns: u64,
     steady: Steady,
     buckets: Buckets,
     state: Mutex<State>,
 }
 
 struct State {
-    governor: RateLimiter<Caller, Buckets, Steady, NoOpMiddleware<Nanos>>,
+    rate: Rate,
+    /// How long it takes for one request more, in nanoseconds.
+    period_ns: u64,
+    governor: RateLimiter<Caller, Buckets, FromZero, NoOpMiddleware<Nanos>>,
     /// Who was refused and has not been admitted since.
     refused: HashSet<Caller>,
 }
 
-impl Limiter {
-    pub(super) fn new(policy: Policy, rate: Rate, steady: Steady) -> Self {
+impl State {
+    fn new(rate: Rate, buckets: &Buckets, steady: &Steady) -> Self {
         let period_ns = u64::from(rate.window_s()) * NANOS_PER_S / u64::from(rate.count());
         let burst = NonZeroU32::new(rate.count()).expect("a rate is at least one request");
         let quota = Quota::with_period(Duration::from_nanos(period_ns)).expect("a window is longer than its greatest count");
-        let buckets = Buckets::new(RATE_BUCKETS_MAX);
-        let governor = RateLimiter::new(quota.allow_burst(burst), buckets.clone(), steady.clone());
         Self {
-            policy,
             rate,
             period_ns,
+            governor: RateLimiter::new(quota.allow_burst(burst), buckets.clone(), FromZero::new(steady)),
+            refused: HashSet::new(),
+        }
+    }
+
+    /// How long an empty bucket takes to be full, in nanoseconds.
+    fn empty_ns(&self) -> u64 {
+        u64::from(self.rate.count()) * self.period_ns
+    }
+
+    /// The requests that a bucket holds, and how long until it holds one more.
+    fn left(&self, now: u64, full_at: u64) -> (u32, u64) {
+        let lacking = full_at.saturating_sub(now);
+        let used = lacking.div_ceil(self.period_ns);
+        let remaining = u64::from(self.rate.count()).saturating_sub(used);
+        let more_in_ns = lacking - used.saturating_sub(1) * self.period_ns;
+        (u32::try_from(remaining).unwrap_or(u32::MAX), more_in_ns)
+    }
+}
+
+impl Limiter {
+    pub(super) fn new(policy: Policy, rate: Rate, steady: Steady) -> Self {
+        let buckets = Buckets::new(RATE_BUCKETS_MAX);
+        let state = State::new(rate, &buckets, &steady);
+        Self {
+            policy,
             steady,
             buckets,
-            state: Mutex::new(State {
-                governor,
-                refused: HashSet::new(),
-            }),
+            state: Mutex::new(state),
         }
+    }
+
+    /// From now on this rate. A bucket that lacked more than it holds now is empty.
+    pub(super) fn set_rate(&self, rate: Rate) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.rate == rate {
+            return;
+        }
+        *state = State::new(rate, &self.buckets, &self.steady);
+        let (now, _) = self.steady.read();
+        self.buckets.fill_by(now + state.empty_ns());
     }
 
     pub(super) const fn policy(&self) -> Policy {
@@ -85,7 +116,7 @@ impl Limiter {
         let (remaining, more_in_ns) = match &outcome {
             Ok(()) => {
                 state.refused.remove(&caller);
-                self.left(now, self.buckets.full_at(caller).unwrap_or(now))
+                state.left(now, self.buckets.full_at(caller).unwrap_or(now))
             }
             Err(not_until) => {
                 if state.refused.len() >= RATE_BUCKETS_MAX {
@@ -99,22 +130,13 @@ impl Limiter {
         self.buckets.forget_full(now);
         Standing {
             policy: self.policy,
-            rate: self.rate,
+            rate: state.rate,
             is_admitted: outcome.is_ok(),
             remaining,
             // Time may have gone on since the refusal; whoever is told to wait not at all would ask without end.
             more_in_s: u32::try_from(more_in_ns.div_ceil(NANOS_PER_S)).unwrap_or(u32::MAX).max(1),
             is_first_refusal,
         }
-    }
-
-    /// The requests that a bucket holds, and how long until it holds one more.
-    fn left(&self, now: u64, full_at: u64) -> (u32, u64) {
-        let lacking = full_at.saturating_sub(now);
-        let used = lacking.div_ceil(self.period_ns);
-        let remaining = u64::from(self.rate.count()).saturating_sub(used);
-        let more_in_ns = lacking - used.saturating_sub(1) * self.period_ns;
-        (u32::try_from(remaining).unwrap_or(u32::MAX), more_in_ns)
     }
 
     /// The emptiest buckets, with the instant by the wall clock at which each will be full.
@@ -129,7 +151,7 @@ impl Limiter {
     pub(super) fn restore(&self, caller: Caller, full_at: Timestamp) {
         let (now, wall) = self.steady.read();
         let lacking_ms = u64::try_from(full_at.as_millis() - wall.as_millis()).unwrap_or(0);
-        let empty_ns = u64::from(self.rate.count()) * self.period_ns;
+        let empty_ns = self.state.lock().unwrap_or_else(PoisonError::into_inner).empty_ns();
         let lacking = lacking_ms.saturating_mul(NANOS_PER_MS).min(empty_ns);
         if lacking > 0 {
             self.buckets.set(caller, now + lacking);

@@ -83,6 +83,13 @@ impl Throttle {
         }
     }
 
+    /// From now on these rates. Buckets keep what was taken from them, as far as they hold that much.
+    pub fn set_rates(&self, rates: &RateLimits) {
+        for limiter in &self.limiters {
+            limiter.set_rate(limiter.policy().rate(rates));
+        }
+    }
+
     /// Takes one request from a caller's bucket, and says how it stands then.
     pub fn charge(&self, policy: Policy, caller: Caller) -> Standing {
         let standing = self.limiter(policy).charge(caller);

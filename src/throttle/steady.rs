@@ -4,6 +4,7 @@
 //! locked out until the old time has come round. A clock that is set forward looks like a wait; it fills each bucket once, and no bucket
 //! holds more than one window.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use governor::nanos::Nanos;
@@ -51,11 +52,32 @@ impl Steady {
     }
 }
 
-impl governor::clock::Clock for Steady {
+/// The steady time for one governor. That takes its first reading for the beginning of its count, and has to count from the beginning of the steady time as
+/// the buckets do, whenever it was made: so the first reading is 0.
+#[derive(Clone)]
+pub(super) struct FromZero {
+    steady: Steady,
+    has_begun: Arc<AtomicBool>,
+}
+
+impl FromZero {
+    pub(super) fn new(steady: &Steady) -> Self {
+        Self {
+            steady: steady.clone(),
+            has_begun: Arc::default(),
+        }
+    }
+}
+
+impl governor::clock::Clock for FromZero {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        Nanos::new(self.read().0)
+        if self.has_begun.swap(true, Ordering::AcqRel) {
+            Nanos::new(self.steady.read().0)
+        } else {
+            Nanos::new(0)
+        }
     }
 }
 

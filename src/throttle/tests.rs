@@ -40,6 +40,32 @@ fn a_bucket_empties_and_fills_by_one_at_a_time() {
     assert_eq!(ask(&throttle, Policy::Checkout, caller), (true, 29, 2), "never more than full");
 }
 
+/// The configuration is read again: the new rate holds from the next request on, and nobody's bucket is emptier than empty or full again for it.
+#[test]
+fn another_rate_takes_over_the_buckets() {
+    let (throttle, clock) = start();
+    let caller = at("192.0.2.1");
+    for _ in 0..30 {
+        throttle.charge(Policy::Checkout, caller);
+    }
+    assert!(!ask(&throttle, Policy::Checkout, caller).0);
+    let slower = RateLimits {
+        checkout: "2/min".parse().unwrap(),
+        ..RateLimits::default()
+    };
+    throttle.set_rates(&slower);
+    assert_eq!(ask(&throttle, Policy::Checkout, caller), (false, 0, 30));
+    assert_eq!(ask(&throttle, Policy::Checkout, at("192.0.2.2")), (true, 1, 30));
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(ask(&throttle, Policy::Checkout, caller), (true, 0, 30));
+    throttle.set_rates(&RateLimits::default());
+    assert_eq!(
+        ask(&throttle, Policy::Checkout, caller),
+        (false, 0, 2),
+        "what it lacks in time it lacks still"
+    );
+}
+
 #[test]
 fn every_wait_that_is_named_is_enough_and_a_second_less_is_not() {
     for policy in Policy::ALL {

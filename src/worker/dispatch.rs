@@ -79,6 +79,7 @@ impl Dispatcher {
             handlers,
             queues: Arc::new(app.config.queue.clone()),
             alerts: app.alerting.means().clone(),
+            clock_watch: app.clock_watch.clone(),
         };
         let lane = |queue: &Queue| {
             let settings = rules.of_queue(*queue);

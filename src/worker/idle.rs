@@ -24,6 +24,7 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
         handlers,
         queues: Arc::new(app.config.queue.clone()),
         alerts: app.alerting.means().clone(),
+        clock_watch: app.clock_watch.clone(),
     };
     let mut tally = Tally::default();
     let tenants = match app.directory.read(commands::list_with_file).wait() {

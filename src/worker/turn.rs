@@ -16,6 +16,7 @@ use crate::primitives::limits::CLAIM_MAX;
 use crate::primitives::{Entropy, Stopwatch, Timestamp};
 use crate::storage::writer::panic_text;
 use crate::storage::{StorageError, TenantWork};
+use crate::tenancy::ClockWatch;
 use crate::tenant;
 
 /// What decides about a job besides itself.
@@ -24,6 +25,7 @@ pub(super) struct Rules {
     pub(super) handlers: Handlers,
     pub(super) queues: Arc<Queues>,
     pub(super) alerts: Arc<SharedMeans>,
+    pub(super) clock_watch: Arc<ClockWatch>,
 }
 
 impl Rules {
@@ -31,13 +33,13 @@ impl Rules {
         self.queues.find(queue.as_str()).expect("every queue has its settings")
     }
 
-    /// Until when what has ended goes.
-    fn ended(&self, now: Timestamp) -> Ended {
+    /// Until when what has ended goes; nothing does while the clock is not believed.
+    fn ended(&self, now: Timestamp) -> Option<Ended> {
         let before = |kept: Span| now.plus_millis(-i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
-        Ended {
+        self.clock_watch.is_believed().then(|| Ended {
             completed_before: before(self.queues.keep_completed),
             given_up_before: before(self.queues.keep_discarded),
-        }
+        })
     }
 }
 
@@ -132,7 +134,10 @@ pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outw
         }
     }
     ran.append(&mut run_local(work, rules, &local)?);
-    let more_to_trim = trim::trim(work, rules.ended(work.now()))?.then(|| work.now());
+    let more_to_trim = match rules.ended(work.now()) {
+        Some(ended) => trim::trim(work, ended)?.then(|| work.now()),
+        None => None,
+    };
     let next = queue::next_due(work, queue)?.into_iter().chain(more_to_trim).min();
     Ok(Claimed { ran, started, next })
 }

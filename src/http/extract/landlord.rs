@@ -30,7 +30,10 @@ impl House {
         R: Send + 'static,
     {
         let fault = |_| Problem::new(Class::Internal, "internal_error", "the call was broken off by an internal fault");
-        tokio::task::spawn_blocking(move || f(&self)).await.map_err(fault)?
+        // What it logs is of this request.
+        let span = tracing::Span::current();
+        let run = move || span.in_scope(|| f(&self));
+        tokio::task::spawn_blocking(run).await.map_err(fault)?
     }
 }
 

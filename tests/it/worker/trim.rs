@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use tillbox::config::Config;
 use tillbox::platform::queue::Queue;
+use tillbox::primitives::Origin;
 use tillbox::storage::TenantWork;
 use tillbox::worker::handlers::{Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 
 use super::{completed, doing, enqueue, jobs, run};
 use crate::support::jobs::insert;
-use crate::support::{TestApp, TestShop};
+use crate::support::{TestApp, TestShop, blocking};
 
 const KIND: &str = "test.trim";
 const OLD: &str = "kind.of_old";
@@ -26,6 +28,18 @@ fn step(_: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
 
 const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(step))]);
 
+/// A process that has looked at its clock, as the scheduler's first step does: before that nothing goes.
+fn believed() -> TestApp {
+    believed_with(|_| {})
+}
+
+fn believed_with(settings: impl FnOnce(&mut Config)) -> TestApp {
+    let app = TestApp::with(false, settings);
+    let running = app.app();
+    blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
+    app
+}
+
 fn states(shop: &TestShop) -> Vec<String> {
     jobs(shop, KIND)
         .iter()
@@ -35,7 +49,7 @@ fn states(shop: &TestShop) -> Vec<String> {
 
 #[test]
 fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
-    let app = TestApp::start();
+    let app = believed();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, doing("it"));
     enqueue(&shop, Queue::Low, KIND, doing("fail"));
@@ -59,7 +73,7 @@ fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
 
 #[test]
 fn the_times_are_settings() {
-    let app = TestApp::with(false, |config| {
+    let app = believed_with(|config| {
         config.queue.keep_completed = "2d".parse().unwrap();
         config.queue.keep_discarded = "1h".parse().unwrap();
     });
@@ -75,7 +89,7 @@ fn the_times_are_settings() {
 /// A heap of ended jobs goes in many small transactions, each with a turn of its own, once the shop has anything to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heap_goes_a_few_at_a_time() {
-    let app = TestApp::start();
+    let app = believed();
     let shop = app.tenant("corner");
     shop.raw(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
@@ -103,7 +117,7 @@ async fn a_heap_goes_a_few_at_a_time() {
 /// A clock that is set forward and back again: what ended in a future that did not come is kept until then, and nothing fails.
 #[test]
 fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
-    let app = TestApp::start();
+    let app = believed();
     let shop = app.tenant("corner");
     let now = app.now();
     app.advance(DAY * 365);
@@ -116,4 +130,27 @@ fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
     enqueue(&shop, Queue::Low, KIND, doing("it"));
     assert_eq!(run(&app, HANDLERS), completed(1), "an hour back, and it is run all the same");
     assert_eq!(states(&shop), ["discarded", "completed", "completed"]);
+}
+
+/// A clock that was set ahead makes nothing old, and neither does one that nobody has looked at yet.
+#[test]
+fn nothing_goes_on_the_word_of_a_clock_that_is_not_believed() {
+    let app = believed();
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Low, KIND, doing("fail"));
+    run(&app, HANDLERS);
+    app.clock().set(app.now().plus(400 * DAY));
+    let next = |app: &TestApp| {
+        enqueue(&shop, Queue::Low, KIND, doing("it"));
+        run(app, HANDLERS);
+        states(&shop)
+    };
+    assert_eq!(next(&app), ["discarded", "completed"]);
+    app.restart();
+    app.advance(DAY);
+    assert_eq!(next(&app), ["discarded", "completed", "completed"]);
+    let running = app.app();
+    blocking(|| running.clock_watch.confirm(Origin::system())).expect("the operator says that it is right");
+    drop(running);
+    assert_eq!(next(&app), ["completed", "completed"], "those of the last hour");
 }
