@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::stores::{Stores, named};
 use crate::app::App;
-use crate::http::extract::{Body, FromBody, House, WalkBeside};
+use crate::http::extract::{Body, FromBody, House, QueryOf, WalkBeside};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::page::WalkRequest;
@@ -93,11 +93,21 @@ struct CursorParams {
     cursor: Option<String>,
 }
 
+/// The query has a cursor and nothing besides.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
 /// Deletes what is older than the configuration keeps, a few rows at a time, so that sales go on meanwhile.
 #[utoipa::path(post, path = "/landlord/retention/prune", tag = "landlord", params(CursorParams), request_body = PruneBody,
     responses((status = 200, body = PruneView), (status = 404, description = "`tenant_not_found`"), (status = 409, description = "`clock_doubtful`"),
     (status = 422, description = "`validation_failed`")))]
-async fn prune(house: House, WalkBeside(walk): WalkBeside, Body(call): Body<PruneCall>) -> Result<Json<PruneView>, Problem> {
+async fn prune(
+    house: House,
+    WalkBeside(walk): WalkBeside,
+    QueryOf(Nothing {}): QueryOf<Nothing>,
+    Body(call): Body<PruneCall>,
+) -> Result<Json<PruneView>, Problem> {
     let named = named(&house.app, call.tenant.as_deref()).await?;
     let pruned = house.blocking(move |house: &House| prune_some(house, &call, named, walk));
     pruned.await.map(Json)
