@@ -219,13 +219,14 @@ impl App {
     /// Says what of a configuration that is read again is taken by what is in here.
     pub fn take_reloads(&self) {
         let throttle = self.throttle.clone();
-        self.reloads
-            .take("rate_limits", move |config| throttle.set_rates(&config.rate_limits));
+        self.reloads.take("rate_limits", move |config| {
+            throttle.set_rates(&config.rate_limits);
+            Ok(())
+        });
         let (alerting, entropy) = (self.alerting.clone(), self.entropy.clone());
         self.reloads.take("alerts", move |config| {
-            if let Err(error) = alerting.renew(&config.alerts, &config.storage.data_dir, entropy.as_ref()) {
-                tracing::error!(error = %error, "alerts go where they went before");
-            }
+            let renewed = alerting.renew(&config.alerts, &config.storage.data_dir, entropy.as_ref());
+            renewed.map_err(|error| error.to_string())
         });
     }
 

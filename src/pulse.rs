@@ -101,7 +101,7 @@ impl Pulse {
             ENDED => return Err(QueueFault::SchedulerStopped),
             ms => Timestamp::from_millis_clamped(ms),
         };
-        if now.as_millis() - beat_at.as_millis() > SCHEDULER_STALE_MS {
+        if !is_recent(beat_at, now, SCHEDULER_STALE_MS) {
             return Err(QueueFault::SchedulerSilent(beat_at));
         }
         Ok(())
@@ -123,7 +123,7 @@ impl Pulse {
     /// [`QueueFault`].
     pub fn queue(&self, now: Timestamp) -> Result<(), QueueFault> {
         let beat_at = instant(&self.beat_at).ok_or(QueueFault::Stopped)?;
-        if now.as_millis() - beat_at.as_millis() > BEAT_STALE_MS {
+        if !is_recent(beat_at, now, BEAT_STALE_MS) {
             return Err(QueueFault::Silent(beat_at));
         }
         self.scheduler(now)?;
@@ -145,6 +145,11 @@ impl Probe {
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         (0..PROBE_MS).contains(&(now.as_millis() - self.at.as_millis()))
     }
+}
+
+/// Whether something lives that showed itself at `beat_at`. One that did so by a clock that was set back since does so again soon, by the clock as it is now.
+fn is_recent(beat_at: Timestamp, now: Timestamp, stale_ms: i64) -> bool {
+    (now.as_millis() - beat_at.as_millis()).abs() <= stale_ms
 }
 
 fn instant(stored: &AtomicI64) -> Option<Timestamp> {
@@ -172,6 +177,7 @@ mod tests {
         assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Err(QueueFault::Late(at(0))));
         pulse.beat(at(JOB_LATE_MS), Some(at(JOB_LATE_MS * 2)));
         assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Ok(()));
+        assert!(pulse.queue(at(-BEAT_STALE_MS)).is_err(), "a beat that lies ahead proves nothing");
         pulse.stopped();
         assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Err(QueueFault::Stopped));
     }

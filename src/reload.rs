@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::config::Config;
 
-type Take = Box<dyn Fn(&Config) + Send + Sync>;
+type Take = Box<dyn Fn(&Config) -> Result<(), String> + Send + Sync>;
 
 struct Taker {
     keys: &'static str,
@@ -36,6 +36,8 @@ pub struct Reloaded {
     pub applied: Vec<String>,
     /// They are not what the process began with; the next start takes them.
     pub needs_restart: Vec<String>,
+    /// They have changed and could not be taken, and why: what was before holds, and the next reload tries them again.
+    pub failed: Vec<(&'static str, String)>,
 }
 
 impl Reloads {
@@ -50,7 +52,7 @@ impl Reloads {
 
     /// From now on `take` is given the new configuration when a key has changed that is `keys`, such as `logging.level`, or stands in the
     /// section of that name.
-    pub fn take(&self, keys: &'static str, take: impl Fn(&Config) + Send + Sync + 'static) {
+    pub fn take(&self, keys: &'static str, take: impl Fn(&Config) -> Result<(), String> + Send + Sync + 'static) {
         let take = Box::new(take);
         self.takers
             .lock()
@@ -67,11 +69,26 @@ impl Reloads {
         applied.retain(is_taken);
         let mut needs_restart = self.begun_with.differing(&config);
         needs_restart.retain(|key| !is_taken(key));
+        let mut failed = Vec::new();
         for taker in takers.iter().filter(|taker| applied.iter().any(|key| taker.has(key))) {
-            (taker.take)(&config);
+            if let Err(error) = (taker.take)(&config) {
+                failed.push((taker.keys, error));
+            }
         }
-        *last = config;
-        Reloaded { applied, needs_restart }
+        let has_failed = |key: &String| {
+            let mut of_key = takers.iter().filter(|taker| taker.has(key));
+            of_key.any(|taker| failed.iter().any(|(keys, _)| *keys == taker.keys))
+        };
+        applied.retain(|key| !has_failed(key));
+        // What was before is kept whole when a part could not be taken: then all of it counts as changed the next time, and taking it twice changes nothing.
+        if failed.is_empty() {
+            *last = config;
+        }
+        Reloaded {
+            applied,
+            needs_restart,
+            failed,
+        }
     }
 }
 
@@ -92,7 +109,10 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         for keys in ["logging.level", "mail"] {
             let seen = seen.clone();
-            reloads.take(keys, move |config| seen.lock().unwrap().push((keys, config.logging.level.clone())));
+            reloads.take(keys, move |config| {
+                seen.lock().unwrap().push((keys, config.logging.level.clone()));
+                Ok(())
+            });
         }
         assert_eq!(reloads.reload(Config::default()), Reloaded::default());
         let louder = |config: &mut Config| config.logging.level = "debug".to_owned();
@@ -121,5 +141,28 @@ mod tests {
         reloads.take("log", |_| panic!("not its key"));
         let reloaded = reloads.reload(config(|config| config.logging.level = "debug".to_owned()));
         assert_eq!((reloaded.applied.len(), reloaded.needs_restart.len()), (0, 1));
+    }
+
+    #[test]
+    fn what_could_not_be_taken_is_said_and_tried_again() {
+        let reloads = Reloads::new(Config::default());
+        let works = Arc::new(Mutex::new(false));
+        let looked = works.clone();
+        reloads.take("mail", move |_| {
+            if *looked.lock().unwrap() {
+                Ok(())
+            } else {
+                Err("not today".to_owned())
+            }
+        });
+        let other = || config(|config| config.mail.from = "a@b.example".to_owned());
+        let reloaded = reloads.reload(other());
+        assert_eq!(
+            (reloaded.applied.len(), reloaded.failed),
+            (0, vec![("mail", "not today".to_owned())])
+        );
+        *works.lock().unwrap() = true;
+        assert_eq!(reloads.reload(other()).applied, ["mail.from"]);
+        assert_eq!(reloads.reload(other()), Reloaded::default());
     }
 }

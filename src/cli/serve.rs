@@ -84,7 +84,7 @@ impl Serve {
         app.take_reloads();
         if let Some(level) = log.level() {
             app.reloads.take("logging.level", move |config| {
-                level.set(&config.logging.level).expect("the configuration was validated");
+                level.set(&config.logging.level).map_err(|error| error.to_string())
             });
         }
         let hangup = self.hangup(global, &app);
@@ -119,6 +119,9 @@ impl Serve {
                 let reloaded = app.reloads.reload(config);
                 let applied = reloaded.applied.join(", ");
                 tracing::info!(applied, "configuration reloaded");
+                for (keys, error) in &reloaded.failed {
+                    tracing::error!(keys, error, "these keys could not be taken; what was before holds");
+                }
                 if !reloaded.needs_restart.is_empty() {
                     let keys = reloaded.needs_restart.join(", ");
                     tracing::warn!(keys, "these keys have changed and take effect at the next start");

@@ -7,6 +7,7 @@ use rustix::process::Signal as Number;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::alive;
 use super::failure::{Exit, Failure};
@@ -76,25 +77,37 @@ impl Signals {
     }
 
     async fn until_the_end(&mut self, app: &App) {
+        // Reads files, which may hang, so on a thread of its own; one at a time, and the end can be asked for meanwhile.
+        let mut reloading: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                Some(()) = self.hangups.recv() => match self.hangup.clone() {
+                Some(()) = self.hangups.recv(), if reloading.is_none() => match self.hangup.clone() {
                     Hangup::End => return,
-                    Hangup::Reload(reload) => {
-                        // Reads files, so not on a thread that others wait for; one at a time.
-                        if let Err(error) = tokio::task::spawn_blocking(move || reload()).await {
-                            tracing::error!(error = %error, "the configuration was not reloaded by a fault");
-                        }
-                    }
+                    Hangup::Reload(reload) => reloading = Some(tokio::task::spawn_blocking(move || reload())),
                 },
+                ended = over(&mut reloading) => {
+                    reloading = None;
+                    if let Err(error) = ended {
+                        tracing::error!(error = %error, "the configuration was not reloaded by a fault");
+                        alive::ready(app);
+                    }
+                }
                 () = landlord_fault(app) => {
                     tracing::error!("the landlord's file cannot be trusted until it is opened again; the process ends, to be started anew");
                     return;
                 }
             }
         }
+    }
+}
+
+/// The end of a reload; never, when there is none.
+async fn over(reloading: &mut Option<JoinHandle<()>>) -> Result<(), JoinError> {
+    match reloading {
+        Some(reloading) => reloading.await,
+        None => std::future::pending().await,
     }
 }
 

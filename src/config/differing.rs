@@ -15,14 +15,14 @@ impl Config {
         let keys: BTreeSet<String> = dotted(&mine).into_iter().chain(dotted(&theirs)).collect();
         let mut differing: Vec<String> = keys.into_iter().filter(|key| find(&mine, key) != find(&theirs, key)).collect();
         // Secrets are masked in the tables.
-        let smtp_url = "mail.smtp_url".to_owned();
-        if self.mail.smtp_url != other.mail.smtp_url && !differing.contains(&smtp_url) {
-            differing.push(smtp_url);
-        }
-        if differing.is_empty() && self != other {
-            differing.push("a secret".to_owned());
-        }
+        let masked = [
+            ("alerts.webhook_secret", self.alerts.webhook_secret != other.alerts.webhook_secret),
+            ("alerts.webhook_url", self.alerts.webhook_url != other.alerts.webhook_url),
+            ("mail.smtp_url", self.mail.smtp_url != other.mail.smtp_url),
+        ];
+        differing.extend(masked.iter().filter(|(_, differs)| *differs).map(|(key, _)| (*key).to_owned()));
         differing.sort();
+        differing.dedup();
         differing
     }
 }
@@ -55,5 +55,13 @@ mod tests {
         let secret = |password: &str| with(&format!("[mail]\nsmtp_url = 'smtp://u:{password}@mx.example'"));
         assert_eq!(secret("a").differing(&secret("b")), ["mail.smtp_url"]);
         assert_eq!(secret("a").differing(&secret("a")), [""; 0]);
+        let alerts = |path: &str, key: &str| {
+            with(&format!(
+                "[alerts]\nwebhook_url = 'https://hooks.example/{path}'\nwebhook_secret = 'whsec_{key}'"
+            ))
+        };
+        let (one, two) = ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "AfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        assert_eq!(alerts("a", one).differing(&alerts("b", one)), ["alerts.webhook_url"]);
+        assert_eq!(alerts("a", one).differing(&alerts("a", two)), ["alerts.webhook_secret"]);
     }
 }

@@ -152,7 +152,8 @@ impl Default for Queues {
     fn default() -> Self {
         let queue = |workers, tries, priority| Queue {
             workers,
-            tenant_limit: workers,
+            // One store whose file or whose mail server is slow leaves a place for the others.
+            tenant_limit: if workers > 1 { workers - 1 } else { 1 },
             priority,
             tries,
             backoff: Backoff::List([5, 30, 60].map(Span::secs).into()),
@@ -163,17 +164,15 @@ impl Default for Queues {
             running_max: 32,
             keep_completed: Span::secs(3_600),
             keep_discarded: Span::secs(7 * 86_400),
-            // Mail goes out here, and a mail server may be away for hours: fifteen tries reach over about six of them. One shop whose mails hang
-            // leaves a place for the others.
+            // Mail goes out here, and a mail server may be away for hours: fifteen tries reach over about six of them.
             default: Queue {
-                tenant_limit: 3,
                 backoff: Backoff::List([5, 30, 120, 600, 1_800].map(Span::secs).into()),
                 ..queue(4, 15, 20)
             },
             audit: queue(2, 10, 30),
             financial: queue(2, 10, 10),
             billing: queue(2, 10, 20),
-            low: queue(1, 3, 40),
+            low: queue(2, 3, 40),
         }
     }
 }

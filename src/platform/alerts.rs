@@ -90,7 +90,9 @@ pub struct Alert {
 pub struct WindowOver {
     /// Whose window.
     pub job_kind: String,
-    /// What held when it was opened.
+    /// When it was opened: a job that comes late must not end the one after it.
+    pub opened_at: Timestamp,
+    /// What held then.
     pub means: Means,
 }
 
@@ -148,7 +150,8 @@ pub fn given_up(work: &mut TenantWork, means: Means, job: &Job, attempt: i64, er
 /// # Errors
 /// [`StorageError`].
 pub fn end_window(work: &mut TenantWork, over: &WindowOver) -> Result<(), StorageError> {
-    let Some(window) = find_window(work, &over.job_kind)? else {
+    let window = find_window(work, &over.job_kind)?;
+    let Some(window) = window.filter(|window| window.opened_at == over.opened_at) else {
         return Ok(());
     };
     let last = window.last.and_then(|last| serde_json::from_str(&last).ok());
@@ -181,6 +184,7 @@ fn tell(work: &mut TenantWork, means: Means, kind: &str, failed: JobFailed, fail
     work.change(&OPEN, params![kind, now], Rows::Exactly(1))?;
     let over = WindowOver {
         job_kind: kind.to_owned(),
+        opened_at: now,
         means,
     };
     let over = NewJob {

@@ -20,7 +20,7 @@ macro_rules! held {
         concat!(
             "SELECT seq, unique_key, epoch FROM job WHERE ",
             $states,
-            " AND queue = ?1 AND epoch < ",
+            " AND queue = ?1 AND epoch > 0 AND epoch < ",
             own_epoch!(),
             " LIMIT ?2"
         )

@@ -57,13 +57,13 @@ fn main() -> std::process::ExitCode {
     // Name, trials in the short form, trials with `--ci`, the part.
     let parts = [
         run::Part("power", 120, 10_000, power::run),
-        run::Part("twice", 12, 300, twice::run),
-        run::Part("controls", 60, 2_000, controls::run),
+        run::Part("twice", 12, 200, twice::run),
+        run::Part("controls", 60, 1_000, controls::run),
         run::Part("migration", 16, 400, migration::run),
-        run::Part("faults", 40, 300, faults::run),
-        run::Part("rot", 60, 1_000, rot::run),
+        run::Part("faults", 40, 200, faults::run),
+        run::Part("rot", 60, 600, rot::run),
         run::Part("kills", 6, 200, kills::run),
-        run::Part("syscalls", 12, 200, syscalls::run),
+        run::Part("syscalls", 12, 150, syscalls::run),
         run::Part("full", 2, 24, full::run),
         run::Part("simulation", 8, 1_000, simulation::run),
         run::Part("clocks", 14, 140, clocks::run),

@@ -536,7 +536,21 @@ impl World {
             revoked: Vec::new(),
         };
         self.places.insert(slug, place);
+        self.sell_abroad(slug);
         self.compare()
+    }
+
+    /// Has a shop sell in its second currency. Undisturbed: what a call may meet is tried with the others.
+    fn sell_abroad(&mut self, slug: &str) {
+        let rate = json!({"base": "JPY", "quote": "EUR", "rate": "0.006", "effective_at": "2000-01-01T00:00:00Z"});
+        for (path, body) in [("/v1/currencies", json!({"code": "JPY"})), ("/v1/exchange-rates", rate)] {
+            let call = Call {
+                secret: Some(self.places[slug].secret.clone()),
+                ..landlord(Method::POST, path.to_owned(), body)
+            };
+            let reply = self.runtime.block_on(self.house().send(&call));
+            assert!((200..300).contains(&reply.status), "{path}: {reply:?}");
+        }
     }
 
     /// The passing shop is removed.
