@@ -61,7 +61,7 @@ fn main() -> std::process::ExitCode {
         run::Part("controls", 60, 1_000, controls::run),
         run::Part("migration", 16, 400, migration::run),
         run::Part("faults", 40, 200, faults::run),
-        run::Part("rot", 60, 600, rot::run),
+        run::Part("rot", 60, 1_000, rot::run),
         run::Part("kills", 6, 200, kills::run),
         run::Part("syscalls", 12, 150, syscalls::run),
         run::Part("full", 2, 24, full::run),
