@@ -92,6 +92,8 @@ CREATE TABLE epoch (
     raised_at INTEGER,
     reason    TEXT NOT NULL
 ) STRICT;
+CREATE TRIGGER epoch_is_one BEFORE INSERT ON epoch WHEN EXISTS (SELECT 1 FROM epoch)
+BEGIN SELECT RAISE(ABORT, 'a file has one epoch, which only rises'); END;
 CREATE TRIGGER epoch_only_rises BEFORE UPDATE ON epoch WHEN NEW.number <= OLD.number
 BEGIN SELECT RAISE(ABORT, 'the epoch of a file only rises'); END;
 CREATE TRIGGER epoch_stays BEFORE DELETE ON epoch BEGIN SELECT RAISE(ABORT, 'a file has an epoch'); END;

@@ -17,7 +17,7 @@ use crate::primitives::id::TenantId;
 use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, LOCAL_REQUEST_MS};
 use crate::primitives::{Class, Origin, Recurrence, Refusal, Slug, Timestamp};
 use crate::storage::data_dir::beside;
-use crate::storage::{Database, LandlordView, StorageError, Tenant};
+use crate::storage::{Database, LandlordView, StorageError, StorageErrorKind, Tenant};
 use crate::tenancy::checks::{self, Checked};
 use crate::tenancy::{Doubt, TenantAccess, TenantUnavailable, commands};
 use crate::tenant::integrity::{self, Report};
@@ -129,6 +129,7 @@ pub fn prune_store(app: &App, access: &TenantAccess, origin: &Origin, prune: Pru
         if ran.rows() > 0 {
             let noted = ran.clone();
             db.write(origin.clone(), move |work| retention::record(work, &noted)).wait()?;
+            retention::give_back_space(db, origin)?;
         }
         Ok(ran.pruned)
     })
@@ -220,14 +221,23 @@ pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefu
     let mark = app.registry.find_mark(id)?;
     // From before: what is written meanwhile may not have been seen.
     let stamp = stamp(app, id);
-    let report = visit(app, access, |db| {
+    let checked = visit(app, access, |db| {
         let check = db.read_within(READ_WITHIN, move |view| {
             let mut report = integrity::check(view)?;
             integrity::check_mark(view, mark.as_ref(), &mut report)?;
             Ok::<_, StorageError>(report)
         });
         Ok(check.wait()?)
-    })?;
+    });
+    let report = match checked {
+        // A file that cannot be read through is the worst that a check can find.
+        Err(PruneRefused::Storage(error)) if error.kind() == StorageErrorKind::Corrupt => {
+            let mut report = Report::default();
+            report.note("file", vec![error.to_string()]);
+            report
+        }
+        checked => checked?,
+    };
     tell(Some(id), &report);
     let findings: Vec<_> = report.mismatches.iter().take(FINDINGS_KEPT).collect();
     let checked = Checked {

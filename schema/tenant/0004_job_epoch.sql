@@ -8,6 +8,8 @@ CREATE TABLE epoch (
 INSERT INTO epoch (singleton, number, reason) VALUES (1, 1, 'new file');
 CREATE TRIGGER epoch_only_rises BEFORE UPDATE ON epoch WHEN NEW.number <= OLD.number
 BEGIN SELECT RAISE(ABORT, 'the epoch of a file only rises'); END;
+CREATE TRIGGER epoch_is_one BEFORE INSERT ON epoch WHEN EXISTS (SELECT 1 FROM epoch)
+BEGIN SELECT RAISE(ABORT, 'a file has one epoch, which only rises'); END;
 CREATE TRIGGER epoch_stays BEFORE DELETE ON epoch BEGIN SELECT RAISE(ABORT, 'a file has an epoch'); END;
 
 -- The epoch a job was made in, or released into. Only those of the file's own run. Below zero: held because nothing runs its kind; what it had is the

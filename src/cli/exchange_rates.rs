@@ -18,7 +18,7 @@ const FILE_BYTES_MAX: u64 = 3 << 20;
 pub enum ExchangeRates {
     /// Import the European Central Bank's reference rates from its CSV file
     #[command(after_help = "\
-The file is eurofxref-hist.csv (all days) or eurofxref.csv's like, as the bank publishes them under
+The file is eurofxref-hist.csv (all days), as the bank publishes it under
 https://www.ecb.europa.eu/stats/policy_and_exchange_rates/: a line for each day, a column for each currency, N/A where there is no rate.
 
 It is taken whole or not at all, for all shops of the house. The same file may be imported again: what is there already stays as it is.

@@ -43,7 +43,7 @@ pub struct Prune {
     #[arg(long, value_name = "S")]
     tenant: Option<Slug>,
     /// Say that the clock is right now, whatever it has shown before
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     clock_is_right: bool,
     #[command(flatten)]
     output: Json,

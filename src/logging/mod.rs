@@ -224,9 +224,17 @@ fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
         source,
     })?;
     let always = format!("{SECURITY}=info").parse().expect("a target and a level");
-    // A file that is opened is no news at every start. And who talks to others shows, at its lower levels, what it says to them: URLs that are secrets,
+    // That a file is opened, or a bell hung up, is no news at every start. And who talks to others shows, at its lower levels, what it says to them: URLs that are secrets,
     // passwords, whole mails.
-    let quiet = ["rusqlite_migration", "ureq", "ureq_proto", "rustls", "lettre"].map(|target| format!("{target}=warn"));
+    let quiet = [
+        "rusqlite_migration",
+        "tokio_cron_scheduler",
+        "ureq",
+        "ureq_proto",
+        "rustls",
+        "lettre",
+    ]
+    .map(|target| format!("{target}=warn"));
     let directives = quiet.iter().map(|quiet| quiet.parse().expect("a target and a level"));
     Ok(directives.fold(filter.add_directive(always), EnvFilter::add_directive))
 }

@@ -1,6 +1,6 @@
 //! What a shop does not keep for ever, and how it goes: a few rows in each transaction, between which sales go on.
 //!
-//! The list is in [`Table`], and no book is in it; besides, triggers refuse to let orders, payments, invoices and the ledger go. The cut-offs are worked out once,
+//! The list is in [`Table`], and no book is in it; besides, triggers refuse to let financial orders, payments, invoices and the ledger go. The cut-offs are worked out once,
 //! when a run begins at an instant that is believed, and go with its jobs: a clock that is set afterwards makes nothing older. A run that was broken off
 //! anywhere has deleted what it has; the next one goes on. Two at once take turns.
 //! Files give their pages back a few at a time (they are made with `auto_vacuum = INCREMENTAL`), and keep some that they would soon take again.
@@ -159,7 +159,7 @@ impl Ran {
     }
 }
 
-/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most `batches_max` of them. Gives the free pages back. Blocks.
+/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most `batches_max` of them. Blocks.
 ///
 /// # Errors
 /// [`StorageError`]; what went before it is gone.
@@ -190,13 +190,14 @@ pub fn prune(
         ran.is_done &= left > 0 || rows >= due;
         ran.pruned.push(Pruned { table, rows, cut_off });
     }
-    if ran.rows() > 0 {
-        give_back_space(db, origin)?;
-    }
     Ok(ran)
 }
 
-fn give_back_space(db: &Database<Tenant>, origin: &Origin) -> Result<(), StorageError> {
+/// Gives the pages that a run has left free back to the disk, a few at a time; after the run is recorded, because it may take long and is no loss. Blocks.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn give_back_space(db: &Database<Tenant>, origin: &Origin) -> Result<(), StorageError> {
     let give_back = |work: &mut TenantWork<'_>| work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT);
     while db.write(origin.clone(), give_back).wait()? > 0 {}
     Ok(())
@@ -245,12 +246,13 @@ pub fn run_job(db: &Database<Tenant>, job: &PruneJob) -> Result<(), StorageError
         part: job.part.saturating_add(1),
         ..job.clone()
     };
-    let end = db.write(origin, move |work| {
+    let end = db.write(origin.clone(), move |work| {
         record(work, &ran)?;
         if !ran.is_done {
             enqueue(work, &next)?;
         }
-        Ok(())
+        Ok::<_, StorageError>(())
     });
-    end.wait()
+    end.wait()?;
+    give_back_space(db, &origin)
 }

@@ -18,7 +18,7 @@ use crate::table::{Finding, Row};
 use crate::workload::{self, Diary, Sent};
 
 /// How many customers each shop has in the day that is cut.
-const CUSTOMERS: usize = 12;
+const CUSTOMERS: usize = 8;
 /// Two for each core of a small machine: a trial often waits for its own writer or readers.
 const THREADS: usize = 4;
 

@@ -50,14 +50,20 @@ pub struct PruneCall {
 impl FromBody for PruneCall {
     type Wire = PruneBody;
 
-    fn from_wire(wire: PruneBody, _: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: PruneBody, faults: &mut Faults) -> Option<Self> {
+        let word = if wire.dry_run && wire.clock_is_right {
+            Err("counting needs no word about the clock, and this one is kept; leave one of the two out")
+        } else {
+            Ok(wire.clock_is_right)
+        };
+        let clock_is_right = faults.take("/clock_is_right", word)?;
         Some(Self {
             prune: Prune {
                 dry_run: wire.dry_run,
                 audit_only: wire.audit_only,
             },
             tenant: wire.tenant,
-            clock_is_right: wire.clock_is_right,
+            clock_is_right,
         })
     }
 }

@@ -93,3 +93,31 @@ async fn a_store_that_cannot_be_opened_stops_no_other() {
     let checked = app.landlord_rows("SELECT t.slug FROM tenant_check c JOIN tenant t ON t.id = c.tenant_id");
     assert_eq!(checked, [good.slug.to_string()]);
 }
+
+/// The worst that can be found: a page that nobody can read. Opening the file does not meet it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_through_is_a_finding() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 10).await;
+    shop.sell(&[(&tea, 1)]).await;
+    app.work_off();
+    let running = app.app();
+    blocking(|| run_due(&running, DUTIES));
+    drop(running);
+    let page = shop.count("SELECT rootpage FROM sqlite_schema WHERE name = 'invoice'");
+    app.stop();
+    let mut bytes = std::fs::read(shop.path()).expect("the file is there");
+    let at = (usize::try_from(page).expect("a page") - 1) * 4096;
+    bytes[at..at + 64].fill(0xff);
+    std::fs::write(shop.path(), bytes).expect("damaged");
+    app.resume();
+    app.advance(DAY);
+    let running = app.app();
+    blocking(|| run_due(&running, DUTIES));
+    drop(running);
+    let found = app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    assert_eq!(found["mismatches"][0]["findings"][0]["check"], "file", "{found}");
+    let said = logs().security().of_tenant(&shop.id.to_string()).saying("integrity mismatch");
+    assert_eq!(said.lines().len(), 1);
+}

@@ -115,8 +115,11 @@ async fn over_a_restart_a_week_is_believed_and_more_is_not() {
             .is_some_and(|reason| reason.starts_with("8 days are said to have passed")),
         "{doubted}"
     );
-    prune(&app, json!({"clock_is_right": true, "dry_run": true})).await.expect(200);
-    assert!(night(&app).contains(&"retention"), "the word is taken with a dry run too");
+    let both = json!({"clock_is_right": true, "dry_run": true});
+    prune(&app, both).await.refused(422, "validation_failed");
+    assert!(!night(&app).contains(&"retention"), "who only counts has said nothing");
+    prune(&app, json!({"clock_is_right": true})).await.expect(200);
+    assert!(night(&app).contains(&"retention"));
 }
 
 /// One step ahead used to make each start warn until the clock had come by there.

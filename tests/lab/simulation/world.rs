@@ -576,7 +576,16 @@ impl World {
     }
 
     fn new_key(&mut self, slug: &str) -> Verdict<(String, String)> {
-        let scopes = ["catalog:write", "checkout", "orders", "payments", "inventory", "finance", "pos"];
+        let scopes = [
+            "admin",
+            "catalog:write",
+            "checkout",
+            "orders",
+            "payments",
+            "inventory",
+            "finance",
+            "pos",
+        ];
         let body = json!({"name": "another key", "scopes": scopes});
         let made = self.ask_landlord(Method::POST, format!("/v1/landlord/tenants/{slug}/api-keys"), body);
         if made.status == 201 {
