@@ -35,7 +35,7 @@ pub struct PruneBody {
     /// Only the audit trails.
     #[serde(default)]
     audit_only: bool,
-    /// Your word that the clock is right now, when it is not believed because it was set, or because nothing ran for more than a week.
+    /// Your word that the clock is right now, when it is not believed because it was set, or because nothing ran for more than a week. Not beside `dry_run`.
     #[serde(default)]
     clock_is_right: bool,
 }

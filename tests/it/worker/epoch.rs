@@ -196,3 +196,17 @@ async fn a_program_that_knows_the_kind_runs_what_another_held() {
         "it has its epoch again, which is an older one"
     );
 }
+
+/// A shell that replaces the row would let jobs run that a copy may have run.
+#[test]
+fn the_epoch_cannot_be_set_back_by_raw_sql() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    for sql in [
+        "INSERT OR REPLACE INTO epoch (singleton, number, reason) VALUES (1, 1, 'x')",
+        "UPDATE epoch SET number = 1",
+        "DELETE FROM epoch",
+    ] {
+        assert!(shop.raw(sql).is_err(), "{sql}");
+    }
+}
