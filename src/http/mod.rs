@@ -26,7 +26,7 @@ pub mod server;
 mod unread;
 mod unreadable;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{Extension, Router, middleware};
 use bytes::Bytes;
@@ -45,6 +45,12 @@ use crate::app::App;
 ))]
 struct Head;
 
+/// The routes and what clients read about them. Made once in a process: it takes longer than all the rest of a start.
+static ROUTES: LazyLock<(Router<Arc<App>>, Bytes)> = LazyLock::new(|| {
+    let (router, document) = routes();
+    (router, described(&document))
+});
+
 /// The routes and their description.
 fn routes() -> (Router<Arc<App>>, Document) {
     OpenApiRouter::with_openapi(Head::openapi())
@@ -56,19 +62,22 @@ fn routes() -> (Router<Arc<App>>, Document) {
 
 /// The whole API as a service.
 pub fn router(app: &Arc<App>) -> Router {
-    let (router, document) = routes();
-    surrounded(app, router, document)
+    let (router, description) = LazyLock::force(&ROUTES);
+    surrounded(app, router.clone(), description.clone())
 }
 
 /// The API for whoever runs the machine: the same routes, whose callers count as the operator, and those under `/v1/admin`.
 /// Served on the admin socket, and inside the process of a command.
 pub fn admin_router(app: &Arc<App>) -> Router {
-    let (router, document) = routes();
-    surrounded(app, router.nest("/v1/admin", admin::routes()), document).layer(Extension(extract::Local))
+    let (router, description) = LazyLock::force(&ROUTES);
+    surrounded(app, router.clone().nest("/v1/admin", admin::routes()), description.clone()).layer(Extension(extract::Local))
 }
 
-fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, document: Document) -> Router {
-    let description = Bytes::from(description::complete(&document).to_string());
+fn described(document: &Document) -> Bytes {
+    Bytes::from(description::complete(document).to_string())
+}
+
+fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, description: Bytes) -> Router {
     let described = move || std::future::ready(([(CONTENT_TYPE, "application/json")], description.clone()));
     router
         .route("/openapi.json", axum::routing::get(described))
@@ -81,7 +90,7 @@ fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, document: Document) -> R
 /// Routes of the caller's own, surrounded as those of the API are: for tests of what surrounds them.
 #[doc(hidden)]
 pub fn surrounded_routes(app: &Arc<App>, router: Router<Arc<App>>) -> Router {
-    surrounded(app, router, Head::openapi())
+    surrounded(app, router, described(&Head::openapi()))
 }
 
 /// The description of the API, made from the routes.

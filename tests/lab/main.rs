@@ -48,6 +48,10 @@ mod twice;
 #[cfg(target_os = "linux")]
 mod workload;
 
+/// As the daemon has it.
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
     if let Some(code) = simulation::child(std::env::args().skip(1)) {

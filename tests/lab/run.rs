@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::process::ExitCode;
 
+use tillbox::primitives::Stopwatch;
+
 use crate::table::{self, Row};
 
 /// Name, trials in the short form, trials in the long one, and what runs it: the seed and the numbers of the cases to the rows of the table.
@@ -62,10 +64,12 @@ pub fn all(parts: &[Part], args: impl Iterator<Item = String>) -> ExitCode {
     for &&Part(name, short, long, run) in &wanted {
         let trials = order.trials.unwrap_or(if order.is_long { long } else { short });
         let cases = order.case.map_or(0..trials, |case| case..case.saturating_add(1));
+        let watch = Stopwatch::start();
         let found = run(seed, cases);
         for row in &found {
             println!("{}", table::summary(row, name, seed));
         }
+        println!("{name} took {} s", watch.read().as_secs());
         rows.extend(found);
     }
     table::print(&rows);
