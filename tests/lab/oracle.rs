@@ -137,7 +137,8 @@ pub fn books(house: &House) -> Verdict {
             .registry
             .open(&access)
             .map_err(|error| format!("{}: {error}", access.slug()))?;
-        let report: Result<Report, StorageError> = db.read_long(integrity::check).wait();
+        // These books are small. What is open already reads them: another connection would read the schema first, which takes longer.
+        let report: Result<Report, StorageError> = db.read(integrity::check).wait();
         let report = report.map_err(|error| format!("{}: {error}", access.slug()))?;
         if !report.passes() {
             return Err(format!("{}: {:?}", access.slug(), report.mismatches).into());
