@@ -52,6 +52,10 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "looks for children of a new parent only while a deferred constraint is open, which none is",
     ),
     (
+        "tenant::orders::store::INSERT",
+        "looks for children of a new parent only while a deferred constraint is open, which none is",
+    ),
+    (
         "ledger::store::OPEN_ACCOUNT",
         "looks for children of a new parent only while a deferred constraint is open, which none is",
     ),

@@ -224,7 +224,11 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
 
 /// A file as the first version left it: entries without a chain.
 const UNCHAINED: &str =
-    "DROP TRIGGER financial_order_locked; ALTER TABLE financial_order DROP COLUMN base_total_minor;
+    "DROP TRIGGER sales_order_no_delete; DROP TRIGGER sales_order_not_replaced; DROP TRIGGER sales_order_keeps_its_identity;
+     DROP TRIGGER sales_order_goes_forward; DROP TRIGGER sales_order_final; DROP TRIGGER order_line_not_added;
+     DROP TRIGGER order_line_final; DROP TRIGGER order_line_kept; DROP TRIGGER series_no_delete; DROP TRIGGER series_begins_at_one;
+     DROP TRIGGER series_goes_on_by_one; DROP TRIGGER shop_keeps_its_currency; DROP TRIGGER shop_is_one; DROP TRIGGER shop_stays;
+     DROP TRIGGER financial_order_locked; ALTER TABLE financial_order DROP COLUMN base_total_minor;
      ALTER TABLE financial_order DROP COLUMN base_currency; ALTER TABLE financial_order DROP COLUMN exchange_rate_id;
      ALTER TABLE sales_order DROP COLUMN exchange_rate_id; DROP TABLE exchange_rate; DROP TABLE currency; DROP TABLE currency_setting;
      DROP INDEX cart_left; DROP INDEX reservation_over;
