@@ -117,6 +117,9 @@ def catalog():
 def currencies(stale):
     post("/v1/currencies", {"code": "HRK"}, "currency_ended")
     post("/v1/currencies", {"code": "EUR", "enabled": False}, "currency_is_base")
+    post("/v1/carts", {"currency": "HRK"}, "currency_ended")
+    kuna = product("KUNA", currency="HRK")
+    sale([(kuna, 1, {})], 450, want="currency_ended")
     post("/v1/carts", {"currency": "USD"}, "currency_not_enabled")
     dollar = product("DOLLAR", currency="USD")
     sale([(dollar, 1, {})], 450, want="currency_not_enabled")
