@@ -211,3 +211,62 @@ fn no_line_of_a_full_run_holds_a_secret() {
         assert!(!line.contains("cvc"), "{line}");
     }
 }
+
+/// The lines that tell of products which cannot be sold.
+fn unsold(daemon: &Daemon) -> Vec<Value> {
+    let output = daemon.output();
+    let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let message = |line: &Value| line["message"].as_str().map(str::to_owned).unwrap_or_default();
+    lines
+        .filter(|line| message(line).starts_with("products of this store cannot be sold"))
+        .collect()
+}
+
+/// A shop from before currencies had to be enabled, and one whose rates have grown old: said at the start, one line for each, before a customer finds out.
+#[test]
+fn products_that_cannot_be_sold_are_spoken_of_at_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut daemon = Daemon::start(dir.path(), &[]);
+    let keys = ["corner", "kiosk", "uptown", "closed"].map(|slug| key(dir.path(), &["tenant", "create", slug, "--name", slug]));
+    let mut clients = keys.map(|key| daemon.client().with_key(&key));
+    for (client, currencies) in clients.iter_mut().zip([&["USD", "CHF", "EUR"][..], &["USD"], &["EUR"], &["USD"]]) {
+        for currency in currencies {
+            let product = json!({"sku": currency, "name": "A product", "price_minor": 100, "currency": currency});
+            client
+                .post("/v1/catalog/products", &format!("product {currency}"), &product)
+                .expect("an answer")
+                .expect(201);
+        }
+    }
+    let mut enable = |shop: usize, code: &str| {
+        let enabled = clients[shop].post("/v1/currencies", code, &json!({"code": code}));
+        enabled.expect("an answer").expect(201);
+    };
+    enable(0, "USD");
+    enable(1, "USD");
+    let rate = json!({"base": "USD", "quote": "EUR", "rate": "0.9"});
+    clients[1].post("/v1/exchange-rates", "r", &rate).expect("an answer").expect(201);
+    run(dir.path(), &["tenant", "suspend", "closed"]).code(0);
+    assert!(!daemon.output().contains("cannot be sold"), "{}", daemon.output());
+    assert_eq!(daemon.terminate().code(), Some(0));
+
+    let mut daemon = Daemon::start(dir.path(), &[]);
+    while unsold(&daemon).is_empty() {
+        daemon.client().get("/health/live").expect("it lives").expect(200);
+    }
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let said = unsold(&daemon);
+    let [line] = said.as_slice() else { panic!("{said:?}") };
+    let reasons = line["reasons"].as_str().expect("a text");
+    assert_eq!(line["tenant"], "corner");
+    assert!(
+        reasons.contains("exchange rate from USD to EUR") && reasons.contains("does not sell in CHF"),
+        "{reasons}"
+    );
+    assert!(
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("tillbox exchange-rates import")),
+        "{line}"
+    );
+}
