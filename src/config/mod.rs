@@ -33,7 +33,7 @@ pub use network::{Network, NetworkError};
 pub use queue::{Backoff, Queue, Queues};
 pub use rate_limits::{Rate, RateError, RateLimits};
 pub use retention::Retention;
-pub use server::Server;
+pub use server::{ForwardedHeader, Server};
 pub use storage::{DEFAULT_DATA_DIR, Storage};
 pub use units::{ByteSize, Span, UnitError};
 

@@ -29,6 +29,7 @@ fn other_value(key: &str) -> Value {
         "smtp_url" => "smtp://mx.example.com",
         "checkout" | "payment" | "sales" | "webhook" | "login" => "7/h",
         "trusted_proxies" => return Value::Array(vec!["10.0.0.0/8".into(), "2001:db8::/32".into()]),
+        "forwarded_header" => "forwarded",
         "schedule" => "0 30 3 * * *",
         "timezone" => "Europe/Berlin",
         "audit_days" | "inventory_movement_days" | "stripe_events_days" => return Value::Integer(7),
@@ -135,6 +136,7 @@ fn wrong_values_name_the_key_and_the_origin() {
         ("server.request_timeout = 30", ""),
         ("queue.low.backoff = ['5s', '5']", ""),
         ("logging.format = 'xml'", ""),
+        ("server.forwarded_header = 'x-real-ip'", ""),
         ("queue.low.backoff = { initial = '5s', facter = 2, max = '30m' }", ""),
         ("queue.low.backoff = { initial = '5s', max = '30m' }", ""),
         ("queue.low.backoff = { initial = '5s', factor = 0.5, max = '30m' }", ""),
@@ -152,6 +154,7 @@ fn wrong_values_name_the_key_and_the_origin() {
     server.request_timeout in test.toml: invalid type: integer `30`, expected a duration with its unit, such as "250ms", "30s", "5m", "1h" or "7d"
     queue.low.backoff[1] in test.toml: "5" is not a duration; write a number and its unit, such as 250ms, 30s, 5m, 1h or 7d
     logging.format in test.toml: unknown variant `xml`, expected `json` or `console`
+    server.forwarded_header in test.toml: unknown variant `x-real-ip`, expected `x-forwarded-for` or `forwarded`
     queue.low.backoff.facter in test.toml: unknown field `facter`, expected one of `initial`, `factor`, `max`
     queue.low.backoff in test.toml: missing field `factor`
     queue.low.backoff.factor in test.toml: invalid type: floating point `0.5`, expected u32
