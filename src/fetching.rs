@@ -77,7 +77,7 @@ fn pause_ms(failures: u32, every_ms: u64, entropy: &dyn Entropy) -> u64 {
 
 fn fetch(app: &App) -> Result<ImportedRates, FetchError> {
     let settings = &app.config.exchange_rates;
-    let target = Target::parse(&settings.url).expect("the configuration was validated");
+    let target = Target::parse(settings.url.expose()).expect("the configuration was validated");
     let reach = if settings.allow_private_addresses {
         Reach::Anywhere
     } else {

@@ -2,7 +2,7 @@
 //!
 //! Everything is merged as TOML first and read once, so that a partial `[queue.audit]` keeps that queue's own defaults.
 
-use super::keys::{dotted, env_key, is_known, nearest};
+use super::keys::{dotted, env_key, is_known, nearest, secret_of, section_of_secrets};
 use super::{Config, ConfigError, UnknownKey};
 use std::collections::BTreeMap;
 use std::fs;
@@ -91,7 +91,8 @@ impl Layers {
         if let Some(File { path, table }) = file {
             layers.file = path.display().to_string();
             for key in dotted(&table) {
-                if !is_known(&layers.known, &key) {
+                // What stands below a secret may be one: whoever reads it says what is wrong, and no more.
+                if !is_known(&layers.known, &key) && secret_of(&key).is_none() {
                     layers.add_unknown(key, layers.file.clone());
                 }
             }
@@ -136,7 +137,15 @@ impl Layers {
                 Some((_, variable)) => format!("the variable {variable}"),
                 None => self.file,
             };
-            let message = error.into_inner().message().to_owned();
+            // The parser shows what it has found, and it may have found a secret: as a number, or in the place of its section.
+            let (key, message) = match (secret_of(&key), section_of_secrets(&key)) {
+                (Some(secret), _) => (secret.to_owned(), "is no text; write it between quotes".to_owned()),
+                (None, Some(section)) => (
+                    section.to_owned(),
+                    format!("is no section; write [{section}], and its keys below that"),
+                ),
+                (None, None) => (key, error.into_inner().message().to_owned()),
+            };
             ConfigError::WrongValue { key, origin, message }
         })?;
         config.validate()?;

@@ -24,7 +24,7 @@ mod units;
 pub use alerts::{Alerts, WebhookSecret, WebhookUrl};
 pub use cache::Cache;
 pub use error::{ConfigError, Fault, UnknownKey};
-pub use exchange_rates::ExchangeRates;
+pub use exchange_rates::{ExchangeRates, RatesUrl};
 pub use invoicing::Invoicing;
 pub use load::DEFAULT_PATH;
 pub use logging::{Format, Logging};

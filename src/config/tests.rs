@@ -231,6 +231,46 @@ fn secrets_are_masked_wherever_the_configuration_is_printed() {
     }
 }
 
+/// A password of digits that somebody forgot to quote, a secret in the place of its section, in a list, in a table: what is wrong is said, and nothing
+/// is shown.
+#[test]
+fn no_message_shows_a_secret_whatever_its_type() {
+    let known = dotted(&table(&Config::default()));
+    let looks_like_one = |key: &&String| key.ends_with("secret") || key.ends_with("url");
+    let found: Vec<&str> = known.iter().filter(looks_like_one).map(String::as_str).collect();
+    assert_eq!(found, super::keys::SECRETS);
+    for key in super::keys::SECRETS {
+        let (section, name) = key.rsplit_once('.').unwrap();
+        for value in [
+            "4711004711",
+            "-4711004711",
+            "4711004711.5",
+            "[4711004711]",
+            "['a4711004711']",
+            "{ a4711004711 = 1 }",
+            "{ a = 'a4711004711' }",
+            "{}",
+            "true",
+            "4711-01-01",
+            "'a4711004711", // not even a text
+            "'ftp://a:4711004711@b'",
+            "['x', 4711004711]",
+        ] {
+            let error = load_text(&format!("[{section}]\n{name} = {value}"), &[]).unwrap_err().to_string();
+            assert!(!error.contains("4711"), "{key} = {value}: {error}");
+            assert!(error.contains(key) || error.contains("line 2"), "{key} = {value}: {error}");
+            let error = load_text(&format!("{section} = {value}"), &[]);
+            let error = error.err().map_or_else(String::new, |error| error.to_string());
+            assert!(!error.contains("4711") || value.starts_with("{ a"), "{section} = {value}: {error}");
+            let error = load_text("", &[(&env_name(key), value)]);
+            let error = error.err().map_or_else(String::new, |error| error.to_string());
+            assert!(!error.contains("4711"), "{key} = {value}: {error}");
+        }
+    }
+    let error = load_text("mail = 'smtp://bob:4711@mx.example'", &[]).unwrap_err().to_string();
+    assert_eq!(error, "mail in test.toml: is no section; write [mail], and its keys below that");
+}
+
 #[test]
 fn a_rate_that_cannot_be_and_a_proxy_that_is_none_are_refused_with_what_would_be_right() {
     let refused = |text: &str| load_text(text, &[]).unwrap_err().to_string();
