@@ -198,6 +198,7 @@ def selling(tea, jam, old, later):
         ([(old, 1, {})], 450, {}, "product_inactive"),
         ([(jam, 1000, {})], 450000, {}, "out_of_stock"),
         ([(UNKNOWN, 1, {})], 450, {}, "product_not_found"),
+        ([(tea, 1, {})], 0, {}, "payment_zero"),
         ([(tea, 1, {})], 1, {}, "payment_insufficient"),
         ([(tea, 1, {})], 451, {"method": "manual"}, "payment_exceeds_total"),
         ([(tea, 1, {})], 450, {"sold_at": "2200-01-01T00:00:00Z"}, "sold_at_in_future"),
