@@ -20,13 +20,6 @@ pub(super) fn secret_of(key: &str) -> Option<&'static str> {
     SECRETS.iter().copied().find(is_part)
 }
 
-/// The section with secrets in it that `key` is, or is an element of: a list may stand in its place.
-pub(super) fn section_of_secrets(key: &str) -> Option<&str> {
-    let section = key.split('[').next()?;
-    let is_in = |secret: &&str| secret.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
-    SECRETS.iter().any(is_in).then_some(section)
-}
-
 /// All dotted keys that have a value in `table`, an empty table counting as one.
 pub(super) fn dotted(table: &Table) -> Vec<String> {
     let mut keys = Vec::new();

@@ -269,6 +269,8 @@ fn no_message_shows_a_secret_whatever_its_type() {
     }
     let error = load_text("mail = 'smtp://bob:4711@mx.example'", &[]).unwrap_err().to_string();
     assert_eq!(error, "mail in test.toml: is no section; write [mail], and its keys below that");
+    let error = load_text("queue = ['4s']", &[]).unwrap_err().to_string();
+    assert_eq!(error, "queue in test.toml: is no section; write [queue], and its keys below that");
 }
 
 #[test]
