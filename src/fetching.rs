@@ -8,7 +8,7 @@ use crate::outbound::http::{CallError, Target};
 use crate::outbound::reach::Reach;
 use crate::primitives::{Entropy, Origin, Timestamp};
 use crate::storage::StorageError;
-use crate::tenancy::published::{self, FetchState, ImportRefused, ImportedRates};
+use crate::tenancy::published::{self, Corrections, FetchState, ImportRefused, ImportedRates};
 
 /// How long to wait after the first failure; twice as long after each further one, up to the usual interval.
 const FIRST_PAUSE_MS: u64 = 60_000;
@@ -77,7 +77,7 @@ fn pause_ms(failures: u32, every_ms: u64, entropy: &dyn Entropy) -> u64 {
 
 fn fetch(app: &App) -> Result<ImportedRates, FetchError> {
     let settings = &app.config.exchange_rates;
-    let target = Target::parse(&settings.url).expect("the configuration was validated");
+    let target = Target::parse(settings.url.expose()).expect("the configuration was validated");
     let reach = if settings.allow_private_addresses {
         Reach::Anywhere
     } else {
@@ -85,5 +85,5 @@ fn fetch(app: &App) -> Result<ImportedRates, FetchError> {
     };
     let answer = app.outbound.call(&ecb::daily_call(target, settings.timeout.into(), reach))?;
     let publication = ecb::parse_xml(&answer.body)?;
-    Ok(app.published.import(Origin::system(), publication).wait()?)
+    Ok(app.published.import(Origin::system(), publication, Corrections::Compared).wait()?)
 }

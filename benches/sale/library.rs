@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tillbox::app::{App, Ports};
 use tillbox::config::Config;
-use tillbox::platform::idempotency::{self, IdempotencyKey, StoredAnswer, Verdict};
+use tillbox::platform::idempotency::{self, Aging, IdempotencyKey, StoredAnswer, Verdict};
 use tillbox::primitives::id::ProductId;
 use tillbox::primitives::{Currency, Name, Note, Origin, Quantity, QuantityDelta, Sku, Slug, TaxClass, TaxRate};
 use tillbox::storage::{Database, StorageError, Tenant, TenantWork};
@@ -112,7 +112,7 @@ pub const ANSWER_BYTES: usize = 3_500;
 /// Records a sale under a key, as the daemon does; only the answer is no JSON.
 fn sell(work: &mut TenantWork, policy: &Policy, command: &RecordSale, number: &str) -> Result<(), Failed> {
     let key = IdempotencyKey::parse(number, "POST", "/v1/sales", b"").expect("a good key");
-    idempotency::once(work, &key, |work| {
+    idempotency::once(work, &key, Aging::Counts, |work| {
         sales::record(work, policy, command)?;
         let body = vec![b'x'; ANSWER_BYTES];
         Ok::<_, Failed>(Verdict::<_, ()>::Keep(StoredAnswer { status: 201, body }))

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use crate::app::App;
 use crate::primitives::quantity::QuantityDelta;
 use crate::primitives::{Currency, Name, Note, Origin, Sku, Slug, TaxClass, TaxRate, Timestamp};
-use crate::storage::{StorageError, TenantWork};
+use crate::storage::{Database, StorageError, Tenant, TenantWork};
 use crate::tenancy::commands;
 use crate::tenancy::provision::{CreateTenant, ProvisionRefused};
 use crate::tenancy::{Scopes, TenantAccess, keys};
@@ -45,8 +45,8 @@ pub struct Demo {
     pub product: Product,
 }
 
-/// Makes the demo shop at the first start, finds it at later ones. Blocks.
-pub fn prepare(app: &App) -> Result<Demo, Failure> {
+/// Makes the demo shop at the first start, finds it at later ones; `None` when its file cannot be used, which keeps the other shops from nothing. Blocks.
+pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
     let slug = Slug::parse(SLUG).expect("a good slug");
     let path = app.config.storage.data_dir.join(KEY_FILE);
     let found = app.directory.tenant_of_slug(&slug).wait().map_err(failed)?;
@@ -62,8 +62,16 @@ pub fn prepare(app: &App) -> Result<Demo, Failure> {
             (access.expect("it was made a moment ago"), key)
         }
     };
-    let product = product_to_sell(app, &access)?;
-    Ok(Demo { key, product })
+    match app.registry.open(&access) {
+        Ok(db) => Ok(Some(Demo {
+            key,
+            product: product_to_sell(&db)?,
+        })),
+        Err(unavailable) => {
+            tracing::error!(tenant_id = %access.id(), error = %unavailable, "the demo shop cannot be used; the daemon goes on without it");
+            Ok(None)
+        }
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
@@ -191,8 +199,7 @@ fn store_key(path: &Path, key: &str) -> Result<(), Failure> {
 }
 
 /// The product of the banner's sale: the first whose stock is not counted, as it is priced today.
-fn product_to_sell(app: &App, access: &TenantAccess) -> Result<Product, Failure> {
-    let db = app.registry.open(access).map_err(failed)?;
+fn product_to_sell(db: &Database<Tenant>) -> Result<Product, Failure> {
     let sku = Sku::parse(PRODUCTS[0].0).expect("a good SKU");
     let read = db.read(move |view| catalog::find_product_by_sku(view, &sku));
     let product = read.wait().map_err(failed)?;

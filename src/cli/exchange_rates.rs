@@ -22,7 +22,8 @@ The file is eurofxref-hist.csv (all days), as the bank publishes it under
 https://www.ecb.europa.eu/stats/policy_and_exchange_rates/: a line for each day, a column for each currency, N/A where there is no rate.
 
 It is taken whole or not at all, for all shops of the house. The same file may be imported again: what is there already stays as it is.
-Currencies that ISO 4217 no longer lists are left out and named.
+Currencies that ISO 4217 no longer lists are left out and named, and so are rates of days after their currency had ended.
+A rate that is more than twice or less than half of what it was, or of what it takes the place of, is a mistake of the file, which is refused whole.
 
 Example:
   tillbox exchange-rates import eurofxref-hist.csv")]
@@ -34,6 +35,9 @@ pub struct Import {
     /// The file
     #[arg(value_name = "FILE.csv")]
     file: PathBuf,
+    /// Take corrections however far they are from what they correct: what is there is the mistake
+    #[arg(long)]
+    corrections_are_right: bool,
     #[command(flatten)]
     output: Json,
 }
@@ -58,16 +62,22 @@ impl Import {
         }
         let csv = std::fs::read_to_string(&self.file).map_err(unreadable)?;
         let client = Client::connect(&global.config()?, Data::IsThere)?;
-        let done = client.post("/v1/admin/exchange-rates/import", &json!({"csv": csv}))?;
+        let done = client.post(
+            "/v1/admin/exchange-rates/import",
+            &json!({"csv": csv, "corrections_are_right": self.corrections_are_right}),
+        )?;
         if self.output.json {
             print_json(&done)?;
             return Ok(Exit::Done);
         }
-        let [days, created, corrected, unchanged] =
-            ["days", "created", "corrected", "unchanged"].map(|name| done[name].as_u64().unwrap_or(0));
+        let [days, created, corrected, unchanged, ended] =
+            ["days", "created", "corrected", "unchanged", "ended"].map(|name| done[name].as_u64().unwrap_or(0));
         print(&format!(
             "{days} days: {created} rates new, {corrected} corrected, {unchanged} unchanged\n"
         ))?;
+        if ended > 0 {
+            print(&format!("{ended} rates left out: of days after their currency had ended\n"))?;
+        }
         let left_out: Vec<&str> = done["left_out"]
             .as_array()
             .into_iter()

@@ -161,7 +161,7 @@ impl Serve {
         recorder: Recorder,
         signals: impl FnOnce() -> Result<Signals, Failure>,
     ) -> Result<(), Failure> {
-        let demo = if self.dev { Some(demo::prepare(app)?) } else { None };
+        let demo = if self.dev { demo::prepare(app)? } else { None };
         // Whoever reads that it listens may ask it to end at once: the signals come first.
         let (signals, sockets) = runtime.block_on(async { Ok::<_, Failure>((signals()?, Sockets::open(&app.config).await?)) })?;
         let address = sockets.address;

@@ -31,7 +31,10 @@ The API key has every scope of a shop. It is shown once; only its hash is kept."
     /// Remove a shop for ever: its file, its keys, its domains
     Delete(Delete),
     /// Open shops' files, by which they are checked and brought to this version's schema
-    #[command(after_help = "A shop is migrated when it is first used anyway. This does it for the whole fleet at a time of your choosing.")]
+    #[command(after_help = "\
+A shop is migrated when it is first used anyway. This does it for the whole fleet at a time of your choosing.
+
+A shop whose file is held because the disk failed twice under it is let go when it is named, and not by --all: look at the disk first.")]
     Migrate(Migrate),
     /// Take a shop's file for what it is, although it lacks sales that were acknowledged
     #[command(after_help = "\
@@ -254,6 +257,7 @@ impl AcceptLoss {
 
 impl Migrate {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
+        let body = json!({"release": self.slug.is_some()});
         let slugs = match self.slug {
             Some(slug) => vec![slug.to_string()],
             None => client
@@ -265,7 +269,8 @@ impl Migrate {
         let mut done = Vec::new();
         let mut first_failure = None;
         for slug in slugs {
-            match client.post(&format!("/v1/admin/tenants/{slug}/migrate"), &Value::Null) {
+            match client.post(&format!("/v1/admin/tenants/{slug}/migrate"), &body) {
+                Ok(migrated) if migrated["released"] == true => done.push(json!({"slug": slug, "status": "released"})),
                 Ok(_) => done.push(json!({"slug": slug, "status": "ok"})),
                 Err(failure) => {
                     done.push(json!({"slug": slug, "status": "failed", "error": failure.message()}));

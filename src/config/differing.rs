@@ -18,6 +18,7 @@ impl Config {
         let masked = [
             ("alerts.webhook_secret", self.alerts.webhook_secret != other.alerts.webhook_secret),
             ("alerts.webhook_url", self.alerts.webhook_url != other.alerts.webhook_url),
+            ("exchange_rates.url", self.exchange_rates.url != other.exchange_rates.url),
             ("mail.smtp_url", self.mail.smtp_url != other.mail.smtp_url),
         ];
         differing.extend(masked.iter().filter(|(_, differs)| *differs).map(|(key, _)| (*key).to_owned()));
@@ -55,6 +56,8 @@ mod tests {
         let secret = |password: &str| with(&format!("[mail]\nsmtp_url = 'smtp://u:{password}@mx.example'"));
         assert_eq!(secret("a").differing(&secret("b")), ["mail.smtp_url"]);
         assert_eq!(secret("a").differing(&secret("a")), [""; 0]);
+        let mirror = |key: &str| with(&format!("[exchange_rates]\nurl = 'https://mirror.example/?key={key}'"));
+        assert_eq!(mirror("a").differing(&mirror("b")), ["exchange_rates.url"]);
         let alerts = |path: &str, key: &str| {
             with(&format!(
                 "[alerts]\nwebhook_url = 'https://hooks.example/{path}'\nwebhook_secret = 'whsec_{key}'"

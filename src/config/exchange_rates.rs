@@ -4,7 +4,8 @@
 use super::error::Faults;
 use super::units::Span;
 use crate::outbound::http::Target;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
 
 /// How published rates come in.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -13,7 +14,7 @@ pub struct ExchangeRates {
     /// Whether they are fetched.
     pub fetch: bool,
     /// Where the daily file is.
-    pub url: String,
+    pub url: RatesUrl,
     /// How often it is looked for. It changes once a day; an interval of some hours needs no calendar of the bank's.
     pub every: Span,
     /// The longest that one fetch may take.
@@ -26,7 +27,7 @@ impl Default for ExchangeRates {
     fn default() -> Self {
         Self {
             fetch: false,
-            url: "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml".to_owned(),
+            url: RatesUrl("https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml".to_owned()),
             every: Span::secs(6 * 3_600),
             timeout: Span::secs(30),
             allow_private_addresses: false,
@@ -36,10 +37,72 @@ impl Default for ExchangeRates {
 
 impl ExchangeRates {
     pub(super) fn check(&self, faults: &mut Faults) {
-        if let Err(error) = Target::parse(&self.url) {
+        if let Err(error) = Target::parse(self.url.expose()) {
             faults.add("exchange_rates.url", error);
         }
         faults.within("exchange_rates.every", self.every, Span::secs(600)..=Span::secs(72 * 3_600));
         faults.within("exchange_rates.timeout", self.timeout, Span::millis(100)..=Span::secs(120));
+    }
+}
+
+/// A URL whose query may hold the key of a mirror. Printing, logging and serialising it show `***` in its place.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct RatesUrl(String);
+
+impl RatesUrl {
+    /// The URL as it was given: for connecting, and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn masked(&self) -> String {
+        match (Target::parse(&self.0), self.0.split_once('?')) {
+            // A name and a password before the host, say: what is wrong with it is told by whoever checks it.
+            (Err(_), _) => "***".to_owned(),
+            (Ok(_), Some((place, _))) => format!("{place}?***"),
+            (Ok(_), None) => self.0.clone(),
+        }
+    }
+}
+
+impl fmt::Display for RatesUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked())
+    }
+}
+
+impl fmt::Debug for RatesUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.masked())
+    }
+}
+
+impl Serialize for RatesUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirrors_key_is_never_shown() {
+        for (url, shown) in [
+            ("https://mirror.example/daily.xml", "https://mirror.example/daily.xml"),
+            (
+                "https://mirror.example/daily.xml?key=s3cret",
+                "https://mirror.example/daily.xml?***",
+            ),
+            ("https://bob:s3cret@mirror.example/daily.xml", "***"),
+            ("s3cret", "***"),
+        ] {
+            let url = RatesUrl(url.to_owned());
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), format!("{shown:?}"));
+        }
     }
 }

@@ -8,6 +8,18 @@ pub(super) const ENV_PREFIX: &str = "TILLBOX_";
 /// Keys whose value may be a table, and is one value all the same: whoever reads it names what is wrong inside.
 const WHOLE: &[&str] = &["backoff"];
 
+/// Keys whose values may be secrets, or hold one: no message shows what stands there, whatever it is.
+pub(super) const SECRETS: &[&str] = &["alerts.webhook_secret", "alerts.webhook_url", "exchange_rates.url", "mail.smtp_url"];
+
+/// The key of a secret that `key` is, or is a part of: a list's element, a table's member.
+pub(super) fn secret_of(key: &str) -> Option<&'static str> {
+    let is_part = |secret: &&str| {
+        key.strip_prefix(*secret)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+    };
+    SECRETS.iter().copied().find(is_part)
+}
+
 /// All dotted keys that have a value in `table`, an empty table counting as one.
 pub(super) fn dotted(table: &Table) -> Vec<String> {
     let mut keys = Vec::new();

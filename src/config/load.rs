@@ -2,7 +2,7 @@
 //!
 //! Everything is merged as TOML first and read once, so that a partial `[queue.audit]` keeps that queue's own defaults.
 
-use super::keys::{dotted, env_key, is_known, nearest};
+use super::keys::{dotted, env_key, is_known, nearest, secret_of};
 use super::{Config, ConfigError, UnknownKey};
 use std::collections::BTreeMap;
 use std::fs;
@@ -91,7 +91,8 @@ impl Layers {
         if let Some(File { path, table }) = file {
             layers.file = path.display().to_string();
             for key in dotted(&table) {
-                if !is_known(&layers.known, &key) {
+                // What stands below a secret may be one: whoever reads it says what is wrong, and no more.
+                if !is_known(&layers.known, &key) && secret_of(&key).is_none() {
                     layers.add_unknown(key, layers.file.clone());
                 }
             }
@@ -125,6 +126,11 @@ impl Layers {
         if !self.unknown.is_empty() {
             return Err(ConfigError::UnknownKeys(self.unknown));
         }
+        if let Some(key) = self.find_no_section().map(str::to_owned) {
+            let message = format!("is no section; write [{key}], and its keys below that");
+            let origin = self.file;
+            return Err(ConfigError::WrongValue { key, origin, message });
+        }
         let config: Config = serde_path_to_error::deserialize(self.merged).map_err(|error| {
             let key = error.path().to_string();
             // An element of a list is reported as `key[1]`, a part of a table as `key.part`; each came whole from one place.
@@ -136,11 +142,26 @@ impl Layers {
                 Some((_, variable)) => format!("the variable {variable}"),
                 None => self.file,
             };
-            let message = error.into_inner().message().to_owned();
+            // The parser shows what it has found, such as a number, and that may be the secret.
+            let (key, message) = match secret_of(&key) {
+                Some(secret) => (secret.to_owned(), "is no text; write it between quotes".to_owned()),
+                None => (key, error.into_inner().message().to_owned()),
+            };
             ConfigError::WrongValue { key, origin, message }
         })?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// A section in whose place the file has something else. What that is, is not shown, for it may be a secret; nor is a list read as the section's values in
+    /// their order, as the parser would.
+    fn find_no_section(&self) -> Option<&str> {
+        let is_table = |section: &&str| {
+            let mut parts = section.split('.');
+            parts.try_fold(&self.merged, |table, part| table.get(part)?.as_table()).is_some()
+        };
+        let sections = self.known.iter().filter_map(|key| Some(key.rsplit_once('.')?.0));
+        sections.filter(|section| !is_table(section)).min_by_key(|section| section.len())
     }
 }
 

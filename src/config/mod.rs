@@ -24,7 +24,7 @@ mod units;
 pub use alerts::{Alerts, WebhookSecret, WebhookUrl};
 pub use cache::Cache;
 pub use error::{ConfigError, Fault, UnknownKey};
-pub use exchange_rates::ExchangeRates;
+pub use exchange_rates::{ExchangeRates, RatesUrl};
 pub use invoicing::Invoicing;
 pub use load::DEFAULT_PATH;
 pub use logging::{Format, Logging};
@@ -33,7 +33,7 @@ pub use network::{Network, NetworkError};
 pub use queue::{Backoff, Queue, Queues};
 pub use rate_limits::{Rate, RateError, RateLimits};
 pub use retention::Retention;
-pub use server::Server;
+pub use server::{ForwardedHeader, Server};
 pub use storage::{DEFAULT_DATA_DIR, Storage};
 pub use units::{ByteSize, Span, UnitError};
 

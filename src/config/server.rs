@@ -12,8 +12,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub struct Server {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// The proxies whose word counts for where a request comes from: each must set `X-Forwarded-For` or `Forwarded` itself.
+    /// The proxies whose word counts for where a request comes from: each must write the header of [`forwarded_header`](Self::forwarded_header) itself.
     pub trusted_proxies: Vec<Network>,
+    /// The header that they write it into; no other is read.
+    pub forwarded_header: ForwardedHeader,
     /// The largest request body.
     pub body_limit: ByteSize,
     /// The longest time from the head of a request to its answer.
@@ -28,11 +30,23 @@ pub struct Server {
     pub max_connections_per_address: u32,
 }
 
+/// A header in which proxies say where a request comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, as nearly all do.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             body_limit: ByteSize::bytes(1 << 20),
             request_timeout: Span::secs(30),
             header_timeout: Span::secs(5),

@@ -29,6 +29,7 @@ fn other_value(key: &str) -> Value {
         "smtp_url" => "smtp://mx.example.com",
         "checkout" | "payment" | "sales" | "webhook" | "login" => "7/h",
         "trusted_proxies" => return Value::Array(vec!["10.0.0.0/8".into(), "2001:db8::/32".into()]),
+        "forwarded_header" => "forwarded",
         "schedule" => "0 30 3 * * *",
         "timezone" => "Europe/Berlin",
         "audit_days" | "inventory_movement_days" | "stripe_events_days" => return Value::Integer(7),
@@ -135,6 +136,7 @@ fn wrong_values_name_the_key_and_the_origin() {
         ("server.request_timeout = 30", ""),
         ("queue.low.backoff = ['5s', '5']", ""),
         ("logging.format = 'xml'", ""),
+        ("server.forwarded_header = 'x-real-ip'", ""),
         ("queue.low.backoff = { initial = '5s', facter = 2, max = '30m' }", ""),
         ("queue.low.backoff = { initial = '5s', max = '30m' }", ""),
         ("queue.low.backoff = { initial = '5s', factor = 0.5, max = '30m' }", ""),
@@ -152,6 +154,7 @@ fn wrong_values_name_the_key_and_the_origin() {
     server.request_timeout in test.toml: invalid type: integer `30`, expected a duration with its unit, such as "250ms", "30s", "5m", "1h" or "7d"
     queue.low.backoff[1] in test.toml: "5" is not a duration; write a number and its unit, such as 250ms, 30s, 5m, 1h or 7d
     logging.format in test.toml: unknown variant `xml`, expected `json` or `console`
+    server.forwarded_header in test.toml: unknown variant `x-real-ip`, expected `x-forwarded-for` or `forwarded`
     queue.low.backoff.facter in test.toml: unknown field `facter`, expected one of `initial`, `factor`, `max`
     queue.low.backoff in test.toml: missing field `factor`
     queue.low.backoff.factor in test.toml: invalid type: floating point `0.5`, expected u32
@@ -226,6 +229,48 @@ fn secrets_are_masked_wherever_the_configuration_is_printed() {
     for text in [config.show(), format!("{config:?}")] {
         assert!(!text.contains("hunter") && !text.contains("MfKQ9"), "{text}");
     }
+}
+
+/// A password of digits that somebody forgot to quote, a secret in the place of its section, in a list, in a table: what is wrong is said, and nothing
+/// is shown.
+#[test]
+fn no_message_shows_a_secret_whatever_its_type() {
+    let known = dotted(&table(&Config::default()));
+    let looks_like_one = |key: &&String| key.ends_with("secret") || key.ends_with("url");
+    let found: Vec<&str> = known.iter().filter(looks_like_one).map(String::as_str).collect();
+    assert_eq!(found, super::keys::SECRETS);
+    for key in super::keys::SECRETS {
+        let (section, name) = key.rsplit_once('.').unwrap();
+        for value in [
+            "4711004711",
+            "-4711004711",
+            "4711004711.5",
+            "[4711004711]",
+            "['a4711004711']",
+            "{ a4711004711 = 1 }",
+            "{ a = 'a4711004711' }",
+            "{}",
+            "true",
+            "4711-01-01",
+            "'a4711004711", // not even a text
+            "'ftp://a:4711004711@b'",
+            "['x', 4711004711]",
+        ] {
+            let error = load_text(&format!("[{section}]\n{name} = {value}"), &[]).unwrap_err().to_string();
+            assert!(!error.contains("4711"), "{key} = {value}: {error}");
+            assert!(error.contains(key) || error.contains("line 2"), "{key} = {value}: {error}");
+            let error = load_text(&format!("{section} = {value}"), &[]);
+            let error = error.err().map_or_else(String::new, |error| error.to_string());
+            assert!(!error.contains("4711") || value.starts_with("{ a"), "{section} = {value}: {error}");
+            let error = load_text("", &[(&env_name(key), value)]);
+            let error = error.err().map_or_else(String::new, |error| error.to_string());
+            assert!(!error.contains("4711"), "{key} = {value}: {error}");
+        }
+    }
+    let error = load_text("mail = 'smtp://bob:4711@mx.example'", &[]).unwrap_err().to_string();
+    assert_eq!(error, "mail in test.toml: is no section; write [mail], and its keys below that");
+    let error = load_text("queue = ['4s']", &[]).unwrap_err().to_string();
+    assert_eq!(error, "queue in test.toml: is no section; write [queue], and its keys below that");
 }
 
 #[test]

@@ -4,44 +4,36 @@
 //! trusted proxy; the first address that is none is the client. What stands left of it anybody could have written. Entries are cut at commas
 //! without regard to quotes: what a trusted proxy appends stands behind the last comma, however many quotes a client left open before it.
 //!
-//! A proxy that writes one of the two headers may pass on the other as the client made it up. When both are there and do not agree, neither is
-//! believed, and the proxy's own address stands for the client: whoever sends a false one shares a bucket with all who do.
+//! A proxy that writes one of the two headers may pass on the other as the client made it up. So the operator says which one the proxies write
+//! (`server.forwarded_header`), and the other is not even looked at: whoever sends it changes nothing for anybody.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::Network;
+use crate::config::{ForwardedHeader, Network};
 use crate::primitives::limits::PROXY_HOPS_MAX;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client's address; `peer` is the other end of the connection.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let peer = peer.to_canonical();
+/// The client's address; `peer` is the other end of the connection, `header` the one that trusted proxies write.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network], header: ForwardedHeader) -> IpAddr {
+    let mut address = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-    if !is_trusted(peer) {
-        return peer;
-    }
-    let told = |name: &HeaderName, read: fn(&str) -> Option<IpAddr>| {
-        let values = headers.get_all(name);
-        let mut address = peer;
-        for entry in entries(values.iter().rev()).take(PROXY_HOPS_MAX) {
-            // What says nothing (`unknown`, a name made up to hide one) ends the walk at the last one who is known.
-            let Some(next) = entry.and_then(read) else { break };
-            address = next;
-            if !is_trusted(address) {
-                break;
-            }
-        }
-        headers.contains_key(name).then_some(address)
+    let (name, read): (HeaderName, fn(&str) -> Option<IpAddr>) = match header {
+        ForwardedHeader::XForwardedFor => (X_FORWARDED_FOR, forwarded_for),
+        ForwardedHeader::Forwarded => (FORWARDED, forwarded),
     };
-    match (told(&X_FORWARDED_FOR, forwarded_for), told(&FORWARDED, forwarded)) {
-        (Some(one), Some(other)) if one != other => peer,
-        (Some(address), _) | (None, Some(address)) => address,
-        (None, None) => peer,
+    for entry in entries(headers.get_all(name).iter().rev()).take(PROXY_HOPS_MAX) {
+        if !is_trusted(address) {
+            break;
+        }
+        // What says nothing (`unknown`, a name made up to hide one) ends the walk at the last one who is known.
+        let Some(next) = entry.and_then(read) else { break };
+        address = next;
     }
+    address
 }
 
 /// The entries of a list's values from the right; `None` for a value that is no text. Nothing is read that nobody asks for.
@@ -107,12 +99,16 @@ mod tests {
     const PROXIES: [&str; 2] = ["10.0.0.0/8", "2001:db8:aaaa::/48"];
 
     fn client(peer: &str, headers: &[(&'static str, &str)]) -> String {
+        told(ForwardedHeader::XForwardedFor, peer, headers)
+    }
+
+    fn told(header: ForwardedHeader, peer: &str, headers: &[(&'static str, &str)]) -> String {
         let trusted = PROXIES.map(|text| text.parse().unwrap());
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        client_address(peer.parse().unwrap(), &map, &trusted).to_string()
+        client_address(peer.parse().unwrap(), &map, &trusted, header).to_string()
     }
 
     #[test]
@@ -165,15 +161,25 @@ mod tests {
             // A client that leaves a quote open hides nothing of what the proxy appends.
             ("for=\"1.1.1.1, for=203.0.113.9", "203.0.113.9"),
         ] {
-            assert_eq!(client("10.0.0.1", &[("forwarded", value)]), expected, "{value}");
+            let found = told(ForwardedHeader::Forwarded, "10.0.0.1", &[("forwarded", value)]);
+            assert_eq!(found, expected, "{value}");
         }
     }
 
+    /// Whatever a client writes into the other header: it is heard as little as if it were not there.
     #[test]
-    fn two_headers_that_do_not_agree_are_both_not_believed() {
-        let headers = |other| [("x-forwarded-for", "203.0.113.9"), ("forwarded", other)];
-        assert_eq!(client("10.0.0.1", &headers("for=203.0.113.9")), "203.0.113.9");
-        assert_eq!(client("10.0.0.1", &headers("for=1.1.1.1")), "10.0.0.1");
+    fn the_header_that_the_proxies_do_not_write_is_not_read() {
+        for made_up in ["for=1.1.1.1", "for=203.0.113.9", "nonsense"] {
+            let both = [("x-forwarded-for", "203.0.113.9"), ("forwarded", made_up)];
+            assert_eq!(client("10.0.0.1", &both), "203.0.113.9", "{made_up}");
+            assert_eq!(client("10.0.0.1", &[("forwarded", made_up)]), "10.0.0.1", "{made_up}");
+        }
+        let forwarded = |headers: &[(&'static str, &str)]| told(ForwardedHeader::Forwarded, "10.0.0.1", headers);
+        assert_eq!(
+            forwarded(&[("forwarded", "for=203.0.113.9"), ("x-forwarded-for", "1.1.1.1")]),
+            "203.0.113.9"
+        );
+        assert_eq!(forwarded(&[("x-forwarded-for", "1.1.1.1")]), "10.0.0.1");
     }
 
     #[test]

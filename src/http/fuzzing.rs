@@ -10,7 +10,7 @@ use super::admin::sales::SalesBatch;
 use super::client_address;
 use super::extract::{FromBody, key_of, parse_body};
 use super::problem::Problem;
-use crate::config::Network;
+use crate::config::{ForwardedHeader, Network};
 use crate::platform::idempotency::IdempotencyKey;
 
 /// A row of a batch by its line in the file, and what is wrong with it.
@@ -33,8 +33,8 @@ pub fn idempotency_key(headers: &HeaderMap, method: &str, path: &str, body: &[u8
 }
 
 /// Where a request comes from, when `peer` has sent it.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    client_address::client_address(peer, headers, trusted)
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network], header: ForwardedHeader) -> IpAddr {
+    client_address::client_address(peer, headers, trusted, header)
 }
 
 /// A batch of a product list.

@@ -40,10 +40,12 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
     }
     let caller = caller.unwrap_or_else(|| {
         let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+        let server = &app.config.server;
         Caller::of_address(client_address(
             peer_address(peer),
             request.headers(),
-            &app.config.server.trusted_proxies,
+            &server.trusted_proxies,
+            server.forwarded_header,
         ))
     });
     let standing = app.throttle.charge(policy, caller);

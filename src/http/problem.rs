@@ -103,6 +103,15 @@ impl Problem {
         self
     }
 
+    /// The same problem for whoever does not run the house: how a store's file is put right, and that it is an older copy, is its operator's business.
+    pub fn for_customers(mut self) -> Self {
+        if self.code == "tenant_unavailable" {
+            "this store cannot be opened at present; its operator finds the cause in the log; other stores are not affected"
+                .clone_into(&mut self.detail);
+        }
+        self
+    }
+
     /// Its status.
     pub const fn status(&self) -> StatusCode {
         self.status

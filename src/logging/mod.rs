@@ -18,9 +18,10 @@ use layer::Lines;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::Subscriber;
+use tracing::{Metadata, Subscriber};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::InitError;
+use tracing_subscriber::filter::{FilterFn, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -155,7 +156,7 @@ impl Logging {
             now_ms: self.now_ms,
             sinks,
         };
-        let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+        let subscriber = tracing_subscriber::registry().with(filter).with(discreet()).with(lines);
         subscriber.try_init().map_err(LoggingError::Running)?;
         guard.level = Some(Level(level));
         Ok(guard)
@@ -214,7 +215,24 @@ impl Logging {
 /// [`LoggingError::Level`].
 pub fn subscriber(level: &str, now_ms: fn() -> i64, sinks: Vec<Sink>) -> Result<impl Subscriber + Send + Sync + 'static, LoggingError> {
     let lines = Lines { now_ms, sinks };
-    Ok(tracing_subscriber::registry().with(filter(level)?).with(lines))
+    Ok(tracing_subscriber::registry().with(filter(level)?).with(discreet()).with(lines))
+}
+
+/// Who talks to others shows, at its lower levels, what it says to them: URLs that are secrets, passwords, whole mails. No directive of the operator's brings
+/// that into the log, however exactly it names its source.
+const TALKERS: [&str; 4] = ["ureq", "ureq_proto", "rustls", "lettre"];
+
+fn discreet() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    fn passes(metadata: &Metadata<'_>) -> bool {
+        let is_of = |talker: &&str| {
+            metadata
+                .target()
+                .strip_prefix(*talker)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        *metadata.level() <= tracing::Level::WARN || !TALKERS.iter().any(is_of)
+    }
+    filter_fn(passes)
 }
 
 /// What a level lets through. Security events pass in any case.
@@ -224,17 +242,8 @@ fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
         source,
     })?;
     let always = format!("{SECURITY}=info").parse().expect("a target and a level");
-    // That a file is opened, or a bell hung up, is no news at every start. And who talks to others shows, at its lower levels, what it says to them: URLs that are secrets,
-    // passwords, whole mails.
-    let quiet = [
-        "rusqlite_migration",
-        "tokio_cron_scheduler",
-        "ureq",
-        "ureq_proto",
-        "rustls",
-        "lettre",
-    ]
-    .map(|target| format!("{target}=warn"));
+    // That a file is opened, or a bell hung up, is no news at every start.
+    let quiet = ["rusqlite_migration", "tokio_cron_scheduler"].map(|target| format!("{target}=warn"));
     let directives = quiet.iter().map(|quiet| quiet.parse().expect("a target and a level"));
     Ok(directives.fold(filter.add_directive(always), EnvFilter::add_directive))
 }

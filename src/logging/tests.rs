@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use tracing::{error, info, info_span, warn};
+use tracing::{debug, error, info, info_span, trace, warn};
 
 /// 2026-01-02T03:04:05.006Z
 fn now_ms() -> i64 {
@@ -115,6 +115,27 @@ fn security_events_pass_every_level_and_have_a_sink_of_their_own() {
         let lines = lines(level, Shape::Json, security_only, emit);
         assert_eq!(lines.len(), expected, "{level} {security_only}");
         assert!(lines.last().unwrap().contains("bad signature"));
+    }
+}
+
+/// What those say who talk to others is not to be had below a warning, however it is asked for.
+#[test]
+fn no_directive_brings_out_what_is_said_to_others() {
+    let emit = || {
+        trace!(target: "ureq::unversioned::transport", "POST /T0/s3cret");
+        debug!(target: "ureq_proto", "s3cret");
+        debug!(target: "lettre::transport::smtp", "AUTH s3cret");
+        warn!(target: "ureq", "a warning");
+        trace!(target: "ureq2", "somebody else");
+    };
+    for level in [
+        "trace",
+        "info,ureq=trace,ureq2=trace",
+        "ureq::unversioned::transport=trace,ureq2=trace,lettre=debug,ureq=warn",
+    ] {
+        let lines = lines(level, Shape::Json, false, emit);
+        assert_eq!(lines.len(), 2, "{level}: {lines:?}");
+        assert!(!lines.concat().contains("s3cret"), "{level}: {lines:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 //! Because a file has one writer, a second request with the same key either comes after the first one's rows are there
 //! (and gets its answer) or is in the same batch behind it (and gets it too): there is no moment in which both run.
 //! Refusals keep nothing, so a request that was mended may use its key again.
+//! A key's day is over by the clock on the wall, so none is while that is not believed: one that was set ahead would let a call happen twice.
 
 use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_TTL_MS};
 use crate::primitives::{Actor, Class, Digest, Refusal, Timestamp};
@@ -118,6 +119,15 @@ fn stored_key(actor: Actor, key: &str) -> String {
     }
 }
 
+/// Whether keys grow old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aging {
+    /// The clock is believed: after their time they are free, and go.
+    Counts,
+    /// It is not: all of them stand, and none goes.
+    Rests,
+}
+
 /// Runs `f` unless its key has an answer already; what `f` answers is kept with its effects, if it is to be kept.
 ///
 /// # Errors
@@ -125,12 +135,16 @@ fn stored_key(actor: Actor, key: &str) -> String {
 pub fn once<N, E>(
     work: &mut TenantWork,
     key: &IdempotencyKey,
+    aging: Aging,
     f: impl FnOnce(&mut TenantWork) -> Result<Verdict<StoredAnswer, N>, E>,
 ) -> Result<Once<N>, E>
 where
     E: From<StorageError> + From<KeyReused>,
 {
-    let oldest = work.now().plus_millis(-IDEMPOTENCY_TTL_MS);
+    let oldest = match aging {
+        Aging::Counts => work.now().plus_millis(-IDEMPOTENCY_TTL_MS),
+        Aging::Rests => Timestamp::from_millis_clamped(i64::MIN),
+    };
     let name = stored_key(work.origin().actor, &key.key);
     let stored = work.find(&FIND, params![name, oldest], |row| {
         Ok((

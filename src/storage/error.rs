@@ -48,7 +48,7 @@ pub enum StorageErrorKind {
     MarkUnreadable,
     /// The disk failed twice under the file.
     #[error(
-        "the disk failed twice under the store's file, which is not written to any more; look at the disk, then open it again: tillbox tenant migrate"
+        "the disk failed twice under the store's file, which is not written to any more; look at the disk, then open it again by its name: tillbox tenant migrate SLUG"
     )]
     Held,
     /// The file lacks what its store had acknowledged.

@@ -29,6 +29,7 @@ impl FileKind for Tenant {
         include_str!("../../schema/tenant/0005_alert_window.sql"),
         include_str!("../../schema/tenant/0006_retention.sql"),
         include_str!("../../schema/tenant/0007_currency.sql"),
+        include_str!("../../schema/tenant/0008_orders_final.sql"),
     ];
 }
 

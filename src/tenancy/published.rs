@@ -1,7 +1,8 @@
 //! Published exchange rates: one copy for all shops, in the landlord's file, and the series of each currency in memory for a while.
 //!
-//! Invariants: a file is taken whole or not at all; what is stored never changes (a correction is a later row, and the last one counts); taking the
-//! same file again writes nothing. Shops never read this file within their transactions: they are handed the series beforehand.
+//! Invariants: a file is taken whole or not at all, but for rates of days after their currency had ended, which are none; what is stored never changes (a
+//! correction is a later row, and the last one counts); taking the same file again writes nothing. Shops never read this file within their transactions:
+//! they are handed the series beforehand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +42,17 @@ pub struct ImportedRates {
     pub corrected: usize,
     /// Rates that were there already.
     pub unchanged: usize,
+    /// Rates of days after their currency had ended, which were left out.
+    pub ended: usize,
+}
+
+/// What a correction is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Corrections {
+    /// The rate that it takes the place of, as a new one is held against its neighbours.
+    Compared,
+    /// Its neighbours alone: the operator says that the first was the mistake.
+    Right,
 }
 
 /// Why a file is refused whole; the first that applies wins, in this order.
@@ -55,6 +67,21 @@ pub enum ImportRefused {
     /// A day before there was a euro, or one that is still to come.
     #[error("it has rates of {0}, a day that no rates can be of; is the clock right?")]
     WrongDay(Day),
+    /// A rate is far from the one of the same day that it is to take the place of.
+    #[error(
+        "one euro was {before} {currency} on {day} and is now said to have been {after}: that is no correction; nothing was taken. If the first was the \
+         mistake, say so: tillbox exchange-rates import FILE --corrections-are-right"
+    )]
+    AbsurdCorrection {
+        /// Which currency.
+        currency: Currency,
+        /// Of which day.
+        day: Day,
+        /// The rate that is there.
+        before: ExchangeRate,
+        /// The rate that was to take its place.
+        after: ExchangeRate,
+    },
     /// A rate is far from what it was a few days before or after.
     #[error("one euro was {before} {currency} on {earlier} and is said to be {after} on {later}: that is no rate; nothing was taken")]
     Absurd {
@@ -77,7 +104,7 @@ pub enum ImportRefused {
 impl Refusal for ImportRefused {
     fn class(&self) -> Class {
         match self {
-            Self::Empty | Self::DayTwice(_) | Self::WrongDay(_) | Self::Absurd { .. } => Class::Invalid,
+            Self::Empty | Self::DayTwice(_) | Self::WrongDay(_) | Self::Absurd { .. } | Self::AbsurdCorrection { .. } => Class::Invalid,
             Self::Storage(error) => error.class(),
         }
     }
@@ -87,7 +114,7 @@ impl Refusal for ImportRefused {
             Self::Empty => "no_rates",
             Self::DayTwice(_) => "day_twice",
             Self::WrongDay(_) => "wrong_day",
-            Self::Absurd { .. } => "absurd_rate",
+            Self::Absurd { .. } | Self::AbsurdCorrection { .. } => "absurd_rate",
             Self::Storage(error) => error.code(),
         }
     }
@@ -112,10 +139,11 @@ fn stored(view: &LandlordView, currency: Currency) -> Result<BTreeMap<Day, Excha
 ///
 /// # Errors
 /// [`ImportRefused`].
-pub fn import(work: &mut LandlordWork, publication: &Publication) -> Result<ImportedRates, ImportRefused> {
-    let by_currency = sorted(publication, work.now())?;
+pub fn import(work: &mut LandlordWork, publication: &Publication, corrections: Corrections) -> Result<ImportedRates, ImportRefused> {
+    let (by_currency, ended) = sorted(publication, work.now())?;
     let mut imported = ImportedRates {
         days: publication.days.len(),
+        ended: ended.values().sum(),
         ..ImportedRates::default()
     };
     let mut new = Vec::new();
@@ -125,6 +153,15 @@ pub fn import(work: &mut LandlordWork, publication: &Publication) -> Result<Impo
         for (day, rate) in rates {
             match series.insert(day, rate) {
                 Some(before) if before == rate => imported.unchanged += 1,
+                Some(before) if corrections == Corrections::Compared && before.is_far_from(rate) => {
+                    let after = rate;
+                    return Err(ImportRefused::AbsurdCorrection {
+                        currency,
+                        day,
+                        before,
+                        after,
+                    });
+                }
                 Some(_) => {
                     imported.corrected += 1;
                     changed.push((day, rate));
@@ -146,12 +183,20 @@ pub fn import(work: &mut LandlordWork, publication: &Publication) -> Result<Impo
         let details = json!({"days": imported.days, "created": imported.created, "corrected": imported.corrected});
         note(work, "exchange_rates.imported", "exchange_rates", details)?;
     }
+    work.on_commit(move || {
+        for (currency, rates) in ended {
+            tracing::warn!(%currency, rates, "published exchange rates of a currency that had ended were left out");
+        }
+    });
     Ok(imported)
 }
 
+/// The rates of a publication by currency, and how many of each are of days after it had ended.
+type Sorted = (BTreeMap<Currency, BTreeMap<Day, ExchangeRate>>, BTreeMap<Currency, usize>);
+
 /// The rates by currency; days are looked at on the way.
-fn sorted(publication: &Publication, now: Timestamp) -> Result<BTreeMap<Currency, BTreeMap<Day, ExchangeRate>>, ImportRefused> {
-    let mut by_currency: BTreeMap<Currency, BTreeMap<Day, ExchangeRate>> = BTreeMap::new();
+fn sorted(publication: &Publication, now: Timestamp) -> Result<Sorted, ImportRefused> {
+    let (mut by_currency, mut ended): Sorted = Default::default();
     let mut days = std::collections::BTreeSet::new();
     // In Frankfurt the day begins before it does in UTC.
     let (first, last) = (Day::parse(FIRST_DAY).expect("a day"), Day::of(now.plus_millis(2 * 3_600_000)));
@@ -163,13 +208,17 @@ fn sorted(publication: &Publication, now: Timestamp) -> Result<BTreeMap<Currency
             return Err(ImportRefused::WrongDay(*day));
         }
         for (currency, rate) in rates {
+            if currency.last_day().is_some_and(|last| last < *day) {
+                *ended.entry(*currency).or_default() += 1;
+                continue;
+            }
             by_currency.entry(*currency).or_default().insert(*day, *rate);
         }
     }
     if by_currency.is_empty() {
         return Err(ImportRefused::Empty);
     }
-    Ok(by_currency)
+    Ok((by_currency, ended))
 }
 
 /// Compares a day's rate with those just before and just after it.
@@ -243,10 +292,10 @@ impl PublishedRates {
     }
 
     /// Takes a publication. When the answer comes, everybody goes by it.
-    pub fn import(&self, origin: Origin, publication: Publication) -> Answer<ImportedRates, ImportRefused> {
+    pub fn import(&self, origin: Origin, publication: Publication, corrections: Corrections) -> Answer<ImportedRates, ImportRefused> {
         let series = self.series.clone();
         self.directory.database().write(origin, move |work| {
-            let imported = import(work, &publication)?;
+            let imported = import(work, &publication, corrections)?;
             let (series, days) = (series.clone(), &publication.days);
             let currencies: std::collections::BTreeSet<Currency> =
                 days.iter().flat_map(|(_, rates)| rates).map(|(currency, _)| *currency).collect();

@@ -436,13 +436,15 @@ impl Registry {
         self.state().unavailable.iter().map(|(id, kind)| (*id, *kind)).collect()
     }
 
-    /// Lets a file be opened again under which the disk failed twice.
-    pub fn release(&self, id: TenantId) {
+    /// Lets a file be opened again under which the disk failed twice; `false` when it is none.
+    pub fn release(&self, id: TenantId) -> bool {
         let mut state = self.state();
-        if state.held.remove(&id) {
+        let was_held = state.held.remove(&id);
+        if was_held {
             state.disk_failed.remove(&id);
             state.unavailable.remove(&id);
         }
+        was_held
     }
 
     /// Forgets what was noted of a tenant that is gone.

@@ -37,6 +37,7 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     chains::STATEMENTS,
     currency::RATE_STATEMENTS,
     currency::SETTINGS_STATEMENTS,
+    currency::UNSELLABLE_STATEMENTS,
     finance::FINANCIAL_ORDER_STATEMENTS,
     finance::TRANSACTION_STATEMENTS,
     integrity::STATEMENTS,

@@ -2,15 +2,18 @@
 //!
 //! It reads, ends reservations whose time is over, closes shops at rest, and writes down which keys were used if any were. Over a process at rest it writes nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::shared::Shared;
+use crate::app::App;
 use crate::platform::{epoch, queue};
 use crate::primitives::Origin;
 use crate::primitives::id::TenantId;
-use crate::storage::{Database, Tenant};
+use crate::storage::{Database, StorageError, Tenant};
 use crate::tenancy::access::TenantStatus;
-use crate::tenancy::commands;
+use crate::tenancy::{TenantAccess, commands};
+use crate::tenant::currency::{self, Published};
 use crate::tenant::{inventory, jobs};
 
 /// Looks into every shop there is; the registry rescues orphaned jobs when it opens a file for the first time. A shop that cannot be
@@ -31,6 +34,7 @@ pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
             return_known(shared, access.id(), &db);
             note(shared, access.id(), &db);
             expire_overdue(shared, access.id(), &db);
+            warn_of_currencies(&shared.app, &access, &db);
         }
     }
     true
@@ -70,7 +74,37 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
         tracing::info!(tenant_id = %tenant, "tenant available again");
         return_known(shared, tenant, &db);
         note(shared, tenant, &db);
+        warn_of_currencies(&shared.app, &access, &db);
     }
+}
+
+/// A shop that was well with an older program, or whose rates have grown old, is spoken of before its customers find out.
+fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
+    if access.status() != TenantStatus::Active {
+        return;
+    }
+    match unsellable(app, db) {
+        Ok(reasons) if reasons.is_empty() => {}
+        Ok(reasons) => {
+            let (tenant_id, tenant, reasons) = (access.id(), access.slug(), reasons.join("; "));
+            tracing::warn!(%tenant_id, %tenant, reasons, "products of this store cannot be sold: enable their currency with POST /v1/currencies; set its exchange rate with POST /v1/exchange-rates, or bring in published ones with `tillbox exchange-rates import FILE.csv`");
+        }
+        Err(error) => {
+            tracing::warn!(tenant_id = %access.id(), error = %error, "whether the store's products can be sold could not be looked up")
+        }
+    }
+}
+
+fn unsellable(app: &App, db: &Database<Tenant>) -> Result<Vec<String>, StorageError> {
+    let currencies = db.read_long(currency::list_currencies_of_products).wait()?;
+    let mut series = BTreeMap::new();
+    // A store of one currency needs no rates.
+    for currency in currencies.iter().filter(|_| currencies.len() > 1) {
+        series.insert(*currency, app.published.series(*currency).wait()?);
+    }
+    let (published, now) = (Published::new(series), app.clock.now());
+    db.read(move |view| currency::list_unsellable(view, &published, &currencies, now))
+        .wait()
 }
 
 /// A reservation whose job was given up is not held for ever. What one batch leaves, the next sweep takes.

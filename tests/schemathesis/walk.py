@@ -117,6 +117,9 @@ def catalog():
 def currencies(stale):
     post("/v1/currencies", {"code": "HRK"}, "currency_ended")
     post("/v1/currencies", {"code": "EUR", "enabled": False}, "currency_is_base")
+    post("/v1/carts", {"currency": "HRK"}, "currency_ended")
+    kuna = product("KUNA", currency="HRK")
+    sale([(kuna, 1, {})], 450, want="currency_ended")
     post("/v1/carts", {"currency": "USD"}, "currency_not_enabled")
     dollar = product("DOLLAR", currency="USD")
     sale([(dollar, 1, {})], 450, want="currency_not_enabled")
@@ -195,6 +198,7 @@ def selling(tea, jam, old, later):
         ([(old, 1, {})], 450, {}, "product_inactive"),
         ([(jam, 1000, {})], 450000, {}, "out_of_stock"),
         ([(UNKNOWN, 1, {})], 450, {}, "product_not_found"),
+        ([(tea, 1, {})], 0, {}, "payment_zero"),
         ([(tea, 1, {})], 1, {}, "payment_insufficient"),
         ([(tea, 1, {})], 451, {"method": "manual"}, "payment_exceeds_total"),
         ([(tea, 1, {})], 450, {"sold_at": "2200-01-01T00:00:00Z"}, "sold_at_in_future"),

@@ -15,12 +15,36 @@ use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::integrity::Report;
 use crate::upkeep;
 
-/// Opens a shop's file, by which it is checked and whatever its schema lacks is migrated; also one that is held because the disk failed twice.
-pub async fn migrate(house: House, PathText(slug): PathText<String>) -> Result<Json<Value>, Problem> {
+/// How a shop's file is opened.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MigrateBody {
+    #[serde(default)]
+    release: bool,
+}
+
+/// Whether a file that is held because the disk failed twice is let go: only where the operator has named it.
+pub struct Migrate {
+    release: bool,
+}
+
+impl FromBody for Migrate {
+    type Wire = MigrateBody;
+
+    fn from_wire(wire: MigrateBody, _: &mut Faults) -> Option<Self> {
+        Some(Self { release: wire.release })
+    }
+}
+
+/// Opens a shop's file, by which it is checked and whatever its schema lacks is migrated.
+pub async fn migrate(house: House, PathText(slug): PathText<String>, Body(how): Body<Migrate>) -> Result<Json<Value>, Problem> {
     let id = access(&house, &slug).await?.id();
-    house.app.registry.release(id);
+    let released = how.release && house.app.registry.release(id);
+    if released {
+        tracing::info!(tenant_id = %id, "tenant file released: it is opened again although the disk failed twice under it");
+    }
     open(&house, &slug).await?;
-    Ok(Json(json!({"slug": slug, "status": "migrated"})))
+    Ok(Json(json!({"slug": slug, "status": "migrated", "released": released})))
 }
 
 /// Takes a shop's file for what it is although it lacks what was acknowledged; the file that was set aside for that is taken back to its place.

@@ -142,7 +142,7 @@ impl FromBody for ChangeItem {
 }
 
 /// Makes an empty cart.
-#[utoipa::path(post, path = "/carts", tag = "carts", security((), ("api_key" = [])), params(MayBeKeyedParams), request_body = CreateCartBody, responses((status = 201, body = CartView), (status = 422, description = "`validation_failed`, `currency_not_enabled`")))]
+#[utoipa::path(post, path = "/carts", tag = "carts", security((), ("api_key" = [])), params(MayBeKeyedParams), request_body = CreateCartBody, responses((status = 201, body = CartView), (status = 422, description = "`validation_failed`, `currency_ended`, `currency_not_enabled`")))]
 async fn create_cart(shop: Shop<Checkout>, MayBeKeyed { key, command }: MayBeKeyed<CreateCart>) -> Result<Response, Problem> {
     let CreateCart(currency) = command;
     shop.once(key, StatusCode::CREATED, move |work| {

@@ -13,7 +13,7 @@ use super::body::{FromBody, parse, read_json};
 use super::shop::{Permission, Shop};
 use crate::app::App;
 use crate::http::problem::Problem;
-use crate::platform::idempotency::{self, IdempotencyKey, Once, StoredAnswer, Verdict};
+use crate::platform::idempotency::{self, Aging, IdempotencyKey, Once, StoredAnswer, Verdict};
 use crate::primitives::Class;
 use crate::storage::TenantWork;
 
@@ -128,8 +128,12 @@ impl<P: Permission> Shop<P> {
             }
         };
         let key = key.into();
+        let aging = match self.app().clock_watch.is_believed() {
+            true => Aging::Counts,
+            false => Aging::Rests,
+        };
         let once = self.write_without_room(move |work| match &key {
-            Some(key) => idempotency::once(work, key, &mut answered),
+            Some(key) => idempotency::once(work, key, aging, &mut answered),
             None => Ok(match answered(work)? {
                 Verdict::Keep(answer) => Once::First(answer),
                 Verdict::Forget(problem) => Once::Forgotten(problem),

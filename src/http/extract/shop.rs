@@ -195,7 +195,10 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
             None => Actor::Storefront,
         };
         let tenant_id = access.id();
-        let db = open(app, access).await?;
+        let db = open(app, access).await.map_err(|problem| match actor {
+            Actor::Operator => problem,
+            _ => problem.for_customers(),
+        })?;
         let origin = Origin {
             actor,
             request_id: request_id(parts),

@@ -171,7 +171,7 @@ pub fn adopt(work: &mut TenantWork, rate: &HoldingRate) -> Result<ExchangeRateId
 /// The rate that a document over `total` needs to be read in the shop's own currency: none, when it is in that. Looks, and writes nothing.
 ///
 /// # Errors
-/// `NotEnabled`, `NoRate`, `AmountTooLarge`, or the storage's.
+/// `Ended`, `NotEnabled`, `NoRate`, `AmountTooLarge`, or the storage's.
 pub fn rate_for(
     view: &TenantView,
     published: &Published,
@@ -182,7 +182,7 @@ pub fn rate_for(
     if total.currency() == own {
         return Ok(None);
     }
-    require_sold_in(view, total.currency())?;
+    require_sold_in(view, total.currency(), at)?;
     let rate = rate_at(view, published, total.currency(), own, at)?;
     in_own(&rate.quotation, total).map_err(CurrencyRefused::AmountTooLarge)?;
     Ok(Some(rate))

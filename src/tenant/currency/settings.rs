@@ -5,7 +5,7 @@ use serde_json::json;
 use super::model::{ChangeSettings, CurrencyRefused, CurrencyRow, CurrencySettings, EnableCurrency, RateSource, SoldIn};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::limits::RATE_AGE_DAYS_DEFAULT;
-use crate::primitives::{Currency, Day};
+use crate::primitives::{Currency, Day, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, statements};
 use crate::tenant::audit;
 
@@ -133,11 +133,17 @@ pub fn enable(work: &mut TenantWork, command: EnableCurrency) -> Result<Currency
     })
 }
 
-/// Refuses a currency that the shop does not sell in.
+/// Refuses a currency that the shop does not sell in, and one that had ended by `at`: it may have been enabled before, and have a rate of the shop's own.
+/// The shop's own currency is not asked about: whoever is left with one that has ended has no other to sell in, and needs to be told, not stopped.
 ///
 /// # Errors
-/// `NotEnabled`, or the storage's.
-pub fn require_sold_in(view: &TenantView, currency: Currency) -> Result<(), CurrencyRefused> {
+/// `Ended`, `NotEnabled`, or the storage's.
+pub fn require_sold_in(view: &TenantView, currency: Currency, at: Timestamp) -> Result<(), CurrencyRefused> {
+    if let Some(last) = currency.last_day()
+        && last < Day::of(at)
+    {
+        return Err(CurrencyRefused::Ended(currency, last));
+    }
     let enabled: Option<bool> = view.find(&IS_ENABLED, params![currency], |row| row.get(0))?;
     if enabled == Some(true) {
         return Ok(());

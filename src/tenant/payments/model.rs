@@ -106,6 +106,9 @@ pub enum PaymentRefused {
     /// Too many tries.
     #[error("the order has had too many payments; cancel it and place a new one")]
     TooMany,
+    /// It pays nothing of an order that costs something.
+    #[error("a payment of the sale is over nothing, and the sale costs {0}; leave that payment out")]
+    Zero(Money),
     /// It pays less than the order costs.
     #[error("{paid} does not cover the total of {total}")]
     Insufficient {
@@ -140,7 +143,7 @@ impl Refusal for PaymentRefused {
     fn class(&self) -> Class {
         match self {
             Self::NotFound => Class::NotFound,
-            Self::MethodUnavailable(_) | Self::Insufficient { .. } | Self::Exceeds(_) => Class::Invalid,
+            Self::MethodUnavailable(_) | Self::Zero(_) | Self::Insufficient { .. } | Self::Exceeds(_) => Class::Invalid,
             Self::AlreadyProcessed | Self::Over(..) | Self::OrderNotPayable(_) | Self::OtherPending(_) | Self::TooMany => Class::Conflict,
             Self::Order(refused) => refused.class(),
             Self::Settle(refused) => refused.class(),
@@ -157,6 +160,7 @@ impl Refusal for PaymentRefused {
             Self::OrderNotPayable(_) => "order_not_payable",
             Self::OtherPending(_) => "payment_pending",
             Self::TooMany => "too_many_payments",
+            Self::Zero(_) => "payment_zero",
             Self::Insufficient { .. } => "payment_insufficient",
             Self::Exceeds(_) => "payment_exceeds_total",
             Self::Order(refused) => refused.code(),
@@ -174,7 +178,7 @@ impl Refusal for PaymentRefused {
                 ("paid_minor".to_owned(), json!(paid.minor())),
                 ("total_minor".to_owned(), json!(total.minor())),
             ]),
-            Self::Exceeds(total) => Map::from_iter([("total_minor".to_owned(), json!(total.minor()))]),
+            Self::Zero(total) | Self::Exceeds(total) => Map::from_iter([("total_minor".to_owned(), json!(total.minor()))]),
             Self::Order(refused) => refused.facts(),
             Self::Settle(refused) => refused.facts(),
             _ => Map::new(),

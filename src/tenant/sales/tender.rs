@@ -18,11 +18,14 @@ pub(super) struct Tender {
     tendered: Option<Money>,
 }
 
-/// Puts payments to a total: they cover it, and only cash gives change.
+/// Puts payments to a total: each pays something of it, they cover it, and only cash gives change. What costs nothing is paid with nothing.
 pub(super) fn put_to(work: &TenantWork, policy: &Policy, payments: &[SalePayment], total: Money) -> Result<Vec<Tender>, SellRefused> {
     payments
         .iter()
         .try_for_each(|payment| payments::require_method(policy, payment.method))?;
+    if !total.is_zero() && payments.iter().any(|payment| payment.amount_minor == 0) {
+        return Err(PaymentRefused::Zero(total).into());
+    }
     let handed_over = |payment: &SalePayment| {
         Ok(Tender {
             id: payment.id.unwrap_or_else(|| work.new_id::<PaymentKind>()),

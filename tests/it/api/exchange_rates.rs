@@ -297,6 +297,52 @@ async fn a_file_with_something_wrong_in_it_is_refused_whole() {
     assert_eq!(holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0], "1.1652");
 }
 
+/// A correction is held against what it takes the place of, also where no neighbour is that could tell, or all are corrected in one go.
+#[tokio::test]
+async fn a_correction_that_is_far_from_what_it_corrects_is_refused() {
+    let app = TestApp::start();
+    let (first, tenfold) = (
+        "Date,USD,\n2026-01-14,1.1651,\n2026-01-13,1.1654,\n2025-11-03,1.15,\n",
+        "Date,USD,\n2026-01-14,11.651,\n2026-01-13,11.654,\n",
+    );
+    import(&app, first).await.expect(200);
+    let refused = import(&app, tenfold).await.refused(422, "absurd_rate");
+    let detail = refused["detail"].as_str().expect("a text");
+    assert!(detail.contains("1.1654 USD on 2026-01-13") && detail.contains("11.654"), "{detail}");
+    for alone in ["2.31", "0.57"] {
+        import(&app, &format!("Date,USD,\n2025-11-03,{alone},\n"))
+            .await
+            .refused(422, "absurd_rate");
+    }
+    assert_eq!(app.landlord_rows("SELECT count(*) FROM published_rate"), ["3"]);
+    import(&app, "Date,USD,\n2025-11-03,2.29,\n").await.expect(200);
+    // On the operator's word what is there counts no more, and the neighbours still do.
+    let right = |csv: &'static str| {
+        let body = json!({"csv": csv, "corrections_are_right": true});
+        app.admin("/v1/admin/exchange-rates/import").json(body).send()
+    };
+    right("Date,USD,\n2026-01-14,11.651,\n").await.refused(422, "absurd_rate");
+    assert_eq!(right(tenfold).await.expect(200).json()["corrected"], 2);
+    let shop = app.tenant("corner");
+    assert_eq!(holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0], "11.651");
+}
+
+/// The kuna ended with 2022: what a file says of it afterwards is no rate, and the rest of the file is taken.
+#[tokio::test]
+async fn rates_after_the_end_of_a_currency_are_left_out() {
+    let app = TestApp::start();
+    let csv = "Date,USD,HRK,\n2026-01-14,1.1651,7.5345,\n2022-12-30,1.0666,7.5365,\n";
+    let done = import(&app, csv).await.expect(200).json();
+    assert_eq!((&done["created"], &done["ended"]), (&json!(3), &json!(1)), "{done}");
+    assert_eq!(
+        app.landlord_rows("SELECT day, rate FROM published_rate WHERE currency = 'HRK'"),
+        ["2022-12-30|7.5365"]
+    );
+    let told = logs().saying("published exchange rates of a currency that had ended were left out");
+    assert!(told.lines().iter().any(|line| line["currency"] == "HRK"), "{told:?}");
+    import(&app, "Date,HRK,\n2026-01-14,7.5345,\n").await.refused(422, "no_rates");
+}
+
 /// The published rates are kept in memory: a change behind the program's back is seen when their time is over, one that went through it at once.
 #[tokio::test]
 async fn published_rates_are_believed_for_their_time_and_not_longer() {

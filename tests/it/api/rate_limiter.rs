@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::post;
 use http::Method;
 use serde_json::{Value, json};
-use tillbox::config::{Config, RateLimits};
+use tillbox::config::{Config, ForwardedHeader, RateLimits};
 use tillbox::throttle::Policy;
 
 use super::routes::routes;
@@ -244,10 +244,11 @@ async fn a_proxy_is_believed_and_a_stranger_is_not() {
     let left = |answer: Answer| standing(&answer, "login").0;
     let xff = "x-forwarded-for";
     assert_eq!(left(login("10.0.0.1", xff, "203.0.113.1").send().await), 9);
+    let disagreeing = login("10.0.0.2", xff, "203.0.113.1").header("forwarded", "for=9.9.9.9");
     assert_eq!(
-        left(login("10.0.0.2", "forwarded", "for=203.0.113.1").send().await),
+        left(disagreeing.send().await),
         8,
-        "by another proxy"
+        "by another proxy, which passes on what the client made up"
     );
     assert_eq!(
         left(login("10.0.0.1", xff, "9.9.9.9, 203.0.113.1, 10.0.0.7").send().await),
@@ -273,6 +274,24 @@ async fn a_proxy_is_believed_and_a_stranger_is_not() {
     let lines = logs().saying("login locked out").only(|line| line["address"] == "198.51.100.1");
     assert_eq!(lines.lines().len(), 1, "once for each lock-out: {lines:?}");
     assert_eq!(lines.lines()[0]["target"], "security");
+}
+
+/// Where the proxies write `Forwarded`, it counts, and what a client writes into the other header does not.
+#[tokio::test]
+async fn the_proxies_header_is_the_one_that_the_configuration_names() {
+    let app = limited_with(|config| {
+        config.server.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+        config.server.forwarded_header = ForwardedHeader::Forwarded;
+    });
+    let router = routes_to_come(&app);
+    let left = async |forwarded: &str, xff: &str| {
+        let call = app.call_to(&router, Method::POST, "/v1/customer/login").at_address("10.0.0.1");
+        let answer = call.header("forwarded", forwarded).header("x-forwarded-for", xff).send().await;
+        standing(&answer, "login").0
+    };
+    assert_eq!(left("for=203.0.113.1", "9.9.9.1").await, 9);
+    assert_eq!(left("for=203.0.113.1", "9.9.9.2").await, 8);
+    assert_eq!(left("for=203.0.113.2", "9.9.9.1").await, 9);
 }
 
 #[tokio::test]

@@ -104,6 +104,10 @@ async fn payments_of_several_kinds_are_booked_each_and_cash_gives_change() {
     assert_eq!(refused["total_minor"], 1_190);
     let refused = shop.sale("under", over("cash", 1_189)).await.refused(422, "payment_insufficient");
     assert_eq!((&refused["paid_minor"], &refused["total_minor"]), (&json!(1_189), &json!(1_190)));
+    let payments = json!([{"method": "manual", "amount_minor": 1_190}, {"method": "cash", "amount_minor": 0}]);
+    let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
+    let refused = shop.sale("nothing", body).await.refused(422, "payment_zero");
+    assert_eq!(refused["total_minor"], 1_190);
     let payments = json!([{"method": "manual", "amount_minor": 1_190}, {"method": "manual", "amount_minor": 10}, {"method": "cash", "amount_minor": 9}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
     shop.sale("mixed", body).await.refused(422, "payment_exceeds_total");
@@ -338,7 +342,7 @@ async fn what_cannot_be_sold_is_refused_and_takes_no_number() {
         (cash(&dear, 1_000_000, 1), 422, "amount_too_large"),
         (cash(&tea, 1_000_000, 450_000_000), 409, "out_of_stock"),
         (cash(&tea, 2, 900), 409, "out_of_stock"),
-        (cash(&tea, 1, 0), 422, "payment_insufficient"),
+        (cash(&tea, 1, 0), 422, "payment_zero"),
     ] {
         shop.sale("refused", body.clone()).await.refused(status, code);
         assert_eq!(shop.grown_since(&before), rows([]), "{body}");

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tillbox::primitives::Origin;
 
 use crate::support::sale::rows;
-use crate::support::{Answer, TestApp, TestShop};
+use crate::support::{Answer, TestApp, TestShop, blocking};
 
 async fn post(shop: &TestShop, path: &str, key: &str, body: &Value) -> Answer {
     shop.post(path).key(key).json(body.clone()).send().await
@@ -110,9 +111,48 @@ async fn a_refusal_keeps_nothing_of_the_key() {
     assert_eq!(sold.string("/invoice/number"), "INV-2026-000001");
 }
 
+/// As the scheduler's first step does: before that nothing grows old.
+fn look_at_clock(app: &TestApp) {
+    let running = app.app();
+    blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
+}
+
+/// Somebody sets the clock a month ahead between a sale whose answer was lost and its repetition: it is still one sale, and no key is lost until the clock is
+/// believed again.
+#[tokio::test]
+async fn a_clock_that_is_set_ahead_frees_no_key() {
+    let app = TestApp::start();
+    look_at_clock(&app);
+    let shop = app.tenant("corner");
+    let tea = shop.product("TEA", 450).await;
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    let first = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
+    let right = app.now();
+    app.clock().set(right.plus_millis(30 * 24 * 3_600_000));
+    for number in 0..3 {
+        let again = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
+        assert_eq!(again.body, first.body, "before anybody has looked at the clock, and after");
+        post(&shop, "/v1/sales", &format!("ahead-{number}"), &sale).await.expect(201);
+        look_at_clock(&app);
+    }
+    // Over a restart as well: doubt is written down.
+    app.restart();
+    assert_eq!(post(&shop, "/v1/sales", "k", &sale).await.expect(201).body, first.body);
+    look_at_clock(&app);
+    assert_eq!(post(&shop, "/v1/sales", "k", &sale).await.expect(201).body, first.body);
+    assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 4);
+    // The clock is right, the operator says: then the key is old.
+    let running = app.app();
+    blocking(|| running.clock_watch.confirm(Origin::operator())).expect("it is written down");
+    let new = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
+    assert_ne!(new.body, first.body);
+    shop.assert_integrity();
+}
+
 #[tokio::test]
 async fn a_key_is_free_again_after_a_day() {
     let app = TestApp::start();
+    look_at_clock(&app);
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
     let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});

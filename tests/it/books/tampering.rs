@@ -248,6 +248,9 @@ async fn locked_rows_of_a_real_sale_refuse_raw_sql() {
         "ledger_entry",
         "ledger_transfer",
         "audit_log",
+        "sales_order",
+        "order_line",
+        "series",
     ] {
         assert!(shop.count(&format!("SELECT count(*) FROM {table}")) > 0, "{table}");
         let sql = format!("DELETE FROM {table}");
@@ -266,6 +269,10 @@ async fn locked_rows_of_a_real_sale_refuse_raw_sql() {
         "UPDATE ledger_entry SET booked_at = 0",
         "UPDATE ledger_transfer SET amount_minor = amount_minor + 1",
         "UPDATE audit_log SET actor = 'nobody'",
+        "UPDATE sales_order SET email = NULL, exchange_rate_id = randomblob(16) WHERE status = 'paid'",
+        "UPDATE sales_order SET status = 'pending' WHERE status = 'paid'",
+        "UPDATE order_line SET quantity = quantity + 1 WHERE order_id IN (SELECT id FROM sales_order WHERE status = 'paid')",
+        "UPDATE series SET last_number = 1",
     ] {
         let error = shop.raw(sql).expect_err(sql).to_string();
         assert!(error.contains("never"), "{sql}: {error}");

@@ -72,12 +72,17 @@ fn signal(daemon: &Daemon, name: &str) {
     assert!(sent.is_ok_and(|status| status.success()), "{name} could not be sent");
 }
 
+/// The log lines so far that say `message`.
+fn lines_of(daemon: &Daemon, message: &str) -> Vec<Value> {
+    let output = daemon.output();
+    let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["message"] == message).collect()
+}
+
 /// The log lines that say `message`; waits until there are so many.
 fn lines(daemon: &Daemon, message: &str, count: usize) -> Vec<Value> {
     for _ in 0..ASKED_MAX {
-        let output = daemon.output();
-        let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let said: Vec<Value> = lines.filter(|line| line["message"] == message).collect();
+        let said = lines_of(daemon, message);
         if said.len() >= count {
             return said;
         }
@@ -203,6 +208,29 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
     let before = requests(&daemon);
     lines(&daemon, "request", before + 2);
     assert_eq!(daemon.terminate().code(), Some(0));
+}
+
+/// A configuration on a disk that does not answer: here a FIFO that nobody writes to. It serves on meanwhile, and it ends when it is told to.
+#[test]
+fn it_ends_in_time_while_a_reload_hangs() {
+    let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
+    let file = dir.path().join("tillbox.toml");
+    std::fs::write(&file, "").expect("written");
+    let mut daemon = manager.start(&dir.path().join("data"), &["--config", file.to_str().expect("UTF-8")], "60000000");
+    manager.hear_of("READY=1");
+    std::fs::remove_file(&file).expect("it goes");
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    signal(&daemon, "-HUP");
+    manager.hear_of("RELOADING=1");
+    // A second one waits behind it, and keeps nobody either.
+    signal(&daemon, "-HUP");
+    daemon.client().get("/health/live").expect("it lives").expect(200);
+    daemon.ask_to_end();
+    manager.hear_of("STOPPING=1");
+    assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.output());
+    assert!(!manager.drain().contains(&"READY=1".to_owned()), "the reload is not over");
+    assert_eq!(lines_of(&daemon, "stopped").len(), 1);
 }
 
 /// The system's limit for the size of a file: what would grow is refused, the process lives, and the shop sells again when it may.

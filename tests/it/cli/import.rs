@@ -382,7 +382,7 @@ fn published_rates_are_imported_whole_and_again() {
     let done = desk.run(&["exchange-rates", "import", &file, "--json"]).code(0).json();
     assert_eq!(
         done,
-        serde_json::json!({"days": 2, "created": 2, "corrected": 0, "unchanged": 0, "left_out": ["EEK"]})
+        serde_json::json!({"days": 2, "created": 2, "corrected": 0, "unchanged": 0, "ended": 0, "left_out": ["EEK"]})
     );
     let again = desk.run(&["exchange-rates", "import", &file]).code(0);
     assert_eq!(
@@ -394,6 +394,15 @@ fn published_rates_are_imported_whole_and_again() {
     assert!(
         refused.failure()[0].contains("1.1651 USD on 2026-01-14 and is said to be 116"),
         "{refused:?}"
+    );
+    // The first file may be the wrong one: then the operator says so.
+    let other = desk.file("other.csv", b"Date,USD,HRK\n2026-01-14,11.651,7.5\n2026-01-13,11.654,7.5\n");
+    let refused = desk.run(&["exchange-rates", "import", &other]).code(1);
+    assert!(refused.stderr.contains("--corrections-are-right"), "{refused:?}");
+    let done = desk.run(&["exchange-rates", "import", &other, "--corrections-are-right"]).code(0);
+    assert_eq!(
+        done.stdout,
+        "2 days: 0 rates new, 2 corrected, 0 unchanged\n2 rates left out: of days after their currency had ended\n"
     );
     for bad in ["not/there.csv", &desk.file("empty.csv", b"")] {
         desk.run(&["exchange-rates", "import", bad]).code(1).failure();

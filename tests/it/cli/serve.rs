@@ -106,6 +106,28 @@ fn the_banner_can_be_pasted() {
     assert_eq!(run(dir.path(), &["integrity", "check"]).code(0).stdout, "PASS\n");
 }
 
+/// A demo shop whose file cannot be used is that shop's trouble alone: the others sell on, under --dev as well.
+#[test]
+fn the_daemon_goes_on_without_its_demo_shop() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut daemon = Daemon::start(dir.path(), &["--dev"]);
+    let made = run(dir.path(), &["tenant", "create", "corner", "--name", "Corner", "--json"])
+        .code(0)
+        .json();
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let demo = run(dir.path(), &["tenant", "show", "demo", "--json"]).code(0).json();
+    let file = dir
+        .path()
+        .join("tenants")
+        .join(format!("{}.db", demo["id"].as_str().expect("an id")));
+    std::fs::write(file, [0; 8192]).expect("damaged");
+    let mut daemon = Daemon::start(dir.path(), &["--dev"]);
+    assert!(daemon.output().contains("the demo shop cannot be used"), "{}", daemon.output());
+    let mut client = daemon.client().with_key(made["api_key"].as_str().expect("a key"));
+    client.get("/v1/orders").expect("an answer").expect(200);
+    assert_eq!(daemon.terminate().code(), Some(0));
+}
+
 #[test]
 fn the_demo_shop_is_made_once_and_its_key_stays() {
     let dir = tempfile::tempdir().expect("a directory");

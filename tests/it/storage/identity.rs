@@ -8,7 +8,7 @@ use tillbox::app::{App, Ports};
 use tillbox::config::Config;
 use tillbox::storage::data_dir::beside;
 
-use crate::support::{TestApp, TestShop, blocking, logs};
+use crate::support::{Answer, TestApp, TestShop, blocking, logs};
 
 /// Two shops with a product each; the first one's file is tampered with while nobody has it open.
 struct Street {
@@ -68,12 +68,19 @@ impl Street {
         // Whoever asks later, even after a restart, hears where it is and not that there never was one.
         self.app.stop();
         self.app.resume();
-        let later = self.ill.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+        self.ill.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+        let later = operators_word(&self.ill).await.refused(503, "tenant_unavailable");
         assert!(
             later["detail"].as_str().is_some_and(|detail| detail.contains(".quarantined")),
             "{later}"
         );
     }
+}
+
+/// What whoever runs the house is told about a shop that cannot be opened; its customers are told less.
+async fn operators_word(shop: &TestShop) -> Answer {
+    let path = format!("/v1/admin/tenants/{}/migrate", shop.slug);
+    shop.app.admin(&path).json(json!({})).send().await
 }
 
 #[tokio::test]
@@ -246,14 +253,15 @@ async fn a_read_only_file_system_is_told_and_sells_again_once_it_is_writable() {
     }
     let read_only = mounted("mount", &["-o", "remount,ro,bind", tenants]);
     app.resume();
-    let answer = shop.get("/v1/catalog/products").send().await;
+    let (answer, told) = (shop.get("/v1/catalog/products").send().await, operators_word(&shop).await);
     let writable = mounted("mount", &["-o", "remount,rw,bind", tenants]);
     let again = shop.product("B", 100);
     let again = again.await;
     app.stop();
     assert!(mounted("umount", &[tenants]), "the mount is taken away");
     assert!(read_only && writable);
-    let problem = answer.refused(503, "tenant_unavailable");
+    answer.refused(503, "tenant_unavailable");
+    let problem = told.refused(503, "tenant_unavailable");
     assert!(
         problem["detail"].as_str().is_some_and(|detail| detail.contains("read-only")),
         "{problem}"

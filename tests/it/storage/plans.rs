@@ -46,7 +46,15 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "compares every document with its rate, for the integrity check, which has a lane of its own",
     ),
     ("currency::settings::ENABLED", "reads the handful of a shop's currencies"),
+    (
+        "currency::unsellable::OF_PRODUCTS",
+        "walks the products, once for each shop at the start, in the long lane",
+    ),
     ("cart::store::LINES", "puts the lines of one cart in order"),
+    (
+        "tenant::orders::store::INSERT",
+        "looks for children of a new parent only while a deferred constraint is open, which none is",
+    ),
     (
         "finance::financial_order::INSERT_PAID",
         "looks for children of a new parent only while a deferred constraint is open, which none is",

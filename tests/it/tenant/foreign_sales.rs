@@ -2,7 +2,8 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tillbox::primitives::Timestamp;
+use tillbox::primitives::{Quantity, Refusal as _, Sku, Timestamp};
+use tillbox::tenant::sales::{ImportLine, ImportSale, ImportedSale, import_sale};
 
 use crate::support::{TestApp, TestShop};
 
@@ -185,6 +186,63 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
     shop.assert_integrity();
 }
 
+/// A currency that was enabled while it was there, with a rate of the shop's own that holds until the next: when it has ended nothing more is sold in it, and
+/// what was sold before still comes into the books.
+#[tokio::test]
+async fn nothing_is_sold_in_a_currency_that_has_ended() {
+    let app = TestApp::start();
+    let at = |text: &str| app.clock().set(Timestamp::parse(text).expect("an instant"));
+    at("2022-12-31T23:59:59Z");
+    let shop = app.tenant("zagreb");
+    shop.sells_in("HRK", "0.13").await;
+    let mug = shop.product_with("MUG", 1_000, json!({"currency": "HRK"})).await;
+    let cart = shop.post("/v1/carts").json(json!({"currency": "HRK"})).send().await.expect(201);
+    let cart = cart.string("/id");
+    let item = json!({"product_id": mug, "quantity": 1});
+    shop.post(&format!("/v1/carts/{cart}/items")).json(item).send().await.expect(201);
+    shop.sale("then", cash(&mug, 1_000)).await.expect(201);
+    at("2023-01-01T00:00:00Z");
+    let before = shop.census();
+    let refused = shop.sale("now", cash(&mug, 1_000)).await.refused(422, "currency_ended");
+    assert!(
+        refused["detail"].as_str().is_some_and(|detail| detail.contains("2022-12-31")),
+        "{refused}"
+    );
+    let body = json!({"cart_id": cart, "email": "eve@example.org", "payment_method": "cash"});
+    let checkout = shop.post("/v1/checkout").header("idempotency-key", "c").json(body);
+    checkout.send().await.refused(422, "currency_ended");
+    let new = shop.post("/v1/carts").json(json!({"currency": "HRK"}));
+    new.send().await.refused(422, "currency_ended");
+    assert_eq!(shop.grown_since(&before), Default::default());
+    let mut late = cash(&mug, 1_000);
+    late["sold_at"] = json!("2022-12-31T20:00:00Z");
+    shop.sale("late", late).await.expect(201);
+    let past = ImportSale {
+        number: "4711".to_owned(),
+        sold_at: Timestamp::parse("2022-12-30T12:00:00Z").expect("an instant"),
+        total_minor: 1_000,
+        lines: vec![ImportLine {
+            sku: Sku::parse("MUG").expect("a SKU"),
+            quantity: Quantity::new(1).expect("a quantity"),
+            unit_price_minor: 1_000,
+        }],
+    };
+    let after = ImportSale {
+        number: "4712".to_owned(),
+        sold_at: Timestamp::parse("2023-01-01T00:00:00Z").expect("an instant"),
+        ..past.clone()
+    };
+    let policy = app.app().policy.clone();
+    let import = |sale: ImportSale| {
+        let policy = policy.clone();
+        let imported = shop.write(move |work| Ok(import_sale(work, &policy, &sale).map_err(|refused| refused.code())));
+        imported.expect("the storage works")
+    };
+    assert_eq!(import(past), Ok(ImportedSale::Recorded));
+    assert_eq!(import(after), Err("currency_ended"));
+    shop.assert_integrity();
+}
+
 #[tokio::test]
 async fn a_total_that_does_not_fit_the_own_currency_is_refused() {
     let app = TestApp::start();
@@ -242,7 +300,7 @@ async fn money_and_stock_are_never_remembered() {
     }
     assert_eq!(before, [8, 450, 450, 450, 450].map(|number| Some(json!(number))));
     shop.raw(
-        "UPDATE stock SET on_hand = 7; UPDATE product SET price_minor = 460; UPDATE sales_order SET total_minor = 451, subtotal_minor = 451;
+        "UPDATE stock SET on_hand = 7; UPDATE product SET price_minor = 460; DROP TRIGGER sales_order_final; UPDATE sales_order SET total_minor = 451, subtotal_minor = 451;
          DROP TRIGGER ledger_transfer_no_update; UPDATE ledger_transfer SET amount_minor = 452",
     )
     .expect("behind the program's back");

@@ -58,7 +58,8 @@ const CURRENCIES: &[&str] = &["EUR", "EUR", "JPY"];
 pub fn opening(dice: &mut Dice) -> Vec<Act> {
     let product = |(sku, currency): (&str, &'static str)| Act::Product {
         sku: sku.to_owned(),
-        price: 1 + dice.below(2_000) as i64,
+        // What costs a cent cannot be paid in two parts.
+        price: (1 + dice.below(2_000) as i64).max(2),
         currency,
     };
     let mut acts = vec![Act::Tax];
@@ -77,7 +78,7 @@ pub fn act(dice: &mut Dice, shop: &Shop) -> Act {
     let chosen = match dice.below(100) {
         0..4 => Some(Act::Product {
             sku: format!("SKU-{}", dice.below(12)),
-            price: 1 + dice.below(5_000) as i64,
+            price: (1 + dice.below(5_000) as i64).max(2),
             currency: any_currency(dice),
         }),
         4..14 => Some(Act::Adjust {
