@@ -9,6 +9,7 @@ mod pause;
 mod rescue;
 mod running;
 mod slow_servers;
+mod sweep;
 mod trim;
 
 use std::time::Duration;
