@@ -3,7 +3,7 @@
 //! The worker notes them, the operator's API and the metrics read them, and neither knows the other. Bounded: so many kinds, each with histograms of a
 //! fixed size. All of it is gone with the process; nothing is decided by it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::platform::queue::Queue;
 use crate::primitives::Timestamp;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::FIGURED_KINDS_MAX;
+use crate::storage::{Database, Tenant};
 use crate::tenant::jobs::Depth;
 
 /// An hour, in parts that are forgotten one by one.
@@ -68,7 +69,26 @@ pub struct Figures(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     kinds: BTreeMap<(Queue, String), [Slot; SLOTS]>,
-    depths: HashMap<TenantId, (u64, Vec<Depth>)>,
+    depths: HashMap<TenantId, (Count, Vec<Depth>)>,
+    /// Shops that are gone: a count that was under way when one was removed does not bring it back. An id is never given twice.
+    gone: HashSet<TenantId>,
+}
+
+/// When a shop's jobs were counted: by the opening of its file, because each counts its commits from the beginning, and the commits since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    opening: u64,
+    commits: u64,
+}
+
+impl Count {
+    /// What a count that begins now will have seen at least.
+    pub fn of(db: &Database<Tenant>) -> Self {
+        Self {
+            opening: db.opening(),
+            commits: db.stats().commits(),
+        }
+    }
 }
 
 /// Five minutes of one kind.
@@ -203,21 +223,25 @@ impl Figures {
         }
     }
 
-    /// Whether a shop's jobs were counted when its file had had so many commits.
-    pub fn is_counted(&self, tenant: TenantId, commits: u64) -> bool {
-        self.inner().depths.get(&tenant).is_some_and(|(counted, _)| *counted == commits)
+    /// Whether a shop's jobs were counted since its file last changed.
+    pub fn is_counted(&self, tenant: TenantId, count: Count) -> bool {
+        self.inner().depths.get(&tenant).is_some_and(|(counted, _)| *counted == count)
     }
 
     /// Notes how many of a shop's jobs are in which state.
-    pub fn note_depths(&self, tenant: TenantId, commits: u64, depths: Vec<Depth>) {
+    pub fn note_depths(&self, tenant: TenantId, count: Count, depths: Vec<Depth>) {
         let mut inner = self.inner();
-        // A shop without jobs need not be kept in mind but for its count, which is small.
-        inner.depths.insert(tenant, (commits, depths));
+        if !inner.gone.contains(&tenant) {
+            // A shop without jobs need not be kept in mind but for its count, which is small.
+            inner.depths.insert(tenant, (count, depths));
+        }
     }
 
     /// Forgets a shop that is gone.
     pub fn forget(&self, tenant: TenantId) {
-        self.inner().depths.remove(&tenant);
+        let mut inner = self.inner();
+        inner.depths.remove(&tenant);
+        inner.gone.insert(tenant);
     }
 
     /// The figures of the hour up to `now`.
@@ -354,13 +378,24 @@ mod tests {
             held: false,
             jobs,
         };
+        let count = |opening, commits| Count { opening, commits };
         let [first, second] = [1, 2].map(|number| TenantId::from_bytes([number; 16]));
-        figures.note_depths(first, 1, vec![depth(5)]);
-        figures.note_depths(second, 1, vec![depth(7)]);
+        figures.note_depths(first, count(1, 1), vec![depth(5)]);
+        figures.note_depths(second, count(2, 1), vec![depth(7)]);
         assert_eq!(figures.snapshot(at(0)).depths, [depth(12)]);
-        assert!(figures.is_counted(first, 1) && !figures.is_counted(first, 2));
-        figures.note_depths(first, 2, vec![depth(1)]);
+        assert!(figures.is_counted(first, count(1, 1)) && !figures.is_counted(first, count(1, 2)));
+        assert!(
+            !figures.is_counted(first, count(3, 1)),
+            "a file that was opened again counts its commits anew"
+        );
+        figures.note_depths(first, count(1, 2), vec![depth(1)]);
         figures.forget(second);
         assert_eq!(figures.snapshot(at(0)).depths, [depth(1)]);
+        figures.note_depths(second, count(2, 2), vec![depth(7)]);
+        assert_eq!(
+            figures.snapshot(at(0)).depths,
+            [depth(1)],
+            "a count that ends after the removal brings nothing back"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! L5: what the moving parts of the process show of themselves. The worker and `serve` write it, `/health` reads it, and neither knows the other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use crate::primitives::Timestamp;
@@ -17,7 +18,14 @@ pub struct Pulse {
     beat_at: AtomicI64,
     oldest_due: AtomicI64,
     scheduler_beat_at: AtomicI64,
+    hanging: Arc<()>,
     probe: tokio::sync::Mutex<Option<Probe>>,
+}
+
+/// A call that hangs.
+#[derive(Debug)]
+pub struct Hanging {
+    _counted: Arc<()>,
 }
 
 /// What was last found of the landlord's file.
@@ -44,6 +52,9 @@ pub enum QueueFault {
     /// The scheduler has shown no sign of life since then.
     #[error("the scheduler has been silent since {0}")]
     SchedulerSilent(Timestamp),
+    /// So many outward calls run on although the time-out of their queue is over. Each keeps its place in the queue until it ends.
+    #[error("{0} calls go on after their queue's time-out, each in a place of its queue; if they do not end, restart the process")]
+    Hanging(usize),
     /// A job that is due since then is still waiting.
     #[error("a job has been waiting since {0}")]
     Late(Timestamp),
@@ -56,6 +67,7 @@ impl Default for Pulse {
             beat_at: AtomicI64::new(NEVER),
             oldest_due: AtomicI64::new(NEVER),
             scheduler_beat_at: AtomicI64::new(NEVER),
+            hanging: Arc::default(),
             probe: tokio::sync::Mutex::default(),
         }
     }
@@ -94,6 +106,12 @@ impl Pulse {
         self.scheduler_beat_at.store(ENDED, Ordering::Release);
     }
 
+    /// An outward call has not ended in its time; it hangs until what is given here is dropped.
+    pub fn call_hangs(&self) -> Hanging {
+        let _counted = self.hanging.clone();
+        Hanging { _counted }
+    }
+
     /// Whether the scheduler works, if there is one: the process of a command has none.
     fn scheduler(&self, now: Timestamp) -> Result<(), QueueFault> {
         let beat_at = match self.scheduler_beat_at.load(Ordering::Acquire) {
@@ -127,6 +145,10 @@ impl Pulse {
             return Err(QueueFault::Silent(beat_at));
         }
         self.scheduler(now)?;
+        let hanging = Arc::strong_count(&self.hanging) - 1;
+        if hanging > 0 {
+            return Err(QueueFault::Hanging(hanging));
+        }
         match instant(&self.oldest_due) {
             Some(due) if now.as_millis() - due.as_millis() > JOB_LATE_MS => Err(QueueFault::Late(due)),
             _ => Ok(()),
@@ -180,6 +202,18 @@ mod tests {
         assert!(pulse.queue(at(-BEAT_STALE_MS)).is_err(), "a beat that lies ahead proves nothing");
         pulse.stopped();
         assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Err(QueueFault::Stopped));
+    }
+
+    #[test]
+    fn the_queue_fails_while_a_call_hangs() {
+        let pulse = Pulse::default();
+        pulse.beat(at(0), None);
+        let (first, second) = (pulse.call_hangs(), pulse.call_hangs());
+        assert_eq!(pulse.queue(at(0)), Err(QueueFault::Hanging(2)));
+        drop(first);
+        assert_eq!(pulse.queue(at(0)), Err(QueueFault::Hanging(1)));
+        drop(second);
+        assert_eq!(pulse.queue(at(0)), Ok(()));
     }
 
     #[test]

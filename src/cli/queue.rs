@@ -437,6 +437,9 @@ impl Named {
             let name = text(&queue["queue"]);
             if queue["paused"] == true {
                 print(&format!("{name}{of} is paused since {}\n", text(&queue["paused_at"])))?;
+                if let Some(calls) = queue["under_way"].as_u64().filter(|calls| *calls > 0) {
+                    print(&format!("{calls} calls of its jobs are under way and run to their end\n"))?;
+                }
             } else {
                 print(&format!("{name}{of} is {}\n", good("open")))?;
             }

@@ -4,6 +4,7 @@
 use super::error::Faults;
 use super::units::Span;
 use lettre::message::Mailbox;
+use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
@@ -15,7 +16,7 @@ pub struct Mail {
     pub from: String,
     /// `smtp://` or `smtps://` with user and password; empty: mail is written to the outbox directory.
     pub smtp_url: SmtpUrl,
-    /// The longest wait for one answer of the mail server.
+    /// The longest that sending one message may take, from the look-up of the server's name to its last answer. A queue's own time-out holds as well.
     pub timeout: Span,
 }
 
@@ -24,7 +25,7 @@ impl Default for Mail {
         Self {
             from: "Tillbox <no-reply@localhost>".to_owned(),
             smtp_url: SmtpUrl::default(),
-            timeout: Span::secs(10),
+            timeout: Span::secs(30),
         }
     }
 }
@@ -38,7 +39,7 @@ impl Mail {
         let server = url.strip_prefix("smtp://").or_else(|| url.strip_prefix("smtps://"));
         if !url.is_empty() && server.is_none_or(str::is_empty) {
             faults.add("mail.smtp_url", "is neither empty nor smtp://… nor smtps://…");
-        } else if !url.is_empty() && lettre::SmtpTransport::from_url(url).is_err() {
+        } else if !url.is_empty() && AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_err() {
             // What is wrong with it is not shown: it may hold a password.
             faults.add(
                 "mail.smtp_url",

@@ -49,7 +49,7 @@ struct Services {
     db: Verdict,
     /// An entry put into the cache comes out again.
     cache: Verdict,
-    /// The worker has shown itself recently, and no job has been waiting for long.
+    /// The worker has shown itself recently, no job has been waiting for long, and no call to the outside goes on after its queue's time-out.
     queue: Verdict,
 }
 

@@ -2,11 +2,16 @@
 //!
 //! Sending is at least once, so the caller gives each message a stable id: receivers can tell a repetition, and in
 //! the outbox it replaces its own file. Deliberately absent: HTML, attachments, several recipients.
+//!
+//! One deadline stands over the whole conversation with a server: a limit for each wait would let one that drips a byte a second keep the caller for as
+//! long as it likes. Outside of it is only the system's own look-up of the server's name, which cannot be broken off: nobody waits for it beyond the
+//! deadline, and its thread ends when the system gives up.
 
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, SinglePart};
 use lettre::transport::smtp::response::{Category, Detail};
-use lettre::{Address, SmtpTransport, Transport};
+use lettre::transport::smtp::{AsyncSmtpTransportBuilder, PoolConfig};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -14,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+/// The longest wait for a server's answer to the goodbye, which is of no consequence.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// The longest message id, in characters.
 const MAX_MESSAGE_ID_CHARS: usize = 128;
 /// 9999-12-31T23:59:59.999Z, the last date that mail can be given.
@@ -39,8 +46,10 @@ pub struct Mail {
 pub enum Mailer {
     /// To a mail server.
     Smtp {
-        /// The connection; one is made for each message.
-        transport: SmtpTransport,
+        /// What a connection is made with; each message has one of its own.
+        server: Box<AsyncSmtpTransportBuilder>,
+        /// The longest that sending one message may take.
+        timeout: Duration,
         /// The sender.
         from: Mailbox,
     },
@@ -90,6 +99,12 @@ pub enum MailError {
     /// The server refused, or could not be reached.
     #[error("the mail server did not take the message")]
     Smtp(#[source] lettre::transport::smtp::Error),
+    /// The deadline passed.
+    #[error("the mail server did not take the message within {0:?}; whether it will after all is not known")]
+    TooSlow(Duration),
+    /// What a connection is driven by could not be had of the system.
+    #[error("no connection can be made")]
+    Runtime(#[source] io::Error),
     /// The outbox cannot be written.
     #[error("cannot write {}", path.display())]
     Outbox {
@@ -107,7 +122,7 @@ impl MailError {
         match self {
             Self::Recipient(_) | Self::ControlCharacter(_) | Self::MessageId(_) | Self::Date(_) | Self::Build(_) => true,
             Self::Smtp(error) => error.is_client() || (error.is_permanent() && !is_about_the_login(error)),
-            Self::Outbox { .. } => false,
+            Self::TooSlow(_) | Self::Runtime(_) | Self::Outbox { .. } => false,
         }
     }
 }
@@ -123,7 +138,7 @@ fn is_about_the_login(error: &lettre::transport::smtp::Error) -> bool {
 
 impl Mailer {
     /// A mailer that sends as `from`: to the server at `smtp_url`, or into `outbox_dir` when that is empty.
-    /// `timeout` bounds each wait for the server. Nothing is opened or connected yet.
+    /// `timeout` bounds the sending of one message as a whole. Nothing is opened or connected yet.
     ///
     /// # Errors
     /// See [`MailConfigError`].
@@ -136,24 +151,19 @@ impl Mailer {
             let dir = outbox_dir.to_owned();
             return Ok(Self::Outbox { dir, from });
         }
-        let transport = SmtpTransport::from_url(smtp_url)
-            .map_err(MailConfigError::Url)?
-            .timeout(Some(timeout))
-            .build();
-        Ok(Self::Smtp { transport, from })
+        let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp_url).map_err(MailConfigError::Url)?;
+        let server = Box::new(server.timeout(Some(timeout)).pool_config(PoolConfig::new().min_idle(0).max_size(1)));
+        Ok(Self::Smtp { server, timeout, from })
     }
 
-    /// Sends one message; blocks until the server has taken it or the file is on disk.
+    /// Sends one message; blocks until the server has taken it or the file is on disk, and for no longer than the caller has left, if it is a server. For
+    /// threads that may block only.
     ///
     /// # Errors
     /// See [`MailError`]; [`MailError::is_permanent`] says whether to try again.
-    pub fn send(&self, mail: &Mail) -> Result<(), MailError> {
+    pub fn send(&self, mail: &Mail, left: Duration) -> Result<(), MailError> {
         match self {
-            Self::Smtp { transport, from } => {
-                let message = build(from, mail)?;
-                transport.send(&message).map_err(MailError::Smtp)?;
-                Ok(())
-            }
+            Self::Smtp { server, timeout, from } => converse(server, build(from, mail)?, left.min(*timeout)),
             Self::Outbox { dir, from } => {
                 let message = build(from, mail)?;
                 let path = dir.join(format!("{}.eml", mail.message_id));
@@ -161,6 +171,30 @@ impl Mailer {
             }
         }
     }
+}
+
+/// A connection of its own for one message, given up at the deadline wherever it stands.
+fn converse(server: &AsyncSmtpTransportBuilder, message: Message, limit: Duration) -> Result<(), MailError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(MailError::Runtime)?;
+    let sent = runtime.block_on(async {
+        let transport: AsyncSmtpTransport<Tokio1Executor> = server.clone().build();
+        let sent = match tokio::time::timeout(limit, transport.send(message)).await {
+            Ok(sent) => sent.map(drop).map_err(MailError::Smtp),
+            Err(_) => Err(MailError::TooSlow(limit)),
+        };
+        if sent.is_ok() {
+            // The connection goes back to the pool, which says goodbye. The message is taken whatever the server has to say to that.
+            tokio::task::yield_now().await;
+            let _ = tokio::time::timeout(GOODBYE, transport.shutdown()).await;
+        }
+        sent
+    });
+    // Not waited for: a look-up of a name that hangs.
+    runtime.shutdown_background();
+    sent
 }
 
 fn build(from: &Mailbox, mail: &Mail) -> Result<Message, MailError> {

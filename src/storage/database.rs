@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
@@ -40,9 +40,13 @@ pub struct Database<K: FileKind> {
     inner: Arc<Inner<K>>,
 }
 
+/// How many files this process has opened.
+static OPENINGS: AtomicU64 = AtomicU64::new(0);
+
 struct Inner<K: FileKind> {
     path: PathBuf,
     place: Place,
+    opening: u64,
     inbox: SyncSender<Message<K>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// None once the file was closed.
@@ -121,6 +125,7 @@ impl<K: FileKind> Database<K> {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
                 place,
+                opening: OPENINGS.fetch_add(1, Ordering::Relaxed),
                 inbox,
                 thread: Mutex::new(Some(thread)),
                 pool: RwLock::new(Some(pool)),
@@ -224,6 +229,11 @@ impl<K: FileKind> Database<K> {
             Ok(()) => Answer(State::Waiting(receiver)),
             Err(error) => Answer(State::Ready(Some(Err(error.into())))),
         }
+    }
+
+    /// The number of this opening of the file: no other in this process has it, and its [counters](Self::stats) are of it alone.
+    pub fn opening(&self) -> u64 {
+        self.inner.opening
     }
 
     /// Counters of this file.

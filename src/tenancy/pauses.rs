@@ -2,10 +2,11 @@
 //! worker looks before each turn.
 //!
 //! The memory follows the file: it is changed when the change is on disk and before it is acknowledged, in the order of the commits. So after the answer
-//! to a pause no job of that queue begins, in any store or in the one that was named; what is being carried out runs to its end.
+//! to a pause no job of that queue begins, in any store or in the one that was named; what is being carried out runs to its end, and is counted: a call
+//! is counted before it begins, under the lock under which it looks whether it may.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::json;
 
@@ -38,6 +39,8 @@ type Paused = (Queue, Option<TenantId>);
 #[derive(Default)]
 struct Known {
     since: RwLock<BTreeMap<Paused, Timestamp>>,
+    /// How many outward calls of a shop's queue are under way.
+    under_way: Mutex<BTreeMap<(Queue, TenantId), usize>>,
     on_resume: RwLock<Option<OnResume>>,
 }
 
@@ -48,6 +51,28 @@ impl Known {
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Paused, Timestamp>> {
         self.since.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<(Queue, TenantId), usize>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An outward call that has begun; dropped when it is over.
+pub struct UnderWay {
+    known: Arc<Known>,
+    of: (Queue, TenantId),
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut under_way = self.known.under_way();
+        if let Some(calls) = under_way.get_mut(&self.of) {
+            *calls -= 1;
+            if *calls == 0 {
+                under_way.remove(&self.of);
+            }
+        }
     }
 }
 
@@ -96,6 +121,30 @@ impl Pauses {
     pub fn is_paused_for(&self, queue: Queue, tenant: TenantId) -> bool {
         let known = self.known.read();
         known.contains_key(&(queue, None)) || known.contains_key(&(queue, Some(tenant)))
+    }
+
+    /// Begins an outward call, unless its queue is paused for the shop. Whoever has the answer to a pause finds every call that has begun among
+    /// [those under way](Self::count_under_way), and none begins after.
+    pub fn begin(&self, queue: Queue, tenant: TenantId) -> Option<UnderWay> {
+        let mut under_way = self.known.under_way();
+        if self.is_paused_for(queue, tenant) {
+            return None;
+        }
+        let of = (queue, tenant);
+        *under_way.entry(of).or_default() += 1;
+        Some(UnderWay {
+            known: self.known.clone(),
+            of,
+        })
+    }
+
+    /// How many outward calls of a queue are under way, of all shops or of one.
+    pub fn count_under_way(&self, queue: Queue, tenant: Option<TenantId>) -> usize {
+        let under_way = self.known.under_way();
+        let counts = under_way
+            .iter()
+            .filter(|((of, by), _)| *of == queue && tenant.is_none_or(|tenant| tenant == *by));
+        counts.map(|(_, calls)| calls).sum()
     }
 
     /// The queues that are paused for all shops, each with the instant since when.

@@ -193,13 +193,14 @@ pub fn prune(
     Ok(ran)
 }
 
-/// Gives the pages that a run has left free back to the disk, a few at a time; after the run is recorded, because it may take long and is no loss. Blocks.
+/// Gives the pages that a run has left free back to the disk, a few at a time; after the run is recorded, because it may take long and is no loss;
+/// for as long as `may_go_on` says, and what is left is used again or goes after the next run. Blocks.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn give_back_space(db: &Database<Tenant>, origin: &Origin) -> Result<(), StorageError> {
+pub fn give_back_space(db: &Database<Tenant>, origin: &Origin, may_go_on: impl Fn() -> bool) -> Result<(), StorageError> {
     let give_back = |work: &mut TenantWork<'_>| work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT);
-    while db.write(origin.clone(), give_back).wait()? > 0 {}
+    while may_go_on() && db.write(origin.clone(), give_back).wait()? > 0 {}
     Ok(())
 }
 
@@ -232,11 +233,12 @@ pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageErr
     queue::enqueue(work, &new)
 }
 
-/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, and the job that goes on where this one ends. Blocks.
+/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, and the job that goes on where this one ends. Space is given back while `may_go_on`
+/// says so. Blocks.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn run_job(db: &Database<Tenant>, job: &PruneJob) -> Result<(), StorageError> {
+pub fn run_job(db: &Database<Tenant>, job: &PruneJob, may_go_on: impl Fn() -> bool) -> Result<(), StorageError> {
     let origin = Origin::system();
     let ran = prune(db, &origin, Table::ALL, &job.cut_offs, Some(PRUNE_BATCHES_PER_JOB))?;
     if ran.rows() == 0 {
@@ -254,5 +256,5 @@ pub fn run_job(db: &Database<Tenant>, job: &PruneJob) -> Result<(), StorageError
         Ok::<_, StorageError>(())
     });
     end.wait()?;
-    give_back_space(db, &origin)
+    give_back_space(db, &origin, may_go_on)
 }

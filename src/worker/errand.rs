@@ -9,15 +9,17 @@ use super::JobError;
 use super::agenda::Agenda;
 use super::handlers::Errand;
 use super::shared::{Door, Shared};
-use super::turn::{Started, finish, guarded};
+use super::turn::{Rules, Started, finish, guarded};
 use crate::app::App;
-use crate::figures::{Outcome, Ran};
-use crate::platform::queue::{Job, Queue};
+use crate::figures::Ran;
+use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::TURN_RETRY_MS;
 use crate::primitives::{Origin, Stopwatch};
-use crate::storage::{Database, StorageErrorKind, Tenant};
+use crate::storage::{Database, StorageError, StorageErrorKind, Tenant, TenantWork};
 
+/// How much longer than its own limit a call is waited for: one that keeps to it says itself how it ended.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long to wait before the end of a job is noted again.
 const REST: Duration = Duration::from_millis(TURN_RETRY_MS.unsigned_abs());
 
@@ -52,12 +54,14 @@ impl Drop for Slot {
 }
 
 /// Runs the handler. Blocks for as long as it does.
-pub(super) fn carry_out(app: &App, db: &Database<Tenant>, started: &Started) -> Result<(), JobError> {
+pub(super) fn carry_out(app: &App, db: &Database<Tenant>, started: &Started, limit: Duration, begun: Stopwatch) -> Result<(), JobError> {
     let errand = Errand {
         app,
         db,
         job_id: started.job.id,
         payload: &started.job.payload,
+        limit,
+        begun,
     };
     guarded(|| (started.call)(&errand))
 }
@@ -68,20 +72,34 @@ pub(super) async fn run(shared: Arc<Shared>, tenant: TenantId, db: Database<Tena
     let (job, wait) = (started.job.clone(), started.wait);
     let app = shared.app.clone();
     let watch = Stopwatch::start();
-    let call = tokio::task::spawn_blocking(move || {
+    let mut call = tokio::task::spawn_blocking(move || {
         // The slot goes with the thread and not with the time-out: calls that hang keep theirs, so they never pile up.
         let _slot = slot;
-        carry_out(&app, &db, &started)
+        // A pause may have been answered while the turn that has claimed the job was on its way to the disk.
+        let _under_way = app.pauses.begin(started.job.queue, tenant)?;
+        Some(carry_out(&app, &db, &started, limit, watch))
     });
-    let outcome = match tokio::time::timeout(limit, call).await {
-        Ok(Ok(outcome)) => outcome,
+    let outcome = match tokio::time::timeout(limit + GRACE, &mut call).await {
+        Ok(Ok(Some(outcome))) => outcome,
+        Ok(Ok(None)) => {
+            keep_on(&shared, tenant, &job, |work, _, job| queue::give_back(work, job).map(drop)).await;
+            return shared.has_ended(job.id);
+        }
         Ok(Err(error)) => Err(JobError::passing(format!("the call was broken off: {error}"))),
-        Err(_) => Err(JobError::passing(format!(
-            "no answer within {limit:?}; whether it was carried out is not known"
-        ))),
+        Err(_) => {
+            let hung = shared.app.pulse.call_hangs();
+            tokio::spawn(async move {
+                // However it ends: what becomes of the job is decided already.
+                let _ = call.await;
+                drop(hung);
+            });
+            Err(JobError::passing(format!(
+                "no answer within {limit:?}; whether it was carried out is not known"
+            )))
+        }
     };
     let run = watch.read();
-    let done = settle(&shared, tenant, &job, Arc::new(outcome)).await;
+    let done = keep_on(&shared, tenant, &job, move |work, rules, job| finish(work, rules, job, &outcome)).await;
     shared.has_ended(job.id);
     if let Some(outcome) = done {
         let ran = Ran {
@@ -95,17 +113,22 @@ pub(super) async fn run(shared: Arc<Shared>, tenant: TenantId, db: Database<Tena
     }
 }
 
-/// Notes what was carried out, as often as it takes: a job that stayed `running` would wait for the next start of the process. `None` when there is
+/// Notes what has become of a job, as often as it takes: one that stayed `running` would wait for the next start of the process. `None` when there is
 /// nothing to note any more.
-async fn settle(shared: &Arc<Shared>, tenant: TenantId, job: &Job, outcome: Arc<Result<(), JobError>>) -> Option<Outcome> {
+async fn keep_on<R: Send + Unpin + 'static>(
+    shared: &Arc<Shared>,
+    tenant: TenantId,
+    job: &Job,
+    note: impl Fn(&mut TenantWork<'_>, &Rules, &Job) -> Result<R, StorageError> + Send + Sync + 'static,
+) -> Option<R> {
+    let note = Arc::new(note);
     loop {
         match shared.open(tenant).await {
             Door::Gone => return None,
             Door::Open(db) => {
-                let (rules, ended, outcome) = (shared.rules.clone(), job.clone(), outcome.clone());
-                let finished = db.write(Origin::system(), move |work| finish(work, &rules, &ended, &outcome));
-                match finished.await {
-                    Ok(outcome) => return Some(outcome),
+                let (rules, ended, note) = (shared.rules.clone(), job.clone(), note.clone());
+                match db.write(Origin::system(), move |work| note(work, &rules, &ended)).await {
+                    Ok(noted) => return Some(noted),
                     Err(error) if error.kind() == StorageErrorKind::UnexpectedRows => return None,
                     Err(error) => {
                         tracing::warn!(tenant_id = %tenant, job_id = %job.id, error = %error, "the end of a job could not be noted yet");

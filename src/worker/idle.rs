@@ -59,7 +59,7 @@ fn turn(app: &Arc<App>, rules: &Rules, db: &Database<Tenant>, queue: Queue) -> R
     let Claimed { mut ran, started, .. } = claimed.wait()?;
     for started in started {
         let watch = Stopwatch::start();
-        let outcome = errand::carry_out(app, db, &started);
+        let outcome = errand::carry_out(app, db, &started, rules.of_queue(queue).timeout.into(), watch);
         let (rules, job, wait, run) = (rules.clone(), started.job, started.wait, watch.read());
         let (queue, kind) = (job.queue, job.kind.clone());
         let finished = db.write(Origin::system(), move |work| finish(work, &rules, &job, &outcome));

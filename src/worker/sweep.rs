@@ -1,20 +1,30 @@
 //! The search for work that no hint told of: once over all shops at the start, then now and then over those that are open.
 //!
 //! It reads, ends reservations whose time is over, closes shops at rest, and writes down which keys were used if any were. Over a process at rest it writes nothing.
+//! A shop that was opened for the look, and has nothing to do soon, is closed again at once: the agenda knows when it has, and what is open is in
+//! proportion to the shops at work and not to those there are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use super::shared::Shared;
 use crate::app::App;
+use crate::figures::Count;
 use crate::platform::{epoch, queue};
-use crate::primitives::Origin;
 use crate::primitives::id::TenantId;
+use crate::primitives::limits::SWEEP_MS;
+use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, StorageError, Tenant};
 use crate::tenancy::access::TenantStatus;
 use crate::tenancy::{TenantAccess, commands};
 use crate::tenant::currency::{self, Published};
 use crate::tenant::{inventory, jobs};
+
+/// Shops that are opened at once at the least, so that one large file which is checked or migrated does not hold up all that come after it; more where
+/// there are more processors, and never so many that requests wait for their own shops.
+const OPENED_AT_ONCE: std::ops::RangeInclusive<usize> = 4..=8;
 
 /// Looks into every shop there is; the registry rescues orphaned jobs when it opens a file for the first time. A shop that cannot be
 /// opened is passed over. Blocks. `false` when it is not even known which shops there are.
@@ -26,18 +36,35 @@ pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
             return false;
         }
     };
-    for access in tenants {
-        if shared.is_stopping() {
-            break;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..cores.clamp(*OPENED_AT_ONCE.start(), *OPENED_AT_ONCE.end()) {
+            scope.spawn(|| {
+                while let Some(access) = tenants.get(next.fetch_add(1, Ordering::Relaxed))
+                    && !shared.is_stopping()
+                {
+                    first_look(shared, access);
+                }
+            });
         }
-        if let Ok(db) = shared.app.registry.open(&access) {
-            return_known(shared, access.id(), &db);
-            note(shared, access.id(), &db);
-            expire_overdue(shared, access.id(), &db);
-            warn_of_currencies(&shared.app, &access, &db);
-        }
-    }
+    });
     true
+}
+
+fn first_look(shared: &Arc<Shared>, access: &TenantAccess) {
+    let (registry, id) = (&shared.app.registry, access.id());
+    let was_open = registry.peek(id).is_some();
+    let Ok(db) = registry.open(access) else { return };
+    return_known(shared, id, &db);
+    expire_overdue(shared, id, &db);
+    let next = note(shared, id, &db);
+    warn_of_currencies(&shared.app, access, &db);
+    drop(db);
+    let soon = shared.app.clock.now().plus_millis(SWEEP_MS.cast_signed());
+    if !was_open && next.is_none_or(|at| at > soon) {
+        registry.close_unused(id);
+    }
 }
 
 /// Looks into the shops that are open, tries again those whose file could not be used, and tidies up. Blocks.
@@ -139,18 +166,25 @@ fn return_known(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     }
 }
 
-fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
-    match db.read(queue::agenda).wait() {
-        Ok(wakes) => shared.agenda.note(tenant, &wakes),
-        Err(error) => tracing::warn!(tenant_id = %tenant, error = %error, "the queue could not be looked into"),
-    }
+/// Notes what there is to do; says when first, which is now when that is not known.
+fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> Option<Timestamp> {
+    let next = match db.read(queue::agenda).wait() {
+        Ok(wakes) => {
+            shared.agenda.note(tenant, &wakes);
+            wakes.iter().map(|wake| wake.at).min()
+        }
+        Err(error) => {
+            tracing::warn!(tenant_id = %tenant, error = %error, "the queue could not be looked into");
+            Some(shared.app.clock.now())
+        }
+    };
     // Counted anew only where something was written since: a shop at rest costs nothing.
-    let commits = db.stats().commits();
-    if shared.app.figures.is_counted(tenant, commits) {
-        return;
+    let count = Count::of(db);
+    if !shared.app.figures.is_counted(tenant, count) {
+        match db.read_long(jobs::count_jobs).wait() {
+            Ok(depths) => shared.app.figures.note_depths(tenant, count, depths),
+            Err(error) => tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be counted; tried again"),
+        }
     }
-    match db.read_long(jobs::count_jobs).wait() {
-        Ok(depths) => shared.app.figures.note_depths(tenant, commits, depths),
-        Err(error) => tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be counted; tried again"),
-    }
+    next
 }

@@ -45,6 +45,8 @@ struct QueueView {
     /// Whether no job of it begins: in any store, or in the one that was named.
     paused: bool,
     paused_at: Option<Timestamp>,
+    /// Calls to the outside that its jobs are making at this moment. After a pause these run to their end, and no other begins.
+    under_way: usize,
     /// Jobs that run at a time.
     workers: u32,
     /// How many of them may be one store's.
@@ -69,6 +71,7 @@ impl QueueView {
             tenant: tenant.map(|tenant| tenant.slug().clone()),
             paused: paused_at.is_some(),
             paused_at,
+            under_way: app.pauses.count_under_way(queue, tenant.map(TenantAccess::id)),
             workers: settings.workers,
             tenant_limit: settings.tenant_limit,
             priority: settings.priority,
@@ -282,7 +285,7 @@ fn queue_in_path(text: &str) -> Result<Queue, Problem> {
 }
 
 /// Pauses a queue in all stores, or in the one that is named, until it is resumed: no job of it begins any more. What is being carried out runs to its
-/// end.
+/// end; `under_way` says how many calls that are.
 #[utoipa::path(post, path = "/landlord/queue/{name}/pause", tag = "landlord", params(("name" = String, Path), StatsQuery),
     responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, `tenant_not_found`")))]
 async fn pause_queue(house: House, PathText(name): PathText<String>, QueryOf(of): QueryOf<StatsQuery>) -> Result<Json<QueueView>, Problem> {

@@ -160,6 +160,22 @@ fn a_head_that_drips_does_not_stretch_the_deadline() {
 }
 
 #[test]
+fn a_handshake_that_drips_does_not_stretch_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    let (stop, stopped) = channel::<()>();
+    let running = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody comes");
+        // The beginning of a record of TLS, which comes to no end.
+        let _ = stream.write_all(b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb");
+        while !pause(&stopped) && stream.write_all(b"x").is_ok() {}
+    });
+    assert_eq!(get(&format!("https://127.0.0.1:{port}/"), SHORT), Err(CallError::Timeout));
+    drop(stop);
+    running.join().expect("the server is well");
+}
+
+#[test]
 fn a_refusal_is_told_with_its_reason() {
     let server = Server::says("HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\noops");
     let (status, body) = (500, b"oops".to_vec());

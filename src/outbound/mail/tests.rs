@@ -2,10 +2,15 @@
 
 use super::*;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+/// So short that a test which waits for it is quick.
+const SHORT: Duration = Duration::from_millis(150);
 const FROM: &str = "Laden Müller <shop@example.com>";
 
 fn mail() -> Mail {
@@ -31,7 +36,7 @@ fn files(dir: &Path) -> Vec<String> {
 fn the_outbox_holds_the_message_as_it_would_be_sent() {
     let dir = tempfile::tempdir().unwrap();
     let outbox = dir.path().join("deep/outbox");
-    mailer("", &outbox).send(&mail()).unwrap();
+    mailer("", &outbox).send(&mail(), LONG).unwrap();
     let path = outbox.join("0197-order.1.eml");
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
@@ -56,14 +61,14 @@ fn the_outbox_holds_the_message_as_it_would_be_sent() {
 fn sending_again_replaces_its_own_file_with_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let mailer = mailer("", dir.path());
-    mailer.send(&mail()).unwrap();
+    mailer.send(&mail(), LONG).unwrap();
     let first = fs::read(dir.path().join("0197-order.1.eml")).unwrap();
-    mailer.send(&mail()).unwrap();
+    mailer.send(&mail(), LONG).unwrap();
     assert_eq!(files(dir.path()), ["0197-order.1.eml"]);
     assert_eq!(fs::read(dir.path().join("0197-order.1.eml")).unwrap(), first);
 
     let message_id = "0197-order.2@shop.example".to_owned();
-    mailer.send(&Mail { message_id, ..mail() }).unwrap();
+    mailer.send(&Mail { message_id, ..mail() }, LONG).unwrap();
     assert_eq!(files(dir.path()).len(), 2);
     let other = fs::read_to_string(dir.path().join("0197-order.2@shop.example.eml")).unwrap();
     assert!(other.contains("\r\nMessage-ID: <0197-order.2@shop.example>\r\n"), "{other}");
@@ -112,15 +117,15 @@ fn nothing_can_be_smuggled_into_the_head_or_out_of_the_directory() {
         },
     ];
     for mail in refused {
-        let error = mailer.send(&mail).expect_err(&format!("{mail:?}"));
+        let error = mailer.send(&mail, LONG).expect_err(&format!("{mail:?}"));
         assert!(error.is_permanent(), "{error}");
     }
     assert!(files(dir.path()).is_empty());
 
     let long_subject = "ü".repeat(500) + &"x".repeat(2_000);
-    mailer.send(&subject(&long_subject)).unwrap();
+    mailer.send(&subject(&long_subject), LONG).unwrap();
     let date_ms = i64::try_from(MAX_DATE_MS).unwrap();
-    mailer.send(&Mail { date_ms, ..mail() }).unwrap();
+    mailer.send(&Mail { date_ms, ..mail() }, LONG).unwrap();
 }
 
 #[test]
@@ -128,12 +133,12 @@ fn an_outbox_that_cannot_be_written_is_worth_another_try() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = mailer("", &file).send(&mail()).unwrap_err();
+    let error = mailer("", &file).send(&mail(), LONG).unwrap_err();
     assert!(!error.is_permanent(), "{error}");
 
     // The final name is taken by a directory: the unfinished file must not stay behind.
     fs::create_dir(dir.path().join("0197-order.1.eml")).unwrap();
-    mailer("", dir.path()).send(&mail()).unwrap_err();
+    mailer("", dir.path()).send(&mail(), LONG).unwrap_err();
     assert!(!files(dir.path()).iter().any(|name| name.contains("tmp")));
 }
 
@@ -179,7 +184,7 @@ fn smtp_server(verdict: &'static str) -> (String, JoinHandle<String>) {
 fn the_server_gets_the_message_with_its_own_id() {
     let (url, server) = smtp_server("250 yes");
     let transport = mailer(&url, Path::new("/nowhere"));
-    transport.send(&mail()).unwrap();
+    transport.send(&mail(), LONG).unwrap();
     drop(transport);
     let heard = server.join().unwrap();
     for line in [
@@ -191,6 +196,100 @@ fn the_server_gets_the_message_with_its_own_id() {
     }
 }
 
+/// A few milliseconds; whether the test is over.
+fn pause(stopped: &Receiver<()>) -> bool {
+    stopped.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Disconnected)
+}
+
+/// A server for one connection that behaves as it is told to, until its `Sender` is dropped.
+fn bad_server(behave: impl FnOnce(&mut TcpStream, &Receiver<()>) + Send + 'static) -> (String, Sender<()>, JoinHandle<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let (stop, stopped) = channel();
+    let running = thread::spawn(move || behave(&mut listener.accept().unwrap().0, &stopped));
+    (url, stop, running)
+}
+
+/// A byte every few milliseconds: each comes long before any limit of a single wait.
+fn drip(stream: &mut TcpStream, stopped: &Receiver<()>) {
+    while !pause(stopped) && stream.write_all(b"x").is_ok() {}
+}
+
+#[test]
+fn a_server_that_hangs_or_drips_is_given_up_at_the_deadline_of_the_whole() {
+    type Behaviour = fn(&mut TcpStream, &Receiver<()>);
+    let behaviours: [Behaviour; 4] = [
+        |_, stopped| while !pause(stopped) {},
+        |stream, stopped| {
+            let _ = stream.write_all(b"220 ");
+            drip(stream, stopped);
+        },
+        // Whole lines of one answer that has no end.
+        |stream, stopped| while !pause(stopped) && stream.write_all(b"220-x\r\n").is_ok() {},
+        |stream, stopped| {
+            let _ = stream.write_all(b"220 ready\r\n250-hello\r\n250-");
+            drip(stream, stopped);
+        },
+    ];
+    for (number, behave) in behaviours.into_iter().enumerate() {
+        // Once the mailer's own limit is the shorter, once the caller's.
+        for (own, left) in [(SHORT, LONG), (LONG, SHORT)] {
+            let (url, stop, running) = bad_server(behave);
+            let mailer = Mailer::from_settings(&url, FROM, own, Path::new("/nowhere")).unwrap();
+            let error = mailer.send(&mail(), left).unwrap_err();
+            assert!(matches!(error, MailError::TooSlow(SHORT)), "{number}: {error:?}");
+            assert!(!error.is_permanent());
+            drop(stop);
+            running.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_handshake_that_drips_is_given_up_at_the_deadline_of_the_whole() {
+    // The beginning of a record of TLS, which comes to no end.
+    let (url, stop, running) = bad_server(|stream, stopped| {
+        let _ = stream.write_all(b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb");
+        drip(stream, stopped);
+    });
+    let url = url.replace("smtp://", "smtps://");
+    let mailer = Mailer::from_settings(&url, FROM, SHORT, Path::new("/nowhere")).unwrap();
+    let error = mailer.send(&mail(), LONG).unwrap_err();
+    assert!(matches!(error, MailError::TooSlow(SHORT)), "{error:?}");
+    drop(stop);
+    running.join().unwrap();
+}
+
+/// What the server says after it has taken the message changes nothing: another attempt would be a second mail.
+#[test]
+fn a_server_that_does_not_say_goodbye_has_taken_the_message() {
+    let (url, stop, running) = bad_server(|stream, stopped| {
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+        let mut answer = |text: &str| stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+        answer("220 ready");
+        let mut in_data = false;
+        for line in lines {
+            match line.as_str() {
+                "QUIT" => break,
+                "." => {
+                    in_data = false;
+                    answer("250 taken");
+                }
+                _ if in_data => {}
+                "DATA" => {
+                    in_data = true;
+                    answer("354 go on");
+                }
+                _ => answer("250 yes"),
+            }
+        }
+        while !pause(stopped) {}
+    });
+    mailer(&url, Path::new("/nowhere")).send(&mail(), LONG).unwrap();
+    drop(stop);
+    running.join().unwrap();
+}
+
 #[test]
 fn refusals_are_permanent_only_when_the_message_is_at_fault() {
     for (verdict, permanent) in [
@@ -200,13 +299,13 @@ fn refusals_are_permanent_only_when_the_message_is_at_fault() {
         ("530 log in first", false),
     ] {
         let (url, server) = smtp_server(verdict);
-        let error = mailer(&url, Path::new("/nowhere")).send(&mail()).unwrap_err();
+        let error = mailer(&url, Path::new("/nowhere")).send(&mail(), LONG).unwrap_err();
         assert_eq!(error.is_permanent(), permanent, "{verdict}: {error:?}");
         server.join().unwrap();
     }
     // The port is free again, so nobody answers there.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let error = mailer(&format!("smtp://{free}"), Path::new("/nowhere")).send(&mail());
+    let error = mailer(&format!("smtp://{free}"), Path::new("/nowhere")).send(&mail(), LONG);
     assert!(!error.unwrap_err().is_permanent());
 }
 

@@ -42,7 +42,7 @@ pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
         headers,
         body,
         bounds: Bounds {
-            total: TOTAL,
+            total: TOTAL.min(errand.left()),
             connect: CONNECT,
             answer_bytes: ANSWER_BYTES,
             reach: webhook.reach,
@@ -61,7 +61,7 @@ pub(super) fn send_mail(errand: &Errand<'_>) -> Result<(), JobError> {
         return Ok(());
     };
     let mail = mail(errand.job_id, to, &alert, &shop(errand)?);
-    errand.app.mailer.send(&mail).map_err(|error| {
+    errand.app.mailer.send(&mail, errand.left()).map_err(|error| {
         let text = chain(&error);
         if error.is_permanent() {
             JobError::permanent(text)

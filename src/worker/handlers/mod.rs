@@ -8,10 +8,13 @@ mod inventory;
 mod orders;
 mod retention;
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 
 use super::JobError;
 use crate::app::App;
+use crate::primitives::Stopwatch;
 use crate::primitives::id::JobId;
 use crate::storage::{Database, Tenant, TenantWork};
 use crate::{platform, tenant};
@@ -42,6 +45,17 @@ pub struct Errand<'a> {
     pub job_id: JobId,
     /// What to do.
     pub payload: &'a str,
+    /// How long the queue gives it, the call's thread included.
+    pub limit: Duration,
+    /// Runs since the call was begun.
+    pub begun: Stopwatch,
+}
+
+impl Errand<'_> {
+    /// How long the call may still take. Whoever calls a server elsewhere ends by then: the job is settled then, whatever becomes of the call.
+    pub fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.begun.read())
+    }
 }
 
 /// Which handler runs which kind.

@@ -20,7 +20,8 @@ pub(super) fn send_confirmation(errand: &Errand<'_>) -> Result<(), JobError> {
     let found = errand.db.read(move |view| orders::confirmation(view, order_id)).wait()?;
     // An address that was erased since is an address that wants no mail.
     let Some(confirmation) = found else { return Ok(()) };
-    errand.app.mailer.send(&mail(errand.job_id, &confirmation)).map_err(|error| {
+    let mail = mail(errand.job_id, &confirmation);
+    errand.app.mailer.send(&mail, errand.left()).map_err(|error| {
         let text = chain(&error);
         if error.is_permanent() {
             JobError::permanent(text)

@@ -1,11 +1,17 @@
 //! `kill -9` under load: the process dies at moments of nobody's choosing, and every acknowledged sale is there, once.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use tillbox::primitives::limits::RESCUES_MAX;
 
 use super::run::run;
 use crate::support::process::{Client, Daemon};
@@ -75,14 +81,19 @@ fn send_again(client: &mut Client, sales: &Sales) {
     }
 }
 
-fn counts(dir: &std::path::Path) -> [i64; 8] {
+/// The file of the only shop.
+fn file(dir: &Path) -> rusqlite::Connection {
     let file = std::fs::read_dir(dir.join("tenants"))
         .expect("a directory")
         .map(|entry| entry.expect("an entry").path());
     let file = file
         .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
         .collect::<Vec<_>>();
-    let conn = rusqlite::Connection::open(&file[0]).expect("a plain SQLite file");
+    rusqlite::Connection::open(&file[0]).expect("a plain SQLite file")
+}
+
+fn counts(dir: &Path) -> [i64; 8] {
+    let conn = file(dir);
     let tables = [
         "sales_order",
         "payment",
@@ -99,28 +110,26 @@ fn counts(dir: &std::path::Path) -> [i64; 8] {
     })
 }
 
+/// Makes a shop with one product and a stock of it: its key, and the product's id.
+fn open_shop(daemon: &Daemon, dir: &Path) -> (String, String) {
+    let made = run(dir, &["tenant", "create", "corner", "--name", "Corner", "--json"]).code(0);
+    let made: Value = serde_json::from_str(&made.stdout).expect("JSON");
+    let api_key = made["api_key"].as_str().expect("a key").to_owned();
+    let product = json!({"sku": "APPLE", "name": "Apple", "price_minor": 250, "track_stock": true});
+    let mut client = daemon.client().with_key(&api_key);
+    let product = client.post("/v1/catalog/products", "product", &product).expect("an answer");
+    let product = product.expect(201).string("/id");
+    let count = json!({"product_id": product, "quantity_delta": ON_HAND, "reason": "delivery"});
+    let counted = client.post("/v1/inventory/adjustments", "delivery", &count).expect("an answer");
+    counted.expect(201);
+    (api_key, product)
+}
+
 #[test]
 fn acknowledged_sales_survive_kill() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
-    let made = run(dir.path(), &["tenant", "create", "corner", "--name", "Corner", "--json"]).code(0);
-    let api_key = serde_json::from_str::<Value>(&made.stdout).expect("JSON")["api_key"]
-        .as_str()
-        .expect("a key")
-        .to_owned();
-    let mut client = daemon.client().with_key(&api_key);
-    let product = json!({"sku": "APPLE", "name": "Apple", "price_minor": 250, "track_stock": true});
-    let product = client
-        .post("/v1/catalog/products", "product", &product)
-        .expect("an answer")
-        .expect(201)
-        .string("/id");
-    let count = json!({"product_id": product, "quantity_delta": ON_HAND, "reason": "delivery"});
-    client
-        .post("/v1/inventory/adjustments", "delivery", &count)
-        .expect("an answer")
-        .expect(201);
-
+    let (api_key, product) = open_shop(&daemon, dir.path());
     let sales = Sales::default();
     for number in 0..ROUNDS {
         round(&mut daemon, number, &api_key, &product, &sales);
@@ -139,4 +148,45 @@ fn acknowledged_sales_survive_kill() {
     run(dir.path(), &["integrity", "check"]).code(0);
     assert_eq!(daemon.terminate().code(), Some(0));
     assert_eq!(counts(dir.path()), [sold; 8], "nothing is half done, nothing is doubled");
+}
+
+/// A job in the middle of which the process dies again and again is taken for the cause, and given up; the others go on. The mail server takes
+/// connections and says nothing, so each time the process is killed while it carries that job out.
+#[test]
+fn a_job_under_which_the_process_is_killed_again_and_again_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("smtp://{}", listener.local_addr().expect("it has an address"));
+    let (called, calls) = channel();
+    // Ends with the process of the test; whoever is connected is kept waiting.
+    thread::spawn(move || listener.incoming().map_while(Result::ok).try_for_each(|caller| called.send(caller)));
+    let mut kept = Vec::new();
+    let mut wait_for_call = || kept.push(calls.recv_timeout(Duration::from_secs(60)).expect("the job is carried out"));
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let start = || Daemon::start_with(dir.path(), &[], &[("TILLBOX_MAIL__SMTP_URL", Path::new(&url))]);
+    let mut daemon = start();
+    let (api_key, product) = open_shop(&daemon, dir.path());
+    let sell = |daemon: &Daemon, key: &str| {
+        let sold = daemon.client().with_key(&api_key).post("/v1/sales", key, &sale(&product, 0));
+        sold.expect("an answer").expect(201);
+    };
+    sell(&daemon, "poison");
+    for _ in 0..=RESCUES_MAX {
+        wait_for_call();
+        daemon.kill();
+        daemon = start();
+    }
+    let failed = run(dir.path(), &["queue", "failed", "--json"]).code(0);
+    assert!(failed.stdout.contains("\"discarded\""), "{failed:?}");
+    sell(&daemon, "next");
+    wait_for_call();
+    daemon.kill();
+    let jobs = file(dir.path());
+    let mut jobs = jobs
+        .prepare("SELECT state || '|' || rescues || '|' || coalesce(errors ->> '$[0].error', '') FROM job WHERE kind = 'orders.confirmation' ORDER BY seq")
+        .expect("reads");
+    let jobs = jobs.query_map([], |row| row.get(0)).expect("reads");
+    let jobs: Vec<String> = jobs.map(|job| job.expect("a row")).collect();
+    let poison = format!("discarded|{}|the process died while this job ran, again and again", RESCUES_MAX + 1);
+    assert_eq!(jobs, [poison, "running|0|".to_owned()]);
 }

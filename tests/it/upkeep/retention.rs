@@ -1,13 +1,14 @@
 //! What goes and what stays; that nothing that goes is missed by any proof.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tillbox::platform::audit::{self, AuditEntry};
-use tillbox::primitives::limits::PRUNE_BATCH;
+use tillbox::primitives::limits::{FREE_PAGES_KEPT, PRUNE_BATCH, VACUUM_PAGES};
 use tillbox::primitives::{Note, Origin, QuantityDelta, Timestamp};
 use tillbox::tenant::inventory::{self, AdjustStock};
-use tillbox::tenant::retention::{self, CutOffs, Table};
+use tillbox::tenant::retention::{self, CutOffs, PruneJob, Table};
 
 use super::{DAY, prune, rows_of};
 use crate::support::{TestApp, TestShop, blocking};
@@ -363,6 +364,30 @@ async fn space_is_given_back_and_the_file_goes_on() {
     // And still finds out when somebody else does.
     app.restart();
     shop.assert_integrity();
+}
+
+/// A job has so much time; the rest of the space is used again, or goes after the next run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_time_is_over_gives_back_no_more_space() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let sql = "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000)
+               INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT 'k' || n, zeroblob(32), 200, randomblob(3000), 0 FROM n";
+    shop.raw(sql).expect("answers of long ago");
+    let job = PruneJob {
+        cut_offs: CutOffs::at(app.now(), 400, 400),
+        part: 0,
+    };
+    let (db, left) = (shop.db(), AtomicI64::new(5));
+    let may_go_on = || left.fetch_sub(1, Ordering::SeqCst) > 1;
+    blocking(|| retention::run_job(&db, &job, may_go_on)).expect("pruned");
+    assert_eq!(shop.count("SELECT count(*) FROM idempotency_key WHERE created_at = 0"), 0);
+    let free = shop.count("SELECT freelist_count FROM pragma_freelist_count");
+    let most = i64::from(FREE_PAGES_KEPT + VACUUM_PAGES);
+    assert!(
+        left.into_inner() == 0 && free > most,
+        "{free} of them are left, which is not all but what is kept"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,11 @@ mod jobs;
 mod pause;
 mod rescue;
 mod running;
+mod slow_servers;
+mod sweep;
 mod trim;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tillbox::platform::queue::{self, NewJob, Queue};
@@ -27,6 +31,16 @@ fn enqueue(shop: &TestShop, queue: Queue, kind: &'static str, payload: Value) {
 fn run(app: &TestApp, handlers: Handlers) -> Tally {
     let app = app.app();
     blocking(|| worker::run_until_idle_with(&app, handlers))
+}
+
+/// Waits for something that is expected to happen at once.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect(what);
 }
 
 /// State, attempt and rescues of every job of a kind, in order.

@@ -1,14 +1,17 @@
 //! A paused queue: no job of it begins, from the answer to the pause to the resumption, whatever is restarted in between.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use tillbox::platform::queue::Queue;
 use tillbox::primitives::Origin;
+use tillbox::storage::TenantWork;
 use tillbox::worker::handlers::{Errand, Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 use tokio::sync::Semaphore;
 
-use super::{doing, enqueue, jobs};
+use super::{doing, enqueue, jobs, until};
 use crate::support::{TestApp, TestShop};
 
 /// The longest that a test waits for what it expects to happen at once.
@@ -71,4 +74,52 @@ async fn a_paused_queue_begins_nothing_until_it_is_resumed() {
     visited().await;
     worker.stop(PATIENCE).await;
     assert_eq!(jobs(&shop, PAUSED), ["completed|1|0"]);
+}
+
+const RACED: &str = "test.raced";
+const HOLD: &str = "test.hold";
+
+static HELD: Semaphore = Semaphore::const_new(0);
+static LET_GO: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// A job inside the file: the turn does not end before it does.
+fn hold(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
+    HELD.add_permits(1);
+    let let_go = LET_GO.0.lock().expect("nobody panics");
+    drop(LET_GO.1.wait_while(let_go, |let_go| !*let_go));
+    Ok(())
+}
+
+fn raced(_: &Errand<'_>) -> Result<(), JobError> {
+    CALLS.fetch_add(1, Ordering::SeqCst);
+    Ok(())
+}
+
+/// The turn has looked whether the queue is paused, has marked the call as running, and is not on disk yet: the pause is answered before that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_claimed_before_the_pause_does_not_begin_after_it() {
+    const HANDLERS: Handlers = Handlers(&[(RACED, Handler::Outward(raced)), (HOLD, Handler::Local(hold))]);
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    enqueue(&shop, Queue::Default, RACED, doing("it"));
+    enqueue(&shop, Queue::Default, HOLD, doing("it"));
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    let held = tokio::time::timeout(PATIENCE, HELD.acquire()).await;
+    held.expect("the turn has begun").expect("it is never closed").forget();
+    app.app().pauses.pause(Origin::system(), Queue::Default, None).await.unwrap();
+    assert_eq!(app.app().pauses.count_under_way(Queue::Default, None), 0);
+    *LET_GO.0.lock().expect("nobody panics") = true;
+    LET_GO.1.notify_all();
+    until("the turn is on disk", || jobs(&shop, HOLD) == ["completed|1|0"]).await;
+    until("the call has ended or was given back", || {
+        !jobs(&shop, RACED)[0].starts_with("running")
+    })
+    .await;
+    assert_eq!(jobs(&shop, RACED), ["available|0|0"], "no attempt is counted");
+    assert_eq!(CALLS.load(Ordering::SeqCst), 0);
+    app.app().pauses.resume(Origin::system(), Queue::Default, None).await.unwrap();
+    until("it is carried out", || jobs(&shop, RACED) == ["completed|1|0"]).await;
+    worker.stop(PATIENCE).await;
+    assert_eq!(CALLS.load(Ordering::SeqCst), 1);
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tillbox::config::Span;
 use tillbox::platform::queue::Queue;
+use tillbox::pulse::QueueFault;
 use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 use tokio::sync::Semaphore;
 
-use super::{doing, enqueue, jobs, run};
+use super::{doing, enqueue, jobs, run, until};
 use crate::support::{TestApp, logs};
 
 /// The longest that a test waits for what it expects to happen at once.
@@ -171,10 +172,20 @@ async fn a_call_that_takes_too_long_is_a_failed_attempt() {
     let worker = Worker::start_with(app.app(), HANDLERS);
     enqueue(&shop, Queue::Default, CALL, doing("it"));
     GATE.visited().await;
-    // The end waits for the time-out and for the note of it.
-    worker.stop(LONG).await;
+    until("the time-out is noted", || jobs(&shop, CALL) == ["discarded|1|0"]).await;
+    let process = app.app();
+    let health = || process.pulse.queue(process.clock.now());
+    assert_eq!(
+        health(),
+        Err(QueueFault::Hanging(1)),
+        "its thread and its place in the queue are gone until it ends"
+    );
+    assert_eq!(process.pauses.count_under_way(Queue::Default, Some(shop.id)), 1);
     GATE.open();
-    assert_eq!(jobs(&shop, CALL), ["discarded|1|0"]);
+    until("it has ended after all", || health() == Ok(())).await;
+    assert_eq!(process.pauses.count_under_way(Queue::Default, None), 0);
+    drop(process);
+    worker.stop(LONG).await;
     let errors = shop.rows("SELECT errors ->> '$[0].error' FROM job WHERE state = 'discarded'");
     assert_eq!(errors, ["no answer within 1s; whether it was carried out is not known"]);
 }
