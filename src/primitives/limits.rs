@@ -84,6 +84,8 @@ pub const TURN_RETRY_MS: i64 = 2_000;
 pub const JOB_RETRY_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 /// How far the clock has to be set back at once for the worker to look anew at all that waits: more than what keeps a good clock right.
 pub const CLOCK_SET_BACK_MS: i64 = 1_000;
+/// In how many beats after that it looks again: turns that were under way end within them.
+pub const LOOKS_ANEW: u32 = 5;
 /// How often the worker shows that it is alive.
 pub const BEAT_MS: u64 = 1_000;
 /// How old the last beat may be before `/health` calls the queue stopped: ten beats, so that a busy machine is not mistaken for a dead one.
