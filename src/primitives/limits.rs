@@ -161,8 +161,12 @@ pub const PRUNE_BATCH: u32 = 200;
 pub const PRUNE_BATCHES_PER_JOB: u32 = 500;
 /// Pages of a file that one transaction gives back: a quarter of a megabyte that is moved and cut off.
 pub const VACUUM_PAGES: u32 = 64;
+/// Such transactions in one job, or in one run by hand: 16 megabytes; what is left goes with the next one.
+pub const VACUUM_STEPS: u32 = 64;
 /// Free pages that a file keeps: a megabyte that it would soon take again.
 pub const FREE_PAGES_KEPT: u32 = 256;
+/// Free pages for which the night gives a shop a job although nothing is old: what a run before has left to be given back.
+pub const FREE_PAGES_WORTH: u32 = 2 * FREE_PAGES_KEPT;
 /// How long a cart is kept that nobody has touched and nobody has ordered: 90 days.
 pub const CART_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// How long a reservation is kept that is over: 30 days.
