@@ -1,8 +1,8 @@
--- The whole schema of a landlord file, version 7. Generated from the migrations in schema/landlord/, for reading; not run by anything.
+-- The whole schema of a landlord file, version 8. Generated from the migrations in schema/landlord/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195148;
-PRAGMA user_version = 7;
+PRAGMA user_version = 8;
 
 CREATE TABLE api_key (
     seq          INTEGER PRIMARY KEY,
@@ -59,7 +59,7 @@ CREATE TABLE clock_trust (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
     trusted_at INTEGER NOT NULL, -- the last instant at which nothing spoke against it, to the day
     doubted_at INTEGER,          -- what it showed when something did
-    doubt      TEXT,
+    doubt      TEXT, cause TEXT CHECK (cause IN ('behind', 'gap', 'set')), steady_from INTEGER, steady_ms INTEGER NOT NULL DEFAULT 0 CHECK (steady_ms >= 0), looked_at INTEGER, webhook_told_at INTEGER, mail_told_at INTEGER,
     CHECK ((doubted_at IS NULL) = (doubt IS NULL))
 ) STRICT;
 
@@ -78,6 +78,16 @@ CREATE TABLE file_identity (
 CREATE TABLE health_probe (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     beat_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE house_check (
+    singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
+    mismatches INTEGER NOT NULL CHECK (mismatches >= 0),
+    findings   TEXT NOT NULL CHECK (json_valid(findings)), -- the first few
+    checked_at INTEGER, -- NULL: never yet
+    reason     TEXT,    -- why it could not be checked when that was last tried
+    tried_at   INTEGER,
+    CHECK ((reason IS NULL) = (tried_at IS NULL))
 ) STRICT;
 
 CREATE TABLE published_rate (
@@ -162,4 +172,10 @@ CREATE TABLE tenant_pause (
     queue     TEXT NOT NULL CHECK (queue <> ''),
     paused_at INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, queue)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tenant_unchecked (
+    tenant_id BLOB PRIMARY KEY REFERENCES tenant (id) ON DELETE CASCADE,
+    reason    TEXT NOT NULL CHECK (reason <> ''),
+    tried_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -2,17 +2,26 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use http::Method;
 
 use crate::config::Alerts;
-use crate::outbound::http::Target;
+use crate::outbound::http::{Bounds, Call, CallError, Outbound, Target};
 use crate::outbound::reach::Reach;
 use crate::outbound::standard_webhooks::SigningKey;
 use crate::platform::alerts::{Means, SharedMeans};
-use crate::primitives::Entropy;
+use crate::primitives::{Entropy, Timestamp};
 use crate::storage::data_dir::{self, DataDirError};
 
 /// The file in the data directory that keeps the key of the signatures while the configuration has none.
 const KEY_FILE: &str = "alerts.secret";
+
+/// The longest that one call may take, and to connect.
+const TOTAL: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(5);
+/// What is read of an answer that nobody looks at.
+const ANSWER_BYTES: u64 = 64 << 10;
 
 /// A webhook that gets alerts.
 #[derive(Clone, Debug)]
@@ -23,6 +32,30 @@ pub struct Webhook {
     pub reach: Reach,
     /// What signs the messages.
     pub key: SigningKey,
+}
+
+impl Webhook {
+    /// Sends a signed message; a second attempt under the same id is the same message. Blocks.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn send(&self, outbound: &dyn Outbound, id: &str, now: Timestamp, body: Vec<u8>, within: Duration) -> Result<(), CallError> {
+        let mut headers = self.key.headers(id, now, &body);
+        headers.push(("content-type", "application/json".to_owned()));
+        let call = Call {
+            method: Method::POST,
+            target: self.target.clone(),
+            headers,
+            body,
+            bounds: Bounds {
+                total: TOTAL.min(within),
+                connect: CONNECT,
+                answer_bytes: ANSWER_BYTES,
+                reach: self.reach,
+            },
+        };
+        outbound.call(&call).map(drop)
+    }
 }
 
 /// Where alerts go.

@@ -24,6 +24,24 @@ enum FetchError {
     Refused(#[from] ImportRefused),
 }
 
+/// When it is time to fetch: the instant that is written down, or now; `None` when rates are not to be fetched at all. Blocks; writes nothing.
+///
+/// # Errors
+/// [`StorageError`], when the landlord's file does not say when it is time.
+pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
+    if !app.config.exchange_rates.fetch {
+        return Ok(None);
+    }
+    let state = app.directory.read(published::find_fetch).wait()?;
+    Ok(Some(state.map_or(now, |state| time(app, state, now))))
+}
+
+/// When it is time by what is written down. An instant that lies further ahead than any pause was written while the clock was ahead, or under longer settings.
+fn time(app: &App, state: FetchState, now: Timestamp) -> Timestamp {
+    let latest = now.plus(Duration::from_millis(app.config.exchange_rates.every.as_millis()));
+    if state.next_at <= latest { state.next_at } else { now }
+}
+
 /// Fetches the daily rates if it is time to, and says when it is time again; `None` when they are not to be fetched at all. Blocks.
 ///
 /// # Errors
@@ -34,15 +52,10 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
         return Ok(None);
     }
     let state = app.directory.read(published::find_fetch).wait()?;
-    // One that lies further ahead than any pause was written while the clock was ahead.
-    let every_ms = settings.every.as_millis();
-    let latest = now.plus(Duration::from_millis(every_ms));
-    if let Some(state) = state
-        && state.next_at > now
-        && state.next_at <= latest
-    {
-        return Ok(Some(state.next_at));
+    if let Some(next_at) = state.map(|state| time(app, state, now)).filter(|next_at| *next_at > now) {
+        return Ok(Some(next_at));
     }
+    let every_ms = settings.every.as_millis();
     let failures = match fetch(app) {
         Ok(imported) => {
             let ImportedRates { created, corrected, .. } = imported;

@@ -32,8 +32,10 @@ pub mod reload;
 pub mod telemetry;
 pub mod throttle;
 
-// L5: what is done for the house by itself: retention and checks of all files, exchange rates.
+// L5: what is done for the house by itself: retention and checks of all files, exchange rates, a word about the clock; and the list of it.
+pub mod clock_alert;
 pub mod fetching;
+pub mod roster;
 pub mod upkeep;
 
 // L6: what moves it: requests, jobs and the clock on the wall.

@@ -6,7 +6,8 @@
 //! and what was missed while the process was down is made up for once, at the start, however often it would have come.
 //! When no ring comes for a while (a clock that was set back), the bell is made anew.
 //!
-//! A new duty is a line in [`DUTIES`]. One that deletes by age says so: it is held while the clock is not believed (`tenancy/clock_watch.rs`).
+//! What comes round is the list in `roster.rs`. What deletes by age is held while the clock is not believed (`tenancy/clock_watch.rs`). A look at what is due
+//! writes nothing while nothing is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,49 +18,10 @@ use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::app::App;
-use crate::config::Config;
 use crate::primitives::limits::{DUTY_AHEAD_MAX_MS, DUTY_RETRY_MS};
 use crate::primitives::{Recurrence, Timestamp};
+pub use crate::roster::{DUTIES, Duty, When};
 use crate::storage::StorageError;
-use crate::{fetching, upkeep};
-
-/// Something that comes round.
-#[derive(Clone, Copy, Debug)]
-pub struct Duty {
-    /// Its name in the landlord's file and in the log. Never changed: under another name it would be another duty.
-    pub name: &'static str,
-    /// When it comes round; never, where it is turned off.
-    pub recurrence: fn(&Config) -> Option<Recurrence>,
-    /// Whether it deletes by age, and is held while the clock is not believed.
-    pub deletes: bool,
-    /// Does it, on a thread that may block. What goes on for long looks at `app.duties.is_stopping()` now and then. May be done twice after a crash.
-    pub run: fn(&Arc<App>, Timestamp) -> Result<(), String>,
-}
-
-/// What comes round in this house.
-pub const DUTIES: &[Duty] = &[
-    Duty {
-        name: "retention",
-        recurrence: |config| Some(config.retention.recurrence()),
-        deletes: true,
-        run: upkeep::begin_retention,
-    },
-    Duty {
-        name: "integrity",
-        recurrence: |config| Some(config.retention.at(upkeep::CHECK_SCHEDULE)),
-        deletes: false,
-        run: upkeep::check_changed,
-    },
-    Duty {
-        name: "exchange_rates",
-        recurrence: |config| config.exchange_rates.fetch.then(|| config.retention.at(FETCH_LOOKS)),
-        deletes: false,
-        run: |app, now| fetching::fetch_due(app, now).map(drop).map_err(|error| error.to_string()),
-    },
-];
-
-/// When it is looked whether exchange rates are to be fetched; whether and how often they are is the configuration's and `fetching`'s.
-const FETCH_LOOKS: &str = "0 10 * * * *";
 
 /// How often the bell rings, as that crate writes it: every ten seconds.
 const RINGS: &str = "*/10 * * * * *";
@@ -84,26 +46,28 @@ pub fn list_due(app: &App, duties: &'static [Duty]) -> Result<Vec<&'static Duty>
     let now = app.clock.now();
     let mut due = Vec::new();
     for duty in duties {
-        let Some(recurrence) = (duty.recurrence)(&app.config) else {
-            continue;
+        let next = match duty.when {
+            When::Recurs(recurrence) => next_round(app, duty, &recurrence(&app.config), now)?,
+            When::Says(next_at) => next_at(app, now)?,
         };
-        let Some(done) = app.duties.find(duty.name)? else {
-            // A new house begins in peace, and an older one in the night after its upgrade.
-            app.duties.note(duty.name, now, None)?;
-            continue;
-        };
-        if done.up_to.as_millis().saturating_sub(now.as_millis()) > DUTY_AHEAD_MAX_MS {
-            // It was done while the clock was ahead; until then it would never come again.
-            app.duties.note(duty.name, now, None)?;
-            continue;
-        }
-        let next = recurrence.next_after(done.up_to);
         let is_held = duty.deletes && doubt.is_some();
         if next.is_some_and(|next| next <= now) && !is_held {
             due.push(duty);
         }
     }
     Ok(due)
+}
+
+/// When a duty comes round next since it was last done.
+fn next_round(app: &App, duty: &Duty, recurrence: &Recurrence, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
+    // A new house begins in peace, and an older one in the night after its upgrade. What was done further ahead than a day was done while the clock was
+    // ahead; until then it would never come again.
+    let is_good = |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= DUTY_AHEAD_MAX_MS;
+    if let Some(done) = app.duties.find(duty.name)?.filter(|done| is_good(done.up_to)) {
+        return Ok(recurrence.next_after(done.up_to));
+    }
+    app.duties.note(duty.name, now, None)?;
+    Ok(None)
 }
 
 /// Does a duty now, and writes down that it was done.

@@ -2,37 +2,29 @@
 //!
 //! The nightly run of retention looks into each shop's file and queues a job where there is something to prune; a shop where there is not gets no row and no
 //! write. A run by hand does the same at once, without the queue, and says what went. The nightly check passes over a file that nobody has written to
-//! since it was last checked, which its size and the instant of its last change tell, and its WAL's; once a week it reads it all the same.
+//! since it was last checked, which its size and the instant of its last change tell, and its WAL's; once a week it reads it all the same. A file that cannot be
+//! checked, because it cannot be opened or takes too long, is noted as such: what was found earlier says nothing about it.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::config::Config;
 use crate::landlord;
 use crate::primitives::id::TenantId;
-use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, LOCAL_REQUEST_MS};
-use crate::primitives::{Class, Origin, Recurrence, Refusal, Slug, Timestamp};
+use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, FREE_PAGES_WORTH, LOCAL_REQUEST_MS};
+use crate::primitives::{Class, Origin, Refusal, Slug, Timestamp};
 use crate::storage::data_dir::beside;
 use crate::storage::{Database, LandlordView, StorageError, StorageErrorKind, Tenant};
-use crate::tenancy::checks::{self, Checked};
+use crate::tenancy::checks::{self, Checked, HouseChecked, Unchecked};
 use crate::tenancy::{Doubt, TenantAccess, TenantUnavailable, commands};
 use crate::tenant::integrity::{self, Report};
 use crate::tenant::retention::{self, CutOffs, PruneJob, Pruned, Table};
 
 /// When the nightly check is due, in the operator's time zone.
 pub const CHECK_SCHEDULE: &str = "0 0 3 * * *";
-
-/// What comes round here: its name and when.
-pub fn recurrences(config: &Config) -> [(&'static str, Recurrence); 2] {
-    [
-        ("retention", config.retention.recurrence()),
-        ("integrity", config.retention.at(CHECK_SCHEDULE)),
-    ]
-}
 
 /// What a check and a count may take, and no longer.
 const READ_WITHIN: Duration = Duration::from_millis(LOCAL_REQUEST_MS);
@@ -129,7 +121,8 @@ pub fn prune_store(app: &App, access: &TenantAccess, origin: &Origin, prune: Pru
         if ran.rows() > 0 {
             let noted = ran.clone();
             db.write(origin.clone(), move |work| retention::record(work, &noted)).wait()?;
-            retention::give_back_space(db, origin, || true)?;
+            // The rest is for the night: whoever asked waits for an answer.
+            retention::give_back_space(db, origin)?;
         }
         Ok(ran.pruned)
     })
@@ -189,10 +182,12 @@ fn list_stores(app: &App) -> Result<Vec<TenantAccess>, String> {
 }
 
 fn queue_run(db: &Database<Tenant>, cut_offs: CutOffs) -> Result<bool, PruneRefused> {
-    let due = db
-        .read_within(READ_WITHIN, move |view| retention::count(view, Table::ALL, &cut_offs))
-        .wait()?;
-    if due.iter().all(|pruned| pruned.rows == 0) {
+    let is_due = db.read_within(READ_WITHIN, move |view| {
+        // What a run before has left free, too: each gives back so much and no more.
+        let is_due = view.free_pages()? > FREE_PAGES_WORTH;
+        Ok::<_, StorageError>(is_due || retention::count(view, Table::ALL, &cut_offs)?.iter().any(|pruned| pruned.rows > 0))
+    });
+    if !is_due.wait()? {
         return Ok(false);
     }
     let job = PruneJob { cut_offs, part: 0 };
@@ -212,7 +207,7 @@ fn visit<R>(app: &App, access: &TenantAccess, look: impl FnOnce(&Database<Tenant
     looked
 }
 
-/// Checks a shop's file, notes the result, and says in the security log what does not agree. Blocks.
+/// Checks a shop's file, notes the result, and says in the security log what does not agree, or that it could not be checked. Blocks.
 ///
 /// # Errors
 /// [`StorageError`], or that the file cannot be used.
@@ -231,19 +226,15 @@ pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefu
     });
     let report = match checked {
         // A file that cannot be read through is the worst that a check can find.
-        Err(PruneRefused::Storage(error)) if error.kind() == StorageErrorKind::Corrupt => {
-            let mut report = Report::default();
-            report.note("file", vec![error.to_string()]);
-            report
-        }
-        checked => checked?,
+        Err(PruneRefused::Storage(error)) if error.kind() == StorageErrorKind::Corrupt => unreadable(&error),
+        Err(error) => return Err(not_checked(app, id, error)),
+        Ok(report) => report,
     };
     tell(Some(id), &report);
-    let findings: Vec<_> = report.mismatches.iter().take(FINDINGS_KEPT).collect();
     let checked = Checked {
         stamp,
-        mismatches: i64::try_from(report.mismatches.len()).unwrap_or(i64::MAX),
-        findings: json!(findings),
+        mismatches: count(&report),
+        findings: first_findings(&report),
         at: app.clock.now(),
     };
     let noted = app
@@ -254,7 +245,39 @@ pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefu
     Ok(report)
 }
 
-/// Checks the landlord's file, its audit trail too. Blocks.
+/// Notes that a shop's file could not be checked, and why. The end of the process is no reason.
+fn not_checked(app: &App, id: TenantId, error: PruneRefused) -> PruneRefused {
+    if app.duties.is_stopping() {
+        return error;
+    }
+    tracing::warn!(target: "security", tenant_id = %id, error = %error, "a store could not be checked");
+    let reason = error.to_string();
+    let noted = app
+        .directory
+        .database()
+        .write(Origin::system(), move |work| checks::note_unchecked(work, id, &reason));
+    match noted.wait() {
+        Ok(()) => error,
+        Err(failed) => failed.into(),
+    }
+}
+
+fn unreadable(error: &StorageError) -> Report {
+    let mut report = Report::default();
+    report.note("file", vec![error.to_string()]);
+    report
+}
+
+fn count(report: &Report) -> i64 {
+    i64::try_from(report.mismatches.len()).unwrap_or(i64::MAX)
+}
+
+fn first_findings(report: &Report) -> Value {
+    let findings: Vec<_> = report.mismatches.iter().take(FINDINGS_KEPT).collect();
+    json!(findings)
+}
+
+/// Checks the landlord's file, its audit trail too, and notes the result as for a shop's. Blocks.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -267,8 +290,23 @@ pub fn check_house(app: &App) -> Result<Report, StorageError> {
         integrity::audit_chain(view, &mut report)?;
         Ok::<_, StorageError>(report)
     };
-    let report = app.directory.database().read_within(READ_WITHIN, check).wait()?;
+    let db = app.directory.database();
+    let report = match db.read_within(READ_WITHIN, check).wait() {
+        Err(error) if error.kind() == StorageErrorKind::Corrupt => unreadable(&error),
+        Err(error) => {
+            tracing::warn!(target: "security", error = %error, "the house's file could not be checked");
+            let reason = error.to_string();
+            db.write(Origin::system(), move |work| checks::note_house_unchecked(work, &reason))
+                .wait()?;
+            return Err(error);
+        }
+        Ok(report) => report,
+    };
+    // Before it is noted, which goes into the very file.
     tell(None, &report);
+    let (mismatches, findings) = (count(&report), first_findings(&report));
+    db.write(Origin::system(), move |work| checks::note_house(work, mismatches, &findings))
+        .wait()?;
     Ok(report)
 }
 
@@ -293,7 +331,7 @@ fn tell(tenant: Option<TenantId>, report: &Report) {
 /// Why it is tried again: the end of the process has begun, or it is not known which shops there are.
 pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
     let text = |error: StorageError| error.to_string();
-    let (mut checked, mut wrong) = (0_usize, 0_usize);
+    let (mut checked, mut wrong, mut unchecked) = (0_usize, 0_usize, 0_usize);
     for access in list_stores(app)? {
         if app.duties.is_stopping() {
             return Err("the process ends".to_owned());
@@ -306,11 +344,12 @@ pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
                 checked += 1;
                 wrong += usize::from(!report.passes());
             }
-            Err(error) => tracing::warn!(tenant_id = %access.id(), error = %error, "a store could not be checked"),
+            // It is noted, and tried again tomorrow.
+            Err(_) => unchecked += 1,
         }
     }
-    let house = check_house(app).map_err(text)?;
-    tracing::info!(stores = checked, wrong, house = house.passes(), "files checked");
+    let house = check_house(app).is_ok_and(|report| report.passes());
+    tracing::info!(stores = checked, wrong, unchecked, house, "files checked");
     Ok(())
 }
 
@@ -326,7 +365,10 @@ fn stamp(app: &App, id: TenantId) -> String {
 }
 
 fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, StorageError> {
-    let Some(last) = app.directory.read(move |view| checks::find(view, id)).wait()? else {
+    let found = app
+        .directory
+        .read(move |view| Ok::<_, StorageError>((checks::find(view, id)?, checks::is_unchecked(view, id)?)));
+    let (Some(last), false) = found.wait()? else {
         return Ok(false);
     };
     let is_recent = (0..CHECK_REST_MS).contains(&(now.as_millis() - last.at.as_millis()));
@@ -340,4 +382,20 @@ fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, Storage
 /// [`StorageError`].
 pub fn list_wrong(app: &App) -> Result<Vec<(Slug, Checked)>, StorageError> {
     app.directory.read(checks::list_wrong).wait()
+}
+
+/// Stores whose files could not be checked when that was last tried, and why.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn list_unchecked(app: &App) -> Result<Vec<(Slug, Unchecked)>, StorageError> {
+    app.directory.read(checks::list_unchecked).wait()
+}
+
+/// What is known of the house's own file.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_house_check(app: &App) -> Result<HouseChecked, StorageError> {
+    app.directory.read(checks::find_house).wait()
 }

@@ -20,8 +20,8 @@ Examples:
   tillbox retention prune --dry-run
   tillbox retention prune --tenant corner --json
 
-The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the clock is not believed (it was set, or nothing ran for more
-than a week) nothing is deleted, until you say that it is right: --clock-is-right.")]
+The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the clock is not believed (it was set, was behind, or nothing ran
+for more than a week) nothing is deleted. `tillbox retention status` says how that ends; your word that it is right ends it at once: --clock-is-right.")]
     Prune(Prune),
     /// Show when it was done last and is due next, what holds it up, and what the nightly check has found
     Status(Json),
@@ -125,7 +125,11 @@ fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
         Value::Null => "believed".to_owned(),
         doubt => format!("not believed since {}: {}", text(&doubt["since"]), text(&doubt["reason"])),
     };
-    print(&facts(&[("time zone", text(&found["timezone"])), ("clock", doubt)]))?;
+    let mut known = vec![("time zone", text(&found["timezone"])), ("clock", doubt)];
+    if let Some(ends) = found["clock_doubt"]["ends"].as_str() {
+        known.push(("it ends", ends.to_owned()));
+    }
+    print(&facts(&known))?;
     let rows = |name: &str, columns: &[&str], empty: &str| {
         let mut table = Table::new(columns);
         for row in found[name].as_array().into_iter().flatten() {
@@ -135,6 +139,11 @@ fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
     };
     let duties = rows("duties", &["duty", "last_run_at", "next_run_at"], "nothing comes round");
     let wrong = rows("mismatches", &["tenant", "mismatches", "checked_at"], "no check has found anything");
-    print(&format!("\n{duties}\n{wrong}"))?;
+    let unchecked = rows(
+        "unchecked",
+        &["tenant", "tried_at", "checked_at", "reason"],
+        "every file could be checked",
+    );
+    print(&format!("\n{duties}\n{wrong}\n{unchecked}"))?;
     Ok(Exit::Done)
 }

@@ -25,7 +25,7 @@ use crate::primitives::{Class, Origin, Slug, Timestamp};
 use crate::pulse::Probe;
 use crate::storage::StorageError;
 use crate::tenancy::access::TenantStatus;
-use crate::tenancy::probe;
+use crate::tenancy::{Doubt, probe};
 
 /// The routes of health.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -75,6 +75,8 @@ struct Details {
     /// What waits there is not late.
     paused_queues: Vec<&'static str>,
     open_tenants: usize,
+    /// Why the clock is not believed, what rests meanwhile, and how that ends. No part fails by it: everything is sold as before.
+    clock: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -143,8 +145,17 @@ async fn examine(app: &App, tell: bool) -> Health {
             queue: queue.map(|fault| fault.to_string()),
             paused_queues: app.pauses.list().into_iter().map(|(queue, _)| queue.as_str()).collect(),
             open_tenants: app.registry.list_open().len(),
+            clock: app.clock_watch.last_doubt().map(|doubt| resting(&doubt)),
         }),
     }
+}
+
+fn resting(doubt: &Doubt) -> String {
+    let Doubt { since, reason, ends } = doubt;
+    format!(
+        "not believed since {since}: {reason}; meanwhile nothing is deleted by age, and ended jobs are kept, so that files grow; this ends {ends} \
+         (tillbox retention prune --clock-is-right)"
+    )
 }
 
 /// The last finding about the landlord's file, or a new one when the last is too old.

@@ -44,6 +44,7 @@ fn render(app: &App) -> String {
     let build = format!("version=\"{}\",sqlite=\"{}\"", env!("CARGO_PKG_VERSION"), file::sqlite_version());
     sheet.put_labelled("tillbox_build_info", &build, 1.0);
     sheet.put("tillbox_ready", f64::from(app.pulse.is_ready()));
+    sheet.put("tillbox_clock_believed", f64::from(app.clock_watch.was_believed()));
     let open = app.registry.list_open().len();
     sheet.put("tillbox_tenants_open", float(open as u64));
     sheet.put("tillbox_tenants_open_max", f64::from(app.config.storage.open_tenants));

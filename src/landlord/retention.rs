@@ -1,9 +1,10 @@
-//! What the house does not keep for ever: its own audit trail, and events from Stripe that were dealt with. As in a shop's file, a few rows at a time.
+//! What the house does not keep for ever: its own audit trail, and events from Stripe that were dealt with. As in a shop's file, a few rows at a time,
+//! and nothing without a word in the trail: the transaction of the first rows that go says what the run goes on to.
 
 use serde_json::{Map, Value, json};
 
 use crate::platform::audit::{self, AuditEntry};
-use crate::primitives::limits::{FREE_PAGES_KEPT, PRUNE_BATCH, VACUUM_PAGES};
+use crate::primitives::limits::{FREE_PAGES_KEPT, PRUNE_BATCH, VACUUM_PAGES, VACUUM_STEPS};
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, Landlord, LandlordView, LandlordWork, Rows, StorageError, params, statements, text_enum};
 
@@ -82,19 +83,33 @@ pub fn count(view: &LandlordView, tables: &[Table], cut_offs: &CutOffs) -> Resul
     tables.iter().map(one).collect()
 }
 
-/// Deletes what is older than the cut-offs, each batch in a transaction of its own, gives free pages back, and records the run in the house's trail if
-/// anything went. Blocks.
+/// Deletes what is older than the cut-offs, each batch in a transaction of its own, and then gives free pages back. The first transaction that deletes anything
+/// says in the house's trail what is to go, and the end of the run what went. Blocks.
 ///
 /// # Errors
-/// [`StorageError`]; what went before it is gone.
+/// [`StorageError`]; what went before it is gone, and the trail has what it was part of.
 pub fn prune(db: &Database<Landlord>, origin: &Origin, tables: &[Table], cut_offs: &CutOffs) -> Result<Vec<Pruned>, StorageError> {
-    let mut all = Vec::new();
+    let mut due = Vec::new();
     for table in tables {
         let (table, cut_off) = (*table, cut_offs.of(*table));
-        let (to, due) = db.read_long(move |view| look(view, table, cut_off)).wait()?;
+        let (to, rows) = db.read_long(move |view| look(view, table, cut_off)).wait()?;
+        due.push((to, Pruned { table, rows, cut_off }));
+    }
+    let plan: Vec<Pruned> = due.iter().map(|(_, pruned)| *pruned).collect();
+    let (mut all, mut has_begun) = (Vec::new(), false);
+    for (to, Pruned { table, rows: due, cut_off }) in due {
         let mut rows = 0;
         while rows < due {
-            let gone = db.write(origin.clone(), move |work| batch(work, table, to, cut_off)).wait()?;
+            let plan = (!has_begun).then(|| plan.clone());
+            let gone = db.write(origin.clone(), move |work| {
+                let gone = batch(work, table, to, cut_off)?;
+                if let Some(plan) = plan.as_ref().filter(|_| gone > 0) {
+                    note(work, "retention.begun", plan)?;
+                }
+                Ok::<_, StorageError>(gone)
+            });
+            let gone = gone.wait()?;
+            has_begun |= gone > 0;
             rows += i64::try_from(gone).unwrap_or(i64::MAX);
             if gone < PRUNE_BATCH as usize {
                 break;
@@ -102,18 +117,32 @@ pub fn prune(db: &Database<Landlord>, origin: &Origin, tables: &[Table], cut_off
         }
         all.push(Pruned { table, rows, cut_off });
     }
-    if all.iter().any(|pruned| pruned.rows > 0) {
-        let give_back = |work: &mut LandlordWork<'_>| work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT);
-        while db.write(origin.clone(), give_back).wait()? > 0 {}
-        let noted = all.clone();
-        db.write(origin.clone(), move |work| record(work, &noted)).wait()?;
+    if has_begun {
+        let pruned = all.clone();
+        db.write(origin.clone(), move |work| note(work, "retention.pruned", &pruned))
+            .wait()?;
     }
+    give_back_space(db, origin)?;
     Ok(all)
 }
 
-fn record(work: &mut LandlordWork, all: &[Pruned]) -> Result<(), StorageError> {
-    let gone = all.iter().filter(|pruned| pruned.rows > 0);
-    let details: Map<String, Value> = gone
+/// Some of it: what is left goes with the next run.
+fn give_back_space(db: &Database<Landlord>, origin: &Origin) -> Result<(), StorageError> {
+    for _ in 0..VACUUM_STEPS {
+        if db.read(|view| view.free_pages()).wait()? <= FREE_PAGES_KEPT {
+            break;
+        }
+        let given = db.write(origin.clone(), |work| work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT));
+        if given.wait()? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn note(work: &mut LandlordWork, action: &str, pruned: &[Pruned]) -> Result<(), StorageError> {
+    let pruned = pruned.iter().filter(|pruned| pruned.rows > 0);
+    let details: Map<String, Value> = pruned
         .map(|pruned| {
             let fact = json!({"rows": pruned.rows, "cut_off": pruned.cut_off});
             (pruned.table.as_str().to_owned(), fact)
@@ -123,7 +152,7 @@ fn record(work: &mut LandlordWork, all: &[Pruned]) -> Result<(), StorageError> {
     let entry = AuditEntry {
         at: work.now(),
         actor: origin.actor.to_string(),
-        action: "retention.pruned".to_owned(),
+        action: action.to_owned(),
         subject: "house:retention".to_owned(),
         request_id: origin.request_id.clone(),
         details: Value::Object(details),

@@ -84,6 +84,8 @@ pub const TURN_RETRY_MS: i64 = 2_000;
 pub const JOB_RETRY_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 /// How far the clock has to be set back at once for the worker to look anew at all that waits: more than what keeps a good clock right.
 pub const CLOCK_SET_BACK_MS: i64 = 1_000;
+/// In how many beats after that it looks again: turns that were under way end within them.
+pub const LOOKS_ANEW: u32 = 5;
 /// How often the worker shows that it is alive.
 pub const BEAT_MS: u64 = 1_000;
 /// How old the last beat may be before `/health` calls the queue stopped: ten beats, so that a busy machine is not mistaken for a dead one.
@@ -149,8 +151,15 @@ pub const DUTY_RETRY_MS: i64 = 5 * 60 * 1000;
 pub const DUTY_AHEAD_MAX_MS: i64 = 26 * 60 * 60 * 1000;
 /// By so much the clock may be set while the process runs and still be believed: what time servers correct at once.
 pub const CLOCK_STEP_MAX_MS: i64 = 60_000;
-/// So long a process may have been down for its clock to be believed at its next start: a week. After more of it somebody has to say that it was so.
+/// So long a process may have been down for its clock to be believed at its next start: a week.
 pub const CLOCK_GAP_MAX_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// So long a house may be closed, or its clock be set ahead, for the clock to be believed again without a word once it has gone well for long enough: 60 days, longer
+/// than holidays and shorter than anything that is kept by the year. After more of it somebody has to say that it was so.
+pub const CLOCK_CLOSED_MAX_MS: i64 = 60 * 24 * 60 * 60 * 1000;
+/// For how long a process has to see a clock go well that was doubted: a week, in which somebody reads a wrong date on a receipt.
+pub const CLOCK_STEADY_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// How often that is written down while it is doubted: each hour, so that a till that is turned off every night comes to the week as well.
+pub const CLOCK_STEADY_NOTED_MS: i64 = 60 * 60 * 1000;
 /// How often it is written down that the clock is believed: once a day, in the landlord's file.
 pub const CLOCK_TRUST_NOTED_MS: i64 = 20 * 60 * 60 * 1000;
 /// Rows that one transaction of retention deletes: a millisecond or two, between which sales go on.
@@ -159,8 +168,12 @@ pub const PRUNE_BATCH: u32 = 200;
 pub const PRUNE_BATCHES_PER_JOB: u32 = 500;
 /// Pages of a file that one transaction gives back: a quarter of a megabyte that is moved and cut off.
 pub const VACUUM_PAGES: u32 = 64;
+/// Such transactions in one job, or in one run by hand: 16 megabytes; what is left goes with the next one.
+pub const VACUUM_STEPS: u32 = 64;
 /// Free pages that a file keeps: a megabyte that it would soon take again.
 pub const FREE_PAGES_KEPT: u32 = 256;
+/// Free pages for which the night gives a shop a job although nothing is old: what a run before has left to be given back.
+pub const FREE_PAGES_WORTH: u32 = 2 * FREE_PAGES_KEPT;
 /// How long a cart is kept that nobody has touched and nobody has ordered: 90 days.
 pub const CART_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// How long a reservation is kept that is over: 30 days.

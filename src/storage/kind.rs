@@ -44,5 +44,6 @@ impl FileKind for Landlord {
         include_str!("../../schema/landlord/0005_rate_bucket.sql"),
         include_str!("../../schema/landlord/0006_upkeep.sql"),
         include_str!("../../schema/landlord/0007_published_rate.sql"),
+        include_str!("../../schema/landlord/0008_clock_and_checks.sql"),
     ];
 }

@@ -7,6 +7,9 @@ use rusqlite::{Connection, Params, Row};
 use super::{Statement, Stats, StorageError};
 use crate::primitives::Timestamp;
 
+/// What `PRAGMA auto_vacuum` says of a file that gives pages back when it is told to.
+const INCREMENTAL: u32 = 2;
+
 /// A consistent look at one file.
 pub struct View<'c, K> {
     pub(super) conn: &'c Connection,
@@ -70,6 +73,16 @@ impl<'c, K> View<'c, K> {
         map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StorageError> {
         self.run(statement, |prepared| prepared.query_row(params, map))
+    }
+
+    /// How many pages of the file are free and could be given back to the disk; none, in a file that was made to keep them.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn free_pages(&self) -> Result<u32, StorageError> {
+        let number = |sql: &'static str| self.conn.query_row(sql, [], |row| row.get::<_, u32>(0));
+        let gives_back = number("PRAGMA auto_vacuum")? == INCREMENTAL;
+        Ok(if gives_back { number("PRAGMA freelist_count")? } else { 0 })
     }
 
     pub(super) fn run<T>(

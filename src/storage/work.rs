@@ -191,7 +191,10 @@ impl<'c, K: FileKind> Work<'c, K> {
         if free <= kept {
             return Ok(0);
         }
-        conn.execute_batch(&format!("PRAGMA incremental_vacuum({})", pages.min(free - kept)))?;
+        // Each step of the statement gives one page back, so it is stepped to its end.
+        let mut vacuum = conn.prepare(&format!("PRAGMA incremental_vacuum({})", pages.min(free - kept)))?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
         let (left, size) = (number("PRAGMA freelist_count")?, number("PRAGMA page_count")?);
         self.view.stats.shrinks_to(u64::from(size) * PAGE_BYTES);
         Ok(free - left.min(free))

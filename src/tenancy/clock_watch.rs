@@ -2,8 +2,17 @@
 //!
 //! While the process runs, the clock on the wall is held against how long the machine has been up, which nobody sets: what the one moved by and the other
 //! did not is a clock that was set. Over a restart there is only what was written down: a clock behind the latest instant that was seen, or more than a week
-//! beyond the last one at which nothing spoke against it, is not believed either. Doubt is written down before anything is decided, and lasts over restarts
-//! until the operator says that the clock is right, or the same process sees it come back to what it should show.
+//! beyond the last one at which nothing spoke against it, is not believed either. Doubt is written down before anything is decided, and lasts over restarts.
+//!
+//! It ends by the operator's word, and by itself
+//! - when the same process sees the clock come back to what it should show;
+//! - when a clock that was behind at a start has come round: it shows what a process that started now would believe. (A battery that is empty, and a time server
+//!   that answers later than this program starts. What was written meanwhile bears old times, and is kept in its place all the same: the trail and the
+//!   movements of stock go by their order.)
+//! - when the clock has gone well for a week in which processes ran, nobody set it, and it was not further than 60 days from the last instant at which
+//!   nothing spoke against it: holidays, a machine that was paused, a correction by hand. A clock that is years ahead is never believed for waiting: a battery
+//!   that fails, or a year that is mistyped, deletes nothing. Whoever sets it ahead by less and leaves it so for a week has a week's receipts that say so.
+//!
 //! Deliberately absent: a time server. Whoever sets the clock is asked whether they meant it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,19 +22,40 @@ use serde_json::json;
 
 use super::commands::note;
 use super::directory::Directory;
-use crate::primitives::limits::{CLOCK_GAP_MAX_MS, CLOCK_STEP_MAX_MS, CLOCK_TRUST_NOTED_MS};
+use crate::primitives::limits::{
+    CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_NOTED_MS, CLOCK_STEP_MAX_MS, CLOCK_TRUST_NOTED_MS,
+};
 use crate::primitives::{Clock, Origin, Timestamp};
-use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params, statements};
+use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params, statements, text_enum};
 
 statements! {
-    TRUST = "SELECT trusted_at, doubted_at, doubt, (SELECT seen_at FROM clock_mark WHERE singleton = 1) FROM clock_trust WHERE singleton = 1";
+    TRUST = "SELECT trusted_at, doubted_at, doubt, cause, steady_from, steady_ms, looked_at FROM clock_trust WHERE singleton = 1";
     SEEN_BEFORE = "SELECT seen_at FROM clock_mark WHERE singleton = 1";
     SET_TRUST = "INSERT INTO clock_trust (singleton, trusted_at) VALUES (1, ?1)
-                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, doubted_at = NULL, doubt = NULL";
-    SET_DOUBT = "INSERT INTO clock_trust (singleton, trusted_at, doubted_at, doubt) VALUES (1, ?1, ?2, ?3)
-                 ON CONFLICT (singleton) DO UPDATE SET doubted_at = excluded.doubted_at, doubt = excluded.doubt";
-    // The one time that it may go back.
+                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, doubted_at = NULL, doubt = NULL, cause = NULL,
+                   steady_from = NULL, steady_ms = 0, looked_at = NULL, webhook_told_at = NULL, mail_told_at = NULL";
+    SET_DOUBT = "INSERT INTO clock_trust (singleton, trusted_at, doubted_at, doubt, cause, steady_from, looked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2)
+                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, doubted_at = excluded.doubted_at, doubt = excluded.doubt,
+                   cause = excluded.cause, steady_from = excluded.steady_from, steady_ms = 0, looked_at = excluded.looked_at,
+                   webhook_told_at = NULL, mail_told_at = NULL";
+    SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, looked_at = ?3 WHERE singleton = 1";
+    // The times that it may go back.
     RESET_SEEN = "INSERT INTO clock_mark (singleton, seen_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at";
+    TOLD = "SELECT webhook_told_at IS NOT NULL, mail_told_at IS NOT NULL FROM clock_trust WHERE singleton = 1";
+    WEBHOOK_TOLD = "UPDATE clock_trust SET webhook_told_at = ?1 WHERE singleton = 1 AND doubt IS NOT NULL";
+    MAIL_TOLD = "UPDATE clock_trust SET mail_told_at = ?1 WHERE singleton = 1 AND doubt IS NOT NULL";
+}
+
+text_enum! {
+    /// How a doubt came.
+    Cause {
+        /// At a start the clock showed less than it had shown before.
+        Behind = "behind",
+        /// At a start more time was said to have passed than a machine is down for.
+        Gap = "gap",
+        /// While a process ran the clock was set.
+        Set = "set",
+    }
 }
 
 /// Why the clock is not believed.
@@ -35,14 +65,69 @@ pub struct Doubt {
     pub since: Timestamp,
     /// What speaks against it.
     pub reason: String,
+    /// How it ends, as the end of a sentence.
+    pub ends: String,
+}
+
+/// Who tells the operator of a doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teller {
+    /// The webhook.
+    Webhook,
+    /// A mail.
+    Mail,
+}
+
+/// A look at the clock: what it showed, and how long the machine had been up.
+type Look = (Timestamp, Duration);
+
+/// A doubt, and what speaks for the clock since.
+struct Held {
+    doubt: Doubt,
+    cause: Cause,
+    /// The last instant at which nothing spoke against the clock.
+    trusted: Timestamp,
+    /// What it showed when it was last moved by what did not pass.
+    steady_from: Timestamp,
+    /// For how long processes have seen it go well since, and how much of that is written down.
+    steady_ms: i64,
+    noted_ms: i64,
+    last: Last,
+}
+
+/// The look before.
+enum Last {
+    /// This process's.
+    Own(Look),
+    /// That of a process before, as far as it was written down.
+    Earlier(Option<Timestamp>),
+}
+
+/// How a doubt ends.
+enum End {
+    /// It is over.
+    Now(&'static str),
+    /// When the clock shows this.
+    At(Timestamp),
+    /// When the clock has gone well for so much longer.
+    After(i64),
+    /// When the operator says so.
+    Word,
 }
 
 #[derive(Default)]
 struct State {
-    /// What the clock showed and how long the machine had been up when nothing spoke against the clock last; `None` before the first look.
-    anchor: Option<(Timestamp, Duration)>,
+    /// The last look at which nothing spoke against the clock; `None` before there was one in this process.
+    anchor: Option<Look>,
     /// When it was last written down that nothing does.
     noted: Option<Timestamp>,
+    held: Option<Held>,
+}
+
+/// What was found last, for those who may not wait.
+#[derive(Default)]
+struct Found {
+    has_looked: bool,
     doubt: Option<Doubt>,
 }
 
@@ -51,13 +136,7 @@ pub struct ClockWatch {
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-}
-
-/// What is written down.
-struct Stored {
-    trusted_at: Option<Timestamp>,
-    seen_at: Option<Timestamp>,
-    doubt: Option<Doubt>,
+    found: Mutex<Found>,
 }
 
 impl ClockWatch {
@@ -67,62 +146,58 @@ impl ClockWatch {
             directory,
             clock,
             state: Mutex::default(),
+            found: Mutex::default(),
         }
     }
 
-    /// Looks at the clock, and says why it is not believed, if it is not. Writes when that changes, and once a day. Blocks.
+    /// Looks at the clock, and says why it is not believed, if it is not. Writes when that changes, once a day, and each hour while it is not. Blocks.
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file; then nothing may be deleted.
     pub fn observe(&self) -> Result<Option<Doubt>, StorageError> {
         let mut state = self.state();
-        let (now, up) = (self.clock.now(), self.clock.uptime());
-        let spoken = match state.anchor {
-            None => self.look_back(&mut state, now)?,
-            Some(anchor) => {
-                let step = self.step_since(anchor);
-                (step.abs() > CLOCK_STEP_MAX_MS).then(|| {
-                    let direction = if step > 0 { "forward" } else { "back" };
-                    format!("it was set {direction} by {} s, from {}", step.abs() / 1000, now.plus_millis(-step))
-                })
-            }
+        let look = (self.clock.now(), self.clock.uptime());
+        let against = match (&state.held, state.anchor) {
+            (Some(_), _) => None,
+            (None, Some(anchor)) => self.speaks_against(anchor, look.0),
+            (None, None) => self.look_back(&mut state, look.0)?,
         };
-        let Some(reason) = spoken else {
-            state.anchor = state
-                .anchor
-                .map_or_else(|| state.doubt.is_none().then_some((now, up)), |_| Some((now, up)));
-            if state.anchor.is_some() {
-                self.note_trust(&mut state, now)?;
-            }
-            return Ok(state.doubt.clone());
-        };
-        if state.doubt.is_none() {
-            let doubt = Doubt { since: now, reason };
-            tracing::warn!(target: "security", since = %doubt.since, reason = doubt.reason, "the clock is not believed; nothing is deleted by age until the operator says that it is right (tillbox retention prune --clock-is-right)");
-            let (trusted, noted) = (state.anchor.map_or(now, |(then, _)| then), doubt.clone());
-            let write = self.directory.database().write(Origin::system(), move |work| {
-                work.change(&SET_DOUBT, params![trusted, noted.since, noted.reason], Rows::Exactly(1))
-            });
-            write.wait()?;
-            state.doubt = Some(doubt);
+        if let Some((cause, reason, trusted)) = against {
+            self.begin(&mut state, look, cause, reason, trusted)?;
         }
-        Ok(state.doubt.clone())
+        if state.held.is_some() {
+            self.look_again(&mut state, look)?;
+        } else {
+            state.anchor = Some(look);
+            self.note_trust(&mut state, look.0)?;
+        }
+        Ok(self.show(&state))
     }
 
     /// Whether the clock is believed now: as last observed, and no step since. Reads no file and waits for nobody; who observes at this moment leaves it open, and
     /// then it is not. Not either before the first look.
     pub fn is_believed(&self) -> bool {
         let Ok(state) = self.state.try_lock() else { return false };
-        state.doubt.is_none()
+        state.held.is_none()
             && state
                 .anchor
                 .is_some_and(|anchor| self.step_since(anchor).abs() <= CLOCK_STEP_MAX_MS)
     }
 
+    /// The doubt that was found when somebody last observed. Reads no file and waits for nobody.
+    pub fn last_doubt(&self) -> Option<Doubt> {
+        self.found().doubt.clone()
+    }
+
+    /// Whether the clock was believed when somebody last observed; not before that.
+    pub fn was_believed(&self) -> bool {
+        let found = self.found();
+        found.has_looked && found.doubt.is_none()
+    }
+
     /// By how much the clock was set since then, in milliseconds.
-    fn step_since(&self, (then, up_then): (Timestamp, Duration)) -> i64 {
-        let passed = i64::try_from(self.clock.uptime().saturating_sub(up_then).as_millis()).unwrap_or(i64::MAX);
-        self.clock.now().as_millis().saturating_sub(then.as_millis()).saturating_sub(passed)
+    fn step_since(&self, then: Look) -> i64 {
+        step((self.clock.now(), self.clock.uptime()), then)
     }
 
     /// The operator's word that the clock is right now: doubt is over, and what it showed before counts no more. Blocks.
@@ -142,73 +217,278 @@ impl ClockWatch {
         *state = State {
             anchor: Some((self.clock.now(), self.clock.uptime())),
             noted: Some(now),
-            doubt: None,
+            held: None,
         };
+        self.show(&state);
         Ok(now)
     }
 
-    /// The first look of a process: what was written down speaks against the clock, or does not.
-    fn look_back(&self, state: &mut State, now: Timestamp) -> Result<Option<String>, StorageError> {
-        if state.doubt.is_some() {
+    /// While the process runs: whether the clock was set since the last look.
+    fn speaks_against(&self, anchor: Look, now: Timestamp) -> Option<(Cause, String, Timestamp)> {
+        let step = self.step_since(anchor);
+        (step.abs() > CLOCK_STEP_MAX_MS).then(|| {
+            let direction = if step > 0 { "forward" } else { "back" };
+            let reason = format!("it was set {direction} by {} s, from {}", step.abs() / 1000, now.plus_millis(-step));
+            (Cause::Set, reason, anchor.0)
+        })
+    }
+
+    /// The first look of a process: what was written down speaks against the clock, or does not; or it is a doubt.
+    fn look_back(&self, state: &mut State, now: Timestamp) -> Result<Option<(Cause, String, Timestamp)>, StorageError> {
+        let (trusted, held) = self.directory.read(move |view| stored(view, now)).wait()?;
+        if held.is_some() {
+            state.held = held;
             return Ok(None);
         }
-        let stored = self.directory.read(stored).wait()?;
-        if stored.doubt.is_some() {
-            state.doubt = stored.doubt;
-            return Ok(None);
+        state.noted = trusted;
+        let seen = self.directory.read(seen).wait()?;
+        if let Some(latest) = trusted.max(seen).filter(|latest| is_behind(now, *latest)) {
+            let reason = format!("it has shown {latest} before");
+            return Ok(Some((Cause::Behind, reason, trusted.unwrap_or(latest))));
         }
-        state.noted = stored.trusted_at;
-        let latest = stored.trusted_at.max(stored.seen_at);
-        if let Some(latest) = latest.filter(|latest| now.plus_millis(CLOCK_STEP_MAX_MS) < *latest) {
-            return Ok(Some(format!("it has shown {latest} before")));
-        }
-        let gap = stored
-            .trusted_at
-            .filter(|trusted| now.as_millis() - trusted.as_millis() > CLOCK_GAP_MAX_MS);
+        let gap = trusted.filter(|trusted| now.as_millis() - trusted.as_millis() > CLOCK_GAP_MAX_MS);
         Ok(gap.map(|trusted| {
             let days = (now.as_millis() - trusted.as_millis()) / (24 * 60 * 60 * 1000);
-            format!("{days} days are said to have passed since {trusted}, when this program ran last")
+            let reason = format!("{days} days are said to have passed since {trusted}, when this program ran last");
+            (Cause::Gap, reason, trusted)
         }))
     }
 
-    /// Nothing speaks against the clock: doubt that this process has seen come is over, because the clock has come back.
+    /// Doubt begins, and is written down first.
+    fn begin(&self, state: &mut State, look: Look, cause: Cause, reason: String, trusted: Timestamp) -> Result<(), StorageError> {
+        let now = look.0;
+        tracing::warn!(target: "security", since = %now, reason, "the clock is not believed; nothing is deleted by age until it is (tillbox retention status says more)");
+        let noted = reason.clone();
+        let write = self.directory.database().write(Origin::system(), move |work| {
+            work.change(&SET_DOUBT, params![trusted, now, noted, cause], Rows::Exactly(1))
+        });
+        write.wait()?;
+        let doubt = Doubt {
+            since: now,
+            reason,
+            ends: String::new(),
+        };
+        state.held = Some(Held {
+            doubt,
+            cause,
+            trusted,
+            steady_from: now,
+            steady_ms: 0,
+            noted_ms: 0,
+            last: Last::Own(look),
+        });
+        Ok(())
+    }
+
+    /// A look at a clock that is not believed: whether it is now.
+    fn look_again(&self, state: &mut State, look: Look) -> Result<(), StorageError> {
+        let has_come_back = state.anchor.is_some_and(|anchor| step(look, anchor).abs() <= CLOCK_STEP_MAX_MS);
+        let Some(held) = &mut state.held else { return Ok(()) };
+        let is_steady = held.take(look);
+        let latest = self
+            .directory
+            .read(seen)
+            .wait()?
+            .map_or(held.trusted, |seen| seen.max(held.trusted));
+        let end = if has_come_back {
+            End::Now("it shows what it should")
+        } else {
+            held.end(look.0, latest)
+        };
+        if let End::Now(why) = end {
+            return self.believe(state, look, why, has_come_back);
+        }
+        held.doubt.ends = end.to_string();
+        if !is_steady || held.steady_ms - held.noted_ms >= CLOCK_STEADY_NOTED_MS {
+            let (now, from, ms) = (look.0, held.steady_from, held.steady_ms);
+            let write = self.directory.database().write(Origin::system(), move |work| {
+                work.change(&SET_STEADY, params![from, ms, now], Rows::Exactly(1))
+            });
+            write.wait()?;
+            held.noted_ms = ms;
+        }
+        Ok(())
+    }
+
+    /// Doubt ends by itself. Where the clock has come back, what it showed meanwhile was wrong and counts no more.
+    fn believe(&self, state: &mut State, look: Look, why: &'static str, forgets: bool) -> Result<(), StorageError> {
+        let (now, _) = look;
+        let doubted_since = state.held.as_ref().map(|held| held.doubt.since);
+        let write = self
+            .directory
+            .database()
+            .write(Origin::system(), move |work: &mut LandlordWork<'_>| {
+                work.change(&SET_TRUST, params![now], Rows::Exactly(1))?;
+                if forgets {
+                    work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
+                }
+                let details = json!({"shows": now, "doubted_since": doubted_since, "because": why});
+                note(work, "clock.believed", "house:clock", details)
+            });
+        write.wait()?;
+        tracing::info!(%now, because = why, "the clock is believed again");
+        *state = State {
+            anchor: Some(look),
+            noted: Some(now),
+            held: None,
+        };
+        Ok(())
+    }
+
+    /// Writes down that nothing speaks against the clock, once a day.
     fn note_trust(&self, state: &mut State, now: Timestamp) -> Result<(), StorageError> {
         let is_fresh = |noted: Timestamp| (0..CLOCK_TRUST_NOTED_MS).contains(&(now.as_millis() - noted.as_millis()));
-        if state.doubt.is_none() && state.noted.is_some_and(is_fresh) {
+        if state.noted.is_some_and(is_fresh) {
             return Ok(());
         }
         let write = self.directory.database().write(Origin::system(), move |work| {
             work.change(&SET_TRUST, params![now], Rows::Exactly(1))
         });
         write.wait()?;
-        if state.doubt.take().is_some() {
-            tracing::info!(%now, "the clock shows again what it should; it is believed");
-        }
         state.noted = Some(now);
         Ok(())
+    }
+
+    fn show(&self, state: &State) -> Option<Doubt> {
+        let doubt = state.held.as_ref().map(|held| held.doubt.clone());
+        *self.found() = Found {
+            has_looked: true,
+            doubt: doubt.clone(),
+        };
+        doubt
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn stored(view: &LandlordView) -> Result<Stored, StorageError> {
-    let found = view.find(&TRUST, [], |row: &Row<'_>| {
-        let since: Option<Timestamp> = row.get(1)?;
-        let reason: Option<String> = row.get(2)?;
-        Ok(Stored {
-            trusted_at: Some(row.get(0)?),
-            seen_at: row.get(3)?,
-            doubt: since.zip(reason).map(|(since, reason)| Doubt { since, reason }),
-        })
-    })?;
-    match found {
-        Some(found) => Ok(found),
-        None => Ok(Stored {
-            trusted_at: None,
-            seen_at: view.find(&SEEN_BEFORE, [], |row| row.get(0))?,
-            doubt: None,
-        }),
+/// By how much the clock was set between two looks, in milliseconds.
+fn step((now, up): Look, (then, up_then): Look) -> i64 {
+    let passed = millis(up.saturating_sub(up_then));
+    now.as_millis().saturating_sub(then.as_millis()).saturating_sub(passed)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn is_behind(now: Timestamp, latest: Timestamp) -> bool {
+    now.plus_millis(CLOCK_STEP_MAX_MS) < latest
+}
+
+impl Held {
+    /// Takes a look for or against the clock; whether it was for it. Over a restart it is judged as a start is.
+    fn take(&mut self, look: Look) -> bool {
+        let passed = match self.last {
+            Last::Own(before) => (step(look, before).abs() <= CLOCK_STEP_MAX_MS).then(|| millis(look.1.saturating_sub(before.1))),
+            Last::Earlier(None) => Some(0),
+            Last::Earlier(Some(before)) => {
+                let gap = look.0.as_millis().saturating_sub(before.as_millis());
+                (-CLOCK_STEP_MAX_MS..=CLOCK_GAP_MAX_MS).contains(&gap).then_some(0)
+            }
+        };
+        self.last = Last::Own(look);
+        match passed {
+            Some(ms) => self.steady_ms = self.steady_ms.saturating_add(ms),
+            None => (self.steady_from, self.steady_ms) = (look.0, 0),
+        }
+        passed.is_some()
     }
+
+    /// How it ends, by what the clock shows now and the latest instant that was seen.
+    fn end(&self, now: Timestamp, latest: Timestamp) -> End {
+        let since_trusted = |then: Timestamp| then.as_millis().saturating_sub(self.trusted.as_millis());
+        if is_behind(now, latest) {
+            End::At(latest)
+        } else if self.cause == Cause::Behind && since_trusted(now) <= CLOCK_GAP_MAX_MS {
+            End::Now("it has come round to what it has shown before")
+        } else if since_trusted(self.steady_from) > CLOCK_CLOSED_MAX_MS {
+            End::Word
+        } else if self.steady_ms >= CLOCK_STEADY_MS {
+            End::Now("it has gone well for a week")
+        } else {
+            End::After(CLOCK_STEADY_MS - self.steady_ms)
+        }
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Now(_) => f.write_str("now"),
+            Self::At(latest) => write!(
+                f,
+                "by itself once it shows {latest} or what it should, or by your word that it is right"
+            ),
+            Self::After(ms) => {
+                let hours = (ms + 3_599_999) / 3_600_000;
+                write!(
+                    f,
+                    "by itself when it has gone well for {hours} more hours in which this program runs, or by your word that it is right"
+                )
+            }
+            Self::Word => f.write_str("by your word that it is right, and not by itself"),
+        }
+    }
+}
+
+/// The last instant at which nothing spoke against the clock, and the doubt that lasts.
+fn stored(view: &LandlordView, now: Timestamp) -> Result<(Option<Timestamp>, Option<Held>), StorageError> {
+    let found = view.find(&TRUST, [], |row: &Row<'_>| {
+        let trusted: Timestamp = row.get(0)?;
+        let (since, reason): (Option<Timestamp>, Option<String>) = (row.get(1)?, row.get(2)?);
+        let (cause, steady_from): (Option<Cause>, Option<Timestamp>) = (row.get(3)?, row.get(4)?);
+        let (steady_ms, looked_at): (i64, Option<Timestamp>) = (row.get(5)?, row.get(6)?);
+        let held = since.zip(reason).map(|(since, reason)| Held {
+            doubt: Doubt {
+                since,
+                reason,
+                ends: String::new(),
+            },
+            cause: cause.unwrap_or(Cause::Set),
+            trusted,
+            steady_from: steady_from.unwrap_or(now),
+            steady_ms,
+            noted_ms: steady_ms,
+            last: Last::Earlier(looked_at),
+        });
+        Ok((trusted, held))
+    })?;
+    Ok(found.map_or((None, None), |(trusted, held)| (Some(trusted), held)))
+}
+
+fn seen(view: &LandlordView) -> Result<Option<Timestamp>, StorageError> {
+    view.find(&SEEN_BEFORE, [], |row| row.get(0))
+}
+
+/// Who has told the operator of the doubt that lasts.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_told(view: &LandlordView) -> Result<Vec<Teller>, StorageError> {
+    let told = view.find(&TOLD, [], |row| Ok([(Teller::Webhook, row.get(0)?), (Teller::Mail, row.get(1)?)]))?;
+    Ok(told
+        .into_iter()
+        .flatten()
+        .filter(|(_, has_told)| *has_told)
+        .map(|(teller, _)| teller)
+        .collect())
+}
+
+/// Writes down that the operator was told of the doubt; one that is over meanwhile needs none of it.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn note_told(work: &mut LandlordWork, teller: Teller) -> Result<(), StorageError> {
+    let statement = match teller {
+        Teller::Webhook => &WEBHOOK_TOLD,
+        Teller::Mail => &MAIL_TOLD,
+    };
+    let now = work.now();
+    work.change(statement, params![now], Rows::AtMostOne).map(drop)
 }

@@ -3,6 +3,8 @@
 //! The list is in [`Table`], and no book is in it; besides, triggers refuse to let financial orders, payments, invoices and the ledger go. The cut-offs are worked out once,
 //! when a run begins at an instant that is believed, and go with its jobs: a clock that is set afterwards makes nothing older. A run that was broken off
 //! anywhere has deleted what it has; the next one goes on. Two at once take turns.
+//! Nothing goes without a word in the shop's own trail: the transaction of the first rows that go says what the run goes on to, and its end says what went. So a
+//! process that is killed anywhere between leaves an entry which covers what is gone.
 //! Files give their pages back a few at a time (they are made with `auto_vacuum = INCREMENTAL`), and keep some that they would soon take again.
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,7 @@ use crate::platform::queue::{self, NewJob, Queue};
 use crate::platform::{audit as chain, idempotency};
 use crate::primitives::limits::{
     CART_KEPT_MS, FREE_PAGES_KEPT, IDEMPOTENCY_TTL_MS, LINES_MAX, PRUNE_BATCH, PRUNE_BATCHES_PER_JOB, RESERVATION_KEPT_MS, VACUUM_PAGES,
+    VACUUM_STEPS,
 };
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, StorageError, Tenant, TenantView, TenantWork, text_enum};
@@ -152,6 +155,16 @@ pub struct Ran {
     pub is_done: bool,
 }
 
+impl Default for Ran {
+    /// Nothing was to do.
+    fn default() -> Self {
+        Self {
+            pruned: Vec::new(),
+            is_done: true,
+        }
+    }
+}
+
 impl Ran {
     /// How many rows went.
     pub fn rows(&self) -> i64 {
@@ -159,10 +172,11 @@ impl Ran {
     }
 }
 
-/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most `batches_max` of them. Blocks.
+/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most `batches_max` of them. The first that deletes anything says in the
+/// trail what is to go; what went in the end is for [`record`]. Blocks.
 ///
 /// # Errors
-/// [`StorageError`]; what went before it is gone.
+/// [`StorageError`]; what went before it is gone, and the trail has what it was part of.
 pub fn prune(
     db: &Database<Tenant>,
     origin: &Origin,
@@ -170,17 +184,28 @@ pub fn prune(
     cut_offs: &CutOffs,
     batches_max: Option<u32>,
 ) -> Result<Ran, StorageError> {
-    let mut left = batches_max.unwrap_or(u32::MAX);
-    let mut ran = Ran {
-        pruned: Vec::new(),
-        is_done: true,
-    };
+    let mut due = Vec::new();
     for table in tables {
         let (table, cut_off) = (*table, cut_offs.of(*table));
-        let (to, due) = db.read_long(move |view| look(view, table, cut_off)).wait()?;
+        let (to, rows) = db.read_long(move |view| look(view, table, cut_off)).wait()?;
+        due.push((to, Pruned { table, rows, cut_off }));
+    }
+    let plan: Vec<Pruned> = due.iter().map(|(_, pruned)| *pruned).collect();
+    let mut left = batches_max.unwrap_or(u32::MAX);
+    let (mut ran, mut has_begun) = (Ran::default(), false);
+    for (to, Pruned { table, rows: due, cut_off }) in due {
         let mut rows = 0;
         while rows < due && left > 0 {
-            let gone = db.write(origin.clone(), move |work| batch(work, table, to, cut_off)).wait()?;
+            let plan = (!has_begun).then(|| plan.clone());
+            let gone = db.write(origin.clone(), move |work| {
+                let gone = batch(work, table, to, cut_off)?;
+                if let Some(plan) = plan.as_ref().filter(|_| gone > 0) {
+                    note(work, "retention.begun", plan)?;
+                }
+                Ok::<_, StorageError>(gone)
+            });
+            let gone = gone.wait()?;
+            has_begun |= gone > 0;
             rows += i64::try_from(gone).unwrap_or(i64::MAX);
             left -= 1;
             if gone < batch_size(table) as usize {
@@ -193,30 +218,41 @@ pub fn prune(
     Ok(ran)
 }
 
-/// Gives the pages that a run has left free back to the disk, a few at a time; after the run is recorded, because it may take long and is no loss;
-/// for as long as `may_go_on` says, and what is left is used again or goes after the next run. Blocks.
+/// Gives pages that a run has left free back to the disk, a few at a time and so many times, between which sales go on; after the run is recorded, because it may
+/// take long and is no loss. Says whether there is more to give back. Blocks.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn give_back_space(db: &Database<Tenant>, origin: &Origin, may_go_on: impl Fn() -> bool) -> Result<(), StorageError> {
-    let give_back = |work: &mut TenantWork<'_>| work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT);
-    while may_go_on() && db.write(origin.clone(), give_back).wait()? > 0 {}
-    Ok(())
+pub fn give_back_space(db: &Database<Tenant>, origin: &Origin) -> Result<bool, StorageError> {
+    for _ in 0..VACUUM_STEPS {
+        if db.read(|view| view.free_pages()).wait()? <= FREE_PAGES_KEPT {
+            return Ok(false);
+        }
+        let given = db.write(origin.clone(), |work| work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT));
+        if given.wait()? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(db.read(|view| view.free_pages()).wait()? > FREE_PAGES_KEPT)
 }
 
-/// Records a run in the shop's own trail.
+/// Records what a run has deleted in the shop's own trail.
 ///
 /// # Errors
 /// [`StorageError`].
 pub fn record(work: &mut TenantWork, ran: &Ran) -> Result<(), StorageError> {
+    note(work, "retention.pruned", &ran.pruned)
+}
+
+fn note(work: &mut TenantWork, action: &str, pruned: &[Pruned]) -> Result<(), StorageError> {
     let mut details = Map::new();
-    for pruned in ran.pruned.iter().filter(|pruned| pruned.rows > 0) {
+    for pruned in pruned.iter().filter(|pruned| pruned.rows > 0) {
         details.insert(
             pruned.table.as_str().to_owned(),
             json!({"rows": pruned.rows, "cut_off": pruned.cut_off}),
         );
     }
-    audit::record(work, "retention.pruned", "shop:retention", Value::Object(details))
+    audit::record(work, action, "shop:retention", Value::Object(details))
 }
 
 /// Queues a run. `false` when one is queued already.
@@ -233,28 +269,24 @@ pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageErr
     queue::enqueue(work, &new)
 }
 
-/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, and the job that goes on where this one ends. Space is given back while `may_go_on`
-/// says so. Blocks.
+/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, some of the space, and the job that goes on where this one ends. Blocks.
 ///
 /// # Errors
-/// [`StorageError`].
-pub fn run_job(db: &Database<Tenant>, job: &PruneJob, may_go_on: impl Fn() -> bool) -> Result<(), StorageError> {
+/// [`StorageError`]; a further attempt goes on from there.
+pub fn run_job(db: &Database<Tenant>, job: &PruneJob) -> Result<(), StorageError> {
     let origin = Origin::system();
     let ran = prune(db, &origin, Table::ALL, &job.cut_offs, Some(PRUNE_BATCHES_PER_JOB))?;
-    if ran.rows() == 0 {
+    let is_done = ran.is_done;
+    if ran.rows() > 0 {
+        db.write(origin.clone(), move |work| record(work, &ran)).wait()?;
+    }
+    let has_space = give_back_space(db, &origin)?;
+    if is_done && !has_space {
         return Ok(());
     }
     let next = PruneJob {
         part: job.part.saturating_add(1),
         ..job.clone()
     };
-    let end = db.write(origin.clone(), move |work| {
-        record(work, &ran)?;
-        if !ran.is_done {
-            enqueue(work, &next)?;
-        }
-        Ok::<_, StorageError>(())
-    });
-    end.wait()?;
-    give_back_space(db, &origin, may_go_on)
+    db.write(origin, move |work| enqueue(work, &next)).wait().map(drop)
 }

@@ -20,7 +20,9 @@ use super::turn::{Claimed, Rules, Started, claim};
 use crate::app::App;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
-use crate::primitives::limits::{AUDIT_REST_MS, BEAT_MS, CLOCK_SET_BACK_MS, MARK_MS, QUEUE_PASSED_MAX, SWEEP_MS, TURN_RETRY_MS};
+use crate::primitives::limits::{
+    AUDIT_REST_MS, BEAT_MS, CLOCK_SET_BACK_MS, LOOKS_ANEW, MARK_MS, QUEUE_PASSED_MAX, SWEEP_MS, TURN_RETRY_MS,
+};
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, Tenant};
 
@@ -69,6 +71,8 @@ pub(super) struct Dispatcher {
     marking: Option<JoinHandle<()>>,
     /// What the clock showed when it was last looked at.
     seen: Timestamp,
+    /// In how many of the next beats all that waits is looked at anew, after the clock was set back.
+    looks_anew: u32,
     /// While it lasts the audit queue rests, so that its entries gather.
     audit_rest: Option<Pin<Box<Sleep>>>,
 }
@@ -101,8 +105,9 @@ impl Dispatcher {
             .set_on_wake(Arc::new(move |tenant, wakes| agenda.note(tenant, wakes)));
         let bell = shared.agenda.bell().clone();
         shared.app.pauses.set_on_resume(Arc::new(move || bell.notify_one()));
-        let dispatcher = Self {
+        let mut dispatcher = Self {
             seen: shared.app.clock.now(),
+            looks_anew: 0,
             shared,
             lanes,
             places,
@@ -144,8 +149,13 @@ impl Dispatcher {
         self.shared.app.pulse.stopped();
     }
 
-    fn beat(&self) {
+    fn beat(&mut self) {
         let app = &self.shared.app;
+        if self.looks_anew > 0 {
+            // What was under way when the clock was set has come back meanwhile, with an instant of the clock before.
+            self.looks_anew -= 1;
+            self.shared.agenda.clock_was_set_back(app.clock.now());
+        }
         // What waits because an operator said so is not late.
         let oldest = self
             .shared
@@ -169,6 +179,7 @@ impl Dispatcher {
         if self.seen.as_millis() - now.as_millis() > CLOCK_SET_BACK_MS {
             tracing::warn!(from = %self.seen, to = %now, "the clock was set back; all that waits is looked at anew");
             self.shared.agenda.clock_was_set_back(now);
+            self.looks_anew = LOOKS_ANEW;
         }
         self.seen = now;
         let admission = |lane: &Lane| Admission {

@@ -147,7 +147,8 @@ pub fn books(house: &House) -> Verdict {
     Ok(())
 }
 
-/// Each order that was paid has one confirmation, each fact one line in the audit log, and nothing that is due is left.
+/// Each order that was paid has one confirmation, each fact one line in the audit log, each run that deleted entries one that says so, and nothing that is due is
+/// left.
 pub fn jobs(house: &House) -> Verdict {
     let mut confirmations = 0;
     for access in tenants(house)? {
@@ -176,6 +177,17 @@ pub fn jobs(house: &House) -> Verdict {
             return Err(Finding::new(kind, text));
         }
         confirmations += usize::try_from(paid).unwrap_or(0);
+        let (runs, begun) = (
+            count("SELECT count(*) FROM audit_anchor")?,
+            count("SELECT count(*) FROM job WHERE kind = 'audit.append' AND payload LIKE '%\"retention.begun\"%'")?,
+        );
+        if runs > begun {
+            let text = format!(
+                "{}: entries of the trail went in {runs} runs, and {begun} are recorded",
+                access.slug()
+            );
+            return Err(Finding::new(Kind::Lost, text));
+        }
     }
     let outbox = std::fs::read_dir(house.dir.join("outbox")).into_iter().flatten().flatten();
     let mails = outbox

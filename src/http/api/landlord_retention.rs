@@ -16,7 +16,9 @@ use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::page::WalkRequest;
 use crate::primitives::{Slug, Timestamp};
+use crate::roster::{self, Round};
 use crate::tenancy::TenantAccess;
+use crate::tenancy::checks::{Checked, Unchecked};
 use crate::upkeep::{self, Prune, PruneRefused};
 
 /// The routes of retention.
@@ -35,7 +37,7 @@ pub struct PruneBody {
     /// Only the audit trails.
     #[serde(default)]
     audit_only: bool,
-    /// Your word that the clock is right now, when it is not believed because it was set, or because nothing ran for more than a week. Not beside `dry_run`.
+    /// Your word that the clock is right now, when it is not believed because it was set, was behind, or nothing ran for more than a week. Not beside `dry_run`.
     #[serde(default)]
     clock_is_right: bool,
 }
@@ -166,19 +168,54 @@ struct DutyView {
     duty: &'static str,
     /// When it was last done; `null` before the first time.
     last_run_at: Option<Timestamp>,
-    /// When it comes next; in the past while it is held or under way. `null` before the process has run for the first time.
+    /// When it comes next; in the past while it is held or under way. `null` before the process has run for the first time, and while it does not come.
     next_run_at: Option<Timestamp>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct WrongView {
-    tenant: Slug,
+    /// Whose file; `null` for the house's own.
+    tenant: Option<Slug>,
     /// How much does not agree.
     mismatches: i64,
     /// The first of it: `{check, detail}`.
     #[schema(value_type = Vec<Object>)]
     findings: Value,
     checked_at: Timestamp,
+}
+
+#[derive(Serialize, ToSchema)]
+struct UncheckedView {
+    /// Whose file; `null` for the house's own.
+    tenant: Option<Slug>,
+    /// Why it could not be checked.
+    reason: String,
+    /// When that was last tried.
+    tried_at: Timestamp,
+    /// When it was last checked; `null` when it never was.
+    checked_at: Option<Timestamp>,
+}
+
+impl UncheckedView {
+    fn of(tenant: Option<Slug>, unchecked: Unchecked) -> Self {
+        Self {
+            tenant,
+            reason: unchecked.reason,
+            tried_at: unchecked.tried_at,
+            checked_at: unchecked.checked_at,
+        }
+    }
+}
+
+impl WrongView {
+    fn of(tenant: Option<Slug>, checked: Checked) -> Self {
+        Self {
+            tenant,
+            mismatches: checked.mismatches,
+            findings: checked.findings,
+            checked_at: checked.at,
+        }
+    }
 }
 
 /// When the house is swept and checked, what holds it up, and what was found.
@@ -189,11 +226,13 @@ struct RetentionView {
     stripe_events_days: i64,
     timezone: String,
     duties: Vec<DutyView>,
-    /// Since when the clock is not believed, and why: nothing is deleted until somebody says that it is right. `null` when it is believed.
+    /// Since when the clock is not believed, why, and how that ends: `{since, reason, ends}`. Until then nothing is deleted by age. `null` when it is believed.
     #[schema(value_type = Option<Object>)]
     clock_doubt: Option<crate::tenancy::Doubt>,
-    /// Stores whose last check found something.
+    /// Files whose last check found something.
     mismatches: Vec<WrongView>,
+    /// Files that could not be checked when that was last tried: what was found earlier says nothing about them.
+    unchecked: Vec<UncheckedView>,
 }
 
 /// Shows when the house was swept last, and what the nightly check has found.
@@ -204,27 +243,31 @@ async fn show_retention(house: House) -> Result<Json<RetentionView>, Problem> {
 
 fn show(app: &App) -> Result<RetentionView, Problem> {
     let keep = &app.config.retention;
-    let duty = |(duty, recurrence): (&'static str, crate::primitives::Recurrence)| {
-        let done = app.duties.find(duty)?;
-        Ok::<_, Problem>(DutyView {
-            duty,
-            last_run_at: done.and_then(|done| done.ran_at),
-            next_run_at: done.and_then(|done| recurrence.next_after(done.up_to)),
-        })
+    let duty = |round: Round| DutyView {
+        duty: round.duty,
+        last_run_at: round.last_run_at,
+        next_run_at: round.next_run_at,
     };
-    let wrong = upkeep::list_wrong(app)?.into_iter().map(|(tenant, checked)| WrongView {
-        tenant,
-        mismatches: checked.mismatches,
-        findings: checked.findings,
-        checked_at: checked.at,
-    });
+    let house = upkeep::find_house_check(app)?;
+    let of_house = house
+        .checked
+        .filter(|checked| checked.mismatches > 0)
+        .map(|checked| WrongView::of(None, checked));
+    let of_stores = upkeep::list_wrong(app)?.into_iter();
+    let wrong = of_house
+        .into_iter()
+        .chain(of_stores.map(|(tenant, checked)| WrongView::of(Some(tenant), checked)));
+    let house_unchecked = house.unchecked.map(|unchecked| UncheckedView::of(None, unchecked));
+    let stores_unchecked = upkeep::list_unchecked(app)?.into_iter();
+    let unchecked = stores_unchecked.map(|(tenant, unchecked)| UncheckedView::of(Some(tenant), unchecked));
     Ok(RetentionView {
         audit_days: keep.audit_days,
         inventory_movement_days: keep.inventory_movement_days,
         stripe_events_days: keep.stripe_events_days,
         timezone: keep.timezone.clone(),
-        duties: upkeep::recurrences(&app.config).into_iter().map(duty).collect::<Result<_, _>>()?,
+        duties: roster::list_rounds(app)?.into_iter().map(duty).collect(),
         clock_doubt: app.clock_watch.observe()?,
         mismatches: wrong.collect(),
+        unchecked: house_unchecked.into_iter().chain(unchecked).collect(),
     })
 }

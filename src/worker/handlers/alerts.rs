@@ -3,13 +3,10 @@
 //! Both carry an id that is the job's own, so a second attempt is the same message. Who is to be told is what the configuration says now.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use http::Method;
 use serde_json::json;
 
 use super::{Errand, payload};
-use crate::outbound::http::{Bounds, Call};
 use crate::outbound::mail::Mail;
 use crate::platform::alerts::{self, Alert, WindowOver};
 use crate::primitives::Name;
@@ -19,12 +16,6 @@ use crate::tenant::settings;
 use crate::worker::JobError;
 use crate::worker::job_error::chain;
 
-/// The longest one call may take, and to connect.
-const TOTAL: Duration = Duration::from_secs(15);
-const CONNECT: Duration = Duration::from_secs(5);
-/// What is read of an answer that nobody looks at.
-const ANSWER_BYTES: u64 = 64 << 10;
-
 pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
     let alert: Alert = payload(errand.payload)?;
     // Whoever has taken the URL out of the configuration since wants no calls.
@@ -32,24 +23,9 @@ pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
         return Ok(());
     };
     let body = body(&alert, &shop(errand)?);
-    let mut headers = webhook
-        .key
-        .headers(&format!("msg_{}", errand.job_id), errand.app.clock.now(), &body);
-    headers.push(("content-type", "application/json".to_owned()));
-    let call = Call {
-        method: Method::POST,
-        target: webhook.target.clone(),
-        headers,
-        body,
-        bounds: Bounds {
-            total: TOTAL.min(errand.left()),
-            connect: CONNECT,
-            answer_bytes: ANSWER_BYTES,
-            reach: webhook.reach,
-        },
-    };
-    match errand.app.outbound.call(&call) {
-        Ok(_) => Ok(()),
+    let id = format!("msg_{}", errand.job_id);
+    match webhook.send(errand.app.outbound.as_ref(), &id, errand.app.clock.now(), body, errand.left()) {
+        Ok(()) => Ok(()),
         // Whatever it is, the operator can mend it while the attempts last.
         Err(error) => Err(JobError::passing(format!("{}: {}", webhook.target, chain(&error)))),
     }

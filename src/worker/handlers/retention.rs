@@ -6,6 +6,5 @@ use crate::worker::JobError;
 
 pub(super) fn prune(errand: &Errand<'_>) -> Result<(), JobError> {
     let job: PruneJob = payload(errand.payload)?;
-    // A call that outlives its queue's time-out is a fault, and the rest of the space is no loss.
-    Ok(retention::run_job(errand.db, &job, || errand.left() > errand.limit / 10)?)
+    Ok(retention::run_job(errand.db, &job)?)
 }

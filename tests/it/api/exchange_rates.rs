@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tillbox::fetching::fetch_due;
 use tillbox::outbound::http::{Answer as Heard, CallError};
 use tillbox::primitives::Timestamp;
+use tillbox::scheduler::{DUTIES, run_due};
 
 use crate::support::answer::pointers;
 use crate::support::{Answer, TestApp, TestShop, blocking, logs};
@@ -454,6 +455,52 @@ fn a_fetch_that_fails_is_tried_again_and_the_old_rates_stay() {
     fetch(&app);
     assert_eq!(app.landlord_rows("SELECT failures FROM rate_fetch"), ["0"]);
     assert_eq!(published(&app), ["2026-01-14|USD|1.1651", "2026-01-15|USD|1.1651"]);
+}
+
+/// The scheduler looks often enough for the settings to mean what they say, and a look writes nothing.
+#[test]
+fn the_scheduler_fetches_at_the_instant_that_the_fetch_names() {
+    let app = TestApp::with(false, |config| {
+        config.exchange_rates.fetch = true;
+        config.exchange_rates.every = "10m".parse().expect("a span");
+    });
+    let due = || {
+        let app = app.app();
+        let done = blocking(|| run_due(&app, DUTIES));
+        done.into_iter().map(|(duty, done)| (duty, done.is_ok())).collect::<Vec<_>>()
+    };
+    let fetched = vec![("exchange_rates", true)];
+    app.world().answers(|_| Err(CallError::Timeout));
+    assert_eq!(due(), fetched, "it was never fetched");
+    app.advance(Duration::from_secs(60));
+    assert_eq!(due(), fetched, "a minute after the first failure");
+    app.world().answers(|_| heard(DAILY));
+    app.advance(Duration::from_secs(120));
+    assert_eq!(due(), fetched, "and two after the second");
+    let writes = || app.app().directory.database().stats().requests();
+    let before = writes();
+    for _ in 0..59 {
+        app.advance(Duration::from_secs(10));
+        assert!(due().is_empty());
+    }
+    assert_eq!(writes(), before, "a look writes nothing");
+    app.advance(Duration::from_secs(10));
+    assert_eq!(due(), fetched);
+    assert_eq!(app.world().calls().len(), 4);
+}
+
+#[tokio::test]
+async fn the_operator_sees_when_rates_are_fetched_next() {
+    let app = TestApp::with(false, |config| config.exchange_rates.fetch = true);
+    app.world().answers(|_| heard(DAILY));
+    let running = app.app();
+    blocking(|| run_due(&running, DUTIES));
+    drop(running);
+    let status = app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    let mut duties = status["duties"].as_array().expect("a list").iter();
+    let next = app.now().plus(Duration::from_secs(6 * 3_600));
+    let expected = json!({"duty": "exchange_rates", "last_run_at": app.now(), "next_run_at": next});
+    assert_eq!(duties.find(|duty| duty["duty"] == "exchange_rates"), Some(&expected));
 }
 
 #[tokio::test]

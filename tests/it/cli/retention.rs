@@ -76,6 +76,21 @@ fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
         assert_eq!(refused.stdout, "");
     }
     run(data, &["retention", "prune", "--dry-run"]).code(0);
+    let status = run(data, &["retention", "status"]).code(0).stdout;
+    assert!(
+        status.contains("not believed since") && status.contains("168 more hours"),
+        "{status}"
+    );
+    // Who only counts says nothing about the clock.
+    for prune in ["retention", "audit"] {
+        let both = run(data, &[prune, "prune", "--dry-run", "--clock-is-right"]).code(2);
+        assert!(
+            both.stderr.contains("cannot be used with") && both.stderr.contains("--clock-is-right"),
+            "{both:?}"
+        );
+        assert_eq!(both.stdout, "");
+    }
+    run(data, &["retention", "prune"]).code(1);
     run(data, &["retention", "prune", "--clock-is-right"]).code(0);
     run(data, &["retention", "prune"]).code(0);
 }

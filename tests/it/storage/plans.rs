@@ -27,6 +27,10 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     ("tenancy::duties::DUTIES", "reads the handful of duties at the start"),
     ("tenancy::checks::WRONG", "walks the shops for what the nightly check has found"),
+    (
+        "tenancy::checks::UNCHECKED",
+        "walks the shops for those that the nightly check could not read",
+    ),
     ("audit::CHAIN", "walks the chain from its beginning: that is its purpose"),
     ("commands::LIST_STATUS", "walks the tenants at the start"),
     ("commands::LIST_ACCESS", "walks the tenants for checks"),

@@ -94,6 +94,81 @@ async fn a_store_that_cannot_be_opened_stops_no_other() {
     assert_eq!(checked, [good.slug.to_string()]);
 }
 
+/// What an earlier night has found says nothing about a file that this one could not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let running = app.app();
+    blocking(|| run_due(&running, DUTIES));
+    drop(running);
+    night(&app);
+    let checked_at = app.now();
+    let status = async || app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    assert_eq!(status().await["unchecked"], json!([]));
+    app.stop();
+    let sound = std::fs::read(shop.path()).expect("the file");
+    std::fs::write(shop.path(), b"no database at all").expect("broken");
+    app.resume();
+    night(&app);
+    let found = status().await;
+    let unchecked = &found["unchecked"][0];
+    assert_eq!(
+        (&unchecked["tenant"], &unchecked["tried_at"], &unchecked["checked_at"]),
+        (&json!("corner"), &json!(app.now()), &json!(checked_at)),
+        "{found}"
+    );
+    assert!(unchecked["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{found}");
+    let said = logs()
+        .security()
+        .of_tenant(&shop.id.to_string())
+        .saying("a store could not be checked");
+    assert_eq!(said.lines().len(), 1);
+    app.stop();
+    std::fs::write(shop.path(), sound).expect("mended");
+    app.resume();
+    night(&app);
+    assert_eq!(
+        status().await["unchecked"],
+        json!([]),
+        "it was checked, although it looks as it did"
+    );
+}
+
+/// The house's own file is a file like the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_in_the_houses_file_is_told_until_it_is_mended() {
+    let app = TestApp::start();
+    app.tenant("corner");
+    let running = app.app();
+    blocking(|| run_due(&running, DUTIES));
+    drop(running);
+    night(&app);
+    let status = async || app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    assert_eq!(status().await["mismatches"], json!([]));
+    let entry = app.landlord_rows("SELECT max(seq), actor FROM audit_log").remove(0);
+    let (seq, actor) = entry.split_once('|').expect("two columns");
+    let trigger = app
+        .landlord_rows("SELECT sql FROM sqlite_schema WHERE name = 'audit_log_no_update'")
+        .remove(0);
+    let set = |actor: &str| {
+        let sql = format!("DROP TRIGGER audit_log_no_update; UPDATE audit_log SET actor = '{actor}' WHERE seq = {seq}; {trigger}");
+        app.landlord_raw(&sql).expect("changed");
+    };
+    set("nobody");
+    night(&app);
+    let found = status().await;
+    let wrong = &found["mismatches"][0];
+    assert_eq!(
+        (&wrong["tenant"], &wrong["findings"][0]["check"], &wrong["checked_at"]),
+        (&json!(null), &json!("audit chain"), &json!(app.now())),
+        "{found}"
+    );
+    set(actor);
+    night(&app);
+    assert_eq!(status().await["mismatches"], json!([]));
+}
+
 /// The worst that can be found: a page that nobody can read. Opening the file does not meet it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_read_through_is_a_finding() {

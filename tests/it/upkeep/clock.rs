@@ -1,8 +1,9 @@
-//! No run deletes on the word of a clock that was set: it is held and says so, until the operator says that the clock is right.
+//! No run deletes on the word of a clock that was set: it is held and says so, until the operator says that the clock is right, or the clock itself has shown it.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tillbox::outbound::http::{Answer, CallError};
 use tillbox::scheduler::{DUTIES, run_due};
 
 use super::{DAY, prune, rows_of};
@@ -97,7 +98,7 @@ async fn a_clock_set_back_an_hour_is_not_believed_until_it_is_right_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_a_restart_a_week_is_believed_and_more_is_not() {
+async fn over_a_restart_a_week_is_believed_and_more_is_not_at_once() {
     let app = TestApp::start();
     shop(&app).await;
     app.stop();
@@ -146,4 +147,249 @@ async fn the_operators_word_ends_the_warnings_of_every_start() {
     app.restart();
     assert_eq!(warnings(), 0, "and no more");
     assert!(rows_of(&prune(&app, json!({})).await.expect(200).json()).is_empty());
+}
+
+async fn ends(app: &TestApp) -> String {
+    doubt(app).await["ends"].as_str().unwrap_or("it is believed").to_owned()
+}
+
+/// A battery that is empty: the machine begins in another year, and a time server answers when the daemon runs already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round() {
+    let app = TestApp::start();
+    let shop = shop(&app).await;
+    let right = app.now();
+    app.stop();
+    app.clock().set(right.plus_millis(-9_000 * 86_400_000));
+    app.resume();
+    assert!(!night(&app).contains(&"retention"));
+    let doubted = doubt(&app).await;
+    assert!(
+        doubted["reason"].as_str().is_some_and(|reason| reason.contains("it has shown")),
+        "{doubted}"
+    );
+    assert!(ends(&app).await.starts_with("by itself once it shows"), "{doubted}");
+    let tea = shop.stocked("MUG", 450, 10).await;
+    shop.sell(&[(&tea, 1)]).await;
+    app.work_off();
+    let rows = shop.census();
+    // Set to a year too far it is as little believed as at a start.
+    app.clock().set(right.plus(370 * DAY));
+    assert!(!night(&app).contains(&"retention"));
+    assert_eq!(ends(&app).await, "by your word that it is right, and not by itself");
+    assert_eq!(shop.census(), rows);
+    app.clock().set(right.plus_millis(-9_000 * 86_400_000));
+    night(&app);
+    app.restart();
+    app.advance(Duration::from_secs(60));
+    night(&app);
+    assert!(ends(&app).await.starts_with("by itself once it shows"));
+    // And set right, as the next start would have believed it.
+    app.clock().set(right.plus(DAY));
+    assert!(night(&app).contains(&"retention"));
+    assert_eq!(doubt(&app).await, Value::Null);
+    let trail = app.landlord_rows("SELECT actor, action FROM audit_log WHERE subject = 'house:clock'");
+    assert_eq!(trail, ["system|clock.believed"]);
+    for table in ["audit_log", "inventory_movement"] {
+        assert_eq!(
+            shop.count(&format!("SELECT min(seq) FROM {table}")),
+            1,
+            "what bears an old time stands behind what does not"
+        );
+    }
+    shop.assert_integrity();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
+    let app = TestApp::start();
+    shop(&app).await;
+    app.stop();
+    app.advance(14 * DAY);
+    app.resume();
+    assert!(!night(&app).contains(&"retention"), "it may have been a month that was mistyped");
+    assert!(
+        ends(&app).await.starts_with("by itself when it has gone well for 168 more hours"),
+        "{}",
+        ends(&app).await
+    );
+    // A till that is turned off every night comes to its week as well; what passes while it is off is not counted.
+    for day in 0..14 {
+        assert!(!night(&app).contains(&"retention"), "day {day}");
+        for _ in 0..24 {
+            app.advance(HOUR / 2);
+            night(&app);
+        }
+        app.stop();
+        app.advance(12 * HOUR);
+        app.resume();
+    }
+    assert!(night(&app).contains(&"retention"));
+    assert_eq!(doubt(&app).await, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_was_paused_is_believed_after_a_week_and_one_that_is_set_again_begins_anew() {
+    let app = TestApp::start();
+    shop(&app).await;
+    app.clock().set(app.now().plus(10 * HOUR));
+    night(&app);
+    for _ in 0..6 {
+        app.advance(DAY);
+        assert!(!night(&app).contains(&"retention"));
+    }
+    app.clock().set(app.now().plus(2 * HOUR));
+    night(&app);
+    for _ in 0..6 {
+        app.advance(DAY);
+        assert!(!night(&app).contains(&"retention"));
+    }
+    app.advance(DAY);
+    assert!(night(&app).contains(&"retention"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_a_year_ahead_is_never_believed_for_waiting() {
+    for is_at_start in [true, false] {
+        let app = TestApp::start();
+        let shop = shop(&app).await;
+        let rows = shop.census();
+        if is_at_start {
+            app.stop();
+        }
+        app.clock().set(app.now().plus(370 * DAY));
+        if is_at_start {
+            app.resume();
+        }
+        for day in 0..20 {
+            assert!(!night(&app).contains(&"retention"), "day {day}");
+            if day % 4 == 3 {
+                app.restart();
+            }
+            app.advance(DAY);
+        }
+        night(&app);
+        assert_eq!(ends(&app).await, "by your word that it is right, and not by itself");
+        assert_eq!(shop.census(), rows);
+    }
+}
+
+/// What a clock showed while it was ahead, and came back from in the same process, speaks against no later start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_came_back_is_believed_at_the_next_start_too() {
+    let app = TestApp::start();
+    let shop = shop(&app).await;
+    let right = app.now();
+    app.clock().set(right.plus(370 * DAY));
+    night(&app);
+    let tea = shop.stocked("MUG", 450, 10).await;
+    shop.sell(&[(&tea, 1)]).await;
+    let running = app.app();
+    blocking(|| running.registry.write_marks()).expect("written");
+    drop(running);
+    app.clock().set(right);
+    night(&app);
+    assert_eq!(doubt(&app).await, Value::Null);
+    app.restart();
+    night(&app);
+    assert_eq!(doubt(&app).await, Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
+    let app = TestApp::start();
+    let gauge = async || {
+        let text = app.get("/metrics").send().await.expect(200).text();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("tillbox_clock_believed "))
+            .map(str::to_owned);
+        line.expect("it is there")
+    };
+    // Nobody works on the queue here; what else there is works, whatever the clock shows.
+    let health = async || {
+        let health = app.get("/health").local().send().await.expect(503).json();
+        assert_eq!(health["services"], json!({"db": "ok", "cache": "ok", "queue": "fail"}));
+        health["details"]["clock"].clone()
+    };
+    let look = || {
+        let running = app.app();
+        blocking(|| running.clock_watch.observe()).expect("looked at");
+    };
+    assert_eq!(gauge().await, "tillbox_clock_believed 0", "nobody has looked yet");
+    look();
+    assert_eq!((gauge().await.as_str(), health().await), ("tillbox_clock_believed 1", Value::Null));
+    app.clock().set(app.now().plus(370 * DAY));
+    look();
+    assert_eq!(gauge().await, "tillbox_clock_believed 0");
+    let said = health().await;
+    for part in [
+        "not believed since",
+        "set forward by",
+        "ended jobs are kept",
+        "by your word",
+        "--clock-is-right",
+    ] {
+        assert!(said.as_str().is_some_and(|said| said.contains(part)), "{part}: {said}");
+    }
+    prune(&app, json!({"clock_is_right": true})).await.expect(200);
+    assert_eq!((gauge().await.as_str(), health().await), ("tillbox_clock_believed 1", Value::Null));
+}
+
+/// Once for each doubt and by each of the means; one that fails is tried again alone, as the same message.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_is_told_once_of_a_doubt() {
+    let app = TestApp::with(false, |config| {
+        config.alerts.webhook_url = serde_json::from_value(json!("https://hooks.example/T0/s3cret")).expect("a URL");
+        config.alerts.email_to = "ops@example.org".to_owned();
+    });
+    let mails = || {
+        std::fs::read_dir(app.data_dir().join("outbox"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .count()
+    };
+    let told = || {
+        let running = app.app();
+        let done = blocking(|| run_due(&running, DUTIES));
+        let mut told = done.into_iter().filter(|(duty, _)| *duty == "clock_alert").map(|(_, done)| done);
+        told.next()
+    };
+    assert_eq!((told(), mails()), (None, 0));
+    app.world().answers(|_| Err(CallError::Timeout));
+    app.clock().set(app.now().plus(370 * DAY));
+    let since = app.now();
+    let failed = told().expect("it is due").expect_err("nobody answers");
+    assert!(
+        failed.contains("https://hooks.example: no answer in time") && !failed.contains("s3cret"),
+        "{failed}"
+    );
+    assert_eq!(mails(), 1);
+    app.restart();
+    app.world().answers(|_| {
+        Ok(Answer {
+            status: 204,
+            body: Vec::new(),
+        })
+    });
+    app.advance(HOUR);
+    told().expect("it is due").expect("it arrives");
+    assert_eq!((told(), mails()), (None, 1), "once");
+    let calls = app.world().calls();
+    let [first, second] = calls.as_slice() else { panic!("{calls:?}") };
+    let id = |call: &tillbox::outbound::http::Call| call.headers.iter().find(|(name, _)| *name == "webhook-id").cloned();
+    assert_eq!((id(first), &first.body), (id(second), &second.body), "the same message");
+    let body: Value = serde_json::from_slice(&second.body).expect("JSON");
+    assert_eq!((&body["type"], &body["data"]["since"]), (&json!("clock.doubted"), &json!(since)));
+    assert!(
+        body["data"]["reason"].as_str().is_some_and(|reason| reason.contains("set forward")),
+        "{body}"
+    );
+    // The next doubt is another one.
+    prune(&app, json!({"clock_is_right": true})).await.expect(200);
+    assert_eq!(told(), None);
+    app.clock().set(app.now().plus(10 * HOUR));
+    told().expect("it is due").expect("it arrives");
+    assert_eq!((app.world().calls().len(), mails()), (3, 2));
 }

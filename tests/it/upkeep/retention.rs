@@ -1,14 +1,14 @@
 //! What goes and what stays; that nothing that goes is missed by any proof.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tillbox::platform::audit::{self, AuditEntry};
-use tillbox::primitives::limits::{FREE_PAGES_KEPT, PRUNE_BATCH, VACUUM_PAGES};
+use tillbox::primitives::limits::{FREE_PAGES_KEPT, PRUNE_BATCH, VACUUM_PAGES, VACUUM_STEPS};
 use tillbox::primitives::{Note, Origin, QuantityDelta, Timestamp};
+use tillbox::scheduler::{DUTIES, run_due};
 use tillbox::tenant::inventory::{self, AdjustStock};
-use tillbox::tenant::retention::{self, CutOffs, PruneJob, Table};
+use tillbox::tenant::retention::{self, CutOffs, Table};
 
 use super::{DAY, prune, rows_of};
 use crate::support::{TestApp, TestShop, blocking};
@@ -179,8 +179,8 @@ async fn the_house_has_its_own_share() {
     let left = app.landlord_rows("SELECT count(*) FROM audit_log")[0]
         .parse::<i64>()
         .expect("a number");
-    // The run itself is an entry.
-    assert_eq!(left, entries - of("house/audit_log") + 1);
+    // The run itself is an entry at its beginning and one at its end.
+    assert_eq!(left, entries - of("house/audit_log") + 2);
     let check = app.admin("/v1/admin/integrity").json(json!({})).send().await.expect(200).json();
     assert_eq!(check["mismatches"], json!([]));
     assert!(
@@ -200,6 +200,34 @@ async fn the_house_has_its_own_share() {
         .map(|found| found["check"].clone())
         .collect();
     assert_eq!(checks, [json!("schema"), json!("audit chain")]);
+}
+
+/// A run of the house that ends between its batches leaves a word about what went.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_the_house_that_is_broken_off_is_in_its_trail() {
+    let app = TestApp::start();
+    app.tenant("corner");
+    let sql = "INSERT INTO stripe_event VALUES ('evt', 'invoice.paid', '{}', unixepoch('2026-01-20') * 1000, 1);
+               CREATE TRIGGER broken BEFORE DELETE ON stripe_event BEGIN SELECT RAISE(ABORT, 'broken off'); END";
+    app.landlord_raw(sql).expect("inserted");
+    app.advance(400 * DAY);
+    app.tenant("kiosk");
+    let count = "SELECT count(*) FROM audit_log";
+    let before = app.landlord_rows(count);
+    prune(&app, json!({})).await.expect(500);
+    assert_ne!(app.landlord_rows(count), before, "some entries went");
+    let trail = app.landlord_rows("SELECT action, subject FROM audit_log ORDER BY seq DESC LIMIT 1");
+    assert_eq!(trail, ["retention.begun|house:retention"]);
+    let details = app
+        .landlord_rows("SELECT details FROM audit_log ORDER BY seq DESC LIMIT 1")
+        .remove(0);
+    let details: Value = serde_json::from_str(&details).expect("JSON");
+    assert_eq!(details["stripe_event"]["rows"], 1, "what it goes on to is in it as well: {details}");
+    assert!(details["audit_log"]["rows"].as_i64().is_some_and(|rows| rows > 0), "{details}");
+    app.landlord_raw("DROP TRIGGER broken").expect("mended");
+    prune(&app, json!({})).await.expect(200);
+    let trail = app.landlord_rows("SELECT action FROM audit_log ORDER BY seq DESC LIMIT 2");
+    assert_eq!(trail, ["retention.pruned", "retention.begun"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,13 +305,19 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
     let due = shop
         .write(move |work| retention::count(work, Table::ALL, &cut_offs))
         .expect("counted");
-    let (mut went, mut parts) = (0, 0);
+    let (mut went, mut parts, mut begun) = (0, 0, 0);
     loop {
         let db = shop.db();
         let ran = blocking(|| retention::prune(&db, &Origin::system(), Table::ALL, &cut_offs, Some(1))).expect("a part");
         drop(db);
         assert!(ran.rows() <= i64::from(PRUNE_BATCH), "{ran:?}");
         (went, parts) = (went + ran.rows(), parts + 1);
+        // Nobody has come to record what went; that it was to go is recorded all the same, with the rows themselves.
+        begun += usize::from(ran.rows() > 0);
+        assert_eq!(
+            shop.count("SELECT count(*) FROM job WHERE kind = 'audit.append' AND payload LIKE '%retention.begun%'"),
+            i64::try_from(begun).expect("few")
+        );
         // Nothing is missed at any point, and nothing comes again.
         shop.assert_integrity();
         app.restart();
@@ -293,6 +327,19 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
     }
     assert_eq!(went, due.iter().map(|pruned| pruned.rows).sum::<i64>());
     assert!(parts > 6, "{parts}");
+    app.work_off();
+    let first = shop
+        .rows("SELECT details FROM audit_log WHERE action = 'retention.begun' ORDER BY seq LIMIT 1")
+        .remove(0);
+    let first: Value = serde_json::from_str(&first).expect("JSON");
+    for pruned in due.iter().filter(|pruned| pruned.rows > 0) {
+        let table = pruned.table.as_str();
+        assert_eq!(
+            first[table],
+            json!({"rows": pruned.rows, "cut_off": pruned.cut_off}),
+            "{table}: {first}"
+        );
+    }
     assert_eq!(shop.count("SELECT count(*) FROM inventory_movement"), 5);
     assert_eq!(
         shop.count("SELECT count(*) FROM inventory_anchor"),
@@ -366,28 +413,47 @@ async fn space_is_given_back_and_the_file_goes_on() {
     shop.assert_integrity();
 }
 
-/// A job has so much time; the rest of the space is used again, or goes after the next run.
+/// So much in one go and no more; the rest is not forgotten.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_whose_time_is_over_gives_back_no_more_space() {
+async fn space_is_given_back_in_bounded_shares() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let sql = "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000)
-               INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT 'k' || n, zeroblob(32), 200, randomblob(3000), 0 FROM n";
-    shop.raw(sql).expect("answers of long ago");
-    let job = PruneJob {
-        cut_offs: CutOffs::at(app.now(), 400, 400),
-        part: 0,
-    };
-    let (db, left) = (shop.db(), AtomicI64::new(5));
-    let may_go_on = || left.fetch_sub(1, Ordering::SeqCst) > 1;
-    blocking(|| retention::run_job(&db, &job, may_go_on)).expect("pruned");
-    assert_eq!(shop.count("SELECT count(*) FROM idempotency_key WHERE created_at = 0"), 0);
-    let free = shop.count("SELECT freelist_count FROM pragma_freelist_count");
-    let most = i64::from(FREE_PAGES_KEPT + VACUUM_PAGES);
-    assert!(
-        left.into_inner() == 0 && free > most,
-        "{free} of them are left, which is not all but what is kept"
+    let running = app.app();
+    blocking(|| run_due(&running, DUTIES));
+    drop(running);
+    let share = u64::from(VACUUM_STEPS * VACUUM_PAGES) * 4096;
+    let rows = share * 5 / 2 / 4096;
+    let sql = format!(
+        "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
+         INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT 'k' || n, zeroblob(32), 200, zeroblob(3500), 0 FROM n"
     );
+    shop.raw(&sql).expect("answers of long ago");
+    shop.product("TEA", 450).await;
+    app.work_off();
+    let size = || {
+        shop.raw("PRAGMA wal_checkpoint(TRUNCATE)").expect("checkpointed");
+        std::fs::metadata(shop.path()).expect("the file").len()
+    };
+    let before = size();
+    prune(&app, json!({"tenant": "corner"})).await.expect(200);
+    let by_hand = size();
+    let given = before - by_hand;
+    // The pages that map those that go, one in eight hundred, go as well.
+    assert!((share / 2..=share + share / 800).contains(&given), "{before}, then {by_hand}");
+    app.advance(DAY);
+    let running = app.app();
+    blocking(|| run_due(&running, DUTIES));
+    drop(running);
+    app.work_off();
+    let after = size();
+    assert!(
+        by_hand - after > share,
+        "the night goes on with it, job by job: {before}, {by_hand}, {after}"
+    );
+    let kept = u64::from(FREE_PAGES_KEPT + VACUUM_PAGES) * 4096;
+    assert!(after < share / 2 + kept, "{after}");
+    assert!(shop.count("SELECT count(*) FROM job WHERE kind = 'retention.prune' AND state = 'completed'") > 1);
+    shop.assert_integrity();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tillbox::app::App;
 use tillbox::primitives::Timestamp;
-use tillbox::scheduler::{DUTIES, Duty, Scheduler, run_due};
+use tillbox::scheduler::{DUTIES, Duty, Scheduler, When, run_due};
 use tillbox::worker::Worker;
 
 use super::DAY;
@@ -15,7 +15,7 @@ use crate::support::{TestApp, blocking};
 /// At two each night, in the operator's time zone.
 const NIGHTLY: &[Duty] = &[Duty {
     name: "nightly",
-    recurrence: |config| Some(config.retention.recurrence()),
+    when: When::Recurs(|config| config.retention.recurrence()),
     deletes: false,
     run: |_, _| Ok(()),
 }];
@@ -23,7 +23,7 @@ const NIGHTLY: &[Duty] = &[Duty {
 /// One that never succeeds.
 const FAILING: &[Duty] = &[Duty {
     name: "failing",
-    recurrence: |config| Some(config.retention.recurrence()),
+    when: When::Recurs(|config| config.retention.recurrence()),
     deletes: false,
     run: |_, _| Err("the disk is away".to_owned()),
 }];
@@ -161,6 +161,14 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
         json!({"duty": "retention", "last_run_at": app.now(), "next_run_at": "2027-02-22T02:00:00Z"}),
         "{status}"
     );
+    let named: Vec<&str> = status["duties"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|duty| duty["duty"].as_str())
+        .collect();
+    let all: Vec<&str> = DUTIES.iter().map(|duty| duty.name).collect();
+    assert_eq!(named, all, "the operator is told of all that comes round");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tillbox::config::Span;
 use tillbox::platform::queue::Queue;
 use tillbox::pulse::QueueFault;
+use tillbox::storage::TenantWork;
 use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 use tokio::sync::Semaphore;
@@ -238,4 +239,35 @@ async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
     GATE.visited().await;
     worker.stop(LONG).await;
     assert_eq!(jobs(&shop, CALL), ["completed|1|0"], "its attempt is counted once");
+}
+
+/// A turn that was under way when the clock was set back comes back with an instant of the clock before, and used to wait for it until the next sweep.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_was_under_way_when_the_clock_was_set_back_waits_for_no_instant_of_before() {
+    static GATE: Gate = Gate::shut();
+    const HANDLERS: Handlers = {
+        fn call(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
+            let is_first = !*GATE.open.lock().expect("nobody panics before the gate");
+            GATE.pass();
+            if is_first { Err(JobError::passing("not yet")) } else { Ok(()) }
+        }
+        Handlers(&[(CALL, Handler::Local(call))])
+    };
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    enqueue(&shop, Queue::Default, CALL, doing("it"));
+    GATE.visited().await;
+    let before = app.now().to_string();
+    app.clock().set(app.now().plus_millis(-400 * 86_400_000));
+    let now = app.now().to_string();
+    let noticed = || {
+        let lines = logs().saying("the clock was set back; all that waits is looked at anew");
+        let lines = lines.only(|line| line["from"] == before.as_str() && line["to"] == now.as_str());
+        !lines.lines().is_empty()
+    };
+    until("the step back is noticed", noticed).await;
+    GATE.open();
+    until("it is tried again", || jobs(&shop, CALL) == ["completed|2|0"]).await;
+    worker.stop(LONG).await;
 }

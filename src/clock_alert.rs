@@ -1,0 +1,109 @@
+//! L5: the operator is told once of each doubt about the clock, by the means that there are for jobs that were given up: a signed webhook, a mail.
+//!
+//! That it was told is written down for each of the means, behind the telling: one that fails is tried again by itself, and after a crash in between the same
+//! message comes twice. What is told of jobs is a job in a shop's file (`platform/alerts.rs`); the clock is the house's, whose file has no queue.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::outbound::mail::Mail;
+use crate::primitives::{Origin, Timestamp};
+use crate::storage::StorageError;
+use crate::tenancy::Doubt;
+use crate::tenancy::clock_watch::{self, Teller};
+
+/// No job waits for it: the limits of the means themselves hold.
+const NO_JOB: Duration = Duration::MAX;
+
+/// When somebody is to be told: now, while a doubt lasts of which somebody was not. Blocks; reads nothing while the clock is believed.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
+    if app.clock_watch.last_doubt().is_none() {
+        return Ok(None);
+    }
+    Ok((!list_owed(app)?.is_empty()).then_some(now))
+}
+
+/// By what a doubt is still to be told.
+fn list_owed(app: &App) -> Result<Vec<Teller>, StorageError> {
+    let recipients = app.alerting.recipients();
+    let means = [
+        (Teller::Webhook, recipients.webhook.is_some()),
+        (Teller::Mail, recipients.email_to.is_some()),
+    ];
+    if means.iter().all(|(_, is_there)| !is_there) {
+        return Ok(Vec::new());
+    }
+    let told = app.directory.read(clock_watch::find_told).wait()?;
+    let owed = means.into_iter().filter(|(teller, is_there)| *is_there && !told.contains(teller));
+    Ok(owed.map(|(teller, _)| teller).collect())
+}
+
+/// Tells whom it is to be told. Blocks.
+///
+/// # Errors
+/// What was in the way, of each of the means; it is tried again.
+pub fn tell(app: &App, now: Timestamp) -> Result<(), String> {
+    let Some(doubt) = app.clock_watch.last_doubt() else {
+        return Ok(());
+    };
+    let mut failed = Vec::new();
+    for teller in list_owed(app).map_err(|error| error.to_string())? {
+        let told = match teller {
+            Teller::Webhook => call(app, &doubt, now),
+            Teller::Mail => mail(app, &doubt),
+        };
+        let noted = told.and_then(|()| {
+            let write = app
+                .directory
+                .database()
+                .write(Origin::system(), move |work| clock_watch::note_told(work, teller));
+            write.wait().map_err(|error| error.to_string())
+        });
+        failed.extend(noted.err());
+    }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+}
+
+/// The same for each attempt, so that whoever gets it twice knows it.
+fn id(doubt: &Doubt) -> String {
+    format!("clock-doubted.{}", doubt.since.as_millis().unsigned_abs())
+}
+
+fn call(app: &App, doubt: &Doubt, now: Timestamp) -> Result<(), String> {
+    let Some(webhook) = app.alerting.recipients().webhook.clone() else {
+        return Ok(());
+    };
+    let body = json!({
+        "type": "clock.doubted",
+        "timestamp": doubt.since,
+        "data": {"since": doubt.since, "reason": doubt.reason, "ends": doubt.ends},
+    });
+    let id = format!("msg_{}", id(doubt));
+    let called = webhook.send(app.outbound.as_ref(), &id, now, body.to_string().into_bytes(), NO_JOB);
+    called.map_err(|error| format!("{}: {error}", webhook.target))
+}
+
+fn mail(app: &App, doubt: &Doubt) -> Result<(), String> {
+    let Some(to) = app.alerting.recipients().email_to.clone() else {
+        return Ok(());
+    };
+    let Doubt { since, reason, ends } = doubt;
+    let text = format!(
+        "The clock of this machine is not believed since {since}: {reason}.\n\nWhile that lasts nothing is deleted by age, and ended jobs are kept. Selling is \
+         not touched by it.\nIt ends {ends}.\n\nLook at the clock and set it right if it is wrong. When it is right:\n\n  tillbox retention prune --clock-is-right\n"
+    );
+    let mail = Mail {
+        to,
+        subject: "Tillbox: the clock is not believed".to_owned(),
+        text,
+        message_id: id(doubt),
+        // What the clock shows may be no date for a mail; that nobody is told would be worse.
+        date_ms: since.as_millis().max(0),
+    };
+    app.mailer.send(&mail, NO_JOB).map_err(|error| error.to_string())
+}
