@@ -17,7 +17,7 @@ use crate::oracle;
 use crate::table::{Finding, Row};
 use crate::workload::{self, Diary, Sent};
 
-/// How many customers each shop has in the day that is cut.
+/// How many customers come in the day that is cut.
 const CUSTOMERS: usize = 8;
 /// Two for each core of a small machine: a trial often waits for its own writer or readers.
 const THREADS: usize = 4;

@@ -233,7 +233,7 @@ fn prune(house: &House) {
     }
 }
 
-/// Runs the shops for so many customers each, several at a time, so that they share commits; jobs run and files are closed in between.
+/// Runs the shops for so many customers in all, several at a time, so that they share commits; jobs run and files are closed in between.
 pub async fn run(house: &House, diary: &Diary, customers: usize) {
     come_and_go(house, diary).await;
     let (corner, kiosk) = (Till::open(house, diary, "corner").await, Till::open(house, diary, "kiosk").await);
@@ -244,9 +244,7 @@ pub async fn run(house: &House, diary: &Diary, customers: usize) {
             corner.serve(&tea, number),
             corner.serve(&tea, number + 1),
             corner.serve(&tea, number + 2),
-            corner.serve(&tea, number + 3),
-            kiosk.serve(&mug, number),
-            kiosk.serve(&mug, number + 2),
+            kiosk.serve(&mug, number + 3),
         );
         tokio::task::block_in_place(|| {
             worker::run_until_idle(&house.app);

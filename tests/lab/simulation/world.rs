@@ -24,7 +24,7 @@ use crate::oracle;
 use crate::power::scratch;
 use crate::table::{Finding, Kind};
 
-const STEPS: u64 = 70;
+const STEPS: u64 = 48;
 /// How often a till sends a call before it gives up.
 const TRIES: usize = 6;
 const HOUR_MS: i64 = 60 * 60 * 1000;
