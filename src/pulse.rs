@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use crate::platform::queue::Queue;
 use crate::primitives::Timestamp;
 use crate::primitives::limits::{BEAT_STALE_MS, JOB_LATE_MS, PROBE_MS, SCHEDULER_STALE_MS};
 
@@ -17,6 +18,7 @@ pub struct Pulse {
     ready: AtomicBool,
     beat_at: AtomicI64,
     oldest_due: AtomicI64,
+    oldest_of_queues: [AtomicI64; Queue::ALL.len()],
     scheduler_beat_at: AtomicI64,
     hanging: Arc<()>,
     probe: tokio::sync::Mutex<Option<Probe>>,
@@ -66,6 +68,7 @@ impl Default for Pulse {
             ready: AtomicBool::new(false),
             beat_at: AtomicI64::new(NEVER),
             oldest_due: AtomicI64::new(NEVER),
+            oldest_of_queues: [const { AtomicI64::new(NEVER) }; Queue::ALL.len()],
             scheduler_beat_at: AtomicI64::new(NEVER),
             hanging: Arc::default(),
             probe: tokio::sync::Mutex::default(),
@@ -89,6 +92,21 @@ impl Pulse {
         let oldest = oldest_due.map_or(NEVER, Timestamp::as_millis);
         self.oldest_due.store(oldest, Ordering::Release);
         self.beat_at.store(now.as_millis(), Ordering::Release);
+    }
+
+    /// Since when the oldest of what waits in each queue is due, whether the queue is paused or not; in the order of [`Queue::ALL`].
+    pub fn note_queues(&self, oldest: impl Fn(Queue) -> Option<Timestamp>) {
+        for (queue, stored) in Queue::ALL.iter().zip(&self.oldest_of_queues) {
+            stored.store(oldest(*queue).map_or(NEVER, Timestamp::as_millis), Ordering::Release);
+        }
+    }
+
+    /// The earliest instant at which something that waits in a queue is or was due, when the worker last looked; for each queue.
+    pub fn oldest_of_queues(&self) -> impl Iterator<Item = (Queue, Option<Timestamp>)> + '_ {
+        Queue::ALL
+            .iter()
+            .zip(&self.oldest_of_queues)
+            .map(|(queue, stored)| (*queue, instant(stored)))
     }
 
     /// The worker has ended in an orderly way.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::landlord;
+use crate::platform::audit;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, FREE_PAGES_WORTH, LOCAL_REQUEST_MS};
 use crate::primitives::{Class, Origin, Refusal, Slug, Timestamp};
@@ -128,11 +129,24 @@ pub fn prune_store(app: &App, access: &TenantAccess, origin: &Origin, prune: Pru
     })
 }
 
-/// Prunes the landlord's file now, or counts what would go. Blocks.
+/// The newest entry of the house's trail: taken before a run writes anything itself, so that what goes is what a count says. Blocks.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn newest_of_house(app: &App) -> Result<i64, StorageError> {
+    app.directory.read(audit::find_newest).wait()
+}
+
+/// Prunes the landlord's file now, up to what was its trail's newest entry then if that is said, or counts what would go. Blocks.
 ///
 /// # Errors
 /// [`PruneRefused`].
-pub fn prune_house(app: &App, origin: &Origin, prune: Prune) -> Result<Vec<landlord::retention::Pruned>, PruneRefused> {
+pub fn prune_house(
+    app: &App,
+    origin: &Origin,
+    prune: Prune,
+    newest: Option<i64>,
+) -> Result<Vec<landlord::retention::Pruned>, PruneRefused> {
     let (now, keep, db) = (instant(app, prune)?, &app.config.retention, app.directory.database());
     let cut_offs = landlord::retention::CutOffs {
         audit_log: retention::days_before(now, keep.audit_days),
@@ -143,7 +157,7 @@ pub fn prune_house(app: &App, origin: &Origin, prune: Prune) -> Result<Vec<landl
         let count = db.read_within(READ_WITHIN, move |view| landlord::retention::count(view, tables, &cut_offs));
         return Ok(count.wait()?);
     }
-    Ok(landlord::retention::prune(db, origin, tables, &cut_offs)?)
+    Ok(landlord::retention::prune(db, origin, tables, &cut_offs, newest)?)
 }
 
 /// The nightly run: a job in the file of each shop that has something to prune, and the house's own file. Blocks.
@@ -170,7 +184,7 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
         dry_run: false,
         audit_only: false,
     };
-    let house = prune_house(app, &Origin::system(), prune).map_err(|error| error.to_string())?;
+    let house = prune_house(app, &Origin::system(), prune, None).map_err(|error| error.to_string())?;
     let rows: i64 = house.iter().map(|pruned| pruned.rows).sum();
     tracing::info!(stores = queued, passed_over, rows_of_house = rows, "retention queued");
     Ok(())

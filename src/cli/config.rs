@@ -5,7 +5,8 @@ use clap::Subcommand;
 use super::failure::{Exit, Failure};
 use super::output::{good, print, print_json};
 use super::{Global, Json};
-use crate::config::DEFAULT_PATH;
+use crate::config::{Config, DEFAULT_PATH};
+use crate::throttle::Policy;
 
 /// `tillbox config …`
 #[derive(Debug, Subcommand)]
@@ -33,8 +34,27 @@ impl ConfigCommand {
                 let value = serde_json::to_value(&config).expect("the configuration consists of tables, texts and numbers");
                 print_json(&value)?;
             }
-            Self::Show(Json { json: false }) => print(&config.show())?,
+            Self::Show(Json { json: false }) => print(&(config.show() + &limiters(&config)))?,
         }
         Ok(Exit::Done)
     }
+}
+
+/// The limiters that the rates belong to, as comments: what is shown stays a configuration.
+fn limiters(config: &Config) -> String {
+    let mut text = "\n# The limiters: what [rate_limits] lets each caller ask, who is a caller, and of which routes. The first that fits is a route's; `**` stands \
+                    for any parts or none.\n"
+        .to_owned();
+    for policy in Policy::ALL {
+        let rate = policy.rate(&config.rate_limits).to_string();
+        let caller = if policy.is_by_address() {
+            "address"
+        } else {
+            "API key, or address without one"
+        };
+        let patterns: Vec<String> = policy.patterns().collect();
+        let (name, patterns) = (policy.name(), patterns.join(" "));
+        text.push_str(&format!("#   {name:<9} {rate:<10} by {caller:<31} {patterns}\n"));
+    }
+    text
 }

@@ -62,10 +62,9 @@ impl Import {
         }
         let csv = std::fs::read_to_string(&self.file).map_err(unreadable)?;
         let client = Client::connect(&global.config()?, Data::IsThere)?;
-        let done = client.post(
-            "/v1/admin/exchange-rates/import",
-            &json!({"csv": csv, "corrections_are_right": self.corrections_are_right}),
-        )?;
+        let body = json!({"csv": csv, "corrections_are_right": self.corrections_are_right});
+        let done = client.post("/v1/admin/exchange-rates/import", &body);
+        let done = done.map_err(|failure| failure.naming("csv", &name))?;
         if self.output.json {
             print_json(&done)?;
             return Ok(Exit::Done);

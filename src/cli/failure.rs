@@ -88,6 +88,17 @@ impl Failure {
         }
     }
 
+    /// The same where a member of the request's body was a file: whoever named the file knows it by that name.
+    pub fn naming(self, member: &str, file: impl std::fmt::Display) -> Self {
+        match self.message.strip_prefix(member).and_then(|rest| rest.strip_prefix(": ")) {
+            Some(rest) => Self {
+                message: format!("{file}: {rest}"),
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// From a problem document.
     pub fn of_problem(problem: &Value) -> Self {
         let errors = problem["errors"].as_array().filter(|errors| !errors.is_empty());

@@ -368,40 +368,28 @@ impl Forget {
     }
 }
 
-/// Does something to all jobs that were given up, shop by shop; a shop that fails hinders no other.
+/// Does something to all jobs that were given up, so many with each call; a shop in which it fails hinders no other.
 fn sweep(client: &Client, which: &Which, what: &str, done: &str, output: Json) -> Result<Exit, Failure> {
-    let shops = match &which.tenant {
-        Some(slug) => vec![slug.to_string()],
-        None => client
-            .list("/v1/landlord/tenants")?
-            .iter()
-            .map(|tenant| text(&tenant["slug"]))
-            .collect(),
-    };
-    let mut rows = Vec::new();
-    let mut first_failure = None;
-    for slug in shops {
-        let (mut changed, mut skipped, mut after) = (0, 0, json!(0));
-        let ended = loop {
-            let body = json!({"tenant": slug, "queue": which.queue, "after": after});
-            match client.post(&format!("/v1/admin/queue/{what}"), &body) {
-                Err(failure) => break Err(failure),
-                Ok(swept) => {
-                    changed += swept["changed"].as_i64().unwrap_or(0);
-                    skipped += swept["skipped"].as_i64().unwrap_or(0);
-                    after = swept["next"].clone();
+    let (tenant, queue) = (which.tenant.as_ref().map(Slug::as_str), which.queue.as_deref());
+    let (mut rows, mut failure, mut cursor) = (Vec::new(), None, None::<String>);
+    loop {
+        let parts = [("tenant", tenant), ("queue", queue), ("cursor", cursor.as_deref())];
+        match client.post(&with_query(&format!("/v1/landlord/queue/{what}"), &parts), &Value::Null) {
+            // What was done before is told all the same.
+            Err(failed) => {
+                failure.get_or_insert(failed);
+                break;
+            }
+            Ok(page) => {
+                add_swept(&mut rows, &page, done);
+                if let Some(failed) = page["failed"].as_array().and_then(|failed| failed.first()) {
+                    failure.get_or_insert_with(|| Failure::failed(format!("{}: {}", text(&failed["tenant"]), text(&failed["detail"]))));
                 }
+                cursor = page["next_cursor"].as_str().map(str::to_owned);
             }
-            if after.is_null() {
-                break Ok(());
-            }
-        };
-        let error = ended.as_ref().err().map(|failure| failure.message().to_owned());
-        if changed + skipped > 0 || error.is_some() {
-            rows.push(json!({"tenant": slug, done: changed, "skipped": skipped, "error": error}));
         }
-        if let Err(failure) = ended {
-            first_failure.get_or_insert(failure);
+        if cursor.is_none() {
+            break;
         }
     }
     if output.json {
@@ -412,7 +400,27 @@ fn sweep(client: &Client, which: &Which, what: &str, done: &str, output: Json) -
         rows.iter().for_each(|row| table.row(columns.map(|name| text(&row[name]))));
         print(&table.render("No job was given up."))?;
     }
-    first_failure.map_or(Ok(Exit::Done), Err)
+    failure.map_or(Ok(Exit::Done), Err)
+}
+
+/// A row for each shop: what the calls did there is added up, and one in which it failed has its error.
+fn add_swept(rows: &mut Vec<Value>, page: &Value, done: &str) {
+    for swept in page["swept"].as_array().into_iter().flatten() {
+        let (changed, skipped) = (swept["changed"].as_i64().unwrap_or(0), swept["skipped"].as_i64().unwrap_or(0));
+        match rows.iter_mut().find(|row| row["tenant"] == swept["tenant"]) {
+            Some(row) => {
+                row[done] = json!(row[done].as_i64().unwrap_or(0) + changed);
+                row["skipped"] = json!(row["skipped"].as_i64().unwrap_or(0) + skipped);
+            }
+            None => rows.push(json!({"tenant": swept["tenant"], done: changed, "skipped": skipped, "error": null})),
+        }
+    }
+    for failed in page["failed"].as_array().into_iter().flatten() {
+        match rows.iter_mut().find(|row| row["tenant"] == failed["tenant"]) {
+            Some(row) => row["error"] = failed["detail"].clone(),
+            None => rows.push(json!({"tenant": failed["tenant"], done: 0, "skipped": 0, "error": failed["detail"]})),
+        }
+    }
 }
 
 impl Named {

@@ -70,7 +70,7 @@ impl Audit {
 impl Prune {
     fn run(self, global: &Global, audit_only: bool) -> Result<Exit, Failure> {
         let client = Client::connect(&global.config()?, Data::IsThere)?;
-        let (mut pruned, mut unavailable) = (Vec::new(), Vec::new());
+        let (mut pruned, mut failed) = (Vec::new(), Vec::new());
         let mut cursor: Option<String> = None;
         let mut is_word_due = self.clock_is_right;
         loop {
@@ -79,14 +79,14 @@ impl Prune {
             let mut page = client.post(&path, &body)?;
             is_word_due = false;
             take(&mut page, "pruned", &mut pruned);
-            take(&mut page, "unavailable", &mut unavailable);
+            take(&mut page, "failed", &mut failed);
             cursor = page["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 break;
             }
         }
         if self.output.json {
-            print_json(&json!({"dry_run": self.dry_run, "pruned": pruned, "unavailable": unavailable}))?;
+            print_json(&json!({"dry_run": self.dry_run, "pruned": pruned, "failed": failed}))?;
         } else {
             let mut table = Table::new(&["tenant", "table", "rows", "cut_off"]);
             for row in &pruned {
@@ -97,13 +97,26 @@ impl Prune {
                 note("nothing was deleted\n");
             }
         }
-        if unavailable.is_empty() {
+        if failed.is_empty() {
             return Ok(Exit::Done);
         }
-        let shops = text(&Value::Array(unavailable));
+        for shop in &failed {
+            note(&format!(
+                "{}: {} ({})\n",
+                text(&shop["tenant"]),
+                text(&shop["detail"]),
+                text(&shop["code"])
+            ));
+        }
+        let shops: Vec<String> = failed.iter().map(|shop| text(&shop["tenant"])).collect();
+        let what = if self.dry_run {
+            "could not be looked into"
+        } else {
+            "were not pruned, or not to the end"
+        };
         Err(Failure::failed_with(
-            format!("the files of these shops cannot be used: {shops}"),
-            "the log says why; run it again when they can",
+            format!("these shops {what}: {}", shops.join(", ")),
+            "what is wrong with each stands above and in the log; run it again when that is mended",
         ))
     }
 }

@@ -16,20 +16,33 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use crate::app::App;
-use crate::primitives::Class;
+use crate::platform::queue::{Queue, State as JobState};
+use crate::primitives::{Class, Timestamp};
 use crate::storage::file;
 use crate::telemetry::process::{self, float, seconds};
 use crate::telemetry::{self, Sheet};
+use crate::tenant::jobs::Depth;
 
 /// The version of the text's form.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The states of jobs that are told; `None` is what is held, in whatever state it waits. Completed jobs are many, and nobody waits for them.
+const JOB_STATES: [Option<JobState>; 7] = [
+    Some(JobState::Available),
+    Some(JobState::Scheduled),
+    Some(JobState::Running),
+    Some(JobState::Retryable),
+    None,
+    Some(JobState::Discarded),
+    Some(JobState::Cancelled),
+];
 
 /// The route of the figures.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(figures))
 }
 
-/// What Prometheus reads: requests, commits, caches, queues, room on the disk, and what the process takes of the machine. No figure names a
+/// What Prometheus reads: requests, commits, caches, queues and their jobs, room on the disk, and what the process takes of the machine. No figure names a
 /// store, and nobody needs a key; a proxy that lets the public in should keep this path to itself.
 #[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200, description = "the figures", body = String, content_type = "text/plain")))]
 async fn figures(State(app): State<Arc<App>>) -> Result<Response, Problem> {
@@ -59,8 +72,32 @@ fn render(app: &App) -> String {
     sheet.put("tillbox_queue_lag_seconds", seconds(lag_ms));
     let beat_ms = app.pulse.beat_at().map_or(0, |beat| beat.as_millis());
     sheet.put("tillbox_queue_beat_timestamp_seconds", seconds(beat_ms));
+    put_queues(&mut sheet, app);
     process::put(&mut sheet, app.started_at.as_millis());
     sheet.into_text() + &telemetry::render()
+}
+
+/// How deep the queues are. Each queue and state has its sample, so that one with no jobs left says 0 and does not stand still.
+fn put_queues(sheet: &mut Sheet, app: &App) {
+    let now = app.clock.now();
+    let depths = app.figures.snapshot(now).depths;
+    let jobs = |queue: Queue, state: Option<JobState>| -> i64 {
+        let same = |depth: &&Depth| depth.queue == queue && (!depth.held).then_some(depth.state) == state;
+        depths.iter().filter(same).map(|depth| depth.jobs).sum()
+    };
+    let of_queue = |queue: &Queue| {
+        let queue = *queue;
+        JOB_STATES.map(|state| {
+            let word = state.map_or("held", JobState::as_str);
+            let count = u64::try_from(jobs(queue, state)).unwrap_or(0);
+            (format!("queue=\"{queue}\",state=\"{word}\""), float(count))
+        })
+    };
+    sheet.put_each("tillbox_jobs", Queue::ALL.iter().flat_map(of_queue));
+    let age = |due: Timestamp| (now.as_millis() - due.as_millis()).max(0);
+    let ages = app.pulse.oldest_of_queues();
+    let ages = ages.map(|(queue, due)| (format!("queue=\"{queue}\""), seconds(due.map_or(0, age))));
+    sheet.put_each("tillbox_queue_oldest_ready_age_seconds", ages);
 }
 
 /// Counts a request that was answered. `route` is the pattern that its path met.

@@ -122,6 +122,16 @@ impl Problem {
         self.code
     }
 
+    /// What is wrong, for a person.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fault behind it, with its causes: for the log.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
     /// Logs the fault behind it, if there is one: once, where the request ends, whose id and tenant are in the line.
     pub fn log(&self) {
         let Some(cause) = &self.cause else { return };

@@ -52,9 +52,9 @@ impl CutOffs {
     }
 }
 
-fn look(view: &LandlordView, table: Table, cut_off: Timestamp) -> Result<(i64, i64), StorageError> {
+fn look(view: &LandlordView, table: Table, cut_off: Timestamp, newest: Option<i64>) -> Result<(i64, i64), StorageError> {
     match table {
-        Table::AuditLog => audit::find_prunable(view, cut_off),
+        Table::AuditLog => audit::find_prunable(view, cut_off, newest),
         Table::StripeEvent => Ok((0, view.one(&COUNT_EVENTS, params![cut_off], |row| row.get(0))?)),
     }
 }
@@ -73,7 +73,7 @@ fn batch(work: &mut LandlordWork, table: Table, to: i64, cut_off: Timestamp) -> 
 pub fn count(view: &LandlordView, tables: &[Table], cut_offs: &CutOffs) -> Result<Vec<Pruned>, StorageError> {
     let one = |table: &Table| {
         let cut_off = cut_offs.of(*table);
-        let (_, rows) = look(view, *table, cut_off)?;
+        let (_, rows) = look(view, *table, cut_off, None)?;
         Ok(Pruned {
             table: *table,
             rows,
@@ -84,15 +84,22 @@ pub fn count(view: &LandlordView, tables: &[Table], cut_offs: &CutOffs) -> Resul
 }
 
 /// Deletes what is older than the cut-offs, each batch in a transaction of its own, and then gives free pages back. The first transaction that deletes anything
-/// says in the house's trail what is to go, and the end of the run what went. Blocks.
+/// says in the house's trail what is to go, and the end of the run what went. `newest` is the entry of the trail that was the newest when the run was asked for:
+/// what its beginning added makes no more of it old than a count would have said. Blocks.
 ///
 /// # Errors
 /// [`StorageError`]; what went before it is gone, and the trail has what it was part of.
-pub fn prune(db: &Database<Landlord>, origin: &Origin, tables: &[Table], cut_offs: &CutOffs) -> Result<Vec<Pruned>, StorageError> {
+pub fn prune(
+    db: &Database<Landlord>,
+    origin: &Origin,
+    tables: &[Table],
+    cut_offs: &CutOffs,
+    newest: Option<i64>,
+) -> Result<Vec<Pruned>, StorageError> {
     let mut due = Vec::new();
     for table in tables {
         let (table, cut_off) = (*table, cut_offs.of(*table));
-        let (to, rows) = db.read_long(move |view| look(view, table, cut_off)).wait()?;
+        let (to, rows) = db.read_long(move |view| look(view, table, cut_off, newest)).wait()?;
         due.push((to, Pruned { table, rows, cut_off }));
     }
     let plan: Vec<Pruned> = due.iter().map(|(_, pruned)| *pruned).collect();

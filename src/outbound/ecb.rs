@@ -27,14 +27,24 @@ pub enum EcbError {
     #[error("the day {0:?} {1}")]
     Day(String, crate::primitives::day::DayError),
     /// A rate that is none.
-    #[error("the rate {rate:?} of {currency} {error}")]
+    #[error("the rate {rate:?} of {currency} on {day} {error}")]
     Rate {
+        /// On which day.
+        day: Day,
         /// Which currency.
         currency: String,
         /// What stands there.
         rate: String,
         /// What is wrong with it.
         error: crate::primitives::exchange::ExchangeRateError,
+    },
+    /// What is wrong stands in a line of a CSV file.
+    #[error("line {line}: {error}")]
+    Line {
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong there.
+        error: Box<Self>,
     },
     /// A currency is there twice, or the euro itself.
     #[error("{0} is there twice, or may not be there")]
@@ -69,8 +79,9 @@ fn currency(code: &str) -> Result<Option<Currency>, EcbError> {
     Ok(Currency::parse(code).ok())
 }
 
-fn rate(code: &str, text: &str) -> Result<ExchangeRate, EcbError> {
+fn rate(day: Day, code: &str, text: &str) -> Result<ExchangeRate, EcbError> {
     ExchangeRate::parse(text).map_err(|error| EcbError::Rate {
+        day,
         currency: code.to_owned(),
         rate: text.to_owned(),
         error,
@@ -119,11 +130,11 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
                     seen.clear();
                 }
                 (None, Some(code), Some(said)) => {
-                    let (_, rates) = publication.days.last_mut().ok_or_else(|| form("a rate has no day"))?;
+                    let (day, rates) = publication.days.last_mut().ok_or_else(|| form("a rate has no day"))?;
                     if !seen.insert(code.clone()) {
                         return Err(EcbError::Currency(code));
                     }
-                    let rate = rate(&code, &said)?;
+                    let rate = rate(*day, &code, &said)?;
                     match currency(&code)? {
                         Some(currency) => rates.push((currency, rate)),
                         None => drop(left_out.insert(code)),
@@ -188,21 +199,34 @@ pub fn parse_csv(bytes: &[u8]) -> Result<Publication, EcbError> {
     let mut days = Vec::new();
     for record in reader.records() {
         let record = record.map_err(form)?;
-        let text = record.get(0).unwrap_or_default();
-        let day = Day::parse(text).map_err(|error| EcbError::Day(text.to_owned(), error))?;
-        let mut rates = Vec::new();
-        for (index, currency) in &columns {
-            let cell = record.get(*index).unwrap_or_default();
-            if cell == "N/A" {
-                continue;
-            }
-            let rate = rate(&headers[*index], cell)?;
-            rates.extend(currency.map(|currency| (currency, rate)));
-        }
-        days.push((day, rates));
+        let day = rates_of_day(&headers, &columns, &record).map_err(|error| EcbError::Line {
+            line: record.position().map_or(0, csv::Position::line),
+            error: Box::new(error),
+        })?;
+        days.push(day);
     }
     let left_out = left_out.into_iter().collect();
     Ok(Publication { days, left_out })
+}
+
+/// A line of the history: a day, and a rate or `N/A` for each currency. What is left out has to be a rate all the same.
+fn rates_of_day(
+    headers: &csv::StringRecord,
+    columns: &[(usize, Option<Currency>)],
+    record: &csv::StringRecord,
+) -> Result<(Day, Vec<(Currency, ExchangeRate)>), EcbError> {
+    let text = record.get(0).unwrap_or_default();
+    let day = Day::parse(text).map_err(|error| EcbError::Day(text.to_owned(), error))?;
+    let mut rates = Vec::new();
+    for (index, currency) in columns {
+        let cell = record.get(*index).unwrap_or_default();
+        if cell == "N/A" {
+            continue;
+        }
+        let rate = rate(day, &headers[*index], cell)?;
+        rates.extend(currency.map(|currency| (currency, rate)));
+    }
+    Ok((day, rates))
 }
 
 #[cfg(test)]

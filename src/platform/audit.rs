@@ -189,13 +189,21 @@ pub fn verify<K: FileKind>(view: &View<'_, K>) -> Result<Verified, StorageError>
     Ok(found)
 }
 
-/// The last entry of those at the chain's beginning that are older than `cut_off`, and how many they are. One that is not ends them, whatever comes behind it:
-/// a clock may have been anywhere.
+/// The place of the newest entry; 0 when there is none.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_prunable<K: FileKind>(view: &View<'_, K>, cut_off: Timestamp) -> Result<(i64, i64), StorageError> {
-    let newest = end(view)?.0;
+pub fn find_newest<K: FileKind>(view: &View<'_, K>) -> Result<i64, StorageError> {
+    Ok(end(view)?.0)
+}
+
+/// The last entry of those at the chain's beginning that are older than `cut_off`, and how many they are. One that is not ends them, whatever comes behind it:
+/// a clock may have been anywhere. The newest entry stays; `newest` says which one that was at an earlier instant, when those that came since are not to count.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn find_prunable<K: FileKind>(view: &View<'_, K>, cut_off: Timestamp, newest: Option<i64>) -> Result<(i64, i64), StorageError> {
+    let newest = newest.map_or_else(|| find_newest(view), Ok)?;
     let kept = view.find(&FIRST_SINCE, params![cut_off], |row| row.get(0))?;
     let to = kept.unwrap_or(newest).min(newest) - 1;
     Ok((to, view.one(&COUNT_TO, params![to], |row| row.get(0))?))

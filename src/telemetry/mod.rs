@@ -93,19 +93,30 @@ impl Sheet {
     /// # Panics
     /// When the list does not have it.
     pub fn put_labelled(&mut self, name: &str, labels: &str, value: f64) {
+        self.put_each(name, [(labels.to_owned(), value)]);
+    }
+
+    /// Adds all samples of one, each with its labels.
+    ///
+    /// # Panics
+    /// When the list does not have it.
+    pub fn put_each(&mut self, name: &str, samples: impl IntoIterator<Item = (String, f64)>) {
         let figure = FIGURES.iter().find(|figure| figure.name == name).expect("a figure of the list");
         let kind = match figure.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => unreachable!("a distribution cannot be looked up"),
         };
-        let labels = if labels.is_empty() {
-            String::new()
-        } else {
-            format!("{{{labels}}}")
-        };
-        let help = figure.help;
-        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{labels} {value}\n").expect("a String takes every write");
+        let mut text = format!("# HELP {name} {}\n# TYPE {name} {kind}\n", figure.help);
+        for (labels, value) in samples {
+            let labels = if labels.is_empty() {
+                String::new()
+            } else {
+                format!("{{{labels}}}")
+            };
+            writeln!(text, "{name}{labels} {value}").expect("a String takes every write");
+        }
+        writeln!(self.0, "{text}").expect("a String takes every write");
     }
 
     /// The text.

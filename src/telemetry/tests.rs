@@ -53,6 +53,8 @@ fn a_sheet_says_what_it_is() {
     let mut sheet = Sheet::default();
     sheet.put_labelled("tillbox_build_info", "version=\"1\"", 1.0);
     sheet.put("tillbox_disk_free_bytes", 1e15);
+    let samples = ["low", "audit"].map(|queue| (format!("queue=\"{queue}\""), 2.0));
+    sheet.put_each("tillbox_jobs", samples);
     insta::assert_snapshot!(sheet.into_text().trim_end(), @r#"
     # HELP tillbox_build_info The version of the program and of the SQLite in it; always 1.
     # TYPE tillbox_build_info gauge
@@ -61,5 +63,10 @@ fn a_sheet_says_what_it_is() {
     # HELP tillbox_disk_free_bytes Room on the disk of the data directory.
     # TYPE tillbox_disk_free_bytes gauge
     tillbox_disk_free_bytes 1000000000000000
+
+    # HELP tillbox_jobs Jobs of all stores, by queue and state, as each store that writes was last counted (once a minute). `held` are in no other state; completed ones are not counted.
+    # TYPE tillbox_jobs gauge
+    tillbox_jobs{queue="low"} 2
+    tillbox_jobs{queue="audit"} 2
     "#);
 }

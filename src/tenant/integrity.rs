@@ -12,6 +12,10 @@ statements! {
     // Not the quick one, which does not hold the indexes against their tables: a bit that rots in a row is passed over by whoever looks into the index.
     PAGES = "SELECT * FROM pragma_integrity_check LIMIT 10";
     FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of ' || parent FROM pragma_foreign_key_check LIMIT 50";
+    // What a file has exactly one row of. No row refers to these, so no other check would miss them.
+    SINGLE_ROWS = "SELECT 'the shop has no row: nobody can sell there, and its currency is not known' WHERE NOT EXISTS (SELECT 1 FROM shop)
+                 UNION ALL SELECT 'the settings of currencies have no row' WHERE NOT EXISTS (SELECT 1 FROM currency_setting)
+                 UNION ALL SELECT 'the epoch of the file has no row' WHERE NOT EXISTS (SELECT 1 FROM epoch)";
     SNAPSHOTS = "SELECT 'financial order ' || lower(hex(id)), snapshot, snapshot_hash FROM financial_order WHERE locked_at IS NOT NULL
                  UNION ALL SELECT 'invoice ' || number, snapshot, snapshot_hash FROM invoice WHERE status <> 'draft'";
     SNAPSHOT_TOTALS = "SELECT 'financial order ' || lower(hex(id)) || ' has ' || total_minor || ', its snapshot ' || json_extract(snapshot, '$.total_minor')
@@ -142,6 +146,7 @@ pub struct Report {
 /// The checks whose statement gives one row for each thing that is wrong.
 const CHECKS: &[(&str, &crate::storage::Statement)] = &[
     ("foreign keys", &FOREIGN_KEYS),
+    ("single rows", &SINGLE_ROWS),
     ("snapshot totals", &SNAPSHOT_TOTALS),
     ("order lines", &ORDER_LINES),
     ("order sums", &ORDER_SUMS),

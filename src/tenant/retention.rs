@@ -103,7 +103,7 @@ impl CutOffs {
 /// The place up to which the rows of a table go, where they go by their places, and how many they are.
 fn look(view: &TenantView, table: Table, cut_off: Timestamp) -> Result<(i64, i64), StorageError> {
     match table {
-        Table::AuditLog => chain::find_prunable(view, cut_off),
+        Table::AuditLog => chain::find_prunable(view, cut_off, None),
         Table::InventoryMovement => inventory::find_prunable(view, cut_off),
         Table::IdempotencyKey => Ok((0, idempotency::count_expired(view, cut_off)?)),
         Table::Cart => Ok((0, cart::count_left(view, cut_off)?)),

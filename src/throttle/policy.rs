@@ -73,7 +73,22 @@ impl Policy {
         matches!(self, Self::Webhook | Self::Login)
     }
 
-    pub(super) const fn rate(self, rates: &RateLimits) -> Rate {
+    /// The paths of its routes, as patterns: `**` stands for any number of parts, none too. A path that fits two groups is in the one that comes first in
+    /// [`ALL`](Self::ALL).
+    pub fn patterns(self) -> impl Iterator<Item = String> {
+        GROUPS
+            .iter()
+            .filter(move |(_, _, policy)| *policy == self)
+            .map(|(place, word, _)| match place {
+                Place::First => format!("/v1/{word}/**"),
+                Place::Any => format!("/v1/**/{word}/**"),
+                Place::Last => format!("/v1/**/{word}"),
+            })
+    }
+
+    /// What the configuration lets one caller ask.
+    #[must_use]
+    pub const fn rate(self, rates: &RateLimits) -> Rate {
         match self {
             Self::Webhook => rates.webhook,
             Self::Login => rates.login,
@@ -87,6 +102,23 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_patterns_that_are_shown_are_those_that_decide() {
+        for (number, policy) in Policy::ALL.into_iter().enumerate() {
+            let patterns: Vec<String> = policy.patterns().collect();
+            assert!(!patterns.is_empty(), "{policy:?}");
+            for pattern in patterns {
+                assert_eq!(Policy::of_path(&pattern.replace("/**", "")), Some(policy), "{pattern}");
+                if pattern.ends_with("/**") {
+                    assert_eq!(Policy::of_path(&pattern.replace("**", "x")), Some(policy), "{pattern}");
+                }
+            }
+            let place = GROUPS.iter().position(|(_, _, of)| *of == policy).unwrap();
+            let earlier = GROUPS[..place].iter().all(|(_, _, of)| Policy::ALL[..number].contains(of));
+            assert!(earlier, "{policy:?} is not where it decides");
+        }
+    }
 
     #[test]
     fn paths_have_the_group_that_their_words_say() {

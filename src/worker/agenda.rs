@@ -247,6 +247,11 @@ impl Agenda {
             .min()
     }
 
+    /// The earliest instant at which something that still waits in a queue is or was due.
+    pub fn oldest_due_in(&self, queue: Queue) -> Option<Timestamp> {
+        self.lanes().get(&queue)?.places.values().map(Place::due).min()
+    }
+
     /// Rings when there may be something to do.
     pub const fn bell(&self) -> &Arc<Notify> {
         &self.bell
@@ -447,6 +452,10 @@ mod tests {
         assert!(take_turn(&agenda, Queue::Audit, 99).is_none());
         assert_eq!(agenda.oldest_due(|_, _| true), Some(at(0)));
         assert_eq!(agenda.oldest_due(|queue, _| queue != Queue::Audit), None);
+        assert_eq!(
+            (agenda.oldest_due_in(Queue::Audit), agenda.oldest_due_in(Queue::Low)),
+            (Some(at(0)), None)
+        );
         assert_eq!(agenda.next_due(), Some(at(100)));
         take_turn(&agenda, Queue::Audit, 100).expect("it is due").done(None);
         assert_eq!(agenda.oldest_due(|_, _| true), None);

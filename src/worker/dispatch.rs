@@ -161,6 +161,7 @@ impl Dispatcher {
             .shared
             .agenda
             .oldest_due(|queue, tenant| !app.pauses.is_paused_for(queue, tenant));
+        app.pulse.note_queues(|queue| self.shared.agenda.oldest_due_in(queue));
         app.pulse.beat(app.clock.now(), oldest);
     }
 

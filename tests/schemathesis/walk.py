@@ -281,6 +281,11 @@ def queue():
         post(f"/v1/landlord/queue/low/{step}", None, 200, **more)
         post(f"/v1/landlord/queue/low/{step}?tenant=demo", None, 200, **more)
         post(f"/v1/landlord/queue/low/{step}?tenant=nobody", None, "tenant_not_found", **more)
+    for step in ("retry", "flush"):
+        post(f"/v1/landlord/queue/{step}", None, 200, **more)
+        post(f"/v1/landlord/queue/{step}?tenant=demo&queue=low", None, 200, **more)
+        post(f"/v1/landlord/queue/{step}?tenant=nobody", None, "tenant_not_found", **more)
+        post(f"/v1/landlord/queue/{step}?queue=slow", None, "validation_failed", **more)
     post("/v1/landlord/queue/release?tenant=demo", None, 200, **more)
     post("/v1/landlord/queue/release?tenant=nobody", None, "tenant_not_found", **more)
     get("/v1/landlord/retention", **more)

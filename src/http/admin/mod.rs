@@ -4,7 +4,6 @@
 pub(super) mod catalog;
 mod exchange_rates;
 pub(super) mod import;
-mod queue;
 pub(super) mod sales;
 mod tenants;
 
@@ -22,8 +21,6 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/exchange-rates/import", post(exchange_rates::import))
         .route("/sales/import", post(sales::import))
         .route("/integrity", post(tenants::check_integrity))
-        .route("/queue/retry", post(queue::retry))
-        .route("/queue/flush", post(queue::flush))
         .route("/tenants/{slug}/accept-loss", post(tenants::accept_loss))
         .route("/tenants/{slug}/migrate", post(tenants::migrate))
 }

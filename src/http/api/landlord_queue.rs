@@ -1,4 +1,5 @@
-//! `/v1/landlord/queue`: how deep the queues are, and pausing them. The single jobs are in `landlord_jobs`.
+//! `/v1/landlord/queue`: how deep the queues are, and pausing them. The single jobs are in `landlord_jobs`, those that were given up, all at once, in
+//! `landlord_discarded`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(pause_queue))
         .routes(routes!(resume_queue))
         .routes(routes!(release_jobs))
+        .merge(super::landlord_discarded::routes())
         .merge(super::landlord_jobs::routes())
 }
 

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::stores::{Stores, named};
+use super::stores::{FailedView, Stores, named};
 use crate::app::App;
 use crate::http::extract::{Body, FromBody, House, QueryOf, WalkBeside};
 use crate::http::faults::Faults;
@@ -87,8 +87,8 @@ struct PrunedView {
 struct PruneView {
     dry_run: bool,
     pruned: Vec<PrunedView>,
-    /// Stores that should have been pruned and whose files cannot be used.
-    unavailable: Vec<Slug>,
+    /// Stores in which it failed, and why; the log has it too. What went of them before is gone.
+    failed: Vec<FailedView>,
     /// `null` when it was done in all stores; else the same call with this as `cursor` goes on.
     next_cursor: Option<String>,
 }
@@ -123,6 +123,8 @@ async fn prune(
 
 fn prune_some(house: &House, call: &PruneCall, named: Option<TenantAccess>, walk: WalkRequest) -> Result<PruneView, Problem> {
     let (app, prune) = (&house.app, call.prune);
+    // Before the word about the clock is an entry itself, and before a doubt that ends is one.
+    let newest = upkeep::newest_of_house(app)?;
     if call.clock_is_right {
         app.clock_watch.confirm(house.origin.clone())?;
     }
@@ -132,9 +134,9 @@ fn prune_some(house: &House, call: &PruneCall, named: Option<TenantAccess>, walk
     }
     let is_first = named.is_none() && walk.store == 0;
     let stores = Stores::from(app, named, walk.store)?;
-    let (mut pruned, mut unavailable) = (Vec::new(), Vec::new());
+    let (mut pruned, mut failed) = (Vec::new(), Vec::new());
     if is_first {
-        let rows = upkeep::prune_house(app, &house.origin, prune)?;
+        let rows = upkeep::prune_house(app, &house.origin, prune, Some(newest))?;
         pruned.extend(rows.into_iter().map(|row| PrunedView {
             tenant: None,
             table: row.table.as_str(),
@@ -152,13 +154,13 @@ fn prune_some(house: &House, call: &PruneCall, named: Option<TenantAccess>, walk
             })),
             Err(PruneRefused::ClockDoubtful(doubt)) => return Err(PruneRefused::ClockDoubtful(doubt).into()),
             Err(refused) if stores.is_named() => return Err(refused.into()),
-            Err(_) => unavailable.push(access.slug().clone()),
+            Err(refused) => failed.push(FailedView::noted("retention", access, &refused.into())),
         }
     }
     Ok(PruneView {
         dry_run: prune.dry_run,
         pruned,
-        unavailable,
+        failed,
         next_cursor: stores.next.map(|place| WalkRequest::cursor(place, i64::MAX)),
     })
 }

@@ -11,6 +11,7 @@ mod form;
 mod inventory;
 mod invoices;
 mod landlord;
+mod landlord_discarded;
 mod landlord_jobs;
 mod landlord_keys;
 mod landlord_queue;
@@ -30,7 +31,6 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-pub(super) use landlord_jobs::parse_queue;
 
 /// Everything under `/v1`.
 pub fn routes() -> OpenApiRouter<Arc<App>> {

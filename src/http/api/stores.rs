@@ -3,6 +3,10 @@
 //! A store whose file cannot be used hinders nobody: where one store was named, the call is refused with its trouble; where all were asked for, its slug
 //! is told beside what was found in the others. All of this blocks.
 
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::app::App;
 use crate::http::problem::Problem;
 use crate::primitives::Slug;
@@ -73,12 +77,48 @@ impl Stores {
         match looked {
             Ok(found) => Ok(Some(found)),
             Err(problem) if self.is_named => Err(problem),
-            Err(_) => {
+            Err(problem) => {
+                // What keeps a file from being opened is in the log already; what else may go wrong there is not.
+                if problem.code() != "tenant_unavailable" {
+                    note_passed_over("a list", access, &problem);
+                }
                 unavailable.push(access.slug().clone());
                 Ok(None)
             }
         }
     }
+}
+
+/// A store in which what was asked of all failed, and why.
+#[derive(Serialize, ToSchema)]
+pub struct FailedView {
+    tenant: Slug,
+    /// The code that a call for this store alone would be refused with.
+    code: &'static str,
+    /// What is wrong, for a person.
+    detail: String,
+}
+
+impl FailedView {
+    /// The view of it, and a line in the log with the cause: nobody else says it, because the call itself succeeds.
+    pub fn noted(what: &'static str, access: &TenantAccess, problem: &Problem) -> Self {
+        note_passed_over(what, access, problem);
+        let detail = if problem.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            "an internal fault; the log says which, with the store's id"
+        } else {
+            problem.detail()
+        };
+        Self {
+            tenant: access.slug().clone(),
+            code: problem.code(),
+            detail: detail.to_owned(),
+        }
+    }
+}
+
+fn note_passed_over(what: &'static str, access: &TenantAccess, problem: &Problem) {
+    let error = problem.cause().unwrap_or_else(|| problem.detail());
+    tracing::warn!(tenant_id = %access.id(), what, code = problem.code(), error, "a store was passed over");
 }
 
 /// The store in whose file a job is: the one that is named, or else whichever has it. Those that are open are asked first.

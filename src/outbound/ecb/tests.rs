@@ -84,6 +84,22 @@ fn the_history_is_read_with_its_holes() {
 }
 
 #[test]
+fn what_is_wrong_with_a_history_is_told_with_its_line() {
+    for (text, wanted) in [
+        (
+            "Date,USD,JPY\n2026-01-14,1.1,180\n2026-01-13,1.1,abc\n",
+            "line 3: the rate \"abc\" of JPY on 2026-01-13 ",
+        ),
+        ("Date,USD\n2026-01-32,1.1\n", "line 2: the day \"2026-01-32\" "),
+    ] {
+        let said = parse_csv(text.as_bytes()).expect_err("it is wrong").to_string();
+        assert!(said.starts_with(wanted), "{said}");
+    }
+    let said = parse_csv(b"Date,USD\n2026-01-14,1.1,2.2\n").expect_err("it is wrong").to_string();
+    assert!(said.contains("line: 2"), "the reader's own: {said}");
+}
+
+#[test]
 fn a_history_that_is_not_quite_so_is_refused() {
     for text in [
         "",

@@ -269,6 +269,79 @@ async fn a_removal_goes_by_the_jobs_state_and_what_is_cancelled_never_runs() {
     }
 }
 
+/// What the command does to all jobs that were given up, a landlord's key does.
+#[tokio::test]
+async fn all_that_was_given_up_is_retried_and_flushed_so_many_with_each_call() {
+    let house = House::start();
+    let (first, second) = (house.app.tenant("first"), house.app.tenant("second"));
+    let many: String = (0..450).map(|number| insert(number, "low", KIND, "discarded")).collect();
+    first.raw(&format!("BEGIN; {many} COMMIT")).unwrap();
+    second.raw(&insert(501, "low", KIND, "discarded")).unwrap();
+    second.raw(&insert(502, "billing", KIND, "discarded")).unwrap();
+    let (mut swept, mut cursor) = (Vec::new(), Some(String::new()));
+    while let Some(from) = cursor {
+        let page = house.post(&format!("/retry?queue=low{from}")).send().await.expect(200).json();
+        assert_eq!(page["failed"], json!([]));
+        for shop in page["swept"].as_array().expect("a list") {
+            swept.push((
+                shop["tenant"].as_str().expect("a slug").to_owned(),
+                shop["changed"].as_i64().expect("a number"),
+            ));
+        }
+        cursor = page["next_cursor"].as_str().map(|next| format!("&cursor={next}"));
+    }
+    let wanted = [("first", 200), ("first", 200), ("first", 50), ("second", 1)].map(|(slug, jobs)| (slug.to_owned(), jobs));
+    assert_eq!(swept, wanted);
+    assert_eq!(
+        first.count("SELECT count(*) FROM job WHERE kind = 'kind.of_old' AND state = 'available'"),
+        450
+    );
+    assert_eq!([501, 502].map(|number| state(&second, number)), ["available|0|0", "discarded|2|1"]);
+    let flushed = house.post("/flush?tenant=second").send().await.expect(200).json();
+    let wanted = json!({"swept": [{"tenant": "second", "changed": 1, "skipped": 0}], "failed": [], "next_cursor": null});
+    assert_eq!(flushed, wanted);
+    assert_eq!([501, 502].map(|number| state(&second, number)), ["available|0|0", ""]);
+    let retried = format!("jobs.retried|tenant:{}|1", first.id);
+    let of_second = ["retried", "forgotten"].map(|done| format!("jobs.{done}|tenant:{}|1", second.id));
+    let wanted = [[retried.clone(), retried.clone(), retried].as_slice(), &of_second].concat();
+    assert_eq!(house.audited(), wanted);
+    for what in ["retry", "flush"] {
+        house
+            .post(&format!("/{what}?tenant=nobody"))
+            .send()
+            .await
+            .refused(404, "tenant_not_found");
+        for query in ["queue=slow", "cursor=c1", "state=discarded"] {
+            house
+                .post(&format!("/{what}?{query}"))
+                .send()
+                .await
+                .refused(422, "validation_failed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shop_whose_jobs_cannot_be_retried_is_told_with_its_reason() {
+    let house = House::start();
+    let (broken, whole) = (house.app.tenant("broken"), house.app.tenant("whole"));
+    whole.raw(&insert(1, "low", KIND, "discarded")).unwrap();
+    house.app.stop();
+    std::fs::write(broken.path(), b"no database at all").unwrap();
+    house.app.resume();
+    let page = house.post("/retry").send().await.expect(200).json();
+    assert_eq!(page["swept"], json!([{"tenant": "whole", "changed": 1, "skipped": 0}]));
+    let failed = page["failed"].as_array().expect("a list");
+    assert_eq!(failed.len(), 1, "{page}");
+    assert_eq!(
+        (&failed[0]["tenant"], &failed[0]["code"]),
+        (&json!("broken"), &json!("tenant_unavailable"))
+    );
+    let lines = logs().of_tenant(&broken.id.to_string()).saying("a store was passed over");
+    assert_eq!(lines.lines().len(), 1);
+    house.post("/retry?tenant=broken").send().await.refused(503, "tenant_unavailable");
+}
+
 #[tokio::test]
 async fn a_job_that_another_one_supersedes_is_not_retried() {
     let house = House::start();

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
+use tillbox::platform::queue::Queue;
 use tillbox::telemetry::{FIGURES, Kind};
 use tillbox::worker::Worker;
 
 use crate::support::TestApp;
+use crate::support::jobs::{id, insert};
 
 /// Samples by their name and labels, the families that they belong to checked on the way.
 struct Figures(BTreeMap<String, f64>);
@@ -142,6 +144,76 @@ async fn what_happens_shows_in_the_figures() {
     );
     worker.stop(Duration::from_secs(30)).await;
     app.get("/metrics").header("x-tillbox-tenant", "nobody").send().await.expect(200);
+}
+
+/// Until the worker has counted and looked. It does so by the machine's clock, and the first time at once.
+async fn counted(is_so: impl Fn() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait)
+        .await
+        .expect("the worker counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
+    let app = TestApp::start();
+    let shop = app.tenant("depths");
+    app.work_off();
+    app.admin("/v1/landlord/queue/low/pause").send().await.expect(200);
+    for (number, state) in ["available", "available", "scheduled", "scheduled", "discarded", "available"]
+        .into_iter()
+        .enumerate()
+    {
+        shop.raw(&insert(number, "low", "kind.of_old", state)).expect("a job");
+    }
+    let held = id(5).replace('-', "");
+    shop.raw(&format!("UPDATE job SET epoch = -1 WHERE id = x'{held}'")).expect("held");
+    let running = app.app();
+    let depth = || -> i64 {
+        let depths = running.figures.snapshot(app.now()).depths;
+        depths
+            .iter()
+            .filter(|depth| depth.queue == Queue::Low)
+            .map(|depth| depth.jobs)
+            .sum()
+    };
+    let has_due = || {
+        running
+            .pulse
+            .oldest_of_queues()
+            .any(|(queue, due)| queue == Queue::Low && due.is_some())
+    };
+    let worker = Worker::start(app.app());
+    counted(|| depth() == 6 && has_due()).await;
+    let figures = Figures::of(&app).await;
+    let jobs = |figures: &Figures, state: &str| figures.one(&format!("tillbox_jobs{{queue=\"low\",state=\"{state}\"}}"));
+    let states = ["available", "scheduled", "running", "retryable", "held", "discarded", "cancelled"];
+    assert_eq!(states.map(|state| jobs(&figures, state)), [2.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
+    let age = "tillbox_queue_oldest_ready_age_seconds{queue=\"low\"}";
+    assert_eq!(
+        figures.one(age),
+        f64::from(i32::try_from(app.now().as_millis() / 1000).expect("before 2038"))
+    );
+    let series = |figures: &Figures, name: &str| figures.0.keys().filter(|series| series.split('{').next() == Some(name)).count();
+    let all = Queue::ALL.len();
+    assert_eq!(series(&figures, "tillbox_jobs"), all * states.len());
+    assert_eq!(series(&figures, "tillbox_queue_oldest_ready_age_seconds"), all);
+    worker.stop(Duration::from_secs(30)).await;
+
+    // What is gone is 0 and not what it was.
+    app.admin("/v1/landlord/queue/flush").send().await.expect(200);
+    shop.raw("DELETE FROM job WHERE kind = 'kind.of_old'").expect("gone");
+    let worker = Worker::start(app.app());
+    counted(|| depth() == 0 && !has_due()).await;
+    let figures = Figures::of(&app).await;
+    assert_eq!(states.map(|state| jobs(&figures, state)), [0.0; 7]);
+    assert_eq!(figures.one(age), 0.0);
+    assert_eq!(series(&figures, "tillbox_jobs"), all * states.len());
+    worker.stop(Duration::from_secs(30)).await;
 }
 
 #[tokio::test]

@@ -159,6 +159,9 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ),
     ("UPDATE audit_log SET actor = 'nobody' WHERE seq = 2", "audit chain"),
     ("DELETE FROM audit_log WHERE seq = 2", "audit chain"),
+    ("DELETE FROM shop", "single rows"),
+    ("DELETE FROM currency_setting", "single rows"),
+    ("DELETE FROM epoch", "single rows"),
 ];
 
 /// A shop with something of everything: a checkout that was paid, one that waits, a taxed sale with two payments.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use tillbox::throttle::Policy;
+
 use super::run::run;
 
 #[test]
@@ -20,6 +22,34 @@ fn the_effective_configuration_is_shown_and_checked() {
     assert_eq!(shown.json()["server"]["listen"], "127.0.0.1:9");
     assert_eq!(shown.json()["storage"]["data_dir"], dir.path().to_str().expect("UTF-8"));
     run(dir.path(), &["config", "check", "--config", file]).code(0);
+}
+
+/// Beside the rates stands whose they are; and what is shown is a configuration all the same.
+#[test]
+fn the_limiters_are_shown_with_their_routes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("tillbox.toml");
+    fs::write(&file, "[rate_limits]\nlogin = '7/h'\n").expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let shown = run(dir.path(), &["config", "show", "--config", file]).code(0).stdout;
+    let line = |name: &str| -> Vec<String> {
+        let mut lines = shown.lines().filter_map(|line| line.strip_prefix("#   "));
+        let line = lines.find(|line| line.split_whitespace().next() == Some(name));
+        let words = line.unwrap_or_else(|| panic!("{name} is missing in {shown}")).split_whitespace();
+        words.map(str::to_owned).collect()
+    };
+    for policy in Policy::ALL {
+        assert!(line(policy.name()).len() > 3, "{shown}");
+    }
+    assert_eq!(line("login"), ["login", "7/h", "by", "address", "/v1/**/login", "/v1/**/register"]);
+    let checkout = line("checkout").join(" ");
+    assert_eq!(checkout, "checkout 30/min by API key, or address without one /v1/checkout/**");
+    fs::write(dir.path().join("shown.toml"), &shown).expect("written");
+    let again = dir.path().join("shown.toml");
+    let again = run(dir.path(), &["config", "show", "--config", again.to_str().expect("UTF-8")])
+        .code(0)
+        .stdout;
+    assert_eq!(again, shown);
 }
 
 /// What the check calls sound must start.

@@ -404,6 +404,10 @@ fn published_rates_are_imported_whole_and_again() {
         done.stdout,
         "2 days: 0 rates new, 2 corrected, 0 unchanged\n2 rates left out: of days after their currency had ended\n"
     );
+    let bad = desk.file("bad.csv", b"Date,USD,JPY\n2026-01-16,1.1,180\n2026-01-15,1.1,abc\n");
+    let refused = desk.run(&["exchange-rates", "import", &bad]).code(1);
+    let wanted = format!("error: {bad}: line 3: the rate \"abc\" of JPY on 2026-01-15 ");
+    assert!(refused.failure()[0].starts_with(&wanted), "{refused:?}");
     for bad in ["not/there.csv", &desk.file("empty.csv", b"")] {
         desk.run(&["exchange-rates", "import", bad]).code(1).failure();
     }

@@ -29,7 +29,7 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
         put();
         let dry = run(data, &["retention", "prune", "--dry-run", "--json"]).code(0).json();
         assert_eq!(
-            (rows(&dry), &dry["dry_run"], &dry["unavailable"]),
+            (rows(&dry), &dry["dry_run"], &dry["failed"]),
             (1, &json!(true), &json!([])),
             "{what}"
         );
@@ -56,6 +56,37 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
     );
     assert!(lines[1].starts_with("corner  audit_log "), "{table:?}");
     run(data, &["retention", "prune", "--tenant", "nobody"]).code(1);
+}
+
+/// Why a shop was passed over is said with its name, and the others are pruned.
+#[test]
+fn a_shop_that_cannot_be_pruned_is_told_with_its_reason() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path();
+    for slug in ["broken", "whole"] {
+        run(data, &["tenant", "create", slug, "--name", "Shop"]).code(0);
+    }
+    let id = run(data, &["tenant", "show", "broken", "--json"]).code(0).json()["id"].clone();
+    let path = data.join("tenants").join(format!("{}.db", id.as_str().expect("an id")));
+    std::fs::write(path, b"no database at all").expect("written");
+    let failed = run(data, &["retention", "prune"]).code(1);
+    assert!(failed.stdout.contains("whole") && !failed.stdout.contains("broken"), "{failed:?}");
+    let lines: Vec<&str> = failed.stderr.lines().collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("broken: ") && line.ends_with("(tenant_unavailable)")),
+        "{failed:?}"
+    );
+    assert!(
+        lines.contains(&"error: these shops were not pruned, or not to the end: broken"),
+        "{failed:?}"
+    );
+    let json = run(data, &["retention", "prune", "--dry-run", "--json"]).code(1).json();
+    assert_eq!(
+        (&json["failed"][0]["tenant"], &json["failed"][0]["code"]),
+        (&json!("broken"), &json!("tenant_unavailable"))
+    );
 }
 
 /// The process of a command finds the doubt that another one had.

@@ -109,6 +109,8 @@ const MATRIX: &[Row] = &[
     Row("/v1/landlord/queue/jobs/{id} DELETE", "/v1/landlord/queue/jobs/{job}", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/queue/jobs/{id}/retry POST", "/v1/landlord/queue/jobs/{job}/retry", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/queue/release POST", "/v1/landlord/queue/release?tenant=north", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/queue/retry POST", "/v1/landlord/queue/retry?tenant=north", Landlord, "", 200, NO_MATTER),
+    Row("/v1/landlord/queue/flush POST", "/v1/landlord/queue/flush?tenant=north", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/queue/stats GET", "/v1/landlord/queue/stats", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/queue/{name}/pause POST", "/v1/landlord/queue/{queue}/pause", Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/queue/{name}/resume POST", "/v1/landlord/queue/{queue}/resume", Landlord, "", 200, NO_MATTER),

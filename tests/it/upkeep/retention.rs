@@ -11,7 +11,7 @@ use tillbox::tenant::inventory::{self, AdjustStock};
 use tillbox::tenant::retention::{self, CutOffs, Table};
 
 use super::{DAY, prune, rows_of};
-use crate::support::{TestApp, TestShop, blocking};
+use crate::support::{TestApp, TestShop, blocking, logs};
 
 /// The books and what they refer to.
 const KEPT: &[&str] = &[
@@ -200,6 +200,48 @@ async fn the_house_has_its_own_share() {
         .map(|found| found["check"].clone())
         .collect();
     assert_eq!(checks, [json!("schema"), json!("audit chain")]);
+}
+
+/// The operator's word about the clock is an entry of the trail itself: it makes no more of it old than was counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_counted_is_what_goes_with_the_operators_word() {
+    let app = TestApp::start();
+    for slug in ["corner", "kiosk"] {
+        app.tenant(slug);
+    }
+    app.work_off();
+    // The clock is believed once, so that there is something to doubt it by.
+    prune(&app, json!({})).await.expect(200);
+    app.stop();
+    app.advance(400 * DAY);
+    app.resume();
+    prune(&app, json!({})).await.refused(409, "clock_doubtful");
+    let counted = rows_of(&prune(&app, json!({"dry_run": true})).await.expect(200).json());
+    assert!(counted.iter().any(|(table, _)| table == "house/audit_log"), "{counted:?}");
+    let went = rows_of(&prune(&app, json!({"clock_is_right": true})).await.expect(200).json());
+    assert_eq!(went, counted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_in_which_it_fails_is_told_with_its_reason_and_hinders_no_other() {
+    let app = TestApp::start();
+    let [broken, whole] = ["broken", "whole"].map(|slug| app.tenant(slug));
+    for shop in [&broken, &whole] {
+        let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES ('k', zeroblob(32), 200, x'', 0)";
+        shop.raw(sql).expect("inserted");
+    }
+    broken
+        .raw("CREATE TRIGGER broken BEFORE DELETE ON idempotency_key BEGIN SELECT RAISE(ABORT, 'broken off'); END")
+        .expect("made");
+    let alone = prune(&app, json!({"tenant": "broken"})).await.expect(500).json();
+    let answer = prune(&app, json!({})).await.expect(200).json();
+    assert_eq!(rows_of(&answer), [("whole/idempotency_key".to_owned(), 1)]);
+    let failed = answer["failed"].as_array().expect("a list");
+    assert_eq!(failed.len(), 1, "{answer}");
+    assert_eq!((&failed[0]["tenant"], &failed[0]["code"]), (&json!("broken"), &alone["code"]));
+    let lines = logs().of_tenant(&broken.id.to_string()).saying("a store was passed over");
+    assert_eq!(lines.lines().len(), 1);
+    assert!(lines.contain("broken off"), "with its cause: {:?}", lines.lines());
 }
 
 /// A run of the house that ends between its batches leaves a word about what went.
