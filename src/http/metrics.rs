@@ -93,7 +93,7 @@ fn put_queues(sheet: &mut Sheet, app: &App) {
             (format!("queue=\"{queue}\",state=\"{word}\""), float(count))
         })
     };
-    sheet.put_each("tillbox_jobs", Queue::ALL.iter().flat_map(of_queue));
+    sheet.put_each("tillbox_queue_jobs", Queue::ALL.iter().flat_map(of_queue));
     let age = |due: Timestamp| (now.as_millis() - due.as_millis()).max(0);
     let ages = app.pulse.oldest_of_queues();
     let ages = ages.map(|(queue, due)| (format!("queue=\"{queue}\""), seconds(due.map_or(0, age))));

@@ -54,7 +54,7 @@ fn a_sheet_says_what_it_is() {
     sheet.put_labelled("tillbox_build_info", "version=\"1\"", 1.0);
     sheet.put("tillbox_disk_free_bytes", 1e15);
     let samples = ["low", "audit"].map(|queue| (format!("queue=\"{queue}\""), 2.0));
-    sheet.put_each("tillbox_jobs", samples);
+    sheet.put_each("tillbox_queue_jobs", samples);
     insta::assert_snapshot!(sheet.into_text().trim_end(), @r#"
     # HELP tillbox_build_info The version of the program and of the SQLite in it; always 1.
     # TYPE tillbox_build_info gauge
@@ -64,9 +64,9 @@ fn a_sheet_says_what_it_is() {
     # TYPE tillbox_disk_free_bytes gauge
     tillbox_disk_free_bytes 1000000000000000
 
-    # HELP tillbox_jobs Jobs of all stores, by queue and state, as each store that writes was last counted (once a minute). `held` are in no other state; completed ones are not counted.
-    # TYPE tillbox_jobs gauge
-    tillbox_jobs{queue="low"} 2
-    tillbox_jobs{queue="audit"} 2
+    # HELP tillbox_queue_jobs Jobs of all stores, by queue and state, as each store that writes was last counted (once a minute). `held` are in no other state; completed ones are not counted.
+    # TYPE tillbox_queue_jobs gauge
+    tillbox_queue_jobs{queue="low"} 2
+    tillbox_queue_jobs{queue="audit"} 2
     "#);
 }

@@ -190,7 +190,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
     let worker = Worker::start(app.app());
     counted(|| depth() == 6 && has_due()).await;
     let figures = Figures::of(&app).await;
-    let jobs = |figures: &Figures, state: &str| figures.one(&format!("tillbox_jobs{{queue=\"low\",state=\"{state}\"}}"));
+    let jobs = |figures: &Figures, state: &str| figures.one(&format!("tillbox_queue_jobs{{queue=\"low\",state=\"{state}\"}}"));
     let states = ["available", "scheduled", "running", "retryable", "held", "discarded", "cancelled"];
     assert_eq!(states.map(|state| jobs(&figures, state)), [2.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
     let age = "tillbox_queue_oldest_ready_age_seconds{queue=\"low\"}";
@@ -200,7 +200,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
     );
     let series = |figures: &Figures, name: &str| figures.0.keys().filter(|series| series.split('{').next() == Some(name)).count();
     let all = Queue::ALL.len();
-    assert_eq!(series(&figures, "tillbox_jobs"), all * states.len());
+    assert_eq!(series(&figures, "tillbox_queue_jobs"), all * states.len());
     assert_eq!(series(&figures, "tillbox_queue_oldest_ready_age_seconds"), all);
     worker.stop(Duration::from_secs(30)).await;
 
@@ -212,7 +212,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
     let figures = Figures::of(&app).await;
     assert_eq!(states.map(|state| jobs(&figures, state)), [0.0; 7]);
     assert_eq!(figures.one(age), 0.0);
-    assert_eq!(series(&figures, "tillbox_jobs"), all * states.len());
+    assert_eq!(series(&figures, "tillbox_queue_jobs"), all * states.len());
     worker.stop(Duration::from_secs(30)).await;
 }
 
