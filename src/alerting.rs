@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::config::Alerts;
-use crate::outbound::http::{Bounds, Call, CallError, Outbound, Target};
+use crate::outbound::http::{Bounds, Call, CallError, Outbound, Target, Wanted};
 use crate::outbound::reach::Reach;
 use crate::outbound::standard_webhooks::SigningKey;
 use crate::platform::alerts::{Means, SharedMeans};
@@ -20,8 +20,6 @@ const KEY_FILE: &str = "alerts.secret";
 /// The longest that one call may take, and to connect.
 const TOTAL: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
-/// What is read of an answer that nobody looks at.
-const ANSWER_BYTES: u64 = 64 << 10;
 
 /// A webhook that gets alerts.
 #[derive(Clone, Debug)]
@@ -50,7 +48,8 @@ impl Webhook {
             bounds: Bounds {
                 total: TOTAL.min(within),
                 connect: CONNECT,
-                answer_bytes: ANSWER_BYTES,
+                // What it has to say is in the status; a page of thanks is nobody's business, however long it is.
+                answer: Wanted::Head,
                 reach: self.reach,
             },
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tillbox::config::Config;
-use tillbox::outbound::http::{Answer, Call, CallError};
+use tillbox::outbound::http::{Answer, Call, CallError, Wanted};
 use tillbox::outbound::reach::Reach;
 use tillbox::outbound::standard_webhooks::SigningKey;
 use tillbox::platform::queue::Queue;
@@ -82,6 +82,7 @@ fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
     let calls = app.world().calls();
     let [call] = calls.as_slice() else { panic!("{calls:?}") };
     assert_eq!((call.target.expose().as_str(), call.bounds.reach), (URL, Reach::Anywhere));
+    assert_eq!(call.bounds.answer, Wanted::Head, "a long answer is no failure");
     let body = body(call);
     assert_eq!((&body["type"], &body["timestamp"]), (&json!("job.failed"), &json!(app.now())));
     let data = &body["data"];
