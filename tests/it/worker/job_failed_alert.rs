@@ -19,7 +19,7 @@ use tillbox::worker::{JobError, Worker};
 use tokio::sync::Semaphore;
 
 use super::{doing, enqueue, jobs, run, until};
-use crate::support::{TestApp, TestShop, logs};
+use crate::support::{TestApp, TestShop, blocking, logs};
 
 const URL: &str = "https://hooks.example/T0/s3cret";
 const WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -252,6 +252,56 @@ async fn calls_that_hang_beside_reservations_leave_them_a_place() {
     app.advance(Duration::from_secs(2));
     until("the second one is made", || jobs(&shops[1], "test.call") == ["completed|1|0"]).await;
     worker.stop(Duration::from_secs(30)).await;
+}
+
+/// Whatever becomes of its alerts, the house sells: those by webhook wait for a key, and those by mail go out.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_the_house_runs_and_alerts_by_webhook_wait_for_it() {
+    let (app, shop) = started(both);
+    let file = app.data_dir().join("alerts.secret");
+    for damaged in ["", "whsec_\n", "\u{0}"] {
+        app.stop();
+        std::fs::write(&file, damaged).expect("written");
+        app.resume();
+        let details = app.get("/health").local().send().await.expect(503).json()["details"].clone();
+        let said = details["alerts"].as_str().expect("it is said");
+        assert!(
+            said.contains("alerts.secret in the data directory holds no key; remove it"),
+            "{said}"
+        );
+    }
+    fail(&shop);
+    work(&app);
+    assert_eq!((app.world().calls().len(), mails(&app).len()), (0, 1));
+    assert_eq!(jobs(&shop, "alerts.webhook"), ["retryable|1|0"]);
+    let noted = shop.rows("SELECT errors FROM job WHERE kind = 'alerts.webhook'").remove(0);
+    assert!(
+        noted.contains("https://hooks.example: alerts.secret") && !noted.contains("s3cret"),
+        "{noted}"
+    );
+    // A reload takes it up once the file is mended, though no key of the configuration has changed.
+    let reload = || {
+        let app = app.app();
+        app.take_reloads();
+        blocking(|| app.reloads.reload(app.config.clone()))
+    };
+    let failed = reload().failed;
+    assert!(failed[0].1.contains("holds no key"), "{failed:?}");
+    std::fs::remove_file(&file).expect("it goes");
+    assert!(reload().failed.is_empty());
+    app.advance(PAUSE);
+    work(&app);
+    assert_eq!(app.world().calls().len(), 1);
+    assert_eq!(jobs(&shop, "alerts.webhook"), ["completed|2|0"]);
+    let details = app.get("/health").local().send().await.expect(503).json()["details"].clone();
+    assert_eq!(details["alerts"], Value::Null);
+    // Who has a key keeps it.
+    std::fs::write(&file, "").expect("written");
+    let running = app.app();
+    let mut changed = running.config.clone();
+    changed.alerts.email_to = String::new();
+    assert!(!blocking(|| running.reloads.reload(changed)).failed.is_empty());
+    assert_eq!(running.alerting.missing_key(), None);
 }
 
 #[test]
