@@ -1,4 +1,6 @@
 //! L5: whom an alert goes to, as the configuration says it: what `worker` sends by, and what `platform` is told of it.
+//!
+//! A key that cannot be had keeps nobody from selling. Alerts are made as before and wait in their queue for the key; mail goes out meanwhile.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,11 +9,11 @@ use std::time::Duration;
 use http::Method;
 
 use crate::config::Alerts;
-use crate::outbound::http::{Bounds, Call, CallError, Outbound, Target};
+use crate::outbound::http::{Bounds, Call, CallError, Outbound, Target, Wanted};
 use crate::outbound::reach::Reach;
 use crate::outbound::standard_webhooks::SigningKey;
 use crate::platform::alerts::{Means, SharedMeans};
-use crate::primitives::{Entropy, Timestamp};
+use crate::primitives::{Entropy, Timestamp, chain};
 use crate::storage::data_dir::{self, DataDirError};
 
 /// The file in the data directory that keeps the key of the signatures while the configuration has none.
@@ -20,8 +22,6 @@ const KEY_FILE: &str = "alerts.secret";
 /// The longest that one call may take, and to connect.
 const TOTAL: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
-/// What is read of an answer that nobody looks at.
-const ANSWER_BYTES: u64 = 64 << 10;
 
 /// A webhook that gets alerts.
 #[derive(Clone, Debug)]
@@ -30,17 +30,33 @@ pub struct Webhook {
     pub target: Target,
     /// Which addresses it may have.
     pub reach: Reach,
-    /// What signs the messages.
-    pub key: SigningKey,
+    /// What signs the messages; or why there is nothing that does.
+    pub key: Result<SigningKey, NoKey>,
+}
+
+/// Why there is no key, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoKey(String);
+
+/// Why a message was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Nothing signs it.
+    #[error(transparent)]
+    Key(#[from] NoKey),
+    /// Nobody has taken it.
+    #[error(transparent)]
+    Call(#[from] CallError),
 }
 
 impl Webhook {
     /// Sends a signed message; a second attempt under the same id is the same message. Blocks.
     ///
     /// # Errors
-    /// [`CallError`].
-    pub fn send(&self, outbound: &dyn Outbound, id: &str, now: Timestamp, body: Vec<u8>, within: Duration) -> Result<(), CallError> {
-        let mut headers = self.key.headers(id, now, &body);
+    /// [`SendError`].
+    pub fn send(&self, outbound: &dyn Outbound, id: &str, now: Timestamp, body: Vec<u8>, within: Duration) -> Result<(), SendError> {
+        let mut headers = self.key.as_ref().map_err(Clone::clone)?.headers(id, now, &body);
         headers.push(("content-type", "application/json".to_owned()));
         let call = Call {
             method: Method::POST,
@@ -50,11 +66,13 @@ impl Webhook {
             bounds: Bounds {
                 total: TOTAL.min(within),
                 connect: CONNECT,
-                answer_bytes: ANSWER_BYTES,
+                // What it has to say is in the status; a page of thanks is nobody's business, however long it is.
+                answer: Wanted::Head,
                 reach: self.reach,
             },
         };
-        outbound.call(&call).map(drop)
+        outbound.call(&call)?;
+        Ok(())
     }
 }
 
@@ -76,24 +94,24 @@ pub struct Alerting {
 
 /// Why the key of the signatures cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum AlertingError {
-    /// Its file cannot be read or made.
+enum KeyError {
     #[error(transparent)]
     File(#[from] DataDirError),
-    /// Its file holds something else.
-    #[error("{KEY_FILE} in the data directory holds no key; remove it to have a new one made, or set alerts.webhook_secret")]
-    NoKey,
+    #[error(
+        "{KEY_FILE} in the data directory holds no key; remove it to have a new one made, or set alerts.webhook_secret; then reload (SIGHUP)"
+    )]
+    Other,
 }
 
 impl Alerting {
     /// Sends by `alerts` from now on. A key that is nowhere yet is made, and kept in `dir`, which this process has locked. Blocks.
     ///
     /// # Errors
-    /// [`AlertingError`]; nothing has changed then.
+    /// [`NoKey`]. Who has a key keeps it, and nothing has changed; who has none sends by all the rest of `alerts`.
     ///
     /// # Panics
     /// With a configuration that was not validated.
-    pub fn renew(&self, alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<(), AlertingError> {
+    pub fn renew(&self, alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<(), NoKey> {
         let url = alerts.webhook_url.expose();
         let webhook = if url.is_empty() {
             None
@@ -101,9 +119,14 @@ impl Alerting {
             Some(Webhook {
                 target: Target::parse(url).expect("the configuration was validated"),
                 reach: if alerts.webhook_private { Reach::Anywhere } else { Reach::Public },
-                key: key(alerts, dir, entropy)?,
+                key: key(alerts, dir, entropy).map_err(|error| NoKey(chain(&error))),
             })
         };
+        let missing = webhook.as_ref().and_then(|webhook| webhook.key.as_ref().err().cloned());
+        let has_key = self.recipients().webhook.as_ref().is_some_and(|webhook| webhook.key.is_ok());
+        if let Some(missing) = missing.clone().filter(|_| has_key) {
+            return Err(missing);
+        }
         let email_to = Some(alerts.email_to.clone()).filter(|address| !address.is_empty());
         let means = Means {
             webhook: webhook.is_some(),
@@ -112,7 +135,12 @@ impl Alerting {
         };
         *self.recipients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Recipients { webhook, email_to });
         self.means.set(means);
-        Ok(())
+        missing.map_or(Ok(()), Err)
+    }
+
+    /// Why alerts by webhook wait, if they do.
+    pub fn missing_key(&self) -> Option<NoKey> {
+        self.recipients().webhook.as_ref()?.key.as_ref().err().cloned()
     }
 
     /// Where they go now.
@@ -127,11 +155,11 @@ impl Alerting {
 }
 
 /// The key that is configured, or the one that is kept.
-fn key(alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<SigningKey, AlertingError> {
+fn key(alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<SigningKey, KeyError> {
     let configured = alerts.webhook_secret.expose();
     if !configured.is_empty() {
         return Ok(SigningKey::parse(configured).expect("the configuration was validated"));
     }
     let kept = data_dir::keep_secret(dir, KEY_FILE, || format!("{}\n", SigningKey::new(entropy).expose()))?;
-    SigningKey::parse(kept.trim_end()).ok_or(AlertingError::NoKey)
+    SigningKey::parse(kept.trim_end()).ok_or(KeyError::Other)
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::alerting::{Alerting, AlertingError};
-use crate::config::Config;
+use crate::alerting::Alerting;
+use crate::config::{Alerts, Config};
 use crate::figures::Figures;
 use crate::outbound::http::{Outbound, Wire};
 use crate::outbound::mail::{MailConfigError, Mailer};
@@ -102,9 +102,6 @@ pub enum StartError {
     /// The system grants no threads.
     #[error("the system grants no threads; raise its limit of tasks")]
     Threads(#[source] std::io::Error),
-    /// The key that signs alerts cannot be had.
-    #[error(transparent)]
-    Alerting(#[from] AlertingError),
     /// The mail settings cannot work.
     #[error("the mail settings cannot work: {0}")]
     Mail(#[from] MailConfigError),
@@ -171,8 +168,7 @@ impl App {
         );
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
-        let alerting = Arc::new(Alerting::default());
-        alerting.renew(&config.alerts, dir.root(), ports.entropy.as_ref())?;
+        let (alerting, reloads) = alerting(&config, &dir, ports.entropy.as_ref());
         let open_max = config.storage.open_tenants as usize;
         let registry = Arc::new(Registry::new(dir.clone(), settings, marks, alerting.means().clone(), open_max));
         let provisioner = Provisioner {
@@ -191,7 +187,6 @@ impl App {
         );
         let started_at = ports.clock.now();
         Ok(Arc::new(Self {
-            reloads: Reloads::new(config.clone()),
             config,
             dev,
             clock: ports.clock,
@@ -212,6 +207,7 @@ impl App {
             space,
             figures: Figures::default(),
             pulse: Pulse::default(),
+            reloads,
             started_at,
         }))
     }
@@ -226,7 +222,10 @@ impl App {
         let (alerting, entropy) = (self.alerting.clone(), self.entropy.clone());
         self.reloads.take("alerts", move |config| {
             let renewed = alerting.renew(&config.alerts, &config.storage.data_dir, entropy.as_ref());
-            renewed.map_err(|error| error.to_string())
+            renewed.map_err(|error| match alerting.missing_key() {
+                Some(missing) => format!("{missing}; what else is in [alerts] has been taken"),
+                None => error.to_string(),
+            })
         });
     }
 
@@ -263,6 +262,15 @@ impl App {
         }
         self.directory.database().close();
     }
+}
+
+/// Nobody who wants to sell, or to look after the shops with a command, has to mind that alerts cannot be signed: `serve` says it.
+fn alerting(config: &Config, dir: &DataDir, entropy: &dyn Entropy) -> (Arc<Alerting>, Reloads) {
+    let (alerting, reloads) = (Arc::new(Alerting::default()), Reloads::new(config.clone()));
+    if alerting.renew(&config.alerts, dir.root(), entropy).is_err() {
+        reloads.owe(|last| last.alerts = Alerts::default());
+    }
+    (alerting, reloads)
 }
 
 fn policy(config: &Config, dev: bool) -> Policy {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::outbound::mail::Mail;
-use crate::primitives::{Origin, Timestamp};
+use crate::primitives::{Origin, Timestamp, chain};
 use crate::storage::StorageError;
 use crate::tenancy::Doubt;
 use crate::tenancy::clock_watch::{self, Teller};
@@ -85,7 +85,7 @@ fn call(app: &App, doubt: &Doubt, now: Timestamp) -> Result<(), String> {
     });
     let id = format!("msg_{}", id(doubt));
     let called = webhook.send(app.outbound.as_ref(), &id, now, body.to_string().into_bytes(), NO_JOB);
-    called.map_err(|error| format!("{}: {error}", webhook.target))
+    called.map_err(|error| format!("{}: {}", webhook.target, chain(&error)))
 }
 
 fn mail(app: &App, doubt: &Doubt) -> Result<(), String> {
@@ -105,5 +105,5 @@ fn mail(app: &App, doubt: &Doubt) -> Result<(), String> {
         // What the clock shows may be no date for a mail; that nobody is told would be worse.
         date_ms: since.as_millis().max(0),
     };
-    app.mailer.send(&mail, NO_JOB).map_err(|error| error.to_string())
+    app.mailer.send(&mail, NO_JOB).map_err(|error| chain(&error))
 }

@@ -50,6 +50,11 @@ impl Reloads {
         }
     }
 
+    /// A part that could not be taken at the start counts as one that has changed since: `undo` makes it another in what is taken to be in force.
+    pub fn owe(&self, undo: impl FnOnce(&mut Config)) {
+        undo(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// From now on `take` is given the new configuration when a key has changed that is `keys`, such as `logging.level`, or stands in the
     /// section of that name.
     pub fn take(&self, keys: &'static str, take: impl Fn(&Config) -> Result<(), String> + Send + Sync + 'static) {

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::failure::{Exit, Failure};
-use super::output::{good, print, print_json};
+use super::output::{good, note, print, print_json};
 use super::{Global, Json};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::throttle::Policy;
@@ -29,6 +29,9 @@ impl ConfigCommand {
                     None => "no file, the defaults".to_owned(),
                 };
                 print(&format!("{} ({source})\n", good("the configuration is sound")))?;
+                for warning in config.warnings() {
+                    note(&format!("warning: {warning}\n"));
+                }
             }
             Self::Show(Json { json: true }) => {
                 let value = serde_json::to_value(&config).expect("the configuration consists of tables, texts and numbers");

@@ -8,6 +8,7 @@ use super::client::{Client, Data};
 use super::failure::{Exit, Failure};
 use super::output::{Table, good, note, print, print_json, text};
 use super::{Global, Json};
+use crate::platform::alerts;
 use crate::platform::queue::Queue;
 use crate::primitives::id::JobId;
 use crate::primitives::{Slug, Timestamp};
@@ -445,6 +446,9 @@ impl Named {
             let name = text(&queue["queue"]);
             if queue["paused"] == true {
                 print(&format!("{name}{of} is paused since {}\n", text(&queue["paused_at"])))?;
+                if name == alerts::QUEUE.as_str() {
+                    print("alerts of jobs that are given up wait in it until it is resumed\n")?;
+                }
                 if let Some(calls) = queue["under_way"].as_u64().filter(|calls| *calls > 0) {
                     print(&format!("{calls} calls of its jobs are under way and run to their end\n"))?;
                 }

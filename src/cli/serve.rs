@@ -82,6 +82,7 @@ impl Serve {
             }
         };
         app.take_reloads();
+        say_of_alerts(&app, &app.config);
         if let Some(level) = log.level() {
             app.reloads.take("logging.level", move |config| {
                 level.set(&config.logging.level).map_err(|error| error.to_string())
@@ -116,7 +117,7 @@ impl Serve {
         match self.config(global) {
             Ok(mut config) => {
                 descriptors::fit(&mut config);
-                let reloaded = app.reloads.reload(config);
+                let reloaded = app.reloads.reload(config.clone());
                 let applied = reloaded.applied.join(", ");
                 tracing::info!(applied, "configuration reloaded");
                 for (keys, error) in &reloaded.failed {
@@ -126,6 +127,7 @@ impl Serve {
                     let keys = reloaded.needs_restart.join(", ");
                     tracing::warn!(keys, "these keys have changed and take effect at the next start");
                 }
+                say_of_alerts(app, &config);
             }
             Err(failure) => {
                 let error = failure.whole();
@@ -177,6 +179,16 @@ impl Serve {
             output::print(&banner::render(address, &dir.display().to_string(), &demo))?;
         }
         runtime.block_on(sockets.run(app, signals, recorder))
+    }
+}
+
+/// Says what stands between an alert and whoever is to be told. Nothing else waits for that to be mended.
+fn say_of_alerts(app: &App, config: &Config) {
+    if let Some(missing) = app.alerting.missing_key() {
+        tracing::error!(error = %missing, "alerts by webhook wait until there is a key that signs them");
+    }
+    for warning in config.warnings() {
+        tracing::warn!(warning, "the configuration is sound, and hardly what is wanted");
     }
 }
 

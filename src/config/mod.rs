@@ -89,6 +89,20 @@ impl Config {
         faults.into_result()
     }
 
+    /// What is sound and still hardly what somebody wants, in sentences.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.alerts.email_to.is_empty() && self.mail.smtp_url.expose().is_empty() {
+            let outbox = self.outbox_dir();
+            warnings.push(format!(
+                "alerts.email_to is set and mail.smtp_url is not: nobody is told, alerts become files in {}; set mail.smtp_url, or leave alerts.email_to out",
+                outbox.display()
+            ));
+        }
+        warnings
+    }
+
     /// The effective configuration as TOML. Secrets are masked: their types do not serialise otherwise.
     #[must_use]
     pub fn show(&self) -> String {

@@ -77,6 +77,8 @@ struct Details {
     open_tenants: usize,
     /// Why the clock is not believed, what rests meanwhile, and how that ends. No part fails by it: everything is sold as before.
     clock: Option<String>,
+    /// Why alerts by webhook wait, and what to do. No part fails by it.
+    alerts: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -146,6 +148,10 @@ async fn examine(app: &App, tell: bool) -> Health {
             paused_queues: app.pauses.list().into_iter().map(|(queue, _)| queue.as_str()).collect(),
             open_tenants: app.registry.list_open().len(),
             clock: app.clock_watch.last_doubt().map(|doubt| resting(&doubt)),
+            alerts: app
+                .alerting
+                .missing_key()
+                .map(|missing| format!("those by webhook wait: {missing}")),
         }),
     }
 }

@@ -4,6 +4,7 @@
 //! JSON escapes control characters by itself, the console shape does it here.
 
 use super::layer::Shape;
+use crate::primitives::chain;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::error::Error;
@@ -67,20 +68,9 @@ impl Visit for Fields {
         self.set(field.name(), value.into());
     }
 
-    // Our errors do not print their source, so the chain is put together here, where it is logged.
+    // Our errors do not print their source, so the chain is put together where it is logged.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut text = value.to_string();
-        let mut source = value.source();
-        while let Some(error) = source {
-            let cause = error.to_string();
-            // Others' errors do print their source; once is enough.
-            if !text.ends_with(&cause) {
-                text.push_str(": ");
-                text.push_str(&cause);
-            }
-            source = error.source();
-        }
-        self.set(field.name(), text.into());
+        self.set(field.name(), chain(value).into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

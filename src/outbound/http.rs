@@ -1,6 +1,6 @@
 //! Calls to servers elsewhere: one request, one answer, every bound named by the caller. The only user of ureq.
 //!
-//! What the port promises, whoever calls: a total deadline that also a server that drips cannot stretch; an answer of bounded size; no redirect is
+//! What the port promises, whoever calls: a total deadline that also a server that drips cannot stretch; an answer of bounded size, or none read; no redirect is
 //! followed; an address of this house is refused unless the call says otherwise, and what is looked at is the address that is then connected to,
 //! so that a name which changes its address in between gains nothing. Errors never hold the URL: its path and query may be secrets.
 //!
@@ -26,7 +26,7 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 
 /// Calls servers elsewhere. Blocks: for blocking threads only, and never within a transaction.
 pub trait Outbound: Send + Sync {
-    /// Sends one request and reads its answer whole.
+    /// Sends one request and reads of its answer what is wanted.
     ///
     /// # Errors
     /// [`CallError`]; an answer outside 200 to 299 is one.
@@ -88,15 +88,24 @@ impl fmt::Debug for Target {
     }
 }
 
+/// What is wanted of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Its body, whole: up to so many bytes. One that is larger is as good as none.
+    Body(u64),
+    /// That it came. The head says all there is to know; whatever follows is not read, however long it is and however slowly it comes.
+    Head,
+}
+
 /// How far one call may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// From the first look at the name to the last byte of the answer.
+    /// From the first look at the name to the last byte of the answer that is wanted.
     pub total: Duration,
     /// To find the address of the name; and again to connect, TLS included.
     pub connect: Duration,
-    /// The largest answer, in bytes.
-    pub answer_bytes: u64,
+    /// What is read of the answer.
+    pub answer: Wanted,
     /// The addresses that it may go to.
     pub reach: Reach,
 }
@@ -122,12 +131,12 @@ impl fmt::Debug for Call {
     }
 }
 
-/// An answer, whole.
+/// An answer, as far as it was wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// 200 to 299.
     pub status: u16,
-    /// What came.
+    /// What came; nothing, where only the head was wanted.
     pub body: Vec<u8>,
 }
 
@@ -146,7 +155,7 @@ pub enum CallError {
     /// The answer is larger than was allowed.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(u64),
-    /// The server answered that it did not do it. The body is its reason, up to the bound.
+    /// The server answered that it did not do it. The body is its reason, where one is wanted.
     #[error("the server answered {status}")]
     Status {
         /// Below 200, or 400 and above.
@@ -199,7 +208,7 @@ impl Outbound for Wire {
             .timeout_resolve(Some(call.bounds.connect))
             .timeout_connect(Some(call.bounds.connect))
             .build();
-        let answer = agent.run(request).map_err(|error| error_of(error, &call.bounds))?;
+        let answer = agent.run(request).map_err(error_of)?;
         read(answer, &call.bounds)
     }
 }
@@ -243,26 +252,29 @@ fn read(answer: Response<Body>, bounds: &Bounds) -> Result<Answer, CallError> {
     if matches!(status, 300..=303 | 305..=399) {
         return Err(CallError::Redirected(status));
     }
-    let body = answer.into_body();
-    if body.content_length().is_some_and(|length| length > bounds.answer_bytes) {
-        return Err(CallError::TooLarge(bounds.answer_bytes));
-    }
-    let body = body
-        .into_with_config()
-        .limit(bounds.answer_bytes)
-        .read_to_vec()
-        .map_err(|error| error_of(error, bounds))?;
+    let body = match bounds.answer {
+        // The connection is closed with it.
+        Wanted::Head => Vec::new(),
+        Wanted::Body(bytes) => read_body(answer.into_body(), bytes)?,
+    };
     match status {
         200..=299 => Ok(Answer { status, body }),
         _ => Err(CallError::Status { status, body }),
     }
 }
 
+fn read_body(body: Body, bytes: u64) -> Result<Vec<u8>, CallError> {
+    if body.content_length().is_some_and(|length| length > bytes) {
+        return Err(CallError::TooLarge(bytes));
+    }
+    body.into_with_config().limit(bytes).read_to_vec().map_err(error_of)
+}
+
 /// Texts of ureq that may hold a part of the URL or of the answer are left out.
-fn error_of(error: Error, bounds: &Bounds) -> CallError {
+fn error_of(error: Error) -> CallError {
     let said = match error {
         Error::Timeout(_) => return CallError::Timeout,
-        Error::BodyExceedsLimit(_) => return CallError::TooLarge(bounds.answer_bytes),
+        Error::BodyExceedsLimit(bytes) => return CallError::TooLarge(bytes),
         Error::LargeResponseHeader(..) => return CallError::TooLarge(HEAD_BYTES_MAX as u64),
         Error::Other(source) => match source.downcast::<OutOfReach>() {
             Ok(refused) => return CallError::RefusedAddress(refused.0),

@@ -48,6 +48,8 @@ pub enum Mailer {
     Smtp {
         /// What a connection is made with; each message has one of its own.
         server: Box<AsyncSmtpTransportBuilder>,
+        /// Its host and port, for errors.
+        name: String,
         /// The longest that sending one message may take.
         timeout: Duration,
         /// The sender.
@@ -97,11 +99,21 @@ pub enum MailError {
     #[error("the message cannot be put together")]
     Build(#[source] lettre::error::Error),
     /// The server refused, or could not be reached.
-    #[error("the mail server did not take the message")]
-    Smtp(#[source] lettre::transport::smtp::Error),
+    #[error("the mail server {server} did not take the message")]
+    Smtp {
+        /// Its host and port.
+        server: String,
+        /// What it said, or what the connection came to.
+        source: lettre::transport::smtp::Error,
+    },
     /// The deadline passed.
-    #[error("the mail server did not take the message within {0:?}; whether it will after all is not known")]
-    TooSlow(Duration),
+    #[error("the mail server {server} did not take the message within {limit:?}; whether it will after all is not known")]
+    TooSlow {
+        /// Its host and port.
+        server: String,
+        /// What it had.
+        limit: Duration,
+    },
     /// What a connection is driven by could not be had of the system.
     #[error("no connection can be made")]
     Runtime(#[source] io::Error),
@@ -121,8 +133,8 @@ impl MailError {
     pub fn is_permanent(&self) -> bool {
         match self {
             Self::Recipient(_) | Self::ControlCharacter(_) | Self::MessageId(_) | Self::Date(_) | Self::Build(_) => true,
-            Self::Smtp(error) => error.is_client() || (error.is_permanent() && !is_about_the_login(error)),
-            Self::TooSlow(_) | Self::Runtime(_) | Self::Outbox { .. } => false,
+            Self::Smtp { source, .. } => source.is_client() || (source.is_permanent() && !is_about_the_login(source)),
+            Self::TooSlow { .. } | Self::Runtime(_) | Self::Outbox { .. } => false,
         }
     }
 }
@@ -153,7 +165,13 @@ impl Mailer {
         }
         let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp_url).map_err(MailConfigError::Url)?;
         let server = Box::new(server.timeout(Some(timeout)).pool_config(PoolConfig::new().min_idle(0).max_size(1)));
-        Ok(Self::Smtp { server, timeout, from })
+        let name = name_of(smtp_url);
+        Ok(Self::Smtp {
+            server,
+            name,
+            timeout,
+            from,
+        })
     }
 
     /// Sends one message; blocks until the server has taken it or the file is on disk, and for no longer than the caller has left, if it is a server. For
@@ -163,7 +181,12 @@ impl Mailer {
     /// See [`MailError`]; [`MailError::is_permanent`] says whether to try again.
     pub fn send(&self, mail: &Mail, left: Duration) -> Result<(), MailError> {
         match self {
-            Self::Smtp { server, timeout, from } => converse(server, build(from, mail)?, left.min(*timeout)),
+            Self::Smtp {
+                server,
+                name,
+                timeout,
+                from,
+            } => converse(server, name, build(from, mail)?, left.min(*timeout)),
             Self::Outbox { dir, from } => {
                 let message = build(from, mail)?;
                 let path = dir.join(format!("{}.eml", mail.message_id));
@@ -173,8 +196,25 @@ impl Mailer {
     }
 }
 
+/// Host and port of a URL that lettre has taken, and nothing else of it: before them may stand a password. A port that is left out is the one that lettre takes.
+fn name_of(smtp_url: &str) -> String {
+    let (scheme, rest) = smtp_url.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if host.rsplit_once(':').is_some_and(|(_, text)| is_port(text)) {
+        return host.to_owned();
+    }
+    let port = match scheme {
+        "smtps" => 465,
+        _ if rest[authority.len()..].contains("tls=") => 587,
+        _ => 25,
+    };
+    format!("{}:{port}", host.trim_end_matches(':'))
+}
+
 /// A connection of its own for one message, given up at the deadline wherever it stands.
-fn converse(server: &AsyncSmtpTransportBuilder, message: Message, limit: Duration) -> Result<(), MailError> {
+fn converse(server: &AsyncSmtpTransportBuilder, name: &str, message: Message, limit: Duration) -> Result<(), MailError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -182,8 +222,14 @@ fn converse(server: &AsyncSmtpTransportBuilder, message: Message, limit: Duratio
     let sent = runtime.block_on(async {
         let transport: AsyncSmtpTransport<Tokio1Executor> = server.clone().build();
         let sent = match tokio::time::timeout(limit, transport.send(message)).await {
-            Ok(sent) => sent.map(drop).map_err(MailError::Smtp),
-            Err(_) => Err(MailError::TooSlow(limit)),
+            Ok(sent) => sent.map(drop).map_err(|source| {
+                let server = name.to_owned();
+                MailError::Smtp { server, source }
+            }),
+            Err(_) => Err(MailError::TooSlow {
+                server: name.to_owned(),
+                limit,
+            }),
         };
         if sent.is_ok() {
             // The connection goes back to the pool, which says goodbye. The message is taken whatever the server has to say to that.

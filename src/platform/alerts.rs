@@ -1,6 +1,8 @@
 //! What the operator is told of jobs that were given up, and how often: the first failure of a kind at once, and while its window lasts the rest as one
 //! count at its end. The alert is a job in the transaction of the failure, so there is one if and only if the job was given up.
 //!
+//! An alert must not wait behind what it is about: it goes before all the rest of a queue that no mail and no payment goes through.
+//!
 //! Alerts that fail are jobs that fail: they are logged and kept as such, and nobody is told of them this way. How they travel is in `worker`.
 
 use std::sync::{PoisonError, RwLock};
@@ -21,6 +23,11 @@ pub const MAIL: &str = "alerts.mail";
 pub const WINDOW_OVER: &str = "alerts.window_over";
 /// What the kinds of alerts begin with, those of later versions as well.
 const OWN: &str = "alerts.";
+
+/// Their queue. Mail is what fails most, in a queue that then has a backlog, or is paused until the mail server is mended: that holds no alert here.
+pub const QUEUE: Queue = Queue::Low;
+/// Before whatever else is ready there, all of which has 0.
+const PRIORITY: i64 = -1_000;
 
 statements! {
     WINDOW = "SELECT opened_at, kept_back, last FROM alert_window WHERE job_kind = ?1";
@@ -102,6 +109,11 @@ struct Window {
     last: Option<String>,
 }
 
+/// Whether jobs of this kind are about alerts: nobody is told when they fail.
+pub fn is_alert(kind: &str) -> bool {
+    kind.starts_with(OWN)
+}
+
 /// What has to follow when a job was given up, in the transaction that gave it up: the line in the log, and the alert.
 ///
 /// # Errors
@@ -129,7 +141,7 @@ pub fn given_up(work: &mut TenantWork, means: Means, job: &Job, attempt: i64, er
         } = line;
         tracing::error!(tenant_id = %tenant_id, queue, job, job_id = %job_id, attempt, error, "job failed");
     });
-    if job.kind.starts_with(OWN) || !(means.webhook || means.mail) {
+    if is_alert(&job.kind) || !(means.webhook || means.mail) {
         return Ok(());
     }
     if let Some(window) = find_window(work, &job.kind)? {
@@ -171,6 +183,13 @@ fn find_window(work: &TenantWork, kind: &str) -> Result<Option<Window>, StorageE
     })
 }
 
+fn new_job(kind: &'static str, payload: &impl Serialize) -> NewJob {
+    NewJob {
+        priority: PRIORITY,
+        ..NewJob::new(QUEUE, kind, payload)
+    }
+}
+
 /// A job for each of the means, so that one that fails sends nothing twice by the other; and a new window.
 fn tell(work: &mut TenantWork, means: Means, kind: &str, failed: JobFailed, failures: i64) -> Result<(), StorageError> {
     let alert = Alert { failed, failures };
@@ -178,7 +197,7 @@ fn tell(work: &mut TenantWork, means: Means, kind: &str, failed: JobFailed, fail
         .iter()
         .filter(|(is_there, _)| *is_there)
     {
-        queue::enqueue(work, &NewJob::new(Queue::Default, alert_kind, &alert))?;
+        queue::enqueue(work, &new_job(alert_kind, &alert))?;
     }
     let now = work.now();
     work.change(&OPEN, params![kind, now], Rows::Exactly(1))?;
@@ -189,7 +208,7 @@ fn tell(work: &mut TenantWork, means: Means, kind: &str, failed: JobFailed, fail
     };
     let over = NewJob {
         run_at: Some(now.plus_millis(means.window_ms)),
-        ..NewJob::new(Queue::Default, WINDOW_OVER, &over)
+        ..new_job(WINDOW_OVER, &over)
     };
     queue::enqueue(work, &over).map(drop)
 }

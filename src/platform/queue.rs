@@ -23,7 +23,7 @@ text_enum! {
         Financial = "financial",
         /// The house's own billing.
         Billing = "billing",
-        /// What can wait.
+        /// What can wait, and the alerts, which go first there.
         Low = "low",
     }
 }

@@ -46,3 +46,53 @@ pub trait Refusal: std::error::Error {
         Map::new()
     }
 }
+
+/// An error and its causes in one line. Ours do not print their source; others' do, and what has been said is not said again.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Prints its source if it is told to, as many libraries do.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Said {
+        text: &'static str,
+        source: Option<Box<Said>>,
+    }
+
+    fn said(texts: &[&'static str]) -> Option<Box<Said>> {
+        let (text, causes) = texts.split_first()?;
+        let source = said(causes);
+        Some(Box::new(Said { text, source }))
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        for (texts, line) in [
+            (&["not sent"][..], "not sent"),
+            (&["not sent", "no way", "cut off"], "not sent: no way: cut off"),
+            (&["not sent", "no way: cut off", "cut off"], "not sent: no way: cut off"),
+            (
+                &["not sent: no way: cut off", "no way: cut off", "cut off"],
+                "not sent: no way: cut off",
+            ),
+            (&["not sent (cut off)", "cut off"], "not sent (cut off)"),
+        ] {
+            assert_eq!(chain(&*said(texts).unwrap()), line);
+        }
+    }
+}

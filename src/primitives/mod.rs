@@ -19,7 +19,7 @@ pub mod recurrence;
 pub mod text;
 pub mod timestamp;
 
-pub use class::{Class, Refusal};
+pub use class::{Class, Refusal, chain};
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use day::Day;
 pub use digest::Digest;

@@ -1,6 +1,6 @@
 //! Why a job was not done, and what that means for it. The only file that turns a [`Class`] into "again" or "never again".
 
-use crate::primitives::{Class, Refusal};
+use crate::primitives::{Class, Refusal, chain};
 use crate::storage::StorageError;
 
 /// A failed attempt. Its text is kept with the job and logged, causes included: this is where the chain ends.
@@ -66,16 +66,4 @@ const fn verdict(class: Class) -> Verdict {
         Class::Conflict | Class::Stale | Class::Internal => Verdict::Passing,
         Class::Unavailable | Class::StorageFull => Verdict::Unavailable,
     }
-}
-
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -12,7 +12,7 @@ use crate::platform::alerts::{self, SharedMeans};
 use crate::platform::epoch;
 use crate::platform::queue::{self, AfterFailure, Job, Queue};
 use crate::platform::trim::{self, Ended};
-use crate::primitives::limits::CLAIM_MAX;
+use crate::primitives::limits::{CLAIM_MAX, TURN_RETRY_MS};
 use crate::primitives::{Entropy, Stopwatch, Timestamp};
 use crate::storage::writer::panic_text;
 use crate::storage::{StorageError, TenantWork};
@@ -31,6 +31,16 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn of_queue(&self, queue: Queue) -> &config::Queue {
         self.queues.find(queue.as_str()).expect("every queue has its settings")
+    }
+
+    /// Who decides how often a job is tried. Alerts are as patient as mail, whose servers may be away for hours; the few attempts of their own queue would
+    /// be over in two minutes.
+    fn of_tries(&self, job: &Job) -> &config::Queue {
+        if alerts::is_alert(&job.kind) {
+            &self.queues.default
+        } else {
+            self.of_queue(job.queue)
+        }
     }
 
     /// Until when what has ended goes; nothing does while the clock is not believed.
@@ -121,6 +131,7 @@ pub(super) enum TurnError {
 /// Runs the local jobs that are due, in order, and marks at most `outward_max` outward ones as running. Removes some of what has long ended.
 pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outward_max: usize) -> Result<Claimed, TurnError> {
     let (mut local, mut started, mut ran) = (Vec::new(), Vec::new(), Vec::new());
+    let mut has_place = true;
     for job in queue::due(work, queue, CLAIM_MAX)? {
         match rules.handlers.find(&job.kind) {
             Some(Handler::Local(run)) => local.push((job, run)),
@@ -129,7 +140,7 @@ pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outw
                 let wait = waited(work, &job);
                 started.push(Started { job, call, wait });
             }
-            Some(Handler::Outward(_)) => {}
+            Some(Handler::Outward(_)) => has_place = outward_max > 0,
             None => ran.push(hold(work, job)?),
         }
     }
@@ -138,7 +149,11 @@ pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outw
         Some(ended) => trim::trim(work, ended)?.then(|| work.now()),
         None => None,
     };
-    let next = queue::next_due(work, queue)?.into_iter().chain(more_to_trim).min();
+    let mut next = queue::next_due(work, queue)?.into_iter().chain(more_to_trim).min();
+    if !has_place {
+        // Whoever came again at once would go round and round until a place is free.
+        next = next.map(|next| next.max(work.now().plus_millis(TURN_RETRY_MS)));
+    }
     Ok(Claimed { ran, started, next })
 }
 
@@ -218,7 +233,7 @@ pub(super) fn finish(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, outcom
 
 /// Notes a failed attempt and decides what becomes of the job.
 fn fail(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, error: &JobError) -> Result<Outcome, StorageError> {
-    let settings = rules.of_queue(job.queue);
+    let settings = rules.of_tries(job);
     let tries = job.max_attempts.unwrap_or_else(|| i64::from(settings.tries));
     let (tenant, job_id, queue, kind) = (tenant::id_of(work), job.id, job.queue, job.kind.clone());
     let (attempt, text) = (job.attempt, error.to_string());

@@ -73,10 +73,11 @@ fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(bytes).expect("a head is text")
 }
 
+const ANSWER_BYTES: u64 = 1 << 16;
 const BOUNDS: Bounds = Bounds {
     total: Duration::from_secs(20),
     connect: Duration::from_secs(10),
-    answer_bytes: 1 << 16,
+    answer: Wanted::Body(ANSWER_BYTES),
     reach: Reach::Anywhere,
 };
 /// So short that a test which waits for it is quick.
@@ -201,16 +202,16 @@ fn a_redirect_is_not_followed() {
 
 #[test]
 fn an_answer_beyond_the_bound_is_not_read() {
-    let large = BOUNDS.answer_bytes + 1;
+    let large = ANSWER_BYTES + 1;
     let announced = Server::says(format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\nx"));
-    assert_eq!(get(&announced.url("/"), BOUNDS), Err(CallError::TooLarge(BOUNDS.answer_bytes)));
+    assert_eq!(get(&announced.url("/"), BOUNDS), Err(CallError::TooLarge(ANSWER_BYTES)));
     announced.stop();
     let endless = Server::start(|stream, stopped| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         let chunk = [b"1000\r\n".as_slice(), &[b'x'; 0x1000], b"\r\n"].concat();
         while stream.write_all(&chunk).is_ok() && stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {}
     });
-    assert_eq!(get(&endless.url("/"), BOUNDS), Err(CallError::TooLarge(BOUNDS.answer_bytes)));
+    assert_eq!(get(&endless.url("/"), BOUNDS), Err(CallError::TooLarge(ANSWER_BYTES)));
     endless.stop();
     let head = Server::says([b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; HEAD_BYTES_MAX + 1]].concat());
     assert!(matches!(
@@ -218,6 +219,40 @@ fn an_answer_beyond_the_bound_is_not_read() {
         Err(CallError::TooLarge(_) | CallError::Transport(_))
     ));
     head.stop();
+}
+
+/// Who only wants to know whether it came is told by the head: neither a large body nor one without an end makes a failure of a success.
+#[test]
+fn a_body_that_nobody_wants_is_not_read() {
+    let wanted = Bounds {
+        answer: Wanted::Head,
+        ..BOUNDS
+    };
+    let good = Ok(Answer {
+        status: 200,
+        body: Vec::new(),
+    });
+    let large = ANSWER_BYTES + 1;
+    for (head, goes_on) in [
+        (format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\nx"), false),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".to_owned(), false),
+        (format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\n"), true),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000\r\n".to_owned(), true),
+    ] {
+        let server = Server::start(move |stream, stopped| {
+            let _ = stream.write_all(head.as_bytes());
+            while goes_on && !pause(stopped) && stream.write_all(b"x").is_ok() {}
+        });
+        assert_eq!(get(&server.url("/"), wanted), good);
+        server.stop();
+    }
+    let refused = Server::says(format!("HTTP/1.1 500 No\r\nContent-Length: {large}\r\n\r\nx"));
+    let (status, body) = (500, Vec::new());
+    assert_eq!(get(&refused.url("/"), wanted), Err(CallError::Status { status, body }));
+    refused.stop();
+    let moved = Server::says("HTTP/1.1 302 Moved\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(get(&moved.url("/"), wanted), Err(CallError::Redirected(302)));
+    moved.stop();
 }
 
 #[test]

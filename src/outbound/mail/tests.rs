@@ -1,6 +1,7 @@
 //! Mail as the receiver sees it, from the outbox and over a real connection.
 
 use super::*;
+use crate::primitives::chain;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -237,7 +238,7 @@ fn a_server_that_hangs_or_drips_is_given_up_at_the_deadline_of_the_whole() {
             let (url, stop, running) = bad_server(behave);
             let mailer = Mailer::from_settings(&url, FROM, own, Path::new("/nowhere")).unwrap();
             let error = mailer.send(&mail(), left).unwrap_err();
-            assert!(matches!(error, MailError::TooSlow(SHORT)), "{number}: {error:?}");
+            assert!(matches!(error, MailError::TooSlow { limit: SHORT, .. }), "{number}: {error:?}");
             assert!(!error.is_permanent());
             drop(stop);
             running.join().unwrap();
@@ -255,7 +256,7 @@ fn a_handshake_that_drips_is_given_up_at_the_deadline_of_the_whole() {
     let url = url.replace("smtp://", "smtps://");
     let mailer = Mailer::from_settings(&url, FROM, SHORT, Path::new("/nowhere")).unwrap();
     let error = mailer.send(&mail(), LONG).unwrap_err();
-    assert!(matches!(error, MailError::TooSlow(SHORT)), "{error:?}");
+    assert!(matches!(error, MailError::TooSlow { limit: SHORT, .. }), "{error:?}");
     drop(stop);
     running.join().unwrap();
 }
@@ -307,6 +308,45 @@ fn refusals_are_permanent_only_when_the_message_is_at_fault() {
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let error = mailer(&format!("smtp://{free}"), Path::new("/nowhere")).send(&mail(), LONG);
     assert!(!error.unwrap_err().is_permanent());
+}
+
+/// Whoever reads it knows where to look, and reads it once.
+#[test]
+fn an_error_names_the_server_and_its_cause_and_no_secret() {
+    let (url, server) = smtp_server("550 no such user");
+    let address = url.strip_prefix("smtp://").unwrap().to_owned();
+    let error = mailer(&url, Path::new("/nowhere")).send(&mail(), LONG).unwrap_err();
+    assert_eq!(
+        chain(&error),
+        format!("the mail server {address} did not take the message: permanent error (550): no such user")
+    );
+    server.join().unwrap();
+    // The port is free again.
+    let url = format!("smtp://bob:hunter2@{address}");
+    let error = mailer(&url, Path::new("/nowhere")).send(&mail(), LONG).unwrap_err();
+    let text = chain(&error);
+    assert!(
+        text.starts_with(&format!("the mail server {address} did not take the message: ")),
+        "{text}"
+    );
+    assert_eq!(text.matches("refused").count(), 1, "{text}");
+}
+
+#[test]
+fn a_servers_name_is_its_host_and_port() {
+    for (url, name) in [
+        ("smtp://mx.example", "mx.example:25"),
+        ("smtp://mx.example:2525/me", "mx.example:2525"),
+        ("smtps://bob:hunter2@mx.example", "mx.example:465"),
+        ("smtp://bob:hun%40ter2@mx.example?tls=required", "mx.example:587"),
+        ("smtp://bob:tls=1@mx.example", "mx.example:25"),
+        ("smtp://bob:hun@ter2:9@mx.example:26", "mx.example:26"),
+        ("smtp://[2001:db8::25]", "[2001:db8::25]:25"),
+        ("smtps://bob:hunter2@[2001:db8::25]:9/me", "[2001:db8::25]:9"),
+    ] {
+        let made = Mailer::from_settings(url, FROM, LONG, Path::new("x")).unwrap();
+        assert!(matches!(made, Mailer::Smtp { name: own, .. } if own == name), "{url}");
+    }
 }
 
 #[test]

@@ -9,12 +9,11 @@ use serde_json::json;
 use super::{Errand, payload};
 use crate::outbound::mail::Mail;
 use crate::platform::alerts::{self, Alert, WindowOver};
-use crate::primitives::Name;
 use crate::primitives::id::JobId;
+use crate::primitives::{Name, chain};
 use crate::storage::TenantWork;
 use crate::tenant::settings;
 use crate::worker::JobError;
-use crate::worker::job_error::chain;
 
 pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
     let alert: Alert = payload(errand.payload)?;

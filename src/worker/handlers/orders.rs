@@ -6,11 +6,10 @@ use std::fmt::Write as _;
 
 use super::{Errand, payload};
 use crate::outbound::mail::Mail;
-use crate::primitives::Money;
 use crate::primitives::id::JobId;
+use crate::primitives::{Money, chain};
 use crate::tenant::orders::{self, Confirmation, ConfirmationJob};
 use crate::worker::JobError;
-use crate::worker::job_error::chain;
 
 /// The widest name of a product in a line of the mail, in characters: with a quantity and an amount it fits into 72 columns.
 const NAME_CHARS_MAX: usize = 40;

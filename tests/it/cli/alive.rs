@@ -210,6 +210,44 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
+/// A shop sells whatever becomes of its alerting. Only the daemon speaks of it, and a reload takes up what was mended.
+#[test]
+fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (data, file) = (dir.path().join("data"), dir.path().join("tillbox.toml"));
+    let text = "[alerts]\nwebhook_url = 'http://127.0.0.1:9/s3cret'\nemail_to = 'ops@example.org'\n";
+    std::fs::write(&file, text).expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let create = ["tenant", "create", "corner", "--name", "Corner", "--config", file];
+    run(&data, &create).code(0);
+    let secret = data.join("alerts.secret");
+    std::fs::write(&secret, "").expect("written");
+    let listed = run(&data, &["tenant", "list", "--config", file]).code(0);
+    assert!(listed.stdout.contains("corner") && listed.stderr.is_empty(), "{listed:?}");
+
+    let mut daemon = Daemon::start(&data, &["--config", file]);
+    let said = lines(&daemon, "alerts by webhook wait until there is a key that signs them", 1);
+    assert_eq!((&said[0]["level"], said.len()), (&json!("ERROR"), 1));
+    assert!(
+        said[0]["error"].as_str().is_some_and(|error| error.contains("remove it")),
+        "{said:?}"
+    );
+    let warned = lines(&daemon, "the configuration is sound, and hardly what is wanted", 1);
+    assert!(
+        warned[0]["warning"].as_str().is_some_and(|text| text.contains("mail.smtp_url")),
+        "{warned:?}"
+    );
+    signal(&daemon, "-HUP");
+    let failed = lines(&daemon, "these keys could not be taken; what was before holds", 1);
+    assert_eq!(failed[0]["keys"], "alerts");
+    std::fs::remove_file(&secret).expect("it goes");
+    signal(&daemon, "-HUP");
+    let reloaded = lines(&daemon, "configuration reloaded", 2);
+    assert_eq!(reloaded[1]["applied"], "alerts.email_to, alerts.webhook_url");
+    assert!(secret.exists(), "a new one is made");
+    assert_eq!(daemon.terminate().code(), Some(0));
+}
+
 /// A configuration on a disk that does not answer: here a FIFO that nobody writes to. It serves on meanwhile, and it ends when it is told to.
 #[test]
 fn it_ends_in_time_while_a_reload_hangs() {

@@ -52,6 +52,29 @@ fn the_limiters_are_shown_with_their_routes() {
     assert_eq!(again, shown);
 }
 
+/// Sound, and nobody would ever be told.
+#[test]
+fn alerts_by_mail_without_a_mail_server_are_warned_of() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("tillbox.toml");
+    for (text, is_warned) in [
+        ("[alerts]\nemail_to = 'ops@example.org'\n", true),
+        (
+            "[alerts]\nemail_to = 'ops@example.org'\n[mail]\nsmtp_url = 'smtp://mx.example'\n",
+            false,
+        ),
+        ("", false),
+    ] {
+        fs::write(&file, text).expect("written");
+        let checked = run(dir.path(), &["config", "check", "--config", file.to_str().expect("UTF-8")]).code(0);
+        assert!(checked.stdout.contains("is sound"), "{checked:?}");
+        let said = checked
+            .stderr
+            .starts_with("warning: alerts.email_to is set and mail.smtp_url is not");
+        assert_eq!((said, checked.stderr.is_empty()), (is_warned, !is_warned), "{checked:?}");
+    }
+}
+
 /// What the check calls sound must start.
 #[test]
 fn a_mail_server_that_cannot_be_is_found_by_the_check() {

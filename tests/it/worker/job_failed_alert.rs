@@ -1,19 +1,25 @@
 //! Whoever runs the shop is told of jobs that were given up: at once, once, and never of the alerts themselves.
 
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tillbox::config::Config;
-use tillbox::outbound::http::{Answer, Call, CallError};
+use tillbox::config::{Config, Span};
+use tillbox::outbound::http::{Answer, Call, CallError, Wanted};
 use tillbox::outbound::reach::Reach;
 use tillbox::outbound::standard_webhooks::SigningKey;
 use tillbox::platform::queue::Queue;
-use tillbox::primitives::Timestamp;
-use tillbox::worker::handlers;
+use tillbox::primitives::{Origin, Timestamp};
+use tillbox::storage::TenantWork;
+use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
+use tillbox::worker::{JobError, Worker};
+use tokio::sync::Semaphore;
 
-use super::{enqueue, jobs, run};
-use crate::support::{TestApp, TestShop, logs};
+use super::{doing, enqueue, jobs, run, until};
+use crate::support::{TestApp, TestShop, blocking, logs};
 
 const URL: &str = "https://hooks.example/T0/s3cret";
 const WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -82,6 +88,7 @@ fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
     let calls = app.world().calls();
     let [call] = calls.as_slice() else { panic!("{calls:?}") };
     assert_eq!((call.target.expose().as_str(), call.bounds.reach), (URL, Reach::Anywhere));
+    assert_eq!(call.bounds.answer, Wanted::Head, "a long answer is no failure");
     let body = body(call);
     assert_eq!((&body["type"], &body["timestamp"]), (&json!("job.failed"), &json!(app.now())));
     let data = &body["data"];
@@ -108,6 +115,193 @@ fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
     for key in ["tenant_id", "queue", "job", "job_id", "attempt", "error"] {
         assert!(!line[key].is_null(), "{key} lacks in {line}");
     }
+}
+
+/// Mail is what fails most: whoever pauses its queue, or has a backlog there, is told all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_paused_holds_no_alert_of_the_others() {
+    let (app, shop) = started(both);
+    app.app()
+        .pauses
+        .pause(Origin::system(), Queue::Default, None)
+        .await
+        .expect("paused");
+    fail(&shop);
+    work(&app);
+    assert_eq!((app.world().calls().len(), mails(&app).len()), (1, 1));
+    // Their own queue holds them, until it is resumed.
+    app.app().pauses.pause(Origin::system(), Queue::Low, None).await.expect("paused");
+    app.advance(WINDOW);
+    fail(&shop);
+    work(&app);
+    assert_eq!(app.world().calls().len(), 1);
+    app.app().pauses.resume(Origin::system(), Queue::Low, None).await.expect("resumed");
+    work(&app);
+    assert_eq!(app.world().calls().len(), 2);
+}
+
+/// Jobs of its own queue that came before it, and fail, stand behind an alert; and it is told of them as well.
+#[test]
+fn an_alert_goes_before_all_the_rest_of_its_queue() {
+    static ORDER: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    fn call(errand: &Errand<'_>) -> Result<(), JobError> {
+        let kind = if errand.payload.contains("job_kind") || errand.payload.contains("failures") {
+            "alert"
+        } else {
+            "job"
+        };
+        ORDER.lock().expect("nobody panics").push(kind.to_owned());
+        Err(JobError::permanent("not today"))
+    }
+    const HANDLERS: Handlers = Handlers(&[
+        ("test.call", Handler::Outward(call)),
+        ("alerts.webhook", Handler::Outward(call)),
+        ("alerts.window_over", Handler::Outward(call)),
+    ]);
+    let (app, shop) = started(webhook);
+    for _ in 0..9 {
+        enqueue(&shop, Queue::Low, "test.call", doing("it"));
+    }
+    run(&app, HANDLERS);
+    let order = ORDER.lock().expect("nobody panics").clone();
+    assert_eq!(
+        order.iter().filter(|kind| *kind == "alert").count(),
+        1,
+        "none of the alert itself: {order:?}"
+    );
+    assert_eq!(
+        order.iter().position(|kind| kind == "alert"),
+        Some(2),
+        "two run at a time: {order:?}"
+    );
+}
+
+/// Mails that hang take all the places that their shop may have; more of them wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_does_not_wait_behind_mails_that_hang() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    let (stop, stopped) = channel::<()>();
+    let server = std::thread::spawn(move || {
+        listener.set_nonblocking(true).expect("a socket can");
+        let mut callers = Vec::new();
+        while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+            callers.extend(listener.accept());
+        }
+    });
+    let (app, shop) = started(|config| {
+        both(config);
+        config.mail.smtp_url = serde_json::from_value(format!("smtp://{address}").into()).expect("a URL");
+        config.mail.timeout = Span::secs(120);
+        config.queue.default.timeout = Span::secs(120);
+    });
+    let failed = json!({"tenant_id": shop.id, "queue": "default", "job": "orders.confirmation", "job_id": shop.id,
+        "attempt": 15, "error": "not today", "failed_at": app.now()});
+    for _ in 0..20 {
+        enqueue(&shop, Queue::Default, "alerts.mail", json!({"failed": failed, "failures": 1}));
+    }
+    let worker = Worker::start_with(app.app(), handlers::ALL);
+    until("three hang", || {
+        shop.count("SELECT count(*) FROM job WHERE queue = 'default' AND state = 'running'") == 3
+    })
+    .await;
+    fail(&shop);
+    until("the operator is told", || !app.world().calls().is_empty()).await;
+    assert_eq!(
+        shop.count("SELECT count(*) FROM job WHERE queue = 'default' AND state = 'available'"),
+        17
+    );
+    drop(stop);
+    server.join().expect("the server is well");
+    worker.stop(Duration::ZERO).await;
+}
+
+/// What is held for orders that nobody paid comes free in the same queue: calls that hang there leave a place for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_hang_beside_reservations_leave_them_a_place() {
+    static CAME: Semaphore = Semaphore::const_new(0);
+    static LET_GO: Semaphore = Semaphore::const_new(0);
+    fn call(_: &Errand<'_>) -> Result<(), JobError> {
+        CAME.add_permits(1);
+        let waiting = tokio::runtime::Handle::current().block_on(LET_GO.acquire());
+        waiting.expect("it is never closed").forget();
+        Ok(())
+    }
+    fn step(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
+        Ok(())
+    }
+    const HANDLERS: Handlers = Handlers(&[("test.call", Handler::Outward(call)), ("test.step", Handler::Local(step))]);
+    let app = TestApp::start();
+    let shops = ["first", "second", "third"].map(|slug| app.tenant(slug));
+    let worker = Worker::start_with(app.app(), HANDLERS);
+    let came = async || {
+        let came = tokio::time::timeout(Duration::from_secs(30), CAME.acquire()).await;
+        came.expect("a call comes").expect("it is never closed").forget();
+    };
+    enqueue(&shops[0], Queue::Low, "test.call", doing("it"));
+    came().await;
+    enqueue(&shops[1], Queue::Low, "test.call", doing("it"));
+    enqueue(&shops[1], Queue::Low, "test.step", doing("it"));
+    enqueue(&shops[2], Queue::Low, "test.step", doing("it"));
+    for shop in &shops[1..] {
+        until("it has a place", || jobs(shop, "test.step") == ["completed|1|0"]).await;
+    }
+    assert_eq!(jobs(&shops[1], "test.call"), ["available|0|0"]);
+    LET_GO.add_permits(2);
+    until("the first call is over", || jobs(&shops[0], "test.call") == ["completed|1|0"]).await;
+    app.advance(Duration::from_secs(2));
+    until("the second one is made", || jobs(&shops[1], "test.call") == ["completed|1|0"]).await;
+    worker.stop(Duration::from_secs(30)).await;
+}
+
+/// Whatever becomes of its alerts, the house sells: those by webhook wait for a key, and those by mail go out.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_the_house_runs_and_alerts_by_webhook_wait_for_it() {
+    let (app, shop) = started(both);
+    let file = app.data_dir().join("alerts.secret");
+    for damaged in ["", "whsec_\n", "\u{0}"] {
+        app.stop();
+        std::fs::write(&file, damaged).expect("written");
+        app.resume();
+        let details = app.get("/health").local().send().await.expect(503).json()["details"].clone();
+        let said = details["alerts"].as_str().expect("it is said");
+        assert!(
+            said.contains("alerts.secret in the data directory holds no key; remove it"),
+            "{said}"
+        );
+    }
+    fail(&shop);
+    work(&app);
+    assert_eq!((app.world().calls().len(), mails(&app).len()), (0, 1));
+    assert_eq!(jobs(&shop, "alerts.webhook"), ["retryable|1|0"]);
+    let noted = shop.rows("SELECT errors FROM job WHERE kind = 'alerts.webhook'").remove(0);
+    assert!(
+        noted.contains("https://hooks.example: alerts.secret") && !noted.contains("s3cret"),
+        "{noted}"
+    );
+    // A reload takes it up once the file is mended, though no key of the configuration has changed.
+    let reload = || {
+        let app = app.app();
+        app.take_reloads();
+        blocking(|| app.reloads.reload(app.config.clone()))
+    };
+    let failed = reload().failed;
+    assert!(failed[0].1.contains("holds no key"), "{failed:?}");
+    std::fs::remove_file(&file).expect("it goes");
+    assert!(reload().failed.is_empty());
+    app.advance(PAUSE);
+    work(&app);
+    assert_eq!(app.world().calls().len(), 1);
+    assert_eq!(jobs(&shop, "alerts.webhook"), ["completed|2|0"]);
+    let details = app.get("/health").local().send().await.expect(503).json()["details"].clone();
+    assert_eq!(details["alerts"], Value::Null);
+    // Who has a key keeps it.
+    std::fs::write(&file, "").expect("written");
+    let running = app.app();
+    let mut changed = running.config.clone();
+    changed.alerts.email_to = String::new();
+    assert!(!blocking(|| running.reloads.reload(changed)).failed.is_empty());
+    assert_eq!(running.alerting.missing_key(), None);
 }
 
 #[test]
@@ -174,6 +368,8 @@ fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_al
     );
     assert_ne!(header(&calls[0], "webhook-timestamp"), header(&calls[1], "webhook-timestamp"));
     assert_eq!(jobs(&shop, "alerts.webhook"), ["discarded|15|0"]);
+    let rows = shop.rows("SELECT DISTINCT queue, priority FROM job WHERE kind LIKE 'alerts.%'");
+    assert_eq!(rows, ["low|-1000"], "also the one that was tried again");
     assert_eq!(mails(&app).len(), 1);
     let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
     let failed: Vec<&Value> = lines.lines().iter().map(|line| &line["job"]).collect();

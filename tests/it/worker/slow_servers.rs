@@ -64,10 +64,8 @@ async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
     enqueue(&second, Queue::Default, QUICK, doing("it"));
     until("another shop's job has a place", || jobs(&second, QUICK) == ["completed|1|0"]).await;
     let errors = first.rows("SELECT DISTINCT errors ->> '$[0].error' FROM job WHERE kind = 'test.mail'");
-    assert_eq!(
-        errors,
-        ["the mail server did not take the message within 200ms; whether it will after all is not known"]
-    );
+    let said = format!("the mail server {address} did not take the message within 200ms; whether it will after all is not known");
+    assert_eq!(errors, [said]);
     let process = app.app();
     assert_eq!(process.pulse.queue(process.clock.now()), Ok(()), "nothing hangs");
     drop(process);
