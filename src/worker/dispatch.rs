@@ -161,7 +161,7 @@ impl Dispatcher {
             .shared
             .agenda
             .oldest_due(|queue, tenant| !app.pauses.is_paused_for(queue, tenant));
-        app.pulse.beat(app.clock.now(), oldest);
+        app.pulse.beat(app.clock.as_ref(), oldest);
     }
 
     /// How long there is nothing to do unless somebody rings. Not for long: the clock of the shop may be set.
