@@ -131,7 +131,7 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
         blocking(|| app.app().clock_watch.observe()).expect("the clock is looked at");
     }
     let writes = idle.rows("PRAGMA data_version");
-    assert_eq!(due(&app, DUTIES), 2);
+    assert_eq!(due(&app, DUTIES), 3);
     let jobs = |shop: &crate::support::TestShop| shop.rows("SELECT queue, state, unique_key FROM job WHERE kind = 'retention.prune'");
     assert_eq!(jobs(&old), ["low|available|retention.prune"]);
     assert_eq!(
@@ -147,7 +147,7 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
     old.assert_integrity();
     for _ in 0..2 {
         app.advance(DAY);
-        assert_eq!(due(&app, DUTIES), 2);
+        assert_eq!(due(&app, DUTIES), 3);
         app.work_off();
     }
     assert_eq!(
