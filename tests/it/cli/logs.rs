@@ -63,11 +63,8 @@ fn security_lines_are_whole_at_every_level() {
         client.request("GET", "/v1/orders", &astray, b"").expect("an answer").expect(403);
         assert_eq!(daemon.terminate().code(), Some(0));
         let security = files(&dir.path().join("logs"), "security.");
-        let lines = security.lines().map(|line| serde_json::from_str::<Value>(line).expect("an object"));
-        let line = lines
-            .filter(|line| line["message"] == "tenant mismatch")
-            .next_back()
-            .expect("it is there");
+        let mut lines = security.lines().map(|line| serde_json::from_str::<Value>(line).expect("an object"));
+        let line = lines.rfind(|line| line["message"] == "tenant mismatch").expect("it is there");
         assert_eq!(line["request_id"], id, "{line}");
         assert!(line["tenant_id"].is_string(), "{line}");
     }
