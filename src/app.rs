@@ -1,6 +1,7 @@
 //! L5: the composition root. What the process is made of, put together once; no rules.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::alerting::Alerting;
 use crate::config::{Alerts, Config};
@@ -75,8 +76,10 @@ pub struct App {
     pub pulse: Pulse,
     /// Who takes a new configuration.
     pub reloads: Reloads,
-    /// Since when the process runs.
+    /// Since when the process runs, as the clock showed it.
     pub started_at: Timestamp,
+    /// How long the machine had been up by then.
+    pub up_at_start: Duration,
 }
 
 /// Why the process cannot start.
@@ -185,7 +188,7 @@ impl App {
             config.storage.disk_reserve.as_bytes(),
             ports.clock.clone(),
         );
-        let started_at = ports.clock.now();
+        let (started_at, up_at_start) = (ports.clock.now(), ports.clock.uptime());
         Ok(Arc::new(Self {
             config,
             dev,
@@ -209,6 +212,7 @@ impl App {
             pulse: Pulse::default(),
             reloads,
             started_at,
+            up_at_start,
         }))
     }
 

@@ -1,11 +1,13 @@
 //! L5: what the moving parts of the process show of themselves. The worker and `serve` write it, `/health` reads it, and neither knows the other.
+//!
+//! How long a part has been silent goes by how long the machine has been up: a clock that is set silences nobody. What the clock showed is for people.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::platform::queue::Queue;
-use crate::primitives::Timestamp;
 use crate::primitives::limits::{BEAT_STALE_MS, JOB_LATE_MS, PROBE_MS, SCHEDULER_STALE_MS};
+use crate::primitives::{Clock, Timestamp};
 
 /// Stands for "never" where an instant is kept as a number.
 const NEVER: i64 = i64::MIN;
@@ -16,12 +18,47 @@ const ENDED: i64 = i64::MIN + 1;
 #[derive(Debug)]
 pub struct Pulse {
     ready: AtomicBool,
-    beat_at: AtomicI64,
+    worker: Beat,
     oldest_due: AtomicI64,
     oldest_of_queues: [AtomicI64; Queue::ALL.len()],
-    scheduler_beat_at: AtomicI64,
+    scheduler: Beat,
     hanging: Arc<()>,
     probe: tokio::sync::Mutex<Option<Probe>>,
+}
+
+/// The last sign of life of one part.
+#[derive(Debug)]
+struct Beat {
+    /// What the clock showed.
+    at: AtomicI64,
+    /// How long the machine had been up.
+    up_ms: AtomicU64,
+}
+
+impl Default for Beat {
+    fn default() -> Self {
+        Self {
+            at: AtomicI64::new(NEVER),
+            up_ms: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Beat {
+    fn note(&self, clock: &dyn Clock) {
+        // Whoever sees the new instant sees the new time as well.
+        self.up_ms.store(up_ms(clock), Ordering::Release);
+        self.at.store(clock.now().as_millis(), Ordering::Release);
+    }
+
+    fn is_stale(&self, clock: &dyn Clock, stale_ms: i64) -> bool {
+        let silent_ms = up_ms(clock).saturating_sub(self.up_ms.load(Ordering::Acquire));
+        silent_ms > stale_ms.unsigned_abs()
+    }
+}
+
+fn up_ms(clock: &dyn Clock) -> u64 {
+    u64::try_from(clock.uptime().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A call that hangs.
@@ -66,10 +103,10 @@ impl Default for Pulse {
     fn default() -> Self {
         Self {
             ready: AtomicBool::new(false),
-            beat_at: AtomicI64::new(NEVER),
+            worker: Beat::default(),
             oldest_due: AtomicI64::new(NEVER),
             oldest_of_queues: [const { AtomicI64::new(NEVER) }; Queue::ALL.len()],
-            scheduler_beat_at: AtomicI64::new(NEVER),
+            scheduler: Beat::default(),
             hanging: Arc::default(),
             probe: tokio::sync::Mutex::default(),
         }
@@ -88,10 +125,10 @@ impl Pulse {
     }
 
     /// The worker lives; `oldest_due` is the earliest instant at which something that still waits is or was due.
-    pub fn beat(&self, now: Timestamp, oldest_due: Option<Timestamp>) {
+    pub fn beat(&self, clock: &dyn Clock, oldest_due: Option<Timestamp>) {
         let oldest = oldest_due.map_or(NEVER, Timestamp::as_millis);
         self.oldest_due.store(oldest, Ordering::Release);
-        self.beat_at.store(now.as_millis(), Ordering::Release);
+        self.worker.note(clock);
     }
 
     /// Since when the oldest of what waits in each queue is due, whether the queue is paused or not; in the order of [`Queue::ALL`].
@@ -111,17 +148,17 @@ impl Pulse {
 
     /// The worker has ended in an orderly way.
     pub fn stopped(&self) {
-        self.beat_at.store(NEVER, Ordering::Release);
+        self.worker.at.store(NEVER, Ordering::Release);
     }
 
     /// The scheduler lives.
-    pub fn scheduler_beat(&self, now: Timestamp) {
-        self.scheduler_beat_at.store(now.as_millis(), Ordering::Release);
+    pub fn scheduler_beat(&self, clock: &dyn Clock) {
+        self.scheduler.note(clock);
     }
 
     /// The scheduler has ended.
     pub fn scheduler_stopped(&self) {
-        self.scheduler_beat_at.store(ENDED, Ordering::Release);
+        self.scheduler.at.store(ENDED, Ordering::Release);
     }
 
     /// An outward call has not ended in its time; it hangs until what is given here is dropped.
@@ -131,13 +168,13 @@ impl Pulse {
     }
 
     /// Whether the scheduler works, if there is one: the process of a command has none.
-    fn scheduler(&self, now: Timestamp) -> Result<(), QueueFault> {
-        let beat_at = match self.scheduler_beat_at.load(Ordering::Acquire) {
+    fn scheduler(&self, clock: &dyn Clock) -> Result<(), QueueFault> {
+        let beat_at = match self.scheduler.at.load(Ordering::Acquire) {
             NEVER => return Ok(()),
             ENDED => return Err(QueueFault::SchedulerStopped),
             ms => Timestamp::from_millis_clamped(ms),
         };
-        if !is_recent(beat_at, now, SCHEDULER_STALE_MS) {
+        if self.scheduler.is_stale(clock, SCHEDULER_STALE_MS) {
             return Err(QueueFault::SchedulerSilent(beat_at));
         }
         Ok(())
@@ -145,7 +182,7 @@ impl Pulse {
 
     /// When the worker last showed itself; nothing while it does not run.
     pub fn beat_at(&self) -> Option<Timestamp> {
-        instant(&self.beat_at)
+        instant(&self.worker.at)
     }
 
     /// The earliest instant at which something that still waits is or was due, when the worker last looked.
@@ -157,18 +194,18 @@ impl Pulse {
     ///
     /// # Errors
     /// [`QueueFault`].
-    pub fn queue(&self, now: Timestamp) -> Result<(), QueueFault> {
-        let beat_at = instant(&self.beat_at).ok_or(QueueFault::Stopped)?;
-        if !is_recent(beat_at, now, BEAT_STALE_MS) {
+    pub fn queue(&self, clock: &dyn Clock) -> Result<(), QueueFault> {
+        let beat_at = instant(&self.worker.at).ok_or(QueueFault::Stopped)?;
+        if self.worker.is_stale(clock, BEAT_STALE_MS) {
             return Err(QueueFault::Silent(beat_at));
         }
-        self.scheduler(now)?;
+        self.scheduler(clock)?;
         let hanging = Arc::strong_count(&self.hanging) - 1;
         if hanging > 0 {
             return Err(QueueFault::Hanging(hanging));
         }
         match instant(&self.oldest_due) {
-            Some(due) if now.as_millis() - due.as_millis() > JOB_LATE_MS => Err(QueueFault::Late(due)),
+            Some(due) if clock.now().as_millis() - due.as_millis() > JOB_LATE_MS => Err(QueueFault::Late(due)),
             _ => Ok(()),
         }
     }
@@ -187,11 +224,6 @@ impl Probe {
     }
 }
 
-/// Whether something lives that showed itself at `beat_at`. One that did so by a clock that was set back since does so again soon, by the clock as it is now.
-fn is_recent(beat_at: Timestamp, now: Timestamp, stale_ms: i64) -> bool {
-    (now.as_millis() - beat_at.as_millis()).abs() <= stale_ms
-}
-
 fn instant(stored: &AtomicI64) -> Option<Timestamp> {
     let ms = stored.load(Ordering::Acquire);
     (ms != NEVER).then(|| Timestamp::from_millis_clamped(ms))
@@ -200,53 +232,83 @@ fn instant(stored: &AtomicI64) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::primitives::ManualClock;
+    use std::time::Duration;
 
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_millis_clamped(ms)
     }
 
+    fn pass(clock: &ManualClock, ms: i64) {
+        clock.advance(Duration::from_millis(ms.unsigned_abs()));
+    }
+
     #[test]
     fn the_queue_works_while_it_beats_and_nothing_is_late() {
-        let pulse = Pulse::default();
-        assert_eq!(pulse.queue(at(0)), Err(QueueFault::Stopped));
-        pulse.beat(at(0), None);
-        assert_eq!(pulse.queue(at(BEAT_STALE_MS)), Ok(()));
-        assert_eq!(pulse.queue(at(BEAT_STALE_MS + 1)), Err(QueueFault::Silent(at(0))));
-        pulse.beat(at(JOB_LATE_MS), Some(at(0)));
-        assert_eq!(pulse.queue(at(JOB_LATE_MS)), Ok(()));
-        assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Err(QueueFault::Late(at(0))));
-        pulse.beat(at(JOB_LATE_MS), Some(at(JOB_LATE_MS * 2)));
-        assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Ok(()));
-        assert!(pulse.queue(at(-BEAT_STALE_MS)).is_err(), "a beat that lies ahead proves nothing");
+        let (pulse, clock) = (Pulse::default(), ManualClock::new(at(0)));
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::Stopped));
+        pulse.beat(&clock, None);
+        pass(&clock, BEAT_STALE_MS);
+        assert_eq!(pulse.queue(&clock), Ok(()));
+        pass(&clock, 1);
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::Silent(at(0))));
+        pass(&clock, JOB_LATE_MS - BEAT_STALE_MS - 1);
+        pulse.beat(&clock, Some(at(0)));
+        assert_eq!(pulse.queue(&clock), Ok(()));
+        pass(&clock, 1);
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::Late(at(0))));
+        pulse.beat(&clock, Some(at(JOB_LATE_MS * 2)));
+        assert_eq!(pulse.queue(&clock), Ok(()));
         pulse.stopped();
-        assert_eq!(pulse.queue(at(JOB_LATE_MS + 1)), Err(QueueFault::Stopped));
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::Stopped));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_silences_nobody_and_keeps_nobody_alive() {
+        let (pulse, clock) = (Pulse::default(), ManualClock::new(at(0)));
+        pulse.beat(&clock, None);
+        pulse.scheduler_beat(&clock);
+        for ms in [-3_600_000, -SCHEDULER_STALE_MS - 1, SCHEDULER_STALE_MS + 1, 31_536_000_000] {
+            clock.set(at(ms));
+            assert_eq!(pulse.queue(&clock), Ok(()), "{ms}");
+        }
+        pass(&clock, BEAT_STALE_MS + 1);
+        clock.set(at(0));
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::Silent(at(0))));
+        pulse.beat(&clock, None);
+        pass(&clock, SCHEDULER_STALE_MS);
+        pulse.beat(&clock, None);
+        clock.set(at(0));
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::SchedulerSilent(at(0))));
     }
 
     #[test]
     fn the_queue_fails_while_a_call_hangs() {
-        let pulse = Pulse::default();
-        pulse.beat(at(0), None);
+        let (pulse, clock) = (Pulse::default(), ManualClock::new(at(0)));
+        pulse.beat(&clock, None);
         let (first, second) = (pulse.call_hangs(), pulse.call_hangs());
-        assert_eq!(pulse.queue(at(0)), Err(QueueFault::Hanging(2)));
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::Hanging(2)));
         drop(first);
-        assert_eq!(pulse.queue(at(0)), Err(QueueFault::Hanging(1)));
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::Hanging(1)));
         drop(second);
-        assert_eq!(pulse.queue(at(0)), Ok(()));
+        assert_eq!(pulse.queue(&clock), Ok(()));
     }
 
     #[test]
     fn the_queue_fails_with_its_scheduler_and_heals_with_it() {
-        let pulse = Pulse::default();
-        pulse.beat(at(0), None);
-        assert_eq!(pulse.queue(at(0)), Ok(()));
-        pulse.scheduler_beat(at(0));
-        pulse.beat(at(SCHEDULER_STALE_MS + 1), None);
-        assert_eq!(pulse.queue(at(SCHEDULER_STALE_MS)), Ok(()));
-        assert_eq!(pulse.queue(at(SCHEDULER_STALE_MS + 1)), Err(QueueFault::SchedulerSilent(at(0))));
-        pulse.scheduler_beat(at(SCHEDULER_STALE_MS));
-        assert_eq!(pulse.queue(at(SCHEDULER_STALE_MS + 1)), Ok(()));
+        let (pulse, clock) = (Pulse::default(), ManualClock::new(at(0)));
+        pulse.beat(&clock, None);
+        assert_eq!(pulse.queue(&clock), Ok(()));
+        pulse.scheduler_beat(&clock);
+        pass(&clock, SCHEDULER_STALE_MS);
+        pulse.beat(&clock, None);
+        assert_eq!(pulse.queue(&clock), Ok(()));
+        pass(&clock, 1);
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::SchedulerSilent(at(0))));
+        pulse.scheduler_beat(&clock);
+        assert_eq!(pulse.queue(&clock), Ok(()));
         pulse.scheduler_stopped();
-        assert_eq!(pulse.queue(at(SCHEDULER_STALE_MS + 1)), Err(QueueFault::SchedulerStopped));
+        assert_eq!(pulse.queue(&clock), Err(QueueFault::SchedulerStopped));
     }
 
     #[test]

@@ -47,6 +47,12 @@ pub const DUTIES: &[Duty] = &[
         run: upkeep::check_changed,
     },
     Duty {
+        name: "log_files",
+        when: When::Recurs(|config| config.retention.at(upkeep::LOGS_SCHEDULE)),
+        deletes: true,
+        run: |app, _| upkeep::remove_old_logs(app).map_err(|error| error.to_string()),
+    },
+    Duty {
         name: "exchange_rates",
         when: When::Says(fetching::next_at),
         deletes: false,

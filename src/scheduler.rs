@@ -102,7 +102,7 @@ impl Scheduler {
 
     /// As [`start`](Self::start), with other duties.
     pub fn start_with(app: Arc<App>, duties: &'static [Duty]) -> SchedulerHandle {
-        app.pulse.scheduler_beat(app.clock.now());
+        app.pulse.scheduler_beat(app.clock.as_ref());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(app, duties, stopped));
         SchedulerHandle { stop, task }
@@ -186,7 +186,7 @@ async fn step(app: &Arc<App>, duties: &'static [Duty], under: &mut Under) {
                 .insert(duty.name, tokio::task::spawn_blocking(move || carry_out(&app, duty).is_ok()));
         }
     }
-    app.pulse.scheduler_beat(now);
+    app.pulse.scheduler_beat(app.clock.as_ref());
 }
 
 /// Without that crate's bell the silence rings.

@@ -1,4 +1,5 @@
 //! L5: what is done to all files of the house in turn: retention, and checks of what they hold. One file at a time, and one that was at rest goes back to it.
+//! Old log files go from here as well: what deletes by age asks first whether the clock is believed.
 //!
 //! The nightly run of retention looks into each shop's file and queues a job where there is something to prune; a shop where there is not gets no row and no
 //! write. A run by hand does the same at once, without the queue, and says what went. The nightly check passes over a file that nobody has written to
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::landlord;
+use crate::logging;
 use crate::platform::audit;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, FREE_PAGES_WORTH, LOCAL_REQUEST_MS};
@@ -26,6 +28,8 @@ use crate::tenant::retention::{self, CutOffs, PruneJob, Pruned, Table};
 
 /// When the nightly check is due, in the operator's time zone.
 pub const CHECK_SCHEDULE: &str = "0 0 3 * * *";
+/// When log files are looked through for old ones, there.
+pub const LOGS_SCHEDULE: &str = "0 30 0 * * *";
 
 /// What a check and a count may take, and no longer.
 const READ_WITHIN: Duration = Duration::from_millis(LOCAL_REQUEST_MS);
@@ -187,6 +191,19 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
     let house = prune_house(app, &Origin::system(), prune, None).map_err(|error| error.to_string())?;
     let rows: i64 = house.iter().map(|pruned| pruned.rows).sum();
     tracing::info!(stores = queued, passed_over, rows_of_house = rows, "retention queued");
+    Ok(())
+}
+
+/// Removes the log files that are older than they are kept. Blocks.
+///
+/// # Errors
+/// [`PruneRefused`].
+pub fn remove_old_logs(app: &App) -> Result<(), PruneRefused> {
+    let now = believed_now(app)?;
+    let removed = logging::remove_old(&app.config.log_dir(), app.config.logging.keep_days, now.as_millis());
+    if removed > 0 {
+        tracing::info!(files = removed, "old log files removed");
+    }
     Ok(())
 }
 

@@ -96,7 +96,7 @@ async fn feed(app: &App, fed: bool) -> bool {
 
 /// What is wrong that a new start would mend.
 async fn fault(app: &App) -> Option<String> {
-    if let Err(fault @ (QueueFault::Stopped | QueueFault::Silent(_))) = app.pulse.queue(app.clock.now()) {
+    if let Err(fault @ (QueueFault::Stopped | QueueFault::Silent(_))) = app.pulse.queue(app.clock.as_ref()) {
         return Some(fault.to_string());
     }
     let looked = app.directory.database().write(Origin::system(), |work| {
@@ -121,7 +121,7 @@ fn status(app: &App) -> String {
     if app.space.is_short() {
         status.push_str("; the disk is nearly full, nothing is sold");
     }
-    match app.pulse.queue(app.clock.now()) {
+    match app.pulse.queue(app.clock.as_ref()) {
         Ok(()) => status.push_str("; the queue works"),
         Err(fault) => status.push_str(&format!("; queue: {fault}")),
     }

@@ -175,7 +175,6 @@ fn log_errors() -> Result<LogGuard, Failure> {
     let logging = Logging {
         level: "error".to_owned(),
         dir: None,
-        keep_days: 1,
         stdout: Stdout::Console {
             ansi: output::stderr_is_coloured(),
         },

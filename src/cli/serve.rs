@@ -212,7 +212,6 @@ fn start_logging(config: &Config, dev: bool) -> Result<LogGuard, Failure> {
         journal,
         level: config.logging.level.clone(),
         dir: made.is_ok().then(|| dir.clone()),
-        keep_days: config.logging.keep_days,
         stdout,
         now_ms: super::now_ms,
     };

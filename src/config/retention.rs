@@ -4,6 +4,7 @@
 
 use super::error::Faults;
 use crate::primitives::Recurrence;
+use crate::primitives::limits::RETENTION_REST_MS;
 use serde::{Deserialize, Serialize};
 
 /// The longest time that can be asked for, in days: a hundred years. Longer is a slip, and shorter than a day would prune what is still looked at.
@@ -37,13 +38,21 @@ impl Default for Retention {
     }
 }
 
+fn too_often(schedule: &str) -> String {
+    format!(
+        "{schedule:?} comes round more often than once an hour; give one second and one minute, such as \"0 0 2 * * *\" for each day at two"
+    )
+}
+
 impl Retention {
     pub(super) fn check(&self, faults: &mut Faults) {
         faults.within("retention.audit_days", self.audit_days, 1..=DAYS_MAX);
         faults.within("retention.inventory_movement_days", self.inventory_movement_days, 1..=DAYS_MAX);
         faults.within("retention.stripe_events_days", self.stripe_events_days, 1..=DAYS_MAX);
-        if let Err(error) = Recurrence::parse(&self.schedule, "UTC") {
-            faults.add("retention.schedule", error);
+        match Recurrence::parse(&self.schedule, "UTC") {
+            Err(error) => faults.add("retention.schedule", error),
+            Ok(often) if often.comes_twice_within(RETENTION_REST_MS) => faults.add("retention.schedule", too_often(&self.schedule)),
+            Ok(_) => {}
         }
         if let Err(error) = Recurrence::check_zone(&self.timezone) {
             faults.add("retention.timezone", error);

@@ -205,7 +205,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     retention.schedule: "0 2 * * *" is no schedule: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.; write second, minute, hour, day, month and weekday, such as "0 0 2 * * *" for each day at two
     retention.timezone: there is no time zone "Europe/Berln"; did you mean Europe/Berlin?
     invoicing.number_format: must contain {seq} or {seq:0N}
-    logging.level: "loud=very": error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
+    logging.level: "very" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
     logging.keep_days: 0 is not between 1 and 3650
     mail.from: "nobody": Invalid input
     mail.smtp_url: is neither empty nor smtp://… nor smtps://…
@@ -215,6 +215,32 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     alerts.email_to: "nobody" is no address
     alerts.window: 0s is not between 1s and 1d
     "#);
+}
+
+/// What a filter or a clock would take, and nobody means.
+#[test]
+fn what_silences_the_log_and_what_never_rests_is_refused() {
+    let file = |text: &str| load_text(text, &[]).unwrap_err().to_string();
+    let env = |level: &str| load_text("", &[("TILLBOX_LOGGING__LEVEL", level)]).unwrap_err().to_string();
+    let errors = [
+        file("logging.level = 'inof'"),
+        env("inof"),
+        env(""),
+        file("logging.level = 'warn,foo'"),
+        file("logging.level = '=info'"),
+        file("retention.schedule = '* * * * * *'"),
+        file("retention.schedule = '0 */30 2 * * *'"),
+    ];
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    logging.level: "inof" is no level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "inof" is no level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "foo" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "=info" is no module and its level; write it as in info,tillbox::worker=debug
+    retention.schedule: "* * * * * *" comes round more often than once an hour; give one second and one minute, such as "0 0 2 * * *" for each day at two
+    retention.schedule: "0 */30 2 * * *" comes round more often than once an hour; give one second and one minute, such as "0 0 2 * * *" for each day at two
+    "#);
+    load_text("retention.schedule = '0 5 * * * *'", &[("TILLBOX_LOGGING__LEVEL", "tillbox=debug")]).unwrap();
 }
 
 #[test]

@@ -59,7 +59,8 @@ struct Health {
     status: &'static str,
     services: Services,
     version: &'static str,
-    uptime_seconds: i64,
+    /// How long the process has run, whatever the clock was set to meanwhile.
+    uptime_seconds: u64,
     /// For a landlord key only.
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<Details>,
@@ -124,7 +125,7 @@ async fn examine(app: &App, tell: bool) -> Health {
     let now = app.clock.now();
     let probe = probe(app, now).await;
     let unavailable = list_unavailable(app).await;
-    let queue = app.pulse.queue(now).err();
+    let queue = app.pulse.queue(app.clock.as_ref()).err();
     let is_short = app.space.is_short();
     let verdict = |works: bool| if works { Verdict::Ok } else { Verdict::Fail };
     let services = Services {
@@ -139,7 +140,7 @@ async fn examine(app: &App, tell: bool) -> Health {
         status: if all_work { "ok" } else { "degraded" },
         services,
         version: env!("CARGO_PKG_VERSION"),
-        uptime_seconds: (now.as_millis() - app.started_at.as_millis()).max(0) / 1000,
+        uptime_seconds: app.clock.uptime().saturating_sub(app.up_at_start).as_secs(),
         details: tell.then(|| Details {
             landlord_file: probe.fault,
             disk: is_short.then_some("less room is free than is kept in reserve (storage.disk_reserve)"),

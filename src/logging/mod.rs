@@ -15,13 +15,13 @@ pub use panics::log_panics;
 use daily::Daily;
 use honest::{Progress, buffered};
 use layer::Lines;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{Metadata, Subscriber};
 use tracing_appender::non_blocking::WorkerGuard;
-use tracing_appender::rolling::InitError;
-use tracing_subscriber::filter::{FilterFn, filter_fn};
+use tracing_subscriber::filter::{FilterFn, ParseError, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -30,18 +30,22 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 /// The target of events that also go to the security file.
 pub const SECURITY: &str = "security";
 
+/// The name of the file with all lines.
+const ALL: &str = "tillbox";
+
+/// What is logged where no level without a target is set.
+const BASE: &str = "info";
+
 /// How long the end of the process waits for lines that are not written yet: a disk that hangs keeps nobody for longer.
 const FLUSH_MAX: Duration = Duration::from_secs(10);
 
 /// What is logged and where to.
 #[derive(Clone, Debug)]
 pub struct Logging {
-    /// A level, or `EnvFilter` directives such as `info,tillbox::worker=debug`.
+    /// A level, or `EnvFilter` directives such as `info,tillbox::worker=debug`, of which each was found to have a level.
     pub level: String,
     /// The directory for files; `None` for no files.
     pub dir: Option<PathBuf>,
-    /// Full days kept in files, today not counted.
-    pub keep_days: u32,
     /// What goes to the terminal or the journal.
     pub stdout: Stdout,
     /// Whether what goes there goes to the journal.
@@ -73,7 +77,7 @@ pub enum LoggingError {
         /// What was given.
         level: String,
         /// What the parser says.
-        source: tracing_subscriber::filter::ParseError,
+        source: ParseError,
     },
     /// The directory cannot be written to. Starting again with `dir: None` logs without files.
     #[error("cannot write log files in {}", dir.display())]
@@ -81,7 +85,7 @@ pub enum LoggingError {
         /// The directory.
         dir: PathBuf,
         /// What the system says.
-        source: InitError,
+        source: io::Error,
     },
     /// Logging runs already; it can start once in a process.
     #[error("logging runs already")]
@@ -175,10 +179,9 @@ impl Logging {
             BoxMakeWriter::new(buffered)
         };
         if let Some(dir) = &self.dir {
-            let files = [("tillbox", false), (SECURITY, true)];
+            let files = [(ALL, false), (SECURITY, true)];
             for (prefix, security_only) in files {
-                let file = Daily::open(dir, prefix, self.keep_days, self.now_ms)
-                    .map_err(|source| LoggingError::Files { dir: dir.clone(), source })?;
+                let file = Daily::open(dir, prefix, self.now_ms).map_err(|source| LoggingError::Files { dir: dir.clone(), source })?;
                 // Ordinary lines are dropped rather than slow a sale down; the few that are evidence are not.
                 let writer = add(buffered(file, prefix, Shape::Json, self.now_ms, !security_only));
                 sinks.push(Sink {
@@ -235,12 +238,23 @@ fn discreet() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     filter_fn(passes)
 }
 
-/// What a level lets through. Security events pass in any case.
+/// Removes log files of more than `keep_days` full days ago, today not counted; gives how many. `now_ms` is an instant that is believed: a clock that was set
+/// ahead makes all of them old. Blocks.
+pub fn remove_old(dir: &Path, keep_days: u32, now_ms: i64) -> usize {
+    daily::remove_old(dir, &[ALL, SECURITY], keep_days, now_ms)
+}
+
+/// What a level lets through. Security events pass in any case, and without a level for all there is the default one: who asks for more of one module does not
+/// ask for silence.
 fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
-    let filter = EnvFilter::builder().parse(level).map_err(|source| LoggingError::Level {
-        level: level.to_owned(),
-        source,
-    })?;
+    // Of two that say the same the last one counts; and the parser takes a space for a part of a name.
+    let directives: Vec<&str> = std::iter::once(BASE).chain(level.split(',').map(str::trim)).collect();
+    let filter = EnvFilter::builder()
+        .parse(directives.join(","))
+        .map_err(|source| LoggingError::Level {
+            level: level.to_owned(),
+            source,
+        })?;
     let always = format!("{SECURITY}=info").parse().expect("a target and a level");
     // That a file is opened, or a bell hung up, is no news at every start.
     let quiet = ["rusqlite_migration", "tokio_cron_scheduler"].map(|target| format!("{target}=warn"));

@@ -143,7 +143,6 @@ fn to_files(dir: &Path) -> Logging {
     Logging {
         level: "info".to_owned(),
         dir: Some(dir.to_owned()),
-        keep_days: 1,
         stdout: Stdout::None,
         journal: false,
         now_ms,
@@ -281,29 +280,68 @@ fn files_of_days_long_past_go_by_their_names_and_others_stay() {
     {
         fs::write(dir.path().join(name), "x\n").unwrap();
     }
-    let (sinks, guard) = to_files(dir.path()).sinks().unwrap();
-    drop((sinks, guard));
-    let mut names: Vec<String> = files(dir.path()).into_iter().map(|(name, _)| name).collect();
-    // Today's own, whichever day that is.
-    names.retain(|name| stay.contains(&name.as_str()) || name.contains("-12-31") || name.contains("2020"));
+    assert_eq!(remove_old(dir.path(), 1, now_ms()), 3);
+    let names: Vec<String> = files(dir.path()).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, stay);
+    assert_eq!(remove_old(&dir.path().join("nowhere"), 1, now_ms()), 0);
 }
 
-/// The days go on while the process runs.
+/// Whoever writes lines deletes nothing, whatever the clock shows, and a clock that was set right is followed back.
 #[test]
-fn a_file_goes_when_its_time_is_over_and_not_only_at_a_start() {
+fn a_line_goes_to_the_file_of_its_day_forward_and_back() {
     use std::sync::atomic::{AtomicI64, Ordering};
-    static NOW_MS: AtomicI64 = AtomicI64::new(1_767_323_045_006);
+    static NOW_MS: AtomicI64 = AtomicI64::new(0);
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
     let dir = tempfile::tempdir().unwrap();
-    let old = dir.path().join("tillbox.2026-01-01.log");
-    fs::write(&old, "x\n").unwrap();
-    let mut daily = Daily::open(dir.path(), "tillbox", 1, || NOW_MS.load(Ordering::Relaxed)).unwrap();
-    daily.write_all(b"one\n").unwrap();
-    assert!(old.exists(), "yesterday's");
-    NOW_MS.fetch_add(DAY_MS, Ordering::Relaxed);
-    daily.write_all(b"two\n").unwrap();
-    assert!(!old.exists());
+    let show = |ms: i64| NOW_MS.store(ms, Ordering::Relaxed);
+    show(now_ms());
+    fs::write(dir.path().join("tillbox.2025-01-01.log"), "x\n").unwrap();
+    let mut daily = Daily::open(dir.path(), ALL, || NOW_MS.load(Ordering::Relaxed)).unwrap();
+    let mut say = |line: &[u8]| daily.write_all(line).unwrap();
+    say(b"one\n");
+    show(now_ms() + DAY_MS);
+    say(b"two\n");
+    show(now_ms() + 365 * DAY_MS);
+    say(b"three\n");
+    show(now_ms() + DAY_MS);
+    say(b"four\n");
+    let written = [
+        ("tillbox.2025-01-01.log", 1),
+        ("tillbox.2026-01-02.log", 1),
+        ("tillbox.2026-01-03.log", 2),
+        ("tillbox.2027-01-02.log", 1),
+    ];
+    assert_eq!(files(dir.path()), written.map(|(name, lines)| (name.to_owned(), lines)));
+    // A day whose file cannot be made loses nothing, and gets its own as soon as it can be.
+    let blocked = dir.path().join("tillbox.2026-01-04.log");
+    fs::create_dir(&blocked).unwrap();
+    show(now_ms() + 2 * DAY_MS);
+    say(b"five\n");
+    fs::remove_dir(&blocked).unwrap();
+    say(b"six\n");
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert_eq!(read("tillbox.2026-01-03.log"), "two\nfour\nfive\n");
+    assert_eq!(read("tillbox.2026-01-04.log"), "six\n");
+    // And a directory that somebody has cleared away is made anew.
+    fs::remove_dir_all(dir.path()).unwrap();
+    show(now_ms() + 3 * DAY_MS);
+    say(b"seven\n");
+    assert_eq!(read("tillbox.2026-01-05.log"), "seven\n");
+}
+
+/// Who asks for more of one module does not ask for silence, and a space is none of a name.
+#[test]
+fn without_a_level_for_all_it_is_the_default_one() {
+    let emit = || {
+        info!("ordinary");
+        debug!("in detail");
+        debug!(target: "tillbox::worker", "at work");
+    };
+    for level in ["tillbox::worker=debug", "info, tillbox::worker=debug", "tillbox::worker=debug,info"] {
+        let lines = lines(level, Shape::Json, false, emit);
+        assert_eq!(lines.len(), 2, "{level}: {lines:?}");
+    }
+    assert_eq!(lines("off,tillbox::worker=debug", Shape::Json, false, emit).len(), 1);
 }
 
 #[test]

@@ -145,6 +145,8 @@ pub const LOCAL_REQUEST_MS: u64 = 10 * 60 * 1000;
 pub const AUDIT_REST_MS: u64 = 20;
 /// How old the scheduler's last beat may be before `/health` calls the queue stopped: it beats every ten seconds.
 pub const SCHEDULER_STALE_MS: i64 = 90_000;
+/// How soon the run of retention may come round again: each looks into all files of the house.
+pub const RETENTION_REST_MS: i64 = 60 * 60 * 1000;
 /// How long a duty rests after it failed.
 pub const DUTY_RETRY_MS: i64 = 5 * 60 * 1000;
 /// How far ahead of the clock a duty may be done: a day and the hour of a clock that was set back. What lies further was done while the clock was ahead.

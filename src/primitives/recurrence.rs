@@ -70,6 +70,15 @@ impl Recurrence {
             .ok_or_else(|| RecurrenceError::Never(schedule.to_owned()))
     }
 
+    /// Whether it comes twice within such a time.
+    pub fn comes_twice_within(&self, ms: i64) -> bool {
+        // What comes twice in an hour or in a minute does so in each in which it comes at all: of three in a row, two are in one that is seen whole.
+        let first = self.next_after(Timestamp::from_millis_clamped(0));
+        let next = |before: &Timestamp| self.next_after(*before);
+        let comes: Vec<i64> = std::iter::successors(first, next).take(3).map(Timestamp::as_millis).collect();
+        comes.windows(2).any(|pair| pair[1] - pair[0] < ms)
+    }
+
     /// When it comes next after an instant; `None` beyond the end of all calendars.
     pub fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
         // To the second: croner carries what is left of it along.
@@ -121,6 +130,33 @@ mod tests {
             days.windows(2).all(|pair| (82_800_000..=90_000_000).contains(&gap(pair))),
             "{days:?}"
         );
+    }
+
+    #[test]
+    fn what_comes_twice_within_an_hour_is_known() {
+        let twice = |schedule: &str| Recurrence::parse(schedule, "UTC").expect("good").comes_twice_within(3_600_000);
+        for often in [
+            "* * * * * *",
+            "*/30 0 2 * * *",
+            "0,59 59 23 31 12 *",
+            "0 * 2 * * *",
+            "0 0,59 * * * *",
+            "0 0,30 0 1 1 *",
+            "0 0,59 0 * * *",
+            "0 0,1 0 29 2 *",
+        ] {
+            assert!(twice(often), "{often}");
+        }
+        for seldom in [
+            "0 0 * * * *",
+            "59 59 * * * *",
+            "0 0 2 * * *",
+            "0 0 2,3 * * *",
+            "0 0 0 29 2 *",
+            "0 0 2 * * 1#1",
+        ] {
+            assert!(!twice(seldom), "{seldom}");
+        }
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Dispatcher {
             .agenda
             .oldest_due(|queue, tenant| !app.pauses.is_paused_for(queue, tenant));
         app.pulse.note_queues(|queue| self.shared.agenda.oldest_due_in(queue));
-        app.pulse.beat(app.clock.now(), oldest);
+        app.pulse.beat(app.clock.as_ref(), oldest);
     }
 
     /// How long there is nothing to do unless somebody rings. Not for long: the clock of the shop may be set.

@@ -47,6 +47,11 @@ async fn health_endpoint() {
         "uptime_seconds": 5,
     });
     assert_eq!(well, expected);
+    // It has run for as long and beats as it did, whatever the clock was set to.
+    for ms in [-3_600_000, 3_840_000] {
+        app.clock().set(app.now().plus_millis(ms));
+        assert_eq!(health(&app, 200).await.json(), expected);
+    }
 
     worker.stop(Duration::from_secs(30)).await;
     let stopped = health(&app, 503).await.json();

@@ -274,6 +274,7 @@ async fn a_proxy_is_believed_and_a_stranger_is_not() {
     let lines = logs().saying("login locked out").only(|line| line["address"] == "198.51.100.1");
     assert_eq!(lines.lines().len(), 1, "once for each lock-out: {lines:?}");
     assert_eq!(lines.lines()[0]["target"], "security");
+    assert!(lines.lines()[0]["request_id"].is_string(), "{lines:?}");
 }
 
 /// Where the proxies write `Forwarded`, it counts, and what a client writes into the other header does not.

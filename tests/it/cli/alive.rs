@@ -191,6 +191,7 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
             "[logging]\nlevel = 'loud=very'\nkeep_days = 0\n",
             "logging.keep_days: 0 is not between",
         ),
+        ("[logging]\nlevel = 'inof'\n", "did you mean info?"),
         ("[logging]\nlevel = 'off'\nkeep_days = -3\n", "logging.keep_days in"),
         ("[logging\n", "line 1"),
     ]

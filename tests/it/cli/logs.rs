@@ -49,6 +49,27 @@ fn days_that_are_none_are_refused() {
     }
 }
 
+/// However little is logged, a line of the security log says of which request and which store it is.
+#[test]
+fn security_lines_are_whole_at_every_level() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mine = key(dir.path(), &["tenant", "create", "corner", "--name", "Corner"]);
+    key(dir.path(), &["tenant", "create", "other", "--name", "Other"]);
+    for (level, id) in [("error,tillbox::cli=info", "till-1"), ("off,tillbox::cli=info", "till-2")] {
+        // Where it listens must be told; that of requests is not asked for.
+        let mut daemon = Daemon::start_with(dir.path(), &[], &[("TILLBOX_LOGGING__LEVEL", Path::new(level))]);
+        let astray = [("x-tillbox-tenant", "other"), ("x-request-id", id)];
+        let mut client = daemon.client().with_key(&mine);
+        client.request("GET", "/v1/orders", &astray, b"").expect("an answer").expect(403);
+        assert_eq!(daemon.terminate().code(), Some(0));
+        let security = files(&dir.path().join("logs"), "security.");
+        let mut lines = security.lines().map(|line| serde_json::from_str::<Value>(line).expect("an object"));
+        let line = lines.rfind(|line| line["message"] == "tenant mismatch").expect("it is there");
+        assert_eq!(line["request_id"], id, "{line}");
+        assert!(line["tenant_id"].is_string(), "{line}");
+    }
+}
+
 /// Lines for the journal: one per event, the priority before it, no colour.
 #[test]
 fn the_journal_gets_priorities() {

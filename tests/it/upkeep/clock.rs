@@ -31,6 +31,16 @@ fn night(app: &TestApp) -> Vec<&'static str> {
     done.into_iter().map(|(duty, _)| duty).collect()
 }
 
+/// Log files of such names, as a daemon has left them; gives what counts those that are there.
+fn log_files(app: &TestApp, names: &[&str]) -> impl Fn() -> usize {
+    let dir = app.data_dir().join("logs");
+    std::fs::create_dir_all(&dir).expect("made");
+    for name in names {
+        std::fs::write(dir.join(name), "x\n").expect("written");
+    }
+    move || std::fs::read_dir(&dir).expect("a directory").count()
+}
+
 async fn doubt(app: &TestApp) -> Value {
     app.get("/v1/landlord/retention").local().send().await.expect(200).json()["clock_doubt"].clone()
 }
@@ -40,9 +50,10 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
     let app = TestApp::start();
     let shop = shop(&app).await;
     let (right, rows) = (app.now(), shop.census());
+    let log_files = log_files(&app, &["security.2026-01-10.log", "tillbox.2026-01-10.log"]);
     app.clock().set(right.plus(370 * DAY));
     assert_eq!(night(&app), ["integrity"], "what deletes is held");
-    assert_eq!(shop.census(), rows);
+    assert_eq!((shop.census(), log_files()), (rows.clone(), 2));
     let doubted = doubt(&app).await;
     assert!(
         doubted["reason"].as_str().is_some_and(|reason| reason.contains("set forward by")),
@@ -56,7 +67,7 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
     prune(&app, json!({})).await.refused(409, "clock_doubtful");
     let dry = prune(&app, json!({"dry_run": true})).await.expect(200).json();
     assert!(!rows_of(&dry).is_empty(), "counting may be asked for");
-    assert_eq!(shop.census(), rows);
+    assert_eq!((shop.census(), log_files()), (rows, 2));
     // Somebody sets it right; the house has seen the later one, so a person has to say so.
     app.clock().set(right.plus(DAY));
     app.restart();
@@ -69,6 +80,10 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
     shop.assert_integrity();
     app.advance(DAY);
     assert!(night(&app).contains(&"retention"), "and the nights are as before");
+    assert_eq!(log_files(), 2, "their thirty days are not over");
+    app.advance(30 * DAY);
+    assert!(night(&app).contains(&"log_files"));
+    assert_eq!(log_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

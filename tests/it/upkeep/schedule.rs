@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tillbox::app::App;
-use tillbox::primitives::Timestamp;
+use tillbox::primitives::{ManualClock, Timestamp};
 use tillbox::scheduler::{DUTIES, Duty, Scheduler, When, run_due};
 use tillbox::worker::Worker;
 
@@ -131,7 +131,7 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
         blocking(|| app.app().clock_watch.observe()).expect("the clock is looked at");
     }
     let writes = idle.rows("PRAGMA data_version");
-    assert_eq!(due(&app, DUTIES), 2);
+    assert_eq!(due(&app, DUTIES), 3);
     let jobs = |shop: &crate::support::TestShop| shop.rows("SELECT queue, state, unique_key FROM job WHERE kind = 'retention.prune'");
     assert_eq!(jobs(&old), ["low|available|retention.prune"]);
     assert_eq!(
@@ -147,7 +147,7 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
     old.assert_integrity();
     for _ in 0..2 {
         app.advance(DAY);
-        assert_eq!(due(&app, DUTIES), 2);
+        assert_eq!(due(&app, DUTIES), 3);
         app.work_off();
     }
     assert_eq!(
@@ -174,6 +174,7 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
     let app = TestApp::start();
+    app.advance(Duration::from_secs(100));
     let worker = Worker::start(app.app());
     let scheduler = Scheduler::start_with(app.app(), NIGHTLY);
     let queue = || async { app.get("/health").local().send().await.json() };
@@ -184,11 +185,17 @@ async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
         (&broken["services"]["queue"], &broken["details"]["queue"]),
         (&json!("fail"), &json!("the scheduler does not run"))
     );
-    app.app().pulse.scheduler_beat(app.now().plus_millis(-100_000));
+    // A beat from when the machine had just been started.
+    app.app().pulse.scheduler_beat(&ManualClock::new(app.now()));
     let silent = queue().await["details"]["queue"].to_string();
     assert!(silent.contains("the scheduler has been silent since"), "{silent}");
     let scheduler = Scheduler::start_with(app.app(), NIGHTLY);
     assert_eq!(queue().await["services"]["queue"], "ok");
+    // The bell that hangs by the clock is silent for a while after that; the house is well all the same.
+    app.clock().set(app.now().plus_millis(-1_800_000));
+    assert_eq!(queue().await["details"]["queue"], Value::Null);
+    app.clock().set(app.now().plus_millis(3_600_000));
+    assert_eq!(queue().await["details"]["queue"], Value::Null);
     scheduler.stop(Duration::from_secs(30)).await;
     worker.stop(Duration::from_secs(30)).await;
 }

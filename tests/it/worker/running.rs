@@ -175,7 +175,7 @@ async fn a_call_that_takes_too_long_is_a_failed_attempt() {
     GATE.visited().await;
     until("the time-out is noted", || jobs(&shop, CALL) == ["discarded|1|0"]).await;
     let process = app.app();
-    let health = || process.pulse.queue(process.clock.now());
+    let health = || process.pulse.queue(process.clock.as_ref());
     let found = (health(), process.pauses.count_under_way(Queue::Default, Some(shop.id)));
     // Whatever was found: what stands before the gate would keep the test from ending.
     GATE.open();

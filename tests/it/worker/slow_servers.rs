@@ -67,7 +67,7 @@ async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
     let said = format!("the mail server {address} did not take the message within 200ms; whether it will after all is not known");
     assert_eq!(errors, [said]);
     let process = app.app();
-    assert_eq!(process.pulse.queue(process.clock.now()), Ok(()), "nothing hangs");
+    assert_eq!(process.pulse.queue(process.clock.as_ref()), Ok(()), "nothing hangs");
     drop(process);
     worker.stop(Duration::from_secs(30)).await;
     drop(stop);
