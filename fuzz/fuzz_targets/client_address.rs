@@ -9,9 +9,10 @@ use libfuzzer_sys::fuzz_target;
 use tillbox::config::{ForwardedHeader, Network};
 use tillbox::http::fuzzing::client_address;
 
-const KINDS: [(ForwardedHeader, &str, &str); 2] = [
+const KINDS: [(ForwardedHeader, &str, &str); 3] = [
     (ForwardedHeader::XForwardedFor, "x-forwarded-for", "203.0.113.9"),
     (ForwardedHeader::Forwarded, "forwarded", "for=203.0.113.9;proto=https"),
+    (ForwardedHeader::Either, "x-forwarded-for", "203.0.113.9"),
 ];
 const PROXY: [u8; 4] = [10, 0, 0, 1];
 const STRANGER: [u8; 4] = [198, 51, 100, 1];

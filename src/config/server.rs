@@ -34,8 +34,11 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
-    /// `X-Forwarded-For`, as nearly all do.
+    /// `X-Forwarded-For`, and `Forwarded` where a request has none: right for proxies that write the former, as nearly all do, because theirs all have one.
+    /// Where they write the latter alone, a client could make up the former; then it has to be named.
     #[default]
+    Either,
+    /// `X-Forwarded-For` alone.
     XForwardedFor,
     /// `Forwarded` (RFC 7239).
     Forwarded,

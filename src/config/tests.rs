@@ -154,7 +154,7 @@ fn wrong_values_name_the_key_and_the_origin() {
     server.request_timeout in test.toml: invalid type: integer `30`, expected a duration with its unit, such as "250ms", "30s", "5m", "1h" or "7d"
     queue.low.backoff[1] in test.toml: "5" is not a duration; write a number and its unit, such as 250ms, 30s, 5m, 1h or 7d
     logging.format in test.toml: unknown variant `xml`, expected `json` or `console`
-    server.forwarded_header in test.toml: unknown variant `x-real-ip`, expected `x-forwarded-for` or `forwarded`
+    server.forwarded_header in test.toml: unknown variant `x-real-ip`, expected one of `either`, `x-forwarded-for`, `forwarded`
     queue.low.backoff.facter in test.toml: unknown field `facter`, expected one of `initial`, `factor`, `max`
     queue.low.backoff in test.toml: missing field `factor`
     queue.low.backoff.factor in test.toml: invalid type: floating point `0.5`, expected u32

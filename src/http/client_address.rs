@@ -4,8 +4,8 @@
 //! trusted proxy; the first address that is none is the client. What stands left of it anybody could have written. Entries are cut at commas
 //! without regard to quotes: what a trusted proxy appends stands behind the last comma, however many quotes a client left open before it.
 //!
-//! A proxy that writes one of the two headers may pass on the other as the client made it up. So the operator says which one the proxies write
-//! (`server.forwarded_header`), and the other is not even looked at: whoever sends it changes nothing for anybody.
+//! A proxy that writes one of the two headers may pass on the other as the client made it up. So only one is read: that of which the operator says that the
+//! proxies write it (`server.forwarded_header`), or else `X-Forwarded-For` wherever there is one. Whoever sends the other changes nothing for anybody.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -21,9 +21,14 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network], header: ForwardedHeader) -> IpAddr {
     let mut address = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-    let (name, read): (HeaderName, fn(&str) -> Option<IpAddr>) = match header {
-        ForwardedHeader::XForwardedFor => (X_FORWARDED_FOR, forwarded_for),
-        ForwardedHeader::Forwarded => (FORWARDED, forwarded),
+    let is_forwarded = match header {
+        ForwardedHeader::Either => !headers.contains_key(X_FORWARDED_FOR),
+        ForwardedHeader::XForwardedFor => false,
+        ForwardedHeader::Forwarded => true,
+    };
+    let (name, read): (HeaderName, fn(&str) -> Option<IpAddr>) = match is_forwarded {
+        false => (X_FORWARDED_FOR, forwarded_for),
+        true => (FORWARDED, forwarded),
     };
     for entry in entries(headers.get_all(name).iter().rev()).take(PROXY_HOPS_MAX) {
         if !is_trusted(address) {
@@ -99,7 +104,7 @@ mod tests {
     const PROXIES: [&str; 2] = ["10.0.0.0/8", "2001:db8:aaaa::/48"];
 
     fn client(peer: &str, headers: &[(&'static str, &str)]) -> String {
-        told(ForwardedHeader::XForwardedFor, peer, headers)
+        told(ForwardedHeader::Either, peer, headers)
     }
 
     fn told(header: ForwardedHeader, peer: &str, headers: &[(&'static str, &str)]) -> String {
@@ -172,8 +177,15 @@ mod tests {
         for made_up in ["for=1.1.1.1", "for=203.0.113.9", "nonsense"] {
             let both = [("x-forwarded-for", "203.0.113.9"), ("forwarded", made_up)];
             assert_eq!(client("10.0.0.1", &both), "203.0.113.9", "{made_up}");
-            assert_eq!(client("10.0.0.1", &[("forwarded", made_up)]), "10.0.0.1", "{made_up}");
+            let named = |headers: &[(&'static str, &str)]| told(ForwardedHeader::XForwardedFor, "10.0.0.1", headers);
+            assert_eq!(named(&both), "203.0.113.9", "{made_up}");
+            assert_eq!(named(&[("forwarded", made_up)]), "10.0.0.1", "{made_up}");
         }
+        assert_eq!(
+            client("10.0.0.1", &[("forwarded", "for=203.0.113.9")]),
+            "203.0.113.9",
+            "where there is no other"
+        );
         let forwarded = |headers: &[(&'static str, &str)]| told(ForwardedHeader::Forwarded, "10.0.0.1", headers);
         assert_eq!(
             forwarded(&[("forwarded", "for=203.0.113.9"), ("x-forwarded-for", "1.1.1.1")]),
