@@ -51,7 +51,7 @@ pub fn tell(app: &App, now: Timestamp) -> Result<(), String> {
     let Some(doubt) = app.clock_watch.last_doubt() else {
         return Ok(());
     };
-    let mut failed = Vec::new();
+    let (mut failed, since) = (Vec::new(), doubt.since);
     for teller in list_owed(app).map_err(|error| error.to_string())? {
         let told = match teller {
             Teller::Webhook => call(app, &doubt, now),
@@ -61,7 +61,7 @@ pub fn tell(app: &App, now: Timestamp) -> Result<(), String> {
             let write = app
                 .directory
                 .database()
-                .write(Origin::system(), move |work| clock_watch::note_told(work, teller));
+                .write(Origin::system(), move |work| clock_watch::note_told(work, teller, since));
             write.wait().map_err(|error| error.to_string())
         });
         failed.extend(noted.err());

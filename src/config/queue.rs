@@ -142,7 +142,7 @@ pub struct Queues {
     pub audit: Queue,
     /// Effects on the books.
     pub financial: Queue,
-    /// Subscriptions and their payments.
+    /// Subscriptions and their payments, and alerts.
     pub billing: Queue,
     /// What may wait.
     pub low: Queue,
@@ -171,7 +171,8 @@ impl Default for Queues {
             },
             audit: queue(2, 10, 30),
             financial: queue(2, 10, 10),
-            billing: queue(2, 10, 20),
+            // An alert by mail that hangs leaves places for the one by webhook.
+            billing: queue(4, 10, 20),
             low: queue(2, 3, 40),
         }
     }

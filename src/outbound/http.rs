@@ -158,7 +158,7 @@ pub enum CallError {
     /// The server answered that it did not do it. The body is its reason, where one is wanted.
     #[error("the server answered {status}")]
     Status {
-        /// Below 200, or 400 and above.
+        /// Neither 2xx nor a redirect.
         status: u16,
         /// What came with it.
         body: Vec<u8>,

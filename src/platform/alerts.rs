@@ -1,7 +1,7 @@
 //! What the operator is told of jobs that were given up, and how often: the first failure of a kind at once, and while its window lasts the rest as one
 //! count at its end. The alert is a job in the transaction of the failure, so there is one if and only if the job was given up.
 //!
-//! An alert must not wait behind what it is about: it goes before all the rest of a queue that no mail and no payment goes through.
+//! An alert must not wait behind what it is about: it goes before all the rest of a queue that no customer waits for.
 //!
 //! Alerts that fail are jobs that fail: they are logged and kept as such, and nobody is told of them this way. How they travel is in `worker`.
 
@@ -24,8 +24,9 @@ pub const WINDOW_OVER: &str = "alerts.window_over";
 /// What the kinds of alerts begin with, those of later versions as well.
 const OWN: &str = "alerts.";
 
-/// Their queue. Mail is what fails most, in a queue that then has a backlog, or is paused until the mail server is mended: that holds no alert here.
-pub const QUEUE: Queue = Queue::Low;
+/// Their queue. Mail is what fails most, in a queue that then has a backlog, or is paused until the mail server is mended: that holds no alert here. Nor does an
+/// alert that hangs hold what is in `low`, where stock comes free again and nights are spent on retention.
+pub const QUEUE: Queue = Queue::Billing;
 /// Before whatever else is ready there, all of which has 0.
 const PRIORITY: i64 = -1_000;
 

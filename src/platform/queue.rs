@@ -21,9 +21,9 @@ text_enum! {
         Audit = "audit",
         /// Reactions of the books.
         Financial = "financial",
-        /// The house's own billing.
+        /// The house's own: its bills, and what it tells whoever runs it, which goes first there.
         Billing = "billing",
-        /// What can wait, and the alerts, which go first there.
+        /// What can wait.
         Low = "low",
     }
 }

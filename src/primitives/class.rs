@@ -53,13 +53,20 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut source = error.source();
     while let Some(error) = source {
         let cause = error.to_string();
-        if !text.contains(&cause) {
+        if !says(&text, &cause) {
             text.push_str(": ");
             text.push_str(&cause);
         }
         source = error.source();
     }
     text
+}
+
+/// Whether a text has another in it, and not as a part of a word.
+fn says(text: &str, cause: &str) -> bool {
+    let is_word = |next: Option<char>| next.is_some_and(char::is_alphanumeric);
+    let mut places = text.match_indices(cause);
+    cause.is_empty() || places.any(|(at, _)| !is_word(text[..at].chars().next_back()) && !is_word(text[at + cause.len()..].chars().next()))
 }
 
 #[cfg(test)]
@@ -91,6 +98,7 @@ mod tests {
                 "not sent: no way: cut off",
             ),
             (&["not sent (cut off)", "cut off"], "not sent (cut off)"),
+            (&["no answer of timeout.example", "time"], "no answer of timeout.example: time"),
         ] {
             assert_eq!(chain(&*said(texts).unwrap()), line);
         }

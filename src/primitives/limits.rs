@@ -78,7 +78,7 @@ pub const READER_WAIT_MS: u64 = 1_000;
 /// Jobs of one queue in one turn, which is one request in the writer's batch: as many as two batches of 64 sales leave behind, so that
 /// the audit chain keeps up with a shop under load, and still only a few milliseconds between two sales.
 pub const CLAIM_MAX: u32 = 128;
-/// How long a queue of a shop rests after its turn failed as a whole (disk full, writer overloaded), or when it wants to make a call and may not yet.
+/// How long a queue of a shop rests after its turn failed as a whole (disk full, writer overloaded).
 pub const TURN_RETRY_MS: i64 = 2_000;
 /// How long a job may rest after a failure: a day, the longest that the settings allow.
 pub const JOB_RETRY_MAX_MS: i64 = 24 * 60 * 60 * 1000;

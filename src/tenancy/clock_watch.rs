@@ -42,8 +42,8 @@ statements! {
     // The times that it may go back.
     RESET_SEEN = "INSERT INTO clock_mark (singleton, seen_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at";
     TOLD = "SELECT webhook_told_at IS NOT NULL, mail_told_at IS NOT NULL FROM clock_trust WHERE singleton = 1";
-    WEBHOOK_TOLD = "UPDATE clock_trust SET webhook_told_at = ?1 WHERE singleton = 1 AND doubt IS NOT NULL";
-    MAIL_TOLD = "UPDATE clock_trust SET mail_told_at = ?1 WHERE singleton = 1 AND doubt IS NOT NULL";
+    WEBHOOK_TOLD = "UPDATE clock_trust SET webhook_told_at = ?1 WHERE singleton = 1 AND doubted_at = ?2";
+    MAIL_TOLD = "UPDATE clock_trust SET mail_told_at = ?1 WHERE singleton = 1 AND doubted_at = ?2";
 }
 
 text_enum! {
@@ -283,6 +283,7 @@ impl ClockWatch {
     /// A look at a clock that is not believed: whether it is now.
     fn look_again(&self, state: &mut State, look: Look) -> Result<(), StorageError> {
         let has_come_back = state.anchor.is_some_and(|anchor| step(look, anchor).abs() <= CLOCK_STEP_MAX_MS);
+        let knows_better = state.anchor.is_some();
         let Some(held) = &mut state.held else { return Ok(()) };
         let is_steady = held.take(look);
         let latest = self
@@ -298,7 +299,11 @@ impl ClockWatch {
         if let End::Now(why) = end {
             return self.believe(state, look, why, has_come_back);
         }
-        held.doubt.ends = end.to_string();
+        held.doubt.ends = match end {
+            // Only the process that saw the clock being set knows what it should show.
+            End::At(latest) if !knows_better => format!("by itself once it shows {latest}, or by your word that it is right"),
+            end => end.to_string(),
+        };
         if !is_steady || held.steady_ms - held.noted_ms >= CLOCK_STEADY_NOTED_MS {
             let (now, from, ms) = (look.0, held.steady_from, held.steady_ms);
             let write = self.directory.database().write(Origin::system(), move |work| {
@@ -480,15 +485,15 @@ pub fn find_told(view: &LandlordView) -> Result<Vec<Teller>, StorageError> {
         .collect())
 }
 
-/// Writes down that the operator was told of the doubt; one that is over meanwhile needs none of it.
+/// Writes down that the operator was told of the doubt that began then; one that is over meanwhile, or another, needs none of it.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn note_told(work: &mut LandlordWork, teller: Teller) -> Result<(), StorageError> {
+pub fn note_told(work: &mut LandlordWork, teller: Teller, since: Timestamp) -> Result<(), StorageError> {
     let statement = match teller {
         Teller::Webhook => &WEBHOOK_TOLD,
         Teller::Mail => &MAIL_TOLD,
     };
     let now = work.now();
-    work.change(statement, params![now], Rows::AtMostOne).map(drop)
+    work.change(statement, params![now, since], Rows::AtMostOne).map(drop)
 }

@@ -172,7 +172,7 @@ impl Ran {
     }
 }
 
-/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most `batches_max` of them. The first that deletes anything says in the
+/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most `batches_max` of them, and for as long as `may_go_on` says. The first that deletes anything says in the
 /// trail what is to go; what went in the end is for [`record`]. Blocks.
 ///
 /// # Errors
@@ -183,6 +183,7 @@ pub fn prune(
     tables: &[Table],
     cut_offs: &CutOffs,
     batches_max: Option<u32>,
+    may_go_on: impl Fn() -> bool,
 ) -> Result<Ran, StorageError> {
     let mut due = Vec::new();
     for table in tables {
@@ -194,8 +195,8 @@ pub fn prune(
     let mut left = batches_max.unwrap_or(u32::MAX);
     let (mut ran, mut has_begun) = (Ran::default(), false);
     for (to, Pruned { table, rows: due, cut_off }) in due {
-        let mut rows = 0;
-        while rows < due && left > 0 {
+        let (mut rows, mut is_over) = (0, due == 0);
+        while !is_over && left > 0 && may_go_on() {
             let plan = (!has_begun).then(|| plan.clone());
             let gone = db.write(origin.clone(), move |work| {
                 let gone = batch(work, table, to, cut_off)?;
@@ -208,23 +209,24 @@ pub fn prune(
             has_begun |= gone > 0;
             rows += i64::try_from(gone).unwrap_or(i64::MAX);
             left -= 1;
-            if gone < batch_size(table) as usize {
-                break;
-            }
+            is_over = rows >= due || gone < batch_size(table) as usize;
         }
-        ran.is_done &= left > 0 || rows >= due;
+        ran.is_done &= is_over;
         ran.pruned.push(Pruned { table, rows, cut_off });
     }
     Ok(ran)
 }
 
 /// Gives pages that a run has left free back to the disk, a few at a time and so many times, between which sales go on; after the run is recorded, because it may
-/// take long and is no loss. Says whether there is more to give back. Blocks.
+/// take long and is no loss; for as long as `may_go_on` says. Says whether there is more to give back. Blocks.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn give_back_space(db: &Database<Tenant>, origin: &Origin) -> Result<bool, StorageError> {
+pub fn give_back_space(db: &Database<Tenant>, origin: &Origin, may_go_on: impl Fn() -> bool) -> Result<bool, StorageError> {
     for _ in 0..VACUUM_STEPS {
+        if !may_go_on() {
+            break;
+        }
         if db.read(|view| view.free_pages()).wait()? <= FREE_PAGES_KEPT {
             return Ok(false);
         }
@@ -269,18 +271,19 @@ pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageErr
     queue::enqueue(work, &new)
 }
 
-/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, some of the space, and the job that goes on where this one ends. Blocks.
+/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, some of the space, and the job that goes on where this one ends, which it does early when
+/// `may_go_on` says no: a job that outlives its queue's time-out is a failed one, whatever it did. Blocks.
 ///
 /// # Errors
 /// [`StorageError`]; a further attempt goes on from there.
-pub fn run_job(db: &Database<Tenant>, job: &PruneJob) -> Result<(), StorageError> {
+pub fn run_job(db: &Database<Tenant>, job: &PruneJob, may_go_on: impl Fn() -> bool) -> Result<(), StorageError> {
     let origin = Origin::system();
-    let ran = prune(db, &origin, Table::ALL, &job.cut_offs, Some(PRUNE_BATCHES_PER_JOB))?;
+    let ran = prune(db, &origin, Table::ALL, &job.cut_offs, Some(PRUNE_BATCHES_PER_JOB), &may_go_on)?;
     let is_done = ran.is_done;
     if ran.rows() > 0 {
         db.write(origin.clone(), move |work| record(work, &ran)).wait()?;
     }
-    let has_space = give_back_space(db, &origin)?;
+    let has_space = give_back_space(db, &origin, &may_go_on)?;
     if is_done && !has_space {
         return Ok(());
     }

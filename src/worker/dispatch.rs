@@ -240,10 +240,7 @@ impl Dispatcher {
             permits.map(|(own, shared)| Slot::new([own, shared], agenda.clone(), queue, tenant))
         });
         let slots: Vec<Slot> = slots.collect();
-        // Alerts are told from the queue in which stock comes free again: its last place is for no call, so that a server that hangs holds no stock.
-        let is_last = queue == Queue::Low && places.available_permits() == 0 && self.shared.rules.of_queue(queue).workers > 1;
-        let calls_max = slots.len().saturating_sub(usize::from(is_last));
-        self.turns.spawn(have_turn(self.shared.clone(), turn, slots, calls_max));
+        self.turns.spawn(have_turn(self.shared.clone(), turn, slots));
         if queue == Queue::Audit && in_row == 1 {
             self.audit_rest = Some(Box::pin(tokio::time::sleep(AUDIT_REST)));
         }
@@ -344,7 +341,7 @@ fn note_fault(ended: Result<(), tokio::task::JoinError>) {
 }
 
 /// One turn: what can be done in the shop's file is done, and what has to be done outside is marked as running and returned.
-async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>, calls_max: usize) -> Option<Batch> {
+async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<Batch> {
     let (tenant, queue) = (turn.tenant(), turn.queue());
     let later = shared.app.clock.now().plus_millis(TURN_RETRY_MS);
     let db = match shared.open(tenant).await {
@@ -358,7 +355,7 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>, calls_max:
             return None;
         }
     };
-    let (app, rules) = (shared.app.clone(), shared.rules.clone());
+    let (app, rules, outward_max) = (shared.app.clone(), shared.rules.clone(), slots.len());
     // The turn is this shop's only one in this queue: what is marked as running and not in hand was marked by a turn that failed, whose commit
     // was kept all the same.
     let in_hand = shared.was_doubtful(tenant, queue).then(|| shared.list_running(tenant));
@@ -370,7 +367,7 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>, calls_max:
         if app.pauses.is_paused_for(queue, tenant) {
             return Ok(Claimed::nothing(queue::next_due(work, queue)?));
         }
-        claim(work, &rules, queue, calls_max)
+        claim(work, &rules, queue, outward_max)
     });
     match claimed.await {
         Ok(claimed) => {

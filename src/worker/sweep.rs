@@ -38,16 +38,21 @@ pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..cores.clamp(*OPENED_AT_ONCE.start(), *OPENED_AT_ONCE.end()) {
-            scope.spawn(|| {
-                while let Some(access) = tenants.get(next.fetch_add(1, Ordering::Relaxed))
-                    && !shared.is_stopping()
-                {
-                    first_look(shared, access);
-                }
-            });
+    let look = || {
+        while let Some(access) = tenants.get(next.fetch_add(1, Ordering::Relaxed))
+            && !shared.is_stopping()
+        {
+            first_look(shared, access);
         }
+    };
+    thread::scope(|scope| {
+        for _ in 1..cores.clamp(*OPENED_AT_ONCE.start(), *OPENED_AT_ONCE.end()) {
+            if let Err(error) = thread::Builder::new().name("sweep".to_owned()).spawn_scoped(scope, look) {
+                tracing::warn!(error = %error, "the system grants no more threads; the shops are looked into by fewer");
+                break;
+            }
+        }
+        look();
     });
     true
 }

@@ -12,7 +12,7 @@ use crate::platform::alerts::{self, SharedMeans};
 use crate::platform::epoch;
 use crate::platform::queue::{self, AfterFailure, Job, Queue};
 use crate::platform::trim::{self, Ended};
-use crate::primitives::limits::{CLAIM_MAX, TURN_RETRY_MS};
+use crate::primitives::limits::CLAIM_MAX;
 use crate::primitives::{Entropy, Stopwatch, Timestamp};
 use crate::storage::writer::panic_text;
 use crate::storage::{StorageError, TenantWork};
@@ -131,7 +131,6 @@ pub(super) enum TurnError {
 /// Runs the local jobs that are due, in order, and marks at most `outward_max` outward ones as running. Removes some of what has long ended.
 pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outward_max: usize) -> Result<Claimed, TurnError> {
     let (mut local, mut started, mut ran) = (Vec::new(), Vec::new(), Vec::new());
-    let mut has_place = true;
     for job in queue::due(work, queue, CLAIM_MAX)? {
         match rules.handlers.find(&job.kind) {
             Some(Handler::Local(run)) => local.push((job, run)),
@@ -140,7 +139,7 @@ pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outw
                 let wait = waited(work, &job);
                 started.push(Started { job, call, wait });
             }
-            Some(Handler::Outward(_)) => has_place = outward_max > 0,
+            Some(Handler::Outward(_)) => {}
             None => ran.push(hold(work, job)?),
         }
     }
@@ -149,11 +148,7 @@ pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outw
         Some(ended) => trim::trim(work, ended)?.then(|| work.now()),
         None => None,
     };
-    let mut next = queue::next_due(work, queue)?.into_iter().chain(more_to_trim).min();
-    if !has_place {
-        // Whoever came again at once would go round and round until a place is free.
-        next = next.map(|next| next.max(work.now().plus_millis(TURN_RETRY_MS)));
-    }
+    let next = queue::next_due(work, queue)?.into_iter().chain(more_to_trim).min();
     Ok(Claimed { ran, started, next })
 }
 

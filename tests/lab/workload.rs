@@ -225,7 +225,7 @@ fn prune(house: &House) {
     for access in oracle::tenants(house).unwrap_or_default() {
         let Ok(db) = house.app.registry.open(&access) else { continue };
         let origin = Origin::system();
-        let pruned = retention::prune(&db, &origin, &tables, &cut_offs, None)
+        let pruned = retention::prune(&db, &origin, &tables, &cut_offs, None, || true)
             .and_then(|ran| db.write(origin, move |work| retention::record(work, &ran)).wait());
         if let Err(error) = pruned {
             println!("not pruned: {error}");

@@ -151,7 +151,10 @@ fn a_pause_outlives_the_daemon() {
     let daemon = Daemon::start(&data, &[]);
     let paused = queue(&data, &["pause", "low"]).code(0).stdout;
     assert!(paused.starts_with("low is paused since 2"), "{paused}");
+    assert!(!paused.contains("alerts"), "{paused}");
+    let paused = queue(&data, &["pause", "billing"]).code(0).stdout;
     assert!(paused.contains("alerts of jobs that are given up wait in it"), "{paused}");
+    queue(&data, &["resume", "billing"]).code(0);
     let daemon = daemon.kill_and_restart();
     let line = |name: &str| -> String {
         let status = queue(&data, &["status"]).code(0).stdout;

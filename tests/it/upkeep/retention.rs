@@ -1,5 +1,6 @@
 //! What goes and what stays; that nothing that goes is missed by any proof.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use tillbox::primitives::limits::{FREE_PAGES_KEPT, PRUNE_BATCH, VACUUM_PAGES, VA
 use tillbox::primitives::{Note, Origin, QuantityDelta, Timestamp};
 use tillbox::scheduler::{DUTIES, run_due};
 use tillbox::tenant::inventory::{self, AdjustStock};
-use tillbox::tenant::retention::{self, CutOffs, Table};
+use tillbox::tenant::retention::{self, CutOffs, PruneJob, Table};
 
 use super::{DAY, prune, rows_of};
 use crate::support::{TestApp, TestShop, blocking, logs};
@@ -333,6 +334,47 @@ async fn what_was_pruned_leaves_an_anchor_that_holds() {
     shop.assert_integrity();
 }
 
+/// A job ends before its queue's time-out is over, and another one goes on: none of them has failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_time_is_over_leaves_the_rest_to_the_next() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.stocked("TEA", 450, 100).await;
+    busy(&shop, &tea, 3 * PRUNE_BATCH as usize);
+    app.work_off();
+    app.advance(400 * DAY);
+    busy(&shop, &tea, 5);
+    let job = PruneJob {
+        cut_offs: CutOffs::at(app.now(), 365, 365),
+        part: 0,
+    };
+    let movements = || shop.count("SELECT count(*) FROM inventory_movement");
+    let (before, batches) = (movements(), AtomicI64::new(0));
+    let db = shop.db();
+    // Time for two batches.
+    let may_go_on = || batches.fetch_add(1, Ordering::SeqCst) < 2;
+    blocking(|| retention::run_job(&db, &job, may_go_on)).expect("a part");
+    drop(db);
+    let went = || shop.count("SELECT count(*) FROM audit_log") + movements();
+    assert!(movements() >= before - 2 * i64::from(PRUNE_BATCH), "no more than two batches");
+    assert_eq!(
+        shop.rows("SELECT state || attempt FROM job WHERE kind = 'retention.prune'"),
+        ["available0"],
+        "the next part waits"
+    );
+    let left = went();
+    app.work_off();
+    assert!(went() < left, "it went on: {left}, {}", went());
+    let cut_offs = job.cut_offs;
+    let due = shop
+        .write(move |work| retention::count(work, Table::ALL, &cut_offs))
+        .expect("counted");
+    assert!(due.iter().all(|pruned| pruned.rows == 0), "{due:?}");
+    let failed = shop.count("SELECT count(*) FROM job WHERE kind = 'retention.prune' AND (state <> 'completed' OR attempt <> 1)");
+    assert_eq!(failed, 0);
+    shop.assert_integrity();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_was_broken_off_anywhere_goes_on() {
     let app = TestApp::start();
@@ -350,7 +392,7 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
     let (mut went, mut parts, mut begun) = (0, 0, 0);
     loop {
         let db = shop.db();
-        let ran = blocking(|| retention::prune(&db, &Origin::system(), Table::ALL, &cut_offs, Some(1))).expect("a part");
+        let ran = blocking(|| retention::prune(&db, &Origin::system(), Table::ALL, &cut_offs, Some(1), || true)).expect("a part");
         drop(db);
         assert!(ran.rows() <= i64::from(PRUNE_BATCH), "{ran:?}");
         (went, parts) = (went + ran.rows(), parts + 1);

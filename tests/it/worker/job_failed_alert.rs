@@ -13,13 +13,11 @@ use tillbox::outbound::reach::Reach;
 use tillbox::outbound::standard_webhooks::SigningKey;
 use tillbox::platform::queue::Queue;
 use tillbox::primitives::{Origin, Timestamp};
-use tillbox::storage::TenantWork;
 use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
-use tokio::sync::Semaphore;
 
 use super::{doing, enqueue, jobs, run, until};
-use crate::support::{TestApp, TestShop, blocking, logs};
+use crate::support::{TestApp, TestShop, logs};
 
 const URL: &str = "https://hooks.example/T0/s3cret";
 const WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -130,12 +128,20 @@ async fn a_queue_that_is_paused_holds_no_alert_of_the_others() {
     work(&app);
     assert_eq!((app.world().calls().len(), mails(&app).len()), (1, 1));
     // Their own queue holds them, until it is resumed.
-    app.app().pauses.pause(Origin::system(), Queue::Low, None).await.expect("paused");
+    app.app()
+        .pauses
+        .pause(Origin::system(), Queue::Billing, None)
+        .await
+        .expect("paused");
     app.advance(WINDOW);
     fail(&shop);
     work(&app);
     assert_eq!(app.world().calls().len(), 1);
-    app.app().pauses.resume(Origin::system(), Queue::Low, None).await.expect("resumed");
+    app.app()
+        .pauses
+        .resume(Origin::system(), Queue::Billing, None)
+        .await
+        .expect("resumed");
     work(&app);
     assert_eq!(app.world().calls().len(), 2);
 }
@@ -160,7 +166,7 @@ fn an_alert_goes_before_all_the_rest_of_its_queue() {
     ]);
     let (app, shop) = started(webhook);
     for _ in 0..9 {
-        enqueue(&shop, Queue::Low, "test.call", doing("it"));
+        enqueue(&shop, Queue::Billing, "test.call", doing("it"));
     }
     run(&app, HANDLERS);
     let order = ORDER.lock().expect("nobody panics").clone();
@@ -171,8 +177,8 @@ fn an_alert_goes_before_all_the_rest_of_its_queue() {
     );
     assert_eq!(
         order.iter().position(|kind| kind == "alert"),
-        Some(2),
-        "two run at a time: {order:?}"
+        Some(4),
+        "four run at a time: {order:?}"
     );
 }
 
@@ -214,94 +220,6 @@ async fn an_alert_does_not_wait_behind_mails_that_hang() {
     drop(stop);
     server.join().expect("the server is well");
     worker.stop(Duration::ZERO).await;
-}
-
-/// What is held for orders that nobody paid comes free in the same queue: calls that hang there leave a place for it.
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_that_hang_beside_reservations_leave_them_a_place() {
-    static CAME: Semaphore = Semaphore::const_new(0);
-    static LET_GO: Semaphore = Semaphore::const_new(0);
-    fn call(_: &Errand<'_>) -> Result<(), JobError> {
-        CAME.add_permits(1);
-        let waiting = tokio::runtime::Handle::current().block_on(LET_GO.acquire());
-        waiting.expect("it is never closed").forget();
-        Ok(())
-    }
-    fn step(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
-        Ok(())
-    }
-    const HANDLERS: Handlers = Handlers(&[("test.call", Handler::Outward(call)), ("test.step", Handler::Local(step))]);
-    let app = TestApp::start();
-    let shops = ["first", "second", "third"].map(|slug| app.tenant(slug));
-    let worker = Worker::start_with(app.app(), HANDLERS);
-    let came = async || {
-        let came = tokio::time::timeout(Duration::from_secs(30), CAME.acquire()).await;
-        came.expect("a call comes").expect("it is never closed").forget();
-    };
-    enqueue(&shops[0], Queue::Low, "test.call", doing("it"));
-    came().await;
-    enqueue(&shops[1], Queue::Low, "test.call", doing("it"));
-    enqueue(&shops[1], Queue::Low, "test.step", doing("it"));
-    enqueue(&shops[2], Queue::Low, "test.step", doing("it"));
-    for shop in &shops[1..] {
-        until("it has a place", || jobs(shop, "test.step") == ["completed|1|0"]).await;
-    }
-    assert_eq!(jobs(&shops[1], "test.call"), ["available|0|0"]);
-    LET_GO.add_permits(2);
-    until("the first call is over", || jobs(&shops[0], "test.call") == ["completed|1|0"]).await;
-    app.advance(Duration::from_secs(2));
-    until("the second one is made", || jobs(&shops[1], "test.call") == ["completed|1|0"]).await;
-    worker.stop(Duration::from_secs(30)).await;
-}
-
-/// Whatever becomes of its alerts, the house sells: those by webhook wait for a key, and those by mail go out.
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_key_the_house_runs_and_alerts_by_webhook_wait_for_it() {
-    let (app, shop) = started(both);
-    let file = app.data_dir().join("alerts.secret");
-    for damaged in ["", "whsec_\n", "\u{0}"] {
-        app.stop();
-        std::fs::write(&file, damaged).expect("written");
-        app.resume();
-        let details = app.get("/health").local().send().await.expect(503).json()["details"].clone();
-        let said = details["alerts"].as_str().expect("it is said");
-        assert!(
-            said.contains("alerts.secret in the data directory holds no key; remove it"),
-            "{said}"
-        );
-    }
-    fail(&shop);
-    work(&app);
-    assert_eq!((app.world().calls().len(), mails(&app).len()), (0, 1));
-    assert_eq!(jobs(&shop, "alerts.webhook"), ["retryable|1|0"]);
-    let noted = shop.rows("SELECT errors FROM job WHERE kind = 'alerts.webhook'").remove(0);
-    assert!(
-        noted.contains("https://hooks.example: alerts.secret") && !noted.contains("s3cret"),
-        "{noted}"
-    );
-    // A reload takes it up once the file is mended, though no key of the configuration has changed.
-    let reload = || {
-        let app = app.app();
-        app.take_reloads();
-        blocking(|| app.reloads.reload(app.config.clone()))
-    };
-    let failed = reload().failed;
-    assert!(failed[0].1.contains("holds no key"), "{failed:?}");
-    std::fs::remove_file(&file).expect("it goes");
-    assert!(reload().failed.is_empty());
-    app.advance(PAUSE);
-    work(&app);
-    assert_eq!(app.world().calls().len(), 1);
-    assert_eq!(jobs(&shop, "alerts.webhook"), ["completed|2|0"]);
-    let details = app.get("/health").local().send().await.expect(503).json()["details"].clone();
-    assert_eq!(details["alerts"], Value::Null);
-    // Who has a key keeps it.
-    std::fs::write(&file, "").expect("written");
-    let running = app.app();
-    let mut changed = running.config.clone();
-    changed.alerts.email_to = String::new();
-    assert!(!blocking(|| running.reloads.reload(changed)).failed.is_empty());
-    assert_eq!(running.alerting.missing_key(), None);
 }
 
 #[test]
@@ -369,7 +287,7 @@ fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_al
     assert_ne!(header(&calls[0], "webhook-timestamp"), header(&calls[1], "webhook-timestamp"));
     assert_eq!(jobs(&shop, "alerts.webhook"), ["discarded|15|0"]);
     let rows = shop.rows("SELECT DISTINCT queue, priority FROM job WHERE kind LIKE 'alerts.%'");
-    assert_eq!(rows, ["low|-1000"], "also the one that was tried again");
+    assert_eq!(rows, ["billing|-1000"], "also the one that was tried again");
     assert_eq!(mails(&app).len(), 1);
     let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
     let failed: Vec<&Value> = lines.lines().iter().map(|line| &line["job"]).collect();
