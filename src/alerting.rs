@@ -1,6 +1,6 @@
 //! L5: whom an alert goes to, as the configuration says it: what `worker` sends by, and what `platform` is told of it.
 //!
-//! A key that cannot be had keeps nobody from selling. Alerts are made as before and wait in their queue for the key; mail goes out meanwhile.
+//! A key that cannot be had keeps nobody from selling. Alerts are made as before and tried again while their tries last; mail goes out meanwhile.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};

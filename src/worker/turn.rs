@@ -33,8 +33,8 @@ impl Rules {
         self.queues.find(queue.as_str()).expect("every queue has its settings")
     }
 
-    /// Who decides how often a job is tried. Alerts are as patient as mail, whose servers may be away for hours; the few attempts of their own queue would
-    /// be over in two minutes.
+    /// Who decides how often a job is tried. Alerts are as patient as mail, whose servers may be away for hours; the attempts of their own queue would be
+    /// over in some minutes.
     fn of_tries(&self, job: &Job) -> &config::Queue {
         if alerts::is_alert(&job.kind) {
             &self.queues.default

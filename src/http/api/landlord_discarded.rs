@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::landlord_jobs::parse_queue;
-use super::stores::{FailedView, Stores, named};
+use super::stores::{CursorParams, FailedView, Stores, named};
 use crate::app::App;
 use crate::http::extract::{House, QueryOf, WalkBeside};
 use crate::http::faults::Faults;
@@ -42,14 +42,6 @@ struct DiscardedQuery {
     /// Only those of this queue.
     #[param(inline, value_type = Option<Queue>)]
     queue: Option<String>,
-}
-
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "a description; `WalkBeside` reads the query")]
-struct CursorParams {
-    /// The `next_cursor` of the call before.
-    cursor: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::landlord_jobs::parse_queue;
-use super::stores::{Stores, named};
+use super::stores::{CursorParams, Stores, named};
 use crate::app::App;
 use crate::figures::KindFigures;
 use crate::http::extract::{House, PathText, QueryOf, WalkBeside};
@@ -189,14 +189,6 @@ struct StatsQuery {
 struct ReleaseQuery {
     /// The tenant: its slug or its id.
     tenant: String,
-}
-
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "a description; `WalkBeside` reads the query")]
-struct CursorParams {
-    /// The `next_cursor` of the figures before.
-    cursor: Option<String>,
 }
 
 /// What was found in a store.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::stores::{FailedView, Stores, named};
+use super::stores::{CursorParams, FailedView, Stores, named};
 use crate::app::App;
 use crate::http::extract::{Body, FromBody, House, QueryOf, WalkBeside};
 use crate::http::faults::Faults;
@@ -91,14 +91,6 @@ struct PruneView {
     failed: Vec<FailedView>,
     /// `null` when it was done in all stores; else the same call with this as `cursor` goes on.
     next_cursor: Option<String>,
-}
-
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "a description; `WalkBeside` reads the query")]
-struct CursorParams {
-    /// The `next_cursor` of the call before.
-    cursor: Option<String>,
 }
 
 /// The query has a cursor and nothing besides.

@@ -5,7 +5,7 @@
 
 use http::StatusCode;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::http::problem::Problem;
@@ -16,6 +16,15 @@ use crate::storage::{Database, Tenant};
 use crate::tenancy::commands::{self, DirectoryRefused};
 use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::jobs::{self, JobRefused};
+
+/// Where such a call goes on, for its description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description; `WalkBeside` reads the query")]
+pub struct CursorParams {
+    /// The `next_cursor` of the call before.
+    cursor: Option<String>,
+}
 
 /// The tenant that a query names, by its slug or by its id.
 pub async fn named(app: &App, text: Option<&str>) -> Result<Option<TenantAccess>, Problem> {

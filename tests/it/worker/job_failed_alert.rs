@@ -1,9 +1,7 @@
 //! Whoever runs the shop is told of jobs that were given up: at once, once, and never of the alerts themselves.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -16,7 +14,7 @@ use tillbox::primitives::{Origin, Timestamp};
 use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 
-use super::{doing, enqueue, jobs, run, until};
+use super::{EndlessServer, doing, enqueue, jobs, run, until};
 use crate::support::{TestApp, TestShop, logs};
 
 const URL: &str = "https://hooks.example/T0/s3cret";
@@ -185,19 +183,10 @@ fn an_alert_goes_before_all_the_rest_of_its_queue() {
 /// Mails that hang take all the places that their shop may have; more of them wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_does_not_wait_behind_mails_that_hang() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it has an address");
-    let (stop, stopped) = channel::<()>();
-    let server = std::thread::spawn(move || {
-        listener.set_nonblocking(true).expect("a socket can");
-        let mut callers = Vec::new();
-        while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
-            callers.extend(listener.accept());
-        }
-    });
+    let server = EndlessServer::start(|_| true);
     let (app, shop) = started(|config| {
         both(config);
-        config.mail.smtp_url = serde_json::from_value(format!("smtp://{address}").into()).expect("a URL");
+        config.mail.smtp_url = serde_json::from_value(format!("smtp://{}", server.address).into()).expect("a URL");
         config.mail.timeout = Span::secs(120);
         config.queue.default.timeout = Span::secs(120);
     });
@@ -217,8 +206,7 @@ async fn an_alert_does_not_wait_behind_mails_that_hang() {
         shop.count("SELECT count(*) FROM job WHERE queue = 'default' AND state = 'available'"),
         17
     );
-    drop(stop);
-    server.join().expect("the server is well");
+    server.stop();
     worker.stop(Duration::ZERO).await;
 }
 

@@ -12,6 +12,9 @@ mod slow_servers;
 mod sweep;
 mod trim;
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -41,6 +44,36 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), wait).await.expect(what);
+}
+
+/// A server elsewhere that is done with no caller for as long as the test runs.
+struct EndlessServer {
+    address: SocketAddr,
+    stop: Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl EndlessServer {
+    /// Starts it; `keep` is what it does every few milliseconds to each caller, and whether it keeps it.
+    fn start(keep: fn(&mut TcpStream) -> bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it has an address");
+        let (stop, stopped) = channel::<()>();
+        let running = thread::spawn(move || {
+            listener.set_nonblocking(true).expect("a socket can");
+            let mut callers = Vec::new();
+            while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+                callers.extend(listener.accept().map(|(caller, _)| caller));
+                callers.retain_mut(keep);
+            }
+        });
+        Self { address, stop, running }
+    }
+
+    fn stop(self) {
+        drop(self.stop);
+        self.running.join().expect("the server is well");
+    }
 }
 
 /// State, attempt and rescues of every job of a kind, in order.

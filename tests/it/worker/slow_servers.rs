@@ -1,8 +1,6 @@
 //! Servers elsewhere that never come to an end: what a job waits for them is bounded, and its place in the queue comes back.
 
 use std::io::Write as _;
-use std::net::TcpListener;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use tillbox::config::Span;
@@ -11,7 +9,7 @@ use tillbox::platform::queue::Queue;
 use tillbox::worker::handlers::{Errand, Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 
-use super::{doing, enqueue, jobs, until};
+use super::{EndlessServer, doing, enqueue, jobs, until};
 use crate::support::TestApp;
 
 const MAIL: &str = "test.mail";
@@ -38,17 +36,8 @@ const HANDLERS: Handlers = Handlers(&[(MAIL, Handler::Outward(send)), (QUICK, Ha
 /// A mail server that answers a byte every few milliseconds, each caller, for as long as the test runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it has an address");
-    let (stop, stopped) = channel::<()>();
-    let server = std::thread::spawn(move || {
-        listener.set_nonblocking(true).expect("a socket can");
-        let mut callers = Vec::new();
-        while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
-            callers.extend(listener.accept().map(|(caller, _)| caller));
-            callers.retain_mut(|caller| caller.write_all(b"2").is_ok());
-        }
-    });
+    let server = EndlessServer::start(|caller| caller.write_all(b"2").is_ok());
+    let address = server.address;
     let app = TestApp::with(false, |config| {
         config.mail.smtp_url = serde_json::from_value(format!("smtp://{address}").into()).expect("a URL");
         config.mail.timeout = Span::millis(200);
@@ -70,6 +59,5 @@ async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
     assert_eq!(process.pulse.queue(process.clock.as_ref()), Ok(()), "nothing hangs");
     drop(process);
     worker.stop(Duration::from_secs(30)).await;
-    drop(stop);
-    server.join().expect("the server is well");
+    server.stop();
 }
