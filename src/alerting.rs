@@ -55,8 +55,19 @@ impl Webhook {
     ///
     /// # Errors
     /// [`SendError`].
-    pub fn send(&self, outbound: &dyn Outbound, id: &str, now: Timestamp, body: Vec<u8>, within: Duration) -> Result<(), SendError> {
-        let mut headers = self.key.as_ref().map_err(Clone::clone)?.headers(id, now, &body);
+    pub fn send(
+        &self,
+        outbound: &dyn Outbound,
+        id: &str,
+        now: Timestamp,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<(), SendError> {
+        let mut headers = self
+            .key
+            .as_ref()
+            .map_err(Clone::clone)?
+            .headers(id, now, &body);
         headers.push(("content-type", "application/json".to_owned()));
         let call = Call {
             method: Method::POST,
@@ -118,12 +129,22 @@ impl Alerting {
         } else {
             Some(Webhook {
                 target: Target::parse(url).expect("the configuration was validated"),
-                reach: if alerts.webhook_private { Reach::Anywhere } else { Reach::Public },
+                reach: if alerts.webhook_private {
+                    Reach::Anywhere
+                } else {
+                    Reach::Public
+                },
                 key: key(alerts, dir, entropy).map_err(|error| NoKey(chain(&error))),
             })
         };
-        let missing = webhook.as_ref().and_then(|webhook| webhook.key.as_ref().err().cloned());
-        let has_key = self.recipients().webhook.as_ref().is_some_and(|webhook| webhook.key.is_ok());
+        let missing = webhook
+            .as_ref()
+            .and_then(|webhook| webhook.key.as_ref().err().cloned());
+        let has_key = self
+            .recipients()
+            .webhook
+            .as_ref()
+            .is_some_and(|webhook| webhook.key.is_ok());
         if let Some(missing) = missing.clone().filter(|_| has_key) {
             return Err(missing);
         }
@@ -133,19 +154,31 @@ impl Alerting {
             mail: email_to.is_some(),
             window_ms: i64::try_from(alerts.window.as_millis()).unwrap_or(i64::MAX),
         };
-        *self.recipients.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Recipients { webhook, email_to });
+        *self
+            .recipients
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(Recipients { webhook, email_to });
         self.means.set(means);
         missing.map_or(Ok(()), Err)
     }
 
     /// Why alerts by webhook wait, if they do.
     pub fn missing_key(&self) -> Option<NoKey> {
-        self.recipients().webhook.as_ref()?.key.as_ref().err().cloned()
+        self.recipients()
+            .webhook
+            .as_ref()?
+            .key
+            .as_ref()
+            .err()
+            .cloned()
     }
 
     /// Where they go now.
     pub fn recipients(&self) -> Arc<Recipients> {
-        self.recipients.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.recipients
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The same, as those who raise alerts need it.
@@ -160,6 +193,8 @@ fn key(alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<SigningKey,
     if !configured.is_empty() {
         return Ok(SigningKey::parse(configured).expect("the configuration was validated"));
     }
-    let kept = data_dir::keep_secret(dir, KEY_FILE, || format!("{}\n", SigningKey::new(entropy).expose()))?;
+    let kept = data_dir::keep_secret(dir, KEY_FILE, || {
+        format!("{}\n", SigningKey::new(entropy).expose())
+    })?;
     SigningKey::parse(kept.trim_end()).ok_or(KeyError::Other)
 }

@@ -10,11 +10,16 @@ use crate::outbound::http::{Outbound, Wire};
 use crate::outbound::mail::{MailConfigError, Mailer};
 use crate::platform::cache::TimedCache;
 use crate::primitives::id::TenantId;
-use crate::primitives::{Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp};
+use crate::primitives::{
+    Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp,
+};
 use crate::pulse::Pulse;
 use crate::reload::Reloads;
 use crate::storage::data_dir::DataDirError;
-use crate::storage::{Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind, file};
+use crate::storage::{
+    Check, DataDir, Database, Landlord, Readers, Settings, Space, StorageError, StorageErrorKind,
+    file,
+};
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
 use crate::tenancy::{ClockWatch, Directory, Duties, Marks, Pauses, PublishedRates, Registry};
 use crate::tenant::currency::{Published, SoldIn};
@@ -92,7 +97,9 @@ pub enum StartError {
     #[error("the landlord's file cannot be opened: {0}{advice}", advice = advice(.0))]
     Landlord(StorageError),
     /// There are shops, and no file that says whose they are.
-    #[error("landlord.db is missing in {dir}, where {shops} shops have their files; restore it from a backup; nothing was changed")]
+    #[error(
+        "landlord.db is missing in {dir}, where {shops} shops have their files; restore it from a backup; nothing was changed"
+    )]
     LandlordMissing {
         /// The data directory.
         dir: String,
@@ -156,13 +163,20 @@ impl App {
             readers,
             readers_per_file: config.storage.readers_per_tenant,
         };
-        let directory = Arc::new(Directory::new(open_landlord(&dir, &settings)?, ANSWERS_KEPT));
+        let directory = Arc::new(Directory::new(
+            open_landlord(&dir, &settings)?,
+            ANSWERS_KEPT,
+        ));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
         let throttle = Throttle::load(&config.rate_limits, ports.clock.clone(), &directory);
         let throttle = Arc::new(throttle.map_err(StartError::Landlord)?);
         let clock_watch = Arc::new(ClockWatch::new(directory.clone(), ports.clock.clone()));
         let duties = Duties::new(directory.clone());
-        let published = PublishedRates::new(directory.clone(), config.cache.rate_ttl.into(), ports.clock.clone());
+        let published = PublishedRates::new(
+            directory.clone(),
+            config.cache.rate_ttl.into(),
+            ports.clock.clone(),
+        );
         let sold_in = TimedCache::new(
             "currency_settings",
             SHOPS_KEPT,
@@ -173,7 +187,13 @@ impl App {
         warn_of_clock(&marks, ports.clock.now());
         let (alerting, reloads) = alerting(&config, &dir, ports.entropy.as_ref());
         let open_max = config.storage.open_tenants as usize;
-        let registry = Arc::new(Registry::new(dir.clone(), settings, marks, alerting.means().clone(), open_max));
+        let registry = Arc::new(Registry::new(
+            dir.clone(),
+            settings,
+            marks,
+            alerting.means().clone(),
+            open_max,
+        ));
         let provisioner = Provisioner {
             dir,
             directory: directory.clone(),
@@ -225,7 +245,8 @@ impl App {
         });
         let (alerting, entropy) = (self.alerting.clone(), self.entropy.clone());
         self.reloads.take("alerts", move |config| {
-            let renewed = alerting.renew(&config.alerts, &config.storage.data_dir, entropy.as_ref());
+            let renewed =
+                alerting.renew(&config.alerts, &config.storage.data_dir, entropy.as_ref());
             renewed.map_err(|error| match alerting.missing_key() {
                 Some(missing) => format!("{missing}; what else is in [alerts] has been taken"),
                 None => error.to_string(),
@@ -237,7 +258,11 @@ impl App {
     ///
     /// # Errors
     /// [`ProvisionRefused`].
-    pub fn create_tenant(&self, origin: &Origin, command: &CreateTenant) -> Result<Created, ProvisionRefused> {
+    pub fn create_tenant(
+        &self,
+        origin: &Origin,
+        command: &CreateTenant,
+    ) -> Result<Created, ProvisionRefused> {
         self.provisioner.create(origin, command, |work, command| {
             settings::seed(work, &command.name, command.currency)
         })
@@ -279,7 +304,8 @@ fn alerting(config: &Config, dir: &DataDir, entropy: &dyn Entropy) -> (Arc<Alert
 
 fn policy(config: &Config, dev: bool) -> Policy {
     Policy {
-        invoice_number: NumberFormat::parse(&config.invoicing.number_format).expect("the configuration was validated"),
+        invoice_number: NumberFormat::parse(&config.invoicing.number_format)
+            .expect("the configuration was validated"),
         test_payments: dev,
         published: Published::default(),
     }
@@ -287,7 +313,12 @@ fn policy(config: &Config, dev: bool) -> Policy {
 
 fn mailer(config: &Config) -> Result<Mailer, MailConfigError> {
     let mail = &config.mail;
-    Mailer::from_settings(mail.smtp_url.expose(), &mail.from, mail.timeout.into(), &config.outbox_dir())
+    Mailer::from_settings(
+        mail.smtp_url.expose(),
+        &mail.from,
+        mail.timeout.into(),
+        &config.outbox_dir(),
+    )
 }
 
 /// Says so when the clock shows an instant before one that it has shown already: stamps of what comes now will be older than those of what was. The
@@ -298,7 +329,9 @@ fn warn_of_clock(marks: &Marks, now: Timestamp) {
             tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown before; set it right; if it is right now, say so with `tillbox retention prune --clock-is-right`");
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(error = %error, "the latest instant that was seen could not be read"),
+        Err(error) => {
+            tracing::warn!(error = %error, "the latest instant that was seen could not be read")
+        }
     }
 }
 
@@ -310,7 +343,15 @@ fn open_landlord(dir: &DataDir, settings: &Settings) -> Result<Database<Landlord
             let dir = dir.root().display().to_string();
             return Err(StartError::LandlordMissing { dir, shops });
         }
-        file::create::<Landlord>(&path, LANDLORD_ID, settings.clock.now()).map_err(StartError::Landlord)?;
+        file::create::<Landlord>(&path, LANDLORD_ID, settings.clock.now())
+            .map_err(StartError::Landlord)?;
     }
-    Database::open(&path, LANDLORD_ID, settings, Check::AfterUncleanStop, |_| {}).map_err(StartError::Landlord)
+    Database::open(
+        &path,
+        LANDLORD_ID,
+        settings,
+        Check::AfterUncleanStop,
+        |_| {},
+    )
+    .map_err(StartError::Landlord)
 }

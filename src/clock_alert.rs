@@ -39,7 +39,9 @@ fn list_owed(app: &App) -> Result<Vec<Teller>, StorageError> {
         return Ok(Vec::new());
     }
     let told = app.directory.read(clock_watch::find_told).wait()?;
-    let owed = means.into_iter().filter(|(teller, is_there)| *is_there && !told.contains(teller));
+    let owed = means
+        .into_iter()
+        .filter(|(teller, is_there)| *is_there && !told.contains(teller));
     Ok(owed.map(|(teller, _)| teller).collect())
 }
 
@@ -61,12 +63,18 @@ pub fn tell(app: &App, now: Timestamp) -> Result<(), String> {
             let write = app
                 .directory
                 .database()
-                .write(Origin::system(), move |work| clock_watch::note_told(work, teller, since));
+                .write(Origin::system(), move |work| {
+                    clock_watch::note_told(work, teller, since)
+                });
             write.wait().map_err(|error| error.to_string())
         });
         failed.extend(noted.err());
     }
-    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(failed.join("; "))
+    }
 }
 
 /// The same for each attempt, so that whoever gets it twice knows it.
@@ -84,7 +92,13 @@ fn call(app: &App, doubt: &Doubt, now: Timestamp) -> Result<(), String> {
         "data": {"since": doubt.since, "reason": doubt.reason, "ends": doubt.ends},
     });
     let id = format!("msg_{}", id(doubt));
-    let called = webhook.send(app.outbound.as_ref(), &id, now, body.to_string().into_bytes(), NO_JOB);
+    let called = webhook.send(
+        app.outbound.as_ref(),
+        &id,
+        now,
+        body.to_string().into_bytes(),
+        NO_JOB,
+    );
     called.map_err(|error| format!("{}: {}", webhook.target, chain(&error)))
 }
 
@@ -92,7 +106,11 @@ fn mail(app: &App, doubt: &Doubt) -> Result<(), String> {
     let Some(to) = app.alerting.recipients().email_to.clone() else {
         return Ok(());
     };
-    let Doubt { since, reason, ends } = doubt;
+    let Doubt {
+        since,
+        reason,
+        ends,
+    } = doubt;
     let text = format!(
         "The clock of this machine is not believed since {since}: {reason}.\n\nWhile that lasts nothing is deleted by age, and ended jobs are kept. Selling is \
          not touched by it.\nIt ends {ends}.\n\nLook at the clock and set it right if it is wrong. When it is right:\n\n  tillbox retention prune --clock-is-right\n"
@@ -105,5 +123,7 @@ fn mail(app: &App, doubt: &Doubt) -> Result<(), String> {
         // What the clock shows may be no date for a mail; that nobody is told would be worse.
         date_ms: since.as_millis().max(0),
     };
-    app.mailer.send(&mail, NO_JOB).map_err(|error| chain(&error))
+    app.mailer
+        .send(&mail, NO_JOB)
+        .map_err(|error| chain(&error))
 }

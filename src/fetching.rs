@@ -38,8 +38,14 @@ pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageEr
 
 /// When it is time by what is written down. An instant that lies further ahead than any pause was written while the clock was ahead, or under longer settings.
 fn time(app: &App, state: FetchState, now: Timestamp) -> Timestamp {
-    let latest = now.plus(Duration::from_millis(app.config.exchange_rates.every.as_millis()));
-    if state.next_at <= latest { state.next_at } else { now }
+    let latest = now.plus(Duration::from_millis(
+        app.config.exchange_rates.every.as_millis(),
+    ));
+    if state.next_at <= latest {
+        state.next_at
+    } else {
+        now
+    }
 }
 
 /// Fetches the daily rates if it is time to, and says when it is time again; `None` when they are not to be fetched at all. Blocks.
@@ -52,13 +58,18 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
         return Ok(None);
     }
     let state = app.directory.read(published::find_fetch).wait()?;
-    if let Some(next_at) = state.map(|state| time(app, state, now)).filter(|next_at| *next_at > now) {
+    if let Some(next_at) = state
+        .map(|state| time(app, state, now))
+        .filter(|next_at| *next_at > now)
+    {
         return Ok(Some(next_at));
     }
     let every_ms = settings.every.as_millis();
     let failures = match fetch(app) {
         Ok(imported) => {
-            let ImportedRates { created, corrected, .. } = imported;
+            let ImportedRates {
+                created, corrected, ..
+            } = imported;
             tracing::info!(created, corrected, "exchange rates fetched");
             0
         }
@@ -73,7 +84,9 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
     let state = FetchState { next_at, failures };
     let database = app.directory.database();
     database
-        .write(Origin::system(), move |work| published::set_fetch(work, state))
+        .write(Origin::system(), move |work| {
+            published::set_fetch(work, state)
+        })
         .wait()?;
     Ok(Some(next_at))
 }
@@ -84,7 +97,10 @@ fn pause_ms(failures: u32, every_ms: u64, entropy: &dyn Entropy) -> u64 {
     let Some(doublings) = failures.checked_sub(1) else {
         return every_ms;
     };
-    let pause = FIRST_PAUSE_MS.checked_shl(doublings.min(20)).unwrap_or(every_ms).min(every_ms);
+    let pause = FIRST_PAUSE_MS
+        .checked_shl(doublings.min(20))
+        .unwrap_or(every_ms)
+        .min(every_ms);
     pause - entropy.below(pause / 2)
 }
 
@@ -96,7 +112,12 @@ fn fetch(app: &App) -> Result<ImportedRates, FetchError> {
     } else {
         Reach::Public
     };
-    let answer = app.outbound.call(&ecb::daily_call(target, settings.timeout.into(), reach))?;
+    let answer = app
+        .outbound
+        .call(&ecb::daily_call(target, settings.timeout.into(), reach))?;
     let publication = ecb::parse_xml(&answer.body)?;
-    Ok(app.published.import(Origin::system(), publication, Corrections::Compared).wait()?)
+    Ok(app
+        .published
+        .import(Origin::system(), publication, Corrections::Compared)
+        .wait()?)
 }

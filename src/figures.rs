@@ -198,20 +198,30 @@ impl Figures {
         let index = usize::try_from(number.rem_euclid(SLOTS as i64)).unwrap_or(0);
         let mut inner = self.inner();
         // The jobs of a turn are mostly of one kind: its place is looked up once for all of them.
-        for same in ran.chunk_by(|a, b| (a.queue, &a.kind, a.outcome) == (b.queue, &b.kind, b.outcome)) {
+        for same in
+            ran.chunk_by(|a, b| (a.queue, &a.kind, a.outcome) == (b.queue, &b.kind, b.outcome))
+        {
             let Some(first) = same.first() else { continue };
             let (kind, outcome) = (inner.bounded(first), first.outcome);
-            let labels = [("queue", first.queue.as_str().to_owned()), ("kind", kind.clone())];
+            let labels = [
+                ("queue", first.queue.as_str().to_owned()),
+                ("kind", kind.clone()),
+            ];
             metrics::counter!(
                 "tillbox_jobs_total",
-                [&labels[..], &[("outcome", outcome.as_str().to_owned())]].concat().as_slice()
+                [&labels[..], &[("outcome", outcome.as_str().to_owned())]]
+                    .concat()
+                    .as_slice()
             )
             .increment(same.len() as u64);
             let waits = metrics::histogram!("tillbox_job_wait_seconds", &labels);
             let runs = metrics::histogram!("tillbox_job_duration_seconds", &labels);
             let slot = &mut inner.kinds.entry((first.queue, kind)).or_default()[index];
             if slot.number != number {
-                *slot = Slot { number, ..Slot::default() };
+                *slot = Slot {
+                    number,
+                    ..Slot::default()
+                };
             }
             slot.outcomes[outcome as usize] += same.len() as u64;
             for ran in same {
@@ -225,7 +235,10 @@ impl Figures {
 
     /// Whether a shop's jobs were counted since its file last changed.
     pub fn is_counted(&self, tenant: TenantId, count: Count) -> bool {
-        self.inner().depths.get(&tenant).is_some_and(|(counted, _)| *counted == count)
+        self.inner()
+            .depths
+            .get(&tenant)
+            .is_some_and(|(counted, _)| *counted == count)
     }
 
     /// Notes how many of a shop's jobs are in which state.
@@ -250,8 +263,14 @@ impl Figures {
         let inner = self.inner();
         let kinds = inner.kinds.iter().filter_map(|((queue, kind), slots)| {
             let mut sum = Slot::default();
-            for slot in slots.iter().filter(|slot| (0..SLOTS as i64).contains(&(number - slot.number))) {
-                sum.outcomes.iter_mut().zip(slot.outcomes).for_each(|(sum, more)| *sum += more);
+            for slot in slots
+                .iter()
+                .filter(|slot| (0..SLOTS as i64).contains(&(number - slot.number)))
+            {
+                sum.outcomes
+                    .iter_mut()
+                    .zip(slot.outcomes)
+                    .for_each(|(sum, more)| *sum += more);
                 sum.wait.add(&slot.wait);
                 sum.run.add(&slot.run);
             }
@@ -271,7 +290,9 @@ impl Figures {
         });
         let mut depths: Vec<Depth> = Vec::new();
         for depth in inner.depths.values().flat_map(|(_, depths)| depths) {
-            let same = |known: &&mut Depth| (known.queue, known.state, known.held) == (depth.queue, depth.state, depth.held);
+            let same = |known: &&mut Depth| {
+                (known.queue, known.state, known.held) == (depth.queue, depth.state, depth.held)
+            };
             match depths.iter_mut().find(same) {
                 Some(known) => known.jobs += depth.jobs,
                 None => depths.push(*depth),
@@ -289,7 +310,11 @@ impl Figures {
 impl Inner {
     /// The kind that a job is counted under. What nothing runs may have any name, and has none of its own here.
     fn bounded(&self, ran: &Ran) -> String {
-        let is_known = || self.kinds.keys().any(|(queue, kind)| *queue == ran.queue && *kind == ran.kind);
+        let is_known = || {
+            self.kinds
+                .keys()
+                .any(|(queue, kind)| *queue == ran.queue && *kind == ran.kind)
+        };
         if ran.outcome != Outcome::Held && (self.kinds.len() < FIGURED_KINDS_MAX || is_known()) {
             ran.kind.clone()
         } else {
@@ -329,16 +354,30 @@ mod tests {
     #[test]
     fn figures_are_those_of_the_last_hour() {
         let figures = Figures::default();
-        let many: Vec<Ran> = (1..=100).map(|us| ran("a", Outcome::Completed, us * 1_000)).collect();
+        let many: Vec<Ran> = (1..=100)
+            .map(|us| ran("a", Outcome::Completed, us * 1_000))
+            .collect();
         figures.note(at(0), &many);
-        figures.note(at(SLOT_MS), &[ran("a", Outcome::Retried, 1), ran("b", Outcome::Discarded, 1)]);
+        figures.note(
+            at(SLOT_MS),
+            &[
+                ran("a", Outcome::Retried, 1),
+                ran("b", Outcome::Discarded, 1),
+            ],
+        );
         let kinds = figures.snapshot(at(SLOT_MS)).kinds;
         assert_eq!(kinds.len(), 2);
         let a = &kinds[0];
-        assert_eq!((a.kind.as_str(), a.completed, a.retried, a.discarded), ("a", 100, 1, 0));
+        assert_eq!(
+            (a.kind.as_str(), a.completed, a.retried, a.discarded),
+            ("a", 100, 1, 0)
+        );
         assert!((50_000..=62_500).contains(&a.run_p50_us.unwrap()), "{a:?}");
         assert!((99_000..=125_000).contains(&a.run_p99_us.unwrap()), "{a:?}");
-        assert!((198_000..=250_000).contains(&a.wait_p99_us.unwrap()), "{a:?}");
+        assert!(
+            (198_000..=250_000).contains(&a.wait_p99_us.unwrap()),
+            "{a:?}"
+        );
         let later = figures.snapshot(at(SLOT_MS * SLOTS as i64)).kinds;
         assert_eq!(
             (later[0].completed, later[0].retried),
@@ -358,7 +397,10 @@ mod tests {
     fn kinds_beyond_the_bound_and_those_that_nothing_runs_are_counted_together() {
         let figures = Figures::default();
         for number in 0..FIGURED_KINDS_MAX * 2 {
-            figures.note(at(0), &[ran(&format!("kind.{number}"), Outcome::Completed, 1)]);
+            figures.note(
+                at(0),
+                &[ran(&format!("kind.{number}"), Outcome::Completed, 1)],
+            );
             figures.note(at(0), &[ran(&format!("gone.{number}"), Outcome::Held, 1)]);
         }
         let kinds = figures.snapshot(at(0)).kinds;

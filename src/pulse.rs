@@ -92,7 +92,9 @@ pub enum QueueFault {
     #[error("the scheduler has been silent since {0}")]
     SchedulerSilent(Timestamp),
     /// So many outward calls run on although the time-out of their queue is over. Each keeps its place in the queue until it ends.
-    #[error("{0} calls go on after their queue's time-out, each in a place of its queue; if they do not end, restart the process")]
+    #[error(
+        "{0} calls go on after their queue's time-out, each in a place of its queue; if they do not end, restart the process"
+    )]
     Hanging(usize),
     /// A job that is due since then is still waiting.
     #[error("a job has been waiting since {0}")]
@@ -134,7 +136,10 @@ impl Pulse {
     /// Since when the oldest of what waits in each queue is due, whether the queue is paused or not; in the order of [`Queue::ALL`].
     pub fn note_queues(&self, oldest: impl Fn(Queue) -> Option<Timestamp>) {
         for (queue, stored) in Queue::ALL.iter().zip(&self.oldest_of_queues) {
-            stored.store(oldest(*queue).map_or(NEVER, Timestamp::as_millis), Ordering::Release);
+            stored.store(
+                oldest(*queue).map_or(NEVER, Timestamp::as_millis),
+                Ordering::Release,
+            );
         }
     }
 
@@ -205,7 +210,9 @@ impl Pulse {
             return Err(QueueFault::Hanging(hanging));
         }
         match instant(&self.oldest_due) {
-            Some(due) if clock.now().as_millis() - due.as_millis() > JOB_LATE_MS => Err(QueueFault::Late(due)),
+            Some(due) if clock.now().as_millis() - due.as_millis() > JOB_LATE_MS => {
+                Err(QueueFault::Late(due))
+            }
             _ => Ok(()),
         }
     }
@@ -268,7 +275,12 @@ mod tests {
         let (pulse, clock) = (Pulse::default(), ManualClock::new(at(0)));
         pulse.beat(&clock, None);
         pulse.scheduler_beat(&clock);
-        for ms in [-3_600_000, -SCHEDULER_STALE_MS - 1, SCHEDULER_STALE_MS + 1, 31_536_000_000] {
+        for ms in [
+            -3_600_000,
+            -SCHEDULER_STALE_MS - 1,
+            SCHEDULER_STALE_MS + 1,
+            31_536_000_000,
+        ] {
             clock.set(at(ms));
             assert_eq!(pulse.queue(&clock), Ok(()), "{ms}");
         }

@@ -57,7 +57,11 @@ impl Reloads {
 
     /// From now on `take` is given the new configuration when a key has changed that is `keys`, such as `logging.level`, or stands in the
     /// section of that name.
-    pub fn take(&self, keys: &'static str, take: impl Fn(&Config) -> Result<(), String> + Send + Sync + 'static) {
+    pub fn take(
+        &self,
+        keys: &'static str,
+        take: impl Fn(&Config) -> Result<(), String> + Send + Sync + 'static,
+    ) {
         let take = Box::new(take);
         self.takers
             .lock()
@@ -75,7 +79,10 @@ impl Reloads {
         let mut needs_restart = self.begun_with.differing(&config);
         needs_restart.retain(|key| !is_taken(key));
         let mut failed = Vec::new();
-        for taker in takers.iter().filter(|taker| applied.iter().any(|key| taker.has(key))) {
+        for taker in takers
+            .iter()
+            .filter(|taker| applied.iter().any(|key| taker.has(key)))
+        {
             if let Err(error) = (taker.take)(&config) {
                 failed.push((taker.keys, error));
             }
@@ -115,7 +122,9 @@ mod tests {
         for keys in ["logging.level", "mail"] {
             let seen = seen.clone();
             reloads.take(keys, move |config| {
-                seen.lock().unwrap().push((keys, config.logging.level.clone()));
+                seen.lock()
+                    .unwrap()
+                    .push((keys, config.logging.level.clone()));
                 Ok(())
             });
         }
@@ -127,7 +136,10 @@ mod tests {
             config.server.max_connections = 9;
         }));
         assert_eq!(reloaded.applied, ["logging.level"]);
-        assert_eq!(reloaded.needs_restart, ["logging.keep_days", "server.max_connections"]);
+        assert_eq!(
+            reloaded.needs_restart,
+            ["logging.keep_days", "server.max_connections"]
+        );
         // What was taken is in force and no news; what was not is said as long as it waits.
         let again = reloads.reload(config(|config| {
             louder(config);
@@ -137,7 +149,13 @@ mod tests {
         assert_eq!(again.applied, ["mail.from"]);
         assert_eq!(again.needs_restart, ["logging.keep_days"]);
         let seen = seen.lock().unwrap();
-        assert_eq!(*seen, [("logging.level", "debug".to_owned()), ("mail", "debug".to_owned())]);
+        assert_eq!(
+            *seen,
+            [
+                ("logging.level", "debug".to_owned()),
+                ("mail", "debug".to_owned())
+            ]
+        );
     }
 
     #[test]
@@ -145,7 +163,10 @@ mod tests {
         let reloads = Reloads::new(Config::default());
         reloads.take("log", |_| panic!("not its key"));
         let reloaded = reloads.reload(config(|config| config.logging.level = "debug".to_owned()));
-        assert_eq!((reloaded.applied.len(), reloaded.needs_restart.len()), (0, 1));
+        assert_eq!(
+            (reloaded.applied.len(), reloaded.needs_restart.len()),
+            (0, 1)
+        );
     }
 
     #[test]

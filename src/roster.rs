@@ -56,7 +56,11 @@ pub const DUTIES: &[Duty] = &[
         name: "exchange_rates",
         when: When::Says(fetching::next_at),
         deletes: false,
-        run: |app, now| fetching::fetch_due(app, now).map(drop).map_err(|error| error.to_string()),
+        run: |app, now| {
+            fetching::fetch_due(app, now)
+                .map(drop)
+                .map_err(|error| error.to_string())
+        },
     },
     Duty {
         name: "clock_alert",
@@ -89,7 +93,9 @@ pub fn list_rounds(app: &App) -> Result<Vec<Round>, StorageError> {
             duty: duty.name,
             last_run_at: done.and_then(|done| done.ran_at),
             next_run_at: match duty.when {
-                When::Recurs(recurrence) => done.and_then(|done| recurrence(&app.config).next_after(done.up_to)),
+                When::Recurs(recurrence) => {
+                    done.and_then(|done| recurrence(&app.config).next_after(done.up_to))
+                }
                 When::Says(next_at) => next_at(app, now)?,
             },
         })

@@ -34,7 +34,9 @@ pub fn run_due(app: &Arc<App>, duties: &'static [Duty]) -> Vec<(&'static str, Re
         Ok(due) => due,
         Err(error) => return vec![("", Err(error.to_string()))],
     };
-    due.into_iter().map(|duty| (duty.name, carry_out(app, duty))).collect()
+    due.into_iter()
+        .map(|duty| (duty.name, carry_out(app, duty)))
+        .collect()
 }
 
 /// The duties that are due now. Blocks; writes when the clock is not believed any more, once a day that it is, and for a duty that is new here.
@@ -59,11 +61,21 @@ pub fn list_due(app: &App, duties: &'static [Duty]) -> Result<Vec<&'static Duty>
 }
 
 /// When a duty comes round next since it was last done.
-fn next_round(app: &App, duty: &Duty, recurrence: &Recurrence, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
+fn next_round(
+    app: &App,
+    duty: &Duty,
+    recurrence: &Recurrence,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StorageError> {
     // A new house begins in peace, and an older one in the night after its upgrade. What was done further ahead than a day was done while the clock was
     // ahead; until then it would never come again.
-    let is_good = |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= DUTY_AHEAD_MAX_MS;
-    if let Some(done) = app.duties.find(duty.name)?.filter(|done| is_good(done.up_to)) {
+    let is_good =
+        |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= DUTY_AHEAD_MAX_MS;
+    if let Some(done) = app
+        .duties
+        .find(duty.name)?
+        .filter(|done| is_good(done.up_to))
+    {
         return Ok(recurrence.next_after(done.up_to));
     }
     app.duties.note(duty.name, now, None)?;
@@ -74,7 +86,11 @@ fn next_round(app: &App, duty: &Duty, recurrence: &Recurrence, now: Timestamp) -
 fn carry_out(app: &Arc<App>, duty: &Duty) -> Result<(), String> {
     let now = app.clock.now();
     tracing::info!(duty = duty.name, "duty begins");
-    let done = (duty.run)(app, now).and_then(|()| app.duties.note(duty.name, now, Some(now)).map_err(|error| error.to_string()));
+    let done = (duty.run)(app, now).and_then(|()| {
+        app.duties
+            .note(duty.name, now, Some(now))
+            .map_err(|error| error.to_string())
+    });
     match &done {
         Ok(()) => tracing::info!(duty = duty.name, "duty done"),
         Err(error) => tracing::error!(duty = duty.name, error, "duty not done; it is tried again"),
@@ -117,7 +133,9 @@ impl SchedulerHandle {
         match tokio::time::timeout(within, self.task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(error = %error, "the scheduler ended by a fault"),
-            Err(_) => tracing::warn!("a duty did not end in time; it is done again after the next start"),
+            Err(_) => {
+                tracing::warn!("a duty did not end in time; it is done again after the next start")
+            }
         }
     }
 }
@@ -132,7 +150,11 @@ struct Under {
 impl Under {
     /// Whether a duty is under way, or failed a moment ago.
     async fn rests(&mut self, duty: &'static Duty, now: Timestamp) -> bool {
-        if self.way.get(duty.name).is_some_and(|way| !way.is_finished()) {
+        if self
+            .way
+            .get(duty.name)
+            .is_some_and(|way| !way.is_finished())
+        {
             return true;
         }
         if let Some(ended) = self.way.remove(duty.name)
@@ -140,7 +162,10 @@ impl Under {
         {
             self.again.insert(duty.name, now.plus_millis(DUTY_RETRY_MS));
         }
-        let until = self.again.get(duty.name).map_or(0, |until| until.as_millis() - now.as_millis());
+        let until = self
+            .again
+            .get(duty.name)
+            .map_or(0, |until| until.as_millis() - now.as_millis());
         (1..=DUTY_RETRY_MS).contains(&until)
     }
 }
@@ -174,16 +199,21 @@ async fn step(app: &Arc<App>, duties: &'static [Duty], under: &mut Under) {
     let looking = app.clone();
     let due = match tokio::task::spawn_blocking(move || list_due(&looking, duties)).await {
         Ok(Ok(due)) => due,
-        Ok(Err(error)) => return tracing::error!(error = %error, "what is due could not be looked up; nothing is done"),
-        Err(error) => return tracing::error!(error = %error, "what is due could not be looked up; nothing is done"),
+        Ok(Err(error)) => {
+            return tracing::error!(error = %error, "what is due could not be looked up; nothing is done");
+        }
+        Err(error) => {
+            return tracing::error!(error = %error, "what is due could not be looked up; nothing is done");
+        }
     };
     let now = app.clock.now();
     for duty in due {
         if !under.rests(duty, now).await {
             let app = app.clone();
-            under
-                .way
-                .insert(duty.name, tokio::task::spawn_blocking(move || carry_out(&app, duty).is_ok()));
+            under.way.insert(
+                duty.name,
+                tokio::task::spawn_blocking(move || carry_out(&app, duty).is_ok()),
+            );
         }
     }
     app.pulse.scheduler_beat(app.clock.as_ref());

@@ -77,7 +77,11 @@ pub struct Prune {
 
 impl Prune {
     const fn tables(self) -> &'static [Table] {
-        if self.audit_only { &[Table::AuditLog] } else { Table::ALL }
+        if self.audit_only {
+            &[Table::AuditLog]
+        } else {
+            Table::ALL
+        }
     }
 
     const fn tables_of_house(self) -> &'static [landlord::retention::Table] {
@@ -103,7 +107,11 @@ pub fn believed_now(app: &App) -> Result<Timestamp, PruneRefused> {
 
 /// The instant of a run: for one that only counts, whatever the clock shows.
 fn instant(app: &App, prune: Prune) -> Result<Timestamp, PruneRefused> {
-    if prune.dry_run { Ok(app.clock.now()) } else { believed_now(app) }
+    if prune.dry_run {
+        Ok(app.clock.now())
+    } else {
+        believed_now(app)
+    }
 }
 
 fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
@@ -115,17 +123,25 @@ fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
 ///
 /// # Errors
 /// [`PruneRefused`].
-pub fn prune_store(app: &App, access: &TenantAccess, origin: &Origin, prune: Prune) -> Result<Vec<Pruned>, PruneRefused> {
+pub fn prune_store(
+    app: &App,
+    access: &TenantAccess,
+    origin: &Origin,
+    prune: Prune,
+) -> Result<Vec<Pruned>, PruneRefused> {
     let cut_offs = cut_offs(app, instant(app, prune)?);
     visit(app, access, |db| {
         if prune.dry_run {
-            let count = db.read_within(READ_WITHIN, move |view| retention::count(view, prune.tables(), &cut_offs));
+            let count = db.read_within(READ_WITHIN, move |view| {
+                retention::count(view, prune.tables(), &cut_offs)
+            });
             return Ok(count.wait()?);
         }
         let ran = retention::prune(db, origin, prune.tables(), &cut_offs, None, || true)?;
         if ran.rows() > 0 {
             let noted = ran.clone();
-            db.write(origin.clone(), move |work| retention::record(work, &noted)).wait()?;
+            db.write(origin.clone(), move |work| retention::record(work, &noted))
+                .wait()?;
             // The rest is for the night: whoever asked waits for an answer.
             retention::give_back_space(db, origin, || true)?;
         }
@@ -151,17 +167,25 @@ pub fn prune_house(
     prune: Prune,
     newest: Option<i64>,
 ) -> Result<Vec<landlord::retention::Pruned>, PruneRefused> {
-    let (now, keep, db) = (instant(app, prune)?, &app.config.retention, app.directory.database());
+    let (now, keep, db) = (
+        instant(app, prune)?,
+        &app.config.retention,
+        app.directory.database(),
+    );
     let cut_offs = landlord::retention::CutOffs {
         audit_log: retention::days_before(now, keep.audit_days),
         stripe_event: retention::days_before(now, keep.stripe_events_days),
     };
     let tables = prune.tables_of_house();
     if prune.dry_run {
-        let count = db.read_within(READ_WITHIN, move |view| landlord::retention::count(view, tables, &cut_offs));
+        let count = db.read_within(READ_WITHIN, move |view| {
+            landlord::retention::count(view, tables, &cut_offs)
+        });
         return Ok(count.wait()?);
     }
-    Ok(landlord::retention::prune(db, origin, tables, &cut_offs, newest)?)
+    Ok(landlord::retention::prune(
+        db, origin, tables, &cut_offs, newest,
+    )?)
 }
 
 /// The nightly run: a job in the file of each shop that has something to prune, and the house's own file. Blocks.
@@ -188,9 +212,15 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
         dry_run: false,
         audit_only: false,
     };
-    let house = prune_house(app, &Origin::system(), prune, None).map_err(|error| error.to_string())?;
+    let house =
+        prune_house(app, &Origin::system(), prune, None).map_err(|error| error.to_string())?;
     let rows: i64 = house.iter().map(|pruned| pruned.rows).sum();
-    tracing::info!(stores = queued, passed_over, rows_of_house = rows, "retention queued");
+    tracing::info!(
+        stores = queued,
+        passed_over,
+        rows_of_house = rows,
+        "retention queued"
+    );
     Ok(())
 }
 
@@ -200,7 +230,11 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
 /// [`PruneRefused`].
 pub fn remove_old_logs(app: &App) -> Result<(), PruneRefused> {
     let now = believed_now(app)?;
-    let removed = logging::remove_old(&app.config.log_dir(), app.config.logging.keep_days, now.as_millis());
+    let removed = logging::remove_old(
+        &app.config.log_dir(),
+        app.config.logging.keep_days,
+        now.as_millis(),
+    );
     if removed > 0 {
         tracing::info!(files = removed, "old log files removed");
     }
@@ -216,7 +250,12 @@ fn queue_run(db: &Database<Tenant>, cut_offs: CutOffs) -> Result<bool, PruneRefu
     let is_due = db.read_within(READ_WITHIN, move |view| {
         // What a run before has left free, too: each gives back so much and no more.
         let is_due = view.free_pages()? > FREE_PAGES_WORTH;
-        Ok::<_, StorageError>(is_due || retention::count(view, Table::ALL, &cut_offs)?.iter().any(|pruned| pruned.rows > 0))
+        Ok::<_, StorageError>(
+            is_due
+                || retention::count(view, Table::ALL, &cut_offs)?
+                    .iter()
+                    .any(|pruned| pruned.rows > 0),
+        )
     });
     if !is_due.wait()? {
         return Ok(false);
@@ -227,7 +266,11 @@ fn queue_run(db: &Database<Tenant>, cut_offs: CutOffs) -> Result<bool, PruneRefu
 }
 
 /// Looks into a shop's file; one that was at rest goes back to it.
-fn visit<R>(app: &App, access: &TenantAccess, look: impl FnOnce(&Database<Tenant>) -> Result<R, PruneRefused>) -> Result<R, PruneRefused> {
+fn visit<R>(
+    app: &App,
+    access: &TenantAccess,
+    look: impl FnOnce(&Database<Tenant>) -> Result<R, PruneRefused>,
+) -> Result<R, PruneRefused> {
     let was_open = app.registry.peek(access.id()).is_some();
     let db = app.registry.open(access)?;
     let looked = look(&db);
@@ -257,7 +300,9 @@ pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefu
     });
     let report = match checked {
         // A file that cannot be read through is the worst that a check can find.
-        Err(PruneRefused::Storage(error)) if error.kind() == StorageErrorKind::Corrupt => unreadable(&error),
+        Err(PruneRefused::Storage(error)) if error.kind() == StorageErrorKind::Corrupt => {
+            unreadable(&error)
+        }
         Err(error) => return Err(not_checked(app, id, error)),
         Ok(report) => report,
     };
@@ -271,7 +316,9 @@ pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefu
     let noted = app
         .directory
         .database()
-        .write(Origin::system(), move |work| checks::note(work, id, &checked));
+        .write(Origin::system(), move |work| {
+            checks::note(work, id, &checked)
+        });
     noted.wait()?;
     Ok(report)
 }
@@ -286,7 +333,9 @@ fn not_checked(app: &App, id: TenantId, error: PruneRefused) -> PruneRefused {
     let noted = app
         .directory
         .database()
-        .write(Origin::system(), move |work| checks::note_unchecked(work, id, &reason));
+        .write(Origin::system(), move |work| {
+            checks::note_unchecked(work, id, &reason)
+        });
     match noted.wait() {
         Ok(()) => error,
         Err(failed) => failed.into(),
@@ -327,8 +376,10 @@ pub fn check_house(app: &App) -> Result<Report, StorageError> {
         Err(error) => {
             tracing::warn!(target: "security", error = %error, "the house's file could not be checked");
             let reason = error.to_string();
-            db.write(Origin::system(), move |work| checks::note_house_unchecked(work, &reason))
-                .wait()?;
+            db.write(Origin::system(), move |work| {
+                checks::note_house_unchecked(work, &reason)
+            })
+            .wait()?;
             return Err(error);
         }
         Ok(report) => report,
@@ -336,15 +387,20 @@ pub fn check_house(app: &App) -> Result<Report, StorageError> {
     // Before it is noted, which goes into the very file.
     tell(None, &report);
     let (mismatches, findings) = (count(&report), first_findings(&report));
-    db.write(Origin::system(), move |work| checks::note_house(work, mismatches, &findings))
-        .wait()?;
+    db.write(Origin::system(), move |work| {
+        checks::note_house(work, mismatches, &findings)
+    })
+    .wait()?;
     Ok(report)
 }
 
 /// A line in the security log for each check that found something.
 fn tell(tenant: Option<TenantId>, report: &Report) {
     for (check, found) in report.checks.iter().filter(|(_, found)| **found > 0) {
-        let first = report.mismatches.iter().find(|mismatch| mismatch.check == *check);
+        let first = report
+            .mismatches
+            .iter()
+            .find(|mismatch| mismatch.check == *check);
         let first = first.map(|mismatch| mismatch.detail.as_str());
         let tenant = tenant.map(tracing::field::display);
         let what = if *check == "snapshots" {
@@ -389,16 +445,21 @@ fn stamp(app: &App, id: TenantId) -> String {
     use std::os::unix::fs::MetadataExt as _;
     let path = app.provisioner.dir.tenant(id);
     let of = |path: &Path| match std::fs::metadata(path) {
-        Ok(found) => format!("{} {}.{:09}", found.len(), found.mtime(), found.mtime_nsec()),
+        Ok(found) => format!(
+            "{} {}.{:09}",
+            found.len(),
+            found.mtime(),
+            found.mtime_nsec()
+        ),
         Err(_) => "none".to_owned(),
     };
     format!("{}, {}", of(&path), of(&beside(&path, "-wal")))
 }
 
 fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, StorageError> {
-    let found = app
-        .directory
-        .read(move |view| Ok::<_, StorageError>((checks::find(view, id)?, checks::is_unchecked(view, id)?)));
+    let found = app.directory.read(move |view| {
+        Ok::<_, StorageError>((checks::find(view, id)?, checks::is_unchecked(view, id)?))
+    });
     let (Some(last), false) = found.wait()? else {
         return Ok(false);
     };

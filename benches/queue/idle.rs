@@ -20,14 +20,29 @@ struct Used {
 
 impl Used {
     fn of(child: &Child) -> Self {
-        let read = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).expect("the daemon runs");
+        let read = |name: &str| {
+            std::fs::read_to_string(format!("/proc/{}/{name}", child.id()))
+                .expect("the daemon runs")
+        };
         let stat = read("stat");
         // The name of the program comes before and may hold blanks.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
         let tick = |at: usize| -> u64 { fields[at].parse().expect("a number") };
         let field = |text: &str, name: &str| -> u64 {
-            let line = text.lines().find(|line| line.starts_with(name)).expect("a line");
-            line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(name))
+                .expect("a line");
+            line.split_whitespace()
+                .nth(1)
+                .expect("a number")
+                .parse()
+                .expect("a number")
         };
         Self {
             ticks: tick(11) + tick(12),
@@ -38,7 +53,10 @@ impl Used {
 }
 
 /// Waits; a bench measures wall time.
-#[expect(clippy::disallowed_methods, reason = "a bench measures what happens while nothing does")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bench measures what happens while nothing does"
+)]
 fn rest(length: Duration) {
     std::thread::sleep(length);
 }

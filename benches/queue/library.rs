@@ -36,7 +36,8 @@ pub fn create(app: &App, slug: &str) -> Database<Tenant> {
         currency: Currency::parse("EUR").expect("known"),
         domains: Vec::new(),
     };
-    app.create_tenant(&Origin::system(), &command).expect("creates");
+    app.create_tenant(&Origin::system(), &command)
+        .expect("creates");
     let access = app
         .directory
         .tenant_of_slug(&command.slug)
@@ -70,7 +71,11 @@ pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Figure {
         let _inside = runtime.enter();
         Worker::start_with(app.clone(), HANDLERS)
     };
-    let (requests, commits, runs) = (db.stats().requests(), db.stats().commits(), RUNS.load(Ordering::Relaxed));
+    let (requests, commits, runs) = (
+        db.stats().requests(),
+        db.stats().commits(),
+        RUNS.load(Ordering::Relaxed),
+    );
     let start = now();
     let tasks: Vec<_> = (0..enqueuers)
         .map(|_| {
@@ -80,7 +85,8 @@ pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Figure {
                 while start.elapsed() < round {
                     let began = now();
                     let new = NewJob::new(Queue::Default, KIND, &serde_json::json!({}));
-                    let written = db.write(Origin::system(), move |work| queue::enqueue(work, &new));
+                    let written =
+                        db.write(Origin::system(), move |work| queue::enqueue(work, &new));
                     assert!(written.await.expect("writes"));
                     latencies.push(since_us(began));
                 }
@@ -88,7 +94,10 @@ pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Figure {
             })
         })
         .collect();
-    let latencies: Vec<u64> = tasks.into_iter().flat_map(|task| runtime.block_on(task).expect("runs")).collect();
+    let latencies: Vec<u64> = tasks
+        .into_iter()
+        .flat_map(|task| runtime.block_on(task).expect("runs"))
+        .collect();
     let queued = start.elapsed();
     while !db.read(is_done).wait().expect("reads") {
         std::thread::yield_now();
@@ -96,7 +105,10 @@ pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Figure {
     let (jobs, elapsed) = (latencies.len(), start.elapsed());
     let runs = RUNS.load(Ordering::Relaxed) - runs;
     assert!(runs >= jobs as u64, "{runs} of {jobs} were run");
-    let (requests, commits) = (db.stats().requests() - requests, db.stats().commits() - commits);
+    let (requests, commits) = (
+        db.stats().requests() - requests,
+        db.stats().commits() - commits,
+    );
     println!(
         "    {enqueuers:>3}: {:.1} requests a commit, {:.2} commits a job; the last was completed {:.0} ms after the last was queued",
         requests as f64 / commits.max(1) as f64,

@@ -39,25 +39,55 @@ fn main() {
     let dir = tempfile::tempdir_in(base).expect("a directory to measure in");
     println!("disk: {}   round: {seconds} s", dir.path().display());
     if is_wanted("jobs") {
-        let raw = ENQUEUERS.map(|batch| raw::run(&dir.path().join(format!("raw-{batch}")), batch, round));
-        table("(a) raw rows, so many jobs to a commit", &ENQUEUERS, &raw, None);
-        let library = ENQUEUERS.map(|enqueuers| library::run(&dir.path().join(format!("library-{enqueuers}")), enqueuers, round));
-        table("(b) enqueue, run and finish, so many enqueuers", &ENQUEUERS, &library, Some(&raw));
+        let raw =
+            ENQUEUERS.map(|batch| raw::run(&dir.path().join(format!("raw-{batch}")), batch, round));
+        table(
+            "(a) raw rows, so many jobs to a commit",
+            &ENQUEUERS,
+            &raw,
+            None,
+        );
+        let library = ENQUEUERS.map(|enqueuers| {
+            library::run(
+                &dir.path().join(format!("library-{enqueuers}")),
+                enqueuers,
+                round,
+            )
+        });
+        table(
+            "(b) enqueue, run and finish, so many enqueuers",
+            &ENQUEUERS,
+            &library,
+            Some(&raw),
+        );
         println!("    aim at 64: at least 50 % of (a)");
     }
     if is_wanted("idle") {
-        let (tenants, seconds) = (setting("TILLBOX_BENCH_TENANTS", 1_000), setting("TILLBOX_BENCH_IDLE_SECONDS", 60));
-        idle::run(&dir.path().join("idle"), tenants, Duration::from_secs(seconds));
+        let (tenants, seconds) = (
+            setting("TILLBOX_BENCH_TENANTS", 1_000),
+            setting("TILLBOX_BENCH_IDLE_SECONDS", 60),
+        );
+        idle::run(
+            &dir.path().join("idle"),
+            tenants,
+            Duration::from_secs(seconds),
+        );
     }
 }
 
 fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// Whether a part was named on the command line; all are wanted when none was.
 fn is_wanted(part: &str) -> bool {
     // `cargo bench` adds an option of its own.
-    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    let mut named = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .peekable();
     named.peek().is_none() || named.any(|argument| argument == part)
 }

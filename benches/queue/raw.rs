@@ -14,7 +14,8 @@ use crate::figures::{Figure, now, since_us};
 pub fn run(dir: &Path, batch: usize, round: Duration) -> Figure {
     std::fs::create_dir_all(dir).expect("a directory");
     let path = dir.join("raw.db");
-    file::create::<Tenant>(&path, [7; 16], Timestamp::from_millis_clamped(0)).expect("the file is made");
+    file::create::<Tenant>(&path, [7; 16], Timestamp::from_millis_clamped(0))
+        .expect("the file is made");
     let conn = Connection::open(path).expect("opens");
     conn.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON")
         .expect("settings");
@@ -34,14 +35,18 @@ pub fn run(dir: &Path, batch: usize, round: Duration) -> Figure {
         let began = now();
         conn.execute_batch("BEGIN IMMEDIATE").expect("begins");
         for seq in last.drain(..) {
-            complete.execute(params![seq, counter as i64]).expect("completes");
+            complete
+                .execute(params![seq, counter as i64])
+                .expect("completes");
         }
         for _ in 0..batch {
             counter += 1;
             // Time first, then what looks random, as the ids of jobs are.
             let mut id = (counter << 16).to_be_bytes().to_vec();
             id.extend(counter.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
-            insert.execute(params![id, counter as i64]).expect("inserts");
+            insert
+                .execute(params![id, counter as i64])
+                .expect("inserts");
             last.push(conn.last_insert_rowid());
         }
         conn.execute_batch("COMMIT").expect("commits");

@@ -25,7 +25,8 @@ const CLIENTS: usize = 8;
 const QUIET: Duration = Duration::from_secs(10);
 
 fn main() {
-    let rows: u64 = std::env::var("RETENTION_ROWS").map_or(1_000_000, |text| text.parse().expect("a number"));
+    let rows: u64 =
+        std::env::var("RETENTION_ROWS").map_or(1_000_000, |text| text.parse().expect("a number"));
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let mut shop = Shop::open(dir.path());
     fill(&mut shop, rows);
@@ -37,7 +38,15 @@ fn main() {
         let pruning = scope.spawn(|| {
             let begun = now();
             let cut_offs = CutOffs::at(shop.app.clock.now(), 365, 365);
-            let ran = retention::prune(&shop.db, &Origin::system(), Table::ALL, &cut_offs, None, || true).expect("pruned");
+            let ran = retention::prune(
+                &shop.db,
+                &Origin::system(),
+                Table::ALL,
+                &cut_offs,
+                None,
+                || true,
+            )
+            .expect("pruned");
             is_over.store(true, Ordering::Release);
             (begun.elapsed(), ran)
         });
@@ -52,7 +61,11 @@ fn main() {
             figure.rate()
         );
     };
-    println!("\n{CLIENTS} clients, {} rows pruned in {:.1} s", ran.rows(), took.as_secs_f64());
+    println!(
+        "\n{CLIENTS} clients, {} rows pruned in {:.1} s",
+        ran.rows(),
+        took.as_secs_f64()
+    );
     line("without", &quiet);
     line("during", &busy);
     let ratio = busy.p99_ms() / quiet.p99_ms();
@@ -80,7 +93,13 @@ fn fill(shop: &mut Shop, rows: u64) {
     conn.execute_batch(&sql).expect("filled");
     drop(conn);
     let slug = Slug::parse("bench").expect("good");
-    let access = shop.app.directory.tenant_of_slug(&slug).wait().expect("reads").expect("is there");
+    let access = shop
+        .app
+        .directory
+        .tenant_of_slug(&slug)
+        .wait()
+        .expect("reads")
+        .expect("is there");
     shop.db = shop.app.registry.open(&access).expect("opens");
 }
 
@@ -104,7 +123,10 @@ fn sell_until(shop: &Shop, is_over: impl Fn(Instant) -> bool + Sync) -> Figure {
             own
         };
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
-        clients.into_iter().flat_map(|client| client.join().expect("it sells")).collect()
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().expect("it sells"))
+            .collect()
     });
     Figure::new(latencies, begun.elapsed())
 }

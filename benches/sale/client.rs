@@ -36,14 +36,22 @@ impl Client {
                     .expect("a status");
                 return (status, self.buffer[head..head + length].to_vec());
             }
-            let read = self.stream.read_buf(&mut self.buffer).await.expect("receives");
+            let read = self
+                .stream
+                .read_buf(&mut self.buffer)
+                .await
+                .expect("receives");
             assert!(read > 0, "the connection was closed");
         }
     }
 
     /// The length of the head and of the body, once the head is here.
     fn head(&self) -> Option<(usize, usize)> {
-        let head = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = self
+            .buffer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")?
+            + 4;
         let text = std::str::from_utf8(&self.buffer[..head])
             .expect("a head is text")
             .to_ascii_lowercase();
@@ -56,8 +64,16 @@ impl Client {
 }
 
 /// Writes a request out.
-pub fn request(method: &str, path: &str, key: &str, idempotency_key: Option<&str>, body: &str) -> Vec<u8> {
-    let idempotency = idempotency_key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
+pub fn request(
+    method: &str,
+    path: &str,
+    key: &str,
+    idempotency_key: Option<&str>,
+    body: &str,
+) -> Vec<u8> {
+    let idempotency = idempotency_key
+        .map(|key| format!("Idempotency-Key: {key}\r\n"))
+        .unwrap_or_default();
     format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n{idempotency}Content-Length: {}\r\n\r\n{body}",
         body.len()

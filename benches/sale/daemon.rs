@@ -38,10 +38,17 @@ impl Daemon {
             .expect("the daemon starts");
         let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
         let address = loop {
-            let line = lines.next().expect("the daemon says where it listens").expect("text");
+            let line = lines
+                .next()
+                .expect("the daemon says where it listens")
+                .expect("text");
             let line: Value = serde_json::from_str(&line).unwrap_or_default();
             if line["message"] == "listening" {
-                break line["address"].as_str().expect("an address").parse().expect("an address");
+                break line["address"]
+                    .as_str()
+                    .expect("an address")
+                    .parse()
+                    .expect("an address");
             }
         };
         // The rest of what it says is read and thrown away, so that it never waits for us.
@@ -51,45 +58,80 @@ impl Daemon {
             .enable_all()
             .build()
             .expect("a runtime");
-        Self { child, address, runtime }
+        Self {
+            child,
+            address,
+            runtime,
+        }
     }
 
     fn shop(&self, dir: &Path, number: usize) -> Shop {
         let slug = format!("shop-{number}");
         let made = Command::new(env!("CARGO_BIN_EXE_tillbox"))
-            .args(["tenant", "create", &slug, "--name", "Bench", "--json", "--data-dir"])
+            .args([
+                "tenant",
+                "create",
+                &slug,
+                "--name",
+                "Bench",
+                "--json",
+                "--data-dir",
+            ])
             .arg(dir)
             .output();
-        let made: Value = serde_json::from_slice(&made.expect("the command runs").stdout).expect("JSON");
+        let made: Value =
+            serde_json::from_slice(&made.expect("the command runs").stdout).expect("JSON");
         let key = made["api_key"].as_str().expect("a key").to_owned();
         self.runtime.block_on(self.tax(&key));
-        let products = ["APPLE-1", "BREAD-2"].map(|sku| self.runtime.block_on(self.product(&key, sku)));
+        let products =
+            ["APPLE-1", "BREAD-2"].map(|sku| self.runtime.block_on(self.product(&key, sku)));
         Shop { key, products }
     }
 
     async fn tax(&self, key: &str) {
         let mut client = Client::connect(self.address).await;
         let body = json!({"tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000, "valid_from": "2007-01-01T00:00:00Z"});
-        let (status, answer) = client.call(&request("POST", "/v1/tax-rates", key, None, &body.to_string())).await;
+        let (status, answer) = client
+            .call(&request(
+                "POST",
+                "/v1/tax-rates",
+                key,
+                None,
+                &body.to_string(),
+            ))
+            .await;
         assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
     }
 
     async fn product(&self, key: &str, sku: &str) -> String {
         let mut client = Client::connect(self.address).await;
         let body = json!({"sku": sku, "name": "A thing that is sold", "price_minor": 250, "track_stock": true}).to_string();
-        let (status, answer) = client.call(&request("POST", "/v1/catalog/products", key, None, &body)).await;
+        let (status, answer) = client
+            .call(&request("POST", "/v1/catalog/products", key, None, &body))
+            .await;
         assert_eq!(status, 201, "{}", String::from_utf8_lossy(&answer));
         let product: Value = serde_json::from_slice(&answer).expect("JSON");
         let id = product["id"].as_str().expect("an id").to_owned();
         let body = json!({"on_hand": 100_000_000}).to_string();
         let (status, answer) = client
-            .call(&request("PATCH", &format!("/v1/inventory/stock/{id}"), key, None, &body))
+            .call(&request(
+                "PATCH",
+                &format!("/v1/inventory/stock/{id}"),
+                key,
+                None,
+                &body,
+            ))
             .await;
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
         id
     }
 
-    fn round(&self, clients: usize, round: Duration, next: impl Fn(usize, u64) -> Vec<u8> + Clone + Send + 'static) -> Figure {
+    fn round(
+        &self,
+        clients: usize,
+        round: Duration,
+        next: impl Fn(usize, u64) -> Vec<u8> + Clone + Send + 'static,
+    ) -> Figure {
         let start = now();
         let tasks: Vec<_> = (0..clients)
             .map(|number| {
@@ -132,10 +174,17 @@ pub fn sales(dir: &Path, clients: usize, tenants: usize, round: Duration) -> Fig
     let (key, body) = &shops[0];
     let answer = daemon.runtime.block_on(async {
         let mut client = Client::connect(daemon.address).await;
-        client.call(&request("POST", "/v1/sales", key, Some("the-first"), body)).await.1
+        client
+            .call(&request("POST", "/v1/sales", key, Some("the-first"), body))
+            .await
+            .1
     });
     let as_assumed = answer.len().abs_diff(ANSWER_BYTES) < ANSWER_BYTES / 20;
-    assert!(as_assumed, "an answer has {} bytes; tell library.rs", answer.len());
+    assert!(
+        as_assumed,
+        "an answer has {} bytes; tell library.rs",
+        answer.len()
+    );
     let shops = std::sync::Arc::new(shops);
     daemon.round(clients, round, move |client, count| {
         let (key, body) = &shops[client % shops.len()];
@@ -157,8 +206,12 @@ pub fn reads(dir: &Path, clients: usize, round: Duration) -> (Figure, Figure) {
     let shop = daemon.shop(dir, 0);
     let path = format!("/v1/catalog/products/{}", shop.products[0]);
     let key = shop.key.clone();
-    let product = daemon.round(clients, round, move |_, _| request("GET", &path, &key, None, ""));
-    let constant = daemon.round(clients, round, move |_, _| request("GET", "/health/live", &shop.key, None, ""));
+    let product = daemon.round(clients, round, move |_, _| {
+        request("GET", &path, &key, None, "")
+    });
+    let constant = daemon.round(clients, round, move |_, _| {
+        request("GET", "/health/live", &shop.key, None, "")
+    });
     (product, constant)
 }
 
@@ -179,7 +232,9 @@ pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration)
     let [ours, theirs] = [0, 1].map(|number| daemon.shop(dir, number));
     if neighbour == Neighbour::IsDamaged {
         drop(daemon);
-        let newest = std::fs::read_dir(dir.join("tenants")).expect("a directory").flatten();
+        let newest = std::fs::read_dir(dir.join("tenants"))
+            .expect("a directory")
+            .flatten();
         let file = newest
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
@@ -190,7 +245,11 @@ pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration)
         daemon = Daemon::start(dir);
     }
     let (start, length) = (now(), round + Duration::from_millis(200));
-    let callers = if neighbour == Neighbour::Rests { 0 } else { clients };
+    let callers = if neighbour == Neighbour::Rests {
+        0
+    } else {
+        clients
+    };
     let (key, body) = (theirs.key.clone(), sale(&theirs.products));
     let load: Vec<_> = (0..callers)
         .map(|number| {
@@ -199,7 +258,13 @@ pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration)
                 let (mut client, mut count) = (Client::connect(address).await, 0);
                 while start.elapsed() < length {
                     let (status, _) = client
-                        .call(&request("POST", "/v1/sales", &key, Some(&key_of(number, count)), &body))
+                        .call(&request(
+                            "POST",
+                            "/v1/sales",
+                            &key,
+                            Some(&key_of(number, count)),
+                            &body,
+                        ))
                         .await;
                     assert!(matches!(status, 201 | 503), "{status}");
                     count += 1;
@@ -209,8 +274,15 @@ pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration)
         .collect();
     let (key, body) = (ours.key.clone(), sale(&ours.products));
     let figure = daemon.round(clients, round, move |client, count| {
-        request("POST", "/v1/sales", &key, Some(&key_of(client, count)), &body)
+        request(
+            "POST",
+            "/v1/sales",
+            &key,
+            Some(&key_of(client, count)),
+            &body,
+        )
     });
-    load.into_iter().for_each(|task| daemon.runtime.block_on(task).expect("runs"));
+    load.into_iter()
+        .for_each(|task| daemon.runtime.block_on(task).expect("runs"));
     figure
 }

@@ -12,7 +12,10 @@ impl Figure {
     /// Over all clients' latencies, in microseconds.
     pub fn new(mut latencies_us: Vec<u64>, elapsed: Duration) -> Self {
         latencies_us.sort_unstable();
-        Self { latencies_us, elapsed }
+        Self {
+            latencies_us,
+            elapsed,
+        }
     }
 
     /// Answers a second.
@@ -49,9 +52,18 @@ pub fn table(title: &str, sizes: &[usize], figures: &[Figure], limit: Option<&[F
     println!("\n{title}");
     for (at, (size, figure)) in sizes.iter().zip(figures).enumerate() {
         let ratio = limit
-            .map(|limit| format!("   {:>4.0} % of (a)", 100.0 * figure.rate() / limit[at].rate()))
+            .map(|limit| {
+                format!(
+                    "   {:>4.0} % of (a)",
+                    100.0 * figure.rate() / limit[at].rate()
+                )
+            })
             .unwrap_or_default();
-        let (p50, p99, p999) = (figure.percentile_ms(0.5), figure.p99_ms(), figure.percentile_ms(0.999));
+        let (p50, p99, p999) = (
+            figure.percentile_ms(0.5),
+            figure.p99_ms(),
+            figure.percentile_ms(0.999),
+        );
         println!(
             "    {size:>3}: {:>7.0}/s   p50 {p50:>6.2} ms   p99 {p99:>6.2} ms   p99.9 {p999:>6.2} ms{ratio}",
             figure.rate()

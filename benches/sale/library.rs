@@ -8,7 +8,9 @@ use tillbox::app::{App, Ports};
 use tillbox::config::Config;
 use tillbox::platform::idempotency::{self, Aging, IdempotencyKey, StoredAnswer, Verdict};
 use tillbox::primitives::id::ProductId;
-use tillbox::primitives::{Currency, Name, Note, Origin, Quantity, QuantityDelta, Sku, Slug, TaxClass, TaxRate};
+use tillbox::primitives::{
+    Currency, Name, Note, Origin, Quantity, QuantityDelta, Sku, Slug, TaxClass, TaxRate,
+};
 use tillbox::storage::{Database, StorageError, Tenant, TenantWork};
 use tillbox::tenancy::provision::CreateTenant;
 use tillbox::tenant::Policy;
@@ -39,12 +41,20 @@ impl Shop {
             currency: Currency::parse("EUR").expect("known"),
             domains: Vec::new(),
         };
-        app.create_tenant(&Origin::system(), &command).expect("creates");
+        app.create_tenant(&Origin::system(), &command)
+            .expect("creates");
         let slug = command.slug;
-        let access = app.directory.tenant_of_slug(&slug).wait().expect("reads").expect("is there");
+        let access = app
+            .directory
+            .tenant_of_slug(&slug)
+            .wait()
+            .expect("reads")
+            .expect("is there");
         let db = app.registry.open(&access).expect("opens");
         let products = db
-            .write(Origin::system(), |work| Ok::<_, StorageError>(stock_up(work)))
+            .write(Origin::system(), |work| {
+                Ok::<_, StorageError>(stock_up(work))
+            })
             .wait()
             .expect("stocks up");
         Self { app, db, products }
@@ -110,7 +120,12 @@ pub fn sale(products: [ProductId; 2]) -> RecordSale {
 pub const ANSWER_BYTES: usize = 3_500;
 
 /// Records a sale under a key, as the daemon does; only the answer is no JSON.
-fn sell(work: &mut TenantWork, policy: &Policy, command: &RecordSale, number: &str) -> Result<(), Failed> {
+fn sell(
+    work: &mut TenantWork,
+    policy: &Policy,
+    command: &RecordSale,
+    number: &str,
+) -> Result<(), Failed> {
     let key = IdempotencyKey::parse(number, "POST", "/v1/sales", b"").expect("a good key");
     idempotency::once(work, &key, Aging::Counts, |work| {
         sales::record(work, policy, command)?;
@@ -133,7 +148,11 @@ impl<E: std::error::Error> From<E> for Failed {
 /// A client's key of a request: as UUIDs of version 4 are, in no order.
 pub fn key(client: usize, count: u64) -> String {
     let mixed = ((client as u64) << 40 | count).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    format!("{:08x}-{:04x}-4e5f-8a6b-{client:04x}{count:08x}", mixed >> 32, mixed >> 16 & 0xFFFF)
+    format!(
+        "{:08x}-{:04x}-4e5f-8a6b-{client:04x}{count:08x}",
+        mixed >> 32,
+        mixed >> 16 & 0xFFFF
+    )
 }
 
 /// The file of a shop that has made one sale, closed.
@@ -141,7 +160,9 @@ pub fn template(dir: &Path) -> PathBuf {
     let shop = Shop::open(dir);
     let (policy, command) = (shop.app.policy.clone(), sale(shop.products));
     shop.db
-        .write(Origin::system(), move |work| sell(work, &policy, &command, "template"))
+        .write(Origin::system(), move |work| {
+            sell(work, &policy, &command, "template")
+        })
         .wait()
         .expect("writes");
     let path = shop.db.path().to_owned();
@@ -167,7 +188,9 @@ pub fn run(dir: &Path, clients: usize, round: Duration) -> Figure {
                 while start.elapsed() < round {
                     let (began, policy, command) = (now(), policy.clone(), sale(products));
                     let number = key(caller, latencies.len() as u64);
-                    let sold = db.write(Origin::system(), move |work| sell(work, &policy, &command, &number));
+                    let sold = db.write(Origin::system(), move |work| {
+                        sell(work, &policy, &command, &number)
+                    });
                     sold.await.expect("writes");
                     latencies.push(since_us(began));
                 }
@@ -175,7 +198,10 @@ pub fn run(dir: &Path, clients: usize, round: Duration) -> Figure {
             })
         })
         .collect();
-    let latencies = tasks.into_iter().flat_map(|task| runtime.block_on(task).expect("runs")).collect();
+    let latencies = tasks
+        .into_iter()
+        .flat_map(|task| runtime.block_on(task).expect("runs"))
+        .collect();
     let figure = Figure::new(latencies, start.elapsed());
     let stats = shop.db.stats();
     let sales = stats.requests().max(1) as f64;

@@ -46,9 +46,23 @@ fn main() {
     );
 
     let template = library::template(&dir.path().join("template"));
-    let raw = CLIENTS.map(|batch| raw::run(&template, &dir.path().join(format!("raw-{batch}")), batch, raw::Ids::Blob, round));
+    let raw = CLIENTS.map(|batch| {
+        raw::run(
+            &template,
+            &dir.path().join(format!("raw-{batch}")),
+            batch,
+            raw::Ids::Blob,
+            round,
+        )
+    });
     table("(a) raw rows, so many to a commit", &CLIENTS, &raw, None);
-    let text_ids = raw::run(&template, &dir.path().join("raw-text"), 64, raw::Ids::Text, round);
+    let text_ids = raw::run(
+        &template,
+        &dir.path().join("raw-text"),
+        64,
+        raw::Ids::Text,
+        round,
+    );
     println!(
         "    ids as TEXT instead of BLOB, 64: {:.0}/s, {:.2} of BLOB",
         text_ids.rate(),
@@ -56,18 +70,53 @@ fn main() {
     );
 
     if is_wanted("library") {
-        let library = CLIENTS.map(|clients| library::run(&dir.path().join(format!("library-{clients}")), clients, round));
-        table("(b) sales::record, so many callers", &CLIENTS, &library, Some(&raw));
+        let library = CLIENTS.map(|clients| {
+            library::run(
+                &dir.path().join(format!("library-{clients}")),
+                clients,
+                round,
+            )
+        });
+        table(
+            "(b) sales::record, so many callers",
+            &CLIENTS,
+            &library,
+            Some(&raw),
+        );
     }
     if is_wanted("daemon") {
-        let one = CLIENTS.map(|clients| daemon::sales(&dir.path().join(format!("one-{clients}")), clients, 1, round));
-        table("(c) POST /v1/sales, so many clients, one tenant", &CLIENTS, &one, Some(&raw));
+        let one = CLIENTS.map(|clients| {
+            daemon::sales(
+                &dir.path().join(format!("one-{clients}")),
+                clients,
+                1,
+                round,
+            )
+        });
+        table(
+            "(c) POST /v1/sales, so many clients, one tenant",
+            &CLIENTS,
+            &one,
+            Some(&raw),
+        );
         println!(
             "    p99 at 64 clients: {:.1} times that of (a)   (aim: at most 2)",
             one[2].p99_ms() / raw[2].p99_ms()
         );
-        let eight = CLIENTS.map(|clients| daemon::sales(&dir.path().join(format!("eight-{clients}")), clients, 8, round));
-        table("(c) POST /v1/sales, so many clients, eight tenants", &CLIENTS, &eight, Some(&raw));
+        let eight = CLIENTS.map(|clients| {
+            daemon::sales(
+                &dir.path().join(format!("eight-{clients}")),
+                clients,
+                8,
+                round,
+            )
+        });
+        table(
+            "(c) POST /v1/sales, so many clients, eight tenants",
+            &CLIENTS,
+            &eight,
+            Some(&raw),
+        );
     }
     if is_wanted("neighbours") {
         neighbours(dir.path(), round);
@@ -80,22 +129,38 @@ fn main() {
 /// Whether a part was named on the command line; all are wanted when none was.
 fn is_wanted(part: &str) -> bool {
     // `cargo bench` adds an option of its own.
-    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    let mut named = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .peekable();
     named.peek().is_none() || named.any(|argument| argument == part)
 }
 
 /// How long a shop's customers wait when its neighbour is busy or ill.
 fn neighbours(dir: &Path, round: Duration) {
     const CLIENTS: usize = 4;
-    let beside = |neighbour| daemon::beside(&dir.join(format!("beside-{neighbour:?}")), neighbour, CLIENTS, round);
+    let beside = |neighbour| {
+        daemon::beside(
+            &dir.join(format!("beside-{neighbour:?}")),
+            neighbour,
+            CLIENTS,
+            round,
+        )
+    };
     let alone = beside(Neighbour::Rests);
     println!(
         "\n(d) POST /v1/sales by {CLIENTS} clients of one shop: p99 {:.2} ms while its neighbour rests",
         alone.p99_ms()
     );
     for (neighbour, what) in [
-        (Neighbour::Sells, "sells as fast as as many clients can send"),
-        (Neighbour::IsDamaged, "has a damaged file that as many clients ask for"),
+        (
+            Neighbour::Sells,
+            "sells as fast as as many clients can send",
+        ),
+        (
+            Neighbour::IsDamaged,
+            "has a damaged file that as many clients ask for",
+        ),
     ] {
         let figure = beside(neighbour);
         println!(

@@ -69,7 +69,10 @@ pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration)
         .expect("reads");
     let (rows, known) = rows(&source, &products);
     let conn = copy(&source, &path, ids);
-    let products: Vec<Value> = products.into_iter().map(|product| stored(product, ids)).collect();
+    let products: Vec<Value> = products
+        .into_iter()
+        .map(|product| stored(product, ids))
+        .collect();
     let mut sale = Sale::prepare(&conn, &rows, &products, known - products.len(), ids);
     let (mut latencies, start) = (Vec::new(), now());
     while start.elapsed() < round {
@@ -93,13 +96,27 @@ fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
             "job" => "WHERE payload LIKE '%order.paid%'",
             _ => "",
         };
-        let mut select = source.prepare(&format!("SELECT * FROM {table} {only}")).expect("reads");
-        let columns: Vec<String> = select.column_names().iter().map(ToString::to_string).collect();
+        let mut select = source
+            .prepare(&format!("SELECT * FROM {table} {only}"))
+            .expect("reads");
+        let columns: Vec<String> = select
+            .column_names()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         // The first column is `seq`, which the file gives.
-        let marks: Vec<String> = (1..columns.len()).map(|index| format!("?{index}")).collect();
-        let insert = format!("INSERT INTO {table} ({}) VALUES ({})", columns[1..].join(", "), marks.join(", "));
+        let marks: Vec<String> = (1..columns.len())
+            .map(|index| format!("?{index}"))
+            .collect();
+        let insert = format!(
+            "INSERT INTO {table} ({}) VALUES ({})",
+            columns[1..].join(", "),
+            marks.join(", ")
+        );
         let read = select.query_map([], |row| {
-            (1..columns.len()).map(|index| row.get(index)).collect::<Result<Vec<Value>, _>>()
+            (1..columns.len())
+                .map(|index| row.get(index))
+                .collect::<Result<Vec<Value>, _>>()
         });
         for values in read.expect("reads") {
             let named = columns[1..].iter().zip(values.expect("reads"));
@@ -108,7 +125,9 @@ fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
                 ("key", _) => Cell::Key,
                 ("series_number", _) => Cell::Place,
                 ("entry_seq", _) => Cell::Entry,
-                (_, Value::Blob(id)) if id.len() == 16 => Cell::Id(place_of(&mut known, Value::Blob(id))),
+                (_, Value::Blob(id)) if id.len() == 16 => {
+                    Cell::Id(place_of(&mut known, Value::Blob(id)))
+                }
                 (_, value) => Cell::Same(value),
             };
             rows.push(Row {
@@ -122,10 +141,13 @@ fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
 }
 
 fn place_of(known: &mut Vec<Value>, id: Value) -> usize {
-    known.iter().position(|known| *known == id).unwrap_or_else(|| {
-        known.push(id);
-        known.len() - 1
-    })
+    known
+        .iter()
+        .position(|known| *known == id)
+        .unwrap_or_else(|| {
+            known.push(id);
+            known.len() - 1
+        })
 }
 
 /// One sale, ready to be written again and again.
@@ -141,13 +163,21 @@ struct Sale<'c> {
 }
 
 impl<'c> Sale<'c> {
-    fn prepare(conn: &'c Connection, rows: &'c [Row], products: &'c [Value], fresh: usize, ids: Ids) -> Self {
+    fn prepare(
+        conn: &'c Connection,
+        rows: &'c [Row],
+        products: &'c [Value],
+        fresh: usize,
+        ids: Ids,
+    ) -> Self {
         let prepare = |sql: &str| conn.prepare(sql).expect("prepares");
         Self {
             conn,
             rows: rows.iter().map(|row| (prepare(&row.insert), row)).collect(),
             stock: prepare("UPDATE stock SET on_hand = on_hand - 1 WHERE product_id = ?1"),
-            series: prepare("UPDATE series SET last_number = last_number + 1 WHERE name LIKE ?1 || '%'"),
+            series: prepare(
+                "UPDATE series SET last_number = last_number + 1 WHERE name LIKE ?1 || '%'",
+            ),
             products,
             fresh,
             ids,
@@ -157,8 +187,12 @@ impl<'c> Sale<'c> {
 
     fn write(&mut self) {
         self.counter += 1;
-        let (counter, number, mut entry) = (self.counter as i64, format!("NUM-{:07}", self.counter), 0);
-        let key = format!("shop {:016x}", self.counter.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let (counter, number, mut entry) =
+            (self.counter as i64, format!("NUM-{:07}", self.counter), 0);
+        let key = format!(
+            "shop {:016x}",
+            self.counter.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        );
         let fresh: Vec<Value> = (0..self.fresh)
             .map(|at| stored(Value::Blob(time_ordered(self.counter, at as u64)), self.ids))
             .collect();
@@ -166,8 +200,12 @@ impl<'c> Sale<'c> {
             for (at, cell) in row.cells.iter().enumerate() {
                 let bound = match cell {
                     Cell::Same(value) => insert.raw_bind_parameter(at + 1, value),
-                    Cell::Id(place) if *place < self.products.len() => insert.raw_bind_parameter(at + 1, &self.products[*place]),
-                    Cell::Id(place) => insert.raw_bind_parameter(at + 1, &fresh[*place - self.products.len()]),
+                    Cell::Id(place) if *place < self.products.len() => {
+                        insert.raw_bind_parameter(at + 1, &self.products[*place])
+                    }
+                    Cell::Id(place) => {
+                        insert.raw_bind_parameter(at + 1, &fresh[*place - self.products.len()])
+                    }
                     Cell::Number => insert.raw_bind_parameter(at + 1, &number),
                     Cell::Key => insert.raw_bind_parameter(at + 1, &key),
                     Cell::Place => insert.raw_bind_parameter(at + 1, counter),
@@ -197,7 +235,10 @@ fn copy(source: &Connection, path: &Path, ids: Ids) -> Connection {
     let mut schema = source
         .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid")
         .expect("reads");
-    for sql in schema.query_map([], |row| row.get::<_, String>(0)).expect("reads") {
+    for sql in schema
+        .query_map([], |row| row.get::<_, String>(0))
+        .expect("reads")
+    {
         let sql = sql.expect("reads");
         let sql = if ids == Ids::Text {
             sql.replace(" BLOB", " ANY").replace("= 16)", ">= 16)")
@@ -207,19 +248,30 @@ fn copy(source: &Connection, path: &Path, ids: Ids) -> Connection {
         conn.execute_batch(&sql).expect("the schema");
     }
     for table in ["product", "stock", "ledger_account", "series"] {
-        let mut select = source.prepare(&format!("SELECT * FROM {table}")).expect("reads");
+        let mut select = source
+            .prepare(&format!("SELECT * FROM {table}"))
+            .expect("reads");
         let width = select.column_count();
         let marks: Vec<String> = (1..=width).map(|index| format!("?{index}")).collect();
         let insert = format!("INSERT INTO {table} VALUES ({})", marks.join(", "));
         let read = select
-            .query_map([], |row| (0..width).map(|index| row.get(index)).collect::<Result<Vec<Value>, _>>())
+            .query_map([], |row| {
+                (0..width)
+                    .map(|index| row.get(index))
+                    .collect::<Result<Vec<Value>, _>>()
+            })
             .expect("reads");
         for values in read {
-            let values = values.expect("reads").into_iter().map(|value| stored(value, ids));
-            conn.execute(&insert, params_from_iter(values)).expect("inserts");
+            let values = values
+                .expect("reads")
+                .into_iter()
+                .map(|value| stored(value, ids));
+            conn.execute(&insert, params_from_iter(values))
+                .expect("inserts");
         }
     }
-    conn.execute_batch("PRAGMA foreign_keys=ON").expect("settings");
+    conn.execute_batch("PRAGMA foreign_keys=ON")
+        .expect("settings");
     conn
 }
 

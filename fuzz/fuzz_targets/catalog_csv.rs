@@ -15,9 +15,12 @@ fuzz_target!(|data: &[u8]| {
     assert!(lines.is_sorted(), "{lines:?}");
     let good: Vec<Value> = rows.into_iter().filter_map(|(_, row)| row.ok()).collect();
     for batch in good.chunks(IMPORT_BATCH) {
-        let read = tillbox::http::fuzzing::catalog_batch(json!({"rows": batch}).to_string().as_bytes());
+        let read =
+            tillbox::http::fuzzing::catalog_batch(json!({"rows": batch}).to_string().as_bytes());
         let read = read.unwrap_or_else(|problem| panic!("{}", problem.document("req_fuzz")));
-        let sent = batch.iter().map(|row| row["line"].as_u64().expect("a number"));
+        let sent = batch
+            .iter()
+            .map(|row| row["line"].as_u64().expect("a number"));
         assert!(read.iter().map(|(line, _)| *line).eq(sent));
     }
 });

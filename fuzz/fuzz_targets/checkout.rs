@@ -8,7 +8,9 @@ use tillbox_fuzz::is_refusal_of_form;
 
 fuzz_target!(|body: &[u8]| match command::<PlaceOrder>(body) {
     Ok(order) => {
-        assert!(serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|body| body.is_object()));
+        assert!(
+            serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|body| body.is_object())
+        );
         assert!(order.email.as_str().contains('@'));
     }
     Err(problem) => is_refusal_of_form(&problem),

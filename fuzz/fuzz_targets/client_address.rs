@@ -10,8 +10,16 @@ use tillbox::config::{ForwardedHeader, Network};
 use tillbox::http::fuzzing::client_address;
 
 const KINDS: [(ForwardedHeader, &str, &str); 3] = [
-    (ForwardedHeader::XForwardedFor, "x-forwarded-for", "203.0.113.9"),
-    (ForwardedHeader::Forwarded, "forwarded", "for=203.0.113.9;proto=https"),
+    (
+        ForwardedHeader::XForwardedFor,
+        "x-forwarded-for",
+        "203.0.113.9",
+    ),
+    (
+        ForwardedHeader::Forwarded,
+        "forwarded",
+        "for=203.0.113.9;proto=https",
+    ),
     (ForwardedHeader::Either, "x-forwarded-for", "203.0.113.9"),
 ];
 const PROXY: [u8; 4] = [10, 0, 0, 1];
@@ -25,11 +33,16 @@ fuzz_target!(|data: &[u8]| {
         if let Some((which, value)) = line.split_first()
             && let Ok(value) = HeaderValue::from_bytes(value)
         {
-            headers.append(HeaderName::from_static(KINDS[usize::from(which % 2)].1), value);
+            headers.append(
+                HeaderName::from_static(KINDS[usize::from(which % 2)].1),
+                value,
+            );
         }
     }
     for (kind, name, entry) in KINDS {
-        let told = |peer: [u8; 4], headers: &HeaderMap| client_address(peer.into(), headers, &trusted, kind);
+        let told = |peer: [u8; 4], headers: &HeaderMap| {
+            client_address(peer.into(), headers, &trusted, kind)
+        };
         assert_eq!(told(STRANGER, &headers), IpAddr::from(STRANGER));
         // Whoever it is, it is nobody in two forms.
         assert_eq!(told(PROXY, &headers), told(PROXY, &headers).to_canonical());

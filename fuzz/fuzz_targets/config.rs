@@ -9,7 +9,8 @@ use tillbox_fuzz::two_parts;
 
 fuzz_target!(|data: &[u8]| {
     let (text, variables) = two_parts(data);
-    let (Ok(text), Ok(variables)) = (std::str::from_utf8(text), std::str::from_utf8(variables)) else {
+    let (Ok(text), Ok(variables)) = (std::str::from_utf8(text), std::str::from_utf8(variables))
+    else {
         return;
     };
     let variables = variables.lines().filter_map(|line| line.split_once('='));

@@ -26,18 +26,30 @@ fn check(page: PageRequest) {
     assert!(page.before > 0 && (1..=PAGE_MAX).contains(&page.limit));
     // What a page ends with leads to the rows behind it.
     if page.before > 1 {
-        let cut = Page::cut(vec![(page.before, ()), (page.before - 1, ())], PageRequest { limit: 1, ..page });
+        let cut = Page::cut(
+            vec![(page.before, ()), (page.before - 1, ())],
+            PageRequest { limit: 1, ..page },
+        );
         let next = cut.next_cursor.expect("there is a second row");
-        assert_eq!(PageRequest::parse(None, Some(&next)).map(|next| next.before), Ok(page.before));
+        assert_eq!(
+            PageRequest::parse(None, Some(&next)).map(|next| next.before),
+            Ok(page.before)
+        );
     }
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     if let Ok(page) = PageRequest::parse(Some(1), Some(text)) {
         check(page);
     }
-    let Ok(request) = Request::builder().uri(format!("/x?{text}")).header("if-match", data).body(()) else {
+    let Ok(request) = Request::builder()
+        .uri(format!("/x?{text}"))
+        .header("if-match", data)
+        .body(())
+    else {
         return;
     };
     let (mut parts, ()) = request.into_parts();
@@ -48,7 +60,10 @@ fuzz_target!(|data: &[u8]| {
     if let Err(problem) = at_once(PageBeside::from_request_parts(&mut parts, &())) {
         is_refusal_of_form(&problem);
     }
-    match at_once(QueryOf::<HashMap<String, String>>::from_request_parts(&mut parts, &())) {
+    match at_once(QueryOf::<HashMap<String, String>>::from_request_parts(
+        &mut parts,
+        &(),
+    )) {
         Ok(_) => {}
         Err(problem) => is_refusal_of_form(&problem),
     }

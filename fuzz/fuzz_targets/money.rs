@@ -13,7 +13,10 @@ fuzz_target!(|data: &[u8]| {
     let numbers = bytes.numbers(64);
     splits(total, &numbers);
     let eur = Currency::parse("EUR").expect("a currency");
-    let amounts: Vec<Money> = numbers.iter().filter_map(|minor| Money::price(*minor, eur).ok()).collect();
+    let amounts: Vec<Money> = numbers
+        .iter()
+        .filter_map(|minor| Money::price(*minor, eur).ok())
+        .collect();
     if let Ok(rate) = TaxRate::from_ppm(ppm)
         && !amounts.is_empty()
     {
@@ -25,7 +28,12 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn splits(total: i64, weights: &[i64]) {
-    let wide = |numbers: &[i64]| numbers.iter().map(|number| i128::from(*number)).sum::<i128>();
+    let wide = |numbers: &[i64]| {
+        numbers
+            .iter()
+            .map(|number| i128::from(*number))
+            .sum::<i128>()
+    };
     let sum = wide(weights);
     let can = weights.iter().all(|weight| *weight >= 0) && (sum > 0 || total == 0);
     let parts = allocate(total, weights);
@@ -45,18 +53,32 @@ fn splits(total: i64, weights: &[i64]) {
 }
 
 fn taxes(amounts: &[Money], rate: TaxRate, included: bool) {
-    let sum = |parts: &[Money]| parts.iter().map(|part| i128::from(part.minor())).sum::<i128>();
+    let sum = |parts: &[Money]| {
+        parts
+            .iter()
+            .map(|part| i128::from(part.minor()))
+            .sum::<i128>()
+    };
     let base = sum(amounts);
     match tax_group(amounts, rate, included) {
         Ok(group) => {
             let (net, tax) = (i128::from(group.net.minor()), i128::from(group.tax.minor()));
             assert_eq!((sum(&group.nets), sum(&group.taxes)), (net, tax));
             assert_eq!(if included { net + tax } else { net }, base);
-            assert!(group.nets.iter().chain(&group.taxes).all(|part| part.minor() >= 0));
+            assert!(
+                group
+                    .nets
+                    .iter()
+                    .chain(&group.taxes)
+                    .all(|part| part.minor() >= 0)
+            );
             // Within half a unit of the exact tax on the net amount; where tax is included the net is rounded with it.
             assert!((tax * 1_000_000 - net * i128::from(rate.ppm())).abs() <= 1_000_000);
         }
-        Err(error) => assert!(error == MoneyError::Overflow && base > i128::from(MONEY_MINOR_MAX), "{error}"),
+        Err(error) => assert!(
+            error == MoneyError::Overflow && base > i128::from(MONEY_MINOR_MAX),
+            "{error}"
+        ),
     }
 }
 
@@ -65,7 +87,9 @@ fn computes(money: Money, by: i64, parts: i64) {
     let exact = i128::from(money.minor()) * i128::from(by);
     match money.times(by) {
         Ok(product) => assert_eq!(i128::from(product.minor()), exact),
-        Err(error) => assert!(error == MoneyError::Overflow && exact.abs() > i128::from(MONEY_MINOR_MAX)),
+        Err(error) => {
+            assert!(error == MoneyError::Overflow && exact.abs() > i128::from(MONEY_MINOR_MAX))
+        }
     }
     for mode in [Rounding::HalfUp, Rounding::HalfEven, Rounding::Down] {
         if let Ok(share) = money.ratio(by, parts, mode) {
@@ -75,10 +99,16 @@ fn computes(money: Money, by: i64, parts: i64) {
             } else {
                 rest.abs() * 2 <= i128::from(parts)
             };
-            assert!(within, "{money:?} × {by} ÷ {parts} by {mode:?} is not {share:?}");
+            assert!(
+                within,
+                "{money:?} × {by} ÷ {parts} by {mode:?} is not {share:?}"
+            );
         }
     }
     let shown = money.to_string();
-    let digits: String = shown.chars().filter(|c| c.is_ascii_digit() || *c == '-').collect();
+    let digits: String = shown
+        .chars()
+        .filter(|c| c.is_ascii_digit() || *c == '-')
+        .collect();
     assert_eq!(digits.parse::<i64>().ok(), Some(money.minor()));
 }

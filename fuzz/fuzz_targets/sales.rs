@@ -10,12 +10,30 @@ use tillbox_fuzz::is_refusal_of_form;
 fuzz_target!(|body: &[u8]| match command::<RecordSale>(body) {
     Ok(sale) => {
         let sent: serde_json::Value = serde_json::from_slice(body).expect("what was taken is JSON");
-        assert_eq!(sent["lines"].as_array().map(Vec::len), Some(sale.lines.len()));
-        assert_eq!(sent["payments"].as_array().map(Vec::len), Some(sale.payments.len()));
-        assert!((1..=LINES_MAX).contains(&sale.lines.len()) && (1..=PAYMENTS_PER_SALE_MAX).contains(&sale.payments.len()));
+        assert_eq!(
+            sent["lines"].as_array().map(Vec::len),
+            Some(sale.lines.len())
+        );
+        assert_eq!(
+            sent["payments"].as_array().map(Vec::len),
+            Some(sale.payments.len())
+        );
+        assert!(
+            (1..=LINES_MAX).contains(&sale.lines.len())
+                && (1..=PAYMENTS_PER_SALE_MAX).contains(&sale.payments.len())
+        );
         let is_price = |minor: i64| (0..=PRICE_MINOR_MAX).contains(&minor);
-        assert!(sale.payments.iter().all(|payment| is_price(payment.amount_minor)));
-        assert!(sale.lines.iter().filter_map(|line| line.unit_price_minor).all(is_price));
+        assert!(
+            sale.payments
+                .iter()
+                .all(|payment| is_price(payment.amount_minor))
+        );
+        assert!(
+            sale.lines
+                .iter()
+                .filter_map(|line| line.unit_price_minor)
+                .all(is_price)
+        );
     }
     Err(problem) => is_refusal_of_form(&problem),
 });

@@ -7,7 +7,11 @@ use tillbox::storage::wal::scan;
 fuzz_target!(|data: &[u8]| {
     let of = |bytes: &[u8]| scan(bytes).expect("memory reads");
     let all = of(data);
-    for part in [data.len() / 2, data.len() * 7 / 8, data.len().saturating_sub(1)] {
+    for part in [
+        data.len() / 2,
+        data.len() * 7 / 8,
+        data.len().saturating_sub(1),
+    ] {
         assert!(all || !of(&data[..part]));
     }
 });

@@ -31,7 +31,12 @@ fn sum(bytes: &[u8], big_endian: bool, (mut s0, mut s1): (u32, u32)) -> (u32, u3
 /// A WAL of commits of so many frames each.
 fn wal(commits: &[u8], big_endian: bool) -> Vec<u8> {
     let mut wal = Vec::new();
-    for word in [0x377f_0682 | u32::from(big_endian), 3_007_000, PAGE as u32, 7] {
+    for word in [
+        0x377f_0682 | u32::from(big_endian),
+        3_007_000,
+        PAGE as u32,
+        7,
+    ] {
         wal.extend(word.to_be_bytes());
     }
     wal.extend(SALTS);
@@ -41,10 +46,25 @@ fn wal(commits: &[u8], big_endian: bool) -> Vec<u8> {
     for frames in commits {
         for left in (0..*frames).rev() {
             number += 1;
-            let page: Vec<u8> = (0..PAGE).map(|at| (at as u32 ^ number.wrapping_mul(0x9e37)) as u8).collect();
-            let head = [number.to_be_bytes(), if left == 0 { number } else { 0 }.to_be_bytes()].concat();
+            let page: Vec<u8> = (0..PAGE)
+                .map(|at| (at as u32 ^ number.wrapping_mul(0x9e37)) as u8)
+                .collect();
+            let head = [
+                number.to_be_bytes(),
+                if left == 0 { number } else { 0 }.to_be_bytes(),
+            ]
+            .concat();
             running = sum(&page, big_endian, sum(&head, big_endian, running));
-            wal.extend([&head[..], &SALTS, &running.0.to_be_bytes(), &running.1.to_be_bytes(), &page].concat());
+            wal.extend(
+                [
+                    &head[..],
+                    &SALTS,
+                    &running.0.to_be_bytes(),
+                    &running.1.to_be_bytes(),
+                    &page,
+                ]
+                .concat(),
+            );
         }
     }
     wal
@@ -59,13 +79,16 @@ fn is_good(wal: &[u8], frame: usize, big_endian: bool) -> bool {
     };
     let before = pair(if frame == 0 { 24 } else { at - FRAME + 16 });
     let head = sum(&wal[at..at + 8], big_endian, before);
-    wal[at + 8..at + 16] == SALTS && sum(&wal[at + 24..at + FRAME], big_endian, head) == pair(at + 16)
+    wal[at + 8..at + 16] == SALTS
+        && sum(&wal[at + 24..at + FRAME], big_endian, head) == pair(at + 16)
 }
 
 fuzz_target!(|data: &[u8]| {
     let mut bytes = Bytes(data);
     let big_endian = bytes.byte() & 1 == 1;
-    let commits: Vec<u8> = (0..1 + bytes.byte() % 8).map(|_| 1 + bytes.byte() % 3).collect();
+    let commits: Vec<u8> = (0..1 + bytes.byte() % 8)
+        .map(|_| 1 + bytes.byte() % 3)
+        .collect();
     let good = wal(&commits, big_endian);
     let of = |wal: &[u8]| scan(wal).expect("memory reads");
     assert!(!of(&good), "a good one");
@@ -93,5 +116,8 @@ fuzz_target!(|data: &[u8]| {
     let hidden = ends.filter(|end| *end > hit + 1).count();
     let found = of(&changed);
     assert!(found || hidden < 2, "{hidden} commits are hidden");
-    assert!(!found || hidden >= 1, "a power cut may leave the last commit so");
+    assert!(
+        !found || hidden >= 1,
+        "a power cut may leave the last commit so"
+    );
 });

@@ -52,17 +52,25 @@ impl MemoryFile {
 
 /// The text between zero bytes, in two parts.
 pub fn two_parts(data: &[u8]) -> (&[u8], &[u8]) {
-    let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    let end = data
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(data.len());
     (&data[..end], data.get(end + 1..).unwrap_or_default())
 }
 
 /// A refusal of what was sent, as a caller gets it: of a status that says so, and with its faults when it speaks of them.
 pub fn is_refusal_of_form(problem: &tillbox::http::problem::Problem) {
     let document = problem.document("req_fuzz");
-    let names_faults = document["errors"].as_array().is_some_and(|faults| !faults.is_empty());
+    let names_faults = document["errors"]
+        .as_array()
+        .is_some_and(|faults| !faults.is_empty());
     match problem.status().as_u16() {
         400 => assert!(!names_faults, "{document}"),
-        422 => assert!(names_faults && document["code"] == "validation_failed", "{document}"),
+        422 => assert!(
+            names_faults && document["code"] == "validation_failed",
+            "{document}"
+        ),
         _ => panic!("{document}"),
     }
 }

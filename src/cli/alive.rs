@@ -43,7 +43,10 @@ pub fn reloading() {
 
 /// It ends.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("finishing what was begun")]);
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::Status("finishing what was begun"),
+    ]);
 }
 
 /// Looks at the state of the daemon until it ends, and tells of it.
@@ -96,7 +99,9 @@ async fn feed(app: &App, fed: bool) -> bool {
 
 /// What is wrong that a new start would mend.
 async fn fault(app: &App) -> Option<String> {
-    if let Err(fault @ (QueueFault::Stopped | QueueFault::Silent(_))) = app.pulse.queue(app.clock.as_ref()) {
+    if let Err(fault @ (QueueFault::Stopped | QueueFault::Silent(_))) =
+        app.pulse.queue(app.clock.as_ref())
+    {
         return Some(fault.to_string());
     }
     let looked = app.directory.database().write(Origin::system(), |work| {
@@ -125,7 +130,12 @@ fn status(app: &App) -> String {
         Ok(()) => status.push_str("; the queue works"),
         Err(fault) => status.push_str(&format!("; queue: {fault}")),
     }
-    let paused: Vec<&str> = app.pauses.list().into_iter().map(|(queue, _)| queue.as_str()).collect();
+    let paused: Vec<&str> = app
+        .pauses
+        .list()
+        .into_iter()
+        .map(|(queue, _)| queue.as_str())
+        .collect();
     if !paused.is_empty() {
         status.push_str(&format!("; paused: {}", paused.join(", ")));
     }

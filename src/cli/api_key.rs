@@ -106,12 +106,18 @@ impl Owner {
 
 impl Create {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let key = client.post(&self.owner.path(), &json!({"name": self.name, "scopes": self.scopes}))?;
+        let key = client.post(
+            &self.owner.path(),
+            &json!({"name": self.name, "scopes": self.scopes}),
+        )?;
         if self.output.json {
             print_json(&key)?;
         } else {
             let facts = facts(&[("id", text(&key["id"])), ("scopes", text(&key["scopes"]))]);
-            print(&format!("{facts}\nAPI key (shown only now):\n{}\n", good(&text(&key["api_key"]))))?;
+            print(&format!(
+                "{facts}\nAPI key (shown only now):\n{}\n",
+                good(&text(&key["api_key"]))
+            ))?;
         }
         Ok(Exit::Done)
     }
@@ -124,9 +130,26 @@ impl List {
             print_json(&Value::Array(keys))?;
             return Ok(Exit::Done);
         }
-        let mut table = Table::new(&["id", "name", "prefix", "scopes", "created at", "last used at", "revoked at"]);
+        let mut table = Table::new(&[
+            "id",
+            "name",
+            "prefix",
+            "scopes",
+            "created at",
+            "last used at",
+            "revoked at",
+        ]);
         for key in &keys {
-            let cells: [&Value; 7] = ["id", "name", "prefix", "scopes", "created_at", "last_used_at", "revoked_at"].map(|name| &key[name]);
+            let cells: [&Value; 7] = [
+                "id",
+                "name",
+                "prefix",
+                "scopes",
+                "created_at",
+                "last_used_at",
+                "revoked_at",
+            ]
+            .map(|name| &key[name]);
             table.row(cells.map(text));
         }
         print(&table.render("There is no key. Make one: tillbox api-key create"))?;

@@ -7,7 +7,9 @@ use anstyle::{AnsiColor, Style};
 
 use super::demo::Demo;
 
-const TITLE: Style = Style::new().bold().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
+const TITLE: Style = Style::new()
+    .bold()
+    .fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
 const LABEL: Style = Style::new().bold();
 const VALUE: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Cyan)));
 const REMARK: Style = Style::new().dimmed();
@@ -20,13 +22,24 @@ const QUANTITY: i64 = 2;
 /// The text, with colours; the stream takes them out where there is no terminal.
 pub fn render(address: SocketAddr, data_dir: &str, demo: &Demo) -> String {
     let url = format!("http://{address}");
-    let mut text =
-        format!("\n{TITLE}Tillbox is open.{TITLE:#} {REMARK}A demo shop, for trying things out; stop it with Ctrl-C.{REMARK:#}\n\n");
-    for (label, value) in [("URL", url.as_str()), ("Demo key", &demo.key), ("Data", data_dir)] {
-        writeln(&mut text, format_args!("  {LABEL}{label:<10}{LABEL:#}{VALUE}{value}{VALUE:#}"));
+    let mut text = format!(
+        "\n{TITLE}Tillbox is open.{TITLE:#} {REMARK}A demo shop, for trying things out; stop it with Ctrl-C.{REMARK:#}\n\n"
+    );
+    for (label, value) in [
+        ("URL", url.as_str()),
+        ("Demo key", &demo.key),
+        ("Data", data_dir),
+    ] {
+        writeln(
+            &mut text,
+            format_args!("  {LABEL}{label:<10}{LABEL:#}{VALUE}{value}{VALUE:#}"),
+        );
     }
     for (remark, command) in commands(&url, demo) {
-        writeln(&mut text, format_args!("\n{REMARK}# {remark}{REMARK:#}\n{command}"));
+        writeln(
+            &mut text,
+            format_args!("\n{REMARK}# {remark}{REMARK:#}\n{command}"),
+        );
     }
     text.push('\n');
     text
@@ -39,7 +52,12 @@ fn writeln(text: &mut String, line: std::fmt::Arguments<'_>) {
 fn commands(url: &str, demo: &Demo) -> Vec<(String, String)> {
     let key = &demo.key;
     let product = &demo.product;
-    let get = |remark: &str, path: &str| (remark.to_owned(), format!("{CURL} {url}{path} -H 'Authorization: Bearer {key}'"));
+    let get = |remark: &str, path: &str| {
+        (
+            remark.to_owned(),
+            format!("{CURL} {url}{path} -H 'Authorization: Bearer {key}'"),
+        )
+    };
     let amount = product.price.minor().saturating_mul(QUANTITY);
     let body = format!(
         r#"{{"lines":[{{"product_id":"{}","quantity":{QUANTITY}}}],"payments":[{{"method":"cash","amount_minor":{amount}}}]}}"#,
@@ -53,7 +71,13 @@ fn commands(url: &str, demo: &Demo) -> Vec<(String, String)> {
         get("what there is to sell", "/v1/catalog/products"),
         (format!("sell {QUANTITY} × {}", product.name), sale),
         get("the invoices", "/v1/invoices"),
-        get("the books: debits equal credits", "/v1/ledger/trial-balance"),
-        ("all there is to call".to_owned(), format!("{CURL} {url}/openapi.json")),
+        get(
+            "the books: debits equal credits",
+            "/v1/ledger/trial-balance",
+        ),
+        (
+            "all there is to call".to_owned(),
+            format!("{CURL} {url}/openapi.json"),
+        ),
     ]
 }

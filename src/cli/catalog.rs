@@ -65,7 +65,8 @@ struct Columns {
 
 impl Columns {
     fn of(file: &CsvFile) -> Result<Self, Failure> {
-        let [sku, name, price_minor, currency] = file.required(["sku", "name", "price_minor", "currency"])?;
+        let [sku, name, price_minor, currency] =
+            file.required(["sku", "name", "price_minor", "currency"])?;
         Ok(Self {
             sku,
             name,
@@ -100,7 +101,11 @@ impl Columns {
                 // The second would change what the first has just made, at every import anew.
                 let row = self.row(number, &cells)?;
                 match seen.entry(cells[self.sku].to_owned()) {
-                    Entry::Occupied(first) => Err(format!("the SKU {} is there twice, first in line {}", first.key(), first.get())),
+                    Entry::Occupied(first) => Err(format!(
+                        "the SKU {} is there twice, first in line {}",
+                        first.key(),
+                        first.get()
+                    )),
                     Entry::Vacant(place) => {
                         place.insert(number);
                         Ok(row)
@@ -131,10 +136,18 @@ impl Import {
         let mut file = CsvFile::open(&self.file)?;
         let columns = Columns::of(&file)?;
         let client = Client::connect(&global.config()?, Data::IsThere)?;
-        let mut importer = Importer::new(&client, &self.tenant, "/v1/admin/catalog/import", "rows", file.bytes);
+        let mut importer = Importer::new(
+            &client,
+            &self.tenant,
+            "/v1/admin/catalog/import",
+            "rows",
+            file.bytes,
+        );
         // A shop that is not there is said at once, not after the first rows, and for an empty file too.
         client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;
-        columns.read(&mut file, &mut |file, line, row, position| importer.take(file, line, row, position))?;
+        columns.read(&mut file, &mut |file, line, row, position| {
+            importer.take(file, line, row, position)
+        })?;
         importer.finish(self.output.json)
     }
 }

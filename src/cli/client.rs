@@ -61,7 +61,12 @@ pub enum Holder {
 }
 
 /// Takes the data directory, or finds the daemon that has it. Blocks.
-pub fn take(config: &Config, dev: bool, runtime: &Runtime, patience: Patience) -> Result<Holder, Failure> {
+pub fn take(
+    config: &Config,
+    dev: bool,
+    runtime: &Runtime,
+    patience: Patience,
+) -> Result<Holder, Failure> {
     let mut path = socket::path(config);
     for tried in 0_u32.. {
         match App::start(config.clone(), dev, Ports::default()) {
@@ -157,7 +162,10 @@ impl Client {
 
     /// All pages of a list, whose path may have filters already.
     pub fn pages(&self, path: &str) -> Result<Vec<Value>, Failure> {
-        let path = format!("{path}{}limit=200", if path.contains('?') { '&' } else { '?' });
+        let path = format!(
+            "{path}{}limit=200",
+            if path.contains('?') { '&' } else { '?' }
+        );
         let mut pages = vec![self.get(&path)?];
         while let Some(cursor) = pages.last().and_then(|page| page["next_cursor"].as_str()) {
             let next = self.get(&format!("{path}&cursor={cursor}"))?;
@@ -166,7 +174,13 @@ impl Client {
         Ok(pages)
     }
 
-    fn call(&self, method: Method, path: &str, shop: Option<&Slug>, body: Option<&Value>) -> Result<Value, Failure> {
+    fn call(
+        &self,
+        method: Method,
+        path: &str,
+        shop: Option<&Slug>,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
         let text = body.map(Value::to_string);
         // Reading changes nothing, and a batch that is in already changes nothing either.
         let is_repeatable = method == Method::GET || shop.is_some();
@@ -187,14 +201,25 @@ impl Client {
         let value = if bytes.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes).map_err(|_| Failure::failed("the answer is not JSON; is another program at that socket?"))?
+            serde_json::from_slice(&bytes).map_err(|_| {
+                Failure::failed("the answer is not JSON; is another program at that socket?")
+            })?
         };
-        if success { Ok(value) } else { Err(Failure::of_problem(&value)) }
+        if success {
+            Ok(value)
+        } else {
+            Err(Failure::of_problem(&value))
+        }
     }
 }
 
 /// A request. It has no Host header: a name there could be some shop's domain.
-fn request(method: &Method, path: &str, shop: Option<&Slug>, body: Option<String>) -> Request<Body> {
+fn request(
+    method: &Method,
+    path: &str,
+    shop: Option<&Slug>,
+    body: Option<String>,
+) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
     if let Some(shop) = shop {
         request = request.header("x-tillbox-tenant", shop.as_str());
@@ -203,7 +228,9 @@ fn request(method: &Method, path: &str, shop: Option<&Slug>, body: Option<String
         request = request.header(CONTENT_TYPE, "application/json");
     }
     let body = body.unwrap_or_default();
-    request.body(Body::from(body)).expect("paths and slugs are plain text")
+    request
+        .body(Body::from(body))
+        .expect("paths and slugs are plain text")
 }
 
 /// How a request was lost.
@@ -243,7 +270,9 @@ impl Way {
                     )))
                 };
                 let stream = TokioIo::new(stream.map_err(absent)?);
-                let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(broken)?;
+                let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
+                    .await
+                    .map_err(broken)?;
                 // Its end, good or bad, is seen in the answer.
                 tokio::spawn(connection);
                 read(sender.send_request(request).await.map_err(broken)?).await
@@ -279,8 +308,15 @@ fn broken(error: impl std::fmt::Display) -> Lost {
 
 /// A runtime of the smallest kind: a command does one thing at a time.
 pub fn runtime() -> Result<Runtime, Failure> {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let built = built.map_err(|error| Failure::failed(format!("the system grants no threads: {error}; raise its limit of tasks")))?;
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let built = built.map_err(|error| {
+        Failure::failed(format!(
+            "the system grants no threads: {error}; raise its limit of tasks"
+        ))
+    })?;
     signals::outlast_file_limit(&built);
     Ok(built)
 }

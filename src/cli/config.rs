@@ -28,13 +28,17 @@ impl ConfigCommand {
                     None if std::path::Path::new(DEFAULT_PATH).exists() => DEFAULT_PATH.to_owned(),
                     None => "no file, the defaults".to_owned(),
                 };
-                print(&format!("{} ({source})\n", good("the configuration is sound")))?;
+                print(&format!(
+                    "{} ({source})\n",
+                    good("the configuration is sound")
+                ))?;
                 for warning in config.warnings() {
                     note(&format!("warning: {warning}\n"));
                 }
             }
             Self::Show(Json { json: true }) => {
-                let value = serde_json::to_value(&config).expect("the configuration consists of tables, texts and numbers");
+                let value = serde_json::to_value(&config)
+                    .expect("the configuration consists of tables, texts and numbers");
                 print_json(&value)?;
             }
             Self::Show(Json { json: false }) => print(&(config.show() + &limiters(&config)))?,
@@ -57,7 +61,9 @@ fn limiters(config: &Config) -> String {
         };
         let patterns: Vec<String> = policy.patterns().collect();
         let (name, patterns) = (policy.name(), patterns.join(" "));
-        text.push_str(&format!("#   {name:<9} {rate:<10} by {caller:<31} {patterns}\n"));
+        text.push_str(&format!(
+            "#   {name:<9} {rate:<10} by {caller:<31} {patterns}\n"
+        ));
     }
     text
 }

@@ -24,14 +24,50 @@ const KEY_FILE: &str = "demo.key";
 
 /// SKU, name, price with tax, tax class, stock (`None`: not counted).
 const PRODUCTS: &[(&str, &str, i64, &str, Option<i64>)] = &[
-    ("FLAT-WHITE", "Flat white, double shot", 360, tax::STANDARD, None),
-    ("CROISSANT", "Butter croissant, still warm", 240, REDUCED, Some(24)),
+    (
+        "FLAT-WHITE",
+        "Flat white, double shot",
+        360,
+        tax::STANDARD,
+        None,
+    ),
+    (
+        "CROISSANT",
+        "Butter croissant, still warm",
+        240,
+        REDUCED,
+        Some(24),
+    ),
     ("RYE-LOAF", "Rye sourdough, 1 kg", 690, REDUCED, Some(12)),
-    ("HONEY-LIME", "Linden honey from the park, 250 g", 850, REDUCED, Some(18)),
-    ("LICORICE", "Licorice snails, a paper bag", 190, REDUCED, Some(60)),
+    (
+        "HONEY-LIME",
+        "Linden honey from the park, 250 g",
+        850,
+        REDUCED,
+        Some(18),
+    ),
+    (
+        "LICORICE",
+        "Licorice snails, a paper bag",
+        190,
+        REDUCED,
+        Some(60),
+    ),
     ("SEA-SALT", "Sea salt in a tin", 520, REDUCED, Some(15)),
-    ("NOTEBOOK", "Notebook, squared, thread-bound", 1_250, tax::STANDARD, Some(10)),
-    ("UMBRELLA", "Umbrella, optimist yellow", 2_490, tax::STANDARD, Some(3)),
+    (
+        "NOTEBOOK",
+        "Notebook, squared, thread-bound",
+        1_250,
+        tax::STANDARD,
+        Some(10),
+    ),
+    (
+        "UMBRELLA",
+        "Umbrella, optimist yellow",
+        2_490,
+        tax::STANDARD,
+        Some(3),
+    ),
 ];
 const REDUCED: &str = "reduced";
 const STANDARD_PPM: i64 = 190_000;
@@ -86,10 +122,12 @@ fn create(app: &App, slug: Slug) -> Result<String, Failure> {
         currency: Currency::parse("EUR").expect("a currency"),
         domains: Vec::new(),
     };
-    let created = app.provisioner.create(&Origin::system(), &command, |work, command| {
-        settings::seed(work, &command.name, command.currency)?;
-        fill(work)
-    });
+    let created = app
+        .provisioner
+        .create(&Origin::system(), &command, |work, command| {
+            settings::seed(work, &command.name, command.currency)?;
+            fill(work)
+        });
     created
         .map(|created| created.key.secret)
         .map_err(|refused: ProvisionRefused| failed(refused))
@@ -104,7 +142,10 @@ fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
         SettingsRefused::Storage(error) => error,
         refused => unsound(&refused),
     })?;
-    for (class, name, ppm) in [(tax::STANDARD, "VAT 19 %", STANDARD_PPM), (REDUCED, "VAT 7 %", REDUCED_PPM)] {
+    for (class, name, ppm) in [
+        (tax::STANDARD, "VAT 19 %", STANDARD_PPM),
+        (REDUCED, "VAT 7 %", REDUCED_PPM),
+    ] {
         // In force since long ago, so that past sales find it too; the seeded 0 % begins at the very first instant.
         let rate = tax::AddRate {
             tax_class: TaxClass::parse(class).expect("a good class"),
@@ -114,7 +155,9 @@ fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
         };
         tax::add_rate(work, &rate).map_err(tax_fault)?;
     }
-    let category = catalog::create_category(work, &Name::parse("Corner shop").expect("a good name")).map_err(catalog_fault)?;
+    let category =
+        catalog::create_category(work, &Name::parse("Corner shop").expect("a good name"))
+            .map_err(catalog_fault)?;
     for (sku, name, price_minor, tax_class, stock) in PRODUCTS {
         let product = CreateProduct {
             sku: Sku::parse(sku).expect("a good SKU"),
@@ -191,7 +234,11 @@ fn store_key(path: &Path, key: &str) -> Result<(), Failure> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         writeln!(file, "{key}")?;
         file.sync_all()
     };

@@ -47,11 +47,16 @@ fn fit_into(limit: u64, config: &mut Config) -> Option<Shortage> {
         return None;
     }
     // Connections are a peak that may never come, open shops what is needed all day: half belongs to them in any case.
-    let fitting = limit.saturating_sub(rest).max((limit / 2).saturating_sub(OWN)) / per_tenant;
+    let fitting = limit
+        .saturating_sub(rest)
+        .max((limit / 2).saturating_sub(OWN))
+        / per_tenant;
     let open_tenants = u32::try_from(fitting).unwrap_or(u32::MAX).max(1);
     config.storage.open_tenants = open_tenants;
     let left = limit.saturating_sub(OWN + u64::from(open_tenants) * per_tenant);
-    let max_connections = u32::try_from(left).unwrap_or(u32::MAX).clamp(1, config.server.max_connections);
+    let max_connections = u32::try_from(left)
+        .unwrap_or(u32::MAX)
+        .clamp(1, config.server.max_connections);
     config.server.max_connections = max_connections;
     Some(Shortage {
         limit,
@@ -86,10 +91,20 @@ mod tests {
         assert_eq!(fit_into(274, &mut config), None);
         assert_eq!(config.storage.open_tenants, 10);
         let shortage = fit_into(273, &mut config).expect("one too few");
-        assert_eq!((shortage.needed, shortage.open_tenants, config.storage.open_tenants), (274, 9, 9));
+        assert_eq!(
+            (
+                shortage.needed,
+                shortage.open_tenants,
+                config.storage.open_tenants
+            ),
+            (274, 9, 9)
+        );
         (config.server.max_connections, config.storage.open_tenants) = (4096, 512);
         let shortage = fit_into(1024, &mut config).expect("too few");
-        assert_eq!((shortage.open_tenants, shortage.max_connections), (40, 1024 - 64 - 40 * 11));
+        assert_eq!(
+            (shortage.open_tenants, shortage.max_connections),
+            (40, 1024 - 64 - 40 * 11)
+        );
         assert_eq!(config.server.max_connections, shortage.max_connections);
         assert!(fit_into(10, &mut config).is_some());
         assert_eq!(config.storage.open_tenants, 1);

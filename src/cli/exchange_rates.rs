@@ -53,7 +53,8 @@ impl ExchangeRates {
 impl Import {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
         let name = self.file.display();
-        let unreadable = |error: std::io::Error| Failure::failed(format!("{name} cannot be read: {error}"));
+        let unreadable =
+            |error: std::io::Error| Failure::failed(format!("{name} cannot be read: {error}"));
         if std::fs::metadata(&self.file).map_err(unreadable)?.len() > FILE_BYTES_MAX {
             return Err(Failure::failed_with(
                 format!("{name} has more than {FILE_BYTES_MAX} bytes"),
@@ -70,12 +71,15 @@ impl Import {
             return Ok(Exit::Done);
         }
         let [days, created, corrected, unchanged, ended] =
-            ["days", "created", "corrected", "unchanged", "ended"].map(|name| done[name].as_u64().unwrap_or(0));
+            ["days", "created", "corrected", "unchanged", "ended"]
+                .map(|name| done[name].as_u64().unwrap_or(0));
         print(&format!(
             "{days} days: {created} rates new, {corrected} corrected, {unchanged} unchanged\n"
         ))?;
         if ended > 0 {
-            print(&format!("{ended} rates left out: of days after their currency had ended\n"))?;
+            print(&format!(
+                "{ended} rates left out: of days after their currency had ended\n"
+            ))?;
         }
         let left_out: Vec<&str> = done["left_out"]
             .as_array()

@@ -81,16 +81,25 @@ impl Failure {
 
     /// The same in the middle of an import.
     pub fn of_import(self) -> Self {
-        let hint = self.hint.map(|hint| format!("{hint}; then ")).unwrap_or_default();
+        let hint = self
+            .hint
+            .map(|hint| format!("{hint}; then "))
+            .unwrap_or_default();
         Self {
-            hint: Some(format!("{hint}run the same command again: what is in already stays as it is")),
+            hint: Some(format!(
+                "{hint}run the same command again: what is in already stays as it is"
+            )),
             ..self
         }
     }
 
     /// The same where a member of the request's body was a file: whoever named the file knows it by that name.
     pub fn naming(self, member: &str, file: impl std::fmt::Display) -> Self {
-        match self.message.strip_prefix(member).and_then(|rest| rest.strip_prefix(": ")) {
+        match self
+            .message
+            .strip_prefix(member)
+            .and_then(|rest| rest.strip_prefix(": "))
+        {
             Some(rest) => Self {
                 message: format!("{file}: {rest}"),
                 ..self
@@ -101,13 +110,21 @@ impl Failure {
 
     /// From a problem document.
     pub fn of_problem(problem: &Value) -> Self {
-        let errors = problem["errors"].as_array().filter(|errors| !errors.is_empty());
+        let errors = problem["errors"]
+            .as_array()
+            .filter(|errors| !errors.is_empty());
         let Some(errors) = errors else {
             return Self::failed(problem["detail"].as_str().unwrap_or("the request failed"));
         };
         let text = |error: &Value| {
-            let pointer = error["pointer"].as_str().unwrap_or_default().trim_start_matches('/');
-            format!("{pointer}: {}", error["detail"].as_str().unwrap_or_default())
+            let pointer = error["pointer"]
+                .as_str()
+                .unwrap_or_default()
+                .trim_start_matches('/');
+            format!(
+                "{pointer}: {}",
+                error["detail"].as_str().unwrap_or_default()
+            )
         };
         Self {
             exit: Exit::Failed,
@@ -118,7 +135,10 @@ impl Failure {
 
     /// Prints it and gives the exit code.
     pub fn report(&self) -> Exit {
-        let (error, hint) = (Style::new().bold().fg_color(Some(AnsiColor::Red.into())), Style::new().bold());
+        let (error, hint) = (
+            Style::new().bold().fg_color(Some(AnsiColor::Red.into())),
+            Style::new().bold(),
+        );
         let mut stderr = anstream::stderr().lock();
         // There is nowhere else to say it.
         let _ = writeln!(stderr, "{error}error:{error:#} {}", self.message);
@@ -132,9 +152,10 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         match &error {
-            ConfigError::Read { source, .. } => {
-                Self::failed_with(format!("{error}: {source}"), "name the file with --config, or leave that out")
-            }
+            ConfigError::Read { source, .. } => Self::failed_with(
+                format!("{error}: {source}"),
+                "name the file with --config, or leave that out",
+            ),
             // Several faults stand side by side there: what follows a semicolon is the next one.
             ConfigError::Invalid(_) => Self {
                 exit: Exit::Failed,
@@ -165,9 +186,11 @@ mod tests {
     fn a_problem_is_one_line_and_its_hint() {
         let problem = json!({"detail": "there is no tenant `a`; `tillbox tenant list` shows those there are", "errors": []});
         let hint = "`tillbox tenant list` shows those there are";
-        assert_eq!(Failure::of_problem(&problem), Failure::failed_with("there is no tenant `a`", hint));
-        let problem =
-            json!({"detail": "see errors", "errors": [{"pointer": "/a", "detail": "is bad"}, {"pointer": "/b/0", "detail": "too"}]});
+        assert_eq!(
+            Failure::of_problem(&problem),
+            Failure::failed_with("there is no tenant `a`", hint)
+        );
+        let problem = json!({"detail": "see errors", "errors": [{"pointer": "/a", "detail": "is bad"}, {"pointer": "/b/0", "detail": "too"}]});
         assert_eq!(Failure::of_problem(&problem).message, "a: is bad; b/0: too");
     }
 }

@@ -24,7 +24,13 @@ pub fn catalog_rows(path: &Path) -> Result<Vec<Row>, String> {
 /// # Errors
 /// What is wrong with a file as a whole.
 pub fn sales_rows(invoices: &Path, lines: &Path) -> Result<Vec<Row>, String> {
-    rows(|take| sales::read_rows(&mut [CsvFile::open(invoices)?], &mut [CsvFile::open(lines)?], take))
+    rows(|take| {
+        sales::read_rows(
+            &mut [CsvFile::open(invoices)?],
+            &mut [CsvFile::open(lines)?],
+            take,
+        )
+    })
 }
 
 fn rows(read: impl FnOnce(&mut TakeRow<'_>) -> Result<(), Failure>) -> Result<Vec<Row>, String> {
@@ -33,5 +39,6 @@ fn rows(read: impl FnOnce(&mut TakeRow<'_>) -> Result<(), Failure>) -> Result<Ve
         rows.push((line, row));
         Ok(())
     });
-    read.map_err(|failure| failure.message().to_owned()).map(|()| rows)
+    read.map_err(|failure| failure.message().to_owned())
+        .map(|()| rows)
 }

@@ -45,7 +45,8 @@ impl Health {
             Some(url) => authority(url)?,
             None => reachable(global.config()?.server.listen).to_string(),
         };
-        let asked = runtime()?.block_on(async { tokio::time::timeout(PATIENCE, ask(&authority)).await });
+        let asked =
+            runtime()?.block_on(async { tokio::time::timeout(PATIENCE, ask(&authority)).await });
         let answer = asked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         let report = answer.unwrap_or_else(|error| json!({"status": "unreachable", "url": format!("http://{authority}"), "error": error}));
         let is_ok = report["status"] == "ok";
@@ -85,16 +86,26 @@ fn authority(url: &Uri) -> Result<String, Failure> {
 /// Where to knock for an address that is listened at: "everywhere" is no place to go to.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen {
-        SocketAddr::V4(address) if address.ip().is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())),
-        SocketAddr::V6(address) if address.ip().is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, address.port())),
+        SocketAddr::V4(address) if address.ip().is_unspecified() => {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
+        }
+        SocketAddr::V6(address) if address.ip().is_unspecified() => {
+            SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()))
+        }
         other => other,
     }
 }
 
 /// The report, also when it says that not all is well; an error is a sentence about why there is none.
 async fn ask(authority: &str) -> Result<Value, String> {
-    let uri: Uri = format!("http://{authority}").parse().map_err(|_| "that is no address".to_owned())?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let uri: Uri = format!("http://{authority}")
+        .parse()
+        .map_err(|_| "that is no address".to_owned())?;
+    let host = uri
+        .host()
+        .unwrap_or_default()
+        .trim_matches(['[', ']'])
+        .to_owned();
     let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80)))
         .await
         .map_err(|error| error.to_string())?;
@@ -102,13 +113,17 @@ async fn ask(authority: &str) -> Result<Value, String> {
         .await
         .map_err(|error| error.to_string())?;
     tokio::spawn(connection);
-    let request = Request::get("/health").header(HOST, authority).body(Empty::<Bytes>::new());
+    let request = Request::get("/health")
+        .header(HOST, authority)
+        .body(Empty::<Bytes>::new());
     let response = sender
         .send_request(request.map_err(|error| error.to_string())?)
         .await
         .map_err(|error| error.to_string())?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+        .collect()
+        .await;
     let bytes = body.map_err(|error| error.to_string())?.to_bytes();
     let report: Option<Value> = serde_json::from_slice(&bytes).ok();
     let is_report = |report: &Value| report["status"].is_string() && report["services"].is_object();
@@ -123,11 +138,23 @@ mod tests {
 
     #[test]
     fn everywhere_is_asked_at_home() {
-        assert_eq!(reachable("0.0.0.0:80".parse().unwrap()).to_string(), "127.0.0.1:80");
-        assert_eq!(reachable("[::]:80".parse().unwrap()).to_string(), "[::1]:80");
-        assert_eq!(reachable("10.0.0.1:80".parse().unwrap()).to_string(), "10.0.0.1:80");
+        assert_eq!(
+            reachable("0.0.0.0:80".parse().unwrap()).to_string(),
+            "127.0.0.1:80"
+        );
+        assert_eq!(
+            reachable("[::]:80".parse().unwrap()).to_string(),
+            "[::1]:80"
+        );
+        assert_eq!(
+            reachable("10.0.0.1:80".parse().unwrap()).to_string(),
+            "10.0.0.1:80"
+        );
         assert!(authority(&"https://a.b".parse().unwrap()).is_err());
         assert!(authority(&"a.b".parse().unwrap()).is_err());
-        assert_eq!(authority(&"http://a.b:1/x".parse().unwrap()).unwrap(), "a.b:1");
+        assert_eq!(
+            authority(&"http://a.b:1/x".parse().unwrap()).unwrap(),
+            "a.b:1"
+        );
     }
 }

@@ -45,14 +45,25 @@ impl CsvFile {
         let name = path.display().to_string();
         let unreadable = |error: String| Failure::failed(format!("{name} cannot be read: {error}"));
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
-        let metadata = file.metadata().map_err(|error| unreadable(error.to_string()))?;
+        let metadata = file
+            .metadata()
+            .map_err(|error| unreadable(error.to_string()))?;
         if metadata.is_dir() {
             return Err(unreadable("it is a directory".to_owned()));
         }
-        let again = file.try_clone().map_err(|error| unreadable(error.to_string()))?;
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(file);
-        let headers = reader.headers().map_err(|error| unreadable(reason(&error)))?.clone();
-        let is_twice = |(index, header): &(usize, &str)| !header.is_empty() && headers.iter().take(*index).any(|other| other == *header);
+        let again = file
+            .try_clone()
+            .map_err(|error| unreadable(error.to_string()))?;
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::Headers)
+            .from_reader(file);
+        let headers = reader
+            .headers()
+            .map_err(|error| unreadable(reason(&error)))?
+            .clone();
+        let is_twice = |(index, header): &(usize, &str)| {
+            !header.is_empty() && headers.iter().take(*index).any(|other| other == *header)
+        };
         if let Some((_, header)) = headers.iter().enumerate().find(is_twice) {
             return Err(Failure::failed_with(
                 format!("{name} has two columns {header}"),
@@ -80,14 +91,21 @@ impl CsvFile {
 
     /// Where the columns are that must be there.
     pub fn required<const N: usize>(&self, columns: [&str; N]) -> Result<[usize; N], Failure> {
-        let missing: Vec<&str> = columns.into_iter().filter(|column| !self.has(column)).collect();
+        let missing: Vec<&str> = columns
+            .into_iter()
+            .filter(|column| !self.has(column))
+            .collect();
         if missing.is_empty() {
             return Ok(columns.map(|column| self.optional(column).expect("none is missing")));
         }
         let found: Vec<&str> = self.headers.iter().collect();
         Err(Failure::failed_with(
             format!("{} has no column {}", self.name, missing.join(", ")),
-            format!("its first line names {}; it needs {}", found.join(", "), columns.join(", ")),
+            format!(
+                "its first line names {}; it needs {}",
+                found.join(", "),
+                columns.join(", ")
+            ),
         ))
     }
 
@@ -101,7 +119,10 @@ impl CsvFile {
                 number: self.line_at(record.position().unwrap_or(&before)),
                 cells: Ok(record),
             })),
-            Err(error) if error.is_io_error() => Err(Failure::failed(format!("{} cannot be read: {error}", self.name))),
+            Err(error) if error.is_io_error() => Err(Failure::failed(format!(
+                "{} cannot be read: {error}",
+                self.name
+            ))),
             Err(error) => Ok(Some(CsvLine {
                 number: self.line_at(error.position().unwrap_or(&before)),
                 cells: Err(reason(&error)),
@@ -115,8 +136,14 @@ impl CsvFile {
         let (mut line, mut at, mut bytes) = (position.line(), position.byte(), [0; 64]);
         loop {
             let read = self.file.read_at(&mut bytes, at).unwrap_or(0);
-            let ends = bytes[..read].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            line += bytes[..ends].iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+            let ends = bytes[..read]
+                .iter()
+                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+                .count();
+            line += bytes[..ends]
+                .iter()
+                .map(|byte| u64::from(*byte == b'\n'))
+                .sum::<u64>();
             at += ends as u64;
             if ends < bytes.len() {
                 return line;
@@ -133,20 +160,26 @@ impl CsvFile {
 fn reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "not UTF-8; save the file as UTF-8".to_owned(),
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("{len} cells where the first line has {expected_len}"),
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!("{len} cells where the first line has {expected_len}"),
         _ => error.to_string(),
     }
 }
 
 /// A cell that may be empty.
 pub fn optional_cell(cells: &StringRecord, column: Option<usize>) -> Option<&str> {
-    column.and_then(|column| cells.get(column)).filter(|cell| !cell.is_empty())
+    column
+        .and_then(|column| cells.get(column))
+        .filter(|cell| !cell.is_empty())
 }
 
 /// A cell that holds a whole number.
 pub fn whole_number(cells: &StringRecord, column: usize, name: &str) -> Result<i64, String> {
     let text = cells.get(column).unwrap_or_default();
-    text.trim().parse().map_err(|_| format!("{name} is not a whole number: `{text}`"))
+    text.trim()
+        .parse()
+        .map_err(|_| format!("{name} is not a whole number: `{text}`"))
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -175,14 +208,21 @@ const COUNTS: [&str; 3] = ["created", "updated", "unchanged"];
 
 impl<'a> Importer<'a> {
     /// Into a shop; `path` takes `{member: [rows]}`. `total` is where the progress ends.
-    pub fn new(client: &'a Client, shop: &'a Slug, path: &'static str, member: &'static str, total: u64) -> Self {
+    pub fn new(
+        client: &'a Client,
+        shop: &'a Slug,
+        path: &'static str,
+        member: &'static str,
+        total: u64,
+    ) -> Self {
         let is_seen = std::io::stderr().is_terminal();
         let target = if is_seen {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()
         };
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {elapsed}").expect("a good template");
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {elapsed}")
+            .expect("a good template");
         let bar = ProgressBar::with_draw_target(Some(total), target).with_style(style);
         Self {
             client,
@@ -200,7 +240,13 @@ impl<'a> Importer<'a> {
     }
 
     /// Sends a row with the next batch, or lists it as refused. `position` is how far the import is then.
-    pub fn take(&mut self, file: &str, line: u64, row: Result<Value, String>, position: u64) -> Result<(), Failure> {
+    pub fn take(
+        &mut self,
+        file: &str,
+        line: u64,
+        row: Result<Value, String>,
+        position: u64,
+    ) -> Result<(), Failure> {
         match row {
             Ok(row) => self.add(file, row, position),
             Err(reason) => {
@@ -223,7 +269,11 @@ impl<'a> Importer<'a> {
         let bytes = row.to_string().len();
         if bytes > IMPORT_BATCH_BYTES {
             let line = row["line"].as_u64().unwrap_or(0);
-            self.refuse(file, line, format!("it has {bytes} bytes, and {IMPORT_BATCH_BYTES} are the most"));
+            self.refuse(
+                file,
+                line,
+                format!("it has {bytes} bytes, and {IMPORT_BATCH_BYTES} are the most"),
+            );
             return Ok(());
         }
         if self.batch_file != file {
@@ -247,7 +297,10 @@ impl<'a> Importer<'a> {
         }
         let body = json!({self.member: std::mem::take(&mut self.batch)});
         self.batch_bytes = 0;
-        let tally = self.client.import(self.shop, self.path, &body).map_err(Failure::of_import)?;
+        let tally = self
+            .client
+            .import(self.shop, self.path, &body)
+            .map_err(Failure::of_import)?;
         for (count, name) in self.counts.iter_mut().zip(COUNTS) {
             *count += tally[name].as_u64().unwrap_or(0);
         }
@@ -274,7 +327,9 @@ impl<'a> Importer<'a> {
                 .iter()
                 .map(|row| json!({"file": row.file, "line": row.line, "reason": row.reason}));
             let rows: Vec<Value> = rows.collect();
-            print_json(&json!({"rows": self.rows, "created": created, "updated": updated, "unchanged": unchanged, "refused": rows}))?;
+            print_json(
+                &json!({"rows": self.rows, "created": created, "updated": updated, "unchanged": unchanged, "refused": rows}),
+            )?;
         } else {
             let rows = self.rows;
             print(&format!(

@@ -60,7 +60,9 @@ impl Check {
             // What is of the house has no tenant's name.
             found.look(&client, None);
         }
-        slugs.iter().for_each(|slug| found.look(&client, Some(slug)));
+        slugs
+            .iter()
+            .for_each(|slug| found.look(&client, Some(slug)));
         report(&slugs, found, self.output.json)
     }
 }
@@ -96,7 +98,9 @@ fn report(slugs: &[String], found: Found, json: bool) -> Result<Exit, Failure> {
     let passes = mismatches.is_empty();
     let verdict = if passes { "PASS" } else { "FAIL" };
     if json {
-        print_json(&json!({"result": verdict, "tenants": slugs, "mismatches": mismatches, "notes": notes}))?;
+        print_json(
+            &json!({"result": verdict, "tenants": slugs, "mismatches": mismatches, "notes": notes}),
+        )?;
     } else if passes {
         print(&format!("{}\n", good(verdict)))?;
         note(&match slugs.len() {
@@ -106,9 +110,9 @@ fn report(slugs: &[String], found: Found, json: bool) -> Result<Exit, Failure> {
         });
     } else {
         let mut table = Table::new(&["tenant", "check", "detail"]);
-        mismatches
-            .iter()
-            .for_each(|found| table.row(["tenant", "check", "detail"].map(|name| text(&found[name]))));
+        mismatches.iter().for_each(|found| {
+            table.row(["tenant", "check", "detail"].map(|name| text(&found[name])))
+        });
         print(&format!("{}\n{}", bad(verdict), table.render("")))?;
     }
     if !json {

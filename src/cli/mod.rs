@@ -119,8 +119,11 @@ struct Json {
 impl Global {
     /// The effective configuration.
     fn config(&self) -> Result<Config, Failure> {
-        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-        let mut config = Config::load(self.config.as_deref(), std::env::vars_os().filter_map(text))?;
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let mut config =
+            Config::load(self.config.as_deref(), std::env::vars_os().filter_map(text))?;
         if let Some(dir) = &self.data_dir {
             config.storage.data_dir.clone_from(dir);
             config.validate()?;
@@ -138,7 +141,12 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // Help and version are no failures; clap knows which stream each belongs to. A closed one has nobody to tell.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .into();
         }
     };
     match cli.command.run(&cli.global) {
@@ -181,7 +189,9 @@ fn log_errors() -> Result<LogGuard, Failure> {
         journal: false,
         now_ms,
     };
-    logging.start().map_err(|error| Failure::failed(error.to_string()))
+    logging
+        .start()
+        .map_err(|error| Failure::failed(error.to_string()))
 }
 
 /// The system's clock, for log lines.

@@ -10,9 +10,13 @@ use super::failure::Failure;
 /// Prints to standard output. A reader that has seen enough (`| head`) is no failure.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = anstream::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::failed(format!("the result could not be printed: {error}"))),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::failed(format!(
+            "the result could not be printed: {error}"
+        ))),
         _ => Ok(()),
     }
 }
@@ -44,14 +48,23 @@ impl Table {
     pub fn new(headings: &[&str]) -> Self {
         Self {
             columns: headings.len(),
-            rows: vec![headings.iter().map(|heading| heading.to_uppercase()).collect()],
+            rows: vec![
+                headings
+                    .iter()
+                    .map(|heading| heading.to_uppercase())
+                    .collect(),
+            ],
         }
     }
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells: Vec<String> = cells.into_iter().map(|cell| printable(&cell)).collect();
-        assert_eq!(cells.len(), self.columns, "a row has a cell for each heading");
+        assert_eq!(
+            cells.len(),
+            self.columns,
+            "a row has a cell for each heading"
+        );
         self.rows.push(cells);
     }
 
@@ -60,12 +73,21 @@ impl Table {
         if self.rows.len() == 1 {
             return format!("{empty}\n");
         }
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..self.columns).map(width).collect();
         let heading = Style::new().bold();
         let mut text = String::new();
         for (index, row) in self.rows.iter().enumerate() {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"));
             let line = cells.collect::<Vec<_>>().join("  ");
             let line = line.trim_end();
             if index == 0 {
@@ -80,9 +102,15 @@ impl Table {
 
 /// The facts of one thing, one per line.
 pub fn facts(facts: &[(&str, String)]) -> String {
-    let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = facts
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
     let label = Style::new().bold();
-    let line = |(name, value): &(&str, String)| format!("{label}{name:<width$}{label:#}  {}\n", printable(value));
+    let line = |(name, value): &(&str, String)| {
+        format!("{label}{name:<width$}{label:#}  {}\n", printable(value))
+    };
     facts.iter().map(line).collect()
 }
 
@@ -112,7 +140,9 @@ pub fn text(value: &Value) -> String {
 
 /// What comes from a file or the other end must not steer the terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

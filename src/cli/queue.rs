@@ -13,7 +13,15 @@ use crate::platform::queue::Queue;
 use crate::primitives::id::JobId;
 use crate::primitives::{Slug, Timestamp};
 
-const FIGURES: [&str; 7] = ["available", "scheduled", "running", "retryable", "held", "discarded", "cancelled"];
+const FIGURES: [&str; 7] = [
+    "available",
+    "scheduled",
+    "running",
+    "retryable",
+    "held",
+    "discarded",
+    "cancelled",
+];
 
 /// `tillbox queue …`
 #[derive(Debug, Subcommand)]
@@ -163,7 +171,9 @@ impl QueueCommand {
 
 /// The path with those parts of a query that are there.
 fn with_query(path: &str, parts: &[(&str, Option<&str>)]) -> String {
-    let parts = parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", (*value)?)));
+    let parts = parts
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", (*value)?)));
     let query = parts.collect::<Vec<_>>().join("&");
     if query.is_empty() {
         path.to_owned()
@@ -186,19 +196,31 @@ fn unavailable(pages: &[Value]) -> Vec<Value> {
 fn note_unavailable(shops: &[Value]) {
     if !shops.is_empty() {
         let shops = text(&Value::Array(shops.to_vec()));
-        note(&format!("not looked into, because their files cannot be used: {shops}\n"));
+        note(&format!(
+            "not looked into, because their files cannot be used: {shops}\n"
+        ));
     }
 }
 
 impl Status {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let path = with_query("/v1/landlord/queue/stats", &[("tenant", self.tenant.as_ref().map(Slug::as_str))]);
+        let path = with_query(
+            "/v1/landlord/queue/stats",
+            &[("tenant", self.tenant.as_ref().map(Slug::as_str))],
+        );
         let pages = client.pages(&path)?;
         let (queues, unavailable) = (summed(&pages), unavailable(&pages));
         if self.output.json {
-            let tenants: i64 = pages.iter().filter_map(|page| page["tenants"].as_i64()).sum();
-            let last_hour = pages.first().map_or(Value::Null, |page| page["last_hour"].clone());
-            print_json(&json!({"queues": queues, "last_hour": last_hour, "tenants": tenants, "unavailable": unavailable}))?;
+            let tenants: i64 = pages
+                .iter()
+                .filter_map(|page| page["tenants"].as_i64())
+                .sum();
+            let last_hour = pages
+                .first()
+                .map_or(Value::Null, |page| page["last_hour"].clone());
+            print_json(
+                &json!({"queues": queues, "last_hour": last_hour, "tenants": tenants, "unavailable": unavailable}),
+            )?;
             return Ok(Exit::Done);
         }
         let mut table = Table::new(&[
@@ -215,8 +237,16 @@ impl Status {
             "oldest ready",
         ]);
         for queue in &queues {
-            let state = if queue["paused"] == true { "paused" } else { "open" };
-            let mut cells = vec![text(&queue["queue"]), state.to_owned(), text(&queue["workers"])];
+            let state = if queue["paused"] == true {
+                "paused"
+            } else {
+                "open"
+            };
+            let mut cells = vec![
+                text(&queue["queue"]),
+                state.to_owned(),
+                text(&queue["workers"]),
+            ];
             cells.extend(FIGURES.map(|name| text(&queue[name])));
             cells.push(text(&queue["oldest_ready_at"]));
             table.row(cells);
@@ -234,7 +264,10 @@ fn print_paused(queues: &[Value]) -> Result<(), Failure> {
     for queue in queues {
         for paused in queue["paused_tenants"].as_array().into_iter().flatten() {
             let (tenant, at) = (text(&paused["tenant"]), text(&paused["paused_at"]));
-            print(&format!("{} of {tenant} is paused since {at}\n", text(&queue["queue"])))?;
+            print(&format!(
+                "{} of {tenant} is paused since {at}\n",
+                text(&queue["queue"])
+            ))?;
         }
     }
     Ok(())
@@ -242,7 +275,9 @@ fn print_paused(queues: &[Value]) -> Result<(), Failure> {
 
 /// What the jobs of the last hour were like, by kind; nothing where none was run.
 fn print_last_hour(page: Option<&Value>) -> Result<(), Failure> {
-    let kinds = page.and_then(|page| page["last_hour"].as_array()).map_or(&[][..], Vec::as_slice);
+    let kinds = page
+        .and_then(|page| page["last_hour"].as_array())
+        .map_or(&[][..], Vec::as_slice);
     if kinds.is_empty() {
         return Ok(());
     }
@@ -262,7 +297,10 @@ fn print_last_hour(page: Option<&Value>) -> Result<(), Failure> {
         let mut cells: Vec<String> = ["queue", "kind", "completed", "retried", "discarded"]
             .map(|name| text(&kind[name]))
             .into();
-        cells.extend(["wait_p50_us", "wait_p99_us", "run_p50_us", "run_p99_us"].map(|name| length(&kind[name])));
+        cells.extend(
+            ["wait_p50_us", "wait_p99_us", "run_p50_us", "run_p99_us"]
+                .map(|name| length(&kind[name])),
+        );
         table.row(cells);
     }
     print(&format!("\n{}", table.render("")))
@@ -285,12 +323,19 @@ fn summed(pages: &[Value]) -> Vec<Value> {
         .and_then(|page| page["queues"].as_array().cloned())
         .unwrap_or_default();
     for page in pages.iter().skip(1) {
-        for (queue, more) in queues.iter_mut().zip(page["queues"].as_array().into_iter().flatten()) {
+        for (queue, more) in queues
+            .iter_mut()
+            .zip(page["queues"].as_array().into_iter().flatten())
+        {
             for name in FIGURES {
-                queue[name] = json!(queue[name].as_i64().unwrap_or(0) + more[name].as_i64().unwrap_or(0));
+                queue[name] =
+                    json!(queue[name].as_i64().unwrap_or(0) + more[name].as_i64().unwrap_or(0));
             }
             let instants = [&queue["oldest_ready_at"], &more["oldest_ready_at"]];
-            let oldest = instants.into_iter().filter_map(|at| Timestamp::parse(at.as_str()?).ok()).min();
+            let oldest = instants
+                .into_iter()
+                .filter_map(|at| Timestamp::parse(at.as_str()?).ok())
+                .min();
             queue["oldest_ready_at"] = json!(oldest);
         }
     }
@@ -315,11 +360,20 @@ impl Failed {
         if self.output.json {
             print_json(&Value::Array(jobs))?;
         } else {
-            let mut table = Table::new(&["id", "tenant", "queue", "kind", "attempts", "failed at", "error"]);
+            let mut table = Table::new(&[
+                "id",
+                "tenant",
+                "queue",
+                "kind",
+                "attempts",
+                "failed at",
+                "error",
+            ]);
             for job in &jobs {
-                let mut cells: Vec<String> = ["id", "tenant", "queue", "kind", "attempt", "finalized_at"]
-                    .map(|name| text(&job[name]))
-                    .into();
+                let mut cells: Vec<String> =
+                    ["id", "tenant", "queue", "kind", "attempt", "finalized_at"]
+                        .map(|name| text(&job[name]))
+                        .into();
                 cells.push(text(&job["last_error"]["error"]));
                 table.row(cells);
             }
@@ -335,18 +389,28 @@ impl Retry {
         if self.all || self.which.queue.is_none() {
             return Ok(());
         }
-        Err(Failure::usage("a job that is named by its id needs no queue", "leave --queue out"))
+        Err(Failure::usage(
+            "a job that is named by its id needs no queue",
+            "leave --queue out",
+        ))
     }
 
     fn run(self, client: &Client) -> Result<Exit, Failure> {
         let Some(id) = self.id else {
             return sweep(client, &self.which, "retry", "retried", self.output);
         };
-        let job = client.post(&job_path(id, "/retry", self.which.tenant.as_ref()), &Value::Null)?;
+        let job = client.post(
+            &job_path(id, "/retry", self.which.tenant.as_ref()),
+            &Value::Null,
+        )?;
         if self.output.json {
             print_json(&job)?;
         } else {
-            print(&format!("{id} of {} is {}\n", text(&job["tenant"]), text(&job["state"])))?;
+            print(&format!(
+                "{id} of {} is {}\n",
+                text(&job["tenant"]),
+                text(&job["state"])
+            ))?;
         }
         Ok(Exit::Done)
     }
@@ -370,12 +434,28 @@ impl Forget {
 }
 
 /// Does something to all jobs that were given up, so many with each call; a shop in which it fails hinders no other.
-fn sweep(client: &Client, which: &Which, what: &str, done: &str, output: Json) -> Result<Exit, Failure> {
-    let (tenant, queue) = (which.tenant.as_ref().map(Slug::as_str), which.queue.as_deref());
+fn sweep(
+    client: &Client,
+    which: &Which,
+    what: &str,
+    done: &str,
+    output: Json,
+) -> Result<Exit, Failure> {
+    let (tenant, queue) = (
+        which.tenant.as_ref().map(Slug::as_str),
+        which.queue.as_deref(),
+    );
     let (mut rows, mut failure, mut cursor) = (Vec::new(), None, None::<String>);
     loop {
-        let parts = [("tenant", tenant), ("queue", queue), ("cursor", cursor.as_deref())];
-        match client.post(&with_query(&format!("/v1/landlord/queue/{what}"), &parts), &Value::Null) {
+        let parts = [
+            ("tenant", tenant),
+            ("queue", queue),
+            ("cursor", cursor.as_deref()),
+        ];
+        match client.post(
+            &with_query(&format!("/v1/landlord/queue/{what}"), &parts),
+            &Value::Null,
+        ) {
             // What was done before is told all the same.
             Err(failed) => {
                 failure.get_or_insert(failed);
@@ -384,7 +464,13 @@ fn sweep(client: &Client, which: &Which, what: &str, done: &str, output: Json) -
             Ok(page) => {
                 add_swept(&mut rows, &page, done);
                 if let Some(failed) = page["failed"].as_array().and_then(|failed| failed.first()) {
-                    failure.get_or_insert_with(|| Failure::failed(format!("{}: {}", text(&failed["tenant"]), text(&failed["detail"]))));
+                    failure.get_or_insert_with(|| {
+                        Failure::failed(format!(
+                            "{}: {}",
+                            text(&failed["tenant"]),
+                            text(&failed["detail"])
+                        ))
+                    });
                 }
                 cursor = page["next_cursor"].as_str().map(str::to_owned);
             }
@@ -398,7 +484,8 @@ fn sweep(client: &Client, which: &Which, what: &str, done: &str, output: Json) -
     } else {
         let columns = ["tenant", done, "skipped", "error"];
         let mut table = Table::new(&columns);
-        rows.iter().for_each(|row| table.row(columns.map(|name| text(&row[name]))));
+        rows.iter()
+            .for_each(|row| table.row(columns.map(|name| text(&row[name]))));
         print(&table.render("No job was given up."))?;
     }
     failure.map_or(Ok(Exit::Done), Err)
@@ -407,7 +494,10 @@ fn sweep(client: &Client, which: &Which, what: &str, done: &str, output: Json) -
 /// A row for each shop: what the calls did there is added up, and one in which it failed has its error.
 fn add_swept(rows: &mut Vec<Value>, page: &Value, done: &str) {
     for swept in page["swept"].as_array().into_iter().flatten() {
-        let (changed, skipped) = (swept["changed"].as_i64().unwrap_or(0), swept["skipped"].as_i64().unwrap_or(0));
+        let (changed, skipped) = (
+            swept["changed"].as_i64().unwrap_or(0),
+            swept["skipped"].as_i64().unwrap_or(0),
+        );
         match rows.iter_mut().find(|row| row["tenant"] == swept["tenant"]) {
             Some(row) => {
                 row[done] = json!(row[done].as_i64().unwrap_or(0) + changed);
@@ -433,24 +523,36 @@ impl Named {
         let tenant = self.tenant.as_ref().map(Slug::as_str);
         let mut queues = Vec::new();
         for name in names {
-            let path = with_query(&format!("/v1/landlord/queue/{name}/{what}"), &[("tenant", tenant)]);
+            let path = with_query(
+                &format!("/v1/landlord/queue/{name}/{what}"),
+                &[("tenant", tenant)],
+            );
             queues.push(client.post(&path, &Value::Null)?);
         }
         if self.output.json {
             let all = self.queue.is_none();
-            print_json(&if all { Value::Array(queues) } else { queues.remove(0) })?;
+            print_json(&if all {
+                Value::Array(queues)
+            } else {
+                queues.remove(0)
+            })?;
             return Ok(Exit::Done);
         }
         let of = tenant.map_or_else(String::new, |tenant| format!(" of {tenant}"));
         for queue in queues {
             let name = text(&queue["queue"]);
             if queue["paused"] == true {
-                print(&format!("{name}{of} is paused since {}\n", text(&queue["paused_at"])))?;
+                print(&format!(
+                    "{name}{of} is paused since {}\n",
+                    text(&queue["paused_at"])
+                ))?;
                 if name == alerts::QUEUE.as_str() {
                     print("alerts of jobs that are given up wait in it until it is resumed\n")?;
                 }
                 if let Some(calls) = queue["under_way"].as_u64().filter(|calls| *calls > 0) {
-                    print(&format!("{calls} calls of its jobs are under way and run to their end\n"))?;
+                    print(&format!(
+                        "{calls} calls of its jobs are under way and run to their end\n"
+                    ))?;
                 }
             } else {
                 print(&format!("{name}{of} is {}\n", good("open")))?;
@@ -462,13 +564,20 @@ impl Named {
 
 impl Release {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let path = with_query("/v1/landlord/queue/release", &[("tenant", Some(self.tenant.as_str()))]);
+        let path = with_query(
+            "/v1/landlord/queue/release",
+            &[("tenant", Some(self.tenant.as_str()))],
+        );
         let released = client.post(&path, &Value::Null)?;
         if self.output.json {
             print_json(&released)?;
             return Ok(Exit::Done);
         }
-        print(&format!("{} jobs of {} are released\n", text(&released["released"]), self.tenant))?;
+        print(&format!(
+            "{} jobs of {} are released\n",
+            text(&released["released"]),
+            self.tenant
+        ))?;
         if released["superseded"].as_i64().unwrap_or(0) > 0 {
             note(&format!(
                 "{} were cancelled: newer ones do what they would\n",
@@ -486,10 +595,19 @@ mod tests {
     #[test]
     fn figures_of_several_pages_are_added_up() {
         let page = |available: i64, oldest: Value| json!({"queues": [{"queue": "low", "paused": true, "available": available, "oldest_ready_at": oldest}]});
-        let (late, early) = (json!("2026-01-15T10:00:00.001Z"), json!("2026-01-15T10:00:00Z"));
+        let (late, early) = (
+            json!("2026-01-15T10:00:00.001Z"),
+            json!("2026-01-15T10:00:00Z"),
+        );
         let queues = summed(&[page(1, late), page(2, Value::Null), page(4, early.clone())]);
         assert_eq!(queues.len(), 1);
-        assert_eq!((&queues[0]["available"], &queues[0]["oldest_ready_at"]), (&json!(7), &early));
-        assert_eq!((&queues[0]["discarded"], &queues[0]["paused"]), (&json!(0), &json!(true)));
+        assert_eq!(
+            (&queues[0]["available"], &queues[0]["oldest_ready_at"]),
+            (&json!(7), &early)
+        );
+        assert_eq!(
+            (&queues[0]["discarded"], &queues[0]["paused"]),
+            (&json!(0), &json!(true))
+        );
     }
 }

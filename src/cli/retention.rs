@@ -75,7 +75,10 @@ impl Prune {
         let mut is_word_due = self.clock_is_right;
         loop {
             let body = json!({"dry_run": self.dry_run, "tenant": self.tenant, "audit_only": audit_only, "clock_is_right": is_word_due});
-            let path = cursor.map_or_else(|| PATH.to_owned(), |cursor| format!("{PATH}?cursor={cursor}"));
+            let path = cursor.map_or_else(
+                || PATH.to_owned(),
+                |cursor| format!("{PATH}?cursor={cursor}"),
+            );
             let mut page = client.post(&path, &body)?;
             is_word_due = false;
             take(&mut page, "pruned", &mut pruned);
@@ -136,7 +139,11 @@ fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
     }
     let doubt = match &found["clock_doubt"] {
         Value::Null => "believed".to_owned(),
-        doubt => format!("not believed since {}: {}", text(&doubt["since"]), text(&doubt["reason"])),
+        doubt => format!(
+            "not believed since {}: {}",
+            text(&doubt["since"]),
+            text(&doubt["reason"])
+        ),
     };
     let mut known = vec![("time zone", text(&found["timezone"])), ("clock", doubt)];
     if let Some(ends) = found["clock_doubt"]["ends"].as_str() {
@@ -150,8 +157,16 @@ fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
         }
         table.render(empty)
     };
-    let duties = rows("duties", &["duty", "last_run_at", "next_run_at"], "nothing comes round");
-    let wrong = rows("mismatches", &["tenant", "mismatches", "checked_at"], "no check has found anything");
+    let duties = rows(
+        "duties",
+        &["duty", "last_run_at", "next_run_at"],
+        "nothing comes round",
+    );
+    let wrong = rows(
+        "mismatches",
+        &["tenant", "mismatches", "checked_at"],
+        "no check has found anything",
+    );
     let unchecked = rows(
         "unchecked",
         &["tenant", "tried_at", "checked_at", "reason"],

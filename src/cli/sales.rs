@@ -67,7 +67,8 @@ struct LinesByInvoice(HashMap<String, Lines>);
 
 impl LinesByInvoice {
     fn read(&mut self, file: &mut CsvFile, take: &mut TakeRow<'_>) -> Result<(), Failure> {
-        let [number, sku, price, quantity] = file.required(["invoice_number", "sku", "unit_price_minor", "quantity"])?;
+        let [number, sku, price, quantity] =
+            file.required(["invoice_number", "sku", "unit_price_minor", "quantity"])?;
         while let Some(line) = file.next()? {
             let cells = match line.cells {
                 Ok(cells) => cells,
@@ -76,16 +77,21 @@ impl LinesByInvoice {
                     continue;
                 }
             };
-            let sale = self.0.entry(cells[number].to_owned()).or_insert_with(|| Lines {
-                place: (file.name.clone(), line.number),
-                ..Lines::default()
-            });
+            let sale = self
+                .0
+                .entry(cells[number].to_owned())
+                .or_insert_with(|| Lines {
+                    place: (file.name.clone(), line.number),
+                    ..Lines::default()
+                });
             let read = || {
                 let (price, quantity) = (
                     whole_number(&cells, price, "unit_price_minor")?,
                     whole_number(&cells, quantity, "quantity")?,
                 );
-                Ok::<_, String>(json!({"sku": &cells[sku], "unit_price_minor": price, "quantity": quantity}))
+                Ok::<_, String>(
+                    json!({"sku": &cells[sku], "unit_price_minor": price, "quantity": quantity}),
+                )
             };
             match read() {
                 Ok(read) => sale.lines.push(read),
@@ -105,10 +111,18 @@ impl Import {
         let client = Client::connect(&global.config()?, Data::IsThere)?;
         client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;
         let bytes = invoices.iter().map(|file| file.bytes).sum();
-        let mut importer = Importer::new(&client, &self.tenant, "/v1/admin/sales/import", "sales", bytes);
-        read_rows(&mut invoices, &mut lines, &mut |file, line, row, position| {
-            importer.take(file, line, row, position)
-        })?;
+        let mut importer = Importer::new(
+            &client,
+            &self.tenant,
+            "/v1/admin/sales/import",
+            "sales",
+            bytes,
+        );
+        read_rows(
+            &mut invoices,
+            &mut lines,
+            &mut |file, line, row, position| importer.take(file, line, row, position),
+        )?;
         importer.finish(self.output.json)
     }
 
@@ -138,7 +152,11 @@ impl Import {
 }
 
 /// Reads the sales of files of both kinds, and what is wrong with them.
-pub(super) fn read_rows(invoices: &mut [CsvFile], lines: &mut [CsvFile], take: &mut TakeRow<'_>) -> Result<(), Failure> {
+pub(super) fn read_rows(
+    invoices: &mut [CsvFile],
+    lines: &mut [CsvFile],
+    take: &mut TakeRow<'_>,
+) -> Result<(), Failure> {
     let mut by_invoice = LinesByInvoice::default();
     for file in lines {
         by_invoice.read(file, take)?;
@@ -151,7 +169,14 @@ pub(super) fn read_rows(invoices: &mut [CsvFile], lines: &mut [CsvFile], take: &
     }
     let mut orphans: Vec<(String, Lines)> = by_invoice.0.into_iter().collect();
     orphans.sort_by(|(_, a), (_, b)| a.place.cmp(&b.place));
-    for (number, Lines { place: (file, line), .. }) in orphans {
+    for (
+        number,
+        Lines {
+            place: (file, line),
+            ..
+        },
+    ) in orphans
+    {
         let reason = format!("no file has the invoice {number} that this line belongs to");
         take(&file, line, Err(reason), before)?;
     }

@@ -58,15 +58,21 @@ impl Serve {
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let mut config = self.config(global)?;
         let shortage = descriptors::fit(&mut config);
-        DataDir::prepare(&config.storage.data_dir).map_err(|error| Failure::failed(error.to_string()))?;
+        DataDir::prepare(&config.storage.data_dir)
+            .map_err(|error| Failure::failed(error.to_string()))?;
         let log = start_logging(&config, self.dev)?;
         let recorder = telemetry::install();
         if let Some(shortage) = shortage {
             shortage.log();
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|error| Failure::failed(format!("the system grants no threads: {error}; raise its limit of tasks")))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|error| {
+            Failure::failed(format!(
+                "the system grants no threads: {error}; raise its limit of tasks"
+            ))
+        })?;
         signals::outlast_file_limit(&runtime);
         let hangups = signals::hangups(&runtime)?;
         let app = match take(&config, self.dev, &runtime, Patience::Endless)? {
@@ -85,7 +91,9 @@ impl Serve {
         say_of_alerts(&app, &app.config);
         if let Some(level) = log.level() {
             app.reloads.take("logging.level", move |config| {
-                level.set(&config.logging.level).map_err(|error| error.to_string())
+                level
+                    .set(&config.logging.level)
+                    .map_err(|error| error.to_string())
             });
         }
         let hangup = self.hangup(global, &app);
@@ -121,17 +129,27 @@ impl Serve {
                 let applied = reloaded.applied.join(", ");
                 tracing::info!(applied, "configuration reloaded");
                 for (keys, error) in &reloaded.failed {
-                    tracing::error!(keys, error, "these keys could not be taken; what was before holds");
+                    tracing::error!(
+                        keys,
+                        error,
+                        "these keys could not be taken; what was before holds"
+                    );
                 }
                 if !reloaded.needs_restart.is_empty() {
                     let keys = reloaded.needs_restart.join(", ");
-                    tracing::warn!(keys, "these keys have changed and take effect at the next start");
+                    tracing::warn!(
+                        keys,
+                        "these keys have changed and take effect at the next start"
+                    );
                 }
                 say_of_alerts(app, &config);
             }
             Err(failure) => {
                 let error = failure.whole();
-                tracing::error!(error, "configuration not reloaded; the daemon goes on with the one it has");
+                tracing::error!(
+                    error,
+                    "configuration not reloaded; the daemon goes on with the one it has"
+                );
             }
         }
         alive::ready(app);
@@ -148,7 +166,10 @@ impl Serve {
             }
             if !config.server.listen.ip().is_loopback() {
                 return Err(Failure::usage(
-                    format!("--dev listens on this machine only, and {} is more than that", config.server.listen),
+                    format!(
+                        "--dev listens on this machine only, and {} is more than that",
+                        config.server.listen
+                    ),
                     "leave --dev out, or listen on 127.0.0.1",
                 ));
             }
@@ -165,9 +186,12 @@ impl Serve {
     ) -> Result<(), Failure> {
         let demo = if self.dev { demo::prepare(app)? } else { None };
         // Whoever reads that it listens may ask it to end at once: the signals come first.
-        let (signals, sockets) = runtime.block_on(async { Ok::<_, Failure>((signals()?, Sockets::open(&app.config).await?)) })?;
+        let (signals, sockets) = runtime.block_on(async {
+            Ok::<_, Failure>((signals()?, Sockets::open(&app.config).await?))
+        })?;
         let address = sockets.address;
-        let admin_path = std::path::absolute(&sockets.admin_path).unwrap_or_else(|_| sockets.admin_path.clone());
+        let admin_path =
+            std::path::absolute(&sockets.admin_path).unwrap_or_else(|_| sockets.admin_path.clone());
         if let Err(error) = app.provisioner.dir.note_address(&admin_path) {
             tracing::warn!(error = %error, "commands may not find this daemon");
         }
@@ -188,7 +212,10 @@ fn say_of_alerts(app: &App, config: &Config) {
         tracing::error!(error = %missing, "alerts by webhook wait until there is a key that signs them");
     }
     for warning in config.warnings() {
-        tracing::warn!(warning, "the configuration is sound, and hardly what is wanted");
+        tracing::warn!(
+            warning,
+            "the configuration is sound, and hardly what is wanted"
+        );
     }
 }
 
@@ -247,8 +274,12 @@ struct Sockets {
 impl Sockets {
     async fn open(config: &Config) -> Result<Self, Failure> {
         let listen = config.server.listen;
-        let tcp = TcpListener::bind(listen).await.map_err(|error| cannot_listen(listen, &error))?;
-        let address = tcp.local_addr().map_err(|error| cannot_listen(listen, &error))?;
+        let tcp = TcpListener::bind(listen)
+            .await
+            .map_err(|error| cannot_listen(listen, &error))?;
+        let address = tcp
+            .local_addr()
+            .map_err(|error| cannot_listen(listen, &error))?;
         let admin_path = socket::path(config);
         let admin = socket::bind(&admin_path).and_then(|admin| {
             admin.set_nonblocking(true)?;
@@ -256,7 +287,10 @@ impl Sockets {
         });
         let admin = admin.map_err(|error| {
             Failure::failed_with(
-                format!("the admin socket {} cannot be made: {error}", admin_path.display()),
+                format!(
+                    "the admin socket {} cannot be made: {error}",
+                    admin_path.display()
+                ),
                 "make its directory writable, or name another one in RUNTIME_DIRECTORY",
             )
         })?;
@@ -269,7 +303,12 @@ impl Sockets {
     }
 
     /// Serves both until a signal comes, then lets what runs finish.
-    async fn run(self, app: &Arc<App>, signals: Signals, recorder: Recorder) -> Result<(), Failure> {
+    async fn run(
+        self,
+        app: &Arc<App>,
+        signals: Signals,
+        recorder: Recorder,
+    ) -> Result<(), Failure> {
         let (end, ended) = watch::channel(false);
         let worker = Worker::start(app.clone());
         let scheduler = Scheduler::start(app.clone());
@@ -289,7 +328,13 @@ impl Sockets {
             ..ServerSettings::default()
         };
         let public = serve(self.tcp, router(app), app.ports(), settings.clone(), ending);
-        let admin = serve(self.admin, admin_router(app), app.ports(), settings, until(ended.clone()));
+        let admin = serve(
+            self.admin,
+            admin_router(app),
+            app.ports(),
+            settings,
+            until(ended.clone()),
+        );
         let (public, admin) = tokio::join!(public, admin);
         scheduler.stop(WORKER_GRACE).await;
         worker.stop(WORKER_GRACE).await;
@@ -299,7 +344,10 @@ impl Sockets {
         }
         if !app.directory.database().is_healthy() {
             let hint = "the log says what happened; look at the disk, then start it again";
-            return Err(Failure::failed_with("the landlord's file failed".to_owned(), hint));
+            return Err(Failure::failed_with(
+                "the landlord's file failed".to_owned(),
+                hint,
+            ));
         }
         public
             .and(admin)

@@ -62,7 +62,11 @@ fn by_short_path<T>(path: &Path, open: impl FnOnce(&Path) -> io::Result<T>) -> i
         return open(path);
     }
     let dir = File::open(dir)?;
-    open(&Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name))
+    open(
+        &Path::new("/proc/self/fd")
+            .join(dir.as_raw_fd().to_string())
+            .join(name),
+    )
 }
 
 #[cfg(test)]
@@ -71,9 +75,14 @@ mod tests {
 
     #[test]
     fn the_socket_is_where_the_contract_says() {
-        let at = |runtime: Option<&str>, data: &str| path_in(runtime.map(PathBuf::from), Path::new(data));
+        let at = |runtime: Option<&str>, data: &str| {
+            path_in(runtime.map(PathBuf::from), Path::new(data))
+        };
         assert_eq!(at(Some("/run/x"), "/srv/t"), Path::new("/run/x/admin.sock"));
-        assert_eq!(at(None, DEFAULT_DATA_DIR), Path::new("/run/tillbox/admin.sock"));
+        assert_eq!(
+            at(None, DEFAULT_DATA_DIR),
+            Path::new("/run/tillbox/admin.sock")
+        );
         assert_eq!(at(None, "/srv/t"), Path::new("/srv/t/admin.sock"));
     }
 
@@ -84,7 +93,10 @@ mod tests {
         drop(bind(&path).unwrap());
         assert!(connect(&path).is_err());
         let listener = bind(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         connect(&path).unwrap();
         drop(listener);
     }

@@ -122,8 +122,14 @@ impl Tenant {
             Self::Create(create) => create.run(&client),
             Self::List(output) => list(&client, output),
             Self::Show(named) => show(named.output, &client.get(&path(&named.slug, ""))?),
-            Self::Suspend(named) => show(named.output, &client.post(&path(&named.slug, "/suspend"), &Value::Null)?),
-            Self::Resume(named) => show(named.output, &client.post(&path(&named.slug, "/resume"), &Value::Null)?),
+            Self::Suspend(named) => show(
+                named.output,
+                &client.post(&path(&named.slug, "/suspend"), &Value::Null)?,
+            ),
+            Self::Resume(named) => show(
+                named.output,
+                &client.post(&path(&named.slug, "/resume"), &Value::Null)?,
+            ),
             Self::Delete(delete) => delete.run(&client),
             Self::Migrate(migrate) => migrate.run(&client),
             Self::AcceptLoss(accept) => accept.run(&client),
@@ -172,9 +178,25 @@ fn list(client: &Client, output: Json) -> Result<Exit, Failure> {
         print_json(&Value::Array(tenants))?;
         return Ok(Exit::Done);
     }
-    let mut table = Table::new(&["slug", "name", "currency", "status", "domains", "created at", "id"]);
+    let mut table = Table::new(&[
+        "slug",
+        "name",
+        "currency",
+        "status",
+        "domains",
+        "created at",
+        "id",
+    ]);
     for tenant in &tenants {
-        let cells = ["slug", "name", "currency", "status", "domains", "created_at", "id"];
+        let cells = [
+            "slug",
+            "name",
+            "currency",
+            "status",
+            "domains",
+            "created_at",
+            "id",
+        ];
         table.row(cells.map(|name| text(&tenant[name])));
     }
     print(&table.render("There is no shop yet. Make one: tillbox tenant create SLUG --name NAME"))?;
@@ -208,7 +230,10 @@ impl Delete {
             return Ok(());
         }
         Err(Failure::usage(
-            format!("this would remove the shop `{}` with all its sales and books for ever", self.slug),
+            format!(
+                "this would remove the shop `{}` with all its sales and books for ever",
+                self.slug
+            ),
             "if that is what you want, repeat it with --yes",
         ))
     }
@@ -226,18 +251,29 @@ impl AcceptLoss {
             return Ok(());
         }
         Err(Failure::usage(
-            format!("this would give up the sales that the file of `{}` lacks", self.slug),
+            format!(
+                "this would give up the sales that the file of `{}` lacks",
+                self.slug
+            ),
             "if there is no newer copy of it anywhere, repeat it with --yes",
         ))
     }
 
     fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let accepted = client.post(&format!("/v1/admin/tenants/{}/accept-loss", self.slug), &Value::Null)?;
+        let accepted = client.post(
+            &format!("/v1/admin/tenants/{}/accept-loss", self.slug),
+            &Value::Null,
+        )?;
         if self.output.json {
             print_json(&accepted)?;
             return Ok(Exit::Done);
         }
-        let of = |pointer: &str| accepted.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+        let of = |pointer: &str| {
+            accepted
+                .pointer(pointer)
+                .and_then(Value::as_i64)
+                .unwrap_or(0)
+        };
         print(&format!(
             "{} is open again, as of ledger entry {} (it had {}) and audit entry {} (it had {})\n",
             self.slug,
@@ -270,10 +306,14 @@ impl Migrate {
         let mut first_failure = None;
         for slug in slugs {
             match client.post(&format!("/v1/admin/tenants/{slug}/migrate"), &body) {
-                Ok(migrated) if migrated["released"] == true => done.push(json!({"slug": slug, "status": "released"})),
+                Ok(migrated) if migrated["released"] == true => {
+                    done.push(json!({"slug": slug, "status": "released"}))
+                }
                 Ok(_) => done.push(json!({"slug": slug, "status": "ok"})),
                 Err(failure) => {
-                    done.push(json!({"slug": slug, "status": "failed", "error": failure.message()}));
+                    done.push(
+                        json!({"slug": slug, "status": "failed", "error": failure.message()}),
+                    );
                     first_failure.get_or_insert(failure);
                 }
             }
@@ -282,8 +322,9 @@ impl Migrate {
             print_json(&Value::Array(done))?;
         } else {
             let mut table = Table::new(&["slug", "status", "error"]);
-            done.iter()
-                .for_each(|row| table.row(["slug", "status", "error"].map(|name| text(&row[name]))));
+            done.iter().for_each(|row| {
+                table.row(["slug", "status", "error"].map(|name| text(&row[name])))
+            });
             print(&table.render("There is no shop yet."))?;
         }
         first_failure.map_or(Ok(Exit::Done), Err)

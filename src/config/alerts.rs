@@ -51,9 +51,16 @@ impl Alerts {
             faults.add("alerts.webhook_secret", text);
         }
         if !self.email_to.is_empty() && Email::parse(&self.email_to).is_err() {
-            faults.add("alerts.email_to", format!("{:?} is no address", self.email_to));
+            faults.add(
+                "alerts.email_to",
+                format!("{:?} is no address", self.email_to),
+            );
         }
-        faults.within("alerts.window", self.window, Span::secs(1)..=Span::secs(24 * 3_600));
+        faults.within(
+            "alerts.window",
+            self.window,
+            Span::secs(1)..=Span::secs(24 * 3_600),
+        );
     }
 }
 
@@ -92,7 +99,11 @@ impl WebhookSecret {
     }
 
     fn masked(&self) -> String {
-        if self.0.is_empty() { String::new() } else { "***".to_owned() }
+        if self.0.is_empty() {
+            String::new()
+        } else {
+            "***".to_owned()
+        }
     }
 }
 
@@ -125,8 +136,14 @@ mod tests {
     fn what_may_be_a_secret_is_never_shown() {
         for (url, shown) in [
             ("", ""),
-            ("https://hooks.example/T0/B1/s3cret", "https://hooks.example/***"),
-            ("http://10.0.0.7:9000/?key=s3cret", "http://10.0.0.7:9000/***"),
+            (
+                "https://hooks.example/T0/B1/s3cret",
+                "https://hooks.example/***",
+            ),
+            (
+                "http://10.0.0.7:9000/?key=s3cret",
+                "http://10.0.0.7:9000/***",
+            ),
             ("https://hooks.example", "https://hooks.example"),
             ("s3cret", "***"),
         ] {

@@ -65,10 +65,17 @@ pub struct Fault {
 
 impl fmt::Display for UnknownKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, origin, nearest } = self;
+        let Self {
+            key,
+            origin,
+            nearest,
+        } = self;
         match nearest {
             Some(nearest) => write!(f, "unknown key {key} in {origin}; did you mean {nearest}?"),
-            None => write!(f, "unknown key {key} in {origin}; `tillbox config show` prints all that there are"),
+            None => write!(
+                f,
+                "unknown key {key} in {origin}; `tillbox config show` prints all that there are"
+            ),
         }
     }
 }

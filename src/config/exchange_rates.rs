@@ -27,7 +27,9 @@ impl Default for ExchangeRates {
     fn default() -> Self {
         Self {
             fetch: false,
-            url: RatesUrl("https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml".to_owned()),
+            url: RatesUrl(
+                "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-daily.xml".to_owned(),
+            ),
             every: Span::secs(6 * 3_600),
             timeout: Span::secs(30),
             allow_private_addresses: false,
@@ -40,8 +42,16 @@ impl ExchangeRates {
         if let Err(error) = Target::parse(self.url.expose()) {
             faults.add("exchange_rates.url", error);
         }
-        faults.within("exchange_rates.every", self.every, Span::secs(600)..=Span::secs(72 * 3_600));
-        faults.within("exchange_rates.timeout", self.timeout, Span::millis(100)..=Span::secs(120));
+        faults.within(
+            "exchange_rates.every",
+            self.every,
+            Span::secs(600)..=Span::secs(72 * 3_600),
+        );
+        faults.within(
+            "exchange_rates.timeout",
+            self.timeout,
+            Span::millis(100)..=Span::secs(120),
+        );
     }
 }
 
@@ -92,7 +102,10 @@ mod tests {
     #[test]
     fn a_mirrors_key_is_never_shown() {
         for (url, shown) in [
-            ("https://mirror.example/daily.xml", "https://mirror.example/daily.xml"),
+            (
+                "https://mirror.example/daily.xml",
+                "https://mirror.example/daily.xml",
+            ),
             (
                 "https://mirror.example/daily.xml?key=s3cret",
                 "https://mirror.example/daily.xml?***",

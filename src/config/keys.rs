@@ -9,7 +9,12 @@ pub(super) const ENV_PREFIX: &str = "TILLBOX_";
 const WHOLE: &[&str] = &["backoff"];
 
 /// Keys whose values may be secrets, or hold one: no message shows what stands there, whatever it is.
-pub(super) const SECRETS: &[&str] = &["alerts.webhook_secret", "alerts.webhook_url", "exchange_rates.url", "mail.smtp_url"];
+pub(super) const SECRETS: &[&str] = &[
+    "alerts.webhook_secret",
+    "alerts.webhook_url",
+    "exchange_rates.url",
+    "mail.smtp_url",
+];
 
 /// The key of a secret that `key` is, or is a part of: a list's element, a table's member.
 pub(super) fn secret_of(key: &str) -> Option<&'static str> {
@@ -31,7 +36,9 @@ fn collect(table: &Table, prefix: &str, keys: &mut Vec<String>) {
     for (name, value) in table {
         let key = format!("{prefix}{name}");
         match value {
-            Value::Table(inner) if !inner.is_empty() && !WHOLE.contains(&name.as_str()) => collect(inner, &format!("{key}."), keys),
+            Value::Table(inner) if !inner.is_empty() && !WHOLE.contains(&name.as_str()) => {
+                collect(inner, &format!("{key}."), keys)
+            }
             _ => keys.push(key),
         }
     }
@@ -83,7 +90,9 @@ mod tests {
     use super::*;
 
     fn known() -> Vec<String> {
-        ["server.listen", "server.body_limit", "queue.low.tries"].map(String::from).to_vec()
+        ["server.listen", "server.body_limit", "queue.low.tries"]
+            .map(String::from)
+            .to_vec()
     }
 
     #[test]

@@ -19,12 +19,17 @@ impl Config {
     ///
     /// # Errors
     /// See [`ConfigError`]. Each names the key and where it came from.
-    pub fn load(path: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn load(
+        path: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let file = match path {
             Some(path) => Some(read(path)?),
             None => match read(Path::new(DEFAULT_PATH)) {
                 Ok(file) => Some(file),
-                Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+                Err(ConfigError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                    None
+                }
                 Err(error) => return Err(error),
             },
         };
@@ -35,7 +40,11 @@ impl Config {
     ///
     /// # Errors
     /// See [`ConfigError`].
-    pub fn of_text(path: &Path, text: &str, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn of_text(
+        path: &Path,
+        text: &str,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         Layers::new(Some(parse(path, text)?)).with_env(env)?.read()
     }
 }
@@ -80,7 +89,8 @@ struct Layers {
 
 impl Layers {
     fn new(file: Option<File>) -> Self {
-        let merged = Table::try_from(Config::default()).expect("the configuration consists of tables, texts and numbers");
+        let merged = Table::try_from(Config::default())
+            .expect("the configuration consists of tables, texts and numbers");
         let mut layers = Self {
             known: dotted(&merged),
             merged,
@@ -101,8 +111,13 @@ impl Layers {
         layers
     }
 
-    fn with_env(mut self, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let ours = env.filter_map(|(variable, text)| Some((env_key(&self.known, &variable)?, (variable, text))));
+    fn with_env(
+        mut self,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let ours = env.filter_map(|(variable, text)| {
+            Some((env_key(&self.known, &variable)?, (variable, text)))
+        });
         // Sorted, so that the same environment is always reported in the same way.
         let ours: BTreeMap<String, (String, String)> = ours.collect();
         for (key, (variable, text)) in ours {
@@ -119,7 +134,11 @@ impl Layers {
 
     fn add_unknown(&mut self, key: String, origin: String) {
         let nearest = nearest(&self.known, &key).map(str::to_owned);
-        self.unknown.push(UnknownKey { key, origin, nearest });
+        self.unknown.push(UnknownKey {
+            key,
+            origin,
+            nearest,
+        });
     }
 
     fn read(self) -> Result<Config, ConfigError> {
@@ -129,7 +148,11 @@ impl Layers {
         if let Some(key) = self.find_no_section().map(str::to_owned) {
             let message = format!("is no section; write [{key}], and its keys below that");
             let origin = self.file;
-            return Err(ConfigError::WrongValue { key, origin, message });
+            return Err(ConfigError::WrongValue {
+                key,
+                origin,
+                message,
+            });
         }
         let config: Config = serde_path_to_error::deserialize(self.merged).map_err(|error| {
             let key = error.path().to_string();
@@ -144,10 +167,17 @@ impl Layers {
             };
             // The parser shows what it has found, such as a number, and that may be the secret.
             let (key, message) = match secret_of(&key) {
-                Some(secret) => (secret.to_owned(), "is no text; write it between quotes".to_owned()),
+                Some(secret) => (
+                    secret.to_owned(),
+                    "is no text; write it between quotes".to_owned(),
+                ),
                 None => (key, error.into_inner().message().to_owned()),
             };
-            ConfigError::WrongValue { key, origin, message }
+            ConfigError::WrongValue {
+                key,
+                origin,
+                message,
+            }
         })?;
         config.validate()?;
         Ok(config)
@@ -158,10 +188,17 @@ impl Layers {
     fn find_no_section(&self) -> Option<&str> {
         let is_table = |section: &&str| {
             let mut parts = section.split('.');
-            parts.try_fold(&self.merged, |table, part| table.get(part)?.as_table()).is_some()
+            parts
+                .try_fold(&self.merged, |table, part| table.get(part)?.as_table())
+                .is_some()
         };
-        let sections = self.known.iter().filter_map(|key| Some(key.rsplit_once('.')?.0));
-        sections.filter(|section| !is_table(section)).min_by_key(|section| section.len())
+        let sections = self
+            .known
+            .iter()
+            .filter_map(|key| Some(key.rsplit_once('.')?.0));
+        sections
+            .filter(|section| !is_table(section))
+            .min_by_key(|section| section.len())
     }
 }
 
@@ -180,9 +217,9 @@ fn overlay(base: &mut Table, over: Table) {
 fn slot<'a>(table: &'a mut Table, key: &str, variable: &str) -> Result<&'a mut Value, ConfigError> {
     let (section, name) = match key.rsplit_once('.') {
         Some((sections, name)) => {
-            let inner = sections
-                .split('.')
-                .try_fold(table, |table, section| table.get_mut(section).and_then(Value::as_table_mut));
+            let inner = sections.split('.').try_fold(table, |table, section| {
+                table.get_mut(section).and_then(Value::as_table_mut)
+            });
             (inner, name)
         }
         None => (Some(table), key),
@@ -208,7 +245,9 @@ fn typed(current: &Value, text: String) -> Value {
 /// Reads a configuration from text, as if from the file `test.toml`.
 #[cfg(test)]
 pub(super) fn load_text(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Config::of_text(Path::new("test.toml"), text, env)
 }
 
@@ -252,6 +291,9 @@ mod tests {
         assert_eq!(typed(&as_text, "007".into()), Value::String("007".into()));
         assert_eq!(typed(&as_text, "'x'".into()), Value::String("x".into()));
         assert_eq!(typed(&Value::Integer(1), "7".into()), Value::Integer(7));
-        assert_eq!(typed(&Value::Integer(1), "x".into()), Value::String("x".into()));
+        assert_eq!(
+            typed(&Value::Integer(1), "x".into()),
+            Value::String("x".into())
+        );
     }
 }

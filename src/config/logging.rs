@@ -70,12 +70,16 @@ const LIKE: f64 = 0.5;
 
 /// What is wrong with directives. The filter itself takes a word that is no level for the name of a module, and logs that module and nothing else.
 fn fault_of(directives: &str) -> Option<String> {
-    let mut levels = directives
-        .split(',')
-        .map(|directive| directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim());
+    let mut levels = directives.split(',').map(|directive| {
+        directive
+            .rsplit_once('=')
+            .map_or(directive, |(_, level)| level)
+            .trim()
+    });
     let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
     if let Some(word) = levels.find(|word| !is_level(word)) {
-        let likeness = |level: &&str| strsim::normalized_damerau_levenshtein(level, &word.to_lowercase());
+        let likeness =
+            |level: &&str| strsim::normalized_damerau_levenshtein(level, &word.to_lowercase());
         let alike = LEVELS.into_iter().filter(|level| likeness(level) >= LIKE);
         let nearest = alike.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         let hint = nearest.map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
@@ -111,7 +115,10 @@ mod tests {
     fn the_log_directory_follows_the_data() {
         let mut logging = Logging::default();
         let dir = |logging: &Logging, data: &str| logging.effective_dir(Path::new(data));
-        assert_eq!(dir(&logging, DEFAULT_DATA_DIR), Path::new("/var/log/tillbox"));
+        assert_eq!(
+            dir(&logging, DEFAULT_DATA_DIR),
+            Path::new("/var/log/tillbox")
+        );
         assert_eq!(dir(&logging, "/srv/t"), Path::new("/srv/t/logs"));
         logging.dir = Some("/logs".into());
         assert_eq!(dir(&logging, DEFAULT_DATA_DIR), Path::new("/logs"));
@@ -142,13 +149,21 @@ mod tests {
             ("info,[request{tenant_id=x}]", "x}]", None),
         ] {
             let fault = fault_of(bad).unwrap();
-            assert!(fault.starts_with(&format!("{word:?} is no level; ")), "{bad}: {fault}");
-            let named = fault.split_once("did you mean ").map(|(_, rest)| rest.split_once('?').unwrap().0);
+            assert!(
+                fault.starts_with(&format!("{word:?} is no level; ")),
+                "{bad}: {fault}"
+            );
+            let named = fault
+                .split_once("did you mean ")
+                .map(|(_, rest)| rest.split_once('?').unwrap().0);
             assert_eq!(named, nearest, "{bad}: {fault}");
         }
         for bad in ["=debug", "info,[request=debug"] {
             let fault = fault_of(bad).unwrap();
-            assert!(fault.contains("is no module and its level"), "{bad}: {fault}");
+            assert!(
+                fault.contains("is no module and its level"),
+                "{bad}: {fault}"
+            );
         }
     }
 }

@@ -36,9 +36,14 @@ impl Mail {
             faults.add("mail.from", format!("{:?}: {error}", self.from));
         }
         let url = self.smtp_url.expose();
-        let server = url.strip_prefix("smtp://").or_else(|| url.strip_prefix("smtps://"));
+        let server = url
+            .strip_prefix("smtp://")
+            .or_else(|| url.strip_prefix("smtps://"));
         if !url.is_empty() && server.is_none_or(str::is_empty) {
-            faults.add("mail.smtp_url", "is neither empty nor smtp://… nor smtps://…");
+            faults.add(
+                "mail.smtp_url",
+                "is neither empty nor smtp://… nor smtps://…",
+            );
         } else if !url.is_empty() && AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_err() {
             // What is wrong with it is not shown: it may hold a password.
             faults.add(
@@ -103,8 +108,14 @@ mod tests {
         for (url, shown) in [
             ("", ""),
             ("smtp://mx.example:25", "smtp://mx.example:25"),
-            ("smtps://bob:s3cret@mx.example", "smtps://bob:***@mx.example"),
-            ("smtps://bob:s3/c@r:et@mx/me?tls=required", "smtps://bob:***@mx/me?tls=required"),
+            (
+                "smtps://bob:s3cret@mx.example",
+                "smtps://bob:***@mx.example",
+            ),
+            (
+                "smtps://bob:s3/c@r:et@mx/me?tls=required",
+                "smtps://bob:***@mx/me?tls=required",
+            ),
             ("smtps://bob@mx.example", "smtps://bob@mx.example"),
             ("bob:s3cret@mx.example", "://bob:***@mx.example"),
         ] {

@@ -15,13 +15,19 @@ pub struct Network(IpNet);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
     /// Neither a network nor an address.
-    #[error("{0:?} is no network; write an address or a network, such as 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32")]
+    #[error(
+        "{0:?} is no network; write an address or a network, such as 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32"
+    )]
     Form(String),
     /// An address of a network, where the network was to stand: somebody may have meant less than all of it.
-    #[error("{0} has bits beyond its prefix; write {1} for all of that network, or the address alone")]
+    #[error(
+        "{0} has bits beyond its prefix; write {1} for all of that network, or the address alone"
+    )]
     HostBits(String, IpNet),
     /// Everybody.
-    #[error("{0} is every address; name the proxies' own, or anybody could say where a request comes from")]
+    #[error(
+        "{0} is every address; name the proxies' own, or anybody could say where a request comes from"
+    )]
     Everybody(String),
     /// IPv4 in the clothes of IPv6.
     #[error("{0} is a network of IPv4; write it as one, such as 10.0.0.0/8")]
@@ -43,7 +49,9 @@ impl FromStr for Network {
         let owned = || text.to_owned();
         let net = match text.parse::<IpAddr>() {
             Ok(address) => IpNet::from(address.to_canonical()),
-            Err(_) => text.parse::<IpNet>().map_err(|_| NetworkError::Form(owned()))?,
+            Err(_) => text
+                .parse::<IpNet>()
+                .map_err(|_| NetworkError::Form(owned()))?,
         };
         if net.prefix_len() == 0 {
             return Err(NetworkError::Everybody(owned()));
@@ -72,7 +80,9 @@ impl Serialize for Network {
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 

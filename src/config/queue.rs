@@ -57,7 +57,8 @@ impl<'de> Deserialize<'de> for Backoff {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Backoff, A::Error> {
-                Exponential::deserialize(MapAccessDeserializer::new(members)).map(Backoff::Exponential)
+                Exponential::deserialize(MapAccessDeserializer::new(members))
+                    .map(Backoff::Exponential)
             }
         }
         deserializer.deserialize_any(Waits)
@@ -74,7 +75,11 @@ impl Backoff {
                 let index = (before as usize).min(waits.len().saturating_sub(1));
                 waits.get(index).copied().unwrap_or(Span::millis(1))
             }
-            Self::Exponential(Exponential { initial, factor, max }) => {
+            Self::Exponential(Exponential {
+                initial,
+                factor,
+                max,
+            }) => {
                 let grown = u64::from(*factor)
                     .checked_pow(before)
                     .and_then(|times| times.checked_mul(initial.as_millis()));
@@ -96,8 +101,16 @@ impl Backoff {
                     faults.add(key, "a wait is shorter than the one before it");
                 }
             }
-            Self::Exponential(Exponential { initial, factor, max }) => {
-                faults.within(format!("{key}.initial"), *initial, Span::millis(1)..=LONGEST);
+            Self::Exponential(Exponential {
+                initial,
+                factor,
+                max,
+            }) => {
+                faults.within(
+                    format!("{key}.initial"),
+                    *initial,
+                    Span::millis(1)..=LONGEST,
+                );
                 faults.within(format!("{key}.factor"), *factor, 1..=100);
                 faults.within(format!("{key}.max"), *max, Span::millis(1)..=LONGEST);
                 if max < initial {
@@ -236,15 +249,29 @@ mod tests {
         let waits = [1, 2, 3, 4, 5, 6, 99, i64::MAX].map(|attempt| backoff.longest(attempt));
         assert_eq!(waits, [5, 10, 20, 40, 60, 60, 60, 60].map(Span::secs));
         let same = exponential("{ initial = '5s', factor = 1, max = '1m' }");
-        assert_eq!([1, 99].map(|attempt| same.longest(attempt)), [5, 5].map(Span::secs));
-        let config = load_text("", &[("TILLBOX_QUEUE__LOW__BACKOFF", "{ initial = '5s', factor = 2, max = '1m' }")]).unwrap();
+        assert_eq!(
+            [1, 99].map(|attempt| same.longest(attempt)),
+            [5, 5].map(Span::secs)
+        );
+        let config = load_text(
+            "",
+            &[(
+                "TILLBOX_QUEUE__LOW__BACKOFF",
+                "{ initial = '5s', factor = 2, max = '1m' }",
+            )],
+        )
+        .unwrap();
         assert_eq!(config.queue.low.backoff, backoff);
         assert_eq!(load_text(&config.show(), &[]).unwrap(), config);
     }
 
     #[test]
     fn waits_that_are_nothing_or_shrink_are_refused() {
-        let refused = |text: &str| load_text(&format!("queue.low.backoff = {text}"), &[]).unwrap_err().to_string();
+        let refused = |text: &str| {
+            load_text(&format!("queue.low.backoff = {text}"), &[])
+                .unwrap_err()
+                .to_string()
+        };
         let texts = [
             "{ initial = '0s', factor = 2, max = '1m' }",
             "{ initial = '5s', factor = 0, max = '1m' }",

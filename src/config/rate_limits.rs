@@ -21,10 +21,14 @@ pub struct Rate {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateError {
     /// Not of that form.
-    #[error("{0:?} is no rate; write a number of requests and a window (s, min or h), such as 5/s, 30/min or 100/h")]
+    #[error(
+        "{0:?} is no rate; write a number of requests and a window (s, min or h), such as 5/s, 30/min or 100/h"
+    )]
     Form(String),
     /// Nothing at all, or more than can be counted.
-    #[error("{0:?} is no rate that could be kept; the number is from 1 to {COUNT_MAX}, such as 30/min")]
+    #[error(
+        "{0:?} is no rate that could be kept; the number is from 1 to {COUNT_MAX}, such as 30/min"
+    )]
     Bounds(String),
 }
 
@@ -36,7 +40,10 @@ impl Rate {
     #[must_use]
     pub const fn per_minute(count: u32) -> Self {
         assert!(count >= 1 && count <= COUNT_MAX);
-        Self { count, window_s: 60 }
+        Self {
+            count,
+            window_s: 60,
+        }
     }
 
     /// The requests in a window.
@@ -58,7 +65,10 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let form = || RateError::Form(text.to_owned());
         let (number, window) = text.split_once('/').ok_or_else(form)?;
-        let (_, window_s) = WINDOWS.into_iter().find(|(name, _)| *name == window).ok_or_else(form)?;
+        let (_, window_s) = WINDOWS
+            .into_iter()
+            .find(|(name, _)| *name == window)
+            .ok_or_else(form)?;
         let digits = number.strip_prefix('-').unwrap_or(number);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(form());
@@ -73,7 +83,9 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let window = WINDOWS.into_iter().find(|(_, length)| *length == self.window_s);
+        let window = WINDOWS
+            .into_iter()
+            .find(|(_, length)| *length == self.window_s);
         write!(f, "{}/{}", self.count, window.map_or("s", |(name, _)| name))
     }
 }
@@ -136,7 +148,12 @@ mod tests {
 
     #[test]
     fn rates_are_read_and_written_as_people_write_them() {
-        for (text, count, window_s) in [("5/s", 5, 1), ("30/min", 30, 60), ("1/h", 1, 3_600), ("1000000/s", 1_000_000, 1)] {
+        for (text, count, window_s) in [
+            ("5/s", 5, 1),
+            ("30/min", 30, 60),
+            ("1/h", 1, 3_600),
+            ("1000000/s", 1_000_000, 1),
+        ] {
             let rate: Rate = text.parse().unwrap();
             assert_eq!((rate.count(), rate.window_s()), (count, window_s));
             assert_eq!(rate.to_string(), text);
@@ -150,8 +167,17 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Rate>(), Err(RateError::Form(text.to_owned())));
         }
-        for text in ["0/min", "-5/min", "-0/s", "1000001/s", "99999999999999999999/h"] {
-            assert_eq!(text.parse::<Rate>(), Err(RateError::Bounds(text.to_owned())));
+        for text in [
+            "0/min",
+            "-5/min",
+            "-0/s",
+            "1000001/s",
+            "99999999999999999999/h",
+        ] {
+            assert_eq!(
+                text.parse::<Rate>(),
+                Err(RateError::Bounds(text.to_owned()))
+            );
         }
     }
 }

@@ -47,11 +47,21 @@ fn too_often(schedule: &str) -> String {
 impl Retention {
     pub(super) fn check(&self, faults: &mut Faults) {
         faults.within("retention.audit_days", self.audit_days, 1..=DAYS_MAX);
-        faults.within("retention.inventory_movement_days", self.inventory_movement_days, 1..=DAYS_MAX);
-        faults.within("retention.stripe_events_days", self.stripe_events_days, 1..=DAYS_MAX);
+        faults.within(
+            "retention.inventory_movement_days",
+            self.inventory_movement_days,
+            1..=DAYS_MAX,
+        );
+        faults.within(
+            "retention.stripe_events_days",
+            self.stripe_events_days,
+            1..=DAYS_MAX,
+        );
         match Recurrence::parse(&self.schedule, "UTC") {
             Err(error) => faults.add("retention.schedule", error),
-            Ok(often) if often.comes_twice_within(RETENTION_REST_MS) => faults.add("retention.schedule", too_often(&self.schedule)),
+            Ok(often) if often.comes_twice_within(RETENTION_REST_MS) => {
+                faults.add("retention.schedule", too_often(&self.schedule))
+            }
             Ok(_) => {}
         }
         if let Err(error) = Recurrence::check_zone(&self.timezone) {

@@ -68,9 +68,17 @@ impl Server {
         faults.within("server.request_timeout", self.request_timeout, requests);
         let heads = Span::millis(100)..=Span::secs(120);
         faults.within("server.header_timeout", self.header_timeout, heads);
-        faults.within("server.idle_timeout", self.idle_timeout, Span::millis(100)..=Span::secs(3_600));
+        faults.within(
+            "server.idle_timeout",
+            self.idle_timeout,
+            Span::millis(100)..=Span::secs(3_600),
+        );
         faults.within("server.max_connections", self.max_connections, 1..=65_536);
         let per_address = self.max_connections_per_address;
-        faults.within("server.max_connections_per_address", per_address, 1..=65_536);
+        faults.within(
+            "server.max_connections_per_address",
+            per_address,
+            1..=65_536,
+        );
     }
 }

@@ -28,11 +28,15 @@ fn other_value(key: &str) -> Value {
         "from" => "Shop <shop@example.com>",
         "smtp_url" => "smtp://mx.example.com",
         "checkout" | "payment" | "sales" | "webhook" | "login" => "7/h",
-        "trusted_proxies" => return Value::Array(vec!["10.0.0.0/8".into(), "2001:db8::/32".into()]),
+        "trusted_proxies" => {
+            return Value::Array(vec!["10.0.0.0/8".into(), "2001:db8::/32".into()]);
+        }
         "forwarded_header" => "forwarded",
         "schedule" => "0 30 3 * * *",
         "timezone" => "Europe/Berlin",
-        "audit_days" | "inventory_movement_days" | "stripe_events_days" => return Value::Integer(7),
+        "audit_days" | "inventory_movement_days" | "stripe_events_days" => {
+            return Value::Integer(7);
+        }
         "backoff" => return Value::Array(vec!["1s".into(), "1s".into(), "2m".into()]),
         "keep_completed" | "keep_discarded" => "3d",
         "running_max"
@@ -77,11 +81,17 @@ fn every_key_changes_from_the_file_and_from_the_environment() {
         let other = other_value(&key);
         assert_ne!(value_at(&defaults, &key), &other, "{key}");
         let from_file = load_text(&format!("{key} = {other}"), &[]).unwrap();
-        let shown = if key.ends_with("secret") { "***".into() } else { other.clone() };
+        let shown = if key.ends_with("secret") {
+            "***".into()
+        } else {
+            other.clone()
+        };
         assert_eq!(value_at(&table(&from_file), &key), &shown, "{key}");
         assert_ne!(from_file, Config::default(), "{key}");
 
-        let bare = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
+        let bare = other
+            .as_str()
+            .map_or_else(|| other.to_string(), str::to_owned);
         for text in [bare, other.to_string()] {
             let from_env = load_text("", &[(&env_name(&key), &text)]).unwrap();
             assert_eq!(from_env, from_file, "{key} = {text}");
@@ -91,14 +101,22 @@ fn every_key_changes_from_the_file_and_from_the_environment() {
 
 #[test]
 fn what_is_shown_can_be_read_back() {
-    let config = load_text("server.listen = '[::1]:1'\n[queue.audit]\nbackoff = ['90s']", &[]).unwrap();
+    let config = load_text(
+        "server.listen = '[::1]:1'\n[queue.audit]\nbackoff = ['90s']",
+        &[],
+    )
+    .unwrap();
     assert_eq!(load_text(&config.show(), &[]).unwrap(), config);
 }
 
 #[test]
 fn the_environment_wins_over_the_file_and_a_part_keeps_the_rest() {
     let text = "[queue.audit]\nworkers = 9\n[server]\nlisten = '[::1]:1'";
-    let config = load_text(text, &[("TILLBOX_SERVER__LISTEN", "[::1]:2"), ("HOME", "/root")]).unwrap();
+    let config = load_text(
+        text,
+        &[("TILLBOX_SERVER__LISTEN", "[::1]:2"), ("HOME", "/root")],
+    )
+    .unwrap();
     assert_eq!(config.server.listen.port(), 2);
     let audit = config.queue.find("audit").unwrap();
     assert_eq!((audit.workers, audit.tries), (9, 10));
@@ -137,15 +155,23 @@ fn wrong_values_name_the_key_and_the_origin() {
         ("queue.low.backoff = ['5s', '5']", ""),
         ("logging.format = 'xml'", ""),
         ("server.forwarded_header = 'x-real-ip'", ""),
-        ("queue.low.backoff = { initial = '5s', facter = 2, max = '30m' }", ""),
+        (
+            "queue.low.backoff = { initial = '5s', facter = 2, max = '30m' }",
+            "",
+        ),
         ("queue.low.backoff = { initial = '5s', max = '30m' }", ""),
-        ("queue.low.backoff = { initial = '5s', factor = 0.5, max = '30m' }", ""),
+        (
+            "queue.low.backoff = { initial = '5s', factor = 0.5, max = '30m' }",
+            "",
+        ),
         ("queue.low.backoff = '5s'", ""),
         ("", "many"),
     ];
     let errors = cases.map(|(text, workers)| {
         let env = [("TILLBOX_QUEUE__LOW__WORKERS", workers)];
-        load_text(text, &env[..usize::from(!workers.is_empty())]).unwrap_err().to_string()
+        load_text(text, &env[..usize::from(!workers.is_empty())])
+            .unwrap_err()
+            .to_string()
     });
     insta::assert_snapshot!(errors.join("\n"), @r#"
     server.listen in test.toml: invalid socket address syntax
@@ -221,7 +247,11 @@ fn values_out_of_bounds_are_all_reported_at_once() {
 #[test]
 fn what_silences_the_log_and_what_never_rests_is_refused() {
     let file = |text: &str| load_text(text, &[]).unwrap_err().to_string();
-    let env = |level: &str| load_text("", &[("TILLBOX_LOGGING__LEVEL", level)]).unwrap_err().to_string();
+    let env = |level: &str| {
+        load_text("", &[("TILLBOX_LOGGING__LEVEL", level)])
+            .unwrap_err()
+            .to_string()
+    };
     let errors = [
         file("logging.level = 'inof'"),
         env("inof"),
@@ -240,12 +270,19 @@ fn what_silences_the_log_and_what_never_rests_is_refused() {
     retention.schedule: "* * * * * *" comes round more often than once an hour; give one second and one minute, such as "0 0 2 * * *" for each day at two
     retention.schedule: "0 */30 2 * * *" comes round more often than once an hour; give one second and one minute, such as "0 0 2 * * *" for each day at two
     "#);
-    load_text("retention.schedule = '0 5 * * * *'", &[("TILLBOX_LOGGING__LEVEL", "tillbox=debug")]).unwrap();
+    load_text(
+        "retention.schedule = '0 5 * * * *'",
+        &[("TILLBOX_LOGGING__LEVEL", "tillbox=debug")],
+    )
+    .unwrap();
 }
 
 #[test]
 fn secrets_are_masked_wherever_the_configuration_is_printed() {
-    let env = [("TILLBOX_MAIL__SMTP_URL", "smtps://bob:hunter2@mx.example.com")];
+    let env = [(
+        "TILLBOX_MAIL__SMTP_URL",
+        "smtps://bob:hunter2@mx.example.com",
+    )];
     let config = load_text("", &env).unwrap();
     assert_eq!(config.mail.smtp_url.expose(), env[0].1);
     assert!(config.show().contains("smtps://bob:***@mx.example.com"));
@@ -253,7 +290,10 @@ fn secrets_are_masked_wherever_the_configuration_is_printed() {
     let config = load_text(alerts, &env).unwrap();
     assert!(config.show().contains("https://hooks.example/***"));
     for text in [config.show(), format!("{config:?}")] {
-        assert!(!text.contains("hunter") && !text.contains("MfKQ9"), "{text}");
+        assert!(
+            !text.contains("hunter") && !text.contains("MfKQ9"),
+            "{text}"
+        );
     }
 }
 
@@ -263,7 +303,11 @@ fn secrets_are_masked_wherever_the_configuration_is_printed() {
 fn no_message_shows_a_secret_whatever_its_type() {
     let known = dotted(&table(&Config::default()));
     let looks_like_one = |key: &&String| key.ends_with("secret") || key.ends_with("url");
-    let found: Vec<&str> = known.iter().filter(looks_like_one).map(String::as_str).collect();
+    let found: Vec<&str> = known
+        .iter()
+        .filter(looks_like_one)
+        .map(String::as_str)
+        .collect();
     assert_eq!(found, super::keys::SECRETS);
     for key in super::keys::SECRETS {
         let (section, name) = key.rsplit_once('.').unwrap();
@@ -282,21 +326,41 @@ fn no_message_shows_a_secret_whatever_its_type() {
             "'ftp://a:4711004711@b'",
             "['x', 4711004711]",
         ] {
-            let error = load_text(&format!("[{section}]\n{name} = {value}"), &[]).unwrap_err().to_string();
+            let error = load_text(&format!("[{section}]\n{name} = {value}"), &[])
+                .unwrap_err()
+                .to_string();
             assert!(!error.contains("4711"), "{key} = {value}: {error}");
-            assert!(error.contains(key) || error.contains("line 2"), "{key} = {value}: {error}");
+            assert!(
+                error.contains(key) || error.contains("line 2"),
+                "{key} = {value}: {error}"
+            );
             let error = load_text(&format!("{section} = {value}"), &[]);
-            let error = error.err().map_or_else(String::new, |error| error.to_string());
-            assert!(!error.contains("4711") || value.starts_with("{ a"), "{section} = {value}: {error}");
+            let error = error
+                .err()
+                .map_or_else(String::new, |error| error.to_string());
+            assert!(
+                !error.contains("4711") || value.starts_with("{ a"),
+                "{section} = {value}: {error}"
+            );
             let error = load_text("", &[(&env_name(key), value)]);
-            let error = error.err().map_or_else(String::new, |error| error.to_string());
+            let error = error
+                .err()
+                .map_or_else(String::new, |error| error.to_string());
             assert!(!error.contains("4711"), "{key} = {value}: {error}");
         }
     }
-    let error = load_text("mail = 'smtp://bob:4711@mx.example'", &[]).unwrap_err().to_string();
-    assert_eq!(error, "mail in test.toml: is no section; write [mail], and its keys below that");
+    let error = load_text("mail = 'smtp://bob:4711@mx.example'", &[])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "mail in test.toml: is no section; write [mail], and its keys below that"
+    );
     let error = load_text("queue = ['4s']", &[]).unwrap_err().to_string();
-    assert_eq!(error, "queue in test.toml: is no section; write [queue], and its keys below that");
+    assert_eq!(
+        error,
+        "queue in test.toml: is no section; write [queue], and its keys below that"
+    );
 }
 
 #[test]
@@ -304,7 +368,10 @@ fn a_rate_that_cannot_be_and_a_proxy_that_is_none_are_refused_with_what_would_be
     let refused = |text: &str| load_text(text, &[]).unwrap_err().to_string();
     for rate in ["0/min", "-5/min", "2000000/s", "99999999999999999999/h"] {
         let error = refused(&format!("[rate_limits]\nlogin = '{rate}'"));
-        assert!(error.contains("rate_limits.login in test.toml") && error.contains(rate), "{error}");
+        assert!(
+            error.contains("rate_limits.login in test.toml") && error.contains(rate),
+            "{error}"
+        );
         assert!(error.contains("30/min"), "{error}");
     }
     let error = refused("[rate_limits]\nlogin = 10");
@@ -312,7 +379,10 @@ fn a_rate_that_cannot_be_and_a_proxy_that_is_none_are_refused_with_what_would_be
     let error = refused("[rate_limits]\nlogins = '10/min'");
     assert!(error.contains("did you mean rate_limits.login?"), "{error}");
     let error = refused("[server]\ntrusted_proxys = []");
-    assert!(error.contains("did you mean server.trusted_proxies?"), "{error}");
+    assert!(
+        error.contains("did you mean server.trusted_proxies?"),
+        "{error}"
+    );
     let error = refused("[server]\ntrusted_proxies = ['10.0.0.1', 'proxy.example']");
     assert!(
         error.contains("server.trusted_proxies[1]") && error.contains("proxy.example"),

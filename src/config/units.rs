@@ -26,13 +26,26 @@ pub enum UnitError {
     #[error("{0:?} is not a size; write bytes or a binary unit, such as 65536, 512KiB or 1MiB")]
     Size(String),
     /// Not a duration.
-    #[error("{0:?} is not a duration; write a number and its unit, such as 250ms, 30s, 5m, 1h or 7d")]
+    #[error(
+        "{0:?} is not a duration; write a number and its unit, such as 250ms, 30s, 5m, 1h or 7d"
+    )]
     Span(String),
 }
 
 /// Largest first: `Display` takes the first one that divides evenly.
-const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-const SPANS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const SIZES: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+const SPANS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
 
 impl ByteSize {
     /// A size of `bytes` bytes.
@@ -150,7 +163,9 @@ impl<'de> Deserialize<'de> for ByteSize {
 
             fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
                 let unexpected = de::Unexpected::Signed(bytes);
-                u64::try_from(bytes).map(ByteSize).map_err(|_| E::invalid_value(unexpected, &self))
+                u64::try_from(bytes)
+                    .map(ByteSize)
+                    .map_err(|_| E::invalid_value(unexpected, &self))
             }
 
             fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
@@ -190,10 +205,21 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        for (text, bytes) in [("1MiB", 1 << 20), ("512KiB", 1 << 19), ("77", 77), ("9 B", 9)] {
+        for (text, bytes) in [
+            ("1MiB", 1 << 20),
+            ("512KiB", 1 << 19),
+            ("77", 77),
+            ("9 B", 9),
+        ] {
             assert_eq!(text.parse(), Ok(ByteSize::bytes(bytes)), "{text}");
         }
-        for (text, millis) in [("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("7d", 604_800_000), ("7ms", 7)] {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("7d", 604_800_000),
+            ("7ms", 7),
+        ] {
             assert_eq!(text.parse(), Ok(Span::millis(millis)), "{text}");
         }
         assert_eq!("300s".parse::<Span>().unwrap().to_string(), "5m");
@@ -204,10 +230,28 @@ mod tests {
 
     #[test]
     fn refuses_what_is_ambiguous() {
-        for text in ["", "MiB", "1MB", "-1", "1.5MiB", "99999999999GiB", "1 M", "+1"] {
+        for text in [
+            "",
+            "MiB",
+            "1MB",
+            "-1",
+            "1.5MiB",
+            "99999999999GiB",
+            "1 M",
+            "+1",
+        ] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
-        for text in ["", "30", "s", "-5s", "1.5s", "1w", "99999999999999999h", "5 min"] {
+        for text in [
+            "",
+            "30",
+            "s",
+            "-5s",
+            "1.5s",
+            "1w",
+            "99999999999999999h",
+            "5 min",
+        ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
         let message = "1MB".parse::<ByteSize>().unwrap_err().to_string();

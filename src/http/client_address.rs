@@ -18,7 +18,12 @@ use crate::primitives::limits::PROXY_HOPS_MAX;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The client's address; `peer` is the other end of the connection, `header` the one that trusted proxies write.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network], header: ForwardedHeader) -> IpAddr {
+pub fn client_address(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+    header: ForwardedHeader,
+) -> IpAddr {
     let mut address = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let is_forwarded = match header {
@@ -35,19 +40,26 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network], he
             break;
         }
         // What says nothing (`unknown`, a name made up to hide one) ends the walk at the last one who is known.
-        let Some(next) = entry.and_then(read) else { break };
+        let Some(next) = entry.and_then(read) else {
+            break;
+        };
         address = next;
     }
     address
 }
 
 /// The entries of a list's values from the right; `None` for a value that is no text. Nothing is read that nobody asks for.
-fn entries<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = Option<&'a str>> {
+fn entries<'a>(
+    values: impl Iterator<Item = &'a HeaderValue>,
+) -> impl Iterator<Item = Option<&'a str>> {
     values.flat_map(|value| {
         let text = value.to_str().ok();
         let parts = text.unwrap_or_default().rsplit(',').map(str::trim);
         // An empty entry is none (RFC 9110 §5.6.1); empty ones are not looked through without end.
-        let parts = parts.take(2 * PROXY_HOPS_MAX).filter(|part| !part.is_empty()).map(Some);
+        let parts = parts
+            .take(2 * PROXY_HOPS_MAX)
+            .filter(|part| !part.is_empty())
+            .map(Some);
         parts.chain(text.is_none().then_some(None))
     })
 }
@@ -56,7 +68,10 @@ fn entries<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<I
 fn forwarded_for(entry: &str) -> Option<IpAddr> {
     let address = if let Some(rest) = entry.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
-        let is_port = |port: &str| port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+        let is_port = |port: &str| {
+            port.strip_prefix(':')
+                .is_some_and(|port| port.parse::<u16>().is_ok())
+        };
         (port.is_empty() || is_port(port))
             .then_some(address)?
             .parse::<Ipv6Addr>()
@@ -80,7 +95,9 @@ fn forwarded_for(entry: &str) -> Option<IpAddr> {
 fn forwarded(element: &str) -> Option<IpAddr> {
     let mut nodes = element.split(';').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
+        name.trim()
+            .eq_ignore_ascii_case("for")
+            .then_some(value.trim())
     });
     let (Some(node), None) = (nodes.next(), nodes.next()) else {
         return None;
@@ -118,7 +135,10 @@ mod tests {
 
     #[test]
     fn what_a_stranger_says_is_nothing() {
-        let forged = [("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=203.0.113.9")];
+        let forged = [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("forwarded", "for=203.0.113.9"),
+        ];
         assert_eq!(client("198.51.100.1", &forged), "198.51.100.1");
         assert_eq!(client("127.0.0.1", &forged), "127.0.0.1");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
@@ -145,19 +165,40 @@ mod tests {
             ("", "10.0.0.1"),
             ("ü", "10.0.0.1"),
         ] {
-            assert_eq!(client("10.0.0.1", &[("x-forwarded-for", value)]), expected, "{value}");
-            assert_eq!(client("::ffff:10.0.0.1", &[("x-forwarded-for", value)]), expected, "{value}");
+            assert_eq!(
+                client("10.0.0.1", &[("x-forwarded-for", value)]),
+                expected,
+                "{value}"
+            );
+            assert_eq!(
+                client("::ffff:10.0.0.1", &[("x-forwarded-for", value)]),
+                expected,
+                "{value}"
+            );
         }
-        let two = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "203.0.113.9")];
-        assert_eq!(client("10.0.0.1", &two), "203.0.113.9", "the last one was written last");
+        let two = [
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "203.0.113.9"),
+        ];
+        assert_eq!(
+            client("10.0.0.1", &two),
+            "203.0.113.9",
+            "the last one was written last"
+        );
     }
 
     #[test]
     fn elements_of_forwarded_are_read_as_rfc_7239_has_them() {
         for (value, expected) in [
             ("for=203.0.113.9", "203.0.113.9"),
-            ("For=\"203.0.113.9:47\"; proto=https;by=10.0.0.1", "203.0.113.9"),
-            ("for=1.1.1.1, for=\"[2001:db8::5]:443\";proto=http", "2001:db8::5"),
+            (
+                "For=\"203.0.113.9:47\"; proto=https;by=10.0.0.1",
+                "203.0.113.9",
+            ),
+            (
+                "for=1.1.1.1, for=\"[2001:db8::5]:443\";proto=http",
+                "2001:db8::5",
+            ),
             ("for=203.0.113.9, for=10.4.4.4", "203.0.113.9"),
             ("for=_hidden, for=10.4.4.4", "10.4.4.4"),
             ("for=203.0.113.9;for=1.1.1.1", "10.0.0.1"),
@@ -166,7 +207,11 @@ mod tests {
             // A client that leaves a quote open hides nothing of what the proxy appends.
             ("for=\"1.1.1.1, for=203.0.113.9", "203.0.113.9"),
         ] {
-            let found = told(ForwardedHeader::Forwarded, "10.0.0.1", &[("forwarded", value)]);
+            let found = told(
+                ForwardedHeader::Forwarded,
+                "10.0.0.1",
+                &[("forwarded", value)],
+            );
             assert_eq!(found, expected, "{value}");
         }
     }
@@ -177,7 +222,9 @@ mod tests {
         for made_up in ["for=1.1.1.1", "for=203.0.113.9", "nonsense"] {
             let both = [("x-forwarded-for", "203.0.113.9"), ("forwarded", made_up)];
             assert_eq!(client("10.0.0.1", &both), "203.0.113.9", "{made_up}");
-            let named = |headers: &[(&'static str, &str)]| told(ForwardedHeader::XForwardedFor, "10.0.0.1", headers);
+            let named = |headers: &[(&'static str, &str)]| {
+                told(ForwardedHeader::XForwardedFor, "10.0.0.1", headers)
+            };
             assert_eq!(named(&both), "203.0.113.9", "{made_up}");
             assert_eq!(named(&[("forwarded", made_up)]), "10.0.0.1", "{made_up}");
         }
@@ -186,9 +233,14 @@ mod tests {
             "203.0.113.9",
             "where there is no other"
         );
-        let forwarded = |headers: &[(&'static str, &str)]| told(ForwardedHeader::Forwarded, "10.0.0.1", headers);
+        let forwarded = |headers: &[(&'static str, &str)]| {
+            told(ForwardedHeader::Forwarded, "10.0.0.1", headers)
+        };
         assert_eq!(
-            forwarded(&[("forwarded", "for=203.0.113.9"), ("x-forwarded-for", "1.1.1.1")]),
+            forwarded(&[
+                ("forwarded", "for=203.0.113.9"),
+                ("x-forwarded-for", "1.1.1.1")
+            ]),
             "203.0.113.9"
         );
         assert_eq!(forwarded(&[("x-forwarded-for", "1.1.1.1")]), "10.0.0.1");
@@ -198,12 +250,21 @@ mod tests {
     fn ten_thousand_entries_are_a_walk_of_a_few() {
         let long = vec!["10.1.1.1"; 10_000].join(",");
         assert_eq!(
-            client("10.0.0.1", &[("x-forwarded-for", &format!("203.0.113.9,{long}"))]),
+            client(
+                "10.0.0.1",
+                &[("x-forwarded-for", &format!("203.0.113.9,{long}"))]
+            ),
             "10.1.1.1"
         );
         let long = format!("{}, 203.0.113.9", vec!["1.1.1.1"; 10_000].join(","));
-        assert_eq!(client("10.0.0.1", &[("x-forwarded-for", &long)]), "203.0.113.9");
-        assert_eq!(client("10.0.0.1", &[("x-forwarded-for", &",".repeat(10_000))]), "10.0.0.1");
+        assert_eq!(
+            client("10.0.0.1", &[("x-forwarded-for", &long)]),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            client("10.0.0.1", &[("x-forwarded-for", &",".repeat(10_000))]),
+            "10.0.0.1"
+        );
         let mut looked_at = 0;
         let value = HeaderValue::from_str(&long).unwrap();
         let _ = entries([&value].into_iter())

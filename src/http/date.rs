@@ -40,7 +40,8 @@ const fn second(now: Timestamp) -> i64 {
 }
 
 fn written(now: Timestamp) -> (i64, HeaderValue) {
-    let text = HeaderValue::try_from(now.http_date()).expect("a date is letters, digits and spaces");
+    let text =
+        HeaderValue::try_from(now.http_date()).expect("a date is letters, digits and spaces");
     (second(now), text)
 }
 

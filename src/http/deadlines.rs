@@ -36,7 +36,9 @@ impl HeadDeadline {
 
     /// When the head that is coming has to be whole, if one is coming.
     fn deadline(&self, count: u64) -> Option<Instant> {
-        self.head.filter(|(began_at, _)| *began_at == count).map(|(_, deadline)| deadline)
+        self.head
+            .filter(|(began_at, _)| *began_at == count)
+            .map(|(_, deadline)| deadline)
     }
 
     /// Bytes have come, after so many beginnings and ends of requests: of a head, unless a request is being served.
@@ -51,7 +53,9 @@ impl HeadDeadline {
         let Some(deadline) = self.deadline(count) else {
             return Poll::Pending;
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
         }
@@ -90,7 +94,9 @@ impl<Io: Unpin> WriteDeadline<Io> {
             return done;
         }
         let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !self.waiting {
             timer.as_mut().reset(Instant::now() + limit);
             self.waiting = true;
@@ -101,18 +107,32 @@ impl<Io: Unpin> WriteDeadline<Io> {
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for WriteDeadline<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<Io> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.bounded(context, |io, context| io.poll_write(context, bytes))
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.bounded(context, |io, context| io.poll_write_vectored(context, slices))
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.bounded(context, |io, context| {
+            io.poll_write_vectored(context, slices)
+        })
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -20,20 +20,32 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// The codes that any call may be refused with, beside those that stand at its route, and what to do about each.
 const GENERAL_CODES: &[(&str, &str)] = &[
-    ("body_timeout", "408: the body took too long to arrive; send it again"),
+    (
+        "body_timeout",
+        "408: the body took too long to arrive; send it again",
+    ),
     ("body_too_large", "413: send less at once"),
     ("body_unreadable", "400: the body broke off; send it again"),
     (
         "head_timeout",
         "408: the first line and the header fields took too long to arrive; send them in one piece",
     ),
-    ("headers_too_large", "431: send fewer or shorter header fields"),
+    (
+        "headers_too_large",
+        "431: send fewer or shorter header fields",
+    ),
     (
         "idempotency_key_invalid",
         "400: send one `Idempotency-Key` of 1 to 255 printable ASCII characters",
     ),
-    ("idempotency_key_missing", "400: this call moves money; send an `Idempotency-Key`"),
-    ("insufficient_scope", "403: the key is good, and lacks the scope"),
+    (
+        "idempotency_key_missing",
+        "400: this call moves money; send an `Idempotency-Key`",
+    ),
+    (
+        "insufficient_scope",
+        "403: the key is good, and lacks the scope",
+    ),
     (
         "internal_error",
         "500: a fault of ours; nothing was written, and the log has the cause under the `request_id`",
@@ -46,7 +58,10 @@ const GENERAL_CODES: &[(&str, &str)] = &[
         "malformed_request",
         "400: this is not HTTP/1.1, or it does not say in one way which host it is for, or how long it is",
     ),
-    ("method_not_allowed", "405: the path does not have that method"),
+    (
+        "method_not_allowed",
+        "405: the path does not have that method",
+    ),
     (
         "overloaded",
         "503: too many wait for this store; try again after `Retry-After` seconds, with the same key",
@@ -55,19 +70,34 @@ const GENERAL_CODES: &[(&str, &str)] = &[
         "rate_limited",
         "429: too many requests of this kind from one caller; nothing was done; try again after `Retry-After` seconds, with the same key",
     ),
-    ("read_timeout", "503: a report took too long; ask for less at once"),
+    (
+        "read_timeout",
+        "503: a report took too long; ask for less at once",
+    ),
     ("request_failed", "what no other code says"),
-    ("request_timeout", "503: it may have been done; send it again with the same key"),
+    (
+        "request_timeout",
+        "503: it may have been done; send it again with the same key",
+    ),
     ("route_not_found", "404: there is no such path"),
-    ("storage_full", "507: the disk is full; nothing was written, reading goes on"),
-    ("storage_read_only", "503: the file or its file system cannot be written"),
+    (
+        "storage_full",
+        "507: the disk is full; nothing was written, reading goes on",
+    ),
+    (
+        "storage_read_only",
+        "503: the file or its file system cannot be written",
+    ),
     (
         "tenant_mismatch",
         "403: the key, the host and `X-Tillbox-Tenant` name different stores",
     ),
     ("tenant_not_found", "404: no store has that host or slug"),
     ("tenant_status", "409: the store is being made or removed"),
-    ("tenant_suspended", "403: the store sells nothing at present"),
+    (
+        "tenant_suspended",
+        "403: the store sells nothing at present",
+    ),
     (
         "tenant_unavailable",
         "503: the store's file cannot be used; others are not affected, and the log has the cause",
@@ -76,9 +106,18 @@ const GENERAL_CODES: &[(&str, &str)] = &[
         "too_many_connections",
         "429: there are too many connections from this address; close some, and keep one for many requests",
     ),
-    ("unauthenticated", "401: send a key: `Authorization: Bearer KEY`"),
-    ("unsupported_content_encoding", "415: send the body as it is"),
-    ("unsupported_media_type", "415: send `Content-Type: application/json`"),
+    (
+        "unauthenticated",
+        "401: send a key: `Authorization: Bearer KEY`",
+    ),
+    (
+        "unsupported_content_encoding",
+        "415: send the body as it is",
+    ),
+    (
+        "unsupported_media_type",
+        "415: send `Content-Type: application/json`",
+    ),
     ("uri_too_long", "414: send a shorter path and query"),
     (
         "validation_failed",
@@ -95,11 +134,20 @@ pub fn complete(document: &OpenApi) -> Value {
     document["components"]["schemas"]["Problem"] = problem();
     document["components"]["securitySchemes"] = json!({"api_key": api_key()});
     document["components"]["parameters"] = json!({"Tenant": tenant()});
-    let codes = GENERAL_CODES.iter().map(|(code, meaning)| format!("- `{code}` {meaning}\n"));
-    let about = document["info"]["description"].as_str().unwrap_or_default().to_owned();
+    let codes = GENERAL_CODES
+        .iter()
+        .map(|(code, meaning)| format!("- `{code}` {meaning}\n"));
+    let about = document["info"]["description"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let codes: String = codes.collect();
-    document["info"]["description"] =
-        json!(format!("{about}\n\nBeside the codes at its route, any call may be refused with:\n\n{codes}").trim_start());
+    document["info"]["description"] = json!(
+        format!(
+            "{about}\n\nBeside the codes at its route, any call may be refused with:\n\n{codes}"
+        )
+        .trim_start()
+    );
     document["security"] = json!([{"api_key": []}]);
     let bodies = document["components"]["schemas"].clone();
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
@@ -118,7 +166,9 @@ fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
         .is_some_and(|all| all.len() > 1 && all.contains(&json!({})));
     complete_parameters(operation, is_public);
     if let Some(body) = operation.get_mut("requestBody") {
-        let named = body["content"]["application/json"]["schema"]["$ref"].as_str().unwrap_or_default();
+        let named = body["content"]["application/json"]["schema"]["$ref"]
+            .as_str()
+            .unwrap_or_default();
         let form = &bodies[named.rsplit('/').next().unwrap_or_default()];
         // What may leave out everything may be left out itself.
         body["required"] = json!(form.get("required").is_some());
@@ -130,7 +180,12 @@ fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
     };
     for (status, codes) in refusals {
         let response = responses.entry(status).or_insert_with(|| json!({}));
-        let mut says: Vec<String> = Vec::from_iter(response["description"].as_str().filter(|says| !says.is_empty()).map(str::to_owned));
+        let mut says: Vec<String> = Vec::from_iter(
+            response["description"]
+                .as_str()
+                .filter(|says| !says.is_empty())
+                .map(str::to_owned),
+        );
         for code in codes {
             let code = format!("`{code}`");
             if !says.iter().any(|said| said.contains(&code)) {
@@ -165,7 +220,10 @@ fn complete_parameters(operation: &mut Value, is_public: bool) {
     if is_public && operation.get("parameters").is_none() {
         operation["parameters"] = json!([]);
     }
-    let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else {
+    let Some(parameters) = operation
+        .get_mut("parameters")
+        .and_then(Value::as_array_mut)
+    else {
         return;
     };
     for parameter in parameters.iter_mut() {
@@ -195,7 +253,8 @@ fn complete_parameters(operation: &mut Value, is_public: bool) {
 /// What an operation may be refused with because of its form: who may call it, and what is read from it before any rule is asked.
 fn refusals(path: &str, operation: &Value) -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut refusals: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    let mut add = |status, codes: &[&'static str]| refusals.entry(status).or_default().extend(codes);
+    let mut add =
+        |status, codes: &[&'static str]| refusals.entry(status).or_default().extend(codes);
     let parameters = || operation["parameters"].as_array().into_iter().flatten();
     if operation["security"] != json!([{}]) {
         add("401", &["invalid_api_key", "unauthenticated"]);

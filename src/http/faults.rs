@@ -8,12 +8,22 @@ pub struct Faults(Vec<Fault>);
 
 impl Faults {
     /// Keeps a value, or notes what is wrong with it.
-    pub fn take<T, E: std::fmt::Display>(&mut self, pointer: impl Into<String>, value: Result<T, E>) -> Option<T> {
-        value.map_err(|error| self.note(pointer, "invalid", error.to_string())).ok()
+    pub fn take<T, E: std::fmt::Display>(
+        &mut self,
+        pointer: impl Into<String>,
+        value: Result<T, E>,
+    ) -> Option<T> {
+        value
+            .map_err(|error| self.note(pointer, "invalid", error.to_string()))
+            .ok()
     }
 
     /// As [`take`](Self::take), for a value that may be left out.
-    pub fn optional<T, E: std::fmt::Display>(&mut self, pointer: impl Into<String>, value: Option<Result<T, E>>) -> Option<Option<T>> {
+    pub fn optional<T, E: std::fmt::Display>(
+        &mut self,
+        pointer: impl Into<String>,
+        value: Option<Result<T, E>>,
+    ) -> Option<Option<T>> {
         match value {
             None => Some(None),
             Some(value) => self.take(pointer, value).map(Some),
@@ -21,7 +31,12 @@ impl Faults {
     }
 
     /// Notes a fault.
-    pub fn note(&mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) {
+    pub fn note(
+        &mut self,
+        pointer: impl Into<String>,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) {
         self.0.push(Fault {
             pointer: pointer.into(),
             code,
@@ -37,7 +52,11 @@ impl Faults {
         match command {
             Some(command) if self.0.is_empty() => Ok(command),
             _ => {
-                let texts: Vec<String> = self.0.iter().map(|fault| format!("{} {}", fault.pointer, fault.detail)).collect();
+                let texts: Vec<String> = self
+                    .0
+                    .iter()
+                    .map(|fault| format!("{} {}", fault.pointer, fault.detail))
+                    .collect();
                 Err(texts.join("; "))
             }
         }

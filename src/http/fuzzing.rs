@@ -28,12 +28,22 @@ pub fn command<C: FromBody>(body: &[u8]) -> Result<C, Problem> {
 ///
 /// # Errors
 /// What is wrong with its header.
-pub fn idempotency_key(headers: &HeaderMap, method: &str, path: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
+pub fn idempotency_key(
+    headers: &HeaderMap,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
     key_of(headers, method, path, body)
 }
 
 /// Where a request comes from, when `peer` has sent it.
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network], header: ForwardedHeader) -> IpAddr {
+pub fn client_address(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[Network],
+    header: ForwardedHeader,
+) -> IpAddr {
     client_address::client_address(peer, headers, trusted, header)
 }
 
@@ -54,5 +64,7 @@ pub fn sales_batch(body: &[u8]) -> Result<Vec<ReadRow>, Problem> {
 }
 
 fn rows<C>(rows: Vec<BatchRow<C>>) -> Vec<ReadRow> {
-    rows.into_iter().map(|row| (row.line, row.command.err())).collect()
+    rows.into_iter()
+        .map(|row| (row.line, row.command.err()))
+        .collect()
 }

@@ -29,11 +29,15 @@ use super::unreadable::Reason;
 const NO_HTTP: &[u8] = b"\0\r\n\r\n";
 
 /// What is said to whoever does not finish the first head of a connection; [`Unreadable`](super::unreadable::Unreadable) gives it its document.
-const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-const BARE_LF: &str = "a line of the head ends with a bare LF; lines of HTTP end with CR LF (RFC 9112 §2.2)";
-const TWO_LENGTHS: &str = "the head has both Content-Length and Transfer-Encoding; send one of them (RFC 9112 §6.3)";
-const UNCLEAR_END: &str = "it is not clear where the head ends; lines of HTTP end with CR LF (RFC 9112 §2.2)";
+const BARE_LF: &str =
+    "a line of the head ends with a bare LF; lines of HTTP end with CR LF (RFC 9112 §2.2)";
+const TWO_LENGTHS: &str =
+    "the head has both Content-Length and Transfer-Encoding; send one of them (RFC 9112 §6.3)";
+const UNCLEAR_END: &str =
+    "it is not clear where the head ends; lines of HTTP end with CR LF (RFC 9112 §2.2)";
 
 /// Counts the beginnings and the ends of a connection's requests: while the count is odd, a request is being served.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +76,10 @@ impl Requests {
         counts.body.store(length, Ordering::Release);
         let begun = counts.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let heads = counts.heads.load(Ordering::Acquire);
-        assert_eq!(begun, heads, "hyper began a request whose head was not looked through");
+        assert_eq!(
+            begun, heads,
+            "hyper began a request whose head was not looked through"
+        );
         counts.steps.fetch_add(1, Ordering::AcqRel);
         Serving {
             requests: self.clone(),
@@ -92,7 +99,8 @@ impl Requests {
     /// The length of the body that belongs to the last head, once hyper has begun its request.
     fn body(&self) -> Option<u64> {
         let counts = &self.0;
-        let has_begun = counts.begun.load(Ordering::Acquire) == counts.heads.load(Ordering::Acquire);
+        let has_begun =
+            counts.begun.load(Ordering::Acquire) == counts.heads.load(Ordering::Acquire);
         has_begun.then(|| counts.body.load(Ordering::Acquire))
     }
 }
@@ -201,7 +209,11 @@ impl<Io> Heads<Io> {
 
 impl<Io: AsyncRead + Unpin> Heads<Io> {
     /// Hands on what comes, as far as it may be, and holds back the rest.
-    fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_more(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
         let part = self.look(&buffer.filled()[before..]);
@@ -215,7 +227,11 @@ impl<Io: AsyncRead + Unpin> Heads<Io> {
 }
 
 impl<Io: AsyncRead + Unpin> Heads<Io> {
-    fn poll_looked_through(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_looked_through(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.move_on();
         if self.rest.has_remaining() {
             self.hand_on_rest(buffer);
@@ -247,7 +263,11 @@ impl<Io: AsyncWrite + Unpin> Heads<Io> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if let Poll::Ready(read) = self.poll_looked_through(context, buffer) {
             self.has_begun |= !buffer.filled().is_empty();
             let count = self.requests.count();
@@ -262,11 +282,19 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<Io> {
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Heads<Io> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write_vectored(context, slices)
     }
 
@@ -408,17 +436,25 @@ mod tests {
             ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", 22),
             ("GET / HTTP/1.1\r\na: \r\n\r\n\r\n", 23),
             ("POST / HTTP/1.1\r\ncontent-length: 1\r\n\r\n\n", 38),
-            ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", 47),
+            (
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n",
+                47,
+            ),
         ] {
             for size in 1..=head.len() {
-                assert_eq!(found(head, size), Found::End(end), "{head:?} in pieces of {size}");
+                assert_eq!(
+                    found(head, size),
+                    Found::End(end),
+                    "{head:?} in pieces of {size}"
+                );
             }
         }
     }
 
     #[test]
     fn faults_are_found_where_they_are_however_the_head_is_cut() {
-        let both = "POST / HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\nTRANSFER-ENCODING: chunked\r\n\r\n";
+        let both =
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\nTRANSFER-ENCODING: chunked\r\n\r\n";
         let other = "POST / HTTP/1.1\r\ntransfer-encoding:chunked\r\ncontent-length:3\r\n\r\n";
         for (head, place, why) in [
             ("\nGET / HTTP/1.1\r\n\r\n", 0, BARE_LF),
@@ -430,7 +466,11 @@ mod tests {
             (other, other.find(":3").unwrap(), TWO_LENGTHS),
         ] {
             for size in 1..=head.len() {
-                assert_eq!(found(head, size), Found::Fault(place, why), "{head:?} in pieces of {size}");
+                assert_eq!(
+                    found(head, size),
+                    Found::Fault(place, why),
+                    "{head:?} in pieces of {size}"
+                );
             }
         }
     }
@@ -450,7 +490,10 @@ mod tests {
     }
 
     /// As hyper would, all that can be read at once.
-    async fn read<Io: AsyncRead + AsyncWrite + Unpin>(heads: &mut Heads<Io>, room: usize) -> String {
+    async fn read<Io: AsyncRead + AsyncWrite + Unpin>(
+        heads: &mut Heads<Io>,
+        room: usize,
+    ) -> String {
         let mut bytes = vec![0; room];
         let length = heads.read(&mut bytes).await.unwrap();
         String::from_utf8(bytes[..length].to_vec()).unwrap()
@@ -489,7 +532,9 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(4096);
         let reason = Reason::default();
         let mut heads = Heads::new(near, LONG, Requests::default(), reason);
-        far.write_all(b"GET / HTTP/1.1\r\n\r\nGET /more HTTP/1.1\r\n\r\n").await.unwrap();
+        far.write_all(b"GET / HTTP/1.1\r\n\r\nGET /more HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
         assert_eq!(read(&mut heads, 4096).await, "GET / HTTP/1.1\r\n\r\n");
         // It has begun no request, and wants more.
         assert_eq!(read(&mut heads, 3).await, "\0\r\n");

@@ -99,7 +99,9 @@ async fn health(State(app): State<Arc<App>>, house: Result<House, Problem>) -> R
         StatusCode::SERVICE_UNAVAILABLE
     };
     let mut response = (status, Json(health)).into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.extensions_mut().insert(OwnForm);
     response
 }
@@ -143,10 +145,16 @@ async fn examine(app: &App, tell: bool) -> Health {
         uptime_seconds: app.clock.uptime().saturating_sub(app.up_at_start).as_secs(),
         details: tell.then(|| Details {
             landlord_file: probe.fault,
-            disk: is_short.then_some("less room is free than is kept in reserve (storage.disk_reserve)"),
+            disk: is_short
+                .then_some("less room is free than is kept in reserve (storage.disk_reserve)"),
             unavailable_tenants: unavailable,
             queue: queue.map(|fault| fault.to_string()),
-            paused_queues: app.pauses.list().into_iter().map(|(queue, _)| queue.as_str()).collect(),
+            paused_queues: app
+                .pauses
+                .list()
+                .into_iter()
+                .map(|(queue, _)| queue.as_str())
+                .collect(),
             open_tenants: app.registry.list_open().len(),
             clock: app.clock_watch.last_doubt().map(|doubt| resting(&doubt)),
             alerts: app
@@ -158,7 +166,11 @@ async fn examine(app: &App, tell: bool) -> Health {
 }
 
 fn resting(doubt: &Doubt) -> String {
-    let Doubt { since, reason, ends } = doubt;
+    let Doubt {
+        since,
+        reason,
+        ends,
+    } = doubt;
     format!(
         "not believed since {since}: {reason}; meanwhile nothing is deleted by age, and ended jobs are kept, so that files grow; this ends {ends} \
          (tillbox retention prune --clock-is-right)"
@@ -180,7 +192,11 @@ async fn probe(app: &App, now: Timestamp) -> Probe {
 /// Writes to the landlord's file, on disk, and reads it back; gives what is wrong.
 async fn probe_landlord(app: &App) -> Option<String> {
     let written_and_read = async {
-        let written = app.directory.database().write(Origin::system(), probe::beat).await?;
+        let written = app
+            .directory
+            .database()
+            .write(Origin::system(), probe::beat)
+            .await?;
         let read = app.directory.database().read(probe::find_last_beat).await?;
         Ok::<_, StorageError>(read == Some(written))
     };
@@ -197,7 +213,10 @@ async fn list_unavailable(app: &App) -> Vec<UnavailableTenant> {
     let mut unavailable = Vec::new();
     for (tenant_id, kind) in app.registry.list_unavailable() {
         if let Ok(Some(access)) = app.directory.tenant_of_id(tenant_id).await
-            && matches!(access.status(), TenantStatus::Active | TenantStatus::Suspended)
+            && matches!(
+                access.status(),
+                TenantStatus::Active | TenantStatus::Suspended
+            )
         {
             unavailable.push(UnavailableTenant {
                 tenant_id,

@@ -37,10 +37,16 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
         Some(Local) => Duration::from_millis(LOCAL_REQUEST_MS),
         None => app.config.server.request_timeout.into(),
     };
-    let standing = limit::charge(&app, &mut request, deadline).instrument(span.clone()).await;
+    let standing = limit::charge(&app, &mut request, deadline)
+        .instrument(span.clone())
+        .await;
     let request = thrown_away(request);
     let refused = standing.filter(|standing| !standing.is_admitted);
-    let mut response = match refused.as_ref().map(limit::refusal).or_else(|| refuse_ambiguous(&request)) {
+    let mut response = match refused
+        .as_ref()
+        .map(limit::refusal)
+        .or_else(|| refuse_ambiguous(&request))
+    {
         Some(problem) => problem.into_response(),
         None => run(next, request, deadline).instrument(span.clone()).await,
     };
@@ -77,7 +83,10 @@ fn refuse_ambiguous(request: &Request) -> Option<Problem> {
         let detail = "a request has just one Host header (RFC 9112 §3.2); send one";
         return Some(Problem::new(Class::Malformed, "malformed_request", detail));
     }
-    let encoding = request.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    let encoding = request
+        .headers()
+        .get(CONTENT_ENCODING)
+        .map(HeaderValue::as_bytes);
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         let detail = "the body is compressed; send it as it is, without Content-Encoding";
         return Some(Problem::of_status(
@@ -112,17 +121,29 @@ async fn run(next: Next, request: Request, deadline: Duration) -> Response {
 
 /// An error answer that is none of ours (a broken path, a body of axum's own) in our form.
 fn bare(status: StatusCode) -> Option<Problem> {
-    (status.is_client_error() || status.is_server_error())
-        .then(|| Problem::of_status(status, "request_failed", status.canonical_reason().unwrap_or("the request failed")))
+    (status.is_client_error() || status.is_server_error()).then(|| {
+        Problem::of_status(
+            status,
+            "request_failed",
+            status.canonical_reason().unwrap_or("the request failed"),
+        )
+    })
 }
 
 /// Takes over a caller's id when it is sane: short, and of characters that cannot break a log line or a header.
 fn request_id(headers: &HeaderMap, entropy: &dyn Entropy) -> String {
-    let taken = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let taken = headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
     let sane = |id: &&str| {
-        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
     };
-    taken.filter(sane).map_or_else(|| fresh_request_id(entropy), str::to_owned)
+    taken
+        .filter(sane)
+        .map_or_else(|| fresh_request_id(entropy), str::to_owned)
 }
 
 /// An id for a request that brought none.

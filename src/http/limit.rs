@@ -58,7 +58,9 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
 
 /// Somebody should know of an address that tries one password after the other; once, and not for each that it is refused.
 fn note_lock_out(standing: &Standing, caller: Caller) {
-    if let (Policy::Login, true, Caller::Address(address)) = (standing.policy, standing.is_first_refusal, caller) {
+    if let (Policy::Login, true, Caller::Address(address)) =
+        (standing.policy, standing.is_first_refusal, caller)
+    {
         tracing::warn!(target: "security", %address, retry_after_s = standing.more_in_s, "login locked out");
     }
 }
@@ -66,7 +68,10 @@ fn note_lock_out(standing: &Standing, caller: Caller) {
 /// What is said to whoever has asked too often.
 pub fn refusal(standing: &Standing) -> Problem {
     let Standing {
-        policy, rate, more_in_s, ..
+        policy,
+        rate,
+        more_in_s,
+        ..
     } = standing;
     let detail = format!(
         "too many requests: {rate} are allowed here; nothing was done; send it again in {more_in_s} seconds, with the same Idempotency-Key"
@@ -81,17 +86,29 @@ pub fn tell(standing: &Standing, response: &mut Response) {
     let name = standing.policy.name();
     let (quota, window) = (standing.rate.count(), standing.rate.window_s());
     let (remaining, more_in_s) = (standing.remaining, standing.more_in_s);
-    insert(response.headers_mut(), POLICY, &format!("\"{name}\";q={quota};w={window}"));
-    insert(response.headers_mut(), LIMIT, &format!("\"{name}\";r={remaining};t={more_in_s}"));
+    insert(
+        response.headers_mut(),
+        POLICY,
+        &format!("\"{name}\";q={quota};w={window}"),
+    );
+    insert(
+        response.headers_mut(),
+        LIMIT,
+        &format!("\"{name}\";r={remaining};t={more_in_s}"),
+    );
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    headers.insert(name, HeaderValue::from_str(value).expect("a name and numbers are header text"));
+    headers.insert(
+        name,
+        HeaderValue::from_str(value).expect("a name and numbers are header text"),
+    );
 }
 
 /// The header fields of a limited route's answers, for the API's description.
 pub fn described() -> Value {
-    let field = |description: &str| json!({"description": description, "schema": {"type": "string"}});
+    let field =
+        |description: &str| json!({"description": description, "schema": {"type": "string"}});
     json!({
         "RateLimit-Policy": field("the limit: its name, `q` requests in `w` seconds"),
         "RateLimit": field("`r` requests may follow at once, and one more than that after `t` seconds"),

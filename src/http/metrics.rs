@@ -48,27 +48,52 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 async fn figures(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     // Looks at the disk and at /proc, and puts a few hundred lines together: not on a thread that others wait for.
     let text = tokio::task::spawn_blocking(move || render(&app)).await;
-    let fault = |_| Problem::new(Class::Internal, "internal_error", "the figures could not be put together");
+    let fault = |_| {
+        Problem::new(
+            Class::Internal,
+            "internal_error",
+            "the figures could not be put together",
+        )
+    };
     Ok(([(CONTENT_TYPE, TEXT)], text.map_err(fault)?).into_response())
 }
 
 fn render(app: &App) -> String {
     let mut sheet = Sheet::default();
-    let build = format!("version=\"{}\",sqlite=\"{}\"", env!("CARGO_PKG_VERSION"), file::sqlite_version());
+    let build = format!(
+        "version=\"{}\",sqlite=\"{}\"",
+        env!("CARGO_PKG_VERSION"),
+        file::sqlite_version()
+    );
     sheet.put_labelled("tillbox_build_info", &build, 1.0);
     sheet.put("tillbox_ready", f64::from(app.pulse.is_ready()));
-    sheet.put("tillbox_clock_believed", f64::from(app.clock_watch.was_believed()));
+    sheet.put(
+        "tillbox_clock_believed",
+        f64::from(app.clock_watch.was_believed()),
+    );
     let open = app.registry.list_open().len();
     sheet.put("tillbox_tenants_open", float(open as u64));
-    sheet.put("tillbox_tenants_open_max", f64::from(app.config.storage.open_tenants));
-    sheet.put("tillbox_tenants_unavailable", float(app.registry.list_unavailable().len() as u64));
-    sheet.put("tillbox_disk_reserve_bytes", float(app.config.storage.disk_reserve.as_bytes()));
+    sheet.put(
+        "tillbox_tenants_open_max",
+        f64::from(app.config.storage.open_tenants),
+    );
+    sheet.put(
+        "tillbox_tenants_unavailable",
+        float(app.registry.list_unavailable().len() as u64),
+    );
+    sheet.put(
+        "tillbox_disk_reserve_bytes",
+        float(app.config.storage.disk_reserve.as_bytes()),
+    );
     if let Some(room) = app.space.room() {
         sheet.put("tillbox_disk_free_bytes", float(room.free));
         sheet.put("tillbox_disk_size_bytes", float(room.size));
     }
     let now = app.clock.now().as_millis();
-    let lag_ms = app.pulse.oldest_due().map_or(0, |due| (now - due.as_millis()).max(0));
+    let lag_ms = app
+        .pulse
+        .oldest_due()
+        .map_or(0, |due| (now - due.as_millis()).max(0));
     sheet.put("tillbox_queue_lag_seconds", seconds(lag_ms));
     let beat_ms = app.pulse.beat_at().map_or(0, |beat| beat.as_millis());
     sheet.put("tillbox_queue_beat_timestamp_seconds", seconds(beat_ms));
@@ -82,7 +107,8 @@ fn put_queues(sheet: &mut Sheet, app: &App) {
     let now = app.clock.now();
     let depths = app.figures.snapshot(now).depths;
     let jobs = |queue: Queue, state: Option<JobState>| -> i64 {
-        let same = |depth: &&Depth| depth.queue == queue && (!depth.held).then_some(depth.state) == state;
+        let same =
+            |depth: &&Depth| depth.queue == queue && (!depth.held).then_some(depth.state) == state;
         depths.iter().filter(same).map(|depth| depth.jobs).sum()
     };
     let of_queue = |queue: &Queue| {
@@ -101,7 +127,12 @@ fn put_queues(sheet: &mut Sheet, app: &App) {
 }
 
 /// Counts a request that was answered. `route` is the pattern that its path met.
-pub(super) fn note_request(method: &Method, route: Option<&str>, status: StatusCode, took: Duration) {
+pub(super) fn note_request(
+    method: &Method,
+    route: Option<&str>,
+    status: StatusCode,
+    took: Duration,
+) {
     let (method, route) = (known(method), route.unwrap_or("unmatched").to_owned());
     let status = status.as_str().to_owned();
     histogram!("tillbox_http_request_duration_seconds", "method" => method, "route" => route.clone()).record(took);
@@ -162,7 +193,12 @@ mod tests {
             let took = Duration::from_millis(3);
             note_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::OK, took);
             note_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::OK, took);
-            note_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::NOT_FOUND, took);
+            note_request(
+                &Method::GET,
+                Some("/v1/orders/{id}"),
+                StatusCode::NOT_FOUND,
+                took,
+            );
             note_request(&odd, None, StatusCode::NOT_FOUND, took);
             let present = Present::request();
             drop((Present::request(), Present::connection(true)));
@@ -178,7 +214,10 @@ mod tests {
             "tillbox_http_connections{listener=\"tcp\"} 0",
             "tillbox_http_connections_total{listener=\"tcp\"} 1",
         ] {
-            assert!(text.lines().any(|of| of == line), "{line} is missing in\n{text}");
+            assert!(
+                text.lines().any(|of| of == line),
+                "{line} is missing in\n{text}"
+            );
         }
     }
 }

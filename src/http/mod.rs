@@ -70,7 +70,12 @@ pub fn router(app: &Arc<App>) -> Router {
 /// Served on the admin socket, and inside the process of a command.
 pub fn admin_router(app: &Arc<App>) -> Router {
     let (router, description) = LazyLock::force(&ROUTES);
-    surrounded(app, router.clone().nest("/v1/admin", admin::routes()), description.clone()).layer(Extension(extract::Local))
+    surrounded(
+        app,
+        router.clone().nest("/v1/admin", admin::routes()),
+        description.clone(),
+    )
+    .layer(Extension(extract::Local))
 }
 
 fn described(document: &Document) -> Bytes {
@@ -78,12 +83,16 @@ fn described(document: &Document) -> Bytes {
 }
 
 fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, description: Bytes) -> Router {
-    let described = move || std::future::ready(([(CONTENT_TYPE, "application/json")], description.clone()));
+    let described =
+        move || std::future::ready(([(CONTENT_TYPE, "application/json")], description.clone()));
     router
         .route("/openapi.json", axum::routing::get(described))
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
-        .layer(middleware::from_fn_with_state(app.clone(), layers::surround))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            layers::surround,
+        ))
         .with_state(app.clone())
 }
 

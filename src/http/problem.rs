@@ -17,7 +17,10 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 const UNAVAILABLE_RETRY_S: u32 = 60;
 
 /// Codes whose kind of problem is in a registry: draft-ietf-httpapi-ratelimit-headers.
-const KINDS_ELSEWHERE: [(&str, &str); 1] = [("rate_limited", "https://iana.org/assignments/http-problem-types#quota-exceeded")];
+const KINDS_ELSEWHERE: [(&str, &str); 1] = [(
+    "rate_limited",
+    "https://iana.org/assignments/http-problem-types#quota-exceeded",
+)];
 
 /// In the extensions of an answer whose status is an error's and whose body is nevertheless what was asked for: `/health`.
 #[derive(Clone, Copy, Debug)]
@@ -81,14 +84,22 @@ impl Problem {
 
     /// A request with values that are not acceptable: all of them.
     pub fn invalid(errors: Vec<Fault>) -> Self {
-        let mut problem = Self::new(Class::Invalid, "validation_failed", "some values are not acceptable; see errors");
+        let mut problem = Self::new(
+            Class::Invalid,
+            "validation_failed",
+            "some values are not acceptable; see errors",
+        );
         problem.errors = errors;
         problem
     }
 
     /// There is no such thing in this store.
     pub fn not_found(code: &'static str, what: &str) -> Self {
-        Self::new(Class::NotFound, code, format!("there is no such {what} in this store"))
+        Self::new(
+            Class::NotFound,
+            code,
+            format!("there is no such {what} in this store"),
+        )
     }
 
     /// The same problem with a fact for a program.
@@ -146,7 +157,10 @@ impl Problem {
     /// The URI of what kind of problem it is: our own, unless somebody else has defined it.
     fn kind(&self) -> String {
         let elsewhere = KINDS_ELSEWHERE.iter().find(|(code, _)| *code == self.code);
-        elsewhere.map_or_else(|| format!("urn:tillbox:problem:{}", self.code), |(_, kind)| (*kind).to_owned())
+        elsewhere.map_or_else(
+            || format!("urn:tillbox:problem:{}", self.code),
+            |(_, kind)| (*kind).to_owned(),
+        )
     }
 
     /// The document.
@@ -177,7 +191,10 @@ impl Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.insert(
+                http::header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer"),
+            );
         }
         response
     }
@@ -203,7 +220,8 @@ impl<R: Refusal> From<R> for Problem {
     fn from(refusal: R) -> Self {
         let class = refusal.class();
         let detail = if class == Class::Internal {
-            "an internal fault; nothing was written; the log has the cause under this request_id".to_owned()
+            "an internal fault; nothing was written; the log has the cause under this request_id"
+                .to_owned()
         } else {
             refusal.to_string()
         };
@@ -213,7 +231,10 @@ impl<R: Refusal> From<R> for Problem {
             // Somebody has to put the file right; nobody does that within a second.
             problem.retry_after_s = Some(UNAVAILABLE_RETRY_S);
         }
-        if matches!(class, Class::Internal | Class::Unavailable | Class::StorageFull) {
+        if matches!(
+            class,
+            Class::Internal | Class::Unavailable | Class::StorageFull
+        ) {
             problem.cause = Some(chain(&refusal).into());
         }
         problem

@@ -106,7 +106,8 @@ impl Listener for UnixListener {
 }
 
 /// What is said to whoever has too many connections; [`Unreadable`] gives it its document.
-const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Serves `router` until `shutdown` resolves, then finishes the requests that run, within the drain timeout. Requests that cannot be
 /// read reach no router; their ids come from the port to randomness, the date of every answer from the port to the clock.
@@ -158,7 +159,10 @@ pub async fn serve<L: Listener>(
         }
     };
     if tokio::time::timeout(drain_timeout, drained).await.is_err() {
-        tracing::warn!(connections = connections.len(), "connections cut off at shutdown");
+        tracing::warn!(
+            connections = connections.len(),
+            "connections cut off at shutdown"
+        );
         connections.shutdown().await;
     }
     Ok(())
@@ -188,8 +192,14 @@ fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
 }
 
 /// First a slot, then a connection: while there is no slot, the kernel's backlog holds those who wait.
-async fn next_connection<L: Listener>(listener: &mut L, slots: &Arc<Semaphore>) -> (L::Io, Peer, OwnedSemaphorePermit) {
-    let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+async fn next_connection<L: Listener>(
+    listener: &mut L,
+    slots: &Arc<Semaphore>,
+) -> (L::Io, Peer, OwnedSemaphorePermit) {
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((io, peer)) => return (io, peer, slot),
@@ -206,9 +216,17 @@ async fn next_connection<L: Listener>(listener: &mut L, slots: &Arc<Semaphore>) 
 
 /// The client went away before it was accepted; the next one may be fine at once.
 fn is_of_one_connection(error: &io::Error) -> bool {
-    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
+    use ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected,
+    };
     // The last two are what `set_nodelay` says of a socket that the client has closed.
-    let kinds = [ConnectionAborted, ConnectionRefused, ConnectionReset, NotConnected, InvalidInput];
+    let kinds = [
+        ConnectionAborted,
+        ConnectionRefused,
+        ConnectionReset,
+        NotConnected,
+        InvalidInput,
+    ];
     kinds.contains(&error.kind())
 }
 
@@ -223,15 +241,25 @@ struct House {
 }
 
 impl House {
-    async fn serve<Io>(self, io: Io, peer: Peer, places: (OwnedSemaphorePermit, Place), watcher: Watcher)
-    where
+    async fn serve<Io>(
+        self,
+        io: Io,
+        peer: Peer,
+        places: (OwnedSemaphorePermit, Place),
+        watcher: Watcher,
+    ) where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let present = Present::connection(peer.0.is_some());
         let (requests, reason) = (Requests::default(), Reason::default());
         let io = self.sheltered(io, reason.clone());
         let io = Heads::new(io, self.settings.header_timeout, requests.clone(), reason);
-        let Self { http, router, dates, .. } = self;
+        let Self {
+            http,
+            router,
+            dates,
+            ..
+        } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
             let serving = requests.begin(&request.body().size_hint());
             request.extensions_mut().insert(peer);
@@ -243,7 +271,9 @@ impl House {
                 if let Ok(answer) = &mut answer {
                     answer.headers_mut().insert(DATE, dates.header());
                     if serving.is_last {
-                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                        answer
+                            .headers_mut()
+                            .insert(CONNECTION, HeaderValue::from_static("close"));
                     }
                 }
                 drop(serving);
@@ -259,7 +289,12 @@ impl House {
     }
 
     /// Says why, and closes. A line in the log for each would fill the disk in a flood.
-    async fn turn_away<Io: AsyncRead + AsyncWrite + Unpin>(self, io: Io, peer: Peer, slot: OwnedSemaphorePermit) {
+    async fn turn_away<Io: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        io: Io,
+        peer: Peer,
+        slot: OwnedSemaphorePermit,
+    ) {
         metrics::counter!("tillbox_http_connections_refused_total").increment(1);
         let mut io = self.sheltered(io, Reason::default());
         let said = async {
@@ -272,7 +307,11 @@ impl House {
     }
 
     /// What every answer goes out through.
-    fn sheltered<Io: AsyncRead + AsyncWrite + Unpin>(&self, io: Io, reason: Reason) -> Unreadable<WriteDeadline<Io>> {
+    fn sheltered<Io: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        io: Io,
+        reason: Reason,
+    ) -> Unreadable<WriteDeadline<Io>> {
         let io = WriteDeadline::new(io, self.settings.write_timeout);
         Unreadable::new(io, self.entropy.clone(), self.dates.clone(), reason)
     }

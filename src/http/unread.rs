@@ -20,11 +20,20 @@ const SMALL_BYTES: u64 = 8 * 1024;
 
 /// The request, its body thrown away when it is left unread. Whoever asks first whether to send it (`Expect`) is told, and sends nothing.
 pub fn thrown_away(request: Request) -> Request {
-    let is_small = request.body().size_hint().upper().is_some_and(|most| most <= SMALL_BYTES);
+    let is_small = request
+        .body()
+        .size_hint()
+        .upper()
+        .is_some_and(|most| most <= SMALL_BYTES);
     if is_small || request.headers().contains_key(EXPECT) {
         request
     } else {
-        request.map(|body| Body::new(ThrownAway { body, is_over: false }))
+        request.map(|body| {
+            Body::new(ThrownAway {
+                body,
+                is_over: false,
+            })
+        })
     }
 }
 
@@ -37,7 +46,10 @@ impl HttpBody for ThrownAway {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         self.is_over |= matches!(polled, Poll::Ready(None | Some(Err(_))));
         polled

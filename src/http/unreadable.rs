@@ -65,7 +65,9 @@ impl<Io: AsyncWrite + Unpin> Unreadable<Io> {
     fn refusal(&self, status: StatusCode, head: &str) -> Bytes {
         let request_id = fresh_request_id(self.entropy.as_ref());
         metrics::counter!("tillbox_http_unreadable_requests_total", "status" => status.as_str().to_owned()).increment(1);
-        let document = problem(status, &self.reason).document(&request_id).to_string();
+        let document = problem(status, &self.reason)
+            .document(&request_id)
+            .to_string();
         tracing::debug!(request_id, status = status.as_u16(), "unreadable request");
         let fields = format!(
             "content-type: {MEDIA_TYPE}\r\n{REQUEST_ID}: {request_id}\r\ndate: {}\r\ncontent-length: {}",
@@ -107,9 +109,13 @@ fn problem(status: StatusCode, reason: &Reason) -> Problem {
             "head_timeout",
             "the first line and the header fields took too long to arrive; nothing was done; send them in one piece",
         ),
-        StatusCode::URI_TOO_LONG => ("uri_too_long", "the path and the query are too long; send a shorter one"),
+        StatusCode::URI_TOO_LONG => (
+            "uri_too_long",
+            "the path and the query are too long; send a shorter one",
+        ),
         _ => {
-            let any = "this is not HTTP/1.1 (RFC 9112): its first line or a header field is malformed";
+            let any =
+                "this is not HTTP/1.1 (RFC 9112): its first line or a header field is malformed";
             ("malformed_request", reason.0.get().copied().unwrap_or(any))
         }
     };
@@ -117,13 +123,21 @@ fn problem(status: StatusCode, reason: &Reason) -> Problem {
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Unreadable<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Unreadable<Io> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         ready!(self.poll_pending(context))?;
         if let Some((status, head)) = bare_refusal(bytes) {
             self.pending = self.refusal(status, head);
@@ -132,7 +146,11 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Unreadable<Io> {
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         // A refusal is one slice: there is no body that could be another.
         if let [bytes] = slices {
             return self.poll_write(context, bytes);
@@ -167,8 +185,15 @@ mod tests {
     /// What arrives of `bytes` at the other end of a connection that takes four bytes at a time.
     async fn sent(bytes: &str) -> String {
         let (near, mut far) = tokio::io::duplex(4);
-        let dates = Arc::new(Dates::new(Arc::new(ManualClock::new(Timestamp::from_millis_clamped(0)))));
-        let mut near = Unreadable::new(near, Arc::new(SeededEntropy::new(1)), dates, Reason::default());
+        let dates = Arc::new(Dates::new(Arc::new(ManualClock::new(
+            Timestamp::from_millis_clamped(0),
+        ))));
+        let mut near = Unreadable::new(
+            near,
+            Arc::new(SeededEntropy::new(1)),
+            dates,
+            Reason::default(),
+        );
         let sending = async {
             near.write_all(bytes.as_bytes()).await.unwrap();
             near.shutdown().await.unwrap();
@@ -187,12 +212,24 @@ mod tests {
             head.contains("\r\nconnection: close\r\ncontent-type: application/problem+json\r\n"),
             "{head}"
         );
-        assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{head}");
+        assert!(
+            head.contains(&format!("\r\ncontent-length: {}", body.len())),
+            "{head}"
+        );
         let document: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!((&document["status"], &document["code"]), (&431.into(), &"headers_too_large".into()));
+        assert_eq!(
+            (&document["status"], &document["code"]),
+            (&431.into(), &"headers_too_large".into())
+        );
         let request_id = document["request_id"].as_str().unwrap();
-        assert!(head.contains(&format!("\r\nx-request-id: {request_id}\r\n")), "{head}");
-        assert!(head.contains("\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{head}");
+        assert!(
+            head.contains(&format!("\r\nx-request-id: {request_id}\r\n")),
+            "{head}"
+        );
+        assert!(
+            head.contains("\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"),
+            "{head}"
+        );
     }
 
     #[tokio::test]

@@ -16,7 +16,13 @@ pub fn check(view: &LandlordView) -> Result<Vec<(&'static str, Vec<String>)>, St
     let pages = view.all(&PAGES, [], text)?;
     Ok(vec![
         ("schema", migrate::schema_differences(view)?),
-        ("pages", pages.into_iter().filter(|verdict| verdict != "ok").collect()),
+        (
+            "pages",
+            pages
+                .into_iter()
+                .filter(|verdict| verdict != "ok")
+                .collect(),
+        ),
         ("foreign keys", view.all(&FOREIGN_KEYS, [], text)?),
     ])
 }

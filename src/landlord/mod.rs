@@ -4,4 +4,5 @@ pub mod integrity;
 pub mod retention;
 
 /// Every SQL text of this layer that runs on the landlord's file, for the test that prepares them all.
-pub const STATEMENTS: &[&[crate::storage::Statement]] = &[integrity::STATEMENTS, retention::STATEMENTS];
+pub const STATEMENTS: &[&[crate::storage::Statement]] =
+    &[integrity::STATEMENTS, retention::STATEMENTS];

@@ -6,7 +6,10 @@ use serde_json::{Map, Value, json};
 use crate::platform::audit::{self, AuditEntry};
 use crate::primitives::limits::{FREE_PAGES_KEPT, PRUNE_BATCH, VACUUM_PAGES, VACUUM_STEPS};
 use crate::primitives::{Origin, Timestamp};
-use crate::storage::{Database, Landlord, LandlordView, LandlordWork, Rows, StorageError, params, statements, text_enum};
+use crate::storage::{
+    Database, Landlord, LandlordView, LandlordWork, Rows, StorageError, params, statements,
+    text_enum,
+};
 
 statements! {
     COUNT_EVENTS = "SELECT count(*) FROM stripe_event WHERE processed_at IS NOT NULL AND received_at < ?1";
@@ -52,14 +55,27 @@ impl CutOffs {
     }
 }
 
-fn look(view: &LandlordView, table: Table, cut_off: Timestamp, newest: Option<i64>) -> Result<(i64, i64), StorageError> {
+fn look(
+    view: &LandlordView,
+    table: Table,
+    cut_off: Timestamp,
+    newest: Option<i64>,
+) -> Result<(i64, i64), StorageError> {
     match table {
         Table::AuditLog => audit::find_prunable(view, cut_off, newest),
-        Table::StripeEvent => Ok((0, view.one(&COUNT_EVENTS, params![cut_off], |row| row.get(0))?)),
+        Table::StripeEvent => Ok((
+            0,
+            view.one(&COUNT_EVENTS, params![cut_off], |row| row.get(0))?,
+        )),
     }
 }
 
-fn batch(work: &mut LandlordWork, table: Table, to: i64, cut_off: Timestamp) -> Result<usize, StorageError> {
+fn batch(
+    work: &mut LandlordWork,
+    table: Table,
+    to: i64,
+    cut_off: Timestamp,
+) -> Result<usize, StorageError> {
     match table {
         Table::AuditLog => audit::prune(work, to, PRUNE_BATCH),
         Table::StripeEvent => work.change(&FORGET_EVENTS, params![cut_off, PRUNE_BATCH], Rows::Any),
@@ -70,7 +86,11 @@ fn batch(work: &mut LandlordWork, table: Table, to: i64, cut_off: Timestamp) -> 
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn count(view: &LandlordView, tables: &[Table], cut_offs: &CutOffs) -> Result<Vec<Pruned>, StorageError> {
+pub fn count(
+    view: &LandlordView,
+    tables: &[Table],
+    cut_offs: &CutOffs,
+) -> Result<Vec<Pruned>, StorageError> {
     let one = |table: &Table| {
         let cut_off = cut_offs.of(*table);
         let (_, rows) = look(view, *table, cut_off, None)?;
@@ -99,12 +119,29 @@ pub fn prune(
     let mut due = Vec::new();
     for table in tables {
         let (table, cut_off) = (*table, cut_offs.of(*table));
-        let (to, rows) = db.read_long(move |view| look(view, table, cut_off, newest)).wait()?;
-        due.push((to, Pruned { table, rows, cut_off }));
+        let (to, rows) = db
+            .read_long(move |view| look(view, table, cut_off, newest))
+            .wait()?;
+        due.push((
+            to,
+            Pruned {
+                table,
+                rows,
+                cut_off,
+            },
+        ));
     }
     let plan: Vec<Pruned> = due.iter().map(|(_, pruned)| *pruned).collect();
     let (mut all, mut has_begun) = (Vec::new(), false);
-    for (to, Pruned { table, rows: due, cut_off }) in due {
+    for (
+        to,
+        Pruned {
+            table,
+            rows: due,
+            cut_off,
+        },
+    ) in due
+    {
         let mut rows = 0;
         while rows < due {
             let plan = (!has_begun).then(|| plan.clone());
@@ -122,12 +159,18 @@ pub fn prune(
                 break;
             }
         }
-        all.push(Pruned { table, rows, cut_off });
+        all.push(Pruned {
+            table,
+            rows,
+            cut_off,
+        });
     }
     if has_begun {
         let pruned = all.clone();
-        db.write(origin.clone(), move |work| note(work, "retention.pruned", &pruned))
-            .wait()?;
+        db.write(origin.clone(), move |work| {
+            note(work, "retention.pruned", &pruned)
+        })
+        .wait()?;
     }
     give_back_space(db, origin)?;
     Ok(all)
@@ -139,7 +182,9 @@ fn give_back_space(db: &Database<Landlord>, origin: &Origin) -> Result<(), Stora
         if db.read(|view| view.free_pages()).wait()? <= FREE_PAGES_KEPT {
             break;
         }
-        let given = db.write(origin.clone(), |work| work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT));
+        let given = db.write(origin.clone(), |work| {
+            work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT)
+        });
         if given.wait()? == 0 {
             break;
         }

@@ -76,7 +76,12 @@ fn date_of(ms: i64) -> Date {
 }
 
 fn open_file(dir: &Path, log: &str, day: Date) -> io::Result<File> {
-    let open = || File::options().append(true).create(true).open(dir.join(format!("{log}.{day}.log")));
+    let open = || {
+        File::options()
+            .append(true)
+            .create(true)
+            .open(dir.join(format!("{log}.{day}.log")))
+    };
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             DirBuilder::new().recursive(true).mode(0o750).create(dir)?;
@@ -88,7 +93,11 @@ fn open_file(dir: &Path, log: &str, day: Date) -> io::Result<File> {
 
 /// The date of one of the files of these logs.
 fn date_in(name: &str, logs: &[&str]) -> Option<Date> {
-    let of = |log: &&str| name.strip_prefix(*log)?.strip_prefix('.')?.strip_suffix(".log");
+    let of = |log: &&str| {
+        name.strip_prefix(*log)?
+            .strip_prefix('.')?
+            .strip_suffix(".log")
+    };
     let date = logs.iter().find_map(of)?;
     // Other forms of a date are no names of ours.
     (date.len() == "YYYY-MM-DD".len()).then(|| date.parse().ok())?
@@ -97,11 +106,15 @@ fn date_in(name: &str, logs: &[&str]) -> Option<Date> {
 /// Removes the files of `logs` that are older than `keep_days` full days, today not counted. `now_ms` is believed. Gives how many went; what cannot be removed
 /// is said, and stays until the next time.
 pub(super) fn remove_old(dir: &Path, logs: &[&str], keep_days: u32, now_ms: i64) -> usize {
-    let kept_since = date_of(now_ms).saturating_sub(SignedDuration::from_hours(24 * i64::from(keep_days)));
+    let kept_since =
+        date_of(now_ms).saturating_sub(SignedDuration::from_hours(24 * i64::from(keep_days)));
     let mut removed = 0;
     // Without a directory there are no files.
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let date = entry.file_name().to_str().and_then(|name| date_in(name, logs));
+        let date = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| date_in(name, logs));
         if date.is_none_or(|date| date >= kept_since) {
             continue;
         }

@@ -31,7 +31,9 @@ pub(super) struct Progress {
 impl Progress {
     /// Lines that did not even fit into the buffer.
     fn overflown(&self) -> u64 {
-        self.overflow.get().map_or(0, |counter| counter.dropped_lines() as u64)
+        self.overflow
+            .get()
+            .map_or(0, |counter| counter.dropped_lines() as u64)
     }
 
     fn step(&self) {
@@ -50,7 +52,13 @@ impl Progress {
 }
 
 /// Buffers lines for `writer` on a thread of its own. A lossy buffer drops lines when it is full, the other kind makes whoever logs wait.
-pub(super) fn buffered<W>(writer: W, log: &'static str, shape: Shape, now_ms: fn() -> i64, lossy: bool) -> (Buffered, WorkerGuard)
+pub(super) fn buffered<W>(
+    writer: W,
+    log: &'static str,
+    shape: Shape,
+    now_ms: fn() -> i64,
+    lossy: bool,
+) -> (Buffered, WorkerGuard)
 where
     W: Write + Send + 'static,
 {
@@ -64,7 +72,10 @@ where
         missing: Missing::default(),
         told: 0,
     };
-    let (writer, guard) = NonBlockingBuilder::default().lossy(lossy).thread_name("log").finish(honest);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(lossy)
+        .thread_name("log")
+        .finish(honest);
     // Nothing has been given yet, so nobody has asked.
     let _ = progress.overflow.set(writer.error_counter());
     (Buffered { writer, progress }, guard)
@@ -127,14 +138,19 @@ impl<W: Write> Honest<W> {
                 text.insert(0, '\n');
             }
             self.writer.write_all(text.as_bytes())?;
-            metrics::counter!("tillbox_log_lines_dropped_total", "log" => self.log).increment(overflown - self.told);
+            metrics::counter!("tillbox_log_lines_dropped_total", "log" => self.log)
+                .increment(overflown - self.told);
             (self.missing, self.told) = (Missing::default(), overflown);
         }
         self.writer.write_all(line)
     }
 
     fn confession(&self, lines: u64) -> String {
-        let error = self.missing.error.as_deref().unwrap_or("more came than could be written");
+        let error = self
+            .missing
+            .error
+            .as_deref()
+            .unwrap_or("more came than could be written");
         let fields = [
             ("message", Value::from("log lines are missing here")),
             ("log", self.log.into()),
@@ -260,7 +276,13 @@ mod tests {
         let (go, wait) = std::sync::mpsc::channel();
         let disk = Disk::default();
         disk.has(1_000);
-        let (mut buffered, guard) = buffered(Slow(wait, disk.clone()), "tillbox", Shape::Json, || 0, false);
+        let (mut buffered, guard) = buffered(
+            Slow(wait, disk.clone()),
+            "tillbox",
+            Shape::Json,
+            || 0,
+            false,
+        );
         buffered.write_all(b"one\n").unwrap();
         buffered.write_all(b"two\n").unwrap();
         buffered.progress.wait(Duration::ZERO);

@@ -75,12 +75,22 @@ where
                 fields.add_missing(outer);
             }
         }
-        let line = Line::new((self.now_ms)(), *metadata.level(), metadata.target(), fields);
+        let line = Line::new(
+            (self.now_ms)(),
+            *metadata.level(),
+            metadata.target(),
+            fields,
+        );
         for shape in self.shapes() {
             let mut bytes = line.write(shape).into_bytes();
             bytes.push(b'\n');
             let takes = |sink: &&Sink| !sink.security_only || line.target == SECURITY;
-            for sink in self.sinks.iter().filter(|sink| sink.shape == shape).filter(takes) {
+            for sink in self
+                .sinks
+                .iter()
+                .filter(|sink| sink.shape == shape)
+                .filter(takes)
+            {
                 use std::io::Write as _;
                 // There is nowhere to report to that a line could not be written.
                 let _ = sink.writer.make_writer().write_all(&bytes);

@@ -109,7 +109,9 @@ impl Line {
             Shape::Console { ansi } => format!("{} {}", self.timestamp, self.console(ansi)),
             // The journal has a time of its own, and takes the number for the line's priority.
             Shape::Journal { json: true } => format!("<{}>{}", self.priority(), self.json()),
-            Shape::Journal { json: false } => format!("<{}>{}", self.priority(), self.console(false)),
+            Shape::Journal { json: false } => {
+                format!("<{}>{}", self.priority(), self.console(false))
+            }
         }
     }
 

@@ -160,7 +160,10 @@ impl Logging {
             now_ms: self.now_ms,
             sinks,
         };
-        let subscriber = tracing_subscriber::registry().with(filter).with(discreet()).with(lines);
+        let subscriber = tracing_subscriber::registry()
+            .with(filter)
+            .with(discreet())
+            .with(lines);
         subscriber.try_init().map_err(LoggingError::Running)?;
         guard.level = Some(Level(level));
         Ok(guard)
@@ -181,9 +184,20 @@ impl Logging {
         if let Some(dir) = &self.dir {
             let files = [(ALL, false), (SECURITY, true)];
             for (prefix, security_only) in files {
-                let file = Daily::open(dir, prefix, self.now_ms).map_err(|source| LoggingError::Files { dir: dir.clone(), source })?;
+                let file = Daily::open(dir, prefix, self.now_ms).map_err(|source| {
+                    LoggingError::Files {
+                        dir: dir.clone(),
+                        source,
+                    }
+                })?;
                 // Ordinary lines are dropped rather than slow a sale down; the few that are evidence are not.
-                let writer = add(buffered(file, prefix, Shape::Json, self.now_ms, !security_only));
+                let writer = add(buffered(
+                    file,
+                    prefix,
+                    Shape::Json,
+                    self.now_ms,
+                    !security_only,
+                ));
                 sinks.push(Sink {
                     shape: Shape::Json,
                     security_only,
@@ -200,7 +214,13 @@ impl Logging {
         };
         let writer = match self.stdout {
             // Buffered as well: a journal that stalls must not stall the daemon.
-            Stdout::Json => add(buffered(std::io::stdout(), "stdout", shape, self.now_ms, true)),
+            Stdout::Json => add(buffered(
+                std::io::stdout(),
+                "stdout",
+                shape,
+                self.now_ms,
+                true,
+            )),
             _ => BoxMakeWriter::new(std::io::stderr),
         };
         sinks.push(Sink {
@@ -216,9 +236,16 @@ impl Logging {
 ///
 /// # Errors
 /// [`LoggingError::Level`].
-pub fn subscriber(level: &str, now_ms: fn() -> i64, sinks: Vec<Sink>) -> Result<impl Subscriber + Send + Sync + 'static, LoggingError> {
+pub fn subscriber(
+    level: &str,
+    now_ms: fn() -> i64,
+    sinks: Vec<Sink>,
+) -> Result<impl Subscriber + Send + Sync + 'static, LoggingError> {
     let lines = Lines { now_ms, sinks };
-    Ok(tracing_subscriber::registry().with(filter(level)?).with(discreet()).with(lines))
+    Ok(tracing_subscriber::registry()
+        .with(filter(level)?)
+        .with(discreet())
+        .with(lines))
 }
 
 /// Who talks to others shows, at its lower levels, what it says to them: URLs that are secrets, passwords, whole mails. No directive of the operator's brings
@@ -248,17 +275,24 @@ pub fn remove_old(dir: &Path, keep_days: u32, now_ms: i64) -> usize {
 /// ask for silence.
 fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     // Of two that say the same the last one counts; and the parser takes a space for a part of a name.
-    let directives: Vec<&str> = std::iter::once(BASE).chain(level.split(',').map(str::trim)).collect();
+    let directives: Vec<&str> = std::iter::once(BASE)
+        .chain(level.split(',').map(str::trim))
+        .collect();
     let filter = EnvFilter::builder()
         .parse(directives.join(","))
         .map_err(|source| LoggingError::Level {
             level: level.to_owned(),
             source,
         })?;
-    let always = format!("{SECURITY}=info").parse().expect("a target and a level");
+    let always = format!("{SECURITY}=info")
+        .parse()
+        .expect("a target and a level");
     // That a file is opened, or a bell hung up, is no news at every start.
-    let quiet = ["rusqlite_migration", "tokio_cron_scheduler"].map(|target| format!("{target}=warn"));
-    let directives = quiet.iter().map(|quiet| quiet.parse().expect("a target and a level"));
+    let quiet =
+        ["rusqlite_migration", "tokio_cron_scheduler"].map(|target| format!("{target}=warn"));
+    let directives = quiet
+        .iter()
+        .map(|quiet| quiet.parse().expect("a target and a level"));
     Ok(directives.fold(filter.add_directive(always), EnvFilter::add_directive))
 }
 

@@ -13,7 +13,14 @@ pub fn log_panics() {
         let text = panic_text(panic.payload());
         // As elsewhere, RUST_BACKTRACE asks for it.
         let backtrace = Backtrace::capture();
-        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
-        tracing::error!(location, thread = thread.name(), panic = text, backtrace, "panicked");
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured)
+            .then(|| tracing::field::display(&backtrace));
+        tracing::error!(
+            location,
+            thread = thread.name(),
+            panic = text,
+            backtrace,
+            "panicked"
+        );
     }));
 }

@@ -60,7 +60,12 @@ fn a_line_is_one_flat_object_in_a_fixed_order() {
 #[test]
 fn span_fields_are_flattened_and_the_innermost_wins() {
     let lines = json(|| {
-        let request = info_span!("request", request_id = "r1", tenant_id = tracing::field::Empty, step = "outer");
+        let request = info_span!(
+            "request",
+            request_id = "r1",
+            tenant_id = tracing::field::Empty,
+            step = "outer"
+        );
         let _request = request.enter();
         request.record("tenant_id", "t1");
         let _inner = info_span!("inner", step = "inner", message = "of a span").entered();
@@ -89,7 +94,10 @@ fn nothing_in_a_field_can_end_the_line() {
     let lines_json = json(emit);
     assert_eq!(lines_json.len(), 1);
     let value: Value = serde_json::from_str(&lines_json[0]).unwrap();
-    assert_eq!((&value["name"], &value["message"]), (&evil.into(), &evil.into()));
+    assert_eq!(
+        (&value["name"], &value["message"]),
+        (&evil.into(), &evil.into())
+    );
 
     let console = lines("info", Shape::Console { ansi: false }, false, emit);
     assert_eq!(console.len(), 1);
@@ -98,11 +106,22 @@ fn nothing_in_a_field_can_end_the_line() {
 
 #[test]
 fn the_console_shape_is_for_people() {
-    let emit = || info!(listen = "[::1]:1", name = "two words", empty = "", n = 1, "ready");
+    let emit = || {
+        info!(
+            listen = "[::1]:1",
+            name = "two words",
+            empty = "",
+            n = 1,
+            "ready"
+        )
+    };
     let plain = lines("info", Shape::Console { ansi: false }, false, emit);
     insta::assert_snapshot!(plain.join("\n"), @r#"2026-01-02T03:04:05.006Z  INFO ready listen=[::1]:1 name="two words" empty="" n=1"#);
     let coloured = lines("info", Shape::Console { ansi: true }, false, emit);
-    assert!(coloured[0].contains("\u{1b}[32m INFO\u{1b}[0m ready"), "{coloured:?}");
+    assert!(
+        coloured[0].contains("\u{1b}[32m INFO\u{1b}[0m ready"),
+        "{coloured:?}"
+    );
 }
 
 #[test]
@@ -111,7 +130,12 @@ fn security_events_pass_every_level_and_have_a_sink_of_their_own() {
         info!("ordinary");
         warn!(target: "security", "bad signature");
     };
-    for (level, security_only, expected) in [("info", false, 2), ("off", false, 1), ("off", true, 1), ("info", true, 1)] {
+    for (level, security_only, expected) in [
+        ("info", false, 2),
+        ("off", false, 1),
+        ("off", true, 1),
+        ("info", true, 1),
+    ] {
         let lines = lines(level, Shape::Json, security_only, emit);
         assert_eq!(lines.len(), expected, "{level} {security_only}");
         assert!(lines.last().unwrap().contains("bad signature"));
@@ -175,7 +199,10 @@ fn files_are_daily_flushed_by_the_guard_and_survive_a_restart() {
         let files = files(dir.path());
         assert_eq!(files.len(), 2, "{files:?}");
         let (security, ordinary) = (&files[0], &files[1]);
-        assert!(security.0.starts_with("security.2") && security.0.ends_with(".log"), "{files:?}");
+        assert!(
+            security.0.starts_with("security.2") && security.0.ends_with(".log"),
+            "{files:?}"
+        );
         assert!(ordinary.0.starts_with("tillbox.2"), "{files:?}");
         assert_eq!(ordinary.0.len(), "tillbox.YYYY-MM-DD.log".len());
         assert_eq!((security.1, ordinary.1), (run, 2 * run));
@@ -204,7 +231,10 @@ fn the_journal_is_told_the_priority_and_no_time() {
         info!("good");
     };
     let json = lines("info", Shape::Journal { json: true }, false, emit);
-    assert!(json[0].starts_with("<3>{\"timestamp\":") && json[1].starts_with("<6>{"), "{json:?}");
+    assert!(
+        json[0].starts_with("<3>{\"timestamp\":") && json[1].starts_with("<6>{"),
+        "{json:?}"
+    );
     let console = lines("info", Shape::Journal { json: false }, false, emit);
     insta::assert_snapshot!(console.join("\n"), @r#"
     <3>ERROR bad n=1
@@ -220,7 +250,8 @@ fn a_panic_loses_no_line() {
     let ended = std::thread::spawn(move || {
         let (sinks, guard) = logging.sinks().unwrap();
         let _guard = guard;
-        let _subscriber = tracing::subscriber::set_default(subscriber("info", now_ms, sinks).unwrap());
+        let _subscriber =
+            tracing::subscriber::set_default(subscriber("info", now_ms, sinks).unwrap());
         for number in 0..20_000 {
             info!(number, "line");
         }
@@ -228,7 +259,11 @@ fn a_panic_loses_no_line() {
     });
     assert!(ended.join().is_err());
     let files = files(dir.path());
-    assert_eq!(files.last().map(|(_, lines)| *lines), Some(20_000), "{files:?}");
+    assert_eq!(
+        files.last().map(|(_, lines)| *lines),
+        Some(20_000),
+        "{files:?}"
+    );
 }
 
 #[test]
@@ -241,18 +276,24 @@ fn the_level_changes_while_it_runs() {
         writer: BoxMakeWriter::new(move || own.clone()),
     };
     let (filter, handle) = reload::Layer::new(filter("warn").unwrap());
-    let lines = Lines { now_ms, sinks: vec![sink] };
+    let lines = Lines {
+        now_ms,
+        sinks: vec![sink],
+    };
     let level = Level(handle);
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(filter).with(lines), || {
-        info!("one");
-        level.set("debug").unwrap();
-        tracing::debug!("two");
-        assert!(level.set("loud=very").is_err());
-        tracing::debug!("three");
-        level.set("off").unwrap();
-        error!("four");
-        warn!(target: SECURITY, "five");
-    });
+    tracing::subscriber::with_default(
+        tracing_subscriber::registry().with(filter).with(lines),
+        || {
+            info!("one");
+            level.set("debug").unwrap();
+            tracing::debug!("two");
+            assert!(level.set("loud=very").is_err());
+            tracing::debug!("three");
+            level.set("off").unwrap();
+            error!("four");
+            warn!(target: SECURITY, "five");
+        },
+    );
     let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
     let said: Vec<Value> = text
         .lines()
@@ -274,14 +315,18 @@ fn files_of_days_long_past_go_by_their_names_and_others_stay() {
         "tillbox.2026-01-01.log",
         "tillbox.log",
     ];
-    for name in stay
-        .into_iter()
-        .chain(["tillbox.2025-12-31.log", "tillbox.2020-01-01.log", "security.2025-12-31.log"])
-    {
+    for name in stay.into_iter().chain([
+        "tillbox.2025-12-31.log",
+        "tillbox.2020-01-01.log",
+        "security.2025-12-31.log",
+    ]) {
         fs::write(dir.path().join(name), "x\n").unwrap();
     }
     assert_eq!(remove_old(dir.path(), 1, now_ms()), 3);
-    let names: Vec<String> = files(dir.path()).into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = files(dir.path())
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
     assert_eq!(names, stay);
     assert_eq!(remove_old(&dir.path().join("nowhere"), 1, now_ms()), 0);
 }
@@ -311,7 +356,10 @@ fn a_line_goes_to_the_file_of_its_day_forward_and_back() {
         ("tillbox.2026-01-03.log", 2),
         ("tillbox.2027-01-02.log", 1),
     ];
-    assert_eq!(files(dir.path()), written.map(|(name, lines)| (name.to_owned(), lines)));
+    assert_eq!(
+        files(dir.path()),
+        written.map(|(name, lines)| (name.to_owned(), lines))
+    );
     // A day whose file cannot be made loses nothing, and gets its own as soon as it can be.
     let blocked = dir.path().join("tillbox.2026-01-04.log");
     fs::create_dir(&blocked).unwrap();
@@ -337,11 +385,18 @@ fn without_a_level_for_all_it_is_the_default_one() {
         debug!("in detail");
         debug!(target: "tillbox::worker", "at work");
     };
-    for level in ["tillbox::worker=debug", "info, tillbox::worker=debug", "tillbox::worker=debug,info"] {
+    for level in [
+        "tillbox::worker=debug",
+        "info, tillbox::worker=debug",
+        "tillbox::worker=debug,info",
+    ] {
         let lines = lines(level, Shape::Json, false, emit);
         assert_eq!(lines.len(), 2, "{level}: {lines:?}");
     }
-    assert_eq!(lines("off,tillbox::worker=debug", Shape::Json, false, emit).len(), 1);
+    assert_eq!(
+        lines("off,tillbox::worker=debug", Shape::Json, false, emit).len(),
+        1
+    );
 }
 
 #[test]
@@ -359,7 +414,9 @@ fn a_panic_is_a_line() {
         (&"panicked".into(), &"of note".into(), &"ERROR".into())
     );
     assert!(
-        line["location"].as_str().is_some_and(|place| place.contains("logging/tests.rs:")),
+        line["location"]
+            .as_str()
+            .is_some_and(|place| place.contains("logging/tests.rs:")),
         "{line}"
     );
     assert_eq!(line["thread"], "logging::tests::a_panic_is_a_line");

@@ -99,7 +99,12 @@ fn form(what: impl ToString) -> EcbError {
 pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
     let text = std::str::from_utf8(bytes).map_err(|_| form("it is not UTF-8"))?;
     let mut reader = Reader::from_str(text);
-    let (mut publication, mut left_out, mut seen, mut depth) = (Publication::default(), BTreeSet::new(), BTreeSet::new(), 0_u32);
+    let (mut publication, mut left_out, mut seen, mut depth) = (
+        Publication::default(),
+        BTreeSet::new(),
+        BTreeSet::new(),
+        0_u32,
+    );
     let mut has_root = false;
     loop {
         let event = reader.read_event().map_err(form)?;
@@ -108,7 +113,9 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
             Event::Start(element) => (Some(element), true),
             Event::Empty(element) => (Some(element), false),
             Event::End(_) => {
-                depth = depth.checked_sub(1).ok_or_else(|| form("an element ends that never began"))?;
+                depth = depth
+                    .checked_sub(1)
+                    .ok_or_else(|| form("an element ends that never began"))?;
                 (None, false)
             }
             // Entities of its own are no part of the bank's file.
@@ -130,7 +137,10 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
                     seen.clear();
                 }
                 (None, Some(code), Some(said)) => {
-                    let (day, rates) = publication.days.last_mut().ok_or_else(|| form("a rate has no day"))?;
+                    let (day, rates) = publication
+                        .days
+                        .last_mut()
+                        .ok_or_else(|| form("a rate has no day"))?;
                     if !seen.insert(code.clone()) {
                         return Err(EcbError::Currency(code));
                     }
@@ -141,7 +151,11 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
                     }
                 }
                 (None, None, None) => {}
-                _ => return Err(form("a Cube has neither a time nor a currency with its rate")),
+                _ => {
+                    return Err(form(
+                        "a Cube has neither a time nor a currency with its rate",
+                    ));
+                }
             }
         }
     }
@@ -173,7 +187,9 @@ fn attributes(element: &BytesStart<'_>) -> Result<[Option<String>; 3], EcbError>
 /// # Errors
 /// [`EcbError`].
 pub fn parse_csv(bytes: &[u8]) -> Result<Publication, EcbError> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(bytes);
     let headers = reader.headers().map_err(form)?.clone();
     let mut cells = headers.iter();
     if cells.next() != Some("Date") {

@@ -47,7 +47,9 @@ pub enum TargetError {
     #[error("is neither http:// nor https://")]
     Scheme,
     /// A name or a password before the host.
-    #[error("has a name or a password before its host, which would be shown in logs elsewhere; leave it out")]
+    #[error(
+        "has a name or a password before its host, which would be shown in logs elsewhere; leave it out"
+    )]
     UserInfo,
 }
 
@@ -60,7 +62,9 @@ impl Target {
         let uri: Uri = text.parse().map_err(|_| TargetError::Malformed)?;
         let authority = uri.authority().ok_or(TargetError::Malformed)?;
         match uri.scheme_str() {
-            Some("http" | "https") if authority.as_str().contains('@') => Err(TargetError::UserInfo),
+            Some("http" | "https") if authority.as_str().contains('@') => {
+                Err(TargetError::UserInfo)
+            }
             Some("http" | "https") if authority.host().is_empty() => Err(TargetError::Malformed),
             Some("http" | "https") => Ok(Self(uri)),
             _ => Err(TargetError::Scheme),
@@ -77,8 +81,15 @@ impl Target {
 /// Scheme, host and port: a path or a query may be the receiver's secret.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = self.0.authority().map_or("", |authority| authority.as_str());
-        write!(f, "{}://{authority}", self.0.scheme_str().unwrap_or("https"))
+        let authority = self
+            .0
+            .authority()
+            .map_or("", |authority| authority.as_str());
+        write!(
+            f,
+            "{}://{authority}",
+            self.0.scheme_str().unwrap_or("https")
+        )
     }
 }
 
@@ -127,7 +138,13 @@ pub struct Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ({} bytes)", self.method, self.target, self.body.len())
+        write!(
+            f,
+            "{} {} ({} bytes)",
+            self.method,
+            self.target,
+            self.body.len()
+        )
     }
 }
 
@@ -147,10 +164,14 @@ pub enum CallError {
     #[error("no answer in time")]
     Timeout,
     /// The name stands for no address that may be called.
-    #[error("the address {0} is not of the public internet, and calls to others are not allowed here")]
+    #[error(
+        "the address {0} is not of the public internet, and calls to others are not allowed here"
+    )]
     RefusedAddress(IpAddr),
     /// The server answered that the thing is elsewhere.
-    #[error("the server answered {0}, a redirect, which is not followed; configure the address that it leads to")]
+    #[error(
+        "the server answered {0}, a redirect, which is not followed; configure the address that it leads to"
+    )]
     Redirected(u16),
     /// The answer is larger than was allowed.
     #[error("the answer is larger than {0} bytes")]
@@ -231,7 +252,11 @@ fn roots() -> RootCerts {
     for error in &found.errors {
         tracing::warn!(error = %error, "a certificate of the system could not be read");
     }
-    let certs: Vec<Certificate<'static>> = found.certs.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    let certs: Vec<Certificate<'static>> = found
+        .certs
+        .iter()
+        .map(|der| Certificate::from_der(der).to_owned())
+        .collect();
     if certs.is_empty() {
         return RootCerts::WebPki;
     }
@@ -239,11 +264,15 @@ fn roots() -> RootCerts {
 }
 
 fn request_of(call: &Call) -> Result<Request<Vec<u8>>, CallError> {
-    let mut request = Request::builder().method(call.method.clone()).uri(call.target.0.clone());
+    let mut request = Request::builder()
+        .method(call.method.clone())
+        .uri(call.target.0.clone());
     for (name, value) in &call.headers {
         request = request.header(*name, value);
     }
-    request.body(call.body.clone()).map_err(|_| CallError::Malformed)
+    request
+        .body(call.body.clone())
+        .map_err(|_| CallError::Malformed)
 }
 
 fn read(answer: Response<Body>, bounds: &Bounds) -> Result<Answer, CallError> {
@@ -267,7 +296,10 @@ fn read_body(body: Body, bytes: u64) -> Result<Vec<u8>, CallError> {
     if body.content_length().is_some_and(|length| length > bytes) {
         return Err(CallError::TooLarge(bytes));
     }
-    body.into_with_config().limit(bytes).read_to_vec().map_err(error_of)
+    body.into_with_config()
+        .limit(bytes)
+        .read_to_vec()
+        .map_err(error_of)
 }
 
 /// Texts of ureq that may hold a part of the URL or of the answer are left out.
@@ -280,7 +312,9 @@ fn error_of(error: Error) -> CallError {
             Ok(refused) => return CallError::RefusedAddress(refused.0),
             Err(_) => "the connection failed".to_owned(),
         },
-        Error::Io(source) if source.kind() == std::io::ErrorKind::TimedOut => return CallError::Timeout,
+        Error::Io(source) if source.kind() == std::io::ErrorKind::TimedOut => {
+            return CallError::Timeout;
+        }
         Error::Io(source) => source.to_string(),
         Error::HostNotFound => "the host was not found".to_owned(),
         Error::Protocol(_) | Error::Http(_) => "the answer is no HTTP".to_owned(),
@@ -304,14 +338,24 @@ struct Guarded<R> {
 }
 
 impl<R: Resolver> Resolver for Guarded<R> {
-    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
         let found = self.names.resolve(uri, config, timeout)?;
         let mut allowed = self.empty();
-        for address in found.iter().filter(|address| self.reach.allows(address.ip())) {
+        for address in found
+            .iter()
+            .filter(|address| self.reach.allows(address.ip()))
+        {
             allowed.push(*address);
         }
         match found.first() {
-            Some(refused) if allowed.is_empty() => Err(Error::Other(Box::new(OutOfReach(refused.ip())))),
+            Some(refused) if allowed.is_empty() => {
+                Err(Error::Other(Box::new(OutOfReach(refused.ip()))))
+            }
             _ => Ok(allowed),
         }
     }

@@ -107,7 +107,9 @@ pub enum MailError {
         source: lettre::transport::smtp::Error,
     },
     /// The deadline passed.
-    #[error("the mail server {server} did not take the message within {limit:?}; whether it will after all is not known")]
+    #[error(
+        "the mail server {server} did not take the message within {limit:?}; whether it will after all is not known"
+    )]
     TooSlow {
         /// Its host and port.
         server: String,
@@ -132,8 +134,14 @@ impl MailError {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Recipient(_) | Self::ControlCharacter(_) | Self::MessageId(_) | Self::Date(_) | Self::Build(_) => true,
-            Self::Smtp { source, .. } => source.is_client() || (source.is_permanent() && !is_about_the_login(source)),
+            Self::Recipient(_)
+            | Self::ControlCharacter(_)
+            | Self::MessageId(_)
+            | Self::Date(_)
+            | Self::Build(_) => true,
+            Self::Smtp { source, .. } => {
+                source.is_client() || (source.is_permanent() && !is_about_the_login(source))
+            }
             Self::TooSlow { .. } | Self::Runtime(_) | Self::Outbox { .. } => false,
         }
     }
@@ -143,9 +151,9 @@ impl MailError {
 /// the password.
 fn is_about_the_login(error: &lettre::transport::smtp::Error) -> bool {
     let details = [Detail::Zero, Detail::Four, Detail::Five, Detail::Eight];
-    error
-        .status()
-        .is_some_and(|code| code.category == Category::Unspecified3 && details.contains(&code.detail))
+    error.status().is_some_and(|code| {
+        code.category == Category::Unspecified3 && details.contains(&code.detail)
+    })
 }
 
 impl Mailer {
@@ -154,7 +162,12 @@ impl Mailer {
     ///
     /// # Errors
     /// See [`MailConfigError`].
-    pub fn from_settings(smtp_url: &str, from: &str, timeout: Duration, outbox_dir: &Path) -> Result<Self, MailConfigError> {
+    pub fn from_settings(
+        smtp_url: &str,
+        from: &str,
+        timeout: Duration,
+        outbox_dir: &Path,
+    ) -> Result<Self, MailConfigError> {
         let from = from.parse().map_err(|source| MailConfigError::From {
             from: from.to_owned(),
             source,
@@ -163,8 +176,13 @@ impl Mailer {
             let dir = outbox_dir.to_owned();
             return Ok(Self::Outbox { dir, from });
         }
-        let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp_url).map_err(MailConfigError::Url)?;
-        let server = Box::new(server.timeout(Some(timeout)).pool_config(PoolConfig::new().min_idle(0).max_size(1)));
+        let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp_url)
+            .map_err(MailConfigError::Url)?;
+        let server = Box::new(
+            server
+                .timeout(Some(timeout))
+                .pool_config(PoolConfig::new().min_idle(0).max_size(1)),
+        );
         let name = name_of(smtp_url);
         Ok(Self::Smtp {
             server,
@@ -190,7 +208,8 @@ impl Mailer {
             Self::Outbox { dir, from } => {
                 let message = build(from, mail)?;
                 let path = dir.join(format!("{}.eml", mail.message_id));
-                write_whole(dir, &path, &message.formatted()).map_err(|source| MailError::Outbox { path, source })
+                write_whole(dir, &path, &message.formatted())
+                    .map_err(|source| MailError::Outbox { path, source })
             }
         }
     }
@@ -214,7 +233,12 @@ fn name_of(smtp_url: &str) -> String {
 }
 
 /// A connection of its own for one message, given up at the deadline wherever it stands.
-fn converse(server: &AsyncSmtpTransportBuilder, name: &str, message: Message, limit: Duration) -> Result<(), MailError> {
+fn converse(
+    server: &AsyncSmtpTransportBuilder,
+    name: &str,
+    message: Message,
+    limit: Duration,
+) -> Result<(), MailError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -249,14 +273,20 @@ fn build(from: &Mailbox, mail: &Mail) -> Result<Message, MailError> {
             return Err(MailError::ControlCharacter(name));
         }
     }
-    let to: Address = mail.to.parse().map_err(|_| MailError::Recipient(mail.to.clone()))?;
+    let to: Address = mail
+        .to
+        .parse()
+        .map_err(|_| MailError::Recipient(mail.to.clone()))?;
     let date = u64::try_from(mail.date_ms)
         .ok()
         .filter(|date_ms| *date_ms <= MAX_DATE_MS)
         .map(|date_ms| UNIX_EPOCH + Duration::from_millis(date_ms))
         .ok_or(MailError::Date(mail.date_ms))?;
     // RFC 3834: keeps holiday notices from answering.
-    let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned());
+    let automatic = HeaderValue::new(
+        HeaderName::new_from_ascii_str("Auto-Submitted"),
+        "auto-generated".to_owned(),
+    );
     Message::builder()
         .from(from.clone())
         .to(to.into())
@@ -288,7 +318,10 @@ fn write_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Two senders of one message must not share the unfinished file.
     static UNFINISHED: AtomicU64 = AtomicU64::new(0);
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let unfinished = dir.join(format!(".{}.tmp", UNFINISHED.fetch_add(1, Ordering::Relaxed)));
+    let unfinished = dir.join(format!(
+        ".{}.tmp",
+        UNFINISHED.fetch_add(1, Ordering::Relaxed)
+    ));
     let written = OpenOptions::new()
         .write(true)
         .create(true)

@@ -36,7 +36,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         [192, 0, 0, _] => true,
         [192, 88, 99, _] => true, // relays of 6to4, given up
         [192, 168, ..] => true,
-        [198, 18 | 19, ..] => true,                                    // benchmarks
+        [198, 18 | 19, ..] => true, // benchmarks
         [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => true, // documentation
         _ => false,
     };
@@ -46,10 +46,11 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 /// Global unicast but for its special blocks; addresses that carry one of IPv4 count as that one.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let octets = address.octets();
-    let carried = |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
+    let carried =
+        |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
     match address.segments() {
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(carried(12)), // mapped; NAT64
-        [0x2002, ..] => is_public_v4(carried(2)),                                                  // 6to4
+        [0x2002, ..] => is_public_v4(carried(2)), // 6to4
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false, // Teredo and other protocols; documentation
         [0x3fff, second, ..] if second < 0x1000 => false,                   // documentation
         [first, ..] => first & 0xe000 == 0x2000,

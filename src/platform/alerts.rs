@@ -119,7 +119,13 @@ pub fn is_alert(kind: &str) -> bool {
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn given_up(work: &mut TenantWork, means: Means, job: &Job, attempt: i64, error: &str) -> Result<(), StorageError> {
+pub fn given_up(
+    work: &mut TenantWork,
+    means: Means,
+    job: &Job,
+    attempt: i64,
+    error: &str,
+) -> Result<(), StorageError> {
     let failed = JobFailed {
         tenant_id: TenantId::from_bytes(work.file_id()),
         queue: job.queue.as_str().to_owned(),
@@ -150,7 +156,9 @@ pub fn given_up(work: &mut TenantWork, means: Means, job: &Job, attempt: i64, er
         let ends_at = window.opened_at.plus_millis(means.window_ms);
         if (window.opened_at..ends_at).contains(&work.now()) {
             let last = serde_json::to_string(&failed).expect("a failure is a plain struct");
-            return work.change(&KEEP_BACK, params![job.kind, last], Rows::Exactly(1)).map(drop);
+            return work
+                .change(&KEEP_BACK, params![job.kind, last], Rows::Exactly(1))
+                .map(drop);
         }
         tell(work, means, &job.kind, failed, window.kept_back + 1)
     } else {
@@ -167,10 +175,14 @@ pub fn end_window(work: &mut TenantWork, over: &WindowOver) -> Result<(), Storag
     let Some(window) = window.filter(|window| window.opened_at == over.opened_at) else {
         return Ok(());
     };
-    let last = window.last.and_then(|last| serde_json::from_str(&last).ok());
+    let last = window
+        .last
+        .and_then(|last| serde_json::from_str(&last).ok());
     match last {
         Some(failed) => tell(work, over.means, &over.job_kind, failed, window.kept_back),
-        None => work.change(&CLOSE, params![over.job_kind], Rows::Exactly(1)).map(drop),
+        None => work
+            .change(&CLOSE, params![over.job_kind], Rows::Exactly(1))
+            .map(drop),
     }
 }
 
@@ -192,7 +204,13 @@ fn new_job(kind: &'static str, payload: &impl Serialize) -> NewJob {
 }
 
 /// A job for each of the means, so that one that fails sends nothing twice by the other; and a new window.
-fn tell(work: &mut TenantWork, means: Means, kind: &str, failed: JobFailed, failures: i64) -> Result<(), StorageError> {
+fn tell(
+    work: &mut TenantWork,
+    means: Means,
+    kind: &str,
+    failed: JobFailed,
+    failures: i64,
+) -> Result<(), StorageError> {
     let alert = Alert { failed, failures };
     for (_, alert_kind) in [(means.webhook, WEBHOOK), (means.mail, MAIL)]
         .iter()

@@ -114,8 +114,14 @@ fn chained(row: &crate::storage::Row<'_>) -> rusqlite::Result<(ChainedEntry, Str
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list<K: FileKind>(view: &View<'_, K>, before: i64, limit: u32) -> Result<Vec<ChainedEntry>, StorageError> {
-    view.all(&PAGE, params![before, limit], |row| chained(row).map(|(entry, _)| entry))
+pub fn list<K: FileKind>(
+    view: &View<'_, K>,
+    before: i64,
+    limit: u32,
+) -> Result<Vec<ChainedEntry>, StorageError> {
+    view.all(&PAGE, params![before, limit], |row| {
+        chained(row).map(|(entry, _)| entry)
+    })
 }
 
 /// Where the chain ends: the place of the last entry and its hash; place 0 when there is none.
@@ -176,7 +182,11 @@ pub fn verify<K: FileKind>(view: &View<'_, K>) -> Result<Verified, StorageError>
             None => anchor_hash,
         };
         let is_anchored = link.seq != pruned_to || link.hash == anchor_hash;
-        if found.broken.is_none() && (link.prev_hash != prev || link.hash != hash(&prev, &link.entry, &details) || !is_anchored) {
+        if found.broken.is_none()
+            && (link.prev_hash != prev
+                || link.hash != hash(&prev, &link.entry, &details)
+                || !is_anchored)
+        {
             found.broken = Some(link.seq);
         }
         last = Some((link.seq, link.hash));
@@ -202,7 +212,11 @@ pub fn find_newest<K: FileKind>(view: &View<'_, K>) -> Result<i64, StorageError>
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_prunable<K: FileKind>(view: &View<'_, K>, cut_off: Timestamp, newest: Option<i64>) -> Result<(i64, i64), StorageError> {
+pub fn find_prunable<K: FileKind>(
+    view: &View<'_, K>,
+    cut_off: Timestamp,
+    newest: Option<i64>,
+) -> Result<(i64, i64), StorageError> {
     let newest = newest.map_or_else(|| find_newest(view), Ok)?;
     let kept = view.find(&FIRST_SINCE, params![cut_off], |row| row.get(0))?;
     let to = kept.unwrap_or(newest).min(newest) - 1;
@@ -213,7 +227,11 @@ pub fn find_prunable<K: FileKind>(view: &View<'_, K>, cut_off: Timestamp, newest
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn prune<K: FileKind>(work: &mut Work<'_, K>, to: i64, limit: u32) -> Result<usize, StorageError> {
+pub fn prune<K: FileKind>(
+    work: &mut Work<'_, K>,
+    to: i64,
+    limit: u32,
+) -> Result<usize, StorageError> {
     if anchor(work)?.is_none_or(|(seq, _)| seq < to) {
         let now = work.now();
         if work.change(&INSERT_ANCHOR, params![to, now], Rows::AtMostOne)? == 0 {

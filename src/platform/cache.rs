@@ -43,7 +43,9 @@ pub struct TimedCache<K, V> {
 
 impl<K, V> Clone for TimedCache<K, V> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone() }
+        Self {
+            inner: self.inner.clone(),
+        }
     }
 }
 
@@ -69,7 +71,9 @@ where
             clock,
             ttl_ms: i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     fn generation(&self, key: &K) -> &AtomicU64 {
@@ -89,7 +93,9 @@ where
         let entry = self.inner.entries.get(key).filter(holds);
         let outcome = if entry.is_some() { "hit" } else { "miss" };
         metrics::counter!("tillbox_cache_requests_total", "cache" => self.inner.name, "outcome" => outcome).increment(1);
-        entry.map_or(Found::Miss(Ticket(generation)), |entry| Found::Hit(entry.value))
+        entry.map_or(Found::Miss(Ticket(generation)), |entry| {
+            Found::Hit(entry.value)
+        })
     }
 
     /// Keeps what was read after the ticket was given.
@@ -120,8 +126,13 @@ mod tests {
     const TTL: Duration = Duration::from_secs(300);
 
     fn cache(entries_max: u64) -> (TimedCache<u32, &'static str>, Arc<ManualClock>) {
-        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-15T10:00:00Z").expect("an instant")));
-        (TimedCache::new("test", entries_max, TTL, clock.clone()), clock)
+        let clock = Arc::new(ManualClock::new(
+            Timestamp::parse("2026-01-15T10:00:00Z").expect("an instant"),
+        ));
+        (
+            TimedCache::new("test", entries_max, TTL, clock.clone()),
+            clock,
+        )
     }
 
     fn found(cache: &TimedCache<u32, &'static str>, key: u32) -> Option<&'static str> {

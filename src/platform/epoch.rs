@@ -104,24 +104,33 @@ pub fn hold_unknown(work: &mut TenantWork, job: &Job) -> Result<(), StorageError
         now,
         "nothing runs this kind of job; it is held until a program does that knows it",
     );
-    work.change(&HOLD, params![job.seq, error], Rows::Exactly(1)).map(drop)
+    work.change(&HOLD, params![job.seq, error], Rows::Exactly(1))
+        .map(drop)
 }
 
 fn has_twin(view: &TenantView, of: &Held, epoch: i64) -> Result<bool, StorageError> {
     match &of.unique_key {
         None => Ok(false),
-        Some(key) => Ok(view.find(&HAS_TWIN, params![key, epoch, of.seq], |_| Ok(()))?.is_some()),
+        Some(key) => Ok(view
+            .find(&HAS_TWIN, params![key, epoch, of.seq], |_| Ok(()))?
+            .is_some()),
     }
 }
 
 fn supersede(work: &mut TenantWork, held: &Held) -> Result<(), StorageError> {
     let now = work.now();
     let error = noted(0, now, "another job with the same unique key waits already");
-    work.change(&SUPERSEDE, params![held.seq, now, error], Rows::Exactly(1)).map(drop)
+    work.change(&SUPERSEDE, params![held.seq, now, error], Rows::Exactly(1))
+        .map(drop)
 }
 
 /// Gives held jobs their epoch; one that would be the second with its unique key is cancelled instead.
-fn give_epoch(work: &mut TenantWork, found: Vec<Held>, epoch: impl Fn(&Held) -> i64, released: &mut Released) -> Result<(), StorageError> {
+fn give_epoch(
+    work: &mut TenantWork,
+    found: Vec<Held>,
+    epoch: impl Fn(&Held) -> i64,
+    released: &mut Released,
+) -> Result<(), StorageError> {
     for held in found {
         let epoch = epoch(&held);
         if has_twin(work, &held, epoch)? {
@@ -148,7 +157,10 @@ pub fn release(work: &mut TenantWork) -> Result<Released, StorageError> {
             released.has_more |= found.len() == JOBS_RELEASED_MAX as usize;
             if !found.is_empty() {
                 give_epoch(work, found, |_| own, &mut released)?;
-                work.wake(Wake { queue: queue.as_str(), at });
+                work.wake(Wake {
+                    queue: queue.as_str(),
+                    at,
+                });
             }
             if released.has_more {
                 return Ok(released);
@@ -165,7 +177,10 @@ pub fn release(work: &mut TenantWork) -> Result<Released, StorageError> {
 pub fn has_known(view: &TenantView, kinds: &[&str]) -> Result<bool, StorageError> {
     let kinds = json!(kinds).to_string();
     for queue in Queue::ALL {
-        if view.find(&HAS_UNKNOWN, params![queue, kinds], |_| Ok(()))?.is_some() {
+        if view
+            .find(&HAS_UNKNOWN, params![queue, kinds], |_| Ok(()))?
+            .is_some()
+        {
             return Ok(true);
         }
     }
@@ -185,7 +200,10 @@ pub fn return_known(work: &mut TenantWork, kinds: &[&str]) -> Result<Released, S
         released.has_more |= found.len() == JOBS_RELEASED_MAX as usize;
         if !found.is_empty() {
             give_epoch(work, found, |held| held.epoch.abs(), &mut released)?;
-            work.wake(Wake { queue: queue.as_str(), at });
+            work.wake(Wake {
+                queue: queue.as_str(),
+                at,
+            });
         }
     }
     Ok(released)

@@ -36,7 +36,9 @@ pub enum KeyError {
     #[error("the Idempotency-Key is longer than {IDEMPOTENCY_KEY_CHARS_MAX} characters")]
     TooLong,
     /// Other than printable ASCII.
-    #[error("the Idempotency-Key may hold printable ASCII characters only, bare or between two quotes")]
+    #[error(
+        "the Idempotency-Key may hold printable ASCII characters only, bare or between two quotes"
+    )]
     Form,
 }
 
@@ -100,7 +102,10 @@ impl IdempotencyKey {
         if bare.len() > IDEMPOTENCY_KEY_CHARS_MAX {
             return Err(KeyError::TooLong);
         }
-        if !bare.bytes().all(|byte| (byte.is_ascii_graphic() && byte != b'"') || byte == b' ') {
+        if !bare
+            .bytes()
+            .all(|byte| (byte.is_ascii_graphic() && byte != b'"') || byte == b' ')
+        {
             return Err(KeyError::Form);
         }
         Ok(Self {
@@ -168,7 +173,16 @@ where
     for expired in work.all(&EXPIRED, params![oldest], |row| row.get::<_, String>(0))? {
         work.change(&FORGET, params![expired], Rows::AtMostOne)?;
     }
-    work.insert(&STORE, params![name, key.request_hash, answer.status, answer.body, work.now()])?;
+    work.insert(
+        &STORE,
+        params![
+            name,
+            key.request_hash,
+            answer.status,
+            answer.body,
+            work.now()
+        ],
+    )?;
     Ok(Once::First(answer))
 }
 
@@ -184,7 +198,11 @@ pub fn count_expired(view: &TenantView, cut_off: Timestamp) -> Result<i64, Stora
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn forget_expired(work: &mut TenantWork, cut_off: Timestamp, limit: u32) -> Result<usize, StorageError> {
+pub fn forget_expired(
+    work: &mut TenantWork,
+    cut_off: Timestamp,
+    limit: u32,
+) -> Result<usize, StorageError> {
     work.change(&FORGET_EXPIRED, params![cut_off, limit], Rows::Any)
 }
 
@@ -194,8 +212,14 @@ mod tests {
 
     #[test]
     fn a_key_is_printable_also_between_quotes() {
-        let parse = |header: &str| IdempotencyKey::parse(header, "POST", "/", b"").map(|key| key.key);
-        for (header, key) in [("a", "a"), (" a b ", "a b"), ("\"a\"", "a"), ("\" a \"", "a")] {
+        let parse =
+            |header: &str| IdempotencyKey::parse(header, "POST", "/", b"").map(|key| key.key);
+        for (header, key) in [
+            ("a", "a"),
+            (" a b ", "a b"),
+            ("\"a\"", "a"),
+            ("\" a \"", "a"),
+        ] {
             assert_eq!(parse(header).as_deref(), Ok(key), "{header:?}");
         }
         for (header, error) in [

@@ -74,7 +74,11 @@ impl WalkRequest {
             }),
         };
         let (store, before) = places.ok_or(PageError::Cursor)?;
-        Ok(Self { store, before, limit })
+        Ok(Self {
+            store,
+            before,
+            limit,
+        })
     }
 
     /// The cursor of a page that begins in the store at a place, with its rows before `before`.
@@ -107,7 +111,10 @@ impl<T> Page<T> {
 
     /// All there is, in one page: for lists that are short by their nature.
     pub const fn whole(data: Vec<T>) -> Self {
-        Self { data, next_cursor: None }
+        Self {
+            data,
+            next_cursor: None,
+        }
     }
 
     /// The same page of other rows.
@@ -124,9 +131,9 @@ fn encode(seq: i64) -> String {
 }
 
 fn decode(cursor: &str) -> Option<i64> {
-    let digits = cursor
-        .strip_prefix('c')
-        .filter(|digits| digits.len() <= 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    let digits = cursor.strip_prefix('c').filter(|digits| {
+        digits.len() <= 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })?;
     i64::from_str_radix(digits, 16).ok().filter(|seq| *seq > 0)
 }
 
@@ -144,8 +151,12 @@ mod tests {
         };
         assert_eq!(first, Ok(wanted));
         for (store, before) in [(0, 1), (3, i64::MAX), (i64::MAX, 12)] {
-            let next = WalkRequest::parse(None, Some(&WalkRequest::cursor(store, before))).expect("our own cursor");
-            assert_eq!((next.store, next.before, next.limit), (store, before, PAGE_DEFAULT));
+            let next = WalkRequest::parse(None, Some(&WalkRequest::cursor(store, before)))
+                .expect("our own cursor");
+            assert_eq!(
+                (next.store, next.before, next.limit),
+                (store, before, PAGE_DEFAULT)
+            );
         }
         for bad in [
             "",
@@ -159,7 +170,11 @@ mod tests {
             "1.1",
             "cffffffffffffffff.c1",
         ] {
-            assert_eq!(WalkRequest::parse(None, Some(bad)), Err(PageError::Cursor), "{bad}");
+            assert_eq!(
+                WalkRequest::parse(None, Some(bad)),
+                Err(PageError::Cursor),
+                "{bad}"
+            );
         }
         assert_eq!(WalkRequest::parse(Some(0), None), Err(PageError::Limit));
     }

@@ -10,7 +10,10 @@ use serde_json::json;
 use crate::primitives::Timestamp;
 use crate::primitives::id::JobId;
 use crate::primitives::limits::{JOB_ERROR_CHARS_MAX, JOB_RETRY_MAX_MS, RESCUES_MAX};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, Wake, named_params, params, statements, text_enum};
+use crate::storage::{
+    Row, Rows, StorageError, TenantView, TenantWork, Wake, named_params, params, statements,
+    text_enum,
+};
 
 text_enum! {
     /// A queue.
@@ -204,9 +207,17 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
 /// [`StorageError`].
 pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError> {
     let due = new.run_at.unwrap_or_else(|| work.now());
-    let state = if due > work.now() { State::Scheduled } else { State::Available };
+    let state = if due > work.now() {
+        State::Scheduled
+    } else {
+        State::Available
+    };
     let id: JobId = work.new_id();
-    let statement = if new.unique_key.is_some() { &ENQUEUE_UNIQUE } else { &ENQUEUE };
+    let statement = if new.unique_key.is_some() {
+        &ENQUEUE_UNIQUE
+    } else {
+        &ENQUEUE
+    };
     let row = named_params! {":id": id, ":queue": new.queue, ":kind": new.kind, ":payload": new.payload, ":priority": new.priority, ":state": state, ":scheduled_at": due, ":unique_key": new.unique_key};
     let inserted = work.change(statement, row, Rows::AtMostOne)?;
     work.wake(Wake {
@@ -241,7 +252,8 @@ pub fn due(work: &mut TenantWork, queue: Queue, limit: u32) -> Result<Vec<Job>, 
 /// [`StorageError`].
 pub fn start(work: &mut TenantWork, job: &Job) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&START, params![job.seq, now], Rows::Exactly(1)).map(drop)
+    work.change(&START, params![job.seq, now], Rows::Exactly(1))
+        .map(drop)
 }
 
 /// Finishes a job, in the transaction of its effects.
@@ -250,15 +262,24 @@ pub fn start(work: &mut TenantWork, job: &Job) -> Result<(), StorageError> {
 /// [`StorageError`]; `UnexpectedRows` when it was finished already, which undoes the effects as well.
 pub fn complete(work: &mut TenantWork, job: &Job) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&COMPLETE, params![job.seq, job.attempt, now], Rows::Exactly(1))
-        .map(drop)
+    work.change(
+        &COMPLETE,
+        params![job.seq, job.attempt, now],
+        Rows::Exactly(1),
+    )
+    .map(drop)
 }
 
 /// Notes a failure with its time, and what is to become of the job.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn fail(work: &mut TenantWork, job: &Job, error: &str, after: AfterFailure) -> Result<(), StorageError> {
+pub fn fail(
+    work: &mut TenantWork,
+    job: &Job,
+    error: &str,
+    after: AfterFailure,
+) -> Result<(), StorageError> {
     let now = work.now();
     let (state, due, finalized) = match after {
         AfterFailure::Retry(at) => (State::Retryable, at, None),
@@ -299,7 +320,11 @@ pub fn give_back(work: &mut TenantWork, job: &Job) -> Result<bool, StorageError>
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn take_back(work: &mut TenantWork, queue: Queue, in_hand: &[JobId]) -> Result<(), StorageError> {
+pub fn take_back(
+    work: &mut TenantWork,
+    queue: Queue,
+    in_hand: &[JobId],
+) -> Result<(), StorageError> {
     let running = work.all(&RUNNING, params![queue], job)?;
     for job in running.iter().filter(|job| !in_hand.contains(&job.id)) {
         give_back(work, job)?;
@@ -322,7 +347,11 @@ pub fn count_orphans(view: &TenantView) -> Result<i64, StorageError> {
 /// [`StorageError`].
 pub fn rescue(work: &mut TenantWork) -> Result<Vec<Job>, StorageError> {
     let now = work.now();
-    let error = noted(0, now, "the process died while this job ran, again and again");
+    let error = noted(
+        0,
+        now,
+        "the process died while this job ran, again and again",
+    );
     let poison = work.returning(&DISCARD_POISON, params![now, error, RESCUES_MAX], job)?;
     work.change(&RESCUE, [], Rows::Any)?;
     Ok(poison)
@@ -336,7 +365,11 @@ pub fn rescue(work: &mut TenantWork) -> Result<Vec<Job>, StorageError> {
 pub fn next_due(view: &TenantView, queue: Queue) -> Result<Option<Timestamp>, StorageError> {
     let now = view.now();
     let ready: Option<Timestamp> = view.find(&NEXT_READY, params![queue], |row| row.get(0))?;
-    let stranded = view.find(&HAS_STRANDED, params![queue, now.plus_millis(JOB_RETRY_MAX_MS)], |_| Ok(now))?;
+    let stranded = view.find(
+        &HAS_STRANDED,
+        params![queue, now.plus_millis(JOB_RETRY_MAX_MS)],
+        |_| Ok(now),
+    )?;
     let waiting: Option<Timestamp> = view.find(&NEXT_WAITING, params![queue], |row| row.get(0))?;
     let ready = ready.map(|since| since.min(now));
     Ok(ready.into_iter().chain(waiting).chain(stranded).min())
@@ -350,7 +383,10 @@ pub fn agenda(view: &TenantView) -> Result<Vec<Wake>, StorageError> {
     let mut agenda = Vec::new();
     for queue in Queue::ALL {
         let due = next_due(view, *queue)?;
-        agenda.extend(due.map(|at| Wake { queue: queue.as_str(), at }));
+        agenda.extend(due.map(|at| Wake {
+            queue: queue.as_str(),
+            at,
+        }));
     }
     Ok(agenda)
 }

@@ -19,7 +19,9 @@ pub fn next(work: &mut TenantWork, name: &str) -> Result<u64, StorageError> {
     let number = last.unwrap_or(0) + 1;
     match last {
         None => work.insert(&BEGIN, params![name])?,
-        Some(_) => work.change(&TAKE, params![name, number], Rows::Exactly(1)).map(drop)?,
+        Some(_) => work
+            .change(&TAKE, params![name, number], Rows::Exactly(1))
+            .map(drop)?,
     }
     Ok(u64::try_from(number).expect("the schema keeps numbers above zero"))
 }

@@ -29,9 +29,14 @@ pub struct Ended {
 /// [`StorageError`].
 pub fn trim(work: &mut TenantWork, ended: Ended) -> Result<bool, StorageError> {
     let mut has_more = false;
-    for (statement, before) in [(&OLD_COMPLETED, ended.completed_before), (&OLD_GIVEN_UP, ended.given_up_before)] {
+    for (statement, before) in [
+        (&OLD_COMPLETED, ended.completed_before),
+        (&OLD_GIVEN_UP, ended.given_up_before),
+    ] {
         // Nearly always there are none, and then this was one look at an index.
-        let old: Vec<i64> = work.all(statement, params![before, JOBS_TRIMMED_MAX], |row| row.get(0))?;
+        let old: Vec<i64> = work.all(statement, params![before, JOBS_TRIMMED_MAX], |row| {
+            row.get(0)
+        })?;
         has_more |= old.len() == JOBS_TRIMMED_MAX as usize;
         for seq in old {
             work.change(&REMOVE, params![seq], Rows::Exactly(1))?;

@@ -66,7 +66,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 fn says(text: &str, cause: &str) -> bool {
     let is_word = |next: Option<char>| next.is_some_and(char::is_alphanumeric);
     let mut places = text.match_indices(cause);
-    cause.is_empty() || places.any(|(at, _)| !is_word(text[..at].chars().next_back()) && !is_word(text[at + cause.len()..].chars().next()))
+    cause.is_empty()
+        || places.any(|(at, _)| {
+            !is_word(text[..at].chars().next_back())
+                && !is_word(text[at + cause.len()..].chars().next())
+        })
 }
 
 #[cfg(test)]
@@ -91,14 +95,23 @@ mod tests {
     fn a_cause_is_said_once() {
         for (texts, line) in [
             (&["not sent"][..], "not sent"),
-            (&["not sent", "no way", "cut off"], "not sent: no way: cut off"),
-            (&["not sent", "no way: cut off", "cut off"], "not sent: no way: cut off"),
+            (
+                &["not sent", "no way", "cut off"],
+                "not sent: no way: cut off",
+            ),
+            (
+                &["not sent", "no way: cut off", "cut off"],
+                "not sent: no way: cut off",
+            ),
             (
                 &["not sent: no way: cut off", "no way: cut off", "cut off"],
                 "not sent: no way: cut off",
             ),
             (&["not sent (cut off)", "cut off"], "not sent (cut off)"),
-            (&["no answer of timeout.example", "time"], "no answer of timeout.example: time"),
+            (
+                &["no answer of timeout.example", "time"],
+                "no answer of timeout.example: time",
+            ),
         ] {
             assert_eq!(chain(&*said(texts).unwrap()), line);
         }

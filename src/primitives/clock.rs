@@ -19,14 +19,20 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::from_millis_clamped(jiff::Timestamp::now().as_millisecond())
     }
 
     fn uptime(&self) -> Duration {
         let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        Duration::new(u64::try_from(up.tv_sec).unwrap_or(0), u32::try_from(up.tv_nsec).unwrap_or(0))
+        Duration::new(
+            u64::try_from(up.tv_sec).unwrap_or(0),
+            u32::try_from(up.tv_nsec).unwrap_or(0),
+        )
     }
 }
 
@@ -36,7 +42,10 @@ pub struct Stopwatch(Instant);
 
 impl Stopwatch {
     /// Begins to measure.
-    #[expect(clippy::disallowed_methods, reason = "a figure; the wall clock may be set while it is measured")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a figure; the wall clock may be set while it is measured"
+    )]
     pub fn start() -> Self {
         Self(Instant::now())
     }

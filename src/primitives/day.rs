@@ -39,13 +39,17 @@ impl Day {
 
     /// How many days `later` is after this one; negative when it is before.
     pub fn days_until(self, later: Self) -> i32 {
-        let span = self.0.until(later.0).expect("days of four-digit years are within reach");
+        let span = self
+            .0
+            .until(later.0)
+            .expect("days of four-digit years are within reach");
         span.get_days()
     }
 
     /// Its first instant, in UTC.
     pub fn start(self) -> Timestamp {
-        Timestamp::parse(&format!("{self}T00:00:00Z")).unwrap_or_else(|_| Timestamp::from_millis_clamped(i64::MAX))
+        Timestamp::parse(&format!("{self}T00:00:00Z"))
+            .unwrap_or_else(|_| Timestamp::from_millis_clamped(i64::MAX))
     }
 }
 

@@ -46,7 +46,10 @@ impl Entropy for SystemEntropy {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the system for randomness")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that asks the system for randomness"
+)]
 fn ask_system(pool: &mut [u8]) {
     getrandom::fill(pool).expect("the kernel's generator answers once the system has booted");
 }
@@ -70,7 +73,10 @@ impl SeededEntropy {
 
 impl Entropy for SeededEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        let mut counter = self.counter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut counter = self
+            .counter
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         for chunk in bytes.chunks_mut(32) {
             let mut hasher = Sha256::new();
             hasher.update(self.seed.to_le_bytes());

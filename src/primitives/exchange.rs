@@ -43,7 +43,8 @@ impl ExchangeRate {
     /// [`ExchangeRateError`].
     pub fn parse(text: &str) -> Result<Self, ExchangeRateError> {
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !is_digits(whole) || !is_digits(part) || (whole.len() > 1 && whole.starts_with('0')) {
             return Err(ExchangeRateError::Malformed);
         }
@@ -112,7 +113,8 @@ impl Quotation {
     #[must_use]
     pub fn shown(&self) -> String {
         let rate = self.numerator.0 / self.denominator.0;
-        let rounded = rate.round_sf_with_strategy(DIGITS_SHOWN, RoundingStrategy::MidpointNearestEven);
+        let rounded =
+            rate.round_sf_with_strategy(DIGITS_SHOWN, RoundingStrategy::MidpointNearestEven);
         rounded.unwrap_or(rate).normalize().to_string()
     }
 
@@ -128,13 +130,17 @@ impl Quotation {
         // The powers of ten of both rates and of both minor units, on the side where they make it larger.
         let gains = i64::from(self.denominator.0.scale()) + i64::from(self.quote.digits());
         let losses = i64::from(self.numerator.0.scale()) + i64::from(self.base.digits());
-        let ten = |power: i64| 10_i128.pow(u32::try_from(power.max(0)).expect("a few dozen at the most"));
+        let ten =
+            |power: i64| 10_i128.pow(u32::try_from(power.max(0)).expect("a few dozen at the most"));
         let product = i128::from(amount.minor())
             .checked_mul(above)
             .and_then(|product| product.checked_mul(ten(gains - losses)))
             .ok_or(MoneyError::Overflow)?;
-        let divisor = below.checked_mul(ten(losses - gains)).ok_or(MoneyError::Overflow)?;
-        let minor = i64::try_from(divide(product, divisor, mode)).map_err(|_| MoneyError::Overflow)?;
+        let divisor = below
+            .checked_mul(ten(losses - gains))
+            .ok_or(MoneyError::Overflow)?;
+        let minor =
+            i64::try_from(divide(product, divisor, mode)).map_err(|_| MoneyError::Overflow)?;
         Money::new(minor, self.quote)
     }
 }

@@ -33,7 +33,10 @@ impl<K: Kind> Id<K> {
         let mut random = [0_u8; 10];
         entropy.fill(&mut random);
         let ms = u64::try_from(now.as_millis()).unwrap_or(0);
-        Self(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid(), PhantomData)
+        Self(
+            uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid(),
+            PhantomData,
+        )
     }
 
     /// The id that belongs to a name: the same name always gives the same id. A UUID of version 8 (RFC 9562 §5.8) from the name's SHA-256.
@@ -41,7 +44,10 @@ impl<K: Kind> Id<K> {
         let hash = super::Digest::of(name.as_bytes());
         let mut bytes = [0_u8; 16];
         bytes.copy_from_slice(&hash.as_bytes()[..16]);
-        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid(), PhantomData)
+        Self(
+            uuid::Builder::from_custom_bytes(bytes).into_uuid(),
+            PhantomData,
+        )
     }
 
     /// From stored or received bytes.
@@ -192,7 +198,10 @@ mod tests {
         let at = |ms| OrderId::new(Timestamp::from_millis(ms).expect("in range"), &entropy);
         let (early, late) = (at(1_700_000_000_000), at(1_700_000_000_001));
         assert!(early < late);
-        assert_eq!(uuid::Uuid::from_bytes(*early.as_bytes()).get_version_num(), 7);
+        assert_eq!(
+            uuid::Uuid::from_bytes(*early.as_bytes()).get_version_num(),
+            7
+        );
         assert_eq!(OrderId::parse(&early.to_string()), Ok(early));
     }
 

@@ -25,7 +25,8 @@ impl Currency {
     /// [`MoneyError::UnknownCurrency`] for a code that is none, and for the codes of metals, funds and tests
     /// (`XAU`, `XXX` …), which have no minor unit.
     pub fn parse(code: &str) -> Result<Self, MoneyError> {
-        let currency = iso_currency::Currency::from_code(code).ok_or(MoneyError::UnknownCurrency)?;
+        let currency =
+            iso_currency::Currency::from_code(code).ok_or(MoneyError::UnknownCurrency)?;
         match currency.exponent() {
             Some(_) => Ok(Self(currency)),
             None => Err(MoneyError::UnknownCurrency),
@@ -142,7 +143,9 @@ impl Money {
 
     fn from_wide(minor: i128, currency: Currency) -> Result<Self, MoneyError> {
         match i64::try_from(minor) {
-            Ok(minor) if minor.unsigned_abs() <= MONEY_MINOR_MAX.unsigned_abs() => Ok(Self { minor, currency }),
+            Ok(minor) if minor.unsigned_abs() <= MONEY_MINOR_MAX.unsigned_abs() => {
+                Ok(Self { minor, currency })
+            }
             _ => Err(MoneyError::Overflow),
         }
     }
@@ -168,7 +171,10 @@ impl Money {
     /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
         self.same_currency(other)?;
-        Self::from_wide(i128::from(self.minor) + i128::from(other.minor), self.currency)
+        Self::from_wide(
+            i128::from(self.minor) + i128::from(other.minor),
+            self.currency,
+        )
     }
 
     /// The difference.
@@ -177,7 +183,10 @@ impl Money {
     /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     pub fn minus(self, other: Self) -> Result<Self, MoneyError> {
         self.same_currency(other)?;
-        Self::from_wide(i128::from(self.minor) - i128::from(other.minor), self.currency)
+        Self::from_wide(
+            i128::from(self.minor) - i128::from(other.minor),
+            self.currency,
+        )
     }
 
     /// The amount of `count` such things.
@@ -192,12 +201,20 @@ impl Money {
     ///
     /// # Errors
     /// [`MoneyError::Overflow`], also for a denominator that is not positive.
-    pub fn ratio(self, numerator: i64, denominator: i64, mode: Rounding) -> Result<Self, MoneyError> {
+    pub fn ratio(
+        self,
+        numerator: i64,
+        denominator: i64,
+        mode: Rounding,
+    ) -> Result<Self, MoneyError> {
         if denominator <= 0 {
             return Err(MoneyError::Overflow);
         }
         let product = i128::from(self.minor) * i128::from(numerator);
-        Self::from_wide(divide(product, i128::from(denominator), mode), self.currency)
+        Self::from_wide(
+            divide(product, i128::from(denominator), mode),
+            self.currency,
+        )
     }
 
     /// Splits the amount by `weights`: the parts sum to it exactly, each within one minor unit of its fair share.
@@ -229,7 +246,10 @@ impl fmt::Display for Money {
         let digits = self.currency.digits() as usize;
         let sign = if self.minor < 0 { "-" } else { "" };
         let scale = 10_u64.pow(self.currency.digits());
-        let (whole, part) = (self.minor.unsigned_abs() / scale, self.minor.unsigned_abs() % scale);
+        let (whole, part) = (
+            self.minor.unsigned_abs() / scale,
+            self.minor.unsigned_abs() % scale,
+        );
         if digits == 0 {
             write!(f, "{sign}{whole} {}", self.currency)
         } else {
@@ -247,7 +267,11 @@ impl fmt::Debug for Money {
 /// The quotient in whole numbers; `denominator` is above zero.
 pub(super) fn divide(numerator: i128, denominator: i128, mode: Rounding) -> i128 {
     let (quotient, rest) = (numerator / denominator, numerator % denominator);
-    let away = if numerator < 0 { quotient - 1 } else { quotient + 1 };
+    let away = if numerator < 0 {
+        quotient - 1
+    } else {
+        quotient + 1
+    };
     match (mode, rest.abs().cmp(&(denominator - rest.abs()))) {
         (Rounding::Down, _) | (_, std::cmp::Ordering::Less) => quotient,
         (_, std::cmp::Ordering::Greater) | (Rounding::HalfUp, std::cmp::Ordering::Equal) => away,
@@ -275,13 +299,24 @@ pub fn allocate(total: i64, weights: &[i64]) -> Option<Vec<i64>> {
     }
     let sign = if total < 0 { -1 } else { 1 };
     let magnitude = i128::from(total).abs();
-    let mut parts: Vec<i128> = weights.iter().map(|weight| magnitude * i128::from(*weight) / sum).collect();
+    let mut parts: Vec<i128> = weights
+        .iter()
+        .map(|weight| magnitude * i128::from(*weight) / sum)
+        .collect();
     let mut order: Vec<usize> = (0..weights.len()).collect();
-    order.sort_by_key(|&index| (std::cmp::Reverse(magnitude * i128::from(weights[index]) % sum), index));
+    order.sort_by_key(|&index| {
+        (
+            std::cmp::Reverse(magnitude * i128::from(weights[index]) % sum),
+            index,
+        )
+    });
     let left = magnitude - parts.iter().sum::<i128>();
     let left = usize::try_from(left).expect("fewer units are left than there are parts");
     order.iter().take(left).for_each(|&index| parts[index] += 1);
-    parts.into_iter().map(|part| i64::try_from(part * sign).ok()).collect()
+    parts
+        .into_iter()
+        .map(|part| i64::try_from(part * sign).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -297,16 +332,29 @@ mod tests {
     #[test]
     fn currencies_have_their_digits() {
         for (code, digits) in [("EUR", 2), ("JPY", 0), ("KWD", 3), ("USD", 2)] {
-            assert_eq!(Currency::parse(code).expect(code).digits(), digits, "{code}");
+            assert_eq!(
+                Currency::parse(code).expect(code).digits(),
+                digits,
+                "{code}"
+            );
         }
         for code in ["", "eur", "XAU", "XXX", "EURO", "ZZZ", "€"] {
-            assert_eq!(Currency::parse(code), Err(MoneyError::UnknownCurrency), "{code}");
+            assert_eq!(
+                Currency::parse(code),
+                Err(MoneyError::UnknownCurrency),
+                "{code}"
+            );
         }
     }
 
     #[test]
     fn currencies_that_ended_have_a_last_day() {
-        let last = |code: &str| Currency::parse(code).expect(code).last_day().map(|day| day.to_string());
+        let last = |code: &str| {
+            Currency::parse(code)
+                .expect(code)
+                .last_day()
+                .map(|day| day.to_string())
+        };
         assert_eq!(last("HRK").as_deref(), Some("2022-12-31"));
         assert_eq!([last("EUR"), last("USD")], [None, None]);
         for (code, _) in ENDED {
@@ -318,11 +366,19 @@ mod tests {
     fn rounding_modes_differ_where_they_should() {
         let half = |minor, mode| eur(minor).ratio(1, 2, mode).expect("small").minor();
         assert_eq!(
-            [half(5, Rounding::HalfUp), half(5, Rounding::HalfEven), half(5, Rounding::Down)],
+            [
+                half(5, Rounding::HalfUp),
+                half(5, Rounding::HalfEven),
+                half(5, Rounding::Down)
+            ],
             [3, 2, 2]
         );
         assert_eq!(
-            [half(-5, Rounding::HalfUp), half(-5, Rounding::HalfEven), half(-5, Rounding::Down)],
+            [
+                half(-5, Rounding::HalfUp),
+                half(-5, Rounding::HalfEven),
+                half(-5, Rounding::Down)
+            ],
             [-3, -2, -2]
         );
         assert_eq!(half(7, Rounding::HalfEven), 4);
@@ -331,17 +387,32 @@ mod tests {
     #[test]
     fn amounts_show_their_digits() {
         assert_eq!(eur(-5).to_string(), "-0.05 EUR");
-        assert_eq!(Money::zero(Currency::parse("JPY").expect("known")).to_string(), "0 JPY");
+        assert_eq!(
+            Money::zero(Currency::parse("JPY").expect("known")).to_string(),
+            "0 JPY"
+        );
     }
 
     #[test]
     fn beyond_the_limit_is_an_error_and_never_wraps() {
         assert_eq!(eur(MONEY_MINOR_MAX).plus(eur(1)), Err(MoneyError::Overflow));
-        assert_eq!(eur(MONEY_MINOR_MAX).times(i64::MAX), Err(MoneyError::Overflow));
-        assert_eq!(Money::new(i64::MIN, eur(0).currency()), Err(MoneyError::Overflow));
+        assert_eq!(
+            eur(MONEY_MINOR_MAX).times(i64::MAX),
+            Err(MoneyError::Overflow)
+        );
+        assert_eq!(
+            Money::new(i64::MIN, eur(0).currency()),
+            Err(MoneyError::Overflow)
+        );
         let price = |minor| Money::price(minor, eur(0).currency());
-        assert_eq!(price(PRICE_MINOR_MAX).map(Money::minor), Ok(PRICE_MINOR_MAX));
-        assert_eq!([price(PRICE_MINOR_MAX + 1), price(i64::MAX)], [Err(MoneyError::BeyondPrices); 2]);
+        assert_eq!(
+            price(PRICE_MINOR_MAX).map(Money::minor),
+            Ok(PRICE_MINOR_MAX)
+        );
+        assert_eq!(
+            [price(PRICE_MINOR_MAX + 1), price(i64::MAX)],
+            [Err(MoneyError::BeyondPrices); 2]
+        );
         assert_eq!([price(-1), price(i64::MIN)], [Err(MoneyError::Negative); 2]);
     }
 

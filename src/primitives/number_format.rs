@@ -38,7 +38,9 @@ pub enum NumberFormatError {
     #[error("contains {{{0}}} more than once")]
     Repeated(&'static str),
     /// A placeholder that does not exist, or a padding outside 1 to 12 digits.
-    #[error("{{{0}}} is not a placeholder; there are {{year}}, {{seq}} and {{seq:01}} to {{seq:012}}")]
+    #[error(
+        "{{{0}}} is not a placeholder; there are {{year}}, {{seq}} and {{seq:01}} to {{seq:012}}"
+    )]
     UnknownPlaceholder(String),
     /// A `{` without its `}`.
     #[error("has a {{ without its }}")]
@@ -154,7 +156,9 @@ fn placeholder(name: &str) -> Result<Piece, NumberFormatError> {
             let digits = name.strip_prefix("seq:0").ok_or_else(unknown)?;
             let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
             match digits.parse() {
-                Ok(pad_digits) if plain && (1..=MAX_PAD_DIGITS).contains(&pad_digits) => Ok(Piece::Seq { pad_digits }),
+                Ok(pad_digits) if plain && (1..=MAX_PAD_DIGITS).contains(&pad_digits) => {
+                    Ok(Piece::Seq { pad_digits })
+                }
                 _ => Err(unknown()),
             }
         }
@@ -182,11 +186,18 @@ mod tests {
         assert_eq!(format.render(2026, 1_234_567), "INV-2026-1234567");
         assert_eq!(format.series(2026), "INV-2026-#");
         let padded = NumberFormat::parse("INV-2026-{seq:04}").unwrap();
-        assert_eq!(padded.series(2026), format.series(2026), "these two count together");
+        assert_eq!(
+            padded.series(2026),
+            format.series(2026),
+            "these two count together"
+        );
         assert_eq!(format.to_string(), "INV-{year}-{seq:06}");
         let plain = NumberFormat::parse("R/{seq}").unwrap();
         assert_eq!(plain.render(2026, 7), "R/7");
-        assert_eq!((plain.series(2026), plain.series(2027)), ("R/#".to_owned(), "R/#".to_owned()));
+        assert_eq!(
+            (plain.series(2026), plain.series(2027)),
+            ("R/#".to_owned(), "R/#".to_owned())
+        );
     }
 
     #[test]

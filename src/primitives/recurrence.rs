@@ -21,7 +21,9 @@ pub struct Recurrence {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecurrenceError {
     /// The text is no schedule.
-    #[error("{0:?} is no schedule: {1}; write second, minute, hour, day, month and weekday, such as \"0 0 2 * * *\" for each day at two")]
+    #[error(
+        "{0:?} is no schedule: {1}; write second, minute, hour, day, month and weekday, such as \"0 0 2 * * *\" for each day at two"
+    )]
     Schedule(String, String),
     /// It never comes, like a 30th of February.
     #[error("{0:?} never comes; write a schedule that does, such as \"0 0 2 * * *\"")]
@@ -38,9 +40,12 @@ fn zone(name: &str) -> Result<Tz, RecurrenceError> {
             let (zone, name) = (zone.name().to_lowercase(), name.to_lowercase());
             // A city alone is as good a hint as the whole name.
             let city = zone.rsplit('/').next().unwrap_or_default();
-            strsim::normalized_damerau_levenshtein(&zone, &name).max(strsim::normalized_damerau_levenshtein(city, &name))
+            strsim::normalized_damerau_levenshtein(&zone, &name)
+                .max(strsim::normalized_damerau_levenshtein(city, &name))
         };
-        let nearest = TZ_VARIANTS.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let nearest = TZ_VARIANTS
+            .iter()
+            .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         RecurrenceError::Zone(name.to_owned(), nearest.map_or("UTC", |zone| zone.name()))
     })
 }
@@ -60,8 +65,12 @@ impl Recurrence {
     /// [`RecurrenceError`].
     pub fn parse(schedule: &str, time_zone: &str) -> Result<Self, RecurrenceError> {
         let zone = zone(time_zone)?;
-        let parsed = CronParser::builder().seconds(Seconds::Required).build().parse(schedule);
-        let cron = parsed.map_err(|error| RecurrenceError::Schedule(schedule.to_owned(), error.to_string()))?;
+        let parsed = CronParser::builder()
+            .seconds(Seconds::Required)
+            .build()
+            .parse(schedule);
+        let cron = parsed
+            .map_err(|error| RecurrenceError::Schedule(schedule.to_owned(), error.to_string()))?;
         let recurrence = Self { cron, zone };
         let any = Timestamp::from_millis_clamped(0);
         recurrence
@@ -75,7 +84,10 @@ impl Recurrence {
         // What comes twice in an hour or in a minute does so in each in which it comes at all: of three in a row, two are in one that is seen whole.
         let first = self.next_after(Timestamp::from_millis_clamped(0));
         let next = |before: &Timestamp| self.next_after(*before);
-        let comes: Vec<i64> = std::iter::successors(first, next).take(3).map(Timestamp::as_millis).collect();
+        let comes: Vec<i64> = std::iter::successors(first, next)
+            .take(3)
+            .map(Timestamp::as_millis)
+            .collect();
         comes.windows(2).any(|pair| pair[1] - pair[0] < ms)
     }
 
@@ -83,7 +95,10 @@ impl Recurrence {
     pub fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
         // To the second: croner carries what is left of it along.
         let utc: DateTime<Utc> = DateTime::from_timestamp(instant.as_millis().div_euclid(1000), 0)?;
-        let next = self.cron.find_next_occurrence(&utc.with_timezone(&self.zone), false).ok()?;
+        let next = self
+            .cron
+            .find_next_occurrence(&utc.with_timezone(&self.zone), false)
+            .ok()?;
         Timestamp::from_millis(next.timestamp_millis()).ok()
     }
 }
@@ -109,9 +124,17 @@ mod tests {
     /// In Berlin 02:00 does not exist on 29 March 2026 and exists twice on 25 October.
     #[test]
     fn once_on_each_day_also_when_the_clocks_change() {
-        let spring = ["2026-03-28T01:00:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"];
+        let spring = [
+            "2026-03-28T01:00:00Z",
+            "2026-03-29T01:00:00Z",
+            "2026-03-30T00:00:00Z",
+        ];
         assert_eq!(days("Europe/Berlin", "2026-03-27T12:00:00Z", 3), spring);
-        let autumn = ["2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z", "2026-10-26T01:00:00Z"];
+        let autumn = [
+            "2026-10-24T00:00:00Z",
+            "2026-10-25T00:00:00Z",
+            "2026-10-26T01:00:00Z",
+        ];
         assert_eq!(days("Europe/Berlin", "2026-10-23T12:00:00Z", 3), autumn);
         // Seen from anywhere between the two.
         for from in [
@@ -120,21 +143,33 @@ mod tests {
             "2026-10-25T01:00:03Z",
             "2026-10-25T01:59:00Z",
         ] {
-            assert_eq!(days("Europe/Berlin", from, 1), ["2026-10-26T01:00:00Z"], "{from}");
+            assert_eq!(
+                days("Europe/Berlin", from, 1),
+                ["2026-10-26T01:00:00Z"],
+                "{from}"
+            );
         }
         // Lord Howe Island moves by half an hour, at two.
         let days = days("Australia/Lord_Howe", "2026-04-01T00:00:00Z", 370);
-        assert_eq!(days.len(), days.iter().collect::<std::collections::BTreeSet<_>>().len());
+        assert_eq!(
+            days.len(),
+            days.iter().collect::<std::collections::BTreeSet<_>>().len()
+        );
         let gap = |pair: &[String]| at(&pair[1]).as_millis() - at(&pair[0]).as_millis();
         assert!(
-            days.windows(2).all(|pair| (82_800_000..=90_000_000).contains(&gap(pair))),
+            days.windows(2)
+                .all(|pair| (82_800_000..=90_000_000).contains(&gap(pair))),
             "{days:?}"
         );
     }
 
     #[test]
     fn what_comes_twice_within_an_hour_is_known() {
-        let twice = |schedule: &str| Recurrence::parse(schedule, "UTC").expect("good").comes_twice_within(3_600_000);
+        let twice = |schedule: &str| {
+            Recurrence::parse(schedule, "UTC")
+                .expect("good")
+                .comes_twice_within(3_600_000)
+        };
         for often in [
             "* * * * * *",
             "*/30 0 2 * * *",
@@ -161,9 +196,19 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for bad in ["", "daily", "0 2 * * *", "0 0 24 * * *", "0 0 2 * * * * *", "a b c d e f"] {
+        for bad in [
+            "",
+            "daily",
+            "0 2 * * *",
+            "0 0 24 * * *",
+            "0 0 2 * * * * *",
+            "a b c d e f",
+        ] {
             let error = Recurrence::parse(bad, "UTC").expect_err(bad);
-            assert!(matches!(error, RecurrenceError::Schedule(..)), "{bad}: {error:?}");
+            assert!(
+                matches!(error, RecurrenceError::Schedule(..)),
+                "{bad}: {error:?}"
+            );
         }
         assert_eq!(
             Recurrence::parse("0 0 2 30 2 *", "UTC").map(drop),
@@ -175,7 +220,10 @@ mod tests {
             ("utc", "UTC"),
             ("europe/paris", "Europe/Paris"),
         ] {
-            assert_eq!(Recurrence::check_zone(bad), Err(RecurrenceError::Zone(bad.to_owned(), nearest)));
+            assert_eq!(
+                Recurrence::check_zone(bad),
+                Err(RecurrenceError::Zone(bad.to_owned(), nearest))
+            );
         }
     }
 }

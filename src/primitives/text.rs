@@ -21,7 +21,12 @@ pub enum TextError {
     Form(&'static str),
 }
 
-fn check(text: &str, chars_max: usize, form: &'static str, allowed: impl Fn(char) -> bool) -> Result<(), TextError> {
+fn check(
+    text: &str,
+    chars_max: usize,
+    form: &'static str,
+    allowed: impl Fn(char) -> bool,
+) -> Result<(), TextError> {
     if text.trim().is_empty() {
         return Err(TextError::Empty);
     }
@@ -111,24 +116,39 @@ fn slug(text: &str) -> Result<String, TextError> {
 
 fn sku(text: &str) -> Result<String, TextError> {
     const FORM: &str = "may hold letters, digits and - _ . / + # : only";
-    check(text, limits::SKU_CHARS_MAX, FORM, |c| c.is_alphanumeric() || "-_./+#:".contains(c))?;
-    Ok(text.to_owned())
-}
-
-fn barcode(text: &str) -> Result<String, TextError> {
-    check(text, limits::BARCODE_CHARS_MAX, "may hold printable ASCII characters only", |c| {
-        c.is_ascii_graphic()
+    check(text, limits::SKU_CHARS_MAX, FORM, |c| {
+        c.is_alphanumeric() || "-_./+#:".contains(c)
     })?;
     Ok(text.to_owned())
 }
 
+fn barcode(text: &str) -> Result<String, TextError> {
+    check(
+        text,
+        limits::BARCODE_CHARS_MAX,
+        "may hold printable ASCII characters only",
+        |c| c.is_ascii_graphic(),
+    )?;
+    Ok(text.to_owned())
+}
+
 fn name(text: &str) -> Result<String, TextError> {
-    check(text, limits::NAME_CHARS_MAX, "must not hold control characters", |_| true)?;
+    check(
+        text,
+        limits::NAME_CHARS_MAX,
+        "must not hold control characters",
+        |_| true,
+    )?;
     Ok(text.to_owned())
 }
 
 fn note(text: &str) -> Result<String, TextError> {
-    check(text, limits::NOTE_CHARS_MAX, "must not hold control characters", |_| true)?;
+    check(
+        text,
+        limits::NOTE_CHARS_MAX,
+        "must not hold control characters",
+        |_| true,
+    )?;
     Ok(text.to_owned())
 }
 
@@ -141,11 +161,14 @@ fn tax_class(text: &str) -> Result<String, TextError> {
 }
 
 fn host_name(text: &str) -> Result<String, TextError> {
-    const FORM: &str = "is not a host name; write it like shop.example.org, without a scheme or a port";
+    const FORM: &str =
+        "is not a host name; write it like shop.example.org, without a scheme or a port";
     check(text, limits::HOST_CHARS_MAX, FORM, |c| {
         c.is_ascii_alphanumeric() || c == '-' || c == '.'
     })?;
-    let label_ok = |label: &str| !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-');
+    let label_ok = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
+    };
     if text.split('.').all(label_ok) {
         Ok(text.to_ascii_lowercase())
     } else {
@@ -155,7 +178,9 @@ fn host_name(text: &str) -> Result<String, TextError> {
 
 fn email(text: &str) -> Result<String, TextError> {
     const FORM: &str = "is not an e-mail address; write it like name@example.org";
-    check(text, limits::EMAIL_CHARS_MAX, FORM, |c| c.is_ascii_graphic())?;
+    check(text, limits::EMAIL_CHARS_MAX, FORM, |c| {
+        c.is_ascii_graphic()
+    })?;
     let (local, domain) = text.rsplit_once('@').ok_or(TextError::Form(FORM))?;
     // A dot stands between two parts (RFC 5321 §4.1.2, Dot-string): what the mailer would refuse is refused here.
     let local_ok = local.len() <= 64
@@ -175,10 +200,22 @@ mod tests {
 
     #[test]
     fn good_texts_are_kept_as_they_are() {
-        assert_eq!(Slug::parse("corner-shop-2").expect("good").as_str(), "corner-shop-2");
-        assert_eq!(Sku::parse("TRK-00001/ä").expect("good").as_str(), "TRK-00001/ä");
-        assert_eq!(Email::parse("Anna.B+x@Example.ORG").expect("good").as_str(), "Anna.B+x@example.org");
-        assert_eq!(HostName::parse("Shop.Example.org").expect("good").as_str(), "shop.example.org");
+        assert_eq!(
+            Slug::parse("corner-shop-2").expect("good").as_str(),
+            "corner-shop-2"
+        );
+        assert_eq!(
+            Sku::parse("TRK-00001/ä").expect("good").as_str(),
+            "TRK-00001/ä"
+        );
+        assert_eq!(
+            Email::parse("Anna.B+x@Example.ORG").expect("good").as_str(),
+            "Anna.B+x@example.org"
+        );
+        assert_eq!(
+            HostName::parse("Shop.Example.org").expect("good").as_str(),
+            "shop.example.org"
+        );
     }
 
     #[test]

@@ -73,13 +73,16 @@ impl Timestamp {
 
     /// As HTTP writes it (RFC 9110 §5.6.7): `Sat, 31 Jan 2026 18:30:00 GMT`.
     pub fn http_date(self) -> String {
-        let instant = jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
-        let written = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&instant);
+        let instant =
+            jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+        let written =
+            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&instant);
         written.expect("the years of the range have four digits")
     }
 
     fn civil(self) -> jiff::civil::DateTime {
-        let instant = jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+        let instant =
+            jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
         jiff::tz::Offset::UTC.to_datetime(instant)
     }
 }
@@ -103,7 +106,10 @@ fn is_rfc3339(text: &str) -> bool {
     }
     let mut end = 19;
     if bytes.get(end) == Some(&b'.') {
-        let digits = bytes[end + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = bytes[end + 1..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if digits == 0 {
             return false;
         }
@@ -111,14 +117,17 @@ fn is_rfc3339(text: &str) -> bool {
     }
     match &bytes[end..] {
         [b'Z' | b'z'] => true,
-        [b'+' | b'-', tens, ones, ..] => bytes.len() == end + 6 && has_form(end + 1, b"00:00") && (*tens, *ones) < (b'2', b'4'),
+        [b'+' | b'-', tens, ones, ..] => {
+            bytes.len() == end + 6 && has_form(end + 1, b"00:00") && (*tens, *ones) < (b'2', b'4')
+        }
         _ => false,
     }
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instant = jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+        let instant =
+            jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
         if self.0 % 1000 == 0 {
             write!(f, "{instant:.0}")
         } else {
@@ -153,7 +162,10 @@ mod tests {
     #[test]
     fn http_dates_reach_from_end_to_end_of_the_range() {
         let written = |text: &str| Timestamp::parse(text).expect("good").http_date();
-        assert_eq!(written("2026-01-31T18:30:00.999Z"), "Sat, 31 Jan 2026 18:30:00 GMT");
+        assert_eq!(
+            written("2026-01-31T18:30:00.999Z"),
+            "Sat, 31 Jan 2026 18:30:00 GMT"
+        );
         assert_eq!(
             Timestamp::from_millis_clamped(i64::MIN).http_date(),
             "Mon, 01 Jan 0001 00:00:00 GMT"
@@ -168,17 +180,30 @@ mod tests {
     fn an_instant_reads_and_shows_as_utc() {
         let instant = Timestamp::parse("2021-01-01T01:00:00+01:00").expect("good");
         assert_eq!(instant.to_string(), "2021-01-01T00:00:00Z");
-        assert_eq!((instant.year(), instant.date()), (2021, "2021-01-01".to_owned()));
-        for same in ["2021-01-01t00:00:00z", "2020-12-31T23:00:00.000-01:00", "2021-01-01T00:00:00.0000Z"] {
+        assert_eq!(
+            (instant.year(), instant.date()),
+            (2021, "2021-01-01".to_owned())
+        );
+        for same in [
+            "2021-01-01t00:00:00z",
+            "2020-12-31T23:00:00.000-01:00",
+            "2021-01-01T00:00:00.0000Z",
+        ] {
             assert_eq!(Timestamp::parse(same), Ok(instant), "{same}");
         }
-        assert_eq!(instant.plus_millis(1).to_string(), "2021-01-01T00:00:00.001Z");
+        assert_eq!(
+            instant.plus_millis(1).to_string(),
+            "2021-01-01T00:00:00.001Z"
+        );
     }
 
     /// A clock may show anything; an instant that could not be written would be a panic in whatever tells the time.
     #[test]
     fn both_ends_of_the_range_can_be_written() {
-        let (first, last) = (Timestamp::from_millis_clamped(i64::MIN), Timestamp::from_millis_clamped(i64::MAX));
+        let (first, last) = (
+            Timestamp::from_millis_clamped(i64::MIN),
+            Timestamp::from_millis_clamped(i64::MAX),
+        );
         assert_eq!(first.to_string(), "0001-01-01T00:00:00Z");
         assert_eq!(last.to_string(), "9999-12-30T22:00:00Z");
         assert_eq!((last.year(), last.date()), (9999, "9999-12-30".to_owned()));

@@ -45,7 +45,11 @@ impl DataDir {
     pub fn prepare(root: &Path) -> Result<(), DataDirError> {
         for dir in [root.to_owned(), root.join("tenants")] {
             if !dir.is_dir() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at(&dir))?;
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(&dir)
+                    .map_err(at(&dir))?;
                 if dir != root {
                     give_to_owner(root, &dir).map_err(at(&dir))?;
                 }
@@ -73,7 +77,8 @@ impl DataDir {
             .write(true)
             .open(&path)
             .map_err(at(&path))?;
-        lock.set_permissions(fs::Permissions::from_mode(0o600)).map_err(at(&path))?;
+        lock.set_permissions(fs::Permissions::from_mode(0o600))
+            .map_err(at(&path))?;
         give_to_owner(root, &path).map_err(at(&path))?;
         match lock.try_lock() {
             Ok(()) => {
@@ -108,7 +113,9 @@ impl DataDir {
     /// What the holder of the directory noted, if it noted anything.
     pub fn find_address(root: &Path) -> Option<PathBuf> {
         use std::os::unix::ffi::OsStringExt as _;
-        let noted = fs::read(root.join(LOCK)).ok().filter(|noted| !noted.is_empty())?;
+        let noted = fs::read(root.join(LOCK))
+            .ok()
+            .filter(|noted| !noted.is_empty())?;
         Some(PathBuf::from(std::ffi::OsString::from_vec(noted)))
     }
 
@@ -126,7 +133,11 @@ impl DataDir {
     pub fn count_tenants(&self) -> usize {
         let files = fs::read_dir(self.tenants()).into_iter().flatten().flatten();
         files
-            .filter(|file| Path::new(&file.file_name()).extension().is_some_and(|extension| extension == "db"))
+            .filter(|file| {
+                Path::new(&file.file_name())
+                    .extension()
+                    .is_some_and(|extension| extension == "db")
+            })
             .count()
     }
 
@@ -145,7 +156,11 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
 ///
 /// # Errors
 /// [`DataDirError::Io`].
-pub fn keep_secret(root: &Path, name: &str, make: impl FnOnce() -> String) -> Result<String, DataDirError> {
+pub fn keep_secret(
+    root: &Path,
+    name: &str,
+    make: impl FnOnce() -> String,
+) -> Result<String, DataDirError> {
     let path = root.join(name);
     match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -57,7 +57,9 @@ struct Inner<K: FileKind> {
 
 impl<K: FileKind> Clone for Database<K> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone() }
+        Self {
+            inner: self.inner.clone(),
+        }
     }
 }
 
@@ -151,7 +153,11 @@ impl<K: FileKind> Database<K> {
             outcome: None,
             reply,
         };
-        match self.inner.inbox.try_send(Message::Request(Box::new(request))) {
+        match self
+            .inner
+            .inbox
+            .try_send(Message::Request(Box::new(request)))
+        {
             Ok(()) => Answer(State::Waiting(receiver)),
             Err(TrySendError::Full(_)) => {
                 metrics::counter!("tillbox_overloads_total", "file" => K::NAME).increment(1);
@@ -209,7 +215,13 @@ impl<K: FileKind> Database<K> {
         E: From<StorageError> + Send + 'static,
     {
         let (reply, receiver) = oneshot::channel();
-        let Some(pool) = self.inner.pool.read().unwrap_or_else(PoisonError::into_inner).clone() else {
+        let Some(pool) = self
+            .inner
+            .pool
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+        else {
             return Answer::failed(StorageErrorKind::Closed);
         };
         let shared = self.inner.shared.clone();
@@ -217,9 +229,15 @@ impl<K: FileKind> Database<K> {
             if reply.is_closed() {
                 return;
             }
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| read_on(&pool, &shared, within, f)));
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                read_on(&pool, &shared, within, f)
+            }));
             let result = result.unwrap_or_else(|panic| {
-                tracing::error!(panic = panic_text(panic.as_ref()), kind = K::NAME, "read panicked");
+                tracing::error!(
+                    panic = panic_text(panic.as_ref()),
+                    kind = K::NAME,
+                    "read panicked"
+                );
                 Err(StorageError::new(StorageErrorKind::Panicked).into())
             });
             // The caller may be gone by now; then nobody needs the answer.
@@ -263,7 +281,8 @@ impl<K: FileKind> Database<K> {
 
     /// Whether nobody uses the file at the moment: this is the only handle, and no long read goes on.
     pub fn is_at_rest(&self) -> bool {
-        Arc::strong_count(&self.inner) == 1 && self.inner.shared.long_reads.load(Ordering::Acquire) == 0
+        Arc::strong_count(&self.inner) == 1
+            && self.inner.shared.long_reads.load(Ordering::Acquire) == 0
     }
 
     /// Finishes what is in the inbox before this call, truncates the WAL, closes the writing connection, and waits for all that. Blocks.
@@ -275,8 +294,17 @@ impl<K: FileKind> Database<K> {
 impl<K: FileKind> Inner<K> {
     fn close(&self) {
         // First the readers: the last connection to close is the writer's, which leaves a single file behind when all is well.
-        drop(self.pool.write().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(
+            self.pool
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread {
             // Fails only when the thread has ended by itself, which is what is wanted.
             drop(self.inbox.send(Message::Stop));
@@ -361,7 +389,10 @@ struct LongRead(Arc<Shared>);
 impl LongRead {
     fn begin(shared: &Arc<Shared>) -> Option<Self> {
         let more = |running: u32| (running < LONG_READS_PER_FILE).then_some(running + 1);
-        shared.long_reads.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        shared
+            .long_reads
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+            .ok()?;
         Some(Self(shared.clone()))
     }
 }
@@ -378,7 +409,11 @@ fn connection(
     shared: &Shared,
 ) -> Result<r2d2::PooledConnection<SqliteConnectionManager>, StorageError> {
     let is_readable = || shared.readable.load(Ordering::Acquire);
-    let found = if is_readable() { pool.get().ok() } else { pool.try_get() };
+    let found = if is_readable() {
+        pool.get().ok()
+    } else {
+        pool.try_get()
+    };
     found.ok_or_else(|| {
         StorageError::new(if is_readable() {
             StorageErrorKind::Overloaded
@@ -410,7 +445,8 @@ fn read_on<K, R, E: From<StorageError>>(
         f(&View::new(&conn, &shared.stats, shared.clock.now(), false))
     }));
     if within.is_some() {
-        conn.progress_handler(0, None::<fn() -> bool>).map_err(StorageError::from)?;
+        conn.progress_handler(0, None::<fn() -> bool>)
+            .map_err(StorageError::from)?;
     }
     // After an interrupt SQLite may have ended the transaction by itself.
     if !conn.is_autocommit()
@@ -425,12 +461,18 @@ fn read_on<K, R, E: From<StorageError>>(
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the deadline of one read; nothing of it is stored")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the deadline of one read; nothing of it is stored"
+)]
 fn deadline(within: Duration) -> Instant {
     Instant::now() + within
 }
 
-#[expect(clippy::disallowed_methods, reason = "the deadline of one read; nothing of it is stored")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the deadline of one read; nothing of it is stored"
+)]
 fn is_past(deadline: Instant) -> bool {
     Instant::now() >= deadline
 }
@@ -459,7 +501,11 @@ where
 
     fn attempt(&mut self, work: &mut Work<'_, K>) -> Attempt {
         let outcome = (self.f)(work);
-        let attempt = if outcome.is_ok() { Attempt::Done } else { Attempt::Refused };
+        let attempt = if outcome.is_ok() {
+            Attempt::Done
+        } else {
+            Attempt::Refused
+        };
         self.outcome = Some(outcome);
         attempt
     }
@@ -502,7 +548,9 @@ impl<R, E: From<StorageError>> Answer<R, E> {
     /// What the closure returned, or the storage's own error.
     pub fn wait(self) -> Result<R, E> {
         match self.0 {
-            State::Ready(result) => result.unwrap_or_else(|| Err(StorageError::new(StorageErrorKind::Closed).into())),
+            State::Ready(result) => {
+                result.unwrap_or_else(|| Err(StorageError::new(StorageErrorKind::Closed).into()))
+            }
             State::Waiting(receiver) => receiver
                 .blocking_recv()
                 .unwrap_or_else(|_| Err(StorageError::new(StorageErrorKind::Closed).into())),
@@ -515,10 +563,14 @@ impl<R: Unpin, E: From<StorageError> + Unpin> Future for Answer<R, E> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Ready(result) => Poll::Ready(result.take().expect("a future is not polled after it is ready")),
-            State::Waiting(receiver) => Pin::new(receiver)
-                .poll(context)
-                .map(|result| result.unwrap_or_else(|_| Err(StorageError::new(StorageErrorKind::Closed).into()))),
+            State::Ready(result) => Poll::Ready(
+                result
+                    .take()
+                    .expect("a future is not polled after it is ready"),
+            ),
+            State::Waiting(receiver) => Pin::new(receiver).poll(context).map(|result| {
+                result.unwrap_or_else(|_| Err(StorageError::new(StorageErrorKind::Closed).into()))
+            }),
         }
     }
 }

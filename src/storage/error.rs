@@ -24,7 +24,9 @@ pub enum StorageErrorKind {
     #[error("the disk is full; nothing was written; free some space and try again")]
     Full,
     /// The file or file system cannot be written.
-    #[error("the store's file cannot be written; check its permissions and that the file system is not read-only")]
+    #[error(
+        "the store's file cannot be written; check its permissions and that the file system is not read-only"
+    )]
     ReadOnly,
     /// A rule of the schema was about to be broken.
     #[error("the store's own rules refused the change; nothing was written")]
@@ -63,10 +65,14 @@ pub enum StorageErrorKind {
     #[error("the store's file was written by a newer version of Tillbox; install that version")]
     NewerSchema,
     /// The disk or the kernel failed.
-    #[error("the disk failed; whether the last change was kept is not known; try again with the same key")]
+    #[error(
+        "the disk failed; whether the last change was kept is not known; try again with the same key"
+    )]
     Io,
     /// The system does not open it at present.
-    #[error("the store's file cannot be opened at present; look at its permissions and at how many files the process may open")]
+    #[error(
+        "the store's file cannot be opened at present; look at its permissions and at how many files the process may open"
+    )]
     CannotOpen,
     /// A read went past its deadline.
     #[error("the read took too long and was stopped; ask for less at once")]
@@ -153,7 +159,9 @@ impl StorageError {
     /// What a trigger said that refused a change of what is final. There are no triggers for anything else.
     pub fn immutable(&self) -> Option<&str> {
         match &self.source {
-            Some(rusqlite::Error::SqliteFailure(failure, said)) if failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER => {
+            Some(rusqlite::Error::SqliteFailure(failure, said))
+                if failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER =>
+            {
                 Some(said.as_deref().unwrap_or_default())
             }
             _ => None,
@@ -162,7 +170,10 @@ impl StorageError {
 
     /// Whether the file itself is damaged.
     pub const fn is_damage(&self) -> bool {
-        matches!(self.kind, StorageErrorKind::Corrupt | StorageErrorKind::NotADatabase)
+        matches!(
+            self.kind,
+            StorageErrorKind::Corrupt | StorageErrorKind::NotADatabase
+        )
     }
 
     /// Whether the file is not what it should be, so that it has to be set aside.
@@ -204,7 +215,13 @@ impl Refusal for StorageError {
         use StorageErrorKind as K;
         match self.kind {
             K::Full => Class::StorageFull,
-            K::Busy | K::Overloaded | K::Closed | K::Interrupted | K::ReadOnly | K::Io | K::CannotOpen => Class::Unavailable,
+            K::Busy
+            | K::Overloaded
+            | K::Closed
+            | K::Interrupted
+            | K::ReadOnly
+            | K::Io
+            | K::CannotOpen => Class::Unavailable,
             K::Corrupt
             | K::NotADatabase
             | K::Missing

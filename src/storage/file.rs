@@ -81,7 +81,8 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
     for suffix in ["-wal", "-shm"] {
         let stray = beside(path, suffix);
         if stray.exists() {
-            std::fs::rename(&stray, beside(&stray, ".displaced")).map_err(|error| io_error(&error))?;
+            std::fs::rename(&stray, beside(&stray, ".displaced"))
+                .map_err(|error| io_error(&error))?;
         }
     }
     let temporary = beside(path, ".tmp");
@@ -94,7 +95,8 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
     }
     let mut conn = Connection::open_with_flags(&temporary, flags(true))?;
     restrict(&temporary)?;
-    give_to_owner(path.parent().unwrap_or(Path::new(".")), &temporary).map_err(|error| io_error(&error))?;
+    give_to_owner(path.parent().unwrap_or(Path::new(".")), &temporary)
+        .map_err(|error| io_error(&error))?;
     conn.execute_batch(&format!(
         "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA application_id={}; {IDENTITY_TABLE}",
         K::APPLICATION_ID
@@ -106,7 +108,8 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
     )?;
     migrate::to_latest::<K>(&mut conn)?;
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-    conn.close().map_err(|(_, error)| StorageError::from(error))?;
+    conn.close()
+        .map_err(|(_, error)| StorageError::from(error))?;
     File::open(&temporary)
         .and_then(|file| file.sync_all())
         .map_err(|error| io_error(&error))?;
@@ -118,7 +121,11 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
 ///
 /// # Errors
 /// [`StorageError`] whose kind says what the file is: `Missing`, `NotADatabase`, `Corrupt` (truncated too), `WrongIdentity`, `NewerSchema` …
-pub fn open_writer<K: FileKind>(path: &Path, id: FileId, check: Check) -> Result<Connection, StorageError> {
+pub fn open_writer<K: FileKind>(
+    path: &Path,
+    id: FileId,
+    check: Check,
+) -> Result<Connection, StorageError> {
     open_verified::<K>(path, id, check, &|_| Ok(()))
 }
 
@@ -129,7 +136,12 @@ pub type Verify<'a, K> = &'a dyn Fn(&View<'_, K>) -> Result<(), StorageError>;
 ///
 /// # Errors
 /// As [`open_writer`], and what `verify` gives.
-pub fn open_verified<K: FileKind>(path: &Path, id: FileId, check: Check, verify: Verify<'_, K>) -> Result<Connection, StorageError> {
+pub fn open_verified<K: FileKind>(
+    path: &Path,
+    id: FileId,
+    check: Check,
+    verify: Verify<'_, K>,
+) -> Result<Connection, StorageError> {
     open_checked::<K>(path, id, check, verify).map_err(|error| {
         // SQLite calls it a fault of the disk when there is no room for the memory that its connections share.
         if error.kind() == StorageErrorKind::Io && is_full(path) {
@@ -142,10 +154,16 @@ pub fn open_verified<K: FileKind>(path: &Path, id: FileId, check: Check, verify:
 
 /// Whether the disk of `path` has less room than opening a file takes.
 fn is_full(path: &Path) -> bool {
-    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < OPENING_BYTES)
+    rustix::fs::statvfs(path)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < OPENING_BYTES)
 }
 
-fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check, verify: Verify<'_, K>) -> Result<Connection, StorageError> {
+fn open_checked<K: FileKind>(
+    path: &Path,
+    id: FileId,
+    check: Check,
+    verify: Verify<'_, K>,
+) -> Result<Connection, StorageError> {
     check_presence(path)?;
     let log = beside(path, "-wal");
     let unclean = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
@@ -160,7 +178,9 @@ fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check, verify: Veri
     if unclean {
         // What a process that was killed had written and not synced is seen from here on, and acknowledged to whoever asks again: it has to be on
         // disk before. (SQLite holds no lock on the WAL itself, so a descriptor of our own takes none with it.)
-        File::open(&log).and_then(|log| log.sync_all()).map_err(|error| io_error(&error))?;
+        File::open(&log)
+            .and_then(|log| log.sync_all())
+            .map_err(|error| io_error(&error))?;
     }
     let mut conn = Connection::open_with_flags(path, flags(false))?;
     // Where it cannot be written SQLite opens it for reading, and says so only at the first write.
@@ -178,7 +198,12 @@ fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check, verify: Veri
         Check::AfterUncleanStop => {}
     }
     // At no instant: it looks at what is there, whenever that is.
-    verify(&View::new(&conn, &Stats::default(), Timestamp::from_millis_clamped(0), false))?;
+    verify(&View::new(
+        &conn,
+        &Stats::default(),
+        Timestamp::from_millis_clamped(0),
+        false,
+    ))?;
     if unclean && check == Check::Always {
         // After a failed sync the kernel may take for written what is not (it says so once): written anew into the file, it is.
         empty_wal(&conn)?;
@@ -193,7 +218,12 @@ fn open_checked<K: FileKind>(path: &Path, id: FileId, check: Check, verify: Veri
 ///
 /// # Errors
 /// SQLite's; `InvalidPath` for another file than the one at `place`.
-pub fn prepare_reader<K: FileKind>(conn: &Connection, path: &Path, place: Place, id: FileId) -> Result<(), rusqlite::Error> {
+pub fn prepare_reader<K: FileKind>(
+    conn: &Connection,
+    path: &Path,
+    place: Place,
+    id: FileId,
+) -> Result<(), rusqlite::Error> {
     // The writer empties the WAL when all is well. When it is not, the WAL is all there is of the last commits and stays, whoever closes last;
     // and until it is known whose file this is, the WAL beside it may be another one's.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -213,15 +243,23 @@ pub fn prepare_reader<K: FileKind>(conn: &Connection, path: &Path, place: Place,
 fn empty_wal(conn: &Connection) -> Result<(), StorageError> {
     let emptied = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     match emptied.map_err(StorageError::from) {
-        Err(error) if error.kind() != StorageErrorKind::Full && !error.is_refused_write() => Err(error),
+        Err(error) if error.kind() != StorageErrorKind::Full && !error.is_refused_write() => {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }
 
 /// The flags of every connection: no URI names, no shared cache, no mutex (one thread at a time holds a connection).
 pub fn flags(create: bool) -> OpenFlags {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    if create { flags | OpenFlags::SQLITE_OPEN_CREATE } else { flags }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    if create {
+        flags | OpenFlags::SQLITE_OPEN_CREATE
+    } else {
+        flags
+    }
 }
 
 fn configure(conn: &Connection) -> Result<(), StorageError> {
@@ -255,7 +293,11 @@ fn check_identity<K: FileKind>(conn: &Connection, id: FileId) -> Result<(), Stor
     if application != K::APPLICATION_ID {
         return Err(StorageError::new(StorageErrorKind::WrongIdentity));
     }
-    let stored: FileId = conn.query_row("SELECT file_id FROM file_identity WHERE singleton = 1", [], |row| row.get(0))?;
+    let stored: FileId = conn.query_row(
+        "SELECT file_id FROM file_identity WHERE singleton = 1",
+        [],
+        |row| row.get(0),
+    )?;
     if stored == id {
         Ok(())
     } else {
@@ -268,7 +310,9 @@ fn check_identity<K: FileKind>(conn: &Connection, id: FileId) -> Result<(), Stor
 /// takes itself for the last user and removes the WAL. What is in the file SQLite looks at itself; one that has lost pages is `Corrupt` to it.
 fn check_presence(path: &Path) -> Result<(), StorageError> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() < HEADER_BYTES => Err(StorageError::new(StorageErrorKind::NotADatabase)),
+        Ok(metadata) if metadata.len() < HEADER_BYTES => {
+            Err(StorageError::new(StorageErrorKind::NotADatabase))
+        }
         Ok(_) => Ok(()),
         Err(error) => Err(io_error(&error)),
     }
@@ -317,7 +361,10 @@ pub fn was_set_aside(path: &Path) -> bool {
 fn last_aside(path: &Path) -> Option<PathBuf> {
     let first = beside(path, ".quarantined");
     let later = (2_u32..).map(|number| beside(path, &format!(".quarantined-{number}")));
-    std::iter::once(first).chain(later).take_while(|aside| aside.exists()).last()
+    std::iter::once(first)
+        .chain(later)
+        .take_while(|aside| aside.exists())
+        .last()
 }
 
 /// Moves the file that was set aside last back to its place, which is empty, with its companions: those first, so that a crash in between leaves
@@ -326,7 +373,9 @@ fn last_aside(path: &Path) -> Option<PathBuf> {
 /// # Errors
 /// The system's.
 pub fn take_back(path: &Path) -> std::io::Result<bool> {
-    let Some(aside) = last_aside(path) else { return Ok(false) };
+    let Some(aside) = last_aside(path) else {
+        return Ok(false);
+    };
     for suffix in ["-wal", "-shm", ""] {
         match std::fs::rename(beside(&aside, suffix), beside(path, suffix)) {
             Ok(()) => {}
@@ -371,14 +420,19 @@ impl Place {
 
 fn restrict(path: &Path) -> Result<(), StorageError> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|error| io_error(&error))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| io_error(&error))
 }
 
 /// The storage's error for a failed file operation outside of SQLite.
 pub fn io_error(error: &std::io::Error) -> StorageError {
     StorageError::new(match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StorageErrorKind::Full,
-        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => StorageErrorKind::ReadOnly,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            StorageErrorKind::Full
+        }
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            StorageErrorKind::ReadOnly
+        }
         std::io::ErrorKind::NotFound => StorageErrorKind::Missing,
         _ => StorageErrorKind::Io,
     })

@@ -12,7 +12,12 @@ use super::file::{IDENTITY_TABLE, io_error};
 use super::{FileKind, StorageError, StorageErrorKind, View};
 
 fn migrations<K: FileKind>() -> Migrations<'static> {
-    Migrations::new(K::MIGRATIONS.iter().map(|sql| M::up(sql).foreign_key_check()).collect())
+    Migrations::new(
+        K::MIGRATIONS
+            .iter()
+            .map(|sql| M::up(sql).foreign_key_check())
+            .collect(),
+    )
 }
 
 fn version(conn: &Connection) -> Result<usize, StorageError> {
@@ -40,10 +45,12 @@ pub fn refuse_newer<K: FileKind>(conn: &Connection) -> Result<(), StorageError> 
 pub fn to_latest<K: FileKind>(conn: &mut Connection) -> Result<(), StorageError> {
     let enforced: bool = conn.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
     conn.execute_batch("PRAGMA foreign_keys=OFF")?;
-    let migrated = migrations::<K>().to_latest(conn).map_err(|error| match error {
-        rusqlite_migration::Error::RusqliteError { err, .. } => StorageError::from(err),
-        _ => StorageError::new(StorageErrorKind::Other),
-    });
+    let migrated = migrations::<K>()
+        .to_latest(conn)
+        .map_err(|error| match error {
+            rusqlite_migration::Error::RusqliteError { err, .. } => StorageError::from(err),
+            _ => StorageError::new(StorageErrorKind::Other),
+        });
     if enforced {
         conn.execute_batch("PRAGMA foreign_keys=ON")?;
     }
@@ -88,18 +95,23 @@ pub fn schema_differences<K: FileKind>(view: &View<'_, K>) -> Result<Vec<String>
     fresh.execute_batch(IDENTITY_TABLE)?;
     to_latest::<K>(&mut fresh)?;
     let (found, expected) = (schema(view.conn)?, schema(&fresh)?);
-    let lacking = expected.iter().filter_map(|(name, sql)| match found.get(name) {
-        None => Some(format!("{name} is missing")),
-        Some(found) if found != sql => Some(format!("{name} was changed")),
-        Some(_) => None,
-    });
+    let lacking = expected
+        .iter()
+        .filter_map(|(name, sql)| match found.get(name) {
+            None => Some(format!("{name} is missing")),
+            Some(found) if found != sql => Some(format!("{name} was changed")),
+            Some(_) => None,
+        });
     let strange = found.keys().filter(|name| !expected.contains_key(*name));
-    Ok(lacking.chain(strange.map(|name| format!("{name} is not ours"))).collect())
+    Ok(lacking
+        .chain(strange.map(|name| format!("{name} is not ours")))
+        .collect())
 }
 
 /// The text of each part of a schema; what SQLite makes by itself has none.
 fn schema(conn: &Connection) -> Result<BTreeMap<String, String>, StorageError> {
-    let mut prepared = conn.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
+    let mut prepared =
+        conn.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
     let parts = prepared.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(parts.collect::<Result<_, _>>()?)
 }
@@ -124,7 +136,13 @@ mod tests {
         };
     }
     kind!(Old, &[FIRST]);
-    kind!(New, &[FIRST, "ALTER TABLE thing ADD COLUMN size INTEGER NOT NULL DEFAULT 1;"]);
+    kind!(
+        New,
+        &[
+            FIRST,
+            "ALTER TABLE thing ADD COLUMN size INTEGER NOT NULL DEFAULT 1;"
+        ]
+    );
     const FAMILY: &str = "CREATE TABLE parent (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('a'))) STRICT;
         CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parent (id)) STRICT;";
     enum Family {}
@@ -140,13 +158,26 @@ mod tests {
         ]
     );
     kind!(Orphaned, &[FAMILY, "DELETE FROM parent;"]);
-    kind!(Broken, &[FIRST, "ALTER TABLE thing ADD COLUMN size INTEGER; SELECT * FROM absent;"]);
+    kind!(
+        Broken,
+        &[
+            FIRST,
+            "ALTER TABLE thing ADD COLUMN size INTEGER; SELECT * FROM absent;"
+        ]
+    );
 
     fn old_file(dir: &Path) -> std::path::PathBuf {
         let path = dir.join("a.db");
-        file::create::<Old>(&path, [1; 16], crate::primitives::Timestamp::from_millis_clamped(0)).expect("creates");
-        let conn = file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop).expect("opens");
-        conn.execute("INSERT INTO thing (name) VALUES ('kept')", []).expect("inserts");
+        file::create::<Old>(
+            &path,
+            [1; 16],
+            crate::primitives::Timestamp::from_millis_clamped(0),
+        )
+        .expect("creates");
+        let conn =
+            file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop).expect("opens");
+        conn.execute("INSERT INTO thing (name) VALUES ('kept')", [])
+            .expect("inserts");
         path
     }
 
@@ -154,13 +185,20 @@ mod tests {
     fn a_table_that_others_refer_to_can_be_made_anew_and_no_reference_is_left_open() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.db");
-        file::create::<Family>(&path, [1; 16], crate::primitives::Timestamp::from_millis_clamped(0)).expect("creates");
-        let conn = file::open_writer::<Family>(&path, [1; 16], Check::AfterUncleanStop).expect("opens");
+        file::create::<Family>(
+            &path,
+            [1; 16],
+            crate::primitives::Timestamp::from_millis_clamped(0),
+        )
+        .expect("creates");
+        let conn =
+            file::open_writer::<Family>(&path, [1; 16], Check::AfterUncleanStop).expect("opens");
         conn.execute_batch("INSERT INTO parent VALUES (1, 'a'); INSERT INTO child VALUES (1, 1)")
             .expect("inserts");
         drop(conn);
         assert!(file::open_writer::<Orphaned>(&path, [1; 16], Check::AfterUncleanStop).is_err());
-        let conn = file::open_writer::<Rebuilt>(&path, [1; 16], Check::AfterUncleanStop).expect("migrates");
+        let conn = file::open_writer::<Rebuilt>(&path, [1; 16], Check::AfterUncleanStop)
+            .expect("migrates");
         conn.execute_batch("INSERT INTO parent VALUES (2, 'b'); INSERT INTO child VALUES (2, 2)")
             .expect("inserts");
         assert!(
@@ -173,13 +211,17 @@ mod tests {
     fn an_old_file_is_migrated_after_a_snapshot() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = old_file(dir.path());
-        let conn = file::open_writer::<New>(&path, [1; 16], Check::AfterUncleanStop).expect("migrates");
+        let conn =
+            file::open_writer::<New>(&path, [1; 16], Check::AfterUncleanStop).expect("migrates");
         let row: (String, i64) = conn
-            .query_row("SELECT name, size FROM thing", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row("SELECT name, size FROM thing", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .expect("a row");
         assert_eq!(row, ("kept".to_owned(), 1));
-        let snapshot = file::open_writer::<Old>(&beside(&path, ".pre-v2"), [1; 16], Check::AfterUncleanStop)
-            .expect("the snapshot opens with the old program");
+        let snapshot =
+            file::open_writer::<Old>(&beside(&path, ".pre-v2"), [1; 16], Check::AfterUncleanStop)
+                .expect("the snapshot opens with the old program");
         assert_eq!(
             snapshot
                 .query_row("SELECT count(*) FROM thing", [], |row| row.get::<_, i64>(0))
@@ -193,7 +235,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = old_file(dir.path());
         assert!(file::open_writer::<Broken>(&path, [1; 16], Check::AfterUncleanStop).is_err());
-        let conn = file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop).expect("still opens with the old program");
+        let conn = file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop)
+            .expect("still opens with the old program");
         assert_eq!(
             conn.query_row("SELECT name FROM thing", [], |row| row.get::<_, String>(0))
                 .expect("a row"),
@@ -207,7 +250,8 @@ mod tests {
         let path = old_file(dir.path());
         drop(file::open_writer::<New>(&path, [1; 16], Check::AfterUncleanStop).expect("migrates"));
         let before = std::fs::read(&path).expect("reads");
-        let error = file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop).expect_err("is newer");
+        let error = file::open_writer::<Old>(&path, [1; 16], Check::AfterUncleanStop)
+            .expect_err("is newer");
         assert_eq!(error.kind(), StorageErrorKind::NewerSchema);
         assert_eq!(std::fs::read(&path).expect("reads"), before);
     }

@@ -38,8 +38,10 @@ impl Readers {
     pub fn start(threads: usize) -> std::io::Result<Arc<Self>> {
         let (point, point_inbox) = bounded::<Task>(READER_INBOX);
         let (long, long_inbox) = bounded::<Task>(64);
-        let points = (0..threads.max(1)).map(|index| (format!("reader-{index}"), point_inbox.clone()));
-        let longs = (0..LONG_READERS).map(|index| (format!("reader-long-{index}"), long_inbox.clone()));
+        let points =
+            (0..threads.max(1)).map(|index| (format!("reader-{index}"), point_inbox.clone()));
+        let longs =
+            (0..LONG_READERS).map(|index| (format!("reader-long-{index}"), long_inbox.clone()));
         for (name, inbox) in points.chain(longs) {
             thread::Builder::new()
                 .name(name)
@@ -48,7 +50,12 @@ impl Readers {
         Ok(Arc::new(Self {
             point,
             long,
-            pool_threads: Arc::new(ScheduledThreadPool::builder().num_threads(1).thread_name_pattern("pool-{}").build()),
+            pool_threads: Arc::new(
+                ScheduledThreadPool::builder()
+                    .num_threads(1)
+                    .thread_name_pattern("pool-{}")
+                    .build(),
+            ),
         }))
     }
 

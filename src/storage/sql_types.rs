@@ -4,8 +4,8 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::primitives::{
-    Barcode, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Money, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate,
-    Timestamp,
+    Barcode, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Money, Name, Note,
+    Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
 };
 
 /// The amount in `column` of a row whose currency is known.
@@ -20,7 +20,11 @@ pub fn money(row: &Row<'_>, column: usize, currency: Currency) -> rusqlite::Resu
 ///
 /// # Errors
 /// As [`money`].
-pub fn money_if_any(row: &Row<'_>, column: usize, currency: Currency) -> rusqlite::Result<Option<Money>> {
+pub fn money_if_any(
+    row: &Row<'_>,
+    column: usize,
+    currency: Currency,
+) -> rusqlite::Result<Option<Money>> {
     let minor: Option<i64> = row.get(column)?;
     Ok(minor
         .map(|minor| Money::new(minor, currency))
@@ -60,7 +64,8 @@ impl ToSql for Timestamp {
 
 impl FromSql for Timestamp {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::from_millis(value.as_i64()?).map_err(|_| FromSqlError::OutOfRange(value.as_i64().unwrap_or_default()))
+        Self::from_millis(value.as_i64()?)
+            .map_err(|_| FromSqlError::OutOfRange(value.as_i64().unwrap_or_default()))
     }
 }
 

@@ -57,7 +57,10 @@ impl Stats {
             self.damaged.store(true, Ordering::Release);
         }
         if writes {
-            *self.last_write_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
+            *self
+                .last_write_fault
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(kind);
         }
     }
 

@@ -21,7 +21,12 @@ pub struct View<'c, K> {
 
 impl<'c, K> View<'c, K> {
     /// A view for reading, or (`writes`) the part of a `Work` that runs statements.
-    pub(super) fn new(conn: &'c Connection, stats: &'c Stats, now: Timestamp, writes: bool) -> Self {
+    pub(super) fn new(
+        conn: &'c Connection,
+        stats: &'c Stats,
+        now: Timestamp,
+        writes: bool,
+    ) -> Self {
         Self {
             conn,
             stats,
@@ -46,7 +51,9 @@ impl<'c, K> View<'c, K> {
         params: impl Params,
         map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, StorageError> {
-        self.run(statement, |prepared| prepared.query_map(params, map)?.collect())
+        self.run(statement, |prepared| {
+            prepared.query_map(params, map)?.collect()
+        })
     }
 
     /// The first row of `statement`, if there is one.
@@ -59,7 +66,9 @@ impl<'c, K> View<'c, K> {
         params: impl Params,
         map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StorageError> {
-        self.run(statement, |prepared| prepared.query(params)?.next()?.map(map).transpose())
+        self.run(statement, |prepared| {
+            prepared.query(params)?.next()?.map(map).transpose()
+        })
     }
 
     /// The only row of `statement`, such as a count's.
@@ -82,7 +91,11 @@ impl<'c, K> View<'c, K> {
     pub fn free_pages(&self) -> Result<u32, StorageError> {
         let number = |sql: &'static str| self.conn.query_row(sql, [], |row| row.get::<_, u32>(0));
         let gives_back = number("PRAGMA auto_vacuum")? == INCREMENTAL;
-        Ok(if gives_back { number("PRAGMA freelist_count")? } else { 0 })
+        Ok(if gives_back {
+            number("PRAGMA freelist_count")?
+        } else {
+            0
+        })
     }
 
     pub(super) fn run<T>(
@@ -91,7 +104,10 @@ impl<'c, K> View<'c, K> {
         f: impl FnOnce(&mut rusqlite::CachedStatement<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StorageError> {
         self.stats.statement();
-        let result = self.conn.prepare_cached(statement.sql()).and_then(|mut prepared| f(&mut prepared));
+        let result = self
+            .conn
+            .prepare_cached(statement.sql())
+            .and_then(|mut prepared| f(&mut prepared));
         result.map_err(|error| {
             let error = StorageError::sqlite(error, statement.name());
             self.stats.fault(error.kind(), self.writes);

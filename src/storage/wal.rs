@@ -58,7 +58,11 @@ fn pair(bytes: &[u8], at: usize) -> Sum {
 fn checksum(bytes: &[u8], big_endian: bool, from: Sum) -> Sum {
     bytes.chunks_exact(8).fold(from, |(s0, s1), chunk| {
         let (x0, x1) = pair(chunk, 0);
-        let (x0, x1) = if big_endian { (x0, x1) } else { (x0.swap_bytes(), x1.swap_bytes()) };
+        let (x0, x1) = if big_endian {
+            (x0, x1)
+        } else {
+            (x0.swap_bytes(), x1.swap_bytes())
+        };
         let s0 = s0.wrapping_add(x0).wrapping_add(s1);
         (s0, s1.wrapping_add(x1).wrapping_add(s0))
     })
@@ -157,11 +161,15 @@ mod tests {
             "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB); CREATE INDEX i ON t (x);",
         )
         .expect("runs");
-        let insert = |bytes: i64| conn.execute("INSERT INTO t (x) VALUES (randomblob(?1))", [bytes]).expect("inserts");
+        let insert = |bytes: i64| {
+            conn.execute("INSERT INTO t (x) VALUES (randomblob(?1))", [bytes])
+                .expect("inserts")
+        };
         for _ in 0..40 {
             insert(3_000);
         }
-        conn.execute_batch("PRAGMA wal_checkpoint(RESTART)").expect("checkpoints");
+        conn.execute_batch("PRAGMA wal_checkpoint(RESTART)")
+            .expect("checkpoints");
         let read = || std::fs::read(dir.path().join("a.db-wal")).expect("a WAL");
         for _ in 0..COMMITS {
             insert(900);
@@ -169,12 +177,19 @@ mod tests {
         let bytes = read();
         let salts = pair(&bytes, 16);
         let frames = bytes[HEADER_BYTES..].chunks_exact(FRAME_HEADER_BYTES + PAGE_BYTES as usize);
-        let ours = frames.enumerate().filter(|(_, frame)| pair(frame, 8) == salts && is_commit(frame));
+        let ours = frames
+            .enumerate()
+            .filter(|(_, frame)| pair(frame, 8) == salts && is_commit(frame));
         let ends: Vec<usize> = ours
-            .map(|(index, _)| HEADER_BYTES + (index + 1) * (FRAME_HEADER_BYTES + PAGE_BYTES as usize))
+            .map(|(index, _)| {
+                HEADER_BYTES + (index + 1) * (FRAME_HEADER_BYTES + PAGE_BYTES as usize)
+            })
             .collect();
         assert_eq!(ends.len(), COMMITS);
-        assert!(bytes.len() > ends[COMMITS - 1], "frames of its former life lie behind");
+        assert!(
+            bytes.len() > ends[COMMITS - 1],
+            "frames of its former life lie behind"
+        );
         (bytes, ends)
     }
 
@@ -218,7 +233,12 @@ mod tests {
             }
         }
         assert!(
-            finds(&bytes.iter().map(|byte| byte.wrapping_mul(31) ^ 0x5a).collect::<Vec<_>>()),
+            finds(
+                &bytes
+                    .iter()
+                    .map(|byte| byte.wrapping_mul(31) ^ 0x5a)
+                    .collect::<Vec<_>>()
+            ),
             "all of it is something else"
         );
     }

@@ -89,7 +89,11 @@ impl<'c, K: FileKind> Work<'c, K> {
     ///
     /// # Errors
     /// [`StorageError`]; a row that is already there is a `Constraint`: rules look before they insert.
-    pub fn insert(&mut self, statement: &Statement, params: impl Params) -> Result<(), StorageError> {
+    pub fn insert(
+        &mut self,
+        statement: &Statement,
+        params: impl Params,
+    ) -> Result<(), StorageError> {
         self.change(statement, params, Rows::Exactly(1)).map(drop)
     }
 
@@ -97,7 +101,11 @@ impl<'c, K: FileKind> Work<'c, K> {
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
-    pub fn insert_at_end(&mut self, statement: &Statement, params: impl Params) -> Result<i64, StorageError> {
+    pub fn insert_at_end(
+        &mut self,
+        statement: &Statement,
+        params: impl Params,
+    ) -> Result<i64, StorageError> {
         self.insert(statement, params)?;
         Ok(self.view.conn.last_insert_rowid())
     }
@@ -106,9 +114,16 @@ impl<'c, K: FileKind> Work<'c, K> {
     ///
     /// # Errors
     /// [`StorageError`]; `UnexpectedRows` when that is not what `rows` promised.
-    pub fn change(&mut self, statement: &Statement, params: impl Params, rows: Rows) -> Result<usize, StorageError> {
+    pub fn change(
+        &mut self,
+        statement: &Statement,
+        params: impl Params,
+        rows: Rows,
+    ) -> Result<usize, StorageError> {
         self.require_transaction()?;
-        let touched = self.view.run(statement, |prepared| prepared.execute(params));
+        let touched = self
+            .view
+            .run(statement, |prepared| prepared.execute(params));
         let touched = touched.inspect_err(|error| self.note_violation(error))?;
         let as_promised = match rows {
             Rows::Exactly(count) => touched == count,
@@ -125,7 +140,8 @@ impl<'c, K: FileKind> Work<'c, K> {
     /// Whoever tried to change what is final: by a fault of ours, or with one's help. Nothing was changed, and somebody should know.
     fn note_violation(&self, error: &StorageError) {
         if let Some(said) = error.immutable() {
-            let tenant_id = (K::NAME == Tenant::NAME).then(|| tracing::field::display(TenantId::from_bytes(self.file_id)));
+            let tenant_id = (K::NAME == Tenant::NAME)
+                .then(|| tracing::field::display(TenantId::from_bytes(self.file_id)));
             let (origin, statement) = (self.origin(), error.statement());
             tracing::warn!(target: "security", request_id = origin.request_id, tenant_id, actor = %origin.actor, statement, error = said, "immutability violation");
         }
@@ -160,14 +176,27 @@ impl<'c, K: FileKind> Work<'c, K> {
     /// # Errors
     /// What `f` returns, or the storage's own error: also when SQLite gave up the whole transaction meanwhile (disk full), because
     /// what the caller wrote before is gone then as well.
-    pub fn nested<R, E: From<StorageError>>(&mut self, f: impl FnOnce(&mut Self) -> Result<R, E>) -> Result<R, E> {
+    pub fn nested<R, E: From<StorageError>>(
+        &mut self,
+        f: impl FnOnce(&mut Self) -> Result<R, E>,
+    ) -> Result<R, E> {
         self.require_transaction()?;
-        let run = |sql| self.view.conn.execute_batch(sql).map_err(StorageError::from);
+        let run = |sql| {
+            self.view
+                .conn
+                .execute_batch(sql)
+                .map_err(StorageError::from)
+        };
         run("SAVEPOINT nested")?;
         let (actions, wakes) = (self.after.actions.len(), self.after.wakes.len());
         let result = catch_unwind(AssertUnwindSafe(|| f(self)));
         self.require_transaction()?;
-        let run = |sql| self.view.conn.execute_batch(sql).map_err(StorageError::from);
+        let run = |sql| {
+            self.view
+                .conn
+                .execute_batch(sql)
+                .map_err(StorageError::from)
+        };
         if matches!(result, Ok(Ok(_))) {
             run("RELEASE nested")?;
         } else {
@@ -186,16 +215,25 @@ impl<'c, K: FileKind> Work<'c, K> {
     pub fn give_back_space(&mut self, pages: u32, kept: u32) -> Result<u32, StorageError> {
         self.require_transaction()?;
         let conn = self.view.conn;
-        let number = |sql: &'static str| conn.query_row(sql, [], |row| row.get::<_, u32>(0)).map_err(StorageError::from);
+        let number = |sql: &'static str| {
+            conn.query_row(sql, [], |row| row.get::<_, u32>(0))
+                .map_err(StorageError::from)
+        };
         let free = number("PRAGMA freelist_count")?;
         if free <= kept {
             return Ok(0);
         }
         // Each step of the statement gives one page back, so it is stepped to its end.
-        let mut vacuum = conn.prepare(&format!("PRAGMA incremental_vacuum({})", pages.min(free - kept)))?;
+        let mut vacuum = conn.prepare(&format!(
+            "PRAGMA incremental_vacuum({})",
+            pages.min(free - kept)
+        ))?;
         let mut steps = vacuum.query([])?;
         while steps.next()?.is_some() {}
-        let (left, size) = (number("PRAGMA freelist_count")?, number("PRAGMA page_count")?);
+        let (left, size) = (
+            number("PRAGMA freelist_count")?,
+            number("PRAGMA page_count")?,
+        );
         self.view.stats.shrinks_to(u64::from(size) * PAGE_BYTES);
         Ok(free - left.min(free))
     }

@@ -89,7 +89,9 @@ impl Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("stats", &self.stats).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
     }
 }
 
@@ -128,13 +130,17 @@ impl<K: FileKind> Writer<K> {
         }
         // Those who wait are told that the file was closed, now, and come again once it has been opened and checked.
         self.inbox = sync_channel(0).1;
-        let is_displaced = self.stands_in_place().is_err_and(|error| error.kind() == StorageErrorKind::Missing);
+        let is_displaced = self
+            .stands_in_place()
+            .is_err_and(|error| error.kind() == StorageErrorKind::Missing);
         // After a fault of the disk the WAL is all there is of the last commits, and stays for the next open to recover. That of a file which
         // is not in its place any more is emptied, or moved away: it must not be taken for the WAL of the one that comes there.
         let emptied = if self.is_trusted() || is_displaced {
             self.empty_wal()
         } else {
-            let keep = self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            let keep = self
+                .conn
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
             keep.map(|_| true)
         };
         if is_displaced && !matches!(emptied, Ok(true)) {
@@ -148,11 +154,14 @@ impl<K: FileKind> Writer<K> {
     /// Puts the WAL into the file; `false` when a reader is in the way.
     fn empty_wal(&self) -> rusqlite::Result<bool> {
         self.conn
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok(row.get::<_, i64>(0)? == 0))
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                Ok(row.get::<_, i64>(0)? == 0)
+            })
     }
 
     fn move_wal_away(&self) {
-        if self.log_place.is_none() || Place::of(&beside(&self.path, "-wal")).ok() != self.log_place {
+        if self.log_place.is_none() || Place::of(&beside(&self.path, "-wal")).ok() != self.log_place
+        {
             return;
         }
         for suffix in ["-wal", "-shm"] {
@@ -204,13 +213,21 @@ impl<K: FileKind> Writer<K> {
     }
 
     /// Runs requests as they come, without savepoints, until nobody waits or the batch is full.
-    fn gather(&self, first: Box<dyn Request<K>>, batch: &mut Batch<K>, flow: &mut std::ops::ControlFlow<()>) -> Verdict {
+    fn gather(
+        &self,
+        first: Box<dyn Request<K>>,
+        batch: &mut Batch<K>,
+        flow: &mut std::ops::ControlFlow<()>,
+    ) -> Verdict {
         let deadline = now() + Duration::from_millis(BATCH_WORK_MS);
         let mut after = AfterCommit::default();
         let mut next = Some(first);
         while let Some(mut request) = next.take() {
             if !request.is_abandoned() {
-                let (changes, lengths) = (self.conn.total_changes(), (after.actions.len(), after.wakes.len()));
+                let (changes, lengths) = (
+                    self.conn.total_changes(),
+                    (after.actions.len(), after.wakes.len()),
+                );
                 let attempt = self.attempt(request.as_mut(), &mut after);
                 batch.push(request);
                 let refused = matches!(attempt, Attempt::Refused);
@@ -308,7 +325,10 @@ impl<K: FileKind> Writer<K> {
             }
             Err(error) => {
                 self.rollback();
-                if !matches!(error.kind(), StorageErrorKind::Full | StorageErrorKind::Busy) {
+                if !matches!(
+                    error.kind(),
+                    StorageErrorKind::Full | StorageErrorKind::Busy
+                ) {
                     self.shared.healthy.store(false, Ordering::Release);
                 }
                 self.lose(batch, &error);
@@ -351,7 +371,9 @@ impl<K: FileKind> Writer<K> {
         }
         counter!("tillbox_commit_failures_total", "file" => K::NAME).increment(1);
         tracing::error!(error = %error, source = std::error::Error::source(error).map(tracing::field::display), requests = batch.len(), kind = K::NAME, "commit failed");
-        batch.iter_mut().for_each(|request| request.fail(error.copy()));
+        batch
+            .iter_mut()
+            .for_each(|request| request.fail(error.copy()));
     }
 
     fn rollback(&self) {
@@ -364,14 +386,20 @@ impl<K: FileKind> Writer<K> {
     }
 
     fn execute(&self, sql: &'static str) -> Result<(), StorageError> {
-        self.conn.execute_batch(sql).map_err(|error| StorageError::sqlite(error, sql))
+        self.conn
+            .execute_batch(sql)
+            .map_err(|error| StorageError::sqlite(error, sql))
     }
 }
 
 /// Tells of what is on disk. A panic in it undoes nothing any more, and those who wait for their answer must get it.
 fn tell<K: FileKind>(action: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(action)) {
-        tracing::error!(panic = panic_text(panic.as_ref()), kind = K::NAME, "what follows a commit panicked");
+        tracing::error!(
+            panic = panic_text(panic.as_ref()),
+            kind = K::NAME,
+            "what follows a commit panicked"
+        );
     }
 }
 

@@ -21,7 +21,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// What answers and commits take, in seconds: from what a read costs to what makes a client give up.
 const SECONDS: &[f64] = &[
-    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0,
 ];
 /// How many requests are in one commit.
 const REQUESTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
@@ -40,7 +41,9 @@ pub fn install() -> Recorder {
     RECORDER.get_or_init(|| {
         let builder = PrometheusBuilder::new()
             .set_buckets(SECONDS)
-            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix("_requests".to_owned()), REQUESTS))
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Suffix("_requests".to_owned()), REQUESTS)
+            })
             .expect("there are buckets");
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
@@ -72,7 +75,10 @@ impl Recorder {
 
 /// What was counted, as text.
 pub fn render() -> String {
-    RECORDER.get().map(PrometheusHandle::render).unwrap_or_default()
+    RECORDER
+        .get()
+        .map(PrometheusHandle::render)
+        .unwrap_or_default()
 }
 
 /// Figures that are looked up when they are asked for, in the same form of text.
@@ -101,7 +107,10 @@ impl Sheet {
     /// # Panics
     /// When the list does not have it.
     pub fn put_each(&mut self, name: &str, samples: impl IntoIterator<Item = (String, f64)>) {
-        let figure = FIGURES.iter().find(|figure| figure.name == name).expect("a figure of the list");
+        let figure = FIGURES
+            .iter()
+            .find(|figure| figure.name == name)
+            .expect("a figure of the list");
         let kind = match figure.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",

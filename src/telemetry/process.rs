@@ -16,7 +16,11 @@ const RSS: usize = 21;
 
 /// Puts down what can be found out. `started_at_ms` is when the process started, in milliseconds since 1970 UTC.
 pub fn put(sheet: &mut Sheet, started_at_ms: i64) {
-    if let Some(stat) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(Stat::parse) {
+    if let Some(stat) = fs::read_to_string("/proc/self/stat")
+        .ok()
+        .as_deref()
+        .and_then(Stat::parse)
+    {
         sheet.put(
             "process_cpu_seconds_total",
             float(stat.cpu_ticks) / float(rustix::param::clock_ticks_per_second()),
@@ -30,7 +34,10 @@ pub fn put(sheet: &mut Sheet, started_at_ms: i64) {
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         // The directory itself is one of them while it is read.
-        sheet.put("process_open_fds", float(open.count().saturating_sub(1) as u64));
+        sheet.put(
+            "process_open_fds",
+            float(open.count().saturating_sub(1) as u64),
+        );
     }
     if let Some(most) = getrlimit(Resource::Nofile).current {
         sheet.put("process_max_fds", float(most));

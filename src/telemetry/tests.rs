@@ -21,29 +21,46 @@ const NO_BASE_UNITS: &[&str] = &[
 
 #[test]
 fn names_follow_the_conventions() {
-    assert!(FIGURES.is_sorted_by(|a, b| a.name < b.name), "by name, and each once");
+    assert!(
+        FIGURES.is_sorted_by(|a, b| a.name < b.name),
+        "by name, and each once"
+    );
     for Figure { name, kind, help } in FIGURES {
         let parts: Vec<&str> = name.split('_').collect();
         let is_sane = parts
             .iter()
             .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase()));
-        assert!(is_sane && (name.starts_with("tillbox_") || name.starts_with("process_")), "{name}");
+        assert!(
+            is_sane && (name.starts_with("tillbox_") || name.starts_with("process_")),
+            "{name}"
+        );
         assert_eq!(
             name.ends_with("_total"),
             *kind == Kind::Counter,
             "{name}: `_total` is for counters, and for all of them"
         );
-        assert!(!parts.iter().any(|part| NO_BASE_UNITS.contains(part)), "{name}: not in a base unit");
+        assert!(
+            !parts.iter().any(|part| NO_BASE_UNITS.contains(part)),
+            "{name}: not in a base unit"
+        );
         for taken in ["_sum", "_count", "_bucket"] {
-            assert!(!name.ends_with(taken), "{name}: {taken} belongs to a histogram's parts");
+            assert!(
+                !name.ends_with(taken),
+                "{name}: {taken} belongs to a histogram's parts"
+            );
         }
         if *kind == Kind::Histogram {
             assert!(
-                name.ends_with("_seconds") || name.ends_with("_bytes") || name.ends_with("_requests"),
+                name.ends_with("_seconds")
+                    || name.ends_with("_bytes")
+                    || name.ends_with("_requests"),
                 "{name}: of what unit?"
             );
         }
-        assert!(help.ends_with('.') && !help.contains(['\n', '\\']), "{name}: {help}");
+        assert!(
+            help.ends_with('.') && !help.contains(['\n', '\\']),
+            "{name}: {help}"
+        );
     }
 }
 

@@ -53,7 +53,11 @@ pub struct Scopes(u32);
 impl Scopes {
     /// Every scope of a tenant.
     pub fn all_of_a_tenant() -> Self {
-        Scope::ALL.iter().filter(|scope| **scope != Scope::Landlord).copied().collect()
+        Scope::ALL
+            .iter()
+            .filter(|scope| **scope != Scope::Landlord)
+            .copied()
+            .collect()
     }
 
     /// Whether `scope` is in it.
@@ -68,13 +72,20 @@ impl Scopes {
 
     /// The scopes in it, in order.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
-        Scope::ALL.iter().copied().filter(move |scope| self.contains(*scope))
+        Scope::ALL
+            .iter()
+            .copied()
+            .filter(move |scope| self.contains(*scope))
     }
 }
 
 impl FromIterator<Scope> for Scopes {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(scopes.into_iter().fold(0, |bits, scope| bits | 1 << scope as u32))
+        Self(
+            scopes
+                .into_iter()
+                .fold(0, |bits, scope| bits | 1 << scope as u32),
+        )
     }
 }
 

@@ -85,18 +85,30 @@ pub fn find(view: &LandlordView, id: TenantId) -> Result<Option<Checked>, Storag
 /// # Errors
 /// [`StorageError`].
 pub fn note(work: &mut LandlordWork, id: TenantId, checked: &Checked) -> Result<(), StorageError> {
-    let row = params![id, checked.stamp, checked.mismatches, checked.findings.to_string(), checked.at];
+    let row = params![
+        id,
+        checked.stamp,
+        checked.mismatches,
+        checked.findings.to_string(),
+        checked.at
+    ];
     work.change(&SET, row, Rows::AtMostOne)?;
-    work.change(&WAS_CHECKED, params![id], Rows::AtMostOne).map(drop)
+    work.change(&WAS_CHECKED, params![id], Rows::AtMostOne)
+        .map(drop)
 }
 
 /// Writes down that a shop's file could not be checked; what an earlier check has found stays beside it.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn note_unchecked(work: &mut LandlordWork, id: TenantId, reason: &str) -> Result<(), StorageError> {
+pub fn note_unchecked(
+    work: &mut LandlordWork,
+    id: TenantId,
+    reason: &str,
+) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&SET_UNCHECKED, params![id, reason, now], Rows::AtMostOne).map(drop)
+    work.change(&SET_UNCHECKED, params![id, reason, now], Rows::AtMostOne)
+        .map(drop)
 }
 
 /// Whether a shop's file could not be checked when that was last tried.
@@ -126,7 +138,11 @@ pub fn list_unchecked(view: &LandlordView) -> Result<Vec<(Slug, Unchecked)>, Sto
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn note_house(work: &mut LandlordWork, mismatches: i64, findings: &Value) -> Result<(), StorageError> {
+pub fn note_house(
+    work: &mut LandlordWork,
+    mismatches: i64,
+    findings: &Value,
+) -> Result<(), StorageError> {
     let now = work.now();
     let row = params![mismatches, findings.to_string(), now];
     work.change(&SET_HOUSE, row, Rows::Exactly(1)).map(drop)
@@ -138,7 +154,8 @@ pub fn note_house(work: &mut LandlordWork, mismatches: i64, findings: &Value) ->
 /// [`StorageError`].
 pub fn note_house_unchecked(work: &mut LandlordWork, reason: &str) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&SET_HOUSE_UNCHECKED, params![reason, now], Rows::Exactly(1)).map(drop)
+    work.change(&SET_HOUSE_UNCHECKED, params![reason, now], Rows::Exactly(1))
+        .map(drop)
 }
 
 /// What is known of the house's own file.

@@ -23,10 +23,13 @@ use serde_json::json;
 use super::commands::note;
 use super::directory::Directory;
 use crate::primitives::limits::{
-    CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_NOTED_MS, CLOCK_STEP_MAX_MS, CLOCK_TRUST_NOTED_MS,
+    CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_NOTED_MS,
+    CLOCK_STEP_MAX_MS, CLOCK_TRUST_NOTED_MS,
 };
 use crate::primitives::{Clock, Origin, Timestamp};
-use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params, statements, text_enum};
+use crate::storage::{
+    LandlordView, LandlordWork, Row, Rows, StorageError, params, statements, text_enum,
+};
 
 statements! {
     TRUST = "SELECT trusted_at, doubted_at, doubt, cause, steady_from, steady_ms, looked_at FROM clock_trust WHERE singleton = 1";
@@ -177,7 +180,9 @@ impl ClockWatch {
     /// Whether the clock is believed now: as last observed, and no step since. Reads no file and waits for nobody; who observes at this moment leaves it open, and
     /// then it is not. Not either before the first look.
     pub fn is_believed(&self) -> bool {
-        let Ok(state) = self.state.try_lock() else { return false };
+        let Ok(state) = self.state.try_lock() else {
+            return false;
+        };
         state.held.is_none()
             && state
                 .anchor
@@ -206,13 +211,21 @@ impl ClockWatch {
     /// [`StorageError`].
     pub fn confirm(&self, origin: Origin) -> Result<Timestamp, StorageError> {
         let mut state = self.state();
-        let write = self.directory.database().write(origin, |work: &mut LandlordWork<'_>| {
-            let now = work.now();
-            work.change(&SET_TRUST, params![now], Rows::Exactly(1))?;
-            work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
-            note(work, "clock.confirmed", "house:clock", json!({"shows": now}))?;
-            Ok::<_, StorageError>(now)
-        });
+        let write = self
+            .directory
+            .database()
+            .write(origin, |work: &mut LandlordWork<'_>| {
+                let now = work.now();
+                work.change(&SET_TRUST, params![now], Rows::Exactly(1))?;
+                work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
+                note(
+                    work,
+                    "clock.confirmed",
+                    "house:clock",
+                    json!({"shows": now}),
+                )?;
+                Ok::<_, StorageError>(now)
+            });
         let now = write.wait()?;
         *state = State {
             anchor: Some((self.clock.now(), self.clock.uptime())),
@@ -228,13 +241,21 @@ impl ClockWatch {
         let step = self.step_since(anchor);
         (step.abs() > CLOCK_STEP_MAX_MS).then(|| {
             let direction = if step > 0 { "forward" } else { "back" };
-            let reason = format!("it was set {direction} by {} s, from {}", step.abs() / 1000, now.plus_millis(-step));
+            let reason = format!(
+                "it was set {direction} by {} s, from {}",
+                step.abs() / 1000,
+                now.plus_millis(-step)
+            );
             (Cause::Set, reason, anchor.0)
         })
     }
 
     /// The first look of a process: what was written down speaks against the clock, or does not; or it is a doubt.
-    fn look_back(&self, state: &mut State, now: Timestamp) -> Result<Option<(Cause, String, Timestamp)>, StorageError> {
+    fn look_back(
+        &self,
+        state: &mut State,
+        now: Timestamp,
+    ) -> Result<Option<(Cause, String, Timestamp)>, StorageError> {
         let (trusted, held) = self.directory.read(move |view| stored(view, now)).wait()?;
         if held.is_some() {
             state.held = held;
@@ -246,22 +267,39 @@ impl ClockWatch {
             let reason = format!("it has shown {latest} before");
             return Ok(Some((Cause::Behind, reason, trusted.unwrap_or(latest))));
         }
-        let gap = trusted.filter(|trusted| now.as_millis() - trusted.as_millis() > CLOCK_GAP_MAX_MS);
+        let gap =
+            trusted.filter(|trusted| now.as_millis() - trusted.as_millis() > CLOCK_GAP_MAX_MS);
         Ok(gap.map(|trusted| {
             let days = (now.as_millis() - trusted.as_millis()) / (24 * 60 * 60 * 1000);
-            let reason = format!("{days} days are said to have passed since {trusted}, when this program ran last");
+            let reason = format!(
+                "{days} days are said to have passed since {trusted}, when this program ran last"
+            );
             (Cause::Gap, reason, trusted)
         }))
     }
 
     /// Doubt begins, and is written down first.
-    fn begin(&self, state: &mut State, look: Look, cause: Cause, reason: String, trusted: Timestamp) -> Result<(), StorageError> {
+    fn begin(
+        &self,
+        state: &mut State,
+        look: Look,
+        cause: Cause,
+        reason: String,
+        trusted: Timestamp,
+    ) -> Result<(), StorageError> {
         let now = look.0;
         tracing::warn!(target: "security", since = %now, reason, "the clock is not believed; nothing is deleted by age until it is (tillbox retention status says more)");
         let noted = reason.clone();
-        let write = self.directory.database().write(Origin::system(), move |work| {
-            work.change(&SET_DOUBT, params![trusted, now, noted, cause], Rows::Exactly(1))
-        });
+        let write = self
+            .directory
+            .database()
+            .write(Origin::system(), move |work| {
+                work.change(
+                    &SET_DOUBT,
+                    params![trusted, now, noted, cause],
+                    Rows::Exactly(1),
+                )
+            });
         write.wait()?;
         let doubt = Doubt {
             since: now,
@@ -282,9 +320,13 @@ impl ClockWatch {
 
     /// A look at a clock that is not believed: whether it is now.
     fn look_again(&self, state: &mut State, look: Look) -> Result<(), StorageError> {
-        let has_come_back = state.anchor.is_some_and(|anchor| step(look, anchor).abs() <= CLOCK_STEP_MAX_MS);
+        let has_come_back = state
+            .anchor
+            .is_some_and(|anchor| step(look, anchor).abs() <= CLOCK_STEP_MAX_MS);
         let knows_better = state.anchor.is_some();
-        let Some(held) = &mut state.held else { return Ok(()) };
+        let Some(held) = &mut state.held else {
+            return Ok(());
+        };
         let is_steady = held.take(look);
         let latest = self
             .directory
@@ -301,14 +343,19 @@ impl ClockWatch {
         }
         held.doubt.ends = match end {
             // Only the process that saw the clock being set knows what it should show.
-            End::At(latest) if !knows_better => format!("by itself once it shows {latest}, or by your word that it is right"),
+            End::At(latest) if !knows_better => {
+                format!("by itself once it shows {latest}, or by your word that it is right")
+            }
             end => end.to_string(),
         };
         if !is_steady || held.steady_ms - held.noted_ms >= CLOCK_STEADY_NOTED_MS {
             let (now, from, ms) = (look.0, held.steady_from, held.steady_ms);
-            let write = self.directory.database().write(Origin::system(), move |work| {
-                work.change(&SET_STEADY, params![from, ms, now], Rows::Exactly(1))
-            });
+            let write = self
+                .directory
+                .database()
+                .write(Origin::system(), move |work| {
+                    work.change(&SET_STEADY, params![from, ms, now], Rows::Exactly(1))
+                });
             write.wait()?;
             held.noted_ms = ms;
         }
@@ -316,20 +363,26 @@ impl ClockWatch {
     }
 
     /// Doubt ends by itself. Where the clock has come back, what it showed meanwhile was wrong and counts no more.
-    fn believe(&self, state: &mut State, look: Look, why: &'static str, forgets: bool) -> Result<(), StorageError> {
+    fn believe(
+        &self,
+        state: &mut State,
+        look: Look,
+        why: &'static str,
+        forgets: bool,
+    ) -> Result<(), StorageError> {
         let (now, _) = look;
         let doubted_since = state.held.as_ref().map(|held| held.doubt.since);
-        let write = self
-            .directory
-            .database()
-            .write(Origin::system(), move |work: &mut LandlordWork<'_>| {
+        let write = self.directory.database().write(
+            Origin::system(),
+            move |work: &mut LandlordWork<'_>| {
                 work.change(&SET_TRUST, params![now], Rows::Exactly(1))?;
                 if forgets {
                     work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
                 }
                 let details = json!({"shows": now, "doubted_since": doubted_since, "because": why});
                 note(work, "clock.believed", "house:clock", details)
-            });
+            },
+        );
         write.wait()?;
         tracing::info!(%now, because = why, "the clock is believed again");
         *state = State {
@@ -342,13 +395,18 @@ impl ClockWatch {
 
     /// Writes down that nothing speaks against the clock, once a day.
     fn note_trust(&self, state: &mut State, now: Timestamp) -> Result<(), StorageError> {
-        let is_fresh = |noted: Timestamp| (0..CLOCK_TRUST_NOTED_MS).contains(&(now.as_millis() - noted.as_millis()));
+        let is_fresh = |noted: Timestamp| {
+            (0..CLOCK_TRUST_NOTED_MS).contains(&(now.as_millis() - noted.as_millis()))
+        };
         if state.noted.is_some_and(is_fresh) {
             return Ok(());
         }
-        let write = self.directory.database().write(Origin::system(), move |work| {
-            work.change(&SET_TRUST, params![now], Rows::Exactly(1))
-        });
+        let write = self
+            .directory
+            .database()
+            .write(Origin::system(), move |work| {
+                work.change(&SET_TRUST, params![now], Rows::Exactly(1))
+            });
         write.wait()?;
         state.noted = Some(now);
         Ok(())
@@ -375,7 +433,9 @@ impl ClockWatch {
 /// By how much the clock was set between two looks, in milliseconds.
 fn step((now, up): Look, (then, up_then): Look) -> i64 {
     let passed = millis(up.saturating_sub(up_then));
-    now.as_millis().saturating_sub(then.as_millis()).saturating_sub(passed)
+    now.as_millis()
+        .saturating_sub(then.as_millis())
+        .saturating_sub(passed)
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -390,11 +450,14 @@ impl Held {
     /// Takes a look for or against the clock; whether it was for it. Over a restart it is judged as a start is.
     fn take(&mut self, look: Look) -> bool {
         let passed = match self.last {
-            Last::Own(before) => (step(look, before).abs() <= CLOCK_STEP_MAX_MS).then(|| millis(look.1.saturating_sub(before.1))),
+            Last::Own(before) => (step(look, before).abs() <= CLOCK_STEP_MAX_MS)
+                .then(|| millis(look.1.saturating_sub(before.1))),
             Last::Earlier(None) => Some(0),
             Last::Earlier(Some(before)) => {
                 let gap = look.0.as_millis().saturating_sub(before.as_millis());
-                (-CLOCK_STEP_MAX_MS..=CLOCK_GAP_MAX_MS).contains(&gap).then_some(0)
+                (-CLOCK_STEP_MAX_MS..=CLOCK_GAP_MAX_MS)
+                    .contains(&gap)
+                    .then_some(0)
             }
         };
         self.last = Last::Own(look);
@@ -407,7 +470,8 @@ impl Held {
 
     /// How it ends, by what the clock shows now and the latest instant that was seen.
     fn end(&self, now: Timestamp, latest: Timestamp) -> End {
-        let since_trusted = |then: Timestamp| then.as_millis().saturating_sub(self.trusted.as_millis());
+        let since_trusted =
+            |then: Timestamp| then.as_millis().saturating_sub(self.trusted.as_millis());
         if is_behind(now, latest) {
             End::At(latest)
         } else if self.cause == Cause::Behind && since_trusted(now) <= CLOCK_GAP_MAX_MS {
@@ -443,7 +507,10 @@ impl std::fmt::Display for End {
 }
 
 /// The last instant at which nothing spoke against the clock, and the doubt that lasts.
-fn stored(view: &LandlordView, now: Timestamp) -> Result<(Option<Timestamp>, Option<Held>), StorageError> {
+fn stored(
+    view: &LandlordView,
+    now: Timestamp,
+) -> Result<(Option<Timestamp>, Option<Held>), StorageError> {
     let found = view.find(&TRUST, [], |row: &Row<'_>| {
         let trusted: Timestamp = row.get(0)?;
         let (since, reason): (Option<Timestamp>, Option<String>) = (row.get(1)?, row.get(2)?);
@@ -476,7 +543,9 @@ fn seen(view: &LandlordView) -> Result<Option<Timestamp>, StorageError> {
 /// # Errors
 /// [`StorageError`].
 pub fn find_told(view: &LandlordView) -> Result<Vec<Teller>, StorageError> {
-    let told = view.find(&TOLD, [], |row| Ok([(Teller::Webhook, row.get(0)?), (Teller::Mail, row.get(1)?)]))?;
+    let told = view.find(&TOLD, [], |row| {
+        Ok([(Teller::Webhook, row.get(0)?), (Teller::Mail, row.get(1)?)])
+    })?;
     Ok(told
         .into_iter()
         .flatten()
@@ -489,11 +558,16 @@ pub fn find_told(view: &LandlordView) -> Result<Vec<Teller>, StorageError> {
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn note_told(work: &mut LandlordWork, teller: Teller, since: Timestamp) -> Result<(), StorageError> {
+pub fn note_told(
+    work: &mut LandlordWork,
+    teller: Teller,
+    since: Timestamp,
+) -> Result<(), StorageError> {
     let statement = match teller {
         Teller::Webhook => &WEBHOOK_TOLD,
         Teller::Mail => &MAIL_TOLD,
     };
     let now = work.now();
-    work.change(statement, params![now, since], Rows::AtMostOne).map(drop)
+    work.change(statement, params![now, since], Rows::AtMostOne)
+        .map(drop)
 }

@@ -98,7 +98,9 @@ pub enum DirectoryRefused {
     #[error("the tenant is {0}; this can be done to an active or suspended one only")]
     WrongStatus(TenantStatus),
     /// The tenant's file is open, so it has all that it ever acknowledged.
-    #[error("the store is open: its file lacks nothing that was acknowledged, and there is no loss to be accepted")]
+    #[error(
+        "the store is open: its file lacks nothing that was acknowledged, and there is no loss to be accepted"
+    )]
     NothingLost,
     /// There is no such key, or it is revoked.
     #[error("there is no such key that could be revoked")]
@@ -112,7 +114,10 @@ impl Refusal for DirectoryRefused {
     fn class(&self) -> Class {
         match self {
             Self::TenantNotFound(_) | Self::KeyNotFound => Class::NotFound,
-            Self::SlugTaken(_) | Self::DomainTaken(_) | Self::WrongStatus(_) | Self::NothingLost => Class::Conflict,
+            Self::SlugTaken(_)
+            | Self::DomainTaken(_)
+            | Self::WrongStatus(_)
+            | Self::NothingLost => Class::Conflict,
             Self::Storage(error) => error.class(),
         }
     }
@@ -135,7 +140,11 @@ fn access(row: &Row<'_>) -> rusqlite::Result<TenantAccess> {
 }
 
 fn access_at(row: &Row<'_>, first: usize) -> rusqlite::Result<TenantAccess> {
-    Ok(TenantAccess::new(row.get(first)?, row.get(first + 1)?, row.get(first + 2)?))
+    Ok(TenantAccess::new(
+        row.get(first)?,
+        row.get(first + 1)?,
+        row.get(first + 2)?,
+    ))
 }
 
 fn tenant_row(row: &Row<'_>) -> rusqlite::Result<(i64, TenantRow)> {
@@ -152,22 +161,38 @@ fn tenant_row(row: &Row<'_>) -> rusqlite::Result<(i64, TenantRow)> {
     Ok((row.get(0)?, tenant))
 }
 
-pub(super) fn find_by_slug(view: &LandlordView, slug: &Slug) -> Result<Option<TenantAccess>, StorageError> {
+pub(super) fn find_by_slug(
+    view: &LandlordView,
+    slug: &Slug,
+) -> Result<Option<TenantAccess>, StorageError> {
     view.find(&FIND_BY_SLUG, params![slug], access)
 }
 
-pub(super) fn find_by_id(view: &LandlordView, id: TenantId) -> Result<Option<TenantAccess>, StorageError> {
+pub(super) fn find_by_id(
+    view: &LandlordView,
+    id: TenantId,
+) -> Result<Option<TenantAccess>, StorageError> {
     view.find(&FIND_BY_ID, params![id], access)
 }
 
-pub(super) fn find_by_host(view: &LandlordView, host: &HostName) -> Result<Option<TenantAccess>, StorageError> {
+pub(super) fn find_by_host(
+    view: &LandlordView,
+    host: &HostName,
+) -> Result<Option<TenantAccess>, StorageError> {
     view.find(&FIND_BY_HOST, params![host], access)
 }
 
-pub(super) fn find_live_key(view: &LandlordView, prefix: &str) -> Result<Option<LiveKey>, StorageError> {
+pub(super) fn find_live_key(
+    view: &LandlordView,
+    prefix: &str,
+) -> Result<Option<LiveKey>, StorageError> {
     view.find(&FIND_LIVE_KEY, params![prefix], |row| {
         let has_tenant = row.get::<_, Option<TenantId>>(3)?.is_some();
-        let access = if has_tenant { Some(access_at(row, 3)?) } else { None };
+        let access = if has_tenant {
+            Some(access_at(row, 3)?)
+        } else {
+            None
+        };
         Ok(LiveKey {
             id: row.get(0)?,
             hash: row.get(1)?,
@@ -181,7 +206,10 @@ pub(super) fn find_live_key(view: &LandlordView, prefix: &str) -> Result<Option<
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_in_status(view: &LandlordView, status: TenantStatus) -> Result<Vec<TenantAccess>, StorageError> {
+pub fn list_in_status(
+    view: &LandlordView,
+    status: TenantStatus,
+) -> Result<Vec<TenantAccess>, StorageError> {
     view.all(&LIST_STATUS, params![status], access)
 }
 
@@ -197,16 +225,28 @@ pub fn list_with_file(view: &LandlordView) -> Result<Vec<TenantAccess>, StorageE
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_with_file_from(view: &LandlordView, place: i64, limit: u32) -> Result<Vec<(i64, TenantAccess)>, StorageError> {
-    view.all(&PAGE_ACCESS, params![place, limit], |row| Ok((row.get(0)?, access_at(row, 1)?)))
+pub fn list_with_file_from(
+    view: &LandlordView,
+    place: i64,
+    limit: u32,
+) -> Result<Vec<(i64, TenantAccess)>, StorageError> {
+    view.all(&PAGE_ACCESS, params![place, limit], |row| {
+        Ok((row.get(0)?, access_at(row, 1)?))
+    })
 }
 
 /// A page of tenants.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_tenants(view: &LandlordView, page: PageRequest) -> Result<Page<TenantRow>, StorageError> {
-    Ok(Page::cut(view.all(&TENANTS, params![page.before, page.fetch()], tenant_row)?, page))
+pub fn list_tenants(
+    view: &LandlordView,
+    page: PageRequest,
+) -> Result<Page<TenantRow>, StorageError> {
+    Ok(Page::cut(
+        view.all(&TENANTS, params![page.before, page.fetch()], tenant_row)?,
+        page,
+    ))
 }
 
 /// A tenant by its slug.
@@ -237,10 +277,16 @@ pub(super) fn begin_tenant(
     }
     let now = work.now();
     work.insert(&INSERT_TENANT, params![id, slug, name, currency, now])?;
-    domains.iter().try_for_each(|host| insert_domain(work, id, host))
+    domains
+        .iter()
+        .try_for_each(|host| insert_domain(work, id, host))
 }
 
-fn insert_domain(work: &mut LandlordWork, id: TenantId, host: &HostName) -> Result<(), DirectoryRefused> {
+fn insert_domain(
+    work: &mut LandlordWork,
+    id: TenantId,
+    host: &HostName,
+) -> Result<(), DirectoryRefused> {
     match work.find(&HOST_OWNER, params![host], |row| row.get::<_, TenantId>(0))? {
         Some(owner) if owner == id => Ok(()),
         Some(_) => Err(DirectoryRefused::DomainTaken(host.clone())),
@@ -252,14 +298,28 @@ fn insert_domain(work: &mut LandlordWork, id: TenantId, host: &HostName) -> Resu
 ///
 /// # Errors
 /// `TenantNotFound`, `DomainTaken`, or the storage's.
-pub fn add_domain(work: &mut LandlordWork, slug: &Slug, host: &HostName) -> Result<TenantRow, DirectoryRefused> {
+pub fn add_domain(
+    work: &mut LandlordWork,
+    slug: &Slug,
+    host: &HostName,
+) -> Result<TenantRow, DirectoryRefused> {
     let tenant = show_tenant(work, slug.as_str())?;
     insert_domain(work, tenant.id, host)?;
-    note(work, "tenant.domain_added", &format!("tenant:{}", tenant.id), json!({"host": host}))?;
+    note(
+        work,
+        "tenant.domain_added",
+        &format!("tenant:{}", tenant.id),
+        json!({"host": host}),
+    )?;
     show_tenant(work, slug.as_str())
 }
 
-pub(super) fn set_status(work: &mut LandlordWork, id: TenantId, status: TenantStatus, action: &str) -> Result<(), StorageError> {
+pub(super) fn set_status(
+    work: &mut LandlordWork,
+    id: TenantId,
+    status: TenantStatus,
+    action: &str,
+) -> Result<(), StorageError> {
     let now = work.now();
     work.change(&SET_STATUS, params![id, status, now], Rows::Exactly(1))?;
     note(work, action, &format!("tenant:{id}"), json!({}))
@@ -269,7 +329,11 @@ pub(super) fn set_status(work: &mut LandlordWork, id: TenantId, status: TenantSt
 ///
 /// # Errors
 /// `TenantNotFound`, `WrongStatus` for one that is being made or removed, or the storage's.
-pub fn set_suspended(work: &mut LandlordWork, slug: &Slug, suspended: bool) -> Result<TenantRow, DirectoryRefused> {
+pub fn set_suspended(
+    work: &mut LandlordWork,
+    slug: &Slug,
+    suspended: bool,
+) -> Result<TenantRow, DirectoryRefused> {
     let tenant = show_tenant(work, slug.as_str())?;
     let (to, action) = if suspended {
         (TenantStatus::Suspended, "tenant.suspended")
@@ -285,15 +349,29 @@ pub fn set_suspended(work: &mut LandlordWork, slug: &Slug, suspended: bool) -> R
 }
 
 /// Takes a tenant's file for what it is, although it was further once.
-pub(super) fn accept_loss(work: &mut LandlordWork, id: TenantId, known: &Ends, found: &Ends) -> Result<(), StorageError> {
+pub(super) fn accept_loss(
+    work: &mut LandlordWork,
+    id: TenantId,
+    known: &Ends,
+    found: &Ends,
+) -> Result<(), StorageError> {
     marks::set(work, id, found)?;
     let of = |ends: &Ends| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
     let details = json!({"known": of(known), "found": of(found)});
-    note(work, "tenant.loss_accepted", &format!("tenant:{id}"), details)
+    note(
+        work,
+        "tenant.loss_accepted",
+        &format!("tenant:{id}"),
+        details,
+    )
 }
 
 /// Forgets a tenant whose file is gone.
-pub(super) fn remove_tenant(work: &mut LandlordWork, id: TenantId, action: &str) -> Result<(), StorageError> {
+pub(super) fn remove_tenant(
+    work: &mut LandlordWork,
+    id: TenantId,
+    action: &str,
+) -> Result<(), StorageError> {
     work.change(&DELETE_TENANT, params![id], Rows::AtMostOne)?;
     note(work, action, &format!("tenant:{id}"), json!({}))
 }
@@ -309,10 +387,21 @@ pub fn insert_key(
     scopes: Scopes,
     key: &NewKey,
 ) -> Result<ApiKeyId, StorageError> {
-    let (id, now) = (work.new_id::<crate::primitives::id::ApiKeyKind>(), work.now());
+    let (id, now) = (
+        work.new_id::<crate::primitives::id::ApiKeyKind>(),
+        work.now(),
+    );
     work.insert(
         &INSERT_KEY,
-        params![id, tenant, name, key.prefix, key.hash, scopes.to_string(), now],
+        params![
+            id,
+            tenant,
+            name,
+            key.prefix,
+            key.hash,
+            scopes.to_string(),
+            now
+        ],
     )?;
     note(
         work,
@@ -327,7 +416,11 @@ pub fn insert_key(
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_keys(view: &LandlordView, page: PageRequest, tenant: Option<TenantId>) -> Result<Page<KeyRow>, StorageError> {
+pub fn list_keys(
+    view: &LandlordView,
+    page: PageRequest,
+    tenant: Option<TenantId>,
+) -> Result<Page<KeyRow>, StorageError> {
     let map = |row: &Row<'_>| {
         let key = KeyRow {
             id: row.get(0)?,
@@ -356,11 +449,21 @@ pub fn revoke_key(work: &mut LandlordWork, id: ApiKeyId) -> Result<(), Directory
     if work.change(&REVOKE_KEY, params![id, now], Rows::AtMostOne)? == 0 {
         return Err(DirectoryRefused::KeyNotFound);
     }
-    Ok(note(work, "api_key.revoked", &format!("api_key:{id}"), json!({}))?)
+    Ok(note(
+        work,
+        "api_key.revoked",
+        &format!("api_key:{id}"),
+        json!({}),
+    )?)
 }
 
-pub(super) fn set_last_used(work: &mut LandlordWork, id: ApiKeyId, at: Timestamp) -> Result<(), StorageError> {
-    work.change(&SET_LAST_USED, params![id, at], Rows::AtMostOne).map(drop)
+pub(super) fn set_last_used(
+    work: &mut LandlordWork,
+    id: ApiKeyId,
+    at: Timestamp,
+) -> Result<(), StorageError> {
+    work.change(&SET_LAST_USED, params![id, at], Rows::AtMostOne)
+        .map(drop)
 }
 
 /// Notes what was done to jobs in a tenant's file; that file's own log has it from the transaction in which it was done.
@@ -378,7 +481,12 @@ pub fn note_jobs(
     note(work, action, subject, details)
 }
 
-pub(super) fn note(work: &mut LandlordWork, action: &str, subject: &str, details: serde_json::Value) -> Result<(), StorageError> {
+pub(super) fn note(
+    work: &mut LandlordWork,
+    action: &str,
+    subject: &str,
+    details: serde_json::Value,
+) -> Result<(), StorageError> {
     let origin = work.origin();
     let entry = AuditEntry {
         at: work.now(),

@@ -83,7 +83,8 @@ impl Directory {
         }
         let answers = self.answers.clone();
         self.db.read(move |view| {
-            let found = commands::find_live_key(view, &prefix)?.filter(|key| keys::matches(&hash, &key.hash));
+            let found = commands::find_live_key(view, &prefix)?
+                .filter(|key| keys::matches(&hash, &key.hash));
             let principal = found.map(|key| Principal {
                 key_id: key.id,
                 access: key.access,
@@ -99,13 +100,17 @@ impl Directory {
     /// The tenant that a host name belongs to.
     pub fn tenant_of_host(&self, host: &HostName) -> Answer<Option<TenantAccess>, StorageError> {
         let host = host.clone();
-        self.tenant(Question::Host(host.clone()), move |view| commands::find_by_host(view, &host))
+        self.tenant(Question::Host(host.clone()), move |view| {
+            commands::find_by_host(view, &host)
+        })
     }
 
     /// The tenant with a slug.
     pub fn tenant_of_slug(&self, slug: &Slug) -> Answer<Option<TenantAccess>, StorageError> {
         let slug = slug.clone();
-        self.tenant(Question::Slug(slug.clone()), move |view| commands::find_by_slug(view, &slug))
+        self.tenant(Question::Slug(slug.clone()), move |view| {
+            commands::find_by_slug(view, &slug)
+        })
     }
 
     /// The tenant with an id, for those who met it in a hint and not in a request.
@@ -169,7 +174,10 @@ impl Directory {
 
     /// Notes that a key was used. Written down now and then, see [`flush_used`](Self::flush_used): a write per request would cost more than the fact is worth.
     pub fn note_used(&self, key: ApiKeyId, now: Timestamp) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now);
+        self.used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, now);
     }
 
     /// Writes down which keys were used since the last time; writes nothing when none was. What fails is tried again the next time. Blocks.
@@ -183,7 +191,9 @@ impl Directory {
         }
         let noted = used.clone();
         let written = self.db.write(Origin::system(), move |work| {
-            noted.iter().try_for_each(|(key, at)| commands::set_last_used(work, *key, *at))
+            noted
+                .iter()
+                .try_for_each(|(key, at)| commands::set_last_used(work, *key, *at))
         });
         written.wait().inspect_err(|_| {
             let mut later = self.used.lock().unwrap_or_else(PoisonError::into_inner);

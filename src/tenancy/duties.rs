@@ -45,17 +45,28 @@ impl Duties {
     /// # Errors
     /// [`StorageError`].
     pub fn find(&self, duty: &str) -> Result<Option<Done>, StorageError> {
-        Ok(self.load()?.as_ref().and_then(|known| known.get(duty).copied()))
+        Ok(self
+            .load()?
+            .as_ref()
+            .and_then(|known| known.get(duty).copied()))
     }
 
     /// Writes down up to when a duty is done; `ran_at` when it was done now. Blocks.
     ///
     /// # Errors
     /// [`StorageError`].
-    pub fn note(&self, duty: &'static str, up_to: Timestamp, ran_at: Option<Timestamp>) -> Result<(), StorageError> {
-        let write = self.directory.database().write(Origin::system(), move |work| {
-            work.change(&SET, params![duty, up_to, ran_at], Rows::Exactly(1))
-        });
+    pub fn note(
+        &self,
+        duty: &'static str,
+        up_to: Timestamp,
+        ran_at: Option<Timestamp>,
+    ) -> Result<(), StorageError> {
+        let write = self
+            .directory
+            .database()
+            .write(Origin::system(), move |work| {
+                work.change(&SET, params![duty, up_to, ran_at], Rows::Exactly(1))
+            });
         write.wait()?;
         if let Some(known) = self.load()?.as_mut() {
             let before = known.get(duty).and_then(|done| done.ran_at);

@@ -30,18 +30,28 @@ impl std::fmt::Debug for NewKey {
 pub fn generate(entropy: &dyn Entropy) -> NewKey {
     let mut bytes = [0_u8; PREFIX_CHARS + SECRET_CHARS];
     entropy.fill(&mut bytes);
-    let text: String = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+    let text: String = bytes
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
+        .collect();
     let prefix = format!("tb_{}", &text[..PREFIX_CHARS]);
     let secret = format!("{prefix}_{}", &text[PREFIX_CHARS..]);
     let hash = Digest::of(secret.as_bytes());
-    NewKey { prefix, secret, hash }
+    NewKey {
+        prefix,
+        secret,
+        hash,
+    }
 }
 
 /// The prefix of a key that somebody presented, if it has the form of one.
 pub fn prefix_of(presented: &str) -> Option<&str> {
     let (prefix, secret) = presented.rsplit_once('_')?;
-    let is_form = |text: &str, chars: usize| text.len() == chars && text.bytes().all(|byte| ALPHABET.contains(&byte));
-    (is_form(secret, SECRET_CHARS) && is_form(prefix.strip_prefix("tb_")?, PREFIX_CHARS)).then_some(prefix)
+    let is_form = |text: &str, chars: usize| {
+        text.len() == chars && text.bytes().all(|byte| ALPHABET.contains(&byte))
+    };
+    (is_form(secret, SECRET_CHARS) && is_form(prefix.strip_prefix("tb_")?, PREFIX_CHARS))
+        .then_some(prefix)
 }
 
 /// Whether the hash of a presented key is the stored one, in constant time.

@@ -12,7 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::directory::Directory;
 use crate::primitives::id::TenantId;
 use crate::primitives::{Digest, Origin, Timestamp};
-use crate::storage::{Database, LandlordView, LandlordWork, Row, Rows, StorageError, Tenant, TenantView, params, statements};
+use crate::storage::{
+    Database, LandlordView, LandlordWork, Row, Rows, StorageError, Tenant, TenantView, params,
+    statements,
+};
 
 statements! {
     MARK = "SELECT ledger_seq, ledger_hash, audit_seq, audit_hash FROM tenant_mark WHERE tenant_id = ?1";
@@ -134,7 +137,11 @@ impl Marks {
     ///
     /// # Errors
     /// What `replace` gives.
-    pub(super) fn replace(&self, id: TenantId, replace: impl FnOnce() -> Result<(), StorageError>) -> Result<(), StorageError> {
+    pub(super) fn replace(
+        &self,
+        id: TenantId,
+        replace: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         replace()?;
         let mut state = self.state();
@@ -162,11 +169,16 @@ impl Marks {
             return Ok(());
         }
         let noted = due.clone();
-        let written = self.directory.database().write(Origin::system(), move |work| {
-            noted.iter().try_for_each(|(id, ends)| set(work, *id, ends))?;
-            let now = work.now();
-            work.change(&SET_SEEN, params![now], Rows::Exactly(1))
-        });
+        let written = self
+            .directory
+            .database()
+            .write(Origin::system(), move |work| {
+                noted
+                    .iter()
+                    .try_for_each(|(id, ends)| set(work, *id, ends))?;
+                let now = work.now();
+                work.change(&SET_SEEN, params![now], Rows::Exactly(1))
+            });
         written.wait()?;
         // Only now, so that a file that is opened meanwhile is held against what is known and not against what was known before.
         let mut state = self.state();
@@ -209,6 +221,13 @@ fn find(view: &LandlordView, id: TenantId) -> Result<Option<Ends>, StorageError>
 
 pub(super) fn set(work: &mut LandlordWork, id: TenantId, ends: &Ends) -> Result<(), StorageError> {
     let now = work.now();
-    let row = params![id, ends.ledger.seq, ends.ledger.hash, ends.audit.seq, ends.audit.hash, now];
+    let row = params![
+        id,
+        ends.ledger.seq,
+        ends.ledger.hash,
+        ends.audit.seq,
+        ends.audit.hash,
+        now
+    ];
     work.change(&SET_MARK, row, Rows::AtMostOne).map(drop)
 }

@@ -54,7 +54,9 @@ impl Known {
     }
 
     fn under_way(&self) -> MutexGuard<'_, BTreeMap<(Queue, TenantId), usize>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,14 +91,23 @@ impl Pauses {
     /// [`StorageError`].
     pub fn load(directory: Arc<Directory>) -> Result<Self, StorageError> {
         let read = directory.read(move |view| {
-            let of_all = view.all(&PAUSES, [], |row| Ok((row.get::<_, String>(0)?, None, row.get(1)?)))?;
-            let of_one = |row: &Row<'_>| Ok((row.get::<_, String>(1)?, Some(row.get::<_, TenantId>(0)?), row.get(2)?));
+            let of_all = view.all(&PAUSES, [], |row| {
+                Ok((row.get::<_, String>(0)?, None, row.get(1)?))
+            })?;
+            let of_one = |row: &Row<'_>| {
+                Ok((
+                    row.get::<_, String>(1)?,
+                    Some(row.get::<_, TenantId>(0)?),
+                    row.get(2)?,
+                ))
+            };
             let of_one = view.all(&TENANT_PAUSES, [], of_one)?;
             Ok::<_, StorageError>(of_all.into_iter().chain(of_one).collect::<Vec<_>>())
         });
         // A newer version may have queues that this one lacks.
         let since = read.wait()?.into_iter();
-        let since = since.filter_map(|(queue, tenant, at)| Some(((Queue::parse(&queue)?, tenant), at)));
+        let since =
+            since.filter_map(|(queue, tenant, at)| Some(((Queue::parse(&queue)?, tenant), at)));
         let known = Known {
             since: RwLock::new(since.collect()),
             ..Known::default()
@@ -109,7 +120,11 @@ impl Pauses {
 
     /// Has `on_resume` told of queues that are resumed from now on.
     pub fn set_on_resume(&self, on_resume: OnResume) {
-        *self.known.on_resume.write().unwrap_or_else(PoisonError::into_inner) = Some(on_resume);
+        *self
+            .known
+            .on_resume
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(on_resume);
     }
 
     /// Whether a queue is paused for all shops.
@@ -157,13 +172,20 @@ impl Pauses {
     /// The shops for which a queue is paused by name, each with the instant since when.
     pub fn list_tenants(&self, queue: Queue) -> Vec<(TenantId, Timestamp)> {
         let known = self.known.read();
-        let of_queue = known.range((queue, None)..).take_while(|((of, _), _)| *of == queue);
-        of_queue.filter_map(|((_, tenant), at)| Some(((*tenant)?, *at))).collect()
+        let of_queue = known
+            .range((queue, None)..)
+            .take_while(|((of, _), _)| *of == queue);
+        of_queue
+            .filter_map(|((_, tenant), at)| Some(((*tenant)?, *at)))
+            .collect()
     }
 
     /// As [`list_tenants`](Self::list_tenants), without the instants.
     pub fn tenants(&self, queue: Queue) -> BTreeSet<TenantId> {
-        self.list_tenants(queue).into_iter().map(|(tenant, _)| tenant).collect()
+        self.list_tenants(queue)
+            .into_iter()
+            .map(|(tenant, _)| tenant)
+            .collect()
     }
 
     /// Forgets what was paused for a tenant that is gone.
@@ -172,20 +194,29 @@ impl Pauses {
     }
 
     /// Pauses a queue, in all stores or in one, and says since when it is; what is paused already stays as it is.
-    pub fn pause(&self, origin: Origin, queue: Queue, tenant: Option<TenantId>) -> Answer<Timestamp, StorageError> {
+    pub fn pause(
+        &self,
+        origin: Origin,
+        queue: Queue,
+        tenant: Option<TenantId>,
+    ) -> Answer<Timestamp, StorageError> {
         let known = self.known.clone();
         self.directory.change(origin, move |work| {
             let now = work.now();
             let changed = match tenant {
                 None => work.change(&PAUSE, params![queue, now], Rows::AtMostOne)?,
-                Some(tenant) => work.change(&TENANT_PAUSE, params![tenant, queue, now], Rows::AtMostOne)?,
+                Some(tenant) => {
+                    work.change(&TENANT_PAUSE, params![tenant, queue, now], Rows::AtMostOne)?
+                }
             };
             if changed == 1 {
                 note_pause(work, "queue.paused", queue, tenant)?;
             }
             let since: Option<Timestamp> = match tenant {
                 None => work.find(&SINCE, params![queue], |row| row.get(0))?,
-                Some(tenant) => work.find(&TENANT_SINCE, params![tenant, queue], |row| row.get(0))?,
+                Some(tenant) => {
+                    work.find(&TENANT_SINCE, params![tenant, queue], |row| row.get(0))?
+                }
             };
             if let Some(since) = since {
                 let known = known.clone();
@@ -199,12 +230,19 @@ impl Pauses {
 
     /// Resumes a queue, in all stores or in one; one that is not paused stays as it is. What is paused for all stays paused in a store that is resumed by
     /// name, and the other way round.
-    pub fn resume(&self, origin: Origin, queue: Queue, tenant: Option<TenantId>) -> Answer<(), StorageError> {
+    pub fn resume(
+        &self,
+        origin: Origin,
+        queue: Queue,
+        tenant: Option<TenantId>,
+    ) -> Answer<(), StorageError> {
         let known = self.known.clone();
         self.directory.change(origin, move |work| {
             let changed = match tenant {
                 None => work.change(&RESUME, params![queue], Rows::AtMostOne)?,
-                Some(tenant) => work.change(&TENANT_RESUME, params![tenant, queue], Rows::AtMostOne)?,
+                Some(tenant) => {
+                    work.change(&TENANT_RESUME, params![tenant, queue], Rows::AtMostOne)?
+                }
             };
             if changed == 1 {
                 note_pause(work, "queue.resumed", queue, tenant)?;
@@ -212,7 +250,11 @@ impl Pauses {
             let known = known.clone();
             work.on_commit(move || {
                 known.write().remove(&(queue, tenant));
-                if let Some(tell) = &*known.on_resume.read().unwrap_or_else(PoisonError::into_inner) {
+                if let Some(tell) = &*known
+                    .on_resume
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner)
+                {
                     tell();
                 }
             });
@@ -221,7 +263,12 @@ impl Pauses {
     }
 }
 
-fn note_pause(work: &mut LandlordWork, action: &str, queue: Queue, tenant: Option<TenantId>) -> Result<(), StorageError> {
+fn note_pause(
+    work: &mut LandlordWork,
+    action: &str,
+    queue: Queue,
+    tenant: Option<TenantId>,
+) -> Result<(), StorageError> {
     let details = tenant.map_or_else(|| json!({}), |tenant| json!({"tenant_id": tenant}));
     note(work, action, &format!("queue:{queue}"), details)
 }

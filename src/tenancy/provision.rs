@@ -90,7 +90,12 @@ impl Provisioner {
     ///
     /// # Errors
     /// [`ProvisionRefused`]; nothing is left of the tenant then, or the next start clears it away.
-    pub fn create<F>(&self, origin: &Origin, command: &CreateTenant, seed: F) -> Result<Created, ProvisionRefused>
+    pub fn create<F>(
+        &self,
+        origin: &Origin,
+        command: &CreateTenant,
+        seed: F,
+    ) -> Result<Created, ProvisionRefused>
     where
         F: FnMut(&mut TenantWork, &CreateTenant) -> Result<(), StorageError> + Send + 'static,
     {
@@ -99,7 +104,14 @@ impl Provisioner {
             .directory
             .change(origin.clone(), move |work| {
                 let id: TenantId = work.new_id();
-                commands::begin_tenant(work, id, &begin.slug, &begin.name, begin.currency, &begin.domains)?;
+                commands::begin_tenant(
+                    work,
+                    id,
+                    &begin.slug,
+                    &begin.name,
+                    begin.currency,
+                    &begin.domains,
+                )?;
                 Ok::<_, DirectoryRefused>((id, work.now()))
             })
             .wait()?;
@@ -111,7 +123,10 @@ impl Provisioner {
             Ok(_) => {}
             // Whether the last step was kept is not known, and what is acknowledged must not lose its file: the next start looks.
             Err(ProvisionRefused::Directory(DirectoryRefused::Storage(error)))
-                if matches!(error.kind(), StorageErrorKind::Io | StorageErrorKind::Closed) => {}
+                if matches!(
+                    error.kind(),
+                    StorageErrorKind::Io | StorageErrorKind::Closed
+                ) => {}
             Err(_) => {
                 if let Err(error) = self.remove(origin, &access, "tenant.creation_undone") {
                     tracing::error!(tenant_id = %id, error = %error, "a tenant that could not be made is not cleared away; the next start tries again");
@@ -121,14 +136,25 @@ impl Provisioner {
         made
     }
 
-    fn finish<F>(&self, origin: &Origin, command: &CreateTenant, access: &TenantAccess, mut seed: F) -> Result<Created, ProvisionRefused>
+    fn finish<F>(
+        &self,
+        origin: &Origin,
+        command: &CreateTenant,
+        access: &TenantAccess,
+        mut seed: F,
+    ) -> Result<Created, ProvisionRefused>
     where
         F: FnMut(&mut TenantWork, &CreateTenant) -> Result<(), StorageError> + Send + 'static,
     {
         let db = self.registry.open(access)?;
         let seeded = command.clone();
-        db.write(origin.clone(), move |work| seed(work, &seeded)).wait()?;
-        let (id, slug, key) = (access.id(), command.slug.clone(), keys::generate(self.entropy.as_ref()));
+        db.write(origin.clone(), move |work| seed(work, &seeded))
+            .wait()?;
+        let (id, slug, key) = (
+            access.id(),
+            command.slug.clone(),
+            keys::generate(self.entropy.as_ref()),
+        );
         let stored = key.clone();
         let tenant = self
             .directory
@@ -156,8 +182,17 @@ impl Provisioner {
                 if tenant.status == TenantStatus::Creating {
                     return Err(DirectoryRefused::WrongStatus(tenant.status));
                 }
-                commands::set_status(work, tenant.id, TenantStatus::Deleting, "tenant.deletion_begun")?;
-                Ok::<_, DirectoryRefused>(TenantAccess::new(tenant.id, tenant.slug, TenantStatus::Deleting))
+                commands::set_status(
+                    work,
+                    tenant.id,
+                    TenantStatus::Deleting,
+                    "tenant.deletion_begun",
+                )?;
+                Ok::<_, DirectoryRefused>(TenantAccess::new(
+                    tenant.id,
+                    tenant.slug,
+                    TenantStatus::Deleting,
+                ))
             })
             .wait()?;
         self.remove(origin, &access, "tenant.deleted")
@@ -168,21 +203,28 @@ impl Provisioner {
     ///
     /// # Errors
     /// `TenantNotFound`, `WrongStatus`, `NothingLost`, or what is wrong with the file besides.
-    pub fn accept_loss(&self, origin: &Origin, slug: &Slug) -> Result<(Ends, Ends), ProvisionRefused> {
+    pub fn accept_loss(
+        &self,
+        origin: &Origin,
+        slug: &Slug,
+    ) -> Result<(Ends, Ends), ProvisionRefused> {
         let named = slug.clone();
         let tenant = self
             .directory
             .read(move |view| commands::show_tenant(view, named.as_str()))
             .wait()?;
-        if !matches!(tenant.status, TenantStatus::Active | TenantStatus::Suspended) {
+        if !matches!(
+            tenant.status,
+            TenantStatus::Active | TenantStatus::Suspended
+        ) {
             return Err(DirectoryRefused::WrongStatus(tenant.status).into());
         }
         let access = TenantAccess::new(tenant.id, tenant.slug, tenant.status);
         let id = tenant.id;
         let accepted = self.registry.open_behind(&access, |known, found| {
-            let write = self
-                .directory
-                .change(origin.clone(), move |work| commands::accept_loss(work, id, &known, &found));
+            let write = self.directory.change(origin.clone(), move |work| {
+                commands::accept_loss(work, id, &known, &found)
+            });
             write.wait()
         })?;
         let (known, found) = accepted.ok_or(DirectoryRefused::NothingLost)?;
@@ -200,7 +242,10 @@ impl Provisioner {
             (TenantStatus::Creating, "tenant.creation_undone"),
             (TenantStatus::Deleting, "tenant.deleted"),
         ] {
-            let found = self.directory.read(move |view| commands::list_in_status(view, status)).wait()?;
+            let found = self
+                .directory
+                .read(move |view| commands::list_in_status(view, status))
+                .wait()?;
             for access in found {
                 tracing::warn!(tenant_id = %access.id(), slug = %access.slug(), was = %status, "half-made or half-removed tenant is cleared away");
                 if let Err(error) = self.remove(&Origin::system(), &access, action) {
@@ -212,13 +257,20 @@ impl Provisioner {
         Ok(())
     }
 
-    fn remove(&self, origin: &Origin, access: &TenantAccess, action: &'static str) -> Result<(), ProvisionRefused> {
+    fn remove(
+        &self,
+        origin: &Origin,
+        access: &TenantAccess,
+        action: &'static str,
+    ) -> Result<(), ProvisionRefused> {
         let id = access.id();
         self.registry.close(id);
         remove_files(&self.dir.tenants(), id).map_err(|error| io_error(&error))?;
         sync_dir(&self.dir.tenants()).map_err(|error| io_error(&error))?;
         self.directory
-            .change(origin.clone(), move |work| commands::remove_tenant(work, id, action))
+            .change(origin.clone(), move |work| {
+                commands::remove_tenant(work, id, action)
+            })
             .wait()?;
         self.registry.forget(id);
         Ok(())

@@ -13,7 +13,9 @@ use serde_json::json;
 use super::commands::note;
 use super::directory::Directory;
 use crate::platform::cache::{Found, TimedCache};
-use crate::primitives::{Class, Clock, Currency, Day, ExchangeRate, Origin, Publication, Refusal, Series, Timestamp};
+use crate::primitives::{
+    Class, Clock, Currency, Day, ExchangeRate, Origin, Publication, Refusal, Series, Timestamp,
+};
 use crate::storage::{Answer, LandlordView, LandlordWork, Rows, StorageError, params, statements};
 
 statements! {
@@ -83,7 +85,9 @@ pub enum ImportRefused {
         after: ExchangeRate,
     },
     /// A rate is far from what it was a few days before or after.
-    #[error("one euro was {before} {currency} on {earlier} and is said to be {after} on {later}: that is no rate; nothing was taken")]
+    #[error(
+        "one euro was {before} {currency} on {earlier} and is said to be {after} on {later}: that is no rate; nothing was taken"
+    )]
     Absurd {
         /// Which currency.
         currency: Currency,
@@ -104,7 +108,11 @@ pub enum ImportRefused {
 impl Refusal for ImportRefused {
     fn class(&self) -> Class {
         match self {
-            Self::Empty | Self::DayTwice(_) | Self::WrongDay(_) | Self::Absurd { .. } | Self::AbsurdCorrection { .. } => Class::Invalid,
+            Self::Empty
+            | Self::DayTwice(_)
+            | Self::WrongDay(_)
+            | Self::Absurd { .. }
+            | Self::AbsurdCorrection { .. } => Class::Invalid,
             Self::Storage(error) => error.class(),
         }
     }
@@ -129,9 +137,14 @@ pub struct FetchState {
     pub failures: u32,
 }
 
-fn stored(view: &LandlordView, currency: Currency) -> Result<BTreeMap<Day, ExchangeRate>, StorageError> {
+fn stored(
+    view: &LandlordView,
+    currency: Currency,
+) -> Result<BTreeMap<Day, ExchangeRate>, StorageError> {
     // A later row of the same day takes the place of the earlier one.
-    let rows: Vec<(Day, ExchangeRate)> = view.all(&SERIES, params![currency], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows: Vec<(Day, ExchangeRate)> = view.all(&SERIES, params![currency], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     Ok(rows.into_iter().collect())
 }
 
@@ -139,7 +152,11 @@ fn stored(view: &LandlordView, currency: Currency) -> Result<BTreeMap<Day, Excha
 ///
 /// # Errors
 /// [`ImportRefused`].
-pub fn import(work: &mut LandlordWork, publication: &Publication, corrections: Corrections) -> Result<ImportedRates, ImportRefused> {
+pub fn import(
+    work: &mut LandlordWork,
+    publication: &Publication,
+    corrections: Corrections,
+) -> Result<ImportedRates, ImportRefused> {
     let (by_currency, ended) = sorted(publication, work.now())?;
     let mut imported = ImportedRates {
         days: publication.days.len(),
@@ -153,7 +170,9 @@ pub fn import(work: &mut LandlordWork, publication: &Publication, corrections: C
         for (day, rate) in rates {
             match series.insert(day, rate) {
                 Some(before) if before == rate => imported.unchanged += 1,
-                Some(before) if corrections == Corrections::Compared && before.is_far_from(rate) => {
+                Some(before)
+                    if corrections == Corrections::Compared && before.is_far_from(rate) =>
+                {
                     let after = rate;
                     return Err(ImportRefused::AbsurdCorrection {
                         currency,
@@ -172,7 +191,9 @@ pub fn import(work: &mut LandlordWork, publication: &Publication, corrections: C
                 }
             }
         }
-        changed.iter().try_for_each(|(day, _)| refuse_absurd(currency, &series, *day))?;
+        changed
+            .iter()
+            .try_for_each(|(day, _)| refuse_absurd(currency, &series, *day))?;
         new.extend(changed.into_iter().map(|(day, rate)| (currency, day, rate)));
     }
     let now = work.now();
@@ -192,14 +213,20 @@ pub fn import(work: &mut LandlordWork, publication: &Publication, corrections: C
 }
 
 /// The rates of a publication by currency, and how many of each are of days after it had ended.
-type Sorted = (BTreeMap<Currency, BTreeMap<Day, ExchangeRate>>, BTreeMap<Currency, usize>);
+type Sorted = (
+    BTreeMap<Currency, BTreeMap<Day, ExchangeRate>>,
+    BTreeMap<Currency, usize>,
+);
 
 /// The rates by currency; days are looked at on the way.
 fn sorted(publication: &Publication, now: Timestamp) -> Result<Sorted, ImportRefused> {
     let (mut by_currency, mut ended): Sorted = Default::default();
     let mut days = std::collections::BTreeSet::new();
     // In Frankfurt the day begins before it does in UTC.
-    let (first, last) = (Day::parse(FIRST_DAY).expect("a day"), Day::of(now.plus_millis(2 * 3_600_000)));
+    let (first, last) = (
+        Day::parse(FIRST_DAY).expect("a day"),
+        Day::of(now.plus_millis(2 * 3_600_000)),
+    );
     for (day, rates) in &publication.days {
         if !days.insert(*day) {
             return Err(ImportRefused::DayTwice(*day));
@@ -212,7 +239,10 @@ fn sorted(publication: &Publication, now: Timestamp) -> Result<Sorted, ImportRef
                 *ended.entry(*currency).or_default() += 1;
                 continue;
             }
-            by_currency.entry(*currency).or_default().insert(*day, *rate);
+            by_currency
+                .entry(*currency)
+                .or_default()
+                .insert(*day, *rate);
         }
     }
     if by_currency.is_empty() {
@@ -222,9 +252,16 @@ fn sorted(publication: &Publication, now: Timestamp) -> Result<Sorted, ImportRef
 }
 
 /// Compares a day's rate with those just before and just after it.
-fn refuse_absurd(currency: Currency, series: &BTreeMap<Day, ExchangeRate>, day: Day) -> Result<(), ImportRefused> {
+fn refuse_absurd(
+    currency: Currency,
+    series: &BTreeMap<Day, ExchangeRate>,
+    day: Day,
+) -> Result<(), ImportRefused> {
     let neighbours = [
-        series.range(..day).next_back().zip(series.get_key_value(&day)),
+        series
+            .range(..day)
+            .next_back()
+            .zip(series.get_key_value(&day)),
         series.get_key_value(&day).zip(series.range(day..).nth(1)),
     ];
     for ((earlier, before), (later, after)) in neighbours.into_iter().flatten() {
@@ -260,8 +297,12 @@ pub fn find_fetch(view: &LandlordView) -> Result<Option<FetchState>, StorageErro
 /// # Errors
 /// [`StorageError`].
 pub fn set_fetch(work: &mut LandlordWork, state: FetchState) -> Result<(), StorageError> {
-    work.change(&SET_FETCH, params![state.next_at, state.failures], Rows::Exactly(1))
-        .map(drop)
+    work.change(
+        &SET_FETCH,
+        params![state.next_at, state.failures],
+        Rows::Exactly(1),
+    )
+    .map(drop)
 }
 
 /// The published rates, as the house reads them.
@@ -292,14 +333,26 @@ impl PublishedRates {
     }
 
     /// Takes a publication. When the answer comes, everybody goes by it.
-    pub fn import(&self, origin: Origin, publication: Publication, corrections: Corrections) -> Answer<ImportedRates, ImportRefused> {
+    pub fn import(
+        &self,
+        origin: Origin,
+        publication: Publication,
+        corrections: Corrections,
+    ) -> Answer<ImportedRates, ImportRefused> {
         let series = self.series.clone();
         self.directory.database().write(origin, move |work| {
             let imported = import(work, &publication, corrections)?;
             let (series, days) = (series.clone(), &publication.days);
-            let currencies: std::collections::BTreeSet<Currency> =
-                days.iter().flat_map(|(_, rates)| rates).map(|(currency, _)| *currency).collect();
-            work.on_commit(move || currencies.iter().for_each(|currency| series.invalidate(currency)));
+            let currencies: std::collections::BTreeSet<Currency> = days
+                .iter()
+                .flat_map(|(_, rates)| rates)
+                .map(|(currency, _)| *currency)
+                .collect();
+            work.on_commit(move || {
+                currencies
+                    .iter()
+                    .for_each(|currency| series.invalidate(currency))
+            });
             Ok(imported)
         })
     }

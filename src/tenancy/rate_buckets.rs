@@ -31,7 +31,11 @@ pub fn list(view: &LandlordView) -> Result<Vec<KeptBucket>, StorageError> {
     let rows = view.all(&LIST, [], |row: &Row<'_>| {
         let (policy, address): (String, String) = (row.get(0)?, row.get(1)?);
         let full_at = row.get(2)?;
-        Ok(address.parse().ok().map(|address| KeptBucket { policy, address, full_at }))
+        Ok(address.parse().ok().map(|address| KeptBucket {
+            policy,
+            address,
+            full_at,
+        }))
     })?;
     Ok(rows.into_iter().flatten().collect())
 }

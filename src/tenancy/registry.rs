@@ -16,7 +16,9 @@ use crate::primitives::id::TenantId;
 use crate::primitives::limits::OPENING_WAITERS_MAX;
 use crate::primitives::{Class, Origin, Refusal, Timestamp};
 use crate::storage::file::{Place, Verify, io_error, set_aside, take_back, was_set_aside};
-use crate::storage::{Check, DataDir, Database, Settings, StorageError, StorageErrorKind, Tenant, TenantView, Wake};
+use crate::storage::{
+    Check, DataDir, Database, Settings, StorageError, StorageErrorKind, Tenant, TenantView, Wake,
+};
 
 /// A shop at rest for so long is closed: ten minutes.
 const IDLE_MS: i64 = 10 * 60 * 1000;
@@ -34,7 +36,9 @@ pub type OnWake = Arc<dyn Fn(TenantId, &[Wake]) + Send + Sync>;
 
 /// A shop whose file cannot be used at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this store cannot be opened: {0}; the operator finds the cause in the log; other stores are not affected")]
+#[error(
+    "this store cannot be opened: {0}; the operator finds the cause in the log; other stores are not affected"
+)]
 pub struct TenantUnavailable(pub StorageErrorKind);
 
 impl Refusal for TenantUnavailable {
@@ -113,7 +117,10 @@ impl<'a> Opening<'a> {
     fn begin(registry: &'a Registry) -> Self {
         let mut state = registry.state();
         while state.opening >= OPENINGS_MAX.min(registry.capacity) {
-            state = registry.opened.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = registry
+                .opened
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.opening += 1;
         Self(registry)
@@ -129,7 +136,13 @@ impl Drop for Opening<'_> {
 
 impl Registry {
     /// An empty set that holds at most `capacity` files open, unless more are in use at the same time (or are opened at once).
-    pub fn new(dir: Arc<DataDir>, settings: Settings, marks: Marks, alerts: Arc<SharedMeans>, capacity: usize) -> Self {
+    pub fn new(
+        dir: Arc<DataDir>,
+        settings: Settings,
+        marks: Marks,
+        alerts: Arc<SharedMeans>,
+        capacity: usize,
+    ) -> Self {
         Self {
             dir,
             settings,
@@ -154,7 +167,10 @@ impl Registry {
         let mut state = self.state();
         state.tick += 1;
         let tick = state.tick;
-        let open = state.open.get_mut(&access.id()).filter(|open| open.db.is_healthy())?;
+        let open = state
+            .open
+            .get_mut(&access.id())
+            .filter(|open| open.db.is_healthy())?;
         (open.tick, open.used_at) = (tick, now);
         Some(open.db.clone())
     }
@@ -191,7 +207,9 @@ impl Registry {
         }
         let opening = Opening::begin(self);
         self.make_room();
-        let opened = self.open_marked(id).inspect_err(|error| self.note_unavailable(id, error));
+        let opened = self
+            .open_marked(id)
+            .inspect_err(|error| self.note_unavailable(id, error));
         drop(opening);
         let db = opened.map_err(|error| TenantUnavailable(error.kind()))?;
         self.note_open(id, &db);
@@ -225,7 +243,11 @@ impl Registry {
             _ => Ok(()),
         };
         let suspect = self.state().suspect.contains(&id);
-        let check = if suspect { Check::Always } else { Check::AfterUncleanStop };
+        let check = if suspect {
+            Check::Always
+        } else {
+            Check::AfterUncleanStop
+        };
         self.open_file(id, check, &verify)
     }
 
@@ -233,7 +255,9 @@ impl Registry {
     fn just_failed(&self, id: TenantId) -> Option<StorageErrorKind> {
         let now = self.settings.clock.now();
         let (kind, at) = self.state().failed.get(&id).copied()?;
-        (0..OPEN_RETRY_MS).contains(&(now.as_millis() - at.as_millis())).then_some(kind)
+        (0..OPEN_RETRY_MS)
+            .contains(&(now.as_millis() - at.as_millis()))
+            .then_some(kind)
     }
 
     /// A fault of the landlord's file is none of the shop's: nothing is set aside for it.
@@ -244,17 +268,31 @@ impl Registry {
         })
     }
 
-    fn open_file(&self, id: TenantId, check: Check, verify: Verify<'_, Tenant>) -> Result<Database<Tenant>, StorageError> {
+    fn open_file(
+        &self,
+        id: TenantId,
+        check: Check,
+        verify: Verify<'_, Tenant>,
+    ) -> Result<Database<Tenant>, StorageError> {
         let swept = self.state().swept.get(&id).copied();
         let on_wake = self.on_wake.clone();
         let path = self.dir.tenant(id);
-        let opened = Database::open_verified(&path, *id.as_bytes(), &self.settings, check, verify, move |wakes| {
-            if let Some(on_wake) = &*on_wake.read().unwrap_or_else(PoisonError::into_inner) {
-                on_wake(id, wakes);
-            }
-        });
+        let opened = Database::open_verified(
+            &path,
+            *id.as_bytes(),
+            &self.settings,
+            check,
+            verify,
+            move |wakes| {
+                if let Some(on_wake) = &*on_wake.read().unwrap_or_else(PoisonError::into_inner) {
+                    on_wake(id, wakes);
+                }
+            },
+        );
         let db = opened.map_err(|error| match error.kind() {
-            StorageErrorKind::Missing if was_set_aside(&path) => StorageError::new(StorageErrorKind::SetAside),
+            StorageErrorKind::Missing if was_set_aside(&path) => {
+                StorageError::new(StorageErrorKind::SetAside)
+            }
             _ => error,
         })?;
         let place = db.place();
@@ -276,17 +314,28 @@ impl Registry {
         let path = self.dir.tenant(id);
         let (known, is_put_back) = {
             let mut state = self.state();
-            if matches!(error.kind(), StorageErrorKind::Missing | StorageErrorKind::SetAside) {
+            if matches!(
+                error.kind(),
+                StorageErrorKind::Missing | StorageErrorKind::SetAside
+            ) {
                 state.absent.insert(id);
             }
             if state.absent.contains(&id) || error.sets_aside() {
                 // Whatever comes to this place is another file, even if the system gives it the number of the one that went.
                 state.swept.remove(&id);
             }
-            if matches!(error.kind(), StorageErrorKind::Other | StorageErrorKind::Constraint) {
-                state.failed.insert(id, (error.kind(), self.settings.clock.now()));
+            if matches!(
+                error.kind(),
+                StorageErrorKind::Other | StorageErrorKind::Constraint
+            ) {
+                state
+                    .failed
+                    .insert(id, (error.kind(), self.settings.clock.now()));
             }
-            (state.unavailable.insert(id, error.kind()), state.absent.contains(&id))
+            (
+                state.unavailable.insert(id, error.kind()),
+                state.absent.contains(&id),
+            )
         };
         // A file that is being copied to its place looks damaged until all of it is there: it is left to whoever copies it.
         if error.sets_aside() && !is_put_back {
@@ -308,8 +357,15 @@ impl Registry {
     /// Closes files that have been at rest for ten minutes; and those that were last used in the future, which a clock that was set back says of all
     /// that have not been used since. Blocks while they close.
     pub fn close_idle(&self, now: Timestamp) {
-        let idle = |open: &Open| !(0..IDLE_MS).contains(&(now.as_millis() - open.used_at.as_millis()));
-        let ids: Vec<TenantId> = self.state().open.iter().filter(|(_, open)| idle(open)).map(|(id, _)| *id).collect();
+        let idle =
+            |open: &Open| !(0..IDLE_MS).contains(&(now.as_millis() - open.used_at.as_millis()));
+        let ids: Vec<TenantId> = self
+            .state()
+            .open
+            .iter()
+            .filter(|(_, open)| idle(open))
+            .map(|(id, _)| *id)
+            .collect();
         ids.into_iter().for_each(|id| {
             self.close_unshared(id);
         });
@@ -394,7 +450,10 @@ impl Registry {
         Ok(Some((known, ends)))
     }
 
-    fn open_whatever_it_lacks(&self, id: TenantId) -> Result<(Database<Tenant>, Option<Ends>, Ends), StorageError> {
+    fn open_whatever_it_lacks(
+        &self,
+        id: TenantId,
+    ) -> Result<(Database<Tenant>, Option<Ends>, Ends), StorageError> {
         let path = self.dir.tenant(id);
         if !path.exists() {
             take_back(&path).map_err(|error| io_error(&error))?;
@@ -407,7 +466,8 @@ impl Registry {
             None => false,
         };
         if lacks {
-            db.write(Origin::system(), |work| epoch::raise(work, "loss accepted")).wait()?;
+            db.write(Origin::system(), |work| epoch::raise(work, "loss accepted"))
+                .wait()?;
         }
         let ends = db.read(self.marks.chains().ends).wait()?;
         Ok((db, mark, ends))
@@ -433,7 +493,11 @@ impl Registry {
 
     /// The tenants whose files could not be opened when they were last tried, and why.
     pub fn list_unavailable(&self) -> Vec<(TenantId, StorageErrorKind)> {
-        self.state().unavailable.iter().map(|(id, kind)| (*id, *kind)).collect()
+        self.state()
+            .unavailable
+            .iter()
+            .map(|(id, kind)| (*id, *kind))
+            .collect()
     }
 
     /// Lets a file be opened again under which the disk failed twice; `false` when it is none.
@@ -472,7 +536,9 @@ impl Registry {
                 if open.db.stats().disk_faults() > 0 {
                     let now = self.settings.clock.now();
                     let last = state.disk_failed.insert(id, now);
-                    if last.is_some_and(|last| (now.as_millis() - last.as_millis()).abs() < DISK_MEMORY_MS) {
+                    if last.is_some_and(|last| {
+                        (now.as_millis() - last.as_millis()).abs() < DISK_MEMORY_MS
+                    }) {
                         state.held.insert(id);
                         state.unavailable.insert(id, StorageErrorKind::Held);
                         tracing::error!(tenant_id = %id, file = %self.dir.tenant(id).display(), error = %StorageErrorKind::Held, "tenant file quarantined");
@@ -496,7 +562,11 @@ impl Registry {
                 return;
             }
             too_many = state.open.len() + state.opening - self.capacity;
-            state.open.iter().map(|(id, open)| (open.tick, *id)).collect()
+            state
+                .open
+                .iter()
+                .map(|(id, open)| (open.tick, *id))
+                .collect()
         };
         candidates.sort_unstable_by_key(|(tick, _)| *tick);
         let mut closed = 0;
@@ -516,7 +586,9 @@ impl Registry {
     /// Closes a file that nobody holds at the moment. Gives way to whoever is opening or closing it.
     fn close_unshared(&self, id: TenantId) -> bool {
         let lock = self.lock_of(id);
-        let Ok(_closing) = lock.try_lock() else { return false };
+        let Ok(_closing) = lock.try_lock() else {
+            return false;
+        };
         let removed = {
             let mut state = self.state();
             if state.open.get(&id).is_some_and(|open| open.db.is_at_rest()) {

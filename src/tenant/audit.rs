@@ -14,7 +14,12 @@ pub const APPEND_AUDIT: &str = "audit.append";
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn record(work: &mut TenantWork, action: &str, subject: &str, details: Value) -> Result<(), StorageError> {
+pub fn record(
+    work: &mut TenantWork,
+    action: &str,
+    subject: &str,
+    details: Value,
+) -> Result<(), StorageError> {
     let origin = work.origin();
     let entry = AuditEntry {
         at: work.now(),

@@ -53,6 +53,12 @@ pub fn holds(view: &TenantView, once: &Ends) -> Result<bool, StorageError> {
     }
     // What was pruned was there: an anchor at or beyond the link says so. (The landlord's file may be an older copy.)
     let is_pruned = view.find(&IS_PRUNED, [], |_| Ok(()))?.is_some();
-    let anchor = if is_pruned { audit::anchor(view)? } else { None };
-    Ok(anchor.is_some_and(|(seq, hash)| seq > once.audit.seq || (seq == once.audit.seq && hash == once.audit.hash)))
+    let anchor = if is_pruned {
+        audit::anchor(view)?
+    } else {
+        None
+    };
+    Ok(anchor.is_some_and(|(seq, hash)| {
+        seq > once.audit.seq || (seq == once.audit.seq && hash == once.audit.hash)
+    }))
 }

@@ -111,9 +111,10 @@ impl Refusal for SellRefused {
         match self {
             Self::Cart(refused) => refused.facts(),
             Self::ProductNotFound(id) => Map::from_iter([("product_id".to_owned(), json!(id))]),
-            Self::ProductInactive { product_id, sku } => {
-                Map::from_iter([("product_id".to_owned(), json!(product_id)), ("sku".to_owned(), json!(sku))])
-            }
+            Self::ProductInactive { product_id, sku } => Map::from_iter([
+                ("product_id".to_owned(), json!(product_id)),
+                ("sku".to_owned(), json!(sku)),
+            ]),
             Self::Currency(refused) => refused.facts(),
             Self::Payment(refused) => refused.facts(),
             Self::Stock(refused) => refused.facts(),
@@ -126,11 +127,16 @@ impl Refusal for SellRefused {
 ///
 /// # Errors
 /// [`SellRefused`].
-pub fn place_order(work: &mut TenantWork, policy: &Policy, command: &PlaceOrder) -> Result<Placed, SellRefused> {
+pub fn place_order(
+    work: &mut TenantWork,
+    policy: &Policy,
+    command: &PlaceOrder,
+) -> Result<Placed, SellRefused> {
     let cart = cart::load_for_checkout(work, command.cart_id)?;
     let mut drafts = Vec::with_capacity(cart.items.len());
     for (product_id, quantity) in &cart.items {
-        let product = catalog::find_product(work, *product_id)?.ok_or(SellRefused::ProductNotFound(*product_id))?;
+        let product = catalog::find_product(work, *product_id)?
+            .ok_or(SellRefused::ProductNotFound(*product_id))?;
         let product = sellable(product, cart.currency, true)?;
         drafts.push(DraftLine {
             id: work.new_id::<OrderLineKind>(),
@@ -172,12 +178,21 @@ pub fn place_order(work: &mut TenantWork, policy: &Policy, command: &PlaceOrder)
     let payment = payments::insert_payment(work, &new)?;
     cart::mark_converted(work, cart.id)?;
     let details = json!({"number": order.number, "total_minor": order.total.minor(), "currency": order.currency});
-    audit::record(work, "order.placed", &format!("order:{}", order.id), details)?;
+    audit::record(
+        work,
+        "order.placed",
+        &format!("order:{}", order.id),
+        details,
+    )?;
     Ok(Placed { order, payment })
 }
 
 /// The product, if it can be sold in `currency`; `now`, only if it is active.
-pub(super) fn sellable(product: catalog::Product, currency: Currency, now: bool) -> Result<catalog::Product, SellRefused> {
+pub(super) fn sellable(
+    product: catalog::Product,
+    currency: Currency,
+    now: bool,
+) -> Result<catalog::Product, SellRefused> {
     if now && !product.active {
         return Err(SellRefused::ProductInactive {
             product_id: product.id,
@@ -198,7 +213,10 @@ pub(super) fn sellable(product: catalog::Product, currency: Currency, now: bool)
 pub(super) fn wanted(drafts: &[DraftLine]) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for draft in drafts.iter().filter(|draft| draft.product.track_stock) {
-        match wanted.iter_mut().find(|wanted| wanted.product_id == draft.product.id) {
+        match wanted
+            .iter_mut()
+            .find(|wanted| wanted.product_id == draft.product.id)
+        {
             Some(wanted) => wanted.quantity += draft.quantity.get(),
             None => wanted.push(Wanted {
                 product_id: draft.product.id,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::{chains, currency, ledger};
 use crate::platform::audit;
 use crate::primitives::{Currency, Digest};
-use crate::storage::{FileKind, Row, StorageError, StorageErrorKind, TenantView, View, migrate, params, statements};
+use crate::storage::{
+    FileKind, Row, StorageError, StorageErrorKind, TenantView, View, migrate, params, statements,
+};
 use crate::tenancy::marks::Ends;
 
 statements! {
@@ -176,7 +178,8 @@ impl Report {
 
     pub(crate) fn note(&mut self, check: &'static str, details: Vec<String>) {
         self.checks.insert(check, details.len());
-        self.mismatches.extend(details.into_iter().map(|detail| Mismatch { check, detail }));
+        self.mismatches
+            .extend(details.into_iter().map(|detail| Mismatch { check, detail }));
     }
 }
 
@@ -189,7 +192,13 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
     let text = |row: &Row<'_>| row.get::<_, String>(0);
     let pages = view.all(&PAGES, [], text)?;
     report.note("schema", migrate::schema_differences(view)?);
-    report.note("pages", pages.into_iter().filter(|verdict| verdict != "ok").collect());
+    report.note(
+        "pages",
+        pages
+            .into_iter()
+            .filter(|verdict| verdict != "ok")
+            .collect(),
+    );
     for (name, statement) in CHECKS {
         report.note(name, looked(view.all(statement, [], text))?);
     }
@@ -202,7 +211,9 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
 }
 
 /// A value that is not what its column holds is a finding like any other, and keeps no other check from its own.
-pub(crate) fn looked(found: Result<Vec<String>, StorageError>) -> Result<Vec<String>, StorageError> {
+pub(crate) fn looked(
+    found: Result<Vec<String>, StorageError>,
+) -> Result<Vec<String>, StorageError> {
     match found {
         Err(error) if error.kind() == StorageErrorKind::Other => Ok(vec![
             "a value in the way cannot be read: it is not what its column holds".to_owned(),
@@ -213,23 +224,30 @@ pub(crate) fn looked(found: Result<Vec<String>, StorageError>) -> Result<Vec<Str
 
 fn ledger_chain(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let broken = ledger::verify_chain(view)?.into_iter();
-    let lines = broken.map(|seq| format!("ledger entry {seq} or what it books is not what was chained"));
+    let lines =
+        broken.map(|seq| format!("ledger entry {seq} or what it books is not what was chained"));
     Ok(lines.take(LINES_OF_A_CHECK).collect())
 }
 
 /// Walks the audit chain of a shop, or of the house.
-pub(crate) fn audit_chain<K: FileKind>(view: &View<'_, K>, report: &mut Report) -> Result<(), StorageError> {
+pub(crate) fn audit_chain<K: FileKind>(
+    view: &View<'_, K>,
+    report: &mut Report,
+) -> Result<(), StorageError> {
     let mut pruned_to = 0;
     let walked = audit::verify(view).map(|found| {
         pruned_to = found.pruned_to;
-        let line = found.broken.map(|seq| format!("the audit chain is broken at entry {seq}"));
+        let line = found
+            .broken
+            .map(|seq| format!("the audit chain is broken at entry {seq}"));
         line.into_iter().collect()
     });
     report.note("audit chain", looked(walked)?);
     if pruned_to > 0 {
-        report
-            .notes
-            .push(format!("audit trail verified from entry {}, pruned before", pruned_to + 1));
+        report.notes.push(format!(
+            "audit trail verified from entry {}, pruned before",
+            pruned_to + 1
+        ));
     }
     Ok(())
 }
@@ -238,7 +256,11 @@ pub(crate) fn audit_chain<K: FileKind>(view: &View<'_, K>, report: &mut Report) 
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn check_mark(view: &TenantView, mark: Option<&Ends>, report: &mut Report) -> Result<(), StorageError> {
+pub fn check_mark(
+    view: &TenantView,
+    mark: Option<&Ends>,
+    report: &mut Report,
+) -> Result<(), StorageError> {
     let lacks = match mark {
         Some(mark) if !chains::holds(view, mark)? => Some(format!(
             "the landlord knew of ledger entry {} and audit entry {}, which are not there as they were",
@@ -252,14 +274,23 @@ pub fn check_mark(view: &TenantView, mark: Option<&Ends>, report: &mut Report) -
 
 /// The accounts that are not in the chart, or are something else there.
 fn accounts(view: &TenantView) -> Result<Vec<String>, StorageError> {
-    let found = view.all(&ACCOUNTS, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let found = view.all(&ACCOUNTS, [], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    })?;
     let is_wrong = |(code, name, kind, currency): &(String, String, String, String)| {
-        let ours = ledger::ACCOUNTS.iter().find(|(ours, ..)| ours.as_str() == code);
-        ours.is_none_or(|(_, our_name, our_kind)| our_name != name || our_kind != kind) || Currency::parse(currency).is_err()
+        let ours = ledger::ACCOUNTS
+            .iter()
+            .find(|(ours, ..)| ours.as_str() == code);
+        ours.is_none_or(|(_, our_name, our_kind)| our_name != name || our_kind != kind)
+            || Currency::parse(currency).is_err()
     };
     let wrong = found.into_iter().filter(is_wrong);
     Ok(wrong
-        .map(|(code, name, kind, currency)| format!("account {code} in {currency} is `{name}` ({kind}), which the chart does not know"))
+        .map(|(code, name, kind, currency)| {
+            format!(
+                "account {code} in {currency} is `{name}` ({kind}), which the chart does not know"
+            )
+        })
         .collect())
 }
 
@@ -267,7 +298,9 @@ fn accounts(view: &TenantView) -> Result<Vec<String>, StorageError> {
 fn snapshots(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let wrong = view.all(&SNAPSHOTS, params![], |row| {
         let (what, text, hash): (String, String, Digest) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok((Digest::of(text.as_bytes()) != hash).then(|| format!("{what}: its snapshot does not have the hash that was locked with it")))
+        Ok((Digest::of(text.as_bytes()) != hash).then(|| {
+            format!("{what}: its snapshot does not have the hash that was locked with it")
+        }))
     })?;
     Ok(wrong.into_iter().flatten().collect())
 }

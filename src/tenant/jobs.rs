@@ -34,7 +34,12 @@ macro_rules! list {
 /// How many jobs wait, apart from those that are held.
 macro_rules! count {
     ($from:literal) => {
-        concat!("SELECT queue, state, epoch <> ", own_epoch!(), ", count(*) FROM job ", $from)
+        concat!(
+            "SELECT queue, state, epoch <> ",
+            own_epoch!(),
+            ", count(*) FROM job ",
+            $from
+        )
     };
 }
 
@@ -133,8 +138,12 @@ impl Hold {
 
     const fn of(state: State, epoch: i64, own: i64) -> Option<Self> {
         match state {
-            State::Available | State::Scheduled | State::Retryable if epoch < 0 => Some(Self::UnknownKind),
-            State::Available | State::Scheduled | State::Retryable if epoch != own => Some(Self::OlderEpoch),
+            State::Available | State::Scheduled | State::Retryable if epoch < 0 => {
+                Some(Self::UnknownKind)
+            }
+            State::Available | State::Scheduled | State::Retryable if epoch != own => {
+                Some(Self::OlderEpoch)
+            }
             _ => None,
         }
     }
@@ -190,7 +199,9 @@ pub struct Depth {
 #[derive(Debug, thiserror::Error)]
 pub enum JobRefused {
     /// There is no such job.
-    #[error("there is no such job; `GET /v1/landlord/queue/jobs` and `tillbox queue failed` show those there are")]
+    #[error(
+        "there is no such job; `GET /v1/landlord/queue/jobs` and `tillbox queue failed` show those there are"
+    )]
     NotFound,
     /// It is being carried out.
     #[error("the job is running; wait for its end")]
@@ -199,7 +210,9 @@ pub enum JobRefused {
     #[error("the job is completed; there is nothing left to do")]
     Completed,
     /// Another job does what this one would.
-    #[error("another job with the same unique key has not ended yet; that one does what this one would")]
+    #[error(
+        "another job with the same unique key has not ended yet; that one does what this one would"
+    )]
     Superseded,
     /// The storage failed.
     #[error(transparent)]
@@ -281,7 +294,12 @@ fn line(row: &Row<'_>) -> rusqlite::Result<JobLine> {
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_jobs(view: &TenantView, filter: &JobFilter, before: i64, limit: u32) -> Result<FoundJobs, StorageError> {
+pub fn list_jobs(
+    view: &TenantView,
+    filter: &JobFilter,
+    before: i64,
+    limit: u32,
+) -> Result<FoundJobs, StorageError> {
     let (fetch, kind) = (limit + 1, filter.kind.as_deref());
     let indexed = match filter.state {
         Some(State::Available) => Some(&LIST_READY),
@@ -300,16 +318,34 @@ pub fn list_jobs(view: &TenantView, filter: &JobFilter, before: i64, limit: u32)
             None,
         ),
         None => {
-            let floor: Option<i64> = view.find(&FLOOR, params![before, JOBS_LOOKED_AT_MAX], |row| row.get(0))?;
+            let floor: Option<i64> =
+                view.find(&FLOOR, params![before, JOBS_LOOKED_AT_MAX], |row| {
+                    row.get(0)
+                })?;
             // The row at the floor is the first that is not looked at.
             let from = floor.map_or(i64::MIN, |floor| floor + 1);
-            let row = params![before, filter.queue, kind, fetch, filter.state, filter.held, from];
-            (view.all(&LIST_ANY, row, line)?, floor.map(|floor| floor + 1))
+            let row = params![
+                before,
+                filter.queue,
+                kind,
+                fetch,
+                filter.state,
+                filter.held,
+                from
+            ];
+            (
+                view.all(&LIST_ANY, row, line)?,
+                floor.map(|floor| floor + 1),
+            )
         }
     };
     let has_more = lines.len() > limit as usize;
     lines.truncate(limit as usize);
-    let next = if has_more { lines.last().map(|line| line.seq) } else { floor };
+    let next = if has_more {
+        lines.last().map(|line| line.seq)
+    } else {
+        floor
+    };
     Ok(FoundJobs { lines, next })
 }
 
@@ -318,7 +354,9 @@ pub fn list_jobs(view: &TenantView, filter: &JobFilter, before: i64, limit: u32)
 /// # Errors
 /// [`StorageError`].
 pub fn has_job(view: &TenantView, id: JobId) -> Result<bool, StorageError> {
-    Ok(view.find(&PLACE, params![id], |row| row.get::<_, i64>(0))?.is_some())
+    Ok(view
+        .find(&PLACE, params![id], |row| row.get::<_, i64>(0))?
+        .is_some())
 }
 
 /// A job, whole.
@@ -333,7 +371,8 @@ pub fn require_job(view: &TenantView, id: JobId) -> Result<WholeJob, JobRefused>
             errors: row.get(17)?,
         })
     };
-    view.find(&FIND, params![id], whole)?.ok_or(JobRefused::NotFound)
+    view.find(&FIND, params![id], whole)?
+        .ok_or(JobRefused::NotFound)
 }
 
 /// How many jobs of each queue are in which state, but for the completed ones: they are many, and nobody waits for them. The same may come several times,
@@ -343,7 +382,12 @@ pub fn require_job(view: &TenantView, id: JobId) -> Result<WholeJob, JobRefused>
 /// [`StorageError`].
 pub fn count_jobs(view: &TenantView) -> Result<Vec<Depth>, StorageError> {
     let mut depths = Vec::new();
-    for statement in [&COUNT_READY, &COUNT_WAITING, &COUNT_RUNNING, &COUNT_GIVEN_UP] {
+    for statement in [
+        &COUNT_READY,
+        &COUNT_WAITING,
+        &COUNT_RUNNING,
+        &COUNT_GIVEN_UP,
+    ] {
         depths.extend(view.all(statement, [], |row| {
             Ok(Depth {
                 queue: row.get(0)?,
@@ -360,7 +404,10 @@ pub fn count_jobs(view: &TenantView) -> Result<Vec<Depth>, StorageError> {
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_oldest_ready(view: &TenantView, queue: Queue) -> Result<Option<Timestamp>, StorageError> {
+pub fn find_oldest_ready(
+    view: &TenantView,
+    queue: Queue,
+) -> Result<Option<Timestamp>, StorageError> {
     view.find(&OLDEST_READY, params![queue], |row| row.get(0))
 }
 
@@ -386,7 +433,11 @@ pub fn retry_job(work: &mut TenantWork, id: JobId) -> Result<bool, JobRefused> {
         return Err(JobRefused::Superseded);
     }
     let now = work.now();
-    work.change(&RETRY, params![job.seq, attempt, rescues, now], Rows::Exactly(1))?;
+    work.change(
+        &RETRY,
+        params![job.seq, attempt, rescues, now],
+        Rows::Exactly(1),
+    )?;
     work.wake(Wake {
         queue: job.queue.as_str(),
         at: now,
@@ -434,7 +485,12 @@ pub fn remove_job(work: &mut TenantWork, id: JobId) -> Result<Removed, JobRefuse
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn sweep_discarded(work: &mut TenantWork, sweep: Sweep, queue: Option<Queue>, after: i64) -> Result<Swept, StorageError> {
+pub fn sweep_discarded(
+    work: &mut TenantWork,
+    sweep: Sweep,
+    queue: Option<Queue>,
+    after: i64,
+) -> Result<Swept, StorageError> {
     let place = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, JobId>(1)?));
     let found = work.all(&DISCARDED, params![after, queue, JOBS_CHANGED_MAX], place)?;
     let next = found
@@ -453,7 +509,11 @@ pub fn sweep_discarded(work: &mut TenantWork, sweep: Sweep, queue: Option<Queue>
             Err(_) => skipped += 1,
         }
     }
-    Ok(Swept { changed, skipped, next })
+    Ok(Swept {
+        changed,
+        skipped,
+        next,
+    })
 }
 
 /// Releases jobs that are held, so many that sales go on meanwhile; to be called again while there are more.

@@ -6,7 +6,9 @@ use super::catalog::Product;
 use super::tax::{self, TaxRefused};
 use crate::primitives::id::{OrderLineId, ProductId};
 use crate::primitives::limits::ORDER_TOTAL_MINOR_MAX;
-use crate::primitives::{Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku, TaxClass, TaxRate, Timestamp};
+use crate::primitives::{
+    Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku, TaxClass, TaxRate, Timestamp,
+};
 use crate::storage::TenantView;
 
 /// A line before its price is worked out.
@@ -86,7 +88,9 @@ pub enum PricingRefused {
     #[error(transparent)]
     Money(#[from] MoneyError),
     /// The order is beyond what one order may cost.
-    #[error("{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; look at its prices and quantities")]
+    #[error(
+        "{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; look at its prices and quantities"
+    )]
     TotalTooLarge(Money),
     /// A class has no rate at that instant.
     #[error(transparent)]
@@ -116,7 +120,13 @@ impl Refusal for PricingRefused {
 ///
 /// # Panics
 /// When there is no line: an order has at least one.
-pub fn price(view: &TenantView, drafts: &[DraftLine], currency: Currency, included: bool, at: Timestamp) -> Result<Priced, PricingRefused> {
+pub fn price(
+    view: &TenantView,
+    drafts: &[DraftLine],
+    currency: Currency,
+    included: bool,
+    at: Timestamp,
+) -> Result<Priced, PricingRefused> {
     assert!(!drafts.is_empty(), "an order has at least one line");
     let mut groups: Vec<Group> = Vec::new();
     for (index, draft) in drafts.iter().enumerate() {
@@ -136,16 +146,26 @@ pub fn price(view: &TenantView, drafts: &[DraftLine], currency: Currency, includ
     }
     merge_equal_rates(&mut groups);
     let mut lines: Vec<Option<PricedLine>> = vec![None; drafts.len()];
-    let (mut subtotal, mut tax_sum, mut tax_lines) = (Money::zero(currency), Money::zero(currency), Vec::new());
+    let (mut subtotal, mut tax_sum, mut tax_lines) =
+        (Money::zero(currency), Money::zero(currency), Vec::new());
     for group in &groups {
         let amounts = group
             .members
             .iter()
             .map(|&index| drafts[index].unit_price.times(drafts[index].quantity.get()));
-        let taxed = tax::tax_group(&amounts.collect::<Result<Vec<_>, _>>()?, group.rate, included)?;
+        let taxed = tax::tax_group(
+            &amounts.collect::<Result<Vec<_>, _>>()?,
+            group.rate,
+            included,
+        )?;
         (subtotal, tax_sum) = (subtotal.plus(taxed.net)?, tax_sum.plus(taxed.tax)?);
         for (place, &index) in group.members.iter().enumerate() {
-            lines[index] = Some(priced_line(&drafts[index], group, taxed.nets[place], taxed.taxes[place])?);
+            lines[index] = Some(priced_line(
+                &drafts[index],
+                group,
+                taxed.nets[place],
+                taxed.taxes[place],
+            )?);
         }
         let (net_minor, tax_minor) = (taxed.net.minor(), taxed.tax.minor());
         tax_lines.push(TaxLine {
@@ -155,7 +175,10 @@ pub fn price(view: &TenantView, drafts: &[DraftLine], currency: Currency, includ
             tax_minor,
         });
     }
-    let lines = lines.into_iter().map(|line| line.expect("every line is in one group")).collect();
+    let lines = lines
+        .into_iter()
+        .map(|line| line.expect("every line is in one group"))
+        .collect();
     let total = subtotal.plus(tax_sum)?;
     if total.minor() > ORDER_TOTAL_MINOR_MAX {
         return Err(PricingRefused::TotalTooLarge(total));
@@ -188,7 +211,12 @@ fn merge_equal_rates(groups: &mut Vec<Group>) {
     });
 }
 
-fn priced_line(draft: &DraftLine, group: &Group, net: Money, tax: Money) -> Result<PricedLine, MoneyError> {
+fn priced_line(
+    draft: &DraftLine,
+    group: &Group,
+    net: Money,
+    tax: Money,
+) -> Result<PricedLine, MoneyError> {
     let product = &draft.product;
     Ok(PricedLine {
         id: draft.id,

@@ -21,11 +21,18 @@ pub struct Revenue {
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn revenue(view: &TenantView, from: Timestamp, to: Timestamp) -> Result<Vec<Revenue>, StorageError> {
+pub fn revenue(
+    view: &TenantView,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<Revenue>, StorageError> {
     let taxes = ledger::sum_account(view, AccountCode::TaxPayable, from, to)?;
     let revenue = ledger::sum_account(view, AccountCode::Revenue, from, to)?;
     let with_tax = |(currency, revenue_minor, entries): (Currency, i64, i64)| {
-        let tax_minor = taxes.iter().find(|(of, ..)| *of == currency).map_or(0, |(_, minor, _)| *minor);
+        let tax_minor = taxes
+            .iter()
+            .find(|(of, ..)| *of == currency)
+            .map_or(0, |(_, minor, _)| *minor);
         Revenue {
             currency,
             revenue_minor,

@@ -14,8 +14,8 @@ use super::{audit, cart, inventory};
 use crate::platform::queue::{self, NewJob, Queue};
 use crate::platform::{audit as chain, idempotency};
 use crate::primitives::limits::{
-    CART_KEPT_MS, FREE_PAGES_KEPT, IDEMPOTENCY_TTL_MS, LINES_MAX, PRUNE_BATCH, PRUNE_BATCHES_PER_JOB, RESERVATION_KEPT_MS, VACUUM_PAGES,
-    VACUUM_STEPS,
+    CART_KEPT_MS, FREE_PAGES_KEPT, IDEMPOTENCY_TTL_MS, LINES_MAX, PRUNE_BATCH,
+    PRUNE_BATCHES_PER_JOB, RESERVATION_KEPT_MS, VACUUM_PAGES, VACUUM_STEPS,
 };
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, StorageError, Tenant, TenantView, TenantWork, text_enum};
@@ -115,7 +115,11 @@ fn look(view: &TenantView, table: Table, cut_off: Timestamp) -> Result<(i64, i64
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn count(view: &TenantView, tables: &[Table], cut_offs: &CutOffs) -> Result<Vec<Pruned>, StorageError> {
+pub fn count(
+    view: &TenantView,
+    tables: &[Table],
+    cut_offs: &CutOffs,
+) -> Result<Vec<Pruned>, StorageError> {
     let one = |table: &Table| {
         let cut_off = cut_offs.of(*table);
         let (_, rows) = look(view, *table, cut_off)?;
@@ -129,7 +133,12 @@ pub fn count(view: &TenantView, tables: &[Table], cut_offs: &CutOffs) -> Result<
 }
 
 /// The size of a batch of a table, and its deletion. Gives how many rows went.
-fn batch(work: &mut TenantWork, table: Table, to: i64, cut_off: Timestamp) -> Result<usize, StorageError> {
+fn batch(
+    work: &mut TenantWork,
+    table: Table,
+    to: i64,
+    cut_off: Timestamp,
+) -> Result<usize, StorageError> {
     match table {
         Table::AuditLog => chain::prune(work, to, PRUNE_BATCH),
         Table::InventoryMovement => inventory::prune_movements(work, to, PRUNE_BATCH),
@@ -188,13 +197,30 @@ pub fn prune(
     let mut due = Vec::new();
     for table in tables {
         let (table, cut_off) = (*table, cut_offs.of(*table));
-        let (to, rows) = db.read_long(move |view| look(view, table, cut_off)).wait()?;
-        due.push((to, Pruned { table, rows, cut_off }));
+        let (to, rows) = db
+            .read_long(move |view| look(view, table, cut_off))
+            .wait()?;
+        due.push((
+            to,
+            Pruned {
+                table,
+                rows,
+                cut_off,
+            },
+        ));
     }
     let plan: Vec<Pruned> = due.iter().map(|(_, pruned)| *pruned).collect();
     let mut left = batches_max.unwrap_or(u32::MAX);
     let (mut ran, mut has_begun) = (Ran::default(), false);
-    for (to, Pruned { table, rows: due, cut_off }) in due {
+    for (
+        to,
+        Pruned {
+            table,
+            rows: due,
+            cut_off,
+        },
+    ) in due
+    {
         let (mut rows, mut is_over) = (0, due == 0);
         while !is_over && left > 0 && may_go_on() {
             let plan = (!has_begun).then(|| plan.clone());
@@ -212,7 +238,11 @@ pub fn prune(
             is_over = rows >= due || gone < batch_size(table) as usize;
         }
         ran.is_done &= is_over;
-        ran.pruned.push(Pruned { table, rows, cut_off });
+        ran.pruned.push(Pruned {
+            table,
+            rows,
+            cut_off,
+        });
     }
     Ok(ran)
 }
@@ -222,7 +252,11 @@ pub fn prune(
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn give_back_space(db: &Database<Tenant>, origin: &Origin, may_go_on: impl Fn() -> bool) -> Result<bool, StorageError> {
+pub fn give_back_space(
+    db: &Database<Tenant>,
+    origin: &Origin,
+    may_go_on: impl Fn() -> bool,
+) -> Result<bool, StorageError> {
     for _ in 0..VACUUM_STEPS {
         if !may_go_on() {
             break;
@@ -230,7 +264,9 @@ pub fn give_back_space(db: &Database<Tenant>, origin: &Origin, may_go_on: impl F
         if db.read(|view| view.free_pages()).wait()? <= FREE_PAGES_KEPT {
             return Ok(false);
         }
-        let given = db.write(origin.clone(), |work| work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT));
+        let given = db.write(origin.clone(), |work| {
+            work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT)
+        });
         if given.wait()? == 0 {
             return Ok(false);
         }
@@ -276,12 +312,24 @@ pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageErr
 ///
 /// # Errors
 /// [`StorageError`]; a further attempt goes on from there.
-pub fn run_job(db: &Database<Tenant>, job: &PruneJob, may_go_on: impl Fn() -> bool) -> Result<(), StorageError> {
+pub fn run_job(
+    db: &Database<Tenant>,
+    job: &PruneJob,
+    may_go_on: impl Fn() -> bool,
+) -> Result<(), StorageError> {
     let origin = Origin::system();
-    let ran = prune(db, &origin, Table::ALL, &job.cut_offs, Some(PRUNE_BATCHES_PER_JOB), &may_go_on)?;
+    let ran = prune(
+        db,
+        &origin,
+        Table::ALL,
+        &job.cut_offs,
+        Some(PRUNE_BATCHES_PER_JOB),
+        &may_go_on,
+    )?;
     let is_done = ran.is_done;
     if ran.rows() > 0 {
-        db.write(origin.clone(), move |work| record(work, &ran)).wait()?;
+        db.write(origin.clone(), move |work| record(work, &ran))
+            .wait()?;
     }
     let has_space = give_back_space(db, &origin, &may_go_on)?;
     if is_done && !has_space {
@@ -291,5 +339,7 @@ pub fn run_job(db: &Database<Tenant>, job: &PruneJob, may_go_on: impl Fn() -> bo
         part: job.part.saturating_add(1),
         ..job.clone()
     };
-    db.write(origin, move |work| enqueue(work, &next)).wait().map(drop)
+    db.write(origin, move |work| enqueue(work, &next))
+        .wait()
+        .map(drop)
 }

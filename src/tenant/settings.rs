@@ -92,18 +92,33 @@ pub fn shop(view: &TenantView) -> Result<Shop, StorageError> {
 ///
 /// # Errors
 /// [`SettingsRefused`].
-pub fn change_shop(work: &mut TenantWork, expected: Option<i64>, change: &ChangeShop) -> Result<Shop, SettingsRefused> {
+pub fn change_shop(
+    work: &mut TenantWork,
+    expected: Option<i64>,
+    change: &ChangeShop,
+) -> Result<Shop, SettingsRefused> {
     let before = shop(work)?;
     if expected.is_some_and(|version| version != before.version) {
         return Err(SettingsRefused::Stale);
     }
     let name = change.name.as_ref().unwrap_or(&before.name);
-    let prices_include_tax = change.prices_include_tax.unwrap_or(before.prices_include_tax);
+    let prices_include_tax = change
+        .prices_include_tax
+        .unwrap_or(before.prices_include_tax);
     if (name, prices_include_tax) == (&before.name, before.prices_include_tax) {
         return Ok(before);
     }
     let now = work.now();
-    work.change(&UPDATE, params![name, prices_include_tax, now], Rows::Exactly(1))?;
-    super::audit::record(work, "settings.changed", "shop", json!({"prices_include_tax": prices_include_tax}))?;
+    work.change(
+        &UPDATE,
+        params![name, prices_include_tax, now],
+        Rows::Exactly(1),
+    )?;
+    super::audit::record(
+        work,
+        "settings.changed",
+        "shop",
+        json!({"prices_include_tax": prices_include_tax}),
+    )?;
     Ok(shop(work)?)
 }

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{TaxRateId, TaxRateKind};
-use crate::primitives::{Class, Money, MoneyError, Name, Refusal, Rounding, TaxClass, TaxRate, Timestamp};
+use crate::primitives::{
+    Class, Money, MoneyError, Name, Refusal, Rounding, TaxClass, TaxRate, Timestamp,
+};
 use crate::storage::{Row, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
@@ -117,13 +119,26 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass,
     let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
     let valid_from = command.valid_from.unwrap_or(now);
     if work
-        .find(&SAME_START, params![command.tax_class, valid_from], |_| Ok(()))?
+        .find(&SAME_START, params![command.tax_class, valid_from], |_| {
+            Ok(())
+        })?
         .is_some()
     {
         return Err(TaxRefused::SameStart(command.tax_class.clone()));
     }
-    work.insert(&INSERT, params![id, command.tax_class, command.name, command.rate, valid_from, now])?;
-    let details = json!({"tax_class": command.tax_class, "rate_ppm": command.rate, "valid_from": valid_from});
+    work.insert(
+        &INSERT,
+        params![
+            id,
+            command.tax_class,
+            command.name,
+            command.rate,
+            valid_from,
+            now
+        ],
+    )?;
+    let details =
+        json!({"tax_class": command.tax_class, "rate_ppm": command.rate, "valid_from": valid_from});
     super::audit::record(work, "tax_rate.added", &format!("tax_rate:{id}"), details)?;
     Ok(RateOfClass {
         id,
@@ -140,7 +155,9 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass,
 /// [`StorageError`].
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfClass>, StorageError> {
     Ok(Page::cut(
-        view.all(&PAGE, params![page.before, page.fetch()], |row| Ok((row.get(5)?, rate_row(row)?)))?,
+        view.all(&PAGE, params![page.before, page.fetch()], |row| {
+            Ok((row.get(5)?, rate_row(row)?))
+        })?,
         page,
     ))
 }
@@ -149,7 +166,11 @@ pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfCla
 ///
 /// # Errors
 /// `UnknownClass` when the class has no rate at all, `NoRateAt` when it has none yet at that instant, or the storage's.
-pub fn rate_at(view: &TenantView, tax_class: &TaxClass, at: Timestamp) -> Result<RateOfClass, TaxRefused> {
+pub fn rate_at(
+    view: &TenantView,
+    tax_class: &TaxClass,
+    at: Timestamp,
+) -> Result<RateOfClass, TaxRefused> {
     if let Some(rate) = view.find(&AT, params![tax_class, at], rate_row)? {
         return Ok(rate);
     }
@@ -187,10 +208,23 @@ pub struct TaxedGroup {
 ///
 /// # Panics
 /// When `amounts` is empty.
-pub fn tax_group(amounts: &[Money], rate: TaxRate, included: bool) -> Result<TaxedGroup, MoneyError> {
-    let currency = amounts.first().expect("a group has at least one line").currency();
-    let sum = amounts.iter().try_fold(Money::zero(currency), |sum, amount| sum.plus(*amount))?;
-    let denominator = if included { TaxRate::ONE + rate.ppm() } else { TaxRate::ONE };
+pub fn tax_group(
+    amounts: &[Money],
+    rate: TaxRate,
+    included: bool,
+) -> Result<TaxedGroup, MoneyError> {
+    let currency = amounts
+        .first()
+        .expect("a group has at least one line")
+        .currency();
+    let sum = amounts
+        .iter()
+        .try_fold(Money::zero(currency), |sum, amount| sum.plus(*amount))?;
+    let denominator = if included {
+        TaxRate::ONE + rate.ppm()
+    } else {
+        TaxRate::ONE
+    };
     let tax = sum.ratio(rate.ppm(), denominator, Rounding::HalfUp)?;
     let weights: Vec<i64> = amounts.iter().map(|amount| amount.minor()).collect();
     let taxes = if tax.is_zero() {
@@ -208,7 +242,12 @@ pub fn tax_group(amounts: &[Money], rate: TaxRate, included: bool) -> Result<Tax
         amounts.to_vec()
     };
     let net = if included { sum.minus(tax)? } else { sum };
-    Ok(TaxedGroup { nets, taxes, net, tax })
+    Ok(TaxedGroup {
+        nets,
+        taxes,
+        net,
+        tax,
+    })
 }
 
 #[cfg(test)]

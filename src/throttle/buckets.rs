@@ -86,7 +86,11 @@ impl Buckets {
     pub(super) fn forget_full(&self, now: u64) {
         let mut inner = self.inner();
         for _ in 0..FORGOTTEN_AT_ONCE {
-            if inner.order.first().is_some_and(|(full_at, _)| *full_at <= now) {
+            if inner
+                .order
+                .first()
+                .is_some_and(|(full_at, _)| *full_at <= now)
+            {
                 inner.forget_first();
             }
         }
@@ -95,8 +99,15 @@ impl Buckets {
     /// Those that will be full last, at most `most`, the emptiest first.
     pub(super) fn emptiest(&self, now: u64, most: usize) -> Vec<(Caller, u64)> {
         let inner = self.inner();
-        let lacking = inner.order.iter().rev().take_while(|(full_at, _)| *full_at > now);
-        lacking.take(most).map(|(full_at, caller)| (*caller, *full_at)).collect()
+        let lacking = inner
+            .order
+            .iter()
+            .rev()
+            .take_while(|(full_at, _)| *full_at > now);
+        lacking
+            .take(most)
+            .map(|(full_at, caller)| (*caller, *full_at))
+            .collect()
     }
 
     /// How many there are.
@@ -141,7 +152,11 @@ mod tests {
             buckets.set(caller(number), 100 + u64::from(number % 7));
         }
         assert_eq!(buckets.len(), 1_000);
-        assert_eq!(buckets.full_at(caller(0)), Some(500), "the empty one is remembered");
+        assert_eq!(
+            buckets.full_at(caller(0)),
+            Some(500),
+            "the empty one is remembered"
+        );
         let inner = buckets.inner();
         assert_eq!(inner.full_at.len(), inner.order.len());
     }

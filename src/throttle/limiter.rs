@@ -56,11 +56,16 @@ impl State {
     fn new(rate: Rate, buckets: &Buckets, steady: &Steady) -> Self {
         let period_ns = u64::from(rate.window_s()) * NANOS_PER_S / u64::from(rate.count());
         let burst = NonZeroU32::new(rate.count()).expect("a rate is at least one request");
-        let quota = Quota::with_period(Duration::from_nanos(period_ns)).expect("a window is longer than its greatest count");
+        let quota = Quota::with_period(Duration::from_nanos(period_ns))
+            .expect("a window is longer than its greatest count");
         Self {
             rate,
             period_ns,
-            governor: RateLimiter::new(quota.allow_burst(burst), buckets.clone(), FromZero::new(steady)),
+            governor: RateLimiter::new(
+                quota.allow_burst(burst),
+                buckets.clone(),
+                FromZero::new(steady),
+            ),
             refused: HashSet::new(),
         }
     }
@@ -134,7 +139,9 @@ impl Limiter {
             is_admitted: outcome.is_ok(),
             remaining,
             // Time may have gone on since the refusal; whoever is told to wait not at all would ask without end.
-            more_in_s: u32::try_from(more_in_ns.div_ceil(NANOS_PER_S)).unwrap_or(u32::MAX).max(1),
+            more_in_s: u32::try_from(more_in_ns.div_ceil(NANOS_PER_S))
+                .unwrap_or(u32::MAX)
+                .max(1),
             is_first_refusal,
         }
     }
@@ -143,15 +150,25 @@ impl Limiter {
     pub(super) fn emptiest(&self, most: usize) -> Vec<(Caller, Timestamp)> {
         let (now, wall) = self.steady.read();
         let emptiest = self.buckets.emptiest(now, most).into_iter();
-        let instant = |full_at: u64| wall.plus_millis(i64::try_from((full_at - now).div_ceil(NANOS_PER_MS)).unwrap_or(i64::MAX));
-        emptiest.map(|(caller, full_at)| (caller, instant(full_at))).collect()
+        let instant = |full_at: u64| {
+            wall.plus_millis(
+                i64::try_from((full_at - now).div_ceil(NANOS_PER_MS)).unwrap_or(i64::MAX),
+            )
+        };
+        emptiest
+            .map(|(caller, full_at)| (caller, instant(full_at)))
+            .collect()
     }
 
     /// Takes over a bucket that was written down. None is emptier than empty, whatever the clock or the rate was then.
     pub(super) fn restore(&self, caller: Caller, full_at: Timestamp) {
         let (now, wall) = self.steady.read();
         let lacking_ms = u64::try_from(full_at.as_millis() - wall.as_millis()).unwrap_or(0);
-        let empty_ns = self.state.lock().unwrap_or_else(PoisonError::into_inner).empty_ns();
+        let empty_ns = self
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .empty_ns();
         let lacking = lacking_ms.saturating_mul(NANOS_PER_MS).min(empty_ns);
         if lacking > 0 {
             self.buckets.set(caller, now + lacking);

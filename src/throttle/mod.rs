@@ -61,12 +61,19 @@ impl Throttle {
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file.
-    pub fn load(rates: &RateLimits, clock: Arc<dyn Clock>, directory: &Directory) -> Result<Self, StorageError> {
+    pub fn load(
+        rates: &RateLimits,
+        clock: Arc<dyn Clock>,
+        directory: &Directory,
+    ) -> Result<Self, StorageError> {
         let throttle = Self::new(rates, clock);
         let kept = directory.read(rate_buckets::list).wait()?;
         throttle.written.store(kept.len(), Ordering::Relaxed);
         // A newer version may keep buckets of groups that this one lacks.
-        for bucket in kept.iter().filter(|bucket| bucket.policy == Policy::Login.name()) {
+        for bucket in kept
+            .iter()
+            .filter(|bucket| bucket.policy == Policy::Login.name())
+        {
             throttle
                 .limiter(Policy::Login)
                 .restore(Caller::of_address(bucket.address), bucket.full_at);
@@ -77,7 +84,8 @@ impl Throttle {
     fn new(rates: &RateLimits, clock: Arc<dyn Clock>) -> Self {
         let steady = Steady::new(clock);
         Self {
-            limiters: Policy::ALL.map(|policy| Limiter::new(policy, policy.rate(rates), steady.clone())),
+            limiters: Policy::ALL
+                .map(|policy| Limiter::new(policy, policy.rate(rates), steady.clone())),
             is_unwritten: AtomicBool::new(false),
             written: AtomicUsize::new(0),
         }
@@ -106,12 +114,21 @@ impl Throttle {
     /// [`StorageError`], of the landlord's file.
     pub fn write(&self, directory: &Directory) -> Result<(), StorageError> {
         let has_changed = self.is_unwritten.swap(false, Ordering::AcqRel);
-        let emptiest = self.limiter(Policy::Login).emptiest(RATE_BUCKETS_KEPT_MAX).into_iter();
+        let emptiest = self
+            .limiter(Policy::Login)
+            .emptiest(RATE_BUCKETS_KEPT_MAX)
+            .into_iter();
         let kept: Vec<KeptBucket> = emptiest
             .filter_map(|(caller, full_at)| {
-                let Caller::Address(address) = caller else { return None };
+                let Caller::Address(address) = caller else {
+                    return None;
+                };
                 let policy = Policy::Login.name().to_owned();
-                Some(KeptBucket { policy, address, full_at })
+                Some(KeptBucket {
+                    policy,
+                    address,
+                    full_at,
+                })
             })
             .collect();
         let are_all_full = kept.is_empty() && self.written.load(Ordering::Relaxed) > 0;
@@ -119,13 +136,17 @@ impl Throttle {
             return Ok(());
         }
         let count = kept.len();
-        rate_buckets::replace(directory, kept).inspect_err(|_| self.is_unwritten.store(true, Ordering::Release))?;
+        rate_buckets::replace(directory, kept)
+            .inspect_err(|_| self.is_unwritten.store(true, Ordering::Release))?;
         self.written.store(count, Ordering::Relaxed);
         Ok(())
     }
 
     fn limiter(&self, policy: Policy) -> &Limiter {
-        let found = self.limiters.iter().find(|limiter| limiter.policy() == policy);
+        let found = self
+            .limiters
+            .iter()
+            .find(|limiter| limiter.policy() == policy);
         found.expect("there is one for each")
     }
 }

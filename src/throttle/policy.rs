@@ -41,7 +41,13 @@ const GROUPS: &[(Place, &str, Policy)] = &[
 
 impl Policy {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Webhook, Self::Login, Self::Checkout, Self::Payment, Self::Sales];
+    pub const ALL: [Self; 5] = [
+        Self::Webhook,
+        Self::Login,
+        Self::Checkout,
+        Self::Payment,
+        Self::Sales,
+    ];
 
     /// Its name: in the configuration, in the headers, in the figures.
     #[must_use]
@@ -109,13 +115,23 @@ mod tests {
             let patterns: Vec<String> = policy.patterns().collect();
             assert!(!patterns.is_empty(), "{policy:?}");
             for pattern in patterns {
-                assert_eq!(Policy::of_path(&pattern.replace("/**", "")), Some(policy), "{pattern}");
+                assert_eq!(
+                    Policy::of_path(&pattern.replace("/**", "")),
+                    Some(policy),
+                    "{pattern}"
+                );
                 if pattern.ends_with("/**") {
-                    assert_eq!(Policy::of_path(&pattern.replace("**", "x")), Some(policy), "{pattern}");
+                    assert_eq!(
+                        Policy::of_path(&pattern.replace("**", "x")),
+                        Some(policy),
+                        "{pattern}"
+                    );
                 }
             }
             let place = GROUPS.iter().position(|(_, _, of)| *of == policy).unwrap();
-            let earlier = GROUPS[..place].iter().all(|(_, _, of)| Policy::ALL[..number].contains(of));
+            let earlier = GROUPS[..place]
+                .iter()
+                .all(|(_, _, of)| Policy::ALL[..number].contains(of));
             assert!(earlier, "{policy:?} is not where it decides");
         }
     }

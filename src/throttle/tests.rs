@@ -5,7 +5,9 @@ use crate::primitives::{ManualClock, Timestamp};
 use std::time::Duration;
 
 fn start() -> (Throttle, Arc<ManualClock>) {
-    let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-15T10:00:00Z").unwrap()));
+    let clock = Arc::new(ManualClock::new(
+        Timestamp::parse("2026-01-15T10:00:00Z").unwrap(),
+    ));
     (Throttle::new(&RateLimits::default(), clock.clone()), clock)
 }
 
@@ -30,14 +32,26 @@ fn a_bucket_empties_and_fills_by_one_at_a_time() {
         assert_eq!(ask(&throttle, Policy::Checkout, caller), (true, left, 1));
     }
     assert_eq!(ask(&throttle, Policy::Checkout, caller), (false, 0, 1));
-    assert_eq!(ask(&throttle, Policy::Checkout, at("192.0.2.2")), (true, 29, 2), "somebody else's");
-    assert_eq!(ask(&throttle, Policy::Payment, caller), (true, 19, 3), "another group's");
+    assert_eq!(
+        ask(&throttle, Policy::Checkout, at("192.0.2.2")),
+        (true, 29, 2),
+        "somebody else's"
+    );
+    assert_eq!(
+        ask(&throttle, Policy::Payment, caller),
+        (true, 19, 3),
+        "another group's"
+    );
     clock.advance(Duration::from_millis(999));
     assert!(!ask(&throttle, Policy::Checkout, caller).0);
     clock.advance(Duration::from_millis(1));
     assert_eq!(ask(&throttle, Policy::Checkout, caller), (true, 0, 2));
     clock.advance(Duration::from_secs(3_600));
-    assert_eq!(ask(&throttle, Policy::Checkout, caller), (true, 29, 2), "never more than full");
+    assert_eq!(
+        ask(&throttle, Policy::Checkout, caller),
+        (true, 29, 2),
+        "never more than full"
+    );
 }
 
 /// The configuration is read again: the new rate holds from the next request on, and nobody's bucket is emptier than empty or full again for it.
@@ -55,7 +69,10 @@ fn another_rate_takes_over_the_buckets() {
     };
     throttle.set_rates(&slower);
     assert_eq!(ask(&throttle, Policy::Checkout, caller), (false, 0, 30));
-    assert_eq!(ask(&throttle, Policy::Checkout, at("192.0.2.2")), (true, 1, 30));
+    assert_eq!(
+        ask(&throttle, Policy::Checkout, at("192.0.2.2")),
+        (true, 1, 30)
+    );
     clock.advance(Duration::from_secs(30));
     assert_eq!(ask(&throttle, Policy::Checkout, caller), (true, 0, 30));
     throttle.set_rates(&RateLimits::default());
@@ -82,9 +99,15 @@ fn every_wait_that_is_named_is_enough_and_a_second_less_is_not() {
             refused += 1;
             assert!(remaining == 0 && wait >= 1, "{policy:?}");
             clock.advance(Duration::from_secs(u64::from(wait) - 1));
-            assert!(!ask(&throttle, policy, caller).0, "{policy:?}: {wait} s were too many");
+            assert!(
+                !ask(&throttle, policy, caller).0,
+                "{policy:?}: {wait} s were too many"
+            );
             clock.advance(Duration::from_secs(1));
-            assert!(ask(&throttle, policy, caller).0, "{policy:?}: {wait} s were too few");
+            assert!(
+                ask(&throttle, policy, caller).0,
+                "{policy:?}: {wait} s were too few"
+            );
         }
         assert!(refused > 100, "{policy:?}: {refused}");
     }
@@ -94,7 +117,11 @@ fn every_wait_that_is_named_is_enough_and_a_second_less_is_not() {
 fn a_clock_that_is_set_locks_nobody_out_and_opens_no_gate() {
     let (throttle, clock) = start();
     let caller = at("192.0.2.1");
-    let drain = || (0..100).filter(|_| ask(&throttle, Policy::Login, caller).0).count();
+    let drain = || {
+        (0..100)
+            .filter(|_| ask(&throttle, Policy::Login, caller).0)
+            .count()
+    };
     assert_eq!(drain(), 10);
     let now = clock.now();
     clock.set(now.plus_millis(-3_600_000));
@@ -121,10 +148,19 @@ fn a_million_addresses_take_no_more_room_and_give_nobody_a_full_bucket() {
     let guesser = at("2001:db8::1");
     while ask(&throttle, Policy::Login, guesser).0 {}
     for number in 0..1_000_000_u32 {
-        throttle.charge(Policy::Login, Caller::of_address(std::net::Ipv4Addr::from_bits(number).into()));
+        throttle.charge(
+            Policy::Login,
+            Caller::of_address(std::net::Ipv4Addr::from_bits(number).into()),
+        );
     }
-    assert_eq!(throttle.limiter(Policy::Login).count_buckets(), RATE_BUCKETS_MAX);
-    assert!(!ask(&throttle, Policy::Login, guesser).0, "a flood is no new bucket");
+    assert_eq!(
+        throttle.limiter(Policy::Login).count_buckets(),
+        RATE_BUCKETS_MAX
+    );
+    assert!(
+        !ask(&throttle, Policy::Login, guesser).0,
+        "a flood is no new bucket"
+    );
     clock.advance(Duration::from_secs(60));
     for _ in 0..RATE_BUCKETS_MAX {
         throttle.charge(Policy::Login, guesser);

@@ -54,7 +54,10 @@ enum Place {
     /// Due, and in the row.
     InRow { due: Timestamp },
     /// Having its turn; `again` is what hints said meanwhile.
-    Taken { due: Timestamp, again: Option<Timestamp> },
+    Taken {
+        due: Timestamp,
+        again: Option<Timestamp>,
+    },
 }
 
 impl Lane {
@@ -100,7 +103,10 @@ impl Lane {
 
     /// Nobody waits for longer than until `now`.
     fn wait_no_longer(&mut self, now: Timestamp) {
-        for (_, tenant) in self.waiting.split_off(&(now.plus_millis(1), TenantId::from_bytes([0; 16]))) {
+        for (_, tenant) in self
+            .waiting
+            .split_off(&(now.plus_millis(1), TenantId::from_bytes([0; 16])))
+        {
             let due = self.places.get(&tenant).map_or(now, Place::due).min(now);
             self.wait(tenant, due, now);
         }
@@ -113,10 +119,15 @@ impl Lane {
 
     /// How many in the row may have a turn. Those that may not are few: they have places, or an operator named them.
     fn count_admitted(&self, admission: &Admission) -> usize {
-        let stands_aside =
-            |tenant: &&TenantId| matches!(self.places.get(tenant), Some(Place::InRow { .. })) && !self.is_admitted(**tenant, admission);
+        let stands_aside = |tenant: &&TenantId| {
+            matches!(self.places.get(tenant), Some(Place::InRow { .. }))
+                && !self.is_admitted(**tenant, admission)
+        };
         let with_places = self.held.keys().filter(stands_aside).count();
-        let paused = admission.paused.iter().filter(|tenant| !self.held.contains_key(tenant));
+        let paused = admission
+            .paused
+            .iter()
+            .filter(|tenant| !self.held.contains_key(tenant));
         self.row.len() - with_places - paused.filter(stands_aside).count()
     }
 
@@ -131,7 +142,8 @@ impl Lane {
         self.row.remove(&next);
         let tenant = next.2;
         let due = self.places.get(&tenant).map(Place::due)?;
-        self.places.insert(tenant, Place::Taken { due, again: None });
+        self.places
+            .insert(tenant, Place::Taken { due, again: None });
         self.turns += 1;
         if self.served.len() >= SERVED_MAX {
             let oldest_kept = self.turns.saturating_sub(SERVED_MAX as u64 / 2);
@@ -194,7 +206,13 @@ impl Agenda {
 
     /// The next tenant in the row of a queue, if there is one that may have a turn. It is nobody else's until the turn is over. With the turn come some of
     /// the `free` places of the queue, at least one: each is to be [given up](Self::give_up_place).
-    pub fn take(self: &Arc<Self>, queue: Queue, now: Timestamp, admission: &Admission, free: usize) -> Option<(Turn, usize)> {
+    pub fn take(
+        self: &Arc<Self>,
+        queue: Queue,
+        now: Timestamp,
+        admission: &Admission,
+        free: usize,
+    ) -> Option<(Turn, usize)> {
         let mut lanes = self.lanes();
         let lane = lanes.get_mut(&queue)?;
         lane.promote(now);
@@ -226,21 +244,28 @@ impl Agenda {
     /// The clock was set back to `now`: an instant that was to come soon may lie years ahead by now. All who wait have a turn, which says when
     /// their next one is due.
     pub fn clock_was_set_back(&self, now: Timestamp) {
-        self.lanes().values_mut().for_each(|lane| lane.wait_no_longer(now));
+        self.lanes()
+            .values_mut()
+            .for_each(|lane| lane.wait_no_longer(now));
     }
 
     /// When the next tenant enters a row.
     pub fn next_due(&self) -> Option<Timestamp> {
         let lanes = self.lanes();
-        lanes.values().filter_map(|lane| lane.waiting.first().map(|(at, _)| *at)).min()
+        lanes
+            .values()
+            .filter_map(|lane| lane.waiting.first().map(|(at, _)| *at))
+            .min()
     }
 
     /// The earliest instant at which something that still waits is or was due, in the queues and shops that count.
     pub fn oldest_due(&self, counts: impl Fn(Queue, TenantId) -> bool) -> Option<Timestamp> {
         let lanes = self.lanes();
-        let places = lanes
-            .iter()
-            .flat_map(|(queue, lane)| lane.places.iter().map(|(tenant, place)| (*queue, *tenant, place)));
+        let places = lanes.iter().flat_map(|(queue, lane)| {
+            lane.places
+                .iter()
+                .map(|(tenant, place)| (*queue, *tenant, place))
+        });
         places
             .filter(|(queue, tenant, _)| counts(*queue, *tenant))
             .map(|(_, _, place)| place.due())
@@ -249,7 +274,12 @@ impl Agenda {
 
     /// The earliest instant at which something that still waits in a queue is or was due.
     pub fn oldest_due_in(&self, queue: Queue) -> Option<Timestamp> {
-        self.lanes().get(&queue)?.places.values().map(Place::due).min()
+        self.lanes()
+            .get(&queue)?
+            .places
+            .values()
+            .map(Place::due)
+            .min()
     }
 
     /// Rings when there may be something to do.
@@ -389,16 +419,25 @@ mod tests {
             paused: BTreeSet::new(),
         };
         agenda.note(tenant(1), &hint(0));
-        let (turn, places) = agenda.take(Queue::Audit, at(0), &admission, 4).expect("it is due");
-        assert_eq!(places, 2, "it is alone, and has no more than its limit all the same");
+        let (turn, places) = agenda
+            .take(Queue::Audit, at(0), &admission, 4)
+            .expect("it is due");
+        assert_eq!(
+            places, 2,
+            "it is alone, and has no more than its limit all the same"
+        );
         turn.done(Some(at(0)));
         assert_eq!(agenda.count_in_row(Queue::Audit, at(0), &admission), 0);
         assert!(agenda.take(Queue::Audit, at(0), &admission, 2).is_none());
         agenda.note(tenant(2), &hint(0));
-        let (turn, places) = agenda.take(Queue::Audit, at(0), &admission, 2).expect("the other has none");
+        let (turn, places) = agenda
+            .take(Queue::Audit, at(0), &admission, 2)
+            .expect("the other has none");
         assert_eq!((turn.tenant(), places), (tenant(2), 2));
         agenda.give_up_place(Queue::Audit, tenant(1));
-        let (turn, places) = agenda.take(Queue::Audit, at(0), &admission, 1).expect("it has one again");
+        let (turn, places) = agenda
+            .take(Queue::Audit, at(0), &admission, 1)
+            .expect("it has one again");
         assert_eq!((turn.tenant(), places), (tenant(1), 1));
     }
 
@@ -412,10 +451,14 @@ mod tests {
         agenda.note(tenant(1), &hint(0));
         agenda.note(tenant(2), &hint(1));
         assert_eq!(agenda.count_in_row(Queue::Audit, at(1), &admission), 1);
-        let (turn, _) = agenda.take(Queue::Audit, at(1), &admission, 1).expect("the other");
+        let (turn, _) = agenda
+            .take(Queue::Audit, at(1), &admission, 1)
+            .expect("the other");
         assert_eq!(turn.tenant(), tenant(2));
         assert!(agenda.take(Queue::Audit, at(1), &admission, 1).is_none());
-        let (turn, _) = agenda.take(Queue::Audit, at(1), &anybody(), 1).expect("it was resumed");
+        let (turn, _) = agenda
+            .take(Queue::Audit, at(1), &anybody(), 1)
+            .expect("it was resumed");
         assert_eq!(turn.tenant(), tenant(1));
     }
 
@@ -428,7 +471,10 @@ mod tests {
         assert!(take_turn(&agenda, Queue::Audit, 9).is_none());
         turn.done(None);
         assert!(take_turn(&agenda, Queue::Audit, 4).is_none());
-        assert_eq!(take_turn(&agenda, Queue::Audit, 5).map(|turn| turn.tenant()), Some(tenant(1)));
+        assert_eq!(
+            take_turn(&agenda, Queue::Audit, 5).map(|turn| turn.tenant()),
+            Some(tenant(1))
+        );
     }
 
     #[test]
@@ -448,16 +494,23 @@ mod tests {
     fn a_turn_that_came_to_nothing_rests_and_stays_overdue() {
         let agenda = agenda();
         agenda.note(tenant(1), &hint(0));
-        take_turn(&agenda, Queue::Audit, 5).expect("it is due").defer(at(100));
+        take_turn(&agenda, Queue::Audit, 5)
+            .expect("it is due")
+            .defer(at(100));
         assert!(take_turn(&agenda, Queue::Audit, 99).is_none());
         assert_eq!(agenda.oldest_due(|_, _| true), Some(at(0)));
         assert_eq!(agenda.oldest_due(|queue, _| queue != Queue::Audit), None);
         assert_eq!(
-            (agenda.oldest_due_in(Queue::Audit), agenda.oldest_due_in(Queue::Low)),
+            (
+                agenda.oldest_due_in(Queue::Audit),
+                agenda.oldest_due_in(Queue::Low)
+            ),
             (Some(at(0)), None)
         );
         assert_eq!(agenda.next_due(), Some(at(100)));
-        take_turn(&agenda, Queue::Audit, 100).expect("it is due").done(None);
+        take_turn(&agenda, Queue::Audit, 100)
+            .expect("it is due")
+            .done(None);
         assert_eq!(agenda.oldest_due(|_, _| true), None);
     }
 
@@ -466,7 +519,9 @@ mod tests {
         let agenda = agenda();
         agenda.note(tenant(1), &hint(5_000));
         agenda.note(tenant(2), &hint(4_000));
-        take_turn(&agenda, Queue::Audit, 4_000).expect("it is due").defer(at(6_000));
+        take_turn(&agenda, Queue::Audit, 4_000)
+            .expect("it is due")
+            .defer(at(6_000));
         agenda.note(tenant(3), &hint(10));
         agenda.clock_was_set_back(at(20));
         assert_eq!(agenda.oldest_due(|_, _| true), Some(at(10)));

@@ -21,7 +21,8 @@ use crate::app::App;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::{
-    AUDIT_REST_MS, BEAT_MS, CLOCK_SET_BACK_MS, LOOKS_ANEW, MARK_MS, QUEUE_PASSED_MAX, SWEEP_MS, TURN_RETRY_MS,
+    AUDIT_REST_MS, BEAT_MS, CLOCK_SET_BACK_MS, LOOKS_ANEW, MARK_MS, QUEUE_PASSED_MAX, SWEEP_MS,
+    TURN_RETRY_MS,
 };
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, Tenant};
@@ -104,7 +105,10 @@ impl Dispatcher {
             .registry
             .set_on_wake(Arc::new(move |tenant, wakes| agenda.note(tenant, wakes)));
         let bell = shared.agenda.bell().clone();
-        shared.app.pauses.set_on_resume(Arc::new(move || bell.notify_one()));
+        shared
+            .app
+            .pauses
+            .set_on_resume(Arc::new(move || bell.notify_one()));
         let mut dispatcher = Self {
             seen: shared.app.clock.now(),
             looks_anew: 0,
@@ -161,14 +165,17 @@ impl Dispatcher {
             .shared
             .agenda
             .oldest_due(|queue, tenant| !app.pauses.is_paused_for(queue, tenant));
-        app.pulse.note_queues(|queue| self.shared.agenda.oldest_due_in(queue));
+        app.pulse
+            .note_queues(|queue| self.shared.agenda.oldest_due_in(queue));
         app.pulse.beat(app.clock.as_ref(), oldest);
     }
 
     /// How long there is nothing to do unless somebody rings. Not for long: the clock of the shop may be set.
     fn nap(&self) -> Duration {
         let now = self.shared.app.clock.now();
-        let Some(due) = self.shared.agenda.next_due() else { return BEAT };
+        let Some(due) = self.shared.agenda.next_due() else {
+            return BEAT;
+        };
         let ms = due.as_millis() - now.as_millis();
         Duration::from_millis(u64::try_from(ms).unwrap_or(0)).clamp(Duration::from_millis(1), BEAT)
     }
@@ -201,7 +208,10 @@ impl Dispatcher {
             // Those whose time has come stand in the row in any case: one that waited in the past would leave no time to sleep.
             let is_wanted = self.shared.agenda.count_in_row(lane.queue, now, admission) > 0;
             let rests = lane.queue == Queue::Audit && self.audit_rest.is_some();
-            is_wanted && !rests && lane.places.available_permits() > 0 && !self.shared.app.pauses.is_paused(lane.queue)
+            is_wanted
+                && !rests
+                && lane.places.available_permits() > 0
+                && !self.shared.app.pauses.is_paused(lane.queue)
         };
         let waiting: Vec<usize> = (0..self.lanes.len())
             .filter(|lane| waits((&self.lanes[*lane], &admissions[*lane])))
@@ -215,7 +225,11 @@ impl Dispatcher {
                 .map(|lane| (*lane, self.lanes[*lane].priority, self.lanes[*lane].passed)),
         )?;
         for lane in waiting {
-            self.lanes[lane].passed = if lane == next { 0 } else { self.lanes[lane].passed + 1 };
+            self.lanes[lane].passed = if lane == next {
+                0
+            } else {
+                self.lanes[lane].passed + 1
+            };
         }
         Some(next)
     }
@@ -224,7 +238,9 @@ impl Dispatcher {
     fn give_turn(&mut self, lane: usize, admission: &Admission, now: Timestamp) -> bool {
         let Lane { queue, places, .. } = &self.lanes[lane];
         let (queue, agenda) = (*queue, &self.shared.agenda);
-        let free = places.available_permits().min(self.places.available_permits());
+        let free = places
+            .available_permits()
+            .min(self.places.available_permits());
         let in_row = agenda.count_in_row(queue, now, admission);
         let Some((turn, taken)) = agenda.take(queue, now, admission, free) else {
             return false;
@@ -240,7 +256,8 @@ impl Dispatcher {
             permits.map(|(own, shared)| Slot::new([own, shared], agenda.clone(), queue, tenant))
         });
         let slots: Vec<Slot> = slots.collect();
-        self.turns.spawn(have_turn(self.shared.clone(), turn, slots));
+        self.turns
+            .spawn(have_turn(self.shared.clone(), turn, slots));
         if queue == Queue::Audit && in_row == 1 {
             self.audit_rest = Some(Box::pin(tokio::time::sleep(AUDIT_REST)));
         }
@@ -253,8 +270,13 @@ impl Dispatcher {
             Err(error) => note_fault(Err(error)),
             Ok(Some(batch)) => {
                 for (started, slot) in batch.started {
-                    self.calls
-                        .spawn(errand::run(self.shared.clone(), batch.tenant, batch.db.clone(), started, slot));
+                    self.calls.spawn(errand::run(
+                        self.shared.clone(),
+                        batch.tenant,
+                        batch.db.clone(),
+                        started,
+                        slot,
+                    ));
                 }
             }
         }
@@ -262,7 +284,11 @@ impl Dispatcher {
 
     /// Begins a sweep unless one is under way; over all shops until that was done once. Says whether it was.
     async fn begin_sweep(&mut self, mut all_swept: bool) -> bool {
-        if self.sweep.as_ref().is_some_and(|sweep| !sweep.is_finished()) {
+        if self
+            .sweep
+            .as_ref()
+            .is_some_and(|sweep| !sweep.is_finished())
+        {
             return all_swept;
         }
         if let Some(last) = self.sweep.take() {
@@ -281,7 +307,11 @@ impl Dispatcher {
     }
 
     fn begin_marking(&mut self) {
-        if self.marking.as_ref().is_some_and(|marking| !marking.is_finished()) {
+        if self
+            .marking
+            .as_ref()
+            .is_some_and(|marking| !marking.is_finished())
+        {
             return;
         }
         let app = self.shared.app.clone();
@@ -302,7 +332,12 @@ impl Dispatcher {
         let last_turns = async {
             while let Some(batch) = self.turns.join_next().await {
                 if let Ok(Some(batch)) = batch {
-                    back.extend(batch.started.into_iter().map(|(started, _)| (batch.tenant, started.job)));
+                    back.extend(
+                        batch
+                            .started
+                            .into_iter()
+                            .map(|(started, _)| (batch.tenant, started.job)),
+                    );
                 }
             }
             if let Some(sweep) = self.sweep.take()
@@ -312,9 +347,14 @@ impl Dispatcher {
             }
         };
         let calls = async { while self.calls.join_next().await.is_some() {} };
-        let (turns, calls) = tokio::join!(tokio::time::timeout(LAST_TURNS, last_turns), tokio::time::timeout(within, calls));
+        let (turns, calls) = tokio::join!(
+            tokio::time::timeout(LAST_TURNS, last_turns),
+            tokio::time::timeout(within, calls)
+        );
         if turns.is_err() {
-            tracing::warn!("a turn of the worker did not end in time; the next start rescues its jobs");
+            tracing::warn!(
+                "a turn of the worker did not end in time; the next start rescues its jobs"
+            );
         }
         if calls.is_err() {
             self.calls.shutdown().await;
@@ -358,7 +398,9 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
     let (app, rules, outward_max) = (shared.app.clone(), shared.rules.clone(), slots.len());
     // The turn is this shop's only one in this queue: what is marked as running and not in hand was marked by a turn that failed, whose commit
     // was kept all the same.
-    let in_hand = shared.was_doubtful(tenant, queue).then(|| shared.list_running(tenant));
+    let in_hand = shared
+        .was_doubtful(tenant, queue)
+        .then(|| shared.list_running(tenant));
     let claimed = db.write(Origin::system(), move |work| {
         if let Some(in_hand) = &in_hand {
             queue::take_back(work, queue, in_hand)?;
@@ -371,11 +413,21 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
     });
     match claimed.await {
         Ok(claimed) => {
-            shared.app.figures.note(shared.app.clock.now(), &claimed.ran);
-            claimed.started.iter().for_each(|started| shared.has_begun(tenant, &started.job));
+            shared
+                .app
+                .figures
+                .note(shared.app.clock.now(), &claimed.ran);
+            claimed
+                .started
+                .iter()
+                .for_each(|started| shared.has_begun(tenant, &started.job));
             turn.done(claimed.next);
             let started = claimed.started.into_iter().zip(slots).collect();
-            Some(Batch { tenant, db, started })
+            Some(Batch {
+                tenant,
+                db,
+                started,
+            })
         }
         Err(error) => {
             tracing::warn!(tenant_id = %tenant, queue = %queue, error = %error, "jobs could not be run; they wait");
@@ -387,12 +439,16 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
 }
 
 async fn give_back(shared: &Shared, tenant: TenantId, job: Job) {
-    let Door::Open(db) = shared.open(tenant).await else { return };
+    let Door::Open(db) = shared.open(tenant).await else {
+        return;
+    };
     let (job_id, kind) = (job.id, job.kind.clone());
     let given_back = db.write(Origin::system(), move |work| queue::give_back(work, &job));
     match given_back.await {
         Ok(false) => {}
-        Ok(true) => tracing::info!(tenant_id = %tenant, job = kind, job_id = %job_id, "job given back"),
+        Ok(true) => {
+            tracing::info!(tenant_id = %tenant, job = kind, job_id = %job_id, "job given back")
+        }
         Err(error) => {
             tracing::warn!(tenant_id = %tenant, job = kind, job_id = %job_id, error = %error, "job not given back; the next start rescues it")
         }
@@ -408,7 +464,8 @@ mod tests {
         let mut passed = [0_u32; 3];
         let mut order = Vec::new();
         for _ in 0..30 {
-            let next = choose((0..3).map(|lane| (lane, [10, 40, 40][lane], passed[lane]))).expect("all wait");
+            let next = choose((0..3).map(|lane| (lane, [10, 40, 40][lane], passed[lane])))
+                .expect("all wait");
             (0..3).for_each(|lane| passed[lane] = if lane == next { 0 } else { passed[lane] + 1 });
             order.push(next);
         }

@@ -35,7 +35,12 @@ pub(super) struct Slot {
 
 impl Slot {
     /// A place that was [taken](Agenda::take) with a turn.
-    pub(super) const fn new(permits: [OwnedSemaphorePermit; 2], agenda: Arc<Agenda>, queue: Queue, tenant: TenantId) -> Self {
+    pub(super) const fn new(
+        permits: [OwnedSemaphorePermit; 2],
+        agenda: Arc<Agenda>,
+        queue: Queue,
+        tenant: TenantId,
+    ) -> Self {
         Self {
             permits: Some(permits),
             agenda,
@@ -54,7 +59,13 @@ impl Drop for Slot {
 }
 
 /// Runs the handler. Blocks for as long as it does.
-pub(super) fn carry_out(app: &App, db: &Database<Tenant>, started: &Started, limit: Duration, begun: Stopwatch) -> Result<(), JobError> {
+pub(super) fn carry_out(
+    app: &App,
+    db: &Database<Tenant>,
+    started: &Started,
+    limit: Duration,
+    begun: Stopwatch,
+) -> Result<(), JobError> {
     let errand = Errand {
         app,
         db,
@@ -67,7 +78,13 @@ pub(super) fn carry_out(app: &App, db: &Database<Tenant>, started: &Started, lim
 }
 
 /// Runs an outward job to its end: the call, within the queue's time-out, and what becomes of the job.
-pub(super) async fn run(shared: Arc<Shared>, tenant: TenantId, db: Database<Tenant>, started: Started, slot: Slot) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    tenant: TenantId,
+    db: Database<Tenant>,
+    started: Started,
+    slot: Slot,
+) {
     let limit = Duration::from(shared.rules.of_queue(started.job.queue).timeout);
     let (job, wait) = (started.job.clone(), started.wait);
     let app = shared.app.clone();
@@ -82,10 +99,15 @@ pub(super) async fn run(shared: Arc<Shared>, tenant: TenantId, db: Database<Tena
     let outcome = match tokio::time::timeout(limit + GRACE, &mut call).await {
         Ok(Ok(Some(outcome))) => outcome,
         Ok(Ok(None)) => {
-            keep_on(&shared, tenant, &job, |work, _, job| queue::give_back(work, job).map(drop)).await;
+            keep_on(&shared, tenant, &job, |work, _, job| {
+                queue::give_back(work, job).map(drop)
+            })
+            .await;
             return shared.has_ended(job.id);
         }
-        Ok(Err(error)) => Err(JobError::passing(format!("the call was broken off: {error}"))),
+        Ok(Err(error)) => Err(JobError::passing(format!(
+            "the call was broken off: {error}"
+        ))),
         Err(_) => {
             let hung = shared.app.pulse.call_hangs();
             tokio::spawn(async move {
@@ -99,7 +121,10 @@ pub(super) async fn run(shared: Arc<Shared>, tenant: TenantId, db: Database<Tena
         }
     };
     let run = watch.read();
-    let done = keep_on(&shared, tenant, &job, move |work, rules, job| finish(work, rules, job, &outcome)).await;
+    let done = keep_on(&shared, tenant, &job, move |work, rules, job| {
+        finish(work, rules, job, &outcome)
+    })
+    .await;
     shared.has_ended(job.id);
     if let Some(outcome) = done {
         let ran = Ran {
@@ -127,7 +152,10 @@ async fn keep_on<R: Send + Unpin + 'static>(
             Door::Gone => return None,
             Door::Open(db) => {
                 let (rules, ended, note) = (shared.rules.clone(), job.clone(), note.clone());
-                match db.write(Origin::system(), move |work| note(work, &rules, &ended)).await {
+                match db
+                    .write(Origin::system(), move |work| note(work, &rules, &ended))
+                    .await
+                {
                     Ok(noted) => return Some(noted),
                     Err(error) if error.kind() == StorageErrorKind::UnexpectedRows => return None,
                     Err(error) => {

@@ -37,11 +37,18 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
     loop {
         let mut round = Tally::default();
         for access in &tenants {
-            let Ok(db) = app.registry.open(access) else { continue };
-            for queue in Queue::ALL.iter().filter(|queue| !app.pauses.is_paused_for(**queue, access.id())) {
+            let Ok(db) = app.registry.open(access) else {
+                continue;
+            };
+            for queue in Queue::ALL
+                .iter()
+                .filter(|queue| !app.pauses.is_paused_for(**queue, access.id()))
+            {
                 match turn(app, &rules, &db, *queue) {
                     Ok(done) => round.add(done),
-                    Err(error) => tracing::warn!(tenant_id = %access.id(), queue = %queue, error = %error, "jobs could not be run"),
+                    Err(error) => {
+                        tracing::warn!(tenant_id = %access.id(), queue = %queue, error = %error, "jobs could not be run")
+                    }
                 }
             }
         }
@@ -52,17 +59,34 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
     }
 }
 
-fn turn(app: &Arc<App>, rules: &Rules, db: &Database<Tenant>, queue: Queue) -> Result<Tally, TurnError> {
+fn turn(
+    app: &Arc<App>,
+    rules: &Rules,
+    db: &Database<Tenant>,
+    queue: Queue,
+) -> Result<Tally, TurnError> {
     let workers = rules.of_queue(queue).workers as usize;
     let claiming = rules.clone();
-    let claimed = db.write(Origin::system(), move |work| claim(work, &claiming, queue, workers));
-    let Claimed { mut ran, started, .. } = claimed.wait()?;
+    let claimed = db.write(Origin::system(), move |work| {
+        claim(work, &claiming, queue, workers)
+    });
+    let Claimed {
+        mut ran, started, ..
+    } = claimed.wait()?;
     for started in started {
         let watch = Stopwatch::start();
-        let outcome = errand::carry_out(app, db, &started, rules.of_queue(queue).timeout.into(), watch);
+        let outcome = errand::carry_out(
+            app,
+            db,
+            &started,
+            rules.of_queue(queue).timeout.into(),
+            watch,
+        );
         let (rules, job, wait, run) = (rules.clone(), started.job, started.wait, watch.read());
         let (queue, kind) = (job.queue, job.kind.clone());
-        let finished = db.write(Origin::system(), move |work| finish(work, &rules, &job, &outcome));
+        let finished = db.write(Origin::system(), move |work| {
+            finish(work, &rules, &job, &outcome)
+        });
         let outcome = finished.wait()?;
         ran.push(Ran {
             queue,

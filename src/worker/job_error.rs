@@ -60,9 +60,12 @@ impl From<StorageError> for JobError {
 
 const fn verdict(class: Class) -> Verdict {
     match class {
-        Class::Malformed | Class::Invalid | Class::Unauthenticated | Class::Declined | Class::Forbidden | Class::NotFound => {
-            Verdict::Permanent
-        }
+        Class::Malformed
+        | Class::Invalid
+        | Class::Unauthenticated
+        | Class::Declined
+        | Class::Forbidden
+        | Class::NotFound => Verdict::Permanent,
         Class::Conflict | Class::Stale | Class::Internal => Verdict::Passing,
         Class::Unavailable | Class::StorageFull => Verdict::Unavailable,
     }

@@ -82,7 +82,11 @@ impl Shared {
     /// The jobs of a shop that are being carried out.
     pub(super) fn list_running(&self, tenant: TenantId) -> Vec<JobId> {
         let running = self.running();
-        running.iter().filter(|(_, (of, _))| *of == tenant).map(|(id, _)| *id).collect()
+        running
+            .iter()
+            .filter(|(_, (of, _))| *of == tenant)
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// The turn of a shop in a queue failed.

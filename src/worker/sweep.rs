@@ -47,7 +47,10 @@ pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
     };
     thread::scope(|scope| {
         for _ in 1..cores.clamp(*OPENED_AT_ONCE.start(), *OPENED_AT_ONCE.end()) {
-            if let Err(error) = thread::Builder::new().name("sweep".to_owned()).spawn_scoped(scope, look) {
+            if let Err(error) = thread::Builder::new()
+                .name("sweep".to_owned())
+                .spawn_scoped(scope, look)
+            {
                 tracing::warn!(error = %error, "the system grants no more threads; the shops are looked into by fewer");
                 break;
             }
@@ -60,7 +63,9 @@ pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
 fn first_look(shared: &Arc<Shared>, access: &TenantAccess) {
     let (registry, id) = (&shared.app.registry, access.id());
     let was_open = registry.peek(id).is_some();
-    let Ok(db) = registry.open(access) else { return };
+    let Ok(db) = registry.open(access) else {
+        return;
+    };
     return_known(shared, id, &db);
     expire_overdue(shared, id, &db);
     let next = note(shared, id, &db);
@@ -99,7 +104,10 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
         shared.app.registry.forget(tenant);
         return;
     };
-    if !matches!(access.status(), TenantStatus::Active | TenantStatus::Suspended) {
+    if !matches!(
+        access.status(),
+        TenantStatus::Active | TenantStatus::Suspended
+    ) {
         return;
     }
     if let Ok(db) = shared.app.registry.open(&access) {
@@ -142,8 +150,14 @@ fn unsellable(app: &App, db: &Database<Tenant>) -> Result<Vec<String>, StorageEr
 /// A reservation whose job was given up is not held for ever. What one batch leaves, the next sweep takes.
 fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     let now = shared.app.clock.now();
-    let ended = match db.read(move |view| inventory::has_overdue(view, now)).wait() {
-        Ok(true) => db.write(Origin::system(), inventory::expire_reservations).wait().map(drop),
+    let ended = match db
+        .read(move |view| inventory::has_overdue(view, now))
+        .wait()
+    {
+        Ok(true) => db
+            .write(Origin::system(), inventory::expire_reservations)
+            .wait()
+            .map(drop),
         looked => looked.map(drop),
     };
     if let Err(error) = ended {
@@ -155,12 +169,17 @@ fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
 fn return_known(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     let handlers = shared.rules.handlers;
     let returned = loop {
-        match db.read(move |view| epoch::has_known(view, &handlers.kinds())).wait() {
+        match db
+            .read(move |view| epoch::has_known(view, &handlers.kinds()))
+            .wait()
+        {
             Ok(true) => {}
             looked => break looked.map(drop),
         }
         if let Err(error) = db
-            .write(Origin::system(), move |work| epoch::return_known(work, &handlers.kinds()))
+            .write(Origin::system(), move |work| {
+                epoch::return_known(work, &handlers.kinds())
+            })
             .wait()
         {
             break Err(error);
@@ -188,7 +207,9 @@ fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> Option
     if !shared.app.figures.is_counted(tenant, count) {
         match db.read_long(jobs::count_jobs).wait() {
             Ok(depths) => shared.app.figures.note_depths(tenant, count, depths),
-            Err(error) => tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be counted; tried again"),
+            Err(error) => {
+                tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be counted; tried again")
+            }
         }
     }
     next

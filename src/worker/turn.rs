@@ -30,7 +30,9 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) fn of_queue(&self, queue: Queue) -> &config::Queue {
-        self.queues.find(queue.as_str()).expect("every queue has its settings")
+        self.queues
+            .find(queue.as_str())
+            .expect("every queue has its settings")
     }
 
     /// Who decides how often a job is tried. Alerts are as patient as mail, whose servers may be away for hours; the attempts of their own queue would be
@@ -45,7 +47,8 @@ impl Rules {
 
     /// Until when what has ended goes; nothing does while the clock is not believed.
     fn ended(&self, now: Timestamp) -> Option<Ended> {
-        let before = |kept: Span| now.plus_millis(-i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+        let before =
+            |kept: Span| now.plus_millis(-i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
         self.clock_watch.is_believed().then(|| Ended {
             completed_before: before(self.queues.keep_completed),
             given_up_before: before(self.queues.keep_discarded),
@@ -129,7 +132,12 @@ pub(super) enum TurnError {
 }
 
 /// Runs the local jobs that are due, in order, and marks at most `outward_max` outward ones as running. Removes some of what has long ended.
-pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outward_max: usize) -> Result<Claimed, TurnError> {
+pub(super) fn claim(
+    work: &mut TenantWork<'_>,
+    rules: &Rules,
+    queue: Queue,
+    outward_max: usize,
+) -> Result<Claimed, TurnError> {
     let (mut local, mut started, mut ran) = (Vec::new(), Vec::new(), Vec::new());
     for job in queue::due(work, queue, CLAIM_MAX)? {
         match rules.handlers.find(&job.kind) {
@@ -148,7 +156,10 @@ pub(super) fn claim(work: &mut TenantWork<'_>, rules: &Rules, queue: Queue, outw
         Some(ended) => trim::trim(work, ended)?.then(|| work.now()),
         None => None,
     };
-    let next = queue::next_due(work, queue)?.into_iter().chain(more_to_trim).min();
+    let next = queue::next_due(work, queue)?
+        .into_iter()
+        .chain(more_to_trim)
+        .min();
     Ok(Claimed { ran, started, next })
 }
 
@@ -178,11 +189,22 @@ fn ended(work: &TenantWork<'_>, job: &Job, outcome: Outcome, run: Duration) -> R
 }
 
 /// Runs local jobs: all in one savepoint, because each costs as much as a job does; and one by one when one of them fails.
-fn run_local(work: &mut TenantWork<'_>, rules: &Rules, local: &[(Job, Local)]) -> Result<Vec<Ran>, TurnError> {
+fn run_local(
+    work: &mut TenantWork<'_>,
+    rules: &Rules,
+    local: &[(Job, Local)],
+) -> Result<Vec<Ran>, TurnError> {
     if local.len() > 1 {
-        match work.nested(|work| local.iter().map(|(job, run)| run_one(work, job, *run)).collect()) {
+        match work.nested(|work| {
+            local
+                .iter()
+                .map(|(job, run)| run_one(work, job, *run))
+                .collect()
+        }) {
             Ok(ran) => return Ok(ran),
-            Err(error) if JobError::is_unavailable(&error) => return Err(TurnError::Unavailable(error)),
+            Err(error) if JobError::is_unavailable(&error) => {
+                return Err(TurnError::Unavailable(error));
+            }
             Err(_) => {}
         }
     }
@@ -211,12 +233,21 @@ fn run_one(work: &mut TenantWork<'_>, job: &Job, run: Local) -> Result<Ran, JobE
 
 /// Runs a handler; its panic is its job's failure and nobody else's.
 pub(super) fn guarded(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), JobError> {
-    catch_unwind(AssertUnwindSafe(run))
-        .unwrap_or_else(|panic| Err(JobError::passing(format!("the handler panicked: {}", panic_text(panic.as_ref())))))
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        Err(JobError::passing(format!(
+            "the handler panicked: {}",
+            panic_text(panic.as_ref())
+        )))
+    })
 }
 
 /// Finishes an outward job: the second transaction.
-pub(super) fn finish(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, outcome: &Result<(), JobError>) -> Result<Outcome, StorageError> {
+pub(super) fn finish(
+    work: &mut TenantWork<'_>,
+    rules: &Rules,
+    job: &Job,
+    outcome: &Result<(), JobError>,
+) -> Result<Outcome, StorageError> {
     match outcome {
         Ok(()) => {
             queue::complete(work, job)?;
@@ -227,9 +258,16 @@ pub(super) fn finish(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, outcom
 }
 
 /// Notes a failed attempt and decides what becomes of the job.
-fn fail(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, error: &JobError) -> Result<Outcome, StorageError> {
+fn fail(
+    work: &mut TenantWork<'_>,
+    rules: &Rules,
+    job: &Job,
+    error: &JobError,
+) -> Result<Outcome, StorageError> {
     let settings = rules.of_tries(job);
-    let tries = job.max_attempts.unwrap_or_else(|| i64::from(settings.tries));
+    let tries = job
+        .max_attempts
+        .unwrap_or_else(|| i64::from(settings.tries));
     let (tenant, job_id, queue, kind) = (tenant::id_of(work), job.id, job.queue, job.kind.clone());
     let (attempt, text) = (job.attempt, error.to_string());
     if error.is_permanent() || attempt >= tries {
@@ -237,7 +275,9 @@ fn fail(work: &mut TenantWork<'_>, rules: &Rules, job: &Job, error: &JobError) -
         alerts::given_up(work, rules.alerts.get(), job, attempt, &text)?;
         return Ok(Outcome::Discarded);
     }
-    let at = work.now().plus_millis(wait_ms(settings, attempt, work.entropy()));
+    let at = work
+        .now()
+        .plus_millis(wait_ms(settings, attempt, work.entropy()));
     queue::fail(work, job, &text, AfterFailure::Retry(at))?;
     work.on_commit(move || {
         tracing::warn!(tenant_id = %tenant, queue = %queue, job = kind, job_id = %job_id, attempt, error = text, at = %at, "job will be retried");
@@ -270,10 +310,21 @@ mod tests {
         };
         let entropy = SeededEntropy::new(3);
         for (attempt, longest) in [(1, 10), (2, 1_000), (3, 60_000), (4, 60_000), (99, 60_000)] {
-            let waits: Vec<i64> = (0..200).map(|_| wait_ms(&settings, attempt, &entropy)).collect();
-            assert!(waits.iter().all(|wait| (1..=longest).contains(wait)), "{attempt}: {waits:?}");
-            assert!(waits.iter().any(|wait| *wait > longest / 2), "{attempt}: {waits:?}");
-            assert!(waits.iter().any(|wait| *wait <= longest / 2), "{attempt}: {waits:?}");
+            let waits: Vec<i64> = (0..200)
+                .map(|_| wait_ms(&settings, attempt, &entropy))
+                .collect();
+            assert!(
+                waits.iter().all(|wait| (1..=longest).contains(wait)),
+                "{attempt}: {waits:?}"
+            );
+            assert!(
+                waits.iter().any(|wait| *wait > longest / 2),
+                "{attempt}: {waits:?}"
+            );
+            assert!(
+                waits.iter().any(|wait| *wait <= longest / 2),
+                "{attempt}: {waits:?}"
+            );
         }
     }
 }

@@ -22,7 +22,8 @@ fn the_shipped_configuration_lists_every_key_with_its_default() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("tillbox.toml");
     std::fs::write(&path, &uncommented).expect("writes");
-    let config = Config::load(Some(&path), std::iter::empty()).expect("the shipped configuration is good");
+    let config =
+        Config::load(Some(&path), std::iter::empty()).expect("the shipped configuration is good");
     assert_eq!(config.show(), Config::default().show());
     let keys = |text: &str| text.parse::<toml::Table>().expect("TOML");
     assert_eq!(
@@ -47,8 +48,13 @@ fn the_unit_runs_the_daemon_as_its_own_user() {
         assert!(unit.lines().any(|of| of == line), "{line} is missing");
     }
     // What the unit runs may be run inside of it.
-    let values = |key: &'static str| unit.lines().filter_map(move |line| line.strip_prefix(key)?.strip_prefix('='));
-    let allowed: Vec<&str> = values("ExecPaths").flat_map(str::split_whitespace).collect();
+    let values = |key: &'static str| {
+        unit.lines()
+            .filter_map(move |line| line.strip_prefix(key)?.strip_prefix('='))
+    };
+    let allowed: Vec<&str> = values("ExecPaths")
+        .flat_map(str::split_whitespace)
+        .collect();
     for command in ["ExecStart", "ExecReload"].into_iter().flat_map(values) {
         let program = command.split_whitespace().next().expect("a program");
         assert!(allowed.contains(&program), "{program} is not in ExecPaths");

@@ -27,8 +27,14 @@ fn has(line: &Value, keys: &[(&str, Option<&str>)]) {
             None => assert!(!line[*key].is_null(), "{key} is missing in {line}"),
         }
     }
-    let is_known = |key: &String| HEAD.contains(&key.as_str()) || keys.iter().any(|(known, _)| known == key);
-    let strangers: Vec<&String> = line.as_object().expect("an object").keys().filter(|key| !is_known(key)).collect();
+    let is_known =
+        |key: &String| HEAD.contains(&key.as_str()) || keys.iter().any(|(known, _)| known == key);
+    let strangers: Vec<&String> = line
+        .as_object()
+        .expect("an object")
+        .keys()
+        .filter(|key| !is_known(key))
+        .collect();
     assert!(
         strangers.is_empty() && HEAD.iter().all(|key| line[*key].is_string()),
         "{strangers:?} in {line}"
@@ -48,14 +54,21 @@ async fn structured_logs() {
         .header("x-request-id", "till-7")
         .json(body);
     let done = call.send().await.expect(200);
-    let (financial_order, invoice) = (done.string("/financial_order/id"), done.string("/invoice/id"));
+    let (financial_order, invoice) = (
+        done.string("/financial_order/id"),
+        done.string("/invoice/id"),
+    );
     let tenant = shop.id.to_string();
     let of_order = [
         ("request_id", Some("till-7")),
         ("tenant_id", Some(&*tenant)),
         ("order_id", Some(&*placed.order)),
     ];
-    let of_financial = [&of_order[..], &[("financial_order_id", Some(&*financial_order))]].concat();
+    let of_financial = [
+        &of_order[..],
+        &[("financial_order_id", Some(&*financial_order))],
+    ]
+    .concat();
     let of_invoice = [&of_financial[..], &[("invoice_id", Some(&*invoice))]].concat();
     has(&one(&shop, "financial order locked"), &of_financial);
     has(&one(&shop, "financial order marked paid"), &of_financial);
@@ -65,8 +78,13 @@ async fn structured_logs() {
         &[&of_invoice[..], &[("payment_id", Some(&*placed.payment))]].concat(),
     );
 
-    shop.raw(&jobs::insert(1, "default", "orders.confirmation", "available"))
-        .expect("a job");
+    shop.raw(&jobs::insert(
+        1,
+        "default",
+        "orders.confirmation",
+        "available",
+    ))
+    .expect("a job");
     app.work_off();
     let failed = one(&shop, "job failed");
     let of_job = [
@@ -78,7 +96,10 @@ async fn structured_logs() {
         ("error", None),
     ];
     has(&failed, &of_job);
-    assert_eq!((&failed["level"], &failed["attempt"]), (&json!("ERROR"), &json!(3)));
+    assert_eq!(
+        (&failed["level"], &failed["attempt"]),
+        (&json!("ERROR"), &json!(3))
+    );
     assert_eq!(failed["job_id"], jobs::id(1));
 }
 
@@ -89,7 +110,9 @@ async fn a_second_payment_and_another_stores_host_are_security_events() {
     let tea = shop.stocked("TEA", 450, 10).await;
     let placed = shop.place(&[(&tea, 1)], "cash").await;
     shop.confirm("c-1", &placed.payment).await.expect(200);
-    shop.confirm("c-2", &placed.payment).await.refused(409, "payment_already_processed");
+    shop.confirm("c-2", &placed.payment)
+        .await
+        .refused(409, "payment_already_processed");
     shop.get("/v1/orders")
         .header("host", "other.shop.test")
         .send()
@@ -128,7 +151,10 @@ async fn a_second_payment_and_another_stores_host_are_security_events() {
 /// A change of what is final, tried by the program itself: a trigger refuses it, and somebody should know.
 #[tokio::test]
 async fn a_change_of_what_is_final_is_a_security_event() {
-    const FORGE: Statement = Statement::new("test::FORGE", "UPDATE ledger_transfer SET amount_minor = 1 WHERE entry_seq = ?1");
+    const FORGE: Statement = Statement::new(
+        "test::FORGE",
+        "UPDATE ledger_transfer SET amount_minor = 1 WHERE entry_seq = ?1",
+    );
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -159,14 +185,24 @@ async fn what_does_not_agree_with_its_snapshot_is_a_security_event() {
     let tea = shop.stocked("TEA", 450, 10).await;
     let placed = shop.place(&[(&tea, 1)], "cash").await;
     shop.confirm("c-1", &placed.payment).await.expect(200);
-    let check = || app.admin("/v1/admin/integrity").json(json!({"tenant": "corner"})).send();
+    let check = || {
+        app.admin("/v1/admin/integrity")
+            .json(json!({"tenant": "corner"}))
+            .send()
+    };
     assert_eq!(check().await.expect(200).json()["mismatches"], json!([]));
     let security = || logs().of_tenant(&shop.id.to_string()).security();
     assert_eq!(security().lines().len(), 0);
-    let triggers = shop.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'invoice'");
-    let dropped: String = triggers.iter().map(|name| format!("DROP TRIGGER {name};")).collect();
-    shop.raw(&format!("{dropped} UPDATE invoice SET snapshot = replace(snapshot, 'TEA', 'TEE')"))
-        .expect("tampered");
+    let triggers =
+        shop.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'invoice'");
+    let dropped: String = triggers
+        .iter()
+        .map(|name| format!("DROP TRIGGER {name};"))
+        .collect();
+    shop.raw(&format!(
+        "{dropped} UPDATE invoice SET snapshot = replace(snapshot, 'TEA', 'TEE')"
+    ))
+    .expect("tampered");
     check().await.expect(200);
     let tenant = shop.id.to_string();
     let of_check = |check| {

@@ -25,7 +25,11 @@ fn enforce_everywhere(rule: impl Fn(&Source) -> Vec<Offence>) {
 }
 
 #[track_caller]
-fn enforce_in(sources: impl IntoIterator<Item = Source>, rule: impl Fn(&Source) -> Vec<Offence>, exceptions: &[&str]) {
+fn enforce_in(
+    sources: impl IntoIterator<Item = Source>,
+    rule: impl Fn(&Source) -> Vec<Offence>,
+    exceptions: &[&str],
+) {
     let mut offences = Vec::new();
     let mut unused: Vec<&str> = exceptions.to_vec();
     for source in sources {
@@ -38,7 +42,12 @@ fn enforce_in(sources: impl IntoIterator<Item = Source>, rule: impl Fn(&Source) 
             offences.extend(found);
         }
     }
-    assert!(offences.is_empty(), "{} offences:\n{}", offences.len(), offences.join("\n"));
+    assert!(
+        offences.is_empty(),
+        "{} offences:\n{}",
+        offences.len(),
+        offences.join("\n")
+    );
     assert!(
         unused.is_empty(),
         "these exceptions excuse nothing any more; take them out: {unused:?}"
@@ -48,7 +57,10 @@ fn enforce_in(sources: impl IntoIterator<Item = Source>, rule: impl Fn(&Source) 
 /// The rule finds something in the bad snippet and nothing in the good one.
 #[track_caller]
 fn bites(rule: impl Fn(&Source) -> Vec<Offence>, path: &str, bad: &str, good: &str) {
-    assert!(!rule(&Source::new(path, bad)).is_empty(), "not found in {path}: {bad}");
+    assert!(
+        !rule(&Source::new(path, bad)).is_empty(),
+        "not found in {path}: {bad}"
+    );
     let found = rule(&Source::new(path, good));
     assert!(found.is_empty(), "found in {good}: {found:?}");
 }

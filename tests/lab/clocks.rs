@@ -32,8 +32,14 @@ const DAY_MS: i64 = 24 * HOUR_MS;
 const JUMPS: &[(&str, &[i64])] = &[
     ("400 days back", &[-400 * DAY_MS]),
     ("ten years ahead", &[3_652 * DAY_MS]),
-    ("ten years ahead and back again", &[3_652 * DAY_MS, -3_652 * DAY_MS]),
-    ("400 days back and ahead again", &[-400 * DAY_MS, 400 * DAY_MS]),
+    (
+        "ten years ahead and back again",
+        &[3_652 * DAY_MS, -3_652 * DAY_MS],
+    ),
+    (
+        "400 days back and ahead again",
+        &[-400 * DAY_MS, 400 * DAY_MS],
+    ),
     ("back by hours", &[-HOUR_MS; 6]),
     ("ahead by hours", &[HOUR_MS; 6]),
     (
@@ -53,14 +59,21 @@ type Verdict<T = ()> = Result<T, Finding>;
 /// Sets clocks.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let failures = |trial: &dyn Fn(u64, usize) -> Verdict, cases: Range<usize>| -> Vec<Finding> {
-        let tried =
-            cases.map(|case| trial(seed, case).map_err(|found| found.at(format_args!("case {case}, {}", JUMPS[case % JUMPS.len()].0))));
+        let tried = cases.map(|case| {
+            trial(seed, case).map_err(|found| {
+                found.at(format_args!("case {case}, {}", JUMPS[case % JUMPS.len()].0))
+            })
+        });
         tried.filter_map(Result::err).collect()
     };
     let running = cases.start..cases.start + cases.len().div_ceil(TRIALS_PER_WORKER);
     vec![
         Row::new("clock set", cases.len(), failures(&try_jump, cases.clone())),
-        Row::new("clock set while jobs run", running.len(), failures(&try_running, running)),
+        Row::new(
+            "clock set while jobs run",
+            running.len(),
+            failures(&try_running, running),
+        ),
     ]
 }
 
@@ -127,9 +140,18 @@ impl Shop {
         let body = json!({"slug": "corner", "name": "corner", "currency": "EUR"});
         let made = shop.landlord(Method::POST, "/v1/landlord/tenants", body, 201)?;
         shop.secret = made.text("/api_key");
-        shop.file = shop.dir.path().join("tenants").join(format!("{}.db", made.text("/id")));
+        shop.file = shop
+            .dir
+            .path()
+            .join("tenants")
+            .join(format!("{}.db", made.text("/id")));
         let body = json!({"name": "a key", "scopes": ["orders"]});
-        let key = shop.landlord(Method::POST, "/v1/landlord/tenants/corner/api-keys", body, 201)?;
+        let key = shop.landlord(
+            Method::POST,
+            "/v1/landlord/tenants/corner/api-keys",
+            body,
+            201,
+        )?;
         shop.landlord(
             Method::DELETE,
             &format!("/v1/landlord/api-keys/{}", key.text("/id")),
@@ -139,7 +161,8 @@ impl Shop {
         shop.revoked = key.text("/api_key");
         let product = json!({"sku": "TEA", "name": "Tea", "price_minor": 450, "track_stock": true});
         shop.product = shop.post("/v1/catalog/products", product, 201)?.text("/id");
-        let delivery = json!({"product_id": shop.product, "quantity_delta": 1_000, "reason": "delivery"});
+        let delivery =
+            json!({"product_id": shop.product, "quantity_delta": 1_000, "reason": "delivery"});
         shop.post("/v1/inventory/adjustments", delivery, 201)?;
         Ok(shop)
     }
@@ -157,7 +180,11 @@ impl Shop {
         if reply.status == status {
             Ok(reply)
         } else {
-            Err(format!("{} {} is answered by {reply:?}, and not by {status}", call.method, call.path).into())
+            Err(format!(
+                "{} {} is answered by {reply:?}, and not by {status}",
+                call.method, call.path
+            )
+            .into())
         }
     }
 
@@ -209,11 +236,18 @@ impl Shop {
 
     fn require_count(&self, sql: &str, expected: i64) -> Verdict {
         let found = self.count(sql)?;
-        let kind = if found > expected { Kind::Doubled } else { Kind::Lost };
+        let kind = if found > expected {
+            Kind::Doubled
+        } else {
+            Kind::Lost
+        };
         if found == expected {
             Ok(())
         } else {
-            Err(Finding::new(kind, format!("{sql}: {found}, and not {expected}")))
+            Err(Finding::new(
+                kind,
+                format!("{sql}: {found}, and not {expected}"),
+            ))
         }
     }
 
@@ -254,8 +288,14 @@ impl Shop {
         let house = self.house();
         worker::run_until_idle_with(&house.app, *HANDLERS);
         for access in oracle::tenants(house)? {
-            let db = house.app.registry.open(&access).map_err(|error| error.to_string())?;
-            let ended = db.write(Origin::system(), inventory::expire_reservations).wait();
+            let db = house
+                .app
+                .registry
+                .open(&access)
+                .map_err(|error| error.to_string())?;
+            let ended = db
+                .write(Origin::system(), inventory::expire_reservations)
+                .wait();
             ended.map_err(|error| error.to_string())?;
         }
         Ok(())
@@ -294,7 +334,11 @@ fn before(shop: &mut Shop, dice: &mut Dice) -> Verdict<Before> {
     let sale = shop.call("/v1/sales", body);
     let sold = shop.require(&sale, 201)?;
     shop.invoices.push(sold.text("/invoice/number"));
-    let id = format!("{:08x}-0000-7000-8000-{:012x}", dice.below(1 << 32), dice.below(1 << 48));
+    let id = format!(
+        "{:08x}-0000-7000-8000-{:012x}",
+        dice.below(1 << 32),
+        dice.below(1 << 48)
+    );
     let body = shop.sale(Some(&id));
     let own = shop.call("/v1/sales", body);
     let sold_with_id = shop.require(&own, 201)?;
@@ -305,7 +349,10 @@ fn before(shop: &mut Shop, dice: &mut Dice) -> Verdict<Before> {
     let paid = shop.require(&confirm, 200)?;
     shop.invoices.push(paid.text("/invoice/number"));
     let (_, placed) = shop.place()?;
-    let cancel = shop.call(&format!("/v1/orders/{}/cancel", placed.text("/order/id")), Value::Null);
+    let cancel = shop.call(
+        &format!("/v1/orders/{}/cancel", placed.text("/order/id")),
+        Value::Null,
+    );
     shop.require(&cancel, 200)?;
     // One is left, and holds its goods.
     shop.place()?;
@@ -328,7 +375,10 @@ fn after(shop: &mut Shop, before: &Before, by: i64) -> Verdict {
     for (call, status) in &before.again {
         // A till that has lost its keys: what it sends again is known by what it is.
         let again = Call {
-            idempotency_key: call.idempotency_key.as_ref().map(|key| format!("{key}, after {}", shop.now)),
+            idempotency_key: call
+                .idempotency_key
+                .as_ref()
+                .map(|key| format!("{key}, after {}", shop.now)),
             ..call.clone()
         };
         let reply = shop.require(&again, *status)?;
@@ -355,13 +405,21 @@ fn in_order(shop: &Shop) -> Verdict {
     let numbers = |path: &str| -> Verdict<Vec<String>> {
         let page = shop.get(path)?;
         let rows = page.body["data"].as_array().into_iter().flatten();
-        Ok(rows.map(|row| row["number"].as_str().unwrap_or_default().to_owned()).collect())
+        Ok(rows
+            .map(|row| row["number"].as_str().unwrap_or_default().to_owned())
+            .collect())
     };
     let orders = numbers("/v1/orders?limit=200")?;
-    let expected: Vec<String> = (1..=orders.len()).rev().map(|number| format!("ORD-{number:06}")).collect();
+    let expected: Vec<String> = (1..=orders.len())
+        .rev()
+        .map(|number| format!("ORD-{number:06}"))
+        .collect();
     let mut issued = shop.invoices.clone();
     issued.reverse();
-    for (found, expected) in [(orders, expected), (numbers("/v1/invoices?limit=200")?, issued)] {
+    for (found, expected) in [
+        (orders, expected),
+        (numbers("/v1/invoices?limit=200")?, issued),
+    ] {
         if found != expected {
             return Err(format!("a list is {found:?}, and not {expected:?}").into());
         }
@@ -380,7 +438,10 @@ fn try_jump(seed: u64, case: usize) -> Verdict {
         // The jobs that are due run, and the mails fail: they wait for their next attempt.
         shop.pass()?;
         night(&shop)?;
-        let (orders, revenue) = ("SELECT count(*) FROM sales_order", "SELECT sum(amount_minor) FROM ledger_transfer");
+        let (orders, revenue) = (
+            "SELECT count(*) FROM sales_order",
+            "SELECT sum(amount_minor) FROM ledger_transfer",
+        );
         let stood = (shop.count(orders)?, shop.count(revenue)?);
         shop.jump(*by, at_start)?;
         shop.pass()?;
@@ -417,7 +478,9 @@ fn try_running(seed: u64, case: usize) -> Verdict {
     let (_, jumps) = JUMPS[case % JUMPS.len()];
     let mut shop = Shop::open(dice.next())?;
     let app = shop.house().app.clone();
-    let worker = shop.runtime.block_on(async { Worker::start_with(app, *HANDLERS) });
+    let worker = shop
+        .runtime
+        .block_on(async { Worker::start_with(app, *HANDLERS) });
     let verdict = run_beside(&mut shop, jumps);
     shop.runtime.block_on(worker.stop(PATIENCE));
     let verdict = verdict
@@ -432,7 +495,12 @@ fn run_beside(shop: &mut Shop, jumps: &[i64]) -> Verdict {
         let body = shop.sale(None);
         let sold = shop.post("/v1/sales", body, 201)?;
         shop.invoices.push(sold.text("/invoice/number"));
-        wait_for(shop, "SELECT count(*) FROM job WHERE state = 'retryable'", 1, Duration::ZERO)?;
+        wait_for(
+            shop,
+            "SELECT count(*) FROM job WHERE state = 'retryable'",
+            1,
+            Duration::ZERO,
+        )?;
         shop.jump(*by, false)?;
         if (-DAY_MS..0).contains(by) {
             // Not far enough back for its pause to be told from a long one: it goes by.
@@ -468,5 +536,7 @@ fn wait_for(shop: &Shop, sql: &str, expected: i64, passes: Duration) -> Verdict 
     };
     shop.runtime
         .block_on(async { tokio::time::timeout(PATIENCE, come).await })
-        .unwrap_or_else(|_| Err(format!("{sql} does not come to {expected} while the worker runs").into()))
+        .unwrap_or_else(|_| {
+            Err(format!("{sql} does not come to {expected} while the worker runs").into())
+        })
 }

@@ -49,8 +49,15 @@ struct History {
 }
 
 fn open(path: &Path, setting: Setting) -> rusqlite::Result<Connection> {
-    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-    let synchronous = if setting == Setting::Normal { "NORMAL" } else { "FULL" };
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+    )?;
+    let synchronous = if setting == Setting::Normal {
+        "NORMAL"
+    } else {
+        "FULL"
+    };
     conn.execute_batch(&format!(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES};
          CREATE TABLE IF NOT EXISTS sale (number INTEGER PRIMARY KEY, note BLOB NOT NULL);"
@@ -64,10 +71,15 @@ fn record(setting: Setting) -> rusqlite::Result<History> {
     let (first, second) = (root.join("first.db"), root.join("second.db"));
     disk::watch(&root, false);
     let conn = open(&first, setting)?;
-    let other = setting.is_of_two_files().then(|| open(&second, setting)).transpose()?;
+    let other = setting
+        .is_of_two_files()
+        .then(|| open(&second, setting))
+        .transpose()?;
     for path in [&first, &second].into_iter().filter(|path| path.exists()) {
         let synced = File::open(path).and_then(|file| file.sync_all());
-        synced.and_then(|()| File::open(&root)?.sync_all()).expect("it can be synced");
+        synced
+            .and_then(|()| File::open(&root)?.sync_all())
+            .expect("it can be synced");
     }
     if setting == Setting::Attach {
         conn.execute("ATTACH ?1 AS second", [second.to_string_lossy()])?;
@@ -85,7 +97,11 @@ fn record(setting: Setting) -> rusqlite::Result<History> {
             )
         };
         match (setting, &other) {
-            (Setting::Attach, _) => conn.execute_batch(&format!("BEGIN IMMEDIATE; {} {} COMMIT;", insert("main"), insert("second")))?,
+            (Setting::Attach, _) => conn.execute_batch(&format!(
+                "BEGIN IMMEDIATE; {} {} COMMIT;",
+                insert("main"),
+                insert("second")
+            ))?,
             (Setting::Outbox, Some(other)) => {
                 conn.execute_batch(&insert("main"))?;
                 other.execute_batch(&insert("main"))?;
@@ -109,7 +125,9 @@ fn numbers(path: &Path) -> Result<BTreeSet<i64>, Finding> {
         let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         let mut prepared = conn.prepare("SELECT number FROM sale")?;
-        let found = prepared.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let found = prepared
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
         Ok::<_, rusqlite::Error>((verdict, found))
     };
     match read() {
@@ -123,8 +141,14 @@ fn numbers(path: &Path) -> Result<BTreeSet<i64>, Finding> {
 fn look(dir: &Path, setting: Setting, history: &History, at: usize) -> Result<(), Finding> {
     let first = numbers(&dir.join("first.db"))?;
     let acknowledged = history.acknowledged.iter().filter(|(_, when)| *when <= at);
-    if let Some((number, _)) = acknowledged.clone().find(|(number, _)| !first.contains(number)) {
-        return Err(Finding::new(Kind::Lost, format!("{number} was acknowledged, and is gone")));
+    if let Some((number, _)) = acknowledged
+        .clone()
+        .find(|(number, _)| !first.contains(number))
+    {
+        return Err(Finding::new(
+            Kind::Lost,
+            format!("{number} was acknowledged, and is gone"),
+        ));
     }
     if !setting.is_of_two_files() {
         return Ok(());
@@ -138,7 +162,10 @@ fn look(dir: &Path, setting: Setting, history: &History, at: usize) -> Result<()
         Ok(())
     } else {
         let apart: Vec<i64> = first.symmetric_difference(&second).copied().collect();
-        Err(Finding::new(Kind::Other, format!("the two files disagree about {apart:?}")))
+        Err(Finding::new(
+            Kind::Other,
+            format!("the two files disagree about {apart:?}"),
+        ))
     }
 }
 
@@ -151,7 +178,12 @@ fn cut_many(setting: Setting, seed: u64, cases: Range<usize>) -> Vec<Finding> {
         }
     };
     let span = (history.ops.len() - history.begins) as u64;
-    let places = cases.map(|case| (history.begins + Dice::new(seed, case as u64).below(span + 1) as usize, case));
+    let places = cases.map(|case| {
+        (
+            history.begins + Dice::new(seed, case as u64).below(span + 1) as usize,
+            case,
+        )
+    });
     let mut places: Vec<(usize, usize)> = places.collect();
     places.sort_unstable();
     let (mut disk, mut found) = (Disk::default(), Vec::new());
@@ -171,7 +203,9 @@ fn cut_many(setting: Setting, seed: u64, cases: Range<usize>) -> Vec<Finding> {
 
 /// Cuts the power of each of the four.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
-    let row = |what: &str, setting: Setting| Row::new(what, cases.len(), cut_many(setting, seed, cases.clone()));
+    let row = |what: &str, setting: Setting| {
+        Row::new(what, cases.len(), cut_many(setting, seed, cases.clone()))
+    };
     let mut rows = vec![
         row("power cut: one plain file, FULL", Setting::Full),
         row("power cut: two files by outbox", Setting::Outbox),
@@ -181,10 +215,12 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
         row("control: ATTACH over two files", Setting::Attach),
     ];
     // One case alone may be one that loses nothing.
-    rows.extend(
-        controls
-            .into_iter()
-            .map(|control| if cases.len() == 1 { control } else { control.must_find() }),
-    );
+    rows.extend(controls.into_iter().map(|control| {
+        if cases.len() == 1 {
+            control
+        } else {
+            control.must_find()
+        }
+    }));
     rows
 }

@@ -88,17 +88,27 @@ impl Shop {
     /// Makes it.
     pub fn found() -> Self {
         let dir = scratch();
-        let made = command(dir.path(), &["tenant", "create", "corner", "--name", "Corner", "--json"]).expect("a shop can be made");
+        let made = command(
+            dir.path(),
+            &["tenant", "create", "corner", "--name", "Corner", "--json"],
+        )
+        .expect("a shop can be made");
         let secret = made["api_key"].as_str().expect("a key").to_owned();
         let mut daemon = Daemon::start(dir.path(), &[]);
         let line = Line::default();
         line.connect(daemon.address());
         let caller = Caller::new(&line, dir.path(), Patience::None);
-        let product = house::runtime(1).block_on(Till::of(&caller, &Diary::default(), "first day", &secret).stocked());
+        let product = house::runtime(1)
+            .block_on(Till::of(&caller, &Diary::default(), "first day", &secret).stocked());
         assert!(!product.is_empty(), "a product can be made");
         assert!(daemon.terminate().success(), "it ends in an orderly way");
         let id = made["id"].as_str().expect("an id").to_owned();
-        Self { dir, secret, product, id }
+        Self {
+            dir,
+            secret,
+            product,
+            id,
+        }
     }
 
     /// A directory with the same in it.
@@ -123,7 +133,10 @@ pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
     for entry in fs::read_dir(from).expect("a directory") {
         let entry = entry.expect("an entry");
-        let (kind, to) = (entry.file_type().expect("a kind"), to.join(entry.file_name()));
+        let (kind, to) = (
+            entry.file_type().expect("a kind"),
+            to.join(entry.file_name()),
+        );
         if kind.is_dir() {
             copy(&entry.path(), &to);
         } else if kind.is_file() {
@@ -183,7 +196,10 @@ impl Line {
     fn wait(&self) {
         let lost = *self.address();
         // Whether it is another one is seen when it is called.
-        drop(self.changed.wait_timeout_while(self.address(), MOMENT, |address| *address == lost));
+        drop(
+            self.changed
+                .wait_timeout_while(self.address(), MOMENT, |address| *address == lost),
+        );
     }
 }
 
@@ -226,13 +242,18 @@ impl<'a> Caller<'a> {
         };
         let (_, connection) = client.insert(connected);
         let mut headers = vec![("content-type", "application/json")];
-        headers.extend(call.idempotency_key.as_deref().map(|key| ("idempotency-key", key)));
+        headers.extend(
+            call.idempotency_key
+                .as_deref()
+                .map(|key| ("idempotency-key", key)),
+        );
         let body = if call.body.is_null() {
             String::new()
         } else {
             call.body.to_string()
         };
-        let answer = connection.request(call.method.as_str(), &call.path, &headers, body.as_bytes())?;
+        let answer =
+            connection.request(call.method.as_str(), &call.path, &headers, body.as_bytes())?;
         Ok(Reply {
             status: answer.status,
             body: serde_json::from_slice(&answer.body).unwrap_or(Value::Null),
@@ -252,7 +273,10 @@ impl Peer for Caller<'_> {
                 body: Value::Null,
             });
             let is_final = !matches!(reply.status, 429 | 503 | NO_ANSWER);
-            if is_final || self.patience == Patience::None || self.line.is_over.load(Ordering::SeqCst) {
+            if is_final
+                || self.patience == Patience::None
+                || self.line.is_over.load(Ordering::SeqCst)
+            {
                 return reply;
             }
             self.line.wait();
@@ -267,7 +291,10 @@ fn landlord(dir: &Path, call: &Call) -> Reply {
         Method::DELETE => (204, command(dir, &["tenant", "delete", slug, "--yes"])),
         _ => {
             let slug = call.body["slug"].as_str().unwrap_or_default();
-            (201, command(dir, &["tenant", "create", slug, "--name", slug, "--json"]))
+            (
+                201,
+                command(dir, &["tenant", "create", slug, "--name", slug, "--json"]),
+            )
         }
     };
     let (status, body) = ran.map_or((NO_ANSWER, Value::Null), |printed| (done, printed));

@@ -69,7 +69,11 @@ fn try_fault(fault: Fault, seed: u64) -> Result<u64, Finding> {
         let till = Till::open(&house, &diary, "corner").await;
         let tea = till.stocked().await;
         disk::strike(Some(fault));
-        tokio::join!(till.serve(&tea, 0), till.serve(&tea, 2), till.serve(&tea, 3));
+        tokio::join!(
+            till.serve(&tea, 0),
+            till.serve(&tea, 2),
+            till.serve(&tea, 3)
+        );
         tokio::task::block_in_place(|| {
             tillbox::worker::run_until_idle(&house.app);
             house.app.registry.close_all();

@@ -33,7 +33,11 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let limited = Row::new("files that cannot grow", limits.len(), limited);
     let full = match Disk::mount() {
         Err(why) => Row::skipped("full disk", disks.len(), why),
-        Ok(_) => Row::new("full disk", disks.len(), failures(seed, &disks, |dice| fill(&shop, dice))),
+        Ok(_) => Row::new(
+            "full disk",
+            disks.len(),
+            failures(seed, &disks, |dice| fill(&shop, dice)),
+        ),
     };
     let tried = |row: &Row| row.trials + row.skipped > 0;
     [full, limited].into_iter().filter(tried).collect()
@@ -60,7 +64,10 @@ impl Disk {
             .output();
         match ran {
             Ok(output) if output.status.success() => Ok(Self(dir)),
-            Ok(output) => Err(format!("mount: {}", String::from_utf8_lossy(&output.stderr).trim())),
+            Ok(output) => Err(format!(
+                "mount: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )),
             Err(error) => Err(format!("mount: {error}")),
         }
     }
@@ -82,7 +89,11 @@ fn fill(shop: &Shop, dice: &mut Dice) -> Verdict {
     let disk = Disk::mount()?;
     shop.copy_to(disk.path());
     // The reserve would stop the sales before the disk is full.
-    let daemon = Daemon::start_with(disk.path(), &[], &[("TILLBOX_STORAGE__DISK_RESERVE", Path::new("0"))]);
+    let daemon = Daemon::start_with(
+        disk.path(),
+        &[],
+        &[("TILLBOX_STORAGE__DISK_RESERVE", Path::new("0"))],
+    );
     let ballast = disk.path().join("ballast");
     let room = dice.below(ROOM);
     let fill = || {
@@ -96,7 +107,14 @@ fn fill(shop: &Shop, dice: &mut Dice) -> Verdict {
         assert!(filled, "the disk can be filled");
     };
     let empty = || fs::remove_file(&ballast).expect("it is there");
-    trade(shop, disk.path(), daemon, Some((507, "storage_full")), fill, empty)
+    trade(
+        shop,
+        disk.path(),
+        daemon,
+        Some((507, "storage_full")),
+        fill,
+        empty,
+    )
 }
 
 /// Forbids the program to make a file larger than its largest, which SQLite sees as a failing disk, and allows it again.
@@ -105,16 +123,34 @@ fn refuse_growth(shop: &Shop, dice: &mut Dice) -> Verdict {
     let daemon = Daemon::launch(&mut serve(dir.path()), dir.path())?;
     let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw);
     let limit = |current: Option<u64>| {
-        let limit = Rlimit { current, maximum: None };
+        let limit = Rlimit {
+            current,
+            maximum: None,
+        };
         prlimit(pid, Resource::Fsize, limit).expect("our own child");
     };
-    let largest = fs::metadata(dir.path().join("tenants").join(format!("{}.db", shop.id))).map_or(0, |file| file.len());
+    let largest = fs::metadata(dir.path().join("tenants").join(format!("{}.db", shop.id)))
+        .map_or(0, |file| file.len());
     let bytes = largest + dice.below(ROOM);
-    trade(shop, dir.path(), daemon, None, || limit(Some(bytes)), || limit(None))
+    trade(
+        shop,
+        dir.path(),
+        daemon,
+        None,
+        || limit(Some(bytes)),
+        || limit(None),
+    )
 }
 
 /// Sells until it is refused, `by` a status and a code if those are promised; looks at what must go on meanwhile; and sells again.
-fn trade(shop: &Shop, dir: &Path, mut daemon: Daemon, by: Option<(u16, &str)>, break_it: impl FnOnce(), mend_it: impl FnOnce()) -> Verdict {
+fn trade(
+    shop: &Shop,
+    dir: &Path,
+    mut daemon: Daemon,
+    by: Option<(u16, &str)>,
+    break_it: impl FnOnce(),
+    mend_it: impl FnOnce(),
+) -> Verdict {
     let (line, diary) = (Line::default(), Diary::default());
     line.connect(daemon.address());
     let caller = Caller::new(&line, dir, Patience::None);
@@ -124,7 +160,11 @@ fn trade(shop: &Shop, dir: &Path, mut daemon: Daemon, by: Option<(u16, &str)>, b
     let get = |path: &str| runtime.block_on(caller.send(&get(path, &shop.secret)));
 
     if !sell(0) {
-        return Err(format!("nothing can be sold to begin with: {:?}", diary.last_answer()).into());
+        return Err(format!(
+            "nothing can be sold to begin with: {:?}",
+            diary.last_answer()
+        )
+        .into());
     }
     break_it();
     let Some(refused) = (1..SALES_MAX).find(|&number| !sell(number)) else {
@@ -134,10 +174,18 @@ fn trade(shop: &Shop, dir: &Path, mut daemon: Daemon, by: Option<(u16, &str)>, b
     mend_it();
     verdict?;
     if !within_a_minute(|| sell(refused)) {
-        return Err(format!("there is room again, and nothing can be sold: {:?}", diary.last_answer()).into());
+        return Err(format!(
+            "there is room again, and nothing can be sold: {:?}",
+            diary.last_answer()
+        )
+        .into());
     }
     if !within_a_minute(|| get("/health").status == 200) {
-        return Err(format!("there is room again, and it is not well: {:?}", get("/health")).into());
+        return Err(format!(
+            "there is room again, and it is not well: {:?}",
+            get("/health")
+        )
+        .into());
     }
     for number in refused + 1..refused + 8 {
         if !sell(number) {
@@ -146,15 +194,20 @@ fn trade(shop: &Shop, dir: &Path, mut daemon: Daemon, by: Option<(u16, &str)>, b
     }
     daemon.kill();
     drop(till);
-    oracle::examine_real(dir, &settled(diary.into_lines()), &house::runtime(2)).inspect_err(|_| keep(dir, "full"))
+    oracle::examine_real(dir, &settled(diary.into_lines()), &house::runtime(2))
+        .inspect_err(|_| keep(dir, "full"))
 }
 
 /// Whoever is refused is told so by a problem document, and what to do.
 fn refusal(answer: &Option<Reply>, by: Option<(u16, &str)>) -> Verdict {
-    let Some(reply) = answer else { return Err("no answer".into()) };
+    let Some(reply) = answer else {
+        return Err("no answer".into());
+    };
     let (code, detail) = (reply.text("/code"), reply.text("/detail"));
     let is_promised = match by {
-        Some((status, name)) => reply.status == status && code == name && detail.contains("free some space"),
+        Some((status, name)) => {
+            reply.status == status && code == name && detail.contains("free some space")
+        }
         None => matches!(reply.status, 503 | 507) && !detail.is_empty(),
     };
     if is_promised {
@@ -173,11 +226,19 @@ fn reads_go_on(shop: &Shop, get: &impl Fn(&str) -> Reply) -> Verdict {
     ] {
         // A file that is being opened and checked anew is told so for as long as that takes.
         if !within_a_minute(|| get(&path).status == 200) {
-            return Err(Finding::new(Kind::Other, format!("{path} cannot be read: {:?}", get(&path))));
+            return Err(Finding::new(
+                Kind::Other,
+                format!("{path} cannot be read: {:?}", get(&path)),
+            ));
         }
     }
     let (health, live) = (get("/health"), get("/health/live"));
-    if live.status == 200 && matches!((health.status, health.text("/status").as_str()), (200, "ok") | (503, "degraded")) {
+    if live.status == 200
+        && matches!(
+            (health.status, health.text("/status").as_str()),
+            (200, "ok") | (503, "degraded")
+        )
+    {
         Ok(())
     } else {
         Err(format!("it does not say how it is: {health:?}, {live:?}").into())

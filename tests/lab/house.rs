@@ -44,7 +44,11 @@ pub struct Reply {
 impl Reply {
     /// A text in the answer; empty when it is not there.
     pub fn text(&self, pointer: &str) -> String {
-        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        self.body
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -126,7 +130,9 @@ impl House {
     }
 
     async fn send_to(router: Router, call: &Call) -> Reply {
-        let mut request = Request::builder().method(call.method.clone()).uri(&call.path);
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.path);
         match &call.secret {
             Some(secret) => request = request.header("authorization", format!("Bearer {secret}")),
             None => request = request.extension(Local),
@@ -143,7 +149,11 @@ impl House {
         };
         let response = router.oneshot(request.body(body).expect("a request")).await;
         let (parts, body) = response.unwrap_or_else(|never| match never {}).into_parts();
-        let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let bytes = body
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
+            .unwrap_or_default();
         Reply {
             status: parts.status.as_u16(),
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),

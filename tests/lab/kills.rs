@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::daemon::{Caller, Daemon, Line, NO_ANSWER, Patience, Shop, command, keep, pause, serve, within_a_minute};
+use crate::daemon::{
+    Caller, Daemon, Line, NO_ANSWER, Patience, Shop, command, keep, pause, serve, within_a_minute,
+};
 use crate::dice::Dice;
 use crate::house;
 use crate::oracle::{self, Verdict};
@@ -36,7 +38,9 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
             examine(dir.path(), &sent).map(|()| sent)
         });
         match lived {
-            Ok(sent) if kills.end == cases.end => lost.extend(put_back(&shop, dir.path(), &sent).err()),
+            Ok(sent) if kills.end == cases.end => {
+                lost.extend(put_back(&shop, dir.path(), &sent).err())
+            }
             Ok(_) => {}
             Err(found) => {
                 failures.push(found.at(format_args!("kills {} to {}", kills.start, kills.end - 1)));
@@ -45,7 +49,11 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
         }
         from = kills.end;
     }
-    let mut rows = vec![Row::new(format!("kill -9 ({calls} calls)"), trials, failures)];
+    let mut rows = vec![Row::new(
+        format!("kill -9 ({calls} calls)"),
+        trials,
+        failures,
+    )];
     if rows.iter().all(Row::is_good) {
         rows.push(Row::new("control: a file from before", 1, lost).must_find());
     }
@@ -53,8 +61,18 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
 }
 
 /// Eight tills sell while one daemon after the other is killed; gives all that was sent, and what was answered.
-fn live_and_die(shop: &Shop, dir: &Path, seed: u64, kills: Range<usize>) -> Result<Vec<Sent>, Finding> {
-    let (line, diary, closed, served) = (Line::default(), Diary::default(), AtomicBool::new(false), AtomicUsize::new(0));
+fn live_and_die(
+    shop: &Shop,
+    dir: &Path,
+    seed: u64,
+    kills: Range<usize>,
+) -> Result<Vec<Sent>, Finding> {
+    let (line, diary, closed, served) = (
+        Line::default(),
+        Diary::default(),
+        AtomicBool::new(false),
+        AtomicUsize::new(0),
+    );
     let all_went_on = thread::scope(|scope| {
         let line = &line;
         // Whatever happens here, nobody waits for an answer for ever.
@@ -90,7 +108,10 @@ fn live_and_die(shop: &Shop, dir: &Path, seed: u64, kills: Range<usize>) -> Resu
     }
     let sent = diary.into_lines();
     let is_fault = |line: &&Sent| {
-        let status = line.answered.as_ref().map_or(NO_ANSWER, |(_, reply)| reply.status);
+        let status = line
+            .answered
+            .as_ref()
+            .map_or(NO_ANSWER, |(_, reply)| reply.status);
         (500..NO_ANSWER).contains(&status) && status != 503
     };
     match sent.iter().find(is_fault) {

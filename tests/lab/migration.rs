@@ -87,12 +87,17 @@ fn dump(conn: &Connection, known: Option<&Dump>) -> rusqlite::Result<Dump> {
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let mut dump = Dump::new();
-    for name in names.into_iter().filter(|name| known.is_none_or(|known| known.contains_key(name))) {
+    for name in names
+        .into_iter()
+        .filter(|name| known.is_none_or(|known| known.contains_key(name)))
+    {
         let mut rows = conn.prepare(&format!("SELECT * FROM {name} ORDER BY 1"))?;
         // What the next version adds to a table stands behind what was there.
         let added = usize::from(known.is_some() && name == "product");
         let columns = rows.column_count() - added;
-        let rows = rows.query_map([], |row| (0..columns).map(|at| row.get::<_, Value>(at)).collect())?;
+        let rows = rows.query_map([], |row| {
+            (0..columns).map(|at| row.get::<_, Value>(at)).collect()
+        })?;
         dump.insert(name, rows.collect::<rusqlite::Result<_>>()?);
     }
     Ok(dump)
@@ -115,13 +120,16 @@ fn record() -> Result<History, String> {
     house.stop();
     let path = root.join("tenants").join(format!("{id}.db"));
     let read = |error: rusqlite::Error| error.to_string();
-    let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
+    let conn =
+        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(read)?;
     let rows = dump(&conn, None).map_err(read)?;
     drop(conn);
     let begins = disk::position();
-    let conn = file::open_writer::<Next>(&path, *id.as_bytes(), Check::AfterUncleanStop).map_err(|error| error.to_string())?;
+    let conn = file::open_writer::<Next>(&path, *id.as_bytes(), Check::AfterUncleanStop)
+        .map_err(|error| error.to_string())?;
     let migrated = disk::position();
-    conn.execute_batch("INSERT INTO gift_card (code) VALUES ('GIFT')").map_err(read)?;
+    conn.execute_batch("INSERT INTO gift_card (code) VALUES ('GIFT')")
+        .map_err(read)?;
     let written = disk::position();
     drop(conn);
     Ok(History {
@@ -145,19 +153,38 @@ fn version(path: &Path) -> rusqlite::Result<i64> {
 }
 
 /// Looks at what a cut left. Gives how far the migration had come: whether there was a snapshot, and whether the file was migrated.
-fn look(history: &History, image: &BTreeMap<PathBuf, Vec<u8>>, at: usize, runtime: &Runtime) -> Result<(bool, bool), Finding> {
+fn look(
+    history: &History,
+    image: &BTreeMap<PathBuf, Vec<u8>>,
+    at: usize,
+    runtime: &Runtime,
+) -> Result<(bool, bool), Finding> {
     let dir = scratch();
     lay_out(image, &history.root, dir.path());
-    let path = dir.path().join(history.path.strip_prefix(&history.root).expect("below the root"));
+    let path = dir.path().join(
+        history
+            .path
+            .strip_prefix(&history.root)
+            .expect("below the root"),
+    );
     let snapshot = PathBuf::from(format!("{}.pre-v{NEXT}", history.path.display()));
     let version = version(&path).map_err(|error| format!("the file cannot be read: {error}"))?;
     if version < NEXT && at >= history.migrated {
-        return Err(Finding::new(Kind::Lost, "the file was migrated, and is not".to_owned()));
+        return Err(Finding::new(
+            Kind::Lost,
+            "the file was migrated, and is not".to_owned(),
+        ));
     }
     match image.get(&snapshot) {
-        None if version == NEXT => return Err(Finding::new(Kind::Lost, "the file is migrated, and has no snapshot".to_owned())),
+        None if version == NEXT => {
+            return Err(Finding::new(
+                Kind::Lost,
+                "the file is migrated, and has no snapshot".to_owned(),
+            ));
+        }
         None => {}
-        Some(bytes) => way_back(history, image, bytes, runtime).map_err(|found| found.at("with the snapshot in its place"))?,
+        Some(bytes) => way_back(history, image, bytes, runtime)
+            .map_err(|found| found.at("with the snapshot in its place"))?,
     }
     let conn = file::open_writer::<Next>(&path, *history.id.as_bytes(), Check::AfterUncleanStop);
     let conn = conn.map_err(|error| format!("the next version does not open it: {error}"))?;
@@ -172,13 +199,21 @@ fn look(history: &History, image: &BTreeMap<PathBuf, Vec<u8>>, at: usize, runtim
         .query_row("SELECT count(*) FROM gift_card", [], |row| row.get(0))
         .map_err(read)?;
     if cards == 0 && at >= history.written {
-        return Err(Finding::new(Kind::Lost, "the first row of the next version is gone".to_owned()));
+        return Err(Finding::new(
+            Kind::Lost,
+            "the first row of the next version is gone".to_owned(),
+        ));
     }
     Ok((image.contains_key(&snapshot), version == NEXT))
 }
 
 /// This version over the disk as it was, with the snapshot in the place of the file.
-fn way_back(history: &History, image: &BTreeMap<PathBuf, Vec<u8>>, snapshot: &[u8], runtime: &Runtime) -> Result<(), Finding> {
+fn way_back(
+    history: &History,
+    image: &BTreeMap<PathBuf, Vec<u8>>,
+    snapshot: &[u8],
+    runtime: &Runtime,
+) -> Result<(), Finding> {
     let of_the_file = format!("{}", history.path.display());
     let is_other = |path: &&PathBuf| !path.to_string_lossy().starts_with(&of_the_file);
     let mut image: BTreeMap<PathBuf, Vec<u8>> = image
@@ -203,7 +238,12 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
         }
     };
     let span = (history.ops.len() - history.begins) as u64;
-    let places = cases.map(|case| (history.begins + Dice::new(seed, case as u64).below(span + 1) as usize, case));
+    let places = cases.map(|case| {
+        (
+            history.begins + Dice::new(seed, case as u64).below(span + 1) as usize,
+            case,
+        )
+    });
     let mut places: Vec<(usize, usize)> = places.collect();
     places.sort_unstable();
     let runtime = house::runtime(1);
@@ -216,7 +256,9 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
         let image = disk.image(survives, &mut dice);
         match look(&history, &image, at, &runtime) {
             Ok(stage) => drop(seen.insert(stage)),
-            Err(finding) => found.push(finding.at(format_args!("case {case} at {at}, {survives:?} survives"))),
+            Err(finding) => {
+                found.push(finding.at(format_args!("case {case} at {at}, {survives:?} survives")))
+            }
         }
     }
     if trials >= TRIALS_FOR_ALL_STAGES && seen.len() < STAGES {

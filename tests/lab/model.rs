@@ -186,22 +186,38 @@ impl Shop {
     }
 
     fn is_there(&self, lines: &[(usize, i64)]) -> bool {
-        let wanted = lines.iter().fold(BTreeMap::<usize, i64>::new(), |mut wanted, (product, quantity)| {
-            *wanted.entry(*product).or_default() += quantity;
-            wanted
-        });
-        wanted.iter().all(|(product, quantity)| self.available(*product) >= *quantity)
+        let wanted = lines.iter().fold(
+            BTreeMap::<usize, i64>::new(),
+            |mut wanted, (product, quantity)| {
+                *wanted.entry(*product).or_default() += quantity;
+                wanted
+            },
+        );
+        wanted
+            .iter()
+            .all(|(product, quantity)| self.available(*product) >= *quantity)
     }
 
     /// The request: path and body.
     pub fn request(&self, act: &Act) -> (String, Value) {
-        let payment = |order: &usize| self.orders[*order].payments.last().expect("an order has a payment").id.clone();
+        let payment = |order: &usize| {
+            self.orders[*order]
+                .payments
+                .last()
+                .expect("an order has a payment")
+                .id
+                .clone()
+        };
         match act {
             Act::Tax => (
                 "/v1/tax-rates".to_owned(),
                 json!({"tax_class": "book", "name": "VAT", "rate_ppm": TAX_PPM, "valid_from": "1971-01-01T00:00:00Z"}),
             ),
-            Act::Product { sku, price, currency } => (
+            Act::Product {
+                sku,
+                price,
+                currency,
+            } => (
                 "/v1/catalog/products".to_owned(),
                 json!({"sku": sku, "name": sku, "price_minor": price, "currency": currency, "track_stock": true, "tax_class": "book"}),
             ),
@@ -209,14 +225,22 @@ impl Shop {
                 "/v1/inventory/adjustments".to_owned(),
                 json!({"product_id": self.products[*product].id, "quantity_delta": delta, "reason": "delivery"}),
             ),
-            Act::Sale { id, lines, tender, email } => {
+            Act::Sale {
+                id,
+                lines,
+                tender,
+                email,
+            } => {
                 let net = self.net(lines);
                 let total = net + taxed(net);
                 let cash = |amount: i64| json!({"method": "cash", "amount_minor": amount});
                 let payments = match tender {
                     Tender::Cash => vec![cash(total)],
                     Tender::CashAndChange => vec![cash(total + 500)],
-                    Tender::Split => vec![cash(total / 2), json!({"method": "manual", "amount_minor": total - total / 2})],
+                    Tender::Split => vec![
+                        cash(total / 2),
+                        json!({"method": "manual", "amount_minor": total - total / 2}),
+                    ],
                     Tender::TooLittle => vec![cash(total - 1)],
                 };
                 let line = |(product, quantity): &(usize, i64)| json!({"product_id": self.products[*product].id, "quantity": quantity});
@@ -231,7 +255,11 @@ impl Shop {
                 ("/v1/sales".to_owned(), body)
             }
             Act::Cart { currency } => ("/v1/carts".to_owned(), json!({"currency": currency})),
-            Act::Item { cart, product, quantity } => (
+            Act::Item {
+                cart,
+                product,
+                quantity,
+            } => (
                 format!("/v1/carts/{}/items", self.carts[*cart].id),
                 json!({"product_id": self.products[*product].id, "quantity": quantity}),
             ),
@@ -246,43 +274,81 @@ impl Shop {
                     json!({"payment_id": payment(order), "provider_reference": reference}),
                 )
             }
-            Act::CancelPayment { order } => (format!("/v1/payments/{}/cancel", payment(order)), json!({})),
+            Act::CancelPayment { order } => {
+                (format!("/v1/payments/{}/cancel", payment(order)), json!({}))
+            }
             Act::OpenPayment { order } => (
                 "/v1/payments".to_owned(),
                 json!({"order_id": self.orders[*order].id, "method": "cash"}),
             ),
-            Act::Move { order, event } => (format!("/v1/orders/{}/{event}", self.orders[*order].id), Value::Null),
+            Act::Move { order, event } => (
+                format!("/v1/orders/{}/{event}", self.orders[*order].id),
+                Value::Null,
+            ),
         }
     }
 
     /// What it has to answer, as the shop stands.
     pub fn predict(&self, act: &Act) -> Expected {
         match act {
-            Act::Product { sku, .. } if self.products.iter().any(|product| product.sku == *sku) => refused(409, "sku_taken"),
+            Act::Product { sku, .. } if self.products.iter().any(|product| product.sku == *sku) => {
+                refused(409, "sku_taken")
+            }
             Act::Tax | Act::Product { .. } | Act::Cart { .. } => done(201),
-            Act::Adjust { product, delta } if self.available(*product) + delta < 0 => refused(409, "stock_too_low"),
+            Act::Adjust { product, delta } if self.available(*product) + delta < 0 => {
+                refused(409, "stock_too_low")
+            }
             Act::Adjust { .. } => done(201),
-            Act::Sale { id: Some(id), .. } if self.orders.iter().any(|order| order.id == *id) => done(201),
+            Act::Sale { id: Some(id), .. } if self.orders.iter().any(|order| order.id == *id) => {
+                done(201)
+            }
             Act::Sale {
-                tender: Tender::TooLittle, ..
+                tender: Tender::TooLittle,
+                ..
             } => refused(422, "payment_insufficient"),
             Act::Sale { lines, .. } if !self.is_there(lines) => refused(409, "out_of_stock"),
             Act::Sale { .. } => done(201),
-            Act::Item { cart, .. } | Act::Checkout { cart, .. } if self.carts[*cart].status != "open" => refused(409, "cart_not_open"),
-            Act::Item { cart, product, .. } if self.carts[*cart].currency != self.currency(*product) => refused(422, "currency_mismatch"),
+            Act::Item { cart, .. } | Act::Checkout { cart, .. }
+                if self.carts[*cart].status != "open" =>
+            {
+                refused(409, "cart_not_open")
+            }
+            Act::Item { cart, product, .. }
+                if self.carts[*cart].currency != self.currency(*product) =>
+            {
+                refused(422, "currency_mismatch")
+            }
             Act::Item { .. } => done(201),
-            Act::Checkout { cart, .. } if self.carts[*cart].items.is_empty() => refused(422, "cart_empty"),
-            Act::Checkout { cart, .. } if !self.is_there(&self.carts[*cart].items) => refused(409, "out_of_stock"),
+            Act::Checkout { cart, .. } if self.carts[*cart].items.is_empty() => {
+                refused(422, "cart_empty")
+            }
+            Act::Checkout { cart, .. } if !self.is_there(&self.carts[*cart].items) => {
+                refused(409, "out_of_stock")
+            }
             Act::Checkout { .. } => done(201),
-            Act::Confirm { order, declined } => self.predict_confirmation(&self.orders[*order], *declined),
-            Act::CancelPayment { order } => match self.orders[*order].payments.last().expect("it has one").status {
+            Act::Confirm { order, declined } => {
+                self.predict_confirmation(&self.orders[*order], *declined)
+            }
+            Act::CancelPayment { order } => match self.orders[*order]
+                .payments
+                .last()
+                .expect("it has one")
+                .status
+            {
                 "pending" => done(200),
                 "succeeded" => refused(409, "payment_already_processed"),
                 _ => refused(409, "payment_over"),
             },
             Act::OpenPayment { order } => match &self.orders[*order] {
                 order if order.status != "pending" => refused(409, "order_not_payable"),
-                order if order.payments.iter().any(|payment| payment.status == "pending") => refused(409, "payment_pending"),
+                order
+                    if order
+                        .payments
+                        .iter()
+                        .any(|payment| payment.status == "pending") =>
+                {
+                    refused(409, "payment_pending")
+                }
                 _ => done(201),
             },
             Act::Move { order, event } => match (self.orders[*order].status, *event) {
@@ -296,7 +362,12 @@ impl Shop {
         let payment = order.payments.last().expect("it has one");
         match payment.status {
             "pending" if declined && payment.method == "test" => refused(402, "payment_declined"),
-            "pending" if order.hold.is_some_and(|(status, _)| status == "held") || self.is_there(&order.lines) => done(200),
+            "pending"
+                if order.hold.is_some_and(|(status, _)| status == "held")
+                    || self.is_there(&order.lines) =>
+            {
+                done(200)
+            }
             "pending" => refused(409, "out_of_stock"),
             "succeeded" => refused(409, "payment_already_processed"),
             _ => refused(409, "payment_over"),
@@ -311,14 +382,22 @@ impl Shop {
         if expected.status == 402
             && let Act::Confirm { order, .. } = act
         {
-            self.orders[*order].payments.last_mut().expect("it has one").status = "failed";
+            self.orders[*order]
+                .payments
+                .last_mut()
+                .expect("it has one")
+                .status = "failed";
         }
         if expected.status >= 300 {
             return Ok(());
         }
         match act {
             Act::Tax => {}
-            Act::Product { sku, price, currency } => self.products.push(Product {
+            Act::Product {
+                sku,
+                price,
+                currency,
+            } => self.products.push(Product {
                 id: reply.text("/id"),
                 sku: sku.clone(),
                 price: *price,
@@ -333,14 +412,23 @@ impl Shop {
             Act::Sale { id: Some(id), .. } if self.orders.iter().any(|order| order.id == *id) => {
                 return same("order", &reply.text("/order/id"), id);
             }
-            Act::Sale { lines, tender, email, .. } => return self.sell(lines, *tender, *email, reply),
+            Act::Sale {
+                lines,
+                tender,
+                email,
+                ..
+            } => return self.sell(lines, *tender, *email, reply),
             Act::Cart { currency } => self.carts.push(Cart {
                 id: reply.text("/id"),
                 currency,
                 status: "open",
                 items: Vec::new(),
             }),
-            Act::Item { cart, product, quantity } => {
+            Act::Item {
+                cart,
+                product,
+                quantity,
+            } => {
                 let items = &mut self.carts[*cart].items;
                 match items.iter_mut().find(|(of, _)| of == product) {
                     Some((_, has)) => *has += quantity,
@@ -349,7 +437,13 @@ impl Shop {
             }
             Act::Checkout { cart, method } => return self.place(*cart, method, reply),
             Act::Confirm { order, .. } => return self.pay(*order, reply),
-            Act::CancelPayment { order } => self.orders[*order].payments.last_mut().expect("it has one").status = "cancelled",
+            Act::CancelPayment { order } => {
+                self.orders[*order]
+                    .payments
+                    .last_mut()
+                    .expect("it has one")
+                    .status = "cancelled"
+            }
             Act::OpenPayment { order } => {
                 let amount = self.orders[*order].net + self.orders[*order].tax;
                 self.orders[*order].payments.push(Payment {
@@ -364,7 +458,12 @@ impl Shop {
         Ok(())
     }
 
-    fn new_order(&self, lines: &[(usize, i64)], has_email: bool, reply: &Reply) -> Result<Order, String> {
+    fn new_order(
+        &self,
+        lines: &[(usize, i64)],
+        has_email: bool,
+        reply: &Reply,
+    ) -> Result<Order, String> {
         let net = self.net(lines);
         let order = Order {
             id: reply.text("/order/id"),
@@ -377,12 +476,26 @@ impl Shop {
             payments: Vec::new(),
             hold: None,
         };
-        same("total", reply.body["order"]["total_minor"].as_i64(), Some(order.net + order.tax))?;
-        same("number", reply.text("/order/number"), format!("ORD-{:06}", self.orders.len() + 1))?;
+        same(
+            "total",
+            reply.body["order"]["total_minor"].as_i64(),
+            Some(order.net + order.tax),
+        )?;
+        same(
+            "number",
+            reply.text("/order/number"),
+            format!("ORD-{:06}", self.orders.len() + 1),
+        )?;
         Ok(order)
     }
 
-    fn sell(&mut self, lines: &[(usize, i64)], tender: Tender, has_email: bool, reply: &Reply) -> Result<(), String> {
+    fn sell(
+        &mut self,
+        lines: &[(usize, i64)],
+        tender: Tender,
+        has_email: bool,
+        reply: &Reply,
+    ) -> Result<(), String> {
         let mut order = self.new_order(lines, has_email, reply)?;
         let total = order.net + order.tax;
         let amounts = match tender {
@@ -410,7 +523,8 @@ impl Shop {
     fn place(&mut self, cart: usize, method: &'static str, reply: &Reply) -> Result<(), String> {
         let lines = self.carts[cart].items.clone();
         let mut order = self.new_order(&lines, true, reply)?;
-        let placed_at = Timestamp::parse(&reply.text("/order/placed_at")).map_err(|error| error.to_string())?;
+        let placed_at =
+            Timestamp::parse(&reply.text("/order/placed_at")).map_err(|error| error.to_string())?;
         order.hold = Some(("held", placed_at.plus_millis(HOLD_MS)));
         order.payments.push(Payment {
             id: reply.text("/payment/id"),
@@ -445,9 +559,11 @@ impl Shop {
     /// What an order that is paid leaves in the books.
     fn book(&mut self, at: usize, reply: &Reply) -> Result<(), String> {
         let order = &self.orders[at];
-        let products: std::collections::BTreeSet<usize> = order.lines.iter().map(|(product, _)| *product).collect();
+        let products: std::collections::BTreeSet<usize> =
+            order.lines.iter().map(|(product, _)| *product).collect();
         self.movements += products.len() as i64;
-        let issued = Timestamp::parse(&reply.text("/invoice/issued_at")).map_err(|error| error.to_string())?;
+        let issued = Timestamp::parse(&reply.text("/invoice/issued_at"))
+            .map_err(|error| error.to_string())?;
         let last = self.invoices.entry(issued.year()).or_default();
         *last += 1;
         same(
@@ -456,9 +572,22 @@ impl Shop {
             format!("INV-{:04}-{last:06}", issued.year()),
         )?;
         let currency = order.currency;
-        let mut add = |account: &str, amount: i64| *self.ledger.entry(format!("{account} {currency}")).or_default() += amount;
-        for payment in order.payments.iter().filter(|payment| payment.status == "succeeded") {
-            let account = if payment.method == "cash" { "debit 1000" } else { "debit 1200" };
+        let mut add = |account: &str, amount: i64| {
+            *self
+                .ledger
+                .entry(format!("{account} {currency}"))
+                .or_default() += amount
+        };
+        for payment in order
+            .payments
+            .iter()
+            .filter(|payment| payment.status == "succeeded")
+        {
+            let account = if payment.method == "cash" {
+                "debit 1000"
+            } else {
+                "debit 1200"
+            };
             add(account, payment.amount);
         }
         add("credit 4000", order.net);
@@ -476,7 +605,11 @@ impl Shop {
         if event != "cancel" {
             return;
         }
-        for payment in order.payments.iter_mut().filter(|payment| payment.status == "pending") {
+        for payment in order
+            .payments
+            .iter_mut()
+            .filter(|payment| payment.status == "pending")
+        {
             payment.status = "cancelled";
         }
         if let Some((status @ "held", _)) = order.hold.as_mut() {
@@ -503,7 +636,9 @@ impl Shop {
 
     /// How many customers are told that their order is paid.
     pub fn count_mails(&self) -> i64 {
-        let is_told = |order: &&Order| order.has_email && matches!(order.status, "paid" | "confirmed" | "shipped");
+        let is_told = |order: &&Order| {
+            order.has_email && matches!(order.status, "paid" | "confirmed" | "shipped")
+        };
         self.orders.iter().filter(is_told).count() as i64
     }
 
@@ -520,11 +655,17 @@ impl Shop {
         }
         for order in &self.orders {
             add(format!("orders {}", order.status), 1);
-            add(format!("orders {} {}", order.status, order.currency), order.net + order.tax);
+            add(
+                format!("orders {} {}", order.status, order.currency),
+                order.net + order.tax,
+            );
             for payment in &order.payments {
                 add(format!("payments {} {}", payment.method, payment.status), 1);
                 add(
-                    format!("payments {} {} {}", payment.method, payment.status, order.currency),
+                    format!(
+                        "payments {} {} {}",
+                        payment.method, payment.status, order.currency
+                    ),
                     payment.amount,
                 );
             }
@@ -564,7 +705,11 @@ pub const FACTS: &str = "
     UNION ALL SELECT 'movements', count(*) FROM inventory_movement
     UNION ALL SELECT 'mails', count(*) FROM job WHERE kind = 'orders.confirmation'";
 
-fn same<T: PartialEq<U> + std::fmt::Debug, U: std::fmt::Debug>(what: &str, found: T, expected: U) -> Result<(), String> {
+fn same<T: PartialEq<U> + std::fmt::Debug, U: std::fmt::Debug>(
+    what: &str,
+    found: T,
+    expected: U,
+) -> Result<(), String> {
     if found == expected {
         Ok(())
     } else {

@@ -19,13 +19,22 @@ const KEPT: &str = "CREATE TABLE kept (id INTEGER PRIMARY KEY, text TEXT NOT NUL
 
 /// Makes a shop in a directory that nobody has open, and replaces its file by an older one of the same identity.
 pub fn put(dir: &Path) -> String {
-    let made = command(dir, &["tenant", "create", SLUG, "--name", "Elder", "--json"]).expect("a shop can be made");
+    let made = command(
+        dir,
+        &["tenant", "create", SLUG, "--name", "Elder", "--json"],
+    )
+    .expect("a shop can be made");
     let id = made["id"].as_str().expect("an id").to_owned();
     let path = file(dir, &id);
     let conn = Connection::open(&path).expect("it opens");
-    let one = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, String>(0)).expect("a text");
+    let one = |sql: &str| {
+        conn.query_row(sql, [], |row| row.get::<_, String>(0))
+            .expect("a text")
+    };
     let identity = one("SELECT sql FROM sqlite_schema WHERE name = 'file_identity'");
-    let row = one("SELECT format('INSERT INTO file_identity VALUES (1, x''%s'', %d)', hex(file_id), created_at) FROM file_identity");
+    let row = one(
+        "SELECT format('INSERT INTO file_identity VALUES (1, x''%s'', %d)', hex(file_id), created_at) FROM file_identity",
+    );
     conn.close().expect("it closes");
     for suffix in ["", "-wal", "-shm"] {
         // The last connection that closes may have taken these away itself.
@@ -49,23 +58,33 @@ pub fn put(dir: &Path) -> String {
 /// After whatever was done to its migration: it is brought up to date, with all that it had, and its snapshot is the older file, whole. Then it
 /// is removed, snapshot and all.
 pub fn examine(dir: &Path, id: &str) -> Verdict {
-    command(dir, &["tenant", "migrate", SLUG]).map_err(|error| format!("the older file: {error}"))?;
+    command(dir, &["tenant", "migrate", SLUG])
+        .map_err(|error| format!("the older file: {error}"))?;
     let path = file(dir, id);
-    for (path, version) in [(&path, LATEST), (&beside(&path, &format!(".pre-v{LATEST}")), LATEST - 1)] {
+    for (path, version) in [
+        (&path, LATEST),
+        (&beside(&path, &format!(".pre-v{LATEST}")), LATEST - 1),
+    ] {
         let found = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        if found != (i64::try_from(version).unwrap_or(0), "kept".to_owned(), "ok".to_owned()) {
+        if found
+            != (
+                i64::try_from(version).unwrap_or(0),
+                "kept".to_owned(),
+                "ok".to_owned(),
+            )
+        {
             let text = format!("{} has (version, text, verdict) {found:?}", path.display());
             return Err(Finding::new(Kind::Lost, text));
         }
     }
-    command(dir, &["tenant", "delete", SLUG, "--yes"]).map_err(|error| format!("the older file's shop: {error}"))?;
+    command(dir, &["tenant", "delete", SLUG, "--yes"])
+        .map_err(|error| format!("the older file's shop: {error}"))?;
     Ok(())
 }
 
 fn read(path: &Path) -> rusqlite::Result<(i64, String, String)> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let sql =
-        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT text FROM kept), (SELECT quick_check FROM pragma_quick_check)";
+    let sql = "SELECT (SELECT user_version FROM pragma_user_version), (SELECT text FROM kept), (SELECT quick_check FROM pragma_quick_check)";
     conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
 }
 

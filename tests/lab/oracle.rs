@@ -34,10 +34,20 @@ pub fn examine(dir: &Path, sent: &[Sent], at: usize, runtime: &tokio::runtime::R
 
 /// The same over what the real program left behind, with all that was sent to it.
 pub fn examine_real(dir: &Path, sent: &[Sent], runtime: &tokio::runtime::Runtime) -> Verdict {
-    examine_house(House::start_at(dir, 0, SystemClock.now()), sent, usize::MAX, runtime)
+    examine_house(
+        House::start_at(dir, 0, SystemClock.now()),
+        sent,
+        usize::MAX,
+        runtime,
+    )
 }
 
-fn examine_house(house: Result<House, StartError>, sent: &[Sent], at: usize, runtime: &tokio::runtime::Runtime) -> Verdict {
+fn examine_house(
+    house: Result<House, StartError>,
+    sent: &[Sent],
+    at: usize,
+    runtime: &tokio::runtime::Runtime,
+) -> Verdict {
     let house = house.map_err(|error| format!("does not start: {error}"))?;
     let verdict = runtime.block_on(look(&house, sent, at));
     house.stop();
@@ -78,7 +88,10 @@ async fn acknowledged(house: &House, line: &Sent) -> Verdict {
         return if again == *answer {
             Ok(())
         } else {
-            let text = format!("{}: was answered {answer:?}, and now {again:?}", name(&line.call));
+            let text = format!(
+                "{}: was answered {answer:?}, and now {again:?}",
+                name(&line.call)
+            );
             Err(Finding::new(Kind::Lost, text))
         };
     }
@@ -89,19 +102,38 @@ async fn acknowledged(house: &House, line: &Sent) -> Verdict {
         idempotency_key: None,
         body: Value::Null,
     };
-    let (probe, status, pointer, text) = if let Some(order) = line.call.path.strip_suffix("/cancel") {
-        (is(order.to_owned(), line.call.secret.clone()), 200, "/status", "cancelled")
+    let (probe, status, pointer, text) = if let Some(order) = line.call.path.strip_suffix("/cancel")
+    {
+        (
+            is(order.to_owned(), line.call.secret.clone()),
+            200,
+            "/status",
+            "cancelled",
+        )
     } else if line.call.method == Method::DELETE {
-        (is(line.call.path.clone(), None), 404, "/code", "tenant_not_found")
+        (
+            is(line.call.path.clone(), None),
+            404,
+            "/code",
+            "tenant_not_found",
+        )
     } else {
-        let path = format!("{}/{}", line.call.path, line.call.body["slug"].as_str().unwrap_or_default());
+        let path = format!(
+            "{}/{}",
+            line.call.path,
+            line.call.body["slug"].as_str().unwrap_or_default()
+        );
         (is(path, None), 200, "/status", "active")
     };
     let found = house.send(&probe).await;
     if found.status == status && found.text(pointer) == text {
         Ok(())
     } else {
-        let text = format!("{}: was answered {}, and now there is {found:?}", name(&line.call), answer.status);
+        let text = format!(
+            "{}: was answered {}, and now there is {found:?}",
+            name(&line.call),
+            answer.status
+        );
         Err(Finding::new(Kind::Lost, text))
     }
 }
@@ -119,13 +151,21 @@ async fn in_doubt(house: &House, line: &Sent) -> Verdict {
     if fine {
         Ok(())
     } else {
-        Err(format!("{}: its answer was lost, and now it is refused: {again:?}", name(&line.call)).into())
+        Err(format!(
+            "{}: its answer was lost, and now it is refused: {again:?}",
+            name(&line.call)
+        )
+        .into())
     }
 }
 
 /// The shops that have a file.
 pub fn tenants(house: &House) -> Result<Vec<tillbox::tenancy::TenantAccess>, String> {
-    let listed = house.app.directory.read(tillbox::tenancy::commands::list_with_file).wait();
+    let listed = house
+        .app
+        .directory
+        .read(tillbox::tenancy::commands::list_with_file)
+        .wait();
     listed.map_err(|error: StorageError| format!("the shops cannot be listed: {error}"))
 }
 
@@ -152,17 +192,27 @@ pub fn books(house: &House) -> Verdict {
 pub fn jobs(house: &House) -> Verdict {
     let mut confirmations = 0;
     for access in tenants(house)? {
-        let path = house.dir.join("tenants").join(format!("{}.db", access.id()));
-        let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|error| error.to_string())?;
-        let count =
-            |sql: &str| -> Result<i64, String> { conn.query_row(sql, [], |row| row.get(0)).map_err(|error| format!("{sql}: {error}")) };
-        let unfinished = count("SELECT count(*) FROM job WHERE state IN ('available', 'running', 'retryable', 'discarded')")?;
+        let path = house
+            .dir
+            .join("tenants")
+            .join(format!("{}.db", access.id()));
+        let conn = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .map_err(|error| error.to_string())?;
+        let count = |sql: &str| -> Result<i64, String> {
+            conn.query_row(sql, [], |row| row.get(0))
+                .map_err(|error| format!("{sql}: {error}"))
+        };
+        let unfinished = count(
+            "SELECT count(*) FROM job WHERE state IN ('available', 'running', 'retryable', 'discarded')",
+        )?;
         let (facts, log) = (
             count("SELECT count(*) FROM job WHERE queue = 'audit'")?,
             // Those that were pruned had their places; the newest always stays.
             count("SELECT coalesce(max(seq), 0) FROM audit_log")?,
         );
-        let paid = count("SELECT count(*) FROM sales_order WHERE status IN ('paid', 'confirmed', 'shipped') AND email IS NOT NULL")?;
+        let paid = count(
+            "SELECT count(*) FROM sales_order WHERE status IN ('paid', 'confirmed', 'shipped') AND email IS NOT NULL",
+        )?;
         let mails = count("SELECT count(*) FROM job WHERE kind = 'orders.confirmation'")?;
         if unfinished != 0 || facts != log || paid != mails {
             let kind = match () {
@@ -179,7 +229,9 @@ pub fn jobs(house: &House) -> Verdict {
         confirmations += usize::try_from(paid).unwrap_or(0);
         let (runs, begun) = (
             count("SELECT count(*) FROM audit_anchor")?,
-            count("SELECT count(*) FROM job WHERE kind = 'audit.append' AND payload LIKE '%\"retention.begun\"%'")?,
+            count(
+                "SELECT count(*) FROM job WHERE kind = 'audit.append' AND payload LIKE '%\"retention.begun\"%'",
+            )?,
         );
         if runs > begun {
             let text = format!(
@@ -189,14 +241,26 @@ pub fn jobs(house: &House) -> Verdict {
             return Err(Finding::new(Kind::Lost, text));
         }
     }
-    let outbox = std::fs::read_dir(house.dir.join("outbox")).into_iter().flatten().flatten();
+    let outbox = std::fs::read_dir(house.dir.join("outbox"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let mails = outbox
-        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "eml"))
+        .filter(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "eml")
+        })
         .count();
     if mails == confirmations {
         Ok(())
     } else {
-        let kind = if mails > confirmations { Kind::Doubled } else { Kind::Lost };
+        let kind = if mails > confirmations {
+            Kind::Doubled
+        } else {
+            Kind::Lost
+        };
         Err(Finding::new(
             kind,
             format!("{mails} mails are in the outbox, of {confirmations} orders"),
@@ -206,10 +270,18 @@ pub fn jobs(house: &House) -> Verdict {
 
 /// There is a file for each shop, and no other.
 pub fn shops(house: &House) -> Verdict {
-    let listed: BTreeSet<String> = tenants(house)?.iter().map(|access| format!("{}.db", access.id())).collect();
-    let entries = std::fs::read_dir(house.dir.join("tenants")).map_err(|error| error.to_string())?;
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let files: BTreeSet<String> = names.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect();
+    let listed: BTreeSet<String> = tenants(house)?
+        .iter()
+        .map(|access| format!("{}.db", access.id()))
+        .collect();
+    let entries =
+        std::fs::read_dir(house.dir.join("tenants")).map_err(|error| error.to_string())?;
+    let names = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let files: BTreeSet<String> = names
+        .filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm"))
+        .collect();
     if files == listed {
         Ok(())
     } else {

@@ -97,8 +97,15 @@ const CONTROLS_MIN: usize = 20;
 
 /// Cuts the power. In the same run the control: on a disk that only claims to sync, the same cuts must be found to lose something.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
-    let power = Row::new("power cut", cases.len(), cut_many(&record(false), seed, cases.clone()));
-    let (what, controls) = ("control: syncs that are lies", (cases.len() / CUTS_PER_CONTROL).max(CONTROLS_MIN));
+    let power = Row::new(
+        "power cut",
+        cases.len(),
+        cut_many(&record(false), seed, cases.clone()),
+    );
+    let (what, controls) = (
+        "control: syncs that are lies",
+        (cases.len() / CUTS_PER_CONTROL).max(CONTROLS_MIN),
+    );
     if cases.len() == 1 {
         return vec![power, Row::skipped(what, controls, "one case is run again")];
     }
@@ -118,7 +125,13 @@ fn cut_many(day: &Day, seed: u64, cases: Range<usize>) -> Vec<Finding> {
                 let mut cases: Vec<(usize, usize)> = cases
                     .skip(part)
                     .step_by(THREADS)
-                    .map(|case| (Dice::new(seed, case as u64).below(day.history.len() as u64 + 1) as usize, case))
+                    .map(|case| {
+                        (
+                            Dice::new(seed, case as u64).below(day.history.len() as u64 + 1)
+                                as usize,
+                            case,
+                        )
+                    })
                     .collect();
                 cases.sort_unstable();
                 for (at, case) in cases {
@@ -127,12 +140,18 @@ fn cut_many(day: &Day, seed: u64, cases: Range<usize>) -> Vec<Finding> {
                     dice.next();
                     let survives = *dice.pick(Survives::ALL);
                     if let Err(found) = cut(day, &disk, at, survives, &mut dice, &runtime) {
-                        let found = found.at(format_args!("case {case} at {at}, {survives:?} survives"));
-                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(found);
+                        let found =
+                            found.at(format_args!("case {case} at {at}, {survives:?} survives"));
+                        failures
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push(found);
                     }
                 }
             });
         }
     });
-    failures.into_inner().unwrap_or_else(PoisonError::into_inner)
+    failures
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
 }

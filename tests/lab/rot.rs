@@ -62,9 +62,14 @@ impl Sound {
 fn copy(from: &Path, to: &Path) {
     DataDir::prepare(to).expect("the directory is prepared");
     for part in ["", "tenants"] {
-        for entry in fs::read_dir(from.join(part)).expect("a directory").flatten() {
+        for entry in fs::read_dir(from.join(part))
+            .expect("a directory")
+            .flatten()
+        {
             let name = entry.file_name();
-            let is_data = [".db", ".db-wal"].iter().any(|end| name.to_string_lossy().ends_with(end));
+            let is_data = [".db", ".db-wal"]
+                .iter()
+                .any(|end| name.to_string_lossy().ends_with(end));
             if is_data {
                 fs::copy(entry.path(), to.join(part).join(name)).expect("a copy");
             }
@@ -97,7 +102,12 @@ fn sound() -> Sound {
             house.app.registry.write_marks().expect("written");
         });
     });
-    let listed = house.app.directory.read(list_with_file).wait().expect("the shops");
+    let listed = house
+        .app
+        .directory
+        .read(list_with_file)
+        .wait()
+        .expect("the shops");
     let shop = listed
         .into_iter()
         .find(|access| access.slug().as_str() == "rotting")
@@ -123,7 +133,9 @@ fn books(file: &Path) -> rusqlite::Result<Vec<String>> {
         let read = prepared.query_map([], |row| {
             let cells = (0..columns).map(|column| {
                 Ok(match row.get_ref(column)? {
-                    ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    ValueRef::Blob(bytes) => {
+                        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+                    }
                     ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
                     other => format!("{other:?}"),
                 })
@@ -156,7 +168,9 @@ fn rot(file: &Path, dice: &mut Dice) -> String {
         2 => {
             let sector = at / 512 * 512;
             let end = (sector + 512).min(bytes.len());
-            bytes[sector..end].iter_mut().for_each(|byte| *byte = dice.next() as u8);
+            bytes[sector..end]
+                .iter_mut()
+                .for_each(|byte| *byte = dice.next() as u8);
             format!("garbage in the sector at {sector}")
         }
         _ => {
@@ -171,7 +185,9 @@ fn rot(file: &Path, dice: &mut Dice) -> String {
 
 /// Whether the process notices: the shop is not opened, or its check finds something.
 fn is_noticed(sound: &Sound, dir: &Path) -> bool {
-    let Ok(house) = House::start(dir, 1) else { return true };
+    let Ok(house) = House::start(dir, 1) else {
+        return true;
+    };
     let is_sound = house.app.registry.open(&sound.shop).is_ok_and(|db| {
         let mark = house.app.registry.find_mark(sound.shop.id()).ok().flatten();
         let report = db.read_long(move |view| {
@@ -214,7 +230,9 @@ fn case(sound: &Sound, suffix: &str, seed: u64, case: usize, tally: &Mutex<Tally
     let alone = sound.file(alone.path());
     let (sqlite_noticed, noticed) = (sqlite_notices(&alone), is_noticed(sound, dir.path()));
     let finding = |difference| {
-        let text = format!("case {case}: {what} of the file{suffix}, and nobody complains of {difference}");
+        let text = format!(
+            "case {case}: {what} of the file{suffix}, and nobody complains of {difference}"
+        );
         Finding::new(Kind::Undetected, text)
     };
     let by_sqlite = difference(sound, &alone).filter(|_| !sqlite_noticed);
@@ -235,7 +253,11 @@ fn difference(sound: &Sound, file: &Path) -> Option<String> {
     let first = pairs.into_iter().find(|(was, is)| was != is);
     match first {
         Some((was, is)) => Some(format!("{was} having become {is}")),
-        None if books.len() != sound.books.len() => Some(format!("{} rows of {} being left", books.len(), sound.books.len())),
+        None if books.len() != sound.books.len() => Some(format!(
+            "{} rows of {} being left",
+            books.len(),
+            sound.books.len()
+        )),
         None => None,
     }
 }
@@ -253,12 +275,18 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
         std::thread::scope(|scope| {
             for share in cases.chunks(cases.len().div_ceil(THREADS)) {
                 let (sound, tally) = (&sound, &tally);
-                scope.spawn(move || share.iter().for_each(|number| case(sound, suffix, seed, *number, tally)));
+                scope.spawn(move || {
+                    share
+                        .iter()
+                        .for_each(|number| case(sound, suffix, seed, *number, tally))
+                });
             }
         });
         let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         if tally.noticed == 0 && cases.len() > 10 {
-            tally.missed.push("nothing rotted that anybody noticed: nothing was tried".into());
+            tally
+                .missed
+                .push("nothing rotted that anybody noticed: nothing was tried".into());
         }
         let (name, control) = match suffix {
             "" => ("rotten bits: database", "control: SQLite alone, database"),

@@ -8,7 +8,12 @@ use tillbox::primitives::Stopwatch;
 use crate::table::{self, Row};
 
 /// Name, trials in the short form, trials in the long one, and what runs it: the seed and the numbers of the cases to the rows of the table.
-pub struct Part(pub &'static str, pub usize, pub usize, pub fn(u64, Range<usize>) -> Vec<Row>);
+pub struct Part(
+    pub &'static str,
+    pub usize,
+    pub usize,
+    pub fn(u64, Range<usize>) -> Vec<Row>,
+);
 
 /// What was asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -56,14 +61,22 @@ pub fn all(parts: &[Part], args: impl Iterator<Item = String>) -> ExitCode {
         .collect();
     if wanted.is_empty() {
         let names: Vec<&str> = parts.iter().map(|part| part.0).collect();
-        println!("the laboratory has no part {:?}; it has {}", order.words, names.join(", "));
+        println!(
+            "the laboratory has no part {:?}; it has {}",
+            order.words,
+            names.join(", ")
+        );
         return ExitCode::SUCCESS;
     }
     let seed = order.seed.unwrap_or(1);
     let mut rows = Vec::new();
     for &&Part(name, short, long, run) in &wanted {
-        let trials = order.trials.unwrap_or(if order.is_long { long } else { short });
-        let cases = order.case.map_or(0..trials, |case| case..case.saturating_add(1));
+        let trials = order
+            .trials
+            .unwrap_or(if order.is_long { long } else { short });
+        let cases = order
+            .case
+            .map_or(0..trials, |case| case..case.saturating_add(1));
         let watch = Stopwatch::start();
         let found = run(seed, cases);
         for row in &found {

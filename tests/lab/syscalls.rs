@@ -14,7 +14,9 @@ use std::thread;
 
 use libc::SIGKILL;
 
-use crate::daemon::{Caller, Daemon, Line, Patience, Shop, command, keep, serve, under, within_a_minute};
+use crate::daemon::{
+    Caller, Daemon, Line, Patience, Shop, command, keep, serve, under, within_a_minute,
+};
 use crate::dice::Dice;
 use crate::oracle::Verdict;
 use crate::table::{Finding, Row};
@@ -82,7 +84,10 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let (kills, errors): (Vec<usize>, Vec<usize>) = cases.partition(|case| case % 2 == 0);
     let what = ["kill at a system call", "a system call fails"];
     if let Err(why) = probe() {
-        return vec![Row::skipped(what[0], kills.len(), &why), Row::skipped(what[1], errors.len(), &why)];
+        return vec![
+            Row::skipped(what[0], kills.len(), &why),
+            Row::skipped(what[1], errors.len(), &why),
+        ];
     }
     // In every other case there is an older file, whose migration is what most of the calls are then for.
     let aged = Shop::found();
@@ -98,7 +103,8 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
         let (struck, at_work, mut failures) = try_all(&shops, seed, &cases, throw);
         // One case alone may be one that strikes nothing.
         if cases.len() > 1 && struck * 4 < cases.len() {
-            failures.push(format!("only {struck} of {} struck: nothing was tried", cases.len()).into());
+            failures
+                .push(format!("only {struck} of {} struck: nothing was tried", cases.len()).into());
         }
         println!(
             "{what}: {struck} of {} struck, {at_work} of them a program that had begun to serve",
@@ -113,8 +119,17 @@ type Throw = fn(&mut Dice) -> Injection;
 
 /// Tries several at a time: most of a trial is waiting. Gives how often a fault struck, how many of those programs had
 /// begun to serve, and what was found.
-fn try_all(shops: &[(Shop, Option<String>)], seed: u64, cases: &[usize], throw: Throw) -> (usize, usize, Vec<Finding>) {
-    let (struck, at_work, failures) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Vec::<Finding>::new()));
+fn try_all(
+    shops: &[(Shop, Option<String>)],
+    seed: u64,
+    cases: &[usize],
+    throw: Throw,
+) -> (usize, usize, Vec<Finding>) {
+    let (struck, at_work, failures) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        Mutex::new(Vec::<Finding>::new()),
+    );
     thread::scope(|scope| {
         for part in 0..THREADS {
             let (struck, at_work, failures) = (&struck, &at_work, &failures);
@@ -124,18 +139,28 @@ fn try_all(shops: &[(Shop, Option<String>)], seed: u64, cases: &[usize], throw: 
                     let injection = throw(&mut dice);
                     let (shop, elder) = dice.pick(shops);
                     let dir = shop.copy();
-                    let found = try_one(shop, dir.path(), &injection, dice.below(2) == 0).and_then(|hit| {
-                        elder.as_ref().map_or(Ok(()), |elder| older::examine(dir.path(), elder))?;
-                        examine(dir.path(), &hit.sent).map(|()| hit)
-                    });
+                    let found =
+                        try_one(shop, dir.path(), &injection, dice.below(2) == 0).and_then(|hit| {
+                            elder
+                                .as_ref()
+                                .map_or(Ok(()), |elder| older::examine(dir.path(), elder))?;
+                            examine(dir.path(), &hit.sent).map(|()| hit)
+                        });
                     match found {
                         Ok(hit) => {
                             struck.fetch_add(usize::from(hit.struck), Ordering::SeqCst);
-                            at_work.fetch_add(usize::from(hit.struck && hit.served), Ordering::SeqCst);
+                            at_work
+                                .fetch_add(usize::from(hit.struck && hit.served), Ordering::SeqCst);
                         }
                         Err(found) => {
-                            let found = found.at(format_args!("case {case}, {} {}", injection.calls, injection.what));
-                            failures.lock().unwrap_or_else(PoisonError::into_inner).push(found);
+                            let found = found.at(format_args!(
+                                "case {case}, {} {}",
+                                injection.calls, injection.what
+                            ));
+                            failures
+                                .lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .push(found);
                             keep(dir.path(), &format!("syscalls-{seed}-{case}"));
                         }
                     }
@@ -146,7 +171,9 @@ fn try_all(shops: &[(Shop, Option<String>)], seed: u64, cases: &[usize], throw: 
     (
         struck.into_inner(),
         at_work.into_inner(),
-        failures.into_inner().unwrap_or_else(PoisonError::into_inner),
+        failures
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner),
     )
 }
 
@@ -167,7 +194,10 @@ fn probe() -> Result<(), String> {
         .output();
     match ran {
         Err(error) => Err(format!("strace: {error}")),
-        Ok(output) if !output.status.success() => Err(format!("strace: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Ok(output) if !output.status.success() => Err(format!(
+            "strace: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
         Ok(_) => Ok(()),
     }
 }
@@ -181,14 +211,22 @@ struct Hit {
 }
 
 /// One trial, without the look at what is left.
-fn try_one(shop: &Shop, dir: &Path, injection: &Injection, is_orderly: bool) -> Result<Hit, Finding> {
+fn try_one(
+    shop: &Shop,
+    dir: &Path,
+    injection: &Injection,
+    is_orderly: bool,
+) -> Result<Hit, Finding> {
     let trace = dir.join("strace");
     let mut strace = Command::new("strace");
     // The tracer is a grandchild (-D): the child is the program itself, whose end we see and cause. All calls are stopped at (no --seccomp-bpf):
     // where only those that matter are, the signals of strace 6.1 go astray.
     strace.args(["-D", "-f", "-o"]).arg(&trace);
     strace.args(["-e", &format!("trace={}", injection.calls)]);
-    strace.args(["-e", &format!("inject={}:{}", injection.calls, injection.what)]);
+    strace.args([
+        "-e",
+        &format!("inject={}:{}", injection.calls, injection.what),
+    ]);
     under(&mut strace, &serve(dir));
     let (mut sent, mut was_killed, mut served) = (Vec::new(), false, false);
     match Daemon::launch(&mut strace, dir) {
@@ -211,12 +249,21 @@ fn try_one(shop: &Shop, dir: &Path, injection: &Injection, is_orderly: bool) -> 
     }
     let traced = || fs::read_to_string(&trace).unwrap_or_default();
     // The tracer notes the end of its last thread, and is done.
-    let is_told = within_a_minute(|| traced().lines().last().is_some_and(|line| line.contains(" +++ ")));
+    let is_told = within_a_minute(|| {
+        traced()
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains(" +++ "))
+    });
     if !is_told {
         return Err(format!("strace has not ended: {:?}", traced().lines().last()).into());
     }
     let struck = was_killed || traced().contains("(INJECTED)");
-    Ok(Hit { struck, served, sent })
+    Ok(Hit {
+        struck,
+        served,
+        sent,
+    })
 }
 
 /// It starts again, the real program first.

@@ -73,7 +73,11 @@ pub struct Row {
 
 impl Row {
     /// A row for trials that were made, and what they found.
-    pub fn new<F: Into<Finding>>(fault: impl Into<String>, trials: usize, failures: impl IntoIterator<Item = F>) -> Self {
+    pub fn new<F: Into<Finding>>(
+        fault: impl Into<String>,
+        trials: usize,
+        failures: impl IntoIterator<Item = F>,
+    ) -> Self {
         Self {
             fault: fault.into(),
             trials,
@@ -109,7 +113,10 @@ impl Row {
     }
 
     fn count(&self, kind: Kind) -> usize {
-        self.failures.iter().filter(|failure| failure.kind == kind).count()
+        self.failures
+            .iter()
+            .filter(|failure| failure.kind == kind)
+            .count()
     }
 }
 
@@ -152,7 +159,10 @@ pub fn print(rows: &[Row]) {
         );
         for failure in row.failures.iter().take(5) {
             let text = failure.to_string();
-            println!("    {}", text.chars().take(FINDING_CHARS).collect::<String>());
+            println!(
+                "    {}",
+                text.chars().take(FINDING_CHARS).collect::<String>()
+            );
         }
     }
 }

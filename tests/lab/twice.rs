@@ -63,11 +63,15 @@ fn kill_and_cut(seed: u64, case: usize) -> Verdict {
     let lost = sent.iter().position(|line| line.answered.is_none());
     sent.truncate(lost.map_or(sent.len(), |lost| lost + 1));
     runtime.block_on(async {
-        for line in sent.iter_mut().filter(|line| line.call.idempotency_key.is_some()) {
+        for line in sent
+            .iter_mut()
+            .filter(|line| line.call.idempotency_key.is_some())
+        {
             let reply = second.send(&line.call).await;
             line.answered = (reply.status < 500).then(|| (disk::position(), reply));
         }
-        tokio::task::block_in_place(|| second.app.registry.write_marks()).map_err(|error| error.to_string())
+        tokio::task::block_in_place(|| second.app.registry.write_marks())
+            .map_err(|error| error.to_string())
     })?;
     let at = disk::position();
     second.stop();

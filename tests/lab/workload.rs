@@ -29,7 +29,10 @@ pub struct Sent {
 impl Sent {
     /// The answer, if it was given by then.
     pub fn answer_by(&self, at: usize) -> Option<&Reply> {
-        self.answered.as_ref().filter(|(when, _)| *when <= at).map(|(_, reply)| reply)
+        self.answered
+            .as_ref()
+            .filter(|(when, _)| *when <= at)
+            .map(|(_, reply)| reply)
     }
 }
 
@@ -45,7 +48,11 @@ impl Diary {
     /// The last answer, if one came.
     pub fn last_answer(&self) -> Option<Reply> {
         let lines = self.lines();
-        lines.last()?.answered.as_ref().map(|(_, reply)| reply.clone())
+        lines
+            .last()?
+            .answered
+            .as_ref()
+            .map(|(_, reply)| reply.clone())
     }
 
     pub fn into_lines(self) -> Vec<Sent> {
@@ -138,8 +145,10 @@ impl<'a, P: Peer> Till<'a, P> {
         let made = self.post("/v1/catalog/products", "product", body).await;
         let product = made.map_or_else(String::new, |made| made.text("/id"));
         if !product.is_empty() {
-            let delivery = json!({"product_id": product, "quantity_delta": 1_000_000, "reason": "delivery"});
-            self.post("/v1/inventory/adjustments", "delivery", delivery).await;
+            let delivery =
+                json!({"product_id": product, "quantity_delta": 1_000_000, "reason": "delivery"});
+            self.post("/v1/inventory/adjustments", "delivery", delivery)
+                .await;
         }
         product
     }
@@ -168,23 +177,42 @@ impl<'a, P: Peer> Till<'a, P> {
         let lines = json!([{"product_id": product, "quantity": 1 + number % 3}]);
         let amount = 450 * (1 + number % 3);
         let sale = json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": amount}], "email": "ada@example.org"});
-        self.post("/v1/sales", &format!("sale {number}"), sale).await
+        self.post("/v1/sales", &format!("sale {number}"), sale)
+            .await
     }
 
     async fn check_out(&self, product: &str, number: usize) -> Option<()> {
         let key = |what: &str| format!("{what} {number}");
-        let cart = self.post("/v1/carts", &key("cart"), json!({})).await?.text("/id");
+        let cart = self
+            .post("/v1/carts", &key("cart"), json!({}))
+            .await?
+            .text("/id");
         let item = json!({"product_id": product, "quantity": 1});
-        self.post(&format!("/v1/carts/{cart}/items"), &key("item"), item).await?;
-        let checkout = json!({"cart_id": cart, "payment_method": "cash", "email": "bob@example.org"});
-        let placed = self.post("/v1/checkout", &key("checkout"), checkout).await?;
+        self.post(&format!("/v1/carts/{cart}/items"), &key("item"), item)
+            .await?;
+        let checkout =
+            json!({"cart_id": cart, "payment_method": "cash", "email": "bob@example.org"});
+        let placed = self
+            .post("/v1/checkout", &key("checkout"), checkout)
+            .await?;
         let (order, payment) = (placed.text("/order/id"), placed.text("/payment/id"));
         match number % 4 {
-            0 => drop(self.post(&format!("/v1/orders/{order}/cancel"), &key("cancel"), Value::Null).await),
+            0 => drop(
+                self.post(
+                    &format!("/v1/orders/{order}/cancel"),
+                    &key("cancel"),
+                    Value::Null,
+                )
+                .await,
+            ),
             1 => {}
             _ => drop(
-                self.post("/v1/checkout/confirm-payment", &key("confirm"), json!({"payment_id": payment}))
-                    .await,
+                self.post(
+                    "/v1/checkout/confirm-payment",
+                    &key("confirm"),
+                    json!({"payment_id": payment}),
+                )
+                .await,
             ),
         }
         Some(())
@@ -211,22 +239,41 @@ pub async fn come_and_go<P: Peer>(house: &P, diary: &Diary) {
     let position = disk::position();
     diary.lines()[made..]
         .iter_mut()
-        .filter(|sent| sent.call.path.ends_with("/tenants") && sent.call.body["slug"] == "passing" || sent.call.secret.is_some())
+        .filter(|sent| {
+            sent.call.path.ends_with("/tenants") && sent.call.body["slug"] == "passing"
+                || sent.call.secret.is_some()
+        })
         .for_each(|sent| sent.until = Some(position));
     diary
-        .call(house, landlord(Method::DELETE, "/v1/landlord/tenants/passing", Value::Null))
+        .call(
+            house,
+            landlord(Method::DELETE, "/v1/landlord/tenants/passing", Value::Null),
+        )
         .await;
 }
 
 /// Lets go what retention would in a year or so, but for the answers that are asked for again. What cannot go now goes the next time.
 fn prune(house: &House) {
-    let cut_offs = CutOffs::at(house.app.clock.now().plus_millis(400 * 24 * 60 * 60 * 1000), 365, 365);
-    let tables = [Table::AuditLog, Table::InventoryMovement, Table::Reservation];
+    let cut_offs = CutOffs::at(
+        house.app.clock.now().plus_millis(400 * 24 * 60 * 60 * 1000),
+        365,
+        365,
+    );
+    let tables = [
+        Table::AuditLog,
+        Table::InventoryMovement,
+        Table::Reservation,
+    ];
     for access in oracle::tenants(house).unwrap_or_default() {
-        let Ok(db) = house.app.registry.open(&access) else { continue };
+        let Ok(db) = house.app.registry.open(&access) else {
+            continue;
+        };
         let origin = Origin::system();
-        let pruned = retention::prune(&db, &origin, &tables, &cut_offs, None, || true)
-            .and_then(|ran| db.write(origin, move |work| retention::record(work, &ran)).wait());
+        let pruned =
+            retention::prune(&db, &origin, &tables, &cut_offs, None, || true).and_then(|ran| {
+                db.write(origin, move |work| retention::record(work, &ran))
+                    .wait()
+            });
         if let Err(error) = pruned {
             println!("not pruned: {error}");
         }
@@ -236,7 +283,10 @@ fn prune(house: &House) {
 /// Runs the shops for so many customers in all, several at a time, so that they share commits; jobs run and files are closed in between.
 pub async fn run(house: &House, diary: &Diary, customers: usize) {
     come_and_go(house, diary).await;
-    let (corner, kiosk) = (Till::open(house, diary, "corner").await, Till::open(house, diary, "kiosk").await);
+    let (corner, kiosk) = (
+        Till::open(house, diary, "corner").await,
+        Till::open(house, diary, "kiosk").await,
+    );
     let (tea, mug) = (corner.stocked().await, kiosk.stocked().await);
     for round in 0..customers.div_ceil(4) {
         let number = round * 4;

@@ -71,7 +71,10 @@ fn row(wire: RowBody) -> BatchRow<ImportProduct> {
 }
 
 /// Takes a batch of rows: each is made, changed or found unchanged, or refused with its reason while the others are taken.
-pub async fn import(shop: Shop<CatalogWrite>, Body(CatalogBatch(rows)): Body<CatalogBatch>) -> Result<Json<Tally>, Problem> {
+pub async fn import(
+    shop: Shop<CatalogWrite>,
+    Body(CatalogBatch(rows)): Body<CatalogBatch>,
+) -> Result<Json<Tally>, Problem> {
     let tally = shop.write(move |work| {
         take_rows(work, &rows, |work, row| {
             Ok(match catalog::import_product(work, row)? {

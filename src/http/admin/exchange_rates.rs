@@ -37,9 +37,16 @@ impl FromBody for History {
 }
 
 /// Takes a file of rates, whole or not at all.
-pub async fn import(house: House, Body(History(publication, corrections)): Body<History>) -> Result<Json<Value>, Problem> {
+pub async fn import(
+    house: House,
+    Body(History(publication, corrections)): Body<History>,
+) -> Result<Json<Value>, Problem> {
     let left_out = publication.left_out.clone();
-    let imported = house.app.published.import(house.origin, publication, corrections).await?;
+    let imported = house
+        .app
+        .published
+        .import(house.origin, publication, corrections)
+        .await?;
     Ok(Json(json!({
         "days": imported.days, "created": imported.created, "corrected": imported.corrected, "unchanged": imported.unchanged, "ended": imported.ended,
         "left_out": left_out,

@@ -49,7 +49,9 @@ pub enum RowRefused {
 impl<R: Refusal> From<R> for RowRefused {
     fn from(refused: R) -> Self {
         match refused.class() {
-            Class::Internal | Class::Unavailable | Class::StorageFull => Self::Whole(refused.into()),
+            Class::Internal | Class::Unavailable | Class::StorageFull => {
+                Self::Whole(refused.into())
+            }
             _ => Self::Row(refused.to_string()),
         }
     }
@@ -82,7 +84,10 @@ pub fn take_rows<C>(
             Ok(Taken::Created) => tally.created += 1,
             Ok(Taken::Updated) => tally.updated += 1,
             Ok(Taken::Unchanged) => tally.unchanged += 1,
-            Err(RowRefused::Row(reason)) => tally.refused.push(RefusedRow { line: row.line, reason }),
+            Err(RowRefused::Row(reason)) => tally.refused.push(RefusedRow {
+                line: row.line,
+                reason,
+            }),
             Err(RowRefused::Whole(problem)) => return Err(problem),
         }
     }

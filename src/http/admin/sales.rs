@@ -60,7 +60,11 @@ fn row(wire: SaleBody) -> BatchRow<ImportSale> {
             format!("must be 1 to {LINES_MAX}, and are {}", wire.lines.len()),
         );
     }
-    let lines: Vec<Option<ImportLine>> = wire.lines.iter().map(|wire| line(wire, &mut faults)).collect();
+    let lines: Vec<Option<ImportLine>> = wire
+        .lines
+        .iter()
+        .map(|wire| line(wire, &mut faults))
+        .collect();
     let command = || {
         Some(ImportSale {
             number: number?.to_string(),
@@ -87,7 +91,10 @@ fn line(wire: &LineBody, faults: &mut Faults) -> Option<ImportLine> {
 }
 
 /// Takes a batch of sales: each is recorded or found recorded, or refused with its reason while the others are taken.
-pub async fn import(shop: Shop<Pos>, Body(SalesBatch(sales)): Body<SalesBatch>) -> Result<Json<Tally>, Problem> {
+pub async fn import(
+    shop: Shop<Pos>,
+    Body(SalesBatch(sales)): Body<SalesBatch>,
+) -> Result<Json<Tally>, Problem> {
     let policy = shop.selling_policy().await?;
     let tally = shop.write(move |work| {
         take_rows(work, &sales, |work, sale| {

@@ -32,25 +32,37 @@ impl FromBody for Migrate {
     type Wire = MigrateBody;
 
     fn from_wire(wire: MigrateBody, _: &mut Faults) -> Option<Self> {
-        Some(Self { release: wire.release })
+        Some(Self {
+            release: wire.release,
+        })
     }
 }
 
 /// Opens a shop's file, by which it is checked and whatever its schema lacks is migrated.
-pub async fn migrate(house: House, PathText(slug): PathText<String>, Body(how): Body<Migrate>) -> Result<Json<Value>, Problem> {
+pub async fn migrate(
+    house: House,
+    PathText(slug): PathText<String>,
+    Body(how): Body<Migrate>,
+) -> Result<Json<Value>, Problem> {
     let id = access(&house, &slug).await?.id();
     let released = how.release && house.app.registry.release(id);
     if released {
         tracing::info!(tenant_id = %id, "tenant file released: it is opened again although the disk failed twice under it");
     }
     open(&house, &slug).await?;
-    Ok(Json(json!({"slug": slug, "status": "migrated", "released": released})))
+    Ok(Json(
+        json!({"slug": slug, "status": "migrated", "released": released}),
+    ))
 }
 
 /// Takes a shop's file for what it is although it lacks what was acknowledged; the file that was set aside for that is taken back to its place.
-pub async fn accept_loss(house: House, PathText(slug): PathText<String>) -> Result<Json<Value>, Problem> {
+pub async fn accept_loss(
+    house: House,
+    PathText(slug): PathText<String>,
+) -> Result<Json<Value>, Problem> {
     let named = Slug::parse(&slug).map_err(|_| DirectoryRefused::TenantNotFound(slug.clone()))?;
-    let accept = move |house: &House| Ok(house.app.provisioner.accept_loss(&house.origin, &named)?);
+    let accept =
+        move |house: &House| Ok(house.app.provisioner.accept_loss(&house.origin, &named)?);
     let (known, found) = house.blocking(accept).await?;
     let of = |ends: Ends| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
     Ok(Json(
@@ -72,12 +84,17 @@ impl FromBody for Check {
     type Wire = CheckBody;
 
     fn from_wire(wire: CheckBody, faults: &mut Faults) -> Option<Self> {
-        faults.optional("/tenant", wire.tenant.as_deref().map(Slug::parse)).map(Self)
+        faults
+            .optional("/tenant", wire.tenant.as_deref().map(Slug::parse))
+            .map(Self)
     }
 }
 
 /// Checks a shop's books, documents and stock against each other, or the house's own file; changes nothing.
-pub async fn check_integrity(house: House, Body(Check(slug)): Body<Check>) -> Result<Json<Report>, Problem> {
+pub async fn check_integrity(
+    house: House,
+    Body(Check(slug)): Body<Check>,
+) -> Result<Json<Report>, Problem> {
     let Some(slug) = slug else {
         let check = |house: &House| Ok(upkeep::check_house(&house.app)?);
         return house.blocking(check).await.map(Json);
@@ -95,7 +112,12 @@ pub(super) async fn open(house: &House, slug: &str) -> Result<Database<Tenant>, 
 async fn access(house: &House, slug: &str) -> Result<TenantAccess, Problem> {
     let absent = || Problem::from(DirectoryRefused::TenantNotFound(slug.to_owned()));
     let named = Slug::parse(slug).map_err(|_| absent())?;
-    let access = house.app.directory.tenant_of_slug(&named).await?.ok_or_else(absent)?;
+    let access = house
+        .app
+        .directory
+        .tenant_of_slug(&named)
+        .await?
+        .ok_or_else(absent)?;
     match access.status() {
         TenantStatus::Active | TenantStatus::Suspended => Ok(access),
         status => Err(DirectoryRefused::WrongStatus(status).into()),

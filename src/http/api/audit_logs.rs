@@ -55,8 +55,19 @@ impl From<ChainedEntry> for AuditEntryView {
 
 /// Lists audit entries, the newest first.
 #[utoipa::path(get, path = "/audit-logs", tag = "audit", params(PageParams), responses((status = 200, body = PageView<AuditEntryView>)))]
-async fn list_entries(shop: Shop<Admin>, PageQuery(page): PageQuery) -> Result<Json<PageView<AuditEntryView>>, Problem> {
-    let entries = shop.read(move |view| Ok(audit::list(view, page.before, page.fetch())?)).await?;
-    let entries = entries.into_iter().map(|chained| (chained.seq, chained)).collect();
-    Ok(Json(PageView::of(Page::cut(entries, page), AuditEntryView::from)))
+async fn list_entries(
+    shop: Shop<Admin>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<PageView<AuditEntryView>>, Problem> {
+    let entries = shop
+        .read(move |view| Ok(audit::list(view, page.before, page.fetch())?))
+        .await?;
+    let entries = entries
+        .into_iter()
+        .map(|chained| (chained.seq, chained))
+        .collect();
+    Ok(Json(PageView::of(
+        Page::cut(entries, page),
+        AuditEntryView::from,
+    )))
 }

@@ -137,13 +137,18 @@ impl FromBody for ChangeItem {
     type Wire = ChangeItemBody;
 
     fn from_wire(wire: ChangeItemBody, faults: &mut Faults) -> Option<Self> {
-        faults.take("/quantity", Quantity::new(wire.quantity)).map(Self)
+        faults
+            .take("/quantity", Quantity::new(wire.quantity))
+            .map(Self)
     }
 }
 
 /// Makes an empty cart.
 #[utoipa::path(post, path = "/carts", tag = "carts", security((), ("api_key" = [])), params(MayBeKeyedParams), request_body = CreateCartBody, responses((status = 201, body = CartView), (status = 422, description = "`validation_failed`, `currency_ended`, `currency_not_enabled`")))]
-async fn create_cart(shop: Shop<Checkout>, MayBeKeyed { key, command }: MayBeKeyed<CreateCart>) -> Result<Response, Problem> {
+async fn create_cart(
+    shop: Shop<Checkout>,
+    MayBeKeyed { key, command }: MayBeKeyed<CreateCart>,
+) -> Result<Response, Problem> {
     let CreateCart(currency) = command;
     shop.once(key, StatusCode::CREATED, move |work| {
         Ok(CartView::from(cart::create_cart(work, currency)?))
@@ -154,8 +159,13 @@ async fn create_cart(shop: Shop<Checkout>, MayBeKeyed { key, command }: MayBeKey
 /// Shows a cart with the present prices.
 #[utoipa::path(get, path = "/carts/{id}", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`")))]
-async fn get_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
-    let cart = shop.read(move |view| Ok(cart::show_cart(view, id)?)).await?;
+async fn get_cart(
+    shop: Shop<Checkout>,
+    PathId(id): PathId<CartKind>,
+) -> Result<Json<CartView>, Problem> {
+    let cart = shop
+        .read(move |view| Ok(cart::show_cart(view, id)?))
+        .await?;
     Ok(Json(cart.into()))
 }
 
@@ -183,30 +193,47 @@ async fn change_item(
     PathText((id, item)): PathText<(CartId, CartItemId)>,
     Body(ChangeItem(quantity)): Body<ChangeItem>,
 ) -> Result<Json<CartView>, Problem> {
-    let cart = shop.write(move |work| Ok(cart::change_item(work, id, item, quantity)?)).await?;
+    let cart = shop
+        .write(move |work| Ok(cart::change_item(work, id, item, quantity)?))
+        .await?;
     Ok(Json(cart.into()))
 }
 
 /// Takes a line out of a cart; the answer is the cart without it.
 #[utoipa::path(delete, path = "/carts/{id}/items/{item_id}", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path), ("item_id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, `cart_item_not_found`"), (status = 409, description = "`cart_not_open`")))]
-async fn remove_item(shop: Shop<Checkout>, PathText((id, item)): PathText<(CartId, CartItemId)>) -> Result<Json<CartView>, Problem> {
-    let cart = shop.write(move |work| Ok(cart::remove_item(work, id, item)?)).await?;
+async fn remove_item(
+    shop: Shop<Checkout>,
+    PathText((id, item)): PathText<(CartId, CartItemId)>,
+) -> Result<Json<CartView>, Problem> {
+    let cart = shop
+        .write(move |work| Ok(cart::remove_item(work, id, item)?))
+        .await?;
     Ok(Json(cart.into()))
 }
 
 /// Takes all lines out of a cart.
 #[utoipa::path(post, path = "/carts/{id}/clear", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`")))]
-async fn clear_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
-    let cart = shop.write(move |work| Ok(cart::clear_cart(work, id)?)).await?;
+async fn clear_cart(
+    shop: Shop<Checkout>,
+    PathId(id): PathId<CartKind>,
+) -> Result<Json<CartView>, Problem> {
+    let cart = shop
+        .write(move |work| Ok(cart::clear_cart(work, id)?))
+        .await?;
     Ok(Json(cart.into()))
 }
 
 /// Gives a cart up.
 #[utoipa::path(post, path = "/carts/{id}/abandon", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`")))]
-async fn abandon_cart(shop: Shop<Checkout>, PathId(id): PathId<CartKind>) -> Result<Json<CartView>, Problem> {
-    let cart = shop.write(move |work| Ok(cart::abandon_cart(work, id)?)).await?;
+async fn abandon_cart(
+    shop: Shop<Checkout>,
+    PathId(id): PathId<CartKind>,
+) -> Result<Json<CartView>, Problem> {
+    let cart = shop
+        .write(move |work| Ok(cart::abandon_cart(work, id)?))
+        .await?;
     Ok(Json(cart.into()))
 }

@@ -10,17 +10,23 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::{IfMatchParams, MayBeKeyedParams, PageParams, PageView, nullable, present, price};
+use super::form::{
+    IfMatchParams, MayBeKeyedParams, PageParams, PageView, nullable, present, price,
+};
 use super::schema::Price;
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
-use crate::http::extract::{Body, FromBody, IfMatch, MayBeKeyed, PageBeside, PageQuery, PathId, QueryOf, Shop, with_etag};
+use crate::http::extract::{
+    Body, FromBody, IfMatch, MayBeKeyed, PageBeside, PageQuery, PathId, QueryOf, Shop, with_etag,
+};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{CategoryId, ProductId, ProductKind};
 use crate::primitives::{Barcode, Currency, Name, Sku, TaxClass};
-use crate::tenant::catalog::{self, Category, ChangeProduct, CreateProduct, FIRST_VERSION, Label, Product, Selection};
+use crate::tenant::catalog::{
+    self, Category, ChangeProduct, CreateProduct, FIRST_VERSION, Label, Product, Selection,
+};
 
 /// The routes of the catalog.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -98,9 +104,13 @@ impl FromBody for CreateProduct {
         let name = faults.take("/name", Name::parse(&wire.name));
         let price_minor = faults.take("/price_minor", price(wire.price_minor));
         let currency = faults.optional("/currency", wire.currency.as_deref().map(Currency::parse));
-        let tax_class = faults.optional("/tax_class", wire.tax_class.as_deref().map(TaxClass::parse));
+        let tax_class =
+            faults.optional("/tax_class", wire.tax_class.as_deref().map(TaxClass::parse));
         let barcode = faults.optional("/barcode", wire.barcode.as_deref().map(Barcode::parse));
-        let category_id = faults.optional("/category_id", wire.category_id.as_deref().map(CategoryId::parse));
+        let category_id = faults.optional(
+            "/category_id",
+            wire.category_id.as_deref().map(CategoryId::parse),
+        );
         Some(Self {
             sku: sku?,
             barcode: barcode?,
@@ -148,14 +158,17 @@ impl FromBody for ChangeProduct {
         let sku = faults.optional("/sku", wire.sku.as_deref().map(Sku::parse));
         let name = faults.optional("/name", wire.name.as_deref().map(Name::parse));
         let price_minor = faults.optional("/price_minor", wire.price_minor.map(price));
-        let tax_class = faults.optional("/tax_class", wire.tax_class.as_deref().map(TaxClass::parse));
+        let tax_class =
+            faults.optional("/tax_class", wire.tax_class.as_deref().map(TaxClass::parse));
         let barcode = faults.optional(
             "/barcode",
-            wire.barcode.map(|barcode| barcode.as_deref().map(Barcode::parse).transpose()),
+            wire.barcode
+                .map(|barcode| barcode.as_deref().map(Barcode::parse).transpose()),
         );
         let category_id = faults.optional(
             "/category_id",
-            wire.category_id.map(|id| id.as_deref().map(CategoryId::parse).transpose()),
+            wire.category_id
+                .map(|id| id.as_deref().map(CategoryId::parse).transpose()),
         );
         Some(Self {
             sku: sku?,
@@ -172,7 +185,10 @@ impl FromBody for ChangeProduct {
 /// Takes a product into the catalog.
 #[utoipa::path(post, path = "/catalog/products", tag = "catalog", params(MayBeKeyedParams), request_body = CreateProductBody,
     responses((status = 201, body = ProductView), (status = 409, description = "`sku_taken`, `barcode_taken`"), (status = 422, description = "`validation_failed`, `category_not_found`, `unknown_tax_class`")))]
-async fn create_product(shop: Shop<CatalogWrite>, MayBeKeyed { key, command }: MayBeKeyed<CreateProduct>) -> Result<Response, Problem> {
+async fn create_product(
+    shop: Shop<CatalogWrite>,
+    MayBeKeyed { key, command }: MayBeKeyed<CreateProduct>,
+) -> Result<Response, Problem> {
     let created = shop.once(key, StatusCode::CREATED, move |work| {
         Ok(ProductView::from(catalog::create_product(work, &command)?))
     });
@@ -198,13 +214,24 @@ struct ProductFilter {
 impl ProductFilter {
     fn parse(self, is_storefront: bool) -> Result<Wanted, Problem> {
         let mut faults = Faults::default();
-        let category = faults.optional("?category_id", self.category_id.as_deref().map(CategoryId::parse));
+        let category = faults.optional(
+            "?category_id",
+            self.category_id.as_deref().map(CategoryId::parse),
+        );
         let sku = faults.optional("?sku", self.sku.as_deref().map(Sku::parse));
         let barcode = faults.optional("?barcode", self.barcode.as_deref().map(Barcode::parse));
         if self.sku.is_some() && self.barcode.is_some() {
-            faults.note("?barcode", "invalid", "names one product, as sku does; send one of the two");
+            faults.note(
+                "?barcode",
+                "invalid",
+                "names one product, as sku does; send one of the two",
+            );
         }
-        let active = if is_storefront { Some(true) } else { self.active };
+        let active = if is_storefront {
+            Some(true)
+        } else {
+            self.active
+        };
         let wanted = || {
             let selection = Selection {
                 category: category?,
@@ -240,7 +267,12 @@ async fn list_products(
         Wanted::All(selection) => Ok(catalog::list_products(view, page, selection)?),
         Wanted::One(selection, label) => {
             let found = catalog::find_product_by_label(view, &label)?;
-            Ok(Page::whole(found.into_iter().filter(|product| selection.holds(product)).collect()))
+            Ok(Page::whole(
+                found
+                    .into_iter()
+                    .filter(|product| selection.holds(product))
+                    .collect(),
+            ))
         }
     });
     Ok(Json(PageView::of(products.await?, ProductView::from)))
@@ -249,9 +281,14 @@ async fn list_products(
 /// Shows a product; one that was taken out of sale not to a storefront without a key.
 #[utoipa::path(get, path = "/catalog/products/{id}", tag = "catalog", security((), ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`")))]
-async fn get_product(shop: Shop<CatalogRead>, PathId(id): PathId<ProductKind>) -> Result<Response, Problem> {
+async fn get_product(
+    shop: Shop<CatalogRead>,
+    PathId(id): PathId<ProductKind>,
+) -> Result<Response, Problem> {
     let sees_inactive = !shop.is_storefront();
-    let product = shop.read(move |view| Ok(catalog::find_product(view, id)?)).await?;
+    let product = shop
+        .read(move |view| Ok(catalog::find_product(view, id)?))
+        .await?;
     let product = product.filter(|product| product.active || sees_inactive);
     Ok(product_answer(
         StatusCode::OK,
@@ -283,7 +320,9 @@ async fn activate_product(
     PathId(id): PathId<ProductKind>,
     IfMatch(expected): IfMatch,
 ) -> Result<Response, Problem> {
-    let product = shop.write(move |work| Ok(catalog::set_active(work, id, expected, true)?)).await?;
+    let product = shop
+        .write(move |work| Ok(catalog::set_active(work, id, expected, true)?))
+        .await?;
     Ok(product_answer(StatusCode::OK, product))
 }
 
@@ -295,7 +334,9 @@ async fn deactivate_product(
     PathId(id): PathId<ProductKind>,
     IfMatch(expected): IfMatch,
 ) -> Result<Response, Problem> {
-    let product = shop.write(move |work| Ok(catalog::set_active(work, id, expected, false)?)).await?;
+    let product = shop
+        .write(move |work| Ok(catalog::set_active(work, id, expected, false)?))
+        .await?;
     Ok(product_answer(StatusCode::OK, product))
 }
 
@@ -334,7 +375,10 @@ impl FromBody for CreateCategory {
 
 /// Makes a category.
 #[utoipa::path(post, path = "/catalog/categories", tag = "catalog", params(MayBeKeyedParams), request_body = CreateCategoryBody, responses((status = 201, body = CategoryView), (status = 409, description = "`category_taken`")))]
-async fn create_category(shop: Shop<CatalogWrite>, MayBeKeyed { key, command }: MayBeKeyed<CreateCategory>) -> Result<Response, Problem> {
+async fn create_category(
+    shop: Shop<CatalogWrite>,
+    MayBeKeyed { key, command }: MayBeKeyed<CreateCategory>,
+) -> Result<Response, Problem> {
     let CreateCategory(name) = command;
     shop.once(key, StatusCode::CREATED, move |work| {
         Ok(CategoryView::from(catalog::create_category(work, &name)?))
@@ -344,7 +388,12 @@ async fn create_category(shop: Shop<CatalogWrite>, MayBeKeyed { key, command }: 
 
 /// Lists categories, the newest first.
 #[utoipa::path(get, path = "/catalog/categories", tag = "catalog", security((), ("api_key" = [])), params(PageParams), responses((status = 200, body = PageView<CategoryView>)))]
-async fn list_categories(shop: Shop<CatalogRead>, PageQuery(page): PageQuery) -> Result<Json<PageView<CategoryView>>, Problem> {
-    let categories = shop.read(move |view| Ok(catalog::list_categories(view, page)?)).await?;
+async fn list_categories(
+    shop: Shop<CatalogRead>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<PageView<CategoryView>>, Problem> {
+    let categories = shop
+        .read(move |view| Ok(catalog::list_categories(view, page)?))
+        .await?;
     Ok(Json(PageView::of(categories, CategoryView::from)))
 }

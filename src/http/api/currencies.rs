@@ -18,7 +18,9 @@ use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::limits::RATE_AGE_DAYS_MAX;
 use crate::primitives::{Currency, Day};
-use crate::tenant::currency::{self, ChangeSettings, CurrencyRow, CurrencySettings, EnableCurrency, RateSource};
+use crate::tenant::currency::{
+    self, ChangeSettings, CurrencyRow, CurrencySettings, EnableCurrency, RateSource,
+};
 
 /// The routes of the currencies.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -110,13 +112,16 @@ impl FromBody for ChangeSettings {
     type Wire = ChangeCurrencySettingsBody;
 
     fn from_wire(wire: ChangeCurrencySettingsBody, faults: &mut Faults) -> Option<Self> {
-        let source = |text: String| RateSource::parse(&text).ok_or("is not one of manual_first, manual, published");
+        let source = |text: String| {
+            RateSource::parse(&text).ok_or("is not one of manual_first, manual, published")
+        };
         let days = |days: i64| match i32::try_from(days) {
             Ok(days @ 1..=RATE_AGE_DAYS_MAX) => Ok(days),
             _ => Err(format!("must be from 1 to {RATE_AGE_DAYS_MAX}")),
         };
         let rate_source = faults.optional("/rate_source", wire.rate_source.map(source));
-        let rate_max_age_days = faults.optional("/rate_max_age_days", wire.rate_max_age_days.map(days));
+        let rate_max_age_days =
+            faults.optional("/rate_max_age_days", wire.rate_max_age_days.map(days));
         Some(Self {
             rate_source: rate_source?,
             rate_max_age_days: rate_max_age_days?,
@@ -127,8 +132,13 @@ impl FromBody for ChangeSettings {
 /// Lists the shop's currencies, the last that was added first; those that it sells in no more are among them.
 #[utoipa::path(get, path = "/currencies", tag = "currencies", params(PageParams), security((), ("api_key" = [])),
     responses((status = 200, body = PageView<CurrencyView>)))]
-async fn list_currencies(shop: Shop<CatalogRead>, PageQuery(page): PageQuery) -> Result<Json<PageView<CurrencyView>>, Problem> {
-    let currencies = shop.read(move |view| Ok(currency::list_currencies(view, page)?)).await?;
+async fn list_currencies(
+    shop: Shop<CatalogRead>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<PageView<CurrencyView>>, Problem> {
+    let currencies = shop
+        .read(move |view| Ok(currency::list_currencies(view, page)?))
+        .await?;
     Ok(Json(PageView::of(currencies, CurrencyView::from)))
 }
 
@@ -136,7 +146,10 @@ async fn list_currencies(shop: Shop<CatalogRead>, PageQuery(page): PageQuery) ->
 #[utoipa::path(post, path = "/currencies", tag = "currencies", params(MayBeKeyedParams), request_body = EnableCurrencyBody,
     responses((status = 201, body = CurrencyView), (status = 409, description = "`currency_is_base`"),
     (status = 422, description = "`validation_failed`, `currency_ended`")))]
-async fn enable_currency(shop: Shop<Admin>, MayBeKeyed { key, command }: MayBeKeyed<EnableCurrency>) -> Result<Response, Problem> {
+async fn enable_currency(
+    shop: Shop<Admin>,
+    MayBeKeyed { key, command }: MayBeKeyed<EnableCurrency>,
+) -> Result<Response, Problem> {
     let forget = shop.forget_sold_in();
     shop.once(key, StatusCode::CREATED, move |work| {
         let row = currency::enable(work, command)?;
@@ -149,13 +162,19 @@ async fn enable_currency(shop: Shop<Admin>, MayBeKeyed { key, command }: MayBeKe
 /// Shows how the shop deals with currencies.
 #[utoipa::path(get, path = "/settings/currency", tag = "settings", responses((status = 200, body = CurrencySettingsView)))]
 async fn get_settings(shop: Shop<Admin>) -> Result<Response, Problem> {
-    Ok(settings_answer(&shop.read(move |view| Ok(currency::settings(view)?)).await?))
+    Ok(settings_answer(
+        &shop.read(move |view| Ok(currency::settings(view)?)).await?,
+    ))
 }
 
 /// Changes which rates the shop goes by. Documents keep the rates that they used.
 #[utoipa::path(patch, path = "/settings/currency", tag = "settings", params(IfMatchParams), request_body = ChangeCurrencySettingsBody,
     responses((status = 200, body = CurrencySettingsView), (status = 412, description = "`stale_version`"), (status = 422, description = "`validation_failed`")))]
-async fn change_settings(shop: Shop<Admin>, IfMatch(expected): IfMatch, Body(change): Body<ChangeSettings>) -> Result<Response, Problem> {
+async fn change_settings(
+    shop: Shop<Admin>,
+    IfMatch(expected): IfMatch,
+    Body(change): Body<ChangeSettings>,
+) -> Result<Response, Problem> {
     let changed = shop.write(move |work| Ok(currency::change_settings(work, expected, &change)?));
     Ok(settings_answer(&changed.await?))
 }

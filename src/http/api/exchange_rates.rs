@@ -81,7 +81,10 @@ impl FromBody for AddRate {
         let base = faults.take("/base", Currency::parse(&wire.base));
         let quote = faults.take("/quote", Currency::parse(&wire.quote));
         let rate = faults.take("/rate", ExchangeRate::parse(&wire.rate));
-        let effective_at = faults.optional("/effective_at", wire.effective_at.as_deref().map(Timestamp::parse));
+        let effective_at = faults.optional(
+            "/effective_at",
+            wire.effective_at.as_deref().map(Timestamp::parse),
+        );
         Some(Self {
             base: base?,
             quote: quote?,
@@ -120,7 +123,11 @@ impl RateQuery {
             (Some(Some(base)), Some(Some(quote)), Some(at)) => Some(Some((base, quote, at))),
             (Some(None), Some(None), Some(None)) => Some(None),
             (Some(_), Some(_), Some(_)) => {
-                faults.note("?base", "invalid", "base and quote go together, and at goes with both");
+                faults.note(
+                    "?base",
+                    "invalid",
+                    "base and quote go together, and at goes with both",
+                );
                 None
             }
             _ => None,
@@ -140,9 +147,15 @@ async fn list_rates(
     QueryOf(query): QueryOf<RateQuery>,
 ) -> Result<Json<PageView<ExchangeRateView>>, Problem> {
     let rates = match query.parse()? {
-        None => shop.read(move |view| Ok(currency::list_rates(view, page)?)).await?,
+        None => {
+            shop.read(move |view| Ok(currency::list_rates(view, page)?))
+                .await?
+        }
         Some((base, quote, at)) => {
-            let (published, at) = (shop.published([base, quote]).await?, at.unwrap_or_else(|| shop.now()));
+            let (published, at) = (
+                shop.published([base, quote]).await?,
+                at.unwrap_or_else(|| shop.now()),
+            );
             let rate = shop
                 .read(move |view| Ok(currency::rate_at(view, &published, base, quote, at)?))
                 .await?;
@@ -156,7 +169,10 @@ async fn list_rates(
 /// was written. So a correction is the same rate once more.
 #[utoipa::path(post, path = "/exchange-rates", tag = "currencies", params(MayBeKeyedParams), request_body = AddExchangeRateBody,
     responses((status = 201, body = ExchangeRateView), (status = 422, description = "`validation_failed`, `same_currency`")))]
-async fn add_rate(shop: Shop<Finance>, MayBeKeyed { key, command }: MayBeKeyed<AddRate>) -> Result<Response, Problem> {
+async fn add_rate(
+    shop: Shop<Finance>,
+    MayBeKeyed { key, command }: MayBeKeyed<AddRate>,
+) -> Result<Response, Problem> {
     shop.once(key, StatusCode::CREATED, move |work| {
         Ok(ExchangeRateView::from(currency::add_rate(work, &command)?))
     })

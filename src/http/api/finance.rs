@@ -14,7 +14,9 @@ use crate::app::App;
 use crate::http::extract::permission::Finance;
 use crate::http::extract::{PageBeside, PageQuery, PathId, QueryOf, Shop};
 use crate::http::problem::Problem;
-use crate::primitives::id::{ExchangeRateId, FinancialOrderId, FinancialOrderKind, FinancialTransactionId, OrderId};
+use crate::primitives::id::{
+    ExchangeRateId, FinancialOrderId, FinancialOrderKind, FinancialTransactionId, OrderId,
+};
 use crate::primitives::{Currency, Digest, Timestamp};
 use crate::tenant::finance::{self, FinancialOrder, FinancialTransaction};
 
@@ -92,8 +94,13 @@ async fn list_financial_orders(
 /// Shows a financial order.
 #[utoipa::path(get, path = "/financial-orders/{id}", tag = "finance", params(("id" = String, Path)),
     responses((status = 200, body = FinancialOrderView), (status = 404, description = "`financial_order_not_found`")))]
-async fn get_financial_order(shop: Shop<Finance>, PathId(id): PathId<FinancialOrderKind>) -> Result<Json<FinancialOrderView>, Problem> {
-    let order = shop.read(move |view| Ok(finance::find_financial_order(view, id)?)).await?;
+async fn get_financial_order(
+    shop: Shop<Finance>,
+    PathId(id): PathId<FinancialOrderKind>,
+) -> Result<Json<FinancialOrderView>, Problem> {
+    let order = shop
+        .read(move |view| Ok(finance::find_financial_order(view, id)?))
+        .await?;
     order
         .map(|order| Json(order.into()))
         .ok_or_else(|| Problem::not_found("financial_order_not_found", "financial order"))
@@ -133,6 +140,11 @@ async fn list_financial_transactions(
     shop: Shop<Finance>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<FinancialTransactionView>>, Problem> {
-    let transactions = shop.read(move |view| Ok(finance::list_transactions(view, page)?)).await?;
-    Ok(Json(PageView::of(transactions, FinancialTransactionView::from)))
+    let transactions = shop
+        .read(move |view| Ok(finance::list_transactions(view, page)?))
+        .await?;
+    Ok(Json(PageView::of(
+        transactions,
+        FinancialTransactionView::from,
+    )))
 }

@@ -115,7 +115,8 @@ impl FromBody for AdjustStock {
 
     fn from_wire(wire: AdjustStockBody, faults: &mut Faults) -> Option<Self> {
         let product_id = faults.take("/product_id", ProductId::parse(&wire.product_id));
-        let quantity_delta = faults.take("/quantity_delta", QuantityDelta::new(wire.quantity_delta));
+        let quantity_delta =
+            faults.take("/quantity_delta", QuantityDelta::new(wire.quantity_delta));
         let reason = faults.take("/reason", Note::parse(&wire.reason));
         Some(Self {
             product_id: product_id?,
@@ -128,10 +129,17 @@ impl FromBody for AdjustStock {
 /// Shows the stock of a product.
 #[utoipa::path(get, path = "/inventory/stock/{product_id}", tag = "inventory", params(("product_id" = String, Path)),
     responses((status = 200, body = StockView), (status = 404, description = "`product_not_found`")))]
-async fn get_stock(shop: Shop<Inventory>, PathId(product_id): PathId<ProductKind>) -> Result<Json<StockView>, Problem> {
-    let stock = shop.read(move |view| Ok(inventory::find_stock(view, product_id)?)).await?;
+async fn get_stock(
+    shop: Shop<Inventory>,
+    PathId(product_id): PathId<ProductKind>,
+) -> Result<Json<StockView>, Problem> {
+    let stock = shop
+        .read(move |view| Ok(inventory::find_stock(view, product_id)?))
+        .await?;
     Ok(Json(
-        stock.ok_or_else(|| Problem::not_found("product_not_found", "product"))?.into(),
+        stock
+            .ok_or_else(|| Problem::not_found("product_not_found", "product"))?
+            .into(),
     ))
 }
 
@@ -152,7 +160,10 @@ async fn count_stock(
 /// Changes the stock of a product by a difference.
 #[utoipa::path(post, path = "/inventory/adjustments", tag = "inventory", params(MayBeKeyedParams), request_body = AdjustStockBody,
     responses((status = 201, body = MovementView), (status = 404, description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"), (status = 422, description = "`validation_failed`, `stock_too_large`")))]
-async fn adjust_stock(shop: Shop<Inventory>, MayBeKeyed { key, command }: MayBeKeyed<AdjustStock>) -> Result<Response, Problem> {
+async fn adjust_stock(
+    shop: Shop<Inventory>,
+    MayBeKeyed { key, command }: MayBeKeyed<AdjustStock>,
+) -> Result<Response, Problem> {
     shop.once(key, StatusCode::CREATED, move |work| {
         Ok(MovementView::from(inventory::adjust_stock(work, &command)?))
     })
@@ -175,7 +186,10 @@ async fn list_movements(
     QueryOf(filter): QueryOf<MovementFilter>,
 ) -> Result<Json<PageView<MovementView>>, Problem> {
     let mut faults = Faults::default();
-    let product_id = faults.optional("?product_id", filter.product_id.as_deref().map(ProductId::parse));
+    let product_id = faults.optional(
+        "?product_id",
+        filter.product_id.as_deref().map(ProductId::parse),
+    );
     let product_id = faults.finish(product_id)?;
     let movements = shop
         .read(move |view| Ok(inventory::list_movements(view, page, product_id)?))

@@ -20,7 +20,9 @@ use crate::tenant::invoices::{self, Invoice};
 
 /// The routes of invoices.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list_invoices)).routes(routes!(get_invoice))
+    OpenApiRouter::new()
+        .routes(routes!(list_invoices))
+        .routes(routes!(get_invoice))
 }
 
 /// An invoice. What it says comes from its locked snapshot.
@@ -82,15 +84,22 @@ async fn list_invoices(
     QueryOf(filter): QueryOf<OfOrder>,
 ) -> Result<Json<PageView<InvoiceView>>, Problem> {
     let order = filter.parse()?;
-    let invoices = shop.read(move |view| Ok(invoices::list_invoices(view, page, order)?)).await?;
+    let invoices = shop
+        .read(move |view| Ok(invoices::list_invoices(view, page, order)?))
+        .await?;
     Ok(Json(PageView::of(invoices, InvoiceView::from)))
 }
 
 /// Shows an invoice.
 #[utoipa::path(get, path = "/invoices/{id}", tag = "invoices", params(("id" = String, Path)),
     responses((status = 200, body = InvoiceView), (status = 404, description = "`invoice_not_found`")))]
-async fn get_invoice(shop: Shop<Finance>, PathId(id): PathId<InvoiceKind>) -> Result<Json<InvoiceView>, Problem> {
-    let invoice = shop.read(move |view| Ok(invoices::find_invoice(view, id)?)).await?;
+async fn get_invoice(
+    shop: Shop<Finance>,
+    PathId(id): PathId<InvoiceKind>,
+) -> Result<Json<InvoiceView>, Problem> {
+    let invoice = shop
+        .read(move |view| Ok(invoices::find_invoice(view, id)?))
+        .await?;
     invoice
         .map(|invoice| Json(invoice.into()))
         .ok_or_else(|| Problem::not_found("invoice_not_found", "invoice"))

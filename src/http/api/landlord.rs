@@ -122,7 +122,10 @@ pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem>
 /// Makes a tenant: its file, its settings and its first key.
 #[utoipa::path(post, path = "/landlord/tenants", tag = "landlord", request_body = CreateTenantBody,
     responses((status = 201, body = CreatedTenantView), (status = 409, description = "`slug_taken`, `domain_taken`"), (status = 422, description = "`validation_failed`")))]
-async fn create_tenant(house: House, Body(command): Body<CreateTenant>) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
+async fn create_tenant(
+    house: House,
+    Body(command): Body<CreateTenant>,
+) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
     require_room(&house.app)?;
     let create = move |house: &House| Ok(house.app.create_tenant(&house.origin, &command)?);
     let created = house.blocking(create).await?;
@@ -135,24 +138,37 @@ async fn create_tenant(house: House, Body(command): Body<CreateTenant>) -> Resul
 
 /// Lists tenants, the newest first.
 #[utoipa::path(get, path = "/landlord/tenants", tag = "landlord", params(PageParams), responses((status = 200, body = PageView<TenantView>)))]
-async fn list_tenants(house: House, PageQuery(page): PageQuery) -> Result<Json<PageView<TenantView>>, Problem> {
+async fn list_tenants(
+    house: House,
+    PageQuery(page): PageQuery,
+) -> Result<Json<PageView<TenantView>>, Problem> {
     let directory = &house.app.directory;
-    let tenants: Result<_, Problem> = directory.read(move |view| Ok(commands::list_tenants(view, page)?)).await;
+    let tenants: Result<_, Problem> = directory
+        .read(move |view| Ok(commands::list_tenants(view, page)?))
+        .await;
     Ok(Json(PageView::of(tenants?, TenantView::from)))
 }
 
 /// Shows a tenant.
 #[utoipa::path(get, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
-async fn get_tenant(house: House, PathText(slug): PathText<String>) -> Result<Json<TenantView>, Problem> {
+async fn get_tenant(
+    house: House,
+    PathText(slug): PathText<String>,
+) -> Result<Json<TenantView>, Problem> {
     let slug = slug_in_path(&house.app, &slug).await?;
     let directory = &house.app.directory;
-    let tenant: Result<_, Problem> = directory.read(move |view| Ok(commands::show_tenant(view, slug.as_str())?)).await;
+    let tenant: Result<_, Problem> = directory
+        .read(move |view| Ok(commands::show_tenant(view, slug.as_str())?))
+        .await;
     Ok(Json(tenant?.into()))
 }
 
 /// Removes a tenant for ever: its file, its keys, its domains.
 #[utoipa::path(delete, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String, Path)), responses((status = 204), (status = 404, description = "`tenant_not_found`")))]
-async fn delete_tenant(house: House, PathText(slug): PathText<String>) -> Result<StatusCode, Problem> {
+async fn delete_tenant(
+    house: House,
+    PathText(slug): PathText<String>,
+) -> Result<StatusCode, Problem> {
     let slug = slug_in_path(&house.app, &slug).await?;
     let delete = move |house: &House| {
         let found = house.app.directory.tenant_of_slug(&slug).wait()?;
@@ -169,17 +185,27 @@ async fn delete_tenant(house: House, PathText(slug): PathText<String>) -> Result
 
 /// Suspends a tenant: it is kept, and sells nothing.
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/suspend", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
-async fn suspend_tenant(house: House, PathText(slug): PathText<String>) -> Result<Json<TenantView>, Problem> {
+async fn suspend_tenant(
+    house: House,
+    PathText(slug): PathText<String>,
+) -> Result<Json<TenantView>, Problem> {
     set_suspended(house, slug, true).await
 }
 
 /// Lets a suspended tenant sell again.
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/resume", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
-async fn resume_tenant(house: House, PathText(slug): PathText<String>) -> Result<Json<TenantView>, Problem> {
+async fn resume_tenant(
+    house: House,
+    PathText(slug): PathText<String>,
+) -> Result<Json<TenantView>, Problem> {
     set_suspended(house, slug, false).await
 }
 
-async fn set_suspended(house: House, slug: String, suspended: bool) -> Result<Json<TenantView>, Problem> {
+async fn set_suspended(
+    house: House,
+    slug: String,
+    suspended: bool,
+) -> Result<Json<TenantView>, Problem> {
     let slug = slug_in_path(&house.app, &slug).await?;
     let change = house.app.directory.change(house.origin, move |work| {
         Ok::<_, Problem>(commands::set_suspended(work, &slug, suspended)?)

@@ -85,7 +85,12 @@ async fn flush_discarded(
     sweep(house, Sweep::Forget, walk, query).await
 }
 
-async fn sweep(house: House, sweep: Sweep, walk: WalkRequest, query: DiscardedQuery) -> Result<Json<SweepView>, Problem> {
+async fn sweep(
+    house: House,
+    sweep: Sweep,
+    walk: WalkRequest,
+    query: DiscardedQuery,
+) -> Result<Json<SweepView>, Problem> {
     let mut faults = Faults::default();
     let queue = faults.optional("?queue", query.queue.as_deref().map(parse_queue));
     let queue = faults.finish(queue)?;
@@ -110,7 +115,11 @@ fn sweep_some(
     };
     for (place, access) in &stores.some {
         if jobs >= JOBS_CHANGED_MAX {
-            return Ok(view(swept, failed, Some(WalkRequest::cursor(*place, i64::MAX))));
+            return Ok(view(
+                swept,
+                failed,
+                Some(WalkRequest::cursor(*place, i64::MAX)),
+            ));
         }
         // In a store that a call has begun it goes on behind the job that was last; every other one is begun at its beginning.
         let after = if *place == walk.store && walk.before < i64::MAX {
@@ -120,12 +129,24 @@ fn sweep_some(
         };
         match sweep_store(house, access, sweep, queue, after) {
             Err(problem) if stores.is_named() => return Err(problem),
-            Err(problem) => failed.push(FailedView::noted("jobs that were given up", access, &problem)),
-            Ok(Swept { changed, skipped, next }) => {
+            Err(problem) => failed.push(FailedView::noted(
+                "jobs that were given up",
+                access,
+                &problem,
+            )),
+            Ok(Swept {
+                changed,
+                skipped,
+                next,
+            }) => {
                 jobs += changed + skipped;
                 if changed + skipped > 0 {
                     let tenant = access.slug().clone();
-                    swept.push(SweptView { tenant, changed, skipped });
+                    swept.push(SweptView {
+                        tenant,
+                        changed,
+                        skipped,
+                    });
                 }
                 if let Some(next) = next {
                     return Ok(view(swept, failed, Some(WalkRequest::cursor(*place, next))));
@@ -133,14 +154,24 @@ fn sweep_some(
             }
         }
     }
-    let next_cursor = stores.next.map(|place| WalkRequest::cursor(place, i64::MAX));
+    let next_cursor = stores
+        .next
+        .map(|place| WalkRequest::cursor(place, i64::MAX));
     Ok(view(swept, failed, next_cursor))
 }
 
 /// One transaction in a store's file, with its entry in the store's trail; then the landlord's own log has it too. Blocks.
-fn sweep_store(house: &House, access: &TenantAccess, sweep: Sweep, queue: Option<Queue>, after: i64) -> Result<Swept, Problem> {
+fn sweep_store(
+    house: &House,
+    access: &TenantAccess,
+    sweep: Sweep,
+    queue: Option<Queue>,
+    after: i64,
+) -> Result<Swept, Problem> {
     let db = house.app.registry.open(access)?;
-    let swept = db.write(house.origin.clone(), move |work| jobs::sweep_discarded(work, sweep, queue, after));
+    let swept = db.write(house.origin.clone(), move |work| {
+        jobs::sweep_discarded(work, sweep, queue, after)
+    });
     let swept = swept.wait()?;
     if swept.changed > 0 {
         let action = match sweep {
@@ -148,9 +179,12 @@ fn sweep_store(house: &House, access: &TenantAccess, sweep: Sweep, queue: Option
             Sweep::Forget => "jobs.forgotten",
         };
         let (id, details) = (access.id(), json!({"queue": queue, "jobs": swept.changed}));
-        let noted = house.app.directory.change(house.origin.clone(), move |work| {
-            commands::note_jobs(work, action, &format!("tenant:{id}"), id, details.clone())
-        });
+        let noted = house
+            .app
+            .directory
+            .change(house.origin.clone(), move |work| {
+                commands::note_jobs(work, action, &format!("tenant:{id}"), id, details.clone())
+            });
         if let Err(error) = noted.wait() {
             // It is done, and the store's own trail says so.
             tracing::error!(tenant_id = %id, action, error = %error, "what was done to jobs is not in the landlord's log");

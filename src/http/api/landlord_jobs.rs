@@ -26,7 +26,9 @@ use crate::primitives::id::{JobId, JobKind};
 use crate::primitives::limits::LONG_READ_MS;
 use crate::primitives::{Slug, Timestamp};
 use crate::tenancy::{TenantAccess, commands};
-use crate::tenant::jobs::{self, FoundJobs, Hold, JobFilter, JobLine, JobRefused, Removed, WholeJob};
+use crate::tenant::jobs::{
+    self, FoundJobs, Hold, JobFilter, JobLine, JobRefused, Removed, WholeJob,
+};
 
 /// The routes of the jobs.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -73,7 +75,11 @@ struct JobLineView {
 
 impl JobLineView {
     fn of(app: &App, tenant: &TenantAccess, line: JobLine) -> Self {
-        let tries = app.config.queue.find(line.queue.as_str()).map_or(0, |settings| settings.tries);
+        let tries = app
+            .config
+            .queue
+            .find(line.queue.as_str())
+            .map_or(0, |settings| settings.tries);
         Self {
             id: line.id,
             tenant: tenant.slug().clone(),
@@ -159,13 +165,23 @@ impl JobsQuery {
         let mut faults = Faults::default();
         let states: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
         let state = self.state.as_deref().map(|text| {
-            let unknown = || format!("there is no state `{text}`; the states are {}", states.join(", "));
+            let unknown = || {
+                format!(
+                    "there is no state `{text}`; the states are {}",
+                    states.join(", ")
+                )
+            };
             State::parse(text).ok_or_else(unknown)
         });
         let state = faults.optional("?state", state);
         let queue = faults.optional("?queue", self.queue.as_deref().map(parse_queue));
         let (kind, held) = (self.kind.clone(), self.held);
-        let filter = state.zip(queue).map(|(state, queue)| JobFilter { state, queue, kind, held });
+        let filter = state.zip(queue).map(|(state, queue)| JobFilter {
+            state,
+            queue,
+            kind,
+            held,
+        });
         faults.finish(filter)
     }
 }
@@ -176,7 +192,12 @@ impl JobsQuery {
 /// A sentence with the names there are.
 pub fn parse_queue(text: &str) -> Result<Queue, String> {
     let names: Vec<&str> = Queue::ALL.iter().map(|queue| queue.as_str()).collect();
-    Queue::parse(text).ok_or_else(|| format!("there is no queue `{text}`; the queues are {}", names.join(", ")))
+    Queue::parse(text).ok_or_else(|| {
+        format!(
+            "there is no queue `{text}`; the queues are {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// Whose job.
@@ -191,14 +212,23 @@ struct OfTenant {
 /// Lists jobs, store by store.
 #[utoipa::path(get, path = "/landlord/queue/jobs", tag = "landlord", params(JobsQuery, PageParams),
     responses((status = 200, body = JobPageView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
-async fn list_jobs(house: House, WalkBeside(walk): WalkBeside, QueryOf(query): QueryOf<JobsQuery>) -> Result<Json<JobPageView>, Problem> {
+async fn list_jobs(
+    house: House,
+    WalkBeside(walk): WalkBeside,
+    QueryOf(query): QueryOf<JobsQuery>,
+) -> Result<Json<JobPageView>, Problem> {
     let filter = query.filter()?;
     let named = named(&house.app, query.tenant.as_deref()).await?;
     let page = house.blocking(move |house: &House| walk_jobs(&house.app, named, walk, &filter));
     page.await.map(Json)
 }
 
-fn walk_jobs(app: &App, named: Option<TenantAccess>, walk: WalkRequest, filter: &JobFilter) -> Result<JobPageView, Problem> {
+fn walk_jobs(
+    app: &App,
+    named: Option<TenantAccess>,
+    walk: WalkRequest,
+    filter: &JobFilter,
+) -> Result<JobPageView, Problem> {
     let stores = Stores::from(app, named, walk.store)?;
     let (mut data, mut unavailable) = (Vec::new(), Vec::new());
     let page = |data, next_cursor, unavailable| JobPageView {
@@ -209,31 +239,57 @@ fn walk_jobs(app: &App, named: Option<TenantAccess>, walk: WalkRequest, filter: 
     for (place, access) in &stores.some {
         let left = walk.limit - u32::try_from(data.len()).unwrap_or(walk.limit);
         if left == 0 {
-            return Ok(page(data, Some(WalkRequest::cursor(*place, i64::MAX)), unavailable));
+            return Ok(page(
+                data,
+                Some(WalkRequest::cursor(*place, i64::MAX)),
+                unavailable,
+            ));
         }
         // One that came to the place of a store that was removed meanwhile is begun at its beginning.
-        let before = if *place == walk.store { walk.before } else { i64::MAX };
+        let before = if *place == walk.store {
+            walk.before
+        } else {
+            i64::MAX
+        };
         let filter = filter.clone();
         let found = stores.look(app, access, &mut unavailable, |db| {
             let within = Duration::from_millis(LONG_READ_MS);
             Ok(db
-                .read_within(within, move |view| jobs::list_jobs(view, &filter, before, left))
+                .read_within(within, move |view| {
+                    jobs::list_jobs(view, &filter, before, left)
+                })
                 .wait()?)
         })?;
-        let Some(FoundJobs { lines, next }) = found else { continue };
-        data.extend(lines.into_iter().map(|line| JobLineView::of(app, access, line)));
+        let Some(FoundJobs { lines, next }) = found else {
+            continue;
+        };
+        data.extend(
+            lines
+                .into_iter()
+                .map(|line| JobLineView::of(app, access, line)),
+        );
         if let Some(next) = next {
-            return Ok(page(data, Some(WalkRequest::cursor(*place, next)), unavailable));
+            return Ok(page(
+                data,
+                Some(WalkRequest::cursor(*place, next)),
+                unavailable,
+            ));
         }
     }
-    let next_cursor = stores.next.map(|place| WalkRequest::cursor(place, i64::MAX));
+    let next_cursor = stores
+        .next
+        .map(|place| WalkRequest::cursor(place, i64::MAX));
     Ok(page(data, next_cursor, unavailable))
 }
 
 /// Shows a job: its payload with secrets masked, its attempts, and every error with its time.
 #[utoipa::path(get, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String, Path), OfTenant),
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`")))]
-async fn get_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): QueryOf<OfTenant>) -> Result<Json<JobView>, Problem> {
+async fn get_job(
+    house: House,
+    PathId(id): PathId<JobKind>,
+    QueryOf(of): QueryOf<OfTenant>,
+) -> Result<Json<JobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
     let show = move |house: &House| {
         let (access, db) = store_of_job(&house.app, named, id)?;
@@ -248,7 +304,11 @@ async fn get_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): QueryOf
 #[utoipa::path(post, path = "/landlord/queue/jobs/{id}/retry", tag = "landlord", params(("id" = String, Path), OfTenant),
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`, `job_superseded`")))]
-async fn retry_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): QueryOf<OfTenant>) -> Result<Json<JobView>, Problem> {
+async fn retry_job(
+    house: House,
+    PathId(id): PathId<JobKind>,
+    QueryOf(of): QueryOf<OfTenant>,
+) -> Result<Json<JobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
     let retry = move |house: &House| {
         let (access, db) = store_of_job(&house.app, named, id)?;
@@ -269,7 +329,11 @@ async fn retry_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): Query
 #[utoipa::path(delete, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String, Path), OfTenant),
     responses((status = 200, body = RemovedJobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`")))]
-async fn remove_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): QueryOf<OfTenant>) -> Result<Json<RemovedJobView>, Problem> {
+async fn remove_job(
+    house: House,
+    PathId(id): PathId<JobKind>,
+    QueryOf(of): QueryOf<OfTenant>,
+) -> Result<Json<RemovedJobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
     let remove = move |house: &House| {
         let (access, db) = store_of_job(&house.app, named, id)?;
@@ -286,7 +350,11 @@ async fn remove_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): Quer
             note(house, &format!("job.{outcome}"), &access, &job.line)?;
         }
         let tenant = access.slug().clone();
-        Ok(RemovedJobView { id, tenant, outcome })
+        Ok(RemovedJobView {
+            id,
+            tenant,
+            outcome,
+        })
     };
     house.blocking(remove).await.map(Json)
 }
@@ -295,8 +363,11 @@ async fn remove_job(house: House, PathId(id): PathId<JobKind>, QueryOf(of): Quer
 fn note(house: &House, action: &str, access: &TenantAccess, job: &JobLine) -> Result<(), Problem> {
     let (action, subject, tenant) = (action.to_owned(), format!("job:{}", job.id), access.id());
     let details = json!({"queue": job.queue, "kind": job.kind});
-    let noted = house.app.directory.change(house.origin.clone(), move |work| {
-        commands::note_jobs(work, &action, &subject, tenant, details.clone())
-    });
+    let noted = house
+        .app
+        .directory
+        .change(house.origin.clone(), move |work| {
+            commands::note_jobs(work, &action, &subject, tenant, details.clone())
+        });
     Ok(noted.wait()?)
 }

@@ -89,7 +89,12 @@ impl FromBody for CreateKey {
 
     fn from_wire(wire: CreateKeyBody, faults: &mut Faults) -> Option<Self> {
         let name = faults.take("/name", Name::parse(&wire.name));
-        let scopes: Vec<Option<Scope>> = wire.scopes.iter().enumerate().map(|(at, text)| scope(faults, at, text)).collect();
+        let scopes: Vec<Option<Scope>> = wire
+            .scopes
+            .iter()
+            .enumerate()
+            .map(|(at, text)| scope(faults, at, text))
+            .collect();
         Some(Self {
             name: name?,
             scopes: scopes.into_iter().collect::<Option<_>>()?,
@@ -101,7 +106,10 @@ fn scope(faults: &mut Faults, at: usize, text: &str) -> Option<Scope> {
     let found = Scope::parse(text);
     if found.is_none() {
         let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
-        let detail = format!("there is no scope `{text}`; the scopes are {}", known.join(", "));
+        let detail = format!(
+            "there is no scope `{text}`; the scopes are {}",
+            known.join(", ")
+        );
         faults.note(format!("/scopes/{at}"), "unknown_scope", detail);
     }
     found
@@ -110,12 +118,16 @@ fn scope(faults: &mut Faults, at: usize, text: &str) -> Option<Scope> {
 /// Only a tenant's scopes for a tenant's key, and at least one.
 fn scopes_of_tenant(scopes: &[Scope]) -> Result<Scopes, Problem> {
     if scopes.is_empty() {
-        return Err(scope_fault("/scopes", "name at least one scope, such as catalog:read".to_owned()));
+        return Err(scope_fault(
+            "/scopes",
+            "name at least one scope, such as catalog:read".to_owned(),
+        ));
     }
     match scopes.iter().position(|scope| *scope == Scope::Landlord) {
         Some(at) => Err(scope_fault(
             &format!("/scopes/{at}"),
-            "a tenant's key cannot have the scope `landlord`; make a landlord key for that".to_owned(),
+            "a tenant's key cannot have the scope `landlord`; make a landlord key for that"
+                .to_owned(),
         )),
         None => Ok(scopes.iter().copied().collect()),
     }
@@ -123,7 +135,11 @@ fn scopes_of_tenant(scopes: &[Scope]) -> Result<Scopes, Problem> {
 
 /// The one scope that means something for the landlord.
 fn scopes_of_landlord(scopes: &[Scope]) -> Result<Scopes, Problem> {
-    match scopes.iter().enumerate().find(|(_, scope)| **scope != Scope::Landlord) {
+    match scopes
+        .iter()
+        .enumerate()
+        .find(|(_, scope)| **scope != Scope::Landlord)
+    {
         Some((at, scope)) => Err(scope_fault(
             &format!("/scopes/{at}"),
             format!("a landlord key opens no shop: `{scope}` is for a tenant's key"),
@@ -140,12 +156,26 @@ fn scope_fault(pointer: &str, detail: String) -> Problem {
     }])
 }
 
-async fn create_key(house: House, tenant: Option<Slug>, name: Name, scopes: Scopes) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
+async fn create_key(
+    house: House,
+    tenant: Option<Slug>,
+    name: Name,
+    scopes: Scopes,
+) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
     let key = keys::generate(house.app.entropy.as_ref());
     let stored = key.clone();
     let change = house.app.directory.change(house.origin, move |work| {
-        let tenant = tenant.as_ref().map(|slug| commands::show_tenant(work, slug.as_str())).transpose()?;
-        Ok::<_, Problem>(commands::insert_key(work, tenant.map(|tenant| tenant.id), &name, scopes, &stored)?)
+        let tenant = tenant
+            .as_ref()
+            .map(|slug| commands::show_tenant(work, slug.as_str()))
+            .transpose()?;
+        Ok::<_, Problem>(commands::insert_key(
+            work,
+            tenant.map(|tenant| tenant.id),
+            &name,
+            scopes,
+            &stored,
+        )?)
     });
     let view = CreatedKeyView {
         id: change.await?,
@@ -156,7 +186,11 @@ async fn create_key(house: House, tenant: Option<Slug>, name: Name, scopes: Scop
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-async fn list_keys(house: House, page: PageRequest, tenant: Option<Slug>) -> Result<Json<PageView<KeyView>>, Problem> {
+async fn list_keys(
+    house: House,
+    page: PageRequest,
+    tenant: Option<Slug>,
+) -> Result<Json<PageView<KeyView>>, Problem> {
     let list = move |house: &House| {
         let directory = &house.app.directory;
         // The uses that are only noted so far are written down first. Where nothing can be written, keys can be looked at all the same.
@@ -164,8 +198,15 @@ async fn list_keys(house: House, page: PageRequest, tenant: Option<Slug>) -> Res
             tracing::warn!(error = %error, "when keys were last used was not written down");
         }
         let read = directory.read(move |view| {
-            let tenant = tenant.as_ref().map(|slug| commands::show_tenant(view, slug.as_str())).transpose()?;
-            Ok::<_, Problem>(commands::list_keys(view, page, tenant.map(|tenant| tenant.id))?)
+            let tenant = tenant
+                .as_ref()
+                .map(|slug| commands::show_tenant(view, slug.as_str()))
+                .transpose()?;
+            Ok::<_, Problem>(commands::list_keys(
+                view,
+                page,
+                tenant.map(|tenant| tenant.id),
+            )?)
         });
         read.wait()
     };
@@ -201,24 +242,29 @@ async fn list_tenant_keys(
 /// Makes a landlord key.
 #[utoipa::path(post, path = "/landlord/api-keys", tag = "landlord", request_body = CreateKeyBody,
     responses((status = 201, body = CreatedKeyView), (status = 422, description = "`validation_failed`")))]
-async fn create_landlord_key(house: House, Body(command): Body<CreateKey>) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
+async fn create_landlord_key(
+    house: House,
+    Body(command): Body<CreateKey>,
+) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
     let scopes = scopes_of_landlord(&command.scopes)?;
     create_key(house, None, command.name, scopes).await
 }
 
 /// Lists the landlord keys, the newest first, the revoked ones included.
 #[utoipa::path(get, path = "/landlord/api-keys", tag = "landlord", params(PageParams), responses((status = 200, body = PageView<KeyView>)))]
-async fn list_landlord_keys(house: House, PageQuery(page): PageQuery) -> Result<Json<PageView<KeyView>>, Problem> {
+async fn list_landlord_keys(
+    house: House,
+    PageQuery(page): PageQuery,
+) -> Result<Json<PageView<KeyView>>, Problem> {
     list_keys(house, page, None).await
 }
 
 /// Revokes a key, a tenant's or the landlord's: it opens nothing from the moment this is answered.
 #[utoipa::path(delete, path = "/landlord/api-keys/{id}", tag = "landlord", params(("id" = String, Path)), responses((status = 204), (status = 404, description = "`api_key_not_found`")))]
 async fn revoke_key(house: House, PathId(id): PathId<ApiKeyKind>) -> Result<StatusCode, Problem> {
-    let change = house
-        .app
-        .directory
-        .change(house.origin, move |work| Ok::<_, Problem>(commands::revoke_key(work, id)?));
+    let change = house.app.directory.change(house.origin, move |work| {
+        Ok::<_, Problem>(commands::revoke_key(work, id)?)
+    });
     change.await?;
     Ok(StatusCode::NO_CONTENT)
 }

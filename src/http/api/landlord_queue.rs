@@ -61,10 +61,23 @@ struct QueueView {
 
 impl QueueView {
     fn of(app: &App, queue: Queue, tenant: Option<&TenantAccess>) -> Self {
-        let settings = app.config.queue.find(queue.as_str()).expect("every queue has its settings");
-        let of_all = app.pauses.list().into_iter().find(|(paused, _)| *paused == queue).map(|(_, at)| at);
+        let settings = app
+            .config
+            .queue
+            .find(queue.as_str())
+            .expect("every queue has its settings");
+        let of_all = app
+            .pauses
+            .list()
+            .into_iter()
+            .find(|(paused, _)| *paused == queue)
+            .map(|(_, at)| at);
         let of_one = tenant.and_then(|tenant| {
-            let paused = app.pauses.list_tenants(queue).into_iter().find(|(id, _)| *id == tenant.id());
+            let paused = app
+                .pauses
+                .list_tenants(queue)
+                .into_iter()
+                .find(|(id, _)| *id == tenant.id());
             paused.map(|(_, at)| at)
         });
         let paused_at = of_all.into_iter().chain(of_one).min();
@@ -73,7 +86,9 @@ impl QueueView {
             tenant: tenant.map(|tenant| tenant.slug().clone()),
             paused: paused_at.is_some(),
             paused_at,
-            under_way: app.pauses.count_under_way(queue, tenant.map(TenantAccess::id)),
+            under_way: app
+                .pauses
+                .count_under_way(queue, tenant.map(TenantAccess::id)),
             workers: settings.workers,
             tenant_limit: settings.tenant_limit,
             priority: settings.priority,
@@ -200,7 +215,11 @@ struct Found {
 /// How deep the queues are, by state.
 #[utoipa::path(get, path = "/landlord/queue/stats", tag = "landlord", params(StatsQuery, CursorParams),
     responses((status = 200, body = StatsView), (status = 404, description = "`tenant_not_found`")))]
-async fn queue_stats(house: House, WalkBeside(walk): WalkBeside, QueryOf(query): QueryOf<StatsQuery>) -> Result<Json<StatsView>, Problem> {
+async fn queue_stats(
+    house: House,
+    WalkBeside(walk): WalkBeside,
+    QueryOf(query): QueryOf<StatsQuery>,
+) -> Result<Json<StatsView>, Problem> {
     let named = named(&house.app, query.tenant.as_deref()).await?;
     let stats = house.blocking(move |house: &House| count(&house.app, named, walk));
     stats.await.map(Json)
@@ -214,7 +233,9 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
     let mut oldest: BTreeMap<Queue, Timestamp> = BTreeMap::new();
     for (_, access) in &stores.some {
         let found = stores.look(app, access, &mut unavailable, |db| {
-            Ok(db.read_within(Duration::from_millis(LONG_READ_MS), look).wait()?)
+            Ok(db
+                .read_within(Duration::from_millis(LONG_READ_MS), look)
+                .wait()?)
         })?;
         let Some(found) = found else { continue };
         tenants += 1;
@@ -223,7 +244,10 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
             *depths.entry((depth.queue, state)).or_default() += depth.jobs;
         }
         for (queue, at) in found.oldest {
-            oldest.entry(queue).and_modify(|known| *known = at.min(*known)).or_insert(at);
+            oldest
+                .entry(queue)
+                .and_modify(|known| *known = at.min(*known))
+                .or_insert(at);
         }
     }
     let mut queues = Vec::new();
@@ -248,7 +272,9 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
         last_hour: last_hour.into_iter().map(KindView::from).collect(),
         tenants,
         unavailable,
-        next_cursor: stores.next.map(|place| WalkRequest::cursor(place, i64::MAX)),
+        next_cursor: stores
+            .next
+            .map(|place| WalkRequest::cursor(place, i64::MAX)),
     })
 }
 
@@ -282,7 +308,11 @@ fn queue_in_path(text: &str) -> Result<Queue, Problem> {
 /// end; `under_way` says how many calls that are.
 #[utoipa::path(post, path = "/landlord/queue/{name}/pause", tag = "landlord", params(("name" = String, Path), StatsQuery),
     responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, `tenant_not_found`")))]
-async fn pause_queue(house: House, PathText(name): PathText<String>, QueryOf(of): QueryOf<StatsQuery>) -> Result<Json<QueueView>, Problem> {
+async fn pause_queue(
+    house: House,
+    PathText(name): PathText<String>,
+    QueryOf(of): QueryOf<StatsQuery>,
+) -> Result<Json<QueueView>, Problem> {
     let queue = queue_in_path(&name)?;
     let tenant = named(&house.app, of.tenant.as_deref()).await?;
     let id = tenant.as_ref().map(TenantAccess::id);
@@ -310,10 +340,16 @@ async fn resume_queue(
 /// not been done, or may be done again; one that must not is removed first.
 #[utoipa::path(post, path = "/landlord/queue/release", tag = "landlord", params(ReleaseQuery),
     responses((status = 200, body = ReleasedView), (status = 404, description = "`tenant_not_found`")))]
-async fn release_jobs(house: House, QueryOf(query): QueryOf<ReleaseQuery>) -> Result<Json<ReleasedView>, Problem> {
+async fn release_jobs(
+    house: House,
+    QueryOf(query): QueryOf<ReleaseQuery>,
+) -> Result<Json<ReleasedView>, Problem> {
     let access = named(&house.app, Some(&query.tenant)).await?;
     let access = access.ok_or_else(|| DirectoryRefused::TenantNotFound(query.tenant))?;
-    house.blocking(move |house: &House| release(house, &access)).await.map(Json)
+    house
+        .blocking(move |house: &House| release(house, &access))
+        .await
+        .map(Json)
 }
 
 /// So many in one transaction that sales go on meanwhile. Blocks.
@@ -329,10 +365,22 @@ fn release(house: &House, access: &TenantAccess) -> Result<ReleasedView, Problem
         }
     }
     if released + superseded > 0 {
-        let (id, details) = (access.id(), json!({"jobs": released, "superseded": superseded}));
-        let noted = house.app.directory.change(house.origin.clone(), move |work| {
-            commands::note_jobs(work, "jobs.released", &format!("tenant:{id}"), id, details.clone())
-        });
+        let (id, details) = (
+            access.id(),
+            json!({"jobs": released, "superseded": superseded}),
+        );
+        let noted = house
+            .app
+            .directory
+            .change(house.origin.clone(), move |work| {
+                commands::note_jobs(
+                    work,
+                    "jobs.released",
+                    &format!("tenant:{id}"),
+                    id,
+                    details.clone(),
+                )
+            });
         noted.wait()?;
     }
     Ok(ReleasedView {

@@ -23,7 +23,9 @@ use crate::upkeep::{self, Prune, PruneRefused};
 
 /// The routes of retention.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(prune)).routes(routes!(show_retention))
+    OpenApiRouter::new()
+        .routes(routes!(prune))
+        .routes(routes!(show_retention))
 }
 
 /// What is to be pruned.
@@ -54,7 +56,9 @@ impl FromBody for PruneCall {
 
     fn from_wire(wire: PruneBody, faults: &mut Faults) -> Option<Self> {
         let word = if wire.dry_run && wire.clock_is_right {
-            Err("counting needs no word about the clock, and this one is kept; leave one of the two out")
+            Err(
+                "counting needs no word about the clock, and this one is kept; leave one of the two out",
+            )
         } else {
             Ok(wire.clock_is_right)
         };
@@ -113,7 +117,12 @@ async fn prune(
     pruned.await.map(Json)
 }
 
-fn prune_some(house: &House, call: &PruneCall, named: Option<TenantAccess>, walk: WalkRequest) -> Result<PruneView, Problem> {
+fn prune_some(
+    house: &House,
+    call: &PruneCall,
+    named: Option<TenantAccess>,
+    walk: WalkRequest,
+) -> Result<PruneView, Problem> {
     let (app, prune) = (&house.app, call.prune);
     // Before the word about the clock is an entry itself, and before a doubt that ends is one.
     let newest = upkeep::newest_of_house(app)?;
@@ -144,7 +153,9 @@ fn prune_some(house: &House, call: &PruneCall, named: Option<TenantAccess>, walk
                 rows: row.rows,
                 cut_off: row.cut_off,
             })),
-            Err(PruneRefused::ClockDoubtful(doubt)) => return Err(PruneRefused::ClockDoubtful(doubt).into()),
+            Err(PruneRefused::ClockDoubtful(doubt)) => {
+                return Err(PruneRefused::ClockDoubtful(doubt).into());
+            }
             Err(refused) if stores.is_named() => return Err(refused.into()),
             Err(refused) => failed.push(FailedView::noted("retention", access, &refused.into())),
         }
@@ -153,7 +164,9 @@ fn prune_some(house: &House, call: &PruneCall, named: Option<TenantAccess>, walk
         dry_run: prune.dry_run,
         pruned,
         failed,
-        next_cursor: stores.next.map(|place| WalkRequest::cursor(place, i64::MAX)),
+        next_cursor: stores
+            .next
+            .map(|place| WalkRequest::cursor(place, i64::MAX)),
     })
 }
 
@@ -232,7 +245,10 @@ struct RetentionView {
 /// Shows when the house was swept last, and what the nightly check has found.
 #[utoipa::path(get, path = "/landlord/retention", tag = "landlord", responses((status = 200, body = RetentionView)))]
 async fn show_retention(house: House) -> Result<Json<RetentionView>, Problem> {
-    house.blocking(|house: &House| show(&house.app)).await.map(Json)
+    house
+        .blocking(|house: &House| show(&house.app))
+        .await
+        .map(Json)
 }
 
 fn show(app: &App) -> Result<RetentionView, Problem> {
@@ -251,9 +267,12 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
     let wrong = of_house
         .into_iter()
         .chain(of_stores.map(|(tenant, checked)| WrongView::of(Some(tenant), checked)));
-    let house_unchecked = house.unchecked.map(|unchecked| UncheckedView::of(None, unchecked));
+    let house_unchecked = house
+        .unchecked
+        .map(|unchecked| UncheckedView::of(None, unchecked));
     let stores_unchecked = upkeep::list_unchecked(app)?.into_iter();
-    let unchecked = stores_unchecked.map(|(tenant, unchecked)| UncheckedView::of(Some(tenant), unchecked));
+    let unchecked =
+        stores_unchecked.map(|(tenant, unchecked)| UncheckedView::of(Some(tenant), unchecked));
     Ok(RetentionView {
         audit_days: keep.audit_days,
         inventory_movement_days: keep.inventory_movement_days,

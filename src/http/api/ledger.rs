@@ -101,8 +101,13 @@ impl From<ledger::Entry> for EntryView {
 
 /// Lists the entries of the ledger, the newest first.
 #[utoipa::path(get, path = "/ledger/transactions", tag = "ledger", params(PageParams), responses((status = 200, body = PageView<EntryView>)))]
-async fn list_transactions(shop: Shop<Finance>, PageQuery(page): PageQuery) -> Result<Json<PageView<EntryView>>, Problem> {
-    let entries = shop.read(move |view| Ok(ledger::list_entries(view, page)?)).await?;
+async fn list_transactions(
+    shop: Shop<Finance>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<PageView<EntryView>>, Problem> {
+    let entries = shop
+        .read(move |view| Ok(ledger::list_entries(view, page)?))
+        .await?;
     Ok(Json(PageView::of(entries, EntryView::from)))
 }
 
@@ -177,7 +182,10 @@ struct AsOf {
 
 /// Shows the trial balance.
 #[utoipa::path(get, path = "/ledger/trial-balance", tag = "ledger", params(AsOf), responses((status = 200, body = TrialBalanceView)))]
-async fn trial_balance(shop: Shop<Finance>, QueryOf(query): QueryOf<AsOf>) -> Result<Json<TrialBalanceView>, Problem> {
+async fn trial_balance(
+    shop: Shop<Finance>,
+    QueryOf(query): QueryOf<AsOf>,
+) -> Result<Json<TrialBalanceView>, Problem> {
     let mut faults = Faults::default();
     let as_of = faults.optional("?as_of", query.as_of.as_deref().map(Timestamp::parse));
     let as_of = faults.finish(as_of)?;
@@ -221,20 +229,31 @@ pub struct RevenueReportView {
 
 /// Reports the revenue of a period.
 #[utoipa::path(get, path = "/reports/revenue", tag = "reports", params(Period), responses((status = 200, body = RevenueReportView)))]
-async fn revenue(shop: Shop<Reports>, QueryOf(query): QueryOf<Period>) -> Result<Json<RevenueReportView>, Problem> {
+async fn revenue(
+    shop: Shop<Reports>,
+    QueryOf(query): QueryOf<Period>,
+) -> Result<Json<RevenueReportView>, Problem> {
     let mut faults = Faults::default();
     let from = faults.optional("?from", query.from.as_deref().map(Timestamp::parse));
     let to = faults.optional("?to", query.to.as_deref().map(Timestamp::parse));
     if let (Some(Some(from)), Some(Some(to))) = (from, to)
         && from > to
     {
-        faults.note("?to", "invalid", "is before `from`; a period ends after it begins");
+        faults.note(
+            "?to",
+            "invalid",
+            "is before `from`; a period ends after it begins",
+        );
     }
     let (from, to) = faults.finish(from.zip(to))?;
     let report = shop.read_long(move |view| {
         // The instant itself belongs to "until now": a sale of this very millisecond is one that the caller has seen.
         let to = to.unwrap_or_else(|| view.now().plus_millis(1));
-        let rows = reports::revenue(view, from.unwrap_or_else(|| Timestamp::from_millis_clamped(i64::MIN)), to)?;
+        let rows = reports::revenue(
+            view,
+            from.unwrap_or_else(|| Timestamp::from_millis_clamped(i64::MIN)),
+            to,
+        )?;
         Ok((to, rows))
     });
     let (to, rows) = report.await?;

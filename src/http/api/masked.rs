@@ -27,7 +27,8 @@ const WORDS: &[&str] = &[
 
 /// The document with its secrets masked; as a text, where it is no JSON.
 pub fn masked(text: &str) -> Value {
-    let mut document = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+    let mut document =
+        serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
     mask(&mut document);
     document
 }
@@ -45,7 +46,10 @@ fn mask(value: &mut Value) {
         }
         Value::Array(values) => values.iter_mut().for_each(mask),
         Value::String(text) => {
-            if text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(is_key) {
+            if text
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .any(is_key)
+            {
                 MASK.clone_into(text);
             } else if let Some(without) = without_password(text) {
                 *text = without;
@@ -74,7 +78,10 @@ fn without_password(text: &str) -> Option<String> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (user_info, _) = rest[..end].rsplit_once('@')?;
     let (user, _) = user_info.split_once(':')?;
-    Some(format!("{scheme}://{user}:{MASK}{}", &rest[user_info.len()..]))
+    Some(format!(
+        "{scheme}://{user}:{MASK}{}",
+        &rest[user_info.len()..]
+    ))
 }
 
 #[cfg(test)]
@@ -102,6 +109,9 @@ mod tests {
     #[test]
     fn a_key_of_ours_is_masked_whatever_its_name() {
         let key = keys::generate(&crate::primitives::SeededEntropy::new(1)).secret;
-        assert_eq!(masked(&json!({"note": format!("use {key}.")}).to_string()), json!({"note": "***"}));
+        assert_eq!(
+            masked(&json!({"note": format!("use {key}.")}).to_string()),
+            json!({"note": "***"})
+        );
     }
 }

@@ -155,7 +155,10 @@ async fn list_orders(
     QueryOf(filter): QueryOf<OrderFilter>,
 ) -> Result<Json<PageView<OrderView>>, Problem> {
     let mut faults = Faults::default();
-    let parse = |text: &str| OrderStatus::parse(text).ok_or("no such status; pending, paid, confirmed, shipped and cancelled are");
+    let parse = |text: &str| {
+        OrderStatus::parse(text)
+            .ok_or("no such status; pending, paid, confirmed, shipped and cancelled are")
+    };
     let status = faults.optional("?status", filter.status.as_deref().map(parse));
     let status = faults.finish(status)?;
     let orders = shop.read(move |view| match filter.number {
@@ -173,8 +176,13 @@ async fn list_orders(
 /// Shows an order.
 #[utoipa::path(get, path = "/orders/{id}", tag = "orders", params(("id" = String, Path)),
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`")))]
-async fn get_order(shop: Shop<Orders>, PathId(id): PathId<OrderKind>) -> Result<Json<OrderView>, Problem> {
-    let order = shop.read(move |view| Ok(orders::require_order(view, id)?)).await?;
+async fn get_order(
+    shop: Shop<Orders>,
+    PathId(id): PathId<OrderKind>,
+) -> Result<Json<OrderView>, Problem> {
+    let order = shop
+        .read(move |view| Ok(orders::require_order(view, id)?))
+        .await?;
     Ok(Json(order.into()))
 }
 
@@ -200,8 +208,10 @@ async fn ship_order(
     PathId(id): PathId<OrderKind>,
     MayBeKeyed { key, .. }: MayBeKeyed<Nothing>,
 ) -> Result<Response, Problem> {
-    shop.once(key, StatusCode::OK, move |work| Ok(OrderView::from(orders::ship_order(work, id)?)))
-        .await
+    shop.once(key, StatusCode::OK, move |work| {
+        Ok(OrderView::from(orders::ship_order(work, id)?))
+    })
+    .await
 }
 
 /// Calls a pending order off: its stock is free again, its open payments are cancelled.

@@ -16,7 +16,9 @@ use super::invoices::InvoiceView;
 use super::orders::OrderView;
 use crate::app::App;
 use crate::http::extract::permission::{ConfirmPayment as MayConfirm, Payments};
-use crate::http::extract::{FromBody, Keyed, MayBeKeyed, PageBeside, PathId, Permission, QueryOf, Shop};
+use crate::http::extract::{
+    FromBody, Keyed, MayBeKeyed, PageBeside, PathId, Permission, QueryOf, Shop,
+};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::idempotency::{IdempotencyKey, Verdict};
@@ -93,15 +95,22 @@ async fn list_payments(
     QueryOf(filter): QueryOf<OfOrder>,
 ) -> Result<Json<PageView<PaymentView>>, Problem> {
     let order = filter.parse()?;
-    let payments = shop.read(move |view| Ok(payments::list_payments(view, page, order)?)).await?;
+    let payments = shop
+        .read(move |view| Ok(payments::list_payments(view, page, order)?))
+        .await?;
     Ok(Json(PageView::of(payments, PaymentView::from)))
 }
 
 /// Shows a payment.
 #[utoipa::path(get, path = "/payments/{id}", tag = "payments", params(("id" = String, Path)),
     responses((status = 200, body = PaymentView), (status = 404, description = "`payment_not_found`")))]
-async fn get_payment(shop: Shop<Payments>, PathId(id): PathId<PaymentKind>) -> Result<Json<PaymentView>, Problem> {
-    let payment = shop.read(move |view| Ok(payments::find_payment(view, id)?)).await?;
+async fn get_payment(
+    shop: Shop<Payments>,
+    PathId(id): PathId<PaymentKind>,
+) -> Result<Json<PaymentView>, Problem> {
+    let payment = shop
+        .read(move |view| Ok(payments::find_payment(view, id)?))
+        .await?;
     payment
         .map(|payment| Json(payment.into()))
         .ok_or_else(|| Problem::not_found("payment_not_found", "payment"))
@@ -140,10 +149,15 @@ impl FromBody for OpenPayment {
 #[utoipa::path(post, path = "/payments", tag = "payments", params(KeyedParams), request_body = OpenPaymentBody,
     responses((status = 201, body = PaymentView), (status = 404, description = "`order_not_found`"),
         (status = 409, description = "`order_not_payable`, `payment_pending`, `too_many_payments`"), (status = 422, description = "`validation_failed`, `payment_method_unavailable`, `idempotency_key_reused`")))]
-async fn open_payment(shop: Shop<Payments>, Keyed { key, command }: Keyed<OpenPayment>) -> Result<Response, Problem> {
+async fn open_payment(
+    shop: Shop<Payments>,
+    Keyed { key, command }: Keyed<OpenPayment>,
+) -> Result<Response, Problem> {
     let policy = shop.policy();
     shop.once(key, StatusCode::CREATED, move |work| {
-        Ok(PaymentView::from(payments::open_payment(work, &policy, &command)?))
+        Ok(PaymentView::from(payments::open_payment(
+            work, &policy, &command,
+        )?))
     })
     .await
 }
@@ -164,7 +178,10 @@ impl FromBody for Reference {
 
     fn from_wire(wire: ConfirmBody, faults: &mut Faults) -> Option<Self> {
         faults
-            .optional("/provider_reference", wire.provider_reference.as_deref().map(Note::parse))
+            .optional(
+                "/provider_reference",
+                wire.provider_reference.as_deref().map(Note::parse),
+            )
             .map(Self)
     }
 }
@@ -205,7 +222,10 @@ impl FromBody for ConfirmPayment {
 
     fn from_wire(wire: ConfirmPaymentBody, faults: &mut Faults) -> Option<Self> {
         let payment_id = faults.take("/payment_id", PaymentId::parse(&wire.payment_id));
-        let provider_reference = faults.optional("/provider_reference", wire.provider_reference.as_deref().map(Note::parse));
+        let provider_reference = faults.optional(
+            "/provider_reference",
+            wire.provider_reference.as_deref().map(Note::parse),
+        );
         Some(Self {
             payment_id: payment_id?,
             provider_reference: provider_reference?,
@@ -217,27 +237,41 @@ impl FromBody for ConfirmPayment {
 #[utoipa::path(post, path = "/checkout/confirm-payment", tag = "checkout", params(KeyedParams), request_body = ConfirmPaymentBody,
     responses((status = 200, body = ConfirmedView), (status = 402, description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
         (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`, `invoice_number_taken`")))]
-async fn checkout_confirm_payment(shop: Shop<MayConfirm>, Keyed { key, command }: Keyed<ConfirmPayment>) -> Result<Response, Problem> {
+async fn checkout_confirm_payment(
+    shop: Shop<MayConfirm>,
+    Keyed { key, command }: Keyed<ConfirmPayment>,
+) -> Result<Response, Problem> {
     confirm(&shop, key, command).await
 }
 
-async fn confirm<P: Permission>(shop: &Shop<P>, key: IdempotencyKey, command: ConfirmPayment) -> Result<Response, Problem> {
+async fn confirm<P: Permission>(
+    shop: &Shop<P>,
+    key: IdempotencyKey,
+    command: ConfirmPayment,
+) -> Result<Response, Problem> {
     let policy = shop.policy();
     let payment_id = command.payment_id;
-    let confirmed = shop.once_or(key, StatusCode::OK, move |work| {
-        match payments::confirm_payment(work, &policy, &command)? {
+    let confirmed = shop.once_or(
+        key,
+        StatusCode::OK,
+        move |work| match payments::confirm_payment(work, &policy, &command)? {
             Confirmed::Succeeded(done) => Ok(Verdict::Keep(confirmed_view(*done))),
             Confirmed::Declined(payment) => Ok(Verdict::Forget(declined(&payment))),
-        }
-    });
+        },
+    );
     confirmed.await.inspect_err(|problem| {
         if problem.code() == "payment_already_processed" {
-            shop.note_security("double payment processing", &format!("payment:{payment_id}"));
+            shop.note_security(
+                "double payment processing",
+                &format!("payment:{payment_id}"),
+            );
         }
     })
 }
 
-fn confirmed_view((payment, settlement): (Payment, crate::tenant::finance::Settlement)) -> ConfirmedView {
+fn confirmed_view(
+    (payment, settlement): (Payment, crate::tenant::finance::Settlement),
+) -> ConfirmedView {
     ConfirmedView {
         payment: payment.into(),
         order: settlement.order.into(),
@@ -266,7 +300,9 @@ impl FromBody for CancelPayment {
     type Wire = CancelPaymentBody;
 
     fn from_wire(wire: CancelPaymentBody, faults: &mut Faults) -> Option<Self> {
-        faults.optional("/reason", wire.reason.as_deref().map(Note::parse)).map(Self)
+        faults
+            .optional("/reason", wire.reason.as_deref().map(Note::parse))
+            .map(Self)
     }
 }
 
@@ -281,7 +317,11 @@ async fn cancel_payment(
     let CancelPayment(reason) = command;
     shop.from_reserve()
         .once(key, StatusCode::OK, move |work| {
-            Ok(PaymentView::from(payments::cancel_payment(work, id, reason.as_ref())?))
+            Ok(PaymentView::from(payments::cancel_payment(
+                work,
+                id,
+                reason.as_ref(),
+            )?))
         })
         .await
 }

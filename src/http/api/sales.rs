@@ -90,10 +90,18 @@ impl FromBody for RecordSale {
         let sold_at = faults.optional("/sold_at", wire.sold_at.as_deref().map(Timestamp::parse));
         let email = faults.optional("/email", wire.email.as_deref().map(Email::parse));
         if wire.lines.is_empty() || wire.lines.len() > LINES_MAX {
-            faults.note("/lines", "invalid", format!("a sale has 1 to {LINES_MAX} lines"));
+            faults.note(
+                "/lines",
+                "invalid",
+                format!("a sale has 1 to {LINES_MAX} lines"),
+            );
         }
         if wire.payments.is_empty() || wire.payments.len() > PAYMENTS_PER_SALE_MAX {
-            faults.note("/payments", "invalid", format!("a sale has 1 to {PAYMENTS_PER_SALE_MAX} payments"));
+            faults.note(
+                "/payments",
+                "invalid",
+                format!("a sale has 1 to {PAYMENTS_PER_SALE_MAX} payments"),
+            );
         }
         let lines: Vec<_> = wire
             .lines
@@ -124,10 +132,22 @@ impl FromBody for RecordSale {
 }
 
 fn sale_line(at: usize, wire: &SaleLineBody, faults: &mut Faults) -> Option<SaleLine> {
-    let id = faults.optional(format!("/lines/{at}/id"), wire.id.as_deref().map(OrderLineId::parse));
-    let product_id = faults.take(format!("/lines/{at}/product_id"), ProductId::parse(&wire.product_id));
-    let quantity = faults.take(format!("/lines/{at}/quantity"), Quantity::new(wire.quantity));
-    let unit_price_minor = faults.optional(format!("/lines/{at}/unit_price_minor"), wire.unit_price_minor.map(price));
+    let id = faults.optional(
+        format!("/lines/{at}/id"),
+        wire.id.as_deref().map(OrderLineId::parse),
+    );
+    let product_id = faults.take(
+        format!("/lines/{at}/product_id"),
+        ProductId::parse(&wire.product_id),
+    );
+    let quantity = faults.take(
+        format!("/lines/{at}/quantity"),
+        Quantity::new(wire.quantity),
+    );
+    let unit_price_minor = faults.optional(
+        format!("/lines/{at}/unit_price_minor"),
+        wire.unit_price_minor.map(price),
+    );
     Some(SaleLine {
         id: id?,
         product_id: product_id?,
@@ -137,9 +157,15 @@ fn sale_line(at: usize, wire: &SaleLineBody, faults: &mut Faults) -> Option<Sale
 }
 
 fn sale_payment(at: usize, wire: &SalePaymentBody, faults: &mut Faults) -> Option<SalePayment> {
-    let id = faults.optional(format!("/payments/{at}/id"), wire.id.as_deref().map(PaymentId::parse));
+    let id = faults.optional(
+        format!("/payments/{at}/id"),
+        wire.id.as_deref().map(PaymentId::parse),
+    );
     let method = faults.take(format!("/payments/{at}/method"), parse_method(&wire.method));
-    let amount_minor = faults.take(format!("/payments/{at}/amount_minor"), price(wire.amount_minor));
+    let amount_minor = faults.take(
+        format!("/payments/{at}/amount_minor"),
+        price(wire.amount_minor),
+    );
     Some(SalePayment {
         id: id?,
         method: method?,
@@ -160,7 +186,11 @@ impl From<Recorded> for RecordedView {
     fn from(recorded: Recorded) -> Self {
         Self {
             order: recorded.settlement.order.into(),
-            payments: recorded.payments.into_iter().map(PaymentView::from).collect(),
+            payments: recorded
+                .payments
+                .into_iter()
+                .map(PaymentView::from)
+                .collect(),
             financial_order: recorded.settlement.financial_order.into(),
             invoice: recorded.settlement.invoice.into(),
         }
@@ -171,7 +201,10 @@ impl From<Recorded> for RecordedView {
 #[utoipa::path(post, path = "/sales", tag = "sales", params(KeyedParams), request_body = RecordSaleBody,
     responses((status = 201, body = RecordedView), (status = 409, description = "`id_conflict`, `product_inactive`, `out_of_stock`, `invoice_number_taken`"),
         (status = 422, description = "`validation_failed`, `product_not_found`, `currency_mismatch`, `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, `amount_too_large`, `payment_zero`, `payment_insufficient`, `payment_exceeds_total`, `payment_method_unavailable`, `sold_at_in_future`, `sold_at_too_old`, `unknown_tax_class`, `tax_rate_missing`, `idempotency_key_reused`")))]
-async fn record_sale(shop: Shop<Pos>, Keyed { key, command }: Keyed<RecordSale>) -> Result<Response, Problem> {
+async fn record_sale(
+    shop: Shop<Pos>,
+    Keyed { key, command }: Keyed<RecordSale>,
+) -> Result<Response, Problem> {
     let policy = shop.selling_policy().await?;
     shop.once(key, StatusCode::CREATED, move |work| {
         Ok(RecordedView::from(sales::record(work, &policy, &command)?))

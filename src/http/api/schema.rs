@@ -8,12 +8,13 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::platform::queue::{Queue, State};
 use crate::primitives::limits::{
-    BARCODE_CHARS_MAX, EMAIL_CHARS_MAX, HOST_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX, PRICE_MINOR_MAX, QUANTITY_MAX, SKU_CHARS_MAX,
-    SLUG_CHARS_MAX, STOCK_MAX,
+    BARCODE_CHARS_MAX, EMAIL_CHARS_MAX, HOST_CHARS_MAX, NAME_CHARS_MAX, NOTE_CHARS_MAX,
+    PRICE_MINOR_MAX, QUANTITY_MAX, SKU_CHARS_MAX, SLUG_CHARS_MAX, STOCK_MAX,
 };
 use crate::primitives::quantity::{OnHand, QuantityDelta};
 use crate::primitives::{
-    Barcode, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
+    Barcode, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Name, Note, Quantity,
+    Sku, Slug, TaxClass, TaxRate, Timestamp,
 };
 use crate::tenancy::Scope;
 use crate::tenant::currency::{RateOrigin, RateSource};
@@ -29,7 +30,12 @@ const RATE: &str = concat!(
 );
 const HOST: &str = r"^[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?)*$";
 
-fn text(format: Option<KnownFormat>, pattern: Option<&str>, chars_max: usize, description: &str) -> RefOr<Schema> {
+fn text(
+    format: Option<KnownFormat>,
+    pattern: Option<&str>,
+    chars_max: usize,
+    description: &str,
+) -> RefOr<Schema> {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .format(format.map(SchemaFormat::KnownFormat))

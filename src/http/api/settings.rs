@@ -66,13 +66,19 @@ impl FromBody for ChangeShop {
 /// Shows the shop.
 #[utoipa::path(get, path = "/settings/shop", tag = "settings", responses((status = 200, body = ShopView)))]
 async fn get_shop(shop: Shop<Admin>) -> Result<Response, Problem> {
-    Ok(shop_answer(shop.read(move |view| Ok(settings::shop(view)?)).await?))
+    Ok(shop_answer(
+        shop.read(move |view| Ok(settings::shop(view)?)).await?,
+    ))
 }
 
 /// Changes the shop. Orders keep what they were placed with.
 #[utoipa::path(patch, path = "/settings/shop", tag = "settings", params(IfMatchParams), request_body = ChangeShopBody,
     responses((status = 200, body = ShopView), (status = 412, description = "`stale_version`"), (status = 422, description = "`validation_failed`")))]
-async fn change_shop(shop: Shop<Admin>, IfMatch(expected): IfMatch, Body(change): Body<ChangeShop>) -> Result<Response, Problem> {
+async fn change_shop(
+    shop: Shop<Admin>,
+    IfMatch(expected): IfMatch,
+    Body(change): Body<ChangeShop>,
+) -> Result<Response, Problem> {
     let changed = shop.write(move |work| Ok(settings::change_shop(work, expected, &change)?));
     Ok(shop_answer(changed.await?))
 }

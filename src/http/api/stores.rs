@@ -59,9 +59,15 @@ impl Stores {
             });
         }
         let fetch = WALK_STORES_MAX + 1;
-        let read = app.directory.read(move |view| commands::list_with_file_from(view, place, fetch));
+        let read = app
+            .directory
+            .read(move |view| commands::list_with_file_from(view, place, fetch));
         let mut some = read.wait()?;
-        let next = if some.len() == fetch as usize { some.pop() } else { None };
+        let next = if some.len() == fetch as usize {
+            some.pop()
+        } else {
+            None
+        };
         Ok(Self {
             some,
             next: next.map(|(place, _)| place),
@@ -82,7 +88,11 @@ impl Stores {
         unavailable: &mut Vec<Slug>,
         look: impl FnOnce(&Database<Tenant>) -> Result<R, Problem>,
     ) -> Result<Option<R>, Problem> {
-        let looked = app.registry.open(access).map_err(Problem::from).and_then(|db| look(&db));
+        let looked = app
+            .registry
+            .open(access)
+            .map_err(Problem::from)
+            .and_then(|db| look(&db));
         match looked {
             Ok(found) => Ok(Some(found)),
             Err(problem) if self.is_named => Err(problem),
@@ -131,7 +141,11 @@ fn note_passed_over(what: &'static str, access: &TenantAccess, problem: &Problem
 }
 
 /// The store in whose file a job is: the one that is named, or else whichever has it. Those that are open are asked first.
-pub fn store_of_job(app: &App, named: Option<TenantAccess>, id: JobId) -> Result<(TenantAccess, Database<Tenant>), Problem> {
+pub fn store_of_job(
+    app: &App,
+    named: Option<TenantAccess>,
+    id: JobId,
+) -> Result<(TenantAccess, Database<Tenant>), Problem> {
     let has = |db: &Database<Tenant>| db.read(move |view| jobs::has_job(view, id)).wait();
     if let Some(access) = named {
         let db = app.registry.open(&access)?;
@@ -144,7 +158,11 @@ pub fn store_of_job(app: &App, named: Option<TenantAccess>, id: JobId) -> Result
     let mut stores = app.directory.read(commands::list_with_file).wait()?;
     stores.sort_by_key(|access| app.registry.peek(access.id()).is_none());
     for access in stores {
-        let found = app.registry.open(&access).ok().filter(|db| has(db).unwrap_or(false));
+        let found = app
+            .registry
+            .open(&access)
+            .ok()
+            .filter(|db| has(db).unwrap_or(false));
         if let Some(db) = found {
             return Ok((access, db));
         }

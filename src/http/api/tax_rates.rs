@@ -67,7 +67,10 @@ impl FromBody for AddRate {
         let tax_class = faults.take("/tax_class", TaxClass::parse(&wire.tax_class));
         let name = faults.take("/name", Name::parse(&wire.name));
         let rate = faults.take("/rate_ppm", TaxRate::from_ppm(wire.rate_ppm));
-        let valid_from = faults.optional("/valid_from", wire.valid_from.as_deref().map(Timestamp::parse));
+        let valid_from = faults.optional(
+            "/valid_from",
+            wire.valid_from.as_deref().map(Timestamp::parse),
+        );
         Some(Self {
             tax_class: tax_class?,
             name: name?,
@@ -80,7 +83,10 @@ impl FromBody for AddRate {
 /// Adds a rate to a tax class; a new class comes into being with its first rate.
 #[utoipa::path(post, path = "/tax-rates", tag = "tax", params(MayBeKeyedParams), request_body = AddRateBody,
     responses((status = 201, body = TaxRateView), (status = 409, description = "`tax_rate_exists`"), (status = 422, description = "`validation_failed`")))]
-async fn add_rate(shop: Shop<CatalogWrite>, MayBeKeyed { key, command }: MayBeKeyed<AddRate>) -> Result<Response, Problem> {
+async fn add_rate(
+    shop: Shop<CatalogWrite>,
+    MayBeKeyed { key, command }: MayBeKeyed<AddRate>,
+) -> Result<Response, Problem> {
     shop.once(key, StatusCode::CREATED, move |work| {
         Ok(TaxRateView::from(tax::add_rate(work, &command)?))
     })
@@ -89,7 +95,12 @@ async fn add_rate(shop: Shop<CatalogWrite>, MayBeKeyed { key, command }: MayBeKe
 
 /// Lists tax rates, the last added first.
 #[utoipa::path(get, path = "/tax-rates", tag = "tax", params(PageParams), security((), ("api_key" = [])), responses((status = 200, body = PageView<TaxRateView>)))]
-async fn list_rates(shop: Shop<CatalogRead>, PageQuery(page): PageQuery) -> Result<Json<PageView<TaxRateView>>, Problem> {
-    let rates = shop.read(move |view| Ok(tax::list_rates(view, page)?)).await?;
+async fn list_rates(
+    shop: Shop<CatalogRead>,
+    PageQuery(page): PageQuery,
+) -> Result<Json<PageView<TaxRateView>>, Problem> {
+    let rates = shop
+        .read(move |view| Ok(tax::list_rates(view, page)?))
+        .await?;
     Ok(Json(PageView::of(rates, TaxRateView::from)))
 }

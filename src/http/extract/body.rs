@@ -21,7 +21,9 @@ use crate::config::ByteSize;
 use crate::http::faults::Faults;
 use crate::http::problem::{Fault, Problem};
 use crate::primitives::Class;
-use crate::primitives::limits::{LOCAL_BODY_BYTES_MAX, REFUSED_BODY_BYTES_MAX, REFUSED_BODY_PAUSE_MS};
+use crate::primitives::limits::{
+    LOCAL_BODY_BYTES_MAX, REFUSED_BODY_BYTES_MAX, REFUSED_BODY_PAUSE_MS,
+};
 
 /// A command that comes in a body.
 pub trait FromBody: Sized {
@@ -117,7 +119,10 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Bytes, Prob
 
 /// The whole body; `None` when it is larger than `limit`. What is too much is thrown away as long as more of it keeps coming, up to a bound: a
 /// client that is still sending when the connection is closed under it never sees the answer.
-async fn collect(mut body: axum::body::Body, limit: ByteSize) -> Result<Option<Bytes>, axum::Error> {
+async fn collect(
+    mut body: axum::body::Body,
+    limit: ByteSize,
+) -> Result<Option<Bytes>, axum::Error> {
     let (limit, mut bytes, mut length) = (limit.as_bytes(), BytesMut::new(), 0);
     let is_announced = body.size_hint().lower() > limit;
     loop {
@@ -127,7 +132,9 @@ async fn collect(mut body: axum::body::Body, limit: ByteSize) -> Result<Option<B
         }
         let frame = if is_refused {
             let pause = Duration::from_millis(REFUSED_BODY_PAUSE_MS);
-            tokio::time::timeout(pause, body.frame()).await.unwrap_or(None)
+            tokio::time::timeout(pause, body.frame())
+                .await
+                .unwrap_or(None)
         } else {
             body.frame().await
         };
@@ -146,16 +153,27 @@ async fn collect(mut body: axum::body::Body, limit: ByteSize) -> Result<Option<B
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media_type = value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    media_type == "application/json"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
 /// Parses a body that was read.
 pub(in crate::http) fn parse<C: FromBody>(bytes: &[u8]) -> Result<C, Problem> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Problem::new(Class::Malformed, "malformed_utf8", "the body is not UTF-8"))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Problem::new(Class::Malformed, "malformed_utf8", "the body is not UTF-8"))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let Object(wire) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| form_problem(&error))?;
+    let Object(wire) = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| form_problem(&error))?;
     deserializer.end().map_err(|error| malformed(&error))?;
     let mut faults = Faults::default();
     let command = C::from_wire(wire, &mut faults);
@@ -167,22 +185,35 @@ fn form_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Proble
     if !inner.is_data() {
         return malformed(inner);
     }
-    let pointer = error.path().iter().fold(String::new(), |pointer, segment| match segment {
-        serde_path_to_error::Segment::Seq { index } => format!("{pointer}/{index}"),
-        serde_path_to_error::Segment::Map { key } => format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1")),
-        serde_path_to_error::Segment::Enum { variant } => format!("{pointer}/{variant}"),
-        serde_path_to_error::Segment::Unknown => pointer,
-    });
+    let pointer = error
+        .path()
+        .iter()
+        .fold(String::new(), |pointer, segment| match segment {
+            serde_path_to_error::Segment::Seq { index } => format!("{pointer}/{index}"),
+            serde_path_to_error::Segment::Map { key } => {
+                format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+            }
+            serde_path_to_error::Segment::Enum { variant } => format!("{pointer}/{variant}"),
+            serde_path_to_error::Segment::Unknown => pointer,
+        });
     let text = inner.to_string();
-    let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(detail, _)| detail);
-    let missing = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    let detail = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(detail, _)| detail);
+    let missing = detail
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
     let (pointer, code) = match missing {
         Some(name) => (format!("{pointer}/{name}"), "missing_field"),
         None if detail.starts_with("unknown field") => (pointer, "unknown_field"),
         None => (pointer, "wrong_type"),
     };
     let detail = in_words_of_json(detail);
-    Problem::invalid(vec![Fault { pointer, code, detail }])
+    Problem::invalid(vec![Fault {
+        pointer,
+        code,
+        detail,
+    }])
 }
 
 /// serde speaks of Rust's types; the caller wrote JSON.
@@ -204,5 +235,9 @@ fn in_words_of_json(detail: &str) -> String {
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(Class::Malformed, "malformed_json", format!("the body is not JSON: {error}"))
+    Problem::new(
+        Class::Malformed,
+        "malformed_json",
+        format!("the body is not JSON: {error}"),
+    )
 }

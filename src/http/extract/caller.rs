@@ -36,7 +36,10 @@ pub(super) async fn principal(parts: &Parts, app: &App) -> Result<Option<Princip
 }
 
 /// As [`principal`], of a request's header fields.
-pub(in crate::http) async fn principal_of(headers: &HeaderMap, app: &App) -> Result<Option<Principal>, Problem> {
+pub(in crate::http) async fn principal_of(
+    headers: &HeaderMap,
+    app: &App,
+) -> Result<Option<Principal>, Problem> {
     let Some(value) = headers.get(AUTHORIZATION) else {
         return Ok(None);
     };

@@ -34,7 +34,11 @@ impl<C: FromBody> FromRequest<Arc<App>> for Keyed<C> {
         // Said before the body is looked at: nothing in it can mend that.
         if !request.headers().contains_key(IDEMPOTENCY_KEY) {
             let detail = "send an Idempotency-Key header with a fresh UUID; repeat it when you repeat this request";
-            return Err(Problem::new(Class::Malformed, "idempotency_key_missing", detail));
+            return Err(Problem::new(
+                Class::Malformed,
+                "idempotency_key_missing",
+                detail,
+            ));
         }
         let MayBeKeyed { key, command } = MayBeKeyed::from_request(request, app).await?;
         let key = key.expect("the header is there");
@@ -56,10 +60,10 @@ impl<C: FromBody> FromRequest<Arc<App>> for MayBeKeyed<C> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let header = header(request.headers())?;
         let method = request.method().to_string();
-        let path = request
-            .extensions()
-            .get::<OriginalUri>()
-            .map_or_else(|| request.uri().path().to_owned(), |uri| uri.path().to_owned());
+        let path = request.extensions().get::<OriginalUri>().map_or_else(
+            || request.uri().path().to_owned(),
+            |uri| uri.path().to_owned(),
+        );
         let bytes = read_json(request, app).await?;
         Ok(Self {
             key: bind(header, &method, &path, &bytes)?,
@@ -69,18 +73,32 @@ impl<C: FromBody> FromRequest<Arc<App>> for MayBeKeyed<C> {
 }
 
 /// The key of a request, if it has one, bound to its method, path and body.
-pub(in crate::http) fn key_of(headers: &HeaderMap, method: &str, path: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
+pub(in crate::http) fn key_of(
+    headers: &HeaderMap,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
     bind(header(headers)?, method, path, body)
 }
 
-fn bind(header: Option<String>, method: &str, path: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
-    let key = header.map(|header| IdempotencyKey::parse(&header, method, path, body)).transpose();
+fn bind(
+    header: Option<String>,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let key = header
+        .map(|header| IdempotencyKey::parse(&header, method, path, body))
+        .transpose();
     key.map_err(|error| invalid(error.to_string()))
 }
 
 fn header(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(invalid("there is more than one Idempotency-Key; send one"));
     }
@@ -98,19 +116,30 @@ impl<P: Permission> Shop<P> {
     ///
     /// # Errors
     /// `idempotency_key_reused`, and what `f` refuses; nothing was written then, and nothing is kept of the key.
-    pub async fn once<T, F>(&self, key: impl Into<Option<IdempotencyKey>>, status: StatusCode, mut f: F) -> Result<Response, Problem>
+    pub async fn once<T, F>(
+        &self,
+        key: impl Into<Option<IdempotencyKey>>,
+        status: StatusCode,
+        mut f: F,
+    ) -> Result<Response, Problem>
     where
         T: Serialize,
         F: FnMut(&mut TenantWork) -> Result<T, Problem> + Send + 'static,
     {
-        self.once_or(key, status, move |work| Ok(Verdict::Keep(f(work)?))).await
+        self.once_or(key, status, move |work| Ok(Verdict::Keep(f(work)?)))
+            .await
     }
 
     /// As [`once`](Self::once), for a command that can end in a problem whose effects are kept and whose key is not.
     ///
     /// # Errors
     /// `idempotency_key_reused`, what `f` refuses, and the problem that it ends in.
-    pub async fn once_or<T, F>(&self, key: impl Into<Option<IdempotencyKey>>, status: StatusCode, mut f: F) -> Result<Response, Problem>
+    pub async fn once_or<T, F>(
+        &self,
+        key: impl Into<Option<IdempotencyKey>>,
+        status: StatusCode,
+        mut f: F,
+    ) -> Result<Response, Problem>
     where
         T: Serialize,
         F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
@@ -149,7 +178,8 @@ impl<P: Permission> Shop<P> {
 
 fn respond(answer: StoredAnswer, replayed: bool) -> Response {
     let mut response = Response::new(axum::body::Body::from(Bytes::from(answer.body)));
-    *response.status_mut() = StatusCode::from_u16(answer.status).expect("only good statuses are stored");
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).expect("only good statuses are stored");
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

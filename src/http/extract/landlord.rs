@@ -29,7 +29,13 @@ impl House {
         F: FnOnce(&Self) -> Result<R, Problem> + Send + 'static,
         R: Send + 'static,
     {
-        let fault = |_| Problem::new(Class::Internal, "internal_error", "the call was broken off by an internal fault");
+        let fault = |_| {
+            Problem::new(
+                Class::Internal,
+                "internal_error",
+                "the call was broken off by an internal fault",
+            )
+        };
         // What it logs is of this request.
         let span = tracing::Span::current();
         let run = move || span.in_scope(|| f(&self));
@@ -52,13 +58,17 @@ impl FromRequestParts<Arc<App>> for House {
             });
         }
         match principal(parts, app).await? {
-            Some(principal) if principal.access.is_none() && principal.scopes.contains(Scope::Landlord) => Ok(Self {
-                app: app.clone(),
-                origin: Origin {
-                    actor: Actor::ApiKey(principal.key_id),
-                    request_id,
-                },
-            }),
+            Some(principal)
+                if principal.access.is_none() && principal.scopes.contains(Scope::Landlord) =>
+            {
+                Ok(Self {
+                    app: app.clone(),
+                    origin: Origin {
+                        actor: Actor::ApiKey(principal.key_id),
+                        request_id,
+                    },
+                })
+            }
             Some(_) => Err(Problem::new(
                 Class::Forbidden,
                 "insufficient_scope",

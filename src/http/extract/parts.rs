@@ -115,7 +115,10 @@ async fn page<S: Send + Sync, P>(
     let query = Query::<PageWire>::from_request_parts(parts, state)
         .await
         .map_err(|error| query_fault(&error))?;
-    let limit = query.limit.as_deref().map(|text| text.parse::<i64>().unwrap_or(-1));
+    let limit = query
+        .limit
+        .as_deref()
+        .map(|text| text.parse::<i64>().unwrap_or(-1));
     parse(limit, query.cursor.as_deref()).map_err(|error| {
         let pointer = match error {
             PageError::Limit => "?limit",
@@ -134,7 +137,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for QueryOf
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let filters = without_page(parts.uri.query().unwrap_or_default());
-        let uri: Uri = format!("/?{filters}").parse().expect("a part of a good query is one");
+        let uri: Uri = format!("/?{filters}")
+            .parse()
+            .expect("a part of a good query is one");
         Query::<T>::try_from_uri(&uri)
             .map(|Query(query)| Self(query))
             .map_err(|error| query_fault(&error))
@@ -144,7 +149,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for QueryOf
 /// What the query's reader says, at the parameter that it says it of.
 fn query_fault(error: &QueryRejection) -> Problem {
     let text = error.body_text();
-    let said = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+    let said = text
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(&text);
     let (name, detail) = said.split_once(": ").unwrap_or(("", said));
     Problem::invalid(vec![Fault {
         pointer: format!("?{name}"),
@@ -156,7 +163,11 @@ fn query_fault(error: &QueryRejection) -> Problem {
 /// The query without what [`PageBeside`] reads.
 fn without_page(query: &str) -> String {
     let is_page = |pair: &&str| matches!(pair.split('=').next(), Some("limit" | "cursor"));
-    query.split('&').filter(|pair| !is_page(pair)).collect::<Vec<_>>().join("&")
+    query
+        .split('&')
+        .filter(|pair| !is_page(pair))
+        .collect::<Vec<_>>()
+        .join("&")
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {

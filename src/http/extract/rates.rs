@@ -37,7 +37,10 @@ impl<P: Permission> Shop<P> {
     ///
     /// # Errors
     /// The storage's.
-    pub async fn published(&self, currencies: impl IntoIterator<Item = Currency>) -> Result<Published, Problem> {
+    pub async fn published(
+        &self,
+        currencies: impl IntoIterator<Item = Currency>,
+    ) -> Result<Published, Problem> {
         let mut found = BTreeMap::new();
         for currency in currencies {
             found.insert(currency, self.app().published.series(currency).await?);

@@ -162,7 +162,13 @@ impl<P: Permission> Shop<P> {
     /// Refuses when there is no room for what this call writes.
     pub(super) fn room(&self) -> impl Fn() -> Result<(), Problem> + Send + use<P> {
         let (app, from_reserve) = (self.app.clone(), self.from_reserve);
-        move || if from_reserve { Ok(()) } else { require_room(&app) }
+        move || {
+            if from_reserve {
+                Ok(())
+            } else {
+                require_room(&app)
+            }
+        }
     }
 
     /// As [`write`](Self::write), whatever room there is.
@@ -184,7 +190,9 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
         tracing::Span::current().record("tenant_id", tracing::field::display(access.id()));
         require_selling(access.status())?;
         if let Some(principal) = &principal
-            && !P::SCOPES.iter().any(|scope| principal.scopes.contains(*scope))
+            && !P::SCOPES
+                .iter()
+                .any(|scope| principal.scopes.contains(*scope))
         {
             let detail = format!("this API key lacks the scope `{}`", P::SCOPES[0]);
             return Err(Problem::new(Class::Forbidden, "insufficient_scope", detail));
@@ -232,7 +240,10 @@ fn require_selling(status: TenantStatus) -> Result<(), Problem> {
 }
 
 /// Opens a shop's file: at once when it is open already, else on a thread that may block, of which a shop takes one.
-pub(in crate::http) async fn open(app: &Arc<App>, access: TenantAccess) -> Result<Database<Tenant>, Problem> {
+pub(in crate::http) async fn open(
+    app: &Arc<App>,
+    access: TenantAccess,
+) -> Result<Database<Tenant>, Problem> {
     if let Some(db) = app.registry.get(&access) {
         return Ok(db);
     }
@@ -247,11 +258,21 @@ pub(in crate::http) async fn open(app: &Arc<App>, access: TenantAccess) -> Resul
     }
     let registry = app.registry.clone();
     let opened = tokio::task::spawn_blocking(move || registry.open(&access)).await;
-    Ok(opened.map_err(|_| Problem::new(Class::Internal, "internal_error", "the store could not be opened"))??)
+    Ok(opened.map_err(|_| {
+        Problem::new(
+            Class::Internal,
+            "internal_error",
+            "the store could not be opened",
+        )
+    })??)
 }
 
 /// The tenant of a request. The key decides; a host or header that names another tenant is a mismatch, and somebody should know of it.
-async fn resolve<P: Permission>(parts: &Parts, app: &App, principal: Option<&Principal>) -> Result<TenantAccess, Problem> {
+async fn resolve<P: Permission>(
+    parts: &Parts,
+    app: &App,
+    principal: Option<&Principal>,
+) -> Result<TenantAccess, Problem> {
     let of_host = of_host(parts, app).await?;
     let of_header = of_header(parts, app).await?;
     let named = [&of_host, &of_header];
@@ -261,9 +282,15 @@ async fn resolve<P: Permission>(parts: &Parts, app: &App, principal: Option<&Pri
     };
     let chosen = of_key.or(of_host.as_ref()).or(of_header.as_ref()).cloned();
     if let Some(chosen) = &chosen
-        && let Some(other) = named.into_iter().flatten().find(|other| other.id() != chosen.id())
+        && let Some(other) = named
+            .into_iter()
+            .flatten()
+            .find(|other| other.id() != chosen.id())
     {
-        let path = parts.extensions.get::<OriginalUri>().map_or(parts.uri.path(), |uri| uri.path());
+        let path = parts
+            .extensions
+            .get::<OriginalUri>()
+            .map_or(parts.uri.path(), |uri| uri.path());
         tracing::warn!(target: "security", tenant_id = %chosen.id(), named_tenant_id = %other.id(), path, "tenant mismatch");
         return Err(Problem::new(
             Class::Forbidden,
@@ -301,9 +328,15 @@ fn no_tenant() -> Problem {
 
 async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {
     // A target that names its host outweighs the header (RFC 9112 §3.2.2).
-    let target = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0).authority();
+    let target = parts
+        .extensions
+        .get::<OriginalUri>()
+        .map_or(&parts.uri, |uri| &uri.0)
+        .authority();
     let named = target.map(http::uri::Authority::as_str);
-    let host = named.or_else(|| parts.headers.get(HOST)?.to_str().ok()).map(without_port);
+    let host = named
+        .or_else(|| parts.headers.get(HOST)?.to_str().ok())
+        .map(without_port);
     match host.map(HostName::parse) {
         Some(Ok(host)) => Ok(app.directory.tenant_of_host(&host).await?),
         _ => Ok(None),
@@ -327,6 +360,12 @@ async fn of_header(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Pro
         Some(Ok(slug)) => app.directory.tenant_of_slug(&slug).await?,
         _ => None,
     };
-    let absent = || Problem::new(Class::NotFound, "tenant_not_found", "no store has the slug in X-Tillbox-Tenant");
+    let absent = || {
+        Problem::new(
+            Class::NotFound,
+            "tenant_not_found",
+            "no store has the slug in X-Tillbox-Tenant",
+        )
+    };
     found.map(Some).ok_or_else(absent)
 }

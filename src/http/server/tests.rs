@@ -23,7 +23,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, running) = run(listener, router, settings);
-        Self { address, stop, running }
+        Self {
+            address,
+            stop,
+            running,
+        }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -36,12 +40,25 @@ impl Server {
     }
 }
 
-fn run<L: Listener + 'static>(listener: L, router: Router, settings: ServerSettings) -> (oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
+fn run<L: Listener + 'static>(
+    listener: L,
+    router: Router,
+    settings: ServerSettings,
+) -> (oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    (stop, tokio::spawn(serve(listener, router, Ports::default(), settings, shutdown)))
+    (
+        stop,
+        tokio::spawn(serve(
+            listener,
+            router,
+            Ports::default(),
+            settings,
+            shutdown,
+        )),
+    )
 }
 
 fn hello() -> Router {
@@ -77,7 +94,9 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// As [`hear`]; fails when the server does not close by then.
 async fn hear_within(io: &mut (impl AsyncRead + Unpin), within: Duration) -> String {
-    tokio::time::timeout(within, hear(io)).await.expect("the server closes")
+    tokio::time::timeout(within, hear(io))
+        .await
+        .expect("the server closes")
 }
 
 #[tokio::test]
@@ -92,7 +111,11 @@ async fn serves_tcp_with_the_peer_and_unix_without() {
 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
-    let (stop, running) = run(UnixListener::bind(&path).unwrap(), hello(), ServerSettings::default());
+    let (stop, running) = run(
+        UnixListener::bind(&path).unwrap(),
+        hello(),
+        ServerSettings::default(),
+    );
     let mut client = UnixStream::connect(&path).await.unwrap();
     say(&mut client, GET_AND_CLOSE).await;
     assert!(hear(&mut client).await.ends_with("hello false"));
@@ -154,21 +177,29 @@ async fn a_kept_connection_outlives_the_time_for_a_head() {
     assert_eq!(hear(&mut silent).await, "");
     say(&mut kept, GET_AND_CLOSE).await;
     let rest = hear(&mut kept).await;
-    assert!(rest.ends_with("hello true") && rest.contains("HTTP/1.1 200"), "{rest}");
+    assert!(
+        rest.ends_with("hello true") && rest.contains("HTTP/1.1 200"),
+        "{rest}"
+    );
 
     // The head of a later request has its deadline like the first one's.
     let mut dribbling = server.connect().await;
     say(&mut dribbling, GET).await;
     dribbling.read_exact(&mut first).await.unwrap();
     say(&mut dribbling, "GET / HTTP/1.1\r\nhost:").await;
-    assert!(hear_within(&mut dribbling, LONG).await.ends_with("hello true"));
+    assert!(
+        hear_within(&mut dribbling, LONG)
+            .await
+            .ends_with("hello true")
+    );
     server.stop().await;
 }
 
 #[tokio::test]
 async fn heads_that_are_too_large_get_431() {
     let server = Server::start(hello(), ServerSettings::default()).await;
-    let headers = |count: usize| -> String { (1..count).map(|n| format!("x-{n}: y\r\n")).collect() };
+    let headers =
+        |count: usize| -> String { (1..count).map(|n| format!("x-{n}: y\r\n")).collect() };
     // With the rest of the head and the field's own five bytes: just what fits, and one more.
     let rest = GET_AND_CLOSE.len() + "x: \r\n".len();
     let long = |length: usize| format!("x: {}\r\n", "y".repeat(length - rest));
@@ -180,10 +211,18 @@ async fn heads_that_are_too_large_get_431() {
         (long(20_000), "431"),
     ] {
         let mut client = server.connect().await;
-        say(&mut client, &GET_AND_CLOSE.replace("\r\n\r\n", &format!("\r\n{extra}\r\n"))).await;
+        say(
+            &mut client,
+            &GET_AND_CLOSE.replace("\r\n\r\n", &format!("\r\n{extra}\r\n")),
+        )
+        .await;
         let answer = hear(&mut client).await;
         assert_eq!(answer.get(9..12), Some(status), "{answer}");
-        assert_eq!(answer.contains("application/problem+json"), status == "431", "{answer}");
+        assert_eq!(
+            answer.contains("application/problem+json"),
+            status == "431",
+            "{answer}"
+        );
     }
     server.stop().await;
 }
@@ -191,7 +230,10 @@ async fn heads_that_are_too_large_get_431() {
 #[tokio::test]
 async fn what_is_not_http_gets_a_problem_document() {
     let server = Server::start(hello(), ServerSettings::default()).await;
-    let twice = GET.replace("\r\n\r\n", "\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n");
+    let twice = GET.replace(
+        "\r\n\r\n",
+        "\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+    );
     let long = GET.replace("/ ", &format!("/{} ", "x".repeat(70_000)));
     let cases = [
         ("hello\r\n\r\n".to_owned(), "malformed_request"),
@@ -206,7 +248,10 @@ async fn what_is_not_http_gets_a_problem_document() {
         let _ = client.write_all(text.as_bytes()).await;
         let answer = hear(&mut client).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains("content-type: application/problem+json"), "{answer}");
+        assert!(
+            head.contains("content-type: application/problem+json"),
+            "{answer}"
+        );
         assert!(body.contains(&format!("\"code\":\"{code}\"")), "{answer}");
     }
     server.stop().await;
@@ -234,7 +279,11 @@ fn gated() -> (Router, oneshot::Receiver<()>, oneshot::Sender<()>) {
 async fn shutdown_finishes_what_runs_and_accepts_no_more() {
     let (router, entered, release) = gated();
     let settings = ServerSettings::default();
-    let Server { address, stop, running } = Server::start(router, settings).await;
+    let Server {
+        address,
+        stop,
+        running,
+    } = Server::start(router, settings).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     say(&mut client, GET).await;
     entered.await.unwrap();
@@ -352,8 +401,15 @@ async fn a_failing_accept_does_not_end_the_loop() {
     let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = inner.local_addr().unwrap();
     // EMFILE, and a client that left before it was accepted.
-    let errors = vec![io::Error::from_raw_os_error(24), ErrorKind::ConnectionAborted.into()];
-    let (stop, running) = run(Failing { errors, inner }, hello(), ServerSettings::default());
+    let errors = vec![
+        io::Error::from_raw_os_error(24),
+        ErrorKind::ConnectionAborted.into(),
+    ];
+    let (stop, running) = run(
+        Failing { errors, inner },
+        hello(),
+        ServerSettings::default(),
+    );
     let mut client = TcpStream::connect(address).await.unwrap();
     say(&mut client, GET_AND_CLOSE).await;
     assert!(hear(&mut client).await.ends_with("hello true"));
@@ -379,14 +435,24 @@ async fn settings_that_cannot_work_are_refused() {
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let router = Router::new().fallback(|| async { Body::empty() });
-        let ended = serve(listener, router, Ports::default(), settings, std::future::pending()).await;
+        let ended = serve(
+            listener,
+            router,
+            Ports::default(),
+            settings,
+            std::future::pending(),
+        )
+        .await;
         assert_eq!(ended.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }
 
 /// Gives back what it was sent.
 fn echo() -> Router {
-    hello().route("/echo", axum::routing::post(|body: String| async move { format!("<{body}>") }))
+    hello().route(
+        "/echo",
+        axum::routing::post(|body: String| async move { format!("<{body}>") }),
+    )
 }
 
 fn post(body: &str, fields: &str) -> String {
@@ -426,14 +492,23 @@ async fn heads_with_two_readings_are_refused_and_the_connection_closed() {
                 usize::from(before == GET),
                 "{refused:?}: {heard}"
             );
-            let (_, problem) = heard.split_once("HTTP/1.1 400 Bad Request\r\n").expect("a refusal");
+            let (_, problem) = heard
+                .split_once("HTTP/1.1 400 Bad Request\r\n")
+                .expect("a refusal");
             assert!(problem.contains("connection: close\r\n"), "{heard}");
-            assert!(problem.contains("content-type: application/problem+json\r\n"), "{heard}");
+            assert!(
+                problem.contains("content-type: application/problem+json\r\n"),
+                "{heard}"
+            );
             assert!(
                 problem.contains(r#""code":"malformed_request""#) && problem.contains(why),
                 "{heard}"
             );
-            assert_eq!(heard.matches("HTTP/1.1 ").count(), 1 + usize::from(before == GET), "{heard}");
+            assert_eq!(
+                heard.matches("HTTP/1.1 ").count(),
+                1 + usize::from(before == GET),
+                "{heard}"
+            );
         }
     }
     // And when it comes byte by byte. Whoever says more after the refusal may lose it with the connection, so here nobody does.
@@ -445,7 +520,10 @@ async fn heads_with_two_readings_are_refused_and_the_connection_closed() {
             tokio::task::yield_now().await;
         }
         let heard = hear_within(&mut client, LONG).await;
-        assert!(heard.starts_with("HTTP/1.1 400 ") && heard.contains(why), "{heard}");
+        assert!(
+            heard.starts_with("HTTP/1.1 400 ") && heard.contains(why),
+            "{heard}"
+        );
     }
     server.stop().await;
 }
@@ -453,8 +531,13 @@ async fn heads_with_two_readings_are_refused_and_the_connection_closed() {
 /// Behind the first bare LF, or else behind the second of the two names.
 fn end_of_fault(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let is_bare = |place: &usize| bytes[*place] == b'\n' && (*place == 0 || bytes[place - 1] != b'\r');
-    let of_name = |name: &str| text.to_lowercase().find(name).map_or(0, |place| place + name.len());
+    let is_bare =
+        |place: &usize| bytes[*place] == b'\n' && (*place == 0 || bytes[place - 1] != b'\r');
+    let of_name = |name: &str| {
+        text.to_lowercase()
+            .find(name)
+            .map_or(0, |place| place + name.len())
+    };
     let names = ["content-length:", "transfer-encoding:"].map(of_name);
     let bare = (0..text.find("\r\n\r\n").unwrap_or(text.len())).find(is_bare);
     bare.map_or(names[0].max(names[1]), |place| place + 1)
@@ -492,10 +575,13 @@ async fn bodies_are_nobodys_heads() {
         for body in &wanted {
             let (head, after) = rest.split_once("\r\n\r\n").expect("an answer");
             assert!(
-                head.starts_with("HTTP/1.1 200 ") && head.contains(&format!("content-length: {}", body.len())),
+                head.starts_with("HTTP/1.1 200 ")
+                    && head.contains(&format!("content-length: {}", body.len())),
                 "{head}"
             );
-            rest = after.strip_prefix(body.as_str()).expect("the body that was sent");
+            rest = after
+                .strip_prefix(body.as_str())
+                .expect("the body that was sent");
         }
         assert_eq!(rest.matches("HTTP/1.1 ").count(), 1, "{rest}");
     }
@@ -513,7 +599,10 @@ async fn a_part_of_a_head_behind_a_request_does_not_keep_the_place() {
     let mut client = server.connect().await;
     say(&mut client, &format!("{GET}GET / HTTP/1.1\r\nhost:")).await;
     let heard = hear_within(&mut client, LONG).await;
-    assert!(heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("hello true"), "{heard}");
+    assert!(
+        heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("hello true"),
+        "{heard}"
+    );
     server.stop().await;
 }
 
@@ -527,7 +616,10 @@ async fn a_body_that_nobody_reads_is_stepped_over() {
     assert_eq!(heard.matches("HTTP/1.1 405 ").count(), 2, "{heard}");
     assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 1, "{heard}");
     // A bare answer of the router's is no refusal of hyper's, and goes out as it is.
-    assert!(heard.ends_with("hello true") && !heard.contains("malformed_request"), "{heard}");
+    assert!(
+        heard.ends_with("hello true") && !heard.contains("malformed_request"),
+        "{heard}"
+    );
     server.stop().await;
 }
 
@@ -543,7 +635,10 @@ async fn who_asks_whether_to_send_the_body_is_told_to() {
     assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
     say(&mut client, &format!("{body}{GET_AND_CLOSE}")).await;
     let heard = hear_within(&mut client, LONG).await;
-    assert!(heard.contains("<a\n\nb>HTTP/1.1 200 ") && heard.ends_with("hello true"), "{heard}");
+    assert!(
+        heard.contains("<a\n\nb>HTTP/1.1 200 ") && heard.ends_with("hello true"),
+        "{heard}"
+    );
     server.stop().await;
 }
 
@@ -552,7 +647,11 @@ async fn behind_a_chunked_body_nothing_is_read() {
     let server = Server::start(echo(), ServerSettings::default()).await;
     let head = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut client = server.connect().await;
-    say(&mut client, &format!("{GET}{head}3\r\na\nb\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n{GET}")).await;
+    say(
+        &mut client,
+        &format!("{GET}{head}3\r\na\nb\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n{GET}"),
+    )
+    .await;
     let heard = hear_within(&mut client, LONG).await;
     assert!(heard.ends_with("<a\nb\r\n\r\n>"), "{heard}");
     assert_eq!(heard.matches("HTTP/1.1 200").count(), 2, "{heard}");
@@ -615,7 +714,9 @@ async fn one_address_has_so_many_connections_and_is_told_so() {
 
 #[tokio::test]
 async fn the_date_of_an_answer_follows_the_clock_back() {
-    let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-01-15T10:00:00Z").unwrap()));
+    let clock = Arc::new(ManualClock::new(
+        Timestamp::parse("2026-01-15T10:00:00Z").unwrap(),
+    ));
     let ports = Ports {
         clock: clock.clone(),
         ..Ports::default()
@@ -624,7 +725,13 @@ async fn the_date_of_an_answer_follows_the_clock_back() {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let ended = async move { drop(stopped.await) };
-    let running = tokio::spawn(serve(listener, hello(), ports, ServerSettings::default(), ended));
+    let running = tokio::spawn(serve(
+        listener,
+        hello(),
+        ports,
+        ServerSettings::default(),
+        ended,
+    ));
     let dates = async |text: &str| -> Vec<String> {
         let mut client = TcpStream::connect(address).await.unwrap();
         say(&mut client, text).await;

@@ -18,17 +18,27 @@ const DAILY: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 
 fn shown(publication: &Publication) -> String {
     let day = |(day, rates): &(Day, Vec<(Currency, ExchangeRate)>)| {
-        let rates: Vec<String> = rates.iter().map(|(currency, rate)| format!("{currency} {rate}")).collect();
+        let rates: Vec<String> = rates
+            .iter()
+            .map(|(currency, rate)| format!("{currency} {rate}"))
+            .collect();
         format!("{day}: {}", rates.join(", "))
     };
     let days: Vec<String> = publication.days.iter().map(day).collect();
-    format!("{}; without [{}]", days.join("; "), publication.left_out.join(" "))
+    format!(
+        "{}; without [{}]",
+        days.join("; "),
+        publication.left_out.join(" ")
+    )
 }
 
 #[test]
 fn the_daily_file_is_read() {
     let read = parse_xml(DAILY.as_bytes()).expect("the bank's");
-    assert_eq!(shown(&read), "2026-01-14: USD 1.1684, JPY 186.75; without []");
+    assert_eq!(
+        shown(&read),
+        "2026-01-14: USD 1.1684, JPY 186.75; without []"
+    );
 }
 
 #[test]
@@ -52,7 +62,10 @@ fn a_daily_file_that_is_not_quite_so_is_refused() {
         ("rate=", "multiplier='100' rate="),
         ("</gesmes:Envelope>", ""),
         ("gesmes:Envelope", "html"),
-        ("<gesmes:Envelope", "<!DOCTYPE x [<!ENTITY y 'z'>]><gesmes:Envelope"),
+        (
+            "<gesmes:Envelope",
+            "<!DOCTYPE x [<!ENTITY y 'z'>]><gesmes:Envelope",
+        ),
         ("\t\t</Cube>\n", ""),
     ] {
         assert!(DAILY.contains(old), "{old}");
@@ -90,12 +103,19 @@ fn what_is_wrong_with_a_history_is_told_with_its_line() {
             "Date,USD,JPY\n2026-01-14,1.1,180\n2026-01-13,1.1,abc\n",
             "line 3: the rate \"abc\" of JPY on 2026-01-13 ",
         ),
-        ("Date,USD\n2026-01-32,1.1\n", "line 2: the day \"2026-01-32\" "),
+        (
+            "Date,USD\n2026-01-32,1.1\n",
+            "line 2: the day \"2026-01-32\" ",
+        ),
     ] {
-        let said = parse_csv(text.as_bytes()).expect_err("it is wrong").to_string();
+        let said = parse_csv(text.as_bytes())
+            .expect_err("it is wrong")
+            .to_string();
         assert!(said.starts_with(wanted), "{said}");
     }
-    let said = parse_csv(b"Date,USD\n2026-01-14,1.1,2.2\n").expect_err("it is wrong").to_string();
+    let said = parse_csv(b"Date,USD\n2026-01-14,1.1,2.2\n")
+        .expect_err("it is wrong")
+        .to_string();
     assert!(said.contains("line: 2"), "the reader's own: {said}");
 }
 
@@ -113,6 +133,10 @@ fn a_history_that_is_not_quite_so_is_refused() {
         "Date,,USD\n2026-01-14,,1.1\n",
         "Date,EEK\n2026-01-14,many\n",
     ] {
-        assert!(parse_csv(text.as_bytes()).is_err(), "{text:?}: {:?}", parse_csv(text.as_bytes()));
+        assert!(
+            parse_csv(text.as_bytes()).is_err(),
+            "{text:?}: {:?}",
+            parse_csv(text.as_bytes())
+        );
     }
 }

@@ -39,7 +39,11 @@ impl Server {
             }
         });
         let (stop, running) = (Some(stop), Some(running));
-        Self { port, stop, running }
+        Self {
+            port,
+            stop,
+            running,
+        }
     }
 
     fn says(text: impl Into<Vec<u8>>) -> Self {
@@ -55,7 +59,11 @@ impl Server {
     /// The heads of the requests that came.
     fn stop(mut self) -> Vec<String> {
         drop(self.stop.take());
-        self.running.take().expect("runs").join().expect("the server is well")
+        self.running
+            .take()
+            .expect("runs")
+            .join()
+            .expect("the server is well")
     }
 }
 
@@ -100,7 +108,10 @@ fn get(url: &str, bounds: Bounds) -> Result<Answer, CallError> {
 
 fn post(url: &str, body: &[u8]) -> Result<Answer, CallError> {
     let target = Target::parse(url).expect("a URL");
-    let (headers, body) = (vec![("content-type", "application/json".to_owned())], body.to_vec());
+    let (headers, body) = (
+        vec![("content-type", "application/json".to_owned())],
+        body.to_vec(),
+    );
     Wire::default().call(&Call {
         method: Method::POST,
         target,
@@ -114,10 +125,19 @@ fn post(url: &str, body: &[u8]) -> Result<Answer, CallError> {
 fn an_answer_comes_whole() {
     let server = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     let answer = get(&server.url("/rates?a=1"), BOUNDS).expect("an answer");
-    assert_eq!((answer.status, answer.body.as_slice()), (200, b"hello".as_slice()));
+    assert_eq!(
+        (answer.status, answer.body.as_slice()),
+        (200, b"hello".as_slice())
+    );
     let heads = server.stop();
-    assert!(heads[0].starts_with("GET /rates?a=1 HTTP/1.1\r\n"), "{heads:?}");
-    assert!(heads[0].to_lowercase().contains("x-test: 1\r\n"), "{heads:?}");
+    assert!(
+        heads[0].starts_with("GET /rates?a=1 HTTP/1.1\r\n"),
+        "{heads:?}"
+    );
+    assert!(
+        heads[0].to_lowercase().contains("x-test: 1\r\n"),
+        "{heads:?}"
+    );
     assert!(heads[0].contains("tillbox/"), "{heads:?}");
 }
 
@@ -127,10 +147,19 @@ fn a_body_is_sent() {
         let mut body = [0; 2];
         stream.read_exact(&mut body).expect("the body comes");
         assert_eq!(&body, b"{}");
-        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").expect("who asked listens");
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .expect("who asked listens");
     });
-    assert_eq!(post(&server.url("/"), b"{}").expect("an answer").status, 204);
-    assert!(server.stop()[0].to_lowercase().contains("content-length: 2\r\n"));
+    assert_eq!(
+        post(&server.url("/"), b"{}").expect("an answer").status,
+        204
+    );
+    assert!(
+        server.stop()[0]
+            .to_lowercase()
+            .contains("content-length: 2\r\n")
+    );
 }
 
 #[test]
@@ -171,7 +200,10 @@ fn a_handshake_that_drips_does_not_stretch_the_deadline() {
         let _ = stream.write_all(b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb");
         while !pause(&stopped) && stream.write_all(b"x").is_ok() {}
     });
-    assert_eq!(get(&format!("https://127.0.0.1:{port}/"), SHORT), Err(CallError::Timeout));
+    assert_eq!(
+        get(&format!("https://127.0.0.1:{port}/"), SHORT),
+        Err(CallError::Timeout)
+    );
     drop(stop);
     running.join().expect("the server is well");
 }
@@ -180,7 +212,10 @@ fn a_handshake_that_drips_does_not_stretch_the_deadline() {
 fn a_refusal_is_told_with_its_reason() {
     let server = Server::says("HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\noops");
     let (status, body) = (500, b"oops".to_vec());
-    assert_eq!(get(&server.url("/"), BOUNDS), Err(CallError::Status { status, body }));
+    assert_eq!(
+        get(&server.url("/"), BOUNDS),
+        Err(CallError::Status { status, body })
+    );
     server.stop();
 }
 
@@ -193,8 +228,14 @@ fn a_redirect_is_not_followed() {
             elsewhere.url("/")
         );
         let server = Server::says(text);
-        assert_eq!(get(&server.url("/"), BOUNDS), Err(CallError::Redirected(status)));
-        assert_eq!(post(&server.url("/"), b""), Err(CallError::Redirected(status)));
+        assert_eq!(
+            get(&server.url("/"), BOUNDS),
+            Err(CallError::Redirected(status))
+        );
+        assert_eq!(
+            post(&server.url("/"), b""),
+            Err(CallError::Redirected(status))
+        );
         server.stop();
         assert_eq!(elsewhere.stop(), [""; 0]);
     }
@@ -203,17 +244,33 @@ fn a_redirect_is_not_followed() {
 #[test]
 fn an_answer_beyond_the_bound_is_not_read() {
     let large = ANSWER_BYTES + 1;
-    let announced = Server::says(format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\nx"));
-    assert_eq!(get(&announced.url("/"), BOUNDS), Err(CallError::TooLarge(ANSWER_BYTES)));
+    let announced = Server::says(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\nx"
+    ));
+    assert_eq!(
+        get(&announced.url("/"), BOUNDS),
+        Err(CallError::TooLarge(ANSWER_BYTES))
+    );
     announced.stop();
     let endless = Server::start(|stream, stopped| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         let chunk = [b"1000\r\n".as_slice(), &[b'x'; 0x1000], b"\r\n"].concat();
-        while stream.write_all(&chunk).is_ok() && stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {}
+        while stream.write_all(&chunk).is_ok()
+            && stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected)
+        {}
     });
-    assert_eq!(get(&endless.url("/"), BOUNDS), Err(CallError::TooLarge(ANSWER_BYTES)));
+    assert_eq!(
+        get(&endless.url("/"), BOUNDS),
+        Err(CallError::TooLarge(ANSWER_BYTES))
+    );
     endless.stop();
-    let head = Server::says([b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; HEAD_BYTES_MAX + 1]].concat());
+    let head = Server::says(
+        [
+            b"HTTP/1.1 200 OK\r\nX: ".as_slice(),
+            &[b'x'; HEAD_BYTES_MAX + 1],
+        ]
+        .concat(),
+    );
     assert!(matches!(
         get(&head.url("/"), BOUNDS),
         Err(CallError::TooLarge(_) | CallError::Transport(_))
@@ -234,10 +291,22 @@ fn a_body_that_nobody_wants_is_not_read() {
     });
     let large = ANSWER_BYTES + 1;
     for (head, goes_on) in [
-        (format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\nx"), false),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".to_owned(), false),
-        (format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\n"), true),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000\r\n".to_owned(), true),
+        (
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\nx"),
+            false,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf".to_owned(),
+            false,
+        ),
+        (
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\n"),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000000\r\n".to_owned(),
+            true,
+        ),
     ] {
         let server = Server::start(move |stream, stopped| {
             let _ = stream.write_all(head.as_bytes());
@@ -246,12 +315,20 @@ fn a_body_that_nobody_wants_is_not_read() {
         assert_eq!(get(&server.url("/"), wanted), good);
         server.stop();
     }
-    let refused = Server::says(format!("HTTP/1.1 500 No\r\nContent-Length: {large}\r\n\r\nx"));
+    let refused = Server::says(format!(
+        "HTTP/1.1 500 No\r\nContent-Length: {large}\r\n\r\nx"
+    ));
     let (status, body) = (500, Vec::new());
-    assert_eq!(get(&refused.url("/"), wanted), Err(CallError::Status { status, body }));
+    assert_eq!(
+        get(&refused.url("/"), wanted),
+        Err(CallError::Status { status, body })
+    );
     refused.stop();
     let moved = Server::says("HTTP/1.1 302 Moved\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n");
-    assert_eq!(get(&moved.url("/"), wanted), Err(CallError::Redirected(302)));
+    assert_eq!(
+        get(&moved.url("/"), wanted),
+        Err(CallError::Redirected(302))
+    );
     moved.stop();
 }
 
@@ -264,7 +341,10 @@ fn what_is_no_http_is_an_error() {
     ] {
         let server = Server::says(text);
         let error = get(&server.url("/"), BOUNDS).expect_err(text);
-        assert!(matches!(error, CallError::Transport(_)), "{text:?}: {error:?}");
+        assert!(
+            matches!(error, CallError::Transport(_)),
+            "{text:?}: {error:?}"
+        );
         server.stop();
     }
 }
@@ -276,16 +356,27 @@ fn an_address_of_this_house_is_refused_before_anybody_is_called() {
         reach: Reach::Public,
         ..BOUNDS
     };
-    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1", "2130706433", "0.0.0.0"] {
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+        "127.1",
+        "2130706433",
+        "0.0.0.0",
+    ] {
         let error = get(&format!("http://{host}:{}/", server.port), bounds).expect_err(host);
-        assert!(matches!(error, CallError::RefusedAddress(_)), "{host}: {error:?}");
+        assert!(
+            matches!(error, CallError::RefusedAddress(_)),
+            "{host}: {error:?}"
+        );
     }
     assert_eq!(server.stop(), [""; 0], "nobody came");
 }
 
 #[test]
 fn one_port_keeps_the_two_reaches_apart() {
-    let server = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n");
+    let server =
+        Server::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n");
     let wire = Wire::default();
     let call = |reach| {
         let (target, headers) = (Target::parse(&server.url("/")).expect("a URL"), Vec::new());
@@ -324,7 +415,11 @@ fn the_connector_is_given_no_address_out_of_reach() {
     let resolve = |reach| {
         let uri = Uri::from_static("http://two.example/");
         let timeout = NextTimeout::default();
-        let found = Guarded { reach, names: TwoFaced }.resolve(&uri, &Config::default(), timeout);
+        let found = Guarded {
+            reach,
+            names: TwoFaced,
+        }
+        .resolve(&uri, &Config::default(), timeout);
         found.expect("an address is left").len()
     };
     assert_eq!([resolve(Reach::Public), resolve(Reach::Anywhere)], [1, 2]);
@@ -366,9 +461,13 @@ fn only_http_is_a_target_and_secrets_are_not_shown() {
     ] {
         assert_eq!(Target::parse(text), Err(error), "{text}");
     }
-    let target = Target::parse("https://hooks.example:444/s3cret/path?token=s3cret").expect("a URL");
+    let target =
+        Target::parse("https://hooks.example:444/s3cret/path?token=s3cret").expect("a URL");
     assert_eq!(target.to_string(), "https://hooks.example:444");
-    assert_eq!(target.expose(), "https://hooks.example:444/s3cret/path?token=s3cret");
+    assert_eq!(
+        target.expose(),
+        "https://hooks.example:444/s3cret/path?token=s3cret"
+    );
     let server = Server::says("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
     let error = get(&server.url("/s3cret?s3cret"), BOUNDS).expect_err("refused");
     assert!(!format!("{error} {error:?}").contains("s3cret"));
@@ -381,5 +480,8 @@ fn only_http_is_a_target_and_secrets_are_not_shown() {
         body: b"s3cret".to_vec(),
         bounds: BOUNDS,
     };
-    assert_eq!(format!("{call:?}"), "POST https://hooks.example:444 (6 bytes)");
+    assert_eq!(
+        format!("{call:?}"),
+        "POST https://hooks.example:444 (6 bytes)"
+    );
 }

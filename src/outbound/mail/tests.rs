@@ -30,7 +30,9 @@ fn mailer(url: &str, outbox: &Path) -> Mailer {
 
 fn files(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 #[test]
@@ -66,13 +68,27 @@ fn sending_again_replaces_its_own_file_with_the_same_bytes() {
     let first = fs::read(dir.path().join("0197-order.1.eml")).unwrap();
     mailer.send(&mail(), LONG).unwrap();
     assert_eq!(files(dir.path()), ["0197-order.1.eml"]);
-    assert_eq!(fs::read(dir.path().join("0197-order.1.eml")).unwrap(), first);
+    assert_eq!(
+        fs::read(dir.path().join("0197-order.1.eml")).unwrap(),
+        first
+    );
 
     let message_id = "0197-order.2@shop.example".to_owned();
-    mailer.send(&Mail { message_id, ..mail() }, LONG).unwrap();
+    mailer
+        .send(
+            &Mail {
+                message_id,
+                ..mail()
+            },
+            LONG,
+        )
+        .unwrap();
     assert_eq!(files(dir.path()).len(), 2);
     let other = fs::read_to_string(dir.path().join("0197-order.2@shop.example.eml")).unwrap();
-    assert!(other.contains("\r\nMessage-ID: <0197-order.2@shop.example>\r\n"), "{other}");
+    assert!(
+        other.contains("\r\nMessage-ID: <0197-order.2@shop.example>\r\n"),
+        "{other}"
+    );
 }
 
 #[test]
@@ -111,7 +127,10 @@ fn nothing_can_be_smuggled_into_the_head_or_out_of_the_directory() {
         message_id("a@"),
         message_id(""),
         message_id(&long),
-        Mail { date_ms: -1, ..mail() },
+        Mail {
+            date_ms: -1,
+            ..mail()
+        },
         Mail {
             date_ms: i64::MAX,
             ..mail()
@@ -203,7 +222,9 @@ fn pause(stopped: &Receiver<()>) -> bool {
 }
 
 /// A server for one connection that behaves as it is told to, until its `Sender` is dropped.
-fn bad_server(behave: impl FnOnce(&mut TcpStream, &Receiver<()>) + Send + 'static) -> (String, Sender<()>, JoinHandle<()>) {
+fn bad_server(
+    behave: impl FnOnce(&mut TcpStream, &Receiver<()>) + Send + 'static,
+) -> (String, Sender<()>, JoinHandle<()>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     let (stop, stopped) = channel();
@@ -238,7 +259,10 @@ fn a_server_that_hangs_or_drips_is_given_up_at_the_deadline_of_the_whole() {
             let (url, stop, running) = bad_server(behave);
             let mailer = Mailer::from_settings(&url, FROM, own, Path::new("/nowhere")).unwrap();
             let error = mailer.send(&mail(), left).unwrap_err();
-            assert!(matches!(error, MailError::TooSlow { limit: SHORT, .. }), "{number}: {error:?}");
+            assert!(
+                matches!(error, MailError::TooSlow { limit: SHORT, .. }),
+                "{number}: {error:?}"
+            );
             assert!(!error.is_permanent());
             drop(stop);
             running.join().unwrap();
@@ -256,7 +280,10 @@ fn a_handshake_that_drips_is_given_up_at_the_deadline_of_the_whole() {
     let url = url.replace("smtp://", "smtps://");
     let mailer = Mailer::from_settings(&url, FROM, SHORT, Path::new("/nowhere")).unwrap();
     let error = mailer.send(&mail(), LONG).unwrap_err();
-    assert!(matches!(error, MailError::TooSlow { limit: SHORT, .. }), "{error:?}");
+    assert!(
+        matches!(error, MailError::TooSlow { limit: SHORT, .. }),
+        "{error:?}"
+    );
     drop(stop);
     running.join().unwrap();
 }
@@ -265,7 +292,9 @@ fn a_handshake_that_drips_is_given_up_at_the_deadline_of_the_whole() {
 #[test]
 fn a_server_that_does_not_say_goodbye_has_taken_the_message() {
     let (url, stop, running) = bad_server(|stream, stopped| {
-        let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+        let lines = BufReader::new(stream.try_clone().unwrap())
+            .lines()
+            .map_while(Result::ok);
         let mut answer = |text: &str| stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
         answer("220 ready");
         let mut in_data = false;
@@ -286,7 +315,9 @@ fn a_server_that_does_not_say_goodbye_has_taken_the_message() {
         }
         while !pause(stopped) {}
     });
-    mailer(&url, Path::new("/nowhere")).send(&mail(), LONG).unwrap();
+    mailer(&url, Path::new("/nowhere"))
+        .send(&mail(), LONG)
+        .unwrap();
     drop(stop);
     running.join().unwrap();
 }
@@ -300,12 +331,17 @@ fn refusals_are_permanent_only_when_the_message_is_at_fault() {
         ("530 log in first", false),
     ] {
         let (url, server) = smtp_server(verdict);
-        let error = mailer(&url, Path::new("/nowhere")).send(&mail(), LONG).unwrap_err();
+        let error = mailer(&url, Path::new("/nowhere"))
+            .send(&mail(), LONG)
+            .unwrap_err();
         assert_eq!(error.is_permanent(), permanent, "{verdict}: {error:?}");
         server.join().unwrap();
     }
     // The port is free again, so nobody answers there.
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let error = mailer(&format!("smtp://{free}"), Path::new("/nowhere")).send(&mail(), LONG);
     assert!(!error.unwrap_err().is_permanent());
 }
@@ -315,18 +351,26 @@ fn refusals_are_permanent_only_when_the_message_is_at_fault() {
 fn an_error_names_the_server_and_its_cause_and_no_secret() {
     let (url, server) = smtp_server("550 no such user");
     let address = url.strip_prefix("smtp://").unwrap().to_owned();
-    let error = mailer(&url, Path::new("/nowhere")).send(&mail(), LONG).unwrap_err();
+    let error = mailer(&url, Path::new("/nowhere"))
+        .send(&mail(), LONG)
+        .unwrap_err();
     assert_eq!(
         chain(&error),
-        format!("the mail server {address} did not take the message: permanent error (550): no such user")
+        format!(
+            "the mail server {address} did not take the message: permanent error (550): no such user"
+        )
     );
     server.join().unwrap();
     // The port is free again.
     let url = format!("smtp://bob:hunter2@{address}");
-    let error = mailer(&url, Path::new("/nowhere")).send(&mail(), LONG).unwrap_err();
+    let error = mailer(&url, Path::new("/nowhere"))
+        .send(&mail(), LONG)
+        .unwrap_err();
     let text = chain(&error);
     assert!(
-        text.starts_with(&format!("the mail server {address} did not take the message: ")),
+        text.starts_with(&format!(
+            "the mail server {address} did not take the message: "
+        )),
         "{text}"
     );
     assert_eq!(text.matches("refused").count(), 1, "{text}");
@@ -338,22 +382,37 @@ fn a_servers_name_is_its_host_and_port() {
         ("smtp://mx.example", "mx.example:25"),
         ("smtp://mx.example:2525/me", "mx.example:2525"),
         ("smtps://bob:hunter2@mx.example", "mx.example:465"),
-        ("smtp://bob:hun%40ter2@mx.example?tls=required", "mx.example:587"),
+        (
+            "smtp://bob:hun%40ter2@mx.example?tls=required",
+            "mx.example:587",
+        ),
         ("smtp://bob:tls=1@mx.example", "mx.example:25"),
         ("smtp://bob:hun@ter2:9@mx.example:26", "mx.example:26"),
         ("smtp://[2001:db8::25]", "[2001:db8::25]:25"),
-        ("smtps://bob:hunter2@[2001:db8::25]:9/me", "[2001:db8::25]:9"),
+        (
+            "smtps://bob:hunter2@[2001:db8::25]:9/me",
+            "[2001:db8::25]:9",
+        ),
     ] {
         let made = Mailer::from_settings(url, FROM, LONG, Path::new("x")).unwrap();
-        assert!(matches!(made, Mailer::Smtp { name: own, .. } if own == name), "{url}");
+        assert!(
+            matches!(made, Mailer::Smtp { name: own, .. } if own == name),
+            "{url}"
+        );
     }
 }
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let make = |url, from| Mailer::from_settings(url, from, Duration::from_secs(1), Path::new("x"));
-    assert!(matches!(make("", "nobody").err(), Some(MailConfigError::From { .. })));
+    assert!(matches!(
+        make("", "nobody").err(),
+        Some(MailConfigError::From { .. })
+    ));
     let error = make("http://bob:hunter2@mx", FROM).err().unwrap();
     assert!(!error.to_string().contains("hunter2"));
-    assert!(matches!(make("smtps://bob:x@mx.example", FROM), Ok(Mailer::Smtp { .. })));
+    assert!(matches!(
+        make("smtps://bob:x@mx.example", FROM),
+        Ok(Mailer::Smtp { .. })
+    ));
 }

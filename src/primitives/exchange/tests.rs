@@ -69,7 +69,8 @@ fn minor_units_count_by_their_currency() {
     // 10.00 EUR at 186.75 are 1867.5 JPY, which has no half.
     let yen = quotation("EUR", "JPY", "186.75", "1");
     assert_eq!(
-        [Rounding::HalfUp, Rounding::HalfEven, Rounding::Down].map(|mode| converted(&yen, 1000, mode)),
+        [Rounding::HalfUp, Rounding::HalfEven, Rounding::Down]
+            .map(|mode| converted(&yen, 1000, mode)),
         [1868, 1868, 1867]
     );
     // 1.000 KWD at 2.8 EUR are 2.80 EUR; and back.
@@ -86,7 +87,10 @@ fn minor_units_count_by_their_currency() {
 fn an_inverse_is_exact() {
     let dollars = quotation("EUR", "USD", "1.1684", "1");
     assert_eq!(dollars.inverse().inverse(), dollars);
-    assert_eq!(converted(&dollars.inverse(), 11_684, Rounding::Down), 10_000);
+    assert_eq!(
+        converted(&dollars.inverse(), 11_684, Rounding::Down),
+        10_000
+    );
     assert_eq!(dollars.inverse().shown(), "0.85587127696");
 }
 
@@ -94,12 +98,21 @@ fn an_inverse_is_exact() {
 fn what_is_too_much_is_an_error_and_another_currency_too() {
     let large = quotation("EUR", "JPY", "999999999", "0.000000001");
     let amount = |minor, code| Money::new(minor, currency(code)).expect("in range");
-    assert_eq!(large.convert(amount(1_000_000, "EUR"), Rounding::HalfUp), Err(MoneyError::Overflow));
+    assert_eq!(
+        large.convert(amount(1_000_000, "EUR"), Rounding::HalfUp),
+        Err(MoneyError::Overflow)
+    );
     let all = crate::primitives::limits::MONEY_MINOR_MAX;
-    assert_eq!(large.convert(amount(all, "EUR"), Rounding::HalfUp), Err(MoneyError::Overflow));
+    assert_eq!(
+        large.convert(amount(all, "EUR"), Rounding::HalfUp),
+        Err(MoneyError::Overflow)
+    );
     assert_eq!(
         large.convert(amount(1, "USD"), Rounding::HalfUp),
-        Err(MoneyError::CurrencyMismatch(currency("USD"), currency("EUR")))
+        Err(MoneyError::CurrencyMismatch(
+            currency("USD"),
+            currency("EUR")
+        ))
     );
 }
 
@@ -107,12 +120,24 @@ fn what_is_too_much_is_an_error_and_another_currency_too() {
 fn the_last_rate_before_a_day_holds_for_a_while() {
     let day = |text| Day::parse(text).expect(text);
     // Thursday before Easter, and the Tuesday behind it.
-    let series = Series::new(vec![(day("2026-04-02"), rate("1.15")), (day("2026-04-07"), rate("1.16"))]);
+    let series = Series::new(vec![
+        (day("2026-04-02"), rate("1.15")),
+        (day("2026-04-07"), rate("1.16")),
+    ]);
     assert_eq!(series.at(day("2026-04-01"), 7), None);
-    assert_eq!(series.at(day("2026-04-02"), 7), Some((day("2026-04-02"), rate("1.15"))));
-    assert_eq!(series.at(day("2026-04-06"), 7), Some((day("2026-04-02"), rate("1.15"))));
+    assert_eq!(
+        series.at(day("2026-04-02"), 7),
+        Some((day("2026-04-02"), rate("1.15")))
+    );
+    assert_eq!(
+        series.at(day("2026-04-06"), 7),
+        Some((day("2026-04-02"), rate("1.15")))
+    );
     assert_eq!(series.at(day("2026-04-06"), 3), None);
-    assert_eq!(series.at(day("2026-04-14"), 7), Some((day("2026-04-07"), rate("1.16"))));
+    assert_eq!(
+        series.at(day("2026-04-14"), 7),
+        Some((day("2026-04-07"), rate("1.16")))
+    );
     assert_eq!(series.at(day("2026-04-15"), 7), None);
     assert_eq!(Series::default().at(day("2026-04-15"), 7), None);
 }

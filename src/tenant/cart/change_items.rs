@@ -22,11 +22,18 @@ pub struct AddItem {
 ///
 /// # Errors
 /// [`CartRefused`].
-pub fn add_item(work: &mut TenantWork, cart: CartId, command: &AddItem) -> Result<Cart, CartRefused> {
+pub fn add_item(
+    work: &mut TenantWork,
+    cart: CartId,
+    command: &AddItem,
+) -> Result<Cart, CartRefused> {
     let head = store::require_open(work, cart)?;
     let product = require_sold_in(work, command.product_id, head.currency)?;
     let mut lines = store::lines(work, cart)?;
-    if let Some(line) = lines.iter_mut().find(|line| line.product_id == command.product_id) {
+    if let Some(line) = lines
+        .iter_mut()
+        .find(|line| line.product_id == command.product_id)
+    {
         line.quantity = together(line, command.quantity)?;
         let (item, quantity) = (line.id, line.quantity);
         let changed = Cart::of(head, lines).require_sum()?;
@@ -52,7 +59,11 @@ pub fn add_item(work: &mut TenantWork, cart: CartId, command: &AddItem) -> Resul
     Ok(changed)
 }
 
-fn require_sold_in(view: &TenantView, id: ProductId, currency: Currency) -> Result<Product, CartRefused> {
+fn require_sold_in(
+    view: &TenantView,
+    id: ProductId,
+    currency: Currency,
+) -> Result<Product, CartRefused> {
     let product = catalog::find_product(view, id)?.ok_or(CartRefused::ProductNotFound(id))?;
     if !product.active {
         return Err(CartRefused::ProductInactive {
@@ -78,10 +89,18 @@ fn together(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
 ///
 /// # Errors
 /// [`CartRefused`].
-pub fn change_item(work: &mut TenantWork, cart: CartId, item: CartItemId, quantity: Quantity) -> Result<Cart, CartRefused> {
+pub fn change_item(
+    work: &mut TenantWork,
+    cart: CartId,
+    item: CartItemId,
+    quantity: Quantity,
+) -> Result<Cart, CartRefused> {
     let head = store::require_open(work, cart)?;
     let mut lines = store::lines(work, cart)?;
-    let line = lines.iter_mut().find(|line| line.id == item).ok_or(CartRefused::ItemNotFound)?;
+    let line = lines
+        .iter_mut()
+        .find(|line| line.id == item)
+        .ok_or(CartRefused::ItemNotFound)?;
     line.quantity = quantity;
     let changed = Cart::of(head, lines).require_sum()?;
     store::update_item(work, cart, item, quantity)?;
@@ -93,10 +112,17 @@ pub fn change_item(work: &mut TenantWork, cart: CartId, item: CartItemId, quanti
 ///
 /// # Errors
 /// [`CartRefused`].
-pub fn remove_item(work: &mut TenantWork, cart: CartId, item: CartItemId) -> Result<Cart, CartRefused> {
+pub fn remove_item(
+    work: &mut TenantWork,
+    cart: CartId,
+    item: CartItemId,
+) -> Result<Cart, CartRefused> {
     let head = store::require_open(work, cart)?;
     let mut lines = store::lines(work, cart)?;
-    let index = lines.iter().position(|line| line.id == item).ok_or(CartRefused::ItemNotFound)?;
+    let index = lines
+        .iter()
+        .position(|line| line.id == item)
+        .ok_or(CartRefused::ItemNotFound)?;
     lines.remove(index);
     let changed = Cart::of(head, lines);
     store::delete_item(work, cart, item)?;

@@ -79,7 +79,9 @@ impl Cart {
         let items: Vec<CartItem> = lines.into_iter().map(CartItem::of).collect();
         let subtotal = items
             .iter()
-            .try_fold(Money::zero(head.currency), |sum, item| sum.plus(item.total?).ok());
+            .try_fold(Money::zero(head.currency), |sum, item| {
+                sum.plus(item.total?).ok()
+            });
         Self {
             id: head.id,
             currency: head.currency,
@@ -212,13 +214,22 @@ impl Refusal for CartRefused {
         let facts = match self {
             Self::NotOpen(status) => vec![("cart_status", status.to_string())],
             Self::ProductNotFound(product_id) => vec![("product_id", product_id.to_string())],
-            Self::ProductInactive { product_id, sku } => vec![("product_id", product_id.to_string()), ("sku", sku.to_string())],
+            Self::ProductInactive { product_id, sku } => vec![
+                ("product_id", product_id.to_string()),
+                ("sku", sku.to_string()),
+            ],
             Self::CurrencyMismatch { cart, product } => {
-                vec![("cart_currency", cart.to_string()), ("product_currency", product.to_string())]
+                vec![
+                    ("cart_currency", cart.to_string()),
+                    ("product_currency", product.to_string()),
+                ]
             }
             _ => Vec::new(),
         };
-        facts.into_iter().map(|(name, fact)| (name.to_owned(), Value::from(fact))).collect()
+        facts
+            .into_iter()
+            .map(|(name, fact)| (name.to_owned(), Value::from(fact)))
+            .collect()
     }
 }
 
@@ -248,9 +259,17 @@ mod tests {
 
     #[test]
     fn a_cart_adds_up_its_lines() {
-        assert!(Cart::of(head(), Vec::new()).subtotal.is_some_and(Money::is_zero));
+        assert!(
+            Cart::of(head(), Vec::new())
+                .subtotal
+                .is_some_and(Money::is_zero)
+        );
         let cart = Cart::of(head(), vec![line(499, 3), line(1, QUANTITY_MAX)]);
-        let totals: Vec<_> = cart.items.iter().map(|item| item.total.map(Money::minor)).collect();
+        let totals: Vec<_> = cart
+            .items
+            .iter()
+            .map(|item| item.total.map(Money::minor))
+            .collect();
         assert_eq!(
             (totals, cart.subtotal.map(Money::minor)),
             (vec![Some(1_497), Some(1_000_000)], Some(1_001_497))
@@ -259,12 +278,19 @@ mod tests {
 
     #[test]
     fn a_line_or_a_sum_beyond_the_limit_is_refused_and_never_wraps() {
-        for lines in [vec![line(MONEY_MINOR_MAX, 2)], vec![line(MONEY_MINOR_MAX, 1), line(1, 1)]] {
+        for lines in [
+            vec![line(MONEY_MINOR_MAX, 2)],
+            vec![line(MONEY_MINOR_MAX, 1), line(1, 1)],
+        ] {
             assert!(matches!(
                 Cart::of(head(), lines).require_sum(),
                 Err(CartRefused::AmountTooLarge(MoneyError::Overflow))
             ));
         }
-        assert!(Cart::of(head(), vec![line(MONEY_MINOR_MAX, 1)]).require_sum().is_ok());
+        assert!(
+            Cart::of(head(), vec![line(MONEY_MINOR_MAX, 1)])
+                .require_sum()
+                .is_ok()
+        );
     }
 }

@@ -27,6 +27,9 @@ pub fn load_for_checkout(view: &TenantView, cart: CartId) -> Result<CartForCheck
     Ok(CartForCheckout {
         id: head.id,
         currency: head.currency,
-        items: lines.into_iter().map(|line| (line.product_id, line.quantity)).collect(),
+        items: lines
+            .into_iter()
+            .map(|line| (line.product_id, line.quantity))
+            .collect(),
     })
 }

@@ -22,8 +22,14 @@ pub fn count_left(view: &TenantView, cut_off: Timestamp) -> Result<i64, StorageE
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn delete_left(work: &mut TenantWork, cut_off: Timestamp, limit: u32) -> Result<usize, StorageError> {
-    let left = work.all(&LEFT, params![cut_off, limit], |row| row.get::<_, [u8; 16]>(0))?;
+pub fn delete_left(
+    work: &mut TenantWork,
+    cut_off: Timestamp,
+    limit: u32,
+) -> Result<usize, StorageError> {
+    let left = work.all(&LEFT, params![cut_off, limit], |row| {
+        row.get::<_, [u8; 16]>(0)
+    })?;
     for id in &left {
         work.change(&DELETE_ITEMS, params![id], Rows::Any)?;
         work.change(&DELETE, params![id], Rows::Exactly(1))?;

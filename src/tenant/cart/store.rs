@@ -63,27 +63,56 @@ pub(super) fn lines(view: &TenantView, id: CartId) -> Result<Vec<CartLine>, Stor
 /// Notes that an open cart was changed just now.
 pub(super) fn touch(work: &mut TenantWork, id: CartId) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&TOUCH, params![id, now], Rows::Exactly(1)).map(drop)
+    work.change(&TOUCH, params![id, now], Rows::Exactly(1))
+        .map(drop)
 }
 
 /// Ends the life of an open cart.
-pub(super) fn close(work: &mut TenantWork, id: CartId, status: CartStatus) -> Result<(), StorageError> {
+pub(super) fn close(
+    work: &mut TenantWork,
+    id: CartId,
+    status: CartStatus,
+) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&CLOSE, params![id, status, now], Rows::Exactly(1)).map(drop)
+    work.change(&CLOSE, params![id, status, now], Rows::Exactly(1))
+        .map(drop)
 }
 
-pub(super) fn insert_item(work: &mut TenantWork, cart: CartId, line: &CartLine) -> Result<(), StorageError> {
-    work.insert(&INSERT_ITEM, params![line.id, cart, line.product_id, line.quantity])
+pub(super) fn insert_item(
+    work: &mut TenantWork,
+    cart: CartId,
+    line: &CartLine,
+) -> Result<(), StorageError> {
+    work.insert(
+        &INSERT_ITEM,
+        params![line.id, cart, line.product_id, line.quantity],
+    )
 }
 
-pub(super) fn update_item(work: &mut TenantWork, cart: CartId, item: CartItemId, quantity: Quantity) -> Result<(), StorageError> {
-    work.change(&UPDATE_ITEM, params![item, cart, quantity], Rows::Exactly(1)).map(drop)
+pub(super) fn update_item(
+    work: &mut TenantWork,
+    cart: CartId,
+    item: CartItemId,
+    quantity: Quantity,
+) -> Result<(), StorageError> {
+    work.change(
+        &UPDATE_ITEM,
+        params![item, cart, quantity],
+        Rows::Exactly(1),
+    )
+    .map(drop)
 }
 
-pub(super) fn delete_item(work: &mut TenantWork, cart: CartId, item: CartItemId) -> Result<(), StorageError> {
-    work.change(&DELETE_ITEM, params![item, cart], Rows::Exactly(1)).map(drop)
+pub(super) fn delete_item(
+    work: &mut TenantWork,
+    cart: CartId,
+    item: CartItemId,
+) -> Result<(), StorageError> {
+    work.change(&DELETE_ITEM, params![item, cart], Rows::Exactly(1))
+        .map(drop)
 }
 
 pub(super) fn delete_items(work: &mut TenantWork, cart: CartId) -> Result<(), StorageError> {
-    work.change(&DELETE_ITEMS, params![cart], Rows::Any).map(drop)
+    work.change(&DELETE_ITEMS, params![cart], Rows::Any)
+        .map(drop)
 }

@@ -41,12 +41,18 @@ pub fn change_product(
     let before = load(work, id, expected)?;
     let after = Product {
         sku: change.sku.clone().unwrap_or_else(|| before.sku.clone()),
-        barcode: change.barcode.clone().unwrap_or_else(|| before.barcode.clone()),
+        barcode: change
+            .barcode
+            .clone()
+            .unwrap_or_else(|| before.barcode.clone()),
         name: change.name.clone().unwrap_or_else(|| before.name.clone()),
-        price: change
-            .price_minor
-            .map_or(Ok(before.price), |minor| Money::price(minor, before.price.currency()))?,
-        tax_class: change.tax_class.clone().unwrap_or_else(|| before.tax_class.clone()),
+        price: change.price_minor.map_or(Ok(before.price), |minor| {
+            Money::price(minor, before.price.currency())
+        })?,
+        tax_class: change
+            .tax_class
+            .clone()
+            .unwrap_or_else(|| before.tax_class.clone()),
         track_stock: change.track_stock.unwrap_or(before.track_stock),
         category_id: change.category_id.unwrap_or(before.category_id),
         version: before.version,
@@ -60,10 +66,9 @@ pub fn change_product(
         ..after
     };
     store::require_sku_free(work, &after.sku, Some(id))?;
-    after
-        .barcode
-        .as_ref()
-        .map_or(Ok(()), |barcode| store::require_barcode_free(work, barcode, Some(id)))?;
+    after.barcode.as_ref().map_or(Ok(()), |barcode| {
+        store::require_barcode_free(work, barcode, Some(id))
+    })?;
     after
         .category_id
         .map_or(Ok(()), |category| store::require_category(work, category))?;
@@ -82,7 +87,12 @@ pub fn change_product(
 ///
 /// # Errors
 /// [`CatalogRefused`].
-pub fn set_active(work: &mut TenantWork, id: ProductId, expected: Option<i64>, active: bool) -> Result<Product, CatalogRefused> {
+pub fn set_active(
+    work: &mut TenantWork,
+    id: ProductId,
+    expected: Option<i64>,
+    active: bool,
+) -> Result<Product, CatalogRefused> {
     let before = load(work, id, expected)?;
     if before.active == active {
         return Ok(before);
@@ -93,12 +103,25 @@ pub fn set_active(work: &mut TenantWork, id: ProductId, expected: Option<i64>, a
         ..before
     };
     store::update(work, &after)?;
-    let action = if active { "product.activated" } else { "product.deactivated" };
-    audit::record(work, action, &format!("product:{id}"), json!({"sku": after.sku}))?;
+    let action = if active {
+        "product.activated"
+    } else {
+        "product.deactivated"
+    };
+    audit::record(
+        work,
+        action,
+        &format!("product:{id}"),
+        json!({"sku": after.sku}),
+    )?;
     Ok(after)
 }
 
-fn load(work: &TenantWork, id: ProductId, expected: Option<i64>) -> Result<Product, CatalogRefused> {
+fn load(
+    work: &TenantWork,
+    id: ProductId,
+    expected: Option<i64>,
+) -> Result<Product, CatalogRefused> {
     let product = store::find(work, id)?.ok_or(CatalogRefused::ProductNotFound)?;
     if expected.is_some_and(|version| version != product.version) {
         Err(CatalogRefused::Stale)

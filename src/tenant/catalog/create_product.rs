@@ -34,18 +34,22 @@ pub struct CreateProduct {
 ///
 /// # Errors
 /// [`CatalogRefused`].
-pub fn create_product(work: &mut TenantWork, command: &CreateProduct) -> Result<Product, CatalogRefused> {
+pub fn create_product(
+    work: &mut TenantWork,
+    command: &CreateProduct,
+) -> Result<Product, CatalogRefused> {
     let currency = match command.currency {
         Some(currency) => currency,
         None => settings::shop(work)?.currency,
     };
     let price = Money::price(command.price_minor, currency)?;
     store::require_sku_free(work, &command.sku, None)?;
+    command.barcode.as_ref().map_or(Ok(()), |barcode| {
+        store::require_barcode_free(work, barcode, None)
+    })?;
     command
-        .barcode
-        .as_ref()
-        .map_or(Ok(()), |barcode| store::require_barcode_free(work, barcode, None))?;
-    command.category_id.map_or(Ok(()), |id| store::require_category(work, id))?;
+        .category_id
+        .map_or(Ok(()), |id| store::require_category(work, id))?;
     let tax_class = match &command.tax_class {
         Some(tax_class) => tax_class.clone(),
         None => TaxClass::parse(tax::STANDARD).expect("the standard class has a good name"),

@@ -45,8 +45,15 @@ pub enum Imported {
 ///
 /// # Errors
 /// [`CatalogRefused`].
-pub fn import_product(work: &mut TenantWork, row: &ImportProduct) -> Result<Imported, CatalogRefused> {
-    let category_id = row.category.as_ref().map(|name| category(work, name)).transpose()?;
+pub fn import_product(
+    work: &mut TenantWork,
+    row: &ImportProduct,
+) -> Result<Imported, CatalogRefused> {
+    let category_id = row
+        .category
+        .as_ref()
+        .map(|name| category(work, name))
+        .transpose()?;
     match store::find_by_sku(work, &row.sku)? {
         Some(before) => update(work, &before, row, category_id),
         None => {
@@ -79,7 +86,10 @@ fn update(
     category_id: Option<CategoryId>,
 ) -> Result<Imported, CatalogRefused> {
     if before.price.currency() != row.currency {
-        return Err(CatalogRefused::CurrencyFixed(before.price.currency(), row.currency));
+        return Err(CatalogRefused::CurrencyFixed(
+            before.price.currency(),
+            row.currency,
+        ));
     }
     let change = ChangeProduct {
         sku: None,
@@ -96,12 +106,24 @@ fn update(
     change_product(work, before.id, None, &change).map(|_| Imported::Updated)
 }
 
-fn is_unchanged(before: &Product, row: &ImportProduct, category_id: Option<CategoryId>) -> Result<bool, CatalogRefused> {
+fn is_unchanged(
+    before: &Product,
+    row: &ImportProduct,
+    category_id: Option<CategoryId>,
+) -> Result<bool, CatalogRefused> {
     let same_price = Money::price(row.price_minor, row.currency)? == before.price;
     Ok(same_price
         && row.name == before.name
-        && row.barcode.as_ref().is_none_or(|barcode| before.barcode.as_ref() == Some(barcode))
-        && row.tax_class.as_ref().is_none_or(|tax_class| *tax_class == before.tax_class)
-        && row.track_stock.is_none_or(|track_stock| track_stock == before.track_stock)
+        && row
+            .barcode
+            .as_ref()
+            .is_none_or(|barcode| before.barcode.as_ref() == Some(barcode))
+        && row
+            .tax_class
+            .as_ref()
+            .is_none_or(|tax_class| *tax_class == before.tax_class)
+        && row
+            .track_stock
+            .is_none_or(|track_stock| track_stock == before.track_stock)
         && category_id.is_none_or(|category| before.category_id == Some(category)))
 }

@@ -16,5 +16,7 @@ pub use create_category::create_category;
 pub use create_product::{CreateProduct, create_product};
 pub use import_product::{ImportProduct, Imported, import_product};
 pub use model::{CatalogRefused, Category, FIRST_VERSION, Label, Product, Selection};
-pub use queries::{find_product, find_product_by_label, find_product_by_sku, list_categories, list_products};
+pub use queries::{
+    find_product, find_product_by_label, find_product_by_sku, list_categories, list_products,
+};
 pub use store::STATEMENTS;

@@ -1,7 +1,9 @@
 //! What a product is, and why a change of the catalog is refused.
 
 use crate::primitives::id::{CategoryId, ProductId};
-use crate::primitives::{Barcode, Class, Currency, Money, MoneyError, Name, Refusal, Sku, TaxClass};
+use crate::primitives::{
+    Barcode, Class, Currency, Money, MoneyError, Name, Refusal, Sku, TaxClass,
+};
 use crate::storage::StorageError;
 use crate::tenant::tax::TaxRefused;
 
@@ -54,7 +56,8 @@ pub struct Selection {
 impl Selection {
     /// Whether a product belongs to it.
     pub fn holds(&self, product: &Product) -> bool {
-        self.category.is_none_or(|category| product.category_id == Some(category))
+        self.category
+            .is_none_or(|category| product.category_id == Some(category))
             && self.active.is_none_or(|active| product.active == active)
     }
 }
@@ -90,7 +93,9 @@ pub enum CatalogRefused {
     #[error("there is a category `{0}` already")]
     CategoryTaken(Name),
     /// The product has a price in another currency.
-    #[error("the product is priced in {0}, and a product's currency never changes; give the one in {1} a SKU of its own")]
+    #[error(
+        "the product is priced in {0}, and a product's currency never changes; give the one in {1} a SKU of its own"
+    )]
     CurrencyFixed(Currency, Currency),
     /// The tax class has no rate.
     #[error(transparent)]

@@ -27,7 +27,10 @@ pub fn find_product_by_sku(view: &TenantView, sku: &Sku) -> Result<Option<Produc
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_product_by_label(view: &TenantView, label: &Label) -> Result<Option<Product>, StorageError> {
+pub fn find_product_by_label(
+    view: &TenantView,
+    label: &Label,
+) -> Result<Option<Product>, StorageError> {
     match label {
         Label::Sku(sku) => store::find_by_sku(view, sku),
         Label::Barcode(barcode) => store::find_by_barcode(view, barcode),
@@ -38,7 +41,11 @@ pub fn find_product_by_label(view: &TenantView, label: &Label) -> Result<Option<
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_products(view: &TenantView, page: PageRequest, of: Selection) -> Result<Page<Product>, StorageError> {
+pub fn list_products(
+    view: &TenantView,
+    page: PageRequest,
+    of: Selection,
+) -> Result<Page<Product>, StorageError> {
     store::page(view, page, of)
 }
 
@@ -46,6 +53,9 @@ pub fn list_products(view: &TenantView, page: PageRequest, of: Selection) -> Res
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_categories(view: &TenantView, page: PageRequest) -> Result<Page<Category>, StorageError> {
+pub fn list_categories(
+    view: &TenantView,
+    page: PageRequest,
+) -> Result<Page<Category>, StorageError> {
     store::categories(view, page)
 }

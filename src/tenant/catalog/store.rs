@@ -4,7 +4,9 @@ use super::model::{CatalogRefused, Category, Product, Selection};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{Barcode, Name, Sku};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements};
+use crate::storage::{
+    Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements,
+};
 
 /// What [`product`] reads, in this order.
 macro_rules! columns {
@@ -77,31 +79,54 @@ pub(super) fn find_by_sku(view: &TenantView, sku: &Sku) -> Result<Option<Product
     view.find(&FIND_BY_SKU, params![sku], product)
 }
 
-pub(super) fn find_by_barcode(view: &TenantView, barcode: &Barcode) -> Result<Option<Product>, StorageError> {
+pub(super) fn find_by_barcode(
+    view: &TenantView,
+    barcode: &Barcode,
+) -> Result<Option<Product>, StorageError> {
     view.find(&FIND_BY_BARCODE, params![barcode], product)
 }
 
-pub(super) fn page(view: &TenantView, page: PageRequest, of: Selection) -> Result<Page<Product>, StorageError> {
+pub(super) fn page(
+    view: &TenantView,
+    page: PageRequest,
+    of: Selection,
+) -> Result<Page<Product>, StorageError> {
     let map = |row: &Row<'_>| Ok((row.get(11)?, product(row)?));
     let (before, fetch) = (page.before, page.fetch());
     let rows = match (of.category, of.active) {
         (None, None) => view.all(&PAGE, params![before, fetch], map)?,
         (None, Some(active)) => view.all(&PAGE_OF_ACTIVE, params![before, fetch, active], map)?,
-        (Some(category), None) => view.all(&PAGE_OF_CATEGORY, params![before, fetch, category], map)?,
-        (Some(category), Some(active)) => view.all(&PAGE_OF_CATEGORY_AND_ACTIVE, params![before, fetch, category, active], map)?,
+        (Some(category), None) => {
+            view.all(&PAGE_OF_CATEGORY, params![before, fetch, category], map)?
+        }
+        (Some(category), Some(active)) => view.all(
+            &PAGE_OF_CATEGORY_AND_ACTIVE,
+            params![before, fetch, category, active],
+            map,
+        )?,
     };
     Ok(Page::cut(rows, page))
 }
 
-pub(super) fn require_sku_free(view: &TenantView, sku: &Sku, owner: Option<ProductId>) -> Result<(), CatalogRefused> {
+pub(super) fn require_sku_free(
+    view: &TenantView,
+    sku: &Sku,
+    owner: Option<ProductId>,
+) -> Result<(), CatalogRefused> {
     match view.find(&SKU_OWNER, params![sku], |row| row.get::<_, ProductId>(0))? {
         Some(id) if Some(id) != owner => Err(CatalogRefused::SkuTaken(sku.clone())),
         _ => Ok(()),
     }
 }
 
-pub(super) fn require_barcode_free(view: &TenantView, barcode: &Barcode, owner: Option<ProductId>) -> Result<(), CatalogRefused> {
-    match view.find(&BARCODE_OWNER, params![barcode], |row| row.get::<_, ProductId>(0))? {
+pub(super) fn require_barcode_free(
+    view: &TenantView,
+    barcode: &Barcode,
+    owner: Option<ProductId>,
+) -> Result<(), CatalogRefused> {
+    match view.find(&BARCODE_OWNER, params![barcode], |row| {
+        row.get::<_, ProductId>(0)
+    })? {
         Some(id) if Some(id) != owner => Err(CatalogRefused::BarcodeTaken(barcode.clone())),
         _ => Ok(()),
     }
@@ -112,11 +137,17 @@ pub(super) fn require_category(view: &TenantView, id: CategoryId) -> Result<(), 
         .ok_or(CatalogRefused::CategoryNotFound)
 }
 
-pub(super) fn find_category(view: &TenantView, name: &Name) -> Result<Option<CategoryId>, StorageError> {
+pub(super) fn find_category(
+    view: &TenantView,
+    name: &Name,
+) -> Result<Option<CategoryId>, StorageError> {
     view.find(&CATEGORY_BY_NAME, params![name], |row| row.get(0))
 }
 
-pub(super) fn categories(view: &TenantView, page: PageRequest) -> Result<Page<Category>, StorageError> {
+pub(super) fn categories(
+    view: &TenantView,
+    page: PageRequest,
+) -> Result<Page<Category>, StorageError> {
     let rows = view.all(&CATEGORIES, params![page.before, page.fetch()], |row| {
         Ok((
             row.get(2)?,
@@ -129,7 +160,10 @@ pub(super) fn categories(view: &TenantView, page: PageRequest) -> Result<Page<Ca
     Ok(Page::cut(rows, page))
 }
 
-pub(super) fn insert_category(work: &mut TenantWork, category: &Category) -> Result<(), StorageError> {
+pub(super) fn insert_category(
+    work: &mut TenantWork,
+    category: &Category,
+) -> Result<(), StorageError> {
     let now = work.now();
     work.insert(&INSERT_CATEGORY, params![category.id, category.name, now])
 }

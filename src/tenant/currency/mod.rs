@@ -12,13 +12,21 @@ mod settings;
 mod unsellable;
 
 pub use model::{
-    AddRate, ChangeSettings, CurrencyRefused, CurrencyRow, CurrencySettings, EnableCurrency, HoldingRate, Published, RateOrigin,
-    RateSource, SoldIn,
+    AddRate, ChangeSettings, CurrencyRefused, CurrencyRow, CurrencySettings, EnableCurrency,
+    HoldingRate, Published, RateOrigin, RateSource, SoldIn,
 };
-pub use rates::{STATEMENTS as RATE_STATEMENTS, add_rate, adopt, convert_by, list_mismatches, list_rates, rate_at, rate_for};
-pub use settings::{STATEMENTS as SETTINGS_STATEMENTS, change_settings, enable, list_currencies, require_sold_in, seed, settings, sold_in};
+pub use rates::{
+    STATEMENTS as RATE_STATEMENTS, add_rate, adopt, convert_by, list_mismatches, list_rates,
+    rate_at, rate_for,
+};
+pub use settings::{
+    STATEMENTS as SETTINGS_STATEMENTS, change_settings, enable, list_currencies, require_sold_in,
+    seed, settings, sold_in,
+};
 
-pub use unsellable::{STATEMENTS as UNSELLABLE_STATEMENTS, list_currencies_of_products, list_unsellable};
+pub use unsellable::{
+    STATEMENTS as UNSELLABLE_STATEMENTS, list_currencies_of_products, list_unsellable,
+};
 
 #[cfg(test)]
 mod tests;

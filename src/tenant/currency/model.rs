@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::primitives::id::ExchangeRateId;
-use crate::primitives::{Class, Currency, Day, ExchangeRate, MoneyError, Quotation, Refusal, Series, Timestamp};
+use crate::primitives::{
+    Class, Currency, Day, ExchangeRate, MoneyError, Quotation, Refusal, Series, Timestamp,
+};
 use crate::storage::{StorageError, text_enum};
 
 text_enum! {
@@ -94,7 +96,12 @@ impl Published {
     }
 
     /// What one euro is on a day, or was on the last day before that has a rate; for the euro itself always one.
-    pub(super) fn of_euro(&self, currency: Currency, day: Day, days_max: i32) -> Option<(Day, ExchangeRate)> {
+    pub(super) fn of_euro(
+        &self,
+        currency: Currency,
+        day: Day,
+        days_max: i32,
+    ) -> Option<(Day, ExchangeRate)> {
         if currency.code() == "EUR" {
             return Some((day, ExchangeRate::ONE));
         }
@@ -147,7 +154,9 @@ pub enum CurrencyRefused {
     #[error("this store does not sell in {0}; enable the currency first")]
     NotEnabled(Currency),
     /// There is no rate, or none that is young enough.
-    #[error("there is no exchange rate from {base} to {quote} at {at}; set one, or import published ones")]
+    #[error(
+        "there is no exchange rate from {base} to {quote} at {at}; set one, or import published ones"
+    )]
     NoRate {
         /// From this one.
         base: Currency,
@@ -169,7 +178,11 @@ impl Refusal for CurrencyRefused {
         match self {
             Self::Stale => Class::Stale,
             Self::IsBase(_) => Class::Conflict,
-            Self::Ended(..) | Self::SameCurrency(_) | Self::NotEnabled(_) | Self::NoRate { .. } | Self::AmountTooLarge(_) => Class::Invalid,
+            Self::Ended(..)
+            | Self::SameCurrency(_)
+            | Self::NotEnabled(_)
+            | Self::NoRate { .. }
+            | Self::AmountTooLarge(_) => Class::Invalid,
             Self::Storage(error) => error.class(),
         }
     }

@@ -6,7 +6,9 @@ use super::model::{AddRate, CurrencyRefused, HoldingRate, Published, RateOrigin,
 use super::settings::{require_sold_in, settings};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{ExchangeRateId, ExchangeRateKind};
-use crate::primitives::{Currency, Day, ExchangeRate, Money, MoneyError, Quotation, Rounding, Timestamp};
+use crate::primitives::{
+    Currency, Day, ExchangeRate, Money, MoneyError, Quotation, Rounding, Timestamp,
+};
 use crate::storage::{Row, StorageError, TenantView, TenantWork, money, params, statements};
 use crate::tenant::audit;
 
@@ -64,8 +66,16 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<HoldingRate,
     };
     let id = insert(work, &new)?;
     let details = json!({"base": command.base, "quote": command.quote, "rate": command.rate, "effective_at": new.effective_at});
-    audit::record(work, "exchange_rate.added", &format!("exchange_rate:{id}"), details)?;
-    Ok(HoldingRate { id: Some(id), ..new })
+    audit::record(
+        work,
+        "exchange_rate.added",
+        &format!("exchange_rate:{id}"),
+        details,
+    )?;
+    Ok(HoldingRate {
+        id: Some(id),
+        ..new
+    })
 }
 
 fn insert(work: &mut TenantWork, new: &HoldingRate) -> Result<ExchangeRateId, StorageError> {
@@ -89,7 +99,9 @@ fn insert(work: &mut TenantWork, new: &HoldingRate) -> Result<ExchangeRateId, St
 /// # Errors
 /// [`StorageError`].
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<HoldingRate>, StorageError> {
-    let rates = view.all(&RATES, params![page.before, page.fetch()], |row| Ok((row.get(7)?, rate_row(row)?)))?;
+    let rates = view.all(&RATES, params![page.before, page.fetch()], |row| {
+        Ok((row.get(7)?, rate_row(row)?))
+    })?;
     Ok(Page::cut(rates, page))
 }
 
@@ -116,12 +128,18 @@ pub fn rate_at(
     let found = match settings.rate_source {
         RateSource::Manual => manual_at(view, base, quote, at)?,
         RateSource::Published => published_at(published, base, quote, at, days),
-        RateSource::ManualFirst => manual_at(view, base, quote, at)?.or_else(|| published_at(published, base, quote, at, days)),
+        RateSource::ManualFirst => manual_at(view, base, quote, at)?
+            .or_else(|| published_at(published, base, quote, at, days)),
     };
     found.ok_or(CurrencyRefused::NoRate { base, quote, at })
 }
 
-fn manual_at(view: &TenantView, base: Currency, quote: Currency, at: Timestamp) -> Result<Option<HoldingRate>, StorageError> {
+fn manual_at(
+    view: &TenantView,
+    base: Currency,
+    quote: Currency,
+    at: Timestamp,
+) -> Result<Option<HoldingRate>, StorageError> {
     let last = |base: Currency, quote: Currency| {
         view.find(&MANUAL_AT, params![base, quote, at], |row| {
             Ok((row.get::<_, i64>(7)?, rate_row(row)?))
@@ -132,10 +150,18 @@ fn manual_at(view: &TenantView, base: Currency, quote: Currency, at: Timestamp) 
         (seq, HoldingRate { quotation, ..rate })
     });
     let found = last(base, quote)?.into_iter().chain(turned);
-    Ok(found.max_by_key(|(seq, rate)| (rate.effective_at, *seq)).map(|(_, rate)| rate))
+    Ok(found
+        .max_by_key(|(seq, rate)| (rate.effective_at, *seq))
+        .map(|(_, rate)| rate))
 }
 
-fn published_at(published: &Published, base: Currency, quote: Currency, at: Timestamp, days_max: i32) -> Option<HoldingRate> {
+fn published_at(
+    published: &Published,
+    base: Currency,
+    quote: Currency,
+    at: Timestamp,
+    days_max: i32,
+) -> Option<HoldingRate> {
     let day = Day::of(at);
     let (base_day, denominator) = published.of_euro(base, day, days_max)?;
     let (quote_day, numerator) = published.of_euro(quote, day, days_max)?;
@@ -161,7 +187,13 @@ pub fn adopt(work: &mut TenantWork, rate: &HoldingRate) -> Result<ExchangeRateId
         return Ok(id);
     }
     let by = rate.quotation;
-    let key = params![by.base, by.quote, rate.effective_at, by.numerator, by.denominator];
+    let key = params![
+        by.base,
+        by.quote,
+        rate.effective_at,
+        by.numerator,
+        by.denominator
+    ];
     match work.find(&PUBLISHED, key, |row| row.get(0))? {
         Some(id) => Ok(id),
         None => insert(work, rate),
@@ -200,7 +232,11 @@ fn in_own(by: &Quotation, total: Money) -> Result<Money, MoneyError> {
 ///
 /// # Panics
 /// When the rate is of other currencies, or the total too large: [`rate_for`] refused such a document.
-pub fn convert_by(view: &TenantView, id: ExchangeRateId, total: Money) -> Result<(Quotation, Money), StorageError> {
+pub fn convert_by(
+    view: &TenantView,
+    id: ExchangeRateId,
+    total: Money,
+) -> Result<(Quotation, Money), StorageError> {
     let stored = view.one(&RATE, params![id], rate_row)?.quotation;
     let by = if stored.base == total.currency() {
         stored

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::model::{ChangeSettings, CurrencyRefused, CurrencyRow, CurrencySettings, EnableCurrency, RateSource, SoldIn};
+use super::model::{
+    ChangeSettings, CurrencyRefused, CurrencyRow, CurrencySettings, EnableCurrency, RateSource,
+    SoldIn,
+};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::limits::RATE_AGE_DAYS_DEFAULT;
 use crate::primitives::{Currency, Day, Timestamp};
@@ -45,7 +48,10 @@ fn currency_row(row: &Row<'_>) -> rusqlite::Result<(i64, CurrencyRow)> {
 pub fn seed(work: &mut TenantWork, base: Currency) -> Result<(), StorageError> {
     let now = work.now();
     work.insert(&INSERT_CURRENCY, params![base, true, now])?;
-    work.insert(&INSERT_SETTINGS, params![RateSource::ManualFirst, RATE_AGE_DAYS_DEFAULT, now])
+    work.insert(
+        &INSERT_SETTINGS,
+        params![RateSource::ManualFirst, RATE_AGE_DAYS_DEFAULT, now],
+    )
 }
 
 /// How the shop deals with currencies.
@@ -60,7 +66,11 @@ pub fn settings(view: &TenantView) -> Result<CurrencySettings, StorageError> {
 ///
 /// # Errors
 /// `Stale`, or the storage's.
-pub fn change_settings(work: &mut TenantWork, expected: Option<i64>, change: &ChangeSettings) -> Result<CurrencySettings, CurrencyRefused> {
+pub fn change_settings(
+    work: &mut TenantWork,
+    expected: Option<i64>,
+    change: &ChangeSettings,
+) -> Result<CurrencySettings, CurrencyRefused> {
     let before = settings(work)?;
     if expected.is_some_and(|version| version != before.version) {
         return Err(CurrencyRefused::Stale);
@@ -71,9 +81,18 @@ pub fn change_settings(work: &mut TenantWork, expected: Option<i64>, change: &Ch
         return Ok(before);
     }
     let now = work.now();
-    work.change(&UPDATE_SETTINGS, params![rate_source, days, now], Rows::Exactly(1))?;
+    work.change(
+        &UPDATE_SETTINGS,
+        params![rate_source, days, now],
+        Rows::Exactly(1),
+    )?;
     let details = json!({"rate_source": rate_source, "rate_max_age_days": days});
-    audit::record(work, "currency_settings.changed", "currency_settings", details)?;
+    audit::record(
+        work,
+        "currency_settings.changed",
+        "currency_settings",
+        details,
+    )?;
     Ok(settings(work)?)
 }
 
@@ -92,9 +111,16 @@ pub fn sold_in(view: &TenantView) -> Result<SoldIn, StorageError> {
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_currencies(view: &TenantView, page: PageRequest) -> Result<Page<CurrencyRow>, StorageError> {
+pub fn list_currencies(
+    view: &TenantView,
+    page: PageRequest,
+) -> Result<Page<CurrencyRow>, StorageError> {
     Ok(Page::cut(
-        view.all(&CURRENCIES, params![page.before, page.fetch()], currency_row)?,
+        view.all(
+            &CURRENCIES,
+            params![page.before, page.fetch()],
+            currency_row,
+        )?,
         page,
     ))
 }
@@ -103,7 +129,10 @@ pub fn list_currencies(view: &TenantView, page: PageRequest) -> Result<Page<Curr
 ///
 /// # Errors
 /// `IsBase`, `Ended`, or the storage's.
-pub fn enable(work: &mut TenantWork, command: EnableCurrency) -> Result<CurrencyRow, CurrencyRefused> {
+pub fn enable(
+    work: &mut TenantWork,
+    command: EnableCurrency,
+) -> Result<CurrencyRow, CurrencyRefused> {
     let EnableCurrency { currency, enabled } = command;
     let (is_base, now) = (settings(work)?.base == currency, work.now());
     if is_base && !enabled {
@@ -123,7 +152,11 @@ pub fn enable(work: &mut TenantWork, command: EnableCurrency) -> Result<Currency
         None => work.insert(&INSERT_CURRENCY, params![currency, enabled, now])?,
     }
     if before.unwrap_or(false) != enabled {
-        let action = if enabled { "currency.enabled" } else { "currency.disabled" };
+        let action = if enabled {
+            "currency.enabled"
+        } else {
+            "currency.disabled"
+        };
         audit::record(work, action, &format!("currency:{currency}"), json!({}))?;
     }
     Ok(CurrencyRow {
@@ -138,7 +171,11 @@ pub fn enable(work: &mut TenantWork, command: EnableCurrency) -> Result<Currency
 ///
 /// # Errors
 /// `Ended`, `NotEnabled`, or the storage's.
-pub fn require_sold_in(view: &TenantView, currency: Currency, at: Timestamp) -> Result<(), CurrencyRefused> {
+pub fn require_sold_in(
+    view: &TenantView,
+    currency: Currency,
+    at: Timestamp,
+) -> Result<(), CurrencyRefused> {
     if let Some(last) = currency.last_day()
         && last < Day::of(at)
     {

@@ -12,12 +12,18 @@ fn published(code: &str, rates: &[(&str, &str)]) -> Published {
         (Day::parse(day).expect("a day"), rate)
     });
     let currency = Currency::parse(code).expect("known");
-    Published::new(BTreeMap::from([(currency, Arc::new(Series::new(rates.collect())))]))
+    Published::new(BTreeMap::from([(
+        currency,
+        Arc::new(Series::new(rates.collect())),
+    )]))
 }
 
 #[test]
 fn a_currency_without_a_rate_is_never_one_for_one() {
-    let (usd, day) = (Currency::parse("USD").expect("known"), Day::parse("2026-01-14").expect("a day"));
+    let (usd, day) = (
+        Currency::parse("USD").expect("known"),
+        Day::parse("2026-01-14").expect("a day"),
+    );
     assert_eq!(Published::default().of_euro(usd, day, 366), None);
     assert_eq!(
         published("USD", &[("2026-01-15", "1.1")]).of_euro(usd, day, 366),

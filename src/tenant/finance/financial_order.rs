@@ -4,7 +4,9 @@ use super::snapshot;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{ExchangeRateId, FinancialOrderId, FinancialOrderKind, OrderId};
 use crate::primitives::{Currency, Digest, Money, Timestamp};
-use crate::storage::{Row, StorageError, TenantView, TenantWork, money, named_params, params, statements, text_enum};
+use crate::storage::{
+    Row, StorageError, TenantView, TenantWork, money, named_params, params, statements, text_enum,
+};
 use crate::tenant::currency;
 use crate::tenant::orders::Order;
 
@@ -102,11 +104,18 @@ fn in_own(row: &Row<'_>) -> rusqlite::Result<Option<InOwn>> {
         return Ok(None);
     };
     let total = money(row, 15, row.get(14)?)?;
-    Ok(Some(InOwn { exchange_rate_id, total }))
+    Ok(Some(InOwn {
+        exchange_rate_id,
+        total,
+    }))
 }
 
 /// Syncs the financial order from its order, locks it and marks it paid; gives the one that is there when there is one.
-pub(super) fn lock_and_mark_paid(work: &mut TenantWork, order: &Order, at: Timestamp) -> Result<FinancialOrder, StorageError> {
+pub(super) fn lock_and_mark_paid(
+    work: &mut TenantWork,
+    order: &Order,
+    at: Timestamp,
+) -> Result<FinancialOrder, StorageError> {
     if let Some(found) = work.find(&OF_ORDER, params![order.id], financial_order)? {
         return Ok(found);
     }
@@ -119,7 +128,10 @@ pub(super) fn lock_and_mark_paid(work: &mut TenantWork, order: &Order, at: Times
         work.now(),
         snapshot::of_order(order, converted.as_ref()),
     );
-    let in_own = converted.map(|(exchange_rate_id, (_, total))| InOwn { exchange_rate_id, total });
+    let in_own = converted.map(|(exchange_rate_id, (_, total))| InOwn {
+        exchange_rate_id,
+        total,
+    });
     let row = named_params! {
         ":id": id, ":order_id": order.id, ":currency": order.currency, ":subtotal": order.subtotal.minor(), ":discount": order.discount.minor(),
         ":tax": order.tax.minor(), ":total": order.total.minor(), ":snapshot": snapshot.text, ":snapshot_hash": snapshot.hash, ":at": at, ":now": now,
@@ -154,7 +166,10 @@ pub(super) fn lock_and_mark_paid(work: &mut TenantWork, order: &Order, at: Times
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_financial_order(view: &TenantView, id: FinancialOrderId) -> Result<Option<FinancialOrder>, StorageError> {
+pub fn find_financial_order(
+    view: &TenantView,
+    id: FinancialOrderId,
+) -> Result<Option<FinancialOrder>, StorageError> {
     view.find(&FIND, params![id], financial_order)
 }
 
@@ -162,7 +177,11 @@ pub fn find_financial_order(view: &TenantView, id: FinancialOrderId) -> Result<O
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_financial_orders(view: &TenantView, page: PageRequest, order: Option<OrderId>) -> Result<Page<FinancialOrder>, StorageError> {
+pub fn list_financial_orders(
+    view: &TenantView,
+    page: PageRequest,
+    order: Option<OrderId>,
+) -> Result<Page<FinancialOrder>, StorageError> {
     if let Some(order) = order {
         let found = view.find(&OF_ORDER, params![order], financial_order)?;
         return Ok(Page::whole(found.into_iter().collect()));

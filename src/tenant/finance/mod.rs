@@ -8,7 +8,9 @@ mod settle;
 mod snapshot;
 mod transaction;
 
-pub use financial_order::{FinancialOrder, FinancialStatus, find_financial_order, list_financial_orders};
+pub use financial_order::{
+    FinancialOrder, FinancialStatus, find_financial_order, list_financial_orders,
+};
 pub use settle::{SettleRefused, Settlement, settle};
 pub use snapshot::{Snapshot, SnapshotLine, canonical};
 pub use transaction::{FinancialTransaction, TransactionKind, find_credit, list_transactions};

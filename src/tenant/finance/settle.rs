@@ -108,8 +108,7 @@ fn announce(
     invoice: &Invoice,
     payments: &[Payment],
 ) -> Result<(), StorageError> {
-    let details =
-        json!({"number": order.number, "invoice": invoice.number, "total_minor": order.total.minor(), "currency": order.currency});
+    let details = json!({"number": order.number, "invoice": invoice.number, "total_minor": order.total.minor(), "currency": order.currency});
     audit::record(work, "order.paid", &format!("order:{}", order.id), details)?;
     orders::push_confirmation(work, order)?;
     let tenant_id = crate::tenant::id_of(work);

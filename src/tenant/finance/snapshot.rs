@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::primitives::id::{ExchangeRateId, OrderId, ProductId};
-use crate::primitives::{Currency, Digest, ExchangeRate, Money, Name, Quotation, Sku, TaxClass, TaxRate, Timestamp};
+use crate::primitives::{
+    Currency, Digest, ExchangeRate, Money, Name, Quotation, Sku, TaxClass, TaxRate, Timestamp,
+};
 use crate::tenant::orders::Order;
 use crate::tenant::pricing::{PricedLine, TaxLine};
 
@@ -96,7 +98,10 @@ struct Document<'a> {
 }
 
 /// The financial side of an order as it is locked.
-pub(super) fn of_order(order: &Order, in_own: Option<&(ExchangeRateId, (Quotation, Money))>) -> Snapshot {
+pub(super) fn of_order(
+    order: &Order,
+    in_own: Option<&(ExchangeRateId, (Quotation, Money))>,
+) -> Snapshot {
     canonical(&Document {
         base_currency: in_own.map(|(_, (_, total))| total.currency()),
         base_total_minor: in_own.map(|(_, (_, total))| total.minor()),
@@ -141,8 +146,7 @@ mod tests {
             b: vec![0, -1, 9_007_199_254_740_991],
             c: Some("ö\u{7f}\u{2028}\u{fb33}😂"),
         };
-        let expected =
-            "{\"a\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\",\"b\":[0,-1,9007199254740991],\"c\":\"ö\u{7f}\u{2028}\u{fb33}😂\"}";
+        let expected = "{\"a\":\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\",\"b\":[0,-1,9007199254740991],\"c\":\"ö\u{7f}\u{2028}\u{fb33}😂\"}";
         assert_eq!(canonical(&sample).text, expected);
     }
 

@@ -4,7 +4,9 @@ use super::financial_order::FinancialOrder;
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{FinancialOrderId, FinancialTransactionId, FinancialTransactionKind};
 use crate::primitives::{Money, Timestamp};
-use crate::storage::{Row, StorageError, TenantView, TenantWork, money, params, statements, text_enum};
+use crate::storage::{
+    Row, StorageError, TenantView, TenantWork, money, params, statements, text_enum,
+};
 
 text_enum! {
     /// Which way the money went.
@@ -45,17 +47,27 @@ pub struct FinancialTransaction {
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_credit(view: &TenantView, id: FinancialOrderId) -> Result<Option<FinancialTransactionId>, StorageError> {
+pub fn find_credit(
+    view: &TenantView,
+    id: FinancialOrderId,
+) -> Result<Option<FinancialTransactionId>, StorageError> {
     view.find(&CREDIT_OF, params![id], |row| row.get(0))
 }
 
 /// Completes the credit of a paid financial order; gives the one that is there when there is one.
-pub(super) fn complete_credit(work: &mut TenantWork, of: &FinancialOrder, at: Timestamp) -> Result<FinancialTransactionId, StorageError> {
+pub(super) fn complete_credit(
+    work: &mut TenantWork,
+    of: &FinancialOrder,
+    at: Timestamp,
+) -> Result<FinancialTransactionId, StorageError> {
     if let Some(found) = find_credit(work, of.id)? {
         return Ok(found);
     }
     let id = work.new_id::<FinancialTransactionKind>();
-    work.insert(&INSERT_CREDIT, params![id, of.id, of.total.minor(), of.total.currency(), at])?;
+    work.insert(
+        &INSERT_CREDIT,
+        params![id, of.id, of.total.minor(), of.total.currency(), at],
+    )?;
     Ok(id)
 }
 
@@ -63,7 +75,10 @@ pub(super) fn complete_credit(work: &mut TenantWork, of: &FinancialOrder, at: Ti
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_transactions(view: &TenantView, page: PageRequest) -> Result<Page<FinancialTransaction>, StorageError> {
+pub fn list_transactions(
+    view: &TenantView,
+    page: PageRequest,
+) -> Result<Page<FinancialTransaction>, StorageError> {
     let map = |row: &Row<'_>| {
         let transaction = FinancialTransaction {
             id: row.get(0)?,
@@ -75,5 +90,8 @@ pub fn list_transactions(view: &TenantView, page: PageRequest) -> Result<Page<Fi
         };
         Ok((row.get(7)?, transaction))
     };
-    Ok(Page::cut(view.all(&PAGE, params![page.before, page.fetch()], map)?, page))
+    Ok(Page::cut(
+        view.all(&PAGE, params![page.before, page.fetch()], map)?,
+        page,
+    ))
 }

@@ -33,21 +33,40 @@ pub struct CountStock {
 ///
 /// # Errors
 /// [`AdjustRefused`].
-pub fn adjust_stock(work: &mut TenantWork, command: &AdjustStock) -> Result<Movement, AdjustRefused> {
+pub fn adjust_stock(
+    work: &mut TenantWork,
+    command: &AdjustStock,
+) -> Result<Movement, AdjustRefused> {
     let before = store::stock(work, command.product_id)?.ok_or(AdjustRefused::ProductNotFound)?;
     let on_hand = before.adjusted(command.quantity_delta)?;
-    correct(work, before, on_hand, MovementKind::Adjustment, Some(command.reason.clone()))
+    correct(
+        work,
+        before,
+        on_hand,
+        MovementKind::Adjustment,
+        Some(command.reason.clone()),
+    )
 }
 
 /// Sets what is on hand to what was counted; when it is so already, nothing happened and nothing is noted.
 ///
 /// # Errors
 /// [`AdjustRefused`].
-pub fn count_stock(work: &mut TenantWork, product_id: ProductId, command: &CountStock) -> Result<Stock, AdjustRefused> {
+pub fn count_stock(
+    work: &mut TenantWork,
+    product_id: ProductId,
+    command: &CountStock,
+) -> Result<Stock, AdjustRefused> {
     let before = store::stock(work, product_id)?.ok_or(AdjustRefused::ProductNotFound)?;
     let on_hand = before.counted(command.on_hand)?;
     if on_hand.get() != before.on_hand {
-        correct(work, before, on_hand, MovementKind::Count, command.reason.clone())?;
+        correct(
+            work,
+            before,
+            on_hand,
+            MovementKind::Count,
+            command.reason.clone(),
+        )?;
     }
     Ok(Stock {
         on_hand: on_hand.get(),

@@ -49,7 +49,12 @@ pub fn require_held_or_available(view: &TenantView, order_id: OrderId) -> Result
 ///
 /// # Errors
 /// [`StockRefused`]: `OutOfStock` when too little is left.
-pub fn hand_over(work: &mut TenantWork, order_id: OrderId, goods: Goods<'_>, at: Timestamp) -> Result<(), StockRefused> {
+pub fn hand_over(
+    work: &mut TenantWork,
+    order_id: OrderId,
+    goods: Goods<'_>,
+    at: Timestamp,
+) -> Result<(), StockRefused> {
     match goods {
         Goods::Gone => Ok(()),
         Goods::OnShelf(_) if store::has_left(work, order_id)? => Ok(()),
@@ -71,11 +76,23 @@ fn take_held(work: &mut TenantWork, order_id: OrderId, at: Timestamp) -> Result<
     Ok(())
 }
 
-fn take(work: &mut TenantWork, order_id: OrderId, wanted: &[Wanted], at: Timestamp) -> Result<(), StockRefused> {
+fn take(
+    work: &mut TenantWork,
+    order_id: OrderId,
+    wanted: &[Wanted],
+    at: Timestamp,
+) -> Result<(), StockRefused> {
     for wanted in wanted {
         assert!(wanted.quantity > 0, "a sale takes more than nothing");
         match store::take_available(work, wanted.product_id, wanted.quantity)? {
-            Some(on_hand) => store::insert_sale(work, order_id, wanted.product_id, wanted.quantity, on_hand, at)?,
+            Some(on_hand) => store::insert_sale(
+                work,
+                order_id,
+                wanted.product_id,
+                wanted.quantity,
+                on_hand,
+                at,
+            )?,
             None => return Err(wanted.out_of_stock(store::available(work, wanted.product_id)?)),
         }
     }

@@ -26,7 +26,9 @@ pub struct ExpireReservation {
 pub fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
     let ended = store::expire(work, order_id)?;
     if ended > 0 {
-        work.on_commit(move || tracing::info!(%order_id, reservations = ended, "reservation expired"));
+        work.on_commit(
+            move || tracing::info!(%order_id, reservations = ended, "reservation expired"),
+        );
     }
     Ok(ended)
 }

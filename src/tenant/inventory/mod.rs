@@ -16,8 +16,12 @@ mod store;
 pub use adjust_stock::{AdjustStock, CountStock, adjust_stock, count_stock};
 pub use hand_over::{Goods, hand_over, require_available, require_held_or_available};
 pub use jobs::{EXPIRE_RESERVATION, ExpireReservation, expire, expire_reservations, has_overdue};
-pub use model::{AdjustRefused, Movement, MovementKind, ReservationStatus, Stock, StockRefused, Wanted};
+pub use model::{
+    AdjustRefused, Movement, MovementKind, ReservationStatus, Stock, StockRefused, Wanted,
+};
 pub use queries::{find_stock, list_movements};
 pub use reserve::{release, reserve};
-pub use retention::{STATEMENTS as RETENTION_STATEMENTS, count_over, delete_over, find_prunable, prune_movements};
+pub use retention::{
+    STATEMENTS as RETENTION_STATEMENTS, count_over, delete_over, find_prunable, prune_movements,
+};
 pub use store::STATEMENTS;

@@ -212,7 +212,10 @@ impl Refusal for AdjustRefused {
     fn facts(&self) -> Map<String, Value> {
         match self {
             Self::TooLow(stock) => Map::from_iter([
-                ("product_id".to_owned(), Value::from(stock.product_id.to_string())),
+                (
+                    "product_id".to_owned(),
+                    Value::from(stock.product_id.to_string()),
+                ),
                 ("on_hand".to_owned(), Value::from(stock.on_hand)),
                 ("reserved".to_owned(), Value::from(stock.reserved)),
                 ("available".to_owned(), Value::from(stock.available())),
@@ -245,17 +248,40 @@ mod tests {
 
     #[test]
     fn stock_goes_down_to_what_is_reserved_and_no_further() {
-        assert_eq!(stock(10, 4).adjusted(delta(-6)).expect("4 are left"), count(4));
-        assert!(matches!(stock(10, 4).adjusted(delta(-7)), Err(AdjustRefused::TooLow(_))));
-        assert!(matches!(stock(0, 0).adjusted(delta(-1)), Err(AdjustRefused::TooLow(_))));
-        assert_eq!(stock(10, 0).counted(count(0)).expect("nothing is reserved"), count(0));
-        assert!(matches!(stock(10, 1).counted(count(0)), Err(AdjustRefused::TooLow(_))));
+        assert_eq!(
+            stock(10, 4).adjusted(delta(-6)).expect("4 are left"),
+            count(4)
+        );
+        assert!(matches!(
+            stock(10, 4).adjusted(delta(-7)),
+            Err(AdjustRefused::TooLow(_))
+        ));
+        assert!(matches!(
+            stock(0, 0).adjusted(delta(-1)),
+            Err(AdjustRefused::TooLow(_))
+        ));
+        assert_eq!(
+            stock(10, 0).counted(count(0)).expect("nothing is reserved"),
+            count(0)
+        );
+        assert!(matches!(
+            stock(10, 1).counted(count(0)),
+            Err(AdjustRefused::TooLow(_))
+        ));
     }
 
     #[test]
     fn stock_goes_up_to_the_limit_and_no_further() {
-        assert_eq!(stock(STOCK_MAX - 1, 0).adjusted(delta(1)).expect("just so many"), count(STOCK_MAX));
-        assert!(matches!(stock(STOCK_MAX, 0).adjusted(delta(1)), Err(AdjustRefused::TooLarge)));
+        assert_eq!(
+            stock(STOCK_MAX - 1, 0)
+                .adjusted(delta(1))
+                .expect("just so many"),
+            count(STOCK_MAX)
+        );
+        assert!(matches!(
+            stock(STOCK_MAX, 0).adjusted(delta(1)),
+            Err(AdjustRefused::TooLarge)
+        ));
     }
 
     #[test]
@@ -266,11 +292,17 @@ mod tests {
             wanted: 3,
             available: 2,
         };
-        assert_eq!((refused.class(), refused.code()), (Class::Conflict, "out_of_stock"));
+        assert_eq!(
+            (refused.class(), refused.code()),
+            (Class::Conflict, "out_of_stock")
+        );
         assert_eq!(
             (&refused.facts()["requested"], &refused.facts()["available"]),
             (&Value::from(3), &Value::from(2))
         );
-        assert_eq!(refused.to_string(), "`TEA` is out of stock: 3 wanted, 2 available");
+        assert_eq!(
+            refused.to_string(),
+            "`TEA` is out of stock: 3 wanted, 2 available"
+        );
     }
 }

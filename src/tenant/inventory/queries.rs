@@ -18,6 +18,10 @@ pub fn find_stock(view: &TenantView, product_id: ProductId) -> Result<Option<Sto
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_movements(view: &TenantView, page: PageRequest, product_id: Option<ProductId>) -> Result<Page<Movement>, StorageError> {
+pub fn list_movements(
+    view: &TenantView,
+    page: PageRequest,
+    product_id: Option<ProductId>,
+) -> Result<Page<Movement>, StorageError> {
     store::movements(view, page, product_id)
 }

@@ -15,7 +15,12 @@ use crate::storage::{StorageError, TenantWork};
 ///
 /// # Panics
 /// When a quantity is not above zero.
-pub fn reserve(work: &mut TenantWork, order_id: OrderId, wanted: &[Wanted], expires_at: Timestamp) -> Result<(), StockRefused> {
+pub fn reserve(
+    work: &mut TenantWork,
+    order_id: OrderId,
+    wanted: &[Wanted],
+    expires_at: Timestamp,
+) -> Result<(), StockRefused> {
     if wanted.is_empty() {
         return Ok(());
     }
@@ -24,13 +29,23 @@ pub fn reserve(work: &mut TenantWork, order_id: OrderId, wanted: &[Wanted], expi
         if !store::hold(work, wanted.product_id, wanted.quantity)? {
             return Err(wanted.out_of_stock(store::available(work, wanted.product_id)?));
         }
-        store::insert_reservation(work, order_id, wanted.product_id, wanted.quantity, expires_at)?;
+        store::insert_reservation(
+            work,
+            order_id,
+            wanted.product_id,
+            wanted.quantity,
+            expires_at,
+        )?;
     }
     // Not among the mails: while a mail server hangs, what is held must still come free.
     let job = NewJob {
         run_at: Some(expires_at),
         unique_key: Some(format!("reservation:{order_id}")),
-        ..NewJob::new(Queue::Low, EXPIRE_RESERVATION, &ExpireReservation { order_id })
+        ..NewJob::new(
+            Queue::Low,
+            EXPIRE_RESERVATION,
+            &ExpireReservation { order_id },
+        )
     };
     queue::enqueue(work, &job)?;
     Ok(())

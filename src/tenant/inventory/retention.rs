@@ -39,10 +39,13 @@ pub fn find_prunable(view: &TenantView, cut_off: Timestamp) -> Result<(i64, i64)
 /// # Errors
 /// [`StorageError`].
 pub fn prune_movements(work: &mut TenantWork, to: i64, limit: u32) -> Result<usize, StorageError> {
-    let end: Option<i64> = match work.find(&BATCH_END, params![to, limit.saturating_sub(1)], |row| row.get(0))? {
-        Some(end) => Some(end),
-        None => work.find(&BATCH_REST, params![to], |row| row.get(0))?,
-    };
+    let end: Option<i64> =
+        match work.find(&BATCH_END, params![to, limit.saturating_sub(1)], |row| {
+            row.get(0)
+        })? {
+            Some(end) => Some(end),
+            None => work.find(&BATCH_REST, params![to], |row| row.get(0))?,
+        };
     let Some(end) = end else { return Ok(0) };
     let now = work.now();
     work.change(&ANCHOR, params![end, now], Rows::Any)?;
@@ -62,6 +65,10 @@ pub fn count_over(view: &TenantView, cut_off: Timestamp) -> Result<i64, StorageE
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn delete_over(work: &mut TenantWork, cut_off: Timestamp, limit: u32) -> Result<usize, StorageError> {
+pub fn delete_over(
+    work: &mut TenantWork,
+    cut_off: Timestamp,
+    limit: u32,
+) -> Result<usize, StorageError> {
     work.change(&DELETE_OVER, params![cut_off, limit], Rows::Any)
 }

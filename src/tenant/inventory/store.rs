@@ -8,7 +8,9 @@ use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{OrderId, ProductId, ReservationKind};
 use crate::primitives::limits::RESERVATION_AHEAD_MAX_MS;
 use crate::primitives::{OnHand, Timestamp};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements};
+use crate::storage::{
+    Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements,
+};
 
 /// What [`movement`] reads, in this order.
 macro_rules! movement_columns {
@@ -52,7 +54,10 @@ statements! {
 }
 
 /// The stock of a product; `None` when there is no such product.
-pub(super) fn stock(view: &TenantView, product_id: ProductId) -> Result<Option<Stock>, StorageError> {
+pub(super) fn stock(
+    view: &TenantView,
+    product_id: ProductId,
+) -> Result<Option<Stock>, StorageError> {
     view.find(&STOCK, params![product_id], |row| {
         Ok(Stock {
             product_id: row.get(0)?,
@@ -64,7 +69,9 @@ pub(super) fn stock(view: &TenantView, product_id: ProductId) -> Result<Option<S
 
 /// What is on hand of a product and what of it is reserved; nothing of one that nobody counted.
 fn counted(view: &TenantView, product_id: ProductId) -> Result<(i64, i64), StorageError> {
-    let counted = view.find(&COUNTED, params![product_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let counted = view.find(&COUNTED, params![product_id], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     Ok(counted.unwrap_or((0, 0)))
 }
 
@@ -74,41 +81,77 @@ pub(super) fn available(view: &TenantView, product_id: ProductId) -> Result<i64,
     Ok(on_hand - reserved)
 }
 
-pub(super) fn set_on_hand(work: &mut TenantWork, product_id: ProductId, on_hand: OnHand) -> Result<(), StorageError> {
+pub(super) fn set_on_hand(
+    work: &mut TenantWork,
+    product_id: ProductId,
+    on_hand: OnHand,
+) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&SET_ON_HAND, params![product_id, on_hand.get(), now], Rows::Exactly(1))
-        .map(drop)
+    work.change(
+        &SET_ON_HAND,
+        params![product_id, on_hand.get(), now],
+        Rows::Exactly(1),
+    )
+    .map(drop)
 }
 
 /// Reserves; `false` when too little is available.
-pub(super) fn hold(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<bool, StorageError> {
+pub(super) fn hold(
+    work: &mut TenantWork,
+    product_id: ProductId,
+    quantity: i64,
+) -> Result<bool, StorageError> {
     let now = work.now();
     Ok(work.change(&HOLD, params![product_id, quantity, now], Rows::AtMostOne)? == 1)
 }
 
 fn unhold(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&UNHOLD, params![product_id, quantity, now], Rows::Exactly(1)).map(drop)
+    work.change(
+        &UNHOLD,
+        params![product_id, quantity, now],
+        Rows::Exactly(1),
+    )
+    .map(drop)
 }
 
 /// Takes what was reserved; gives what is on hand then.
-pub(super) fn take_held(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<i64, StorageError> {
+pub(super) fn take_held(
+    work: &mut TenantWork,
+    product_id: ProductId,
+    quantity: i64,
+) -> Result<i64, StorageError> {
     let now = work.now();
-    work.change(&TAKE_HELD, params![product_id, quantity, now], Rows::Exactly(1))?;
+    work.change(
+        &TAKE_HELD,
+        params![product_id, quantity, now],
+        Rows::Exactly(1),
+    )?;
     Ok(counted(work, product_id)?.0)
 }
 
 /// Takes what is available; gives what is on hand then, or `None` when too little is available.
-pub(super) fn take_available(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result<Option<i64>, StorageError> {
+pub(super) fn take_available(
+    work: &mut TenantWork,
+    product_id: ProductId,
+    quantity: i64,
+) -> Result<Option<i64>, StorageError> {
     let now = work.now();
-    let taken = work.change(&TAKE_AVAILABLE, params![product_id, quantity, now], Rows::AtMostOne)?;
+    let taken = work.change(
+        &TAKE_AVAILABLE,
+        params![product_id, quantity, now],
+        Rows::AtMostOne,
+    )?;
     if taken == 0 {
         return Ok(None);
     }
     Ok(Some(counted(work, product_id)?.0))
 }
 
-pub(super) fn insert_movement(work: &mut TenantWork, movement: &Movement) -> Result<(), StorageError> {
+pub(super) fn insert_movement(
+    work: &mut TenantWork,
+    movement: &Movement,
+) -> Result<(), StorageError> {
     let row = named_params! {
         ":id": movement.id, ":product_id": movement.product_id, ":kind": movement.kind, ":quantity_delta": movement.quantity_delta,
         ":on_hand_after": movement.on_hand_after, ":order_id": movement.order_id, ":reason": movement.reason, ":at": movement.at,
@@ -152,10 +195,18 @@ fn movement(row: &Row<'_>) -> rusqlite::Result<(i64, Movement)> {
     Ok((row.get(8)?, movement))
 }
 
-pub(super) fn movements(view: &TenantView, page: PageRequest, product_id: Option<ProductId>) -> Result<Page<Movement>, StorageError> {
+pub(super) fn movements(
+    view: &TenantView,
+    page: PageRequest,
+    product_id: Option<ProductId>,
+) -> Result<Page<Movement>, StorageError> {
     let rows = match product_id {
         None => view.all(&MOVEMENTS, params![page.before, page.fetch()], movement)?,
-        Some(product_id) => view.all(&MOVEMENTS_OF_PRODUCT, params![page.before, page.fetch(), product_id], movement)?,
+        Some(product_id) => view.all(
+            &MOVEMENTS_OF_PRODUCT,
+            params![page.before, page.fetch(), product_id],
+            movement,
+        )?,
     };
     Ok(Page::cut(rows, page))
 }
@@ -168,7 +219,10 @@ pub(super) fn insert_reservation(
     expires_at: Timestamp,
 ) -> Result<(), StorageError> {
     let id = work.new_id::<ReservationKind>();
-    work.insert(&INSERT_RESERVATION, params![id, order_id, product_id, quantity, expires_at])
+    work.insert(
+        &INSERT_RESERVATION,
+        params![id, order_id, product_id, quantity, expires_at],
+    )
 }
 
 /// What is reserved for an order in one status: product and quantity.
@@ -177,11 +231,18 @@ pub(super) fn list_reserved(
     order_id: OrderId,
     status: ReservationStatus,
 ) -> Result<Vec<(ProductId, i64)>, StorageError> {
-    view.all(&RESERVED_OF_ORDER, params![order_id, status], product_and_quantity)
+    view.all(
+        &RESERVED_OF_ORDER,
+        params![order_id, status],
+        product_and_quantity,
+    )
 }
 
 /// What an order that is being paid has to take from the shelf, because nothing is held for it (any more).
-pub(super) fn wanted_from_shelf(view: &TenantView, order_id: OrderId) -> Result<Vec<Wanted>, StorageError> {
+pub(super) fn wanted_from_shelf(
+    view: &TenantView,
+    order_id: OrderId,
+) -> Result<Vec<Wanted>, StorageError> {
     view.all(&FROM_SHELF, params![order_id], |row| {
         Ok(Wanted {
             product_id: row.get(0)?,
@@ -193,12 +254,15 @@ pub(super) fn wanted_from_shelf(view: &TenantView, order_id: OrderId) -> Result<
 
 /// Whether goods have left for an order.
 pub(super) fn has_left(view: &TenantView, order_id: OrderId) -> Result<bool, StorageError> {
-    Ok(view.find(&HAS_LEFT, params![order_id], |_| Ok(()))?.is_some())
+    Ok(view
+        .find(&HAS_LEFT, params![order_id], |_| Ok(()))?
+        .is_some())
 }
 
 /// Closes the reservations of an order whose goods have left.
 pub(super) fn mark_consumed(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
-    work.change(&CONSUME, params![order_id], Rows::Any).map(drop)
+    work.change(&CONSUME, params![order_id], Rows::Any)
+        .map(drop)
 }
 
 /// Ends the held reservations of an order; gives how many there were.
@@ -217,7 +281,11 @@ pub(super) fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, 
 /// Whether a held reservation's time is over, or was never right: see [`RESERVATION_AHEAD_MAX_MS`].
 pub(super) fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, StorageError> {
     Ok(view
-        .find(&OVERDUE, params![now, now.plus_millis(RESERVATION_AHEAD_MAX_MS)], |_| Ok(()))?
+        .find(
+            &OVERDUE,
+            params![now, now.plus_millis(RESERVATION_AHEAD_MAX_MS)],
+            |_| Ok(()),
+        )?
         .is_some())
 }
 
@@ -225,7 +293,11 @@ pub(super) fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, Sto
 pub(super) fn expire_due(work: &mut TenantWork, limit: u32) -> Result<usize, StorageError> {
     let now = work.now();
     let ahead = now.plus_millis(RESERVATION_AHEAD_MAX_MS);
-    let freed = work.returning(&EXPIRE_DUE, params![now, limit, ahead], product_and_quantity)?;
+    let freed = work.returning(
+        &EXPIRE_DUE,
+        params![now, limit, ahead],
+        product_and_quantity,
+    )?;
     give_back(work, &freed)
 }
 

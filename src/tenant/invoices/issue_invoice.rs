@@ -16,7 +16,9 @@ use crate::tenant::{Policy, settings};
 #[derive(Debug, thiserror::Error)]
 pub enum InvoiceRefused {
     /// Another series has written that number: the format was changed to one that runs into it.
-    #[error("the invoice number {0} is taken; the operator has to change invoicing.number_format to one that no earlier format runs into")]
+    #[error(
+        "the invoice number {0} is taken; the operator has to change invoicing.number_format to one that no earlier format runs into"
+    )]
     NumberTaken(String),
     /// The storage failed.
     #[error(transparent)]
@@ -113,14 +115,20 @@ pub fn issue_invoice(
     let place = i64::try_from(place).expect("a series counts in an i64");
     if let Err(error) = store::insert(work, &invoice, &series, place) {
         // Asked afterwards, because it nearly never is: an operator has changed the format.
-        let is_taken = error.kind() == StorageErrorKind::Constraint && store::is_number_known(work, &invoice.number)?;
+        let is_taken = error.kind() == StorageErrorKind::Constraint
+            && store::is_number_known(work, &invoice.number)?;
         return Err(if is_taken {
             InvoiceRefused::NumberTaken(invoice.number)
         } else {
             error.into()
         });
     }
-    let (tenant_id, order_id, financial_order_id, invoice_id) = (crate::tenant::id_of(work), order.id, financial_order.id, invoice.id);
+    let (tenant_id, order_id, financial_order_id, invoice_id) = (
+        crate::tenant::id_of(work),
+        order.id,
+        financial_order.id,
+        invoice.id,
+    );
     let request_id = work.origin().request_id.clone();
     work.on_commit(move || tracing::info!(request_id, %tenant_id, %order_id, %financial_order_id, %invoice_id, "invoice issued"));
     Ok(invoice)

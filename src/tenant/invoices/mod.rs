@@ -6,4 +6,6 @@ mod issue_invoice;
 mod store;
 
 pub use issue_invoice::{InvoiceRefused, issue_invoice};
-pub use store::{Invoice, InvoiceStatus, STATEMENTS, find_invoice, find_invoice_of_order, list_invoices};
+pub use store::{
+    Invoice, InvoiceStatus, STATEMENTS, find_invoice, find_invoice_of_order, list_invoices,
+};

@@ -3,7 +3,9 @@
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{FinancialOrderId, InvoiceId, OrderId};
 use crate::primitives::{Currency, Digest, Money, Timestamp};
-use crate::storage::{Row, StorageError, TenantView, TenantWork, money, named_params, params, statements, text_enum};
+use crate::storage::{
+    Row, StorageError, TenantView, TenantWork, money, named_params, params, statements, text_enum,
+};
 
 text_enum! {
     /// Where an invoice stands.
@@ -75,7 +77,12 @@ fn invoice(row: &Row<'_>) -> rusqlite::Result<Invoice> {
     })
 }
 
-pub(super) fn insert(work: &mut TenantWork, invoice: &Invoice, series: &str, series_number: i64) -> Result<(), StorageError> {
+pub(super) fn insert(
+    work: &mut TenantWork,
+    invoice: &Invoice,
+    series: &str,
+    series_number: i64,
+) -> Result<(), StorageError> {
     let row = named_params! {
         ":id": invoice.id, ":order_id": invoice.order_id, ":financial_order_id": invoice.financial_order_id, ":series": series,
         ":series_number": series_number, ":number": invoice.number, ":currency": invoice.total.currency(), ":tax": invoice.tax.minor(),
@@ -86,7 +93,9 @@ pub(super) fn insert(work: &mut TenantWork, invoice: &Invoice, series: &str, ser
 }
 
 pub(super) fn is_number_known(view: &TenantView, number: &str) -> Result<bool, StorageError> {
-    Ok(view.find(&NUMBER_EXISTS, params![number], |_| Ok(()))?.is_some())
+    Ok(view
+        .find(&NUMBER_EXISTS, params![number], |_| Ok(()))?
+        .is_some())
 }
 
 /// An invoice by its id.
@@ -101,7 +110,10 @@ pub fn find_invoice(view: &TenantView, id: InvoiceId) -> Result<Option<Invoice>,
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_invoice_of_order(view: &TenantView, order_id: OrderId) -> Result<Option<Invoice>, StorageError> {
+pub fn find_invoice_of_order(
+    view: &TenantView,
+    order_id: OrderId,
+) -> Result<Option<Invoice>, StorageError> {
     view.find(&OF_ORDER, params![order_id], invoice)
 }
 
@@ -109,12 +121,20 @@ pub fn find_invoice_of_order(view: &TenantView, order_id: OrderId) -> Result<Opt
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_invoices(view: &TenantView, page: PageRequest, order: Option<OrderId>) -> Result<Page<Invoice>, StorageError> {
+pub fn list_invoices(
+    view: &TenantView,
+    page: PageRequest,
+    order: Option<OrderId>,
+) -> Result<Page<Invoice>, StorageError> {
     if let Some(order) = order {
-        return Ok(Page::whole(find_invoice_of_order(view, order)?.into_iter().collect()));
+        return Ok(Page::whole(
+            find_invoice_of_order(view, order)?.into_iter().collect(),
+        ));
     }
     Ok(Page::cut(
-        view.all(&PAGE, params![page.before, page.fetch()], |row| Ok((row.get(12)?, invoice(row)?)))?,
+        view.all(&PAGE, params![page.before, page.fetch()], |row| {
+            Ok((row.get(12)?, invoice(row)?))
+        })?,
         page,
     ))
 }

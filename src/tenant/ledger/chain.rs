@@ -40,7 +40,11 @@ pub(super) struct Link<'a> {
 
 impl Link<'_> {
     /// The hash of the entry after `prev`, with what it moved.
-    pub(super) fn hash(&self, prev: &Digest, transfers: impl Iterator<Item = (AccountCode, AccountCode, Currency, i64)>) -> Digest {
+    pub(super) fn hash(
+        &self,
+        prev: &Digest,
+        transfers: impl Iterator<Item = (AccountCode, AccountCode, Currency, i64)>,
+    ) -> Digest {
         let mut parts = Parts::default();
         parts.bytes(prev.as_bytes());
         parts.bytes(self.id.as_bytes());
@@ -87,7 +91,11 @@ impl PaidDocuments<'_> {
         parts.number(of.discount.minor());
         parts.number(of.tax.minor());
         parts.number(of.total.minor());
-        parts.optional(of.snapshot_hash.as_ref().map(|hash| hash.as_bytes().as_slice()));
+        parts.optional(
+            of.snapshot_hash
+                .as_ref()
+                .map(|hash| hash.as_bytes().as_slice()),
+        );
         parts.number(of.locked_at.map_or(i64::MIN, Timestamp::as_millis));
         parts.number(of.paid_at.map_or(i64::MIN, Timestamp::as_millis));
         parts.number(of.created_at.as_millis());
@@ -101,7 +109,9 @@ impl PaidDocuments<'_> {
         parts.bytes(invoice.snapshot_hash.as_bytes());
         parts.number(invoice.issued_at.as_millis());
         parts.bytes(self.credit.as_bytes());
-        self.payments.iter().for_each(|payment| payment_in(&mut parts, payment));
+        self.payments
+            .iter()
+            .for_each(|payment| payment_in(&mut parts, payment));
         parts.finish()
     }
 
@@ -116,7 +126,10 @@ impl PaidDocuments<'_> {
         parts.number(order.tax.minor());
         parts.number(order.total.minor());
         parts.number(order.placed_at.as_millis());
-        order.lines.iter().for_each(|line| parts.bytes(line.id.as_bytes()));
+        order
+            .lines
+            .iter()
+            .for_each(|line| parts.bytes(line.id.as_bytes()));
     }
 }
 
@@ -125,8 +138,17 @@ fn payment_in(parts: &mut Parts, payment: &Payment) {
     parts.bytes(payment.method.as_str().as_bytes());
     parts.bytes(payment.amount.currency().code().as_bytes());
     parts.number(payment.amount.minor());
-    parts.number(payment.tendered.map_or(i64::MIN, |tendered| tendered.minor()));
-    parts.optional(payment.provider_reference.as_ref().map(|note| note.as_str().as_bytes()));
+    parts.number(
+        payment
+            .tendered
+            .map_or(i64::MIN, |tendered| tendered.minor()),
+    );
+    parts.optional(
+        payment
+            .provider_reference
+            .as_ref()
+            .map(|note| note.as_str().as_bytes()),
+    );
     parts.number(payment.created_at.as_millis());
     parts.number(payment.succeeded_at.map_or(i64::MIN, Timestamp::as_millis));
 }
@@ -136,8 +158,12 @@ fn payment_in(parts: &mut Parts, payment: &Payment) {
 /// # Errors
 /// [`StorageError`].
 pub fn end(view: &TenantView) -> Result<(i64, Digest), StorageError> {
-    let last = view.find(&LAST, [], |row| Ok((row.get(0)?, row.get::<_, Option<Digest>>(1)?)))?;
-    Ok(last.map_or((0, Digest::none()), |(seq, hash)| (seq, hash.unwrap_or(Digest::none()))))
+    let last = view.find(&LAST, [], |row| {
+        Ok((row.get(0)?, row.get::<_, Option<Digest>>(1)?))
+    })?;
+    Ok(last.map_or((0, Digest::none()), |(seq, hash)| {
+        (seq, hash.unwrap_or(Digest::none()))
+    }))
 }
 
 /// The hash of the entry at a place, if there is one.
@@ -168,7 +194,9 @@ pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
     let (mut broken, mut prev, mut after) = (Vec::new(), None, 0);
     loop {
         let stored = view.all(&LINKS, params![after, AT_ONCE], stored)?;
-        let Some(last) = stored.last() else { return Ok(broken) };
+        let Some(last) = stored.last() else {
+            return Ok(broken);
+        };
         after = last.seq;
         for entry in stored {
             let expected = match entry.hash {
@@ -199,7 +227,11 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 }
 
 /// The hash that an entry should have; `None` when the documents that it books are not all there.
-fn expected(view: &TenantView, prev: &Digest, entry: &Stored) -> Result<Option<Digest>, StorageError> {
+fn expected(
+    view: &TenantView,
+    prev: &Digest,
+    entry: &Stored,
+) -> Result<Option<Digest>, StorageError> {
     let Some(documents) = documents(view, entry)? else {
         return Ok(None);
     };
@@ -221,9 +253,14 @@ fn expected(view: &TenantView, prev: &Digest, entry: &Stored) -> Result<Option<D
         created_at: entry.created_at,
         documents,
     };
-    let moved = transfers
-        .into_iter()
-        .map(|transfer| (transfer.debit, transfer.credit, transfer.currency, transfer.amount_minor));
+    let moved = transfers.into_iter().map(|transfer| {
+        (
+            transfer.debit,
+            transfer.credit,
+            transfer.currency,
+            transfer.amount_minor,
+        )
+    });
     Ok(Some(link.hash(prev, moved)))
 }
 
@@ -231,7 +268,9 @@ fn documents(view: &TenantView, entry: &Stored) -> Result<Option<Digest>, Storag
     if entry.kind != "order_paid" {
         return Ok(None);
     }
-    let Some(of) = finance::find_financial_order(view, crate::primitives::Id::from_bytes(entry.subject_id))? else {
+    let Some(of) =
+        finance::find_financial_order(view, crate::primitives::Id::from_bytes(entry.subject_id))?
+    else {
         return Ok(None);
     };
     let (order, invoice) = (
@@ -240,7 +279,12 @@ fn documents(view: &TenantView, entry: &Stored) -> Result<Option<Digest>, Storag
     );
     let credit = finance::find_credit(view, of.id)?;
     let mut paid = payments::list_payments_of_order(view, of.order_id)?;
-    paid.retain(|payment| matches!(payment.status, PaymentStatus::Succeeded | PaymentStatus::Refunded));
+    paid.retain(|payment| {
+        matches!(
+            payment.status,
+            PaymentStatus::Succeeded | PaymentStatus::Refunded
+        )
+    });
     let (Some(order), Some(invoice), Some(credit)) = (order, invoice, credit) else {
         return Ok(None);
     };

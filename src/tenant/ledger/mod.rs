@@ -8,8 +8,13 @@ pub mod posting;
 mod queries;
 mod store;
 
-pub use chain::{PaidDocuments, end as chain_end, hash_at as chain_hash_at, verify as verify_chain};
-pub use queries::{Account, AccountBalance, Entry, Transfer, TrialBalance, list_accounts, list_entries, sum_account, trial_balance};
+pub use chain::{
+    PaidDocuments, end as chain_end, hash_at as chain_hash_at, verify as verify_chain,
+};
+pub use queries::{
+    Account, AccountBalance, Entry, Transfer, TrialBalance, list_accounts, list_entries,
+    sum_account, trial_balance,
+};
 pub use store::{ACCOUNTS, AccountCode};
 
 pub use chain::STATEMENTS as CHAIN_STATEMENTS;

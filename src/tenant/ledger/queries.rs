@@ -93,11 +93,22 @@ impl TrialBalance {
     /// # Panics
     /// When a sum does not fit, which the limit of an order's total rules out for any real number of orders.
     pub fn per_currency(&self) -> Vec<(Currency, i64, i64)> {
-        let plus = |sum: i64, more: i64| sum.checked_add(more).expect("the sums of a ledger fit an i64");
+        let plus = |sum: i64, more: i64| {
+            sum.checked_add(more)
+                .expect("the sums of a ledger fit an i64")
+        };
         let mut sums: Vec<(Currency, i64, i64)> = Vec::new();
         for account in &self.accounts {
-            match sums.iter_mut().find(|(currency, ..)| *currency == account.currency) {
-                Some((_, debit, credit)) => (*debit, *credit) = (plus(*debit, account.debit_minor), plus(*credit, account.credit_minor)),
+            match sums
+                .iter_mut()
+                .find(|(currency, ..)| *currency == account.currency)
+            {
+                Some((_, debit, credit)) => {
+                    (*debit, *credit) = (
+                        plus(*debit, account.debit_minor),
+                        plus(*credit, account.credit_minor),
+                    )
+                }
                 None => sums.push((account.currency, account.debit_minor, account.credit_minor)),
             }
         }

@@ -56,7 +56,10 @@ pub(super) struct NewEntry<'a> {
 /// # Panics
 /// When the sums of debits and credits differ: that is a broken invariant, and the whole work is undone.
 pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, StorageError> {
-    if work.find(&ENTRY_EXISTS, params![new.kind, new.subject_id], |_| Ok(()))?.is_some() {
+    if work
+        .find(&ENTRY_EXISTS, params![new.kind, new.subject_id], |_| Ok(()))?
+        .is_some()
+    {
         return Ok(false);
     }
     let transfers = transfers(new.debits, new.credits);
@@ -78,10 +81,21 @@ pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, St
         .iter()
         .map(|(debit, credit, amount)| (*debit, *credit, amount.currency(), amount.minor()));
     let hash = link.hash(&prev, moved);
-    let row = params![id, new.kind, new.subject_id, new.description, new.booked_at, now, hash];
+    let row = params![
+        id,
+        new.kind,
+        new.subject_id,
+        new.description,
+        new.booked_at,
+        now,
+        hash
+    ];
     let seq = work.insert_at_end(&INSERT_ENTRY, row)?;
     for (debit, credit, amount) in transfers {
-        work.insert(&INSERT_TRANSFER, params![seq, debit, credit, amount.currency(), amount.minor()])?;
+        work.insert(
+            &INSERT_TRANSFER,
+            params![seq, debit, credit, amount.currency(), amount.minor()],
+        )?;
     }
     Ok(true)
 }
@@ -89,22 +103,39 @@ pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, St
 fn open_accounts(work: &mut TenantWork, currency: Currency) -> Result<(), StorageError> {
     let open: Vec<AccountCode> = work.all(&OPEN_ACCOUNTS, params![currency], |row| row.get(0))?;
     let mut missing = ACCOUNTS.iter().filter(|(code, ..)| !open.contains(code));
-    missing.try_for_each(|(code, name, kind)| work.insert(&OPEN_ACCOUNT, params![code, currency, name, kind]))
+    missing.try_for_each(|(code, name, kind)| {
+        work.insert(&OPEN_ACCOUNT, params![code, currency, name, kind])
+    })
 }
 
 /// Pairs debits with credits: the first debit pays the first credit as far as it goes, and so on.
-fn transfers(debits: &[(AccountCode, Money)], credits: &[(AccountCode, Money)]) -> Vec<(AccountCode, AccountCode, Money)> {
-    let mut left: Vec<(AccountCode, Money)> = credits.iter().filter(|(_, amount)| !amount.is_zero()).copied().collect();
+fn transfers(
+    debits: &[(AccountCode, Money)],
+    credits: &[(AccountCode, Money)],
+) -> Vec<(AccountCode, AccountCode, Money)> {
+    let mut left: Vec<(AccountCode, Money)> = credits
+        .iter()
+        .filter(|(_, amount)| !amount.is_zero())
+        .copied()
+        .collect();
     left.reverse();
     let mut transfers = Vec::new();
     for (debit, amount) in debits {
         let mut rest = *amount;
         while !rest.is_zero() {
             let (credit, open) = left.pop().expect("debits are no more than credits");
-            let part = if open.minor() <= rest.minor() { open } else { rest };
+            let part = if open.minor() <= rest.minor() {
+                open
+            } else {
+                rest
+            };
             transfers.push((*debit, credit, part));
-            rest = rest.minus(part).expect("a part is of the same currency and no larger");
-            let open = open.minus(part).expect("a part is of the same currency and no larger");
+            rest = rest
+                .minus(part)
+                .expect("a part is of the same currency and no larger");
+            let open = open
+                .minus(part)
+                .expect("a part is of the same currency and no larger");
             if !open.is_zero() {
                 left.push((credit, open));
             }
@@ -124,20 +155,35 @@ mod tests {
 
     #[test]
     fn a_split_tender_is_paired_with_revenue_and_tax() {
-        let debits = [(AccountCode::Cash, eur(50)), (AccountCode::Clearing, eur(69))];
-        let credits = [(AccountCode::Revenue, eur(100)), (AccountCode::TaxPayable, eur(19))];
+        let debits = [
+            (AccountCode::Cash, eur(50)),
+            (AccountCode::Clearing, eur(69)),
+        ];
+        let credits = [
+            (AccountCode::Revenue, eur(100)),
+            (AccountCode::TaxPayable, eur(19)),
+        ];
         let expected = [
             (AccountCode::Cash, AccountCode::Revenue, eur(50)),
             (AccountCode::Clearing, AccountCode::Revenue, eur(50)),
             (AccountCode::Clearing, AccountCode::TaxPayable, eur(19)),
         ];
         assert_eq!(transfers(&debits, &credits), expected);
-        assert!(transfers(&[(AccountCode::Cash, eur(0))], &[(AccountCode::Revenue, eur(0))]).is_empty());
+        assert!(
+            transfers(
+                &[(AccountCode::Cash, eur(0))],
+                &[(AccountCode::Revenue, eur(0))]
+            )
+            .is_empty()
+        );
     }
 
     #[test]
     #[should_panic(expected = "credits are no more than debits")]
     fn what_does_not_balance_is_not_booked() {
-        transfers(&[(AccountCode::Cash, eur(1))], &[(AccountCode::Revenue, eur(2))]);
+        transfers(
+            &[(AccountCode::Cash, eur(1))],
+            &[(AccountCode::Revenue, eur(2))],
+        );
     }
 }

@@ -51,7 +51,11 @@ pub fn push_confirmation(work: &mut TenantWork, order: &Order) -> Result<(), Sto
     }
     queue::enqueue(
         work,
-        &NewJob::new(Queue::Default, CONFIRMATION, &ConfirmationJob { order_id: order.id }),
+        &NewJob::new(
+            Queue::Default,
+            CONFIRMATION,
+            &ConfirmationJob { order_id: order.id },
+        ),
     )
     .map(drop)
 }
@@ -60,12 +64,18 @@ pub fn push_confirmation(work: &mut TenantWork, order: &Order) -> Result<(), Sto
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn confirmation(view: &TenantView, order_id: OrderId) -> Result<Option<Confirmation>, StorageError> {
+pub fn confirmation(
+    view: &TenantView,
+    order_id: OrderId,
+) -> Result<Option<Confirmation>, StorageError> {
     let Some(order) = store::find(view, order_id)? else {
         return Ok(None);
     };
-    let Some(to) = order.email else { return Ok(None) };
-    let invoice_number = invoices::find_invoice_of_order(view, order_id)?.map(|invoice| invoice.number);
+    let Some(to) = order.email else {
+        return Ok(None);
+    };
+    let invoice_number =
+        invoices::find_invoice_of_order(view, order_id)?.map(|invoice| invoice.number);
     Ok(Some(Confirmation {
         to,
         shop: settings::shop(view)?.name,

@@ -9,8 +9,12 @@ mod move_order;
 mod queries;
 mod store;
 
-pub use confirmation::{CONFIRMATION, Confirmation, ConfirmationJob, confirmation, push_confirmation};
-pub use model::{Channel, NewOrder, Order, OrderEvent, OrderRefused, OrderStatus, Transition, next_status};
+pub use confirmation::{
+    CONFIRMATION, Confirmation, ConfirmationJob, confirmation, push_confirmation,
+};
+pub use model::{
+    Channel, NewOrder, Order, OrderEvent, OrderRefused, OrderStatus, Transition, next_status,
+};
 pub use move_order::{cancel_order, confirm_order, mark_paid, ship_order};
 pub use queries::{find_order, find_order_by_number, list_orders, require_order};
 pub use store::{STATEMENTS, insert_order, is_line_known, request_hash};

@@ -53,9 +53,21 @@ pub type Transition = (OrderStatus, OrderEvent, OrderStatus);
 /// The whole table. What is not in it is refused with `illegal_transition`.
 pub const TRANSITIONS: &[Transition] = &[
     (OrderStatus::Pending, OrderEvent::Pay, OrderStatus::Paid),
-    (OrderStatus::Pending, OrderEvent::Cancel, OrderStatus::Cancelled),
-    (OrderStatus::Paid, OrderEvent::Confirm, OrderStatus::Confirmed),
-    (OrderStatus::Confirmed, OrderEvent::Ship, OrderStatus::Shipped),
+    (
+        OrderStatus::Pending,
+        OrderEvent::Cancel,
+        OrderStatus::Cancelled,
+    ),
+    (
+        OrderStatus::Paid,
+        OrderEvent::Confirm,
+        OrderStatus::Confirmed,
+    ),
+    (
+        OrderStatus::Confirmed,
+        OrderEvent::Ship,
+        OrderStatus::Shipped,
+    ),
 ];
 
 /// Where an event leads from a status, if anywhere.
@@ -164,9 +176,10 @@ impl Refusal for OrderRefused {
 
     fn facts(&self) -> Map<String, Value> {
         match self {
-            Self::IllegalTransition { status, event } => {
-                Map::from_iter([("order_status".to_owned(), json!(status)), ("event".to_owned(), json!(event))])
-            }
+            Self::IllegalTransition { status, event } => Map::from_iter([
+                ("order_status".to_owned(), json!(status)),
+                ("event".to_owned(), json!(event)),
+            ]),
             _ => Map::new(),
         }
     }

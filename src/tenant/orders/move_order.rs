@@ -24,7 +24,12 @@ pub fn mark_paid(work: &mut TenantWork, order: &mut Order) -> Result<(), OrderRe
 pub fn confirm_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
     let mut order = require_order(work, id)?;
     move_to(work, &mut order, OrderEvent::Confirm)?;
-    audit::record(work, "order.confirmed", &format!("order:{id}"), json!({"number": order.number}))?;
+    audit::record(
+        work,
+        "order.confirmed",
+        &format!("order:{id}"),
+        json!({"number": order.number}),
+    )?;
     Ok(order)
 }
 
@@ -35,7 +40,12 @@ pub fn confirm_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderR
 pub fn ship_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
     let mut order = require_order(work, id)?;
     move_to(work, &mut order, OrderEvent::Ship)?;
-    audit::record(work, "order.shipped", &format!("order:{id}"), json!({"number": order.number}))?;
+    audit::record(
+        work,
+        "order.shipped",
+        &format!("order:{id}"),
+        json!({"number": order.number}),
+    )?;
     Ok(order)
 }
 
@@ -48,13 +58,25 @@ pub fn cancel_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRe
     move_to(work, &mut order, OrderEvent::Cancel)?;
     inventory::release(work, id)?;
     payments::cancel_open(work, id)?;
-    audit::record(work, "order.cancelled", &format!("order:{id}"), json!({"number": order.number}))?;
+    audit::record(
+        work,
+        "order.cancelled",
+        &format!("order:{id}"),
+        json!({"number": order.number}),
+    )?;
     Ok(order)
 }
 
-fn move_to(work: &mut TenantWork, order: &mut Order, event: OrderEvent) -> Result<(), OrderRefused> {
+fn move_to(
+    work: &mut TenantWork,
+    order: &mut Order,
+    event: OrderEvent,
+) -> Result<(), OrderRefused> {
     let from: OrderStatus = order.status;
-    let to = next_status(from, event).ok_or(OrderRefused::IllegalTransition { status: from, event })?;
+    let to = next_status(from, event).ok_or(OrderRefused::IllegalTransition {
+        status: from,
+        event,
+    })?;
     store::set_status(work, order, to)?;
     order.status = to;
     Ok(())

@@ -18,7 +18,10 @@ pub fn find_order(view: &TenantView, id: OrderId) -> Result<Option<Order>, Stora
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_order_by_number(view: &TenantView, number: &str) -> Result<Option<Order>, StorageError> {
+pub fn find_order_by_number(
+    view: &TenantView,
+    number: &str,
+) -> Result<Option<Order>, StorageError> {
     match store::id_of_number(view, number)? {
         Some(id) => store::find(view, id),
         None => Ok(None),
@@ -37,6 +40,10 @@ pub fn require_order(view: &TenantView, id: OrderId) -> Result<Order, OrderRefus
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_orders(view: &TenantView, page: PageRequest, status: Option<OrderStatus>) -> Result<Page<Order>, StorageError> {
+pub fn list_orders(
+    view: &TenantView,
+    page: PageRequest,
+    status: Option<OrderStatus>,
+) -> Result<Page<Order>, StorageError> {
     Ok(Page::cut(store::page(view, page, status)?, page))
 }

@@ -7,7 +7,9 @@ use crate::platform::page::PageRequest;
 use crate::platform::series;
 use crate::primitives::id::{OrderId, OrderLineId};
 use crate::primitives::{Currency, Digest, Money};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements};
+use crate::storage::{
+    Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements,
+};
 use crate::tenant::pricing::PricedLine;
 
 /// What [`line`] reads, in this order.
@@ -101,7 +103,10 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         ":request_hash": new.request_hash, ":placed_at": new.placed_at, ":exchange_rate_id": new.exchange_rate_id, ":now": now,
     };
     work.insert(&INSERT, row)?;
-    priced.lines.iter().try_for_each(|line| insert_line(work, new.id, line))?;
+    priced
+        .lines
+        .iter()
+        .try_for_each(|line| insert_line(work, new.id, line))?;
     let currency = priced.total.currency();
     Ok(Order {
         id: new.id,
@@ -122,7 +127,11 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
     })
 }
 
-fn insert_line(work: &mut TenantWork, order_id: OrderId, line: &PricedLine) -> Result<(), StorageError> {
+fn insert_line(
+    work: &mut TenantWork,
+    order_id: OrderId,
+    line: &PricedLine,
+) -> Result<(), StorageError> {
     let row = named_params! {
         ":id": line.id, ":order_id": order_id, ":product_id": line.product_id, ":sku": line.sku, ":name": line.name, ":quantity": line.quantity,
         ":unit_price": line.unit_price.minor(), ":tax_class": line.tax_class, ":tax_name": line.tax_name, ":tax_rate": line.tax_rate,
@@ -139,16 +148,27 @@ pub(super) fn find(view: &TenantView, id: OrderId) -> Result<Option<Order>, Stor
     Ok(Some(found))
 }
 
-pub(super) fn id_of_number(view: &TenantView, number: &str) -> Result<Option<OrderId>, StorageError> {
+pub(super) fn id_of_number(
+    view: &TenantView,
+    number: &str,
+) -> Result<Option<OrderId>, StorageError> {
     view.find(&ID_OF_NUMBER, params![number], |row| row.get(0))
 }
 
 /// The rows of a page with their lines: two statements, whatever its size.
-pub(super) fn page(view: &TenantView, page: PageRequest, status: Option<OrderStatus>) -> Result<Vec<(i64, Order)>, StorageError> {
+pub(super) fn page(
+    view: &TenantView,
+    page: PageRequest,
+    status: Option<OrderStatus>,
+) -> Result<Vec<(i64, Order)>, StorageError> {
     let place = |row: &Row<'_>| Ok((row.get::<_, i64>(14)?, order(row)?));
     let mut orders = match status {
         None => view.all(&PAGE, params![page.before, page.fetch()], place)?,
-        Some(status) => view.all(&PAGE_OF_STATUS, params![page.before, page.fetch(), status], place)?,
+        Some(status) => view.all(
+            &PAGE_OF_STATUS,
+            params![page.before, page.fetch(), status],
+            place,
+        )?,
     };
     let (Some((last, _)), Some((first, _))) = (orders.last(), orders.first()) else {
         return Ok(orders);
@@ -156,7 +176,11 @@ pub(super) fn page(view: &TenantView, page: PageRequest, status: Option<OrderSta
     let of_line = |row: &Row<'_>| Ok((row.get::<_, i64>(13)?, line(row)?));
     let lines = match status {
         None => view.all(&LINES_OF_RANGE, params![last, first], of_line)?,
-        Some(status) => view.all(&LINES_OF_STATUS_RANGE, params![last, first, status], of_line)?,
+        Some(status) => view.all(
+            &LINES_OF_STATUS_RANGE,
+            params![last, first, status],
+            of_line,
+        )?,
     };
     for (seq, line) in lines {
         let at = orders
@@ -167,17 +191,28 @@ pub(super) fn page(view: &TenantView, page: PageRequest, status: Option<OrderSta
     Ok(orders)
 }
 
-pub(super) fn set_status(work: &mut TenantWork, order: &Order, status: OrderStatus) -> Result<(), StorageError> {
+pub(super) fn set_status(
+    work: &mut TenantWork,
+    order: &Order,
+    status: OrderStatus,
+) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&SET_STATUS, params![order.id, status, now, order.status], Rows::Exactly(1))
-        .map(drop)
+    work.change(
+        &SET_STATUS,
+        params![order.id, status, now, order.status],
+        Rows::Exactly(1),
+    )
+    .map(drop)
 }
 
 /// Whether there is an order with this id, and the hash of the request that brought the id, if a client did.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn request_hash(view: &TenantView, id: OrderId) -> Result<Option<Option<Digest>>, StorageError> {
+pub fn request_hash(
+    view: &TenantView,
+    id: OrderId,
+) -> Result<Option<Option<Digest>>, StorageError> {
     view.find(&REQUEST_HASH, params![id], |row| row.get(0))
 }
 

@@ -43,12 +43,24 @@ pub enum Confirmed {
 ///
 /// # Panics
 /// When the payment is not over the order's total, as every payment of a waiting order is.
-pub fn confirm_payment(work: &mut TenantWork, policy: &Policy, command: &ConfirmPayment) -> Result<Confirmed, PaymentRefused> {
-    let mut payment = store::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
+pub fn confirm_payment(
+    work: &mut TenantWork,
+    policy: &Policy,
+    command: &ConfirmPayment,
+) -> Result<Confirmed, PaymentRefused> {
+    let mut payment =
+        store::find_payment(work, command.payment_id)?.ok_or(PaymentRefused::NotFound)?;
     match payment.status {
         PaymentStatus::Pending | PaymentStatus::Authorized => {}
-        PaymentStatus::Succeeded | PaymentStatus::Refunded => return Err(PaymentRefused::AlreadyProcessed),
-        over => return Err(PaymentRefused::Over(over, orders::require_order(work, payment.order_id)?.status)),
+        PaymentStatus::Succeeded | PaymentStatus::Refunded => {
+            return Err(PaymentRefused::AlreadyProcessed);
+        }
+        over => {
+            return Err(PaymentRefused::Over(
+                over,
+                orders::require_order(work, payment.order_id)?.status,
+            ));
+        }
     }
     require_method(policy, payment.method)?;
     let mut order = orders::require_order(work, payment.order_id)?;
@@ -56,7 +68,9 @@ pub fn confirm_payment(work: &mut TenantWork, policy: &Policy, command: &Confirm
         return Err(PaymentRefused::OrderNotPayable(order.status));
     }
     let reference = command.provider_reference.as_ref();
-    if payment.method == Method::Test && reference.is_some_and(|reference| reference.as_str() == DECLINE) {
+    if payment.method == Method::Test
+        && reference.is_some_and(|reference| reference.as_str() == DECLINE)
+    {
         store::fail(work, &mut payment, "declined", reference)?;
         audit::record(
             work,
@@ -66,11 +80,21 @@ pub fn confirm_payment(work: &mut TenantWork, policy: &Policy, command: &Confirm
         )?;
         return Ok(Confirmed::Declined(payment));
     }
-    assert!(payment.amount == order.total, "a payment of a waiting order is over its total");
+    assert!(
+        payment.amount == order.total,
+        "a payment of a waiting order is over its total"
+    );
     inventory::require_held_or_available(work, order.id).map_err(SettleRefused::from)?;
     store::succeed(work, &mut payment, reference)?;
     orders::mark_paid(work, &mut order)?;
     let at = work.now();
-    let settlement = finance::settle(work, policy, order, std::slice::from_ref(&payment), Goods::Held, at)?;
+    let settlement = finance::settle(
+        work,
+        policy,
+        order,
+        std::slice::from_ref(&payment),
+        Goods::Held,
+        at,
+    )?;
     Ok(Confirmed::Succeeded(Box::new((payment, settlement))))
 }

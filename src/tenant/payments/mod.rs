@@ -12,4 +12,7 @@ pub use confirm_payment::{ConfirmPayment, Confirmed, confirm_payment};
 pub use model::{Method, NewPayment, Payment, PaymentRefused, PaymentStatus};
 pub(in crate::tenant) use open_payment::require_method;
 pub use open_payment::{OpenPayment, cancel_open, cancel_payment, open_payment};
-pub use store::{STATEMENTS, find_payment, insert_payment, is_payment_known, list_payments, list_payments_of_order};
+pub use store::{
+    STATEMENTS, find_payment, insert_payment, is_payment_known, list_payments,
+    list_payments_of_order,
+};

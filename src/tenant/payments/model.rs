@@ -107,7 +107,9 @@ pub enum PaymentRefused {
     #[error("the order has had too many payments; cancel it and place a new one")]
     TooMany,
     /// It pays nothing of an order that costs something.
-    #[error("a payment of the sale is over nothing, and the sale costs {0}; leave that payment out")]
+    #[error(
+        "a payment of the sale is over nothing, and the sale costs {0}; leave that payment out"
+    )]
     Zero(Money),
     /// It pays less than the order costs.
     #[error("{paid} does not cover the total of {total}")]
@@ -143,8 +145,15 @@ impl Refusal for PaymentRefused {
     fn class(&self) -> Class {
         match self {
             Self::NotFound => Class::NotFound,
-            Self::MethodUnavailable(_) | Self::Zero(_) | Self::Insufficient { .. } | Self::Exceeds(_) => Class::Invalid,
-            Self::AlreadyProcessed | Self::Over(..) | Self::OrderNotPayable(_) | Self::OtherPending(_) | Self::TooMany => Class::Conflict,
+            Self::MethodUnavailable(_)
+            | Self::Zero(_)
+            | Self::Insufficient { .. }
+            | Self::Exceeds(_) => Class::Invalid,
+            Self::AlreadyProcessed
+            | Self::Over(..)
+            | Self::OrderNotPayable(_)
+            | Self::OtherPending(_)
+            | Self::TooMany => Class::Conflict,
             Self::Order(refused) => refused.class(),
             Self::Settle(refused) => refused.class(),
             Self::Storage(error) => error.class(),
@@ -172,13 +181,17 @@ impl Refusal for PaymentRefused {
     fn facts(&self) -> Map<String, Value> {
         match self {
             Self::Over(status, _) => Map::from_iter([("payment_status".to_owned(), json!(status))]),
-            Self::OrderNotPayable(status) => Map::from_iter([("order_status".to_owned(), json!(status))]),
+            Self::OrderNotPayable(status) => {
+                Map::from_iter([("order_status".to_owned(), json!(status))])
+            }
             Self::OtherPending(id) => Map::from_iter([("payment_id".to_owned(), json!(id))]),
             Self::Insufficient { paid, total } => Map::from_iter([
                 ("paid_minor".to_owned(), json!(paid.minor())),
                 ("total_minor".to_owned(), json!(total.minor())),
             ]),
-            Self::Zero(total) | Self::Exceeds(total) => Map::from_iter([("total_minor".to_owned(), json!(total.minor()))]),
+            Self::Zero(total) | Self::Exceeds(total) => {
+                Map::from_iter([("total_minor".to_owned(), json!(total.minor()))])
+            }
             Self::Order(refused) => refused.facts(),
             Self::Settle(refused) => refused.facts(),
             _ => Map::new(),

@@ -21,7 +21,10 @@ pub struct OpenPayment {
 }
 
 /// Refuses a method that there is not here.
-pub(in crate::tenant) fn require_method(policy: &Policy, method: Method) -> Result<(), PaymentRefused> {
+pub(in crate::tenant) fn require_method(
+    policy: &Policy,
+    method: Method,
+) -> Result<(), PaymentRefused> {
     if method == Method::Test && !policy.test_payments {
         Err(PaymentRefused::MethodUnavailable(method))
     } else {
@@ -33,7 +36,11 @@ pub(in crate::tenant) fn require_method(policy: &Policy, method: Method) -> Resu
 ///
 /// # Errors
 /// [`PaymentRefused`].
-pub fn open_payment(work: &mut TenantWork, policy: &Policy, command: &OpenPayment) -> Result<Payment, PaymentRefused> {
+pub fn open_payment(
+    work: &mut TenantWork,
+    policy: &Policy,
+    command: &OpenPayment,
+) -> Result<Payment, PaymentRefused> {
     let order = orders::require_order(work, command.order_id)?;
     require_method(policy, command.method)?;
     if orders::next_status(order.status, OrderEvent::Pay).is_none() {
@@ -75,14 +82,30 @@ pub fn open_payment(work: &mut TenantWork, policy: &Policy, command: &OpenPaymen
 ///
 /// # Errors
 /// [`PaymentRefused`].
-pub fn cancel_payment(work: &mut TenantWork, id: PaymentId, reason: Option<&Note>) -> Result<Payment, PaymentRefused> {
+pub fn cancel_payment(
+    work: &mut TenantWork,
+    id: PaymentId,
+    reason: Option<&Note>,
+) -> Result<Payment, PaymentRefused> {
     let mut payment = store::find_payment(work, id)?.ok_or(PaymentRefused::NotFound)?;
     match payment.status {
         PaymentStatus::Pending | PaymentStatus::Authorized => store::cancel(work, &mut payment)?,
-        PaymentStatus::Succeeded | PaymentStatus::Refunded => return Err(PaymentRefused::AlreadyProcessed),
-        over => return Err(PaymentRefused::Over(over, orders::require_order(work, payment.order_id)?.status)),
+        PaymentStatus::Succeeded | PaymentStatus::Refunded => {
+            return Err(PaymentRefused::AlreadyProcessed);
+        }
+        over => {
+            return Err(PaymentRefused::Over(
+                over,
+                orders::require_order(work, payment.order_id)?.status,
+            ));
+        }
     }
-    audit::record(work, "payment.cancelled", &format!("payment:{id}"), json!({"reason": reason}))?;
+    audit::record(
+        work,
+        "payment.cancelled",
+        &format!("payment:{id}"),
+        json!({"reason": reason}),
+    )?;
     Ok(payment)
 }
 

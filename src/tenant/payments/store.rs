@@ -4,7 +4,10 @@ use super::model::{NewPayment, Payment, PaymentStatus};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{OrderId, PaymentId};
 use crate::primitives::{Currency, Money, Note};
-use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, money_if_any, named_params, params, statements};
+use crate::storage::{
+    Row, Rows, StorageError, TenantView, TenantWork, money, money_if_any, named_params, params,
+    statements,
+};
 
 /// What [`payment`] reads, in this order.
 macro_rules! columns {
@@ -93,7 +96,10 @@ pub fn is_payment_known(view: &TenantView, id: PaymentId) -> Result<bool, Storag
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_payments_of_order(view: &TenantView, order_id: OrderId) -> Result<Vec<Payment>, StorageError> {
+pub fn list_payments_of_order(
+    view: &TenantView,
+    order_id: OrderId,
+) -> Result<Vec<Payment>, StorageError> {
     view.all(&OF_ORDER, params![order_id], payment)
 }
 
@@ -101,30 +107,53 @@ pub fn list_payments_of_order(view: &TenantView, order_id: OrderId) -> Result<Ve
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn list_payments(view: &TenantView, page: PageRequest, order: Option<OrderId>) -> Result<Page<Payment>, StorageError> {
+pub fn list_payments(
+    view: &TenantView,
+    page: PageRequest,
+    order: Option<OrderId>,
+) -> Result<Page<Payment>, StorageError> {
     if let Some(order) = order {
         let mut payments = list_payments_of_order(view, order)?;
         payments.reverse();
         return Ok(Page::whole(payments));
     }
     Ok(Page::cut(
-        view.all(&PAGE, params![page.before, page.fetch()], |row| Ok((row.get(11)?, payment(row)?)))?,
+        view.all(&PAGE, params![page.before, page.fetch()], |row| {
+            Ok((row.get(11)?, payment(row)?))
+        })?,
         page,
     ))
 }
 
-pub(super) fn succeed(work: &mut TenantWork, payment: &mut Payment, reference: Option<&Note>) -> Result<(), StorageError> {
+pub(super) fn succeed(
+    work: &mut TenantWork,
+    payment: &mut Payment,
+    reference: Option<&Note>,
+) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&SUCCEED, params![payment.id, reference, now], Rows::Exactly(1))?;
+    work.change(
+        &SUCCEED,
+        params![payment.id, reference, now],
+        Rows::Exactly(1),
+    )?;
     payment.status = PaymentStatus::Succeeded;
     payment.provider_reference = reference.cloned();
     payment.succeeded_at = Some(now);
     Ok(())
 }
 
-pub(super) fn fail(work: &mut TenantWork, payment: &mut Payment, code: &str, reference: Option<&Note>) -> Result<(), StorageError> {
+pub(super) fn fail(
+    work: &mut TenantWork,
+    payment: &mut Payment,
+    code: &str,
+    reference: Option<&Note>,
+) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&FAIL, params![payment.id, code, reference, now], Rows::Exactly(1))?;
+    work.change(
+        &FAIL,
+        params![payment.id, code, reference, now],
+        Rows::Exactly(1),
+    )?;
     payment.status = PaymentStatus::Failed;
     payment.failure_code = Some(code.to_owned());
     payment.provider_reference = reference.cloned();
@@ -138,7 +167,11 @@ pub(super) fn cancel(work: &mut TenantWork, payment: &mut Payment) -> Result<(),
     Ok(())
 }
 
-pub(super) fn cancel_all_open(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
+pub(super) fn cancel_all_open(
+    work: &mut TenantWork,
+    order_id: OrderId,
+) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&CANCEL_OPEN, params![order_id, now], Rows::Any).map(drop)
+    work.change(&CANCEL_OPEN, params![order_id, now], Rows::Any)
+        .map(drop)
 }

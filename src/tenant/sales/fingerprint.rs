@@ -22,7 +22,10 @@ pub(super) fn of_record(sale: &RecordSale) -> Digest {
     }
     parts.add(sale.payments.len());
     for payment in &sale.payments {
-        parts.optional(payment.id).add(payment.method).add(payment.amount_minor);
+        parts
+            .optional(payment.id)
+            .add(payment.method)
+            .add(payment.amount_minor);
     }
     parts.digest()
 }
@@ -36,7 +39,10 @@ pub(super) fn of_import(sale: &ImportSale) -> Digest {
         .add(sale.total_minor)
         .add(sale.lines.len());
     for line in &sale.lines {
-        parts.add(&line.sku).add(line.quantity.get()).add(line.unit_price_minor);
+        parts
+            .add(&line.sku)
+            .add(line.quantity.get())
+            .add(line.unit_price_minor);
     }
     parts.digest()
 }

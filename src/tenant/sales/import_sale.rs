@@ -78,7 +78,11 @@ impl Refusal for ImportSaleRefused {
 ///
 /// # Errors
 /// [`ImportSaleRefused`].
-pub fn import_sale(work: &mut TenantWork, policy: &Policy, sale: &ImportSale) -> Result<ImportedSale, ImportSaleRefused> {
+pub fn import_sale(
+    work: &mut TenantWork,
+    policy: &Policy,
+    sale: &ImportSale,
+) -> Result<ImportedSale, ImportSaleRefused> {
     let name = format!("import:{}", sale.number);
     let id = OrderId::derived(&name);
     let hash = fingerprint::of_import(sale);
@@ -92,7 +96,9 @@ pub fn import_sale(work: &mut TenantWork, policy: &Policy, sale: &ImportSale) ->
         let product = catalog::find_product_by_sku(work, &line.sku)?;
         sale_lines.push(SaleLine {
             id: Some(OrderLineId::derived(&format!("{name}:line:{index}"))),
-            product_id: product.ok_or_else(|| ImportSaleRefused::UnknownSku(line.sku.clone()))?.id,
+            product_id: product
+                .ok_or_else(|| ImportSaleRefused::UnknownSku(line.sku.clone()))?
+                .id,
             quantity: line.quantity,
             unit_price_minor: Some(line.unit_price_minor),
         });
@@ -109,6 +115,12 @@ pub fn import_sale(work: &mut TenantWork, policy: &Policy, sale: &ImportSale) ->
         email: None,
     };
     let total_minor = sale.total_minor;
-    record_as(work, policy, &command, Some(hash), Source::Elsewhere { total_minor })?;
+    record_as(
+        work,
+        policy,
+        &command,
+        Some(hash),
+        Source::Elsewhere { total_minor },
+    )?;
     Ok(ImportedSale::Recorded)
 }

@@ -78,7 +78,9 @@ pub enum SaleRefused {
     #[error("sold_at lies in the future; set the till's clock")]
     SoldInFuture,
     /// It lies further back than books are kept.
-    #[error("sold_at lies more than ten years back; set the till's clock, or bring old sales in with `tillbox sales import`")]
+    #[error(
+        "sold_at lies more than ten years back; set the till's clock, or bring old sales in with `tillbox sales import`"
+    )]
     SoldTooLongAgo,
     /// The products cannot be sold so.
     #[error(transparent)]
@@ -103,7 +105,9 @@ impl Refusal for SaleRefused {
     fn class(&self) -> Class {
         match self {
             Self::IdConflict(_) => Class::Conflict,
-            Self::SoldInFuture | Self::SoldTooLongAgo | Self::TotalMismatch { .. } => Class::Invalid,
+            Self::SoldInFuture | Self::SoldTooLongAgo | Self::TotalMismatch { .. } => {
+                Class::Invalid
+            }
             Self::Sell(refused) => refused.class(),
             Self::Settle(refused) => refused.class(),
             Self::Storage(error) => error.class(),
@@ -136,7 +140,11 @@ impl Refusal for SaleRefused {
 ///
 /// # Errors
 /// [`SaleRefused`]; nothing of the sale is kept then.
-pub fn record(work: &mut TenantWork, policy: &Policy, command: &RecordSale) -> Result<Recorded, SaleRefused> {
+pub fn record(
+    work: &mut TenantWork,
+    policy: &Policy,
+    command: &RecordSale,
+) -> Result<Recorded, SaleRefused> {
     let hash = command.id.map(|_| fingerprint::of_record(command));
     record_as(work, policy, command, hash, Source::Till)
 }
@@ -171,14 +179,24 @@ pub(super) fn record_as(
     let sold_at = sold_at(work, command, source)?;
     let drafts = drafts(work, command, source)?;
     let (shop, sold_in) = (settings::shop(work)?, drafts[0].unit_price.currency());
-    let priced = pricing::price(work, &drafts, sold_in, shop.prices_include_tax, sold_at).map_err(SellRefused::from)?;
-    if let Source::Elsewhere { total_minor: stated } = source
+    let priced = pricing::price(work, &drafts, sold_in, shop.prices_include_tax, sold_at)
+        .map_err(SellRefused::from)?;
+    if let Source::Elsewhere {
+        total_minor: stated,
+    } = source
         && stated != priced.total.minor()
     {
         let priced = priced.total.minor();
         return Err(SaleRefused::TotalMismatch { priced, stated });
     }
-    let rate = currency::rate_for(work, &policy.published, shop.currency, priced.total, sold_at).map_err(SellRefused::from)?;
+    let rate = currency::rate_for(
+        work,
+        &policy.published,
+        shop.currency,
+        priced.total,
+        sold_at,
+    )
+    .map_err(SellRefused::from)?;
     let tenders = tender::put_to(work, policy, &command.payments, priced.total)?;
     let wanted = wanted(&drafts);
     let goods = match source {
@@ -204,16 +222,26 @@ pub(super) fn record_as(
     let order = orders::insert_order(work, new)?;
     let payments = tender::pay(work, &order, &tenders)?;
     let settlement = finance::settle(work, policy, order, &payments, goods, sold_at)?;
-    Ok(Recorded { payments, settlement })
+    Ok(Recorded {
+        payments,
+        settlement,
+    })
 }
 
 /// The sale that the same request recorded before.
-fn recorded_before(work: &mut TenantWork, policy: &Policy, id: OrderId) -> Result<Recorded, SaleRefused> {
+fn recorded_before(
+    work: &mut TenantWork,
+    policy: &Policy,
+    id: OrderId,
+) -> Result<Recorded, SaleRefused> {
     let order = orders::find_order(work, id)?.expect("its hash was just read");
     let payments = payments::list_payments_of_order(work, id)?;
     let at = order.placed_at;
     let settlement = finance::settle(work, policy, order, &payments, Goods::Gone, at)?;
-    Ok(Recorded { payments, settlement })
+    Ok(Recorded {
+        payments,
+        settlement,
+    })
 }
 
 /// An id that a client brought may be nobody else's, and may not be there twice.
@@ -233,23 +261,37 @@ fn refuse_known_ids(work: &TenantWork, command: &RecordSale) -> Result<(), SaleR
 }
 
 /// When it took place. A till whose clock has lost its battery must not write into the books of another age.
-fn sold_at(work: &TenantWork, command: &RecordSale, source: Source) -> Result<Timestamp, SaleRefused> {
+fn sold_at(
+    work: &TenantWork,
+    command: &RecordSale,
+    source: Source,
+) -> Result<Timestamp, SaleRefused> {
     let now = work.now();
     match command.sold_at.unwrap_or(now) {
         at if at > now.plus_millis(SOLD_AT_AHEAD_MS) => Err(SaleRefused::SoldInFuture),
-        at if source == Source::Till && at < now.plus_millis(-SOLD_AT_BEHIND_MS) => Err(SaleRefused::SoldTooLongAgo),
+        at if source == Source::Till && at < now.plus_millis(-SOLD_AT_BEHIND_MS) => {
+            Err(SaleRefused::SoldTooLongAgo)
+        }
         at => Ok(at),
     }
 }
 
-fn drafts(work: &TenantWork, command: &RecordSale, source: Source) -> Result<Vec<DraftLine>, SellRefused> {
+fn drafts(
+    work: &TenantWork,
+    command: &RecordSale,
+    source: Source,
+) -> Result<Vec<DraftLine>, SellRefused> {
     let mut drafts: Vec<DraftLine> = Vec::with_capacity(command.lines.len());
     for line in &command.lines {
-        let product = match drafts.iter().find(|draft| draft.product.id == line.product_id) {
+        let product = match drafts
+            .iter()
+            .find(|draft| draft.product.id == line.product_id)
+        {
             Some(draft) => draft.product.clone(),
             None => sold_product(work, line.product_id, drafts.first(), source)?,
         };
-        let price = |minor| Money::price(minor, product.price.currency()).map_err(PricingRefused::from);
+        let price =
+            |minor| Money::price(minor, product.price.currency()).map_err(PricingRefused::from);
         drafts.push(DraftLine {
             id: line.id.unwrap_or_else(|| work.new_id::<OrderLineKind>()),
             quantity: line.quantity,
@@ -261,8 +303,15 @@ fn drafts(work: &TenantWork, command: &RecordSale, source: Source) -> Result<Vec
 }
 
 /// A product in the currency of the first line; the first line decides.
-fn sold_product(work: &TenantWork, id: ProductId, first: Option<&DraftLine>, source: Source) -> Result<catalog::Product, SellRefused> {
+fn sold_product(
+    work: &TenantWork,
+    id: ProductId,
+    first: Option<&DraftLine>,
+    source: Source,
+) -> Result<catalog::Product, SellRefused> {
     let product = catalog::find_product(work, id)?.ok_or(SellRefused::ProductNotFound(id))?;
-    let currency = first.map_or(product.price.currency(), |first| first.unit_price.currency());
+    let currency = first.map_or(product.price.currency(), |first| {
+        first.unit_price.currency()
+    });
     sellable(product, currency, source == Source::Till)
 }

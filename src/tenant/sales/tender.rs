@@ -19,7 +19,12 @@ pub(super) struct Tender {
 }
 
 /// Puts payments to a total: each pays something of it, they cover it, and only cash gives change. What costs nothing is paid with nothing.
-pub(super) fn put_to(work: &TenantWork, policy: &Policy, payments: &[SalePayment], total: Money) -> Result<Vec<Tender>, SellRefused> {
+pub(super) fn put_to(
+    work: &TenantWork,
+    policy: &Policy,
+    payments: &[SalePayment],
+    total: Money,
+) -> Result<Vec<Tender>, SellRefused> {
     payments
         .iter()
         .try_for_each(|payment| payments::require_method(policy, payment.method))?;
@@ -34,7 +39,10 @@ pub(super) fn put_to(work: &TenantWork, policy: &Policy, payments: &[SalePayment
             tendered: None,
         })
     };
-    let tenders = payments.iter().map(handed_over).collect::<Result<Vec<_>, MoneyError>>();
+    let tenders = payments
+        .iter()
+        .map(handed_over)
+        .collect::<Result<Vec<_>, MoneyError>>();
     let mut tenders = tenders.map_err(PricingRefused::from)?;
     let sum = |sum: Money, tender: &Tender| sum.plus(tender.amount);
     let paid = tenders
@@ -44,7 +52,9 @@ pub(super) fn put_to(work: &TenantWork, policy: &Policy, payments: &[SalePayment
     if paid.minor() < total.minor() {
         return Err(PaymentRefused::Insufficient { paid, total }.into());
     }
-    let change = paid.minus(total).and_then(|change| give_change(&mut tenders, change));
+    let change = paid
+        .minus(total)
+        .and_then(|change| give_change(&mut tenders, change));
     if change.map_err(PricingRefused::from)?.is_zero() {
         Ok(tenders)
     } else {
@@ -54,7 +64,11 @@ pub(super) fn put_to(work: &TenantWork, policy: &Policy, payments: &[SalePayment
 
 /// Gives change out of the cash, the last first; what is left could not be given.
 fn give_change(tenders: &mut [Tender], mut change: Money) -> Result<Money, MoneyError> {
-    for tender in tenders.iter_mut().rev().filter(|tender| tender.method == Method::Cash) {
+    for tender in tenders
+        .iter_mut()
+        .rev()
+        .filter(|tender| tender.method == Method::Cash)
+    {
         if change.is_zero() {
             break;
         }
@@ -71,7 +85,11 @@ fn give_change(tenders: &mut [Tender], mut change: Money) -> Result<Money, Money
 }
 
 /// Writes the payments of an order down: they are in.
-pub(super) fn pay(work: &mut TenantWork, order: &Order, tenders: &[Tender]) -> Result<Vec<Payment>, StorageError> {
+pub(super) fn pay(
+    work: &mut TenantWork,
+    order: &Order,
+    tenders: &[Tender],
+) -> Result<Vec<Payment>, StorageError> {
     let pay = |tender: &Tender| {
         let new = NewPayment {
             id: tender.id,

@@ -23,10 +23,20 @@ pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
     };
     let body = body(&alert, &shop(errand)?);
     let id = format!("msg_{}", errand.job_id);
-    match webhook.send(errand.app.outbound.as_ref(), &id, errand.app.clock.now(), body, errand.left()) {
+    match webhook.send(
+        errand.app.outbound.as_ref(),
+        &id,
+        errand.app.clock.now(),
+        body,
+        errand.left(),
+    ) {
         Ok(()) => Ok(()),
         // Whatever it is, the operator can mend it while the attempts last.
-        Err(error) => Err(JobError::passing(format!("{}: {}", webhook.target, chain(&error)))),
+        Err(error) => Err(JobError::passing(format!(
+            "{}: {}",
+            webhook.target,
+            chain(&error)
+        ))),
     }
 }
 
@@ -36,14 +46,18 @@ pub(super) fn send_mail(errand: &Errand<'_>) -> Result<(), JobError> {
         return Ok(());
     };
     let mail = mail(errand.job_id, to, &alert, &shop(errand)?);
-    errand.app.mailer.send(&mail, errand.left()).map_err(|error| {
-        let text = chain(&error);
-        if error.is_permanent() {
-            JobError::permanent(text)
-        } else {
-            JobError::passing(text)
-        }
-    })
+    errand
+        .app
+        .mailer
+        .send(&mail, errand.left())
+        .map_err(|error| {
+            let text = chain(&error);
+            if error.is_permanent() {
+                JobError::permanent(text)
+            } else {
+                JobError::passing(text)
+            }
+        })
 }
 
 pub(super) fn end_window(work: &mut TenantWork<'_>, text: &str) -> Result<(), JobError> {

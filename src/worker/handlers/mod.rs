@@ -65,18 +65,33 @@ pub struct Handlers(pub &'static [(&'static str, Handler)]);
 /// The handlers of this program.
 pub const ALL: Handlers = Handlers(&[
     (platform::alerts::MAIL, Handler::Outward(alerts::send_mail)),
-    (platform::alerts::WEBHOOK, Handler::Outward(alerts::call_webhook)),
-    (platform::alerts::WINDOW_OVER, Handler::Local(alerts::end_window)),
+    (
+        platform::alerts::WEBHOOK,
+        Handler::Outward(alerts::call_webhook),
+    ),
+    (
+        platform::alerts::WINDOW_OVER,
+        Handler::Local(alerts::end_window),
+    ),
     (tenant::audit::APPEND_AUDIT, Handler::Local(audit::append)),
-    (tenant::inventory::EXPIRE_RESERVATION, Handler::Local(inventory::expire)),
-    (tenant::orders::CONFIRMATION, Handler::Outward(orders::send_confirmation)),
+    (
+        tenant::inventory::EXPIRE_RESERVATION,
+        Handler::Local(inventory::expire),
+    ),
+    (
+        tenant::orders::CONFIRMATION,
+        Handler::Outward(orders::send_confirmation),
+    ),
     (tenant::retention::PRUNE, Handler::Outward(retention::prune)),
 ]);
 
 impl Handlers {
     /// The handler of a kind.
     pub fn find(self, kind: &str) -> Option<Handler> {
-        self.0.iter().find(|(own, _)| *own == kind).map(|(_, handler)| *handler)
+        self.0
+            .iter()
+            .find(|(own, _)| *own == kind)
+            .map(|(_, handler)| *handler)
     }
 
     /// All kinds that are run.
@@ -87,5 +102,6 @@ impl Handlers {
 
 /// Reads a payload. One that cannot be read now will not be readable later.
 fn payload<T: DeserializeOwned>(text: &str) -> Result<T, JobError> {
-    serde_json::from_str(text).map_err(|error| JobError::permanent(format!("the payload cannot be read: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| JobError::permanent(format!("the payload cannot be read: {error}")))
 }

@@ -16,24 +16,36 @@ const NAME_CHARS_MAX: usize = 40;
 
 pub(super) fn send_confirmation(errand: &Errand<'_>) -> Result<(), JobError> {
     let ConfirmationJob { order_id } = payload(errand.payload)?;
-    let found = errand.db.read(move |view| orders::confirmation(view, order_id)).wait()?;
+    let found = errand
+        .db
+        .read(move |view| orders::confirmation(view, order_id))
+        .wait()?;
     // An address that was erased since is an address that wants no mail.
-    let Some(confirmation) = found else { return Ok(()) };
+    let Some(confirmation) = found else {
+        return Ok(());
+    };
     let mail = mail(errand.job_id, &confirmation);
-    errand.app.mailer.send(&mail, errand.left()).map_err(|error| {
-        let text = chain(&error);
-        if error.is_permanent() {
-            JobError::permanent(text)
-        } else {
-            JobError::passing(text)
-        }
-    })
+    errand
+        .app
+        .mailer
+        .send(&mail, errand.left())
+        .map_err(|error| {
+            let text = chain(&error);
+            if error.is_permanent() {
+                JobError::permanent(text)
+            } else {
+                JobError::passing(text)
+            }
+        })
 }
 
 fn mail(job_id: JobId, confirmation: &Confirmation) -> Mail {
     Mail {
         to: confirmation.to.to_string(),
-        subject: format!("Your order {} at {}", confirmation.number, confirmation.shop),
+        subject: format!(
+            "Your order {} at {}",
+            confirmation.number, confirmation.shop
+        ),
         text: text(confirmation),
         message_id: format!("order-confirmation.{job_id}"),
         date_ms: confirmation.placed_at.as_millis(),
@@ -41,8 +53,16 @@ fn mail(job_id: JobId, confirmation: &Confirmation) -> Mail {
 }
 
 fn text(confirmation: &Confirmation) -> String {
-    let mut facts = vec![("Order", confirmation.number.clone()), ("Date", confirmation.placed_at.date())];
-    facts.extend(confirmation.invoice_number.clone().map(|number| ("Invoice", number)));
+    let mut facts = vec![
+        ("Order", confirmation.number.clone()),
+        ("Date", confirmation.placed_at.date()),
+    ];
+    facts.extend(
+        confirmation
+            .invoice_number
+            .clone()
+            .map(|number| ("Invoice", number)),
+    );
     let mut text = format!(
         "Hello,\n\nthank you for your order at {}.\nIt is paid, and this is what you bought:\n\n",
         confirmation.shop
@@ -67,18 +87,29 @@ fn table(text: &mut String, confirmation: &Confirmation) {
     if !confirmation.tax.is_zero() {
         sums.push(("of which tax", confirmation.tax.to_string()));
     }
-    let width = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+    let width = |texts: &mut dyn Iterator<Item = &str>| {
+        texts.map(|text| text.chars().count()).max().unwrap_or(0)
+    };
     let quantities = width(&mut rows.iter().map(|(quantity, _, _)| quantity.as_str()));
     let labels = rows.iter().map(|(_, name, _)| name.as_str());
     let names = width(&mut labels.chain(sums.iter().map(|(label, _)| *label)));
     let all = rows.iter().map(|(_, _, amount)| amount.as_str());
     let amounts = width(&mut all.chain(sums.iter().map(|(_, amount)| amount.as_str())));
     for (quantity, name, amount) in &rows {
-        line(text, format_args!("  {quantity:>quantities$}  {name:<names$}  {amount:>amounts$}"));
+        line(
+            text,
+            format_args!("  {quantity:>quantities$}  {name:<names$}  {amount:>amounts$}"),
+        );
     }
-    line(text, format_args!("  {:-<1$}", "", quantities + names + amounts + 4));
+    line(
+        text,
+        format_args!("  {:-<1$}", "", quantities + names + amounts + 4),
+    );
     for (label, amount) in &sums {
-        line(text, format_args!("  {:quantities$}  {label:<names$}  {amount:>amounts$}", ""));
+        line(
+            text,
+            format_args!("  {:quantities$}  {label:<names$}  {amount:>amounts$}", ""),
+        );
     }
 }
 
@@ -170,6 +201,9 @@ mod tests {
         let mail = mail(job_id, &confirmation());
         assert_eq!(mail.message_id, format!("order-confirmation.{job_id}"));
         assert_eq!(mail.subject, "Your order 1042 at Café Müller");
-        assert_eq!((mail.to.as_str(), mail.date_ms), ("ada@example.org", 1_768_471_200_000));
+        assert_eq!(
+            (mail.to.as_str(), mail.date_ms),
+            ("ada@example.org", 1_768_471_200_000)
+        );
     }
 }

@@ -6,5 +6,7 @@ use crate::worker::JobError;
 
 pub(super) fn prune(errand: &Errand<'_>) -> Result<(), JobError> {
     let job: PruneJob = payload(errand.payload)?;
-    Ok(retention::run_job(errand.db, &job, || errand.left() > errand.limit / 6)?)
+    Ok(retention::run_job(errand.db, &job, || {
+        errand.left() > errand.limit / 6
+    })?)
 }

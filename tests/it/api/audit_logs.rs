@@ -29,7 +29,10 @@ async fn entries_come_newest_first_and_their_hashes_make_a_chain() {
         append(&shop, action);
     }
     let first = shop.get("/v1/audit-logs?limit=2").send().await.expect(200);
-    let rest = shop.get(&format!("/v1/audit-logs?limit=2&cursor={}", first.string("/next_cursor")));
+    let rest = shop.get(&format!(
+        "/v1/audit-logs?limit=2&cursor={}",
+        first.string("/next_cursor")
+    ));
     let (first, rest) = (first.json(), rest.send().await.expect(200).json());
     let (third, second, oldest) = (&first["data"][0], &first["data"][1], &rest["data"][0]);
     assert_eq!(
@@ -47,7 +50,8 @@ async fn entries_come_newest_first_and_their_hashes_make_a_chain() {
     );
     let hashes = shop.rows("SELECT hash FROM audit_log ORDER BY seq DESC");
     assert_eq!(
-        [&third["hash"], &second["hash"], &oldest["hash"]].map(|hash| hash.as_str().unwrap_or_default()),
+        [&third["hash"], &second["hash"], &oldest["hash"]]
+            .map(|hash| hash.as_str().unwrap_or_default()),
         *hashes
     );
 }

@@ -12,16 +12,23 @@ use serde_json::{Value, json};
 /// What the daemon answers to a cart's head and this much of its body, until it closes.
 fn answer(daemon: &Daemon, headers: &str, sent: &str) -> (String, Value) {
     let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
     write!(
         stream,
         "POST /v1/carts HTTP/1.1\r\nhost: x\r\nx-tillbox-tenant: demo\r\ncontent-type: application/json\r\n{headers}\r\n\r\n{sent}"
     )
     .expect("sent");
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer, and the end");
+    stream
+        .read_to_string(&mut text)
+        .expect("an answer, and the end");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-    (head.to_owned(), serde_json::from_str(body).expect("a document"))
+    (
+        head.to_owned(),
+        serde_json::from_str(body).expect("a document"),
+    )
 }
 
 #[test]
@@ -47,7 +54,10 @@ fn whoever_sends_too_much_hears_why() {
                 .as_bytes()
                 .chunks(1 << 16)
                 .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), " ".repeat(chunk.len())));
-            ("transfer-encoding: chunked".to_owned(), chunks.collect::<String>() + "0\r\n\r\n")
+            (
+                "transfer-encoding: chunked".to_owned(),
+                chunks.collect::<String>() + "0\r\n\r\n",
+            )
         } else {
             (format!("content-length: {}", body.len()), body.clone())
         };
@@ -67,7 +77,12 @@ fn whoever_is_refused_before_the_body_is_read_hears_why() {
         ("POST /v1/nothing", "", 404, "route_not_found"),
         ("DELETE /v1/sales", "", 405, "method_not_allowed"),
         ("POST /v1/sales", "", 401, "unauthenticated"),
-        ("POST /v1/sales", "authorization: Bearer nonsense\r\n", 401, "invalid_api_key"),
+        (
+            "POST /v1/sales",
+            "authorization: Bearer nonsense\r\n",
+            401,
+            "invalid_api_key",
+        ),
         (
             "POST /v1/carts",
             "x-tillbox-tenant: demo\r\ncontent-type: text/plain\r\n",
@@ -76,16 +91,22 @@ fn whoever_is_refused_before_the_body_is_read_hears_why() {
         ),
     ] {
         let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
         let length = body.len();
         write!(
             stream,
             "{first} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n"
         )
         .expect("sent");
-        stream.write_all(body.as_bytes()).expect("all of it can be sent");
+        stream
+            .write_all(body.as_bytes())
+            .expect("all of it can be sent");
         let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer, and the end");
+        stream
+            .read_to_string(&mut text)
+            .expect("an answer, and the end");
         assert!(
             text.starts_with(&format!("HTTP/1.1 {status} ")) && text.contains(code),
             "{first}: {text}"
@@ -133,8 +154,14 @@ async fn objects_are_not_taken_from_arrays() {
     let line = json!({"product_id": tea, "quantity": 1});
     let in_order = json!([null, tea, 1, null]);
     let cases = [
-        (json!({"lines": [line, in_order], "payments": payments}), "/lines/1"),
-        (json!({"lines": [line], "payments": [[null, "cash", 499]]}), "/payments/0"),
+        (
+            json!({"lines": [line, in_order], "payments": payments}),
+            "/lines/1",
+        ),
+        (
+            json!({"lines": [line], "payments": [[null, "cash", 499]]}),
+            "/payments/0",
+        ),
         (json!([null, null, [line], payments, null]), ""),
     ];
     for (sale, pointer) in cases {
@@ -146,17 +173,27 @@ async fn objects_are_not_taken_from_arrays() {
             .await
             .refused(422, "validation_failed");
         assert_eq!(pointers(&refused), [pointer]);
-        assert_eq!(refused["errors"][0]["detail"], "invalid type: an array, expected an object");
+        assert_eq!(
+            refused["errors"][0]["detail"],
+            "invalid type: an array, expected an object"
+        );
     }
     for (quantity, detail) in [
-        (json!(1.5), "invalid type: number `1.5`, expected a whole number"),
+        (
+            json!(1.5),
+            "invalid type: number `1.5`, expected a whole number",
+        ),
         (
             json!("map, expected i64"),
             "invalid type: string \"map, expected i64\", expected a whole number",
         ),
-        (json!({}), "invalid type: an object, expected a whole number"),
+        (
+            json!({}),
+            "invalid type: an object, expected a whole number",
+        ),
     ] {
-        let sale = json!({"lines": [{"product_id": tea, "quantity": quantity}], "payments": payments});
+        let sale =
+            json!({"lines": [{"product_id": tea, "quantity": quantity}], "payments": payments});
         let refused = shop
             .post("/v1/sales")
             .key("k")

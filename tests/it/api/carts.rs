@@ -11,16 +11,28 @@ use crate::support::{Answer, TestApp, TestShop};
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
 async fn new_cart(shop: &TestShop) -> String {
-    shop.post("/v1/carts").json(json!({})).send().await.expect(201).string("/id")
+    shop.post("/v1/carts")
+        .json(json!({}))
+        .send()
+        .await
+        .expect(201)
+        .string("/id")
 }
 
 async fn add(shop: &TestShop, cart: &str, product: &str, quantity: i64) -> Answer {
     let body = json!({"product_id": product, "quantity": quantity});
-    shop.post(&format!("/v1/carts/{cart}/items")).json(body).send().await
+    shop.post(&format!("/v1/carts/{cart}/items"))
+        .json(body)
+        .send()
+        .await
 }
 
 async fn show(shop: &TestShop, cart: &str) -> Value {
-    shop.get(&format!("/v1/carts/{cart}")).send().await.expect(200).json()
+    shop.get(&format!("/v1/carts/{cart}"))
+        .send()
+        .await
+        .expect(200)
+        .json()
 }
 
 /// All that a refused change must leave as it was.
@@ -36,7 +48,12 @@ async fn a_cart_needs_no_body() {
     let created = shop.post("/v1/carts").send().await.expect(201).json();
     assert_eq!(created["currency"], "EUR");
     // Where something must be said, saying nothing is the same as an empty object.
-    let refused = shop.post("/v1/sales").key("k").send().await.refused(422, "validation_failed");
+    let refused = shop
+        .post("/v1/sales")
+        .key("k")
+        .send()
+        .await
+        .refused(422, "validation_failed");
     assert_eq!(pointers(&refused), ["/lines"]);
 }
 
@@ -44,8 +61,17 @@ async fn a_cart_needs_no_body() {
 async fn a_cart_is_filled_and_shows_what_it_costs_now() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let (tea, mug) = (shop.product("TEA", 499).await, shop.product("MUG", 1250).await);
-    let created = shop.post("/v1/carts").json(json!({})).send().await.expect(201).json();
+    let (tea, mug) = (
+        shop.product("TEA", 499).await,
+        shop.product("MUG", 1250).await,
+    );
+    let created = shop
+        .post("/v1/carts")
+        .json(json!({}))
+        .send()
+        .await
+        .expect(201)
+        .json();
     let cart = created["id"].as_str().expect("an id").to_owned();
     assert_eq!(
         created,
@@ -59,10 +85,17 @@ async fn a_cart_is_filled_and_shows_what_it_costs_now() {
         item(0),
         &json!({"id": item(0)["id"], "product_id": tea, "sku": "TEA", "name": "Product TEA", "quantity": 5, "unit_price_minor": 499, "total_minor": 2495})
     );
-    assert_eq!((&item(1)["sku"], &filled["subtotal_minor"]), (&json!("MUG"), &json!(3745)));
+    assert_eq!(
+        (&item(1)["sku"], &filled["subtotal_minor"]),
+        (&json!("MUG"), &json!(3745))
+    );
     assert_eq!(show(&shop, &cart).await, filled);
     let path = format!("/v1/catalog/products/{mug}");
-    shop.patch(&path).json(json!({"price_minor": 1000})).send().await.expect(200);
+    shop.patch(&path)
+        .json(json!({"price_minor": 1000}))
+        .send()
+        .await
+        .expect(200);
     assert_eq!(show(&shop, &cart).await["subtotal_minor"], 3495);
     assert_eq!(shop.count("SELECT count(*) FROM reservation"), 0);
 }
@@ -71,26 +104,55 @@ async fn a_cart_is_filled_and_shows_what_it_costs_now() {
 async fn lines_are_changed_and_removed_and_all_cleared() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let (tea, mug) = (shop.product("TEA", 100).await, shop.product("MUG", 900).await);
+    let (tea, mug) = (
+        shop.product("TEA", 100).await,
+        shop.product("MUG", 900).await,
+    );
     let cart = new_cart(&shop).await;
-    let line = add(&shop, &cart, &tea, 2).await.expect(201).string("/items/0/id");
+    let line = add(&shop, &cart, &tea, 2)
+        .await
+        .expect(201)
+        .string("/items/0/id");
     add(&shop, &cart, &mug, 1).await.expect(201);
     let path = format!("/v1/carts/{cart}/items/{line}");
-    let changed = shop.patch(&path).json(json!({"quantity": 7})).send().await.expect(200).json();
+    let changed = shop
+        .patch(&path)
+        .json(json!({"quantity": 7}))
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(
         (&changed["items"][0]["quantity"], &changed["subtotal_minor"]),
         (&json!(7), &json!(1600))
     );
     let removed = shop.delete(&path).send().await.expect(200).json();
     assert_eq!(
-        (removed["items"].as_array().map(Vec::len), &removed["subtotal_minor"]),
+        (
+            removed["items"].as_array().map(Vec::len),
+            &removed["subtotal_minor"]
+        ),
         (Some(1), &json!(900))
     );
-    shop.delete(&path).send().await.refused(404, "cart_item_not_found");
-    let cleared = shop.post(&format!("/v1/carts/{cart}/clear")).send().await.expect(200).json();
-    assert_eq!((&cleared["items"], &cleared["status"]), (&json!([]), &json!("open")));
+    shop.delete(&path)
+        .send()
+        .await
+        .refused(404, "cart_item_not_found");
+    let cleared = shop
+        .post(&format!("/v1/carts/{cart}/clear"))
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&cleared["items"], &cleared["status"]),
+        (&json!([]), &json!("open"))
+    );
     assert_eq!(shop.count("SELECT count(*) FROM cart_item"), 0);
-    shop.post(&format!("/v1/carts/{cart}/clear")).send().await.expect(200);
+    shop.post(&format!("/v1/carts/{cart}/clear"))
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -100,9 +162,17 @@ async fn a_cart_that_is_not_open_is_never_changed_again() {
     let tea = shop.product("TEA", 100).await;
     for status in ["abandoned", "converted"] {
         let cart = new_cart(&shop).await;
-        let line = add(&shop, &cart, &tea, 2).await.expect(201).string("/items/0/id");
+        let line = add(&shop, &cart, &tea, 2)
+            .await
+            .expect(201)
+            .string("/items/0/id");
         if status == "abandoned" {
-            let abandoned = shop.post(&format!("/v1/carts/{cart}/abandon")).send().await.expect(200).json();
+            let abandoned = shop
+                .post(&format!("/v1/carts/{cart}/abandon"))
+                .send()
+                .await
+                .expect(200)
+                .json();
             assert_eq!(
                 (&abandoned["status"], &abandoned["subtotal_minor"]),
                 (&json!("abandoned"), &json!(200))
@@ -139,15 +209,30 @@ async fn products_that_cannot_go_into_the_cart_are_refused() {
         .await
         .expect(200);
     let body = json!({"sku": "YEN", "name": "Sold in yen", "price_minor": 100, "currency": "JPY"});
-    let yen = shop.post("/v1/catalog/products").json(body).send().await.expect(201).string("/id");
+    let yen = shop
+        .post("/v1/catalog/products")
+        .json(body)
+        .send()
+        .await
+        .expect(201)
+        .string("/id");
     let cart = new_cart(&shop).await;
     let before = contents(&shop);
     for product in [NOBODY, theirs.as_str()] {
-        let refused = add(&shop, &cart, product, 1).await.refused(422, "product_not_found");
+        let refused = add(&shop, &cart, product, 1)
+            .await
+            .refused(422, "product_not_found");
         assert_eq!(refused["product_id"], product);
     }
-    assert_eq!(add(&shop, &cart, &retired, 1).await.refused(409, "product_inactive")["sku"], "OLD");
-    let refused = add(&shop, &cart, &yen, 1).await.refused(422, "currency_mismatch");
+    assert_eq!(
+        add(&shop, &cart, &retired, 1)
+            .await
+            .refused(409, "product_inactive")["sku"],
+        "OLD"
+    );
+    let refused = add(&shop, &cart, &yen, 1)
+        .await
+        .refused(422, "currency_mismatch");
     assert_eq!(
         (&refused["cart_currency"], &refused["product_currency"]),
         (&json!("EUR"), &json!("JPY"))
@@ -160,7 +245,12 @@ async fn products_that_cannot_go_into_the_cart_are_refused() {
         .await
         .refused(422, "currency_not_enabled");
     shop.sells_in("JPY", "0.0054").await;
-    let in_yen = shop.post("/v1/carts").json(json!({"currency": "JPY"})).send().await.expect(201);
+    let in_yen = shop
+        .post("/v1/carts")
+        .json(json!({"currency": "JPY"}))
+        .send()
+        .await
+        .expect(201);
     add(&shop, &in_yen.string("/id"), &yen, 1).await.expect(201);
 }
 
@@ -170,9 +260,15 @@ async fn bad_values_are_refused_and_leave_the_cart_as_it_was() {
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
     let cart = new_cart(&shop).await;
-    let line = add(&shop, &cart, &tea, 2).await.expect(201).string("/items/0/id");
+    let line = add(&shop, &cart, &tea, 2)
+        .await
+        .expect(201)
+        .string("/items/0/id");
     let before = contents(&shop);
-    let (items, item) = (format!("/v1/carts/{cart}/items"), format!("/v1/carts/{cart}/items/{line}"));
+    let (items, item) = (
+        format!("/v1/carts/{cart}/items"),
+        format!("/v1/carts/{cart}/items/{line}"),
+    );
     for quantity in [
         json!(0),
         json!(-1),
@@ -184,24 +280,43 @@ async fn bad_values_are_refused_and_leave_the_cart_as_it_was() {
         json!(1e30),
     ] {
         for call in [
-            shop.post(&items).json(json!({"product_id": tea, "quantity": quantity})),
+            shop.post(&items)
+                .json(json!({"product_id": tea, "quantity": quantity})),
             shop.patch(&item).json(json!({"quantity": quantity})),
         ] {
             let refused = call.send().await.refused(422, "validation_failed");
             assert_eq!(pointers(&refused), ["/quantity"], "{quantity}");
         }
     }
-    let faulty = shop.post(&items).json(json!({"product_id": "x", "quantity": 0})).send().await;
-    assert_eq!(pointers(&faulty.refused(422, "validation_failed")), ["/product_id", "/quantity"]);
+    let faulty = shop
+        .post(&items)
+        .json(json!({"product_id": "x", "quantity": 0}))
+        .send()
+        .await;
+    assert_eq!(
+        pointers(&faulty.refused(422, "validation_failed")),
+        ["/product_id", "/quantity"]
+    );
     let unknown = shop
         .post(&items)
         .json(json!({"product_id": tea, "quantity": 1, "price_minor": 1}))
         .send()
         .await;
-    assert_eq!(unknown.refused(422, "validation_failed")["errors"][0]["code"], "unknown_field");
+    assert_eq!(
+        unknown.refused(422, "validation_failed")["errors"][0]["code"],
+        "unknown_field"
+    );
     for currency in ["eur", "XXX", "", "EURO"] {
-        let refused = shop.post("/v1/carts").json(json!({"currency": currency})).send().await;
-        assert_eq!(pointers(&refused.refused(422, "validation_failed")), ["/currency"], "{currency}");
+        let refused = shop
+            .post("/v1/carts")
+            .json(json!({"currency": currency}))
+            .send()
+            .await;
+        assert_eq!(
+            pointers(&refused.refused(422, "validation_failed")),
+            ["/currency"],
+            "{currency}"
+        );
     }
     shop.post("/v1/carts")
         .bytes("{}")
@@ -239,13 +354,22 @@ async fn bad_values_are_refused_and_leave_the_cart_as_it_was() {
 async fn a_line_and_a_cart_have_their_limits() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let (tea, gold) = (shop.product("TEA", 1).await, shop.product("GOLD", PRICE_MINOR_MAX).await);
+    let (tea, gold) = (
+        shop.product("TEA", 1).await,
+        shop.product("GOLD", PRICE_MINOR_MAX).await,
+    );
     let cart = new_cart(&shop).await;
     add(&shop, &cart, &tea, QUANTITY_MAX).await.expect(201);
     let before = contents(&shop);
-    add(&shop, &cart, &tea, 1).await.refused(422, "quantity_too_large");
-    add(&shop, &cart, &gold, 1_000).await.refused(422, "amount_too_large");
-    add(&shop, &cart, &gold, 901).await.refused(422, "amount_too_large");
+    add(&shop, &cart, &tea, 1)
+        .await
+        .refused(422, "quantity_too_large");
+    add(&shop, &cart, &gold, 1_000)
+        .await
+        .refused(422, "amount_too_large");
+    add(&shop, &cart, &gold, 901)
+        .await
+        .refused(422, "amount_too_large");
     assert_eq!(contents(&shop), before);
     let full = new_cart(&shop).await;
     let (lines, hex) = (LINES_MAX, full.replace('-', ""));
@@ -261,7 +385,9 @@ async fn a_line_and_a_cart_have_their_limits() {
     let present = bulk["items"][0]["product_id"].as_str().expect("an id");
     add(&shop, &full, present, 1).await.expect(201);
     assert_eq!(
-        shop.count(&format!("SELECT count(*) FROM cart_item WHERE cart_id = x'{hex}'")),
+        shop.count(&format!(
+            "SELECT count(*) FROM cart_item WHERE cart_id = x'{hex}'"
+        )),
         lines as i64
     );
 }
@@ -288,8 +414,12 @@ async fn a_cart_whose_prices_went_beyond_all_bounds_is_not_stuck() {
         (&shown["subtotal_minor"], &shown["items"][0]["total_minor"]),
         (&Value::Null, &Value::Null)
     );
-    add(&shop, &cart, &tea, 1).await.refused(422, "quantity_too_large");
-    shop.checkout("k", &cart, "cash").await.refused(422, "amount_too_large");
+    add(&shop, &cart, &tea, 1)
+        .await
+        .refused(422, "quantity_too_large");
+    shop.checkout("k", &cart, "cash")
+        .await
+        .refused(422, "amount_too_large");
     let item = shown["items"][0]["id"].as_str().expect("an id");
     let left = shop
         .delete(&format!("/v1/carts/{cart}/items/{item}"))
@@ -298,7 +428,10 @@ async fn a_cart_whose_prices_went_beyond_all_bounds_is_not_stuck() {
         .expect(200)
         .json();
     assert_eq!(left["items"].as_array().map(Vec::len), Some(1));
-    shop.post(&format!("/v1/carts/{cart}/abandon")).send().await.expect(200);
+    shop.post(&format!("/v1/carts/{cart}/abandon"))
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -324,11 +457,21 @@ async fn carts_and_lines_of_others_are_not_found() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let tea = shop.product("TEA", 100).await;
-    let (cart, second, theirs) = (new_cart(&shop).await, new_cart(&shop).await, new_cart(&other).await);
-    let line = add(&shop, &cart, &tea, 2).await.expect(201).string("/items/0/id");
+    let (cart, second, theirs) = (
+        new_cart(&shop).await,
+        new_cart(&shop).await,
+        new_cart(&other).await,
+    );
+    let line = add(&shop, &cart, &tea, 2)
+        .await
+        .expect(201)
+        .string("/items/0/id");
     let before = contents(&shop);
     for id in [NOBODY, theirs.as_str()] {
-        shop.get(&format!("/v1/carts/{id}")).send().await.refused(404, "cart_not_found");
+        shop.get(&format!("/v1/carts/{id}"))
+            .send()
+            .await
+            .refused(404, "cart_not_found");
         add(&shop, id, &tea, 1).await.refused(404, "cart_not_found");
         let item = format!("/v1/carts/{id}/items/{line}");
         shop.patch(&item)
@@ -336,7 +479,10 @@ async fn carts_and_lines_of_others_are_not_found() {
             .send()
             .await
             .refused(404, "cart_not_found");
-        shop.delete(&item).send().await.refused(404, "cart_not_found");
+        shop.delete(&item)
+            .send()
+            .await
+            .refused(404, "cart_not_found");
         shop.post(&format!("/v1/carts/{id}/clear"))
             .send()
             .await
@@ -352,8 +498,14 @@ async fn carts_and_lines_of_others_are_not_found() {
         .send()
         .await
         .refused(404, "cart_item_not_found");
-    shop.delete(&in_another_cart).send().await.refused(404, "cart_item_not_found");
-    shop.get("/v1/carts/1").send().await.refused(400, "malformed_id");
+    shop.delete(&in_another_cart)
+        .send()
+        .await
+        .refused(404, "cart_item_not_found");
+    shop.get("/v1/carts/1")
+        .send()
+        .await
+        .refused(400, "malformed_id");
     shop.delete(&format!("/v1/carts/{cart}/items/1"))
         .send()
         .await
@@ -385,7 +537,12 @@ async fn the_storefront_fills_carts_without_a_key_and_a_key_needs_the_scope() {
         .await;
     assert_eq!(added.expect(201).json()["subtotal_minor"], 100);
     let key = shop.key_with(&[Scope::Inventory]);
-    let refused = shop.post("/v1/carts").bearer(&key).json(json!({})).send().await;
+    let refused = shop
+        .post("/v1/carts")
+        .bearer(&key)
+        .json(json!({}))
+        .send()
+        .await;
     refused.refused(403, "insufficient_scope");
 }
 
@@ -397,7 +554,13 @@ async fn the_same_product_added_at_the_same_time_stands_on_one_line() {
     let cart = new_cart(&shop).await;
     let body = json!({"product_id": tea, "quantity": 2});
     let calls: Vec<_> = (0..20)
-        .map(|_| tokio::spawn(shop.post(&format!("/v1/carts/{cart}/items")).json(body.clone()).send()))
+        .map(|_| {
+            tokio::spawn(
+                shop.post(&format!("/v1/carts/{cart}/items"))
+                    .json(body.clone())
+                    .send(),
+            )
+        })
         .collect();
     for call in calls {
         call.await.expect("no panic").expect(201);

@@ -49,7 +49,11 @@ async fn a_product_comes_into_the_catalog_and_survives_a_restart() {
     assert_eq!(created.json(), expected);
     assert_eq!(created.header("etag"), Some("\"v1\""));
     app.restart();
-    let shown = shop.get(&format!("{PRODUCTS}/{id}")).send().await.expect(200);
+    let shown = shop
+        .get(&format!("{PRODUCTS}/{id}"))
+        .send()
+        .await
+        .expect(200);
     assert_eq!(shown.json(), expected);
     assert_eq!(shown.header("etag"), Some("\"v1\""));
     assert_eq!(
@@ -63,13 +67,20 @@ async fn what_is_left_out_has_its_default() {
     let shop = TestApp::start().tenant_in("corner", "JPY");
     let product = create(&shop, apple()).await.expect(201).json();
     assert_eq!(
-        (&product["currency"], &product["tax_class"], &product["track_stock"]),
+        (
+            &product["currency"],
+            &product["tax_class"],
+            &product["track_stock"]
+        ),
         (&json!("JPY"), &json!("standard"), &json!(false))
     );
     assert!(product["barcode"].is_null() && product["category_id"].is_null());
-    let free = create(&shop, json!({"sku": "0", "name": "Free", "price_minor": 0, "currency": "USD"}))
-        .await
-        .expect(201);
+    let free = create(
+        &shop,
+        json!({"sku": "0", "name": "Free", "price_minor": 0, "currency": "USD"}),
+    )
+    .await
+    .expect(201);
     assert_eq!(free.json()["currency"], "USD");
 }
 
@@ -128,13 +139,18 @@ async fn a_value_that_cannot_be_is_refused_in_its_place() {
         (json!({"currency": 978}), "/currency"),
         (json!({"track_stock": "yes"}), "/track_stock"),
         (json!({"track_stock": 1}), "/track_stock"),
-        (json!({"category_id": "00000000-0000-0000-0000-000000000000"}), "/category_id"),
+        (
+            json!({"category_id": "00000000-0000-0000-0000-000000000000"}),
+            "/category_id",
+        ),
         (json!({"barcode": "x".repeat(81)}), "/barcode"),
         (json!({"price": 1}), ""),
         (json!({"id": NOBODY}), ""),
         (json!({"Name": "Apple"}), ""),
     ] {
-        let problem = create(&shop, with(apple(), change.clone())).await.refused(422, "validation_failed");
+        let problem = create(&shop, with(apple(), change.clone()))
+            .await
+            .refused(422, "validation_failed");
         let found = pointers(&problem);
         assert_eq!(found.len(), 1, "{change}: {problem}");
         if !pointer.is_empty() {
@@ -146,12 +162,16 @@ async fn a_value_that_cannot_be_is_refused_in_its_place() {
         body.as_object_mut().expect("an object").remove(missing);
         let problem = create(&shop, body).await.refused(422, "validation_failed");
         assert!(
-            problem["errors"][0]["detail"].as_str().is_some_and(|text| text.contains(missing)),
+            problem["errors"][0]["detail"]
+                .as_str()
+                .is_some_and(|text| text.contains(missing)),
             "{problem}"
         );
     }
     assert_eq!(shop.count("SELECT count(*) FROM product"), 0);
-    create(&shop, with(apple(), json!({"price_minor": max}))).await.expect(201);
+    create(&shop, with(apple(), json!({"price_minor": max})))
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
@@ -162,7 +182,9 @@ async fn an_unknown_field_is_named() {
         .refused(422, "validation_failed");
     assert_eq!(problem["errors"][0]["code"], "unknown_field");
     assert!(
-        problem["errors"][0]["detail"].as_str().is_some_and(|text| text.contains("colour")),
+        problem["errors"][0]["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains("colour")),
         "{problem}"
     );
 }
@@ -171,7 +193,10 @@ async fn an_unknown_field_is_named() {
 async fn a_field_that_stands_twice_is_refused() {
     let shop = TestApp::start().tenant("corner");
     let body = r#"{"sku": "A", "name": "A", "price_minor": 1, "price_minor": 2}"#;
-    let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
+    let call = shop
+        .post(PRODUCTS)
+        .header("content-type", "application/json")
+        .bytes(body);
     call.send().await.refused(422, "validation_failed");
 }
 
@@ -181,7 +206,9 @@ async fn what_is_no_json_is_malformed() {
     let good = apple().to_string();
     let deep = "[".repeat(10_000);
     // Nothing at all is an object without members, whatever the library that sent it says of its type.
-    let nothing = shop.post(PRODUCTS).header("content-type", "application/json");
+    let nothing = shop
+        .post(PRODUCTS)
+        .header("content-type", "application/json");
     nothing.send().await.refused(422, "validation_failed");
     for body in [
         " ",
@@ -194,22 +221,45 @@ async fn what_is_no_json_is_malformed() {
         &format!("{good} x"),
         &deep,
     ] {
-        let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
+        let call = shop
+            .post(PRODUCTS)
+            .header("content-type", "application/json")
+            .bytes(body);
         let answer = call.send().await;
         // A body of another shape that is JSON as far as it goes is told by its shape.
         let status = if body == deep { 422 } else { 400 };
-        answer.refused(status, if status == 400 { "malformed_json" } else { "validation_failed" });
+        answer.refused(
+            status,
+            if status == 400 {
+                "malformed_json"
+            } else {
+                "validation_failed"
+            },
+        );
     }
     for body in ["null", "[]", "1", "\"text\"", "true"] {
-        let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
+        let call = shop
+            .post(PRODUCTS)
+            .header("content-type", "application/json")
+            .bytes(body);
         call.send().await.refused(422, "validation_failed");
     }
-    for body in [&b"{\"sku\": \"\xff\"}"[..], b"\xff\xfe{\x00}\x00", b"{\"sku\": \"\xed\xa0\x80\"}"] {
-        let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
+    for body in [
+        &b"{\"sku\": \"\xff\"}"[..],
+        b"\xff\xfe{\x00}\x00",
+        b"{\"sku\": \"\xed\xa0\x80\"}",
+    ] {
+        let call = shop
+            .post(PRODUCTS)
+            .header("content-type", "application/json")
+            .bytes(body);
         call.send().await.refused(400, "malformed_utf8");
     }
     let lone = r#"{"sku": "A", "name": "\ud800", "price_minor": 1}"#;
-    let call = shop.post(PRODUCTS).header("content-type", "application/json").bytes(lone);
+    let call = shop
+        .post(PRODUCTS)
+        .header("content-type", "application/json")
+        .bytes(lone);
     call.send().await.refused(400, "malformed_json");
     assert_eq!(shop.count("SELECT count(*) FROM product"), 0);
 }
@@ -225,7 +275,10 @@ async fn a_body_of_another_type_is_refused() {
         "json",
         "multipart/form-data; boundary=x",
     ] {
-        let call = shop.post(PRODUCTS).header("content-type", media_type).bytes(apple().to_string());
+        let call = shop
+            .post(PRODUCTS)
+            .header("content-type", media_type)
+            .bytes(apple().to_string());
         call.send().await.refused(415, "unsupported_media_type");
     }
     shop.post(PRODUCTS)
@@ -233,9 +286,13 @@ async fn a_body_of_another_type_is_refused() {
         .send()
         .await
         .refused(415, "unsupported_media_type");
-    for (index, media_type) in ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.shop+json"]
-        .into_iter()
-        .enumerate()
+    for (index, media_type) in [
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON",
+        "application/vnd.shop+json",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let body = with(apple(), json!({"sku": format!("A-{index}")})).to_string();
         shop.post(PRODUCTS)
@@ -256,9 +313,19 @@ async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
         let blanks = " ".repeat(bytes - body.len());
         format!("{body}{blanks}")
     };
-    let call = |body: String| shop.post(PRODUCTS).header("content-type", "application/json").bytes(body);
-    call(padded(limit + 1)).send().await.refused(413, "body_too_large");
-    call(padded(20 * limit)).send().await.refused(413, "body_too_large");
+    let call = |body: String| {
+        shop.post(PRODUCTS)
+            .header("content-type", "application/json")
+            .bytes(body)
+    };
+    call(padded(limit + 1))
+        .send()
+        .await
+        .refused(413, "body_too_large");
+    call(padded(20 * limit))
+        .send()
+        .await
+        .refused(413, "body_too_large");
     assert_eq!(shop.count("SELECT count(*) FROM product"), 0);
     call(padded(limit)).send().await.expect(201);
 }
@@ -266,14 +333,26 @@ async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
 #[tokio::test]
 async fn a_sku_and_a_barcode_belong_to_one_product() {
     let shop = TestApp::start().tenant("corner");
-    create(&shop, with(apple(), json!({"barcode": "123"}))).await.expect(201);
-    create(&shop, apple()).await.refused(409, "sku_taken");
-    create(&shop, with(apple(), json!({"sku": "A-2", "barcode": "123"})))
+    create(&shop, with(apple(), json!({"barcode": "123"})))
         .await
-        .refused(409, "barcode_taken");
-    let other = create(&shop, with(apple(), json!({"sku": "A-2"}))).await.expect(201).string("/id");
+        .expect(201);
+    create(&shop, apple()).await.refused(409, "sku_taken");
+    create(
+        &shop,
+        with(apple(), json!({"sku": "A-2", "barcode": "123"})),
+    )
+    .await
+    .refused(409, "barcode_taken");
+    let other = create(&shop, with(apple(), json!({"sku": "A-2"})))
+        .await
+        .expect(201)
+        .string("/id");
     let path = format!("{PRODUCTS}/{other}");
-    shop.patch(&path).json(json!({"sku": "A-1"})).send().await.refused(409, "sku_taken");
+    shop.patch(&path)
+        .json(json!({"sku": "A-1"}))
+        .send()
+        .await
+        .refused(409, "sku_taken");
     shop.patch(&path)
         .json(json!({"barcode": "123"}))
         .send()
@@ -286,12 +365,18 @@ async fn a_sku_and_a_barcode_belong_to_one_product() {
         .await
         .expect(200);
     assert_eq!(shop.count("SELECT count(*) FROM product"), 2);
-    create(&shop, with(apple(), json!({"sku": "A-3", "tax_class": "luxury"})))
-        .await
-        .refused(422, "unknown_tax_class");
-    create(&shop, with(apple(), json!({"sku": "A-3", "category_id": NOBODY})))
-        .await
-        .refused(422, "category_not_found");
+    create(
+        &shop,
+        with(apple(), json!({"sku": "A-3", "tax_class": "luxury"})),
+    )
+    .await
+    .refused(422, "unknown_tax_class");
+    create(
+        &shop,
+        with(apple(), json!({"sku": "A-3", "category_id": NOBODY})),
+    )
+    .await
+    .refused(422, "category_not_found");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -306,35 +391,74 @@ async fn of_many_who_want_the_same_sku_at_once_one_gets_it() {
     let mut statuses = calls.join_all().await;
     statuses.sort_unstable();
     assert_eq!(statuses[0], 201);
-    assert!(statuses[1..].iter().all(|status| *status == 409), "{statuses:?}");
+    assert!(
+        statuses[1..].iter().all(|status| *status == 409),
+        "{statuses:?}"
+    );
     assert_eq!(shop.count("SELECT count(*) FROM product"), 1);
-    assert_eq!(shop.count("SELECT count(*) FROM job"), 1, "what was refused is not told of");
+    assert_eq!(
+        shop.count("SELECT count(*) FROM job"),
+        1,
+        "what was refused is not told of"
+    );
 }
 
 #[tokio::test]
 async fn a_change_keeps_what_it_does_not_name() {
     let shop = TestApp::start().tenant("corner");
-    let created = create(&shop, with(apple(), json!({"barcode": "123"}))).await.expect(201);
+    let created = create(&shop, with(apple(), json!({"barcode": "123"})))
+        .await
+        .expect(201);
     let path = format!("{PRODUCTS}/{}", created.string("/id"));
-    let changed = shop.patch(&path).json(json!({"price_minor": 150})).send().await.expect(200);
-    assert_eq!(changed.json(), with(created.json(), json!({"price_minor": 150})));
+    let changed = shop
+        .patch(&path)
+        .json(json!({"price_minor": 150}))
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(
+        changed.json(),
+        with(created.json(), json!({"price_minor": 150}))
+    );
     assert_eq!(changed.header("etag"), Some("\"v2\""));
-    let bare = shop.patch(&path).json(json!({"barcode": null})).send().await.expect(200);
+    let bare = shop
+        .patch(&path)
+        .json(json!({"barcode": null}))
+        .send()
+        .await
+        .expect(200);
     assert!(bare.json()["barcode"].is_null());
     let same = shop.patch(&path).json(json!({})).send().await.expect(200);
     assert_eq!(same.json(), bare.json());
-    assert_eq!(same.header("etag"), bare.header("etag"), "what is so already is no change");
+    assert_eq!(
+        same.header("etag"),
+        bare.header("etag"),
+        "what is so already is no change"
+    );
     for (change, pointer) in [
         (json!({"price_minor": -5}), "/price_minor"),
         (json!({"sku": ""}), "/sku"),
         (json!({"name": null}), "/name"),
         (json!({"track_stock": null}), "/track_stock"),
     ] {
-        let problem = shop.patch(&path).json(change).send().await.refused(422, "validation_failed");
+        let problem = shop
+            .patch(&path)
+            .json(change)
+            .send()
+            .await
+            .refused(422, "validation_failed");
         assert_eq!(pointers(&problem), [pointer]);
     }
-    for change in [json!({"currency": "USD"}), json!({"active": false}), json!({"id": NOBODY})] {
-        shop.patch(&path).json(change).send().await.refused(422, "validation_failed");
+    for change in [
+        json!({"currency": "USD"}),
+        json!({"active": false}),
+        json!({"id": NOBODY}),
+    ] {
+        shop.patch(&path)
+            .json(change)
+            .send()
+            .await
+            .refused(422, "validation_failed");
     }
     assert_eq!(shop.get(&path).send().await.expect(200).json(), bare.json());
 }
@@ -345,18 +469,35 @@ async fn a_lost_update_is_noticed() {
     let created = create(&shop, apple()).await.expect(201);
     let path = format!("{PRODUCTS}/{}", created.string("/id"));
     let tag = created.header("etag").expect("a tag").to_owned();
-    let change = |tag: &str, price: i64| shop.patch(&path).header("if-match", tag).json(json!({"price_minor": price}));
+    let change = |tag: &str, price: i64| {
+        shop.patch(&path)
+            .header("if-match", tag)
+            .json(json!({"price_minor": price}))
+    };
     change(&tag, 1).send().await.expect(200);
     change(&tag, 2).send().await.refused(412, "stale_version");
-    for foreign in ["\"abc\"", "W/\"v2\"", "v2", "\"v\"", "\"v99999999999999999999\"", ""] {
-        change(foreign, 3).send().await.refused(412, "stale_version");
+    for foreign in [
+        "\"abc\"",
+        "W/\"v2\"",
+        "v2",
+        "\"v\"",
+        "\"v99999999999999999999\"",
+        "",
+    ] {
+        change(foreign, 3)
+            .send()
+            .await
+            .refused(412, "stale_version");
     }
     shop.post(&format!("{path}/deactivate"))
         .header("if-match", &tag)
         .send()
         .await
         .refused(412, "stale_version");
-    assert_eq!(shop.get(&path).send().await.expect(200).json()["price_minor"], 1);
+    assert_eq!(
+        shop.get(&path).send().await.expect(200).json()["price_minor"],
+        1
+    );
     change("\"v2\"", 4).send().await.expect(200);
     change("*", 5).send().await.expect(200);
 }
@@ -371,12 +512,27 @@ async fn a_product_is_taken_out_of_sale_and_put_back() {
         ("activate", true, "\"v3\""),
         ("activate", true, "\"v3\""),
     ] {
-        let answer = shop.post(&format!("{path}/{step}")).send().await.expect(200);
+        let answer = shop
+            .post(&format!("{path}/{step}"))
+            .send()
+            .await
+            .expect(200);
         assert_eq!(answer.json()["active"], active);
-        assert_eq!(answer.header("etag"), Some(tag), "what is so already is no change");
+        assert_eq!(
+            answer.header("etag"),
+            Some(tag),
+            "what is so already is no change"
+        );
     }
     let actions = shop.rows("SELECT payload ->> '$.action' FROM job ORDER BY seq");
-    assert_eq!(actions, ["product.created", "product.deactivated", "product.activated"]);
+    assert_eq!(
+        actions,
+        [
+            "product.created",
+            "product.deactivated",
+            "product.activated"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -395,12 +551,27 @@ async fn an_id_that_is_none_is_malformed_and_one_of_nobody_is_not_found() {
     ] {
         let path = format!("{PRODUCTS}/{}", id.replace(' ', "%20"));
         shop.get(&path).send().await.refused(400, "malformed_id");
-        shop.patch(&path).json(json!({})).send().await.refused(400, "malformed_id");
+        shop.patch(&path)
+            .json(json!({}))
+            .send()
+            .await
+            .refused(400, "malformed_id");
     }
-    shop.get(&format!("{PRODUCTS}/%ff")).send().await.expect(400).problem();
+    shop.get(&format!("{PRODUCTS}/%ff"))
+        .send()
+        .await
+        .expect(400)
+        .problem();
     let path = format!("{PRODUCTS}/{NOBODY}");
-    shop.get(&path).send().await.refused(404, "product_not_found");
-    shop.patch(&path).json(json!({})).send().await.refused(404, "product_not_found");
+    shop.get(&path)
+        .send()
+        .await
+        .refused(404, "product_not_found");
+    shop.patch(&path)
+        .json(json!({}))
+        .send()
+        .await
+        .refused(404, "product_not_found");
     shop.post(&format!("{path}/activate"))
         .send()
         .await
@@ -417,7 +588,10 @@ async fn pages_are_stable_while_rows_come_in() {
     loop {
         let page = shop.get(&path).send().await.expect(200).json();
         let rows = page["data"].as_array().expect("rows");
-        seen.extend(rows.iter().map(|row| row["sku"].as_str().unwrap_or_default().to_owned()));
+        seen.extend(
+            rows.iter()
+                .map(|row| row["sku"].as_str().unwrap_or_default().to_owned()),
+        );
         shop.product(&format!("NEW-{}", seen.len()), 1).await;
         match page["next_cursor"].as_str() {
             Some(cursor) => path = format!("{PRODUCTS}?limit=3&cursor={cursor}"),
@@ -459,9 +633,20 @@ async fn a_page_that_cannot_be_is_refused() {
         let (name, _) = query.split_once('=').expect("a name and a value");
         assert_eq!(pointers(&problem), [format!("?{name}")], "{query}");
     }
-    let exact = shop.get(&format!("{PRODUCTS}?limit=1")).send().await.expect(200).json();
-    assert!(exact["next_cursor"].is_null(), "a full last page has no next one");
-    shop.get(&format!("{PRODUCTS}?limit=200")).send().await.expect(200);
+    let exact = shop
+        .get(&format!("{PRODUCTS}?limit=1"))
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert!(
+        exact["next_cursor"].is_null(),
+        "a full last page has no next one"
+    );
+    shop.get(&format!("{PRODUCTS}?limit=200"))
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -474,10 +659,17 @@ async fn lists_are_filtered() {
         .await
         .expect(201)
         .string("/id");
-    create(&shop, with(apple(), json!({"category_id": category}))).await.expect(201);
+    create(&shop, with(apple(), json!({"category_id": category})))
+        .await
+        .expect(201);
     shop.product("B", 1).await;
     let skus = async |query: &str| -> Vec<Value> {
-        let list = shop.get(&format!("{PRODUCTS}?{query}")).send().await.expect(200).json();
+        let list = shop
+            .get(&format!("{PRODUCTS}?{query}"))
+            .send()
+            .await
+            .expect(200)
+            .json();
         list["data"]
             .as_array()
             .expect("rows")
@@ -504,7 +696,13 @@ async fn lists_are_filtered() {
 #[tokio::test]
 async fn categories_have_names_of_their_own() {
     let shop = TestApp::start().tenant("corner");
-    let category = shop.post(CATEGORIES).json(json!({"name": "Fruit"})).send().await.expect(201).json();
+    let category = shop
+        .post(CATEGORIES)
+        .json(json!({"name": "Fruit"}))
+        .send()
+        .await
+        .expect(201)
+        .json();
     shop.post(CATEGORIES)
         .json(json!({"name": "Fruit"}))
         .send()
@@ -517,7 +715,11 @@ async fn categories_have_names_of_their_own() {
         json!({"name": "x".repeat(201)}),
         json!({"name": "A", "parent": 1}),
     ] {
-        shop.post(CATEGORIES).json(body).send().await.refused(422, "validation_failed");
+        shop.post(CATEGORIES)
+            .json(body)
+            .send()
+            .await
+            .refused(422, "validation_failed");
     }
     let list = shop.get(CATEGORIES).send().await.expect(200).json();
     assert_eq!(list, json!({"data": [category], "next_cursor": null}));
@@ -527,14 +729,19 @@ async fn categories_have_names_of_their_own() {
 async fn a_product_is_found_by_what_its_label_says() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let tea = shop.product_with("TEA", 450, json!({"barcode": "4006381333931"})).await;
+    let tea = shop
+        .product_with("TEA", 450, json!({"barcode": "4006381333931"}))
+        .await;
     let mug = shop.product("MUG", 900).await;
     shop.post(&format!("/v1/catalog/products/{mug}/deactivate"))
         .send()
         .await
         .expect(200);
     let ids = |answer: crate::support::Answer| -> Vec<String> {
-        let data = answer.expect(200).json()["data"].as_array().cloned().expect("a list");
+        let data = answer.expect(200).json()["data"]
+            .as_array()
+            .cloned()
+            .expect("a list");
         data.iter()
             .map(|product| product["id"].as_str().expect("an id").to_owned())
             .collect()
@@ -548,14 +755,29 @@ async fn a_product_is_found_by_what_its_label_says() {
         ("active=false", vec![&mug]),
         ("", vec![&mug, &tea]),
     ] {
-        let answer = shop.get(&format!("/v1/catalog/products?{query}")).send().await;
+        let answer = shop
+            .get(&format!("/v1/catalog/products?{query}"))
+            .send()
+            .await;
         assert_eq!(ids(answer).iter().collect::<Vec<_>>(), found, "{query}");
     }
-    let storefront = app.get("/v1/catalog/products").header("x-tillbox-tenant", "corner").send().await;
-    assert_eq!(ids(storefront), std::slice::from_ref(&tea), "what is not sold is not shown there");
+    let storefront = app
+        .get("/v1/catalog/products")
+        .header("x-tillbox-tenant", "corner")
+        .send()
+        .await;
+    assert_eq!(
+        ids(storefront),
+        std::slice::from_ref(&tea),
+        "what is not sold is not shown there"
+    );
     for (product, status) in [(&tea, 200), (&mug, 404)] {
         let path = format!("/v1/catalog/products/{product}");
-        let shown = app.get(&path).header("x-tillbox-tenant", "corner").send().await;
+        let shown = app
+            .get(&path)
+            .header("x-tillbox-tenant", "corner")
+            .send()
+            .await;
         assert_eq!(shown.status, status, "{}", shown.text());
         shop.get(&path).send().await.expect(200);
     }
@@ -567,6 +789,9 @@ async fn a_product_is_found_by_what_its_label_says() {
     assert_eq!(pointers(&unknown), ["?colour"]);
     let detail = unknown["errors"][0]["detail"].as_str().unwrap_or_default();
     assert!(detail.starts_with("unknown field"), "in a word: {detail}");
-    let both = shop.get("/v1/catalog/products?sku=TEA&barcode=1").send().await;
+    let both = shop
+        .get("/v1/catalog/products?sku=TEA&barcode=1")
+        .send()
+        .await;
     both.refused(422, "validation_failed");
 }

@@ -38,11 +38,19 @@ async fn a_checkout_leaves_a_pending_order_its_payment_and_its_reservation_and_n
     );
     assert_eq!(
         shop.rows("SELECT queue, kind, state FROM job ORDER BY seq DESC LIMIT 2"),
-        ["audit|audit.append|available", "low|inventory.expire_reservation|scheduled"]
+        [
+            "audit|audit.append|available",
+            "low|inventory.expire_reservation|scheduled"
+        ]
     );
     let order = &placed["order"];
     assert_eq!(
-        (&order["number"], &order["status"], &order["channel"], &order["email"]),
+        (
+            &order["number"],
+            &order["status"],
+            &order["channel"],
+            &order["email"]
+        ),
         (
             &json!("ORD-000001"),
             &json!("pending"),
@@ -71,7 +79,11 @@ async fn a_checkout_leaves_a_pending_order_its_payment_and_its_reservation_and_n
                "created_at": "2026-01-15T10:00:00Z", "succeeded_at": null})
     );
     assert_eq!(shop.stock(&tea).await, [10, 2, 8]);
-    let shown = shop.get(&format!("/v1/carts/{cart}")).send().await.expect(200);
+    let shown = shop
+        .get(&format!("/v1/carts/{cart}"))
+        .send()
+        .await
+        .expect(200);
     assert_eq!(shown.json()["status"], "converted");
     shop.assert_integrity();
 }
@@ -80,7 +92,9 @@ async fn a_checkout_leaves_a_pending_order_its_payment_and_its_reservation_and_n
 async fn tea_and_a_mug(shop: &TestShop) -> (String, Placed) {
     shop.tax_class("vat", 190_000).await;
     let tea = shop.stocked("TEA", 450, 10).await;
-    let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
+        .await;
     let placed = shop.place(&[(&tea, 2), (&mug, 1)], "manual").await;
     (tea, placed)
 }
@@ -137,7 +151,10 @@ async fn a_confirmation_answers_with_the_payment_the_order_and_its_documents() {
     let shop = app.tenant("corner");
     let (_, placed) = tea_and_a_mug(&shop).await;
     let body = json!({"payment_id": placed.payment, "provider_reference": "transfer 17"});
-    let call = shop.post("/v1/checkout/confirm-payment").key("c-1").json(body);
+    let call = shop
+        .post("/v1/checkout/confirm-payment")
+        .key("c-1")
+        .json(body);
     let done = call.send().await.expect(200).json();
     assert_eq!(
         (
@@ -145,7 +162,11 @@ async fn a_confirmation_answers_with_the_payment_the_order_and_its_documents() {
             &done["payment"]["provider_reference"],
             &done["payment"]["succeeded_at"]
         ),
-        (&json!("succeeded"), &json!("transfer 17"), &json!("2026-01-15T10:00:00Z"))
+        (
+            &json!("succeeded"),
+            &json!("transfer 17"),
+            &json!("2026-01-15T10:00:00Z")
+        )
     );
     assert_eq!(
         (&done["order"]["status"], &done["order"]["total_minor"]),
@@ -173,7 +194,12 @@ async fn a_confirmation_answers_with_the_payment_the_order_and_its_documents() {
             &invoice["balance_minor"],
             &invoice["total_minor"]
         ),
-        (&json!("INV-2026-000001"), &json!("issued"), &json!(0), &json!(2_090))
+        (
+            &json!("INV-2026-000001"),
+            &json!("issued"),
+            &json!(0),
+            &json!(2_090)
+        )
     );
 }
 
@@ -191,9 +217,14 @@ async fn the_log_tells_of_every_fact_once_and_with_its_ids() {
         "payment succeeded",
     ] {
         let found = lines(message);
-        let [line] = found.lines() else { panic!("{message}: {found:?}") };
+        let [line] = found.lines() else {
+            panic!("{message}: {found:?}")
+        };
         assert_eq!(line["order_id"], done["order"]["id"], "{line}");
-        assert_eq!(line["financial_order_id"], done["financial_order"]["id"], "{line}");
+        assert_eq!(
+            line["financial_order_id"], done["financial_order"]["id"],
+            "{line}"
+        );
         if matches!(message, "invoice issued" | "payment succeeded") {
             assert_eq!(line["invoice_id"], done["invoice"]["id"], "{line}");
         }
@@ -203,7 +234,9 @@ async fn the_log_tells_of_every_fact_once_and_with_its_ids() {
     app.advance(HOLD);
     app.work_off();
     shop.sell(&[(&tea, 1)]).await;
-    shop.confirm("late", &late.payment).await.refused(409, "out_of_stock");
+    shop.confirm("late", &late.payment)
+        .await
+        .refused(409, "out_of_stock");
     assert_eq!(lines("payment succeeded").lines().len(), 2);
     assert_eq!(lines("invoice issued").lines().len(), 2);
 }
@@ -215,7 +248,10 @@ async fn a_cart_that_cannot_be_ordered_is_refused_and_leaves_nothing() {
     let tea = shop.product("TEA", 450).await;
     let theirs = other.product("TEA", 450).await;
     let (empty, converted) = (shop.cart(&[]).await, shop.cart(&[(&tea, 1)]).await);
-    let (abandoned, foreign) = (shop.cart(&[(&tea, 1)]).await, other.cart(&[(&theirs, 1)]).await);
+    let (abandoned, foreign) = (
+        shop.cart(&[(&tea, 1)]).await,
+        other.cart(&[(&theirs, 1)]).await,
+    );
     shop.checkout("first", &converted, "cash").await.expect(201);
     let path = format!("/v1/carts/{abandoned}/abandon");
     shop.post(&path).json(json!({})).send().await.expect(200);
@@ -227,7 +263,9 @@ async fn a_cart_that_cannot_be_ordered_is_refused_and_leaves_nothing() {
         (&foreign, 404, "cart_not_found"),
         (NOBODY, 404, "cart_not_found"),
     ] {
-        shop.checkout("refused", cart, "cash").await.refused(status, code);
+        shop.checkout("refused", cart, "cash")
+            .await
+            .refused(status, code);
     }
     assert_eq!(shop.grown_since(&before), rows([]));
     // The key of a request that was refused is free for the mended one.
@@ -246,14 +284,22 @@ async fn what_became_unsellable_since_it_was_put_into_the_cart_is_refused() {
     let inactive = shop.cart(&[(&tea, 1)]).await;
     let path = format!("/v1/catalog/products/{tea}/deactivate");
     shop.post(&path).send().await.expect(200);
-    let refused = shop.checkout("k", &inactive, "cash").await.refused(409, "product_inactive");
-    assert_eq!((&refused["product_id"], &refused["sku"]), (&json!(tea), &json!("TEA")));
+    let refused = shop
+        .checkout("k", &inactive, "cash")
+        .await
+        .refused(409, "product_inactive");
+    assert_eq!(
+        (&refused["product_id"], &refused["sku"]),
+        (&json!(tea), &json!("TEA"))
+    );
 
     let dear = shop.cart(&[(&ice, 2)]).await;
     let path = format!("/v1/catalog/products/{ice}");
     let body = json!({"price_minor": 5_000_000_000_001_i64});
     shop.patch(&path).json(body).send().await.expect(200);
-    shop.checkout("k", &dear, "cash").await.refused(422, "amount_too_large");
+    shop.checkout("k", &dear, "cash")
+        .await
+        .refused(422, "amount_too_large");
     // The greatest amount that an order may have goes through all the books.
     let done = shop.sell(&[(&gold, 1)]).await;
     assert_eq!(done["invoice"]["total_minor"], 10_000_000_000_000_i64);
@@ -261,7 +307,9 @@ async fn what_became_unsellable_since_it_was_put_into_the_cart_is_refused() {
     let dollars = shop.cart(&[(&gold, 1)]).await;
     shop.raw("UPDATE product SET currency = 'USD' WHERE sku = 'GOLD'")
         .expect("no rule of the file");
-    shop.checkout("k", &dollars, "cash").await.refused(422, "currency_mismatch");
+    shop.checkout("k", &dollars, "cash")
+        .await
+        .refused(422, "currency_mismatch");
     assert_eq!(shop.count("SELECT count(*) FROM sales_order"), 1);
     shop.assert_integrity();
 }
@@ -270,11 +318,17 @@ async fn what_became_unsellable_since_it_was_put_into_the_cart_is_refused() {
 async fn too_little_stock_is_refused_with_what_there_is() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let (tea, mug) = (shop.stocked("TEA", 450, 5).await, shop.stocked("MUG", 900, 0).await);
+    let (tea, mug) = (
+        shop.stocked("TEA", 450, 5).await,
+        shop.stocked("MUG", 900, 0).await,
+    );
     shop.place(&[(&tea, 3)], "cash").await;
     let before = shop.census();
     let cart = shop.cart(&[(&tea, 3)]).await;
-    let refused = shop.checkout("k", &cart, "cash").await.refused(409, "out_of_stock");
+    let refused = shop
+        .checkout("k", &cart, "cash")
+        .await
+        .refused(409, "out_of_stock");
     assert_eq!(
         [
             &refused["product_id"],
@@ -285,10 +339,23 @@ async fn too_little_stock_is_refused_with_what_there_is() {
         [&json!(tea), &json!("TEA"), &json!(3), &json!(2)]
     );
     let both = shop.cart(&[(&tea, 2), (&mug, 1)]).await;
-    let refused = shop.checkout("k", &both, "cash").await.refused(409, "out_of_stock");
-    assert_eq!((&refused["sku"], &refused["available"]), (&json!("MUG"), &json!(0)));
-    assert_eq!(shop.grown_since(&before), rows([("cart", 2), ("cart_item", 3)]));
-    assert_eq!(shop.stock(&tea).await, [5, 3, 2], "what was held before the refusal is free again");
+    let refused = shop
+        .checkout("k", &both, "cash")
+        .await
+        .refused(409, "out_of_stock");
+    assert_eq!(
+        (&refused["sku"], &refused["available"]),
+        (&json!("MUG"), &json!(0))
+    );
+    assert_eq!(
+        shop.grown_since(&before),
+        rows([("cart", 2), ("cart_item", 3)])
+    );
+    assert_eq!(
+        shop.stock(&tea).await,
+        [5, 3, 2],
+        "what was held before the refusal is free again"
+    );
     let cart = shop.cart(&[(&tea, 2)]).await;
     shop.checkout("k", &cart, "cash").await.expect(201);
     shop.assert_integrity();
@@ -301,9 +368,15 @@ async fn bad_values_are_all_told_at_once_and_need_their_key() {
     let call = |body: Value| shop.post("/v1/checkout").key("k").json(body).send();
     let bad = json!({"cart_id": "cart-1", "email": "ada", "payment_method": "barter"});
     let refused = call(bad).await.refused(422, "validation_failed");
-    assert_eq!(pointers(&refused), ["/cart_id", "/email", "/payment_method"]);
+    assert_eq!(
+        pointers(&refused),
+        ["/cart_id", "/email", "/payment_method"]
+    );
     let good = json!({"cart_id": NOBODY, "email": "ada@example.org", "payment_method": "cash"});
-    for (key, value, code) in [("colour", json!("red"), "unknown_field"), ("email", json!(7), "wrong_type")] {
+    for (key, value, code) in [
+        ("colour", json!("red"), "unknown_field"),
+        ("email", json!(7), "wrong_type"),
+    ] {
         let mut body = good.clone();
         body[key] = value;
         let refused = call(body).await.refused(422, "validation_failed");
@@ -312,7 +385,11 @@ async fn bad_values_are_all_told_at_once_and_need_their_key() {
     let unkeyed = shop.post("/v1/checkout").json(good.clone()).send().await;
     unkeyed.refused(400, "idempotency_key_missing");
     let confirm = json!({"payment_id": NOBODY});
-    let unkeyed = shop.post("/v1/checkout/confirm-payment").json(confirm).send().await;
+    let unkeyed = shop
+        .post("/v1/checkout/confirm-payment")
+        .json(confirm)
+        .send()
+        .await;
     unkeyed.refused(400, "idempotency_key_missing");
     let broken = shop
         .post("/v1/checkout")
@@ -326,10 +403,19 @@ async fn bad_values_are_all_told_at_once_and_need_their_key() {
         .header("content-type", "application/json")
         .bytes(b"{\"email\": \"\xe9\"}".to_vec());
     latin.send().await.refused(400, "malformed_utf8");
-    let plain = shop.post("/v1/checkout").key("k").header("content-type", "text/plain").bytes("{}");
+    let plain = shop
+        .post("/v1/checkout")
+        .key("k")
+        .header("content-type", "text/plain")
+        .bytes("{}");
     plain.send().await.refused(415, "unsupported_media_type");
     for key in ["", "\"\"", "é", &"k".repeat(256)] {
-        let call = shop.post("/v1/checkout").key(key).json(good.clone()).send().await;
+        let call = shop
+            .post("/v1/checkout")
+            .key(key)
+            .json(good.clone())
+            .send()
+            .await;
         call.refused(400, "idempotency_key_invalid");
     }
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 0);
@@ -341,7 +427,9 @@ async fn play_money_exists_on_a_developers_machine_only() {
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
     let cart = shop.cart(&[(&tea, 1)]).await;
-    shop.checkout("k", &cart, "test").await.refused(422, "payment_method_unavailable");
+    shop.checkout("k", &cart, "test")
+        .await
+        .refused(422, "payment_method_unavailable");
     let dev = TestApp::start_dev();
     let shop = dev.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -357,10 +445,19 @@ async fn a_storefront_may_check_out_and_never_confirm() {
     let cart = shop.cart(&[(&tea, 1)]).await;
     let body = json!({"cart_id": cart, "email": "ada@example.org", "payment_method": "cash"});
     let host = "corner.shop.test";
-    let call = shop.post("/v1/checkout").anonymous().header("host", host).key("k").json(body);
+    let call = shop
+        .post("/v1/checkout")
+        .anonymous()
+        .header("host", host)
+        .key("k")
+        .json(body);
     let payment = call.send().await.expect(201).string("/payment/id");
     let body = json!({"payment_id": payment});
-    let confirm = |shop: &TestShop| shop.post("/v1/checkout/confirm-payment").key("c").json(body.clone());
+    let confirm = |shop: &TestShop| {
+        shop.post("/v1/checkout/confirm-payment")
+            .key("c")
+            .json(body.clone())
+    };
     confirm(&shop)
         .anonymous()
         .header("host", host)
@@ -368,7 +465,11 @@ async fn a_storefront_may_check_out_and_never_confirm() {
         .await
         .refused(401, "unauthenticated");
     let reader = shop.key_with(&[Scope::CatalogRead]);
-    confirm(&shop).bearer(&reader).send().await.refused(403, "insufficient_scope");
+    confirm(&shop)
+        .bearer(&reader)
+        .send()
+        .await
+        .refused(403, "insufficient_scope");
     let till = shop.key_with(&[Scope::Checkout]);
     confirm(&shop).bearer(&till).send().await.expect(200);
 }
@@ -378,7 +479,10 @@ async fn stock_is_held_for_a_quarter_of_an_hour_and_a_late_buyer_gets_what_is_le
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 3).await;
-    let (early, late) = (shop.place(&[(&tea, 2)], "cash").await, shop.place(&[(&tea, 1)], "cash").await);
+    let (early, late) = (
+        shop.place(&[(&tea, 2)], "cash").await,
+        shop.place(&[(&tea, 1)], "cash").await,
+    );
     assert_eq!(shop.stock(&tea).await, [3, 3, 0]);
     app.advance(HOLD - Duration::from_millis(1));
     app.work_off();
@@ -386,22 +490,50 @@ async fn stock_is_held_for_a_quarter_of_an_hour_and_a_late_buyer_gets_what_is_le
     app.advance(Duration::from_millis(1));
     app.work_off();
     assert_eq!(shop.stock(&tea).await, [3, 0, 3]);
-    assert_eq!(shop.rows("SELECT status FROM reservation"), ["expired", "expired"]);
+    assert_eq!(
+        shop.rows("SELECT status FROM reservation"),
+        ["expired", "expired"]
+    );
     shop.assert_integrity();
 
     shop.confirm("early", &early.payment).await.expect(200);
-    assert_eq!(shop.stock(&tea).await, [1, 0, 1], "taken again from what is there");
+    assert_eq!(
+        shop.stock(&tea).await,
+        [1, 0, 1],
+        "taken again from what is there"
+    );
     shop.sell(&[(&tea, 1)]).await;
     let before = shop.census();
-    let refused = shop.confirm("late", &late.payment).await.refused(409, "out_of_stock");
-    assert_eq!((&refused["requested"], &refused["available"]), (&json!(1), &json!(0)));
-    assert_eq!(shop.grown_since(&before), rows([]), "the payment is not taken");
-    let payment = shop.get(&format!("/v1/payments/{}", late.payment)).send().await.expect(200);
+    let refused = shop
+        .confirm("late", &late.payment)
+        .await
+        .refused(409, "out_of_stock");
+    assert_eq!(
+        (&refused["requested"], &refused["available"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(
+        shop.grown_since(&before),
+        rows([]),
+        "the payment is not taken"
+    );
+    let payment = shop
+        .get(&format!("/v1/payments/{}", late.payment))
+        .send()
+        .await
+        .expect(200);
     assert_eq!(payment.json()["status"], "pending");
     let path = format!("/v1/inventory/stock/{tea}");
-    shop.patch(&path).json(json!({"on_hand": 1})).send().await.expect(200);
+    shop.patch(&path)
+        .json(json!({"on_hand": 1}))
+        .send()
+        .await
+        .expect(200);
     let done = shop.confirm("late", &late.payment).await.expect(200).json();
-    assert_eq!(done["invoice"]["number"], "INV-2026-000003", "the refusals took no number");
+    assert_eq!(
+        done["invoice"]["number"], "INV-2026-000003",
+        "the refusals took no number"
+    );
     shop.assert_integrity();
 }
 
@@ -412,7 +544,10 @@ async fn a_free_order_is_paid_and_numbered_as_any_other() {
     let flyer = shop.product("FLYER", 0).await;
     let done = shop.sell(&[(&flyer, 3)]).await;
     assert_eq!(
-        (&done["order"]["total_minor"], &done["invoice"]["total_minor"]),
+        (
+            &done["order"]["total_minor"],
+            &done["invoice"]["total_minor"]
+        ),
         (&json!(0), &json!(0))
     );
     assert_eq!(shop.count("SELECT count(*) FROM ledger_entry"), 1);
@@ -426,7 +561,9 @@ async fn an_order_keeps_the_price_and_the_rate_of_its_checkout() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 160_000).await;
-    let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
+        .await;
     let cart = shop.cart(&[(&mug, 1)]).await;
     let price = |price_minor: i64| {
         shop.patch(&format!("/v1/catalog/products/{mug}"))
@@ -435,20 +572,43 @@ async fn an_order_keeps_the_price_and_the_rate_of_its_checkout() {
     };
     price(2_000).await.expect(200);
     let placed = shop.checkout("checkout", &cart, "cash").await.expect(201);
-    assert_eq!(placed.json()["order"]["total_minor"], 2_320, "a cart has the present price");
+    assert_eq!(
+        placed.json()["order"]["total_minor"],
+        2_320,
+        "a cart has the present price"
+    );
     price(3_000).await.expect(200);
     let rate = json!({"tax_class": "vat", "name": "VAT", "rate_ppm": 190_000});
-    shop.post("/v1/tax-rates").json(rate).send().await.expect(201);
+    shop.post("/v1/tax-rates")
+        .json(rate)
+        .send()
+        .await
+        .expect(201);
     app.advance(std::time::Duration::from_secs(60));
     shop.prices_include_tax(true).await;
-    let done = shop.confirm("confirm", &placed.string("/payment/id")).await.expect(200).json();
+    let done = shop
+        .confirm("confirm", &placed.string("/payment/id"))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(
-        (&done["invoice"]["total_minor"], &done["invoice"]["tax_lines"][0]["rate_ppm"]),
+        (
+            &done["invoice"]["total_minor"],
+            &done["invoice"]["tax_lines"][0]["rate_ppm"]
+        ),
         (&json!(2_320), &json!(160_000))
     );
     let later = shop.place(&[(&mug, 1)], "cash").await;
-    let later = shop.get(&format!("/v1/orders/{}", later.order)).send().await.expect(200).json();
-    assert_eq!((&later["total_minor"], &later["tax_minor"]), (&json!(3_000), &json!(479)));
+    let later = shop
+        .get(&format!("/v1/orders/{}", later.order))
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&later["total_minor"], &later["tax_minor"]),
+        (&json!(3_000), &json!(479))
+    );
     shop.assert_integrity();
 }
 
@@ -459,16 +619,25 @@ async fn a_currency_without_cents_and_one_with_three_digits_sell_as_well() {
     for (slug, currency, shown) in [("tokyo", "JPY", "1190 JPY"), ("kuwait", "KWD", "1.190 KWD")] {
         let shop = app.tenant_in(slug, currency);
         shop.tax_class("vat", 190_000).await;
-        let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+        let mug = shop
+            .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
+            .await;
         let done = shop.sell(&[(&mug, 1)]).await;
         assert_eq!(
-            (&done["invoice"]["total_minor"], &done["invoice"]["currency"]),
+            (
+                &done["invoice"]["total_minor"],
+                &done["invoice"]["currency"]
+            ),
             (&json!(1_190), &json!(currency))
         );
         app.work_off();
         let outbox = std::fs::read_dir(app.data_dir().join("outbox")).expect("mail was sent");
-        let mails = outbox.map(|mail| std::fs::read_to_string(mail.expect("a mail").path()).expect("text"));
-        assert!(mails.into_iter().any(|mail| mail.contains(shown)), "{shown}");
+        let mails =
+            outbox.map(|mail| std::fs::read_to_string(mail.expect("a mail").path()).expect("text"));
+        assert!(
+            mails.into_iter().any(|mail| mail.contains(shown)),
+            "{shown}"
+        );
         shop.assert_integrity();
     }
 }

@@ -17,7 +17,9 @@ const DESCRIPTORS: u64 = SLOW as u64 + 1_000;
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a timeout");
     stream
 }
 
@@ -26,7 +28,9 @@ fn answers(daemon: &Daemon, text: &str) -> String {
     let mut stream = connect(daemon.address());
     stream.write_all(text.as_bytes()).expect("sent");
     let mut heard = String::new();
-    stream.read_to_string(&mut heard).expect("an answer, and the end");
+    stream
+        .read_to_string(&mut heard)
+        .expect("an answer, and the end");
     heard
 }
 
@@ -34,18 +38,32 @@ fn answers(daemon: &Daemon, text: &str) -> String {
 fn a_request_that_two_read_in_two_ways_is_refused_and_nothing_behind_it_is_read() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &["--dev"]);
-    let behind = "POST /v1/carts HTTP/1.1\r\nhost: x\r\nx-tillbox-tenant: demo\r\ncontent-length: 0\r\n\r\n";
-    let two_lengths =
-        format!("POST /v1/carts HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{behind}");
+    let behind =
+        "POST /v1/carts HTTP/1.1\r\nhost: x\r\nx-tillbox-tenant: demo\r\ncontent-length: 0\r\n\r\n";
+    let two_lengths = format!(
+        "POST /v1/carts HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{behind}"
+    );
     let bare_lf = format!("GET /health/live HTTP/1.1\r\nhost: x\nx: y\r\n\r\n{behind}");
     for (text, why) in [(two_lengths, "Transfer-Encoding"), (bare_lf, "bare LF")] {
         let heard = answers(&daemon, &text);
         let (head, body) = heard.split_once("\r\n\r\n").expect("a head");
-        assert!(head.starts_with("HTTP/1.1 400 ") && head.contains("connection: close"), "{heard}");
-        assert!(head.contains("content-type: application/problem+json"), "{heard}");
-        let problem: Value = serde_json::from_str(body).expect("one document and nothing behind it");
+        assert!(
+            head.starts_with("HTTP/1.1 400 ") && head.contains("connection: close"),
+            "{heard}"
+        );
+        assert!(
+            head.contains("content-type: application/problem+json"),
+            "{heard}"
+        );
+        let problem: Value =
+            serde_json::from_str(body).expect("one document and nothing behind it");
         assert_eq!(problem["code"], "malformed_request");
-        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{problem}");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains(why)),
+            "{problem}"
+        );
     }
 }
 
@@ -55,11 +73,21 @@ fn heads_are_bounded_in_fields_and_bytes() {
     let mut daemon = Daemon::start(dir.path(), &[]);
     let many = |count: usize| -> String { (2..count).map(|n| format!("x-{n}: y\r\n")).collect() };
     let long = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes));
-    for (fields, status) in [(many(64), 200), (many(65), 431), (long(16_000), 200), (long(16_384), 431)] {
-        let text = format!("GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}\r\n");
+    for (fields, status) in [
+        (many(64), 200),
+        (many(65), 431),
+        (long(16_000), 200),
+        (long(16_384), 431),
+    ] {
+        let text =
+            format!("GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}\r\n");
         let heard = answers(&daemon, &text);
         assert!(heard.starts_with(&format!("HTTP/1.1 {status} ")), "{heard}");
-        assert_eq!(heard.contains(r#""code":"headers_too_large""#), status == 431, "{heard}");
+        assert_eq!(
+            heard.contains(r#""code":"headers_too_large""#),
+            status == 431,
+            "{heard}"
+        );
     }
     assert!(daemon.ended().is_none(), "it goes on");
 }
@@ -72,7 +100,8 @@ fn has_descriptors() -> bool {
         current: limits.maximum,
         maximum: limits.maximum,
     };
-    enough(limits.current) || (enough(limits.maximum) && setrlimit(Resource::Nofile, raised).is_ok())
+    enough(limits.current)
+        || (enough(limits.maximum) && setrlimit(Resource::Nofile, raised).is_ok())
 }
 
 fn configured(dir: &Path, settings: &str) -> Daemon {
@@ -96,7 +125,9 @@ fn slow_words(number: usize) -> &'static str {
 fn slow_clients(daemon: &Daemon) -> Vec<TcpStream> {
     let client = |number| {
         let mut stream = connect(daemon.address());
-        stream.write_all(slow_words(number).as_bytes()).expect("sent");
+        stream
+            .write_all(slow_words(number).as_bytes())
+            .expect("sent");
         stream
     };
     (0..SLOW).map(client).collect()
@@ -105,7 +136,9 @@ fn slow_clients(daemon: &Daemon) -> Vec<TcpStream> {
 #[test]
 fn a_thousand_slow_clients_leave_health_answering() {
     if !has_descriptors() {
-        eprintln!("SKIPPED: {SLOW} connections need {DESCRIPTORS} file descriptors; raise `ulimit -Hn`");
+        eprintln!(
+            "SKIPPED: {SLOW} connections need {DESCRIPTORS} file descriptors; raise `ulimit -Hn`"
+        );
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -116,18 +149,30 @@ fn a_thousand_slow_clients_leave_health_answering() {
     );
     let clients = slow_clients(&daemon);
     for _ in 0..20 {
-        let health = daemon.client().get("/health").expect("an answer").expect(200).json();
-        assert_eq!(health["services"], json!({"db": "ok", "cache": "ok", "queue": "ok"}));
+        let health = daemon
+            .client()
+            .get("/health")
+            .expect("an answer")
+            .expect(200)
+            .json();
+        assert_eq!(
+            health["services"],
+            json!({"db": "ok", "cache": "ok", "queue": "ok"})
+        );
     }
     let mut kept = daemon.client();
     for _ in 0..20 {
         let tenant = [("x-tillbox-tenant", "demo")];
-        kept.request("POST", "/v1/carts", &tenant, b"").expect("an answer").expect(201);
+        kept.request("POST", "/v1/carts", &tenant, b"")
+            .expect("an answer")
+            .expect(201);
     }
     // They are all still there: nobody was served by others being cut off.
     for mut client in clients {
         client.set_nonblocking(true).expect("no waiting");
-        let nothing = client.read(&mut [0; 1]).expect_err("neither an answer nor the end");
+        let nothing = client
+            .read(&mut [0; 1])
+            .expect_err("neither an answer nor the end");
         assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
     }
 }
@@ -135,7 +180,9 @@ fn a_thousand_slow_clients_leave_health_answering() {
 #[test]
 fn a_thousand_slow_clients_are_cut_and_told_why() {
     if !has_descriptors() {
-        eprintln!("SKIPPED: {SLOW} connections need {DESCRIPTORS} file descriptors; raise `ulimit -Hn`");
+        eprintln!(
+            "SKIPPED: {SLOW} connections need {DESCRIPTORS} file descriptors; raise `ulimit -Hn`"
+        );
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");

@@ -16,9 +16,12 @@ async fn enable(shop: &TestShop, code: &str, enabled: bool) -> crate::support::A
 async fn a_shop_begins_with_its_own_currency() {
     let shop = TestApp::start().tenant_in("corner", "KWD");
     let listed = shop.get("/v1/currencies").send().await.expect(200);
-    let own = json!({"code": "KWD", "enabled": true, "is_base": true, "digits": 3, "last_day": null});
+    let own =
+        json!({"code": "KWD", "enabled": true, "is_base": true, "digits": 3, "last_day": null});
     assert_eq!(listed.json(), json!({"data": [own], "next_cursor": null}));
-    enable(&shop, "KWD", false).await.refused(409, "currency_is_base");
+    enable(&shop, "KWD", false)
+        .await
+        .refused(409, "currency_is_base");
     assert_eq!(shop.rows("SELECT code, enabled FROM currency"), ["KWD|1"]);
 }
 
@@ -26,20 +29,27 @@ async fn a_shop_begins_with_its_own_currency() {
 async fn currencies_are_enabled_and_disabled() {
     let shop = TestApp::start().tenant("corner");
     let body = json!({"code": "USD"});
-    let usd = shop.post("/v1/currencies").json(body).send().await.expect(201);
+    let usd = shop
+        .post("/v1/currencies")
+        .json(body)
+        .send()
+        .await
+        .expect(201);
     assert_eq!(
         usd.json(),
         json!({"code": "USD", "enabled": true, "is_base": false, "digits": 2, "last_day": null})
     );
     enable(&shop, "USD", true).await.expect(201);
     enable(&shop, "JPY", true).await.expect(201);
-    assert_eq!(enable(&shop, "USD", false).await.expect(201).json()["enabled"], false);
+    assert_eq!(
+        enable(&shop, "USD", false).await.expect(201).json()["enabled"],
+        false
+    );
     assert_eq!(
         shop.rows("SELECT code, enabled FROM currency ORDER BY seq"),
         ["EUR|1", "USD|0", "JPY|1"]
     );
-    let trail =
-        "SELECT payload ->> '$.action', payload ->> '$.subject' FROM job WHERE payload ->> '$.action' LIKE 'currency.%' ORDER BY seq";
+    let trail = "SELECT payload ->> '$.action', payload ->> '$.subject' FROM job WHERE payload ->> '$.action' LIKE 'currency.%' ORDER BY seq";
     assert_eq!(
         shop.rows(trail),
         [
@@ -50,11 +60,17 @@ async fn currencies_are_enabled_and_disabled() {
     );
     let first = shop.get("/v1/currencies?limit=2").send().await.expect(200);
     assert_eq!(
-        (&first.json()["data"][0]["code"], &first.json()["data"][1]["code"]),
+        (
+            &first.json()["data"][0]["code"],
+            &first.json()["data"][1]["code"]
+        ),
         (&json!("JPY"), &json!("USD"))
     );
     let rest = shop
-        .get(&format!("/v1/currencies?cursor={}", first.string("/next_cursor")))
+        .get(&format!(
+            "/v1/currencies?cursor={}",
+            first.string("/next_cursor")
+        ))
         .send()
         .await
         .expect(200);
@@ -65,8 +81,13 @@ async fn currencies_are_enabled_and_disabled() {
 async fn a_currency_that_has_ended_is_readable_and_not_enabled_anew() {
     let app = TestApp::start();
     let shop = app.tenant("zagreb");
-    enable(&shop, "HRK", true).await.refused(422, "currency_ended");
-    assert_eq!(shop.count("SELECT count(*) FROM currency WHERE code = 'HRK'"), 0);
+    enable(&shop, "HRK", true)
+        .await
+        .refused(422, "currency_ended");
+    assert_eq!(
+        shop.count("SELECT count(*) FROM currency WHERE code = 'HRK'"),
+        0
+    );
     // Enabled while it was there, it stays in the list, and once switched off it stays off.
     app.clock()
         .set(tillbox::primitives::Timestamp::parse("2022-12-31T23:59:59Z").expect("an instant"));
@@ -78,8 +99,13 @@ async fn a_currency_that_has_ended_is_readable_and_not_enabled_anew() {
         (&json!(true), &json!("2022-12-31"))
     );
     enable(&shop, "HRK", false).await.expect(201);
-    enable(&shop, "HRK", true).await.refused(422, "currency_ended");
-    assert_eq!(shop.get("/v1/currencies").send().await.expect(200).json()["data"][0]["code"], "HRK");
+    enable(&shop, "HRK", true)
+        .await
+        .refused(422, "currency_ended");
+    assert_eq!(
+        shop.get("/v1/currencies").send().await.expect(200).json()["data"][0]["code"],
+        "HRK"
+    );
 }
 
 #[tokio::test]
@@ -107,17 +133,35 @@ async fn what_is_no_currency_is_refused() {
 async fn the_settings_are_shown_and_changed() {
     let shop = TestApp::start().tenant("corner");
     let shown = shop.get("/v1/settings/currency").send().await.expect(200);
-    let settings = json!({"base_currency": "EUR", "rate_source": "manual_first", "rate_max_age_days": 7});
-    assert_eq!((shown.json(), shown.header("etag")), (settings, Some("\"v1\"")));
-    let change = |tag: &'static str, body: serde_json::Value| shop.patch("/v1/settings/currency").header("if-match", tag).json(body);
-    let changed = change("\"v1\"", json!({"rate_source": "published"})).send().await.expect(200);
-    let settings = json!({"base_currency": "EUR", "rate_source": "published", "rate_max_age_days": 7});
-    assert_eq!((changed.json(), changed.header("etag")), (settings, Some("\"v2\"")));
+    let settings =
+        json!({"base_currency": "EUR", "rate_source": "manual_first", "rate_max_age_days": 7});
+    assert_eq!(
+        (shown.json(), shown.header("etag")),
+        (settings, Some("\"v1\""))
+    );
+    let change = |tag: &'static str, body: serde_json::Value| {
+        shop.patch("/v1/settings/currency")
+            .header("if-match", tag)
+            .json(body)
+    };
+    let changed = change("\"v1\"", json!({"rate_source": "published"}))
+        .send()
+        .await
+        .expect(200);
+    let settings =
+        json!({"base_currency": "EUR", "rate_source": "published", "rate_max_age_days": 7});
+    assert_eq!(
+        (changed.json(), changed.header("etag")),
+        (settings, Some("\"v2\""))
+    );
     change("\"v1\"", json!({"rate_max_age_days": 3}))
         .send()
         .await
         .refused(412, "stale_version");
-    let same = change("\"v2\"", json!({"rate_source": "published"})).send().await.expect(200);
+    let same = change("\"v2\"", json!({"rate_source": "published"}))
+        .send()
+        .await
+        .expect(200);
     assert_eq!(same.header("etag"), Some("\"v2\""));
     assert_eq!(
         shop.rows("SELECT rate_source, rate_max_age_days, version FROM currency_setting"),

@@ -15,7 +15,10 @@ use crate::support::{Answer, TestApp, TestShop, blocking, logs};
 const EXTRACT: &str = include_str!("../data/ecb/eurofxref-extract.csv");
 
 async fn import(app: &TestApp, csv: &str) -> Answer {
-    app.admin("/v1/admin/exchange-rates/import").json(json!({"csv": csv})).send().await
+    app.admin("/v1/admin/exchange-rates/import")
+        .json(json!({"csv": csv}))
+        .send()
+        .await
 }
 
 async fn set(shop: &TestShop, base: &str, quote: &str, rate: &str, at: &str) -> Answer {
@@ -24,9 +27,11 @@ async fn set(shop: &TestShop, base: &str, quote: &str, rate: &str, at: &str) -> 
 }
 
 async fn ask(shop: &TestShop, base: &str, quote: &str, at: &str) -> Answer {
-    shop.get(&format!("/v1/exchange-rates?base={base}&quote={quote}&at={at}"))
-        .send()
-        .await
+    shop.get(&format!(
+        "/v1/exchange-rates?base={base}&quote={quote}&at={at}"
+    ))
+    .send()
+    .await
 }
 
 /// The rate that holds, its source and since when.
@@ -38,26 +43,49 @@ async fn holds(shop: &TestShop, base: &str, quote: &str, at: &str) -> [String; 3
 #[tokio::test]
 async fn a_manual_rate_holds_until_the_next_both_ways_round() {
     let shop = TestApp::start().tenant("corner");
-    let first = set(&shop, "USD", "EUR", "0.80", "2026-01-01T00:00:00Z").await.expect(201);
+    let first = set(&shop, "USD", "EUR", "0.80", "2026-01-01T00:00:00Z")
+        .await
+        .expect(201);
     let id = first.string("/id");
     let view = json!({"id": id, "base": "USD", "quote": "EUR", "rate": "0.8", "numerator": "0.8", "denominator": "1", "source": "manual",
                       "effective_at": "2026-01-01T00:00:00Z"});
     assert_eq!(first.json(), view);
-    set(&shop, "EUR", "USD", "1.1", "2026-01-10T00:00:00Z").await.expect(201);
+    set(&shop, "EUR", "USD", "1.1", "2026-01-10T00:00:00Z")
+        .await
+        .expect(201);
     ask(&shop, "USD", "EUR", "2025-12-31T23:59:59Z")
         .await
         .refused(422, "no_exchange_rate");
-    assert_eq!(holds(&shop, "USD", "EUR", "2026-01-09T23:59:59Z").await[0], "0.8");
-    assert_eq!(holds(&shop, "EUR", "USD", "2026-01-09T23:59:59Z").await[0], "1.25");
-    assert_eq!(holds(&shop, "EUR", "USD", "2026-01-10T00:00:00Z").await[0], "1.1");
+    assert_eq!(
+        holds(&shop, "USD", "EUR", "2026-01-09T23:59:59Z").await[0],
+        "0.8"
+    );
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2026-01-09T23:59:59Z").await[0],
+        "1.25"
+    );
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2026-01-10T00:00:00Z").await[0],
+        "1.1"
+    );
     // A correction is a later row of the same beginning; what was there stays.
-    set(&shop, "EUR", "USD", "1.11", "2026-01-10T00:00:00Z").await.expect(201);
-    assert_eq!(holds(&shop, "EUR", "USD", "2031-01-10T00:00:00Z").await[0], "1.11");
+    set(&shop, "EUR", "USD", "1.11", "2026-01-10T00:00:00Z")
+        .await
+        .expect(201);
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2031-01-10T00:00:00Z").await[0],
+        "1.11"
+    );
     assert_eq!(
         shop.rows("SELECT numerator FROM exchange_rate ORDER BY seq"),
         ["0.8", "1.1", "1.11"]
     );
-    let listed = shop.get("/v1/exchange-rates?limit=2").send().await.expect(200).json();
+    let listed = shop
+        .get("/v1/exchange-rates?limit=2")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(
         (&listed["data"][0]["rate"], &listed["data"][1]["rate"]),
         (&json!("1.11"), &json!("1.1"))
@@ -74,11 +102,17 @@ async fn a_repeated_request_sets_one_rate() {
     let shop = TestApp::start().tenant("corner");
     let send = || {
         let body = json!({"base": "USD", "quote": "EUR", "rate": "0.9"});
-        shop.post("/v1/exchange-rates").header("idempotency-key", "one").json(body).send()
+        shop.post("/v1/exchange-rates")
+            .header("idempotency-key", "one")
+            .json(body)
+            .send()
     };
     let first = send().await.expect(201);
     let again = send().await.expect(201);
-    assert_eq!((again.text(), again.header("idempotent-replayed")), (first.text(), Some("true")));
+    assert_eq!(
+        (again.text(), again.header("idempotent-replayed")),
+        (first.text(), Some("true"))
+    );
     assert_eq!(shop.count("SELECT count(*) FROM exchange_rate"), 1);
 }
 
@@ -111,7 +145,9 @@ async fn what_is_no_rate_is_refused_and_leaves_nothing() {
     set(&shop, "EUR", "EUR", "1", "2026-01-01T00:00:00Z")
         .await
         .refused(422, "same_currency");
-    ask(&shop, "EUR", "EUR", "2026-01-01T00:00:00Z").await.refused(422, "same_currency");
+    ask(&shop, "EUR", "EUR", "2026-01-01T00:00:00Z")
+        .await
+        .refused(422, "same_currency");
     for query in [
         "base=EUR",
         "quote=EUR",
@@ -161,7 +197,9 @@ async fn published_rates_come_in_once() {
     );
     assert_eq!(
         done["left_out"],
-        json!(["CYP", "EEK", "LTL", "LVL", "MTL", "ROL", "SIT", "SKK", "TRL"])
+        json!([
+            "CYP", "EEK", "LTL", "LVL", "MTL", "ROL", "SIT", "SKK", "TRL"
+        ])
     );
     let rates = app.landlord_rows("SELECT count(*) FROM published_rate")[0]
         .parse::<u64>()
@@ -172,13 +210,21 @@ async fn published_rates_come_in_once() {
         (&again["created"], &again["corrected"], &again["unchanged"]),
         (&json!(0), &json!(0), &json!(rates))
     );
-    assert_eq!(app.landlord_rows("SELECT count(*) FROM published_rate"), [rates.to_string()]);
     assert_eq!(
-        app.landlord_rows("SELECT count(*) FROM audit_log WHERE action = 'exchange_rates.imported'"),
+        app.landlord_rows("SELECT count(*) FROM published_rate"),
+        [rates.to_string()]
+    );
+    assert_eq!(
+        app.landlord_rows(
+            "SELECT count(*) FROM audit_log WHERE action = 'exchange_rates.imported'"
+        ),
         ["1"],
         "the second file changed nothing"
     );
-    assert!(app.landlord_raw("UPDATE published_rate SET rate = '1'").is_err());
+    assert!(
+        app.landlord_raw("UPDATE published_rate SET rate = '1'")
+            .is_err()
+    );
     assert!(app.landlord_raw("DELETE FROM published_rate").is_err());
 }
 
@@ -188,10 +234,24 @@ async fn the_last_published_rate_before_the_day_holds_for_a_week() {
     let shop = app.tenant("corner");
     import(&app, EXTRACT).await.expect(200);
     let thursday = ["1.136", "ecb", "2025-04-17T00:00:00Z"];
-    assert_eq!(holds(&shop, "EUR", "USD", "2025-04-17T00:00:00Z").await, thursday);
-    assert_eq!(holds(&shop, "EUR", "USD", "2025-04-21T23:59:59Z").await, thursday, "Easter Monday");
-    assert_eq!(holds(&shop, "EUR", "USD", "2025-04-22T00:00:00Z").await[0], "1.1476");
-    assert_eq!(holds(&shop, "EUR", "USD", "2025-05-02T23:59:59Z").await[0], "1.1357", "seven days");
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2025-04-17T00:00:00Z").await,
+        thursday
+    );
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2025-04-21T23:59:59Z").await,
+        thursday,
+        "Easter Monday"
+    );
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2025-04-22T00:00:00Z").await[0],
+        "1.1476"
+    );
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2025-05-02T23:59:59Z").await[0],
+        "1.1357",
+        "seven days"
+    );
     ask(&shop, "EUR", "USD", "2025-05-03T00:00:00Z")
         .await
         .refused(422, "no_exchange_rate");
@@ -199,9 +259,16 @@ async fn the_last_published_rate_before_the_day_holds_for_a_week() {
         .await
         .refused(422, "no_exchange_rate");
     // The shop decides how old is too old.
-    let change = |days: i64| shop.patch("/v1/settings/currency").json(json!({"rate_max_age_days": days})).send();
+    let change = |days: i64| {
+        shop.patch("/v1/settings/currency")
+            .json(json!({"rate_max_age_days": days}))
+            .send()
+    };
     change(1).await.expect(200);
-    assert_eq!(holds(&shop, "EUR", "USD", "2025-04-18T12:00:00Z").await, thursday);
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2025-04-18T12:00:00Z").await,
+        thursday
+    );
     let refused = ask(&shop, "EUR", "USD", "2025-04-19T12:00:00Z")
         .await
         .refused(422, "no_exchange_rate");
@@ -216,11 +283,17 @@ async fn holes_and_ended_currencies_have_no_rate() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, EXTRACT).await.expect(200);
-    assert_eq!(holds(&shop, "EUR", "RUB", "2022-03-02T12:00:00Z").await[..2], ["117.201", "ecb"]);
+    assert_eq!(
+        holds(&shop, "EUR", "RUB", "2022-03-02T12:00:00Z").await[..2],
+        ["117.201", "ecb"]
+    );
     ask(&shop, "EUR", "RUB", "2022-03-09T12:00:00Z")
         .await
         .refused(422, "no_exchange_rate");
-    assert_eq!(holds(&shop, "EUR", "HRK", "2022-12-31T12:00:00Z").await[0], "7.5365");
+    assert_eq!(
+        holds(&shop, "EUR", "HRK", "2022-12-31T12:00:00Z").await[0],
+        "7.5365"
+    );
     ask(&shop, "EUR", "HRK", "2026-01-15T10:00:00Z")
         .await
         .refused(422, "no_exchange_rate");
@@ -234,16 +307,34 @@ async fn other_pairs_go_over_the_euro_exactly() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, EXTRACT).await.expect(200);
-    let cross = ask(&shop, "USD", "CHF", "2026-01-15T09:00:00Z").await.expect(200).json()["data"][0].clone();
+    let cross = ask(&shop, "USD", "CHF", "2026-01-15T09:00:00Z")
+        .await
+        .expect(200)
+        .json()["data"][0]
+        .clone();
     assert_eq!(
         cross,
         json!({"id": null, "base": "USD", "quote": "CHF", "rate": "0.801273227805", "numerator": "0.9314", "denominator": "1.1624", "source": "ecb",
                "effective_at": "2026-01-15T00:00:00Z"})
     );
-    let back = ask(&shop, "CHF", "USD", "2026-01-15T09:00:00Z").await.expect(200).json()["data"][0].clone();
-    assert_eq!((&back["numerator"], &back["denominator"]), (&json!("1.1624"), &json!("0.9314")));
-    assert_eq!(holds(&shop, "USD", "EUR", "2026-01-15T09:00:00Z").await[0], "0.860289057123");
-    assert_eq!(shop.count("SELECT count(*) FROM exchange_rate"), 0, "asking writes nothing");
+    let back = ask(&shop, "CHF", "USD", "2026-01-15T09:00:00Z")
+        .await
+        .expect(200)
+        .json()["data"][0]
+        .clone();
+    assert_eq!(
+        (&back["numerator"], &back["denominator"]),
+        (&json!("1.1624"), &json!("0.9314"))
+    );
+    assert_eq!(
+        holds(&shop, "USD", "EUR", "2026-01-15T09:00:00Z").await[0],
+        "0.860289057123"
+    );
+    assert_eq!(
+        shop.count("SELECT count(*) FROM exchange_rate"),
+        0,
+        "asking writes nothing"
+    );
 }
 
 #[tokio::test]
@@ -252,15 +343,23 @@ async fn the_shop_decides_whose_rates_count() {
     let shop = app.tenant("corner");
     import(&app, EXTRACT).await.expect(200);
     let at = "2026-01-15T09:00:00Z";
-    set(&shop, "EUR", "USD", "2", "2026-01-01T00:00:00Z").await.expect(201);
-    let choose = |source: &'static str| shop.patch("/v1/settings/currency").json(json!({"rate_source": source})).send();
+    set(&shop, "EUR", "USD", "2", "2026-01-01T00:00:00Z")
+        .await
+        .expect(201);
+    let choose = |source: &'static str| {
+        shop.patch("/v1/settings/currency")
+            .json(json!({"rate_source": source}))
+            .send()
+    };
     assert_eq!(holds(&shop, "EUR", "USD", at).await[..2], ["2", "manual"]);
     assert_eq!(holds(&shop, "EUR", "CHF", at).await[..2], ["0.9314", "ecb"]);
     choose("published").await.expect(200);
     assert_eq!(holds(&shop, "EUR", "USD", at).await[..2], ["1.1624", "ecb"]);
     choose("manual").await.expect(200);
     assert_eq!(holds(&shop, "EUR", "USD", at).await[..2], ["2", "manual"]);
-    ask(&shop, "EUR", "CHF", at).await.refused(422, "no_exchange_rate");
+    ask(&shop, "EUR", "CHF", at)
+        .await
+        .refused(422, "no_exchange_rate");
 }
 
 #[tokio::test]
@@ -283,19 +382,36 @@ async fn a_file_with_something_wrong_in_it_is_refused_whole() {
         ),
     ] {
         assert!(good.contains(old), "{old}");
-        import(&app, &good.replace(old, new)).await.refused(422, code);
-        assert_eq!(app.landlord_rows("SELECT count(*) FROM published_rate"), ["0"], "{new}");
+        import(&app, &good.replace(old, new))
+            .await
+            .refused(422, code);
+        assert_eq!(
+            app.landlord_rows("SELECT count(*) FROM published_rate"),
+            ["0"],
+            "{new}"
+        );
     }
     import(&app, good).await.expect(200);
     // Compared with what is there already, too.
-    import(&app, "Date,USD\n2026-01-15,2.4\n").await.refused(422, "absurd_rate");
-    assert_eq!(app.landlord_rows("SELECT count(*) FROM published_rate"), ["4"]);
+    import(&app, "Date,USD\n2026-01-15,2.4\n")
+        .await
+        .refused(422, "absurd_rate");
     assert_eq!(
-        import(&app, "Date,USD\n2026-01-14,1.1652\n").await.expect(200).json()["corrected"],
+        app.landlord_rows("SELECT count(*) FROM published_rate"),
+        ["4"]
+    );
+    assert_eq!(
+        import(&app, "Date,USD\n2026-01-14,1.1652\n")
+            .await
+            .expect(200)
+            .json()["corrected"],
         1
     );
     let shop = app.tenant("corner");
-    assert_eq!(holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0], "1.1652");
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0],
+        "1.1652"
+    );
 }
 
 /// A correction is held against what it takes the place of, also where no neighbour is that could tell, or all are corrected in one go.
@@ -309,23 +425,38 @@ async fn a_correction_that_is_far_from_what_it_corrects_is_refused() {
     import(&app, first).await.expect(200);
     let refused = import(&app, tenfold).await.refused(422, "absurd_rate");
     let detail = refused["detail"].as_str().expect("a text");
-    assert!(detail.contains("1.1654 USD on 2026-01-13") && detail.contains("11.654"), "{detail}");
+    assert!(
+        detail.contains("1.1654 USD on 2026-01-13") && detail.contains("11.654"),
+        "{detail}"
+    );
     for alone in ["2.31", "0.57"] {
         import(&app, &format!("Date,USD,\n2025-11-03,{alone},\n"))
             .await
             .refused(422, "absurd_rate");
     }
-    assert_eq!(app.landlord_rows("SELECT count(*) FROM published_rate"), ["3"]);
-    import(&app, "Date,USD,\n2025-11-03,2.29,\n").await.expect(200);
+    assert_eq!(
+        app.landlord_rows("SELECT count(*) FROM published_rate"),
+        ["3"]
+    );
+    import(&app, "Date,USD,\n2025-11-03,2.29,\n")
+        .await
+        .expect(200);
     // On the operator's word what is there counts no more, and the neighbours still do.
     let right = |csv: &'static str| {
         let body = json!({"csv": csv, "corrections_are_right": true});
-        app.admin("/v1/admin/exchange-rates/import").json(body).send()
+        app.admin("/v1/admin/exchange-rates/import")
+            .json(body)
+            .send()
     };
-    right("Date,USD,\n2026-01-14,11.651,\n").await.refused(422, "absurd_rate");
+    right("Date,USD,\n2026-01-14,11.651,\n")
+        .await
+        .refused(422, "absurd_rate");
     assert_eq!(right(tenfold).await.expect(200).json()["corrected"], 2);
     let shop = app.tenant("corner");
-    assert_eq!(holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0], "11.651");
+    assert_eq!(
+        holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0],
+        "11.651"
+    );
 }
 
 /// The kuna ended with 2022: what a file says of it afterwards is no rate, and the rest of the file is taken.
@@ -334,20 +465,31 @@ async fn rates_after_the_end_of_a_currency_are_left_out() {
     let app = TestApp::start();
     let csv = "Date,USD,HRK,\n2026-01-14,1.1651,7.5345,\n2022-12-30,1.0666,7.5365,\n";
     let done = import(&app, csv).await.expect(200).json();
-    assert_eq!((&done["created"], &done["ended"]), (&json!(3), &json!(1)), "{done}");
+    assert_eq!(
+        (&done["created"], &done["ended"]),
+        (&json!(3), &json!(1)),
+        "{done}"
+    );
     assert_eq!(
         app.landlord_rows("SELECT day, rate FROM published_rate WHERE currency = 'HRK'"),
         ["2022-12-30|7.5365"]
     );
     let told = logs().saying("published exchange rates of a currency that had ended were left out");
-    assert!(told.lines().iter().any(|line| line["currency"] == "HRK"), "{told:?}");
-    import(&app, "Date,HRK,\n2026-01-14,7.5345,\n").await.refused(422, "no_rates");
+    assert!(
+        told.lines().iter().any(|line| line["currency"] == "HRK"),
+        "{told:?}"
+    );
+    import(&app, "Date,HRK,\n2026-01-14,7.5345,\n")
+        .await
+        .refused(422, "no_rates");
 }
 
 /// The published rates are kept in memory: a change behind the program's back is seen when their time is over, one that went through it at once.
 #[tokio::test]
 async fn published_rates_are_believed_for_their_time_and_not_longer() {
-    let app = TestApp::with(false, |config| config.cache.rate_ttl = "10m".parse().expect("a span"));
+    let app = TestApp::with(false, |config| {
+        config.cache.rate_ttl = "10m".parse().expect("a span")
+    });
     let shop = app.tenant("corner");
     import(&app, "Date,USD\n2026-01-14,1.1\n").await.expect(200);
     let rate = async || holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0].clone();
@@ -397,7 +539,10 @@ fn the_daily_rates_are_fetched_when_it_is_time() {
         (calls.len(), calls[0].target.to_string()),
         (1, "https://www.ecb.europa.eu".to_owned())
     );
-    assert_eq!(calls[0].bounds.reach, tillbox::outbound::reach::Reach::Public);
+    assert_eq!(
+        calls[0].bounds.reach,
+        tillbox::outbound::reach::Reach::Public
+    );
     assert_eq!(published(&app), ["2026-01-14|USD|1.1651"]);
     // Not before its time, also after a restart.
     assert_eq!(fetch(&app), Some(next));
@@ -439,8 +584,14 @@ fn a_fetch_that_fails_is_tried_again_and_the_old_rates_stay() {
         app.world().answers(move |_| answer.clone());
         let next = fetch(&app).expect("it is to be fetched");
         let (pause, longest) = (next.as_millis() - app.now().as_millis(), 60_000 << index);
-        assert!((longest / 2..=longest).contains(&pause), "failure {index}: {pause} ms");
-        assert_eq!(app.landlord_rows("SELECT failures FROM rate_fetch"), [(index + 1).to_string()]);
+        assert!(
+            (longest / 2..=longest).contains(&pause),
+            "failure {index}: {pause} ms"
+        );
+        assert_eq!(
+            app.landlord_rows("SELECT failures FROM rate_fetch"),
+            [(index + 1).to_string()]
+        );
         assert_eq!(published(&app), ["2026-01-14|USD|1.1651"]);
         app.clock().set(next);
     }
@@ -454,7 +605,10 @@ fn a_fetch_that_fails_is_tried_again_and_the_old_rates_stay() {
     app.world().answers(move |_| heard(&later));
     fetch(&app);
     assert_eq!(app.landlord_rows("SELECT failures FROM rate_fetch"), ["0"]);
-    assert_eq!(published(&app), ["2026-01-14|USD|1.1651", "2026-01-15|USD|1.1651"]);
+    assert_eq!(
+        published(&app),
+        ["2026-01-14|USD|1.1651", "2026-01-15|USD|1.1651"]
+    );
 }
 
 /// The scheduler looks often enough for the settings to mean what they say, and a look writes nothing.
@@ -467,7 +621,9 @@ fn the_scheduler_fetches_at_the_instant_that_the_fetch_names() {
     let due = || {
         let app = app.app();
         let done = blocking(|| run_due(&app, DUTIES));
-        done.into_iter().map(|(duty, done)| (duty, done.is_ok())).collect::<Vec<_>>()
+        done.into_iter()
+            .map(|(duty, done)| (duty, done.is_ok()))
+            .collect::<Vec<_>>()
     };
     let fetched = vec![("exchange_rates", true)];
     app.world().answers(|_| Err(CallError::Timeout));
@@ -496,21 +652,37 @@ async fn the_operator_sees_when_rates_are_fetched_next() {
     let running = app.app();
     blocking(|| run_due(&running, DUTIES));
     drop(running);
-    let status = app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    let status = app
+        .get("/v1/landlord/retention")
+        .local()
+        .send()
+        .await
+        .expect(200)
+        .json();
     let mut duties = status["duties"].as_array().expect("a list").iter();
     let next = app.now().plus(Duration::from_secs(6 * 3_600));
     let expected = json!({"duty": "exchange_rates", "last_run_at": app.now(), "next_run_at": next});
-    assert_eq!(duties.find(|duty| duty["duty"] == "exchange_rates"), Some(&expected));
+    assert_eq!(
+        duties.find(|duty| duty["duty"] == "exchange_rates"),
+        Some(&expected)
+    );
 }
 
 #[tokio::test]
 async fn one_shops_rates_are_no_others() {
     let app = TestApp::start();
     let (north, south) = (app.tenant("north"), app.tenant("south"));
-    set(&north, "EUR", "USD", "2", "2026-01-01T00:00:00Z").await.expect(201);
+    set(&north, "EUR", "USD", "2", "2026-01-01T00:00:00Z")
+        .await
+        .expect(201);
     ask(&south, "EUR", "USD", "2026-01-15T10:00:00Z")
         .await
         .refused(422, "no_exchange_rate");
-    let listed = south.get("/v1/exchange-rates").send().await.expect(200).json();
+    let listed = south
+        .get("/v1/exchange-rates")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(listed["data"], Value::Array(Vec::new()));
 }

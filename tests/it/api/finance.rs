@@ -15,19 +15,37 @@ async fn a_financial_order_is_shown_as_it_was_locked() {
     let tea = shop.product("TEA", 450).await;
     shop.place(&[(&tea, 9)], "cash").await;
     let done = shop.sell(&[(&tea, 2)]).await;
-    let list = shop.get("/v1/financial-orders").send().await.expect(200).json();
-    assert_eq!(list["data"], json!([done["financial_order"]]), "one that waits has none yet");
-    let path = format!("/v1/financial-orders/{}", done["financial_order"]["id"].as_str().expect("an id"));
+    let list = shop
+        .get("/v1/financial-orders")
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        list["data"],
+        json!([done["financial_order"]]),
+        "one that waits has none yet"
+    );
+    let path = format!(
+        "/v1/financial-orders/{}",
+        done["financial_order"]["id"].as_str().expect("an id")
+    );
     let order = done["order"]["id"].as_str().expect("an id");
     shop.move_order(order, "confirm").await.expect(200);
     app.advance(std::time::Duration::from_secs(60));
     app.restart();
-    assert_eq!(shop.get(&path).send().await.expect(200).json(), done["financial_order"]);
+    assert_eq!(
+        shop.get(&path).send().await.expect(200).json(),
+        done["financial_order"]
+    );
     shop.get(&format!("/v1/financial-orders/{NOBODY}"))
         .send()
         .await
         .refused(404, "financial_order_not_found");
-    shop.get("/v1/financial-orders/x").send().await.refused(400, "malformed_id");
+    shop.get("/v1/financial-orders/x")
+        .send()
+        .await
+        .refused(400, "malformed_id");
 }
 
 #[tokio::test]
@@ -36,7 +54,12 @@ async fn each_paid_order_has_one_completed_credit() {
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
     let (first, second) = (shop.sell(&[(&tea, 1)]).await, shop.sell(&[(&tea, 2)]).await);
-    let list = shop.get("/v1/financial-transactions").send().await.expect(200).json();
+    let list = shop
+        .get("/v1/financial-transactions")
+        .send()
+        .await
+        .expect(200)
+        .json();
     let rows: Vec<&Value> = list["data"].as_array().expect("a list").iter().collect();
     let credit = |row: &Value, done: &Value, amount: i64| {
         json!({"id": row["id"], "financial_order_id": done["financial_order"]["id"], "kind": "credit", "status": "completed",
@@ -64,8 +87,17 @@ async fn the_books_are_for_those_with_the_finance_scope() {
         "/v1/ledger/trial-balance",
     ] {
         shop.get(path).bearer(&books).send().await.expect(200);
-        shop.get(path).bearer(&till).send().await.refused(403, "insufficient_scope");
-        let storefront = shop.get(path).anonymous().header("host", "corner.shop.test").send().await;
+        shop.get(path)
+            .bearer(&till)
+            .send()
+            .await
+            .refused(403, "insufficient_scope");
+        let storefront = shop
+            .get(path)
+            .anonymous()
+            .header("host", "corner.shop.test")
+            .send()
+            .await;
         storefront.refused(401, "unauthenticated");
     }
     shop.get("/v1/reports/revenue")

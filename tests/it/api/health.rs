@@ -71,10 +71,16 @@ async fn a_broken_store_shows_until_it_is_mended() {
     std::fs::write(shop.path(), b"no database at all").unwrap();
     app.resume();
     let worker = Worker::start(app.app());
-    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    shop.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
 
     let answer = health(&app, 503).await;
-    assert_eq!(answer.json()["services"], json!({"db": "fail", "cache": "ok", "queue": "ok"}));
+    assert_eq!(
+        answer.json()["services"],
+        json!({"db": "fail", "cache": "ok", "queue": "ok"})
+    );
     let id = shop.id.to_string();
     assert!(
         !answer.text().contains("corner") && !answer.text().contains(&id),
@@ -84,8 +90,14 @@ async fn a_broken_store_shows_until_it_is_mended() {
     let key = app.landlord_key();
     for call in [app.get("/health").bearer(&key), app.get("/health").local()] {
         let details = call.send().await.expect(503).json();
-        assert_eq!(details["details"]["unavailable_tenants"][0]["slug"], "corner", "{details}");
-        assert_eq!(details["details"]["unavailable_tenants"][0]["tenant_id"], id, "{details}");
+        assert_eq!(
+            details["details"]["unavailable_tenants"][0]["slug"], "corner",
+            "{details}"
+        );
+        assert_eq!(
+            details["details"]["unavailable_tenants"][0]["tenant_id"], id,
+            "{details}"
+        );
     }
     assert_eq!(
         shop.get("/health").send().await.expect(503).json()["details"],
@@ -110,9 +122,17 @@ async fn a_store_that_was_removed_is_nobodys_trouble() {
     blocking(|| process.registry.close(shop.id));
     std::fs::remove_file(shop.path()).unwrap();
     let worker = Worker::start(app.app());
-    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    shop.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
     health(&app, 503).await;
-    blocking(|| process.provisioner.delete(&tillbox::primitives::Origin::operator(), &shop.slug)).unwrap();
+    blocking(|| {
+        process
+            .provisioner
+            .delete(&tillbox::primitives::Origin::operator(), &shop.slug)
+    })
+    .unwrap();
     drop(process);
     health(&app, 200).await;
     worker.stop(Duration::from_secs(30)).await;
@@ -138,11 +158,17 @@ async fn a_flood_of_questions_writes_once_a_second() {
 async fn ready_is_said_from_the_start_to_the_end() {
     let app = TestApp::start();
     app.get("/health/live").send().await.expect(200);
-    app.get("/health/ready").send().await.refused(503, "not_ready");
+    app.get("/health/ready")
+        .send()
+        .await
+        .refused(503, "not_ready");
     app.app().pulse.set_ready(true);
     app.get("/health/ready").send().await.expect(200);
     app.app().pulse.set_ready(false);
-    app.get("/health/ready").send().await.refused(503, "not_ready");
+    app.get("/health/ready")
+        .send()
+        .await
+        .refused(503, "not_ready");
 }
 
 #[test]
@@ -163,10 +189,16 @@ async fn until(app: &TestApp, key: &str, services: Value) -> Value {
         loop {
             let answer = app.get("/health").bearer(key).send().await;
             let report = answer.json();
-            let all_ok = services.as_object().is_some_and(|all| all.values().all(|one| one == "ok"));
+            let all_ok = services
+                .as_object()
+                .is_some_and(|all| all.values().all(|one| one == "ok"));
             if report["services"] == services {
                 assert_eq!(answer.status, if all_ok { 200 } else { 503 }, "{report}");
-                assert_eq!(report["status"], if all_ok { "ok" } else { "degraded" }, "{report}");
+                assert_eq!(
+                    report["status"],
+                    if all_ok { "ok" } else { "degraded" },
+                    "{report}"
+                );
                 return report;
             }
             tokio::task::yield_now().await;
@@ -201,7 +233,8 @@ const HOLD: Handlers = {
 
 fn enqueue(shop: &TestShop) {
     let new = NewJob::new(Queue::Low, "test.hold", &json!({}));
-    shop.write(move |work| queue::enqueue(work, &new)).expect("written");
+    shop.write(move |work| queue::enqueue(work, &new))
+        .expect("written");
 }
 
 /// Less room than the reserve, on a disk that is really filled.
@@ -233,7 +266,10 @@ async fn break_a_store(app: &TestApp, key: &str, shop: &TestShop) {
     app.resume();
     let worker = Worker::start(app.app());
     let report = until(app, key, failing("db")).await;
-    assert_eq!(report["details"]["unavailable_tenants"][0]["slug"], "corner", "{report}");
+    assert_eq!(
+        report["details"]["unavailable_tenants"][0]["slug"], "corner",
+        "{report}"
+    );
     let restored = app.scratch().join("restored.db");
     fs::write(&restored, whole).expect("written");
     fs::copy(&restored, shop.path().with_extension("new")).expect("copied");
@@ -253,7 +289,9 @@ async fn break_the_queue(app: &TestApp, key: &str, shop: &TestShop) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, come).await.expect("the first begins");
+    tokio::time::timeout(PATIENCE, come)
+        .await
+        .expect("the first begins");
     until(app, key, well()).await;
     app.advance(Duration::from_millis(JOB_LATE_MS.unsigned_abs() + 1));
     loop {
@@ -276,7 +314,10 @@ async fn break_the_queue(app: &TestApp, key: &str, shop: &TestShop) {
 async fn break_the_dispatcher(app: &TestApp, key: &str) {
     let process = app.app();
     let (threads, lost) = blocking(|| {
-        let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         let threads = threads.expect("threads");
         let lost = threads.block_on(async { Worker::start(process) });
         (threads, lost)
@@ -286,7 +327,10 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
     app.advance(Duration::from_millis(BEAT_STALE_MS.unsigned_abs() + 1));
     let report = until(app, key, failing("queue")).await;
     let fault = report["details"]["queue"].as_str().unwrap_or_default();
-    assert!(fault.starts_with("the worker has been silent since"), "{report}");
+    assert!(
+        fault.starts_with("the worker has been silent since"),
+        "{report}"
+    );
     drop(lost);
     let worker = Worker::start(app.app());
     until(app, key, well()).await;

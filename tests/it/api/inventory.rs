@@ -11,15 +11,25 @@ use crate::support::{Answer, TestApp, TestShop};
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
 async fn adjust(shop: &TestShop, body: Value) -> Answer {
-    shop.post("/v1/inventory/adjustments").json(body).send().await
+    shop.post("/v1/inventory/adjustments")
+        .json(body)
+        .send()
+        .await
 }
 
 async fn count(shop: &TestShop, product: &str, body: Value) -> Answer {
-    shop.patch(&format!("/v1/inventory/stock/{product}")).json(body).send().await
+    shop.patch(&format!("/v1/inventory/stock/{product}"))
+        .json(body)
+        .send()
+        .await
 }
 
 async fn stock(shop: &TestShop, product: &str) -> Value {
-    shop.get(&format!("/v1/inventory/stock/{product}")).send().await.expect(200).json()
+    shop.get(&format!("/v1/inventory/stock/{product}"))
+        .send()
+        .await
+        .expect(200)
+        .json()
 }
 
 /// Rows that a refusal must not leave behind.
@@ -56,9 +66,12 @@ async fn an_adjustment_moves_stock_and_leaves_a_movement_and_an_audit_job() {
         json!({"id": moved["id"], "product_id": tea, "kind": "adjustment", "quantity_delta": 12, "on_hand_after": 12, "order_id": null,
                "reason": "delivery", "at": "2026-01-15T10:00:00Z"})
     );
-    adjust(&shop, json!({"product_id": tea, "quantity_delta": -2, "reason": "broken"}))
-        .await
-        .expect(201);
+    adjust(
+        &shop,
+        json!({"product_id": tea, "quantity_delta": -2, "reason": "broken"}),
+    )
+    .await
+    .expect(201);
     assert_eq!(stock(&shop, &tea).await["available"], 10);
     assert_eq!(
         shop.rows("SELECT kind, quantity_delta, on_hand_after, reason FROM inventory_movement ORDER BY seq"),
@@ -76,7 +89,9 @@ async fn a_count_sets_stock_and_one_that_agrees_changes_nothing() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
-    let counted = count(&shop, &tea, json!({"on_hand": 7, "reason": "yearly"})).await.expect(200);
+    let counted = count(&shop, &tea, json!({"on_hand": 7, "reason": "yearly"}))
+        .await
+        .expect(200);
     assert_eq!(
         counted.json(),
         json!({"product_id": tea, "on_hand": 7, "reserved": 0, "available": 7})
@@ -110,7 +125,9 @@ async fn stock_never_falls_below_what_is_reserved() {
         ],
         [&json!(tea), &json!(5), &json!(3), &json!(2)]
     );
-    count(&shop, &tea, json!({"on_hand": 2})).await.refused(409, "stock_too_low");
+    count(&shop, &tea, json!({"on_hand": 2}))
+        .await
+        .refused(409, "stock_too_low");
     assert_eq!(traces(&shop), before);
     let body = json!({"product_id": tea, "quantity_delta": -2, "reason": "stolen"});
     adjust(&shop, body).await.expect(201);
@@ -122,7 +139,9 @@ async fn stock_has_an_upper_limit() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
-    count(&shop, &tea, json!({"on_hand": STOCK_MAX})).await.expect(200);
+    count(&shop, &tea, json!({"on_hand": STOCK_MAX}))
+        .await
+        .expect(200);
     let body = json!({"product_id": tea, "quantity_delta": 1, "reason": "more"});
     adjust(&shop, body).await.refused(422, "stock_too_large");
     assert_eq!(stock(&shop, &tea).await["on_hand"], STOCK_MAX);
@@ -134,7 +153,11 @@ async fn bad_corrections_are_refused_with_all_their_faults_and_leave_no_trace() 
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
     let before = traces(&shop);
-    let faulty = adjust(&shop, json!({"product_id": "tea", "quantity_delta": 0, "reason": " "})).await;
+    let faulty = adjust(
+        &shop,
+        json!({"product_id": "tea", "quantity_delta": 0, "reason": " "}),
+    )
+    .await;
     assert_eq!(
         pointers(&faulty.refused(422, "validation_failed")),
         ["/product_id", "/quantity_delta", "/reason"]
@@ -166,7 +189,10 @@ async fn bad_corrections_are_refused_with_all_their_faults_and_leave_no_trace() 
         json!({"product_id": tea, "quantity_delta": 1, "reason": "x", "location": "y"}),
     )
     .await;
-    assert_eq!(unknown.refused(422, "validation_failed")["errors"][0]["code"], "unknown_field");
+    assert_eq!(
+        unknown.refused(422, "validation_failed")["errors"][0]["code"],
+        "unknown_field"
+    );
     let malformed = shop
         .post("/v1/inventory/adjustments")
         .header("content-type", "application/json")
@@ -185,13 +211,22 @@ async fn products_that_are_unknown_or_another_shops_are_not_found() {
             .send()
             .await
             .refused(404, "product_not_found");
-        count(&shop, product, json!({"on_hand": 1})).await.refused(404, "product_not_found");
+        count(&shop, product, json!({"on_hand": 1}))
+            .await
+            .refused(404, "product_not_found");
         let body = json!({"product_id": product, "quantity_delta": 1, "reason": "x"});
         adjust(&shop, body).await.refused(404, "product_not_found");
     }
-    shop.get("/v1/inventory/stock/1").send().await.refused(400, "malformed_id");
+    shop.get("/v1/inventory/stock/1")
+        .send()
+        .await
+        .refused(400, "malformed_id");
     assert_eq!(
-        (traces(&shop).0, traces(&shop).1, other.count("SELECT count(*) FROM stock")),
+        (
+            traces(&shop).0,
+            traces(&shop).1,
+            other.count("SELECT count(*) FROM stock")
+        ),
         (0, 0, 0)
     );
 }
@@ -202,9 +237,17 @@ async fn stock_needs_its_scope() {
     let shop = app.tenant("corner");
     let key = shop.key_with(&[Scope::CatalogWrite]);
     let body = json!({"product_id": NOBODY, "quantity_delta": 1, "reason": "x"});
-    let without_scope = shop.post("/v1/inventory/adjustments").bearer(&key).json(body).send().await;
+    let without_scope = shop
+        .post("/v1/inventory/adjustments")
+        .bearer(&key)
+        .json(body)
+        .send()
+        .await;
     without_scope.refused(403, "insufficient_scope");
-    let anonymous = shop.get("/v1/inventory/movements").anonymous().header("x-tillbox-tenant", "corner");
+    let anonymous = shop
+        .get("/v1/inventory/movements")
+        .anonymous()
+        .header("x-tillbox-tenant", "corner");
     anonymous.send().await.refused(401, "unauthenticated");
 }
 
@@ -212,7 +255,10 @@ async fn stock_needs_its_scope() {
 async fn movements_come_in_pages_and_of_one_product() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let (tea, mug) = (shop.product("TEA", 100).await, shop.product("MUG", 900).await);
+    let (tea, mug) = (
+        shop.product("TEA", 100).await,
+        shop.product("MUG", 900).await,
+    );
     for delta in 1..=5 {
         for product in [&tea, &mug] {
             let body = json!({"product_id": product, "quantity_delta": delta, "reason": "x"});
@@ -225,19 +271,34 @@ async fn movements_come_in_pages_and_of_one_product() {
         .await
         .expect(200);
     let cursor = first.string("/next_cursor");
-    adjust(&shop, json!({"product_id": tea, "quantity_delta": 9, "reason": "meanwhile"}))
-        .await
-        .expect(201);
-    let second = shop.get(&format!("/v1/inventory/movements?product_id={tea}&limit=3&cursor={cursor}"));
+    adjust(
+        &shop,
+        json!({"product_id": tea, "quantity_delta": 9, "reason": "meanwhile"}),
+    )
+    .await
+    .expect(201);
+    let second = shop.get(&format!(
+        "/v1/inventory/movements?product_id={tea}&limit=3&cursor={cursor}"
+    ));
     let second = second.send().await.expect(200).json();
     let deltas = |page: &Value| -> Vec<i64> {
         let rows = page["data"].as_array().expect("rows");
         assert!(rows.iter().all(|row| row["product_id"] == *tea));
-        rows.iter().filter_map(|row| row["quantity_delta"].as_i64()).collect()
+        rows.iter()
+            .filter_map(|row| row["quantity_delta"].as_i64())
+            .collect()
     };
-    assert_eq!((deltas(&first.json()), deltas(&second)), (vec![5, 4, 3], vec![2, 1]));
+    assert_eq!(
+        (deltas(&first.json()), deltas(&second)),
+        (vec![5, 4, 3], vec![2, 1])
+    );
     assert_eq!(second["next_cursor"], Value::Null);
-    let all = shop.get("/v1/inventory/movements").send().await.expect(200).json();
+    let all = shop
+        .get("/v1/inventory/movements")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(all["data"].as_array().map(Vec::len), Some(11));
     let none = shop
         .get(&format!("/v1/inventory/movements?product_id={NOBODY}"))
@@ -251,7 +312,10 @@ async fn movements_come_in_pages_and_of_one_product() {
         .await
         .refused(422, "validation_failed");
     assert_eq!(pointers(&bad), ["?product_id"]);
-    let misspelt = shop.get(&format!("/v1/inventory/movements?product={tea}")).send().await;
+    let misspelt = shop
+        .get(&format!("/v1/inventory/movements?product={tea}"))
+        .send()
+        .await;
     misspelt.refused(422, "validation_failed");
 }
 
@@ -272,5 +336,8 @@ async fn adjustments_at_the_same_time_are_all_counted() {
         call.await.expect("no panic").expect(201);
     }
     assert_eq!(stock(&shop, &tea).await["on_hand"], 60);
-    assert_eq!(shop.count("SELECT max(on_hand_after) FROM inventory_movement"), 60);
+    assert_eq!(
+        shop.count("SELECT max(on_hand_after) FROM inventory_movement"),
+        60
+    );
 }

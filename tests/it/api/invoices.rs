@@ -22,15 +22,25 @@ async fn an_invoice_is_shown_as_it_was_issued() {
     let tea = shop.product("TEA", 450).await;
     let done = shop.sell(&[(&tea, 2)]).await;
     let change = json!({"name": "Another name"});
-    shop.patch("/v1/settings/shop").json(change).send().await.expect(200);
+    shop.patch("/v1/settings/shop")
+        .json(change)
+        .send()
+        .await
+        .expect(200);
     shop.patch(&format!("/v1/catalog/products/{tea}"))
         .json(json!({"sku": "COFFEE"}))
         .send()
         .await
         .expect(200);
     app.restart();
-    let path = format!("/v1/invoices/{}", done["invoice"]["id"].as_str().expect("an id"));
-    assert_eq!(shop.get(&path).send().await.expect(200).json(), done["invoice"]);
+    let path = format!(
+        "/v1/invoices/{}",
+        done["invoice"]["id"].as_str().expect("an id")
+    );
+    assert_eq!(
+        shop.get(&path).send().await.expect(200).json(),
+        done["invoice"]
+    );
     assert_eq!(
         shop.get("/v1/invoices").send().await.expect(200).json()["data"],
         json!([done["invoice"]])
@@ -39,7 +49,10 @@ async fn an_invoice_is_shown_as_it_was_issued() {
         .send()
         .await
         .refused(404, "invoice_not_found");
-    shop.get("/v1/invoices/INV-2026-000001").send().await.refused(400, "malformed_id");
+    shop.get("/v1/invoices/INV-2026-000001")
+        .send()
+        .await
+        .refused(400, "malformed_id");
 }
 
 #[tokio::test]
@@ -60,9 +73,16 @@ async fn each_year_counts_from_one_without_a_gap_whatever_was_refused_in_between
     {
         let at = format!("{year}-06-01T12:00:00Z");
         // Each finds out at another point that it cannot be.
-        shop.sale("none", sale(&at, 100, 45_000)).await.refused(409, "out_of_stock");
-        shop.sale("none", sale(&at, 1, 449)).await.refused(422, "payment_insufficient");
-        let sold = shop.sale(&format!("s-{number}"), sale(&at, 1, 450)).await.expect(201);
+        shop.sale("none", sale(&at, 100, 45_000))
+            .await
+            .refused(409, "out_of_stock");
+        shop.sale("none", sale(&at, 1, 449))
+            .await
+            .refused(422, "payment_insufficient");
+        let sold = shop
+            .sale(&format!("s-{number}"), sale(&at, 1, 450))
+            .await
+            .expect(201);
         assert_eq!(sold.string("/invoice/number"), expected);
     }
     assert_eq!(
@@ -74,14 +94,19 @@ async fn each_year_counts_from_one_without_a_gap_whatever_was_refused_in_between
 
 #[tokio::test]
 async fn a_format_without_a_year_counts_on_over_the_years() {
-    let app = TestApp::with(false, |config| config.invoicing.number_format = "R/{seq:04}".to_owned());
+    let app = TestApp::with(false, |config| {
+        config.invoicing.number_format = "R/{seq:04}".to_owned()
+    });
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
     for (number, year) in ["2024", "2025", "2024"].into_iter().enumerate() {
         let body = json!({"sold_at": format!("{year}-06-01T12:00:00Z"), "lines": [{"product_id": tea, "quantity": 1}],
                           "payments": [{"method": "cash", "amount_minor": 450}]});
         let sold = shop.sale(&format!("s-{number}"), body).await.expect(201);
-        assert_eq!(sold.string("/invoice/number"), format!("R/000{}", number + 1));
+        assert_eq!(
+            sold.string("/invoice/number"),
+            format!("R/000{}", number + 1)
+        );
     }
     shop.assert_integrity();
 }
@@ -94,9 +119,17 @@ async fn invoices_are_listed_by_pages_that_new_ones_do_not_shift() {
     for _ in 0..3 {
         shop.sell(&[(&tea, 1)]).await;
     }
-    let first = shop.get("/v1/invoices?limit=2").send().await.expect(200).json();
+    let first = shop
+        .get("/v1/invoices?limit=2")
+        .send()
+        .await
+        .expect(200)
+        .json();
     shop.sell(&[(&tea, 1)]).await;
-    let path = format!("/v1/invoices?limit=2&cursor={}", first["next_cursor"].as_str().expect("more"));
+    let path = format!(
+        "/v1/invoices?limit=2&cursor={}",
+        first["next_cursor"].as_str().expect("more")
+    );
     let second = shop.get(&path).send().await.expect(200).json();
     assert_eq!(numbers(&first), ["INV-2026-000003", "INV-2026-000002"]);
     assert_eq!(

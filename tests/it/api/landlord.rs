@@ -20,7 +20,9 @@ impl Landlord {
     }
 
     fn call(&self, method: Method, path: &str) -> Call {
-        self.app.call(method, &format!("/v1/landlord{path}")).bearer(&self.key)
+        self.app
+            .call(method, &format!("/v1/landlord{path}"))
+            .bearer(&self.key)
     }
 
     fn post(&self, path: &str, body: Value) -> Call {
@@ -36,15 +38,32 @@ impl Landlord {
 async fn a_tenant_is_made_and_its_key_opens_it() {
     let landlord = Landlord::start();
     let body = json!({"slug": "kiosk", "name": "Kiosk", "currency": "CHF", "domains": ["Kiosk.Example.org"]});
-    let made = landlord.post("/tenants", body).send().await.expect(201).json();
+    let made = landlord
+        .post("/tenants", body)
+        .send()
+        .await
+        .expect(201)
+        .json();
     assert_eq!(made["status"], "active");
-    assert_eq!((&made["slug"], &made["currency"]), (&json!("kiosk"), &json!("CHF")));
+    assert_eq!(
+        (&made["slug"], &made["currency"]),
+        (&json!("kiosk"), &json!("CHF"))
+    );
     assert_eq!(made["domains"], json!(["kiosk.example.org"]));
     let key = made["api_key"].as_str().expect("a key");
     let product = json!({"sku": "A", "name": "A", "price_minor": 1});
-    let call = landlord.app.call(Method::POST, "/v1/catalog/products").bearer(key).json(product);
+    let call = landlord
+        .app
+        .call(Method::POST, "/v1/catalog/products")
+        .bearer(key)
+        .json(product);
     assert_eq!(call.send().await.expect(201).json()["currency"], "CHF");
-    let shown = landlord.get("/tenants/kiosk").send().await.expect(200).json();
+    let shown = landlord
+        .get("/tenants/kiosk")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(shown["id"], made["id"]);
     assert!(shown.get("api_key").is_none(), "{shown}");
     let listed = landlord.get("/tenants").send().await.expect(200).json();
@@ -61,12 +80,31 @@ async fn a_path_names_a_tenant_by_its_id_as_well() {
         .await
         .expect(201);
     let path = format!("/tenants/{}", made.string("/id"));
-    assert_eq!(landlord.get(&path).send().await.expect(200).string("/slug"), "kiosk");
-    let suspended = landlord.call(Method::POST, &format!("{path}/suspend")).send().await.expect(200);
+    assert_eq!(
+        landlord.get(&path).send().await.expect(200).string("/slug"),
+        "kiosk"
+    );
+    let suspended = landlord
+        .call(Method::POST, &format!("{path}/suspend"))
+        .send()
+        .await
+        .expect(200);
     assert_eq!(suspended.string("/status"), "suspended");
-    landlord.get(&format!("{path}/api-keys")).send().await.expect(200);
-    landlord.call(Method::DELETE, &path).send().await.expect(204);
-    landlord.get(&path).send().await.refused(404, "tenant_not_found");
+    landlord
+        .get(&format!("{path}/api-keys"))
+        .send()
+        .await
+        .expect(200);
+    landlord
+        .call(Method::DELETE, &path)
+        .send()
+        .await
+        .expect(204);
+    landlord
+        .get(&path)
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
 }
 
 #[tokio::test]
@@ -84,11 +122,25 @@ async fn the_currency_is_euro_unless_said() {
 async fn all_that_is_wrong_with_a_tenant_is_said_at_once() {
     let landlord = Landlord::start();
     let body = json!({"slug": "../x", "name": "", "currency": "eur", "domains": ["ok.example", "http://no"]});
-    let problem = landlord.post("/tenants", body).send().await.refused(422, "validation_failed");
-    assert_eq!(pointers(&problem), ["/slug", "/name", "/currency", "/domains/1"]);
+    let problem = landlord
+        .post("/tenants", body)
+        .send()
+        .await
+        .refused(422, "validation_failed");
+    assert_eq!(
+        pointers(&problem),
+        ["/slug", "/name", "/currency", "/domains/1"]
+    );
     let body = json!({"slug": "a", "name": "A", "plan": "gold"});
-    landlord.post("/tenants", body).send().await.refused(422, "validation_failed");
-    assert_eq!(landlord.app.landlord_rows("SELECT count(*) FROM tenant"), ["0"]);
+    landlord
+        .post("/tenants", body)
+        .send()
+        .await
+        .refused(422, "validation_failed");
+    assert_eq!(
+        landlord.app.landlord_rows("SELECT count(*) FROM tenant"),
+        ["0"]
+    );
 }
 
 #[tokio::test]
@@ -96,10 +148,22 @@ async fn slugs_and_domains_belong_to_one_tenant() {
     let landlord = Landlord::start();
     landlord.app.tenant("corner");
     let body = json!({"slug": "corner", "name": "Again"});
-    landlord.post("/tenants", body).send().await.refused(409, "slug_taken");
+    landlord
+        .post("/tenants", body)
+        .send()
+        .await
+        .refused(409, "slug_taken");
     let body = json!({"slug": "other", "name": "Other", "domains": ["corner.shop.test"]});
-    landlord.post("/tenants", body).send().await.refused(409, "domain_taken");
-    landlord.get("/tenants/other").send().await.refused(404, "tenant_not_found");
+    landlord
+        .post("/tenants", body)
+        .send()
+        .await
+        .refused(409, "domain_taken");
+    landlord
+        .get("/tenants/other")
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
     landlord.app.tenant("third");
     let host = json!({"host": "corner.shop.test"});
     landlord
@@ -108,7 +172,11 @@ async fn slugs_and_domains_belong_to_one_tenant() {
         .await
         .refused(409, "domain_taken");
     // Its own once more is no change.
-    landlord.post("/tenants/corner/domains", host).send().await.expect(200);
+    landlord
+        .post("/tenants/corner/domains", host)
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -116,9 +184,18 @@ async fn a_domain_leads_to_its_tenant_at_once() {
     let landlord = Landlord::start();
     let shop = landlord.app.tenant("corner");
     shop.product("A", 100).await;
-    let list = || landlord.app.get("/v1/catalog/products").header("host", "new.example.org").send();
+    let list = || {
+        landlord
+            .app
+            .get("/v1/catalog/products")
+            .header("host", "new.example.org")
+            .send()
+    };
     list().await.refused(404, "tenant_not_found");
-    let added = landlord.post("/tenants/corner/domains", json!({"host": "new.example.org"}));
+    let added = landlord.post(
+        "/tenants/corner/domains",
+        json!({"host": "new.example.org"}),
+    );
     let domains = added.send().await.expect(200).json()["domains"].clone();
     assert_eq!(domains, json!(["corner.shop.test", "new.example.org"]));
     assert_eq!(list().await.expect(200).json()["data"][0]["sku"], "A");
@@ -129,11 +206,22 @@ async fn a_suspended_tenant_sells_nothing_until_it_is_resumed() {
     let landlord = Landlord::start();
     let shop = landlord.app.tenant("corner");
     for _ in 0..2 {
-        let suspended = landlord.call(Method::POST, "/tenants/corner/suspend").send().await.expect(200);
+        let suspended = landlord
+            .call(Method::POST, "/tenants/corner/suspend")
+            .send()
+            .await
+            .expect(200);
         assert_eq!(suspended.json()["status"], "suspended");
     }
-    shop.get("/v1/catalog/products").send().await.refused(403, "tenant_suspended");
-    let resumed = landlord.call(Method::POST, "/tenants/corner/resume").send().await.expect(200);
+    shop.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(403, "tenant_suspended");
+    let resumed = landlord
+        .call(Method::POST, "/tenants/corner/resume")
+        .send()
+        .await
+        .expect(200);
     assert_eq!(resumed.json()["status"], "active");
     shop.get("/v1/catalog/products").send().await.expect(200);
     landlord
@@ -154,9 +242,16 @@ async fn a_deleted_tenant_is_gone_with_its_file_and_keys() {
     let shop = landlord.app.tenant("corner");
     shop.product("A", 100).await;
     let path = shop.path();
-    landlord.call(Method::DELETE, "/tenants/corner").send().await.expect(204);
+    landlord
+        .call(Method::DELETE, "/tenants/corner")
+        .send()
+        .await
+        .expect(204);
     assert!(!path.exists());
-    shop.get("/v1/catalog/products").send().await.refused(401, "invalid_api_key");
+    shop.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(401, "invalid_api_key");
     landlord
         .call(Method::DELETE, "/tenants/corner")
         .send()
@@ -175,13 +270,28 @@ async fn a_key_has_its_scopes_and_no_others() {
     let landlord = Landlord::start();
     landlord.app.tenant("corner");
     let body = json!({"name": "Reader", "scopes": ["reports", "catalog:read"]});
-    let made = landlord.post("/tenants/corner/api-keys", body).send().await.expect(201).json();
+    let made = landlord
+        .post("/tenants/corner/api-keys", body)
+        .send()
+        .await
+        .expect(201)
+        .json();
     assert_eq!(made["scopes"], json!(["catalog:read", "reports"]));
     let key = made["api_key"].as_str().expect("a key");
     assert!(key.starts_with(made["prefix"].as_str().expect("a prefix")));
-    landlord.app.get("/v1/catalog/products").bearer(key).send().await.expect(200);
+    landlord
+        .app
+        .get("/v1/catalog/products")
+        .bearer(key)
+        .send()
+        .await
+        .expect(200);
     let product = json!({"sku": "A", "name": "A", "price_minor": 1});
-    let create = landlord.app.call(Method::POST, "/v1/catalog/products").bearer(key).json(product);
+    let create = landlord
+        .app
+        .call(Method::POST, "/v1/catalog/products")
+        .bearer(key)
+        .json(product);
     create.send().await.refused(403, "insufficient_scope");
     landlord
         .app
@@ -218,7 +328,11 @@ async fn scopes_that_do_not_fit_are_named() {
             .refused(422, "validation_failed");
     }
     let body = json!({"name": "K", "scopes": ["landlord", "pos"]});
-    let problem = landlord.post("/api-keys", body).send().await.refused(422, "validation_failed");
+    let problem = landlord
+        .post("/api-keys", body)
+        .send()
+        .await
+        .refused(422, "validation_failed");
     assert_eq!(pointers(&problem), ["/scopes/1"]);
     let body = json!({"name": "K", "scopes": ["pos"]});
     landlord
@@ -238,7 +352,10 @@ async fn keys_are_listed_with_their_use_and_never_shown_again() {
     assert_eq!(keys["data"][0]["last_used_at"], Value::Null);
     shop.get("/v1/catalog/products").send().await.expect(200);
     let answer = list().await.expect(200);
-    assert_eq!(answer.json()["data"][0]["last_used_at"], "2026-01-15T10:00:00Z");
+    assert_eq!(
+        answer.json()["data"][0]["last_used_at"],
+        "2026-01-15T10:00:00Z"
+    );
     assert!(!answer.text().contains(&shop.key));
 }
 
@@ -246,18 +363,38 @@ async fn keys_are_listed_with_their_use_and_never_shown_again() {
 async fn a_revoked_key_opens_nothing_from_then_on() {
     let landlord = Landlord::start();
     let shop = landlord.app.tenant("corner");
-    let keys = landlord.get("/tenants/corner/api-keys").send().await.expect(200);
+    let keys = landlord
+        .get("/tenants/corner/api-keys")
+        .send()
+        .await
+        .expect(200);
     let path = format!("/api-keys/{}", keys.string("/data/0/id"));
     shop.get("/v1/catalog/products").send().await.expect(200);
-    landlord.call(Method::DELETE, &path).send().await.expect(204);
-    shop.get("/v1/catalog/products").send().await.refused(401, "invalid_api_key");
-    landlord.call(Method::DELETE, &path).send().await.refused(404, "api_key_not_found");
+    landlord
+        .call(Method::DELETE, &path)
+        .send()
+        .await
+        .expect(204);
+    shop.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(401, "invalid_api_key");
+    landlord
+        .call(Method::DELETE, &path)
+        .send()
+        .await
+        .refused(404, "api_key_not_found");
     landlord
         .call(Method::DELETE, "/api-keys/7")
         .send()
         .await
         .refused(400, "malformed_id");
-    let keys = landlord.get("/tenants/corner/api-keys").send().await.expect(200).json();
+    let keys = landlord
+        .get("/tenants/corner/api-keys")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(keys["data"][0]["revoked_at"], "2026-01-15T10:00:00Z");
 }
 
@@ -280,7 +417,12 @@ async fn a_landlord_key_makes_another_one() {
         .await
         .expect(200)
         .json();
-    let names: Vec<&Value> = listed["data"].as_array().expect("a list").iter().map(|key| &key["name"]).collect();
+    let names: Vec<&Value> = listed["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|key| &key["name"])
+        .collect();
     assert_eq!(names, ["Provisioning", "test key"]);
     let refused = landlord.app.get("/v1/catalog/products").bearer(key);
     refused.send().await.refused(403, "insufficient_scope");
@@ -290,13 +432,31 @@ async fn a_landlord_key_makes_another_one() {
 async fn the_house_is_closed_to_shops_and_strangers() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    for path in ["/v1/landlord/tenants", "/v1/landlord/tenants/corner", "/v1/landlord/api-keys"] {
+    for path in [
+        "/v1/landlord/tenants",
+        "/v1/landlord/tenants/corner",
+        "/v1/landlord/api-keys",
+    ] {
         app.get(path).send().await.refused(401, "unauthenticated");
-        shop.get(path).send().await.refused(403, "insufficient_scope");
+        shop.get(path)
+            .send()
+            .await
+            .refused(403, "insufficient_scope");
         app.get(path).local().send().await.expect(200);
     }
     // What is for the operator alone is not there at all for others, whatever their key.
-    let import = || app.call(Method::POST, "/v1/admin/catalog/import").json(json!({"rows": []}));
-    import().bearer(&app.landlord_key()).send().await.refused(404, "route_not_found");
-    import().bearer(&shop.key).send().await.refused(404, "route_not_found");
+    let import = || {
+        app.call(Method::POST, "/v1/admin/catalog/import")
+            .json(json!({"rows": []}))
+    };
+    import()
+        .bearer(&app.landlord_key())
+        .send()
+        .await
+        .refused(404, "route_not_found");
+    import()
+        .bearer(&shop.key)
+        .send()
+        .await
+        .refused(404, "route_not_found");
 }

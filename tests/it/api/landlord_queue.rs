@@ -13,7 +13,11 @@ use crate::support::{TestApp, TestShop, blocking, logs};
 
 const KIND: &str = "kind.of_old";
 /// A state, and what comes of a retry and of a removal.
-type Fate = (&'static str, Result<&'static str, &'static str>, Result<&'static str, &'static str>);
+type Fate = (
+    &'static str,
+    Result<&'static str, &'static str>,
+    Result<&'static str, &'static str>,
+);
 
 #[rustfmt::skip]
 const FATES: &[Fate] = &[
@@ -39,7 +43,9 @@ impl House {
     }
 
     fn call(&self, method: Method, path: &str) -> Call {
-        self.app.call(method, &format!("/v1/landlord/queue{path}")).bearer(&self.key)
+        self.app
+            .call(method, &format!("/v1/landlord/queue{path}"))
+            .bearer(&self.key)
     }
 
     fn get(&self, path: &str) -> Call {
@@ -63,9 +69,17 @@ impl House {
     async fn ids_from(&self, query: &str, mut cursor: String) -> Vec<String> {
         let mut ids = Vec::new();
         loop {
-            let page = self.get(&format!("/jobs?{query}{cursor}")).send().await.expect(200).json();
+            let page = self
+                .get(&format!("/jobs?{query}{cursor}"))
+                .send()
+                .await
+                .expect(200)
+                .json();
             let data = page["data"].as_array().expect("rows");
-            ids.extend(data.iter().filter_map(|job| job["id"].as_str().map(str::to_owned)));
+            ids.extend(
+                data.iter()
+                    .filter_map(|job| job["id"].as_str().map(str::to_owned)),
+            );
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return ids,
@@ -83,8 +97,10 @@ impl House {
 
 fn state(shop: &TestShop, number: usize) -> String {
     let hex = id(number).replace('-', "");
-    shop.rows(&format!("SELECT state, attempt, rescues FROM job WHERE id = x'{hex}'"))
-        .concat()
+    shop.rows(&format!(
+        "SELECT state, attempt, rescues FROM job WHERE id = x'{hex}'"
+    ))
+    .concat()
 }
 
 /// The shop's own audit trail, as far as it is about jobs: entries that wait to be appended.
@@ -96,9 +112,14 @@ fn trail(shop: &TestShop) -> Vec<String> {
 async fn a_list_goes_through_all_shops_and_keeps_to_its_filters() {
     let house = House::start();
     let (first, second) = (house.app.tenant("first"), house.app.tenant("second"));
-    for (number, state) in ["discarded", "available", "running", "discarded"].into_iter().enumerate() {
+    for (number, state) in ["discarded", "available", "running", "discarded"]
+        .into_iter()
+        .enumerate()
+    {
         first.raw(&insert(number, "low", KIND, state)).unwrap();
-        second.raw(&insert(10 + number, "billing", "other.kind", state)).unwrap();
+        second
+            .raw(&insert(10 + number, "billing", "other.kind", state))
+            .unwrap();
     }
     let filters = [
         ("state=discarded", vec![3, 0, 13, 10]),
@@ -113,14 +134,26 @@ async fn a_list_goes_through_all_shops_and_keeps_to_its_filters() {
     for (filter, wanted) in filters {
         let wanted: Vec<String> = wanted.into_iter().map(id).collect();
         for limit in [1, 2, 3, 200] {
-            assert_eq!(house.ids(&format!("{filter}&limit={limit}")).await, wanted, "{filter} by {limit}");
+            assert_eq!(
+                house.ids(&format!("{filter}&limit={limit}")).await,
+                wanted,
+                "{filter} by {limit}"
+            );
         }
     }
     let by_id = format!("state=discarded&tenant={}", second.id);
     assert_eq!(house.ids(&by_id).await, [id(13), id(10)]);
-    let page = house.get("/jobs?state=discarded&limit=1").send().await.expect(200).json();
+    let page = house
+        .get("/jobs?state=discarded&limit=1")
+        .send()
+        .await
+        .expect(200)
+        .json();
     let job = &page["data"][0];
-    assert_eq!((&job["tenant"], &job["error_count"]), (&json!("first"), &json!(2)));
+    assert_eq!(
+        (&job["tenant"], &job["error_count"]),
+        (&json!("first"), &json!(2))
+    );
     assert_eq!(
         job["last_error"],
         json!({"attempt": 2, "at": "1970-01-01T00:00:01Z", "error": "the last"})
@@ -140,7 +173,12 @@ async fn a_rare_job_is_found_behind_many_that_have_run() {
          SELECT randomblob(16), 'audit', 'many.kind', '{}', 0, 'completed', 1, 0, 0, 0, '[]' FROM n",
     )
     .unwrap();
-    let page = house.get("/jobs?kind=kind.of_old").send().await.expect(200).json();
+    let page = house
+        .get("/jobs?kind=kind.of_old")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(page["data"], json!([]), "it is too far away for one page");
     assert!(page["next_cursor"].is_string(), "{page}");
     assert_eq!(house.ids("kind=kind.of_old").await, [id(1)]);
@@ -155,11 +193,26 @@ async fn a_shop_that_cannot_be_opened_is_told_of_and_hinders_no_other() {
     house.app.stop();
     std::fs::write(broken.path(), b"no database at all").unwrap();
     house.app.resume();
-    let page = house.get("/jobs?state=discarded").send().await.expect(200).json();
-    assert_eq!((&page["data"][0]["id"], &page["unavailable"]), (&json!(id(1)), &json!(["broken"])));
+    let page = house
+        .get("/jobs?state=discarded")
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&page["data"][0]["id"], &page["unavailable"]),
+        (&json!(id(1)), &json!(["broken"]))
+    );
     let stats = house.get("/stats").send().await.expect(200).json();
-    assert_eq!((&stats["tenants"], &stats["unavailable"]), (&json!(1), &json!(["broken"])));
-    house.get(&format!("/jobs/{}", id(1))).send().await.expect(200);
+    assert_eq!(
+        (&stats["tenants"], &stats["unavailable"]),
+        (&json!(1), &json!(["broken"]))
+    );
+    house
+        .get(&format!("/jobs/{}", id(1)))
+        .send()
+        .await
+        .expect(200);
     let named = house.get("/jobs?tenant=broken").send().await;
     named.refused(503, "tenant_unavailable");
 }
@@ -175,18 +228,50 @@ async fn what_is_asked_for_wrongly_is_told_with_the_names_there_are() {
         .refused(422, "validation_failed");
     assert_eq!(pointers(&problem), ["?state", "?queue"]);
     let said = problem.to_string();
-    assert!(said.contains("retryable") && said.contains("financial"), "{said}");
+    assert!(
+        said.contains("retryable") && said.contains("financial"),
+        "{said}"
+    );
     for query in ["limit=0", "cursor=c1", "tennant=corner", "held=perhaps"] {
         let path = format!("/jobs?{query}");
-        house.get(&path).send().await.refused(422, "validation_failed");
+        house
+            .get(&path)
+            .send()
+            .await
+            .refused(422, "validation_failed");
     }
-    house.get("/jobs?tenant=nobody").send().await.refused(404, "tenant_not_found");
-    house.get("/stats?tenant=nobody").send().await.refused(404, "tenant_not_found");
-    house.post("/release").send().await.refused(422, "validation_failed");
-    house.post("/release?tenant=nobody").send().await.refused(404, "tenant_not_found");
+    house
+        .get("/jobs?tenant=nobody")
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
+    house
+        .get("/stats?tenant=nobody")
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
+    house
+        .post("/release")
+        .send()
+        .await
+        .refused(422, "validation_failed");
+    house
+        .post("/release?tenant=nobody")
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
     for what in ["pause", "resume"] {
-        let problem = house.post(&format!("/slow/{what}")).send().await.refused(404, "queue_not_found");
-        assert!(problem["detail"].as_str().is_some_and(|text| text.contains("billing")), "{problem}");
+        let problem = house
+            .post(&format!("/slow/{what}"))
+            .send()
+            .await
+            .refused(404, "queue_not_found");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|text| text.contains("billing")),
+            "{problem}"
+        );
     }
     assert_eq!(house.audited(), [""; 0]);
 }
@@ -202,19 +287,42 @@ async fn a_job_is_shown_with_all_its_errors_and_without_its_secrets() {
     assert_eq!(job["payload"], json!({"number": 7, "access_token": "***"}));
     let errors = job["errors"].as_array().expect("a list");
     assert_eq!(errors.len(), 2);
-    assert_eq!(errors[0], json!({"attempt": 1, "at": "1970-01-01T00:00:00Z", "error": "the first"}));
+    assert_eq!(
+        errors[0],
+        json!({"attempt": 1, "at": "1970-01-01T00:00:00Z", "error": "the first"})
+    );
     assert_eq!(
         (&job["attempt"], &job["max_attempts"], &job["state"]),
         (&json!(2), &json!(3), &json!("discarded"))
     );
-    house.get(&format!("{path}?tenant=corner")).send().await.expect(200);
+    house
+        .get(&format!("{path}?tenant=corner"))
+        .send()
+        .await
+        .expect(200);
     for elsewhere in ["", "/retry"] {
         let path = format!("{path}{elsewhere}?tenant=other");
-        let method = if elsewhere.is_empty() { Method::DELETE } else { Method::POST };
-        house.call(method, &path).send().await.refused(404, "job_not_found");
+        let method = if elsewhere.is_empty() {
+            Method::DELETE
+        } else {
+            Method::POST
+        };
+        house
+            .call(method, &path)
+            .send()
+            .await
+            .refused(404, "job_not_found");
     }
-    house.get(&format!("/jobs/{}", id(8))).send().await.refused(404, "job_not_found");
-    house.get("/jobs/8").send().await.refused(400, "malformed_id");
+    house
+        .get(&format!("/jobs/{}", id(8)))
+        .send()
+        .await
+        .refused(404, "job_not_found");
+    house
+        .get("/jobs/8")
+        .send()
+        .await
+        .refused(400, "malformed_id");
     assert_eq!(state(&shop, 7), "discarded|2|1");
     assert!(!logs().contain("sesame"), "the secret is in the log");
 }
@@ -239,7 +347,11 @@ async fn a_retry_goes_by_the_jobs_state() {
         let changed = wanted.is_ok() && *was != "available";
         let audited = [format!("job.retried|job:{}|1", id(1))];
         assert_eq!(house.audited(), audited[..usize::from(changed)], "{was}");
-        assert_eq!(trail(&shop), ["job.retried"][..usize::from(changed)], "{was}");
+        assert_eq!(
+            trail(&shop),
+            ["job.retried"][..usize::from(changed)],
+            "{was}"
+        );
     }
 }
 
@@ -256,7 +368,11 @@ async fn a_removal_goes_by_the_jobs_state_and_what_is_cancelled_never_runs() {
                 assert_eq!(state(&shop, 1), format!("{was}|2|1"));
             }
             Ok(wanted) => {
-                let outcome = if wanted.is_empty() { "forgotten" } else { "cancelled" };
+                let outcome = if wanted.is_empty() {
+                    "forgotten"
+                } else {
+                    "cancelled"
+                };
                 assert_eq!(answer.expect(200).json()["outcome"], outcome, "{was}");
                 assert_eq!(state(&shop, 1), *wanted, "{was}");
                 let changed = *was != "cancelled";
@@ -274,13 +390,22 @@ async fn a_removal_goes_by_the_jobs_state_and_what_is_cancelled_never_runs() {
 async fn all_that_was_given_up_is_retried_and_flushed_so_many_with_each_call() {
     let house = House::start();
     let (first, second) = (house.app.tenant("first"), house.app.tenant("second"));
-    let many: String = (0..450).map(|number| insert(number, "low", KIND, "discarded")).collect();
+    let many: String = (0..450)
+        .map(|number| insert(number, "low", KIND, "discarded"))
+        .collect();
     first.raw(&format!("BEGIN; {many} COMMIT")).unwrap();
     second.raw(&insert(501, "low", KIND, "discarded")).unwrap();
-    second.raw(&insert(502, "billing", KIND, "discarded")).unwrap();
+    second
+        .raw(&insert(502, "billing", KIND, "discarded"))
+        .unwrap();
     let (mut swept, mut cursor) = (Vec::new(), Some(String::new()));
     while let Some(from) = cursor {
-        let page = house.post(&format!("/retry?queue=low{from}")).send().await.expect(200).json();
+        let page = house
+            .post(&format!("/retry?queue=low{from}"))
+            .send()
+            .await
+            .expect(200)
+            .json();
         assert_eq!(page["failed"], json!([]));
         for shop in page["swept"].as_array().expect("a list") {
             swept.push((
@@ -288,22 +413,41 @@ async fn all_that_was_given_up_is_retried_and_flushed_so_many_with_each_call() {
                 shop["changed"].as_i64().expect("a number"),
             ));
         }
-        cursor = page["next_cursor"].as_str().map(|next| format!("&cursor={next}"));
+        cursor = page["next_cursor"]
+            .as_str()
+            .map(|next| format!("&cursor={next}"));
     }
-    let wanted = [("first", 200), ("first", 200), ("first", 50), ("second", 1)].map(|(slug, jobs)| (slug.to_owned(), jobs));
+    let wanted = [("first", 200), ("first", 200), ("first", 50), ("second", 1)]
+        .map(|(slug, jobs)| (slug.to_owned(), jobs));
     assert_eq!(swept, wanted);
     assert_eq!(
         first.count("SELECT count(*) FROM job WHERE kind = 'kind.of_old' AND state = 'available'"),
         450
     );
-    assert_eq!([501, 502].map(|number| state(&second, number)), ["available|0|0", "discarded|2|1"]);
-    let flushed = house.post("/flush?tenant=second").send().await.expect(200).json();
+    assert_eq!(
+        [501, 502].map(|number| state(&second, number)),
+        ["available|0|0", "discarded|2|1"]
+    );
+    let flushed = house
+        .post("/flush?tenant=second")
+        .send()
+        .await
+        .expect(200)
+        .json();
     let wanted = json!({"swept": [{"tenant": "second", "changed": 1, "skipped": 0}], "failed": [], "next_cursor": null});
     assert_eq!(flushed, wanted);
-    assert_eq!([501, 502].map(|number| state(&second, number)), ["available|0|0", ""]);
+    assert_eq!(
+        [501, 502].map(|number| state(&second, number)),
+        ["available|0|0", ""]
+    );
     let retried = format!("jobs.retried|tenant:{}|1", first.id);
-    let of_second = ["retried", "forgotten"].map(|done| format!("jobs.{done}|tenant:{}|1", second.id));
-    let wanted = [[retried.clone(), retried.clone(), retried].as_slice(), &of_second].concat();
+    let of_second =
+        ["retried", "forgotten"].map(|done| format!("jobs.{done}|tenant:{}|1", second.id));
+    let wanted = [
+        [retried.clone(), retried.clone(), retried].as_slice(),
+        &of_second,
+    ]
+    .concat();
     assert_eq!(house.audited(), wanted);
     for what in ["retry", "flush"] {
         house
@@ -330,16 +474,25 @@ async fn a_shop_whose_jobs_cannot_be_retried_is_told_with_its_reason() {
     std::fs::write(broken.path(), b"no database at all").unwrap();
     house.app.resume();
     let page = house.post("/retry").send().await.expect(200).json();
-    assert_eq!(page["swept"], json!([{"tenant": "whole", "changed": 1, "skipped": 0}]));
+    assert_eq!(
+        page["swept"],
+        json!([{"tenant": "whole", "changed": 1, "skipped": 0}])
+    );
     let failed = page["failed"].as_array().expect("a list");
     assert_eq!(failed.len(), 1, "{page}");
     assert_eq!(
         (&failed[0]["tenant"], &failed[0]["code"]),
         (&json!("broken"), &json!("tenant_unavailable"))
     );
-    let lines = logs().of_tenant(&broken.id.to_string()).saying("a store was passed over");
+    let lines = logs()
+        .of_tenant(&broken.id.to_string())
+        .saying("a store was passed over");
     assert_eq!(lines.lines().len(), 1);
-    house.post("/retry?tenant=broken").send().await.refused(503, "tenant_unavailable");
+    house
+        .post("/retry?tenant=broken")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
 }
 
 #[tokio::test]
@@ -353,7 +506,11 @@ async fn a_job_that_another_one_supersedes_is_not_retried() {
     let retry = || house.post(&format!("/jobs/{}/retry", id(1))).send();
     retry().await.refused(409, "job_superseded");
     assert_eq!(state(&shop, 1), "discarded|2|1");
-    house.delete(&format!("/jobs/{}", id(2))).send().await.expect(200);
+    house
+        .delete(&format!("/jobs/{}", id(2)))
+        .send()
+        .await
+        .expect(200);
     retry().await.expect(200);
 }
 
@@ -378,8 +535,16 @@ async fn a_kind_that_there_is_no_more_is_kept_and_told_of() {
             (&json!("unknown_kind"), &json!(2), &json!(1))
         );
         assert_eq!(job["error_count"], round);
-        let retried = house.post(&format!("{path}/retry")).send().await.expect(200).json();
-        assert_eq!((&retried["held"], &retried["state"]), (&Value::Null, &json!("available")));
+        let retried = house
+            .post(&format!("{path}/retry"))
+            .send()
+            .await
+            .expect(200)
+            .json();
+        assert_eq!(
+            (&retried["held"], &retried["state"]),
+            (&Value::Null, &json!("available"))
+        );
     }
     run();
     let stats = house.get("/stats").send().await.expect(200).json();
@@ -393,7 +558,12 @@ async fn a_kind_that_there_is_no_more_is_kept_and_told_of() {
         (&low["held"], &low["available"], &low["oldest_ready_at"]),
         (&json!(1), &json!(0), &Value::Null)
     );
-    let released = house.post("/release?tenant=corner").send().await.expect(200).json();
+    let released = house
+        .post("/release?tenant=corner")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(
         released["released"], 0,
         "a release is for what a copy may have run; this waits for a program that runs it"
@@ -410,15 +580,34 @@ async fn the_last_hour_is_told_by_queue_and_kind() {
     shop.product("TEA", 100).await;
     house.app.advance(Duration::from_millis(1_500));
     house.app.work_off();
-    let told = |stats: &Value| -> Value { stats["last_hour"].as_array().expect("a list").first().cloned().unwrap_or_default() };
+    let told = |stats: &Value| -> Value {
+        stats["last_hour"]
+            .as_array()
+            .expect("a list")
+            .first()
+            .cloned()
+            .unwrap_or_default()
+    };
     let audit = told(&house.get("/stats").send().await.expect(200).json());
-    assert_eq!((&audit["queue"], &audit["kind"]), (&json!("audit"), &json!("audit.append")));
-    assert!(audit["completed"].as_u64().is_some_and(|jobs| jobs > 0), "{audit}");
+    assert_eq!(
+        (&audit["queue"], &audit["kind"]),
+        (&json!("audit"), &json!("audit.append"))
+    );
+    assert!(
+        audit["completed"].as_u64().is_some_and(|jobs| jobs > 0),
+        "{audit}"
+    );
     let wait = audit["wait_p50_us"].as_u64().expect("a number");
-    assert!((1_500_000..1_900_000).contains(&wait), "by the house's clock: {audit}");
+    assert!(
+        (1_500_000..1_900_000).contains(&wait),
+        "by the house's clock: {audit}"
+    );
     assert!(audit["run_p99_us"].is_u64(), "{audit}");
     house.app.advance(Duration::from_secs(3_700));
-    assert_eq!(told(&house.get("/stats").send().await.expect(200).json()), Value::Null);
+    assert_eq!(
+        told(&house.get("/stats").send().await.expect(200).json()),
+        Value::Null
+    );
 }
 
 #[tokio::test]
@@ -428,10 +617,23 @@ async fn a_pause_of_one_shop_is_its_own() {
     for shop in [&still, &other] {
         shop.raw(&insert(1, "low", KIND, "available")).unwrap();
     }
-    let paused = house.post("/low/pause?tenant=still").send().await.expect(200).json();
-    assert_eq!((&paused["tenant"], &paused["paused"]), (&json!("still"), &json!(true)));
+    let paused = house
+        .post("/low/pause?tenant=still")
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&paused["tenant"], &paused["paused"]),
+        (&json!("still"), &json!(true))
+    );
     house.app.advance(Duration::from_secs(60));
-    let again = house.post("/low/pause?tenant=still").send().await.expect(200).json();
+    let again = house
+        .post("/low/pause?tenant=still")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(again, paused);
     house.app.restart();
     house.app.work_off();
@@ -443,27 +645,55 @@ async fn a_pause_of_one_shop_is_its_own() {
     );
     let low = |stats: Value| -> Value {
         let queues = stats["queues"].as_array().expect("a list");
-        queues.iter().find(|queue| queue["queue"] == "low").expect("it is there").clone()
+        queues
+            .iter()
+            .find(|queue| queue["queue"] == "low")
+            .expect("it is there")
+            .clone()
     };
     let all = low(house.get("/stats").send().await.expect(200).json());
     let at = json!([{"tenant": "still", "paused_at": "2026-01-15T10:00:00Z"}]);
-    assert_eq!((&all["paused"], &all["paused_tenants"]), (&json!(false), &at));
-    let one = low(house.get("/stats?tenant=still").send().await.expect(200).json());
+    assert_eq!(
+        (&all["paused"], &all["paused_tenants"]),
+        (&json!(false), &at)
+    );
+    let one = low(house
+        .get("/stats?tenant=still")
+        .send()
+        .await
+        .expect(200)
+        .json());
     assert_eq!(one["paused"], true);
-    house.post("/low/pause?tenant=nobody").send().await.refused(404, "tenant_not_found");
+    house
+        .post("/low/pause?tenant=nobody")
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
     house.post("/low/resume").send().await.expect(200);
     house.app.work_off();
     assert_eq!(held(&still), 0, "that was the pause of all shops");
     for _ in 0..2 {
-        let resumed = house.post("/low/resume?tenant=still").send().await.expect(200).json();
+        let resumed = house
+            .post("/low/resume?tenant=still")
+            .send()
+            .await
+            .expect(200)
+            .json();
         assert_eq!(resumed["paused"], false);
     }
     house.app.work_off();
     assert_eq!(held(&still), 1);
-    assert_eq!(house.audited(), ["queue.paused|queue:low|1", "queue.resumed|queue:low|1"]);
+    assert_eq!(
+        house.audited(),
+        ["queue.paused|queue:low|1", "queue.resumed|queue:low|1"]
+    );
 
     // It goes with its shop.
-    house.post("/low/pause?tenant=still").send().await.expect(200);
+    house
+        .post("/low/pause?tenant=still")
+        .send()
+        .await
+        .expect(200);
     house
         .app
         .call(Method::DELETE, "/v1/landlord/tenants/still")
@@ -473,7 +703,10 @@ async fn a_pause_of_one_shop_is_its_own() {
         .expect(204);
     let all = low(house.get("/stats").send().await.expect(200).json());
     assert_eq!(all["paused_tenants"], json!([]));
-    assert_eq!(house.app.landlord_rows("SELECT count(*) FROM tenant_pause"), ["0"]);
+    assert_eq!(
+        house.app.landlord_rows("SELECT count(*) FROM tenant_pause"),
+        ["0"]
+    );
 }
 
 #[tokio::test]
@@ -483,24 +716,56 @@ async fn the_figures_are_those_of_the_files() {
     for (number, (state, ..)) in FATES.iter().enumerate() {
         first.raw(&insert(number, "low", KIND, state)).unwrap();
         second.raw(&insert(number, "low", KIND, state)).unwrap();
-        second.raw(&insert(20 + number, "billing", KIND, state)).unwrap();
+        second
+            .raw(&insert(20 + number, "billing", KIND, state))
+            .unwrap();
     }
     let figures = |stats: &Value, name: &str| -> Vec<i64> {
         let queues = stats["queues"].as_array().expect("a list");
-        let queue = queues.iter().find(|queue| queue["queue"] == name).expect("the queue");
-        let states = ["available", "scheduled", "running", "retryable", "discarded", "cancelled"];
-        states.iter().map(|state| queue[*state].as_i64().expect("a number")).collect()
+        let queue = queues
+            .iter()
+            .find(|queue| queue["queue"] == name)
+            .expect("the queue");
+        let states = [
+            "available",
+            "scheduled",
+            "running",
+            "retryable",
+            "discarded",
+            "cancelled",
+        ];
+        states
+            .iter()
+            .map(|state| queue[*state].as_i64().expect("a number"))
+            .collect()
     };
     let stats = house.get("/stats").send().await.expect(200).json();
-    assert_eq!((&stats["tenants"], &stats["next_cursor"]), (&json!(2), &Value::Null));
-    assert_eq!((figures(&stats, "low"), figures(&stats, "billing")), (vec![2; 6], vec![1; 6]));
+    assert_eq!(
+        (&stats["tenants"], &stats["next_cursor"]),
+        (&json!(2), &Value::Null)
+    );
+    assert_eq!(
+        (figures(&stats, "low"), figures(&stats, "billing")),
+        (vec![2; 6], vec![1; 6])
+    );
     assert_eq!(figures(&stats, "financial"), [0; 6]);
     let low = stats["queues"]
         .as_array()
         .and_then(|all| all.iter().find(|queue| queue["queue"] == "low"));
-    assert_eq!(low.expect("it is there")["oldest_ready_at"], "1970-01-01T00:00:00Z");
-    let stats = house.get("/stats?tenant=first").send().await.expect(200).json();
-    assert_eq!((figures(&stats, "low"), figures(&stats, "billing")), (vec![1; 6], vec![0; 6]));
+    assert_eq!(
+        low.expect("it is there")["oldest_ready_at"],
+        "1970-01-01T00:00:00Z"
+    );
+    let stats = house
+        .get("/stats?tenant=first")
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (figures(&stats, "low"), figures(&stats, "billing")),
+        (vec![1; 6], vec![0; 6])
+    );
 }
 
 #[tokio::test]
@@ -529,10 +794,16 @@ async fn a_pause_is_kept_over_a_restart_and_is_noted_once() {
         .filter(|queue| queue["paused"] == true)
         .collect();
     assert_eq!(is_paused.len(), 1);
-    assert_eq!((&is_paused[0]["queue"], &is_paused[0]["available"]), (&json!("low"), &json!(1)));
+    assert_eq!(
+        (&is_paused[0]["queue"], &is_paused[0]["available"]),
+        (&json!("low"), &json!(1))
+    );
     for _ in 0..2 {
         let resumed = house.post("/low/resume").send().await.expect(200).json();
-        assert_eq!((&resumed["paused"], &resumed["paused_at"]), (&json!(false), &Value::Null));
+        assert_eq!(
+            (&resumed["paused"], &resumed["paused_at"]),
+            (&json!(false), &Value::Null)
+        );
     }
     house.app.work_off();
     assert_eq!(
@@ -540,37 +811,71 @@ async fn a_pause_is_kept_over_a_restart_and_is_noted_once() {
         1,
         "it was tried, and nothing runs it"
     );
-    assert_eq!(house.audited(), ["queue.paused|queue:low|1", "queue.resumed|queue:low|1"]);
+    assert_eq!(
+        house.audited(),
+        ["queue.paused|queue:low|1", "queue.resumed|queue:low|1"]
+    );
 }
 
 /// One page looks into so many shops; the next goes on behind them, also where shops were removed meanwhile.
 #[tokio::test]
 async fn a_house_of_many_shops_is_gone_through_in_pages() {
     let house = House::start();
-    let shops: Vec<TestShop> = (0..103).map(|number| house.app.tenant(&format!("shop-{number}"))).collect();
+    let shops: Vec<TestShop> = (0..103)
+        .map(|number| house.app.tenant(&format!("shop-{number}")))
+        .collect();
     for number in [0, 49, 50, 99, 102] {
-        shops[number].raw(&insert(number, "low", KIND, "discarded")).unwrap();
+        shops[number]
+            .raw(&insert(number, "low", KIND, "discarded"))
+            .unwrap();
     }
-    assert_eq!(house.ids("state=discarded").await, [0, 49, 50, 99, 102].map(id));
-    assert_eq!(house.ids("state=discarded&limit=1").await, [0, 49, 50, 99, 102].map(id));
+    assert_eq!(
+        house.ids("state=discarded").await,
+        [0, 49, 50, 99, 102].map(id)
+    );
+    assert_eq!(
+        house.ids("state=discarded&limit=1").await,
+        [0, 49, 50, 99, 102].map(id)
+    );
     let mut found = Vec::new();
     let mut path = "/stats".to_owned();
     loop {
         let stats = house.get(&path).send().await.expect(200).json();
         let queues = stats["queues"].as_array().expect("a list");
-        let discarded: i64 = queues.iter().filter_map(|queue| queue["discarded"].as_i64()).sum();
+        let discarded: i64 = queues
+            .iter()
+            .filter_map(|queue| queue["discarded"].as_i64())
+            .sum();
         found.push((stats["tenants"].as_i64().expect("a number"), discarded));
-        let Some(cursor) = stats["next_cursor"].as_str() else { break };
+        let Some(cursor) = stats["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/stats?cursor={cursor}");
     }
     assert_eq!(found, [(50, 2), (50, 2), (3, 1)]);
 
-    let page = house.get("/jobs?state=discarded&limit=1").send().await.expect(200).json();
-    let cursor = page["next_cursor"].as_str().expect("there are more").to_owned();
+    let page = house
+        .get("/jobs?state=discarded&limit=1")
+        .send()
+        .await
+        .expect(200)
+        .json();
+    let cursor = page["next_cursor"]
+        .as_str()
+        .expect("there are more")
+        .to_owned();
     for gone in ["shop-0", "shop-1", "shop-49"] {
         let path = format!("/v1/landlord/tenants/{gone}");
-        house.app.call(Method::DELETE, &path).bearer(&house.key).send().await.expect(204);
+        house
+            .app
+            .call(Method::DELETE, &path)
+            .bearer(&house.key)
+            .send()
+            .await
+            .expect(204);
     }
-    let rest = house.ids_from("state=discarded", format!("&cursor={cursor}")).await;
+    let rest = house
+        .ids_from("state=discarded", format!("&cursor={cursor}"))
+        .await;
     assert_eq!(rest, [50, 99, 102].map(id));
 }

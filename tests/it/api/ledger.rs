@@ -8,7 +8,10 @@ use crate::support::{TestApp, TestShop};
 async fn sale(shop: &TestShop, product: &str, sold_at: &str, method: &str, amount: i64) -> Value {
     let body = json!({"sold_at": sold_at, "lines": [{"product_id": product, "quantity": 1, "unit_price_minor": amount}],
                       "payments": [{"method": method, "amount_minor": amount * 119 / 100}]});
-    shop.sale(&format!("{sold_at} {method} {amount}"), body).await.expect(201).json()
+    shop.sale(&format!("{sold_at} {method} {amount}"), body)
+        .await
+        .expect(201)
+        .json()
 }
 
 async fn balance(shop: &TestShop, query: &str) -> Value {
@@ -44,9 +47,13 @@ async fn the_trial_balance_holds_what_was_booked_up_to_its_instant() {
         json!({"as_of": "2026-01-15T10:00:00Z", "currencies": [], "accounts": []})
     );
     shop.tax_class("vat", 190_000).await;
-    let mug = shop.product_with("MUG", 100, json!({"tax_class": "vat"})).await;
+    let mug = shop
+        .product_with("MUG", 100, json!({"tax_class": "vat"}))
+        .await;
     shop.sells_in("USD", "0.9").await;
-    let imported = shop.product_with("USA", 100, json!({"tax_class": "vat", "currency": "USD"})).await;
+    let imported = shop
+        .product_with("USA", 100, json!({"tax_class": "vat", "currency": "USD"}))
+        .await;
     sale(&shop, &mug, "2025-12-31T23:59:59.999Z", "cash", 1_000).await;
     sale(&shop, &mug, "2026-01-01T00:00:00Z", "manual", 2_000).await;
     sale(&shop, &imported, "2026-01-02T00:00:00Z", "cash", 400).await;
@@ -74,8 +81,16 @@ async fn the_trial_balance_holds_what_was_booked_up_to_its_instant() {
     // The same instant in another zone.
     let zoned = balance(&shop, "?as_of=2026-01-01T01:00:00%2B01:00").await;
     assert_eq!(zoned["currencies"][0]["debit_minor"], 3_570);
-    for query in ["?as_of=", "?as_of=now", "?as_of=2026-01-01", "?asof=2026-01-01T00:00:00Z"] {
-        let refused = shop.get(&format!("/v1/ledger/trial-balance{query}")).send().await;
+    for query in [
+        "?as_of=",
+        "?as_of=now",
+        "?as_of=2026-01-01",
+        "?asof=2026-01-01T00:00:00Z",
+    ] {
+        let refused = shop
+            .get(&format!("/v1/ledger/trial-balance{query}"))
+            .send()
+            .await;
         refused.refused(422, "validation_failed");
     }
     shop.assert_integrity();
@@ -87,7 +102,12 @@ async fn the_chart_of_accounts_is_there_for_each_currency_that_was_sold_in() {
     let shop = app.tenant_in("corner", "JPY");
     let tea = shop.product("TEA", 450).await;
     shop.sell(&[(&tea, 1)]).await;
-    let accounts = shop.get("/v1/ledger/accounts").send().await.expect(200).json();
+    let accounts = shop
+        .get("/v1/ledger/accounts")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(
         accounts["data"],
         json!([{"code": "1000", "name": "Cash", "currency": "JPY", "kind": "asset"},
@@ -102,17 +122,39 @@ async fn entries_are_listed_with_their_own_transfers() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;
-    let mug = shop.product_with("MUG", 100, json!({"tax_class": "vat"})).await;
+    let mug = shop
+        .product_with("MUG", 100, json!({"tax_class": "vat"}))
+        .await;
     sale(&shop, &mug, "2026-01-01T00:00:00Z", "cash", 1_000).await;
     sale(&shop, &mug, "2025-01-01T00:00:00Z", "manual", 2_000).await;
-    let first = shop.get("/v1/ledger/transactions?limit=1").send().await.expect(200).json();
+    let first = shop
+        .get("/v1/ledger/transactions?limit=1")
+        .send()
+        .await
+        .expect(200)
+        .json();
     let transfer = |debit: &str, credit: &str, amount: i64| json!({"debit_account": debit, "credit_account": credit, "amount_minor": amount, "currency": "EUR"});
     let entry = |found: &Value, order: &str, at: &str, transfers: Value| json!([{"id": found["data"][0]["id"], "kind": "order_paid", "description": format!("Order {order}"), "booked_at": at, "transfers": transfers}]);
-    let transfers = json!([transfer("1200", "4000", 2_000), transfer("1200", "2200", 380)]);
-    assert_eq!(first["data"], entry(&first, "ORD-000002", "2025-01-01T00:00:00Z", transfers));
-    let path = format!("/v1/ledger/transactions?cursor={}", first["next_cursor"].as_str().expect("more"));
+    let transfers = json!([
+        transfer("1200", "4000", 2_000),
+        transfer("1200", "2200", 380)
+    ]);
+    assert_eq!(
+        first["data"],
+        entry(&first, "ORD-000002", "2025-01-01T00:00:00Z", transfers)
+    );
+    let path = format!(
+        "/v1/ledger/transactions?cursor={}",
+        first["next_cursor"].as_str().expect("more")
+    );
     let second = shop.get(&path).send().await.expect(200).json();
-    let transfers = json!([transfer("1000", "4000", 1_000), transfer("1000", "2200", 190)]);
-    assert_eq!(second["data"], entry(&second, "ORD-000001", "2026-01-01T00:00:00Z", transfers));
+    let transfers = json!([
+        transfer("1000", "4000", 1_000),
+        transfer("1000", "2200", 190)
+    ]);
+    assert_eq!(
+        second["data"],
+        entry(&second, "ORD-000001", "2026-01-01T00:00:00Z", transfers)
+    );
     assert_eq!(second["next_cursor"], Value::Null);
 }

@@ -15,8 +15,11 @@ fn lists() -> Vec<String> {
     let document = tillbox::http::openapi();
     let paths = document["paths"].as_object().expect("paths");
     let is_list = |path: &&String| {
-        let answer = &paths[*path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
-        answer.as_str().is_some_and(|name| name.contains("PageView"))
+        let answer = &paths[*path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            ["$ref"];
+        answer
+            .as_str()
+            .is_some_and(|name| name.contains("PageView"))
     };
     paths.keys().filter(is_list).cloned().collect()
 }
@@ -24,7 +27,10 @@ fn lists() -> Vec<String> {
 /// A shop that has at least [`ROWS`] rows in each of its lists, and as many shops and keys in the landlord's.
 async fn full_house(app: &TestApp) -> TestShop {
     let shop = app.tenant("corner");
-    let (tea, mug) = (shop.stocked("TEA", 100, 10_000).await, shop.product("MUG", 900).await);
+    let (tea, mug) = (
+        shop.stocked("TEA", 100, 10_000).await,
+        shop.product("MUG", 900).await,
+    );
     for number in 0..ROWS {
         let lines = json!([{"product_id": tea, "quantity": 1}, {"product_id": mug, "quantity": 1}]);
         let payments = json!([{"method": "cash", "amount_minor": 500}, {"method": "manual", "amount_minor": 500}]);
@@ -32,7 +38,11 @@ async fn full_house(app: &TestApp) -> TestShop {
         shop.sale(&format!("s-{number}"), sale).await.expect(201);
         shop.product(&format!("P-{number}"), 1).await;
         let category = json!({"name": format!("Category {number}")});
-        shop.post("/v1/catalog/categories").json(category).send().await.expect(201);
+        shop.post("/v1/catalog/categories")
+            .json(category)
+            .send()
+            .await
+            .expect(201);
         shop.tax_class(&format!("class-{number}"), 70_000).await;
         shop.key_with(&[]);
         app.landlord_key();
@@ -75,7 +85,11 @@ async fn a_full_page_costs_no_more_statements_than_one_row() {
             let before = statements();
             let answer = call(limit).send().await.expect(200).json();
             costs.push(statements() - before);
-            assert_eq!(answer["data"].as_array().map(Vec::len), Some(limit), "{path}");
+            assert_eq!(
+                answer["data"].as_array().map(Vec::len),
+                Some(limit),
+                "{path}"
+            );
         }
         assert_eq!(costs[1], costs[2], "{path}");
         assert!((1..=3).contains(&costs[2]), "{path}: {costs:?}");

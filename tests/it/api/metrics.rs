@@ -19,12 +19,16 @@ struct Figures(BTreeMap<String, f64>);
 impl Figures {
     async fn of(app: &TestApp) -> Self {
         let answer = app.get("/metrics").send().await.expect(200);
-        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/plain; version=0.0.4; charset=utf-8")
+        );
         Self::parse(&answer.text())
     }
 
     fn parse(text: &str) -> Self {
-        let (mut samples, mut helped, mut typed) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let (mut samples, mut helped, mut typed) =
+            (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         for line in text.lines().filter(|line| !line.is_empty()) {
             if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, help) = rest.split_once(' ').expect("a help text");
@@ -38,15 +42,23 @@ impl Figures {
                 let name = series.split('{').next().unwrap_or_default();
                 let family = family(name, &typed);
                 let figure = FIGURES.iter().find(|figure| figure.name == family);
-                let kind = match figure.unwrap_or_else(|| panic!("{family} is not in the list")).kind {
+                let kind = match figure
+                    .unwrap_or_else(|| panic!("{family} is not in the list"))
+                    .kind
+                {
                     Kind::Counter => "counter",
                     Kind::Gauge => "gauge",
                     Kind::Histogram => "histogram",
                 };
                 assert_eq!(typed.get(family), Some(&kind), "{line}");
-                let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+                let value: f64 = value
+                    .parse()
+                    .unwrap_or_else(|_| panic!("no number: {line}"));
                 assert!(value.is_finite(), "{line}");
-                assert!(samples.insert(series.to_owned(), value).is_none(), "{line} is there twice");
+                assert!(
+                    samples.insert(series.to_owned(), value).is_none(),
+                    "{line} is there twice"
+                );
             }
         }
         Self(samples)
@@ -54,12 +66,22 @@ impl Figures {
 
     /// The sum of all samples of a name whose labels hold all of these.
     fn sum(&self, name: &str, labels: &[&str]) -> f64 {
-        let fits = |series: &str| series.split('{').next() == Some(name) && labels.iter().all(|label| series.contains(label));
-        self.0.iter().filter(|(series, _)| fits(series)).map(|(_, value)| value).sum()
+        let fits = |series: &str| {
+            series.split('{').next() == Some(name)
+                && labels.iter().all(|label| series.contains(label))
+        };
+        self.0
+            .iter()
+            .filter(|(series, _)| fits(series))
+            .map(|(_, value)| value)
+            .sum()
     }
 
     fn one(&self, name: &str) -> f64 {
-        *self.0.get(name).unwrap_or_else(|| panic!("{name} is missing"))
+        *self
+            .0
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is missing"))
     }
 
     fn labels(&self, label: &str) -> BTreeSet<&str> {
@@ -74,8 +96,13 @@ impl Figures {
 
 /// The family of a sample: a distribution's samples have names of their own.
 fn family<'a>(name: &'a str, typed: &BTreeMap<&str, &str>) -> &'a str {
-    let parts = ["_bucket", "_sum", "_count"].iter().filter_map(|part| name.strip_suffix(part));
-    parts.clone().find(|stem| typed.get(stem) == Some(&"histogram")).unwrap_or(name)
+    let parts = ["_bucket", "_sum", "_count"]
+        .iter()
+        .filter_map(|part| name.strip_suffix(part));
+    parts
+        .clone()
+        .find(|stem| typed.get(stem) == Some(&"histogram"))
+        .unwrap_or(name)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,19 +120,42 @@ async fn what_happens_shows_in_the_figures() {
         .send()
         .await
         .refused(422, "validation_failed");
-    app.get("/nowhere").send().await.refused(404, "route_not_found");
+    app.get("/nowhere")
+        .send()
+        .await
+        .refused(404, "route_not_found");
     let after = Figures::of(&app).await;
     let grown = |name: &str, labels: &[&str]| after.sum(name, labels) - before.sum(name, labels);
     let sales = ["method=\"POST\"", "route=\"/v1/sales\""];
     for (least, name, labels) in [
-        (1.0, "tillbox_http_requests_total", &[&sales[..], &["status=\"201\""]].concat()[..]),
-        (1.0, "tillbox_http_requests_total", &[&sales[..], &["status=\"422\""]].concat()),
-        (1.0, "tillbox_http_requests_total", &["route=\"unmatched\"", "status=\"404\""]),
+        (
+            1.0,
+            "tillbox_http_requests_total",
+            &[&sales[..], &["status=\"201\""]].concat()[..],
+        ),
+        (
+            1.0,
+            "tillbox_http_requests_total",
+            &[&sales[..], &["status=\"422\""]].concat(),
+        ),
+        (
+            1.0,
+            "tillbox_http_requests_total",
+            &["route=\"unmatched\"", "status=\"404\""],
+        ),
         (2.0, "tillbox_http_request_duration_seconds_count", &sales),
         (2.0, "tillbox_commits_total", &["file=\"tenant\""]),
-        (2.0, "tillbox_commit_duration_seconds_count", &["file=\"tenant\""]),
+        (
+            2.0,
+            "tillbox_commit_duration_seconds_count",
+            &["file=\"tenant\""],
+        ),
         (2.0, "tillbox_commit_requests_sum", &["file=\"tenant\""]),
-        (1.0, "tillbox_cache_requests_total", &["cache=\"directory\"", "outcome=\"hit\""]),
+        (
+            1.0,
+            "tillbox_cache_requests_total",
+            &["cache=\"directory\"", "outcome=\"hit\""],
+        ),
     ] {
         assert!(grown(name, labels) >= least, "{name} {labels:?}");
     }
@@ -119,31 +169,58 @@ async fn what_happens_shows_in_the_figures() {
         "all are in the last bucket"
     );
     assert!(
-        after.sum("tillbox_http_request_duration_seconds_bucket", &["le=\"0.005\""]) > 0.0,
+        after.sum(
+            "tillbox_http_request_duration_seconds_bucket",
+            &["le=\"0.005\""]
+        ) > 0.0,
         "buckets and no quantiles"
     );
-    assert!(after.one("tillbox_http_requests_in_flight") >= 1.0, "the one that asked");
+    assert!(
+        after.one("tillbox_http_requests_in_flight") >= 1.0,
+        "the one that asked"
+    );
 
     // What is looked up is this process's own.
     assert_eq!(after.one("tillbox_tenants_open"), 1.0);
     assert_eq!(after.one("tillbox_tenants_unavailable"), 0.0);
     assert_eq!(after.one("tillbox_ready"), 0.0);
-    assert!(after.one("tillbox_disk_free_bytes") > 0.0 && after.one("tillbox_disk_free_bytes") < after.one("tillbox_disk_size_bytes"));
+    assert!(
+        after.one("tillbox_disk_free_bytes") > 0.0
+            && after.one("tillbox_disk_free_bytes") < after.one("tillbox_disk_size_bytes")
+    );
     assert_eq!(after.one("tillbox_disk_reserve_bytes"), f64::from(64 << 20));
     let started = app.now().as_millis() / 1000;
     assert_eq!(after.one("process_start_time_seconds") as i64, started);
-    assert_eq!(after.one("tillbox_queue_beat_timestamp_seconds") as i64, started, "the worker runs");
-    assert!(after.one("process_resident_memory_bytes") > 1e6 && after.one("process_threads") > 1.0 && after.one("process_open_fds") > 3.0);
-    assert!(after.one("process_open_fds") <= after.one("process_max_fds") && after.one("process_cpu_seconds_total") > 0.0);
+    assert_eq!(
+        after.one("tillbox_queue_beat_timestamp_seconds") as i64,
+        started,
+        "the worker runs"
+    );
+    assert!(
+        after.one("process_resident_memory_bytes") > 1e6
+            && after.one("process_threads") > 1.0
+            && after.one("process_open_fds") > 3.0
+    );
+    assert!(
+        after.one("process_open_fds") <= after.one("process_max_fds")
+            && after.one("process_cpu_seconds_total") > 0.0
+    );
     assert_eq!(
         after.sum(
             "tillbox_build_info",
-            &[&format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), "sqlite=\"3."]
+            &[
+                &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")),
+                "sqlite=\"3."
+            ]
         ),
         1.0
     );
     worker.stop(Duration::from_secs(30)).await;
-    app.get("/metrics").header("x-tillbox-tenant", "nobody").send().await.expect(200);
+    app.get("/metrics")
+        .header("x-tillbox-tenant", "nobody")
+        .send()
+        .await
+        .expect(200);
 }
 
 /// Until the worker has counted and looked. It does so by the machine's clock, and the first time at once.
@@ -163,15 +240,27 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
     let app = TestApp::start();
     let shop = app.tenant("depths");
     app.work_off();
-    app.admin("/v1/landlord/queue/low/pause").send().await.expect(200);
-    for (number, state) in ["available", "available", "scheduled", "scheduled", "discarded", "available"]
-        .into_iter()
-        .enumerate()
+    app.admin("/v1/landlord/queue/low/pause")
+        .send()
+        .await
+        .expect(200);
+    for (number, state) in [
+        "available",
+        "available",
+        "scheduled",
+        "scheduled",
+        "discarded",
+        "available",
+    ]
+    .into_iter()
+    .enumerate()
     {
-        shop.raw(&insert(number, "low", "kind.of_old", state)).expect("a job");
+        shop.raw(&insert(number, "low", "kind.of_old", state))
+            .expect("a job");
     }
     let held = id(5).replace('-', "");
-    shop.raw(&format!("UPDATE job SET epoch = -1 WHERE id = x'{held}'")).expect("held");
+    shop.raw(&format!("UPDATE job SET epoch = -1 WHERE id = x'{held}'"))
+        .expect("held");
     let running = app.app();
     let depth = || -> i64 {
         let depths = running.figures.snapshot(app.now()).depths;
@@ -190,23 +279,51 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
     let worker = Worker::start(app.app());
     counted(|| depth() == 6 && has_due()).await;
     let figures = Figures::of(&app).await;
-    let jobs = |figures: &Figures, state: &str| figures.one(&format!("tillbox_queue_jobs{{queue=\"low\",state=\"{state}\"}}"));
-    let states = ["available", "scheduled", "running", "retryable", "held", "discarded", "cancelled"];
-    assert_eq!(states.map(|state| jobs(&figures, state)), [2.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
+    let jobs = |figures: &Figures, state: &str| {
+        figures.one(&format!(
+            "tillbox_queue_jobs{{queue=\"low\",state=\"{state}\"}}"
+        ))
+    };
+    let states = [
+        "available",
+        "scheduled",
+        "running",
+        "retryable",
+        "held",
+        "discarded",
+        "cancelled",
+    ];
+    assert_eq!(
+        states.map(|state| jobs(&figures, state)),
+        [2.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0]
+    );
     let age = "tillbox_queue_oldest_ready_age_seconds{queue=\"low\"}";
     assert_eq!(
         figures.one(age),
         f64::from(i32::try_from(app.now().as_millis() / 1000).expect("before 2038"))
     );
-    let series = |figures: &Figures, name: &str| figures.0.keys().filter(|series| series.split('{').next() == Some(name)).count();
+    let series = |figures: &Figures, name: &str| {
+        figures
+            .0
+            .keys()
+            .filter(|series| series.split('{').next() == Some(name))
+            .count()
+    };
     let all = Queue::ALL.len();
     assert_eq!(series(&figures, "tillbox_queue_jobs"), all * states.len());
-    assert_eq!(series(&figures, "tillbox_queue_oldest_ready_age_seconds"), all);
+    assert_eq!(
+        series(&figures, "tillbox_queue_oldest_ready_age_seconds"),
+        all
+    );
     worker.stop(Duration::from_secs(30)).await;
 
     // What is gone is 0 and not what it was.
-    app.admin("/v1/landlord/queue/flush").send().await.expect(200);
-    shop.raw("DELETE FROM job WHERE kind = 'kind.of_old'").expect("gone");
+    app.admin("/v1/landlord/queue/flush")
+        .send()
+        .await
+        .expect(200);
+    shop.raw("DELETE FROM job WHERE kind = 'kind.of_old'")
+        .expect("gone");
     let worker = Worker::start(app.app());
     counted(|| depth() == 0 && !has_due()).await;
     let figures = Figures::of(&app).await;
@@ -219,11 +336,16 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
 #[tokio::test]
 async fn neither_what_is_sent_nor_how_many_stores_there_are_makes_the_figures_grow() {
     let app = TestApp::start();
-    let shops: Vec<_> = (0..4).map(|number| app.tenant(&format!("growth-{number}"))).collect();
+    let shops: Vec<_> = (0..4)
+        .map(|number| app.tenant(&format!("growth-{number}")))
+        .collect();
     for number in 0..50 {
         let path = format!("/growth-path-{number}");
         app.get(&path).send().await.expect(404);
-        app.get(&format!("/v1/orders/growth-id-{number}")).send().await.expect(401);
+        app.get(&format!("/v1/orders/growth-id-{number}"))
+            .send()
+            .await
+            .expect(401);
         let method = Method::from_bytes(format!("GROWTH{number}").as_bytes()).expect("a word");
         app.call(method, "/v1/sales").send().await.expect(405);
         shops[number % 4]
@@ -246,7 +368,9 @@ async fn neither_what_is_sent_nor_how_many_stores_there_are_makes_the_figures_gr
         .filter_map(|route| Some(route.split_once(' ')?.0.to_owned()))
         .collect();
     for route in figures.labels("route") {
-        let is_known = known.contains(route) || matches!(route, "unmatched" | "/openapi.json") || route.starts_with("/v1/admin/");
+        let is_known = known.contains(route)
+            || matches!(route, "unmatched" | "/openapi.json")
+            || route.starts_with("/v1/admin/");
         assert!(is_known, "{route} is no route");
     }
     assert!(figures.labels("method").is_subset(&BTreeSet::from([
@@ -259,7 +383,10 @@ async fn neither_what_is_sent_nor_how_many_stores_there_are_makes_the_figures_gr
 fn the_list_of_figures_is_whole() {
     let mut counted: BTreeMap<String, Kind> = BTreeMap::new();
     let mut named = String::new();
-    for source in crate::tidy::source::all().into_iter().filter(|source| !source.product.is_empty()) {
+    for source in crate::tidy::source::all()
+        .into_iter()
+        .filter(|source| !source.product.is_empty())
+    {
         let product = source.text.split("#[cfg(test)]").next().unwrap_or_default();
         for (call, kind) in [
             ("counter!(", Kind::Counter),
@@ -268,7 +395,10 @@ fn the_list_of_figures_is_whole() {
         ] {
             for (place, _) in product.match_indices(call) {
                 let rest = product[place + call.len()..].trim_start();
-                let Some(name) = rest.strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
+                let Some(name) = rest
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.split('"').next())
+                else {
                     continue;
                 };
                 let known = *counted.entry(name.to_owned()).or_insert(kind);

@@ -43,12 +43,21 @@ async fn every_event_in_every_state_leads_where_the_table_says() {
                 }
             };
             for event in way {
-                step(event, format!("way {}", placed.order)).await.expect(200);
+                step(event, format!("way {}", placed.order))
+                    .await
+                    .expect(200);
             }
             let before = shop.census();
             let answer = step(event, format!("{state} {event} {}", placed.order)).await;
-            let now = shop.get(&format!("/v1/orders/{}", placed.order)).send().await.expect(200);
-            match TABLE.iter().find(|(from, on, _)| *from == state && *on == event) {
+            let now = shop
+                .get(&format!("/v1/orders/{}", placed.order))
+                .send()
+                .await
+                .expect(200);
+            match TABLE
+                .iter()
+                .find(|(from, on, _)| *from == state && *on == event)
+            {
                 Some((_, _, to)) => {
                     answer.expect(200);
                     assert_eq!(now.json()["status"], *to);
@@ -57,7 +66,10 @@ async fn every_event_in_every_state_leads_where_the_table_says() {
                     assert_eq!(answer.status, 409, "{state} + {event}: {}", answer.text());
                     if event != "pay" {
                         let refused = answer.refused(409, "illegal_transition");
-                        assert_eq!((&refused["order_status"], &refused["event"]), (&json!(state), &json!(event)));
+                        assert_eq!(
+                            (&refused["order_status"], &refused["event"]),
+                            (&json!(state), &json!(event))
+                        );
                     }
                     assert_eq!(now.json()["status"], state);
                     assert_eq!(shop.grown_since(&before), rows([]), "{state} + {event}");
@@ -75,11 +87,18 @@ async fn a_cancelled_order_frees_its_stock_and_takes_no_payment() {
     let tea = shop.stocked("TEA", 100, 2).await;
     let placed = shop.place(&[(&tea, 2)], "cash").await;
     let before = shop.census();
-    let cancelled = shop.move_order(&placed.order, "cancel").await.expect(200).json();
+    let cancelled = shop
+        .move_order(&placed.order, "cancel")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(cancelled["status"], "cancelled");
     assert_eq!(shop.grown_since(&before), rows([("job", 1)]));
     assert_eq!(shop.stock(&tea).await, [2, 0, 2]);
-    let refused = shop.confirm("c", &placed.payment).await.refused(409, "payment_over");
+    let refused = shop
+        .confirm("c", &placed.payment)
+        .await
+        .refused(409, "payment_over");
     assert_eq!(refused["payment_status"], "cancelled");
     let body = json!({"order_id": placed.order, "method": "cash"});
     let refused = shop
@@ -115,7 +134,10 @@ async fn an_order_says_what_was_sold_whatever_the_catalog_says_now() {
     assert_eq!(shop.get(&path).send().await.expect(200).json(), before);
     let done = shop.confirm("c", &placed.payment).await.expect(200).json();
     assert_eq!(
-        (&done["invoice"]["lines"][0]["sku"], &done["invoice"]["total_minor"]),
+        (
+            &done["invoice"]["lines"][0]["sku"],
+            &done["invoice"]["total_minor"]
+        ),
         (&json!("TEA"), &json!(200))
     );
     shop.assert_integrity();
@@ -134,12 +156,22 @@ async fn orders_are_listed_by_pages_and_by_status() {
     }
     let page = |query: String| {
         let shop = shop.clone();
-        async move { shop.get(&format!("/v1/orders{query}")).send().await.expect(200).json() }
+        async move {
+            shop.get(&format!("/v1/orders{query}"))
+                .send()
+                .await
+                .expect(200)
+                .json()
+        }
     };
     assert_eq!(numbers(&page(String::new()).await), [5, 4, 3, 2, 1]);
     let first = page("?limit=2".into()).await;
     shop.place(&[(&tea, 6)], "cash").await;
-    let second = page(format!("?limit=2&cursor={}", first["next_cursor"].as_str().expect("there is more"))).await;
+    let second = page(format!(
+        "?limit=2&cursor={}",
+        first["next_cursor"].as_str().expect("there is more")
+    ))
+    .await;
     let third = page(format!(
         "?limit=2&cursor={}",
         second["next_cursor"].as_str().expect("there is more")
@@ -157,15 +189,31 @@ async fn orders_are_listed_by_pages_and_by_status() {
         first["next_cursor"].as_str().expect("more")
     ))
     .await;
-    assert_eq!([numbers(&first), numbers(&second)], [vec![6, 5], vec![3, 1]]);
+    assert_eq!(
+        [numbers(&first), numbers(&second)],
+        [vec![6, 5], vec![3, 1]]
+    );
     // Each has its own lines.
-    for order in page(String::new()).await["data"].as_array().expect("a list") {
+    for order in page(String::new()).await["data"]
+        .as_array()
+        .expect("a list")
+    {
         assert_eq!(
-            (order["items"].as_array().map(Vec::len), &order["items"][0]["total_minor"]),
+            (
+                order["items"].as_array().map(Vec::len),
+                &order["items"][0]["total_minor"]
+            ),
             (Some(1), &order["total_minor"])
         );
     }
-    for query in ["?status=lost", "?state=paid", "?limit=0", "?limit=201", "?limit=x", "?cursor=zz"] {
+    for query in [
+        "?status=lost",
+        "?state=paid",
+        "?limit=0",
+        "?limit=201",
+        "?limit=x",
+        "?cursor=zz",
+    ] {
         let refused = shop.get(&format!("/v1/orders{query}")).send().await;
         refused.refused(422, "validation_failed");
     }
@@ -173,8 +221,15 @@ async fn orders_are_listed_by_pages_and_by_status() {
 
 fn numbers(page: &Value) -> Vec<i64> {
     let orders = page["data"].as_array().expect("a list");
-    let number = |order: &Value| order["number"].as_str().and_then(|text| text.strip_prefix("ORD-")?.parse().ok());
-    orders.iter().map(|order| number(order).expect("a number")).collect()
+    let number = |order: &Value| {
+        order["number"]
+            .as_str()
+            .and_then(|text| text.strip_prefix("ORD-")?.parse().ok())
+    };
+    orders
+        .iter()
+        .map(|order| number(order).expect("a number"))
+        .collect()
 }
 
 /// Who did not hear the answer asks again under the same key; and what is said that nobody reads is refused.
@@ -194,14 +249,37 @@ async fn a_move_under_a_key_is_repeated_and_takes_no_body() {
             ("application/json", "{\"a\": 1}"),
             ("text/plain", "{}"),
         ] {
-            let answer = shop.post(path).header("content-type", kind).bytes(body).send().await;
+            let answer = shop
+                .post(path)
+                .header("content-type", kind)
+                .bytes(body)
+                .send()
+                .await;
             assert!((400..=422).contains(&answer.status), "{}", answer.text());
         }
     }
-    for (path, body) in [(&payment, json!({"reason": "changed his mind"})), (&order, json!({}))] {
-        let first = shop.post(path).key(path).json(body.clone()).send().await.expect(200);
-        let again = shop.post(path).key(path).json(body).send().await.expect(200);
-        assert_eq!((again.header("idempotent-replayed"), &again.body), (Some("true"), &first.body));
+    for (path, body) in [
+        (&payment, json!({"reason": "changed his mind"})),
+        (&order, json!({})),
+    ] {
+        let first = shop
+            .post(path)
+            .key(path)
+            .json(body.clone())
+            .send()
+            .await
+            .expect(200);
+        let again = shop
+            .post(path)
+            .key(path)
+            .json(body)
+            .send()
+            .await
+            .expect(200);
+        assert_eq!(
+            (again.header("idempotent-replayed"), &again.body),
+            (Some("true"), &first.body)
+        );
         assert!(shop.post(path).send().await.status == 409);
     }
     let reasons = shop.rows("SELECT payload ->> '$.details.reason' FROM job WHERE payload ->> '$.action' = 'payment.cancelled'");
@@ -212,11 +290,22 @@ async fn a_move_under_a_key_is_repeated_and_takes_no_body() {
 async fn ids_that_name_nothing_are_404_and_texts_that_are_no_ids_400() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    for (method, tail) in [("GET", ""), ("POST", "/confirm"), ("POST", "/ship"), ("POST", "/cancel")] {
+    for (method, tail) in [
+        ("GET", ""),
+        ("POST", "/confirm"),
+        ("POST", "/ship"),
+        ("POST", "/cancel"),
+    ] {
         let method: http::Method = method.parse().expect("a method");
         let call = |id: &str| shop.call(method.clone(), &format!("/v1/orders/{id}{tail}"));
         call(NOBODY).send().await.refused(404, "order_not_found");
-        for id in ["1", "ORD-000001", "00000000-0000-0000-0000-000000000000", "%ff", &"0".repeat(400)] {
+        for id in [
+            "1",
+            "ORD-000001",
+            "00000000-0000-0000-0000-000000000000",
+            "%ff",
+            &"0".repeat(400),
+        ] {
             call(id).send().await.refused(400, "malformed_id");
         }
     }
@@ -232,10 +321,26 @@ async fn an_order_and_its_documents_are_found_by_its_number_and_its_id() {
         sold["order"]["id"].as_str().expect("an id"),
         sold["order"]["number"].as_str().expect("a number"),
     );
-    let rows = |page: crate::support::Answer| page.expect(200).json()["data"].as_array().cloned().expect("a list");
-    let orders = rows(shop.get(&format!("/v1/orders?number={number}")).send().await);
+    let rows = |page: crate::support::Answer| {
+        page.expect(200).json()["data"]
+            .as_array()
+            .cloned()
+            .expect("a list")
+    };
+    let orders = rows(
+        shop.get(&format!("/v1/orders?number={number}"))
+            .send()
+            .await,
+    );
     assert_eq!((orders.len(), &orders[0]["id"]), (1, &sold["order"]["id"]));
-    assert!(rows(shop.get(&format!("/v1/orders?number={number}&status=pending")).send().await).is_empty());
+    assert!(
+        rows(
+            shop.get(&format!("/v1/orders?number={number}&status=pending"))
+                .send()
+                .await
+        )
+        .is_empty()
+    );
     assert!(rows(shop.get("/v1/orders?number=ORD-9").send().await).is_empty());
     for (list, own) in [
         ("payments", "payment"),
@@ -243,7 +348,11 @@ async fn an_order_and_its_documents_are_found_by_its_number_and_its_id() {
         ("financial-orders", "financial_order"),
     ] {
         let found = rows(shop.get(&format!("/v1/{list}?order_id={id}")).send().await);
-        assert_eq!((found.len(), &found[0]["id"]), (1, &sold[own]["id"]), "{list}");
+        assert_eq!(
+            (found.len(), &found[0]["id"]),
+            (1, &sold[own]["id"]),
+            "{list}"
+        );
         assert!(
             rows(shop.get(&format!("/v1/{list}?order_id={tea}")).send().await).is_empty(),
             "{list}"

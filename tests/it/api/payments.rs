@@ -15,11 +15,20 @@ async fn open(shop: &TestShop, key: &str, order: &str, method: &str) -> Answer {
 
 async fn decline(shop: &TestShop, key: &str, placed: &Placed) -> Answer {
     let body = json!({"payment_id": placed.payment, "provider_reference": "decline"});
-    shop.post("/v1/checkout/confirm-payment").key(key).json(body).send().await
+    shop.post("/v1/checkout/confirm-payment")
+        .key(key)
+        .json(body)
+        .send()
+        .await
 }
 
 async fn status(shop: &TestShop, payment: &str) -> Value {
-    shop.get(&format!("/v1/payments/{payment}")).send().await.expect(200).json()["status"].clone()
+    shop.get(&format!("/v1/payments/{payment}"))
+        .send()
+        .await
+        .expect(200)
+        .json()["status"]
+        .clone()
 }
 
 #[tokio::test]
@@ -29,7 +38,9 @@ async fn a_declined_payment_is_kept_as_failed_and_a_new_one_pays_the_order() {
     let tea = shop.stocked("TEA", 450, 10).await;
     let placed = shop.place(&[(&tea, 2)], "test").await;
     let before = shop.census();
-    let refused = decline(&shop, "d", &placed).await.refused(402, "payment_declined");
+    let refused = decline(&shop, "d", &placed)
+        .await
+        .refused(402, "payment_declined");
     assert_eq!(refused["payment_id"], placed.payment);
     assert_eq!(
         shop.grown_since(&before),
@@ -42,22 +53,40 @@ async fn a_declined_payment_is_kept_as_failed_and_a_new_one_pays_the_order() {
         .await
         .expect(200)
         .json();
-    assert_eq!((&shown["status"], &shown["failure_code"]), (&json!("failed"), &json!("declined")));
+    assert_eq!(
+        (&shown["status"], &shown["failure_code"]),
+        (&json!("failed"), &json!("declined"))
+    );
     assert_eq!(shown["succeeded_at"], Value::Null);
-    assert_eq!(shop.stock(&tea).await, [10, 2, 8], "the order goes on waiting");
+    assert_eq!(
+        shop.stock(&tea).await,
+        [10, 2, 8],
+        "the order goes on waiting"
+    );
     // The same request again: the payment is over, and the key is not in the way of anything.
-    let refused = decline(&shop, "d", &placed).await.refused(409, "payment_over");
+    let refused = decline(&shop, "d", &placed)
+        .await
+        .refused(409, "payment_over");
     assert_eq!(refused["payment_status"], "failed");
-    shop.confirm("d", &placed.payment).await.refused(409, "payment_over");
+    shop.confirm("d", &placed.payment)
+        .await
+        .refused(409, "payment_over");
 
     let second = open(&shop, "o", &placed.order, "test").await.expect(201);
     assert_eq!(second.json()["amount_minor"], 900);
     let second = second.string("/id");
-    let refused = open(&shop, "o-2", &placed.order, "cash").await.refused(409, "payment_pending");
+    let refused = open(&shop, "o-2", &placed.order, "cash")
+        .await
+        .refused(409, "payment_pending");
     assert_eq!(refused["payment_id"], second);
     let done = shop.confirm("d", &second).await.expect(200).json();
-    assert_eq!((&done["order"]["status"], &done["payment"]["id"]), (&json!("paid"), &json!(second)));
-    let refused = open(&shop, "o-3", &placed.order, "cash").await.refused(409, "order_not_payable");
+    assert_eq!(
+        (&done["order"]["status"], &done["payment"]["id"]),
+        (&json!("paid"), &json!(second))
+    );
+    let refused = open(&shop, "o-3", &placed.order, "cash")
+        .await
+        .refused(409, "order_not_payable");
     assert_eq!(refused["order_status"], "paid");
     assert_eq!(status(&shop, &placed.payment).await, "failed");
     assert_eq!(
@@ -93,19 +122,29 @@ async fn a_second_confirmation_is_refused_noted_and_changes_nothing() {
     assert_eq!(noted().lines().len(), 0);
 
     let replay = shop.confirm("c-1", &placed.payment).await.expect(200);
-    assert_eq!((replay.text(), replay.header("idempotent-replayed")), (done.text(), Some("true")));
+    assert_eq!(
+        (replay.text(), replay.header("idempotent-replayed")),
+        (done.text(), Some("true"))
+    );
     assert_eq!(noted().lines().len(), 0, "a retry is no double payment");
 
-    shop.confirm("c-2", &placed.payment).await.refused(409, "payment_already_processed");
+    shop.confirm("c-2", &placed.payment)
+        .await
+        .refused(409, "payment_already_processed");
     let found = noted();
-    let [line] = found.lines() else { panic!("{found:?}") };
+    let [line] = found.lines() else {
+        panic!("{found:?}")
+    };
     assert!(line.to_string().contains(&placed.payment), "{line}");
     // By the other road as well, and by cancelling.
     let path = format!("/v1/payments/{}/confirm", placed.payment);
     let call = shop.post(&path).key("c-3").json(json!({}));
     call.send().await.refused(409, "payment_already_processed");
     let path = format!("/v1/payments/{}/cancel", placed.payment);
-    shop.post(&path).send().await.refused(409, "payment_already_processed");
+    shop.post(&path)
+        .send()
+        .await
+        .refused(409, "payment_already_processed");
     assert_eq!(noted().lines().len(), 2);
     assert_eq!(shop.grown_since(&before), rows([]));
     assert_eq!(shop.stock(&tea).await, [9, 0, 9]);
@@ -122,15 +161,28 @@ async fn a_payment_is_confirmed_by_its_own_path_too() {
     let unkeyed = shop.post(&path).json(json!({})).send().await;
     unkeyed.refused(400, "idempotency_key_missing");
     let body = json!({"provider_reference": "receipt 12"});
-    let done = shop.post(&path).key("k").json(body).send().await.expect(200).json();
+    let done = shop
+        .post(&path)
+        .key("k")
+        .json(body)
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(
-        (&done["payment"]["provider_reference"], &done["order"]["status"]),
+        (
+            &done["payment"]["provider_reference"],
+            &done["order"]["status"]
+        ),
         (&json!("receipt 12"), &json!("paid"))
     );
     let other = shop.place(&[(&tea, 1)], "manual").await;
     let path = format!("/v1/payments/{}/confirm", other.payment);
     // The key is bound to its path: another payment under it is another request.
-    let call = shop.post(&path).key("k").json(json!({"provider_reference": "receipt 12"}));
+    let call = shop
+        .post(&path)
+        .key("k")
+        .json(json!({"provider_reference": "receipt 12"}));
     call.send().await.refused(422, "idempotency_key_reused");
     shop.assert_integrity();
 }
@@ -142,11 +194,19 @@ async fn a_payment_that_is_called_off_makes_room_for_another() {
     let tea = shop.product("TEA", 450).await;
     let placed = shop.place(&[(&tea, 1)], "manual").await;
     let path = format!("/v1/payments/{}/cancel", placed.payment);
-    assert_eq!(shop.post(&path).send().await.expect(200).json()["status"], "cancelled");
+    assert_eq!(
+        shop.post(&path).send().await.expect(200).json()["status"],
+        "cancelled"
+    );
     let refused = shop.post(&path).send().await.refused(409, "payment_over");
     assert_eq!(refused["payment_status"], "cancelled");
-    shop.confirm("c", &placed.payment).await.refused(409, "payment_over");
-    let second = open(&shop, "o", &placed.order, "cash").await.expect(201).string("/id");
+    shop.confirm("c", &placed.payment)
+        .await
+        .refused(409, "payment_over");
+    let second = open(&shop, "o", &placed.order, "cash")
+        .await
+        .expect(201)
+        .string("/id");
     shop.confirm("c", &second).await.expect(200);
     shop.assert_integrity();
 }
@@ -159,13 +219,19 @@ async fn an_order_takes_fifty_payments_and_no_more() {
     let placed = shop.place(&[(&tea, 1)], "manual").await;
     let mut payment = placed.payment.clone();
     for number in 1..50 {
-        shop.post(&format!("/v1/payments/{payment}/cancel")).send().await.expect(200);
+        shop.post(&format!("/v1/payments/{payment}/cancel"))
+            .send()
+            .await
+            .expect(200);
         payment = open(&shop, &format!("o-{number}"), &placed.order, "cash")
             .await
             .expect(201)
             .string("/id");
     }
-    shop.post(&format!("/v1/payments/{payment}/cancel")).send().await.expect(200);
+    shop.post(&format!("/v1/payments/{payment}/cancel"))
+        .send()
+        .await
+        .expect(200);
     open(&shop, "too many", &placed.order, "cash")
         .await
         .refused(409, "too_many_payments");
@@ -178,18 +244,29 @@ async fn bad_input_is_refused_and_leaves_nothing() {
     let tea = shop.product("TEA", 450).await;
     let placed = shop.place(&[(&tea, 1)], "cash").await;
     let before = shop.census();
-    shop.confirm("c", NOBODY).await.refused(404, "payment_not_found");
-    shop.confirm("c", "17").await.refused(422, "validation_failed");
-    open(&shop, "c", NOBODY, "cash").await.refused(404, "order_not_found");
+    shop.confirm("c", NOBODY)
+        .await
+        .refused(404, "payment_not_found");
+    shop.confirm("c", "17")
+        .await
+        .refused(422, "validation_failed");
+    open(&shop, "c", NOBODY, "cash")
+        .await
+        .refused(404, "order_not_found");
     open(&shop, "c", &placed.order, "test")
         .await
         .refused(422, "payment_method_unavailable");
-    open(&shop, "c", "x", "gold").await.refused(422, "validation_failed");
+    open(&shop, "c", "x", "gold")
+        .await
+        .refused(422, "validation_failed");
     shop.get(&format!("/v1/payments/{NOBODY}"))
         .send()
         .await
         .refused(404, "payment_not_found");
-    shop.get("/v1/payments/x").send().await.refused(400, "malformed_id");
+    shop.get("/v1/payments/x")
+        .send()
+        .await
+        .refused(400, "malformed_id");
     shop.post(&format!("/v1/payments/{NOBODY}/cancel"))
         .send()
         .await
@@ -202,7 +279,10 @@ async fn bad_input_is_refused_and_leaves_nothing() {
     unkeyed.refused(400, "idempotency_key_missing");
     for reference in [json!(""), json!("x".repeat(501)), json!(7)] {
         let body = json!({"payment_id": placed.payment, "provider_reference": reference});
-        let call = shop.post("/v1/checkout/confirm-payment").key("c").json(body);
+        let call = shop
+            .post("/v1/checkout/confirm-payment")
+            .key("c")
+            .json(body);
         call.send().await.refused(422, "validation_failed");
     }
     assert_eq!(shop.grown_since(&before), rows([]));
@@ -214,10 +294,21 @@ async fn payments_are_listed_the_newest_first() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
-    let (first, second) = (shop.place(&[(&tea, 1)], "cash").await, shop.place(&[(&tea, 2)], "manual").await);
-    let page = shop.get("/v1/payments?limit=1").send().await.expect(200).json();
+    let (first, second) = (
+        shop.place(&[(&tea, 1)], "cash").await,
+        shop.place(&[(&tea, 2)], "manual").await,
+    );
+    let page = shop
+        .get("/v1/payments?limit=1")
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(page["data"][0]["id"], second.payment);
-    let path = format!("/v1/payments?limit=1&cursor={}", page["next_cursor"].as_str().expect("more"));
+    let path = format!(
+        "/v1/payments?limit=1&cursor={}",
+        page["next_cursor"].as_str().expect("more")
+    );
     let page = shop.get(&path).send().await.expect(200).json();
     assert_eq!(
         (&page["data"][0]["id"], &page["next_cursor"]),

@@ -38,9 +38,9 @@ fn routes_to_come(app: &TestApp) -> Router {
         "/v1/customer/me",
     ];
     let answer = || async { "done" };
-    let router = routes
-        .into_iter()
-        .fold(Router::new(), |router, path| router.route(path, post(answer)));
+    let router = routes.into_iter().fold(Router::new(), |router, path| {
+        router.route(path, post(answer))
+    });
     tillbox::http::surrounded_routes(&app.app(), router)
 }
 
@@ -48,9 +48,14 @@ fn routes_to_come(app: &TestApp) -> Router {
 #[track_caller]
 fn standing(answer: &Answer, policy: &str) -> (u32, u64) {
     let field = answer.header("ratelimit").expect("the field is there");
-    let rest = field.strip_prefix(&format!("\"{policy}\";r=")).expect("of its policy");
+    let rest = field
+        .strip_prefix(&format!("\"{policy}\";r="))
+        .expect("of its policy");
     let (remaining, wait) = rest.split_once(";t=").expect("two parameters");
-    (remaining.parse().expect("a number"), wait.parse().expect("a number"))
+    (
+        remaining.parse().expect("a number"),
+        wait.parse().expect("a number"),
+    )
 }
 
 fn group_of(path: &str) -> Option<&'static str> {
@@ -77,21 +82,44 @@ async fn every_route_of_a_group_has_its_limiter_and_no_other_has_one() {
         let call = path.replace("{id}", "018f3c9e-7b1a-7000-8000-000000000001");
         for answer in [
             shop.call(method.clone(), &call).send().await,
-            app.call(method.clone(), &call).at_address("192.0.2.1").send().await,
+            app.call(method.clone(), &call)
+                .at_address("192.0.2.1")
+                .send()
+                .await,
         ] {
-            let policy = answer.header("ratelimit-policy").and_then(|field| field.split('"').nth(1));
+            let policy = answer
+                .header("ratelimit-policy")
+                .and_then(|field| field.split('"').nth(1));
             assert_eq!(policy, group_of(path), "{route}: {answer:?}");
-            assert_eq!(answer.header("ratelimit").is_some(), policy.is_some(), "{route}");
+            assert_eq!(
+                answer.header("ratelimit").is_some(),
+                policy.is_some(),
+                "{route}"
+            );
             met.extend(policy.map(str::to_owned));
         }
-        let described = &tillbox::http::openapi()["paths"][path][method.as_str().to_lowercase()]["responses"];
+        let described =
+            &tillbox::http::openapi()["paths"][path][method.as_str().to_lowercase()]["responses"];
         let says = described["429"]["description"].as_str().unwrap_or_default();
-        assert_eq!(says.contains("`rate_limited`"), group_of(path).is_some(), "{route} is described so");
-        let fields = described["429"]["headers"].as_object().map_or(0, serde_json::Map::len);
-        assert_eq!(fields, if group_of(path).is_some() { 3 } else { 0 }, "{route}");
+        assert_eq!(
+            says.contains("`rate_limited`"),
+            group_of(path).is_some(),
+            "{route} is described so"
+        );
+        let fields = described["429"]["headers"]
+            .as_object()
+            .map_or(0, serde_json::Map::len);
+        assert_eq!(
+            fields,
+            if group_of(path).is_some() { 3 } else { 0 },
+            "{route}"
+        );
     }
     for policy in ["checkout", "payment", "sales"] {
-        assert!(met.iter().any(|name| name == policy), "{policy} is met: {met:?}");
+        assert!(
+            met.iter().any(|name| name == policy),
+            "{policy} is met: {met:?}"
+        );
     }
 }
 
@@ -103,11 +131,18 @@ async fn a_route_to_come_gets_its_limiter_by_its_name() {
         ("/v1/customer/login", Some("\"login\";q=10;w=60")),
         ("/v1/customer/register", Some("\"login\";q=10;w=60")),
         ("/v1/landlord/login", Some("\"login\";q=10;w=60")),
-        ("/v1/landlord/billing/webhook", Some("\"webhook\";q=120;w=60")),
+        (
+            "/v1/landlord/billing/webhook",
+            Some("\"webhook\";q=120;w=60"),
+        ),
         ("/v1/pos/sync", Some("\"sales\";q=1200;w=60")),
         ("/v1/customer/me", None),
     ] {
-        let answer = app.call_to(&router, Method::POST, path).send().await.expect(200);
+        let answer = app
+            .call_to(&router, Method::POST, path)
+            .send()
+            .await
+            .expect(200);
         assert_eq!(answer.header("ratelimit-policy"), policy, "{path}");
     }
 }
@@ -139,14 +174,25 @@ async fn each_is_exact_and_the_wait_it_names_is_the_truth() {
         }
         let refused = call().send().await;
         let problem = refused.clone().refused(429, "rate_limited");
-        assert_eq!(problem["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
+        assert_eq!(
+            problem["type"],
+            "https://iana.org/assignments/http-problem-types#quota-exceeded"
+        );
         assert_eq!(problem["violated-policies"], json!([policy]));
-        let wait: u64 = refused.header("retry-after").expect("is there").parse().expect("seconds");
+        let wait: u64 = refused
+            .header("retry-after")
+            .expect("is there")
+            .parse()
+            .expect("seconds");
         assert_eq!(standing(&refused, policy), (0, wait));
         app.advance(Duration::from_secs(wait - 1));
         call().send().await.refused(429, "rate_limited");
         app.advance(Duration::from_secs(1));
-        assert_ne!(call().send().await.status, 429, "{policy}: {wait} s were too few");
+        assert_ne!(
+            call().send().await.status,
+            429,
+            "{policy}: {wait} s were too few"
+        );
     }
 }
 
@@ -156,7 +202,10 @@ async fn the_fields_read_as_the_contract_has_them() {
     let shop = app.tenant("corner");
     let answer = shop.post("/v1/checkout").send().await;
     answer.clone().refused(400, "idempotency_key_missing");
-    assert_eq!(answer.header("ratelimit-policy"), Some("\"checkout\";q=30;w=60"));
+    assert_eq!(
+        answer.header("ratelimit-policy"),
+        Some("\"checkout\";q=30;w=60")
+    );
     assert_eq!(answer.header("ratelimit"), Some("\"checkout\";r=29;t=2"));
     let other_method = shop.delete("/v1/checkout").send().await;
     other_method.clone().refused(405, "method_not_allowed");
@@ -166,7 +215,11 @@ async fn the_fields_read_as_the_contract_has_them() {
         "whatever is answered"
     );
     assert!(
-        shop.get("/v1/checkout/nothing").send().await.header("ratelimit").is_none(),
+        shop.get("/v1/checkout/nothing")
+            .send()
+            .await
+            .header("ratelimit")
+            .is_none(),
         "no route"
     );
 }
@@ -182,25 +235,42 @@ async fn a_request_is_charged_to_its_key_and_without_a_good_one_to_its_address()
     let first = sell().at_address("192.0.2.1").send().await.expect(201);
     let replay = sell().at_address("192.0.2.2").send().await.expect(201);
     assert_eq!(replay.header("idempotent-replayed"), Some("true"));
-    assert_eq!((standing(&first, "sales").0, standing(&replay, "sales").0), (1_199, 1_198));
+    assert_eq!(
+        (standing(&first, "sales").0, standing(&replay, "sales").0),
+        (1_199, 1_198)
+    );
 
     let pay = |key: &str, address: &str| app.get("/v1/payments").bearer(key).at_address(address);
     for left in (0..20).rev() {
         let address = format!("192.0.2.{}", left + 1);
-        assert_eq!(standing(&pay(&shop.key, &address).send().await, "payment").0, left);
+        assert_eq!(
+            standing(&pay(&shop.key, &address).send().await, "payment").0,
+            left
+        );
     }
-    pay(&shop.key, "192.0.2.99").send().await.refused(429, "rate_limited");
-    assert_eq!(pay(&other.key, "192.0.2.99").send().await.status, 200, "another key");
+    pay(&shop.key, "192.0.2.99")
+        .send()
+        .await
+        .refused(429, "rate_limited");
+    assert_eq!(
+        pay(&other.key, "192.0.2.99").send().await.status,
+        200,
+        "another key"
+    );
 
     // Whoever makes up a new key each time is one caller all the same.
     for number in 0..20 {
         let made_up = format!(
             "tb_abcdefgh_{}",
-            "abcdefghijkmnpqrstuvwxyz23456789abcdefghijkmnpqrstuv".replace('a', &number.to_string()[..1])
+            "abcdefghijkmnpqrstuvwxyz23456789abcdefghijkmnpqrstuv"
+                .replace('a', &number.to_string()[..1])
         );
         assert_eq!(pay(&made_up, "198.51.100.7").send().await.status, 401);
     }
-    pay("tb_abcdefgh_x", "198.51.100.7").send().await.refused(429, "rate_limited");
+    pay("tb_abcdefgh_x", "198.51.100.7")
+        .send()
+        .await
+        .refused(429, "rate_limited");
     app.get("/v1/payments")
         .at_address("198.51.100.7")
         .send()
@@ -218,10 +288,18 @@ async fn logins_and_notices_are_charged_to_their_address_whatever_key_they_show(
     let app = limited();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let router = routes_to_come(&app);
-    let call = |path: &str, key: &str| app.call_to(&router, Method::POST, path).bearer(key).at_address("2001:db8:1:2::1");
+    let call = |path: &str, key: &str| {
+        app.call_to(&router, Method::POST, path)
+            .bearer(key)
+            .at_address("2001:db8:1:2::1")
+    };
     for path in ["/v1/customer/login", "/v1/landlord/billing/webhook"] {
         let one = call(path, &shop.key).send().await.expect(200);
-        let two = call(path, &other.key).at_address("2001:db8:1:2::99").send().await.expect(200);
+        let two = call(path, &other.key)
+            .at_address("2001:db8:1:2::99")
+            .send()
+            .await
+            .expect(200);
         let remaining = |answer: &Answer| {
             let field = answer.header("ratelimit").expect("is there");
             field
@@ -229,13 +307,19 @@ async fn logins_and_notices_are_charged_to_their_address_whatever_key_they_show(
                 .nth(1)
                 .and_then(|rest| rest.split(';').next()?.parse::<u32>().ok())
         };
-        assert_eq!(remaining(&two), remaining(&one).map(|left| left - 1), "{path}");
+        assert_eq!(
+            remaining(&two),
+            remaining(&one).map(|left| left - 1),
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_proxy_is_believed_and_a_stranger_is_not() {
-    let app = limited_with(|config| config.server.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")]);
+    let app = limited_with(|config| {
+        config.server.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")]
+    });
     let router = routes_to_come(&app);
     let login = |peer: &str, field: &str, value: &str| {
         let call = app.call_to(&router, Method::POST, "/v1/customer/login");
@@ -251,11 +335,19 @@ async fn a_proxy_is_believed_and_a_stranger_is_not() {
         "by another proxy, which passes on what the client made up"
     );
     assert_eq!(
-        left(login("10.0.0.1", xff, "9.9.9.9, 203.0.113.1, 10.0.0.7").send().await),
+        left(
+            login("10.0.0.1", xff, "9.9.9.9, 203.0.113.1, 10.0.0.7")
+                .send()
+                .await
+        ),
         7,
         "forged on the left"
     );
-    assert_eq!(left(login("10.0.0.1", xff, "203.0.113.2").send().await), 9, "another client");
+    assert_eq!(
+        left(login("10.0.0.1", xff, "203.0.113.2").send().await),
+        9,
+        "another client"
+    );
     assert_eq!(
         left(login("203.0.113.1", xff, "203.0.113.2").send().await),
         6,
@@ -264,14 +356,30 @@ async fn a_proxy_is_believed_and_a_stranger_is_not() {
     // A new address with each request, ten thousand in each: one bucket.
     for number in 0..9 {
         let forged = vec![format!("9.9.9.{number}"); 10_000].join(", ");
-        assert_eq!(left(login("198.51.100.1", xff, &forged).send().await), 9 - number);
+        assert_eq!(
+            left(login("198.51.100.1", xff, &forged).send().await),
+            9 - number
+        );
     }
-    login("198.51.100.1", xff, "1.1.1.1").send().await.expect(200);
-    login("198.51.100.1", xff, "2.2.2.2").send().await.refused(429, "rate_limited");
-    let lines = logs().saying("login locked out").only(|line| line["address"] == "198.51.100.1");
+    login("198.51.100.1", xff, "1.1.1.1")
+        .send()
+        .await
+        .expect(200);
+    login("198.51.100.1", xff, "2.2.2.2")
+        .send()
+        .await
+        .refused(429, "rate_limited");
+    let lines = logs()
+        .saying("login locked out")
+        .only(|line| line["address"] == "198.51.100.1");
     assert_eq!(lines.lines().len(), 1, "{lines:?}");
-    login("198.51.100.1", xff, "3.3.3.3").send().await.refused(429, "rate_limited");
-    let lines = logs().saying("login locked out").only(|line| line["address"] == "198.51.100.1");
+    login("198.51.100.1", xff, "3.3.3.3")
+        .send()
+        .await
+        .refused(429, "rate_limited");
+    let lines = logs()
+        .saying("login locked out")
+        .only(|line| line["address"] == "198.51.100.1");
     assert_eq!(lines.lines().len(), 1, "once for each lock-out: {lines:?}");
     assert_eq!(lines.lines()[0]["target"], "security");
     assert!(lines.lines()[0]["request_id"].is_string(), "{lines:?}");
@@ -286,8 +394,14 @@ async fn the_proxies_header_is_the_one_that_the_configuration_names() {
     });
     let router = routes_to_come(&app);
     let left = async |forwarded: &str, xff: &str| {
-        let call = app.call_to(&router, Method::POST, "/v1/customer/login").at_address("10.0.0.1");
-        let answer = call.header("forwarded", forwarded).header("x-forwarded-for", xff).send().await;
+        let call = app
+            .call_to(&router, Method::POST, "/v1/customer/login")
+            .at_address("10.0.0.1");
+        let answer = call
+            .header("forwarded", forwarded)
+            .header("x-forwarded-for", xff)
+            .send()
+            .await;
         standing(&answer, "login").0
     };
     assert_eq!(left("for=203.0.113.1", "9.9.9.1").await, 9);
@@ -338,10 +452,16 @@ async fn a_clock_that_is_set_back_locks_nobody_out() {
     let shop = app.tenant("corner");
     while shop.get("/v1/payments").send().await.status != 429 {}
     app.clock().set(app.now().plus_millis(-3_600_000));
-    shop.get("/v1/payments").send().await.refused(429, "rate_limited");
+    shop.get("/v1/payments")
+        .send()
+        .await
+        .refused(429, "rate_limited");
     app.advance(Duration::from_secs(3));
     shop.get("/v1/payments").send().await.expect(200);
-    shop.get("/v1/payments").send().await.refused(429, "rate_limited");
+    shop.get("/v1/payments")
+        .send()
+        .await
+        .refused(429, "rate_limited");
 }
 
 #[tokio::test]
@@ -366,11 +486,19 @@ async fn buckets_of_logins_survive_a_restart_and_an_idle_process_writes_nothing(
     }
     // As the worker does now and then: after a `kill -9` this is what is left.
     write();
-    assert_eq!(app.landlord_rows("SELECT policy, address FROM rate_bucket"), ["login|192.0.2.1"]);
-    app.landlord_raw("UPDATE rate_bucket SET full_at = full_at + 1").expect("marked");
+    assert_eq!(
+        app.landlord_rows("SELECT policy, address FROM rate_bucket"),
+        ["login|192.0.2.1"]
+    );
+    app.landlord_raw("UPDATE rate_bucket SET full_at = full_at + 1")
+        .expect("marked");
     let marked = commits();
     write();
-    assert_eq!(commits(), marked, "nothing has changed, so nothing is written");
+    assert_eq!(
+        commits(),
+        marked,
+        "nothing has changed, so nothing is written"
+    );
     for _ in 0..2 {
         login().await.expect(200);
     }
@@ -388,7 +516,11 @@ async fn buckets_of_logins_survive_a_restart_and_an_idle_process_writes_nothing(
     login().await.expect(200);
     app.advance(Duration::from_secs(60));
     write();
-    assert_eq!(commits(), ["0|"], "an address is kept no longer than it is needed");
+    assert_eq!(
+        commits(),
+        ["0|"],
+        "an address is kept no longer than it is needed"
+    );
 }
 
 #[tokio::test]
@@ -397,7 +529,10 @@ async fn other_groups_begin_anew_with_the_process() {
     let shop = app.tenant("corner");
     while shop.get("/v1/payments").send().await.status != 429 {}
     app.restart();
-    assert_eq!(standing(&shop.get("/v1/payments").send().await, "payment").0, 19);
+    assert_eq!(
+        standing(&shop.get("/v1/payments").send().await, "payment").0,
+        19
+    );
     assert!(app.landlord_rows("SELECT * FROM rate_bucket").is_empty());
 }
 
@@ -409,7 +544,10 @@ fn the_configuration_shows_every_limit_and_sets_it() {
     assert_eq!(shown["rate_limits"], expected);
     let names: Vec<&str> = Policy::ALL.iter().map(|policy| policy.name()).collect();
     assert_eq!(names.len(), 5);
-    assert!(names.iter().all(|name| expected[name].is_string()), "{names:?}");
+    assert!(
+        names.iter().all(|name| expected[name].is_string()),
+        "{names:?}"
+    );
 }
 
 #[tokio::test]
@@ -419,7 +557,10 @@ async fn each_rate_is_the_one_that_is_set() {
     });
     let shop = app.tenant("corner");
     let answer = shop.get("/v1/payments").send().await.expect(200);
-    assert_eq!(answer.header("ratelimit-policy"), Some("\"payment\";q=2;w=3600"));
+    assert_eq!(
+        answer.header("ratelimit-policy"),
+        Some("\"payment\";q=2;w=3600")
+    );
     assert_eq!(answer.header("ratelimit"), Some("\"payment\";r=1;t=1800"));
     let answer = shop.post("/v1/checkout").send().await;
     assert_eq!(standing(&answer, "checkout").0, 29);
@@ -430,11 +571,18 @@ async fn each_rate_is_the_one_that_is_set() {
 fn the_daemon_limits_by_the_address_of_the_connection() {
     let dir = tempfile::tempdir().expect("a directory");
     let rate = std::path::Path::new("3/h");
-    let daemon = Daemon::start_with(dir.path(), &["--dev"], &[("TILLBOX_RATE_LIMITS__CHECKOUT", rate)]);
-    let headers = |forged: &'static str| [("x-tillbox-tenant", "demo"), ("x-forwarded-for", forged)];
+    let daemon = Daemon::start_with(
+        dir.path(),
+        &["--dev"],
+        &[("TILLBOX_RATE_LIMITS__CHECKOUT", rate)],
+    );
+    let headers =
+        |forged: &'static str| [("x-tillbox-tenant", "demo"), ("x-forwarded-for", forged)];
     let mut client = daemon.client();
     for forged in ["1.1.1.1", "2.2.2.2", "3.3.3.3"] {
-        let answer = client.request("POST", "/v1/checkout", &headers(forged), b"{}").expect("an answer");
+        let answer = client
+            .request("POST", "/v1/checkout", &headers(forged), b"{}")
+            .expect("an answer");
         assert_eq!(answer.status, 400);
     }
     let answer = daemon

@@ -6,7 +6,11 @@ use crate::support::answer::pointers;
 use crate::support::{TestApp, TestShop};
 
 async fn revenue(shop: &TestShop, query: &str) -> Value {
-    shop.get(&format!("/v1/reports/revenue{query}")).send().await.expect(200).json()
+    shop.get(&format!("/v1/reports/revenue{query}"))
+        .send()
+        .await
+        .expect(200)
+        .json()
 }
 
 #[tokio::test]
@@ -15,9 +19,13 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
     let shop = app.tenant("corner");
     assert_eq!(revenue(&shop, "").await["currencies"], json!([]));
     shop.tax_class("vat", 190_000).await;
-    let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
+        .await;
     shop.sells_in("USD", "0.9").await;
-    let dollars = shop.product_with("USA", 700, json!({"currency": "USD"})).await;
+    let dollars = shop
+        .product_with("USA", 700, json!({"currency": "USD"}))
+        .await;
     let sale = |product: &str, at: &str, amount: i64| json!({"sold_at": at, "lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": amount}]});
     for (number, (product, at, amount)) in [
         (&mug, "2025-12-31T23:59:59.999Z", 1_190),
@@ -28,11 +36,15 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
     .into_iter()
     .enumerate()
     {
-        shop.sale(&format!("s-{number}"), sale(product, at, amount)).await.expect(201);
+        shop.sale(&format!("s-{number}"), sale(product, at, amount))
+            .await
+            .expect(201);
     }
     // What waits, and what was cancelled, is no revenue.
     let cancelled = shop.place(&[(&mug, 1)], "cash").await;
-    shop.move_order(&cancelled.order, "cancel").await.expect(200);
+    shop.move_order(&cancelled.order, "cancel")
+        .await
+        .expect(200);
     shop.place(&[(&mug, 1)], "cash").await;
 
     let euros = |revenue: i64, entries: i64| json!({"currency": "EUR", "revenue_minor": revenue, "tax_minor": revenue * 19 / 100, "entries": entries});
@@ -52,7 +64,8 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
     );
     let none = revenue(&shop, "?from=2026-01-15T10:00:00.001Z").await;
     assert_eq!(none["currencies"], json!([]));
-    let backwards = shop.get("/v1/reports/revenue?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z");
+    let backwards =
+        shop.get("/v1/reports/revenue?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z");
     let refused = backwards.send().await.refused(422, "validation_failed");
     assert_eq!(pointers(&refused), ["?to"]);
     // A name that is misspelt is not taken for a period without bounds.
@@ -60,7 +73,10 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
         "?form=2026-01-01T00:00:00Z",
         "?from=2026-01-01T00:00:00Z&until=2026-02-01T00:00:00Z",
     ] {
-        let refused = shop.get(&format!("/v1/reports/revenue{query}")).send().await;
+        let refused = shop
+            .get(&format!("/v1/reports/revenue{query}"))
+            .send()
+            .await;
         refused.refused(422, "validation_failed");
     }
     let refused = shop

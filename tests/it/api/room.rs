@@ -24,9 +24,14 @@ async fn with_less_than_the_reserve_nothing_is_sold_and_the_rest_goes_on() {
         "what was done already is answered"
     );
     let before = shop.census();
-    let told = shop.sale("k", sale.clone()).await.refused(507, "storage_full");
+    let told = shop
+        .sale("k", sale.clone())
+        .await
+        .refused(507, "storage_full");
     assert!(
-        told["detail"].as_str().is_some_and(|detail| detail.contains("free some space")),
+        told["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("free some space")),
         "{told}"
     );
     shop.post("/v1/catalog/products")
@@ -34,9 +39,18 @@ async fn with_less_than_the_reserve_nothing_is_sold_and_the_rest_goes_on() {
         .send()
         .await
         .refused(507, "storage_full");
-    assert!(shop.grown_since(&before).is_empty(), "a refusal leaves nothing");
+    assert!(
+        shop.grown_since(&before).is_empty(),
+        "a refusal leaves nothing"
+    );
     shop.get("/v1/orders").send().await.expect(200);
-    let health = app.get("/health").bearer(&app.landlord_key()).send().await.expect(503).json();
+    let health = app
+        .get("/health")
+        .bearer(&app.landlord_key())
+        .send()
+        .await
+        .expect(503)
+        .json();
     assert_eq!(health["services"]["db"], "fail", "{health}");
     assert!(health["details"]["disk"].is_string(), "{health}");
     shop.move_order(&placed.order, "cancel").await.expect(200);

@@ -17,7 +17,9 @@ pub fn routes() -> Vec<String> {
     let paths = document["paths"].as_object().expect("paths");
     let methods = |(path, item): (&String, &Value)| -> Vec<String> {
         let item = item.as_object().expect("operations");
-        item.keys().map(|method| format!("{path} {}", method.to_uppercase())).collect()
+        item.keys()
+            .map(|method| format!("{path} {}", method.to_uppercase()))
+            .collect()
     };
     let mut routes: Vec<String> = paths.iter().flat_map(methods).collect();
     routes.sort();
@@ -38,22 +40,34 @@ async fn the_description_is_made_from_the_routes_and_whole() {
     assert_eq!(served.header("content-type"), Some("application/json"));
     let document = served.json();
     assert_eq!(document, self::document());
-    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    assert!(
+        document["openapi"]
+            .as_str()
+            .is_some_and(|version| version.starts_with("3.1"))
+    );
     // No reference leads nowhere.
     let text = document.to_string();
     for (place, _) in text.match_indices("\"$ref\":\"#/components/schemas/") {
         let name = text[place + 29..].split('"').next().unwrap_or_default();
-        assert!(document["components"]["schemas"][name].is_object(), "{name} is described nowhere");
+        assert!(
+            document["components"]["schemas"][name].is_object(),
+            "{name} is described nowhere"
+        );
     }
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
             assert!(
-                operation["responses"].as_object().is_some_and(|all| !all.is_empty()),
+                operation["responses"]
+                    .as_object()
+                    .is_some_and(|all| !all.is_empty()),
                 "{method} {path}"
             );
             for (status, response) in operation["responses"].as_object().expect("responses") {
                 let says = response["description"].as_str().unwrap_or_default();
-                assert!(!says.is_empty(), "{method} {path} {status}: OpenAPI 3.1 wants a description");
+                assert!(
+                    !says.is_empty(),
+                    "{method} {path} {status}: OpenAPI 3.1 wants a description"
+                );
             }
             let parameters = operation
                 .get("parameters")
@@ -68,11 +82,15 @@ async fn the_description_is_made_from_the_routes_and_whole() {
                 .collect();
             assert_eq!(of("path"), in_path, "{method} {path}");
             assert_eq!(
-                operation["responses"]["default"]["content"]["application/problem+json"]["schema"]["$ref"], "#/components/schemas/Problem",
+                operation["responses"]["default"]["content"]["application/problem+json"]["schema"]
+                    ["$ref"],
+                "#/components/schemas/Problem",
                 "{method} {path}"
             );
             let answers = &operation["responses"]["200"]["content"]["application/json"]["schema"];
-            let is_page = answers["$ref"].as_str().is_some_and(|name| name.contains("PageView"));
+            let is_page = answers["$ref"]
+                .as_str()
+                .is_some_and(|name| name.contains("PageView"));
             assert_eq!(
                 of("query").contains(&"cursor") && of("query").contains(&"limit"),
                 is_page,
@@ -87,15 +105,35 @@ async fn the_description_is_made_from_the_routes_and_whole() {
             .unwrap_or_default();
         let headers = parameters.iter().filter(|one| one["in"] == "header");
         headers
-            .map(|one| (one["name"].as_str().unwrap_or_default().to_owned(), one["required"] == true))
+            .map(|one| {
+                (
+                    one["name"].as_str().unwrap_or_default().to_owned(),
+                    one["required"] == true,
+                )
+            })
             .collect()
     };
-    assert_eq!(header("/v1/sales", "post"), [("Idempotency-Key".to_owned(), true)]);
-    assert_eq!(header("/v1/inventory/adjustments", "post"), [("Idempotency-Key".to_owned(), false)]);
-    assert_eq!(header("/v1/catalog/products/{id}", "patch"), [("If-Match".to_owned(), false)]);
+    assert_eq!(
+        header("/v1/sales", "post"),
+        [("Idempotency-Key".to_owned(), true)]
+    );
+    assert_eq!(
+        header("/v1/inventory/adjustments", "post"),
+        [("Idempotency-Key".to_owned(), false)]
+    );
+    assert_eq!(
+        header("/v1/catalog/products/{id}", "patch"),
+        [("If-Match".to_owned(), false)]
+    );
     assert_eq!(document["paths"]["/health"]["get"]["security"], json!([{}]));
-    assert_eq!(document["paths"]["/v1/carts"]["post"]["security"], json!([{}, {"api_key": []}]));
-    assert!(document["paths"]["/v1/orders"]["get"]["security"].is_null(), "as for all: a key");
+    assert_eq!(
+        document["paths"]["/v1/carts"]["post"]["security"],
+        json!([{}, {"api_key": []}])
+    );
+    assert!(
+        document["paths"]["/v1/orders"]["get"]["security"].is_null(),
+        "as for all: a key"
+    );
 }
 
 /// What every call of a kind can be refused with stands at each of that kind, and what a client may leave out is not described as needed.
@@ -104,25 +142,45 @@ fn a_calls_form_is_described_with_what_it_is_refused_for() {
     let document = document();
     let operation = |path: &str, method: &str| document["paths"][path][method].clone();
     let statuses = |path: &str, method: &str| -> Vec<String> {
-        let responses = operation(path, method)["responses"].as_object().cloned().expect("responses");
+        let responses = operation(path, method)["responses"]
+            .as_object()
+            .cloned()
+            .expect("responses");
         responses.keys().cloned().collect()
     };
     assert_eq!(statuses("/health/live", "get"), ["200", "default"]);
-    assert_eq!(statuses("/v1/settings/shop", "get"), ["200", "401", "403", "404", "default"]);
-    assert_eq!(statuses("/v1/landlord/tenants", "get"), ["200", "401", "403", "422", "default"]);
-    assert_eq!(statuses("/v1/orders/{id}", "get"), ["200", "400", "401", "403", "404", "default"]);
+    assert_eq!(
+        statuses("/v1/settings/shop", "get"),
+        ["200", "401", "403", "404", "default"]
+    );
+    assert_eq!(
+        statuses("/v1/landlord/tenants", "get"),
+        ["200", "401", "403", "422", "default"]
+    );
+    assert_eq!(
+        statuses("/v1/orders/{id}", "get"),
+        ["200", "400", "401", "403", "404", "default"]
+    );
     assert_eq!(
         statuses("/v1/carts", "post"),
-        ["201", "400", "401", "403", "404", "413", "415", "422", "default"]
+        [
+            "201", "400", "401", "403", "404", "413", "415", "422", "default"
+        ]
     );
     let sale = operation("/v1/sales", "post");
-    let says = |status: &str| sale["responses"][status]["description"].as_str().unwrap_or_default().to_owned();
+    let says = |status: &str| {
+        sale["responses"][status]["description"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     assert_eq!(
         says("400"),
         "`idempotency_key_missing`, `idempotency_key_invalid`, `malformed_json`, `malformed_utf8`"
     );
     assert!(
-        says("422").starts_with("`validation_failed`, `product_not_found`") && says("422").matches("`validation_failed`").count() == 1,
+        says("422").starts_with("`validation_failed`, `product_not_found`")
+            && says("422").matches("`validation_failed`").count() == 1,
         "a code that stands there already is not named twice: {}",
         says("422")
     );
@@ -132,18 +190,28 @@ fn a_calls_form_is_described_with_what_it_is_refused_for() {
         ("/v1/orders/{id}/ship", "post", false),
         ("/v1/payments/{id}/confirm", "post", false),
     ] {
-        assert_eq!(operation(path, method)["requestBody"]["required"], required, "{method} {path}");
+        assert_eq!(
+            operation(path, method)["requestBody"]["required"],
+            required,
+            "{method} {path}"
+        );
     }
     let change = &document["components"]["schemas"]["ChangeProductBody"]["properties"];
     assert_eq!(
         change["name"]["$ref"], "#/components/schemas/Name",
         "it may be left out, and `null` is refused"
     );
-    assert!(change["barcode"]["oneOf"].is_array(), "`null` takes it away");
+    assert!(
+        change["barcode"]["oneOf"].is_array(),
+        "`null` takes it away"
+    );
     for item in document["paths"].as_object().expect("paths").values() {
         for operation in item.as_object().expect("operations").values() {
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
-                assert!(!parameter["schema"]["type"].is_array(), "a parameter cannot be null: {parameter}");
+                assert!(
+                    !parameter["schema"]["type"].is_array(),
+                    "a parameter cannot be null: {parameter}"
+                );
             }
         }
     }
@@ -181,18 +249,32 @@ fn every_code_is_described() {
     for source in crate::tidy::source::all() {
         let product = source.text.split("#[cfg(test)]").next().unwrap_or_default();
         for (place, _) in product.match_indices("fn code(&self)") {
-            codes.extend(codes_in(product[place..].split("\n    }\n").next().unwrap_or_default()));
+            codes.extend(codes_in(
+                product[place..]
+                    .split("\n    }\n")
+                    .next()
+                    .unwrap_or_default(),
+            ));
         }
-        for call in ["Problem::new(", "Problem::of_status(", "Problem::not_found("] {
+        for call in [
+            "Problem::new(",
+            "Problem::of_status(",
+            "Problem::not_found(",
+        ] {
             for (place, _) in product.match_indices(call) {
-                codes.extend(codes_in(product[place..].split(')').next().unwrap_or_default()));
+                codes.extend(codes_in(
+                    product[place..].split(')').next().unwrap_or_default(),
+                ));
             }
         }
     }
     codes.retain(|code| !CODES_OF_COMMANDS.contains(&code.as_str()));
     assert!(codes.len() > 60, "{codes:?}");
     codes.retain(|code| !described.contains(&format!("`{code}`")));
-    assert!(codes.is_empty(), "{codes:?} are answered and stand nowhere in the description");
+    assert!(
+        codes.is_empty(),
+        "{codes:?} are answered and stand nowhere in the description"
+    );
 }
 
 /// Every route answers something of ours to a caller without a key: never a panic, never a bare status.
@@ -219,7 +301,10 @@ async fn every_route_answers_anybody_in_our_form() {
             answer.problem();
         }
         // A method that a path does not have.
-        app.call(Method::TRACE, &path).send().await.refused(405, "method_not_allowed");
+        app.call(Method::TRACE, &path)
+            .send()
+            .await
+            .refused(405, "method_not_allowed");
     }
 }
 
@@ -242,7 +327,9 @@ async fn a_path_that_there_is_not_is_a_problem_document() {
     }
     let answer = shop.delete("/v1/catalog/products").send().await;
     assert!(
-        answer.header("allow").is_some_and(|allow| allow.contains("POST")),
+        answer
+            .header("allow")
+            .is_some_and(|allow| allow.contains("POST")),
         "RFC 9110 wants the list: {:?}",
         answer.headers
     );
@@ -255,7 +342,12 @@ async fn the_requests_id_is_taken_over_when_it_is_sane() {
     let shop = app.tenant("corner");
     let longest = "x".repeat(128);
     for id in ["a", "REQ-1_2.3:4", &longest] {
-        let answer = shop.get("/v1/catalog/products").header("x-request-id", id).send().await.expect(200);
+        let answer = shop
+            .get("/v1/catalog/products")
+            .header("x-request-id", id)
+            .send()
+            .await
+            .expect(200);
         assert_eq!(answer.header("x-request-id"), Some(id));
         let problem = shop
             .get("/v1/nothing")
@@ -293,8 +385,16 @@ async fn a_requests_id_that_could_break_a_line_is_replaced() {
         b"a;b",
         b"a,b",
     ] {
-        let answer = app.get("/health/live").header("x-request-id", id).send().await.expect(200);
-        let made = answer.header("x-request-id").expect("one is made").to_owned();
+        let answer = app
+            .get("/health/live")
+            .header("x-request-id", id)
+            .send()
+            .await
+            .expect(200);
+        let made = answer
+            .header("x-request-id")
+            .expect("one is made")
+            .to_owned();
         assert!(made.starts_with("req_") && made.len() == 36, "{made}");
         assert!(!seen.contains(&made), "each is new");
         seen.push(made);
@@ -307,7 +407,8 @@ async fn the_log_has_the_cause_of_a_fault_under_the_requests_id() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let id = shop.product("TEA", 450).await;
-    shop.raw("UPDATE product SET currency = 'ÄÖÜ'").expect("tampered");
+    shop.raw("UPDATE product SET currency = 'ÄÖÜ'")
+        .expect("tampered");
     let path = format!("/v1/catalog/products/{id}");
     let sale = json!({"lines": [{"product_id": id, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
     shop.get(&path)
@@ -315,14 +416,22 @@ async fn the_log_has_the_cause_of_a_fault_under_the_requests_id() {
         .send()
         .await
         .refused(500, "internal_error");
-    let selling = shop.post("/v1/sales").key("k").json(sale).header("x-request-id", "write-7");
+    let selling = shop
+        .post("/v1/sales")
+        .key("k")
+        .json(sale)
+        .header("x-request-id", "write-7");
     selling.send().await.refused(500, "internal_error");
     for request in ["read-7", "write-7"] {
-        let lines = logs().of_tenant(&shop.id.to_string()).saying("request failed");
+        let lines = logs()
+            .of_tenant(&shop.id.to_string())
+            .saying("request failed");
         let lines = lines.only(|line| line["request_id"] == request);
         assert_eq!(lines.lines().len(), 1, "{request}: {lines:?}");
         assert!(
-            lines.lines()[0]["error"].as_str().is_some_and(|error| error.contains(':')),
+            lines.lines()[0]["error"]
+                .as_str()
+                .is_some_and(|error| error.contains(':')),
             "with its cause: {lines:?}"
         );
     }

@@ -30,7 +30,10 @@ fn with(mut body: Value, name: &str, value: Value) -> Value {
 async fn a_sale_is_one_call_and_every_row_of_it_is_counted() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let (tea, bag) = (shop.stocked("TEA", 450, 10).await, shop.product("BAG", 25).await);
+    let (tea, bag) = (
+        shop.stocked("TEA", 450, 10).await,
+        shop.product("BAG", 25).await,
+    );
     let before = shop.census();
     let lines = json!([{"product_id": tea, "quantity": 2}, {"product_id": bag, "quantity": 1}, {"product_id": tea, "quantity": 1, "unit_price_minor": 400}]);
     let body = json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": 1_325}]});
@@ -55,11 +58,18 @@ async fn a_sale_is_one_call_and_every_row_of_it_is_counted() {
         "one audit job, and no confirmation without an address"
     );
     assert_eq!(
-        (&sold["order"]["status"], &sold["order"]["channel"], &sold["order"]["total_minor"]),
+        (
+            &sold["order"]["status"],
+            &sold["order"]["channel"],
+            &sold["order"]["total_minor"]
+        ),
         (&json!("paid"), &json!("sale"), &json!(1_325))
     );
     assert_eq!(
-        (&sold["payments"][0]["status"], &sold["payments"][0]["change_minor"]),
+        (
+            &sold["payments"][0]["status"],
+            &sold["payments"][0]["change_minor"]
+        ),
         (&json!("succeeded"), &json!(0))
     );
     assert_eq!(sold["financial_order"]["status"], "paid");
@@ -71,7 +81,10 @@ async fn a_sale_is_one_call_and_every_row_of_it_is_counted() {
     let jobs = shop.count("SELECT count(*) FROM job WHERE kind = 'orders.confirmation'");
     let addressed = with(cash(&bag, 1, 25), "email", json!("ada@example.org"));
     shop.sale("s-2", addressed).await.expect(201);
-    assert_eq!(shop.count("SELECT count(*) FROM job WHERE kind = 'orders.confirmation'"), jobs + 1);
+    assert_eq!(
+        shop.count("SELECT count(*) FROM job WHERE kind = 'orders.confirmation'"),
+        jobs + 1
+    );
     shop.assert_integrity();
 }
 
@@ -80,37 +93,66 @@ async fn payments_of_several_kinds_are_booked_each_and_cash_gives_change() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;
-    let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
+        .await;
     let payments = json!([{"method": "manual", "amount_minor": 690}, {"method": "cash", "amount_minor": 200}, {"method": "cash", "amount_minor": 500}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
     let sold = shop.sale("s", body).await.expect(201).json();
-    let parts: Vec<_> = sold["payments"].as_array().expect("a list").iter().collect();
-    let figures = |part: &Value| ["amount_minor", "tendered_minor", "change_minor"].map(|name| part[name].as_i64());
+    let parts: Vec<_> = sold["payments"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .collect();
+    let figures = |part: &Value| {
+        ["amount_minor", "tendered_minor", "change_minor"].map(|name| part[name].as_i64())
+    };
     assert_eq!(figures(parts[0]), [Some(690), None, Some(0)]);
     assert_eq!(figures(parts[1]), [Some(200), None, Some(0)]);
     assert_eq!(figures(parts[2]), [Some(300), Some(500), Some(200)]);
     assert_eq!(
         shop.rows("SELECT debit_code, credit_code, amount_minor FROM ledger_transfer ORDER BY seq"),
-        ["1200|4000|690", "1000|4000|200", "1000|4000|110", "1000|2200|190"]
+        [
+            "1200|4000|690",
+            "1000|4000|200",
+            "1000|4000|110",
+            "1000|2200|190"
+        ]
     );
     // A coin too many: it is handed back whole, and its payment is over nothing.
-    let payments = json!([{"method": "cash", "amount_minor": 1_190}, {"method": "cash", "amount_minor": 5}]);
+    let payments =
+        json!([{"method": "cash", "amount_minor": 1_190}, {"method": "cash", "amount_minor": 5}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
     let sold = shop.sale("coin", body).await.expect(201).json();
     assert_eq!(figures(&sold["payments"][1]), [Some(0), Some(5), Some(5)]);
     shop.assert_integrity();
     let over = |method: &str, amount: i64| json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": [{"method": method, "amount_minor": amount}]});
-    let refused = shop.sale("over", over("manual", 1_191)).await.refused(422, "payment_exceeds_total");
+    let refused = shop
+        .sale("over", over("manual", 1_191))
+        .await
+        .refused(422, "payment_exceeds_total");
     assert_eq!(refused["total_minor"], 1_190);
-    let refused = shop.sale("under", over("cash", 1_189)).await.refused(422, "payment_insufficient");
-    assert_eq!((&refused["paid_minor"], &refused["total_minor"]), (&json!(1_189), &json!(1_190)));
-    let payments = json!([{"method": "manual", "amount_minor": 1_190}, {"method": "cash", "amount_minor": 0}]);
+    let refused = shop
+        .sale("under", over("cash", 1_189))
+        .await
+        .refused(422, "payment_insufficient");
+    assert_eq!(
+        (&refused["paid_minor"], &refused["total_minor"]),
+        (&json!(1_189), &json!(1_190))
+    );
+    let payments =
+        json!([{"method": "manual", "amount_minor": 1_190}, {"method": "cash", "amount_minor": 0}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
-    let refused = shop.sale("nothing", body).await.refused(422, "payment_zero");
+    let refused = shop
+        .sale("nothing", body)
+        .await
+        .refused(422, "payment_zero");
     assert_eq!(refused["total_minor"], 1_190);
     let payments = json!([{"method": "manual", "amount_minor": 1_190}, {"method": "manual", "amount_minor": 10}, {"method": "cash", "amount_minor": 9}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
-    shop.sale("mixed", body).await.refused(422, "payment_exceeds_total");
+    shop.sale("mixed", body)
+        .await
+        .refused(422, "payment_exceeds_total");
     assert_eq!(shop.count("SELECT count(*) FROM sales_order"), 2);
 }
 
@@ -122,14 +164,20 @@ async fn tax_on_top_and_tax_inside_add_up_to_the_cent() {
     shop.tax_class("low", 70_000).await;
     let thing = |sku: &'static str, price, class: &'static str| {
         let shop = shop.clone();
-        async move { shop.product_with(sku, price, json!({"tax_class": class})).await }
+        async move {
+            shop.product_with(sku, price, json!({"tax_class": class}))
+                .await
+        }
     };
     let (a, b, c) = (
         thing("A", 33, "full").await,
         thing("B", 33, "full").await,
         thing("C", 33, "full").await,
     );
-    let (d, e) = (thing("D", 199, "low").await, thing("E", 1, "standard").await);
+    let (d, e) = (
+        thing("D", 199, "low").await,
+        thing("E", 1, "standard").await,
+    );
     let lines: Vec<Value> = [&a, &d, &b, &e, &c]
         .iter()
         .map(|id| json!({"product_id": id, "quantity": 1}))
@@ -139,11 +187,18 @@ async fn tax_on_top_and_tax_inside_add_up_to_the_cent() {
     let order = shop.sale("top", sale(332)).await.expect(201).json()["order"].clone();
     let taxes = |order: &Value| -> Vec<i64> {
         let items = order["items"].as_array().expect("a list");
-        items.iter().map(|item| item["tax_minor"].as_i64().expect("a number")).collect()
+        items
+            .iter()
+            .map(|item| item["tax_minor"].as_i64().expect("a number"))
+            .collect()
     };
     assert_eq!(taxes(&order), [7, 14, 6, 0, 6]);
     assert_eq!(
-        (&order["subtotal_minor"], &order["tax_minor"], &order["total_minor"]),
+        (
+            &order["subtotal_minor"],
+            &order["tax_minor"],
+            &order["total_minor"]
+        ),
         (&json!(299), &json!(33), &json!(332))
     );
     assert_eq!(
@@ -157,7 +212,11 @@ async fn tax_on_top_and_tax_inside_add_up_to_the_cent() {
     let order = shop.sale("inside", sale(299)).await.expect(201).json()["order"].clone();
     assert_eq!(taxes(&order), [6, 13, 5, 0, 5]);
     assert_eq!(
-        (&order["subtotal_minor"], &order["tax_minor"], &order["total_minor"]),
+        (
+            &order["subtotal_minor"],
+            &order["tax_minor"],
+            &order["total_minor"]
+        ),
         (&json!(270), &json!(29), &json!(299))
     );
     assert_eq!(order["prices_include_tax"], true);
@@ -168,13 +227,26 @@ async fn tax_on_top_and_tax_inside_add_up_to_the_cent() {
 async fn a_sale_of_the_past_has_the_rates_the_number_and_the_booking_of_its_day() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    for (rate_ppm, from) in [(160_000, "2020-07-01T00:00:00Z"), (190_000, "2021-01-01T00:00:00Z")] {
+    for (rate_ppm, from) in [
+        (160_000, "2020-07-01T00:00:00Z"),
+        (190_000, "2021-01-01T00:00:00Z"),
+    ] {
         let body = json!({"tax_class": "vat", "name": format!("VAT {}", rate_ppm / 10_000), "rate_ppm": rate_ppm, "valid_from": from});
-        shop.post("/v1/tax-rates").json(body).send().await.expect(201);
+        shop.post("/v1/tax-rates")
+            .json(body)
+            .send()
+            .await
+            .expect(201);
     }
-    let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
+        .await;
     let sale = |sold_at: &str, amount| with(cash(&mug, 1, amount), "sold_at", json!(sold_at));
-    let old = shop.sale("old", sale("2020-12-31T23:59:59.999Z", 1_160)).await.expect(201).json();
+    let old = shop
+        .sale("old", sale("2020-12-31T23:59:59.999Z", 1_160))
+        .await
+        .expect(201)
+        .json();
     assert_eq!(
         (&old["order"]["tax_minor"], &old["invoice"]["number"]),
         (&json!(160), &json!("INV-2020-000001"))
@@ -192,14 +264,26 @@ async fn a_sale_of_the_past_has_the_rates_the_number_and_the_booking_of_its_day(
         )
     );
     assert_eq!(
-        (&old["payments"][0]["succeeded_at"], &old["payments"][0]["created_at"]),
-        (&json!("2020-12-31T23:59:59.999Z"), &json!("2026-01-15T10:00:00Z")),
+        (
+            &old["payments"][0]["succeeded_at"],
+            &old["payments"][0]["created_at"]
+        ),
+        (
+            &json!("2020-12-31T23:59:59.999Z"),
+            &json!("2026-01-15T10:00:00Z")
+        ),
         "the money came in then, and we heard of it now"
     );
     // Another zone's new year is ours when it is ours.
-    let eve = shop.sale("eve", sale("2021-01-01T00:30:00+01:00", 1_160)).await.expect(201);
+    let eve = shop
+        .sale("eve", sale("2021-01-01T00:30:00+01:00", 1_160))
+        .await
+        .expect(201);
     assert_eq!(eve.string("/invoice/number"), "INV-2020-000002");
-    let new = shop.sale("new", sale("2021-01-01T00:00:00Z", 1_190)).await.expect(201);
+    let new = shop
+        .sale("new", sale("2021-01-01T00:00:00Z", 1_190))
+        .await
+        .expect(201);
     assert_eq!(new.string("/invoice/number"), "INV-2021-000001");
     let now = shop.sale("now", cash(&mug, 1, 1_190)).await.expect(201);
     assert_eq!(now.string("/invoice/number"), "INV-2026-000001");
@@ -216,12 +300,19 @@ async fn a_sale_of_the_past_has_the_rates_the_number_and_the_booking_of_its_day(
         "2000-01-01T00:00:00Z",
         "2016-01-14T09:59:59.999Z",
     ] {
-        shop.sale("dead", dated(sold_at)).await.refused(422, "sold_at_too_old");
+        shop.sale("dead", dated(sold_at))
+            .await
+            .refused(422, "sold_at_too_old");
     }
-    let oldest = shop.sale("dead", dated("2016-01-15T10:00:00Z")).await.expect(201);
+    let oldest = shop
+        .sale("dead", dated("2016-01-15T10:00:00Z"))
+        .await
+        .expect(201);
     assert_eq!(oldest.string("/invoice/number"), "INV-2016-000001");
     // A till's clock may be five minutes fast, and no more.
-    shop.sale("fast", sale("2026-01-15T10:05:00Z", 1_190)).await.expect(201);
+    shop.sale("fast", sale("2026-01-15T10:05:00Z", 1_190))
+        .await
+        .expect(201);
     shop.sale("faster", sale("2026-01-15T10:05:00.001Z", 1_190))
         .await
         .refused(422, "sold_at_in_future");
@@ -236,22 +327,37 @@ async fn a_sale_with_its_own_ids_is_recorded_once_for_ever() {
     let line = json!({"id": own(2), "product_id": tea, "quantity": 1});
     let body = json!({"id": own(1), "lines": [line], "payments": [{"id": own(3), "method": "cash", "amount_minor": 500}]});
     let first = shop.sale("one", body.clone()).await.expect(201);
-    assert_eq!((first.string("/order/id"), first.string("/payments/0/id")), (own(1), own(3)));
+    assert_eq!(
+        (first.string("/order/id"), first.string("/payments/0/id")),
+        (own(1), own(3))
+    );
     assert_eq!(first.string("/order/items/0/id"), own(2));
     let before = shop.census();
     app.advance(std::time::Duration::from_secs(48 * 3_600));
     let again = shop.sale("another key", body.clone()).await.expect(201);
     assert_eq!(again.text(), first.text(), "the same answer, byte for byte");
     let growth = shop.grown_since(&before);
-    assert!(growth.keys().all(|table| table == "idempotency_key"), "{growth:?}");
+    assert!(
+        growth.keys().all(|table| table == "idempotency_key"),
+        "{growth:?}"
+    );
     assert_eq!(shop.stock(&tea).await, [9, 0, 9]);
     for (name, value) in [
         ("email", json!("ada@example.org")),
-        ("payments", json!([{"id": own(3), "method": "manual", "amount_minor": 450}])),
-        ("lines", json!([{"id": own(2), "product_id": tea, "quantity": 2}])),
+        (
+            "payments",
+            json!([{"id": own(3), "method": "manual", "amount_minor": 450}]),
+        ),
+        (
+            "lines",
+            json!([{"id": own(2), "product_id": tea, "quantity": 2}]),
+        ),
         ("sold_at", json!("2026-01-15T09:00:00Z")),
     ] {
-        let refused = shop.sale("k", with(body.clone(), name, value)).await.refused(409, "id_conflict");
+        let refused = shop
+            .sale("k", with(body.clone(), name, value))
+            .await
+            .refused(409, "id_conflict");
         assert_eq!(refused["id"], own(1), "{name}");
     }
     // The same content in another order of its members is the same sale.
@@ -291,7 +397,9 @@ async fn ids_of_lines_payments_and_orders_are_never_used_twice() {
         }
         body
     };
-    shop.sale("first", sale(Some(1), &[2], &[3])).await.expect(201);
+    shop.sale("first", sale(Some(1), &[2], &[3]))
+        .await
+        .expect(201);
     let before = shop.census();
     for (body, id) in [
         (sale(Some(9), &[2], &[4]), own(2)),
@@ -316,9 +424,14 @@ async fn ids_of_lines_payments_and_orders_are_never_used_twice() {
 async fn what_cannot_be_sold_is_refused_and_takes_no_number() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("harbour"));
-    let (tea, ice) = (shop.stocked("TEA", 450, 2).await, shop.product("ICE", 100).await);
+    let (tea, ice) = (
+        shop.stocked("TEA", 450, 2).await,
+        shop.product("ICE", 100).await,
+    );
     shop.sells_in("USD", "0.9").await;
-    let dollars = shop.product_with("USD", 100, json!({"currency": "USD"})).await;
+    let dollars = shop
+        .product_with("USD", 100, json!({"currency": "USD"}))
+        .await;
     let dear = shop.product("DEAR", PRICE_MINOR_MAX).await;
     let theirs = other.product("TEA", 450).await;
     shop.post(&format!("/v1/catalog/products/{ice}/deactivate"))
@@ -328,7 +441,8 @@ async fn what_cannot_be_sold_is_refused_and_takes_no_number() {
     shop.sale("first", cash(&tea, 1, 450)).await.expect(201);
     let before = shop.census();
     let two = |second: &str| {
-        let lines = json!([{"product_id": tea, "quantity": 1}, {"product_id": second, "quantity": 1}]);
+        let lines =
+            json!([{"product_id": tea, "quantity": 1}, {"product_id": second, "quantity": 1}]);
         json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": 550}]})
     };
     for (body, status, code) in [
@@ -344,17 +458,24 @@ async fn what_cannot_be_sold_is_refused_and_takes_no_number() {
         (cash(&tea, 2, 900), 409, "out_of_stock"),
         (cash(&tea, 1, 0), 422, "payment_zero"),
     ] {
-        shop.sale("refused", body.clone()).await.refused(status, code);
+        shop.sale("refused", body.clone())
+            .await
+            .refused(status, code);
         assert_eq!(shop.grown_since(&before), rows([]), "{body}");
     }
     let test = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "test", "amount_minor": 450}]});
-    shop.sale("refused", test).await.refused(422, "payment_method_unavailable");
+    shop.sale("refused", test)
+        .await
+        .refused(422, "payment_method_unavailable");
     let sold = shop.sale("refused", cash(&tea, 1, 450)).await.expect(201);
     assert_eq!(
         (sold.string("/order/number"), sold.string("/invoice/number")),
         ("ORD-000002".into(), "INV-2026-000002".into())
     );
-    let sold = shop.sale("dollars", cash(&dollars, 1, 100)).await.expect(201);
+    let sold = shop
+        .sale("dollars", cash(&dollars, 1, 100))
+        .await
+        .expect(201);
     assert_eq!(sold.string("/order/currency"), "USD");
     shop.assert_integrity();
 }
@@ -395,7 +516,11 @@ async fn bad_values_are_all_told_at_once() {
     let many = json!({"lines": vec![line; 501], "payments": vec![json!({"method": "cash", "amount_minor": 1}); 21]});
     let refused = shop.sale("k", many).await.refused(422, "validation_failed");
     assert_eq!(pointers(&refused), ["/lines", "/payments"]);
-    for (quantity, code) in [(json!(1.5), "wrong_type"), (json!("1"), "wrong_type"), (json!(null), "wrong_type")] {
+    for (quantity, code) in [
+        (json!(1.5), "wrong_type"),
+        (json!("1"), "wrong_type"),
+        (json!(null), "wrong_type"),
+    ] {
         let body = json!({"lines": [{"product_id": NOBODY, "quantity": quantity}], "payments": []});
         let refused = shop.sale("k", body).await.refused(422, "validation_failed");
         assert_eq!(
@@ -416,7 +541,11 @@ async fn a_sale_needs_the_till_scope_and_never_comes_without_a_key() {
     let host = call(&shop).anonymous().header("host", "corner.shop.test");
     host.send().await.refused(401, "unauthenticated");
     let storefront = shop.key_with(&[Scope::Checkout, Scope::Orders]);
-    call(&shop).bearer(&storefront).send().await.refused(403, "insufficient_scope");
+    call(&shop)
+        .bearer(&storefront)
+        .send()
+        .await
+        .refused(403, "insufficient_scope");
     let till = shop.key_with(&[Scope::Pos]);
     call(&shop).bearer(&till).send().await.expect(201);
 }
@@ -427,12 +556,19 @@ async fn a_sale_survives_a_restart_and_a_large_one_is_whole() {
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 3).await;
     let line = json!({"product_id": tea, "quantity": 1});
-    let body = json!({"lines": vec![line; 500], "payments": [{"method": "cash", "amount_minor": 2_000}]});
+    let body =
+        json!({"lines": vec![line; 500], "payments": [{"method": "cash", "amount_minor": 2_000}]});
     let sold = shop.sale("k", body.clone()).await.expect(201);
-    assert_eq!(sold.json()["order"]["items"].as_array().map(Vec::len), Some(500));
+    assert_eq!(
+        sold.json()["order"]["items"].as_array().map(Vec::len),
+        Some(500)
+    );
     app.restart();
     let again = shop.sale("k", body).await.expect(201);
-    assert_eq!((again.text(), again.header("idempotent-replayed")), (sold.text(), Some("true")));
+    assert_eq!(
+        (again.text(), again.header("idempotent-replayed")),
+        (sold.text(), Some("true"))
+    );
     assert_eq!(sold.header("idempotent-replayed"), None);
     shop.assert_integrity();
 }

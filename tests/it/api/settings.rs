@@ -53,8 +53,16 @@ async fn what_is_so_already_is_no_change() {
         json!({}),
         json!({"name": before.json()["name"], "prices_include_tax": before.json()["prices_include_tax"]}),
     ] {
-        let after = shop.patch("/v1/settings/shop").json(same).send().await.expect(200);
-        assert_eq!((after.json(), after.header("etag")), (before.json(), before.header("etag")));
+        let after = shop
+            .patch("/v1/settings/shop")
+            .json(same)
+            .send()
+            .await
+            .expect(200);
+        assert_eq!(
+            (after.json(), after.header("etag")),
+            (before.json(), before.header("etag"))
+        );
     }
     assert_eq!(
         shop.count("SELECT count(*) FROM job WHERE payload ->> '$.action' = 'settings.changed'"),
@@ -66,10 +74,17 @@ async fn what_is_so_already_is_no_change() {
 async fn a_lost_update_is_refused() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let change = |tag: &str, name: &str| shop.patch("/v1/settings/shop").header("if-match", tag).json(json!({"name": name}));
+    let change = |tag: &str, name: &str| {
+        shop.patch("/v1/settings/shop")
+            .header("if-match", tag)
+            .json(json!({"name": name}))
+    };
     change("\"v1\"", "First").send().await.expect(200);
     for tag in ["\"v1\"", "\"v3\"", "\"something\"", "v2"] {
-        change(tag, "Second").send().await.refused(412, "stale_version");
+        change(tag, "Second")
+            .send()
+            .await
+            .refused(412, "stale_version");
     }
     assert_eq!(shop.rows("SELECT name, version FROM shop"), ["First|2"]);
     change("*", "Third").send().await.expect(200);
@@ -85,7 +100,11 @@ async fn bad_settings_are_refused_and_change_nothing() {
         (json!({"name": ""}), "/name", "invalid"),
         (json!({"name": "x".repeat(201)}), "/name", "invalid"),
         (json!({"name": "a\nb"}), "/name", "invalid"),
-        (json!({"prices_include_tax": "yes"}), "/prices_include_tax", "wrong_type"),
+        (
+            json!({"prices_include_tax": "yes"}),
+            "/prices_include_tax",
+            "wrong_type",
+        ),
         (json!({"currency": "USD"}), "/currency", "unknown_field"),
     ] {
         let refused = shop
@@ -100,7 +119,10 @@ async fn bad_settings_are_refused_and_change_nothing() {
             "{body}"
         );
     }
-    assert_eq!(shop.rows("SELECT name, currency, version FROM shop"), ["Shop corner|EUR|1"]);
+    assert_eq!(
+        shop.rows("SELECT name, currency, version FROM shop"),
+        ["Shop corner|EUR|1"]
+    );
     assert_eq!(shop.count("SELECT count(*) FROM job"), jobs);
 }
 

@@ -16,8 +16,12 @@ async fn tenant_isolation_of_the_sale_path() {
     let cart = theirs.cart(&[(&other_tea, 1)]).await;
     let (before, theirs_before) = (ours.census(), theirs.census());
 
-    ours.checkout("k", &cart, "cash").await.refused(404, "cart_not_found");
-    ours.confirm("k", &waiting.payment).await.refused(404, "payment_not_found");
+    ours.checkout("k", &cart, "cash")
+        .await
+        .refused(404, "cart_not_found");
+    ours.confirm("k", &waiting.payment)
+        .await
+        .refused(404, "payment_not_found");
     let body = json!({"order_id": waiting.order, "method": "cash"});
     ours.post("/v1/payments")
         .key("k")
@@ -28,7 +32,12 @@ async fn tenant_isolation_of_the_sale_path() {
     let line = json!({"product_id": other_tea, "quantity": 1});
     let body = json!({"lines": [line], "payments": [{"method": "cash", "amount_minor": 450}]});
     ours.sale("k", body).await.refused(422, "product_not_found");
-    let id = |path: &str| done.pointer(path).and_then(|id| id.as_str()).expect("an id").to_owned();
+    let id = |path: &str| {
+        done.pointer(path)
+            .and_then(|id| id.as_str())
+            .expect("an id")
+            .to_owned()
+    };
     for path in [
         format!("/v1/orders/{}", id("/order/id")),
         format!("/v1/payments/{}", id("/payment/id")),
@@ -38,13 +47,22 @@ async fn tenant_isolation_of_the_sale_path() {
         format!("/v1/inventory/stock/{other_tea}"),
     ] {
         theirs.get(&path).send().await.expect(200);
-        assert_eq!(ours.get(&path).send().await.expect(404).problem()["status"], 404, "{path}");
+        assert_eq!(
+            ours.get(&path).send().await.expect(404).problem()["status"],
+            404,
+            "{path}"
+        );
     }
     for event in ["confirm", "ship", "cancel"] {
-        ours.move_order(&waiting.order, event).await.refused(404, "order_not_found");
+        ours.move_order(&waiting.order, event)
+            .await
+            .refused(404, "order_not_found");
     }
     let path = format!("/v1/payments/{}/cancel", waiting.payment);
-    ours.post(&path).send().await.refused(404, "payment_not_found");
+    ours.post(&path)
+        .send()
+        .await
+        .refused(404, "payment_not_found");
     for list in [
         "orders",
         "payments",
@@ -53,7 +71,12 @@ async fn tenant_isolation_of_the_sale_path() {
         "financial-transactions",
         "ledger/transactions",
     ] {
-        let page = ours.get(&format!("/v1/{list}")).send().await.expect(200).json();
+        let page = ours
+            .get(&format!("/v1/{list}"))
+            .send()
+            .await
+            .expect(200)
+            .json();
         assert_eq!(page["data"], json!([]), "{list}");
     }
     assert_eq!(ours.grown_since(&before), rows([]));
@@ -64,8 +87,14 @@ async fn tenant_isolation_of_the_sale_path() {
 async fn numbers_keys_and_client_ids_count_for_each_shop_alone() {
     let app = TestApp::start();
     let (ours, theirs) = (app.tenant("corner"), app.tenant("harbour"));
-    let (tea, other_tea) = (ours.stocked("TEA", 450, 10).await, theirs.stocked("TEA", 450, 10).await);
-    let (first, other) = (ours.sell(&[(&tea, 1)]).await, theirs.sell(&[(&other_tea, 1)]).await);
+    let (tea, other_tea) = (
+        ours.stocked("TEA", 450, 10).await,
+        theirs.stocked("TEA", 450, 10).await,
+    );
+    let (first, other) = (
+        ours.sell(&[(&tea, 1)]).await,
+        theirs.sell(&[(&other_tea, 1)]).await,
+    );
     assert_eq!(
         (&first["order"]["number"], &first["invoice"]["number"]),
         (&json!("ORD-000001"), &json!("INV-2026-000001"))
@@ -85,7 +114,10 @@ async fn numbers_keys_and_client_ids_count_for_each_shop_alone() {
         ("INV-2026-000002".into(), "INV-2026-000002".into())
     );
     assert_ne!(a.string("/invoice/id"), b.string("/invoice/id"));
-    assert_eq!((ours.stock(&tea).await, theirs.stock(&other_tea).await), ([8, 0, 8], [8, 0, 8]));
+    assert_eq!(
+        (ours.stock(&tea).await, theirs.stock(&other_tea).await),
+        ([8, 0, 8], [8, 0, 8])
+    );
     ours.assert_integrity();
     theirs.assert_integrity();
 }

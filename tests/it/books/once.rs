@@ -29,9 +29,21 @@ async fn requests(shop: &TestShop) -> Vec<(String, Value, u16)> {
     let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
     vec![
         ("/v1/checkout".into(), checkout, 201),
-        ("/v1/checkout/confirm-payment".into(), json!({"payment_id": first.payment}), 200),
-        (format!("/v1/payments/{}/confirm", second.payment), json!({}), 200),
-        ("/v1/payments".into(), json!({"order_id": third.order, "method": "manual"}), 201),
+        (
+            "/v1/checkout/confirm-payment".into(),
+            json!({"payment_id": first.payment}),
+            200,
+        ),
+        (
+            format!("/v1/payments/{}/confirm", second.payment),
+            json!({}),
+            200,
+        ),
+        (
+            "/v1/payments".into(),
+            json!({"order_id": third.order, "method": "manual"}),
+            201,
+        ),
         ("/v1/sales".into(), sale, 201),
     ]
 }
@@ -43,7 +55,9 @@ async fn a_replay_gets_the_first_answer_byte_for_byte_even_after_a_restart() {
     let mut first = Vec::new();
     let requests = requests(&shop).await;
     for (number, (path, body, status)) in requests.iter().enumerate() {
-        let answer = post(&shop, path, &format!("k-{number}"), body).await.expect(*status);
+        let answer = post(&shop, path, &format!("k-{number}"), body)
+            .await
+            .expect(*status);
         assert_eq!(answer.header("idempotent-replayed"), None, "{path}");
         first.push(answer);
     }
@@ -62,7 +76,11 @@ async fn a_replay_gets_the_first_answer_byte_for_byte_even_after_a_restart() {
             let again = post(&shop, path, &key, body).await.expect(*status);
             assert_eq!(again.body, first[number].body, "{path}");
             assert_eq!(again.header("idempotent-replayed"), Some("true"), "{path}");
-            assert_eq!(again.header("content-type"), first[number].header("content-type"), "{path}");
+            assert_eq!(
+                again.header("content-type"),
+                first[number].header("content-type"),
+                "{path}"
+            );
         }
     }
     assert_eq!(shop.grown_since(&before), rows([]));
@@ -90,8 +108,12 @@ async fn a_key_stands_for_one_request_only() {
     let sale = |quantity: i64| json!({"lines": [{"product_id": tea, "quantity": quantity}], "payments": [{"method": "cash", "amount_minor": 900}]});
     post(&shop, "/v1/sales", "k", &sale(1)).await.expect(201);
     let before = shop.census();
-    post(&shop, "/v1/sales", "k", &sale(2)).await.refused(422, "idempotency_key_reused");
-    post(&shop, "/v1/checkout", "k", &sale(1)).await.refused(422, "validation_failed");
+    post(&shop, "/v1/sales", "k", &sale(2))
+        .await
+        .refused(422, "idempotency_key_reused");
+    post(&shop, "/v1/checkout", "k", &sale(1))
+        .await
+        .refused(422, "validation_failed");
     assert_eq!(shop.grown_since(&before), rows([]));
 }
 
@@ -103,8 +125,12 @@ async fn a_refusal_keeps_nothing_of_the_key() {
     let sale = |quantity: i64| json!({"lines": [{"product_id": tea, "quantity": quantity}], "payments": [{"method": "cash", "amount_minor": 900}]});
     let before = shop.census();
     for _ in 0..2 {
-        post(&shop, "/v1/sales", "k", &sale(2)).await.refused(409, "out_of_stock");
-        post(&shop, "/v1/sales", "k", &json!({})).await.refused(422, "validation_failed");
+        post(&shop, "/v1/sales", "k", &sale(2))
+            .await
+            .refused(409, "out_of_stock");
+        post(&shop, "/v1/sales", "k", &json!({}))
+            .await
+            .refused(422, "validation_failed");
     }
     assert_eq!(shop.grown_since(&before), rows([]));
     let sold = post(&shop, "/v1/sales", "k", &sale(1)).await.expect(201);
@@ -131,15 +157,26 @@ async fn a_clock_that_is_set_ahead_frees_no_key() {
     app.clock().set(right.plus_millis(30 * 24 * 3_600_000));
     for number in 0..3 {
         let again = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
-        assert_eq!(again.body, first.body, "before anybody has looked at the clock, and after");
-        post(&shop, "/v1/sales", &format!("ahead-{number}"), &sale).await.expect(201);
+        assert_eq!(
+            again.body, first.body,
+            "before anybody has looked at the clock, and after"
+        );
+        post(&shop, "/v1/sales", &format!("ahead-{number}"), &sale)
+            .await
+            .expect(201);
         look_at_clock(&app);
     }
     // Over a restart as well: doubt is written down.
     app.restart();
-    assert_eq!(post(&shop, "/v1/sales", "k", &sale).await.expect(201).body, first.body);
+    assert_eq!(
+        post(&shop, "/v1/sales", "k", &sale).await.expect(201).body,
+        first.body
+    );
     look_at_clock(&app);
-    assert_eq!(post(&shop, "/v1/sales", "k", &sale).await.expect(201).body, first.body);
+    assert_eq!(
+        post(&shop, "/v1/sales", "k", &sale).await.expect(201).body,
+        first.body
+    );
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 4);
     // The clock is right, the operator says: then the key is old.
     let running = app.app();
@@ -163,17 +200,24 @@ async fn a_key_is_free_again_after_a_day() {
     app.advance(Duration::from_millis(1));
     let new = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
     assert_eq!(
-        (new.string("/order/number"), new.header("idempotent-replayed")),
+        (
+            new.string("/order/number"),
+            new.header("idempotent-replayed")
+        ),
         ("ORD-000002".into(), None)
     );
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 1);
     // Expired keys go as new ones come, so that their table never outgrows a day.
     for number in 0..5 {
-        post(&shop, "/v1/sales", &format!("old-{number}"), &sale).await.expect(201);
+        post(&shop, "/v1/sales", &format!("old-{number}"), &sale)
+            .await
+            .expect(201);
     }
     app.advance(Duration::from_secs(24 * 3_600));
     for number in 0..5 {
-        post(&shop, "/v1/sales", &format!("new-{number}"), &sale).await.expect(201);
+        post(&shop, "/v1/sales", &format!("new-{number}"), &sale)
+            .await
+            .expect(201);
     }
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 5);
     shop.assert_integrity();
@@ -192,7 +236,11 @@ async fn whatever_creates_something_creates_it_once_under_a_key() {
             json!({"sku": "MUG", "name": "Mug", "price_minor": 900}),
             "product",
         ),
-        ("/v1/catalog/categories".to_owned(), json!({"name": "Hot"}), "category"),
+        (
+            "/v1/catalog/categories".to_owned(),
+            json!({"name": "Hot"}),
+            "category",
+        ),
         (
             "/v1/tax-rates".to_owned(),
             json!({"tax_class": "vat", "name": "VAT", "rate_ppm": 190_000}),
@@ -214,17 +262,34 @@ async fn whatever_creates_something_creates_it_once_under_a_key() {
         let before = shop.count(&format!("SELECT count(*) FROM {table}"));
         let first = post(&shop, &path, &path, &body).await.expect(201);
         let again = post(&shop, &path, &path, &body).await.expect(201);
-        assert_eq!((&again.body, again.header("etag")), (&first.body, first.header("etag")), "{path}");
+        assert_eq!(
+            (&again.body, again.header("etag")),
+            (&first.body, first.header("etag")),
+            "{path}"
+        );
         assert_eq!(again.header("idempotent-replayed"), Some("true"), "{path}");
-        assert_eq!(shop.count(&format!("SELECT count(*) FROM {table}")), before + 1, "{path}");
-        let reused = shop.post(&path).key(&path).json(json!({"reason": "x"})).send().await;
+        assert_eq!(
+            shop.count(&format!("SELECT count(*) FROM {table}")),
+            before + 1,
+            "{path}"
+        );
+        let reused = shop
+            .post(&path)
+            .key(&path)
+            .json(json!({"reason": "x"}))
+            .send()
+            .await;
         assert_eq!(reused.status, 422, "{path}");
     }
     assert_eq!(shop.stock(&tea).await, [6, 0, 6]);
     // Without a key each call is another one.
     let more = json!({"product_id": tea, "quantity_delta": 1, "reason": "delivery"});
     for _ in 0..2 {
-        shop.post("/v1/inventory/adjustments").json(more.clone()).send().await.expect(201);
+        shop.post("/v1/inventory/adjustments")
+            .json(more.clone())
+            .send()
+            .await
+            .expect(201);
     }
     assert_eq!(shop.stock(&tea).await, [8, 0, 8]);
 }
@@ -233,11 +298,25 @@ async fn whatever_creates_something_creates_it_once_under_a_key() {
 async fn a_key_is_one_and_well_formed() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    for key in ["", " ", "\"", "\"a", "a\"", "a\"b", "\"\"", "\u{e9}", &"x".repeat(256)] {
+    for key in [
+        "",
+        " ",
+        "\"",
+        "\"a",
+        "a\"",
+        "a\"b",
+        "\"\"",
+        "\u{e9}",
+        &"x".repeat(256),
+    ] {
         let refused = shop.post("/v1/carts").key(key).json(json!({})).send().await;
         refused.refused(400, "idempotency_key_invalid");
     }
-    let twice = shop.post("/v1/carts").key("a").header_too("idempotency-key", "b").json(json!({}));
+    let twice = shop
+        .post("/v1/carts")
+        .key("a")
+        .header_too("idempotency-key", "b")
+        .json(json!({}));
     twice.send().await.refused(400, "idempotency_key_invalid");
     assert_eq!(shop.count("SELECT count(*) FROM cart"), 0);
 }

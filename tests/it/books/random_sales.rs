@@ -30,7 +30,12 @@ enum Step {
 }
 
 /// Of different tax classes; the first two count their stock.
-const PRODUCTS: [(&str, i64, &str); 4] = [("A", 333, "full"), ("B", 1_999, "low"), ("C", 1, "full"), ("D", 0, "standard")];
+const PRODUCTS: [(&str, i64, &str); 4] = [
+    ("A", 333, "full"),
+    ("B", 1_999, "low"),
+    ("C", 1, "full"),
+    ("D", 0, "standard"),
+];
 
 fn step() -> impl Strategy<Value = Step> {
     let lines = || prop::collection::vec((0..PRODUCTS.len(), 1_i64..4), 1..4);
@@ -92,7 +97,11 @@ impl Run {
             }
             Step::Deliver(product, units) => {
                 let body = json!({"product_id": self.products[*product], "quantity_delta": units, "reason": "delivery"});
-                shop.post("/v1/inventory/adjustments").json(body).send().await.expect(201);
+                shop.post("/v1/inventory/adjustments")
+                    .json(body)
+                    .send()
+                    .await
+                    .expect(201);
             }
             Step::IncludeTax(included) => shop.prices_include_tax(*included).await,
             Step::Confirm(order) => {
@@ -126,12 +135,24 @@ impl Run {
     }
 
     async fn decline(&mut self, key: &str, order: usize) {
-        let Some(placed) = self.order(order) else { return };
+        let Some(placed) = self.order(order) else {
+            return;
+        };
         let body = json!({"payment_id": placed.payment, "provider_reference": "decline"});
-        let call = self.shop.post("/v1/checkout/confirm-payment").key(key).json(body);
+        let call = self
+            .shop
+            .post("/v1/checkout/confirm-payment")
+            .key(key)
+            .json(body);
         lawful(&call.send().await);
         let body = json!({"order_id": placed.order, "method": "manual"});
-        let answer = self.shop.post("/v1/payments").key(&format!("{key} again")).json(body).send().await;
+        let answer = self
+            .shop
+            .post("/v1/payments")
+            .key(&format!("{key} again"))
+            .json(body)
+            .send()
+            .await;
         lawful(&answer);
         if answer.status == 201 {
             let place = order % self.orders.len();
@@ -148,13 +169,25 @@ impl Run {
     }
 
     async fn assert_balanced(&self) {
-        let balance = self.shop.get("/v1/ledger/trial-balance").send().await.expect(200).json();
+        let balance = self
+            .shop
+            .get("/v1/ledger/trial-balance")
+            .send()
+            .await
+            .expect(200)
+            .json();
         for sum in balance["currencies"].as_array().expect("a list") {
             assert_eq!(sum["debit_minor"], sum["credit_minor"], "{balance}");
         }
         let paid = "SELECT coalesce(sum(total_minor), 0) FROM sales_order WHERE status IN ('paid', 'confirmed', 'shipped')";
-        let debit = balance["currencies"][0]["debit_minor"].as_i64().unwrap_or_default();
-        assert_eq!(debit, self.shop.count(paid), "all that was paid is booked, and nothing else");
+        let debit = balance["currencies"][0]["debit_minor"]
+            .as_i64()
+            .unwrap_or_default();
+        assert_eq!(
+            debit,
+            self.shop.count(paid),
+            "all that was paid is booked, and nothing else"
+        );
         self.shop.assert_integrity();
     }
 }

@@ -36,7 +36,12 @@ async fn snapshots_are_canonical_and_have_their_hash() {
             assert_eq!(canonical(&document), text, "{table}");
         }
     }
-    let list = shop.get("/v1/financial-orders").send().await.expect(200).json();
+    let list = shop
+        .get("/v1/financial-orders")
+        .send()
+        .await
+        .expect(200)
+        .json();
     for order in list["data"].as_array().expect("a list") {
         let again = canonical(&order["snapshot"]);
         assert_eq!(
@@ -52,11 +57,14 @@ async fn a_snapshot_says_what_was_sold_to_the_last_unit() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;
-    let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
+        .await;
     let done = shop.sell(&[(&mug, 2)]).await;
     let line = json!({"product_id": mug, "sku": "MUG", "name": "Product MUG", "quantity": 2, "unit_price_minor": 1_000, "tax_class": "vat",
         "tax_name": "Tax vat", "tax_rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380, "total_minor": 2_380});
-    let tax_line = json!({"name": "Tax vat", "rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380});
+    let tax_line =
+        json!({"name": "Tax vat", "rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380});
     let sums = json!({"version": 1, "currency": "EUR", "order_number": "ORD-000001", "prices_include_tax": false, "lines": [line], "tax_lines": [tax_line],
         "subtotal_minor": 2_000, "discount_minor": 0, "tax_minor": 380, "total_minor": 2_380});
     let mut expected = sums.clone();
@@ -67,7 +75,8 @@ async fn a_snapshot_says_what_was_sold_to_the_last_unit() {
     expected["number"] = json!("INV-2026-000001");
     expected["issued_at"] = json!("2026-01-15T10:00:00Z");
     expected["seller"] = json!({"name": "Shop corner"});
-    let stored: Value = serde_json::from_str(&shop.rows("SELECT snapshot FROM invoice")[0]).expect("JSON");
+    let stored: Value =
+        serde_json::from_str(&shop.rows("SELECT snapshot FROM invoice")[0]).expect("JSON");
     assert_eq!(stored, expected);
     assert_eq!(
         (&done["invoice"]["lines"], &done["invoice"]["tax_lines"]),

@@ -39,7 +39,10 @@ async fn check_out_in_pairs(shop: &TestShop, product: &str) -> Vec<Placed> {
     let twins = carts.iter().flat_map(|cart| [cart.clone(), cart.clone()]);
     let tasks = twins.map(|cart| {
         let shop = shop.clone();
-        async move { shop.checkout(&format!("checkout {cart}"), &cart, "cash").await }
+        async move {
+            shop.checkout(&format!("checkout {cart}"), &cart, "cash")
+                .await
+        }
     });
     let answers = all(tasks.collect()).await;
     let mut orders = Vec::new();
@@ -49,7 +52,10 @@ async fn check_out_in_pairs(shop: &TestShop, product: &str) -> Vec<Placed> {
             pair[1].clone().expect(201).body,
             "twins get one answer"
         );
-        let replayed = pair.iter().filter(|answer| answer.header("idempotent-replayed").is_some()).count();
+        let replayed = pair
+            .iter()
+            .filter(|answer| answer.header("idempotent-replayed").is_some())
+            .count();
         assert_eq!(replayed, 1, "one of them was carried out");
         orders.push(placed(&pair[0]));
     }
@@ -88,14 +94,18 @@ async fn confirm_over_and_over(shop: &TestShop, orders: &[Placed], seed: u64) {
             .filter(|((_, payment), _)| *payment == order.payment)
             .map(|(_, answer)| answer)
             .collect();
-        let (done, refused): (Vec<&Answer>, Vec<&Answer>) = of_order.into_iter().partition(|answer| answer.status == 200);
+        let (done, refused): (Vec<&Answer>, Vec<&Answer>) = of_order
+            .into_iter()
+            .partition(|answer| answer.status == 200);
         assert!(
             matches!(done.len(), 1 | 2),
             "one was carried out, and its twin at the most had its answer"
         );
         assert!(done.iter().all(|answer| answer.body == done[0].body));
         assert_eq!(
-            done.iter().filter(|answer| answer.header("idempotent-replayed").is_none()).count(),
+            done.iter()
+                .filter(|answer| answer.header("idempotent-replayed").is_none())
+                .count(),
             1
         );
         for answer in refused {
@@ -120,14 +130,22 @@ async fn race_for_the_last(shop: &TestShop, product: &str) {
         });
     }
     let answers = all(tasks).await;
-    let (won, lost): (Vec<Answer>, Vec<Answer>) = answers.into_iter().partition(|answer| answer.status == 201);
+    let (won, lost): (Vec<Answer>, Vec<Answer>) =
+        answers.into_iter().partition(|answer| answer.status == 201);
     assert_eq!(won.len() as i64, LAST_UNITS);
     for answer in lost {
         let refused = answer.refused(409, "out_of_stock");
-        assert_eq!(refused["available"], 0, "nobody is refused while there is one");
+        assert_eq!(
+            refused["available"], 0,
+            "nobody is refused while there is one"
+        );
     }
     let [on_hand, reserved, available] = shop.stock(product).await;
-    assert_eq!((available, on_hand), (0, reserved), "what is still there is promised");
+    assert_eq!(
+        (available, on_hand),
+        (0, reserved),
+        "what is still there is promised"
+    );
     let sold = shop.count("SELECT count(*) FROM sales_order WHERE channel = 'sale'");
     assert_eq!(sold + reserved, LAST_UNITS);
 }
@@ -146,13 +164,24 @@ async fn send_twice(shop: &TestShop, product: &str) {
     });
     let answers = all(tasks.collect()).await;
     for pair in answers.chunks(2) {
-        assert_eq!(pair[0].clone().expect(201).body, pair[1].clone().expect(201).body);
+        assert_eq!(
+            pair[0].clone().expect(201).body,
+            pair[1].clone().expect(201).body
+        );
     }
 }
 
 fn assert_gapless(shop: &TestShop, sql: &str) {
-    let numbers: Vec<i64> = shop.rows(sql).iter().map(|number| number.parse().expect("a number")).collect();
-    assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>(), "{sql}");
+    let numbers: Vec<i64> = shop
+        .rows(sql)
+        .iter()
+        .map(|number| number.parse().expect("a number"))
+        .collect();
+    assert_eq!(
+        numbers,
+        (1..=numbers.len() as i64).collect::<Vec<_>>(),
+        "{sql}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -161,7 +190,10 @@ async fn stress_checkout() {
     let shop = app.tenant("corner");
     let seed = app.app().entropy.below(u64::MAX);
     println!("the calls are shuffled by {seed}");
-    let (tea, rare) = (shop.stocked("TEA", 450, 10_000).await, shop.stocked("RARE", 100, LAST_UNITS).await);
+    let (tea, rare) = (
+        shop.stocked("TEA", 450, 10_000).await,
+        shop.stocked("RARE", 100, LAST_UNITS).await,
+    );
     let orders = check_out_in_pairs(&shop, &tea).await;
     confirm_over_and_over(&shop, &orders, seed).await;
     race_for_the_last(&shop, &rare).await;
@@ -170,18 +202,37 @@ async fn stress_checkout() {
     let left = 10_000 - 2 * BUYERS as i64;
     assert_eq!(shop.stock(&tea).await, [left, 0, left]);
     let paid = shop.count("SELECT count(*) FROM sales_order WHERE status = 'paid'");
-    for table in ["invoice", "financial_order", "financial_transaction", "ledger_entry"] {
-        assert_eq!(shop.count(&format!("SELECT count(*) FROM {table}")), paid, "{table}");
+    for table in [
+        "invoice",
+        "financial_order",
+        "financial_transaction",
+        "ledger_entry",
+    ] {
+        assert_eq!(
+            shop.count(&format!("SELECT count(*) FROM {table}")),
+            paid,
+            "{table}"
+        );
     }
     assert_eq!(
         shop.count("SELECT count(DISTINCT order_id) FROM invoice"),
         paid,
         "one invoice for each"
     );
-    assert_gapless(&shop, "SELECT series_number FROM invoice ORDER BY series_number");
-    assert_gapless(&shop, "SELECT CAST(substr(number, 5) AS INTEGER) FROM sales_order ORDER BY number");
+    assert_gapless(
+        &shop,
+        "SELECT series_number FROM invoice ORDER BY series_number",
+    );
+    assert_gapless(
+        &shop,
+        "SELECT CAST(substr(number, 5) AS INTEGER) FROM sales_order ORDER BY number",
+    );
     let lines = logs().of_tenant(&shop.id.to_string());
-    assert!(!lines.contain("\"level\":\"ERROR\""), "{:#?}", lines.lines());
+    assert!(
+        !lines.contain("\"level\":\"ERROR\""),
+        "{:#?}",
+        lines.lines()
+    );
     assert_eq!(lines.saying("payment succeeded").lines().len() as i64, paid);
     app.work_off();
     shop.assert_integrity();
@@ -200,7 +251,11 @@ async fn an_order_is_paid_or_called_off_and_never_both() {
             let (shop, order) = (shop.clone(), order.clone());
             tasks.push(async move {
                 if is_paid {
-                    (true, shop.confirm(&format!("confirm {}", order.payment), &order.payment).await)
+                    (
+                        true,
+                        shop.confirm(&format!("confirm {}", order.payment), &order.payment)
+                            .await,
+                    )
                 } else {
                     (false, shop.move_order(&order.order, "cancel").await)
                 }
@@ -209,10 +264,18 @@ async fn an_order_is_paid_or_called_off_and_never_both() {
     }
     let mut paid = 0;
     for pair in all(tasks).await.chunks(2) {
-        let (won, lost): (Vec<_>, Vec<_>) = pair.iter().partition(|(_, answer)| answer.status == 200);
+        let (won, lost): (Vec<_>, Vec<_>) =
+            pair.iter().partition(|(_, answer)| answer.status == 200);
         assert_eq!((won.len(), lost.len()), (1, 1));
         let (is_paid, answer) = lost[0].clone();
-        let code = answer.refused(409, if is_paid { "payment_over" } else { "illegal_transition" });
+        let code = answer.refused(
+            409,
+            if is_paid {
+                "payment_over"
+            } else {
+                "illegal_transition"
+            },
+        );
         assert!(code["detail"].is_string());
         paid += i64::from(won[0].0);
     }
@@ -222,7 +285,11 @@ async fn an_order_is_paid_or_called_off_and_never_both() {
         "ledger_entry",
         "inventory_movement WHERE kind = 'sale'",
     ] {
-        assert_eq!(shop.count(&format!("SELECT count(*) FROM {table}")), paid, "{table}");
+        assert_eq!(
+            shop.count(&format!("SELECT count(*) FROM {table}")),
+            paid,
+            "{table}"
+        );
     }
     assert_eq!(shop.stock(&tea).await, [10_000 - paid, 0, 10_000 - paid]);
     app.work_off();

@@ -169,7 +169,9 @@ async fn busy_shop(app: &TestApp) -> TestShop {
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;
     let tea = shop.stocked("TEA", 450, 10).await;
-    let mug = shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
+        .await;
     shop.sell(&[(&tea, 1), (&mug, 1)]).await;
     shop.place(&[(&tea, 1)], "cash").await;
     let payments = json!([{"method": "cash", "amount_minor": 1_000}, {"method": "manual", "amount_minor": 190}]);
@@ -186,11 +188,18 @@ fn without_triggers(shop: &TestShop, sql: &str) -> String {
         .rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
         .into_iter()
         .map(drop);
-    format!("PRAGMA foreign_keys = OFF; {} {sql}", triggers.collect::<String>())
+    format!(
+        "PRAGMA foreign_keys = OFF; {} {sql}",
+        triggers.collect::<String>()
+    )
 }
 
 fn found(report: &Report, check: &str) -> bool {
-    report.checks[check] > 0 && report.mismatches.iter().any(|mismatch| mismatch.check == check)
+    report.checks[check] > 0
+        && report
+            .mismatches
+            .iter()
+            .any(|mismatch| mismatch.check == check)
 }
 
 #[tokio::test]
@@ -208,7 +217,8 @@ async fn each_kind_of_tampering_is_found() {
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_ne!(fs::read(&path).expect("the file"), sound, "{sql}");
         // The landlord's mark would not let in a file whose end is another one.
-        app.landlord_raw("DELETE FROM tenant_mark").expect("forgotten");
+        app.landlord_raw("DELETE FROM tenant_mark")
+            .expect("forgotten");
         app.resume();
         let report = shop.integrity();
         if report.passes() || !found(&report, check) {
@@ -227,15 +237,28 @@ async fn whoever_drops_a_trigger_leaves_a_trace() {
     let app = TestApp::start();
     let shop = busy_shop(&app).await;
     for name in shop.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'") {
-        let sql = shop.rows(&format!("SELECT sql FROM sqlite_schema WHERE name = '{name}'"));
+        let sql = shop.rows(&format!(
+            "SELECT sql FROM sqlite_schema WHERE name = '{name}'"
+        ));
         shop.raw(&format!("DROP TRIGGER {name}")).expect("it goes");
-        let details: Vec<_> = shop.integrity().mismatches.into_iter().map(|mismatch| mismatch.detail).collect();
+        let details: Vec<_> = shop
+            .integrity()
+            .mismatches
+            .into_iter()
+            .map(|mismatch| mismatch.detail)
+            .collect();
         assert_eq!(details, [format!("trigger {name} is missing")]);
         let harmless = format!("CREATE TRIGGER {name} AFTER INSERT ON payment BEGIN SELECT 1; END");
         shop.raw(&harmless).expect("it comes");
-        let details: Vec<_> = shop.integrity().mismatches.into_iter().map(|mismatch| mismatch.detail).collect();
+        let details: Vec<_> = shop
+            .integrity()
+            .mismatches
+            .into_iter()
+            .map(|mismatch| mismatch.detail)
+            .collect();
         assert_eq!(details, [format!("trigger {name} was changed")]);
-        shop.raw(&format!("DROP TRIGGER {name}; {}", sql[0])).expect("it comes back");
+        shop.raw(&format!("DROP TRIGGER {name}; {}", sql[0]))
+            .expect("it comes back");
     }
     shop.assert_integrity();
 }
@@ -255,7 +278,10 @@ async fn locked_rows_of_a_real_sale_refuse_raw_sql() {
         "order_line",
         "series",
     ] {
-        assert!(shop.count(&format!("SELECT count(*) FROM {table}")) > 0, "{table}");
+        assert!(
+            shop.count(&format!("SELECT count(*) FROM {table}")) > 0,
+            "{table}"
+        );
         let sql = format!("DELETE FROM {table}");
         let error = shop.raw(&sql).expect_err(&sql).to_string();
         assert!(error.contains("never deleted"), "{sql}: {error}");

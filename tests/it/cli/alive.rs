@@ -33,7 +33,14 @@ impl Manager {
     /// A daemon over `data` with a watchdog of so many microseconds.
     fn start(&self, data: &Path, args: &[&str], watchdog_us: &str) -> Daemon {
         let path = self.dir.path().join("notify");
-        Daemon::start_with(data, args, &[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", Path::new(watchdog_us))])
+        Daemon::start_with(
+            data,
+            args,
+            &[
+                ("NOTIFY_SOCKET", &path),
+                ("WATCHDOG_USEC", Path::new(watchdog_us)),
+            ],
+        )
     }
 
     /// The lines of the next message.
@@ -60,7 +67,11 @@ impl Manager {
         let mut lines = Vec::new();
         let mut message = [0; 4096];
         while let Ok(length) = self.socket.recv(&mut message) {
-            lines.extend(String::from_utf8_lossy(&message[..length]).lines().map(str::to_owned));
+            lines.extend(
+                String::from_utf8_lossy(&message[..length])
+                    .lines()
+                    .map(str::to_owned),
+            );
         }
         self.socket.set_nonblocking(false).expect("set");
         lines
@@ -68,14 +79,22 @@ impl Manager {
 }
 
 fn signal(daemon: &Daemon, name: &str) {
-    let sent = Command::new("kill").arg(name).arg(daemon.pid().to_string()).status();
-    assert!(sent.is_ok_and(|status| status.success()), "{name} could not be sent");
+    let sent = Command::new("kill")
+        .arg(name)
+        .arg(daemon.pid().to_string())
+        .status();
+    assert!(
+        sent.is_ok_and(|status| status.success()),
+        "{name} could not be sent"
+    );
 }
 
 /// The log lines so far that say `message`.
 fn lines_of(daemon: &Daemon, message: &str) -> Vec<Value> {
     let output = daemon.output();
-    let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines = output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line["message"] == message).collect()
 }
 
@@ -87,7 +106,11 @@ fn lines(daemon: &Daemon, message: &str, count: usize) -> Vec<Value> {
             return said;
         }
         // Asked for in its own time: each question is one that the daemon answers.
-        daemon.client().get("/health/live").expect("it lives").expect(200);
+        daemon
+            .client()
+            .get("/health/live")
+            .expect("it lives")
+            .expect(200);
     }
     panic!("{message} is not said: {}", daemon.output());
 }
@@ -114,10 +137,20 @@ fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
         files() == before
     });
     assert!(is_quiet, "what feeds the watchdog writes nothing");
-    run(dir.path(), &["tenant", "create", "corner", "--name", "Corner"]).code(0);
-    assert_eq!(manager.hear_of("STATUS=1"), ["STATUS=1 shop open; the queue works"]);
+    run(
+        dir.path(),
+        &["tenant", "create", "corner", "--name", "Corner"],
+    )
+    .code(0);
+    assert_eq!(
+        manager.hear_of("STATUS=1"),
+        ["STATUS=1 shop open; the queue works"]
+    );
     run(dir.path(), &["queue", "pause", "low"]).code(0);
-    assert_eq!(manager.hear_of("STATUS"), ["STATUS=1 shop open; the queue works; paused: low"]);
+    assert_eq!(
+        manager.hear_of("STATUS"),
+        ["STATUS=1 shop open; the queue works; paused: low"]
+    );
     daemon.ask_to_end();
     assert_eq!(manager.hear_of("STOPPING")[0], "STOPPING=1");
     assert_eq!(daemon.terminate().code(), Some(0));
@@ -128,8 +161,16 @@ fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
 fn it_serves_whether_somebody_hears_it_or_not() {
     let dir = tempfile::tempdir().expect("a directory");
     let nowhere = dir.path().join("nobody");
-    let mut daemon = Daemon::start_with(&dir.path().join("data"), &[], &[("NOTIFY_SOCKET", &nowhere)]);
-    lines(&daemon, "the service manager could not be told how the daemon is", 1);
+    let mut daemon = Daemon::start_with(
+        &dir.path().join("data"),
+        &[],
+        &[("NOTIFY_SOCKET", &nowhere)],
+    );
+    lines(
+        &daemon,
+        "the service manager could not be told how the daemon is",
+        1,
+    );
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
@@ -141,10 +182,13 @@ fn the_watchdog_starves_while_the_landlords_file_takes_nothing() {
     let lock = rusqlite::Connection::open(dir.path().join("landlord.db")).expect("opens");
     lock.busy_timeout(PATIENCE).expect("set");
     lock.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let starving = "the watchdog is not fed: the service manager starts the daemon anew if this lasts";
+    let starving =
+        "the watchdog is not fed: the service manager starts the daemon anew if this lasts";
     let said = lines(&daemon, starving, 1);
     assert!(
-        said[0]["error"].as_str().is_some_and(|error| error.contains("the landlord's file")),
+        said[0]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("the landlord's file")),
         "{said:?}"
     );
     manager.drain();
@@ -163,24 +207,44 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
     let file = dir.path().join("tillbox.toml");
     let write = |text: &str| std::fs::write(&file, text).expect("written");
     write("[logging]\nlevel = 'info'\n");
-    let mut daemon = manager.start(&data, &["--config", file.to_str().expect("UTF-8")], "60000000");
+    let mut daemon = manager.start(
+        &data,
+        &["--config", file.to_str().expect("UTF-8")],
+        "60000000",
+    );
     manager.hear_of("READY=1");
     let requests = |daemon: &Daemon| lines(daemon, "request", 0).len();
-    daemon.client().get("/health/live").expect("an answer").expect(200);
+    daemon
+        .client()
+        .get("/health/live")
+        .expect("an answer")
+        .expect(200);
     assert_eq!(requests(&daemon), 0, "not at this level");
 
     write("[logging]\nlevel = 'debug'\n[server]\nmax_connections = 99\nbody_limit = '2MiB'\n");
     signal(&daemon, "-HUP");
     let reloading = manager.hear_of("RELOADING=1");
-    let instant = reloading.iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
+    let instant = reloading
+        .iter()
+        .find_map(|line| line.strip_prefix("MONOTONIC_USEC="));
     assert!(
         instant.is_some_and(|text| text.parse::<u64>().is_ok_and(|us| us > 0)),
         "{reloading:?}"
     );
     manager.hear_of("READY=1");
-    assert_eq!(lines(&daemon, "configuration reloaded", 1)[0]["applied"], "logging.level");
-    let waiting = lines(&daemon, "these keys have changed and take effect at the next start", 1);
-    assert_eq!(waiting[0]["keys"], "server.body_limit, server.max_connections");
+    assert_eq!(
+        lines(&daemon, "configuration reloaded", 1)[0]["applied"],
+        "logging.level"
+    );
+    let waiting = lines(
+        &daemon,
+        "these keys have changed and take effect at the next start",
+        1,
+    );
+    assert_eq!(
+        waiting[0]["keys"],
+        "server.body_limit, server.max_connections"
+    );
     lines(&daemon, "request", 1);
 
     // A wrong one is refused whole, and what was in force goes on.
@@ -192,7 +256,10 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
             "logging.keep_days: 0 is not between",
         ),
         ("[logging]\nlevel = 'inof'\n", "did you mean info?"),
-        ("[logging]\nlevel = 'off'\nkeep_days = -3\n", "logging.keep_days in"),
+        (
+            "[logging]\nlevel = 'off'\nkeep_days = -3\n",
+            "logging.keep_days in",
+        ),
         ("[logging\n", "line 1"),
     ]
     .into_iter()
@@ -216,35 +283,60 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
 fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
     let dir = tempfile::tempdir().expect("a directory");
     let (data, file) = (dir.path().join("data"), dir.path().join("tillbox.toml"));
-    let text = "[alerts]\nwebhook_url = 'http://127.0.0.1:9/s3cret'\nemail_to = 'ops@example.org'\n";
+    let text =
+        "[alerts]\nwebhook_url = 'http://127.0.0.1:9/s3cret'\nemail_to = 'ops@example.org'\n";
     std::fs::write(&file, text).expect("written");
     let file = file.to_str().expect("UTF-8");
-    let create = ["tenant", "create", "corner", "--name", "Corner", "--config", file];
+    let create = [
+        "tenant", "create", "corner", "--name", "Corner", "--config", file,
+    ];
     run(&data, &create).code(0);
     let secret = data.join("alerts.secret");
     std::fs::write(&secret, "").expect("written");
     let listed = run(&data, &["tenant", "list", "--config", file]).code(0);
-    assert!(listed.stdout.contains("corner") && listed.stderr.is_empty(), "{listed:?}");
+    assert!(
+        listed.stdout.contains("corner") && listed.stderr.is_empty(),
+        "{listed:?}"
+    );
 
     let mut daemon = Daemon::start(&data, &["--config", file]);
-    let said = lines(&daemon, "alerts by webhook wait until there is a key that signs them", 1);
+    let said = lines(
+        &daemon,
+        "alerts by webhook wait until there is a key that signs them",
+        1,
+    );
     assert_eq!((&said[0]["level"], said.len()), (&json!("ERROR"), 1));
     assert!(
-        said[0]["error"].as_str().is_some_and(|error| error.contains("remove it")),
+        said[0]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("remove it")),
         "{said:?}"
     );
-    let warned = lines(&daemon, "the configuration is sound, and hardly what is wanted", 1);
+    let warned = lines(
+        &daemon,
+        "the configuration is sound, and hardly what is wanted",
+        1,
+    );
     assert!(
-        warned[0]["warning"].as_str().is_some_and(|text| text.contains("mail.smtp_url")),
+        warned[0]["warning"]
+            .as_str()
+            .is_some_and(|text| text.contains("mail.smtp_url")),
         "{warned:?}"
     );
     signal(&daemon, "-HUP");
-    let failed = lines(&daemon, "these keys could not be taken; what was before holds", 1);
+    let failed = lines(
+        &daemon,
+        "these keys could not be taken; what was before holds",
+        1,
+    );
     assert_eq!(failed[0]["keys"], "alerts");
     std::fs::remove_file(&secret).expect("it goes");
     signal(&daemon, "-HUP");
     let reloaded = lines(&daemon, "configuration reloaded", 2);
-    assert_eq!(reloaded[1]["applied"], "alerts.email_to, alerts.webhook_url");
+    assert_eq!(
+        reloaded[1]["applied"],
+        "alerts.email_to, alerts.webhook_url"
+    );
     assert!(secret.exists(), "a new one is made");
     assert_eq!(daemon.terminate().code(), Some(0));
 }
@@ -255,7 +347,11 @@ fn it_ends_in_time_while_a_reload_hangs() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
     let file = dir.path().join("tillbox.toml");
     std::fs::write(&file, "").expect("written");
-    let mut daemon = manager.start(&dir.path().join("data"), &["--config", file.to_str().expect("UTF-8")], "60000000");
+    let mut daemon = manager.start(
+        &dir.path().join("data"),
+        &["--config", file.to_str().expect("UTF-8")],
+        "60000000",
+    );
     manager.hear_of("READY=1");
     std::fs::remove_file(&file).expect("it goes");
     let made = Command::new("mkfifo").arg(&file).status();
@@ -264,11 +360,18 @@ fn it_ends_in_time_while_a_reload_hangs() {
     manager.hear_of("RELOADING=1");
     // A second one waits behind it, and keeps nobody either.
     signal(&daemon, "-HUP");
-    daemon.client().get("/health/live").expect("it lives").expect(200);
+    daemon
+        .client()
+        .get("/health/live")
+        .expect("it lives")
+        .expect(200);
     daemon.ask_to_end();
     manager.hear_of("STOPPING=1");
     assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.output());
-    assert!(!manager.drain().contains(&"READY=1".to_owned()), "the reload is not over");
+    assert!(
+        !manager.drain().contains(&"READY=1".to_owned()),
+        "the reload is not over"
+    );
     assert_eq!(lines_of(&daemon, "stopped").len(), 1);
 }
 
@@ -277,10 +380,15 @@ fn it_ends_in_time_while_a_reload_hangs() {
 fn a_limit_on_the_size_of_files_ends_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
-    let made = run(dir.path(), &["tenant", "create", "corner", "--name", "Corner", "--json"])
-        .code(0)
-        .json();
-    let mut client = daemon.client().with_key(made["api_key"].as_str().expect("a key"));
+    let made = run(
+        dir.path(),
+        &["tenant", "create", "corner", "--name", "Corner", "--json"],
+    )
+    .code(0)
+    .json();
+    let mut client = daemon
+        .client()
+        .with_key(made["api_key"].as_str().expect("a key"));
     let product = json!({"sku": "A", "name": "Apple", "price_minor": 250});
     let product = client
         .post("/v1/catalog/products", "p", &product)
@@ -288,10 +396,25 @@ fn a_limit_on_the_size_of_files_ends_nothing() {
         .expect(201)
         .string("/id");
     let sale = json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 250}]});
-    let mut sell = |number: usize| client.post("/v1/sales", &format!("k-{number}"), &sale).expect("an answer").status;
+    let mut sell = |number: usize| {
+        client
+            .post("/v1/sales", &format!("k-{number}"), &sale)
+            .expect("an answer")
+            .status
+    };
     assert_eq!(sell(0), 201);
     let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw);
-    let limit = |current| prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).expect("our own child");
+    let limit = |current| {
+        prlimit(
+            pid,
+            Resource::Fsize,
+            Rlimit {
+                current,
+                maximum: None,
+            },
+        )
+        .expect("our own child")
+    };
     // No shop's file nor its WAL may outgrow the largest there is. The landlord's, which is small, may: whoever cannot write that one ends, to be
     // started anew.
     let id = made["id"].as_str().expect("an id");
@@ -301,9 +424,16 @@ fn a_limit_on_the_size_of_files_ends_nothing() {
     limit(Some(largest));
     let refused = (1..ASKED_MAX).find(|number| sell(*number) >= 500);
     assert!(refused.is_some(), "something has to grow for a sale");
-    daemon.client().get("/health/live").expect("it lives").expect(200);
+    daemon
+        .client()
+        .get("/health/live")
+        .expect("it lives")
+        .expect(200);
     limit(None);
-    assert!((ASKED_MAX..2 * ASKED_MAX).any(|number| sell(number) == 201), "it sells again");
+    assert!(
+        (ASKED_MAX..2 * ASKED_MAX).any(|number| sell(number) == 201),
+        "it sells again"
+    );
     assert_eq!(daemon.terminate().code(), Some(0), "{}", daemon.output());
     run(dir.path(), &["integrity", "check"]).code(0);
 }

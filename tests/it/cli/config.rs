@@ -16,11 +16,19 @@ fn the_effective_configuration_is_shown_and_checked() {
     )
     .expect("written");
     let file = file.to_str().expect("UTF-8");
-    let shown = run(dir.path(), &["config", "show", "--config", file]).code(0).stdout;
-    assert!(shown.contains("127.0.0.1:9") && !shown.contains(":secret@"), "{shown}");
+    let shown = run(dir.path(), &["config", "show", "--config", file])
+        .code(0)
+        .stdout;
+    assert!(
+        shown.contains("127.0.0.1:9") && !shown.contains(":secret@"),
+        "{shown}"
+    );
     let shown = run(dir.path(), &["config", "show", "--json", "--config", file]).code(0);
     assert_eq!(shown.json()["server"]["listen"], "127.0.0.1:9");
-    assert_eq!(shown.json()["storage"]["data_dir"], dir.path().to_str().expect("UTF-8"));
+    assert_eq!(
+        shown.json()["storage"]["data_dir"],
+        dir.path().to_str().expect("UTF-8")
+    );
     run(dir.path(), &["config", "check", "--config", file]).code(0);
 }
 
@@ -31,24 +39,44 @@ fn the_limiters_are_shown_with_their_routes() {
     let file = dir.path().join("tillbox.toml");
     fs::write(&file, "[rate_limits]\nlogin = '7/h'\n").expect("written");
     let file = file.to_str().expect("UTF-8");
-    let shown = run(dir.path(), &["config", "show", "--config", file]).code(0).stdout;
+    let shown = run(dir.path(), &["config", "show", "--config", file])
+        .code(0)
+        .stdout;
     let line = |name: &str| -> Vec<String> {
         let mut lines = shown.lines().filter_map(|line| line.strip_prefix("#   "));
         let line = lines.find(|line| line.split_whitespace().next() == Some(name));
-        let words = line.unwrap_or_else(|| panic!("{name} is missing in {shown}")).split_whitespace();
+        let words = line
+            .unwrap_or_else(|| panic!("{name} is missing in {shown}"))
+            .split_whitespace();
         words.map(str::to_owned).collect()
     };
     for policy in Policy::ALL {
         assert!(line(policy.name()).len() > 3, "{shown}");
     }
-    assert_eq!(line("login"), ["login", "7/h", "by", "address", "/v1/**/login", "/v1/**/register"]);
+    assert_eq!(
+        line("login"),
+        [
+            "login",
+            "7/h",
+            "by",
+            "address",
+            "/v1/**/login",
+            "/v1/**/register"
+        ]
+    );
     let checkout = line("checkout").join(" ");
-    assert_eq!(checkout, "checkout 30/min by API key, or address without one /v1/checkout/**");
+    assert_eq!(
+        checkout,
+        "checkout 30/min by API key, or address without one /v1/checkout/**"
+    );
     fs::write(dir.path().join("shown.toml"), &shown).expect("written");
     let again = dir.path().join("shown.toml");
-    let again = run(dir.path(), &["config", "show", "--config", again.to_str().expect("UTF-8")])
-        .code(0)
-        .stdout;
+    let again = run(
+        dir.path(),
+        &["config", "show", "--config", again.to_str().expect("UTF-8")],
+    )
+    .code(0)
+    .stdout;
     assert_eq!(again, shown);
 }
 
@@ -66,12 +94,20 @@ fn alerts_by_mail_without_a_mail_server_are_warned_of() {
         ("", false),
     ] {
         fs::write(&file, text).expect("written");
-        let checked = run(dir.path(), &["config", "check", "--config", file.to_str().expect("UTF-8")]).code(0);
+        let checked = run(
+            dir.path(),
+            &["config", "check", "--config", file.to_str().expect("UTF-8")],
+        )
+        .code(0);
         assert!(checked.stdout.contains("is sound"), "{checked:?}");
         let said = checked
             .stderr
             .starts_with("warning: alerts.email_to is set and mail.smtp_url is not");
-        assert_eq!((said, checked.stderr.is_empty()), (is_warned, !is_warned), "{checked:?}");
+        assert_eq!(
+            (said, checked.stderr.is_empty()),
+            (is_warned, !is_warned),
+            "{checked:?}"
+        );
     }
 }
 
@@ -80,9 +116,18 @@ fn alerts_by_mail_without_a_mail_server_are_warned_of() {
 fn a_mail_server_that_cannot_be_is_found_by_the_check() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("tillbox.toml");
-    for url in ["smtp://u:pw-9@x:99999", "smtp://u:pw-9@x?tls=bogus", "http://x", "smtp://"] {
+    for url in [
+        "smtp://u:pw-9@x:99999",
+        "smtp://u:pw-9@x?tls=bogus",
+        "http://x",
+        "smtp://",
+    ] {
         fs::write(&file, format!("[mail]\nsmtp_url = '{url}'\n")).expect("written");
-        let failed = run(dir.path(), &["config", "check", "--config", file.to_str().expect("UTF-8")]).code(1);
+        let failed = run(
+            dir.path(),
+            &["config", "check", "--config", file.to_str().expect("UTF-8")],
+        )
+        .code(1);
         assert!(
             failed.stderr.contains("mail.smtp_url") && !failed.stderr.contains("pw-9"),
             "{url}: {failed:?}"
@@ -100,7 +145,10 @@ fn a_wrong_key_is_told_with_the_nearest_one() {
     for args in [&["config", "check"][..], &["tenant", "list"], &["serve"]] {
         let failed = run(dir.path(), &[args, &["--config", file]].concat()).code(1);
         let failure = failed.failure();
-        assert!(failure[0].contains("unknown key server.lissten"), "{failure:?}");
+        assert!(
+            failure[0].contains("unknown key server.lissten"),
+            "{failure:?}"
+        );
         assert_eq!(failure[1], "hint: did you mean server.listen?");
     }
 }
@@ -108,6 +156,13 @@ fn a_wrong_key_is_told_with_the_nearest_one() {
 #[test]
 fn a_named_file_must_be_there() {
     let dir = tempfile::tempdir().expect("a directory");
-    let failed = run(dir.path(), &["config", "check", "--config", "/nowhere/t.toml"]).code(1);
-    assert!(failed.failure()[0].contains("/nowhere/t.toml"), "{failed:?}");
+    let failed = run(
+        dir.path(),
+        &["config", "check", "--config", "/nowhere/t.toml"],
+    )
+    .code(1);
+    assert!(
+        failed.failure()[0].contains("/nowhere/t.toml"),
+        "{failed:?}"
+    );
 }

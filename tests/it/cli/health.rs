@@ -10,13 +10,17 @@ fn a_daemon_that_is_well_is_zero_and_a_silent_one_is_three() {
     let url = format!("http://{}", daemon.address());
     let well = run(dir.path(), &["health", "--url", &url]).code(0).stdout;
     assert!(well.starts_with("ok\n") && well.contains("queue"), "{well}");
-    let report = run(dir.path(), &["health", "--url", &url, "--json"]).code(0).json();
+    let report = run(dir.path(), &["health", "--url", &url, "--json"])
+        .code(0)
+        .json();
     assert_eq!(
         (report["status"].as_str(), report["services"]["db"].as_str()),
         (Some("ok"), Some("ok"))
     );
     daemon.terminate();
-    let silent = run(dir.path(), &["health", "--url", &url, "--json"]).code(3).json();
+    let silent = run(dir.path(), &["health", "--url", &url, "--json"])
+        .code(3)
+        .json();
     assert_eq!(silent["status"], "unreachable");
     assert!(
         run(dir.path(), &["health", "--url", &url])

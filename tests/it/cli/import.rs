@@ -19,8 +19,16 @@ impl Desk {
         let desk = Self {
             dir: tempfile::tempdir().expect("a directory"),
         };
-        desk.run(&["tenant", "create", "corner", "--name", "Corner", "--currency", "USD"])
-            .code(0);
+        desk.run(&[
+            "tenant",
+            "create",
+            "corner",
+            "--name",
+            "Corner",
+            "--currency",
+            "USD",
+        ])
+        .code(0);
         desk
     }
 
@@ -43,12 +51,26 @@ impl Desk {
     }
 
     fn sales(&self, files: &[&str]) -> Ran {
-        self.run(&[&["sales", "import"], files, &["--tenant", "corner", "--json"]].concat())
+        self.run(
+            &[
+                &["sales", "import"],
+                files,
+                &["--tenant", "corner", "--json"],
+            ]
+            .concat(),
+        )
     }
 
     fn rows(&self, sql: &str) -> Vec<String> {
-        let id = self.run(&["tenant", "show", "corner", "--json"]).code(0).json()["id"].clone();
-        let path = self.data().join("tenants").join(format!("{}.db", id.as_str().expect("an id")));
+        let id = self
+            .run(&["tenant", "show", "corner", "--json"])
+            .code(0)
+            .json()["id"]
+            .clone();
+        let path = self
+            .data()
+            .join("tenants")
+            .join(format!("{}.db", id.as_str().expect("an id")));
         crate::support::shop::rows(&path, sql)
     }
 }
@@ -56,7 +78,13 @@ impl Desk {
 fn summary(report: &Value) -> [u64; 5] {
     let count = |name: &str| report[name].as_u64().expect("a number");
     let refused = report["refused"].as_array().expect("a list").len() as u64;
-    [count("rows"), count("created"), count("updated"), count("unchanged"), refused]
+    [
+        count("rows"),
+        count("created"),
+        count("updated"),
+        count("unchanged"),
+        refused,
+    ]
 }
 
 const PRODUCTS: &[u8] = "sku_number,sku,name,category,price_minor,currency,track_stock\n\
@@ -67,17 +95,35 @@ const PRODUCTS: &[u8] = "sku_number,sku,name,category,price_minor,currency,track
 fn a_catalog_comes_in_once_however_often_it_is_imported() {
     let desk = Desk::open();
     let file = desk.file("products.csv", PRODUCTS);
-    assert_eq!(summary(&desk.catalog(&file).code(0).json()), [3, 3, 0, 0, 0]);
-    assert_eq!(summary(&desk.catalog(&file).code(0).json()), [3, 0, 0, 3, 0]);
+    assert_eq!(
+        summary(&desk.catalog(&file).code(0).json()),
+        [3, 3, 0, 0, 0]
+    );
+    assert_eq!(
+        summary(&desk.catalog(&file).code(0).json()),
+        [3, 0, 0, 3, 0]
+    );
     let stored = desk.rows("SELECT p.sku, p.name, p.price_minor, p.track_stock, c.name FROM product p LEFT JOIN category c ON c.id = p.category_id ORDER BY p.seq");
-    assert_eq!(stored, ["A-1|Äpfel, rot|99|0|Obst", "A-2|Birnen|120|1|Obst", "A-3|Zange|1500|0|"]);
+    assert_eq!(
+        stored,
+        [
+            "A-1|Äpfel, rot|99|0|Obst",
+            "A-2|Birnen|120|1|Obst",
+            "A-3|Zange|1500|0|"
+        ]
+    );
     let changed = desk.file(
         "products.csv",
         b"currency,price_minor,name,sku\nUSD,125,Birnen,A-2\nUSD,1500,Zange,A-3\n",
     );
-    assert_eq!(summary(&desk.catalog(&changed).code(0).json()), [2, 0, 1, 1, 0]);
+    assert_eq!(
+        summary(&desk.catalog(&changed).code(0).json()),
+        [2, 0, 1, 1, 0]
+    );
     // What the file does not say stays as it is.
-    let stored = desk.rows("SELECT price_minor, track_stock, category_id IS NOT NULL FROM product WHERE sku = 'A-2'");
+    let stored = desk.rows(
+        "SELECT price_minor, track_stock, category_id IS NOT NULL FROM product WHERE sku = 'A-2'",
+    );
     assert_eq!(stored, ["125|1|1"]);
 }
 
@@ -90,16 +136,31 @@ fn bad_rows_are_listed_and_the_others_are_taken() {
          A-7,Barcode,1,USD,4006381333931,\nA-8,Barcode,1,USD,4006381333931,\nA-9,Cells,1\nA-1,Twice,100,USD,,\n"
             .as_bytes(),
     );
-    text.extend_from_slice(b"A-10,\xff\xfe,1,USD,,\nA-11,\"Two\nlines\",1,USD,,\nA-12,Last,1,USD,,\n");
-    let report = desk.catalog(&desk.file("products.csv", &text)).code(0).json();
+    text.extend_from_slice(
+        b"A-10,\xff\xfe,1,USD,,\nA-11,\"Two\nlines\",1,USD,,\nA-12,Last,1,USD,,\n",
+    );
+    let report = desk
+        .catalog(&desk.file("products.csv", &text))
+        .code(0)
+        .json();
     assert_eq!(summary(&report), [13, 3, 0, 0, 10], "{report:#}");
     let refused: Vec<(u64, &str)> = report["refused"]
         .as_array()
         .expect("a list")
         .iter()
-        .map(|row| (row["line"].as_u64().expect("a line"), row["reason"].as_str().expect("a reason")))
+        .map(|row| {
+            (
+                row["line"].as_u64().expect("a line"),
+                row["reason"].as_str().expect("a reason"),
+            )
+        })
         .collect();
-    let reason = |line: u64| refused.iter().find(|(at, _)| *at == line).map_or("", |(_, reason)| reason);
+    let reason = |line: u64| {
+        refused
+            .iter()
+            .find(|(at, _)| *at == line)
+            .map_or("", |(_, reason)| reason)
+    };
     for (line, part) in [
         (3, "sku must not be empty"),
         (4, "name must not be empty; currency is not a currency"),
@@ -114,19 +175,35 @@ fn bad_rows_are_listed_and_the_others_are_taken() {
     ] {
         assert!(reason(line).contains(part), "line {line}: {refused:?}");
     }
-    assert_eq!(desk.rows("SELECT sku FROM product ORDER BY seq"), ["A-1", "A-7", "A-12"]);
-    let euros = desk.file("euros.csv", b"sku,name,price_minor,currency\nA-1,Good,100,EUR\nA-13,Good,100,USD\n");
+    assert_eq!(
+        desk.rows("SELECT sku FROM product ORDER BY seq"),
+        ["A-1", "A-7", "A-12"]
+    );
+    let euros = desk.file(
+        "euros.csv",
+        b"sku,name,price_minor,currency\nA-1,Good,100,EUR\nA-13,Good,100,USD\n",
+    );
     let report = desk.catalog(&euros).code(0).json();
     let reason = report["refused"][0]["reason"].as_str().expect("a reason");
     assert!(reason.contains("currency never changes"), "{report:#}");
     let told = desk
-        .run(&["catalog", "import", &desk.file("products.csv", &text), "--tenant", "corner"])
+        .run(&[
+            "catalog",
+            "import",
+            &desk.file("products.csv", &text),
+            "--tenant",
+            "corner",
+        ])
         .code(0);
     assert!(
-        told.stdout.starts_with("13 rows: 0 created, 0 updated, 3 unchanged, 10 refused"),
+        told.stdout
+            .starts_with("13 rows: 0 created, 0 updated, 3 unchanged, 10 refused"),
         "{told:?}"
     );
-    assert!(told.stderr.contains("LINE") && told.stderr.contains("not UTF-8"), "{told:?}");
+    assert!(
+        told.stderr.contains("LINE") && told.stderr.contains("not UTF-8"),
+        "{told:?}"
+    );
 }
 
 /// The line that an editor shows, however lines end and whatever empty ones lie between.
@@ -147,7 +224,10 @@ fn a_refused_row_is_told_by_its_line() {
             [5, 7],
         ),
     ] {
-        let report = desk.catalog(&desk.file("products.csv", text.as_bytes())).code(0).json();
+        let report = desk
+            .catalog(&desk.file("products.csv", text.as_bytes()))
+            .code(0)
+            .json();
         let told: Vec<_> = report["refused"]
             .as_array()
             .expect("a list")
@@ -156,35 +236,61 @@ fn a_refused_row_is_told_by_its_line() {
             .collect();
         assert_eq!(told, lines.map(Some), "{text:?}: {report:#}");
     }
-    let huge = format!("sku,name,price_minor,currency\nA-7,{},1,USD\nA-8,x,1,USD\n", "x".repeat(5 << 20));
-    let report = desk.catalog(&desk.file("huge.csv", huge.as_bytes())).code(0).json();
+    let huge = format!(
+        "sku,name,price_minor,currency\nA-7,{},1,USD\nA-8,x,1,USD\n",
+        "x".repeat(5 << 20)
+    );
+    let report = desk
+        .catalog(&desk.file("huge.csv", huge.as_bytes()))
+        .code(0)
+        .json();
     assert_eq!(
         (summary(&report), report["refused"][0]["line"].as_u64()),
         ([2, 1, 0, 0, 1], Some(2))
     );
-    let twice = desk.file("twice.csv", b"sku,name,price_minor,currency,sku\nA-1,x,1,USD,A-2\n");
+    let twice = desk.file(
+        "twice.csv",
+        b"sku,name,price_minor,currency,sku\nA-1,x,1,USD,A-2\n",
+    );
     let failed = desk.catalog(&twice).code(1);
-    assert!(failed.failure()[0].contains("two columns sku"), "{failed:?}");
+    assert!(
+        failed.failure()[0].contains("two columns sku"),
+        "{failed:?}"
+    );
 }
 
 #[test]
 fn a_file_that_is_no_catalog_is_refused_as_a_whole() {
     let desk = Desk::open();
-    let missing = desk.catalog(&desk.file("a.csv", b"sku,name\nA,B\n")).code(1);
-    assert!(missing.failure()[0].contains("no column price_minor, currency"), "{missing:?}");
+    let missing = desk
+        .catalog(&desk.file("a.csv", b"sku,name\nA,B\n"))
+        .code(1);
+    assert!(
+        missing.failure()[0].contains("no column price_minor, currency"),
+        "{missing:?}"
+    );
     desk.catalog(&desk.file("empty.csv", b"")).code(1);
     desk.catalog("/nowhere.csv").code(1);
-    desk.catalog(desk.dir.path().to_str().expect("UTF-8")).code(1);
+    desk.catalog(desk.dir.path().to_str().expect("UTF-8"))
+        .code(1);
     let good = desk.file("b.csv", PRODUCTS);
-    let absent = desk.run(&["catalog", "import", &good, "--tenant", "nobody"]).code(1);
+    let absent = desk
+        .run(&["catalog", "import", &good, "--tenant", "nobody"])
+        .code(1);
     assert_eq!(absent.failure()[0], "error: there is no tenant `nobody`");
     let nothing = desk
         .catalog(&desk.file("c.csv", b"sku,name,price_minor,currency\nA,B,x,USD\n"))
         .code(1);
-    assert!(nothing.stderr.contains("not one row could be taken"), "{nothing:?}");
+    assert!(
+        nothing.stderr.contains("not one row could be taken"),
+        "{nothing:?}"
+    );
     desk.run(&["tenant", "suspend", "corner"]).code(0);
     let suspended = desk.catalog(&good).code(1);
-    assert!(suspended.failure()[0].contains("suspended"), "{suspended:?}");
+    assert!(
+        suspended.failure()[0].contains("suspended"),
+        "{suspended:?}"
+    );
     assert_eq!(desk.rows("SELECT count(*) FROM product"), ["0"]);
 }
 
@@ -194,16 +300,25 @@ const LINES: &[u8] = b"line_number,invoice_number,sku,unit_price_minor,quantity\
 
 fn desk_with_catalog() -> Desk {
     let desk = Desk::open();
-    let text = std::str::from_utf8(PRODUCTS).expect("UTF-8").replace("yes", "no");
-    desk.catalog(&desk.file("products.csv", text.as_bytes())).code(0);
+    let text = std::str::from_utf8(PRODUCTS)
+        .expect("UTF-8")
+        .replace("yes", "no");
+    desk.catalog(&desk.file("products.csv", text.as_bytes()))
+        .code(0);
     desk
 }
 
 #[test]
 fn past_sales_come_in_at_their_own_dates_and_only_once() {
     let desk = desk_with_catalog();
-    let (invoices, lines) = (desk.file("invoices.csv", INVOICES), desk.file("lines.csv", LINES));
-    assert_eq!(summary(&desk.sales(&[&lines, &invoices]).code(0).json()), [2, 2, 0, 0, 0]);
+    let (invoices, lines) = (
+        desk.file("invoices.csv", INVOICES),
+        desk.file("lines.csv", LINES),
+    );
+    assert_eq!(
+        summary(&desk.sales(&[&lines, &invoices]).code(0).json()),
+        [2, 2, 0, 0, 0]
+    );
     let books = || {
         desk.rows(
             "SELECT o.status, o.total_minor, i.number, f.status FROM sales_order o JOIN invoice i ON i.order_id = o.id
@@ -211,11 +326,24 @@ fn past_sales_come_in_at_their_own_dates_and_only_once() {
         )
     };
     let first = books();
-    assert_eq!(first, ["paid|318|INV-2021-000001|paid", "paid|1500|INV-2022-000001|paid"]);
-    assert_eq!(summary(&desk.sales(&[&invoices, &lines]).code(0).json()), [2, 0, 0, 2, 0]);
+    assert_eq!(
+        first,
+        [
+            "paid|318|INV-2021-000001|paid",
+            "paid|1500|INV-2022-000001|paid"
+        ]
+    );
+    assert_eq!(
+        summary(&desk.sales(&[&invoices, &lines]).code(0).json()),
+        [2, 0, 0, 2, 0]
+    );
     assert_eq!(books(), first);
-    assert_eq!(desk.rows("SELECT sum(amount_minor), count(*) FROM ledger_transfer"), ["1818|2"]);
-    desk.run(&["integrity", "check", "--tenant", "corner"]).code(0);
+    assert_eq!(
+        desk.rows("SELECT sum(amount_minor), count(*) FROM ledger_transfer"),
+        ["1818|2"]
+    );
+    desk.run(&["integrity", "check", "--tenant", "corner"])
+        .code(0);
 }
 
 #[test]
@@ -227,15 +355,23 @@ fn sales_that_do_not_add_up_are_listed_and_the_others_are_taken() {
           7,2,2022-03-02T00:00:00Z,DE,99\n2,2,2022-03-01T12:30:00Z,DE,1500\n8,2,2222-03-02T00:00:00Z,DE,99\n",
     );
     let mut lines = LINES.to_vec();
-    lines.extend_from_slice(b"4,3,A-1,99,1\n5,4,A-1,99,1\n6,5,NONE,99,1\n7,6,A-1,99,one\n8,9,A-1,99,1\n9,8,A-1,99,1\n");
-    let (invoices, lines) = (desk.file("invoices.csv", &invoices), desk.file("lines.csv", &lines));
+    lines.extend_from_slice(
+        b"4,3,A-1,99,1\n5,4,A-1,99,1\n6,5,NONE,99,1\n7,6,A-1,99,one\n8,9,A-1,99,1\n9,8,A-1,99,1\n",
+    );
+    let (invoices, lines) = (
+        desk.file("invoices.csv", &invoices),
+        desk.file("lines.csv", &lines),
+    );
     let report = desk.sales(&[&invoices, &lines]).code(0).json();
     assert_eq!(summary(&report), [10, 2, 0, 0, 8], "{report:#}");
     let refused = report["refused"].as_array().expect("a list");
     let reasons: Vec<(&str, u64, &str)> = refused
         .iter()
         .map(|row| {
-            let file = row["file"].as_str().and_then(|file| file.rsplit('/').next()).expect("a file");
+            let file = row["file"]
+                .as_str()
+                .and_then(|file| file.rsplit('/').next())
+                .expect("a file");
             (
                 file,
                 row["line"].as_u64().expect("a line"),
@@ -244,10 +380,18 @@ fn sales_that_do_not_add_up_are_listed_and_the_others_are_taken() {
         })
         .collect();
     for ((file, line, reason), (in_file, at, part)) in reasons.iter().zip([
-        ("invoices.csv", 4, "the lines come to 99 with their tax, and the total says 100"),
+        (
+            "invoices.csv",
+            4,
+            "the lines come to 99 with their tax, and the total says 100",
+        ),
         ("invoices.csv", 5, "sold_at is not an instant"),
         ("invoices.csv", 6, "no product with the SKU `NONE`"),
-        ("invoices.csv", 7, "lines.csv, line 8: quantity is not a whole number: `one`"),
+        (
+            "invoices.csv",
+            7,
+            "lines.csv, line 8: quantity is not a whole number: `one`",
+        ),
         ("invoices.csv", 8, "the invoice 7 has no lines"),
         ("invoices.csv", 9, "the invoice 2 is there twice"),
         ("invoices.csv", 10, "future"),
@@ -276,10 +420,18 @@ fn sales_that_do_not_add_up_are_listed_and_the_others_are_taken() {
 #[test]
 fn both_kinds_of_files_are_needed() {
     let desk = desk_with_catalog();
-    let (invoices, lines) = (desk.file("invoices.csv", INVOICES), desk.file("lines.csv", LINES));
+    let (invoices, lines) = (
+        desk.file("invoices.csv", INVOICES),
+        desk.file("lines.csv", LINES),
+    );
     assert!(desk.sales(&[&invoices]).code(1).failure()[0].contains("their lines"));
     assert!(desk.sales(&[&lines]).code(1).failure()[0].contains("a file of invoices"));
-    assert!(desk.sales(&[&invoices, &desk.file("x.csv", b"a,b\n1,2\n")]).code(1).failure()[0].contains("no column"));
+    assert!(
+        desk.sales(&[&invoices, &desk.file("x.csv", b"a,b\n1,2\n")])
+            .code(1)
+            .failure()[0]
+            .contains("no column")
+    );
     desk.sales(&[]).code(2);
 }
 
@@ -287,10 +439,21 @@ fn both_kinds_of_files_are_needed() {
 fn an_import_beside_a_running_daemon_is_the_same() {
     let desk = desk_with_catalog();
     let daemon = Daemon::start(&desk.data(), &[]);
-    let (invoices, lines) = (desk.file("invoices.csv", INVOICES), desk.file("lines.csv", LINES));
-    assert_eq!(summary(&desk.sales(&[&invoices, &lines]).code(0).json()), [2, 2, 0, 0, 0]);
+    let (invoices, lines) = (
+        desk.file("invoices.csv", INVOICES),
+        desk.file("lines.csv", LINES),
+    );
     assert_eq!(
-        summary(&desk.catalog(&desk.file("products.csv", PRODUCTS)).code(0).json()),
+        summary(&desk.sales(&[&invoices, &lines]).code(0).json()),
+        [2, 2, 0, 0, 0]
+    );
+    assert_eq!(
+        summary(
+            &desk
+                .catalog(&desk.file("products.csv", PRODUCTS))
+                .code(0)
+                .json()
+        ),
         [3, 0, 1, 2, 0]
     );
     assert!(daemon.socket().exists());
@@ -303,11 +466,20 @@ fn a_long_list_goes_in_many_batches() {
     let desk = Desk::open();
     let mut text = "sku,name,price_minor,currency\n".to_owned();
     for number in 0..450 {
-        text.push_str(&format!("L-{number},\"{}\",{number},USD\n", "€".repeat(200)));
+        text.push_str(&format!(
+            "L-{number},\"{}\",{number},USD\n",
+            "€".repeat(200)
+        ));
     }
     let file = desk.file("long.csv", text.as_bytes());
-    assert_eq!(summary(&desk.catalog(&file).code(0).json()), [450, 450, 0, 0, 0]);
-    assert_eq!(summary(&desk.catalog(&file).code(0).json()), [450, 0, 0, 450, 0]);
+    assert_eq!(
+        summary(&desk.catalog(&file).code(0).json()),
+        [450, 450, 0, 0, 0]
+    );
+    assert_eq!(
+        summary(&desk.catalog(&file).code(0).json()),
+        [450, 0, 0, 450, 0]
+    );
     assert!(Path::new(&file).exists());
 }
 
@@ -322,9 +494,15 @@ fn a_sku_that_is_there_twice_is_refused_the_second_time_and_every_time() {
         let report = desk.catalog(&file).code(0).json();
         assert_eq!(summary(&report), [3, created, 0, unchanged, 1]);
         assert_eq!(report["refused"][0]["line"], 4);
-        assert_eq!(report["refused"][0]["reason"], "the SKU A is there twice, first in line 2");
+        assert_eq!(
+            report["refused"][0]["reason"],
+            "the SKU A is there twice, first in line 2"
+        );
     }
-    assert_eq!(desk.rows("SELECT sku, price_minor FROM product ORDER BY sku"), ["A|100", "B|300"]);
+    assert_eq!(
+        desk.rows("SELECT sku, price_minor FROM product ORDER BY sku"),
+        ["A|100", "B|300"]
+    );
 }
 
 /// Real data: an extract of the Chinook sample database, whose licence lies beside it.
@@ -332,11 +510,18 @@ fn a_sku_that_is_there_twice_is_refused_the_second_time_and_every_time() {
 fn a_real_shops_past_comes_in_to_the_cent_and_once() {
     let desk = Desk::open();
     let file = |name: &str| format!("{}/tests/data/chinook/{name}", env!("CARGO_MANIFEST_DIR"));
-    let (products, invoices, lines) = (file("products.csv"), file("invoices.csv"), file("invoice_lines.csv"));
+    let (products, invoices, lines) = (
+        file("products.csv"),
+        file("invoices.csv"),
+        file("invoice_lines.csv"),
+    );
     for (taken, known) in [(true, false), (false, true)] {
         let of = |rows: u64| [rows, rows * u64::from(taken), 0, rows * u64::from(known), 0];
         assert_eq!(summary(&desk.catalog(&products).code(0).json()), of(60));
-        assert_eq!(summary(&desk.sales(&[&invoices, &lines]).code(0).json()), of(20));
+        assert_eq!(
+            summary(&desk.sales(&[&invoices, &lines]).code(0).json()),
+            of(20)
+        );
     }
     for table in [
         "sales_order WHERE status = 'paid'",
@@ -345,7 +530,11 @@ fn a_real_shops_past_comes_in_to_the_cent_and_once() {
         "financial_transaction",
         "ledger_entry",
     ] {
-        assert_eq!(desk.rows(&format!("SELECT count(*) FROM {table}")), ["20"], "{table}");
+        assert_eq!(
+            desk.rows(&format!("SELECT count(*) FROM {table}")),
+            ["20"],
+            "{table}"
+        );
     }
     assert_eq!(desk.rows("SELECT count(*) FROM order_line"), ["58"]);
     let revenue = "SELECT currency, sum(amount_minor) FROM ledger_transfer WHERE credit_code = '4000' GROUP BY currency";
@@ -357,11 +546,18 @@ fn a_real_shops_past_comes_in_to_the_cent_and_once() {
 
     let mut daemon = Daemon::start(&desk.data(), &[]);
     let made = desk.run(&[
-        "api-key", "create", "--tenant", "corner", "--name", "reader", "--scope", "finance", "--scope", "reports", "--json",
+        "api-key", "create", "--tenant", "corner", "--name", "reader", "--scope", "finance",
+        "--scope", "reports", "--json",
     ]);
-    let key = made.code(0).json()["api_key"].as_str().expect("a key").to_owned();
+    let key = made.code(0).json()["api_key"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
     let mut client = daemon.client().with_key(&key);
-    let balance = client.get("/v1/ledger/trial-balance").expect("an answer").json();
+    let balance = client
+        .get("/v1/ledger/trial-balance")
+        .expect("an answer")
+        .json();
     assert_eq!(
         balance["currencies"],
         serde_json::json!([{"currency": "USD", "debit_minor": 5_942, "credit_minor": 5_942}])
@@ -372,14 +568,21 @@ fn a_real_shops_past_comes_in_to_the_cent_and_once() {
         .json();
     assert_eq!(report["currencies"][0]["revenue_minor"], 5_942, "{report}");
     daemon.terminate();
-    desk.run(&["integrity", "check", "--tenant", "corner"]).code(0);
+    desk.run(&["integrity", "check", "--tenant", "corner"])
+        .code(0);
 }
 
 #[test]
 fn published_rates_are_imported_whole_and_again() {
     let desk = Desk::open();
-    let file = desk.file("rates.csv", b"Date,USD,EEK,\n2026-01-14,1.1651,N/A,\n2026-01-13,1.1654,N/A,\n");
-    let done = desk.run(&["exchange-rates", "import", &file, "--json"]).code(0).json();
+    let file = desk.file(
+        "rates.csv",
+        b"Date,USD,EEK,\n2026-01-14,1.1651,N/A,\n2026-01-13,1.1654,N/A,\n",
+    );
+    let done = desk
+        .run(&["exchange-rates", "import", &file, "--json"])
+        .code(0)
+        .json();
     assert_eq!(
         done,
         serde_json::json!({"days": 2, "created": 2, "corrected": 0, "unchanged": 0, "ended": 0, "left_out": ["EEK"]})
@@ -396,19 +599,37 @@ fn published_rates_are_imported_whole_and_again() {
         "{refused:?}"
     );
     // The first file may be the wrong one: then the operator says so.
-    let other = desk.file("other.csv", b"Date,USD,HRK\n2026-01-14,11.651,7.5\n2026-01-13,11.654,7.5\n");
+    let other = desk.file(
+        "other.csv",
+        b"Date,USD,HRK\n2026-01-14,11.651,7.5\n2026-01-13,11.654,7.5\n",
+    );
     let refused = desk.run(&["exchange-rates", "import", &other]).code(1);
-    assert!(refused.stderr.contains("--corrections-are-right"), "{refused:?}");
-    let done = desk.run(&["exchange-rates", "import", &other, "--corrections-are-right"]).code(0);
+    assert!(
+        refused.stderr.contains("--corrections-are-right"),
+        "{refused:?}"
+    );
+    let done = desk
+        .run(&[
+            "exchange-rates",
+            "import",
+            &other,
+            "--corrections-are-right",
+        ])
+        .code(0);
     assert_eq!(
         done.stdout,
         "2 days: 0 rates new, 2 corrected, 0 unchanged\n2 rates left out: of days after their currency had ended\n"
     );
-    let bad = desk.file("bad.csv", b"Date,USD,JPY\n2026-01-16,1.1,180\n2026-01-15,1.1,abc\n");
+    let bad = desk.file(
+        "bad.csv",
+        b"Date,USD,JPY\n2026-01-16,1.1,180\n2026-01-15,1.1,abc\n",
+    );
     let refused = desk.run(&["exchange-rates", "import", &bad]).code(1);
     let wanted = format!("error: {bad}: line 3: the rate \"abc\" of JPY on 2026-01-15 ");
     assert!(refused.failure()[0].starts_with(&wanted), "{refused:?}");
     for bad in ["not/there.csv", &desk.file("empty.csv", b"")] {
-        desk.run(&["exchange-rates", "import", bad]).code(1).failure();
+        desk.run(&["exchange-rates", "import", bad])
+            .code(1)
+            .failure();
     }
 }

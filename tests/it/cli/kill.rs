@@ -37,12 +37,18 @@ fn sale(product: &str, number: usize) -> Value {
 fn sell(client: &mut Client, name: &str, product: &str, sales: &Sales, acknowledged: &AtomicUsize) {
     for number in 0.. {
         let (key, body) = (format!("{name}-{number}"), sale(product, number));
-        sales.lock().expect("no panic").insert(key.clone(), (body.clone(), None));
+        sales
+            .lock()
+            .expect("no panic")
+            .insert(key.clone(), (body.clone(), None));
         let Ok(answer) = client.post("/v1/sales", &key, &body) else {
             return;
         };
         let answer = answer.expect(201);
-        sales.lock().expect("no panic").insert(key, (body, Some(answer.body)));
+        sales
+            .lock()
+            .expect("no panic")
+            .insert(key, (body, Some(answer.body)));
         acknowledged.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -55,10 +61,15 @@ fn round(daemon: &mut Daemon, number: usize, api_key: &str, product: &str, sales
         for client in 0..CLIENTS {
             let mut connection = daemon.client().with_key(api_key);
             let (name, acknowledged) = (format!("r{number}-c{client}"), &acknowledged);
-            clients.push(scope.spawn(move || sell(&mut connection, &name, product, sales, acknowledged)));
+            clients.push(
+                scope.spawn(move || sell(&mut connection, &name, product, sales, acknowledged)),
+            );
         }
         while acknowledged.load(Ordering::SeqCst) < SALES_PER_ROUND {
-            assert!(!clients.iter().all(thread::ScopedJoinHandle::is_finished), "nobody sells any more");
+            assert!(
+                !clients.iter().all(thread::ScopedJoinHandle::is_finished),
+                "nobody sells any more"
+            );
             thread::yield_now();
         }
         daemon.kill();
@@ -68,7 +79,10 @@ fn round(daemon: &mut Daemon, number: usize, api_key: &str, product: &str, sales
 /// Sends everything again: what was acknowledged gets its very answer, what was not is carried out now or was.
 fn send_again(client: &mut Client, sales: &Sales) {
     for (key, (body, answer)) in sales.lock().expect("no panic").iter_mut() {
-        let again = client.post("/v1/sales", key, body).expect("an answer").expect(201);
+        let again = client
+            .post("/v1/sales", key, body)
+            .expect("an answer")
+            .expect(201);
         if let Some(first) = answer {
             assert_eq!(
                 again.header("idempotent-replayed"),
@@ -105,22 +119,32 @@ fn counts(dir: &Path) -> [i64; 8] {
         "job WHERE payload LIKE '%order.paid%' OR json_extract(payload, '$.action') = 'order.paid'",
     ];
     tables.map(|table| {
-        conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
-            .expect("counts")
+        conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+            row.get(0)
+        })
+        .expect("counts")
     })
 }
 
 /// Makes a shop with one product and a stock of it: its key, and the product's id.
 fn open_shop(daemon: &Daemon, dir: &Path) -> (String, String) {
-    let made = run(dir, &["tenant", "create", "corner", "--name", "Corner", "--json"]).code(0);
+    let made = run(
+        dir,
+        &["tenant", "create", "corner", "--name", "Corner", "--json"],
+    )
+    .code(0);
     let made: Value = serde_json::from_str(&made.stdout).expect("JSON");
     let api_key = made["api_key"].as_str().expect("a key").to_owned();
     let product = json!({"sku": "APPLE", "name": "Apple", "price_minor": 250, "track_stock": true});
     let mut client = daemon.client().with_key(&api_key);
-    let product = client.post("/v1/catalog/products", "product", &product).expect("an answer");
+    let product = client
+        .post("/v1/catalog/products", "product", &product)
+        .expect("an answer");
     let product = product.expect(201).string("/id");
     let count = json!({"product_id": product, "quantity_delta": ON_HAND, "reason": "delivery"});
-    let counted = client.post("/v1/inventory/adjustments", "delivery", &count).expect("an answer");
+    let counted = client
+        .post("/v1/inventory/adjustments", "delivery", &count)
+        .expect("an answer");
     counted.expect(201);
     (api_key, product)
 }
@@ -147,7 +171,11 @@ fn acknowledged_sales_survive_kill() {
     assert_eq!(stock["on_hand"], ON_HAND - sold, "each sale took one, once");
     run(dir.path(), &["integrity", "check"]).code(0);
     assert_eq!(daemon.terminate().code(), Some(0));
-    assert_eq!(counts(dir.path()), [sold; 8], "nothing is half done, nothing is doubled");
+    assert_eq!(
+        counts(dir.path()),
+        [sold; 8],
+        "nothing is half done, nothing is doubled"
+    );
 }
 
 /// A job in the middle of which the process dies again and again is taken for the cause, and given up; the others go on. The mail server takes
@@ -155,19 +183,42 @@ fn acknowledged_sales_survive_kill() {
 #[test]
 fn a_job_under_which_the_process_is_killed_again_and_again_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let url = format!("smtp://{}", listener.local_addr().expect("it has an address"));
+    let url = format!(
+        "smtp://{}",
+        listener.local_addr().expect("it has an address")
+    );
     let (called, calls) = channel();
     // Ends with the process of the test; whoever is connected is kept waiting.
-    thread::spawn(move || listener.incoming().map_while(Result::ok).try_for_each(|caller| called.send(caller)));
+    thread::spawn(move || {
+        listener
+            .incoming()
+            .map_while(Result::ok)
+            .try_for_each(|caller| called.send(caller))
+    });
     let mut kept = Vec::new();
-    let mut wait_for_call = || kept.push(calls.recv_timeout(Duration::from_secs(60)).expect("the job is carried out"));
+    let mut wait_for_call = || {
+        kept.push(
+            calls
+                .recv_timeout(Duration::from_secs(60))
+                .expect("the job is carried out"),
+        )
+    };
 
     let dir = tempfile::tempdir().expect("a directory");
-    let start = || Daemon::start_with(dir.path(), &[], &[("TILLBOX_MAIL__SMTP_URL", Path::new(&url))]);
+    let start = || {
+        Daemon::start_with(
+            dir.path(),
+            &[],
+            &[("TILLBOX_MAIL__SMTP_URL", Path::new(&url))],
+        )
+    };
     let mut daemon = start();
     let (api_key, product) = open_shop(&daemon, dir.path());
     let sell = |daemon: &Daemon, key: &str| {
-        let sold = daemon.client().with_key(&api_key).post("/v1/sales", key, &sale(&product, 0));
+        let sold = daemon
+            .client()
+            .with_key(&api_key)
+            .post("/v1/sales", key, &sale(&product, 0));
         sold.expect("an answer").expect(201);
     };
     sell(&daemon, "poison");
@@ -187,6 +238,9 @@ fn a_job_under_which_the_process_is_killed_again_and_again_is_given_up() {
         .expect("reads");
     let jobs = jobs.query_map([], |row| row.get(0)).expect("reads");
     let jobs: Vec<String> = jobs.map(|job| job.expect("a row")).collect();
-    let poison = format!("discarded|{}|the process died while this job ran, again and again", RESCUES_MAX + 1);
+    let poison = format!(
+        "discarded|{}|the process died while this job ran, again and again",
+        RESCUES_MAX + 1
+    );
     assert_eq!(jobs, [poison, "running|0|".to_owned()]);
 }

@@ -16,9 +16,13 @@ use crate::support::shop::landlord_file;
 
 /// The text of all log files whose names begin so.
 pub fn files(dir: &Path, start: &str) -> String {
-    let entries = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry"));
+    let entries = fs::read_dir(dir)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry"));
     let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(start));
-    named.map(|entry| fs::read_to_string(entry.path()).expect("a text")).collect()
+    named
+        .map(|entry| fs::read_to_string(entry.path()).expect("a text"))
+        .collect()
 }
 
 #[test]
@@ -27,7 +31,11 @@ fn a_directory_that_cannot_be_written_is_said_and_done_without() {
     let file = dir.path().join("file");
     fs::write(&file, "").expect("written");
     for place in [file.clone(), file.join("logs")] {
-        let mut daemon = Daemon::start_with(&dir.path().join("data"), &[], &[("TILLBOX_LOGGING__DIR", &place)]);
+        let mut daemon = Daemon::start_with(
+            &dir.path().join("data"),
+            &[],
+            &[("TILLBOX_LOGGING__DIR", &place)],
+        );
         let output = daemon.output();
         let said = output
             .lines()
@@ -42,7 +50,10 @@ fn days_that_are_none_are_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     for days in ["0", "-1", "3651", "99999999999", "1.5", "never"] {
         let mut command = tillbox(dir.path(), &["config", "check"]);
-        let output = command.env("TILLBOX_LOGGING__KEEP_DAYS", days).output().expect("it runs");
+        let output = command
+            .env("TILLBOX_LOGGING__KEEP_DAYS", days)
+            .output()
+            .expect("it runs");
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{days}");
         assert!(error.contains("logging.keep_days"), "{days}: {error}");
@@ -53,18 +64,38 @@ fn days_that_are_none_are_refused() {
 #[test]
 fn security_lines_are_whole_at_every_level() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mine = key(dir.path(), &["tenant", "create", "corner", "--name", "Corner"]);
-    key(dir.path(), &["tenant", "create", "other", "--name", "Other"]);
-    for (level, id) in [("error,tillbox::cli=info", "till-1"), ("off,tillbox::cli=info", "till-2")] {
+    let mine = key(
+        dir.path(),
+        &["tenant", "create", "corner", "--name", "Corner"],
+    );
+    key(
+        dir.path(),
+        &["tenant", "create", "other", "--name", "Other"],
+    );
+    for (level, id) in [
+        ("error,tillbox::cli=info", "till-1"),
+        ("off,tillbox::cli=info", "till-2"),
+    ] {
         // Where it listens must be told; that of requests is not asked for.
-        let mut daemon = Daemon::start_with(dir.path(), &[], &[("TILLBOX_LOGGING__LEVEL", Path::new(level))]);
+        let mut daemon = Daemon::start_with(
+            dir.path(),
+            &[],
+            &[("TILLBOX_LOGGING__LEVEL", Path::new(level))],
+        );
         let astray = [("x-tillbox-tenant", "other"), ("x-request-id", id)];
         let mut client = daemon.client().with_key(&mine);
-        client.request("GET", "/v1/orders", &astray, b"").expect("an answer").expect(403);
+        client
+            .request("GET", "/v1/orders", &astray, b"")
+            .expect("an answer")
+            .expect(403);
         assert_eq!(daemon.terminate().code(), Some(0));
         let security = files(&dir.path().join("logs"), "security.");
-        let mut lines = security.lines().map(|line| serde_json::from_str::<Value>(line).expect("an object"));
-        let line = lines.rfind(|line| line["message"] == "tenant mismatch").expect("it is there");
+        let mut lines = security
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("an object"));
+        let line = lines
+            .rfind(|line| line["message"] == "tenant mismatch")
+            .expect("it is there");
         assert_eq!(line["request_id"], id, "{line}");
         assert!(line["tenant_id"].is_string(), "{line}");
     }
@@ -95,16 +126,27 @@ fn the_journal_gets_priorities() {
             assert!(child.try_wait().expect("our child").is_none(), "{}", text());
             std::thread::yield_now();
         }
-        let sent = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+        let sent = Command::new("kill")
+            .arg("-TERM")
+            .arg(child.id().to_string())
+            .status();
         assert!(sent.is_ok_and(|status| status.success()));
         assert!(child.wait().expect("it ends").success());
         let text = text();
-        assert!(text.contains("stopped") && !text.contains('\u{1b}'), "{text}");
         assert!(
-            text.lines().all(|line| line.starts_with("<6>") || line.starts_with("<4>")),
+            text.contains("stopped") && !text.contains('\u{1b}'),
             "{text}"
         );
-        assert!(text.lines().any(|line| line.starts_with(&format!("<6>{follows}"))), "{text}");
+        assert!(
+            text.lines()
+                .all(|line| line.starts_with("<6>") || line.starts_with("<4>")),
+            "{text}"
+        );
+        assert!(
+            text.lines()
+                .any(|line| line.starts_with(&format!("<6>{follows}"))),
+            "{text}"
+        );
     }
 }
 
@@ -143,12 +185,20 @@ impl Elsewhere {
     }
 
     fn has_heard(&self, text: &str) -> bool {
-        self.heard.lock().expect("nobody panics").iter().any(|line| line.contains(text))
+        self.heard
+            .lock()
+            .expect("nobody panics")
+            .iter()
+            .any(|line| line.contains(text))
     }
 
     fn line_with(&self, text: &str) -> String {
         let heard = self.heard.lock().expect("nobody panics");
-        heard.iter().find(|line| line.contains(text)).expect("it was heard").clone()
+        heard
+            .iter()
+            .find(|line| line.contains(text))
+            .expect("it was heard")
+            .clone()
     }
 }
 
@@ -190,20 +240,29 @@ fn mail(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Re
             _ => b"250 2.0.0 ok\r\n",
         };
         caller.get_mut().write_all(answer)?;
-        heard.lock().expect("nobody panics").push(std::mem::take(&mut line));
+        heard
+            .lock()
+            .expect("nobody panics")
+            .push(std::mem::take(&mut line));
     }
     Ok(())
 }
 
 /// A day in a shop: sales, payments, refusals, keys that are none, mail that fails.
 fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
-    let post = |client: &mut Client, path: &str, key: &str, body: &Value| client.post(path, key, body).expect("an answer");
+    let post = |client: &mut Client, path: &str, key: &str, body: &Value| {
+        client.post(path, key, body).expect("an answer")
+    };
     let product = json!({"sku": "A", "name": "Apple", "price_minor": 250, "track_stock": false});
-    let product = post(client, "/v1/catalog/products", "p", &product).expect(201).string("/id");
+    let product = post(client, "/v1/catalog/products", "p", &product)
+        .expect(201)
+        .string("/id");
     let line = json!([{"product_id": product, "quantity": 1}]);
     let sale = json!({"lines": line, "payments": [{"method": "cash", "amount_minor": 250}], "email": "anna@example.org"});
     post(client, "/v1/sales", "s", &sale).expect(201);
-    let cart = post(client, "/v1/carts", "c", &json!({})).expect(201).string("/id");
+    let cart = post(client, "/v1/carts", "c", &json!({}))
+        .expect(201)
+        .string("/id");
     post(
         client,
         &format!("/v1/carts/{cart}/items"),
@@ -212,7 +271,9 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
     )
     .expect(201);
     let order = json!({"cart_id": cart, "email": "anna@example.org", "payment_method": "test"});
-    let payment = post(client, "/v1/checkout", "o", &order).expect(201).string("/payment/id");
+    let payment = post(client, "/v1/checkout", "o", &order)
+        .expect(201)
+        .string("/payment/id");
     let confirm = json!({"payment_id": payment, "provider_reference": CARD});
     post(client, "/v1/checkout/confirm-payment", "d", &confirm).expect(200);
     post(client, "/v1/checkout/confirm-payment", "e", &confirm).expect(409);
@@ -220,13 +281,18 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
     let astray = json!({"lines": line, "payments": [{"method": "card", "card_number": CARD, "cvc": "737", "amount_minor": 250}], "note": CARD_SPACED});
     post(client, "/v1/sales", "x", &astray).expect(422);
     let broken = format!("{{\"email\": \"{CARD_SPACED}\", ");
-    let typed = [("content-type", "application/json"), ("idempotency-key", "y")];
+    let typed = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "y"),
+    ];
     client
         .request("POST", "/v1/sales", &typed, broken.as_bytes())
         .expect("an answer")
         .expect(400);
     client
-        .get(&format!("/v1/catalog/products?card={CARD}&password={PASSWORD}"))
+        .get(&format!(
+            "/v1/catalog/products?card={CARD}&password={PASSWORD}"
+        ))
         .expect("an answer")
         .expect(422);
     client
@@ -234,7 +300,10 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
         .expect("an answer")
         .expect(404);
     let basic = [("authorization", PASSWORD)];
-    anybody.request("GET", "/v1/orders", &basic, b"").expect("an answer").expect(401);
+    anybody
+        .request("GET", "/v1/orders", &basic, b"")
+        .expect("an answer")
+        .expect(401);
     let unknown = format!("Bearer {UNKNOWN_KEY}");
     anybody
         .request("GET", "/v1/orders", &[("authorization", &unknown)], b"")
@@ -251,7 +320,10 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
         &json!({"name": "till", "scopes": ["pos"]}),
     );
     made.expect(201);
-    house.get("/v1/landlord/queue/jobs").expect("an answer").expect(200);
+    house
+        .get("/v1/landlord/queue/jobs")
+        .expect("an answer")
+        .expect(200);
 }
 
 fn key(data: &Path, args: &[&str]) -> String {
@@ -266,15 +338,24 @@ fn by_secret_ways(web: &Elsewhere, mail: &Elsewhere) -> [(&'static str, String);
             "TILLBOX_LOGGING__LEVEL",
             "trace,ureq=trace,ureq_proto=trace,lettre=trace".to_owned(),
         ),
-        ("TILLBOX_MAIL__SMTP_URL", format!("smtp://shop:{PASSWORD}@{}", mail.address)),
-        ("TILLBOX_ALERTS__WEBHOOK_URL", format!("http://{}/{HOOK}", web.address)),
+        (
+            "TILLBOX_MAIL__SMTP_URL",
+            format!("smtp://shop:{PASSWORD}@{}", mail.address),
+        ),
+        (
+            "TILLBOX_ALERTS__WEBHOOK_URL",
+            format!("http://{}/{HOOK}", web.address),
+        ),
         ("TILLBOX_ALERTS__WEBHOOK_SECRET", SIGNING.to_owned()),
         ("TILLBOX_EXCHANGE_RATES__FETCH", "true".to_owned()),
         (
             "TILLBOX_EXCHANGE_RATES__URL",
             format!("http://{}/daily.xml?key={MIRROR}", web.address),
         ),
-        ("TILLBOX_EXCHANGE_RATES__ALLOW_PRIVATE_ADDRESSES", "true".to_owned()),
+        (
+            "TILLBOX_EXCHANGE_RATES__ALLOW_PRIVATE_ADDRESSES",
+            "true".to_owned(),
+        ),
         ("TILLBOX_QUEUE__DEFAULT__TRIES", "1".to_owned()),
     ]
 }
@@ -293,19 +374,33 @@ fn no_line_of_a_full_run_holds_a_secret() {
     let mut daemon = Daemon::start_with(
         &data,
         &["--dev"],
-        &settings.each_ref().map(|(name, value)| (*name, Path::new(value))),
+        &settings
+            .each_ref()
+            .map(|(name, value)| (*name, Path::new(value))),
     );
     let others = key(&data, &["tenant", "create", "other", "--name", "Other"]);
-    let houses = key(&data, &["api-key", "create", "--landlord", "--name", "house"]);
-    let (mut client, mut house) = (daemon.client().with_key(&mine), daemon.client().with_key(&houses));
+    let houses = key(
+        &data,
+        &["api-key", "create", "--landlord", "--name", "house"],
+    );
+    let (mut client, mut house) = (
+        daemon.client().with_key(&mine),
+        daemon.client().with_key(&houses),
+    );
     a_day(&mut client, &mut daemon.client(), &mut house);
     let is_over = || {
         let output = daemon.output();
-        let said = ["job failed", "exchange rates fetched"].iter().all(|said| output.contains(said));
+        let said = ["job failed", "exchange rates fetched"]
+            .iter()
+            .all(|said| output.contains(said));
         said && web.has_heard(HOOK) && web.has_heard(MIRROR) && mail.has_heard("AUTH")
     };
     while !is_over() {
-        daemon.client().get("/health/live").expect("it lives").expect(200);
+        daemon
+            .client()
+            .get("/health/live")
+            .expect("it lives")
+            .expect(200);
     }
     assert_eq!(daemon.terminate().code(), Some(0));
     let logs = data.join("logs");
@@ -318,14 +413,18 @@ fn no_line_of_a_full_run_holds_a_secret() {
         "double payment processing",
         "stopped",
     ] {
-        assert!(all.contains(said), "{said} is not in the log: what follows would prove nothing");
+        assert!(
+            all.contains(said),
+            "{said} is not in the log: what follows would prove nothing"
+        );
     }
     assert!(
         security.contains("tenant mismatch") && !security.contains("payment succeeded"),
         "{security}"
     );
     for line in all.lines().chain(security.lines()) {
-        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let line: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         for member in ["timestamp", "level", "target", "message"] {
             assert!(line[member].is_string(), "{member} is missing in {line}");
         }
@@ -335,7 +434,11 @@ fn no_line_of_a_full_run_holds_a_secret() {
     let login = mail.line_with("AUTH PLAIN ");
     let encoded = login.split(' ').nth(2).expect("a login").trim();
     let keys = [&mine, &others, &houses, demo.trim(), UNKNOWN_KEY];
-    let secrets = [&keys[..], &[PASSWORD, encoded, CARD, CARD_SPACED, HOOK, MIRROR, SIGNING]].concat();
+    let secrets = [
+        &keys[..],
+        &[PASSWORD, encoded, CARD, CARD_SPACED, HOOK, MIRROR, SIGNING],
+    ]
+    .concat();
     // Where a developer's machine greets, it shows the demo key; that is no line of the log.
     let output = daemon.output();
     let printed = output
@@ -352,8 +455,15 @@ fn no_line_of_a_full_run_holds_a_secret() {
 /// The lines that tell of products which cannot be sold.
 fn unsold(daemon: &Daemon) -> Vec<Value> {
     let output = daemon.output();
-    let lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let message = |line: &Value| line["message"].as_str().map(str::to_owned).unwrap_or_default();
+    let lines = output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let message = |line: &Value| {
+        line["message"]
+            .as_str()
+            .map(str::to_owned)
+            .unwrap_or_default()
+    };
     lines
         .filter(|line| message(line).starts_with("products of this store cannot be sold"))
         .collect()
@@ -364,13 +474,22 @@ fn unsold(daemon: &Daemon) -> Vec<Value> {
 fn products_that_cannot_be_sold_are_spoken_of_at_the_start() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
-    let keys = ["corner", "kiosk", "uptown", "closed"].map(|slug| key(dir.path(), &["tenant", "create", slug, "--name", slug]));
+    let keys = ["corner", "kiosk", "uptown", "closed"]
+        .map(|slug| key(dir.path(), &["tenant", "create", slug, "--name", slug]));
     let mut clients = keys.map(|key| daemon.client().with_key(&key));
-    for (client, currencies) in clients.iter_mut().zip([&["USD", "CHF", "EUR"][..], &["USD"], &["EUR"], &["USD"]]) {
+    for (client, currencies) in
+        clients
+            .iter_mut()
+            .zip([&["USD", "CHF", "EUR"][..], &["USD"], &["EUR"], &["USD"]])
+    {
         for currency in currencies {
             let product = json!({"sku": currency, "name": "A product", "price_minor": 100, "currency": currency});
             client
-                .post("/v1/catalog/products", &format!("product {currency}"), &product)
+                .post(
+                    "/v1/catalog/products",
+                    &format!("product {currency}"),
+                    &product,
+                )
                 .expect("an answer")
                 .expect(201);
         }
@@ -382,22 +501,36 @@ fn products_that_cannot_be_sold_are_spoken_of_at_the_start() {
     enable(0, "USD");
     enable(1, "USD");
     let rate = json!({"base": "USD", "quote": "EUR", "rate": "0.9"});
-    clients[1].post("/v1/exchange-rates", "r", &rate).expect("an answer").expect(201);
+    clients[1]
+        .post("/v1/exchange-rates", "r", &rate)
+        .expect("an answer")
+        .expect(201);
     run(dir.path(), &["tenant", "suspend", "closed"]).code(0);
-    assert!(!daemon.output().contains("cannot be sold"), "{}", daemon.output());
+    assert!(
+        !daemon.output().contains("cannot be sold"),
+        "{}",
+        daemon.output()
+    );
     assert_eq!(daemon.terminate().code(), Some(0));
 
     let mut daemon = Daemon::start(dir.path(), &[]);
     while unsold(&daemon).is_empty() {
-        daemon.client().get("/health/live").expect("it lives").expect(200);
+        daemon
+            .client()
+            .get("/health/live")
+            .expect("it lives")
+            .expect(200);
     }
     assert_eq!(daemon.terminate().code(), Some(0));
     let said = unsold(&daemon);
-    let [line] = said.as_slice() else { panic!("{said:?}") };
+    let [line] = said.as_slice() else {
+        panic!("{said:?}")
+    };
     let reasons = line["reasons"].as_str().expect("a text");
     assert_eq!(line["tenant"], "corner");
     assert!(
-        reasons.contains("exchange rate from USD to EUR") && reasons.contains("does not sell in CHF"),
+        reasons.contains("exchange rate from USD to EUR")
+            && reasons.contains("does not sell in CHF"),
         "{reasons}"
     );
     assert!(

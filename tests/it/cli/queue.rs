@@ -12,21 +12,27 @@ use crate::support::process::Daemon;
 const KIND: &str = "kind.of_old";
 
 fn queue(data: &Path, args: &[&str]) -> Ran {
-    let args: Vec<&str> = std::iter::once("queue").chain(args.iter().copied()).collect();
+    let args: Vec<&str> = std::iter::once("queue")
+        .chain(args.iter().copied())
+        .collect();
     run(data, &args)
 }
 
 /// Makes a shop, and gives the place of its file.
 fn shop(data: &Path, slug: &str) -> PathBuf {
-    let made = run(data, &["tenant", "create", slug, "--name", slug, "--json"]).code(0).json();
+    let made = run(data, &["tenant", "create", slug, "--name", slug, "--json"])
+        .code(0)
+        .json();
     let id = made["id"].as_str().expect("an id");
     data.join("tenants").join(format!("{id}.db"))
 }
 
 fn put(file: &Path, number: usize, queue: &str, state: &str) {
     let conn = Connection::open(file).expect("it opens");
-    conn.busy_timeout(std::time::Duration::from_secs(30)).expect("set");
-    conn.execute_batch(&insert(number, queue, KIND, state)).expect("a job");
+    conn.busy_timeout(std::time::Duration::from_secs(30))
+        .expect("set");
+    conn.execute_batch(&insert(number, queue, KIND, state))
+        .expect("a job");
 }
 
 fn states(file: &Path) -> Vec<String> {
@@ -49,7 +55,10 @@ fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
     queue(&data, &["status"]).code(1);
     assert!(!data.exists(), "looking makes nothing");
     let (first, second) = (shop(&data, "first"), shop(&data, "second"));
-    assert_eq!(queue(&data, &["failed"]).code(0).stdout, "No job was given up.\n");
+    assert_eq!(
+        queue(&data, &["failed"]).code(0).stdout,
+        "No job was given up.\n"
+    );
     for number in 1..=3 {
         put(&first, number, "low", "discarded");
     }
@@ -57,8 +66,15 @@ fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
     put(&second, 5, "low", "scheduled");
 
     let failed = queue(&data, &["failed"]).code(0).stdout;
-    assert!(failed.starts_with("ID ") && failed.contains("the last"), "{failed}");
-    let list = |args: &[&str]| queue(&data, &[&["failed", "--json"], args].concat()).code(0).json();
+    assert!(
+        failed.starts_with("ID ") && failed.contains("the last"),
+        "{failed}"
+    );
+    let list = |args: &[&str]| {
+        queue(&data, &[&["failed", "--json"], args].concat())
+            .code(0)
+            .json()
+    };
     assert_eq!(ids(&list(&[])), [id(3), id(2), id(1), id(4)]);
     assert_eq!(ids(&list(&["--tenant", "second"])), [id(4)]);
     assert_eq!(ids(&list(&["--queue", "low"])), [id(3), id(2), id(1)]);
@@ -69,13 +85,22 @@ fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
         .iter()
         .find(|queue| queue["queue"] == "low");
     let low = low.expect("it is there");
-    assert_eq!((&low["discarded"], &low["scheduled"]), (&json!(3), &json!(1)), "{status}");
+    assert_eq!(
+        (&low["discarded"], &low["scheduled"]),
+        (&json!(3), &json!(1)),
+        "{status}"
+    );
 
     let retried = queue(&data, &["retry", &id(1)]).code(0).stdout;
     assert_eq!(retried, format!("{} of first is available\n", id(1)));
     let forgotten = queue(&data, &["forget", &id(2), "--json"]).code(0).json();
-    assert_eq!(forgotten, json!({"id": id(2), "tenant": "first", "outcome": "forgotten"}));
-    let cancelled = queue(&data, &["forget", &id(5), "--tenant", "second"]).code(0).stdout;
+    assert_eq!(
+        forgotten,
+        json!({"id": id(2), "tenant": "first", "outcome": "forgotten"})
+    );
+    let cancelled = queue(&data, &["forget", &id(5), "--tenant", "second"])
+        .code(0)
+        .stdout;
     assert_eq!(cancelled, format!("cancelled {} of second\n", id(5)));
     assert_eq!(
         (states(&first), states(&second)),
@@ -85,14 +110,31 @@ fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
         )
     );
 
-    let all = queue(&data, &["retry", "--all", "--tenant", "first", "--json"]).code(0).json();
-    assert_eq!(all, json!([{"tenant": "first", "retried": 1, "skipped": 0, "error": null}]));
+    let all = queue(&data, &["retry", "--all", "--tenant", "first", "--json"])
+        .code(0)
+        .json();
+    assert_eq!(
+        all,
+        json!([{"tenant": "first", "retried": 1, "skipped": 0, "error": null}])
+    );
     assert_eq!(states(&first), ["available"; 2]);
-    let none = queue(&data, &["flush", "--queue", "low", "--json"]).code(0).json();
-    assert_eq!(none, json!([]), "those that were given up are in another queue");
+    let none = queue(&data, &["flush", "--queue", "low", "--json"])
+        .code(0)
+        .json();
+    assert_eq!(
+        none,
+        json!([]),
+        "those that were given up are in another queue"
+    );
     let flushed = queue(&data, &["flush", "--json"]).code(0).json();
-    assert_eq!(flushed, json!([{"tenant": "second", "forgotten": 1, "skipped": 0, "error": null}]));
-    assert_eq!((states(&first).len(), states(&second)), (2, vec!["cancelled".to_owned()]));
+    assert_eq!(
+        flushed,
+        json!([{"tenant": "second", "forgotten": 1, "skipped": 0, "error": null}])
+    );
+    assert_eq!(
+        (states(&first).len(), states(&second)),
+        (2, vec!["cancelled".to_owned()])
+    );
 }
 
 #[test]
@@ -101,10 +143,13 @@ fn more_jobs_than_one_transaction_takes_are_all_retried_and_flushed() {
     let data = dir.path().join("data");
     let file = shop(&data, "corner");
     let conn = Connection::open(&file).expect("it opens");
-    let sql: Vec<String> = (0..450).map(|number| insert(number, "low", KIND, "discarded")).collect();
+    let sql: Vec<String> = (0..450)
+        .map(|number| insert(number, "low", KIND, "discarded"))
+        .collect();
     conn.execute_batch(&sql.concat()).expect("jobs");
     // One that another supersedes stays, and is passed over.
-    conn.execute_batch(&insert(999, "low", KIND, "retryable")).expect("a job");
+    conn.execute_batch(&insert(999, "low", KIND, "retryable"))
+        .expect("a job");
     let twins = format!(
         "UPDATE job SET unique_key = 'twins' WHERE id IN (x'{}', x'{}')",
         id(7).replace('-', ""),
@@ -113,10 +158,19 @@ fn more_jobs_than_one_transaction_takes_are_all_retried_and_flushed() {
     conn.execute_batch(&twins).expect("twins");
     drop(conn);
     let retried = queue(&data, &["retry", "--all", "--json"]).code(0).json();
-    assert_eq!(retried, json!([{"tenant": "corner", "retried": 449, "skipped": 1, "error": null}]));
+    assert_eq!(
+        retried,
+        json!([{"tenant": "corner", "retried": 449, "skipped": 1, "error": null}])
+    );
     let left = states(&file);
-    assert_eq!(left.iter().filter(|state| *state == "available").count(), 449);
-    assert_eq!((left[7].as_str(), left[450].as_str()), ("discarded", "retryable"));
+    assert_eq!(
+        left.iter().filter(|state| *state == "available").count(),
+        449
+    );
+    assert_eq!(
+        (left[7].as_str(), left[450].as_str()),
+        ("discarded", "retryable")
+    );
     let flushed = queue(&data, &["flush"]).code(0).stdout;
     assert!(flushed.contains("corner  1 "), "{flushed}");
     assert_eq!(states(&file).len(), 450);
@@ -133,10 +187,16 @@ fn a_running_job_is_left_alone_beside_a_daemon() {
     put(&file, 1, "low", "running");
     put(&file, 2, "low", "discarded");
     let retried = queue(&data, &["retry", &id(1)]).code(1);
-    assert_eq!(retried.failure(), ["error: the job is running", "hint: wait for its end"]);
+    assert_eq!(
+        retried.failure(),
+        ["error: the job is running", "hint: wait for its end"]
+    );
     queue(&data, &["forget", &id(1)]).code(1);
     let flushed = queue(&data, &["flush", "--json"]).code(0).json();
-    assert_eq!(flushed, json!([{"tenant": "corner", "forgotten": 1, "skipped": 0, "error": null}]));
+    assert_eq!(
+        flushed,
+        json!([{"tenant": "corner", "forgotten": 1, "skipped": 0, "error": null}])
+    );
     assert_eq!(states(&file), ["running"]);
     let unknown = queue(&data, &["retry", &id(9)]).code(1);
     assert_eq!(unknown.failure()[0], "error: there is no such job");
@@ -153,18 +213,30 @@ fn a_pause_outlives_the_daemon() {
     assert!(paused.starts_with("low is paused since 2"), "{paused}");
     assert!(!paused.contains("alerts"), "{paused}");
     let paused = queue(&data, &["pause", "billing"]).code(0).stdout;
-    assert!(paused.contains("alerts of jobs that are given up wait in it"), "{paused}");
+    assert!(
+        paused.contains("alerts of jobs that are given up wait in it"),
+        "{paused}"
+    );
     queue(&data, &["resume", "billing"]).code(0);
     let daemon = daemon.kill_and_restart();
     let line = |name: &str| -> String {
         let status = queue(&data, &["status"]).code(0).stdout;
-        let line = status.lines().find(|line| line.starts_with(name)).expect("a line");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(name))
+            .expect("a line");
         line.split_whitespace().nth(1).expect("a state").to_owned()
     };
-    assert_eq!((line("low").as_str(), line("audit").as_str()), ("paused", "open"));
+    assert_eq!(
+        (line("low").as_str(), line("audit").as_str()),
+        ("paused", "open")
+    );
     drop(daemon);
     let resumed = queue(&data, &["resume", "low", "--json"]).code(0).json();
-    assert_eq!((&resumed["paused"], &resumed["queue"]), (&json!(false), &json!("low")));
+    assert_eq!(
+        (&resumed["paused"], &resumed["queue"]),
+        (&json!(false), &json!("low"))
+    );
     assert_eq!(line("low"), "open");
 }
 
@@ -173,19 +245,37 @@ fn one_shop_is_paused_and_its_held_jobs_are_released() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     let (still, other) = (shop(&data, "still"), shop(&data, "other"));
-    let paused = queue(&data, &["pause", "low", "--tenant", "still"]).code(0).stdout;
-    assert!(paused.starts_with("low of still is paused since 2"), "{paused}");
+    let paused = queue(&data, &["pause", "low", "--tenant", "still"])
+        .code(0)
+        .stdout;
+    assert!(
+        paused.starts_with("low of still is paused since 2"),
+        "{paused}"
+    );
     let status = queue(&data, &["status"]).code(0).stdout;
-    assert!(status.contains("low of still is paused since 2"), "{status}");
-    let all = queue(&data, &["pause", "--tenant", "still", "--json"]).code(0).json();
+    assert!(
+        status.contains("low of still is paused since 2"),
+        "{status}"
+    );
+    let all = queue(&data, &["pause", "--tenant", "still", "--json"])
+        .code(0)
+        .json();
     let all = all.as_array().expect("all queues");
     assert!(
-        all.len() == 5 && all.iter().all(|queue| queue["paused"] == true && queue["tenant"] == "still"),
+        all.len() == 5
+            && all
+                .iter()
+                .all(|queue| queue["paused"] == true && queue["tenant"] == "still"),
         "{all:?}"
     );
-    let resumed = queue(&data, &["resume", "--tenant", "still"]).code(0).stdout;
+    let resumed = queue(&data, &["resume", "--tenant", "still"])
+        .code(0)
+        .stdout;
     assert_eq!(
-        resumed.lines().filter(|line| line.ends_with(" of still is open")).count(),
+        resumed
+            .lines()
+            .filter(|line| line.ends_with(" of still is open"))
+            .count(),
         5,
         "{resumed}"
     );
@@ -197,7 +287,9 @@ fn one_shop_is_paused_and_its_held_jobs_are_released() {
     conn.execute_batch("UPDATE epoch SET number = 2")
         .expect("as if it had been put back");
     drop(conn);
-    let status = queue(&data, &["status", "--tenant", "still", "--json"]).code(0).json();
+    let status = queue(&data, &["status", "--tenant", "still", "--json"])
+        .code(0)
+        .json();
     let low = status["queues"]
         .as_array()
         .and_then(|all| all.iter().find(|queue| queue["queue"] == "low"));
@@ -206,10 +298,20 @@ fn one_shop_is_paused_and_its_held_jobs_are_released() {
         (&low["held"], &low["available"], &low["scheduled"]),
         (&json!(2), &json!(0), &json!(0))
     );
-    let released = queue(&data, &["release", "--tenant", "still"]).code(0).stdout;
-    assert!(released.ends_with(" jobs of still are released\n"), "{released}");
-    let again = queue(&data, &["release", "--tenant", "still", "--json"]).code(0).json();
-    assert_eq!(again, json!({"tenant": "still", "released": 0, "superseded": 0}));
+    let released = queue(&data, &["release", "--tenant", "still"])
+        .code(0)
+        .stdout;
+    assert!(
+        released.ends_with(" jobs of still are released\n"),
+        "{released}"
+    );
+    let again = queue(&data, &["release", "--tenant", "still", "--json"])
+        .code(0)
+        .json();
+    assert_eq!(
+        again,
+        json!({"tenant": "still", "released": 0, "superseded": 0})
+    );
 }
 
 #[test]
@@ -232,7 +334,10 @@ fn wrong_usage_is_two_and_names_the_queues() {
         &["nonsense"],
     ] {
         let wrong = queue(&data, args).code(2);
-        assert!(!wrong.stderr.is_empty() && wrong.stdout.is_empty(), "{wrong:?}");
+        assert!(
+            !wrong.stderr.is_empty() && wrong.stdout.is_empty(),
+            "{wrong:?}"
+        );
     }
     let wrong = queue(&data, &["pause", "slow"]).code(2);
     assert!(wrong.stderr.contains("financial"), "{wrong:?}");

@@ -10,10 +10,18 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     let nothing = run(&data.join("typo"), &["retention", "prune"]).code(1);
-    assert!(nothing.failure()[0].contains("there is no data in"), "{nothing:?}");
+    assert!(
+        nothing.failure()[0].contains("there is no data in"),
+        "{nothing:?}"
+    );
     run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
-    let id = run(data, &["tenant", "show", "corner", "--json"]).code(0).json()["id"].clone();
-    let path = data.join("tenants").join(format!("{}.db", id.as_str().expect("an id")));
+    let id = run(data, &["tenant", "show", "corner", "--json"])
+        .code(0)
+        .json()["id"]
+        .clone();
+    let path = data
+        .join("tenants")
+        .join(format!("{}.db", id.as_str().expect("an id")));
     let put = || {
         let conn = rusqlite::Connection::open(&path).expect("opens");
         let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (hex(randomblob(8)), zeroblob(32), 200, x'', 0)";
@@ -27,27 +35,50 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
     };
     let both = |what: &str| {
         put();
-        let dry = run(data, &["retention", "prune", "--dry-run", "--json"]).code(0).json();
+        let dry = run(data, &["retention", "prune", "--dry-run", "--json"])
+            .code(0)
+            .json();
         assert_eq!(
             (rows(&dry), &dry["dry_run"], &dry["failed"]),
             (1, &json!(true), &json!([])),
             "{what}"
         );
-        let audit = run(data, &["audit", "prune", "--tenant", "corner", "--json"]).code(0).json();
-        assert_eq!(audit["pruned"].as_array().map(Vec::len), Some(1), "{what}: {audit}");
+        let audit = run(data, &["audit", "prune", "--tenant", "corner", "--json"])
+            .code(0)
+            .json();
+        assert_eq!(
+            audit["pruned"].as_array().map(Vec::len),
+            Some(1),
+            "{what}: {audit}"
+        );
         let real = run(data, &["retention", "prune", "--json"]).code(0).json();
         assert_eq!(rows(&real), 1, "{what}");
-        assert_eq!(rows(&run(data, &["retention", "prune", "--json"]).code(0).json()), 0, "{what}");
+        assert_eq!(
+            rows(&run(data, &["retention", "prune", "--json"]).code(0).json()),
+            0,
+            "{what}"
+        );
     };
     both("in process");
     let mut daemon = Daemon::start(data, &[]);
     both("by the daemon");
     let shown = run(data, &["retention", "status"]).code(0).stdout;
-    assert!(shown.contains("believed") && shown.contains("integrity"), "{shown}");
+    assert!(
+        shown.contains("believed") && shown.contains("integrity"),
+        "{shown}"
+    );
     daemon.terminate();
-    assert!(!daemon.output().contains("has no bell"), "{}", daemon.output());
+    assert!(
+        !daemon.output().contains("has no bell"),
+        "{}",
+        daemon.output()
+    );
 
-    let table = run(data, &["retention", "prune", "--dry-run", "--tenant", "corner"]).code(0);
+    let table = run(
+        data,
+        &["retention", "prune", "--dry-run", "--tenant", "corner"],
+    )
+    .code(0);
     let lines: Vec<&str> = table.stdout.lines().collect();
     assert_eq!(lines.len(), 6, "a row for each table: {table:?}");
     assert_eq!(
@@ -66,11 +97,19 @@ fn a_shop_that_cannot_be_pruned_is_told_with_its_reason() {
     for slug in ["broken", "whole"] {
         run(data, &["tenant", "create", slug, "--name", "Shop"]).code(0);
     }
-    let id = run(data, &["tenant", "show", "broken", "--json"]).code(0).json()["id"].clone();
-    let path = data.join("tenants").join(format!("{}.db", id.as_str().expect("an id")));
+    let id = run(data, &["tenant", "show", "broken", "--json"])
+        .code(0)
+        .json()["id"]
+        .clone();
+    let path = data
+        .join("tenants")
+        .join(format!("{}.db", id.as_str().expect("an id")));
     std::fs::write(path, b"no database at all").expect("written");
     let failed = run(data, &["retention", "prune"]).code(1);
-    assert!(failed.stdout.contains("whole") && !failed.stdout.contains("broken"), "{failed:?}");
+    assert!(
+        failed.stdout.contains("whole") && !failed.stdout.contains("broken"),
+        "{failed:?}"
+    );
     let lines: Vec<&str> = failed.stderr.lines().collect();
     assert!(
         lines
@@ -82,7 +121,9 @@ fn a_shop_that_cannot_be_pruned_is_told_with_its_reason() {
         lines.contains(&"error: these shops were not pruned, or not to the end: broken"),
         "{failed:?}"
     );
-    let json = run(data, &["retention", "prune", "--dry-run", "--json"]).code(1).json();
+    let json = run(data, &["retention", "prune", "--dry-run", "--json"])
+        .code(1)
+        .json();
     assert_eq!(
         (&json["failed"][0]["tenant"], &json["failed"][0]["code"]),
         (&json!("broken"), &json!("tenant_unavailable"))
@@ -98,12 +139,18 @@ fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
     run(data, &["retention", "prune"]).code(0);
     let landlord = crate::support::shop::landlord_file(data);
     landlord
-        .execute("UPDATE clock_trust SET trusted_at = trusted_at - 8 * 86400000", [])
+        .execute(
+            "UPDATE clock_trust SET trusted_at = trusted_at - 8 * 86400000",
+            [],
+        )
         .expect("aged");
     drop(landlord);
     for _ in 0..2 {
         let refused = run(data, &["retention", "prune"]).code(1);
-        assert!(refused.stderr.contains("error: the clock is not believed"), "{refused:?}");
+        assert!(
+            refused.stderr.contains("error: the clock is not believed"),
+            "{refused:?}"
+        );
         assert_eq!(refused.stdout, "");
     }
     run(data, &["retention", "prune", "--dry-run"]).code(0);

@@ -43,7 +43,12 @@ impl Ran {
     #[track_caller]
     pub fn failure(&self) -> Vec<&str> {
         let lines: Vec<&str> = self.stderr.lines().collect();
-        assert!(lines.first().is_some_and(|line| line.starts_with("error: ")), "{self:?}");
+        assert!(
+            lines
+                .first()
+                .is_some_and(|line| line.starts_with("error: ")),
+            "{self:?}"
+        );
         assert_eq!(self.stdout, "", "{self:?}");
         lines
     }

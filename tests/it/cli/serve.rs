@@ -12,12 +12,22 @@ fn it_ends_in_an_orderly_way_when_asked() {
     let mut daemon = Daemon::start(dir.path(), &[]);
     let socket = daemon.socket();
     assert!(socket.exists());
-    daemon.client().get("/health/ready").expect("an answer").expect(200);
+    daemon
+        .client()
+        .get("/health/ready")
+        .expect("an answer")
+        .expect(200);
     assert_eq!(daemon.terminate().code(), Some(0));
     assert!(!socket.exists(), "the socket is taken away");
     let left: Vec<String> = std::fs::read_dir(dir.path())
         .expect("a directory")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .filter(|name| name.ends_with("-wal"))
         .collect();
     assert_eq!(left, Vec::<String>::new(), "no WAL is left behind");
@@ -28,7 +38,11 @@ fn it_is_ready_as_soon_as_it_listens() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &[]);
     // Between the line that says where it listens and the first request served lies nothing that takes time.
-    daemon.client().get("/health/ready").expect("an answer").expect(200);
+    daemon
+        .client()
+        .get("/health/ready")
+        .expect("an answer")
+        .expect(200);
 }
 
 #[test]
@@ -37,21 +51,31 @@ fn what_keeps_it_from_serving_is_said_in_a_line_and_a_hint() {
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
     let daemon = Daemon::start(&one, &[]);
     let taken = run(&one, &["serve", "--listen", "127.0.0.1:0"]).code(1);
-    assert!(taken.stderr.contains("is in use by a running daemon"), "{taken:?}");
+    assert!(
+        taken.stderr.contains("is in use by a running daemon"),
+        "{taken:?}"
+    );
     let address = daemon.address().to_string();
     let taken = run(&two, &["serve", "--listen", &address]).code(1);
     assert!(
-        taken
-            .stderr
-            .contains(&format!("error: cannot listen on {address}: the address is in use\nhint: ")),
+        taken.stderr.contains(&format!(
+            "error: cannot listen on {address}: the address is in use\nhint: "
+        )),
         "{taken:?}"
     );
     // The daemon that is there was not disturbed.
-    daemon.client().get("/health/live").expect("an answer").expect(200);
+    daemon
+        .client()
+        .get("/health/live")
+        .expect("an answer")
+        .expect(200);
     let file = dir.path().join("file");
     std::fs::write(&file, "").expect("written");
     let unusable = run(&file.join("data"), &["serve"]).code(1);
-    assert!(unusable.failure()[0].contains("cannot be used"), "{unusable:?}");
+    assert!(
+        unusable.failure()[0].contains("cannot be used"),
+        "{unusable:?}"
+    );
     run(&two, &["serve", "--listen", "nonsense"]).code(2);
 }
 
@@ -59,24 +83,42 @@ fn what_keeps_it_from_serving_is_said_in_a_line_and_a_hint() {
 fn the_demo_is_for_this_machine_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let refused = run(dir.path(), &["serve", "--dev", "--listen", "0.0.0.0:0"]).code(2);
-    assert!(refused.failure()[0].contains("this machine only"), "{refused:?}");
-    assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing was begun");
+    assert!(
+        refused.failure()[0].contains("this machine only"),
+        "{refused:?}"
+    );
+    assert_eq!(
+        std::fs::read_dir(dir.path()).expect("a directory").count(),
+        0,
+        "nothing was begun"
+    );
 }
 
 /// The lines of the banner, from a daemon that was started with them.
 fn pasted(daemon: &Daemon) -> Vec<String> {
     let output = daemon.output();
-    output.lines().filter(|line| line.starts_with("curl ")).map(str::to_owned).collect()
+    output
+        .lines()
+        .filter(|line| line.starts_with("curl "))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The last line of the banner comes after the line that says where it listens: asks until it is there.
 fn banner(daemon: &Daemon) -> Vec<String> {
     loop {
         let lines = pasted(daemon);
-        if lines.last().is_some_and(|line| line.contains("/openapi.json")) {
+        if lines
+            .last()
+            .is_some_and(|line| line.contains("/openapi.json"))
+        {
             return lines;
         }
-        daemon.client().get("/health/live").expect("an answer").expect(200);
+        daemon
+            .client()
+            .get("/health/live")
+            .expect("an answer")
+            .expect(200);
     }
 }
 
@@ -99,11 +141,21 @@ fn the_banner_can_be_pasted() {
         assert!(output.status.success(), "{line}\n{body}");
         serde_json::from_str::<serde_json::Value>(&body).expect("JSON");
     }
-    let invoices = Command::new("sh").args(["-c", &lines[2]]).output().expect("a shell");
+    let invoices = Command::new("sh")
+        .args(["-c", &lines[2]])
+        .output()
+        .expect("a shell");
     let invoices: serde_json::Value = serde_json::from_slice(&invoices.stdout).expect("JSON");
-    assert_eq!(invoices["data"].as_array().map(Vec::len), Some(1), "{invoices}");
+    assert_eq!(
+        invoices["data"].as_array().map(Vec::len),
+        Some(1),
+        "{invoices}"
+    );
     // Its own commands find it, and its books are in order.
-    assert_eq!(run(dir.path(), &["integrity", "check"]).code(0).stdout, "PASS\n");
+    assert_eq!(
+        run(dir.path(), &["integrity", "check"]).code(0).stdout,
+        "PASS\n"
+    );
 }
 
 /// A demo shop whose file cannot be used is that shop's trouble alone: the others sell on, under --dev as well.
@@ -111,19 +163,30 @@ fn the_banner_can_be_pasted() {
 fn the_daemon_goes_on_without_its_demo_shop() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
-    let made = run(dir.path(), &["tenant", "create", "corner", "--name", "Corner", "--json"])
+    let made = run(
+        dir.path(),
+        &["tenant", "create", "corner", "--name", "Corner", "--json"],
+    )
+    .code(0)
+    .json();
+    assert_eq!(daemon.terminate().code(), Some(0));
+    let demo = run(dir.path(), &["tenant", "show", "demo", "--json"])
         .code(0)
         .json();
-    assert_eq!(daemon.terminate().code(), Some(0));
-    let demo = run(dir.path(), &["tenant", "show", "demo", "--json"]).code(0).json();
     let file = dir
         .path()
         .join("tenants")
         .join(format!("{}.db", demo["id"].as_str().expect("an id")));
     std::fs::write(file, [0; 8192]).expect("damaged");
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
-    assert!(daemon.output().contains("the demo shop cannot be used"), "{}", daemon.output());
-    let mut client = daemon.client().with_key(made["api_key"].as_str().expect("a key"));
+    assert!(
+        daemon.output().contains("the demo shop cannot be used"),
+        "{}",
+        daemon.output()
+    );
+    let mut client = daemon
+        .client()
+        .with_key(made["api_key"].as_str().expect("a key"));
     client.get("/v1/orders").expect("an answer").expect(200);
     assert_eq!(daemon.terminate().code(), Some(0));
 }
@@ -143,7 +206,11 @@ fn the_demo_shop_is_made_once_and_its_key_stays() {
         .expect("an answer")
         .expect(200)
         .json();
-    assert_eq!(products["data"].as_array().map(Vec::len), Some(8), "{products}");
+    assert_eq!(
+        products["data"].as_array().map(Vec::len),
+        Some(8),
+        "{products}"
+    );
     assert_eq!(daemon.terminate().code(), Some(0));
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
     banner(&daemon);
@@ -167,7 +234,11 @@ fn the_demo_shop_is_made_once_and_its_key_stays() {
 fn a_port_of_its_own_is_free_again_afterwards() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
-    daemon.client().get("/health/live").expect("an answer").expect(200);
+    daemon
+        .client()
+        .get("/health/live")
+        .expect("an answer")
+        .expect(200);
     let address = daemon.address();
     daemon.terminate();
     TcpListener::bind(address).expect("the port is free");
@@ -176,7 +247,10 @@ fn a_port_of_its_own_is_free_again_afterwards() {
 /// The service manager says where the socket is, and an administrator's shell does not: the command finds it by what the daemon left in the lock.
 #[test]
 fn a_command_finds_the_daemon_wherever_its_socket_is() {
-    let (dir, runtime) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let (dir, runtime) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("a directory"),
+    );
     let data = dir.path().join("data");
     let mut daemon = Daemon::start_with(&data, &[], &[("RUNTIME_DIRECTORY", runtime.path())]);
     assert!(runtime.path().join("admin.sock").exists() && !data.join("admin.sock").exists());

@@ -16,7 +16,10 @@ fn data() -> (TempDir, std::path::PathBuf) {
 fn a_tenant_is_made_listed_and_removed_without_a_daemon() {
     let (_dir, data) = data();
     let nothing = run(&data, &["tenant", "list"]).code(1);
-    assert!(nothing.failure()[0].contains("there is no data in"), "{nothing:?}");
+    assert!(
+        nothing.failure()[0].contains("there is no data in"),
+        "{nothing:?}"
+    );
     assert!(!data.exists(), "looking makes nothing");
     let args = [
         "tenant",
@@ -31,8 +34,14 @@ fn a_tenant_is_made_listed_and_removed_without_a_daemon() {
         "--json",
     ];
     let made = run(&data, &args).code(0).json();
-    assert!(made["id"].is_string() && made["api_key"].is_string(), "{made}");
-    assert_eq!((&made["slug"], &made["currency"]), (&json!("corner"), &json!("EUR")));
+    assert!(
+        made["id"].is_string() && made["api_key"].is_string(),
+        "{made}"
+    );
+    assert_eq!(
+        (&made["slug"], &made["currency"]),
+        (&json!("corner"), &json!("EUR"))
+    );
     assert_eq!(made["domains"], json!(["a.example", "b.example"]));
     let listed = run(&data, &["tenant", "list"]).code(0).stdout;
     let lines: Vec<&str> = listed.lines().collect();
@@ -42,14 +51,23 @@ fn a_tenant_is_made_listed_and_removed_without_a_daemon() {
         "{listed}"
     );
     assert_eq!(
-        run(&data, &["tenant", "suspend", "corner", "--json"]).code(0).json()["status"],
+        run(&data, &["tenant", "suspend", "corner", "--json"])
+            .code(0)
+            .json()["status"],
         "suspended"
     );
     assert_eq!(
-        run(&data, &["tenant", "resume", "corner", "--json"]).code(0).json()["status"],
+        run(&data, &["tenant", "resume", "corner", "--json"])
+            .code(0)
+            .json()["status"],
         "active"
     );
-    assert_eq!(run(&data, &["tenant", "show", "corner", "--json"]).code(0).json()["id"], made["id"]);
+    assert_eq!(
+        run(&data, &["tenant", "show", "corner", "--json"])
+            .code(0)
+            .json()["id"],
+        made["id"]
+    );
     let refused = run(&data, &["tenant", "delete", "corner"]).code(2);
     assert!(refused.failure()[1].contains("--yes"), "{refused:?}");
     run(&data, &["tenant", "delete", "corner", "--yes"]).code(0);
@@ -69,7 +87,11 @@ fn refusals_and_wrong_usage_have_their_own_codes() {
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     let taken = run(&data, &["tenant", "create", "corner", "--name", "C"]).code(1);
     assert_eq!(taken.failure()[0], "error: the slug `corner` is taken");
-    let currency = run(&data, &["tenant", "create", "b", "--name", "B", "--currency", "EURO"]).code(2);
+    let currency = run(
+        &data,
+        &["tenant", "create", "b", "--name", "B", "--currency", "EURO"],
+    )
+    .code(2);
     assert!(currency.stderr.contains("--currency"), "{currency:?}");
     for args in [
         &["tenant", "create", "Bad Slug", "--name", "B"][..],
@@ -79,14 +101,34 @@ fn refusals_and_wrong_usage_have_their_own_codes() {
         &["tenant", "nonsense"],
         &["api-key", "list"],
         &["api-key", "create", "--tenant", "corner", "--name", "K"],
-        &["api-key", "create", "--tenant", "corner", "--name", "K", "--scope", "everything"],
-        &["api-key", "create", "--landlord", "--name", "K", "--scope", "pos"],
+        &[
+            "api-key",
+            "create",
+            "--tenant",
+            "corner",
+            "--name",
+            "K",
+            "--scope",
+            "everything",
+        ],
+        &[
+            "api-key",
+            "create",
+            "--landlord",
+            "--name",
+            "K",
+            "--scope",
+            "pos",
+        ],
         &["api-key", "revoke", "7"],
         &["--nonsense"],
         &[],
     ] {
         let wrong = run(&data, args).code(2);
-        assert!(!wrong.stderr.is_empty() && wrong.stdout.is_empty(), "{wrong:?}");
+        assert!(
+            !wrong.stderr.is_empty() && wrong.stdout.is_empty(),
+            "{wrong:?}"
+        );
     }
     for args in [
         &["--help"][..],
@@ -103,18 +145,33 @@ fn a_command_works_beside_a_running_daemon() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "before", "--name", "Before"]).code(0);
     let daemon = Daemon::start(&data, &[]);
-    let made = run(&data, &["tenant", "create", "during", "--name", "During", "--json"])
-        .code(0)
-        .json();
+    let made = run(
+        &data,
+        &["tenant", "create", "during", "--name", "During", "--json"],
+    )
+    .code(0)
+    .json();
     let slugs: Vec<Value> = slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json());
     assert_eq!(slugs, ["during", "before"]);
     let key = made["api_key"].as_str().expect("a key");
-    let answer = daemon.client().with_key(key).get("/v1/catalog/products").expect("an answer");
+    let answer = daemon
+        .client()
+        .with_key(key)
+        .get("/v1/catalog/products")
+        .expect("an answer");
     answer.expect(200);
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(daemon.socket()).expect("a socket").permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(daemon.socket())
+            .expect("a socket")
+            .permissions(),
+    );
     assert_eq!(mode & 0o777, 0o600);
     run(&data, &["tenant", "suspend", "during"]).code(0);
-    let answer = daemon.client().with_key(key).get("/v1/catalog/products").expect("an answer");
+    let answer = daemon
+        .client()
+        .with_key(key)
+        .get("/v1/catalog/products")
+        .expect("an answer");
     answer.refused(403, "tenant_suspended");
 }
 
@@ -133,23 +190,41 @@ fn a_killed_daemon_leaves_no_command_stranded() {
     let mut daemon = Daemon::start(&data, &[]);
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     daemon.kill();
-    assert!(daemon.socket().exists(), "a killed daemon leaves its socket");
-    assert_eq!(slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()), ["corner"]);
+    assert!(
+        daemon.socket().exists(),
+        "a killed daemon leaves its socket"
+    );
+    assert_eq!(
+        slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()),
+        ["corner"]
+    );
     let daemon = Daemon::start(&data, &[]);
-    assert_eq!(slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()), ["corner"]);
+    assert_eq!(
+        slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()),
+        ["corner"]
+    );
     drop(daemon);
 }
 
 #[test]
 fn commands_wait_for_each_other() {
     let (_dir, data) = data();
-    let create = |number: usize| run(&data, &["tenant", "create", &format!("s{number}"), "--name", "S"]).code(0);
+    let create = |number: usize| {
+        run(
+            &data,
+            &["tenant", "create", &format!("s{number}"), "--name", "S"],
+        )
+        .code(0)
+    };
     std::thread::scope(|scope| {
         for number in 0..6 {
             scope.spawn(move || create(number));
         }
     });
-    assert_eq!(slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()).len(), 6);
+    assert_eq!(
+        slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()).len(),
+        6
+    );
 }
 
 /// Not only one that runs: also one that begins, and one that ends.
@@ -160,12 +235,19 @@ fn a_command_waits_for_a_daemon_that_comes_or_goes() {
     std::thread::scope(|scope| {
         let commands = scope.spawn(|| {
             for _ in 0..12 {
-                assert_eq!(slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()), ["corner"]);
+                assert_eq!(
+                    slugs(&run(&data, &["tenant", "list", "--json"]).code(0).json()),
+                    ["corner"]
+                );
             }
         });
         while !commands.is_finished() {
             let mut daemon = Daemon::start(&data, &[]);
-            daemon.client().get("/health/live").expect("an answer").expect(200);
+            daemon
+                .client()
+                .get("/health/live")
+                .expect("an answer")
+                .expect(200);
             assert_eq!(daemon.terminate().code(), Some(0));
         }
         commands.join().expect("all were answered");
@@ -193,17 +275,27 @@ fn keys_are_made_shown_once_and_revoked() {
     let made = run(&data, &args).code(0).json();
     assert_eq!(made["scopes"], json!(["catalog:read", "orders", "pos"]));
     let key = made["api_key"].as_str().expect("a key");
-    let listed = run(&data, &["api-key", "list", "--tenant", "corner"]).code(0).stdout;
+    let listed = run(&data, &["api-key", "list", "--tenant", "corner"])
+        .code(0)
+        .stdout;
     assert!(listed.contains("Till") && !listed.contains(key), "{listed}");
     let id = made["id"].as_str().expect("an id");
     run(&data, &["api-key", "revoke", id]).code(0);
     let again = run(&data, &["api-key", "revoke", id]).code(1);
     assert!(again.failure()[0].contains("no such key"), "{again:?}");
-    let keys = run(&data, &["api-key", "list", "--tenant", "corner", "--json"]).code(0).json();
-    assert!(keys[0]["revoked_at"].is_string(), "the newest first: {keys}");
-    let landlord = run(&data, &["api-key", "create", "--landlord", "--name", "L", "--json"])
+    let keys = run(&data, &["api-key", "list", "--tenant", "corner", "--json"])
         .code(0)
         .json();
+    assert!(
+        keys[0]["revoked_at"].is_string(),
+        "the newest first: {keys}"
+    );
+    let landlord = run(
+        &data,
+        &["api-key", "create", "--landlord", "--name", "L", "--json"],
+    )
+    .code(0)
+    .json();
     assert_eq!(landlord["scopes"], json!(["landlord"]));
     let file = crate::support::shop::landlord_file(&data);
     file.execute_batch(
@@ -213,10 +305,18 @@ fn keys_are_made_shown_once_and_revoked() {
     )
     .expect("rows");
     drop(file);
-    let keys = run(&data, &["api-key", "list", "--tenant", "corner", "--json"]).code(0).json();
-    assert_eq!(keys.as_array().map(Vec::len), Some(232), "all of them, not the first page");
+    let keys = run(&data, &["api-key", "list", "--tenant", "corner", "--json"])
+        .code(0)
+        .json();
     assert_eq!(
-        run(&data, &["api-key", "list", "--landlord", "--json"]).code(0).json()[0]["name"],
+        keys.as_array().map(Vec::len),
+        Some(232),
+        "all of them, not the first page"
+    );
+    assert_eq!(
+        run(&data, &["api-key", "list", "--landlord", "--json"])
+            .code(0)
+            .json()[0]["name"],
         "L"
     );
 }
@@ -227,10 +327,19 @@ fn migrating_the_fleet_reports_each_shop() {
     for slug in ["one", "two"] {
         run(&data, &["tenant", "create", slug, "--name", slug]).code(0);
     }
-    let report = run(&data, &["tenant", "migrate", "--all", "--json"]).code(0).json();
-    assert_eq!(report, json!([{"slug": "two", "status": "ok"}, {"slug": "one", "status": "ok"}]));
-    let id = run(&data, &["tenant", "show", "one", "--json"]).code(0).json();
-    let file = data.join("tenants").join(format!("{}.db", id["id"].as_str().expect("an id")));
+    let report = run(&data, &["tenant", "migrate", "--all", "--json"])
+        .code(0)
+        .json();
+    assert_eq!(
+        report,
+        json!([{"slug": "two", "status": "ok"}, {"slug": "one", "status": "ok"}])
+    );
+    let id = run(&data, &["tenant", "show", "one", "--json"])
+        .code(0)
+        .json();
+    let file = data
+        .join("tenants")
+        .join(format!("{}.db", id["id"].as_str().expect("an id")));
     std::fs::write(&file, b"no database").expect("written");
     let broken = run(&data, &["tenant", "migrate", "--all", "--json"]).code(1);
     let report = broken.json();
@@ -253,7 +362,11 @@ fn what_root_makes_in_somebodys_directory_is_theirs() {
         return;
     }
     run(&data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
-    let mut paths = vec![data.join("LOCK"), data.join("landlord.db"), data.join("tenants")];
+    let mut paths = vec![
+        data.join("LOCK"),
+        data.join("landlord.db"),
+        data.join("tenants"),
+    ];
     paths.extend(
         std::fs::read_dir(data.join("tenants"))
             .expect("reads")
@@ -262,6 +375,11 @@ fn what_root_makes_in_somebodys_directory_is_theirs() {
     assert_eq!(paths.len(), 4, "{paths:?}");
     for path in paths {
         let owner = std::fs::metadata(&path).expect("is there");
-        assert_eq!((owner.uid(), owner.gid()), (1_234, 5_678), "{}", path.display());
+        assert_eq!(
+            (owner.uid(), owner.gid()),
+            (1_234, 5_678),
+            "{}",
+            path.display()
+        );
     }
 }

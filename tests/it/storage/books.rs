@@ -82,13 +82,16 @@ const NO_BOOKS: &[&str] = &[
 
 fn books() -> TestShop {
     let shop = TestApp::start().tenant("corner");
-    shop.raw("DELETE FROM job").expect("the rows of the start go");
+    shop.raw("DELETE FROM job")
+        .expect("the rows of the start go");
     shop.raw(ROWS).expect("the rows go in");
     shop
 }
 
 fn columns(shop: &TestShop, table: &str) -> Vec<String> {
-    shop.rows(&format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid"))
+    shop.rows(&format!(
+        "SELECT name FROM pragma_table_info('{table}') ORDER BY cid"
+    ))
 }
 
 fn all(shop: &TestShop) -> Vec<Vec<String>> {
@@ -101,7 +104,11 @@ fn all(shop: &TestShop) -> Vec<Vec<String>> {
 /// As the `sqlite3` shell would: with the defaults of the library, under which REPLACE fires no delete triggers.
 #[track_caller]
 fn refused(shop: &TestShop, sql: &str) {
-    for switches in ["", "PRAGMA recursive_triggers = ON; ", "PRAGMA foreign_keys = ON; "] {
+    for switches in [
+        "",
+        "PRAGMA recursive_triggers = ON; ",
+        "PRAGMA foreign_keys = ON; ",
+    ] {
         let result = shop.raw(&format!("{switches}{sql}"));
         let error = result.expect_err(sql).to_string();
         assert!(error.contains("never"), "{switches}{sql}: {error}");
@@ -135,13 +142,13 @@ fn no_column_of_a_final_row_can_be_changed() {
     for table in FINAL {
         for column in columns(&shop, table) {
             if FREE.contains(&(table, &column)) {
-                shop.raw(&format!("UPDATE {table} SET {column} = {column}")).expect("it may change");
+                shop.raw(&format!("UPDATE {table} SET {column} = {column}"))
+                    .expect("it may change");
                 continue;
             }
             let other = match column.as_str() {
-                "id" | "order_id" | "subject_id" | "financial_order_id" | "exchange_rate_id" | "cart_id" | "product_id" => {
-                    "x'00000000000000000000000000000009'"
-                }
+                "id" | "order_id" | "subject_id" | "financial_order_id" | "exchange_rate_id"
+                | "cart_id" | "product_id" => "x'00000000000000000000000000000009'",
                 "snapshot_hash" | "hash" | "prev_hash" | "request_hash" => "randomblob(32)",
                 "snapshot" | "details" => "'{\"a\":1}'",
                 "currency" => "'USD'",
@@ -155,19 +162,32 @@ fn no_column_of_a_final_row_can_be_changed() {
                     "sales_order" => "'pending'",
                     _ => "'draft'",
                 },
-                "kind" | "method" | "number" | "series" | "debit_code" | "credit_code" | "actor" | "action" | "subject" | "request_id"
-                | "description" | "provider_reference" => "'manual'",
+                "kind" | "method" | "number" | "series" | "debit_code" | "credit_code"
+                | "actor" | "action" | "subject" | "request_id" | "description"
+                | "provider_reference" => "'manual'",
                 // Totals are checked against each other before any trigger: both sides move.
                 "subtotal_minor" => "subtotal_minor + 1, total_minor = total_minor + 1",
                 "net_minor" => "net_minor + 1, total_minor = total_minor + 1",
-                "total_minor" if *table == "order_line" => "total_minor + 1, net_minor = net_minor + 1",
-                "total_minor" if *table != "invoice" => "total_minor + 1, subtotal_minor = subtotal_minor + 1",
+                "total_minor" if *table == "order_line" => {
+                    "total_minor + 1, net_minor = net_minor + 1"
+                }
+                "total_minor" if *table != "invoice" => {
+                    "total_minor + 1, subtotal_minor = subtotal_minor + 1"
+                }
                 "discount_minor" => "discount_minor + 1, total_minor = total_minor - 1",
-                "tax_minor" if *table != "invoice" => "tax_minor + 1, total_minor = total_minor + 1",
+                "tax_minor" if *table != "invoice" => {
+                    "tax_minor + 1, total_minor = total_minor + 1"
+                }
                 _ => "1234",
             };
-            refused(&shop, &format!("UPDATE {table} SET {column} = {other} WHERE seq = 1"));
-            refused(&shop, &format!("UPDATE OR REPLACE {table} SET {column} = {other} WHERE seq = 1"));
+            refused(
+                &shop,
+                &format!("UPDATE {table} SET {column} = {other} WHERE seq = 1"),
+            );
+            refused(
+                &shop,
+                &format!("UPDATE OR REPLACE {table} SET {column} = {other} WHERE seq = 1"),
+            );
         }
     }
     assert_eq!(all(&shop), before);
@@ -186,7 +206,11 @@ fn a_final_row_cannot_be_replaced() {
             &format!("REPLACE INTO {table} ({list}) SELECT {list} FROM {table} WHERE seq = 1"),
         );
         // By another of its keys alone: the row gets a new place.
-        let without_seq: Vec<&str> = columns.iter().map(String::as_str).filter(|column| *column != "seq").collect();
+        let without_seq: Vec<&str> = columns
+            .iter()
+            .map(String::as_str)
+            .filter(|column| *column != "seq")
+            .collect();
         let list = without_seq.join(", ");
         if !matches!(*table, "ledger_transfer" | "audit_log") {
             refused(
@@ -226,7 +250,9 @@ fn an_open_row_cannot_push_a_final_one_out() {
         ("sales_order", "rowid"),
         ("order_line", "rowid"),
     ] {
-        let sql = format!("UPDATE OR REPLACE {table} SET {column} = (SELECT {column} FROM {table} WHERE seq = 1) WHERE seq = 2");
+        let sql = format!(
+            "UPDATE OR REPLACE {table} SET {column} = (SELECT {column} FROM {table} WHERE seq = 1) WHERE seq = 2"
+        );
         refused(&shop, &sql);
     }
     assert_eq!(all(&shop), before);
@@ -265,7 +291,10 @@ fn what_is_open_may_still_change_and_what_is_final_may_not_even_move_on() {
         "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, 't1', 't2', 'EUR', 1)",
     );
     refused(&shop, "UPDATE ledger_account SET kind = 'expense'");
-    refused(&shop, "REPLACE INTO ledger_account VALUES ('t1', 'EUR', 'Gifts', 'liability')");
+    refused(
+        &shop,
+        "REPLACE INTO ledger_account VALUES ('t1', 'EUR', 'Gifts', 'liability')",
+    );
     refused(&shop, "DELETE FROM ledger_account");
     for sql in [
         "UPDATE payment SET status = 'succeeded' WHERE seq = 1",
@@ -333,7 +362,10 @@ fn a_movement_of_a_sale_cannot_be_pushed_out() {
     shop.raw(&format!("PRAGMA foreign_keys = OFF; {}", row("INSERT", -1)))
         .expect("a movement");
     refused(&shop, &row("REPLACE", -2));
-    assert_eq!(shop.rows("SELECT quantity_delta FROM inventory_movement"), ["-1"]);
+    assert_eq!(
+        shop.rows("SELECT quantity_delta FROM inventory_movement"),
+        ["-1"]
+    );
 }
 
 #[test]

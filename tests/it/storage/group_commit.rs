@@ -8,15 +8,21 @@ use std::time::Duration;
 use serde_json::json;
 use tillbox::primitives::Origin;
 use tillbox::primitives::limits::{BATCH_REQUESTS_MAX, WRITER_INBOX};
-use tillbox::storage::{Answer, Database, Rows, Statement, StorageError, StorageErrorKind, Tenant, TenantWork, params};
+use tillbox::storage::{
+    Answer, Database, Rows, Statement, StorageError, StorageErrorKind, Tenant, TenantWork, params,
+};
 
 use crate::support::{TestApp, TestShop, blocking, logs};
 
 /// Longer than anything here takes, so that what hangs fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const INSERT: Statement = Statement::new("test::INSERT", "INSERT INTO category (id, name, created_at) VALUES (?1, ?2, 0)");
-const RENAME_ALL: Statement = Statement::new("test::RENAME_ALL", "UPDATE category SET name = name || '!'");
+const INSERT: Statement = Statement::new(
+    "test::INSERT",
+    "INSERT INTO category (id, name, created_at) VALUES (?1, ?2, 0)",
+);
+const RENAME_ALL: Statement =
+    Statement::new("test::RENAME_ALL", "UPDATE category SET name = name || '!'");
 const DEFER: Statement = Statement::new("test::DEFER", "PRAGMA defer_foreign_keys = ON");
 const ORPHAN: Statement = Statement::new(
     "test::ORPHAN",
@@ -24,7 +30,8 @@ const ORPHAN: Statement = Statement::new(
 );
 const LIMIT_PAGES: Statement = Statement::new("test::LIMIT_PAGES", "PRAGMA max_page_count = 400");
 const NO_MORE_PAGES: Statement = Statement::new("test::NO_MORE_PAGES", "PRAGMA max_page_count = 1");
-const LIFT_LIMIT: Statement = Statement::new("test::LIFT_LIMIT", "PRAGMA max_page_count = 1073741823");
+const LIFT_LIMIT: Statement =
+    Statement::new("test::LIFT_LIMIT", "PRAGMA max_page_count = 1073741823");
 
 fn insert(work: &mut TenantWork, name: &str) -> Result<(), StorageError> {
     let id: tillbox::primitives::id::CategoryId = work.new_id();
@@ -76,13 +83,19 @@ fn many_threads_share_commits_and_every_answer_is_on_disk() {
                 all_sent.wait();
                 answer.wait().expect("written");
                 assert_eq!(
-                    shop.count(&format!("SELECT count(*) FROM category WHERE name = 'first-{thread}'")),
+                    shop.count(&format!(
+                        "SELECT count(*) FROM category WHERE name = 'first-{thread}'"
+                    )),
                     1
                 );
                 for round in 0..10 {
-                    write(db, format!("{round}-{thread}")).wait().expect("written");
+                    write(db, format!("{round}-{thread}"))
+                        .wait()
+                        .expect("written");
                     assert_eq!(
-                        shop.count(&format!("SELECT count(*) FROM category WHERE name = '{round}-{thread}'")),
+                        shop.count(&format!(
+                            "SELECT count(*) FROM category WHERE name = '{round}-{thread}'"
+                        )),
                         1
                     );
                 }
@@ -91,10 +104,19 @@ fn many_threads_share_commits_and_every_answer_is_on_disk() {
         all_sent.wait();
         drop(open);
     });
-    let (commits, requests) = (db.stats().commits() - commits, db.stats().requests() - requests);
+    let (commits, requests) = (
+        db.stats().commits() - commits,
+        db.stats().requests() - requests,
+    );
     assert_eq!(requests, 1 + 11 * THREADS as u64);
-    assert!(commits + 50 < requests, "{commits} commits for {requests} requests");
-    assert_eq!(shop.count("SELECT count(*) FROM category"), 11 * THREADS as i64);
+    assert!(
+        commits + 50 < requests,
+        "{commits} commits for {requests} requests"
+    );
+    assert_eq!(
+        shop.count("SELECT count(*) FROM category"),
+        11 * THREADS as i64
+    );
 }
 
 #[test]
@@ -240,14 +262,24 @@ async fn an_overloaded_writer_says_so_at_once() {
     let db = shop.db();
     let product = json!({"sku": "A", "name": "A", "price_minor": 1});
     let (_gate, open) = blocking(|| gate(&db));
-    let waiting: Vec<_> = (0..WRITER_INBOX).map(|index| write(&db, format!("{index:04}"))).collect();
+    let waiting: Vec<_> = (0..WRITER_INBOX)
+        .map(|index| write(&db, format!("{index:04}")))
+        .collect();
     let refused = write(&db, "too many").await;
     assert_eq!(kind(refused), Some(StorageErrorKind::Overloaded));
-    let answer = shop.post("/v1/catalog/products").json(product.clone()).send().await;
+    let answer = shop
+        .post("/v1/catalog/products")
+        .json(product.clone())
+        .send()
+        .await;
     assert_eq!(answer.header("retry-after"), Some("1"));
     answer.refused(503, "overloaded");
     let said = logs().saying("requests are refused: too many wait for this file");
-    let said = said.only(|line| line["file"].as_str().is_some_and(|file| file.contains(&shop.id.to_string())));
+    let said = said.only(|line| {
+        line["file"]
+            .as_str()
+            .is_some_and(|file| file.contains(&shop.id.to_string()))
+    });
     assert_eq!(said.lines().len(), 1, "once, not for each: {said:?}");
     // Reading goes on, and so does another shop.
     shop.get("/v1/catalog/products").send().await.expect(200);
@@ -257,8 +289,15 @@ async fn an_overloaded_writer_says_so_at_once() {
     for answer in waiting {
         answer.await.expect("what waited is written");
     }
-    assert_eq!(shop.count("SELECT count(*) FROM category"), WRITER_INBOX as i64);
-    shop.post("/v1/catalog/products").json(product).send().await.expect(201);
+    assert_eq!(
+        shop.count("SELECT count(*) FROM category"),
+        WRITER_INBOX as i64
+    );
+    shop.post("/v1/catalog/products")
+        .json(product)
+        .send()
+        .await
+        .expect(201);
 }
 
 #[tokio::test]
@@ -279,9 +318,16 @@ async fn when_the_commit_fails_nobody_is_told_that_it_worked() {
     assert_eq!(kind(poison), Some(StorageErrorKind::Constraint));
     let there = names(&shop);
     for (name, result) in [("first", first), ("last", last)] {
-        assert_eq!(result.is_ok(), there.contains(&name.to_owned()), "{name}: {there:?}");
+        assert_eq!(
+            result.is_ok(),
+            there.contains(&name.to_owned()),
+            "{name}: {there:?}"
+        );
     }
-    assert!(!db.is_healthy(), "after a failed commit the file is opened and checked again");
+    assert!(
+        !db.is_healthy(),
+        "after a failed commit the file is opened and checked again"
+    );
     drop(db);
     shop.product("A", 1).await;
     assert!(shop.db().is_healthy());
@@ -294,7 +340,9 @@ async fn a_full_disk_refuses_what_needs_space_and_nothing_else() {
     let db = shop.db();
     // The file may not grow: to SQLite that is a disk without space.
     let limited: Result<i64, StorageError> = db
-        .write(Origin::system(), |work| work.one(&LIMIT_PAGES, [], |row| row.get(0)))
+        .write(Origin::system(), |work| {
+            work.one(&LIMIT_PAGES, [], |row| row.get(0))
+        })
         .await;
     assert_eq!(limited.expect("limited"), 400);
     let (_gate, open) = blocking(|| gate(&db));
@@ -316,7 +364,11 @@ async fn a_full_disk_refuses_what_needs_space_and_nothing_else() {
     }
     assert!(db.is_healthy(), "a full disk is no damage");
 
-    let lifted: Result<i64, StorageError> = db.write(Origin::system(), |work| work.one(&LIFT_LIMIT, [], |row| row.get(0))).await;
+    let lifted: Result<i64, StorageError> = db
+        .write(Origin::system(), |work| {
+            work.one(&LIFT_LIMIT, [], |row| row.get(0))
+        })
+        .await;
     lifted.expect("lifted");
     write(&db, "with space again").await.expect("written");
 }
@@ -327,12 +379,15 @@ async fn a_full_disk_is_told_over_http_and_reading_goes_on() {
     let shop = app.tenant("corner");
     let db = shop.db();
     let limited: Result<i64, StorageError> = db
-        .write(Origin::system(), |work| work.one(&NO_MORE_PAGES, [], |row| row.get(0)))
+        .write(Origin::system(), |work| {
+            work.one(&NO_MORE_PAGES, [], |row| row.get(0))
+        })
         .await;
     limited.expect("limited to what there is");
     let mut written = 0;
     let refused = loop {
-        let body = json!({"sku": format!("A-{written}"), "name": "x".repeat(200), "price_minor": 1});
+        let body =
+            json!({"sku": format!("A-{written}"), "name": "x".repeat(200), "price_minor": 1});
         let answer = shop.post("/v1/catalog/products").json(body).send().await;
         if answer.status != 201 {
             break answer;
@@ -345,7 +400,11 @@ async fn a_full_disk_is_told_over_http_and_reading_goes_on() {
     assert_eq!(shop.count("SELECT count(*) FROM product"), written);
     assert_eq!(shop.count("SELECT count(*) FROM job"), written);
     shop.get("/v1/catalog/products").send().await.expect(200);
-    let lifted: Result<i64, StorageError> = db.write(Origin::system(), |work| work.one(&LIFT_LIMIT, [], |row| row.get(0))).await;
+    let lifted: Result<i64, StorageError> = db
+        .write(Origin::system(), |work| {
+            work.one(&LIFT_LIMIT, [], |row| row.get(0))
+        })
+        .await;
     lifted.expect("lifted");
     shop.product("A", 1).await;
 }
@@ -356,7 +415,9 @@ async fn nothing_is_written_outside_of_a_transaction_that_sqlite_gave_up() {
     let shop = app.tenant("corner");
     let db = shop.db();
     let limited: Result<i64, StorageError> = db
-        .write(Origin::system(), |work| work.one(&LIMIT_PAGES, [], |row| row.get(0)))
+        .write(Origin::system(), |work| {
+            work.one(&LIMIT_PAGES, [], |row| row.get(0))
+        })
         .await;
     limited.expect("limited");
     let careless: Answer<(), StorageError> = db.write(Origin::system(), |work| {
@@ -379,7 +440,9 @@ fn a_panic_after_the_commit_takes_neither_the_answer_nor_the_writer() {
         work.on_commit(|| panic!("on purpose, in a test"));
         Ok(())
     });
-    answer.wait().expect("it is on disk, and that is what is answered");
+    answer
+        .wait()
+        .expect("it is on disk, and that is what is answered");
     write(&db, "later").wait().expect("the writer goes on");
     assert_eq!(names(&shop), ["kept", "later"]);
 }
@@ -410,7 +473,8 @@ fn a_file_whose_writer_died_is_opened_again() {
         std::thread::yield_now();
     }
     drop(db);
-    shop.write(|work| insert(work, "later")).expect("there is a writer again");
+    shop.write(|work| insert(work, "later"))
+        .expect("there is a writer again");
     assert_eq!(names(&shop), ["kept", "later"]);
 }
 
@@ -422,8 +486,13 @@ fn a_file_that_is_locked_from_outside_keeps_everybody_waiting_once() {
     let lock = rusqlite::Connection::open(shop.path()).expect("opens");
     lock.execute_batch("BEGIN IMMEDIATE").expect("locked");
     let commits = db.stats().commits();
-    let answers: Vec<_> = (0..40).map(|number| write(&db, format!("waits {number}"))).collect();
-    let told: Vec<_> = answers.into_iter().map(|answer| blocking(|| kind(answer.wait()))).collect();
+    let answers: Vec<_> = (0..40)
+        .map(|number| write(&db, format!("waits {number}")))
+        .collect();
+    let told: Vec<_> = answers
+        .into_iter()
+        .map(|answer| blocking(|| kind(answer.wait())))
+        .collect();
     assert_eq!(told, [Some(StorageErrorKind::Busy); 40]);
     assert_eq!(db.stats().commits(), commits);
     lock.execute_batch("ROLLBACK").expect("unlocked");
@@ -458,11 +527,15 @@ async fn everybody_who_waits_when_the_writer_ends_is_told() {
             .collect();
         drop(open);
         for answer in waiting.into_iter().chain(late).chain([first]) {
-            let told = tokio::time::timeout(PATIENCE, answer).await.expect("it is told");
+            let told = tokio::time::timeout(PATIENCE, answer)
+                .await
+                .expect("it is told");
             if ends_by_itself {
                 assert!(told.is_err(), "nothing is kept in a file that is gone");
             }
         }
-        closing.into_iter().for_each(|closing| closing.join().expect("it closes"));
+        closing
+            .into_iter()
+            .for_each(|closing| closing.join().expect("it closes"));
     }
 }

@@ -39,7 +39,12 @@ impl Street {
             let answer = self.ill.get("/v1/catalog/products").send().await;
             assert!(answer.header("retry-after").is_some());
             answer.refused(503, "tenant_unavailable");
-            let list = self.well.get("/v1/catalog/products").send().await.expect(200);
+            let list = self
+                .well
+                .get("/v1/catalog/products")
+                .send()
+                .await
+                .expect(200);
             assert_eq!(list.json()["data"][0]["sku"], "A");
         }
         self.well.product("B", 200).await;
@@ -51,27 +56,48 @@ impl Street {
     /// As [`is_unavailable`](Self::is_unavailable), and the file stays where it is, byte for byte.
     async fn is_left_alone(&self, bytes: &[u8]) {
         self.is_unavailable().await;
-        let lines = logs().of_tenant(&self.ill.id.to_string()).saying("tenant unavailable");
+        let lines = logs()
+            .of_tenant(&self.ill.id.to_string())
+            .saying("tenant unavailable");
         assert_eq!(lines.lines().len(), 1, "said once: {lines:?}");
         self.app.stop();
-        assert!(fs::read(self.ill.path()).expect("it is there") == bytes, "the file was touched");
+        assert!(
+            fs::read(self.ill.path()).expect("it is there") == bytes,
+            "the file was touched"
+        );
         assert!(!self.aside().exists());
     }
 
     /// As [`is_unavailable`](Self::is_unavailable), and the file is set aside, byte for byte.
     async fn is_set_aside(&self, bytes: &[u8]) {
         self.is_unavailable().await;
-        assert!(fs::read(self.aside()).expect("it is set aside") == bytes, "the file was touched");
-        assert!(!self.ill.path().exists(), "no empty file is put in its place");
-        let lines = logs().of_tenant(&self.ill.id.to_string()).saying("tenant file quarantined");
+        assert!(
+            fs::read(self.aside()).expect("it is set aside") == bytes,
+            "the file was touched"
+        );
+        assert!(
+            !self.ill.path().exists(),
+            "no empty file is put in its place"
+        );
+        let lines = logs()
+            .of_tenant(&self.ill.id.to_string())
+            .saying("tenant file quarantined");
         assert_eq!(lines.lines().len(), 1, "{lines:?}");
         // Whoever asks later, even after a restart, hears where it is and not that there never was one.
         self.app.stop();
         self.app.resume();
-        self.ill.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
-        let later = operators_word(&self.ill).await.refused(503, "tenant_unavailable");
+        self.ill
+            .get("/v1/catalog/products")
+            .send()
+            .await
+            .refused(503, "tenant_unavailable");
+        let later = operators_word(&self.ill)
+            .await
+            .refused(503, "tenant_unavailable");
         assert!(
-            later["detail"].as_str().is_some_and(|detail| detail.contains(".quarantined")),
+            later["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains(".quarantined")),
             "{later}"
         );
     }
@@ -116,7 +142,8 @@ async fn a_landlords_file_is_no_shop() {
 
 #[tokio::test]
 async fn a_file_of_a_newer_schema_is_left_for_the_newer_program() {
-    let street = Street::tampered(|ill, _| ill.raw("PRAGMA user_version = 99").expect("tampered")).await;
+    let street =
+        Street::tampered(|ill, _| ill.raw("PRAGMA user_version = 99").expect("tampered")).await;
     let bytes = fs::read(street.ill.path()).expect("reads");
     street.is_left_alone(&bytes).await;
 }
@@ -184,16 +211,25 @@ async fn a_damaged_file_is_set_aside_with_its_wal_and_neither_is_touched() {
     }
     let (file, wal) = (shop.path(), beside(&shop.path(), "-wal"));
     // As after a power cut: a file and the WAL that goes with it, from before the last checkpoint.
-    let (mut bytes, wal_bytes) = (fs::read(&file).expect("reads"), fs::read(&wal).expect("it is written to"));
+    let (mut bytes, wal_bytes) = (
+        fs::read(&file).expect("reads"),
+        fs::read(&wal).expect("it is written to"),
+    );
     app.stop();
     assert!(!wal_bytes.is_empty());
     bytes[4096..].fill(0xA5);
     fs::write(&file, &bytes).expect("written");
     fs::write(&wal, &wal_bytes).expect("written");
     app.resume();
-    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    shop.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
     let aside = beside(&file, ".quarantined");
-    assert!(fs::read(&aside).expect("it is set aside") == bytes, "the file was touched");
+    assert!(
+        fs::read(&aside).expect("it is set aside") == bytes,
+        "the file was touched"
+    );
     assert!(
         fs::read(beside(&aside, "-wal")).expect("it is set aside") == wal_bytes,
         "the WAL was touched"
@@ -210,7 +246,10 @@ async fn a_flipped_bit_in_the_wal_takes_no_acknowledged_sale_with_it_unnoticed()
             shop.product(&format!("A-{number}"), 100).await;
         }
         let (file, wal) = (shop.path(), beside(&shop.path(), "-wal"));
-        let (bytes, mut wal_bytes) = (fs::read(&file).expect("reads"), fs::read(&wal).expect("it is written to"));
+        let (bytes, mut wal_bytes) = (
+            fs::read(&file).expect("reads"),
+            fs::read(&wal).expect("it is written to"),
+        );
         app.stop();
         if flipped {
             let middle = wal_bytes.len() / 2;
@@ -223,9 +262,15 @@ async fn a_flipped_bit_in_the_wal_takes_no_acknowledged_sale_with_it_unnoticed()
         if flipped {
             list.refused(503, "tenant_unavailable");
             let aside = beside(&beside(&file, ".quarantined"), "-wal");
-            assert!(fs::read(aside).expect("it is set aside") == wal_bytes, "the WAL was touched");
+            assert!(
+                fs::read(aside).expect("it is set aside") == wal_bytes,
+                "the WAL was touched"
+            );
         } else {
-            assert_eq!(list.expect(200).json()["data"].as_array().map(Vec::len), Some(10));
+            assert_eq!(
+                list.expect(200).json()["data"].as_array().map(Vec::len),
+                Some(10)
+            );
         }
     }
 }
@@ -253,7 +298,10 @@ async fn a_read_only_file_system_is_told_and_sells_again_once_it_is_writable() {
     }
     let read_only = mounted("mount", &["-o", "remount,ro,bind", tenants]);
     app.resume();
-    let (answer, told) = (shop.get("/v1/catalog/products").send().await, operators_word(&shop).await);
+    let (answer, told) = (
+        shop.get("/v1/catalog/products").send().await,
+        operators_word(&shop).await,
+    );
     let writable = mounted("mount", &["-o", "remount,rw,bind", tenants]);
     let again = shop.product("B", 100);
     let again = again.await;
@@ -263,7 +311,9 @@ async fn a_read_only_file_system_is_told_and_sells_again_once_it_is_writable() {
     answer.refused(503, "tenant_unavailable");
     let problem = told.refused(503, "tenant_unavailable");
     assert!(
-        problem["detail"].as_str().is_some_and(|detail| detail.contains("read-only")),
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("read-only")),
         "{problem}"
     );
     assert!(!again.is_empty());
@@ -271,7 +321,8 @@ async fn a_read_only_file_system_is_told_and_sells_again_once_it_is_writable() {
 
 #[tokio::test]
 async fn a_second_damaged_file_does_not_replace_the_first_that_was_set_aside() {
-    let street = Street::tampered(|ill, _| fs::write(ill.path(), b"the first").expect("written")).await;
+    let street =
+        Street::tampered(|ill, _| fs::write(ill.path(), b"the first").expect("written")).await;
     street.is_set_aside(b"the first").await;
     street.app.stop();
     fs::write(street.ill.path(), b"the second").expect("written");
@@ -284,7 +335,9 @@ async fn a_second_damaged_file_does_not_replace_the_first_that_was_set_aside() {
         .refused(503, "tenant_unavailable");
     assert_eq!(fs::read(street.aside()).expect("it is there"), b"the first");
     let tenants = fs::read_dir(street.app.data_dir().join("tenants")).expect("reads");
-    let kept = tenants.filter(|entry| fs::read(entry.as_ref().expect("an entry").path()).is_ok_and(|bytes| bytes == b"the second"));
+    let kept = tenants.filter(|entry| {
+        fs::read(entry.as_ref().expect("an entry").path()).is_ok_and(|bytes| bytes == b"the second")
+    });
     assert_eq!(kept.count(), 1, "the second is kept too");
 }
 
@@ -344,16 +397,28 @@ async fn nothing_is_acknowledged_into_a_file_that_was_cut_while_it_was_open() {
         shop.product("B", 100).await;
         // Somebody reads as well: what is left of the file's last commits must not go with the last reading connection.
         shop.get("/v1/catalog/products").send().await.expect(200);
-        let file = fs::File::options().write(true).open(shop.path()).expect("opens");
+        let file = fs::File::options()
+            .write(true)
+            .open(shop.path())
+            .expect("opens");
         file.set_len(keep).expect("cut");
         let product = json!({"sku": "C", "name": "C", "price_minor": 1});
         for _ in 0..2 {
-            let answer = shop.post("/v1/catalog/products").json(product.clone()).send().await;
+            let answer = shop
+                .post("/v1/catalog/products")
+                .json(product.clone())
+                .send()
+                .await;
             answer.refused(503, "tenant_unavailable");
         }
         let aside = beside(&shop.path(), ".quarantined");
         assert_eq!(fs::metadata(&aside).expect("it is set aside").len(), keep);
-        assert!(fs::metadata(beside(&aside, "-wal")).expect("its WAL too").len() > 0);
+        assert!(
+            fs::metadata(beside(&aside, "-wal"))
+                .expect("its WAL too")
+                .len()
+                > 0
+        );
     }
 }
 
@@ -366,7 +431,10 @@ async fn a_restored_file_sells_again_without_a_restart() {
     let bytes = fs::read(shop.path()).expect("reads");
     fs::remove_file(shop.path()).expect("removed");
     app.resume();
-    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    shop.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
     fs::write(shop.path(), &bytes).expect("restored");
     let list = shop.get("/v1/catalog/products").send().await.expect(200);
     assert_eq!(list.json()["data"][0]["sku"], "A");
@@ -382,7 +450,11 @@ async fn nothing_is_read_from_a_file_that_came_in_anothers_place() {
     well.product("THEIRS", 100).await;
     // Opened, and not read yet.
     let registry = app.app().registry.clone();
-    blocking(|| [ill.id, well.id].into_iter().for_each(|id| registry.close(id)));
+    blocking(|| {
+        [ill.id, well.id]
+            .into_iter()
+            .for_each(|id| registry.close(id))
+    });
     let db = ill.db();
     for with_wal in [false, true] {
         if with_wal {
@@ -403,11 +475,26 @@ async fn nothing_is_read_from_a_file_that_came_in_anothers_place() {
                 .send()
                 .await,
         );
-        ill.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
-        assert!(fs::read(ill.path()).expect("reads") == theirs, "and nothing is merged into it");
+        ill.get("/v1/catalog/products")
+            .send()
+            .await
+            .refused(503, "tenant_unavailable");
+        assert!(
+            fs::read(ill.path()).expect("reads") == theirs,
+            "and nothing is merged into it"
+        );
         fs::rename(&kept, ill.path()).expect("moved back");
-        let list = ill.get("/v1/catalog/products").send().await.expect(200).json();
-        assert_eq!(list["data"].as_array().map(Vec::len), Some(1 + usize::from(with_wal)), "{list}");
+        let list = ill
+            .get("/v1/catalog/products")
+            .send()
+            .await
+            .expect(200)
+            .json();
+        assert_eq!(
+            list["data"].as_array().map(Vec::len),
+            Some(1 + usize::from(with_wal)),
+            "{list}"
+        );
     }
     drop((db, registry));
 }
@@ -422,10 +509,16 @@ async fn a_file_that_is_being_copied_back_is_left_to_whoever_copies_it() {
     let whole = fs::read(shop.path()).expect("reads");
     fs::remove_file(shop.path()).expect("removed");
     app.resume();
-    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    shop.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
     for part in [0, 50, 4_096, whole.len() / 2] {
         fs::write(shop.path(), &whole[..part]).expect("written");
-        shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+        shop.get("/v1/catalog/products")
+            .send()
+            .await
+            .refused(503, "tenant_unavailable");
         assert_eq!(fs::read(shop.path()).expect("it is there").len(), part);
     }
     fs::write(shop.path(), &whole).expect("written");
@@ -446,7 +539,10 @@ async fn a_house_without_its_book_is_not_opened_as_a_new_one() {
     let refused = blocking(|| App::start(config, false, Ports::default()))
         .err()
         .expect("there is a shop");
-    assert!(refused.to_string().contains("landlord.db is missing"), "{refused}");
+    assert!(
+        refused.to_string().contains("landlord.db is missing"),
+        "{refused}"
+    );
     assert!(!landlord.exists(), "no empty one is put in its place");
     fs::rename(&kept, &landlord).expect("moved back");
     app.resume();

@@ -17,7 +17,10 @@ fn a_data_directory_has_one_process() {
     let config = app.app().config.clone();
     let second = blocking(|| App::start(config, false, Ports::default()));
     let refused = second.err().expect("the directory is in use");
-    assert!(matches!(refused, StartError::DataDir(DataDirError::InUse(_))), "{refused}");
+    assert!(
+        matches!(refused, StartError::DataDir(DataDirError::InUse(_))),
+        "{refused}"
+    );
     assert!(refused.to_string().contains("in use"), "{refused}");
     app.restart();
 }
@@ -25,7 +28,9 @@ fn a_data_directory_has_one_process() {
 #[tokio::test]
 async fn no_more_files_are_open_than_allowed() {
     let app = TestApp::with(false, |config| config.storage.open_tenants = 3);
-    let shops: Vec<_> = (0..10).map(|index| app.tenant(&format!("shop-{index}"))).collect();
+    let shops: Vec<_> = (0..10)
+        .map(|index| app.tenant(&format!("shop-{index}")))
+        .collect();
     for shop in &shops {
         shop.product("A", 100).await;
         assert!(app.app().registry.list_open().len() <= 3);
@@ -46,7 +51,9 @@ async fn no_more_files_are_open_than_allowed() {
 #[test]
 fn a_storm_of_shops_that_were_at_rest_opens_few_at_once() {
     let app = TestApp::with(false, |config| config.storage.open_tenants = 2);
-    let shops: Vec<_> = (0..60).map(|index| app.tenant(&format!("shop-{index}"))).collect();
+    let shops: Vec<_> = (0..60)
+        .map(|index| app.tenant(&format!("shop-{index}")))
+        .collect();
     let registry = app.app().registry.clone();
     blocking(|| registry.close_all());
     let most = std::sync::atomic::AtomicUsize::new(0);
@@ -56,7 +63,10 @@ fn a_storm_of_shops_that_were_at_rest_opens_few_at_once() {
             let (registry, most) = (&registry, &most);
             scope.spawn(move || {
                 drop(registry.open(&access).expect("it opens"));
-                most.fetch_max(registry.list_open().len(), std::sync::atomic::Ordering::SeqCst);
+                most.fetch_max(
+                    registry.list_open().len(),
+                    std::sync::atomic::Ordering::SeqCst,
+                );
             });
         }
     });
@@ -94,7 +104,9 @@ async fn long_reads_leave_room_for_short_ones() {
     for read in running {
         read.await.expect("it ends");
     }
-    db.read_long(|_| Ok::<_, StorageError>(())).await.expect("there is room again");
+    db.read_long(|_| Ok::<_, StorageError>(()))
+        .await
+        .expect("there is room again");
 }
 
 #[test]
@@ -136,7 +148,9 @@ async fn an_orderly_end_leaves_single_files() {
     shop.product("A", 100).await;
     app.stop();
     for path in [shop.path(), app.data_dir().join("landlord.db")] {
-        assert!(path.exists() && !beside(&path, "-wal").exists() && !beside(&path, "-shm").exists());
+        assert!(
+            path.exists() && !beside(&path, "-wal").exists() && !beside(&path, "-shm").exists()
+        );
     }
     app.resume();
     assert_eq!(shop.count("SELECT count(*) FROM product"), 1);
@@ -147,10 +161,20 @@ fn files_and_directories_are_their_owners_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+    let mode = |path: &std::path::Path| {
+        std::fs::metadata(path)
+            .expect("is there")
+            .permissions()
+            .mode()
+            & 0o777
+    };
     assert_eq!(mode(app.data_dir()), 0o700);
     assert_eq!(mode(&app.data_dir().join("tenants")), 0o700);
-    for path in [shop.path(), app.data_dir().join("landlord.db"), app.data_dir().join("LOCK")] {
+    for path in [
+        shop.path(),
+        app.data_dir().join("landlord.db"),
+        app.data_dir().join("LOCK"),
+    ] {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
 }
@@ -169,15 +193,27 @@ async fn a_file_that_vanished_keeps_no_other_store_waiting() {
     let waiting: Vec<_> = (0..40)
         .map(|_| db.read(|view| view.one::<i64>(&COUNT, [], |row| row.get(0))))
         .collect();
-    let other = tokio::time::timeout(Duration::from_secs(3), well.get("/v1/catalog/products").send()).await;
-    other.expect("the other store is served meanwhile").expect(200);
+    let other = tokio::time::timeout(
+        Duration::from_secs(3),
+        well.get("/v1/catalog/products").send(),
+    )
+    .await;
+    other
+        .expect("the other store is served meanwhile")
+        .expect(200);
     for answer in waiting {
         let refused: Result<i64, StorageError> = answer.await;
         refused.expect_err("the file is gone");
     }
-    assert!(!db.is_healthy(), "it is opened and checked again, or found missing");
+    assert!(
+        !db.is_healthy(),
+        "it is opened and checked again, or found missing"
+    );
     drop(db);
-    ill.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    ill.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
 }
 
 /// SQLite tells other programs by POSIX locks that a file is in use, and the system drops all locks of a process on a file as soon as the
@@ -204,7 +240,10 @@ fn a_file_that_is_opened_while_it_is_still_read_stays_locked_for_other_programs(
     blocking(|| registry.close(shop.id));
     drop(registry);
     let again = shop.db();
-    assert!(is_locked(), "the file is open for writing and other programs are not told");
+    assert!(
+        is_locked(),
+        "the file is open for writing and other programs are not told"
+    );
     drop(leave);
     blocking(|| reading.wait()).expect("read");
     drop((before, again));
@@ -219,9 +258,13 @@ fn is_posix_locked(path: &std::path::Path) -> bool {
         .filter_map(Result::ok)
         .filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|file| file == path));
     // One that was closed meanwhile has no locks.
-    let info = |entry: std::fs::DirEntry| std::fs::read_to_string(std::path::Path::new("/proc/self/fdinfo").join(entry.file_name()));
-    ours.filter_map(|entry| info(entry).ok())
-        .any(|info| info.lines().any(|line| line.starts_with("lock:") && line.contains(" POSIX ")))
+    let info = |entry: std::fs::DirEntry| {
+        std::fs::read_to_string(std::path::Path::new("/proc/self/fdinfo").join(entry.file_name()))
+    };
+    ours.filter_map(|entry| info(entry).ok()).any(|info| {
+        info.lines()
+            .any(|line| line.starts_with("lock:") && line.contains(" POSIX "))
+    })
 }
 
 #[test]
@@ -229,7 +272,11 @@ fn a_file_that_takes_long_to_open_takes_one_thread() {
     let app = TestApp::start();
     let (slow, other) = (app.tenant("slow"), app.tenant("other"));
     let registry = app.app().registry.clone();
-    blocking(|| [slow.id, other.id].into_iter().for_each(|id| registry.close(id)));
+    blocking(|| {
+        [slow.id, other.id]
+            .into_iter()
+            .for_each(|id| registry.close(id))
+    });
     drop(registry);
     // Whoever opens the file now waits for its lock.
     let lock = rusqlite::Connection::open(slow.path()).expect("opens");
@@ -243,9 +290,12 @@ fn a_file_that_takes_long_to_open_takes_one_thread() {
         .expect("a runtime");
     let calls = |shop: &crate::support::TestShop| shop.get("/v1/catalog/products").send();
     let waiting: Vec<_> = (0..16).map(|_| runtime.spawn(calls(&slow))).collect();
-    let served = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(3), calls(&other)).await });
+    let served = runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(3), calls(&other)).await });
     drop(lock);
-    served.expect("another file is opened meanwhile").expect(200);
+    served
+        .expect("another file is opened meanwhile")
+        .expect(200);
     for call in waiting {
         runtime.block_on(call).expect("no panic");
     }

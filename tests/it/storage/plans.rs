@@ -10,7 +10,10 @@ use super::schema::fresh;
 /// Statements that may walk a whole table or sort, by a part of their names, and why.
 const MAY_SCAN: &[(&str, &str)] = &[
     ("audit::LAST", "the last row by its place, and only that"),
-    ("audit::ANCHOR", "the last anchor by its place, and only that"),
+    (
+        "audit::ANCHOR",
+        "the last anchor by its place, and only that",
+    ),
     (
         "audit::FIRST_SINCE",
         "walks the entries that are to be pruned, once for each run, in the long lane",
@@ -19,27 +22,48 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "tenant::inventory::retention::FIRST_SINCE",
         "walks the movements that are to be pruned, once for each run, in the long lane",
     ),
-    ("tenant::inventory::retention::NEWEST", "takes the last row by its place"),
-    ("tenant::inventory::retention::ANCHOR", "groups the movements of one batch"),
+    (
+        "tenant::inventory::retention::NEWEST",
+        "takes the last row by its place",
+    ),
+    (
+        "tenant::inventory::retention::ANCHOR",
+        "groups the movements of one batch",
+    ),
     (
         "tenant::chains::IS_PRUNED",
         "looks at the list of tables, where a mark is not found",
     ),
-    ("tenancy::duties::DUTIES", "reads the handful of duties at the start"),
-    ("tenancy::checks::WRONG", "walks the shops for what the nightly check has found"),
+    (
+        "tenancy::duties::DUTIES",
+        "reads the handful of duties at the start",
+    ),
+    (
+        "tenancy::checks::WRONG",
+        "walks the shops for what the nightly check has found",
+    ),
     (
         "tenancy::checks::UNCHECKED",
         "walks the shops for those that the nightly check could not read",
     ),
-    ("audit::CHAIN", "walks the chain from its beginning: that is its purpose"),
+    (
+        "audit::CHAIN",
+        "walks the chain from its beginning: that is its purpose",
+    ),
     ("commands::LIST_STATUS", "walks the tenants at the start"),
     ("commands::LIST_ACCESS", "walks the tenants for checks"),
-    ("commands::TENANT", "puts the few hosts of each tenant in order"),
+    (
+        "commands::TENANT",
+        "puts the few hosts of each tenant in order",
+    ),
     (
         "integrity::",
         "compares everything with everything: that is its purpose, and it has a lane of its own",
     ),
-    ("tenant::chains::IS_CHAINED", "looks at one table's columns, once for each opening"),
+    (
+        "tenant::chains::IS_CHAINED",
+        "looks at one table's columns, once for each opening",
+    ),
     ("ledger::chain::LAST", "takes the last row by its place"),
     (
         "currency::rates::INSERT_RATE",
@@ -49,7 +73,10 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "currency::rates::DOCUMENTS",
         "compares every document with its rate, for the integrity check, which has a lane of its own",
     ),
-    ("currency::settings::ENABLED", "reads the handful of a shop's currencies"),
+    (
+        "currency::settings::ENABLED",
+        "reads the handful of a shop's currencies",
+    ),
     (
         "currency::unsellable::OF_PRODUCTS",
         "walks the products, once for each shop at the start, in the long lane",
@@ -67,7 +94,10 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "ledger::store::OPEN_ACCOUNT",
         "looks for children of a new parent only while a deferred constraint is open, which none is",
     ),
-    ("inventory::store::FROM_SHELF", "sums the lines of one order per product"),
+    (
+        "inventory::store::FROM_SHELF",
+        "sums the lines of one order per product",
+    ),
     (
         "tenant::jobs::LIST_READY",
         "sorts the jobs that are ready, which are those that are not done yet; in the long lane",
@@ -76,7 +106,10 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "tenant::jobs::LIST_WAITING",
         "sorts the jobs that wait for their time; in the long lane",
     ),
-    ("tenant::jobs::LIST_GIVEN_UP", "sorts the jobs that were given up; in the long lane"),
+    (
+        "tenant::jobs::LIST_GIVEN_UP",
+        "sorts the jobs that were given up; in the long lane",
+    ),
     (
         "tenant::jobs::COUNT_WAITING",
         "counts the jobs that wait for their time; in the long lane",
@@ -89,11 +122,26 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "tenancy::rate_buckets::LIST",
         "reads the buckets at the start, at most 1,024 of them",
     ),
-    ("tenancy::pauses::PAUSES", "reads the handful of paused queues at the start"),
-    ("tenancy::pauses::TENANT_PAUSES", "reads the handful of shops' pauses at the start"),
-    ("tenant::jobs::LIST_RUNNING", "sorts the jobs that run, which are a handful"),
-    ("payments::store::OF_ORDER", "puts the payments of one order in order"),
-    ("ledger::queries::ACCOUNTS", "puts the handful of accounts in order"),
+    (
+        "tenancy::pauses::PAUSES",
+        "reads the handful of paused queues at the start",
+    ),
+    (
+        "tenancy::pauses::TENANT_PAUSES",
+        "reads the handful of shops' pauses at the start",
+    ),
+    (
+        "tenant::jobs::LIST_RUNNING",
+        "sorts the jobs that run, which are a handful",
+    ),
+    (
+        "payments::store::OF_ORDER",
+        "puts the payments of one order in order",
+    ),
+    (
+        "ledger::queries::ACCOUNTS",
+        "puts the handful of accounts in order",
+    ),
     (
         "ledger::queries::BALANCES",
         "sums every transfer: the trial balance keeps no sum of its own, and has the long lane",
@@ -120,14 +168,21 @@ fn plan(conn: &Connection, statement: &Statement) -> Vec<String> {
 fn partial_indexes(conn: &Connection) -> Vec<String> {
     let sql = "SELECT i.name FROM sqlite_schema s JOIN pragma_index_list(s.name) i WHERE s.type = 'table' AND i.partial = 1";
     let mut prepared = conn.prepare(sql).expect("prepares");
-    let names = prepared.query_map([], |row| row.get(0)).expect("runs").collect::<Result<_, _>>();
+    let names = prepared
+        .query_map([], |row| row.get(0))
+        .expect("runs")
+        .collect::<Result<_, _>>();
     names.expect("names")
 }
 
 fn is_costly(conn: &Connection, step: &str) -> bool {
     let is_bounded = || {
-        let index = step.rsplit_once("INDEX ").map(|(_, index)| index.to_owned());
-        step.contains("CONSTANT ROW") || step.contains("json_each") || index.is_some_and(|index| partial_indexes(conn).contains(&index))
+        let index = step
+            .rsplit_once("INDEX ")
+            .map(|(_, index)| index.to_owned());
+        step.contains("CONSTANT ROW")
+            || step.contains("json_each")
+            || index.is_some_and(|index| partial_indexes(conn).contains(&index))
     };
     step.contains("TEMP B-TREE") || (step.starts_with("SCAN ") && !is_bounded())
 }
@@ -140,20 +195,38 @@ fn check<K: FileKind>(lists: &[&[Statement]], unused: &mut Vec<&'static str>) {
         let mut text = String::new();
         for statement in *module {
             let steps = plan(&conn, statement);
-            let exception = MAY_SCAN.iter().find(|(name, _)| statement.name().contains(name));
+            let exception = MAY_SCAN
+                .iter()
+                .find(|(name, _)| statement.name().contains(name));
             if steps.iter().any(|step| is_costly(&conn, step)) {
                 match exception {
                     Some((name, _)) => unused.retain(|unused| unused != name),
-                    None => costly.push(format!("{} walks a table or sorts: {steps:#?}", statement.name())),
+                    None => costly.push(format!(
+                        "{} walks a table or sorts: {steps:#?}",
+                        statement.name()
+                    )),
                 }
             }
-            let (_, name) = statement.name().rsplit_once("::").expect("a name in a module");
-            let steps = if steps.is_empty() { "-".to_owned() } else { steps.join("\n  ") };
+            let (_, name) = statement
+                .name()
+                .rsplit_once("::")
+                .expect("a name in a module");
+            let steps = if steps.is_empty() {
+                "-".to_owned()
+            } else {
+                steps.join("\n  ")
+            };
             text.push_str(&format!("{name}\n  {steps}\n"));
         }
-        let Some(first) = module.first() else { continue };
+        let Some(first) = module.first() else {
+            continue;
+        };
         let (path, _) = first.name().rsplit_once("::").expect("a name in a module");
-        let file = format!("{}.{}", K::NAME, path.trim_start_matches("tillbox::").replace("::", "."));
+        let file = format!(
+            "{}.{}",
+            K::NAME,
+            path.trim_start_matches("tillbox::").replace("::", ".")
+        );
         insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true, snapshot_path => "plans"}, {
             insta::assert_snapshot!(file, text);
         });
@@ -183,6 +256,8 @@ fn a_bad_plan_is_found_out() {
             .any(|step| is_costly(&conn, step))
     };
     assert!(costly("SELECT * FROM product WHERE name = ?1"));
-    assert!(costly("SELECT * FROM product WHERE category_id = ?1 ORDER BY name"));
+    assert!(costly(
+        "SELECT * FROM product WHERE category_id = ?1 ORDER BY name"
+    ));
     assert!(!costly("SELECT * FROM product WHERE sku = ?1"));
 }

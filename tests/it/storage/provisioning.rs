@@ -37,7 +37,11 @@ async fn a_half_made_tenant_is_gone_after_the_next_start() {
         .expect("reads")
         .filter_map(|entry| entry.expect("an entry").file_name().into_string().ok())
         .collect();
-    assert!(left.iter().all(|name| name.starts_with(&whole.id.to_string())), "{left:?}");
+    assert!(
+        left.iter()
+            .all(|name| name.starts_with(&whole.id.to_string())),
+        "{left:?}"
+    );
     assert_eq!(app.landlord_rows("SELECT slug FROM tenant"), ["whole"]);
     assert_eq!(
         app.landlord_rows("SELECT count(*) FROM tenant_domain WHERE host = 'half.shop.test'"),
@@ -58,7 +62,8 @@ fn a_half_removed_tenant_is_removed_by_the_next_start() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     app.stop();
-    app.landlord_raw("UPDATE tenant SET status = 'deleting'").expect("marked");
+    app.landlord_raw("UPDATE tenant SET status = 'deleting'")
+        .expect("marked");
     app.resume();
     assert!(!shop.path().exists());
     assert!(app.landlord_rows("SELECT slug FROM tenant").is_empty());
@@ -72,7 +77,13 @@ fn nothing_is_left_of_a_tenant_that_was_deleted() {
     let app = TestApp::start();
     let (gone, kept) = (app.tenant("gone"), app.tenant("kept"));
     let tenants = app.data_dir().join("tenants");
-    for suffix in [".quarantined", ".quarantined-wal", ".quarantined-2", ".pre-v2", ".tmp"] {
+    for suffix in [
+        ".quarantined",
+        ".quarantined-wal",
+        ".quarantined-2",
+        ".pre-v2",
+        ".tmp",
+    ] {
         fs::write(tenants.join(format!("{}.db{suffix}", gone.id)), "a trace").expect("written");
     }
     let (running, slug) = (app.app(), gone.slug.clone());
@@ -94,7 +105,8 @@ fn a_tenant_that_is_being_made_is_not_deleted_under_the_makers_hands() {
     let app = TestApp::start();
     insert_tenant(&app, "creating");
     let (running, slug) = (app.app(), Slug::parse("half").expect("a slug"));
-    let refused = blocking(|| running.provisioner.delete(&Origin::operator(), &slug)).expect_err("it is being made");
+    let refused = blocking(|| running.provisioner.delete(&Origin::operator(), &slug))
+        .expect_err("it is being made");
     assert_eq!(refused.code(), "tenant_status");
     assert_eq!(app.landlord_rows("SELECT status FROM tenant"), ["creating"]);
 }
@@ -106,11 +118,17 @@ async fn a_tenant_that_cannot_be_cleared_away_stops_no_other_one() {
     app.stop();
     app.landlord_raw("UPDATE tenant SET status = 'deleting' WHERE slug = 'stuck'")
         .expect("marked");
-    let trap = app.data_dir().join("tenants").join(format!("{}.db-trap", stuck.id));
+    let trap = app
+        .data_dir()
+        .join("tenants")
+        .join(format!("{}.db-trap", stuck.id));
     fs::create_dir(&trap).expect("made");
     app.resume();
     well.product("A", 1).await;
-    assert_eq!(app.landlord_rows("SELECT status FROM tenant WHERE slug = 'stuck'"), ["deleting"]);
+    assert_eq!(
+        app.landlord_rows("SELECT status FROM tenant WHERE slug = 'stuck'"),
+        ["deleting"]
+    );
     fs::remove_dir(&trap).expect("removed");
     app.restart();
     assert_eq!(app.landlord_rows("SELECT slug FROM tenant"), ["well"]);

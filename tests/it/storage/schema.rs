@@ -18,7 +18,9 @@ pub fn fresh<K: FileKind>(dir: &Path) -> Connection {
 fn whole_schema<K: FileKind>() -> String {
     let dir = tempfile::tempdir().expect("a directory");
     let conn = fresh::<K>(dir.path());
-    let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a number");
+    let version: i64 = conn
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .expect("a number");
     let mut text = format!(
         "-- The whole schema of a {} file, version {version}. Generated from the migrations in schema/{}/, for reading; not run by anything.\n\
          -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema\n\n\
@@ -31,10 +33,16 @@ fn whole_schema<K: FileKind>() -> String {
     let objects = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'
                    ORDER BY tbl_name, CASE type WHEN 'table' THEN 1 WHEN 'index' THEN 2 ELSE 3 END, name";
     let mut prepared = conn.prepare(objects).expect("prepares");
-    let rows = prepared.query_map([], |row| row.get::<_, String>(0)).expect("runs");
+    let rows = prepared
+        .query_map([], |row| row.get::<_, String>(0))
+        .expect("runs");
     for sql in rows {
         let sql = sql.expect("a text");
-        let gap = if sql.starts_with("CREATE TABLE") { "\n" } else { "" };
+        let gap = if sql.starts_with("CREATE TABLE") {
+            "\n"
+        } else {
+            ""
+        };
         text.push_str(&format!("{gap}{sql};\n"));
     }
     text
@@ -70,7 +78,8 @@ fn the_landlords_whole_schema_is_up_to_date() {
 #[test]
 fn the_whole_schema_makes_the_same_file() {
     let conn = Connection::open_in_memory().expect("opens");
-    conn.execute_batch(&whole_schema::<Tenant>()).expect("the text runs");
+    conn.execute_batch(&whole_schema::<Tenant>())
+        .expect("the text runs");
     let dir = tempfile::tempdir().expect("a directory");
     let objects = |conn: &Connection| -> i64 {
         conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))

@@ -34,19 +34,31 @@ impl Answer {
     /// The body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
     }
 
     /// The body as a problem document that has all the members which the contract names.
     #[track_caller]
     pub fn problem(&self) -> Value {
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{}",
+            self.text()
+        );
         let document = self.json();
         assert_eq!(document["status"], self.status, "{document}");
-        assert_eq!(document["request_id"].as_str(), self.header("x-request-id"), "{document}");
+        assert_eq!(
+            document["request_id"].as_str(),
+            self.header("x-request-id"),
+            "{document}"
+        );
         for member in ["type", "title", "detail", "code"] {
             assert!(
-                document[member].as_str().is_some_and(|text| !text.is_empty()),
+                document[member]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty()),
                 "{member} in {document}"
             );
         }
@@ -59,7 +71,8 @@ impl Answer {
     pub fn string(&self, pointer: &str) -> String {
         let json = self.json();
         let text = json.pointer(pointer).and_then(Value::as_str);
-        text.unwrap_or_else(|| panic!("no text at {pointer} in {json}")).to_owned()
+        text.unwrap_or_else(|| panic!("no text at {pointer} in {json}"))
+            .to_owned()
     }
 
     /// A header's text.

@@ -40,7 +40,8 @@ pub fn install() {
             security_only: false,
             writer: BoxMakeWriter::new(|| Capture),
         };
-        let subscriber = logging::subscriber("warn,tillbox=debug", NOW_MS, vec![sink]).expect("a good level");
+        let subscriber =
+            logging::subscriber("warn,tillbox=debug", NOW_MS, vec![sink]).expect("a good level");
         subscriber.try_init().expect("no other subscriber is there");
     });
 }

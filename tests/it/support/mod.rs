@@ -15,7 +15,8 @@ pub use world::World;
 
 /// Runs what blocks where blocking is allowed, from a plain test and from an async one alike.
 pub fn blocking<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    std::thread::scope(|scope| scope.spawn(f).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    std::thread::scope(|scope| scope.spawn(f).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ impl Daemon {
     pub fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &Path)]) -> Self {
         let mut command = tillbox(data_dir, &["serve", "--listen", "127.0.0.1:0"]);
         command.args(args).envs(variables.iter().copied());
-        let mut daemon = Self::launch(&mut command, data_dir).unwrap_or_else(|ended| panic!("{ended}"));
+        let mut daemon =
+            Self::launch(&mut command, data_dir).unwrap_or_else(|ended| panic!("{ended}"));
         daemon.args = args.iter().map(|arg| (*arg).to_owned()).collect();
         daemon
     }
@@ -71,7 +72,10 @@ impl Daemon {
         // Both senders end with the process, so this waits for the line or for the end, and for nothing else.
         let Ok(address) = listens.recv() else {
             let status = child.wait().expect("the daemon has ended");
-            return Err(format!("the daemon ended with {status} before it listened:\n{}", joined(&output)));
+            return Err(format!(
+                "the daemon ended with {status} before it listened:\n{}",
+                joined(&output)
+            ));
         };
         Ok(Self {
             child,
@@ -120,8 +124,14 @@ impl Daemon {
 
     /// SIGTERM.
     pub fn ask_to_end(&self) {
-        let sent = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
+        let sent = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.pid().to_string())
+            .status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "SIGTERM could not be sent"
+        );
     }
 
     /// Kills it and starts it again over the same directory.
@@ -149,18 +159,28 @@ impl Drop for Daemon {
 }
 
 fn joined(output: &Mutex<Vec<String>>) -> String {
-    output.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    output
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .join("\n")
 }
 
 /// Reads a stream to its end, so that the daemon never waits for us, and reports the address it listens at.
-fn follow(stream: impl Read + Send + 'static, output: Arc<Mutex<Vec<String>>>, listening: Sender<SocketAddr>) {
+fn follow(
+    stream: impl Read + Send + 'static,
+    output: Arc<Mutex<Vec<String>>>,
+    listening: Sender<SocketAddr>,
+) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             if let Some(address) = address_in(&line) {
                 // Said once; later lines have nobody who waits.
                 let _ = listening.send(address);
             }
-            output.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            output
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
         }
     });
 }
@@ -171,7 +191,9 @@ fn address_in(line: &str) -> Option<SocketAddr> {
         return (json["message"] == "listening").then(|| json["address"].as_str()?.parse().ok())?;
     }
     let (_, fields) = line.split_once(" listening ")?;
-    fields.split(' ').find_map(|field| field.strip_prefix("address=")?.parse().ok())
+    fields
+        .split(' ')
+        .find_map(|field| field.strip_prefix("address=")?.parse().ok())
 }
 
 /// One kept connection.
@@ -214,7 +236,10 @@ impl Client {
     /// # Errors
     /// When the connection breaks before the answer is whole.
     pub fn post(&mut self, path: &str, key: &str, body: &Value) -> io::Result<Answer> {
-        let headers = [("idempotency-key", key), ("content-type", "application/json")];
+        let headers = [
+            ("idempotency-key", key),
+            ("content-type", "application/json"),
+        ];
         self.request("POST", path, &headers, body.to_string().as_bytes())
     }
 
@@ -222,8 +247,17 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks before the answer is whole.
-    pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n", body.len());
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n",
+            body.len()
+        );
         if let Some(key) = &self.key {
             head.push_str(&format!("authorization: Bearer {key}\r\n"));
         }
@@ -257,14 +291,22 @@ impl Client {
                 break;
             }
             let (name, value) = line.split_once(':').ok_or_else(|| invalid("no header"))?;
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("no header name"))?;
-            let value = HeaderValue::from_str(value.trim()).map_err(|_| invalid("no header value"))?;
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("no header name"))?;
+            let value =
+                HeaderValue::from_str(value.trim()).map_err(|_| invalid("no header value"))?;
             headers.append(name, value);
         }
-        let length = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
+        let length = headers
+            .get("content-length")
+            .and_then(|value| value.to_str().ok()?.parse().ok());
         let length: usize = length.ok_or_else(|| invalid("no content-length"))?;
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
-        Ok(Answer { status, headers, body })
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
     }
 }

@@ -27,53 +27,101 @@ impl TestApp {
 impl TestShop {
     /// Sells in another currency from now on, one unit of which was always worth so much of the shop's own.
     pub async fn sells_in(&self, code: &str, rate: &str) {
-        self.post("/v1/currencies").json(json!({"code": code})).send().await.expect(201);
-        let own = self.get("/v1/settings/currency").send().await.expect(200).string("/base_currency");
+        self.post("/v1/currencies")
+            .json(json!({"code": code}))
+            .send()
+            .await
+            .expect(201);
+        let own = self
+            .get("/v1/settings/currency")
+            .send()
+            .await
+            .expect(200)
+            .string("/base_currency");
         let rate = json!({"base": code, "quote": own, "rate": rate, "effective_at": "2000-01-01T00:00:00Z"});
-        self.post("/v1/exchange-rates").json(rate).send().await.expect(201);
+        self.post("/v1/exchange-rates")
+            .json(rate)
+            .send()
+            .await
+            .expect(201);
     }
 
     /// Takes a product into the catalog, with more of it: a tax class, a currency.
     pub async fn product_with(&self, sku: &str, price_minor: i64, more: Value) -> String {
-        let mut body = json!({"sku": sku, "name": format!("Product {sku}"), "price_minor": price_minor});
+        let mut body =
+            json!({"sku": sku, "name": format!("Product {sku}"), "price_minor": price_minor});
         for (name, value) in more.as_object().expect("an object") {
             body[name] = value.clone();
         }
-        self.post("/v1/catalog/products").json(body).send().await.expect(201).string("/id")
+        self.post("/v1/catalog/products")
+            .json(body)
+            .send()
+            .await
+            .expect(201)
+            .string("/id")
     }
 
     /// Takes a product into the catalog whose stock is counted, and puts so many on the shelf.
     pub async fn stocked(&self, sku: &str, price_minor: i64, on_hand: i64) -> String {
-        let id = self.product_with(sku, price_minor, json!({"track_stock": true})).await;
+        let id = self
+            .product_with(sku, price_minor, json!({"track_stock": true}))
+            .await;
         let path = format!("/v1/inventory/stock/{id}");
-        self.patch(&path).json(json!({"on_hand": on_hand})).send().await.expect(200);
+        self.patch(&path)
+            .json(json!({"on_hand": on_hand}))
+            .send()
+            .await
+            .expect(200);
         id
     }
 
     /// On hand, reserved and available.
     pub async fn stock(&self, product: &str) -> [i64; 3] {
-        let stock = self.get(&format!("/v1/inventory/stock/{product}")).send().await.expect(200).json();
+        let stock = self
+            .get(&format!("/v1/inventory/stock/{product}"))
+            .send()
+            .await
+            .expect(200)
+            .json();
         ["on_hand", "reserved", "available"].map(|name| stock[name].as_i64().expect("a number"))
     }
 
     /// Adds a rate that holds since 1970 to a tax class of that name.
     pub async fn tax_class(&self, class: &str, rate_ppm: i64) {
         let body = json!({"tax_class": class, "name": format!("Tax {class}"), "rate_ppm": rate_ppm, "valid_from": "1970-01-01T00:00:00Z"});
-        self.post("/v1/tax-rates").json(body).send().await.expect(201);
+        self.post("/v1/tax-rates")
+            .json(body)
+            .send()
+            .await
+            .expect(201);
     }
 
     /// Whether unit prices include tax from now on.
     pub async fn prices_include_tax(&self, included: bool) {
         let body = json!({"prices_include_tax": included});
-        self.patch("/v1/settings/shop").json(body).send().await.expect(200);
+        self.patch("/v1/settings/shop")
+            .json(body)
+            .send()
+            .await
+            .expect(200);
     }
 
     /// A cart with items.
     pub async fn cart(&self, items: &[(&str, i64)]) -> String {
-        let cart = self.post("/v1/carts").json(json!({})).send().await.expect(201).string("/id");
+        let cart = self
+            .post("/v1/carts")
+            .json(json!({}))
+            .send()
+            .await
+            .expect(201)
+            .string("/id");
         for (product, quantity) in items {
             let body = json!({"product_id": product, "quantity": quantity});
-            self.post(&format!("/v1/carts/{cart}/items")).json(body).send().await.expect(201);
+            self.post(&format!("/v1/carts/{cart}/items"))
+                .json(body)
+                .send()
+                .await
+                .expect(201);
         }
         cart
     }
@@ -87,7 +135,10 @@ impl TestShop {
     /// Cart and checkout, under a key made of the cart's id.
     pub async fn place(&self, items: &[(&str, i64)], method: &str) -> Placed {
         let cart = self.cart(items).await;
-        let placed = self.checkout(&format!("place {cart}"), &cart, method).await.expect(201);
+        let placed = self
+            .checkout(&format!("place {cart}"), &cart, method)
+            .await
+            .expect(201);
         Placed {
             order: placed.string("/order/id"),
             payment: placed.string("/payment/id"),
@@ -97,7 +148,11 @@ impl TestShop {
     /// `POST /v1/checkout/confirm-payment`.
     pub async fn confirm(&self, key: &str, payment: &str) -> Answer {
         let body = json!({"payment_id": payment});
-        self.post("/v1/checkout/confirm-payment").key(key).json(body).send().await
+        self.post("/v1/checkout/confirm-payment")
+            .key(key)
+            .json(body)
+            .send()
+            .await
     }
 
     /// Cart, checkout and confirmation; the confirmation's answer.
@@ -116,12 +171,16 @@ impl TestShop {
 
     /// Calls off, confirms or ships an order: `event` is the last part of the path.
     pub async fn move_order(&self, order: &str, event: &str) -> Answer {
-        self.post(&format!("/v1/orders/{order}/{event}")).send().await
+        self.post(&format!("/v1/orders/{order}/{event}"))
+            .send()
+            .await
     }
 
     /// How many rows each table has that has any.
     pub fn census(&self) -> BTreeMap<String, i64> {
-        let tables = self.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'");
+        let tables = self.rows(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+        );
         let count = |table: String| {
             let rows = self.count(&format!("SELECT count(*) FROM {table}"));
             (rows > 0).then_some((table, rows))
@@ -141,7 +200,8 @@ impl TestShop {
     /// What the integrity check finds.
     pub fn integrity(&self) -> Report {
         let db = self.db();
-        let report: Result<Report, StorageError> = blocking(|| db.read_long(integrity::check).wait());
+        let report: Result<Report, StorageError> =
+            blocking(|| db.read_long(integrity::check).wait());
         report.expect("the checks run")
     }
 
@@ -156,5 +216,8 @@ impl TestShop {
 
 /// Growth as a map, for comparison with [`TestShop::grown_since`].
 pub fn rows<const N: usize>(growth: [(&str, i64); N]) -> BTreeMap<String, i64> {
-    growth.into_iter().map(|(table, rows)| (table.to_owned(), rows)).collect()
+    growth
+        .into_iter()
+        .map(|(table, rows)| (table.to_owned(), rows))
+        .collect()
 }

@@ -19,7 +19,9 @@ use tillbox::config::{Config, RateLimits};
 use tillbox::http::extract::Local;
 use tillbox::http::server::Peer;
 use tillbox::primitives::id::TenantId;
-use tillbox::primitives::{Clock, Currency, Entropy, HostName, ManualClock, Name, Origin, SeededEntropy, Slug, Timestamp};
+use tillbox::primitives::{
+    Clock, Currency, Entropy, HostName, ManualClock, Name, Origin, SeededEntropy, Slug, Timestamp,
+};
 use tillbox::storage::{Database, StorageError, Tenant};
 use tillbox::tenancy::provision::CreateTenant;
 use tillbox::tenancy::{Scope, Scopes, TenantAccess, commands, keys};
@@ -64,7 +66,9 @@ impl Running {
             }
             std::thread::yield_now();
         }
-        panic!("somebody still holds the app; a test drops what it took from it before it stops it");
+        panic!(
+            "somebody still holds the app; a test drops what it took from it before it stops it"
+        );
     }
 }
 
@@ -78,11 +82,16 @@ impl Inner {
         let (config, dev) = (config, self.dev);
         let app = blocking(|| App::start(config, dev, ports)).expect("the app starts");
         let router = tillbox::http::router(&app);
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { app, router });
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Running { app, router });
     }
 
     fn stop(&self) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(running) = running {
             running.stop();
         }
@@ -150,13 +159,17 @@ impl TestApp {
             running: Mutex::new(None),
             config,
             dev,
-            clock: Arc::new(ManualClock::new(Timestamp::parse(START).expect("an instant"))),
+            clock: Arc::new(ManualClock::new(
+                Timestamp::parse(START).expect("an instant"),
+            )),
             entropy: Arc::new(SeededEntropy::new(seed)),
             outbound: Arc::new(World::default()),
             dir,
         };
         inner.start(inner.config.clone());
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The process's own parts.
@@ -170,7 +183,11 @@ impl TestApp {
     }
 
     fn running(&self) -> Running {
-        let running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self
+            .inner
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         running.clone().expect("the app runs")
     }
 
@@ -186,7 +203,11 @@ impl TestApp {
 
     /// Puts the process together anew, with a part that is another one.
     pub fn refit(&self, change: impl FnOnce(App) -> App) {
-        let mut running = self.inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self
+            .inner
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let Running { mut app, router } = running.take().expect("the app runs");
         drop(router);
         let app = loop {
@@ -253,7 +274,8 @@ impl TestApp {
             domains: vec![HostName::parse(&format!("{slug}.shop.test")).expect("a host")],
         };
         let app = self.app();
-        let created = blocking(|| app.create_tenant(&Origin::operator(), &command)).expect("the tenant is made");
+        let created = blocking(|| app.create_tenant(&Origin::operator(), &command))
+            .expect("the tenant is made");
         TestShop {
             app: self.clone(),
             id: created.tenant.id,
@@ -287,7 +309,11 @@ impl TestApp {
     pub fn call(&self, method: Method, path: &str) -> Call {
         Call {
             router: self.running().router,
-            request: Request::builder().method(method).uri(path).body(Vec::new()).expect("a request"),
+            request: Request::builder()
+                .method(method)
+                .uri(path)
+                .body(Vec::new())
+                .expect("a request"),
         }
     }
 
@@ -365,15 +391,23 @@ impl TestShop {
 
     /// Takes a product into the catalog and gives its id. Its stock is not counted.
     pub async fn product(&self, sku: &str, price_minor: i64) -> String {
-        let body = json!({"sku": sku, "name": format!("Product {sku}"), "price_minor": price_minor});
-        self.post("/v1/catalog/products").json(body).send().await.expect(201).string("/id")
+        let body =
+            json!({"sku": sku, "name": format!("Product {sku}"), "price_minor": price_minor});
+        self.post("/v1/catalog/products")
+            .json(body)
+            .send()
+            .await
+            .expect(201)
+            .string("/id")
     }
 
     /// The proof that opens this shop's file.
     pub fn access(&self) -> TenantAccess {
         let (app, slug) = (self.app.app(), self.slug.clone());
         let found = blocking(|| app.directory.tenant_of_slug(&slug).wait());
-        found.expect("the directory reads").expect("the tenant is there")
+        found
+            .expect("the directory reads")
+            .expect("the tenant is there")
     }
 
     /// The shop's open file, as the program holds it.
@@ -394,7 +428,10 @@ impl TestShop {
 
     /// The shop's file.
     pub fn path(&self) -> PathBuf {
-        self.app.data_dir().join("tenants").join(format!("{}.db", self.id))
+        self.app
+            .data_dir()
+            .join("tenants")
+            .join(format!("{}.db", self.id))
     }
 
     /// What a `SELECT count(*)` says, by a connection of the test's own.
@@ -437,10 +474,14 @@ pub fn rows(path: &Path, sql: &str) -> Vec<String> {
         let mut prepared = conn.prepare(sql)?;
         let columns = prepared.column_count();
         let line = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
-            let cells: rusqlite::Result<Vec<String>> = (0..columns).map(|column| Ok(cell(row.get_ref(column)?))).collect();
+            let cells: rusqlite::Result<Vec<String>> = (0..columns)
+                .map(|column| Ok(cell(row.get_ref(column)?)))
+                .collect();
             Ok(cells?.join("|"))
         };
-        prepared.query_map([], line)?.collect::<rusqlite::Result<Vec<String>>>()
+        prepared
+            .query_map([], line)?
+            .collect::<rusqlite::Result<Vec<String>>>()
     };
     read().unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
@@ -472,7 +513,9 @@ impl Call {
     /// With one more header of a name that may be there already.
     pub fn header_too(mut self, name: &'static str, value: &str) -> Self {
         let value = HeaderValue::from_str(value).expect("a header's value");
-        self.request.headers_mut().append(HeaderName::from_static(name), value);
+        self.request
+            .headers_mut()
+            .append(HeaderName::from_static(name), value);
         self
     }
 
@@ -501,14 +544,17 @@ impl Call {
     /// As it would come from there, at a port of its own.
     pub fn at_address(mut self, address: &str) -> Self {
         let address = address.parse().expect("an address");
-        self.request.extensions_mut().insert(Peer(Some(SocketAddr::new(address, 40_000))));
+        self.request
+            .extensions_mut()
+            .insert(Peer(Some(SocketAddr::new(address, 40_000))));
         // Who comes over the network says which host it means.
         self.header("host", "127.0.0.1")
     }
 
     /// With a JSON body.
     pub fn json(self, body: Value) -> Self {
-        self.header("content-type", "application/json").bytes(body.to_string())
+        self.header("content-type", "application/json")
+            .bytes(body.to_string())
     }
 
     /// With any body; says nothing of its type.
@@ -520,9 +566,18 @@ impl Call {
     /// Sends it through the router.
     pub async fn send(self) -> Answer {
         let request = self.request.map(Body::from);
-        let response = self.router.oneshot(request).await.unwrap_or_else(|never| match never {});
+        let response = self
+            .router
+            .oneshot(request)
+            .await
+            .unwrap_or_else(|never| match never {});
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the body comes whole").to_bytes().to_vec();
+        let body = body
+            .collect()
+            .await
+            .expect("the body comes whole")
+            .to_bytes()
+            .to_vec();
         Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,

@@ -28,7 +28,10 @@ async fn the_clock_stands_still_and_survives_a_restart() {
     app.restart();
     shop.product("A", 1).await;
     assert_eq!(app.now().to_string(), "2026-01-15T10:01:30Z");
-    assert_eq!(shop.rows("SELECT created_at FROM product"), [app.now().as_millis().to_string()]);
+    assert_eq!(
+        shop.rows("SELECT created_at FROM product"),
+        [app.now().as_millis().to_string()]
+    );
 }
 
 #[tokio::test]
@@ -36,7 +39,12 @@ async fn lines_of_a_tenant_are_found_and_headers_are_sent() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let body = json!({"sku": "A", "name": "A", "price_minor": 1});
-    shop.post("/v1/catalog/products").key("once").json(body).send().await.expect(201);
+    shop.post("/v1/catalog/products")
+        .key("once")
+        .json(body)
+        .send()
+        .await
+        .expect(201);
     let lines = logs().of_tenant(&shop.id.to_string()).saying("request");
     assert_eq!(lines.lines().len(), 1, "{lines:?}");
     assert_eq!(lines.lines()[0]["status"], 201);
@@ -58,7 +66,10 @@ fn no_test_calls_the_real_world_by_accident() {
             reach: Reach::Public,
         },
     };
-    assert!(matches!(app.app().outbound.call(&call), Err(CallError::Transport(_))));
+    assert!(matches!(
+        app.app().outbound.call(&call),
+        Err(CallError::Transport(_))
+    ));
     app.world().answers(|_| Err(CallError::Timeout));
     assert_eq!(app.app().outbound.call(&call), Err(CallError::Timeout));
     assert_eq!(app.world().calls().len(), 2);

@@ -21,16 +21,29 @@ impl World {
 
     /// The calls that were made, the oldest first.
     pub fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 impl Outbound for World {
     fn call(&self, call: &Call) -> Result<Answer, CallError> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
-        match self.script.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(call.clone());
+        match self
+            .script
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+        {
             Some(script) => script(call),
-            None => Err(CallError::Transport("there is no server in this test".to_owned())),
+            None => Err(CallError::Transport(
+                "there is no server in this test".to_owned(),
+            )),
         }
     }
 }

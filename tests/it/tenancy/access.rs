@@ -17,7 +17,9 @@ fn set_suspended(shop: &TestShop, suspended: bool) {
     let (app, slug) = (shop.app.app(), shop.slug.clone());
     let change = || {
         app.directory
-            .change(Origin::operator(), move |work| commands::set_suspended(work, &slug, suspended))
+            .change(Origin::operator(), move |work| {
+                commands::set_suspended(work, &slug, suspended)
+            })
             .wait()
     };
     blocking(change).expect("changed");
@@ -29,8 +31,15 @@ async fn a_suspended_shop_sells_nothing_and_keeps_everything() {
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     shop.product("A", 1).await;
     set_suspended(&shop, true);
-    shop.get(PRODUCTS).send().await.refused(403, "tenant_suspended");
-    shop.post(PRODUCTS).json(product("B")).send().await.refused(403, "tenant_suspended");
+    shop.get(PRODUCTS)
+        .send()
+        .await
+        .refused(403, "tenant_suspended");
+    shop.post(PRODUCTS)
+        .json(product("B"))
+        .send()
+        .await
+        .refused(403, "tenant_suspended");
     app.get(PRODUCTS)
         .header("host", "corner.shop.test")
         .send()
@@ -53,22 +62,41 @@ async fn a_revoked_key_opens_nothing_from_the_next_request_on() {
     blocking(|| {
         let keys = running
             .directory
-            .read(move |view| commands::list_keys(view, PageRequest::parse(None, None).expect("the first"), Some(id)))
+            .read(move |view| {
+                commands::list_keys(
+                    view,
+                    PageRequest::parse(None, None).expect("the first"),
+                    Some(id),
+                )
+            })
             .wait()
             .expect("reads");
-        let key = keys.data.iter().find(|key| spare.starts_with(&key.prefix)).expect("is listed").id;
+        let key = keys
+            .data
+            .iter()
+            .find(|key| spare.starts_with(&key.prefix))
+            .expect("is listed")
+            .id;
         running
             .directory
-            .change(Origin::operator(), move |work| commands::revoke_key(work, key))
+            .change(Origin::operator(), move |work| {
+                commands::revoke_key(work, key)
+            })
             .wait()
             .expect("revoked");
         let again = running
             .directory
-            .change(Origin::operator(), move |work| commands::revoke_key(work, key))
+            .change(Origin::operator(), move |work| {
+                commands::revoke_key(work, key)
+            })
             .wait();
         assert!(again.is_err(), "a key is revoked once");
     });
-    shop.get(PRODUCTS).bearer(&spare).send().await.refused(401, "invalid_api_key");
+    shop.get(PRODUCTS)
+        .bearer(&spare)
+        .send()
+        .await
+        .refused(401, "invalid_api_key");
     shop.get(PRODUCTS).send().await.expect(200);
 }
 
@@ -111,7 +139,10 @@ async fn what_is_no_key_is_refused_and_says_so() {
         .send()
         .await
         .refused(401, "invalid_api_key");
-    assert!(!logs().contain(&shop.key) && !logs().contain(&forged), "no key in a log");
+    assert!(
+        !logs().contain(&shop.key) && !logs().contain(&forged),
+        "no key in a log"
+    );
 }
 
 #[tokio::test]
@@ -143,7 +174,9 @@ async fn a_key_opens_what_its_scopes_say() {
         .copied()
         .filter(|scope| !scope.as_str().starts_with("catalog"))
         .collect();
-    let (selling, others): (Vec<Scope>, Vec<Scope>) = others.into_iter().partition(|scope| matches!(scope, Scope::Checkout | Scope::Pos));
+    let (selling, others): (Vec<Scope>, Vec<Scope>) = others
+        .into_iter()
+        .partition(|scope| matches!(scope, Scope::Checkout | Scope::Pos));
     let (selling, other) = (shop.key_with(&selling), shop.key_with(&others));
     let none = shop.key_with(&[]);
     for (key, may_read, may_write) in [
@@ -154,7 +187,12 @@ async fn a_key_opens_what_its_scopes_say() {
         (&none, false, false),
     ] {
         let read = shop.get(PRODUCTS).bearer(key).send().await;
-        let write = shop.post(PRODUCTS).bearer(key).json(product("A")).send().await;
+        let write = shop
+            .post(PRODUCTS)
+            .bearer(key)
+            .json(product("A"))
+            .send()
+            .await;
         if may_read {
             read.expect(200);
         } else {
@@ -173,7 +211,11 @@ async fn a_landlord_key_opens_no_shop() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let key = app.landlord_key();
-    app.get(PRODUCTS).bearer(&key).send().await.refused(403, "insufficient_scope");
+    app.get(PRODUCTS)
+        .bearer(&key)
+        .send()
+        .await
+        .refused(403, "insufficient_scope");
     app.get(PRODUCTS)
         .bearer(&key)
         .header("x-tillbox-tenant", "corner")
@@ -200,8 +242,14 @@ async fn whoever_runs_the_machine_needs_no_key_but_a_name() {
         .send()
         .await
         .expect(201);
-    call(&app).json(product("B")).send().await.refused(404, "tenant_not_found");
-    let actors = shop.rows("SELECT payload ->> '$.actor' FROM job WHERE payload ->> '$.action' = 'product.created'");
+    call(&app)
+        .json(product("B"))
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
+    let actors = shop.rows(
+        "SELECT payload ->> '$.actor' FROM job WHERE payload ->> '$.action' = 'product.created'",
+    );
     assert_eq!(actors, ["operator"]);
 }
 
@@ -216,7 +264,12 @@ async fn keys_are_stored_as_hashes_and_their_use_is_noted() {
     let cells: Vec<&str> = rows[0].split('|').collect();
     assert!(shop.key.starts_with(cells[0]) && !cells[0].is_empty());
     assert_eq!(cells[2], app.now().as_millis().to_string());
-    let secret = shop.key.rsplit_once('_').expect("a prefix and a secret").1.to_owned();
+    let secret = shop
+        .key
+        .rsplit_once('_')
+        .expect("a prefix and a secret")
+        .1
+        .to_owned();
     for entry in std::fs::read_dir(app.data_dir())
         .expect("reads")
         .chain(std::fs::read_dir(app.data_dir().join("tenants")).expect("reads"))
@@ -224,7 +277,9 @@ async fn keys_are_stored_as_hashes_and_their_use_is_noted() {
         let path = entry.expect("an entry").path();
         if path.is_file() {
             let bytes = std::fs::read(&path).expect("reads");
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            let found = bytes
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes());
             assert!(!found, "the key is in {}", path.display());
         }
     }
@@ -236,8 +291,13 @@ async fn a_shop_that_is_being_made_or_removed_is_not_there() {
     for status in ["creating", "deleting"] {
         let app = TestApp::start();
         let shop = app.tenant("corner");
-        app.landlord_raw(&format!("UPDATE tenant SET status = '{status}'")).expect("marked");
-        shop.post(PRODUCTS).json(product("A")).send().await.refused(404, "tenant_not_found");
+        app.landlord_raw(&format!("UPDATE tenant SET status = '{status}'"))
+            .expect("marked");
+        shop.post(PRODUCTS)
+            .json(product("A"))
+            .send()
+            .await
+            .refused(404, "tenant_not_found");
         app.get(PRODUCTS)
             .header("host", "corner.shop.test")
             .send()
@@ -257,10 +317,21 @@ async fn somebody_at_the_storefront_cannot_use_up_the_idempotency_keys_of_the_ti
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let product = shop.product("A", 100).await;
-    let storefront = |path: &str| app.call(http::Method::POST, path).header("host", "corner.shop.test");
-    let cart = storefront("/v1/carts").json(json!({})).send().await.expect(201).string("/id");
+    let storefront = |path: &str| {
+        app.call(http::Method::POST, path)
+            .header("host", "corner.shop.test")
+    };
+    let cart = storefront("/v1/carts")
+        .json(json!({}))
+        .send()
+        .await
+        .expect(201)
+        .string("/id");
     let item = json!({"product_id": product, "quantity": 1});
-    storefront(&format!("/v1/carts/{cart}/items")).json(item).send().await;
+    storefront(&format!("/v1/carts/{cart}/items"))
+        .json(item)
+        .send()
+        .await;
     let order = json!({"cart_id": cart, "email": "ada@example.org", "payment_method": "manual"});
     let placed = storefront("/v1/checkout")
         .key("till-1-0042")
@@ -269,7 +340,20 @@ async fn somebody_at_the_storefront_cannot_use_up_the_idempotency_keys_of_the_ti
         .await
         .expect(201);
     let sale = json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 100}]});
-    shop.post("/v1/sales").key("till-1-0042").json(sale).send().await.expect(201);
-    let again = storefront("/v1/checkout").key("till-1-0042").json(order).send().await.expect(201);
-    assert_eq!((again.header("idempotent-replayed"), &again.body), (Some("true"), &placed.body));
+    shop.post("/v1/sales")
+        .key("till-1-0042")
+        .json(sale)
+        .send()
+        .await
+        .expect(201);
+    let again = storefront("/v1/checkout")
+        .key("till-1-0042")
+        .json(order)
+        .send()
+        .await
+        .expect(201);
+    assert_eq!(
+        (again.header("idempotent-replayed"), &again.body),
+        (Some("true"), &placed.body)
+    );
 }

@@ -19,7 +19,11 @@ fn canary(slug: &str) -> String {
 }
 
 fn canaries_of_others(slug: &str) -> Vec<String> {
-    SLUGS.iter().filter(|other| **other != slug).map(|other| canary(other)).collect()
+    SLUGS
+        .iter()
+        .filter(|other| **other != slug)
+        .map(|other| canary(other))
+        .collect()
 }
 
 /// Numbers that look random and are the same on every run.
@@ -68,7 +72,11 @@ impl Till {
         self.asked += 1;
         let all = format!("{:?} {}", answer.headers, answer.text()).to_lowercase();
         for other in &self.others {
-            assert!(!all.contains(other), "{} hears of {other}: {all}", self.canary);
+            assert!(
+                !all.contains(other),
+                "{} hears of {other}: {all}",
+                self.canary
+            );
         }
         assert!(answer.status < 500, "{all}");
         self.heard += usize::from(all.contains(&self.canary));
@@ -123,23 +131,37 @@ impl Till {
         let sale = self.shop.sale(&key, body.clone()).await;
         let first = self.hear(sale).expect(201);
         let again = self.shop.sale(&key, body).await;
-        assert_eq!(self.hear(again).text(), first.text(), "the stored answer is the own one");
+        assert_eq!(
+            self.hear(again).text(),
+            first.text(),
+            "the stored answer is the own one"
+        );
     }
 
     async fn buy(&mut self) {
         let product = self.any_product();
-        let cart = self.post("/v1/carts", json!({})).await.expect(201).string("/id");
+        let cart = self
+            .post("/v1/carts", json!({}))
+            .await
+            .expect(201)
+            .string("/id");
         let item = json!({"product_id": product, "quantity": 1});
-        self.post(&format!("/v1/carts/{cart}/items"), item).await.expect(201);
+        self.post(&format!("/v1/carts/{cart}/items"), item)
+            .await
+            .expect(201);
         let body = json!({"cart_id": cart, "email": format!("{}@example.org", self.canary), "payment_method": "cash"});
         let placed = self.post("/v1/checkout", body).await.expect(201);
         let payment = placed.string("/payment/id");
         if self.dice.roll(3) == 0 {
             let body = json!({"reason": format!("changed my mind {}", self.canary)});
-            self.post(&format!("/v1/payments/{payment}/cancel"), body).await.expect(200);
+            self.post(&format!("/v1/payments/{payment}/cancel"), body)
+                .await
+                .expect(200);
         } else {
             let body = json!({"payment_id": payment, "provider_reference": self.canary});
-            self.post("/v1/checkout/confirm-payment", body).await.expect(200);
+            self.post("/v1/checkout/confirm-payment", body)
+                .await
+                .expect(200);
         }
     }
 
@@ -154,13 +176,21 @@ impl Till {
                 .refused(400, "malformed_id"),
             1 => {
                 let body = json!({"sku": canary, "name": canary, "price_minor": canary});
-                self.post("/v1/catalog/products", body).await.refused(422, "validation_failed")
+                self.post("/v1/catalog/products", body)
+                    .await
+                    .refused(422, "validation_failed")
             }
             2 => {
-                let body = json!({"product_id": product, "quantity_delta": -1_000_000, "reason": canary});
-                self.post("/v1/inventory/adjustments", body).await.refused(409, "stock_too_low")
+                let body =
+                    json!({"product_id": product, "quantity_delta": -1_000_000, "reason": canary});
+                self.post("/v1/inventory/adjustments", body)
+                    .await
+                    .refused(409, "stock_too_low")
             }
-            _ => self.get(&format!("/v1/{canary}")).await.refused(404, "route_not_found"),
+            _ => self
+                .get(&format!("/v1/{canary}"))
+                .await
+                .refused(404, "route_not_found"),
         };
     }
 
@@ -204,25 +234,45 @@ fn files_in(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).expect("is read");
     let paths = entries.map(|entry| entry.expect("an entry").path());
     paths
-        .flat_map(|path| if path.is_dir() { files_in(&path) } else { vec![path] })
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_in(&path)
+            } else {
+                vec![path]
+            }
+        })
         .collect()
 }
 
 /// The stores whose words are in some bytes.
 fn owners(bytes: &[u8]) -> Vec<&'static str> {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
-    SLUGS.into_iter().filter(|slug| text.contains(&canary(slug))).collect()
+    SLUGS
+        .into_iter()
+        .filter(|slug| text.contains(&canary(slug)))
+        .collect()
 }
 
 /// Every line that holds a store's word is that store's; gives how many lines are about one of them.
 fn assert_log_lines(lines: &[Value], shops: &[TestShop]) -> usize {
     for line in lines {
         for slug in owners(line.to_string().as_bytes()) {
-            let shop = shops.iter().find(|shop| shop.slug.as_str() == slug).expect("one of them");
-            assert_eq!(line["tenant_id"], shop.id.to_string(), "the log tells of {slug}: {line}");
+            let shop = shops
+                .iter()
+                .find(|shop| shop.slug.as_str() == slug)
+                .expect("one of them");
+            assert_eq!(
+                line["tenant_id"],
+                shop.id.to_string(),
+                "the log tells of {slug}: {line}"
+            );
         }
     }
-    let is_ours = |line: &&Value| shops.iter().any(|shop| line["tenant_id"] == shop.id.to_string());
+    let is_ours = |line: &&Value| {
+        shops
+            .iter()
+            .any(|shop| line["tenant_id"] == shop.id.to_string())
+    };
     lines.iter().filter(is_ours).count()
 }
 
@@ -231,8 +281,15 @@ fn assert_files(app: &TestApp, shops: &[TestShop]) -> Vec<usize> {
     let mut counts = vec![0; shops.len()];
     for path in files_in(app.scratch()) {
         let found = owners(&std::fs::read(&path).expect("is read"));
-        assert!(found.len() <= 1, "{} holds words of {found:?}", path.display());
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        assert!(
+            found.len() <= 1,
+            "{} holds words of {found:?}",
+            path.display()
+        );
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         for (shop, count) in shops.iter().zip(&mut counts) {
             let is_theirs = found.contains(&shop.slug.as_str());
             *count += usize::from(is_theirs);
@@ -251,15 +308,23 @@ fn assert_files(app: &TestApp, shops: &[TestShop]) -> Vec<usize> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_words_of_one_store_turn_up_at_another() {
-    let requests = std::env::var("CANARY_REQUESTS").map_or(REQUESTS, |text| text.parse().expect("CANARY_REQUESTS is a number"));
+    let requests = std::env::var("CANARY_REQUESTS").map_or(REQUESTS, |text| {
+        text.parse().expect("CANARY_REQUESTS is a number")
+    });
     let app = TestApp::start();
     let shops = SLUGS.map(|slug| app.tenant(slug));
     for shop in &shops {
         let body = json!({"name": format!("Shop {}", canary(shop.slug.as_str()))});
-        shop.patch("/v1/settings/shop").json(body).send().await.expect(200);
+        shop.patch("/v1/settings/shop")
+            .json(body)
+            .send()
+            .await
+            .expect(200);
     }
     let each = requests.div_ceil(SLUGS.len() * TILLS);
-    let tills = shops.iter().flat_map(|shop| (0..TILLS).map(|number| Till::new(shop, number)));
+    let tills = shops
+        .iter()
+        .flat_map(|shop| (0..TILLS).map(|number| Till::new(shop, number)));
     let running: Vec<_> = tills.map(|till| tokio::spawn(till.run(each))).collect();
     let mut asked = 0;
     for till in running {
@@ -316,7 +381,9 @@ fn a_word_in_anothers_line_is_found() {
 fn a_word_in_anothers_file_is_found() {
     let app = TestApp::start();
     let shops = [app.tenant("north"), app.tenant("south")];
-    let wal = app.data_dir().join(format!("tenants/{}.db-planted", shops[0].id));
+    let wal = app
+        .data_dir()
+        .join(format!("tenants/{}.db-planted", shops[0].id));
     std::fs::write(wal, canary("south")).expect("written");
     assert_files(&app, &shops);
 }

@@ -10,7 +10,9 @@ const PRODUCTS: &str = "/v1/catalog/products";
 
 fn skus(list: &Value) -> Vec<String> {
     let rows = list["data"].as_array().expect("a list");
-    rows.iter().map(|row| format!("{} {}", row["sku"], row["price_minor"])).collect()
+    rows.iter()
+        .map(|row| format!("{} {}", row["sku"], row["price_minor"]))
+        .collect()
 }
 
 #[tokio::test]
@@ -21,12 +23,22 @@ async fn tenant_isolation() {
     let of_south = south.product("A-1", 999).await;
 
     // The same SKU twice, each with its own price, and a list that shows one's own.
-    assert_eq!(skus(&north.get(PRODUCTS).send().await.expect(200).json()), ["\"A-1\" 100"]);
-    assert_eq!(skus(&south.get(PRODUCTS).send().await.expect(200).json()), ["\"A-1\" 999"]);
+    assert_eq!(
+        skus(&north.get(PRODUCTS).send().await.expect(200).json()),
+        ["\"A-1\" 100"]
+    );
+    assert_eq!(
+        skus(&south.get(PRODUCTS).send().await.expect(200).json()),
+        ["\"A-1\" 999"]
+    );
 
     // Another's id is 404, never 403, in every call that takes one.
     let path = format!("{PRODUCTS}/{of_north}");
-    south.get(&path).send().await.refused(404, "product_not_found");
+    south
+        .get(&path)
+        .send()
+        .await
+        .refused(404, "product_not_found");
     south
         .patch(&path)
         .json(json!({"price_minor": 1}))
@@ -51,8 +63,17 @@ async fn tenant_isolation() {
         .expect(201)
         .string("/id");
     let body = json!({"sku": "A-2", "name": "Two", "price_minor": 1, "category_id": category});
-    south.post(PRODUCTS).json(body).send().await.refused(422, "category_not_found");
-    let filtered = south.get(&format!("{PRODUCTS}?category_id={category}")).send().await.expect(200);
+    south
+        .post(PRODUCTS)
+        .json(body)
+        .send()
+        .await
+        .refused(422, "category_not_found");
+    let filtered = south
+        .get(&format!("{PRODUCTS}?category_id={category}"))
+        .send()
+        .await
+        .expect(200);
     assert!(skus(&filtered.json()).is_empty());
 
     // A cursor is a place in a list, not a way into another's.
@@ -65,13 +86,23 @@ async fn tenant_isolation() {
         .await
         .expect(200)
         .string("/next_cursor");
-    let rest = south.get(&format!("{PRODUCTS}?cursor={cursor}")).send().await.expect(200);
+    let rest = south
+        .get(&format!("{PRODUCTS}?cursor={cursor}"))
+        .send()
+        .await
+        .expect(200);
     assert_eq!(skus(&rest.json()), ["\"A-1\" 999"]);
 
     // Nothing of it is in the other's file.
-    assert_eq!(north.get(&path).send().await.expect(200).json()["price_minor"], 100);
+    assert_eq!(
+        north.get(&path).send().await.expect(200).json()["price_minor"],
+        100
+    );
     let other = format!("{PRODUCTS}/{of_south}");
-    assert_eq!(south.get(&other).send().await.expect(200).json()["price_minor"], 999);
+    assert_eq!(
+        south.get(&other).send().await.expect(200).json()["price_minor"],
+        999
+    );
     assert_eq!(
         (
             north.count("SELECT count(*) FROM product"),
@@ -79,7 +110,10 @@ async fn tenant_isolation() {
         ),
         (4, 1)
     );
-    assert_eq!(south.count("SELECT count(*) FROM job WHERE payload LIKE '%product.changed%'"), 0);
+    assert_eq!(
+        south.count("SELECT count(*) FROM job WHERE payload LIKE '%product.changed%'"),
+        0
+    );
 }
 
 #[tokio::test]
@@ -92,7 +126,12 @@ async fn a_key_and_a_host_that_disagree_are_refused_and_noted() {
         ("host", "SOUTH.shop.test:8080"),
         ("x-tillbox-tenant", "south"),
     ] {
-        north.get(PRODUCTS).header(name, value).send().await.refused(403, "tenant_mismatch");
+        north
+            .get(PRODUCTS)
+            .header(name, value)
+            .send()
+            .await
+            .refused(403, "tenant_mismatch");
         let body = json!({"sku": "B", "name": "B", "price_minor": 1});
         north
             .post(PRODUCTS)
@@ -102,7 +141,10 @@ async fn a_key_and_a_host_that_disagree_are_refused_and_noted() {
             .await
             .refused(403, "tenant_mismatch");
     }
-    let lines = logs().security().of_tenant(&north.id.to_string()).saying("tenant mismatch");
+    let lines = logs()
+        .security()
+        .of_tenant(&north.id.to_string())
+        .saying("tenant mismatch");
     assert_eq!(lines.lines().len(), 6);
     let line = &lines.lines()[0];
     assert_eq!(line["named_tenant_id"], south.id.to_string());
@@ -134,7 +176,11 @@ async fn a_key_and_a_host_that_agree_are_one() {
         .await
         .expect(200);
     // A host that is nobody's says nothing: that is how a till behind localhost calls.
-    shop.get(PRODUCTS).header("host", "127.0.0.1:8080").send().await.expect(200);
+    shop.get(PRODUCTS)
+        .header("host", "127.0.0.1:8080")
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -149,7 +195,13 @@ async fn the_storefront_is_found_by_host_or_header() {
         ("host", "north.shop.test:443"),
         ("x-tillbox-tenant", "north"),
     ] {
-        let list = app.get(PRODUCTS).header(name, value).send().await.expect(200).json();
+        let list = app
+            .get(PRODUCTS)
+            .header(name, value)
+            .send()
+            .await
+            .expect(200)
+            .json();
         assert_eq!(skus(&list), ["\"A\" 1"], "{name}: {value}");
     }
 }
@@ -158,7 +210,10 @@ async fn the_storefront_is_found_by_host_or_header() {
 async fn a_tenant_that_there_is_not_is_404() {
     let app = TestApp::start();
     let shop = app.tenant("north");
-    app.get(PRODUCTS).send().await.refused(404, "tenant_not_found");
+    app.get(PRODUCTS)
+        .send()
+        .await
+        .refused(404, "tenant_not_found");
     for (name, value) in [
         ("host", "west.shop.test"),
         ("host", "not a host"),
@@ -169,7 +224,11 @@ async fn a_tenant_that_there_is_not_is_404() {
         ("x-tillbox-tenant", "../north"),
         ("x-tillbox-tenant", "north'--"),
     ] {
-        app.get(PRODUCTS).header(name, value).send().await.refused(404, "tenant_not_found");
+        app.get(PRODUCTS)
+            .header(name, value)
+            .send()
+            .await
+            .refused(404, "tenant_not_found");
     }
     app.get(PRODUCTS)
         .header("x-tillbox-tenant", b"\xff\xfe")
@@ -192,11 +251,21 @@ fn a_request_names_one_host() {
     let daemon = Daemon::start(dir.path(), &[]);
     for slug in ["one", "two"] {
         let domain = format!("{slug}.example.org");
-        run(dir.path(), &["tenant", "create", slug, "--name", slug, "--domain", &domain]).code(0);
+        run(
+            dir.path(),
+            &[
+                "tenant", "create", slug, "--name", slug, "--domain", &domain,
+            ],
+        )
+        .code(0);
     }
     let ask = |target: &str, headers: &str| -> String {
         let mut stream = std::net::TcpStream::connect(daemon.address()).expect("it listens");
-        write!(stream, "GET {target} HTTP/1.1\r\n{headers}connection: close\r\n\r\n").expect("sent");
+        write!(
+            stream,
+            "GET {target} HTTP/1.1\r\n{headers}connection: close\r\n\r\n"
+        )
+        .expect("sent");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         text.get(9..12).unwrap_or_default().to_owned()
@@ -205,12 +274,28 @@ fn a_request_names_one_host() {
         (PRODUCTS, "host: one.example.org\r\n", "200"),
         (PRODUCTS, "host: ONE.example.org.:80\r\n", "200"),
         (PRODUCTS, "host: evil.example.org\r\n", "404"),
-        (PRODUCTS, "host: one.example.org\r\nhost: two.example.org\r\n", "400"),
-        (PRODUCTS, "host: one.example.org\r\nhost: one.example.org\r\n", "400"),
+        (
+            PRODUCTS,
+            "host: one.example.org\r\nhost: two.example.org\r\n",
+            "400",
+        ),
+        (
+            PRODUCTS,
+            "host: one.example.org\r\nhost: one.example.org\r\n",
+            "400",
+        ),
         (PRODUCTS, "", "400"),
         // What the target says outweighs the header.
-        ("http://one.example.org/v1/catalog/products", "host: evil.example.org\r\n", "200"),
-        ("http://evil.example.org/v1/catalog/products", "host: one.example.org\r\n", "404"),
+        (
+            "http://one.example.org/v1/catalog/products",
+            "host: evil.example.org\r\n",
+            "200",
+        ),
+        (
+            "http://evil.example.org/v1/catalog/products",
+            "host: one.example.org\r\n",
+            "404",
+        ),
     ] {
         assert_eq!(ask(target, headers), status, "{target} {headers}");
     }

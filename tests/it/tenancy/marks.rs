@@ -73,13 +73,29 @@ async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word()
     past.put_copy_in_place();
     past.app.resume();
     // What to do about it is told to whoever runs the house, and to nobody else.
-    let says_what_to_do = |told: &Value| told["detail"].as_str().is_some_and(|detail| detail.contains("accept-loss"));
+    let says_what_to_do = |told: &Value| {
+        told["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("accept-loss"))
+    };
     let told = past.is_refused().await;
-    assert!(!says_what_to_do(&told) && !told.to_string().contains("copy"), "{told}");
-    let customer = past.app.get("/v1/catalog/products").header("x-tillbox-tenant", "corner");
+    assert!(
+        !says_what_to_do(&told) && !told.to_string().contains("copy"),
+        "{told}"
+    );
+    let customer = past
+        .app
+        .get("/v1/catalog/products")
+        .header("x-tillbox-tenant", "corner");
     let told = customer.send().await.refused(503, "tenant_unavailable");
-    assert!(!says_what_to_do(&told) && !told.to_string().contains("quarantined"), "{told}");
-    let migrate = past.app.admin("/v1/admin/tenants/corner/migrate").json(json!({}));
+    assert!(
+        !says_what_to_do(&told) && !told.to_string().contains("quarantined"),
+        "{told}"
+    );
+    let migrate = past
+        .app
+        .admin("/v1/admin/tenants/corner/migrate")
+        .json(json!({}));
     let told = migrate.send().await.refused(503, "tenant_unavailable");
     assert!(says_what_to_do(&told), "{told}");
     assert!(!past.shop.path().exists());
@@ -88,7 +104,9 @@ async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word()
         fs::read(&past.copy).expect("the copy"),
         "the file was touched"
     );
-    let lines = logs().of_tenant(&past.shop.id.to_string()).saying("tenant file quarantined");
+    let lines = logs()
+        .of_tenant(&past.shop.id.to_string())
+        .saying("tenant file quarantined");
     assert_eq!(lines.lines().len(), 1, "{lines:?}");
     let accepted = past.accept_loss().await.expect(200).json();
     assert_eq!(accepted["known"]["ledger_seq"], 5, "{accepted}");
@@ -114,28 +132,55 @@ async fn the_jobs_of_an_accepted_copy_are_held_until_they_are_released() {
     past.app.resume();
     past.is_refused().await;
     past.accept_loss().await.expect(200);
-    assert_eq!(past.shop.rows("SELECT number, reason FROM epoch"), ["2|loss accepted"]);
+    assert_eq!(
+        past.shop.rows("SELECT number, reason FROM epoch"),
+        ["2|loss accepted"]
+    );
     let before = past.shop.count("SELECT count(*) FROM audit_log");
     past.app.work_off();
     assert_eq!(past.shop.count("SELECT count(*) FROM audit_log"), before);
     past.sell(1).await;
     past.app.work_off();
-    assert!(past.shop.count("SELECT count(*) FROM audit_log") > before, "what is new is run");
+    assert!(
+        past.shop.count("SELECT count(*) FROM audit_log") > before,
+        "what is new is run"
+    );
     let key = past.app.landlord_key();
-    let landlord = |method, path: &str| past.app.call(method, &format!("/v1/landlord/queue/{path}")).bearer(&key);
-    let held = landlord(Method::GET, "jobs?held=true&limit=200").send().await.expect(200).json();
+    let landlord = |method, path: &str| {
+        past.app
+            .call(method, &format!("/v1/landlord/queue/{path}"))
+            .bearer(&key)
+    };
+    let held = landlord(Method::GET, "jobs?held=true&limit=200")
+        .send()
+        .await
+        .expect(200)
+        .json();
     let held = held["data"].as_array().expect("a list").len();
     assert!(held >= 2, "{held}");
-    let stats = landlord(Method::GET, "stats?tenant=corner").send().await.expect(200).json();
+    let stats = landlord(Method::GET, "stats?tenant=corner")
+        .send()
+        .await
+        .expect(200)
+        .json();
     let figure = |name: &str| -> i64 {
         let queues = stats["queues"].as_array().expect("a list");
         queues.iter().filter_map(|queue| queue[name].as_i64()).sum()
     };
     assert_eq!((figure("held"), figure("available")), (held as i64, 0));
-    let released = landlord(Method::POST, "release?tenant=corner").send().await.expect(200).json();
-    assert_eq!(released, json!({"tenant": "corner", "released": held, "superseded": 0}));
+    let released = landlord(Method::POST, "release?tenant=corner")
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        released,
+        json!({"tenant": "corner", "released": held, "superseded": 0})
+    );
     past.app.work_off();
-    let left = past.shop.count("SELECT count(*) FROM job WHERE state = 'available'");
+    let left = past
+        .shop
+        .count("SELECT count(*) FROM job WHERE state = 'available'");
     assert_eq!(left, 0);
     past.shop.assert_integrity();
     let noted = past
@@ -189,8 +234,15 @@ async fn a_damaged_file_is_not_accepted() {
     past.app.resume();
     past.is_refused().await;
     past.accept_loss().await.refused(503, "tenant_unavailable");
-    assert_eq!(fs::read(aside(&past.shop.path())).expect("it is kept"), bytes);
-    let unknown = past.app.admin("/v1/admin/tenants/nobody/accept-loss").send().await;
+    assert_eq!(
+        fs::read(aside(&past.shop.path())).expect("it is kept"),
+        bytes
+    );
+    let unknown = past
+        .app
+        .admin("/v1/admin/tenants/nobody/accept-loss")
+        .send()
+        .await;
     unknown.refused(404, "tenant_not_found");
 }
 
@@ -198,11 +250,18 @@ async fn a_damaged_file_is_not_accepted() {
 async fn what_is_cut_off_the_end_of_the_books_is_found_while_the_shop_is_open() {
     let past = Past::of(1, 1).await;
     past.app.resume();
-    past.shop.get("/v1/catalog/products").send().await.expect(200);
+    past.shop
+        .get("/v1/catalog/products")
+        .send()
+        .await
+        .expect(200);
     past.shop
         .raw("DROP TRIGGER audit_log_no_delete; DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log)")
         .expect("deleted");
-    let check = past.app.admin("/v1/admin/integrity").json(json!({"tenant": "corner"}));
+    let check = past
+        .app
+        .admin("/v1/admin/integrity")
+        .json(json!({"tenant": "corner"}));
     let report = check.send().await.expect(200).json();
     assert_eq!(report["checks"]["landlord's mark"], 1, "{report}");
 }
@@ -257,17 +316,24 @@ async fn a_file_of_the_first_version_is_chained_from_now_on() {
     shop.sell(&[(&tea, 1)]).await;
     app.stop();
     shop.raw(UNCHAINED).expect("as it was");
-    app.landlord_raw("DELETE FROM tenant_mark").expect("as it was");
+    app.landlord_raw("DELETE FROM tenant_mark")
+        .expect("as it was");
     app.resume();
     shop.sell(&[(&tea, 1)]).await;
     shop.assert_integrity();
-    assert_eq!(shop.rows("SELECT hash IS NULL FROM ledger_entry ORDER BY seq"), ["1", "0"]);
+    assert_eq!(
+        shop.rows("SELECT hash IS NULL FROM ledger_entry ORDER BY seq"),
+        ["1", "0"]
+    );
     app.stop();
     // And that old copy of it is known for what it is.
     let snapshot = beside(&shop.path(), &format!(".pre-v{}", Tenant::MIGRATIONS.len()));
     fs::copy(snapshot, shop.path()).expect("a copy");
     app.resume();
-    shop.get("/v1/catalog/products").send().await.refused(503, "tenant_unavailable");
+    shop.get("/v1/catalog/products")
+        .send()
+        .await
+        .refused(503, "tenant_unavailable");
 }
 
 #[tokio::test]
@@ -299,7 +365,9 @@ async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
 #[tokio::test]
 async fn a_fault_of_the_landlords_file_is_none_of_the_shops() {
     let past = Past::of(1, 1).await;
-    past.app.landlord_raw("ALTER TABLE tenant_mark RENAME TO gone").expect("renamed");
+    past.app
+        .landlord_raw("ALTER TABLE tenant_mark RENAME TO gone")
+        .expect("renamed");
     past.app.resume();
     past.is_refused().await;
     past.app.stop();
@@ -307,7 +375,9 @@ async fn a_fault_of_the_landlords_file_is_none_of_the_shops() {
         past.shop.path().exists() && !aside(&past.shop.path()).exists(),
         "the file stays where it is"
     );
-    past.app.landlord_raw("ALTER TABLE gone RENAME TO tenant_mark").expect("renamed");
+    past.app
+        .landlord_raw("ALTER TABLE gone RENAME TO tenant_mark")
+        .expect("renamed");
     past.app.resume();
     past.sell(1).await;
 }

@@ -42,7 +42,12 @@ enum Other {
 /// A route, as it is called, by whom, with what, and what comes of it: for those who may, and for another store's.
 struct Row(&'static str, &'static str, Who, &'static str, u16, Other);
 
-const CATALOG: &[Scope] = &[Scope::CatalogRead, Scope::CatalogWrite, Scope::Checkout, Scope::Pos];
+const CATALOG: &[Scope] = &[
+    Scope::CatalogRead,
+    Scope::CatalogWrite,
+    Scope::Checkout,
+    Scope::Pos,
+];
 const WRITE: &[Scope] = &[Scope::CatalogWrite];
 const CHECKOUT: &[Scope] = &[Scope::Checkout];
 const CONFIRM: &[Scope] = &[Scope::Payments, Scope::Checkout];
@@ -182,8 +187,12 @@ impl House {
         };
         let scopes: Vec<&str> = of_tenants(&[]).iter().map(|scope| scope.as_str()).collect();
         let key = json!({"name": "gone", "scopes": scopes});
-        house.revoked = house.revoked_key("/v1/landlord/tenants/north/api-keys", key).await;
-        house.revoked_landlord = house.revoked_key("/v1/landlord/api-keys", json!({"name": "gone"})).await;
+        house.revoked = house
+            .revoked_key("/v1/landlord/tenants/north/api-keys", key)
+            .await;
+        house.revoked_landlord = house
+            .revoked_key("/v1/landlord/api-keys", json!({"name": "gone"}))
+            .await;
         house
     }
 
@@ -192,7 +201,11 @@ impl House {
     }
 
     async fn new_key(&self, path: &str, body: Value) -> Answer {
-        self.as_landlord(Method::POST, path).json(body).send().await.expect(201)
+        self.as_landlord(Method::POST, path)
+            .json(body)
+            .send()
+            .await
+            .expect(201)
     }
 
     /// A key that has worked and works no more.
@@ -206,7 +219,10 @@ impl House {
         };
         self.app.get(works).bearer(&key).send().await.expect(200);
         let path = format!("/v1/landlord/api-keys/{}", made.string("/id"));
-        self.as_landlord(Method::DELETE, &path).send().await.expect(204);
+        self.as_landlord(Method::DELETE, &path)
+            .send()
+            .await
+            .expect(204);
         key
     }
 
@@ -217,11 +233,17 @@ impl House {
             .expect("a job");
         things.insert("job", jobs::id(number));
         things.insert("queue", "low".to_owned());
-        let key = self.new_key("/v1/landlord/api-keys", json!({"name": "spare"})).await;
+        let key = self
+            .new_key("/v1/landlord/api-keys", json!({"name": "spare"}))
+            .await;
         things.insert("api_key", key.string("/id"));
         things.insert("spare", "spare".to_owned());
         let body = json!({"slug": "spare", "name": "Spare"});
-        let made = self.as_landlord(Method::POST, "/v1/landlord/tenants").json(body).send().await;
+        let made = self
+            .as_landlord(Method::POST, "/v1/landlord/tenants")
+            .json(body)
+            .send()
+            .await;
         assert!(matches!(made.status, 201 | 409), "{}", made.text());
     }
 
@@ -229,7 +251,12 @@ impl House {
     async fn things(shop: &TestShop, number: usize) -> Things {
         let name = |what: &str| format!("{what} {MARK} {number}");
         let category = json!({"name": name("category")});
-        let category = shop.post("/v1/catalog/categories").json(category).send().await.expect(201);
+        let category = shop
+            .post("/v1/catalog/categories")
+            .json(category)
+            .send()
+            .await
+            .expect(201);
         let product = shop.stocked(&format!("{MARK}-{number}"), 450, 50).await;
         let body = json!({"name": name("product"), "category_id": category.string("/id")});
         shop.patch(&format!("/v1/catalog/products/{product}"))
@@ -238,7 +265,11 @@ impl House {
             .await
             .expect(200);
         let cart = shop.cart(&[(&product, 1)]).await;
-        let shown = shop.get(&format!("/v1/carts/{cart}")).send().await.expect(200);
+        let shown = shop
+            .get(&format!("/v1/carts/{cart}"))
+            .send()
+            .await
+            .expect(200);
         let placed = shop.place(&[(&product, 1)], "cash").await;
         let unpaid = shop.place(&[(&product, 1)], "cash").await;
         shop.post(&format!("/v1/payments/{}/cancel", unpaid.payment))
@@ -247,9 +278,18 @@ impl House {
             .expect(200);
         let paid = shop.sell(&[(&product, 2)]).await;
         let packed = shop.sell(&[(&product, 3)]).await;
-        let id = |of: &Value, pointer: &str| of.pointer(pointer).and_then(Value::as_str).expect("an id").to_owned();
+        let id = |of: &Value, pointer: &str| {
+            of.pointer(pointer)
+                .and_then(Value::as_str)
+                .expect("an id")
+                .to_owned()
+        };
         let packed = id(&packed, "/order/id");
-        let entries = shop.get("/v1/ledger/transactions?limit=1").send().await.expect(200);
+        let entries = shop
+            .get("/v1/ledger/transactions?limit=1")
+            .send()
+            .await
+            .expect(200);
         shop.move_order(&packed, "confirm").await.expect(200);
         BTreeMap::from([
             ("category", category.string("/id")),
@@ -271,14 +311,15 @@ impl House {
 /// All scopes of a tenant's keys but these.
 fn of_tenants(but: &[Scope]) -> Vec<Scope> {
     let all = Scope::ALL.iter().copied();
-    all.filter(|scope| *scope != Scope::Landlord && !but.contains(scope)).collect()
+    all.filter(|scope| *scope != Scope::Landlord && !but.contains(scope))
+        .collect()
 }
 
 /// A text with the ids in it.
 fn filled(text: &str, things: &Things) -> String {
-    things
-        .iter()
-        .fold(text.to_owned(), |text, (name, id)| text.replace(&format!("{{{name}}}"), id))
+    things.iter().fold(text.to_owned(), |text, (name, id)| {
+        text.replace(&format!("{{{name}}}"), id)
+    })
 }
 
 /// All rows of all tables of a store's file.
@@ -301,7 +342,9 @@ impl Row {
     fn call(&self, app: &TestApp, things: &Things, caller: &str) -> Call {
         let path = filled(self.1, things);
         assert!(!path.contains('{'), "{path}: there is no such thing");
-        let call = app.call(self.method(), &path).key(&format!("{} {caller} {path}", self.0));
+        let call = app
+            .call(self.method(), &path)
+            .key(&format!("{} {caller} {path}", self.0));
         if self.3.is_empty() {
             return call;
         }
@@ -321,7 +364,11 @@ impl Row {
     /// Nothing of the first store's is in an answer to others.
     fn assert_unmarked(&self, who: &str, answer: &Answer) {
         let all = format!("{:?} {}", answer.headers, answer.text());
-        assert!(!all.to_lowercase().contains(MARK), "{} as {who}: {all}", self.0);
+        assert!(
+            !all.to_lowercase().contains(MARK),
+            "{} as {who}: {all}",
+            self.0
+        );
     }
 
     /// Somebody of the other store, who asks for things of the first one.
@@ -334,47 +381,72 @@ impl Row {
                 assert_eq!(answer.status, status, "{} as {who}: {said}", self.0);
                 self.assert_unmarked(who, &answer);
                 for (name, id) in things {
-                    assert!(!said.contains(id.as_str()), "{} as {who} shows the {name}: {said}", self.0);
+                    assert!(
+                        !said.contains(id.as_str()),
+                        "{} as {who} shows the {name}: {said}",
+                        self.0
+                    );
                 }
             }
         }
     }
 
     /// All who may not, on a route of a store.
-    async fn refuse_on_shop(&self, house: &House, things: &Things, scopes: &[Scope], is_public: bool) {
+    async fn refuse_on_shop(
+        &self,
+        house: &House,
+        things: &Things,
+        scopes: &[Scope],
+        is_public: bool,
+    ) {
         let call = |caller| self.call(&house.app, things, caller);
         let (north, south) = (&house.north, &house.south);
-        self.expect_other("other", call("other").bearer(&south.key), things).await;
+        self.expect_other("other", call("other").bearer(&south.key), things)
+            .await;
         if is_public {
             let named = call("nobody").header("x-tillbox-tenant", "south");
-            self.expect_other("the storefront of another", named, things).await;
+            self.expect_other("the storefront of another", named, things)
+                .await;
             let hosted = call("nobody at a host").header("host", "south.shop.test");
-            self.expect_other("the storefront at a host", hosted, things).await;
-            self.expect("nobody", call("nobody"), 404, "tenant_not_found").await;
+            self.expect_other("the storefront at a host", hosted, things)
+                .await;
+            self.expect("nobody", call("nobody"), 404, "tenant_not_found")
+                .await;
         } else {
             let named = call("nobody").header("x-tillbox-tenant", "north");
             self.expect("nobody", named, 401, "unauthenticated").await;
-            self.expect("nobody", call("nobody"), 401, "unauthenticated").await;
+            self.expect("nobody", call("nobody"), 401, "unauthenticated")
+                .await;
         }
         let revoked = call("revoked").bearer(&house.revoked);
-        self.expect("revoked", revoked, 401, "invalid_api_key").await;
+        self.expect("revoked", revoked, 401, "invalid_api_key")
+            .await;
         let few = call("too few scopes").bearer(&north.key_with(&of_tenants(scopes)));
-        self.expect("too few scopes", few, 403, "insufficient_scope").await;
+        self.expect("too few scopes", few, 403, "insufficient_scope")
+            .await;
         let landlord = call("landlord").bearer(&house.landlord);
-        self.expect("landlord", landlord, 403, "insufficient_scope").await;
-        let lured = call("lured").bearer(&south.key).header("x-tillbox-tenant", "north");
-        self.expect("another key at our door", lured, 403, "tenant_mismatch").await;
+        self.expect("landlord", landlord, 403, "insufficient_scope")
+            .await;
+        let lured = call("lured")
+            .bearer(&south.key)
+            .header("x-tillbox-tenant", "north");
+        self.expect("another key at our door", lured, 403, "tenant_mismatch")
+            .await;
     }
 
     async fn refuse_on_house(&self, house: &House, things: &Things) {
         let call = |caller| self.call(&house.app, things, caller);
-        self.expect("nobody", call("nobody"), 401, "unauthenticated").await;
+        self.expect("nobody", call("nobody"), 401, "unauthenticated")
+            .await;
         let revoked = call("revoked").bearer(&house.revoked_landlord);
-        self.expect("revoked", revoked, 401, "invalid_api_key").await;
+        self.expect("revoked", revoked, 401, "invalid_api_key")
+            .await;
         let tenant = call("tenant").bearer(&house.north.key);
-        self.expect("a store's key", tenant, 403, "insufficient_scope").await;
+        self.expect("a store's key", tenant, 403, "insufficient_scope")
+            .await;
         let spare = call("spare").bearer(&house.north.key_with(&[]));
-        self.expect("a key without scopes", spare, 403, "insufficient_scope").await;
+        self.expect("a key without scopes", spare, 403, "insufficient_scope")
+            .await;
     }
 
     /// All callers; the last is the one who may.
@@ -387,8 +459,12 @@ impl Row {
         let key = match self.2 {
             Anybody => {
                 for key in [&house.south.key, &house.revoked] {
-                    self.expect_other("anybody", self.call(&house.app, &things, "any").bearer(key), &things)
-                        .await;
+                    self.expect_other(
+                        "anybody",
+                        self.call(&house.app, &things, "any").bearer(key),
+                        &things,
+                    )
+                    .await;
                 }
                 None
             }
@@ -413,14 +489,22 @@ impl Row {
             own = own.bearer(key);
         }
         let answer = own.send().await;
-        assert_eq!(answer.status, self.4, "{} as its own: {}", self.0, answer.text());
+        assert_eq!(
+            answer.status,
+            self.4,
+            "{} as its own: {}",
+            self.0,
+            answer.text()
+        );
     }
 }
 
 /// `/v1/carts/{id}/items POST` for `/v1/carts/{cart}/items`: whatever stands between braces is an id.
 fn skeleton(path: &str) -> String {
     let path = path.split(['?', ' ']).next().unwrap_or_default();
-    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+    let parts = path
+        .split('/')
+        .map(|part| if part.starts_with('{') { "{}" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -436,7 +520,12 @@ fn the_matrix_knows_every_route_and_no_other() {
         "not in the matrix: {unknown:?}; in it alone: {gone:?}"
     );
     for row in MATRIX {
-        assert_eq!(skeleton(row.0), skeleton(row.1), "{} is called at another path", row.0);
+        assert_eq!(
+            skeleton(row.0),
+            skeleton(row.1),
+            "{} is called at another path",
+            row.0
+        );
     }
     // What the description says of who may call is what the matrix tries.
     let document = tillbox::http::openapi();
@@ -459,7 +548,11 @@ async fn every_route_for_every_caller() {
         .app
         .landlord_rows("SELECT name FROM pragma_table_info('api_key') WHERE name LIKE '%expir%'");
     assert!(
-        !house.app.landlord_rows("SELECT name FROM pragma_table_info('api_key')").is_empty() && expiry.is_empty(),
+        !house
+            .app
+            .landlord_rows("SELECT name FROM pragma_table_info('api_key')")
+            .is_empty()
+            && expiry.is_empty(),
         "keys expire now: the matrix wants one that has"
     );
     for (number, row) in MATRIX.iter().enumerate() {
@@ -489,14 +582,21 @@ async fn what_is_hidden_from_others_is_shown_to_the_own() {
             .await
             .expect(200);
         let said = answer.text();
-        if said.to_lowercase().contains(MARK) || things.values().any(|id| said.contains(id.as_str())) {
+        if said.to_lowercase().contains(MARK)
+            || things.values().any(|id| said.contains(id.as_str()))
+        {
             shown.insert(row.0);
         }
     }
     let silent: Vec<&str> = MATRIX
         .iter()
         .map(|row| row.0)
-        .filter(|route| route.ends_with(" GET") && route.starts_with("/v1/") && !route.contains("/landlord/") && !shown.contains(route))
+        .filter(|route| {
+            route.ends_with(" GET")
+                && route.starts_with("/v1/")
+                && !route.contains("/landlord/")
+                && !shown.contains(route)
+        })
         .collect();
     // Sums, accounts, rates and settings hold nobody's name; the sums are compared in the tests of their routes.
     let wanted = [

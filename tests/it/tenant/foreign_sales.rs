@@ -7,7 +7,8 @@ use tillbox::tenant::sales::{ImportLine, ImportSale, ImportedSale, import_sale};
 
 use crate::support::{TestApp, TestShop};
 
-const RATES: &str = "Date,USD,JPY,CHF,\n2026-01-15,1.1624,184.31,0.9314,\n2026-01-14,1.1651,184.82,0.9333,\n";
+const RATES: &str =
+    "Date,USD,JPY,CHF,\n2026-01-15,1.1624,184.31,0.9314,\n2026-01-14,1.1651,184.82,0.9333,\n";
 
 async fn import(app: &TestApp, csv: &str) {
     app.admin("/v1/admin/exchange-rates/import")
@@ -18,7 +19,11 @@ async fn import(app: &TestApp, csv: &str) {
 }
 
 async fn enable(shop: &TestShop, code: &str) {
-    shop.post("/v1/currencies").json(json!({"code": code})).send().await.expect(201);
+    shop.post("/v1/currencies")
+        .json(json!({"code": code}))
+        .send()
+        .await
+        .expect(201);
 }
 
 fn cash(product: &str, amount: i64) -> Value {
@@ -27,7 +32,10 @@ fn cash(product: &str, amount: i64) -> Value {
 
 /// Currency and total in the shop's own, and the snapshot's fraction.
 fn converted(financial_order: &Value) -> String {
-    let (own, total) = (&financial_order["base_currency"], &financial_order["base_total_minor"]);
+    let (own, total) = (
+        &financial_order["base_currency"],
+        &financial_order["base_total_minor"],
+    );
     let rate = &financial_order["snapshot"]["exchange_rate"];
     assert_eq!(
         (
@@ -37,7 +45,11 @@ fn converted(financial_order: &Value) -> String {
         (own, total)
     );
     assert_eq!(rate["id"], financial_order["exchange_rate_id"]);
-    format!("{own} {total} {} / {}", rate["numerator"], rate["denominator"]).replace('"', "")
+    format!(
+        "{own} {total} {} / {}",
+        rate["numerator"], rate["denominator"]
+    )
+    .replace('"', "")
 }
 
 #[tokio::test]
@@ -46,22 +58,35 @@ async fn a_sale_keeps_the_published_rate_that_it_used() {
     let shop = app.tenant("corner");
     import(&app, RATES).await;
     enable(&shop, "USD").await;
-    let mug = shop.product_with("MUG", 1_000, json!({"currency": "USD"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"currency": "USD"}))
+        .await;
     let sold = shop.sale("one", cash(&mug, 1_000)).await.expect(201).json();
     // 10.00 USD ÷ 1.1624 = 8.6028… EUR
     assert_eq!(converted(&sold["financial_order"]), "EUR 860 1 / 1.1624");
     shop.sale("two", cash(&mug, 1_000)).await.expect(201);
     assert_eq!(
-        shop.rows("SELECT base, quote, numerator, denominator, source, effective_at FROM exchange_rate"),
+        shop.rows(
+            "SELECT base, quote, numerator, denominator, source, effective_at FROM exchange_rate"
+        ),
         ["USD|EUR|1|1.1624|ecb|1768435200000"],
         "one copy for both"
     );
     // What is published later, also for the same day, changes no document.
     import(&app, "Date,USD\n2026-01-15,1.2\n").await;
     let id = sold["financial_order"]["id"].as_str().expect("an id");
-    let later = shop.get(&format!("/v1/financial-orders/{id}")).send().await.expect(200).json();
+    let later = shop
+        .get(&format!("/v1/financial-orders/{id}"))
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(converted(&later), "EUR 860 1 / 1.1624");
-    let third = shop.sale("three", cash(&mug, 1_000)).await.expect(201).json();
+    let third = shop
+        .sale("three", cash(&mug, 1_000))
+        .await
+        .expect(201)
+        .json();
     assert_eq!(converted(&third["financial_order"]), "EUR 833 1 / 1.2");
     shop.assert_integrity();
 }
@@ -74,10 +99,17 @@ async fn a_sale_of_the_own_currency_has_no_rate() {
     let sold = shop.sale("one", cash(&tea, 450)).await.expect(201).json();
     let order = &sold["financial_order"];
     assert_eq!(
-        (&order["base_currency"], &order["base_total_minor"], &order["exchange_rate_id"]),
+        (
+            &order["base_currency"],
+            &order["base_total_minor"],
+            &order["exchange_rate_id"]
+        ),
         (&Value::Null, &Value::Null, &Value::Null)
     );
-    assert!(order["snapshot"].get("exchange_rate").is_none() && order["snapshot"].get("base_currency").is_none());
+    assert!(
+        order["snapshot"].get("exchange_rate").is_none()
+            && order["snapshot"].get("base_currency").is_none()
+    );
     shop.assert_integrity();
 }
 
@@ -87,7 +119,9 @@ async fn an_order_is_paid_at_the_rate_of_the_day_it_was_placed() {
     let shop = app.tenant("corner");
     import(&app, RATES).await;
     enable(&shop, "JPY").await;
-    let tea = shop.product_with("TEA", 1_000, json!({"currency": "JPY"})).await;
+    let tea = shop
+        .product_with("TEA", 1_000, json!({"currency": "JPY"}))
+        .await;
     let cart = shop
         .post("/v1/carts")
         .json(json!({"currency": "JPY"}))
@@ -96,7 +130,11 @@ async fn an_order_is_paid_at_the_rate_of_the_day_it_was_placed() {
         .expect(201)
         .string("/id");
     let item = json!({"product_id": tea, "quantity": 1});
-    shop.post(&format!("/v1/carts/{cart}/items")).json(item).send().await.expect(201);
+    shop.post(&format!("/v1/carts/{cart}/items"))
+        .json(item)
+        .send()
+        .await
+        .expect(201);
     let body = json!({"cart_id": cart, "email": "eve@example.org", "payment_method": "manual"});
     let placed = shop
         .post("/v1/checkout")
@@ -106,9 +144,13 @@ async fn an_order_is_paid_at_the_rate_of_the_day_it_was_placed() {
         .await
         .expect(201);
     // A payment that comes when the rate is too old for a new order is still taken.
-    app.clock().set(Timestamp::parse("2026-02-10T10:00:00Z").expect("an instant"));
+    app.clock()
+        .set(Timestamp::parse("2026-02-10T10:00:00Z").expect("an instant"));
     let body = json!({"payment_id": placed.string("/payment/id")});
-    let confirm = shop.post("/v1/checkout/confirm-payment").header("idempotency-key", "p").json(body);
+    let confirm = shop
+        .post("/v1/checkout/confirm-payment")
+        .header("idempotency-key", "p")
+        .json(body);
     let done = confirm.send().await.expect(200).json();
     // 1000 JPY ÷ 184.31 = 5.4256… EUR
     assert_eq!(converted(&done["financial_order"]), "EUR 543 1 / 184.31");
@@ -121,14 +163,22 @@ async fn rates_between_two_foreign_currencies_go_over_the_euro() {
     let shop = app.tenant_in("bern", "CHF");
     import(&app, RATES).await;
     enable(&shop, "USD").await;
-    let mug = shop.product_with("MUG", 1_000, json!({"currency": "USD"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"currency": "USD"}))
+        .await;
     let sold = shop.sale("one", cash(&mug, 1_000)).await.expect(201).json();
-    assert_eq!(converted(&sold["financial_order"]), "CHF 801 0.9314 / 1.1624");
+    assert_eq!(
+        converted(&sold["financial_order"]),
+        "CHF 801 0.9314 / 1.1624"
+    );
     // A till sends late what it sold the day before: at the rate of that day.
     let mut late = cash(&mug, 1_000);
     late["sold_at"] = json!("2026-01-14T18:00:00Z");
     let sold = shop.sale("late", late).await.expect(201).json();
-    assert_eq!(converted(&sold["financial_order"]), "CHF 801 0.9333 / 1.1651");
+    assert_eq!(
+        converted(&sold["financial_order"]),
+        "CHF 801 0.9333 / 1.1651"
+    );
     shop.assert_integrity();
 }
 
@@ -137,7 +187,11 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let mug = shop
-        .product_with("MUG", 1_000, json!({"currency": "USD", "track_stock": true}))
+        .product_with(
+            "MUG",
+            1_000,
+            json!({"currency": "USD", "track_stock": true}),
+        )
         .await;
     shop.call(Method::PATCH, &format!("/v1/inventory/stock/{mug}"))
         .json(json!({"on_hand": 5}))
@@ -145,7 +199,9 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
         .await
         .expect(200);
     let before = shop.census();
-    shop.sale("s", cash(&mug, 1_000)).await.refused(422, "currency_not_enabled");
+    shop.sale("s", cash(&mug, 1_000))
+        .await
+        .refused(422, "currency_not_enabled");
     shop.post("/v1/carts")
         .json(json!({"currency": "USD"}))
         .send()
@@ -161,12 +217,27 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
         .expect(201)
         .string("/id");
     let item = json!({"product_id": mug, "quantity": 1});
-    shop.post(&format!("/v1/carts/{cart}/items")).json(item).send().await.expect(201);
+    shop.post(&format!("/v1/carts/{cart}/items"))
+        .json(item)
+        .send()
+        .await
+        .expect(201);
     let before = shop.census();
-    let refused = shop.sale("s", cash(&mug, 1_000)).await.refused(422, "no_exchange_rate");
-    assert_eq!((&refused["base"], &refused["quote"]), (&json!("USD"), &json!("EUR")));
+    let refused = shop
+        .sale("s", cash(&mug, 1_000))
+        .await
+        .refused(422, "no_exchange_rate");
+    assert_eq!(
+        (&refused["base"], &refused["quote"]),
+        (&json!("USD"), &json!("EUR"))
+    );
     let body = json!({"cart_id": cart, "email": "eve@example.org", "payment_method": "cash"});
-    let checkout = || shop.post("/v1/checkout").header("idempotency-key", "c").json(body.clone()).send();
+    let checkout = || {
+        shop.post("/v1/checkout")
+            .header("idempotency-key", "c")
+            .json(body.clone())
+            .send()
+    };
     checkout().await.refused(422, "no_exchange_rate");
     // Rates that are too old are none.
     import(&app, "Date,USD\n2026-01-07,1.16\n").await;
@@ -182,7 +253,9 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
         .send()
         .await
         .expect(201);
-    shop.sale("t", cash(&mug, 1_000)).await.refused(422, "currency_not_enabled");
+    shop.sale("t", cash(&mug, 1_000))
+        .await
+        .refused(422, "currency_not_enabled");
     shop.assert_integrity();
 }
 
@@ -195,21 +268,40 @@ async fn nothing_is_sold_in_a_currency_that_has_ended() {
     at("2022-12-31T23:59:59Z");
     let shop = app.tenant("zagreb");
     shop.sells_in("HRK", "0.13").await;
-    let mug = shop.product_with("MUG", 1_000, json!({"currency": "HRK"})).await;
-    let cart = shop.post("/v1/carts").json(json!({"currency": "HRK"})).send().await.expect(201);
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"currency": "HRK"}))
+        .await;
+    let cart = shop
+        .post("/v1/carts")
+        .json(json!({"currency": "HRK"}))
+        .send()
+        .await
+        .expect(201);
     let cart = cart.string("/id");
     let item = json!({"product_id": mug, "quantity": 1});
-    shop.post(&format!("/v1/carts/{cart}/items")).json(item).send().await.expect(201);
+    shop.post(&format!("/v1/carts/{cart}/items"))
+        .json(item)
+        .send()
+        .await
+        .expect(201);
     shop.sale("then", cash(&mug, 1_000)).await.expect(201);
     at("2023-01-01T00:00:00Z");
     let before = shop.census();
-    let refused = shop.sale("now", cash(&mug, 1_000)).await.refused(422, "currency_ended");
+    let refused = shop
+        .sale("now", cash(&mug, 1_000))
+        .await
+        .refused(422, "currency_ended");
     assert!(
-        refused["detail"].as_str().is_some_and(|detail| detail.contains("2022-12-31")),
+        refused["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("2022-12-31")),
         "{refused}"
     );
     let body = json!({"cart_id": cart, "email": "eve@example.org", "payment_method": "cash"});
-    let checkout = shop.post("/v1/checkout").header("idempotency-key", "c").json(body);
+    let checkout = shop
+        .post("/v1/checkout")
+        .header("idempotency-key", "c")
+        .json(body);
     checkout.send().await.refused(422, "currency_ended");
     let new = shop.post("/v1/carts").json(json!({"currency": "HRK"}));
     new.send().await.refused(422, "currency_ended");
@@ -235,7 +327,9 @@ async fn nothing_is_sold_in_a_currency_that_has_ended() {
     let policy = app.app().policy.clone();
     let import = |sale: ImportSale| {
         let policy = policy.clone();
-        let imported = shop.write(move |work| Ok(import_sale(work, &policy, &sale).map_err(|refused| refused.code())));
+        let imported = shop.write(move |work| {
+            Ok(import_sale(work, &policy, &sale).map_err(|refused| refused.code()))
+        });
         imported.expect("the storage works")
     };
     assert_eq!(import(past), Ok(ImportedSale::Recorded));
@@ -248,9 +342,13 @@ async fn a_total_that_does_not_fit_the_own_currency_is_refused() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.sells_in("USD", "1000000").await;
-    let dear = shop.product_with("DEAR", 10_000_000_000, json!({"currency": "USD"})).await;
+    let dear = shop
+        .product_with("DEAR", 10_000_000_000, json!({"currency": "USD"}))
+        .await;
     let before = shop.census();
-    shop.sale("s", cash(&dear, 10_000_000_000)).await.refused(422, "amount_too_large");
+    shop.sale("s", cash(&dear, 10_000_000_000))
+        .await
+        .refused(422, "amount_too_large");
     assert_eq!(shop.grown_since(&before), Default::default());
 }
 
@@ -259,17 +357,23 @@ async fn a_document_that_says_another_rate_is_found() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.sells_in("USD", "0.9").await;
-    let mug = shop.product_with("MUG", 1_000, json!({"currency": "USD"})).await;
+    let mug = shop
+        .product_with("MUG", 1_000, json!({"currency": "USD"}))
+        .await;
     shop.sale("one", cash(&mug, 1_000)).await.expect(201);
     shop.assert_integrity();
     assert!(
-        shop.raw("UPDATE financial_order SET base_total_minor = 901").is_err(),
+        shop.raw("UPDATE financial_order SET base_total_minor = 901")
+            .is_err(),
         "it is locked"
     );
     shop.raw("DROP TRIGGER exchange_rate_no_update; UPDATE exchange_rate SET numerator = '0.8'")
         .expect("without its guard");
     let found = shop.integrity().mismatches;
-    assert!(found.iter().any(|one| one.check == "exchange rates"), "{found:?}");
+    assert!(
+        found.iter().any(|one| one.check == "exchange rates"),
+        "{found:?}"
+    );
 }
 
 /// Whatever the caches are told, amounts, sums and stock are read from the file each time: what changes behind the program's back is seen at once.
@@ -282,9 +386,24 @@ async fn money_and_stock_are_never_remembered() {
     let app = TestApp::with(false, day);
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 9).await;
-    let order = shop.sale("one", cash(&tea, 450)).await.expect(201).string("/order/id");
-    let ask = async |path: &str, pointer: &str| shop.get(path).send().await.expect(200).json().pointer(pointer).cloned();
-    let (stock, product) = (format!("/v1/inventory/stock/{tea}"), format!("/v1/catalog/products/{tea}"));
+    let order = shop
+        .sale("one", cash(&tea, 450))
+        .await
+        .expect(201)
+        .string("/order/id");
+    let ask = async |path: &str, pointer: &str| {
+        shop.get(path)
+            .send()
+            .await
+            .expect(200)
+            .json()
+            .pointer(pointer)
+            .cloned()
+    };
+    let (stock, product) = (
+        format!("/v1/inventory/stock/{tea}"),
+        format!("/v1/catalog/products/{tea}"),
+    );
     let (order, balance) = (format!("/v1/orders/{order}"), "/v1/ledger/trial-balance");
     let asked = [
         (stock.as_str(), "/on_hand"),
@@ -298,7 +417,10 @@ async fn money_and_stock_are_never_remembered() {
         before.push(ask(path, pointer).await);
         assert_eq!(ask(path, pointer).await, before[before.len() - 1], "{path}");
     }
-    assert_eq!(before, [8, 450, 450, 450, 450].map(|number| Some(json!(number))));
+    assert_eq!(
+        before,
+        [8, 450, 450, 450, 450].map(|number| Some(json!(number)))
+    );
     shop.raw(
         "UPDATE stock SET on_hand = 7; UPDATE product SET price_minor = 460; DROP TRIGGER sales_order_final; UPDATE sales_order SET total_minor = 451, subtotal_minor = 451;
          DROP TRIGGER ledger_transfer_no_update; UPDATE ledger_transfer SET amount_minor = 452",
@@ -308,24 +430,34 @@ async fn money_and_stock_are_never_remembered() {
         assert_eq!(ask(path, pointer).await, Some(json!(now)), "{path}");
     }
     shop.sale("two", cash(&tea, 460)).await.expect(201);
-    assert_eq!(ask(balance, "/currencies/0/debit_minor").await, Some(json!(452 + 460)));
+    assert_eq!(
+        ask(balance, "/currencies/0/debit_minor").await,
+        Some(json!(452 + 460))
+    );
 }
 
 /// Which currencies a shop sells in is kept for a while: changed behind the program's back it is seen when that time is over.
 #[tokio::test]
 async fn the_currencies_are_believed_for_their_time_and_not_longer() {
-    let app = TestApp::with(false, |config| config.cache.settings_ttl = "5m".parse().expect("a span"));
+    let app = TestApp::with(false, |config| {
+        config.cache.settings_ttl = "5m".parse().expect("a span")
+    });
     let shop = app.tenant("corner");
     import(&app, RATES).await;
     let (tea, mug) = (
         shop.product("TEA", 450).await,
-        shop.product_with("MUG", 1_000, json!({"currency": "USD"})).await,
+        shop.product_with("MUG", 1_000, json!({"currency": "USD"}))
+            .await,
     );
     shop.sale("first", cash(&tea, 450)).await.expect(201);
-    shop.raw("INSERT INTO currency (code, enabled, created_at, updated_at) VALUES ('USD', 1, 0, 0)")
-        .expect("written");
+    shop.raw(
+        "INSERT INTO currency (code, enabled, created_at, updated_at) VALUES ('USD', 1, 0, 0)",
+    )
+    .expect("written");
     app.advance(std::time::Duration::from_secs(299));
-    shop.sale("s", cash(&mug, 1_000)).await.refused(422, "no_exchange_rate");
+    shop.sale("s", cash(&mug, 1_000))
+        .await
+        .refused(422, "no_exchange_rate");
     app.advance(std::time::Duration::from_secs(1));
     shop.sale("s", cash(&mug, 1_000)).await.expect(201);
 }

@@ -67,7 +67,15 @@ async fn a_format_that_runs_into_an_earlier_one_is_refused_in_words() {
     for number in 1..=11 {
         assert_eq!(sell(&shop, &tea, "R{seq}"), Ok(format!("R{number}")));
     }
-    assert_eq!(sell(&shop, &tea, "R1{seq}"), Err("invoice_number_taken"), "R11 is there");
-    assert_eq!(sell(&shop, &tea, "R{seq}").as_deref(), Ok("R12"), "nothing is lost");
+    assert_eq!(
+        sell(&shop, &tea, "R1{seq}"),
+        Err("invoice_number_taken"),
+        "R11 is there"
+    );
+    assert_eq!(
+        sell(&shop, &tea, "R{seq}").as_deref(),
+        Ok("R12"),
+        "nothing is lost"
+    );
     shop.assert_integrity();
 }

@@ -22,7 +22,8 @@ fn past_sale(sku: &str, unit_price_minor: i64) -> ImportSale {
 /// What became of it, or the code of its refusal.
 fn import(shop: &TestShop, app: &TestApp, sale: ImportSale) -> Result<ImportedSale, &'static str> {
     let policy = app.app().policy.clone();
-    let imported = shop.write(move |work| Ok(import_sale(work, &policy, &sale).map_err(|refused| refused.code())));
+    let imported = shop
+        .write(move |work| Ok(import_sale(work, &policy, &sale).map_err(|refused| refused.code())));
     imported.expect("the storage works")
 }
 
@@ -30,13 +31,26 @@ fn import(shop: &TestShop, app: &TestApp, sale: ImportSale) -> Result<ImportedSa
 async fn the_past_leaves_the_present_shelf_alone() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let body = json!({"sku": "OLD", "name": "Long sold out", "price_minor": 500, "track_stock": true});
-    let id = shop.post("/v1/catalog/products").json(body).send().await.expect(201).string("/id");
+    let body =
+        json!({"sku": "OLD", "name": "Long sold out", "price_minor": 500, "track_stock": true});
+    let id = shop
+        .post("/v1/catalog/products")
+        .json(body)
+        .send()
+        .await
+        .expect(201)
+        .string("/id");
     let path = format!("/v1/catalog/products/{id}/deactivate");
     shop.post(&path).send().await.expect(200);
-    assert_eq!(import(&shop, &app, past_sale("OLD", 450)), Ok(ImportedSale::Recorded));
+    assert_eq!(
+        import(&shop, &app, past_sale("OLD", 450)),
+        Ok(ImportedSale::Recorded)
+    );
     assert_eq!(shop.count("SELECT count(*) FROM inventory_movement"), 0);
-    assert_eq!(shop.rows("SELECT number, total_minor FROM invoice"), ["INV-2021-000001|900"]);
+    assert_eq!(
+        shop.rows("SELECT number, total_minor FROM invoice"),
+        ["INV-2021-000001|900"]
+    );
 }
 
 #[tokio::test]
@@ -44,11 +58,24 @@ async fn a_number_stands_for_one_sale_whatever_became_of_the_products() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let id = shop.product("OLD", 500).await;
-    assert_eq!(import(&shop, &app, past_sale("OLD", 450)), Ok(ImportedSale::Recorded));
+    assert_eq!(
+        import(&shop, &app, past_sale("OLD", 450)),
+        Ok(ImportedSale::Recorded)
+    );
     let path = format!("/v1/catalog/products/{id}");
-    shop.patch(&path).json(json!({"sku": "NEW"})).send().await.expect(200);
-    assert_eq!(import(&shop, &app, past_sale("OLD", 450)), Ok(ImportedSale::Known));
-    assert_eq!(import(&shop, &app, past_sale("OLD", 451)), Err("id_conflict"));
+    shop.patch(&path)
+        .json(json!({"sku": "NEW"}))
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(
+        import(&shop, &app, past_sale("OLD", 450)),
+        Ok(ImportedSale::Known)
+    );
+    assert_eq!(
+        import(&shop, &app, past_sale("OLD", 451)),
+        Err("id_conflict")
+    );
     assert_eq!(shop.count("SELECT count(*) FROM sales_order"), 1);
 }
 
@@ -57,9 +84,14 @@ async fn what_was_paid_is_what_the_lines_come_to_with_their_tax() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;
-    shop.product_with("MUG", 1_000, json!({"tax_class": "vat"})).await;
+    shop.product_with("MUG", 1_000, json!({"tax_class": "vat"}))
+        .await;
     let mut sale = past_sale("MUG", 1_000);
-    assert_eq!(import(&shop, &app, sale.clone()), Err("total_mismatch"), "tax comes on top here");
+    assert_eq!(
+        import(&shop, &app, sale.clone()),
+        Err("total_mismatch"),
+        "tax comes on top here"
+    );
     sale.total_minor = 2_380;
     assert_eq!(import(&shop, &app, sale), Ok(ImportedSale::Recorded));
     shop.prices_include_tax(true).await;

@@ -29,10 +29,15 @@ impl Stocked {
         let shop = app.tenant("corner");
         let mut products = Vec::new();
         for (sku, on_hand) in stock {
-            let id = shop.product_with(sku, 100, json!({"track_stock": true})).await;
+            let id = shop
+                .product_with(sku, 100, json!({"track_stock": true}))
+                .await;
             let id = ProductId::parse(&id).expect("an id");
-            shop.raw(&format!("INSERT INTO stock VALUES (x'{}', {on_hand}, 0, 0)", hex(id.as_bytes())))
-                .expect("a row");
+            shop.raw(&format!(
+                "INSERT INTO stock VALUES (x'{}', {on_hand}, 0, 0)",
+                hex(id.as_bytes())
+            ))
+            .expect("a row");
             products.push((id, Sku::parse(sku).expect("a SKU")));
         }
         Self { shop, products }
@@ -69,7 +74,12 @@ impl Stocked {
 
     /// The order's lines, as the sale path would have written them.
     fn lines(&self, order: OrderId, wanted: &[Wanted]) {
-        for Wanted { product_id, sku, quantity } in wanted {
+        for Wanted {
+            product_id,
+            sku,
+            quantity,
+        } in wanted
+        {
             let row = format!(
                 "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
                  VALUES (randomblob(16), x'{}', x'{}', '{sku}', '{sku}', {quantity}, 0, 'standard', 'No tax', 0, 0, 0, 0)",
@@ -99,7 +109,8 @@ impl Stocked {
     }
 
     fn expire(&self, order: OrderId) -> usize {
-        self.run(move |work| inventory::expire(work, order)).expect("the storage works")
+        self.run(move |work| inventory::expire(work, order))
+            .expect("the storage works")
     }
 
     /// `sku|on_hand|reserved` of every product.
@@ -110,7 +121,8 @@ impl Stocked {
 
     /// `status|quantity` of every reservation.
     fn reservations(&self) -> Vec<String> {
-        self.shop.rows("SELECT status, quantity FROM reservation ORDER BY seq")
+        self.shop
+            .rows("SELECT status, quantity FROM reservation ORDER BY seq")
     }
 
     /// `kind|delta|on hand after` of every movement.
@@ -136,7 +148,9 @@ async fn what_is_reserved_is_consumed_once() {
     let due = app.now().plus_millis(RESERVATION_TTL_MS).as_millis();
     assert_eq!(
         stocked.shop.rows(job),
-        [format!("low|scheduled|{{\"order_id\":\"{order}\"}}|reservation:{order}|{due}")]
+        [format!(
+            "low|scheduled|{{\"order_id\":\"{order}\"}}|reservation:{order}|{due}"
+        )]
     );
     for _ in 0..2 {
         stocked.consume(order).expect("it is held");
@@ -158,7 +172,11 @@ async fn an_order_that_cannot_have_all_gets_nothing() {
     assert_eq!(refused.code(), "out_of_stock");
     let facts = refused.facts();
     assert_eq!(
-        (facts["sku"].as_str(), facts["requested"].as_i64(), facts["available"].as_i64()),
+        (
+            facts["sku"].as_str(),
+            facts["requested"].as_i64(),
+            facts["available"].as_i64()
+        ),
         (Some("B"), Some(4), Some(3))
     );
     let refused = stocked.take(order, &[2, 4], app.now());
@@ -171,8 +189,16 @@ async fn an_order_that_cannot_have_all_gets_nothing() {
         })
     ));
     assert_eq!(stocked.stock(), ["A|5|0", "B|3|0"]);
-    assert_eq!((stocked.reservations(), stocked.movements()), (Vec::new(), Vec::new()));
-    assert_eq!(stocked.shop.count("SELECT count(*) FROM job WHERE kind LIKE 'inventory.%'"), 0);
+    assert_eq!(
+        (stocked.reservations(), stocked.movements()),
+        (Vec::new(), Vec::new())
+    );
+    assert_eq!(
+        stocked
+            .shop
+            .count("SELECT count(*) FROM job WHERE kind LIKE 'inventory.%'"),
+        0
+    );
 }
 
 #[tokio::test]
@@ -190,8 +216,13 @@ async fn what_is_reserved_is_not_there_for_anybody_else() {
         })
     ));
     let taken = stocked.take(second, &[2], app.now());
-    assert!(matches!(taken, Err(StockRefused::OutOfStock { available: 1, .. })));
-    stocked.run(move |work| inventory::release(work, first)).expect("the storage works");
+    assert!(matches!(
+        taken,
+        Err(StockRefused::OutOfStock { available: 1, .. })
+    ));
+    stocked
+        .run(move |work| inventory::release(work, first))
+        .expect("the storage works");
     assert_eq!(
         (stocked.stock(), stocked.reservations()),
         (vec!["A|5|0".to_owned()], vec!["released|4".to_owned()])
@@ -210,16 +241,26 @@ async fn an_immediate_sale_takes_stock_at_its_own_date() {
         assert_eq!(stocked.stock(), ["A|1|0"], "once");
     }
     let row = format!("{}|{}", hex(order.as_bytes()), sold_at.as_millis());
-    assert_eq!(stocked.shop.rows("SELECT order_id, at FROM inventory_movement"), [row]);
+    assert_eq!(
+        stocked
+            .shop
+            .rows("SELECT order_id, at FROM inventory_movement"),
+        [row]
+    );
 }
 
 #[tokio::test]
 async fn a_product_without_a_row_of_stock_has_none() {
     let app = TestApp::start();
     let mut stocked = Stocked::with(&app, &[]).await;
-    let id = stocked.shop.product_with("NEW", 100, json!({"track_stock": true})).await;
+    let id = stocked
+        .shop
+        .product_with("NEW", 100, json!({"track_stock": true}))
+        .await;
     let id = ProductId::parse(&id).expect("an id");
-    stocked.products.push((id, Sku::parse("NEW").expect("a SKU")));
+    stocked
+        .products
+        .push((id, Sku::parse("NEW").expect("a SKU")));
     let order = stocked.order(1);
     assert!(matches!(
         stocked.reserve(order, &[1]),
@@ -260,10 +301,14 @@ async fn who_pays_late_gets_what_is_left_or_nothing() {
     assert_eq!(stocked.expire(late), 2);
     stocked.reserve(other, &[1, 2]).expect("there is enough");
     let refused = stocked.consume(late);
-    assert!(matches!(refused, Err(StockRefused::OutOfStock { ref sku, wanted: 4, available: 3, .. }) if sku.as_str() == "B"));
+    assert!(
+        matches!(refused, Err(StockRefused::OutOfStock { ref sku, wanted: 4, available: 3, .. }) if sku.as_str() == "B")
+    );
     assert_eq!(stocked.stock(), ["A|5|1", "B|5|2"]);
     assert_eq!(stocked.movements(), [""; 0]);
-    stocked.run(move |work| inventory::release(work, other)).expect("the storage works");
+    stocked
+        .run(move |work| inventory::release(work, other))
+        .expect("the storage works");
     stocked.consume(late).expect("it is free again");
     assert_eq!(stocked.stock(), ["A|1|0", "B|1|0"]);
     assert_eq!(stocked.movements(), ["sale|-4|1", "sale|-4|1"]);
@@ -278,7 +323,10 @@ async fn a_payment_in_time_takes_what_is_held_even_when_the_sweep_is_late() {
     stocked.reserve(order, &[1]).expect("there is one");
     app.advance(past_expiry());
     stocked.consume(order).expect("it is held still");
-    assert_eq!((stocked.stock(), stocked.expire(order)), (vec!["A|0|0".to_owned()], 0));
+    assert_eq!(
+        (stocked.stock(), stocked.expire(order)),
+        (vec!["A|0|0".to_owned()], 0)
+    );
 }
 
 #[tokio::test]
@@ -290,7 +338,9 @@ async fn the_sweep_ends_what_is_over_and_leaves_the_rest() {
         stocked.reserve(order, &[2]).expect("there is enough");
         app.advance(past_expiry() / 2);
     }
-    let swept = stocked.run(inventory::expire_reservations).expect("the storage works");
+    let swept = stocked
+        .run(inventory::expire_reservations)
+        .expect("the storage works");
     assert_eq!(swept, 2);
     assert_eq!(
         (stocked.stock(), stocked.reservations()[2].as_str()),
@@ -303,16 +353,27 @@ async fn the_sweep_ends_what_is_over_and_leaves_the_rest() {
 async fn a_hold_of_a_clock_that_was_ahead_ends_with_it() {
     let app = TestApp::start();
     let stocked = Stocked::with(&app, &[("A", 10)]).await;
-    stocked.reserve(stocked.order(1), &[2]).expect("there is enough");
-    let sweep = || stocked.run(inventory::expire_reservations).expect("the storage works");
+    stocked
+        .reserve(stocked.order(1), &[2])
+        .expect("there is enough");
+    let sweep = || {
+        stocked
+            .run(inventory::expire_reservations)
+            .expect("the storage works")
+    };
     app.clock().set(app.now().plus_millis(-RESERVATION_TTL_MS));
     assert_eq!(sweep(), 0, "a little longer harms nobody");
     app.clock().set(app.now().plus_millis(-1));
-    stocked.reserve(stocked.order(2), &[3]).expect("there is enough");
+    stocked
+        .reserve(stocked.order(2), &[3])
+        .expect("there is enough");
     assert_eq!(sweep(), 1);
     assert_eq!(
         (stocked.stock(), stocked.reservations()),
-        (vec!["A|10|3".to_owned()], vec!["expired|2".to_owned(), "held|3".to_owned()])
+        (
+            vec!["A|10|3".to_owned()],
+            vec!["expired|2".to_owned(), "held|3".to_owned()]
+        )
     );
 }
 
@@ -320,7 +381,9 @@ async fn a_hold_of_a_clock_that_was_ahead_ends_with_it() {
 async fn the_worker_ends_reservations_that_have_no_job() {
     let app = TestApp::start();
     let stocked = Stocked::with(&app, &[("A", 10)]).await;
-    stocked.reserve(stocked.order(1), &[2]).expect("there is enough");
+    stocked
+        .reserve(stocked.order(1), &[2])
+        .expect("there is enough");
     app.advance(past_expiry());
     let worker = Worker::start(app.app());
     let ended = async {
@@ -328,7 +391,9 @@ async fn the_worker_ends_reservations_that_have_no_job() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("the sweep comes");
+    tokio::time::timeout(Duration::from_secs(30), ended)
+        .await
+        .expect("the sweep comes");
     worker.stop(Duration::ZERO).await;
     assert_eq!(stocked.reservations(), ["expired|2"]);
 }
@@ -345,7 +410,12 @@ async fn the_last_unit_is_sold_once() {
                 if number % 2 == 0 {
                     inventory::hand_over(work, order, Goods::OnShelf(&wanted), work.now())
                 } else {
-                    inventory::reserve(work, order, &wanted, work.now().plus_millis(RESERVATION_TTL_MS))
+                    inventory::reserve(
+                        work,
+                        order,
+                        &wanted,
+                        work.now().plus_millis(RESERVATION_TTL_MS),
+                    )
                 }
             })
         })
@@ -354,7 +424,10 @@ async fn the_last_unit_is_sold_once() {
     for answer in answers {
         match answer.await {
             Ok(()) => won += 1,
-            Err(refused) => assert!(matches!(refused, StockRefused::OutOfStock { available: 0, .. }), "{refused}"),
+            Err(refused) => assert!(
+                matches!(refused, StockRefused::OutOfStock { available: 0, .. }),
+                "{refused}"
+            ),
         }
     }
     assert_eq!(won, 1);
@@ -364,7 +437,9 @@ async fn the_last_unit_is_sold_once() {
 async fn a_cart_goes_to_checkout_once_and_not_empty() {
     let app = TestApp::start();
     let stocked = Stocked::with(&app, &[("A", 1), ("B", 1)]).await;
-    let created = stocked.run(|work| cart::create_cart(work, None)).expect("a cart");
+    let created = stocked
+        .run(|work| cart::create_cart(work, None))
+        .expect("a cart");
     let load = || stocked.run(move |work| cart::load_for_checkout(work, created.id));
     assert!(matches!(load(), Err(CartRefused::Empty)));
     for (index, (product_id, _)) in stocked.products.iter().enumerate() {
@@ -378,11 +453,24 @@ async fn a_cart_goes_to_checkout_once_and_not_empty() {
             .expect("it is sold");
     }
     let loaded = load().expect("it has lines");
-    let quantities: Vec<i64> = loaded.items.iter().map(|(_, quantity)| quantity.get()).collect();
-    assert_eq!((loaded.id, loaded.currency.code(), quantities), (created.id, "EUR", vec![1, 2]));
-    stocked.run(move |work| cart::mark_converted(work, created.id)).expect("it is open");
+    let quantities: Vec<i64> = loaded
+        .items
+        .iter()
+        .map(|(_, quantity)| quantity.get())
+        .collect();
+    assert_eq!(
+        (loaded.id, loaded.currency.code(), quantities),
+        (created.id, "EUR", vec![1, 2])
+    );
+    stocked
+        .run(move |work| cart::mark_converted(work, created.id))
+        .expect("it is open");
     assert_eq!(load().expect_err("it is converted").code(), "cart_not_open");
-    assert!(stocked.run(move |work| cart::mark_converted(work, created.id)).is_err());
+    assert!(
+        stocked
+            .run(move |work| cart::mark_converted(work, created.id))
+            .is_err()
+    );
     let unknown = tillbox::primitives::id::CartId::from_bytes([9; 16]);
     let refused = stocked.run(move |work| cart::load_for_checkout(work, unknown));
     assert!(matches!(refused, Err(CartRefused::CartNotFound)));
@@ -393,7 +481,10 @@ async fn a_cart_goes_to_checkout_once_and_not_empty() {
 async fn who_is_refused_for_want_of_stock_has_written_nothing() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let (tea, mug) = (shop.stocked("TEA", 450, 1).await, shop.stocked("MUG", 900, 5).await);
+    let (tea, mug) = (
+        shop.stocked("TEA", 450, 1).await,
+        shop.stocked("MUG", 900, 5).await,
+    );
     let late = shop.place(&[(&mug, 1), (&tea, 1)], "cash").await;
     app.advance(past_expiry());
     app.work_off();
@@ -401,11 +492,19 @@ async fn who_is_refused_for_want_of_stock_has_written_nothing() {
     let (before, replays) = (shop.census(), shop.db().stats().replays());
     let sale = json!({"lines": [{"product_id": mug, "quantity": 1}, {"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 1_350}]});
     shop.sale("sale", sale).await.refused(409, "out_of_stock");
-    shop.confirm("late", &late.payment).await.refused(409, "out_of_stock");
+    shop.confirm("late", &late.payment)
+        .await
+        .refused(409, "out_of_stock");
     assert_eq!(shop.grown_since(&before), rows([]));
     let cart = shop.cart(&[(&mug, 1), (&tea, 1)]).await;
-    shop.checkout("checkout", &cart, "cash").await.refused(409, "out_of_stock");
-    assert_eq!(shop.db().stats().replays(), replays, "nothing had to be undone");
+    shop.checkout("checkout", &cart, "cash")
+        .await
+        .refused(409, "out_of_stock");
+    assert_eq!(
+        shop.db().stats().replays(),
+        replays,
+        "nothing had to be undone"
+    );
     assert_eq!(shop.stock(&mug).await, [5, 0, 5]);
 }
 
@@ -413,17 +512,28 @@ async fn who_is_refused_for_want_of_stock_has_written_nothing() {
 async fn what_counts_is_whether_stock_is_counted_when_it_leaves() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let (tea, mug) = (shop.product("TEA", 450).await, shop.stocked("MUG", 900, 2).await);
+    let (tea, mug) = (
+        shop.product("TEA", 450).await,
+        shop.stocked("MUG", 900, 2).await,
+    );
     let count = |product: String, counted: bool| {
         let path = format!("/v1/catalog/products/{product}");
-        shop.patch(&path).json(json!({"track_stock": counted})).send()
+        shop.patch(&path)
+            .json(json!({"track_stock": counted}))
+            .send()
     };
     let first = shop.place(&[(&tea, 2)], "cash").await;
     let second = shop.place(&[(&mug, 2)], "cash").await;
     count(tea.clone(), true).await.expect(200);
-    shop.confirm("short", &first.payment).await.refused(409, "out_of_stock");
+    shop.confirm("short", &first.payment)
+        .await
+        .refused(409, "out_of_stock");
     let path = format!("/v1/inventory/stock/{tea}");
-    shop.patch(&path).json(json!({"on_hand": 5})).send().await.expect(200);
+    shop.patch(&path)
+        .json(json!({"on_hand": 5}))
+        .send()
+        .await
+        .expect(200);
     shop.confirm("first", &first.payment).await.expect(200);
     assert_eq!(shop.stock(&tea).await, [3, 0, 3], "it is counted by now");
 
@@ -436,6 +546,10 @@ async fn what_counts_is_whether_stock_is_counted_when_it_leaves() {
         .await
         .expect(200);
     shop.confirm("second", &second.payment).await.expect(200);
-    assert_eq!(shop.stock(&mug).await, [0, 0, 0], "nobody counts it any more");
+    assert_eq!(
+        shop.stock(&mug).await,
+        [0, 0, 0],
+        "nobody counts it any more"
+    );
     shop.assert_integrity();
 }

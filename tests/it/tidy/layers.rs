@@ -35,11 +35,17 @@ const HEIGHTS: &[(&str, u32)] = &[
 const SYNCHRONOUS_BELOW: u32 = 60;
 
 fn module_of(path: &str) -> &str {
-    path.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+    path.split('/')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(".rs")
 }
 
 fn height(module: &str) -> Option<u32> {
-    HEIGHTS.iter().find(|(name, _)| *name == module).map(|(_, height)| *height)
+    HEIGHTS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, height)| *height)
 }
 
 /// The modules that a file names through `crate::`, with their places.
@@ -76,7 +82,11 @@ fn firsts_of_group(group: &str) -> impl Iterator<Item = (usize, &str)> {
             members.push(offset + 1);
         }
     }
-    let first = |start: usize| words(&group[start..]).next().map(|(offset, word)| (start + offset, word));
+    let first = |start: usize| {
+        words(&group[start..])
+            .next()
+            .map(|(offset, word)| (start + offset, word))
+    };
     members.into_iter().filter_map(first)
 }
 
@@ -86,16 +96,27 @@ fn uses_only_what_is_below(source: &Source) -> Vec<Offence> {
         return Vec::new();
     }
     let Some(own_height) = height(own).or((own == "main").then_some(u32::MAX)) else {
-        return vec![format!("src/{}: the module {own} has no place among the layers", source.path)];
+        return vec![format!(
+            "src/{}: the module {own} has no place among the layers",
+            source.path
+        )];
     };
     let mut offences = Vec::new();
     for (place, module) in used(source) {
         if module != own && height(module).is_some_and(|height| height >= own_height) {
-            offences.push(format!("{}: {own} uses {module}, which is not below it", source.at(place)));
+            offences.push(format!(
+                "{}: {own} uses {module}, which is not below it",
+                source.at(place)
+            ));
         }
     }
     // Two steps up could leave the layer without naming the crate.
-    let escapes = places(&source.code, "super::super").map(|place| format!("{}: write crate:: instead of super::super", source.at(place)));
+    let escapes = places(&source.code, "super::super").map(|place| {
+        format!(
+            "{}: write crate:: instead of super::super",
+            source.at(place)
+        )
+    });
     offences.extend(escapes);
     offences
 }
@@ -129,14 +150,27 @@ fn every_layer_uses_only_what_is_below() {
         "fn f() { crate::http::g() }",
         "fn f() { crate::app::g() }",
     );
-    assert_eq!(uses_only_what_is_below(&Source::new("novelty.rs", "")).len(), 1);
-    bites(uses_only_what_is_below, "http/api/a.rs", "use super::super::b;", "use super::b;");
+    assert_eq!(
+        uses_only_what_is_below(&Source::new("novelty.rs", "")).len(),
+        1
+    );
+    bites(
+        uses_only_what_is_below,
+        "http/api/a.rs",
+        "use super::super::b;",
+        "use super::b;",
+    );
     enforce(uses_only_what_is_below, &[]);
 }
 
 #[test]
 fn what_lies_below_http_and_worker_is_synchronous() {
-    bites(is_synchronous, "tenant/a.rs", "pub async fn f() {}", "pub fn f() {}");
+    bites(
+        is_synchronous,
+        "tenant/a.rs",
+        "pub async fn f() {}",
+        "pub fn f() {}",
+    );
     bites(
         is_synchronous,
         "tenant/a.rs",

@@ -36,7 +36,10 @@ fn no_connection(source: &Source) -> Vec<Offence> {
             end
         };
         if words(&rest[..end]).any(|(_, word)| word == "Connection") {
-            offences.push(format!("{}: rusqlite::Connection has its home in storage/", source.at(place)));
+            offences.push(format!(
+                "{}: rusqlite::Connection has its home in storage/",
+                source.at(place)
+            ));
         }
     }
     offences
@@ -53,7 +56,9 @@ fn no_ambient_time_or_chance(source: &Source) -> Vec<Offence> {
         "Uuid::now_v7",
         "getrandom::",
     ] {
-        offences.extend(places(&source.product, text).map(|place| format!("{}: {text}", source.at(place))));
+        offences.extend(
+            places(&source.product, text).map(|place| format!("{}: {text}", source.at(place))),
+        );
     }
     offences
 }
@@ -89,12 +94,18 @@ fn begins_with_its_reason(source: &Source) -> Vec<Offence> {
     if begins {
         Vec::new()
     } else {
-        vec![format!("{}{}: does not begin with //!", source.root, source.path)]
+        vec![format!(
+            "{}{}: does not begin with //!",
+            source.root, source.path
+        )]
     }
 }
 
 fn has_a_name_that_says_something(source: &Source) -> Vec<Offence> {
-    let parts = source.path.split('/').map(|part| part.trim_end_matches(".rs"));
+    let parts = source
+        .path
+        .split('/')
+        .map(|part| part.trim_end_matches(".rs"));
     let empty = parts.filter(|part| EMPTY_NAMES.contains(part));
     empty
         .map(|part| format!("{}{}: {part} says nothing", source.root, source.path))
@@ -103,7 +114,12 @@ fn has_a_name_that_says_something(source: &Source) -> Vec<Offence> {
 
 #[test]
 fn things_have_their_homes() {
-    bites(no_connection, "tenant/a.rs", "use rusqlite::Connection;", "use rusqlite::Result;");
+    bites(
+        no_connection,
+        "tenant/a.rs",
+        "use rusqlite::Connection;",
+        "use rusqlite::Result;",
+    );
     bites(
         no_connection,
         "tenant/a.rs",
@@ -125,7 +141,12 @@ fn things_have_their_homes() {
         assert!(at_home(word, home)(&Source::new(&format!("{home}a.rs"), &bad)).is_empty());
         enforce(at_home(word, home), &[]);
     }
-    bites(at_home("lettre", "outbound/"), "tenant/a.rs", "use lettre::x;", "use other::x;");
+    bites(
+        at_home("lettre", "outbound/"),
+        "tenant/a.rs",
+        "use lettre::x;",
+        "use other::x;",
+    );
     enforce(
         at_home("lettre", "outbound/"),
         &[
@@ -141,11 +162,23 @@ fn only_these_keep_anything_in_a_cache() {
         let is_cache = |word: &(usize, &str)| matches!(word.1, "moka" | "TimedCache");
         let offences = words(&source.product).filter(is_cache);
         offences
-            .map(|(place, word)| format!("{} keeps something in a cache ({word})", source.at(place)))
+            .map(|(place, word)| {
+                format!("{} keeps something in a cache ({word})", source.at(place))
+            })
             .collect()
     };
-    bites(keeps, "tenant/reports.rs", "use moka::sync::Cache;", "use std::sync::Arc;");
-    bites(keeps, "tenant/reports.rs", "let sums: TimedCache<K, V>;", "let sums: Vec<Money>;");
+    bites(
+        keeps,
+        "tenant/reports.rs",
+        "use moka::sync::Cache;",
+        "use std::sync::Arc;",
+    );
+    bites(
+        keeps,
+        "tenant/reports.rs",
+        "let sums: TimedCache<K, V>;",
+        "let sums: Vec<Money>;",
+    );
     enforce(
         keeps,
         &[
@@ -202,13 +235,23 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
 
 #[test]
 fn nothing_waits_for_time_by_sleeping() {
-    bites(no_sleep, "tenant/a.rs", "std::thread::sleep(d);", "receiver.recv();");
+    bites(
+        no_sleep,
+        "tenant/a.rs",
+        "std::thread::sleep(d);",
+        "receiver.recv();",
+    );
     enforce_everywhere(no_sleep);
 }
 
 #[test]
 fn every_file_says_why_it_exists() {
-    bites(begins_with_its_reason, "tenant/a.rs", "use x;", "//! Because.\nuse x;");
+    bites(
+        begins_with_its_reason,
+        "tenant/a.rs",
+        "use x;",
+        "//! Because.\nuse x;",
+    );
     enforce_everywhere(begins_with_its_reason);
 }
 

@@ -19,7 +19,11 @@ impl Source {
     pub fn new(path: &str, text: &str) -> Self {
         let code = blank_comments_and_strings(text);
         let is_test_file = path.ends_with("/tests.rs") || path.contains("/tests/");
-        let product = if is_test_file { String::new() } else { blank_tests(&code) };
+        let product = if is_test_file {
+            String::new()
+        } else {
+            blank_tests(&code)
+        };
         Self {
             path: path.to_owned(),
             root: "src/",
@@ -31,7 +35,10 @@ impl Source {
 
     /// Where a byte of the code lies, for a person.
     pub fn at(&self, offset: usize) -> String {
-        let line = 1 + self.code[..offset].bytes().filter(|byte| *byte == b'\n').count();
+        let line = 1 + self.code[..offset]
+            .bytes()
+            .filter(|byte| *byte == b'\n')
+            .count();
         format!("{}{}:{line}", self.root, self.path)
     }
 }
@@ -58,7 +65,10 @@ fn below(root: &'static str) -> Vec<Source> {
             .expect("below its root")
             .to_string_lossy()
             .replace('\\', "/");
-        let source = Source::new(&below, &std::fs::read_to_string(path).expect("a source file reads"));
+        let source = Source::new(
+            &below,
+            &std::fs::read_to_string(path).expect("a source file reads"),
+        );
         Source { root, ..source }
     };
     paths.iter().map(read).collect()
@@ -81,7 +91,9 @@ pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = 0;
     std::iter::from_fn(move || {
         let start = rest + code[rest..].find(is_word)?;
-        let end = code[start..].find(|c| !is_word(c)).map_or(code.len(), |length| start + length);
+        let end = code[start..]
+            .find(|c| !is_word(c))
+            .map_or(code.len(), |length| start + length);
         rest = end;
         Some((start, &code[start..end]))
     })
@@ -101,8 +113,12 @@ fn blank_comments_and_strings(text: &str) -> String {
             b'/' if bytes[place..].starts_with(b"//") => until(bytes, place, b"\n"),
             b'/' if bytes[place..].starts_with(b"/*") => until(bytes, place + 2, b"*/") + 2,
             b'"' => string_end(bytes, place),
-            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"\"") => until(bytes, place + 2, b"\"") + 1,
-            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"#\"") => until(bytes, place + 3, b"\"#") + 2,
+            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"\"") => {
+                until(bytes, place + 2, b"\"") + 1
+            }
+            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"#\"") => {
+                until(bytes, place + 3, b"\"#") + 2
+            }
             b'\'' if bytes[place + 1..].starts_with(b"\\") => until(bytes, place + 3, b"'") + 1,
             b'\'' if bytes.get(place + 2) == Some(&b'\'') => place + 3,
             _ => {
@@ -128,7 +144,9 @@ fn is_word_byte(bytes: &[u8], place: usize) -> bool {
 
 fn until(bytes: &[u8], from: usize, end: &[u8]) -> usize {
     let from = from.min(bytes.len());
-    let found = bytes[from..].windows(end.len()).position(|window| window == end);
+    let found = bytes[from..]
+        .windows(end.len())
+        .position(|window| window == end);
     found.map_or(bytes.len(), |length| from + length)
 }
 
@@ -176,12 +194,18 @@ fn blank_tests(code: &str) -> String {
 
 #[test]
 fn comments_strings_and_tests_are_no_code() {
-    let text =
-        "//! doc\nlet a = \"x.unwrap()\"; // .unwrap()\nlet q = '\"'; b();\n#[cfg(test)]\nmod tests {\n    c.unwrap();\n}\nfn d() {}\n";
+    let text = "//! doc\nlet a = \"x.unwrap()\"; // .unwrap()\nlet q = '\"'; b();\n#[cfg(test)]\nmod tests {\n    c.unwrap();\n}\nfn d() {}\n";
     let source = Source::new("a.rs", text);
     assert!(!source.code.contains("doc") && !source.code.contains("x.unwrap"));
     assert!(source.code.contains("b();") && source.code.contains("c.unwrap()"));
     assert!(!source.product.contains("unwrap") && source.product.contains("fn d()"));
-    assert_eq!(source.at(source.product.find("fn d").expect("kept")), "src/a.rs:8");
-    assert!(Source::new("a/tests.rs", "fn c() { d.unwrap() }").product.is_empty());
+    assert_eq!(
+        source.at(source.product.find("fn d").expect("kept")),
+        "src/a.rs:8"
+    );
+    assert!(
+        Source::new("a/tests.rs", "fn c() { d.unwrap() }")
+            .product
+            .is_empty()
+    );
 }

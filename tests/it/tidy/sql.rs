@@ -11,12 +11,20 @@ fn module_of(path: &str) -> String {
 }
 
 fn has_statements(source: &Source) -> bool {
-    source.code.lines().any(|line| line.trim_start().starts_with("statements! {"))
+    source
+        .code
+        .lines()
+        .any(|line| line.trim_start().starts_with("statements! {"))
 }
 
 fn is_listed(source: &Source, listed: &[&Statement]) -> bool {
     let prefix = format!("{}::", module_of(&source.path));
-    let is_own = |statement: &&&Statement| statement.name().strip_prefix(&prefix).is_some_and(|name| !name.contains("::"));
+    let is_own = |statement: &&&Statement| {
+        statement
+            .name()
+            .strip_prefix(&prefix)
+            .is_some_and(|name| !name.contains("::"))
+    };
     listed.iter().any(|statement| is_own(&statement))
 }
 
@@ -27,9 +35,16 @@ fn every_module_with_sql_is_in_a_list() {
         tillbox::tenancy::STATEMENTS,
         tillbox::landlord::STATEMENTS,
     ];
-    let listed: Vec<&Statement> = lists.into_iter().flatten().flat_map(|module| module.iter()).collect();
+    let listed: Vec<&Statement> = lists
+        .into_iter()
+        .flatten()
+        .flat_map(|module| module.iter())
+        .collect();
     let sources = source::all();
-    let with_sql: Vec<&Source> = sources.iter().filter(|source| has_statements(source)).collect();
+    let with_sql: Vec<&Source> = sources
+        .iter()
+        .filter(|source| has_statements(source))
+        .collect();
     assert!(with_sql.len() >= 8, "the macro is still called what it was");
     for source in with_sql {
         assert!(
@@ -38,6 +53,9 @@ fn every_module_with_sql_is_in_a_list() {
             source.path
         );
     }
-    let stranger = Source::new("tenant/stranger.rs", "statements! {\n    A = \"SELECT 1\";\n}");
+    let stranger = Source::new(
+        "tenant/stranger.rs",
+        "statements! {\n    A = \"SELECT 1\";\n}",
+    );
     assert!(has_statements(&stranger) && !is_listed(&stranger, &listed));
 }

@@ -35,9 +35,16 @@ async fn what_the_night_finds_is_told_and_not_mended() {
     night(&app);
     night(&app);
     night(&app);
-    bad.raw("UPDATE stock SET on_hand = on_hand + 1").expect("damaged");
+    bad.raw("UPDATE stock SET on_hand = on_hand + 1")
+        .expect("damaged");
     night(&app);
-    let found = app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    let found = app
+        .get("/v1/landlord/retention")
+        .local()
+        .send()
+        .await
+        .expect(200)
+        .json();
     let wrong = found["mismatches"].as_array().expect("a list");
     assert_eq!(wrong.len(), 1, "{found}");
     assert_eq!(
@@ -50,31 +57,62 @@ async fn what_the_night_finds_is_told_and_not_mended() {
         (&json!("bad"), &json!(1), &json!("stock"), &json!(app.now()))
     );
     let id = bad.id.to_string();
-    let said = logs().security().of_tenant(&id).saying("integrity mismatch");
+    let said = logs()
+        .security()
+        .of_tenant(&id)
+        .saying("integrity mismatch");
     assert_eq!(said.lines().len(), 1);
     assert_eq!(said.lines()[0]["check"], "stock");
-    assert_eq!(bad.rows("SELECT on_hand FROM stock"), ["10"], "it was found, and not mended");
+    assert_eq!(
+        bad.rows("SELECT on_hand FROM stock"),
+        ["10"],
+        "it was found, and not mended"
+    );
 
     // The one that is well is left alone until it changes, or a week has passed; the other is looked at each night.
-    let checked =
-        || app.landlord_rows("SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = c.tenant_id ORDER BY t.slug");
+    let checked = || {
+        app.landlord_rows("SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = c.tenant_id ORDER BY t.slug")
+    };
     let at = |days: u32| (app.now().as_millis() - (days * DAY).as_millis() as i64).to_string();
     night(&app);
-    assert_eq!(checked(), [format!("bad|{}", at(0)), format!("good|{}", at(2))]);
-    bad.raw("UPDATE stock SET on_hand = on_hand - 1").expect("mended");
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(0)), format!("good|{}", at(2))]
+    );
+    bad.raw("UPDATE stock SET on_hand = on_hand - 1")
+        .expect("mended");
     night(&app);
-    assert_eq!(checked(), [format!("bad|{}", at(0)), format!("good|{}", at(3))]);
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(0)), format!("good|{}", at(3))]
+    );
     let body = json!({"sku": "MUG", "name": "Mug", "price_minor": 100});
-    good.post("/v1/catalog/products").json(body).send().await.expect(201);
+    good.post("/v1/catalog/products")
+        .json(body)
+        .send()
+        .await
+        .expect(201);
     app.work_off();
     night(&app);
-    assert_eq!(checked(), [format!("bad|{}", at(1)), format!("good|{}", at(0))]);
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(1)), format!("good|{}", at(0))]
+    );
     // The jobs of the change went in the night after it, which is a change as well.
     for _ in 0..6 {
         night(&app);
     }
-    assert_eq!(checked(), [format!("bad|{}", at(0)), format!("good|{}", at(5))]);
-    let found = app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(0)), format!("good|{}", at(5))]
+    );
+    let found = app
+        .get("/v1/landlord/retention")
+        .local()
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(found["mismatches"], json!([]));
 }
 
@@ -90,7 +128,8 @@ async fn a_store_that_cannot_be_opened_stops_no_other() {
     app.resume();
     app.advance(Duration::from_secs(1));
     night(&app);
-    let checked = app.landlord_rows("SELECT t.slug FROM tenant_check c JOIN tenant t ON t.id = c.tenant_id");
+    let checked =
+        app.landlord_rows("SELECT t.slug FROM tenant_check c JOIN tenant t ON t.id = c.tenant_id");
     assert_eq!(checked, [good.slug.to_string()]);
 }
 
@@ -104,7 +143,14 @@ async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
     drop(running);
     night(&app);
     let checked_at = app.now();
-    let status = async || app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    let status = async || {
+        app.get("/v1/landlord/retention")
+            .local()
+            .send()
+            .await
+            .expect(200)
+            .json()
+    };
     assert_eq!(status().await["unchecked"], json!([]));
     app.stop();
     let sound = std::fs::read(shop.path()).expect("the file");
@@ -114,11 +160,20 @@ async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
     let found = status().await;
     let unchecked = &found["unchecked"][0];
     assert_eq!(
-        (&unchecked["tenant"], &unchecked["tried_at"], &unchecked["checked_at"]),
+        (
+            &unchecked["tenant"],
+            &unchecked["tried_at"],
+            &unchecked["checked_at"]
+        ),
         (&json!("corner"), &json!(app.now()), &json!(checked_at)),
         "{found}"
     );
-    assert!(unchecked["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{found}");
+    assert!(
+        unchecked["reason"]
+            .as_str()
+            .is_some_and(|reason| !reason.is_empty()),
+        "{found}"
+    );
     let said = logs()
         .security()
         .of_tenant(&shop.id.to_string())
@@ -144,15 +199,26 @@ async fn what_is_found_in_the_houses_file_is_told_until_it_is_mended() {
     blocking(|| run_due(&running, DUTIES));
     drop(running);
     night(&app);
-    let status = async || app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    let status = async || {
+        app.get("/v1/landlord/retention")
+            .local()
+            .send()
+            .await
+            .expect(200)
+            .json()
+    };
     assert_eq!(status().await["mismatches"], json!([]));
-    let entry = app.landlord_rows("SELECT max(seq), actor FROM audit_log").remove(0);
+    let entry = app
+        .landlord_rows("SELECT max(seq), actor FROM audit_log")
+        .remove(0);
     let (seq, actor) = entry.split_once('|').expect("two columns");
     let trigger = app
         .landlord_rows("SELECT sql FROM sqlite_schema WHERE name = 'audit_log_no_update'")
         .remove(0);
     let set = |actor: &str| {
-        let sql = format!("DROP TRIGGER audit_log_no_update; UPDATE audit_log SET actor = '{actor}' WHERE seq = {seq}; {trigger}");
+        let sql = format!(
+            "DROP TRIGGER audit_log_no_update; UPDATE audit_log SET actor = '{actor}' WHERE seq = {seq}; {trigger}"
+        );
         app.landlord_raw(&sql).expect("changed");
     };
     set("nobody");
@@ -160,7 +226,11 @@ async fn what_is_found_in_the_houses_file_is_told_until_it_is_mended() {
     let found = status().await;
     let wrong = &found["mismatches"][0];
     assert_eq!(
-        (&wrong["tenant"], &wrong["findings"][0]["check"], &wrong["checked_at"]),
+        (
+            &wrong["tenant"],
+            &wrong["findings"][0]["check"],
+            &wrong["checked_at"]
+        ),
         (&json!(null), &json!("audit chain"), &json!(app.now())),
         "{found}"
     );
@@ -191,8 +261,20 @@ async fn a_file_that_cannot_be_read_through_is_a_finding() {
     let running = app.app();
     blocking(|| run_due(&running, DUTIES));
     drop(running);
-    let found = app.get("/v1/landlord/retention").local().send().await.expect(200).json();
-    assert_eq!(found["mismatches"][0]["findings"][0]["check"], "file", "{found}");
-    let said = logs().security().of_tenant(&shop.id.to_string()).saying("integrity mismatch");
+    let found = app
+        .get("/v1/landlord/retention")
+        .local()
+        .send()
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        found["mismatches"][0]["findings"][0]["check"], "file",
+        "{found}"
+    );
+    let said = logs()
+        .security()
+        .of_tenant(&shop.id.to_string())
+        .saying("integrity mismatch");
     assert_eq!(said.lines().len(), 1);
 }

@@ -42,7 +42,13 @@ fn log_files(app: &TestApp, names: &[&str]) -> impl Fn() -> usize {
 }
 
 async fn doubt(app: &TestApp) -> Value {
-    app.get("/v1/landlord/retention").local().send().await.expect(200).json()["clock_doubt"].clone()
+    app.get("/v1/landlord/retention")
+        .local()
+        .send()
+        .await
+        .expect(200)
+        .json()["clock_doubt"]
+        .clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +62,9 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
     assert_eq!((shop.census(), log_files()), (rows.clone(), 2));
     let doubted = doubt(&app).await;
     assert!(
-        doubted["reason"].as_str().is_some_and(|reason| reason.contains("set forward by")),
+        doubted["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("set forward by")),
         "{doubted}"
     );
     assert!(logs().security().contain("the clock is not believed"));
@@ -65,7 +73,10 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
     app.advance(DAY);
     assert_eq!(night(&app), ["integrity"]);
     prune(&app, json!({})).await.refused(409, "clock_doubtful");
-    let dry = prune(&app, json!({"dry_run": true})).await.expect(200).json();
+    let dry = prune(&app, json!({"dry_run": true}))
+        .await
+        .expect(200)
+        .json();
     assert!(!rows_of(&dry).is_empty(), "counting may be asked for");
     assert_eq!((shop.census(), log_files()), (rows, 2));
     // Somebody sets it right; the house has seen the later one, so a person has to say so.
@@ -73,13 +84,18 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
     app.restart();
     assert_eq!(night(&app), Vec::<&str>::new());
     prune(&app, json!({})).await.refused(409, "clock_doubtful");
-    prune(&app, json!({"clock_is_right": true})).await.expect(200);
+    prune(&app, json!({"clock_is_right": true}))
+        .await
+        .expect(200);
     assert_eq!(doubt(&app).await, Value::Null);
     let trail = app.landlord_rows("SELECT actor, action FROM audit_log ORDER BY seq DESC LIMIT 1");
     assert_eq!(trail, ["operator|clock.confirmed"]);
     shop.assert_integrity();
     app.advance(DAY);
-    assert!(night(&app).contains(&"retention"), "and the nights are as before");
+    assert!(
+        night(&app).contains(&"retention"),
+        "and the nights are as before"
+    );
     assert_eq!(log_files(), 2, "their thirty days are not over");
     app.advance(30 * DAY);
     assert!(night(&app).contains(&"log_files"));
@@ -133,8 +149,13 @@ async fn over_a_restart_a_week_is_believed_and_more_is_not_at_once() {
     );
     let both = json!({"clock_is_right": true, "dry_run": true});
     prune(&app, both).await.refused(422, "validation_failed");
-    assert!(!night(&app).contains(&"retention"), "who only counts has said nothing");
-    prune(&app, json!({"clock_is_right": true})).await.expect(200);
+    assert!(
+        !night(&app).contains(&"retention"),
+        "who only counts has said nothing"
+    );
+    prune(&app, json!({"clock_is_right": true}))
+        .await
+        .expect(200);
     assert!(night(&app).contains(&"retention"));
 }
 
@@ -157,7 +178,9 @@ async fn the_operators_word_ends_the_warnings_of_every_start() {
     let before = warnings();
     app.resume();
     assert_eq!(warnings(), before + 1, "it warns");
-    prune(&app, json!({"clock_is_right": true})).await.expect(200);
+    prune(&app, json!({"clock_is_right": true}))
+        .await
+        .expect(200);
     app.advance(Duration::from_millis(1_001));
     app.restart();
     assert_eq!(warnings(), 0, "and no more");
@@ -165,7 +188,10 @@ async fn the_operators_word_ends_the_warnings_of_every_start() {
 }
 
 async fn ends(app: &TestApp) -> String {
-    doubt(app).await["ends"].as_str().unwrap_or("it is believed").to_owned()
+    doubt(app).await["ends"]
+        .as_str()
+        .unwrap_or("it is believed")
+        .to_owned()
 }
 
 /// A battery that is empty: the machine begins in another year, and a time server answers when the daemon runs already.
@@ -180,10 +206,15 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     assert!(!night(&app).contains(&"retention"));
     let doubted = doubt(&app).await;
     assert!(
-        doubted["reason"].as_str().is_some_and(|reason| reason.contains("it has shown")),
+        doubted["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("it has shown")),
         "{doubted}"
     );
-    assert!(ends(&app).await.starts_with("by itself once it shows"), "{doubted}");
+    assert!(
+        ends(&app).await.starts_with("by itself once it shows"),
+        "{doubted}"
+    );
     let tea = shop.stocked("MUG", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
     app.work_off();
@@ -191,7 +222,10 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     // Set to a year too far it is as little believed as at a start.
     app.clock().set(right.plus(370 * DAY));
     assert!(!night(&app).contains(&"retention"));
-    assert_eq!(ends(&app).await, "by your word that it is right, and not by itself");
+    assert_eq!(
+        ends(&app).await,
+        "by your word that it is right, and not by itself"
+    );
     assert_eq!(shop.census(), rows);
     app.clock().set(right.plus_millis(-9_000 * 86_400_000));
     night(&app);
@@ -203,7 +237,8 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     app.clock().set(right.plus(DAY));
     assert!(night(&app).contains(&"retention"));
     assert_eq!(doubt(&app).await, Value::Null);
-    let trail = app.landlord_rows("SELECT actor, action FROM audit_log WHERE subject = 'house:clock'");
+    let trail =
+        app.landlord_rows("SELECT actor, action FROM audit_log WHERE subject = 'house:clock'");
     assert_eq!(trail, ["system|clock.believed"]);
     for table in ["audit_log", "inventory_movement"] {
         assert_eq!(
@@ -222,9 +257,14 @@ async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
     app.stop();
     app.advance(14 * DAY);
     app.resume();
-    assert!(!night(&app).contains(&"retention"), "it may have been a month that was mistyped");
     assert!(
-        ends(&app).await.starts_with("by itself when it has gone well for 168 more hours"),
+        !night(&app).contains(&"retention"),
+        "it may have been a month that was mistyped"
+    );
+    assert!(
+        ends(&app)
+            .await
+            .starts_with("by itself when it has gone well for 168 more hours"),
         "{}",
         ends(&app).await
     );
@@ -244,7 +284,8 @@ async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_was_paused_is_believed_after_a_week_and_one_that_is_set_again_begins_anew() {
+async fn a_machine_that_was_paused_is_believed_after_a_week_and_one_that_is_set_again_begins_anew()
+{
     let app = TestApp::start();
     shop(&app).await;
     app.clock().set(app.now().plus(10 * HOUR));
@@ -284,7 +325,10 @@ async fn a_clock_that_is_a_year_ahead_is_never_believed_for_waiting() {
             app.advance(DAY);
         }
         night(&app);
-        assert_eq!(ends(&app).await, "by your word that it is right, and not by itself");
+        assert_eq!(
+            ends(&app).await,
+            "by your word that it is right, and not by itself"
+        );
         assert_eq!(shop.census(), rows);
     }
 }
@@ -324,16 +368,26 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
     // Nobody works on the queue here; what else there is works, whatever the clock shows.
     let health = async || {
         let health = app.get("/health").local().send().await.expect(503).json();
-        assert_eq!(health["services"], json!({"db": "ok", "cache": "ok", "queue": "fail"}));
+        assert_eq!(
+            health["services"],
+            json!({"db": "ok", "cache": "ok", "queue": "fail"})
+        );
         health["details"]["clock"].clone()
     };
     let look = || {
         let running = app.app();
         blocking(|| running.clock_watch.observe()).expect("looked at");
     };
-    assert_eq!(gauge().await, "tillbox_clock_believed 0", "nobody has looked yet");
+    assert_eq!(
+        gauge().await,
+        "tillbox_clock_believed 0",
+        "nobody has looked yet"
+    );
     look();
-    assert_eq!((gauge().await.as_str(), health().await), ("tillbox_clock_believed 1", Value::Null));
+    assert_eq!(
+        (gauge().await.as_str(), health().await),
+        ("tillbox_clock_believed 1", Value::Null)
+    );
     app.clock().set(app.now().plus(370 * DAY));
     look();
     assert_eq!(gauge().await, "tillbox_clock_believed 0");
@@ -345,17 +399,26 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
         "by your word",
         "--clock-is-right",
     ] {
-        assert!(said.as_str().is_some_and(|said| said.contains(part)), "{part}: {said}");
+        assert!(
+            said.as_str().is_some_and(|said| said.contains(part)),
+            "{part}: {said}"
+        );
     }
-    prune(&app, json!({"clock_is_right": true})).await.expect(200);
-    assert_eq!((gauge().await.as_str(), health().await), ("tillbox_clock_believed 1", Value::Null));
+    prune(&app, json!({"clock_is_right": true}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (gauge().await.as_str(), health().await),
+        ("tillbox_clock_believed 1", Value::Null)
+    );
 }
 
 /// Once for each doubt and by each of the means; one that fails is tried again alone, as the same message.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_is_told_once_of_a_doubt() {
     let app = TestApp::with(false, |config| {
-        config.alerts.webhook_url = serde_json::from_value(json!("https://hooks.example/T0/s3cret")).expect("a URL");
+        config.alerts.webhook_url =
+            serde_json::from_value(json!("https://hooks.example/T0/s3cret")).expect("a URL");
         config.alerts.email_to = "ops@example.org".to_owned();
     });
     let mails = || {
@@ -368,7 +431,10 @@ async fn the_operator_is_told_once_of_a_doubt() {
     let told = || {
         let running = app.app();
         let done = blocking(|| run_due(&running, DUTIES));
-        let mut told = done.into_iter().filter(|(duty, _)| *duty == "clock_alert").map(|(_, done)| done);
+        let mut told = done
+            .into_iter()
+            .filter(|(duty, _)| *duty == "clock_alert")
+            .map(|(_, done)| done);
         told.next()
     };
     assert_eq!((told(), mails()), (None, 0));
@@ -392,17 +458,35 @@ async fn the_operator_is_told_once_of_a_doubt() {
     told().expect("it is due").expect("it arrives");
     assert_eq!((told(), mails()), (None, 1), "once");
     let calls = app.world().calls();
-    let [first, second] = calls.as_slice() else { panic!("{calls:?}") };
-    let id = |call: &tillbox::outbound::http::Call| call.headers.iter().find(|(name, _)| *name == "webhook-id").cloned();
-    assert_eq!((id(first), &first.body), (id(second), &second.body), "the same message");
+    let [first, second] = calls.as_slice() else {
+        panic!("{calls:?}")
+    };
+    let id = |call: &tillbox::outbound::http::Call| {
+        call.headers
+            .iter()
+            .find(|(name, _)| *name == "webhook-id")
+            .cloned()
+    };
+    assert_eq!(
+        (id(first), &first.body),
+        (id(second), &second.body),
+        "the same message"
+    );
     let body: Value = serde_json::from_slice(&second.body).expect("JSON");
-    assert_eq!((&body["type"], &body["data"]["since"]), (&json!("clock.doubted"), &json!(since)));
+    assert_eq!(
+        (&body["type"], &body["data"]["since"]),
+        (&json!("clock.doubted"), &json!(since))
+    );
     assert!(
-        body["data"]["reason"].as_str().is_some_and(|reason| reason.contains("set forward")),
+        body["data"]["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("set forward")),
         "{body}"
     );
     // The next doubt is another one.
-    prune(&app, json!({"clock_is_right": true})).await.expect(200);
+    prune(&app, json!({"clock_is_right": true}))
+        .await
+        .expect(200);
     assert_eq!(told(), None);
     app.clock().set(app.now().plus(10 * HOUR));
     told().expect("it is due").expect("it arrives");

@@ -19,7 +19,10 @@ async fn prune(app: &TestApp, more: Value) -> crate::support::answer::Answer {
     for (name, value) in more.as_object().expect("an object") {
         body[name] = value.clone();
     }
-    app.admin("/v1/landlord/retention/prune").json(body).send().await
+    app.admin("/v1/landlord/retention/prune")
+        .json(body)
+        .send()
+        .await
 }
 
 /// The rows that went of each table, or would: `tenant/table` and their number; those of which there are none left out.

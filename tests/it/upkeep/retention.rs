@@ -40,7 +40,8 @@ fn busy(shop: &TestShop, product: &str, movements: usize) {
         for number in 0..movements {
             let command = AdjustStock {
                 product_id,
-                quantity_delta: QuantityDelta::new(if number % 3 == 2 { -1 } else { 1 }).expect("a difference"),
+                quantity_delta: QuantityDelta::new(if number % 3 == 2 { -1 } else { 1 })
+                    .expect("a difference"),
                 reason: Note::parse("counted").expect("a note"),
             };
             inventory::adjust_stock(work, &command).expect("it fits");
@@ -87,14 +88,20 @@ async fn retention_prune() {
     shop.assert_integrity();
     let (before, books, stock) = (shop.census(), kept(&shop), shop.stock(&tea).await);
 
-    let dry = prune(&app, json!({"dry_run": true})).await.expect(200).json();
+    let dry = prune(&app, json!({"dry_run": true}))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(
         (shop.census(), kept(&shop)),
         (before.clone(), books.clone()),
         "counting deletes nothing"
     );
     let real = prune(&app, json!({})).await.expect(200).json();
-    assert_eq!(real["pruned"], dry["pruned"], "what was counted is what went");
+    assert_eq!(
+        real["pruned"], dry["pruned"],
+        "what was counted is what went"
+    );
     assert_eq!(
         (&dry["dry_run"], &real["dry_run"], &real["next_cursor"]),
         (&json!(true), &json!(false), &Value::Null)
@@ -102,8 +109,14 @@ async fn retention_prune() {
     let went = rows_of(&real);
     for table in Table::ALL {
         let name = format!("corner/{table}");
-        assert!(went.iter().any(|(went, _)| *went == name), "{name}: {went:?}");
-        let (_, rows) = went.iter().find(|(went, _)| *went == name).expect("it is there");
+        assert!(
+            went.iter().any(|(went, _)| *went == name),
+            "{name}: {went:?}"
+        );
+        let (_, rows) = went
+            .iter()
+            .find(|(went, _)| *went == name)
+            .expect("it is there");
         let left = shop.count(&format!("SELECT count(*) FROM {table}"));
         assert_eq!(left, before[table.as_str()] - rows, "{table}");
     }
@@ -113,17 +126,31 @@ async fn retention_prune() {
         .plus(35 * DAY);
     assert_eq!(real["pruned"][2]["cut_off"], json!(cut_off), "{real}");
 
-    assert_eq!(kept(&shop), books, "no book and nothing that a book refers to has gone");
+    assert_eq!(
+        kept(&shop),
+        books,
+        "no book and nothing that a book refers to has gone"
+    );
     assert_eq!(shop.stock(&tea).await, stock);
     let report = shop.integrity();
     assert!(report.passes(), "{report:?}");
     assert_eq!(report.notes.len(), 1);
-    assert!(report.notes[0].starts_with("audit trail verified from entry ") && report.notes[0].ends_with(", pruned before"));
+    assert!(
+        report.notes[0].starts_with("audit trail verified from entry ")
+            && report.notes[0].ends_with(", pruned before")
+    );
     app.work_off();
     let trail = shop.rows("SELECT action, actor FROM audit_log ORDER BY seq DESC LIMIT 1");
-    assert_eq!(trail, ["retention.pruned|operator"], "the run has its entry");
+    assert_eq!(
+        trail,
+        ["retention.pruned|operator"],
+        "the run has its entry"
+    );
 
-    let again = prune(&app, json!({"tenant": "corner"})).await.expect(200).json();
+    let again = prune(&app, json!({"tenant": "corner"}))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(rows_of(&again), [], "there is nothing left to go");
     // What opens the file next finds its chains where they were, and business goes on.
     app.restart();
@@ -145,11 +172,22 @@ async fn only_the_audit_trails_when_that_is_asked_for() {
     );
     assert_eq!(went.len(), 1, "{went:?}");
     assert_eq!(went[0].0, "corner/audit_log");
-    for table in ["inventory_movement", "idempotency_key", "cart", "reservation"] {
-        assert_eq!(shop.count(&format!("SELECT count(*) FROM {table}")), before[table], "{table}");
+    for table in [
+        "inventory_movement",
+        "idempotency_key",
+        "cart",
+        "reservation",
+    ] {
+        assert_eq!(
+            shop.count(&format!("SELECT count(*) FROM {table}")),
+            before[table],
+            "{table}"
+        );
     }
     shop.assert_integrity();
-    prune(&app, json!({"tenant": "nobody"})).await.refused(404, "tenant_not_found");
+    prune(&app, json!({"tenant": "nobody"}))
+        .await
+        .refused(404, "tenant_not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +195,9 @@ async fn the_house_has_its_own_share() {
     let app = TestApp::start();
     app.tenant("corner");
     let event = |id: &str, at: &str, done: &str| {
-        let sql = format!("INSERT INTO stripe_event VALUES ('{id}', 'invoice.paid', '{{}}', unixepoch('{at}') * 1000, {done})");
+        let sql = format!(
+            "INSERT INTO stripe_event VALUES ('{id}', 'invoice.paid', '{{}}', unixepoch('{at}') * 1000, {done})"
+        );
         app.landlord_raw(&sql).expect("inserted");
     };
     event("evt_old", "2026-01-20", "1");
@@ -169,7 +209,11 @@ async fn the_house_has_its_own_share() {
         .parse::<i64>()
         .expect("a number");
     let went = rows_of(&prune(&app, json!({})).await.expect(200).json());
-    let of = |name: &str| went.iter().find(|(table, _)| table == name).map_or(0, |(_, rows)| *rows);
+    let of = |name: &str| {
+        went.iter()
+            .find(|(table, _)| table == name)
+            .map_or(0, |(_, rows)| *rows)
+    };
     assert_eq!(of("house/stripe_event"), 1, "{went:?}");
     assert_eq!(
         app.landlord_rows("SELECT id FROM stripe_event ORDER BY id"),
@@ -182,10 +226,18 @@ async fn the_house_has_its_own_share() {
         .expect("a number");
     // The run itself is an entry at its beginning and one at its end.
     assert_eq!(left, entries - of("house/audit_log") + 2);
-    let check = app.admin("/v1/admin/integrity").json(json!({})).send().await.expect(200).json();
+    let check = app
+        .admin("/v1/admin/integrity")
+        .json(json!({}))
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(check["mismatches"], json!([]));
     assert!(
-        check["notes"][0].as_str().is_some_and(|note| note.contains("pruned before")),
+        check["notes"][0]
+            .as_str()
+            .is_some_and(|note| note.contains("pruned before")),
         "{check}"
     );
 
@@ -193,7 +245,13 @@ async fn the_house_has_its_own_share() {
         "DROP TRIGGER audit_log_no_update; UPDATE audit_log SET actor = 'nobody' WHERE seq = (SELECT max(seq) FROM audit_log)",
     )
     .expect("tampered");
-    let check = app.admin("/v1/admin/integrity").json(json!({})).send().await.expect(200).json();
+    let check = app
+        .admin("/v1/admin/integrity")
+        .json(json!({}))
+        .send()
+        .await
+        .expect(200)
+        .json();
     let checks: Vec<_> = check["mismatches"]
         .as_array()
         .expect("a list")
@@ -217,9 +275,22 @@ async fn what_was_counted_is_what_goes_with_the_operators_word() {
     app.advance(400 * DAY);
     app.resume();
     prune(&app, json!({})).await.refused(409, "clock_doubtful");
-    let counted = rows_of(&prune(&app, json!({"dry_run": true})).await.expect(200).json());
-    assert!(counted.iter().any(|(table, _)| table == "house/audit_log"), "{counted:?}");
-    let went = rows_of(&prune(&app, json!({"clock_is_right": true})).await.expect(200).json());
+    let counted = rows_of(
+        &prune(&app, json!({"dry_run": true}))
+            .await
+            .expect(200)
+            .json(),
+    );
+    assert!(
+        counted.iter().any(|(table, _)| table == "house/audit_log"),
+        "{counted:?}"
+    );
+    let went = rows_of(
+        &prune(&app, json!({"clock_is_right": true}))
+            .await
+            .expect(200)
+            .json(),
+    );
     assert_eq!(went, counted);
 }
 
@@ -234,15 +305,27 @@ async fn a_shop_in_which_it_fails_is_told_with_its_reason_and_hinders_no_other()
     broken
         .raw("CREATE TRIGGER broken BEFORE DELETE ON idempotency_key BEGIN SELECT RAISE(ABORT, 'broken off'); END")
         .expect("made");
-    let alone = prune(&app, json!({"tenant": "broken"})).await.expect(500).json();
+    let alone = prune(&app, json!({"tenant": "broken"}))
+        .await
+        .expect(500)
+        .json();
     let answer = prune(&app, json!({})).await.expect(200).json();
     assert_eq!(rows_of(&answer), [("whole/idempotency_key".to_owned(), 1)]);
     let failed = answer["failed"].as_array().expect("a list");
     assert_eq!(failed.len(), 1, "{answer}");
-    assert_eq!((&failed[0]["tenant"], &failed[0]["code"]), (&json!("broken"), &alone["code"]));
-    let lines = logs().of_tenant(&broken.id.to_string()).saying("a store was passed over");
+    assert_eq!(
+        (&failed[0]["tenant"], &failed[0]["code"]),
+        (&json!("broken"), &alone["code"])
+    );
+    let lines = logs()
+        .of_tenant(&broken.id.to_string())
+        .saying("a store was passed over");
     assert_eq!(lines.lines().len(), 1);
-    assert!(lines.contain("broken off"), "with its cause: {:?}", lines.lines());
+    assert!(
+        lines.contain("broken off"),
+        "with its cause: {:?}",
+        lines.lines()
+    );
 }
 
 /// A run of the house that ends between its batches leaves a word about what went.
@@ -259,14 +342,23 @@ async fn a_run_of_the_house_that_is_broken_off_is_in_its_trail() {
     let before = app.landlord_rows(count);
     prune(&app, json!({})).await.expect(500);
     assert_ne!(app.landlord_rows(count), before, "some entries went");
-    let trail = app.landlord_rows("SELECT action, subject FROM audit_log ORDER BY seq DESC LIMIT 1");
+    let trail =
+        app.landlord_rows("SELECT action, subject FROM audit_log ORDER BY seq DESC LIMIT 1");
     assert_eq!(trail, ["retention.begun|house:retention"]);
     let details = app
         .landlord_rows("SELECT details FROM audit_log ORDER BY seq DESC LIMIT 1")
         .remove(0);
     let details: Value = serde_json::from_str(&details).expect("JSON");
-    assert_eq!(details["stripe_event"]["rows"], 1, "what it goes on to is in it as well: {details}");
-    assert!(details["audit_log"]["rows"].as_i64().is_some_and(|rows| rows > 0), "{details}");
+    assert_eq!(
+        details["stripe_event"]["rows"], 1,
+        "what it goes on to is in it as well: {details}"
+    );
+    assert!(
+        details["audit_log"]["rows"]
+            .as_i64()
+            .is_some_and(|rows| rows > 0),
+        "{details}"
+    );
     app.landlord_raw("DROP TRIGGER broken").expect("mended");
     prune(&app, json!({})).await.expect(200);
     let trail = app.landlord_rows("SELECT action FROM audit_log ORDER BY seq DESC LIMIT 2");
@@ -323,10 +415,14 @@ async fn what_was_pruned_leaves_an_anchor_that_holds() {
             .rows("SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_schema WHERE type = 'trigger'")
             .concat();
         shop.raw(&format!("{triggers} {sql}")).expect(sql);
-        app.landlord_raw("DELETE FROM tenant_mark").expect("forgotten");
+        app.landlord_raw("DELETE FROM tenant_mark")
+            .expect("forgotten");
         app.resume();
         let report = shop.integrity();
-        assert!(report.mismatches.iter().any(|found| found.check == check), "{sql}: {report:?}");
+        assert!(
+            report.mismatches.iter().any(|found| found.check == check),
+            "{sql}: {report:?}"
+        );
         app.stop();
         std::fs::write(shop.path(), &sound).expect("the file");
     }
@@ -356,7 +452,10 @@ async fn a_job_whose_time_is_over_leaves_the_rest_to_the_next() {
     blocking(|| retention::run_job(&db, &job, may_go_on)).expect("a part");
     drop(db);
     let went = || shop.count("SELECT count(*) FROM audit_log") + movements();
-    assert!(movements() >= before - 2 * i64::from(PRUNE_BATCH), "no more than two batches");
+    assert!(
+        movements() >= before - 2 * i64::from(PRUNE_BATCH),
+        "no more than two batches"
+    );
     assert_eq!(
         shop.rows("SELECT state || attempt FROM job WHERE kind = 'retention.prune'"),
         ["available0"],
@@ -392,7 +491,17 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
     let (mut went, mut parts, mut begun) = (0, 0, 0);
     loop {
         let db = shop.db();
-        let ran = blocking(|| retention::prune(&db, &Origin::system(), Table::ALL, &cut_offs, Some(1), || true)).expect("a part");
+        let ran = blocking(|| {
+            retention::prune(
+                &db,
+                &Origin::system(),
+                Table::ALL,
+                &cut_offs,
+                Some(1),
+                || true,
+            )
+        })
+        .expect("a part");
         drop(db);
         assert!(ran.rows() <= i64::from(PRUNE_BATCH), "{ran:?}");
         (went, parts) = (went + ran.rows(), parts + 1);
@@ -430,7 +539,11 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
         1,
         "one anchor for each product is enough"
     );
-    assert_eq!(shop.count("SELECT count(*) FROM audit_anchor"), 1, "one anchor for each run");
+    assert_eq!(
+        shop.count("SELECT count(*) FROM audit_anchor"),
+        1,
+        "one anchor for each run"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -443,10 +556,14 @@ async fn two_runs_at_once_take_each_row_once_while_sales_go_on() {
     app.advance(400 * DAY);
     shop.sell(&[(&tea, 1)]).await;
     app.work_off();
-    let due: i64 = rows_of(&prune(&app, json!({"dry_run": true, "tenant": "corner"})).await.json())
-        .iter()
-        .map(|(_, rows)| rows)
-        .sum();
+    let due: i64 = rows_of(
+        &prune(&app, json!({"dry_run": true, "tenant": "corner"}))
+            .await
+            .json(),
+    )
+    .iter()
+    .map(|(_, rows)| rows)
+    .sum();
     let sales = async {
         for number in 0..20 {
             let body = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
@@ -479,7 +596,10 @@ async fn space_is_given_back_and_the_file_goes_on() {
                INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT 'k' || n, zeroblob(32), 200, randomblob(3000), 0 FROM n";
     shop.raw(sql).expect("answers of long ago");
     shop.sell(&[(&tea, 1)]).await;
-    let checkpoint = || shop.raw("PRAGMA wal_checkpoint(TRUNCATE)").expect("checkpointed");
+    let checkpoint = || {
+        shop.raw("PRAGMA wal_checkpoint(TRUNCATE)")
+            .expect("checkpointed")
+    };
     let size = || std::fs::metadata(shop.path()).expect("the file").len();
     checkpoint();
     let before = size();
@@ -515,7 +635,8 @@ async fn space_is_given_back_in_bounded_shares() {
     shop.product("TEA", 450).await;
     app.work_off();
     let size = || {
-        shop.raw("PRAGMA wal_checkpoint(TRUNCATE)").expect("checkpointed");
+        shop.raw("PRAGMA wal_checkpoint(TRUNCATE)")
+            .expect("checkpointed");
         std::fs::metadata(shop.path()).expect("the file").len()
     };
     let before = size();
@@ -523,7 +644,10 @@ async fn space_is_given_back_in_bounded_shares() {
     let by_hand = size();
     let given = before - by_hand;
     // The pages that map those that go, one in eight hundred, go as well.
-    assert!((share / 2..=share + share / 800).contains(&given), "{before}, then {by_hand}");
+    assert!(
+        (share / 2..=share + share / 800).contains(&given),
+        "{before}, then {by_hand}"
+    );
     app.advance(DAY);
     let running = app.app();
     blocking(|| run_due(&running, DUTIES));
@@ -536,7 +660,11 @@ async fn space_is_given_back_in_bounded_shares() {
     );
     let kept = u64::from(FREE_PAGES_KEPT + VACUUM_PAGES) * 4096;
     assert!(after < share / 2 + kept, "{after}");
-    assert!(shop.count("SELECT count(*) FROM job WHERE kind = 'retention.prune' AND state = 'completed'") > 1);
+    assert!(
+        shop.count(
+            "SELECT count(*) FROM job WHERE kind = 'retention.prune' AND state = 'completed'"
+        ) > 1
+    );
     shop.assert_integrity();
 }
 
@@ -550,8 +678,10 @@ async fn a_mark_from_before_what_was_pruned_is_no_sign_of_an_older_copy() {
     app.resume();
     prune(&app, json!({})).await.expect(200);
     app.stop();
-    app.landlord_raw(&format!("UPDATE tenant_mark SET audit_seq = {seq}, audit_hash = x'{hash}'"))
-        .expect("set back");
+    app.landlord_raw(&format!(
+        "UPDATE tenant_mark SET audit_seq = {seq}, audit_hash = x'{hash}'"
+    ))
+    .expect("set back");
     app.resume();
     shop.sell(&[(&tea, 1)]).await;
     shop.assert_integrity();

@@ -42,7 +42,11 @@ fn at(text: &str) -> Timestamp {
 #[tokio::test]
 async fn once_each_night_over_restarts_and_once_for_all_that_was_missed() {
     let app = TestApp::start();
-    assert_eq!(due(&app, NIGHTLY), 0, "a new house begins in peace, at ten in the morning");
+    assert_eq!(
+        due(&app, NIGHTLY),
+        0,
+        "a new house begins in peace, at ten in the morning"
+    );
     let mut ran = Vec::new();
     for hour in 0..48 {
         app.advance(HOUR);
@@ -58,7 +62,11 @@ async fn once_each_night_over_restarts_and_once_for_all_that_was_missed() {
     app.stop();
     app.advance(5 * DAY);
     app.resume();
-    assert_eq!(due(&app, NIGHTLY), 1, "five nights were missed, and are made up for once");
+    assert_eq!(
+        due(&app, NIGHTLY),
+        1,
+        "five nights were missed, and are made up for once"
+    );
     assert_eq!(due(&app, NIGHTLY), 0);
     app.advance(15 * HOUR);
     assert_eq!(due(&app, NIGHTLY), 0);
@@ -68,10 +76,18 @@ async fn once_each_night_over_restarts_and_once_for_all_that_was_missed() {
 
 #[tokio::test]
 async fn once_in_the_nights_when_the_clocks_change() {
-    let app = TestApp::with(false, |config| config.retention.timezone = "Europe/Berlin".to_owned());
+    let app = TestApp::with(false, |config| {
+        config.retention.timezone = "Europe/Berlin".to_owned()
+    });
     for (from, expected) in [
-        ("2026-03-28T20:00:00Z", ["2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"]),
-        ("2026-10-24T20:00:00Z", ["2026-10-25T00:00:00Z", "2026-10-26T01:00:00Z"]),
+        (
+            "2026-03-28T20:00:00Z",
+            ["2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"],
+        ),
+        (
+            "2026-10-24T20:00:00Z",
+            ["2026-10-25T00:00:00Z", "2026-10-26T01:00:00Z"],
+        ),
     ] {
         app.clock().set(at(from));
         due(&app, NIGHTLY);
@@ -132,7 +148,9 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
     }
     let writes = idle.rows("PRAGMA data_version");
     assert_eq!(due(&app, DUTIES), 3);
-    let jobs = |shop: &crate::support::TestShop| shop.rows("SELECT queue, state, unique_key FROM job WHERE kind = 'retention.prune'");
+    let jobs = |shop: &crate::support::TestShop| {
+        shop.rows("SELECT queue, state, unique_key FROM job WHERE kind = 'retention.prune'")
+    };
     assert_eq!(jobs(&old), ["low|available|retention.prune"]);
     assert_eq!(
         (jobs(&idle), idle.rows("PRAGMA data_version")),
@@ -155,7 +173,13 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
         2,
         "the entry that was the newest went in the night after, and then there is nothing"
     );
-    let status = app.get("/v1/landlord/retention").local().send().await.expect(200).json();
+    let status = app
+        .get("/v1/landlord/retention")
+        .local()
+        .send()
+        .await
+        .expect(200)
+        .json();
     assert_eq!(
         status["duties"][0],
         json!({"duty": "retention", "last_run_at": app.now(), "next_run_at": "2027-02-22T02:00:00Z"}),
@@ -188,7 +212,10 @@ async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
     // A beat from when the machine had just been started.
     app.app().pulse.scheduler_beat(&ManualClock::new(app.now()));
     let silent = queue().await["details"]["queue"].to_string();
-    assert!(silent.contains("the scheduler has been silent since"), "{silent}");
+    assert!(
+        silent.contains("the scheduler has been silent since"),
+        "{silent}"
+    );
     let scheduler = Scheduler::start_with(app.app(), NIGHTLY);
     assert_eq!(queue().await["services"]["queue"], "ok");
     // The bell that hangs by the clock is silent for a while after that; the house is well all the same.

@@ -19,17 +19,27 @@ async fn sell(shop: &TestShop, email: Option<&str>) {
     if let Some(email) = email {
         sale["email"] = json!(email);
     }
-    shop.post("/v1/sales").key("sale-1").json(sale).send().await.expect(201);
+    shop.post("/v1/sales")
+        .key("sale-1")
+        .json(sale)
+        .send()
+        .await
+        .expect(201);
 }
 
 /// Names and contents of the mail that has left.
 fn outbox(app: &TestApp) -> Vec<(String, String)> {
     let dir = app.app().config.outbox_dir();
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
     let read = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.expect("the outbox lists its files");
         let text = fs::read_to_string(entry.path()).expect("a mail is text");
-        (entry.file_name().into_string().expect("a plain name"), text.replace("\r\n", "\n"))
+        (
+            entry.file_name().into_string().expect("a plain name"),
+            text.replace("\r\n", "\n"),
+        )
     };
     entries.map(read).collect()
 }
@@ -42,9 +52,14 @@ async fn a_sale_with_an_address_is_confirmed_once() {
     run(&app, handlers::ALL);
     assert_eq!(jobs(&shop, KIND), ["completed|1|0"]);
     let mails = outbox(&app);
-    let [(name, mail)] = &mails[..] else { panic!("{mails:?}") };
+    let [(name, mail)] = &mails[..] else {
+        panic!("{mails:?}")
+    };
     let id = name.strip_suffix(".eml").unwrap();
-    assert!(mail.contains("To: ada@example.org\n") && mail.contains("at Shop corner"), "{mail}");
+    assert!(
+        mail.contains("To: ada@example.org\n") && mail.contains("at Shop corner"),
+        "{mail}"
+    );
     assert!(mail.contains(&format!("Message-ID: <{id}@")), "{mail}");
     run(&app, handlers::ALL);
     assert_eq!(outbox(&app), mails);

@@ -26,7 +26,8 @@ const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(nothing))]);
 const NONE: Handlers = Handlers(&[]);
 
 fn raise(shop: &TestShop) -> i64 {
-    shop.write(|work| epoch::raise(work, "a test put it back")).expect("it rises")
+    shop.write(|work| epoch::raise(work, "a test put it back"))
+        .expect("it rises")
 }
 
 fn keyed(shop: &TestShop, run_at: Option<Timestamp>) -> bool {
@@ -35,7 +36,8 @@ fn keyed(shop: &TestShop, run_at: Option<Timestamp>) -> bool {
         unique_key: Some("only one".to_owned()),
         ..NewJob::new(Queue::Low, KIND, &json!({}))
     };
-    shop.write(move |work| queue::enqueue(work, &new)).expect("written")
+    shop.write(move |work| queue::enqueue(work, &new))
+        .expect("written")
 }
 
 fn next_due(shop: &TestShop) -> Option<Timestamp> {
@@ -53,18 +55,33 @@ fn jobs_of_an_older_epoch_wait_until_they_are_released() {
         run_at: Some(app.now().plus_millis(1_000)),
         ..NewJob::new(Queue::Low, KIND, &doing("later"))
     };
-    shop.write(move |work| queue::enqueue(work, &later)).unwrap();
+    shop.write(move |work| queue::enqueue(work, &later))
+        .unwrap();
     assert_eq!(raise(&shop), 2);
     app.advance(Duration::from_secs(60));
-    assert_eq!(next_due(&shop), None, "what is held wakes nobody, and is late for nobody");
+    assert_eq!(
+        next_due(&shop),
+        None,
+        "what is held wakes nobody, and is late for nobody"
+    );
     enqueue(&shop, Queue::Low, KIND, doing("after"));
     assert_eq!(run(&app, HANDLERS), completed(1));
-    assert_eq!(jobs(&shop, KIND), ["available|0|0", "scheduled|0|0", "completed|1|0"]);
+    assert_eq!(
+        jobs(&shop, KIND),
+        ["available|0|0", "scheduled|0|0", "completed|1|0"]
+    );
     app.restart();
-    assert_eq!(run(&app, HANDLERS), completed(0), "a restart releases nothing");
+    assert_eq!(
+        run(&app, HANDLERS),
+        completed(0),
+        "a restart releases nothing"
+    );
 
     let released = shop.write(operator::release_jobs).unwrap();
-    assert_eq!((released.released, released.superseded, released.has_more), (2, 0, false));
+    assert_eq!(
+        (released.released, released.superseded, released.has_more),
+        (2, 0, false)
+    );
     assert_eq!(run(&app, HANDLERS).completed, 2);
     let trail = shop.rows("SELECT payload ->> '$.details.jobs' FROM job WHERE payload ->> '$.action' = 'jobs.released'");
     assert_eq!(trail, ["2"]);
@@ -90,13 +107,18 @@ fn more_jobs_than_one_transaction_takes_are_released_one_batch_after_the_other()
     let shop = app.tenant("corner");
     let push = |work: &mut TenantWork<'_>| {
         for number in 0..450 {
-            queue::enqueue(work, &NewJob::new(Queue::Low, KIND, &json!({"number": number})))?;
+            queue::enqueue(
+                work,
+                &NewJob::new(Queue::Low, KIND, &json!({"number": number})),
+            )?;
         }
         Ok::<_, StorageError>(())
     };
     shop.write(push).unwrap();
     raise(&shop);
-    let batches: Vec<u32> = (0..3).map(|_| shop.write(operator::release_jobs).unwrap().released).collect();
+    let batches: Vec<u32> = (0..3)
+        .map(|_| shop.write(operator::release_jobs).unwrap().released)
+        .collect();
     assert_eq!(batches, [200, 200, 50]);
     assert_eq!(run(&app, HANDLERS).completed, 450);
 }
@@ -114,7 +136,10 @@ fn a_held_job_does_not_stand_in_the_way_of_its_like_and_gives_way_to_it() {
     assert!(keyed(&shop, later));
     let released = shop.write(operator::release_jobs).unwrap();
     assert_eq!((released.released, released.superseded), (0, 2));
-    assert_eq!(jobs(&shop, KIND), ["cancelled|0|0", "cancelled|0|0", "scheduled|0|0"]);
+    assert_eq!(
+        jobs(&shop, KIND),
+        ["cancelled|0|0", "cancelled|0|0", "scheduled|0|0"]
+    );
 }
 
 #[test]
@@ -126,18 +151,36 @@ fn a_single_held_job_is_released_by_its_retry_and_the_epoch_only_rises() {
     }
     raise(&shop);
     let first = shop
-        .rows(&format!("SELECT lower(hex(id)) FROM job WHERE kind = '{KIND}' ORDER BY seq"))
+        .rows(&format!(
+            "SELECT lower(hex(id)) FROM job WHERE kind = '{KIND}' ORDER BY seq"
+        ))
         .remove(0);
-    let id = JobId::from_bytes(u128::from_str_radix(&first, 16).expect("an id").to_be_bytes());
+    let id = JobId::from_bytes(
+        u128::from_str_radix(&first, 16)
+            .expect("an id")
+            .to_be_bytes(),
+    );
     let db = shop.db();
-    let retry = || blocking(|| db.write(Origin::operator(), move |work| operator::retry_job(work, id)).wait()).unwrap();
+    let retry = || {
+        blocking(|| {
+            db.write(Origin::operator(), move |work| {
+                operator::retry_job(work, id)
+            })
+            .wait()
+        })
+        .unwrap()
+    };
     assert!(retry());
     assert!(!retry(), "it is released already");
     drop(db);
     assert_eq!(run(&app, HANDLERS).completed, 1);
     assert_eq!(jobs(&shop, KIND), ["completed|1|0", "available|0|0"]);
     app.stop();
-    for sql in ["UPDATE epoch SET number = 1", "DELETE FROM epoch", "UPDATE job SET epoch = 0"] {
+    for sql in [
+        "UPDATE epoch SET number = 1",
+        "DELETE FROM epoch",
+        "UPDATE job SET epoch = 0",
+    ] {
         shop.raw(sql).unwrap_err();
     }
     app.resume();
@@ -154,14 +197,18 @@ fn a_kind_that_nobody_knows_is_kept_reported_and_not_to_blame() {
         app.advance(Duration::from_secs(30 * 86_400));
         assert_eq!(run(&app, NONE).total(), 0, "it is told of once");
     }
-    let kept = shop.rows(&format!("SELECT state, attempt, payload FROM job WHERE kind = '{KIND}'"));
+    let kept = shop.rows(&format!(
+        "SELECT state, attempt, payload FROM job WHERE kind = '{KIND}'"
+    ));
     assert_eq!(kept, [r#"available|0|{"precious":1}"#]);
     let told = logs().of_tenant(&shop.id.to_string()).saying("job held");
     assert!(
         told.lines().len() == 1 && told.contain("no handler for this kind of job"),
         "{told:?}"
     );
-    let errors = shop.rows(&format!("SELECT errors ->> '$[0].error' FROM job WHERE kind = '{KIND}'"));
+    let errors = shop.rows(&format!(
+        "SELECT errors ->> '$[0].error' FROM job WHERE kind = '{KIND}'"
+    ));
     assert!(errors[0].contains("nothing runs this kind"), "{errors:?}");
 }
 
@@ -187,7 +234,9 @@ async fn a_program_that_knows_the_kind_runs_what_another_held() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), ran).await.expect("it is run");
+    tokio::time::timeout(Duration::from_secs(30), ran)
+        .await
+        .expect("it is run");
     worker.stop(Duration::from_secs(30)).await;
     assert_eq!(RAN.load(Ordering::SeqCst), 1);
     assert_eq!(

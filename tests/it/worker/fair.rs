@@ -42,10 +42,16 @@ impl Door {
     }
 
     fn pass(&self, name: &str) {
-        self.names.lock().expect("nobody panics").push(name.to_owned());
+        self.names
+            .lock()
+            .expect("nobody panics")
+            .push(name.to_owned());
         self.came.add_permits(1);
         let admitted = self.admitted.lock().expect("nobody panics");
-        *self.opened.wait_while(admitted, |admitted| *admitted == 0).expect("nobody panics") -= 1;
+        *self
+            .opened
+            .wait_while(admitted, |admitted| *admitted == 0)
+            .expect("nobody panics") -= 1;
     }
 
     fn admit(&self, more: usize) {
@@ -56,7 +62,9 @@ impl Door {
     /// Waits until one more has come, and gives all who came.
     async fn visited(&self) -> Vec<String> {
         let came = tokio::time::timeout(PATIENCE, self.came.acquire()).await;
-        came.expect("somebody comes").expect("it is never closed").forget();
+        came.expect("somebody comes")
+            .expect("it is never closed")
+            .forget();
         self.names.lock().expect("nobody panics").clone()
     }
 }
@@ -101,7 +109,8 @@ async fn noisy_neighbour() {
         STEPS_RUN.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
-    const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outward(call)), (STEP, Handler::Local(step))]);
+    const HANDLERS: Handlers =
+        Handlers(&[(CALL, Handler::Outward(call)), (STEP, Handler::Local(step))]);
 
     let app = TestApp::with(false, |config| {
         config.queue.default.workers = 1;
@@ -118,7 +127,10 @@ async fn noisy_neighbour() {
     STEPS.admit(1);
     assert_eq!(STEPS.visited().await, ["busy", "quiet"]);
     let before = STEPS_BEFORE.load(Ordering::SeqCst);
-    assert!((1..=CLAIM_MAX as usize).contains(&before), "{before} jobs of the other came first");
+    assert!(
+        (1..=CLAIM_MAX as usize).contains(&before),
+        "{before} jobs of the other came first"
+    );
     STEPS.admit(usize::MAX / 2);
 
     assert_eq!(CALLS.visited().await, ["busy"]);
@@ -130,7 +142,8 @@ async fn noisy_neighbour() {
     worker.stop(Duration::ZERO).await;
     CALLS.admit(1);
     assert_eq!(jobs(&quiet, CALL), ["completed|1|0"]);
-    let left = busy.count("SELECT count(*) FROM job WHERE kind = 'test.call' AND state = 'available'");
+    let left =
+        busy.count("SELECT count(*) FROM job WHERE kind = 'test.call' AND state = 'available'");
     assert_eq!(left, MANY as i64 - 1);
 }
 
@@ -154,8 +167,15 @@ async fn one_shop_runs_no_more_at_a_time_than_it_may() {
     CALLS.visited().await;
     CALLS.visited().await;
     enqueue(&quiet, Queue::Default, CALL, doing("quiet"));
-    assert_eq!(CALLS.visited().await, ["busy", "busy", "quiet"], "the third place was free for it");
-    assert_eq!(busy.count("SELECT count(*) FROM job WHERE state = 'running'"), 2);
+    assert_eq!(
+        CALLS.visited().await,
+        ["busy", "busy", "quiet"],
+        "the third place was free for it"
+    );
+    assert_eq!(
+        busy.count("SELECT count(*) FROM job WHERE state = 'running'"),
+        2
+    );
     CALLS.admit(6);
     for _ in 0..3 {
         CALLS.visited().await;
@@ -175,7 +195,11 @@ async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
     CALLS.admit(100);
     let app = TestApp::start();
     let (still, other) = (app.tenant("still"), app.tenant("other"));
-    let paused = app.app().pauses.pause(Origin::system(), Queue::Default, Some(still.id)).await;
+    let paused = app
+        .app()
+        .pauses
+        .pause(Origin::system(), Queue::Default, Some(still.id))
+        .await;
     assert_eq!(paused.unwrap(), app.now());
     app.restart();
     let worker = Worker::start_with(app.app(), HANDLERS);
@@ -185,7 +209,11 @@ async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
         assert!(!CALLS.visited().await.contains(&"still".to_owned()));
     }
     enqueue(&still, Queue::Low, CALL, doing("low"));
-    assert_eq!(CALLS.visited().await.pop().as_deref(), Some("low"), "its other queues are open");
+    assert_eq!(
+        CALLS.visited().await.pop().as_deref(),
+        Some("low"),
+        "its other queues are open"
+    );
     // What waits because somebody said so is not late.
     app.advance(Duration::from_secs(3600));
     let process = app.app();
@@ -194,10 +222,16 @@ async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, beaten).await.expect("the queue is well");
+    tokio::time::timeout(PATIENCE, beaten)
+        .await
+        .expect("the queue is well");
     drop(process);
     assert_eq!(jobs(&still, CALL), ["available|0|0", "completed|1|0"]);
-    app.app().pauses.resume(Origin::system(), Queue::Default, None).await.unwrap();
+    app.app()
+        .pauses
+        .resume(Origin::system(), Queue::Default, None)
+        .await
+        .unwrap();
     assert!(
         app.app().pauses.is_paused_for(Queue::Default, still.id),
         "that was the pause of all shops"
@@ -245,7 +279,10 @@ fn of_those_that_are_ready_the_lower_priority_goes_first() {
     app.advance(Duration::from_secs(2));
     assert_eq!(run(&app, HANDLERS), completed(5));
     let order = ORDER.lock().expect("nobody panics").clone();
-    assert_eq!(order, ["soon", "soon, and later", "usual", "usual too", "late"]);
+    assert_eq!(
+        order,
+        ["soon", "soon, and later", "usual", "usual too", "late"]
+    );
 }
 
 /// Jobs are cancelled while the worker claims them: each is either run or cancelled, and never both.
@@ -253,7 +290,9 @@ fn of_those_that_are_ready_the_lower_priority_goes_first() {
 async fn a_cancelled_job_never_runs() {
     static RAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
     fn call(errand: &Errand<'_>) -> Result<(), JobError> {
-        RAN.lock().expect("nobody panics").push(errand.job_id.to_string().replace('-', ""));
+        RAN.lock()
+            .expect("nobody panics")
+            .push(errand.job_id.to_string().replace('-', ""));
         Ok(())
     }
     const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outward(call))]);
@@ -261,10 +300,14 @@ async fn a_cancelled_job_never_runs() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let push = |work: &mut TenantWork<'_>| {
-        (0..JOBS).try_for_each(|_| queue::enqueue(work, &NewJob::new(Queue::Default, CALL, &json!({}))).map(drop))
+        (0..JOBS).try_for_each(|_| {
+            queue::enqueue(work, &NewJob::new(Queue::Default, CALL, &json!({}))).map(drop)
+        })
     };
     shop.write(push).unwrap();
-    let mut ids = shop.rows(&format!("SELECT lower(hex(id)) FROM job WHERE kind = '{CALL}' ORDER BY seq"));
+    let mut ids = shop.rows(&format!(
+        "SELECT lower(hex(id)) FROM job WHERE kind = '{CALL}' ORDER BY seq"
+    ));
     let db = shop.db();
     let worker = Worker::start_with(app.app(), HANDLERS);
     // From the end, towards the one that claims from the beginning.
@@ -272,7 +315,12 @@ async fn a_cancelled_job_never_runs() {
     let (mut cancelled, mut refused) = (Vec::new(), 0);
     for id in ids {
         let job = JobId::from_bytes(u128::from_str_radix(&id, 16).expect("an id").to_be_bytes());
-        match db.write(Origin::operator(), move |work| operator::remove_job(work, job)).await {
+        match db
+            .write(Origin::operator(), move |work| {
+                operator::remove_job(work, job)
+            })
+            .await
+        {
             Ok(operator::Removed::Cancelled) => cancelled.push(id),
             Ok(other) => panic!("{other:?}"),
             Err(operator::JobRefused::Running | operator::JobRefused::Completed) => refused += 1,
@@ -292,6 +340,9 @@ async fn a_cancelled_job_never_runs() {
     drop(db);
     let ran = RAN.lock().expect("nobody panics").clone();
     assert_eq!((ran.len(), ran.len() + cancelled.len()), (refused, JOBS));
-    assert!(!ran.iter().any(|id| cancelled.contains(id)), "one that was cancelled was run");
+    assert!(
+        !ran.iter().any(|id| cancelled.contains(id)),
+        "one that was cancelled was run"
+    );
     assert!(!cancelled.is_empty());
 }

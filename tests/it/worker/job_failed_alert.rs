@@ -45,7 +45,12 @@ fn started(settings: impl FnOnce(&mut Config)) -> (TestApp, TestShop) {
 
 /// A job that is given up at its first attempt, because nobody can read its payload.
 fn fail(shop: &TestShop) {
-    enqueue(shop, Queue::Financial, "orders.confirmation", json!({"card": "4242424242424242"}));
+    enqueue(
+        shop,
+        Queue::Financial,
+        "orders.confirmation",
+        json!({"card": "4242424242424242"}),
+    );
 }
 
 fn work(app: &TestApp) {
@@ -62,14 +67,18 @@ fn header<'a>(call: &'a Call, name: &str) -> &'a str {
 }
 
 fn mails(app: &TestApp) -> Vec<String> {
-    let entries = std::fs::read_dir(app.data_dir().join("outbox")).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(app.data_dir().join("outbox"))
+        .into_iter()
+        .flatten()
+        .flatten();
     entries
         .map(|entry| std::fs::read_to_string(entry.path()).expect("a mail"))
         .collect()
 }
 
 fn kept_key(app: &TestApp) -> SigningKey {
-    let text = std::fs::read_to_string(app.data_dir().join("alerts.secret")).expect("the key is kept");
+    let text =
+        std::fs::read_to_string(app.data_dir().join("alerts.secret")).expect("the key is kept");
     SigningKey::parse(text.trim_end()).expect("it is a key")
 }
 
@@ -82,32 +91,66 @@ fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
         .rows("SELECT lower(hex(id)) FROM job WHERE kind = 'orders.confirmation'")
         .remove(0);
     let calls = app.world().calls();
-    let [call] = calls.as_slice() else { panic!("{calls:?}") };
-    assert_eq!((call.target.expose().as_str(), call.bounds.reach), (URL, Reach::Anywhere));
-    assert_eq!(call.bounds.answer, Wanted::Head, "a long answer is no failure");
+    let [call] = calls.as_slice() else {
+        panic!("{calls:?}")
+    };
+    assert_eq!(
+        (call.target.expose().as_str(), call.bounds.reach),
+        (URL, Reach::Anywhere)
+    );
+    assert_eq!(
+        call.bounds.answer,
+        Wanted::Head,
+        "a long answer is no failure"
+    );
     let body = body(call);
-    assert_eq!((&body["type"], &body["timestamp"]), (&json!("job.failed"), &json!(app.now())));
+    assert_eq!(
+        (&body["type"], &body["timestamp"]),
+        (&json!("job.failed"), &json!(app.now()))
+    );
     let data = &body["data"];
-    assert_eq!(data["job_id"].as_str().expect("an id").replace('-', ""), job_id);
+    assert_eq!(
+        data["job_id"].as_str().expect("an id").replace('-', ""),
+        job_id
+    );
     assert_eq!(data["tenant_id"], shop.id.to_string());
-    assert_eq!((&data["queue"], &data["job"]), (&json!("financial"), &json!("orders.confirmation")));
-    assert_eq!((&data["attempt"], &data["failures"]), (&json!(1), &json!(1)));
-    assert!(data["error"].as_str().expect("a text").contains("cannot be read"), "{data}");
-    assert!(!body.to_string().contains("4242"), "a payload is nobody's business: {body}");
+    assert_eq!(
+        (&data["queue"], &data["job"]),
+        (&json!("financial"), &json!("orders.confirmation"))
+    );
+    assert_eq!(
+        (&data["attempt"], &data["failures"]),
+        (&json!(1), &json!(1))
+    );
+    assert!(
+        data["error"]
+            .as_str()
+            .expect("a text")
+            .contains("cannot be read"),
+        "{data}"
+    );
+    assert!(
+        !body.to_string().contains("4242"),
+        "a payload is nobody's business: {body}"
+    );
 
     let signed = kept_key(&app).headers(header(call, "webhook-id"), app.now(), &call.body);
     for (name, value) in signed {
         assert_eq!(header(call, name), value);
     }
     let mails = mails(&app);
-    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+    let [mail] = mails.as_slice() else {
+        panic!("{mails:?}")
+    };
     assert!(
         mail.contains("To: ops@example.org") && mail.contains("tillbox queue retry"),
         "{mail}"
     );
     assert!(!mail.contains("4242"), "{mail}");
     let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
-    let [line] = lines.lines() else { panic!("{:?}", lines.lines()) };
+    let [line] = lines.lines() else {
+        panic!("{:?}", lines.lines())
+    };
     for key in ["tenant_id", "queue", "job", "job_id", "attempt", "error"] {
         assert!(!line[key].is_null(), "{key} lacks in {line}");
     }
@@ -186,14 +229,20 @@ async fn an_alert_does_not_wait_behind_mails_that_hang() {
     let server = EndlessServer::start(|_| true);
     let (app, shop) = started(|config| {
         both(config);
-        config.mail.smtp_url = serde_json::from_value(format!("smtp://{}", server.address).into()).expect("a URL");
+        config.mail.smtp_url =
+            serde_json::from_value(format!("smtp://{}", server.address).into()).expect("a URL");
         config.mail.timeout = Span::secs(120);
         config.queue.default.timeout = Span::secs(120);
     });
     let failed = json!({"tenant_id": shop.id, "queue": "default", "job": "orders.confirmation", "job_id": shop.id,
         "attempt": 15, "error": "not today", "failed_at": app.now()});
     for _ in 0..20 {
-        enqueue(&shop, Queue::Default, "alerts.mail", json!({"failed": failed, "failures": 1}));
+        enqueue(
+            &shop,
+            Queue::Default,
+            "alerts.mail",
+            json!({"failed": failed, "failures": 1}),
+        );
     }
     let worker = Worker::start_with(app.app(), handlers::ALL);
     until("three hang", || {
@@ -223,7 +272,10 @@ fn while_a_window_lasts_failures_are_counted_and_told_at_its_end() {
     let calls = app.world().calls();
     assert_eq!(calls.len(), 2, "the rest is told as one");
     assert_eq!(body(&calls[1])["data"]["failures"], 5);
-    assert_ne!(header(&calls[0], "webhook-id"), header(&calls[1], "webhook-id"));
+    assert_ne!(
+        header(&calls[0], "webhook-id"),
+        header(&calls[1], "webhook-id")
+    );
     // Nothing in the second window: it ends without a word, and the next failure is told at once.
     app.advance(WINDOW);
     work(&app);
@@ -242,7 +294,12 @@ fn each_kind_and_each_tenant_has_a_window_of_its_own() {
     fail(&other);
     enqueue(&shop, Queue::Low, "inventory.expire_reservation", json!({}));
     work(&app);
-    let told: Vec<Value> = app.world().calls().iter().map(|call| body(call)["data"]["job"].clone()).collect();
+    let told: Vec<Value> = app
+        .world()
+        .calls()
+        .iter()
+        .map(|call| body(call)["data"]["job"].clone())
+        .collect();
     assert_eq!(told.len(), 3, "{told:?}");
 }
 
@@ -259,7 +316,8 @@ fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_al
     ]
     .into_iter()
     .cycle();
-    app.world().answers(move |_| Err(answers.next().expect("it goes round")));
+    app.world()
+        .answers(move |_| Err(answers.next().expect("it goes round")));
     fail(&shop);
     for _ in 0..40 {
         work(&app);
@@ -272,7 +330,10 @@ fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_al
             .iter()
             .all(|call| header(call, "webhook-id") == header(&calls[0], "webhook-id"))
     );
-    assert_ne!(header(&calls[0], "webhook-timestamp"), header(&calls[1], "webhook-timestamp"));
+    assert_ne!(
+        header(&calls[0], "webhook-timestamp"),
+        header(&calls[1], "webhook-timestamp")
+    );
     assert_eq!(jobs(&shop, "alerts.webhook"), ["discarded|15|0"]);
     let rows = shop.rows("SELECT DISTINCT queue, priority FROM job WHERE kind LIKE 'alerts.%'");
     assert_eq!(rows, ["billing|-1000"], "also the one that was tried again");
@@ -280,7 +341,9 @@ fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_al
     let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
     let failed: Vec<&Value> = lines.lines().iter().map(|line| &line["job"]).collect();
     assert_eq!(failed, ["orders.confirmation", "alerts.webhook"]);
-    let noted = shop.rows("SELECT errors FROM job WHERE kind = 'alerts.webhook'").remove(0);
+    let noted = shop
+        .rows("SELECT errors FROM job WHERE kind = 'alerts.webhook'")
+        .remove(0);
     assert!(
         noted.contains("https://hooks.example: no answer in time") && !noted.contains("s3cret"),
         "{noted}"
@@ -292,15 +355,23 @@ fn who_is_not_to_be_told_is_not_told() {
     let (app, shop) = started(|_| {});
     fail(&shop);
     work(&app);
-    assert_eq!(shop.rows("SELECT count(*) FROM job WHERE kind LIKE 'alerts.%'"), ["0"]);
-    assert!(!app.data_dir().join("alerts.secret").exists(), "no key is made for nobody");
+    assert_eq!(
+        shop.rows("SELECT count(*) FROM job WHERE kind LIKE 'alerts.%'"),
+        ["0"]
+    );
+    assert!(
+        !app.data_dir().join("alerts.secret").exists(),
+        "no key is made for nobody"
+    );
 
     // A URL that is taken out of the configuration gets nothing that was meant for it.
     let (app, shop) = started(webhook);
     app.world().answers(|_| Err(CallError::Timeout));
     fail(&shop);
     work(&app);
-    app.restart_with(|config| config.alerts.webhook_url = serde_json::from_value(json!("")).expect("no URL"));
+    app.restart_with(|config| {
+        config.alerts.webhook_url = serde_json::from_value(json!("")).expect("no URL")
+    });
     app.advance(PAUSE);
     work(&app);
     assert_eq!(app.world().calls().len(), 1);
@@ -337,7 +408,8 @@ fn a_clock_that_is_set_back_silences_nothing() {
     let (app, shop) = started(webhook);
     fail(&shop);
     work(&app);
-    app.clock().set(Timestamp::parse("2025-01-01T00:00:00Z").expect("an instant"));
+    app.clock()
+        .set(Timestamp::parse("2025-01-01T00:00:00Z").expect("an instant"));
     fail(&shop);
     work(&app);
     assert_eq!(app.world().calls().len(), 2);
@@ -355,12 +427,16 @@ fn the_key_that_is_made_is_kept_and_one_that_is_configured_counts() {
     app.restart();
     assert_eq!(kept_key(&app), key);
     let own = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    app.restart_with(|config| config.alerts.webhook_secret = serde_json::from_value(json!(own)).expect("a key"));
+    app.restart_with(|config| {
+        config.alerts.webhook_secret = serde_json::from_value(json!(own)).expect("a key")
+    });
     fail(&shop);
     work(&app);
     let calls = app.world().calls();
-    let signed = SigningKey::parse(own)
-        .expect("a key")
-        .headers(header(&calls[0], "webhook-id"), app.now(), &calls[0].body);
+    let signed = SigningKey::parse(own).expect("a key").headers(
+        header(&calls[0], "webhook-id"),
+        app.now(),
+        &calls[0].body,
+    );
     assert_eq!(header(&calls[0], "webhook-signature"), signed[2].1);
 }

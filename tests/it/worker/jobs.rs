@@ -17,7 +17,8 @@ const HANDLERS: Handlers = Handlers(&[(STEP, Handler::Local(step))]);
 
 /// Leaves an entry in the audit chain as its effect, and then does what its payload says.
 fn step(work: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
-    let payload: serde_json::Value = serde_json::from_str(payload).map_err(|error| JobError::permanent(error.to_string()))?;
+    let payload: serde_json::Value =
+        serde_json::from_str(payload).map_err(|error| JobError::permanent(error.to_string()))?;
     let what = payload["what"].as_str().unwrap_or_default();
     let entry = AuditEntry {
         at: work.now(),
@@ -59,7 +60,11 @@ fn an_effect_and_its_completion_are_one() {
     enqueue(&shop, Queue::Audit, STEP, doing("fail"));
     let tally = run(&app, HANDLERS);
     assert_eq!((tally.completed, tally.retried), (0, 1));
-    assert_eq!(effects(&shop), ["first", "second"], "a failed job leaves no effect");
+    assert_eq!(
+        effects(&shop),
+        ["first", "second"],
+        "a failed job leaves no effect"
+    );
 }
 
 /// A clock that was ahead is put right: what failed meanwhile does not wait until it comes by there again.
@@ -71,14 +76,25 @@ fn a_clock_that_is_set_back_strands_no_job() {
     assert_eq!(run(&app, HANDLERS).retried, 1);
     let hour_ms = 60 * 60 * 1000;
     app.clock().set(app.now().plus_millis(-hour_ms));
-    assert_eq!(run(&app, HANDLERS).total(), 0, "a pause may be as long as that");
+    assert_eq!(
+        run(&app, HANDLERS).total(),
+        0,
+        "a pause may be as long as that"
+    );
     app.clock().set(app.now().plus_millis(-400 * 24 * hour_ms));
     let db = shop.db();
     let due = blocking(|| db.read(|view| queue::next_due(view, Queue::Default)).wait());
-    assert_eq!(due.unwrap_or_else(|error: StorageError| panic!("{error}")), Some(app.now()));
+    assert_eq!(
+        due.unwrap_or_else(|error: StorageError| panic!("{error}")),
+        Some(app.now())
+    );
     assert_eq!(run(&app, HANDLERS).retried, 1);
     assert_eq!(jobs(&shop, STEP), ["retryable|2|0"]);
-    assert_eq!(run(&app, HANDLERS).total(), 0, "its next pause is one by the clock as it is now");
+    assert_eq!(
+        run(&app, HANDLERS).total(),
+        0,
+        "its next pause is one by the clock as it is now"
+    );
 }
 
 #[test]
@@ -102,7 +118,14 @@ fn more_jobs_than_a_turn_takes_are_all_run_in_order() {
 fn a_failing_or_panicking_job_harms_no_neighbour() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    for what in ["before", "panic", "between", "panic deep inside", "refuse", "after"] {
+    for what in [
+        "before",
+        "panic",
+        "between",
+        "panic deep inside",
+        "refuse",
+        "after",
+    ] {
         enqueue(&shop, Queue::Financial, STEP, doing(what));
     }
     let tally = run(&app, HANDLERS);
@@ -123,7 +146,8 @@ fn a_failing_or_panicking_job_harms_no_neighbour() {
         "completed|1|0",
     ];
     assert_eq!(jobs(&shop, STEP), states);
-    let errors = shop.rows("SELECT errors ->> '$[0].error' FROM job WHERE state = 'retryable' ORDER BY seq");
+    let errors =
+        shop.rows("SELECT errors ->> '$[0].error' FROM job WHERE state = 'retryable' ORDER BY seq");
     assert_eq!(
         errors,
         [
@@ -146,7 +170,10 @@ fn a_job_is_retried_later_and_discarded_after_its_last_attempt() {
             "SELECT scheduled_at - {} FROM job WHERE kind = '{STEP}'",
             app.now().as_millis()
         ));
-        assert!((1..=longest * 1000).contains(&waits), "{waits} ms after attempt {attempt}");
+        assert!(
+            (1..=longest * 1000).contains(&waits),
+            "{waits} ms after attempt {attempt}"
+        );
         app.advance(Duration::from_millis(waits.unsigned_abs() - 1));
         assert_eq!(run(&app, HANDLERS).total(), 0, "its time has not come");
         app.advance(Duration::from_millis(1));
@@ -159,18 +186,37 @@ fn a_job_is_retried_later_and_discarded_after_its_last_attempt() {
     assert_eq!(kept, ["fail|3"]);
 
     let id = shop.id.to_string();
-    assert_eq!(logs().of_tenant(&id).saying("job will be retried").lines().len(), 2);
+    assert_eq!(
+        logs()
+            .of_tenant(&id)
+            .saying("job will be retried")
+            .lines()
+            .len(),
+        2
+    );
     let failed = logs().of_tenant(&id).saying("job failed");
-    let [line] = failed.lines() else { panic!("{failed:?}") };
+    let [line] = failed.lines() else {
+        panic!("{failed:?}")
+    };
     let job_id = shop
-        .rows(&format!("SELECT lower(hex(id)) FROM job WHERE kind = '{STEP}'"))
+        .rows(&format!(
+            "SELECT lower(hex(id)) FROM job WHERE kind = '{STEP}'"
+        ))
         .remove(0);
     assert_eq!(line["level"], "ERROR");
     assert_eq!(
-        (&line["queue"], &line["job"], &line["attempt"], &line["error"]),
+        (
+            &line["queue"],
+            &line["job"],
+            &line["attempt"],
+            &line["error"]
+        ),
         (&json!("low"), &json!(STEP), &json!(3), &json!("not today"))
     );
-    assert_eq!(line["job_id"].as_str().map(|text| text.replace('-', "")), Some(job_id));
+    assert_eq!(
+        line["job_id"].as_str().map(|text| text.replace('-', "")),
+        Some(job_id)
+    );
 }
 
 #[test]
@@ -185,7 +231,12 @@ fn a_payload_that_cannot_be_read_is_not_tried_again() {
     );
     let tally = run(&app, handlers::ALL);
     assert_eq!((tally.discarded, tally.retried), (1, 0));
-    assert_eq!(jobs(&shop, tillbox::tenant::audit::APPEND_AUDIT).last().unwrap(), "discarded|1|0");
+    assert_eq!(
+        jobs(&shop, tillbox::tenant::audit::APPEND_AUDIT)
+            .last()
+            .unwrap(),
+        "discarded|1|0"
+    );
 }
 
 #[test]
@@ -207,8 +258,10 @@ fn a_rescue_burns_no_attempt_and_poison_is_given_up() {
     // What a process that died in the middle of an outward call leaves behind.
     let die = |rescues: i64| {
         app.stop();
-        shop.raw(&format!("UPDATE job SET state = 'running', attempt = 1, rescues = {rescues}"))
-            .unwrap();
+        shop.raw(&format!(
+            "UPDATE job SET state = 'running', attempt = 1, rescues = {rescues}"
+        ))
+        .unwrap();
         app.resume();
         // The first use opens the file, and the orphans are rescued.
         drop(shop.db());
@@ -232,9 +285,11 @@ fn jobs_of_a_file_that_was_put_back_are_rescued() {
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, STEP, doing("first"));
     app.stop();
-    shop.raw("UPDATE job SET state = 'running', attempt = 1").unwrap();
+    shop.raw("UPDATE job SET state = 'running', attempt = 1")
+        .unwrap();
     let copy = std::fs::read(shop.path()).unwrap();
-    shop.raw("UPDATE job SET state = 'available', attempt = 0").unwrap();
+    shop.raw("UPDATE job SET state = 'available', attempt = 0")
+        .unwrap();
     app.resume();
     drop(shop.db());
     let beside = shop.path().with_extension("copy");

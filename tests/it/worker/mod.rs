@@ -26,7 +26,9 @@ use crate::support::{TestApp, TestShop, blocking};
 /// Puts a job into a shop's queue, as a use case would.
 fn enqueue(shop: &TestShop, queue: Queue, kind: &'static str, payload: Value) {
     let new = NewJob::new(queue, kind, &payload);
-    let pushed = shop.write(move |work| queue::enqueue(work, &new)).expect("the job is written");
+    let pushed = shop
+        .write(move |work| queue::enqueue(work, &new))
+        .expect("the job is written");
     assert!(pushed);
 }
 
@@ -43,7 +45,9 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect(what);
+    tokio::time::timeout(Duration::from_secs(30), wait)
+        .await
+        .expect(what);
 }
 
 /// A server elsewhere that is done with no caller for as long as the test runs.
@@ -67,7 +71,11 @@ impl EndlessServer {
                 callers.retain_mut(keep);
             }
         });
-        Self { address, stop, running }
+        Self {
+            address,
+            stop,
+            running,
+        }
     }
 
     fn stop(self) {

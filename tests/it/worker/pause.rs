@@ -26,12 +26,17 @@ fn call(_: &Errand<'_>) -> Result<(), JobError> {
     Ok(())
 }
 
-const HANDLERS: Handlers = Handlers(&[(PAUSED, Handler::Outward(call)), (OPEN, Handler::Outward(call))]);
+const HANDLERS: Handlers = Handlers(&[
+    (PAUSED, Handler::Outward(call)),
+    (OPEN, Handler::Outward(call)),
+]);
 
 /// Waits until one more call has come.
 async fn visited() {
     let came = tokio::time::timeout(PATIENCE, CAME.acquire()).await;
-    came.expect("a call comes").expect("it is never closed").forget();
+    came.expect("a call comes")
+        .expect("it is never closed")
+        .forget();
 }
 
 /// Jobs of an open queue are run one after the other, behind one of a paused queue: whoever gives turns has seen that one several times by then.
@@ -50,7 +55,11 @@ async fn a_paused_queue_begins_nothing_until_it_is_resumed() {
     let worker = Worker::start_with(app.app(), HANDLERS);
     enqueue(&shop, Queue::Default, OPEN, doing("it"));
     visited().await;
-    app.app().pauses.pause(Origin::system(), Queue::Low, None).await.unwrap();
+    app.app()
+        .pauses
+        .pause(Origin::system(), Queue::Low, None)
+        .await
+        .unwrap();
     enqueue(&shop, Queue::Low, PAUSED, doing("it"));
     pass_by(&shop).await;
     // What waits because somebody said so is not late.
@@ -68,9 +77,15 @@ async fn a_paused_queue_begins_nothing_until_it_is_resumed() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, beaten).await.expect("the queue is well");
+    tokio::time::timeout(PATIENCE, beaten)
+        .await
+        .expect("the queue is well");
     drop(process);
-    app.app().pauses.resume(Origin::system(), Queue::Low, None).await.unwrap();
+    app.app()
+        .pauses
+        .resume(Origin::system(), Queue::Low, None)
+        .await
+        .unwrap();
     visited().await;
     worker.stop(PATIENCE).await;
     assert_eq!(jobs(&shop, PAUSED), ["completed|1|0"]);
@@ -99,27 +114,50 @@ fn raced(_: &Errand<'_>) -> Result<(), JobError> {
 /// The turn has looked whether the queue is paused, has marked the call as running, and is not on disk yet: the pause is answered before that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_was_claimed_before_the_pause_does_not_begin_after_it() {
-    const HANDLERS: Handlers = Handlers(&[(RACED, Handler::Outward(raced)), (HOLD, Handler::Local(hold))]);
+    const HANDLERS: Handlers = Handlers(&[
+        (RACED, Handler::Outward(raced)),
+        (HOLD, Handler::Local(hold)),
+    ]);
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Default, RACED, doing("it"));
     enqueue(&shop, Queue::Default, HOLD, doing("it"));
     let worker = Worker::start_with(app.app(), HANDLERS);
     let held = tokio::time::timeout(PATIENCE, HELD.acquire()).await;
-    held.expect("the turn has begun").expect("it is never closed").forget();
-    app.app().pauses.pause(Origin::system(), Queue::Default, None).await.unwrap();
+    held.expect("the turn has begun")
+        .expect("it is never closed")
+        .forget();
+    app.app()
+        .pauses
+        .pause(Origin::system(), Queue::Default, None)
+        .await
+        .unwrap();
     assert_eq!(app.app().pauses.count_under_way(Queue::Default, None), 0);
     *LET_GO.0.lock().expect("nobody panics") = true;
     LET_GO.1.notify_all();
-    until("the turn is on disk", || jobs(&shop, HOLD) == ["completed|1|0"]).await;
+    until("the turn is on disk", || {
+        jobs(&shop, HOLD) == ["completed|1|0"]
+    })
+    .await;
     until("the call has ended or was given back", || {
         !jobs(&shop, RACED)[0].starts_with("running")
     })
     .await;
-    assert_eq!(jobs(&shop, RACED), ["available|0|0"], "no attempt is counted");
+    assert_eq!(
+        jobs(&shop, RACED),
+        ["available|0|0"],
+        "no attempt is counted"
+    );
     assert_eq!(CALLS.load(Ordering::SeqCst), 0);
-    app.app().pauses.resume(Origin::system(), Queue::Default, None).await.unwrap();
-    until("it is carried out", || jobs(&shop, RACED) == ["completed|1|0"]).await;
+    app.app()
+        .pauses
+        .resume(Origin::system(), Queue::Default, None)
+        .await
+        .unwrap();
+    until("it is carried out", || {
+        jobs(&shop, RACED) == ["completed|1|0"]
+    })
+    .await;
     worker.stop(PATIENCE).await;
     assert_eq!(CALLS.load(Ordering::SeqCst), 1);
 }

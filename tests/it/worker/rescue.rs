@@ -22,7 +22,8 @@ static GO: Condvar = Condvar::new();
 fn stand(_: &Errand<'_>) -> Result<(), JobError> {
     CAME.add_permits(1);
     let may_go = MAY_GO.lock().expect("nobody panics");
-    *GO.wait_while(may_go, |may_go| *may_go == 0).expect("nobody panics") -= 1;
+    *GO.wait_while(may_go, |may_go| *may_go == 0)
+        .expect("nobody panics") -= 1;
     Ok(())
 }
 
@@ -43,7 +44,9 @@ async fn rescue_burns_no_attempt() {
     for restart in 1..=30 {
         let worker = Worker::start_with(app.app(), STANDING);
         let came = tokio::time::timeout(PATIENCE, CAME.acquire()).await;
-        came.expect("the job is carried out").expect("it is never closed").forget();
+        came.expect("the job is carried out")
+            .expect("it is never closed")
+            .forget();
         assert_eq!(jobs(&shop, CALL), ["running|1|0"], "restart {restart}");
         worker.stop(Duration::ZERO).await;
         *MAY_GO.lock().expect("nobody panics") += 1;
@@ -69,7 +72,10 @@ async fn rescue_burns_no_attempt() {
         assert_eq!(jobs(&shop, CALL)[1], format!("available|0|{crash}"));
     }
     die();
-    assert_eq!(jobs(&shop, CALL)[1], format!("discarded|1|{}", RESCUES_MAX + 1));
+    assert_eq!(
+        jobs(&shop, CALL)[1],
+        format!("discarded|1|{}", RESCUES_MAX + 1)
+    );
     let failed = logs().of_tenant(&shop.id.to_string()).saying("job failed");
     assert_eq!(failed.lines().len(), 1, "{failed:?}");
     assert_eq!(run(&app, QUICK).total(), 0);

@@ -50,7 +50,9 @@ impl Gate {
     /// Waits until one more call has come.
     async fn visited(&self) {
         let came = tokio::time::timeout(PATIENCE, self.came.acquire()).await;
-        came.expect("a call comes").expect("it is never closed").forget();
+        came.expect("a call comes")
+            .expect("it is never closed")
+            .forget();
     }
 }
 
@@ -113,7 +115,11 @@ async fn what_does_not_end_in_time_is_given_back() {
     enqueue(&shop, Queue::Default, CALL, doing("it"));
     GATE.visited().await;
     worker.stop(Duration::ZERO).await;
-    assert_eq!(jobs(&shop, CALL), ["available|0|0"], "its attempt is not counted");
+    assert_eq!(
+        jobs(&shop, CALL),
+        ["available|0|0"],
+        "its attempt is not counted"
+    );
     GATE.open();
 
     // The next worker finds it without any hint.
@@ -173,10 +179,18 @@ async fn a_call_that_takes_too_long_is_a_failed_attempt() {
     let worker = Worker::start_with(app.app(), HANDLERS);
     enqueue(&shop, Queue::Default, CALL, doing("it"));
     GATE.visited().await;
-    until("the time-out is noted", || jobs(&shop, CALL) == ["discarded|1|0"]).await;
+    until("the time-out is noted", || {
+        jobs(&shop, CALL) == ["discarded|1|0"]
+    })
+    .await;
     let process = app.app();
     let health = || process.pulse.queue(process.clock.as_ref());
-    let found = (health(), process.pauses.count_under_way(Queue::Default, Some(shop.id)));
+    let found = (
+        health(),
+        process
+            .pauses
+            .count_under_way(Queue::Default, Some(shop.id)),
+    );
     // Whatever was found: what stands before the gate would keep the test from ending.
     GATE.open();
     assert_eq!(
@@ -189,7 +203,10 @@ async fn a_call_that_takes_too_long_is_a_failed_attempt() {
     drop(process);
     worker.stop(LONG).await;
     let errors = shop.rows("SELECT errors ->> '$[0].error' FROM job WHERE state = 'discarded'");
-    assert_eq!(errors, ["no answer within 1s; whether it was carried out is not known"]);
+    assert_eq!(
+        errors,
+        ["no answer within 1s; whether it was carried out is not known"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,9 +228,14 @@ async fn a_worker_at_rest_writes_nothing() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, swept).await.expect("a sweep looks into the shop");
+    tokio::time::timeout(PATIENCE, swept)
+        .await
+        .expect("a sweep looks into the shop");
     worker.stop(LONG).await;
-    assert_eq!((db.stats().requests(), db.stats().commits()), (writes, commits));
+    assert_eq!(
+        (db.stats().requests(), db.stats().commits()),
+        (writes, commits)
+    );
 }
 
 /// A COMMIT whose sync failed may have been kept all the same: then the job is marked as running, and nobody runs it.
@@ -229,17 +251,30 @@ async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
     let worker = Worker::start_with(app.app(), HANDLERS);
     let failed = async {
         let id = shop.id.to_string();
-        while logs().of_tenant(&id).saying("jobs could not be run; they wait").lines().is_empty() {
+        while logs()
+            .of_tenant(&id)
+            .saying("jobs could not be run; they wait")
+            .lines()
+            .is_empty()
+        {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, failed).await.expect("the turn gives up");
-    lock.execute_batch("UPDATE job SET state = 'running', attempt = attempt + 1 WHERE kind = 'test.call'; COMMIT")
-        .expect("as if it had been kept");
+    tokio::time::timeout(PATIENCE, failed)
+        .await
+        .expect("the turn gives up");
+    lock.execute_batch(
+        "UPDATE job SET state = 'running', attempt = attempt + 1 WHERE kind = 'test.call'; COMMIT",
+    )
+    .expect("as if it had been kept");
     app.advance(Duration::from_secs(3));
     GATE.visited().await;
     worker.stop(LONG).await;
-    assert_eq!(jobs(&shop, CALL), ["completed|1|0"], "its attempt is counted once");
+    assert_eq!(
+        jobs(&shop, CALL),
+        ["completed|1|0"],
+        "its attempt is counted once"
+    );
 }
 
 /// A turn that was under way when the clock was set back comes back with an instant of the clock before, and used to wait for it until the next sweep.
@@ -250,7 +285,11 @@ async fn a_turn_that_was_under_way_when_the_clock_was_set_back_waits_for_no_inst
         fn call(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
             let is_first = !*GATE.open.lock().expect("nobody panics before the gate");
             GATE.pass();
-            if is_first { Err(JobError::passing("not yet")) } else { Ok(()) }
+            if is_first {
+                Err(JobError::passing("not yet"))
+            } else {
+                Ok(())
+            }
         }
         Handlers(&[(CALL, Handler::Local(call))])
     };
@@ -264,11 +303,15 @@ async fn a_turn_that_was_under_way_when_the_clock_was_set_back_waits_for_no_inst
     let now = app.now().to_string();
     let noticed = || {
         let lines = logs().saying("the clock was set back; all that waits is looked at anew");
-        let lines = lines.only(|line| line["from"] == before.as_str() && line["to"] == now.as_str());
+        let lines =
+            lines.only(|line| line["from"] == before.as_str() && line["to"] == now.as_str());
         !lines.lines().is_empty()
     };
     until("the step back is noticed", noticed).await;
     GATE.open();
-    until("it is tried again", || jobs(&shop, CALL) == ["completed|2|0"]).await;
+    until("it is tried again", || {
+        jobs(&shop, CALL) == ["completed|2|0"]
+    })
+    .await;
     worker.stop(LONG).await;
 }

@@ -31,7 +31,10 @@ fn at_once(_: &Errand<'_>) -> Result<(), JobError> {
     Ok(())
 }
 
-const HANDLERS: Handlers = Handlers(&[(MAIL, Handler::Outward(send)), (QUICK, Handler::Outward(at_once))]);
+const HANDLERS: Handlers = Handlers(&[
+    (MAIL, Handler::Outward(send)),
+    (QUICK, Handler::Outward(at_once)),
+]);
 
 /// A mail server that answers a byte every few milliseconds, each caller, for as long as the test runs.
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +42,8 @@ async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
     let server = EndlessServer::start(|caller| caller.write_all(b"2").is_ok());
     let address = server.address;
     let app = TestApp::with(false, |config| {
-        config.mail.smtp_url = serde_json::from_value(format!("smtp://{address}").into()).expect("a URL");
+        config.mail.smtp_url =
+            serde_json::from_value(format!("smtp://{address}").into()).expect("a URL");
         config.mail.timeout = Span::millis(200);
         config.queue.default.workers = 2;
         config.queue.default.tries = 1;
@@ -49,14 +53,27 @@ async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
         enqueue(&first, Queue::Default, MAIL, doing("it"));
     }
     let worker = Worker::start_with(app.app(), HANDLERS);
-    until("both mails were given up", || jobs(&first, MAIL) == ["discarded|1|0"; 2]).await;
+    until("both mails were given up", || {
+        jobs(&first, MAIL) == ["discarded|1|0"; 2]
+    })
+    .await;
     enqueue(&second, Queue::Default, QUICK, doing("it"));
-    until("another shop's job has a place", || jobs(&second, QUICK) == ["completed|1|0"]).await;
-    let errors = first.rows("SELECT DISTINCT errors ->> '$[0].error' FROM job WHERE kind = 'test.mail'");
-    let said = format!("the mail server {address} did not take the message within 200ms; whether it will after all is not known");
+    until("another shop's job has a place", || {
+        jobs(&second, QUICK) == ["completed|1|0"]
+    })
+    .await;
+    let errors =
+        first.rows("SELECT DISTINCT errors ->> '$[0].error' FROM job WHERE kind = 'test.mail'");
+    let said = format!(
+        "the mail server {address} did not take the message within 200ms; whether it will after all is not known"
+    );
     assert_eq!(errors, [said]);
     let process = app.app();
-    assert_eq!(process.pulse.queue(process.clock.as_ref()), Ok(()), "nothing hangs");
+    assert_eq!(
+        process.pulse.queue(process.clock.as_ref()),
+        Ok(()),
+        "nothing hangs"
+    );
     drop(process);
     worker.stop(Duration::from_secs(30)).await;
     server.stop();

@@ -33,19 +33,32 @@ async fn a_shop_whose_file_opens_slowly_keeps_no_other_waiting() {
     app.resume();
     let worker = Worker::start_with(app.app(), HANDLERS);
     let is_done = |shop: &TestShop| jobs(shop, CALL) == ["completed|1|0"];
-    until("the others are served", || is_done(&first) && is_done(&last)).await;
+    until("the others are served", || {
+        is_done(&first) && is_done(&last)
+    })
+    .await;
     lock.execute_batch("COMMIT").expect("unlocked");
     drop(lock);
     until("the slow one is", || is_done(&slow)).await;
     worker.stop(Duration::from_secs(30)).await;
-    let unavailable = logs().of_tenant(&slow.id.to_string()).saying("tenant unavailable");
-    assert_eq!(unavailable.lines().len(), 0, "it was waited for: {unavailable:?}");
+    let unavailable = logs()
+        .of_tenant(&slow.id.to_string())
+        .saying("tenant unavailable");
+    assert_eq!(
+        unavailable.lines().len(),
+        0,
+        "it was waited for: {unavailable:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shop_with_nothing_to_do_soon_is_closed_after_the_first_look_and_its_job_comes_in_time() {
     let app = TestApp::start();
-    let (resting, delayed, busy) = (app.tenant("resting"), app.tenant("delayed"), app.tenant("busy"));
+    let (resting, delayed, busy) = (
+        app.tenant("resting"),
+        app.tenant("delayed"),
+        app.tenant("busy"),
+    );
     // What the making of a shop leaves to be done.
     run(&app, handlers::ALL);
     let hour = Duration::from_secs(3_600);
@@ -54,13 +67,24 @@ async fn a_shop_with_nothing_to_do_soon_is_closed_after_the_first_look_and_its_j
         run_at: Some(due),
         ..NewJob::new(Queue::Default, CALL, &doing("it"))
     };
-    delayed.write(move |work| queue::enqueue(work, &later)).expect("the job is written");
+    delayed
+        .write(move |work| queue::enqueue(work, &later))
+        .expect("the job is written");
     enqueue(&busy, Queue::Default, CALL, doing("it"));
     app.restart();
     let worker = Worker::start_with(app.app(), HANDLERS);
-    until("the busy one has had its turn", || jobs(&busy, CALL) == ["completed|1|0"]).await;
-    until("the delayed one is known", || app.app().pulse.oldest_due() == Some(due)).await;
-    until("only the busy one is open", || app.app().registry.list_open() == [busy.id]).await;
+    until("the busy one has had its turn", || {
+        jobs(&busy, CALL) == ["completed|1|0"]
+    })
+    .await;
+    until("the delayed one is known", || {
+        app.app().pulse.oldest_due() == Some(due)
+    })
+    .await;
+    until("only the busy one is open", || {
+        app.app().registry.list_open() == [busy.id]
+    })
+    .await;
     assert_eq!(jobs(&delayed, CALL), ["scheduled|0|0"]);
     app.advance(hour);
     until("the delayed one is opened for its job", || {

@@ -57,17 +57,29 @@ fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
     shop.raw(&insert(1, "low", OLD, "scheduled")).unwrap();
     app.advance(HOUR);
     run(&app, HANDLERS);
-    assert_eq!(states(&shop), ["completed", "discarded"], "not before its time");
+    assert_eq!(
+        states(&shop),
+        ["completed", "discarded"],
+        "not before its time"
+    );
     app.advance(Duration::from_millis(1));
     run(&app, HANDLERS);
     assert_eq!(states(&shop), ["discarded"]);
     app.advance(DAY * 7 - HOUR - Duration::from_millis(1));
     run(&app, HANDLERS);
-    assert_eq!(states(&shop), ["discarded"], "an operator has a week to decide about it");
+    assert_eq!(
+        states(&shop),
+        ["discarded"],
+        "an operator has a week to decide about it"
+    );
     app.advance(Duration::from_millis(1));
     run(&app, HANDLERS);
     assert_eq!(states(&shop), [""; 0]);
-    assert_eq!(jobs(&shop, OLD), ["scheduled|2|1"], "what has not ended stays");
+    assert_eq!(
+        jobs(&shop, OLD),
+        ["scheduled|2|1"],
+        "what has not ended stays"
+    );
     shop.assert_integrity();
 }
 
@@ -106,10 +118,15 @@ async fn a_heap_goes_a_few_at_a_time() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("all go");
+    tokio::time::timeout(Duration::from_secs(30), gone)
+        .await
+        .expect("all go");
     worker.stop(Duration::from_secs(30)).await;
     let turns = db.stats().requests() - requests;
-    assert!((8..=16).contains(&turns), "2,000 rows in {turns} transactions");
+    assert!(
+        (8..=16).contains(&turns),
+        "2,000 rows in {turns} transactions"
+    );
     drop(db);
     assert_eq!(states(&shop), ["completed"]);
 }
@@ -128,7 +145,11 @@ fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
     assert_eq!(run(&app, HANDLERS), completed(1));
     app.clock().set(now.plus_millis(-3_600_000));
     enqueue(&shop, Queue::Low, KIND, doing("it"));
-    assert_eq!(run(&app, HANDLERS), completed(1), "an hour back, and it is run all the same");
+    assert_eq!(
+        run(&app, HANDLERS),
+        completed(1),
+        "an hour back, and it is run all the same"
+    );
     assert_eq!(states(&shop), ["discarded", "completed", "completed"]);
 }
 
@@ -150,7 +171,12 @@ fn nothing_goes_on_the_word_of_a_clock_that_is_not_believed() {
     app.advance(DAY);
     assert_eq!(next(&app), ["discarded", "completed", "completed"]);
     let running = app.app();
-    blocking(|| running.clock_watch.confirm(Origin::system())).expect("the operator says that it is right");
+    blocking(|| running.clock_watch.confirm(Origin::system()))
+        .expect("the operator says that it is right");
     drop(running);
-    assert_eq!(next(&app), ["completed", "completed"], "those of the last hour");
+    assert_eq!(
+        next(&app),
+        ["completed", "completed"],
+        "those of the last hour"
+    );
 }

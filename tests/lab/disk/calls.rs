@@ -1,5 +1,8 @@
 //! The C library's calls, with a look at what they do.
-#![expect(unsafe_code, reason = "these are the C library's own symbols, with its signatures")]
+#![expect(
+    unsafe_code,
+    reason = "these are the C library's own symbols, with its signatures"
+)]
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt as _;
@@ -34,7 +37,9 @@ fn fail<T: From<i8>>(errno: c_int) -> T {
 
 fn path_of<'a>(path: *const c_char) -> &'a Path {
     // SAFETY: callers of these functions pass a C string that lives as long as the call.
-    Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes()))
+    Path::new(OsStr::from_bytes(
+        unsafe { CStr::from_ptr(path) }.to_bytes(),
+    ))
 }
 
 /// Runs `call`, and `note` on what it did, with nobody in between: the order of notes is the order of calls. `sees` says whether it is ours to see.
@@ -131,39 +136,81 @@ pub unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, count: size_t) 
     let note = |recorder: &mut Recorder, written: ssize_t| {
         // SAFETY: asks where the descriptor stands, after the call.
         let end = unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) };
-        recorder.written(fd, u64::try_from(end - written as off_t).unwrap_or(0), bytes_of(buffer, written));
+        recorder.written(
+            fd,
+            u64::try_from(end - written as off_t).unwrap_or(0),
+            bytes_of(buffer, written),
+        );
     };
-    observe(Call::Write, |recorder| recorder.inode(fd).is_some(), call, note)
+    observe(
+        Call::Write,
+        |recorder| recorder.inode(fd).is_some(),
+        call,
+        note,
+    )
 }
 
-fn observe_pwrite(fd: c_int, buffer: *const c_void, offset: off_t, call: impl FnOnce() -> ssize_t) -> ssize_t {
+fn observe_pwrite(
+    fd: c_int,
+    buffer: *const c_void,
+    offset: off_t,
+    call: impl FnOnce() -> ssize_t,
+) -> ssize_t {
     let note = |recorder: &mut Recorder, written: ssize_t| {
-        recorder.written(fd, u64::try_from(offset).unwrap_or(0), bytes_of(buffer, written));
+        recorder.written(
+            fd,
+            u64::try_from(offset).unwrap_or(0),
+            bytes_of(buffer, written),
+        );
     };
-    observe(Call::Write, |recorder| recorder.inode(fd).is_some(), call, note)
+    observe(
+        Call::Write,
+        |recorder| recorder.inode(fd).is_some(),
+        call,
+        note,
+    )
 }
 
 /// # Safety
 /// As pwrite(2).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pwrite(fd: c_int, buffer: *const c_void, count: size_t, offset: off_t) -> ssize_t {
+pub unsafe extern "C" fn pwrite(
+    fd: c_int,
+    buffer: *const c_void,
+    count: size_t,
+    offset: off_t,
+) -> ssize_t {
     let real = real!(c"pwrite" as fn(c_int, *const c_void, size_t, off_t) -> ssize_t);
     // SAFETY: the caller's arguments, unchanged.
-    observe_pwrite(fd, buffer, offset, || unsafe { real(fd, buffer, count, offset) })
+    observe_pwrite(fd, buffer, offset, || unsafe {
+        real(fd, buffer, count, offset)
+    })
 }
 
 /// # Safety
 /// As pwrite(2).
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pwrite64(fd: c_int, buffer: *const c_void, count: size_t, offset: off_t) -> ssize_t {
+pub unsafe extern "C" fn pwrite64(
+    fd: c_int,
+    buffer: *const c_void,
+    count: size_t,
+    offset: off_t,
+) -> ssize_t {
     let real = real!(c"pwrite64" as fn(c_int, *const c_void, size_t, off_t) -> ssize_t);
     // SAFETY: the caller's arguments, unchanged.
-    observe_pwrite(fd, buffer, offset, || unsafe { real(fd, buffer, count, offset) })
+    observe_pwrite(fd, buffer, offset, || unsafe {
+        real(fd, buffer, count, offset)
+    })
 }
 
 fn observe_truncate(fd: c_int, len: off_t, call: impl FnOnce() -> c_int) -> c_int {
     let note = |recorder: &mut Recorder, _| recorder.cut(fd, u64::try_from(len).unwrap_or(0));
-    observe(Call::Truncate, |recorder| recorder.inode(fd).is_some(), call, note)
+    observe(
+        Call::Truncate,
+        |recorder| recorder.inode(fd).is_some(),
+        call,
+        note,
+    )
 }
 
 /// # Safety

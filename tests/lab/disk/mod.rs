@@ -22,7 +22,11 @@ pub enum Op {
     /// A file came to be at a path, empty.
     Create { path: PathBuf, inode: Inode },
     /// Bytes were written.
-    Write { inode: Inode, offset: u64, bytes: Box<[u8]> },
+    Write {
+        inode: Inode,
+        offset: u64,
+        bytes: Box<[u8]>,
+    },
     /// A file was cut or stretched.
     Truncate { inode: Inode, len: u64 },
     /// What was written to a file is durable from here on.
@@ -47,7 +51,14 @@ pub enum Call {
 }
 
 impl Call {
-    pub const ALL: &'static [Self] = &[Self::Open, Self::Write, Self::Truncate, Self::Sync, Self::Unlink, Self::Rename];
+    pub const ALL: &'static [Self] = &[
+        Self::Open,
+        Self::Write,
+        Self::Truncate,
+        Self::Sync,
+        Self::Unlink,
+        Self::Rename,
+    ];
 }
 
 /// A call that is to fail.
@@ -107,7 +118,9 @@ pub fn position() -> usize {
 /// Has a call fail; [`None`] lets all succeed again. Gives how many have failed since the last one was set.
 pub fn strike(fault: Option<Fault>) -> u64 {
     let mut guard = recorder();
-    let Some(recorder) = guard.as_mut() else { return 0 };
+    let Some(recorder) = guard.as_mut() else {
+        return 0;
+    };
     recorder.fault = fault;
     std::mem::take(&mut recorder.struck)
 }
@@ -122,13 +135,18 @@ pub fn die_after(calls: Option<u64>) {
 
 /// Whether its time has come.
 pub fn is_dead() -> bool {
-    recorder().as_ref().is_some_and(|recorder| recorder.life == Some(0))
+    recorder()
+        .as_ref()
+        .is_some_and(|recorder| recorder.life == Some(0))
 }
 
 /// Ends the watch; gives what has happened.
 pub fn take() -> Vec<Op> {
     WATCHING.store(false, Ordering::SeqCst);
-    recorder().take().map(|recorder| recorder.ops).unwrap_or_default()
+    recorder()
+        .take()
+        .map(|recorder| recorder.ops)
+        .unwrap_or_default()
 }
 
 impl Recorder {
@@ -192,7 +210,11 @@ impl Recorder {
     fn written(&mut self, fd: c_int, offset: u64, bytes: &[u8]) {
         if let Some(inode) = self.inode(fd) {
             let bytes = bytes.into();
-            self.ops.push(Op::Write { inode, offset, bytes });
+            self.ops.push(Op::Write {
+                inode,
+                offset,
+                bytes,
+            });
         }
     }
 
@@ -215,7 +237,9 @@ impl Recorder {
 
     fn unlinked(&mut self, path: &Path) {
         if self.paths.remove(path).is_some() {
-            self.ops.push(Op::Unlink { path: path.to_owned() });
+            self.ops.push(Op::Unlink {
+                path: path.to_owned(),
+            });
         }
     }
 

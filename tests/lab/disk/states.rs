@@ -24,7 +24,8 @@ pub enum Survives {
 }
 
 impl Survives {
-    pub const ALL: &'static [Self] = &[Self::Nothing, Self::Everything, Self::Prefix, Self::Sectors];
+    pub const ALL: &'static [Self] =
+        &[Self::Nothing, Self::Everything, Self::Prefix, Self::Sectors];
 }
 
 #[derive(Clone, Debug)]
@@ -69,10 +70,29 @@ impl<'a> Disk<'a> {
         match op {
             Op::Create { path, inode } => {
                 self.files.insert(*inode, File::default());
-                self.entry(path, Entry::Add { path, inode: *inode });
+                self.entry(
+                    path,
+                    Entry::Add {
+                        path,
+                        inode: *inode,
+                    },
+                );
             }
-            Op::Write { inode, offset, bytes } => self.file(*inode).pending.push((at, Change::Write { offset: *offset, bytes })),
-            Op::Truncate { inode, len } => self.file(*inode).pending.push((at, Change::Truncate { len: *len })),
+            Op::Write {
+                inode,
+                offset,
+                bytes,
+            } => self.file(*inode).pending.push((
+                at,
+                Change::Write {
+                    offset: *offset,
+                    bytes,
+                },
+            )),
+            Op::Truncate { inode, len } => self
+                .file(*inode)
+                .pending
+                .push((at, Change::Truncate { len: *len })),
             Op::Sync { inode } => {
                 let file = self.file(*inode);
                 for (_, change) in std::mem::take(&mut file.pending) {
@@ -110,7 +130,10 @@ impl<'a> Disk<'a> {
                 Survives::Prefix => pending.iter().filter(|(at, _)| *at < instant).count(),
                 Survives::Sectors => dice.below(pending.len() as u64 + 1) as usize,
             };
-            pending.iter().take(kept).for_each(|(_, entry)| enter(&mut entries, entry));
+            pending
+                .iter()
+                .take(kept)
+                .for_each(|(_, entry)| enter(&mut entries, entry));
         }
         let contents = |(path, inode): (&Path, Inode), dice: &mut Dice| {
             let file = &self.files[&inode];
@@ -126,7 +149,10 @@ impl<'a> Disk<'a> {
             }
             (path.to_owned(), bytes)
         };
-        entries.into_iter().map(|entry| contents(entry, dice)).collect()
+        entries
+            .into_iter()
+            .map(|entry| contents(entry, dice))
+            .collect()
     }
 }
 

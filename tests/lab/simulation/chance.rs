@@ -94,9 +94,17 @@ pub fn act(dice: &mut Dice, shop: &Shop) -> Act {
             let only_open = dice.below(8) > 0;
             any(dice, shop.carts(only_open)).map(|cart| {
                 let fitting = shop.products_of_cart(cart);
-                let product = if dice.below(10) == 0 { product } else { *dice.pick(&fitting) };
+                let product = if dice.below(10) == 0 {
+                    product
+                } else {
+                    *dice.pick(&fitting)
+                };
                 let quantity = 1 + dice.below(6) as i64;
-                Act::Item { cart, product, quantity }
+                Act::Item {
+                    cart,
+                    product,
+                    quantity,
+                }
             })
         }
         60..72 => {
@@ -133,9 +141,16 @@ fn sale(dice: &mut Dice, shop: &Shop, product: usize) -> Act {
     bytes[..8].copy_from_slice(&dice.next().to_be_bytes());
     bytes[8..].copy_from_slice(&dice.next().to_be_bytes());
     Act::Sale {
-        id: (dice.below(3) == 0).then(|| tillbox::primitives::id::OrderId::from_bytes(bytes).to_string()),
+        id: (dice.below(3) == 0)
+            .then(|| tillbox::primitives::id::OrderId::from_bytes(bytes).to_string()),
         lines,
-        tender: *dice.pick(&[Tender::Cash, Tender::Cash, Tender::CashAndChange, Tender::Split, Tender::TooLittle]),
+        tender: *dice.pick(&[
+            Tender::Cash,
+            Tender::Cash,
+            Tender::CashAndChange,
+            Tender::Split,
+            Tender::TooLittle,
+        ]),
         email: dice.below(2) == 0,
     }
 }

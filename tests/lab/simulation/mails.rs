@@ -54,10 +54,15 @@ fn send(errand: &Errand<'_>) -> Result<(), JobError> {
     send(errand)?;
     let name = format!("order-confirmation.{}.eml", errand.job_id);
     let read = std::fs::read(errand.app.config.outbox_dir().join(&name));
-    let bytes = read.map_err(|error| JobError::permanent(format!("the mail that went out is not there: {error}")))?;
+    let bytes = read.map_err(|error| {
+        JobError::permanent(format!("the mail that went out is not there: {error}"))
+    })?;
     let mut guard = post();
     let post = guard.as_mut().expect("a case has begun");
-    let before = post.delivered.entry(name.clone()).or_insert_with(|| bytes.clone());
+    let before = post
+        .delivered
+        .entry(name.clone())
+        .or_insert_with(|| bytes.clone());
     if *before != bytes {
         post.complaint = Some(format!("{name} came twice, and not as the same"));
     }

@@ -43,7 +43,13 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     }
     let (mut failures, struck) = in_processes(seed, &cases, false);
     if (struck.lost as usize) < cases.len() || (struck.failed as usize) < cases.len() / 2 {
-        failures.push(format!("{struck:?} in {} cases: hardly anything was tried", cases.len()).into());
+        failures.push(
+            format!(
+                "{struck:?} in {} cases: hardly anything was tried",
+                cases.len()
+            )
+            .into(),
+        );
     }
     let (found, _) = in_processes(seed, &(0..controls), true);
     vec![
@@ -55,7 +61,12 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
 fn in_processes(seed: u64, cases: &Range<usize>, forgets_keys: bool) -> (Vec<Finding>, Struck) {
     let program = std::env::current_exe().expect("a program knows where it is");
     let start = |part: usize| {
-        let numbers = [cases.start + part, cases.end, PROCESSES, usize::from(forgets_keys)];
+        let numbers = [
+            cases.start + part,
+            cases.end,
+            PROCESSES,
+            usize::from(forgets_keys),
+        ];
         Command::new(&program)
             .arg(CHILD)
             .arg(seed.to_string())
@@ -65,7 +76,9 @@ fn in_processes(seed: u64, cases: &Range<usize>, forgets_keys: bool) -> (Vec<Fin
             .expect("a process can be started")
     };
     let children: Vec<_> = (0..PROCESSES).map(start).collect();
-    let readers = children.into_iter().map(|child| std::thread::spawn(move || listen(child)));
+    let readers = children
+        .into_iter()
+        .map(|child| std::thread::spawn(move || listen(child)));
     let readers: Vec<_> = readers.collect();
     let mut all = (Vec::new(), Struck::default());
     for reader in readers {
@@ -92,7 +105,9 @@ fn listen(mut child: Child) -> (Vec<Finding>, Struck) {
     }
     let ended = child.wait();
     if struck.is_none() {
-        findings.push(format!("a process that ran cases ended before they were through: {ended:?}").into());
+        findings.push(
+            format!("a process that ran cases ended before they were through: {ended:?}").into(),
+        );
     }
     (findings, struck.unwrap_or_default())
 }
@@ -100,7 +115,10 @@ fn listen(mut child: Child) -> (Vec<Finding>, Struck) {
 const KINDS: [Kind; 4] = [Kind::Lost, Kind::Doubled, Kind::Undetected, Kind::Other];
 
 fn kind_of(name: &str) -> Kind {
-    KINDS.into_iter().find(|kind| format!("{kind:?}") == name).unwrap_or(Kind::Other)
+    KINDS
+        .into_iter()
+        .find(|kind| format!("{kind:?}") == name)
+        .unwrap_or(Kind::Other)
 }
 
 /// Runs the cases that the command line of a child names; nothing, in any other process.
@@ -118,16 +136,25 @@ pub fn child(mut args: impl Iterator<Item = String>) -> Option<ExitCode> {
         all.lost += struck.lost;
         all.failed += struck.failed;
         if let Err(found) = verdict {
-            let line = serde_json::to_string(&(format!("{:?}", found.kind), found.bare())).expect("two texts");
+            let line = serde_json::to_string(&(format!("{:?}", found.kind), found.bare()))
+                .expect("two texts");
             println!("{line}");
         }
     }
-    println!("{}", serde_json::to_string(&(all.lost, all.failed)).expect("two numbers"));
+    println!(
+        "{}",
+        serde_json::to_string(&(all.lost, all.failed)).expect("two numbers")
+    );
     Some(ExitCode::SUCCESS)
 }
 
 /// One case. What it did is kept in a file when it fails, and shown when it is the only one.
-fn one(seed: u64, case: usize, forgets_keys: bool, is_shown: bool) -> (Result<(), Finding>, Struck) {
+fn one(
+    seed: u64,
+    case: usize,
+    forgets_keys: bool,
+    is_shown: bool,
+) -> (Result<(), Finding>, Struck) {
     let mut world = World::new(seed, case, forgets_keys);
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
     let (steps, struck) = world.end();
@@ -137,7 +164,9 @@ fn one(seed: u64, case: usize, forgets_keys: bool, is_shown: bool) -> (Result<()
     let found = match verdict {
         Ok(Ok(())) => return (Ok(()), struck),
         Ok(Err(found)) => found,
-        Err(panic) => tillbox::storage::writer::panic_text(panic.as_ref()).to_owned().into(),
+        Err(panic) => tillbox::storage::writer::panic_text(panic.as_ref())
+            .to_owned()
+            .into(),
     };
     if forgets_keys {
         return (Err(found), struck);

@@ -187,11 +187,14 @@ impl World {
 
     fn open_house(&mut self) -> Result<House, String> {
         self.starts += 1;
-        House::start_at(self.dir.path(), self.seed ^ (self.starts << 32), self.now).map_err(|error| error.to_string())
+        House::start_at(self.dir.path(), self.seed ^ (self.starts << 32), self.now)
+            .map_err(|error| error.to_string())
     }
 
     fn start(&mut self) -> Verdict {
-        let house = self.open_house().map_err(|error| format!("it does not start: {error}"))?;
+        let house = self
+            .open_house()
+            .map_err(|error| format!("it does not start: {error}"))?;
         self.house = Some(house);
         Ok(())
     }
@@ -268,19 +271,31 @@ impl World {
     /// Sends a call while another program has the files of all shops locked.
     fn send_locked(&self, call: &Call, for_long: bool) -> Verdict<Reply> {
         let lock = |place: &Place| {
-            let conn = Connection::open_with_flags(self.file(&place.id), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            let conn = Connection::open_with_flags(
+                self.file(&place.id),
+                OpenFlags::SQLITE_OPEN_READ_WRITE,
+            )?;
+            conn.set_db_config(
+                rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE,
+                true,
+            )?;
             conn.execute_batch("PRAGMA busy_timeout=5000; BEGIN IMMEDIATE")?;
             Ok::<_, rusqlite::Error>(conn)
         };
-        let locks = self.places.values().map(lock).collect::<Result<Vec<_>, _>>();
+        let locks = self
+            .places
+            .values()
+            .map(lock)
+            .collect::<Result<Vec<_>, _>>();
         let locks = locks.map_err(|error| format!("the files cannot be locked: {error}"))?;
         let house = self.house();
         Ok(self.runtime.block_on(async move {
             let mut answer = std::pin::pin!(house.send(call));
             if !for_long {
                 // The call is under way, and waits for the lock.
-                if let Ok(early) = tokio::time::timeout(std::time::Duration::from_millis(4), &mut answer).await {
+                if let Ok(early) =
+                    tokio::time::timeout(std::time::Duration::from_millis(4), &mut answer).await
+                {
                     return early;
                 }
                 drop(locks);
@@ -309,12 +324,20 @@ impl World {
             match self.send(&call, trouble)? {
                 Some(reply) if reply.status < 500 => return Ok((reply, attempt > 0)),
                 Some(reply) if attempt == 0 && matches!(trouble, Trouble::None) => {
-                    return Err(format!("{} {} is answered by {reply:?}, and nothing was wrong", call.method, call.path).into());
+                    return Err(format!(
+                        "{} {} is answered by {reply:?}, and nothing was wrong",
+                        call.method, call.path
+                    )
+                    .into());
                 }
                 Some(reply) => {
                     self.struck.failed += 1;
                     self.release();
-                    self.note(format_args!("answered by {} {}", reply.status, reply.text("/code")));
+                    self.note(format_args!(
+                        "answered by {} {}",
+                        reply.status,
+                        reply.text("/code")
+                    ));
                 }
                 None => {
                     self.struck.lost += 1;
@@ -334,7 +357,11 @@ impl World {
                 self.move_clock(6_000);
             }
         }
-        Err(format!("{} {} is not answered, however often it is sent", call.method, call.path).into())
+        Err(format!(
+            "{} {} is not answered, however often it is sent",
+            call.method, call.path
+        )
+        .into())
     }
 
     fn act(&mut self, slug: &'static str, act: &Act) -> Verdict {
@@ -350,7 +377,9 @@ impl World {
         };
         let expected = place.shop.predict(act);
         let trouble = Trouble::roll_with_locks(&mut self.dice, CALLS_OF_AN_ACT);
-        let clicks_twice = matches!(trouble, Trouble::None) && expected.status != 402 && self.dice.below(DOUBLE_CLICKS) == 0;
+        let clicks_twice = matches!(trouble, Trouble::None)
+            && expected.status != 402
+            && self.dice.below(DOUBLE_CLICKS) == 0;
         self.note(format_args!(
             "{slug}: {act:?}, {} {}{}; trouble: {trouble:?}",
             expected.status,
@@ -359,9 +388,13 @@ impl World {
         ));
         if clicks_twice {
             let house = self.house.as_ref().expect("the process runs");
-            let (one, other) = self.runtime.block_on(async { tokio::join!(house.send(&call), house.send(&call)) });
+            let (one, other) = self
+                .runtime
+                .block_on(async { tokio::join!(house.send(&call), house.send(&call)) });
             // Refusals carry the number of their request.
-            let is_same = one == other || (one.status, one.text("/code")) == (other.status, other.text("/code")) && one.status >= 300;
+            let is_same = one == other
+                || (one.status, one.text("/code")) == (other.status, other.text("/code"))
+                    && one.status >= 300;
             if !is_same {
                 return Err(Finding::new(
                     Kind::Doubled,
@@ -374,13 +407,30 @@ impl World {
         self.conclude(slug, act, call, expected, reply, was_lost)
     }
 
-    fn conclude(&mut self, slug: &'static str, act: &Act, call: Call, expected: Expected, reply: Reply, was_lost: bool) -> Verdict {
-        let code = if reply.status < 300 { String::new() } else { reply.text("/code") };
+    fn conclude(
+        &mut self,
+        slug: &'static str,
+        act: &Act,
+        call: Call,
+        expected: Expected,
+        reply: Reply,
+        was_lost: bool,
+    ) -> Verdict {
+        let code = if reply.status < 300 {
+            String::new()
+        } else {
+            reply.text("/code")
+        };
         let fits = (reply.status, code.as_str()) == (expected.status, expected.code);
         // Nothing is kept under the key of a payment that was declined: whoever did not hear of it hears that it is over.
-        let is_over = was_lost && expected.status == 402 && (reply.status, code.as_str()) == (409, "payment_over");
+        let is_over = was_lost
+            && expected.status == 402
+            && (reply.status, code.as_str()) == (409, "payment_over");
         if !fits && !is_over {
-            return Err(format!("{slug}: {act:?}: the model says {expected:?}, the shop {reply:?}").into());
+            return Err(format!(
+                "{slug}: {act:?}: the model says {expected:?}, the shop {reply:?}"
+            )
+            .into());
         }
         let at = self.now;
         let place = self.places.get_mut(slug).expect("it is there");
@@ -414,8 +464,18 @@ impl World {
         if again == sent.reply {
             Ok(())
         } else {
-            let text = format!("{}: was answered {:?}, and now {again:?}", sent.call.path, sent.reply);
-            Err(Finding::new(if again.status < 300 { Kind::Doubled } else { Kind::Lost }, text))
+            let text = format!(
+                "{}: was answered {:?}, and now {again:?}",
+                sent.call.path, sent.reply
+            );
+            Err(Finding::new(
+                if again.status < 300 {
+                    Kind::Doubled
+                } else {
+                    Kind::Lost
+                },
+                text,
+            ))
         }
     }
 
@@ -457,7 +517,10 @@ impl World {
         for access in oracle::tenants(house).unwrap_or_default() {
             if let Ok(db) = house.app.registry.open(&access) {
                 // What cannot be done now is done the next time; that nothing is left, the comparison finds out.
-                drop(db.write(Origin::system(), inventory::expire_reservations).wait());
+                drop(
+                    db.write(Origin::system(), inventory::expire_reservations)
+                        .wait(),
+                );
             }
         }
     }
@@ -472,9 +535,9 @@ impl World {
         }
         let now = self.now;
         for place in self.places.values_mut() {
-            place
-                .shop
-                .expire(|until| until <= now || until.as_millis() - now.as_millis() > HOLD_AHEAD_MS);
+            place.shop.expire(|until| {
+                until <= now || until.as_millis() - now.as_millis() > HOLD_AHEAD_MS
+            });
         }
         self.compare()
     }
@@ -497,13 +560,21 @@ impl World {
     }
 
     /// Sends the landlord's call, which has no key: an answer that is lost is made up for by a look at what is there after the next start.
-    fn try_landlord(&mut self, method: Method, path: String, body: Value, calls: u64) -> Verdict<Option<Reply>> {
+    fn try_landlord(
+        &mut self,
+        method: Method,
+        path: String,
+        body: Value,
+        calls: u64,
+    ) -> Verdict<Option<Reply>> {
         let trouble = Trouble::roll(&mut self.dice, calls);
         self.note(format_args!("{method} {path}; trouble: {trouble:?}"));
         let reply = self.send(&landlord(method, path, body), trouble)?;
         match reply {
             Some(reply) if reply.status < 500 => Ok(Some(reply)),
-            Some(reply) if matches!(trouble, Trouble::None) => Err(format!("the landlord is answered by {reply:?}").into()),
+            Some(reply) if matches!(trouble, Trouble::None) => {
+                Err(format!("the landlord is answered by {reply:?}").into())
+            }
             Some(_) => {
                 self.restart(false)?;
                 Ok(None)
@@ -515,16 +586,30 @@ impl World {
     /// A shop is made. When the answer was lost it is there with everything, or it is not there.
     fn come(&mut self, slug: &'static str) -> Verdict {
         let body = json!({"slug": slug, "name": slug, "currency": "EUR"});
-        let made = self.try_landlord(Method::POST, "/v1/landlord/tenants".to_owned(), body, CALLS_OF_A_SHOP)?;
+        let made = self.try_landlord(
+            Method::POST,
+            "/v1/landlord/tenants".to_owned(),
+            body,
+            CALLS_OF_A_SHOP,
+        )?;
         let (id, secret) = match made {
             Some(reply) if reply.status == 201 => (reply.text("/id"), reply.text("/api_key")),
             Some(reply) => return Err(format!("the shop {slug} is not made: {reply:?}").into()),
             None => {
-                let found = self.ask_landlord(Method::GET, format!("/v1/landlord/tenants/{slug}"), Value::Null);
+                let found = self.ask_landlord(
+                    Method::GET,
+                    format!("/v1/landlord/tenants/{slug}"),
+                    Value::Null,
+                );
                 match (found.status, found.text("/status").as_str()) {
                     (404, _) => return self.compare(),
                     (200, "active") => (found.text("/id"), self.new_key(slug)?.1),
-                    _ => return Err(format!("the shop {slug} was being made, and now there is {found:?}").into()),
+                    _ => {
+                        return Err(format!(
+                            "the shop {slug} was being made, and now there is {found:?}"
+                        )
+                        .into());
+                    }
                 }
             }
         };
@@ -543,7 +628,10 @@ impl World {
     /// Has a shop sell in its second currency. Undisturbed: what a call may meet is tried with the others.
     fn sell_abroad(&mut self, slug: &str) {
         let rate = json!({"base": "JPY", "quote": "EUR", "rate": "0.006", "effective_at": "2000-01-01T00:00:00Z"});
-        for (path, body) in [("/v1/currencies", json!({"code": "JPY"})), ("/v1/exchange-rates", rate)] {
+        for (path, body) in [
+            ("/v1/currencies", json!({"code": "JPY"})),
+            ("/v1/exchange-rates", rate),
+        ] {
             let call = Call {
                 secret: Some(self.places[slug].secret.clone()),
                 ..landlord(Method::POST, path.to_owned(), body)
@@ -556,7 +644,8 @@ impl World {
     /// The passing shop is removed.
     fn go(&mut self) -> Verdict {
         let path = format!("/v1/landlord/tenants/{PASSING}");
-        let removed = self.try_landlord(Method::DELETE, path.clone(), Value::Null, CALLS_OF_A_TURN)?;
+        let removed =
+            self.try_landlord(Method::DELETE, path.clone(), Value::Null, CALLS_OF_A_TURN)?;
         let is_gone = match removed {
             Some(reply) if reply.status == 204 => true,
             Some(reply) => return Err(format!("the shop is not removed: {reply:?}").into()),
@@ -565,7 +654,12 @@ impl World {
                 match (found.status, found.text("/status").as_str()) {
                     (404, _) => true,
                     (200, "active") => false,
-                    _ => return Err(format!("the shop was being removed, and now there is {found:?}").into()),
+                    _ => {
+                        return Err(format!(
+                            "the shop was being removed, and now there is {found:?}"
+                        )
+                        .into());
+                    }
                 }
             }
         };
@@ -587,7 +681,11 @@ impl World {
             "pos",
         ];
         let body = json!({"name": "another key", "scopes": scopes});
-        let made = self.ask_landlord(Method::POST, format!("/v1/landlord/tenants/{slug}/api-keys"), body);
+        let made = self.ask_landlord(
+            Method::POST,
+            format!("/v1/landlord/tenants/{slug}/api-keys"),
+            body,
+        );
         if made.status == 201 {
             Ok((made.text("/id"), made.text("/api_key")))
         } else {
@@ -600,7 +698,8 @@ impl World {
         let (id, secret) = self.new_key(slug)?;
         self.require_entry(&secret, 200)?;
         let path = format!("/v1/landlord/api-keys/{id}");
-        let mut revoked = self.try_landlord(Method::DELETE, path.clone(), Value::Null, CALLS_OF_AN_ACT)?;
+        let mut revoked =
+            self.try_landlord(Method::DELETE, path.clone(), Value::Null, CALLS_OF_AN_ACT)?;
         if revoked.is_none() {
             revoked = Some(self.ask_landlord(Method::DELETE, path, Value::Null));
         }
@@ -608,7 +707,11 @@ impl World {
             Some(reply) if reply.status < 300 || reply.status == 404 => {}
             other => return Err(format!("a key is not taken back: {other:?}").into()),
         }
-        self.places.get_mut(slug).expect("it is there").revoked.push(secret);
+        self.places
+            .get_mut(slug)
+            .expect("it is there")
+            .revoked
+            .push(secret);
         self.compare()
     }
 
@@ -638,11 +741,17 @@ impl World {
             drop(opened.map_err(|error| format!("{}: {error}", access.slug()))?);
         }
         for (slug, place) in &self.places {
-            let facts = self.read(&place.id).map_err(|error| format!("{slug}: {error}"))?;
+            let facts = self
+                .read(&place.id)
+                .map_err(|error| format!("{slug}: {error}"))?;
             differ(&place.shop.facts(), &facts).map_err(|found| found.at(slug))?;
-            self.compare_balance(place).map_err(|found| found.at(slug))?;
+            self.compare_balance(place)
+                .map_err(|found| found.at(slug))?;
             self.require_entry(&place.secret, 200)?;
-            place.revoked.iter().try_for_each(|secret| self.require_entry(secret, 401))?;
+            place
+                .revoked
+                .iter()
+                .try_for_each(|secret| self.require_entry(secret, 401))?;
         }
         match mails::complaint() {
             None => oracle::shops(self.house()),
@@ -678,7 +787,12 @@ impl World {
             for side in ["debit", "credit"] {
                 let text = |field: &str| account[field].as_str().unwrap_or_default();
                 let name = format!("{side} {} {}", text("code"), text("currency"));
-                found.insert(name, account[format!("{side}_minor")].as_i64().unwrap_or(i64::MIN));
+                found.insert(
+                    name,
+                    account[format!("{side}_minor")]
+                        .as_i64()
+                        .unwrap_or(i64::MIN),
+                );
             }
         }
         found.retain(|_, value| *value != 0);
@@ -717,8 +831,15 @@ fn differ(expected: &Facts, found: &Facts) -> Verdict {
         let of = |facts: &Facts| facts.get(name).copied().unwrap_or(0);
         let (expected, found) = (of(expected), of(found));
         if expected != found {
-            let kind = if found < expected { Kind::Lost } else { Kind::Doubled };
-            return Err(Finding::new(kind, format!("{name}: {found}, and the model says {expected}")));
+            let kind = if found < expected {
+                Kind::Lost
+            } else {
+                Kind::Doubled
+            };
+            return Err(Finding::new(
+                kind,
+                format!("{name}: {found}, and the model says {expected}"),
+            ));
         }
     }
     Ok(())

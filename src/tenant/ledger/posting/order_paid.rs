@@ -13,15 +13,29 @@ use crate::tenant::payments::Method;
 ///
 /// # Panics
 /// When the payments do not sum to the total, which the callers have checked.
-pub fn order_paid(work: &mut TenantWork, documents: PaidDocuments<'_>, at: Timestamp) -> Result<bool, StorageError> {
-    let (order, of, payments) = (documents.order, documents.financial_order, documents.payments);
+pub fn order_paid(
+    work: &mut TenantWork,
+    documents: PaidDocuments<'_>,
+    at: Timestamp,
+) -> Result<bool, StorageError> {
+    let (order, of, payments) = (
+        documents.order,
+        documents.financial_order,
+        documents.payments,
+    );
     let account = |method| match method {
         Method::Cash => AccountCode::Cash,
         Method::Manual | Method::Test => AccountCode::Clearing,
     };
-    let debits: Vec<_> = payments.iter().map(|payment| (account(payment.method), payment.amount)).collect();
+    let debits: Vec<_> = payments
+        .iter()
+        .map(|payment| (account(payment.method), payment.amount))
+        .collect();
     let net = of.total.minus(of.tax).expect("the total holds the tax");
-    let credits = [(AccountCode::Revenue, net), (AccountCode::TaxPayable, of.tax)];
+    let credits = [
+        (AccountCode::Revenue, net),
+        (AccountCode::TaxPayable, of.tax),
+    ];
     let entry = NewEntry {
         kind: "order_paid",
         subject_id: *of.id.as_bytes(),
