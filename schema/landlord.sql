@@ -77,7 +77,7 @@ CREATE TABLE file_identity (
 
 CREATE TABLE health_probe (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
-    beat_at   INTEGER NOT NULL
+    heartbeat_at   INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE house_check (

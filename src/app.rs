@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::alerting::Alerting;
 use crate::config::{Alerts, Config};
-use crate::figures::Figures;
+use crate::observe::job_stats::JobStats;
+use crate::observe::liveness::Liveness;
 use crate::outbound::http::{Outbound, Wire};
 use crate::outbound::mail::{MailConfigError, Mailer};
 use crate::platform::cache::TimedCache;
@@ -13,7 +14,6 @@ use crate::primitives::id::TenantId;
 use crate::primitives::{
     Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp,
 };
-use crate::pulse::Pulse;
 use crate::reload::Reloads;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{
@@ -76,9 +76,9 @@ pub struct App {
     /// Room on the disk of the data directory.
     pub space: Space,
     /// What the jobs of the last hour were like.
-    pub figures: Figures,
+    pub job_stats: JobStats,
     /// What the moving parts show of themselves, for `/health`.
-    pub pulse: Pulse,
+    pub liveness: Liveness,
     /// Who takes a new configuration.
     pub reloads: Reloads,
     /// Since when the process runs, as the clock showed it.
@@ -228,8 +228,8 @@ impl App {
             outbound: ports.outbound,
             policy,
             space,
-            figures: Figures::default(),
-            pulse: Pulse::default(),
+            job_stats: JobStats::default(),
+            liveness: Liveness::default(),
             reloads,
             started_at,
             up_at_start,

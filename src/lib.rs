@@ -25,11 +25,8 @@ pub mod tenant;
 pub mod alerting;
 pub mod app;
 pub mod config;
-pub mod figures;
-pub mod logging;
-pub mod pulse;
+pub mod observe;
 pub mod reload;
-pub mod telemetry;
 pub mod throttle;
 
 // L5: what is done for the house by itself: retention and checks of all files, exchange rates, a word about the clock; and the list of it.

@@ -118,7 +118,7 @@ impl Scheduler {
 
     /// As [`start`](Self::start), with other duties.
     pub fn start_with(app: Arc<App>, duties: &'static [Duty]) -> SchedulerHandle {
-        app.pulse.scheduler_beat(app.clock.as_ref());
+        app.liveness.scheduler_heartbeat(app.clock.as_ref());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(app, duties, stopped));
         SchedulerHandle { stop, task }
@@ -191,7 +191,7 @@ async fn run(app: Arc<App>, duties: &'static [Duty], mut stop: oneshot::Receiver
         // Its own words are in the log.
         let _ = way.await;
     }
-    app.pulse.scheduler_stopped();
+    app.liveness.scheduler_stopped();
 }
 
 /// Begins what is due. Only a step that came to its end is a sign of life.
@@ -216,7 +216,7 @@ async fn step(app: &Arc<App>, duties: &'static [Duty], under: &mut Under) {
             );
         }
     }
-    app.pulse.scheduler_beat(app.clock.as_ref());
+    app.liveness.scheduler_heartbeat(app.clock.as_ref());
 }
 
 /// Without that crate's bell the silence rings.

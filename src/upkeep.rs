@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::landlord;
-use crate::logging;
+use crate::observe::logging;
 use crate::platform::audit;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, FREE_PAGES_WORTH, LOCAL_REQUEST_MS};

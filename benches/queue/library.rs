@@ -15,7 +15,7 @@ use tillbox::tenant::jobs;
 use tillbox::worker::handlers::{Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 
-use crate::figures::{Figure, now, since_us};
+use crate::figures::{Metric, now, since_us};
 
 const KIND: &str = "bench.nothing";
 const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(nothing))]);
@@ -59,7 +59,7 @@ fn is_done(view: &TenantView) -> Result<bool, StorageError> {
 }
 
 /// `enqueuers` enqueue jobs, each its next when the one before is on disk, until the round is over; it ends when the last job is completed.
-pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Figure {
+pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Metric {
     let app = start(dir);
     let db = create(&app, "bench");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -118,5 +118,5 @@ pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Figure {
     runtime.block_on(worker.stop(Duration::from_secs(10)));
     drop(db);
     app.close();
-    Figure::new(latencies, elapsed)
+    Metric::new(latencies, elapsed)
 }

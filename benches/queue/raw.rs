@@ -8,10 +8,10 @@ use rusqlite::{Connection, params};
 use tillbox::primitives::Timestamp;
 use tillbox::storage::{Tenant, file};
 
-use crate::figures::{Figure, now, since_us};
+use crate::figures::{Metric, now, since_us};
 
 /// Writes `batch` jobs to a commit for the length of a round.
-pub fn run(dir: &Path, batch: usize, round: Duration) -> Figure {
+pub fn run(dir: &Path, batch: usize, round: Duration) -> Metric {
     std::fs::create_dir_all(dir).expect("a directory");
     let path = dir.join("raw.db");
     file::create::<Tenant>(&path, [7; 16], Timestamp::from_millis_clamped(0))
@@ -53,5 +53,5 @@ pub fn run(dir: &Path, batch: usize, round: Duration) -> Figure {
         let took = since_us(began);
         latencies.extend(std::iter::repeat_n(took, batch));
     }
-    Figure::new(latencies, start.elapsed())
+    Metric::new(latencies, start.elapsed())
 }

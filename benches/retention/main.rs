@@ -17,7 +17,7 @@ use tillbox::primitives::{Origin, Slug};
 use tillbox::storage::StorageError;
 use tillbox::tenant::retention::{self, CutOffs, Table};
 
-use figures::{Figure, now, since_us};
+use figures::{Metric, now, since_us};
 use library::{Shop, sale};
 
 const CLIENTS: usize = 8;
@@ -54,7 +54,7 @@ fn main() {
         let (took, ran) = pruning.join().expect("it ends");
         (busy, took, ran)
     });
-    let line = |what: &str, figure: &Figure| {
+    let line = |what: &str, figure: &Metric| {
         let (p50, p99) = (figure.percentile_ms(0.5), figure.p99_ms());
         println!(
             "    {what:<8} {:>6.0} sales/s   p50 {p50:>6.2} ms   p99 {p99:>6.2} ms",
@@ -104,7 +104,7 @@ fn fill(shop: &mut Shop, rows: u64) {
 }
 
 /// Sales of all clients until it is over.
-fn sell_until(shop: &Shop, is_over: impl Fn(Instant) -> bool + Sync) -> Figure {
+fn sell_until(shop: &Shop, is_over: impl Fn(Instant) -> bool + Sync) -> Metric {
     let begun = now();
     let latencies = std::thread::scope(|scope| {
         let client = || {
@@ -128,5 +128,5 @@ fn sell_until(shop: &Shop, is_over: impl Fn(Instant) -> bool + Sync) -> Figure {
             .flat_map(|client| client.join().expect("it sells"))
             .collect()
     });
-    Figure::new(latencies, begun.elapsed())
+    Metric::new(latencies, begun.elapsed())
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::client::{Client, request};
-use crate::figures::{Figure, now, since_us};
+use crate::figures::{Metric, now, since_us};
 use crate::library::{ANSWER_BYTES, key as key_of};
 
 struct Daemon {
@@ -131,7 +131,7 @@ impl Daemon {
         clients: usize,
         round: Duration,
         next: impl Fn(usize, u64) -> Vec<u8> + Clone + Send + 'static,
-    ) -> Figure {
+    ) -> Metric {
         let start = now();
         let tasks: Vec<_> = (0..clients)
             .map(|number| {
@@ -153,7 +153,7 @@ impl Daemon {
             .into_iter()
             .flat_map(|task| self.runtime.block_on(task).expect("runs"))
             .collect();
-        Figure::new(latencies, start.elapsed())
+        Metric::new(latencies, start.elapsed())
     }
 }
 
@@ -165,7 +165,7 @@ impl Drop for Daemon {
 }
 
 /// Sales by `clients`, spread over `tenants`.
-pub fn sales(dir: &Path, clients: usize, tenants: usize, round: Duration) -> Figure {
+pub fn sales(dir: &Path, clients: usize, tenants: usize, round: Duration) -> Metric {
     let daemon = Daemon::start(dir);
     let shops: Vec<(String, String)> = (0..tenants)
         .map(|number| daemon.shop(dir, number))
@@ -201,7 +201,7 @@ fn sale(products: &[String; 2]) -> String {
 }
 
 /// Reads of a product by its id, and a constant answer of the same server.
-pub fn reads(dir: &Path, clients: usize, round: Duration) -> (Figure, Figure) {
+pub fn reads(dir: &Path, clients: usize, round: Duration) -> (Metric, Metric) {
     let daemon = Daemon::start(dir);
     let shop = daemon.shop(dir, 0);
     let path = format!("/v1/catalog/products/{}", shop.products[0]);
@@ -227,7 +227,7 @@ pub enum Neighbour {
 }
 
 /// Sales of one shop by `clients`, while its neighbour's clients do what they do.
-pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration) -> Figure {
+pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration) -> Metric {
     let mut daemon = Daemon::start(dir);
     let [ours, theirs] = [0, 1].map(|number| daemon.shop(dir, number));
     if neighbour == Neighbour::IsDamaged {

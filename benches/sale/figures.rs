@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 /// What a round measured: when each answer came, how long it took.
-pub struct Figure {
+pub struct Metric {
     latencies_us: Vec<u64>,
     elapsed: Duration,
 }
 
-impl Figure {
+impl Metric {
     /// Over all clients' latencies, in microseconds.
     pub fn new(mut latencies_us: Vec<u64>, elapsed: Duration) -> Self {
         latencies_us.sort_unstable();
@@ -48,7 +48,7 @@ pub fn now() -> Instant {
 }
 
 /// Prints a table; with `limit`, each figure's ratio to it.
-pub fn table(title: &str, sizes: &[usize], figures: &[Figure], limit: Option<&[Figure]>) {
+pub fn table(title: &str, sizes: &[usize], figures: &[Metric], limit: Option<&[Metric]>) {
     println!("\n{title}");
     for (at, (size, figure)) in sizes.iter().zip(figures).enumerate() {
         let ratio = limit

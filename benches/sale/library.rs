@@ -20,7 +20,7 @@ use tillbox::tenant::payments::Method;
 use tillbox::tenant::sales::{self, RecordSale, SaleLine, SalePayment};
 use tillbox::tenant::tax::{AddRate, add_rate};
 
-use crate::figures::{Figure, now, since_us};
+use crate::figures::{Metric, now, since_us};
 
 /// A shop with two products, tax and much stock.
 pub struct Shop {
@@ -172,7 +172,7 @@ pub fn template(dir: &Path) -> PathBuf {
 }
 
 /// `clients` callers record sales, each its next when the one before is on disk.
-pub fn run(dir: &Path, clients: usize, round: Duration) -> Figure {
+pub fn run(dir: &Path, clients: usize, round: Duration) -> Metric {
     let shop = Shop::open(dir);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -202,7 +202,7 @@ pub fn run(dir: &Path, clients: usize, round: Duration) -> Figure {
         .into_iter()
         .flat_map(|task| runtime.block_on(task).expect("runs"))
         .collect();
-    let figure = Figure::new(latencies, start.elapsed());
+    let figure = Metric::new(latencies, start.elapsed());
     let stats = shop.db.stats();
     let sales = stats.requests().max(1) as f64;
     println!(

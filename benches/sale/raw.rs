@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, params_from_iter};
 
-use crate::figures::{Figure, now, since_us};
+use crate::figures::{Metric, now, since_us};
 
 /// How ids are stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ struct Row {
 }
 
 /// Writes sales of `batch` to a commit for the length of a round.
-pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration) -> Figure {
+pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration) -> Metric {
     std::fs::create_dir_all(dir).expect("a directory");
     let path = dir.join("raw.db");
     let source = Connection::open(template).expect("the template");
@@ -83,7 +83,7 @@ pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration)
         let took = since_us(began);
         latencies.extend(std::iter::repeat_n(took, batch));
     }
-    Figure::new(latencies, start.elapsed())
+    Metric::new(latencies, start.elapsed())
 }
 
 /// The rows that the template's one sale wrote, and how many ids there are in them, those of the products first.

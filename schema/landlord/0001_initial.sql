@@ -35,7 +35,7 @@ CREATE INDEX api_key_by_tenant ON api_key (tenant_id, seq);
 -- One row that GET /health writes and reads back.
 CREATE TABLE health_probe (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
-    beat_at   INTEGER NOT NULL
+    heartbeat_at   INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE audit_log (

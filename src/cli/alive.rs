@@ -11,11 +11,11 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
+use crate::observe::liveness::QueueFault;
+use crate::observe::telemetry::Recorder;
 use crate::primitives::Origin;
 use crate::primitives::limits::PROBE_DEADLINE_MS;
-use crate::pulse::QueueFault;
 use crate::storage::StorageError;
-use crate::telemetry::Recorder;
 use crate::tenancy::probe;
 
 /// How often the state is looked at; more often where the watchdog wants that.
@@ -100,7 +100,7 @@ async fn feed(app: &App, fed: bool) -> bool {
 /// What is wrong that a new start would mend.
 async fn fault(app: &App) -> Option<String> {
     if let Err(fault @ (QueueFault::Stopped | QueueFault::Silent(_))) =
-        app.pulse.queue(app.clock.as_ref())
+        app.liveness.queue(app.clock.as_ref())
     {
         return Some(fault.to_string());
     }
@@ -126,7 +126,7 @@ fn status(app: &App) -> String {
     if app.space.is_short() {
         status.push_str("; the disk is nearly full, nothing is sold");
     }
-    match app.pulse.queue(app.clock.as_ref()) {
+    match app.liveness.queue(app.clock.as_ref()) {
         Ok(()) => status.push_str("; the queue works"),
         Err(fault) => status.push_str(&format!("; queue: {fault}")),
     }

@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
-use crate::logging::{LogGuard, Logging, Stdout};
+use crate::observe::logging::{LogGuard, Logging, Stdout};
 use crate::primitives::{Clock as _, SystemClock};
 use failure::{Exit, Failure};
 

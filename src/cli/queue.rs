@@ -13,7 +13,7 @@ use crate::platform::queue::Queue;
 use crate::primitives::id::JobId;
 use crate::primitives::{Slug, Timestamp};
 
-const FIGURES: [&str; 7] = [
+const METRICS: [&str; 7] = [
     "available",
     "scheduled",
     "running",
@@ -247,7 +247,7 @@ impl Status {
                 state.to_owned(),
                 text(&queue["workers"]),
             ];
-            cells.extend(FIGURES.map(|name| text(&queue[name])));
+            cells.extend(METRICS.map(|name| text(&queue[name])));
             cells.push(text(&queue["oldest_ready_at"]));
             table.row(cells);
         }
@@ -327,7 +327,7 @@ fn summed(pages: &[Value]) -> Vec<Value> {
             .iter_mut()
             .zip(page["queues"].as_array().into_iter().flatten())
         {
-            for name in FIGURES {
+            for name in METRICS {
                 queue[name] =
                     json!(queue[name].as_i64().unwrap_or(0) + more[name].as_i64().unwrap_or(0));
             }

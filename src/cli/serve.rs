@@ -22,10 +22,10 @@ use crate::app::App;
 use crate::config::{Config, DEFAULT_DATA_DIR, Format};
 use crate::http::server::{ServerSettings, serve};
 use crate::http::{admin_router, router};
-use crate::logging::{LogGuard, Logging, LoggingError, Stdout, log_panics};
+use crate::observe::logging::{LogGuard, Logging, LoggingError, Stdout, log_panics};
+use crate::observe::telemetry::{self, Recorder};
 use crate::scheduler::Scheduler;
 use crate::storage::DataDir;
-use crate::telemetry::{self, Recorder};
 use crate::worker::Worker;
 
 /// How long jobs that run may go on once the end has been asked for; then they are given back to the queue.
@@ -195,7 +195,7 @@ impl Serve {
         if let Err(error) = app.provisioner.dir.note_address(&admin_path) {
             tracing::warn!(error = %error, "commands may not find this daemon");
         }
-        app.pulse.set_ready(true);
+        app.liveness.set_ready(true);
         tracing::info!(%address, admin_socket = %sockets.admin_path.display(), version = env!("CARGO_PKG_VERSION"), "listening");
         if let Some(demo) = demo {
             let dir = &app.config.storage.data_dir;
@@ -318,7 +318,7 @@ impl Sockets {
         let ending = async {
             until(ended.clone()).await;
             // A proxy sends nobody here any more, while those who are here finish.
-            app.pulse.set_ready(false);
+            app.liveness.set_ready(false);
         };
         let settings = ServerSettings {
             header_timeout: app.config.server.header_timeout.into(),

@@ -12,7 +12,7 @@ use tokio::task::{JoinError, JoinHandle};
 use super::alive;
 use super::failure::{Exit, Failure};
 use crate::app::App;
-use crate::logging::Buffers;
+use crate::observe::logging::Buffers;
 
 /// A file that has reached the limit that the system sets for one refuses the write, like a full disk, instead of ending the process: that is what
 /// the signal would do to whoever has no answer to it. The answer stays for as long as the process lives.

@@ -15,7 +15,7 @@ pub struct Logging {
     /// The directory for log files; the empty text leaves the choice to [`Logging::effective_dir`].
     #[serde(serialize_with = "write_dir", deserialize_with = "read_dir")]
     pub dir: Option<PathBuf>,
-    /// Daily files that are kept.
+    /// DailyFile files that are kept.
     pub keep_days: u32,
     /// The shape of the lines on standard output.
     pub format: Format,

@@ -19,10 +19,10 @@ use utoipa_axum::routes;
 use super::extract::House;
 use super::problem::{OwnForm, Problem};
 use crate::app::App;
+use crate::observe::liveness::Probe;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::PROBE_DEADLINE_MS;
 use crate::primitives::{Class, Origin, Slug, Timestamp};
-use crate::pulse::Probe;
 use crate::storage::StorageError;
 use crate::tenancy::access::TenantStatus;
 use crate::tenancy::{Doubt, probe};
@@ -115,7 +115,7 @@ async fn live() -> StatusCode {
 /// The process has started and takes requests.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses((status = 200), (status = 503, description = "`not_ready`")))]
 async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
-    if app.pulse.is_ready() {
+    if app.liveness.is_ready() {
         Ok(StatusCode::OK)
     } else {
         let detail = "the process is starting or ending; try again in a moment";
@@ -127,7 +127,7 @@ async fn examine(app: &App, tell: bool) -> Health {
     let now = app.clock.now();
     let probe = probe(app, now).await;
     let unavailable = list_unavailable(app).await;
-    let queue = app.pulse.queue(app.clock.as_ref()).err();
+    let queue = app.liveness.queue(app.clock.as_ref()).err();
     let is_short = app.space.is_short();
     let verdict = |works: bool| if works { Verdict::Ok } else { Verdict::Fail };
     let services = Services {
@@ -179,7 +179,7 @@ fn resting(doubt: &Doubt) -> String {
 
 /// The last finding about the landlord's file, or a new one when the last is too old.
 async fn probe(app: &App, now: Timestamp) -> Probe {
-    let mut last = app.pulse.last_probe().lock().await;
+    let mut last = app.liveness.last_probe().lock().await;
     match &*last {
         Some(found) if found.is_fresh(now) => found.clone(),
         _ => {
@@ -195,7 +195,7 @@ async fn probe_landlord(app: &App) -> Option<String> {
         let written = app
             .directory
             .database()
-            .write(Origin::system(), probe::beat)
+            .write(Origin::system(), probe::heartbeat)
             .await?;
         let read = app.directory.database().read(probe::find_last_beat).await?;
         Ok::<_, StorageError>(read == Some(written))

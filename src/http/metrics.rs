@@ -16,11 +16,11 @@ use utoipa_axum::routes;
 
 use super::problem::Problem;
 use crate::app::App;
+use crate::observe::telemetry::process::{self, float, seconds};
+use crate::observe::telemetry::{self, Sheet};
 use crate::platform::queue::{Queue, State as JobState};
 use crate::primitives::{Class, Timestamp};
 use crate::storage::file;
-use crate::telemetry::process::{self, float, seconds};
-use crate::telemetry::{self, Sheet};
 use crate::tenant::jobs::Depth;
 
 /// The version of the text's form.
@@ -66,7 +66,7 @@ fn render(app: &App) -> String {
         file::sqlite_version()
     );
     sheet.put_labelled("tillbox_build_info", &build, 1.0);
-    sheet.put("tillbox_ready", f64::from(app.pulse.is_ready()));
+    sheet.put("tillbox_ready", f64::from(app.liveness.is_ready()));
     sheet.put(
         "tillbox_clock_believed",
         f64::from(app.clock_watch.was_believed()),
@@ -91,12 +91,18 @@ fn render(app: &App) -> String {
     }
     let now = app.clock.now().as_millis();
     let lag_ms = app
-        .pulse
+        .liveness
         .oldest_due()
         .map_or(0, |due| (now - due.as_millis()).max(0));
     sheet.put("tillbox_queue_lag_seconds", seconds(lag_ms));
-    let beat_ms = app.pulse.beat_at().map_or(0, |beat| beat.as_millis());
-    sheet.put("tillbox_queue_beat_timestamp_seconds", seconds(beat_ms));
+    let beat_ms = app
+        .liveness
+        .heartbeat_at()
+        .map_or(0, |beat| beat.as_millis());
+    sheet.put(
+        "tillbox_queue_heartbeat_timestamp_seconds",
+        seconds(beat_ms),
+    );
     put_queues(&mut sheet, app);
     process::put(&mut sheet, app.started_at.as_millis());
     sheet.into_text() + &telemetry::render()
@@ -105,7 +111,7 @@ fn render(app: &App) -> String {
 /// How deep the queues are. Each queue and state has its sample, so that one with no jobs left says 0 and does not stand still.
 fn put_queues(sheet: &mut Sheet, app: &App) {
     let now = app.clock.now();
-    let depths = app.figures.snapshot(now).depths;
+    let depths = app.job_stats.snapshot(now).depths;
     let jobs = |queue: Queue, state: Option<JobState>| -> i64 {
         let same =
             |depth: &&Depth| depth.queue == queue && (!depth.held).then_some(depth.state) == state;
@@ -121,7 +127,7 @@ fn put_queues(sheet: &mut Sheet, app: &App) {
     };
     sheet.put_each("tillbox_queue_jobs", Queue::ALL.iter().flat_map(of_queue));
     let age = |due: Timestamp| (now.as_millis() - due.as_millis()).max(0);
-    let ages = app.pulse.oldest_of_queues();
+    let ages = app.liveness.oldest_of_queues();
     let ages = ages.map(|(queue, due)| (format!("queue=\"{queue}\""), seconds(due.map_or(0, age))));
     sheet.put_each("tillbox_queue_oldest_ready_age_seconds", ages);
 }

@@ -87,9 +87,9 @@ pub const CLOCK_SET_BACK_MS: i64 = 1_000;
 /// In how many beats after that it looks again: turns that were under way end within them.
 pub const LOOKS_ANEW: u32 = 5;
 /// How often the worker shows that it is alive.
-pub const BEAT_MS: u64 = 1_000;
+pub const HEARTBEAT_MS: u64 = 1_000;
 /// How old the last beat may be before `/health` calls the queue stopped: ten beats, so that a busy machine is not mistaken for a dead one.
-pub const BEAT_STALE_MS: i64 = 10_000;
+pub const HEARTBEAT_STALE_MS: i64 = 10_000;
 /// How long a job may be overdue before `/health` calls the queue late: five times the longest call that the defaults allow.
 pub const JOB_LATE_MS: i64 = 5 * 60 * 1000;
 /// How often it is written down how far the shops' files are: what was acknowledged since then would not be missed in a copy that lacks it.
@@ -122,7 +122,7 @@ pub const QUEUE_PASSED_MAX: u32 = 8;
 /// Tenants of which a queue remembers when they last had a turn: more than are ever at work at once. Of one that is forgotten the next turn comes early.
 pub const SERVED_MAX: usize = 16_384;
 /// Kinds of job that have figures of their own; those beyond are counted together.
-pub const FIGURED_KINDS_MAX: usize = 64;
+pub const STATS_KINDS_MAX: usize = 64;
 /// Stores that are looked into for one page of a list that goes through them all: few enough that those at rest, which are opened for it, push out
 /// none that is at work.
 pub const WALK_STORES_MAX: u32 = 50;

@@ -4,17 +4,17 @@ use crate::primitives::Timestamp;
 use crate::storage::{LandlordView, LandlordWork, Rows, StorageError, params, statements};
 
 statements! {
-    BEAT = "INSERT INTO health_probe (singleton, beat_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET beat_at = excluded.beat_at";
-    LAST_BEAT = "SELECT beat_at FROM health_probe WHERE singleton = 1";
+    HEARTBEAT = "INSERT INTO health_probe (singleton, heartbeat_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET heartbeat_at = excluded.heartbeat_at";
+    LAST_BEAT = "SELECT heartbeat_at FROM health_probe WHERE singleton = 1";
 }
 
 /// Writes the instant of the work down and gives it.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn beat(work: &mut LandlordWork) -> Result<Timestamp, StorageError> {
+pub fn heartbeat(work: &mut LandlordWork) -> Result<Timestamp, StorageError> {
     let now = work.now();
-    work.change(&BEAT, params![now], Rows::Exactly(1))?;
+    work.change(&HEARTBEAT, params![now], Rows::Exactly(1))?;
     Ok(now)
 }
 

@@ -21,13 +21,13 @@ use crate::app::App;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::{
-    AUDIT_REST_MS, BEAT_MS, CLOCK_SET_BACK_MS, LOOKS_ANEW, MARK_MS, QUEUE_PASSED_MAX, SWEEP_MS,
-    TURN_RETRY_MS,
+    AUDIT_REST_MS, CLOCK_SET_BACK_MS, HEARTBEAT_MS, LOOKS_ANEW, MARK_MS, QUEUE_PASSED_MAX,
+    SWEEP_MS, TURN_RETRY_MS,
 };
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, Tenant};
 
-const BEAT: Duration = Duration::from_millis(BEAT_MS);
+const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
 const AUDIT_REST: Duration = Duration::from_millis(AUDIT_REST_MS);
 /// How long to wait, at the end, for turns and a sweep that are under way: each is a transaction or a file to be opened.
 const LAST_TURNS: Duration = Duration::from_secs(5);
@@ -121,13 +121,13 @@ impl Dispatcher {
             marking: None,
             audit_rest: None,
         };
-        dispatcher.beat();
+        dispatcher.heartbeat();
         dispatcher
     }
 
     pub(super) async fn run(mut self, mut stop: oneshot::Receiver<Duration>) {
         let bell = self.shared.agenda.bell().clone();
-        let mut beats = tokio::time::interval(BEAT);
+        let mut beats = tokio::time::interval(HEARTBEAT);
         let mut sweeps = tokio::time::interval(Duration::from_millis(SWEEP_MS));
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut marks = tokio::time::interval(Duration::from_millis(MARK_MS));
@@ -143,17 +143,17 @@ impl Dispatcher {
                 () = over(&mut self.audit_rest) => self.audit_rest = None,
                 Some(batch) = self.turns.join_next() => self.begin(batch),
                 Some(ended) = self.calls.join_next() => note_fault(ended),
-                _ = beats.tick() => self.beat(),
+                _ = beats.tick() => self.heartbeat(),
                 _ = sweeps.tick() => all_swept = self.begin_sweep(all_swept).await,
                 _ = marks.tick() => self.begin_marking(),
                 () = tokio::time::sleep(nap) => {}
             }
         };
         self.drain(within).await;
-        self.shared.app.pulse.stopped();
+        self.shared.app.liveness.stopped();
     }
 
-    fn beat(&mut self) {
+    fn heartbeat(&mut self) {
         let app = &self.shared.app;
         if self.looks_anew > 0 {
             // What was under way when the clock was set has come back meanwhile, with an instant of the clock before.
@@ -165,19 +165,20 @@ impl Dispatcher {
             .shared
             .agenda
             .oldest_due(|queue, tenant| !app.pauses.is_paused_for(queue, tenant));
-        app.pulse
+        app.liveness
             .note_queues(|queue| self.shared.agenda.oldest_due_in(queue));
-        app.pulse.beat(app.clock.as_ref(), oldest);
+        app.liveness.heartbeat(app.clock.as_ref(), oldest);
     }
 
     /// How long there is nothing to do unless somebody rings. Not for long: the clock of the shop may be set.
     fn nap(&self) -> Duration {
         let now = self.shared.app.clock.now();
         let Some(due) = self.shared.agenda.next_due() else {
-            return BEAT;
+            return HEARTBEAT;
         };
         let ms = due.as_millis() - now.as_millis();
-        Duration::from_millis(u64::try_from(ms).unwrap_or(0)).clamp(Duration::from_millis(1), BEAT)
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+            .clamp(Duration::from_millis(1), HEARTBEAT)
     }
 
     /// Gives turns while there is somebody in a row and a place is free. One who is alone may use all the places of a queue that are free, up to what one
@@ -415,7 +416,7 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
         Ok(claimed) => {
             shared
                 .app
-                .figures
+                .job_stats
                 .note(shared.app.clock.now(), &claimed.ran);
             claimed
                 .started

@@ -11,7 +11,7 @@ use super::handlers::Errand;
 use super::shared::{Door, Shared};
 use super::turn::{Rules, Started, finish, guarded};
 use crate::app::App;
-use crate::figures::Ran;
+use crate::observe::job_stats::Ran;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::TURN_RETRY_MS;
@@ -109,7 +109,7 @@ pub(super) async fn run(
             "the call was broken off: {error}"
         ))),
         Err(_) => {
-            let hung = shared.app.pulse.call_hangs();
+            let hung = shared.app.liveness.call_hangs();
             tokio::spawn(async move {
                 // However it ends: what becomes of the job is decided already.
                 let _ = call.await;
@@ -134,7 +134,7 @@ pub(super) async fn run(
             wait,
             run,
         };
-        shared.app.figures.note(shared.app.clock.now(), &[ran]);
+        shared.app.job_stats.note(shared.app.clock.now(), &[ran]);
     }
 }
 

@@ -6,7 +6,7 @@ use super::errand;
 use super::handlers::{self, Handlers};
 use super::turn::{Claimed, Rules, Tally, TurnError, claim, finish};
 use crate::app::App;
-use crate::figures::Ran;
+use crate::observe::job_stats::Ran;
 use crate::platform::queue::Queue;
 use crate::primitives::{Origin, Stopwatch};
 use crate::storage::{Database, Tenant};
@@ -98,6 +98,6 @@ fn turn(
     }
     let mut tally = Tally::default();
     ran.iter().for_each(|ran| tally.count(ran.outcome));
-    app.figures.note(app.clock.now(), &ran);
+    app.job_stats.note(app.clock.now(), &ran);
     Ok(tally)
 }

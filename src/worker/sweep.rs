@@ -11,7 +11,7 @@ use std::thread;
 
 use super::shared::Shared;
 use crate::app::App;
-use crate::figures::Count;
+use crate::observe::job_stats::Count;
 use crate::platform::{epoch, queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::SWEEP_MS;
@@ -204,9 +204,9 @@ fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> Option
     };
     // Counted anew only where something was written since: a shop at rest costs nothing.
     let count = Count::of(db);
-    if !shared.app.figures.is_counted(tenant, count) {
+    if !shared.app.job_stats.is_counted(tenant, count) {
         match db.read_long(jobs::count_jobs).wait() {
-            Ok(depths) => shared.app.figures.note_depths(tenant, count, depths),
+            Ok(depths) => shared.app.job_stats.note_depths(tenant, count, depths),
             Err(error) => {
                 tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be counted; tried again")
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::JobError;
 use super::handlers::{Handler, Handlers, Local, Outward};
 use crate::config::{self, Queues, Span};
-use crate::figures::{Outcome, Ran};
+use crate::observe::job_stats::{Outcome, Ran};
 use crate::platform::alerts::{self, SharedMeans};
 use crate::platform::epoch;
 use crate::platform::queue::{self, AfterFailure, Job, Queue};

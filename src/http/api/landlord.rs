@@ -175,7 +175,7 @@ async fn delete_tenant(
         house.app.provisioner.delete(&house.origin, &slug)?;
         if let Some(access) = found {
             house.app.pauses.forget(access.id());
-            house.app.figures.forget(access.id());
+            house.app.job_stats.forget(access.id());
         }
         Ok(())
     };

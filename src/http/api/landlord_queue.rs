@@ -15,9 +15,9 @@ use utoipa_axum::routes;
 use super::landlord_jobs::parse_queue;
 use super::stores::{CursorParams, Stores, named};
 use crate::app::App;
-use crate::figures::KindFigures;
 use crate::http::extract::{House, PathText, QueryOf, WalkBeside};
 use crate::http::problem::Problem;
+use crate::observe::job_stats::KindStats;
 use crate::platform::page::WalkRequest;
 use crate::platform::queue::{Queue, State};
 use crate::primitives::limits::LONG_READ_MS;
@@ -148,8 +148,8 @@ struct KindView {
     run_p99_us: Option<u64>,
 }
 
-impl From<KindFigures> for KindView {
-    fn from(figures: KindFigures) -> Self {
+impl From<KindStats> for KindView {
+    fn from(figures: KindStats) -> Self {
         Self {
             queue: figures.queue,
             kind: figures.kind,
@@ -266,7 +266,7 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
             oldest_ready_at: oldest.get(queue).copied(),
         });
     }
-    let last_hour = app.figures.snapshot(app.clock.now()).kinds;
+    let last_hour = app.job_stats.snapshot(app.clock.now()).kinds;
     Ok(StatsView {
         queues,
         last_hour: last_hour.into_iter().map(KindView::from).collect(),

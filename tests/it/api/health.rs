@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tillbox::app::App;
 use tillbox::config::ByteSize;
 use tillbox::platform::queue::{self, NewJob, Queue};
-use tillbox::primitives::limits::{BEAT_STALE_MS, JOB_LATE_MS};
+use tillbox::primitives::limits::{HEARTBEAT_STALE_MS, JOB_LATE_MS};
 use tillbox::tenancy::Directory;
 use tillbox::worker::handlers::{Errand, Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
@@ -150,7 +150,7 @@ async fn a_flood_of_questions_writes_once_a_second() {
     app.advance(Duration::from_secs(1));
     health(&app, 503).await;
     assert_eq!(writes() - before, 2);
-    let beat = app.landlord_rows("SELECT beat_at FROM health_probe");
+    let beat = app.landlord_rows("SELECT heartbeat_at FROM health_probe");
     assert_eq!(beat, [app.now().as_millis().to_string()]);
 }
 
@@ -162,9 +162,9 @@ async fn ready_is_said_from_the_start_to_the_end() {
         .send()
         .await
         .refused(503, "not_ready");
-    app.app().pulse.set_ready(true);
+    app.app().liveness.set_ready(true);
     app.get("/health/ready").send().await.expect(200);
-    app.app().pulse.set_ready(false);
+    app.app().liveness.set_ready(false);
     app.get("/health/ready")
         .send()
         .await
@@ -324,7 +324,7 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
     });
     until(app, key, well()).await;
     threads.shutdown_background();
-    app.advance(Duration::from_millis(BEAT_STALE_MS.unsigned_abs() + 1));
+    app.advance(Duration::from_millis(HEARTBEAT_STALE_MS.unsigned_abs() + 1));
     let report = until(app, key, failing("queue")).await;
     let fault = report["details"]["queue"].as_str().unwrap_or_default();
     assert!(

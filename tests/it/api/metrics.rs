@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
+use tillbox::observe::telemetry::{Kind, METRICS};
 use tillbox::platform::queue::Queue;
-use tillbox::telemetry::{FIGURES, Kind};
 use tillbox::worker::Worker;
 
 use crate::support::TestApp;
 use crate::support::jobs::{id, insert};
 
 /// Samples by their name and labels, the families that they belong to checked on the way.
-struct Figures(BTreeMap<String, f64>);
+struct JobStats(BTreeMap<String, f64>);
 
-impl Figures {
+impl JobStats {
     async fn of(app: &TestApp) -> Self {
         let answer = app.get("/metrics").send().await.expect(200);
         assert_eq!(
@@ -41,7 +41,7 @@ impl Figures {
                 let (series, value) = line.rsplit_once(' ').expect("a value");
                 let name = series.split('{').next().unwrap_or_default();
                 let family = family(name, &typed);
-                let figure = FIGURES.iter().find(|figure| figure.name == family);
+                let figure = METRICS.iter().find(|figure| figure.name == family);
                 let kind = match figure
                     .unwrap_or_else(|| panic!("{family} is not in the list"))
                     .kind
@@ -110,7 +110,7 @@ async fn what_happens_shows_in_the_figures() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let worker = Worker::start(app.app());
-    let before = Figures::of(&app).await;
+    let before = JobStats::of(&app).await;
     let tea = shop.product("TEA", 450).await;
     let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
     shop.sale("k", sale).await.expect(201);
@@ -124,7 +124,7 @@ async fn what_happens_shows_in_the_figures() {
         .send()
         .await
         .refused(404, "route_not_found");
-    let after = Figures::of(&app).await;
+    let after = JobStats::of(&app).await;
     let grown = |name: &str, labels: &[&str]| after.sum(name, labels) - before.sum(name, labels);
     let sales = ["method=\"POST\"", "route=\"/v1/sales\""];
     for (least, name, labels) in [
@@ -192,7 +192,7 @@ async fn what_happens_shows_in_the_figures() {
     let started = app.now().as_millis() / 1000;
     assert_eq!(after.one("process_start_time_seconds") as i64, started);
     assert_eq!(
-        after.one("tillbox_queue_beat_timestamp_seconds") as i64,
+        after.one("tillbox_queue_heartbeat_timestamp_seconds") as i64,
         started,
         "the worker runs"
     );
@@ -263,7 +263,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
         .expect("held");
     let running = app.app();
     let depth = || -> i64 {
-        let depths = running.figures.snapshot(app.now()).depths;
+        let depths = running.job_stats.snapshot(app.now()).depths;
         depths
             .iter()
             .filter(|depth| depth.queue == Queue::Low)
@@ -272,14 +272,14 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
     };
     let has_due = || {
         running
-            .pulse
+            .liveness
             .oldest_of_queues()
             .any(|(queue, due)| queue == Queue::Low && due.is_some())
     };
     let worker = Worker::start(app.app());
     counted(|| depth() == 6 && has_due()).await;
-    let figures = Figures::of(&app).await;
-    let jobs = |figures: &Figures, state: &str| {
+    let figures = JobStats::of(&app).await;
+    let jobs = |figures: &JobStats, state: &str| {
         figures.one(&format!(
             "tillbox_queue_jobs{{queue=\"low\",state=\"{state}\"}}"
         ))
@@ -302,7 +302,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
         figures.one(age),
         f64::from(i32::try_from(app.now().as_millis() / 1000).expect("before 2038"))
     );
-    let series = |figures: &Figures, name: &str| {
+    let series = |figures: &JobStats, name: &str| {
         figures
             .0
             .keys()
@@ -326,7 +326,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
         .expect("gone");
     let worker = Worker::start(app.app());
     counted(|| depth() == 0 && !has_due()).await;
-    let figures = Figures::of(&app).await;
+    let figures = JobStats::of(&app).await;
     assert_eq!(states.map(|state| jobs(&figures, state)), [0.0; 7]);
     assert_eq!(figures.one(age), 0.0);
     assert_eq!(series(&figures, "tillbox_queue_jobs"), all * states.len());
@@ -354,7 +354,7 @@ async fn neither_what_is_sent_nor_how_many_stores_there_are_makes_the_figures_gr
             .await
             .expect(200);
     }
-    let figures = Figures::of(&app).await;
+    let figures = JobStats::of(&app).await;
     let ids: Vec<String> = shops.iter().map(|shop| shop.id.to_string()).collect();
     for series in figures.0.keys() {
         let series = series.to_lowercase();
@@ -410,14 +410,14 @@ fn the_list_of_figures_is_whole() {
         }
     }
     for (name, kind) in &counted {
-        let figure = FIGURES.iter().find(|figure| figure.name == name);
+        let figure = METRICS.iter().find(|figure| figure.name == name);
         assert_eq!(
             figure.map(|figure| figure.kind),
             Some(*kind),
             "{name} is counted; src/telemetry/list.rs should say what it means"
         );
     }
-    for figure in FIGURES {
+    for figure in METRICS {
         assert!(
             named.contains(&format!("\"{}\"", figure.name)),
             "{} is in the list, and nobody counts it",

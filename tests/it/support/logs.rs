@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use serde_json::Value;
-use tillbox::logging::{self, Shape, Sink};
+use tillbox::observe::logging::{self, Shape, Sink};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 

@@ -146,7 +146,7 @@ impl TestApp {
     /// With other settings.
     pub fn with(dev: bool, settings: impl FnOnce(&mut Config)) -> Self {
         logs::install();
-        tillbox::telemetry::install();
+        tillbox::observe::telemetry::install();
         let seed = seed_of_this_test();
         println!("TEST_SEED={seed}");
         let dir = tempfile::tempdir().expect("a directory for the test");

@@ -210,7 +210,9 @@ async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
         (&json!("fail"), &json!("the scheduler does not run"))
     );
     // A beat from when the machine had just been started.
-    app.app().pulse.scheduler_beat(&ManualClock::new(app.now()));
+    app.app()
+        .liveness
+        .scheduler_heartbeat(&ManualClock::new(app.now()));
     let silent = queue().await["details"]["queue"].to_string();
     assert!(
         silent.contains("the scheduler has been silent since"),

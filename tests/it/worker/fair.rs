@@ -218,7 +218,7 @@ async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
     app.advance(Duration::from_secs(3600));
     let process = app.app();
     let beaten = async {
-        while process.pulse.queue(process.clock.as_ref()).is_err() {
+        while process.liveness.queue(process.clock.as_ref()).is_err() {
             tokio::task::yield_now().await;
         }
     };

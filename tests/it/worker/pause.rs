@@ -73,7 +73,7 @@ async fn a_paused_queue_begins_nothing_until_it_is_resumed() {
     pass_by(&shop).await;
     let process = app.app();
     let beaten = async {
-        while process.pulse.queue(process.clock.as_ref()).is_err() {
+        while process.liveness.queue(process.clock.as_ref()).is_err() {
             tokio::task::yield_now().await;
         }
     };

@@ -4,8 +4,8 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use tillbox::config::Span;
+use tillbox::observe::liveness::QueueFault;
 use tillbox::platform::queue::Queue;
-use tillbox::pulse::QueueFault;
 use tillbox::storage::TenantWork;
 use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
@@ -184,7 +184,7 @@ async fn a_call_that_takes_too_long_is_a_failed_attempt() {
     })
     .await;
     let process = app.app();
-    let health = || process.pulse.queue(process.clock.as_ref());
+    let health = || process.liveness.queue(process.clock.as_ref());
     let found = (
         health(),
         process

@@ -70,7 +70,7 @@ async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
     assert_eq!(errors, [said]);
     let process = app.app();
     assert_eq!(
-        process.pulse.queue(process.clock.as_ref()),
+        process.liveness.queue(process.clock.as_ref()),
         Ok(()),
         "nothing hangs"
     );

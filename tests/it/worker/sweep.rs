@@ -78,7 +78,7 @@ async fn a_shop_with_nothing_to_do_soon_is_closed_after_the_first_look_and_its_j
     })
     .await;
     until("the delayed one is known", || {
-        app.app().pulse.oldest_due() == Some(due)
+        app.app().liveness.oldest_due() == Some(due)
     })
     .await;
     until("only the busy one is open", || {

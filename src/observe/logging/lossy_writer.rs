@@ -17,7 +17,7 @@ use super::layer::Shape;
 use super::line::{Fields, Line};
 
 /// The target of the line that says what is missing.
-const TARGET: &str = "tillbox::logging";
+const TARGET: &str = "tillbox::observe::logging";
 
 /// How far one buffer is with what it was given.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ where
     W: Write + Send + 'static,
 {
     let progress = Arc::new(Progress::default());
-    let honest = Honest {
+    let honest = LossyWriter {
         writer,
         log,
         shape,
@@ -116,7 +116,7 @@ struct Missing {
     is_torn: bool,
 }
 
-struct Honest<W> {
+struct LossyWriter<W> {
     writer: W,
     log: &'static str,
     shape: Shape,
@@ -127,7 +127,7 @@ struct Honest<W> {
     told: u64,
 }
 
-impl<W: Write> Honest<W> {
+impl<W: Write> LossyWriter<W> {
     /// Writes a line, after one that says what is missing before it.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         let overflown = self.progress.overflown();
@@ -178,7 +178,7 @@ impl<W: Write> Honest<W> {
     }
 }
 
-impl<W: Write> Write for Honest<W> {
+impl<W: Write> Write for LossyWriter<W> {
     /// Takes one whole line, whatever becomes of it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Err(error) = self.put(line) {
@@ -251,7 +251,7 @@ mod tests {
         insta::assert_snapshot!(disk.lines().join("\n"), @r#"
         one
         tw
-        {"timestamp":"1970-01-01T00:00:00.000Z","level":"WARN","target":"tillbox::logging","message":"log lines are missing here","log":"tillbox","lines":2,"error":"no storage space"}
+        {"timestamp":"1970-01-01T00:00:00.000Z","level":"WARN","target":"tillbox::observe::logging","message":"log lines are missing here","log":"tillbox","lines":2,"error":"no storage space"}
         four
         five
         "#);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::platform::queue::Queue;
-use crate::primitives::limits::{BEAT_STALE_MS, JOB_LATE_MS, PROBE_MS, SCHEDULER_STALE_MS};
+use crate::primitives::limits::{HEARTBEAT_STALE_MS, JOB_LATE_MS, PROBE_MS, SCHEDULER_STALE_MS};
 use crate::primitives::{Clock, Timestamp};
 
 /// Stands for "never" where an instant is kept as a number.
@@ -16,26 +16,26 @@ const ENDED: i64 = i64::MIN + 1;
 
 /// Signs of life.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Liveness {
     ready: AtomicBool,
-    worker: Beat,
+    worker: Heartbeat,
     oldest_due: AtomicI64,
     oldest_of_queues: [AtomicI64; Queue::ALL.len()],
-    scheduler: Beat,
+    scheduler: Heartbeat,
     hanging: Arc<()>,
     probe: tokio::sync::Mutex<Option<Probe>>,
 }
 
 /// The last sign of life of one part.
 #[derive(Debug)]
-struct Beat {
+struct Heartbeat {
     /// What the clock showed.
     at: AtomicI64,
     /// How long the machine had been up.
     up_ms: AtomicU64,
 }
 
-impl Default for Beat {
+impl Default for Heartbeat {
     fn default() -> Self {
         Self {
             at: AtomicI64::new(NEVER),
@@ -44,7 +44,7 @@ impl Default for Beat {
     }
 }
 
-impl Beat {
+impl Heartbeat {
     fn note(&self, clock: &dyn Clock) {
         // Whoever sees the new instant sees the new time as well.
         self.up_ms.store(up_ms(clock), Ordering::Release);
@@ -101,21 +101,21 @@ pub enum QueueFault {
     Late(Timestamp),
 }
 
-impl Default for Pulse {
+impl Default for Liveness {
     fn default() -> Self {
         Self {
             ready: AtomicBool::new(false),
-            worker: Beat::default(),
+            worker: Heartbeat::default(),
             oldest_due: AtomicI64::new(NEVER),
             oldest_of_queues: [const { AtomicI64::new(NEVER) }; Queue::ALL.len()],
-            scheduler: Beat::default(),
+            scheduler: Heartbeat::default(),
             hanging: Arc::default(),
             probe: tokio::sync::Mutex::default(),
         }
     }
 }
 
-impl Pulse {
+impl Liveness {
     /// Says whether requests are welcome: after the start-up, and no longer once the end has begun.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
@@ -127,7 +127,7 @@ impl Pulse {
     }
 
     /// The worker lives; `oldest_due` is the earliest instant at which something that still waits is or was due.
-    pub fn beat(&self, clock: &dyn Clock, oldest_due: Option<Timestamp>) {
+    pub fn heartbeat(&self, clock: &dyn Clock, oldest_due: Option<Timestamp>) {
         let oldest = oldest_due.map_or(NEVER, Timestamp::as_millis);
         self.oldest_due.store(oldest, Ordering::Release);
         self.worker.note(clock);
@@ -157,7 +157,7 @@ impl Pulse {
     }
 
     /// The scheduler lives.
-    pub fn scheduler_beat(&self, clock: &dyn Clock) {
+    pub fn scheduler_heartbeat(&self, clock: &dyn Clock) {
         self.scheduler.note(clock);
     }
 
@@ -174,19 +174,19 @@ impl Pulse {
 
     /// Whether the scheduler works, if there is one: the process of a command has none.
     fn scheduler(&self, clock: &dyn Clock) -> Result<(), QueueFault> {
-        let beat_at = match self.scheduler.at.load(Ordering::Acquire) {
+        let heartbeat_at = match self.scheduler.at.load(Ordering::Acquire) {
             NEVER => return Ok(()),
             ENDED => return Err(QueueFault::SchedulerStopped),
             ms => Timestamp::from_millis_clamped(ms),
         };
         if self.scheduler.is_stale(clock, SCHEDULER_STALE_MS) {
-            return Err(QueueFault::SchedulerSilent(beat_at));
+            return Err(QueueFault::SchedulerSilent(heartbeat_at));
         }
         Ok(())
     }
 
     /// When the worker last showed itself; nothing while it does not run.
-    pub fn beat_at(&self) -> Option<Timestamp> {
+    pub fn heartbeat_at(&self) -> Option<Timestamp> {
         instant(&self.worker.at)
     }
 
@@ -200,9 +200,9 @@ impl Pulse {
     /// # Errors
     /// [`QueueFault`].
     pub fn queue(&self, clock: &dyn Clock) -> Result<(), QueueFault> {
-        let beat_at = instant(&self.worker.at).ok_or(QueueFault::Stopped)?;
-        if self.worker.is_stale(clock, BEAT_STALE_MS) {
-            return Err(QueueFault::Silent(beat_at));
+        let heartbeat_at = instant(&self.worker.at).ok_or(QueueFault::Stopped)?;
+        if self.worker.is_stale(clock, HEARTBEAT_STALE_MS) {
+            return Err(QueueFault::Silent(heartbeat_at));
         }
         self.scheduler(clock)?;
         let hanging = Arc::strong_count(&self.hanging) - 1;
@@ -252,19 +252,19 @@ mod tests {
 
     #[test]
     fn the_queue_works_while_it_beats_and_nothing_is_late() {
-        let (pulse, clock) = (Pulse::default(), ManualClock::new(at(0)));
+        let (pulse, clock) = (Liveness::default(), ManualClock::new(at(0)));
         assert_eq!(pulse.queue(&clock), Err(QueueFault::Stopped));
-        pulse.beat(&clock, None);
-        pass(&clock, BEAT_STALE_MS);
+        pulse.heartbeat(&clock, None);
+        pass(&clock, HEARTBEAT_STALE_MS);
         assert_eq!(pulse.queue(&clock), Ok(()));
         pass(&clock, 1);
         assert_eq!(pulse.queue(&clock), Err(QueueFault::Silent(at(0))));
-        pass(&clock, JOB_LATE_MS - BEAT_STALE_MS - 1);
-        pulse.beat(&clock, Some(at(0)));
+        pass(&clock, JOB_LATE_MS - HEARTBEAT_STALE_MS - 1);
+        pulse.heartbeat(&clock, Some(at(0)));
         assert_eq!(pulse.queue(&clock), Ok(()));
         pass(&clock, 1);
         assert_eq!(pulse.queue(&clock), Err(QueueFault::Late(at(0))));
-        pulse.beat(&clock, Some(at(JOB_LATE_MS * 2)));
+        pulse.heartbeat(&clock, Some(at(JOB_LATE_MS * 2)));
         assert_eq!(pulse.queue(&clock), Ok(()));
         pulse.stopped();
         assert_eq!(pulse.queue(&clock), Err(QueueFault::Stopped));
@@ -272,9 +272,9 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_silences_nobody_and_keeps_nobody_alive() {
-        let (pulse, clock) = (Pulse::default(), ManualClock::new(at(0)));
-        pulse.beat(&clock, None);
-        pulse.scheduler_beat(&clock);
+        let (pulse, clock) = (Liveness::default(), ManualClock::new(at(0)));
+        pulse.heartbeat(&clock, None);
+        pulse.scheduler_heartbeat(&clock);
         for ms in [
             -3_600_000,
             -SCHEDULER_STALE_MS - 1,
@@ -284,20 +284,20 @@ mod tests {
             clock.set(at(ms));
             assert_eq!(pulse.queue(&clock), Ok(()), "{ms}");
         }
-        pass(&clock, BEAT_STALE_MS + 1);
+        pass(&clock, HEARTBEAT_STALE_MS + 1);
         clock.set(at(0));
         assert_eq!(pulse.queue(&clock), Err(QueueFault::Silent(at(0))));
-        pulse.beat(&clock, None);
+        pulse.heartbeat(&clock, None);
         pass(&clock, SCHEDULER_STALE_MS);
-        pulse.beat(&clock, None);
+        pulse.heartbeat(&clock, None);
         clock.set(at(0));
         assert_eq!(pulse.queue(&clock), Err(QueueFault::SchedulerSilent(at(0))));
     }
 
     #[test]
     fn the_queue_fails_while_a_call_hangs() {
-        let (pulse, clock) = (Pulse::default(), ManualClock::new(at(0)));
-        pulse.beat(&clock, None);
+        let (pulse, clock) = (Liveness::default(), ManualClock::new(at(0)));
+        pulse.heartbeat(&clock, None);
         let (first, second) = (pulse.call_hangs(), pulse.call_hangs());
         assert_eq!(pulse.queue(&clock), Err(QueueFault::Hanging(2)));
         drop(first);
@@ -308,16 +308,16 @@ mod tests {
 
     #[test]
     fn the_queue_fails_with_its_scheduler_and_heals_with_it() {
-        let (pulse, clock) = (Pulse::default(), ManualClock::new(at(0)));
-        pulse.beat(&clock, None);
+        let (pulse, clock) = (Liveness::default(), ManualClock::new(at(0)));
+        pulse.heartbeat(&clock, None);
         assert_eq!(pulse.queue(&clock), Ok(()));
-        pulse.scheduler_beat(&clock);
+        pulse.scheduler_heartbeat(&clock);
         pass(&clock, SCHEDULER_STALE_MS);
-        pulse.beat(&clock, None);
+        pulse.heartbeat(&clock, None);
         assert_eq!(pulse.queue(&clock), Ok(()));
         pass(&clock, 1);
         assert_eq!(pulse.queue(&clock), Err(QueueFault::SchedulerSilent(at(0))));
-        pulse.scheduler_beat(&clock);
+        pulse.scheduler_heartbeat(&clock);
         assert_eq!(pulse.queue(&clock), Ok(()));
         pulse.scheduler_stopped();
         assert_eq!(pulse.queue(&clock), Err(QueueFault::SchedulerStopped));

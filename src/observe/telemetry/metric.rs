@@ -13,7 +13,7 @@ pub enum Kind {
 
 /// A figure and its meaning.
 #[derive(Clone, Copy, Debug)]
-pub struct Figure {
+pub struct Metric {
     /// Its name.
     pub name: &'static str,
     /// Its kind.
@@ -22,24 +22,24 @@ pub struct Figure {
     pub help: &'static str,
 }
 
-const fn counter(name: &'static str, help: &'static str) -> Figure {
+const fn counter(name: &'static str, help: &'static str) -> Metric {
     let kind = Kind::Counter;
-    Figure { name, kind, help }
+    Metric { name, kind, help }
 }
 
-const fn gauge(name: &'static str, help: &'static str) -> Figure {
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
     let kind = Kind::Gauge;
-    Figure { name, kind, help }
+    Metric { name, kind, help }
 }
 
-const fn histogram(name: &'static str, help: &'static str) -> Figure {
+const fn histogram(name: &'static str, help: &'static str) -> Metric {
     let kind = Kind::Histogram;
-    Figure { name, kind, help }
+    Metric { name, kind, help }
 }
 
 /// All of them, by name.
 #[rustfmt::skip]
-pub const FIGURES: &[Figure] = &[
+pub const METRICS: &[Metric] = &[
     counter("process_cpu_seconds_total", "Processor time that the process has taken."),
     gauge("process_max_fds", "File descriptors that the process may have open."),
     gauge("process_open_fds", "File descriptors that the process has open."),
@@ -70,7 +70,7 @@ pub const FIGURES: &[Figure] = &[
     counter("tillbox_jobs_total", "Attempts at jobs that have ended, by queue, kind and outcome."),
     counter("tillbox_log_lines_dropped_total", "Lines of the log that are in no file: the disk was full or failed, or did not keep up."),
     counter("tillbox_overloads_total", "Requests that were refused because too many waited for one file."),
-    gauge("tillbox_queue_beat_timestamp_seconds", "When the worker last showed itself, since 1970 UTC; 0 when it does not run."),
+    gauge("tillbox_queue_heartbeat_timestamp_seconds", "When the worker last showed itself, since 1970 UTC; 0 when it does not run."),
     gauge("tillbox_queue_jobs", "Jobs of all stores, by queue and state, as each store that writes was last counted (once a minute). `held` are in no other state; completed ones are not counted."),
     gauge("tillbox_queue_lag_seconds", "For how long the oldest job that is due has been waiting, paused queues apart; 0 when none is."),
     gauge("tillbox_queue_oldest_ready_age_seconds", "For how long the oldest job of a queue that is due has been waiting, a paused one too; 0 when none is."),

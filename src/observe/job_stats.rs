@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::platform::queue::Queue;
 use crate::primitives::Timestamp;
 use crate::primitives::id::TenantId;
-use crate::primitives::limits::FIGURED_KINDS_MAX;
+use crate::primitives::limits::STATS_KINDS_MAX;
 use crate::storage::{Database, Tenant};
 use crate::tenant::jobs::Depth;
 
@@ -64,7 +64,7 @@ pub struct Ran {
 
 /// The figures of all queues.
 #[derive(Debug, Default)]
-pub struct Figures(Mutex<Inner>);
+pub struct JobStats(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -156,7 +156,7 @@ impl Histogram {
 
 /// What the last hour's jobs of a kind were like.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KindFigures {
+pub struct KindStats {
     /// Their queue.
     pub queue: Queue,
     /// Their kind.
@@ -183,12 +183,12 @@ pub struct KindFigures {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// By queue and kind.
-    pub kinds: Vec<KindFigures>,
+    pub kinds: Vec<KindStats>,
     /// How many jobs of all shops are in which state; as of the last count, which each shop that writes has once a minute.
     pub depths: Vec<Depth>,
 }
 
-impl Figures {
+impl JobStats {
     /// Notes jobs that have left their turns, here and in the metrics.
     pub fn note(&self, now: Timestamp, ran: &[Ran]) {
         if ran.is_empty() {
@@ -275,7 +275,7 @@ impl Figures {
                 sum.run.add(&slot.run);
             }
             let of = |outcome: Outcome| sum.outcomes[outcome as usize];
-            (sum.outcomes != [0; 4]).then(|| KindFigures {
+            (sum.outcomes != [0; 4]).then(|| KindStats {
                 queue: *queue,
                 kind: kind.clone(),
                 completed: of(Outcome::Completed),
@@ -315,7 +315,7 @@ impl Inner {
                 .keys()
                 .any(|(queue, kind)| *queue == ran.queue && *kind == ran.kind)
         };
-        if ran.outcome != Outcome::Held && (self.kinds.len() < FIGURED_KINDS_MAX || is_known()) {
+        if ran.outcome != Outcome::Held && (self.kinds.len() < STATS_KINDS_MAX || is_known()) {
             ran.kind.clone()
         } else {
             OTHER.to_owned()
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn figures_are_those_of_the_last_hour() {
-        let figures = Figures::default();
+        let figures = JobStats::default();
         let many: Vec<Ran> = (1..=100)
             .map(|us| ran("a", Outcome::Completed, us * 1_000))
             .collect();
@@ -395,8 +395,8 @@ mod tests {
 
     #[test]
     fn kinds_beyond_the_bound_and_those_that_nothing_runs_are_counted_together() {
-        let figures = Figures::default();
-        for number in 0..FIGURED_KINDS_MAX * 2 {
+        let figures = JobStats::default();
+        for number in 0..STATS_KINDS_MAX * 2 {
             figures.note(
                 at(0),
                 &[ran(&format!("kind.{number}"), Outcome::Completed, 1)],
@@ -404,7 +404,7 @@ mod tests {
             figures.note(at(0), &[ran(&format!("gone.{number}"), Outcome::Held, 1)]);
         }
         let kinds = figures.snapshot(at(0)).kinds;
-        assert!(kinds.len() <= FIGURED_KINDS_MAX + 1, "{}", kinds.len());
+        assert!(kinds.len() <= STATS_KINDS_MAX + 1, "{}", kinds.len());
         let completed: u64 = kinds.iter().map(|kind| kind.completed).sum();
         let held: u64 = kinds.iter().map(|kind| kind.held).sum();
         assert_eq!((completed, held), (128, 128));
@@ -413,7 +413,7 @@ mod tests {
 
     #[test]
     fn depths_are_those_of_the_last_count_of_each_shop() {
-        let figures = Figures::default();
+        let figures = JobStats::default();
         let depth = |jobs| Depth {
             queue: Queue::Low,
             state: State::Available,

@@ -8,10 +8,10 @@
 //! Labels have few values, all of them known beforehand: a route and never a path, a kind of file and never a store. So the figures do not grow
 //! with what is sent or with how many stores there are, and whoever reads them learns no store's name.
 
-mod list;
+mod metric;
 pub mod process;
 
-pub use list::{FIGURES, Figure, Kind};
+pub use metric::{Kind, METRICS, Metric};
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -48,14 +48,14 @@ pub fn install() -> Recorder {
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).expect("this is the one recorder of the process");
-        FIGURES.iter().for_each(describe);
+        METRICS.iter().for_each(describe);
         handle
     });
     Recorder(())
 }
 
 /// Tells the recorder what a figure means, in the words of the list.
-fn describe(figure: &Figure) {
+fn describe(figure: &Metric) {
     match figure.kind {
         Kind::Counter => describe_counter!(figure.name, Unit::Count, figure.help),
         Kind::Gauge => describe_gauge!(figure.name, Unit::Count, figure.help),
@@ -81,7 +81,7 @@ pub fn render() -> String {
         .unwrap_or_default()
 }
 
-/// Figures that are looked up when they are asked for, in the same form of text.
+/// JobStats that are looked up when they are asked for, in the same form of text.
 #[derive(Debug, Default)]
 pub struct Sheet(String);
 
@@ -107,7 +107,7 @@ impl Sheet {
     /// # Panics
     /// When the list does not have it.
     pub fn put_each(&mut self, name: &str, samples: impl IntoIterator<Item = (String, f64)>) {
-        let figure = FIGURES
+        let figure = METRICS
             .iter()
             .find(|figure| figure.name == name)
             .expect("a figure of the list");

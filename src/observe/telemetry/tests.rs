@@ -22,10 +22,10 @@ const NO_BASE_UNITS: &[&str] = &[
 #[test]
 fn names_follow_the_conventions() {
     assert!(
-        FIGURES.is_sorted_by(|a, b| a.name < b.name),
+        METRICS.is_sorted_by(|a, b| a.name < b.name),
         "by name, and each once"
     );
-    for Figure { name, kind, help } in FIGURES {
+    for Metric { name, kind, help } in METRICS {
         let parts: Vec<&str> = name.split('_').collect();
         let is_sane = parts
             .iter()

@@ -73,8 +73,8 @@ fn span_fields_are_flattened_and_the_innermost_wins() {
         info!(step = "event", request_id = "r2", "two");
     });
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    {"timestamp":"2026-01-02T03:04:05.006Z","level":"INFO","target":"tillbox::logging::tests","message":"one","step":"inner","request_id":"r1","tenant_id":"t1"}
-    {"timestamp":"2026-01-02T03:04:05.006Z","level":"INFO","target":"tillbox::logging::tests","message":"two","step":"event","request_id":"r2","tenant_id":"t1"}
+    {"timestamp":"2026-01-02T03:04:05.006Z","level":"INFO","target":"tillbox::observe::logging::tests","message":"one","step":"inner","request_id":"r1","tenant_id":"t1"}
+    {"timestamp":"2026-01-02T03:04:05.006Z","level":"INFO","target":"tillbox::observe::logging::tests","message":"two","step":"event","request_id":"r2","tenant_id":"t1"}
     "#);
 }
 
@@ -341,7 +341,7 @@ fn a_line_goes_to_the_file_of_its_day_forward_and_back() {
     let show = |ms: i64| NOW_MS.store(ms, Ordering::Relaxed);
     show(now_ms());
     fs::write(dir.path().join("tillbox.2025-01-01.log"), "x\n").unwrap();
-    let mut daily = Daily::open(dir.path(), ALL, || NOW_MS.load(Ordering::Relaxed)).unwrap();
+    let mut daily = DailyFile::open(dir.path(), ALL, || NOW_MS.load(Ordering::Relaxed)).unwrap();
     let mut say = |line: &[u8]| daily.write_all(line).unwrap();
     say(b"one\n");
     show(now_ms() + DAY_MS);

@@ -3,18 +3,18 @@
 //! Security events (`target: "security"`) are in a file of their own as well, and no level set by the operator
 //! turns them off. Deliberately absent: nested objects and span enter/exit lines, which nobody greps.
 
-mod daily;
-mod honest;
+mod daily_file;
 mod layer;
 mod line;
+mod lossy_writer;
 mod panics;
 
 pub use layer::{Shape, Sink};
 pub use panics::log_panics;
 
-use daily::Daily;
-use honest::{Progress, buffered};
+use daily_file::DailyFile;
 use layer::Lines;
+use lossy_writer::{Progress, buffered};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,7 +176,7 @@ impl Logging {
             level: None,
             _writers: Vec::new(),
         };
-        let mut add = |(buffered, writer): (honest::Buffered, WorkerGuard)| {
+        let mut add = |(buffered, writer): (lossy_writer::Buffered, WorkerGuard)| {
             guard.buffers.0.push(buffered.progress.clone());
             guard._writers.push(writer);
             BoxMakeWriter::new(buffered)
@@ -184,7 +184,7 @@ impl Logging {
         if let Some(dir) = &self.dir {
             let files = [(ALL, false), (SECURITY, true)];
             for (prefix, security_only) in files {
-                let file = Daily::open(dir, prefix, self.now_ms).map_err(|source| {
+                let file = DailyFile::open(dir, prefix, self.now_ms).map_err(|source| {
                     LoggingError::Files {
                         dir: dir.clone(),
                         source,
@@ -268,7 +268,7 @@ fn discreet() -> FilterFn<fn(&Metadata<'_>) -> bool> {
 /// Removes log files of more than `keep_days` full days ago, today not counted; gives how many. `now_ms` is an instant that is believed: a clock that was set
 /// ahead makes all of them old. Blocks.
 pub fn remove_old(dir: &Path, keep_days: u32, now_ms: i64) -> usize {
-    daily::remove_old(dir, &[ALL, SECURITY], keep_days, now_ms)
+    daily_file::remove_old(dir, &[ALL, SECURITY], keep_days, now_ms)
 }
 
 /// What a level lets through. Security events pass in any case, and without a level for all there is the default one: who asks for more of one module does not

@@ -1,4 +1,4 @@
-//! Daily files, and the end of those that are older than they are kept.
+//! DailyFile files, and the end of those that are older than they are kept.
 //!
 //! Which file a line goes to is asked of the clock for each line: one that was set ahead and back again is back in the file of its day. How old a file is stands
 //! in its name: when it was made says nothing of a copy or a restored backup. Nothing goes here by itself, for whoever writes lines does not know whether the
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::Offset};
 
 /// The daily files of one log. Written to by one thread.
-pub(super) struct Daily {
+pub(super) struct DailyFile {
     file: File,
     /// The day of that file.
     day: Date,
@@ -23,7 +23,7 @@ pub(super) struct Daily {
     failed: Option<Date>,
 }
 
-impl Daily {
+impl DailyFile {
     /// Files named `LOG.YYYY-MM-DD.log` in `dir`.
     pub fn open(dir: &Path, log: &'static str, now_ms: fn() -> i64) -> io::Result<Self> {
         let day = date_of(now_ms());
@@ -56,7 +56,7 @@ impl Daily {
     }
 }
 
-impl Write for Daily {
+impl Write for DailyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let today = date_of((self.now_ms)());
         if today != self.day {
