@@ -63,8 +63,8 @@ CREATE TABLE clock_trust (
     CHECK ((doubted_at IS NULL) = (doubt IS NULL))
 ) STRICT;
 
-CREATE TABLE duty_run (
-    duty       TEXT PRIMARY KEY CHECK (duty <> ''),
+CREATE TABLE task_run (
+    task       TEXT PRIMARY KEY CHECK (task <> ''),
     done_up_to INTEGER NOT NULL,
     ran_at     INTEGER -- NULL: never yet
 ) STRICT, WITHOUT ROWID;

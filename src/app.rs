@@ -21,7 +21,7 @@ use crate::storage::{
     file,
 };
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{ClockWatch, Directory, Duties, Marks, Pauses, PublishedRates, Registry};
+use crate::tenancy::{ClockWatch, Directory, Marks, Pauses, PublishedRates, Registry, TaskRuns};
 use crate::tenant::currency::{Published, SoldIn};
 use crate::tenant::{Policy, chains, settings};
 use crate::throttle::Throttle;
@@ -58,7 +58,7 @@ pub struct App {
     /// Whether the clock is believed.
     pub clock_watch: Arc<ClockWatch>,
     /// Up to when what comes round is done.
-    pub duties: Duties,
+    pub tasks: TaskRuns,
     /// What the European Central Bank says that currencies are worth.
     pub published: PublishedRates,
     /// Which currencies each shop sells in.
@@ -171,7 +171,7 @@ impl App {
         let throttle = Throttle::load(&config.rate_limits, ports.clock.clone(), &directory);
         let throttle = Arc::new(throttle.map_err(StartError::Landlord)?);
         let clock_watch = Arc::new(ClockWatch::new(directory.clone(), ports.clock.clone()));
-        let duties = Duties::new(directory.clone());
+        let tasks = TaskRuns::new(directory.clone());
         let published = PublishedRates::new(
             directory.clone(),
             config.cache.rate_ttl.into(),
@@ -219,7 +219,7 @@ impl App {
             pauses,
             throttle,
             clock_watch,
-            duties,
+            tasks,
             published,
             sold_in,
             provisioner,

@@ -29,15 +29,11 @@ pub mod observe;
 pub mod reload;
 pub mod throttle;
 
-// L5: what is done for the house by itself: retention and checks of all files, exchange rates, a word about the clock; and the list of it.
-pub mod clock_alert;
-pub mod fetching;
-pub mod roster;
-pub mod upkeep;
+// L5: tasks on a schedule: retention and checks of all files, exchange rates, old logs.
+pub mod maintenance;
 
 // L6: what moves it: requests, jobs and the clock on the wall.
 pub mod http;
-pub mod scheduler;
 pub mod worker;
 
 // L7: the command line.

@@ -157,9 +157,9 @@ fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
         }
         table.render(empty)
     };
-    let duties = rows(
-        "duties",
-        &["duty", "last_run_at", "next_run_at"],
+    let tasks = rows(
+        "tasks",
+        &["task", "last_run_at", "next_run_at"],
         "nothing comes round",
     );
     let wrong = rows(
@@ -172,6 +172,6 @@ fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
         &["tenant", "tried_at", "checked_at", "reason"],
         "every file could be checked",
     );
-    print(&format!("\n{duties}\n{wrong}\n{unchecked}"))?;
+    print(&format!("\n{tasks}\n{wrong}\n{unchecked}"))?;
     Ok(Exit::Done)
 }

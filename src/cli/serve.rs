@@ -22,9 +22,9 @@ use crate::app::App;
 use crate::config::{Config, DEFAULT_DATA_DIR, Format};
 use crate::http::server::{ServerSettings, serve};
 use crate::http::{admin_router, router};
+use crate::maintenance::scheduler::Scheduler;
 use crate::observe::logging::{LogGuard, Logging, LoggingError, Stdout, log_panics};
 use crate::observe::telemetry::{self, Recorder};
-use crate::scheduler::Scheduler;
 use crate::storage::DataDir;
 use crate::worker::Worker;
 

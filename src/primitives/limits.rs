@@ -147,10 +147,10 @@ pub const AUDIT_REST_MS: u64 = 20;
 pub const SCHEDULER_STALE_MS: i64 = 90_000;
 /// How soon the run of retention may come round again: each looks into all files of the house.
 pub const RETENTION_REST_MS: i64 = 60 * 60 * 1000;
-/// How long a duty rests after it failed.
-pub const DUTY_RETRY_MS: i64 = 5 * 60 * 1000;
-/// How far ahead of the clock a duty may be done: a day and the hour of a clock that was set back. What lies further was done while the clock was ahead.
-pub const DUTY_AHEAD_MAX_MS: i64 = 26 * 60 * 60 * 1000;
+/// How long a task rests after it failed.
+pub const TASK_RETRY_MS: i64 = 5 * 60 * 1000;
+/// How far ahead of the clock a task may be done: a day and the hour of a clock that was set back. What lies further was done while the clock was ahead.
+pub const TASK_AHEAD_MAX_MS: i64 = 26 * 60 * 60 * 1000;
 /// By so much the clock may be set while the process runs and still be believed: what time servers correct at once.
 pub const CLOCK_STEP_MAX_MS: i64 = 60_000;
 /// So long a process may have been down for its clock to be believed at its next start: a week.

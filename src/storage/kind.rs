@@ -42,7 +42,7 @@ impl FileKind for Landlord {
         include_str!("../../schema/landlord/0003_queue_pause.sql"),
         include_str!("../../schema/landlord/0004_tenant_pause.sql"),
         include_str!("../../schema/landlord/0005_rate_bucket.sql"),
-        include_str!("../../schema/landlord/0006_upkeep.sql"),
+        include_str!("../../schema/landlord/0006_maintenance.sql"),
         include_str!("../../schema/landlord/0007_published_rate.sql"),
         include_str!("../../schema/landlord/0008_clock_and_checks.sql"),
     ];

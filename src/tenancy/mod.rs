@@ -8,7 +8,6 @@ pub mod checks;
 pub mod clock_watch;
 pub mod commands;
 pub mod directory;
-pub mod duties;
 pub mod keys;
 pub mod marks;
 pub mod pauses;
@@ -17,22 +16,23 @@ pub mod provision;
 pub mod published;
 pub mod rate_buckets;
 pub mod registry;
+pub mod task_runs;
 
 pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
 pub use clock_watch::{ClockWatch, Doubt};
 pub use directory::{Directory, Principal};
-pub use duties::Duties;
 pub use marks::Marks;
 pub use pauses::Pauses;
 pub use published::PublishedRates;
 pub use registry::{Registry, TenantUnavailable};
+pub use task_runs::TaskRuns;
 
 /// Every SQL text that runs on the landlord's file, for the test that prepares them all.
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     checks::STATEMENTS,
     clock_watch::STATEMENTS,
     commands::STATEMENTS,
-    duties::STATEMENTS,
+    task_runs::STATEMENTS,
     marks::STATEMENTS,
     pauses::STATEMENTS,
     probe::STATEMENTS,

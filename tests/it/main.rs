@@ -7,6 +7,7 @@
 mod api;
 mod books;
 mod cli;
+mod maintenance;
 mod packaging;
 mod storage;
 mod structured_logs;
@@ -14,5 +15,4 @@ mod support;
 mod tenancy;
 mod tenant;
 mod tidy;
-mod upkeep;
 mod worker;

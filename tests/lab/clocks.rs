@@ -11,8 +11,8 @@ use http::Method;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tillbox::maintenance::scheduler::{TASKS, run_due};
 use tillbox::primitives::{Clock as _, Origin, Timestamp};
-use tillbox::scheduler::{DUTIES, run_due};
 use tillbox::storage::DataDir;
 use tillbox::tenant::inventory;
 use tillbox::tenant::orders::CONFIRMATION;
@@ -307,9 +307,9 @@ impl Shop {
 fn night(shop: &Shop) -> Verdict {
     const RUNS: &str = "SELECT count(*) FROM job WHERE kind = 'retention.prune'";
     let runs = shop.count(RUNS)?;
-    let done = run_due(&shop.house().app, DUTIES);
-    for (duty, done) in done {
-        done.map_err(|error| format!("{duty}: {error}"))?;
+    let done = run_due(&shop.house().app, TASKS);
+    for (task, done) in done {
+        done.map_err(|error| format!("{task}: {error}"))?;
     }
     shop.pass()?;
     for table in ["audit_log", "inventory_movement"] {

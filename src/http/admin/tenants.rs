@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::http::extract::{Body, FromBody, House, PathText, open_shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
+use crate::maintenance::all_files;
 use crate::primitives::Slug;
 use crate::storage::{Database, Tenant};
 use crate::tenancy::commands::DirectoryRefused;
 use crate::tenancy::marks::Ends;
 use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::integrity::Report;
-use crate::upkeep;
 
 /// How a shop's file is opened.
 #[derive(Deserialize)]
@@ -96,11 +96,11 @@ pub async fn check_integrity(
     Body(Check(slug)): Body<Check>,
 ) -> Result<Json<Report>, Problem> {
     let Some(slug) = slug else {
-        let check = |house: &House| Ok(upkeep::check_house(&house.app)?);
+        let check = |house: &House| Ok(all_files::check_house(&house.app)?);
         return house.blocking(check).await.map(Json);
     };
     let access = access(&house, slug.as_str()).await?;
-    let check = move |house: &House| Ok(upkeep::check_store(&house.app, &access)?);
+    let check = move |house: &House| Ok(all_files::check_store(&house.app, &access)?);
     house.blocking(check).await.map(Json)
 }
 

@@ -14,12 +14,12 @@ use crate::app::App;
 use crate::http::extract::{Body, FromBody, House, QueryOf, WalkBeside};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
+use crate::maintenance::all_files::{self, Prune, PruneRefused};
+use crate::maintenance::tasks::{self, TaskStatus};
 use crate::platform::page::WalkRequest;
 use crate::primitives::{Slug, Timestamp};
-use crate::roster::{self, Round};
 use crate::tenancy::TenantAccess;
 use crate::tenancy::checks::{Checked, Unchecked};
-use crate::upkeep::{self, Prune, PruneRefused};
 
 /// The routes of retention.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -125,19 +125,19 @@ fn prune_some(
 ) -> Result<PruneView, Problem> {
     let (app, prune) = (&house.app, call.prune);
     // Before the word about the clock is an entry itself, and before a doubt that ends is one.
-    let newest = upkeep::newest_of_house(app)?;
+    let newest = all_files::newest_of_house(app)?;
     if call.clock_is_right {
         app.clock_watch.confirm(house.origin.clone())?;
     }
     if !prune.dry_run {
         // Before anything is opened: it is the whole call that is refused.
-        upkeep::believed_now(app)?;
+        all_files::believed_now(app)?;
     }
     let is_first = named.is_none() && walk.store == 0;
     let stores = Stores::from(app, named, walk.store)?;
     let (mut pruned, mut failed) = (Vec::new(), Vec::new());
     if is_first {
-        let rows = upkeep::prune_house(app, &house.origin, prune, Some(newest))?;
+        let rows = all_files::prune_house(app, &house.origin, prune, Some(newest))?;
         pruned.extend(rows.into_iter().map(|row| PrunedView {
             tenant: None,
             table: row.table.as_str(),
@@ -146,7 +146,7 @@ fn prune_some(
         }));
     }
     for (_, access) in &stores.some {
-        match upkeep::prune_store(app, access, &house.origin, prune) {
+        match all_files::prune_store(app, access, &house.origin, prune) {
             Ok(rows) => pruned.extend(rows.into_iter().map(|row| PrunedView {
                 tenant: Some(access.slug().clone()),
                 table: row.table.as_str(),
@@ -171,8 +171,8 @@ fn prune_some(
 }
 
 #[derive(Serialize, ToSchema)]
-struct DutyView {
-    duty: &'static str,
+struct TaskView {
+    task: &'static str,
     /// When it was last done; `null` before the first time.
     last_run_at: Option<Timestamp>,
     /// When it comes next; in the past while it is held or under way. `null` before the process has run for the first time, and while it does not come.
@@ -232,7 +232,7 @@ struct RetentionView {
     inventory_movement_days: i64,
     stripe_events_days: i64,
     timezone: String,
-    duties: Vec<DutyView>,
+    tasks: Vec<TaskView>,
     /// Since when the clock is not believed, why, and how that ends: `{since, reason, ends}`. Until then nothing is deleted by age. `null` when it is believed.
     #[schema(value_type = Option<Object>)]
     clock_doubt: Option<crate::tenancy::Doubt>,
@@ -253,24 +253,24 @@ async fn show_retention(house: House) -> Result<Json<RetentionView>, Problem> {
 
 fn show(app: &App) -> Result<RetentionView, Problem> {
     let keep = &app.config.retention;
-    let duty = |round: Round| DutyView {
-        duty: round.duty,
+    let task = |round: TaskStatus| TaskView {
+        task: round.task,
         last_run_at: round.last_run_at,
         next_run_at: round.next_run_at,
     };
-    let house = upkeep::find_house_check(app)?;
+    let house = all_files::find_house_check(app)?;
     let of_house = house
         .checked
         .filter(|checked| checked.mismatches > 0)
         .map(|checked| WrongView::of(None, checked));
-    let of_stores = upkeep::list_wrong(app)?.into_iter();
+    let of_stores = all_files::list_wrong(app)?.into_iter();
     let wrong = of_house
         .into_iter()
         .chain(of_stores.map(|(tenant, checked)| WrongView::of(Some(tenant), checked)));
     let house_unchecked = house
         .unchecked
         .map(|unchecked| UncheckedView::of(None, unchecked));
-    let stores_unchecked = upkeep::list_unchecked(app)?.into_iter();
+    let stores_unchecked = all_files::list_unchecked(app)?.into_iter();
     let unchecked =
         stores_unchecked.map(|(tenant, unchecked)| UncheckedView::of(Some(tenant), unchecked));
     Ok(RetentionView {
@@ -278,7 +278,7 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
         inventory_movement_days: keep.inventory_movement_days,
         stripe_events_days: keep.stripe_events_days,
         timezone: keep.timezone.clone(),
-        duties: roster::list_rounds(app)?.into_iter().map(duty).collect(),
+        tasks: tasks::list_tasks(app)?.into_iter().map(task).collect(),
         clock_doubt: app.clock_watch.observe()?,
         mismatches: wrong.collect(),
         unchecked: house_unchecked.into_iter().chain(unchecked).collect(),

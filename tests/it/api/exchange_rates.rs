@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tillbox::fetching::fetch_due;
+use tillbox::maintenance::rate_fetch::fetch_due;
+use tillbox::maintenance::scheduler::{TASKS, run_due};
 use tillbox::outbound::http::{Answer as Heard, CallError};
 use tillbox::primitives::Timestamp;
-use tillbox::scheduler::{DUTIES, run_due};
 
 use crate::support::answer::pointers;
 use crate::support::{Answer, TestApp, TestShop, blocking, logs};
@@ -620,9 +620,9 @@ fn the_scheduler_fetches_at_the_instant_that_the_fetch_names() {
     });
     let due = || {
         let app = app.app();
-        let done = blocking(|| run_due(&app, DUTIES));
+        let done = blocking(|| run_due(&app, TASKS));
         done.into_iter()
-            .map(|(duty, done)| (duty, done.is_ok()))
+            .map(|(task, done)| (task, done.is_ok()))
             .collect::<Vec<_>>()
     };
     let fetched = vec![("exchange_rates", true)];
@@ -650,7 +650,7 @@ async fn the_operator_sees_when_rates_are_fetched_next() {
     let app = TestApp::with(false, |config| config.exchange_rates.fetch = true);
     app.world().answers(|_| heard(DAILY));
     let running = app.app();
-    blocking(|| run_due(&running, DUTIES));
+    blocking(|| run_due(&running, TASKS));
     drop(running);
     let status = app
         .get("/v1/landlord/retention")
@@ -659,11 +659,11 @@ async fn the_operator_sees_when_rates_are_fetched_next() {
         .await
         .expect(200)
         .json();
-    let mut duties = status["duties"].as_array().expect("a list").iter();
+    let mut tasks = status["tasks"].as_array().expect("a list").iter();
     let next = app.now().plus(Duration::from_secs(6 * 3_600));
-    let expected = json!({"duty": "exchange_rates", "last_run_at": app.now(), "next_run_at": next});
+    let expected = json!({"task": "exchange_rates", "last_run_at": app.now(), "next_run_at": next});
     assert_eq!(
-        duties.find(|duty| duty["duty"] == "exchange_rates"),
+        tasks.find(|task| task["task"] == "exchange_rates"),
         Some(&expected)
     );
 }

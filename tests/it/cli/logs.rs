@@ -366,7 +366,7 @@ fn no_line_of_a_full_run_holds_a_secret() {
     let data = dir.path().join("data");
     let mine = key(&data, &["tenant", "create", "corner", "--name", "Corner"]);
     landlord_file(&data)
-        .execute_batch("INSERT INTO duty_run VALUES ('exchange_rates', 0, NULL)")
+        .execute_batch("INSERT INTO task_run VALUES ('exchange_rates', 0, NULL)")
         .expect("the rates are due");
     // The mail is refused and its job is given up, an alert of that is sent, and the rates are fetched: all of it to real servers, by secret ways.
     let (web, mail) = (Elsewhere::open(web), Elsewhere::open(mail));

@@ -52,7 +52,7 @@ const FINAL: &[&str] = &[
 /// What may change in a row that is final: the address, which the law may want removed.
 const FREE: &[(&str, &str)] = &[("sales_order", "email"), ("sales_order", "updated_at")];
 
-/// Tables with rules of their own, that are held here by name or, those of stock and of what was pruned, in `upkeep/retention.rs`.
+/// Tables with rules of their own, that are held here by name or, those of stock and of what was pruned, in `maintenance/retention.rs`.
 const GUARDED: &[&str] = &[
     "audit_anchor",
     "epoch",

@@ -35,8 +35,8 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "looks at the list of tables, where a mark is not found",
     ),
     (
-        "tenancy::duties::DUTIES",
-        "reads the handful of duties at the start",
+        "tenancy::task_runs::TASKS",
+        "reads the handful of tasks at the start",
     ),
     (
         "tenancy::checks::WRONG",

@@ -133,7 +133,7 @@ fn things_have_their_homes() {
         ("rusqlite_migration", "storage/"),
         ("StatusCode", "http/"),
         ("ureq", "outbound/"),
-        ("tokio_cron_scheduler", "scheduler.rs"),
+        ("tokio_cron_scheduler", "maintenance/scheduler.rs"),
     ];
     for (word, home) in homes {
         let bad = format!("use {word}::x;");

@@ -197,7 +197,7 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
     let cut_offs = cut_offs(app, now);
     let (mut queued, mut passed_over) = (0_usize, 0_usize);
     for access in list_stores(app)? {
-        if app.duties.is_stopping() {
+        if app.tasks.is_stopping() {
             return Err("the process ends".to_owned());
         }
         match visit(app, &access, |db| queue_run(db, cut_offs)) {
@@ -325,7 +325,7 @@ pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefu
 
 /// Notes that a shop's file could not be checked, and why. The end of the process is no reason.
 fn not_checked(app: &App, id: TenantId, error: PruneRefused) -> PruneRefused {
-    if app.duties.is_stopping() {
+    if app.tasks.is_stopping() {
         return error;
     }
     tracing::warn!(target: "security", tenant_id = %id, error = %error, "a store could not be checked");
@@ -420,7 +420,7 @@ pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
     let text = |error: StorageError| error.to_string();
     let (mut checked, mut wrong, mut unchecked) = (0_usize, 0_usize, 0_usize);
     for access in list_stores(app)? {
-        if app.duties.is_stopping() {
+        if app.tasks.is_stopping() {
             return Err("the process ends".to_owned());
         }
         if is_unchanged(app, access.id(), now).map_err(text)? {

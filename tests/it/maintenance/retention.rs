@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tillbox::maintenance::scheduler::{TASKS, run_due};
 use tillbox::platform::audit::{self, AuditEntry};
 use tillbox::primitives::limits::{FREE_PAGES_KEPT, PRUNE_BATCH, VACUUM_PAGES, VACUUM_STEPS};
 use tillbox::primitives::{Note, Origin, QuantityDelta, Timestamp};
-use tillbox::scheduler::{DUTIES, run_due};
 use tillbox::tenant::inventory::{self, AdjustStock};
 use tillbox::tenant::retention::{self, CutOffs, PruneJob, Table};
 
@@ -623,7 +623,7 @@ async fn space_is_given_back_in_bounded_shares() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let running = app.app();
-    blocking(|| run_due(&running, DUTIES));
+    blocking(|| run_due(&running, TASKS));
     drop(running);
     let share = u64::from(VACUUM_STEPS * VACUUM_PAGES) * 4096;
     let rows = share * 5 / 2 / 4096;
@@ -650,7 +650,7 @@ async fn space_is_given_back_in_bounded_shares() {
     );
     app.advance(DAY);
     let running = app.app();
-    blocking(|| run_due(&running, DUTIES));
+    blocking(|| run_due(&running, TASKS));
     drop(running);
     app.work_off();
     let after = size();

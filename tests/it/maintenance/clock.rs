@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tillbox::maintenance::scheduler::{TASKS, run_due};
 use tillbox::outbound::http::{Answer, CallError};
-use tillbox::scheduler::{DUTIES, run_due};
 
 use super::{DAY, prune, rows_of};
 use crate::support::logs::logs;
@@ -25,10 +25,10 @@ async fn shop(app: &TestApp) -> TestShop {
 /// What is due is done, and the jobs that it left.
 fn night(app: &TestApp) -> Vec<&'static str> {
     let running = app.app();
-    let done = blocking(|| run_due(&running, DUTIES));
+    let done = blocking(|| run_due(&running, TASKS));
     drop(running);
     app.work_off();
-    done.into_iter().map(|(duty, _)| duty).collect()
+    done.into_iter().map(|(task, _)| task).collect()
 }
 
 /// Log files of such names, as a daemon has left them; gives what counts those that are there.
@@ -430,10 +430,10 @@ async fn the_operator_is_told_once_of_a_doubt() {
     };
     let told = || {
         let running = app.app();
-        let done = blocking(|| run_due(&running, DUTIES));
+        let done = blocking(|| run_due(&running, TASKS));
         let mut told = done
             .into_iter()
-            .filter(|(duty, _)| *duty == "clock_alert")
+            .filter(|(task, _)| *task == "clock_alert")
             .map(|(_, done)| done);
         told.next()
     };

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tillbox::app::App;
+use tillbox::maintenance::scheduler::{Scheduler, TASKS, Task, When, run_due};
 use tillbox::primitives::{ManualClock, Timestamp};
-use tillbox::scheduler::{DUTIES, Duty, Scheduler, When, run_due};
 use tillbox::worker::Worker;
 
 use super::DAY;
 use crate::support::{TestApp, blocking};
 
 /// At two each night, in the operator's time zone.
-const NIGHTLY: &[Duty] = &[Duty {
+const NIGHTLY: &[Task] = &[Task {
     name: "nightly",
     when: When::Recurs(|config| config.retention.recurrence()),
     deletes: false,
@@ -21,7 +21,7 @@ const NIGHTLY: &[Duty] = &[Duty {
 }];
 
 /// One that never succeeds.
-const FAILING: &[Duty] = &[Duty {
+const FAILING: &[Task] = &[Task {
     name: "failing",
     when: When::Recurs(|config| config.retention.recurrence()),
     deletes: false,
@@ -30,9 +30,9 @@ const FAILING: &[Duty] = &[Duty {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn due(app: &TestApp, duties: &'static [Duty]) -> usize {
+fn due(app: &TestApp, tasks: &'static [Task]) -> usize {
     let app: Arc<App> = app.app();
-    blocking(|| run_due(&app, duties)).len()
+    blocking(|| run_due(&app, tasks)).len()
 }
 
 fn at(text: &str) -> Timestamp {
@@ -137,7 +137,7 @@ async fn what_failed_is_due_still() {
 async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
     let app = TestApp::start();
     let (old, idle) = (app.tenant("old"), app.tenant("idle"));
-    due(&app, DUTIES);
+    due(&app, TASKS);
     let tea = old.stocked("TEA", 450, 10).await;
     old.sell(&[(&tea, 1)]).await;
     app.work_off();
@@ -147,7 +147,7 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
         blocking(|| app.app().clock_watch.observe()).expect("the clock is looked at");
     }
     let writes = idle.rows("PRAGMA data_version");
-    assert_eq!(due(&app, DUTIES), 3);
+    assert_eq!(due(&app, TASKS), 3);
     let jobs = |shop: &crate::support::TestShop| {
         shop.rows("SELECT queue, state, unique_key FROM job WHERE kind = 'retention.prune'")
     };
@@ -165,7 +165,7 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
     old.assert_integrity();
     for _ in 0..2 {
         app.advance(DAY);
-        assert_eq!(due(&app, DUTIES), 3);
+        assert_eq!(due(&app, TASKS), 3);
         app.work_off();
     }
     assert_eq!(
@@ -181,17 +181,17 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
         .expect(200)
         .json();
     assert_eq!(
-        status["duties"][0],
-        json!({"duty": "retention", "last_run_at": app.now(), "next_run_at": "2027-02-22T02:00:00Z"}),
+        status["tasks"][0],
+        json!({"task": "retention", "last_run_at": app.now(), "next_run_at": "2027-02-22T02:00:00Z"}),
         "{status}"
     );
-    let named: Vec<&str> = status["duties"]
+    let named: Vec<&str> = status["tasks"]
         .as_array()
         .expect("a list")
         .iter()
-        .filter_map(|duty| duty["duty"].as_str())
+        .filter_map(|task| task["task"].as_str())
         .collect();
-    let all: Vec<&str> = DUTIES.iter().map(|duty| duty.name).collect();
+    let all: Vec<&str> = TASKS.iter().map(|task| task.name).collect();
     assert_eq!(named, all, "the operator is told of all that comes round");
 }
 

@@ -1,4 +1,4 @@
-//! Up to when the duties of the house are done: a memory over rows of the landlord's file, so that each comes once over restarts too.
+//! Up to when the tasks of the house are done: a memory over rows of the landlord's file, so that each comes once over restarts too.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,12 +9,12 @@ use crate::primitives::{Origin, Timestamp};
 use crate::storage::{LandlordView, Rows, StorageError, params, statements};
 
 statements! {
-    DUTIES = "SELECT duty, done_up_to, ran_at FROM duty_run";
-    SET = "INSERT INTO duty_run (duty, done_up_to, ran_at) VALUES (?1, ?2, ?3)
-           ON CONFLICT (duty) DO UPDATE SET done_up_to = excluded.done_up_to, ran_at = coalesce(excluded.ran_at, ran_at)";
+    TASKS = "SELECT task, done_up_to, ran_at FROM task_run";
+    SET = "INSERT INTO task_run (task, done_up_to, ran_at) VALUES (?1, ?2, ?3)
+           ON CONFLICT (task) DO UPDATE SET done_up_to = excluded.done_up_to, ran_at = coalesce(excluded.ran_at, ran_at)";
 }
 
-/// What is known of a duty.
+/// What is known of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
     /// What came round by then is done, or does not count.
@@ -23,14 +23,14 @@ pub struct Done {
     pub ran_at: Option<Timestamp>,
 }
 
-/// Up to when each duty is done.
-pub struct Duties {
+/// Up to when each task is done.
+pub struct TaskRuns {
     directory: Arc<Directory>,
     known: Mutex<Option<HashMap<String, Done>>>,
     stopping: AtomicBool,
 }
 
-impl Duties {
+impl TaskRuns {
     /// Over the landlord's file; reads nothing yet.
     pub fn new(directory: Arc<Directory>) -> Self {
         Self {
@@ -40,24 +40,24 @@ impl Duties {
         }
     }
 
-    /// What is known of a duty; `None` when this house has never had it. Blocks the first time.
+    /// What is known of a task; `None` when this house has never had it. Blocks the first time.
     ///
     /// # Errors
     /// [`StorageError`].
-    pub fn find(&self, duty: &str) -> Result<Option<Done>, StorageError> {
+    pub fn find(&self, task: &str) -> Result<Option<Done>, StorageError> {
         Ok(self
             .load()?
             .as_ref()
-            .and_then(|known| known.get(duty).copied()))
+            .and_then(|known| known.get(task).copied()))
     }
 
-    /// Writes down up to when a duty is done; `ran_at` when it was done now. Blocks.
+    /// Writes down up to when a task is done; `ran_at` when it was done now. Blocks.
     ///
     /// # Errors
     /// [`StorageError`].
     pub fn note(
         &self,
-        duty: &'static str,
+        task: &'static str,
         up_to: Timestamp,
         ran_at: Option<Timestamp>,
     ) -> Result<(), StorageError> {
@@ -65,13 +65,13 @@ impl Duties {
             .directory
             .database()
             .write(Origin::system(), move |work| {
-                work.change(&SET, params![duty, up_to, ran_at], Rows::Exactly(1))
+                work.change(&SET, params![task, up_to, ran_at], Rows::Exactly(1))
             });
         write.wait()?;
         if let Some(known) = self.load()?.as_mut() {
-            let before = known.get(duty).and_then(|done| done.ran_at);
+            let before = known.get(task).and_then(|done| done.ran_at);
             let ran_at = ran_at.or(before);
-            known.insert(duty.to_owned(), Done { up_to, ran_at });
+            known.insert(task.to_owned(), Done { up_to, ran_at });
         }
         Ok(())
     }
@@ -90,7 +90,7 @@ impl Duties {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_none() {
             let rows = |view: &LandlordView| {
-                view.all(&DUTIES, [], |row| {
+                view.all(&TASKS, [], |row| {
                     let done = Done {
                         up_to: row.get(1)?,
                         ran_at: row.get(2)?,

@@ -1,12 +1,12 @@
 //! L6: what the house does by the clock on the wall, each thing once a day or whenever it comes round. The one file that names tokio-cron-scheduler.
 //!
 //! That crate rings every few seconds, and nothing more: it works out instants in the offset that was in force when a job was made, and one that it waits for
-//! is years away after the clock was set back. What is due is decided by [`run_due`], a plain step over the injected clock: a duty is due when it has come
+//! is years away after the clock was set back. What is due is decided by [`run_due`], a plain step over the injected clock: a task is due when it has come
 //! round since the instant up to which it is done, which stands in the landlord's file. So it comes once over restarts and over clocks that go back an hour,
 //! and what was missed while the process was down is made up for once, at the start, however often it would have come.
 //! When no ring comes for a while (a clock that was set back), the bell is made anew.
 //!
-//! What comes round is the list in `roster.rs`. What deletes by age is held while the clock is not believed (`tenancy/clock_watch.rs`). A look at what is due
+//! What comes round is the list in `list of tasks.rs`. What deletes by age is held while the clock is not believed (`tenancy/clock_watch.rs`). A look at what is due
 //! writes nothing while nothing is.
 
 use std::collections::HashMap;
@@ -18,9 +18,9 @@ use tokio::task::JoinHandle;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::app::App;
-use crate::primitives::limits::{DUTY_AHEAD_MAX_MS, DUTY_RETRY_MS};
+pub use crate::maintenance::tasks::{TASKS, Task, When};
+use crate::primitives::limits::{TASK_AHEAD_MAX_MS, TASK_RETRY_MS};
 use crate::primitives::{Recurrence, Timestamp};
-pub use crate::roster::{DUTIES, Duty, When};
 use crate::storage::StorageError;
 
 /// How often the bell rings, as that crate writes it: every ten seconds.
@@ -29,71 +29,71 @@ const RINGS: &str = "*/10 * * * * *";
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Does what is due now, one after the other; gives what was done, and how it ended. Blocks. For tests and for the loop's own steps.
-pub fn run_due(app: &Arc<App>, duties: &'static [Duty]) -> Vec<(&'static str, Result<(), String>)> {
-    let due = match list_due(app, duties) {
+pub fn run_due(app: &Arc<App>, tasks: &'static [Task]) -> Vec<(&'static str, Result<(), String>)> {
+    let due = match list_due(app, tasks) {
         Ok(due) => due,
         Err(error) => return vec![("", Err(error.to_string()))],
     };
     due.into_iter()
-        .map(|duty| (duty.name, carry_out(app, duty)))
+        .map(|task| (task.name, carry_out(app, task)))
         .collect()
 }
 
-/// The duties that are due now. Blocks; writes when the clock is not believed any more, once a day that it is, and for a duty that is new here.
+/// The tasks that are due now. Blocks; writes when the clock is not believed any more, once a day that it is, and for a task that is new here.
 ///
 /// # Errors
 /// [`StorageError`], of the landlord's file; then nothing is done.
-pub fn list_due(app: &App, duties: &'static [Duty]) -> Result<Vec<&'static Duty>, StorageError> {
+pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>, StorageError> {
     let doubt = app.clock_watch.observe()?;
     let now = app.clock.now();
     let mut due = Vec::new();
-    for duty in duties {
-        let next = match duty.when {
-            When::Recurs(recurrence) => next_round(app, duty, &recurrence(&app.config), now)?,
+    for task in tasks {
+        let next = match task.when {
+            When::Recurs(recurrence) => next_run(app, task, &recurrence(&app.config), now)?,
             When::Says(next_at) => next_at(app, now)?,
         };
-        let is_held = duty.deletes && doubt.is_some();
+        let is_held = task.deletes && doubt.is_some();
         if next.is_some_and(|next| next <= now) && !is_held {
-            due.push(duty);
+            due.push(task);
         }
     }
     Ok(due)
 }
 
-/// When a duty comes round next since it was last done.
-fn next_round(
+/// When a task comes round next since it was last done.
+fn next_run(
     app: &App,
-    duty: &Duty,
+    task: &Task,
     recurrence: &Recurrence,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StorageError> {
     // A new house begins in peace, and an older one in the night after its upgrade. What was done further ahead than a day was done while the clock was
     // ahead; until then it would never come again.
     let is_good =
-        |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= DUTY_AHEAD_MAX_MS;
+        |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= TASK_AHEAD_MAX_MS;
     if let Some(done) = app
-        .duties
-        .find(duty.name)?
+        .tasks
+        .find(task.name)?
         .filter(|done| is_good(done.up_to))
     {
         return Ok(recurrence.next_after(done.up_to));
     }
-    app.duties.note(duty.name, now, None)?;
+    app.tasks.note(task.name, now, None)?;
     Ok(None)
 }
 
-/// Does a duty now, and writes down that it was done.
-fn carry_out(app: &Arc<App>, duty: &Duty) -> Result<(), String> {
+/// Does a task now, and writes down that it was done.
+fn carry_out(app: &Arc<App>, task: &Task) -> Result<(), String> {
     let now = app.clock.now();
-    tracing::info!(duty = duty.name, "duty begins");
-    let done = (duty.run)(app, now).and_then(|()| {
-        app.duties
-            .note(duty.name, now, Some(now))
+    tracing::info!(task = task.name, "task begins");
+    let done = (task.run)(app, now).and_then(|()| {
+        app.tasks
+            .note(task.name, now, Some(now))
             .map_err(|error| error.to_string())
     });
     match &done {
-        Ok(()) => tracing::info!(duty = duty.name, "duty done"),
-        Err(error) => tracing::error!(duty = duty.name, error, "duty not done; it is tried again"),
+        Ok(()) => tracing::info!(task = task.name, "task done"),
+        Err(error) => tracing::error!(task = task.name, error, "task not done; it is tried again"),
     }
     done
 }
@@ -111,16 +111,16 @@ pub struct SchedulerHandle {
 }
 
 impl Scheduler {
-    /// Starts it with the duties of this program. Inside a tokio runtime.
+    /// Starts it with the tasks of this program. Inside a tokio runtime.
     pub fn start(app: Arc<App>) -> SchedulerHandle {
-        Self::start_with(app, DUTIES)
+        Self::start_with(app, TASKS)
     }
 
-    /// As [`start`](Self::start), with other duties.
-    pub fn start_with(app: Arc<App>, duties: &'static [Duty]) -> SchedulerHandle {
+    /// As [`start`](Self::start), with other tasks.
+    pub fn start_with(app: Arc<App>, tasks: &'static [Task]) -> SchedulerHandle {
         app.liveness.scheduler_heartbeat(app.clock.as_ref());
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(run(app, duties, stopped));
+        let task = tokio::spawn(run(app, tasks, stopped));
         SchedulerHandle { stop, task }
     }
 }
@@ -134,7 +134,7 @@ impl SchedulerHandle {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(error = %error, "the scheduler ended by a fault"),
             Err(_) => {
-                tracing::warn!("a duty did not end in time; it is done again after the next start")
+                tracing::warn!("a task did not end in time; it is done again after the next start")
             }
         }
     }
@@ -148,34 +148,34 @@ struct Under {
 }
 
 impl Under {
-    /// Whether a duty is under way, or failed a moment ago.
-    async fn rests(&mut self, duty: &'static Duty, now: Timestamp) -> bool {
+    /// Whether a task is under way, or failed a moment ago.
+    async fn rests(&mut self, task: &'static Task, now: Timestamp) -> bool {
         if self
             .way
-            .get(duty.name)
+            .get(task.name)
             .is_some_and(|way| !way.is_finished())
         {
             return true;
         }
-        if let Some(ended) = self.way.remove(duty.name)
+        if let Some(ended) = self.way.remove(task.name)
             && !ended.await.unwrap_or(false)
         {
-            self.again.insert(duty.name, now.plus_millis(DUTY_RETRY_MS));
+            self.again.insert(task.name, now.plus_millis(TASK_RETRY_MS));
         }
         let until = self
             .again
-            .get(duty.name)
+            .get(task.name)
             .map_or(0, |until| until.as_millis() - now.as_millis());
-        (1..=DUTY_RETRY_MS).contains(&until)
+        (1..=TASK_RETRY_MS).contains(&until)
     }
 }
 
-async fn run(app: Arc<App>, duties: &'static [Duty], mut stop: oneshot::Receiver<()>) {
+async fn run(app: Arc<App>, tasks: &'static [Task], mut stop: oneshot::Receiver<()>) {
     let (ring, mut rings) = mpsc::channel(1);
     let mut bell = hang_bell(ring.clone()).await;
     let mut under = Under::default();
     loop {
-        step(&app, duties, &mut under).await;
+        step(&app, tasks, &mut under).await;
         tokio::select! {
             _ = &mut stop => break,
             rung = tokio::time::timeout(SILENCE, rings.recv()) => if rung.is_err() {
@@ -185,7 +185,7 @@ async fn run(app: Arc<App>, duties: &'static [Duty], mut stop: oneshot::Receiver
             }
         }
     }
-    app.duties.stop();
+    app.tasks.stop();
     take_down(bell).await;
     for (_, way) in under.way.drain() {
         // Its own words are in the log.
@@ -195,9 +195,9 @@ async fn run(app: Arc<App>, duties: &'static [Duty], mut stop: oneshot::Receiver
 }
 
 /// Begins what is due. Only a step that came to its end is a sign of life.
-async fn step(app: &Arc<App>, duties: &'static [Duty], under: &mut Under) {
+async fn step(app: &Arc<App>, tasks: &'static [Task], under: &mut Under) {
     let looking = app.clone();
-    let due = match tokio::task::spawn_blocking(move || list_due(&looking, duties)).await {
+    let due = match tokio::task::spawn_blocking(move || list_due(&looking, tasks)).await {
         Ok(Ok(due)) => due,
         Ok(Err(error)) => {
             return tracing::error!(error = %error, "what is due could not be looked up; nothing is done");
@@ -207,12 +207,12 @@ async fn step(app: &Arc<App>, duties: &'static [Duty], under: &mut Under) {
         }
     };
     let now = app.clock.now();
-    for duty in due {
-        if !under.rests(duty, now).await {
+    for task in due {
+        if !under.rests(task, now).await {
             let app = app.clone();
             under.way.insert(
-                duty.name,
-                tokio::task::spawn_blocking(move || carry_out(&app, duty).is_ok()),
+                task.name,
+                tokio::task::spawn_blocking(move || carry_out(&app, task).is_ok()),
             );
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tillbox::scheduler::{DUTIES, run_due};
+use tillbox::maintenance::scheduler::{TASKS, run_due};
 
 use super::DAY;
 use crate::support::logs::logs;
@@ -12,8 +12,8 @@ use crate::support::{TestApp, blocking};
 fn night(app: &TestApp) {
     app.advance(DAY);
     let running = app.app();
-    for (duty, done) in blocking(|| run_due(&running, DUTIES)) {
-        done.expect(duty);
+    for (task, done) in blocking(|| run_due(&running, TASKS)) {
+        done.expect(task);
     }
     drop(running);
     app.work_off();
@@ -29,7 +29,7 @@ async fn what_the_night_finds_is_told_and_not_mended() {
     }
     app.work_off();
     let running = app.app();
-    blocking(|| run_due(&running, DUTIES));
+    blocking(|| run_due(&running, TASKS));
     drop(running);
     // Nights in which retention takes its share, which has its entries in the trails, and the queue what has ended.
     night(&app);
@@ -121,7 +121,7 @@ async fn a_store_that_cannot_be_opened_stops_no_other() {
     let app = TestApp::start();
     let (broken, good) = (app.tenant("broken"), app.tenant("good"));
     let running = app.app();
-    blocking(|| run_due(&running, DUTIES));
+    blocking(|| run_due(&running, TASKS));
     drop(running);
     app.stop();
     std::fs::write(broken.path(), b"no database at all").expect("broken");
@@ -139,7 +139,7 @@ async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let running = app.app();
-    blocking(|| run_due(&running, DUTIES));
+    blocking(|| run_due(&running, TASKS));
     drop(running);
     night(&app);
     let checked_at = app.now();
@@ -196,7 +196,7 @@ async fn what_is_found_in_the_houses_file_is_told_until_it_is_mended() {
     let app = TestApp::start();
     app.tenant("corner");
     let running = app.app();
-    blocking(|| run_due(&running, DUTIES));
+    blocking(|| run_due(&running, TASKS));
     drop(running);
     night(&app);
     let status = async || {
@@ -248,7 +248,7 @@ async fn a_file_that_cannot_be_read_through_is_a_finding() {
     shop.sell(&[(&tea, 1)]).await;
     app.work_off();
     let running = app.app();
-    blocking(|| run_due(&running, DUTIES));
+    blocking(|| run_due(&running, TASKS));
     drop(running);
     let page = shop.count("SELECT rootpage FROM sqlite_schema WHERE name = 'invoice'");
     app.stop();
@@ -259,7 +259,7 @@ async fn a_file_that_cannot_be_read_through_is_a_finding() {
     app.resume();
     app.advance(DAY);
     let running = app.app();
-    blocking(|| run_due(&running, DUTIES));
+    blocking(|| run_due(&running, TASKS));
     drop(running);
     let found = app
         .get("/v1/landlord/retention")

@@ -1,7 +1,7 @@
 -- What the process does by the clock on the wall, each with the instant up to which it is done: what came round since then and was missed is made up
 -- for once.
-CREATE TABLE duty_run (
-    duty       TEXT PRIMARY KEY CHECK (duty <> ''),
+CREATE TABLE task_run (
+    task       TEXT PRIMARY KEY CHECK (task <> ''),
     done_up_to INTEGER NOT NULL,
     ran_at     INTEGER -- NULL: never yet
 ) STRICT, WITHOUT ROWID;
