@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alerting::Alerting;
+use crate::alerts::recipients::AlertRecipients;
 use crate::config::{Alerts, Config};
 use crate::observe::job_stats::JobStats;
 use crate::observe::liveness::Liveness;
@@ -68,7 +68,7 @@ pub struct App {
     /// Sends mail.
     pub mailer: Mailer,
     /// Whom alerts go to.
-    pub alerting: Arc<Alerting>,
+    pub alert_recipients: Arc<AlertRecipients>,
     /// Calls servers elsewhere.
     pub outbound: Arc<dyn Outbound>,
     /// What the configuration decides about selling.
@@ -185,13 +185,13 @@ impl App {
         );
         let marks = Marks::new(directory.clone(), chains::CHAINS);
         warn_of_clock(&marks, ports.clock.now());
-        let (alerting, reloads) = alerting(&config, &dir, ports.entropy.as_ref());
+        let (alert_recipients, reloads) = alert_recipients(&config, &dir, ports.entropy.as_ref());
         let open_max = config.storage.open_tenants as usize;
         let registry = Arc::new(Registry::new(
             dir.clone(),
             settings,
             marks,
-            alerting.means().clone(),
+            alert_recipients.means().clone(),
             open_max,
         ));
         let provisioner = Provisioner {
@@ -224,7 +224,7 @@ impl App {
             sold_in,
             provisioner,
             mailer,
-            alerting,
+            alert_recipients,
             outbound: ports.outbound,
             policy,
             space,
@@ -243,11 +243,11 @@ impl App {
             throttle.set_rates(&config.rate_limits);
             Ok(())
         });
-        let (alerting, entropy) = (self.alerting.clone(), self.entropy.clone());
+        let (alert_recipients, entropy) = (self.alert_recipients.clone(), self.entropy.clone());
         self.reloads.take("alerts", move |config| {
             let renewed =
-                alerting.renew(&config.alerts, &config.storage.data_dir, entropy.as_ref());
-            renewed.map_err(|error| match alerting.missing_key() {
+                alert_recipients.renew(&config.alerts, &config.storage.data_dir, entropy.as_ref());
+            renewed.map_err(|error| match alert_recipients.missing_key() {
                 Some(missing) => format!("{missing}; what else is in [alerts] has been taken"),
                 None => error.to_string(),
             })
@@ -294,12 +294,22 @@ impl App {
 }
 
 /// Nobody who wants to sell, or to look after the shops with a command, has to mind that alerts cannot be signed: `serve` says it.
-fn alerting(config: &Config, dir: &DataDir, entropy: &dyn Entropy) -> (Arc<Alerting>, Reloads) {
-    let (alerting, reloads) = (Arc::new(Alerting::default()), Reloads::new(config.clone()));
-    if alerting.renew(&config.alerts, dir.root(), entropy).is_err() {
+fn alert_recipients(
+    config: &Config,
+    dir: &DataDir,
+    entropy: &dyn Entropy,
+) -> (Arc<AlertRecipients>, Reloads) {
+    let (alert_recipients, reloads) = (
+        Arc::new(AlertRecipients::default()),
+        Reloads::new(config.clone()),
+    );
+    if alert_recipients
+        .renew(&config.alerts, dir.root(), entropy)
+        .is_err()
+    {
         reloads.owe(|last| last.alerts = Alerts::default());
     }
-    (alerting, reloads)
+    (alert_recipients, reloads)
 }
 
 fn policy(config: &Config, dev: bool) -> Policy {

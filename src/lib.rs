@@ -22,7 +22,7 @@ pub mod outbound;
 pub mod tenant;
 
 // L5: what the process is made of.
-pub mod alerting;
+pub mod alerts;
 pub mod app;
 pub mod config;
 pub mod observe;

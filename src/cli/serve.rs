@@ -208,7 +208,7 @@ impl Serve {
 
 /// Says what stands between an alert and whoever is to be told. Nothing else waits for that to be mended.
 fn say_of_alerts(app: &App, config: &Config) {
-    if let Some(missing) = app.alerting.missing_key() {
+    if let Some(missing) = app.alert_recipients.missing_key() {
         tracing::error!(error = %missing, "alerts by webhook wait until there is a key that signs them");
     }
     for warning in config.warnings() {

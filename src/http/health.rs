@@ -158,7 +158,7 @@ async fn examine(app: &App, tell: bool) -> Health {
             open_tenants: app.registry.list_open().len(),
             clock: app.clock_watch.last_doubt().map(|doubt| resting(&doubt)),
             alerts: app
-                .alerting
+                .alert_recipients
                 .missing_key()
                 .map(|missing| format!("those by webhook wait: {missing}")),
         }),

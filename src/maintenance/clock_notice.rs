@@ -30,7 +30,7 @@ pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageEr
 
 /// By what a doubt is still to be told.
 fn list_owed(app: &App) -> Result<Vec<Teller>, StorageError> {
-    let recipients = app.alerting.recipients();
+    let recipients = app.alert_recipients.recipients();
     let means = [
         (Teller::Webhook, recipients.webhook.is_some()),
         (Teller::Mail, recipients.email_to.is_some()),
@@ -83,7 +83,7 @@ fn id(doubt: &Doubt) -> String {
 }
 
 fn call(app: &App, doubt: &Doubt, now: Timestamp) -> Result<(), String> {
-    let Some(webhook) = app.alerting.recipients().webhook.clone() else {
+    let Some(webhook) = app.alert_recipients.recipients().webhook.clone() else {
         return Ok(());
     };
     let body = json!({
@@ -103,7 +103,7 @@ fn call(app: &App, doubt: &Doubt, now: Timestamp) -> Result<(), String> {
 }
 
 fn mail(app: &App, doubt: &Doubt) -> Result<(), String> {
-    let Some(to) = app.alerting.recipients().email_to.clone() else {
+    let Some(to) = app.alert_recipients.recipients().email_to.clone() else {
         return Ok(());
     };
     let Doubt {

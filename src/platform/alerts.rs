@@ -40,7 +40,7 @@ statements! {
 
 /// By which means the operator is told, and how long a window is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Means {
+pub struct Channels {
     /// There is a URL to call.
     pub webhook: bool,
     /// There is an address to write to.
@@ -51,16 +51,16 @@ pub struct Means {
 
 /// The means as they are now: they change when the configuration is read again.
 #[derive(Debug, Default)]
-pub struct SharedMeans(RwLock<Means>);
+pub struct SharedChannels(RwLock<Channels>);
 
-impl SharedMeans {
+impl SharedChannels {
     /// What holds now.
-    pub fn get(&self) -> Means {
+    pub fn get(&self) -> Channels {
         *self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From now on these.
-    pub fn set(&self, means: Means) {
+    pub fn set(&self, means: Channels) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = means;
     }
 }
@@ -101,7 +101,7 @@ pub struct WindowOver {
     /// When it was opened: a job that comes late must not end the one after it.
     pub opened_at: Timestamp,
     /// What held then.
-    pub means: Means,
+    pub means: Channels,
 }
 
 struct Window {
@@ -121,7 +121,7 @@ pub fn is_alert(kind: &str) -> bool {
 /// [`StorageError`].
 pub fn given_up(
     work: &mut TenantWork,
-    means: Means,
+    means: Channels,
     job: &Job,
     attempt: i64,
     error: &str,
@@ -206,7 +206,7 @@ fn new_job(kind: &'static str, payload: &impl Serialize) -> NewJob {
 /// A job for each of the means, so that one that fails sends nothing twice by the other; and a new window.
 fn tell(
     work: &mut TenantWork,
-    means: Means,
+    means: Channels,
     kind: &str,
     failed: JobFailed,
     failures: i64,

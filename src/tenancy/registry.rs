@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::TenantAccess;
 use super::marks::{Ends, Marks};
-use crate::platform::alerts::{self, SharedMeans};
+use crate::platform::alerts::{self, SharedChannels};
 use crate::platform::{epoch, queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::OPENING_WAITERS_MAX;
@@ -101,7 +101,7 @@ pub struct Registry {
     dir: Arc<DataDir>,
     settings: Settings,
     marks: Marks,
-    alerts: Arc<SharedMeans>,
+    alerts: Arc<SharedChannels>,
     capacity: usize,
     on_wake: Arc<RwLock<Option<OnWake>>>,
     state: Mutex<State>,
@@ -140,7 +140,7 @@ impl Registry {
         dir: Arc<DataDir>,
         settings: Settings,
         marks: Marks,
-        alerts: Arc<SharedMeans>,
+        alerts: Arc<SharedChannels>,
         capacity: usize,
     ) -> Self {
         Self {

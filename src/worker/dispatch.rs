@@ -83,7 +83,7 @@ impl Dispatcher {
         let rules = Rules {
             handlers,
             queues: Arc::new(app.config.queue.clone()),
-            alerts: app.alerting.means().clone(),
+            alerts: app.alert_recipients.means().clone(),
             clock_watch: app.clock_watch.clone(),
         };
         let lane = |queue: &Queue| {

@@ -23,7 +23,7 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
     let rules = Rules {
         handlers,
         queues: Arc::new(app.config.queue.clone()),
-        alerts: app.alerting.means().clone(),
+        alerts: app.alert_recipients.means().clone(),
         clock_watch: app.clock_watch.clone(),
     };
     let mut tally = Tally::default();

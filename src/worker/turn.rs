@@ -8,7 +8,7 @@ use super::JobError;
 use super::handlers::{Handler, Handlers, Local, Outward};
 use crate::config::{self, Queues, Span};
 use crate::observe::job_stats::{Outcome, Ran};
-use crate::platform::alerts::{self, SharedMeans};
+use crate::platform::alerts::{self, SharedChannels};
 use crate::platform::epoch;
 use crate::platform::queue::{self, AfterFailure, Job, Queue};
 use crate::platform::trim::{self, Ended};
@@ -24,7 +24,7 @@ use crate::tenant;
 pub(super) struct Rules {
     pub(super) handlers: Handlers,
     pub(super) queues: Arc<Queues>,
-    pub(super) alerts: Arc<SharedMeans>,
+    pub(super) alerts: Arc<SharedChannels>,
     pub(super) clock_watch: Arc<ClockWatch>,
 }
 

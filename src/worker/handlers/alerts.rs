@@ -18,7 +18,7 @@ use crate::worker::JobError;
 pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
     let alert: Alert = payload(errand.payload)?;
     // Whoever has taken the URL out of the configuration since wants no calls.
-    let Some(webhook) = errand.app.alerting.recipients().webhook.clone() else {
+    let Some(webhook) = errand.app.alert_recipients.recipients().webhook.clone() else {
         return Ok(());
     };
     let body = body(&alert, &shop(errand)?);
@@ -42,7 +42,7 @@ pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
 
 pub(super) fn send_mail(errand: &Errand<'_>) -> Result<(), JobError> {
     let alert: Alert = payload(errand.payload)?;
-    let Some(to) = errand.app.alerting.recipients().email_to.clone() else {
+    let Some(to) = errand.app.alert_recipients.recipients().email_to.clone() else {
         return Ok(());
     };
     let mail = mail(errand.job_id, to, &alert, &shop(errand)?);

@@ -278,7 +278,7 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
-/// A shop sells whatever becomes of its alerting. Only the daemon speaks of it, and a reload takes up what was mended.
+/// A shop sells whatever becomes of its alert_recipients. Only the daemon speaks of it, and a reload takes up what was mended.
 #[test]
 fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
     let dir = tempfile::tempdir().expect("a directory");

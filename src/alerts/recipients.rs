@@ -12,7 +12,7 @@ use crate::config::Alerts;
 use crate::outbound::http::{Bounds, Call, CallError, Outbound, Target, Wanted};
 use crate::outbound::reach::Reach;
 use crate::outbound::standard_webhooks::SigningKey;
-use crate::platform::alerts::{Means, SharedMeans};
+use crate::platform::alerts::{Channels, SharedChannels};
 use crate::primitives::{Entropy, Timestamp, chain};
 use crate::storage::data_dir::{self, DataDirError};
 
@@ -98,9 +98,9 @@ pub struct Recipients {
 
 /// Where alerts go now.
 #[derive(Debug, Default)]
-pub struct Alerting {
+pub struct AlertRecipients {
     recipients: RwLock<Arc<Recipients>>,
-    means: Arc<SharedMeans>,
+    means: Arc<SharedChannels>,
 }
 
 /// Why the key of the signatures cannot be had.
@@ -114,7 +114,7 @@ enum KeyError {
     Other,
 }
 
-impl Alerting {
+impl AlertRecipients {
     /// Sends by `alerts` from now on. A key that is nowhere yet is made, and kept in `dir`, which this process has locked. Blocks.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ impl Alerting {
             return Err(missing);
         }
         let email_to = Some(alerts.email_to.clone()).filter(|address| !address.is_empty());
-        let means = Means {
+        let means = Channels {
             webhook: webhook.is_some(),
             mail: email_to.is_some(),
             window_ms: i64::try_from(alerts.window.as_millis()).unwrap_or(i64::MAX),
@@ -182,7 +182,7 @@ impl Alerting {
     }
 
     /// The same, as those who raise alerts need it.
-    pub fn means(&self) -> &Arc<SharedMeans> {
+    pub fn means(&self) -> &Arc<SharedChannels> {
         &self.means
     }
 }
