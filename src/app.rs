@@ -14,6 +14,7 @@ use crate::primitives::id::TenantId;
 use crate::primitives::{
     Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp,
 };
+use crate::rate_limit::RateLimiter;
 use crate::reload::Reloads;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{
@@ -24,7 +25,6 @@ use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisi
 use crate::tenancy::{ClockWatch, Directory, Marks, Pauses, PublishedRates, Registry, TaskRuns};
 use crate::tenant::currency::{Published, SoldIn};
 use crate::tenant::{Policy, chains, settings};
-use crate::throttle::Throttle;
 
 /// The identity of every landlord's file: there is one per data directory.
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
@@ -54,7 +54,7 @@ pub struct App {
     /// Which queues are paused.
     pub pauses: Pauses,
     /// How often one caller may ask.
-    pub throttle: Arc<Throttle>,
+    pub rate_limiter: Arc<RateLimiter>,
     /// Whether the clock is believed.
     pub clock_watch: Arc<ClockWatch>,
     /// Up to when what comes round is done.
@@ -168,8 +168,8 @@ impl App {
             ANSWERS_KEPT,
         ));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
-        let throttle = Throttle::load(&config.rate_limits, ports.clock.clone(), &directory);
-        let throttle = Arc::new(throttle.map_err(StartError::Landlord)?);
+        let rate_limiter = RateLimiter::load(&config.rate_limits, ports.clock.clone(), &directory);
+        let rate_limiter = Arc::new(rate_limiter.map_err(StartError::Landlord)?);
         let clock_watch = Arc::new(ClockWatch::new(directory.clone(), ports.clock.clone()));
         let tasks = TaskRuns::new(directory.clone());
         let published = PublishedRates::new(
@@ -217,7 +217,7 @@ impl App {
             directory,
             registry,
             pauses,
-            throttle,
+            rate_limiter,
             clock_watch,
             tasks,
             published,
@@ -238,9 +238,9 @@ impl App {
 
     /// Says what of a configuration that is read again is taken by what is in here.
     pub fn take_reloads(&self) {
-        let throttle = self.throttle.clone();
+        let rate_limiter = self.rate_limiter.clone();
         self.reloads.take("rate_limits", move |config| {
-            throttle.set_rates(&config.rate_limits);
+            rate_limiter.set_rates(&config.rate_limits);
             Ok(())
         });
         let (alert_recipients, entropy) = (self.alert_recipients.clone(), self.entropy.clone());
@@ -286,7 +286,7 @@ impl App {
         if let Err(error) = self.registry.write_marks() {
             tracing::warn!(error = %error, "how far the shops' files are was not written down");
         }
-        if let Err(error) = self.throttle.write(&self.directory) {
+        if let Err(error) = self.rate_limiter.write(&self.directory) {
             tracing::warn!(error = %error, "who has tried to log in how often was not written down");
         }
         self.directory.database().close();

@@ -26,8 +26,8 @@ pub mod alerts;
 pub mod app;
 pub mod config;
 pub mod observe;
+pub mod rate_limit;
 pub mod reload;
-pub mod throttle;
 
 // L5: tasks on a schedule: retention and checks of all files, exchange rates, old logs.
 pub mod maintenance;

@@ -6,7 +6,7 @@ use super::failure::{Exit, Failure};
 use super::output::{good, note, print, print_json};
 use super::{Global, Json};
 use crate::config::{Config, DEFAULT_PATH};
-use crate::throttle::Policy;
+use crate::rate_limit::Policy;
 
 /// `tillbox config …`
 #[derive(Debug, Subcommand)]

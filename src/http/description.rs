@@ -10,8 +10,8 @@ use utoipa::openapi::OpenApi;
 use super::limit;
 use super::problem::MEDIA_TYPE;
 use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, SLUG_CHARS_MAX};
+use crate::rate_limit::Policy;
 use crate::tenancy::Scope;
-use crate::throttle::Policy;
 
 /// An `Idempotency-Key`, bare or between two quotes.
 const IDEMPOTENCY_KEY: &str = r#"^(?:[!#-~](?:[ !#-~]*[!#-~])?|"[ !#-~]*[!#-~][ !#-~]*")$"#;

@@ -18,7 +18,7 @@ use super::extract::{Known, Local, principal_of};
 use super::problem::Problem;
 use super::server::Peer;
 use crate::app::App;
-use crate::throttle::{Caller, Policy, Standing};
+use crate::rate_limit::{Caller, Policy, Standing};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -48,7 +48,7 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
             server.forwarded_header,
         ))
     });
-    let standing = app.throttle.charge(policy, caller);
+    let standing = app.rate_limiter.charge(policy, caller);
     if !standing.is_admitted {
         metrics::counter!("tillbox_rate_limited_total", "policy" => policy.name()).increment(1);
         note_lock_out(&standing, caller);

@@ -320,7 +320,7 @@ impl Dispatcher {
             if let Err(error) = app.registry.write_marks() {
                 tracing::warn!(error = %error, "how far the shops' files are was not written down; tried again");
             }
-            if let Err(error) = app.throttle.write(&app.directory) {
+            if let Err(error) = app.rate_limiter.write(&app.directory) {
                 tracing::warn!(error = %error, "who has tried to log in how often was not written down; tried again");
             }
         }));

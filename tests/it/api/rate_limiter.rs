@@ -8,7 +8,7 @@ use axum::routing::post;
 use http::Method;
 use serde_json::{Value, json};
 use tillbox::config::{Config, ForwardedHeader, RateLimits};
-use tillbox::throttle::Policy;
+use tillbox::rate_limit::Policy;
 
 use super::routes::routes;
 use crate::support::process::Daemon;
@@ -476,7 +476,7 @@ async fn buckets_of_logins_survive_a_restart_and_an_idle_process_writes_nothing(
     };
     let write = || {
         let app = app.app();
-        blocking(|| app.throttle.write(&app.directory)).expect("written");
+        blocking(|| app.rate_limiter.write(&app.directory)).expect("written");
     };
     let commits = || app.landlord_rows("SELECT count(*), max(full_at) FROM rate_bucket");
     write();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tillbox::throttle::Policy;
+use tillbox::rate_limit::Policy;
 
 use super::run::run;
 

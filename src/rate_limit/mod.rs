@@ -48,7 +48,7 @@ impl Caller {
 }
 
 /// The limiters of the process.
-pub struct Throttle {
+pub struct RateLimiter {
     limiters: [Limiter; Policy::ALL.len()],
     /// Whether a bucket that is kept has changed since it was last written down.
     is_unwritten: AtomicBool,
@@ -56,7 +56,7 @@ pub struct Throttle {
     written: AtomicUsize,
 }
 
-impl Throttle {
+impl RateLimiter {
     /// The limiters with their rates, and what the landlord's file has of their buckets. Blocks.
     ///
     /// # Errors
@@ -66,19 +66,19 @@ impl Throttle {
         clock: Arc<dyn Clock>,
         directory: &Directory,
     ) -> Result<Self, StorageError> {
-        let throttle = Self::new(rates, clock);
+        let rate_limiter = Self::new(rates, clock);
         let kept = directory.read(rate_buckets::list).wait()?;
-        throttle.written.store(kept.len(), Ordering::Relaxed);
+        rate_limiter.written.store(kept.len(), Ordering::Relaxed);
         // A newer version may keep buckets of groups that this one lacks.
         for bucket in kept
             .iter()
             .filter(|bucket| bucket.policy == Policy::Login.name())
         {
-            throttle
+            rate_limiter
                 .limiter(Policy::Login)
                 .restore(Caller::of_address(bucket.address), bucket.full_at);
         }
-        Ok(throttle)
+        Ok(rate_limiter)
     }
 
     fn new(rates: &RateLimits, clock: Arc<dyn Clock>) -> Self {
