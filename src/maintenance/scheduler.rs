@@ -4,7 +4,7 @@
 //! is years away after the clock was set back. What is due is decided by [`run_due`], a plain step over the injected clock: a task is due when it has come
 //! round since the instant up to which it is done, which stands in the landlord's file. So it comes once over restarts and over clocks that go back an hour,
 //! and what was missed while the process was down is made up for once, at the start, however often it would have come.
-//! When no ring comes for a while (a clock that was set back), the bell is made anew.
+//! When no ring comes for a while (a clock that was set back), the wakeup is made anew.
 //!
 //! What comes round is the list in `list of tasks.rs`. What deletes by age is held while the clock is not believed (`tenancy/clock_watch.rs`). A look at what is due
 //! writes nothing while nothing is.
@@ -23,9 +23,9 @@ use crate::primitives::limits::{TASK_AHEAD_MAX_MS, TASK_RETRY_MS};
 use crate::primitives::{Recurrence, Timestamp};
 use crate::storage::StorageError;
 
-/// How often the bell rings, as that crate writes it: every ten seconds.
+/// How often the wakeup rings, as that crate writes it: every ten seconds.
 const RINGS: &str = "*/10 * * * * *";
-/// When no ring came for so long, the bell is made anew: three of them.
+/// When no ring came for so long, the wakeup is made anew: three of them.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Does what is due now, one after the other; gives what was done, and how it ended. Blocks. For tests and for the loop's own steps.
@@ -172,21 +172,21 @@ impl Under {
 
 async fn run(app: Arc<App>, tasks: &'static [Task], mut stop: oneshot::Receiver<()>) {
     let (ring, mut rings) = mpsc::channel(1);
-    let mut bell = hang_bell(ring.clone()).await;
+    let mut wakeup = start_ticker(ring.clone()).await;
     let mut under = Under::default();
     loop {
         step(&app, tasks, &mut under).await;
         tokio::select! {
             _ = &mut stop => break,
             rung = tokio::time::timeout(SILENCE, rings.recv()) => if rung.is_err() {
-                tracing::warn!("the scheduler's bell is silent; it is made anew");
-                take_down(bell).await;
-                bell = hang_bell(ring.clone()).await;
+                tracing::warn!("the scheduler's wakeup is silent; it is made anew");
+                take_down(wakeup).await;
+                wakeup = start_ticker(ring.clone()).await;
             }
         }
     }
     app.tasks.stop();
-    take_down(bell).await;
+    take_down(wakeup).await;
     for (_, way) in under.way.drain() {
         // Its own words are in the log.
         let _ = way.await;
@@ -219,10 +219,10 @@ async fn step(app: &Arc<App>, tasks: &'static [Task], under: &mut Under) {
     app.liveness.scheduler_heartbeat(app.clock.as_ref());
 }
 
-/// Without that crate's bell the silence rings.
-async fn hang_bell(ring: mpsc::Sender<()>) -> Option<JobScheduler> {
+/// Without that crate's wakeup the silence rings.
+async fn start_ticker(ring: mpsc::Sender<()>) -> Option<JobScheduler> {
     let hung = async {
-        let bell = JobScheduler::new().await?;
+        let wakeup = JobScheduler::new().await?;
         let job = Job::new_async(RINGS, move |_, _| {
             let ring = ring.clone();
             Box::pin(async move {
@@ -230,19 +230,19 @@ async fn hang_bell(ring: mpsc::Sender<()>) -> Option<JobScheduler> {
                 let _ = ring.try_send(());
             })
         })?;
-        bell.add(job).await?;
-        bell.start().await?;
-        Ok::<_, JobSchedulerError>(bell)
+        wakeup.add(job).await?;
+        wakeup.start().await?;
+        Ok::<_, JobSchedulerError>(wakeup)
     };
     hung.await
-        .inspect_err(|error| tracing::warn!(error = %error, "the scheduler has no bell; it looks less often"))
+        .inspect_err(|error| tracing::warn!(error = %error, "the scheduler has no wakeup; it looks less often"))
         .ok()
 }
 
-async fn take_down(bell: Option<JobScheduler>) {
-    if let Some(mut bell) = bell
-        && let Err(error) = bell.shutdown().await
+async fn take_down(wakeup: Option<JobScheduler>) {
+    if let Some(mut wakeup) = wakeup
+        && let Err(error) = wakeup.shutdown().await
     {
-        tracing::warn!(error = %error, "the scheduler's bell could not be taken down");
+        tracing::warn!(error = %error, "the scheduler's wakeup could not be taken down");
     }
 }

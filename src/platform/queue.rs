@@ -379,14 +379,14 @@ pub fn next_due(view: &TenantView, queue: Queue) -> Result<Option<Timestamp>, St
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn agenda(view: &TenantView) -> Result<Vec<Wake>, StorageError> {
-    let mut agenda = Vec::new();
+pub fn ready_queue(view: &TenantView) -> Result<Vec<Wake>, StorageError> {
+    let mut ready_queue = Vec::new();
     for queue in Queue::ALL {
         let due = next_due(view, *queue)?;
-        agenda.extend(due.map(|at| Wake {
+        ready_queue.extend(due.map(|at| Wake {
             queue: queue.as_str(),
             at,
         }));
     }
-    Ok(agenda)
+    Ok(ready_queue)
 }

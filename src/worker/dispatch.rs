@@ -11,9 +11,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, Sleep};
 
-use super::agenda::{Admission, Turn};
 use super::errand::{self, Slot};
 use super::handlers::Handlers;
+use super::ready_queue::{Admission, Turn};
 use super::shared::{Door, Shared};
 use super::sweep;
 use super::turn::{Claimed, Rules, Started, claim};
@@ -40,7 +40,7 @@ struct Batch {
 }
 
 /// A queue, as turns are given in it.
-struct Lane {
+struct QueueState {
     queue: Queue,
     places: Arc<Semaphore>,
     tenant_limit: usize,
@@ -57,12 +57,12 @@ fn choose(waiting: impl Iterator<Item = (usize, u32, u32)> + Clone) -> Option<us
         .filter(|(_, _, passed)| *passed >= QUEUE_PASSED_MAX)
         .max_by_key(|(_, _, passed)| *passed);
     let first = || waiting.min_by_key(|(_, priority, passed)| (*priority, Reverse(*passed)));
-    overlooked.or_else(first).map(|(lane, _, _)| lane)
+    overlooked.or_else(first).map(|(state, _, _)| state)
 }
 
 pub(super) struct Dispatcher {
     shared: Arc<Shared>,
-    lanes: Vec<Lane>,
+    states: Vec<QueueState>,
     /// The places of all queues together.
     places: Arc<Semaphore>,
     turns: JoinSet<Option<Batch>>,
@@ -86,9 +86,9 @@ impl Dispatcher {
             alerts: app.alert_recipients.means().clone(),
             clock_watch: app.clock_watch.clone(),
         };
-        let lane = |queue: &Queue| {
+        let state = |queue: &Queue| {
             let settings = rules.of_queue(*queue);
-            Lane {
+            QueueState {
                 queue: *queue,
                 places: Arc::new(Semaphore::new(settings.workers as usize)),
                 tenant_limit: settings.tenant_limit as usize,
@@ -96,24 +96,26 @@ impl Dispatcher {
                 passed: 0,
             }
         };
-        let lanes = Queue::ALL.iter().map(lane).collect();
+        let states = Queue::ALL.iter().map(state).collect();
         let places = Arc::new(Semaphore::new(rules.queues.running_max as usize));
         let shared = Arc::new(Shared::new(app, rules));
-        let agenda = shared.agenda.clone();
+        let ready_queue = shared.ready_queue.clone();
         shared
             .app
             .registry
-            .set_on_wake(Arc::new(move |tenant, wakes| agenda.note(tenant, wakes)));
-        let bell = shared.agenda.bell().clone();
+            .set_on_wake(Arc::new(move |tenant, wakes| {
+                ready_queue.note(tenant, wakes)
+            }));
+        let wakeup = shared.ready_queue.wakeup().clone();
         shared
             .app
             .pauses
-            .set_on_resume(Arc::new(move || bell.notify_one()));
+            .set_on_resume(Arc::new(move || wakeup.notify_one()));
         let mut dispatcher = Self {
             seen: shared.app.clock.now(),
             looks_anew: 0,
             shared,
-            lanes,
+            states,
             places,
             turns: JoinSet::new(),
             calls: JoinSet::new(),
@@ -126,7 +128,7 @@ impl Dispatcher {
     }
 
     pub(super) async fn run(mut self, mut stop: oneshot::Receiver<Duration>) {
-        let bell = self.shared.agenda.bell().clone();
+        let wakeup = self.shared.ready_queue.wakeup().clone();
         let mut beats = tokio::time::interval(HEARTBEAT);
         let mut sweeps = tokio::time::interval(Duration::from_millis(SWEEP_MS));
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -139,7 +141,7 @@ impl Dispatcher {
             let nap = self.nap();
             tokio::select! {
                 within = &mut stop => break within.unwrap_or_default(),
-                () = bell.notified() => {}
+                () = wakeup.notified() => {}
                 () = over(&mut self.audit_rest) => self.audit_rest = None,
                 Some(batch) = self.turns.join_next() => self.begin(batch),
                 Some(ended) = self.calls.join_next() => note_fault(ended),
@@ -158,22 +160,22 @@ impl Dispatcher {
         if self.looks_anew > 0 {
             // What was under way when the clock was set has come back meanwhile, with an instant of the clock before.
             self.looks_anew -= 1;
-            self.shared.agenda.clock_was_set_back(app.clock.now());
+            self.shared.ready_queue.clock_was_set_back(app.clock.now());
         }
         // What waits because an operator said so is not late.
         let oldest = self
             .shared
-            .agenda
+            .ready_queue
             .oldest_due(|queue, tenant| !app.pauses.is_paused_for(queue, tenant));
         app.liveness
-            .note_queues(|queue| self.shared.agenda.oldest_due_in(queue));
+            .note_queues(|queue| self.shared.ready_queue.oldest_due_in(queue));
         app.liveness.heartbeat(app.clock.as_ref(), oldest);
     }
 
     /// How long there is nothing to do unless somebody rings. Not for long: the clock of the shop may be set.
     fn nap(&self) -> Duration {
         let now = self.shared.app.clock.now();
-        let Some(due) = self.shared.agenda.next_due() else {
+        let Some(due) = self.shared.ready_queue.next_due() else {
             return HEARTBEAT;
         };
         let ms = due.as_millis() - now.as_millis();
@@ -187,63 +189,69 @@ impl Dispatcher {
         let now = self.shared.app.clock.now();
         if self.seen.as_millis() - now.as_millis() > CLOCK_SET_BACK_MS {
             tracing::warn!(from = %self.seen, to = %now, "the clock was set back; all that waits is looked at anew");
-            self.shared.agenda.clock_was_set_back(now);
+            self.shared.ready_queue.clock_was_set_back(now);
             self.looks_anew = LOOKS_ANEW;
         }
         self.seen = now;
-        let admission = |lane: &Lane| Admission {
-            tenant_limit: lane.tenant_limit,
-            paused: self.shared.app.pauses.tenants(lane.queue),
+        let admission = |state: &QueueState| Admission {
+            tenant_limit: state.tenant_limit,
+            paused: self.shared.app.pauses.tenants(state.queue),
         };
-        let admissions: Vec<Admission> = self.lanes.iter().map(admission).collect();
-        while let Some(lane) = self.next_lane(&admissions, now) {
-            if !self.give_turn(lane, &admissions[lane], now) {
+        let admissions: Vec<Admission> = self.states.iter().map(admission).collect();
+        while let Some(state) = self.next_queue(&admissions, now) {
+            if !self.give_turn(state, &admissions[state], now) {
                 break;
             }
         }
     }
 
     /// The queue in which the next turn is given, if there is one with somebody in its row and a free place.
-    fn next_lane(&mut self, admissions: &[Admission], now: Timestamp) -> Option<usize> {
-        let waits = |(lane, admission): (&Lane, &Admission)| {
+    fn next_queue(&mut self, admissions: &[Admission], now: Timestamp) -> Option<usize> {
+        let waits = |(state, admission): (&QueueState, &Admission)| {
             // Those whose time has come stand in the row in any case: one that waited in the past would leave no time to sleep.
-            let is_wanted = self.shared.agenda.count_in_row(lane.queue, now, admission) > 0;
-            let rests = lane.queue == Queue::Audit && self.audit_rest.is_some();
+            let is_wanted = self
+                .shared
+                .ready_queue
+                .count_ready(state.queue, now, admission)
+                > 0;
+            let rests = state.queue == Queue::Audit && self.audit_rest.is_some();
             is_wanted
                 && !rests
-                && lane.places.available_permits() > 0
-                && !self.shared.app.pauses.is_paused(lane.queue)
+                && state.places.available_permits() > 0
+                && !self.shared.app.pauses.is_paused(state.queue)
         };
-        let waiting: Vec<usize> = (0..self.lanes.len())
-            .filter(|lane| waits((&self.lanes[*lane], &admissions[*lane])))
+        let waiting: Vec<usize> = (0..self.states.len())
+            .filter(|state| waits((&self.states[*state], &admissions[*state])))
             .collect();
         if self.places.available_permits() == 0 {
             return None;
         }
-        let next = choose(
-            waiting
-                .iter()
-                .map(|lane| (*lane, self.lanes[*lane].priority, self.lanes[*lane].passed)),
-        )?;
-        for lane in waiting {
-            self.lanes[lane].passed = if lane == next {
+        let next = choose(waiting.iter().map(|state| {
+            (
+                *state,
+                self.states[*state].priority,
+                self.states[*state].passed,
+            )
+        }))?;
+        for state in waiting {
+            self.states[state].passed = if state == next {
                 0
             } else {
-                self.lanes[lane].passed + 1
+                self.states[state].passed + 1
             };
         }
         Some(next)
     }
 
     /// Gives the next in the row of a queue a turn, with its places.
-    fn give_turn(&mut self, lane: usize, admission: &Admission, now: Timestamp) -> bool {
-        let Lane { queue, places, .. } = &self.lanes[lane];
-        let (queue, agenda) = (*queue, &self.shared.agenda);
+    fn give_turn(&mut self, state: usize, admission: &Admission, now: Timestamp) -> bool {
+        let QueueState { queue, places, .. } = &self.states[state];
+        let (queue, ready_queue) = (*queue, &self.shared.ready_queue);
         let free = places
             .available_permits()
             .min(self.places.available_permits());
-        let in_row = agenda.count_in_row(queue, now, admission);
-        let Some((turn, taken)) = agenda.take(queue, now, admission, free) else {
+        let in_row = ready_queue.count_ready(queue, now, admission);
+        let Some((turn, taken)) = ready_queue.take(queue, now, admission, free) else {
             return false;
         };
         let tenant = turn.tenant();
@@ -252,9 +260,10 @@ impl Dispatcher {
         let slots = (0..taken).filter_map(|_| {
             let permits = permit(places).zip(permit(&self.places));
             if permits.is_none() {
-                agenda.give_up_place(queue, tenant);
+                ready_queue.give_up_place(queue, tenant);
             }
-            permits.map(|(own, shared)| Slot::new([own, shared], agenda.clone(), queue, tenant))
+            permits
+                .map(|(own, shared)| Slot::new([own, shared], ready_queue.clone(), queue, tenant))
         });
         let slots: Vec<Slot> = slots.collect();
         self.turns
@@ -465,12 +474,14 @@ mod tests {
         let mut passed = [0_u32; 3];
         let mut order = Vec::new();
         for _ in 0..30 {
-            let next = choose((0..3).map(|lane| (lane, [10, 40, 40][lane], passed[lane])))
+            let next = choose((0..3).map(|state| (state, [10, 40, 40][state], passed[state])))
                 .expect("all wait");
-            (0..3).for_each(|lane| passed[lane] = if lane == next { 0 } else { passed[lane] + 1 });
+            (0..3).for_each(|state| {
+                passed[state] = if state == next { 0 } else { passed[state] + 1 }
+            });
             order.push(next);
         }
-        let turns = |lane| order.iter().filter(|next| **next == lane).count();
+        let turns = |state| order.iter().filter(|next| **next == state).count();
         assert_eq!(order[..8], [0; 8]);
         assert!(turns(0) > 20 && turns(1) >= 3 && turns(2) >= 3, "{order:?}");
         assert_eq!(choose(std::iter::empty()), None);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::JobError;
-use super::agenda::Agenda;
 use super::handlers::Errand;
+use super::ready_queue::ReadyQueue;
 use super::shared::{Door, Shared};
 use super::turn::{Rules, Started, finish, guarded};
 use crate::app::App;
@@ -28,22 +28,22 @@ const REST: Duration = Duration::from_millis(TURN_RETRY_MS.unsigned_abs());
 pub(super) struct Slot {
     /// The queue's place, and one of all queues together.
     permits: Option<[OwnedSemaphorePermit; 2]>,
-    agenda: Arc<Agenda>,
+    ready_queue: Arc<ReadyQueue>,
     queue: Queue,
     tenant: TenantId,
 }
 
 impl Slot {
-    /// A place that was [taken](Agenda::take) with a turn.
+    /// A place that was [taken](ReadyQueue::take) with a turn.
     pub(super) const fn new(
         permits: [OwnedSemaphorePermit; 2],
-        agenda: Arc<Agenda>,
+        ready_queue: Arc<ReadyQueue>,
         queue: Queue,
         tenant: TenantId,
     ) -> Self {
         Self {
             permits: Some(permits),
-            agenda,
+            ready_queue,
             queue,
             tenant,
         }
@@ -53,8 +53,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         drop(self.permits.take());
-        self.agenda.give_up_place(self.queue, self.tenant);
-        self.agenda.bell().notify_one();
+        self.ready_queue.give_up_place(self.queue, self.tenant);
+        self.ready_queue.wakeup().notify_one();
     }
 }
 

@@ -1,17 +1,17 @@
 //! L6: runs the jobs of all shops. What a job is stands in `platform::queue`; here is when it runs and what becomes of it.
 //!
-//! - `agenda` remembers which shop has something to do; `turn` is what is done in a shop's transaction; `handlers` are the kinds of job;
+//! - `ready_queue` remembers which shop has something to do; `turn` is what is done in a shop's transaction; `handlers` are the kinds of job;
 //!   `dispatch` is the loop around them, `errand` an outward call, `sweep` the search for work that no hint told of; `idle` the same steps without a loop.
 //! - A job whose effects are in its shop's file is completed in the transaction of those effects: exactly once. An outward one is
 //!   marked as running, carried out with no transaction open, and finished in a second one: at least once, with a stable id.
 //! - The table is the truth. All that is in memory here can be lost at any moment.
 
-pub mod agenda;
 mod dispatch;
 mod errand;
 pub mod handlers;
 mod idle;
 mod job_error;
+pub mod ready_queue;
 mod shared;
 mod sweep;
 mod turn;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::agenda::Agenda;
+use super::ready_queue::ReadyQueue;
 use super::turn::Rules;
 use crate::app::App;
 use crate::platform::queue::{Job, Queue};
@@ -27,7 +27,7 @@ pub(super) enum Door {
 pub(super) struct Shared {
     pub(super) app: Arc<App>,
     pub(super) rules: Rules,
-    pub(super) agenda: Arc<Agenda>,
+    pub(super) ready_queue: Arc<ReadyQueue>,
     running: Mutex<HashMap<JobId, (TenantId, Job)>>,
     /// Whose last turn failed, so that it is not known what of it was kept.
     doubtful: Mutex<HashSet<(TenantId, Queue)>>,
@@ -39,7 +39,7 @@ impl Shared {
         Self {
             app,
             rules,
-            agenda: Arc::default(),
+            ready_queue: Arc::default(),
             running: Mutex::default(),
             doubtful: Mutex::default(),
             stopping: AtomicBool::new(false),

@@ -1,7 +1,7 @@
 //! The search for work that no hint told of: once over all shops at the start, then now and then over those that are open.
 //!
 //! It reads, ends reservations whose time is over, closes shops at rest, and writes down which keys were used if any were. Over a process at rest it writes nothing.
-//! A shop that was opened for the look, and has nothing to do soon, is closed again at once: the agenda knows when it has, and what is open is in
+//! A shop that was opened for the look, and has nothing to do soon, is closed again at once: the ready_queue knows when it has, and what is open is in
 //! proportion to the shops at work and not to those there are.
 
 use std::collections::BTreeMap;
@@ -192,9 +192,9 @@ fn return_known(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
 
 /// Notes what there is to do; says when first, which is now when that is not known.
 fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> Option<Timestamp> {
-    let next = match db.read(queue::agenda).wait() {
+    let next = match db.read(queue::ready_queue).wait() {
         Ok(wakes) => {
-            shared.agenda.note(tenant, &wakes);
+            shared.ready_queue.note(tenant, &wakes);
             wakes.iter().map(|wake| wake.at).min()
         }
         Err(error) => {

@@ -69,7 +69,7 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
     );
     daemon.terminate();
     assert!(
-        !daemon.output().contains("has no bell"),
+        !daemon.output().contains("has no wakeup"),
         "{}",
         daemon.output()
     );

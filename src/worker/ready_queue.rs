@@ -18,14 +18,14 @@ use crate::storage::Wake;
 
 /// What is to do, over all shops.
 #[derive(Debug, Default)]
-pub struct Agenda {
-    lanes: Mutex<HashMap<Queue, Lane>>,
-    bell: Arc<Notify>,
+pub struct ReadyQueue {
+    states: Mutex<HashMap<Queue, QueueState>>,
+    wakeup: Arc<Notify>,
 }
 
 /// One queue's part of it. A tenant is in exactly one place or in none.
 #[derive(Debug, Default)]
-struct Lane {
+struct QueueState {
     places: HashMap<TenantId, Place>,
     waiting: BTreeSet<(Timestamp, TenantId)>,
     /// By the number of the last turn, then by that of the arrival.
@@ -52,7 +52,7 @@ enum Place {
     /// Not before `at`; `due` is when the work itself is or was due.
     Waiting { due: Timestamp, at: Timestamp },
     /// Due, and in the row.
-    InRow { due: Timestamp },
+    Ready { due: Timestamp },
     /// Having its turn; `again` is what hints said meanwhile.
     Taken {
         due: Timestamp,
@@ -60,7 +60,7 @@ enum Place {
     },
 }
 
-impl Lane {
+impl QueueState {
     /// Whether the hint changed anything.
     fn note(&mut self, tenant: TenantId, at: Timestamp) -> bool {
         match self.places.get_mut(&tenant) {
@@ -79,7 +79,7 @@ impl Lane {
                 *again = Some(again.map_or(at, |again| again.min(at)));
                 return false;
             }
-            Some(Place::Waiting { .. } | Place::InRow { .. }) => return false,
+            Some(Place::Waiting { .. } | Place::Ready { .. }) => return false,
         }
         true
     }
@@ -97,7 +97,7 @@ impl Lane {
             let last_turn = self.served.get(&tenant).copied().unwrap_or(0);
             self.row.insert((last_turn, self.arrivals, tenant));
             let due = self.places.get(&tenant).map_or(at, Place::due);
-            self.places.insert(tenant, Place::InRow { due });
+            self.places.insert(tenant, Place::Ready { due });
         }
     }
 
@@ -120,7 +120,7 @@ impl Lane {
     /// How many in the row may have a turn. Those that may not are few: they have places, or an operator named them.
     fn count_admitted(&self, admission: &Admission) -> usize {
         let stands_aside = |tenant: &&TenantId| {
-            matches!(self.places.get(tenant), Some(Place::InRow { .. }))
+            matches!(self.places.get(tenant), Some(Place::Ready { .. }))
                 && !self.is_admitted(**tenant, admission)
         };
         let with_places = self.held.keys().filter(stands_aside).count();
@@ -183,24 +183,24 @@ impl Lane {
 impl Place {
     const fn due(&self) -> Timestamp {
         match self {
-            Self::Waiting { due, .. } | Self::InRow { due } | Self::Taken { due, .. } => *due,
+            Self::Waiting { due, .. } | Self::Ready { due } | Self::Taken { due, .. } => *due,
         }
     }
 }
 
-impl Agenda {
+impl ReadyQueue {
     /// Notes hints about a tenant's queues. Cheap: it is called on the thread that writes the tenant's file.
     pub fn note(&self, tenant: TenantId, wakes: &[Wake]) {
-        let mut lanes = self.lanes();
+        let mut states = self.states();
         let mut changed = false;
         for wake in wakes {
             if let Some(queue) = Queue::parse(wake.queue) {
-                changed |= lanes.entry(queue).or_default().note(tenant, wake.at);
+                changed |= states.entry(queue).or_default().note(tenant, wake.at);
             }
         }
-        drop(lanes);
+        drop(states);
         if changed {
-            self.bell.notify_one();
+            self.wakeup.notify_one();
         }
     }
 
@@ -213,12 +213,12 @@ impl Agenda {
         admission: &Admission,
         free: usize,
     ) -> Option<(Turn, usize)> {
-        let mut lanes = self.lanes();
-        let lane = lanes.get_mut(&queue)?;
-        lane.promote(now);
-        let (tenant, places) = lane.take(admission, free)?;
+        let mut states = self.states();
+        let state = states.get_mut(&queue)?;
+        state.promote(now);
+        let (tenant, places) = state.take(admission, free)?;
         let turn = Turn {
-            agenda: self.clone(),
+            ready_queue: self.clone(),
             tenant,
             queue,
             over: false,
@@ -228,41 +228,42 @@ impl Agenda {
 
     /// A tenant has one place less in a queue.
     pub fn give_up_place(&self, queue: Queue, tenant: TenantId) {
-        if let Some(lane) = self.lanes().get_mut(&queue) {
-            lane.give_up_place(tenant);
+        if let Some(state) = self.states().get_mut(&queue) {
+            state.give_up_place(tenant);
         }
     }
 
     /// How many tenants have something to do in a queue now, and may.
-    pub fn count_in_row(&self, queue: Queue, now: Timestamp, admission: &Admission) -> usize {
-        self.lanes().get_mut(&queue).map_or(0, |lane| {
-            lane.promote(now);
-            lane.count_admitted(admission)
+    pub fn count_ready(&self, queue: Queue, now: Timestamp, admission: &Admission) -> usize {
+        self.states().get_mut(&queue).map_or(0, |state| {
+            state.promote(now);
+            state.count_admitted(admission)
         })
     }
 
     /// The clock was set back to `now`: an instant that was to come soon may lie years ahead by now. All who wait have a turn, which says when
     /// their next one is due.
     pub fn clock_was_set_back(&self, now: Timestamp) {
-        self.lanes()
+        self.states()
             .values_mut()
-            .for_each(|lane| lane.wait_no_longer(now));
+            .for_each(|state| state.wait_no_longer(now));
     }
 
     /// When the next tenant enters a row.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let lanes = self.lanes();
-        lanes
+        let states = self.states();
+        states
             .values()
-            .filter_map(|lane| lane.waiting.first().map(|(at, _)| *at))
+            .filter_map(|state| state.waiting.first().map(|(at, _)| *at))
             .min()
     }
 
     /// The earliest instant at which something that still waits is or was due, in the queues and shops that count.
     pub fn oldest_due(&self, counts: impl Fn(Queue, TenantId) -> bool) -> Option<Timestamp> {
-        let lanes = self.lanes();
-        let places = lanes.iter().flat_map(|(queue, lane)| {
-            lane.places
+        let states = self.states();
+        let places = states.iter().flat_map(|(queue, state)| {
+            state
+                .places
                 .iter()
                 .map(|(tenant, place)| (*queue, *tenant, place))
         });
@@ -274,7 +275,7 @@ impl Agenda {
 
     /// The earliest instant at which something that still waits in a queue is or was due.
     pub fn oldest_due_in(&self, queue: Queue) -> Option<Timestamp> {
-        self.lanes()
+        self.states()
             .get(&queue)?
             .places
             .values()
@@ -283,19 +284,19 @@ impl Agenda {
     }
 
     /// Rings when there may be something to do.
-    pub const fn bell(&self) -> &Arc<Notify> {
-        &self.bell
+    pub const fn wakeup(&self) -> &Arc<Notify> {
+        &self.wakeup
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<Queue, Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn states(&self) -> MutexGuard<'_, HashMap<Queue, QueueState>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A tenant's turn in one queue. A turn that is dropped undecided is over, and the sweep finds what it left.
 #[derive(Debug)]
 pub struct Turn {
-    agenda: Arc<Agenda>,
+    ready_queue: Arc<ReadyQueue>,
     tenant: TenantId,
     queue: Queue,
     over: bool,
@@ -314,27 +315,27 @@ impl Turn {
 
     /// It went well; `next` is when the queue has something to do again.
     pub fn done(mut self, next: Option<Timestamp>) {
-        self.end(|lane, tenant| lane.done(tenant, next));
+        self.end(|state, tenant| state.done(tenant, next));
     }
 
     /// It came to nothing; the same is tried again at `until`.
     pub fn defer(mut self, until: Timestamp) {
-        self.end(|lane, tenant| lane.defer(tenant, until));
+        self.end(|state, tenant| state.defer(tenant, until));
     }
 
-    fn end(&mut self, f: impl FnOnce(&mut Lane, TenantId)) {
+    fn end(&mut self, f: impl FnOnce(&mut QueueState, TenantId)) {
         self.over = true;
-        if let Some(lane) = self.agenda.lanes().get_mut(&self.queue) {
-            f(lane, self.tenant);
+        if let Some(state) = self.ready_queue.states().get_mut(&self.queue) {
+            f(state, self.tenant);
         }
-        self.agenda.bell.notify_one();
+        self.ready_queue.wakeup.notify_one();
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.over {
-            self.end(|lane, tenant| lane.done(tenant, None));
+            self.end(|state, tenant| state.done(tenant, None));
         }
     }
 }
@@ -358,7 +359,7 @@ mod tests {
         }]
     }
 
-    fn agenda() -> Arc<Agenda> {
+    fn ready_queue() -> Arc<ReadyQueue> {
         Arc::default()
     }
 
@@ -370,23 +371,23 @@ mod tests {
     }
 
     /// A turn whose places are given up at once.
-    fn take_turn(agenda: &Arc<Agenda>, queue: Queue, now: i64) -> Option<Turn> {
-        let (turn, places) = agenda.take(queue, at(now), &anybody(), 1)?;
-        (0..places).for_each(|_| agenda.give_up_place(queue, turn.tenant()));
+    fn take_turn(ready_queue: &Arc<ReadyQueue>, queue: Queue, now: i64) -> Option<Turn> {
+        let (turn, places) = ready_queue.take(queue, at(now), &anybody(), 1)?;
+        (0..places).for_each(|_| ready_queue.give_up_place(queue, turn.tenant()));
         Some(turn)
     }
 
     #[test]
     fn a_busy_shop_does_not_keep_another_waiting() {
-        let agenda = agenda();
-        agenda.note(tenant(1), &hint(0));
+        let ready_queue = ready_queue();
+        ready_queue.note(tenant(1), &hint(0));
         let mut order = Vec::new();
         for round in 0..6 {
-            let turn = take_turn(&agenda, Queue::Audit, 10).expect("somebody is in the row");
+            let turn = take_turn(&ready_queue, Queue::Audit, 10).expect("somebody is in the row");
             order.push(turn.tenant());
             if round == 0 {
-                agenda.note(tenant(2), &hint(1));
-                agenda.note(tenant(3), &hint(2));
+                ready_queue.note(tenant(2), &hint(1));
+                ready_queue.note(tenant(3), &hint(2));
             }
             // The first has always more to do; the others once more.
             let more = turn.tenant() == tenant(1) || round < 3;
@@ -398,12 +399,12 @@ mod tests {
 
     #[test]
     fn a_shop_with_a_job_now_and_again_does_not_starve_a_busy_one() {
-        let agenda = agenda();
-        agenda.note(tenant(1), &hint(0));
+        let ready_queue = ready_queue();
+        ready_queue.note(tenant(1), &hint(0));
         let mut order = Vec::new();
         for _ in 0..6 {
-            agenda.note(tenant(2), &hint(0));
-            let turn = take_turn(&agenda, Queue::Audit, 10).expect("somebody is in the row");
+            ready_queue.note(tenant(2), &hint(0));
+            let turn = take_turn(&ready_queue, Queue::Audit, 10).expect("somebody is in the row");
             order.push(turn.tenant());
             let more = turn.tenant() == tenant(1);
             turn.done(more.then_some(at(0)));
@@ -413,13 +414,13 @@ mod tests {
 
     #[test]
     fn a_shop_has_so_many_places_at_a_time_and_no_more() {
-        let agenda = agenda();
+        let ready_queue = ready_queue();
         let admission = Admission {
             tenant_limit: 2,
             paused: BTreeSet::new(),
         };
-        agenda.note(tenant(1), &hint(0));
-        let (turn, places) = agenda
+        ready_queue.note(tenant(1), &hint(0));
+        let (turn, places) = ready_queue
             .take(Queue::Audit, at(0), &admission, 4)
             .expect("it is due");
         assert_eq!(
@@ -427,15 +428,19 @@ mod tests {
             "it is alone, and has no more than its limit all the same"
         );
         turn.done(Some(at(0)));
-        assert_eq!(agenda.count_in_row(Queue::Audit, at(0), &admission), 0);
-        assert!(agenda.take(Queue::Audit, at(0), &admission, 2).is_none());
-        agenda.note(tenant(2), &hint(0));
-        let (turn, places) = agenda
+        assert_eq!(ready_queue.count_ready(Queue::Audit, at(0), &admission), 0);
+        assert!(
+            ready_queue
+                .take(Queue::Audit, at(0), &admission, 2)
+                .is_none()
+        );
+        ready_queue.note(tenant(2), &hint(0));
+        let (turn, places) = ready_queue
             .take(Queue::Audit, at(0), &admission, 2)
             .expect("the other has none");
         assert_eq!((turn.tenant(), places), (tenant(2), 2));
-        agenda.give_up_place(Queue::Audit, tenant(1));
-        let (turn, places) = agenda
+        ready_queue.give_up_place(Queue::Audit, tenant(1));
+        let (turn, places) = ready_queue
             .take(Queue::Audit, at(0), &admission, 1)
             .expect("it has one again");
         assert_eq!((turn.tenant(), places), (tenant(1), 1));
@@ -443,20 +448,24 @@ mod tests {
 
     #[test]
     fn a_shop_whose_queue_is_paused_stands_aside_and_keeps_its_place() {
-        let agenda = agenda();
+        let ready_queue = ready_queue();
         let admission = Admission {
             tenant_limit: 2,
             paused: BTreeSet::from([tenant(1)]),
         };
-        agenda.note(tenant(1), &hint(0));
-        agenda.note(tenant(2), &hint(1));
-        assert_eq!(agenda.count_in_row(Queue::Audit, at(1), &admission), 1);
-        let (turn, _) = agenda
+        ready_queue.note(tenant(1), &hint(0));
+        ready_queue.note(tenant(2), &hint(1));
+        assert_eq!(ready_queue.count_ready(Queue::Audit, at(1), &admission), 1);
+        let (turn, _) = ready_queue
             .take(Queue::Audit, at(1), &admission, 1)
             .expect("the other");
         assert_eq!(turn.tenant(), tenant(2));
-        assert!(agenda.take(Queue::Audit, at(1), &admission, 1).is_none());
-        let (turn, _) = agenda
+        assert!(
+            ready_queue
+                .take(Queue::Audit, at(1), &admission, 1)
+                .is_none()
+        );
+        let (turn, _) = ready_queue
             .take(Queue::Audit, at(1), &anybody(), 1)
             .expect("it was resumed");
         assert_eq!(turn.tenant(), tenant(1));
@@ -464,69 +473,72 @@ mod tests {
 
     #[test]
     fn a_tenant_has_one_turn_at_a_time_and_a_hint_meanwhile_is_kept() {
-        let agenda = agenda();
-        agenda.note(tenant(1), &hint(0));
-        let turn = take_turn(&agenda, Queue::Audit, 0).expect("it is due");
-        agenda.note(tenant(1), &hint(5));
-        assert!(take_turn(&agenda, Queue::Audit, 9).is_none());
+        let ready_queue = ready_queue();
+        ready_queue.note(tenant(1), &hint(0));
+        let turn = take_turn(&ready_queue, Queue::Audit, 0).expect("it is due");
+        ready_queue.note(tenant(1), &hint(5));
+        assert!(take_turn(&ready_queue, Queue::Audit, 9).is_none());
         turn.done(None);
-        assert!(take_turn(&agenda, Queue::Audit, 4).is_none());
+        assert!(take_turn(&ready_queue, Queue::Audit, 4).is_none());
         assert_eq!(
-            take_turn(&agenda, Queue::Audit, 5).map(|turn| turn.tenant()),
+            take_turn(&ready_queue, Queue::Audit, 5).map(|turn| turn.tenant()),
             Some(tenant(1))
         );
     }
 
     #[test]
     fn an_earlier_hint_moves_the_tenant_and_a_later_one_does_not() {
-        let agenda = agenda();
+        let ready_queue = ready_queue();
         for ms in [50, 20, 80] {
-            agenda.note(tenant(1), &hint(ms));
+            ready_queue.note(tenant(1), &hint(ms));
         }
-        assert_eq!(agenda.next_due(), Some(at(20)));
-        assert!(take_turn(&agenda, Queue::Audit, 19).is_none());
-        assert!(take_turn(&agenda, Queue::Default, 20).is_none());
-        assert!(take_turn(&agenda, Queue::Audit, 20).is_some());
-        assert_eq!(agenda.next_due(), None);
+        assert_eq!(ready_queue.next_due(), Some(at(20)));
+        assert!(take_turn(&ready_queue, Queue::Audit, 19).is_none());
+        assert!(take_turn(&ready_queue, Queue::Default, 20).is_none());
+        assert!(take_turn(&ready_queue, Queue::Audit, 20).is_some());
+        assert_eq!(ready_queue.next_due(), None);
     }
 
     #[test]
     fn a_turn_that_came_to_nothing_rests_and_stays_overdue() {
-        let agenda = agenda();
-        agenda.note(tenant(1), &hint(0));
-        take_turn(&agenda, Queue::Audit, 5)
+        let ready_queue = ready_queue();
+        ready_queue.note(tenant(1), &hint(0));
+        take_turn(&ready_queue, Queue::Audit, 5)
             .expect("it is due")
             .defer(at(100));
-        assert!(take_turn(&agenda, Queue::Audit, 99).is_none());
-        assert_eq!(agenda.oldest_due(|_, _| true), Some(at(0)));
-        assert_eq!(agenda.oldest_due(|queue, _| queue != Queue::Audit), None);
+        assert!(take_turn(&ready_queue, Queue::Audit, 99).is_none());
+        assert_eq!(ready_queue.oldest_due(|_, _| true), Some(at(0)));
+        assert_eq!(
+            ready_queue.oldest_due(|queue, _| queue != Queue::Audit),
+            None
+        );
         assert_eq!(
             (
-                agenda.oldest_due_in(Queue::Audit),
-                agenda.oldest_due_in(Queue::Low)
+                ready_queue.oldest_due_in(Queue::Audit),
+                ready_queue.oldest_due_in(Queue::Low)
             ),
             (Some(at(0)), None)
         );
-        assert_eq!(agenda.next_due(), Some(at(100)));
-        take_turn(&agenda, Queue::Audit, 100)
+        assert_eq!(ready_queue.next_due(), Some(at(100)));
+        take_turn(&ready_queue, Queue::Audit, 100)
             .expect("it is due")
             .done(None);
-        assert_eq!(agenda.oldest_due(|_, _| true), None);
+        assert_eq!(ready_queue.oldest_due(|_, _| true), None);
     }
 
     #[test]
     fn a_clock_that_was_set_back_strands_nobody() {
-        let agenda = agenda();
-        agenda.note(tenant(1), &hint(5_000));
-        agenda.note(tenant(2), &hint(4_000));
-        take_turn(&agenda, Queue::Audit, 4_000)
+        let ready_queue = ready_queue();
+        ready_queue.note(tenant(1), &hint(5_000));
+        ready_queue.note(tenant(2), &hint(4_000));
+        take_turn(&ready_queue, Queue::Audit, 4_000)
             .expect("it is due")
             .defer(at(6_000));
-        agenda.note(tenant(3), &hint(10));
-        agenda.clock_was_set_back(at(20));
-        assert_eq!(agenda.oldest_due(|_, _| true), Some(at(10)));
+        ready_queue.note(tenant(3), &hint(10));
+        ready_queue.clock_was_set_back(at(20));
+        assert_eq!(ready_queue.oldest_due(|_, _| true), Some(at(10)));
         let taken: Vec<_> = (0..3)
-            .filter_map(|_| take_turn(&agenda, Queue::Audit, 20))
+            .filter_map(|_| take_turn(&ready_queue, Queue::Audit, 20))
             .map(|turn| turn.tenant())
             .collect();
         assert_eq!(taken, [3, 1, 2].map(tenant));
@@ -534,13 +546,13 @@ mod tests {
 
     #[test]
     fn the_row_is_counted_and_a_turn_that_was_forgotten_is_over() {
-        let agenda = agenda();
+        let ready_queue = ready_queue();
         for number in 1..=3 {
-            agenda.note(tenant(number), &hint(i64::from(number)));
+            ready_queue.note(tenant(number), &hint(i64::from(number)));
         }
-        assert_eq!(agenda.count_in_row(Queue::Audit, at(2), &anybody()), 2);
-        drop(take_turn(&agenda, Queue::Audit, 2));
-        assert_eq!(agenda.count_in_row(Queue::Audit, at(3), &anybody()), 2);
-        assert!(agenda.count_in_row(Queue::Low, at(3), &anybody()) == 0);
+        assert_eq!(ready_queue.count_ready(Queue::Audit, at(2), &anybody()), 2);
+        drop(take_turn(&ready_queue, Queue::Audit, 2));
+        assert_eq!(ready_queue.count_ready(Queue::Audit, at(3), &anybody()), 2);
+        assert!(ready_queue.count_ready(Queue::Low, at(3), &anybody()) == 0);
     }
 }
