@@ -79,7 +79,7 @@ pub const READER_WAIT_MS: u64 = 1_000;
 /// the audit chain keeps up with a shop under load, and still only a few milliseconds between two sales.
 pub const CLAIM_MAX: u32 = 128;
 /// How long a queue of a shop rests after its turn failed as a whole (disk full, writer overloaded).
-pub const TURN_RETRY_MS: i64 = 2_000;
+pub const BATCH_RETRY_MS: i64 = 2_000;
 /// How long a job may rest after a failure: a day, the longest that the settings allow.
 pub const JOB_RETRY_MAX_MS: i64 = 24 * 60 * 60 * 1000;
 /// How far the clock has to be set back at once for the worker to look anew at all that waits: more than what keeps a good clock right.

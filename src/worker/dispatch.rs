@@ -1,4 +1,4 @@
-//! The loop around the steps: it gives turns while workers are free, sleeps until a hint or the next due job, and drains when told to stop.
+//! The loop around the steps: it gives batches while workers are free, sleeps until a hint or the next due job, and drains when told to stop.
 //!
 //! It decides who is next and nothing else. Transactions run on the shops' writer threads, calls on threads that may block.
 
@@ -11,41 +11,41 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, Sleep};
 
+use super::batch::{Claimed, Rules, Started, claim};
 use super::errand::{self, Slot};
 use super::handlers::Handlers;
-use super::ready_queue::{Admission, Turn};
-use super::shared::{Door, Shared};
+use super::ready_queue::{Admission, Lease};
+use super::shared::{OpenResult, Shared};
 use super::sweep;
-use super::turn::{Claimed, Rules, Started, claim};
 use crate::app::App;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::{
-    AUDIT_REST_MS, CLOCK_SET_BACK_MS, HEARTBEAT_MS, LOOKS_ANEW, MARK_MS, QUEUE_PASSED_MAX,
-    SWEEP_MS, TURN_RETRY_MS,
+    AUDIT_REST_MS, BATCH_RETRY_MS, CLOCK_SET_BACK_MS, HEARTBEAT_MS, LOOKS_ANEW, MARK_MS,
+    QUEUE_PASSED_MAX, SWEEP_MS,
 };
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, Tenant};
 
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
 const AUDIT_REST: Duration = Duration::from_millis(AUDIT_REST_MS);
-/// How long to wait, at the end, for turns and a sweep that are under way: each is a transaction or a file to be opened.
-const LAST_TURNS: Duration = Duration::from_secs(5);
+/// How long to wait, at the end, for batches and a sweep that are under way: each is a transaction or a file to be opened.
+const LAST_BATCHES: Duration = Duration::from_secs(5);
 
-/// Outward jobs that a turn marked as running, each with the slot it runs in.
-struct Batch {
+/// Outward jobs that a batch marked as running, each with the slot it runs in.
+struct StartedJobs {
     tenant: TenantId,
     db: Database<Tenant>,
     started: Vec<(Started, Slot)>,
 }
 
-/// A queue, as turns are given in it.
+/// A queue, as batches are given in it.
 struct QueueState {
     queue: Queue,
     places: Arc<Semaphore>,
     tenant_limit: usize,
     priority: u32,
-    /// How many turns others had while somebody waited here.
+    /// How many batches others had while somebody waited here.
     passed: u32,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Dispatcher {
     states: Vec<QueueState>,
     /// The places of all queues together.
     places: Arc<Semaphore>,
-    turns: JoinSet<Option<Batch>>,
+    batches: JoinSet<Option<StartedJobs>>,
     calls: JoinSet<()>,
     sweep: Option<JoinHandle<bool>>,
     /// Writes down how far the shops' files are, and who has tried to log in how often.
@@ -117,7 +117,7 @@ impl Dispatcher {
             shared,
             states,
             places,
-            turns: JoinSet::new(),
+            batches: JoinSet::new(),
             calls: JoinSet::new(),
             sweep: None,
             marking: None,
@@ -137,13 +137,13 @@ impl Dispatcher {
         marks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut all_swept = false;
         let within = loop {
-            self.give_turns();
+            self.start_batches();
             let nap = self.nap();
             tokio::select! {
                 within = &mut stop => break within.unwrap_or_default(),
                 () = wakeup.notified() => {}
                 () = over(&mut self.audit_rest) => self.audit_rest = None,
-                Some(batch) = self.turns.join_next() => self.begin(batch),
+                Some(batch) = self.batches.join_next() => self.begin(batch),
                 Some(ended) = self.calls.join_next() => note_fault(ended),
                 _ = beats.tick() => self.heartbeat(),
                 _ = sweeps.tick() => all_swept = self.begin_sweep(all_swept).await,
@@ -183,9 +183,9 @@ impl Dispatcher {
             .clamp(Duration::from_millis(1), HEARTBEAT)
     }
 
-    /// Gives turns while there is somebody in a row and a place is free. One who is alone may use all the places of a queue that are free, up to what one
+    /// Gives batches while there is somebody in a row and a place is free. One who is alone may use all the places of a queue that are free, up to what one
     /// tenant may have.
-    fn give_turns(&mut self) {
+    fn start_batches(&mut self) {
         let now = self.shared.app.clock.now();
         if self.seen.as_millis() - now.as_millis() > CLOCK_SET_BACK_MS {
             tracing::warn!(from = %self.seen, to = %now, "the clock was set back; all that waits is looked at anew");
@@ -199,13 +199,13 @@ impl Dispatcher {
         };
         let admissions: Vec<Admission> = self.states.iter().map(admission).collect();
         while let Some(state) = self.next_queue(&admissions, now) {
-            if !self.give_turn(state, &admissions[state], now) {
+            if !self.start_batch(state, &admissions[state], now) {
                 break;
             }
         }
     }
 
-    /// The queue in which the next turn is given, if there is one with somebody in its row and a free place.
+    /// The queue in which the next batch is given, if there is one with somebody in its row and a free place.
     fn next_queue(&mut self, admissions: &[Admission], now: Timestamp) -> Option<usize> {
         let waits = |(state, admission): (&QueueState, &Admission)| {
             // Those whose time has come stand in the row in any case: one that waited in the past would leave no time to sleep.
@@ -243,18 +243,18 @@ impl Dispatcher {
         Some(next)
     }
 
-    /// Gives the next in the row of a queue a turn, with its places.
-    fn give_turn(&mut self, state: usize, admission: &Admission, now: Timestamp) -> bool {
+    /// Gives the next in the row of a queue a batch, with its places.
+    fn start_batch(&mut self, state: usize, admission: &Admission, now: Timestamp) -> bool {
         let QueueState { queue, places, .. } = &self.states[state];
         let (queue, ready_queue) = (*queue, &self.shared.ready_queue);
         let free = places
             .available_permits()
             .min(self.places.available_permits());
         let in_row = ready_queue.count_ready(queue, now, admission);
-        let Some((turn, taken)) = ready_queue.take(queue, now, admission, free) else {
+        let Some((batch, taken)) = ready_queue.take(queue, now, admission, free) else {
             return false;
         };
-        let tenant = turn.tenant();
+        let tenant = batch.tenant();
         // Nobody else takes permits, so those that were counted are there.
         let permit = |of: &Arc<Semaphore>| of.clone().try_acquire_owned().ok();
         let slots = (0..taken).filter_map(|_| {
@@ -266,15 +266,15 @@ impl Dispatcher {
                 .map(|(own, shared)| Slot::new([own, shared], ready_queue.clone(), queue, tenant))
         });
         let slots: Vec<Slot> = slots.collect();
-        self.turns
-            .spawn(have_turn(self.shared.clone(), turn, slots));
+        self.batches
+            .spawn(have_batch(self.shared.clone(), batch, slots));
         if queue == Queue::Audit && in_row == 1 {
             self.audit_rest = Some(Box::pin(tokio::time::sleep(AUDIT_REST)));
         }
         true
     }
 
-    fn begin(&mut self, batch: Result<Option<Batch>, tokio::task::JoinError>) {
+    fn begin(&mut self, batch: Result<Option<StartedJobs>, tokio::task::JoinError>) {
         match batch {
             Ok(None) => {}
             Err(error) => note_fault(Err(error)),
@@ -335,12 +335,12 @@ impl Dispatcher {
         }));
     }
 
-    /// Gives no more turns; lets calls run on for `within`; gives back what is not done by then.
+    /// Gives no more batches; lets calls run on for `within`; gives back what is not done by then.
     async fn drain(&mut self, within: Duration) {
         self.shared.stop();
         let mut back = Vec::new();
-        let last_turns = async {
-            while let Some(batch) = self.turns.join_next().await {
+        let last_batches = async {
+            while let Some(batch) = self.batches.join_next().await {
                 if let Ok(Some(batch)) = batch {
                     back.extend(
                         batch
@@ -357,13 +357,13 @@ impl Dispatcher {
             }
         };
         let calls = async { while self.calls.join_next().await.is_some() {} };
-        let (turns, calls) = tokio::join!(
-            tokio::time::timeout(LAST_TURNS, last_turns),
+        let (batches, calls) = tokio::join!(
+            tokio::time::timeout(LAST_BATCHES, last_batches),
             tokio::time::timeout(within, calls)
         );
-        if turns.is_err() {
+        if batches.is_err() {
             tracing::warn!(
-                "a turn of the worker did not end in time; the next start rescues its jobs"
+                "a batch of the worker did not end in time; the next start rescues its jobs"
             );
         }
         if calls.is_err() {
@@ -390,23 +390,23 @@ fn note_fault(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// One turn: what can be done in the shop's file is done, and what has to be done outside is marked as running and returned.
-async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<Batch> {
-    let (tenant, queue) = (turn.tenant(), turn.queue());
-    let later = shared.app.clock.now().plus_millis(TURN_RETRY_MS);
+/// One batch: what can be done in the shop's file is done, and what has to be done outside is marked as running and returned.
+async fn have_batch(shared: Arc<Shared>, batch: Lease, slots: Vec<Slot>) -> Option<StartedJobs> {
+    let (tenant, queue) = (batch.tenant(), batch.queue());
+    let later = shared.app.clock.now().plus_millis(BATCH_RETRY_MS);
     let db = match shared.open(tenant).await {
-        Door::Open(db) => db,
-        Door::NotYet => {
-            turn.defer(later);
+        OpenResult::Open(db) => db,
+        OpenResult::Retry => {
+            batch.defer(later);
             return None;
         }
-        Door::Unavailable | Door::Gone => {
-            turn.done(None);
+        OpenResult::Unavailable | OpenResult::Deleted => {
+            batch.done(None);
             return None;
         }
     };
     let (app, rules, outward_max) = (shared.app.clone(), shared.rules.clone(), slots.len());
-    // The turn is this shop's only one in this queue: what is marked as running and not in hand was marked by a turn that failed, whose commit
+    // The batch is this shop's only one in this queue: what is marked as running and not in hand was marked by a batch that failed, whose commit
     // was kept all the same.
     let in_hand = shared
         .was_doubtful(tenant, queue)
@@ -415,7 +415,7 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
         if let Some(in_hand) = &in_hand {
             queue::take_back(work, queue, in_hand)?;
         }
-        // A turn that was on its way when its queue was paused begins nothing.
+        // A batch that was on its way when its queue was paused begins nothing.
         if app.pauses.is_paused_for(queue, tenant) {
             return Ok(Claimed::nothing(queue::next_due(work, queue)?));
         }
@@ -431,9 +431,9 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
                 .started
                 .iter()
                 .for_each(|started| shared.has_begun(tenant, &started.job));
-            turn.done(claimed.next);
+            batch.done(claimed.next);
             let started = claimed.started.into_iter().zip(slots).collect();
-            Some(Batch {
+            Some(StartedJobs {
                 tenant,
                 db,
                 started,
@@ -442,14 +442,14 @@ async fn have_turn(shared: Arc<Shared>, turn: Turn, slots: Vec<Slot>) -> Option<
         Err(error) => {
             tracing::warn!(tenant_id = %tenant, queue = %queue, error = %error, "jobs could not be run; they wait");
             shared.doubt(tenant, queue);
-            turn.defer(later);
+            batch.defer(later);
             None
         }
     }
 }
 
 async fn give_back(shared: &Shared, tenant: TenantId, job: Job) {
-    let Door::Open(db) = shared.open(tenant).await else {
+    let OpenResult::Open(db) = shared.open(tenant).await else {
         return;
     };
     let (job_id, kind) = (job.id, job.kind.clone());
@@ -481,9 +481,12 @@ mod tests {
             });
             order.push(next);
         }
-        let turns = |state| order.iter().filter(|next| **next == state).count();
+        let batches = |state| order.iter().filter(|next| **next == state).count();
         assert_eq!(order[..8], [0; 8]);
-        assert!(turns(0) > 20 && turns(1) >= 3 && turns(2) >= 3, "{order:?}");
+        assert!(
+            batches(0) > 20 && batches(1) >= 3 && batches(2) >= 3,
+            "{order:?}"
+        );
         assert_eq!(choose(std::iter::empty()), None);
         assert_eq!(
             choose([(4, 20, 0), (7, 20, 1)].into_iter()),

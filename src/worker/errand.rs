@@ -6,22 +6,22 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::JobError;
+use super::batch::{Rules, Started, finish, guarded};
 use super::handlers::Errand;
 use super::ready_queue::ReadyQueue;
-use super::shared::{Door, Shared};
-use super::turn::{Rules, Started, finish, guarded};
+use super::shared::{OpenResult, Shared};
 use crate::app::App;
 use crate::observe::job_stats::Ran;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
-use crate::primitives::limits::TURN_RETRY_MS;
+use crate::primitives::limits::BATCH_RETRY_MS;
 use crate::primitives::{Origin, Stopwatch};
 use crate::storage::{Database, StorageError, StorageErrorKind, Tenant, TenantWork};
 
 /// How much longer than its own limit a call is waited for: one that keeps to it says itself how it ended.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long to wait before the end of a job is noted again.
-const REST: Duration = Duration::from_millis(TURN_RETRY_MS.unsigned_abs());
+const REST: Duration = Duration::from_millis(BATCH_RETRY_MS.unsigned_abs());
 
 /// A tenant's right to run one job of a queue; the dispatcher is told when it is free again.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// A place that was [taken](ReadyQueue::take) with a turn.
+    /// A place that was [taken](ReadyQueue::take) with a batch.
     pub(super) const fn new(
         permits: [OwnedSemaphorePermit; 2],
         ready_queue: Arc<ReadyQueue>,
@@ -92,7 +92,7 @@ pub(super) async fn run(
     let mut call = tokio::task::spawn_blocking(move || {
         // The slot goes with the thread and not with the time-out: calls that hang keep theirs, so they never pile up.
         let _slot = slot;
-        // A pause may have been answered while the turn that has claimed the job was on its way to the disk.
+        // A pause may have been answered while the batch that has claimed the job was on its way to the disk.
         let _under_way = app.pauses.begin(started.job.queue, tenant)?;
         Some(carry_out(&app, &db, &started, limit, watch))
     });
@@ -149,8 +149,8 @@ async fn keep_on<R: Send + Unpin + 'static>(
     let note = Arc::new(note);
     loop {
         match shared.open(tenant).await {
-            Door::Gone => return None,
-            Door::Open(db) => {
+            OpenResult::Deleted => return None,
+            OpenResult::Open(db) => {
                 let (rules, ended, note) = (shared.rules.clone(), job.clone(), note.clone());
                 match db
                     .write(Origin::system(), move |work| note(work, &rules, &ended))
@@ -163,7 +163,7 @@ async fn keep_on<R: Send + Unpin + 'static>(
                     }
                 }
             }
-            Door::NotYet | Door::Unavailable => {}
+            OpenResult::Retry | OpenResult::Unavailable => {}
         }
         tokio::time::sleep(REST).await;
     }

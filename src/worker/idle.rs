@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::batch::{BatchError, Claimed, Rules, Tally, claim, finish};
 use super::errand;
 use super::handlers::{self, Handlers};
-use super::turn::{Claimed, Rules, Tally, TurnError, claim, finish};
 use crate::app::App;
 use crate::observe::job_stats::Ran;
 use crate::platform::queue::Queue;
@@ -44,7 +44,7 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
                 .iter()
                 .filter(|queue| !app.pauses.is_paused_for(**queue, access.id()))
             {
-                match turn(app, &rules, &db, *queue) {
+                match batch(app, &rules, &db, *queue) {
                     Ok(done) => round.add(done),
                     Err(error) => {
                         tracing::warn!(tenant_id = %access.id(), queue = %queue, error = %error, "jobs could not be run")
@@ -59,12 +59,12 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
     }
 }
 
-fn turn(
+fn batch(
     app: &Arc<App>,
     rules: &Rules,
     db: &Database<Tenant>,
     queue: Queue,
-) -> Result<Tally, TurnError> {
+) -> Result<Tally, BatchError> {
     let workers = rules.of_queue(queue).workers as usize;
     let claiming = rules.clone();
     let claimed = db.write(Origin::system(), move |work| {

@@ -1,4 +1,4 @@
-//! Why a job was not done, and what that means for it. The only file that turns a [`Class`] into "again" or "never again".
+//! Why a job was not done, and what that means for it. The only file that batches a [`Class`] into "again" or "never again".
 
 use crate::primitives::{Class, Refusal, chain};
 use crate::storage::StorageError;

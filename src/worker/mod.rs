@@ -1,11 +1,12 @@
 //! L6: runs the jobs of all shops. What a job is stands in `platform::queue`; here is when it runs and what becomes of it.
 //!
-//! - `ready_queue` remembers which shop has something to do; `turn` is what is done in a shop's transaction; `handlers` are the kinds of job;
+//! - `ready_queue` remembers which shop has something to do; `batch` is what is done in a shop's transaction; `handlers` are the kinds of job;
 //!   `dispatch` is the loop around them, `errand` an outward call, `sweep` the search for work that no hint told of; `idle` the same steps without a loop.
 //! - A job whose effects are in its shop's file is completed in the transaction of those effects: exactly once. An outward one is
 //!   marked as running, carried out with no transaction open, and finished in a second one: at least once, with a stable id.
 //! - The table is the truth. All that is in memory here can be lost at any moment.
 
+mod batch;
 mod dispatch;
 mod errand;
 pub mod handlers;
@@ -14,7 +15,6 @@ mod job_error;
 pub mod ready_queue;
 mod shared;
 mod sweep;
-mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +23,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+pub use batch::Tally;
 use dispatch::Dispatcher;
 pub use handlers::Handlers;
 pub use idle::{run_until_idle, run_until_idle_with};
 pub use job_error::JobError;
-pub use turn::Tally;
 
 /// The worker of the process.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Which queue of which shop has something to do, and when: in memory, so that looking costs no file anything.
 //!
 //! The table in the tenant's file is the truth; this is a memory of hints about it. A hint that is lost costs latency: the sweep finds what is due.
-//! A shop stands in the row of a queue once, however much it has to do, and the row is in the order of the last turns: who had none for longest is next.
+//! A shop stands in the row of a queue once, however much it has to do, and the row is in the order of the last batches: who had none for longest is next.
 //! So one shop with a hundred thousand jobs does not keep another one with a single job waiting for longer than the one job that runs, and a shop
 //! that has a job now and again does not keep the first from its work. A shop that has as many places as its queue allows to one stands aside.
 
@@ -28,17 +28,17 @@ pub struct ReadyQueue {
 struct QueueState {
     places: HashMap<TenantId, Place>,
     waiting: BTreeSet<(Timestamp, TenantId)>,
-    /// By the number of the last turn, then by that of the arrival.
+    /// By the number of the last batch, then by that of the arrival.
     row: BTreeSet<(u64, u64, TenantId)>,
-    /// The number of each tenant's last turn.
+    /// The number of each tenant's last batch.
     served: HashMap<TenantId, u64>,
     /// How many places of the queue each tenant has.
     held: HashMap<TenantId, usize>,
-    turns: u64,
+    batches: u64,
     arrivals: u64,
 }
 
-/// Who may have a turn in a queue.
+/// Who may have a batch in a queue.
 #[derive(Debug)]
 pub struct Admission {
     /// How many places of the queue one tenant may have.
@@ -53,7 +53,7 @@ enum Place {
     Waiting { due: Timestamp, at: Timestamp },
     /// Due, and in the row.
     Ready { due: Timestamp },
-    /// Having its turn; `again` is what hints said meanwhile.
+    /// Having its batch; `again` is what hints said meanwhile.
     Taken {
         due: Timestamp,
         again: Option<Timestamp>,
@@ -65,7 +65,7 @@ impl QueueState {
     fn note(&mut self, tenant: TenantId, at: Timestamp) -> bool {
         match self.places.get_mut(&tenant) {
             None => self.wait(tenant, at, at),
-            // After a turn that failed it has its rest, whatever comes meanwhile; how long the work has been due stays known.
+            // After a batch that failed it has its rest, whatever comes meanwhile; how long the work has been due stays known.
             Some(Place::Waiting { due, at: until }) if *due < *until => {
                 *due = (*due).min(at);
                 return false;
@@ -94,8 +94,8 @@ impl QueueState {
         while let Some((at, tenant)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
             self.waiting.pop_first();
             self.arrivals += 1;
-            let last_turn = self.served.get(&tenant).copied().unwrap_or(0);
-            self.row.insert((last_turn, self.arrivals, tenant));
+            let last_batch = self.served.get(&tenant).copied().unwrap_or(0);
+            self.row.insert((last_batch, self.arrivals, tenant));
             let due = self.places.get(&tenant).map_or(at, Place::due);
             self.places.insert(tenant, Place::Ready { due });
         }
@@ -117,7 +117,7 @@ impl QueueState {
         held < admission.tenant_limit && !admission.paused.contains(&tenant)
     }
 
-    /// How many in the row may have a turn. Those that may not are few: they have places, or an operator named them.
+    /// How many in the row may have a batch. Those that may not are few: they have places, or an operator named them.
     fn count_admitted(&self, admission: &Admission) -> usize {
         let stands_aside = |tenant: &&TenantId| {
             matches!(self.places.get(tenant), Some(Place::Ready { .. }))
@@ -131,7 +131,7 @@ impl QueueState {
         self.row.len() - with_places - paused.filter(stands_aside).count()
     }
 
-    /// Gives a turn, and as many of the free places as are this tenant's share.
+    /// Gives a batch, and as many of the free places as are this tenant's share.
     fn take(&mut self, admission: &Admission, free: usize) -> Option<(TenantId, usize)> {
         let share = (free / self.count_admitted(admission).max(1)).max(1);
         let next = self
@@ -144,12 +144,12 @@ impl QueueState {
         let due = self.places.get(&tenant).map(Place::due)?;
         self.places
             .insert(tenant, Place::Taken { due, again: None });
-        self.turns += 1;
+        self.batches += 1;
         if self.served.len() >= SERVED_MAX {
-            let oldest_kept = self.turns.saturating_sub(SERVED_MAX as u64 / 2);
-            self.served.retain(|_, turn| *turn >= oldest_kept);
+            let oldest_kept = self.batches.saturating_sub(SERVED_MAX as u64 / 2);
+            self.served.retain(|_, batch| *batch >= oldest_kept);
         }
-        self.served.insert(tenant, self.turns);
+        self.served.insert(tenant, self.batches);
         let held = self.held.entry(tenant).or_default();
         let places = share.min(admission.tenant_limit - *held).min(free);
         *held += places;
@@ -204,7 +204,7 @@ impl ReadyQueue {
         }
     }
 
-    /// The next tenant in the row of a queue, if there is one that may have a turn. It is nobody else's until the turn is over. With the turn come some of
+    /// The next tenant in the row of a queue, if there is one that may have a batch. It is nobody else's until the batch is over. With the batch come some of
     /// the `free` places of the queue, at least one: each is to be [given up](Self::give_up_place).
     pub fn take(
         self: &Arc<Self>,
@@ -212,18 +212,18 @@ impl ReadyQueue {
         now: Timestamp,
         admission: &Admission,
         free: usize,
-    ) -> Option<(Turn, usize)> {
+    ) -> Option<(Lease, usize)> {
         let mut states = self.states();
         let state = states.get_mut(&queue)?;
         state.promote(now);
         let (tenant, places) = state.take(admission, free)?;
-        let turn = Turn {
+        let batch = Lease {
             ready_queue: self.clone(),
             tenant,
             queue,
             over: false,
         };
-        Some((turn, places))
+        Some((batch, places))
     }
 
     /// A tenant has one place less in a queue.
@@ -241,7 +241,7 @@ impl ReadyQueue {
         })
     }
 
-    /// The clock was set back to `now`: an instant that was to come soon may lie years ahead by now. All who wait have a turn, which says when
+    /// The clock was set back to `now`: an instant that was to come soon may lie years ahead by now. All who wait have a batch, which says when
     /// their next one is due.
     pub fn clock_was_set_back(&self, now: Timestamp) {
         self.states()
@@ -293,17 +293,17 @@ impl ReadyQueue {
     }
 }
 
-/// A tenant's turn in one queue. A turn that is dropped undecided is over, and the sweep finds what it left.
+/// A tenant's batch in one queue. A batch that is dropped undecided is over, and the sweep finds what it left.
 #[derive(Debug)]
-pub struct Turn {
+pub struct Lease {
     ready_queue: Arc<ReadyQueue>,
     tenant: TenantId,
     queue: Queue,
     over: bool,
 }
 
-impl Turn {
-    /// Whose turn.
+impl Lease {
+    /// Whose batch.
     pub const fn tenant(&self) -> TenantId {
         self.tenant
     }
@@ -332,7 +332,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Lease {
     fn drop(&mut self) {
         if !self.over {
             self.end(|state, tenant| state.done(tenant, None));
@@ -370,11 +370,11 @@ mod tests {
         }
     }
 
-    /// A turn whose places are given up at once.
-    fn take_turn(ready_queue: &Arc<ReadyQueue>, queue: Queue, now: i64) -> Option<Turn> {
-        let (turn, places) = ready_queue.take(queue, at(now), &anybody(), 1)?;
-        (0..places).for_each(|_| ready_queue.give_up_place(queue, turn.tenant()));
-        Some(turn)
+    /// A batch whose places are given up at once.
+    fn run_batch(ready_queue: &Arc<ReadyQueue>, queue: Queue, now: i64) -> Option<Lease> {
+        let (batch, places) = ready_queue.take(queue, at(now), &anybody(), 1)?;
+        (0..places).for_each(|_| ready_queue.give_up_place(queue, batch.tenant()));
+        Some(batch)
     }
 
     #[test]
@@ -383,17 +383,17 @@ mod tests {
         ready_queue.note(tenant(1), &hint(0));
         let mut order = Vec::new();
         for round in 0..6 {
-            let turn = take_turn(&ready_queue, Queue::Audit, 10).expect("somebody is in the row");
-            order.push(turn.tenant());
+            let batch = run_batch(&ready_queue, Queue::Audit, 10).expect("somebody is in the row");
+            order.push(batch.tenant());
             if round == 0 {
                 ready_queue.note(tenant(2), &hint(1));
                 ready_queue.note(tenant(3), &hint(2));
             }
             // The first has always more to do; the others once more.
-            let more = turn.tenant() == tenant(1) || round < 3;
-            turn.done(more.then_some(at(0)));
+            let more = batch.tenant() == tenant(1) || round < 3;
+            batch.done(more.then_some(at(0)));
         }
-        // The newcomers come before the busy one, whose last turn was later than theirs, and from then on all take turns.
+        // The newcomers come before the busy one, whose last batch was later than theirs, and from then on all take batches.
         assert_eq!(order, [1, 2, 3, 1, 2, 3].map(tenant));
     }
 
@@ -404,10 +404,10 @@ mod tests {
         let mut order = Vec::new();
         for _ in 0..6 {
             ready_queue.note(tenant(2), &hint(0));
-            let turn = take_turn(&ready_queue, Queue::Audit, 10).expect("somebody is in the row");
-            order.push(turn.tenant());
-            let more = turn.tenant() == tenant(1);
-            turn.done(more.then_some(at(0)));
+            let batch = run_batch(&ready_queue, Queue::Audit, 10).expect("somebody is in the row");
+            order.push(batch.tenant());
+            let more = batch.tenant() == tenant(1);
+            batch.done(more.then_some(at(0)));
         }
         assert_eq!(order, [1, 2, 1, 2, 1, 2].map(tenant));
     }
@@ -420,14 +420,14 @@ mod tests {
             paused: BTreeSet::new(),
         };
         ready_queue.note(tenant(1), &hint(0));
-        let (turn, places) = ready_queue
+        let (batch, places) = ready_queue
             .take(Queue::Audit, at(0), &admission, 4)
             .expect("it is due");
         assert_eq!(
             places, 2,
             "it is alone, and has no more than its limit all the same"
         );
-        turn.done(Some(at(0)));
+        batch.done(Some(at(0)));
         assert_eq!(ready_queue.count_ready(Queue::Audit, at(0), &admission), 0);
         assert!(
             ready_queue
@@ -435,15 +435,15 @@ mod tests {
                 .is_none()
         );
         ready_queue.note(tenant(2), &hint(0));
-        let (turn, places) = ready_queue
+        let (batch, places) = ready_queue
             .take(Queue::Audit, at(0), &admission, 2)
             .expect("the other has none");
-        assert_eq!((turn.tenant(), places), (tenant(2), 2));
+        assert_eq!((batch.tenant(), places), (tenant(2), 2));
         ready_queue.give_up_place(Queue::Audit, tenant(1));
-        let (turn, places) = ready_queue
+        let (batch, places) = ready_queue
             .take(Queue::Audit, at(0), &admission, 1)
             .expect("it has one again");
-        assert_eq!((turn.tenant(), places), (tenant(1), 1));
+        assert_eq!((batch.tenant(), places), (tenant(1), 1));
     }
 
     #[test]
@@ -456,32 +456,32 @@ mod tests {
         ready_queue.note(tenant(1), &hint(0));
         ready_queue.note(tenant(2), &hint(1));
         assert_eq!(ready_queue.count_ready(Queue::Audit, at(1), &admission), 1);
-        let (turn, _) = ready_queue
+        let (batch, _) = ready_queue
             .take(Queue::Audit, at(1), &admission, 1)
             .expect("the other");
-        assert_eq!(turn.tenant(), tenant(2));
+        assert_eq!(batch.tenant(), tenant(2));
         assert!(
             ready_queue
                 .take(Queue::Audit, at(1), &admission, 1)
                 .is_none()
         );
-        let (turn, _) = ready_queue
+        let (batch, _) = ready_queue
             .take(Queue::Audit, at(1), &anybody(), 1)
             .expect("it was resumed");
-        assert_eq!(turn.tenant(), tenant(1));
+        assert_eq!(batch.tenant(), tenant(1));
     }
 
     #[test]
     fn a_tenant_has_one_turn_at_a_time_and_a_hint_meanwhile_is_kept() {
         let ready_queue = ready_queue();
         ready_queue.note(tenant(1), &hint(0));
-        let turn = take_turn(&ready_queue, Queue::Audit, 0).expect("it is due");
+        let batch = run_batch(&ready_queue, Queue::Audit, 0).expect("it is due");
         ready_queue.note(tenant(1), &hint(5));
-        assert!(take_turn(&ready_queue, Queue::Audit, 9).is_none());
-        turn.done(None);
-        assert!(take_turn(&ready_queue, Queue::Audit, 4).is_none());
+        assert!(run_batch(&ready_queue, Queue::Audit, 9).is_none());
+        batch.done(None);
+        assert!(run_batch(&ready_queue, Queue::Audit, 4).is_none());
         assert_eq!(
-            take_turn(&ready_queue, Queue::Audit, 5).map(|turn| turn.tenant()),
+            run_batch(&ready_queue, Queue::Audit, 5).map(|batch| batch.tenant()),
             Some(tenant(1))
         );
     }
@@ -493,9 +493,9 @@ mod tests {
             ready_queue.note(tenant(1), &hint(ms));
         }
         assert_eq!(ready_queue.next_due(), Some(at(20)));
-        assert!(take_turn(&ready_queue, Queue::Audit, 19).is_none());
-        assert!(take_turn(&ready_queue, Queue::Default, 20).is_none());
-        assert!(take_turn(&ready_queue, Queue::Audit, 20).is_some());
+        assert!(run_batch(&ready_queue, Queue::Audit, 19).is_none());
+        assert!(run_batch(&ready_queue, Queue::Default, 20).is_none());
+        assert!(run_batch(&ready_queue, Queue::Audit, 20).is_some());
         assert_eq!(ready_queue.next_due(), None);
     }
 
@@ -503,10 +503,10 @@ mod tests {
     fn a_turn_that_came_to_nothing_rests_and_stays_overdue() {
         let ready_queue = ready_queue();
         ready_queue.note(tenant(1), &hint(0));
-        take_turn(&ready_queue, Queue::Audit, 5)
+        run_batch(&ready_queue, Queue::Audit, 5)
             .expect("it is due")
             .defer(at(100));
-        assert!(take_turn(&ready_queue, Queue::Audit, 99).is_none());
+        assert!(run_batch(&ready_queue, Queue::Audit, 99).is_none());
         assert_eq!(ready_queue.oldest_due(|_, _| true), Some(at(0)));
         assert_eq!(
             ready_queue.oldest_due(|queue, _| queue != Queue::Audit),
@@ -520,7 +520,7 @@ mod tests {
             (Some(at(0)), None)
         );
         assert_eq!(ready_queue.next_due(), Some(at(100)));
-        take_turn(&ready_queue, Queue::Audit, 100)
+        run_batch(&ready_queue, Queue::Audit, 100)
             .expect("it is due")
             .done(None);
         assert_eq!(ready_queue.oldest_due(|_, _| true), None);
@@ -531,15 +531,15 @@ mod tests {
         let ready_queue = ready_queue();
         ready_queue.note(tenant(1), &hint(5_000));
         ready_queue.note(tenant(2), &hint(4_000));
-        take_turn(&ready_queue, Queue::Audit, 4_000)
+        run_batch(&ready_queue, Queue::Audit, 4_000)
             .expect("it is due")
             .defer(at(6_000));
         ready_queue.note(tenant(3), &hint(10));
         ready_queue.clock_was_set_back(at(20));
         assert_eq!(ready_queue.oldest_due(|_, _| true), Some(at(10)));
         let taken: Vec<_> = (0..3)
-            .filter_map(|_| take_turn(&ready_queue, Queue::Audit, 20))
-            .map(|turn| turn.tenant())
+            .filter_map(|_| run_batch(&ready_queue, Queue::Audit, 20))
+            .map(|batch| batch.tenant())
             .collect();
         assert_eq!(taken, [3, 1, 2].map(tenant));
     }
@@ -551,7 +551,7 @@ mod tests {
             ready_queue.note(tenant(number), &hint(i64::from(number)));
         }
         assert_eq!(ready_queue.count_ready(Queue::Audit, at(2), &anybody()), 2);
-        drop(take_turn(&ready_queue, Queue::Audit, 2));
+        drop(run_batch(&ready_queue, Queue::Audit, 2));
         assert_eq!(ready_queue.count_ready(Queue::Audit, at(3), &anybody()), 2);
         assert!(ready_queue.count_ready(Queue::Low, at(3), &anybody()) == 0);
     }

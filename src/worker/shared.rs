@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::batch::Rules;
 use super::ready_queue::ReadyQueue;
-use super::turn::Rules;
 use crate::app::App;
 use crate::platform::queue::{Job, Queue};
 use crate::primitives::id::{JobId, TenantId};
@@ -13,15 +13,15 @@ use crate::storage::{Database, Tenant};
 use crate::tenancy::access::TenantStatus;
 
 /// Whether a shop can be entered.
-pub(super) enum Door {
+pub(super) enum OpenResult {
     /// It can.
     Open(Database<Tenant>),
     /// It is being made, or it is not known who exists: soon.
-    NotYet,
+    Retry,
     /// Its file cannot be used; the sweep tries again.
     Unavailable,
     /// There is no such shop any more.
-    Gone,
+    Deleted,
 }
 
 pub(super) struct Shared {
@@ -29,7 +29,7 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) ready_queue: Arc<ReadyQueue>,
     running: Mutex<HashMap<JobId, (TenantId, Job)>>,
-    /// Whose last turn failed, so that it is not known what of it was kept.
+    /// Whose last batch failed, so that it is not known what of it was kept.
     doubtful: Mutex<HashSet<(TenantId, Queue)>>,
     stopping: AtomicBool,
 }
@@ -47,27 +47,27 @@ impl Shared {
     }
 
     /// The shop's file, opened if need be on a thread that may block.
-    pub(super) async fn open(&self, tenant: TenantId) -> Door {
+    pub(super) async fn open(&self, tenant: TenantId) -> OpenResult {
         let access = match self.app.directory.tenant_of_id(tenant).await {
             Ok(Some(access)) => access,
-            Ok(None) => return Door::Gone,
+            Ok(None) => return OpenResult::Deleted,
             Err(error) => {
                 tracing::warn!(tenant_id = %tenant, error = %error, "whose jobs these are could not be read; they wait");
-                return Door::NotYet;
+                return OpenResult::Retry;
             }
         };
         match access.status() {
-            TenantStatus::Creating => return Door::NotYet,
-            TenantStatus::Deleting => return Door::Gone,
+            TenantStatus::Creating => return OpenResult::Retry,
+            TenantStatus::Deleting => return OpenResult::Deleted,
             TenantStatus::Active | TenantStatus::Suspended => {}
         }
         if let Some(db) = self.app.registry.get(&access) {
-            return Door::Open(db);
+            return OpenResult::Open(db);
         }
         let registry = self.app.registry.clone();
         match tokio::task::spawn_blocking(move || registry.open(&access)).await {
-            Ok(Ok(db)) => Door::Open(db),
-            Ok(Err(_)) | Err(_) => Door::Unavailable,
+            Ok(Ok(db)) => OpenResult::Open(db),
+            Ok(Err(_)) | Err(_) => OpenResult::Unavailable,
         }
     }
 
@@ -89,12 +89,12 @@ impl Shared {
             .collect()
     }
 
-    /// The turn of a shop in a queue failed.
+    /// The batch of a shop in a queue failed.
     pub(super) fn doubt(&self, tenant: TenantId, queue: Queue) {
         self.doubtful().insert((tenant, queue));
     }
 
-    /// Whether the turn before failed; asked once.
+    /// Whether the batch before failed; asked once.
     pub(super) fn was_doubtful(&self, tenant: TenantId, queue: Queue) -> bool {
         self.doubtful().remove(&(tenant, queue))
     }

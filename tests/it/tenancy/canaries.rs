@@ -13,7 +13,7 @@ const REQUESTS: usize = 2_000;
 const TILLS: usize = 2;
 const SLUGS: [&str; 3] = ["north", "south", "west"];
 
-/// A word of that store that turns up nowhere by chance. Small letters, because some texts are folded.
+/// A word of that store that batches up nowhere by chance. Small letters, because some texts are folded.
 fn canary(slug: &str) -> String {
     format!("canary{slug}zq")
 }

@@ -39,7 +39,7 @@ async fn visited() {
         .forget();
 }
 
-/// Jobs of an open queue are run one after the other, behind one of a paused queue: whoever gives turns has seen that one several times by then.
+/// Jobs of an open queue are run one after the other, behind one of a paused queue: whoever gives batches has seen that one several times by then.
 async fn pass_by(shop: &TestShop) {
     for _ in 0..5 {
         enqueue(shop, Queue::Default, OPEN, doing("it"));

@@ -122,10 +122,10 @@ async fn a_heap_goes_a_few_at_a_time() {
         .await
         .expect("all go");
     worker.stop(Duration::from_secs(30)).await;
-    let turns = db.stats().requests() - requests;
+    let batches = db.stats().requests() - requests;
     assert!(
-        (8..=16).contains(&turns),
-        "2,000 rows in {turns} transactions"
+        (8..=16).contains(&batches),
+        "2,000 rows in {batches} transactions"
     );
     drop(db);
     assert_eq!(states(&shop), ["completed"]);

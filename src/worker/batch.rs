@@ -1,4 +1,4 @@
-//! One turn of one shop in one queue, as plain steps over its work: what is claimed, run, finished and given up. No clock, no threads.
+//! One batch of one shop in one queue, as plain steps over its work: what is claimed, run, finished and given up. No clock, no threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// All that a turn had to do with.
+    /// All that a batch had to do with.
     pub const fn total(&self) -> usize {
         self.completed + self.retried + self.discarded + self.held
     }
@@ -101,13 +101,13 @@ pub(super) struct Started {
     pub(super) wait: Duration,
 }
 
-/// What came of a turn.
+/// What came of a batch.
 #[derive(Debug)]
 pub(super) struct Claimed {
     /// What ended in it.
     pub(super) ran: Vec<Ran>,
     pub(super) started: Vec<Started>,
-    /// When the queue has something to do next; not later than now when there was more than one turn takes.
+    /// When the queue has something to do next; not later than now when there was more than one batch takes.
     pub(super) next: Option<Timestamp>,
 }
 
@@ -122,9 +122,9 @@ impl Claimed {
     }
 }
 
-/// Why a turn came to nothing as a whole. No job is to blame.
+/// Why a batch came to nothing as a whole. No job is to blame.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TurnError {
+pub(super) enum BatchError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error(transparent)]
@@ -137,7 +137,7 @@ pub(super) fn claim(
     rules: &Rules,
     queue: Queue,
     outward_max: usize,
-) -> Result<Claimed, TurnError> {
+) -> Result<Claimed, BatchError> {
     let (mut local, mut started, mut ran) = (Vec::new(), Vec::new(), Vec::new());
     for job in queue::due(work, queue, CLAIM_MAX)? {
         match rules.handlers.find(&job.kind) {
@@ -193,7 +193,7 @@ fn run_local(
     work: &mut TenantWork<'_>,
     rules: &Rules,
     local: &[(Job, Local)],
-) -> Result<Vec<Ran>, TurnError> {
+) -> Result<Vec<Ran>, BatchError> {
     if local.len() > 1 {
         match work.nested(|work| {
             local
@@ -203,7 +203,7 @@ fn run_local(
         }) {
             Ok(ran) => return Ok(ran),
             Err(error) if JobError::is_unavailable(&error) => {
-                return Err(TurnError::Unavailable(error));
+                return Err(BatchError::Unavailable(error));
             }
             Err(_) => {}
         }
@@ -213,7 +213,7 @@ fn run_local(
         let watch = Stopwatch::start();
         match work.nested(|work| run_one(work, job, *run)) {
             Ok(done) => ran.push(done),
-            Err(error) if error.is_unavailable() => return Err(TurnError::Unavailable(error)),
+            Err(error) if error.is_unavailable() => return Err(BatchError::Unavailable(error)),
             Err(error) => {
                 let outcome = fail(work, rules, job, &error)?;
                 ran.push(ended(work, job, outcome, watch.read()));
