@@ -1,6 +1,6 @@
 //! The durable queue: a table in the tenant's file, so that a job exists if and only if the transaction of its cause does.
 //!
-//! States, in River's and Oban's words: a job is `available`, or `scheduled` for later; it is `running` while an outward call is made
+//! States, in River's and Oban's words: a job is `available`, or `scheduled` for later; it is `running` while an outbound call is made
 //! for it; a failed one is `retryable` until its time has come; in the end it is `completed`, `cancelled` or `discarded`.
 //! This module is the table; `worker` decides when. What is held, and does not run until it is released, is in `epoch`; what goes when it has ended, in `trim`.
 
@@ -38,7 +38,7 @@ text_enum! {
         Available = "available",
         /// Not before its time.
         Scheduled = "scheduled",
-        /// An outward call is being made for it.
+        /// An outbound call is being made for it.
         Running = "running",
         /// Failed, and due again later.
         Retryable = "retryable",
@@ -246,7 +246,7 @@ pub fn due(work: &mut TenantWork, queue: Queue, limit: u32) -> Result<Vec<Job>, 
     work.all(&READY, params![queue, limit], job)
 }
 
-/// Marks a job as running: an outward call is about to be made for it.
+/// Marks a job as running: an outbound call is about to be made for it.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::JobError;
-use super::handlers::{Handler, Handlers, Local, Outward};
+use super::handlers::{Handler, Handlers, Local, Outbound};
 use crate::config::{self, Queues, Span};
 use crate::observe::job_stats::{Outcome, Ran};
 use crate::platform::alerts::{self, SharedChannels};
@@ -92,11 +92,11 @@ impl Tally {
     }
 }
 
-/// An outward job that is marked as running, and what runs it.
+/// An outbound job that is marked as running, and what runs it.
 #[derive(Clone, Debug)]
 pub(super) struct Started {
     pub(super) job: Job,
-    pub(super) call: Outward,
+    pub(super) call: Outbound,
     /// How long it had been due.
     pub(super) wait: Duration,
 }
@@ -131,23 +131,23 @@ pub(super) enum BatchError {
     Unavailable(JobError),
 }
 
-/// Runs the local jobs that are due, in order, and marks at most `outward_max` outward ones as running. Removes some of what has long ended.
+/// Runs the local jobs that are due, in order, and marks at most `outbound_max` outbound ones as running. Removes some of what has long ended.
 pub(super) fn claim(
     work: &mut TenantWork<'_>,
     rules: &Rules,
     queue: Queue,
-    outward_max: usize,
+    outbound_max: usize,
 ) -> Result<Claimed, BatchError> {
     let (mut local, mut started, mut ran) = (Vec::new(), Vec::new(), Vec::new());
     for job in queue::due(work, queue, CLAIM_MAX)? {
         match rules.handlers.find(&job.kind) {
             Some(Handler::Local(run)) => local.push((job, run)),
-            Some(Handler::Outward(call)) if started.len() < outward_max => {
+            Some(Handler::Outbound(call)) if started.len() < outbound_max => {
                 queue::start(work, &job)?;
                 let wait = waited(work, &job);
                 started.push(Started { job, call, wait });
             }
-            Some(Handler::Outward(_)) => {}
+            Some(Handler::Outbound(_)) => {}
             None => ran.push(hold(work, job)?),
         }
     }
@@ -241,7 +241,7 @@ pub(super) fn guarded(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), 
     })
 }
 
-/// Finishes an outward job: the second transaction.
+/// Finishes an outbound job: the second transaction.
 pub(super) fn finish(
     work: &mut TenantWork<'_>,
     rules: &Rules,

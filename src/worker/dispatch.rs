@@ -12,8 +12,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, Sleep};
 
 use super::batch::{Claimed, Rules, Started, claim};
-use super::errand::{self, Slot};
 use super::handlers::Handlers;
+use super::outbound_job::{self, Slot};
 use super::ready_queue::{Admission, Lease};
 use super::shared::{OpenResult, Shared};
 use super::sweep;
@@ -32,7 +32,7 @@ const AUDIT_REST: Duration = Duration::from_millis(AUDIT_REST_MS);
 /// How long to wait, at the end, for batches and a sweep that are under way: each is a transaction or a file to be opened.
 const LAST_BATCHES: Duration = Duration::from_secs(5);
 
-/// Outward jobs that a batch marked as running, each with the slot it runs in.
+/// Outbound jobs that a batch marked as running, each with the slot it runs in.
 struct StartedJobs {
     tenant: TenantId,
     db: Database<Tenant>,
@@ -280,7 +280,7 @@ impl Dispatcher {
             Err(error) => note_fault(Err(error)),
             Ok(Some(batch)) => {
                 for (started, slot) in batch.started {
-                    self.calls.spawn(errand::run(
+                    self.calls.spawn(outbound_job::run(
                         self.shared.clone(),
                         batch.tenant,
                         batch.db.clone(),
@@ -405,7 +405,7 @@ async fn have_batch(shared: Arc<Shared>, batch: Lease, slots: Vec<Slot>) -> Opti
             return None;
         }
     };
-    let (app, rules, outward_max) = (shared.app.clone(), shared.rules.clone(), slots.len());
+    let (app, rules, outbound_max) = (shared.app.clone(), shared.rules.clone(), slots.len());
     // The batch is this shop's only one in this queue: what is marked as running and not in hand was marked by a batch that failed, whose commit
     // was kept all the same.
     let in_hand = shared
@@ -419,7 +419,7 @@ async fn have_batch(shared: Arc<Shared>, batch: Lease, slots: Vec<Slot>) -> Opti
         if app.pauses.is_paused_for(queue, tenant) {
             return Ok(Claimed::nothing(queue::next_due(work, queue)?));
         }
-        claim(work, &rules, queue, outward_max)
+        claim(work, &rules, queue, outbound_max)
     });
     match claimed.await {
         Ok(claimed) => {

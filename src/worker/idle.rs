@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::batch::{BatchError, Claimed, Rules, Tally, claim, finish};
-use super::errand;
 use super::handlers::{self, Handlers};
+use super::outbound_job;
 use crate::app::App;
 use crate::observe::job_stats::Ran;
 use crate::platform::queue::Queue;
@@ -75,7 +75,7 @@ fn batch(
     } = claimed.wait()?;
     for started in started {
         let watch = Stopwatch::start();
-        let outcome = errand::carry_out(
+        let outcome = outbound_job::carry_out(
             app,
             db,
             &started,

@@ -1,17 +1,17 @@
 //! L6: runs the jobs of all shops. What a job is stands in `platform::queue`; here is when it runs and what becomes of it.
 //!
 //! - `ready_queue` remembers which shop has something to do; `batch` is what is done in a shop's transaction; `handlers` are the kinds of job;
-//!   `dispatch` is the loop around them, `errand` an outward call, `sweep` the search for work that no hint told of; `idle` the same steps without a loop.
-//! - A job whose effects are in its shop's file is completed in the transaction of those effects: exactly once. An outward one is
+//!   `dispatch` is the loop around them, `outbound_job` an outbound call, `sweep` the search for work that no hint told of; `idle` the same steps without a loop.
+//! - A job whose effects are in its shop's file is completed in the transaction of those effects: exactly once. An outbound one is
 //!   marked as running, carried out with no transaction open, and finished in a second one: at least once, with a stable id.
 //! - The table is the truth. All that is in memory here can be lost at any moment.
 
 mod batch;
 mod dispatch;
-mod errand;
 pub mod handlers;
 mod idle;
 mod job_error;
+mod outbound_job;
 pub mod ready_queue;
 mod shared;
 mod sweep;

@@ -16,7 +16,7 @@ use tillbox::primitives::{Clock as _, Origin, Timestamp};
 use tillbox::storage::DataDir;
 use tillbox::tenant::inventory;
 use tillbox::tenant::orders::CONFIRMATION;
-use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
+use tillbox::worker::handlers::{self, Handler, Handlers, OutboundJob};
 use tillbox::worker::{self, JobError, Worker};
 use tokio::runtime::Runtime;
 
@@ -81,24 +81,24 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
 static TRIED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static HANDLERS: LazyLock<Handlers> = LazyLock::new(|| {
     let all = handlers::ALL.0.iter().map(|(kind, handler)| match *kind {
-        CONFIRMATION => (CONFIRMATION, Handler::Outward(send_at_second)),
+        CONFIRMATION => (CONFIRMATION, Handler::Outbound(send_at_second)),
         kind => (kind, *handler),
     });
     Handlers(Box::leak(all.collect()))
 });
 
-fn send_at_second(errand: &Errand<'_>) -> Result<(), JobError> {
+fn send_at_second(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
     if TRIED
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .insert(errand.job_id.to_string())
+        .insert(outbound_job.job_id.to_string())
     {
         return Err(JobError::passing("the mail server is away"));
     }
-    let Some(Handler::Outward(send)) = handlers::ALL.find(CONFIRMATION) else {
+    let Some(Handler::Outbound(send)) = handlers::ALL.find(CONFIRMATION) else {
         return Err(JobError::permanent("there is no handler for confirmations"));
     };
-    send(errand)
+    send(outbound_job)
 }
 
 /// A shop whose clock is set.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{Errand, payload};
+use super::{OutboundJob, payload};
 use crate::outbound::mail::Mail;
 use crate::platform::alerts::{self, Alert, WindowOver};
 use crate::primitives::id::JobId;
@@ -15,20 +15,26 @@ use crate::storage::TenantWork;
 use crate::tenant::settings;
 use crate::worker::JobError;
 
-pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
-    let alert: Alert = payload(errand.payload)?;
+pub(super) fn call_webhook(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
+    let alert: Alert = payload(outbound_job.payload)?;
     // Whoever has taken the URL out of the configuration since wants no calls.
-    let Some(webhook) = errand.app.alert_recipients.recipients().webhook.clone() else {
+    let Some(webhook) = outbound_job
+        .app
+        .alert_recipients
+        .recipients()
+        .webhook
+        .clone()
+    else {
         return Ok(());
     };
-    let body = body(&alert, &shop(errand)?);
-    let id = format!("msg_{}", errand.job_id);
+    let body = body(&alert, &shop(outbound_job)?);
+    let id = format!("msg_{}", outbound_job.job_id);
     match webhook.send(
-        errand.app.outbound.as_ref(),
+        outbound_job.app.outbound.as_ref(),
         &id,
-        errand.app.clock.now(),
+        outbound_job.app.clock.now(),
         body,
-        errand.left(),
+        outbound_job.left(),
     ) {
         Ok(()) => Ok(()),
         // Whatever it is, the operator can mend it while the attempts last.
@@ -40,16 +46,22 @@ pub(super) fn call_webhook(errand: &Errand<'_>) -> Result<(), JobError> {
     }
 }
 
-pub(super) fn send_mail(errand: &Errand<'_>) -> Result<(), JobError> {
-    let alert: Alert = payload(errand.payload)?;
-    let Some(to) = errand.app.alert_recipients.recipients().email_to.clone() else {
+pub(super) fn send_mail(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
+    let alert: Alert = payload(outbound_job.payload)?;
+    let Some(to) = outbound_job
+        .app
+        .alert_recipients
+        .recipients()
+        .email_to
+        .clone()
+    else {
         return Ok(());
     };
-    let mail = mail(errand.job_id, to, &alert, &shop(errand)?);
-    errand
+    let mail = mail(outbound_job.job_id, to, &alert, &shop(outbound_job)?);
+    outbound_job
         .app
         .mailer
-        .send(&mail, errand.left())
+        .send(&mail, outbound_job.left())
         .map_err(|error| {
             let text = chain(&error);
             if error.is_permanent() {
@@ -65,8 +77,8 @@ pub(super) fn end_window(work: &mut TenantWork<'_>, text: &str) -> Result<(), Jo
     alerts::end_window(work, &over).map_err(JobError::from)
 }
 
-fn shop(errand: &Errand<'_>) -> Result<Name, JobError> {
-    Ok(errand.db.read(settings::shop).wait()?.name)
+fn shop(outbound_job: &OutboundJob<'_>) -> Result<Name, JobError> {
+    Ok(outbound_job.db.read(settings::shop).wait()?.name)
 }
 
 fn body(alert: &Alert, shop: &Name) -> Vec<u8> {

@@ -24,7 +24,7 @@ use crate::{platform, tenant};
 pub type Local = fn(work: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError>;
 
 /// Runs a job whose effects are outside, with no transaction open, on a thread that may block. At least once: it may have happened before.
-pub type Outward = fn(errand: &Errand<'_>) -> Result<(), JobError>;
+pub type Outbound = fn(outbound_job: &OutboundJob<'_>) -> Result<(), JobError>;
 
 /// How a kind of job is run.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +32,11 @@ pub enum Handler {
     /// Inside the shop's file.
     Local(Local),
     /// Outside of it.
-    Outward(Outward),
+    Outbound(Outbound),
 }
 
-/// What an outward handler gets.
-pub struct Errand<'a> {
+/// What an outbound handler gets.
+pub struct OutboundJob<'a> {
     /// The process: its ports to the outside.
     pub app: &'a App,
     /// The shop's file, to read from.
@@ -51,7 +51,7 @@ pub struct Errand<'a> {
     pub begun: Stopwatch,
 }
 
-impl Errand<'_> {
+impl OutboundJob<'_> {
     /// How long the call may still take. Whoever calls a server elsewhere ends by then: the job is settled then, whatever becomes of the call.
     pub fn left(&self) -> Duration {
         self.limit.saturating_sub(self.begun.read())
@@ -64,10 +64,10 @@ pub struct Handlers(pub &'static [(&'static str, Handler)]);
 
 /// The handlers of this program.
 pub const ALL: Handlers = Handlers(&[
-    (platform::alerts::MAIL, Handler::Outward(alerts::send_mail)),
+    (platform::alerts::MAIL, Handler::Outbound(alerts::send_mail)),
     (
         platform::alerts::WEBHOOK,
-        Handler::Outward(alerts::call_webhook),
+        Handler::Outbound(alerts::call_webhook),
     ),
     (
         platform::alerts::WINDOW_OVER,
@@ -80,9 +80,12 @@ pub const ALL: Handlers = Handlers(&[
     ),
     (
         tenant::orders::CONFIRMATION,
-        Handler::Outward(orders::send_confirmation),
+        Handler::Outbound(orders::send_confirmation),
     ),
-    (tenant::retention::PRUNE, Handler::Outward(retention::prune)),
+    (
+        tenant::retention::PRUNE,
+        Handler::Outbound(retention::prune),
+    ),
 ]);
 
 impl Handlers {

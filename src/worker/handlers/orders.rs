@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Errand, payload};
+use super::{OutboundJob, payload};
 use crate::outbound::mail::Mail;
 use crate::primitives::id::JobId;
 use crate::primitives::{Money, chain};
@@ -14,9 +14,9 @@ use crate::worker::JobError;
 /// The widest name of a product in a line of the mail, in characters: with a quantity and an amount it fits into 72 columns.
 const NAME_CHARS_MAX: usize = 40;
 
-pub(super) fn send_confirmation(errand: &Errand<'_>) -> Result<(), JobError> {
-    let ConfirmationJob { order_id } = payload(errand.payload)?;
-    let found = errand
+pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
+    let ConfirmationJob { order_id } = payload(outbound_job.payload)?;
+    let found = outbound_job
         .db
         .read(move |view| orders::confirmation(view, order_id))
         .wait()?;
@@ -24,11 +24,11 @@ pub(super) fn send_confirmation(errand: &Errand<'_>) -> Result<(), JobError> {
     let Some(confirmation) = found else {
         return Ok(());
     };
-    let mail = mail(errand.job_id, &confirmation);
-    errand
+    let mail = mail(outbound_job.job_id, &confirmation);
+    outbound_job
         .app
         .mailer
-        .send(&mail, errand.left())
+        .send(&mail, outbound_job.left())
         .map_err(|error| {
             let text = chain(&error);
             if error.is_permanent() {

@@ -12,7 +12,7 @@ use tillbox::config::ByteSize;
 use tillbox::platform::queue::{self, NewJob, Queue};
 use tillbox::primitives::limits::{HEARTBEAT_STALE_MS, JOB_LATE_MS};
 use tillbox::tenancy::Directory;
-use tillbox::worker::handlers::{Errand, Handler, Handlers};
+use tillbox::worker::handlers::{Handler, Handlers, OutboundJob};
 use tillbox::worker::{JobError, Worker};
 
 use crate::support::{TestApp, TestShop, answer::Answer, blocking};
@@ -222,13 +222,13 @@ fn failing(service: &str) -> Value {
 static HELD: (Mutex<bool>, Condvar) = (Mutex::new(true), Condvar::new());
 static HAS_COME: AtomicBool = AtomicBool::new(false);
 const HOLD: Handlers = {
-    fn hold(_: &Errand<'_>) -> Result<(), JobError> {
+    fn hold(_: &OutboundJob<'_>) -> Result<(), JobError> {
         HAS_COME.store(true, Ordering::Release);
         let held = HELD.0.lock().expect("nobody panics while holding it");
         drop(HELD.1.wait_while(held, |held| *held));
         Ok(())
     }
-    Handlers(&[("test.hold", Handler::Outward(hold))])
+    Handlers(&[("test.hold", Handler::Outbound(hold))])
 };
 
 fn enqueue(shop: &TestShop) {

@@ -11,7 +11,7 @@ use tillbox::primitives::id::JobId;
 use tillbox::primitives::limits::CLAIM_MAX;
 use tillbox::storage::{StorageError, TenantWork};
 use tillbox::tenant::jobs as operator;
-use tillbox::worker::handlers::{Errand, Handler, Handlers};
+use tillbox::worker::handlers::{Handler, Handlers, OutboundJob};
 use tillbox::worker::{JobError, Worker};
 use tokio::sync::Semaphore;
 
@@ -93,8 +93,8 @@ async fn noisy_neighbour() {
     static STEPS: Door = Door::shut();
     static STEPS_RUN: AtomicUsize = AtomicUsize::new(0);
     static STEPS_BEFORE: AtomicUsize = AtomicUsize::new(usize::MAX);
-    fn call(errand: &Errand<'_>) -> Result<(), JobError> {
-        CALLS.pass(&name(errand.payload));
+    fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
+        CALLS.pass(&name(outbound_job.payload));
         Ok(())
     }
     fn step(_: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
@@ -109,8 +109,10 @@ async fn noisy_neighbour() {
         STEPS_RUN.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
-    const HANDLERS: Handlers =
-        Handlers(&[(CALL, Handler::Outward(call)), (STEP, Handler::Local(step))]);
+    const HANDLERS: Handlers = Handlers(&[
+        (CALL, Handler::Outbound(call)),
+        (STEP, Handler::Local(step)),
+    ]);
 
     let app = TestApp::with(false, |config| {
         config.queue.default.workers = 1;
@@ -150,11 +152,11 @@ async fn noisy_neighbour() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_shop_runs_no_more_at_a_time_than_it_may() {
     static CALLS: Door = Door::shut();
-    fn call(errand: &Errand<'_>) -> Result<(), JobError> {
-        CALLS.pass(&name(errand.payload));
+    fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
+        CALLS.pass(&name(outbound_job.payload));
         Ok(())
     }
-    const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outward(call))]);
+    const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outbound(call))]);
     let app = TestApp::with(false, |config| {
         config.queue.default.workers = 3;
         config.queue.default.tenant_limit = 2;
@@ -187,11 +189,11 @@ async fn one_shop_runs_no_more_at_a_time_than_it_may() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
     static CALLS: Door = Door::shut();
-    fn call(errand: &Errand<'_>) -> Result<(), JobError> {
-        CALLS.pass(&name(errand.payload));
+    fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
+        CALLS.pass(&name(outbound_job.payload));
         Ok(())
     }
-    const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outward(call))]);
+    const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outbound(call))]);
     CALLS.admit(100);
     let app = TestApp::start();
     let (still, other) = (app.tenant("still"), app.tenant("other"));
@@ -289,13 +291,13 @@ fn of_those_that_are_ready_the_lower_priority_goes_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_never_runs() {
     static RAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    fn call(errand: &Errand<'_>) -> Result<(), JobError> {
+    fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         RAN.lock()
             .expect("nobody panics")
-            .push(errand.job_id.to_string().replace('-', ""));
+            .push(outbound_job.job_id.to_string().replace('-', ""));
         Ok(())
     }
-    const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outward(call))]);
+    const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outbound(call))]);
     const JOBS: usize = 200;
     let app = TestApp::start();
     let shop = app.tenant("corner");

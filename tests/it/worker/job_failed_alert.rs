@@ -11,7 +11,7 @@ use tillbox::outbound::reach::Reach;
 use tillbox::outbound::standard_webhooks::SigningKey;
 use tillbox::platform::queue::Queue;
 use tillbox::primitives::{Origin, Timestamp};
-use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
+use tillbox::worker::handlers::{self, Handler, Handlers, OutboundJob};
 use tillbox::worker::{JobError, Worker};
 
 use super::{EndlessServer, doing, enqueue, jobs, run, until};
@@ -191,8 +191,10 @@ async fn a_queue_that_is_paused_holds_no_alert_of_the_others() {
 #[test]
 fn an_alert_goes_before_all_the_rest_of_its_queue() {
     static ORDER: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    fn call(errand: &Errand<'_>) -> Result<(), JobError> {
-        let kind = if errand.payload.contains("job_kind") || errand.payload.contains("failures") {
+    fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
+        let kind = if outbound_job.payload.contains("job_kind")
+            || outbound_job.payload.contains("failures")
+        {
             "alert"
         } else {
             "job"
@@ -201,9 +203,9 @@ fn an_alert_goes_before_all_the_rest_of_its_queue() {
         Err(JobError::permanent("not today"))
     }
     const HANDLERS: Handlers = Handlers(&[
-        ("test.call", Handler::Outward(call)),
-        ("alerts.webhook", Handler::Outward(call)),
-        ("alerts.window_over", Handler::Outward(call)),
+        ("test.call", Handler::Outbound(call)),
+        ("alerts.webhook", Handler::Outbound(call)),
+        ("alerts.window_over", Handler::Outbound(call)),
     ]);
     let (app, shop) = started(webhook);
     for _ in 0..9 {

@@ -255,7 +255,7 @@ fn a_rescue_burns_no_attempt_and_poison_is_given_up() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, STEP, doing("first"));
-    // What a process that died in the middle of an outward call leaves behind.
+    // What a process that died in the middle of an outbound call leaves behind.
     let die = |rescues: i64| {
         app.stop();
         shop.raw(&format!(

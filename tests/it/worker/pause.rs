@@ -7,7 +7,7 @@ use std::time::Duration;
 use tillbox::platform::queue::Queue;
 use tillbox::primitives::Origin;
 use tillbox::storage::TenantWork;
-use tillbox::worker::handlers::{Errand, Handler, Handlers};
+use tillbox::worker::handlers::{Handler, Handlers, OutboundJob};
 use tillbox::worker::{JobError, Worker};
 use tokio::sync::Semaphore;
 
@@ -21,14 +21,14 @@ const OPEN: &str = "test.open";
 
 static CAME: Semaphore = Semaphore::const_new(0);
 
-fn call(_: &Errand<'_>) -> Result<(), JobError> {
+fn call(_: &OutboundJob<'_>) -> Result<(), JobError> {
     CAME.add_permits(1);
     Ok(())
 }
 
 const HANDLERS: Handlers = Handlers(&[
-    (PAUSED, Handler::Outward(call)),
-    (OPEN, Handler::Outward(call)),
+    (PAUSED, Handler::Outbound(call)),
+    (OPEN, Handler::Outbound(call)),
 ]);
 
 /// Waits until one more call has come.
@@ -106,7 +106,7 @@ fn hold(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
     Ok(())
 }
 
-fn raced(_: &Errand<'_>) -> Result<(), JobError> {
+fn raced(_: &OutboundJob<'_>) -> Result<(), JobError> {
     CALLS.fetch_add(1, Ordering::SeqCst);
     Ok(())
 }
@@ -115,7 +115,7 @@ fn raced(_: &Errand<'_>) -> Result<(), JobError> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_was_claimed_before_the_pause_does_not_begin_after_it() {
     const HANDLERS: Handlers = Handlers(&[
-        (RACED, Handler::Outward(raced)),
+        (RACED, Handler::Outbound(raced)),
         (HOLD, Handler::Local(hold)),
     ]);
     let app = TestApp::start();

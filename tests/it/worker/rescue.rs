@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tillbox::platform::queue::Queue;
 use tillbox::primitives::limits::RESCUES_MAX;
-use tillbox::worker::handlers::{Errand, Handler, Handlers};
+use tillbox::worker::handlers::{Handler, Handlers, OutboundJob};
 use tillbox::worker::{JobError, Worker};
 use tokio::sync::Semaphore;
 
@@ -19,7 +19,7 @@ static CAME: Semaphore = Semaphore::const_new(0);
 static MAY_GO: Mutex<usize> = Mutex::new(0);
 static GO: Condvar = Condvar::new();
 
-fn stand(_: &Errand<'_>) -> Result<(), JobError> {
+fn stand(_: &OutboundJob<'_>) -> Result<(), JobError> {
     CAME.add_permits(1);
     let may_go = MAY_GO.lock().expect("nobody panics");
     *GO.wait_while(may_go, |may_go| *may_go == 0)
@@ -27,12 +27,12 @@ fn stand(_: &Errand<'_>) -> Result<(), JobError> {
     Ok(())
 }
 
-fn at_once(_: &Errand<'_>) -> Result<(), JobError> {
+fn at_once(_: &OutboundJob<'_>) -> Result<(), JobError> {
     Ok(())
 }
 
-const STANDING: Handlers = Handlers(&[(CALL, Handler::Outward(stand))]);
-const QUICK: Handlers = Handlers(&[(CALL, Handler::Outward(at_once))]);
+const STANDING: Handlers = Handlers(&[(CALL, Handler::Outbound(stand))]);
+const QUICK: Handlers = Handlers(&[(CALL, Handler::Outbound(at_once))]);
 
 /// Thirty restarts in the middle of a job burn no attempt: it is given back each time, and is no poison for that. Thirty crashes burn none either; but
 /// they are rescues, and what was rescued too often is taken for their cause.

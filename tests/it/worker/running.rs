@@ -7,7 +7,7 @@ use tillbox::config::Span;
 use tillbox::observe::liveness::QueueFault;
 use tillbox::platform::queue::Queue;
 use tillbox::storage::TenantWork;
-use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
+use tillbox::worker::handlers::{self, Handler, Handlers, OutboundJob};
 use tillbox::worker::{JobError, Worker};
 use tokio::sync::Semaphore;
 
@@ -61,11 +61,11 @@ macro_rules! gate {
     ($gate:ident, $handlers:ident) => {
         static $gate: Gate = Gate::shut();
         const $handlers: Handlers = {
-            fn call(_: &Errand<'_>) -> Result<(), JobError> {
+            fn call(_: &OutboundJob<'_>) -> Result<(), JobError> {
                 $gate.pass();
                 Ok(())
             }
-            Handlers(&[(CALL, Handler::Outward(call))])
+            Handlers(&[(CALL, Handler::Outbound(call))])
         };
     };
 }

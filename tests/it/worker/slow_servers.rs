@@ -6,7 +6,7 @@ use std::time::Duration;
 use tillbox::config::Span;
 use tillbox::outbound::mail::Mail;
 use tillbox::platform::queue::Queue;
-use tillbox::worker::handlers::{Errand, Handler, Handlers};
+use tillbox::worker::handlers::{Handler, Handlers, OutboundJob};
 use tillbox::worker::{JobError, Worker};
 
 use super::{EndlessServer, doing, enqueue, jobs, until};
@@ -15,25 +15,25 @@ use crate::support::TestApp;
 const MAIL: &str = "test.mail";
 const QUICK: &str = "test.quick";
 
-fn send(errand: &Errand<'_>) -> Result<(), JobError> {
+fn send(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
     let mail = Mail {
         to: "anna@example.org".to_owned(),
         subject: "Hello".to_owned(),
         text: "Hello".to_owned(),
-        message_id: format!("test.{}", errand.job_id),
+        message_id: format!("test.{}", outbound_job.job_id),
         date_ms: 0,
     };
-    let sent = errand.app.mailer.send(&mail, errand.left());
+    let sent = outbound_job.app.mailer.send(&mail, outbound_job.left());
     sent.map_err(|error| JobError::passing(error.to_string()))
 }
 
-fn at_once(_: &Errand<'_>) -> Result<(), JobError> {
+fn at_once(_: &OutboundJob<'_>) -> Result<(), JobError> {
     Ok(())
 }
 
 const HANDLERS: Handlers = Handlers(&[
-    (MAIL, Handler::Outward(send)),
-    (QUICK, Handler::Outward(at_once)),
+    (MAIL, Handler::Outbound(send)),
+    (QUICK, Handler::Outbound(at_once)),
 ]);
 
 /// A mail server that answers a byte every few milliseconds, each caller, for as long as the test runs.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tillbox::platform::queue::{self, NewJob, Queue};
-use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
+use tillbox::worker::handlers::{self, Handler, Handlers, OutboundJob};
 use tillbox::worker::{JobError, Worker};
 
 use super::{doing, enqueue, jobs, run, until};
@@ -12,11 +12,11 @@ use crate::support::{TestApp, TestShop, logs};
 
 const CALL: &str = "test.call";
 
-fn at_once(_: &Errand<'_>) -> Result<(), JobError> {
+fn at_once(_: &OutboundJob<'_>) -> Result<(), JobError> {
     Ok(())
 }
 
-const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outward(at_once))]);
+const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outbound(at_once))]);
 
 /// The lock stands for whatever keeps a file from being open soon; SQLite waits for it for five seconds.
 #[tokio::test(flavor = "multi_thread")]

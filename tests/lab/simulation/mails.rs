@@ -5,7 +5,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tillbox::tenant::orders::CONFIRMATION;
 use tillbox::worker::JobError;
-use tillbox::worker::handlers::{self, Errand, Handler, Handlers};
+use tillbox::worker::handlers::{self, Handler, Handlers, OutboundJob};
 
 use crate::dice::Dice;
 
@@ -41,19 +41,19 @@ pub fn complaint() -> Option<String> {
 /// The handlers of the program, with a post that loses answers.
 pub static HANDLERS: LazyLock<Handlers> = LazyLock::new(|| {
     let all = handlers::ALL.0.iter().map(|(kind, handler)| match *kind {
-        CONFIRMATION => (CONFIRMATION, Handler::Outward(send)),
+        CONFIRMATION => (CONFIRMATION, Handler::Outbound(send)),
         kind => (kind, *handler),
     });
     Handlers(Box::leak(all.collect()))
 });
 
-fn send(errand: &Errand<'_>) -> Result<(), JobError> {
-    let Some(Handler::Outward(send)) = handlers::ALL.find(CONFIRMATION) else {
+fn send(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
+    let Some(Handler::Outbound(send)) = handlers::ALL.find(CONFIRMATION) else {
         return Err(JobError::permanent("there is no handler for confirmations"));
     };
-    send(errand)?;
-    let name = format!("order-confirmation.{}.eml", errand.job_id);
-    let read = std::fs::read(errand.app.config.outbox_dir().join(&name));
+    send(outbound_job)?;
+    let name = format!("order-confirmation.{}.eml", outbound_job.job_id);
+    let read = std::fs::read(outbound_job.app.config.outbox_dir().join(&name));
     let bytes = read.map_err(|error| {
         JobError::permanent(format!("the mail that went out is not there: {error}"))
     })?;

@@ -1,4 +1,4 @@
-//! One outward job: carried out with no transaction open, finished in a transaction of its own.
+//! One outbound job: carried out with no transaction open, finished in a transaction of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::JobError;
 use super::batch::{Rules, Started, finish, guarded};
-use super::handlers::Errand;
+use super::handlers::OutboundJob;
 use super::ready_queue::ReadyQueue;
 use super::shared::{OpenResult, Shared};
 use crate::app::App;
@@ -66,7 +66,7 @@ pub(super) fn carry_out(
     limit: Duration,
     begun: Stopwatch,
 ) -> Result<(), JobError> {
-    let errand = Errand {
+    let outbound_job = OutboundJob {
         app,
         db,
         job_id: started.job.id,
@@ -74,10 +74,10 @@ pub(super) fn carry_out(
         limit,
         begun,
     };
-    guarded(|| (started.call)(&errand))
+    guarded(|| (started.call)(&outbound_job))
 }
 
-/// Runs an outward job to its end: the call, within the queue's time-out, and what becomes of the job.
+/// Runs an outbound job to its end: the call, within the queue's time-out, and what becomes of the job.
 pub(super) async fn run(
     shared: Arc<Shared>,
     tenant: TenantId,
