@@ -50,7 +50,7 @@ CREATE TRIGGER audit_log_not_replaced BEFORE INSERT ON audit_log
 WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'audit entries are never replaced'); END;
 
-CREATE TABLE clock_mark (
+CREATE TABLE clock_latest (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     seen_at   INTEGER NOT NULL
 ) STRICT;
@@ -158,13 +158,13 @@ CREATE TABLE tenant_domain (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tenant_domain_by_tenant ON tenant_domain (tenant_id);
 
-CREATE TABLE tenant_mark (
+CREATE TABLE tenant_checkpoint (
     tenant_id   BLOB PRIMARY KEY REFERENCES tenant (id) ON DELETE CASCADE,
     ledger_seq  INTEGER NOT NULL CHECK (ledger_seq >= 0),
     ledger_hash BLOB NOT NULL CHECK (length(ledger_hash) = 32),
     audit_seq   INTEGER NOT NULL CHECK (audit_seq >= 0),
     audit_hash  BLOB NOT NULL CHECK (length(audit_hash) = 32),
-    marked_at   INTEGER NOT NULL
+    recorded_at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tenant_pause (

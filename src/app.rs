@@ -22,9 +22,11 @@ use crate::storage::{
     file,
 };
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{ClockWatch, Directory, Marks, Pauses, PublishedRates, Registry, TaskRuns};
+use crate::tenancy::{
+    Checkpoints, ClockWatch, Directory, Pauses, PublishedRates, Registry, TaskRuns,
+};
 use crate::tenant::currency::{Published, SoldIn};
-use crate::tenant::{Policy, chains, settings};
+use crate::tenant::{Policy, chain_ends, settings};
 
 /// The identity of every landlord's file: there is one per data directory.
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
@@ -183,14 +185,14 @@ impl App {
             config.cache.settings_ttl.into(),
             ports.clock.clone(),
         );
-        let marks = Marks::new(directory.clone(), chains::CHAINS);
-        warn_of_clock(&marks, ports.clock.now());
+        let checkpoints = Checkpoints::new(directory.clone(), chain_ends::CHAINS);
+        warn_of_clock(&checkpoints, ports.clock.now());
         let (alert_recipients, reloads) = alert_recipients(&config, &dir, ports.entropy.as_ref());
         let open_max = config.storage.open_tenants as usize;
         let registry = Arc::new(Registry::new(
             dir.clone(),
             settings,
-            marks,
+            checkpoints,
             alert_recipients.means().clone(),
             open_max,
         ));
@@ -283,7 +285,7 @@ impl App {
             tracing::warn!(error = %error, "when keys were last used was not written down");
         }
         self.registry.close_all();
-        if let Err(error) = self.registry.write_marks() {
+        if let Err(error) = self.registry.write_checkpoints() {
             tracing::warn!(error = %error, "how far the shops' files are was not written down");
         }
         if let Err(error) = self.rate_limiter.write(&self.directory) {
@@ -333,8 +335,8 @@ fn mailer(config: &Config) -> Result<Mailer, MailConfigError> {
 
 /// Says so when the clock shows an instant before one that it has shown already: stamps of what comes now will be older than those of what was. The
 /// order of things is that of their places all the same.
-fn warn_of_clock(marks: &Marks, now: Timestamp) {
-    match marks.find_seen() {
+fn warn_of_clock(checkpoints: &Checkpoints, now: Timestamp) {
+    match checkpoints.find_seen() {
         Ok(Some(seen)) if now.plus_millis(CLOCK_SLACK_MS) < seen => {
             tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown before; set it right; if it is right now, say so with `tillbox retention prune --clock-is-right`");
         }

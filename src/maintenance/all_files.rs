@@ -287,13 +287,13 @@ fn visit<R>(
 /// [`StorageError`], or that the file cannot be used.
 pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefused> {
     let id = access.id();
-    let mark = app.registry.find_mark(id)?;
+    let mark = app.registry.find_checkpoint(id)?;
     // From before: what is written meanwhile may not have been seen.
     let stamp = stamp(app, id);
     let checked = visit(app, access, |db| {
         let check = db.read_within(READ_WITHIN, move |view| {
             let mut report = integrity::check(view)?;
-            integrity::check_mark(view, mark.as_ref(), &mut report)?;
+            integrity::check_checkpoint(view, mark.as_ref(), &mut report)?;
             Ok::<_, StorageError>(report)
         });
         Ok(check.wait()?)

@@ -246,7 +246,7 @@ pub fn due(work: &mut TenantWork, queue: Queue, limit: u32) -> Result<Vec<Job>, 
     work.all(&READY, params![queue, limit], job)
 }
 
-/// Marks a job as running: an outbound call is about to be made for it.
+/// Checkpoints a job as running: an outbound call is about to be made for it.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -93,7 +93,7 @@ pub const HEARTBEAT_STALE_MS: i64 = 10_000;
 /// How long a job may be overdue before `/health` calls the queue late: five times the longest call that the defaults allow.
 pub const JOB_LATE_MS: i64 = 5 * 60 * 1000;
 /// How often it is written down how far the shops' files are: what was acknowledged since then would not be missed in a copy that lacks it.
-pub const MARK_MS: u64 = 10_000;
+pub const CHECKPOINT_MS: u64 = 10_000;
 /// Callers whose bucket is remembered, for each group of limited routes: 65,536 of them are about 8 MiB. A flood of more addresses pushes out those whose buckets
 /// are nearest to full.
 pub const RATE_BUCKETS_MAX: usize = 65_536;

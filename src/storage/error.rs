@@ -47,7 +47,7 @@ pub enum StorageErrorKind {
     SetAside,
     /// What the landlord's file knows of the file cannot be read.
     #[error("the landlord's file cannot be read, which says how far the store's file has to be")]
-    MarkUnreadable,
+    CheckpointUnreadable,
     /// The disk failed twice under the file.
     #[error(
         "the disk failed twice under the store's file, which is not written to any more; look at the disk, then open it again by its name: tillbox tenant migrate SLUG"
@@ -226,7 +226,7 @@ impl Refusal for StorageError {
             | K::NotADatabase
             | K::Missing
             | K::SetAside
-            | K::MarkUnreadable
+            | K::CheckpointUnreadable
             | K::Held
             | K::Behind
             | K::WrongIdentity
@@ -248,7 +248,7 @@ impl Refusal for StorageError {
             | K::NotADatabase
             | K::Missing
             | K::SetAside
-            | K::MarkUnreadable
+            | K::CheckpointUnreadable
             | K::Held
             | K::Behind
             | K::WrongIdentity

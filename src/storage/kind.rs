@@ -38,7 +38,7 @@ impl FileKind for Landlord {
     const APPLICATION_ID: i32 = i32::from_be_bytes(*b"TilL");
     const MIGRATIONS: &'static [&'static str] = &[
         include_str!("../../schema/landlord/0001_initial.sql"),
-        include_str!("../../schema/landlord/0002_tenant_mark.sql"),
+        include_str!("../../schema/landlord/0002_tenant_checkpoint.sql"),
         include_str!("../../schema/landlord/0003_queue_pause.sql"),
         include_str!("../../schema/landlord/0004_tenant_pause.sql"),
         include_str!("../../schema/landlord/0005_rate_bucket.sql"),

@@ -33,7 +33,7 @@ use crate::storage::{
 
 statements! {
     TRUST = "SELECT trusted_at, doubted_at, doubt, cause, steady_from, steady_ms, looked_at FROM clock_trust WHERE singleton = 1";
-    SEEN_BEFORE = "SELECT seen_at FROM clock_mark WHERE singleton = 1";
+    SEEN_BEFORE = "SELECT seen_at FROM clock_latest WHERE singleton = 1";
     SET_TRUST = "INSERT INTO clock_trust (singleton, trusted_at) VALUES (1, ?1)
                  ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, doubted_at = NULL, doubt = NULL, cause = NULL,
                    steady_from = NULL, steady_ms = 0, looked_at = NULL, webhook_told_at = NULL, mail_told_at = NULL";
@@ -43,7 +43,7 @@ statements! {
                    webhook_told_at = NULL, mail_told_at = NULL";
     SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, looked_at = ?3 WHERE singleton = 1";
     // The times that it may go back.
-    RESET_SEEN = "INSERT INTO clock_mark (singleton, seen_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at";
+    RESET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at";
     TOLD = "SELECT webhook_told_at IS NOT NULL, mail_told_at IS NOT NULL FROM clock_trust WHERE singleton = 1";
     WEBHOOK_TOLD = "UPDATE clock_trust SET webhook_told_at = ?1 WHERE singleton = 1 AND doubted_at = ?2";
     MAIL_TOLD = "UPDATE clock_trust SET mail_told_at = ?1 WHERE singleton = 1 AND doubted_at = ?2";

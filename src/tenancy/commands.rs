@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::access::{Scopes, TenantAccess, TenantStatus};
+use super::checkpoints::{self, ChainEnds};
 use super::keys::NewKey;
-use super::marks::{self, Ends};
 use crate::platform::audit::{self, AuditEntry};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{ApiKeyId, TenantId};
@@ -352,11 +352,11 @@ pub fn set_suspended(
 pub(super) fn accept_loss(
     work: &mut LandlordWork,
     id: TenantId,
-    known: &Ends,
-    found: &Ends,
+    known: &ChainEnds,
+    found: &ChainEnds,
 ) -> Result<(), StorageError> {
-    marks::set(work, id, found)?;
-    let of = |ends: &Ends| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
+    checkpoints::set(work, id, found)?;
+    let of = |ends: &ChainEnds| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
     let details = json!({"known": of(known), "found": of(found)});
     note(
         work,

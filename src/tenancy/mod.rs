@@ -4,12 +4,12 @@
 //! [`Registry`] open a shop's file. There is no other way from a request to a shop.
 
 pub mod access;
+pub mod checkpoints;
 pub mod checks;
 pub mod clock_watch;
 pub mod commands;
 pub mod directory;
 pub mod keys;
-pub mod marks;
 pub mod pauses;
 pub mod probe;
 pub mod provision;
@@ -19,9 +19,9 @@ pub mod registry;
 pub mod task_runs;
 
 pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
+pub use checkpoints::Checkpoints;
 pub use clock_watch::{ClockWatch, Doubt};
 pub use directory::{Directory, Principal};
-pub use marks::Marks;
 pub use pauses::Pauses;
 pub use published::PublishedRates;
 pub use registry::{Registry, TenantUnavailable};
@@ -33,7 +33,7 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     clock_watch::STATEMENTS,
     commands::STATEMENTS,
     task_runs::STATEMENTS,
-    marks::STATEMENTS,
+    checkpoints::STATEMENTS,
     pauses::STATEMENTS,
     probe::STATEMENTS,
     published::STATEMENTS,

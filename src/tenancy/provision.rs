@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use super::TenantAccess;
 use super::access::{Scopes, TenantStatus};
+use super::checkpoints::ChainEnds;
 use super::commands::{self, DirectoryRefused, TenantRow};
 use super::directory::Directory;
 use super::keys::{self, NewKey};
-use super::marks::Ends;
 use super::registry::{Registry, TenantUnavailable};
 use crate::primitives::id::TenantId;
 use crate::primitives::{Class, Currency, Entropy, HostName, Name, Origin, Refusal, Slug};
@@ -207,7 +207,7 @@ impl Provisioner {
         &self,
         origin: &Origin,
         slug: &Slug,
-    ) -> Result<(Ends, Ends), ProvisionRefused> {
+    ) -> Result<(ChainEnds, ChainEnds), ProvisionRefused> {
         let named = slug.clone();
         let tenant = self
             .directory

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
 use super::TenantAccess;
-use super::marks::{Ends, Marks};
+use super::checkpoints::{ChainEnds, Checkpoints};
 use crate::platform::alerts::{self, SharedChannels};
 use crate::platform::{epoch, queue};
 use crate::primitives::id::TenantId;
@@ -100,7 +100,7 @@ struct State {
 pub struct Registry {
     dir: Arc<DataDir>,
     settings: Settings,
-    marks: Marks,
+    checkpoints: Checkpoints,
     alerts: Arc<SharedChannels>,
     capacity: usize,
     on_wake: Arc<RwLock<Option<OnWake>>>,
@@ -139,14 +139,14 @@ impl Registry {
     pub fn new(
         dir: Arc<DataDir>,
         settings: Settings,
-        marks: Marks,
+        checkpoints: Checkpoints,
         alerts: Arc<SharedChannels>,
         capacity: usize,
     ) -> Self {
         Self {
             dir,
             settings,
-            marks,
+            checkpoints,
             alerts,
             capacity: capacity.max(1),
             on_wake: Arc::default(),
@@ -208,7 +208,7 @@ impl Registry {
         let opening = Opening::begin(self);
         self.make_room();
         let opened = self
-            .open_marked(id)
+            .open_checked(id)
             .inspect_err(|error| self.note_unavailable(id, error));
         drop(opening);
         let db = opened.map_err(|error| TenantUnavailable(error.kind()))?;
@@ -236,8 +236,8 @@ impl Registry {
     }
 
     /// Opens a shop's file if it has all that the landlord knows it had.
-    fn open_marked(&self, id: TenantId) -> Result<Database<Tenant>, StorageError> {
-        let (mark, holds) = (self.known_mark(id)?, self.marks.chains().holds);
+    fn open_checked(&self, id: TenantId) -> Result<Database<Tenant>, StorageError> {
+        let (mark, holds) = (self.known_checkpoint(id)?, self.checkpoints.chains().holds);
         let verify = |view: &TenantView| match &mark {
             Some(mark) if !holds(view, mark)? => Err(StorageError::new(StorageErrorKind::Behind)),
             _ => Ok(()),
@@ -261,10 +261,10 @@ impl Registry {
     }
 
     /// A fault of the landlord's file is none of the shop's: nothing is set aside for it.
-    fn known_mark(&self, id: TenantId) -> Result<Option<Ends>, StorageError> {
-        self.marks.find(id).map_err(|error| {
+    fn known_checkpoint(&self, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
+        self.checkpoints.find(id).map_err(|error| {
             tracing::error!(tenant_id = %id, error = %error, "how far a shop's file has to be could not be read from the landlord's file");
-            StorageError::new(StorageErrorKind::MarkUnreadable)
+            StorageError::new(StorageErrorKind::CheckpointUnreadable)
         })
     }
 
@@ -384,31 +384,31 @@ impl Registry {
     /// Closes a file, and keeps in mind where its chains ended if it is well. Blocks.
     fn shut(&self, id: TenantId, db: &Database<Tenant>) {
         if db.is_healthy() {
-            self.marks.look(id, db);
+            self.checkpoints.look(id, db);
         }
-        self.marks.closed(id);
+        self.checkpoints.closed(id);
         db.close();
     }
 
-    /// Writes down how far the files are that are open or were: see [`Marks`]. Writes nothing when none has changed. Blocks.
+    /// Writes down how far the files are that are open or were: see [`Checkpoints`]. Writes nothing when none has changed. Blocks.
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file.
-    pub fn write_marks(&self) -> Result<(), StorageError> {
+    pub fn write_checkpoints(&self) -> Result<(), StorageError> {
         for id in self.list_open() {
             if let Some(db) = self.peek(id) {
-                self.marks.look(id, &db);
+                self.checkpoints.look(id, &db);
             }
         }
-        self.marks.write()
+        self.checkpoints.write()
     }
 
     /// What the landlord's file and this process know of how far a shop's file was. Blocks.
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file.
-    pub fn find_mark(&self, id: TenantId) -> Result<Option<Ends>, StorageError> {
-        self.marks.find(id)
+    pub fn find_checkpoint(&self, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
+        self.checkpoints.find(id)
     }
 
     /// Opens a shop's file although it lacks what was acknowledged, after all of it was checked; if it was set aside, it is taken back to its place
@@ -420,8 +420,8 @@ impl Registry {
     pub fn open_behind(
         &self,
         access: &TenantAccess,
-        accept: impl FnOnce(Ends, Ends) -> Result<(), StorageError>,
-    ) -> Result<Option<(Ends, Ends)>, TenantUnavailable> {
+        accept: impl FnOnce(ChainEnds, ChainEnds) -> Result<(), StorageError>,
+    ) -> Result<Option<(ChainEnds, ChainEnds)>, TenantUnavailable> {
         let id = access.id();
         let lock = self.lock_of(id);
         let _opening = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -442,7 +442,7 @@ impl Registry {
             .inspect_err(|error| self.note_unavailable(id, error));
         let (db, mark, ends) = opened.map_err(|error| TenantUnavailable(error.kind()))?;
         let known = mark.unwrap_or(ends);
-        if let Err(error) = self.marks.replace(id, || accept(known, ends)) {
+        if let Err(error) = self.checkpoints.replace(id, || accept(known, ends)) {
             db.close();
             return Err(TenantUnavailable(error.kind()));
         }
@@ -453,12 +453,12 @@ impl Registry {
     fn open_whatever_it_lacks(
         &self,
         id: TenantId,
-    ) -> Result<(Database<Tenant>, Option<Ends>, Ends), StorageError> {
+    ) -> Result<(Database<Tenant>, Option<ChainEnds>, ChainEnds), StorageError> {
         let path = self.dir.tenant(id);
         if !path.exists() {
             take_back(&path).map_err(|error| io_error(&error))?;
         }
-        let (mark, holds) = (self.known_mark(id)?, self.marks.chains().holds);
+        let (mark, holds) = (self.known_checkpoint(id)?, self.checkpoints.chains().holds);
         let db = self.open_file(id, Check::Always, &|_| Ok(()))?;
         // Before the loss is written down as accepted: a crash in between may raise the epoch twice, and never leaves it where it was.
         let lacks = match mark {
@@ -469,7 +469,7 @@ impl Registry {
             db.write(Origin::system(), |work| epoch::raise(work, "loss accepted"))
                 .wait()?;
         }
-        let ends = db.read(self.marks.chains().ends).wait()?;
+        let ends = db.read(self.checkpoints.chains().ends).wait()?;
         Ok((db, mark, ends))
     }
 
@@ -524,7 +524,7 @@ impl Registry {
         state.locks.remove(&id);
         state.gates.remove(&id);
         drop(state);
-        self.marks.forget(id);
+        self.checkpoints.forget(id);
     }
 
     fn close_unhealthy(&self, id: TenantId) {
@@ -549,7 +549,7 @@ impl Registry {
         };
         if let Some(open) = removed {
             tracing::warn!(tenant_id = %id, "tenant file is closed, to be opened and checked again");
-            self.marks.closed(id);
+            self.checkpoints.closed(id);
             open.db.close();
         }
     }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{chains, currency, ledger};
+use super::{chain_ends, currency, ledger};
 use crate::platform::audit;
 use crate::primitives::{Currency, Digest};
 use crate::storage::{
     FileKind, Row, StorageError, StorageErrorKind, TenantView, View, migrate, params, statements,
 };
-use crate::tenancy::marks::Ends;
+use crate::tenancy::checkpoints::ChainEnds;
 
 statements! {
     // Not the quick one, which does not hold the indexes against their tables: a bit that rots in a row is passed over by whoever looks into the index.
@@ -256,13 +256,13 @@ pub(crate) fn audit_chain<K: FileKind>(
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn check_mark(
+pub fn check_checkpoint(
     view: &TenantView,
-    mark: Option<&Ends>,
+    mark: Option<&ChainEnds>,
     report: &mut Report,
 ) -> Result<(), StorageError> {
     let lacks = match mark {
-        Some(mark) if !chains::holds(view, mark)? => Some(format!(
+        Some(mark) if !chain_ends::holds(view, mark)? => Some(format!(
             "the landlord knew of ledger entry {} and audit entry {}, which are not there as they were",
             mark.ledger.seq, mark.audit.seq
         )),

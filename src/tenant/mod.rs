@@ -5,7 +5,7 @@
 pub mod audit;
 pub mod cart;
 pub mod catalog;
-pub mod chains;
+pub mod chain_ends;
 pub mod checkout;
 pub mod currency;
 pub mod finance;
@@ -34,7 +34,7 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     cart::RETENTION_STATEMENTS,
     cart::STATEMENTS,
     catalog::STATEMENTS,
-    chains::STATEMENTS,
+    chain_ends::STATEMENTS,
     currency::RATE_STATEMENTS,
     currency::SETTINGS_STATEMENTS,
     currency::UNSELLABLE_STATEMENTS,

@@ -131,7 +131,7 @@ pub(super) enum BatchError {
     Unavailable(JobError),
 }
 
-/// Runs the local jobs that are due, in order, and marks at most `outbound_max` outbound ones as running. Removes some of what has long ended.
+/// Runs the local jobs that are due, in order, and checkpoints at most `outbound_max` outbound ones as running. Removes some of what has long ended.
 pub(super) fn claim(
     work: &mut TenantWork<'_>,
     rules: &Rules,

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::platform::queue::{self, Job, Queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::{
-    AUDIT_REST_MS, BATCH_RETRY_MS, CLOCK_SET_BACK_MS, HEARTBEAT_MS, LOOKS_ANEW, MARK_MS,
+    AUDIT_REST_MS, BATCH_RETRY_MS, CHECKPOINT_MS, CLOCK_SET_BACK_MS, HEARTBEAT_MS, LOOKS_ANEW,
     QUEUE_PASSED_MAX, SWEEP_MS,
 };
 use crate::primitives::{Origin, Timestamp};
@@ -69,7 +69,7 @@ pub(super) struct Dispatcher {
     calls: JoinSet<()>,
     sweep: Option<JoinHandle<bool>>,
     /// Writes down how far the shops' files are, and who has tried to log in how often.
-    marking: Option<JoinHandle<()>>,
+    checkpointing: Option<JoinHandle<()>>,
     /// What the clock showed when it was last looked at.
     seen: Timestamp,
     /// In how many of the next beats all that waits is looked at anew, after the clock was set back.
@@ -120,7 +120,7 @@ impl Dispatcher {
             batches: JoinSet::new(),
             calls: JoinSet::new(),
             sweep: None,
-            marking: None,
+            checkpointing: None,
             audit_rest: None,
         };
         dispatcher.heartbeat();
@@ -132,9 +132,9 @@ impl Dispatcher {
         let mut beats = tokio::time::interval(HEARTBEAT);
         let mut sweeps = tokio::time::interval(Duration::from_millis(SWEEP_MS));
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut marks = tokio::time::interval(Duration::from_millis(MARK_MS));
+        let mut checkpoints = tokio::time::interval(Duration::from_millis(CHECKPOINT_MS));
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        marks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        checkpoints.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut all_swept = false;
         let within = loop {
             self.start_batches();
@@ -147,7 +147,7 @@ impl Dispatcher {
                 Some(ended) = self.calls.join_next() => note_fault(ended),
                 _ = beats.tick() => self.heartbeat(),
                 _ = sweeps.tick() => all_swept = self.begin_sweep(all_swept).await,
-                _ = marks.tick() => self.begin_marking(),
+                _ = checkpoints.tick() => self.begin_checkpoint(),
                 () = tokio::time::sleep(nap) => {}
             }
         };
@@ -316,17 +316,17 @@ impl Dispatcher {
         all_swept
     }
 
-    fn begin_marking(&mut self) {
+    fn begin_checkpoint(&mut self) {
         if self
-            .marking
+            .checkpointing
             .as_ref()
-            .is_some_and(|marking| !marking.is_finished())
+            .is_some_and(|checkpointing| !checkpointing.is_finished())
         {
             return;
         }
         let app = self.shared.app.clone();
-        self.marking = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = app.registry.write_marks() {
+        self.checkpointing = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = app.registry.write_checkpoints() {
                 tracing::warn!(error = %error, "how far the shops' files are was not written down; tried again");
             }
             if let Err(error) = app.rate_limiter.write(&app.directory) {

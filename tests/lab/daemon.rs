@@ -168,7 +168,7 @@ pub struct Line {
     is_over: AtomicBool,
 }
 
-/// Ends the wait of all callers when it is dropped.
+/// ChainEnds the wait of all callers when it is dropped.
 pub struct HangUp<'a>(&'a Line);
 
 impl Drop for HangUp<'_> {

@@ -99,7 +99,7 @@ fn sound() -> Sound {
         }
         tokio::task::block_in_place(|| {
             tillbox::worker::run_until_idle(&house.app);
-            house.app.registry.write_marks().expect("written");
+            house.app.registry.write_checkpoints().expect("written");
         });
     });
     let listed = house
@@ -189,10 +189,15 @@ fn is_noticed(sound: &Sound, dir: &Path) -> bool {
         return true;
     };
     let is_sound = house.app.registry.open(&sound.shop).is_ok_and(|db| {
-        let mark = house.app.registry.find_mark(sound.shop.id()).ok().flatten();
+        let mark = house
+            .app
+            .registry
+            .find_checkpoint(sound.shop.id())
+            .ok()
+            .flatten();
         let report = db.read_long(move |view| {
             let mut report = integrity::check(view)?;
-            integrity::check_mark(view, mark.as_ref(), &mut report)?;
+            integrity::check_checkpoint(view, mark.as_ref(), &mut report)?;
             Ok::<_, tillbox::storage::StorageError>(report)
         });
         report.wait().is_ok_and(|report| report.passes())

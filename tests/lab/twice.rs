@@ -1,5 +1,5 @@
 //! A kill, and a power cut soon after it: what the killed process had written and not synced is there for the next one, which reads it, acknowledges
-//! it to whoever asks again, and marks it in the landlord's file. It has to be on disk before.
+//! it to whoever asks again, and checkpoints it in the landlord's file. It has to be on disk before.
 
 use std::fs;
 use std::ops::Range;
@@ -70,7 +70,7 @@ fn kill_and_cut(seed: u64, case: usize) -> Verdict {
             let reply = second.send(&line.call).await;
             line.answered = (reply.status < 500).then(|| (disk::position(), reply));
         }
-        tokio::task::block_in_place(|| second.app.registry.write_marks())
+        tokio::task::block_in_place(|| second.app.registry.write_checkpoints())
             .map_err(|error| error.to_string())
     })?;
     let at = disk::position();

@@ -298,7 +298,7 @@ pub async fn run(house: &House, diary: &Diary, customers: usize) {
         );
         tokio::task::block_in_place(|| {
             worker::run_until_idle(&house.app);
-            house.app.registry.write_marks().expect("written");
+            house.app.registry.write_checkpoints().expect("written");
             if round % 3 == 1 {
                 prune(house);
             }

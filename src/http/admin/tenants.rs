@@ -10,8 +10,8 @@ use crate::http::problem::Problem;
 use crate::maintenance::all_files;
 use crate::primitives::Slug;
 use crate::storage::{Database, Tenant};
+use crate::tenancy::checkpoints::ChainEnds;
 use crate::tenancy::commands::DirectoryRefused;
-use crate::tenancy::marks::Ends;
 use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::integrity::Report;
 
@@ -64,7 +64,7 @@ pub async fn accept_loss(
     let accept =
         move |house: &House| Ok(house.app.provisioner.accept_loss(&house.origin, &named)?);
     let (known, found) = house.blocking(accept).await?;
-    let of = |ends: Ends| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
+    let of = |ends: ChainEnds| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
     Ok(Json(
         json!({"slug": slug, "status": "accepted", "known": of(known), "found": of(found)}),
     ))

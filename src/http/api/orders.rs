@@ -200,7 +200,7 @@ async fn confirm_order(
     .await
 }
 
-/// Marks a confirmed order as handed over or sent.
+/// Checkpoints a confirmed order as handed over or sent.
 #[utoipa::path(post, path = "/orders/{id}/ship", tag = "orders", params(("id" = String, Path), MayBeKeyedParams), request_body = NothingBody,
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
 async fn ship_order(

@@ -67,7 +67,7 @@ pub(super) fn touch(work: &mut TenantWork, id: CartId) -> Result<(), StorageErro
         .map(drop)
 }
 
-/// Ends the life of an open cart.
+/// ChainEnds the life of an open cart.
 pub(super) fn close(
     work: &mut TenantWork,
     id: CartId,

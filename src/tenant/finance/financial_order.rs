@@ -110,7 +110,7 @@ fn in_own(row: &Row<'_>) -> rusqlite::Result<Option<InOwn>> {
     }))
 }
 
-/// Syncs the financial order from its order, locks it and marks it paid; gives the one that is there when there is one.
+/// Syncs the financial order from its order, locks it and checkpoints it paid; gives the one that is there when there is one.
 pub(super) fn lock_and_mark_paid(
     work: &mut TenantWork,
     order: &Order,

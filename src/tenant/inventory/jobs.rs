@@ -41,7 +41,7 @@ pub fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, StorageErr
     store::has_overdue(view, now)
 }
 
-/// Ends reservations whose time is over, whatever became of their jobs: at most so many that sales go on meanwhile. Gives how many ended;
+/// ChainEnds reservations whose time is over, whatever became of their jobs: at most so many that sales go on meanwhile. Gives how many ended;
 /// a full batch means that there may be more.
 ///
 /// # Errors

@@ -265,13 +265,13 @@ pub(super) fn mark_consumed(work: &mut TenantWork, order_id: OrderId) -> Result<
         .map(drop)
 }
 
-/// Ends the held reservations of an order; gives how many there were.
+/// ChainEnds the held reservations of an order; gives how many there were.
 pub(super) fn release(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
     let freed = work.returning(&RELEASE, params![order_id], product_and_quantity)?;
     give_back(work, &freed)
 }
 
-/// Ends the held reservations of an order whose time is over; gives how many there were.
+/// ChainEnds the held reservations of an order whose time is over; gives how many there were.
 pub(super) fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
     let now = work.now();
     let freed = work.returning(&EXPIRE, params![order_id, now], product_and_quantity)?;
@@ -289,7 +289,7 @@ pub(super) fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, Sto
         .is_some())
 }
 
-/// Ends held reservations whose time is over or was never right, at most `limit`; gives how many there were.
+/// ChainEnds held reservations whose time is over or was never right, at most `limit`; gives how many there were.
 pub(super) fn expire_due(work: &mut TenantWork, limit: u32) -> Result<usize, StorageError> {
     let now = work.now();
     let ahead = now.plus_millis(RESERVATION_AHEAD_MAX_MS);

@@ -1,7 +1,7 @@
 //! The chain of the books: each entry holds a hash over the hash before, itself, its transfers and the documents that it books.
 //!
 //! A row that a rotten disk or a hand with a shell changes, leaves out or puts in between breaks the chain there; [`verify`] says where. The end of
-//! the chain stands in the landlord's file too (`tenancy::marks`), so that a lost tail is missed as well.
+//! the chain stands in the landlord's file too (`tenancy::checkpoints`), so that a lost tail is missed as well.
 //!
 //! Deliberately not in it: what may change after the booking, such as the status of an order, or a customer's address, which the law may have removed.
 

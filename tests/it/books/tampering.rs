@@ -217,7 +217,7 @@ async fn each_kind_of_tampering_is_found() {
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_ne!(fs::read(&path).expect("the file"), sound, "{sql}");
         // The landlord's mark would not let in a file whose end is another one.
-        app.landlord_raw("DELETE FROM tenant_mark")
+        app.landlord_raw("DELETE FROM tenant_checkpoint")
             .expect("forgotten");
         app.resume();
         let report = shop.integrity();

@@ -188,7 +188,7 @@ fn a_job_under_which_the_process_is_killed_again_and_again_is_given_up() {
         listener.local_addr().expect("it has an address")
     );
     let (called, calls) = channel();
-    // Ends with the process of the test; whoever is connected is kept waiting.
+    // ChainEnds with the process of the test; whoever is connected is kept waiting.
     thread::spawn(move || {
         listener
             .incoming()

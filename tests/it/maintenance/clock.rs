@@ -344,7 +344,7 @@ async fn a_clock_that_came_back_is_believed_at_the_next_start_too() {
     let tea = shop.stocked("MUG", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
     let running = app.app();
-    blocking(|| running.registry.write_marks()).expect("written");
+    blocking(|| running.registry.write_checkpoints()).expect("written");
     drop(running);
     app.clock().set(right);
     night(&app);

@@ -415,7 +415,7 @@ async fn what_was_pruned_leaves_an_anchor_that_holds() {
             .rows("SELECT 'DROP TRIGGER ' || name || ';' FROM sqlite_schema WHERE type = 'trigger'")
             .concat();
         shop.raw(&format!("{triggers} {sql}")).expect(sql);
-        app.landlord_raw("DELETE FROM tenant_mark")
+        app.landlord_raw("DELETE FROM tenant_checkpoint")
             .expect("forgotten");
         app.resume();
         let report = shop.integrity();
@@ -679,7 +679,7 @@ async fn a_mark_from_before_what_was_pruned_is_no_sign_of_an_older_copy() {
     prune(&app, json!({})).await.expect(200);
     app.stop();
     app.landlord_raw(&format!(
-        "UPDATE tenant_mark SET audit_seq = {seq}, audit_hash = x'{hash}'"
+        "UPDATE tenant_checkpoint SET audit_seq = {seq}, audit_hash = x'{hash}'"
     ))
     .expect("set back");
     app.resume();

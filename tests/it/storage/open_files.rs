@@ -87,7 +87,7 @@ async fn long_reads_leave_room_for_short_ones() {
         let (open, gate) = std::sync::mpsc::channel::<()>();
         gates.push(open);
         db.read_long(move |_| {
-            // Ends when the other side is dropped.
+            // ChainEnds when the other side is dropped.
             let _ = gate.recv();
             Ok::<_, StorageError>(())
         })
@@ -230,7 +230,7 @@ fn a_file_that_is_opened_while_it_is_still_read_stays_locked_for_other_programs(
     let reading = before.read(move |view| {
         let count: i64 = view.one(&COUNT, [], |row| row.get(0))?;
         entered.send(()).expect("the test listens");
-        // Ends when the test drops the other end.
+        // ChainEnds when the test drops the other end.
         let _ = left.recv();
         Ok::<_, StorageError>(count)
     });

@@ -31,7 +31,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "groups the movements of one batch",
     ),
     (
-        "tenant::chains::IS_PRUNED",
+        "tenant::chain_ends::IS_PRUNED",
         "looks at the list of tables, where a mark is not found",
     ),
     (
@@ -61,7 +61,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "compares everything with everything: that is its purpose, and it has a lane of its own",
     ),
     (
-        "tenant::chains::IS_CHAINED",
+        "tenant::chain_ends::IS_CHAINED",
         "looks at one table's columns, once for each opening",
     ),
     ("ledger::chain::LAST", "takes the last row by its place"),

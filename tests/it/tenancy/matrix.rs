@@ -156,7 +156,7 @@ const MATRIX: &[Row] = &[
 ];
 
 /// In every text that the first store has of its own.
-const MARK: &str = "marknorth";
+const CHECKPOINT: &str = "marknorth";
 
 /// Ids by the names that stand for them in the matrix.
 type Things = BTreeMap<&'static str, String>;
@@ -249,7 +249,7 @@ impl House {
 
     /// Fresh things of a store, one of each kind that a route wants; `number` makes their names new.
     async fn things(shop: &TestShop, number: usize) -> Things {
-        let name = |what: &str| format!("{what} {MARK} {number}");
+        let name = |what: &str| format!("{what} {CHECKPOINT} {number}");
         let category = json!({"name": name("category")});
         let category = shop
             .post("/v1/catalog/categories")
@@ -257,7 +257,9 @@ impl House {
             .send()
             .await
             .expect(201);
-        let product = shop.stocked(&format!("{MARK}-{number}"), 450, 50).await;
+        let product = shop
+            .stocked(&format!("{CHECKPOINT}-{number}"), 450, 50)
+            .await;
         let body = json!({"name": name("product"), "category_id": category.string("/id")});
         shop.patch(&format!("/v1/catalog/products/{product}"))
             .json(body)
@@ -365,7 +367,7 @@ impl Row {
     fn assert_unmarked(&self, who: &str, answer: &Answer) {
         let all = format!("{:?} {}", answer.headers, answer.text());
         assert!(
-            !all.to_lowercase().contains(MARK),
+            !all.to_lowercase().contains(CHECKPOINT),
             "{} as {who}: {all}",
             self.0
         );
@@ -582,7 +584,7 @@ async fn what_is_hidden_from_others_is_shown_to_the_own() {
             .await
             .expect(200);
         let said = answer.text();
-        if said.to_lowercase().contains(MARK)
+        if said.to_lowercase().contains(CHECKPOINT)
             || things.values().any(|id| said.contains(id.as_str()))
         {
             shown.insert(row.0);

@@ -2,6 +2,6 @@
 
 mod access;
 mod canaries;
+mod checkpoints;
 mod isolation;
-mod marks;
 mod matrix;

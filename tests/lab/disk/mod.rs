@@ -140,7 +140,7 @@ pub fn is_dead() -> bool {
         .is_some_and(|recorder| recorder.life == Some(0))
 }
 
-/// Ends the watch; gives what has happened.
+/// ChainEnds the watch; gives what has happened.
 pub fn take() -> Vec<Op> {
     WATCHING.store(false, Ordering::SeqCst);
     recorder()

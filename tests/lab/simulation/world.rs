@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// Ends it; gives what was done, and how often something went wrong.
+    /// ChainEnds it; gives what was done, and how often something went wrong.
     pub fn end(mut self) -> (Vec<String>, Struck) {
         disk::strike(None);
         if let Some(house) = self.house.take() {
@@ -240,7 +240,7 @@ impl World {
         }
     }
 
-    /// Ends the trouble of a step; says whether the process died in it.
+    /// ChainEnds the trouble of a step; says whether the process died in it.
     fn survive(&mut self, trouble: Trouble) -> Verdict<bool> {
         match trouble {
             Trouble::Death(_) => {

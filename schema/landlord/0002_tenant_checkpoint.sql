@@ -1,16 +1,16 @@
 -- How far each shop's file was when it was last looked at: where its chains ended then. A file that lacks those links is an older copy, or its disk
 -- did not keep what it confirmed.
-CREATE TABLE tenant_mark (
+CREATE TABLE tenant_checkpoint (
     tenant_id   BLOB PRIMARY KEY REFERENCES tenant (id) ON DELETE CASCADE,
     ledger_seq  INTEGER NOT NULL CHECK (ledger_seq >= 0),
     ledger_hash BLOB NOT NULL CHECK (length(ledger_hash) = 32),
     audit_seq   INTEGER NOT NULL CHECK (audit_seq >= 0),
     audit_hash  BLOB NOT NULL CHECK (length(audit_hash) = 32),
-    marked_at   INTEGER NOT NULL
+    recorded_at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- The latest instant that this house has seen: a clock that shows an earlier one is behind.
-CREATE TABLE clock_mark (
+CREATE TABLE clock_latest (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     seen_at   INTEGER NOT NULL
 ) STRICT;

@@ -272,17 +272,18 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
-    let marks = || app.landlord_rows("SELECT ledger_seq FROM tenant_mark");
+    let checkpoints = || app.landlord_rows("SELECT ledger_seq FROM tenant_checkpoint");
     let commits = || app.app().directory.database().stats().commits();
-    let write = || crate::support::blocking(|| app.app().registry.write_marks()).expect("written");
+    let write =
+        || crate::support::blocking(|| app.app().registry.write_checkpoints()).expect("written");
     write();
-    assert_eq!(marks(), ["1"]);
+    assert_eq!(checkpoints(), ["1"]);
     let before = commits();
     write();
     assert_eq!(commits(), before, "nothing was sold since");
     shop.sell(&[(&tea, 1)]).await;
     write();
-    assert_eq!(marks(), ["2"]);
+    assert_eq!(checkpoints(), ["2"]);
 }
 
 /// A file as the first version left it: entries without a chain.
@@ -316,7 +317,7 @@ async fn a_file_of_the_first_version_is_chained_from_now_on() {
     shop.sell(&[(&tea, 1)]).await;
     app.stop();
     shop.raw(UNCHAINED).expect("as it was");
-    app.landlord_raw("DELETE FROM tenant_mark")
+    app.landlord_raw("DELETE FROM tenant_checkpoint")
         .expect("as it was");
     app.resume();
     shop.sell(&[(&tea, 1)]).await;
@@ -345,7 +346,7 @@ async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
     shop.sell(&[(&tea, 1)]).await;
     app.stop();
     assert_eq!(
-        app.landlord_rows("SELECT seen_at FROM clock_mark"),
+        app.landlord_rows("SELECT seen_at FROM clock_latest"),
         [app.now().as_millis().to_string()]
     );
     app.clock()
@@ -354,7 +355,7 @@ async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
     shop.sell(&[(&tea, 1)]).await;
     app.stop();
     assert_eq!(
-        app.landlord_rows("SELECT seen_at > 1700000000000 FROM clock_mark"),
+        app.landlord_rows("SELECT seen_at > 1700000000000 FROM clock_latest"),
         ["1"],
         "the latest instant stays the latest"
     );
@@ -366,7 +367,7 @@ async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
 async fn a_fault_of_the_landlords_file_is_none_of_the_shops() {
     let past = Past::of(1, 1).await;
     past.app
-        .landlord_raw("ALTER TABLE tenant_mark RENAME TO gone")
+        .landlord_raw("ALTER TABLE tenant_checkpoint RENAME TO gone")
         .expect("renamed");
     past.app.resume();
     past.is_refused().await;
@@ -376,7 +377,7 @@ async fn a_fault_of_the_landlords_file_is_none_of_the_shops() {
         "the file stays where it is"
     );
     past.app
-        .landlord_raw("ALTER TABLE gone RENAME TO tenant_mark")
+        .landlord_raw("ALTER TABLE gone RENAME TO tenant_checkpoint")
         .expect("renamed");
     past.app.resume();
     past.sell(1).await;
@@ -391,7 +392,7 @@ async fn a_copy_from_before_the_chain_that_lacks_nothing_is_opened() {
     app.work_off();
     app.stop();
     shop.raw(UNCHAINED).expect("as it was");
-    app.landlord_raw("UPDATE tenant_mark SET ledger_hash = zeroblob(32)")
+    app.landlord_raw("UPDATE tenant_checkpoint SET ledger_hash = zeroblob(32)")
         .expect("as it was");
     app.resume();
     shop.sell(&[(&tea, 1)]).await;

@@ -1,10 +1,10 @@
-//! Where a shop's chains end, and whether a file still has the links that it had: what `tenancy::marks` keeps beside the file.
+//! Where a shop's chains end, and whether a file still has the links that it had: what `tenancy::checkpoints` keeps beside the file.
 
 use super::ledger;
 use crate::platform::audit;
 use crate::primitives::Digest;
 use crate::storage::{StorageError, TenantView, params, statements};
-use crate::tenancy::marks::{Chains, End, Ends};
+use crate::tenancy::checkpoints::{ChainEnd, ChainEnds, Chains};
 
 statements! {
     // A copy from before the ledger was chained has no such column.
@@ -14,16 +14,16 @@ statements! {
     IS_CHAINED = "SELECT 1 FROM pragma_table_info('ledger_entry') WHERE name = 'hash'";
 }
 
-/// How the marks read a shop's chains.
+/// How the checkpoints read a shop's chains.
 pub const CHAINS: Chains = Chains { ends, holds };
 
 /// Where the chains of a shop end.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn ends(view: &TenantView) -> Result<Ends, StorageError> {
-    let end = |(seq, hash)| End { seq, hash };
-    Ok(Ends {
+pub fn ends(view: &TenantView) -> Result<ChainEnds, StorageError> {
+    let end = |(seq, hash)| ChainEnd { seq, hash };
+    Ok(ChainEnds {
         ledger: end(ledger::chain_end(view)?),
         audit: end(audit::end(view)?),
     })
@@ -33,7 +33,7 @@ pub fn ends(view: &TenantView) -> Result<Ends, StorageError> {
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn holds(view: &TenantView, once: &Ends) -> Result<bool, StorageError> {
+pub fn holds(view: &TenantView, once: &ChainEnds) -> Result<bool, StorageError> {
     if once.ledger.seq > 0 {
         let is_chained = view.find(&IS_CHAINED, [], |_| Ok(()))?.is_some();
         let found = match is_chained {

@@ -18,19 +18,19 @@ use crate::storage::{
 };
 
 statements! {
-    MARK = "SELECT ledger_seq, ledger_hash, audit_seq, audit_hash FROM tenant_mark WHERE tenant_id = ?1";
+    CHECKPOINT = "SELECT ledger_seq, ledger_hash, audit_seq, audit_hash FROM tenant_checkpoint WHERE tenant_id = ?1";
     // A tenant may be removed while its mark is on the way.
-    SET_MARK = "INSERT INTO tenant_mark (tenant_id, ledger_seq, ledger_hash, audit_seq, audit_hash, marked_at)
+    SET_CHECKPOINT = "INSERT INTO tenant_checkpoint (tenant_id, ledger_seq, ledger_hash, audit_seq, audit_hash, recorded_at)
                 SELECT id, ?2, ?3, ?4, ?5, ?6 FROM tenant WHERE id = ?1
                 ON CONFLICT (tenant_id) DO UPDATE SET ledger_seq = excluded.ledger_seq, ledger_hash = excluded.ledger_hash,
-                  audit_seq = excluded.audit_seq, audit_hash = excluded.audit_hash, marked_at = excluded.marked_at";
-    SEEN = "SELECT seen_at FROM clock_mark WHERE singleton = 1";
-    SET_SEEN = "INSERT INTO clock_mark (singleton, seen_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)";
+                  audit_seq = excluded.audit_seq, audit_hash = excluded.audit_hash, recorded_at = excluded.recorded_at";
+    SEEN = "SELECT seen_at FROM clock_latest WHERE singleton = 1";
+    SET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)";
 }
 
 /// The last link of a chain; place 0 where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct ChainEnd {
     /// Its place.
     pub seq: i64,
     /// Its hash.
@@ -39,20 +39,20 @@ pub struct End {
 
 /// Where the chains of a shop end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct ChainEnds {
     /// The ledger's.
-    pub ledger: End,
+    pub ledger: ChainEnd,
     /// The audit log's.
-    pub audit: End,
+    pub audit: ChainEnd,
 }
 
 /// How a shop's chains are read. The shop's modules own them, which are a layer above.
 #[derive(Clone, Copy, Debug)]
 pub struct Chains {
     /// Where they end.
-    pub ends: fn(&TenantView) -> Result<Ends, StorageError>,
+    pub ends: fn(&TenantView) -> Result<ChainEnds, StorageError>,
     /// Whether they have the links at which they ended once.
-    pub holds: fn(&TenantView, &Ends) -> Result<bool, StorageError>,
+    pub holds: fn(&TenantView, &ChainEnds) -> Result<bool, StorageError>,
 }
 
 #[derive(Default)]
@@ -60,21 +60,21 @@ struct State {
     /// How many commits an open file had when it was last looked at.
     looked_at: HashMap<TenantId, u64>,
     /// What is not written down yet.
-    due: HashMap<TenantId, Ends>,
+    due: HashMap<TenantId, ChainEnds>,
     /// How often a file was closed or forgotten: what was read of an earlier one is not noted for the one that is there now.
     closings: HashMap<TenantId, u64>,
 }
 
-/// The marks of all shops.
-pub struct Marks {
+/// The checkpoints of all shops.
+pub struct Checkpoints {
     directory: Arc<Directory>,
     chains: Chains,
     state: Mutex<State>,
-    /// Held while marks are written, or one is replaced.
+    /// Held while checkpoints are written, or one is replaced.
     writing: Mutex<()>,
 }
 
-impl Marks {
+impl Checkpoints {
     /// Kept in the landlord's file, of chains that are read so.
     pub fn new(directory: Arc<Directory>, chains: Chains) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Marks {
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file.
-    pub fn find(&self, id: TenantId) -> Result<Option<Ends>, StorageError> {
+    pub fn find(&self, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
         if let Some(due) = self.state().due.get(&id) {
             return Ok(Some(*due));
         }
@@ -204,22 +204,26 @@ impl Marks {
     }
 }
 
-fn find(view: &LandlordView, id: TenantId) -> Result<Option<Ends>, StorageError> {
-    view.find(&MARK, params![id], |row: &Row<'_>| {
+fn find(view: &LandlordView, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
+    view.find(&CHECKPOINT, params![id], |row: &Row<'_>| {
         let end = |at: usize| {
-            Ok::<_, rusqlite::Error>(End {
+            Ok::<_, rusqlite::Error>(ChainEnd {
                 seq: row.get(at)?,
                 hash: row.get(at + 1)?,
             })
         };
-        Ok(Ends {
+        Ok(ChainEnds {
             ledger: end(0)?,
             audit: end(2)?,
         })
     })
 }
 
-pub(super) fn set(work: &mut LandlordWork, id: TenantId, ends: &Ends) -> Result<(), StorageError> {
+pub(super) fn set(
+    work: &mut LandlordWork,
+    id: TenantId,
+    ends: &ChainEnds,
+) -> Result<(), StorageError> {
     let now = work.now();
     let row = params![
         id,
@@ -229,5 +233,5 @@ pub(super) fn set(work: &mut LandlordWork, id: TenantId, ends: &Ends) -> Result<
         ends.audit.hash,
         now
     ];
-    work.change(&SET_MARK, row, Rows::AtMostOne).map(drop)
+    work.change(&SET_CHECKPOINT, row, Rows::AtMostOne).map(drop)
 }
