@@ -80,7 +80,7 @@ CREATE TABLE health_probe (
     heartbeat_at   INTEGER NOT NULL
 ) STRICT;
 
-CREATE TABLE house_check (
+CREATE TABLE landlord_check (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
     mismatches INTEGER NOT NULL CHECK (mismatches >= 0),
     findings   TEXT NOT NULL CHECK (json_valid(findings)), -- the first few

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::alerts::recipients::AlertRecipients;
 use crate::config::{Alerts, Config};
+use crate::landlord::{ClockWatch, PublishedRates, TaskRuns};
 use crate::observe::job_stats::JobStats;
 use crate::observe::liveness::Liveness;
 use crate::outbound::http::{Outbound, Wire};
@@ -22,9 +23,7 @@ use crate::storage::{
     file,
 };
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{
-    Checkpoints, ClockWatch, Directory, Pauses, PublishedRates, Registry, TaskRuns,
-};
+use crate::tenancy::{Checkpoints, Directory, Pauses, Registry};
 use crate::tenant::currency::{Published, SoldIn};
 use crate::tenant::{Policy, chain_ends, settings};
 

@@ -105,13 +105,13 @@ fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
             .map(ToString::to_string)
             .collect();
         // The first column is `seq`, which the file gives.
-        let checkpoints: Vec<String> = (1..columns.len())
+        let placeholders: Vec<String> = (1..columns.len())
             .map(|index| format!("?{index}"))
             .collect();
         let insert = format!(
             "INSERT INTO {table} ({}) VALUES ({})",
             columns[1..].join(", "),
-            checkpoints.join(", ")
+            placeholders.join(", ")
         );
         let read = select.query_map([], |row| {
             (1..columns.len())
@@ -252,8 +252,8 @@ fn copy(source: &Connection, path: &Path, ids: Ids) -> Connection {
             .prepare(&format!("SELECT * FROM {table}"))
             .expect("reads");
         let width = select.column_count();
-        let checkpoints: Vec<String> = (1..=width).map(|index| format!("?{index}")).collect();
-        let insert = format!("INSERT INTO {table} VALUES ({})", checkpoints.join(", "));
+        let placeholders: Vec<String> = (1..=width).map(|index| format!("?{index}")).collect();
+        let insert = format!("INSERT INTO {table} VALUES ({})", placeholders.join(", "));
         let read = select
             .query_map([], |row| {
                 (0..width)

@@ -16,7 +16,7 @@ CREATE TABLE tenant_unchecked (
 ) STRICT, WITHOUT ROWID;
 
 -- The same for this file.
-CREATE TABLE house_check (
+CREATE TABLE landlord_check (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
     mismatches INTEGER NOT NULL CHECK (mismatches >= 0),
     findings   TEXT NOT NULL CHECK (json_valid(findings)), -- the first few

@@ -42,7 +42,7 @@ impl Integrity {
 impl Check {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
         let client = Client::connect(&global.config()?, Data::IsThere)?;
-        let is_house_too = self.tenant.is_none();
+        let with_landlord = self.tenant.is_none();
         let slugs = match self.tenant {
             Some(slug) => {
                 // One that is not there is no finding.
@@ -56,7 +56,7 @@ impl Check {
                 .collect(),
         };
         let mut found = Found::default();
-        if is_house_too {
+        if with_landlord {
             // What is of the house has no tenant's name.
             found.look(&client, None);
         }

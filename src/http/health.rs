@@ -19,13 +19,14 @@ use utoipa_axum::routes;
 use super::extract::House;
 use super::problem::{OwnForm, Problem};
 use crate::app::App;
+use crate::landlord::Doubt;
 use crate::observe::liveness::Probe;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::PROBE_DEADLINE_MS;
 use crate::primitives::{Class, Origin, Slug, Timestamp};
 use crate::storage::StorageError;
 use crate::tenancy::access::TenantStatus;
-use crate::tenancy::{Doubt, probe};
+use crate::tenancy::probe;
 
 /// The routes of health.
 pub fn routes() -> OpenApiRouter<Arc<App>> {

@@ -1,8 +1,24 @@
 //! L4: the house. What is kept in the landlord's file beyond who exists, and the rules about it.
 
+pub mod check_results;
+pub mod clock;
 pub mod integrity;
+pub mod published_rates;
+pub mod rate_buckets;
 pub mod retention;
+pub mod task_runs;
+
+pub use clock::{ClockWatch, Doubt};
+pub use published_rates::PublishedRates;
+pub use task_runs::TaskRuns;
 
 /// Every SQL text of this layer that runs on the landlord's file, for the test that prepares them all.
-pub const STATEMENTS: &[&[crate::storage::Statement]] =
-    &[integrity::STATEMENTS, retention::STATEMENTS];
+pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
+    check_results::STATEMENTS,
+    clock::STATEMENTS,
+    integrity::STATEMENTS,
+    published_rates::STATEMENTS,
+    rate_buckets::STATEMENTS,
+    retention::STATEMENTS,
+    task_runs::STATEMENTS,
+];

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::landlord;
+use crate::landlord::Doubt;
+use crate::landlord::check_results::{self, Checked, LandlordChecked, Unchecked};
 use crate::observe::logging;
 use crate::platform::audit;
 use crate::primitives::id::TenantId;
@@ -21,8 +23,7 @@ use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, FREE_PAGES_WORTH, 
 use crate::primitives::{Class, Origin, Refusal, Slug, Timestamp};
 use crate::storage::data_dir::beside;
 use crate::storage::{Database, LandlordView, StorageError, StorageErrorKind, Tenant};
-use crate::tenancy::checks::{self, Checked, HouseChecked, Unchecked};
-use crate::tenancy::{Doubt, TenantAccess, TenantUnavailable, commands};
+use crate::tenancy::{TenantAccess, TenantUnavailable, commands};
 use crate::tenant::integrity::{self, Report};
 use crate::tenant::retention::{self, CutOffs, PruneJob, Pruned, Table};
 
@@ -84,7 +85,7 @@ impl Prune {
         }
     }
 
-    const fn tables_of_house(self) -> &'static [landlord::retention::Table] {
+    const fn landlord_tables(self) -> &'static [landlord::retention::Table] {
         if self.audit_only {
             &[landlord::retention::Table::AuditLog]
         } else {
@@ -153,7 +154,7 @@ pub fn prune_store(
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn newest_of_house(app: &App) -> Result<i64, StorageError> {
+pub fn newest_in_landlord(app: &App) -> Result<i64, StorageError> {
     app.directory.read(audit::find_newest).wait()
 }
 
@@ -161,7 +162,7 @@ pub fn newest_of_house(app: &App) -> Result<i64, StorageError> {
 ///
 /// # Errors
 /// [`PruneRefused`].
-pub fn prune_house(
+pub fn prune_landlord(
     app: &App,
     origin: &Origin,
     prune: Prune,
@@ -176,7 +177,7 @@ pub fn prune_house(
         audit_log: retention::days_before(now, keep.audit_days),
         stripe_event: retention::days_before(now, keep.stripe_events_days),
     };
-    let tables = prune.tables_of_house();
+    let tables = prune.landlord_tables();
     if prune.dry_run {
         let count = db.read_within(READ_WITHIN, move |view| {
             landlord::retention::count(view, tables, &cut_offs)
@@ -213,12 +214,12 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
         audit_only: false,
     };
     let house =
-        prune_house(app, &Origin::system(), prune, None).map_err(|error| error.to_string())?;
+        prune_landlord(app, &Origin::system(), prune, None).map_err(|error| error.to_string())?;
     let rows: i64 = house.iter().map(|pruned| pruned.rows).sum();
     tracing::info!(
         stores = queued,
         passed_over,
-        rows_of_house = rows,
+        landlord_rows = rows,
         "retention queued"
     );
     Ok(())
@@ -317,7 +318,7 @@ pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefu
         .directory
         .database()
         .write(Origin::system(), move |work| {
-            checks::note(work, id, &checked)
+            check_results::note(work, id, &checked)
         });
     noted.wait()?;
     Ok(report)
@@ -334,7 +335,7 @@ fn not_checked(app: &App, id: TenantId, error: PruneRefused) -> PruneRefused {
         .directory
         .database()
         .write(Origin::system(), move |work| {
-            checks::note_unchecked(work, id, &reason)
+            check_results::note_unchecked(work, id, &reason)
         });
     match noted.wait() {
         Ok(()) => error,
@@ -361,7 +362,7 @@ fn first_findings(report: &Report) -> Value {
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn check_house(app: &App) -> Result<Report, StorageError> {
+pub fn check_landlord(app: &App) -> Result<Report, StorageError> {
     let check = |view: &LandlordView| {
         let mut report = Report::default();
         for (check, details) in landlord::integrity::check(view)? {
@@ -377,7 +378,7 @@ pub fn check_house(app: &App) -> Result<Report, StorageError> {
             tracing::warn!(target: "security", error = %error, "the house's file could not be checked");
             let reason = error.to_string();
             db.write(Origin::system(), move |work| {
-                checks::note_house_unchecked(work, &reason)
+                check_results::set_landlord_unchecked(work, &reason)
             })
             .wait()?;
             return Err(error);
@@ -388,7 +389,7 @@ pub fn check_house(app: &App) -> Result<Report, StorageError> {
     tell(None, &report);
     let (mismatches, findings) = (count(&report), first_findings(&report));
     db.write(Origin::system(), move |work| {
-        checks::note_house(work, mismatches, &findings)
+        check_results::set_landlord_checked(work, mismatches, &findings)
     })
     .wait()?;
     Ok(report)
@@ -435,7 +436,7 @@ pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
             Err(_) => unchecked += 1,
         }
     }
-    let house = check_house(app).is_ok_and(|report| report.passes());
+    let house = check_landlord(app).is_ok_and(|report| report.passes());
     tracing::info!(stores = checked, wrong, unchecked, house, "files checked");
     Ok(())
 }
@@ -458,7 +459,10 @@ fn stamp(app: &App, id: TenantId) -> String {
 
 fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, StorageError> {
     let found = app.directory.read(move |view| {
-        Ok::<_, StorageError>((checks::find(view, id)?, checks::is_unchecked(view, id)?))
+        Ok::<_, StorageError>((
+            check_results::find(view, id)?,
+            check_results::is_unchecked(view, id)?,
+        ))
     });
     let (Some(last), false) = found.wait()? else {
         return Ok(false);
@@ -473,7 +477,7 @@ fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, Storage
 /// # Errors
 /// [`StorageError`].
 pub fn list_wrong(app: &App) -> Result<Vec<(Slug, Checked)>, StorageError> {
-    app.directory.read(checks::list_wrong).wait()
+    app.directory.read(check_results::list_wrong).wait()
 }
 
 /// Stores whose files could not be checked when that was last tried, and why.
@@ -481,13 +485,13 @@ pub fn list_wrong(app: &App) -> Result<Vec<(Slug, Checked)>, StorageError> {
 /// # Errors
 /// [`StorageError`].
 pub fn list_unchecked(app: &App) -> Result<Vec<(Slug, Unchecked)>, StorageError> {
-    app.directory.read(checks::list_unchecked).wait()
+    app.directory.read(check_results::list_unchecked).wait()
 }
 
 /// What is known of the house's own file.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_house_check(app: &App) -> Result<HouseChecked, StorageError> {
-    app.directory.read(checks::find_house).wait()
+pub fn find_landlord_check(app: &App) -> Result<LandlordChecked, StorageError> {
+    app.directory.read(check_results::find_landlord).wait()
 }

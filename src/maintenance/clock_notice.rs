@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::app::App;
+use crate::landlord::Doubt;
+use crate::landlord::clock::{self, Teller};
 use crate::outbound::mail::Mail;
 use crate::primitives::{Origin, Timestamp, chain};
 use crate::storage::StorageError;
-use crate::tenancy::Doubt;
-use crate::tenancy::clock_watch::{self, Teller};
 
 /// No job waits for it: the limits of the means themselves hold.
 const NO_JOB: Duration = Duration::MAX;
@@ -38,7 +38,7 @@ fn list_owed(app: &App) -> Result<Vec<Teller>, StorageError> {
     if means.iter().all(|(_, is_there)| !is_there) {
         return Ok(Vec::new());
     }
-    let told = app.directory.read(clock_watch::find_told).wait()?;
+    let told = app.directory.read(clock::find_told).wait()?;
     let owed = means
         .into_iter()
         .filter(|(teller, is_there)| *is_there && !told.contains(teller));
@@ -64,7 +64,7 @@ pub fn tell(app: &App, now: Timestamp) -> Result<(), String> {
                 .directory
                 .database()
                 .write(Origin::system(), move |work| {
-                    clock_watch::note_told(work, teller, since)
+                    clock::note_told(work, teller, since)
                 });
             write.wait().map_err(|error| error.to_string())
         });

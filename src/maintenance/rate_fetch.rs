@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use crate::app::App;
+use crate::landlord::published_rates::{
+    self, Corrections, FetchState, ImportRefused, ImportedRates,
+};
 use crate::outbound::ecb;
 use crate::outbound::http::{CallError, Target};
 use crate::outbound::reach::Reach;
 use crate::primitives::{Entropy, Origin, Timestamp};
 use crate::storage::StorageError;
-use crate::tenancy::published::{self, Corrections, FetchState, ImportRefused, ImportedRates};
 
 /// How long to wait after the first failure; twice as long after each further one, up to the usual interval.
 const FIRST_PAUSE_MS: u64 = 60_000;
@@ -32,7 +34,7 @@ pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageEr
     if !app.config.exchange_rates.fetch {
         return Ok(None);
     }
-    let state = app.directory.read(published::find_fetch).wait()?;
+    let state = app.directory.read(published_rates::find_fetch).wait()?;
     Ok(Some(state.map_or(now, |state| time(app, state, now))))
 }
 
@@ -57,7 +59,7 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
     if !settings.fetch {
         return Ok(None);
     }
-    let state = app.directory.read(published::find_fetch).wait()?;
+    let state = app.directory.read(published_rates::find_fetch).wait()?;
     if let Some(next_at) = state
         .map(|state| time(app, state, now))
         .filter(|next_at| *next_at > now)
@@ -85,7 +87,7 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
     let database = app.directory.database();
     database
         .write(Origin::system(), move |work| {
-            published::set_fetch(work, state)
+            published_rates::set_fetch(work, state)
         })
         .wait()?;
     Ok(Some(next_at))

@@ -6,7 +6,7 @@
 //! and what was missed while the process was down is made up for once, at the start, however often it would have come.
 //! When no ring comes for a while (a clock that was set back), the wakeup is made anew.
 //!
-//! What comes round is the list in `list of tasks.rs`. What deletes by age is held while the clock is not believed (`tenancy/clock_watch.rs`). A look at what is due
+//! What comes round is the list in `list of tasks.rs`. What deletes by age is held while the clock is not believed (`landlord/clock.rs`). A look at what is due
 //! writes nothing while nothing is.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! L5: what comes round in this house, and when: one list, by which the scheduler acts and of which the operator is told.
 //!
-//! A new task is a line in [`TASKS`]. One that deletes by age says so: it is held while the clock is not believed (`tenancy/clock_watch.rs`).
+//! A new task is a line in [`TASKS`]. One that deletes by age says so: it is held while the clock is not believed (`landlord/clock.rs`).
 
 use std::sync::Arc;
 

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::config::RateLimits;
+use crate::landlord::rate_buckets::{self, KeptBucket};
 use crate::primitives::Clock;
 use crate::primitives::id::ApiKeyId;
 use crate::primitives::limits::RATE_BUCKETS_KEPT_MAX;
 use crate::storage::StorageError;
 use crate::tenancy::Directory;
-use crate::tenancy::rate_buckets::{self, KeptBucket};
 
 pub use limiter::Standing;
 pub use policy::Policy;

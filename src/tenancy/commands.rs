@@ -305,7 +305,7 @@ pub fn add_domain(
 ) -> Result<TenantRow, DirectoryRefused> {
     let tenant = show_tenant(work, slug.as_str())?;
     insert_domain(work, tenant.id, host)?;
-    note(
+    record_audit(
         work,
         "tenant.domain_added",
         &format!("tenant:{}", tenant.id),
@@ -322,7 +322,7 @@ pub(super) fn set_status(
 ) -> Result<(), StorageError> {
     let now = work.now();
     work.change(&SET_STATUS, params![id, status, now], Rows::Exactly(1))?;
-    note(work, action, &format!("tenant:{id}"), json!({}))
+    record_audit(work, action, &format!("tenant:{id}"), json!({}))
 }
 
 /// Suspends or resumes a tenant; what is so already stays so.
@@ -358,7 +358,7 @@ pub(super) fn accept_loss(
     checkpoints::set(work, id, found)?;
     let of = |ends: &ChainEnds| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
     let details = json!({"known": of(known), "found": of(found)});
-    note(
+    record_audit(
         work,
         "tenant.loss_accepted",
         &format!("tenant:{id}"),
@@ -373,7 +373,7 @@ pub(super) fn remove_tenant(
     action: &str,
 ) -> Result<(), StorageError> {
     work.change(&DELETE_TENANT, params![id], Rows::AtMostOne)?;
-    note(work, action, &format!("tenant:{id}"), json!({}))
+    record_audit(work, action, &format!("tenant:{id}"), json!({}))
 }
 
 /// Stores a key's hash. `None` for the tenant makes a landlord key.
@@ -403,7 +403,7 @@ pub fn insert_key(
             now
         ],
     )?;
-    note(
+    record_audit(
         work,
         "api_key.created",
         &format!("api_key:{id}"),
@@ -449,7 +449,7 @@ pub fn revoke_key(work: &mut LandlordWork, id: ApiKeyId) -> Result<(), Directory
     if work.change(&REVOKE_KEY, params![id, now], Rows::AtMostOne)? == 0 {
         return Err(DirectoryRefused::KeyNotFound);
     }
-    Ok(note(
+    Ok(record_audit(
         work,
         "api_key.revoked",
         &format!("api_key:{id}"),
@@ -478,10 +478,14 @@ pub fn note_jobs(
     mut details: serde_json::Value,
 ) -> Result<(), StorageError> {
     details["tenant_id"] = json!(tenant);
-    note(work, action, subject, details)
+    record_audit(work, action, subject, details)
 }
 
-pub(super) fn note(
+/// Records an operation in the landlord audit log, in the transaction of the operation.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn record_audit(
     work: &mut LandlordWork,
     action: &str,
     subject: &str,

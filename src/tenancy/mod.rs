@@ -5,38 +5,25 @@
 
 pub mod access;
 pub mod checkpoints;
-pub mod checks;
-pub mod clock_watch;
 pub mod commands;
 pub mod directory;
 pub mod keys;
 pub mod pauses;
 pub mod probe;
 pub mod provision;
-pub mod published;
-pub mod rate_buckets;
 pub mod registry;
-pub mod task_runs;
 
 pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
 pub use checkpoints::Checkpoints;
-pub use clock_watch::{ClockWatch, Doubt};
 pub use directory::{Directory, Principal};
 pub use pauses::Pauses;
-pub use published::PublishedRates;
 pub use registry::{Registry, TenantUnavailable};
-pub use task_runs::TaskRuns;
 
 /// Every SQL text that runs on the landlord's file, for the test that prepares them all.
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
-    checks::STATEMENTS,
-    clock_watch::STATEMENTS,
     commands::STATEMENTS,
-    task_runs::STATEMENTS,
     checkpoints::STATEMENTS,
     pauses::STATEMENTS,
     probe::STATEMENTS,
-    published::STATEMENTS,
-    rate_buckets::STATEMENTS,
     crate::platform::audit::STATEMENTS,
 ];

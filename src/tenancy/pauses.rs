@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use serde_json::json;
 
-use super::commands::note;
+use super::commands::record_audit;
 use super::directory::Directory;
 use crate::platform::queue::Queue;
 use crate::primitives::id::TenantId;
@@ -270,5 +270,5 @@ fn note_pause(
     tenant: Option<TenantId>,
 ) -> Result<(), StorageError> {
     let details = tenant.map_or_else(|| json!({}), |tenant| json!({"tenant_id": tenant}));
-    note(work, action, &format!("queue:{queue}"), details)
+    record_audit(work, action, &format!("queue:{queue}"), details)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::JobError;
 use super::handlers::{Handler, Handlers, Local, Outbound};
 use crate::config::{self, Queues, Span};
+use crate::landlord::ClockWatch;
 use crate::observe::job_stats::{Outcome, Ran};
 use crate::platform::alerts::{self, SharedChannels};
 use crate::platform::epoch;
@@ -16,7 +17,6 @@ use crate::primitives::limits::CLAIM_MAX;
 use crate::primitives::{Entropy, Stopwatch, Timestamp};
 use crate::storage::writer::panic_text;
 use crate::storage::{StorageError, TenantWork};
-use crate::tenancy::ClockWatch;
 use crate::tenant;
 
 /// What decides about a job besides itself.

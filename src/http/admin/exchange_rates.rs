@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::http::extract::{Body, FromBody, House};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
+use crate::landlord::published_rates::Corrections;
 use crate::outbound::ecb;
 use crate::primitives::Publication;
-use crate::tenancy::published::Corrections;
 
 /// A file, whole.
 #[derive(Deserialize)]

@@ -96,7 +96,7 @@ pub async fn check_integrity(
     Body(Check(slug)): Body<Check>,
 ) -> Result<Json<Report>, Problem> {
     let Some(slug) = slug else {
-        let check = |house: &House| Ok(all_files::check_house(&house.app)?);
+        let check = |house: &House| Ok(all_files::check_landlord(&house.app)?);
         return house.blocking(check).await.map(Json);
     };
     let access = access(&house, slug.as_str()).await?;

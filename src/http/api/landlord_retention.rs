@@ -14,12 +14,12 @@ use crate::app::App;
 use crate::http::extract::{Body, FromBody, House, QueryOf, WalkBeside};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
+use crate::landlord::check_results::{Checked, Unchecked};
 use crate::maintenance::all_files::{self, Prune, PruneRefused};
 use crate::maintenance::tasks::{self, TaskStatus};
 use crate::platform::page::WalkRequest;
 use crate::primitives::{Slug, Timestamp};
 use crate::tenancy::TenantAccess;
-use crate::tenancy::checks::{Checked, Unchecked};
 
 /// The routes of retention.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -125,7 +125,7 @@ fn prune_some(
 ) -> Result<PruneView, Problem> {
     let (app, prune) = (&house.app, call.prune);
     // Before the word about the clock is an entry itself, and before a doubt that ends is one.
-    let newest = all_files::newest_of_house(app)?;
+    let newest = all_files::newest_in_landlord(app)?;
     if call.clock_is_right {
         app.clock_watch.confirm(house.origin.clone())?;
     }
@@ -137,7 +137,7 @@ fn prune_some(
     let stores = Stores::from(app, named, walk.store)?;
     let (mut pruned, mut failed) = (Vec::new(), Vec::new());
     if is_first {
-        let rows = all_files::prune_house(app, &house.origin, prune, Some(newest))?;
+        let rows = all_files::prune_landlord(app, &house.origin, prune, Some(newest))?;
         pruned.extend(rows.into_iter().map(|row| PrunedView {
             tenant: None,
             table: row.table.as_str(),
@@ -235,7 +235,7 @@ struct RetentionView {
     tasks: Vec<TaskView>,
     /// Since when the clock is not believed, why, and how that ends: `{since, reason, ends}`. Until then nothing is deleted by age. `null` when it is believed.
     #[schema(value_type = Option<Object>)]
-    clock_doubt: Option<crate::tenancy::Doubt>,
+    clock_doubt: Option<crate::landlord::Doubt>,
     /// Files whose last check found something.
     mismatches: Vec<WrongView>,
     /// Files that could not be checked when that was last tried: what was found earlier says nothing about them.
@@ -258,7 +258,7 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
         last_run_at: round.last_run_at,
         next_run_at: round.next_run_at,
     };
-    let house = all_files::find_house_check(app)?;
+    let house = all_files::find_landlord_check(app)?;
     let of_house = house
         .checked
         .filter(|checked| checked.mismatches > 0)
@@ -267,7 +267,7 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
     let wrong = of_house
         .into_iter()
         .chain(of_stores.map(|(tenant, checked)| WrongView::of(Some(tenant), checked)));
-    let house_unchecked = house
+    let landlord_unchecked = house
         .unchecked
         .map(|unchecked| UncheckedView::of(None, unchecked));
     let stores_unchecked = all_files::list_unchecked(app)?.into_iter();
@@ -281,6 +281,6 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
         tasks: tasks::list_tasks(app)?.into_iter().map(task).collect(),
         clock_doubt: app.clock_watch.observe()?,
         mismatches: wrong.collect(),
-        unchecked: house_unchecked.into_iter().chain(unchecked).collect(),
+        unchecked: landlord_unchecked.into_iter().chain(unchecked).collect(),
     })
 }

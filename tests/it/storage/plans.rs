@@ -35,15 +35,15 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "looks at the list of tables, where a mark is not found",
     ),
     (
-        "tenancy::task_runs::TASKS",
+        "landlord::task_runs::TASKS",
         "reads the handful of tasks at the start",
     ),
     (
-        "tenancy::checks::WRONG",
+        "landlord::check_results::WRONG",
         "walks the shops for what the nightly check has found",
     ),
     (
-        "tenancy::checks::UNCHECKED",
+        "landlord::check_results::UNCHECKED",
         "walks the shops for those that the nightly check could not read",
     ),
     (
@@ -119,7 +119,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "counts the jobs that were given up; in the long lane",
     ),
     (
-        "tenancy::rate_buckets::LIST",
+        "landlord::rate_buckets::LIST",
         "reads the buckets at the start, at most 1,024 of them",
     ),
     (

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::commands::note;
-use super::directory::Directory;
 use crate::platform::cache::{Found, TimedCache};
 use crate::primitives::{
     Class, Clock, Currency, Day, ExchangeRate, Origin, Publication, Refusal, Series, Timestamp,
 };
 use crate::storage::{Answer, LandlordView, LandlordWork, Rows, StorageError, params, statements};
+use crate::tenancy::Directory;
+use crate::tenancy::commands::record_audit;
 
 statements! {
     SERIES = "SELECT day, rate FROM published_rate WHERE currency = ?1 ORDER BY day, seq";
@@ -202,7 +202,7 @@ pub fn import(
     }
     if !new.is_empty() {
         let details = json!({"days": imported.days, "created": imported.created, "corrected": imported.corrected});
-        note(work, "exchange_rates.imported", "exchange_rates", details)?;
+        record_audit(work, "exchange_rates.imported", "exchange_rates", details)?;
     }
     work.on_commit(move || {
         for (currency, rates) in ended {

@@ -20,8 +20,6 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::commands::note;
-use super::directory::Directory;
 use crate::primitives::limits::{
     CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_NOTED_MS,
     CLOCK_STEP_MAX_MS, CLOCK_TRUST_NOTED_MS,
@@ -30,6 +28,8 @@ use crate::primitives::{Clock, Origin, Timestamp};
 use crate::storage::{
     LandlordView, LandlordWork, Row, Rows, StorageError, params, statements, text_enum,
 };
+use crate::tenancy::Directory;
+use crate::tenancy::commands::record_audit;
 
 statements! {
     TRUST = "SELECT trusted_at, doubted_at, doubt, cause, steady_from, steady_ms, looked_at FROM clock_trust WHERE singleton = 1";
@@ -218,7 +218,7 @@ impl ClockWatch {
                 let now = work.now();
                 work.change(&SET_TRUST, params![now], Rows::Exactly(1))?;
                 work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
-                note(
+                record_audit(
                     work,
                     "clock.confirmed",
                     "house:clock",
@@ -380,7 +380,7 @@ impl ClockWatch {
                     work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
                 }
                 let details = json!({"shows": now, "doubted_since": doubted_since, "because": why});
-                note(work, "clock.believed", "house:clock", details)
+                record_audit(work, "clock.believed", "house:clock", details)
             },
         );
         write.wait()?;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::directory::Directory;
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{LandlordView, Rows, StorageError, params, statements};
+use crate::tenancy::Directory;
 
 statements! {
     TASKS = "SELECT task, done_up_to, ran_at FROM task_run";

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::directory::Directory;
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{LandlordView, Row, Rows, StorageError, params, statements};
+use crate::tenancy::Directory;
 
 statements! {
     LIST = "SELECT policy, address, full_at FROM rate_bucket";

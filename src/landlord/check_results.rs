@@ -21,11 +21,11 @@ statements! {
     WAS_CHECKED = "DELETE FROM tenant_unchecked WHERE tenant_id = ?1";
     UNCHECKED = "SELECT u.reason, u.tried_at, c.checked_at, t.slug FROM tenant_unchecked u JOIN tenant t ON t.id = u.tenant_id
                  LEFT JOIN tenant_check c ON c.tenant_id = u.tenant_id ORDER BY t.seq LIMIT 200";
-    HOUSE = "SELECT '', mismatches, findings, checked_at, reason, tried_at FROM house_check WHERE singleton = 1";
-    SET_HOUSE = "INSERT INTO house_check (singleton, mismatches, findings, checked_at) VALUES (1, ?1, ?2, ?3)
+    LANDLORD = "SELECT '', mismatches, findings, checked_at, reason, tried_at FROM landlord_check WHERE singleton = 1";
+    SET_LANDLORD = "INSERT INTO landlord_check (singleton, mismatches, findings, checked_at) VALUES (1, ?1, ?2, ?3)
                  ON CONFLICT (singleton) DO UPDATE SET mismatches = excluded.mismatches, findings = excluded.findings, checked_at = excluded.checked_at,
                    reason = NULL, tried_at = NULL";
-    SET_HOUSE_UNCHECKED = "INSERT INTO house_check (singleton, mismatches, findings, reason, tried_at) VALUES (1, 0, '[]', ?1, ?2)
+    SET_LANDLORD_UNCHECKED = "INSERT INTO landlord_check (singleton, mismatches, findings, reason, tried_at) VALUES (1, 0, '[]', ?1, ?2)
                            ON CONFLICT (singleton) DO UPDATE SET reason = excluded.reason, tried_at = excluded.tried_at";
 }
 
@@ -55,7 +55,7 @@ pub struct Unchecked {
 
 /// What is known of the house's own file.
 #[derive(Clone, Debug, Default)]
-pub struct HouseChecked {
+pub struct LandlordChecked {
     /// What the last check has found, if there was one.
     pub checked: Option<Checked>,
     /// Why there was none since.
@@ -138,35 +138,39 @@ pub fn list_unchecked(view: &LandlordView) -> Result<Vec<(Slug, Unchecked)>, Sto
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn note_house(
+pub fn set_landlord_checked(
     work: &mut LandlordWork,
     mismatches: i64,
     findings: &Value,
 ) -> Result<(), StorageError> {
     let now = work.now();
     let row = params![mismatches, findings.to_string(), now];
-    work.change(&SET_HOUSE, row, Rows::Exactly(1)).map(drop)
+    work.change(&SET_LANDLORD, row, Rows::Exactly(1)).map(drop)
 }
 
 /// Writes down that it could not be checked.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn note_house_unchecked(work: &mut LandlordWork, reason: &str) -> Result<(), StorageError> {
+pub fn set_landlord_unchecked(work: &mut LandlordWork, reason: &str) -> Result<(), StorageError> {
     let now = work.now();
-    work.change(&SET_HOUSE_UNCHECKED, params![reason, now], Rows::Exactly(1))
-        .map(drop)
+    work.change(
+        &SET_LANDLORD_UNCHECKED,
+        params![reason, now],
+        Rows::Exactly(1),
+    )
+    .map(drop)
 }
 
 /// What is known of the house's own file.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_house(view: &LandlordView) -> Result<HouseChecked, StorageError> {
-    let found = view.find(&HOUSE, [], |row| {
+pub fn find_landlord(view: &LandlordView) -> Result<LandlordChecked, StorageError> {
+    let found = view.find(&LANDLORD, [], |row| {
         let checked_at: Option<Timestamp> = row.get(3)?;
         let (reason, tried_at): (Option<String>, Option<Timestamp>) = (row.get(4)?, row.get(5)?);
-        Ok(HouseChecked {
+        Ok(LandlordChecked {
             checked: checked_at.map(|_| checked(row)).transpose()?,
             unchecked: reason.zip(tried_at).map(|(reason, tried_at)| Unchecked {
                 reason,
