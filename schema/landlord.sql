@@ -58,9 +58,9 @@ CREATE TABLE clock_latest (
 CREATE TABLE clock_trust (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
     trusted_at INTEGER NOT NULL, -- the last instant at which nothing spoke against it, to the day
-    doubted_at INTEGER,          -- what it showed when something did
-    doubt      TEXT, cause TEXT CHECK (cause IN ('behind', 'gap', 'set')), steady_from INTEGER, steady_ms INTEGER NOT NULL DEFAULT 0 CHECK (steady_ms >= 0), looked_at INTEGER, webhook_told_at INTEGER, mail_told_at INTEGER,
-    CHECK ((doubted_at IS NULL) = (doubt IS NULL))
+    suspect_at INTEGER,          -- what it showed when something did
+    suspicion      TEXT, cause TEXT CHECK (cause IN ('behind', 'gap', 'set')), steady_from INTEGER, steady_ms INTEGER NOT NULL DEFAULT 0 CHECK (steady_ms >= 0), looked_at INTEGER, webhook_notified_at INTEGER, mail_notified_at INTEGER,
+    CHECK ((suspect_at IS NULL) = (suspicion IS NULL))
 ) STRICT;
 
 CREATE TABLE task_run (

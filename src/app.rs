@@ -56,7 +56,7 @@ pub struct App {
     pub pauses: Pauses,
     /// How often one caller may ask.
     pub rate_limiter: Arc<RateLimiter>,
-    /// Whether the clock is believed.
+    /// Whether the clock is trusted.
     pub clock_watch: Arc<ClockWatch>,
     /// Up to when what comes round is done.
     pub tasks: TaskRuns,

@@ -6,13 +6,13 @@ CREATE TABLE task_run (
     ran_at     INTEGER -- NULL: never yet
 ) STRICT, WITHOUT ROWID;
 
--- Whether the clock is believed. What deletes by age rests while it is not, until the operator says that the clock is right.
+-- Whether the clock is trusted. What deletes by age rests while it is not, until the operator says that the clock is right.
 CREATE TABLE clock_trust (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
     trusted_at INTEGER NOT NULL, -- the last instant at which nothing spoke against it, to the day
-    doubted_at INTEGER,          -- what it showed when something did
-    doubt      TEXT,
-    CHECK ((doubted_at IS NULL) = (doubt IS NULL))
+    suspect_at INTEGER,          -- what it showed when something did
+    suspicion      TEXT,
+    CHECK ((suspect_at IS NULL) = (suspicion IS NULL))
 ) STRICT;
 
 -- What was found when each shop's file was last checked. The stamp is that of the file then: one that still has it has not been written to.

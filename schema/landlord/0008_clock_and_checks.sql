@@ -1,12 +1,12 @@
--- How a doubt about the clock came, and what speaks for the clock since: doubt that came at a start ends by itself when nothing has spoken against the clock
+-- How a suspicion about the clock came, and what speaks for the clock since: suspicion that came at a start ends by itself when nothing has spoken against the clock
 -- for long enough. Those from before this version have no cause; they are taken for clocks that were set.
 ALTER TABLE clock_trust ADD COLUMN cause TEXT CHECK (cause IN ('behind', 'gap', 'set'));
 ALTER TABLE clock_trust ADD COLUMN steady_from INTEGER; -- what it showed when it was last moved by what did not pass
 ALTER TABLE clock_trust ADD COLUMN steady_ms INTEGER NOT NULL DEFAULT 0 CHECK (steady_ms >= 0); -- for how long a process has seen it go well since
 ALTER TABLE clock_trust ADD COLUMN looked_at INTEGER; -- what it showed when that was written
--- Who was told of this doubt, and when.
-ALTER TABLE clock_trust ADD COLUMN webhook_told_at INTEGER;
-ALTER TABLE clock_trust ADD COLUMN mail_told_at INTEGER;
+-- Who was told of this suspicion, and when.
+ALTER TABLE clock_trust ADD COLUMN webhook_notified_at INTEGER;
+ALTER TABLE clock_trust ADD COLUMN mail_notified_at INTEGER;
 
 -- The shops whose files could not be checked when that was last tried: what an earlier check has found says nothing about them.
 CREATE TABLE tenant_unchecked (

@@ -20,7 +20,7 @@ Examples:
   tillbox retention prune --dry-run
   tillbox retention prune --tenant corner --json
 
-The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the clock is not believed (it was set, was behind, or nothing ran
+The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the clock is not trusted (it was set, was behind, or nothing ran
 for more than a week) nothing is deleted. `tillbox retention status` says how that ends; your word that it is right ends it at once: --clock-is-right.")]
     Prune(Prune),
     /// Show when it was done last and is due next, what holds it up, and what the nightly check has found
@@ -137,16 +137,16 @@ fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
         print_json(&found)?;
         return Ok(Exit::Done);
     }
-    let doubt = match &found["clock_doubt"] {
-        Value::Null => "believed".to_owned(),
+    let doubt = match &found["clock_suspicion"] {
+        Value::Null => "trusted".to_owned(),
         doubt => format!(
-            "not believed since {}: {}",
+            "not trusted since {}: {}",
             text(&doubt["since"]),
             text(&doubt["reason"])
         ),
     };
     let mut known = vec![("time zone", text(&found["timezone"])), ("clock", doubt)];
-    if let Some(ends) = found["clock_doubt"]["ends"].as_str() {
+    if let Some(ends) = found["clock_suspicion"]["ends"].as_str() {
         known.push(("it ends", ends.to_owned()));
     }
     print(&facts(&known))?;

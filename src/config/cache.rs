@@ -1,10 +1,10 @@
-//! `[cache]`: how long what was read is believed. A change in this process ends it at once, whatever stands here; money is in no cache.
+//! `[cache]`: how long what was read is trusted. A change in this process ends it at once, whatever stands here; money is in no cache.
 
 use super::error::Faults;
 use super::units::Span;
 use serde::{Deserialize, Serialize};
 
-/// How long what was read is believed.
+/// How long what was read is trusted.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cache {

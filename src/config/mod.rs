@@ -55,7 +55,7 @@ pub struct Config {
     pub queue: Queues,
     /// `[retention]`: how long traces are kept.
     pub retention: Retention,
-    /// `[cache]`: how long what was read is believed.
+    /// `[cache]`: how long what was read is trusted.
     pub cache: Cache,
     /// `[exchange_rates]`: how published rates come in.
     pub exchange_rates: ExchangeRates,

@@ -56,7 +56,7 @@ struct Counts {
 }
 
 /// The length of a body that ends where it says so itself.
-const UNTOLD: u64 = u64::MAX;
+const UNKNOWN_LENGTH: u64 = u64::MAX;
 
 /// A request that is being served; it ends with the value.
 pub struct Serving {
@@ -72,7 +72,7 @@ impl Requests {
     /// When hyper begins a request whose head was not looked through. The connection ends with it.
     pub fn begin(&self, body: &SizeHint) -> Serving {
         let counts = &self.0;
-        let length = body.exact().unwrap_or(UNTOLD);
+        let length = body.exact().unwrap_or(UNKNOWN_LENGTH);
         counts.body.store(length, Ordering::Release);
         let begun = counts.begun.fetch_add(1, Ordering::AcqRel) + 1;
         let heads = counts.heads.load(Ordering::Acquire);
@@ -83,7 +83,7 @@ impl Requests {
         counts.steps.fetch_add(1, Ordering::AcqRel);
         Serving {
             requests: self.clone(),
-            is_last: length == UNTOLD,
+            is_last: length == UNKNOWN_LENGTH,
         }
     }
 
@@ -181,7 +181,7 @@ impl<Io> Heads<Io> {
                     length
                 }
             },
-            Place::Body(UNTOLD) => bytes.len(),
+            Place::Body(UNKNOWN_LENGTH) => bytes.len(),
             Place::Body(left) => {
                 let part = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 *left -= part as u64;

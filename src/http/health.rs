@@ -1,4 +1,4 @@
-//! `/health`: what is really exercised, not what is believed.
+//! `/health`: what is really exercised, not what is trusted.
 //!
 //! It is asked often and by anybody, so it costs next to nothing: the landlord's file is written once a second at most, and the rest is
 //! looked up in memory. Anonymous callers are told "ok" or "fail"; names and causes are for the landlord.
@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use super::extract::House;
 use super::problem::{OwnForm, Problem};
 use crate::app::App;
-use crate::landlord::Doubt;
+use crate::landlord::ClockSuspicion;
 use crate::observe::liveness::Probe;
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::PROBE_DEADLINE_MS;
@@ -77,7 +77,7 @@ struct Details {
     /// What waits there is not late.
     paused_queues: Vec<&'static str>,
     open_tenants: usize,
-    /// Why the clock is not believed, what rests meanwhile, and how that ends. No part fails by it: everything is sold as before.
+    /// Why the clock is not trusted, what rests meanwhile, and how that ends. No part fails by it: everything is sold as before.
     clock: Option<String>,
     /// Why alerts by webhook wait, and what to do. No part fails by it.
     alerts: Option<String>,
@@ -157,7 +157,10 @@ async fn examine(app: &App, tell: bool) -> Health {
                 .map(|(queue, _)| queue.as_str())
                 .collect(),
             open_tenants: app.registry.list_open().len(),
-            clock: app.clock_watch.last_doubt().map(|doubt| resting(&doubt)),
+            clock: app
+                .clock_watch
+                .last_suspicion()
+                .map(|doubt| resting(&doubt)),
             alerts: app
                 .alert_recipients
                 .missing_key()
@@ -166,14 +169,14 @@ async fn examine(app: &App, tell: bool) -> Health {
     }
 }
 
-fn resting(doubt: &Doubt) -> String {
-    let Doubt {
+fn resting(doubt: &ClockSuspicion) -> String {
+    let ClockSuspicion {
         since,
         reason,
         ends,
     } = doubt;
     format!(
-        "not believed since {since}: {reason}; meanwhile nothing is deleted by age, and ended jobs are kept, so that files grow; this ends {ends} \
+        "not trusted since {since}: {reason}; meanwhile nothing is deleted by age, and ended jobs are kept, so that files grow; this ends {ends} \
          (tillbox retention prune --clock-is-right)"
     )
 }

@@ -68,8 +68,8 @@ fn render(app: &App) -> String {
     sheet.put_labelled("tillbox_build_info", &build, 1.0);
     sheet.put("tillbox_ready", f64::from(app.liveness.is_ready()));
     sheet.put(
-        "tillbox_clock_believed",
-        f64::from(app.clock_watch.was_believed()),
+        "tillbox_clock_trusted",
+        f64::from(app.clock_watch.was_trusted()),
     );
     let open = app.registry.list_open().len();
     sheet.put("tillbox_tenants_open", float(open as u64));

@@ -1,8 +1,8 @@
-//! Whether the clock is believed. What deletes by age asks here first: a clock that was set a year ahead makes everything old.
+//! Whether the clock is trusted. What deletes by age asks here first: a clock that was set a year ahead makes everything old.
 //!
 //! While the process runs, the clock on the wall is held against how long the machine has been up, which nobody sets: what the one moved by and the other
 //! did not is a clock that was set. Over a restart there is only what was written down: a clock behind the latest instant that was seen, or more than a week
-//! beyond the last one at which nothing spoke against it, is not believed either. Doubt is written down before anything is decided, and lasts over restarts.
+//! beyond the last one at which nothing spoke against it, is not trusted either. ClockSuspicion is written down before anything is decided, and lasts over restarts.
 //!
 //! It ends by the operator's word, and by itself
 //! - when the same process sees the clock come back to what it should show;
@@ -10,7 +10,7 @@
 //!   that answers later than this program starts. What was written meanwhile bears old times, and is kept in its place all the same: the trail and the
 //!   movements of stock go by their order.)
 //! - when the clock has gone well for a week in which processes ran, nobody set it, and it was not further than 60 days from the last instant at which
-//!   nothing spoke against it: holidays, a machine that was paused, a correction by hand. A clock that is years ahead is never believed for waiting: a battery
+//!   nothing spoke against it: holidays, a machine that was paused, a correction by hand. A clock that is years ahead is never trusted for waiting: a battery
 //!   that fails, or a year that is mistyped, deletes nothing. Whoever sets it ahead by less and leaves it so for a week has a week's receipts that say so.
 //!
 //! Deliberately absent: a time server. Whoever sets the clock is asked whether they meant it.
@@ -32,25 +32,25 @@ use crate::tenancy::Directory;
 use crate::tenancy::commands::record_audit;
 
 statements! {
-    TRUST = "SELECT trusted_at, doubted_at, doubt, cause, steady_from, steady_ms, looked_at FROM clock_trust WHERE singleton = 1";
+    TRUST = "SELECT trusted_at, suspect_at, suspicion, cause, steady_from, steady_ms, looked_at FROM clock_trust WHERE singleton = 1";
     SEEN_BEFORE = "SELECT seen_at FROM clock_latest WHERE singleton = 1";
     SET_TRUST = "INSERT INTO clock_trust (singleton, trusted_at) VALUES (1, ?1)
-                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, doubted_at = NULL, doubt = NULL, cause = NULL,
-                   steady_from = NULL, steady_ms = 0, looked_at = NULL, webhook_told_at = NULL, mail_told_at = NULL";
-    SET_DOUBT = "INSERT INTO clock_trust (singleton, trusted_at, doubted_at, doubt, cause, steady_from, looked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2)
-                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, doubted_at = excluded.doubted_at, doubt = excluded.doubt,
+                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = NULL, suspicion = NULL, cause = NULL,
+                   steady_from = NULL, steady_ms = 0, looked_at = NULL, webhook_notified_at = NULL, mail_notified_at = NULL";
+    SET_SUSPECT = "INSERT INTO clock_trust (singleton, trusted_at, suspect_at, suspicion, cause, steady_from, looked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2)
+                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = excluded.suspect_at, suspicion = excluded.suspicion,
                    cause = excluded.cause, steady_from = excluded.steady_from, steady_ms = 0, looked_at = excluded.looked_at,
-                   webhook_told_at = NULL, mail_told_at = NULL";
+                   webhook_notified_at = NULL, mail_notified_at = NULL";
     SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, looked_at = ?3 WHERE singleton = 1";
     // The times that it may go back.
     RESET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at";
-    TOLD = "SELECT webhook_told_at IS NOT NULL, mail_told_at IS NOT NULL FROM clock_trust WHERE singleton = 1";
-    WEBHOOK_TOLD = "UPDATE clock_trust SET webhook_told_at = ?1 WHERE singleton = 1 AND doubted_at = ?2";
-    MAIL_TOLD = "UPDATE clock_trust SET mail_told_at = ?1 WHERE singleton = 1 AND doubted_at = ?2";
+    NOTIFIED = "SELECT webhook_notified_at IS NOT NULL, mail_notified_at IS NOT NULL FROM clock_trust WHERE singleton = 1";
+    WEBHOOK_NOTIFIED = "UPDATE clock_trust SET webhook_notified_at = ?1 WHERE singleton = 1 AND suspect_at = ?2";
+    MAIL_NOTIFIED = "UPDATE clock_trust SET mail_notified_at = ?1 WHERE singleton = 1 AND suspect_at = ?2";
 }
 
 text_enum! {
-    /// How a doubt came.
+    /// How a suspicion came.
     Cause {
         /// At a start the clock showed less than it had shown before.
         Behind = "behind",
@@ -61,9 +61,9 @@ text_enum! {
     }
 }
 
-/// Why the clock is not believed.
+/// Why the clock is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Doubt {
+pub struct ClockSuspicion {
     /// What the clock showed when it began.
     pub since: Timestamp,
     /// What speaks against it.
@@ -72,9 +72,9 @@ pub struct Doubt {
     pub ends: String,
 }
 
-/// Who tells the operator of a doubt.
+/// Who tells the operator of a suspicion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Teller {
+pub enum NoticeChannel {
     /// The webhook.
     Webhook,
     /// A mail.
@@ -84,9 +84,9 @@ pub enum Teller {
 /// A look at the clock: what it showed, and how long the machine had been up.
 type Look = (Timestamp, Duration);
 
-/// A doubt, and what speaks for the clock since.
+/// A suspicion, and what speaks for the clock since.
 struct Held {
-    doubt: Doubt,
+    suspicion: ClockSuspicion,
     cause: Cause,
     /// The last instant at which nothing spoke against the clock.
     trusted: Timestamp,
@@ -106,7 +106,7 @@ enum Last {
     Earlier(Option<Timestamp>),
 }
 
-/// How a doubt ends.
+/// How a suspicion ends.
 enum End {
     /// It is over.
     Now(&'static str),
@@ -131,7 +131,7 @@ struct State {
 #[derive(Default)]
 struct Found {
     has_looked: bool,
-    doubt: Option<Doubt>,
+    suspicion: Option<ClockSuspicion>,
 }
 
 /// Looks at the clock.
@@ -153,11 +153,11 @@ impl ClockWatch {
         }
     }
 
-    /// Looks at the clock, and says why it is not believed, if it is not. Writes when that changes, once a day, and each hour while it is not. Blocks.
+    /// Looks at the clock, and says why it is not trusted, if it is not. Writes when that changes, once a day, and each hour while it is not. Blocks.
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file; then nothing may be deleted.
-    pub fn observe(&self) -> Result<Option<Doubt>, StorageError> {
+    pub fn observe(&self) -> Result<Option<ClockSuspicion>, StorageError> {
         let mut state = self.state();
         let look = (self.clock.now(), self.clock.uptime());
         let against = match (&state.held, state.anchor) {
@@ -177,9 +177,9 @@ impl ClockWatch {
         Ok(self.show(&state))
     }
 
-    /// Whether the clock is believed now: as last observed, and no step since. Reads no file and waits for nobody; who observes at this moment leaves it open, and
+    /// Whether the clock is trusted now: as last observed, and no step since. Reads no file and waits for nobody; who observes at this moment leaves it open, and
     /// then it is not. Not either before the first look.
-    pub fn is_believed(&self) -> bool {
+    pub fn is_trusted(&self) -> bool {
         let Ok(state) = self.state.try_lock() else {
             return false;
         };
@@ -189,15 +189,15 @@ impl ClockWatch {
                 .is_some_and(|anchor| self.step_since(anchor).abs() <= CLOCK_STEP_MAX_MS)
     }
 
-    /// The doubt that was found when somebody last observed. Reads no file and waits for nobody.
-    pub fn last_doubt(&self) -> Option<Doubt> {
-        self.found().doubt.clone()
+    /// The suspicion that was found when somebody last observed. Reads no file and waits for nobody.
+    pub fn last_suspicion(&self) -> Option<ClockSuspicion> {
+        self.found().suspicion.clone()
     }
 
-    /// Whether the clock was believed when somebody last observed; not before that.
-    pub fn was_believed(&self) -> bool {
+    /// Whether the clock was trusted when somebody last observed; not before that.
+    pub fn was_trusted(&self) -> bool {
         let found = self.found();
-        found.has_looked && found.doubt.is_none()
+        found.has_looked && found.suspicion.is_none()
     }
 
     /// By how much the clock was set since then, in milliseconds.
@@ -205,7 +205,7 @@ impl ClockWatch {
         step((self.clock.now(), self.clock.uptime()), then)
     }
 
-    /// The operator's word that the clock is right now: doubt is over, and what it showed before counts no more. Blocks.
+    /// The operator's word that the clock is right now: suspicion is over, and what it showed before counts no more. Blocks.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -221,7 +221,7 @@ impl ClockWatch {
                 record_audit(
                     work,
                     "clock.confirmed",
-                    "house:clock",
+                    "landlord:clock",
                     json!({"shows": now}),
                 )?;
                 Ok::<_, StorageError>(now)
@@ -250,7 +250,7 @@ impl ClockWatch {
         })
     }
 
-    /// The first look of a process: what was written down speaks against the clock, or does not; or it is a doubt.
+    /// The first look of a process: what was written down speaks against the clock, or does not; or it is a suspicion.
     fn look_back(
         &self,
         state: &mut State,
@@ -278,7 +278,7 @@ impl ClockWatch {
         }))
     }
 
-    /// Doubt begins, and is written down first.
+    /// ClockSuspicion begins, and is written down first.
     fn begin(
         &self,
         state: &mut State,
@@ -288,26 +288,26 @@ impl ClockWatch {
         trusted: Timestamp,
     ) -> Result<(), StorageError> {
         let now = look.0;
-        tracing::warn!(target: "security", since = %now, reason, "the clock is not believed; nothing is deleted by age until it is (tillbox retention status says more)");
+        tracing::warn!(target: "security", since = %now, reason, "the clock is not trusted; nothing is deleted by age until it is (tillbox retention status says more)");
         let noted = reason.clone();
         let write = self
             .directory
             .database()
             .write(Origin::system(), move |work| {
                 work.change(
-                    &SET_DOUBT,
+                    &SET_SUSPECT,
                     params![trusted, now, noted, cause],
                     Rows::Exactly(1),
                 )
             });
         write.wait()?;
-        let doubt = Doubt {
+        let suspicion = ClockSuspicion {
             since: now,
             reason,
             ends: String::new(),
         };
         state.held = Some(Held {
-            doubt,
+            suspicion,
             cause,
             trusted,
             steady_from: now,
@@ -318,7 +318,7 @@ impl ClockWatch {
         Ok(())
     }
 
-    /// A look at a clock that is not believed: whether it is now.
+    /// A look at a clock that is not trusted: whether it is now.
     fn look_again(&self, state: &mut State, look: Look) -> Result<(), StorageError> {
         let has_come_back = state
             .anchor
@@ -341,7 +341,7 @@ impl ClockWatch {
         if let End::Now(why) = end {
             return self.believe(state, look, why, has_come_back);
         }
-        held.doubt.ends = match end {
+        held.suspicion.ends = match end {
             // Only the process that saw the clock being set knows what it should show.
             End::At(latest) if !knows_better => {
                 format!("by itself once it shows {latest}, or by your word that it is right")
@@ -362,7 +362,7 @@ impl ClockWatch {
         Ok(())
     }
 
-    /// Doubt ends by itself. Where the clock has come back, what it showed meanwhile was wrong and counts no more.
+    /// ClockSuspicion ends by itself. Where the clock has come back, what it showed meanwhile was wrong and counts no more.
     fn believe(
         &self,
         state: &mut State,
@@ -371,7 +371,7 @@ impl ClockWatch {
         forgets: bool,
     ) -> Result<(), StorageError> {
         let (now, _) = look;
-        let doubted_since = state.held.as_ref().map(|held| held.doubt.since);
+        let suspect_since = state.held.as_ref().map(|held| held.suspicion.since);
         let write = self.directory.database().write(
             Origin::system(),
             move |work: &mut LandlordWork<'_>| {
@@ -379,12 +379,12 @@ impl ClockWatch {
                 if forgets {
                     work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
                 }
-                let details = json!({"shows": now, "doubted_since": doubted_since, "because": why});
-                record_audit(work, "clock.believed", "house:clock", details)
+                let details = json!({"shows": now, "suspect_since": suspect_since, "because": why});
+                record_audit(work, "clock.trusted", "landlord:clock", details)
             },
         );
         write.wait()?;
-        tracing::info!(%now, because = why, "the clock is believed again");
+        tracing::info!(%now, because = why, "the clock is trusted again");
         *state = State {
             anchor: Some(look),
             noted: Some(now),
@@ -412,13 +412,13 @@ impl ClockWatch {
         Ok(())
     }
 
-    fn show(&self, state: &State) -> Option<Doubt> {
-        let doubt = state.held.as_ref().map(|held| held.doubt.clone());
+    fn show(&self, state: &State) -> Option<ClockSuspicion> {
+        let suspicion = state.held.as_ref().map(|held| held.suspicion.clone());
         *self.found() = Found {
             has_looked: true,
-            doubt: doubt.clone(),
+            suspicion: suspicion.clone(),
         };
-        doubt
+        suspicion
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -506,7 +506,7 @@ impl std::fmt::Display for End {
     }
 }
 
-/// The last instant at which nothing spoke against the clock, and the doubt that lasts.
+/// The last instant at which nothing spoke against the clock, and the suspicion that lasts.
 fn stored(
     view: &LandlordView,
     now: Timestamp,
@@ -517,7 +517,7 @@ fn stored(
         let (cause, steady_from): (Option<Cause>, Option<Timestamp>) = (row.get(3)?, row.get(4)?);
         let (steady_ms, looked_at): (i64, Option<Timestamp>) = (row.get(5)?, row.get(6)?);
         let held = since.zip(reason).map(|(since, reason)| Held {
-            doubt: Doubt {
+            suspicion: ClockSuspicion {
                 since,
                 reason,
                 ends: String::new(),
@@ -538,34 +538,37 @@ fn seen(view: &LandlordView) -> Result<Option<Timestamp>, StorageError> {
     view.find(&SEEN_BEFORE, [], |row| row.get(0))
 }
 
-/// Who has told the operator of the doubt that lasts.
+/// Who has told the operator of the suspicion that lasts.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn find_told(view: &LandlordView) -> Result<Vec<Teller>, StorageError> {
-    let told = view.find(&TOLD, [], |row| {
-        Ok([(Teller::Webhook, row.get(0)?), (Teller::Mail, row.get(1)?)])
+pub fn find_notified(view: &LandlordView) -> Result<Vec<NoticeChannel>, StorageError> {
+    let told = view.find(&NOTIFIED, [], |row| {
+        Ok([
+            (NoticeChannel::Webhook, row.get(0)?),
+            (NoticeChannel::Mail, row.get(1)?),
+        ])
     })?;
     Ok(told
         .into_iter()
         .flatten()
-        .filter(|(_, has_told)| *has_told)
-        .map(|(teller, _)| teller)
+        .filter(|(_, has_notified)| *has_notified)
+        .map(|(channel, _)| channel)
         .collect())
 }
 
-/// Writes down that the operator was told of the doubt that began then; one that is over meanwhile, or another, needs none of it.
+/// Writes down that the operator was told of the suspicion that began then; one that is over meanwhile, or another, needs none of it.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn note_told(
+pub fn set_notified(
     work: &mut LandlordWork,
-    teller: Teller,
+    channel: NoticeChannel,
     since: Timestamp,
 ) -> Result<(), StorageError> {
-    let statement = match teller {
-        Teller::Webhook => &WEBHOOK_TOLD,
-        Teller::Mail => &MAIL_TOLD,
+    let statement = match channel {
+        NoticeChannel::Webhook => &WEBHOOK_NOTIFIED,
+        NoticeChannel::Mail => &MAIL_NOTIFIED,
     };
     let now = work.now();
     work.change(statement, params![now, since], Rows::AtMostOne)

@@ -8,7 +8,7 @@ pub mod rate_buckets;
 pub mod retention;
 pub mod task_runs;
 
-pub use clock::{ClockWatch, Doubt};
+pub use clock::{ClockSuspicion, ClockWatch};
 pub use published_rates::PublishedRates;
 pub use task_runs::TaskRuns;
 

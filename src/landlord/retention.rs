@@ -205,7 +205,7 @@ fn note(work: &mut LandlordWork, action: &str, pruned: &[Pruned]) -> Result<(), 
         at: work.now(),
         actor: origin.actor.to_string(),
         action: action.to_owned(),
-        subject: "house:retention".to_owned(),
+        subject: "landlord:retention".to_owned(),
         request_id: origin.request_id.clone(),
         details: Value::Object(details),
     };

@@ -1,5 +1,5 @@
 //! L5: what is done to all files of the house in turn: retention, and checks of what they hold. One file at a time, and one that was at rest goes back to it.
-//! Old log files go from here as well: what deletes by age asks first whether the clock is believed.
+//! Old log files go from here as well: what deletes by age asks first whether the clock is trusted.
 //!
 //! The nightly run of retention looks into each shop's file and queues a job where there is something to prune; a shop where there is not gets no row and no
 //! write. A run by hand does the same at once, without the queue, and says what went. The nightly check passes over a file that nobody has written to
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::landlord;
-use crate::landlord::Doubt;
+use crate::landlord::ClockSuspicion;
 use crate::landlord::check_results::{self, Checked, LandlordChecked, Unchecked};
 use crate::observe::logging;
 use crate::platform::audit;
@@ -38,9 +38,9 @@ const READ_WITHIN: Duration = Duration::from_millis(LOCAL_REQUEST_MS);
 /// Why nothing is pruned.
 #[derive(Debug, thiserror::Error)]
 pub enum PruneRefused {
-    /// The clock is not believed.
-    #[error("the clock is not believed since {}: {}; when it is right now, say so with --clock-is-right (`clock_is_right`), and set it right first when it is not", .0.since, .0.reason)]
-    ClockDoubtful(Doubt),
+    /// The clock is not trusted.
+    #[error("the clock is not trusted since {}: {}; when it is right now, say so with --clock-is-right (`clock_is_right`), and set it right first when it is not", .0.since, .0.reason)]
+    ClockSuspect(ClockSuspicion),
     /// The shop's file cannot be used.
     #[error(transparent)]
     Unavailable(#[from] TenantUnavailable),
@@ -52,7 +52,7 @@ pub enum PruneRefused {
 impl Refusal for PruneRefused {
     fn class(&self) -> Class {
         match self {
-            Self::ClockDoubtful(_) => Class::Conflict,
+            Self::ClockSuspect(_) => Class::Conflict,
             Self::Unavailable(refused) => refused.class(),
             Self::Storage(error) => error.class(),
         }
@@ -60,7 +60,7 @@ impl Refusal for PruneRefused {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::ClockDoubtful(_) => "clock_doubtful",
+            Self::ClockSuspect(_) => "clock_doubtful",
             Self::Unavailable(refused) => refused.code(),
             Self::Storage(error) => error.code(),
         }
@@ -94,14 +94,14 @@ impl Prune {
     }
 }
 
-/// The present instant, if it is believed. The instant comes first: a clock that was set before it was read is found out.
+/// The present instant, if it is trusted. The instant comes first: a clock that was set before it was read is found out.
 ///
 /// # Errors
-/// [`PruneRefused::ClockDoubtful`], or the storage's.
-pub fn believed_now(app: &App) -> Result<Timestamp, PruneRefused> {
+/// [`PruneRefused::ClockSuspect`], or the storage's.
+pub fn trusted_now(app: &App) -> Result<Timestamp, PruneRefused> {
     let now = app.clock.now();
     match app.clock_watch.observe()? {
-        Some(doubt) => Err(PruneRefused::ClockDoubtful(doubt)),
+        Some(suspicion) => Err(PruneRefused::ClockSuspect(suspicion)),
         None => Ok(now),
     }
 }
@@ -111,7 +111,7 @@ fn instant(app: &App, prune: Prune) -> Result<Timestamp, PruneRefused> {
     if prune.dry_run {
         Ok(app.clock.now())
     } else {
-        believed_now(app)
+        trusted_now(app)
     }
 }
 
@@ -194,7 +194,7 @@ pub fn prune_landlord(
 /// # Errors
 /// Why it is tried again: nobody believes the clock, or the end of the process has begun. A shop whose file cannot be used is passed over until tomorrow.
 pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
-    let now = believed_now(app).map_err(|error| error.to_string())?;
+    let now = trusted_now(app).map_err(|error| error.to_string())?;
     let cut_offs = cut_offs(app, now);
     let (mut queued, mut passed_over) = (0_usize, 0_usize);
     for access in list_stores(app)? {
@@ -230,7 +230,7 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
 /// # Errors
 /// [`PruneRefused`].
 pub fn remove_old_logs(app: &App) -> Result<(), PruneRefused> {
-    let now = believed_now(app)?;
+    let now = trusted_now(app)?;
     let removed = logging::remove_old(
         &app.config.log_dir(),
         app.config.logging.keep_days,

@@ -6,7 +6,7 @@
 //! and what was missed while the process was down is made up for once, at the start, however often it would have come.
 //! When no ring comes for a while (a clock that was set back), the wakeup is made anew.
 //!
-//! What comes round is the list in `list of tasks.rs`. What deletes by age is held while the clock is not believed (`landlord/clock.rs`). A look at what is due
+//! What comes round is the list in `list of tasks.rs`. What deletes by age is held while the clock is not trusted (`landlord/clock.rs`). A look at what is due
 //! writes nothing while nothing is.
 
 use std::collections::HashMap;
@@ -39,12 +39,12 @@ pub fn run_due(app: &Arc<App>, tasks: &'static [Task]) -> Vec<(&'static str, Res
         .collect()
 }
 
-/// The tasks that are due now. Blocks; writes when the clock is not believed any more, once a day that it is, and for a task that is new here.
+/// The tasks that are due now. Blocks; writes when the clock is not trusted any more, once a day that it is, and for a task that is new here.
 ///
 /// # Errors
 /// [`StorageError`], of the landlord's file; then nothing is done.
 pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>, StorageError> {
-    let doubt = app.clock_watch.observe()?;
+    let suspicion = app.clock_watch.observe()?;
     let now = app.clock.now();
     let mut due = Vec::new();
     for task in tasks {
@@ -52,7 +52,7 @@ pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>,
             When::Recurs(recurrence) => next_run(app, task, &recurrence(&app.config), now)?,
             When::Says(next_at) => next_at(app, now)?,
         };
-        let is_held = task.deletes && doubt.is_some();
+        let is_held = task.deletes && suspicion.is_some();
         if next.is_some_and(|next| next <= now) && !is_held {
             due.push(task);
         }

@@ -1,6 +1,6 @@
 //! L5: what comes round in this house, and when: one list, by which the scheduler acts and of which the operator is told.
 //!
-//! A new task is a line in [`TASKS`]. One that deletes by age says so: it is held while the clock is not believed (`landlord/clock.rs`).
+//! A new task is a line in [`TASKS`]. One that deletes by age says so: it is held while the clock is not trusted (`landlord/clock.rs`).
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub struct Task {
     pub name: &'static str,
     /// When it is due.
     pub when: When,
-    /// Whether it deletes by age, and is held while the clock is not believed.
+    /// Whether it deletes by age, and is held while the clock is not trusted.
     pub deletes: bool,
     /// Does it, on a thread that may block. What goes on for long looks at `app.tasks.is_stopping()` now and then. May be done twice after a crash.
     pub run: fn(&Arc<App>, Timestamp) -> Result<(), String>,

@@ -1,7 +1,7 @@
 //! A bounded cache whose entries end by the injected clock and by word of whoever changed what they are made of.
 //!
 //! A reader who found nothing takes a [`Ticket`] *before* it reads the file; what it read is kept only if nothing was invalidated since. So one that
-//! read the old value, and comes with it after the change was committed and announced, is not believed: a change that was acknowledged is seen by
+//! read the old value, and comes with it after the change was committed and announced, is not trusted: a change that was acknowledged is seen by
 //! everybody from then on. Entries are never money: what may use this is in a list of `tests/it/tidy`.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};

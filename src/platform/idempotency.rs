@@ -3,7 +3,7 @@
 //! Because a file has one writer, a second request with the same key either comes after the first one's rows are there
 //! (and gets its answer) or is in the same batch behind it (and gets it too): there is no moment in which both run.
 //! Refusals keep nothing, so a request that was mended may use its key again.
-//! A key's day is over by the clock on the wall, so none is while that is not believed: one that was set ahead would let a call happen twice.
+//! A key's day is over by the clock on the wall, so none is while that is not trusted: one that was set ahead would let a call happen twice.
 
 use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_TTL_MS};
 use crate::primitives::{Actor, Class, Digest, Refusal, Timestamp};
@@ -127,7 +127,7 @@ fn stored_key(actor: Actor, key: &str) -> String {
 /// Whether keys grow old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aging {
-    /// The clock is believed: after their time they are free, and go.
+    /// The clock is trusted: after their time they are free, and go.
     Counts,
     /// It is not: all of them stand, and none goes.
     Rests,

@@ -151,18 +151,18 @@ pub const RETENTION_REST_MS: i64 = 60 * 60 * 1000;
 pub const TASK_RETRY_MS: i64 = 5 * 60 * 1000;
 /// How far ahead of the clock a task may be done: a day and the hour of a clock that was set back. What lies further was done while the clock was ahead.
 pub const TASK_AHEAD_MAX_MS: i64 = 26 * 60 * 60 * 1000;
-/// By so much the clock may be set while the process runs and still be believed: what time servers correct at once.
+/// By so much the clock may be set while the process runs and still be trusted: what time servers correct at once.
 pub const CLOCK_STEP_MAX_MS: i64 = 60_000;
-/// So long a process may have been down for its clock to be believed at its next start: a week.
+/// So long a process may have been down for its clock to be trusted at its next start: a week.
 pub const CLOCK_GAP_MAX_MS: i64 = 7 * 24 * 60 * 60 * 1000;
-/// So long a house may be closed, or its clock be set ahead, for the clock to be believed again without a word once it has gone well for long enough: 60 days, longer
+/// So long a house may be closed, or its clock be set ahead, for the clock to be trusted again without a word once it has gone well for long enough: 60 days, longer
 /// than holidays and shorter than anything that is kept by the year. After more of it somebody has to say that it was so.
 pub const CLOCK_CLOSED_MAX_MS: i64 = 60 * 24 * 60 * 60 * 1000;
 /// For how long a process has to see a clock go well that was doubted: a week, in which somebody reads a wrong date on a receipt.
 pub const CLOCK_STEADY_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// How often that is written down while it is doubted: each hour, so that a till that is turned off every night comes to the week as well.
 pub const CLOCK_STEADY_NOTED_MS: i64 = 60 * 60 * 1000;
-/// How often it is written down that the clock is believed: once a day, in the landlord's file.
+/// How often it is written down that the clock is trusted: once a day, in the landlord's file.
 pub const CLOCK_TRUST_NOTED_MS: i64 = 20 * 60 * 60 * 1000;
 /// Rows that one transaction of retention deletes: a millisecond or two, between which sales go on.
 pub const PRUNE_BATCH: u32 = 200;

@@ -1,7 +1,7 @@
 //! What a shop does not keep for ever, and how it goes: a few rows in each transaction, between which sales go on.
 //!
 //! The list is in [`Table`], and no book is in it; besides, triggers refuse to let financial orders, payments, invoices and the ledger go. The cut-offs are worked out once,
-//! when a run begins at an instant that is believed, and go with its jobs: a clock that is set afterwards makes nothing older. A run that was broken off
+//! when a run begins at an instant that is trusted, and go with its jobs: a clock that is set afterwards makes nothing older. A run that was broken off
 //! anywhere has deleted what it has; the next one goes on. Two at once take turns.
 //! Nothing goes without a word in the shop's own trail: the transaction of the first rows that go says what the run goes on to, and its end says what went. So a
 //! process that is killed anywhere between leaves an entry which covers what is gone.
@@ -78,7 +78,7 @@ pub fn days_before(now: Timestamp, days: i64) -> Timestamp {
 }
 
 impl CutOffs {
-    /// At an instant that is believed.
+    /// At an instant that is trusted.
     pub fn at(now: Timestamp, audit_days: i64, inventory_movement_days: i64) -> Self {
         Self {
             audit_log: days_before(now, audit_days),

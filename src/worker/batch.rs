@@ -45,11 +45,11 @@ impl Rules {
         }
     }
 
-    /// Until when what has ended goes; nothing does while the clock is not believed.
+    /// Until when what has ended goes; nothing does while the clock is not trusted.
     fn ended(&self, now: Timestamp) -> Option<Ended> {
         let before =
             |kept: Span| now.plus_millis(-i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
-        self.clock_watch.is_believed().then(|| Ended {
+        self.clock_watch.is_trusted().then(|| Ended {
             completed_before: before(self.queues.keep_completed),
             given_up_before: before(self.queues.keep_discarded),
         })

@@ -303,7 +303,7 @@ impl Shop {
 }
 
 /// What is due by the clock on the wall, and the jobs that it leaves. Nothing of the first entries is old, whatever the clock says, so they may not go; and
-/// while the clock is not believed there is no run at all.
+/// while the clock is not trusted there is no run at all.
 fn night(shop: &Shop) -> Verdict {
     const RUNS: &str = "SELECT count(*) FROM job WHERE kind = 'retention.prune'";
     let runs = shop.count(RUNS)?;

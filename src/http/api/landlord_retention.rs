@@ -39,7 +39,7 @@ pub struct PruneBody {
     /// Only the audit trails.
     #[serde(default)]
     audit_only: bool,
-    /// Your word that the clock is right now, when it is not believed because it was set, was behind, or nothing ran for more than a week. Not beside `dry_run`.
+    /// Your word that the clock is right now, when it is not trusted because it was set, was behind, or nothing ran for more than a week. Not beside `dry_run`.
     #[serde(default)]
     clock_is_right: bool,
 }
@@ -131,7 +131,7 @@ fn prune_some(
     }
     if !prune.dry_run {
         // Before anything is opened: it is the whole call that is refused.
-        all_files::believed_now(app)?;
+        all_files::trusted_now(app)?;
     }
     let is_first = named.is_none() && walk.store == 0;
     let stores = Stores::from(app, named, walk.store)?;
@@ -153,8 +153,8 @@ fn prune_some(
                 rows: row.rows,
                 cut_off: row.cut_off,
             })),
-            Err(PruneRefused::ClockDoubtful(doubt)) => {
-                return Err(PruneRefused::ClockDoubtful(doubt).into());
+            Err(PruneRefused::ClockSuspect(doubt)) => {
+                return Err(PruneRefused::ClockSuspect(doubt).into());
             }
             Err(refused) if stores.is_named() => return Err(refused.into()),
             Err(refused) => failed.push(FailedView::noted("retention", access, &refused.into())),
@@ -233,9 +233,9 @@ struct RetentionView {
     stripe_events_days: i64,
     timezone: String,
     tasks: Vec<TaskView>,
-    /// Since when the clock is not believed, why, and how that ends: `{since, reason, ends}`. Until then nothing is deleted by age. `null` when it is believed.
+    /// Since when the clock is not trusted, why, and how that ends: `{since, reason, ends}`. Until then nothing is deleted by age. `null` when it is trusted.
     #[schema(value_type = Option<Object>)]
-    clock_doubt: Option<crate::landlord::Doubt>,
+    clock_suspicion: Option<crate::landlord::ClockSuspicion>,
     /// Files whose last check found something.
     mismatches: Vec<WrongView>,
     /// Files that could not be checked when that was last tried: what was found earlier says nothing about them.
@@ -279,7 +279,7 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
         stripe_events_days: keep.stripe_events_days,
         timezone: keep.timezone.clone(),
         tasks: tasks::list_tasks(app)?.into_iter().map(task).collect(),
-        clock_doubt: app.clock_watch.observe()?,
+        clock_suspicion: app.clock_watch.observe()?,
         mismatches: wrong.collect(),
         unchecked: landlord_unchecked.into_iter().chain(unchecked).collect(),
     })

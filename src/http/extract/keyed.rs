@@ -157,7 +157,7 @@ impl<P: Permission> Shop<P> {
             }
         };
         let key = key.into();
-        let aging = match self.app().clock_watch.is_believed() {
+        let aging = match self.app().clock_watch.is_trusted() {
             true => Aging::Counts,
             false => Aging::Rests,
         };

@@ -2,7 +2,7 @@
 //!
 //! Which file a line goes to is asked of the clock for each line: one that was set ahead and back again is back in the file of its day. How old a file is stands
 //! in its name: when it was made says nothing of a copy or a restored backup. Nothing goes here by itself, for whoever writes lines does not know whether the
-//! clock is believed: [`remove_old`] is called by who does.
+//! clock is trusted: [`remove_old`] is called by who does.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -103,7 +103,7 @@ fn date_in(name: &str, logs: &[&str]) -> Option<Date> {
     (date.len() == "YYYY-MM-DD".len()).then(|| date.parse().ok())?
 }
 
-/// Removes the files of `logs` that are older than `keep_days` full days, today not counted. `now_ms` is believed. Gives how many went; what cannot be removed
+/// Removes the files of `logs` that are older than `keep_days` full days, today not counted. `now_ms` is trusted. Gives how many went; what cannot be removed
 /// is said, and stays until the next time.
 pub(super) fn remove_old(dir: &Path, logs: &[&str], keep_days: u32, now_ms: i64) -> usize {
     let kept_since =

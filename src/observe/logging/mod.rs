@@ -265,7 +265,7 @@ fn discreet() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     filter_fn(passes)
 }
 
-/// Removes log files of more than `keep_days` full days ago, today not counted; gives how many. `now_ms` is an instant that is believed: a clock that was set
+/// Removes log files of more than `keep_days` full days ago, today not counted; gives how many. `now_ms` is an instant that is trusted: a clock that was set
 /// ahead makes all of them old. Blocks.
 pub fn remove_old(dir: &Path, keep_days: u32, now_ms: i64) -> usize {
     daily_file::remove_old(dir, &[ALL, SECURITY], keep_days, now_ms)

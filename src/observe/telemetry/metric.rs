@@ -49,7 +49,7 @@ pub const METRICS: &[Metric] = &[
     gauge("process_virtual_memory_bytes", "Addresses that the process has reserved."),
     gauge("tillbox_build_info", "The version of the program and of the SQLite in it; always 1."),
     counter("tillbox_cache_requests_total", "Questions to a cache; `outcome` says whether it had the answer."),
-    gauge("tillbox_clock_believed", "1 when nothing speaks against the machine's clock; with 0 nothing is deleted by age."),
+    gauge("tillbox_clock_trusted", "1 when nothing speaks against the machine's clock; with 0 nothing is deleted by age."),
     histogram("tillbox_commit_duration_seconds", "How long a COMMIT took, its fsync included."),
     counter("tillbox_commit_failures_total", "Batches of requests that were not committed: the disk was full or failed, or somebody held the file's lock."),
     counter("tillbox_commit_replays_total", "Batches that were run again because one request in them failed after it had written."),

@@ -144,7 +144,7 @@ fn look_at_clock(app: &TestApp) {
 }
 
 /// Somebody sets the clock a month ahead between a sale whose answer was lost and its repetition: it is still one sale, and no key is lost until the clock is
-/// believed again.
+/// trusted again.
 #[tokio::test]
 async fn a_clock_that_is_set_ahead_frees_no_key() {
     let app = TestApp::start();

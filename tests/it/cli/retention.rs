@@ -64,7 +64,7 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
     both("by the daemon");
     let shown = run(data, &["retention", "status"]).code(0).stdout;
     assert!(
-        shown.contains("believed") && shown.contains("integrity"),
+        shown.contains("trusted") && shown.contains("integrity"),
         "{shown}"
     );
     daemon.terminate();
@@ -148,7 +148,7 @@ fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
     for _ in 0..2 {
         let refused = run(data, &["retention", "prune"]).code(1);
         assert!(
-            refused.stderr.contains("error: the clock is not believed"),
+            refused.stderr.contains("error: the clock is not trusted"),
             "{refused:?}"
         );
         assert_eq!(refused.stdout, "");
@@ -156,7 +156,7 @@ fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
     run(data, &["retention", "prune", "--dry-run"]).code(0);
     let status = run(data, &["retention", "status"]).code(0).stdout;
     assert!(
-        status.contains("not believed since") && status.contains("168 more hours"),
+        status.contains("not trusted since") && status.contains("168 more hours"),
         "{status}"
     );
     // Who only counts says nothing about the clock.

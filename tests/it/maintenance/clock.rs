@@ -41,13 +41,13 @@ fn log_files(app: &TestApp, names: &[&str]) -> impl Fn() -> usize {
     move || std::fs::read_dir(&dir).expect("a directory").count()
 }
 
-async fn doubt(app: &TestApp) -> Value {
+async fn suspicion(app: &TestApp) -> Value {
     app.get("/v1/landlord/retention")
         .local()
         .send()
         .await
         .expect(200)
-        .json()["clock_doubt"]
+        .json()["clock_suspicion"]
         .clone()
 }
 
@@ -60,14 +60,14 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
     app.clock().set(right.plus(370 * DAY));
     assert_eq!(night(&app), ["integrity"], "what deletes is held");
     assert_eq!((shop.census(), log_files()), (rows.clone(), 2));
-    let doubted = doubt(&app).await;
+    let suspected = suspicion(&app).await;
     assert!(
-        doubted["reason"]
+        suspected["reason"]
             .as_str()
             .is_some_and(|reason| reason.contains("set forward by")),
-        "{doubted}"
+        "{suspected}"
     );
-    assert!(logs().security().contain("the clock is not believed"));
+    assert!(logs().security().contain("the clock is not trusted"));
     // A restart makes it no truer, and neither does a day of waiting.
     app.restart();
     app.advance(DAY);
@@ -87,7 +87,7 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
     prune(&app, json!({"clock_is_right": true}))
         .await
         .expect(200);
-    assert_eq!(doubt(&app).await, Value::Null);
+    assert_eq!(suspicion(&app).await, Value::Null);
     let trail = app.landlord_rows("SELECT actor, action FROM audit_log ORDER BY seq DESC LIMIT 1");
     assert_eq!(trail, ["operator|clock.confirmed"]);
     shop.assert_integrity();
@@ -110,22 +110,22 @@ async fn a_clock_set_back_an_hour_is_not_believed_until_it_is_right_again() {
     app.advance(15 * HOUR);
     app.clock().set(app.now().plus_millis(-3_600_000));
     night(&app);
-    let doubted = doubt(&app).await;
+    let suspected = suspicion(&app).await;
     assert!(
-        doubted["reason"]
+        suspected["reason"]
             .as_str()
             .is_some_and(|reason| reason.contains("set back by 3600 s")),
-        "{doubted}"
+        "{suspected}"
     );
     app.advance(2 * HOUR);
     assert!(!night(&app).contains(&"retention"));
     // The same process sees it come back to what it should show.
     app.clock().set(started.plus(17 * HOUR));
     assert!(night(&app).contains(&"retention"));
-    assert_eq!(doubt(&app).await, Value::Null);
+    assert_eq!(suspicion(&app).await, Value::Null);
     // A time server's correction is no news.
     app.clock().set(app.now().plus_millis(-900));
-    assert_eq!(doubt(&app).await, Value::Null);
+    assert_eq!(suspicion(&app).await, Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,12 +140,12 @@ async fn over_a_restart_a_week_is_believed_and_more_is_not_at_once() {
     app.advance(8 * DAY);
     app.resume();
     assert!(!night(&app).contains(&"retention"));
-    let doubted = doubt(&app).await;
+    let suspected = suspicion(&app).await;
     assert!(
-        doubted["reason"]
+        suspected["reason"]
             .as_str()
             .is_some_and(|reason| reason.starts_with("8 days are said to have passed")),
-        "{doubted}"
+        "{suspected}"
     );
     let both = json!({"clock_is_right": true, "dry_run": true});
     prune(&app, both).await.refused(422, "validation_failed");
@@ -188,9 +188,9 @@ async fn the_operators_word_ends_the_warnings_of_every_start() {
 }
 
 async fn ends(app: &TestApp) -> String {
-    doubt(app).await["ends"]
+    suspicion(app).await["ends"]
         .as_str()
-        .unwrap_or("it is believed")
+        .unwrap_or("it is trusted")
         .to_owned()
 }
 
@@ -204,22 +204,22 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     app.clock().set(right.plus_millis(-9_000 * 86_400_000));
     app.resume();
     assert!(!night(&app).contains(&"retention"));
-    let doubted = doubt(&app).await;
+    let suspected = suspicion(&app).await;
     assert!(
-        doubted["reason"]
+        suspected["reason"]
             .as_str()
             .is_some_and(|reason| reason.contains("it has shown")),
-        "{doubted}"
+        "{suspected}"
     );
     assert!(
         ends(&app).await.starts_with("by itself once it shows"),
-        "{doubted}"
+        "{suspected}"
     );
     let tea = shop.stocked("MUG", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
     app.work_off();
     let rows = shop.census();
-    // Set to a year too far it is as little believed as at a start.
+    // Set to a year too far it is as little trusted as at a start.
     app.clock().set(right.plus(370 * DAY));
     assert!(!night(&app).contains(&"retention"));
     assert_eq!(
@@ -233,13 +233,13 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     app.advance(Duration::from_secs(60));
     night(&app);
     assert!(ends(&app).await.starts_with("by itself once it shows"));
-    // And set right, as the next start would have believed it.
+    // And set right, as the next start would have trusted it.
     app.clock().set(right.plus(DAY));
     assert!(night(&app).contains(&"retention"));
-    assert_eq!(doubt(&app).await, Value::Null);
+    assert_eq!(suspicion(&app).await, Value::Null);
     let trail =
         app.landlord_rows("SELECT actor, action FROM audit_log WHERE subject = 'house:clock'");
-    assert_eq!(trail, ["system|clock.believed"]);
+    assert_eq!(trail, ["system|clock.trusted"]);
     for table in ["audit_log", "inventory_movement"] {
         assert_eq!(
             shop.count(&format!("SELECT min(seq) FROM {table}")),
@@ -280,7 +280,7 @@ async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
         app.resume();
     }
     assert!(night(&app).contains(&"retention"));
-    assert_eq!(doubt(&app).await, Value::Null);
+    assert_eq!(suspicion(&app).await, Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,10 +348,10 @@ async fn a_clock_that_came_back_is_believed_at_the_next_start_too() {
     drop(running);
     app.clock().set(right);
     night(&app);
-    assert_eq!(doubt(&app).await, Value::Null);
+    assert_eq!(suspicion(&app).await, Value::Null);
     app.restart();
     night(&app);
-    assert_eq!(doubt(&app).await, Value::Null);
+    assert_eq!(suspicion(&app).await, Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,7 +361,7 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
         let text = app.get("/metrics").send().await.expect(200).text();
         let line = text
             .lines()
-            .find(|line| line.starts_with("tillbox_clock_believed "))
+            .find(|line| line.starts_with("tillbox_clock_trusted "))
             .map(str::to_owned);
         line.expect("it is there")
     };
@@ -380,20 +380,20 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
     };
     assert_eq!(
         gauge().await,
-        "tillbox_clock_believed 0",
+        "tillbox_clock_trusted 0",
         "nobody has looked yet"
     );
     look();
     assert_eq!(
         (gauge().await.as_str(), health().await),
-        ("tillbox_clock_believed 1", Value::Null)
+        ("tillbox_clock_trusted 1", Value::Null)
     );
     app.clock().set(app.now().plus(370 * DAY));
     look();
-    assert_eq!(gauge().await, "tillbox_clock_believed 0");
+    assert_eq!(gauge().await, "tillbox_clock_trusted 0");
     let said = health().await;
     for part in [
-        "not believed since",
+        "not trusted since",
         "set forward by",
         "ended jobs are kept",
         "by your word",
@@ -409,11 +409,11 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
         .expect(200);
     assert_eq!(
         (gauge().await.as_str(), health().await),
-        ("tillbox_clock_believed 1", Value::Null)
+        ("tillbox_clock_trusted 1", Value::Null)
     );
 }
 
-/// Once for each doubt and by each of the means; one that fails is tried again alone, as the same message.
+/// Once for each suspicion and by each of the means; one that fails is tried again alone, as the same message.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_is_told_once_of_a_doubt() {
     let app = TestApp::with(false, |config| {
@@ -475,7 +475,7 @@ async fn the_operator_is_told_once_of_a_doubt() {
     let body: Value = serde_json::from_slice(&second.body).expect("JSON");
     assert_eq!(
         (&body["type"], &body["data"]["since"]),
-        (&json!("clock.doubted"), &json!(since))
+        (&json!("clock.suspected"), &json!(since))
     );
     assert!(
         body["data"]["reason"]
@@ -483,7 +483,7 @@ async fn the_operator_is_told_once_of_a_doubt() {
             .is_some_and(|reason| reason.contains("set forward")),
         "{body}"
     );
-    // The next doubt is another one.
+    // The next suspicion is another one.
     prune(&app, json!({"clock_is_right": true}))
         .await
         .expect(200);

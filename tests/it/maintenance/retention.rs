@@ -269,7 +269,7 @@ async fn what_was_counted_is_what_goes_with_the_operators_word() {
         app.tenant(slug);
     }
     app.work_off();
-    // The clock is believed once, so that there is something to doubt it by.
+    // The clock is trusted once, so that there is something to suspicion it by.
     prune(&app, json!({})).await.expect(200);
     app.stop();
     app.advance(400 * DAY);

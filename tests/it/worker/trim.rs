@@ -29,7 +29,7 @@ fn step(_: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
 const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(step))]);
 
 /// A process that has looked at its clock, as the scheduler's first step does: before that nothing goes.
-fn believed() -> TestApp {
+fn trusted() -> TestApp {
     believed_with(|_| {})
 }
 
@@ -49,7 +49,7 @@ fn states(shop: &TestShop) -> Vec<String> {
 
 #[test]
 fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
-    let app = believed();
+    let app = trusted();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, doing("it"));
     enqueue(&shop, Queue::Low, KIND, doing("fail"));
@@ -101,7 +101,7 @@ fn the_times_are_settings() {
 /// A heap of ended jobs goes in many small transactions, each with a turn of its own, once the shop has anything to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heap_goes_a_few_at_a_time() {
-    let app = believed();
+    let app = trusted();
     let shop = app.tenant("corner");
     shop.raw(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
@@ -134,7 +134,7 @@ async fn a_heap_goes_a_few_at_a_time() {
 /// A clock that is set forward and back again: what ended in a future that did not come is kept until then, and nothing fails.
 #[test]
 fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
-    let app = believed();
+    let app = trusted();
     let shop = app.tenant("corner");
     let now = app.now();
     app.advance(DAY * 365);
@@ -156,7 +156,7 @@ fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
 /// A clock that was set ahead makes nothing old, and neither does one that nobody has looked at yet.
 #[test]
 fn nothing_goes_on_the_word_of_a_clock_that_is_not_believed() {
-    let app = believed();
+    let app = trusted();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, doing("fail"));
     run(&app, HANDLERS);
