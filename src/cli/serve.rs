@@ -20,7 +20,7 @@ use super::signals::{self, Hangup, Signals};
 use super::{Global, alive, banner, demo, descriptors, output, socket};
 use crate::app::App;
 use crate::config::{Config, DEFAULT_DATA_DIR, Format};
-use crate::http::server::{ServerSettings, serve};
+use crate::http::wire::server::{ServerSettings, serve};
 use crate::http::{admin_router, router};
 use crate::maintenance::scheduler::Scheduler;
 use crate::observe::logging::{LogGuard, Logging, LoggingError, Stdout, log_panics};

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::client_address::{client_address, peer_address};
 use super::extract::{Known, Local, principal_of};
 use super::problem::Problem;
-use super::server::Peer;
+use super::wire::server::Peer;
 use crate::app::App;
 use crate::rate_limit::{Caller, Policy, Standing};
 

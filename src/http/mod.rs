@@ -1,30 +1,24 @@
 //! L6: HTTP. Requests become commands here and results become JSON; no rule is decided here.
 //!
-//! `server.rs` is the accept loop, `heads.rs` what looks through each head before hyper does, `layers.rs` what surrounds every request,
+//! `wire/server.rs` is the accept loop, `wire/head_guard.rs` what looks through each head before hyper does, `layers.rs` what surrounds every request,
 //! `limit.rs` how often a caller may ask and `client_address.rs` who that is,
 //! `extract/` what handlers begin with, `problem.rs` the one form of every error, `api/` the handlers, one file per resource; `admin/` those that
 //! only whoever runs the machine can reach.
 
-mod addresses;
 mod admin;
 pub mod api;
 mod client_address;
-mod date;
-mod deadlines;
 mod description;
 pub mod extract;
 pub mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
-mod heads;
 pub mod health;
 mod layers;
 mod limit;
 mod metrics;
 pub mod problem;
-pub mod server;
-mod unread;
-mod unreadable;
+pub mod wire;
 
 use std::sync::{Arc, LazyLock};
 

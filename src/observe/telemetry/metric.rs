@@ -64,7 +64,7 @@ pub const METRICS: &[Metric] = &[
     histogram("tillbox_http_request_duration_seconds", "How long a request took from its head to its answer."),
     gauge("tillbox_http_requests_in_flight", "Requests that are being answered."),
     counter("tillbox_http_requests_total", "Requests that were answered, by route and status. A path that there is not is the route `unmatched`."),
-    counter("tillbox_http_unreadable_requests_total", "Requests that could not be read as HTTP and reached no route."),
+    counter("tillbox_http_bad_requests_total", "Requests that could not be read as HTTP and reached no route."),
     histogram("tillbox_job_duration_seconds", "How long an attempt at a job took, by queue and kind."),
     histogram("tillbox_job_wait_seconds", "How long a job was due before it began, by queue and kind."),
     counter("tillbox_jobs_total", "Attempts at jobs that have ended, by queue, kind and outcome."),

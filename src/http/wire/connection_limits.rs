@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The addresses that have connections, each with their number.
 #[derive(Clone)]
-pub struct Addresses {
+pub struct ConnectionLimits {
     most: usize,
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
@@ -20,7 +20,7 @@ pub struct Place {
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-impl Addresses {
+impl ConnectionLimits {
     /// At most so many connections from one address.
     pub fn new(most: usize) -> Self {
         Self {
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn each_address_has_so_many_places_and_leaves_nothing_behind() {
-        let addresses = Addresses::new(2);
+        let addresses = ConnectionLimits::new(2);
         let first = addresses.admit(at("192.0.2.1")).unwrap();
         let second = addresses.admit(at("::ffff:192.0.2.1")).unwrap();
         assert!(addresses.admit(at("192.0.2.1")).is_none(), "the third");
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_address_and_this_machine_is_none() {
-        let addresses = Addresses::new(1);
+        let addresses = ConnectionLimits::new(1);
         let _place = addresses.admit(at("2001:db8:1:2::1")).unwrap();
         assert!(addresses.admit(at("2001:db8:1:2:ffff::9")).is_none());
         assert!(addresses.admit(at("2001:db8:1:3::1")).is_some());

@@ -22,13 +22,13 @@ use bytes::{Buf as _, Bytes};
 use hyper::body::SizeHint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::bad_request::Reason;
 use super::deadlines::HeadDeadline;
-use super::unreadable::Reason;
 
 /// What no reader of HTTP takes, wherever in a head it stands, with an end, because hyper waits for one before it looks.
 const NO_HTTP: &[u8] = b"\0\r\n\r\n";
 
-/// What is said to whoever does not finish the first head of a connection; [`Unreadable`](super::unreadable::Unreadable) gives it its document.
+/// What is said to whoever does not finish the first head of a connection; [`BadRequest`](super::bad_request::BadRequest) gives it its document.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -112,7 +112,7 @@ impl Drop for Serving {
 }
 
 /// A connection whose heads are looked through, and fails with `TimedOut` when one does not come whole in time.
-pub struct Heads<Io> {
+pub struct HeadGuard<Io> {
     io: Io,
     deadline: HeadDeadline,
     /// Whether a byte has come at all.
@@ -135,7 +135,7 @@ enum Place {
     Refused(&'static [u8]),
 }
 
-impl<Io> Heads<Io> {
+impl<Io> HeadGuard<Io> {
     /// Looks through the heads that come from `io`, each within `limit`; `requests` hears of those that hyper has begun, `reason` is told why one is refused.
     pub fn new(io: Io, limit: Duration, requests: Requests, reason: Reason) -> Self {
         Self {
@@ -207,7 +207,7 @@ impl<Io> Heads<Io> {
     }
 }
 
-impl<Io: AsyncRead + Unpin> Heads<Io> {
+impl<Io: AsyncRead + Unpin> HeadGuard<Io> {
     /// Hands on what comes, as far as it may be, and holds back the rest.
     fn poll_more(
         &mut self,
@@ -226,7 +226,7 @@ impl<Io: AsyncRead + Unpin> Heads<Io> {
     }
 }
 
-impl<Io: AsyncRead + Unpin> Heads<Io> {
+impl<Io: AsyncRead + Unpin> HeadGuard<Io> {
     fn poll_looked_through(
         &mut self,
         context: &mut Context<'_>,
@@ -248,7 +248,7 @@ impl<Io: AsyncRead + Unpin> Heads<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> Heads<Io> {
+impl<Io: AsyncWrite + Unpin> HeadGuard<Io> {
     /// Says why the connection is cut, as far as that can be said at once. Only before the first request: after it, an answer may still be
     /// on its way out.
     fn say_too_slow(&mut self, context: &mut Context<'_>) {
@@ -262,7 +262,7 @@ impl<Io: AsyncWrite + Unpin> Heads<Io> {
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeadGuard<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -281,7 +281,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for Heads<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Heads<Io> {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for HeadGuard<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -491,7 +491,7 @@ mod tests {
 
     /// As hyper would, all that can be read at once.
     async fn read<Io: AsyncRead + AsyncWrite + Unpin>(
-        heads: &mut Heads<Io>,
+        heads: &mut HeadGuard<Io>,
         room: usize,
     ) -> String {
         let mut bytes = vec![0; room];
@@ -503,7 +503,7 @@ mod tests {
     async fn nothing_is_handed_on_past_a_head_or_a_body() {
         let (near, mut far) = tokio::io::duplex(4096);
         let requests = Requests::default();
-        let mut heads = Heads::new(near, LONG, requests.clone(), Reason::default());
+        let mut heads = HeadGuard::new(near, LONG, requests.clone(), Reason::default());
         let first = "POST /1 HTTP/1.1\r\ncontent-length: 6\r\n\r\n";
         let second = "GET /2 HTTP/1.1\r\n\r\n";
         let third = "POST /3 HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -531,7 +531,7 @@ mod tests {
     async fn a_reader_that_sees_another_end_gets_no_further() {
         let (near, mut far) = tokio::io::duplex(4096);
         let reason = Reason::default();
-        let mut heads = Heads::new(near, LONG, Requests::default(), reason);
+        let mut heads = HeadGuard::new(near, LONG, Requests::default(), reason);
         far.write_all(b"GET / HTTP/1.1\r\n\r\nGET /more HTTP/1.1\r\n\r\n")
             .await
             .unwrap();

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 /// The time in which the heads of a connection have to come.
 pub struct HeadDeadline {
     limit: Duration,
-    /// The count of [`Requests`](super::heads::Requests) at which a head began to come, and when it has to be whole.
+    /// The count of [`Requests`](super::head_guard::Requests) at which a head began to come, and when it has to be whole.
     head: Option<(u64, Instant)>,
     /// Made at the first head that does not come in one piece; most connections never have one.
     timer: Option<Pin<Box<Sleep>>>,

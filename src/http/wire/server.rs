@@ -5,13 +5,13 @@
 //! reading is possible of.
 //! Deliberately absent: body limits, request deadlines and the errors of requests that could be read; those are layers of the router.
 
-use super::addresses::{Addresses, Place};
+use super::bad_request::{BadRequest, Reason};
+use super::connection_limits::{ConnectionLimits, Place};
 use super::date::Dates;
 use super::deadlines::WriteDeadline;
-use super::heads::{Heads, Requests};
-use super::metrics::Present;
-use super::unreadable::{Reason, Unreadable};
+use super::head_guard::{HeadGuard, Requests};
 use crate::app::Ports;
+use crate::http::metrics::Present;
 use crate::primitives::Entropy;
 use axum::Router;
 use axum::body::HttpBody as _;
@@ -105,7 +105,7 @@ impl Listener for UnixListener {
     }
 }
 
-/// What is said to whoever has too many connections; [`Unreadable`] gives it its document.
+/// What is said to whoever has too many connections; [`BadRequest`] gives it its document.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -126,8 +126,8 @@ pub async fn serve<L: Listener>(
     let router = router.with_state(());
     let drain_timeout = settings.drain_timeout;
     let slots = Arc::new(Semaphore::new(settings.max_connections));
-    let addresses = Addresses::new(settings.max_connections_per_address);
-    let house = House {
+    let addresses = ConnectionLimits::new(settings.max_connections_per_address);
+    let house = Shared {
         http,
         router,
         dates: Arc::new(Dates::new(ports.clock)),
@@ -232,7 +232,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// What all connections share.
 #[derive(Clone)]
-struct House {
+struct Shared {
     http: http1::Builder,
     router: Router,
     dates: Arc<Dates>,
@@ -240,7 +240,7 @@ struct House {
     settings: ServerSettings,
 }
 
-impl House {
+impl Shared {
     async fn serve<Io>(
         self,
         io: Io,
@@ -253,7 +253,7 @@ impl House {
         let present = Present::connection(peer.0.is_some());
         let (requests, reason) = (Requests::default(), Reason::default());
         let io = self.sheltered(io, reason.clone());
-        let io = Heads::new(io, self.settings.header_timeout, requests.clone(), reason);
+        let io = HeadGuard::new(io, self.settings.header_timeout, requests.clone(), reason);
         let Self {
             http,
             router,
@@ -311,9 +311,9 @@ impl House {
         &self,
         io: Io,
         reason: Reason,
-    ) -> Unreadable<WriteDeadline<Io>> {
+    ) -> BadRequest<WriteDeadline<Io>> {
         let io = WriteDeadline::new(io, self.settings.write_timeout);
-        Unreadable::new(io, self.entropy.clone(), self.dates.clone(), reason)
+        BadRequest::new(io, self.entropy.clone(), self.dates.clone(), reason)
     }
 }
 

@@ -29,7 +29,7 @@ pub fn thrown_away(request: Request) -> Request {
         request
     } else {
         request.map(|body| {
-            Body::new(ThrownAway {
+            Body::new(UnreadBody {
                 body,
                 is_over: false,
             })
@@ -37,12 +37,12 @@ pub fn thrown_away(request: Request) -> Request {
     }
 }
 
-struct ThrownAway {
+struct UnreadBody {
     body: Body,
     is_over: bool,
 }
 
-impl HttpBody for ThrownAway {
+impl HttpBody for UnreadBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -64,7 +64,7 @@ impl HttpBody for ThrownAway {
     }
 }
 
-impl Drop for ThrownAway {
+impl Drop for UnreadBody {
     fn drop(&mut self) {
         if self.is_over || self.body.is_end_stream() {
             return;

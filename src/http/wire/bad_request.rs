@@ -13,8 +13,8 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::date::Dates;
-use super::layers::{REQUEST_ID, fresh_request_id};
-use super::problem::{MEDIA_TYPE, Problem};
+use crate::http::layers::{REQUEST_ID, fresh_request_id};
+use crate::http::problem::{MEDIA_TYPE, Problem};
 use crate::primitives::Entropy;
 
 /// Why a head is refused, where that is known better than by hyper, which refuses it.
@@ -30,7 +30,7 @@ impl Reason {
 }
 
 /// A connection whose bare refusals are given a problem document.
-pub struct Unreadable<Io> {
+pub struct BadRequest<Io> {
     io: Io,
     entropy: Arc<dyn Entropy>,
     dates: Arc<Dates>,
@@ -39,7 +39,7 @@ pub struct Unreadable<Io> {
     pending: Bytes,
 }
 
-impl<Io: AsyncWrite + Unpin> Unreadable<Io> {
+impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
     /// Watches what is written to `io`; the ids of unreadable requests come from `entropy`, the hour from `dates`.
     pub fn new(io: Io, entropy: Arc<dyn Entropy>, dates: Arc<Dates>, reason: Reason) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl<Io: AsyncWrite + Unpin> Unreadable<Io> {
 
     fn refusal(&self, status: StatusCode, head: &str) -> Bytes {
         let request_id = fresh_request_id(self.entropy.as_ref());
-        metrics::counter!("tillbox_http_unreadable_requests_total", "status" => status.as_str().to_owned()).increment(1);
+        metrics::counter!("tillbox_http_bad_requests_total", "status" => status.as_str().to_owned()).increment(1);
         let document = problem(status, &self.reason)
             .document(&request_id)
             .to_string();
@@ -122,7 +122,7 @@ fn problem(status: StatusCode, reason: &Reason) -> Problem {
     Problem::of_status(status, code, detail)
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Unreadable<Io> {
+impl<Io: AsyncRead + Unpin> AsyncRead for BadRequest<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -132,7 +132,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Unreadable<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Unreadable<Io> {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for BadRequest<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -188,7 +188,7 @@ mod tests {
         let dates = Arc::new(Dates::new(Arc::new(ManualClock::new(
             Timestamp::from_millis_clamped(0),
         ))));
-        let mut near = Unreadable::new(
+        let mut near = BadRequest::new(
             near,
             Arc::new(SeededEntropy::new(1)),
             dates,
