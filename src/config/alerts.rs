@@ -76,7 +76,7 @@ impl WebhookUrl {
         &self.0
     }
 
-    fn masked(&self) -> String {
+    fn redacted(&self) -> String {
         match Target::parse(&self.0) {
             _ if self.0.is_empty() => String::new(),
             Ok(target) if self.0 == target.to_string() => self.0.clone(),
@@ -98,7 +98,7 @@ impl WebhookSecret {
         &self.0
     }
 
-    fn masked(&self) -> String {
+    fn redacted(&self) -> String {
         if self.0.is_empty() {
             String::new()
         } else {
@@ -107,16 +107,16 @@ impl WebhookSecret {
     }
 }
 
-macro_rules! shown_masked {
+macro_rules! shown_redacted {
     ($($name:ident)*) => {$(
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.masked())
+                f.write_str(&self.redacted())
             }
         }
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", self.masked())
+                write!(f, "{:?}", self.redacted())
             }
         }
         impl Serialize for $name {
@@ -126,7 +126,7 @@ macro_rules! shown_masked {
         }
     )*};
 }
-shown_masked! { WebhookUrl WebhookSecret }
+shown_redacted! { WebhookUrl WebhookSecret }
 
 #[cfg(test)]
 mod tests {

@@ -17,8 +17,8 @@ impl Config {
             .into_iter()
             .filter(|key| find(&mine, key) != find(&theirs, key))
             .collect();
-        // Secrets are masked in the tables.
-        let masked = [
+        // Secrets are redacted in the tables.
+        let redacted = [
             (
                 "alerts.webhook_secret",
                 self.alerts.webhook_secret != other.alerts.webhook_secret,
@@ -34,7 +34,7 @@ impl Config {
             ("mail.smtp_url", self.mail.smtp_url != other.mail.smtp_url),
         ];
         differing.extend(
-            masked
+            redacted
                 .iter()
                 .filter(|(_, differs)| *differs)
                 .map(|(key, _)| (*key).to_owned()),

@@ -67,7 +67,7 @@ impl RatesUrl {
         &self.0
     }
 
-    fn masked(&self) -> String {
+    fn redacted(&self) -> String {
         match (Target::parse(&self.0), self.0.split_once('?')) {
             // A name and a password before the host, say: what is wrong with it is told by whoever checks it.
             (Err(_), _) => "***".to_owned(),
@@ -79,13 +79,13 @@ impl RatesUrl {
 
 impl fmt::Display for RatesUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.masked())
+        f.write_str(&self.redacted())
     }
 }
 
 impl fmt::Debug for RatesUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.masked())
+        write!(f, "{:?}", self.redacted())
     }
 }
 

@@ -69,7 +69,7 @@ impl SmtpUrl {
     }
 
     /// Errs on the side of hiding: a password may hold `/`, `:` and `@` although it should have been encoded.
-    fn masked(&self) -> String {
+    fn redacted(&self) -> String {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
         let Some((user_info, host)) = rest.rsplit_once('@') else {
             return self.0.clone();
@@ -83,13 +83,13 @@ impl SmtpUrl {
 
 impl fmt::Display for SmtpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.masked())
+        f.write_str(&self.redacted())
     }
 }
 
 impl fmt::Debug for SmtpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.masked())
+        write!(f, "{:?}", self.redacted())
     }
 }
 

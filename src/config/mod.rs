@@ -103,7 +103,7 @@ impl Config {
         warnings
     }
 
-    /// The effective configuration as TOML. Secrets are masked: their types do not serialise otherwise.
+    /// The effective configuration as TOML. Secrets are redacted: their types do not serialise otherwise.
     #[must_use]
     pub fn show(&self) -> String {
         toml::to_string(self).expect("the configuration consists of tables, texts and numbers")

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::House;
+use super::extract::Landlord;
 use super::problem::{OwnForm, Problem};
 use crate::app::App;
 use crate::landlord::ClockSuspicion;
@@ -92,7 +92,7 @@ struct UnavailableTenant {
 
 /// How the process is.
 #[utoipa::path(get, path = "/health", tag = "health", security(()), responses((status = 200, body = Health), (status = 503, description = "a part fails", body = Health)))]
-async fn health(State(app): State<Arc<App>>, house: Result<House, Problem>) -> Response {
+async fn health(State(app): State<Arc<App>>, house: Result<Landlord, Problem>) -> Response {
     let health = examine(&app, house.is_ok()).await;
     let status = if health.status == "ok" {
         StatusCode::OK

@@ -472,7 +472,7 @@ fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, Storage
     Ok(is_recent && last.mismatches == 0 && last.stamp == stamp(app, id))
 }
 
-/// Stores whose last check found something, and when it was.
+/// Tenants whose last check found something, and when it was.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -480,7 +480,7 @@ pub fn list_wrong(app: &App) -> Result<Vec<(Slug, Checked)>, StorageError> {
     app.directory.read(check_results::list_wrong).wait()
 }
 
-/// Stores whose files could not be checked when that was last tried, and why.
+/// Tenants whose files could not be checked when that was last tried, and why.
 ///
 /// # Errors
 /// [`StorageError`].

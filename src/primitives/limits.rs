@@ -123,9 +123,9 @@ pub const QUEUE_PASSED_MAX: u32 = 8;
 pub const SERVED_MAX: usize = 16_384;
 /// Kinds of job that have figures of their own; those beyond are counted together.
 pub const STATS_KINDS_MAX: usize = 64;
-/// Stores that are looked into for one page of a list that goes through them all: few enough that those at rest, which are opened for it, push out
+/// Tenants that are looked into for one page of a list that goes through them all: few enough that those at rest, which are opened for it, push out
 /// none that is at work.
-pub const WALK_STORES_MAX: u32 = 50;
+pub const WALK_TENANTS_MAX: u32 = 50;
 /// The length of an error that a job keeps, in characters.
 pub const JOB_ERROR_CHARS_MAX: usize = 2_000;
 /// Rows in one transaction of an import: small enough that sales go on between them.

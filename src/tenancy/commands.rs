@@ -376,7 +376,7 @@ pub(super) fn remove_tenant(
     record_audit(work, action, &format!("tenant:{id}"), json!({}))
 }
 
-/// Stores a key's hash. `None` for the tenant makes a landlord key.
+/// Tenants a key's hash. `None` for the tenant makes a landlord key.
 ///
 /// # Errors
 /// [`StorageError`].

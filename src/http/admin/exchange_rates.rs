@@ -4,7 +4,7 @@ use axum::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::http::extract::{Body, FromBody, House};
+use crate::http::extract::{Body, FromBody, Landlord};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::landlord::published_rates::Corrections;
@@ -38,7 +38,7 @@ impl FromBody for History {
 
 /// Takes a file of rates, whole or not at all.
 pub async fn import(
-    house: House,
+    house: Landlord,
     Body(History(publication, corrections)): Body<History>,
 ) -> Result<Json<Value>, Problem> {
     let left_out = publication.left_out.clone();

@@ -4,7 +4,7 @@ use axum::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::http::extract::{Body, FromBody, House, PathText, open_shop};
+use crate::http::extract::{Body, FromBody, Landlord, PathText, open_shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::maintenance::all_files;
@@ -40,7 +40,7 @@ impl FromBody for Migrate {
 
 /// Opens a shop's file, by which it is checked and whatever its schema lacks is migrated.
 pub async fn migrate(
-    house: House,
+    house: Landlord,
     PathText(slug): PathText<String>,
     Body(how): Body<Migrate>,
 ) -> Result<Json<Value>, Problem> {
@@ -57,12 +57,12 @@ pub async fn migrate(
 
 /// Takes a shop's file for what it is although it lacks what was acknowledged; the file that was set aside for that is taken back to its place.
 pub async fn accept_loss(
-    house: House,
+    house: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<Json<Value>, Problem> {
     let named = Slug::parse(&slug).map_err(|_| DirectoryRefused::TenantNotFound(slug.clone()))?;
     let accept =
-        move |house: &House| Ok(house.app.provisioner.accept_loss(&house.origin, &named)?);
+        move |house: &Landlord| Ok(house.app.provisioner.accept_loss(&house.origin, &named)?);
     let (known, found) = house.blocking(accept).await?;
     let of = |ends: ChainEnds| json!({"ledger_seq": ends.ledger.seq, "audit_seq": ends.audit.seq});
     Ok(Json(
@@ -92,24 +92,24 @@ impl FromBody for Check {
 
 /// Checks a shop's books, documents and stock against each other, or the house's own file; changes nothing.
 pub async fn check_integrity(
-    house: House,
+    house: Landlord,
     Body(Check(slug)): Body<Check>,
 ) -> Result<Json<Report>, Problem> {
     let Some(slug) = slug else {
-        let check = |house: &House| Ok(all_files::check_landlord(&house.app)?);
+        let check = |house: &Landlord| Ok(all_files::check_landlord(&house.app)?);
         return house.blocking(check).await.map(Json);
     };
     let access = access(&house, slug.as_str()).await?;
-    let check = move |house: &House| Ok(all_files::check_store(&house.app, &access)?);
+    let check = move |house: &Landlord| Ok(all_files::check_store(&house.app, &access)?);
     house.blocking(check).await.map(Json)
 }
 
 /// The file of an active or suspended tenant.
-pub(super) async fn open(house: &House, slug: &str) -> Result<Database<Tenant>, Problem> {
+pub(super) async fn open(house: &Landlord, slug: &str) -> Result<Database<Tenant>, Problem> {
     open_shop(&house.app, access(house, slug).await?).await
 }
 
-async fn access(house: &House, slug: &str) -> Result<TenantAccess, Problem> {
+async fn access(house: &Landlord, slug: &str) -> Result<TenantAccess, Problem> {
     let absent = || Problem::from(DirectoryRefused::TenantNotFound(slug.to_owned()));
     let named = Slug::parse(slug).map_err(|_| absent())?;
     let access = house

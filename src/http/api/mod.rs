@@ -11,19 +11,13 @@ mod form;
 mod inventory;
 mod invoices;
 mod landlord;
-mod landlord_discarded;
-mod landlord_jobs;
-mod landlord_keys;
-mod landlord_queue;
-mod landlord_retention;
 mod ledger;
-mod masked;
 mod orders;
 mod payments;
+mod redact;
 mod sales;
 mod schema;
 mod settings;
-mod stores;
 mod tax_rates;
 
 use std::sync::Arc;
@@ -44,7 +38,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(finance::routes())
         .merge(inventory::routes())
         .merge(invoices::routes())
-        .merge(landlord::routes())
+        .merge(landlord::tenants::routes())
         .merge(ledger::routes())
         .merge(orders::routes())
         .merge(payments::routes())

@@ -12,14 +12,14 @@ use crate::primitives::{Actor, Class, Origin};
 use crate::tenancy::Scope;
 
 /// The house, and who asks.
-pub struct House {
+pub struct Landlord {
     /// The process.
     pub app: Arc<App>,
     /// Who asks.
     pub origin: Origin,
 }
 
-impl House {
+impl Landlord {
     /// Runs what blocks (a file made, removed, opened) on a thread that may.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl House {
     }
 }
 
-impl FromRequestParts<Arc<App>> for House {
+impl FromRequestParts<Arc<App>> for Landlord {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {

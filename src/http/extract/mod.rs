@@ -14,7 +14,7 @@ pub(super) use caller::{Known, principal_of};
 pub use caller::{Local, RequestId};
 pub(in crate::http) use keyed::key_of;
 pub use keyed::{Keyed, MayBeKeyed};
-pub use landlord::House;
+pub use landlord::Landlord;
 pub use parts::{IfMatch, PageBeside, PageQuery, PathId, PathText, QueryOf, WalkBeside, with_etag};
 pub use shop::{Permission, Shop, permission};
 pub(in crate::http) use shop::{open as open_shop, require_room};

@@ -76,7 +76,7 @@ pub const METRICS: &[Metric] = &[
     gauge("tillbox_queue_oldest_ready_age_seconds", "For how long the oldest job of a queue that is due has been waiting, a paused one too; 0 when none is."),
     counter("tillbox_rate_limited_total", "Requests that were refused because their caller asked too often, by policy."),
     gauge("tillbox_ready", "1 when requests are welcome."),
-    gauge("tillbox_tenants_open", "Stores whose files are open."),
-    gauge("tillbox_tenants_open_max", "Stores whose files may be open at a time."),
-    gauge("tillbox_tenants_unavailable", "Stores whose files could not be used when that was last tried."),
+    gauge("tillbox_tenants_open", "Tenants whose files are open."),
+    gauge("tillbox_tenants_open_max", "Tenants whose files may be open at a time."),
+    gauge("tillbox_tenants_unavailable", "Tenants whose files could not be used when that was last tried."),
 ];

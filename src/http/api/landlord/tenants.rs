@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::{PageParams, PageView};
 use crate::app::App;
-use crate::http::extract::{Body, FromBody, House, PageQuery, PathText, require_room};
+use crate::http::api::form::{PageParams, PageView};
+use crate::http::extract::{Body, FromBody, Landlord, PageQuery, PathText, require_room};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::id::TenantId;
@@ -31,9 +31,9 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(suspend_tenant))
         .routes(routes!(resume_tenant))
         .routes(routes!(add_domain))
-        .merge(super::landlord_keys::routes())
-        .merge(super::landlord_queue::routes())
-        .merge(super::landlord_retention::routes())
+        .merge(super::keys::routes())
+        .merge(super::queue::routes())
+        .merge(super::retention::routes())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -123,11 +123,11 @@ pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem>
 #[utoipa::path(post, path = "/landlord/tenants", tag = "landlord", request_body = CreateTenantBody,
     responses((status = 201, body = CreatedTenantView), (status = 409, description = "`slug_taken`, `domain_taken`"), (status = 422, description = "`validation_failed`")))]
 async fn create_tenant(
-    house: House,
+    house: Landlord,
     Body(command): Body<CreateTenant>,
 ) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
     require_room(&house.app)?;
-    let create = move |house: &House| Ok(house.app.create_tenant(&house.origin, &command)?);
+    let create = move |house: &Landlord| Ok(house.app.create_tenant(&house.origin, &command)?);
     let created = house.blocking(create).await?;
     let view = CreatedTenantView {
         tenant: created.tenant.into(),
@@ -139,7 +139,7 @@ async fn create_tenant(
 /// Lists tenants, the newest first.
 #[utoipa::path(get, path = "/landlord/tenants", tag = "landlord", params(PageParams), responses((status = 200, body = PageView<TenantView>)))]
 async fn list_tenants(
-    house: House,
+    house: Landlord,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<TenantView>>, Problem> {
     let directory = &house.app.directory;
@@ -152,7 +152,7 @@ async fn list_tenants(
 /// Shows a tenant.
 #[utoipa::path(get, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
 async fn get_tenant(
-    house: House,
+    house: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<Json<TenantView>, Problem> {
     let slug = slug_in_path(&house.app, &slug).await?;
@@ -166,11 +166,11 @@ async fn get_tenant(
 /// Removes a tenant for ever: its file, its keys, its domains.
 #[utoipa::path(delete, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String, Path)), responses((status = 204), (status = 404, description = "`tenant_not_found`")))]
 async fn delete_tenant(
-    house: House,
+    house: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<StatusCode, Problem> {
     let slug = slug_in_path(&house.app, &slug).await?;
-    let delete = move |house: &House| {
+    let delete = move |house: &Landlord| {
         let found = house.app.directory.tenant_of_slug(&slug).wait()?;
         house.app.provisioner.delete(&house.origin, &slug)?;
         if let Some(access) = found {
@@ -186,7 +186,7 @@ async fn delete_tenant(
 /// Suspends a tenant: it is kept, and sells nothing.
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/suspend", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
 async fn suspend_tenant(
-    house: House,
+    house: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<Json<TenantView>, Problem> {
     set_suspended(house, slug, true).await
@@ -195,14 +195,14 @@ async fn suspend_tenant(
 /// Lets a suspended tenant sell again.
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/resume", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
 async fn resume_tenant(
-    house: House,
+    house: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<Json<TenantView>, Problem> {
     set_suspended(house, slug, false).await
 }
 
 async fn set_suspended(
-    house: House,
+    house: Landlord,
     slug: String,
     suspended: bool,
 ) -> Result<Json<TenantView>, Problem> {
@@ -235,7 +235,7 @@ impl FromBody for AddDomain {
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/domains", tag = "landlord", params(("slug" = String, Path)), request_body = AddDomainBody,
     responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`"), (status = 409, description = "`domain_taken`")))]
 async fn add_domain(
-    house: House,
+    house: Landlord,
     PathText(slug): PathText<String>,
     Body(AddDomain(host)): Body<AddDomain>,
 ) -> Result<Json<TenantView>, Problem> {

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::http::problem::Problem;
 use crate::primitives::Slug;
 use crate::primitives::id::JobId;
-use crate::primitives::limits::WALK_STORES_MAX;
+use crate::primitives::limits::WALK_TENANTS_MAX;
 use crate::storage::{Database, Tenant};
 use crate::tenancy::commands::{self, DirectoryRefused};
 use crate::tenancy::{TenantAccess, TenantStatus};
@@ -29,7 +29,7 @@ pub struct CursorParams {
 /// The tenant that a query names, by its slug or by its id.
 pub async fn named(app: &App, text: Option<&str>) -> Result<Option<TenantAccess>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let slug = super::landlord::slug_in_path(app, text).await?;
+    let slug = super::tenants::slug_in_path(app, text).await?;
     let found = app.directory.tenant_of_slug(&slug).await?;
     let access = found.ok_or_else(|| DirectoryRefused::TenantNotFound(text.to_owned()))?;
     match access.status() {
@@ -38,8 +38,8 @@ pub async fn named(app: &App, text: Option<&str>) -> Result<Option<TenantAccess>
     }
 }
 
-/// Stores to look into, each with its place.
-pub struct Stores {
+/// Tenants to look into, each with its place.
+pub struct Tenants {
     /// The stores.
     pub some: Vec<(i64, TenantAccess)>,
     /// The place of the next one after them; `None` when they are the last.
@@ -48,7 +48,7 @@ pub struct Stores {
     is_named: bool,
 }
 
-impl Stores {
+impl Tenants {
     /// The one that is named; or the next few, from a place on.
     pub fn from(app: &App, named: Option<TenantAccess>, place: i64) -> Result<Self, Problem> {
         if let Some(access) = named {
@@ -58,7 +58,7 @@ impl Stores {
                 is_named: true,
             });
         }
-        let fetch = WALK_STORES_MAX + 1;
+        let fetch = WALK_TENANTS_MAX + 1;
         let read = app
             .directory
             .read(move |view| commands::list_with_file_from(view, place, fetch));

@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::stores::{CursorParams, FailedView, Stores, named};
+use super::tenant_walk::{CursorParams, FailedView, Tenants, named};
 use crate::app::App;
-use crate::http::extract::{Body, FromBody, House, QueryOf, WalkBeside};
+use crate::http::extract::{Body, FromBody, Landlord, QueryOf, WalkBeside};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::landlord::check_results::{Checked, Unchecked};
@@ -91,7 +91,7 @@ struct PrunedView {
 struct PruneView {
     dry_run: bool,
     pruned: Vec<PrunedView>,
-    /// Stores in which it failed, and why; the log has it too. What went of them before is gone.
+    /// Tenants in which it failed, and why; the log has it too. What went of them before is gone.
     failed: Vec<FailedView>,
     /// `null` when it was done in all stores; else the same call with this as `cursor` goes on.
     next_cursor: Option<String>,
@@ -107,18 +107,18 @@ struct Nothing {}
     responses((status = 200, body = PruneView), (status = 404, description = "`tenant_not_found`"), (status = 409, description = "`clock_doubtful`"),
     (status = 422, description = "`validation_failed`")))]
 async fn prune(
-    house: House,
+    house: Landlord,
     WalkBeside(walk): WalkBeside,
     QueryOf(Nothing {}): QueryOf<Nothing>,
     Body(call): Body<PruneCall>,
 ) -> Result<Json<PruneView>, Problem> {
     let named = named(&house.app, call.tenant.as_deref()).await?;
-    let pruned = house.blocking(move |house: &House| prune_some(house, &call, named, walk));
+    let pruned = house.blocking(move |house: &Landlord| prune_some(house, &call, named, walk));
     pruned.await.map(Json)
 }
 
 fn prune_some(
-    house: &House,
+    house: &Landlord,
     call: &PruneCall,
     named: Option<TenantAccess>,
     walk: WalkRequest,
@@ -134,7 +134,7 @@ fn prune_some(
         all_files::trusted_now(app)?;
     }
     let is_first = named.is_none() && walk.store == 0;
-    let stores = Stores::from(app, named, walk.store)?;
+    let stores = Tenants::from(app, named, walk.store)?;
     let (mut pruned, mut failed) = (Vec::new(), Vec::new());
     if is_first {
         let rows = all_files::prune_landlord(app, &house.origin, prune, Some(newest))?;
@@ -244,9 +244,9 @@ struct RetentionView {
 
 /// Shows when the house was swept last, and what the nightly check has found.
 #[utoipa::path(get, path = "/landlord/retention", tag = "landlord", responses((status = 200, body = RetentionView)))]
-async fn show_retention(house: House) -> Result<Json<RetentionView>, Problem> {
+async fn show_retention(house: Landlord) -> Result<Json<RetentionView>, Problem> {
     house
-        .blocking(|house: &House| show(&house.app))
+        .blocking(|house: &Landlord| show(&house.app))
         .await
         .map(Json)
 }

@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::{PageParams, PageView};
-use super::landlord::slug_in_path;
+use super::tenants::slug_in_path;
 use crate::app::App;
-use crate::http::extract::{Body, FromBody, House, PageQuery, PathId, PathText};
+use crate::http::api::form::{PageParams, PageView};
+use crate::http::extract::{Body, FromBody, Landlord, PageQuery, PathId, PathText};
 use crate::http::faults::Faults;
 use crate::http::problem::{Fault, Problem};
 use crate::platform::page::PageRequest;
@@ -157,7 +157,7 @@ fn scope_fault(pointer: &str, detail: String) -> Problem {
 }
 
 async fn create_key(
-    house: House,
+    house: Landlord,
     tenant: Option<Slug>,
     name: Name,
     scopes: Scopes,
@@ -187,11 +187,11 @@ async fn create_key(
 }
 
 async fn list_keys(
-    house: House,
+    house: Landlord,
     page: PageRequest,
     tenant: Option<Slug>,
 ) -> Result<Json<PageView<KeyView>>, Problem> {
-    let list = move |house: &House| {
+    let list = move |house: &Landlord| {
         let directory = &house.app.directory;
         // The uses that are only noted so far are written down first. Where nothing can be written, keys can be looked at all the same.
         if let Err(error) = directory.flush_used() {
@@ -218,7 +218,7 @@ async fn list_keys(
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord", params(("slug" = String, Path)), request_body = CreateKeyBody,
     responses((status = 201, body = CreatedKeyView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn create_tenant_key(
-    house: House,
+    house: Landlord,
     PathText(slug): PathText<String>,
     Body(command): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
@@ -231,7 +231,7 @@ async fn create_tenant_key(
 #[utoipa::path(get, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord", params(("slug" = String, Path), PageParams),
     responses((status = 200, body = PageView<KeyView>), (status = 404, description = "`tenant_not_found`")))]
 async fn list_tenant_keys(
-    house: House,
+    house: Landlord,
     PathText(slug): PathText<String>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<KeyView>>, Problem> {
@@ -243,7 +243,7 @@ async fn list_tenant_keys(
 #[utoipa::path(post, path = "/landlord/api-keys", tag = "landlord", request_body = CreateKeyBody,
     responses((status = 201, body = CreatedKeyView), (status = 422, description = "`validation_failed`")))]
 async fn create_landlord_key(
-    house: House,
+    house: Landlord,
     Body(command): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
     let scopes = scopes_of_landlord(&command.scopes)?;
@@ -253,7 +253,7 @@ async fn create_landlord_key(
 /// Lists the landlord keys, the newest first, the revoked ones included.
 #[utoipa::path(get, path = "/landlord/api-keys", tag = "landlord", params(PageParams), responses((status = 200, body = PageView<KeyView>)))]
 async fn list_landlord_keys(
-    house: House,
+    house: Landlord,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<KeyView>>, Problem> {
     list_keys(house, page, None).await
@@ -261,7 +261,10 @@ async fn list_landlord_keys(
 
 /// Revokes a key, a tenant's or the landlord's: it opens nothing from the moment this is answered.
 #[utoipa::path(delete, path = "/landlord/api-keys/{id}", tag = "landlord", params(("id" = String, Path)), responses((status = 204), (status = 404, description = "`api_key_not_found`")))]
-async fn revoke_key(house: House, PathId(id): PathId<ApiKeyKind>) -> Result<StatusCode, Problem> {
+async fn revoke_key(
+    house: Landlord,
+    PathId(id): PathId<ApiKeyKind>,
+) -> Result<StatusCode, Problem> {
     let change = house.app.directory.change(house.origin, move |work| {
         Ok::<_, Problem>(commands::revoke_key(work, id)?)
     });

@@ -25,8 +25,8 @@ const WORDS: &[&str] = &[
     "signature",
 ];
 
-/// The document with its secrets masked; as a text, where it is no JSON.
-pub fn masked(text: &str) -> Value {
+/// The document with its secrets redacted; as a text, where it is no JSON.
+pub fn redacted(text: &str) -> Value {
     let mut document =
         serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
     mask(&mut document);
@@ -96,21 +96,21 @@ mod tests {
             "deep": [{"X-Authorization": "Bearer x", "card_number": 4242}],
             "url": "https://bob:hunter2@example.org/hook?a=b@c", "plain": "https://example.org/a:b@c", "mail": "bob@example.org",
         });
-        let shown = masked(&payload.to_string());
+        let shown = redacted(&payload.to_string());
         let wanted = json!({
             "order_id": "o-1", "Password": "***", "client_secret": "***", "api-key": "***", "access_token": null,
             "deep": [{"X-Authorization": "***", "card_number": "***"}],
             "url": "https://bob:***@example.org/hook?a=b@c", "plain": "https://example.org/a:b@c", "mail": "bob@example.org",
         });
         assert_eq!(shown, wanted);
-        assert_eq!(masked("no JSON"), json!("no JSON"));
+        assert_eq!(redacted("no JSON"), json!("no JSON"));
     }
 
     #[test]
     fn a_key_of_ours_is_masked_whatever_its_name() {
         let key = keys::generate(&crate::primitives::SeededEntropy::new(1)).secret;
         assert_eq!(
-            masked(&json!({"note": format!("use {key}.")}).to_string()),
+            redacted(&json!({"note": format!("use {key}.")}).to_string()),
             json!({"note": "***"})
         );
     }

@@ -12,10 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::landlord_jobs::parse_queue;
-use super::stores::{CursorParams, Stores, named};
+use super::jobs::parse_queue;
+use super::tenant_walk::{CursorParams, Tenants, named};
 use crate::app::App;
-use crate::http::extract::{House, PathText, QueryOf, WalkBeside};
+use crate::http::extract::{Landlord, PathText, QueryOf, WalkBeside};
 use crate::http::problem::Problem;
 use crate::observe::job_stats::KindStats;
 use crate::platform::page::WalkRequest;
@@ -34,8 +34,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(pause_queue))
         .routes(routes!(resume_queue))
         .routes(routes!(release_jobs))
-        .merge(super::landlord_discarded::routes())
-        .merge(super::landlord_jobs::routes())
+        .merge(super::discarded::routes())
+        .merge(super::jobs::routes())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -107,7 +107,7 @@ struct PausedTenantView {
 struct QueueStatsView {
     #[serde(flatten)]
     queue: QueueView,
-    /// Stores for which it is paused by name.
+    /// Tenants for which it is paused by name.
     paused_tenants: Vec<PausedTenantView>,
     /// Ready to run.
     available: i64,
@@ -171,9 +171,9 @@ struct StatsView {
     queues: Vec<QueueStatsView>,
     /// The last hour, by queue and kind. Of all stores, whichever are asked for.
     last_hour: Vec<KindView>,
-    /// Stores that were looked into.
+    /// Tenants that were looked into.
     tenants: usize,
-    /// Stores that should have been looked into and whose files cannot be used.
+    /// Tenants that should have been looked into and whose files cannot be used.
     unavailable: Vec<Slug>,
     /// `null` when all stores were looked into; else these are the figures of some of them, and this as `cursor` gives those of the next.
     next_cursor: Option<String>,
@@ -216,18 +216,18 @@ struct Found {
 #[utoipa::path(get, path = "/landlord/queue/stats", tag = "landlord", params(StatsQuery, CursorParams),
     responses((status = 200, body = StatsView), (status = 404, description = "`tenant_not_found`")))]
 async fn queue_stats(
-    house: House,
+    house: Landlord,
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<StatsQuery>,
 ) -> Result<Json<StatsView>, Problem> {
     let named = named(&house.app, query.tenant.as_deref()).await?;
-    let stats = house.blocking(move |house: &House| count(&house.app, named, walk));
+    let stats = house.blocking(move |house: &Landlord| count(&house.app, named, walk));
     stats.await.map(Json)
 }
 
 fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<StatsView, Problem> {
     let tenant = named.clone();
-    let stores = Stores::from(app, named, walk.store)?;
+    let stores = Tenants::from(app, named, walk.store)?;
     let (mut tenants, mut unavailable) = (0, Vec::new());
     let mut depths: BTreeMap<(Queue, Option<State>), i64> = BTreeMap::new();
     let mut oldest: BTreeMap<Queue, Timestamp> = BTreeMap::new();
@@ -309,7 +309,7 @@ fn queue_in_path(text: &str) -> Result<Queue, Problem> {
 #[utoipa::path(post, path = "/landlord/queue/{name}/pause", tag = "landlord", params(("name" = String, Path), StatsQuery),
     responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, `tenant_not_found`")))]
 async fn pause_queue(
-    house: House,
+    house: Landlord,
     PathText(name): PathText<String>,
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
@@ -325,7 +325,7 @@ async fn pause_queue(
 #[utoipa::path(post, path = "/landlord/queue/{name}/resume", tag = "landlord", params(("name" = String, Path), StatsQuery),
     responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, `tenant_not_found`")))]
 async fn resume_queue(
-    house: House,
+    house: Landlord,
     PathText(name): PathText<String>,
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
@@ -341,19 +341,19 @@ async fn resume_queue(
 #[utoipa::path(post, path = "/landlord/queue/release", tag = "landlord", params(ReleaseQuery),
     responses((status = 200, body = ReleasedView), (status = 404, description = "`tenant_not_found`")))]
 async fn release_jobs(
-    house: House,
+    house: Landlord,
     QueryOf(query): QueryOf<ReleaseQuery>,
 ) -> Result<Json<ReleasedView>, Problem> {
     let access = named(&house.app, Some(&query.tenant)).await?;
     let access = access.ok_or_else(|| DirectoryRefused::TenantNotFound(query.tenant))?;
     house
-        .blocking(move |house: &House| release(house, &access))
+        .blocking(move |house: &Landlord| release(house, &access))
         .await
         .map(Json)
 }
 
 /// So many in one transaction that sales go on meanwhile. Blocks.
-fn release(house: &House, access: &TenantAccess) -> Result<ReleasedView, Problem> {
+fn release(house: &Landlord, access: &TenantAccess) -> Result<ReleasedView, Problem> {
     let db = house.app.registry.open(access)?;
     let (mut released, mut superseded) = (0, 0);
     loop {

@@ -13,11 +13,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::PageParams;
-use super::masked::masked;
-use super::stores::{Stores, named, store_of_job};
+use super::tenant_walk::{Tenants, named, store_of_job};
 use crate::app::App;
-use crate::http::extract::{House, PathId, QueryOf, WalkBeside};
+use crate::http::api::form::PageParams;
+use crate::http::api::redact::redacted;
+use crate::http::extract::{Landlord, PathId, QueryOf, WalkBeside};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::page::WalkRequest;
@@ -95,7 +95,7 @@ impl JobLineView {
             attempted_at: line.attempted_at,
             finalized_at: line.finalized_at,
             error_count: line.errors,
-            last_error: line.last_error.as_deref().map(masked),
+            last_error: line.last_error.as_deref().map(redacted),
         }
     }
 }
@@ -104,7 +104,7 @@ impl JobLineView {
 struct JobView {
     #[serde(flatten)]
     line: JobLineView,
-    /// What its handler needs; secrets are masked.
+    /// What its handler needs; secrets are redacted.
     #[schema(value_type = Object)]
     payload: Value,
     /// Every failed attempt, `{attempt, at, error}`, the first one first.
@@ -116,8 +116,8 @@ impl JobView {
     fn of(app: &App, tenant: &TenantAccess, job: WholeJob) -> Self {
         Self {
             line: JobLineView::of(app, tenant, job.line),
-            payload: masked(&job.payload),
-            errors: masked(&job.errors),
+            payload: redacted(&job.payload),
+            errors: redacted(&job.errors),
         }
     }
 }
@@ -129,7 +129,7 @@ struct JobPageView {
     data: Vec<JobLineView>,
     /// Hand this back as `cursor` to get the next page; `null` on the last one.
     next_cursor: Option<String>,
-    /// Stores that should have been looked into for this page and whose files cannot be used.
+    /// Tenants that should have been looked into for this page and whose files cannot be used.
     unavailable: Vec<Slug>,
 }
 
@@ -213,13 +213,13 @@ struct OfTenant {
 #[utoipa::path(get, path = "/landlord/queue/jobs", tag = "landlord", params(JobsQuery, PageParams),
     responses((status = 200, body = JobPageView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn list_jobs(
-    house: House,
+    house: Landlord,
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<JobsQuery>,
 ) -> Result<Json<JobPageView>, Problem> {
     let filter = query.filter()?;
     let named = named(&house.app, query.tenant.as_deref()).await?;
-    let page = house.blocking(move |house: &House| walk_jobs(&house.app, named, walk, &filter));
+    let page = house.blocking(move |house: &Landlord| walk_jobs(&house.app, named, walk, &filter));
     page.await.map(Json)
 }
 
@@ -229,7 +229,7 @@ fn walk_jobs(
     walk: WalkRequest,
     filter: &JobFilter,
 ) -> Result<JobPageView, Problem> {
-    let stores = Stores::from(app, named, walk.store)?;
+    let stores = Tenants::from(app, named, walk.store)?;
     let (mut data, mut unavailable) = (Vec::new(), Vec::new());
     let page = |data, next_cursor, unavailable| JobPageView {
         data,
@@ -282,16 +282,16 @@ fn walk_jobs(
     Ok(page(data, next_cursor, unavailable))
 }
 
-/// Shows a job: its payload with secrets masked, its attempts, and every error with its time.
+/// Shows a job: its payload with secrets redacted, its attempts, and every error with its time.
 #[utoipa::path(get, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String, Path), OfTenant),
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`")))]
 async fn get_job(
-    house: House,
+    house: Landlord,
     PathId(id): PathId<JobKind>,
     QueryOf(of): QueryOf<OfTenant>,
 ) -> Result<Json<JobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
-    let show = move |house: &House| {
+    let show = move |house: &Landlord| {
         let (access, db) = store_of_job(&house.app, named, id)?;
         let job = db.read(move |view| jobs::require_job(view, id)).wait()?;
         Ok(JobView::of(&house.app, &access, job))
@@ -305,12 +305,12 @@ async fn get_job(
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`, `job_superseded`")))]
 async fn retry_job(
-    house: House,
+    house: Landlord,
     PathId(id): PathId<JobKind>,
     QueryOf(of): QueryOf<OfTenant>,
 ) -> Result<Json<JobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
-    let retry = move |house: &House| {
+    let retry = move |house: &Landlord| {
         let (access, db) = store_of_job(&house.app, named, id)?;
         let retried = db.write(house.origin.clone(), move |work| {
             let changed = jobs::retry_job(work, id)?;
@@ -330,12 +330,12 @@ async fn retry_job(
     responses((status = 200, body = RemovedJobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`")))]
 async fn remove_job(
-    house: House,
+    house: Landlord,
     PathId(id): PathId<JobKind>,
     QueryOf(of): QueryOf<OfTenant>,
 ) -> Result<Json<RemovedJobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
-    let remove = move |house: &House| {
+    let remove = move |house: &Landlord| {
         let (access, db) = store_of_job(&house.app, named, id)?;
         let removed = db.write(house.origin.clone(), move |work| {
             let job = jobs::require_job(work, id)?;
@@ -360,7 +360,12 @@ async fn remove_job(
 }
 
 /// The landlord's own log has it too. Blocks.
-fn note(house: &House, action: &str, access: &TenantAccess, job: &JobLine) -> Result<(), Problem> {
+fn note(
+    house: &Landlord,
+    action: &str,
+    access: &TenantAccess,
+    job: &JobLine,
+) -> Result<(), Problem> {
     let (action, subject, tenant) = (action.to_owned(), format!("job:{}", job.id), access.id());
     let details = json!({"queue": job.queue, "kind": job.kind});
     let noted = house

@@ -12,10 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::landlord_jobs::parse_queue;
-use super::stores::{CursorParams, FailedView, Stores, named};
+use super::jobs::parse_queue;
+use super::tenant_walk::{CursorParams, FailedView, Tenants, named};
 use crate::app::App;
-use crate::http::extract::{House, QueryOf, WalkBeside};
+use crate::http::extract::{Landlord, QueryOf, WalkBeside};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::page::WalkRequest;
@@ -57,7 +57,7 @@ struct SweptView {
 #[derive(Serialize, ToSchema)]
 struct SweepView {
     swept: Vec<SweptView>,
-    /// Stores in which it failed, and why; the log has it too.
+    /// Tenants in which it failed, and why; the log has it too.
     failed: Vec<FailedView>,
     /// `null` when no such job is left; else the same call with this as `cursor` goes on.
     next_cursor: Option<String>,
@@ -67,7 +67,7 @@ struct SweepView {
 #[utoipa::path(post, path = "/landlord/queue/retry", tag = "landlord", params(DiscardedQuery, CursorParams),
     responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn retry_discarded(
-    house: House,
+    house: Landlord,
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<DiscardedQuery>,
 ) -> Result<Json<SweepView>, Problem> {
@@ -78,7 +78,7 @@ async fn retry_discarded(
 #[utoipa::path(post, path = "/landlord/queue/flush", tag = "landlord", params(DiscardedQuery, CursorParams),
     responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn flush_discarded(
-    house: House,
+    house: Landlord,
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<DiscardedQuery>,
 ) -> Result<Json<SweepView>, Problem> {
@@ -86,7 +86,7 @@ async fn flush_discarded(
 }
 
 async fn sweep(
-    house: House,
+    house: Landlord,
     sweep: Sweep,
     walk: WalkRequest,
     query: DiscardedQuery,
@@ -95,18 +95,19 @@ async fn sweep(
     let queue = faults.optional("?queue", query.queue.as_deref().map(parse_queue));
     let queue = faults.finish(queue)?;
     let named = named(&house.app, query.tenant.as_deref()).await?;
-    let swept = house.blocking(move |house: &House| sweep_some(house, sweep, queue, named, walk));
+    let swept =
+        house.blocking(move |house: &Landlord| sweep_some(house, sweep, queue, named, walk));
     swept.await.map(Json)
 }
 
 fn sweep_some(
-    house: &House,
+    house: &Landlord,
     sweep: Sweep,
     queue: Option<Queue>,
     named: Option<TenantAccess>,
     walk: WalkRequest,
 ) -> Result<SweepView, Problem> {
-    let stores = Stores::from(&house.app, named, walk.store)?;
+    let stores = Tenants::from(&house.app, named, walk.store)?;
     let (mut swept, mut failed, mut jobs) = (Vec::new(), Vec::new(), 0);
     let view = |swept, failed, next_cursor| SweepView {
         swept,
@@ -162,7 +163,7 @@ fn sweep_some(
 
 /// One transaction in a store's file, with its entry in the store's trail; then the landlord's own log has it too. Blocks.
 fn sweep_store(
-    house: &House,
+    house: &Landlord,
     access: &TenantAccess,
     sweep: Sweep,
     queue: Option<Queue>,
