@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::config::Alerts;
-use crate::outbound::http::{Bounds, Call, CallError, Outbound, Target, Wanted};
+use crate::outbound::http::{AnswerPart, Bounds, Call, CallError, Outbound, Target};
 use crate::outbound::reach::Reach;
 use crate::outbound::standard_webhooks::SigningKey;
 use crate::platform::alerts::{Channels, SharedChannels};
@@ -78,7 +78,7 @@ impl Webhook {
                 total: TOTAL.min(within),
                 connect: CONNECT,
                 // What it has to say is in the status; a page of thanks is nobody's business, however long it is.
-                answer: Wanted::Head,
+                answer: AnswerPart::Head,
                 reach: self.reach,
             },
         };

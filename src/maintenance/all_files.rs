@@ -124,7 +124,7 @@ fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
 ///
 /// # Errors
 /// [`PruneRefused`].
-pub fn prune_store(
+pub fn prune_tenant(
     app: &App,
     access: &TenantAccess,
     origin: &Origin,
@@ -197,7 +197,7 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
     let now = trusted_now(app).map_err(|error| error.to_string())?;
     let cut_offs = cut_offs(app, now);
     let (mut queued, mut passed_over) = (0_usize, 0_usize);
-    for access in list_stores(app)? {
+    for access in list_tenants(app)? {
         if app.tasks.is_stopping() {
             return Err("the process ends".to_owned());
         }
@@ -242,7 +242,7 @@ pub fn remove_old_logs(app: &App) -> Result<(), PruneRefused> {
     Ok(())
 }
 
-fn list_stores(app: &App) -> Result<Vec<TenantAccess>, String> {
+fn list_tenants(app: &App) -> Result<Vec<TenantAccess>, String> {
     let stores = app.directory.read(commands::list_with_file).wait();
     stores.map_err(|error| format!("the stores could not be listed: {error}"))
 }
@@ -286,7 +286,7 @@ fn visit<R>(
 ///
 /// # Errors
 /// [`StorageError`], or that the file cannot be used.
-pub fn check_store(app: &App, access: &TenantAccess) -> Result<Report, PruneRefused> {
+pub fn check_tenant(app: &App, access: &TenantAccess) -> Result<Report, PruneRefused> {
     let id = access.id();
     let mark = app.registry.find_checkpoint(id)?;
     // From before: what is written meanwhile may not have been seen.
@@ -420,14 +420,14 @@ fn tell(tenant: Option<TenantId>, report: &Report) {
 pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
     let text = |error: StorageError| error.to_string();
     let (mut checked, mut wrong, mut unchecked) = (0_usize, 0_usize, 0_usize);
-    for access in list_stores(app)? {
+    for access in list_tenants(app)? {
         if app.tasks.is_stopping() {
             return Err("the process ends".to_owned());
         }
         if is_unchanged(app, access.id(), now).map_err(text)? {
             continue;
         }
-        match check_store(app, &access) {
+        match check_tenant(app, &access) {
             Ok(report) => {
                 checked += 1;
                 wrong += usize::from(!report.passes());

@@ -10,7 +10,7 @@ use http::Method;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::http::{Bounds, Call, Target, Wanted};
+use super::http::{AnswerPart, Bounds, Call, Target};
 use super::reach::Reach;
 use crate::primitives::{Currency, Day, ExchangeRate, Publication};
 
@@ -62,7 +62,7 @@ pub fn daily_call(target: Target, timeout: Duration, reach: Reach) -> Call {
         bounds: Bounds {
             total: timeout,
             connect: timeout.min(Duration::from_secs(10)),
-            answer: Wanted::Body(DAILY_BYTES_MAX),
+            answer: AnswerPart::Body(DAILY_BYTES_MAX),
             reach,
         },
     }

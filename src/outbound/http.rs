@@ -101,7 +101,7 @@ impl fmt::Debug for Target {
 
 /// What is wanted of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum AnswerPart {
     /// Its body, whole: up to so many bytes. One that is larger is as good as none.
     Body(u64),
     /// That it came. The head says all there is to know; whatever follows is not read, however long it is and however slowly it comes.
@@ -116,7 +116,7 @@ pub struct Bounds {
     /// To find the address of the name; and again to connect, TLS included.
     pub connect: Duration,
     /// What is read of the answer.
-    pub answer: Wanted,
+    pub answer: AnswerPart,
     /// The addresses that it may go to.
     pub reach: Reach,
 }
@@ -283,8 +283,8 @@ fn read(answer: Response<Body>, bounds: &Bounds) -> Result<Answer, CallError> {
     }
     let body = match bounds.answer {
         // The connection is closed with it.
-        Wanted::Head => Vec::new(),
-        Wanted::Body(bytes) => read_body(answer.into_body(), bytes)?,
+        AnswerPart::Head => Vec::new(),
+        AnswerPart::Body(bytes) => read_body(answer.into_body(), bytes)?,
     };
     match status {
         200..=299 => Ok(Answer { status, body }),

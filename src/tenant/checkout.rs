@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::cart::{self, CartRefused};
 use super::catalog;
 use super::currency::{self, CurrencyRefused};
-use super::inventory::{self, StockRefused, Wanted};
+use super::inventory::{self, StockRefused, StockRequest};
 use super::orders::{self, Channel, NewOrder, Order, OrderStatus};
 use super::payments::{self, Method, NewPayment, Payment, PaymentRefused};
 use super::pricing::{self, DraftLine, PricingRefused};
@@ -210,15 +210,15 @@ pub(super) fn sellable(
 }
 
 /// What leaves the shelf: per product whose stock is counted, the sum over the lines.
-pub(super) fn wanted(drafts: &[DraftLine]) -> Vec<Wanted> {
-    let mut wanted: Vec<Wanted> = Vec::new();
+pub(super) fn wanted(drafts: &[DraftLine]) -> Vec<StockRequest> {
+    let mut wanted: Vec<StockRequest> = Vec::new();
     for draft in drafts.iter().filter(|draft| draft.product.track_stock) {
         match wanted
             .iter_mut()
             .find(|wanted| wanted.product_id == draft.product.id)
         {
             Some(wanted) => wanted.quantity += draft.quantity.get(),
-            None => wanted.push(Wanted {
+            None => wanted.push(StockRequest {
                 product_id: draft.product.id,
                 sku: draft.product.sku.clone(),
                 quantity: draft.quantity.get(),

@@ -100,7 +100,7 @@ pub async fn check_integrity(
         return house.blocking(check).await.map(Json);
     };
     let access = access(&house, slug.as_str()).await?;
-    let check = move |house: &Landlord| Ok(all_files::check_store(&house.app, &access)?);
+    let check = move |house: &Landlord| Ok(all_files::check_tenant(&house.app, &access)?);
     house.blocking(check).await.map(Json)
 }
 

@@ -212,7 +212,7 @@ struct ProductFilter {
 }
 
 impl ProductFilter {
-    fn parse(self, is_storefront: bool) -> Result<Wanted, Problem> {
+    fn parse(self, is_storefront: bool) -> Result<ProductQuery, Problem> {
         let mut faults = Faults::default();
         let category = faults.optional(
             "?category_id",
@@ -238,9 +238,9 @@ impl ProductFilter {
                 active,
             };
             Some(match (sku?, barcode?) {
-                (Some(sku), _) => Wanted::One(selection, Label::Sku(sku)),
-                (None, Some(barcode)) => Wanted::One(selection, Label::Barcode(barcode)),
-                (None, None) => Wanted::All(selection),
+                (Some(sku), _) => ProductQuery::One(selection, Label::Sku(sku)),
+                (None, Some(barcode)) => ProductQuery::One(selection, Label::Barcode(barcode)),
+                (None, None) => ProductQuery::All(selection),
             })
         };
         let wanted = wanted();
@@ -249,7 +249,7 @@ impl ProductFilter {
 }
 
 /// What of the catalog is asked for.
-enum Wanted {
+enum ProductQuery {
     All(Selection),
     One(Selection, Label),
 }
@@ -264,8 +264,8 @@ async fn list_products(
 ) -> Result<Json<PageView<ProductView>>, Problem> {
     let wanted = filter.parse(shop.is_storefront())?;
     let products = shop.read(move |view| match wanted {
-        Wanted::All(selection) => Ok(catalog::list_products(view, page, selection)?),
-        Wanted::One(selection, label) => {
+        ProductQuery::All(selection) => Ok(catalog::list_products(view, page, selection)?),
+        ProductQuery::One(selection, label) => {
             let found = catalog::find_product_by_label(view, &label)?;
             Ok(Page::whole(
                 found

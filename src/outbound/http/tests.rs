@@ -85,7 +85,7 @@ const ANSWER_BYTES: u64 = 1 << 16;
 const BOUNDS: Bounds = Bounds {
     total: Duration::from_secs(20),
     connect: Duration::from_secs(10),
-    answer: Wanted::Body(ANSWER_BYTES),
+    answer: AnswerPart::Body(ANSWER_BYTES),
     reach: Reach::Anywhere,
 };
 /// So short that a test which waits for it is quick.
@@ -282,7 +282,7 @@ fn an_answer_beyond_the_bound_is_not_read() {
 #[test]
 fn a_body_that_nobody_wants_is_not_read() {
     let wanted = Bounds {
-        answer: Wanted::Head,
+        answer: AnswerPart::Head,
         ..BOUNDS
     };
     let good = Ok(Answer {

@@ -3,7 +3,7 @@
 //! Callers ask [`require_available`] or [`require_held_or_available`] before they write anything: a refusal that comes after its request
 //! has written is dear, because the whole batch it was in is run again.
 
-use super::model::{ReservationStatus, StockRefused, Wanted};
+use super::model::{ReservationStatus, StockRefused, StockRequest};
 use super::store;
 use crate::primitives::Timestamp;
 use crate::primitives::id::OrderId;
@@ -15,7 +15,7 @@ pub enum Goods<'a> {
     /// Held for the order since its checkout.
     Held,
     /// On the shelf, held for nobody: a sale at the till.
-    OnShelf(&'a [Wanted]),
+    OnShelf(&'a [StockRequest]),
     /// Gone long ago: a sale of the past, of which no count of today knows.
     Gone,
 }
@@ -24,7 +24,7 @@ pub enum Goods<'a> {
 ///
 /// # Errors
 /// [`StockRefused`]: `OutOfStock` for the first product of which too little is available.
-pub fn require_available(view: &TenantView, wanted: &[Wanted]) -> Result<(), StockRefused> {
+pub fn require_available(view: &TenantView, wanted: &[StockRequest]) -> Result<(), StockRefused> {
     wanted.iter().try_for_each(|wanted| {
         let available = store::available(view, wanted.product_id)?;
         if available < wanted.quantity {
@@ -39,7 +39,7 @@ pub fn require_available(view: &TenantView, wanted: &[Wanted]) -> Result<(), Sto
 /// # Errors
 /// [`StockRefused`]: `OutOfStock` for the first product of which too little is left.
 pub fn require_held_or_available(view: &TenantView, order_id: OrderId) -> Result<(), StockRefused> {
-    require_available(view, &store::wanted_from_shelf(view, order_id)?)
+    require_available(view, &store::stock_requests(view, order_id)?)
 }
 
 /// Has the goods of a paid order leave, each with its movement dated `at`. What has left stays so: doing it twice is doing it once.
@@ -60,7 +60,7 @@ pub fn hand_over(
         Goods::OnShelf(_) if store::has_left(work, order_id)? => Ok(()),
         Goods::OnShelf(wanted) => take(work, order_id, wanted, at),
         Goods::Held => {
-            let wanted = store::wanted_from_shelf(work, order_id)?;
+            let wanted = store::stock_requests(work, order_id)?;
             take_held(work, order_id, at)?;
             take(work, order_id, &wanted, at)?;
             Ok(store::mark_consumed(work, order_id)?)
@@ -79,7 +79,7 @@ fn take_held(work: &mut TenantWork, order_id: OrderId, at: Timestamp) -> Result<
 fn take(
     work: &mut TenantWork,
     order_id: OrderId,
-    wanted: &[Wanted],
+    wanted: &[StockRequest],
     at: Timestamp,
 ) -> Result<(), StockRefused> {
     for wanted in wanted {

@@ -17,7 +17,7 @@ pub use adjust_stock::{AdjustStock, CountStock, adjust_stock, count_stock};
 pub use hand_over::{Goods, hand_over, require_available, require_held_or_available};
 pub use jobs::{EXPIRE_RESERVATION, ExpireReservation, expire, expire_reservations, has_overdue};
 pub use model::{
-    AdjustRefused, Movement, MovementKind, ReservationStatus, Stock, StockRefused, Wanted,
+    AdjustRefused, Movement, MovementKind, ReservationStatus, Stock, StockRefused, StockRequest,
 };
 pub use queries::{find_stock, list_movements};
 pub use reserve::{release, reserve};

@@ -99,7 +99,7 @@ pub struct Movement {
 
 /// What an order wants of a product that counts its stock: the sum over the order's lines, above zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct StockRequest {
     /// Of which product.
     pub product_id: ProductId,
     /// Its SKU, for the refusal.
@@ -108,7 +108,7 @@ pub struct Wanted {
     pub quantity: i64,
 }
 
-impl Wanted {
+impl StockRequest {
     /// The refusal, when only so many are available.
     pub(super) fn out_of_stock(&self, available: i64) -> StockRefused {
         StockRefused::OutOfStock {

@@ -1,7 +1,7 @@
 //! Use case: an order waits for its payment; its stock is held for it, and given back when the order is cancelled.
 
 use super::jobs::{EXPIRE_RESERVATION, ExpireReservation};
-use super::model::{StockRefused, Wanted};
+use super::model::{StockRefused, StockRequest};
 use super::store;
 use crate::platform::queue::{self, NewJob, Queue};
 use crate::primitives::Timestamp;
@@ -18,7 +18,7 @@ use crate::storage::{StorageError, TenantWork};
 pub fn reserve(
     work: &mut TenantWork,
     order_id: OrderId,
-    wanted: &[Wanted],
+    wanted: &[StockRequest],
     expires_at: Timestamp,
 ) -> Result<(), StockRefused> {
     if wanted.is_empty() {

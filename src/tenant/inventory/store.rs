@@ -3,7 +3,7 @@
 //! Stock that leaves for an order is changed by one guarded UPDATE, which does nothing when too little is available: looking and
 //! taking cannot come apart, and the common case costs one statement.
 
-use super::model::{Movement, MovementKind, ReservationStatus, Stock, Wanted};
+use super::model::{Movement, MovementKind, ReservationStatus, Stock, StockRequest};
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{OrderId, ProductId, ReservationKind};
 use crate::primitives::limits::RESERVATION_AHEAD_MAX_MS;
@@ -239,12 +239,12 @@ pub(super) fn list_reserved(
 }
 
 /// What an order that is being paid has to take from the shelf, because nothing is held for it (any more).
-pub(super) fn wanted_from_shelf(
+pub(super) fn stock_requests(
     view: &TenantView,
     order_id: OrderId,
-) -> Result<Vec<Wanted>, StorageError> {
+) -> Result<Vec<StockRequest>, StorageError> {
     view.all(&FROM_SHELF, params![order_id], |row| {
-        Ok(Wanted {
+        Ok(StockRequest {
             product_id: row.get(0)?,
             sku: row.get(1)?,
             quantity: row.get(2)?,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tillbox::outbound::http::{Bounds, Call, CallError, Target, Wanted};
+use tillbox::outbound::http::{AnswerPart, Bounds, Call, CallError, Target};
 use tillbox::outbound::reach::Reach;
 
 use super::{TestApp, logs};
@@ -62,7 +62,7 @@ fn no_test_calls_the_real_world_by_accident() {
         bounds: Bounds {
             total: Duration::from_secs(1),
             connect: Duration::from_secs(1),
-            answer: Wanted::Body(1),
+            answer: AnswerPart::Body(1),
             reach: Reach::Public,
         },
     };

@@ -8,7 +8,7 @@ use tillbox::primitives::limits::RESERVATION_TTL_MS;
 use tillbox::primitives::{Origin, Refusal as _, Sku, Timestamp};
 use tillbox::storage::{StorageError, TenantWork};
 use tillbox::tenant::cart::{self, CartRefused};
-use tillbox::tenant::inventory::{self, Goods, StockRefused, Wanted};
+use tillbox::tenant::inventory::{self, Goods, StockRefused, StockRequest};
 use tillbox::worker::Worker;
 
 use crate::support::sale::rows;
@@ -55,8 +55,8 @@ impl Stocked {
         id
     }
 
-    fn wanted(&self, quantities: &[i64]) -> Vec<Wanted> {
-        let wanted = |((product_id, sku), quantity): (&(ProductId, Sku), &i64)| Wanted {
+    fn wanted(&self, quantities: &[i64]) -> Vec<StockRequest> {
+        let wanted = |((product_id, sku), quantity): (&(ProductId, Sku), &i64)| StockRequest {
             product_id: *product_id,
             sku: sku.clone(),
             quantity: *quantity,
@@ -73,8 +73,8 @@ impl Stocked {
     }
 
     /// The order's lines, as the sale path would have written them.
-    fn lines(&self, order: OrderId, wanted: &[Wanted]) {
-        for Wanted {
+    fn lines(&self, order: OrderId, wanted: &[StockRequest]) {
+        for StockRequest {
             product_id,
             sku,
             quantity,

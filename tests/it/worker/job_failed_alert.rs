@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tillbox::config::{Config, Span};
-use tillbox::outbound::http::{Answer, Call, CallError, Wanted};
+use tillbox::outbound::http::{Answer, AnswerPart, Call, CallError};
 use tillbox::outbound::reach::Reach;
 use tillbox::outbound::standard_webhooks::SigningKey;
 use tillbox::platform::queue::Queue;
@@ -100,7 +100,7 @@ fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
     );
     assert_eq!(
         call.bounds.answer,
-        Wanted::Head,
+        AnswerPart::Head,
         "a long answer is no failure"
     );
     let body = body(call);

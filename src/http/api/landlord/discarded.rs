@@ -128,7 +128,7 @@ fn sweep_some(
         } else {
             0
         };
-        match sweep_store(house, access, sweep, queue, after) {
+        match sweep_tenant(house, access, sweep, queue, after) {
             Err(problem) if stores.is_named() => return Err(problem),
             Err(problem) => failed.push(FailedView::noted(
                 "jobs that were given up",
@@ -162,7 +162,7 @@ fn sweep_some(
 }
 
 /// One transaction in a store's file, with its entry in the store's trail; then the landlord's own log has it too. Blocks.
-fn sweep_store(
+fn sweep_tenant(
     house: &Landlord,
     access: &TenantAccess,
     sweep: Sweep,

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::tenant_walk::{Tenants, named, store_of_job};
+use super::tenant_walk::{Tenants, named, tenant_of_job};
 use crate::app::App;
 use crate::http::api::form::PageParams;
 use crate::http::api::redact::redacted;
@@ -292,7 +292,7 @@ async fn get_job(
 ) -> Result<Json<JobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
     let show = move |house: &Landlord| {
-        let (access, db) = store_of_job(&house.app, named, id)?;
+        let (access, db) = tenant_of_job(&house.app, named, id)?;
         let job = db.read(move |view| jobs::require_job(view, id)).wait()?;
         Ok(JobView::of(&house.app, &access, job))
     };
@@ -311,7 +311,7 @@ async fn retry_job(
 ) -> Result<Json<JobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
     let retry = move |house: &Landlord| {
-        let (access, db) = store_of_job(&house.app, named, id)?;
+        let (access, db) = tenant_of_job(&house.app, named, id)?;
         let retried = db.write(house.origin.clone(), move |work| {
             let changed = jobs::retry_job(work, id)?;
             Ok::<_, JobRefused>((changed, jobs::require_job(work, id)?))
@@ -336,7 +336,7 @@ async fn remove_job(
 ) -> Result<Json<RemovedJobView>, Problem> {
     let named = named(&house.app, of.tenant.as_deref()).await?;
     let remove = move |house: &Landlord| {
-        let (access, db) = store_of_job(&house.app, named, id)?;
+        let (access, db) = tenant_of_job(&house.app, named, id)?;
         let removed = db.write(house.origin.clone(), move |work| {
             let job = jobs::require_job(work, id)?;
             Ok::<_, JobRefused>((jobs::remove_job(work, id)?, job))

@@ -146,7 +146,7 @@ fn prune_some(
         }));
     }
     for (_, access) in &stores.some {
-        match all_files::prune_store(app, access, &house.origin, prune) {
+        match all_files::prune_tenant(app, access, &house.origin, prune) {
             Ok(rows) => pruned.extend(rows.into_iter().map(|row| PrunedView {
                 tenant: Some(access.slug().clone()),
                 table: row.table.as_str(),
@@ -263,16 +263,16 @@ fn show(app: &App) -> Result<RetentionView, Problem> {
         .checked
         .filter(|checked| checked.mismatches > 0)
         .map(|checked| WrongView::of(None, checked));
-    let of_stores = all_files::list_wrong(app)?.into_iter();
+    let of_tenants = all_files::list_wrong(app)?.into_iter();
     let wrong = of_house
         .into_iter()
-        .chain(of_stores.map(|(tenant, checked)| WrongView::of(Some(tenant), checked)));
+        .chain(of_tenants.map(|(tenant, checked)| WrongView::of(Some(tenant), checked)));
     let landlord_unchecked = house
         .unchecked
         .map(|unchecked| UncheckedView::of(None, unchecked));
-    let stores_unchecked = all_files::list_unchecked(app)?.into_iter();
+    let tenants_unchecked = all_files::list_unchecked(app)?.into_iter();
     let unchecked =
-        stores_unchecked.map(|(tenant, unchecked)| UncheckedView::of(Some(tenant), unchecked));
+        tenants_unchecked.map(|(tenant, unchecked)| UncheckedView::of(Some(tenant), unchecked));
     Ok(RetentionView {
         audit_days: keep.audit_days,
         inventory_movement_days: keep.inventory_movement_days,

@@ -141,7 +141,7 @@ fn note_passed_over(what: &'static str, access: &TenantAccess, problem: &Problem
 }
 
 /// The store in whose file a job is: the one that is named, or else whichever has it. Those that are open are asked first.
-pub fn store_of_job(
+pub fn tenant_of_job(
     app: &App,
     named: Option<TenantAccess>,
     id: JobId,
