@@ -150,7 +150,8 @@ impl Default for Ports {
 }
 
 impl App {
-    /// Locks the data directory, opens the landlord's file, clears away what a crash left half made. Blocks.
+    /// Locks the data directory, opens the landlord's file, clears away what a crash left half
+    /// made. Blocks.
     ///
     /// # Errors
     /// [`StartError`].
@@ -294,7 +295,8 @@ impl App {
     }
 }
 
-/// Nobody who wants to sell, or to look after the shops with a command, has to mind that alerts cannot be signed: `serve` says it.
+/// Nobody who wants to sell, or to look after the shops with a command, has to mind that alerts
+/// cannot be signed: `serve` says it.
 fn alert_recipients(
     config: &Config,
     dir: &DataDir,
@@ -332,8 +334,9 @@ fn mailer(config: &Config) -> Result<Mailer, MailConfigError> {
     )
 }
 
-/// Says so when the clock shows an instant before one that it has shown already: stamps of what comes now will be older than those of what was. The
-/// order of things is that of their places all the same.
+/// Says so when the clock shows an instant before one that it has shown already: stamps of what
+/// comes now will be older than those of what was. The order of things is that of their places all
+/// the same.
 fn warn_of_clock(checkpoints: &Checkpoints, now: Timestamp) {
     match checkpoints.find_seen() {
         Ok(Some(seen)) if now.plus_millis(CLOCK_SLACK_MS) < seen => {

@@ -1,6 +1,7 @@
 //! Tillbox: a commerce and finance back end in one process, one SQLite file per shop.
 //!
-//! The map, from the ground up: a layer uses only those above it in this list (`tests/it/tidy.rs` proves it).
+//! The map, from the ground up: a layer uses only those above it in this list (`tests/it/tidy.rs`
+//! proves it).
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +11,8 @@ pub mod primitives;
 // L1: the mechanics of SQLite: one writer per file with group commit, shared readers, migrations.
 pub mod storage;
 
-// L2: tables that every kind of file may have: jobs, idempotency keys, the audit chain, number series.
+// L2: tables that every kind of file may have: jobs, idempotency keys, the audit chain, number
+// series.
 pub mod platform;
 
 // L3: from a name to an open file: who exists, whose key that is, which files are open.

@@ -1,7 +1,9 @@
-//! L5: a configuration that is read again while the process runs: who takes which part of it, and what has to wait for a restart.
+//! L5: a configuration that is read again while the process runs: who takes which part of it, and
+//! what has to wait for a restart.
 //!
-//! A part of the program that can change its ways says for which keys, once, when it is put together; what nobody takes is told to the operator
-//! by its key. The configuration as a whole was checked before it comes here: one that is wrong changes nothing.
+//! A part of the program that can change its ways says for which keys, once, when it is put
+//! together; what nobody takes is told to the operator by its key. The configuration as a whole was
+//! checked before it comes here: one that is wrong changes nothing.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -36,7 +38,8 @@ pub struct Reloaded {
     pub applied: Vec<String>,
     /// They are not what the process began with; the next start takes them.
     pub needs_restart: Vec<String>,
-    /// They have changed and could not be taken, and why: what was before holds, and the next reload tries them again.
+    /// They have changed and could not be taken, and why: what was before holds, and the next
+    /// reload tries them again.
     pub failed: Vec<(&'static str, String)>,
 }
 
@@ -50,13 +53,14 @@ impl Reloads {
         }
     }
 
-    /// A part that could not be taken at the start counts as one that has changed since: `undo` makes it another in what is taken to be in force.
+    /// A part that could not be taken at the start counts as one that has changed since: `undo`
+    /// makes it another in what is taken to be in force.
     pub fn owe(&self, undo: impl FnOnce(&mut Config)) {
         undo(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// From now on `take` is given the new configuration when a key has changed that is `keys`, such as `logging.level`, or stands in the
-    /// section of that name.
+    /// From now on `take` is given the new configuration when a key has changed that is `keys`,
+    /// such as `logging.level`, or stands in the section of that name.
     pub fn take(
         &self,
         keys: &'static str,
@@ -92,7 +96,8 @@ impl Reloads {
             of_key.any(|taker| failed.iter().any(|(keys, _)| *keys == taker.keys))
         };
         applied.retain(|key| !has_failed(key));
-        // What was before is kept whole when a part could not be taken: then all of it counts as changed the next time, and taking it twice changes nothing.
+        // What was before is kept whole when a part could not be taken: then all of it counts as
+        // changed the next time, and taking it twice changes nothing.
         if failed.is_empty() {
             *last = config;
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::figures::now;
 use crate::library;
 
-/// The kernel counts the time of a processor in hundredths of a second, whatever its own clock does.
+/// The kernel counts the time of a processor in hundredths of a second, whatever its own clock
+/// does.
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// What a process has used.
@@ -79,7 +80,8 @@ pub fn run(dir: &Path, tenants: usize, length: Duration) {
         .stdout(Stdio::null())
         .spawn()
         .expect("the daemon starts");
-    // At the start it looks into every shop once; it rests when it has used no more than a beat takes for some seconds.
+    // At the start it looks into every shop once; it rests when it has used no more than a beat
+    // takes for some seconds.
     let mut last = Used::of(&child);
     loop {
         rest(Duration::from_secs(12));

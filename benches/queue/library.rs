@@ -58,7 +58,8 @@ fn is_done(view: &TenantView) -> Result<bool, StorageError> {
     Ok(jobs::find_oldest_ready(view, Queue::Default)?.is_none())
 }
 
-/// `enqueuers` enqueue jobs, each its next when the one before is on disk, until the round is over; it ends when the last job is completed.
+/// `enqueuers` enqueue jobs, each its next when the one before is on disk, until the round is over;
+/// it ends when the last job is completed.
 pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Metric {
     let app = start(dir);
     let db = create(&app, "bench");

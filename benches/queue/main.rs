@@ -1,16 +1,18 @@
-//! How fast jobs are queued, run and finished, as a ratio to what the disk can do, measured in the same run; and what a house at rest costs:
-//! `cargo bench --bench queue`.
+//! How fast jobs are queued, run and finished, as a ratio to what the disk can do, measured in the
+//! same run; and what a house at rest costs: `cargo bench --bench queue`.
 //!
-//! (a) the raw limit: rusqlite writing the same two changes of a job's row, its insertion and its completion, so many of each to a commit;
-//! (b) the library: jobs that do nothing are enqueued, each enqueuer's next when the one before is on disk, while the worker runs and finishes them; a
-//!     round ends when the last of them is completed on disk;
-//! (c) a daemon with 1,000 shops and no work: memory, time of the processor, bytes written.
+//! (a) the raw limit: rusqlite writing the same two changes of a job's row, its insertion and its
+//! completion, so many of each to a commit; (b) the library: jobs that do nothing are enqueued,
+//! each enqueuer's next when the one before is on disk, while the worker runs and finishes them; a
+//! round ends when the last of them is completed on disk; (c) a daemon with 1,000 shops and no
+//! work: memory, time of the processor, bytes written.
 //!
 //! `cargo bench --bench queue -- jobs` measures (a) and (b) alone; the other part is `idle`.
 //!
-//! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS` sets how long each round takes (default 3),
-//! `TILLBOX_BENCH_TENANTS` and `TILLBOX_BENCH_IDLE_SECONDS` how many shops rest and for how long (1,000 and 60), `TILLBOX_BENCH_DIR` the directory
-//! whose disk is measured (default: the system's temporary one).
+//! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS`
+//! sets how long each round takes (default 3), `TILLBOX_BENCH_TENANTS` and
+//! `TILLBOX_BENCH_IDLE_SECONDS` how many shops rest and for how long (1,000 and 60),
+//! `TILLBOX_BENCH_DIR` the directory whose disk is measured (default: the system's temporary one).
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,6 @@
-//! (a): the raw limit. Plain prepared statements on one connection to a file of the same schema: no channel, no worker, no look for what is due. Each
-//! commit holds so many insertions, and the completions of those that the commit before inserted: fewer commits than a queue can do with.
+//! (a): the raw limit. Plain prepared statements on one connection to a file of the same schema: no
+//! channel, no worker, no look for what is due. Each commit holds so many insertions, and the
+//! completions of those that the commit before inserted: fewer commits than a queue can do with.
 
 use std::path::Path;
 use std::time::Duration;

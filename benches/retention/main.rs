@@ -1,7 +1,9 @@
-//! How long a sale waits while a million rows are pruned, against how long it waits without, in one run: `cargo bench --bench retention`.
+//! How long a sale waits while a million rows are pruned, against how long it waits without, in one
+//! run: `cargo bench --bench retention`.
 //!
-//! Eight clients sell one after the other through the library (its transactions are what the daemon's are), over a real file and with real syncs.
-//! `RETENTION_ROWS` sets another number of rows.
+//! Eight clients sell one after the other through the library (its transactions are what the
+//! daemon's are), over a real file and with real syncs. `RETENTION_ROWS` sets another number of
+//! rows.
 
 #[path = "../sale/figures.rs"]
 #[expect(dead_code, reason = "it serves another bench too")]
@@ -75,7 +77,8 @@ fn main() {
     assert!(ran.rows() as u64 >= rows, "all of it went");
 }
 
-/// Old rows: half of them entries of the audit trail, half answers of long ago with their bodies. What is in them does not matter for how they go.
+/// Old rows: half of them entries of the audit trail, half answers of long ago with their bodies.
+/// What is in them does not matter for how they go.
 fn fill(shop: &mut Shop, rows: u64) {
     shop.app.registry.close_all();
     let conn = rusqlite::Connection::open(shop.db.path()).expect("opens");

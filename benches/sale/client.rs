@@ -1,4 +1,5 @@
-//! A plain HTTP/1.1 client on a kept connection: as little as possible, because it shares the machine with what it measures.
+//! A plain HTTP/1.1 client on a kept connection: as little as possible, because it shares the
+//! machine with what it measures.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
-//! (b): the library path, without a socket and without JSON; and the template, one sale's rows, which (a) writes again and again.
+//! (b): the library path, without a socket and without JSON; and the template, one sale's rows,
+//! which (a) writes again and again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -116,7 +117,8 @@ pub fn sale(products: [ProductId; 2]) -> RecordSale {
     }
 }
 
-/// What an answer to the sale is in length: `POST /v1/sales` stores it under the request's key (`daemon.rs` sees to it that this is so).
+/// What an answer to the sale is in length: `POST /v1/sales` stores it under the request's key
+/// (`daemon.rs` sees to it that this is so).
 pub const ANSWER_BYTES: usize = 3_500;
 
 /// Records a sale under a key, as the daemon does; only the answer is no JSON.

@@ -1,15 +1,19 @@
-//! How fast a sale is written, as a ratio to what the disk can do, measured in the same run: `cargo bench`.
+//! How fast a sale is written, as a ratio to what the disk can do, measured in the same run: `cargo
+//! bench`.
 //!
-//! (a) the raw limit: rusqlite writing the very rows of one paid sale, its stored answer among them, 64 to a commit, `synchronous=FULL`;
-//! (b) the library: `sales::record` under an idempotency key, through the group-committing writer: the same rows;
-//! (c) the daemon: `POST /v1/sales` to a process of its own, client and daemon sharing the machine;
-//! (d): the same while the shop's neighbour sells as fast as it can, or has a damaged file;
-//! and a product read by id over HTTP beside a constant answer of the same server.
+//! (a) the raw limit: rusqlite writing the very rows of one paid sale, its stored answer among
+//! them, 64 to a commit, `synchronous=FULL`; (b) the library: `sales::record` under an idempotency
+//! key, through the group-committing writer: the same rows; (c) the daemon: `POST /v1/sales` to a
+//! process of its own, client and daemon sharing the machine; (d): the same while the shop's
+//! neighbour sells as fast as it can, or has a damaged file; and a product read by id over HTTP
+//! beside a constant answer of the same server.
 //!
-//! `cargo bench --bench sale -- library` measures (a) and that part alone; the others are `daemon`, `neighbours` and `reads`.
+//! `cargo bench --bench sale -- library` measures (a) and that part alone; the others are `daemon`,
+//! `neighbours` and `reads`.
 //!
-//! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS` sets how long each round takes (default 3),
-//! `TILLBOX_BENCH_DIR` the directory whose disk is measured (default: the system's temporary one).
+//! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS`
+//! sets how long each round takes (default 3), `TILLBOX_BENCH_DIR` the directory whose disk is
+//! measured (default: the system's temporary one).
 
 #![forbid(unsafe_code)]
 

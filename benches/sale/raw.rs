@@ -1,5 +1,6 @@
-//! (a): the raw limit. The rows of one real sale are taken from a shop's file and written again and again, with new ids and numbers, by plain
-//! prepared statements on one connection: no look-up, no rule, no JSON, no hashing, no channel.
+//! (a): the raw limit. The rows of one real sale are taken from a shop's file and written again and
+//! again, with new ids and numbers, by plain prepared statements on one connection: no look-up, no
+//! rule, no JSON, no hashing, no channel.
 
 use std::path::Path;
 use std::time::Duration;
@@ -86,7 +87,8 @@ pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration)
     Metric::new(latencies, start.elapsed())
 }
 
-/// The rows that the template's one sale wrote, and how many ids there are in them, those of the products first.
+/// The rows that the template's one sale wrote, and how many ids there are in them, those of the
+/// products first.
 fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
     let (mut rows, mut known) = (Vec::new(), products.to_vec());
     for table in TABLES {

@@ -1,4 +1,5 @@
-//! A product list from the file to the commands: whatever is in it, a row is taken or refused by itself, and none spoils its batch.
+//! A product list from the file to the commands: whatever is in it, a row is taken or refused by
+//! itself, and none spoils its batch.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! The body of a checkout, through the reader of the daemon: a command, or a refusal that says what is wrong.
+//! The body of a checkout, through the reader of the daemon: a command, or a refusal that says what
+//! is wrong.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,6 @@
-//! The headers `X-Forwarded-For` and `Forwarded`, each behind a byte that says which: from a stranger they are nothing; what a trusted proxy
-//! appended is found whatever a client wrote before it, and into the other one.
+//! The headers `X-Forwarded-For` and `Forwarded`, each behind a byte that says which: from a
+//! stranger they are nothing; what a trusted proxy appended is found whatever a client wrote before
+//! it, and into the other one.
 #![no_main]
 
 use std::net::IpAddr;
@@ -47,7 +48,8 @@ fuzz_target!(|data: &[u8]| {
         // Whoever it is, it is nobody in two forms.
         assert_eq!(told(PROXY, &headers), told(PROXY, &headers).to_canonical());
 
-        // The proxy appends to its header, in a line of its own and on the client's last line, and passes the other one on.
+        // The proxy appends to its header, in a line of its own and on the client's last line, and
+        // passes the other one on.
         let mut appended = headers.clone();
         let before = appended.get_all(name).iter().next_back().cloned();
         appended.append(name, HeaderValue::from_static(entry));

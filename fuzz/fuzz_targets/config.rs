@@ -1,4 +1,5 @@
-//! The configuration from TOML and, behind a zero byte, lines of `VARIABLE=value`: what is taken is valid and shows itself so that it can be read again.
+//! The configuration from TOML and, behind a zero byte, lines of `VARIABLE=value`: what is taken is
+//! valid and shows itself so that it can be read again.
 #![no_main]
 
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Splitting money: the parts sum exactly, each is within one unit of its share; the lines of a tax rate sum to the rate's.
+//! Splitting money: the parts sum exactly, each is within one unit of its share; the lines of a tax
+//! rate sum to the rate's.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -72,7 +73,8 @@ fn taxes(amounts: &[Money], rate: TaxRate, included: bool) {
                     .chain(&group.taxes)
                     .all(|part| part.minor() >= 0)
             );
-            // Within half a unit of the exact tax on the net amount; where tax is included the net is rounded with it.
+            // Within half a unit of the exact tax on the net amount; where tax is included the net
+            // is rounded with it.
             assert!((tax * 1_000_000 - net * i128::from(rate.ppm())).abs() <= 1_000_000);
         }
         Err(error) => assert!(

@@ -1,4 +1,5 @@
-//! Past sales from their two files to the commands: whatever is in them, a sale is taken or refused by itself, and none spoils its batch.
+//! Past sales from their two files to the commands: whatever is in them, a sale is taken or refused
+//! by itself, and none spoils its batch.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

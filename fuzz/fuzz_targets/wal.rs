@@ -1,4 +1,5 @@
-//! Bytes as a WAL: they are read to their end without a panic, and what is damage in their first part is damage in all of them.
+//! Bytes as a WAL: they are read to their end without a panic, and what is damage in their first
+//! part is damage in all of them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

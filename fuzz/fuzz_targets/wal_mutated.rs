@@ -1,5 +1,5 @@
-//! A good WAL, made here by the format's own description, then cut off and changed in one frame: a cut is never damage, and a change that
-//! hides two commits or more always is.
+//! A good WAL, made here by the format's own description, then cut off and changed in one frame: a
+//! cut is never damage, and a change that hides two commits or more always is.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -104,11 +104,12 @@ fuzz_target!(|data: &[u8]| {
         frame[at] ^= bytes.byte();
     }
     if is_good(&changed, hit, big_endian) {
-        // Nothing was changed, or what the format's own sum does not see: two flips of one high bit 96 bytes apart can cancel out. SQLite
-        // takes such a frame, and hides nothing.
+        // Nothing was changed, or what the format's own sum does not see: two flips of one high bit
+        // 96 bytes apart can cancel out. SQLite takes such a frame, and hides nothing.
         return;
     }
-    // The commits whose last frame lies behind the one that was hit: they are untouched, and nobody finds them any more.
+    // The commits whose last frame lies behind the one that was hit: they are untouched, and nobody
+    // finds them any more.
     let ends = commits.iter().scan(0, |end, frames| {
         *end += usize::from(*frames);
         Some(*end)

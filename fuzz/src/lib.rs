@@ -1,4 +1,5 @@
-//! What the targets share: numbers out of the fuzzer's bytes, and files in memory for what reads files.
+//! What the targets share: numbers out of the fuzzer's bytes, and files in memory for what reads
+//! files.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -59,7 +60,8 @@ pub fn two_parts(data: &[u8]) -> (&[u8], &[u8]) {
     (&data[..end], data.get(end + 1..).unwrap_or_default())
 }
 
-/// A refusal of what was sent, as a caller gets it: of a status that says so, and with its faults when it speaks of them.
+/// A refusal of what was sent, as a caller gets it: of a status that says so, and with its faults
+/// when it speaks of them.
 pub fn is_refusal_of_form(problem: &tillbox::http::problem::Problem) {
     let document = problem.document("req_fuzz");
     let names_faults = document["errors"]

@@ -1,6 +1,8 @@
-//! L5: whom an alert goes to, as the configuration says it: what `worker` sends by, and what `platform` is told of it.
+//! L5: whom an alert goes to, as the configuration says it: what `worker` sends by, and what
+//! `platform` is told of it.
 //!
-//! A key that cannot be had keeps nobody from selling. Alerts are made as before and tried again while their tries last; mail goes out meanwhile.
+//! A key that cannot be had keeps nobody from selling. Alerts are made as before and tried again
+//! while their tries last; mail goes out meanwhile.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,7 +18,8 @@ use crate::platform::alerts::{Channels, SharedChannels};
 use crate::primitives::{Entropy, Timestamp, chain};
 use crate::storage::data_dir::{self, DataDirError};
 
-/// The file in the data directory that keeps the key of the signatures while the configuration has none.
+/// The file in the data directory that keeps the key of the signatures while the configuration has
+/// none.
 const KEY_FILE: &str = "alerts.secret";
 
 /// The longest that one call may take, and to connect.
@@ -77,7 +80,8 @@ impl Webhook {
             bounds: Bounds {
                 total: TOTAL.min(within),
                 connect: CONNECT,
-                // What it has to say is in the status; a page of thanks is nobody's business, however long it is.
+                // What it has to say is in the status; a page of thanks is nobody's business,
+                // however long it is.
                 answer: AnswerPart::Head,
                 reach: self.reach,
             },
@@ -115,10 +119,12 @@ enum KeyError {
 }
 
 impl AlertRecipients {
-    /// Sends by `alerts` from now on. A key that is nowhere yet is made, and kept in `dir`, which this process has locked. Blocks.
+    /// Sends by `alerts` from now on. A key that is nowhere yet is made, and kept in `dir`, which
+    /// this process has locked. Blocks.
     ///
     /// # Errors
-    /// [`NoKey`]. Who has a key keeps it, and nothing has changed; who has none sends by all the rest of `alerts`.
+    /// [`NoKey`]. Who has a key keeps it, and nothing has changed; who has none sends by all the
+    /// rest of `alerts`.
     ///
     /// # Panics
     /// With a configuration that was not validated.

@@ -1,7 +1,9 @@
-//! What the service manager hears of the daemon, in the protocol of `sd_notify(3)`; where there is none, nobody hears it and nothing changes.
+//! What the service manager hears of the daemon, in the protocol of `sd_notify(3)`; where there is
+//! none, nobody hears it and nothing changes.
 //!
-//! The watchdog is fed only while the dispatcher shows itself and the landlord's file takes a transaction: what a new start would mend, and
-//! nothing else. The transaction is an empty one, because a process at rest writes to no file. With the same clock the figures are gathered.
+//! The watchdog is fed only while the dispatcher shows itself and the landlord's file takes a
+//! transaction: what a new start would mend, and nothing else. The transaction is an empty one,
+//! because a process at rest writes to no file. With the same clock the figures are gathered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +38,8 @@ pub fn ready(app: &App) {
 /// The configuration is being read again; [`ready`] ends that.
 pub fn reloading() {
     let mut states = vec![NotifyState::Reloading];
-    // Without the instant a newer service manager takes no notice, which the next line of its log says.
+    // Without the instant a newer service manager takes no notice, which the next line of its log
+    // says.
     states.extend(NotifyState::monotonic_usec_now());
     tell(&states);
 }
@@ -75,7 +78,8 @@ pub async fn keep_telling(app: Arc<App>, recorder: Recorder, mut ended: watch::R
     }
 }
 
-/// Feeds the watchdog if all is well that a new start would mend; says whether it was. `fed` is whether it was the last time.
+/// Feeds the watchdog if all is well that a new start would mend; says whether it was. `fed` is
+/// whether it was the last time.
 async fn feed(app: &App, fed: bool) -> bool {
     match fault(app).await {
         None => {

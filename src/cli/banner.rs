@@ -1,4 +1,5 @@
-//! What `serve --dev` greets with: where it listens, the key, and lines that can be pasted into another terminal as they stand.
+//! What `serve --dev` greets with: where it listens, the key, and lines that can be pasted into
+//! another terminal as they stand.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -118,7 +118,8 @@ impl Columns {
     }
 }
 
-/// Reads the rows of a product list, one after the other; `take` is given each with its line, or what is wrong with it.
+/// Reads the rows of a product list, one after the other; `take` is given each with its line, or
+/// what is wrong with it.
 pub(super) fn read_rows(file: &mut CsvFile, take: &mut TakeRow<'_>) -> Result<(), Failure> {
     Columns::of(file)?.read(file, take)
 }
@@ -143,7 +144,8 @@ impl Import {
             "rows",
             file.bytes,
         );
-        // A shop that is not there is said at once, not after the first rows, and for an empty file too.
+        // A shop that is not there is said at once, not after the first rows, and for an empty file
+        // too.
         client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;
         columns.read(&mut file, &mut |file, line, row, position| {
             importer.take(file, line, row, position)

@@ -1,4 +1,5 @@
-//! How a command reaches the router: in process, with the data directory's lock, when that is free; else over the daemon's admin socket.
+//! How a command reaches the router: in process, with the data directory's lock, when that is free;
+//! else over the daemon's admin socket.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -26,8 +27,8 @@ use crate::primitives::Slug;
 use crate::storage::DataDir;
 use crate::storage::data_dir::DataDirError;
 
-/// How often, and how long apart, a data directory is tried that somebody else holds but no daemon answers for: another command, or a
-/// daemon that starts or stops.
+/// How often, and how long apart, a data directory is tried that somebody else holds but no daemon
+/// answers for: another command, or a daemon that starts or stops.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -39,7 +40,8 @@ const LOST_MAX: u32 = 20;
 pub enum Data {
     /// It makes what is missing.
     MayBeMade,
-    /// It reads or changes what is there. A misspelt directory must not pass for an empty one, of which there is nothing bad to tell.
+    /// It reads or changes what is there. A misspelt directory must not pass for an empty one, of
+    /// which there is nothing bad to tell.
     IsThere,
 }
 
@@ -48,7 +50,8 @@ pub enum Data {
 pub enum Patience {
     /// A few seconds, for one that starts or stops.
     Short,
-    /// As long as it takes: for the daemon, which a command that has much to do in process must not keep from starting for good.
+    /// As long as it takes: for the daemon, which a command that has much to do in process must not
+    /// keep from starting for good.
     Endless,
 }
 
@@ -74,7 +77,8 @@ pub fn take(
             Err(StartError::DataDir(DataDirError::InUse(_))) => {}
             Err(error) => return Err(error.into()),
         }
-        // A daemon says in the lock's file where it listens; whatever our own settings would make of it comes second.
+        // A daemon says in the lock's file where it listens; whatever our own settings would make
+        // of it comes second.
         path = DataDir::find_address(&config.storage.data_dir).unwrap_or(path);
         if socket::connect(&path).is_ok() {
             return Ok(Holder::Daemon(path));

@@ -13,7 +13,8 @@ use crate::rate_limit::Policy;
 pub enum ConfigCommand {
     /// Check the configuration; everything that is wrong is said at once
     Check,
-    /// Show the effective configuration: defaults, file, variables TILLBOX_SECTION__KEY; secrets are redacted
+    /// Show the effective configuration: defaults, file, variables TILLBOX_SECTION__KEY; secrets
+    /// are redacted
     Show(Json),
 }
 

@@ -81,7 +81,8 @@ pub struct Demo {
     pub product: Product,
 }
 
-/// Makes the demo shop at the first start, finds it at later ones; `None` when its file cannot be used, which keeps the other shops from nothing. Blocks.
+/// Makes the demo shop at the first start, finds it at later ones; `None` when its file cannot be
+/// used, which keeps the other shops from nothing. Blocks.
 pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
     let slug = Slug::parse(SLUG).expect("a good slug");
     let path = app.config.storage.data_dir.join(KEY_FILE);
@@ -146,7 +147,8 @@ fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
         (tax::STANDARD, "VAT 19 %", STANDARD_PPM),
         (REDUCED, "VAT 7 %", REDUCED_PPM),
     ] {
-        // In force since long ago, so that past sales find it too; the seeded 0 % begins at the very first instant.
+        // In force since long ago, so that past sales find it too; the seeded 0 % begins at the
+        // very first instant.
         let rate = tax::AddRate {
             tax_class: TaxClass::parse(class).expect("a good class"),
             name: Name::parse(name).expect("a good name"),

@@ -1,11 +1,13 @@
-//! File descriptors: as many as the system grants, and no more shops open at a time than they suffice for.
+//! File descriptors: as many as the system grants, and no more shops open at a time than they
+//! suffice for.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 use crate::primitives::limits::LONG_READS_PER_FILE;
 
-/// What an open shop may take: its file and its WAL for each connection, and the index that they share.
+/// What an open shop may take: its file and its WAL for each connection, and the index that they
+/// share.
 fn per_tenant(config: &Config) -> u64 {
     let readers = config.storage.readers_per_tenant + LONG_READS_PER_FILE;
     (1 + u64::from(readers)) * 2 + 1
@@ -23,8 +25,9 @@ pub struct Shortage {
     max_connections: u32,
 }
 
-/// Raises the soft limit to the hard one. When even that does not suffice, lowers `storage.open_tenants` and `server.max_connections` to what
-/// fits, and says so: whoever comes beyond it waits, which is better than a file that cannot be opened.
+/// Raises the soft limit to the hard one. When even that does not suffice, lowers
+/// `storage.open_tenants` and `server.max_connections` to what fits, and says so: whoever comes
+/// beyond it waits, which is better than a file that cannot be opened.
 pub fn fit(config: &mut Config) -> Option<Shortage> {
     let limits = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -46,7 +49,8 @@ fn fit_into(limit: u64, config: &mut Config) -> Option<Shortage> {
     if needed <= limit {
         return None;
     }
-    // Connections are a peak that may never come, open shops what is needed all day: half belongs to them in any case.
+    // Connections are a peak that may never come, open shops what is needed all day: half belongs
+    // to them in any case.
     let fitting = limit
         .saturating_sub(rest)
         .max((limit / 2).saturating_sub(OWN))

@@ -1,4 +1,5 @@
-//! How a command ends: its exit code, and for a failure one line that says what is wrong and one that says what to do.
+//! How a command ends: its exit code, and for a failure one line that says what is wrong and one
+//! that says what to do.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -37,7 +38,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// It failed. By the custom of all messages here, what follows the first semicolon says what to do.
+    /// It failed. By the custom of all messages here, what follows the first semicolon says what to
+    /// do.
     pub fn failed(text: impl AsRef<str>) -> Self {
         match text.as_ref().split_once("; ") {
             Some((message, hint)) => Self::failed_with(message, hint),
@@ -93,7 +95,8 @@ impl Failure {
         }
     }
 
-    /// The same where a member of the request's body was a file: whoever named the file knows it by that name.
+    /// The same where a member of the request's body was a file: whoever named the file knows it by
+    /// that name.
     pub fn naming(self, member: &str, file: impl std::fmt::Display) -> Self {
         match self
             .message

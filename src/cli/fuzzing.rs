@@ -1,4 +1,5 @@
-//! The door for `fuzz/`: what reads the files of an import, without a shop to import them into. Nothing else uses it.
+//! The door for `fuzz/`: what reads the files of an import, without a shop to import them into.
+//! Nothing else uses it.
 
 use std::path::Path;
 

@@ -96,7 +96,8 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The report, also when it says that not all is well; an error is a sentence about why there is none.
+/// The report, also when it says that not all is well; an error is a sentence about why there is
+/// none.
 async fn ask(authority: &str) -> Result<Value, String> {
     let uri: Uri = format!("http://{authority}")
         .parse()

@@ -1,4 +1,5 @@
-//! What all imports share: CSV columns by name, batches to the router, a progress bar, the list of refused rows.
+//! What all imports share: CSV columns by name, batches to the router, a progress bar, the list of
+//! refused rows.
 
 use std::fs::File;
 use std::io::IsTerminal as _;
@@ -30,7 +31,8 @@ pub struct CsvFile {
     headers: StringRecord,
 }
 
-/// Takes a row: its file and line, the row or what is wrong with it, and how far the import is then.
+/// Takes a row: its file and line, the row or what is wrong with it, and how far the import is
+/// then.
 pub type TakeRow<'a> = dyn FnMut(&str, u64, Result<Value, String>, u64) -> Result<(), Failure> + 'a;
 
 /// A line of a CSV file: its number, and its cells or what is wrong with it.
@@ -130,8 +132,8 @@ impl CsvFile {
         }
     }
 
-    /// The number of the line that an editor shows. The reader says where the record before ended, which is before the rest of that
-    /// line's end and before empty lines.
+    /// The number of the line that an editor shows. The reader says where the record before ended,
+    /// which is before the rest of that line's end and before empty lines.
     fn line_at(&self, position: &csv::Position) -> u64 {
         let (mut line, mut at, mut bytes) = (position.line(), position.byte(), [0; 64]);
         loop {
@@ -239,7 +241,8 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Sends a row with the next batch, or lists it as refused. `position` is how far the import is then.
+    /// Sends a row with the next batch, or lists it as refused. `position` is how far the import is
+    /// then.
     pub fn take(
         &mut self,
         file: &str,

@@ -12,7 +12,8 @@ use crate::primitives::Slug;
 /// `tillbox integrity …`
 #[derive(Debug, Subcommand)]
 pub enum Integrity {
-    /// Check shops' files and the house's own: pages, sums, documents and their hashes, ledger, number series, stock, audit chains
+    /// Check shops' files and the house's own: pages, sums, documents and their hashes, ledger,
+    /// number series, stock, audit chains
     #[command(after_help = "\
 Examples:
   tillbox integrity check

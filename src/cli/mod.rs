@@ -1,5 +1,6 @@
-//! L7: the command line. A command is a request to the same router that serves HTTP: in process when the data directory is free, over
-//! the daemon's admin socket when it is not (see `client.rs`). So there is one way to do a thing, and one set of rules.
+//! L7: the command line. A command is a request to the same router that serves HTTP: in process
+//! when the data directory is free, over the daemon's admin socket when it is not (see
+//! `client.rs`). So there is one way to do a thing, and one set of rules.
 //!
 //! One file per family of commands. `output.rs` is how results look, `failure.rs` how failures do.
 
@@ -134,12 +135,14 @@ impl Global {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    // Logs, copies before a migration, whatever else is written: the owner's alone, also when no service manager sees to it.
+    // Logs, copies before a migration, whatever else is written: the owner's alone, also when no
+    // service manager sees to it.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no failures; clap knows which stream each belongs to. A closed one has nobody to tell.
+            // Help and version are no failures; clap knows which stream each belongs to. A closed
+            // one has nobody to tell.
             let _ = error.print();
             return if error.use_stderr() {
                 Exit::Usage
@@ -157,7 +160,8 @@ pub fn run() -> ExitCode {
 
 impl Command {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
-        // The daemon has log files; of what a command does, only what went wrong is told, and at the terminal.
+        // The daemon has log files; of what a command does, only what went wrong is told, and at
+        // the terminal.
         let _log = match &self {
             Self::Serve(_) => None,
             _ => Some(log_errors()?),

@@ -1,4 +1,5 @@
-//! How results look: aligned tables for people, JSON for programs. Colours only where there is a terminal (`anstream` sees to that).
+//! How results look: aligned tables for people, JSON for programs. Colours only where there is a
+//! terminal (`anstream` sees to that).
 
 use std::io::{ErrorKind, Write as _};
 

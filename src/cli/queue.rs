@@ -33,7 +33,8 @@ released (`tillbox queue release`), or until a program runs that knows its kind.
     Status(Status),
     /// List the jobs that were given up after their last attempt, with their last errors
     Failed(Failed),
-    /// Make jobs available now: one that was given up or cancelled begins anew, one that waits for its time waits no longer
+    /// Make jobs available now: one that was given up or cancelled begins anew, one that waits for
+    /// its time waits no longer
     #[command(after_help = "\
 Examples:
   tillbox queue retry 01961f0e-4c7a-7000-8000-000000000001
@@ -45,7 +46,8 @@ Examples:
     Forget(Forget),
     /// Forget all jobs that were given up; those that run or wait are left alone
     Flush(Flush),
-    /// Pause a queue in all shops or in one, over restarts too, until it is resumed; what runs already runs to its end
+    /// Pause a queue in all shops or in one, over restarts too, until it is resumed; what runs
+    /// already runs to its end
     #[command(after_help = "\
 Examples:
   tillbox queue pause default                    no job of it begins in any shop
@@ -433,7 +435,8 @@ impl Forget {
     }
 }
 
-/// Does something to all jobs that were given up, so many with each call; a shop in which it fails hinders no other.
+/// Does something to all jobs that were given up, so many with each call; a shop in which it fails
+/// hinders no other.
 fn sweep(
     client: &Client,
     which: &Which,
@@ -491,7 +494,8 @@ fn sweep(
     failure.map_or(Ok(Exit::Done), Err)
 }
 
-/// A row for each shop: what the calls did there is added up, and one in which it failed has its error.
+/// A row for each shop: what the calls did there is added up, and one in which it failed has its
+/// error.
 fn add_swept(rows: &mut Vec<Value>, page: &Value, done: &str) {
     for swept in page["swept"].as_array().into_iter().flatten() {
         let (changed, skipped) = (

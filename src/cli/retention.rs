@@ -14,7 +14,8 @@ const PATH: &str = "/v1/landlord/retention/prune";
 /// `tillbox retention …`
 #[derive(Debug, Subcommand)]
 pub enum Retention {
-    /// Delete what is older than [retention] keeps: audit entries, movements of stock, answers kept for repetitions, left carts, ended reservations, events
+    /// Delete what is older than [retention] keeps: audit entries, movements of stock, answers kept
+    /// for repetitions, left carts, ended reservations, events
     #[command(after_help = "\
 Examples:
   tillbox retention prune --dry-run
@@ -23,14 +24,16 @@ Examples:
 The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the clock is not trusted (it was set, was behind, or nothing ran
 for more than a week) nothing is deleted. `tillbox retention status` says how that ends; your word that it is right ends it at once: --clock-is-right.")]
     Prune(Prune),
-    /// Show when it was done last and is due next, what holds it up, and what the nightly check has found
+    /// Show when it was done last and is due next, what holds it up, and what the nightly check has
+    /// found
     Status(Json),
 }
 
 /// `tillbox audit …`
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Delete the audit entries that are older than [retention] audit_days, and nothing else; what is left still verifies
+    /// Delete the audit entries that are older than [retention] audit_days, and nothing else; what
+    /// is left still verifies
     Prune(Prune),
 }
 

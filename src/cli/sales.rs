@@ -1,4 +1,5 @@
-//! `tillbox sales`: past sales come in, each at its own date, as a whole paid sale with its invoice and its ledger entry.
+//! `tillbox sales`: past sales come in, each at its own date, as a whole paid sale with its invoice
+//! and its ledger entry.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

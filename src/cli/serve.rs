@@ -1,4 +1,5 @@
-//! `tillbox serve`: the daemon. Opens the data, listens, works, and at SIGTERM ends in an orderly way.
+//! `tillbox serve`: the daemon. Opens the data, listens, works, and at SIGTERM ends in an orderly
+//! way.
 
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, IsTerminal as _};
@@ -28,7 +29,8 @@ use crate::observe::telemetry::{self, Recorder};
 use crate::storage::DataDir;
 use crate::worker::Worker;
 
-/// How long jobs that run may go on once the end has been asked for; then they are given back to the queue.
+/// How long jobs that run may go on once the end has been asked for; then they are given back to
+/// the queue.
 const WORKER_GRACE: Duration = Duration::from_secs(10);
 /// How long threads that are still at something may take at the very end.
 const LAST_BREATH: Duration = Duration::from_secs(1);
@@ -48,7 +50,8 @@ pub struct Serve {
     /// Address and port to listen on, whatever the configuration says
     #[arg(long, value_name = "A")]
     listen: Option<SocketAddr>,
-    /// For development: data in ./tillbox-data unless told, reachable from this machine only, a demo shop, the payment method `test`
+    /// For development: data in ./tillbox-data unless told, reachable from this machine only, a
+    /// demo shop, the payment method `test`
     #[arg(long)]
     dev: bool,
 }
@@ -105,12 +108,14 @@ impl Serve {
         } else {
             tracing::info!("stopped");
         }
-        // A call that hangs (a mail server that says nothing) has been given back to its queue; it keeps nobody waiting here.
+        // A call that hangs (a mail server that says nothing) has been given back to its queue; it
+        // keeps nobody waiting here.
         runtime.shutdown_timeout(LAST_BREATH);
         served.map(|()| Exit::Done)
     }
 
-    /// What SIGHUP means: who sits before a terminal has closed it, and whoever has none wants the configuration to be read again.
+    /// What SIGHUP means: who sits before a terminal has closed it, and whoever has none wants the
+    /// configuration to be read again.
     fn hangup(&self, global: &Global, app: &Arc<App>) -> Hangup {
         if std::io::stdin().is_terminal() || std::io::stdout().is_terminal() {
             return Hangup::End;
@@ -119,7 +124,8 @@ impl Serve {
         Hangup::Reload(Arc::new(move || serve.reload(&global, &app)))
     }
 
-    /// Reads the configuration again, and takes of it what can be taken. One that is wrong changes nothing.
+    /// Reads the configuration again, and takes of it what can be taken. One that is wrong changes
+    /// nothing.
     fn reload(&self, global: &Global, app: &App) {
         alive::reloading();
         match self.config(global) {
@@ -206,7 +212,8 @@ impl Serve {
     }
 }
 
-/// Says what stands between an alert and whoever is to be told. Nothing else waits for that to be mended.
+/// Says what stands between an alert and whoever is to be told. Nothing else waits for that to be
+/// mended.
 fn say_of_alerts(app: &App, config: &Config) {
     if let Some(missing) = app.alert_recipients.missing_key() {
         tracing::error!(error = %missing, "alerts by webhook wait until there is a key that signs them");
@@ -219,7 +226,8 @@ fn say_of_alerts(app: &App, config: &Config) {
     }
 }
 
-/// Log files and lines at the terminal or in the journal. Files that cannot be written are said so once, and done without.
+/// Log files and lines at the terminal or in the journal. Files that cannot be written are said so
+/// once, and done without.
 fn start_logging(config: &Config, dev: bool) -> Result<LogGuard, Failure> {
     let on_terminal = std::io::stdout().is_terminal();
     let stdout = if dev || on_terminal || config.logging.format == Format::Console {
@@ -257,7 +265,8 @@ fn start_logging(config: &Config, dev: bool) -> Result<LogGuard, Failure> {
     Ok(guard)
 }
 
-/// Whether a stream is the one that the service manager has connected to the journal: it names its file (`systemd.exec(5)`).
+/// Whether a stream is the one that the service manager has connected to the journal: it names its
+/// file (`systemd.exec(5)`).
 fn is_journal(stream: &impl AsFd) -> bool {
     let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     let own = rustix::fs::fstat(stream).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));

@@ -14,8 +14,9 @@ use super::failure::{Exit, Failure};
 use crate::app::App;
 use crate::observe::logging::Buffers;
 
-/// A file that has reached the limit that the system sets for one refuses the write, like a full disk, instead of ending the process: that is what
-/// the signal would do to whoever has no answer to it. The answer stays for as long as the process lives.
+/// A file that has reached the limit that the system sets for one refuses the write, like a full
+/// disk, instead of ending the process: that is what the signal would do to whoever has no answer
+/// to it. The answer stays for as long as the process lives.
 pub fn outlast_file_limit(runtime: &Runtime) {
     let _inside = runtime.enter();
     if let Err(error) = signal(SignalKind::from_raw(Number::XFSZ.as_raw())) {
@@ -32,7 +33,8 @@ pub enum Hangup {
     End,
 }
 
-/// What is listened to from the very start, because it would end the process in the middle of that: SIGHUP.
+/// What is listened to from the very start, because it would end the process in the middle of that:
+/// SIGHUP.
 pub fn hangups(runtime: &Runtime) -> Result<Signal, Failure> {
     let _inside = runtime.enter();
     listen(SignalKind::hangup())
@@ -77,7 +79,8 @@ impl Signals {
     }
 
     async fn until_the_end(&mut self, app: &App) {
-        // Reads files, which may hang, so on a thread of its own; one at a time, and the end can be asked for meanwhile.
+        // Reads files, which may hang, so on a thread of its own; one at a time, and the end can be
+        // asked for meanwhile.
         let mut reloading: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
@@ -111,8 +114,9 @@ async fn over(reloading: &mut Option<JoinHandle<()>>) -> Result<(), JoinError> {
     }
 }
 
-/// Resolves when the landlord's file has to be opened and checked again. A shop's file is reopened by the registry; this one everything
-/// hangs on, so the whole process is started again, by whoever runs it.
+/// Resolves when the landlord's file has to be opened and checked again. A shop's file is reopened
+/// by the registry; this one everything hangs on, so the whole process is started again, by whoever
+/// runs it.
 async fn landlord_fault(app: &App) {
     let mut looks = tokio::time::interval(Duration::from_secs(1));
     while app.directory.database().is_healthy() {

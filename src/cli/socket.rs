@@ -1,4 +1,5 @@
-//! The admin socket: where it is, and how it is opened from both ends. Who may open it is who may run the commands (mode 0600).
+//! The admin socket: where it is, and how it is opened from both ends. Who may open it is who may
+//! run the commands (mode 0600).
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -10,10 +11,12 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, DEFAULT_DATA_DIR};
 
 const NAME: &str = "admin.sock";
-/// The longest path that every Unix takes for a socket is 103 bytes; longer ones go by way of the directory's descriptor.
+/// The longest path that every Unix takes for a socket is 103 bytes; longer ones go by way of the
+/// directory's descriptor.
 const PATH_BYTES_MAX: usize = 100;
 
-/// Where the socket is: in the runtime directory that systemd names, else in the system's for the system's data, else with the data.
+/// Where the socket is: in the runtime directory that systemd names, else in the system's for the
+/// system's data, else with the data.
 pub fn path(config: &Config) -> PathBuf {
     let given = std::env::var_os("RUNTIME_DIRECTORY").filter(|dir| !dir.is_empty());
     path_in(given.map(PathBuf::from), &config.storage.data_dir)
@@ -27,14 +30,16 @@ fn path_in(runtime_dir: Option<PathBuf>, data_dir: &Path) -> PathBuf {
     }
 }
 
-/// Listens. Whatever lies at `path` is a dead daemon's: the caller holds the lock of the data directory.
+/// Listens. Whatever lies at `path` is a dead daemon's: the caller holds the lock of the data
+/// directory.
 ///
 /// # Errors
 /// The system's.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    // Made beside its place and then moved there: nobody ever finds it with other permissions, or finds none.
+    // Made beside its place and then moved there: nobody ever finds it with other permissions, or
+    // finds none.
     let fresh = path.with_extension("sock.new");
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

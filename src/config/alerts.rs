@@ -14,13 +14,16 @@ use std::fmt;
 pub struct Alerts {
     /// A URL that gets a signed POST for each alert (Standard Webhooks); empty: none.
     pub webhook_url: WebhookUrl,
-    /// The key of the signatures, `whsec_…`; empty: one is made, and kept in `alerts.secret` in the data directory.
+    /// The key of the signatures, `whsec_…`; empty: one is made, and kept in `alerts.secret` in the
+    /// data directory.
     pub webhook_secret: WebhookSecret,
-    /// Whether the URL may lead to an address of this house or this machine. It is the operator's own, so it may unless it is forbidden.
+    /// Whether the URL may lead to an address of this house or this machine. It is the operator's
+    /// own, so it may unless it is forbidden.
     pub webhook_private: bool,
     /// An address that gets a mail for each alert; empty: none.
     pub email_to: String,
-    /// How long a kind of job of one tenant is not told of again; what fails meanwhile is told as a count at the end.
+    /// How long a kind of job of one tenant is not told of again; what fails meanwhile is told as a
+    /// count at the end.
     pub window: Span,
 }
 
@@ -64,7 +67,8 @@ impl Alerts {
     }
 }
 
-/// A URL whose path may be its secret. Printing, logging and serialising it show no more than its host.
+/// A URL whose path may be its secret. Printing, logging and serialising it show no more than its
+/// host.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct WebhookUrl(String);

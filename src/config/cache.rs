@@ -1,4 +1,5 @@
-//! `[cache]`: how long what was read is trusted. A change in this process ends it at once, whatever stands here; money is in no cache.
+//! `[cache]`: how long what was read is trusted. A change in this process ends it at once, whatever
+//! stands here; money is in no cache.
 
 use super::error::Faults;
 use super::units::Span;
@@ -12,7 +13,8 @@ pub struct Cache {
     pub rate_ttl: Span,
     /// The currencies that a shop sells in.
     pub settings_ttl: Span,
-    /// The features of plans. Taken, so that a file which names it is a good one; there are no plans yet, and nothing goes by it.
+    /// The features of plans. Taken, so that a file which names it is a good one; there are no
+    /// plans yet, and nothing goes by it.
     pub feature_ttl: Span,
 }
 

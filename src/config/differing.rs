@@ -8,7 +8,8 @@ use super::Config;
 use super::keys::dotted;
 
 impl Config {
-    /// The dotted keys whose values differ, in alphabetical order; of a secret that differs, its key.
+    /// The dotted keys whose values differ, in alphabetical order; of a secret that differs, its
+    /// key.
     #[must_use]
     pub fn differing(&self, other: &Self) -> Vec<String> {
         let (mine, theirs) = (table(self), table(other));

@@ -1,4 +1,5 @@
-//! What can be wrong with a configuration, said so that the operator can mend it without the manual.
+//! What can be wrong with a configuration, said so that the operator can mend it without the
+//! manual.
 
 use std::fmt;
 use std::ops::RangeInclusive;

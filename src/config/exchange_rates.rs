@@ -1,5 +1,6 @@
-//! `[exchange_rates]`: whether the European Central Bank's daily rates are fetched. Off, because a daemon that was just installed calls nobody unasked;
-//! a shop without a network imports files (`tillbox exchange-rates import`) or sets its own rates.
+//! `[exchange_rates]`: whether the European Central Bank's daily rates are fetched. Off, because a
+//! daemon that was just installed calls nobody unasked; a shop without a network imports files
+//! (`tillbox exchange-rates import`) or sets its own rates.
 
 use super::error::Faults;
 use super::units::Span;
@@ -15,7 +16,8 @@ pub struct ExchangeRates {
     pub fetch: bool,
     /// Where the daily file is.
     pub url: RatesUrl,
-    /// How often it is looked for. It changes once a day; an interval of some hours needs no calendar of the bank's.
+    /// How often it is looked for. It changes once a day; an interval of some hours needs no
+    /// calendar of the bank's.
     pub every: Span,
     /// The longest that one fetch may take.
     pub timeout: Span,
@@ -55,7 +57,8 @@ impl ExchangeRates {
     }
 }
 
-/// A URL whose query may hold the key of a mirror. Printing, logging and serialising it show `***` in its place.
+/// A URL whose query may hold the key of a mirror. Printing, logging and serialising it show `***`
+/// in its place.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct RatesUrl(String);
@@ -69,7 +72,8 @@ impl RatesUrl {
 
     fn redacted(&self) -> String {
         match (Target::parse(&self.0), self.0.split_once('?')) {
-            // A name and a password before the host, say: what is wrong with it is told by whoever checks it.
+            // A name and a password before the host, say: what is wrong with it is told by whoever
+            // checks it.
             (Err(_), _) => "***".to_owned(),
             (Ok(_), Some((place, _))) => format!("{place}?***"),
             (Ok(_), None) => self.0.clone(),

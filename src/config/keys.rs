@@ -1,14 +1,17 @@
-//! The known keys, taken from what the defaults serialise to, and the nearest one to a key that is not known.
+//! The known keys, taken from what the defaults serialise to, and the nearest one to a key that is
+//! not known.
 
 use toml::{Table, Value};
 
 /// The prefix of the variables that override keys.
 pub(super) const ENV_PREFIX: &str = "TILLBOX_";
 
-/// Keys whose value may be a table, and is one value all the same: whoever reads it names what is wrong inside.
+/// Keys whose value may be a table, and is one value all the same: whoever reads it names what is
+/// wrong inside.
 const WHOLE: &[&str] = &["backoff"];
 
-/// Keys whose values may be secrets, or hold one: no message shows what stands there, whatever it is.
+/// Keys whose values may be secrets, or hold one: no message shows what stands there, whatever it
+/// is.
 pub(super) const SECRETS: &[&str] = &[
     "alerts.webhook_secret",
     "alerts.webhook_url",
@@ -73,8 +76,9 @@ pub(super) fn env_name(key: &str) -> String {
     format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-/// The key that a variable overrides. `None` for variables that are none of ours, which is every one without
-/// a `__`, except where it is a known one but for that: a `TILLBOX_SERVER_LISTEN` ignored would be a trap.
+/// The key that a variable overrides. `None` for variables that are none of ours, which is every
+/// one without a `__`, except where it is a known one but for that: a `TILLBOX_SERVER_LISTEN`
+/// ignored would be a trap.
 pub(super) fn env_key(known: &[String], variable: &str) -> Option<String> {
     let name = variable.strip_prefix(ENV_PREFIX)?;
     let misspelt = |key: &&String| env_name(key).replace("__", "_") == variable;

@@ -1,6 +1,8 @@
-//! From a file and the environment to a [`Config`]: defaults, overlaid by the file, overlaid by the environment.
+//! From a file and the environment to a [`Config`]: defaults, overlaid by the file, overlaid by the
+//! environment.
 //!
-//! Everything is merged as TOML first and read once, so that a partial `[queue.audit]` keeps that queue's own defaults.
+//! Everything is merged as TOML first and read once, so that a partial `[queue.audit]` keeps that
+//! queue's own defaults.
 
 use super::keys::{dotted, env_key, is_known, nearest, secret_of};
 use super::{Config, ConfigError, UnknownKey};
@@ -14,8 +16,8 @@ use toml::{Table, Value};
 pub const DEFAULT_PATH: &str = "/etc/tillbox/tillbox.toml";
 
 impl Config {
-    /// Reads the configuration: `path` when given (it must exist), else [`DEFAULT_PATH`] if it exists, then the
-    /// variables `TILLBOX_SECTION__KEY` among `env`; and checks it.
+    /// Reads the configuration: `path` when given (it must exist), else [`DEFAULT_PATH`] if it
+    /// exists, then the variables `TILLBOX_SECTION__KEY` among `env`; and checks it.
     ///
     /// # Errors
     /// See [`ConfigError`]. Each names the key and where it came from.
@@ -101,7 +103,8 @@ impl Layers {
         if let Some(File { path, table }) = file {
             layers.file = path.display().to_string();
             for key in dotted(&table) {
-                // What stands below a secret may be one: whoever reads it says what is wrong, and no more.
+                // What stands below a secret may be one: whoever reads it says what is wrong, and
+                // no more.
                 if !is_known(&layers.known, &key) && secret_of(&key).is_none() {
                     layers.add_unknown(key, layers.file.clone());
                 }
@@ -156,7 +159,8 @@ impl Layers {
         }
         let config: Config = serde_path_to_error::deserialize(self.merged).map_err(|error| {
             let key = error.path().to_string();
-            // An element of a list is reported as `key[1]`, a part of a table as `key.part`; each came whole from one place.
+            // An element of a list is reported as `key[1]`, a part of a table as `key.part`; each
+            // came whole from one place.
             let is_part = |known: &str| {
                 key.strip_prefix(known)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
@@ -183,8 +187,8 @@ impl Layers {
         Ok(config)
     }
 
-    /// A section in whose place the file has something else. What that is, is not shown, for it may be a secret; nor is a list read as the section's values in
-    /// their order, as the parser would.
+    /// A section in whose place the file has something else. What that is, is not shown, for it may
+    /// be a secret; nor is a list read as the section's values in their order, as the parser would.
     fn find_no_section(&self) -> Option<&str> {
         let is_table = |section: &&str| {
             let mut parts = section.split('.');
@@ -233,8 +237,8 @@ fn slot<'a>(table: &'a mut Table, key: &str, variable: &str) -> Result<&'a mut V
         })
 }
 
-/// A variable's text as the value that belongs at `current`: where a text is expected it is the text itself,
-/// unless quoted (a password of digits stays a text); elsewhere it is read as TOML.
+/// A variable's text as the value that belongs at `current`: where a text is expected it is the
+/// text itself, unless quoted (a password of digits stays a text); elsewhere it is read as TOML.
 fn typed(current: &Value, text: String) -> Value {
     match text.parse::<Value>() {
         Ok(value) if value.is_str() || !current.is_str() => value,

@@ -10,7 +10,8 @@ use tracing_subscriber::filter::Directive;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logging {
-    /// A level, or directives such as `info,tillbox::worker=debug`; without a level for all it is `info`.
+    /// A level, or directives such as `info,tillbox::worker=debug`; without a level for all it is
+    /// `info`.
     pub level: String,
     /// The directory for log files; the empty text leaves the choice to [`Logging::effective_dir`].
     #[serde(serialize_with = "write_dir", deserialize_with = "read_dir")]
@@ -44,8 +45,8 @@ impl Default for Logging {
 }
 
 impl Logging {
-    /// The directory that is set; else the system's log directory for the system's data directory; else `logs`
-    /// inside the data directory, so that a trial run stays in its own place.
+    /// The directory that is set; else the system's log directory for the system's data directory;
+    /// else `logs` inside the data directory, so that a trial run stays in its own place.
     #[must_use]
     pub fn effective_dir(&self, data_dir: &Path) -> PathBuf {
         match &self.dir {
@@ -68,7 +69,8 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// How like a level a word must be to be taken for a slip of it.
 const LIKE: f64 = 0.5;
 
-/// What is wrong with directives. The filter itself takes a word that is no level for the name of a module, and logs that module and nothing else.
+/// What is wrong with directives. The filter itself takes a word that is no level for the name of a
+/// module, and logs that module and nothing else.
 fn fault_of(directives: &str) -> Option<String> {
     let mut levels = directives.split(',').map(|directive| {
         directive

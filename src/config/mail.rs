@@ -1,5 +1,5 @@
-//! `[mail]`: how mail leaves the house. Without a server it is written to files, so that nothing is lost
-//! on a machine that is being tried out.
+//! `[mail]`: how mail leaves the house. Without a server it is written to files, so that nothing is
+//! lost on a machine that is being tried out.
 
 use super::error::Faults;
 use super::units::Span;
@@ -14,9 +14,11 @@ use std::fmt;
 pub struct Mail {
     /// The sender, `Name <address>` or the bare address.
     pub from: String,
-    /// `smtp://` or `smtps://` with user and password; empty: mail is written to the outbox directory.
+    /// `smtp://` or `smtps://` with user and password; empty: mail is written to the outbox
+    /// directory.
     pub smtp_url: SmtpUrl,
-    /// The longest that sending one message may take, from the look-up of the server's name to its last answer. A queue's own time-out holds as well.
+    /// The longest that sending one message may take, from the look-up of the server's name to its
+    /// last answer. A queue's own time-out holds as well.
     pub timeout: Span,
 }
 
@@ -68,7 +70,8 @@ impl SmtpUrl {
         &self.0
     }
 
-    /// Errs on the side of hiding: a password may hold `/`, `:` and `@` although it should have been encoded.
+    /// Errs on the side of hiding: a password may hold `/`, `:` and `@` although it should have
+    /// been encoded.
     fn redacted(&self) -> String {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
         let Some((user_info, host)) = rest.rsplit_once('@') else {

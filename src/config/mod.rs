@@ -1,7 +1,8 @@
 //! L5: what the operator may set. Everything works with no file at all.
 //!
-//! One file per section. The list of known keys is what the defaults serialise to, so it cannot lag behind
-//! the code; a key nobody reads does not exist. Reading is in `load.rs`, faults in `error.rs`.
+//! One file per section. The list of known keys is what the defaults serialise to, so it cannot lag
+//! behind the code; a key nobody reads does not exist. Reading is in `load.rs`, faults in
+//! `error.rs`.
 
 mod alerts;
 mod cache;
@@ -103,13 +104,15 @@ impl Config {
         warnings
     }
 
-    /// The effective configuration as TOML. Secrets are redacted: their types do not serialise otherwise.
+    /// The effective configuration as TOML. Secrets are redacted: their types do not serialise
+    /// otherwise.
     #[must_use]
     pub fn show(&self) -> String {
         toml::to_string(self).expect("the configuration consists of tables, texts and numbers")
     }
 
-    /// The directory for log files: the one that is set; else the system's, unless the data is elsewhere too.
+    /// The directory for log files: the one that is set; else the system's, unless the data is
+    /// elsewhere too.
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {
         self.logging.effective_dir(&self.storage.data_dir)

@@ -1,4 +1,5 @@
-//! A network as people write it in a configuration file: `10.0.0.0/8`, `2001:db8::/32`, or one address.
+//! A network as people write it in a configuration file: `10.0.0.0/8`, `2001:db8::/32`, or one
+//! address.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,7 +20,8 @@ pub enum NetworkError {
         "{0:?} is no network; write an address or a network, such as 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32"
     )]
     Form(String),
-    /// An address of a network, where the network was to stand: somebody may have meant less than all of it.
+    /// An address of a network, where the network was to stand: somebody may have meant less than
+    /// all of it.
     #[error(
         "{0} has bits beyond its prefix; write {1} for all of that network, or the address alone"
     )]

@@ -1,7 +1,8 @@
-//! `[queue]`: how much runs at a time and how long what has ended is kept; and `[queue.NAME]`: how many work on a queue, how often they try and how
-//! long they wait in between.
+//! `[queue]`: how much runs at a time and how long what has ended is kept; and `[queue.NAME]`: how
+//! many work on a queue, how often they try and how long they wait in between.
 //!
-//! The queues are fixed: each job kind names its own, so a queue made up in a file would never get a job.
+//! The queues are fixed: each job kind names its own, so a queue made up in a file would never get
+//! a job.
 
 use std::fmt;
 
@@ -19,14 +20,15 @@ const LONGEST: Span = Span::millis(JOB_RETRY_MAX_MS.unsigned_abs());
 /// How long what has ended may be kept.
 const KEPT: std::ops::RangeInclusive<Span> = Span::secs(60)..=Span::secs(3_660 * 86_400);
 
-/// How long to wait after a failed attempt. Each wait is drawn anew, anything up to what is said here, so that jobs that failed together do not come
-/// back together.
+/// How long to wait after a failed attempt. Each wait is drawn anew, anything up to what is said
+/// here, so that jobs that failed together do not come back together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Backoff {
     /// After the first, second, … failure; the last one repeats.
     List(Vec<Span>),
-    /// `initial` after the first failure, each time `factor` times as long, and never longer than `max`.
+    /// `initial` after the first failure, each time `factor` times as long, and never longer than
+    /// `max`.
     Exponential(Exponential),
 }
 
@@ -129,7 +131,8 @@ pub struct Queue {
     pub workers: u32,
     /// How many of them may be one shop's.
     pub tenant_limit: u32,
-    /// Which queue gets a place first when places are short: the lower. One that was passed over several times goes first all the same.
+    /// Which queue gets a place first when places are short: the lower. One that was passed over
+    /// several times goes first all the same.
     pub priority: u32,
     /// Attempts before a job is discarded.
     pub tries: u32,
@@ -173,11 +176,13 @@ impl Default for Queues {
             timeout: Span::secs(60),
         };
         Self {
-            // More than all queues together have by default: then nothing is short, and no queue waits for another.
+            // More than all queues together have by default: then nothing is short, and no queue
+            // waits for another.
             running_max: 32,
             keep_completed: Span::secs(3_600),
             keep_discarded: Span::secs(7 * 86_400),
-            // Mail goes out here, and a mail server may be away for hours: fifteen tries reach over about six of them.
+            // Mail goes out here, and a mail server may be away for hours: fifteen tries reach over
+            // about six of them.
             default: Queue {
                 backoff: Backoff::List([5, 30, 120, 600, 1_800].map(Span::secs).into()),
                 ..queue(4, 15, 20)

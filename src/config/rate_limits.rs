@@ -1,4 +1,5 @@
-//! `[rate_limits]`: how often one caller may ask, by group of routes. Which routes are in which group stands in `rate_limit/policy.rs`.
+//! `[rate_limits]`: how often one caller may ask, by group of routes. Which routes are in which
+//! group stands in `rate_limit/policy.rs`.
 
 use std::fmt;
 use std::str::FromStr;

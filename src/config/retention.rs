@@ -7,7 +7,8 @@ use crate::primitives::Recurrence;
 use crate::primitives::limits::RETENTION_REST_MS;
 use serde::{Deserialize, Serialize};
 
-/// The longest time that can be asked for, in days: a hundred years. Longer is a slip, and shorter than a day would prune what is still looked at.
+/// The longest time that can be asked for, in days: a hundred years. Longer is a slip, and shorter
+/// than a day would prune what is still looked at.
 const DAYS_MAX: i64 = 36_525;
 
 /// How long traces are kept, and when the house is swept.

@@ -12,7 +12,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub struct Server {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// The proxies whose word counts for where a request comes from: each must write the header of [`forwarded_header`](Self::forwarded_header) itself.
+    /// The proxies whose word counts for where a request comes from: each must write the header of
+    /// [`forwarded_header`](Self::forwarded_header) itself.
     pub trusted_proxies: Vec<Network>,
     /// The header that they write it into; no other is read.
     pub forwarded_header: ForwardedHeader,
@@ -26,7 +27,8 @@ pub struct Server {
     pub idle_timeout: Span,
     /// Connections served at a time; more of them wait in the backlog.
     pub max_connections: u32,
-    /// Connections served at a time from one address other than this machine's; more of them are turned away.
+    /// Connections served at a time from one address other than this machine's; more of them are
+    /// turned away.
     pub max_connections_per_address: u32,
 }
 
@@ -34,8 +36,9 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
-    /// `X-Forwarded-For`, and `Forwarded` where a request has none: right for proxies that write the former, as nearly all do, because theirs all have one.
-    /// Where they write the latter alone, a client could make up the former; then it has to be named.
+    /// `X-Forwarded-For`, and `Forwarded` where a request has none: right for proxies that write
+    /// the former, as nearly all do, because theirs all have one. Where they write the latter
+    /// alone, a client could make up the former; then it has to be named.
     #[default]
     Either,
     /// `X-Forwarded-For` alone.

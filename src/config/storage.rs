@@ -16,7 +16,8 @@ pub struct Storage {
     pub data_dir: PathBuf,
     /// Tenants whose files are open at a time; the longest idle one is closed first.
     pub open_tenants: u32,
-    /// Room on the disk that is kept free: with less than that nothing is sold, while reads, cancellations and jobs go on. 0 keeps none.
+    /// Room on the disk that is kept free: with less than that nothing is sold, while reads,
+    /// cancellations and jobs go on. 0 keeps none.
     pub disk_reserve: ByteSize,
     /// Reading connections of each open tenant.
     pub readers_per_tenant: u32,

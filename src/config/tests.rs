@@ -1,12 +1,13 @@
-//! The configuration as the operator meets it: every key from the file and from the environment, and what
-//! is said when one is wrong.
+//! The configuration as the operator meets it: every key from the file and from the environment,
+//! and what is said when one is wrong.
 
 use super::keys::{dotted, env_name};
 use super::load::load_text;
 use super::*;
 use toml::{Table, Value};
 
-/// A valid value other than the default for every key there is. A new key fails the test until it is here.
+/// A valid value other than the default for every key there is. A new key fails the test until it
+/// is here.
 fn other_value(key: &str) -> Value {
     let name = key.rsplit('.').next().unwrap();
     let text = match name {
@@ -297,8 +298,8 @@ fn secrets_are_masked_wherever_the_configuration_is_printed() {
     }
 }
 
-/// A password of digits that somebody forgot to quote, a secret in the place of its section, in a list, in a table: what is wrong is said, and nothing
-/// is shown.
+/// A password of digits that somebody forgot to quote, a secret in the place of its section, in a
+/// list, in a table: what is wrong is said, and nothing is shown.
 #[test]
 fn no_message_shows_a_secret_whatever_its_type() {
     let known = dotted(&table(&Config::default()));

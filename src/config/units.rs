@@ -1,7 +1,8 @@
 //! Sizes and durations as people write them in a configuration file: `1MiB`, `30s`.
 //!
-//! A duration without a unit is refused, because seconds and milliseconds look the same; a size without
-//! a unit is bytes. Decimal units (`MB`) are refused, because readers disagree on what they mean.
+//! A duration without a unit is refused, because seconds and milliseconds look the same; a size
+//! without a unit is bytes. Decimal units (`MB`) are refused, because readers disagree on what they
+//! mean.
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,11 +1,16 @@
-//! Where a request comes from, when proxies stand between: `X-Forwarded-For` and `Forwarded` (RFC 7239), as far as those who wrote them are trusted.
+//! Where a request comes from, when proxies stand between: `X-Forwarded-For` and `Forwarded` (RFC
+//! 7239), as far as those who wrote them are trusted.
 //!
-//! Each proxy adds on the right whom it got the request from. So the lists are read from the right, for as long as the one who wrote an entry is a
-//! trusted proxy; the first address that is none is the client. What stands left of it anybody could have written. Entries are cut at commas
-//! without regard to quotes: what a trusted proxy appends stands behind the last comma, however many quotes a client left open before it.
+//! Each proxy adds on the right whom it got the request from. So the lists are read from the right,
+//! for as long as the one who wrote an entry is a trusted proxy; the first address that is none is
+//! the client. What stands left of it anybody could have written. Entries are cut at commas without
+//! regard to quotes: what a trusted proxy appends stands behind the last comma, however many quotes
+//! a client left open before it.
 //!
-//! A proxy that writes one of the two headers may pass on the other as the client made it up. So only one is read: that of which the operator says that the
-//! proxies write it (`server.forwarded_header`), or else `X-Forwarded-For` wherever there is one. Whoever sends the other changes nothing for anybody.
+//! A proxy that writes one of the two headers may pass on the other as the client made it up. So
+//! only one is read: that of which the operator says that the proxies write it
+//! (`server.forwarded_header`), or else `X-Forwarded-For` wherever there is one. Whoever sends the
+//! other changes nothing for anybody.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -17,7 +22,8 @@ use crate::primitives::limits::PROXY_HOPS_MAX;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client's address; `peer` is the other end of the connection, `header` the one that trusted proxies write.
+/// The client's address; `peer` is the other end of the connection, `header` the one that trusted
+/// proxies write.
 pub fn client_address(
     peer: IpAddr,
     headers: &HeaderMap,
@@ -39,7 +45,8 @@ pub fn client_address(
         if !is_trusted(address) {
             break;
         }
-        // What says nothing (`unknown`, a name made up to hide one) ends the walk at the last one who is known.
+        // What says nothing (`unknown`, a name made up to hide one) ends the walk at the last one
+        // who is known.
         let Some(next) = entry.and_then(read) else {
             break;
         };
@@ -48,7 +55,8 @@ pub fn client_address(
     address
 }
 
-/// The entries of a list's values from the right; `None` for a value that is no text. Nothing is read that nobody asks for.
+/// The entries of a list's values from the right; `None` for a value that is no text. Nothing is
+/// read that nobody asks for.
 fn entries<'a>(
     values: impl Iterator<Item = &'a HeaderValue>,
 ) -> impl Iterator<Item = Option<&'a str>> {
@@ -81,7 +89,8 @@ fn forwarded_for(entry: &str) -> Option<IpAddr> {
         address
     } else {
         let (address, port) = entry.split_once(':')?;
-        // RFC 7239 knows ports that are made up as well, such as `_p1`; here they tell nothing either way.
+        // RFC 7239 knows ports that are made up as well, such as `_p1`; here they tell nothing
+        // either way.
         (port.starts_with('_') || port.parse::<u16>().is_ok())
             .then_some(address)?
             .parse::<Ipv4Addr>()
@@ -216,7 +225,8 @@ mod tests {
         }
     }
 
-    /// Whatever a client writes into the other header: it is heard as little as if it were not there.
+    /// Whatever a client writes into the other header: it is heard as little as if it were not
+    /// there.
     #[test]
     fn the_header_that_the_proxies_do_not_write_is_not_read() {
         for made_up in ["for=1.1.1.1", "for=203.0.113.9", "nonsense"] {

@@ -1,5 +1,6 @@
-//! What the API's description says besides its routes: how callers prove who they are, and what every error looks like. The routes tell
-//! the rest themselves; what holds for all of them is put in here, once.
+//! What the API's description says besides its routes: how callers prove who they are, and what
+//! every error looks like. The routes tell the rest themselves; what holds for all of them is put
+//! in here, once.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ const IDEMPOTENCY_KEY: &str = r#"^(?:[!#-~](?:[ !#-~]*[!#-~])?|"[ !#-~]*[!#-~][ 
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// The codes that any call may be refused with, beside those that stand at its route, and what to do about each.
+/// The codes that any call may be refused with, beside those that stand at its route, and what to
+/// do about each.
 const GENERAL_CODES: &[(&str, &str)] = &[
     (
         "body_timeout",
@@ -250,7 +252,8 @@ fn complete_parameters(operation: &mut Value, is_public: bool) {
     }
 }
 
-/// What an operation may be refused with because of its form: who may call it, and what is read from it before any rule is asked.
+/// What an operation may be refused with because of its form: who may call it, and what is read
+/// from it before any rule is asked.
 fn refusals(path: &str, operation: &Value) -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut refusals: BTreeMap<_, Vec<_>> = BTreeMap::new();
     let mut add =

@@ -1,4 +1,5 @@
-//! The door for `fuzz/`: what reads the bytes of a request, without the request. Nothing else uses it, and nothing is decided here.
+//! The door for `fuzz/`: what reads the bytes of a request, without the request. Nothing else uses
+//! it, and nothing is decided here.
 
 use std::net::IpAddr;
 

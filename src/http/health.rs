@@ -1,7 +1,8 @@
 //! `/health`: what is really exercised, not what is trusted.
 //!
-//! It is asked often and by anybody, so it costs next to nothing: the landlord's file is written once a second at most, and the rest is
-//! looked up in memory. Anonymous callers are told "ok" or "fail"; names and causes are for the landlord.
+//! It is asked often and by anybody, so it costs next to nothing: the landlord's file is written
+//! once a second at most, and the rest is looked up in memory. Anonymous callers are told "ok" or
+//! "fail"; names and causes are for the landlord.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,11 +47,13 @@ enum Verdict {
 
 #[derive(Serialize, ToSchema)]
 struct Services {
-    /// The landlord's file takes a write and gives it back, every store's file can be used, and the disk has more room than its reserve.
+    /// The landlord's file takes a write and gives it back, every store's file can be used, and the
+    /// disk has more room than its reserve.
     db: Verdict,
     /// An entry put into the cache comes out again.
     cache: Verdict,
-    /// The worker has shown itself recently, no job has been waiting for long, and no call to the outside goes on after its queue's time-out.
+    /// The worker has shown itself recently, no job has been waiting for long, and no call to the
+    /// outside goes on after its queue's time-out.
     queue: Verdict,
 }
 
@@ -77,7 +80,8 @@ struct Details {
     /// What waits there is not late.
     paused_queues: Vec<&'static str>,
     open_tenants: usize,
-    /// Why the clock is not trusted, what rests meanwhile, and how that ends. No part fails by it: everything is sold as before.
+    /// Why the clock is not trusted, what rests meanwhile, and how that ends. No part fails by it:
+    /// everything is sold as before.
     clock: Option<String>,
     /// Why alerts by webhook wait, and what to do. No part fails by it.
     alerts: Option<String>,

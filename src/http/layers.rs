@@ -1,4 +1,5 @@
-//! What surrounds every request: its id, its span, its deadline, its place in a bucket, and the one form of every error.
+//! What surrounds every request: its id, its span, its deadline, its place in a bucket, and the one
+//! form of every error.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +32,8 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map(MatchedPath::as_str);
-    // Of the one target that no level turns off: lines of the security log lack nothing, however little is logged.
+    // Of the one target that no level turns off: lines of the security log lack nothing, however
+    // little is logged.
     let span = tracing::info_span!(target: "security", "request", request_id = %id, tenant_id = tracing::field::Empty);
     let deadline = match request.extensions().get::<Local>() {
         Some(Local) => Duration::from_millis(LOCAL_REQUEST_MS),
@@ -59,7 +61,8 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     if let Some(standing) = &standing {
         limit::tell(standing, &mut response);
     }
-    // What is answered depends on the key, the host and the store that is named: nobody on the way may keep it for another.
+    // What is answered depends on the key, the host and the store that is named: nobody on the way
+    // may keep it for another.
     response
         .headers_mut()
         .entry(CACHE_CONTROL)
@@ -74,8 +77,8 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     response
 }
 
-/// Refuses a request that does not say in one way which host it is for (RFC 9112 §3.2), because the host chooses the store; and one whose body
-/// is packed in a way that nobody here unpacks.
+/// Refuses a request that does not say in one way which host it is for (RFC 9112 §3.2), because the
+/// host chooses the store; and one whose body is packed in a way that nobody here unpacks.
 fn refuse_ambiguous(request: &Request) -> Option<Problem> {
     let is_from_afar = matches!(request.extensions().get::<Peer>(), Some(Peer(Some(_))));
     let hosts = request.headers().get_all(HOST).iter().count();
@@ -98,7 +101,8 @@ fn refuse_ambiguous(request: &Request) -> Option<Problem> {
     None
 }
 
-/// Runs the request in a task of its own: a caller that hangs up does not stop what it began, and a panic stays this request's.
+/// Runs the request in a task of its own: a caller that hangs up does not stop what it began, and a
+/// panic stays this request's.
 async fn run(next: Next, request: Request, deadline: Duration) -> Response {
     let task = tokio::spawn(next.run(request).in_current_span());
     match tokio::time::timeout(deadline, task).await {
@@ -130,7 +134,8 @@ fn bare(status: StatusCode) -> Option<Problem> {
     })
 }
 
-/// Takes over a caller's id when it is sane: short, and of characters that cannot break a log line or a header.
+/// Takes over a caller's id when it is sane: short, and of characters that cannot break a log line
+/// or a header.
 fn request_id(headers: &HeaderMap, entropy: &dyn Entropy) -> String {
     let taken = headers
         .get(REQUEST_ID)

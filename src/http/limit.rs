@@ -1,9 +1,12 @@
-//! The rate limits as a caller meets them: who it is, what it is told in the header fields of every answer, and the refusal.
+//! The rate limits as a caller meets them: who it is, what it is told in the header fields of every
+//! answer, and the refusal.
 //!
-//! A request to a limited route is charged first of all: before it is known whether its key will do, before its body is read and before a shop's file is
-//! opened. So a flood of requests that are refused for whatever reason, of replays, and of keys that are being guessed, is charged like any other. A key has a
-//! bucket of its own only when it is a good one; made-up keys are charged to the address that they come from.
-//! Who runs the machine (the admin socket, the commands) is not limited.
+//! A request to a limited route is charged first of all: before it is known whether its key will
+//! do, before its body is read and before a shop's file is opened. So a flood of requests that are
+//! refused for whatever reason, of replays, and of keys that are being guessed, is charged like any
+//! other. A key has a bucket of its own only when it is a good one; made-up keys are charged to the
+//! address that they come from. Who runs the machine (the admin socket, the commands) is not
+//! limited.
 
 use std::time::Duration;
 
@@ -23,7 +26,8 @@ use crate::rate_limit::{Caller, Policy, Standing};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Charges a request to its caller; `None` when it is none that is limited. Whose key that is, is asked for no longer than `patience`.
+/// Charges a request to its caller; `None` when it is none that is limited. Whose key that is, is
+/// asked for no longer than `patience`.
 pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Option<Standing> {
     if request.extensions().get::<Local>().is_some() {
         return None;
@@ -31,7 +35,8 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
     let policy = Policy::of_path(request.extensions().get::<MatchedPath>()?.as_str())?;
     let mut caller = None;
     if !policy.is_by_address() {
-        // A key that is none is refused behind this, and so is a request whose key cannot be looked up.
+        // A key that is none is refused behind this, and so is a request whose key cannot be looked
+        // up.
         let looked_up = tokio::time::timeout(patience, principal_of(request.headers(), app)).await;
         if let Ok(Ok(Some(principal))) = looked_up {
             caller = Some(Caller::Key(principal.key_id));
@@ -56,7 +61,8 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
     Some(standing)
 }
 
-/// Somebody should know of an address that tries one password after the other; once, and not for each that it is refused.
+/// Somebody should know of an address that tries one password after the other; once, and not for
+/// each that it is refused.
 fn note_lock_out(standing: &Standing, caller: Caller) {
     if let (Policy::Login, true, Caller::Address(address)) =
         (standing.policy, standing.is_first_refusal, caller)
@@ -81,7 +87,8 @@ pub fn refusal(standing: &Standing) -> Problem {
         .with_fact("violated-policies", [policy.name()])
 }
 
-/// Puts a caller's standing into the header fields of its answer (draft-ietf-httpapi-ratelimit-headers).
+/// Puts a caller's standing into the header fields of its answer
+/// (draft-ietf-httpapi-ratelimit-headers).
 pub fn tell(standing: &Standing, response: &mut Response) {
     let name = standing.policy.name();
     let (quota, window) = (standing.rate.count(), standing.rate.window_s());

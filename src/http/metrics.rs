@@ -1,7 +1,8 @@
 //! `/metrics`: the figures of the process, in the text that Prometheus reads.
 //!
-//! Anybody who reaches the port may read them, as with `/health`: they tell of the process, and no label names a store, a path or a person.
-//! A proxy that lets the public in does well not to pass this path on.
+//! Anybody who reaches the port may read them, as with `/health`: they tell of the process, and no
+//! label names a store, a path or a person. A proxy that lets the public in does well not to pass
+//! this path on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,8 @@ use crate::tenant::jobs::Depth;
 /// The version of the text's form.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The states of jobs that are told; `None` is what is held, in whatever state it waits. Completed jobs are many, and nobody waits for them.
+/// The states of jobs that are told; `None` is what is held, in whatever state it waits. Completed
+/// jobs are many, and nobody waits for them.
 const JOB_STATES: [Option<JobState>; 7] = [
     Some(JobState::Available),
     Some(JobState::Scheduled),
@@ -42,11 +44,13 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(figures))
 }
 
-/// What Prometheus reads: requests, commits, caches, queues and their jobs, room on the disk, and what the process takes of the machine. No figure names a
-/// store, and nobody needs a key; a proxy that lets the public in should keep this path to itself.
+/// What Prometheus reads: requests, commits, caches, queues and their jobs, room on the disk, and
+/// what the process takes of the machine. No figure names a store, and nobody needs a key; a proxy
+/// that lets the public in should keep this path to itself.
 #[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200, description = "the figures", body = String, content_type = "text/plain")))]
 async fn figures(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    // Looks at the disk and at /proc, and puts a few hundred lines together: not on a thread that others wait for.
+    // Looks at the disk and at /proc, and puts a few hundred lines together: not on a thread that
+    // others wait for.
     let text = tokio::task::spawn_blocking(move || render(&app)).await;
     let fault = |_| {
         Problem::new(
@@ -108,7 +112,8 @@ fn render(app: &App) -> String {
     sheet.into_text() + &telemetry::render()
 }
 
-/// How deep the queues are. Each queue and state has its sample, so that one with no jobs left says 0 and does not stand still.
+/// How deep the queues are. Each queue and state has its sample, so that one with no jobs left says
+/// 0 and does not stand still.
 fn put_queues(sheet: &mut Sheet, app: &App) {
     let now = app.clock.now();
     let depths = app.job_stats.snapshot(now).depths;

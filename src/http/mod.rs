@@ -1,9 +1,10 @@
 //! L6: HTTP. Requests become commands here and results become JSON; no rule is decided here.
 //!
-//! `wire/server.rs` is the accept loop, `wire/head_guard.rs` what looks through each head before hyper does, `layers.rs` what surrounds every request,
-//! `limit.rs` how often a caller may ask and `client_address.rs` who that is,
-//! `extract/` what handlers begin with, `problem.rs` the one form of every error, `api/` the handlers, one file per resource; `admin/` those that
-//! only whoever runs the machine can reach.
+//! `wire/server.rs` is the accept loop, `wire/head_guard.rs` what looks through each head before
+//! hyper does, `layers.rs` what surrounds every request, `limit.rs` how often a caller may ask and
+//! `client_address.rs` who that is, `extract/` what handlers begin with, `problem.rs` the one form
+//! of every error, `api/` the handlers, one file per resource; `admin/` those that only whoever
+//! runs the machine can reach.
 
 mod admin;
 pub mod api;
@@ -39,7 +40,8 @@ use crate::app::App;
 ))]
 struct Head;
 
-/// The routes and what clients read about them. Made once in a process: it takes longer than all the rest of a start.
+/// The routes and what clients read about them. Made once in a process: it takes longer than all
+/// the rest of a start.
 static ROUTES: LazyLock<(Router<Arc<App>>, Bytes)> = LazyLock::new(|| {
     let (router, document) = routes();
     (router, described(&document))
@@ -60,8 +62,8 @@ pub fn router(app: &Arc<App>) -> Router {
     surrounded(app, router.clone(), description.clone())
 }
 
-/// The API for whoever runs the machine: the same routes, whose callers count as the operator, and those under `/v1/admin`.
-/// Served on the admin socket, and inside the process of a command.
+/// The API for whoever runs the machine: the same routes, whose callers count as the operator, and
+/// those under `/v1/admin`. Served on the admin socket, and inside the process of a command.
 pub fn admin_router(app: &Arc<App>) -> Router {
     let (router, description) = LazyLock::force(&ROUTES);
     surrounded(
@@ -90,7 +92,8 @@ fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, description: Bytes) -> R
         .with_state(app.clone())
 }
 
-/// Routes of the caller's own, surrounded as those of the API are: for tests of what surrounds them.
+/// Routes of the caller's own, surrounded as those of the API are: for tests of what surrounds
+/// them.
 #[doc(hidden)]
 pub fn surrounded_routes(app: &Arc<App>, router: Router<Arc<App>>) -> Router {
     surrounded(app, router, described(&Head::openapi()))

@@ -1,7 +1,9 @@
-//! What a caller is told when something is wrong: RFC 9457 problem documents. The only file that turns a [`Class`] into a status.
+//! What a caller is told when something is wrong: RFC 9457 problem documents. The only file that
+//! turns a [`Class`] into a status.
 //!
-//! A [`Problem`] travels to the outermost layer as an extension of its response; there the request's id is put in and the
-//! document is written. So every path, the router's own 404 and 405 included, answers in this one form.
+//! A [`Problem`] travels to the outermost layer as an extension of its response; there the
+//! request's id is put in and the document is written. So every path, the router's own 404 and 405
+//! included, answers in this one form.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -13,7 +15,8 @@ use crate::primitives::{Class, Refusal, chain};
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// When to ask again for a store whose file cannot be used, in seconds: as often as the sweep looks.
+/// When to ask again for a store whose file cannot be used, in seconds: as often as the sweep
+/// looks.
 const UNAVAILABLE_RETRY_S: u32 = 60;
 
 /// Codes whose kind of problem is in a registry: draft-ietf-httpapi-ratelimit-headers.
@@ -22,7 +25,8 @@ const KINDS_ELSEWHERE: [(&str, &str); 1] = [(
     "https://iana.org/assignments/http-problem-types#quota-exceeded",
 )];
 
-/// In the extensions of an answer whose status is an error's and whose body is nevertheless what was asked for: `/health`.
+/// In the extensions of an answer whose status is an error's and whose body is nevertheless what
+/// was asked for: `/health`.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnForm;
 
@@ -114,7 +118,8 @@ impl Problem {
         self
     }
 
-    /// The same problem for whoever does not run the house: how a store's file is put right, and that it is an older copy, is its operator's business.
+    /// The same problem for whoever does not run the house: how a store's file is put right, and
+    /// that it is an older copy, is its operator's business.
     pub fn for_customers(mut self) -> Self {
         if self.code == "tenant_unavailable" {
             "this store cannot be opened at present; its operator finds the cause in the log; other stores are not affected"
@@ -143,13 +148,15 @@ impl Problem {
         self.cause.as_deref()
     }
 
-    /// Logs the fault behind it, if there is one: once, where the request ends, whose id and tenant are in the line.
+    /// Logs the fault behind it, if there is one: once, where the request ends, whose id and tenant
+    /// are in the line.
     pub fn log(&self) {
         let Some(cause) = &self.cause else { return };
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(code = self.code, error = cause, "request failed");
         } else {
-            // Logged where it arose as well; a line for each request that is turned away would fill the disk in a flood.
+            // Logged where it arose as well; a line for each request that is turned away would fill
+            // the disk in a flood.
             tracing::debug!(code = self.code, error = cause, "request turned away");
         }
     }

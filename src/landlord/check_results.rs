@@ -1,5 +1,6 @@
-//! When each shop's file was last checked, which stamp it had then, and what was found: so that a file at rest need not be read each night, and the operator
-//! sees what the night has found; and which files could not be checked, about which an earlier finding says nothing.
+//! When each shop's file was last checked, which stamp it had then, and what was found: so that a
+//! file at rest need not be read each night, and the operator sees what the night has found; and
+//! which files could not be checked, about which an earlier finding says nothing.
 
 use serde_json::Value;
 
@@ -97,7 +98,8 @@ pub fn note(work: &mut LandlordWork, id: TenantId, checked: &Checked) -> Result<
         .map(drop)
 }
 
-/// Writes down that a shop's file could not be checked; what an earlier check has found stays beside it.
+/// Writes down that a shop's file could not be checked; what an earlier check has found stays
+/// beside it.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -1,17 +1,23 @@
-//! Whether the clock is trusted. What deletes by age asks here first: a clock that was set a year ahead makes everything old.
+//! Whether the clock is trusted. What deletes by age asks here first: a clock that was set a year
+//! ahead makes everything old.
 //!
-//! While the process runs, the clock on the wall is held against how long the machine has been up, which nobody sets: what the one moved by and the other
-//! did not is a clock that was set. Over a restart there is only what was written down: a clock behind the latest instant that was seen, or more than a week
-//! beyond the last one at which nothing spoke against it, is not trusted either. ClockSuspicion is written down before anything is decided, and lasts over restarts.
+//! While the process runs, the clock on the wall is held against how long the machine has been up,
+//! which nobody sets: what the one moved by and the other did not is a clock that was set. Over a
+//! restart there is only what was written down: a clock behind the latest instant that was seen, or
+//! more than a week beyond the last one at which nothing spoke against it, is not trusted either.
+//! ClockSuspicion is written down before anything is decided, and lasts over restarts.
 //!
 //! It ends by the operator's word, and by itself
 //! - when the same process sees the clock come back to what it should show;
-//! - when a clock that was behind at a start has come round: it shows what a process that started now would believe. (A battery that is empty, and a time server
-//!   that answers later than this program starts. What was written meanwhile bears old times, and is kept in its place all the same: the trail and the
-//!   movements of stock go by their order.)
-//! - when the clock has gone well for a week in which processes ran, nobody set it, and it was not further than 60 days from the last instant at which
-//!   nothing spoke against it: holidays, a machine that was paused, a correction by hand. A clock that is years ahead is never trusted for waiting: a battery
-//!   that fails, or a year that is mistyped, deletes nothing. Whoever sets it ahead by less and leaves it so for a week has a week's receipts that say so.
+//! - when a clock that was behind at a start has come round: it shows what a process that started
+//!   now would believe. (A battery that is empty, and a time server that answers later than this
+//!   program starts. What was written meanwhile bears old times, and is kept in its place all the
+//!   same: the trail and the movements of stock go by their order.)
+//! - when the clock has gone well for a week in which processes ran, nobody set it, and it was not
+//!   further than 60 days from the last instant at which nothing spoke against it: holidays, a
+//!   machine that was paused, a correction by hand. A clock that is years ahead is never trusted
+//!   for waiting: a battery that fails, or a year that is mistyped, deletes nothing. Whoever sets
+//!   it ahead by less and leaves it so for a week has a week's receipts that say so.
 //!
 //! Deliberately absent: a time server. Whoever sets the clock is asked whether they meant it.
 
@@ -120,7 +126,8 @@ enum End {
 
 #[derive(Default)]
 struct State {
-    /// The last look at which nothing spoke against the clock; `None` before there was one in this process.
+    /// The last look at which nothing spoke against the clock; `None` before there was one in this
+    /// process.
     anchor: Option<Look>,
     /// When it was last written down that nothing does.
     noted: Option<Timestamp>,
@@ -153,7 +160,8 @@ impl ClockWatch {
         }
     }
 
-    /// Looks at the clock, and says why it is not trusted, if it is not. Writes when that changes, once a day, and each hour while it is not. Blocks.
+    /// Looks at the clock, and says why it is not trusted, if it is not. Writes when that changes,
+    /// once a day, and each hour while it is not. Blocks.
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file; then nothing may be deleted.
@@ -177,8 +185,9 @@ impl ClockWatch {
         Ok(self.show(&state))
     }
 
-    /// Whether the clock is trusted now: as last observed, and no step since. Reads no file and waits for nobody; who observes at this moment leaves it open, and
-    /// then it is not. Not either before the first look.
+    /// Whether the clock is trusted now: as last observed, and no step since. Reads no file and
+    /// waits for nobody; who observes at this moment leaves it open, and then it is not. Not either
+    /// before the first look.
     pub fn is_trusted(&self) -> bool {
         let Ok(state) = self.state.try_lock() else {
             return false;
@@ -189,7 +198,8 @@ impl ClockWatch {
                 .is_some_and(|anchor| self.step_since(anchor).abs() <= CLOCK_STEP_MAX_MS)
     }
 
-    /// The suspicion that was found when somebody last observed. Reads no file and waits for nobody.
+    /// The suspicion that was found when somebody last observed. Reads no file and waits for
+    /// nobody.
     pub fn last_suspicion(&self) -> Option<ClockSuspicion> {
         self.found().suspicion.clone()
     }
@@ -205,7 +215,8 @@ impl ClockWatch {
         step((self.clock.now(), self.clock.uptime()), then)
     }
 
-    /// The operator's word that the clock is right now: suspicion is over, and what it showed before counts no more. Blocks.
+    /// The operator's word that the clock is right now: suspicion is over, and what it showed
+    /// before counts no more. Blocks.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -250,7 +261,8 @@ impl ClockWatch {
         })
     }
 
-    /// The first look of a process: what was written down speaks against the clock, or does not; or it is a suspicion.
+    /// The first look of a process: what was written down speaks against the clock, or does not; or
+    /// it is a suspicion.
     fn look_back(
         &self,
         state: &mut State,
@@ -362,7 +374,8 @@ impl ClockWatch {
         Ok(())
     }
 
-    /// ClockSuspicion ends by itself. Where the clock has come back, what it showed meanwhile was wrong and counts no more.
+    /// ClockSuspicion ends by itself. Where the clock has come back, what it showed meanwhile was
+    /// wrong and counts no more.
     fn believe(
         &self,
         state: &mut State,
@@ -447,7 +460,8 @@ fn is_behind(now: Timestamp, latest: Timestamp) -> bool {
 }
 
 impl Held {
-    /// Takes a look for or against the clock; whether it was for it. Over a restart it is judged as a start is.
+    /// Takes a look for or against the clock; whether it was for it. Over a restart it is judged as
+    /// a start is.
     fn take(&mut self, look: Look) -> bool {
         let passed = match self.last {
             Last::Own(before) => (step(look, before).abs() <= CLOCK_STEP_MAX_MS)
@@ -557,7 +571,8 @@ pub fn find_notified(view: &LandlordView) -> Result<Vec<NoticeChannel>, StorageE
         .collect())
 }
 
-/// Writes down that the operator was told of the suspicion that began then; one that is over meanwhile, or another, needs none of it.
+/// Writes down that the operator was told of the suspicion that began then; one that is over
+/// meanwhile, or another, needs none of it.
 ///
 /// # Errors
 /// [`StorageError`].

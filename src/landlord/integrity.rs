@@ -7,7 +7,8 @@ statements! {
     FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of ' || parent FROM pragma_foreign_key_check LIMIT 50";
 }
 
-/// What was found, by check; an empty list where all is well. The audit chain is looked at by whoever has its report.
+/// What was found, by check; an empty list where all is well. The audit chain is looked at by
+/// whoever has its report.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -12,7 +12,8 @@ pub use clock::{ClockSuspicion, ClockWatch};
 pub use published_rates::PublishedRates;
 pub use task_runs::TaskRuns;
 
-/// Every SQL text of this layer that runs on the landlord's file, for the test that prepares them all.
+/// Every SQL text of this layer that runs on the landlord's file, for the test that prepares them
+/// all.
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     check_results::STATEMENTS,
     clock::STATEMENTS,

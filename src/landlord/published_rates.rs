@@ -1,8 +1,10 @@
-//! Published exchange rates: one copy for all shops, in the landlord's file, and the series of each currency in memory for a while.
+//! Published exchange rates: one copy for all shops, in the landlord's file, and the series of each
+//! currency in memory for a while.
 //!
-//! Invariants: a file is taken whole or not at all, but for rates of days after their currency had ended, which are none; what is stored never changes (a
-//! correction is a later row, and the last one counts); taking the same file again writes nothing. Shops never read this file within their transactions:
-//! they are handed the series beforehand.
+//! Invariants: a file is taken whole or not at all, but for rates of days after their currency had
+//! ended, which are none; what is stored never changes (a correction is a later row, and the last
+//! one counts); taking the same file again writes nothing. Shops never read this file within their
+//! transactions: they are handed the series beforehand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +30,8 @@ statements! {
 
 /// The first day with rates against the euro.
 const FIRST_DAY: &str = "1999-01-04";
-/// Rates within so many days of each other are compared: one that doubled or halved since is a mistake of the file.
+/// Rates within so many days of each other are compared: one that doubled or halved since is a
+/// mistake of the file.
 const COMPARED_DAYS: i32 = 10;
 /// The currencies whose series are kept: more than are published.
 const SERIES_KEPT: u64 = 100;

@@ -1,4 +1,5 @@
-//! The buckets of callers that outlast a restart: which address may ask again when. So few that they are written whole.
+//! The buckets of callers that outlast a restart: which address may ask again when. So few that
+//! they are written whole.
 
 use std::net::IpAddr;
 
@@ -23,7 +24,8 @@ pub struct KeptBucket {
     pub full_at: Timestamp,
 }
 
-/// Those that are kept. A row whose address is none is passed over: without it somebody has a full bucket, and that is all.
+/// Those that are kept. A row whose address is none is passed over: without it somebody has a full
+/// bucket, and that is all.
 ///
 /// # Errors
 /// [`StorageError`].

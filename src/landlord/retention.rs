@@ -1,5 +1,6 @@
-//! What the house does not keep for ever: its own audit trail, and events from Stripe that were dealt with. As in a shop's file, a few rows at a time,
-//! and nothing without a word in the trail: the transaction of the first rows that go says what the run goes on to.
+//! What the house does not keep for ever: its own audit trail, and events from Stripe that were
+//! dealt with. As in a shop's file, a few rows at a time, and nothing without a word in the trail:
+//! the transaction of the first rows that go says what the run goes on to.
 
 use serde_json::{Map, Value, json};
 
@@ -103,9 +104,11 @@ pub fn count(
     tables.iter().map(one).collect()
 }
 
-/// Deletes what is older than the cut-offs, each batch in a transaction of its own, and then gives free pages back. The first transaction that deletes anything
-/// says in the house's trail what is to go, and the end of the run what went. `newest` is the entry of the trail that was the newest when the run was asked for:
-/// what its beginning added makes no more of it old than a count would have said. Blocks.
+/// Deletes what is older than the cut-offs, each batch in a transaction of its own, and then gives
+/// free pages back. The first transaction that deletes anything says in the house's trail what is
+/// to go, and the end of the run what went. `newest` is the entry of the trail that was the newest
+/// when the run was asked for: what its beginning added makes no more of it old than a count would
+/// have said. Blocks.
 ///
 /// # Errors
 /// [`StorageError`]; what went before it is gone, and the trail has what it was part of.

@@ -1,4 +1,5 @@
-//! Up to when the tasks of the house are done: a memory over rows of the landlord's file, so that each comes once over restarts too.
+//! Up to when the tasks of the house are done: a memory over rows of the landlord's file, so that
+//! each comes once over restarts too.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,10 +1,14 @@
-//! L5: what is done to all files of the house in turn: retention, and checks of what they hold. One file at a time, and one that was at rest goes back to it.
-//! Old log files go from here as well: what deletes by age asks first whether the clock is trusted.
+//! L5: what is done to all files of the house in turn: retention, and checks of what they hold. One
+//! file at a time, and one that was at rest goes back to it. Old log files go from here as well:
+//! what deletes by age asks first whether the clock is trusted.
 //!
-//! The nightly run of retention looks into each shop's file and queues a job where there is something to prune; a shop where there is not gets no row and no
-//! write. A run by hand does the same at once, without the queue, and says what went. The nightly check passes over a file that nobody has written to
-//! since it was last checked, which its size and the instant of its last change tell, and its WAL's; once a week it reads it all the same. A file that cannot be
-//! checked, because it cannot be opened or takes too long, is noted as such: what was found earlier says nothing about it.
+//! The nightly run of retention looks into each shop's file and queues a job where there is
+//! something to prune; a shop where there is not gets no row and no write. A run by hand does the
+//! same at once, without the queue, and says what went. The nightly check passes over a file that
+//! nobody has written to since it was last checked, which its size and the instant of its last
+//! change tell, and its WAL's; once a week it reads it all the same. A file that cannot be checked,
+//! because it cannot be opened or takes too long, is noted as such: what was found earlier says
+//! nothing about it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -94,7 +98,8 @@ impl Prune {
     }
 }
 
-/// The present instant, if it is trusted. The instant comes first: a clock that was set before it was read is found out.
+/// The present instant, if it is trusted. The instant comes first: a clock that was set before it
+/// was read is found out.
 ///
 /// # Errors
 /// [`PruneRefused::ClockSuspect`], or the storage's.
@@ -150,7 +155,8 @@ pub fn prune_tenant(
     })
 }
 
-/// The newest entry of the house's trail: taken before a run writes anything itself, so that what goes is what a count says. Blocks.
+/// The newest entry of the house's trail: taken before a run writes anything itself, so that what
+/// goes is what a count says. Blocks.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -158,7 +164,8 @@ pub fn newest_in_landlord(app: &App) -> Result<i64, StorageError> {
     app.directory.read(audit::find_newest).wait()
 }
 
-/// Prunes the landlord's file now, up to what was its trail's newest entry then if that is said, or counts what would go. Blocks.
+/// Prunes the landlord's file now, up to what was its trail's newest entry then if that is said, or
+/// counts what would go. Blocks.
 ///
 /// # Errors
 /// [`PruneRefused`].
@@ -189,10 +196,12 @@ pub fn prune_landlord(
     )?)
 }
 
-/// The nightly run: a job in the file of each shop that has something to prune, and the house's own file. Blocks.
+/// The nightly run: a job in the file of each shop that has something to prune, and the house's own
+/// file. Blocks.
 ///
 /// # Errors
-/// Why it is tried again: nobody believes the clock, or the end of the process has begun. A shop whose file cannot be used is passed over until tomorrow.
+/// Why it is tried again: nobody believes the clock, or the end of the process has begun. A shop
+/// whose file cannot be used is passed over until tomorrow.
 pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
     let now = trusted_now(app).map_err(|error| error.to_string())?;
     let cut_offs = cut_offs(app, now);
@@ -282,7 +291,8 @@ fn visit<R>(
     looked
 }
 
-/// Checks a shop's file, notes the result, and says in the security log what does not agree, or that it could not be checked. Blocks.
+/// Checks a shop's file, notes the result, and says in the security log what does not agree, or
+/// that it could not be checked. Blocks.
 ///
 /// # Errors
 /// [`StorageError`], or that the file cannot be used.
@@ -413,10 +423,12 @@ fn tell(tenant: Option<TenantId>, report: &Report) {
     }
 }
 
-/// The nightly check of all files that have changed since the last one, or rested for a week. Blocks, for long in a house with many.
+/// The nightly check of all files that have changed since the last one, or rested for a week.
+/// Blocks, for long in a house with many.
 ///
 /// # Errors
-/// Why it is tried again: the end of the process has begun, or it is not known which shops there are.
+/// Why it is tried again: the end of the process has begun, or it is not known which shops there
+/// are.
 pub fn check_changed(app: &Arc<App>, now: Timestamp) -> Result<(), String> {
     let text = |error: StorageError| error.to_string();
     let (mut checked, mut wrong, mut unchecked) = (0_usize, 0_usize, 0_usize);

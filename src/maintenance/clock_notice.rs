@@ -1,7 +1,10 @@
-//! L5: the operator is told once of each suspicion about the clock, by the means that there are for jobs that were given up: a signed webhook, a mail.
+//! L5: the operator is told once of each suspicion about the clock, by the means that there are for
+//! jobs that were given up: a signed webhook, a mail.
 //!
-//! That it was told is written down for each of the means, behind the telling: one that fails is tried again by itself, and after a crash in between the same
-//! message comes twice. What is told of jobs is a job in a shop's file (`platform/alerts.rs`); the clock is the house's, whose file has no queue.
+//! That it was told is written down for each of the means, behind the telling: one that fails is
+//! tried again by itself, and after a crash in between the same message comes twice. What is told
+//! of jobs is a job in a shop's file (`platform/alerts.rs`); the clock is the house's, whose file
+//! has no queue.
 
 use std::time::Duration;
 
@@ -17,7 +20,8 @@ use crate::storage::StorageError;
 /// No job waits for it: the limits of the means themselves hold.
 const NO_JOB: Duration = Duration::MAX;
 
-/// When somebody is to be told: now, while a suspicion lasts of which somebody was not. Blocks; reads nothing while the clock is trusted.
+/// When somebody is to be told: now, while a suspicion lasts of which somebody was not. Blocks;
+/// reads nothing while the clock is trusted.
 ///
 /// # Errors
 /// [`StorageError`].

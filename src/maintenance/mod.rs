@@ -1,4 +1,5 @@
-//! L5 and L6: what the daemon does by itself on a schedule, for all files: retention, the nightly check, exchange rates, old logs.
+//! L5 and L6: what the daemon does by itself on a schedule, for all files: retention, the nightly
+//! check, exchange rates, old logs.
 //!
 //! `tasks.rs` is the list of tasks, `scheduler.rs` decides which are due and runs them.
 

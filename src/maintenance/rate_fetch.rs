@@ -1,4 +1,5 @@
-//! L5: the daily fetch of published exchange rates: one step, that whoever keeps the time calls. Whatever goes wrong, the rates that are there stay.
+//! L5: the daily fetch of published exchange rates: one step, that whoever keeps the time calls.
+//! Whatever goes wrong, the rates that are there stay.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::outbound::reach::Reach;
 use crate::primitives::{Entropy, Origin, Timestamp};
 use crate::storage::StorageError;
 
-/// How long to wait after the first failure; twice as long after each further one, up to the usual interval.
+/// How long to wait after the first failure; twice as long after each further one, up to the usual
+/// interval.
 const FIRST_PAUSE_MS: u64 = 60_000;
 
 /// Why there are no new rates.
@@ -26,7 +28,8 @@ enum FetchError {
     Refused(#[from] ImportRefused),
 }
 
-/// When it is time to fetch: the instant that is written down, or now; `None` when rates are not to be fetched at all. Blocks; writes nothing.
+/// When it is time to fetch: the instant that is written down, or now; `None` when rates are not to
+/// be fetched at all. Blocks; writes nothing.
 ///
 /// # Errors
 /// [`StorageError`], when the landlord's file does not say when it is time.
@@ -38,7 +41,8 @@ pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageEr
     Ok(Some(state.map_or(now, |state| time(app, state, now))))
 }
 
-/// When it is time by what is written down. An instant that lies further ahead than any pause was written while the clock was ahead, or under longer settings.
+/// When it is time by what is written down. An instant that lies further ahead than any pause was
+/// written while the clock was ahead, or under longer settings.
 fn time(app: &App, state: FetchState, now: Timestamp) -> Timestamp {
     let latest = now.plus(Duration::from_millis(
         app.config.exchange_rates.every.as_millis(),
@@ -50,7 +54,8 @@ fn time(app: &App, state: FetchState, now: Timestamp) -> Timestamp {
     }
 }
 
-/// Fetches the daily rates if it is time to, and says when it is time again; `None` when they are not to be fetched at all. Blocks.
+/// Fetches the daily rates if it is time to, and says when it is time again; `None` when they are
+/// not to be fetched at all. Blocks.
 ///
 /// # Errors
 /// [`StorageError`], when the landlord's file does not say when it is time.
@@ -93,8 +98,9 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
     Ok(Some(next_at))
 }
 
-/// The usual interval after a success. After failures a minute, two, four and so on up to it, less a random half, so that the houses that a stopped server
-/// has turned away do not come back together.
+/// The usual interval after a success. After failures a minute, two, four and so on up to it, less
+/// a random half, so that the houses that a stopped server has turned away do not come back
+/// together.
 fn pause_ms(failures: u32, every_ms: u64, entropy: &dyn Entropy) -> u64 {
     let Some(doublings) = failures.checked_sub(1) else {
         return every_ms;

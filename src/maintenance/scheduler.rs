@@ -1,13 +1,16 @@
-//! L6: what the house does by the clock on the wall, each thing once a day or whenever it comes round. The one file that names tokio-cron-scheduler.
+//! L6: what the house does by the clock on the wall, each thing once a day or whenever it comes
+//! round. The one file that names tokio-cron-scheduler.
 //!
-//! That crate rings every few seconds, and nothing more: it works out instants in the offset that was in force when a job was made, and one that it waits for
-//! is years away after the clock was set back. What is due is decided by [`run_due`], a plain step over the injected clock: a task is due when it has come
-//! round since the instant up to which it is done, which stands in the landlord's file. So it comes once over restarts and over clocks that go back an hour,
-//! and what was missed while the process was down is made up for once, at the start, however often it would have come.
-//! When no ring comes for a while (a clock that was set back), the wakeup is made anew.
+//! That crate rings every few seconds, and nothing more: it works out instants in the offset that
+//! was in force when a job was made, and one that it waits for is years away after the clock was
+//! set back. What is due is decided by [`run_due`], a plain step over the injected clock: a task is
+//! due when it has come round since the instant up to which it is done, which stands in the
+//! landlord's file. So it comes once over restarts and over clocks that go back an hour, and what
+//! was missed while the process was down is made up for once, at the start, however often it would
+//! have come. When no ring comes for a while (a clock that was set back), the wakeup is made anew.
 //!
-//! What comes round is the list in `list of tasks.rs`. What deletes by age is held while the clock is not trusted (`landlord/clock.rs`). A look at what is due
-//! writes nothing while nothing is.
+//! What comes round is the list in `list of tasks.rs`. What deletes by age is held while the clock
+//! is not trusted (`landlord/clock.rs`). A look at what is due writes nothing while nothing is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +31,8 @@ const RINGS: &str = "*/10 * * * * *";
 /// When no ring came for so long, the wakeup is made anew: three of them.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Does what is due now, one after the other; gives what was done, and how it ended. Blocks. For tests and for the loop's own steps.
+/// Does what is due now, one after the other; gives what was done, and how it ended. Blocks. For
+/// tests and for the loop's own steps.
 pub fn run_due(app: &Arc<App>, tasks: &'static [Task]) -> Vec<(&'static str, Result<(), String>)> {
     let due = match list_due(app, tasks) {
         Ok(due) => due,
@@ -39,7 +43,8 @@ pub fn run_due(app: &Arc<App>, tasks: &'static [Task]) -> Vec<(&'static str, Res
         .collect()
 }
 
-/// The tasks that are due now. Blocks; writes when the clock is not trusted any more, once a day that it is, and for a task that is new here.
+/// The tasks that are due now. Blocks; writes when the clock is not trusted any more, once a day
+/// that it is, and for a task that is new here.
 ///
 /// # Errors
 /// [`StorageError`], of the landlord's file; then nothing is done.
@@ -67,8 +72,9 @@ fn next_run(
     recurrence: &Recurrence,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StorageError> {
-    // A new house begins in peace, and an older one in the night after its upgrade. What was done further ahead than a day was done while the clock was
-    // ahead; until then it would never come again.
+    // A new house begins in peace, and an older one in the night after its upgrade. What was done
+    // further ahead than a day was done while the clock was ahead; until then it would never come
+    // again.
     let is_good =
         |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= TASK_AHEAD_MAX_MS;
     if let Some(done) = app
@@ -126,7 +132,8 @@ impl Scheduler {
 }
 
 impl SchedulerHandle {
-    /// Begins nothing any more, and waits for what is under way to come to a good place, for so long.
+    /// Begins nothing any more, and waits for what is under way to come to a good place, for so
+    /// long.
     pub async fn stop(self, within: Duration) {
         // Fails only when the loop has ended already.
         let _ = self.stop.send(());

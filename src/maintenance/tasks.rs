@@ -1,6 +1,8 @@
-//! L5: what comes round in this house, and when: one list, by which the scheduler acts and of which the operator is told.
+//! L5: what comes round in this house, and when: one list, by which the scheduler acts and of which
+//! the operator is told.
 //!
-//! A new task is a line in [`TASKS`]. One that deletes by age says so: it is held while the clock is not trusted (`landlord/clock.rs`).
+//! A new task is a line in [`TASKS`]. One that deletes by age says so: it is held while the clock
+//! is not trusted (`landlord/clock.rs`).
 
 use std::sync::Arc;
 
@@ -13,13 +15,15 @@ use crate::storage::StorageError;
 /// Something that comes round.
 #[derive(Clone, Copy, Debug)]
 pub struct Task {
-    /// Its name in the landlord's file and in the log. Never changed: under another name it would be another task.
+    /// Its name in the landlord's file and in the log. Never changed: under another name it would
+    /// be another task.
     pub name: &'static str,
     /// When it is due.
     pub when: When,
     /// Whether it deletes by age, and is held while the clock is not trusted.
     pub deletes: bool,
-    /// Does it, on a thread that may block. What goes on for long looks at `app.tasks.is_stopping()` now and then. May be done twice after a crash.
+    /// Does it, on a thread that may block. What goes on for long looks at
+    /// `app.tasks.is_stopping()` now and then. May be done twice after a crash.
     pub run: fn(&Arc<App>, Timestamp) -> Result<(), String>,
 }
 
@@ -28,7 +32,8 @@ pub struct Task {
 pub enum When {
     /// Each time that it has come round since it was last done.
     Recurs(fn(&Config) -> Recurrence),
-    /// At an instant that it keeps itself, looked up every few seconds; never, while there is none. A look writes nothing.
+    /// At an instant that it keeps itself, looked up every few seconds; never, while there is none.
+    /// A look writes nothing.
     Says(fn(&App, Timestamp) -> Result<Option<Timestamp>, StorageError>),
 }
 

@@ -1,7 +1,9 @@
-//! L5: what the jobs of the last hour were like, in memory: how many, how long they waited and ran, how deep the queues were when they were last counted.
+//! L5: what the jobs of the last hour were like, in memory: how many, how long they waited and ran,
+//! how deep the queues were when they were last counted.
 //!
-//! The worker notes them, the operator's API and the metrics read them, and neither knows the other. Bounded: so many kinds, each with histograms of a
-//! fixed size. All of it is gone with the process; nothing is decided by it.
+//! The worker notes them, the operator's API and the metrics read them, and neither knows the
+//! other. Bounded: so many kinds, each with histograms of a fixed size. All of it is gone with the
+//! process; nothing is decided by it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -70,11 +72,13 @@ pub struct JobStats(Mutex<Inner>);
 struct Inner {
     kinds: BTreeMap<(Queue, String), [Slot; SLOTS]>,
     depths: HashMap<TenantId, (Count, Vec<Depth>)>,
-    /// Shops that are gone: a count that was under way when one was removed does not bring it back. An id is never given twice.
+    /// Shops that are gone: a count that was under way when one was removed does not bring it back.
+    /// An id is never given twice.
     gone: HashSet<TenantId>,
 }
 
-/// When a shop's jobs were counted: by the opening of its file, because each counts its commits from the beginning, and the commits since.
+/// When a shop's jobs were counted: by the opening of its file, because each counts its commits
+/// from the beginning, and the commits since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
     opening: u64,
@@ -184,7 +188,8 @@ pub struct KindStats {
 pub struct Snapshot {
     /// By queue and kind.
     pub kinds: Vec<KindStats>,
-    /// How many jobs of all shops are in which state; as of the last count, which each shop that writes has once a minute.
+    /// How many jobs of all shops are in which state; as of the last count, which each shop that
+    /// writes has once a minute.
     pub depths: Vec<Depth>,
 }
 
@@ -308,7 +313,8 @@ impl JobStats {
 }
 
 impl Inner {
-    /// The kind that a job is counted under. What nothing runs may have any name, and has none of its own here.
+    /// The kind that a job is counted under. What nothing runs may have any name, and has none of
+    /// its own here.
     fn bounded(&self, ran: &Ran) -> String {
         let is_known = || {
             self.kinds

@@ -1,6 +1,8 @@
-//! L5: what the moving parts of the process show of themselves. The worker and `serve` write it, `/health` reads it, and neither knows the other.
+//! L5: what the moving parts of the process show of themselves. The worker and `serve` write it,
+//! `/health` reads it, and neither knows the other.
 //!
-//! How long a part has been silent goes by how long the machine has been up: a clock that is set silences nobody. What the clock showed is for people.
+//! How long a part has been silent goes by how long the machine has been up: a clock that is set
+//! silences nobody. What the clock showed is for people.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -91,7 +93,8 @@ pub enum QueueFault {
     /// The scheduler has shown no sign of life since then.
     #[error("the scheduler has been silent since {0}")]
     SchedulerSilent(Timestamp),
-    /// So many outward calls run on although the time-out of their queue is over. Each keeps its place in the queue until it ends.
+    /// So many outward calls run on although the time-out of their queue is over. Each keeps its
+    /// place in the queue until it ends.
     #[error(
         "{0} calls go on after their queue's time-out, each in a place of its queue; if they do not end, restart the process"
     )]
@@ -126,14 +129,16 @@ impl Liveness {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// The worker lives; `oldest_due` is the earliest instant at which something that still waits is or was due.
+    /// The worker lives; `oldest_due` is the earliest instant at which something that still waits
+    /// is or was due.
     pub fn heartbeat(&self, clock: &dyn Clock, oldest_due: Option<Timestamp>) {
         let oldest = oldest_due.map_or(NEVER, Timestamp::as_millis);
         self.oldest_due.store(oldest, Ordering::Release);
         self.worker.note(clock);
     }
 
-    /// Since when the oldest of what waits in each queue is due, whether the queue is paused or not; in the order of [`Queue::ALL`].
+    /// Since when the oldest of what waits in each queue is due, whether the queue is paused or
+    /// not; in the order of [`Queue::ALL`].
     pub fn note_queues(&self, oldest: impl Fn(Queue) -> Option<Timestamp>) {
         for (queue, stored) in Queue::ALL.iter().zip(&self.oldest_of_queues) {
             stored.store(
@@ -143,7 +148,8 @@ impl Liveness {
         }
     }
 
-    /// The earliest instant at which something that waits in a queue is or was due, when the worker last looked; for each queue.
+    /// The earliest instant at which something that waits in a queue is or was due, when the worker
+    /// last looked; for each queue.
     pub fn oldest_of_queues(&self) -> impl Iterator<Item = (Queue, Option<Timestamp>)> + '_ {
         Queue::ALL
             .iter()
@@ -190,7 +196,8 @@ impl Liveness {
         instant(&self.worker.at)
     }
 
-    /// The earliest instant at which something that still waits is or was due, when the worker last looked.
+    /// The earliest instant at which something that still waits is or was due, when the worker last
+    /// looked.
     pub fn oldest_due(&self) -> Option<Timestamp> {
         instant(&self.oldest_due)
     }
@@ -217,15 +224,16 @@ impl Liveness {
         }
     }
 
-    /// The last finding about the landlord's file, behind a lock, so that one caller at a time probes and those who come meanwhile wait
-    /// for its finding.
+    /// The last finding about the landlord's file, behind a lock, so that one caller at a time
+    /// probes and those who come meanwhile wait for its finding.
     pub const fn last_probe(&self) -> &tokio::sync::Mutex<Option<Probe>> {
         &self.probe
     }
 }
 
 impl Probe {
-    /// Whether the finding is fresh enough to stand at `now`. A clock that was set back must not keep one for ever.
+    /// Whether the finding is fresh enough to stand at `now`. A clock that was set back must not
+    /// keep one for ever.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         (0..PROBE_MS).contains(&(now.as_millis() - self.at.as_millis()))
     }

@@ -1,5 +1,6 @@
-//! The files of the European Central Bank's euro reference rates: the daily one (XML) and the history (CSV). Read strictly: what is not as the bank
-//! writes it is refused whole, because a rate that was read wrong is money.
+//! The files of the European Central Bank's euro reference rates: the daily one (XML) and the
+//! history (CSV). Read strictly: what is not as the bank writes it is refused whole, because a rate
+//! that was read wrong is money.
 //!
 //! Codes that ISO 4217 no longer lists are left out and named; `N/A` is a hole, and no rate.
 
@@ -92,7 +93,8 @@ fn form(what: impl ToString) -> EcbError {
     EcbError::Form(what.to_string())
 }
 
-/// Reads `eurofxref-daily.xml`, or the history in the same form: a `Cube` with a `time` for each day, and in it one for each currency.
+/// Reads `eurofxref-daily.xml`, or the history in the same form: a `Cube` with a `time` for each
+/// day, and in it one for each currency.
 ///
 /// # Errors
 /// [`EcbError`].
@@ -182,7 +184,8 @@ fn attributes(element: &BytesStart<'_>) -> Result<[Option<String>; 3], EcbError>
     Ok(found)
 }
 
-/// Reads `eurofxref-hist.csv`: a column for each currency and a line for each day, each ending in a comma.
+/// Reads `eurofxref-hist.csv`: a column for each currency and a line for each day, each ending in a
+/// comma.
 ///
 /// # Errors
 /// [`EcbError`].
@@ -225,7 +228,8 @@ pub fn parse_csv(bytes: &[u8]) -> Result<Publication, EcbError> {
     Ok(Publication { days, left_out })
 }
 
-/// A line of the history: a day, and a rate or `N/A` for each currency. What is left out has to be a rate all the same.
+/// A line of the history: a day, and a rate or `N/A` for each currency. What is left out has to be
+/// a rate all the same.
 fn rates_of_day(
     headers: &csv::StringRecord,
     columns: &[(usize, Option<Currency>)],

@@ -1,11 +1,15 @@
-//! Calls to servers elsewhere: one request, one answer, every bound named by the caller. The only user of ureq.
+//! Calls to servers elsewhere: one request, one answer, every bound named by the caller. The only
+//! user of ureq.
 //!
-//! What the port promises, whoever calls: a total deadline that also a server that drips cannot stretch; an answer of bounded size, or none read; no redirect is
-//! followed; an address of this house is refused unless the call says otherwise, and what is looked at is the address that is then connected to,
-//! so that a name which changes its address in between gains nothing. Errors never hold the URL: its path and query may be secrets.
+//! What the port promises, whoever calls: a total deadline that also a server that drips cannot
+//! stretch; an answer of bounded size, or none read; no redirect is followed; an address of this
+//! house is refused unless the call says otherwise, and what is looked at is the address that is
+//! then connected to, so that a name which changes its address in between gains nothing. Errors
+//! never hold the URL: its path and query may be secrets.
 //!
-//! Deliberately absent: proxies from the environment, cookies, compression, kept connections (one that was allowed to go anywhere would serve a call
-//! that is not), repetitions (who calls knows whether it may).
+//! Deliberately absent: proxies from the environment, cookies, compression, kept connections (one
+//! that was allowed to go anywhere would serve a call that is not), repetitions (who calls knows
+//! whether it may).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -104,7 +108,8 @@ impl fmt::Debug for Target {
 pub enum AnswerPart {
     /// Its body, whole: up to so many bytes. One that is larger is as good as none.
     Body(u64),
-    /// That it came. The head says all there is to know; whatever follows is not read, however long it is and however slowly it comes.
+    /// That it came. The head says all there is to know; whatever follows is not read, however long
+    /// it is and however slowly it comes.
     Head,
 }
 
@@ -187,12 +192,14 @@ pub enum CallError {
     /// The request cannot be put together: a header has characters that it may not.
     #[error("the request cannot be put together")]
     Malformed,
-    /// The name was not found, the connection failed or broke, the certificate does not hold, the answer is no HTTP.
+    /// The name was not found, the connection failed or broke, the certificate does not hold, the
+    /// answer is no HTTP.
     #[error("the call failed: {0}")]
     Transport(String),
 }
 
-/// The real port, over ureq. What it needs is made at the first call, so that who never calls pays nothing.
+/// The real port, over ureq. What it needs is made at the first call, so that who never calls pays
+/// nothing.
 #[derive(Default)]
 pub struct Wire {
     public: OnceLock<Agent>,
@@ -246,7 +253,8 @@ fn settings() -> Config {
         .build()
 }
 
-/// The system's, so that an operator's own authority counts; those of the web where the system has none.
+/// The system's, so that an operator's own authority counts; those of the web where the system has
+/// none.
 fn roots() -> RootCerts {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
@@ -330,7 +338,8 @@ fn error_of(error: Error) -> CallError {
 #[error("{0} is out of reach")]
 struct OutOfReach(IpAddr);
 
-/// Finds addresses and leaves out those that may not be called. The connector has no addresses but these, and names are not looked up again.
+/// Finds addresses and leaves out those that may not be called. The connector has no addresses but
+/// these, and names are not looked up again.
 #[derive(Debug)]
 struct Guarded<R> {
     reach: Reach,

@@ -1,11 +1,13 @@
 //! Mail: to an SMTP server, or into a directory while there is none.
 //!
-//! Sending is at least once, so the caller gives each message a stable id: receivers can tell a repetition, and in
-//! the outbox it replaces its own file. Deliberately absent: HTML, attachments, several recipients.
+//! Sending is at least once, so the caller gives each message a stable id: receivers can tell a
+//! repetition, and in the outbox it replaces its own file. Deliberately absent: HTML, attachments,
+//! several recipients.
 //!
-//! One deadline stands over the whole conversation with a server: a limit for each wait would let one that drips a byte a second keep the caller for as
-//! long as it likes. Outside of it is only the system's own look-up of the server's name, which cannot be broken off: nobody waits for it beyond the
-//! deadline, and its thread ends when the system gives up.
+//! One deadline stands over the whole conversation with a server: a limit for each wait would let
+//! one that drips a byte a second keep the caller for as long as it likes. Outside of it is only
+//! the system's own look-up of the server's name, which cannot be broken off: nobody waits for it
+//! beyond the deadline, and its thread ends when the system gives up.
 
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, SinglePart};
@@ -35,8 +37,8 @@ pub struct Mail {
     pub subject: String,
     /// The body, plain text.
     pub text: String,
-    /// Letters, digits and `. _ + = -`, and one `@` or none, in which case the sender's domain is added. The same
-    /// for every attempt to send this message, and for no other message.
+    /// Letters, digits and `. _ + = -`, and one `@` or none, in which case the sender's domain is
+    /// added. The same for every attempt to send this message, and for no other message.
     pub message_id: String,
     /// The date of the message, in milliseconds since 1970 UTC; the same for every attempt.
     pub date_ms: i64,
@@ -147,8 +149,8 @@ impl MailError {
     }
 }
 
-/// 530, 534, 535 and 538 are final answers to the login. The message is fine: it waits for the operator to mend
-/// the password.
+/// 530, 534, 535 and 538 are final answers to the login. The message is fine: it waits for the
+/// operator to mend the password.
 fn is_about_the_login(error: &lettre::transport::smtp::Error) -> bool {
     let details = [Detail::Zero, Detail::Four, Detail::Five, Detail::Eight];
     error.status().is_some_and(|code| {
@@ -157,8 +159,9 @@ fn is_about_the_login(error: &lettre::transport::smtp::Error) -> bool {
 }
 
 impl Mailer {
-    /// A mailer that sends as `from`: to the server at `smtp_url`, or into `outbox_dir` when that is empty.
-    /// `timeout` bounds the sending of one message as a whole. Nothing is opened or connected yet.
+    /// A mailer that sends as `from`: to the server at `smtp_url`, or into `outbox_dir` when that
+    /// is empty. `timeout` bounds the sending of one message as a whole. Nothing is opened or
+    /// connected yet.
     ///
     /// # Errors
     /// See [`MailConfigError`].
@@ -192,8 +195,8 @@ impl Mailer {
         })
     }
 
-    /// Sends one message; blocks until the server has taken it or the file is on disk, and for no longer than the caller has left, if it is a server. For
-    /// threads that may block only.
+    /// Sends one message; blocks until the server has taken it or the file is on disk, and for no
+    /// longer than the caller has left, if it is a server. For threads that may block only.
     ///
     /// # Errors
     /// See [`MailError`]; [`MailError::is_permanent`] says whether to try again.
@@ -215,7 +218,8 @@ impl Mailer {
     }
 }
 
-/// Host and port of a URL that lettre has taken, and nothing else of it: before them may stand a password. A port that is left out is the one that lettre takes.
+/// Host and port of a URL that lettre has taken, and nothing else of it: before them may stand a
+/// password. A port that is left out is the one that lettre takes.
 fn name_of(smtp_url: &str) -> String {
     let (scheme, rest) = smtp_url.split_once("://").unwrap_or_default();
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -256,7 +260,8 @@ fn converse(
             }),
         };
         if sent.is_ok() {
-            // The connection goes back to the pool, which says goodbye. The message is taken whatever the server has to say to that.
+            // The connection goes back to the pool, which says goodbye. The message is taken
+            // whatever the server has to say to that.
             tokio::task::yield_now().await;
             let _ = tokio::time::timeout(GOODBYE, transport.shutdown()).await;
         }
@@ -298,7 +303,8 @@ fn build(from: &Mailbox, mail: &Mail) -> Result<Message, MailError> {
         .map_err(MailError::Build)
 }
 
-/// The id as it is in the head. Whatever passes is also safe as a file name, and different ids are different files.
+/// The id as it is in the head. Whatever passes is also safe as a file name, and different ids are
+/// different files.
 fn full_message_id(id: &str, from: &Mailbox) -> Result<String, MailError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._+=-@".contains(c);
     let sound = id.len() <= MAX_MESSAGE_ID_CHARS
@@ -312,8 +318,8 @@ fn full_message_id(id: &str, from: &Mailbox) -> Result<String, MailError> {
     }
 }
 
-/// Writes a file so that it is there whole or not at all, and is on disk when this returns. Only the owner may
-/// read it: mail holds names, addresses and links that log people in.
+/// Writes a file so that it is there whole or not at all, and is on disk when this returns. Only
+/// the owner may read it: mail holds names, addresses and links that log people in.
 fn write_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Two senders of one message must not share the unfinished file.
     static UNFINISHED: AtomicU64 = AtomicU64::new(0);

@@ -1,7 +1,8 @@
-//! Which addresses a call may go to. Who may name a URL may otherwise have this machine ask the machines beside it: a router's page, the
-//! cloud's metadata, another program's socket.
+//! Which addresses a call may go to. Who may name a URL may otherwise have this machine ask the
+//! machines beside it: a router's page, the cloud's metadata, another program's socket.
 //!
-//! It is the address that is looked at and never the name: a name may stand for another address a moment later.
+//! It is the address that is looked at and never the name: a name may stand for another address a
+//! moment later.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,5 @@
-//! Signed webhooks by the Standard Webhooks specification (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>):
+//! Signed webhooks by the Standard Webhooks specification
+//! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>):
 //! the receiver can tell that a message is ours, whole, fresh, and whether it came before.
 
 use base64::Engine as _;

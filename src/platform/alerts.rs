@@ -1,9 +1,12 @@
-//! What the operator is told of jobs that were given up, and how often: the first failure of a kind at once, and while its window lasts the rest as one
-//! count at its end. The alert is a job in the transaction of the failure, so there is one if and only if the job was given up.
+//! What the operator is told of jobs that were given up, and how often: the first failure of a kind
+//! at once, and while its window lasts the rest as one count at its end. The alert is a job in the
+//! transaction of the failure, so there is one if and only if the job was given up.
 //!
-//! An alert must not wait behind what it is about: it goes before all the rest of a queue that no customer waits for.
+//! An alert must not wait behind what it is about: it goes before all the rest of a queue that no
+//! customer waits for.
 //!
-//! Alerts that fail are jobs that fail: they are logged and kept as such, and nobody is told of them this way. How they travel is in `worker`.
+//! Alerts that fail are jobs that fail: they are logged and kept as such, and nobody is told of
+//! them this way. How they travel is in `worker`.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -24,8 +27,9 @@ pub const WINDOW_OVER: &str = "alerts.window_over";
 /// What the kinds of alerts begin with, those of later versions as well.
 const OWN: &str = "alerts.";
 
-/// Their queue. Mail is what fails most, in a queue that then has a backlog, or is paused until the mail server is mended: that holds no alert here. Nor does an
-/// alert that hangs hold what is in `low`, where stock comes free again and nights are spent on retention.
+/// Their queue. Mail is what fails most, in a queue that then has a backlog, or is paused until the
+/// mail server is mended: that holds no alert here. Nor does an alert that hangs hold what is in
+/// `low`, where stock comes free again and nights are spent on retention.
 pub const QUEUE: Queue = Queue::Billing;
 /// Before whatever else is ready there, all of which has 0.
 const PRIORITY: i64 = -1_000;
@@ -89,7 +93,8 @@ pub struct JobFailed {
 pub struct Alert {
     /// The failure; the last one, where several are told of at once.
     pub failed: JobFailed,
-    /// How many jobs of this kind were given up: 1, or those that were kept back while the window lasted.
+    /// How many jobs of this kind were given up: 1, or those that were kept back while the window
+    /// lasted.
     pub failures: i64,
 }
 
@@ -115,7 +120,8 @@ pub fn is_alert(kind: &str) -> bool {
     kind.starts_with(OWN)
 }
 
-/// What has to follow when a job was given up, in the transaction that gave it up: the line in the log, and the alert.
+/// What has to follow when a job was given up, in the transaction that gave it up: the line in the
+/// log, and the alert.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -152,7 +158,8 @@ pub fn given_up(
         return Ok(());
     }
     if let Some(window) = find_window(work, &job.kind)? {
-        // A window that lies ahead was opened by a clock that was set back since; one that nobody ended waits in a queue that stands still.
+        // A window that lies ahead was opened by a clock that was set back since; one that nobody
+        // ended waits in a queue that stands still.
         let ends_at = window.opened_at.plus_millis(means.window_ms);
         if (window.opened_at..ends_at).contains(&work.now()) {
             let last = serde_json::to_string(&failed).expect("a failure is a plain struct");
@@ -166,7 +173,8 @@ pub fn given_up(
     }
 }
 
-/// Ends a window: what was kept back is told, and a new one begins; or there was nothing, and the next failure is told at once.
+/// Ends a window: what was kept back is told, and a new one begins; or there was nothing, and the
+/// next failure is told at once.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -203,7 +211,8 @@ fn new_job(kind: &'static str, payload: &impl Serialize) -> NewJob {
     }
 }
 
-/// A job for each of the means, so that one that fails sends nothing twice by the other; and a new window.
+/// A job for each of the means, so that one that fails sends nothing twice by the other; and a new
+/// window.
 fn tell(
     work: &mut TenantWork,
     means: Channels,

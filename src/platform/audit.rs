@@ -1,9 +1,11 @@
 //! The audit chain: who did what to what, each entry holding the hash of the one before.
 //!
-//! A row that is changed, left out or put in between breaks every hash after it; [`verify`] says where.
+//! A row that is changed, left out or put in between breaks every hash after it; [`verify`] says
+//! where.
 //!
-//! The chain is pruned from its beginning and never anywhere else: before anything goes, an anchor says which entry is the last one that does, with its hash,
-//! and what is left is held against that. The newest entry always stays, because the next one goes on from it.
+//! The chain is pruned from its beginning and never anywhere else: before anything goes, an anchor
+//! says which entry is the last one that does, with its hash, and what is left is held against
+//! that. The newest entry always stays, because the next one goes on from it.
 
 use serde_json::Value;
 
@@ -175,7 +177,8 @@ pub fn verify<K: FileKind>(view: &View<'_, K>) -> Result<Verified, StorageError>
     view.all(&CHAIN, [], |row| {
         let (link, details) = chained(row)?;
         found.entries += 1;
-        // What an anchor covers and was not deleted yet (the power went) begins anywhere; it still has to lead to the anchor.
+        // What an anchor covers and was not deleted yet (the power went) begins anywhere; it still
+        // has to lead to the anchor.
         let prev = match last {
             Some((_, hash)) => hash,
             None if link.seq <= pruned_to => link.prev_hash,
@@ -207,8 +210,10 @@ pub fn find_newest<K: FileKind>(view: &View<'_, K>) -> Result<i64, StorageError>
     Ok(end(view)?.0)
 }
 
-/// The last entry of those at the chain's beginning that are older than `cut_off`, and how many they are. One that is not ends them, whatever comes behind it:
-/// a clock may have been anywhere. The newest entry stays; `newest` says which one that was at an earlier instant, when those that came since are not to count.
+/// The last entry of those at the chain's beginning that are older than `cut_off`, and how many
+/// they are. One that is not ends them, whatever comes behind it: a clock may have been anywhere.
+/// The newest entry stays; `newest` says which one that was at an earlier instant, when those that
+/// came since are not to count.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -223,7 +228,8 @@ pub fn find_prunable<K: FileKind>(
     Ok((to, view.one(&COUNT_TO, params![to], |row| row.get(0))?))
 }
 
-/// Deletes the first few of the entries up to `to`, which [`find_prunable`] gave; the anchor comes first. Gives how many went.
+/// Deletes the first few of the entries up to `to`, which [`find_prunable`] gave; the anchor comes
+/// first. Gives how many went.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -1,8 +1,11 @@
-//! A bounded cache whose entries end by the injected clock and by word of whoever changed what they are made of.
+//! A bounded cache whose entries end by the injected clock and by word of whoever changed what they
+//! are made of.
 //!
-//! A reader who found nothing takes a [`Ticket`] *before* it reads the file; what it read is kept only if nothing was invalidated since. So one that
-//! read the old value, and comes with it after the change was committed and announced, is not trusted: a change that was acknowledged is seen by
-//! everybody from then on. Entries are never money: what may use this is in a list of `tests/it/tidy`.
+//! A reader who found nothing takes a [`Ticket`] *before* it reads the file; what it read is kept
+//! only if nothing was invalidated since. So one that read the old value, and comes with it after
+//! the change was committed and announced, is not trusted: a change that was acknowledged is seen
+//! by everybody from then on. Entries are never money: what may use this is in a list of
+//! `tests/it/tidy`.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Arc;
@@ -13,7 +16,8 @@ use moka::sync::Cache;
 
 use crate::primitives::{Clock, Timestamp};
 
-/// Keys are told apart by so many counters: an invalidation of one may end a few others, which are read again.
+/// Keys are told apart by so many counters: an invalidation of one may end a few others, which are
+/// read again.
 const COUNTERS: usize = 64;
 
 #[derive(Clone)]
@@ -82,7 +86,8 @@ where
         &self.inner.generations[usize::try_from(index).expect("less than a hundred")]
     }
 
-    /// Looks for an entry. One that was kept at a later instant than now shows that the clock was set back, and counts as ended.
+    /// Looks for an entry. One that was kept at a later instant than now shows that the clock was
+    /// set back, and counts as ended.
     pub fn look(&self, key: &K) -> Found<V> {
         let generation = self.generation(key).load(Ordering::Acquire);
         let now = self.inner.clock.now();
@@ -111,7 +116,8 @@ where
         );
     }
 
-    /// Ends an entry, and what is being read for it at this moment: to be called when the change is on disk and before it is acknowledged.
+    /// Ends an entry, and what is being read for it at this moment: to be called when the change is
+    /// on disk and before it is acknowledged.
     pub fn invalidate(&self, key: &K) {
         self.generation(key).fetch_add(1, Ordering::AcqRel);
         self.inner.entries.invalidate(key);
@@ -180,7 +186,8 @@ mod tests {
         assert_eq!(found(&cache, 1), Some("new"));
     }
 
-    /// A reader has read the old value; the change is committed and announced; only then the reader comes to keep it.
+    /// A reader has read the old value; the change is committed and announced; only then the reader
+    /// comes to keep it.
     #[test]
     fn a_reader_that_was_overtaken_keeps_nothing() {
         let (cache, _) = cache(10);

@@ -1,12 +1,14 @@
 //! The epoch of a file, and the jobs that are held because they are of another one.
 //!
-//! A copy of a file holds jobs that the original may have run since: their mails were sent, their payments charged. So whoever puts a copy in a file's
-//! place (a restore, a clone, the operator's word that a loss is accepted) raises the file's epoch with [`raise`], in a transaction of its own before
-//! anybody uses the file. Jobs carry the epoch they were made in, and only those of the file's own run. The others are held: they are kept, shown, and
-//! late for nobody, until they are released with [`release`] or removed one by one.
+//! A copy of a file holds jobs that the original may have run since: their mails were sent, their
+//! payments charged. So whoever puts a copy in a file's place (a restore, a clone, the operator's
+//! word that a loss is accepted) raises the file's epoch with [`raise`], in a transaction of its
+//! own before anybody uses the file. Jobs carry the epoch they were made in, and only those of the
+//! file's own run. The others are held: they are kept, shown, and late for nobody, until they are
+//! released with [`release`] or removed one by one.
 //!
-//! A job whose kind nothing runs is held as well, its epoch with a minus sign: it burns no attempt, and comes back by itself when a program is
-//! started that knows its kind ([`return_known`]).
+//! A job whose kind nothing runs is held as well, its epoch with a minus sign: it burns no attempt,
+//! and comes back by itself when a program is started that knows its kind ([`return_known`]).
 
 use serde_json::json;
 
@@ -77,8 +79,9 @@ pub fn current(view: &TenantView) -> Result<i64, StorageError> {
     view.one(&NUMBER, [], |row| row.get(0))
 }
 
-/// Begins a new epoch: whatever job the file has not finished is held from now on. `reason` is kept in the file, for whoever looks. Gives the new
-/// number. For a restore, a clone, and whatever else makes a file begin anew from a copy; it may be done twice.
+/// Begins a new epoch: whatever job the file has not finished is held from now on. `reason` is kept
+/// in the file, for whoever looks. Gives the new number. For a restore, a clone, and whatever else
+/// makes a file begin anew from a copy; it may be done twice.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -124,7 +127,8 @@ fn supersede(work: &mut TenantWork, held: &Held) -> Result<(), StorageError> {
         .map(drop)
 }
 
-/// Gives held jobs their epoch; one that would be the second with its unique key is cancelled instead.
+/// Gives held jobs their epoch; one that would be the second with its unique key is cancelled
+/// instead.
 fn give_epoch(
     work: &mut TenantWork,
     found: Vec<Held>,
@@ -144,7 +148,8 @@ fn give_epoch(
     Ok(())
 }
 
-/// Releases jobs that are held: so many that sales go on meanwhile. To be called again while there are more.
+/// Releases jobs that are held: so many that sales go on meanwhile. To be called again while there
+/// are more.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -187,8 +192,8 @@ pub fn has_known(view: &TenantView, kinds: &[&str]) -> Result<bool, StorageError
     Ok(false)
 }
 
-/// Gives jobs that were held for want of a program that knew their kinds back the epoch that they had: so many that sales go on meanwhile. To be
-/// called again while there are more.
+/// Gives jobs that were held for want of a program that knew their kinds back the epoch that they
+/// had: so many that sales go on meanwhile. To be called again while there are more.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -1,9 +1,10 @@
 //! Idempotency keys: the first answer of a request, kept in the transaction of its effects.
 //!
-//! Because a file has one writer, a second request with the same key either comes after the first one's rows are there
-//! (and gets its answer) or is in the same batch behind it (and gets it too): there is no moment in which both run.
-//! Refusals keep nothing, so a request that was mended may use its key again.
-//! A key's day is over by the clock on the wall, so none is while that is not trusted: one that was set ahead would let a call happen twice.
+//! Because a file has one writer, a second request with the same key either comes after the first
+//! one's rows are there (and gets its answer) or is in the same batch behind it (and gets it too):
+//! there is no moment in which both run. Refusals keep nothing, so a request that was mended may
+//! use its key again. A key's day is over by the clock on the wall, so none is while that is not
+//! trusted: one that was set ahead would let a call happen twice.
 
 use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_TTL_MS};
 use crate::primitives::{Actor, Class, Digest, Refusal, Timestamp};
@@ -86,7 +87,8 @@ pub enum Once<N> {
 }
 
 impl IdempotencyKey {
-    /// Reads the header's value, bare or quoted (RFC 8941 string), and binds it to the request's method, path and body.
+    /// Reads the header's value, bare or quoted (RFC 8941 string), and binds it to the request's
+    /// method, path and body.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -115,8 +117,9 @@ impl IdempotencyKey {
     }
 }
 
-/// The key as it is stored. Those without an API key have a room of their own: a stranger must not use up the keys of the till. All API keys
-/// share one, because a till may get a new API key between a request and its repetition.
+/// The key as it is stored. Those without an API key have a room of their own: a stranger must not
+/// use up the keys of the till. All API keys share one, because a till may get a new API key
+/// between a request and its repetition.
 fn stored_key(actor: Actor, key: &str) -> String {
     match actor {
         Actor::Storefront => format!("storefront {key}"),
@@ -133,7 +136,8 @@ pub enum Aging {
     Rests,
 }
 
-/// Runs `f` unless its key has an answer already; what `f` answers is kept with its effects, if it is to be kept.
+/// Runs `f` unless its key has an answer already; what `f` answers is kept with its effects, if it
+/// is to be kept.
 ///
 /// # Errors
 /// [`KeyReused`] for the same key with another request, and whatever `f` refuses.

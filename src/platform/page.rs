@@ -1,4 +1,5 @@
-//! Keyset pages: a cursor is the place of the last row that was seen, so rows that come in meanwhile shift nothing.
+//! Keyset pages: a cursor is the place of the last row that was seen, so rows that come in
+//! meanwhile shift nothing.
 
 use crate::primitives::limits::{PAGE_DEFAULT, PAGE_MAX};
 
@@ -48,7 +49,8 @@ impl PageRequest {
     }
 }
 
-/// Which page is wanted of a list that goes through one store after the other, the oldest store first and in each the newest rows first.
+/// Which page is wanted of a list that goes through one store after the other, the oldest store
+/// first and in each the newest rows first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalkRequest {
     /// Beginning with the store at this place.

@@ -1,8 +1,11 @@
-//! The durable queue: a table in the tenant's file, so that a job exists if and only if the transaction of its cause does.
+//! The durable queue: a table in the tenant's file, so that a job exists if and only if the
+//! transaction of its cause does.
 //!
-//! States, in River's and Oban's words: a job is `available`, or `scheduled` for later; it is `running` while an outbound call is made
-//! for it; a failed one is `retryable` until its time has come; in the end it is `completed`, `cancelled` or `discarded`.
-//! This module is the table; `worker` decides when. What is held, and does not run until it is released, is in `epoch`; what goes when it has ended, in `trim`.
+//! States, in River's and Oban's words: a job is `available`, or `scheduled` for later; it is
+//! `running` while an outbound call is made for it; a failed one is `retryable` until its time has
+//! come; in the end it is `completed`, `cancelled` or `discarded`. This module is the table;
+//! `worker` decides when. What is held, and does not run until it is released, is in `epoch`; what
+//! goes when it has ended, in `trim`.
 
 use serde::Serialize;
 use serde_json::json;
@@ -132,7 +135,8 @@ pub struct NewJob {
     pub kind: &'static str,
     /// What the handler needs, as JSON.
     pub payload: String,
-    /// Which of the jobs of its queue that are ready goes first: the lower, and of equals the older. 0 for nearly all.
+    /// Which of the jobs of its queue that are ready goes first: the lower, and of equals the
+    /// older. 0 for nearly all.
     pub priority: i64,
     /// Not before this instant.
     pub run_at: Option<Timestamp>,
@@ -201,7 +205,8 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
-/// Puts a job into the transaction of its cause. `false` when an unfinished job with the same unique key is there already.
+/// Puts a job into the transaction of its cause. `false` when an unfinished job with the same
+/// unique key is there already.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -227,17 +232,20 @@ pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError
     Ok(inserted == 1)
 }
 
-/// Makes available what was scheduled and is due by now, and gives the jobs that are ready, in order: of each at most `limit`. They are not started yet.
+/// Makes available what was scheduled and is due by now, and gives the jobs that are ready, in
+/// order: of each at most `limit`. They are not started yet.
 ///
-/// No pause after a failure is longer than [`JOB_RETRY_MAX_MS`]: a job whose next attempt lies further ahead failed while the clock was ahead, and
-/// would wait for as long as the clock was set back. It is due now.
+/// No pause after a failure is longer than [`JOB_RETRY_MAX_MS`]: a job whose next attempt lies
+/// further ahead failed while the clock was ahead, and would wait for as long as the clock was set
+/// back. It is due now.
 ///
 /// # Errors
 /// [`StorageError`].
 pub fn due(work: &mut TenantWork, queue: Queue, limit: u32) -> Result<Vec<Job>, StorageError> {
     let now = work.now();
     for (statement, at) in [(&DUE, now), (&STRANDED, now.plus_millis(JOB_RETRY_MAX_MS))] {
-        // Not all that is due: a hundred thousand jobs for the same minute would keep the shop's sales waiting.
+        // Not all that is due: a hundred thousand jobs for the same minute would keep the shop's
+        // sales waiting.
         let found: Vec<i64> = work.all(statement, params![queue, at, limit], |row| row.get(0))?;
         for seq in found {
             work.change(&STAGE, params![seq], Rows::Exactly(1))?;
@@ -259,7 +267,8 @@ pub fn start(work: &mut TenantWork, job: &Job) -> Result<(), StorageError> {
 /// Finishes a job, in the transaction of its effects.
 ///
 /// # Errors
-/// [`StorageError`]; `UnexpectedRows` when it was finished already, which undoes the effects as well.
+/// [`StorageError`]; `UnexpectedRows` when it was finished already, which undoes the effects as
+/// well.
 pub fn complete(work: &mut TenantWork, job: &Job) -> Result<(), StorageError> {
     let now = work.now();
     work.change(
@@ -301,7 +310,8 @@ pub(super) fn noted(attempt: i64, at: Timestamp, error: &str) -> String {
     json!({"attempt": attempt, "at": at, "error": error}).to_string()
 }
 
-/// Gives back a job that was started and not carried out: its attempt is not burned. `false` when it has ended meanwhile.
+/// Gives back a job that was started and not carried out: its attempt is not burned. `false` when
+/// it has ended meanwhile.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -315,8 +325,8 @@ pub fn give_back(work: &mut TenantWork, job: &Job) -> Result<bool, StorageError>
     Ok(given_back)
 }
 
-/// Gives back the jobs of a queue that are marked as running and that nobody carries out: `in_hand` are those that somebody does. For after a
-/// commit of which it is not known whether it was kept.
+/// Gives back the jobs of a queue that are marked as running and that nobody carries out: `in_hand`
+/// are those that somebody does. For after a commit of which it is not known whether it was kept.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -332,7 +342,8 @@ pub fn take_back(
     Ok(())
 }
 
-/// How many jobs are marked as running. Before the worker starts, all of them are orphans of a process that is gone.
+/// How many jobs are marked as running. Before the worker starts, all of them are orphans of a
+/// process that is gone.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -340,8 +351,9 @@ pub fn count_orphans(view: &TenantView) -> Result<i64, StorageError> {
     view.one(&ORPHANS, [], |row| row.get(0))
 }
 
-/// Makes orphans available again, their attempt not burned; one that was rescued too often is taken for the cause and discarded.
-/// Gives those that were discarded. Only right while no worker runs jobs of this file.
+/// Makes orphans available again, their attempt not burned; one that was rescued too often is taken
+/// for the cause and discarded. Gives those that were discarded. Only right while no worker runs
+/// jobs of this file.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -357,8 +369,8 @@ pub fn rescue(work: &mut TenantWork) -> Result<Vec<Job>, StorageError> {
     Ok(poison)
 }
 
-/// Since when the next job of a queue is due, or when it will be; `None` when nothing waits. What is ready is due by now, whatever the clock showed
-/// when it came.
+/// Since when the next job of a queue is due, or when it will be; `None` when nothing waits. What
+/// is ready is due by now, whatever the clock showed when it came.
 ///
 /// # Errors
 /// [`StorageError`].

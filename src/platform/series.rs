@@ -1,12 +1,13 @@
-//! Gapless number series. A number is taken inside the transaction that uses it, so a rollback gives it back;
-//! and a file has one writer, so two transactions never take the same one.
+//! Gapless number series. A number is taken inside the transaction that uses it, so a rollback
+//! gives it back; and a file has one writer, so two transactions never take the same one.
 
 use crate::storage::{Rows, StorageError, TenantWork, params, statements};
 
 statements! {
     LAST = "SELECT last_number FROM series WHERE name = ?1";
     BEGIN = "INSERT INTO series (name, last_number) VALUES (?1, 1)";
-    // In two statements: RETURNING would keep its row in a table that is made and thrown away each time.
+    // In two statements: RETURNING would keep its row in a table that is made and thrown away each
+    // time.
     TAKE = "UPDATE series SET last_number = ?2 WHERE name = ?1 AND last_number = ?2 - 1";
 }
 

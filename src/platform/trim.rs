@@ -1,7 +1,8 @@
-//! What has ended goes in the end: completed jobs soon, those that were given up or cancelled after days, in which an operator can look at them.
+//! What has ended goes in the end: completed jobs soon, those that were given up or cancelled after
+//! days, in which an operator can look at them.
 //!
-//! A few rows with each turn that a shop has anyway, so that sales go on in between, and a shop at rest is left alone: what it keeps of its last hour goes
-//! with its next turn.
+//! A few rows with each turn that a shop has anyway, so that sales go on in between, and a shop at
+//! rest is left alone: what it keeps of its last hour goes with its next turn.
 
 use crate::primitives::Timestamp;
 use crate::primitives::limits::JOBS_TRIMMED_MAX;

@@ -1,8 +1,8 @@
 //! Why a rule refused, in the few kinds that a caller can act upon.
 //!
-//! A command's error enum keeps the facts; its [`Class`] is all that `http/problem.rs` needs to choose a
-//! status and all that `worker` needs to choose between retry and discard. There is no default class: a new
-//! variant has to say what it is.
+//! A command's error enum keeps the facts; its [`Class`] is all that `http/problem.rs` needs to
+//! choose a status and all that `worker` needs to choose between retry and discard. There is no
+//! default class: a new variant has to say what it is.
 
 use serde_json::{Map, Value};
 
@@ -35,7 +35,8 @@ pub enum Class {
 
 /// What every error that can reach a caller has to say about itself.
 ///
-/// `Display` is the sentence for a person (what is wrong and what to do); it never prints the source.
+/// `Display` is the sentence for a person (what is wrong and what to do); it never prints the
+/// source.
 pub trait Refusal: std::error::Error {
     /// Its kind.
     fn class(&self) -> Class;
@@ -47,7 +48,8 @@ pub trait Refusal: std::error::Error {
     }
 }
 
-/// An error and its causes in one line. Ours do not print their source; others' do, and what has been said is not said again.
+/// An error and its causes in one line. Ours do not print their source; others' do, and what has
+/// been said is not said again.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

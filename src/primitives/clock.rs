@@ -10,7 +10,8 @@ pub trait Clock: Send + Sync {
     /// The present instant, to the millisecond, UTC.
     fn now(&self) -> Timestamp;
 
-    /// How long the machine has been up, sleep included. Nobody sets it: what [`now`](Self::now) moves by and this does not is a clock that was set.
+    /// How long the machine has been up, sleep included. Nobody sets it: what [`now`](Self::now)
+    /// moves by and this does not is a clock that was set.
     fn uptime(&self) -> Duration;
 }
 

@@ -14,7 +14,8 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of several parts, each preceded by its length, so that no two lists of parts collide by concatenation.
+    /// The digest of several parts, each preceded by its length, so that no two lists of parts
+    /// collide by concatenation.
     pub fn of_parts(parts: &[&[u8]]) -> Self {
         let mut digest = Parts::default();
         parts.iter().for_each(|part| digest.bytes(part));

@@ -1,4 +1,5 @@
-//! The port to randomness: ids, keys and jitter come from here, so that a test can repeat a run from its seed.
+//! The port to randomness: ids, keys and jitter come from here, so that a test can repeat a run
+//! from its seed.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -10,7 +11,8 @@ pub trait Entropy: Send + Sync {
     /// Fills `bytes`.
     fn fill(&self, bytes: &mut [u8]);
 
-    /// A number from `0` to `below - 1`; `0` when `below` is `0`. The bias is under 2⁻³² for the small bounds used here.
+    /// A number from `0` to `below - 1`; `0` when `below` is `0`. The bias is under 2⁻³² for the
+    /// small bounds used here.
     fn below(&self, below: u64) -> u64 {
         let mut bytes = [0_u8; 8];
         self.fill(&mut bytes);
@@ -22,8 +24,8 @@ pub trait Entropy: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
-/// How many bytes a thread asks for at once: a sale takes about ten ids of ten bytes each, and need not call the kernel for
-/// every one.
+/// How many bytes a thread asks for at once: a sale takes about ten ids of ten bytes each, and need
+/// not call the kernel for every one.
 const POOL_BYTES: usize = 1024;
 
 thread_local! {

@@ -1,7 +1,9 @@
-//! Exchange rates: exact decimals, quotations of one currency in another, and what an amount of the one is in the other. No floats.
+//! Exchange rates: exact decimals, quotations of one currency in another, and what an amount of the
+//! one is in the other. No floats.
 //!
-//! A quotation is a fraction of two decimals, because a rate over a third currency (dollars to francs, both quoted against the euro) has no exact
-//! decimal: it is kept whole, and the one rounding is that of the amount, by a mode that whoever converts names.
+//! A quotation is a fraction of two decimals, because a rate over a third currency (dollars to
+//! francs, both quoted against the euro) has no exact decimal: it is kept whole, and the one
+//! rounding is that of the amount, by a mode that whoever converts names.
 
 use std::fmt;
 
@@ -10,7 +12,8 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use super::money::divide;
 use super::{Currency, Day, Money, MoneyError, Rounding};
 
-/// The digits of a rate before its point, and behind it: no currency is worth a billion times another.
+/// The digits of a rate before its point, and behind it: no currency is worth a billion times
+/// another.
 const DIGITS_MAX: usize = 9;
 /// The digits of a rate that is shown.
 const DIGITS_SHOWN: u32 = 12;
@@ -37,7 +40,8 @@ impl ExchangeRate {
     /// One for one: the other side of a quotation that is no cross.
     pub const ONE: Self = Self(Decimal::ONE);
 
-    /// Reads digits with at most one point among them: no sign, no exponent, no grouping, no zeros in front.
+    /// Reads digits with at most one point among them: no sign, no exponent, no grouping, no zeros
+    /// in front.
     ///
     /// # Errors
     /// [`ExchangeRateError`].
@@ -121,13 +125,15 @@ impl Quotation {
     /// What `amount` is in the other currency, to its minor unit.
     ///
     /// # Errors
-    /// [`MoneyError::CurrencyMismatch`] for an amount in another currency than `base`, [`MoneyError::Overflow`] beyond what money can be.
+    /// [`MoneyError::CurrencyMismatch`] for an amount in another currency than `base`,
+    /// [`MoneyError::Overflow`] beyond what money can be.
     pub fn convert(&self, amount: Money, mode: Rounding) -> Result<Money, MoneyError> {
         if amount.currency() != self.base {
             return Err(MoneyError::CurrencyMismatch(amount.currency(), self.base));
         }
         let (above, below) = (self.numerator.0.mantissa(), self.denominator.0.mantissa());
-        // The powers of ten of both rates and of both minor units, on the side where they make it larger.
+        // The powers of ten of both rates and of both minor units, on the side where they make it
+        // larger.
         let gains = i64::from(self.denominator.0.scale()) + i64::from(self.quote.digits());
         let losses = i64::from(self.numerator.0.scale()) + i64::from(self.base.digits());
         let ten =
@@ -163,7 +169,8 @@ impl Series {
         Self(rates)
     }
 
-    /// The last rate of `day` or before, if it is not older than `days_max`: on Sundays and holidays that of the day before holds.
+    /// The last rate of `day` or before, if it is not older than `days_max`: on Sundays and
+    /// holidays that of the day before holds.
     #[must_use]
     pub fn at(&self, day: Day, days_max: i32) -> Option<(Day, ExchangeRate)> {
         let after = self.0.partition_point(|(published, _)| *published <= day);

@@ -1,8 +1,8 @@
-//! Typed ids: one Rust type per kind of thing, UUIDv7 inside (RFC 9562), so that an order's id cannot be handed to
-//! a function that wants a payment's.
+//! Typed ids: one Rust type per kind of thing, UUIDv7 inside (RFC 9562), so that an order's id
+//! cannot be handed to a function that wants a payment's.
 //!
-//! Ids that we make are time-ordered, which keeps the b-trees of the files dense at their right edge. Ids that a
-//! client brings may be any UUID except the nil and max ones.
+//! Ids that we make are time-ordered, which keeps the b-trees of the files dense at their right
+//! edge. Ids that a client brings may be any UUID except the nil and max ones.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -39,7 +39,8 @@ impl<K: Kind> Id<K> {
         )
     }
 
-    /// The id that belongs to a name: the same name always gives the same id. A UUID of version 8 (RFC 9562 §5.8) from the name's SHA-256.
+    /// The id that belongs to a name: the same name always gives the same id. A UUID of version 8
+    /// (RFC 9562 §5.8) from the name's SHA-256.
     pub fn derived(name: &str) -> Self {
         let hash = super::Digest::of(name.as_bytes());
         let mut bytes = [0_u8; 16];

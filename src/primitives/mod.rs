@@ -1,4 +1,5 @@
-//! L0: values. Nothing here opens a file, a socket or a clock; everything above speaks in these types.
+//! L0: values. Nothing here opens a file, a socket or a clock; everything above speaks in these
+//! types.
 //!
 //! A value that exists is valid: the constructors parse, and the rest of the code takes the types.
 

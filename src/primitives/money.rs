@@ -1,4 +1,5 @@
-//! Money: an integer of minor units and its currency. No operators, no floats; every rounding names its mode.
+//! Money: an integer of minor units and its currency. No operators, no floats; every rounding names
+//! its mode.
 
 use std::fmt;
 
@@ -14,7 +15,8 @@ const ENDED: &[(&str, &str)] = &[
     ("ZWL", "2024-08-31"),
 ];
 
-/// An ISO 4217 currency that has minor units and is in circulation, or was when amounts in it were written down.
+/// An ISO 4217 currency that has minor units and is in circulation, or was when amounts in it were
+/// written down.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency(iso_currency::Currency);
 
@@ -22,8 +24,8 @@ impl Currency {
     /// Reads an alphabetic code, in capitals as ISO 4217 writes it.
     ///
     /// # Errors
-    /// [`MoneyError::UnknownCurrency`] for a code that is none, and for the codes of metals, funds and tests
-    /// (`XAU`, `XXX` …), which have no minor unit.
+    /// [`MoneyError::UnknownCurrency`] for a code that is none, and for the codes of metals, funds
+    /// and tests (`XAU`, `XXX` …), which have no minor unit.
     pub fn parse(code: &str) -> Result<Self, MoneyError> {
         let currency =
             iso_currency::Currency::from_code(code).ok_or(MoneyError::UnknownCurrency)?;
@@ -38,7 +40,8 @@ impl Currency {
         self.0.code()
     }
 
-    /// Its last day, when it has ended: amounts of the past stay readable, and nothing new is sold in it.
+    /// Its last day, when it has ended: amounts of the past stay readable, and nothing new is sold
+    /// in it.
     pub fn last_day(self) -> Option<Day> {
         let ended = ENDED.iter().find(|(code, _)| *code == self.code())?;
         Some(Day::parse(ended.1).expect("a day"))
@@ -217,7 +220,8 @@ impl Money {
         )
     }
 
-    /// Splits the amount by `weights`: the parts sum to it exactly, each within one minor unit of its fair share.
+    /// Splits the amount by `weights`: the parts sum to it exactly, each within one minor unit of
+    /// its fair share.
     ///
     /// # Errors
     /// [`MoneyError::Overflow`] when no weight is above zero and there is something to split.
@@ -285,8 +289,9 @@ pub(super) fn divide(numerator: i128, denominator: i128, mode: Rounding) -> i128
     }
 }
 
-/// Splits `total` over `weights` by the largest remainder (Hamilton's method): the parts sum to `total` exactly; what is
-/// left after rounding down goes one unit each to the largest remainders, the earlier first among equals.
+/// Splits `total` over `weights` by the largest remainder (Hamilton's method): the parts sum to
+/// `total` exactly; what is left after rounding down goes one unit each to the largest remainders,
+/// the earlier first among equals.
 ///
 /// `None` when a weight is negative, or when nothing has weight and `total` is not zero.
 pub fn allocate(total: i64, weights: &[i64]) -> Option<Vec<i64>> {

@@ -1,7 +1,8 @@
 //! How a number of a series is written on paper, such as `INV-2026-000042`.
 //!
-//! The format is parsed once, when the configuration is read, so that issuing an invoice cannot fail
-//! on it. What is deliberately absent: months, days and store names; a number tells the year and the sequence.
+//! The format is parsed once, when the configuration is read, so that issuing an invoice cannot
+//! fail on it. What is deliberately absent: months, days and store names; a number tells the year
+//! and the sequence.
 
 use std::fmt;
 
@@ -108,8 +109,9 @@ impl NumberFormat {
         out
     }
 
-    /// The name of the series that a number of `year` belongs to: what stands around its place in it. Formats that could write the same
-    /// number in the same year have one series, whatever their padding, and count on in it.
+    /// The name of the series that a number of `year` belongs to: what stands around its place in
+    /// it. Formats that could write the same number in the same year have one series, whatever
+    /// their padding, and count on in it.
     #[must_use]
     pub fn series(&self, year: i16) -> String {
         let piece = |piece: &Piece| match piece {

@@ -1,4 +1,5 @@
-//! Who asked, and in which request: carried by every transaction into its audit entry and its log lines.
+//! Who asked, and in which request: carried by every transaction into its audit entry and its log
+//! lines.
 
 use super::id::ApiKeyId;
 

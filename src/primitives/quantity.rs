@@ -1,4 +1,5 @@
-//! How many of a thing there are: on a line, in a correction of stock, on the shelf. Whole numbers, each with its bounds.
+//! How many of a thing there are: on a line, in a correction of stock, on the shelf. Whole numbers,
+//! each with its bounds.
 
 use super::limits::{QUANTITY_MAX, STOCK_MAX};
 

@@ -1,7 +1,9 @@
-//! When something comes round again: six fields of cron in a time zone, such as `0 0 2 * * *` in Europe/Berlin.
+//! When something comes round again: six fields of cron in a time zone, such as `0 0 2 * * *` in
+//! Europe/Berlin.
 //!
-//! Where the clocks are put forward over the hour it comes at the first instant after the gap; where they are put back over it, the first time and not
-//! the second. So what is to come each day comes once on each.
+//! Where the clocks are put forward over the hour it comes at the first instant after the gap;
+//! where they are put back over it, the first time and not the second. So what is to come each day
+//! comes once on each.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
@@ -81,7 +83,8 @@ impl Recurrence {
 
     /// Whether it comes twice within such a time.
     pub fn comes_twice_within(&self, ms: i64) -> bool {
-        // What comes twice in an hour or in a minute does so in each in which it comes at all: of three in a row, two are in one that is seen whole.
+        // What comes twice in an hour or in a minute does so in each in which it comes at all: of
+        // three in a row, two are in one that is seen whole.
         let first = self.next_after(Timestamp::from_millis_clamped(0));
         let next = |before: &Timestamp| self.next_after(*before);
         let comes: Vec<i64> = std::iter::successors(first, next)

@@ -1,7 +1,8 @@
 //! Short texts with a form of their own: slug, SKU, e-mail address, names.
 //!
-//! All are trimmed of nothing and normalised in nothing but the case where the standard says so: what a shop typed is
-//! what it gets back. Control characters are refused everywhere, so that no text can break a log line, a mail header or a terminal.
+//! All are trimmed of nothing and normalised in nothing but the case where the standard says so:
+//! what a shop typed is what it gets back. Control characters are refused everywhere, so that no
+//! text can break a log line, a mail header or a terminal.
 
 use std::fmt;
 
@@ -182,7 +183,8 @@ fn email(text: &str) -> Result<String, TextError> {
         c.is_ascii_graphic()
     })?;
     let (local, domain) = text.rsplit_once('@').ok_or(TextError::Form(FORM))?;
-    // A dot stands between two parts (RFC 5321 §4.1.2, Dot-string): what the mailer would refuse is refused here.
+    // A dot stands between two parts (RFC 5321 §4.1.2, Dot-string): what the mailer would refuse is
+    // refused here.
     let local_ok = local.len() <= 64
         && local.split('.').all(|part| !part.is_empty())
         && local

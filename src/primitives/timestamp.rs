@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// An instant between the years 0001 and 9999; the last 26 hours are left out, which have another year in some zone.
+/// An instant between the years 0001 and 9999; the last 26 hours are left out, which have another
+/// year in some zone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -51,7 +52,8 @@ impl Timestamp {
         self.0
     }
 
-    /// The instant `ms` milliseconds later (earlier, when negative), at the most the end of the range.
+    /// The instant `ms` milliseconds later (earlier, when negative), at the most the end of the
+    /// range.
     pub fn plus_millis(self, ms: i64) -> Self {
         Self::from_millis_clamped(self.0.saturating_add(ms))
     }
@@ -87,7 +89,8 @@ impl Timestamp {
     }
 }
 
-/// Whether a text has the form `date-time` (RFC 3339 §5.6); whether there is such a day, the calendar says.
+/// Whether a text has the form `date-time` (RFC 3339 §5.6); whether there is such a day, the
+/// calendar says.
 fn is_rfc3339(text: &str) -> bool {
     let bytes = text.as_bytes();
     let has_form = |from: usize, form: &[u8]| {
@@ -197,7 +200,8 @@ mod tests {
         );
     }
 
-    /// A clock may show anything; an instant that could not be written would be a panic in whatever tells the time.
+    /// A clock may show anything; an instant that could not be written would be a panic in whatever
+    /// tells the time.
     #[test]
     fn both_ends_of_the_range_can_be_written() {
         let (first, last) = (

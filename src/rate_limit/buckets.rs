@@ -1,9 +1,11 @@
 //! The buckets of one group, by caller: so many and no more.
 //!
-//! A bucket is one number, the instant at which it will be full again (what governor calls the theoretical arrival time). One that is full is forgotten,
-//! which changes nothing. When there is no room for another one, the one that is nearest to full goes: that gives away least, and whoever wants
-//! his own empty bucket forgotten has to bring as many callers as there is room for, each of which has used at least as much. With those he could have
-//! asked more often than the one forgotten bucket gives him.
+//! A bucket is one number, the instant at which it will be full again (what governor calls the
+//! theoretical arrival time). One that is full is forgotten, which changes nothing. When there is
+//! no room for another one, the one that is nearest to full goes: that gives away least, and
+//! whoever wants his own empty bucket forgotten has to bring as many callers as there is room for,
+//! each of which has used at least as much. With those he could have asked more often than the one
+//! forgotten bucket gives him.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +15,8 @@ use governor::state::StateStore;
 
 use super::Caller;
 
-/// Full buckets that are forgotten with each request: more than it makes, so that what a flood left behind goes.
+/// Full buckets that are forgotten with each request: more than it makes, so that what a flood left
+/// behind goes.
 const FORGOTTEN_AT_ONCE: usize = 2;
 
 /// The buckets; a clone is the same ones.

@@ -1,4 +1,5 @@
-//! The limiter of one group: governor's arithmetic over our buckets and our time, and what a caller is told of its bucket.
+//! The limiter of one group: governor's arithmetic over our buckets and our time, and what a caller
+//! is told of its bucket.
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -30,7 +31,8 @@ pub struct Standing {
     pub is_admitted: bool,
     /// Requests that may follow at once.
     pub remaining: u32,
-    /// Seconds after which there is one more than that. Waiting so long is enough, a second less is not.
+    /// Seconds after which there is one more than that. Waiting so long is enough, a second less is
+    /// not.
     pub more_in_s: u32,
     /// Whether this is the first refusal since the caller was last admitted.
     pub is_first_refusal: bool,
@@ -138,7 +140,8 @@ impl Limiter {
             rate: state.rate,
             is_admitted: outcome.is_ok(),
             remaining,
-            // Time may have gone on since the refusal; whoever is told to wait not at all would ask without end.
+            // Time may have gone on since the refusal; whoever is told to wait not at all would ask
+            // without end.
             more_in_s: u32::try_from(more_in_ns.div_ceil(NANOS_PER_S))
                 .unwrap_or(u32::MAX)
                 .max(1),
@@ -160,7 +163,8 @@ impl Limiter {
             .collect()
     }
 
-    /// Takes over a bucket that was written down. None is emptier than empty, whatever the clock or the rate was then.
+    /// Takes over a bucket that was written down. None is emptier than empty, whatever the clock or
+    /// the rate was then.
     pub(super) fn restore(&self, caller: Caller, full_at: Timestamp) {
         let (now, wall) = self.steady.read();
         let lacking_ms = u64::try_from(full_at.as_millis() - wall.as_millis()).unwrap_or(0);

@@ -1,8 +1,11 @@
-//! L5: how often one caller may ask. One limiter for each group of routes, each with a bucket for each caller; what HTTP makes of it is in `http/limit.rs`.
+//! L5: how often one caller may ask. One limiter for each group of routes, each with a bucket for
+//! each caller; what HTTP makes of it is in `http/limit.rs`.
 //!
-//! - Money is not kept here and nothing here is true for long: but for the buckets of `login` all of it is gone with the process. Those are written into the
-//!   landlord's file, so that a restart gives nobody ten more passwords to try.
-//! - The memory is bounded: so many buckets for each group (`buckets.rs`). Nothing runs by itself: a process that nobody calls does nothing here.
+//! - Money is not kept here and nothing here is true for long: but for the buckets of `login` all
+//!   of it is gone with the process. Those are written into the landlord's file, so that a restart
+//!   gives nobody ten more passwords to try.
+//! - The memory is bounded: so many buckets for each group (`buckets.rs`). Nothing runs by itself:
+//!   a process that nobody calls does nothing here.
 
 mod buckets;
 mod limiter;
@@ -32,7 +35,8 @@ use steady::Steady;
 pub enum Caller {
     /// Whoever has an API key.
     Key(ApiKeyId),
-    /// Whoever is at an address; in IPv6 in a network of 64 bits, because whoever has one has all of it.
+    /// Whoever is at an address; in IPv6 in a network of 64 bits, because whoever has one has all
+    /// of it.
     Address(IpAddr),
 }
 
@@ -91,7 +95,8 @@ impl RateLimiter {
         }
     }
 
-    /// From now on these rates. Buckets keep what was taken from them, as far as they hold that much.
+    /// From now on these rates. Buckets keep what was taken from them, as far as they hold that
+    /// much.
     pub fn set_rates(&self, rates: &RateLimits) {
         for limiter in &self.limiters {
             limiter.set_rate(limiter.policy().rate(rates));
@@ -107,8 +112,9 @@ impl RateLimiter {
         standing
     }
 
-    /// Writes down the buckets that are kept over a restart, and nothing when none has changed; when all of those that are written have become full, takes
-    /// them out, because an address is kept no longer than it is needed. What fails is tried again the next time. Blocks.
+    /// Writes down the buckets that are kept over a restart, and nothing when none has changed;
+    /// when all of those that are written have become full, takes them out, because an address is
+    /// kept no longer than it is needed. What fails is tried again the next time. Blocks.
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file.

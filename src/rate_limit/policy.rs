@@ -1,4 +1,5 @@
-//! Which routes are limited, as one table of path patterns: a route that has such a path gets its limiter without anybody remembering it.
+//! Which routes are limited, as one table of path patterns: a route that has such a path gets its
+//! limiter without anybody remembering it.
 
 use crate::config::{Rate, RateLimits};
 
@@ -27,7 +28,8 @@ enum Place {
     Last,
 }
 
-/// The first pattern that fits decides: a notice about payments is a notice, a till's login is a login.
+/// The first pattern that fits decides: a notice about payments is a notice, a till's login is a
+/// login.
 const GROUPS: &[(Place, &str, Policy)] = &[
     (Place::Any, "webhook", Policy::Webhook),
     (Place::Any, "webhooks", Policy::Webhook),
@@ -73,14 +75,15 @@ impl Policy {
         found.map(|(_, _, policy)| *policy)
     }
 
-    /// Whether a caller is its address even when it shows a key: where a key is what is being guessed, or where nobody has one.
+    /// Whether a caller is its address even when it shows a key: where a key is what is being
+    /// guessed, or where nobody has one.
     #[must_use]
     pub const fn is_by_address(self) -> bool {
         matches!(self, Self::Webhook | Self::Login)
     }
 
-    /// The paths of its routes, as patterns: `**` stands for any number of parts, none too. A path that fits two groups is in the one that comes first in
-    /// [`ALL`](Self::ALL).
+    /// The paths of its routes, as patterns: `**` stands for any number of parts, none too. A path
+    /// that fits two groups is in the one that comes first in [`ALL`](Self::ALL).
     pub fn patterns(self) -> impl Iterator<Item = String> {
         GROUPS
             .iter()

@@ -1,7 +1,8 @@
 //! Time that only goes forward, made of a wall clock that does not.
 //!
-//! It counts the steps that the wall clock takes forward. A clock that is set back is a step of nothing, and from there on it counts again: nobody is
-//! locked out until the old time has come round. A clock that is set forward looks like a wait; it fills each bucket once, and no bucket
+//! It counts the steps that the wall clock takes forward. A clock that is set back is a step of
+//! nothing, and from there on it counts again: nobody is locked out until the old time has come
+//! round. A clock that is set forward looks like a wait; it fills each bucket once, and no bucket
 //! holds more than one window.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +12,8 @@ use governor::nanos::Nanos;
 
 use crate::primitives::{Clock, Timestamp};
 
-/// The longest step that counts: every bucket is full after a step of one window, and no window is longer than an hour. So a clock of the year 9999
-/// cannot bring the count to its end.
+/// The longest step that counts: every bucket is full after a step of one window, and no window is
+/// longer than an hour. So a clock of the year 9999 cannot bring the count to its end.
 const STEP_MAX_MS: i64 = 3_600_000;
 const NANOS_PER_MS: u64 = 1_000_000;
 
@@ -43,7 +44,8 @@ impl Steady {
     /// The steady time in nanoseconds, and what the wall clock shows at it.
     pub(super) fn read(&self) -> (u64, Timestamp) {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock: of two readings that pass each other, the second would be a step back and the next one a step too far.
+        // Read under the lock: of two readings that pass each other, the second would be a step
+        // back and the next one a step too far.
         let wall = self.clock.now();
         let step = (wall.as_millis() - count.wall.as_millis()).clamp(0, STEP_MAX_MS);
         count.elapsed_ns += step.unsigned_abs() * NANOS_PER_MS;
@@ -52,8 +54,9 @@ impl Steady {
     }
 }
 
-/// The steady time for one governor. That takes its first reading for the beginning of its count, and has to count from the beginning of the steady time as
-/// the buckets do, whenever it was made: so the first reading is 0.
+/// The steady time for one governor. That takes its first reading for the beginning of its count,
+/// and has to count from the beginning of the steady time as the buckets do, whenever it was made:
+/// so the first reading is 0.
 #[derive(Clone)]
 pub(super) struct FromZero {
     steady: Steady,

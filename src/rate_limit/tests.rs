@@ -1,4 +1,5 @@
-//! The limiters by the injected clock: what they admit, what they say, and what a clock that is set does to them.
+//! The limiters by the injected clock: what they admit, what they say, and what a clock that is set
+//! does to them.
 
 use super::*;
 use crate::primitives::{ManualClock, Timestamp};
@@ -60,7 +61,8 @@ fn a_bucket_empties_and_fills_by_one_at_a_time() {
     );
 }
 
-/// The configuration is read again: the new rate holds from the next request on, and nobody's bucket is emptier than empty or full again for it.
+/// The configuration is read again: the new rate holds from the next request on, and nobody's
+/// bucket is emptier than empty or full again for it.
 #[test]
 fn another_rate_takes_over_the_buckets() {
     let (rate_limiter, clock) = start();

@@ -1,6 +1,8 @@
-//! The data directory: its layout, and the lock that makes this process the only one that writes there.
+//! The data directory: its layout, and the lock that makes this process the only one that writes
+//! there.
 //!
-//! The lock is what makes rescue exact: whoever holds it knows that every job marked `running` is an orphan.
+//! The lock is what makes rescue exact: whoever holds it knows that every job marked `running` is
+//! an orphan.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
@@ -12,7 +14,8 @@ use crate::primitives::id::TenantId;
 /// The name of the lock's file.
 const LOCK: &str = "LOCK";
 
-/// A data directory that this process has locked. The lock ends with the value, or with the process, however it ends.
+/// A data directory that this process has locked. The lock ends with the value, or with the
+/// process, however it ends.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
@@ -38,7 +41,8 @@ pub enum DataDirError {
 }
 
 impl DataDir {
-    /// Creates what is missing (mode 0700), durably, and takes no lock: for what is put into the directory before it is opened.
+    /// Creates what is missing (mode 0700), durably, and takes no lock: for what is put into the
+    /// directory before it is opened.
     ///
     /// # Errors
     /// [`DataDirError::Io`].
@@ -100,7 +104,8 @@ impl DataDir {
         &self.root
     }
 
-    /// Writes where whoever holds the directory can be spoken to into the lock's file, for others to read: nothing, when it listens nowhere.
+    /// Writes where whoever holds the directory can be spoken to into the lock's file, for others
+    /// to read: nothing, when it listens nowhere.
     ///
     /// # Errors
     /// [`DataDirError::Io`].
@@ -152,7 +157,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
     move |source| DataDirError::Io { path, source }
 }
 
-/// A secret that is kept in a file of the data directory (mode 0600): what is there, or what `make` makes, durably. Only for whoever holds the lock.
+/// A secret that is kept in a file of the data directory (mode 0600): what is there, or what `make`
+/// makes, durably. Only for whoever holds the lock.
 ///
 /// # Errors
 /// [`DataDirError::Io`].
@@ -184,8 +190,9 @@ pub fn keep_secret(
     Ok(secret)
 }
 
-/// What root puts into somebody else's directory is theirs: a command that an administrator runs while the daemon is down must not leave files
-/// behind that the daemon's own user cannot open. SQLite does the same with what it puts beside a file.
+/// What root puts into somebody else's directory is theirs: a command that an administrator runs
+/// while the daemon is down must not leave files behind that the daemon's own user cannot open.
+/// SQLite does the same with what it puts beside a file.
 ///
 /// # Errors
 /// The system's.
@@ -197,7 +204,8 @@ pub fn give_to_owner(dir: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory's entries durable: a file that was created or renamed in it is there after a power cut.
+/// Makes a directory's entries durable: a file that was created or renamed in it is there after a
+/// power cut.
 ///
 /// # Errors
 /// The system's.

@@ -64,7 +64,8 @@ impl<K: FileKind> Clone for Database<K> {
 }
 
 impl<K: FileKind> Database<K> {
-    /// Opens an existing file after all checks of [`file::open_writer`]. `on_wake` is told of jobs that became due.
+    /// Opens an existing file after all checks of [`file::open_writer`]. `on_wake` is told of jobs
+    /// that became due.
     ///
     /// # Errors
     /// [`StorageError`] whose kind says what is wrong with the file.
@@ -78,7 +79,8 @@ impl<K: FileKind> Database<K> {
         Self::open_verified(path, id, settings, check, &|_| Ok(()), on_wake)
     }
 
-    /// As [`open`](Self::open), if `verify` has nothing against the file, which it sees before anything is written to it.
+    /// As [`open`](Self::open), if `verify` has nothing against the file, which it sees before
+    /// anything is written to it.
     ///
     /// # Errors
     /// As [`open`](Self::open), and what `verify` gives.
@@ -137,9 +139,11 @@ impl<K: FileKind> Database<K> {
         })
     }
 
-    /// Runs `f` in a transaction of its own, or rather: as if it were one. The answer comes when what it did is on disk.
+    /// Runs `f` in a transaction of its own, or rather: as if it were one. The answer comes when
+    /// what it did is on disk.
     ///
-    /// `f` may be run twice (see [`writer`](super::writer)); only the last run counts, so it must have no effect but through its `Work`.
+    /// `f` may be run twice (see [`writer`](super::writer)); only the last run counts, so it must
+    /// have no effect but through its `Work`.
     pub fn write<R, E, F>(&self, origin: Origin, f: F) -> Answer<R, E>
     where
         F: FnMut(&mut Work<'_, K>) -> Result<R, E> + Send + 'static,
@@ -181,8 +185,9 @@ impl<K: FileKind> Database<K> {
         self.read_in(Lane::Point, None, f)
     }
 
-    /// As [`read`](Self::read), apart from the short ones and with a deadline: for reports. Few of one file at once; one more is refused
-    /// as `Overloaded`, because whoever waited for a connection would wait on a thread that is every file's.
+    /// As [`read`](Self::read), apart from the short ones and with a deadline: for reports. Few of
+    /// one file at once; one more is refused as `Overloaded`, because whoever waited for a
+    /// connection would wait on a thread that is every file's.
     pub fn read_long<R, E, F>(&self, f: F) -> Answer<R, E>
     where
         F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
@@ -249,7 +254,8 @@ impl<K: FileKind> Database<K> {
         }
     }
 
-    /// The number of this opening of the file: no other in this process has it, and its [counters](Self::stats) are of it alone.
+    /// The number of this opening of the file: no other in this process has it, and its
+    /// [counters](Self::stats) are of it alone.
     pub fn opening(&self) -> u64 {
         self.inner.opening
     }
@@ -274,18 +280,21 @@ impl<K: FileKind> Database<K> {
         &self.inner.path
     }
 
-    /// Whether the file can be trusted: `false` after a failed commit, sync or a sign of damage, until it has been opened and checked again.
+    /// Whether the file can be trusted: `false` after a failed commit, sync or a sign of damage,
+    /// until it has been opened and checked again.
     pub fn is_healthy(&self) -> bool {
         self.inner.shared.healthy.load(Ordering::Acquire) && !self.inner.shared.stats.is_damaged()
     }
 
-    /// Whether nobody uses the file at the moment: this is the only handle, and no long read goes on.
+    /// Whether nobody uses the file at the moment: this is the only handle, and no long read goes
+    /// on.
     pub fn is_at_rest(&self) -> bool {
         Arc::strong_count(&self.inner) == 1
             && self.inner.shared.long_reads.load(Ordering::Acquire) == 0
     }
 
-    /// Finishes what is in the inbox before this call, truncates the WAL, closes the writing connection, and waits for all that. Blocks.
+    /// Finishes what is in the inbox before this call, truncates the WAL, closes the writing
+    /// connection, and waits for all that. Blocks.
     pub fn close(&self) {
         self.inner.close();
     }
@@ -293,7 +302,8 @@ impl<K: FileKind> Database<K> {
 
 impl<K: FileKind> Inner<K> {
     fn close(&self) {
-        // First the readers: the last connection to close is the writer's, which leaves a single file behind when all is well.
+        // First the readers: the last connection to close is the writer's, which leaves a single
+        // file behind when all is well.
         drop(
             self.pool
                 .write()
@@ -321,7 +331,8 @@ impl<K: FileKind> Drop for Inner<K> {
     }
 }
 
-/// Gives the file up when its writer thread ends, however it ends: a handle without a writer must not pass for a good one.
+/// Gives the file up when its writer thread ends, however it ends: a handle without a writer must
+/// not pass for a good one.
 struct GivenUp(Arc<Shared>);
 
 impl Drop for GivenUp {
@@ -351,7 +362,8 @@ fn reader_pool<K: FileKind>(
         shared: shared.clone(),
     };
     r2d2::Pool::builder()
-        // More for the long lane: a report must not keep the shared threads waiting for a connection.
+        // More for the long lane: a report must not keep the shared threads waiting for a
+        // connection.
         .max_size(settings.readers_per_file + LONG_READS_PER_FILE)
         .min_idle(Some(0))
         .test_on_check_out(false)
@@ -362,7 +374,8 @@ fn reader_pool<K: FileKind>(
         .build_unchecked(manager)
 }
 
-/// Hears of reading connections that could not be opened; the pool goes on trying, and whoever reads is not kept waiting for that.
+/// Hears of reading connections that could not be opened; the pool goes on trying, and whoever
+/// reads is not kept waiting for that.
 #[derive(Debug)]
 struct NotOpened {
     path: PathBuf,
@@ -376,7 +389,8 @@ impl r2d2::HandleError<rusqlite::Error> for NotOpened {
         let error = StorageError::from(error);
         self.shared.stats.fault(error.kind(), false);
         if Place::of(&self.path).ok() != Some(self.place) {
-            // Another file lies there, or none: this one is opened and checked anew before anybody reads or writes again.
+            // Another file lies there, or none: this one is opened and checked anew before anybody
+            // reads or writes again.
             self.shared.healthy.store(false, Ordering::Release);
         }
         tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "file cannot be opened for reading");
@@ -403,7 +417,8 @@ impl Drop for LongRead {
     }
 }
 
-/// A connection to read with. The thread that waits for one is every store's, so it waits for a file that opens, and not for one that does not.
+/// A connection to read with. The thread that waits for one is every store's, so it waits for a
+/// file that opens, and not for one that does not.
 fn connection(
     pool: &r2d2::Pool<SqliteConnectionManager>,
     shared: &Shared,
@@ -523,7 +538,8 @@ where
     }
 }
 
-/// An answer that is on its way: a future for the async layers, [`wait`](Self::wait) for the others.
+/// An answer that is on its way: a future for the async layers, [`wait`](Self::wait) for the
+/// others.
 #[must_use = "an answer that nobody waits for may never be worked on"]
 pub struct Answer<R, E>(State<R, E>);
 

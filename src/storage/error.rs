@@ -1,10 +1,12 @@
-//! One error for all that a file can do to us, told from SQLite's result codes and never from its message texts.
+//! One error for all that a file can do to us, told from SQLite's result codes and never from its
+//! message texts.
 
 use rusqlite::ErrorCode;
 
 use crate::primitives::{Class, Refusal};
 
-/// A fault of the storage. `Display` says what it means and what to do; the source is logged where it is handled.
+/// A fault of the storage. `Display` says what it means and what to do; the source is logged where
+/// it is handled.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}")]
 pub struct StorageError {
@@ -40,7 +42,8 @@ pub enum StorageErrorKind {
     /// There is no such file.
     #[error("the store's file is missing")]
     Missing,
-    /// There is no such file because it was found damaged, or behind what was acknowledged, and set aside.
+    /// There is no such file because it was found damaged, or behind what was acknowledged, and set
+    /// aside.
     #[error(
         "the store's file was found wrong and is kept beside its place as .quarantined; put a good copy in its place (the log says what was wrong; if it lacked sales: tillbox tenant accept-loss)"
     )]
@@ -146,8 +149,8 @@ impl StorageError {
         matches!(self.kind, StorageErrorKind::Io) && !self.is_refused_write()
     }
 
-    /// Whether a write was refused. Nothing is in doubt then, and it may be nothing worse than a quota or a limit of the process, which SQLite tells no
-    /// otherwise.
+    /// Whether a write was refused. Nothing is in doubt then, and it may be nothing worse than a
+    /// quota or a limit of the process, which SQLite tells no otherwise.
     pub fn is_refused_write(&self) -> bool {
         let code = self.source.as_ref().and_then(|source| match source {
             rusqlite::Error::SqliteFailure(failure, _) => Some(failure.extended_code),
@@ -156,7 +159,8 @@ impl StorageError {
         code == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
     }
 
-    /// What a trigger said that refused a change of what is final. There are no triggers for anything else.
+    /// What a trigger said that refused a change of what is final. There are no triggers for
+    /// anything else.
     pub fn immutable(&self) -> Option<&str> {
         match &self.source {
             Some(rusqlite::Error::SqliteFailure(failure, said))

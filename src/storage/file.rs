@@ -1,7 +1,8 @@
-//! Opening one SQLite file: its identity, its settings, and the checks before anyone may write to it.
+//! Opening one SQLite file: its identity, its settings, and the checks before anyone may write to
+//! it.
 //!
-//! Every setting that a promise rests upon is read back: a file system or a build that silently ignores one is refused
-//! here rather than found out in a power cut.
+//! Every setting that a promise rests upon is read back: a file system or a build that silently
+//! ignores one is refused here rather than found out in a power cut.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,13 @@ use super::data_dir::{beside, give_to_owner, sync_dir};
 use super::{FileKind, Stats, StorageError, StorageErrorKind, View, migrate, wal};
 use crate::primitives::Timestamp;
 
-/// Pages in the WAL after which a commit also checkpoints. Larger is faster for one busy file (PERFORMANCE: 16,000), but
-/// a directory of hundreds of tenants would hold hundreds of large WALs.
+/// Pages in the WAL after which a commit also checkpoints. Larger is faster for one busy file
+/// (PERFORMANCE: 16,000), but a directory of hundreds of tenants would hold hundreds of large WALs.
 const AUTOCHECKPOINT_PAGES: i64 = 4_000;
 /// Prepared statements kept per connection: one sale alone needs about twenty.
 const STATEMENTS_CACHED: usize = 192;
-/// The SQLite release that a WAL can be trusted to: earlier ones can corrupt it when a checkpoint and a reset race.
+/// The SQLite release that a WAL can be trusted to: earlier ones can corrupt it when a checkpoint
+/// and a reset race.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
 /// Room on the disk that opening a file takes: the index of its WAL, and a page or two.
@@ -29,7 +31,8 @@ const OPENING_BYTES: u64 = 64 * 1024;
 /// The page of every file that [`create`] makes.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
-/// The header of every SQLite file (<https://www.sqlite.org/fileformat.html> §1.3); a shorter file is none, not even an empty one.
+/// The header of every SQLite file (<https://www.sqlite.org/fileformat.html> §1.3); a shorter file
+/// is none, not even an empty one.
 const HEADER_BYTES: u64 = 100;
 
 /// Who a file is: stored inside it, so that a file under another's name is found out.
@@ -47,7 +50,8 @@ pub(super) const IDENTITY_TABLE: &str = "CREATE TABLE file_identity (
 pub enum Check {
     /// After an unclean stop, which a WAL with something in it tells.
     AfterUncleanStop,
-    /// In any case, and the indexes against their tables too: something was wrong with the file when it was last open.
+    /// In any case, and the indexes against their tables too: something was wrong with the file
+    /// when it was last open.
     Always,
 }
 
@@ -68,8 +72,9 @@ pub fn assert_sqlite_version() {
     );
 }
 
-/// Makes a new file at `path`, whole or not at all: written under another name, checkpointed, synced, renamed, and the
-/// directory synced. A crash leaves at most a `.tmp` file, which the next attempt replaces.
+/// Makes a new file at `path`, whole or not at all: written under another name, checkpointed,
+/// synced, renamed, and the directory synced. A crash leaves at most a `.tmp` file, which the next
+/// attempt replaces.
 ///
 /// # Errors
 /// [`StorageError`]; `WrongIdentity` when there is a file already.
@@ -120,7 +125,8 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
 /// Opens the one connection that writes, after all checks, and brings the schema up to date.
 ///
 /// # Errors
-/// [`StorageError`] whose kind says what the file is: `Missing`, `NotADatabase`, `Corrupt` (truncated too), `WrongIdentity`, `NewerSchema` …
+/// [`StorageError`] whose kind says what the file is: `Missing`, `NotADatabase`, `Corrupt`
+/// (truncated too), `WrongIdentity`, `NewerSchema` …
 pub fn open_writer<K: FileKind>(
     path: &Path,
     id: FileId,
@@ -132,7 +138,8 @@ pub fn open_writer<K: FileKind>(
 /// What a caller wants of a file before anything is written to it.
 pub type Verify<'a, K> = &'a dyn Fn(&View<'_, K>) -> Result<(), StorageError>;
 
-/// As [`open_writer`]; `verify` looks at the file before it is migrated, and one that it refuses is left as it is.
+/// As [`open_writer`]; `verify` looks at the file before it is migrated, and one that it refuses is
+/// left as it is.
 ///
 /// # Errors
 /// As [`open_writer`], and what `verify` gives.
@@ -143,7 +150,8 @@ pub fn open_verified<K: FileKind>(
     verify: Verify<'_, K>,
 ) -> Result<Connection, StorageError> {
     open_checked::<K>(path, id, check, verify).map_err(|error| {
-        // SQLite calls it a fault of the disk when there is no room for the memory that its connections share.
+        // SQLite calls it a fault of the disk when there is no room for the memory that its
+        // connections share.
         if error.kind() == StorageErrorKind::Io && is_full(path) {
             StorageError::new(StorageErrorKind::Full)
         } else {
@@ -167,8 +175,8 @@ fn open_checked<K: FileKind>(
     check_presence(path)?;
     let log = beside(path, "-wal");
     let unclean = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
-    // A checkpoint that was cut short leaves a part of a page, and the WAL that has all of it. Without a WAL a part of a page is what is
-    // left of a file that somebody cut.
+    // A checkpoint that was cut short leaves a part of a page, and the WAL that has all of it.
+    // Without a WAL a part of a page is what is left of a file that somebody cut.
     if !unclean && Place::and_len(path)?.1 % PAGE_BYTES != 0 {
         return Err(StorageError::new(StorageErrorKind::Corrupt));
     }
@@ -176,8 +184,9 @@ fn open_checked<K: FileKind>(
         return Err(StorageError::new(StorageErrorKind::Corrupt));
     }
     if unclean {
-        // What a process that was killed had written and not synced is seen from here on, and acknowledged to whoever asks again: it has to be on
-        // disk before. (SQLite holds no lock on the WAL itself, so a descriptor of our own takes none with it.)
+        // What a process that was killed had written and not synced is seen from here on, and
+        // acknowledged to whoever asks again: it has to be on disk before. (SQLite holds no lock on
+        // the WAL itself, so a descriptor of our own takes none with it.)
         File::open(&log)
             .and_then(|log| log.sync_all())
             .map_err(|error| io_error(&error))?;
@@ -187,7 +196,8 @@ fn open_checked<K: FileKind>(
     if conn.is_readonly(rusqlite::MAIN_DB)? {
         return Err(StorageError::new(StorageErrorKind::ReadOnly));
     }
-    // A file that is refused is left as it is, its WAL beside it: SQLite would merge them when the connection is closed.
+    // A file that is refused is left as it is, its WAL beside it: SQLite would merge them when the
+    // connection is closed.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     check_identity::<K>(&conn, id)?;
     migrate::refuse_newer::<K>(&conn)?;
@@ -205,7 +215,8 @@ fn open_checked<K: FileKind>(
         false,
     ))?;
     if unclean && check == Check::Always {
-        // After a failed sync the kernel may take for written what is not (it says so once): written anew into the file, it is.
+        // After a failed sync the kernel may take for written what is not (it says so once):
+        // written anew into the file, it is.
         empty_wal(&conn)?;
     }
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
@@ -214,7 +225,8 @@ fn open_checked<K: FileKind>(
     Ok(conn)
 }
 
-/// Makes a connection one that only reads, and only the file that its writer writes: whatever has come to lie at `path` since is refused.
+/// Makes a connection one that only reads, and only the file that its writer writes: whatever has
+/// come to lie at `path` since is refused.
 ///
 /// # Errors
 /// SQLite's; `InvalidPath` for another file than the one at `place`.
@@ -224,8 +236,9 @@ pub fn prepare_reader<K: FileKind>(
     place: Place,
     id: FileId,
 ) -> Result<(), rusqlite::Error> {
-    // The writer empties the WAL when all is well. When it is not, the WAL is all there is of the last commits and stays, whoever closes last;
-    // and until it is known whose file this is, the WAL beside it may be another one's.
+    // The writer empties the WAL when all is well. When it is not, the WAL is all there is of the
+    // last commits and stays, whoever closes last; and until it is known whose file this is, the
+    // WAL beside it may be another one's.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let is_ours = || Place::of(path).ok() == Some(place) && check_identity::<K>(conn, id).is_ok();
     if !is_ours() {
@@ -239,7 +252,8 @@ pub fn prepare_reader<K: FileKind>(
     Ok(())
 }
 
-/// Puts the WAL into the file. Where the disk is full, or the file cannot grow, it stays what it is.
+/// Puts the WAL into the file. Where the disk is full, or the file cannot grow, it stays what it
+/// is.
 fn empty_wal(conn: &Connection) -> Result<(), StorageError> {
     let emptied = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     match emptied.map_err(StorageError::from) {
@@ -250,7 +264,8 @@ fn empty_wal(conn: &Connection) -> Result<(), StorageError> {
     }
 }
 
-/// The flags of every connection: no URI names, no shared cache, no mutex (one thread at a time holds a connection).
+/// The flags of every connection: no URI names, no shared cache, no mutex (one thread at a time
+/// holds a connection).
 pub fn flags(create: bool) -> OpenFlags {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -305,9 +320,11 @@ fn check_identity<K: FileKind>(conn: &Connection, id: FileId) -> Result<(), Stor
     }
 }
 
-/// Whether there is a file that can be opened at all. Told by its name alone: a descriptor of our own, when it is closed, would take with it
-/// all locks that this process's connections hold on the file (POSIX locks are the process's), and another program that closes the file then
-/// takes itself for the last user and removes the WAL. What is in the file SQLite looks at itself; one that has lost pages is `Corrupt` to it.
+/// Whether there is a file that can be opened at all. Told by its name alone: a descriptor of our
+/// own, when it is closed, would take with it all locks that this process's connections hold on the
+/// file (POSIX locks are the process's), and another program that closes the file then takes itself
+/// for the last user and removes the WAL. What is in the file SQLite looks at itself; one that has
+/// lost pages is `Corrupt` to it.
 fn check_presence(path: &Path) -> Result<(), StorageError> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() < HEADER_BYTES => {
@@ -318,7 +335,8 @@ fn check_presence(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// `quick_check` looks at every page, `integrity_check` at the contents of the indexes as well, which takes six times as long.
+/// `quick_check` looks at every page, `integrity_check` at the contents of the indexes as well,
+/// which takes six times as long.
 fn look_through(conn: &Connection, pragma: &'static str) -> Result<(), StorageError> {
     let verdict: String = conn.query_row(pragma, [], |row| row.get(0))?;
     if verdict == "ok" {
@@ -328,9 +346,10 @@ fn look_through(conn: &Connection, pragma: &'static str) -> Result<(), StorageEr
     }
 }
 
-/// Moves a damaged file and its companions aside, untouched: `NAME.quarantined`, `NAME.quarantined-wal` … One that was set aside earlier
-/// stays; the new one is then `NAME.quarantined-2`. The file goes first: one that a crash left behind without its WAL would be opened as
-/// if nothing were wrong, and lack what was acknowledged last.
+/// Moves a damaged file and its companions aside, untouched: `NAME.quarantined`,
+/// `NAME.quarantined-wal` … One that was set aside earlier stays; the new one is then
+/// `NAME.quarantined-2`. The file goes first: one that a crash left behind without its WAL would be
+/// opened as if nothing were wrong, and lack what was acknowledged last.
 ///
 /// # Errors
 /// The system's; what could not be moved stays where it is.
@@ -367,8 +386,9 @@ fn last_aside(path: &Path) -> Option<PathBuf> {
         .last()
 }
 
-/// Moves the file that was set aside last back to its place, which is empty, with its companions: those first, so that a crash in between leaves
-/// nothing at the place rather than a file without its WAL. `false` when there is none.
+/// Moves the file that was set aside last back to its place, which is empty, with its companions:
+/// those first, so that a crash in between leaves nothing at the place rather than a file without
+/// its WAL. `false` when there is none.
 ///
 /// # Errors
 /// The system's.

@@ -1,4 +1,5 @@
-//! The two kinds of file, as types: a function that writes to a shop cannot be handed the house's file, nor the other way round.
+//! The two kinds of file, as types: a function that writes to a shop cannot be handed the house's
+//! file, nor the other way round.
 
 /// A kind of file: its identity on disk and its migrations.
 pub trait FileKind: Send + Sync + 'static {

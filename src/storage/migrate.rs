@@ -1,4 +1,5 @@
-//! Numbered migrations, applied when a file is opened: each file by itself, in a transaction, after a snapshot.
+//! Numbered migrations, applied when a file is opened: each file by itself, in a transaction, after
+//! a snapshot.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -37,8 +38,9 @@ pub fn refuse_newer<K: FileKind>(conn: &Connection) -> Result<(), StorageError> 
     }
 }
 
-/// Applies what is missing. References are looked at when a step is through and not while it runs: a table that others refer to can be made
-/// anew (<https://www.sqlite.org/lang_altertable.html#otheralter>).
+/// Applies what is missing. References are looked at when a step is through and not while it runs:
+/// a table that others refer to can be made anew
+/// (<https://www.sqlite.org/lang_altertable.html#otheralter>).
 ///
 /// # Errors
 /// [`StorageError`]; the file then is as it was.
@@ -57,8 +59,9 @@ pub fn to_latest<K: FileKind>(conn: &mut Connection) -> Result<(), StorageError>
     migrated
 }
 
-/// Applies what is missing to a file that has data: first a snapshot beside it (`NAME.pre-vN`, durable), then all steps in
-/// one transaction. The snapshot stays until the operator removes it: it is the way back to the older program.
+/// Applies what is missing to a file that has data: first a snapshot beside it (`NAME.pre-vN`,
+/// durable), then all steps in one transaction. The snapshot stays until the operator removes it:
+/// it is the way back to the older program.
 ///
 /// # Errors
 /// [`StorageError`]; the file then is as it was.
@@ -86,7 +89,8 @@ pub fn with_snapshot<K: FileKind>(conn: &mut Connection, path: &Path) -> Result<
     Ok(())
 }
 
-/// What a file's schema lacks or has beside that of a new file: a trigger that somebody dropped, a table that somebody changed. One line each.
+/// What a file's schema lacks or has beside that of a new file: a trigger that somebody dropped, a
+/// table that somebody changed. One line each.
 ///
 /// # Errors
 /// [`StorageError`].

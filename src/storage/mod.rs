@@ -1,10 +1,11 @@
 //! L1: the mechanics of SQLite. The only user of `rusqlite::Connection` and of r2d2.
 //!
-//! What the layers above get is small: a [`Database`] that takes closures, a [`View`] to read with and a [`Work`] to write
-//! with. What they never get is a connection, a transaction that they could forget, or SQL that is pieced together.
+//! What the layers above get is small: a [`Database`] that takes closures, a [`View`] to read with
+//! and a [`Work`] to write with. What they never get is a connection, a transaction that they could
+//! forget, or SQL that is pieced together.
 //!
-//! Deliberately absent: a write pool (one writer per file, see [`writer`]), ATTACH (not atomic over files in WAL mode),
-//! repositories and an ORM.
+//! Deliberately absent: a write pool (one writer per file, see [`writer`]), ATTACH (not atomic over
+//! files in WAL mode), repositories and an ORM.
 
 pub mod data_dir;
 pub mod database;

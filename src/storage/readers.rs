@@ -1,7 +1,8 @@
 //! The threads that read: a few for all files together, and a few apart for what takes long.
 //!
-//! A read never runs on the async runtime (one cold page would stop everybody) and never on a thread of its own per
-//! read (`spawn_blocking` halves the rate). Reports and exports have their own lane, so that they cannot stand in a till's way.
+//! A read never runs on the async runtime (one cold page would stop everybody) and never on a
+//! thread of its own per read (`spawn_blocking` halves the rate). Reports and exports have their
+//! own lane, so that they cannot stand in a till's way.
 
 use std::sync::Arc;
 use std::thread;

@@ -1,5 +1,6 @@
-//! Room on the disk, and the reserve that is kept of it: for what has to go on when selling has to stop, such as cancellations and the jobs of what
-//! was sold. SQLite survives a disk that is full to the last byte; an operator who has to free some of it needs room to work in.
+//! Room on the disk, and the reserve that is kept of it: for what has to go on when selling has to
+//! stop, such as cancellations and the jobs of what was sold. SQLite survives a disk that is full
+//! to the last byte; an operator who has to free some of it needs room to work in.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +38,8 @@ impl Space {
         }
     }
 
-    /// Whether less than the reserve is left. Looked up once a second at most; where it cannot be looked up, there is room.
+    /// Whether less than the reserve is left. Looked up once a second at most; where it cannot be
+    /// looked up, there is room.
     pub fn is_short(&self) -> bool {
         if self.reserve == 0 {
             return false;

@@ -1,4 +1,5 @@
-//! How the values of L0 lie in a file. Ids are 16-byte BLOBs (ARCHITECTURE.md says what was measured), instants are milliseconds.
+//! How the values of L0 lie in a file. Ids are 16-byte BLOBs (ARCHITECTURE.md says what was
+//! measured), instants are milliseconds.
 
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};

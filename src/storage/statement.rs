@@ -1,5 +1,6 @@
-//! SQL as constants with names. There is no other way to hand SQL to a [`View`](super::View) or a [`Work`](super::Work), so
-//! none can be pieced together from a caller's text, and one test can prepare them all.
+//! SQL as constants with names. There is no other way to hand SQL to a [`View`](super::View) or a
+//! [`Work`](super::Work), so none can be pieced together from a caller's text, and one test can
+//! prepare them all.
 
 /// One SQL text, known when the program was compiled.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +37,8 @@ macro_rules! statements {
 }
 pub(crate) use statements;
 
-/// Declares an enum that is stored and shown as text: its variants, `as_str`, `parse`, and the SQL and JSON forms.
+/// Declares an enum that is stored and shown as text: its variants, `as_str`, `parse`, and the SQL
+/// and JSON forms.
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$doc])*

@@ -1,4 +1,5 @@
-//! What a file's writer and readers have done: counters for tests and `/health`. Those of the whole process are counted where it happens.
+//! What a file's writer and readers have done: counters for tests and `/health`. Those of the whole
+//! process are counted where it happens.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +15,8 @@ pub struct Stats {
     replays: AtomicU64,
     damaged: AtomicBool,
     disk_faults: AtomicU64,
-    /// The size in bytes to which pages that were given back let the file shrink; 0 when it does not shrink.
+    /// The size in bytes to which pages that were given back let the file shrink; 0 when it does
+    /// not shrink.
     shrinks_to: AtomicU64,
     last_write_fault: Mutex<Option<StorageErrorKind>>,
 }
@@ -47,8 +49,8 @@ impl Stats {
         self.replays.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that SQLite refused a statement. Of the writer's the last one is remembered: when SQLite rolls a whole transaction back by itself,
-    /// the neighbours are told that.
+    /// Notes that SQLite refused a statement. Of the writer's the last one is remembered: when
+    /// SQLite rolls a whole transaction back by itself, the neighbours are told that.
     pub(super) fn fault(&self, kind: StorageErrorKind, writes: bool) {
         if matches!(
             kind,
@@ -101,7 +103,8 @@ impl Stats {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Batches that had to be run again with savepoints, because one request failed after it had written.
+    /// Batches that had to be run again with savepoints, because one request failed after it had
+    /// written.
     pub fn replays(&self) -> u64 {
         self.replays.load(Ordering::Relaxed)
     }

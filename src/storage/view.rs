@@ -1,4 +1,5 @@
-//! Reading: what a query function gets. A view stands inside one transaction, so all that it reads is of one moment.
+//! Reading: what a query function gets. A view stands inside one transaction, so all that it reads
+//! is of one moment.
 
 use std::marker::PhantomData;
 
@@ -84,7 +85,8 @@ impl<'c, K> View<'c, K> {
         self.run(statement, |prepared| prepared.query_row(params, map))
     }
 
-    /// How many pages of the file are free and could be given back to the disk; none, in a file that was made to keep them.
+    /// How many pages of the file are free and could be given back to the disk; none, in a file
+    /// that was made to keep them.
     ///
     /// # Errors
     /// [`StorageError`].

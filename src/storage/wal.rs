@@ -1,15 +1,17 @@
 //! Tells a damaged WAL from one that a power cut has left, before SQLite opens it.
 //!
-//! SQLite's recovery stops at the first frame whose checksum is wrong and forgets all behind it, because that is where a power cut ends. A
-//! flipped bit ends it as well, and takes with it every commit that was acknowledged after. The two look different: each commit waits for
-//! its sync, so a power cut leaves one commit unfinished at the most. Where two commits of one piece lie at or behind the first bad frame,
-//! they were synced, and the frame was good then.
+//! SQLite's recovery stops at the first frame whose checksum is wrong and forgets all behind it,
+//! because that is where a power cut ends. A flipped bit ends it as well, and takes with it every
+//! commit that was acknowledged after. The two look different: each commit waits for its sync, so a
+//! power cut leaves one commit unfinished at the most. Where two commits of one piece lie at or
+//! behind the first bad frame, they were synced, and the frame was good then.
 //!
-//! The header is one sector, and synced before the first frame: a wrong one before frames is damage too. (The one moment in which a power cut
-//! could leave such a thing is when a large WAL is begun anew over its old frames, on a disk that leaves garbage where it was writing; then nothing
-//! is lost, and the file waits for the operator all the same.)
-//! What this cannot see: damage in the last commit alone, and a WAL that was cut off at a frame.
-//! The format: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
+//! The header is one sector, and synced before the first frame: a wrong one before frames is damage
+//! too. (The one moment in which a power cut could leave such a thing is when a large WAL is begun
+//! anew over its old frames, on a disk that leaves garbage where it was writing; then nothing is
+//! lost, and the file waits for the operator all the same.) What this cannot see: damage in the
+//! last commit alone, and a WAL that was cut off at a frame. The format:
+//! <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -25,7 +27,8 @@ const PAGE_BYTES: u32 = 4096;
 /// So many commits at or behind the first bad frame no power cut leaves.
 const SYNCED_COMMITS: u32 = 2;
 
-/// Whether commits that were acknowledged lie in the WAL at `path` where SQLite will not find them. Reads all of it.
+/// Whether commits that were acknowledged lie in the WAL at `path` where SQLite will not find them.
+/// Reads all of it.
 ///
 /// # Errors
 /// The system's; a file that is not there is no WAL, and no error.
@@ -100,7 +103,8 @@ pub fn scan(mut wal: impl Read) -> io::Result<bool> {
         return fill(&mut wal, &mut frame);
     };
     let mut is_sound = true;
-    // Of a piece of frames that follow on one another, at or behind the first bad one: its commits, and what the next one's sum may follow on.
+    // Of a piece of frames that follow on one another, at or behind the first bad one: its commits,
+    // and what the next one's sum may follow on.
     let (mut commits, mut follows) = (0, [(0, 0); 2]);
     while fill(&mut wal, &mut frame)? {
         let (is_ours, stored) = (pair(&frame, 8) == header.salts, pair(&frame, 16));
@@ -152,8 +156,9 @@ mod tests {
 
     const COMMITS: usize = 12;
 
-    /// A WAL with so many commits of a few pages each, as a crash leaves it, and where each of them ends. Before them the WAL was begun anew, so
-    /// that frames of its former life lie behind its end.
+    /// A WAL with so many commits of a few pages each, as a crash leaves it, and where each of them
+    /// ends. Before them the WAL was begun anew, so that frames of its former life lie behind its
+    /// end.
     fn wal() -> (Vec<u8>, Vec<usize>) {
         let dir = tempfile::tempdir().expect("a directory");
         let conn = Connection::open(dir.path().join("a.db")).expect("opens");
@@ -215,7 +220,8 @@ mod tests {
             for bit in [0, 7] {
                 let mut flipped = bytes.clone();
                 flipped[place] ^= 1 << bit;
-                // One that SQLite does not look at changes nothing: the sequence number of checkpoints is in the header's sum all the same.
+                // One that SQLite does not look at changes nothing: the sequence number of
+                // checkpoints is in the header's sum all the same.
                 assert!(finds(&flipped), "byte {place}, bit {bit}");
             }
         }
@@ -247,7 +253,8 @@ mod tests {
     fn what_a_power_cut_leaves_of_the_last_commit_is_no_damage() {
         let (bytes, ends) = wal();
         for (first, last) in ends.iter().zip(&ends[1..]) {
-            // Behind the last synced commit any sectors of the next one may lack, and hold what was there before.
+            // Behind the last synced commit any sectors of the next one may lack, and hold what was
+            // there before.
             for sector in (*first..*last).step_by(512) {
                 let mut cut = bytes[..*last].to_vec();
                 let end = (sector + 512).min(*last);

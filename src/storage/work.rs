@@ -1,4 +1,5 @@
-//! Writing: what a command function gets. One parameter carries the transaction, its instant, its origin and its source of ids.
+//! Writing: what a command function gets. One parameter carries the transaction, its instant, its
+//! origin and its source of ids.
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -88,7 +89,8 @@ impl<'c, K: FileKind> Work<'c, K> {
     /// Inserts one row.
     ///
     /// # Errors
-    /// [`StorageError`]; a row that is already there is a `Constraint`: rules look before they insert.
+    /// [`StorageError`]; a row that is already there is a `Constraint`: rules look before they
+    /// insert.
     pub fn insert(
         &mut self,
         statement: &Statement,
@@ -110,7 +112,8 @@ impl<'c, K: FileKind> Work<'c, K> {
         Ok(self.view.conn.last_insert_rowid())
     }
 
-    /// Runs an `UPDATE` or `DELETE` (or an `INSERT … ON CONFLICT`) and says how many rows it touched.
+    /// Runs an `UPDATE` or `DELETE` (or an `INSERT … ON CONFLICT`) and says how many rows it
+    /// touched.
     ///
     /// # Errors
     /// [`StorageError`]; `UnexpectedRows` when that is not what `rows` promised.
@@ -137,7 +140,8 @@ impl<'c, K: FileKind> Work<'c, K> {
         }
     }
 
-    /// Whoever tried to change what is final: by a fault of ours, or with one's help. Nothing was changed, and somebody should know.
+    /// Whoever tried to change what is final: by a fault of ours, or with one's help. Nothing was
+    /// changed, and somebody should know.
     fn note_violation(&self, error: &StorageError) {
         if let Some(said) = error.immutable() {
             let tenant_id = (K::NAME == Tenant::NAME)
@@ -161,8 +165,9 @@ impl<'c, K: FileKind> Work<'c, K> {
         self.view.all(statement, params, map)
     }
 
-    /// Refuses once SQLite has given up the whole transaction by itself (disk full, I/O error): what came now would be on disk at once,
-    /// alone, even though a caller that overlooked the failure goes on.
+    /// Refuses once SQLite has given up the whole transaction by itself (disk full, I/O error):
+    /// what came now would be on disk at once, alone, even though a caller that overlooked the
+    /// failure goes on.
     fn require_transaction(&self) -> Result<(), StorageError> {
         if self.view.conn.is_autocommit() {
             Err(StorageError::new(self.view.stats.last_write_fault()))
@@ -171,11 +176,12 @@ impl<'c, K: FileKind> Work<'c, K> {
         }
     }
 
-    /// Runs `f` so that its failure or its panic undoes what it wrote and nothing else: a savepoint.
+    /// Runs `f` so that its failure or its panic undoes what it wrote and nothing else: a
+    /// savepoint.
     ///
     /// # Errors
-    /// What `f` returns, or the storage's own error: also when SQLite gave up the whole transaction meanwhile (disk full), because
-    /// what the caller wrote before is gone then as well.
+    /// What `f` returns, or the storage's own error: also when SQLite gave up the whole transaction
+    /// meanwhile (disk full), because what the caller wrote before is gone then as well.
     pub fn nested<R, E: From<StorageError>>(
         &mut self,
         f: impl FnOnce(&mut Self) -> Result<R, E>,
@@ -207,8 +213,9 @@ impl<'c, K: FileKind> Work<'c, K> {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Gives free pages at the end of the file back to the system, at most `pages` of them, while more than `kept` are free; gives how many went. The file
-    /// itself becomes smaller with the checkpoint.
+    /// Gives free pages at the end of the file back to the system, at most `pages` of them, while
+    /// more than `kept` are free; gives how many went. The file itself becomes smaller with the
+    /// checkpoint.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -238,7 +245,8 @@ impl<'c, K: FileKind> Work<'c, K> {
         Ok(free - left.min(free))
     }
 
-    /// Has `action` done once the work is on disk: a log line that tells of a fact must not tell of one that was undone.
+    /// Has `action` done once the work is on disk: a log line that tells of a fact must not tell of
+    /// one that was undone.
     pub fn on_commit(&mut self, action: impl FnOnce() + Send + 'static) {
         self.after.actions.push(Box::new(action));
     }

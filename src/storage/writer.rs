@@ -1,14 +1,18 @@
 //! The one writer of a file: group commit.
 //!
-//! A thread owns the only connection that writes. It takes what waits in its inbox into one transaction, commits once,
-//! and only then answers them all: one fsync serves everybody who waited. Three things make that safe:
+//! A thread owns the only connection that writes. It takes what waits in its inbox into one
+//! transaction, commits once, and only then answers them all: one fsync serves everybody who
+//! waited. Three things make that safe:
 //!
-//! - *Optimistic, then careful.* A batch first runs without savepoints (they cost about 30 %). A request that refuses before it
-//!   wrote anything needs no undoing. If one fails *after* it wrote, the whole batch is rolled back and run again with a
-//!   savepoint around each, so that only the failing one is undone. Requests are therefore `FnMut`: they can be run twice.
-//! - *A panic is one request's failure.* It is caught, rolled back, answered as a fault; the neighbours are kept.
-//! - *A failing COMMIT fails all of the batch.* If it is not for want of space, the file is given up until it has been closed, opened and
-//!   checked again: after a failed fsync nobody knows what the kernel kept. The same holds when the file at its path is another one now.
+//! - *Optimistic, then careful.* A batch first runs without savepoints (they cost about 30 %). A
+//!   request that refuses before it wrote anything needs no undoing. If one fails *after* it wrote,
+//!   the whole batch is rolled back and run again with a savepoint around each, so that only the
+//!   failing one is undone. Requests are therefore `FnMut`: they can be run twice.
+//! - *A panic is one request's failure.* It is caught, rolled back, answered as a fault; the
+//!   neighbours are kept.
+//! - *A failing COMMIT fails all of the batch.* If it is not for want of space, the file is given
+//!   up until it has been closed, opened and checked again: after a failed fsync nobody knows what
+//!   the kernel kept. The same holds when the file at its path is another one now.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,7 +78,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether it is time to say in the log that the inbox is full: now and then, because that comes in thousands.
+    /// Whether it is time to say in the log that the inbox is full: now and then, because that
+    /// comes in thousands.
     pub(super) fn is_overload_news(&self) -> bool {
         let now = self.clock.now().as_millis();
         let last = self.overloaded_at.load(Ordering::Relaxed);
@@ -103,7 +108,8 @@ pub(super) struct Writer<K: FileKind> {
     pub(super) log_place: Option<Place>,
     /// How large the file was when it was last looked at: it does not shrink.
     pub(super) len: Cell<u64>,
-    /// The standard library's, because it lets go of what is in it when this end is dropped: whoever waits holds the other end.
+    /// The standard library's, because it lets go of what is in it when this end is dropped:
+    /// whoever waits holds the other end.
     pub(super) inbox: Receiver<Message<K>>,
     pub(super) shared: Arc<Shared>,
 }
@@ -121,20 +127,23 @@ enum Verdict {
 }
 
 impl<K: FileKind> Writer<K> {
-    /// Runs until it is told to stop or the last handle is gone; then leaves the file without a WAL.
+    /// Runs until it is told to stop or the last handle is gone; then leaves the file without a
+    /// WAL.
     pub(super) fn run(mut self) {
         while let Ok(Message::Request(first)) = self.inbox.recv() {
             if !first.is_abandoned() && self.batch(first).is_break() {
                 break;
             }
         }
-        // Those who wait are told that the file was closed, now, and come again once it has been opened and checked.
+        // Those who wait are told that the file was closed, now, and come again once it has been
+        // opened and checked.
         self.inbox = sync_channel(0).1;
         let is_displaced = self
             .stands_in_place()
             .is_err_and(|error| error.kind() == StorageErrorKind::Missing);
-        // After a fault of the disk the WAL is all there is of the last commits, and stays for the next open to recover. That of a file which
-        // is not in its place any more is emptied, or moved away: it must not be taken for the WAL of the one that comes there.
+        // After a fault of the disk the WAL is all there is of the last commits, and stays for the
+        // next open to recover. That of a file which is not in its place any more is emptied, or
+        // moved away: it must not be taken for the WAL of the one that comes there.
         let emptied = if self.is_trusted() || is_displaced {
             self.empty_wal()
         } else {
@@ -183,8 +192,8 @@ impl<K: FileKind> Writer<K> {
         let mut verdict = match self.execute("BEGIN IMMEDIATE") {
             Ok(()) => self.gather(first, &mut batch, &mut flow),
             Err(error) => {
-                // Somebody else has the lock, after all the time that SQLite waits for it: whoever waits behind is told the same now, and
-                // not each after a wait of their own.
+                // Somebody else has the lock, after all the time that SQLite waits for it: whoever
+                // waits behind is told the same now, and not each after a wait of their own.
                 batch.push(first);
                 self.empty_inbox(&mut batch, &mut flow);
                 Verdict::Lost(error)
@@ -275,7 +284,8 @@ impl<K: FileKind> Writer<K> {
             let lengths = (after.actions.len(), after.wakes.len());
             let attempt = self.attempt(request.as_mut(), &mut after);
             if self.conn.is_autocommit() {
-                // SQLite has rolled the whole transaction back by itself (disk full, I/O error): nothing of the batch is left.
+                // SQLite has rolled the whole transaction back by itself (disk full, I/O error):
+                // nothing of the batch is left.
                 return Verdict::Lost(StorageError::new(self.shared.stats.last_write_fault()));
             }
             let undo = match attempt {
@@ -344,8 +354,10 @@ impl<K: FileKind> Writer<K> {
         counter!("tillbox_commits_total", "file" => K::NAME).increment(1);
     }
 
-    /// A file that was removed or replaced while it was open, or whose WAL was, takes writes and keeps none of them: they go with the last
-    /// handle. One that was cut is not what this process wrote any more (an operator's VACUUM looks the same: then it is checked once, and goes on), unless it is by what was given back.
+    /// A file that was removed or replaced while it was open, or whose WAL was, takes writes and
+    /// keeps none of them: they go with the last handle. One that was cut is not what this process
+    /// wrote any more (an operator's VACUUM looks the same: then it is checked once, and goes on),
+    /// unless it is by what was given back.
     fn stands_in_place(&self) -> Result<(), StorageError> {
         let (place, len) = Place::and_len(&self.path)?;
         let log_is_ours = self
@@ -392,7 +404,8 @@ impl<K: FileKind> Writer<K> {
     }
 }
 
-/// Tells of what is on disk. A panic in it undoes nothing any more, and those who wait for their answer must get it.
+/// Tells of what is on disk. A panic in it undoes nothing any more, and those who wait for their
+/// answer must get it.
 fn tell<K: FileKind>(action: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(action)) {
         tracing::error!(

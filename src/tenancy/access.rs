@@ -65,7 +65,8 @@ impl Scopes {
         self.0 & (1 << scope as u32) != 0
     }
 
-    /// Reads the stored form: words with blanks between them. Words that this version does not know grant nothing.
+    /// Reads the stored form: words with blanks between them. Words that this version does not know
+    /// grant nothing.
     pub fn parse_stored(text: &str) -> Self {
         text.split(' ').filter_map(Scope::parse).collect()
     }
@@ -95,8 +96,8 @@ impl std::fmt::Display for Scopes {
     }
 }
 
-/// A proof value: somebody was shown to belong to this tenant. Only the directory makes them, and the registry opens
-/// a shop's file for nothing else.
+/// A proof value: somebody was shown to belong to this tenant. Only the directory makes them, and
+/// the registry opens a shop's file for nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantAccess {
     id: TenantId,

@@ -1,10 +1,13 @@
-//! How far each shop's file was: the landlord keeps where its chains ended when it was last looked at.
+//! How far each shop's file was: the landlord keeps where its chains ended when it was last looked
+//! at.
 //!
-//! What SQLite cannot see by itself is that a file is an older copy of itself, or that a disk forgot what it had confirmed: such a file is whole,
-//! and lacks acknowledged sales. A file that does not have the links at which its chains ended once is not opened.
+//! What SQLite cannot see by itself is that a file is an older copy of itself, or that a disk
+//! forgot what it had confirmed: such a file is whole, and lacks acknowledged sales. A file that
+//! does not have the links at which its chains ended once is not opened.
 //!
-//! Lazily: a mark is written now and then and when a file is closed, so what was acknowledged since the last one is not missed by it. A mark is
-//! never ahead of its file: a reader sees a commit only when it is on disk.
+//! Lazily: a mark is written now and then and when a file is closed, so what was acknowledged since
+//! the last one is not missed by it. A mark is never ahead of its file: a reader sees a commit only
+//! when it is on disk.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,7 +64,8 @@ struct State {
     looked_at: HashMap<TenantId, u64>,
     /// What is not written down yet.
     due: HashMap<TenantId, ChainEnds>,
-    /// How often a file was closed or forgotten: what was read of an earlier one is not noted for the one that is there now.
+    /// How often a file was closed or forgotten: what was read of an earlier one is not noted for
+    /// the one that is there now.
     closings: HashMap<TenantId, u64>,
 }
 
@@ -101,7 +105,8 @@ impl Checkpoints {
         self.directory.read(move |view| find(view, id)).wait()
     }
 
-    /// Looks where a shop's chains end, if it has written anything since it was last looked at. Blocks.
+    /// Looks where a shop's chains end, if it has written anything since it was last looked at.
+    /// Blocks.
     pub(super) fn look(&self, id: TenantId, db: &Database<Tenant>) {
         let commits = db.stats().commits();
         let closings = {
@@ -158,7 +163,8 @@ impl Checkpoints {
         state.closings.remove(&id);
     }
 
-    /// Writes down what was noted; writes nothing when nothing was. What fails is tried again the next time. Blocks.
+    /// Writes down what was noted; writes nothing when nothing was. What fails is tried again the
+    /// next time. Blocks.
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file.
@@ -180,7 +186,8 @@ impl Checkpoints {
                 work.change(&SET_SEEN, params![now], Rows::Exactly(1))
             });
         written.wait()?;
-        // Only now, so that a file that is opened meanwhile is held against what is known and not against what was known before.
+        // Only now, so that a file that is opened meanwhile is held against what is known and not
+        // against what was known before.
         let mut state = self.state();
         for (id, ends) in due {
             if state.due.get(&id) == Some(&ends) {

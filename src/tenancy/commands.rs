@@ -1,4 +1,5 @@
-//! What can be done to the landlord's file, and what can be read from it: plain functions over its work and view.
+//! What can be done to the landlord's file, and what can be read from it: plain functions over its
+//! work and view.
 
 use serde_json::json;
 
@@ -466,7 +467,8 @@ pub(super) fn set_last_used(
         .map(drop)
 }
 
-/// Notes what was done to jobs in a tenant's file; that file's own log has it from the transaction in which it was done.
+/// Notes what was done to jobs in a tenant's file; that file's own log has it from the transaction
+/// in which it was done.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -1,8 +1,10 @@
-//! Who exists: from an API key, a host or a slug to a tenant. Every request asks, so the answers are kept in memory.
+//! Who exists: from an API key, a host or a slug to a tenant. Every request asks, so the answers
+//! are kept in memory.
 //!
-//! The kept answers are exact, not merely fresh: every change of the landlord's file goes through [`Directory::change`], which
-//! starts a new generation when the change is on disk and before it is acknowledged. An answer that was read before that
-//! carries the old generation's number and is never looked at again. A revoked key is refused by the next request.
+//! The kept answers are exact, not merely fresh: every change of the landlord's file goes through
+//! [`Directory::change`], which starts a new generation when the change is on disk and before it is
+//! acknowledged. An answer that was read before that carries the old generation's number and is
+//! never looked at again. A revoked key is refused by the next request.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,7 +56,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Over an open landlord's file; so many answers are kept at most, and a flood of made-up hosts pushes out old ones and grows nothing.
+    /// Over an open landlord's file; so many answers are kept at most, and a flood of made-up hosts
+    /// pushes out old ones and grows nothing.
     pub fn new(db: Database<Landlord>, answers_kept: u64) -> Self {
         let answers = Cache::builder().max_capacity(answers_kept).build();
         Self {
@@ -172,7 +175,8 @@ impl Directory {
         self.db.read(f)
     }
 
-    /// Notes that a key was used. Written down now and then, see [`flush_used`](Self::flush_used): a write per request would cost more than the fact is worth.
+    /// Notes that a key was used. Written down now and then, see [`flush_used`](Self::flush_used):
+    /// a write per request would cost more than the fact is worth.
     pub fn note_used(&self, key: ApiKeyId, now: Timestamp) {
         self.used
             .lock()
@@ -180,7 +184,8 @@ impl Directory {
             .insert(key, now);
     }
 
-    /// Writes down which keys were used since the last time; writes nothing when none was. What fails is tried again the next time. Blocks.
+    /// Writes down which keys were used since the last time; writes nothing when none was. What
+    /// fails is tried again the next time. Blocks.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -203,8 +208,9 @@ impl Directory {
         })
     }
 
-    /// Puts an entry into the cache and takes it out again: whether the cache works, for `/health`. Each call has an entry of its own, so
-    /// that calls at the same time don't take out each other's.
+    /// Puts an entry into the cache and takes it out again: whether the cache works, for `/health`.
+    /// Each call has an entry of its own, so that calls at the same time don't take out each
+    /// other's.
     pub fn cache_works(&self) -> bool {
         let probe = self.probes.fetch_add(1, Ordering::Relaxed);
         let question = (u64::MAX, Question::Key(Digest::of(&probe.to_be_bytes())));

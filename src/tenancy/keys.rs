@@ -1,5 +1,6 @@
-//! API keys: `tb_PREFIX_SECRET`. The prefix is shown in lists and found by; of the whole key only the SHA-256 is kept. The secret
-//! has 256 bits, so a slow hash would add nothing but time to every request.
+//! API keys: `tb_PREFIX_SECRET`. The prefix is shown in lists and found by; of the whole key only
+//! the SHA-256 is kept. The secret has 256 bits, so a slow hash would add nothing but time to every
+//! request.
 
 use subtle::ConstantTimeEq;
 

@@ -1,7 +1,8 @@
 //! L3: from a name to an open file.
 //!
-//! [`Directory`] knows who exists and turns a key, a host or a slug into a [`TenantAccess`]; only with one of those does the
-//! [`Registry`] open a shop's file. There is no other way from a request to a shop.
+//! [`Directory`] knows who exists and turns a key, a host or a slug into a [`TenantAccess`]; only
+//! with one of those does the [`Registry`] open a shop's file. There is no other way from a request
+//! to a shop.
 
 pub mod access;
 pub mod checkpoints;

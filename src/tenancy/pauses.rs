@@ -1,9 +1,11 @@
-//! Which queues an operator has paused, for all shops or for one: in the landlord's file, so that a restart changes nothing, and in memory, where the
-//! worker looks before each turn.
+//! Which queues an operator has paused, for all shops or for one: in the landlord's file, so that a
+//! restart changes nothing, and in memory, where the worker looks before each turn.
 //!
-//! The memory follows the file: it is changed when the change is on disk and before it is acknowledged, in the order of the commits. So after the answer
-//! to a pause no job of that queue begins, in any store or in the one that was named; what is being carried out runs to its end, and is counted: a call
-//! is counted before it begins, under the lock under which it looks whether it may.
+//! The memory follows the file: it is changed when the change is on disk and before it is
+//! acknowledged, in the order of the commits. So after the answer to a pause no job of that queue
+//! begins, in any store or in the one that was named; what is being carried out runs to its end,
+//! and is counted: a call is counted before it begins, under the lock under which it looks whether
+//! it may.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -138,8 +140,9 @@ impl Pauses {
         known.contains_key(&(queue, None)) || known.contains_key(&(queue, Some(tenant)))
     }
 
-    /// Begins an outward call, unless its queue is paused for the shop. Whoever has the answer to a pause finds every call that has begun among
-    /// [those under way](Self::count_under_way), and none begins after.
+    /// Begins an outward call, unless its queue is paused for the shop. Whoever has the answer to a
+    /// pause finds every call that has begun among [those under way](Self::count_under_way), and
+    /// none begins after.
     pub fn begin(&self, queue: Queue, tenant: TenantId) -> Option<UnderWay> {
         let mut under_way = self.known.under_way();
         if self.is_paused_for(queue, tenant) {
@@ -193,7 +196,8 @@ impl Pauses {
         self.known.write().retain(|(_, of), _| *of != Some(tenant));
     }
 
-    /// Pauses a queue, in all stores or in one, and says since when it is; what is paused already stays as it is.
+    /// Pauses a queue, in all stores or in one, and says since when it is; what is paused already
+    /// stays as it is.
     pub fn pause(
         &self,
         origin: Origin,
@@ -228,8 +232,8 @@ impl Pauses {
         })
     }
 
-    /// Resumes a queue, in all stores or in one; one that is not paused stays as it is. What is paused for all stays paused in a store that is resumed by
-    /// name, and the other way round.
+    /// Resumes a queue, in all stores or in one; one that is not paused stays as it is. What is
+    /// paused for all stays paused in a store that is resumed by name, and the other way round.
     pub fn resume(
         &self,
         origin: Origin,

@@ -1,8 +1,10 @@
 //! Making and removing tenants, in steps of which each can be cut by a crash.
 //!
-//! Create: landlord row `creating` → the file, whole (see `storage::file::create`) → its first rows → landlord row `active` together with the
-//! first key. A crash before the last step leaves a row `creating`, which the next start removes with its file: nobody was told of that tenant.
-//! Delete: landlord row `deleting` → the file → the row. A crash leaves a row `deleting`, which the next start carries through.
+//! Create: landlord row `creating` → the file, whole (see `storage::file::create`) → its first rows
+//! → landlord row `active` together with the first key. A crash before the last step leaves a row
+//! `creating`, which the next start removes with its file: nobody was told of that tenant. Delete:
+//! landlord row `deleting` → the file → the row. A crash leaves a row `deleting`, which the next
+//! start carries through.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -121,7 +123,8 @@ impl Provisioner {
             .and_then(|()| self.finish(origin, command, &access, seed));
         match &made {
             Ok(_) => {}
-            // Whether the last step was kept is not known, and what is acknowledged must not lose its file: the next start looks.
+            // Whether the last step was kept is not known, and what is acknowledged must not lose
+            // its file: the next start looks.
             Err(ProvisionRefused::Directory(DirectoryRefused::Storage(error)))
                 if matches!(
                     error.kind(),
@@ -171,7 +174,8 @@ impl Provisioner {
     /// Removes a tenant, its file and its keys. Blocks.
     ///
     /// # Errors
-    /// `TenantNotFound`, `WrongStatus` for one that is being made, or the storage's; what was begun is carried through at the next start.
+    /// `TenantNotFound`, `WrongStatus` for one that is being made, or the storage's; what was begun
+    /// is carried through at the next start.
     pub fn delete(&self, origin: &Origin, slug: &Slug) -> Result<(), ProvisionRefused> {
         let named = slug.clone();
         let access = self
@@ -198,8 +202,9 @@ impl Provisioner {
         self.remove(origin, &access, "tenant.deleted")
     }
 
-    /// Takes a tenant's file for what it is, although it lacks what was acknowledged: the operator has no newer copy. Gives how far the landlord
-    /// knew the file to be, and how far it is. Blocks.
+    /// Takes a tenant's file for what it is, although it lacks what was acknowledged: the operator
+    /// has no newer copy. Gives how far the landlord knew the file to be, and how far it is.
+    /// Blocks.
     ///
     /// # Errors
     /// `TenantNotFound`, `WrongStatus`, `NothingLost`, or what is wrong with the file besides.
@@ -232,8 +237,9 @@ impl Provisioner {
         Ok((known, found))
     }
 
-    /// Undoes what a crash left half made, and carries through what it left half removed; what cannot be cleared away now waits for the
-    /// next start and stops no other tenant. Blocks; for the start.
+    /// Undoes what a crash left half made, and carries through what it left half removed; what
+    /// cannot be cleared away now waits for the next start and stops no other tenant. Blocks; for
+    /// the start.
     ///
     /// # Errors
     /// [`ProvisionRefused`] when it is not even known which tenants there are.
@@ -277,7 +283,8 @@ impl Provisioner {
     }
 }
 
-/// Removes all that belongs to a tenant: its file with its companions, what was set aside, and what a migration kept.
+/// Removes all that belongs to a tenant: its file with its companions, what was set aside, and what
+/// a migration kept.
 fn remove_files(dir: &Path, id: TenantId) -> std::io::Result<()> {
     let prefix = format!("{id}.db");
     for entry in std::fs::read_dir(dir)? {

@@ -1,7 +1,9 @@
-//! The open shops: a bounded set of files, the least recently used closed first. A shop at rest costs no thread and no descriptor.
+//! The open shops: a bounded set of files, the least recently used closed first. A shop at rest
+//! costs no thread and no descriptor.
 //!
-//! Opening and closing one file exclude each other by a lock per tenant, so there are never two writers on it. What is wrong with one
-//! file is that tenant's trouble alone: it is set aside or left as it is, its requests are told, and the others go on.
+//! Opening and closing one file exclude each other by a lock per tenant, so there are never two
+//! writers on it. What is wrong with one file is that tenant's trouble alone: it is set aside or
+//! left as it is, its requests are told, and the others go on.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -77,17 +79,19 @@ struct State {
     open: HashMap<TenantId, Open>,
     locks: HashMap<TenantId, Arc<Mutex<()>>>,
     gates: HashMap<TenantId, Arc<Gate>>,
-    /// Files whose orphaned jobs were rescued since this process began, and where they were: one that was put in its place since has
-    /// orphans of its own.
+    /// Files whose orphaned jobs were rescued since this process began, and where they were: one
+    /// that was put in its place since has orphans of its own.
     swept: HashMap<TenantId, Place>,
     /// Files in which something was found wrong: checked whole at the next open.
     suspect: HashSet<TenantId>,
     unavailable: HashMap<TenantId, StorageErrorKind>,
-    /// Those of them at whose place there was no file: what comes there is being put back, and may not be whole yet.
+    /// Those of them at whose place there was no file: what comes there is being put back, and may
+    /// not be whole yet.
     absent: HashSet<TenantId>,
     /// When a write last failed because the disk did.
     disk_failed: HashMap<TenantId, Timestamp>,
-    /// Files under which the disk failed again soon after they were opened and checked: not written to until the operator says so.
+    /// Files under which the disk failed again soon after they were opened and checked: not written
+    /// to until the operator says so.
     held: HashSet<TenantId>,
     /// Those whose schema could not be brought up to date, and when.
     failed: HashMap<TenantId, (StorageErrorKind, Timestamp)>,
@@ -109,8 +113,8 @@ pub struct Registry {
     opened: Condvar,
 }
 
-/// A file that is being opened: it counts among the open ones, and few are opened at once, so that a storm of shops that were at rest
-/// does not take more descriptors than there are.
+/// A file that is being opened: it counts among the open ones, and few are opened at once, so that
+/// a storm of shops that were at rest does not take more descriptors than there are.
 struct Opening<'a>(&'a Registry);
 
 impl<'a> Opening<'a> {
@@ -135,7 +139,8 @@ impl Drop for Opening<'_> {
 }
 
 impl Registry {
-    /// An empty set that holds at most `capacity` files open, unless more are in use at the same time (or are opened at once).
+    /// An empty set that holds at most `capacity` files open, unless more are in use at the same
+    /// time (or are opened at once).
     pub fn new(
         dir: Arc<DataDir>,
         settings: Settings,
@@ -155,8 +160,8 @@ impl Registry {
         }
     }
 
-    /// Has `on_wake` told of due jobs from now on, also for files that are open already. Before that, hints are lost, which costs latency
-    /// and no work.
+    /// Has `on_wake` told of due jobs from now on, also for files that are open already. Before
+    /// that, hints are lost, which costs latency and no work.
     pub fn set_on_wake(&self, on_wake: OnWake) {
         *self.on_wake.write().unwrap_or_else(PoisonError::into_inner) = Some(on_wake);
     }
@@ -175,8 +180,9 @@ impl Registry {
         Some(open.db.clone())
     }
 
-    /// Whose turn it is to open a tenant's file: one permit, for those who wait without a thread. They [`get`](Self::get) the file when it
-    /// is open, and only the one with the permit spends a thread on [`open`](Self::open): a file that takes long does not take them all.
+    /// Whose turn it is to open a tenant's file: one permit, for those who wait without a thread.
+    /// They [`get`](Self::get) the file when it is open, and only the one with the permit spends a
+    /// thread on [`open`](Self::open): a file that takes long does not take them all.
     pub fn gate(&self, id: TenantId) -> Arc<Gate> {
         let gate = || {
             Arc::new(Gate {
@@ -251,7 +257,8 @@ impl Registry {
         self.open_file(id, check, &verify)
     }
 
-    /// A migration that fails costs a copy of the whole file; it is not tried anew for each request.
+    /// A migration that fails costs a copy of the whole file; it is not tried anew for each
+    /// request.
     fn just_failed(&self, id: TenantId) -> Option<StorageErrorKind> {
         let now = self.settings.clock.now();
         let (kind, at) = self.state().failed.get(&id).copied()?;
@@ -321,7 +328,8 @@ impl Registry {
                 state.absent.insert(id);
             }
             if state.absent.contains(&id) || error.sets_aside() {
-                // Whatever comes to this place is another file, even if the system gives it the number of the one that went.
+                // Whatever comes to this place is another file, even if the system gives it the
+                // number of the one that went.
                 state.swept.remove(&id);
             }
             if matches!(
@@ -337,7 +345,8 @@ impl Registry {
                 state.absent.contains(&id),
             )
         };
-        // A file that is being copied to its place looks damaged until all of it is there: it is left to whoever copies it.
+        // A file that is being copied to its place looks damaged until all of it is there: it is
+        // left to whoever copies it.
         if error.sets_aside() && !is_put_back {
             match set_aside(&path) {
                 Ok(()) => {
@@ -354,8 +363,9 @@ impl Registry {
         }
     }
 
-    /// Closes files that have been at rest for ten minutes; and those that were last used in the future, which a clock that was set back says of all
-    /// that have not been used since. Blocks while they close.
+    /// Closes files that have been at rest for ten minutes; and those that were last used in the
+    /// future, which a clock that was set back says of all that have not been used since. Blocks
+    /// while they close.
     pub fn close_idle(&self, now: Timestamp) {
         let idle =
             |open: &Open| !(0..IDLE_MS).contains(&(now.as_millis() - open.used_at.as_millis()));
@@ -371,7 +381,8 @@ impl Registry {
         });
     }
 
-    /// Closes a shop's file whoever still holds it: their next call is told that it was closed. Blocks.
+    /// Closes a shop's file whoever still holds it: their next call is told that it was closed.
+    /// Blocks.
     pub fn close(&self, id: TenantId) {
         let lock = self.lock_of(id);
         let _closing = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -390,7 +401,8 @@ impl Registry {
         db.close();
     }
 
-    /// Writes down how far the files are that are open or were: see [`Checkpoints`]. Writes nothing when none has changed. Blocks.
+    /// Writes down how far the files are that are open or were: see [`Checkpoints`]. Writes nothing
+    /// when none has changed. Blocks.
     ///
     /// # Errors
     /// [`StorageError`], of the landlord's file.
@@ -411,9 +423,11 @@ impl Registry {
         self.checkpoints.find(id)
     }
 
-    /// Opens a shop's file although it lacks what was acknowledged, after all of it was checked; if it was set aside, it is taken back to its place
-    /// first. Jobs of one that lacks something are held, because they may have been run since: its epoch rises. `accept` is told how far the landlord knew it to be and how far it is, and has to write that down before anybody uses the file.
-    /// Gives the two; nothing when the shop is open already. Blocks.
+    /// Opens a shop's file although it lacks what was acknowledged, after all of it was checked; if
+    /// it was set aside, it is taken back to its place first. Jobs of one that lacks something are
+    /// held, because they may have been run since: its epoch rises. `accept` is told how far the
+    /// landlord knew it to be and how far it is, and has to write that down before anybody uses the
+    /// file. Gives the two; nothing when the shop is open already. Blocks.
     ///
     /// # Errors
     /// [`TenantUnavailable`] when there is no file, or a damaged one, or when `accept` fails.
@@ -460,7 +474,8 @@ impl Registry {
         }
         let (mark, holds) = (self.known_checkpoint(id)?, self.checkpoints.chains().holds);
         let db = self.open_file(id, Check::Always, &|_| Ok(()))?;
-        // Before the loss is written down as accepted: a crash in between may raise the epoch twice, and never leaves it where it was.
+        // Before the loss is written down as accepted: a crash in between may raise the epoch
+        // twice, and never leaves it where it was.
         let lacks = match mark {
             Some(mark) => !db.read(move |view| holds(view, &mark)).wait()?,
             None => false,
@@ -479,7 +494,8 @@ impl Registry {
         ids.into_iter().for_each(|id| self.close(id));
     }
 
-    /// The shop, if its file is open and well. Looking does not count as use, so a sweep keeps no shop awake.
+    /// The shop, if its file is open and well. Looking does not count as use, so a sweep keeps no
+    /// shop awake.
     pub fn peek(&self, id: TenantId) -> Option<Database<Tenant>> {
         let state = self.state();
         let open = state.open.get(&id).filter(|open| open.db.is_healthy())?;
@@ -578,12 +594,14 @@ impl Registry {
         }
     }
 
-    /// Closes a shop's file again that was opened for a look, unless somebody has come for it meanwhile. Blocks while it closes.
+    /// Closes a shop's file again that was opened for a look, unless somebody has come for it
+    /// meanwhile. Blocks while it closes.
     pub fn close_unused(&self, id: TenantId) {
         self.close_unshared(id);
     }
 
-    /// Closes a file that nobody holds at the moment. Gives way to whoever is opening or closing it.
+    /// Closes a file that nobody holds at the moment. Gives way to whoever is opening or closing
+    /// it.
     fn close_unshared(&self, id: TenantId) -> bool {
         let lock = self.lock_of(id);
         let Ok(_closing) = lock.try_lock() else {

@@ -1,4 +1,5 @@
-//! Where a shop's chains end, and whether a file still has the links that it had: what `tenancy::checkpoints` keeps beside the file.
+//! Where a shop's chains end, and whether a file still has the links that it had: what
+//! `tenancy::checkpoints` keeps beside the file.
 
 use super::ledger;
 use crate::platform::audit;
@@ -51,7 +52,8 @@ pub fn holds(view: &TenantView, once: &ChainEnds) -> Result<bool, StorageError> 
     if let Some(found) = audit::hash_at(view, once.audit.seq)? {
         return Ok(found == once.audit.hash);
     }
-    // What was pruned was there: an anchor at or beyond the link says so. (The landlord's file may be an older copy.)
+    // What was pruned was there: an anchor at or beyond the link says so. (The landlord's file may
+    // be an older copy.)
     let is_pruned = view.find(&IS_PRUNED, [], |_| Ok(()))?.is_some();
     let anchor = if is_pruned {
         audit::anchor(view)?

@@ -123,7 +123,8 @@ impl Refusal for SellRefused {
     }
 }
 
-/// Makes an order of a cart: priced by now, its stock held for a quarter of an hour, a payment pending.
+/// Makes an order of a cart: priced by now, its stock held for a quarter of an hour, a payment
+/// pending.
 ///
 /// # Errors
 /// [`SellRefused`].

@@ -1,4 +1,5 @@
-//! Do the books agree with themselves? Each check compares two things that were written down in different places. It finds, and never mends.
+//! Do the books agree with themselves? Each check compares two things that were written down in
+//! different places. It finds, and never mends.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +12,12 @@ use crate::storage::{
 use crate::tenancy::checkpoints::ChainEnds;
 
 statements! {
-    // Not the quick one, which does not hold the indexes against their tables: a bit that rots in a row is passed over by whoever looks into the index.
+    // Not the quick one, which does not hold the indexes against their tables: a bit that rots in a
+    // row is passed over by whoever looks into the index.
     PAGES = "SELECT * FROM pragma_integrity_check LIMIT 10";
     FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of ' || parent FROM pragma_foreign_key_check LIMIT 50";
-    // What a file has exactly one row of. No row refers to these, so no other check would miss them.
+    // What a file has exactly one row of. No row refers to these, so no other check would miss
+    // them.
     SINGLE_ROWS = "SELECT 'the shop has no row: nobody can sell there, and its currency is not known' WHERE NOT EXISTS (SELECT 1 FROM shop)
                  UNION ALL SELECT 'the settings of currencies have no row' WHERE NOT EXISTS (SELECT 1 FROM currency_setting)
                  UNION ALL SELECT 'the epoch of the file has no row' WHERE NOT EXISTS (SELECT 1 FROM epoch)";
@@ -141,7 +144,8 @@ pub struct Report {
     pub checks: BTreeMap<&'static str, usize>,
     /// What does not agree; nothing, when all is well.
     pub mismatches: Vec<Mismatch>,
-    /// What whoever reads it should know besides, such as from where on a trail that was pruned was verified.
+    /// What whoever reads it should know besides, such as from where on a trail that was pruned was
+    /// verified.
     pub notes: Vec<String>,
 }
 
@@ -210,7 +214,8 @@ pub fn check(view: &TenantView) -> Result<Report, StorageError> {
     Ok(report)
 }
 
-/// A value that is not what its column holds is a finding like any other, and keeps no other check from its own.
+/// A value that is not what its column holds is a finding like any other, and keeps no other check
+/// from its own.
 pub(crate) fn looked(
     found: Result<Vec<String>, StorageError>,
 ) -> Result<Vec<String>, StorageError> {

@@ -1,8 +1,9 @@
 //! What an operator sees of a shop's jobs, and does to them: look, retry, cancel, forget.
 //!
-//! A job that runs is left alone: nobody can call back what is under way outside. What has run is done and stays. A change and its entry in the shop's
-//! own audit trail are one transaction. Looking is bounded: a state that few jobs are in has an index of its own, and of all the others so many rows are
-//! looked at for one page and no more.
+//! A job that runs is left alone: nobody can call back what is under way outside. What has run is
+//! done and stays. A change and its entry in the shop's own audit trail are one transaction.
+//! Looking is bounded: a state that few jobs are in has an index of its own, and of all the others
+//! so many rows are looked at for one page and no more.
 
 use serde_json::json;
 
@@ -290,7 +291,8 @@ fn line(row: &Row<'_>) -> rusqlite::Result<JobLine> {
     })
 }
 
-/// Jobs before a place, the newest first. A page may have fewer rows than `limit`, or none, and go on all the same.
+/// Jobs before a place, the newest first. A page may have fewer rows than `limit`, or none, and go
+/// on all the same.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -375,8 +377,8 @@ pub fn require_job(view: &TenantView, id: JobId) -> Result<WholeJob, JobRefused>
         .ok_or(JobRefused::NotFound)
 }
 
-/// How many jobs of each queue are in which state, but for the completed ones: they are many, and nobody waits for them. The same may come several times,
-/// in parts.
+/// How many jobs of each queue are in which state, but for the completed ones: they are many, and
+/// nobody waits for them. The same may come several times, in parts.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -415,8 +417,9 @@ fn subject(id: JobId) -> String {
     format!("job:{id}")
 }
 
-/// Makes a job available now: one that was given up or cancelled begins anew, with all its attempts; one that waits for its time keeps those
-/// that it has had. One that is held is released by it. Says whether that changed anything, which it does not for one that is available already.
+/// Makes a job available now: one that was given up or cancelled begins anew, with all its
+/// attempts; one that waits for its time keeps those that it has had. One that is held is released
+/// by it. Says whether that changed anything, which it does not for one that is available already.
 ///
 /// # Errors
 /// [`JobRefused`].
@@ -480,8 +483,8 @@ pub fn remove_job(work: &mut TenantWork, id: JobId) -> Result<Removed, JobRefuse
     Ok(removed)
 }
 
-/// Retries or forgets the jobs that were given up, of one queue or of all, from a place on: so many that sales go on meanwhile. Whatever is in another
-/// state by then is left alone.
+/// Retries or forgets the jobs that were given up, of one queue or of all, from a place on: so many
+/// that sales go on meanwhile. Whatever is in another state by then is left alone.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -516,7 +519,8 @@ pub fn sweep_discarded(
     })
 }
 
-/// Releases jobs that are held, so many that sales go on meanwhile; to be called again while there are more.
+/// Releases jobs that are held, so many that sales go on meanwhile; to be called again while there
+/// are more.
 ///
 /// # Errors
 /// [`StorageError`].

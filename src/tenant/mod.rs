@@ -1,6 +1,8 @@
-//! L4: the shop. Each module owns its tables; what it does to another's it does by calling it, in plain sight.
+//! L4: the shop. Each module owns its tables; what it does to another's it does by calling it, in
+//! plain sight.
 //!
-//! Business code is synchronous functions: `f(work, command) -> Result<_, Refused>` to change, `f(view, …)` to read.
+//! Business code is synchronous functions: `f(work, command) -> Result<_, Refused>` to change,
+//! `f(view, …)` to read.
 
 pub mod audit;
 pub mod cart;

@@ -1,4 +1,5 @@
-//! What the configuration and the house decide about selling: handed to commands, so that rules read no configuration and no other file.
+//! What the configuration and the house decide about selling: handed to commands, so that rules
+//! read no configuration and no other file.
 
 use super::currency::Published;
 use crate::primitives::NumberFormat;
@@ -10,6 +11,7 @@ pub struct Policy {
     pub invoice_number: NumberFormat,
     /// Whether the payment method `test` exists: under `--dev` only.
     pub test_payments: bool,
-    /// The published exchange rates that the shop may need: of this call, and none where a shop sells in its own currency alone.
+    /// The published exchange rates that the shop may need: of this call, and none where a shop
+    /// sells in its own currency alone.
     pub published: Published,
 }

@@ -53,7 +53,8 @@ pub struct PricedLine {
     pub total: Money,
 }
 
-/// What one rate takes from an order. In the order of their names, because snapshots are (see `finance::canonical`).
+/// What one rate takes from an order. In the order of their names, because snapshots are (see
+/// `finance::canonical`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaxLine {
     /// The rate's name.

@@ -1,11 +1,15 @@
-//! What a shop does not keep for ever, and how it goes: a few rows in each transaction, between which sales go on.
+//! What a shop does not keep for ever, and how it goes: a few rows in each transaction, between
+//! which sales go on.
 //!
-//! The list is in [`Table`], and no book is in it; besides, triggers refuse to let financial orders, payments, invoices and the ledger go. The cut-offs are worked out once,
-//! when a run begins at an instant that is trusted, and go with its jobs: a clock that is set afterwards makes nothing older. A run that was broken off
-//! anywhere has deleted what it has; the next one goes on. Two at once take turns.
-//! Nothing goes without a word in the shop's own trail: the transaction of the first rows that go says what the run goes on to, and its end says what went. So a
-//! process that is killed anywhere between leaves an entry which covers what is gone.
-//! Files give their pages back a few at a time (they are made with `auto_vacuum = INCREMENTAL`), and keep some that they would soon take again.
+//! The list is in [`Table`], and no book is in it; besides, triggers refuse to let financial
+//! orders, payments, invoices and the ledger go. The cut-offs are worked out once, when a run
+//! begins at an instant that is trusted, and go with its jobs: a clock that is set afterwards makes
+//! nothing older. A run that was broken off anywhere has deleted what it has; the next one goes on.
+//! Two at once take turns. Nothing goes without a word in the shop's own trail: the transaction of
+//! the first rows that go says what the run goes on to, and its end says what went. So a process
+//! that is killed anywhere between leaves an entry which covers what is gone. Files give their
+//! pages back a few at a time (they are made with `auto_vacuum = INCREMENTAL`), and keep some that
+//! they would soon take again.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -100,7 +104,8 @@ impl CutOffs {
     }
 }
 
-/// The place up to which the rows of a table go, where they go by their places, and how many they are.
+/// The place up to which the rows of a table go, where they go by their places, and how many they
+/// are.
 fn look(view: &TenantView, table: Table, cut_off: Timestamp) -> Result<(i64, i64), StorageError> {
     match table {
         Table::AuditLog => chain::find_prunable(view, cut_off, None),
@@ -181,8 +186,9 @@ impl Ran {
     }
 }
 
-/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most `batches_max` of them, and for as long as `may_go_on` says. The first that deletes anything says in the
-/// trail what is to go; what went in the end is for [`record`]. Blocks.
+/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most
+/// `batches_max` of them, and for as long as `may_go_on` says. The first that deletes anything says
+/// in the trail what is to go; what went in the end is for [`record`]. Blocks.
 ///
 /// # Errors
 /// [`StorageError`]; what went before it is gone, and the trail has what it was part of.
@@ -247,8 +253,9 @@ pub fn prune(
     Ok(ran)
 }
 
-/// Gives pages that a run has left free back to the disk, a few at a time and so many times, between which sales go on; after the run is recorded, because it may
-/// take long and is no loss; for as long as `may_go_on` says. Says whether there is more to give back. Blocks.
+/// Gives pages that a run has left free back to the disk, a few at a time and so many times,
+/// between which sales go on; after the run is recorded, because it may take long and is no loss;
+/// for as long as `may_go_on` says. Says whether there is more to give back. Blocks.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -307,8 +314,9 @@ pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageErr
     queue::enqueue(work, &new)
 }
 
-/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, some of the space, and the job that goes on where this one ends, which it does early when
-/// `may_go_on` says no: a job that outlives its queue's time-out is a failed one, whatever it did. Blocks.
+/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, some of the space, and the job
+/// that goes on where this one ends, which it does early when `may_go_on` says no: a job that
+/// outlives its queue's time-out is a failed one, whatever it did. Blocks.
 ///
 /// # Errors
 /// [`StorageError`]; a further attempt goes on from there.

@@ -19,7 +19,8 @@ pub struct Shop {
     pub name: Name,
     /// The currency of a product or cart that names none. Fixed when the shop is made.
     pub currency: Currency,
-    /// Whether prices include tax (as consumer prices in Europe do) or tax comes on top (as in the United States).
+    /// Whether prices include tax (as consumer prices in Europe do) or tax comes on top (as in the
+    /// United States).
     pub prices_include_tax: bool,
     /// Counts the changes; the `ETag`.
     pub version: i64,
@@ -69,7 +70,8 @@ fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
     })
 }
 
-/// The first rows of a new shop: itself, and a standard tax class of 0 % that it is expected to change.
+/// The first rows of a new shop: itself, and a standard tax class of 0 % that it is expected to
+/// change.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -88,7 +90,8 @@ pub fn shop(view: &TenantView) -> Result<Shop, StorageError> {
     view.one(&SHOP, [], shop_row)
 }
 
-/// Changes the shop's row; what is so already stays so. `expected` is the version the caller has seen (`If-Match`), if it says.
+/// Changes the shop's row; what is so already stays so. `expected` is the version the caller has
+/// seen (`If-Match`), if it says.
 ///
 /// # Errors
 /// [`SettingsRefused`].

@@ -1,7 +1,8 @@
 //! Tax classes and their rates over time, and the arithmetic of tax: per rate, to the cent.
 //!
-//! Tax is computed once per rate over the sum of its lines (not per line, where the roundings would add up), rounded half up, and
-//! spread over the lines by the largest remainder: lines, rates and the total agree to the last minor unit.
+//! Tax is computed once per rate over the sum of its lines (not per line, where the roundings would
+//! add up), rounded half up, and spread over the lines by the largest remainder: lines, rates and
+//! the total agree to the last minor unit.
 
 use serde_json::json;
 
@@ -101,7 +102,8 @@ fn rate_row(row: &Row<'_>) -> rusqlite::Result<RateOfClass> {
     })
 }
 
-/// The standard class at 0 %, valid since the beginning of time, so that sales of the past find a rate too.
+/// The standard class at 0 %, valid since the beginning of time, so that sales of the past find a
+/// rate too.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -165,7 +167,8 @@ pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfCla
 /// The rate of a class at an instant.
 ///
 /// # Errors
-/// `UnknownClass` when the class has no rate at all, `NoRateAt` when it has none yet at that instant, or the storage's.
+/// `UnknownClass` when the class has no rate at all, `NoRateAt` when it has none yet at that
+/// instant, or the storage's.
 pub fn rate_at(
     view: &TenantView,
     tax_class: &TaxClass,
@@ -188,7 +191,8 @@ pub fn require_class(view: &TenantView, tax_class: &TaxClass) -> Result<(), TaxR
         .ok_or_else(|| TaxRefused::UnknownClass(tax_class.clone()))
 }
 
-/// What one rate takes from a number of lines: their net amounts and their taxes, which sum to the rate's.
+/// What one rate takes from a number of lines: their net amounts and their taxes, which sum to the
+/// rate's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaxedGroup {
     /// Net amount of each line.
@@ -201,7 +205,8 @@ pub struct TaxedGroup {
     pub tax: Money,
 }
 
-/// Taxes the lines of one rate. `amounts` are the lines' prices: with the tax in them when `included`, without it otherwise.
+/// Taxes the lines of one rate. `amounts` are the lines' prices: with the tax in them when
+/// `included`, without it otherwise.
 ///
 /// # Errors
 /// [`MoneyError`] when a sum is too large or the currencies differ.

@@ -1,4 +1,5 @@
-//! One batch of one shop in one queue, as plain steps over its work: what is claimed, run, finished and given up. No clock, no threads.
+//! One batch of one shop in one queue, as plain steps over its work: what is claimed, run, finished
+//! and given up. No clock, no threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -35,8 +36,8 @@ impl Rules {
             .expect("every queue has its settings")
     }
 
-    /// Who decides how often a job is tried. Alerts are as patient as mail, whose servers may be away for hours; the attempts of their own queue would be
-    /// over in some minutes.
+    /// Who decides how often a job is tried. Alerts are as patient as mail, whose servers may be
+    /// away for hours; the attempts of their own queue would be over in some minutes.
     fn of_tries(&self, job: &Job) -> &config::Queue {
         if alerts::is_alert(&job.kind) {
             &self.queues.default
@@ -107,7 +108,8 @@ pub(super) struct Claimed {
     /// What ended in it.
     pub(super) ran: Vec<Ran>,
     pub(super) started: Vec<Started>,
-    /// When the queue has something to do next; not later than now when there was more than one batch takes.
+    /// When the queue has something to do next; not later than now when there was more than one
+    /// batch takes.
     pub(super) next: Option<Timestamp>,
 }
 
@@ -131,7 +133,8 @@ pub(super) enum BatchError {
     Unavailable(JobError),
 }
 
-/// Runs the local jobs that are due, in order, and checkpoints at most `outbound_max` outbound ones as running. Removes some of what has long ended.
+/// Runs the local jobs that are due, in order, and checkpoints at most `outbound_max` outbound ones
+/// as running. Removes some of what has long ended.
 pub(super) fn claim(
     work: &mut TenantWork<'_>,
     rules: &Rules,
@@ -163,7 +166,8 @@ pub(super) fn claim(
     Ok(Claimed { ran, started, next })
 }
 
-/// A kind that nothing runs: from a newer version, or one that was given up. It waits for a program that knows it, and is not to blame.
+/// A kind that nothing runs: from a newer version, or one that was given up. It waits for a program
+/// that knows it, and is not to blame.
 fn hold(work: &mut TenantWork<'_>, job: Job) -> Result<Ran, StorageError> {
     epoch::hold_unknown(work, &job)?;
     let (tenant, id, queue, kind) = (tenant::id_of(work), job.id, job.queue, job.kind.clone());
@@ -188,7 +192,8 @@ fn ended(work: &TenantWork<'_>, job: &Job, outcome: Outcome, run: Duration) -> R
     }
 }
 
-/// Runs local jobs: all in one savepoint, because each costs as much as a job does; and one by one when one of them fails.
+/// Runs local jobs: all in one savepoint, because each costs as much as a job does; and one by one
+/// when one of them fails.
 fn run_local(
     work: &mut TenantWork<'_>,
     rules: &Rules,
@@ -285,8 +290,8 @@ fn fail(
     Ok(Outcome::Retried)
 }
 
-/// How long to wait after the `attempt`th failure: anything up to the queue's wait for it ("full jitter"), so that jobs that failed
-/// together don't come back together; and never nothing.
+/// How long to wait after the `attempt`th failure: anything up to the queue's wait for it ("full
+/// jitter"), so that jobs that failed together don't come back together; and never nothing.
 fn wait_ms(settings: &config::Queue, attempt: i64, entropy: &dyn Entropy) -> i64 {
     let longest = settings.backoff.longest(attempt).as_millis();
     1 + i64::try_from(entropy.below(longest)).unwrap_or(0)

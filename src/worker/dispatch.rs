@@ -1,6 +1,8 @@
-//! The loop around the steps: it gives batches while workers are free, sleeps until a hint or the next due job, and drains when told to stop.
+//! The loop around the steps: it gives batches while workers are free, sleeps until a hint or the
+//! next due job, and drains when told to stop.
 //!
-//! It decides who is next and nothing else. Transactions run on the shops' writer threads, calls on threads that may block.
+//! It decides who is next and nothing else. Transactions run on the shops' writer threads, calls on
+//! threads that may block.
 
 use std::cmp::Reverse;
 use std::pin::Pin;
@@ -29,7 +31,8 @@ use crate::storage::{Database, Tenant};
 
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
 const AUDIT_REST: Duration = Duration::from_millis(AUDIT_REST_MS);
-/// How long to wait, at the end, for batches and a sweep that are under way: each is a transaction or a file to be opened.
+/// How long to wait, at the end, for batches and a sweep that are under way: each is a transaction
+/// or a file to be opened.
 const LAST_BATCHES: Duration = Duration::from_secs(5);
 
 /// Outbound jobs that a batch marked as running, each with the slot it runs in.
@@ -49,8 +52,8 @@ struct QueueState {
     passed: u32,
 }
 
-/// Which of the queues in which somebody waits is next: the one that was passed over most, once that is too often; else the first by priority, and
-/// of equals the one that was passed over more.
+/// Which of the queues in which somebody waits is next: the one that was passed over most, once
+/// that is too often; else the first by priority, and of equals the one that was passed over more.
 fn choose(waiting: impl Iterator<Item = (usize, u32, u32)> + Clone) -> Option<usize> {
     let overlooked = waiting
         .clone()
@@ -72,7 +75,8 @@ pub(super) struct Dispatcher {
     checkpointing: Option<JoinHandle<()>>,
     /// What the clock showed when it was last looked at.
     seen: Timestamp,
-    /// In how many of the next beats all that waits is looked at anew, after the clock was set back.
+    /// In how many of the next beats all that waits is looked at anew, after the clock was set
+    /// back.
     looks_anew: u32,
     /// While it lasts the audit queue rests, so that its entries gather.
     audit_rest: Option<Pin<Box<Sleep>>>,
@@ -158,7 +162,8 @@ impl Dispatcher {
     fn heartbeat(&mut self) {
         let app = &self.shared.app;
         if self.looks_anew > 0 {
-            // What was under way when the clock was set has come back meanwhile, with an instant of the clock before.
+            // What was under way when the clock was set has come back meanwhile, with an instant of
+            // the clock before.
             self.looks_anew -= 1;
             self.shared.ready_queue.clock_was_set_back(app.clock.now());
         }
@@ -172,7 +177,8 @@ impl Dispatcher {
         app.liveness.heartbeat(app.clock.as_ref(), oldest);
     }
 
-    /// How long there is nothing to do unless somebody rings. Not for long: the clock of the shop may be set.
+    /// How long there is nothing to do unless somebody rings. Not for long: the clock of the shop
+    /// may be set.
     fn nap(&self) -> Duration {
         let now = self.shared.app.clock.now();
         let Some(due) = self.shared.ready_queue.next_due() else {
@@ -183,8 +189,8 @@ impl Dispatcher {
             .clamp(Duration::from_millis(1), HEARTBEAT)
     }
 
-    /// Gives batches while there is somebody in a row and a place is free. One who is alone may use all the places of a queue that are free, up to what one
-    /// tenant may have.
+    /// Gives batches while there is somebody in a row and a place is free. One who is alone may use
+    /// all the places of a queue that are free, up to what one tenant may have.
     fn start_batches(&mut self) {
         let now = self.shared.app.clock.now();
         if self.seen.as_millis() - now.as_millis() > CLOCK_SET_BACK_MS {
@@ -205,10 +211,12 @@ impl Dispatcher {
         }
     }
 
-    /// The queue in which the next batch is given, if there is one with somebody in its row and a free place.
+    /// The queue in which the next batch is given, if there is one with somebody in its row and a
+    /// free place.
     fn next_queue(&mut self, admissions: &[Admission], now: Timestamp) -> Option<usize> {
         let waits = |(state, admission): (&QueueState, &Admission)| {
-            // Those whose time has come stand in the row in any case: one that waited in the past would leave no time to sleep.
+            // Those whose time has come stand in the row in any case: one that waited in the past
+            // would leave no time to sleep.
             let is_wanted = self
                 .shared
                 .ready_queue
@@ -292,7 +300,8 @@ impl Dispatcher {
         }
     }
 
-    /// Begins a sweep unless one is under way; over all shops until that was done once. Says whether it was.
+    /// Begins a sweep unless one is under way; over all shops until that was done once. Says
+    /// whether it was.
     async fn begin_sweep(&mut self, mut all_swept: bool) -> bool {
         if self
             .sweep
@@ -390,7 +399,8 @@ fn note_fault(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// One batch: what can be done in the shop's file is done, and what has to be done outside is marked as running and returned.
+/// One batch: what can be done in the shop's file is done, and what has to be done outside is
+/// marked as running and returned.
 async fn have_batch(shared: Arc<Shared>, batch: Lease, slots: Vec<Slot>) -> Option<StartedJobs> {
     let (tenant, queue) = (batch.tenant(), batch.queue());
     let later = shared.app.clock.now().plus_millis(BATCH_RETRY_MS);
@@ -406,8 +416,8 @@ async fn have_batch(shared: Arc<Shared>, batch: Lease, slots: Vec<Slot>) -> Opti
         }
     };
     let (app, rules, outbound_max) = (shared.app.clone(), shared.rules.clone(), slots.len());
-    // The batch is this shop's only one in this queue: what is marked as running and not in hand was marked by a batch that failed, whose commit
-    // was kept all the same.
+    // The batch is this shop's only one in this queue: what is marked as running and not in hand
+    // was marked by a batch that failed, whose commit was kept all the same.
     let in_hand = shared
         .was_doubtful(tenant, queue)
         .then(|| shared.list_running(tenant));

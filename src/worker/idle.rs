@@ -1,4 +1,5 @@
-//! The worker's steps one after the other, at the instant that the clock shows: for tests and for commands that want all done before they end.
+//! The worker's steps one after the other, at the instant that the clock shows: for tests and for
+//! commands that want all done before they end.
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::primitives::{Origin, Stopwatch};
 use crate::storage::{Database, Tenant};
 use crate::tenancy::commands;
 
-/// Runs all that is due now, in all shops, until nothing is; says how many jobs ended how. A shop that cannot be opened is passed over.
-/// Blocks. Not beside a worker that was started.
+/// Runs all that is due now, in all shops, until nothing is; says how many jobs ended how. A shop
+/// that cannot be opened is passed over. Blocks. Not beside a worker that was started.
 pub fn run_until_idle(app: &Arc<App>) -> Tally {
     run_until_idle_with(app, handlers::ALL)
 }

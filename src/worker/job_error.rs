@@ -1,9 +1,11 @@
-//! Why a job was not done, and what that means for it. The only file that batches a [`Class`] into "again" or "never again".
+//! Why a job was not done, and what that means for it. The only file that batches a [`Class`] into
+//! "again" or "never again".
 
 use crate::primitives::{Class, Refusal, chain};
 use crate::storage::StorageError;
 
-/// A failed attempt. Its text is kept with the job and logged, causes included: this is where the chain ends.
+/// A failed attempt. Its text is kept with the job and logged, causes included: this is where the
+/// chain ends.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct JobError {
@@ -17,7 +19,8 @@ enum Verdict {
     Permanent,
     /// Another attempt may succeed.
     Passing,
-    /// The fault is the file's or the machine's. The job is not to blame, and no attempt of a local one is counted.
+    /// The fault is the file's or the machine's. The job is not to blame, and no attempt of a local
+    /// one is counted.
     Unavailable,
 }
 

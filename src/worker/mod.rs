@@ -1,9 +1,13 @@
-//! L6: runs the jobs of all shops. What a job is stands in `platform::queue`; here is when it runs and what becomes of it.
+//! L6: runs the jobs of all shops. What a job is stands in `platform::queue`; here is when it runs
+//! and what becomes of it.
 //!
-//! - `ready_queue` remembers which shop has something to do; `batch` is what is done in a shop's transaction; `handlers` are the kinds of job;
-//!   `dispatch` is the loop around them, `outbound_job` an outbound call, `sweep` the search for work that no hint told of; `idle` the same steps without a loop.
-//! - A job whose effects are in its shop's file is completed in the transaction of those effects: exactly once. An outbound one is
-//!   marked as running, carried out with no transaction open, and finished in a second one: at least once, with a stable id.
+//! - `ready_queue` remembers which shop has something to do; `batch` is what is done in a shop's
+//!   transaction; `handlers` are the kinds of job; `dispatch` is the loop around them,
+//!   `outbound_job` an outbound call, `sweep` the search for work that no hint told of; `idle` the
+//!   same steps without a loop.
+//! - A job whose effects are in its shop's file is completed in the transaction of those effects:
+//!   exactly once. An outbound one is marked as running, carried out with no transaction open, and
+//!   finished in a second one: at least once, with a stable id.
 //! - The table is the truth. All that is in memory here can be lost at any moment.
 
 mod batch;
@@ -56,7 +60,8 @@ impl Worker {
 }
 
 impl WorkerHandle {
-    /// Claims nothing any more, lets what runs run on for `within`, and gives back the rest: its attempt does not count.
+    /// Claims nothing any more, lets what runs run on for `within`, and gives back the rest: its
+    /// attempt does not count.
     pub async fn stop(self, within: Duration) {
         // Fails only when the loop has ended already.
         let _ = self.stop.send(within);

@@ -18,7 +18,8 @@ use crate::primitives::limits::BATCH_RETRY_MS;
 use crate::primitives::{Origin, Stopwatch};
 use crate::storage::{Database, StorageError, StorageErrorKind, Tenant, TenantWork};
 
-/// How much longer than its own limit a call is waited for: one that keeps to it says itself how it ended.
+/// How much longer than its own limit a call is waited for: one that keeps to it says itself how it
+/// ended.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long to wait before the end of a job is noted again.
 const REST: Duration = Duration::from_millis(BATCH_RETRY_MS.unsigned_abs());
@@ -77,7 +78,8 @@ pub(super) fn carry_out(
     guarded(|| (started.call)(&outbound_job))
 }
 
-/// Runs an outbound job to its end: the call, within the queue's time-out, and what becomes of the job.
+/// Runs an outbound job to its end: the call, within the queue's time-out, and what becomes of the
+/// job.
 pub(super) async fn run(
     shared: Arc<Shared>,
     tenant: TenantId,
@@ -90,9 +92,11 @@ pub(super) async fn run(
     let app = shared.app.clone();
     let watch = Stopwatch::start();
     let mut call = tokio::task::spawn_blocking(move || {
-        // The slot goes with the thread and not with the time-out: calls that hang keep theirs, so they never pile up.
+        // The slot goes with the thread and not with the time-out: calls that hang keep theirs, so
+        // they never pile up.
         let _slot = slot;
-        // A pause may have been answered while the batch that has claimed the job was on its way to the disk.
+        // A pause may have been answered while the batch that has claimed the job was on its way to
+        // the disk.
         let _under_way = app.pauses.begin(started.job.queue, tenant)?;
         Some(carry_out(&app, &db, &started, limit, watch))
     });
@@ -138,8 +142,8 @@ pub(super) async fn run(
     }
 }
 
-/// Notes what has become of a job, as often as it takes: one that stayed `running` would wait for the next start of the process. `None` when there is
-/// nothing to note any more.
+/// Notes what has become of a job, as often as it takes: one that stayed `running` would wait for
+/// the next start of the process. `None` when there is nothing to note any more.
 async fn keep_on<R: Send + Unpin + 'static>(
     shared: &Arc<Shared>,
     tenant: TenantId,

@@ -1,9 +1,13 @@
-//! Which queue of which shop has something to do, and when: in memory, so that looking costs no file anything.
+//! Which queue of which shop has something to do, and when: in memory, so that looking costs no
+//! file anything.
 //!
-//! The table in the tenant's file is the truth; this is a memory of hints about it. A hint that is lost costs latency: the sweep finds what is due.
-//! A shop stands in the row of a queue once, however much it has to do, and the row is in the order of the last batches: who had none for longest is next.
-//! So one shop with a hundred thousand jobs does not keep another one with a single job waiting for longer than the one job that runs, and a shop
-//! that has a job now and again does not keep the first from its work. A shop that has as many places as its queue allows to one stands aside.
+//! The table in the tenant's file is the truth; this is a memory of hints about it. A hint that is
+//! lost costs latency: the sweep finds what is due. A shop stands in the row of a queue once,
+//! however much it has to do, and the row is in the order of the last batches: who had none for
+//! longest is next. So one shop with a hundred thousand jobs does not keep another one with a
+//! single job waiting for longer than the one job that runs, and a shop that has a job now and
+//! again does not keep the first from its work. A shop that has as many places as its queue allows
+//! to one stands aside.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,7 +69,8 @@ impl QueueState {
     fn note(&mut self, tenant: TenantId, at: Timestamp) -> bool {
         match self.places.get_mut(&tenant) {
             None => self.wait(tenant, at, at),
-            // After a batch that failed it has its rest, whatever comes meanwhile; how long the work has been due stays known.
+            // After a batch that failed it has its rest, whatever comes meanwhile; how long the
+            // work has been due stays known.
             Some(Place::Waiting { due, at: until }) if *due < *until => {
                 *due = (*due).min(at);
                 return false;
@@ -117,7 +122,8 @@ impl QueueState {
         held < admission.tenant_limit && !admission.paused.contains(&tenant)
     }
 
-    /// How many in the row may have a batch. Those that may not are few: they have places, or an operator named them.
+    /// How many in the row may have a batch. Those that may not are few: they have places, or an
+    /// operator named them.
     fn count_admitted(&self, admission: &Admission) -> usize {
         let stands_aside = |tenant: &&TenantId| {
             matches!(self.places.get(tenant), Some(Place::Ready { .. }))
@@ -189,7 +195,8 @@ impl Place {
 }
 
 impl ReadyQueue {
-    /// Notes hints about a tenant's queues. Cheap: it is called on the thread that writes the tenant's file.
+    /// Notes hints about a tenant's queues. Cheap: it is called on the thread that writes the
+    /// tenant's file.
     pub fn note(&self, tenant: TenantId, wakes: &[Wake]) {
         let mut states = self.states();
         let mut changed = false;
@@ -204,8 +211,9 @@ impl ReadyQueue {
         }
     }
 
-    /// The next tenant in the row of a queue, if there is one that may have a batch. It is nobody else's until the batch is over. With the batch come some of
-    /// the `free` places of the queue, at least one: each is to be [given up](Self::give_up_place).
+    /// The next tenant in the row of a queue, if there is one that may have a batch. It is nobody
+    /// else's until the batch is over. With the batch come some of the `free` places of the queue,
+    /// at least one: each is to be [given up](Self::give_up_place).
     pub fn take(
         self: &Arc<Self>,
         queue: Queue,
@@ -241,8 +249,8 @@ impl ReadyQueue {
         })
     }
 
-    /// The clock was set back to `now`: an instant that was to come soon may lie years ahead by now. All who wait have a batch, which says when
-    /// their next one is due.
+    /// The clock was set back to `now`: an instant that was to come soon may lie years ahead by
+    /// now. All who wait have a batch, which says when their next one is due.
     pub fn clock_was_set_back(&self, now: Timestamp) {
         self.states()
             .values_mut()
@@ -258,7 +266,8 @@ impl ReadyQueue {
             .min()
     }
 
-    /// The earliest instant at which something that still waits is or was due, in the queues and shops that count.
+    /// The earliest instant at which something that still waits is or was due, in the queues and
+    /// shops that count.
     pub fn oldest_due(&self, counts: impl Fn(Queue, TenantId) -> bool) -> Option<Timestamp> {
         let states = self.states();
         let places = states.iter().flat_map(|(queue, state)| {
@@ -293,7 +302,8 @@ impl ReadyQueue {
     }
 }
 
-/// A tenant's batch in one queue. A batch that is dropped undecided is over, and the sweep finds what it left.
+/// A tenant's batch in one queue. A batch that is dropped undecided is over, and the sweep finds
+/// what it left.
 #[derive(Debug)]
 pub struct Lease {
     ready_queue: Arc<ReadyQueue>,
@@ -393,7 +403,8 @@ mod tests {
             let more = batch.tenant() == tenant(1) || round < 3;
             batch.done(more.then_some(at(0)));
         }
-        // The newcomers come before the busy one, whose last batch was later than theirs, and from then on all take batches.
+        // The newcomers come before the busy one, whose last batch was later than theirs, and from
+        // then on all take batches.
         assert_eq!(order, [1, 2, 3, 1, 2, 3].map(tenant));
     }
 

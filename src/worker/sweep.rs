@@ -1,8 +1,10 @@
-//! The search for work that no hint told of: once over all shops at the start, then now and then over those that are open.
+//! The search for work that no hint told of: once over all shops at the start, then now and then
+//! over those that are open.
 //!
-//! It reads, ends reservations whose time is over, closes shops at rest, and writes down which keys were used if any were. Over a process at rest it writes nothing.
-//! A shop that was opened for the look, and has nothing to do soon, is closed again at once: the ready_queue knows when it has, and what is open is in
-//! proportion to the shops at work and not to those there are.
+//! It reads, ends reservations whose time is over, closes shops at rest, and writes down which keys
+//! were used if any were. Over a process at rest it writes nothing. A shop that was opened for the
+//! look, and has nothing to do soon, is closed again at once: the ready_queue knows when it has,
+//! and what is open is in proportion to the shops at work and not to those there are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,12 +24,14 @@ use crate::tenancy::{TenantAccess, commands};
 use crate::tenant::currency::{self, Published};
 use crate::tenant::{inventory, jobs};
 
-/// Shops that are opened at once at the least, so that one large file which is checked or migrated does not hold up all that come after it; more where
-/// there are more processors, and never so many that requests wait for their own shops.
+/// Shops that are opened at once at the least, so that one large file which is checked or migrated
+/// does not hold up all that come after it; more where there are more processors, and never so many
+/// that requests wait for their own shops.
 const OPENED_AT_ONCE: std::ops::RangeInclusive<usize> = 4..=8;
 
-/// Looks into every shop there is; the registry rescues orphaned jobs when it opens a file for the first time. A shop that cannot be
-/// opened is passed over. Blocks. `false` when it is not even known which shops there are.
+/// Looks into every shop there is; the registry rescues orphaned jobs when it opens a file for the
+/// first time. A shop that cannot be opened is passed over. Blocks. `false` when it is not even
+/// known which shops there are.
 pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
     let tenants = match shared.app.directory.read(commands::list_with_file).wait() {
         Ok(tenants) => tenants,
@@ -77,7 +81,8 @@ fn first_look(shared: &Arc<Shared>, access: &TenantAccess) {
     }
 }
 
-/// Looks into the shops that are open, tries again those whose file could not be used, and tidies up. Blocks.
+/// Looks into the shops that are open, tries again those whose file could not be used, and tidies
+/// up. Blocks.
 pub(super) fn over_open(shared: &Arc<Shared>) {
     let app = &shared.app;
     for tenant in app.registry.list_open() {
@@ -100,7 +105,8 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
         return;
     };
     let Some(access) = found else {
-        // A request that came while the tenant was removed has left its trace; there is nothing to be tried again.
+        // A request that came while the tenant was removed has left its trace; there is nothing to
+        // be tried again.
         shared.app.registry.forget(tenant);
         return;
     };
@@ -118,7 +124,8 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
     }
 }
 
-/// A shop that was well with an older program, or whose rates have grown old, is spoken of before its customers find out.
+/// A shop that was well with an older program, or whose rates have grown old, is spoken of before
+/// its customers find out.
 fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
     if access.status() != TenantStatus::Active {
         return;
@@ -147,7 +154,8 @@ fn unsellable(app: &App, db: &Database<Tenant>) -> Result<Vec<String>, StorageEr
         .wait()
 }
 
-/// A reservation whose job was given up is not held for ever. What one batch leaves, the next sweep takes.
+/// A reservation whose job was given up is not held for ever. What one batch leaves, the next sweep
+/// takes.
 fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     let now = shared.app.clock.now();
     let ended = match db

@@ -148,7 +148,8 @@ async fn a_second_payment_and_another_stores_host_are_security_events() {
     );
 }
 
-/// A change of what is final, tried by the program itself: a trigger refuses it, and somebody should know.
+/// A change of what is final, tried by the program itself: a trigger refuses it, and somebody
+/// should know.
 #[tokio::test]
 async fn a_change_of_what_is_final_is_a_security_event() {
     const FORGE: Statement = Statement::new(

@@ -1,5 +1,6 @@
-//! The style that matters, as tests. A rule is a function from a source file to its offences; each is also shown a bad snippet, so that
-//! it is known to bite. The lists of exceptions may only shrink: one that no longer excuses anything fails too.
+//! The style that matters, as tests. A rule is a function from a source file to its offences; each
+//! is also shown a bad snippet, so that it is known to bite. The lists of exceptions may only
+//! shrink: one that no longer excuses anything fails too.
 
 mod layers;
 mod rules;
@@ -12,7 +13,8 @@ use source::Source;
 /// An offence: where, and what.
 type Offence = String;
 
-/// Applies a rule to the sources of the program, leaving out the excepted files, each of which must still need its exception.
+/// Applies a rule to the sources of the program, leaving out the excepted files, each of which must
+/// still need its exception.
 #[track_caller]
 fn enforce(rule: impl Fn(&Source) -> Vec<Offence>, exceptions: &[&str]) {
     enforce_in(source::all(), rule, exceptions);

@@ -1,5 +1,6 @@
-//! Clocks that are set: 400 days back, ten years ahead, hour by hour; at the start of the process and while it runs. What happened stays in the
-//! order in which it happened, numbers go on without a gap, nothing is done twice and nothing waits for the clock to come by again.
+//! Clocks that are set: 400 days back, ten years ahead, hour by hour; at the start of the process
+//! and while it runs. What happened stays in the order in which it happened, numbers go on without
+//! a gap, nothing is done twice and nothing waits for the clock to come by again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -302,8 +303,9 @@ impl Shop {
     }
 }
 
-/// What is due by the clock on the wall, and the jobs that it leaves. Nothing of the first entries is old, whatever the clock says, so they may not go; and
-/// while the clock is not trusted there is no run at all.
+/// What is due by the clock on the wall, and the jobs that it leaves. Nothing of the first entries
+/// is old, whatever the clock says, so they may not go; and while the clock is not trusted there is
+/// no run at all.
 fn night(shop: &Shop) -> Verdict {
     const RUNS: &str = "SELECT count(*) FROM job WHERE kind = 'retention.prune'";
     let runs = shop.count(RUNS)?;
@@ -322,7 +324,8 @@ fn night(shop: &Shop) -> Verdict {
     }
 }
 
-/// What was answered before the clock was set, and what of it must not be done a second time whatever the clock says.
+/// What was answered before the clock was set, and what of it must not be done a second time
+/// whatever the clock says.
 struct Before {
     sale: (Call, Reply),
     again: Vec<(Call, u16)>,
@@ -472,7 +475,8 @@ fn try_jump(seed: u64, case: usize) -> Verdict {
     verdict
 }
 
-/// A worker runs, a mail waits for its second attempt, and the clock is set: the attempt is made, and no third one.
+/// A worker runs, a mail waits for its second attempt, and the clock is set: the attempt is made,
+/// and no third one.
 fn try_running(seed: u64, case: usize) -> Verdict {
     let mut dice = Dice::new(seed, case as u64);
     let (_, jumps) = JUMPS[case % JUMPS.len()];
@@ -521,8 +525,9 @@ fn run_beside(shop: &mut Shop, jumps: &[i64]) -> Verdict {
     Ok(())
 }
 
-/// Waits, and lets so much time go by on the clock with each look. While one waits for what should come at once it goes by as anywhere: a turn that the machine
-/// was too busy for is tried again in two seconds, which would never come on a clock that stands still.
+/// Waits, and lets so much time go by on the clock with each look. While one waits for what should
+/// come at once it goes by as anywhere: a turn that the machine was too busy for is tried again in
+/// two seconds, which would never come on a clock that stands still.
 fn wait_for(shop: &Shop, sql: &str, expected: i64, passes: Duration) -> Verdict {
     let come = async {
         let mut looks = tokio::time::interval(LOOK);

@@ -1,7 +1,9 @@
-//! What the power cuts have to find, and what they must not: a small workload of plain SQLite connections over the same recorder and the same
-//! model of the disk. With the settings of the shops it loses nothing; with `synchronous=NORMAL` it loses what was acknowledged; and one
-//! transaction over two files by ATTACH leaves them disagreeing, for in WAL mode each file commits by itself.
-//! A laboratory that finds neither of the latter is blind, and one that finds something in the former is too strict.
+//! What the power cuts have to find, and what they must not: a small workload of plain SQLite
+//! connections over the same recorder and the same model of the disk. With the settings of the
+//! shops it loses nothing; with `synchronous=NORMAL` it loses what was acknowledged; and one
+//! transaction over two files by ATTACH leaves them disagreeing, for in WAL mode each file commits
+//! by itself. A laboratory that finds neither of the latter is blind, and one that finds something
+//! in the former is too strict.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -30,7 +32,8 @@ enum Setting {
     Normal,
     /// Two files, one transaction over both.
     Attach,
-    /// Two files, a transaction each: what the second has to do stands in the first, and is done again after a crash.
+    /// Two files, a transaction each: what the second has to do stands in the first, and is done
+    /// again after a crash.
     Outbox,
 }
 

@@ -1,4 +1,5 @@
-//! The real program as a child process, and the tills' line to it: calls over HTTP, the landlord's by the command line.
+//! The real program as a child process, and the tills' line to it: calls over HTTP, the landlord's
+//! by the command line.
 
 #[expect(dead_code, reason = "the integration tests use the rest of it")]
 #[path = "../it/support/answer.rs"]
@@ -30,7 +31,8 @@ use crate::house::{self, Call, Peer, Reply};
 use crate::power::scratch;
 use crate::workload::{Diary, Till};
 
-/// Stands for an answer that did not come. Greater than any fault that the program itself answers with.
+/// Stands for an answer that did not come. Greater than any fault that the program itself answers
+/// with.
 pub const NO_ANSWER: u16 = 599;
 /// How long to wait for what nobody tells of, before looking again.
 const MOMENT: Duration = Duration::from_millis(2);
@@ -57,7 +59,8 @@ pub fn pause(time: Duration) {
     thread::park_timeout(time);
 }
 
-/// Whether something comes to hold. A minute is far longer than anything here takes; whoever needs it hangs.
+/// Whether something comes to hold. A minute is far longer than anything here takes; whoever needs
+/// it hangs.
 pub fn within_a_minute(mut holds: impl FnMut() -> bool) -> bool {
     for _ in 0..60_000 / MOMENT.as_millis() {
         if holds() {
@@ -76,7 +79,8 @@ pub fn keep(dir: &Path, name: &str) {
     }
 }
 
-/// A directory with a shop and its first delivery in it, made by the real program and closed in an orderly way.
+/// A directory with a shop and its first delivery in it, made by the real program and closed in an
+/// orderly way.
 pub struct Shop {
     dir: TempDir,
     pub secret: String,

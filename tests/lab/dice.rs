@@ -7,8 +7,8 @@ pub struct Dice(u64);
 impl Dice {
     /// The stream that belongs to a case of a run.
     ///
-    /// Both are mixed first: streams that begin a multiple of the generator's step apart are one stream, shifted, and the cases of a run would be
-    /// each other's continuation.
+    /// Both are mixed first: streams that begin a multiple of the generator's step apart are one
+    /// stream, shifted, and the cases of a run would be each other's continuation.
     pub const fn new(seed: u64, case: u64) -> Self {
         let seed = Self(seed).next();
         Self(Self(seed ^ case).next())

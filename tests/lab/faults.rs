@@ -1,5 +1,6 @@
-//! Calls to the system that fail: the disk is full, or it fails, at any call of a kind, once or a few times. What was acknowledged is there; what
-//! was not can be sent again, to the same process; and after a restart all is as it should be.
+//! Calls to the system that fail: the disk is full, or it fails, at any call of a kind, once or a
+//! few times. What was acknowledged is there; what was not can be sent again, to the same process;
+//! and after a restart all is as it should be.
 
 use std::fs;
 use std::ops::Range;
@@ -89,7 +90,8 @@ fn try_fault(fault: Fault, seed: u64) -> Result<u64, Finding> {
     oracle::examine(dir.path(), &sent, usize::MAX, &runtime).map(|()| hits)
 }
 
-/// After one failure the file is opened, checked and goes on; after a second one it is held, whole and in its place, until the operator has a word.
+/// After one failure the file is opened, checked and goes on; after a second one it is held, whole
+/// and in its place, until the operator has a word.
 fn fails_twice(seed: u64) -> Result<(), Finding> {
     let dir = scratch();
     DataDir::prepare(dir.path()).expect("the directory is prepared");

@@ -1,5 +1,6 @@
-//! A disk that is full, and one that refuses what would make a file grow, while the real program runs: who writes is told what to do, reads and
-//! health go on, and when there is room again the service goes on by itself. Nothing that was acknowledged is lost.
+//! A disk that is full, and one that refuses what would make a file grow, while the real program
+//! runs: who writes is told what to do, reads and health go on, and when there is room again the
+//! service goes on by itself. Nothing that was acknowledged is lost.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -117,7 +118,8 @@ fn fill(shop: &Shop, dice: &mut Dice) -> Verdict {
     )
 }
 
-/// Forbids the program to make a file larger than its largest, which SQLite sees as a failing disk, and allows it again.
+/// Forbids the program to make a file larger than its largest, which SQLite sees as a failing disk,
+/// and allows it again.
 fn refuse_growth(shop: &Shop, dice: &mut Dice) -> Verdict {
     let dir = shop.copy();
     let daemon = Daemon::launch(&mut serve(dir.path()), dir.path())?;
@@ -142,7 +144,8 @@ fn refuse_growth(shop: &Shop, dice: &mut Dice) -> Verdict {
     )
 }
 
-/// Sells until it is refused, `by` a status and a code if those are promised; looks at what must go on meanwhile; and sells again.
+/// Sells until it is refused, `by` a status and a code if those are promised; looks at what must go
+/// on meanwhile; and sells again.
 fn trade(
     shop: &Shop,
     dir: &Path,

@@ -1,4 +1,5 @@
-//! A whole process without its sockets, over a directory that is given: what `tillbox serve` is, with a clock that stands still.
+//! A whole process without its sockets, over a directory that is given: what `tillbox serve` is,
+//! with a clock that stands still.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,7 +101,8 @@ impl House {
             login: plenty,
             sales: plenty,
         };
-        // One reading connection for each file: a trial opens many files for a short time, and each connection reads the schema.
+        // One reading connection for each file: a trial opens many files for a short time, and each
+        // connection reads the schema.
         config.storage.readers_per_tenant = 1;
         config.validate().expect("good settings");
         let clock = Arc::new(ManualClock::new(now));

@@ -1,5 +1,6 @@
-//! `kill -9` of the real program, at any instant of its life, its start included. Eight tills send each call under its key until it is
-//! answered, through as many kills as that takes; afterwards everything is there, once.
+//! `kill -9` of the real program, at any instant of its life, its start included. Eight tills send
+//! each call under its key until it is answered, through as many kills as that takes; afterwards
+//! everything is there, once.
 
 use std::ops::Range;
 use std::path::Path;
@@ -25,7 +26,8 @@ const LIFE_US: u64 = 60_000;
 /// The longest that one lives which is killed while it starts.
 const START_US: u64 = 40_000;
 
-/// Kills the daemon as often as there are cases. In the same run the control: a shop's file that is put back to what it was before must be missed.
+/// Kills the daemon as often as there are cases. In the same run the control: a shop's file that is
+/// put back to what it was before must be missed.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let shop = Shop::found();
     let (mut failures, mut calls, mut lost) = (Vec::<Finding>::new(), 0, Vec::<Finding>::new());
@@ -60,7 +62,8 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     rows
 }
 
-/// Eight tills sell while one daemon after the other is killed; gives all that was sent, and what was answered.
+/// Eight tills sell while one daemon after the other is killed; gives all that was sent, and what
+/// was answered.
 fn live_and_die(
     shop: &Shop,
     dir: &Path,
@@ -94,7 +97,8 @@ fn live_and_die(
             let mut dice = Dice::new(seed, kill as u64);
             live_once(dir, line, &mut dice);
         }
-        // The last one lives until every till has been answered all that it sent, and dies with some at work.
+        // The last one lives until every till has been answered all that it sent, and dies with
+        // some at work.
         let mut daemon = Daemon::start(dir, &[]);
         line.connect(daemon.address());
         let enough = served.load(Ordering::SeqCst) + 2 * TILLS;
@@ -146,7 +150,8 @@ fn examine(dir: &Path, sent: &[Sent]) -> Verdict {
     Ok(())
 }
 
-/// Puts the shop's file of the first day back, as an operator might, and asks for what was acknowledged since.
+/// Puts the shop's file of the first day back, as an operator might, and asks for what was
+/// acknowledged since.
 fn put_back(shop: &Shop, dir: &Path, sent: &[Sent]) -> Verdict {
     std::fs::remove_dir_all(dir.join("tenants")).expect("it is there");
     shop.copy_to(dir);

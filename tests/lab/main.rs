@@ -1,9 +1,10 @@
-//! The laboratory: what becomes of the shops when the machine does its worst. One table at the end; exit code 1 when a promise was broken, or
-//! when a control, which has to find a loss, found none.
+//! The laboratory: what becomes of the shops when the machine does its worst. One table at the end;
+//! exit code 1 when a promise was broken, or when a control, which has to find a loss, found none.
 //!
-//! `cargo test` runs the short form. The long one: `cargo test --release --test lab -- --ci`. One part with its own size and seed:
-//! `cargo test --release --test lab -- power --trials 100000 --seed 7`; one case of it again: `-- power --seed 7 --case 123`.
-//! A disk that was found wrong is kept under `target/tmp`.
+//! `cargo test` runs the short form. The long one: `cargo test --release --test lab -- --ci`. One
+//! part with its own size and seed: `cargo test --release --test lab -- power --trials 100000
+//! --seed 7`; one case of it again: `-- power --seed 7 --case 123`. A disk that was found wrong is
+//! kept under `target/tmp`.
 
 #[cfg(target_os = "linux")]
 mod clocks;
@@ -57,8 +58,9 @@ fn main() -> std::process::ExitCode {
     if let Some(code) = simulation::child(std::env::args().skip(1)) {
         return code;
     }
-    // A part gets its seed and the numbers of its cases, and gives its rows of the table. The same seed and case are the same trial.
-    // Name, trials in the short form, trials with `--ci`, the part.
+    // A part gets its seed and the numbers of its cases, and gives its rows of the table. The same
+    // seed and case are the same trial. Name, trials in the short form, trials with `--ci`, the
+    // part.
     let parts = [
         run::Part("power", 120, 10_000, power::run),
         run::Part("twice", 12, 200, twice::run),

@@ -1,8 +1,10 @@
-//! Power cuts while a shop's file is brought up to the schema of the next version. Whatever survives, the file opens with the next version and has
-//! all its rows; a file that is migrated has its snapshot beside it; and a snapshot that is there is whole: this version, given it in the file's
-//! place, has lost nothing.
+//! Power cuts while a shop's file is brought up to the schema of the next version. Whatever
+//! survives, the file opens with the next version and has all its rows; a file that is migrated has
+//! its snapshot beside it; and a snapshot that is there is whole: this version, given it in the
+//! file's place, has lost nothing.
 //!
-//! The next version is made up here: this version's schema and one step more, which does what such steps do.
+//! The next version is made up here: this version's schema and one step more, which does what such
+//! steps do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -71,7 +73,8 @@ struct History {
     id: TenantId,
     ops: Vec<Op>,
     sent: Vec<Sent>,
-    /// Where the migration begins, is acknowledged, and has the first row of the next version behind it.
+    /// Where the migration begins, is acknowledged, and has the first row of the next version
+    /// behind it.
     begins: usize,
     migrated: usize,
     written: usize,
@@ -152,7 +155,8 @@ fn version(path: &Path) -> rusqlite::Result<i64> {
     conn.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Looks at what a cut left. Gives how far the migration had come: whether there was a snapshot, and whether the file was migrated.
+/// Looks at what a cut left. Gives how far the migration had come: whether there was a snapshot,
+/// and whether the file was migrated.
 fn look(
     history: &History,
     image: &BTreeMap<PathBuf, Vec<u8>>,

@@ -1,5 +1,6 @@
-//! A shop as a few numbers in memory: what each call has to answer, and what has to be in the file afterwards. It knows the rules as they are
-//! published and nothing of the code that keeps them; what only the daemon can know (ids, numbers), it learns from the answers.
+//! A shop as a few numbers in memory: what each call has to answer, and what has to be in the file
+//! afterwards. It knows the rules as they are published and nothing of the code that keeps them;
+//! what only the daemon can know (ids, numbers), it learns from the answers.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,8 @@ const TAX_PPM: i64 = 70_000;
 /// How long an order holds its goods.
 const HOLD_MS: i64 = 15 * 60 * 1000;
 
-/// Something that is done in a shop. Products, carts and orders are named by their place in the model.
+/// Something that is done in a shop. Products, carts and orders are named by their place in the
+/// model.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// The tax that all products have.

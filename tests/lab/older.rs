@@ -17,7 +17,8 @@ const LATEST: usize = Tenant::MIGRATIONS.len();
 /// A row that every version has to keep.
 const KEPT: &str = "CREATE TABLE kept (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT; INSERT INTO kept VALUES (1, 'kept');";
 
-/// Makes a shop in a directory that nobody has open, and replaces its file by an older one of the same identity.
+/// Makes a shop in a directory that nobody has open, and replaces its file by an older one of the
+/// same identity.
 pub fn put(dir: &Path) -> String {
     let made = command(
         dir,
@@ -55,8 +56,8 @@ pub fn put(dir: &Path) -> String {
     id
 }
 
-/// After whatever was done to its migration: it is brought up to date, with all that it had, and its snapshot is the older file, whole. Then it
-/// is removed, snapshot and all.
+/// After whatever was done to its migration: it is brought up to date, with all that it had, and
+/// its snapshot is the older file, whole. Then it is removed, snapshot and all.
 pub fn examine(dir: &Path, id: &str) -> Verdict {
     command(dir, &["tenant", "migrate", SLUG])
         .map_err(|error| format!("the older file: {error}"))?;

@@ -1,8 +1,9 @@
 //! What has to hold after every recovery, whatever was done to the disk.
 //!
-//! The process starts; every call that was answered is there once, and is answered the same when it is sent again; one that was not
-//! answered can be carried out now; no job is lost and none has two effects; the books agree with themselves; the landlord's file and
-//! the shops' files agree on which shops there are.
+//! The process starts; every call that was answered is there once, and is answered the same when it
+//! is sent again; one that was not answered can be carried out now; no job is lost and none has two
+//! effects; the books agree with themselves; the landlord's file and the shops' files agree on
+//! which shops there are.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -177,7 +178,8 @@ pub fn books(house: &House) -> Verdict {
             .registry
             .open(&access)
             .map_err(|error| format!("{}: {error}", access.slug()))?;
-        // These books are small. What is open already reads them: another connection would read the schema first, which takes longer.
+        // These books are small. What is open already reads them: another connection would read the
+        // schema first, which takes longer.
         let report: Result<Report, StorageError> = db.read(integrity::check).wait();
         let report = report.map_err(|error| format!("{}: {error}", access.slug()))?;
         if !report.passes() {
@@ -187,8 +189,8 @@ pub fn books(house: &House) -> Verdict {
     Ok(())
 }
 
-/// Each order that was paid has one confirmation, each fact one line in the audit log, each run that deleted entries one that says so, and nothing that is due is
-/// left.
+/// Each order that was paid has one confirmation, each fact one line in the audit log, each run
+/// that deleted entries one that says so, and nothing that is due is left.
 pub fn jobs(house: &House) -> Verdict {
     let mut confirmations = 0;
     for access in tenants(house)? {

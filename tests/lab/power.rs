@@ -1,4 +1,5 @@
-//! Power cuts: at any point of the shops' day the disk keeps what was synced and any part of the rest; then the process starts again.
+//! Power cuts: at any point of the shops' day the disk keeps what was synced and any part of the
+//! rest; then the process starts again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -91,11 +92,13 @@ fn keep(image: &BTreeMap<PathBuf, Vec<u8>>, day: &Day, at: usize) {
     }
 }
 
-/// How many cuts there are for each one on the disk that lies, and how many of those there are at least.
+/// How many cuts there are for each one on the disk that lies, and how many of those there are at
+/// least.
 const CUTS_PER_CONTROL: usize = 20;
 const CONTROLS_MIN: usize = 20;
 
-/// Cuts the power. In the same run the control: on a disk that only claims to sync, the same cuts must be found to lose something.
+/// Cuts the power. In the same run the control: on a disk that only claims to sync, the same cuts
+/// must be found to lose something.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let power = Row::new(
         "power cut",

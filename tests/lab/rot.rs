@@ -1,7 +1,9 @@
-//! Rotten bits: flips, lost sectors and pages, files that were cut, in a shop's database and in its WAL. Whatever changes a row of the books or
-//! drops an acknowledged sale has to be noticed: the file is not opened, or the integrity check names it. Damage that changes no row may pass.
+//! Rotten bits: flips, lost sectors and pages, files that were cut, in a shop's database and in its
+//! WAL. Whatever changes a row of the books or drops an acknowledged sale has to be noticed: the
+//! file is not opened, or the integrity check names it. Damage that changes no row may pass.
 //!
-//! The control is SQLite by itself, which opens most of these files and finds nothing wrong with them.
+//! The control is SQLite by itself, which opens most of these files and finds nothing wrong with
+//! them.
 
 use std::fs;
 use std::ops::Range;
@@ -25,8 +27,9 @@ const THREADS: usize = 2;
 /// Customers of the day whose files rot: small files, in which most bytes mean something.
 const CUSTOMERS: usize = 16;
 
-/// What the books are: the columns that must never be other than they were. What may change by itself (an order's address, when a row was last
-/// touched) is not in it, and of an order that nobody has paid only what it is over.
+/// What the books are: the columns that must never be other than they were. What may change by
+/// itself (an order's address, when a row was last touched) is not in it, and of an order that
+/// nobody has paid only what it is over.
 const BOOKS: &[&str] = &[
     "SELECT seq, id, number, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor FROM sales_order ORDER BY seq",
     "SELECT seq, channel, prices_include_tax, tax_lines, placed_at FROM sales_order WHERE status IN ('paid', 'confirmed', 'shipped') ORDER BY seq",

@@ -7,7 +7,8 @@ use tillbox::primitives::Stopwatch;
 
 use crate::table::{self, Row};
 
-/// Name, trials in the short form, trials in the long one, and what runs it: the seed and the numbers of the cases to the rows of the table.
+/// Name, trials in the short form, trials in the long one, and what runs it: the seed and the
+/// numbers of the cases to the rows of the table.
 pub struct Part(
     pub &'static str,
     pub usize,

@@ -1,7 +1,9 @@
-//! The unmodified program under `strace`, which kills it, or has a call fail, at the Nth call of a kind: while it starts, brings an older file up
-//! to date, sells, makes and removes a shop, and ends. Then it starts again without, and everything has to hold.
+//! The unmodified program under `strace`, which kills it, or has a call fail, at the Nth call of a
+//! kind: while it starts, brings an older file up to date, sells, makes and removes a shop, and
+//! ends. Then it starts again without, and everything has to hold.
 //!
-//! The number is counted in each thread by itself, as strace counts. Errors of `write` are left out: sockets and pipes have them too, which no disk does.
+//! The number is counted in each thread by itself, as strace counts. Errors of `write` are left
+//! out: sockets and pipes have them too, which no disk does.
 
 use std::fs;
 use std::ops::Range;
@@ -27,7 +29,8 @@ const TILLS: usize = 3;
 const CUSTOMERS: usize = 2;
 const THREADS: usize = 2;
 
-/// A kind of call: its names on this system and on others, the highest number that is tried, and the errors that a disk can give.
+/// A kind of call: its names on this system and on others, the highest number that is tried, and
+/// the errors that a disk can give.
 struct Calls(&'static str, u64, &'static [&'static str]);
 
 const CALLS: &[Calls] = &[
@@ -74,7 +77,8 @@ impl Injection {
     }
 }
 
-/// Every number as often as the others: one that no thread reaches costs a trial, and high ones strike the program at work.
+/// Every number as often as the others: one that no thread reaches costs a trial, and high ones
+/// strike the program at work.
 const fn nth(dice: &mut Dice, most: u64) -> u64 {
     1 + dice.below(most)
 }
@@ -89,7 +93,8 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
             Row::skipped(what[1], errors.len(), &why),
         ];
     }
-    // In every other case there is an older file, whose migration is what most of the calls are then for.
+    // In every other case there is an older file, whose migration is what most of the calls are
+    // then for.
     let aged = Shop::found();
     let elder = older::put(aged.dir());
     let shops = [(Shop::found(), None), (aged, Some(elder))];
@@ -117,8 +122,8 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
 
 type Throw = fn(&mut Dice) -> Injection;
 
-/// Tries several at a time: most of a trial is waiting. Gives how often a fault struck, how many of those programs had
-/// begun to serve, and what was found.
+/// Tries several at a time: most of a trial is waiting. Gives how often a fault struck, how many of
+/// those programs had begun to serve, and what was found.
 fn try_all(
     shops: &[(Shop, Option<String>)],
     seed: u64,
@@ -219,8 +224,9 @@ fn try_one(
 ) -> Result<Hit, Finding> {
     let trace = dir.join("strace");
     let mut strace = Command::new("strace");
-    // The tracer is a grandchild (-D): the child is the program itself, whose end we see and cause. All calls are stopped at (no --seccomp-bpf):
-    // where only those that matter are, the signals of strace 6.1 go astray.
+    // The tracer is a grandchild (-D): the child is the program itself, whose end we see and cause.
+    // All calls are stopped at (no --seccomp-bpf): where only those that matter are, the signals of
+    // strace 6.1 go astray.
     strace.args(["-D", "-f", "-o"]).arg(&trace);
     strace.args(["-e", &format!("trace={}", injection.calls)]);
     strace.args([

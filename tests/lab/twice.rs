@@ -1,5 +1,6 @@
-//! A kill, and a power cut soon after it: what the killed process had written and not synced is there for the next one, which reads it, acknowledges
-//! it to whoever asks again, and checkpoints it in the landlord's file. It has to be on disk before.
+//! A kill, and a power cut soon after it: what the killed process had written and not synced is
+//! there for the next one, which reads it, acknowledges it to whoever asks again, and checkpoints
+//! it in the landlord's file. It has to be on disk before.
 
 use std::fs;
 use std::ops::Range;
@@ -21,7 +22,8 @@ use crate::workload::{Diary, Till, settled};
 const SYNCS: u64 = 20;
 const CUSTOMERS: usize = 4;
 
-/// So many shops whose process is killed, and whose power goes when the next one has read what there was.
+/// So many shops whose process is killed, and whose power goes when the next one has read what
+/// there was.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let trials = cases.len();
     let found = cases.filter_map(|case| {
@@ -59,7 +61,8 @@ fn kill_and_cut(seed: u64, case: usize) -> Verdict {
     disk::strike(None);
     let second = House::start(dir.path(), 1).map_err(|error| error.to_string())?;
     let mut sent = settled(diary.into_lines());
-    // Whose answer was lost asks again and nobody else comes: what is written now would bring to disk what was not.
+    // Whose answer was lost asks again and nobody else comes: what is written now would bring to
+    // disk what was not.
     let lost = sent.iter().position(|line| line.answered.is_none());
     sent.truncate(lost.map_or(sent.len(), |lost| lost + 1));
     runtime.block_on(async {

@@ -1,4 +1,5 @@
-//! What the shops do while the disk is watched: sales, carts, checkouts, confirmations, cancellations, stock, jobs, shops that come and go.
+//! What the shops do while the disk is watched: sales, carts, checkouts, confirmations,
+//! cancellations, stock, jobs, shops that come and go.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -116,7 +117,8 @@ impl<'a, P: Peer> Till<'a, P> {
         Self::of(house, diary, slug, &made.text("/api_key"))
     }
 
-    /// A till of a shop that there is; its name tells its calls from those of the shop's other tills.
+    /// A till of a shop that there is; its name tells its calls from those of the shop's other
+    /// tills.
     pub fn of(house: &'a P, diary: &'a Diary, name: &str, secret: &str) -> Self {
         Self {
             house,
@@ -165,7 +167,8 @@ impl<'a, P: Peer> Till<'a, P> {
         self.house.send(&call).await
     }
 
-    /// One customer: a sale at the till, and a cart that is checked out and paid, called off, or left.
+    /// One customer: a sale at the till, and a cart that is checked out and paid, called off, or
+    /// left.
     pub async fn serve(&self, product: &str, number: usize) {
         self.sell(product, number).await;
         // What could not be done ends the visit.
@@ -252,7 +255,8 @@ pub async fn come_and_go<P: Peer>(house: &P, diary: &Diary) {
         .await;
 }
 
-/// Lets go what retention would in a year or so, but for the answers that are asked for again. What cannot go now goes the next time.
+/// Lets go what retention would in a year or so, but for the answers that are asked for again. What
+/// cannot go now goes the next time.
 fn prune(house: &House) {
     let cut_offs = CutOffs::at(
         house.app.clock.now().plus_millis(400 * 24 * 60 * 60 * 1000),
@@ -280,7 +284,8 @@ fn prune(house: &House) {
     }
 }
 
-/// Runs the shops for so many customers in all, several at a time, so that they share commits; jobs run and files are closed in between.
+/// Runs the shops for so many customers in all, several at a time, so that they share commits; jobs
+/// run and files are closed in between.
 pub async fn run(house: &House, diary: &Diary, customers: usize) {
     come_and_go(house, diary).await;
     let (corner, kiosk) = (
@@ -303,7 +308,8 @@ pub async fn run(house: &House, diary: &Diary, customers: usize) {
                 prune(house);
             }
             if round % 2 == 1 {
-                // As when they have been idle for long: the WAL goes into the file, and is made anew by the next customer.
+                // As when they have been idle for long: the WAL goes into the file, and is made
+                // anew by the next customer.
                 house.app.registry.close_all();
             }
         });

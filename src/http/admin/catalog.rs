@@ -70,7 +70,8 @@ fn row(wire: RowBody) -> BatchRow<ImportProduct> {
     }
 }
 
-/// Takes a batch of rows: each is made, changed or found unchanged, or refused with its reason while the others are taken.
+/// Takes a batch of rows: each is made, changed or found unchanged, or refused with its reason
+/// while the others are taken.
 pub async fn import(
     shop: Shop<CatalogWrite>,
     Body(CatalogBatch(rows)): Body<CatalogBatch>,

@@ -1,4 +1,5 @@
-//! `POST /v1/admin/exchange-rates/import`: the central bank's history, for houses without a network and for the past.
+//! `POST /v1/admin/exchange-rates/import`: the central bank's history, for houses without a network
+//! and for the past.
 
 use axum::Json;
 use serde::Deserialize;

@@ -1,5 +1,6 @@
-//! `/v1/admin`: what only whoever runs the machine may ask. These routes are on the admin socket and nowhere else, so they are in no
-//! description of the API; the command line is their one client.
+//! `/v1/admin`: what only whoever runs the machine may ask. These routes are on the admin socket
+//! and nowhere else, so they are in no description of the API; the command line is their one
+//! client.
 
 pub(super) mod catalog;
 mod exchange_rates;

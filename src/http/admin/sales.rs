@@ -90,7 +90,8 @@ fn line(wire: &LineBody, faults: &mut Faults) -> Option<ImportLine> {
     })
 }
 
-/// Takes a batch of sales: each is recorded or found recorded, or refused with its reason while the others are taken.
+/// Takes a batch of sales: each is recorded or found recorded, or refused with its reason while the
+/// others are taken.
 pub async fn import(
     shop: Shop<Pos>,
     Body(SalesBatch(sales)): Body<SalesBatch>,

@@ -1,4 +1,5 @@
-//! What is done to a shop's file as a whole: `/v1/admin/tenants/{slug}/migrate`, `…/accept-loss`, `/v1/admin/integrity`.
+//! What is done to a shop's file as a whole: `/v1/admin/tenants/{slug}/migrate`, `…/accept-loss`,
+//! `/v1/admin/integrity`.
 
 use axum::Json;
 use serde::Deserialize;
@@ -23,7 +24,8 @@ pub struct MigrateBody {
     release: bool,
 }
 
-/// Whether a file that is held because the disk failed twice is let go: only where the operator has named it.
+/// Whether a file that is held because the disk failed twice is let go: only where the operator has
+/// named it.
 pub struct Migrate {
     release: bool,
 }
@@ -55,7 +57,8 @@ pub async fn migrate(
     ))
 }
 
-/// Takes a shop's file for what it is although it lacks what was acknowledged; the file that was set aside for that is taken back to its place.
+/// Takes a shop's file for what it is although it lacks what was acknowledged; the file that was
+/// set aside for that is taken back to its place.
 pub async fn accept_loss(
     house: Landlord,
     PathText(slug): PathText<String>,
@@ -90,7 +93,8 @@ impl FromBody for Check {
     }
 }
 
-/// Checks a shop's books, documents and stock against each other, or the house's own file; changes nothing.
+/// Checks a shop's books, documents and stock against each other, or the house's own file; changes
+/// nothing.
 pub async fn check_integrity(
     house: Landlord,
     Body(Check(slug)): Body<Check>,

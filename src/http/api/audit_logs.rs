@@ -1,4 +1,5 @@
-//! `/v1/audit-logs`: who did what. Entries hold the hash of the one before, so that a reader can check the chain.
+//! `/v1/audit-logs`: who did what. Entries hold the hash of the one before, so that a reader can
+//! check the chain.
 
 use std::sync::Arc;
 

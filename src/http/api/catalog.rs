@@ -201,7 +201,8 @@ async fn create_product(
 struct ProductFilter {
     /// Only products of this category.
     category_id: Option<String>,
-    /// Only those that are sold at present, or only those that are not. A storefront without a key is shown the first alone.
+    /// Only those that are sold at present, or only those that are not. A storefront without a key
+    /// is shown the first alone.
     active: Option<bool>,
     /// Only the product with this SKU.
     #[param(value_type = Option<Sku>)]

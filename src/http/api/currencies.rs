@@ -129,7 +129,8 @@ impl FromBody for ChangeSettings {
     }
 }
 
-/// Lists the shop's currencies, the last that was added first; those that it sells in no more are among them.
+/// Lists the shop's currencies, the last that was added first; those that it sells in no more are
+/// among them.
 #[utoipa::path(get, path = "/currencies", tag = "currencies", params(PageParams), security((), ("api_key" = [])),
     responses((status = 200, body = PageView<CurrencyView>)))]
 async fn list_currencies(
@@ -142,7 +143,8 @@ async fn list_currencies(
     Ok(Json(PageView::of(currencies, CurrencyView::from)))
 }
 
-/// Sells in a currency from now on, or no more. Carts, checkouts and sales in a currency that is not enabled are refused.
+/// Sells in a currency from now on, or no more. Carts, checkouts and sales in a currency that is
+/// not enabled are refused.
 #[utoipa::path(post, path = "/currencies", tag = "currencies", params(MayBeKeyedParams), request_body = EnableCurrencyBody,
     responses((status = 201, body = CurrencyView), (status = 409, description = "`currency_is_base`"),
     (status = 422, description = "`validation_failed`, `currency_ended`")))]

@@ -136,9 +136,11 @@ impl RateQuery {
     }
 }
 
-/// Lists the rates of this store, the last that was written first: those that somebody set, and the published ones that documents used. With `base` and
-/// `quote`, the one rate that holds at `at`: a rate that was set holds until the next of the pair; a published one from the beginning of its day (UTC),
-/// and for as many days as the settings say. Where none holds that is an error; there is no rate of 1 for want of a better one.
+/// Lists the rates of this store, the last that was written first: those that somebody set, and the
+/// published ones that documents used. With `base` and `quote`, the one rate that holds at `at`: a
+/// rate that was set holds until the next of the pair; a published one from the beginning of its
+/// day (UTC), and for as many days as the settings say. Where none holds that is an error; there is
+/// no rate of 1 for want of a better one.
 #[utoipa::path(get, path = "/exchange-rates", tag = "currencies", params(RateQuery, PageParams),
     responses((status = 200, body = PageView<ExchangeRateView>), (status = 422, description = "`validation_failed`, `same_currency`, `no_exchange_rate`")))]
 async fn list_rates(
@@ -165,8 +167,9 @@ async fn list_rates(
     Ok(Json(PageView::of(rates, ExchangeRateView::from)))
 }
 
-/// Sets a rate. It changes no other: of those that hold at an instant the one that began last counts, and of several that began together the last that
-/// was written. So a correction is the same rate once more.
+/// Sets a rate. It changes no other: of those that hold at an instant the one that began last
+/// counts, and of several that began together the last that was written. So a correction is the
+/// same rate once more.
 #[utoipa::path(post, path = "/exchange-rates", tag = "currencies", params(MayBeKeyedParams), request_body = AddExchangeRateBody,
     responses((status = 201, body = ExchangeRateView), (status = 422, description = "`validation_failed`, `same_currency`")))]
 async fn add_rate(

@@ -48,7 +48,8 @@ pub struct PageParams {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "a description; `Keyed` reads the header")]
 pub struct KeyedParams {
-    /// A fresh UUID for every new request, the same one when it is repeated: then its first answer comes again, with `Idempotent-Replayed: true`.
+    /// A fresh UUID for every new request, the same one when it is repeated: then its first answer
+    /// comes again, with `Idempotent-Replayed: true`.
     #[param(rename = "Idempotency-Key")]
     idempotency_key: String,
 }
@@ -58,7 +59,8 @@ pub struct KeyedParams {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "a description; `MayBeKeyed` reads the header")]
 pub struct MayBeKeyedParams {
-    /// A fresh UUID for every new request, the same one when it is repeated; without it each repetition creates one more.
+    /// A fresh UUID for every new request, the same one when it is repeated; without it each
+    /// repetition creates one more.
     #[param(rename = "Idempotency-Key")]
     idempotency_key: Option<String>,
 }
@@ -120,7 +122,8 @@ impl FromBody for Nothing {
     }
 }
 
-/// A field that may be left out and may not be `null`: a change to nothing is no change, and must not pass for one.
+/// A field that may be left out and may not be `null`: a change to nothing is no change, and must
+/// not pass for one.
 ///
 /// # Errors
 /// What the value's own form refuses, and `null`.
@@ -139,7 +142,8 @@ pub fn price(minor: i64) -> Result<i64, MoneyError> {
     Money::price(minor, any).map(Money::minor)
 }
 
-/// A stored document, which goes out as it is; `null` when it is no JSON, which the integrity check reports.
+/// A stored document, which goes out as it is; `null` when it is no JSON, which the integrity check
+/// reports.
 pub fn document(text: String) -> Box<RawValue> {
     RawValue::from_string(text).unwrap_or_default()
 }

@@ -247,7 +247,8 @@ async fn revenue(
     }
     let (from, to) = faults.finish(from.zip(to))?;
     let report = shop.read_long(move |view| {
-        // The instant itself belongs to "until now": a sale of this very millisecond is one that the caller has seen.
+        // The instant itself belongs to "until now": a sale of this very millisecond is one that
+        // the caller has seen.
         let to = to.unwrap_or_else(|| view.now().plus_millis(1));
         let rows = reports::revenue(
             view,

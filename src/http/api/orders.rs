@@ -92,7 +92,8 @@ impl From<TaxLine> for TaxLineView {
     }
 }
 
-/// An order. It moves `pending` → `paid` → `confirmed` → `shipped`, or `pending` → `cancelled`; nothing else.
+/// An order. It moves `pending` → `paid` → `confirmed` → `shipped`, or `pending` → `cancelled`;
+/// nothing else.
 #[derive(Serialize, ToSchema)]
 pub struct OrderView {
     id: OrderId,

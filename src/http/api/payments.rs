@@ -166,7 +166,8 @@ async fn open_payment(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfirmBody {
-    /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test` payment fail.
+    /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test`
+    /// payment fail.
     #[schema(value_type = Option<Note>)]
     provider_reference: Option<String>,
 }
@@ -212,7 +213,8 @@ async fn confirm_payment(
 pub struct ConfirmPaymentBody {
     #[schema(value_type = PaymentId)]
     payment_id: String,
-    /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test` payment fail.
+    /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test`
+    /// payment fail.
     #[schema(value_type = Option<Note>)]
     provider_reference: Option<String>,
 }

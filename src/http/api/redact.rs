@@ -1,4 +1,5 @@
-//! Documents that are shown to an operator without what is secret in them: a payload may hold a token that its receiver wants.
+//! Documents that are shown to an operator without what is secret in them: a payload may hold a
+//! token that its receiver wants.
 
 use serde_json::Value;
 

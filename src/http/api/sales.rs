@@ -67,7 +67,8 @@ pub struct SalePaymentBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordSaleBody {
-    /// The client's own UUID of the sale; unique for ever. Sent again with the same content it gets the sale as it stands by then.
+    /// The client's own UUID of the sale; unique for ever. Sent again with the same content it gets
+    /// the sale as it stands by then.
     #[schema(value_type = Option<OrderId>)]
     id: Option<String>,
     /// When it took place; now, when it is not said.

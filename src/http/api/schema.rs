@@ -1,6 +1,6 @@
-//! How the values of L0 stand in the API's description: their form and their bounds, so that a client can check what it sends, and
-//! `tests/schemathesis.sh` can tell whether what is described is what is taken. The patterns are ECMA 262 with its flag `u`, as JSON Schema
-//! wants them.
+//! How the values of L0 stand in the API's description: their form and their bounds, so that a
+//! client can check what it sends, and `tests/schemathesis.sh` can tell whether what is described
+//! is what is taken. The patterns are ECMA 262 with its flag `u`, as JSON Schema wants them.
 
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema};
@@ -23,7 +23,8 @@ use crate::tenant::payments::Method;
 
 /// Something that is not blank, and no control character.
 const LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
-/// Not zero: something else than zeros stands before the point, or behind it at one of its nine places.
+/// Not zero: something else than zeros stands before the point, or behind it at one of its nine
+/// places.
 const RATE: &str = concat!(
     r"^(?:[1-9][0-9]{0,8}(?:\.[0-9]{1,9})?|0\.(?:[1-9][0-9]{0,8}|0[1-9][0-9]{0,7}|00[1-9][0-9]{0,6}|0{3}[1-9][0-9]{0,5}",
     r"|0{4}[1-9][0-9]{0,4}|0{5}[1-9][0-9]{0,3}|0{6}[1-9][0-9]{0,2}|0{7}[1-9][0-9]?|0{8}[1-9]))$"
@@ -75,7 +76,8 @@ macro_rules! described {
     )*};
 }
 
-/// What one of something costs, or what is paid at once: a number of minor units that is no type of its own where it is read.
+/// What one of something costs, or what is paid at once: a number of minor units that is no type of
+/// its own where it is read.
 pub enum Price {}
 
 described! {

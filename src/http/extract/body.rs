@@ -1,4 +1,5 @@
-//! A JSON body, parsed into a command: first its form (one fault at most, with its place), then its values (all faults at once).
+//! A JSON body, parsed into a command: first its form (one fault at most, with its place), then its
+//! values (all faults at once).
 
 use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
@@ -34,10 +35,12 @@ pub trait FromBody: Sized {
     fn from_wire(wire: Self::Wire, faults: &mut Faults) -> Option<Self>;
 }
 
-/// The part of a request's time that its body may take to arrive: a half, so that the other half is left for what it asks.
+/// The part of a request's time that its body may take to arrive: a half, so that the other half is
+/// left for what it asks.
 const BODY_SHARE_OF_TIME: u32 = 2;
 
-/// A value that JSON writes as an object. By itself serde would also take a struct from an array, by the order of its fields.
+/// A value that JSON writes as an object. By itself serde would also take a struct from an array,
+/// by the order of its fields.
 pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -77,7 +80,8 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Bytes, Prob
     let (parts, body) = request.into_parts();
     let says_json = is_json(&parts.headers);
     if body.is_end_stream() && (says_json || !parts.headers.contains_key(CONTENT_TYPE)) {
-        // Nothing was said, where all may be left out: `curl -X POST` of a new cart, or a library that always names its type.
+        // Nothing was said, where all may be left out: `curl -X POST` of a new cart, or a library
+        // that always names its type.
         return Ok(Bytes::from_static(b"{}"));
     }
     if !says_json {
@@ -117,8 +121,9 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Bytes, Prob
     }
 }
 
-/// The whole body; `None` when it is larger than `limit`. What is too much is thrown away as long as more of it keeps coming, up to a bound: a
-/// client that is still sending when the connection is closed under it never sees the answer.
+/// The whole body; `None` when it is larger than `limit`. What is too much is thrown away as long
+/// as more of it keeps coming, up to a bound: a client that is still sending when the connection is
+/// closed under it never sees the answer.
 async fn collect(
     mut body: axum::body::Body,
     limit: ByteSize,

@@ -14,7 +14,8 @@ use crate::tenancy::Principal;
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-/// Checkpoints a request that came over the admin socket or from inside the process: whoever could send it runs the machine.
+/// Checkpoints a request that came over the admin socket or from inside the process: whoever could
+/// send it runs the machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Local;
 

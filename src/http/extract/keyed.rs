@@ -1,4 +1,5 @@
-//! A body together with its `Idempotency-Key`: which calls that move money must have, and calls that create something may have.
+//! A body together with its `Idempotency-Key`: which calls that move money must have, and calls
+//! that create something may have.
 
 use std::sync::Arc;
 
@@ -46,7 +47,8 @@ impl<C: FromBody> FromRequest<Arc<App>> for Keyed<C> {
     }
 }
 
-/// A command that may have a key, under which it is carried out once; without one it is carried out each time it comes.
+/// A command that may have a key, under which it is carried out once; without one it is carried out
+/// each time it comes.
 pub struct MayBeKeyed<C> {
     /// The key, if there is one, bound to this very request.
     pub key: Option<IdempotencyKey>,
@@ -112,10 +114,12 @@ fn invalid(detail: impl Into<String>) -> Problem {
 }
 
 impl<P: Permission> Shop<P> {
-    /// Carries a command out once: what it answers is kept in the transaction of its effects, and a repetition gets it byte for byte.
+    /// Carries a command out once: what it answers is kept in the transaction of its effects, and a
+    /// repetition gets it byte for byte.
     ///
     /// # Errors
-    /// `idempotency_key_reused`, and what `f` refuses; nothing was written then, and nothing is kept of the key.
+    /// `idempotency_key_reused`, and what `f` refuses; nothing was written then, and nothing is
+    /// kept of the key.
     pub async fn once<T, F>(
         &self,
         key: impl Into<Option<IdempotencyKey>>,
@@ -130,7 +134,8 @@ impl<P: Permission> Shop<P> {
             .await
     }
 
-    /// As [`once`](Self::once), for a command that can end in a problem whose effects are kept and whose key is not.
+    /// As [`once`](Self::once), for a command that can end in a problem whose effects are kept and
+    /// whose key is not.
     ///
     /// # Errors
     /// `idempotency_key_reused`, what `f` refuses, and the problem that it ends in.
@@ -145,7 +150,8 @@ impl<P: Permission> Shop<P> {
         F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
     {
         let room = self.room();
-        // Asked only where there is something to do: what was done already is answered without room.
+        // Asked only where there is something to do: what was done already is answered without
+        // room.
         let mut answered = move |work: &mut TenantWork| {
             room()?;
             match f(work)? {

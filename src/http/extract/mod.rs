@@ -1,4 +1,5 @@
-//! From a request to values: who asks for which shop, and what they say. If two handlers begin alike, the beginning is here.
+//! From a request to values: who asks for which shop, and what they say. If two handlers begin
+//! alike, the beginning is here.
 
 mod body;
 mod caller;

@@ -1,4 +1,5 @@
-//! The small parts of a request: ids and names in the path, pages and filters in the query, `If-Match`.
+//! The small parts of a request: ids and names in the path, pages and filters in the query,
+//! `If-Match`.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
@@ -28,8 +29,8 @@ pub struct PageBeside(pub PageRequest);
 /// As [`PageBeside`], for lists that go through one store after the other.
 pub struct WalkBeside(pub WalkRequest);
 
-/// Filters in the query, beside `limit` and `cursor`. `T` refuses unknown ones (`deny_unknown_fields`): a filter that is
-/// spelled wrong must not give the whole list.
+/// Filters in the query, beside `limit` and `cursor`. `T` refuses unknown ones
+/// (`deny_unknown_fields`): a filter that is spelled wrong must not give the whole list.
 pub struct QueryOf<T>(pub T);
 
 /// The version in `If-Match`, if there is one (`*` matches any).
@@ -184,7 +185,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
                     .strip_prefix("\"v")
                     .and_then(|rest| rest.strip_suffix('"'))
                     .and_then(|digits| digits.parse().ok());
-                // A tag that is none of ours cannot match anything we have: that is a lost update, not a syntax error (RFC 9110 §13.1.1).
+                // A tag that is none of ours cannot match anything we have: that is a lost update,
+                // not a syntax error (RFC 9110 §13.1.1).
                 Ok(Self(Some(version.unwrap_or(-1))))
             }
         }

@@ -1,4 +1,5 @@
-//! What the house knows of currencies, for a shop's call: fetched before its transaction begins, because none spans two files.
+//! What the house knows of currencies, for a shop's call: fetched before its transaction begins,
+//! because none spans two files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ impl<P: Permission> Shop<P> {
         self.app().clock.now()
     }
 
-    /// What the configuration and the house decide about selling. A shop that sells in its own currency alone pays nothing for this.
+    /// What the configuration and the house decide about selling. A shop that sells in its own
+    /// currency alone pays nothing for this.
     ///
     /// # Errors
     /// The storage's.

@@ -1,4 +1,5 @@
-//! The caller's shop: found by key, host or header, checked for scope and status, its file open. With it a handler reads and writes.
+//! The caller's shop: found by key, host or header, checked for scope and status, its file open.
+//! With it a handler reads and writes.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -91,7 +92,8 @@ pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
 }
 
 impl<P: Permission> Shop<P> {
-    /// What the configuration decides about selling, without what an order of a foreign currency needs: see `selling_policy`.
+    /// What the configuration decides about selling, without what an order of a foreign currency
+    /// needs: see `selling_policy`.
     pub fn policy(&self) -> Arc<Policy> {
         self.app.policy.clone()
     }
@@ -222,7 +224,8 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
     }
 }
 
-/// Refuses a shop that sells nothing. One that is being made or removed is not there: what it would acknowledge goes with its file.
+/// Refuses a shop that sells nothing. One that is being made or removed is not there: what it would
+/// acknowledge goes with its file.
 fn require_selling(status: TenantStatus) -> Result<(), Problem> {
     match status {
         TenantStatus::Active => Ok(()),
@@ -239,7 +242,8 @@ fn require_selling(status: TenantStatus) -> Result<(), Problem> {
     }
 }
 
-/// Opens a shop's file: at once when it is open already, else on a thread that may block, of which a shop takes one.
+/// Opens a shop's file: at once when it is open already, else on a thread that may block, of which
+/// a shop takes one.
 pub(in crate::http) async fn open(
     app: &Arc<App>,
     access: TenantAccess,
@@ -267,7 +271,8 @@ pub(in crate::http) async fn open(
     })??)
 }
 
-/// The tenant of a request. The key decides; a host or header that names another tenant is a mismatch, and somebody should know of it.
+/// The tenant of a request. The key decides; a host or header that names another tenant is a
+/// mismatch, and somebody should know of it.
 async fn resolve<P: Permission>(
     parts: &Parts,
     app: &App,

@@ -1,7 +1,9 @@
-//! A connection on which requests that nobody could read are refused in the one form of every error.
+//! A connection on which requests that nobody could read are refused in the one form of every
+//! error.
 //!
-//! A head that is too large or is not HTTP reaches no service: hyper answers it itself, with a bare status, and closes. The only place
-//! to meet that answer is on its way out. Deliberately absent: any reading of requests; what hyper refuses is refused, only the words are ours.
+//! A head that is too large or is not HTTP reaches no service: hyper answers it itself, with a bare
+//! status, and closes. The only place to meet that answer is on its way out. Deliberately absent:
+//! any reading of requests; what hyper refuses is refused, only the words are ours.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -40,7 +42,8 @@ pub struct BadRequest<Io> {
 }
 
 impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
-    /// Watches what is written to `io`; the ids of unreadable requests come from `entropy`, the hour from `dates`.
+    /// Watches what is written to `io`; the ids of unreadable requests come from `entropy`, the
+    /// hour from `dates`.
     pub fn new(io: Io, entropy: Arc<dyn Entropy>, dates: Arc<Dates>, reason: Reason) -> Self {
         Self {
             io,
@@ -80,8 +83,8 @@ impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
 
 const NO_BODY: &str = "content-length: 0";
 
-/// The status of a refusal that is hyper's own: the head of a 4xx and nothing else. No answer of the router looks like that: each of those
-/// has a date.
+/// The status of a refusal that is hyper's own: the head of a 4xx and nothing else. No answer of
+/// the router looks like that: each of those has a date.
 fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     // Looked at first, since all other answers pass here as well.
     if !bytes.starts_with(b"HTTP/1.1 4") {

@@ -1,7 +1,9 @@
-//! How many connections come from each address, so that one client cannot take the places of all others.
+//! How many connections come from each address, so that one client cannot take the places of all
+//! others.
 //!
-//! Who is on this machine is not counted: a reverse proxy, which brings everybody's requests, and the commands of whoever runs it. A proxy on
-//! another machine is one address as well; there the cap is raised to the number of all connections, and the proxy counts its clients.
+//! Who is on this machine is not counted: a reverse proxy, which brings everybody's requests, and
+//! the commands of whoever runs it. A proxy on another machine is one address as well; there the
+//! cap is raised to the number of all connections, and the proxy counts its clients.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -61,7 +63,8 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one address: in IPv6 the network of 64 bits, because whoever has one has all of it. `None` for this machine.
+/// What counts as one address: in IPv6 the network of 64 bits, because whoever has one has all of
+/// it. `None` for this machine.
 fn counted(address: IpAddr) -> Option<IpAddr> {
     let address = address.to_canonical();
     if address.is_loopback() {

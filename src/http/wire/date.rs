@@ -1,7 +1,8 @@
 //! The `Date` header, by the clock that all of the process looks at.
 //!
-//! hyper has one of its own, made anew when a second has gone by since the last: after the machine's clock was set back it would name
-//! the same instant until the clock has come there again.
+//! hyper has one of its own, made anew when a second has gone by since the last: after the
+//! machine's clock was set back it would name the same instant until the clock has come there
+//! again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,11 +1,14 @@
-//! The deadlines of a connection that hyper has not: for the head of a request that has begun, and for the client to read its answer.
+//! The deadlines of a connection that hyper has not: for the head of a request that has begun, and
+//! for the client to read its answer.
 //!
-//! hyper has one time-out for a head and for the wait for the next one. Short enough against clients that dribble, it closes the connections
-//! that a proxy keeps for its next request, and a request that is on its way just then is lost; long enough for those, it lets every
-//! dribbler keep a place. So hyper's is the long one, and the short one is kept here, where the bytes come in.
+//! hyper has one time-out for a head and for the wait for the next one. Short enough against
+//! clients that dribble, it closes the connections that a proxy keeps for its next request, and a
+//! request that is on its way just then is lost; long enough for those, it lets every dribbler keep
+//! a place. So hyper's is the long one, and the short one is kept here, where the bytes come in.
 //!
-//! For writing it has none: a client that asks for much and reads nothing would keep its place among the connections for ever, and a few
-//! thousand of those would shut everybody else out. Progress, however slow, starts the time anew.
+//! For writing it has none: a client that asks for much and reads nothing would keep its place
+//! among the connections for ever, and a few thousand of those would shut everybody else out.
+//! Progress, however slow, starts the time anew.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
@@ -18,14 +21,16 @@ use tokio::time::{Instant, Sleep};
 /// The time in which the heads of a connection have to come.
 pub struct HeadDeadline {
     limit: Duration,
-    /// The count of [`Requests`](super::head_guard::Requests) at which a head began to come, and when it has to be whole.
+    /// The count of [`Requests`](super::head_guard::Requests) at which a head began to come, and
+    /// when it has to be whole.
     head: Option<(u64, Instant)>,
     /// Made at the first head that does not come in one piece; most connections never have one.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl HeadDeadline {
-    /// A deadline of `limit` for each head; for the first one from now on, whether it begins to come or not.
+    /// A deadline of `limit` for each head; for the first one from now on, whether it begins to
+    /// come or not.
     pub fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -41,7 +46,8 @@ impl HeadDeadline {
             .map(|(_, deadline)| deadline)
     }
 
-    /// Bytes have come, after so many beginnings and ends of requests: of a head, unless a request is being served.
+    /// Bytes have come, after so many beginnings and ends of requests: of a head, unless a request
+    /// is being served.
     pub fn note(&mut self, count: u64) {
         if count.is_multiple_of(2) && self.deadline(count).is_none() {
             self.head = Some((count, Instant::now() + self.limit));

@@ -1,15 +1,20 @@
-//! A connection whose heads are looked through before hyper reads them: for the two things that hyper takes and others on the way may read differently.
+//! A connection whose heads are looked through before hyper reads them: for the two things that
+//! hyper takes and others on the way may read differently.
 //!
-//! A line that ends with a bare LF is a line to some and a part of one to others, and of a request with both Content-Length and
-//! Transfer-Encoding each reads another body. Where two readers of one connection disagree about where a request ends, the rest of one
-//! request is taken for another's (RFC 9112 §11.2). So both are refused, whichever way hyper would have understood them.
+//! A line that ends with a bare LF is a line to some and a part of one to others, and of a request
+//! with both Content-Length and Transfer-Encoding each reads another body. Where two readers of one
+//! connection disagree about where a request ends, the rest of one request is taken for another's
+//! (RFC 9112 §11.2). So both are refused, whichever way hyper would have understood them.
 //!
-//! This is no second parser: hyper alone says what a request is and how long its body. Bytes are handed on up to the end of a head and no
-//! further, until hyper has begun that request and told the length of its body; then as many bytes as it told, then the next head. What
-//! comes after a body of untold length (chunked) is never read as a request: that connection is closed with the answer. Where hyper and this
-//! file disagreed about the end of a head, the connection would end, not go on.
+//! This is no second parser: hyper alone says what a request is and how long its body. Bytes are
+//! handed on up to the end of a head and no further, until hyper has begun that request and told
+//! the length of its body; then as many bytes as it told, then the next head. What comes after a
+//! body of untold length (chunked) is never read as a request: that connection is closed with the
+//! answer. Where hyper and this file disagreed about the end of a head, the connection would end,
+//! not go on.
 //!
-//! What is refused is refused by hyper, in its turn among the answers: it is handed something that is no HTTP in place of the rest.
+//! What is refused is refused by hyper, in its turn among the answers: it is handed something that
+//! is no HTTP in place of the rest.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -25,10 +30,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::bad_request::Reason;
 use super::deadlines::HeadDeadline;
 
-/// What no reader of HTTP takes, wherever in a head it stands, with an end, because hyper waits for one before it looks.
+/// What no reader of HTTP takes, wherever in a head it stands, with an end, because hyper waits for
+/// one before it looks.
 const NO_HTTP: &[u8] = b"\0\r\n\r\n";
 
-/// What is said to whoever does not finish the first head of a connection; [`BadRequest`](super::bad_request::BadRequest) gives it its document.
+/// What is said to whoever does not finish the first head of a connection;
+/// [`BadRequest`](super::bad_request::BadRequest) gives it its document.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -39,7 +46,8 @@ const TWO_LENGTHS: &str =
 const UNCLEAR_END: &str =
     "it is not clear where the head ends; lines of HTTP end with CR LF (RFC 9112 §2.2)";
 
-/// Counts the beginnings and the ends of a connection's requests: while the count is odd, a request is being served.
+/// Counts the beginnings and the ends of a connection's requests: while the count is odd, a request
+/// is being served.
 #[derive(Clone, Debug, Default)]
 pub struct Requests(Arc<Counts>);
 
@@ -111,7 +119,8 @@ impl Drop for Serving {
     }
 }
 
-/// A connection whose heads are looked through, and fails with `TimedOut` when one does not come whole in time.
+/// A connection whose heads are looked through, and fails with `TimedOut` when one does not come
+/// whole in time.
 pub struct HeadGuard<Io> {
     io: Io,
     deadline: HeadDeadline,
@@ -136,7 +145,8 @@ enum Place {
 }
 
 impl<Io> HeadGuard<Io> {
-    /// Looks through the heads that come from `io`, each within `limit`; `requests` hears of those that hyper has begun, `reason` is told why one is refused.
+    /// Looks through the heads that come from `io`, each within `limit`; `requests` hears of those
+    /// that hyper has begun, `reason` is told why one is refused.
     pub fn new(io: Io, limit: Duration, requests: Requests, reason: Reason) -> Self {
         Self {
             io,
@@ -249,8 +259,8 @@ impl<Io: AsyncRead + Unpin> HeadGuard<Io> {
 }
 
 impl<Io: AsyncWrite + Unpin> HeadGuard<Io> {
-    /// Says why the connection is cut, as far as that can be said at once. Only before the first request: after it, an answer may still be
-    /// on its way out.
+    /// Says why the connection is cut, as far as that can be said at once. Only before the first
+    /// request: after it, an answer may still be on its way out.
     fn say_too_slow(&mut self, context: &mut Context<'_>) {
         if self.has_begun && self.requests.count() == 0 {
             let io = &mut self.io;
@@ -415,7 +425,8 @@ mod tests {
     /// No head of a test takes so long.
     const LONG: Duration = Duration::from_secs(60);
 
-    /// What is found in `head` when it comes in pieces of `size`; the places are counted from its beginning.
+    /// What is found in `head` when it comes in pieces of `size`; the places are counted from its
+    /// beginning.
     fn found(head: &str, size: usize) -> Found {
         let mut seen = Head::default();
         for (index, piece) in head.as_bytes().chunks(size).enumerate() {

@@ -1,4 +1,5 @@
-//! HTTP/1.1 on the wire, below the router: accepting connections, guarding request heads, deadlines and connection limits.
+//! HTTP/1.1 on the wire, below the router: accepting connections, guarding request heads, deadlines
+//! and connection limits.
 
 pub(in crate::http) mod bad_request;
 pub(in crate::http) mod connection_limits;

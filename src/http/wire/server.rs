@@ -1,9 +1,10 @@
 //! The accept loop: sockets in, requests to the router, an orderly end.
 //!
-//! Written here and not taken from axum, because a daemon that faces clients needs what `axum::serve` does not
-//! have: deadlines for the head of a request and for reading the answer, caps on connections, an end to the draining, heads that only one
-//! reading is possible of.
-//! Deliberately absent: body limits, request deadlines and the errors of requests that could be read; those are layers of the router.
+//! Written here and not taken from axum, because a daemon that faces clients needs what
+//! `axum::serve` does not have: deadlines for the head of a request and for reading the answer,
+//! caps on connections, an end to the draining, heads that only one reading is possible of.
+//! Deliberately absent: body limits, request deadlines and the errors of requests that could be
+//! read; those are layers of the router.
 
 use super::bad_request::{BadRequest, Reason};
 use super::connection_limits::{ConnectionLimits, Place};
@@ -33,19 +34,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tower::Service as _;
 
-/// How long to wait after `accept` failed for want of file descriptors or memory, which only others can free.
+/// How long to wait after `accept` failed for want of file descriptors or memory, which only others
+/// can free.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
 
 /// The limits of the accept loop.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// The longest time for the head of a request to arrive, once it has begun to; on a new connection, from its beginning.
+    /// The longest time for the head of a request to arrive, once it has begun to; on a new
+    /// connection, from its beginning.
     pub header_timeout: Duration,
-    /// How long a kept connection may wait for its next request. Longer than proxies keep theirs, so that it is they who close them.
+    /// How long a kept connection may wait for its next request. Longer than proxies keep theirs,
+    /// so that it is they who close them.
     pub idle_timeout: Duration,
     /// Connections at a time; more of them wait in the listener's backlog.
     pub max_connections: usize,
-    /// Connections at a time from one address; with more of them the answer is 429. This machine has no such limit.
+    /// Connections at a time from one address; with more of them the answer is 429. This machine
+    /// has no such limit.
     pub max_connections_per_address: usize,
     /// Header fields in a request; with more of them the answer is 431.
     pub max_headers: usize,
@@ -81,7 +86,8 @@ pub trait Listener: Send {
     /// One connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Waits for a connection. It must be safe to drop the future: no connection may be lost with it.
+    /// Waits for a connection. It must be safe to drop the future: no connection may be lost with
+    /// it.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
 }
 
@@ -109,8 +115,9 @@ impl Listener for UnixListener {
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves `router` until `shutdown` resolves, then finishes the requests that run, within the drain timeout. Requests that cannot be
-/// read reach no router; their ids come from the port to randomness, the date of every answer from the port to the clock.
+/// Serves `router` until `shutdown` resolves, then finishes the requests that run, within the drain
+/// timeout. Requests that cannot be read reach no router; their ids come from the port to
+/// randomness, the date of every answer from the port to the clock.
 ///
 /// # Errors
 /// When the settings cannot work. A failing `accept` or connection never ends the loop.
@@ -177,7 +184,8 @@ fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
         return Err(io::Error::new(ErrorKind::InvalidInput, problem));
     }
     let mut http = http1::Builder::new();
-    // Without a timer hyper would not keep the time-out. What it calls that of the head begins with the wait for it.
+    // Without a timer hyper would not keep the time-out. What it calls that of the head begins with
+    // the wait for it.
     http.timer(TokioTimer::new())
         .header_read_timeout(settings.idle_timeout.max(settings.header_timeout))
         .max_headers(settings.max_headers)
@@ -191,7 +199,8 @@ fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
     Ok(http)
 }
 
-/// First a slot, then a connection: while there is no slot, the kernel's backlog holds those who wait.
+/// First a slot, then a connection: while there is no slot, the kernel's backlog holds those who
+/// wait.
 async fn next_connection<L: Listener>(
     listener: &mut L,
     slots: &Arc<Semaphore>,

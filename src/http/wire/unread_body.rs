@@ -1,6 +1,8 @@
-//! A body that nobody reads, because the request was refused by its path, its key or its type: it is thrown away as it comes, up to a bound.
+//! A body that nobody reads, because the request was refused by its path, its key or its type: it
+//! is thrown away as it comes, up to a bound.
 //!
-//! A client that is still sending when the connection is closed under it gets a reset, and never sees why it was refused.
+//! A client that is still sending when the connection is closed under it gets a reset, and never
+//! sees why it was refused.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,10 +17,12 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::primitives::limits::{REFUSED_BODY_BYTES_MAX, REFUSED_BODY_PAUSE_MS};
 
-/// Bodies up to this size hyper itself reads to their end: they fit into what it takes from the socket at once.
+/// Bodies up to this size hyper itself reads to their end: they fit into what it takes from the
+/// socket at once.
 const SMALL_BYTES: u64 = 8 * 1024;
 
-/// The request, its body thrown away when it is left unread. Whoever asks first whether to send it (`Expect`) is told, and sends nothing.
+/// The request, its body thrown away when it is left unread. Whoever asks first whether to send it
+/// (`Expect`) is told, and sends nothing.
 pub fn thrown_away(request: Request) -> Request {
     let is_small = request
         .body()

@@ -1,8 +1,9 @@
 //! DailyFile files, and the end of those that are older than they are kept.
 //!
-//! Which file a line goes to is asked of the clock for each line: one that was set ahead and back again is back in the file of its day. How old a file is stands
-//! in its name: when it was made says nothing of a copy or a restored backup. Nothing goes here by itself, for whoever writes lines does not know whether the
-//! clock is trusted: [`remove_old`] is called by who does.
+//! Which file a line goes to is asked of the clock for each line: one that was set ahead and back
+//! again is back in the file of its day. How old a file is stands in its name: when it was made
+//! says nothing of a copy or a restored backup. Nothing goes here by itself, for whoever writes
+//! lines does not know whether the clock is trusted: [`remove_old`] is called by who does.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -37,7 +38,8 @@ impl DailyFile {
         })
     }
 
-    /// Goes on in the file of another day. While that cannot be made the lines go where they went before, and each tries again.
+    /// Goes on in the file of another day. While that cannot be made the lines go where they went
+    /// before, and each tries again.
     fn turn(&mut self, today: Date) {
         match open_file(&self.dir, self.log, today) {
             Ok(file) => (self.file, self.day, self.failed) = (file, today, None),
@@ -103,8 +105,9 @@ fn date_in(name: &str, logs: &[&str]) -> Option<Date> {
     (date.len() == "YYYY-MM-DD".len()).then(|| date.parse().ok())?
 }
 
-/// Removes the files of `logs` that are older than `keep_days` full days, today not counted. `now_ms` is trusted. Gives how many went; what cannot be removed
-/// is said, and stays until the next time.
+/// Removes the files of `logs` that are older than `keep_days` full days, today not counted.
+/// `now_ms` is trusted. Gives how many went; what cannot be removed is said, and stays until the
+/// next time.
 pub(super) fn remove_old(dir: &Path, logs: &[&str], keep_days: u32, now_ms: i64) -> usize {
     let kept_since =
         date_of(now_ms).saturating_sub(SignedDuration::from_hours(24 * i64::from(keep_days)));

@@ -1,7 +1,7 @@
 //! The one layer: it remembers the fields of spans, and writes a line per event to each sink.
 //!
-//! One layer for all sinks, because a line is then put together once, and because layers of the same kind would
-//! fight over the fields that a span keeps.
+//! One layer for all sinks, because a line is then put together once, and because layers of the
+//! same kind would fight over the fields that a span keeps.
 
 use super::SECURITY;
 use super::line::{Fields, Line};

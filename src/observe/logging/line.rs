@@ -1,7 +1,7 @@
 //! One log line: its fields, and its two shapes.
 //!
-//! Whatever a client can get into a field must not be able to end the line or to speak to the terminal:
-//! JSON escapes control characters by itself, the console shape does it here.
+//! Whatever a client can get into a field must not be able to end the line or to speak to the
+//! terminal: JSON escapes control characters by itself, the console shape does it here.
 
 use super::layer::Shape;
 use crate::primitives::chain;
@@ -37,7 +37,8 @@ impl Fields {
         Some(self.0.remove(index).1)
     }
 
-    /// Adds the fields of `outer` that are not there yet. A span may have a field `message`; no line takes it.
+    /// Adds the fields of `outer` that are not there yet. A span may have a field `message`; no
+    /// line takes it.
     pub fn add_missing(&mut self, outer: &Self) {
         for (name, value) in &outer.0 {
             if *name != "message" && !self.0.iter().any(|(own, _)| own == name) {

@@ -1,7 +1,9 @@
-//! Where buffered lines end up: a file or a stream that may fail for a while, and says afterwards what it lacks.
+//! Where buffered lines end up: a file or a stream that may fail for a while, and says afterwards
+//! what it lacks.
 //!
-//! A full disk stops no shop: the line is gone, and it is counted. Before the next line that can be written stands one that says how many are
-//! missing here and why. What a crash of the system itself takes is not known to anybody.
+//! A full disk stops no shop: the line is gone, and it is counted. Before the next line that can be
+//! written stands one that says how many are missing here and why. What a crash of the system
+//! itself takes is not known to anybody.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,7 +43,8 @@ impl Progress {
         self.moved.notify_all();
     }
 
-    /// Waits until all that was given before is written, or given up as lost; not for longer than `within`.
+    /// Waits until all that was given before is written, or given up as lost; not for longer than
+    /// `within`.
     pub fn wait(&self, within: Duration) {
         let given = self.given.load(Ordering::Acquire);
         let is_behind = |done: &mut u64| *done + self.overflown() < given;
@@ -51,7 +54,8 @@ impl Progress {
     }
 }
 
-/// Buffers lines for `writer` on a thread of its own. A lossy buffer drops lines when it is full, the other kind makes whoever logs wait.
+/// Buffers lines for `writer` on a thread of its own. A lossy buffer drops lines when it is full,
+/// the other kind makes whoever logs wait.
 pub(super) fn buffered<W>(
     writer: W,
     log: &'static str,

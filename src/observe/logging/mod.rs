@@ -1,7 +1,8 @@
 //! L5: log lines, one flat JSON object each, to daily files and to where the process was started.
 //!
-//! Security events (`target: "security"`) are in a file of their own as well, and no level set by the operator
-//! turns them off. Deliberately absent: nested objects and span enter/exit lines, which nobody greps.
+//! Security events (`target: "security"`) are in a file of their own as well, and no level set by
+//! the operator turns them off. Deliberately absent: nested objects and span enter/exit lines,
+//! which nobody greps.
 
 mod daily_file;
 mod layer;
@@ -36,13 +37,15 @@ const ALL: &str = "tillbox";
 /// What is logged where no level without a target is set.
 const BASE: &str = "info";
 
-/// How long the end of the process waits for lines that are not written yet: a disk that hangs keeps nobody for longer.
+/// How long the end of the process waits for lines that are not written yet: a disk that hangs
+/// keeps nobody for longer.
 const FLUSH_MAX: Duration = Duration::from_secs(10);
 
 /// What is logged and where to.
 #[derive(Clone, Debug)]
 pub struct Logging {
-    /// A level, or `EnvFilter` directives such as `info,tillbox::worker=debug`, of which each was found to have a level.
+    /// A level, or `EnvFilter` directives such as `info,tillbox::worker=debug`, of which each was
+    /// found to have a level.
     pub level: String,
     /// The directory for files; `None` for no files.
     pub dir: Option<PathBuf>,
@@ -92,7 +95,8 @@ pub enum LoggingError {
     Running(#[source] TryInitError),
 }
 
-/// Keeps the writers alive. Dropping it writes out what is still buffered, so it lives as long as `main`, also when that panics.
+/// Keeps the writers alive. Dropping it writes out what is still buffered, so it lives as long as
+/// `main`, also when that panics.
 #[must_use = "lines written after this is dropped are lost"]
 pub struct LogGuard {
     buffers: Buffers,
@@ -151,7 +155,8 @@ impl Logging {
     /// Starts logging for the whole process.
     ///
     /// # Errors
-    /// See [`LoggingError`]; after [`LoggingError::Files`] the call may be repeated without a directory.
+    /// See [`LoggingError`]; after [`LoggingError::Files`] the call may be repeated without a
+    /// directory.
     pub fn start(&self) -> Result<LogGuard, LoggingError> {
         let filter = filter(&self.level)?;
         let (sinks, mut guard) = self.sinks()?;
@@ -190,7 +195,8 @@ impl Logging {
                         source,
                     }
                 })?;
-                // Ordinary lines are dropped rather than slow a sale down; the few that are evidence are not.
+                // Ordinary lines are dropped rather than slow a sale down; the few that are
+                // evidence are not.
                 let writer = add(buffered(
                     file,
                     prefix,
@@ -248,8 +254,9 @@ pub fn subscriber(
         .with(lines))
 }
 
-/// Who talks to others shows, at its lower levels, what it says to them: URLs that are secrets, passwords, whole mails. No directive of the operator's brings
-/// that into the log, however exactly it names its source.
+/// Who talks to others shows, at its lower levels, what it says to them: URLs that are secrets,
+/// passwords, whole mails. No directive of the operator's brings that into the log, however exactly
+/// it names its source.
 const TALKERS: [&str; 4] = ["ureq", "ureq_proto", "rustls", "lettre"];
 
 fn discreet() -> FilterFn<fn(&Metadata<'_>) -> bool> {
@@ -265,16 +272,18 @@ fn discreet() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     filter_fn(passes)
 }
 
-/// Removes log files of more than `keep_days` full days ago, today not counted; gives how many. `now_ms` is an instant that is trusted: a clock that was set
-/// ahead makes all of them old. Blocks.
+/// Removes log files of more than `keep_days` full days ago, today not counted; gives how many.
+/// `now_ms` is an instant that is trusted: a clock that was set ahead makes all of them old.
+/// Blocks.
 pub fn remove_old(dir: &Path, keep_days: u32, now_ms: i64) -> usize {
     daily_file::remove_old(dir, &[ALL, SECURITY], keep_days, now_ms)
 }
 
-/// What a level lets through. Security events pass in any case, and without a level for all there is the default one: who asks for more of one module does not
-/// ask for silence.
+/// What a level lets through. Security events pass in any case, and without a level for all there
+/// is the default one: who asks for more of one module does not ask for silence.
 fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
-    // Of two that say the same the last one counts; and the parser takes a space for a part of a name.
+    // Of two that say the same the last one counts; and the parser takes a space for a part of a
+    // name.
     let directives: Vec<&str> = std::iter::once(BASE)
         .chain(level.split(',').map(str::trim))
         .collect();

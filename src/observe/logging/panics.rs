@@ -1,5 +1,6 @@
-//! A panic is a line in the log like any other trouble: where it came from, and on which thread. What becomes of it (a request that is rolled back,
-//! a job that failed) is said by whoever catches it.
+//! A panic is a line in the log like any other trouble: where it came from, and on which thread.
+//! What becomes of it (a request that is rolled back, a job that failed) is said by whoever catches
+//! it.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 

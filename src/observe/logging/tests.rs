@@ -331,7 +331,8 @@ fn files_of_days_long_past_go_by_their_names_and_others_stay() {
     assert_eq!(remove_old(&dir.path().join("nowhere"), 1, now_ms()), 0);
 }
 
-/// Whoever writes lines deletes nothing, whatever the clock shows, and a clock that was set right is followed back.
+/// Whoever writes lines deletes nothing, whatever the clock shows, and a clock that was set right
+/// is followed back.
 #[test]
 fn a_line_goes_to_the_file_of_its_day_forward_and_back() {
     use std::sync::atomic::{AtomicI64, Ordering};

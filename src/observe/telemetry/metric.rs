@@ -1,4 +1,5 @@
-//! Every figure there is, with what it means. The names follow Prometheus: base units, `_total` for what only grows, the unit last.
+//! Every figure there is, with what it means. The names follow Prometheus: base units, `_total` for
+//! what only grows, the unit last.
 
 /// What kind of figure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

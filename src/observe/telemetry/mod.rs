@@ -1,12 +1,15 @@
 //! L5: the figures of the process, as Prometheus reads them.
 //!
-//! Whoever has something to count says so with the macros of the crate `metrics`, on whatever layer it is; what the figures are called and mean
-//! stands here, in one list (`list.rs`), and a test holds the sources against it. There is one recorder for the whole process, installed by
-//! `serve`: a command that ends after its work counts nothing. What is a state and not an event (open stores, room on the disk) is not kept
-//! there but looked up when somebody asks, so that several processes in one, as in the tests, do not tell of each other: see [`Sheet`].
+//! Whoever has something to count says so with the macros of the crate `metrics`, on whatever layer
+//! it is; what the figures are called and mean stands here, in one list (`list.rs`), and a test
+//! holds the sources against it. There is one recorder for the whole process, installed by `serve`:
+//! a command that ends after its work counts nothing. What is a state and not an event (open
+//! stores, room on the disk) is not kept there but looked up when somebody asks, so that several
+//! processes in one, as in the tests, do not tell of each other: see [`Sheet`].
 //!
-//! Labels have few values, all of them known beforehand: a route and never a path, a kind of file and never a store. So the figures do not grow
-//! with what is sent or with how many stores there are, and whoever reads them learns no store's name.
+//! Labels have few values, all of them known beforehand: a route and never a path, a kind of file
+//! and never a store. So the figures do not grow with what is sent or with how many stores there
+//! are, and whoever reads them learns no store's name.
 
 mod metric;
 pub mod process;
@@ -19,7 +22,8 @@ use std::sync::OnceLock;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// What answers and commits take, in seconds: from what a read costs to what makes a client give up.
+/// What answers and commits take, in seconds: from what a read costs to what makes a client give
+/// up.
 const SECONDS: &[f64] = &[
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 30.0,
@@ -64,8 +68,8 @@ fn describe(figure: &Metric) {
 }
 
 impl Recorder {
-    /// Puts what was measured into the buckets. Until then each measurement is kept, so somebody has to do this now and then, whether the
-    /// figures are read or not.
+    /// Puts what was measured into the buckets. Until then each measurement is kept, so somebody
+    /// has to do this now and then, whether the figures are read or not.
     pub fn gather(self) {
         if let Some(handle) = RECORDER.get() {
             handle.run_upkeep();

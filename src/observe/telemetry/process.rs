@@ -1,5 +1,5 @@
-//! What the process takes of the machine, under the names that every exporter has for it. Read from `/proc/self` alone, because that is all of
-//! `/proc` that the service's sandbox shows.
+//! What the process takes of the machine, under the names that every exporter has for it. Read from
+//! `/proc/self` alone, because that is all of `/proc` that the service's sandbox shows.
 
 use std::fs;
 
@@ -7,14 +7,16 @@ use rustix::process::{Resource, getrlimit};
 
 use super::Sheet;
 
-/// The fields of `/proc/self/stat` that follow the program's name, counted from 0: its state is the first.
+/// The fields of `/proc/self/stat` that follow the program's name, counted from 0: its state is the
+/// first.
 const UTIME: usize = 11;
 const STIME: usize = 12;
 const THREADS: usize = 17;
 const VSIZE: usize = 20;
 const RSS: usize = 21;
 
-/// Puts down what can be found out. `started_at_ms` is when the process started, in milliseconds since 1970 UTC.
+/// Puts down what can be found out. `started_at_ms` is when the process started, in milliseconds
+/// since 1970 UTC.
 pub fn put(sheet: &mut Sheet, started_at_ms: i64) {
     if let Some(stat) = fs::read_to_string("/proc/self/stat")
         .ok()
@@ -70,7 +72,8 @@ struct Stat {
 
 impl Stat {
     fn parse(text: &str) -> Option<Self> {
-        // The name stands between parentheses and may hold anything, parentheses and blanks included.
+        // The name stands between parentheses and may hold anything, parentheses and blanks
+        // included.
         let (_, fields) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
         let number = |place: usize| fields.get(place)?.parse::<u64>().ok();

@@ -16,7 +16,8 @@ struct Server {
 }
 
 impl Server {
-    /// `answer` is given the connection when the head of a request has come; while `Receiver` times out the test still runs.
+    /// `answer` is given the connection when the head of a request has come; while `Receiver` times
+    /// out the test still runs.
     fn start(answer: impl Fn(&mut TcpStream, &Receiver<()>) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it has an address").port();
@@ -278,7 +279,8 @@ fn an_answer_beyond_the_bound_is_not_read() {
     head.stop();
 }
 
-/// Who only wants to know whether it came is told by the head: neither a large body nor one without an end makes a failure of a success.
+/// Who only wants to know whether it came is told by the head: neither a large body nor one without
+/// an end makes a failure of a success.
 #[test]
 fn a_body_that_nobody_wants_is_not_read() {
     let wanted = Bounds {

@@ -162,7 +162,8 @@ fn an_outbox_that_cannot_be_written_is_worth_another_try() {
     assert!(!files(dir.path()).iter().any(|name| name.contains("tmp")));
 }
 
-/// A mail server for one connection that answers the recipient with `verdict`; gives what it was told.
+/// A mail server for one connection that answers the recipient with `verdict`; gives what it was
+/// told.
 fn smtp_server(verdict: &'static str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
@@ -288,7 +289,8 @@ fn a_handshake_that_drips_is_given_up_at_the_deadline_of_the_whole() {
     running.join().unwrap();
 }
 
-/// What the server says after it has taken the message changes nothing: another attempt would be a second mail.
+/// What the server says after it has taken the message changes nothing: another attempt would be a
+/// second mail.
 #[test]
 fn a_server_that_does_not_say_goodbye_has_taken_the_message() {
     let (url, stop, running) = bad_server(|stream, stopped| {

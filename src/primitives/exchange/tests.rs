@@ -1,4 +1,5 @@
-//! Conversions are compared with the definition, in integers that cannot overflow, and with a person's arithmetic.
+//! Conversions are compared with the definition, in integers that cannot overflow, and with a
+//! person's arithmetic.
 
 use proptest::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Use case: a buyer fills an open cart and thinks again. Each change gives the whole cart, as it is then: it is added up before anything is
-//! written, so that what is refused has written nothing.
+//! Use case: a buyer fills an open cart and thinks again. Each change gives the whole cart, as it
+//! is then: it is added up before anything is written, so that what is refused has written nothing.
 
 use super::model::{Cart, CartLine, CartRefused};
 use super::store;

@@ -15,7 +15,8 @@ pub fn abandon_cart(work: &mut TenantWork, cart: CartId) -> Result<Cart, CartRef
     queries::show_cart(work, cart)
 }
 
-/// Notes that an order was made of a cart that [`load_for_checkout`](super::load_for_checkout) gave, in the transaction of that order.
+/// Notes that an order was made of a cart that [`load_for_checkout`](super::load_for_checkout)
+/// gave, in the transaction of that order.
 ///
 /// # Errors
 /// [`StorageError`]; `UnexpectedRows` when the cart is not open.

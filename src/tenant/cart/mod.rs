@@ -1,7 +1,9 @@
-//! Carts: what a buyer means to buy. A cart promises nothing: it holds no stock, and its prices are the catalog's present ones.
+//! Carts: what a buyer means to buy. A cart promises nothing: it holds no stock, and its prices are
+//! the catalog's present ones.
 //!
-//! Invariants: a product stands on one line of a cart; all lines are in the cart's currency; a cart is changed only while it is open, and
-//! once it is converted (an order was made of it) or abandoned it never opens again.
+//! Invariants: a product stands on one line of a cart; all lines are in the cart's currency; a cart
+//! is changed only while it is open, and once it is converted (an order was made of it) or
+//! abandoned it never opens again.
 
 mod change_items;
 mod close_cart;

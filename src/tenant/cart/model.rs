@@ -50,7 +50,8 @@ pub struct Cart {
     pub status: CartStatus,
     /// Its lines, in the order in which they were added.
     pub items: Vec<CartItem>,
-    /// The sum of the lines, with or without tax as the shop's settings say; none where prices went up beyond what can be written down.
+    /// The sum of the lines, with or without tax as the shop's settings say; none where prices went
+    /// up beyond what can be written down.
     pub subtotal: Option<Money>,
 }
 
@@ -91,7 +92,8 @@ impl Cart {
         }
     }
 
-    /// The cart, if what is in it can be added up: what more is put into must not make it one that cannot be bought.
+    /// The cart, if what is in it can be added up: what more is put into must not make it one that
+    /// cannot be bought.
     ///
     /// # Errors
     /// `AmountTooLarge`.

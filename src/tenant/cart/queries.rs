@@ -14,7 +14,8 @@ pub fn show_cart(view: &TenantView, cart: CartId) -> Result<Cart, CartRefused> {
     Ok(Cart::of(head, store::lines(view, cart)?))
 }
 
-/// What an order is to be made of. Whether the products are still sold, and at what price, the order decides.
+/// What an order is to be made of. Whether the products are still sold, and at what price, the
+/// order decides.
 ///
 /// # Errors
 /// `CartNotFound`, `NotOpen`, `Empty`, or the storage's.

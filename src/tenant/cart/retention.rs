@@ -1,4 +1,5 @@
-//! Carts that nobody comes back to. Those that became an order stay: the order says which cart it was.
+//! Carts that nobody comes back to. Those that became an order stay: the order says which cart it
+//! was.
 
 use crate::primitives::Timestamp;
 use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, statements};

@@ -28,7 +28,8 @@ pub struct ChangeProduct {
     pub category_id: Option<Option<CategoryId>>,
 }
 
-/// Changes a product; what is so already stays so. `expected` is the version that the caller has seen (`If-Match`), if it says.
+/// Changes a product; what is so already stays so. `expected` is the version that the caller has
+/// seen (`If-Match`), if it says.
 ///
 /// # Errors
 /// [`CatalogRefused`].

@@ -1,4 +1,5 @@
-//! Use case: a product comes from a list that somebody keeps elsewhere. The SKU says which one it is, so the same list may come again.
+//! Use case: a product comes from a list that somebody keeps elsewhere. The SKU says which one it
+//! is, so the same list may come again.
 
 use super::change_product::{ChangeProduct, change_product};
 use super::create_category::create_category;

@@ -1,7 +1,8 @@
 //! The catalog: products and their categories.
 //!
-//! Invariants: a SKU and a barcode belong to one product; a product's currency never changes once it exists; a product is never
-//! deleted (orders refer to it), only deactivated, and an inactive one cannot be sold.
+//! Invariants: a SKU and a barcode belong to one product; a product's currency never changes once
+//! it exists; a product is never deleted (orders refer to it), only deactivated, and an inactive
+//! one cannot be sold.
 
 mod change_product;
 mod create_category;

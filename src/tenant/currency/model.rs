@@ -95,7 +95,8 @@ impl Published {
         Self(series)
     }
 
-    /// What one euro is on a day, or was on the last day before that has a rate; for the euro itself always one.
+    /// What one euro is on a day, or was on the last day before that has a rate; for the euro
+    /// itself always one.
     pub(super) fn of_euro(
         &self,
         currency: Currency,

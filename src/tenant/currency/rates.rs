@@ -44,8 +44,9 @@ fn rate_row(row: &Row<'_>) -> rusqlite::Result<HoldingRate> {
     })
 }
 
-/// Writes a manual rate down. It takes the place of no other: of those that hold at an instant the one with the latest beginning counts, and of several
-/// with the same beginning the last that was written.
+/// Writes a manual rate down. It takes the place of no other: of those that hold at an instant the
+/// one with the latest beginning counts, and of several with the same beginning the last that was
+/// written.
 ///
 /// # Errors
 /// `SameCurrency`, or the storage's.
@@ -94,7 +95,8 @@ fn insert(work: &mut TenantWork, new: &HoldingRate) -> Result<ExchangeRateId, St
     Ok(id)
 }
 
-/// A page of the rates in this file, the last that was written first: those that somebody set, and those published ones that a document used.
+/// A page of the rates in this file, the last that was written first: those that somebody set, and
+/// those published ones that a document used.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -107,9 +109,10 @@ pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<HoldingRa
 
 /// The rate that holds at an instant.
 ///
-/// A manual rate holds until the next one of the same pair begins, whichever way round it was set. A published one holds from the beginning of its day
-/// (UTC) until the next, and for as many days as the settings say: on Sundays and holidays that of the day before holds. Between two currencies other
-/// than the euro it is the one's divided by the other's, kept as a fraction.
+/// A manual rate holds until the next one of the same pair begins, whichever way round it was set.
+/// A published one holds from the beginning of its day (UTC) until the next, and for as many days
+/// as the settings say: on Sundays and holidays that of the day before holds. Between two
+/// currencies other than the euro it is the one's divided by the other's, kept as a fraction.
 ///
 /// # Errors
 /// `SameCurrency`, `NoRate`, or the storage's.
@@ -200,7 +203,8 @@ pub fn adopt(work: &mut TenantWork, rate: &HoldingRate) -> Result<ExchangeRateId
     }
 }
 
-/// The rate that a document over `total` needs to be read in the shop's own currency: none, when it is in that. Looks, and writes nothing.
+/// The rate that a document over `total` needs to be read in the shop's own currency: none, when it
+/// is in that. Looks, and writes nothing.
 ///
 /// # Errors
 /// `Ended`, `NotEnabled`, `NoRate`, `AmountTooLarge`, or the storage's.
@@ -220,18 +224,21 @@ pub fn rate_for(
     Ok(Some(rate))
 }
 
-/// A document's total in the shop's own currency: to the nearest minor unit, a half away from zero, as tax offices round.
+/// A document's total in the shop's own currency: to the nearest minor unit, a half away from zero,
+/// as tax offices round.
 fn in_own(by: &Quotation, total: Money) -> Result<Money, MoneyError> {
     by.convert(total, Rounding::HalfUp)
 }
 
-/// A document's total in the shop's own currency, by the rate that it refers to, whichever way round that was set.
+/// A document's total in the shop's own currency, by the rate that it refers to, whichever way
+/// round that was set.
 ///
 /// # Errors
 /// [`StorageError`].
 ///
 /// # Panics
-/// When the rate is of other currencies, or the total too large: [`rate_for`] refused such a document.
+/// When the rate is of other currencies, or the total too large: [`rate_for`] refused such a
+/// document.
 pub fn convert_by(
     view: &TenantView,
     id: ExchangeRateId,
@@ -247,7 +254,8 @@ pub fn convert_by(
     Ok((by, own))
 }
 
-/// The documents whose totals in the shop's own currency are not what the rates say that they refer to.
+/// The documents whose totals in the shop's own currency are not what the rates say that they refer
+/// to.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -41,7 +41,8 @@ fn currency_row(row: &Row<'_>) -> rusqlite::Result<(i64, CurrencyRow)> {
     Ok((row.get(3)?, currency))
 }
 
-/// The first rows of a new shop: its own currency, and the settings as they are until it changes them.
+/// The first rows of a new shop: its own currency, and the settings as they are until it changes
+/// them.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -62,7 +63,8 @@ pub fn settings(view: &TenantView) -> Result<CurrencySettings, StorageError> {
     view.one(&SETTINGS, [], settings_row)
 }
 
-/// Changes the settings; what is so already stays so. `expected` is the version the caller has seen (`If-Match`), if it says.
+/// Changes the settings; what is so already stays so. `expected` is the version the caller has seen
+/// (`If-Match`), if it says.
 ///
 /// # Errors
 /// `Stale`, or the storage's.
@@ -107,7 +109,8 @@ pub fn sold_in(view: &TenantView) -> Result<SoldIn, StorageError> {
     Ok(SoldIn { base, others })
 }
 
-/// A page of the shop's currencies, the last that was added first; those that it sells in no more are among them.
+/// A page of the shop's currencies, the last that was added first; those that it sells in no more
+/// are among them.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -166,8 +169,10 @@ pub fn enable(
     })
 }
 
-/// Refuses a currency that the shop does not sell in, and one that had ended by `at`: it may have been enabled before, and have a rate of the shop's own.
-/// The shop's own currency is not asked about: whoever is left with one that has ended has no other to sell in, and needs to be told, not stopped.
+/// Refuses a currency that the shop does not sell in, and one that had ended by `at`: it may have
+/// been enabled before, and have a rate of the shop's own. The shop's own currency is not asked
+/// about: whoever is left with one that has ended has no other to sell in, and needs to be told,
+/// not stopped.
 ///
 /// # Errors
 /// `Ended`, `NotEnabled`, or the storage's.

@@ -1,5 +1,5 @@
-//! What stands in the catalog and cannot be sold at present, because of its currency: to be told to the operator before a customer finds out. It finds, and
-//! refuses nothing.
+//! What stands in the catalog and cannot be sold at present, because of its currency: to be told to
+//! the operator before a customer finds out. It finds, and refuses nothing.
 
 use super::model::{CurrencyRefused, Published};
 use super::rates::rate_for;
@@ -11,7 +11,8 @@ statements! {
     OF_PRODUCTS = "SELECT DISTINCT currency FROM product WHERE active = 1";
 }
 
-/// The currencies that the shop's products have, its own always among them. Long, for the reader lane with a deadline.
+/// The currencies that the shop's products have, its own always among them. Long, for the reader
+/// lane with a deadline.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -24,7 +25,8 @@ pub fn list_currencies_of_products(view: &TenantView) -> Result<Vec<Currency>, S
     Ok(found)
 }
 
-/// Why nothing is sold at an instant in some of `currencies`, or should not be, and what to do about it; nothing, when all is well.
+/// Why nothing is sold at an instant in some of `currencies`, or should not be, and what to do
+/// about it; nothing, when all is well.
 ///
 /// # Errors
 /// [`StorageError`].

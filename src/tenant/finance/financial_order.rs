@@ -61,7 +61,8 @@ pub struct FinancialOrder {
     pub snapshot: Option<String>,
     /// Of the snapshot.
     pub snapshot_hash: Option<Digest>,
-    /// Since when it cannot change: when it was written down, which for a sale of the past is later than when it was paid.
+    /// Since when it cannot change: when it was written down, which for a sale of the past is later
+    /// than when it was paid.
     pub locked_at: Option<Timestamp>,
     /// Since when it is paid.
     pub paid_at: Option<Timestamp>,
@@ -110,7 +111,8 @@ fn in_own(row: &Row<'_>) -> rusqlite::Result<Option<InOwn>> {
     }))
 }
 
-/// Syncs the financial order from its order, locks it and checkpoints it paid; gives the one that is there when there is one.
+/// Syncs the financial order from its order, locks it and checkpoints it paid; gives the one that
+/// is there when there is one.
 pub(super) fn lock_and_mark_paid(
     work: &mut TenantWork,
     order: &Order,

@@ -1,7 +1,9 @@
-//! The money side of orders: financial orders, which are locked with their snapshot, and the transactions that came of them.
+//! The money side of orders: financial orders, which are locked with their snapshot, and the
+//! transactions that came of them.
 //!
-//! Invariants: one financial order per order; once locked it never changes (a trigger refuses it even to raw SQL); one completed credit
-//! transaction per paid financial order; the snapshot's hash is the SHA-256 of its canonical JSON.
+//! Invariants: one financial order per order; once locked it never changes (a trigger refuses it
+//! even to raw SQL); one completed credit transaction per paid financial order; the snapshot's hash
+//! is the SHA-256 of its canonical JSON.
 
 mod financial_order;
 mod settle;

@@ -1,6 +1,7 @@
-//! What follows from an order that is paid, step by step, in one transaction. Each step looks for its own result first, so the whole can
-//! be run again at any time and changes nothing. The last two go with the ledger's: an order that is booked has been handed over and
-//! announced, whatever has become of its products since.
+//! What follows from an order that is paid, step by step, in one transaction. Each step looks for
+//! its own result first, so the whole can be run again at any time and changes nothing. The last
+//! two go with the ledger's: an order that is booked has been handed over and announced, whatever
+//! has become of its products since.
 
 use serde_json::{Map, Value, json};
 
@@ -65,8 +66,8 @@ impl Refusal for SettleRefused {
     }
 }
 
-/// Does the books of an order that is paid by `payments`, as of `at`, and has its goods leave. A second run finds everything done and gives
-/// the same.
+/// Does the books of an order that is paid by `payments`, as of `at`, and has its goods leave. A
+/// second run finds everything done and gives the same.
 ///
 /// # Errors
 /// [`SettleRefused`].

@@ -1,4 +1,5 @@
-//! Snapshots: what a document said when it was locked, as canonical JSON (RFC 8785) with its SHA-256, so that a later reader can prove it.
+//! Snapshots: what a document said when it was locked, as canonical JSON (RFC 8785) with its
+//! SHA-256, so that a later reader can prove it.
 
 use serde::Serialize;
 
@@ -18,9 +19,10 @@ pub struct Snapshot {
     pub hash: Digest,
 }
 
-/// The canonical form of a document that keeps to three things: the members of its objects are in order of their names, its names are ASCII,
-/// and its numbers are integers. Then plain `serde_json` writes what RFC 8785 wants, as the tests hold against a library that knows nothing
-/// of this; sorting and reformatting what is in order already took an eighth of a sale's time.
+/// The canonical form of a document that keeps to three things: the members of its objects are in
+/// order of their names, its names are ASCII, and its numbers are integers. Then plain `serde_json`
+/// writes what RFC 8785 wants, as the tests hold against a library that knows nothing of this;
+/// sorting and reformatting what is in order already took an eighth of a sale's time.
 ///
 /// # Panics
 /// Never: documents are plain data.
@@ -66,7 +68,8 @@ impl<'a> SnapshotLine<'a> {
     }
 }
 
-/// The rate of an order in another currency than the shop's own: one unit of the order's is `numerator ÷ denominator` of the shop's.
+/// The rate of an order in another currency than the shop's own: one unit of the order's is
+/// `numerator ÷ denominator` of the shop's.
 #[derive(Serialize)]
 struct Rate {
     denominator: ExchangeRate,
@@ -138,7 +141,8 @@ mod tests {
         c: Option<&'a str>,
     }
 
-    /// The sample of RFC 8785 §3.2.2, as far as it has no fractions: literally, so that two faults cannot agree with each other.
+    /// The sample of RFC 8785 §3.2.2, as far as it has no fractions: literally, so that two faults
+    /// cannot agree with each other.
     #[test]
     fn texts_are_escaped_as_the_rfc_wants() {
         let sample = Any {

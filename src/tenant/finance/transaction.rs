@@ -1,4 +1,5 @@
-//! Financial transactions: what came in (credit) or went out (debit) for a financial order. Written once, never changed.
+//! Financial transactions: what came in (credit) or went out (debit) for a financial order. Written
+//! once, never changed.
 
 use super::financial_order::FinancialOrder;
 use crate::platform::page::{Page, PageRequest};

@@ -48,7 +48,8 @@ pub fn adjust_stock(
     )
 }
 
-/// Sets what is on hand to what was counted; when it is so already, nothing happened and nothing is noted.
+/// Sets what is on hand to what was counted; when it is so already, nothing happened and nothing is
+/// noted.
 ///
 /// # Errors
 /// [`AdjustRefused`].

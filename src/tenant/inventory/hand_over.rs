@@ -1,7 +1,8 @@
 //! Use case: the goods of an order that is paid leave the shelf.
 //!
-//! Callers ask [`require_available`] or [`require_held_or_available`] before they write anything: a refusal that comes after its request
-//! has written is dear, because the whole batch it was in is run again.
+//! Callers ask [`require_available`] or [`require_held_or_available`] before they write anything: a
+//! refusal that comes after its request has written is dear, because the whole batch it was in is
+//! run again.
 
 use super::model::{ReservationStatus, StockRefused, StockRequest};
 use super::store;
@@ -34,7 +35,8 @@ pub fn require_available(view: &TenantView, wanted: &[StockRequest]) -> Result<(
     })
 }
 
-/// Refuses an order whose hold has ended and whose goods are not there any more, and writes nothing.
+/// Refuses an order whose hold has ended and whose goods are not there any more, and writes
+/// nothing.
 ///
 /// # Errors
 /// [`StockRefused`]: `OutOfStock` for the first product of which too little is left.
@@ -42,10 +44,12 @@ pub fn require_held_or_available(view: &TenantView, order_id: OrderId) -> Result
     require_available(view, &store::stock_requests(view, order_id)?)
 }
 
-/// Has the goods of a paid order leave, each with its movement dated `at`. What has left stays so: doing it twice is doing it once.
+/// Has the goods of a paid order leave, each with its movement dated `at`. What has left stays so:
+/// doing it twice is doing it once.
 ///
-/// A reservation that has ended meanwhile is served from what is available now, as is a product whose stock began to be counted after the
-/// checkout: either the goods are still there, or the payment must not be taken.
+/// A reservation that has ended meanwhile is served from what is available now, as is a product
+/// whose stock began to be counted after the checkout: either the goods are still there, or the
+/// payment must not be taken.
 ///
 /// # Errors
 /// [`StockRefused`]: `OutOfStock` when too little is left.

@@ -18,8 +18,9 @@ pub struct ExpireReservation {
     pub order_id: OrderId,
 }
 
-/// Handles an [`EXPIRE_RESERVATION`] job: what the order still holds and whose time is over becomes available again. Of an order that was
-/// paid or cancelled meanwhile nothing is held; then this does nothing. Gives how many reservations ended.
+/// Handles an [`EXPIRE_RESERVATION`] job: what the order still holds and whose time is over becomes
+/// available again. Of an order that was paid or cancelled meanwhile nothing is held; then this
+/// does nothing. Gives how many reservations ended.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -33,7 +34,8 @@ pub fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, Storage
     Ok(ended)
 }
 
-/// Whether [`expire_reservations`] has anything to do: asked first, so that a process at rest writes nothing.
+/// Whether [`expire_reservations`] has anything to do: asked first, so that a process at rest
+/// writes nothing.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -41,8 +43,8 @@ pub fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, StorageErr
     store::has_overdue(view, now)
 }
 
-/// ChainEnds reservations whose time is over, whatever became of their jobs: at most so many that sales go on meanwhile. Gives how many ended;
-/// a full batch means that there may be more.
+/// ChainEnds reservations whose time is over, whatever became of their jobs: at most so many that
+/// sales go on meanwhile. Gives how many ended; a full batch means that there may be more.
 ///
 /// # Errors
 /// [`StorageError`].

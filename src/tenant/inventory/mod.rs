@@ -1,8 +1,11 @@
-//! Stock: what is on hand, what of it is reserved for orders that wait for their payment, and every movement of it.
+//! Stock: what is on hand, what of it is reserved for orders that wait for their payment, and every
+//! movement of it.
 //!
-//! Invariants: `0 ≤ reserved ≤ on hand`; what is available is `on hand − reserved`, and nothing beyond it is promised or sold; on hand
-//! changes only together with a row in `inventory_movement`; `reserved` is the sum of the reservations that are held. A product without
-//! a row has nothing on hand. Whether a product counts stock at all is the catalog's to say: callers hand over only those that do.
+//! Invariants: `0 ≤ reserved ≤ on hand`; what is available is `on hand − reserved`, and nothing
+//! beyond it is promised or sold; on hand changes only together with a row in `inventory_movement`;
+//! `reserved` is the sum of the reservations that are held. A product without a row has nothing on
+//! hand. Whether a product counts stock at all is the catalog's to say: callers hand over only
+//! those that do.
 
 mod adjust_stock;
 mod hand_over;

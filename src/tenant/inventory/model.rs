@@ -97,7 +97,8 @@ pub struct Movement {
     pub at: Timestamp,
 }
 
-/// What an order wants of a product that counts its stock: the sum over the order's lines, above zero.
+/// What an order wants of a product that counts its stock: the sum over the order's lines, above
+/// zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StockRequest {
     /// Of which product.

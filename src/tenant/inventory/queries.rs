@@ -6,7 +6,8 @@ use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::ProductId;
 use crate::storage::{StorageError, TenantView};
 
-/// The stock of a product; none on hand when nobody ever counted it, `None` when there is no such product.
+/// The stock of a product; none on hand when nobody ever counted it, `None` when there is no such
+/// product.
 ///
 /// # Errors
 /// [`StorageError`].

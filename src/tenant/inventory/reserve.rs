@@ -1,4 +1,5 @@
-//! Use case: an order waits for its payment; its stock is held for it, and given back when the order is cancelled.
+//! Use case: an order waits for its payment; its stock is held for it, and given back when the
+//! order is cancelled.
 
 use super::jobs::{EXPIRE_RESERVATION, ExpireReservation};
 use super::model::{StockRefused, StockRequest};
@@ -8,7 +9,8 @@ use crate::primitives::Timestamp;
 use crate::primitives::id::OrderId;
 use crate::storage::{StorageError, TenantWork};
 
-/// Holds stock for an order, whose row exists already, until `expires_at`; the job that ends the hold is put into the same transaction.
+/// Holds stock for an order, whose row exists already, until `expires_at`; the job that ends the
+/// hold is put into the same transaction.
 ///
 /// # Errors
 /// [`StockRefused`]: `OutOfStock` for the first product of which too little is available.
@@ -51,7 +53,8 @@ pub fn reserve(
     Ok(())
 }
 
-/// Gives back what is held for an order. The job that would have ended the hold finds nothing to do when its time comes.
+/// Gives back what is held for an order. The job that would have ended the hold finds nothing to do
+/// when its time comes.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -1,7 +1,8 @@
 //! What of the stock's past is not kept for ever: old movements, and reservations that are over.
 //!
-//! Before movements go, an anchor keeps what was on hand of each product after the last of them, in the same transaction: stock is still the sum of what moved
-//! it. They go in the order in which they happened, and the newest of all stays, so that no place is given twice.
+//! Before movements go, an anchor keeps what was on hand of each product after the last of them, in
+//! the same transaction: stock is still the sum of what moved it. They go in the order in which
+//! they happened, and the newest of all stays, so that no place is given twice.
 
 use crate::primitives::Timestamp;
 use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, statements};
@@ -22,8 +23,8 @@ statements! {
     DELETE_OVER = "DELETE FROM reservation WHERE seq IN (SELECT seq FROM reservation WHERE status <> 'held' AND expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
 }
 
-/// The last movement of those at the beginning that are older than `cut_off`, and how many they are. Movements that a till dated back stand where they were
-/// recorded.
+/// The last movement of those at the beginning that are older than `cut_off`, and how many they
+/// are. Movements that a till dated back stand where they were recorded.
 ///
 /// # Errors
 /// [`StorageError`].
@@ -34,7 +35,8 @@ pub fn find_prunable(view: &TenantView, cut_off: Timestamp) -> Result<(i64, i64)
     Ok((to, view.one(&COUNT_TO, params![to], |row| row.get(0))?))
 }
 
-/// Deletes the first few of the movements up to `to`, which [`find_prunable`] gave. Gives how many went.
+/// Deletes the first few of the movements up to `to`, which [`find_prunable`] gave. Gives how many
+/// went.
 ///
 /// # Errors
 /// [`StorageError`].

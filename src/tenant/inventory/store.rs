@@ -1,7 +1,8 @@
 //! The inventory's SQL and row mapping.
 //!
-//! Stock that leaves for an order is changed by one guarded UPDATE, which does nothing when too little is available: looking and
-//! taking cannot come apart, and the common case costs one statement.
+//! Stock that leaves for an order is changed by one guarded UPDATE, which does nothing when too
+//! little is available: looking and taking cannot come apart, and the common case costs one
+//! statement.
 
 use super::model::{Movement, MovementKind, ReservationStatus, Stock, StockRequest};
 use crate::platform::page::{Page, PageRequest};
@@ -238,7 +239,8 @@ pub(super) fn list_reserved(
     )
 }
 
-/// What an order that is being paid has to take from the shelf, because nothing is held for it (any more).
+/// What an order that is being paid has to take from the shelf, because nothing is held for it (any
+/// more).
 pub(super) fn stock_requests(
     view: &TenantView,
     order_id: OrderId,
@@ -289,7 +291,8 @@ pub(super) fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, Sto
         .is_some())
 }
 
-/// ChainEnds held reservations whose time is over or was never right, at most `limit`; gives how many there were.
+/// ChainEnds held reservations whose time is over or was never right, at most `limit`; gives how
+/// many there were.
 pub(super) fn expire_due(work: &mut TenantWork, limit: u32) -> Result<usize, StorageError> {
     let now = work.now();
     let ahead = now.plus_millis(RESERVATION_AHEAD_MAX_MS);

@@ -64,7 +64,8 @@ struct Seller<'a> {
     name: &'a Name,
 }
 
-/// Issues the invoice of a paid order, dated `at`; gives the one that is there when there is one. Nothing is left to be paid of it.
+/// Issues the invoice of a paid order, dated `at`; gives the one that is there when there is one.
+/// Nothing is left to be paid of it.
 ///
 /// # Errors
 /// [`InvoiceRefused`].

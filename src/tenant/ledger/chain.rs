@@ -1,9 +1,12 @@
-//! The chain of the books: each entry holds a hash over the hash before, itself, its transfers and the documents that it books.
+//! The chain of the books: each entry holds a hash over the hash before, itself, its transfers and
+//! the documents that it books.
 //!
-//! A row that a rotten disk or a hand with a shell changes, leaves out or puts in between breaks the chain there; [`verify`] says where. The end of
-//! the chain stands in the landlord's file too (`tenancy::checkpoints`), so that a lost tail is missed as well.
+//! A row that a rotten disk or a hand with a shell changes, leaves out or puts in between breaks
+//! the chain there; [`verify`] says where. The end of the chain stands in the landlord's file too
+//! (`tenancy::checkpoints`), so that a lost tail is missed as well.
 //!
-//! Deliberately not in it: what may change after the booking, such as the status of an order, or a customer's address, which the law may have removed.
+//! Deliberately not in it: what may change after the booking, such as the status of an order, or a
+//! customer's address, which the law may have removed.
 
 use super::queries::Transfer;
 use super::store::AccountCode;
@@ -80,7 +83,8 @@ pub struct PaidDocuments<'a> {
 }
 
 impl PaidDocuments<'_> {
-    /// The digest of all that does not change any more. The lines, the taxes and the seller are in it by the snapshots' hashes.
+    /// The digest of all that does not change any more. The lines, the taxes and the seller are in
+    /// it by the snapshots' hashes.
     pub(super) fn digest(&self) -> Digest {
         let mut parts = Parts::default();
         self.order_in(&mut parts);
@@ -186,7 +190,8 @@ struct Stored {
     created_at: Timestamp,
 }
 
-/// Walks the chain from its beginning and gives the places of the entries that do not fit. Those that are older than the chain are passed over.
+/// Walks the chain from its beginning and gives the places of the entries that do not fit. Those
+/// that are older than the chain are passed over.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -1,4 +1,5 @@
-//! Reading the books. Sums are always of the transfers themselves; no balance is kept that could differ from them.
+//! Reading the books. Sums are always of the transfers themselves; no balance is kept that could
+//! differ from them.
 
 use super::store::AccountCode;
 use crate::platform::page::{Page, PageRequest};
@@ -91,7 +92,8 @@ impl TrialBalance {
     /// The sums per currency: currency, debits, credits. Debits equal credits.
     ///
     /// # Panics
-    /// When a sum does not fit, which the limit of an order's total rules out for any real number of orders.
+    /// When a sum does not fit, which the limit of an order's total rules out for any real number
+    /// of orders.
     pub fn per_currency(&self) -> Vec<(Currency, i64, i64)> {
         let plus = |sum: i64, more: i64| {
             sum.checked_add(more)
@@ -188,7 +190,8 @@ pub fn trial_balance(view: &TenantView, as_of: Timestamp) -> Result<TrialBalance
     })
 }
 
-/// What an account took in (credits less debits) from `from` until before `to`, per currency, and by how many entries.
+/// What an account took in (credits less debits) from `from` until before `to`, per currency, and
+/// by how many entries.
 ///
 /// # Errors
 /// [`StorageError`].

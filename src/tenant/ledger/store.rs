@@ -54,7 +54,8 @@ pub(super) struct NewEntry<'a> {
 /// Books an entry, unless it is booked; `false` then.
 ///
 /// # Panics
-/// When the sums of debits and credits differ: that is a broken invariant, and the whole work is undone.
+/// When the sums of debits and credits differ: that is a broken invariant, and the whole work is
+/// undone.
 pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, StorageError> {
     if work
         .find(&ENTRY_EXISTS, params![new.kind, new.subject_id], |_| Ok(()))?

@@ -1,4 +1,5 @@
-//! The confirmation that a customer gets by mail: what the job carries, and what the mail is made of.
+//! The confirmation that a customer gets by mail: what the job carries, and what the mail is made
+//! of.
 
 use serde::{Deserialize, Serialize};
 

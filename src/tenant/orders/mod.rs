@@ -1,7 +1,8 @@
 //! Orders: what was sold to whom, and where it stands.
 //!
-//! Invariants: an order has a number of a gapless series from the moment it exists; its lines and sums never change; its status moves
-//! along the one table in `model.rs`, and nowhere else is a status compared to decide what may come next.
+//! Invariants: an order has a number of a gapless series from the moment it exists; its lines and
+//! sums never change; its status moves along the one table in `model.rs`, and nowhere else is a
+//! status compared to decide what may come next.
 
 mod confirmation;
 mod model;

@@ -130,7 +130,8 @@ pub struct NewOrder<'a> {
     pub email: Option<Email>,
     /// The cart it is made from.
     pub cart_id: Option<CartId>,
-    /// What the client sent, when it brought the id: so that the same id with another body is found out.
+    /// What the client sent, when it brought the id: so that the same id with another body is found
+    /// out.
     pub request_hash: Option<&'a Digest>,
     /// When it was placed.
     pub placed_at: Timestamp,

@@ -1,4 +1,5 @@
-//! Use cases: an order is paid, confirmed, shipped, cancelled. The table decides; what goes with each move is done here.
+//! Use cases: an order is paid, confirmed, shipped, cancelled. The table decides; what goes with
+//! each move is done here.
 
 use serde_json::json;
 
@@ -49,7 +50,8 @@ pub fn ship_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefu
     Ok(order)
 }
 
-/// An order that was not paid is called off: its stock is free again, its open payments are cancelled.
+/// An order that was not paid is called off: its stock is free again, its open payments are
+/// cancelled.
 ///
 /// # Errors
 /// [`OrderRefused`].

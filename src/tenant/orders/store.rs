@@ -205,7 +205,8 @@ pub(super) fn set_status(
     .map(drop)
 }
 
-/// Whether there is an order with this id, and the hash of the request that brought the id, if a client did.
+/// Whether there is an order with this id, and the hash of the request that brought the id, if a
+/// client did.
 ///
 /// # Errors
 /// [`StorageError`].

@@ -1,4 +1,5 @@
-//! Use case: a payment is confirmed. It succeeds, and everything that follows from it is done in the same transaction; or it is declined.
+//! Use case: a payment is confirmed. It succeeds, and everything that follows from it is done in
+//! the same transaction; or it is declined.
 
 use serde_json::json;
 
@@ -13,7 +14,8 @@ use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, OrderEvent};
 use crate::tenant::{Policy, audit};
 
-/// The reference with which a `test` payment is declined: so that a developer can see what that is like.
+/// The reference with which a `test` payment is declined: so that a developer can see what that is
+/// like.
 pub const DECLINE: &str = "decline";
 
 /// A confirmation.
@@ -34,9 +36,10 @@ pub enum Confirmed {
     Declined(Payment),
 }
 
-/// Confirms a payment. In this order, in one transaction: the payment succeeds; the order is paid; the financial order is synced, locked
-/// and marked paid; the invoice is issued; the financial transaction is completed; the ledger entry is booked; the stock leaves; the audit
-/// entry and the confirmation are queued.
+/// Confirms a payment. In this order, in one transaction: the payment succeeds; the order is paid;
+/// the financial order is synced, locked and marked paid; the invoice is issued; the financial
+/// transaction is completed; the ledger entry is booked; the stock leaves; the audit entry and the
+/// confirmation are queued.
 ///
 /// # Errors
 /// [`PaymentRefused`].

@@ -32,7 +32,8 @@ pub(in crate::tenant) fn require_method(
     }
 }
 
-/// Makes a further payment over the whole total of an order, after the one before has failed or was cancelled.
+/// Makes a further payment over the whole total of an order, after the one before has failed or was
+/// cancelled.
 ///
 /// # Errors
 /// [`PaymentRefused`].

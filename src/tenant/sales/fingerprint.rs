@@ -1,5 +1,6 @@
-//! What a sale under a client's own id said, as one digest. It is compared for as long as the file lives, so its form is fixed: a part that
-//! comes later is appended only where it is used, and the digests in the tests below never change.
+//! What a sale under a client's own id said, as one digest. It is compared for as long as the file
+//! lives, so its form is fixed: a part that comes later is appended only where it is used, and the
+//! digests in the tests below never change.
 
 use super::import_sale::ImportSale;
 use super::record_sale::RecordSale;
@@ -30,7 +31,8 @@ pub(super) fn of_record(sale: &RecordSale) -> Digest {
     parts.digest()
 }
 
-/// The digest of an imported sale: of what the other system says, so that a product that is renamed here changes nothing.
+/// The digest of an imported sale: of what the other system says, so that a product that is renamed
+/// here changes nothing.
 pub(super) fn of_import(sale: &ImportSale) -> Digest {
     let mut parts = Parts::new("import/1");
     parts

@@ -1,4 +1,5 @@
-//! Use case: a past sale comes from elsewhere, under the number it had there. The number makes its id, so the same sale may come again.
+//! Use case: a past sale comes from elsewhere, under the number it had there. The number makes its
+//! id, so the same sale may come again.
 
 use super::fingerprint;
 use super::record_sale::{RecordSale, SaleLine, SalePayment, SaleRefused, Source, record_as};
@@ -73,8 +74,10 @@ impl Refusal for ImportSaleRefused {
     }
 }
 
-/// Takes a past sale into the books at its own date, paid in cash: its lines, priced by the shop's settings and the rates of that day, come
-/// to its total. The present shelf is left alone: what was sold then is in no count of today's. A sale that is known by its number is told by what the other system said of it, whatever has become of the products here.
+/// Takes a past sale into the books at its own date, paid in cash: its lines, priced by the shop's
+/// settings and the rates of that day, come to its total. The present shelf is left alone: what was
+/// sold then is in no count of today's. A sale that is known by its number is told by what the
+/// other system said of it, whatever has become of the products here.
 ///
 /// # Errors
 /// [`ImportSaleRefused`].

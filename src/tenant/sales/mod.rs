@@ -1,7 +1,9 @@
-//! Sales that have taken place: recorded whole, in one transaction, by a till or from another system's past.
+//! Sales that have taken place: recorded whole, in one transaction, by a till or from another
+//! system's past.
 //!
-//! Invariants: an id that a client brought stands for one sale for ever, told by a fingerprint whose form never changes; a sale of the
-//! present takes its goods from the shelf, an imported one of the past leaves the present shelf alone.
+//! Invariants: an id that a client brought stands for one sale for ever, told by a fingerprint
+//! whose form never changes; a sale of the present takes its goods from the shelf, an imported one
+//! of the past leaves the present shelf alone.
 
 mod fingerprint;
 mod import_sale;

@@ -1,7 +1,8 @@
 //! Use case: a whole paid sale at once, as a till records it, in one transaction.
 //!
-//! A till that works offline brings its own id for the sale. That id is unique for ever: sent again with the same content it gets the
-//! sale as it stands by then, with another content it is a conflict, and never is anything overwritten.
+//! A till that works offline brings its own id for the sale. That id is unique for ever: sent again
+//! with the same content it gets the sale as it stands by then, with another content it is a
+//! conflict, and never is anything overwritten.
 
 use std::collections::HashSet;
 
@@ -154,7 +155,8 @@ pub fn record(
 pub(super) enum Source {
     /// From a till of the shop: only active products, and stock goes down.
     Till,
-    /// From another system's past, of which the present shelf knows nothing. What was paid there is what it has to come to here.
+    /// From another system's past, of which the present shelf knows nothing. What was paid there is
+    /// what it has to come to here.
     Elsewhere { total_minor: i64 },
 }
 
@@ -260,7 +262,8 @@ fn refuse_known_ids(work: &TenantWork, command: &RecordSale) -> Result<(), SaleR
     Ok(())
 }
 
-/// When it took place. A till whose clock has lost its battery must not write into the books of another age.
+/// When it took place. A till whose clock has lost its battery must not write into the books of
+/// another age.
 fn sold_at(
     work: &TenantWork,
     command: &RecordSale,

@@ -18,7 +18,8 @@ pub(super) struct Tender {
     tendered: Option<Money>,
 }
 
-/// Puts payments to a total: each pays something of it, they cover it, and only cash gives change. What costs nothing is paid with nothing.
+/// Puts payments to a total: each pays something of it, they cover it, and only cash gives change.
+/// What costs nothing is paid with nothing.
 pub(super) fn put_to(
     work: &TenantWork,
     policy: &Policy,

@@ -1,6 +1,7 @@
 //! The operator is told that a job was given up: by a signed webhook, by mail.
 //!
-//! Both carry an id that is the job's own, so a second attempt is the same message. Who is to be told is what the configuration says now.
+//! Both carry an id that is the job's own, so a second attempt is the same message. Who is to be
+//! told is what the configuration says now.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,7 @@
 //! What runs a job: one entry per kind, one file per module whose jobs they are.
 //!
-//! A kind is readable for ever: files may hold jobs that an older version wrote. A new shape of payload is a new kind beside the old one.
+//! A kind is readable for ever: files may hold jobs that an older version wrote. A new shape of
+//! payload is a new kind beside the old one.
 
 mod alerts;
 mod audit;
@@ -19,11 +20,12 @@ use crate::primitives::id::JobId;
 use crate::storage::{Database, Tenant, TenantWork};
 use crate::{platform, tenant};
 
-/// Runs a job whose effects are in the shop's own file, in the transaction that also completes the job. May be run twice; only what it
-/// does through its work counts.
+/// Runs a job whose effects are in the shop's own file, in the transaction that also completes the
+/// job. May be run twice; only what it does through its work counts.
 pub type Local = fn(work: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError>;
 
-/// Runs a job whose effects are outside, with no transaction open, on a thread that may block. At least once: it may have happened before.
+/// Runs a job whose effects are outside, with no transaction open, on a thread that may block. At
+/// least once: it may have happened before.
 pub type Outbound = fn(outbound_job: &OutboundJob<'_>) -> Result<(), JobError>;
 
 /// How a kind of job is run.
@@ -52,7 +54,8 @@ pub struct OutboundJob<'a> {
 }
 
 impl OutboundJob<'_> {
-    /// How long the call may still take. Whoever calls a server elsewhere ends by then: the job is settled then, whatever becomes of the call.
+    /// How long the call may still take. Whoever calls a server elsewhere ends by then: the job is
+    /// settled then, whatever becomes of the call.
     pub fn left(&self) -> Duration {
         self.limit.saturating_sub(self.begun.read())
     }

@@ -1,6 +1,7 @@
 //! The confirmation of an order: rendered from what the shop's file says, handed to the mailer.
 //!
-//! The mail's id and date come from the job and the order, so that a second attempt sends the very same message.
+//! The mail's id and date come from the job and the order, so that a second attempt sends the very
+//! same message.
 
 use std::fmt::Write as _;
 
@@ -11,7 +12,8 @@ use crate::primitives::{Money, chain};
 use crate::tenant::orders::{self, Confirmation, ConfirmationJob};
 use crate::worker::JobError;
 
-/// The widest name of a product in a line of the mail, in characters: with a quantity and an amount it fits into 72 columns.
+/// The widest name of a product in a line of the mail, in characters: with a quantity and an amount
+/// it fits into 72 columns.
 const NAME_CHARS_MAX: usize = 40;
 
 pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {

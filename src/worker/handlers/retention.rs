@@ -1,4 +1,5 @@
-//! Retention: many short transactions and not the one of the job's end, so it is run like an outbound_job. Done twice, there is nothing left the second time.
+//! Retention: many short transactions and not the one of the job's end, so it is run like an
+//! outbound_job. Done twice, there is nothing left the second time.
 
 use super::{OutboundJob, payload};
 use crate::tenant::retention::{self, PruneJob};

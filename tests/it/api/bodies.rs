@@ -1,4 +1,5 @@
-//! Bodies as they come over the wire, announced too large or never sent; forms that only look right; filters spelled wrong.
+//! Bodies as they come over the wire, announced too large or never sent; forms that only look
+//! right; filters spelled wrong.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -42,7 +43,8 @@ fn a_body_announced_too_large_is_refused_before_it_is_sent() {
     }
 }
 
-/// A client that sends all of it before it reads: closed under it, the connection would break and the reason be lost.
+/// A client that sends all of it before it reads: closed under it, the connection would break and
+/// the reason be lost.
 #[test]
 fn whoever_sends_too_much_hears_why() {
     let dir = tempfile::tempdir().expect("a directory");

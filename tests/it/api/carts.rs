@@ -392,7 +392,8 @@ async fn a_line_and_a_cart_have_their_limits() {
     );
 }
 
-/// What was in a cart before its price went up can be looked at, taken out and given up; only bought it cannot be.
+/// What was in a cart before its price went up can be looked at, taken out and given up; only
+/// bought it cannot be.
 #[tokio::test]
 async fn a_cart_whose_prices_went_beyond_all_bounds_is_not_stuck() {
     let app = TestApp::start();

@@ -205,7 +205,8 @@ async fn what_is_no_json_is_malformed() {
     let shop = TestApp::start().tenant("corner");
     let good = apple().to_string();
     let deep = "[".repeat(10_000);
-    // Nothing at all is an object without members, whatever the library that sent it says of its type.
+    // Nothing at all is an object without members, whatever the library that sent it says of its
+    // type.
     let nothing = shop
         .post(PRODUCTS)
         .header("content-type", "application/json");

@@ -555,7 +555,8 @@ async fn a_free_order_is_paid_and_numbered_as_any_other() {
     shop.assert_integrity();
 }
 
-/// What holds is what held when the order was placed: neither a new price nor a new rate changes it before it is paid.
+/// What holds is what held when the order was placed: neither a new price nor a new rate changes it
+/// before it is paid.
 #[tokio::test]
 async fn an_order_keeps_the_price_and_the_rate_of_its_checkout() {
     let app = TestApp::start();
@@ -612,7 +613,8 @@ async fn an_order_keeps_the_price_and_the_rate_of_its_checkout() {
     shop.assert_integrity();
 }
 
-/// Currencies have as many digits as ISO 4217 gives them, and their minor units are counted all the same.
+/// Currencies have as many digits as ISO 4217 gives them, and their minor units are counted all the
+/// same.
 #[tokio::test]
 async fn a_currency_without_cents_and_one_with_three_digits_sell_as_well() {
     let app = TestApp::start();

@@ -1,4 +1,5 @@
-//! Connections as the daemon meets them: heads that two readers would read in two ways, and clients that take places and give nothing.
+//! Connections as the daemon meets them: heads that two readers would read in two ways, and clients
+//! that take places and give nothing.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +13,8 @@ use crate::support::process::Daemon;
 
 /// How many clients are slow at once.
 const SLOW: usize = 1_000;
-/// What this process and the daemon, which inherits the limit, need beside a descriptor for each of them.
+/// What this process and the daemon, which inherits the limit, need beside a descriptor for each of
+/// them.
 const DESCRIPTORS: u64 = SLOW as u64 + 1_000;
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -111,7 +113,8 @@ fn configured(dir: &Path, settings: &str) -> Daemon {
     Daemon::start(&dir.join("data"), &["--dev", "--config", &config])
 }
 
-/// What a slow client has said so far, by its number: a part of a head, a part of a body, or nothing at all.
+/// What a slow client has said so far, by its number: a part of a head, a part of a body, or
+/// nothing at all.
 fn slow_words(number: usize) -> &'static str {
     match number % 3 {
         0 => "GET /health HTTP/1.1\r\nhost: x\r\nx-slow: ",

@@ -414,7 +414,8 @@ async fn a_file_with_something_wrong_in_it_is_refused_whole() {
     );
 }
 
-/// A correction is held against what it takes the place of, also where no neighbour is that could tell, or all are corrected in one go.
+/// A correction is held against what it takes the place of, also where no neighbour is that could
+/// tell, or all are corrected in one go.
 #[tokio::test]
 async fn a_correction_that_is_far_from_what_it_corrects_is_refused() {
     let app = TestApp::start();
@@ -459,7 +460,8 @@ async fn a_correction_that_is_far_from_what_it_corrects_is_refused() {
     );
 }
 
-/// The kuna ended with 2022: what a file says of it afterwards is no rate, and the rest of the file is taken.
+/// The kuna ended with 2022: what a file says of it afterwards is no rate, and the rest of the file
+/// is taken.
 #[tokio::test]
 async fn rates_after_the_end_of_a_currency_are_left_out() {
     let app = TestApp::start();
@@ -484,7 +486,8 @@ async fn rates_after_the_end_of_a_currency_are_left_out() {
         .refused(422, "no_rates");
 }
 
-/// The published rates are kept in memory: a change behind the program's back is seen when their time is over, one that went through it at once.
+/// The published rates are kept in memory: a change behind the program's back is seen when their
+/// time is over, one that went through it at once.
 #[tokio::test]
 async fn published_rates_are_believed_for_their_time_and_not_longer() {
     let app = TestApp::with(false, |config| {
@@ -611,7 +614,8 @@ fn a_fetch_that_fails_is_tried_again_and_the_old_rates_stay() {
     );
 }
 
-/// The scheduler looks often enough for the settings to mean what they say, and a look writes nothing.
+/// The scheduler looks often enough for the settings to mean what they say, and a look writes
+/// nothing.
 #[test]
 fn the_scheduler_fetches_at_the_instant_that_the_fetch_names() {
     let app = TestApp::with(false, |config| {

@@ -357,7 +357,8 @@ async fn break_the_cache(app: &TestApp, key: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_degrades_and_heals() {
-    // A disk that few others write to, where there is one: how much room there is must not change by itself.
+    // A disk that few others write to, where there is one: how much room there is must not change
+    // by itself.
     let dir = tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .expect("a directory");

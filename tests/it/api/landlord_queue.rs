@@ -514,7 +514,8 @@ async fn a_job_that_another_one_supersedes_is_not_retried() {
     retry().await.expect(200);
 }
 
-/// The kind is gone, the job is not: it is held and told of, burns no attempt however often it is tried, and keeps its payload until an operator cancels it.
+/// The kind is gone, the job is not: it is held and told of, burns no attempt however often it is
+/// tried, and keeps its payload until an operator cancels it.
 #[tokio::test]
 async fn a_kind_that_there_is_no_more_is_kept_and_told_of() {
     let house = House::start();
@@ -817,7 +818,8 @@ async fn a_pause_is_kept_over_a_restart_and_is_noted_once() {
     );
 }
 
-/// One page looks into so many shops; the next goes on behind them, also where shops were removed meanwhile.
+/// One page looks into so many shops; the next goes on behind them, also where shops were removed
+/// meanwhile.
 #[tokio::test]
 async fn a_house_of_many_shops_is_gone_through_in_pages() {
     let house = House::start();

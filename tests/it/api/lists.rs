@@ -1,4 +1,5 @@
-//! What is the same for all lists: a page costs as many statements as another, however many rows are on it.
+//! What is the same for all lists: a page costs as many statements as another, however many rows
+//! are on it.
 
 use serde_json::json;
 
@@ -24,7 +25,8 @@ fn lists() -> Vec<String> {
     paths.keys().filter(is_list).cloned().collect()
 }
 
-/// A shop that has at least [`ROWS`] rows in each of its lists, and as many shops and keys in the landlord's.
+/// A shop that has at least [`ROWS`] rows in each of its lists, and as many shops and keys in the
+/// landlord's.
 async fn full_house(app: &TestApp) -> TestShop {
     let shop = app.tenant("corner");
     let (tea, mug) = (

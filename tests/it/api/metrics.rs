@@ -1,5 +1,6 @@
-//! `/metrics`. The counters are the whole process's, and other tests count beside these: what is exact is tested beside `note_request`, here
-//! that what happens shows at all, in the form that Prometheus reads, and that nothing that is sent makes it grow.
+//! `/metrics`. The counters are the whole process's, and other tests count beside these: what is
+//! exact is tested beside `note_request`, here that what happens shows at all, in the form that
+//! Prometheus reads, and that nothing that is sent makes it grow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -223,7 +224,8 @@ async fn what_happens_shows_in_the_figures() {
         .expect(200);
 }
 
-/// Until the worker has counted and looked. It does so by the machine's clock, and the first time at once.
+/// Until the worker has counted and looked. It does so by the machine's clock, and the first time
+/// at once.
 async fn counted(is_so: impl Fn() -> bool) {
     let wait = async {
         while !is_so() {
@@ -378,7 +380,8 @@ async fn neither_what_is_sent_nor_how_many_stores_there_are_makes_the_figures_gr
     ])));
 }
 
-/// What is counted anywhere stands in the list, with the kind that it has there; and what stands there is counted.
+/// What is counted anywhere stands in the list, with the kind that it has there; and what stands
+/// there is counted.
 #[test]
 fn the_list_of_figures_is_whole() {
     let mut counted: BTreeMap<String, Kind> = BTreeMap::new();

@@ -232,7 +232,8 @@ fn numbers(page: &Value) -> Vec<i64> {
         .collect()
 }
 
-/// Who did not hear the answer asks again under the same key; and what is said that nobody reads is refused.
+/// Who did not hear the answer asks again under the same key; and what is said that nobody reads is
+/// refused.
 #[tokio::test]
 async fn a_move_under_a_key_is_repeated_and_takes_no_body() {
     let app = TestApp::start();

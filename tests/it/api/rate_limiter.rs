@@ -1,5 +1,5 @@
-//! The rate limits as callers meet them: all defined, attached to each route of their group and to no other, exact by the injected clock, and
-//! charged to whom they belong.
+//! The rate limits as callers meet them: all defined, attached to each route of their group and to
+//! no other, exact by the injected clock, and charged to whom they belong.
 
 use std::time::Duration;
 
@@ -59,7 +59,8 @@ fn standing(answer: &Answer, policy: &str) -> (u32, u64) {
 }
 
 fn group_of(path: &str) -> Option<&'static str> {
-    // Said once more here, in the words of the contract, and not taken from the table that is tested.
+    // Said once more here, in the words of the contract, and not taken from the table that is
+    // tested.
     match path {
         path if path == "/v1/checkout" || path.starts_with("/v1/checkout/") => Some("checkout"),
         path if path == "/v1/payments" || path.starts_with("/v1/payments/") => Some("payment"),
@@ -70,7 +71,8 @@ fn group_of(path: &str) -> Option<&'static str> {
     }
 }
 
-/// One call of every route there is: those of a group carry its field, on a refusal as on an answer, and no other one does.
+/// One call of every route there is: those of a group carry its field, on a refusal as on an
+/// answer, and no other one does.
 #[tokio::test]
 async fn every_route_of_a_group_has_its_limiter_and_no_other_has_one() {
     let app = limited();
@@ -224,7 +226,8 @@ async fn the_fields_read_as_the_contract_has_them() {
     );
 }
 
-/// Replays and refusals count; a key has a bucket of its own, wherever it is used; a made-up one has none.
+/// Replays and refusals count; a key has a bucket of its own, wherever it is used; a made-up one
+/// has none.
 #[tokio::test]
 async fn a_request_is_charged_to_its_key_and_without_a_good_one_to_its_address() {
     let app = limited();
@@ -385,7 +388,8 @@ async fn a_proxy_is_believed_and_a_stranger_is_not() {
     assert!(lines.lines()[0]["request_id"].is_string(), "{lines:?}");
 }
 
-/// Where the proxies write `Forwarded`, it counts, and what a client writes into the other header does not.
+/// Where the proxies write `Forwarded`, it counts, and what a client writes into the other header
+/// does not.
 #[tokio::test]
 async fn the_proxies_header_is_the_one_that_the_configuration_names() {
     let app = limited_with(|config| {
@@ -419,7 +423,8 @@ async fn who_runs_the_machine_is_not_limited() {
     }
 }
 
-/// A refused request reads no body and opens no file: a damaged store's callers are told 429 and not 503.
+/// A refused request reads no body and opens no file: a damaged store's callers are told 429 and
+/// not 503.
 #[tokio::test]
 async fn the_limit_comes_before_the_body_and_before_the_shops_file() {
     let app = limited();
@@ -566,7 +571,8 @@ async fn each_rate_is_the_one_that_is_set() {
     assert_eq!(standing(&answer, "checkout").0, 29);
 }
 
-/// Over real sockets: the real program, its own peer's address, and the commands of whoever runs it.
+/// Over real sockets: the real program, its own peer's address, and the commands of whoever runs
+/// it.
 #[test]
 fn the_daemon_limits_by_the_address_of_the_connection() {
     let dir = tempfile::tempdir().expect("a directory");

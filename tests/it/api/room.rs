@@ -1,4 +1,5 @@
-//! A disk that is nearly full: what has to go on goes on, what would fill it is told so, and nobody has to start anything again.
+//! A disk that is nearly full: what has to go on goes on, what would fill it is told so, and nobody
+//! has to start anything again.
 
 use serde_json::json;
 use tillbox::config::ByteSize;

@@ -1,4 +1,5 @@
-//! What is the same for all routes: which there are, what they answer when there is none, and the request's id.
+//! What is the same for all routes: which there are, what they answer when there is none, and the
+//! request's id.
 //!
 //! After a new route: `INSTA_UPDATE=always cargo test --test it routes`.
 
@@ -136,7 +137,8 @@ async fn the_description_is_made_from_the_routes_and_whole() {
     );
 }
 
-/// What every call of a kind can be refused with stands at each of that kind, and what a client may leave out is not described as needed.
+/// What every call of a kind can be refused with stands at each of that kind, and what a client may
+/// leave out is not described as needed.
 #[test]
 fn a_calls_form_is_described_with_what_it_is_refused_for() {
     let document = document();
@@ -217,7 +219,8 @@ fn a_calls_form_is_described_with_what_it_is_refused_for() {
     }
 }
 
-/// Codes that only the command line meets: in the imports' lists of refused rows, and on the admin socket.
+/// Codes that only the command line meets: in the imports' lists of refused rows, and on the admin
+/// socket.
 const CODES_OF_COMMANDS: &[&str] = &[
     "absurd_rate",
     "currency_fixed",
@@ -277,7 +280,8 @@ fn every_code_is_described() {
     );
 }
 
-/// Every route answers something of ours to a caller without a key: never a panic, never a bare status.
+/// Every route answers something of ours to a caller without a key: never a panic, never a bare
+/// status.
 #[tokio::test]
 async fn every_route_answers_anybody_in_our_form() {
     let app = TestApp::start();
@@ -401,7 +405,8 @@ async fn a_requests_id_that_could_break_a_line_is_replaced() {
     }
 }
 
-/// A fault is told to the caller by the request's id alone, and the log has its cause under that id.
+/// A fault is told to the caller by the request's id alone, and the log has its cause under that
+/// id.
 #[tokio::test]
 async fn the_log_has_the_cause_of_a_fault_under_the_requests_id() {
     let app = TestApp::start();

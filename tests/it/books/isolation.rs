@@ -1,4 +1,5 @@
-//! Two shops with the same products and the same numbers: neither sees, counts or moves what is the other's.
+//! Two shops with the same products and the same numbers: neither sees, counts or moves what is the
+//! other's.
 
 use serde_json::json;
 

@@ -1,4 +1,5 @@
-//! The promises of the sale path, over all its routes: once, gapless, balanced, never changed, never mixed.
+//! The promises of the sale path, over all its routes: once, gapless, balanced, never changed,
+//! never mixed.
 
 mod isolation;
 mod once;

@@ -96,7 +96,8 @@ async fn a_key_stands_for_one_request_only() {
         let mut other = body.clone();
         other["provider_reference"] = json!("x");
         other["email"] = json!("other@example.org");
-        // Another body under the key of a request that was carried out; whether it is a good one does not matter here.
+        // Another body under the key of a request that was carried out; whether it is a good one
+        // does not matter here.
         let spaced = shop
             .post(&path)
             .key(&path)
@@ -143,8 +144,8 @@ fn look_at_clock(app: &TestApp) {
     blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
 }
 
-/// Somebody sets the clock a month ahead between a sale whose answer was lost and its repetition: it is still one sale, and no key is lost until the clock is
-/// trusted again.
+/// Somebody sets the clock a month ahead between a sale whose answer was lost and its repetition:
+/// it is still one sale, and no key is lost until the clock is trusted again.
 #[tokio::test]
 async fn a_clock_that_is_set_ahead_frees_no_key() {
     let app = TestApp::start();

@@ -1,4 +1,5 @@
-//! Whatever is sold, paid, declined, cancelled and left lying, in whatever order: the books balance and agree with themselves.
+//! Whatever is sold, paid, declined, cancelled and left lying, in whatever order: the books balance
+//! and agree with themselves.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! A locked document proves itself: its text is canonical, its hash is of that text, and it says what was sold.
+//! A locked document proves itself: its text is canonical, its hash is of that text, and it says
+//! what was sold.
 
 use serde_json::{Value, json};
 use tillbox::primitives::Digest;

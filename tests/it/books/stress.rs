@@ -1,4 +1,5 @@
-//! Many at once: checkouts, confirmations, double confirmations, twins of one key, races for the last unit.
+//! Many at once: checkouts, confirmations, double confirmations, twins of one key, races for the
+//! last unit.
 
 use serde_json::{Value, json};
 use tillbox::primitives::{Entropy as _, SeededEntropy};
@@ -12,7 +13,8 @@ const BUYERS: usize = 48;
 /// Units of what everybody wants.
 const LAST_UNITS: i64 = 7;
 
-/// Runs all at once, each in a task of its own, and gives their answers in the order in which they were begun.
+/// Runs all at once, each in a task of its own, and gives their answers in the order in which they
+/// were begun.
 async fn all<T: Send + 'static>(tasks: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
     let mut set = JoinSet::new();
     for (place, task) in tasks.into_iter().enumerate() {
@@ -62,7 +64,8 @@ async fn check_out_in_pairs(shop: &TestShop, product: &str) -> Vec<Placed> {
     orders
 }
 
-/// Each payment is confirmed four times in a shuffled order: twice under one key, twice under others.
+/// Each payment is confirmed four times in a shuffled order: twice under one key, twice under
+/// others.
 async fn confirm_over_and_over(shop: &TestShop, orders: &[Placed], seed: u64) {
     let entropy = SeededEntropy::new(seed);
     let mut calls: Vec<(String, String)> = Vec::new();
@@ -150,7 +153,8 @@ async fn race_for_the_last(shop: &TestShop, product: &str) {
     assert_eq!(sold + reserved, LAST_UNITS);
 }
 
-/// A till sends what it sold while it was offline from two of its threads, under keys of their own: the sale's id makes it one sale.
+/// A till sends what it sold while it was offline from two of its threads, under keys of their own:
+/// the sale's id makes it one sale.
 async fn send_twice(shop: &TestShop, product: &str) {
     let sale = move |number: usize, product: &str| {
         let id = |kind: usize| format!("018a0000-0000-7000-800{kind}-{number:012}");

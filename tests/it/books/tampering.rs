@@ -1,4 +1,5 @@
-//! What somebody changes with a shell, past the program and its triggers, the integrity check finds; each kind of it.
+//! What somebody changes with a shell, past the program and its triggers, the integrity check
+//! finds; each kind of it.
 
 use std::fs;
 
@@ -164,7 +165,8 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ("DELETE FROM epoch", "single rows"),
 ];
 
-/// A shop with something of everything: a checkout that was paid, one that waits, a taxed sale with two payments.
+/// A shop with something of everything: a checkout that was paid, one that waits, a taxed sale with
+/// two payments.
 async fn busy_shop(app: &TestApp) -> TestShop {
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;

@@ -156,7 +156,8 @@ fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
-/// Without a service manager nobody is told, and nothing is wrong with that; with one that is gone it is said.
+/// Without a service manager nobody is told, and nothing is wrong with that; with one that is gone
+/// it is said.
 #[test]
 fn it_serves_whether_somebody_hears_it_or_not() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -192,7 +193,8 @@ fn the_watchdog_starves_while_the_landlords_file_takes_nothing() {
         "{said:?}"
     );
     manager.drain();
-    // The next look lasts as long as the wait for the lock; there is none that finds the file well before it is let go.
+    // The next look lasts as long as the wait for the lock; there is none that finds the file well
+    // before it is let go.
     assert!(!manager.drain().contains(&"WATCHDOG=1".to_owned()));
     lock.execute_batch("ROLLBACK").expect("unlocked");
     manager.hear_of("WATCHDOG=1");
@@ -278,7 +280,8 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
-/// A shop sells whatever becomes of its alert_recipients. Only the daemon speaks of it, and a reload takes up what was mended.
+/// A shop sells whatever becomes of its alert_recipients. Only the daemon speaks of it, and a
+/// reload takes up what was mended.
 #[test]
 fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -341,7 +344,8 @@ fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
-/// A configuration on a disk that does not answer: here a FIFO that nobody writes to. It serves on meanwhile, and it ends when it is told to.
+/// A configuration on a disk that does not answer: here a FIFO that nobody writes to. It serves on
+/// meanwhile, and it ends when it is told to.
 #[test]
 fn it_ends_in_time_while_a_reload_hangs() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
@@ -375,7 +379,8 @@ fn it_ends_in_time_while_a_reload_hangs() {
     assert_eq!(lines_of(&daemon, "stopped").len(), 1);
 }
 
-/// The system's limit for the size of a file: what would grow is refused, the process lives, and the shop sells again when it may.
+/// The system's limit for the size of a file: what would grow is refused, the process lives, and
+/// the shop sells again when it may.
 #[test]
 fn a_limit_on_the_size_of_files_ends_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -415,8 +420,8 @@ fn a_limit_on_the_size_of_files_ends_nothing() {
         )
         .expect("our own child")
     };
-    // No shop's file nor its WAL may outgrow the largest there is. The landlord's, which is small, may: whoever cannot write that one ends, to be
-    // started anew.
+    // No shop's file nor its WAL may outgrow the largest there is. The landlord's, which is small,
+    // may: whoever cannot write that one ends, to be started anew.
     let id = made["id"].as_str().expect("an id");
     let largest = std::fs::metadata(dir.path().join("tenants").join(format!("{id}.db")))
         .expect("a file")

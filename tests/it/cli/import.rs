@@ -401,7 +401,8 @@ fn sales_that_do_not_add_up_are_listed_and_the_others_are_taken() {
         assert!(reason.contains(part), "{reasons:#?}");
     }
     assert_eq!(desk.rows("SELECT count(*) FROM sales_order"), ["2"]);
-    // Mended, the same files go on where they stopped; what was sold once cannot become something else.
+    // Mended, the same files go on where they stopped; what was sold once cannot become something
+    // else.
     let mended = desk.file(
         "mended.csv",
         b"invoice_number,sold_at,total_minor\n1,2021-01-01T00:00:00Z,318\n2,2022-03-02T00:00:00Z,1500\n3,2022-03-02T00:00:00Z,99\n",

@@ -73,7 +73,8 @@ fn what_does_not_agree_is_listed_and_is_three() {
         "PASS\n"
     );
     run(data, &["integrity", "check", "--tenant", "nobody"]).code(1);
-    // One that cannot even be opened is a finding too, and a cut of less than a page is enough for that.
+    // One that cannot even be opened is a finding too, and a cut of less than a page is enough for
+    // that.
     let id = run(data, &["tenant", "show", "good", "--json"])
         .code(0)
         .json()["id"]

@@ -1,4 +1,5 @@
-//! `kill -9` under load: the process dies at moments of nobody's choosing, and every acknowledged sale is there, once.
+//! `kill -9` under load: the process dies at moments of nobody's choosing, and every acknowledged
+//! sale is there, once.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -18,7 +19,8 @@ use crate::support::process::{Client, Daemon};
 
 const ROUNDS: usize = 6;
 const CLIENTS: usize = 8;
-/// Acknowledged sales after which the process is killed; the moment within the next one is the scheduler's choice.
+/// Acknowledged sales after which the process is killed; the moment within the next one is the
+/// scheduler's choice.
 const SALES_PER_ROUND: usize = 60;
 const ON_HAND: i64 = 1_000_000;
 
@@ -76,7 +78,8 @@ fn round(daemon: &mut Daemon, number: usize, api_key: &str, product: &str, sales
     });
 }
 
-/// Sends everything again: what was acknowledged gets its very answer, what was not is carried out now or was.
+/// Sends everything again: what was acknowledged gets its very answer, what was not is carried out
+/// now or was.
 fn send_again(client: &mut Client, sales: &Sales) {
     for (key, (body, answer)) in sales.lock().expect("no panic").iter_mut() {
         let again = client
@@ -178,8 +181,9 @@ fn acknowledged_sales_survive_kill() {
     );
 }
 
-/// A job in the middle of which the process dies again and again is taken for the cause, and given up; the others go on. The mail server takes
-/// connections and says nothing, so each time the process is killed while it carries that job out.
+/// A job in the middle of which the process dies again and again is taken for the cause, and given
+/// up; the others go on. The mail server takes connections and says nothing, so each time the
+/// process is killed while it carries that job out.
 #[test]
 fn a_job_under_which_the_process_is_killed_again_and_again_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");

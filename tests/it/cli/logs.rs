@@ -60,7 +60,8 @@ fn days_that_are_none_are_refused() {
     }
 }
 
-/// However little is logged, a line of the security log says of which request and which store it is.
+/// However little is logged, a line of the security log says of which request and which store it
+/// is.
 #[test]
 fn security_lines_are_whole_at_every_level() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -150,21 +151,23 @@ fn the_journal_gets_priorities() {
     }
 }
 
-/// Numbers of cards, as a clerk may write them into any field, a password of a mail server, and keys: none of them is in any line, at the
-/// highest level there is.
+/// Numbers of cards, as a clerk may write them into any field, a password of a mail server, and
+/// keys: none of them is in any line, at the highest level there is.
 const CARD: &str = "4242424242424242";
 const CARD_SPACED: &str = "4000 0566 5566 5556";
 const PASSWORD: &str = "Pa55-w0rd-of-the-mail-server";
 const UNKNOWN_KEY: &str = "tb_aaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// In the path of the webhook, in the query of the exchange rates' URL, and the key of the alerts' signatures.
+/// In the path of the webhook, in the query of the exchange rates' URL, and the key of the alerts'
+/// signatures.
 const HOOK: &str = "T0-s3cret-path-of-the-hook";
 const MIRROR: &str = "s3cret-key-of-the-mirror";
 const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// The rates of a day, as the bank writes them.
 const DAILY: &str = "<Envelope><Cube><Cube time='2020-01-02'><Cube currency='USD' rate='1.1193'/></Cube></Cube></Envelope>";
 
-/// A server elsewhere that talks to one caller after the other, and the first line of each request that it has heard.
+/// A server elsewhere that talks to one caller after the other, and the first line of each request
+/// that it has heard.
 struct Elsewhere {
     address: SocketAddr,
     heard: Arc<Mutex<Vec<String>>>,
@@ -368,7 +371,8 @@ fn no_line_of_a_full_run_holds_a_secret() {
     landlord_file(&data)
         .execute_batch("INSERT INTO task_run VALUES ('exchange_rates', 0, NULL)")
         .expect("the rates are due");
-    // The mail is refused and its job is given up, an alert of that is sent, and the rates are fetched: all of it to real servers, by secret ways.
+    // The mail is refused and its job is given up, an alert of that is sent, and the rates are
+    // fetched: all of it to real servers, by secret ways.
     let (web, mail) = (Elsewhere::open(web), Elsewhere::open(mail));
     let settings = by_secret_ways(&web, &mail);
     let mut daemon = Daemon::start_with(
@@ -469,7 +473,8 @@ fn unsold(daemon: &Daemon) -> Vec<Value> {
         .collect()
 }
 
-/// A shop from before currencies had to be enabled, and one whose rates have grown old: said at the start, one line for each, before a customer finds out.
+/// A shop from before currencies had to be enabled, and one whose rates have grown old: said at the
+/// start, one line for each, before a customer finds out.
 #[test]
 fn products_that_cannot_be_sold_are_spoken_of_at_the_start() {
     let dir = tempfile::tempdir().expect("a directory");

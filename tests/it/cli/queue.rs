@@ -182,7 +182,8 @@ fn a_running_job_is_left_alone_beside_a_daemon() {
     let data = dir.path().join("data");
     let file = shop(&data, "corner");
     let daemon = Daemon::start(&data, &[]);
-    // The daemon has opened the file when it has answered about it: what is marked from now on is no orphan.
+    // The daemon has opened the file when it has answered about it: what is marked from now on is
+    // no orphan.
     queue(&data, &["status"]).code(0);
     put(&file, 1, "low", "running");
     put(&file, 2, "low", "discarded");

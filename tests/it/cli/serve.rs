@@ -37,7 +37,8 @@ fn it_ends_in_an_orderly_way_when_asked() {
 fn it_is_ready_as_soon_as_it_listens() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &[]);
-    // Between the line that says where it listens and the first request served lies nothing that takes time.
+    // Between the line that says where it listens and the first request served lies nothing that
+    // takes time.
     daemon
         .client()
         .get("/health/ready")
@@ -104,7 +105,8 @@ fn pasted(daemon: &Daemon) -> Vec<String> {
         .collect()
 }
 
-/// The last line of the banner comes after the line that says where it listens: asks until it is there.
+/// The last line of the banner comes after the line that says where it listens: asks until it is
+/// there.
 fn banner(daemon: &Daemon) -> Vec<String> {
     loop {
         let lines = pasted(daemon);
@@ -158,7 +160,8 @@ fn the_banner_can_be_pasted() {
     );
 }
 
-/// A demo shop whose file cannot be used is that shop's trouble alone: the others sell on, under --dev as well.
+/// A demo shop whose file cannot be used is that shop's trouble alone: the others sell on, under
+/// --dev as well.
 #[test]
 fn the_daemon_goes_on_without_its_demo_shop() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -244,7 +247,8 @@ fn a_port_of_its_own_is_free_again_afterwards() {
     TcpListener::bind(address).expect("the port is free");
 }
 
-/// The service manager says where the socket is, and an administrator's shell does not: the command finds it by what the daemon left in the lock.
+/// The service manager says where the socket is, and an administrator's shell does not: the command
+/// finds it by what the daemon left in the lock.
 #[test]
 fn a_command_finds_the_daemon_wherever_its_socket_is() {
     let (dir, runtime) = (

@@ -351,7 +351,8 @@ fn migrating_the_fleet_reports_each_shop() {
     run(&data, &["tenant", "migrate", "two"]).code(0);
 }
 
-/// An administrator's command while the daemon is down must leave nothing behind that the daemon's own user cannot open.
+/// An administrator's command while the daemon is down must leave nothing behind that the daemon's
+/// own user cannot open.
 #[test]
 fn what_root_makes_in_somebodys_directory_is_theirs() {
     use std::os::unix::fs::{MetadataExt as _, chown};

@@ -1,4 +1,5 @@
-//! The nightly check: finds what does not agree, says so where somebody looks, mends nothing, and leaves alone what has not changed.
+//! The nightly check: finds what does not agree, says so where somebody looks, mends nothing, and
+//! leaves alone what has not changed.
 
 use std::time::Duration;
 
@@ -31,7 +32,8 @@ async fn what_the_night_finds_is_told_and_not_mended() {
     let running = app.app();
     blocking(|| run_due(&running, TASKS));
     drop(running);
-    // Nights in which retention takes its share, which has its entries in the trails, and the queue what has ended.
+    // Nights in which retention takes its share, which has its entries in the trails, and the queue
+    // what has ended.
     night(&app);
     night(&app);
     night(&app);
@@ -69,7 +71,8 @@ async fn what_the_night_finds_is_told_and_not_mended() {
         "it was found, and not mended"
     );
 
-    // The one that is well is left alone until it changes, or a week has passed; the other is looked at each night.
+    // The one that is well is left alone until it changes, or a week has passed; the other is
+    // looked at each night.
     let checked = || {
         app.landlord_rows("SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = c.tenant_id ORDER BY t.slug")
     };

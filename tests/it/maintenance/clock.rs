@@ -1,4 +1,5 @@
-//! No run deletes on the word of a clock that was set: it is held and says so, until the operator says that the clock is right, or the clock itself has shown it.
+//! No run deletes on the word of a clock that was set: it is held and says so, until the operator
+//! says that the clock is right, or the clock itself has shown it.
 
 use std::time::Duration;
 
@@ -194,7 +195,8 @@ async fn ends(app: &TestApp) -> String {
         .to_owned()
 }
 
-/// A battery that is empty: the machine begins in another year, and a time server answers when the daemon runs already.
+/// A battery that is empty: the machine begins in another year, and a time server answers when the
+/// daemon runs already.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round() {
     let app = TestApp::start();
@@ -268,7 +270,8 @@ async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
         "{}",
         ends(&app).await
     );
-    // A till that is turned off every night comes to its week as well; what passes while it is off is not counted.
+    // A till that is turned off every night comes to its week as well; what passes while it is off
+    // is not counted.
     for day in 0..14 {
         assert!(!night(&app).contains(&"retention"), "day {day}");
         for _ in 0..24 {
@@ -333,7 +336,8 @@ async fn a_clock_that_is_a_year_ahead_is_never_believed_for_waiting() {
     }
 }
 
-/// What a clock showed while it was ahead, and came back from in the same process, speaks against no later start.
+/// What a clock showed while it was ahead, and came back from in the same process, speaks against
+/// no later start.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_came_back_is_believed_at_the_next_start_too() {
     let app = TestApp::start();
@@ -413,7 +417,8 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
     );
 }
 
-/// Once for each suspicion and by each of the means; one that fails is tried again alone, as the same message.
+/// Once for each suspicion and by each of the means; one that fails is tried again alone, as the
+/// same message.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_is_told_once_of_a_doubt() {
     let app = TestApp::with(false, |config| {

@@ -1,4 +1,5 @@
-//! What is done to all files of the house in turn, and when: retention, the nightly check, the scheduler, the clock that both believe or not.
+//! What is done to all files of the house in turn, and when: retention, the nightly check, the
+//! scheduler, the clock that both believe or not.
 
 mod checks;
 mod clock;
@@ -25,7 +26,8 @@ async fn prune(app: &TestApp, more: Value) -> crate::support::answer::Answer {
         .await
 }
 
-/// The rows that went of each table, or would: `tenant/table` and their number; those of which there are none left out.
+/// The rows that went of each table, or would: `tenant/table` and their number; those of which
+/// there are none left out.
 fn rows_of(answer: &Value) -> Vec<(String, i64)> {
     let rows = answer["pruned"].as_array().expect("rows").iter();
     let named = rows.map(|row| {

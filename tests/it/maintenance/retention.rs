@@ -261,7 +261,8 @@ async fn the_house_has_its_own_share() {
     assert_eq!(checks, [json!("schema"), json!("audit chain")]);
 }
 
-/// The operator's word about the clock is an entry of the trail itself: it makes no more of it old than was counted.
+/// The operator's word about the clock is an entry of the trail itself: it makes no more of it old
+/// than was counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_counted_is_what_goes_with_the_operators_word() {
     let app = TestApp::start();
@@ -430,7 +431,8 @@ async fn what_was_pruned_leaves_an_anchor_that_holds() {
     shop.assert_integrity();
 }
 
-/// A job ends before its queue's time-out is over, and another one goes on: none of them has failed.
+/// A job ends before its queue's time-out is over, and another one goes on: none of them has
+/// failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_time_is_over_leaves_the_rest_to_the_next() {
     let app = TestApp::start();
@@ -505,7 +507,8 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
         drop(db);
         assert!(ran.rows() <= i64::from(PRUNE_BATCH), "{ran:?}");
         (went, parts) = (went + ran.rows(), parts + 1);
-        // Nobody has come to record what went; that it was to go is recorded all the same, with the rows themselves.
+        // Nobody has come to record what went; that it was to go is recorded all the same, with the
+        // rows themselves.
         begun += usize::from(ran.rows() > 0);
         assert_eq!(
             shop.count("SELECT count(*) FROM job WHERE kind = 'audit.append' AND payload LIKE '%retention.begun%'"),

@@ -1,4 +1,5 @@
-//! What comes round comes once: over restarts, over the nights when clocks change, after the process was down.
+//! What comes round comes once: over restarts, over the nights when clocks change, after the
+//! process was down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -220,7 +221,8 @@ async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
     );
     let scheduler = Scheduler::start_with(app.app(), NIGHTLY);
     assert_eq!(queue().await["services"]["queue"], "ok");
-    // The wakeup that hangs by the clock is silent for a while after that; the house is well all the same.
+    // The wakeup that hangs by the clock is silent for a while after that; the house is well all
+    // the same.
     app.clock().set(app.now().plus_millis(-1_800_000));
     assert_eq!(queue().await["details"]["queue"], Value::Null);
     app.clock().set(app.now().plus_millis(3_600_000));

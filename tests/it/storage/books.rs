@@ -1,10 +1,11 @@
-//! The books cannot be rewritten, not even by somebody with the `sqlite3` shell. Whoever drops a trigger first leaves a trace in the
-//! schema, which the integrity check reads; everything short of that is refused here.
+//! The books cannot be rewritten, not even by somebody with the `sqlite3` shell. Whoever drops a
+//! trigger first leaves a trace in the schema, which the integrity check reads; everything short of
+//! that is refused here.
 
 use crate::support::{TestApp, TestShop};
 
-/// One sale with everything that hangs on it, written by hand; and beside it an order that waits, a pending payment, a draft invoice and an open financial
-/// order.
+/// One sale with everything that hangs on it, written by hand; and beside it an order that waits, a
+/// pending payment, a draft invoice and an open financial order.
 const ROWS: &str = "
 PRAGMA foreign_keys = OFF;
 INSERT INTO sales_order (seq, id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, cart_id, placed_at, updated_at, exchange_rate_id)
@@ -52,7 +53,8 @@ const FINAL: &[&str] = &[
 /// What may change in a row that is final: the address, which the law may want removed.
 const FREE: &[(&str, &str)] = &[("sales_order", "email"), ("sales_order", "updated_at")];
 
-/// Tables with rules of their own, that are held here by name or, those of stock and of what was pruned, in `maintenance/retention.rs`.
+/// Tables with rules of their own, that are held here by name or, those of stock and of what was
+/// pruned, in `maintenance/retention.rs`.
 const GUARDED: &[&str] = &[
     "audit_anchor",
     "epoch",
@@ -63,7 +65,8 @@ const GUARDED: &[&str] = &[
     "shop",
 ];
 
-/// What is no book, or only what is on its way into one: what a document says of it is copied into the document.
+/// What is no book, or only what is on its way into one: what a document says of it is copied into
+/// the document.
 const NO_BOOKS: &[&str] = &[
     "alert_window",
     "cart",
@@ -101,7 +104,8 @@ fn all(shop: &TestShop) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// As the `sqlite3` shell would: with the defaults of the library, under which REPLACE fires no delete triggers.
+/// As the `sqlite3` shell would: with the defaults of the library, under which REPLACE fires no
+/// delete triggers.
 #[track_caller]
 fn refused(shop: &TestShop, sql: &str) {
     for switches in [
@@ -193,7 +197,8 @@ fn no_column_of_a_final_row_can_be_changed() {
     assert_eq!(all(&shop), before);
 }
 
-/// REPLACE deletes the row in its way, and fires no delete trigger unless `recursive_triggers` is on, which it is not in the shell.
+/// REPLACE deletes the row in its way, and fires no delete trigger unless `recursive_triggers` is
+/// on, which it is not in the shell.
 #[test]
 fn a_final_row_cannot_be_replaced() {
     let shop = books();
@@ -222,8 +227,8 @@ fn a_final_row_cannot_be_replaced() {
     assert_eq!(all(&shop), before);
 }
 
-/// An open row that takes the place, the id or the number of a final one would push it out. The place has other names, which a trigger on certain columns does
-/// not see.
+/// An open row that takes the place, the id or the number of a final one would push it out. The
+/// place has other names, which a trigger on certain columns does not see.
 #[test]
 fn an_open_row_cannot_push_a_final_one_out() {
     let shop = books();
@@ -313,7 +318,8 @@ fn what_is_open_may_still_change_and_what_is_final_may_not_even_move_on() {
     }
 }
 
-/// No number of an order goes, and no series begins anew: what waits is part of the row of numbers too.
+/// No number of an order goes, and no series begins anew: what waits is part of the row of numbers
+/// too.
 #[test]
 fn numbers_are_never_given_again() {
     let shop = books();
@@ -348,7 +354,8 @@ fn the_currency_of_a_shop_that_has_sold_stays() {
         .expect("the rest may change");
 }
 
-/// A movement of a sale would be pushed out by another of the same order and product, whose id and place are new.
+/// A movement of a sale would be pushed out by another of the same order and product, whose id and
+/// place are new.
 #[test]
 fn a_movement_of_a_sale_cannot_be_pushed_out() {
     let shop = books();

@@ -1,4 +1,5 @@
-//! The one writer: many requests in one commit, each answered when it is on disk, none harmed by its neighbours.
+//! The one writer: many requests in one commit, each answered when it is on disk, none harmed by
+//! its neighbours.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -422,7 +423,8 @@ async fn nothing_is_written_outside_of_a_transaction_that_sqlite_gave_up() {
     limited.expect("limited");
     let careless: Answer<(), StorageError> = db.write(Origin::system(), |work| {
         insert(work, "before")?;
-        // SQLite rolls all of the transaction back by itself here; what follows would be on disk at once, alone.
+        // SQLite rolls all of the transaction back by itself here; what follows would be on disk at
+        // once, alone.
         let _ = insert(work, &"x".repeat(4_000_000));
         insert(work, "after")
     });
@@ -467,7 +469,8 @@ fn a_file_whose_writer_died_is_opened_again() {
         let _held = &bomb;
         insert(work, "kept")
     });
-    // Whether it is answered or not: what was held goes off on the writer's thread after the commit.
+    // Whether it is answered or not: what was held goes off on the writer's thread after the
+    // commit.
     let _ = answer.wait();
     while db.is_healthy() {
         std::thread::yield_now();
@@ -478,7 +481,8 @@ fn a_file_whose_writer_died_is_opened_again() {
     assert_eq!(names(&shop), ["kept", "later"]);
 }
 
-/// SQLite waits five seconds for a lock that another program holds. That wait is one for all who are in the inbox.
+/// SQLite waits five seconds for a lock that another program holds. That wait is one for all who
+/// are in the inbox.
 #[test]
 fn a_file_that_is_locked_from_outside_keeps_everybody_waiting_once() {
     let shop = TestApp::start().tenant("corner");
@@ -500,7 +504,8 @@ fn a_file_that_is_locked_from_outside_keeps_everybody_waiting_once() {
     assert_eq!(names(&shop), ["goes on"]);
 }
 
-/// Whoever waits in the inbox when the writer ends holds a handle of the file, and so keeps the inbox: it has to be emptied all the same.
+/// Whoever waits in the inbox when the writer ends holds a handle of the file, and so keeps the
+/// inbox: it has to be emptied all the same.
 #[tokio::test]
 async fn everybody_who_waits_when_the_writer_ends_is_told() {
     for ends_by_itself in [true, false] {
@@ -518,7 +523,8 @@ async fn everybody_who_waits_when_the_writer_ends_is_told() {
             let db = db.clone();
             Some(std::thread::spawn(move || db.close()))
         };
-        // Some of these come before the writer is told to stop, and some after, as they would while a tenant is deleted.
+        // Some of these come before the writer is told to stop, and some after, as they would while
+        // a tenant is deleted.
         let late: Vec<_> = (0..400)
             .map(|number| {
                 std::thread::yield_now();

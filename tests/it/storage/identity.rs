@@ -1,4 +1,5 @@
-//! A file that is not what it should be is one shop's trouble: its requests are told, the file is kept as it is, the others sell on.
+//! A file that is not what it should be is one shop's trouble: its requests are told, the file is
+//! kept as it is, the others sell on.
 
 use std::fs;
 use std::path::PathBuf;
@@ -83,7 +84,8 @@ impl Street {
             .of_tenant(&self.ill.id.to_string())
             .saying("tenant file quarantined");
         assert_eq!(lines.lines().len(), 1, "{lines:?}");
-        // Whoever asks later, even after a restart, hears where it is and not that there never was one.
+        // Whoever asks later, even after a restart, hears where it is and not that there never was
+        // one.
         self.app.stop();
         self.app.resume();
         self.ill
@@ -103,7 +105,8 @@ impl Street {
     }
 }
 
-/// What whoever runs the house is told about a shop that cannot be opened; its customers are told less.
+/// What whoever runs the house is told about a shop that cannot be opened; its customers are told
+/// less.
 async fn operators_word(shop: &TestShop) -> Answer {
     let path = format!("/v1/admin/tenants/{}/migrate", shop.slug);
     shop.app.admin(&path).json(json!({})).send().await
@@ -236,7 +239,8 @@ async fn a_damaged_file_is_set_aside_with_its_wal_and_neither_is_touched() {
     );
 }
 
-/// SQLite itself would open it, forget every sale behind the flipped bit, and call what is left sound.
+/// SQLite itself would open it, forget every sale behind the flipped bit, and call what is left
+/// sound.
 #[tokio::test]
 async fn a_flipped_bit_in_the_wal_takes_no_acknowledged_sale_with_it_unnoticed() {
     for flipped in [false, true] {
@@ -395,7 +399,8 @@ async fn nothing_is_acknowledged_into_a_file_that_was_cut_while_it_was_open() {
         shop.product("A", 100).await;
         app.restart();
         shop.product("B", 100).await;
-        // Somebody reads as well: what is left of the file's last commits must not go with the last reading connection.
+        // Somebody reads as well: what is left of the file's last commits must not go with the last
+        // reading connection.
         shop.get("/v1/catalog/products").send().await.expect(200);
         let file = fs::File::options()
             .write(true)
@@ -441,7 +446,8 @@ async fn a_restored_file_sells_again_without_a_restart() {
     assert!(app.app().registry.list_unavailable().is_empty());
 }
 
-/// A reading connection is opened by the file's name whenever it is needed: by then another file may lie there.
+/// A reading connection is opened by the file's name whenever it is needed: by then another file
+/// may lie there.
 #[tokio::test]
 async fn nothing_is_read_from_a_file_that_came_in_anothers_place() {
     let app = TestApp::start();
@@ -499,7 +505,8 @@ async fn nothing_is_read_from_a_file_that_came_in_anothers_place() {
     drop((db, registry));
 }
 
-/// Whoever puts a file back copies it under the daemon's eyes: it looks damaged until all of it is there.
+/// Whoever puts a file back copies it under the daemon's eyes: it looks damaged until all of it is
+/// there.
 #[tokio::test]
 async fn a_file_that_is_being_copied_back_is_left_to_whoever_copies_it() {
     let app = TestApp::start();

@@ -76,7 +76,8 @@ fn a_storm_of_shops_that_were_at_rest_opens_few_at_once() {
     assert!(registry.list_open().len() <= 2 + 2);
 }
 
-/// A report keeps a connection for as long as it takes; neither the tills of its shop nor those of others wait for it.
+/// A report keeps a connection for as long as it takes; neither the tills of its shop nor those of
+/// others wait for it.
 #[tokio::test]
 async fn long_reads_leave_room_for_short_ones() {
     let app = TestApp::start();
@@ -216,8 +217,9 @@ async fn a_file_that_vanished_keeps_no_other_store_waiting() {
         .refused(503, "tenant_unavailable");
 }
 
-/// SQLite tells other programs by POSIX locks that a file is in use, and the system drops all locks of a process on a file as soon as the
-/// process closes any descriptor of it. Then the `sqlite3` shell would take itself for the last user, and remove the WAL at its end.
+/// SQLite tells other programs by POSIX locks that a file is in use, and the system drops all locks
+/// of a process on a file as soon as the process closes any descriptor of it. Then the `sqlite3`
+/// shell would take itself for the last user, and remove the WAL at its end.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_that_is_opened_while_it_is_still_read_stays_locked_for_other_programs() {
@@ -249,8 +251,9 @@ fn a_file_that_is_opened_while_it_is_still_read_stays_locked_for_other_programs(
     drop((before, again));
 }
 
-/// Whether this process holds a POSIX lock on the file at `path`. Asked of its own descriptors, each of which lists the locks of its one
-/// file at one moment: `/proc/locks` lists those of the whole machine piece by piece, and leaves some out while other tests lock and unlock.
+/// Whether this process holds a POSIX lock on the file at `path`. Asked of its own descriptors,
+/// each of which lists the locks of its one file at one moment: `/proc/locks` lists those of the
+/// whole machine piece by piece, and leaves some out while other tests lock and unlock.
 #[cfg(target_os = "linux")]
 fn is_posix_locked(path: &std::path::Path) -> bool {
     let descriptors = std::fs::read_dir("/proc/self/fd").expect("the system lists our descriptors");

@@ -1,4 +1,5 @@
-//! Every SQL text of the program is prepared on a new file, and its plan is kept: one snapshot per module.
+//! Every SQL text of the program is prepared on a new file, and its plan is kept: one snapshot per
+//! module.
 //!
 //! After a change of SQL: look at the plan, then `INSTA_UPDATE=always cargo test --test it plans`.
 
@@ -164,7 +165,8 @@ fn plan(conn: &Connection, statement: &Statement) -> Vec<String> {
     steps.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The indexes that hold some rows of their table only, such as the jobs that wait: walking one is bounded by what it is for.
+/// The indexes that hold some rows of their table only, such as the jobs that wait: walking one is
+/// bounded by what it is for.
 fn partial_indexes(conn: &Connection) -> Vec<String> {
     let sql = "SELECT i.name FROM sqlite_schema s JOIN pragma_index_list(s.name) i WHERE s.type = 'table' AND i.partial = 1";
     let mut prepared = conn.prepare(sql).expect("prepares");

@@ -1,4 +1,5 @@
-//! `schema/tenant.sql` and `schema/landlord.sql` are for reading: whole, and made from a migrated file.
+//! `schema/tenant.sql` and `schema/landlord.sql` are for reading: whole, and made from a migrated
+//! file.
 //!
 //! After a change of a migration: `UPDATE_SCHEMA=1 cargo test --test it schema`.
 

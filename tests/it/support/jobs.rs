@@ -1,4 +1,5 @@
-//! Jobs in whatever state a test wants, as SQL: what years and crashes leave behind is quicker written than lived through.
+//! Jobs in whatever state a test wants, as SQL: what years and crashes leave behind is quicker
+//! written than lived through.
 
 /// The id of the `number`th job of a test.
 pub fn id(number: usize) -> String {

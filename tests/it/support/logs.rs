@@ -1,5 +1,5 @@
-//! What was logged. One subscriber for the whole binary, because lines come from the writers' threads too; a test finds its own by the
-//! tenant's id, which no other test has.
+//! What was logged. One subscriber for the whole binary, because lines come from the writers'
+//! threads too; a test finds its own by the tenant's id, which no other test has.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};

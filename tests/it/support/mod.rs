@@ -1,4 +1,5 @@
-//! What the tests stand on. A test says what is done and what must come of it; how that is done is here.
+//! What the tests stand on. A test says what is done and what must come of it; how that is done is
+//! here.
 
 pub mod answer;
 pub mod jobs;

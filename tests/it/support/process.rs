@@ -1,4 +1,5 @@
-//! The real daemon as a child process, and a small blocking HTTP/1.1 client that can be cut off at any byte.
+//! The real daemon as a child process, and a small blocking HTTP/1.1 client that can be cut off at
+//! any byte.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -55,7 +56,8 @@ impl Daemon {
         daemon
     }
 
-    /// Runs a command that becomes a daemon over `data_dir`, and returns when it listens; or what it printed, when it ended before that.
+    /// Runs a command that becomes a daemon over `data_dir`, and returns when it listens; or what
+    /// it printed, when it ended before that.
     pub fn launch(command: &mut Command, data_dir: &Path) -> Result<Self, String> {
         let mut child = command
             .stdin(Stdio::null())
@@ -69,7 +71,8 @@ impl Daemon {
         let stderr = child.stderr.take().expect("a pipe");
         follow(stdout, output.clone(), listening.clone());
         follow(stderr, output.clone(), listening);
-        // Both senders end with the process, so this waits for the line or for the end, and for nothing else.
+        // Both senders end with the process, so this waits for the line or for the end, and for
+        // nothing else.
         let Ok(address) = listens.recv() else {
             let status = child.wait().expect("the daemon has ended");
             return Err(format!(
@@ -165,7 +168,8 @@ fn joined(output: &Mutex<Vec<String>>) -> String {
         .join("\n")
 }
 
-/// Reads a stream to its end, so that the daemon never waits for us, and reports the address it listens at.
+/// Reads a stream to its end, so that the daemon never waits for us, and reports the address it
+/// listens at.
 fn follow(
     stream: impl Read + Send + 'static,
     output: Arc<Mutex<Vec<String>>>,

@@ -25,7 +25,8 @@ impl TestApp {
 }
 
 impl TestShop {
-    /// Sells in another currency from now on, one unit of which was always worth so much of the shop's own.
+    /// Sells in another currency from now on, one unit of which was always worth so much of the
+    /// shop's own.
     pub async fn sells_in(&self, code: &str, rate: &str) {
         self.post("/v1/currencies")
             .json(json!({"code": code}))

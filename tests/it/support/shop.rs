@@ -1,4 +1,5 @@
-//! A whole process without its sockets: the real router over real files in a directory of its own, at 2026-01-15T10:00:00Z until told otherwise.
+//! A whole process without its sockets: the real router over real files in a directory of its own,
+//! at 2026-01-15T10:00:00Z until told otherwise.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -32,7 +33,8 @@ use super::{Answer, World, blocking, logs};
 /// When every test begins.
 pub const START: &str = "2026-01-15T10:00:00Z";
 
-/// A running process. Dropping it (and the shops that came from it) closes its files and removes its directory.
+/// A running process. Dropping it (and the shops that came from it) closes its files and removes
+/// its directory.
 #[derive(Clone)]
 pub struct TestApp {
     inner: Arc<Inner>,
@@ -59,7 +61,8 @@ impl Running {
         blocking(|| self.app.close());
         let gone = Arc::downgrade(&self.app);
         drop(self);
-        // A request's task may still be putting its things away; the lock is free when the last of them has.
+        // A request's task may still be putting its things away; the lock is free when the last of
+        // them has.
         for _ in 0..50_000_000 {
             if gone.strong_count() == 0 {
                 return;
@@ -119,7 +122,8 @@ fn no_limits() -> RateLimits {
     }
 }
 
-/// A number that belongs to the running test, so that its ids are its own and the same on every run.
+/// A number that belongs to the running test, so that its ids are its own and the same on every
+/// run.
 fn seed_of_this_test() -> u64 {
     thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
     let count = COUNT.replace(COUNT.get() + 1);

@@ -1,4 +1,5 @@
-//! The servers elsewhere, as a test sets them up. Until it does, nobody answers: no test calls the real world by accident.
+//! The servers elsewhere, as a test sets them up. Until it does, nobody answers: no test calls the
+//! real world by accident.
 
 use std::sync::{Mutex, PoisonError};
 

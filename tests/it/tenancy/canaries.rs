@@ -1,5 +1,5 @@
-//! Three stores sell at once, with the same numbers, keys and ids, and each with a word of its own in every text: no other's answer, log line
-//! or file ever holds that word.
+//! Three stores sell at once, with the same numbers, keys and ids, and each with a word of its own
+//! in every text: no other's answer, log line or file ever holds that word.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,8 @@ const REQUESTS: usize = 2_000;
 const TILLS: usize = 2;
 const SLUGS: [&str; 3] = ["north", "south", "west"];
 
-/// A word of that store that batches up nowhere by chance. Small letters, because some texts are folded.
+/// A word of that store that batches up nowhere by chance. Small letters, because some texts are
+/// folded.
 fn canary(slug: &str) -> String {
     format!("canary{slug}zq")
 }
@@ -39,7 +40,8 @@ impl Dice {
     }
 }
 
-/// One till of a store: what it does is decided by its dice, with names that the tills of other stores have too.
+/// One till of a store: what it does is decided by its dice, with names that the tills of other
+/// stores have too.
 struct Till {
     shop: TestShop,
     canary: String,
@@ -253,7 +255,8 @@ fn owners(bytes: &[u8]) -> Vec<&'static str> {
         .collect()
 }
 
-/// Every line that holds a store's word is that store's; gives how many lines are about one of them.
+/// Every line that holds a store's word is that store's; gives how many lines are about one of
+/// them.
 fn assert_log_lines(lines: &[Value], shops: &[TestShop]) -> usize {
     for line in lines {
         for slug in owners(line.to_string().as_bytes()) {

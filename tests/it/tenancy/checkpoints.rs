@@ -1,4 +1,5 @@
-//! A file that lacks what was acknowledged is not opened: an older copy, a disk that forgot. The way on is the operator's word.
+//! A file that lacks what was acknowledged is not opened: an older copy, a disk that forgot. The
+//! way on is the operator's word.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -124,7 +125,8 @@ async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word()
     past.sell(1).await;
 }
 
-/// Jobs of the copy may have been run since by the file that it was made of: they wait for the operator's word.
+/// Jobs of the copy may have been run since by the file that it was made of: they wait for the
+/// operator's word.
 #[tokio::test]
 async fn the_jobs_of_an_accepted_copy_are_held_until_they_are_released() {
     let past = Past::of(2, 3).await;

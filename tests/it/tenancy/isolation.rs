@@ -1,4 +1,5 @@
-//! One store cannot see another: two shops with the same numbers, and every way in that one of them could try.
+//! One store cannot see another: two shops with the same numbers, and every way in that one of them
+//! could try.
 
 use serde_json::{Value, json};
 
@@ -243,7 +244,8 @@ async fn a_tenant_that_there_is_not_is_404() {
         .refused(404, "tenant_not_found");
 }
 
-/// The host chooses the store, so a request that names two of them, or none, is nobody's (RFC 9112 §3.2).
+/// The host chooses the store, so a request that names two of them, or none, is nobody's (RFC 9112
+/// §3.2).
 #[test]
 fn a_request_names_one_host() {
     use std::io::{Read as _, Write as _};

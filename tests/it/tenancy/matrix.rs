@@ -1,8 +1,9 @@
-//! Every route × every caller: the own key, another store's with the first one's ids, none, one that was revoked, one that lacks the scope.
-//! (Keys do not expire; the test says so when they begin to.)
+//! Every route × every caller: the own key, another store's with the first one's ids, none, one
+//! that was revoked, one that lacks the scope. (Keys do not expire; the test says so when they
+//! begin to.)
 //!
-//! A route that is missing here fails the test, and so does a row whose route is gone. In a path and in a body `{name}` stands for an id of the
-//! store whose things are asked for.
+//! A route that is missing here fails the test, and so does a row whose route is gone. In a path
+//! and in a body `{name}` stands for an id of the store whose things are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +40,8 @@ enum Other {
     Unaware(u16),
 }
 
-/// A route, as it is called, by whom, with what, and what comes of it: for those who may, and for another store's.
+/// A route, as it is called, by whom, with what, and what comes of it: for those who may, and for
+/// another store's.
 struct Row(&'static str, &'static str, Who, &'static str, u16, Other);
 
 const CATALOG: &[Scope] = &[
@@ -226,7 +228,8 @@ impl House {
         key
     }
 
-    /// What the landlord's routes are called for: a store to do things to, a key to revoke, and a job that was given up.
+    /// What the landlord's routes are called for: a store to do things to, a key to revoke, and a
+    /// job that was given up.
     async fn spare(&self, things: &mut Things, number: usize) {
         self.north
             .raw(&jobs::insert(number, "low", "gone.kind", "discarded"))
@@ -247,7 +250,8 @@ impl House {
         assert!(matches!(made.status, 201 | 409), "{}", made.text());
     }
 
-    /// Fresh things of a store, one of each kind that a route wants; `number` makes their names new.
+    /// Fresh things of a store, one of each kind that a route wants; `number` makes their names
+    /// new.
     async fn things(shop: &TestShop, number: usize) -> Things {
         let name = |what: &str| format!("{what} {CHECKPOINT} {number}");
         let category = json!({"name": name("category")});
@@ -501,7 +505,8 @@ impl Row {
     }
 }
 
-/// `/v1/carts/{id}/items POST` for `/v1/carts/{cart}/items`: whatever stands between braces is an id.
+/// `/v1/carts/{id}/items POST` for `/v1/carts/{cart}/items`: whatever stands between braces is an
+/// id.
 fn skeleton(path: &str) -> String {
     let path = path.split(['?', ' ']).next().unwrap_or_default();
     let parts = path
@@ -600,7 +605,8 @@ async fn what_is_hidden_from_others_is_shown_to_the_own() {
                 && !shown.contains(route)
         })
         .collect();
-    // Sums, accounts, rates and settings hold nobody's name; the sums are compared in the tests of their routes.
+    // Sums, accounts, rates and settings hold nobody's name; the sums are compared in the tests of
+    // their routes.
     let wanted = [
         "/v1/currencies GET",
         "/v1/exchange-rates GET",

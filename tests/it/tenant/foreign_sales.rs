@@ -1,4 +1,5 @@
-//! Sales in other currencies than the shop's own: the rate that a document used stays with it, and without one nothing is sold.
+//! Sales in other currencies than the shop's own: the rate that a document used stays with it, and
+//! without one nothing is sold.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -259,8 +260,9 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
     shop.assert_integrity();
 }
 
-/// A currency that was enabled while it was there, with a rate of the shop's own that holds until the next: when it has ended nothing more is sold in it, and
-/// what was sold before still comes into the books.
+/// A currency that was enabled while it was there, with a rate of the shop's own that holds until
+/// the next: when it has ended nothing more is sold in it, and what was sold before still comes
+/// into the books.
 #[tokio::test]
 async fn nothing_is_sold_in_a_currency_that_has_ended() {
     let app = TestApp::start();
@@ -376,7 +378,8 @@ async fn a_document_that_says_another_rate_is_found() {
     );
 }
 
-/// Whatever the caches are told, amounts, sums and stock are read from the file each time: what changes behind the program's back is seen at once.
+/// Whatever the caches are told, amounts, sums and stock are read from the file each time: what
+/// changes behind the program's back is seen at once.
 #[tokio::test]
 async fn money_and_stock_are_never_remembered() {
     let day = |config: &mut tillbox::config::Config| {
@@ -436,7 +439,8 @@ async fn money_and_stock_are_never_remembered() {
     );
 }
 
-/// Which currencies a shop sells in is kept for a while: changed behind the program's back it is seen when that time is over.
+/// Which currencies a shop sells in is kept for a while: changed behind the program's back it is
+/// seen when that time is over.
 #[tokio::test]
 async fn the_currencies_are_believed_for_their_time_and_not_longer() {
     let app = TestApp::with(false, |config| {

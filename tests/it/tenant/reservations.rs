@@ -348,7 +348,8 @@ async fn the_sweep_ends_what_is_over_and_leaves_the_rest() {
     );
 }
 
-/// A clock that was ahead is put right: what was held meanwhile is not kept from everybody until it comes by there again.
+/// A clock that was ahead is put right: what was held meanwhile is not kept from everybody until it
+/// comes by there again.
 #[tokio::test]
 async fn a_hold_of_a_clock_that_was_ahead_ends_with_it() {
     let app = TestApp::start();
@@ -476,7 +477,8 @@ async fn a_cart_goes_to_checkout_once_and_not_empty() {
     assert!(matches!(refused, Err(CartRefused::CartNotFound)));
 }
 
-/// A refusal that comes after its request has written has the whole batch run again: one sold-out article would slow everybody down.
+/// A refusal that comes after its request has written has the whole batch run again: one sold-out
+/// article would slow everybody down.
 #[tokio::test]
 async fn who_is_refused_for_want_of_stock_has_written_nothing() {
     let app = TestApp::start();

@@ -76,7 +76,8 @@ fn no_allow(source: &Source) -> Vec<Offence> {
         .collect()
 }
 
-/// Threads never sleep. Timers are for deadlines of the program; a test waits for an event or steps the clock.
+/// Threads never sleep. Timers are for deadlines of the program; a test waits for an event or steps
+/// the clock.
 fn no_sleep(source: &Source) -> Vec<Offence> {
     let banned: &[&str] = if source.root == "src/" {
         &["thread::sleep"]
@@ -155,7 +156,8 @@ fn things_have_their_homes() {
     );
 }
 
-/// What is kept in memory: who exists, which files are open, what a currency is worth and which ones a shop sells in. No amount, no sum, no stock.
+/// What is kept in memory: who exists, which files are open, what a currency is worth and which
+/// ones a shop sells in. No amount, no sum, no stock.
 #[test]
 fn only_these_keep_anything_in_a_cache() {
     let keeps = |source: &Source| {

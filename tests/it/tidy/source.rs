@@ -1,4 +1,5 @@
-//! Source files as the rules see them: the text, and the code in it without comments and the insides of strings.
+//! Source files as the rules see them: the text, and the code in it without comments and the
+//! insides of strings.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Jobs of a file that was put back from a copy: held until somebody says that they may run. And those whose kind nothing runs.
+//! Jobs of a file that was put back from a copy: held until somebody says that they may run. And
+//! those whose kind nothing runs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -87,7 +88,8 @@ fn jobs_of_an_older_epoch_wait_until_they_are_released() {
     assert_eq!(trail, ["2"]);
 }
 
-/// A process that had died in the middle of a job, and whose file was then put back: the job is rescued, and held.
+/// A process that had died in the middle of a job, and whose file was then put back: the job is
+/// rescued, and held.
 #[test]
 fn an_orphan_of_an_older_epoch_is_rescued_and_held() {
     let app = TestApp::start();

@@ -85,8 +85,8 @@ fn heap(shop: &TestShop, queue: &str, kind: &str, first: &str, rest: &str) {
     shop.raw(&sql).expect("a heap");
 }
 
-/// One shop has 100,000 jobs, another gets one. Where a job is a call, the other's waits for the one that runs; where jobs are local, it waits for the
-/// rest of the batch that is under way.
+/// One shop has 100,000 jobs, another gets one. Where a job is a call, the other's waits for the
+/// one that runs; where jobs are local, it waits for the rest of the batch that is under way.
 #[tokio::test(flavor = "multi_thread")]
 async fn noisy_neighbour() {
     static CALLS: Door = Door::shut();
@@ -287,7 +287,8 @@ fn of_those_that_are_ready_the_lower_priority_goes_first() {
     );
 }
 
-/// Jobs are cancelled while the worker claims them: each is either run or cancelled, and never both.
+/// Jobs are cancelled while the worker claims them: each is either run or cancelled, and never
+/// both.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_never_runs() {
     static RAN: Mutex<Vec<String>> = Mutex::new(Vec::new());

@@ -1,4 +1,5 @@
-//! Whoever runs the shop is told of jobs that were given up: at once, once, and never of the alerts themselves.
+//! Whoever runs the shop is told of jobs that were given up: at once, once, and never of the alerts
+//! themselves.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
@@ -187,7 +188,8 @@ async fn a_queue_that_is_paused_holds_no_alert_of_the_others() {
     assert_eq!(app.world().calls().len(), 2);
 }
 
-/// Jobs of its own queue that came before it, and fail, stand behind an alert; and it is told of them as well.
+/// Jobs of its own queue that came before it, and fail, stand behind an alert; and it is told of
+/// them as well.
 #[test]
 fn an_alert_goes_before_all_the_rest_of_its_queue() {
     static ORDER: Mutex<Vec<String>> = Mutex::new(Vec::new());

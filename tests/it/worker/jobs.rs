@@ -67,7 +67,8 @@ fn an_effect_and_its_completion_are_one() {
     );
 }
 
-/// A clock that was ahead is put right: what failed meanwhile does not wait until it comes by there again.
+/// A clock that was ahead is put right: what failed meanwhile does not wait until it comes by there
+/// again.
 #[test]
 fn a_clock_that_is_set_back_strands_no_job() {
     let app = TestApp::start();
@@ -278,7 +279,8 @@ fn a_rescue_burns_no_attempt_and_poison_is_given_up() {
     assert_eq!(failed.lines().len(), 1, "{failed:?}");
 }
 
-/// A copy that was made while a job ran is put back under a running process: nobody works on that job.
+/// A copy that was made while a job ran is put back under a running process: nobody works on that
+/// job.
 #[test]
 fn jobs_of_a_file_that_was_put_back_are_rescued() {
     let app = TestApp::start();

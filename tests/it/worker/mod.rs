@@ -58,7 +58,8 @@ struct EndlessServer {
 }
 
 impl EndlessServer {
-    /// Starts it; `keep` is what it does every few milliseconds to each caller, and whether it keeps it.
+    /// Starts it; `keep` is what it does every few milliseconds to each caller, and whether it
+    /// keeps it.
     fn start(keep: fn(&mut TcpStream) -> bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it has an address");

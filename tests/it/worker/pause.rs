@@ -1,4 +1,5 @@
-//! A paused queue: no job of it begins, from the answer to the pause to the resumption, whatever is restarted in between.
+//! A paused queue: no job of it begins, from the answer to the pause to the resumption, whatever is
+//! restarted in between.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -39,7 +40,8 @@ async fn visited() {
         .forget();
 }
 
-/// Jobs of an open queue are run one after the other, behind one of a paused queue: whoever gives batches has seen that one several times by then.
+/// Jobs of an open queue are run one after the other, behind one of a paused queue: whoever gives
+/// batches has seen that one several times by then.
 async fn pass_by(shop: &TestShop) {
     for _ in 0..5 {
         enqueue(shop, Queue::Default, OPEN, doing("it"));
@@ -111,7 +113,8 @@ fn raced(_: &OutboundJob<'_>) -> Result<(), JobError> {
     Ok(())
 }
 
-/// The turn has looked whether the queue is paused, has marked the call as running, and is not on disk yet: the pause is answered before that.
+/// The turn has looked whether the queue is paused, has marked the call as running, and is not on
+/// disk yet: the pause is answered before that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_was_claimed_before_the_pause_does_not_begin_after_it() {
     const HANDLERS: Handlers = Handlers(&[

@@ -34,8 +34,9 @@ fn at_once(_: &OutboundJob<'_>) -> Result<(), JobError> {
 const STANDING: Handlers = Handlers(&[(CALL, Handler::Outbound(stand))]);
 const QUICK: Handlers = Handlers(&[(CALL, Handler::Outbound(at_once))]);
 
-/// Thirty restarts in the middle of a job burn no attempt: it is given back each time, and is no poison for that. Thirty crashes burn none either; but
-/// they are rescues, and what was rescued too often is taken for their cause.
+/// Thirty restarts in the middle of a job burn no attempt: it is given back each time, and is no
+/// poison for that. Thirty crashes burn none either; but they are rescues, and what was rescued too
+/// often is taken for their cause.
 #[tokio::test(flavor = "multi_thread")]
 async fn rescue_burns_no_attempt() {
     let app = TestApp::with(false, |config| config.queue.default.tries = 1);

@@ -85,8 +85,8 @@ async fn a_hint_starts_a_job_and_the_end_waits_for_it() {
     assert_eq!(jobs(&shop, CALL), ["completed|1|0"]);
 }
 
-/// The worker looks around once a second and sweeps once a minute: a hundred jobs one after the other would take it longer than anybody waits, if it did
-/// not begin at the hint.
+/// The worker looks around once a second and sweeps once a minute: a hundred jobs one after the
+/// other would take it longer than anybody waits, if it did not begin at the hint.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_begins_at_its_hint_and_at_no_look_around() {
     gate!(GATE, HANDLERS);
@@ -238,7 +238,8 @@ async fn a_worker_at_rest_writes_nothing() {
     );
 }
 
-/// A COMMIT whose sync failed may have been kept all the same: then the job is marked as running, and nobody runs it.
+/// A COMMIT whose sync failed may have been kept all the same: then the job is marked as running,
+/// and nobody runs it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
     gate!(GATE, HANDLERS);
@@ -277,7 +278,8 @@ async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
     );
 }
 
-/// A turn that was under way when the clock was set back comes back with an instant of the clock before, and used to wait for it until the next sweep.
+/// A turn that was under way when the clock was set back comes back with an instant of the clock
+/// before, and used to wait for it until the next sweep.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_that_was_under_way_when_the_clock_was_set_back_waits_for_no_instant_of_before() {
     static GATE: Gate = Gate::shut();

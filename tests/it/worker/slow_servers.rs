@@ -1,4 +1,5 @@
-//! Servers elsewhere that never come to an end: what a job waits for them is bounded, and its place in the queue comes back.
+//! Servers elsewhere that never come to an end: what a job waits for them is bounded, and its place
+//! in the queue comes back.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -36,7 +37,8 @@ const HANDLERS: Handlers = Handlers(&[
     (QUICK, Handler::Outbound(at_once)),
 ]);
 
-/// A mail server that answers a byte every few milliseconds, each caller, for as long as the test runs.
+/// A mail server that answers a byte every few milliseconds, each caller, for as long as the test
+/// runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
     let server = EndlessServer::start(|caller| caller.write_all(b"2").is_ok());

@@ -1,4 +1,5 @@
-//! The first look into all shops: none waits for another's file, and what has nothing to do is closed again.
+//! The first look into all shops: none waits for another's file, and what has nothing to do is
+//! closed again.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ fn at_once(_: &OutboundJob<'_>) -> Result<(), JobError> {
 
 const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outbound(at_once))]);
 
-/// The lock stands for whatever keeps a file from being open soon; SQLite waits for it for five seconds.
+/// The lock stands for whatever keeps a file from being open soon; SQLite waits for it for five
+/// seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shop_whose_file_opens_slowly_keeps_no_other_waiting() {
     let app = TestApp::start();

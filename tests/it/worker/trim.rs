@@ -1,4 +1,5 @@
-//! What has ended goes: completed jobs after an hour, those that were given up after a week, a few at a time, and never in a shop at rest.
+//! What has ended goes: completed jobs after an hour, those that were given up after a week, a few
+//! at a time, and never in a shop at rest.
 
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ fn step(_: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
 
 const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(step))]);
 
-/// A process that has looked at its clock, as the scheduler's first step does: before that nothing goes.
+/// A process that has looked at its clock, as the scheduler's first step does: before that nothing
+/// goes.
 fn trusted() -> TestApp {
     believed_with(|_| {})
 }
@@ -98,7 +100,8 @@ fn the_times_are_settings() {
     assert_eq!(states(&shop), ["completed"]);
 }
 
-/// A heap of ended jobs goes in many small transactions, each with a turn of its own, once the shop has anything to do.
+/// A heap of ended jobs goes in many small transactions, each with a turn of its own, once the shop
+/// has anything to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heap_goes_a_few_at_a_time() {
     let app = trusted();
@@ -131,7 +134,8 @@ async fn a_heap_goes_a_few_at_a_time() {
     assert_eq!(states(&shop), ["completed"]);
 }
 
-/// A clock that is set forward and back again: what ended in a future that did not come is kept until then, and nothing fails.
+/// A clock that is set forward and back again: what ended in a future that did not come is kept
+/// until then, and nothing fails.
 #[test]
 fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
     let app = trusted();
@@ -153,7 +157,8 @@ fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
     assert_eq!(states(&shop), ["discarded", "completed", "completed"]);
 }
 
-/// A clock that was set ahead makes nothing old, and neither does one that nobody has looked at yet.
+/// A clock that was set ahead makes nothing old, and neither does one that nobody has looked at
+/// yet.
 #[test]
 fn nothing_goes_on_the_word_of_a_clock_that_is_not_believed() {
     let app = trusted();

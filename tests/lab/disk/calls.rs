@@ -42,7 +42,8 @@ fn path_of<'a>(path: *const c_char) -> &'a Path {
     ))
 }
 
-/// Runs `call`, and `note` on what it did, with nobody in between: the order of notes is the order of calls. `sees` says whether it is ours to see.
+/// Runs `call`, and `note` on what it did, with nobody in between: the order of notes is the order
+/// of calls. `sees` says whether it is ours to see.
 fn observe<T: From<i8> + PartialOrd + Copy>(
     kind: Call,
     sees: impl FnOnce(&Recorder) -> bool,

@@ -1,8 +1,10 @@
-//! The disk as this process sees it. Every call that changes a file below one directory is noted in order, and can be made to fail.
+//! The disk as this process sees it. Every call that changes a file below one directory is noted in
+//! order, and can be made to fail.
 //!
-//! The symbols below stand in for the C library's: this program's own code, the standard library and SQLite are all bound to them when it is
-//! linked. So one recorder sees the database pages, the WAL, renames and directory syncs alike, in the order in which they happened.
-//! Shared memory (`-shm`) is left out: what a power cut leaves of it is never read.
+//! The symbols below stand in for the C library's: this program's own code, the standard library
+//! and SQLite are all bound to them when it is linked. So one recorder sees the database pages, the
+//! WAL, renames and directory syncs alike, in the order in which they happened. Shared memory
+//! (`-shm`) is left out: what a power cut leaves of it is never read.
 
 pub mod calls;
 pub mod states;
@@ -99,8 +101,8 @@ fn recorder() -> MutexGuard<'static, Option<Recorder>> {
     RECORDER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes from here on what happens below `root`, which is empty but for directories. With `syncs_are_lies` a sync is not noted, as if the disk
-/// had only claimed to have done it.
+/// Notes from here on what happens below `root`, which is empty but for directories. With
+/// `syncs_are_lies` a sync is not noted, as if the disk had only claimed to have done it.
 pub fn watch(root: &Path, syncs_are_lies: bool) {
     *recorder() = Some(Recorder {
         root: root.to_owned(),
@@ -115,7 +117,8 @@ pub fn position() -> usize {
     recorder().as_ref().map_or(0, |recorder| recorder.ops.len())
 }
 
-/// Has a call fail; [`None`] lets all succeed again. Gives how many have failed since the last one was set.
+/// Has a call fail; [`None`] lets all succeed again. Gives how many have failed since the last one
+/// was set.
 pub fn strike(fault: Option<Fault>) -> u64 {
     let mut guard = recorder();
     let Some(recorder) = guard.as_mut() else {
@@ -125,8 +128,9 @@ pub fn strike(fault: Option<Fault>) -> u64 {
     std::mem::take(&mut recorder.struck)
 }
 
-/// Has the process die, as by `kill -9`, after so many more calls that change something: from then on each fails and leaves the disk as it is,
-/// so that whatever the process still does in its orderly way reaches nothing. [`None`] begins a new life.
+/// Has the process die, as by `kill -9`, after so many more calls that change something: from then
+/// on each fails and leaves the disk as it is, so that whatever the process still does in its
+/// orderly way reaches nothing. [`None`] begins a new life.
 pub fn die_after(calls: Option<u64>) {
     if let Some(recorder) = recorder().as_mut() {
         recorder.life = calls;
@@ -158,7 +162,8 @@ impl Recorder {
     fn error_for(&mut self, call: Call) -> Option<c_int> {
         match self.life.as_mut() {
             Some(0) => return Some(libc::EIO),
-            // What a connection for reading opens, and when, is chance; and opening alone changes nothing that counts.
+            // What a connection for reading opens, and when, is chance; and opening alone changes
+            // nothing that counts.
             Some(_) if call == Call::Open => {}
             Some(life) => *life -= 1,
             None => {}

@@ -1,7 +1,8 @@
 //! What a power cut may leave: the states of the disk that are legal at a point of its history.
 //!
-//! What was synced is there. Of what was not, any part may be there: nothing, all, everything before some instant, or any choice of 512-byte
-//! sectors, the ones under way holding garbage. A file's entry in its directory is a thing of its own, durable when the directory was synced;
+//! What was synced is there. Of what was not, any part may be there: nothing, all, everything
+//! before some instant, or any choice of 512-byte sectors, the ones under way holding garbage. A
+//! file's entry in its directory is a thing of its own, durable when the directory was synced;
 //! entries of one directory become durable in order, as every journaling file system keeps them.
 
 use std::collections::BTreeMap;
@@ -183,7 +184,8 @@ fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     file[offset..end].copy_from_slice(bytes);
 }
 
-/// Applies `share` tenths of a change's sectors; one in thirty-two that was under way holds garbage.
+/// Applies `share` tenths of a change's sectors; one in thirty-two that was under way holds
+/// garbage.
 fn tear(file: &mut Vec<u8>, change: &Change<'_>, share: u64, dice: &mut Dice) {
     let Change::Write { offset, bytes } = change else {
         if dice.below(10) < share {

@@ -10,7 +10,8 @@ use crate::model::{Act, Shop, Tender};
 #[derive(Clone, Copy, Debug)]
 pub enum Trouble {
     None,
-    /// The process dies after so many calls that change something; when the step makes fewer, right after it.
+    /// The process dies after so many calls that change something; when the step makes fewer, right
+    /// after it.
     Death(u64),
     /// Calls fail, and the process lives.
     Disk(Fault),

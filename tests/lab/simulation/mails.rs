@@ -1,4 +1,5 @@
-//! The mails of the simulation: they go out, and now and then the answer does not come back. Whoever gets one twice gets the very same.
+//! The mails of the simulation: they go out, and now and then the answer does not come back.
+//! Whoever gets one twice gets the very same.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};

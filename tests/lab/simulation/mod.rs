@@ -1,11 +1,15 @@
-//! The whole system against a small model. One seed decides about everything: what the shops do, calls that come twice, the clock that is set, the
-//! disk that is full or fails, the file that somebody else has locked, the mail that goes out although no answer comes, and the process that dies
-//! between any two calls that change something. A call whose answer was lost is sent again under its key, as a till does. After each recovery, and
-//! at the end, the files hold what the model says.
+//! The whole system against a small model. One seed decides about everything: what the shops do,
+//! calls that come twice, the clock that is set, the disk that is full or fails, the file that
+//! somebody else has locked, the mail that goes out although no answer comes, and the process that
+//! dies between any two calls that change something. A call whose answer was lost is sent again
+//! under its key, as a till does. After each recovery, and at the end, the files hold what the
+//! model says.
 //!
-//! What time alone decides is left out: whether a key that is older than its day still stands (`clocks` has that).
+//! What time alone decides is left out: whether a key that is older than its day still stands
+//! (`clocks` has that).
 //!
-//! Cases run in processes of their own, two at once: there is one recorder of the disk in a process.
+//! Cases run in processes of their own, two at once: there is one recorder of the disk in a
+//! process.
 
 mod chance;
 mod mails;
@@ -30,7 +34,8 @@ const STEPS_SHOWN: usize = 4;
 const CASES_PER_CONTROL: usize = 20;
 const CONTROLS_MIN: usize = 12;
 
-/// Runs the cases. In the same run the control: tills that send again under a new key must be found to sell twice.
+/// Runs the cases. In the same run the control: tills that send again under a new key must be found
+/// to sell twice.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let (what, control) = ("simulation against a model", "control: tills with new keys");
     let controls = (cases.len() / CASES_PER_CONTROL).max(CONTROLS_MIN);
@@ -90,7 +95,8 @@ fn in_processes(seed: u64, cases: &Range<usize>, forgets_keys: bool) -> (Vec<Fin
     all
 }
 
-/// Reads what a child has to say: a line for each case that failed, and at the end how often something went wrong.
+/// Reads what a child has to say: a line for each case that failed, and at the end how often
+/// something went wrong.
 fn listen(mut child: Child) -> (Vec<Finding>, Struck) {
     let (mut findings, mut struck) = (Vec::new(), None);
     for line in BufReader::new(child.stdout.take().expect("it is piped"))

@@ -1,5 +1,5 @@
-//! The world of one case: a process over real files, the models of its shops, and the clock. Each step is done in it and in the model, and what
-//! they say is held against each other.
+//! The world of one case: a process over real files, the models of its shops, and the clock. Each
+//! step is done in it and in the model, and what they say is held against each other.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,9 +29,11 @@ const STEPS: u64 = 48;
 const TRIES: usize = 6;
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// How long a hold lasts, and how far ahead the end of one can lie at the most before it is the mark of a clock that was set back.
+/// How long a hold lasts, and how far ahead the end of one can lie at the most before it is the
+/// mark of a clock that was set back.
 const HOLD_AHEAD_MS: i64 = 2 * 15 * 60 * 1000;
-/// The calls of one sale that change the disk are about so many, those of a turn of the jobs, and of a shop that is made.
+/// The calls of one sale that change the disk are about so many, those of a turn of the jobs, and
+/// of a shop that is made.
 const CALLS_OF_AN_ACT: u64 = 28;
 const CALLS_OF_A_TURN: u64 = 90;
 const CALLS_OF_A_SHOP: u64 = 400;
@@ -183,7 +185,8 @@ impl World {
         self.house.as_ref().expect("the process runs")
     }
 
-    // ---------------------------------------------------------------------------------------------- lives and deaths
+    // ----------------------------------------------------------------------------------------------
+    // lives and deaths
 
     fn open_house(&mut self) -> Result<House, String> {
         self.starts += 1;
@@ -255,7 +258,8 @@ impl World {
         }
     }
 
-    // ---------------------------------------------------------------------------------------------- calls
+    // ----------------------------------------------------------------------------------------------
+    // calls
 
     /// Sends a call once. [`None`] when the process died before it answered.
     fn send(&mut self, call: &Call, trouble: Trouble) -> Verdict<Option<Reply>> {
@@ -317,7 +321,8 @@ impl World {
         }
     }
 
-    /// Sends a call until it is answered, as a till does. Says whether an answer was lost on the way.
+    /// Sends a call until it is answered, as a till does. Says whether an answer was lost on the
+    /// way.
     fn insist(&mut self, call: &Call, mut trouble: Trouble) -> Verdict<(Reply, bool)> {
         let mut call = call.clone();
         for attempt in 0..TRIES {
@@ -422,7 +427,8 @@ impl World {
             reply.text("/code")
         };
         let fits = (reply.status, code.as_str()) == (expected.status, expected.code);
-        // Nothing is kept under the key of a payment that was declined: whoever did not hear of it hears that it is over.
+        // Nothing is kept under the key of a payment that was declined: whoever did not hear of it
+        // hears that it is over.
         let is_over = was_lost
             && expected.status == 402
             && (reply.status, code.as_str()) == (409, "payment_over");
@@ -479,7 +485,8 @@ impl World {
         }
     }
 
-    // ---------------------------------------------------------------------------------------------- time and jobs
+    // ----------------------------------------------------------------------------------------------
+    // time and jobs
 
     /// Somebody sets the clock, or time passes.
     fn set_clock(&mut self) {
@@ -516,7 +523,8 @@ impl World {
         worker::run_until_idle_with(&house.app, *mails::HANDLERS);
         for access in oracle::tenants(house).unwrap_or_default() {
             if let Ok(db) = house.app.registry.open(&access) {
-                // What cannot be done now is done the next time; that nothing is left, the comparison finds out.
+                // What cannot be done now is done the next time; that nothing is left, the
+                // comparison finds out.
                 drop(
                     db.write(Origin::system(), inventory::expire_reservations)
                         .wait(),
@@ -552,14 +560,16 @@ impl World {
         self.compare()
     }
 
-    // ---------------------------------------------------------------------------------------------- shops and keys
+    // ----------------------------------------------------------------------------------------------
+    // shops and keys
 
     fn ask_landlord(&mut self, method: Method, path: String, body: Value) -> Reply {
         let call = landlord(method, path, body);
         self.runtime.block_on(self.house().send(&call))
     }
 
-    /// Sends the landlord's call, which has no key: an answer that is lost is made up for by a look at what is there after the next start.
+    /// Sends the landlord's call, which has no key: an answer that is lost is made up for by a look
+    /// at what is there after the next start.
     fn try_landlord(
         &mut self,
         method: Method,
@@ -625,7 +635,8 @@ impl World {
         self.compare()
     }
 
-    /// Has a shop sell in its second currency. Undisturbed: what a call may meet is tried with the others.
+    /// Has a shop sell in its second currency. Undisturbed: what a call may meet is tried with the
+    /// others.
     fn sell_abroad(&mut self, slug: &str) {
         let rate = json!({"base": "JPY", "quote": "EUR", "rate": "0.006", "effective_at": "2000-01-01T00:00:00Z"});
         for (path, body) in [
@@ -728,7 +739,8 @@ impl World {
         }
     }
 
-    // ---------------------------------------------------------------------------------------------- comparisons
+    // ----------------------------------------------------------------------------------------------
+    // comparisons
 
     fn file(&self, id: &str) -> std::path::PathBuf {
         self.dir.path().join("tenants").join(format!("{id}.db"))
@@ -801,7 +813,8 @@ impl World {
         differ(&expected, &found)
     }
 
-    /// The end: the process is killed once more, everything that is due is done, and nothing is left.
+    /// The end: the process is killed once more, everything that is due is done, and nothing is
+    /// left.
     fn last(&mut self) -> Verdict {
         self.note("the end");
         self.restart(true)?;

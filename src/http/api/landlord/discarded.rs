@@ -1,7 +1,8 @@
-//! `/v1/landlord/queue/retry`, `…/flush`: what is done to all jobs that were given up, of all stores or of one.
+//! `/v1/landlord/queue/retry`, `…/flush`: what is done to all jobs that were given up, of all
+//! stores or of one.
 //!
-//! A store's share of a call is one bounded transaction, and a call ends with the first one that is full; `next_cursor` says where to go on. A store in which
-//! it fails hinders no other.
+//! A store's share of a call is one bounded transaction, and a call ends with the first one that is
+//! full; `next_cursor` says where to go on. A store in which it fails hinders no other.
 
 use std::sync::Arc;
 
@@ -63,7 +64,8 @@ struct SweepView {
     next_cursor: Option<String>,
 }
 
-/// Tries the jobs again that were given up, from the beginning and with all their attempts: so many with each call.
+/// Tries the jobs again that were given up, from the beginning and with all their attempts: so many
+/// with each call.
 #[utoipa::path(post, path = "/landlord/queue/retry", tag = "landlord", params(DiscardedQuery, CursorParams),
     responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn retry_discarded(
@@ -74,7 +76,8 @@ async fn retry_discarded(
     sweep(house, Sweep::Retry, walk, query).await
 }
 
-/// Forgets the jobs that were given up, with their errors: so many with each call. Those that run or wait are left alone.
+/// Forgets the jobs that were given up, with their errors: so many with each call. Those that run
+/// or wait are left alone.
 #[utoipa::path(post, path = "/landlord/queue/flush", tag = "landlord", params(DiscardedQuery, CursorParams),
     responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn flush_discarded(
@@ -122,7 +125,8 @@ fn sweep_some(
                 Some(WalkRequest::cursor(*place, i64::MAX)),
             ));
         }
-        // In a store that a call has begun it goes on behind the job that was last; every other one is begun at its beginning.
+        // In a store that a call has begun it goes on behind the job that was last; every other one
+        // is begun at its beginning.
         let after = if *place == walk.store && walk.before < i64::MAX {
             walk.before
         } else {
@@ -161,7 +165,8 @@ fn sweep_some(
     Ok(view(swept, failed, next_cursor))
 }
 
-/// One transaction in a store's file, with its entry in the store's trail; then the landlord's own log has it too. Blocks.
+/// One transaction in a store's file, with its entry in the store's trail; then the landlord's own
+/// log has it too. Blocks.
 fn sweep_tenant(
     house: &Landlord,
     access: &TenantAccess,

@@ -1,7 +1,7 @@
 //! `/v1/landlord/queue/jobs`: the jobs of all stores, and what an operator does to one of them.
 //!
-//! A job is in its store's file, so a list goes through the stores, the oldest first, so many for each page; and a call about one job is quicker when its
-//! `tenant` is named.
+//! A job is in its store's file, so a list goes through the stores, the oldest first, so many for
+//! each page; and a call about one job is quicker when its `tenant` is named.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +50,9 @@ struct JobLineView {
     /// `available`, `scheduled`, `running`, `retryable`, `completed`, `cancelled` or `discarded`.
     #[schema(value_type = String)]
     state: State,
-    /// Why it does not run although it waits: `older_epoch`, until it is released, because the file is a copy and what the job does outside may have been
-    /// done already; `unknown_kind`, until a program is started that runs its kind.
+    /// Why it does not run although it waits: `older_epoch`, until it is released, because the file
+    /// is a copy and what the job does outside may have been done already; `unknown_kind`, until a
+    /// program is started that runs its kind.
     held: Option<&'static str>,
     /// Which of the jobs of its queue that are ready goes first: the lower.
     priority: i64,
@@ -122,7 +123,8 @@ impl JobView {
     }
 }
 
-/// A page of jobs. It may have few rows or none and go on all the same: the list ends where `next_cursor` is `null`.
+/// A page of jobs. It may have few rows or none and go on all the same: the list ends where
+/// `next_cursor` is `null`.
 #[derive(Serialize, ToSchema)]
 struct JobPageView {
     /// The jobs: store by store, the oldest store first, and of each the newest jobs first.
@@ -205,7 +207,8 @@ pub fn parse_queue(text: &str) -> Result<Queue, String> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct OfTenant {
-    /// The job's tenant, its slug or its id: then no other file is looked into. Without it, the job is looked for in all of them.
+    /// The job's tenant, its slug or its id: then no other file is looked into. Without it, the job
+    /// is looked for in all of them.
     tenant: Option<String>,
 }
 
@@ -245,7 +248,8 @@ fn walk_jobs(
                 unavailable,
             ));
         }
-        // One that came to the place of a store that was removed meanwhile is begun at its beginning.
+        // One that came to the place of a store that was removed meanwhile is begun at its
+        // beginning.
         let before = if *place == walk.store {
             walk.before
         } else {
@@ -299,8 +303,8 @@ async fn get_job(
     house.blocking(show).await.map(Json)
 }
 
-/// Makes a job available now: one that was given up or cancelled begins anew, one that waits for its time waits no longer, one that is held is
-/// released.
+/// Makes a job available now: one that was given up or cancelled begins anew, one that waits for
+/// its time waits no longer, one that is held is released.
 #[utoipa::path(post, path = "/landlord/queue/jobs/{id}/retry", tag = "landlord", params(("id" = String, Path), OfTenant),
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`, `job_superseded`")))]

@@ -1,4 +1,5 @@
-//! `/v1/landlord/api-keys` and `/v1/landlord/tenants/{slug}/api-keys`: a key is shown once, when it is made; only its hash is kept.
+//! `/v1/landlord/api-keys` and `/v1/landlord/tenants/{slug}/api-keys`: a key is shown once, when it
+//! is made; only its hash is kept.
 
 use std::sync::Arc;
 
@@ -193,7 +194,8 @@ async fn list_keys(
 ) -> Result<Json<PageView<KeyView>>, Problem> {
     let list = move |house: &Landlord| {
         let directory = &house.app.directory;
-        // The uses that are only noted so far are written down first. Where nothing can be written, keys can be looked at all the same.
+        // The uses that are only noted so far are written down first. Where nothing can be written,
+        // keys can be looked at all the same.
         if let Err(error) = directory.flush_used() {
             tracing::warn!(error = %error, "when keys were last used was not written down");
         }

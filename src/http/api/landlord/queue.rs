@@ -1,5 +1,5 @@
-//! `/v1/landlord/queue`: how deep the queues are, and pausing them. The single jobs are in `landlord_jobs`, those that were given up, all at once, in
-//! `landlord_discarded`.
+//! `/v1/landlord/queue`: how deep the queues are, and pausing them. The single jobs are in
+//! `landlord_jobs`, those that were given up, all at once, in `landlord_discarded`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,7 +47,8 @@ struct QueueView {
     /// Whether no job of it begins: in any store, or in the one that was named.
     paused: bool,
     paused_at: Option<Timestamp>,
-    /// Calls to the outside that its jobs are making at this moment. After a pause these run to their end, and no other begins.
+    /// Calls to the outside that its jobs are making at this moment. After a pause these run to
+    /// their end, and no other begins.
     under_way: usize,
     /// Jobs that run at a time.
     workers: u32,
@@ -117,7 +118,8 @@ struct QueueStatsView {
     running: i64,
     /// Failed, and due again later.
     retryable: i64,
-    /// Waiting to be released: of an older epoch of their file, or of a kind that nothing runs. They are in none of the other figures.
+    /// Waiting to be released: of an older epoch of their file, or of a kind that nothing runs.
+    /// They are in none of the other figures.
     held: i64,
     /// Given up, and kept with their errors.
     discarded: i64,
@@ -127,7 +129,8 @@ struct QueueStatsView {
     oldest_ready_at: Option<Timestamp>,
 }
 
-/// What the jobs of a kind were like in the last hour, of all stores, since the process began. A time is exact to a quarter of itself.
+/// What the jobs of a kind were like in the last hour, of all stores, since the process began. A
+/// time is exact to a quarter of itself.
 #[derive(Serialize, ToSchema)]
 struct KindView {
     #[schema(value_type = String)]
@@ -138,7 +141,8 @@ struct KindView {
     retried: u64,
     discarded: u64,
     held: u64,
-    /// How long they had been due when they began, in microseconds: half of them no longer than this.
+    /// How long they had been due when they began, in microseconds: half of them no longer than
+    /// this.
     wait_p50_us: Option<u64>,
     /// All but one of a hundred no longer than this.
     wait_p99_us: Option<u64>,
@@ -175,7 +179,8 @@ struct StatsView {
     tenants: usize,
     /// Tenants that should have been looked into and whose files cannot be used.
     unavailable: Vec<Slug>,
-    /// `null` when all stores were looked into; else these are the figures of some of them, and this as `cursor` gives those of the next.
+    /// `null` when all stores were looked into; else these are the figures of some of them, and
+    /// this as `cursor` gives those of the next.
     next_cursor: Option<String>,
 }
 
@@ -184,7 +189,8 @@ struct ReleasedView {
     tenant: Slug,
     /// Jobs that may run now.
     released: u32,
-    /// Jobs that were cancelled instead, because a newer one with the same unique key waits already.
+    /// Jobs that were cancelled instead, because a newer one with the same unique key waits
+    /// already.
     superseded: u32,
 }
 
@@ -304,8 +310,9 @@ fn queue_in_path(text: &str) -> Result<Queue, Problem> {
     parse_queue(text).map_err(|detail| Problem::new(Class::NotFound, "queue_not_found", detail))
 }
 
-/// Pauses a queue in all stores, or in the one that is named, until it is resumed: no job of it begins any more. What is being carried out runs to its
-/// end; `under_way` says how many calls that are.
+/// Pauses a queue in all stores, or in the one that is named, until it is resumed: no job of it
+/// begins any more. What is being carried out runs to its end; `under_way` says how many calls that
+/// are.
 #[utoipa::path(post, path = "/landlord/queue/{name}/pause", tag = "landlord", params(("name" = String, Path), StatsQuery),
     responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, `tenant_not_found`")))]
 async fn pause_queue(
@@ -320,8 +327,8 @@ async fn pause_queue(
     Ok(Json(QueueView::of(&house.app, queue, tenant.as_ref())))
 }
 
-/// Resumes a paused queue: in all stores, or in the one that is named. A pause of all stores and one of a store by name are two, and each is ended by its own
-/// like.
+/// Resumes a paused queue: in all stores, or in the one that is named. A pause of all stores and
+/// one of a store by name are two, and each is ended by its own like.
 #[utoipa::path(post, path = "/landlord/queue/{name}/resume", tag = "landlord", params(("name" = String, Path), StatsQuery),
     responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, `tenant_not_found`")))]
 async fn resume_queue(
@@ -336,8 +343,9 @@ async fn resume_queue(
     Ok(Json(QueueView::of(&house.app, queue, tenant.as_ref())))
 }
 
-/// Releases the jobs of a store that are held because its file is a copy: they may run now. To be called when it is known that what they do outside has
-/// not been done, or may be done again; one that must not is removed first.
+/// Releases the jobs of a store that are held because its file is a copy: they may run now. To be
+/// called when it is known that what they do outside has not been done, or may be done again; one
+/// that must not is removed first.
 #[utoipa::path(post, path = "/landlord/queue/release", tag = "landlord", params(ReleaseQuery),
     responses((status = 200, body = ReleasedView), (status = 404, description = "`tenant_not_found`")))]
 async fn release_jobs(

@@ -1,4 +1,5 @@
-//! `/v1/landlord/retention`: what is not kept for ever, in all stores; when the house was swept last, and what the nightly check has found.
+//! `/v1/landlord/retention`: what is not kept for ever, in all stores; when the house was swept
+//! last, and what the nightly check has found.
 
 use std::sync::Arc;
 
@@ -39,7 +40,8 @@ pub struct PruneBody {
     /// Only the audit trails.
     #[serde(default)]
     audit_only: bool,
-    /// Your word that the clock is right now, when it is not trusted because it was set, was behind, or nothing ran for more than a week. Not beside `dry_run`.
+    /// Your word that the clock is right now, when it is not trusted because it was set, was
+    /// behind, or nothing ran for more than a week. Not beside `dry_run`.
     #[serde(default)]
     clock_is_right: bool,
 }
@@ -102,7 +104,8 @@ struct PruneView {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// Deletes what is older than the configuration keeps, a few rows at a time, so that sales go on meanwhile.
+/// Deletes what is older than the configuration keeps, a few rows at a time, so that sales go on
+/// meanwhile.
 #[utoipa::path(post, path = "/landlord/retention/prune", tag = "landlord", params(CursorParams), request_body = PruneBody,
     responses((status = 200, body = PruneView), (status = 404, description = "`tenant_not_found`"), (status = 409, description = "`clock_doubtful`"),
     (status = 422, description = "`validation_failed`")))]
@@ -175,7 +178,8 @@ struct TaskView {
     task: &'static str,
     /// When it was last done; `null` before the first time.
     last_run_at: Option<Timestamp>,
-    /// When it comes next; in the past while it is held or under way. `null` before the process has run for the first time, and while it does not come.
+    /// When it comes next; in the past while it is held or under way. `null` before the process has
+    /// run for the first time, and while it does not come.
     next_run_at: Option<Timestamp>,
 }
 
@@ -233,12 +237,14 @@ struct RetentionView {
     stripe_events_days: i64,
     timezone: String,
     tasks: Vec<TaskView>,
-    /// Since when the clock is not trusted, why, and how that ends: `{since, reason, ends}`. Until then nothing is deleted by age. `null` when it is trusted.
+    /// Since when the clock is not trusted, why, and how that ends: `{since, reason, ends}`. Until
+    /// then nothing is deleted by age. `null` when it is trusted.
     #[schema(value_type = Option<Object>)]
     clock_suspicion: Option<crate::landlord::ClockSuspicion>,
     /// Files whose last check found something.
     mismatches: Vec<WrongView>,
-    /// Files that could not be checked when that was last tried: what was found earlier says nothing about them.
+    /// Files that could not be checked when that was last tried: what was found earlier says
+    /// nothing about them.
     unchecked: Vec<UncheckedView>,
 }
 

@@ -1,7 +1,9 @@
-//! For the landlord's calls that look into the stores' files: which ones, one after the other, so many at a time.
+//! For the landlord's calls that look into the stores' files: which ones, one after the other, so
+//! many at a time.
 //!
-//! A store whose file cannot be used hinders nobody: where one store was named, the call is refused with its trouble; where all were asked for, its slug
-//! is told beside what was found in the others. All of this blocks.
+//! A store whose file cannot be used hinders nobody: where one store was named, the call is refused
+//! with its trouble; where all were asked for, its slug is told beside what was found in the
+//! others. All of this blocks.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -80,7 +82,8 @@ impl Tenants {
         self.is_named
     }
 
-    /// Looks into a store's file; notes its slug when it cannot be used and was not asked for by name.
+    /// Looks into a store's file; notes its slug when it cannot be used and was not asked for by
+    /// name.
     pub fn look<R>(
         &self,
         app: &App,
@@ -97,7 +100,8 @@ impl Tenants {
             Ok(found) => Ok(Some(found)),
             Err(problem) if self.is_named => Err(problem),
             Err(problem) => {
-                // What keeps a file from being opened is in the log already; what else may go wrong there is not.
+                // What keeps a file from being opened is in the log already; what else may go wrong
+                // there is not.
                 if problem.code() != "tenant_unavailable" {
                     note_passed_over("a list", access, &problem);
                 }
@@ -119,7 +123,8 @@ pub struct FailedView {
 }
 
 impl FailedView {
-    /// The view of it, and a line in the log with the cause: nobody else says it, because the call itself succeeds.
+    /// The view of it, and a line in the log with the cause: nobody else says it, because the call
+    /// itself succeeds.
     pub fn noted(what: &'static str, access: &TenantAccess, problem: &Problem) -> Self {
         note_passed_over(what, access, problem);
         let detail = if problem.status() == StatusCode::INTERNAL_SERVER_ERROR {
@@ -140,7 +145,8 @@ fn note_passed_over(what: &'static str, access: &TenantAccess, problem: &Problem
     tracing::warn!(tenant_id = %access.id(), what, code = problem.code(), error, "a store was passed over");
 }
 
-/// The store in whose file a job is: the one that is named, or else whichever has it. Those that are open are asked first.
+/// The store in whose file a job is: the one that is named, or else whichever has it. Those that
+/// are open are asked first.
 pub fn tenant_of_job(
     app: &App,
     named: Option<TenantAccess>,

@@ -1,4 +1,5 @@
-//! `/v1/landlord`: the tenants and their domains. What is inside a shop cannot be reached from here.
+//! `/v1/landlord`: the tenants and their domains. What is inside a shop cannot be reached from
+//! here.
 
 use std::sync::Arc;
 
@@ -109,7 +110,8 @@ impl FromBody for CreateTenant {
     }
 }
 
-/// The slug of the tenant that a path names, by its slug or by its id. A text that is neither names no tenant.
+/// The slug of the tenant that a path names, by its slug or by its id. A text that is neither names
+/// no tenant.
 pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem> {
     if let Ok(id) = TenantId::parse(text)
         && let Some(tenant) = app.directory.tenant_of_id(id).await?

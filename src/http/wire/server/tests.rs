@@ -1,4 +1,5 @@
-//! The accept loop over real sockets. Waiting is for events and for the server's own short timeouts, never for time.
+//! The accept loop over real sockets. Waiting is for events and for the server's own short
+//! timeouts, never for time.
 
 use super::*;
 use crate::primitives::{Clock as _, ManualClock, Timestamp};
@@ -511,7 +512,8 @@ async fn heads_with_two_readings_are_refused_and_the_connection_closed() {
             );
         }
     }
-    // And when it comes byte by byte. Whoever says more after the refusal may lose it with the connection, so here nobody does.
+    // And when it comes byte by byte. Whoever says more after the refusal may lose it with the
+    // connection, so here nobody does.
     for (refused, why) in cases {
         let mut client = server.connect().await;
         client.set_nodelay(true).unwrap();
@@ -588,7 +590,8 @@ async fn bodies_are_nobodys_heads() {
     server.stop().await;
 }
 
-/// A head that came with the request before it has its deadline like any other, from when it is its turn.
+/// A head that came with the request before it has its deadline like any other, from when it is its
+/// turn.
 #[tokio::test]
 async fn a_part_of_a_head_behind_a_request_does_not_keep_the_place() {
     let settings = ServerSettings {

@@ -1,4 +1,5 @@
-//! `order_paid`: debit cash or clearing, as each payment came in; credit revenue with the net, and tax payable with the tax.
+//! `order_paid`: debit cash or clearing, as each payment came in; credit revenue with the net, and
+//! tax payable with the tax.
 
 use crate::primitives::Timestamp;
 use crate::storage::{StorageError, TenantWork};
