@@ -99,7 +99,8 @@ pub enum StartError {
     Landlord(StorageError),
     /// There are shops, and no file that says whose they are.
     #[error(
-        "landlord.db is missing in {dir}, where {shops} shops have their files; restore it from a backup; nothing was changed"
+        "landlord.db is missing in {dir}, where {shops} shops have their files; restore it from a \
+         backup; nothing was changed"
     )]
     LandlordMissing {
         /// The data directory.
@@ -289,7 +290,8 @@ impl App {
             tracing::warn!(error = %error, "how far the shops' files are was not written down");
         }
         if let Err(error) = self.rate_limiter.write(&self.directory) {
-            tracing::warn!(error = %error, "who has tried to log in how often was not written down");
+            tracing::warn!(error = %error,
+                "who has tried to log in how often was not written down");
         }
         self.directory.database().close();
     }
@@ -340,7 +342,9 @@ fn mailer(config: &Config) -> Result<Mailer, MailConfigError> {
 fn warn_of_clock(checkpoints: &Checkpoints, now: Timestamp) {
     match checkpoints.find_seen() {
         Ok(Some(seen)) if now.plus_millis(CLOCK_SLACK_MS) < seen => {
-            tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown before; set it right; if it is right now, say so with `tillbox retention prune --clock-is-right`");
+            tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown \
+                before; set it right; if it is right now, say so with `tillbox retention prune \
+                --clock-is-right`");
         }
         Ok(_) => {}
         Err(error) => {

@@ -111,7 +111,8 @@ pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Metric {
         db.stats().commits() - commits,
     );
     println!(
-        "    {enqueuers:>3}: {:.1} requests a commit, {:.2} commits a job; the last was completed {:.0} ms after the last was queued",
+        "    {enqueuers:>3}: {:.1} requests a commit, {:.2} commits a job; the last was completed \
+         {:.0} ms after the last was queued",
         requests as f64 / commits.max(1) as f64,
         commits as f64 / jobs.max(1) as f64,
         (elapsed - queued).as_secs_f64() * 1000.0

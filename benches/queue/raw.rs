@@ -18,17 +18,23 @@ pub fn run(dir: &Path, batch: usize, round: Duration) -> Metric {
     file::create::<Tenant>(&path, [7; 16], Timestamp::from_millis_clamped(0))
         .expect("the file is made");
     let conn = Connection::open(path).expect("opens");
-    conn.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON")
-        .expect("settings");
+    conn.execute_batch(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA \
+        wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=ON",
+    )
+    .expect("settings");
     let mut insert = conn
         .prepare(
-            "INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, unique_key, errors, epoch)
-             VALUES (?1, 'default', 'bench.nothing', '{}', 0, 'available', 0, 0, ?2, NULL, '[]', 1)",
+            "INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, \
+             scheduled_at, unique_key, errors, epoch)
+             VALUES (?1, 'default', 'bench.nothing', '{}', 0, 'available', 0, 0, ?2, NULL, '[]', \
+             1)",
         )
         .expect("prepares");
     let mut complete = conn
         .prepare(
-            "UPDATE job SET state = 'completed', attempt = 1, attempted_at = ?2, finalized_at = ?2 WHERE seq = ?1 AND state = 'available'",
+            "UPDATE job SET state = 'completed', attempt = 1, attempted_at = ?2, finalized_at = ?2 \
+             WHERE seq = ?1 AND state = 'available'",
         )
         .expect("prepares");
     let (mut latencies, start, mut counter, mut last) = (Vec::new(), now(), 0_u64, Vec::new());

@@ -86,7 +86,8 @@ fn fill(shop: &mut Shop, rows: u64) {
         "PRAGMA synchronous=OFF; BEGIN;
          WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n <= {half})
          INSERT INTO audit_log (at, actor, action, subject, details, prev_hash, hash)
-           SELECT 0, 'system', 'order.paid', 'order:01961f0e-4c7a-7000-8000-000000000001', '{{\"total_minor\":595}}', zeroblob(32), randomblob(32) FROM n;
+           SELECT 0, 'system', 'order.paid', 'order:01961f0e-4c7a-7000-8000-000000000001', \
+           '{{\"total_minor\":595}}', zeroblob(32), randomblob(32) FROM n;
          WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {half})
          INSERT INTO idempotency_key (key, request_hash, status, body, created_at)
            SELECT 'shop old ' || n, zeroblob(32), 201, randomblob(500), 0 FROM n;

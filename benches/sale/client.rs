@@ -76,7 +76,8 @@ pub fn request(
         .map(|key| format!("Idempotency-Key: {key}\r\n"))
         .unwrap_or_default();
     format!(
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n{idempotency}Content-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \
+         {key}\r\nContent-Type: application/json\r\n{idempotency}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()

@@ -90,7 +90,8 @@ impl Daemon {
 
     async fn tax(&self, key: &str) {
         let mut client = Client::connect(self.address).await;
-        let body = json!({"tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000, "valid_from": "2007-01-01T00:00:00Z"});
+        let body = json!({"tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000,
+            "valid_from": "2007-01-01T00:00:00Z"});
         let (status, answer) = client
             .call(&request(
                 "POST",
@@ -105,7 +106,9 @@ impl Daemon {
 
     async fn product(&self, key: &str, sku: &str) -> String {
         let mut client = Client::connect(self.address).await;
-        let body = json!({"sku": sku, "name": "A thing that is sold", "price_minor": 250, "track_stock": true}).to_string();
+        let body = json!({"sku": sku, "name": "A thing that is sold", "price_minor": 250,
+            "track_stock": true})
+        .to_string();
         let (status, answer) = client
             .call(&request("POST", "/v1/catalog/products", key, None, &body))
             .await;

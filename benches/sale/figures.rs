@@ -65,7 +65,8 @@ pub fn table(title: &str, sizes: &[usize], figures: &[Metric], limit: Option<&[M
             figure.percentile_ms(0.999),
         );
         println!(
-            "    {size:>3}: {:>7.0}/s   p50 {p50:>6.2} ms   p99 {p99:>6.2} ms   p99.9 {p999:>6.2} ms{ratio}",
+            "    {size:>3}: {:>7.0}/s   p50 {p50:>6.2} ms   p99 {p99:>6.2} ms   p99.9 {p999:>6.2} \
+             ms{ratio}",
             figure.rate()
         );
     }

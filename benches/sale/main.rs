@@ -153,7 +153,8 @@ fn neighbours(dir: &Path, round: Duration) {
     };
     let alone = beside(Neighbour::Rests);
     println!(
-        "\n(d) POST /v1/sales by {CLIENTS} clients of one shop: p99 {:.2} ms while its neighbour rests",
+        "\n(d) POST /v1/sales by {CLIENTS} clients of one shop: p99 {:.2} ms while its neighbour \
+         rests",
         alone.p99_ms()
     );
     for (neighbour, what) in [
@@ -178,7 +179,8 @@ fn reads(dir: &Path, round: Duration) {
     let (product, constant) = daemon::reads(dir, 32, round);
     let ratio = product.rate() / constant.rate();
     println!(
-        "\nGET a product by its id, 32 clients: {:.0}/s, {ratio:.2} of a constant answer ({:.0}/s)   (aim: at least 0.50)",
+        "\nGET a product by its id, 32 clients: {:.0}/s, {ratio:.2} of a constant answer \
+         ({:.0}/s)   (aim: at least 0.50)",
         product.rate(),
         constant.rate()
     );

@@ -232,10 +232,18 @@ impl<'c> Sale<'c> {
 /// A file of the same schema with the shop's products in it and no sale.
 fn copy(source: &Connection, path: &Path, ids: Ids) -> Connection {
     let conn = Connection::open(path).expect("a file");
-    conn.execute_batch("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY;").expect("settings");
+    conn.execute_batch(
+        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA \
+        synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA \
+        temp_store=MEMORY;",
+    )
+    .expect("settings");
     conn.set_prepared_statement_cache_capacity(64);
     let mut schema = source
-        .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid")
+        .prepare(
+            "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' \
+            ORDER BY rowid",
+        )
         .expect("reads");
     for sql in schema
         .query_map([], |row| row.get::<_, String>(0))

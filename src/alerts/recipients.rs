@@ -113,7 +113,8 @@ enum KeyError {
     #[error(transparent)]
     File(#[from] DataDirError),
     #[error(
-        "{KEY_FILE} in the data directory holds no key; remove it to have a new one made, or set alerts.webhook_secret; then reload (SIGHUP)"
+        "{KEY_FILE} in the data directory holds no key; remove it to have a new one made, or set \
+         alerts.webhook_secret; then reload (SIGHUP)"
     )]
     Other,
 }

@@ -93,7 +93,8 @@ async fn feed(app: &App, fed: bool) -> bool {
             if fed {
                 tracing::error!(
                     error,
-                    "the watchdog is not fed: the service manager starts the daemon anew if this lasts"
+                    "the watchdog is not fed: the service manager starts the daemon anew if this \
+                     lasts"
                 );
             }
             false

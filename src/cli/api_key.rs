@@ -48,7 +48,8 @@ pub struct Create {
     #[arg(long, value_name = "N")]
     name: Name,
     /// What it may be used for; several after one another, or repeated
-    #[arg(long = "scope", value_name = "SCOPE", num_args = 1.., required_unless_present = "landlord", conflicts_with = "landlord",
+    #[arg(long = "scope", value_name = "SCOPE", num_args = 1..,
+        required_unless_present = "landlord", conflicts_with = "landlord",
           value_parser = PossibleValuesParser::new(scopes_of_a_tenant()))]
     scopes: Vec<String>,
     #[command(flatten)]

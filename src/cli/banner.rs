@@ -24,7 +24,8 @@ const QUANTITY: i64 = 2;
 pub fn render(address: SocketAddr, data_dir: &str, demo: &Demo) -> String {
     let url = format!("http://{address}");
     let mut text = format!(
-        "\n{TITLE}Tillbox is open.{TITLE:#} {REMARK}A demo shop, for trying things out; stop it with Ctrl-C.{REMARK:#}\n\n"
+        "\n{TITLE}Tillbox is open.{TITLE:#} {REMARK}A demo shop, for trying things out; stop it \
+         with Ctrl-C.{REMARK:#}\n\n"
     );
     for (label, value) in [
         ("URL", url.as_str()),
@@ -65,8 +66,10 @@ fn commands(url: &str, demo: &Demo) -> Vec<(String, String)> {
         product.id
     );
     let sale = format!(
-        "{CURL} -X POST {url}/v1/sales -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
-         -H \"Idempotency-Key: $(uuidgen 2>/dev/null || cat /proc/sys/kernel/random/uuid)\" -d '{body}'"
+        "{CURL} -X POST {url}/v1/sales -H 'Authorization: Bearer {key}' -H 'Content-Type: \
+         application/json' \
+         -H \"Idempotency-Key: $(uuidgen 2>/dev/null || cat /proc/sys/kernel/random/uuid)\" -d \
+         '{body}'"
     );
     vec![
         get("what there is to sell", "/v1/catalog/products"),

@@ -23,8 +23,10 @@ The first line names the columns, in any order; unknown ones are ignored:
   sku, name, price_minor, currency               must be there
   category, barcode, tax_class, track_stock      may be there, and may be empty
 
-The SKU says which product a row is: a new one is made, one that differs is changed, one that is the same is left alone. So the same
-file may be imported again, also after it was interrupted. A row that is refused is listed with its line and reason; the rest is imported.
+The SKU says which product a row is: a new one is made, one that differs is changed, one that is \
+the same is left alone. So the same
+file may be imported again, also after it was interrupted. A row that is refused is listed with \
+its line and reason; the rest is imported.
 The exit code is 1 only when not one row could be taken.
 
 Example:

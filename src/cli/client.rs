@@ -86,7 +86,8 @@ pub fn take(
         match patience {
             Patience::Short if tried == TRIES => break,
             Patience::Endless if tried == TRIES => {
-                tracing::warn!(data_dir = %config.storage.data_dir.display(), "the data directory is in use by another tillbox command; waiting for its end");
+                tracing::warn!(data_dir = %config.storage.data_dir.display(), "the data directory \
+                    is in use by another tillbox command; waiting for its end");
             }
             _ => {}
         }
@@ -98,7 +99,8 @@ pub fn take(
             config.storage.data_dir.display(),
             path.display()
         ),
-        "look for another tillbox command that is at work there, or run this one as the daemon's user or as root",
+        "look for another tillbox command that is at work there, or run this one as the daemon's \
+         user or as root",
     ))
 }
 
@@ -121,7 +123,8 @@ impl Client {
         if data == Data::IsThere && !dir.join("LOCK").exists() {
             return Err(Failure::failed_with(
                 format!("there is no data in {}", dir.display()),
-                "name the directory with --data-dir; `tillbox serve` and `tillbox tenant create` make a new one",
+                "name the directory with --data-dir; `tillbox serve` and `tillbox tenant create` \
+                 make a new one",
             ));
         }
         let runtime = runtime()?;

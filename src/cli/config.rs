@@ -50,7 +50,8 @@ impl ConfigCommand {
 
 /// The limiters that the rates belong to, as comments: what is shown stays a configuration.
 fn limiters(config: &Config) -> String {
-    let mut text = "\n# The limiters: what [rate_limits] lets each caller ask, who is a caller, and of which routes. The first that fits is a route's; `**` stands \
+    let mut text = "\n# The limiters: what [rate_limits] lets each caller ask, who is a caller, \
+        and of which routes. The first that fits is a route's; `**` stands \
                     for any parts or none.\n"
         .to_owned();
     for policy in Policy::ALL {

@@ -105,7 +105,8 @@ pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
             product: product_to_sell(&db)?,
         })),
         Err(unavailable) => {
-            tracing::error!(tenant_id = %access.id(), error = %unavailable, "the demo shop cannot be used; the daemon goes on without it");
+            tracing::error!(tenant_id = %access.id(), error = %unavailable, "the demo shop cannot \
+                be used; the daemon goes on without it");
             Ok(None)
         }
     }

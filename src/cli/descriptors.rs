@@ -78,7 +78,8 @@ impl Shortage {
             needed = self.needed,
             open_tenants = self.open_tenants,
             max_connections = self.max_connections,
-            "too few file descriptors, so fewer shops are kept open and fewer connections served; set LimitNOFILE (or ulimit -n) to what is needed, or lower \
+            "too few file descriptors, so fewer shops are kept open and fewer connections served; \
+             set LimitNOFILE (or ulimit -n) to what is needed, or lower \
              server.max_connections or storage.open_tenants"
         );
     }

@@ -19,11 +19,15 @@ pub enum ExchangeRates {
     /// Import the European Central Bank's reference rates from its CSV file
     #[command(after_help = "\
 The file is eurofxref-hist.csv (all days), as the bank publishes it under
-https://www.ecb.europa.eu/stats/policy_and_exchange_rates/: a line for each day, a column for each currency, N/A where there is no rate.
+https://www.ecb.europa.eu/stats/policy_and_exchange_rates/: a line for each day, a column for each \
+currency, N/A where there is no rate.
 
-It is taken whole or not at all, for all shops of the house. The same file may be imported again: what is there already stays as it is.
-Currencies that ISO 4217 no longer lists are left out and named, and so are rates of days after their currency had ended.
-A rate that is more than twice or less than half of what it was, or of what it takes the place of, is a mistake of the file, which is refused whole.
+It is taken whole or not at all, for all shops of the house. The same file may be imported again: \
+what is there already stays as it is.
+Currencies that ISO 4217 no longer lists are left out and named, and so are rates of days after \
+their currency had ended.
+A rate that is more than twice or less than half of what it was, or of what it takes the place of, \
+is a mistake of the file, which is refused whole.
 
 Example:
   tillbox exchange-rates import eurofxref-hist.csv")]

@@ -187,13 +187,15 @@ mod tests {
 
     #[test]
     fn a_problem_is_one_line_and_its_hint() {
-        let problem = json!({"detail": "there is no tenant `a`; `tillbox tenant list` shows those there are", "errors": []});
+        let problem = json!({"detail": "there is no tenant `a`; `tillbox tenant list` shows those \
+            there are", "errors": []});
         let hint = "`tillbox tenant list` shows those there are";
         assert_eq!(
             Failure::of_problem(&problem),
             Failure::failed_with("there is no tenant `a`", hint)
         );
-        let problem = json!({"detail": "see errors", "errors": [{"pointer": "/a", "detail": "is bad"}, {"pointer": "/b/0", "detail": "too"}]});
+        let problem = json!({"detail": "see errors", "errors": [{"pointer": "/a",
+            "detail": "is bad"}, {"pointer": "/b/0", "detail": "too"}]});
         assert_eq!(Failure::of_problem(&problem).message, "a: is bad; b/0: too");
     }
 }

@@ -48,7 +48,10 @@ impl Health {
         let asked =
             runtime()?.block_on(async { tokio::time::timeout(PATIENCE, ask(&authority)).await });
         let answer = asked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        let report = answer.unwrap_or_else(|error| json!({"status": "unreachable", "url": format!("http://{authority}"), "error": error}));
+        let report = answer.unwrap_or_else(|error| {
+            json!({"status": "unreachable",
+            "url": format!("http://{authority}"), "error": error})
+        });
         let is_ok = report["status"] == "ok";
         if self.output.json {
             print_json(&report)?;

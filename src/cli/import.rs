@@ -331,12 +331,14 @@ impl<'a> Importer<'a> {
                 .map(|row| json!({"file": row.file, "line": row.line, "reason": row.reason}));
             let rows: Vec<Value> = rows.collect();
             print_json(
-                &json!({"rows": self.rows, "created": created, "updated": updated, "unchanged": unchanged, "refused": rows}),
+                &json!({"rows": self.rows, "created": created, "updated": updated,
+                    "unchanged": unchanged, "refused": rows}),
             )?;
         } else {
             let rows = self.rows;
             print(&format!(
-                "{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, {refused} refused\n"
+                "{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, \
+                 {refused} refused\n"
             ))?;
             self.list_refused();
         }

@@ -19,7 +19,8 @@ Examples:
   tillbox integrity check
   tillbox integrity check --tenant corner --json
 
-It changes nothing, and sales go on meanwhile. Exit code 0: PASS. 3: something does not agree; each mismatch is listed.")]
+It changes nothing, and sales go on meanwhile. Exit code 0: PASS. 3: something does not agree; \
+each mismatch is listed.")]
     Check(Check),
 }
 
@@ -81,7 +82,8 @@ impl Found {
             Ok(report) => {
                 for found in report["mismatches"].as_array().into_iter().flatten() {
                     self.mismatches
-                        .push(json!({"tenant": tenant, "check": found["check"], "detail": found["detail"]}));
+                        .push(json!({"tenant": tenant, "check": found["check"],
+                            "detail": found["detail"]}));
                 }
                 for note in report["notes"].as_array().into_iter().flatten() {
                     self.notes.push(json!({"tenant": tenant, "note": note}));

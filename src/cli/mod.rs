@@ -46,13 +46,15 @@ Examples:
   tillbox catalog import products.csv --tenant corner    fill it
   tillbox tenant list --json                             for a program
 
-A command works whether the daemon runs or not: it speaks to the daemon over its admin socket, or does the work itself.
+A command works whether the daemon runs or not: it speaks to the daemon over its admin socket, or \
+does the work itself.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 checked and found wrong (health, integrity).";
 
 /// A shop's back end: it sells, keeps the books, and keeps every shop in one file of its own.
 #[derive(Debug, Parser)]
-#[command(name = "tillbox", version, after_help = EXAMPLES, arg_required_else_help = true, subcommand_required = true)]
+#[command(name = "tillbox", version, after_help = EXAMPLES, arg_required_else_help = true,
+    subcommand_required = true)]
 struct Cli {
     #[command(flatten)]
     global: Global,

@@ -28,8 +28,10 @@ const METRICS: [&str; 7] = [
 pub enum QueueCommand {
     /// Show how deep the queues are, which are paused, and what the last hour was like
     #[command(after_help = "\
-Completed jobs are not counted. What is `discarded` has failed for good, and is listed by `tillbox queue failed`. What is `held` waits until it is \
-released (`tillbox queue release`), or until a program runs that knows its kind. The last hour is told by a running daemon.")]
+Completed jobs are not counted. What is `discarded` has failed for good, and is listed by `tillbox \
+queue failed`. What is `held` waits until it is \
+released (`tillbox queue release`), or until a program runs that knows its kind. The last hour is \
+told by a running daemon.")]
     Status(Status),
     /// List the jobs that were given up after their last attempt, with their last errors
     Failed(Failed),
@@ -58,7 +60,8 @@ Examples:
     Resume(Named),
     /// Release the jobs of a shop that are held because its file was put back from a copy
     #[command(after_help = "\
-Such a job may have been run before, by the file that the copy was made of: its mail may have been sent. `tillbox queue forget` removes one that must \
+Such a job may have been run before, by the file that the copy was made of: its mail may have been \
+sent. `tillbox queue forget` removes one that must \
 not run, and `tillbox queue retry` releases a single one.")]
     Release(Release),
 }
@@ -129,7 +132,8 @@ pub struct Flush {
 #[group(skip)]
 pub struct Named {
     /// The queue; with --tenant alone, all of them
-    #[arg(value_name = "Q", value_parser = PossibleValuesParser::new(names()), required_unless_present = "tenant")]
+    #[arg(value_name = "Q", value_parser = PossibleValuesParser::new(names()),
+        required_unless_present = "tenant")]
     queue: Option<String>,
     /// The shop; without it, all of them
     #[arg(long, value_name = "S")]
@@ -221,7 +225,8 @@ impl Status {
                 .first()
                 .map_or(Value::Null, |page| page["last_hour"].clone());
             print_json(
-                &json!({"queues": queues, "last_hour": last_hour, "tenants": tenants, "unavailable": unavailable}),
+                &json!({"queues": queues, "last_hour": last_hour, "tenants": tenants,
+                    "unavailable": unavailable}),
             )?;
             return Ok(Exit::Done);
         }
@@ -507,13 +512,20 @@ fn add_swept(rows: &mut Vec<Value>, page: &Value, done: &str) {
                 row[done] = json!(row[done].as_i64().unwrap_or(0) + changed);
                 row["skipped"] = json!(row["skipped"].as_i64().unwrap_or(0) + skipped);
             }
-            None => rows.push(json!({"tenant": swept["tenant"], done: changed, "skipped": skipped, "error": null})),
+            None => rows.push(
+                json!({"tenant": swept["tenant"], done: changed, "skipped": skipped,
+                "error": null}),
+            ),
         }
     }
     for failed in page["failed"].as_array().into_iter().flatten() {
-        match rows.iter_mut().find(|row| row["tenant"] == failed["tenant"]) {
+        match rows
+            .iter_mut()
+            .find(|row| row["tenant"] == failed["tenant"])
+        {
             Some(row) => row["error"] = failed["detail"].clone(),
-            None => rows.push(json!({"tenant": failed["tenant"], done: 0, "skipped": 0, "error": failed["detail"]})),
+            None => rows.push(json!({"tenant": failed["tenant"], done: 0, "skipped": 0,
+                "error": failed["detail"]})),
         }
     }
 }
@@ -598,7 +610,10 @@ mod tests {
 
     #[test]
     fn figures_of_several_pages_are_added_up() {
-        let page = |available: i64, oldest: Value| json!({"queues": [{"queue": "low", "paused": true, "available": available, "oldest_ready_at": oldest}]});
+        let page = |available: i64, oldest: Value| {
+            json!({"queues": [{"queue": "low",
+            "paused": true, "available": available, "oldest_ready_at": oldest}]})
+        };
         let (late, early) = (
             json!("2026-01-15T10:00:00.001Z"),
             json!("2026-01-15T10:00:00Z"),

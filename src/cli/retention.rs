@@ -21,8 +21,10 @@ Examples:
   tillbox retention prune --dry-run
   tillbox retention prune --tenant corner --json
 
-The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the clock is not trusted (it was set, was behind, or nothing ran
-for more than a week) nothing is deleted. `tillbox retention status` says how that ends; your word that it is right ends it at once: --clock-is-right.")]
+The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the \
+clock is not trusted (it was set, was behind, or nothing ran
+for more than a week) nothing is deleted. `tillbox retention status` says how that ends; your word \
+that it is right ends it at once: --clock-is-right.")]
     Prune(Prune),
     /// Show when it was done last and is due next, what holds it up, and what the nightly check has
     /// found
@@ -77,7 +79,8 @@ impl Prune {
         let mut cursor: Option<String> = None;
         let mut is_word_due = self.clock_is_right;
         loop {
-            let body = json!({"dry_run": self.dry_run, "tenant": self.tenant, "audit_only": audit_only, "clock_is_right": is_word_due});
+            let body = json!({"dry_run": self.dry_run, "tenant": self.tenant,
+                "audit_only": audit_only, "clock_is_right": is_word_due});
             let path = cursor.map_or_else(
                 || PATH.to_owned(),
                 |cursor| format!("{PATH}?cursor={cursor}"),

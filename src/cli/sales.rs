@@ -22,10 +22,13 @@ Two kinds of files, told apart by the columns in their first line; unknown colum
   invoice_number, sold_at, total_minor                       one row per sale
   invoice_number, sku, unit_price_minor, quantity            one row per line of a sale
 
-A sale is booked at its own date, paid in full with the method `cash`. Its lines must come to its total,
+A sale is booked at its own date, paid in full with the method `cash`. Its lines must come to its \
+total,
 with the tax on top if the shop's prices are without it. The products must be in the
-catalog. The invoice number of the file makes the sale's id, so importing again changes nothing and an interrupted import goes on where
-it stopped. A sale that is refused is listed with its line and reason; the rest is imported. The exit code is 1 only when not one sale
+catalog. The invoice number of the file makes the sale's id, so importing again changes nothing \
+and an interrupted import goes on where
+it stopped. A sale that is refused is listed with its line and reason; the rest is imported. The \
+exit code is 1 only when not one sale
 could be taken.
 
 Example:
@@ -207,7 +210,8 @@ fn read_invoices(
             match lines.fault {
                 Some(fault) => Err(fault),
                 None => Ok(
-                    json!({"line": line.number, "number": number, "sold_at": &cells[sold_at], "total_minor": total, "lines": lines.lines}),
+                    json!({"line": line.number, "number": number, "sold_at": &cells[sold_at],
+                        "total_minor": total, "lines": lines.lines}),
                 ),
             }
         };

@@ -44,8 +44,10 @@ Examples:
   tillbox serve --dev                        try it: a demo shop with a key, and curl lines to paste
   tillbox serve --listen 0.0.0.0:8080        for others to reach, behind a proxy that ends TLS
 
-SIGTERM and Ctrl-C end it in an orderly way: what was begun is finished. A second Ctrl-C ends it at once; what was acknowledged is on disk.
-SIGHUP reads the configuration again, and the log says what of it needs a restart; on a terminal, it ends the daemon like SIGTERM.")]
+SIGTERM and Ctrl-C end it in an orderly way: what was begun is finished. A second Ctrl-C ends it \
+at once; what was acknowledged is on disk.
+SIGHUP reads the configuration again, and the log says what of it needs a restart; on a terminal, \
+it ends the daemon like SIGTERM.")]
 pub struct Serve {
     /// Address and port to listen on, whatever the configuration says
     #[arg(long, value_name = "A")]
@@ -202,7 +204,8 @@ impl Serve {
             tracing::warn!(error = %error, "commands may not find this daemon");
         }
         app.liveness.set_ready(true);
-        tracing::info!(%address, admin_socket = %sockets.admin_path.display(), version = env!("CARGO_PKG_VERSION"), "listening");
+        tracing::info!(%address, admin_socket = %sockets.admin_path.display(),
+            version = env!("CARGO_PKG_VERSION"), "listening");
         if let Some(demo) = demo {
             let dir = &app.config.storage.data_dir;
             let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
@@ -216,7 +219,8 @@ impl Serve {
 /// mended.
 fn say_of_alerts(app: &App, config: &Config) {
     if let Some(missing) = app.alert_recipients.missing_key() {
-        tracing::error!(error = %missing, "alerts by webhook wait until there is a key that signs them");
+        tracing::error!(error = %missing, "alerts by webhook wait until there is a key that signs \
+            them");
     }
     for warning in config.warnings() {
         tracing::warn!(
@@ -260,7 +264,8 @@ fn start_logging(config: &Config, dev: bool) -> Result<LogGuard, Failure> {
     let guard = started.map_err(|error| Failure::failed(error.to_string()))?;
     log_panics();
     if let Some(error) = trouble {
-        tracing::warn!(dir = %dir.display(), error, "no log files; make that directory writable, or set logging.dir");
+        tracing::warn!(dir = %dir.display(), error, "no log files; make that directory writable, \
+            or set logging.dir");
     }
     Ok(guard)
 }

@@ -86,19 +86,22 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                Some(()) = self.hangups.recv(), if reloading.is_none() => match self.hangup.clone() {
+                Some(()) = self.hangups.recv(),
+                    if reloading.is_none() => match self.hangup.clone() {
                     Hangup::End => return,
                     Hangup::Reload(reload) => reloading = Some(tokio::task::spawn_blocking(move || reload())),
                 },
                 ended = over(&mut reloading) => {
                     reloading = None;
                     if let Err(error) = ended {
-                        tracing::error!(error = %error, "the configuration was not reloaded by a fault");
+                        tracing::error!(error = %error, "the configuration was not reloaded by a \
+                            fault");
                         alive::ready(app);
                     }
                 }
                 () = landlord_fault(app) => {
-                    tracing::error!("the landlord's file cannot be trusted until it is opened again; the process ends, to be started anew");
+                    tracing::error!("the landlord's file cannot be trusted until it is opened \
+                        again; the process ends, to be started anew");
                     return;
                 }
             }

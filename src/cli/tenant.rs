@@ -32,14 +32,18 @@ The API key has every scope of a shop. It is shown once; only its hash is kept."
     Delete(Delete),
     /// Open shops' files, by which they are checked and brought to this version's schema
     #[command(after_help = "\
-A shop is migrated when it is first used anyway. This does it for the whole fleet at a time of your choosing.
+A shop is migrated when it is first used anyway. This does it for the whole fleet at a time of \
+your choosing.
 
-A shop whose file is held because the disk failed twice under it is let go when it is named, and not by --all: look at the disk first.")]
+A shop whose file is held because the disk failed twice under it is let go when it is named, and \
+not by --all: look at the disk first.")]
     Migrate(Migrate),
     /// Take a shop's file for what it is, although it lacks sales that were acknowledged
     #[command(after_help = "\
-A shop whose file lacks what was acknowledged is not opened: the file is an older copy, or its disk did not keep what it confirmed. Put the newest
-copy there is in its place, and it sells on. Only when there is none: this opens the file as it is. What was lost stays lost, its document numbers will
+A shop whose file lacks what was acknowledged is not opened: the file is an older copy, or its \
+disk did not keep what it confirmed. Put the newest
+copy there is in its place, and it sells on. Only when there is none: this opens the file as it \
+is. What was lost stays lost, its document numbers will
 be given again, and the landlord's audit log tells of it.")]
     AcceptLoss(AcceptLoss),
 }
@@ -143,7 +147,8 @@ fn path(slug: &Slug, rest: &str) -> String {
 
 impl Create {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let body = json!({"slug": self.slug, "name": self.name, "currency": self.currency, "domains": self.domains});
+        let body = json!({"slug": self.slug, "name": self.name, "currency": self.currency,
+            "domains": self.domains});
         let tenant = client.post("/v1/landlord/tenants", &body)?;
         let printed = if self.output.json {
             print_json(&tenant)
@@ -156,16 +161,21 @@ impl Create {
         };
         printed.map_err(|_| {
             Failure::failed_with(
-                format!("the shop {} was made, and its key could not be printed", self.slug),
                 format!(
-                    "make another key: tillbox api-key create --tenant {} --name NAME --scope SCOPE",
+                    "the shop {} was made, and its key could not be printed",
+                    self.slug
+                ),
+                format!(
+                    "make another key: tillbox api-key create --tenant {} --name NAME --scope \
+                     SCOPE",
                     self.slug
                 ),
             )
         })?;
         if !self.output.json {
             note(
-                "\nIt sells without tax until it is told its rates: POST /v1/tax-rates, and PATCH /v1/settings/shop if its prices hold the tax.\n",
+                "\nIt sells without tax until it is told its rates: POST /v1/tax-rates, and PATCH \
+                 /v1/settings/shop if its prices hold the tax.\n",
             );
         }
         Ok(Exit::Done)
@@ -283,7 +293,8 @@ impl AcceptLoss {
             of("/known/audit_seq"),
         ))?;
         note(&format!(
-            "\nLook at what is left: tillbox integrity check --tenant {0}\nIts jobs that had not ended are held, because they may have been run since: \
+            "\nLook at what is left: tillbox integrity check --tenant {0}\nIts jobs that had not \
+             ended are held, because they may have been run since: \
              tillbox queue release --tenant {0}\n",
             self.slug
         ));

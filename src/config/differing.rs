@@ -69,7 +69,8 @@ mod tests {
         let plain = Config::default();
         assert_eq!(plain.differing(&plain), [""; 0]);
         let other = with(
-            "[server]\nlisten = '[::1]:1'\n[queue.low]\nbackoff = ['1s']\n[logging]\nlevel = 'debug'",
+            "[server]\nlisten = '[::1]:1'\n[queue.low]\nbackoff = ['1s']\n[logging]\nlevel = \
+             'debug'",
         );
         assert_eq!(
             plain.differing(&other),
@@ -91,7 +92,8 @@ mod tests {
         assert_eq!(mirror("a").differing(&mirror("b")), ["exchange_rates.url"]);
         let alerts = |path: &str, key: &str| {
             with(&format!(
-                "[alerts]\nwebhook_url = 'https://hooks.example/{path}'\nwebhook_secret = 'whsec_{key}'"
+                "[alerts]\nwebhook_url = 'https://hooks.example/{path}'\nwebhook_secret = \
+                 'whsec_{key}'"
             ))
         };
         let (one, two) = (

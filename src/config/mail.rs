@@ -50,7 +50,8 @@ impl Mail {
             // What is wrong with it is not shown: it may hold a password.
             faults.add(
                 "mail.smtp_url",
-                "is no URL of a mail server; look at its port, its options and the characters of its password",
+                "is no URL of a mail server; look at its port, its options and the characters of \
+                 its password",
             );
         }
         let timeouts = Span::millis(100)..=Span::secs(120);

@@ -97,7 +97,8 @@ impl Config {
         if !self.alerts.email_to.is_empty() && self.mail.smtp_url.expose().is_empty() {
             let outbox = self.outbox_dir();
             warnings.push(format!(
-                "alerts.email_to is set and mail.smtp_url is not: nobody is told, alerts become files in {}; set mail.smtp_url, or leave alerts.email_to out",
+                "alerts.email_to is set and mail.smtp_url is not: nobody is told, alerts become \
+                 files in {}; set mail.smtp_url, or leave alerts.email_to out",
                 outbox.display()
             ));
         }

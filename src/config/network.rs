@@ -17,7 +17,8 @@ pub struct Network(IpNet);
 pub enum NetworkError {
     /// Neither a network nor an address.
     #[error(
-        "{0:?} is no network; write an address or a network, such as 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32"
+        "{0:?} is no network; write an address or a network, such as 10.0.0.7, 10.0.0.0/8 or \
+         2001:db8::/32"
     )]
     Form(String),
     /// An address of a network, where the network was to stand: somebody may have meant less than
@@ -28,7 +29,8 @@ pub enum NetworkError {
     HostBits(String, IpNet),
     /// Everybody.
     #[error(
-        "{0} is every address; name the proxies' own, or anybody could say where a request comes from"
+        "{0} is every address; name the proxies' own, or anybody could say where a request comes \
+         from"
     )]
     Everybody(String),
     /// IPv4 in the clothes of IPv6.

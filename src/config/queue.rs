@@ -51,7 +51,10 @@ impl<'de> Deserialize<'de> for Backoff {
             type Value = Backoff;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of waits such as [\"5s\", \"30s\"], or { initial = \"5s\", factor = 2, max = \"30m\" }")
+                f.write_str(
+                    "a list of waits such as [\"5s\", \"30s\"], or { initial = \"5s\", \
+                    factor = 2, max = \"30m\" }",
+                )
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, waits: A) -> Result<Backoff, A::Error> {

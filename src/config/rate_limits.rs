@@ -23,7 +23,8 @@ pub struct Rate {
 pub enum RateError {
     /// Not of that form.
     #[error(
-        "{0:?} is no rate; write a number of requests and a window (s, min or h), such as 5/s, 30/min or 100/h"
+        "{0:?} is no rate; write a number of requests and a window (s, min or h), such as 5/s, \
+         30/min or 100/h"
     )]
     Form(String),
     /// Nothing at all, or more than can be counted.

@@ -41,7 +41,8 @@ impl Default for Retention {
 
 fn too_often(schedule: &str) -> String {
     format!(
-        "{schedule:?} comes round more often than once an hour; give one second and one minute, such as \"0 0 2 * * *\" for each day at two"
+        "{schedule:?} comes round more often than once an hour; give one second and one minute, \
+         such as \"0 0 2 * * *\" for each day at two"
     )
 }
 

@@ -287,7 +287,8 @@ fn secrets_are_masked_wherever_the_configuration_is_printed() {
     let config = load_text("", &env).unwrap();
     assert_eq!(config.mail.smtp_url.expose(), env[0].1);
     assert!(config.show().contains("smtps://bob:***@mx.example.com"));
-    let alerts = "[alerts]\nwebhook_url = 'https://hooks.example/hunter3'\nwebhook_secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n";
+    let alerts = "[alerts]\nwebhook_url = 'https://hooks.example/hunter3'\nwebhook_secret = \
+        'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'\n";
     let config = load_text(alerts, &env).unwrap();
     assert!(config.show().contains("https://hooks.example/***"));
     for text in [config.show(), format!("{config:?}")] {

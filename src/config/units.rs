@@ -188,7 +188,10 @@ impl<'de> Deserialize<'de> for Span {
             type Value = Span;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a duration with its unit, such as \"250ms\", \"30s\", \"5m\", \"1h\" or \"7d\"")
+                f.write_str(
+                    "a duration with its unit, such as \"250ms\", \"30s\", \"5m\", \"1h\" \
+                    or \"7d\"",
+                )
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {

@@ -50,7 +50,8 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     (
         "internal_error",
-        "500: a fault of ours; nothing was written, and the log has the cause under the `request_id`",
+        "500: a fault of ours; nothing was written, and the log has the cause under the \
+         `request_id`",
     ),
     ("invalid_api_key", "401: the key is unknown or revoked"),
     ("malformed_id", "400: an id in the path is no UUID"),
@@ -58,7 +59,8 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ("malformed_utf8", "400: the body is not UTF-8"),
     (
         "malformed_request",
-        "400: this is not HTTP/1.1, or it does not say in one way which host it is for, or how long it is",
+        "400: this is not HTTP/1.1, or it does not say in one way which host it is for, or how \
+         long it is",
     ),
     (
         "method_not_allowed",
@@ -66,11 +68,13 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     (
         "overloaded",
-        "503: too many wait for this store; try again after `Retry-After` seconds, with the same key",
+        "503: too many wait for this store; try again after `Retry-After` seconds, with the same \
+         key",
     ),
     (
         "rate_limited",
-        "429: too many requests of this kind from one caller; nothing was done; try again after `Retry-After` seconds, with the same key",
+        "429: too many requests of this kind from one caller; nothing was done; try again after \
+         `Retry-After` seconds, with the same key",
     ),
     (
         "read_timeout",
@@ -106,7 +110,8 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     (
         "too_many_connections",
-        "429: there are too many connections from this address; close some, and keep one for many requests",
+        "429: there are too many connections from this address; close some, and keep one for many \
+         requests",
     ),
     (
         "unauthenticated",
@@ -123,7 +128,8 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ("uri_too_long", "414: send a shorter path and query"),
     (
         "validation_failed",
-        "422: `errors` has a pointer, a code (`invalid`, `wrong_type`, `missing_field`, `unknown_field`) and a sentence for each fault",
+        "422: `errors` has a pointer, a code (`invalid`, `wrong_type`, `missing_field`, \
+         `unknown_field`) and a sentence for each fault",
     ),
 ];
 
@@ -210,7 +216,8 @@ fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
         if Policy::of_path(path).is_some() {
             response["headers"] = limit::described();
             if status == "429" {
-                response["headers"]["Retry-After"] = json!({"description": "in seconds; so long is enough", "schema": {"type": "integer"}});
+                response["headers"]["Retry-After"] = json!({"description": "in seconds; so long is \
+                    enough", "schema": {"type": "integer"}});
             }
         }
     }
@@ -242,7 +249,8 @@ fn complete_parameters(operation: &mut Value, is_public: bool) {
             schema["type"] = schema["type"][0].take();
         }
         if name == "Idempotency-Key" {
-            *schema = json!({"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARS_MAX, "pattern": IDEMPOTENCY_KEY});
+            *schema = json!({"type": "string", "minLength": 1,
+                "maxLength": IDEMPOTENCY_KEY_CHARS_MAX, "pattern": IDEMPOTENCY_KEY});
         } else if name.ends_with("id") && schema["type"] == "string" {
             schema["format"] = json!("uuid");
         }
@@ -300,7 +308,8 @@ fn refusals(path: &str, operation: &Value) -> BTreeMap<&'static str, Vec<&'stati
 fn api_key() -> Value {
     let scopes: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
     let description = format!(
-        "A key of a store, or of the landlord for `/v1/landlord`. It has scopes: {}. What it lacks is refused with 403 `insufficient_scope`.",
+        "A key of a store, or of the landlord for `/v1/landlord`. It has scopes: {}. What it lacks \
+         is refused with 403 `insufficient_scope`.",
         scopes.join(", ")
     );
     json!({"type": "http", "scheme": "bearer", "description": description})
@@ -309,7 +318,8 @@ fn api_key() -> Value {
 fn tenant() -> Value {
     json!({
         "name": "X-Tillbox-Tenant", "in": "header", "required": false,
-        "description": "The store's slug, for callers without a key whose `Host` is no store's domain.",
+        "description": "The store's slug, for callers without a key whose `Host` is no store's \
+         domain.",
         "schema": {"type": "string", "maxLength": SLUG_CHARS_MAX}
     })
 }
@@ -318,21 +328,25 @@ fn problem() -> Value {
     let fault = json!({
         "type": "object", "required": ["pointer", "code", "detail"],
         "properties": {
-            "pointer": {"type": "string", "description": "a JSON pointer (RFC 6901) into the body, or `?name` for a query parameter"},
+            "pointer": {"type": "string", "description": "a JSON pointer (RFC 6901) into the body, \
+             or `?name` for a query parameter"},
             "code": {"type": "string"},
             "detail": {"type": "string"}
         }
     });
     json!({
-        "type": "object", "description": "RFC 9457. `code` is stable; some codes come with facts as further members.",
+        "type": "object", "description": "RFC 9457. `code` is stable; some codes come with facts \
+         as further members.",
         "required": ["type", "title", "status", "detail", "code", "request_id", "errors"],
         "properties": {
             "type": {"type": "string", "format": "uri"},
             "title": {"type": "string"},
             "status": {"type": "integer"},
-            "detail": {"type": "string", "description": "what is wrong and what to do, for a person"},
+            "detail": {"type": "string",
+                "description": "what is wrong and what to do, for a person"},
             "code": {"type": "string", "example": "out_of_stock"},
-            "request_id": {"type": "string", "description": "as in `X-Request-Id`; the log has its lines under it"},
+            "request_id": {"type": "string", "description": "as in `X-Request-Id`; the log has its \
+             lines under it"},
             "errors": {"type": "array", "items": fault}
         }
     })

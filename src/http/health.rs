@@ -95,7 +95,8 @@ struct UnavailableTenant {
 }
 
 /// How the process is.
-#[utoipa::path(get, path = "/health", tag = "health", security(()), responses((status = 200, body = Health), (status = 503, description = "a part fails", body = Health)))]
+#[utoipa::path(get, path = "/health", tag = "health", security(()), responses((status = 200,
+    body = Health), (status = 503, description = "a part fails", body = Health)))]
 async fn health(State(app): State<Arc<App>>, house: Result<Landlord, Problem>) -> Response {
     let health = examine(&app, house.is_ok()).await;
     let status = if health.status == "ok" {
@@ -118,7 +119,8 @@ async fn live() -> StatusCode {
 }
 
 /// The process has started and takes requests.
-#[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses((status = 200), (status = 503, description = "`not_ready`")))]
+#[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses((status = 200),
+    (status = 503, description = "`not_ready`")))]
 async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
     if app.liveness.is_ready() {
         Ok(StatusCode::OK)
@@ -180,7 +182,8 @@ fn resting(doubt: &ClockSuspicion) -> String {
         ends,
     } = doubt;
     format!(
-        "not trusted since {since}: {reason}; meanwhile nothing is deleted by age, and ended jobs are kept, so that files grow; this ends {ends} \
+        "not trusted since {since}: {reason}; meanwhile nothing is deleted by age, and ended jobs \
+         are kept, so that files grow; this ends {ends} \
          (tillbox retention prune --clock-is-right)"
     )
 }

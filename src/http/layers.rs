@@ -34,7 +34,8 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     let route = route.as_ref().map(MatchedPath::as_str);
     // Of the one target that no level turns off: lines of the security log lack nothing, however
     // little is logged.
-    let span = tracing::info_span!(target: "security", "request", request_id = %id, tenant_id = tracing::field::Empty);
+    let span = tracing::info_span!(target: "security", "request", request_id = %id,
+        tenant_id = tracing::field::Empty);
     let deadline = match request.extensions().get::<Local>() {
         Some(Local) => Duration::from_millis(LOCAL_REQUEST_MS),
         None => app.config.server.request_timeout.into(),
@@ -73,7 +74,10 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     let elapsed = now().duration_since(started);
     note_request(&method, route, response.status(), elapsed);
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    span.in_scope(|| tracing::debug!(%method, route = route.unwrap_or("-"), status = response.status().as_u16(), elapsed_us, "request"));
+    span.in_scope(|| {
+        tracing::debug!(%method, route = route.unwrap_or("-"),
+        status = response.status().as_u16(), elapsed_us, "request")
+    });
     response
 }
 
@@ -117,7 +121,8 @@ async fn run(next: Next, request: Request, deadline: Duration) -> Response {
             .into_response()
         }
         Err(_) => {
-            let detail = "the request took too long; what it asked for may have been done: repeat it with the same Idempotency-Key";
+            let detail = "the request took too long; what it asked for may have been done: repeat \
+                it with the same Idempotency-Key";
             Problem::new(Class::Unavailable, "request_timeout", detail).into_response()
         }
     }

@@ -67,7 +67,8 @@ fn note_lock_out(standing: &Standing, caller: Caller) {
     if let (Policy::Login, true, Caller::Address(address)) =
         (standing.policy, standing.is_first_refusal, caller)
     {
-        tracing::warn!(target: "security", %address, retry_after_s = standing.more_in_s, "login locked out");
+        tracing::warn!(target: "security", %address, retry_after_s = standing.more_in_s, "login \
+            locked out");
     }
 }
 
@@ -80,7 +81,8 @@ pub fn refusal(standing: &Standing) -> Problem {
         ..
     } = standing;
     let detail = format!(
-        "too many requests: {rate} are allowed here; nothing was done; send it again in {more_in_s} seconds, with the same Idempotency-Key"
+        "too many requests: {rate} are allowed here; nothing was done; send it again in \
+         {more_in_s} seconds, with the same Idempotency-Key"
     );
     Problem::of_status(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
         .retry_after(*more_in_s)
@@ -118,6 +120,7 @@ pub fn described() -> Value {
         |description: &str| json!({"description": description, "schema": {"type": "string"}});
     json!({
         "RateLimit-Policy": field("the limit: its name, `q` requests in `w` seconds"),
-        "RateLimit": field("`r` requests may follow at once, and one more than that after `t` seconds"),
+        "RateLimit": field("`r` requests may follow at once, and one more than that after `t` \
+         seconds"),
     })
 }

@@ -47,7 +47,8 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 /// What Prometheus reads: requests, commits, caches, queues and their jobs, room on the disk, and
 /// what the process takes of the machine. No figure names a store, and nobody needs a key; a proxy
 /// that lets the public in should keep this path to itself.
-#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200, description = "the figures", body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200,
+    description = "the figures", body = String, content_type = "text/plain")))]
 async fn figures(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     // Looks at the disk and at /proc, and puts a few hundred lines together: not on a thread that
     // others wait for.
@@ -146,8 +147,12 @@ pub(super) fn note_request(
 ) {
     let (method, route) = (known(method), route.unwrap_or("unmatched").to_owned());
     let status = status.as_str().to_owned();
-    histogram!("tillbox_http_request_duration_seconds", "method" => method, "route" => route.clone()).record(took);
-    counter!("tillbox_http_requests_total", "method" => method, "route" => route, "status" => status).increment(1);
+    histogram!("tillbox_http_request_duration_seconds", "method" => method,
+        "route" => route.clone())
+    .record(took);
+    counter!("tillbox_http_requests_total", "method" => method, "route" => route,
+        "status" => status)
+    .increment(1);
 }
 
 /// A method is any word that a client likes to send; the figures know those that there are.
@@ -217,10 +222,13 @@ mod tests {
         });
         let text = recorder.handle().render();
         for line in [
-            "tillbox_http_requests_total{method=\"GET\",route=\"/v1/orders/{id}\",status=\"200\"} 2",
-            "tillbox_http_requests_total{method=\"GET\",route=\"/v1/orders/{id}\",status=\"404\"} 1",
+            "tillbox_http_requests_total{method=\"GET\",route=\"/v1/orders/{id}\",status=\"200\"} \
+             2",
+            "tillbox_http_requests_total{method=\"GET\",route=\"/v1/orders/{id}\",status=\"404\"} \
+             1",
             "tillbox_http_requests_total{method=\"other\",route=\"unmatched\",status=\"404\"} 1",
-            "tillbox_http_request_duration_seconds_count{method=\"GET\",route=\"/v1/orders/{id}\"} 3",
+            "tillbox_http_request_duration_seconds_count{method=\"GET\",route=\"/v1/orders/{id}\"} \
+             3",
             "tillbox_http_requests_in_flight 1",
             "tillbox_http_connections{listener=\"tcp\"} 0",
             "tillbox_http_connections_total{listener=\"tcp\"} 1",

@@ -36,7 +36,9 @@ use crate::app::App;
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Tillbox",
-    description = "A shop's back end: catalog, stock, carts, checkout, payments, orders, invoices and the ledger. Every error is an application/problem+json document (RFC 9457) with a stable `code`."
+    description = "A shop's back end: catalog, stock, carts, checkout, payments, orders, invoices \
+        and the ledger. Every error is an application/problem+json document (RFC 9457) with a \
+        stable `code`."
 ))]
 struct Head;
 

@@ -122,7 +122,8 @@ impl Problem {
     /// that it is an older copy, is its operator's business.
     pub fn for_customers(mut self) -> Self {
         if self.code == "tenant_unavailable" {
-            "this store cannot be opened at present; its operator finds the cause in the log; other stores are not affected"
+            "this store cannot be opened at present; its operator finds the cause in the log; \
+             other stores are not affected"
                 .clone_into(&mut self.detail);
         }
         self

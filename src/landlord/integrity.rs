@@ -4,7 +4,8 @@ use crate::storage::{LandlordView, Row, StorageError, migrate, statements};
 
 statements! {
     PAGES = "SELECT * FROM pragma_integrity_check LIMIT 10";
-    FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of ' || parent FROM pragma_foreign_key_check LIMIT 50";
+    FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of ' \
+        || parent FROM pragma_foreign_key_check LIMIT 50";
 }
 
 /// What was found, by check; an empty list where all is well. The audit chain is looked at by

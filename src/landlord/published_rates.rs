@@ -22,10 +22,12 @@ use crate::tenancy::commands::record_audit;
 
 statements! {
     SERIES = "SELECT day, rate FROM published_rate WHERE currency = ?1 ORDER BY day, seq";
-    INSERT = "INSERT INTO published_rate (source, day, currency, rate, imported_at) VALUES ('ecb', ?1, ?2, ?3, ?4)";
+    INSERT = "INSERT INTO published_rate (source, day, currency, rate, imported_at) VALUES ('ecb', \
+        ?1, ?2, ?3, ?4)";
     FETCH = "SELECT next_at, failures FROM rate_fetch WHERE singleton = 1";
     SET_FETCH = "INSERT INTO rate_fetch (singleton, next_at, failures) VALUES (1, ?1, ?2)
-                 ON CONFLICT (singleton) DO UPDATE SET next_at = excluded.next_at, failures = excluded.failures";
+                 ON CONFLICT (singleton) DO UPDATE SET next_at = excluded.next_at, failures = \
+                 excluded.failures";
 }
 
 /// The first day with rates against the euro.
@@ -74,7 +76,8 @@ pub enum ImportRefused {
     WrongDay(Day),
     /// A rate is far from the one of the same day that it is to take the place of.
     #[error(
-        "one euro was {before} {currency} on {day} and is now said to have been {after}: that is no correction; nothing was taken. If the first was the \
+        "one euro was {before} {currency} on {day} and is now said to have been {after}: that is \
+         no correction; nothing was taken. If the first was the \
          mistake, say so: tillbox exchange-rates import FILE --corrections-are-right"
     )]
     AbsurdCorrection {
@@ -89,7 +92,8 @@ pub enum ImportRefused {
     },
     /// A rate is far from what it was a few days before or after.
     #[error(
-        "one euro was {before} {currency} on {earlier} and is said to be {after} on {later}: that is no rate; nothing was taken"
+        "one euro was {before} {currency} on {earlier} and is said to be {after} on {later}: that \
+         is no rate; nothing was taken"
     )]
     Absurd {
         /// Which currency.
@@ -204,12 +208,14 @@ pub fn import(
         work.insert(&INSERT, params![day, currency, rate, now])?;
     }
     if !new.is_empty() {
-        let details = json!({"days": imported.days, "created": imported.created, "corrected": imported.corrected});
+        let details = json!({"days": imported.days, "created": imported.created,
+            "corrected": imported.corrected});
         record_audit(work, "exchange_rates.imported", "exchange_rates", details)?;
     }
     work.on_commit(move || {
         for (currency, rates) in ended {
-            tracing::warn!(%currency, rates, "published exchange rates of a currency that had ended were left out");
+            tracing::warn!(%currency, rates, "published exchange rates of a currency that had \
+                ended were left out");
         }
     });
     Ok(imported)

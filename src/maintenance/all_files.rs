@@ -43,7 +43,9 @@ const READ_WITHIN: Duration = Duration::from_millis(LOCAL_REQUEST_MS);
 #[derive(Debug, thiserror::Error)]
 pub enum PruneRefused {
     /// The clock is not trusted.
-    #[error("the clock is not trusted since {}: {}; when it is right now, say so with --clock-is-right (`clock_is_right`), and set it right first when it is not", .0.since, .0.reason)]
+    #[error("the clock is not trusted since {}: {}; when it is right now, say so with \
+        --clock-is-right (`clock_is_right`), and set it right first when it is not", .0.since,
+            .0.reason)]
     ClockSuspect(ClockSuspicion),
     /// The shop's file cannot be used.
     #[error(transparent)]
@@ -214,7 +216,8 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
             Ok(is_queued) => queued += usize::from(is_queued),
             Err(error) => {
                 passed_over += 1;
-                tracing::warn!(tenant_id = %access.id(), error = %error, "retention passes a store over");
+                tracing::warn!(tenant_id = %access.id(), error = %error, "retention passes a store \
+                    over");
             }
         }
     }
@@ -339,7 +342,8 @@ fn not_checked(app: &App, id: TenantId, error: PruneRefused) -> PruneRefused {
     if app.tasks.is_stopping() {
         return error;
     }
-    tracing::warn!(target: "security", tenant_id = %id, error = %error, "a store could not be checked");
+    tracing::warn!(target: "security", tenant_id = %id, error = %error, "a store could not be \
+        checked");
     let reason = error.to_string();
     let noted = app
         .directory
@@ -385,7 +389,8 @@ pub fn check_landlord(app: &App) -> Result<Report, StorageError> {
     let report = match db.read_within(READ_WITHIN, check).wait() {
         Err(error) if error.kind() == StorageErrorKind::Corrupt => unreadable(&error),
         Err(error) => {
-            tracing::warn!(target: "security", error = %error, "the house's file could not be checked");
+            tracing::warn!(target: "security", error = %error, "the house's file could not be \
+                checked");
             let reason = error.to_string();
             db.write(Origin::system(), move |work| {
                 check_results::set_landlord_unchecked(work, &reason)

@@ -119,8 +119,10 @@ fn mail(app: &App, suspicion: &ClockSuspicion) -> Result<(), String> {
         ends,
     } = suspicion;
     let text = format!(
-        "The clock of this machine is not trusted since {since}: {reason}.\n\nWhile that lasts nothing is deleted by age, and ended jobs are kept. Selling is \
-         not touched by it.\nIt ends {ends}.\n\nLook at the clock and set it right if it is wrong. When it is right:\n\n  tillbox retention prune --clock-is-right\n"
+        "The clock of this machine is not trusted since {since}: {reason}.\n\nWhile that lasts \
+         nothing is deleted by age, and ended jobs are kept. Selling is \
+         not touched by it.\nIt ends {ends}.\n\nLook at the clock and set it right if it is wrong. \
+         When it is right:\n\n  tillbox retention prune --clock-is-right\n"
     );
     let mail = Mail {
         to,

@@ -82,7 +82,8 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
         }
         Err(error) => {
             let failures = state.map_or(0, |state| state.failures).saturating_add(1);
-            tracing::warn!(error = %error, failures, "exchange rates could not be fetched; those that are there stay in use");
+            tracing::warn!(error = %error, failures, "exchange rates could not be fetched; those \
+                that are there stay in use");
             failures
         }
     };

@@ -207,10 +207,12 @@ async fn step(app: &Arc<App>, tasks: &'static [Task], under: &mut Under) {
     let due = match tokio::task::spawn_blocking(move || list_due(&looking, tasks)).await {
         Ok(Ok(due)) => due,
         Ok(Err(error)) => {
-            return tracing::error!(error = %error, "what is due could not be looked up; nothing is done");
+            return tracing::error!(error = %error, "what is due could not be looked up; nothing is \
+                done");
         }
         Err(error) => {
-            return tracing::error!(error = %error, "what is due could not be looked up; nothing is done");
+            return tracing::error!(error = %error, "what is due could not be looked up; nothing is \
+                done");
         }
     };
     let now = app.clock.now();
@@ -242,7 +244,10 @@ async fn start_ticker(ring: mpsc::Sender<()>) -> Option<JobScheduler> {
         Ok::<_, JobSchedulerError>(wakeup)
     };
     hung.await
-        .inspect_err(|error| tracing::warn!(error = %error, "the scheduler has no wakeup; it looks less often"))
+        .inspect_err(|error| {
+            tracing::warn!(error = %error, "the scheduler has no wakeup; it looks \
+            less often")
+        })
         .ok()
 }
 

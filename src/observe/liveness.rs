@@ -96,7 +96,8 @@ pub enum QueueFault {
     /// So many outward calls run on although the time-out of their queue is over. Each keeps its
     /// place in the queue until it ends.
     #[error(
-        "{0} calls go on after their queue's time-out, each in a place of its queue; if they do not end, restart the process"
+        "{0} calls go on after their queue's time-out, each in a place of its queue; if they do \
+         not end, restart the process"
     )]
     Hanging(usize),
     /// A job that is due since then is still waiting.

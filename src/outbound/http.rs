@@ -52,7 +52,8 @@ pub enum TargetError {
     Scheme,
     /// A name or a password before the host.
     #[error(
-        "has a name or a password before its host, which would be shown in logs elsewhere; leave it out"
+        "has a name or a password before its host, which would be shown in logs elsewhere; leave \
+         it out"
     )]
     UserInfo,
 }
@@ -175,7 +176,8 @@ pub enum CallError {
     RefusedAddress(IpAddr),
     /// The server answered that the thing is elsewhere.
     #[error(
-        "the server answered {0}, a redirect, which is not followed; configure the address that it leads to"
+        "the server answered {0}, a redirect, which is not followed; configure the address that it \
+         leads to"
     )]
     Redirected(u16),
     /// The answer is larger than was allowed.

@@ -110,7 +110,8 @@ pub enum MailError {
     },
     /// The deadline passed.
     #[error(
-        "the mail server {server} did not take the message within {limit:?}; whether it will after all is not known"
+        "the mail server {server} did not take the message within {limit:?}; whether it will after \
+         all is not known"
     )]
     TooSlow {
         /// Its host and port.

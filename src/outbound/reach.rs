@@ -30,9 +30,10 @@ impl Reach {
 /// All but IANA's special-purpose blocks (RFC 6890) and multicast.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let is_special = match address.octets() {
-        [0 | 10 | 127 | 224..=255, ..] => true, // this network, private, loopback, multicast and reserved
-        [100, 64..=127, ..] => true,            // carrier-grade NAT (RFC 6598)
-        [169, 254, ..] => true,                 // link-local, where clouds keep their metadata
+        [0 | 10 | 127 | 224..=255, ..] => true,
+        // this network, private, loopback, multicast and reserved
+        [100, 64..=127, ..] => true, // carrier-grade NAT (RFC 6598)
+        [169, 254, ..] => true,      // link-local, where clouds keep their metadata
         [172, 16..=31, ..] => true,
         [192, 0, 0, _] => true,
         [192, 88, 99, _] => true, // relays of 6to4, given up
@@ -50,10 +51,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let carried =
         |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
     match address.segments() {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(carried(12)), // mapped; NAT64
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(carried(12)),
+        // mapped; NAT64
         [0x2002, ..] => is_public_v4(carried(2)), // 6to4
-        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false, // Teredo and other protocols; documentation
-        [0x3fff, second, ..] if second < 0x1000 => false,                   // documentation
+        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
+        // Teredo and other protocols; documentation
+        [0x3fff, second, ..] if second < 0x1000 => false, // documentation
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

@@ -37,7 +37,8 @@ const PRIORITY: i64 = -1_000;
 statements! {
     WINDOW = "SELECT opened_at, kept_back, last FROM alert_window WHERE job_kind = ?1";
     OPEN = "INSERT INTO alert_window (job_kind, opened_at, kept_back, last) VALUES (?1, ?2, 0, NULL)
-            ON CONFLICT (job_kind) DO UPDATE SET opened_at = excluded.opened_at, kept_back = 0, last = NULL";
+            ON CONFLICT (job_kind) DO UPDATE SET opened_at = excluded.opened_at, kept_back = 0, \
+            last = NULL";
     KEEP_BACK = "UPDATE alert_window SET kept_back = kept_back + 1, last = ?2 WHERE job_kind = ?1";
     CLOSE = "DELETE FROM alert_window WHERE job_kind = ?1";
 }
@@ -152,7 +153,8 @@ pub fn given_up(
             error,
             ..
         } = line;
-        tracing::error!(tenant_id = %tenant_id, queue, job, job_id = %job_id, attempt, error, "job failed");
+        tracing::error!(tenant_id = %tenant_id, queue, job, job_id = %job_id, attempt, error, "job \
+            failed");
     });
     if is_alert(&job.kind) || !(means.webhook || means.mail) {
         return Ok(());

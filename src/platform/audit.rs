@@ -15,14 +15,19 @@ use crate::storage::{FileKind, Rows, StorageError, View, Work, params, statement
 statements! {
     LAST = "SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1";
     LINK = "SELECT hash FROM audit_log WHERE seq = ?1";
-    APPEND = "INSERT INTO audit_log (at, actor, action, subject, request_id, details, prev_hash, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    CHAIN = "SELECT seq, at, actor, action, subject, request_id, details, prev_hash, hash FROM audit_log ORDER BY seq";
+    APPEND = "INSERT INTO audit_log (at, actor, action, subject, request_id, details, prev_hash, \
+        hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    CHAIN = "SELECT seq, at, actor, action, subject, request_id, details, prev_hash, hash FROM \
+        audit_log ORDER BY seq";
     ANCHOR = "SELECT seq, hash FROM audit_anchor ORDER BY seq DESC LIMIT 1";
     FIRST_SINCE = "SELECT seq FROM audit_log WHERE at >= ?1 ORDER BY seq LIMIT 1";
     COUNT_TO = "SELECT count(*) FROM audit_log WHERE seq <= ?1";
-    INSERT_ANCHOR = "INSERT INTO audit_anchor (seq, hash, pruned_at) SELECT seq, hash, ?2 FROM audit_log WHERE seq = ?1";
-    PRUNE = "DELETE FROM audit_log WHERE seq IN (SELECT seq FROM audit_log WHERE seq <= ?1 ORDER BY seq LIMIT ?2)";
-    PAGE = "SELECT seq, at, actor, action, subject, request_id, details, prev_hash, hash FROM audit_log WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    INSERT_ANCHOR = "INSERT INTO audit_anchor (seq, hash, pruned_at) SELECT seq, hash, ?2 FROM \
+        audit_log WHERE seq = ?1";
+    PRUNE = "DELETE FROM audit_log WHERE seq IN (SELECT seq FROM audit_log WHERE seq <= ?1 ORDER \
+        BY seq LIMIT ?2)";
+    PAGE = "SELECT seq, at, actor, action, subject, request_id, details, prev_hash, hash FROM \
+        audit_log WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
 }
 
 /// What happened, by whom, to what.

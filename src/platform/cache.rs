@@ -97,7 +97,9 @@ where
         };
         let entry = self.inner.entries.get(key).filter(holds);
         let outcome = if entry.is_some() { "hit" } else { "miss" };
-        metrics::counter!("tillbox_cache_requests_total", "cache" => self.inner.name, "outcome" => outcome).increment(1);
+        metrics::counter!("tillbox_cache_requests_total", "cache" => self.inner.name,
+            "outcome" => outcome)
+        .increment(1);
         entry.map_or(Found::Miss(Ticket(generation)), |entry| {
             Found::Hit(entry.value)
         })

@@ -32,17 +32,22 @@ macro_rules! held {
 statements! {
     NUMBER = "SELECT number FROM epoch WHERE singleton = 1";
     RAISE = "UPDATE epoch SET number = number + 1, raised_at = ?1, reason = ?2 WHERE singleton = 1";
-    HOLD = "UPDATE job SET epoch = -abs(epoch), errors = json_insert(errors, '$[#]', json(?2)) WHERE seq = ?1 AND state = 'available'";
+    HOLD = "UPDATE job SET epoch = -abs(epoch), errors = json_insert(errors, '$[#]', json(?2)) \
+        WHERE seq = ?1 AND state = 'available'";
     BY_SEQ = "SELECT seq, unique_key, epoch FROM job WHERE seq = ?1";
     HELD_READY = held!("state = 'available'");
     HELD_WAITING = held!("state IN ('scheduled', 'retryable')");
-    UNKNOWN = "SELECT seq, unique_key, epoch FROM job WHERE state = 'available' AND queue = ?1 AND epoch < 0
+    UNKNOWN = "SELECT seq, unique_key, epoch FROM job WHERE state = 'available' AND queue = ?1 AND \
+        epoch < 0
                AND kind IN (SELECT value FROM json_each(?3)) LIMIT ?2";
-    HAS_UNKNOWN = "SELECT 1 FROM job WHERE state = 'available' AND queue = ?1 AND epoch < 0 AND kind IN (SELECT value FROM json_each(?2)) LIMIT 1";
-    HAS_TWIN = "SELECT 1 FROM job WHERE unique_key = ?1 AND epoch = ?2 AND seq <> ?3 AND unique_key IS NOT NULL
+    HAS_UNKNOWN = "SELECT 1 FROM job WHERE state = 'available' AND queue = ?1 AND epoch < 0 AND \
+        kind IN (SELECT value FROM json_each(?2)) LIMIT 1";
+    HAS_TWIN = "SELECT 1 FROM job WHERE unique_key = ?1 AND epoch = ?2 AND seq <> ?3 AND \
+        unique_key IS NOT NULL
                 AND state IN ('available', 'scheduled', 'running', 'retryable')";
     GIVE_EPOCH = "UPDATE job SET epoch = ?2 WHERE seq = ?1";
-    SUPERSEDE = "UPDATE job SET state = 'cancelled', finalized_at = ?2, errors = json_insert(errors, '$[#]', json(?3)) WHERE seq = ?1";
+    SUPERSEDE = "UPDATE job SET state = 'cancelled', finalized_at = ?2, errors = \
+        json_insert(errors, '$[#]', json(?3)) WHERE seq = ?1";
 }
 
 /// A job that is held.

@@ -11,13 +11,17 @@ use crate::primitives::{Actor, Class, Digest, Refusal, Timestamp};
 use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    FIND = "SELECT request_hash, status, body FROM idempotency_key WHERE key = ?1 AND created_at > ?2";
+    FIND = "SELECT request_hash, status, body FROM idempotency_key WHERE key = ?1 AND created_at > \
+        ?2";
     EXPIRED = "SELECT key FROM idempotency_key WHERE created_at <= ?1 ORDER BY created_at LIMIT 2";
     COUNT_EXPIRED = "SELECT count(*) FROM idempotency_key WHERE created_at <= ?1";
-    FORGET_EXPIRED = "DELETE FROM idempotency_key WHERE seq IN (SELECT seq FROM idempotency_key WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)";
+    FORGET_EXPIRED = "DELETE FROM idempotency_key WHERE seq IN (SELECT seq FROM idempotency_key \
+        WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)";
     FORGET = "DELETE FROM idempotency_key WHERE key = ?1";
-    STORE = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (key) DO UPDATE SET request_hash = excluded.request_hash, status = excluded.status, body = excluded.body, created_at = excluded.created_at";
+    STORE = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (?1, \
+        ?2, ?3, ?4, ?5)
+             ON CONFLICT (key) DO UPDATE SET request_hash = excluded.request_hash, status = \
+             excluded.status, body = excluded.body, created_at = excluded.created_at";
 }
 
 /// An `Idempotency-Key` together with what it stands for.

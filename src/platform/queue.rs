@@ -66,8 +66,10 @@ pub(crate) use own_epoch;
 macro_rules! insert {
     ($conflict:literal) => {
         concat!(
-            "INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, unique_key, errors, epoch)
-             VALUES (:id, :queue, :kind, :payload, :priority, :state, 0, 0, :scheduled_at, :unique_key, '[]', ",
+            "INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, \
+             scheduled_at, unique_key, errors, epoch)
+             VALUES (:id, :queue, :kind, :payload, :priority, :state, 0, 0, :scheduled_at, \
+             :unique_key, '[]', ",
             own_epoch!(),
             ")",
             $conflict
@@ -104,23 +106,34 @@ macro_rules! ready {
 
 statements! {
     ENQUEUE = insert!("");
-    ENQUEUE_UNIQUE = insert!(" ON CONFLICT (unique_key, epoch) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable') DO NOTHING");
+    ENQUEUE_UNIQUE = insert!(" ON CONFLICT (unique_key, epoch) WHERE unique_key IS NOT NULL AND \
+        state IN ('available', 'scheduled', 'running', 'retryable') DO NOTHING");
     DUE = waiting!("seq", " AND scheduled_at <= ?2 ORDER BY scheduled_at LIMIT ?3");
-    STRANDED = waiting!("seq", " AND state = 'retryable' AND scheduled_at > ?2 ORDER BY scheduled_at LIMIT ?3");
-    STAGE = "UPDATE job SET state = 'available' WHERE seq = ?1 AND state IN ('scheduled', 'retryable')";
+    STRANDED = waiting!("seq", " AND state = 'retryable' AND scheduled_at > ?2 ORDER BY \
+        scheduled_at LIMIT ?3");
+    STAGE = "UPDATE job SET state = 'available' WHERE seq = ?1 AND state IN ('scheduled', \
+        'retryable')";
     READY = ready!("seq, id, queue, kind, payload, attempt, max_attempts, scheduled_at", "?2");
-    START = "UPDATE job SET state = 'running', attempt = attempt + 1, attempted_at = ?2 WHERE seq = ?1 AND state = 'available'";
-    COMPLETE = "UPDATE job SET state = 'completed', attempt = ?2, attempted_at = coalesce(attempted_at, ?3), finalized_at = ?3
+    START = "UPDATE job SET state = 'running', attempt = attempt + 1, attempted_at = ?2 WHERE seq \
+        = ?1 AND state = 'available'";
+    COMPLETE = "UPDATE job SET state = 'completed', attempt = ?2, attempted_at = \
+        coalesce(attempted_at, ?3), finalized_at = ?3
                 WHERE seq = ?1 AND state IN ('available', 'running')";
-    FAIL = "UPDATE job SET state = :state, attempt = :attempt, scheduled_at = :scheduled_at, attempted_at = :now, finalized_at = :finalized_at,
-            errors = json_insert(errors, '$[#]', json(:error)) WHERE seq = :seq AND state IN ('available', 'running')";
-    GIVE_BACK = "UPDATE job SET state = 'available', attempt = attempt - 1 WHERE seq = ?1 AND state = 'running'";
-    RUNNING = "SELECT seq, id, queue, kind, payload, attempt - 1, max_attempts, scheduled_at FROM job WHERE state = 'running' AND queue = ?1";
+    FAIL = "UPDATE job SET state = :state, attempt = :attempt, scheduled_at = :scheduled_at, \
+        attempted_at = :now, finalized_at = :finalized_at,
+            errors = json_insert(errors, '$[#]', json(:error)) WHERE seq = :seq AND state IN \
+            ('available', 'running')";
+    GIVE_BACK = "UPDATE job SET state = 'available', attempt = attempt - 1 WHERE seq = ?1 AND \
+        state = 'running'";
+    RUNNING = "SELECT seq, id, queue, kind, payload, attempt - 1, max_attempts, scheduled_at FROM \
+        job WHERE state = 'running' AND queue = ?1";
     ORPHANS = "SELECT count(*) FROM job WHERE state = 'running'";
     DISCARD_POISON = "UPDATE job SET state = 'discarded', finalized_at = ?1, rescues = rescues + 1,
-                      errors = json_insert(errors, '$[#]', json(?2)) WHERE state = 'running' AND rescues >= ?3
+                      errors = json_insert(errors, '$[#]', json(?2)) WHERE state = 'running' AND \
+                      rescues >= ?3
                       RETURNING seq, id, queue, kind, payload, attempt, max_attempts, scheduled_at";
-    RESCUE = "UPDATE job SET state = 'available', attempt = attempt - 1, rescues = rescues + 1 WHERE state = 'running'";
+    RESCUE = "UPDATE job SET state = 'available', attempt = attempt - 1, rescues = rescues + 1 \
+        WHERE state = 'running'";
     NEXT_READY = ready!("scheduled_at", "1");
     NEXT_WAITING = waiting!("scheduled_at", " ORDER BY scheduled_at LIMIT 1");
     HAS_STRANDED = waiting!("1", " AND state = 'retryable' AND scheduled_at > ?2 LIMIT 1");
@@ -223,7 +236,9 @@ pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError
     } else {
         &ENQUEUE
     };
-    let row = named_params! {":id": id, ":queue": new.queue, ":kind": new.kind, ":payload": new.payload, ":priority": new.priority, ":state": state, ":scheduled_at": due, ":unique_key": new.unique_key};
+    let row = named_params! {":id": id, ":queue": new.queue, ":kind": new.kind,
+    ":payload": new.payload, ":priority": new.priority, ":state": state, ":scheduled_at": due,
+    ":unique_key": new.unique_key};
     let inserted = work.change(statement, row, Rows::AtMostOne)?;
     work.wake(Wake {
         queue: new.queue.as_str(),
@@ -294,7 +309,9 @@ pub fn fail(
         AfterFailure::Retry(at) => (State::Retryable, at, None),
         AfterFailure::Discard => (State::Discarded, now, Some(now)),
     };
-    let row = named_params! {":seq": job.seq, ":state": state, ":attempt": job.attempt, ":scheduled_at": due, ":now": now, ":finalized_at": finalized, ":error": noted(job.attempt, now, error)};
+    let row = named_params! {":seq": job.seq, ":state": state, ":attempt": job.attempt,
+    ":scheduled_at": due, ":now": now, ":finalized_at": finalized, ":error": noted(job.attempt,
+    now, error)};
     work.change(&FAIL, row, Rows::Exactly(1))?;
     if state == State::Retryable {
         work.wake(Wake {

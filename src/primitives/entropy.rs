@@ -30,7 +30,8 @@ const POOL_BYTES: usize = 1024;
 
 thread_local! {
     /// Bytes that were asked for and not used; each is handed out once and wiped.
-    static POOL: RefCell<([u8; POOL_BYTES], usize)> = const { RefCell::new(([0; POOL_BYTES], POOL_BYTES)) };
+    static POOL: RefCell<([u8; POOL_BYTES], usize)> = const { RefCell::new(([0; POOL_BYTES],
+        POOL_BYTES)) };
 }
 
 impl Entropy for SystemEntropy {

@@ -102,7 +102,8 @@ pub enum MoneyError {
     Negative,
     /// A price or payment beyond what anything costs.
     #[error(
-        "the amount is beyond what a price or a payment can be; the limit is {PRICE_MINOR_MAX} minor units; was a barcode read into it?"
+        "the amount is beyond what a price or a payment can be; the limit is {PRICE_MINOR_MAX} \
+         minor units; was a barcode read into it?"
     )]
     BeyondPrices,
 }
@@ -423,25 +424,30 @@ mod tests {
 
     proptest! {
         #[test]
-        fn allocation_is_exact_and_fair(total in -1_000_000_000_i64..1_000_000_000, weights in prop::collection::vec(0_i64..1_000_000, 1..50)) {
+        fn allocation_is_exact_and_fair(total in -1_000_000_000_i64..1_000_000_000,
+            weights in prop::collection::vec(0_i64..1_000_000, 1..50)) {
             prop_assume!(weights.iter().any(|weight| *weight > 0));
             let parts = allocate(total, &weights).expect("something has weight");
             prop_assert_eq!(parts.iter().sum::<i64>(), total);
             let sum: i128 = weights.iter().map(|weight| i128::from(*weight)).sum();
             for (part, weight) in parts.iter().zip(&weights) {
                 let fair = i128::from(total) * i128::from(*weight);
-                prop_assert!((i128::from(*part) * sum - fair).abs() < sum, "a part is more than a unit off");
+                prop_assert!((i128::from(*part) * sum - fair).abs() < sum, "a part is more than a \
+                    unit off");
             }
         }
 
         #[test]
-        fn addition_and_subtraction_undo_each_other(a in -MONEY_MINOR_MAX/2..MONEY_MINOR_MAX/2, b in -MONEY_MINOR_MAX/2..MONEY_MINOR_MAX/2) {
+        fn addition_and_subtraction_undo_each_other(a in -MONEY_MINOR_MAX/2..MONEY_MINOR_MAX/2,
+            b in -MONEY_MINOR_MAX/2..MONEY_MINOR_MAX/2) {
             prop_assert_eq!(eur(a).plus(eur(b)).and_then(|sum| sum.minus(eur(b))), Ok(eur(a)));
         }
 
         #[test]
-        fn a_ratio_is_within_half_a_unit(minor in -1_000_000_000_i64..1_000_000_000, numerator in 0_i64..2_000_000) {
-            let rounded = eur(minor).ratio(numerator, 1_000_000, Rounding::HalfUp).expect("small").minor();
+        fn a_ratio_is_within_half_a_unit(minor in -1_000_000_000_i64..1_000_000_000,
+            numerator in 0_i64..2_000_000) {
+            let rounded = eur(minor).ratio(numerator, 1_000_000,
+                Rounding::HalfUp).expect("small").minor();
             let error = i128::from(rounded) * 1_000_000 - i128::from(minor) * i128::from(numerator);
             prop_assert!(error.abs() * 2 <= 1_000_000);
         }

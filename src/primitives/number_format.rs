@@ -229,7 +229,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_longer_than_promised(source in "[A-Z{}a-z:0-9/-]{0,50}", year in 0i16..=9999, seq: u64) {
+        fn never_longer_than_promised(source in "[A-Z{}a-z:0-9/-]{0,50}", year in 0i16..=9999,
+            seq: u64) {
             if let Ok(format) = NumberFormat::parse(&source) {
                 prop_assert!(format.render(year, seq).len() <= MAX_RENDERED_CHARS);
             }

@@ -24,7 +24,8 @@ pub struct Recurrence {
 pub enum RecurrenceError {
     /// The text is no schedule.
     #[error(
-        "{0:?} is no schedule: {1}; write second, minute, hour, day, month and weekday, such as \"0 0 2 * * *\" for each day at two"
+        "{0:?} is no schedule: {1}; write second, minute, hour, day, month and weekday, such as \
+         \"0 0 2 * * *\" for each day at two"
     )]
     Schedule(String, String),
     /// It never comes, like a 30th of February.

@@ -30,7 +30,8 @@ pub enum DataDirError {
     InUse(PathBuf),
     /// It cannot be made, read or locked.
     #[error(
-        "the data directory cannot be used: {path}: {source}; look at the permissions and the disk, or name another one with --data-dir"
+        "the data directory cannot be used: {path}: {source}; look at the permissions and the \
+         disk, or name another one with --data-dir"
     )]
     Io {
         /// The directory or the file in it.

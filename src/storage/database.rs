@@ -167,7 +167,8 @@ impl<K: FileKind> Database<K> {
                 metrics::counter!("tillbox_overloads_total", "file" => K::NAME).increment(1);
                 if self.inner.shared.is_overload_news() {
                     let file = self.inner.path.display();
-                    tracing::warn!(%file, inbox = WRITER_INBOX, "requests are refused: too many wait for this file");
+                    tracing::warn!(%file, inbox = WRITER_INBOX, "requests are refused: too many \
+                        wait for this file");
                 }
                 Answer::failed(StorageErrorKind::Overloaded)
             }
@@ -393,7 +394,8 @@ impl r2d2::HandleError<rusqlite::Error> for NotOpened {
             // reads or writes again.
             self.shared.healthy.store(false, Ordering::Release);
         }
-        tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "file cannot be opened for reading");
+        tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "file cannot \
+            be opened for reading");
     }
 }
 

@@ -27,7 +27,8 @@ pub enum StorageErrorKind {
     Full,
     /// The file or file system cannot be written.
     #[error(
-        "the store's file cannot be written; check its permissions and that the file system is not read-only"
+        "the store's file cannot be written; check its permissions and that the file system is not \
+         read-only"
     )]
     ReadOnly,
     /// A rule of the schema was about to be broken.
@@ -45,7 +46,9 @@ pub enum StorageErrorKind {
     /// There is no such file because it was found damaged, or behind what was acknowledged, and set
     /// aside.
     #[error(
-        "the store's file was found wrong and is kept beside its place as .quarantined; put a good copy in its place (the log says what was wrong; if it lacked sales: tillbox tenant accept-loss)"
+        "the store's file was found wrong and is kept beside its place as .quarantined; put a good \
+         copy in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
+         accept-loss)"
     )]
     SetAside,
     /// What the landlord's file knows of the file cannot be read.
@@ -53,12 +56,15 @@ pub enum StorageErrorKind {
     CheckpointUnreadable,
     /// The disk failed twice under the file.
     #[error(
-        "the disk failed twice under the store's file, which is not written to any more; look at the disk, then open it again by its name: tillbox tenant migrate SLUG"
+        "the disk failed twice under the store's file, which is not written to any more; look at \
+         the disk, then open it again by its name: tillbox tenant migrate SLUG"
     )]
     Held,
     /// The file lacks what its store had acknowledged.
     #[error(
-        "the store's file lacks sales that were acknowledged: it is an older copy, or the disk did not keep what it confirmed; put the newest copy in its place, or take the loss: tillbox tenant accept-loss"
+        "the store's file lacks sales that were acknowledged: it is an older copy, or the disk did \
+         not keep what it confirmed; put the newest copy in its place, or take the loss: tillbox \
+         tenant accept-loss"
     )]
     Behind,
     /// The file belongs to another kind or another store.
@@ -69,12 +75,14 @@ pub enum StorageErrorKind {
     NewerSchema,
     /// The disk or the kernel failed.
     #[error(
-        "the disk failed; whether the last change was kept is not known; try again with the same key"
+        "the disk failed; whether the last change was kept is not known; try again with the same \
+         key"
     )]
     Io,
     /// The system does not open it at present.
     #[error(
-        "the store's file cannot be opened at present; look at its permissions and at how many files the process may open"
+        "the store's file cannot be opened at present; look at its permissions and at how many \
+         files the process may open"
     )]
     CannotOpen,
     /// A read went past its deadline.

@@ -68,7 +68,8 @@ pub fn assert_sqlite_version() {
     let version = rusqlite::version_number();
     assert!(
         version >= SQLITE_VERSION_MIN,
-        "SQLite {version} is older than {SQLITE_VERSION_MIN}, which is the first that is safe in WAL mode"
+        "SQLite {version} is older than {SQLITE_VERSION_MIN}, which is the first that is safe in \
+         WAL mode"
     );
 }
 
@@ -103,7 +104,8 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
     give_to_owner(path.parent().unwrap_or(Path::new(".")), &temporary)
         .map_err(|error| io_error(&error))?;
     conn.execute_batch(&format!(
-        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA application_id={}; {IDENTITY_TABLE}",
+        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA application_id={}; \
+         {IDENTITY_TABLE}",
         K::APPLICATION_ID
     ))?;
     configure(&conn)?;
@@ -282,7 +284,8 @@ fn configure(conn: &Connection) -> Result<(), StorageError> {
     harden(conn)?;
     let mode: String = conn.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
     conn.execute_batch(&format!(
-        "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}; PRAGMA secure_delete=FAST;"
+        "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864; PRAGMA \
+         wal_autocheckpoint={AUTOCHECKPOINT_PAGES}; PRAGMA secure_delete=FAST;"
     ))?;
     let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     let foreign_keys: i64 = conn.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
@@ -299,7 +302,8 @@ fn harden(conn: &Connection) -> Result<(), rusqlite::Error> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     conn.execute_batch(
-        "PRAGMA foreign_keys=ON; PRAGMA recursive_triggers=ON; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0;",
+        "PRAGMA foreign_keys=ON; PRAGMA recursive_triggers=ON; PRAGMA cell_size_check=ON; PRAGMA \
+         temp_store=MEMORY; PRAGMA mmap_size=0;",
     )
 }
 

@@ -85,7 +85,8 @@ pub fn with_snapshot<K: FileKind>(conn: &mut Connection, path: &Path) -> Result<
     std::fs::rename(&partial, &snapshot).map_err(|error| io_error(&error))?;
     sync_dir(dir).map_err(|error| io_error(&error))?;
     to_latest::<K>(conn)?;
-    tracing::info!(file = %path.display(), kind = K::NAME, from, to = K::MIGRATIONS.len(), "file migrated");
+    tracing::info!(file = %path.display(), kind = K::NAME, from, to = K::MIGRATIONS.len(), "file \
+        migrated");
     Ok(())
 }
 
@@ -147,8 +148,10 @@ mod tests {
             "ALTER TABLE thing ADD COLUMN size INTEGER NOT NULL DEFAULT 1;"
         ]
     );
-    const FAMILY: &str = "CREATE TABLE parent (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('a'))) STRICT;
-        CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parent (id)) STRICT;";
+    const FAMILY: &str = "CREATE TABLE parent (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK \
+        (kind IN ('a'))) STRICT;
+        CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parent \
+        (id)) STRICT;";
     enum Family {}
     enum Rebuilt {}
     enum Orphaned {}
@@ -157,8 +160,10 @@ mod tests {
         Rebuilt,
         &[
             FAMILY,
-            "CREATE TABLE parent_new (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('a', 'b'))) STRICT;
-             INSERT INTO parent_new SELECT id, kind FROM parent; DROP TABLE parent; ALTER TABLE parent_new RENAME TO parent;"
+            "CREATE TABLE parent_new (id INTEGER PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN \
+             ('a', 'b'))) STRICT;
+             INSERT INTO parent_new SELECT id, kind FROM parent; DROP TABLE parent; ALTER TABLE \
+             parent_new RENAME TO parent;"
         ]
     );
     kind!(Orphaned, &[FAMILY, "DELETE FROM parent;"]);

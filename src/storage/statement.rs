@@ -75,7 +75,8 @@ macro_rules! text_enum {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-                Self::parse(&text).ok_or_else(|| serde::de::Error::unknown_variant(&text, &[$($text),*]))
+                Self::parse(&text).ok_or_else(|| serde::de::Error::unknown_variant(&text,
+                    &[$($text),*]))
             }
         }
 

@@ -163,7 +163,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let conn = Connection::open(dir.path().join("a.db")).expect("opens");
         conn.execute_batch(
-            "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB); CREATE INDEX i ON t (x);",
+            "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE \
+             TABLE t (id INTEGER PRIMARY KEY, x BLOB); CREATE INDEX i ON t (x);",
         )
         .expect("runs");
         let insert = |bytes: i64| {

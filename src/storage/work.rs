@@ -147,7 +147,8 @@ impl<'c, K: FileKind> Work<'c, K> {
             let tenant_id = (K::NAME == Tenant::NAME)
                 .then(|| tracing::field::display(TenantId::from_bytes(self.file_id)));
             let (origin, statement) = (self.origin(), error.statement());
-            tracing::warn!(target: "security", request_id = origin.request_id, tenant_id, actor = %origin.actor, statement, error = said, "immutability violation");
+            tracing::warn!(target: "security", request_id = origin.request_id, tenant_id,
+                actor = %origin.actor, statement, error = said, "immutability violation");
         }
     }
 

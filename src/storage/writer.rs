@@ -156,7 +156,8 @@ impl<K: FileKind> Writer<K> {
             self.move_wal_away();
         }
         if let Err(error) = emptied.and_then(|_| self.conn.close().map_err(|(_, error)| error)) {
-            tracing::warn!(error = %error, kind = K::NAME, "file not closed cleanly; the next open recovers it");
+            tracing::warn!(error = %error, kind = K::NAME, "file not closed cleanly; the next open \
+                recovers it");
         }
     }
 
@@ -176,7 +177,8 @@ impl<K: FileKind> Writer<K> {
         for suffix in ["-wal", "-shm"] {
             let from = beside(&self.path, suffix);
             if let Err(error) = std::fs::rename(&from, beside(&from, ".displaced")) {
-                tracing::error!(file = %from.display(), error = %error, "what belongs to a file that was replaced could not be moved away");
+                tracing::error!(file = %from.display(), error = %error, "what belongs to a file \
+                    that was replaced could not be moved away");
             }
         }
     }
@@ -382,7 +384,9 @@ impl<K: FileKind> Writer<K> {
             self.shared.healthy.store(false, Ordering::Release);
         }
         counter!("tillbox_commit_failures_total", "file" => K::NAME).increment(1);
-        tracing::error!(error = %error, source = std::error::Error::source(error).map(tracing::field::display), requests = batch.len(), kind = K::NAME, "commit failed");
+        tracing::error!(error = %error,
+            source = std::error::Error::source(error).map(tracing::field::display),
+            requests = batch.len(), kind = K::NAME, "commit failed");
         batch
             .iter_mut()
             .for_each(|request| request.fail(error.copy()));
@@ -392,7 +396,8 @@ impl<K: FileKind> Writer<K> {
         if !self.conn.is_autocommit()
             && let Err(error) = self.execute("ROLLBACK")
         {
-            tracing::error!(error = %error, "rollback failed; the file is given up until it is opened again");
+            tracing::error!(error = %error, "rollback failed; the file is given up until it is \
+                opened again");
             self.shared.healthy.store(false, Ordering::Release);
         }
     }

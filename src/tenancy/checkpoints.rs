@@ -21,14 +21,19 @@ use crate::storage::{
 };
 
 statements! {
-    CHECKPOINT = "SELECT ledger_seq, ledger_hash, audit_seq, audit_hash FROM tenant_checkpoint WHERE tenant_id = ?1";
+    CHECKPOINT = "SELECT ledger_seq, ledger_hash, audit_seq, audit_hash FROM tenant_checkpoint \
+        WHERE tenant_id = ?1";
     // A tenant may be removed while its mark is on the way.
-    SET_CHECKPOINT = "INSERT INTO tenant_checkpoint (tenant_id, ledger_seq, ledger_hash, audit_seq, audit_hash, recorded_at)
+    SET_CHECKPOINT = "INSERT INTO tenant_checkpoint (tenant_id, ledger_seq, ledger_hash, \
+        audit_seq, audit_hash, recorded_at)
                 SELECT id, ?2, ?3, ?4, ?5, ?6 FROM tenant WHERE id = ?1
-                ON CONFLICT (tenant_id) DO UPDATE SET ledger_seq = excluded.ledger_seq, ledger_hash = excluded.ledger_hash,
-                  audit_seq = excluded.audit_seq, audit_hash = excluded.audit_hash, recorded_at = excluded.recorded_at";
+                ON CONFLICT (tenant_id) DO UPDATE SET ledger_seq = excluded.ledger_seq, \
+                ledger_hash = excluded.ledger_hash,
+                  audit_seq = excluded.audit_seq, audit_hash = excluded.audit_hash, recorded_at = \
+                  excluded.recorded_at";
     SEEN = "SELECT seen_at FROM clock_latest WHERE singleton = 1";
-    SET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)";
+    SET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1) ON CONFLICT \
+        (singleton) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)";
 }
 
 /// The last link of a chain; place 0 where there is none.
@@ -125,7 +130,8 @@ impl Checkpoints {
                 }
             }
             Err(error) => {
-                tracing::warn!(tenant_id = %id, error = %error, "where the chains of a shop end could not be read; its mark stays where it is");
+                tracing::warn!(tenant_id = %id, error = %error, "where the chains of a shop end \
+                    could not be read; its mark stays where it is");
                 self.state().looked_at.remove(&id);
             }
         }

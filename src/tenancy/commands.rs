@@ -15,24 +15,34 @@ use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params
 statements! {
     FIND_BY_SLUG = "SELECT id, slug, status FROM tenant WHERE slug = ?1";
     FIND_BY_ID = "SELECT id, slug, status FROM tenant WHERE id = ?1";
-    FIND_BY_HOST = "SELECT t.id, t.slug, t.status FROM tenant_domain d JOIN tenant t ON t.id = d.tenant_id WHERE d.host = ?1";
-    FIND_LIVE_KEY = "SELECT k.id, k.hash, k.scopes, t.id, t.slug, t.status FROM api_key k LEFT JOIN tenant t ON t.id = k.tenant_id
+    FIND_BY_HOST = "SELECT t.id, t.slug, t.status FROM tenant_domain d JOIN tenant t ON t.id = \
+        d.tenant_id WHERE d.host = ?1";
+    FIND_LIVE_KEY = "SELECT k.id, k.hash, k.scopes, t.id, t.slug, t.status FROM api_key k LEFT \
+        JOIN tenant t ON t.id = k.tenant_id
                      WHERE k.prefix = ?1 AND k.revoked_at IS NULL";
     LIST_STATUS = "SELECT id, slug, status FROM tenant WHERE status = ?1 ORDER BY seq";
-    LIST_ACCESS = "SELECT id, slug, status FROM tenant WHERE status IN ('active', 'suspended') ORDER BY seq";
-    PAGE_ACCESS = "SELECT seq, id, slug, status FROM tenant WHERE seq >= ?1 AND status IN ('active', 'suspended') ORDER BY seq LIMIT ?2";
+    LIST_ACCESS = "SELECT id, slug, status FROM tenant WHERE status IN ('active', 'suspended') \
+        ORDER BY seq";
+    PAGE_ACCESS = "SELECT seq, id, slug, status FROM tenant WHERE seq >= ?1 AND status IN \
+        ('active', 'suspended') ORDER BY seq LIMIT ?2";
     TENANT = "SELECT seq, id, slug, name, currency, status, created_at,
-              (SELECT json_group_array(host ORDER BY host) FROM tenant_domain WHERE tenant_id = tenant.id) FROM tenant WHERE slug = ?1";
+              (SELECT json_group_array(host ORDER BY host) FROM tenant_domain WHERE tenant_id = \
+              tenant.id) FROM tenant WHERE slug = ?1";
     TENANTS = "SELECT seq, id, slug, name, currency, status, created_at,
-              (SELECT json_group_array(host ORDER BY host) FROM tenant_domain WHERE tenant_id = tenant.id) FROM tenant WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
-    INSERT_TENANT = "INSERT INTO tenant (id, slug, name, currency, status, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, 'creating', ?5, ?5)";
+              (SELECT json_group_array(host ORDER BY host) FROM tenant_domain WHERE tenant_id = \
+              tenant.id) FROM tenant WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    INSERT_TENANT = "INSERT INTO tenant (id, slug, name, currency, status, created_at, updated_at) \
+        VALUES (?1, ?2, ?3, ?4, 'creating', ?5, ?5)";
     SET_STATUS = "UPDATE tenant SET status = ?2, updated_at = ?3 WHERE id = ?1";
     DELETE_TENANT = "DELETE FROM tenant WHERE id = ?1 AND status IN ('creating', 'deleting')";
     HOST_OWNER = "SELECT tenant_id FROM tenant_domain WHERE host = ?1";
     INSERT_DOMAIN = "INSERT INTO tenant_domain (host, tenant_id) VALUES (?1, ?2)";
-    INSERT_KEY = "INSERT INTO api_key (id, tenant_id, name, prefix, hash, scopes, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    KEYS_OF_TENANT = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at, seq FROM api_key WHERE tenant_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
-    KEYS_OF_LANDLORD = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at, seq FROM api_key WHERE tenant_id IS NULL AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    INSERT_KEY = "INSERT INTO api_key (id, tenant_id, name, prefix, hash, scopes, created_at) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    KEYS_OF_TENANT = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at, seq \
+        FROM api_key WHERE tenant_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    KEYS_OF_LANDLORD = "SELECT id, name, prefix, scopes, created_at, last_used_at, revoked_at, seq \
+        FROM api_key WHERE tenant_id IS NULL AND seq < ?1 ORDER BY seq DESC LIMIT ?2";
     REVOKE_KEY = "UPDATE api_key SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
     SET_LAST_USED = "UPDATE api_key SET last_used_at = ?2 WHERE id = ?1";
 }
@@ -100,7 +110,8 @@ pub enum DirectoryRefused {
     WrongStatus(TenantStatus),
     /// The tenant's file is open, so it has all that it ever acknowledged.
     #[error(
-        "the store is open: its file lacks nothing that was acknowledged, and there is no loss to be accepted"
+        "the store is open: its file lacks nothing that was acknowledged, and there is no loss to \
+         be accepted"
     )]
     NothingLost,
     /// There is no such key, or it is revoked.

@@ -141,8 +141,12 @@ impl Directory {
     fn known(&self, question: &(u64, Question)) -> Option<Known> {
         let known = self.answers.get(question);
         match known {
-            Some(_) => counter!("tillbox_cache_requests_total", "cache" => "directory", "outcome" => "hit").increment(1),
-            None => counter!("tillbox_cache_requests_total", "cache" => "directory", "outcome" => "miss").increment(1),
+            Some(_) => counter!("tillbox_cache_requests_total", "cache" => "directory",
+                "outcome" => "hit")
+            .increment(1),
+            None => counter!("tillbox_cache_requests_total", "cache" => "directory",
+                "outcome" => "miss")
+            .increment(1),
         }
         known
     }

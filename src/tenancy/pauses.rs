@@ -22,12 +22,14 @@ use crate::storage::{Answer, LandlordWork, Row, Rows, StorageError, params, stat
 statements! {
     PAUSES = "SELECT queue, paused_at FROM queue_pause ORDER BY queue";
     SINCE = "SELECT paused_at FROM queue_pause WHERE queue = ?1";
-    PAUSE = "INSERT INTO queue_pause (queue, paused_at) VALUES (?1, ?2) ON CONFLICT (queue) DO NOTHING";
+    PAUSE = "INSERT INTO queue_pause (queue, paused_at) VALUES (?1, ?2) ON CONFLICT (queue) DO \
+        NOTHING";
     RESUME = "DELETE FROM queue_pause WHERE queue = ?1";
     TENANT_PAUSES = "SELECT tenant_id, queue, paused_at FROM tenant_pause";
     TENANT_SINCE = "SELECT paused_at FROM tenant_pause WHERE tenant_id = ?1 AND queue = ?2";
     // A tenant may be removed while it is paused.
-    TENANT_PAUSE = "INSERT INTO tenant_pause (tenant_id, queue, paused_at) SELECT id, ?2, ?3 FROM tenant WHERE id = ?1
+    TENANT_PAUSE = "INSERT INTO tenant_pause (tenant_id, queue, paused_at) SELECT id, ?2, ?3 FROM \
+        tenant WHERE id = ?1
                     ON CONFLICT (tenant_id, queue) DO NOTHING";
     TENANT_RESUME = "DELETE FROM tenant_pause WHERE tenant_id = ?1 AND queue = ?2";
 }

@@ -4,7 +4,8 @@ use crate::primitives::Timestamp;
 use crate::storage::{LandlordView, LandlordWork, Rows, StorageError, params, statements};
 
 statements! {
-    HEARTBEAT = "INSERT INTO health_probe (singleton, heartbeat_at) VALUES (1, ?1) ON CONFLICT (singleton) DO UPDATE SET heartbeat_at = excluded.heartbeat_at";
+    HEARTBEAT = "INSERT INTO health_probe (singleton, heartbeat_at) VALUES (1, ?1) ON CONFLICT \
+        (singleton) DO UPDATE SET heartbeat_at = excluded.heartbeat_at";
     LAST_BEAT = "SELECT heartbeat_at FROM health_probe WHERE singleton = 1";
 }
 

@@ -132,7 +132,8 @@ impl Provisioner {
                 ) => {}
             Err(_) => {
                 if let Err(error) = self.remove(origin, &access, "tenant.creation_undone") {
-                    tracing::error!(tenant_id = %id, error = %error, "a tenant that could not be made is not cleared away; the next start tries again");
+                    tracing::error!(tenant_id = %id, error = %error, "a tenant that could not be \
+                        made is not cleared away; the next start tries again");
                 }
             }
         }
@@ -233,7 +234,8 @@ impl Provisioner {
             write.wait()
         })?;
         let (known, found) = accepted.ok_or(DirectoryRefused::NothingLost)?;
-        tracing::warn!(target: "security", tenant_id = %id, slug = %slug, known = known.ledger.seq, found = found.ledger.seq, "loss accepted");
+        tracing::warn!(target: "security", tenant_id = %id, slug = %slug, known = known.ledger.seq,
+            found = found.ledger.seq, "loss accepted");
         Ok((known, found))
     }
 
@@ -253,10 +255,13 @@ impl Provisioner {
                 .read(move |view| commands::list_in_status(view, status))
                 .wait()?;
             for access in found {
-                tracing::warn!(tenant_id = %access.id(), slug = %access.slug(), was = %status, "half-made or half-removed tenant is cleared away");
+                tracing::warn!(tenant_id = %access.id(), slug = %access.slug(), was = %status,
+                    "half-made or half-removed tenant is cleared away");
                 if let Err(error) = self.remove(&Origin::system(), &access, action) {
-                    tracing::error!(tenant_id = %access.id(), slug = %access.slug(), error = %error, source = ?std::error::Error::source(&error),
-                        "half-made or half-removed tenant not cleared away; the next start tries again");
+                    tracing::error!(tenant_id = %access.id(), slug = %access.slug(), error = %error,
+                        source = ?std::error::Error::source(&error),
+                        "half-made or half-removed tenant not cleared away; the next start tries \
+                         again");
                 }
             }
         }

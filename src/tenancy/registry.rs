@@ -39,7 +39,8 @@ pub type OnWake = Arc<dyn Fn(TenantId, &[Wake]) + Send + Sync>;
 /// A shop whose file cannot be used at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this store cannot be opened: {0}; the operator finds the cause in the log; other stores are not affected"
+    "this store cannot be opened: {0}; the operator finds the cause in the log; other stores are \
+     not affected"
 )]
 pub struct TenantUnavailable(pub StorageErrorKind);
 
@@ -270,7 +271,8 @@ impl Registry {
     /// A fault of the landlord's file is none of the shop's: nothing is set aside for it.
     fn known_checkpoint(&self, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
         self.checkpoints.find(id).map_err(|error| {
-            tracing::error!(tenant_id = %id, error = %error, "how far a shop's file has to be could not be read from the landlord's file");
+            tracing::error!(tenant_id = %id, error = %error, "how far a shop's file has to be \
+                could not be read from the landlord's file");
             StorageError::new(StorageErrorKind::CheckpointUnreadable)
         })
     }
@@ -352,14 +354,19 @@ impl Registry {
                 Ok(()) => {
                     // Whatever comes to the empty place is put there by somebody.
                     self.state().absent.insert(id);
-                    tracing::error!(tenant_id = %id, file = %path.display(), error = %error, source = std::error::Error::source(error).map(tracing::field::display), "tenant file quarantined")
+                    tracing::error!(tenant_id = %id, file = %path.display(), error = %error,
+                        source = std::error::Error::source(error).map(tracing::field::display),
+                        "tenant file quarantined")
                 }
                 Err(io) => {
-                    tracing::error!(tenant_id = %id, file = %path.display(), error = %io, "tenant file that is not what it should be could not be set aside")
+                    tracing::error!(tenant_id = %id, file = %path.display(), error = %io, "tenant \
+                        file that is not what it should be could not be set aside")
                 }
             }
         } else if known != Some(error.kind()) {
-            tracing::error!(tenant_id = %id, file = %path.display(), error = %error, source = std::error::Error::source(error).map(tracing::field::display), "tenant unavailable");
+            tracing::error!(tenant_id = %id, file = %path.display(), error = %error,
+                source = std::error::Error::source(error).map(tracing::field::display), "tenant \
+                    unavailable");
         }
     }
 
@@ -557,14 +564,16 @@ impl Registry {
                     }) {
                         state.held.insert(id);
                         state.unavailable.insert(id, StorageErrorKind::Held);
-                        tracing::error!(tenant_id = %id, file = %self.dir.tenant(id).display(), error = %StorageErrorKind::Held, "tenant file quarantined");
+                        tracing::error!(tenant_id = %id, file = %self.dir.tenant(id).display(),
+                            error = %StorageErrorKind::Held, "tenant file quarantined");
                     }
                 }
             }
             removed
         };
         if let Some(open) = removed {
-            tracing::warn!(tenant_id = %id, "tenant file is closed, to be opened and checked again");
+            tracing::warn!(tenant_id = %id,
+                "tenant file is closed, to be opened and checked again");
             self.checkpoints.closed(id);
             open.db.close();
         }

@@ -178,7 +178,8 @@ pub fn place_order(
     };
     let payment = payments::insert_payment(work, &new)?;
     cart::mark_converted(work, cart.id)?;
-    let details = json!({"number": order.number, "total_minor": order.total.minor(), "currency": order.currency});
+    let details = json!({"number": order.number, "total_minor": order.total.minor(),
+        "currency": order.currency});
     audit::record(
         work,
         "order.placed",

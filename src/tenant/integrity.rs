@@ -15,114 +15,199 @@ statements! {
     // Not the quick one, which does not hold the indexes against their tables: a bit that rots in a
     // row is passed over by whoever looks into the index.
     PAGES = "SELECT * FROM pragma_integrity_check LIMIT 10";
-    FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of ' || parent FROM pragma_foreign_key_check LIMIT 50";
+    FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of ' \
+        || parent FROM pragma_foreign_key_check LIMIT 50";
     // What a file has exactly one row of. No row refers to these, so no other check would miss
     // them.
-    SINGLE_ROWS = "SELECT 'the shop has no row: nobody can sell there, and its currency is not known' WHERE NOT EXISTS (SELECT 1 FROM shop)
-                 UNION ALL SELECT 'the settings of currencies have no row' WHERE NOT EXISTS (SELECT 1 FROM currency_setting)
-                 UNION ALL SELECT 'the epoch of the file has no row' WHERE NOT EXISTS (SELECT 1 FROM epoch)";
-    SNAPSHOTS = "SELECT 'financial order ' || lower(hex(id)), snapshot, snapshot_hash FROM financial_order WHERE locked_at IS NOT NULL
-                 UNION ALL SELECT 'invoice ' || number, snapshot, snapshot_hash FROM invoice WHERE status <> 'draft'";
-    SNAPSHOT_TOTALS = "SELECT 'financial order ' || lower(hex(id)) || ' has ' || total_minor || ', its snapshot ' || json_extract(snapshot, '$.total_minor')
-                 FROM financial_order WHERE locked_at IS NOT NULL AND (total_minor, tax_minor, subtotal_minor)
-                   IS NOT (json_extract(snapshot, '$.total_minor'), json_extract(snapshot, '$.tax_minor'), json_extract(snapshot, '$.subtotal_minor'))
-                 UNION ALL SELECT 'invoice ' || number || ' has ' || total_minor || ', its snapshot ' || json_extract(snapshot, '$.total_minor')
-                 FROM invoice WHERE status <> 'draft' AND (total_minor, tax_minor, number, issued_at)
-                   IS NOT (json_extract(snapshot, '$.total_minor'), json_extract(snapshot, '$.tax_minor'), json_extract(snapshot, '$.number'),
-                           CAST(round(unixepoch(json_extract(snapshot, '$.issued_at'), 'subsec') * 1000) AS INTEGER))";
-    ORDER_LINES = "SELECT 'order ' || o.number || ' is not what was locked as ' || coalesce(json_extract(f.snapshot, '$.order_number'), 'nothing')
-                 FROM financial_order f JOIN sales_order o ON o.id = f.order_id WHERE f.locked_at IS NOT NULL AND (o.number, o.prices_include_tax, o.placed_at,
-                   (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
+    SINGLE_ROWS = "SELECT 'the shop has no row: nobody can sell there, and its currency is not \
+        known' WHERE NOT EXISTS (SELECT 1 FROM shop)
+                 UNION ALL SELECT 'the settings of currencies have no row' WHERE NOT EXISTS \
+                 (SELECT 1 FROM currency_setting)
+                 UNION ALL SELECT 'the epoch of the file has no row' WHERE NOT EXISTS (SELECT 1 \
+                 FROM epoch)";
+    SNAPSHOTS = "SELECT 'financial order ' || lower(hex(id)), snapshot, snapshot_hash FROM \
+        financial_order WHERE locked_at IS NOT NULL
+                 UNION ALL SELECT 'invoice ' || number, snapshot, snapshot_hash FROM invoice WHERE \
+                 status <> 'draft'";
+    SNAPSHOT_TOTALS = "SELECT 'financial order ' || lower(hex(id)) || ' has ' || total_minor || ', \
+        its snapshot ' || json_extract(snapshot, '$.total_minor')
+                 FROM financial_order WHERE locked_at IS NOT NULL AND (total_minor, tax_minor, \
+                 subtotal_minor)
+                   IS NOT (json_extract(snapshot, '$.total_minor'), json_extract(snapshot, \
+                   '$.tax_minor'), json_extract(snapshot, '$.subtotal_minor'))
+                 UNION ALL SELECT 'invoice ' || number || ' has ' || total_minor || ', its \
+                 snapshot ' || json_extract(snapshot, '$.total_minor')
+                 FROM invoice WHERE status <> 'draft' AND (total_minor, tax_minor, number, \
+                 issued_at)
+                   IS NOT (json_extract(snapshot, '$.total_minor'), json_extract(snapshot, \
+                   '$.tax_minor'), json_extract(snapshot, '$.number'),
+                           CAST(round(unixepoch(json_extract(snapshot, '$.issued_at'), 'subsec') * \
+                           1000) AS INTEGER))";
+    ORDER_LINES = "SELECT 'order ' || o.number || ' is not what was locked as ' || \
+        coalesce(json_extract(f.snapshot, '$.order_number'), 'nothing')
+                 FROM financial_order f JOIN sales_order o ON o.id = f.order_id WHERE f.locked_at \
+                 IS NOT NULL AND (o.number, o.prices_include_tax, o.placed_at,
+                   (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', \
+                   t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
                     FROM json_each(o.tax_lines) t),
-                   (SELECT json_group_array(json_array(lower(hex(l.product_id)), l.sku, l.name, l.quantity, l.unit_price_minor, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor) ORDER BY l.seq)
+                   (SELECT json_group_array(json_array(lower(hex(l.product_id)), l.sku, l.name, \
+                   l.quantity, l.unit_price_minor, l.tax_class, l.tax_name, l.tax_rate_ppm, \
+                   l.net_minor, l.tax_minor, l.total_minor) ORDER BY l.seq)
                     FROM order_line l WHERE l.order_id = o.id))
-                   IS NOT (json_extract(f.snapshot, '$.order_number'), json_extract(f.snapshot, '$.prices_include_tax'),
-                           CAST(round(unixepoch(json_extract(f.snapshot, '$.placed_at'), 'subsec') * 1000) AS INTEGER),
-                   (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
+                   IS NOT (json_extract(f.snapshot, '$.order_number'), json_extract(f.snapshot, \
+                   '$.prices_include_tax'),
+                           CAST(round(unixepoch(json_extract(f.snapshot, '$.placed_at'), 'subsec') \
+                           * 1000) AS INTEGER),
+                   (SELECT json_group_array(json_array(t.value ->> 'name', t.value ->> 'rate_ppm', \
+                   t.value ->> 'net_minor', t.value ->> 'tax_minor') ORDER BY t.key)
                     FROM json_each(f.snapshot, '$.tax_lines') t),
-                   (SELECT json_group_array(json_array(replace(s.value ->> 'product_id', '-', ''), s.value ->> 'sku', s.value ->> 'name', s.value ->> 'quantity', s.value ->> 'unit_price_minor', s.value ->> 'tax_class',
-                      s.value ->> 'tax_name', s.value ->> 'tax_rate_ppm', s.value ->> 'net_minor', s.value ->> 'tax_minor', s.value ->> 'total_minor') ORDER BY s.key)
+                   (SELECT json_group_array(json_array(replace(s.value ->> 'product_id', '-', ''), \
+                   s.value ->> 'sku', s.value ->> 'name', s.value ->> 'quantity', s.value ->> \
+                   'unit_price_minor', s.value ->> 'tax_class',
+                      s.value ->> 'tax_name', s.value ->> 'tax_rate_ppm', s.value ->> 'net_minor', \
+                      s.value ->> 'tax_minor', s.value ->> 'total_minor') ORDER BY s.key)
                     FROM json_each(f.snapshot, '$.lines') s))";
-    ORDER_SUMS = "SELECT 'order ' || o.number || ': its lines sum to ' || coalesce(sum(l.total_minor), 0) || ', it says ' || o.total_minor
+    ORDER_SUMS = "SELECT 'order ' || o.number || ': its lines sum to ' || \
+        coalesce(sum(l.total_minor), 0) || ', it says ' || o.total_minor
                  FROM sales_order o LEFT JOIN order_line l ON l.order_id = o.id GROUP BY o.id
-                 HAVING coalesce(sum(l.total_minor), 0) <> o.total_minor OR coalesce(sum(l.tax_minor), 0) <> o.tax_minor OR coalesce(sum(l.net_minor), 0) <> o.subtotal_minor";
-    LINE_SUMS = "SELECT 'order ' || o.number || ': line ' || l.seq || ' is over ' || l.quantity || ' times ' || l.unit_price_minor || ', and says otherwise'
+                 HAVING coalesce(sum(l.total_minor), 0) <> o.total_minor OR \
+                 coalesce(sum(l.tax_minor), 0) <> o.tax_minor OR coalesce(sum(l.net_minor), 0) <> \
+                 o.subtotal_minor";
+    LINE_SUMS = "SELECT 'order ' || o.number || ': line ' || l.seq || ' is over ' || l.quantity || \
+        ' times ' || l.unit_price_minor || ', and says otherwise'
                  FROM order_line l JOIN sales_order o ON o.id = l.order_id
-                 WHERE l.quantity * l.unit_price_minor <> CASE WHEN o.prices_include_tax THEN l.total_minor ELSE l.net_minor END";
-    TAX_LINES = "SELECT 'order ' || o.number || ': its tax lines do not sum to its tax' FROM sales_order o
-                 WHERE (SELECT coalesce(sum(json_extract(t.value, '$.tax_minor')), 0) FROM json_each(o.tax_lines) t) <> o.tax_minor";
-    ORDERS_AND_BOOKS = "SELECT 'order ' || o.number || ' is ' || o.status || ' and has ' || (f.id IS NOT NULL) || ' paid financial order(s), '
-                   || (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = 'issued') || ' invoice(s)'
-                 FROM sales_order o LEFT JOIN financial_order f ON f.order_id = o.id AND f.status IN ('paid', 'refunded')
+                 WHERE l.quantity * l.unit_price_minor <> CASE WHEN o.prices_include_tax THEN \
+                 l.total_minor ELSE l.net_minor END";
+    TAX_LINES = "SELECT 'order ' || o.number || ': its tax lines do not sum to its tax' FROM \
+        sales_order o
+                 WHERE (SELECT coalesce(sum(json_extract(t.value, '$.tax_minor')), 0) FROM \
+                 json_each(o.tax_lines) t) <> o.tax_minor";
+    ORDERS_AND_BOOKS = "SELECT 'order ' || o.number || ' is ' || o.status || ' and has ' || (f.id \
+        IS NOT NULL) || ' paid financial order(s), '
+                   || (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = \
+                   'issued') || ' invoice(s)'
+                 FROM sales_order o LEFT JOIN financial_order f ON f.order_id = o.id AND f.status \
+                 IN ('paid', 'refunded')
                  WHERE (o.status IN ('paid', 'confirmed', 'shipped')) <> (f.id IS NOT NULL)
-                   OR (f.id IS NOT NULL AND (f.total_minor, f.tax_minor, f.currency) <> (o.total_minor, o.tax_minor, o.currency))
-                   OR (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = 'issued') <> (f.id IS NOT NULL)";
-    INVOICES = "SELECT 'invoice ' || i.number || ' is over ' || i.total_minor || ', its financial order over ' || f.total_minor
+                   OR (f.id IS NOT NULL AND (f.total_minor, f.tax_minor, f.currency) <> \
+                   (o.total_minor, o.tax_minor, o.currency))
+                   OR (SELECT count(*) FROM invoice i WHERE i.order_id = o.id AND i.status = \
+                   'issued') <> (f.id IS NOT NULL)";
+    INVOICES = "SELECT 'invoice ' || i.number || ' is over ' || i.total_minor || ', its financial \
+        order over ' || f.total_minor
                  FROM invoice i JOIN financial_order f ON f.id = i.financial_order_id
-                 WHERE (i.total_minor, i.tax_minor, i.order_id, i.currency) <> (f.total_minor, f.tax_minor, f.order_id, f.currency) OR i.balance_minor <> 0
-                   OR json_extract(i.snapshot, '$.lines', '$.tax_lines') IS NOT json_extract(f.snapshot, '$.lines', '$.tax_lines')";
-    PAYMENTS = "SELECT 'order ' || o.number || ' is ' || o.status || ' over ' || o.total_minor || ', paid were ' || coalesce(sum(p.amount_minor), 0)
-                 FROM sales_order o LEFT JOIN payment p ON p.order_id = o.id AND p.status IN ('succeeded', 'refunded') GROUP BY o.id
-                 HAVING coalesce(sum(p.amount_minor), 0) <> CASE WHEN o.status IN ('paid', 'confirmed', 'shipped') THEN o.total_minor ELSE 0 END
+                 WHERE (i.total_minor, i.tax_minor, i.order_id, i.currency) <> (f.total_minor, \
+                 f.tax_minor, f.order_id, f.currency) OR i.balance_minor <> 0
+                   OR json_extract(i.snapshot, '$.lines', '$.tax_lines') IS NOT \
+                   json_extract(f.snapshot, '$.lines', '$.tax_lines')";
+    PAYMENTS = "SELECT 'order ' || o.number || ' is ' || o.status || ' over ' || o.total_minor || \
+        ', paid were ' || coalesce(sum(p.amount_minor), 0)
+                 FROM sales_order o LEFT JOIN payment p ON p.order_id = o.id AND p.status IN \
+                 ('succeeded', 'refunded') GROUP BY o.id
+                 HAVING coalesce(sum(p.amount_minor), 0) <> CASE WHEN o.status IN ('paid', \
+                 'confirmed', 'shipped') THEN o.total_minor ELSE 0 END
                    OR coalesce(max(p.currency <> o.currency), 0)";
-    TRANSACTIONS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor || ', its credit over ' || coalesce(sum(t.amount_minor), 0)
-                 FROM financial_order f LEFT JOIN financial_transaction t ON t.financial_order_id = f.id AND t.kind = 'credit'
-                 WHERE f.status IN ('paid', 'refunded') GROUP BY f.id HAVING count(t.id) <> 1 OR sum(t.amount_minor) <> f.total_minor OR max(t.currency <> f.currency)
+    TRANSACTIONS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor \
+        || ', its credit over ' || coalesce(sum(t.amount_minor), 0)
+                 FROM financial_order f LEFT JOIN financial_transaction t ON t.financial_order_id \
+                 = f.id AND t.kind = 'credit'
+                 WHERE f.status IN ('paid', 'refunded') GROUP BY f.id HAVING count(t.id) <> 1 OR \
+                 sum(t.amount_minor) <> f.total_minor OR max(t.currency <> f.currency)
                    OR max(t.completed_at) <> f.paid_at";
-    DOCUMENT_RATES = "SELECT 'financial order ' || lower(hex(f.id)) || ' and its order or its snapshot have different exchange rates'
+    DOCUMENT_RATES = "SELECT 'financial order ' || lower(hex(f.id)) || ' and its order or its \
+        snapshot have different exchange rates'
                  FROM financial_order f JOIN sales_order o ON o.id = f.order_id
                  WHERE f.exchange_rate_id IS NOT o.exchange_rate_id
                    OR (f.base_currency, f.base_total_minor, lower(hex(f.exchange_rate_id)))
-                      IS NOT (json_extract(f.snapshot, '$.base_currency'), json_extract(f.snapshot, '$.base_total_minor'),
-                              coalesce(replace(json_extract(f.snapshot, '$.exchange_rate.id'), '-', ''), lower(hex(NULL))))";
+                      IS NOT (json_extract(f.snapshot, '$.base_currency'), \
+                      json_extract(f.snapshot, '$.base_total_minor'),
+                              coalesce(replace(json_extract(f.snapshot, '$.exchange_rate.id'), \
+                              '-', ''), lower(hex(NULL))))";
     ACCOUNTS = "SELECT code, name, kind, currency FROM ledger_account ORDER BY code, currency";
-    REFUNDS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is refunded, and no money went out for it' FROM financial_order f
-                 WHERE f.status = 'refunded' AND NOT EXISTS (SELECT 1 FROM financial_transaction t WHERE t.financial_order_id = f.id AND t.kind = 'debit')
-                 UNION ALL SELECT 'payment ' || lower(hex(p.id)) || ' is refunded, and no money went out for its order' FROM payment p
-                 WHERE p.status = 'refunded' AND NOT EXISTS (SELECT 1 FROM financial_order f JOIN financial_transaction t ON t.financial_order_id = f.id
+    REFUNDS = "SELECT 'financial order ' || lower(hex(f.id)) || ' is refunded, and no money went \
+        out for it' FROM financial_order f
+                 WHERE f.status = 'refunded' AND NOT EXISTS (SELECT 1 FROM financial_transaction t \
+                 WHERE t.financial_order_id = f.id AND t.kind = 'debit')
+                 UNION ALL SELECT 'payment ' || lower(hex(p.id)) || ' is refunded, and no money \
+                 went out for its order' FROM payment p
+                 WHERE p.status = 'refunded' AND NOT EXISTS (SELECT 1 FROM financial_order f JOIN \
+                 financial_transaction t ON t.financial_order_id = f.id
                    WHERE f.order_id = p.order_id AND t.kind = 'debit')
-                 UNION ALL SELECT 'money went out for financial order ' || lower(hex(f.id)) || ', which is ' || f.status FROM financial_transaction t
-                 JOIN financial_order f ON f.id = t.financial_order_id WHERE t.kind = 'debit' AND f.status <> 'refunded'";
-    LEDGER = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor || ', its ledger entry moved ' || coalesce(sum(t.amount_minor), 0)
+                 UNION ALL SELECT 'money went out for financial order ' || lower(hex(f.id)) || ', \
+                 which is ' || f.status FROM financial_transaction t
+                 JOIN financial_order f ON f.id = t.financial_order_id WHERE t.kind = 'debit' AND \
+                 f.status <> 'refunded'";
+    LEDGER = "SELECT 'financial order ' || lower(hex(f.id)) || ' is over ' || f.total_minor || ', \
+        its ledger entry moved ' || coalesce(sum(t.amount_minor), 0)
                    || ' or moved it elsewhere'
-                 FROM financial_order f LEFT JOIN ledger_entry e ON e.kind = 'order_paid' AND e.subject_id = f.id LEFT JOIN ledger_transfer t ON t.entry_seq = e.seq
+                 FROM financial_order f LEFT JOIN ledger_entry e ON e.kind = 'order_paid' AND \
+                 e.subject_id = f.id LEFT JOIN ledger_transfer t ON t.entry_seq = e.seq
                  WHERE f.status IN ('paid', 'refunded') GROUP BY f.id
-                 HAVING count(DISTINCT e.seq) <> 1 OR min(e.booked_at) <> f.paid_at OR coalesce(max(t.currency <> f.currency), 0)
+                 HAVING count(DISTINCT e.seq) <> 1 OR min(e.booked_at) <> f.paid_at OR \
+                 coalesce(max(t.currency <> f.currency), 0)
                    OR coalesce(sum(t.amount_minor), 0) <> f.total_minor
-                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = '2200'), 0) <> f.tax_minor
-                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = '4000'), 0) <> f.total_minor - f.tax_minor
-                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.debit_code IN ('1000', '1200')), 0) <> f.total_minor
+                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = '2200'), 0) <> \
+                   f.tax_minor
+                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.credit_code = '4000'), 0) <> \
+                   f.total_minor - f.tax_minor
+                   OR coalesce(sum(t.amount_minor) FILTER (WHERE t.debit_code IN ('1000', \
+                   '1200')), 0) <> f.total_minor
                    OR coalesce(sum(t.amount_minor) FILTER (WHERE t.debit_code = '1000'), 0)
-                      <> (SELECT coalesce(sum(p.amount_minor), 0) FROM payment p WHERE p.order_id = f.order_id AND p.method = 'cash' AND p.status IN ('succeeded', 'refunded'))";
-    ENTRIES = "SELECT 'ledger entry ' || e.seq || ' of kind ' || e.kind || ' is the booking of nothing' FROM ledger_entry e
-                 WHERE e.kind <> 'order_paid' OR NOT EXISTS (SELECT 1 FROM financial_order f WHERE f.id = e.subject_id)";
-    INVOICE_SERIES = "SELECT 'series ' || s.name || ' stands at ' || s.last_number || ', it has ' || count(i.seq) || ' invoices from ' || coalesce(min(i.series_number), 0) || ' to ' || coalesce(max(i.series_number), 0)
+                      <> (SELECT coalesce(sum(p.amount_minor), 0) FROM payment p WHERE p.order_id \
+                      = f.order_id AND p.method = 'cash' AND p.status IN ('succeeded', \
+                      'refunded'))";
+    ENTRIES = "SELECT 'ledger entry ' || e.seq || ' of kind ' || e.kind || ' is the booking of \
+        nothing' FROM ledger_entry e
+                 WHERE e.kind <> 'order_paid' OR NOT EXISTS (SELECT 1 FROM financial_order f WHERE \
+                 f.id = e.subject_id)";
+    INVOICE_SERIES = "SELECT 'series ' || s.name || ' stands at ' || s.last_number || ', it has ' \
+        || count(i.seq) || ' invoices from ' || coalesce(min(i.series_number), 0) || ' to ' || \
+        coalesce(max(i.series_number), 0)
                  FROM (SELECT name, last_number FROM series WHERE name LIKE 'invoice/%'
-                       UNION ALL SELECT DISTINCT series, 0 FROM invoice WHERE series NOT IN (SELECT name FROM series)) s
+                       UNION ALL SELECT DISTINCT series, 0 FROM invoice WHERE series NOT IN \
+                       (SELECT name FROM series)) s
                  LEFT JOIN invoice i ON i.series = s.name GROUP BY s.name
-                 HAVING count(i.seq) <> s.last_number OR min(i.series_number) <> 1 OR max(i.series_number) <> s.last_number";
-    ORDER_SERIES = "SELECT 'series order stands at ' || s.last_number || ', there are ' || s.orders || ' orders, and ' || s.beyond || ' of them beyond it'
-                 FROM (SELECT last.last_number, count(o.seq) AS orders, coalesce(sum(CAST(substr(o.number, 5) AS INTEGER) NOT BETWEEN 1 AND last.last_number), 0) AS beyond
-                       FROM (SELECT coalesce(max(last_number), 0) AS last_number FROM series WHERE name = 'order') last LEFT JOIN sales_order o) s
+                 HAVING count(i.seq) <> s.last_number OR min(i.series_number) <> 1 OR \
+                 max(i.series_number) <> s.last_number";
+    ORDER_SERIES = "SELECT 'series order stands at ' || s.last_number || ', there are ' || \
+        s.orders || ' orders, and ' || s.beyond || ' of them beyond it'
+                 FROM (SELECT last.last_number, count(o.seq) AS orders, \
+                 coalesce(sum(CAST(substr(o.number, 5) AS INTEGER) NOT BETWEEN 1 AND \
+                 last.last_number), 0) AS beyond
+                       FROM (SELECT coalesce(max(last_number), 0) AS last_number FROM series WHERE \
+                       name = 'order') last LEFT JOIN sales_order o) s
                  WHERE s.last_number <> s.orders OR s.beyond <> 0";
-    STOCK = "SELECT 'product ' || sku || ': on hand ' || on_hand || ', what was pruned left ' || pruned || ', its movements sum to ' || moved
-                 FROM (SELECT p.sku, coalesce(s.on_hand, 0) AS on_hand, coalesce(sum(m.quantity_delta), 0) AS moved,
-                         coalesce((SELECT a.balance FROM inventory_anchor a WHERE a.product_id = p.id ORDER BY a.seq DESC LIMIT 1), 0) AS pruned
-                       FROM product p LEFT JOIN stock s ON s.product_id = p.id LEFT JOIN inventory_movement m ON m.product_id = p.id GROUP BY p.id)
+    STOCK = "SELECT 'product ' || sku || ': on hand ' || on_hand || ', what was pruned left ' || \
+        pruned || ', its movements sum to ' || moved
+                 FROM (SELECT p.sku, coalesce(s.on_hand, 0) AS on_hand, \
+                 coalesce(sum(m.quantity_delta), 0) AS moved,
+                         coalesce((SELECT a.balance FROM inventory_anchor a WHERE a.product_id = \
+                         p.id ORDER BY a.seq DESC LIMIT 1), 0) AS pruned
+                       FROM product p LEFT JOIN stock s ON s.product_id = p.id LEFT JOIN \
+                       inventory_movement m ON m.product_id = p.id GROUP BY p.id)
                  WHERE pruned + moved <> on_hand";
-    MOVEMENTS = "SELECT 'product ' || p.sku || ': after its movement ' || m.seq || ' there were ' || m.on_hand_after || ', by the movements up to it ' || m.moved
-                 FROM (SELECT seq, product_id, on_hand_after, sum(quantity_delta) OVER (PARTITION BY product_id ORDER BY seq)
-                         + coalesce((SELECT a.balance FROM inventory_anchor a WHERE a.product_id = i.product_id ORDER BY a.seq DESC LIMIT 1), 0) AS moved
+    MOVEMENTS = "SELECT 'product ' || p.sku || ': after its movement ' || m.seq || ' there were ' \
+        || m.on_hand_after || ', by the movements up to it ' || m.moved
+                 FROM (SELECT seq, product_id, on_hand_after, sum(quantity_delta) OVER (PARTITION \
+                 BY product_id ORDER BY seq)
+                         + coalesce((SELECT a.balance FROM inventory_anchor a WHERE a.product_id = \
+                         i.product_id ORDER BY a.seq DESC LIMIT 1), 0) AS moved
                        FROM inventory_movement i) m
                  JOIN product p ON p.id = m.product_id WHERE m.moved <> m.on_hand_after
-                 UNION ALL SELECT 'product ' || p.sku || ': its movement ' || m.seq || ' was pruned, and is there'
-                 FROM inventory_anchor a JOIN inventory_movement m ON m.product_id = a.product_id AND m.seq <= a.seq JOIN product p ON p.id = a.product_id";
-    RESERVED = "SELECT 'product ' || p.sku || ': reserved ' || coalesce(s.reserved, 0) || ', its reservations sum to ' || coalesce(sum(r.quantity), 0)
-                 FROM product p LEFT JOIN stock s ON s.product_id = p.id LEFT JOIN reservation r ON r.product_id = p.id AND r.status = 'held'
+                 UNION ALL SELECT 'product ' || p.sku || ': its movement ' || m.seq || ' was \
+                 pruned, and is there'
+                 FROM inventory_anchor a JOIN inventory_movement m ON m.product_id = a.product_id \
+                 AND m.seq <= a.seq JOIN product p ON p.id = a.product_id";
+    RESERVED = "SELECT 'product ' || p.sku || ': reserved ' || coalesce(s.reserved, 0) || ', its \
+        reservations sum to ' || coalesce(sum(r.quantity), 0)
+                 FROM product p LEFT JOIN stock s ON s.product_id = p.id LEFT JOIN reservation r \
+                 ON r.product_id = p.id AND r.status = 'held'
                  GROUP BY p.id HAVING coalesce(sum(r.quantity), 0) <> coalesce(s.reserved, 0)";
-    SOLD = "SELECT 'order ' || o.number || ': a reservation is ' || r.status FROM reservation r JOIN sales_order o ON o.id = r.order_id
+    SOLD = "SELECT 'order ' || o.number || ': a reservation is ' || r.status FROM reservation r \
+        JOIN sales_order o ON o.id = r.order_id
                  WHERE (o.status IN ('paid', 'confirmed', 'shipped') AND r.status <> 'consumed')
-                    OR (o.status = 'pending' AND r.status NOT IN ('held', 'expired')) OR (o.status = 'cancelled' AND r.status NOT IN ('released', 'expired'))";
+                    OR (o.status = 'pending' AND r.status NOT IN ('held', 'expired')) OR (o.status \
+                    = 'cancelled' AND r.status NOT IN ('released', 'expired'))";
 }
 
 /// Findings of one check that are listed: the first say where to look.
@@ -268,7 +353,8 @@ pub fn check_checkpoint(
 ) -> Result<(), StorageError> {
     let lacks = match mark {
         Some(mark) if !chain_ends::holds(view, mark)? => Some(format!(
-            "the landlord knew of ledger entry {} and audit entry {}, which are not there as they were",
+            "the landlord knew of ledger entry {} and audit entry {}, which are not there as they \
+             were",
             mark.ledger.seq, mark.audit.seq
         )),
         _ => None,

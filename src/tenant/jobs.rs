@@ -19,15 +19,18 @@ use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, Wake, para
 macro_rules! list {
     ($from:literal) => {
         concat!(
-            "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, attempted_at, finalized_at,
+            "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, \
+             attempted_at, finalized_at,
              json_array_length(errors), json_extract(errors, '$[#-1]'), priority, epoch, ",
             own_epoch!(),
             " FROM job ",
             $from,
-            " AND seq < ?1 AND (?2 IS NULL OR queue = ?2) AND (?3 IS NULL OR kind = ?3) AND (?5 IS NULL OR state = ?5)
+            " AND seq < ?1 AND (?2 IS NULL OR queue = ?2) AND (?3 IS NULL OR kind = ?3) AND (?5 IS \
+             NULL OR state = ?5)
              AND (?6 IS NULL OR (epoch <> ",
             own_epoch!(),
-            " AND state IN ('available', 'scheduled', 'retryable')) = ?6) ORDER BY seq DESC LIMIT ?4"
+            " AND state IN ('available', 'scheduled', 'retryable')) = ?6) ORDER BY seq DESC LIMIT \
+             ?4"
         )
     };
 }
@@ -54,29 +57,39 @@ statements! {
     FLOOR = "SELECT seq FROM job WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
     PLACE = "SELECT seq FROM job WHERE id = ?1";
     FIND = concat!(
-        "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, attempted_at, finalized_at,
+        "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, \
+         attempted_at, finalized_at,
          json_array_length(errors), json_extract(errors, '$[#-1]'), priority, epoch, ",
         own_epoch!(),
         ", payload, errors FROM job WHERE id = ?1"
     );
     HAS_TWIN = concat!(
-        "SELECT count(*) FROM job WHERE unique_key = (SELECT unique_key FROM job WHERE seq = ?1) AND seq <> ?1 AND epoch = ",
+        "SELECT count(*) FROM job WHERE unique_key = (SELECT unique_key FROM job WHERE seq = ?1) \
+         AND seq <> ?1 AND epoch = ",
         own_epoch!(),
-        " AND unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable')"
+        " AND unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', \
+         'retryable')"
     );
     RETRY = concat!(
-        "UPDATE job SET state = 'available', attempt = ?2, rescues = ?3, scheduled_at = ?4, finalized_at = NULL, epoch = ",
+        "UPDATE job SET state = 'available', attempt = ?2, rescues = ?3, scheduled_at = ?4, \
+         finalized_at = NULL, epoch = ",
         own_epoch!(),
-        " WHERE seq = ?1 AND state IN ('available', 'scheduled', 'retryable', 'cancelled', 'discarded')"
+        " WHERE seq = ?1 AND state IN ('available', 'scheduled', 'retryable', 'cancelled', \
+         'discarded')"
     );
-    CANCEL = "UPDATE job SET state = 'cancelled', finalized_at = ?2 WHERE seq = ?1 AND state IN ('available', 'scheduled', 'retryable')";
+    CANCEL = "UPDATE job SET state = 'cancelled', finalized_at = ?2 WHERE seq = ?1 AND state IN \
+        ('available', 'scheduled', 'retryable')";
     FORGET = "DELETE FROM job WHERE seq = ?1 AND state = 'discarded'";
     DISCARDED = "SELECT seq, id FROM job INDEXED BY job_given_up
-                 WHERE state IN ('cancelled', 'discarded') AND state = 'discarded' AND seq > ?1 AND (?2 IS NULL OR queue = ?2) ORDER BY seq LIMIT ?3";
+                 WHERE state IN ('cancelled', 'discarded') AND state = 'discarded' AND seq > ?1 \
+                 AND (?2 IS NULL OR queue = ?2) ORDER BY seq LIMIT ?3";
     COUNT_READY = count!("INDEXED BY job_ready WHERE state = 'available' GROUP BY queue, epoch");
-    COUNT_WAITING = count!("INDEXED BY job_waiting WHERE state IN ('scheduled', 'retryable') GROUP BY queue, epoch, state");
-    COUNT_RUNNING = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_running WHERE state = 'running' GROUP BY queue";
-    COUNT_GIVEN_UP = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_given_up WHERE state IN ('cancelled', 'discarded') GROUP BY queue, state";
+    COUNT_WAITING = count!("INDEXED BY job_waiting WHERE state IN ('scheduled', 'retryable') GROUP \
+        BY queue, epoch, state");
+    COUNT_RUNNING = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_running WHERE state \
+        = 'running' GROUP BY queue";
+    COUNT_GIVEN_UP = "SELECT queue, state, 0, count(*) FROM job INDEXED BY job_given_up WHERE \
+        state IN ('cancelled', 'discarded') GROUP BY queue, state";
     OLDEST_READY = concat!(
         "SELECT scheduled_at FROM job WHERE state = 'available' AND queue = ?1 AND epoch = ",
         own_epoch!(),
@@ -201,7 +214,8 @@ pub struct Depth {
 pub enum JobRefused {
     /// There is no such job.
     #[error(
-        "there is no such job; `GET /v1/landlord/queue/jobs` and `tillbox queue failed` show those there are"
+        "there is no such job; `GET /v1/landlord/queue/jobs` and `tillbox queue failed` show those \
+         there are"
     )]
     NotFound,
     /// It is being carried out.

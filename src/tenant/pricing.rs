@@ -90,7 +90,8 @@ pub enum PricingRefused {
     Money(#[from] MoneyError),
     /// The order is beyond what one order may cost.
     #[error(
-        "{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; look at its prices and quantities"
+        "{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; look at \
+         its prices and quantities"
     )]
     TotalTooLarge(Money),
     /// A class has no rate at that instant.

@@ -8,8 +8,10 @@ use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, st
 
 statements! {
     SHOP = "SELECT name, currency, prices_include_tax, version FROM shop WHERE singleton = 1";
-    INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, version, updated_at) VALUES (1, ?1, ?2, 0, 1, ?3)";
-    UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, version = version + 1, updated_at = ?3 WHERE singleton = 1";
+    INSERT = "INSERT INTO shop (singleton, name, currency, prices_include_tax, version, \
+        updated_at) VALUES (1, ?1, ?2, 0, 1, ?3)";
+    UPDATE = "UPDATE shop SET name = ?1, prices_include_tax = ?2, version = version + 1, \
+        updated_at = ?3 WHERE singleton = 1";
 }
 
 /// The shop's own row.

@@ -14,11 +14,14 @@ use crate::primitives::{
 use crate::storage::{Row, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    INSERT = "INSERT INTO tax_rate (id, tax_class, name, rate_ppm, valid_from, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    AT = "SELECT id, tax_class, name, rate_ppm, valid_from FROM tax_rate WHERE tax_class = ?1 AND valid_from <= ?2 ORDER BY valid_from DESC LIMIT 1";
+    INSERT = "INSERT INTO tax_rate (id, tax_class, name, rate_ppm, valid_from, created_at) VALUES \
+        (?1, ?2, ?3, ?4, ?5, ?6)";
+    AT = "SELECT id, tax_class, name, rate_ppm, valid_from FROM tax_rate WHERE tax_class = ?1 AND \
+        valid_from <= ?2 ORDER BY valid_from DESC LIMIT 1";
     EXISTS = "SELECT 1 FROM tax_rate WHERE tax_class = ?1 LIMIT 1";
     SAME_START = "SELECT 1 FROM tax_rate WHERE tax_class = ?1 AND valid_from = ?2";
-    PAGE = "SELECT id, tax_class, name, rate_ppm, valid_from, seq FROM tax_rate WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
+    PAGE = "SELECT id, tax_class, name, rate_ppm, valid_from, seq FROM tax_rate WHERE seq < ?1 \
+        ORDER BY seq DESC LIMIT ?2";
 }
 
 /// The class that every shop has and that a product gets when it names none.
@@ -278,7 +281,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_sum_to_their_rate_exactly(amounts in prop::collection::vec(0_i64..10_000_000, 1..40), ppm in 0_i64..=1_000_000, included: bool) {
+        fn lines_sum_to_their_rate_exactly(amounts in prop::collection::vec(0_i64..10_000_000,
+            1..40), ppm in 0_i64..=1_000_000, included: bool) {
             let rate = TaxRate::from_ppm(ppm).expect("in range");
             let amounts: Vec<Money> = amounts.into_iter().map(eur).collect();
             let group = tax_group(&amounts, rate, included).expect("small");

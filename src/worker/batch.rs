@@ -172,7 +172,8 @@ fn hold(work: &mut TenantWork<'_>, job: Job) -> Result<Ran, StorageError> {
     epoch::hold_unknown(work, &job)?;
     let (tenant, id, queue, kind) = (tenant::id_of(work), job.id, job.queue, job.kind.clone());
     work.on_commit(move || {
-        tracing::error!(tenant_id = %tenant, queue = %queue, job = kind, job_id = %id, error = "no handler for this kind of job; it may be from a newer version", "job held");
+        tracing::error!(tenant_id = %tenant, queue = %queue, job = kind, job_id = %id, error = "no \
+            handler for this kind of job; it may be from a newer version", "job held");
     });
     Ok(ended(work, &job, Outcome::Held, Duration::ZERO))
 }
@@ -285,7 +286,8 @@ fn fail(
         .plus_millis(wait_ms(settings, attempt, work.entropy()));
     queue::fail(work, job, &text, AfterFailure::Retry(at))?;
     work.on_commit(move || {
-        tracing::warn!(tenant_id = %tenant, queue = %queue, job = kind, job_id = %job_id, attempt, error = text, at = %at, "job will be retried");
+        tracing::warn!(tenant_id = %tenant, queue = %queue, job = kind, job_id = %job_id, attempt,
+            error = text, at = %at, "job will be retried");
     });
     Ok(Outcome::Retried)
 }

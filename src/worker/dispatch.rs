@@ -194,7 +194,8 @@ impl Dispatcher {
     fn start_batches(&mut self) {
         let now = self.shared.app.clock.now();
         if self.seen.as_millis() - now.as_millis() > CLOCK_SET_BACK_MS {
-            tracing::warn!(from = %self.seen, to = %now, "the clock was set back; all that waits is looked at anew");
+            tracing::warn!(from = %self.seen, to = %now, "the clock was set back; all that waits \
+                is looked at anew");
             self.shared.ready_queue.clock_was_set_back(now);
             self.looks_anew = LOOKS_ANEW;
         }
@@ -336,10 +337,12 @@ impl Dispatcher {
         let app = self.shared.app.clone();
         self.checkpointing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = app.registry.write_checkpoints() {
-                tracing::warn!(error = %error, "how far the shops' files are was not written down; tried again");
+                tracing::warn!(error = %error, "how far the shops' files are was not written down; \
+                    tried again");
             }
             if let Err(error) = app.rate_limiter.write(&app.directory) {
-                tracing::warn!(error = %error, "who has tried to log in how often was not written down; tried again");
+                tracing::warn!(error = %error, "who has tried to log in how often was not written \
+                    down; tried again");
             }
         }));
     }
@@ -450,7 +453,8 @@ async fn have_batch(shared: Arc<Shared>, batch: Lease, slots: Vec<Slot>) -> Opti
             })
         }
         Err(error) => {
-            tracing::warn!(tenant_id = %tenant, queue = %queue, error = %error, "jobs could not be run; they wait");
+            tracing::warn!(tenant_id = %tenant, queue = %queue, error = %error, "jobs could not be \
+                run; they wait");
             shared.doubt(tenant, queue);
             batch.defer(later);
             None
@@ -470,7 +474,8 @@ async fn give_back(shared: &Shared, tenant: TenantId, job: Job) {
             tracing::info!(tenant_id = %tenant, job = kind, job_id = %job_id, "job given back")
         }
         Err(error) => {
-            tracing::warn!(tenant_id = %tenant, job = kind, job_id = %job_id, error = %error, "job not given back; the next start rescues it")
+            tracing::warn!(tenant_id = %tenant, job = kind, job_id = %job_id, error = %error, "job \
+                not given back; the next start rescues it")
         }
     }
 }

@@ -48,7 +48,8 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
                 match batch(app, &rules, &db, *queue) {
                     Ok(done) => round.add(done),
                     Err(error) => {
-                        tracing::warn!(tenant_id = %access.id(), queue = %queue, error = %error, "jobs could not be run")
+                        tracing::warn!(tenant_id = %access.id(), queue = %queue, error = %error,
+                            "jobs could not be run")
                     }
                 }
             }

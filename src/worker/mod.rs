@@ -66,7 +66,8 @@ impl WorkerHandle {
         // Fails only when the loop has ended already.
         let _ = self.stop.send(within);
         if let Err(error) = self.task.await {
-            tracing::error!(error = %error, "the worker ended by a fault; the next start rescues its jobs");
+            tracing::error!(error = %error, "the worker ended by a fault; the next start rescues \
+                its jobs");
         }
     }
 }

@@ -163,7 +163,8 @@ async fn keep_on<R: Send + Unpin + 'static>(
                     Ok(noted) => return Some(noted),
                     Err(error) if error.kind() == StorageErrorKind::UnexpectedRows => return None,
                     Err(error) => {
-                        tracing::warn!(tenant_id = %tenant, job_id = %job.id, error = %error, "the end of a job could not be noted yet");
+                        tracing::warn!(tenant_id = %tenant, job_id = %job.id, error = %error, "the \
+                            end of a job could not be noted yet");
                     }
                 }
             }

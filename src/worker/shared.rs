@@ -52,7 +52,8 @@ impl Shared {
             Ok(Some(access)) => access,
             Ok(None) => return OpenResult::Deleted,
             Err(error) => {
-                tracing::warn!(tenant_id = %tenant, error = %error, "whose jobs these are could not be read; they wait");
+                tracing::warn!(tenant_id = %tenant, error = %error, "whose jobs these are could \
+                    not be read; they wait");
                 return OpenResult::Retry;
             }
         };

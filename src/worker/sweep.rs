@@ -36,7 +36,8 @@ pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
     let tenants = match shared.app.directory.read(commands::list_with_file).wait() {
         Ok(tenants) => tenants,
         Err(error) => {
-            tracing::error!(error = %error, "the shops could not be listed; their jobs wait for the next sweep");
+            tracing::error!(error = %error, "the shops could not be listed; their jobs wait for \
+                the next sweep");
             return false;
         }
     };
@@ -55,7 +56,8 @@ pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
                 .name("sweep".to_owned())
                 .spawn_scoped(scope, look)
             {
-                tracing::warn!(error = %error, "the system grants no more threads; the shops are looked into by fewer");
+                tracing::warn!(error = %error, "the system grants no more threads; the shops are \
+                    looked into by fewer");
                 break;
             }
         }
@@ -134,10 +136,14 @@ fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
         Ok(reasons) if reasons.is_empty() => {}
         Ok(reasons) => {
             let (tenant_id, tenant, reasons) = (access.id(), access.slug(), reasons.join("; "));
-            tracing::warn!(%tenant_id, %tenant, reasons, "products of this store cannot be sold: enable their currency with POST /v1/currencies; set its exchange rate with POST /v1/exchange-rates, or bring in published ones with `tillbox exchange-rates import FILE.csv`");
+            tracing::warn!(%tenant_id, %tenant, reasons, "products of this store cannot be sold: \
+                enable their currency with POST /v1/currencies; set its exchange rate with POST \
+                /v1/exchange-rates, or bring in published ones with `tillbox exchange-rates import \
+                FILE.csv`");
         }
         Err(error) => {
-            tracing::warn!(tenant_id = %access.id(), error = %error, "whether the store's products can be sold could not be looked up")
+            tracing::warn!(tenant_id = %access.id(), error = %error, "whether the store's products \
+                can be sold could not be looked up")
         }
     }
 }
@@ -169,7 +175,8 @@ fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
         looked => looked.map(drop),
     };
     if let Err(error) = ended {
-        tracing::warn!(tenant_id = %tenant, error = %error, "reservations whose time is over could not be ended");
+        tracing::warn!(tenant_id = %tenant, error = %error, "reservations whose time is over could \
+            not be ended");
     }
 }
 
@@ -194,7 +201,8 @@ fn return_known(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
         }
     };
     if let Err(error) = returned {
-        tracing::warn!(tenant_id = %tenant, error = %error, "jobs whose kinds are known again stay held until the next start");
+        tracing::warn!(tenant_id = %tenant, error = %error, "jobs whose kinds are known again stay \
+            held until the next start");
     }
 }
 
@@ -206,7 +214,8 @@ fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> Option
             wakes.iter().map(|wake| wake.at).min()
         }
         Err(error) => {
-            tracing::warn!(tenant_id = %tenant, error = %error, "the queue could not be looked into");
+            tracing::warn!(tenant_id = %tenant, error = %error,
+                "the queue could not be looked into");
             Some(shared.app.clock.now())
         }
     };
@@ -216,7 +225,8 @@ fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> Option
         match db.read_long(jobs::count_jobs).wait() {
             Ok(depths) => shared.app.job_stats.note_depths(tenant, count, depths),
             Err(error) => {
-                tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be counted; tried again")
+                tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be \
+                    counted; tried again")
             }
         }
     }

@@ -62,7 +62,8 @@ fn open(path: &Path, setting: Setting) -> rusqlite::Result<Connection> {
         "FULL"
     };
     conn.execute_batch(&format!(
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES};
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous={synchronous}; PRAGMA \
+         wal_autocheckpoint={CHECKPOINT_PAGES};
          CREATE TABLE IF NOT EXISTS sale (number INTEGER PRIMARY KEY, note BLOB NOT NULL);"
     ))?;
     Ok(conn)

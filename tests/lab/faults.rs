@@ -115,7 +115,11 @@ fn fails_twice(seed: u64) -> Result<(), Finding> {
         failed_sync();
         statuses.extend([sale(1).await.status, sale(1).await.status]);
         failed_sync();
-        statuses.extend([sale(2).await.status, sale(2).await.status, sale(3).await.status]);
+        statuses.extend([
+            sale(2).await.status,
+            sale(2).await.status,
+            sale(3).await.status,
+        ]);
         disk::strike(None);
         let held = house.app.registry.list_unavailable();
         // Opening the whole fleet lets it go as little as a sale does; naming it does.
@@ -130,12 +134,20 @@ fn fails_twice(seed: u64) -> Result<(), Finding> {
             let reply = house.send_as_operator(&call).await;
             (reply.status, reply.body["released"] == true)
         };
-        let migrated = [migrate(false).await, migrate(true).await, migrate(true).await];
+        let migrated = [
+            migrate(false).await,
+            migrate(true).await,
+            migrate(true).await,
+        ];
         statuses.extend([sale(2).await.status, sale(3).await.status]);
         let expected = [201, 503, 201, 503, 503, 503, 201, 201];
-        if statuses != expected || held.len() != 1 || migrated != [(503, false), (200, true), (200, false)] {
+        if statuses != expected
+            || held.len() != 1
+            || migrated != [(503, false), (200, true), (200, false)]
+        {
             return Err(Finding::from(format!(
-                "the sales were answered {statuses:?}, {} file(s) held, and migrating it {migrated:?}",
+                "the sales were answered {statuses:?}, {} file(s) held, and migrating it \
+                 {migrated:?}",
                 held.len()
             )));
         }

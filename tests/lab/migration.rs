@@ -50,7 +50,8 @@ impl FileKind for Next {
 const ONE_MORE: &str = "ALTER TABLE product ADD COLUMN weight_g INTEGER NOT NULL DEFAULT 0;
          CREATE TABLE gift_card (seq INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE) STRICT;
          CREATE INDEX order_line_by_product ON order_line (product_id);
-         CREATE TABLE category_new (seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK (length(id) = 16), name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
+         CREATE TABLE category_new (seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK \
+         (length(id) = 16), name TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
          INSERT INTO category_new SELECT seq, id, name, created_at FROM category;
          DROP TABLE category;
          ALTER TABLE category_new RENAME TO category;";
@@ -85,7 +86,10 @@ struct History {
 type Dump = BTreeMap<String, Vec<Vec<Value>>>;
 
 fn dump(conn: &Connection, known: Option<&Dump>) -> rusqlite::Result<Dump> {
-    let mut names = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")?;
+    let mut names = conn.prepare(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT \
+        LIKE 'sqlite_%' ORDER BY name",
+    )?;
     let names = names
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;

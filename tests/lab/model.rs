@@ -213,7 +213,8 @@ impl Shop {
         match act {
             Act::Tax => (
                 "/v1/tax-rates".to_owned(),
-                json!({"tax_class": "book", "name": "VAT", "rate_ppm": TAX_PPM, "valid_from": "1971-01-01T00:00:00Z"}),
+                json!({"tax_class": "book", "name": "VAT", "rate_ppm": TAX_PPM,
+                    "valid_from": "1971-01-01T00:00:00Z"}),
             ),
             Act::Product {
                 sku,
@@ -221,11 +222,13 @@ impl Shop {
                 currency,
             } => (
                 "/v1/catalog/products".to_owned(),
-                json!({"sku": sku, "name": sku, "price_minor": price, "currency": currency, "track_stock": true, "tax_class": "book"}),
+                json!({"sku": sku, "name": sku, "price_minor": price, "currency": currency,
+                    "track_stock": true, "tax_class": "book"}),
             ),
             Act::Adjust { product, delta } => (
                 "/v1/inventory/adjustments".to_owned(),
-                json!({"product_id": self.products[*product].id, "quantity_delta": delta, "reason": "delivery"}),
+                json!({"product_id": self.products[*product].id, "quantity_delta": delta,
+                    "reason": "delivery"}),
             ),
             Act::Sale {
                 id,
@@ -267,7 +270,8 @@ impl Shop {
             ),
             Act::Checkout { cart, method } => (
                 "/v1/checkout".to_owned(),
-                json!({"cart_id": self.carts[*cart].id, "payment_method": method, "email": "bob@example.org"}),
+                json!({"cart_id": self.carts[*cart].id, "payment_method": method,
+                    "email": "bob@example.org"}),
             ),
             Act::Confirm { order, declined } => {
                 let reference = if *declined { "decline" } else { "paid" };
@@ -692,18 +696,24 @@ impl Shop {
 /// The same facts, as a file has them.
 pub const FACTS: &str = "
     SELECT 'on hand ' || sku, coalesce(on_hand, 0) FROM product LEFT JOIN stock ON product_id = id
-    UNION ALL SELECT 'reserved ' || sku, coalesce(reserved, 0) FROM product LEFT JOIN stock ON product_id = id
+    UNION ALL SELECT 'reserved ' || sku, coalesce(reserved, 0) FROM product LEFT JOIN stock ON \
+    product_id = id
     UNION ALL SELECT 'carts ' || status, count(*) FROM cart GROUP BY status
     UNION ALL SELECT 'orders ' || status, count(*) FROM sales_order GROUP BY status
-    UNION ALL SELECT 'orders ' || status || ' ' || currency, sum(total_minor) FROM sales_order GROUP BY status, currency
-    UNION ALL SELECT 'payments ' || method || ' ' || status, count(*) FROM payment GROUP BY method, status
-    UNION ALL SELECT 'payments ' || method || ' ' || status || ' ' || currency, sum(amount_minor) FROM payment GROUP BY method, status, currency
+    UNION ALL SELECT 'orders ' || status || ' ' || currency, sum(total_minor) FROM sales_order \
+    GROUP BY status, currency
+    UNION ALL SELECT 'payments ' || method || ' ' || status, count(*) FROM payment GROUP BY \
+    method, status
+    UNION ALL SELECT 'payments ' || method || ' ' || status || ' ' || currency, sum(amount_minor) \
+    FROM payment GROUP BY method, status, currency
     UNION ALL SELECT 'reservations ' || status, count(*) FROM reservation GROUP BY status
     UNION ALL SELECT 'invoices ' || series, count(*) FROM invoice GROUP BY series
     UNION ALL SELECT 'last ' || series, max(series_number) FROM invoice GROUP BY series
     UNION ALL SELECT 'series ' || name, last_number FROM series
-    UNION ALL SELECT 'debit ' || debit_code || ' ' || currency, sum(amount_minor) FROM ledger_transfer GROUP BY debit_code, currency
-    UNION ALL SELECT 'credit ' || credit_code || ' ' || currency, sum(amount_minor) FROM ledger_transfer GROUP BY credit_code, currency
+    UNION ALL SELECT 'debit ' || debit_code || ' ' || currency, sum(amount_minor) FROM \
+    ledger_transfer GROUP BY debit_code, currency
+    UNION ALL SELECT 'credit ' || credit_code || ' ' || currency, sum(amount_minor) FROM \
+    ledger_transfer GROUP BY credit_code, currency
     UNION ALL SELECT 'movements', count(*) FROM inventory_movement
     UNION ALL SELECT 'mails', count(*) FROM job WHERE kind = 'orders.confirmation'";
 

@@ -15,7 +15,8 @@ use crate::table::{Finding, Kind};
 const SLUG: &str = "elder";
 const LATEST: usize = Tenant::MIGRATIONS.len();
 /// A row that every version has to keep.
-const KEPT: &str = "CREATE TABLE kept (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT; INSERT INTO kept VALUES (1, 'kept');";
+const KEPT: &str = "CREATE TABLE kept (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT; INSERT \
+    INTO kept VALUES (1, 'kept');";
 
 /// Makes a shop in a directory that nobody has open, and replaces its file by an older one of the
 /// same identity.
@@ -34,7 +35,8 @@ pub fn put(dir: &Path) -> String {
     };
     let identity = one("SELECT sql FROM sqlite_schema WHERE name = 'file_identity'");
     let row = one(
-        "SELECT format('INSERT INTO file_identity VALUES (1, x''%s'', %d)', hex(file_id), created_at) FROM file_identity",
+        "SELECT format('INSERT INTO file_identity VALUES (1, x''%s'', %d)', hex(file_id), \
+         created_at) FROM file_identity",
     );
     conn.close().expect("it closes");
     for suffix in ["", "-wal", "-shm"] {
@@ -43,7 +45,8 @@ pub fn put(dir: &Path) -> String {
     }
     let conn = Connection::open(&path).expect("a new file");
     let pragmas = format!(
-        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA application_id={};",
+        "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA \
+         application_id={};",
         Tenant::APPLICATION_ID
     );
     conn.execute_batch(&format!("{pragmas} {identity}; {row}; {KEPT}"))
@@ -85,7 +88,8 @@ pub fn examine(dir: &Path, id: &str) -> Verdict {
 
 fn read(path: &Path) -> rusqlite::Result<(i64, String, String)> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let sql = "SELECT (SELECT user_version FROM pragma_user_version), (SELECT text FROM kept), (SELECT quick_check FROM pragma_quick_check)";
+    let sql = "SELECT (SELECT user_version FROM pragma_user_version), (SELECT text FROM kept), \
+        (SELECT quick_check FROM pragma_quick_check)";
     conn.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
 }
 

@@ -205,7 +205,8 @@ pub fn jobs(house: &House) -> Verdict {
                 .map_err(|error| format!("{sql}: {error}"))
         };
         let unfinished = count(
-            "SELECT count(*) FROM job WHERE state IN ('available', 'running', 'retryable', 'discarded')",
+            "SELECT count(*) FROM job WHERE state IN ('available', 'running', 'retryable', \
+             'discarded')",
         )?;
         let (facts, log) = (
             count("SELECT count(*) FROM job WHERE queue = 'audit'")?,
@@ -213,7 +214,8 @@ pub fn jobs(house: &House) -> Verdict {
             count("SELECT coalesce(max(seq), 0) FROM audit_log")?,
         );
         let paid = count(
-            "SELECT count(*) FROM sales_order WHERE status IN ('paid', 'confirmed', 'shipped') AND email IS NOT NULL",
+            "SELECT count(*) FROM sales_order WHERE status IN ('paid', 'confirmed', 'shipped') AND \
+             email IS NOT NULL",
         )?;
         let mails = count("SELECT count(*) FROM job WHERE kind = 'orders.confirmation'")?;
         if unfinished != 0 || facts != log || paid != mails {
@@ -223,7 +225,8 @@ pub fn jobs(house: &House) -> Verdict {
                 () => Kind::Other,
             };
             let text = format!(
-                "{}: {unfinished} jobs are left; {facts} facts and {log} lines of the audit log; {paid} paid orders and {mails} confirmations",
+                "{}: {unfinished} jobs are left; {facts} facts and {log} lines of the audit log; \
+                 {paid} paid orders and {mails} confirmations",
                 access.slug()
             );
             return Err(Finding::new(kind, text));
@@ -232,7 +235,8 @@ pub fn jobs(house: &House) -> Verdict {
         let (runs, begun) = (
             count("SELECT count(*) FROM audit_anchor")?,
             count(
-                "SELECT count(*) FROM job WHERE kind = 'audit.append' AND payload LIKE '%\"retention.begun\"%'",
+                "SELECT count(*) FROM job WHERE kind = 'audit.append' AND payload LIKE \
+                 '%\"retention.begun\"%'",
             )?,
         );
         if runs > begun {

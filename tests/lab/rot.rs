@@ -31,11 +31,16 @@ const CUSTOMERS: usize = 16;
 /// itself (an order's address, when a row was last touched) is not in it, and of an order that
 /// nobody has paid only what it is over.
 const BOOKS: &[&str] = &[
-    "SELECT seq, id, number, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor FROM sales_order ORDER BY seq",
-    "SELECT seq, channel, prices_include_tax, tax_lines, placed_at FROM sales_order WHERE status IN ('paid', 'confirmed', 'shipped') ORDER BY seq",
-    "SELECT seq, order_id, quantity, unit_price_minor, net_minor, tax_minor, total_minor FROM order_line ORDER BY seq",
-    "SELECT l.* FROM order_line l JOIN sales_order o ON o.id = l.order_id WHERE o.status IN ('paid', 'confirmed', 'shipped') ORDER BY l.seq",
-    "SELECT seq, id, order_id, method, amount_minor, tendered_minor, currency, provider_reference, created_at, succeeded_at FROM payment WHERE status = 'succeeded' ORDER BY seq",
+    "SELECT seq, id, number, status, currency, subtotal_minor, discount_minor, tax_minor, \
+     total_minor FROM sales_order ORDER BY seq",
+    "SELECT seq, channel, prices_include_tax, tax_lines, placed_at FROM sales_order WHERE status \
+     IN ('paid', 'confirmed', 'shipped') ORDER BY seq",
+    "SELECT seq, order_id, quantity, unit_price_minor, net_minor, tax_minor, total_minor FROM \
+     order_line ORDER BY seq",
+    "SELECT l.* FROM order_line l JOIN sales_order o ON o.id = l.order_id WHERE o.status IN \
+     ('paid', 'confirmed', 'shipped') ORDER BY l.seq",
+    "SELECT seq, id, order_id, method, amount_minor, tendered_minor, currency, provider_reference, \
+     created_at, succeeded_at FROM payment WHERE status = 'succeeded' ORDER BY seq",
     "SELECT * FROM financial_order ORDER BY seq",
     "SELECT * FROM invoice ORDER BY seq",
     "SELECT * FROM financial_transaction ORDER BY seq",
@@ -45,7 +50,8 @@ const BOOKS: &[&str] = &[
     "SELECT * FROM series ORDER BY name",
     "SELECT * FROM audit_log ORDER BY seq",
     "SELECT product_id, on_hand, reserved FROM stock ORDER BY product_id",
-    "SELECT seq, product_id, kind, quantity_delta, on_hand_after, order_id FROM inventory_movement ORDER BY seq",
+    "SELECT seq, product_id, kind, quantity_delta, on_hand_after, order_id FROM inventory_movement \
+     ORDER BY seq",
 ];
 
 /// A data directory as a `kill -9` leaves it, with what is in the books of its first shop.

@@ -126,7 +126,8 @@ pub fn summary(row: &Row, part: &str, seed: u64) -> String {
     // A control's trials are one look at the laboratory.
     let passed = row.found.map_or(row.trials, |_| 1).saturating_sub(failed);
     format!(
-        "{}: {passed} passed, {failed} failed, {} skipped; seed {seed}; one case again: cargo test --test lab -- {part} --seed {seed} --case N",
+        "{}: {passed} passed, {failed} failed, {} skipped; seed {seed}; one case again: cargo test \
+         --test lab -- {part} --seed {seed} --case N",
         row.fault, row.skipped,
     )
 }

@@ -162,7 +162,8 @@ impl<'a, P: Peer> Till<'a, P> {
             path: "/v1/sales".to_owned(),
             secret: Some(self.secret.clone()),
             idempotency_key: Some(format!("{} once {number}", self.name)),
-            body: json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]}),
+            body: json!({"lines": [{"product_id": product, "quantity": 1}],
+                "payments": [{"method": "cash", "amount_minor": 450}]}),
         };
         self.house.send(&call).await
     }
@@ -179,7 +180,8 @@ impl<'a, P: Peer> Till<'a, P> {
     pub async fn sell(&self, product: &str, number: usize) -> Option<Reply> {
         let lines = json!([{"product_id": product, "quantity": 1 + number % 3}]);
         let amount = 450 * (1 + number % 3);
-        let sale = json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": amount}], "email": "ada@example.org"});
+        let sale = json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": amount}],
+            "email": "ada@example.org"});
         self.post("/v1/sales", &format!("sale {number}"), sale)
             .await
     }

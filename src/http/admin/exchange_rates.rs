@@ -49,7 +49,8 @@ pub async fn import(
         .import(house.origin, publication, corrections)
         .await?;
     Ok(Json(json!({
-        "days": imported.days, "created": imported.created, "corrected": imported.corrected, "unchanged": imported.unchanged, "ended": imported.ended,
+        "days": imported.days, "created": imported.created, "corrected": imported.corrected,
+            "unchanged": imported.unchanged, "ended": imported.ended,
         "left_out": left_out,
     })))
 }

@@ -49,7 +49,8 @@ pub async fn migrate(
     let id = access(&house, &slug).await?.id();
     let released = how.release && house.app.registry.release(id);
     if released {
-        tracing::info!(tenant_id = %id, "tenant file released: it is opened again although the disk failed twice under it");
+        tracing::info!(tenant_id = %id, "tenant file released: it is opened again although the \
+            disk failed twice under it");
     }
     open(&house, &slug).await?;
     Ok(Json(

@@ -55,7 +55,8 @@ impl From<ChainedEntry> for AuditEntryView {
 }
 
 /// Lists audit entries, the newest first.
-#[utoipa::path(get, path = "/audit-logs", tag = "audit", params(PageParams), responses((status = 200, body = PageView<AuditEntryView>)))]
+#[utoipa::path(get, path = "/audit-logs", tag = "audit", params(PageParams),
+    responses((status = 200, body = PageView<AuditEntryView>)))]
 async fn list_entries(
     shop: Shop<Admin>,
     PageQuery(page): PageQuery,

@@ -144,7 +144,10 @@ impl FromBody for ChangeItem {
 }
 
 /// Makes an empty cart.
-#[utoipa::path(post, path = "/carts", tag = "carts", security((), ("api_key" = [])), params(MayBeKeyedParams), request_body = CreateCartBody, responses((status = 201, body = CartView), (status = 422, description = "`validation_failed`, `currency_ended`, `currency_not_enabled`")))]
+#[utoipa::path(post, path = "/carts", tag = "carts", security((), ("api_key" = [])),
+    params(MayBeKeyedParams), request_body = CreateCartBody, responses((status = 201,
+    body = CartView), (status = 422, description = "`validation_failed`, `currency_ended`, \
+        `currency_not_enabled`")))]
 async fn create_cart(
     shop: Shop<Checkout>,
     MayBeKeyed { key, command }: MayBeKeyed<CreateCart>,
@@ -157,7 +160,8 @@ async fn create_cart(
 }
 
 /// Shows a cart with the present prices.
-#[utoipa::path(get, path = "/carts/{id}", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
+#[utoipa::path(get, path = "/carts/{id}", tag = "carts", security((), ("api_key" = [])),
+    params(("id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`")))]
 async fn get_cart(
     shop: Shop<Checkout>,
@@ -170,9 +174,12 @@ async fn get_cart(
 }
 
 /// Puts a product into a cart; more of it, when it is there already.
-#[utoipa::path(post, path = "/carts/{id}/items", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path), MayBeKeyedParams), request_body = AddItemBody,
-    responses((status = 201, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`, `product_inactive`, `cart_full`"),
-    (status = 422, description = "`validation_failed`, `product_not_found`, `currency_mismatch`, `quantity_too_large`, `amount_too_large`")))]
+#[utoipa::path(post, path = "/carts/{id}/items", tag = "carts", security((), ("api_key" = [])),
+    params(("id" = String, Path), MayBeKeyedParams), request_body = AddItemBody,
+    responses((status = 201, body = CartView), (status = 404, description = "`cart_not_found`"),
+        (status = 409, description = "`cart_not_open`, `product_inactive`, `cart_full`"),
+    (status = 422, description = "`validation_failed`, `product_not_found`, `currency_mismatch`, \
+        `quantity_too_large`, `amount_too_large`")))]
 async fn add_item(
     shop: Shop<Checkout>,
     PathId(id): PathId<CartKind>,
@@ -185,8 +192,11 @@ async fn add_item(
 }
 
 /// Sets how many are on a line.
-#[utoipa::path(patch, path = "/carts/{id}/items/{item_id}", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path), ("item_id" = String, Path)), request_body = ChangeItemBody,
-    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, `cart_item_not_found`"), (status = 409, description = "`cart_not_open`"),
+#[utoipa::path(patch, path = "/carts/{id}/items/{item_id}", tag = "carts", security((),
+    ("api_key" = [])), params(("id" = String, Path), ("item_id" = String, Path)),
+    request_body = ChangeItemBody,
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, \
+        `cart_item_not_found`"), (status = 409, description = "`cart_not_open`"),
     (status = 422, description = "`validation_failed`, `amount_too_large`")))]
 async fn change_item(
     shop: Shop<Checkout>,
@@ -200,8 +210,10 @@ async fn change_item(
 }
 
 /// Takes a line out of a cart; the answer is the cart without it.
-#[utoipa::path(delete, path = "/carts/{id}/items/{item_id}", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path), ("item_id" = String, Path)),
-    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, `cart_item_not_found`"), (status = 409, description = "`cart_not_open`")))]
+#[utoipa::path(delete, path = "/carts/{id}/items/{item_id}", tag = "carts", security((),
+    ("api_key" = [])), params(("id" = String, Path), ("item_id" = String, Path)),
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, \
+        `cart_item_not_found`"), (status = 409, description = "`cart_not_open`")))]
 async fn remove_item(
     shop: Shop<Checkout>,
     PathText((id, item)): PathText<(CartId, CartItemId)>,
@@ -213,8 +225,10 @@ async fn remove_item(
 }
 
 /// Takes all lines out of a cart.
-#[utoipa::path(post, path = "/carts/{id}/clear", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
-    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`")))]
+#[utoipa::path(post, path = "/carts/{id}/clear", tag = "carts", security((), ("api_key" = [])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"),
+        (status = 409, description = "`cart_not_open`")))]
 async fn clear_cart(
     shop: Shop<Checkout>,
     PathId(id): PathId<CartKind>,
@@ -226,8 +240,10 @@ async fn clear_cart(
 }
 
 /// Gives a cart up.
-#[utoipa::path(post, path = "/carts/{id}/abandon", tag = "carts", security((), ("api_key" = [])), params(("id" = String, Path)),
-    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`")))]
+#[utoipa::path(post, path = "/carts/{id}/abandon", tag = "carts", security((), ("api_key" = [])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"),
+        (status = 409, description = "`cart_not_open`")))]
 async fn abandon_cart(
     shop: Shop<Checkout>,
     PathId(id): PathId<CartKind>,

@@ -183,8 +183,11 @@ impl FromBody for ChangeProduct {
 }
 
 /// Takes a product into the catalog.
-#[utoipa::path(post, path = "/catalog/products", tag = "catalog", params(MayBeKeyedParams), request_body = CreateProductBody,
-    responses((status = 201, body = ProductView), (status = 409, description = "`sku_taken`, `barcode_taken`"), (status = 422, description = "`validation_failed`, `category_not_found`, `unknown_tax_class`")))]
+#[utoipa::path(post, path = "/catalog/products", tag = "catalog", params(MayBeKeyedParams),
+    request_body = CreateProductBody,
+    responses((status = 201, body = ProductView), (status = 409, description = "`sku_taken`, \
+        `barcode_taken`"), (status = 422, description = "`validation_failed`, \
+        `category_not_found`, `unknown_tax_class`")))]
 async fn create_product(
     shop: Shop<CatalogWrite>,
     MayBeKeyed { key, command }: MayBeKeyed<CreateProduct>,
@@ -256,7 +259,8 @@ enum ProductQuery {
 }
 
 /// Lists products, the newest first.
-#[utoipa::path(get, path = "/catalog/products", tag = "catalog", security((), ("api_key" = [])), params(PageParams, ProductFilter),
+#[utoipa::path(get, path = "/catalog/products", tag = "catalog", security((), ("api_key" = [])),
+    params(PageParams, ProductFilter),
     responses((status = 200, body = PageView<ProductView>)))]
 async fn list_products(
     shop: Shop<CatalogRead>,
@@ -280,8 +284,10 @@ async fn list_products(
 }
 
 /// Shows a product; one that was taken out of sale not to a storefront without a key.
-#[utoipa::path(get, path = "/catalog/products/{id}", tag = "catalog", security((), ("api_key" = [])), params(("id" = String, Path)),
-    responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`")))]
+#[utoipa::path(get, path = "/catalog/products/{id}", tag = "catalog", security((),
+    ("api_key" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = ProductView), (status = 404,
+        description = "`product_not_found`")))]
 async fn get_product(
     shop: Shop<CatalogRead>,
     PathId(id): PathId<ProductKind>,
@@ -298,9 +304,13 @@ async fn get_product(
 }
 
 /// Changes a product.
-#[utoipa::path(patch, path = "/catalog/products/{id}", tag = "catalog", params(("id" = String, Path), IfMatchParams), request_body = ChangeProductBody,
-    responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`"), (status = 409, description = "`sku_taken`, `barcode_taken`"),
-    (status = 412, description = "`stale_version`"), (status = 422, description = "`validation_failed`, `category_not_found`, `unknown_tax_class`")))]
+#[utoipa::path(patch, path = "/catalog/products/{id}", tag = "catalog", params(("id" = String,
+    Path), IfMatchParams), request_body = ChangeProductBody,
+    responses((status = 200, body = ProductView), (status = 404,
+        description = "`product_not_found`"), (status = 409, description = "`sku_taken`, \
+            `barcode_taken`"),
+    (status = 412, description = "`stale_version`"), (status = 422,
+        description = "`validation_failed`, `category_not_found`, `unknown_tax_class`")))]
 async fn change_product(
     shop: Shop<CatalogWrite>,
     PathId(id): PathId<ProductKind>,
@@ -314,8 +324,10 @@ async fn change_product(
 }
 
 /// Puts a product back into sale.
-#[utoipa::path(post, path = "/catalog/products/{id}/activate", tag = "catalog", params(("id" = String, Path), IfMatchParams),
-    responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`"), (status = 412, description = "`stale_version`")))]
+#[utoipa::path(post, path = "/catalog/products/{id}/activate", tag = "catalog",
+    params(("id" = String, Path), IfMatchParams),
+    responses((status = 200, body = ProductView), (status = 404,
+        description = "`product_not_found`"), (status = 412, description = "`stale_version`")))]
 async fn activate_product(
     shop: Shop<CatalogWrite>,
     PathId(id): PathId<ProductKind>,
@@ -328,8 +340,10 @@ async fn activate_product(
 }
 
 /// Takes a product out of sale.
-#[utoipa::path(post, path = "/catalog/products/{id}/deactivate", tag = "catalog", params(("id" = String, Path), IfMatchParams),
-    responses((status = 200, body = ProductView), (status = 404, description = "`product_not_found`"), (status = 412, description = "`stale_version`")))]
+#[utoipa::path(post, path = "/catalog/products/{id}/deactivate", tag = "catalog",
+    params(("id" = String, Path), IfMatchParams),
+    responses((status = 200, body = ProductView), (status = 404,
+        description = "`product_not_found`"), (status = 412, description = "`stale_version`")))]
 async fn deactivate_product(
     shop: Shop<CatalogWrite>,
     PathId(id): PathId<ProductKind>,
@@ -375,7 +389,9 @@ impl FromBody for CreateCategory {
 }
 
 /// Makes a category.
-#[utoipa::path(post, path = "/catalog/categories", tag = "catalog", params(MayBeKeyedParams), request_body = CreateCategoryBody, responses((status = 201, body = CategoryView), (status = 409, description = "`category_taken`")))]
+#[utoipa::path(post, path = "/catalog/categories", tag = "catalog", params(MayBeKeyedParams),
+    request_body = CreateCategoryBody, responses((status = 201, body = CategoryView), (status = 409,
+    description = "`category_taken`")))]
 async fn create_category(
     shop: Shop<CatalogWrite>,
     MayBeKeyed { key, command }: MayBeKeyed<CreateCategory>,
@@ -388,7 +404,8 @@ async fn create_category(
 }
 
 /// Lists categories, the newest first.
-#[utoipa::path(get, path = "/catalog/categories", tag = "catalog", security((), ("api_key" = [])), params(PageParams), responses((status = 200, body = PageView<CategoryView>)))]
+#[utoipa::path(get, path = "/catalog/categories", tag = "catalog", security((), ("api_key" = [])),
+    params(PageParams), responses((status = 200, body = PageView<CategoryView>)))]
 async fn list_categories(
     shop: Shop<CatalogRead>,
     PageQuery(page): PageQuery,

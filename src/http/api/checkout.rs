@@ -72,9 +72,14 @@ impl From<Placed> for PlacedView {
 }
 
 /// Makes an order of a cart; its stock is held for 15 minutes.
-#[utoipa::path(post, path = "/checkout", tag = "checkout", security((), ("api_key" = [])), params(KeyedParams), request_body = PlaceOrderBody,
-    responses((status = 201, body = PlacedView), (status = 404, description = "`cart_not_found`"), (status = 409, description = "`cart_not_open`, `product_inactive`, `out_of_stock`"),
-        (status = 422, description = "`validation_failed`, `cart_empty`, `currency_mismatch`, `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, `amount_too_large`, `unknown_tax_class`, `tax_rate_missing`, `payment_method_unavailable`, `idempotency_key_reused`")))]
+#[utoipa::path(post, path = "/checkout", tag = "checkout", security((), ("api_key" = [])),
+    params(KeyedParams), request_body = PlaceOrderBody,
+    responses((status = 201, body = PlacedView), (status = 404, description = "`cart_not_found`"),
+        (status = 409, description = "`cart_not_open`, `product_inactive`, `out_of_stock`"),
+        (status = 422, description = "`validation_failed`, `cart_empty`, `currency_mismatch`, \
+            `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, `amount_too_large`, \
+            `unknown_tax_class`, `tax_rate_missing`, `payment_method_unavailable`, \
+            `idempotency_key_reused`")))]
 async fn place_order(
     shop: Shop<Checkout>,
     Keyed { key, command }: Keyed<PlaceOrder>,

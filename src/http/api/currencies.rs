@@ -131,7 +131,8 @@ impl FromBody for ChangeSettings {
 
 /// Lists the shop's currencies, the last that was added first; those that it sells in no more are
 /// among them.
-#[utoipa::path(get, path = "/currencies", tag = "currencies", params(PageParams), security((), ("api_key" = [])),
+#[utoipa::path(get, path = "/currencies", tag = "currencies", params(PageParams), security((),
+    ("api_key" = [])),
     responses((status = 200, body = PageView<CurrencyView>)))]
 async fn list_currencies(
     shop: Shop<CatalogRead>,
@@ -145,8 +146,10 @@ async fn list_currencies(
 
 /// Sells in a currency from now on, or no more. Carts, checkouts and sales in a currency that is
 /// not enabled are refused.
-#[utoipa::path(post, path = "/currencies", tag = "currencies", params(MayBeKeyedParams), request_body = EnableCurrencyBody,
-    responses((status = 201, body = CurrencyView), (status = 409, description = "`currency_is_base`"),
+#[utoipa::path(post, path = "/currencies", tag = "currencies", params(MayBeKeyedParams),
+    request_body = EnableCurrencyBody,
+    responses((status = 201, body = CurrencyView), (status = 409,
+        description = "`currency_is_base`"),
     (status = 422, description = "`validation_failed`, `currency_ended`")))]
 async fn enable_currency(
     shop: Shop<Admin>,
@@ -162,7 +165,8 @@ async fn enable_currency(
 }
 
 /// Shows how the shop deals with currencies.
-#[utoipa::path(get, path = "/settings/currency", tag = "settings", responses((status = 200, body = CurrencySettingsView)))]
+#[utoipa::path(get, path = "/settings/currency", tag = "settings", responses((status = 200,
+    body = CurrencySettingsView)))]
 async fn get_settings(shop: Shop<Admin>) -> Result<Response, Problem> {
     Ok(settings_answer(
         &shop.read(move |view| Ok(currency::settings(view)?)).await?,
@@ -170,8 +174,10 @@ async fn get_settings(shop: Shop<Admin>) -> Result<Response, Problem> {
 }
 
 /// Changes which rates the shop goes by. Documents keep the rates that they used.
-#[utoipa::path(patch, path = "/settings/currency", tag = "settings", params(IfMatchParams), request_body = ChangeCurrencySettingsBody,
-    responses((status = 200, body = CurrencySettingsView), (status = 412, description = "`stale_version`"), (status = 422, description = "`validation_failed`")))]
+#[utoipa::path(patch, path = "/settings/currency", tag = "settings", params(IfMatchParams),
+    request_body = ChangeCurrencySettingsBody,
+    responses((status = 200, body = CurrencySettingsView), (status = 412,
+        description = "`stale_version`"), (status = 422, description = "`validation_failed`")))]
 async fn change_settings(
     shop: Shop<Admin>,
     IfMatch(expected): IfMatch,

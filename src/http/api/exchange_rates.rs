@@ -142,7 +142,8 @@ impl RateQuery {
 /// day (UTC), and for as many days as the settings say. Where none holds that is an error; there is
 /// no rate of 1 for want of a better one.
 #[utoipa::path(get, path = "/exchange-rates", tag = "currencies", params(RateQuery, PageParams),
-    responses((status = 200, body = PageView<ExchangeRateView>), (status = 422, description = "`validation_failed`, `same_currency`, `no_exchange_rate`")))]
+    responses((status = 200, body = PageView<ExchangeRateView>), (status = 422,
+        description = "`validation_failed`, `same_currency`, `no_exchange_rate`")))]
 async fn list_rates(
     shop: Shop<Finance>,
     PageBeside(page): PageBeside,
@@ -170,8 +171,10 @@ async fn list_rates(
 /// Sets a rate. It changes no other: of those that hold at an instant the one that began last
 /// counts, and of several that began together the last that was written. So a correction is the
 /// same rate once more.
-#[utoipa::path(post, path = "/exchange-rates", tag = "currencies", params(MayBeKeyedParams), request_body = AddExchangeRateBody,
-    responses((status = 201, body = ExchangeRateView), (status = 422, description = "`validation_failed`, `same_currency`")))]
+#[utoipa::path(post, path = "/exchange-rates", tag = "currencies", params(MayBeKeyedParams),
+    request_body = AddExchangeRateBody,
+    responses((status = 201, body = ExchangeRateView), (status = 422,
+        description = "`validation_failed`, `same_currency`")))]
 async fn add_rate(
     shop: Shop<Finance>,
     MayBeKeyed { key, command }: MayBeKeyed<AddRate>,

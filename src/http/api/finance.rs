@@ -78,7 +78,8 @@ impl From<FinancialOrder> for FinancialOrderView {
 }
 
 /// Lists financial orders, the newest first.
-#[utoipa::path(get, path = "/financial-orders", tag = "finance", params(PageParams, OfOrder), responses((status = 200, body = PageView<FinancialOrderView>)))]
+#[utoipa::path(get, path = "/financial-orders", tag = "finance", params(PageParams, OfOrder),
+    responses((status = 200, body = PageView<FinancialOrderView>)))]
 async fn list_financial_orders(
     shop: Shop<Finance>,
     PageBeside(page): PageBeside,
@@ -93,7 +94,8 @@ async fn list_financial_orders(
 
 /// Shows a financial order.
 #[utoipa::path(get, path = "/financial-orders/{id}", tag = "finance", params(("id" = String, Path)),
-    responses((status = 200, body = FinancialOrderView), (status = 404, description = "`financial_order_not_found`")))]
+    responses((status = 200, body = FinancialOrderView), (status = 404,
+        description = "`financial_order_not_found`")))]
 async fn get_financial_order(
     shop: Shop<Finance>,
     PathId(id): PathId<FinancialOrderKind>,
@@ -135,7 +137,8 @@ impl From<FinancialTransaction> for FinancialTransactionView {
 }
 
 /// Lists financial transactions, the newest first.
-#[utoipa::path(get, path = "/financial-transactions", tag = "finance", params(PageParams), responses((status = 200, body = PageView<FinancialTransactionView>)))]
+#[utoipa::path(get, path = "/financial-transactions", tag = "finance", params(PageParams),
+    responses((status = 200, body = PageView<FinancialTransactionView>)))]
 async fn list_financial_transactions(
     shop: Shop<Finance>,
     PageQuery(page): PageQuery,

@@ -127,8 +127,10 @@ impl FromBody for AdjustStock {
 }
 
 /// Shows the stock of a product.
-#[utoipa::path(get, path = "/inventory/stock/{product_id}", tag = "inventory", params(("product_id" = String, Path)),
-    responses((status = 200, body = StockView), (status = 404, description = "`product_not_found`")))]
+#[utoipa::path(get, path = "/inventory/stock/{product_id}", tag = "inventory",
+    params(("product_id" = String, Path)),
+    responses((status = 200, body = StockView), (status = 404,
+        description = "`product_not_found`")))]
 async fn get_stock(
     shop: Shop<Inventory>,
     PathId(product_id): PathId<ProductKind>,
@@ -144,8 +146,11 @@ async fn get_stock(
 }
 
 /// Sets the stock of a product to what was counted.
-#[utoipa::path(patch, path = "/inventory/stock/{product_id}", tag = "inventory", params(("product_id" = String, Path)), request_body = CountStockBody,
-    responses((status = 200, body = StockView), (status = 404, description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"), (status = 422, description = "`validation_failed`")))]
+#[utoipa::path(patch, path = "/inventory/stock/{product_id}", tag = "inventory",
+    params(("product_id" = String, Path)), request_body = CountStockBody,
+    responses((status = 200, body = StockView), (status = 404, description = "`product_not_found`"),
+        (status = 409, description = "`stock_too_low`"), (status = 422,
+        description = "`validation_failed`")))]
 async fn count_stock(
     shop: Shop<Inventory>,
     PathId(product_id): PathId<ProductKind>,
@@ -158,8 +163,11 @@ async fn count_stock(
 }
 
 /// Changes the stock of a product by a difference.
-#[utoipa::path(post, path = "/inventory/adjustments", tag = "inventory", params(MayBeKeyedParams), request_body = AdjustStockBody,
-    responses((status = 201, body = MovementView), (status = 404, description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"), (status = 422, description = "`validation_failed`, `stock_too_large`")))]
+#[utoipa::path(post, path = "/inventory/adjustments", tag = "inventory", params(MayBeKeyedParams),
+    request_body = AdjustStockBody,
+    responses((status = 201, body = MovementView), (status = 404,
+        description = "`product_not_found`"), (status = 409, description = "`stock_too_low`"),
+        (status = 422, description = "`validation_failed`, `stock_too_large`")))]
 async fn adjust_stock(
     shop: Shop<Inventory>,
     MayBeKeyed { key, command }: MayBeKeyed<AdjustStock>,
@@ -179,7 +187,8 @@ struct MovementFilter {
 }
 
 /// Lists movements of stock, the newest first.
-#[utoipa::path(get, path = "/inventory/movements", tag = "inventory", params(PageParams, MovementFilter), responses((status = 200, body = PageView<MovementView>)))]
+#[utoipa::path(get, path = "/inventory/movements", tag = "inventory", params(PageParams,
+    MovementFilter), responses((status = 200, body = PageView<MovementView>)))]
 async fn list_movements(
     shop: Shop<Inventory>,
     PageBeside(page): PageBeside,

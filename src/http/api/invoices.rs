@@ -77,7 +77,8 @@ impl From<Invoice> for InvoiceView {
 }
 
 /// Lists invoices, the newest first.
-#[utoipa::path(get, path = "/invoices", tag = "invoices", params(PageParams, OfOrder), responses((status = 200, body = PageView<InvoiceView>)))]
+#[utoipa::path(get, path = "/invoices", tag = "invoices", params(PageParams, OfOrder),
+    responses((status = 200, body = PageView<InvoiceView>)))]
 async fn list_invoices(
     shop: Shop<Finance>,
     PageBeside(page): PageBeside,
@@ -92,7 +93,8 @@ async fn list_invoices(
 
 /// Shows an invoice.
 #[utoipa::path(get, path = "/invoices/{id}", tag = "invoices", params(("id" = String, Path)),
-    responses((status = 200, body = InvoiceView), (status = 404, description = "`invoice_not_found`")))]
+    responses((status = 200, body = InvoiceView), (status = 404,
+        description = "`invoice_not_found`")))]
 async fn get_invoice(
     shop: Shop<Finance>,
     PathId(id): PathId<InvoiceKind>,

@@ -46,7 +46,8 @@ pub struct AccountsView {
 }
 
 /// Lists the accounts.
-#[utoipa::path(get, path = "/ledger/accounts", tag = "ledger", responses((status = 200, body = AccountsView)))]
+#[utoipa::path(get, path = "/ledger/accounts", tag = "ledger", responses((status = 200,
+    body = AccountsView)))]
 async fn list_accounts(shop: Shop<Finance>) -> Result<Json<AccountsView>, Problem> {
     let accounts = shop.read(|view| Ok(ledger::list_accounts(view)?)).await?;
     let view = |account: ledger::Account| AccountView {
@@ -100,7 +101,8 @@ impl From<ledger::Entry> for EntryView {
 }
 
 /// Lists the entries of the ledger, the newest first.
-#[utoipa::path(get, path = "/ledger/transactions", tag = "ledger", params(PageParams), responses((status = 200, body = PageView<EntryView>)))]
+#[utoipa::path(get, path = "/ledger/transactions", tag = "ledger", params(PageParams),
+    responses((status = 200, body = PageView<EntryView>)))]
 async fn list_transactions(
     shop: Shop<Finance>,
     PageQuery(page): PageQuery,
@@ -181,7 +183,8 @@ struct AsOf {
 }
 
 /// Shows the trial balance.
-#[utoipa::path(get, path = "/ledger/trial-balance", tag = "ledger", params(AsOf), responses((status = 200, body = TrialBalanceView)))]
+#[utoipa::path(get, path = "/ledger/trial-balance", tag = "ledger", params(AsOf),
+    responses((status = 200, body = TrialBalanceView)))]
 async fn trial_balance(
     shop: Shop<Finance>,
     QueryOf(query): QueryOf<AsOf>,
@@ -228,7 +231,8 @@ pub struct RevenueReportView {
 }
 
 /// Reports the revenue of a period.
-#[utoipa::path(get, path = "/reports/revenue", tag = "reports", params(Period), responses((status = 200, body = RevenueReportView)))]
+#[utoipa::path(get, path = "/reports/revenue", tag = "reports", params(Period),
+    responses((status = 200, body = RevenueReportView)))]
 async fn revenue(
     shop: Shop<Reports>,
     QueryOf(query): QueryOf<Period>,

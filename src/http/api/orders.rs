@@ -149,7 +149,8 @@ struct OrderFilter {
 }
 
 /// Lists orders, the newest first.
-#[utoipa::path(get, path = "/orders", tag = "orders", params(PageParams, OrderFilter), responses((status = 200, body = PageView<OrderView>)))]
+#[utoipa::path(get, path = "/orders", tag = "orders", params(PageParams, OrderFilter),
+    responses((status = 200, body = PageView<OrderView>)))]
 async fn list_orders(
     shop: Shop<Orders>,
     PageBeside(page): PageBeside,
@@ -188,8 +189,10 @@ async fn get_order(
 }
 
 /// Accepts a paid order.
-#[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = String, Path), MayBeKeyedParams), request_body = NothingBody,
-    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
+#[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = String, Path),
+    MayBeKeyedParams), request_body = NothingBody,
+    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"),
+        (status = 409, description = "`illegal_transition`")))]
 async fn confirm_order(
     shop: Shop<Orders>,
     PathId(id): PathId<OrderKind>,
@@ -202,8 +205,10 @@ async fn confirm_order(
 }
 
 /// Checkpoints a confirmed order as handed over or sent.
-#[utoipa::path(post, path = "/orders/{id}/ship", tag = "orders", params(("id" = String, Path), MayBeKeyedParams), request_body = NothingBody,
-    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
+#[utoipa::path(post, path = "/orders/{id}/ship", tag = "orders", params(("id" = String, Path),
+    MayBeKeyedParams), request_body = NothingBody,
+    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"),
+        (status = 409, description = "`illegal_transition`")))]
 async fn ship_order(
     shop: Shop<Orders>,
     PathId(id): PathId<OrderKind>,
@@ -216,8 +221,10 @@ async fn ship_order(
 }
 
 /// Calls a pending order off: its stock is free again, its open payments are cancelled.
-#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path), MayBeKeyedParams), request_body = NothingBody,
-    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"), (status = 409, description = "`illegal_transition`")))]
+#[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path),
+    MayBeKeyedParams), request_body = NothingBody,
+    responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"),
+        (status = 409, description = "`illegal_transition`")))]
 async fn cancel_order(
     shop: Shop<Orders>,
     PathId(id): PathId<OrderKind>,

@@ -88,7 +88,8 @@ pub struct ConfirmedView {
 }
 
 /// Lists payments, the newest first.
-#[utoipa::path(get, path = "/payments", tag = "payments", params(PageParams, OfOrder), responses((status = 200, body = PageView<PaymentView>)))]
+#[utoipa::path(get, path = "/payments", tag = "payments", params(PageParams, OfOrder),
+    responses((status = 200, body = PageView<PaymentView>)))]
 async fn list_payments(
     shop: Shop<Payments>,
     PageBeside(page): PageBeside,
@@ -103,7 +104,8 @@ async fn list_payments(
 
 /// Shows a payment.
 #[utoipa::path(get, path = "/payments/{id}", tag = "payments", params(("id" = String, Path)),
-    responses((status = 200, body = PaymentView), (status = 404, description = "`payment_not_found`")))]
+    responses((status = 200, body = PaymentView), (status = 404,
+        description = "`payment_not_found`")))]
 async fn get_payment(
     shop: Shop<Payments>,
     PathId(id): PathId<PaymentKind>,
@@ -146,9 +148,12 @@ impl FromBody for OpenPayment {
 }
 
 /// Makes a further payment for an order, after the one before has failed or was cancelled.
-#[utoipa::path(post, path = "/payments", tag = "payments", params(KeyedParams), request_body = OpenPaymentBody,
+#[utoipa::path(post, path = "/payments", tag = "payments", params(KeyedParams),
+    request_body = OpenPaymentBody,
     responses((status = 201, body = PaymentView), (status = 404, description = "`order_not_found`"),
-        (status = 409, description = "`order_not_payable`, `payment_pending`, `too_many_payments`"), (status = 422, description = "`validation_failed`, `payment_method_unavailable`, `idempotency_key_reused`")))]
+        (status = 409, description = "`order_not_payable`, `payment_pending`, `too_many_payments`"),
+            (status = 422, description = "`validation_failed`, `payment_method_unavailable`, \
+                `idempotency_key_reused`")))]
 async fn open_payment(
     shop: Shop<Payments>,
     Keyed { key, command }: Keyed<OpenPayment>,
@@ -188,9 +193,12 @@ impl FromBody for Reference {
 }
 
 /// Confirms a payment: it succeeds with all that follows, or it is declined.
-#[utoipa::path(post, path = "/payments/{id}/confirm", tag = "payments", params(("id" = String, Path), KeyedParams), request_body = ConfirmBody,
-    responses((status = 200, body = ConfirmedView), (status = 402, description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
-        (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`, `invoice_number_taken`")))]
+#[utoipa::path(post, path = "/payments/{id}/confirm", tag = "payments", params(("id" = String,
+    Path), KeyedParams), request_body = ConfirmBody,
+    responses((status = 200, body = ConfirmedView), (status = 402,
+        description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
+        (status = 409, description = "`payment_already_processed`, `payment_over`, \
+            `order_not_payable`, `out_of_stock`, `invoice_number_taken`")))]
 async fn confirm_payment(
     shop: Shop<Payments>,
     PathId(payment_id): PathId<PaymentKind>,
@@ -236,9 +244,12 @@ impl FromBody for ConfirmPayment {
 }
 
 /// Confirms the payment of a checkout: it succeeds with all that follows, or it is declined.
-#[utoipa::path(post, path = "/checkout/confirm-payment", tag = "checkout", params(KeyedParams), request_body = ConfirmPaymentBody,
-    responses((status = 200, body = ConfirmedView), (status = 402, description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
-        (status = 409, description = "`payment_already_processed`, `payment_over`, `order_not_payable`, `out_of_stock`, `invoice_number_taken`")))]
+#[utoipa::path(post, path = "/checkout/confirm-payment", tag = "checkout", params(KeyedParams),
+    request_body = ConfirmPaymentBody,
+    responses((status = 200, body = ConfirmedView), (status = 402,
+        description = "`payment_declined`"), (status = 404, description = "`payment_not_found`"),
+        (status = 409, description = "`payment_already_processed`, `payment_over`, \
+            `order_not_payable`, `out_of_stock`, `invoice_number_taken`")))]
 async fn checkout_confirm_payment(
     shop: Shop<MayConfirm>,
     Keyed { key, command }: Keyed<ConfirmPayment>,
@@ -309,8 +320,11 @@ impl FromBody for CancelPayment {
 }
 
 /// Calls a payment off that is not in yet. The body may be left out.
-#[utoipa::path(post, path = "/payments/{id}/cancel", tag = "payments", params(("id" = String, Path), MayBeKeyedParams), request_body = CancelPaymentBody,
-    responses((status = 200, body = PaymentView), (status = 404, description = "`payment_not_found`"), (status = 409, description = "`payment_already_processed`, `payment_over`")))]
+#[utoipa::path(post, path = "/payments/{id}/cancel", tag = "payments", params(("id" = String, Path),
+    MayBeKeyedParams), request_body = CancelPaymentBody,
+    responses((status = 200, body = PaymentView), (status = 404,
+        description = "`payment_not_found`"), (status = 409,
+        description = "`payment_already_processed`, `payment_over`")))]
 async fn cancel_payment(
     shop: Shop<Payments>,
     PathId(id): PathId<PaymentKind>,

@@ -93,15 +93,19 @@ mod tests {
     #[test]
     fn what_is_secret_is_masked_wherever_it_stands() {
         let payload = json!({
-            "order_id": "o-1", "Password": "p", "client_secret": {"a": 1}, "api-key": "k", "access_token": null,
+            "order_id": "o-1", "Password": "p", "client_secret": {"a": 1}, "api-key": "k",
+                "access_token": null,
             "deep": [{"X-Authorization": "Bearer x", "card_number": 4242}],
-            "url": "https://bob:hunter2@example.org/hook?a=b@c", "plain": "https://example.org/a:b@c", "mail": "bob@example.org",
+            "url": "https://bob:hunter2@example.org/hook?a=b@c",
+                "plain": "https://example.org/a:b@c", "mail": "bob@example.org",
         });
         let shown = redacted(&payload.to_string());
         let wanted = json!({
-            "order_id": "o-1", "Password": "***", "client_secret": "***", "api-key": "***", "access_token": null,
+            "order_id": "o-1", "Password": "***", "client_secret": "***", "api-key": "***",
+                "access_token": null,
             "deep": [{"X-Authorization": "***", "card_number": "***"}],
-            "url": "https://bob:***@example.org/hook?a=b@c", "plain": "https://example.org/a:b@c", "mail": "bob@example.org",
+            "url": "https://bob:***@example.org/hook?a=b@c", "plain": "https://example.org/a:b@c",
+                "mail": "bob@example.org",
         });
         assert_eq!(shown, wanted);
         assert_eq!(redacted("no JSON"), json!("no JSON"));

@@ -84,28 +84,36 @@ described! {
     Barcode: text(None, Some("^[!-~]+$"), BARCODE_CHARS_MAX, "what the label says to a scanner");
     Currency: text(None, Some("^[A-Z]{3}$"), 3, "ISO 4217, in capitals");
     Day: text(None, Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), 10, "a day of the calendar");
-    ExchangeRate: text(None, Some(RATE), 19, "a decimal above zero, with at most nine digits before its point and behind it");
+    ExchangeRate: text(None, Some(RATE), 19, "a decimal above zero, with at most nine digits \
+        before its point and behind it");
     Digest: text(None, Some("^[0-9a-f]{64}$"), 64, "SHA-256, 64 hexadecimal digits");
     Email: text(Some(KnownFormat::Email), None, EMAIL_CHARS_MAX, "an e-mail address");
     HostName: text(None, Some(HOST), HOST_CHARS_MAX, "a host name, without scheme and port");
     Name: text(None, Some(LINE), NAME_CHARS_MAX, "1 to 200 characters");
     Note: text(None, Some(LINE), NOTE_CHARS_MAX, "1 to 500 characters");
-    Sku: text(None, Some(r"^[\p{L}\p{N}\-_./+#:]+$"), SKU_CHARS_MAX, "the shop's own number of a product, 1 to 64 characters");
-    Slug: text(None, Some("^[a-z0-9](?:[a-z0-9\\-]*[a-z0-9])?$"), SLUG_CHARS_MAX, "small letters, digits and inner hyphens");
+    Sku: text(None, Some(r"^[\p{L}\p{N}\-_./+#:]+$"), SKU_CHARS_MAX, "the shop's own number of a \
+        product, 1 to 64 characters");
+    Slug: text(None, Some("^[a-z0-9](?:[a-z0-9\\-]*[a-z0-9])?$"), SLUG_CHARS_MAX, "small letters, \
+        digits and inner hyphens");
     TaxClass: text(None, Some("^[a-z0-9_\\-]+$"), SLUG_CHARS_MAX, "a class of goods for tax");
     Timestamp: text(Some(KnownFormat::DateTime), None, 64, "RFC 3339; answers are in UTC");
     OnHand: integer(0, STOCK_MAX, "how many lie on the shelf");
     Price: integer(0, PRICE_MINOR_MAX, "an amount in the currency's minor unit");
     Quantity: integer(1, QUANTITY_MAX, "a number of units");
-    QuantityDelta: integer(-QUANTITY_MAX, QUANTITY_MAX, "how many more or, below 0, fewer there are; never 0");
+    QuantityDelta: integer(-QUANTITY_MAX, QUANTITY_MAX, "how many more or, below 0, fewer there \
+        are; never 0");
     TaxRate: integer(0, TaxRate::ONE, "parts per million: 19 % is 190000");
-    Method: one_of(Method::ALL.iter().map(|one| one.as_str()), "how money comes in; `test` under `--dev` only");
-    RateOrigin: one_of(RateOrigin::ALL.iter().map(|one| one.as_str()), "who says so: the shop, or the European Central Bank");
-    RateSource: one_of(RateSource::ALL.iter().map(|one| one.as_str()), "which rates count: the shop's own before published ones, only its own, only published ones");
+    Method: one_of(Method::ALL.iter().map(|one| one.as_str()), "how money comes in; `test` under \
+        `--dev` only");
+    RateOrigin: one_of(RateOrigin::ALL.iter().map(|one| one.as_str()), "who says so: the shop, or \
+        the European Central Bank");
+    RateSource: one_of(RateSource::ALL.iter().map(|one| one.as_str()), "which rates count: the \
+        shop's own before published ones, only its own, only published ones");
     OrderStatus: one_of(OrderStatus::ALL.iter().map(|one| one.as_str()), "where an order stands");
     Queue: one_of(Queue::ALL.iter().map(|one| one.as_str()), "a queue");
     State: one_of(State::ALL.iter().map(|one| one.as_str()), "where a job is in its life");
-    Scope: one_of(Scope::ALL.iter().map(|one| one.as_str()), "what a key may be used for; `landlord` is for landlord keys alone");
+    Scope: one_of(Scope::ALL.iter().map(|one| one.as_str()), "what a key may be used for; \
+        `landlord` is for landlord keys alone");
 }
 
 impl<K: Kind> PartialSchema for Id<K> {

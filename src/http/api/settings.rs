@@ -64,7 +64,8 @@ impl FromBody for ChangeShop {
 }
 
 /// Shows the shop.
-#[utoipa::path(get, path = "/settings/shop", tag = "settings", responses((status = 200, body = ShopView)))]
+#[utoipa::path(get, path = "/settings/shop", tag = "settings", responses((status = 200,
+    body = ShopView)))]
 async fn get_shop(shop: Shop<Admin>) -> Result<Response, Problem> {
     Ok(shop_answer(
         shop.read(move |view| Ok(settings::shop(view)?)).await?,
@@ -72,8 +73,10 @@ async fn get_shop(shop: Shop<Admin>) -> Result<Response, Problem> {
 }
 
 /// Changes the shop. Orders keep what they were placed with.
-#[utoipa::path(patch, path = "/settings/shop", tag = "settings", params(IfMatchParams), request_body = ChangeShopBody,
-    responses((status = 200, body = ShopView), (status = 412, description = "`stale_version`"), (status = 422, description = "`validation_failed`")))]
+#[utoipa::path(patch, path = "/settings/shop", tag = "settings", params(IfMatchParams),
+    request_body = ChangeShopBody,
+    responses((status = 200, body = ShopView), (status = 412, description = "`stale_version`"),
+        (status = 422, description = "`validation_failed`")))]
 async fn change_shop(
     shop: Shop<Admin>,
     IfMatch(expected): IfMatch,

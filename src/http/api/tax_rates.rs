@@ -81,8 +81,10 @@ impl FromBody for AddRate {
 }
 
 /// Adds a rate to a tax class; a new class comes into being with its first rate.
-#[utoipa::path(post, path = "/tax-rates", tag = "tax", params(MayBeKeyedParams), request_body = AddRateBody,
-    responses((status = 201, body = TaxRateView), (status = 409, description = "`tax_rate_exists`"), (status = 422, description = "`validation_failed`")))]
+#[utoipa::path(post, path = "/tax-rates", tag = "tax", params(MayBeKeyedParams),
+    request_body = AddRateBody,
+    responses((status = 201, body = TaxRateView), (status = 409, description = "`tax_rate_exists`"),
+        (status = 422, description = "`validation_failed`")))]
 async fn add_rate(
     shop: Shop<CatalogWrite>,
     MayBeKeyed { key, command }: MayBeKeyed<AddRate>,
@@ -94,7 +96,8 @@ async fn add_rate(
 }
 
 /// Lists tax rates, the last added first.
-#[utoipa::path(get, path = "/tax-rates", tag = "tax", params(PageParams), security((), ("api_key" = [])), responses((status = 200, body = PageView<TaxRateView>)))]
+#[utoipa::path(get, path = "/tax-rates", tag = "tax", params(PageParams), security((),
+    ("api_key" = [])), responses((status = 200, body = PageView<TaxRateView>)))]
 async fn list_rates(
     shop: Shop<CatalogRead>,
     PageQuery(page): PageQuery,

@@ -34,7 +34,8 @@ impl<C: FromBody> FromRequest<Arc<App>> for Keyed<C> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         // Said before the body is looked at: nothing in it can mend that.
         if !request.headers().contains_key(IDEMPOTENCY_KEY) {
-            let detail = "send an Idempotency-Key header with a fresh UUID; repeat it when you repeat this request";
+            let detail = "send an Idempotency-Key header with a fresh UUID; repeat it when you \
+                repeat this request";
             return Err(Problem::new(
                 Class::Malformed,
                 "idempotency_key_missing",

@@ -84,7 +84,8 @@ pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!(
-        "less than {} of the disk are free, which are kept in reserve; this request wrote nothing; free some space and try again with the same key; \
+        "less than {} of the disk are free, which are kept in reserve; this request wrote nothing; \
+         free some space and try again with the same key; \
          reading and cancelling go on",
         app.config.storage.disk_reserve
     );
@@ -109,7 +110,8 @@ impl<P: Permission> Shop<P> {
     /// Notes in the security log what somebody should know of.
     pub fn note_security(&self, what: &str, subject: &str) {
         let origin = &self.origin;
-        tracing::warn!(target: "security", tenant_id = %self.tenant_id, actor = %origin.actor, request_id = origin.request_id, subject, "{what}");
+        tracing::warn!(target: "security", tenant_id = %self.tenant_id, actor = %origin.actor,
+            request_id = origin.request_id, subject, "{what}");
     }
 
     /// Whether somebody at the storefront asks, without a key.
@@ -296,7 +298,8 @@ async fn resolve<P: Permission>(
             .extensions
             .get::<OriginalUri>()
             .map_or(parts.uri.path(), |uri| uri.path());
-        tracing::warn!(target: "security", tenant_id = %chosen.id(), named_tenant_id = %other.id(), path, "tenant mismatch");
+        tracing::warn!(target: "security", tenant_id = %chosen.id(), named_tenant_id = %other.id(),
+            path, "tenant mismatch");
         return Err(Problem::new(
             Class::Forbidden,
             "tenant_mismatch",

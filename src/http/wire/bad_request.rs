@@ -67,13 +67,16 @@ impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
 
     fn refusal(&self, status: StatusCode, head: &str) -> Bytes {
         let request_id = fresh_request_id(self.entropy.as_ref());
-        metrics::counter!("tillbox_http_bad_requests_total", "status" => status.as_str().to_owned()).increment(1);
+        metrics::counter!("tillbox_http_bad_requests_total",
+            "status" => status.as_str().to_owned())
+        .increment(1);
         let document = problem(status, &self.reason)
             .document(&request_id)
             .to_string();
         tracing::debug!(request_id, status = status.as_u16(), "unreadable request");
         let fields = format!(
-            "content-type: {MEDIA_TYPE}\r\n{REQUEST_ID}: {request_id}\r\ndate: {}\r\ncontent-length: {}",
+            "content-type: {MEDIA_TYPE}\r\n{REQUEST_ID}: {request_id}\r\ndate: \
+             {}\r\ncontent-length: {}",
             self.dates.header().to_str().unwrap_or_default(),
             document.len()
         );
@@ -102,7 +105,8 @@ fn problem(status: StatusCode, reason: &Reason) -> Problem {
     let (code, detail) = match status {
         StatusCode::TOO_MANY_REQUESTS => (
             "too_many_connections",
-            "there are as many connections from this address as one address may have; close some, and keep one open for many requests",
+            "there are as many connections from this address as one address may have; close some, \
+             and keep one open for many requests",
         ),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
             "headers_too_large",
@@ -110,7 +114,8 @@ fn problem(status: StatusCode, reason: &Reason) -> Problem {
         ),
         StatusCode::REQUEST_TIMEOUT => (
             "head_timeout",
-            "the first line and the header fields took too long to arrive; nothing was done; send them in one piece",
+            "the first line and the header fields took too long to arrive; nothing was done; send \
+             them in one piece",
         ),
         StatusCode::URI_TOO_LONG => (
             "uri_too_long",
@@ -183,7 +188,8 @@ mod tests {
     use crate::primitives::{ManualClock, SeededEntropy, Timestamp};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    const BARE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    const BARE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: \
+        close\r\ncontent-length: 0\r\n\r\n";
 
     /// What arrives of `bytes` at the other end of a connection that takes four bytes at a time.
     async fn sent(bytes: &str) -> String {

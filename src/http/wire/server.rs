@@ -151,7 +151,8 @@ pub async fn serve<L: Listener>(
             Some(done) = connections.join_next() => log_panic(done),
             (io, peer, slot) = next_connection(&mut listener, &slots) => {
                 if let Some(place) = addresses.admit(peer.0) {
-                    connections.spawn(house.clone().serve(io, peer, (slot, place), graceful.watcher()));
+                    connections.spawn(house.clone().serve(io, peer, (slot, place),
+                        graceful.watcher()));
                 } else {
                     connections.spawn(house.clone().turn_away(io, peer, slot));
                 }
@@ -180,7 +181,8 @@ fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
         && (1..=Semaphore::MAX_PERMITS).contains(&settings.max_connections)
         && settings.max_connections_per_address >= 1;
     if !sound {
-        let problem = "head_bytes must be at least 8192, max_connections and max_connections_per_address at least 1";
+        let problem = "head_bytes must be at least 8192, max_connections and \
+            max_connections_per_address at least 1";
         return Err(io::Error::new(ErrorKind::InvalidInput, problem));
     }
     let mut http = http1::Builder::new();

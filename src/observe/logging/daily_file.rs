@@ -124,7 +124,8 @@ pub(super) fn remove_old(dir: &Path, logs: &[&str], keep_days: u32, now_ms: i64)
         match fs::remove_file(entry.path()) {
             Ok(()) => removed += 1,
             Err(error) => {
-                tracing::warn!(file = %entry.path().display(), error = %error, "an old log file cannot be removed; it is tried again")
+                tracing::warn!(file = %entry.path().display(), error = %error, "an old log file \
+                    cannot be removed; it is tried again")
             }
         }
     }

@@ -52,9 +52,11 @@ fn a_line_is_one_flat_object_in_a_fixed_order() {
     let lines = json(|| {
         let error = subscriber("loud=very", now_ms, Vec::new()).err().unwrap();
         warn!(target: "tillbox::worker", order_id = "o1", attempt = 2_u32, ok = false, delta = -1,
-            ratio = 0.5, error = &error as &dyn std::error::Error, kind = ?Some(1), "job {}", "failed");
+            ratio = 0.5, error = &error as &dyn std::error::Error, kind = ?Some(1), "job {}",
+                "failed");
     });
-    insta::assert_snapshot!(lines.join("\n"), @r#"{"timestamp":"2026-01-02T03:04:05.006Z","level":"WARN","target":"tillbox::worker","message":"job failed","order_id":"o1","attempt":2,"ok":false,"delta":-1,"ratio":0.5,"error":"\"loud=very\" is no log level: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5","kind":"Some(1)"}"#);
+    insta::assert_snapshot!(lines.join("\n"),
+        @r#"{"timestamp":"2026-01-02T03:04:05.006Z","level":"WARN","target":"tillbox::worker","message":"job failed","order_id":"o1","attempt":2,"ok":false,"delta":-1,"ratio":0.5,"error":"\"loud=very\" is no log level: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5","kind":"Some(1)"}"#);
 }
 
 #[test]
@@ -84,7 +86,8 @@ fn fields_cannot_take_the_place_of_the_head_nor_appear_twice() {
         let _span = info_span!("s", level = "x").entered();
         info!(target: "t", timestamp = 1, target = "y", "z");
     });
-    insta::assert_snapshot!(lines.join("\n"), @r#"{"timestamp":"2026-01-02T03:04:05.006Z","level":"INFO","target":"t","message":"z","timestamp_":1,"target_":"y","level_":"x"}"#);
+    insta::assert_snapshot!(lines.join("\n"),
+        @r#"{"timestamp":"2026-01-02T03:04:05.006Z","level":"INFO","target":"t","message":"z","timestamp_":1,"target_":"y","level_":"x"}"#);
 }
 
 #[test]
@@ -116,7 +119,8 @@ fn the_console_shape_is_for_people() {
         )
     };
     let plain = lines("info", Shape::Console { ansi: false }, false, emit);
-    insta::assert_snapshot!(plain.join("\n"), @r#"2026-01-02T03:04:05.006Z  INFO ready listen=[::1]:1 name="two words" empty="" n=1"#);
+    insta::assert_snapshot!(plain.join("\n"),
+        @r#"2026-01-02T03:04:05.006Z  INFO ready listen=[::1]:1 name="two words" empty="" n=1"#);
     let coloured = lines("info", Shape::Console { ansi: true }, false, emit);
     assert!(
         coloured[0].contains("\u{1b}[32m INFO\u{1b}[0m ready"),

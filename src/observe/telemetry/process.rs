@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn the_fields_are_found_behind_any_name() {
-        let text = "7 (a ) b) S 1 7 7 0 -1 4194560 90 0 0 0 250 50 0 0 20 0 9 0 123 4096000 1000 18446744073709551615 1";
+        let text = "7 (a ) b) S 1 7 7 0 -1 4194560 90 0 0 0 250 50 0 0 20 0 9 0 123 4096000 1000 \
+            18446744073709551615 1";
         let stat = Stat {
             cpu_ticks: 300,
             threads: 9,

@@ -359,7 +359,8 @@ fn an_error_names_the_server_and_its_cause_and_no_secret() {
     assert_eq!(
         chain(&error),
         format!(
-            "the mail server {address} did not take the message: permanent error (550): no such user"
+            "the mail server {address} did not take the message: permanent error (550): no such \
+             user"
         )
     );
     server.join().unwrap();

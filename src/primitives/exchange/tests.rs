@@ -159,7 +159,8 @@ fn a_rate_far_from_another_is_one_that_doubled_or_halved() {
 prop_compose! {
     fn any_rate()(mantissa in 1_u64..1_000_000_000, scale in 0_usize..9) -> ExchangeRate {
         let scale = u32::try_from(scale).expect("a digit");
-        ExchangeRate::parse(&Decimal::from_i128_with_scale(i128::from(mantissa), scale).to_string()).expect("a rate")
+        ExchangeRate::parse(&Decimal::from_i128_with_scale(i128::from(mantissa),
+            scale).to_string()).expect("a rate")
     }
 }
 
@@ -171,12 +172,14 @@ proptest! {
     /// |converted × denominator − amount × numerator| is at most half a minor unit's worth, with both sides in whole numbers.
     #[test]
     fn a_conversion_is_within_half_a_unit(
-        minor in -1_000_000_000_i64..1_000_000_000, numerator in any_rate(), denominator in any_rate(), base in any_currency(), quote in any_currency(),
+        minor in -1_000_000_000_i64..1_000_000_000, numerator in any_rate(),
+            denominator in any_rate(), base in any_currency(), quote in any_currency(),
     ) {
         let by = Quotation { base, quote, numerator, denominator };
         let amount = Money::new(minor, base).expect("in range");
         let Ok(found) = by.convert(amount, Rounding::HalfUp) else { return Ok(()) };
-        let scaled = |rate: ExchangeRate, places: u32| rate.0.mantissa() * 10_i128.pow(9 - rate.0.scale()) * 10_i128.pow(places);
+        let scaled = |rate: ExchangeRate,
+            places: u32| rate.0.mantissa() * 10_i128.pow(9 - rate.0.scale()) * 10_i128.pow(places);
         let exact = i128::from(minor) * scaled(numerator, quote.digits());
         let unit = scaled(denominator, base.digits());
         let error = i128::from(found.minor()) * unit - exact;
@@ -185,19 +188,24 @@ proptest! {
     }
 
     #[test]
-    fn down_is_never_more_and_half_up_never_less_than_down(minor in 0_i64..1_000_000_000, numerator in any_rate(), denominator in any_rate()) {
-        let by = Quotation { base: currency("EUR"), quote: currency("USD"), numerator, denominator };
+    fn down_is_never_more_and_half_up_never_less_than_down(minor in 0_i64..1_000_000_000,
+        numerator in any_rate(), denominator in any_rate()) {
+        let by = Quotation { base: currency("EUR"), quote: currency("USD"), numerator,
+            denominator };
         let amount = Money::new(minor, by.base).expect("in range");
-        if let (Ok(down), Ok(up)) = (by.convert(amount, Rounding::Down), by.convert(amount, Rounding::HalfUp)) {
+        if let (Ok(down), Ok(up)) = (by.convert(amount, Rounding::Down), by.convert(amount,
+            Rounding::HalfUp)) {
             prop_assert!(matches!(up.minor() - down.minor(), 0 | 1));
         }
     }
 
     /// By the larger unit and back: nothing is lost.
     #[test]
-    fn there_and_back_is_the_same_where_the_other_unit_is_finer(minor in 0_i64..1_000_000_000, numerator in any_rate()) {
+    fn there_and_back_is_the_same_where_the_other_unit_is_finer(minor in 0_i64..1_000_000_000,
+        numerator in any_rate()) {
         prop_assume!(numerator >= ExchangeRate::ONE);
-        let by = Quotation { base: currency("EUR"), quote: currency("KWD"), numerator, denominator: ExchangeRate::ONE };
+        let by = Quotation { base: currency("EUR"), quote: currency("KWD"), numerator,
+            denominator: ExchangeRate::ONE };
         let amount = Money::new(minor, by.base).expect("in range");
         if let Ok(there) = by.convert(amount, Rounding::HalfEven) {
             prop_assert_eq!(by.inverse().convert(there, Rounding::HalfEven), Ok(amount));

@@ -5,8 +5,10 @@ use crate::primitives::Timestamp;
 use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    COUNT_LEFT = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND updated_at < ?1";
-    LEFT = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND updated_at < ?1 ORDER BY updated_at LIMIT ?2";
+    COUNT_LEFT = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND updated_at < \
+        ?1";
+    LEFT = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND updated_at < ?1 ORDER BY \
+        updated_at LIMIT ?2";
     DELETE_ITEMS = "DELETE FROM cart_item WHERE cart_id = ?1";
     DELETE = "DELETE FROM cart WHERE id = ?1 AND status IN ('open', 'abandoned')";
 }

@@ -6,13 +6,17 @@ use crate::primitives::id::{CartId, CartItemId};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, params, statements};
 
 statements! {
-    INSERT = "INSERT INTO cart (id, currency, status, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)";
+    INSERT = "INSERT INTO cart (id, currency, status, created_at, updated_at) VALUES (?1, ?2, ?3, \
+        ?4, ?4)";
     HEAD = "SELECT id, currency, status FROM cart WHERE id = ?1";
-    LINES = "SELECT cart_item.id, cart_item.product_id, product.sku, product.name, cart_item.quantity, product.price_minor, product.currency
-             FROM cart_item JOIN product ON product.id = cart_item.product_id WHERE cart_item.cart_id = ?1 ORDER BY cart_item.seq";
+    LINES = "SELECT cart_item.id, cart_item.product_id, product.sku, product.name, \
+        cart_item.quantity, product.price_minor, product.currency
+             FROM cart_item JOIN product ON product.id = cart_item.product_id WHERE \
+             cart_item.cart_id = ?1 ORDER BY cart_item.seq";
     TOUCH = "UPDATE cart SET updated_at = ?2 WHERE id = ?1 AND status = 'open'";
     CLOSE = "UPDATE cart SET status = ?2, updated_at = ?3 WHERE id = ?1 AND status = 'open'";
-    INSERT_ITEM = "INSERT INTO cart_item (id, cart_id, product_id, quantity) VALUES (?1, ?2, ?3, ?4)";
+    INSERT_ITEM = "INSERT INTO cart_item (id, cart_id, product_id, quantity) VALUES (?1, ?2, ?3, \
+        ?4)";
     UPDATE_ITEM = "UPDATE cart_item SET quantity = ?3 WHERE id = ?1 AND cart_id = ?2";
     DELETE_ITEM = "DELETE FROM cart_item WHERE id = ?1 AND cart_id = ?2";
     DELETE_ITEMS = "DELETE FROM cart_item WHERE cart_id = ?1";

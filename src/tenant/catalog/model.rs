@@ -94,7 +94,8 @@ pub enum CatalogRefused {
     CategoryTaken(Name),
     /// The product has a price in another currency.
     #[error(
-        "the product is priced in {0}, and a product's currency never changes; give the one in {1} a SKU of its own"
+        "the product is priced in {0}, and a product's currency never changes; give the one in {1} \
+         a SKU of its own"
     )]
     CurrencyFixed(Currency, Currency),
     /// The tax class has no rate.

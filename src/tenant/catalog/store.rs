@@ -11,21 +11,29 @@ use crate::storage::{
 /// What [`product`] reads, in this order.
 macro_rules! columns {
     () => {
-        "id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version"
+        "id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, \
+         active, version"
     };
 }
 
 statements! {
-    INSERT = "INSERT INTO product (id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, active, version, created_at, updated_at)
-              VALUES (:id, :sku, :barcode, :name, :price_minor, :currency, :tax_class, :track_stock, :category_id, 1, 1, :now, :now)";
-    UPDATE = "UPDATE product SET sku = :sku, barcode = :barcode, name = :name, price_minor = :price_minor, tax_class = :tax_class,
-              track_stock = :track_stock, category_id = :category_id, active = :active, version = version + 1, updated_at = :now WHERE id = :id";
+    INSERT = "INSERT INTO product (id, sku, barcode, name, price_minor, currency, tax_class, \
+        track_stock, category_id, active, version, created_at, updated_at)
+              VALUES (:id, :sku, :barcode, :name, :price_minor, :currency, :tax_class, \
+              :track_stock, :category_id, 1, 1, :now, :now)";
+    UPDATE = "UPDATE product SET sku = :sku, barcode = :barcode, name = :name, price_minor = \
+        :price_minor, tax_class = :tax_class,
+              track_stock = :track_stock, category_id = :category_id, active = :active, version = \
+              version + 1, updated_at = :now WHERE id = :id";
     FIND = concat!("SELECT ", columns!(), " FROM product WHERE id = ?1");
     FIND_BY_SKU = concat!("SELECT ", columns!(), " FROM product WHERE sku = ?1");
     FIND_BY_BARCODE = concat!("SELECT ", columns!(), " FROM product WHERE barcode = ?1");
-    PAGE = concat!("SELECT ", columns!(), ", seq FROM product WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    PAGE_OF_ACTIVE = concat!("SELECT ", columns!(), ", seq FROM product WHERE active = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    PAGE_OF_CATEGORY = concat!("SELECT ", columns!(), ", seq FROM product WHERE category_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM product WHERE seq < ?1 ORDER BY seq DESC \
+        LIMIT ?2");
+    PAGE_OF_ACTIVE = concat!("SELECT ", columns!(), ", seq FROM product WHERE active = ?3 AND seq \
+        < ?1 ORDER BY seq DESC LIMIT ?2");
+    PAGE_OF_CATEGORY = concat!("SELECT ", columns!(), ", seq FROM product WHERE category_id = ?3 \
+        AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
     PAGE_OF_CATEGORY_AND_ACTIVE = concat!("SELECT ", columns!(), ", seq FROM product
             WHERE category_id = ?3 AND active = ?4 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
     SKU_OWNER = "SELECT id FROM product WHERE sku = ?1";
@@ -55,7 +63,8 @@ pub(super) fn insert(work: &mut TenantWork, product: &Product) -> Result<(), Sto
     let now = work.now();
     let row = named_params! {
         ":id": product.id, ":sku": product.sku, ":barcode": product.barcode, ":name": product.name,
-        ":price_minor": product.price.minor(), ":currency": product.price.currency(), ":tax_class": product.tax_class,
+        ":price_minor": product.price.minor(), ":currency": product.price.currency(),
+            ":tax_class": product.tax_class,
         ":track_stock": product.track_stock, ":category_id": product.category_id, ":now": now,
     };
     work.insert(&INSERT, row)
@@ -65,7 +74,8 @@ pub(super) fn update(work: &mut TenantWork, product: &Product) -> Result<(), Sto
     let now = work.now();
     let row = named_params! {
         ":id": product.id, ":sku": product.sku, ":barcode": product.barcode, ":name": product.name,
-        ":price_minor": product.price.minor(), ":tax_class": product.tax_class, ":track_stock": product.track_stock,
+        ":price_minor": product.price.minor(), ":tax_class": product.tax_class,
+            ":track_stock": product.track_stock,
         ":category_id": product.category_id, ":active": product.active, ":now": now,
     };
     work.change(&UPDATE, row, Rows::Exactly(1)).map(drop)

@@ -156,7 +156,8 @@ pub enum CurrencyRefused {
     NotEnabled(Currency),
     /// There is no rate, or none that is young enough.
     #[error(
-        "there is no exchange rate from {base} to {quote} at {at}; set one, or import published ones"
+        "there is no exchange rate from {base} to {quote} at {at}; set one, or import published \
+         ones"
     )]
     NoRate {
         /// From this one.

@@ -20,14 +20,20 @@ macro_rules! rate_columns {
 }
 
 statements! {
-    INSERT_RATE = "INSERT INTO exchange_rate (id, base, quote, numerator, denominator, source, effective_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    RATES = concat!("SELECT ", rate_columns!(), ", seq FROM exchange_rate WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    INSERT_RATE = "INSERT INTO exchange_rate (id, base, quote, numerator, denominator, source, \
+        effective_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    RATES = concat!("SELECT ", rate_columns!(), ", seq FROM exchange_rate WHERE seq < ?1 ORDER BY \
+        seq DESC LIMIT ?2");
     RATE = concat!("SELECT ", rate_columns!(), " FROM exchange_rate WHERE id = ?1");
-    MANUAL_AT = concat!("SELECT ", rate_columns!(), ", seq FROM exchange_rate WHERE source = 'manual' AND base = ?1 AND quote = ?2 AND effective_at <= ?3
+    MANUAL_AT = concat!("SELECT ", rate_columns!(), ", seq FROM exchange_rate WHERE source = \
+        'manual' AND base = ?1 AND quote = ?2 AND effective_at <= ?3
                  ORDER BY effective_at DESC, seq DESC LIMIT 1");
-    DOCUMENTS = "SELECT lower(hex(f.id)), f.currency, f.total_minor, f.base_currency, f.base_total_minor, r.base, r.quote, r.numerator, r.denominator
-                 FROM financial_order f JOIN exchange_rate r ON r.id = f.exchange_rate_id ORDER BY f.seq";
-    PUBLISHED = "SELECT id FROM exchange_rate WHERE source = 'ecb' AND base = ?1 AND quote = ?2 AND effective_at = ?3 AND numerator = ?4 AND denominator = ?5";
+    DOCUMENTS = "SELECT lower(hex(f.id)), f.currency, f.total_minor, f.base_currency, \
+        f.base_total_minor, r.base, r.quote, r.numerator, r.denominator
+                 FROM financial_order f JOIN exchange_rate r ON r.id = f.exchange_rate_id ORDER BY \
+                 f.seq";
+    PUBLISHED = "SELECT id FROM exchange_rate WHERE source = 'ecb' AND base = ?1 AND quote = ?2 \
+        AND effective_at = ?3 AND numerator = ?4 AND denominator = ?5";
 }
 
 fn rate_row(row: &Row<'_>) -> rusqlite::Result<HoldingRate> {
@@ -66,7 +72,8 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<HoldingRate,
         effective_at: command.effective_at.unwrap_or(work.now()),
     };
     let id = insert(work, &new)?;
-    let details = json!({"base": command.base, "quote": command.quote, "rate": command.rate, "effective_at": new.effective_at});
+    let details = json!({"base": command.base, "quote": command.quote, "rate": command.rate,
+        "effective_at": new.effective_at});
     audit::record(
         work,
         "exchange_rate.added",
@@ -269,9 +276,18 @@ pub fn list_mismatches(view: &TenantView) -> Result<Vec<String>, StorageError> {
             numerator: row.get(7)?,
             denominator: row.get(8)?,
         };
-        let by = if stored.base == currency { stored } else { stored.inverse() };
+        let by = if stored.base == currency {
+            stored
+        } else {
+            stored.inverse()
+        };
         let agrees = in_own(&by, total) == Ok(own);
-        Ok((!agrees).then(|| format!("financial order {document} says that {total} are {own}, and its rate says otherwise")))
+        Ok((!agrees).then(|| {
+            format!(
+                "financial order {document} says that {total} are {own}, and \
+            its rate says otherwise"
+            )
+        }))
     })?;
     Ok(found.into_iter().flatten().collect())
 }

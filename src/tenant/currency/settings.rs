@@ -13,14 +13,19 @@ use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, params, st
 use crate::tenant::audit;
 
 statements! {
-    SETTINGS = "SELECT s.currency, c.rate_source, c.rate_max_age_days, c.version FROM currency_setting c JOIN shop s ON s.singleton = 1 WHERE c.singleton = 1";
-    INSERT_SETTINGS = "INSERT INTO currency_setting (singleton, rate_source, rate_max_age_days, version, updated_at) VALUES (1, ?1, ?2, 1, ?3)";
-    UPDATE_SETTINGS = "UPDATE currency_setting SET rate_source = ?1, rate_max_age_days = ?2, version = version + 1, updated_at = ?3 WHERE singleton = 1";
-    INSERT_CURRENCY = "INSERT INTO currency (code, enabled, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)";
+    SETTINGS = "SELECT s.currency, c.rate_source, c.rate_max_age_days, c.version FROM \
+        currency_setting c JOIN shop s ON s.singleton = 1 WHERE c.singleton = 1";
+    INSERT_SETTINGS = "INSERT INTO currency_setting (singleton, rate_source, rate_max_age_days, \
+        version, updated_at) VALUES (1, ?1, ?2, 1, ?3)";
+    UPDATE_SETTINGS = "UPDATE currency_setting SET rate_source = ?1, rate_max_age_days = ?2, \
+        version = version + 1, updated_at = ?3 WHERE singleton = 1";
+    INSERT_CURRENCY = "INSERT INTO currency (code, enabled, created_at, updated_at) VALUES (?1, \
+        ?2, ?3, ?3)";
     ENABLE = "UPDATE currency SET enabled = ?2, updated_at = ?3 WHERE code = ?1";
     IS_ENABLED = "SELECT enabled FROM currency WHERE code = ?1";
     ENABLED = "SELECT code FROM currency WHERE enabled = 1 ORDER BY seq";
-    CURRENCIES = "SELECT c.code, c.enabled, c.code = s.currency, c.seq FROM currency c JOIN shop s ON s.singleton = 1 WHERE c.seq < ?1 ORDER BY c.seq DESC LIMIT ?2";
+    CURRENCIES = "SELECT c.code, c.enabled, c.code = s.currency, c.seq FROM currency c JOIN shop s \
+        ON s.singleton = 1 WHERE c.seq < ?1 ORDER BY c.seq DESC LIMIT ?2";
 }
 
 fn settings_row(row: &Row<'_>) -> rusqlite::Result<CurrencySettings> {

@@ -47,7 +47,8 @@ pub fn list_unsellable(
     }
     if let Some(last) = own.last_day().filter(|last| *last < Day::of(at)) {
         reasons.push(format!(
-            "{own}, the store's own currency, ended on {last}; a new store sells in the one that came after it"
+            "{own}, the store's own currency, ended on {last}; a new store sells in the one that \
+             came after it"
         ));
     }
     Ok(reasons)

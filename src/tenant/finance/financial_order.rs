@@ -27,17 +27,24 @@ text_enum! {
 /// What [`financial_order`] reads, in this order.
 macro_rules! columns {
     () => {
-        "id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at, exchange_rate_id, base_currency, base_total_minor"
+        "id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, \
+         snapshot, snapshot_hash, locked_at, paid_at, created_at, exchange_rate_id, base_currency, \
+         base_total_minor"
     };
 }
 
 statements! {
-    INSERT_PAID = "INSERT INTO financial_order (id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at,
+    INSERT_PAID = "INSERT INTO financial_order (id, order_id, status, currency, subtotal_minor, \
+        discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, \
+        created_at,
                    exchange_rate_id, base_currency, base_total_minor)
-                   VALUES (:id, :order_id, 'paid', :currency, :subtotal, :discount, :tax, :total, :snapshot, :snapshot_hash, :now, :at, :now, :exchange_rate_id, :base_currency, :base_total)";
+                   VALUES (:id, :order_id, 'paid', :currency, :subtotal, :discount, :tax, :total, \
+                   :snapshot, :snapshot_hash, :now, :at, :now, :exchange_rate_id, :base_currency, \
+                   :base_total)";
     FIND = concat!("SELECT ", columns!(), " FROM financial_order WHERE id = ?1");
     OF_ORDER = concat!("SELECT ", columns!(), " FROM financial_order WHERE order_id = ?1");
-    PAGE = concat!("SELECT ", columns!(), ", seq FROM financial_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM financial_order WHERE seq < ?1 ORDER BY seq \
+        DESC LIMIT ?2");
 }
 
 /// The locked money side of an order.
@@ -135,17 +142,22 @@ pub(super) fn lock_and_mark_paid(
         total,
     });
     let row = named_params! {
-        ":id": id, ":order_id": order.id, ":currency": order.currency, ":subtotal": order.subtotal.minor(), ":discount": order.discount.minor(),
-        ":tax": order.tax.minor(), ":total": order.total.minor(), ":snapshot": snapshot.text, ":snapshot_hash": snapshot.hash, ":at": at, ":now": now,
-        ":exchange_rate_id": in_own.map(|own| own.exchange_rate_id), ":base_currency": in_own.map(|own| own.total.currency()),
+        ":id": id, ":order_id": order.id, ":currency": order.currency,
+            ":subtotal": order.subtotal.minor(), ":discount": order.discount.minor(),
+        ":tax": order.tax.minor(), ":total": order.total.minor(), ":snapshot": snapshot.text,
+            ":snapshot_hash": snapshot.hash, ":at": at, ":now": now,
+        ":exchange_rate_id": in_own.map(|own| own.exchange_rate_id),
+            ":base_currency": in_own.map(|own| own.total.currency()),
         ":base_total": in_own.map(|own| own.total.minor()),
     };
     work.insert(&INSERT_PAID, row)?;
     let (tenant_id, order_id) = (crate::tenant::id_of(work), order.id);
     let request_id = work.origin().request_id.clone();
     work.on_commit(move || {
-        tracing::info!(request_id, %tenant_id, %order_id, financial_order_id = %id, "financial order locked");
-        tracing::info!(request_id, %tenant_id, %order_id, financial_order_id = %id, "financial order marked paid");
+        tracing::info!(request_id, %tenant_id, %order_id, financial_order_id = %id, "financial \
+            order locked");
+        tracing::info!(request_id, %tenant_id, %order_id, financial_order_id = %id, "financial \
+            order marked paid");
     });
     Ok(FinancialOrder {
         id,

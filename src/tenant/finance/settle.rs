@@ -109,7 +109,8 @@ fn announce(
     invoice: &Invoice,
     payments: &[Payment],
 ) -> Result<(), StorageError> {
-    let details = json!({"number": order.number, "invoice": invoice.number, "total_minor": order.total.minor(), "currency": order.currency});
+    let details = json!({"number": order.number, "invoice": invoice.number,
+        "total_minor": order.total.minor(), "currency": order.currency});
     audit::record(work, "order.paid", &format!("order:{}", order.id), details)?;
     orders::push_confirmation(work, order)?;
     let tenant_id = crate::tenant::id_of(work);
@@ -118,7 +119,8 @@ fn announce(
     let request_id = work.origin().request_id.clone();
     work.on_commit(move || {
         for payment_id in payment_ids {
-            tracing::info!(request_id, %tenant_id, %order_id, %financial_order_id, %invoice_id, %payment_id, "payment succeeded");
+            tracing::info!(request_id, %tenant_id, %order_id, %financial_order_id, %invoice_id,
+                %payment_id, "payment succeeded");
         }
     });
     Ok(())

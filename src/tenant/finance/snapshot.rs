@@ -163,7 +163,8 @@ mod tests {
         ) {
             let document = Any { a: &a, b, c: c.as_deref() };
             let canonical = canonical(&document);
-            prop_assert_eq!(&canonical.text, &serde_json_canonicalizer::to_string(&document).expect("JSON"));
+            prop_assert_eq!(&canonical.text,
+                &serde_json_canonicalizer::to_string(&document).expect("JSON"));
             prop_assert_eq!(canonical.hash, Digest::of(canonical.text.as_bytes()));
         }
     }

@@ -20,10 +20,13 @@ text_enum! {
 }
 
 statements! {
-    CREDIT_OF = "SELECT id FROM financial_transaction WHERE financial_order_id = ?1 AND kind = 'credit'";
-    INSERT_CREDIT = "INSERT INTO financial_transaction (id, financial_order_id, kind, status, amount_minor, currency, completed_at)
+    CREDIT_OF = "SELECT id FROM financial_transaction WHERE financial_order_id = ?1 AND kind = \
+        'credit'";
+    INSERT_CREDIT = "INSERT INTO financial_transaction (id, financial_order_id, kind, status, \
+        amount_minor, currency, completed_at)
                      VALUES (?1, ?2, 'credit', 'completed', ?3, ?4, ?5)";
-    PAGE = "SELECT id, financial_order_id, kind, status, amount_minor, currency, completed_at, seq FROM financial_transaction
+    PAGE = "SELECT id, financial_order_id, kind, status, amount_minor, currency, completed_at, seq \
+        FROM financial_transaction
             WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
 }
 

@@ -103,7 +103,8 @@ fn correct(
         work,
         action,
         &format!("product:{}", before.product_id),
-        json!({"movement_id": movement.id, "quantity_delta": movement.quantity_delta, "on_hand": on_hand}),
+        json!({"movement_id": movement.id, "quantity_delta": movement.quantity_delta,
+            "on_hand": on_hand}),
     )?;
     Ok(movement)
 }

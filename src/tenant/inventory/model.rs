@@ -181,7 +181,8 @@ pub enum AdjustRefused {
     #[error("there is no such product in this store")]
     ProductNotFound,
     /// Less would be on hand than is promised to orders, or less than nothing.
-    #[error("{} are on hand and {} of them are reserved for orders; stock cannot fall below that", .0.on_hand, .0.reserved)]
+    #[error("{} are on hand and {} of them are reserved for orders; stock cannot fall below that",
+        .0.on_hand, .0.reserved)]
     TooLow(Stock),
     /// More would be on hand than can be counted.
     #[error("the stock would be too large; the limit is {STOCK_MAX} units")]

@@ -15,12 +15,15 @@ statements! {
     BATCH_REST = "SELECT seq FROM inventory_movement WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1";
     // By their places: the index of products has all movements there are.
     ANCHOR = "INSERT INTO inventory_anchor (product_id, seq, balance, pruned_at)
-              SELECT product_id, max(seq), on_hand_after, ?2 FROM inventory_movement NOT INDEXED WHERE seq <= ?1 GROUP BY product_id";
-    FORGET_ANCHORS = "DELETE FROM inventory_anchor AS one WHERE product_id IN (SELECT product_id FROM inventory_movement NOT INDEXED WHERE seq <= ?1)
+              SELECT product_id, max(seq), on_hand_after, ?2 FROM inventory_movement NOT INDEXED \
+              WHERE seq <= ?1 GROUP BY product_id";
+    FORGET_ANCHORS = "DELETE FROM inventory_anchor AS one WHERE product_id IN (SELECT product_id \
+        FROM inventory_movement NOT INDEXED WHERE seq <= ?1)
               AND seq < (SELECT max(seq) FROM inventory_anchor WHERE product_id = one.product_id)";
     PRUNE = "DELETE FROM inventory_movement WHERE seq <= ?1";
     COUNT_OVER = "SELECT count(*) FROM reservation WHERE status <> 'held' AND expires_at < ?1";
-    DELETE_OVER = "DELETE FROM reservation WHERE seq IN (SELECT seq FROM reservation WHERE status <> 'held' AND expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
+    DELETE_OVER = "DELETE FROM reservation WHERE seq IN (SELECT seq FROM reservation WHERE status \
+        <> 'held' AND expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
 }
 
 /// The last movement of those at the beginning that are older than `cut_off`, and how many they

@@ -24,34 +24,53 @@ statements! {
     STOCK = "SELECT product.id, coalesce(stock.on_hand, 0), coalesce(stock.reserved, 0) FROM product
              LEFT JOIN stock ON stock.product_id = product.id WHERE product.id = ?1";
     COUNTED = "SELECT on_hand, reserved FROM stock WHERE product_id = ?1";
-    SET_ON_HAND = "INSERT INTO stock (product_id, on_hand, reserved, updated_at) VALUES (?1, ?2, 0, ?3)
-             ON CONFLICT (product_id) DO UPDATE SET on_hand = excluded.on_hand, updated_at = excluded.updated_at";
-    HOLD = "UPDATE stock SET reserved = reserved + ?2, updated_at = ?3 WHERE product_id = ?1 AND on_hand - reserved >= ?2";
+    SET_ON_HAND = "INSERT INTO stock (product_id, on_hand, reserved, updated_at) VALUES (?1, ?2, \
+        0, ?3)
+             ON CONFLICT (product_id) DO UPDATE SET on_hand = excluded.on_hand, updated_at = \
+             excluded.updated_at";
+    HOLD = "UPDATE stock SET reserved = reserved + ?2, updated_at = ?3 WHERE product_id = ?1 AND \
+        on_hand - reserved >= ?2";
     UNHOLD = "UPDATE stock SET reserved = reserved - ?2, updated_at = ?3 WHERE product_id = ?1";
-    TAKE_HELD = "UPDATE stock SET on_hand = on_hand - ?2, reserved = reserved - ?2, updated_at = ?3 WHERE product_id = ?1";
-    TAKE_AVAILABLE = "UPDATE stock SET on_hand = on_hand - ?2, updated_at = ?3 WHERE product_id = ?1 AND on_hand - reserved >= ?2";
-    INSERT_MOVEMENT = "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at)
-             VALUES (:id, :product_id, :kind, :quantity_delta, :on_hand_after, :order_id, :reason, :at)";
-    MOVEMENTS = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    MOVEMENTS_OF_PRODUCT = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement WHERE product_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    INSERT_RESERVATION = "INSERT INTO reservation (id, order_id, product_id, quantity, status, expires_at) VALUES (?1, ?2, ?3, ?4, 'held', ?5)";
-    RESERVED_OF_ORDER = "SELECT product_id, quantity FROM reservation WHERE order_id = ?1 AND status = ?2";
+    TAKE_HELD = "UPDATE stock SET on_hand = on_hand - ?2, reserved = reserved - ?2, updated_at = \
+        ?3 WHERE product_id = ?1";
+    TAKE_AVAILABLE = "UPDATE stock SET on_hand = on_hand - ?2, updated_at = ?3 WHERE product_id = \
+        ?1 AND on_hand - reserved >= ?2";
+    INSERT_MOVEMENT = "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, \
+        on_hand_after, order_id, reason, at)
+             VALUES (:id, :product_id, :kind, :quantity_delta, :on_hand_after, :order_id, :reason, \
+             :at)";
+    MOVEMENTS = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement WHERE seq < \
+        ?1 ORDER BY seq DESC LIMIT ?2");
+    MOVEMENTS_OF_PRODUCT = concat!("SELECT ", movement_columns!(), ", seq FROM inventory_movement \
+        WHERE product_id = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    INSERT_RESERVATION = "INSERT INTO reservation (id, order_id, product_id, quantity, status, \
+        expires_at) VALUES (?1, ?2, ?3, ?4, 'held', ?5)";
+    RESERVED_OF_ORDER = "SELECT product_id, quantity FROM reservation WHERE order_id = ?1 AND \
+        status = ?2";
     // Whose stock is counted, and of which neither a hold nor a movement of this order is there.
     FROM_SHELF = "SELECT product.id, product.sku, coalesce(r.quantity, line.quantity) FROM (
-                    SELECT product_id, sum(quantity) AS quantity, min(seq) AS seq FROM order_line WHERE order_id = ?1 GROUP BY product_id
-                  ) line CROSS JOIN product ON product.id = line.product_id LEFT JOIN reservation r ON r.order_id = ?1 AND r.product_id = product.id
-                  WHERE product.track_stock = 1 AND (r.status IS NULL OR r.status IN ('expired', 'released'))
-                    AND NOT EXISTS (SELECT 1 FROM inventory_movement m WHERE m.order_id = ?1 AND m.product_id = product.id AND m.kind = 'sale')
+                    SELECT product_id, sum(quantity) AS quantity, min(seq) AS seq FROM order_line \
+                    WHERE order_id = ?1 GROUP BY product_id
+                  ) line CROSS JOIN product ON product.id = line.product_id LEFT JOIN reservation \
+                  r ON r.order_id = ?1 AND r.product_id = product.id
+                  WHERE product.track_stock = 1 AND (r.status IS NULL OR r.status IN ('expired', \
+                  'released'))
+                    AND NOT EXISTS (SELECT 1 FROM inventory_movement m WHERE m.order_id = ?1 AND \
+                    m.product_id = product.id AND m.kind = 'sale')
                   ORDER BY line.seq";
     HAS_LEFT = "SELECT 1 FROM inventory_movement WHERE order_id = ?1 AND kind = 'sale' LIMIT 1";
-    CONSUME = "UPDATE reservation SET status = 'consumed' WHERE order_id = ?1 AND status <> 'consumed'";
-    RELEASE = "UPDATE reservation SET status = 'released' WHERE order_id = ?1 AND status = 'held' RETURNING product_id, quantity";
-    EXPIRE = "UPDATE reservation SET status = 'expired' WHERE order_id = ?1 AND status = 'held' AND expires_at <= ?2 RETURNING product_id, quantity";
+    CONSUME = "UPDATE reservation SET status = 'consumed' WHERE order_id = ?1 AND status <> \
+        'consumed'";
+    RELEASE = "UPDATE reservation SET status = 'released' WHERE order_id = ?1 AND status = 'held' \
+        RETURNING product_id, quantity";
+    EXPIRE = "UPDATE reservation SET status = 'expired' WHERE order_id = ?1 AND status = 'held' \
+        AND expires_at <= ?2 RETURNING product_id, quantity";
     OVERDUE = "SELECT 1 FROM reservation WHERE status = 'held' AND expires_at <= ?1
              UNION ALL SELECT 1 FROM reservation WHERE status = 'held' AND expires_at > ?2 LIMIT 1";
     EXPIRE_DUE = "UPDATE reservation SET status = 'expired' WHERE seq IN (
              SELECT seq FROM reservation WHERE status = 'held' AND expires_at <= ?1
-             UNION ALL SELECT seq FROM reservation WHERE status = 'held' AND expires_at > ?3 LIMIT ?2) RETURNING product_id, quantity";
+             UNION ALL SELECT seq FROM reservation WHERE status = 'held' AND expires_at > ?3 LIMIT \
+             ?2) RETURNING product_id, quantity";
 }
 
 /// The stock of a product; `None` when there is no such product.
@@ -154,8 +173,10 @@ pub(super) fn insert_movement(
     movement: &Movement,
 ) -> Result<(), StorageError> {
     let row = named_params! {
-        ":id": movement.id, ":product_id": movement.product_id, ":kind": movement.kind, ":quantity_delta": movement.quantity_delta,
-        ":on_hand_after": movement.on_hand_after, ":order_id": movement.order_id, ":reason": movement.reason, ":at": movement.at,
+        ":id": movement.id, ":product_id": movement.product_id, ":kind": movement.kind,
+            ":quantity_delta": movement.quantity_delta,
+        ":on_hand_after": movement.on_hand_after, ":order_id": movement.order_id,
+            ":reason": movement.reason, ":at": movement.at,
     };
     work.insert(&INSERT_MOVEMENT, row)
 }

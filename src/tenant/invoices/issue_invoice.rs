@@ -17,7 +17,8 @@ use crate::tenant::{Policy, settings};
 pub enum InvoiceRefused {
     /// Another series has written that number: the format was changed to one that runs into it.
     #[error(
-        "the invoice number {0} is taken; the operator has to change invoicing.number_format to one that no earlier format runs into"
+        "the invoice number {0} is taken; the operator has to change invoicing.number_format to \
+         one that no earlier format runs into"
     )]
     NumberTaken(String),
     /// The storage failed.
@@ -131,6 +132,9 @@ pub fn issue_invoice(
         invoice.id,
     );
     let request_id = work.origin().request_id.clone();
-    work.on_commit(move || tracing::info!(request_id, %tenant_id, %order_id, %financial_order_id, %invoice_id, "invoice issued"));
+    work.on_commit(move || {
+        tracing::info!(request_id, %tenant_id, %order_id, %financial_order_id,
+        %invoice_id, "invoice issued")
+    });
     Ok(invoice)
 }

@@ -20,17 +20,24 @@ text_enum! {
 /// What [`invoice`] reads, in this order.
 macro_rules! columns {
     () => {
-        "id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at"
+        "id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, \
+         balance_minor, snapshot, snapshot_hash, issued_at"
     };
 }
 
 statements! {
-    INSERT_ISSUED = "INSERT INTO invoice (id, order_id, financial_order_id, status, series, series_number, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at)
-                     VALUES (:id, :order_id, :financial_order_id, 'issued', :series, :series_number, :number, :currency, :tax, :total, :balance, :snapshot, :snapshot_hash, :issued_at)";
+    INSERT_ISSUED = "INSERT INTO invoice (id, order_id, financial_order_id, status, series, \
+        series_number, number, currency, tax_minor, total_minor, balance_minor, snapshot, \
+        snapshot_hash, issued_at)
+                     VALUES (:id, :order_id, :financial_order_id, 'issued', :series, \
+                     :series_number, :number, :currency, :tax, :total, :balance, :snapshot, \
+                     :snapshot_hash, :issued_at)";
     FIND = concat!("SELECT ", columns!(), " FROM invoice WHERE id = ?1");
-    OF_ORDER = concat!("SELECT ", columns!(), " FROM invoice WHERE order_id = ?1 AND status = 'issued'");
+    OF_ORDER = concat!("SELECT ", columns!(), " FROM invoice WHERE order_id = ?1 AND status = \
+        'issued'");
     NUMBER_EXISTS = "SELECT 1 FROM invoice WHERE number = ?1";
-    PAGE = concat!("SELECT ", columns!(), ", seq FROM invoice WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM invoice WHERE seq < ?1 ORDER BY seq DESC \
+        LIMIT ?2");
 }
 
 /// An invoice.
@@ -84,9 +91,12 @@ pub(super) fn insert(
     series_number: i64,
 ) -> Result<(), StorageError> {
     let row = named_params! {
-        ":id": invoice.id, ":order_id": invoice.order_id, ":financial_order_id": invoice.financial_order_id, ":series": series,
-        ":series_number": series_number, ":number": invoice.number, ":currency": invoice.total.currency(), ":tax": invoice.tax.minor(),
-        ":total": invoice.total.minor(), ":balance": invoice.balance.minor(), ":snapshot": invoice.snapshot,
+        ":id": invoice.id, ":order_id": invoice.order_id,
+            ":financial_order_id": invoice.financial_order_id, ":series": series,
+        ":series_number": series_number, ":number": invoice.number,
+            ":currency": invoice.total.currency(), ":tax": invoice.tax.minor(),
+        ":total": invoice.total.minor(), ":balance": invoice.balance.minor(),
+            ":snapshot": invoice.snapshot,
         ":snapshot_hash": invoice.snapshot_hash, ":issued_at": invoice.issued_at,
     };
     work.insert(&INSERT_ISSUED, row)

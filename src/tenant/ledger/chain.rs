@@ -25,8 +25,10 @@ const AT_ONCE: i64 = 500;
 statements! {
     LAST = "SELECT seq, hash FROM ledger_entry ORDER BY seq DESC LIMIT 1";
     LINK = "SELECT hash FROM ledger_entry WHERE seq = ?1";
-    LINKS = "SELECT seq, hash, id, kind, subject_id, description, booked_at, created_at FROM ledger_entry WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-    TRANSFERS_OF = "SELECT debit_code, credit_code, currency, amount_minor FROM ledger_transfer WHERE entry_seq = ?1 ORDER BY seq";
+    LINKS = "SELECT seq, hash, id, kind, subject_id, description, booked_at, created_at FROM \
+        ledger_entry WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    TRANSFERS_OF = "SELECT debit_code, credit_code, currency, amount_minor FROM ledger_transfer \
+        WHERE entry_seq = ?1 ORDER BY seq";
 }
 
 /// An entry as the chain sees it.

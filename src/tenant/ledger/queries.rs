@@ -9,18 +9,26 @@ use crate::storage::{Row, StorageError, TenantView, params, statements};
 
 statements! {
     ACCOUNTS = "SELECT code, currency, name, kind FROM ledger_account ORDER BY currency, code";
-    ENTRIES = "SELECT seq, id, kind, description, booked_at FROM ledger_entry WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
-    TRANSFERS = "SELECT entry_seq, debit_code, credit_code, currency, amount_minor FROM ledger_transfer WHERE entry_seq BETWEEN ?1 AND ?2 ORDER BY entry_seq, seq";
+    ENTRIES = "SELECT seq, id, kind, description, booked_at FROM ledger_entry WHERE seq < ?1 ORDER \
+        BY seq DESC LIMIT ?2";
+    TRANSFERS = "SELECT entry_seq, debit_code, credit_code, currency, amount_minor FROM \
+        ledger_transfer WHERE entry_seq BETWEEN ?1 AND ?2 ORDER BY entry_seq, seq";
     BALANCES = "WITH side (code, currency, debit_minor, credit_minor) AS (
-                  SELECT t.debit_code, t.currency, t.amount_minor, 0 FROM ledger_transfer t JOIN ledger_entry e ON e.seq = t.entry_seq WHERE e.booked_at <= ?1
+                  SELECT t.debit_code, t.currency, t.amount_minor, 0 FROM ledger_transfer t JOIN \
+                  ledger_entry e ON e.seq = t.entry_seq WHERE e.booked_at <= ?1
                   UNION ALL
-                  SELECT t.credit_code, t.currency, 0, t.amount_minor FROM ledger_transfer t JOIN ledger_entry e ON e.seq = t.entry_seq WHERE e.booked_at <= ?1)
-                SELECT a.code, a.name, a.currency, coalesce(sum(side.debit_minor), 0), coalesce(sum(side.credit_minor), 0)
-                FROM ledger_account a LEFT JOIN side ON side.code = a.code AND side.currency = a.currency
+                  SELECT t.credit_code, t.currency, 0, t.amount_minor FROM ledger_transfer t JOIN \
+                  ledger_entry e ON e.seq = t.entry_seq WHERE e.booked_at <= ?1)
+                SELECT a.code, a.name, a.currency, coalesce(sum(side.debit_minor), 0), \
+                coalesce(sum(side.credit_minor), 0)
+                FROM ledger_account a LEFT JOIN side ON side.code = a.code AND side.currency = \
+                a.currency
                 GROUP BY a.currency, a.code ORDER BY a.currency, a.code";
-    SUM_ACCOUNT = "SELECT t.currency, sum(CASE WHEN t.credit_code = ?1 THEN t.amount_minor ELSE -t.amount_minor END), count(DISTINCT t.entry_seq)
+    SUM_ACCOUNT = "SELECT t.currency, sum(CASE WHEN t.credit_code = ?1 THEN t.amount_minor ELSE \
+        -t.amount_minor END), count(DISTINCT t.entry_seq)
                    FROM ledger_entry e JOIN ledger_transfer t ON t.entry_seq = e.seq
-                   WHERE e.booked_at >= ?2 AND e.booked_at < ?3 AND (t.credit_code = ?1 OR t.debit_code = ?1) GROUP BY t.currency ORDER BY t.currency";
+                   WHERE e.booked_at >= ?2 AND e.booked_at < ?3 AND (t.credit_code = ?1 OR \
+                   t.debit_code = ?1) GROUP BY t.currency ORDER BY t.currency";
 }
 
 /// An account.

@@ -28,11 +28,15 @@ pub const ACCOUNTS: &[(AccountCode, &str, &str)] = &[
 ];
 
 statements! {
-    OPEN_ACCOUNTS = "SELECT code FROM ledger_account WHERE code IN ('1000', '1200', '2200', '4000') AND currency = ?1";
-    OPEN_ACCOUNT = "INSERT INTO ledger_account (code, currency, name, kind) VALUES (?1, ?2, ?3, ?4)";
+    OPEN_ACCOUNTS = "SELECT code FROM ledger_account WHERE code IN ('1000', '1200', '2200', \
+        '4000') AND currency = ?1";
+    OPEN_ACCOUNT = "INSERT INTO ledger_account (code, currency, name, kind) VALUES (?1, ?2, ?3, \
+        ?4)";
     ENTRY_EXISTS = "SELECT 1 FROM ledger_entry WHERE kind = ?1 AND subject_id = ?2";
-    INSERT_ENTRY = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    INSERT_TRANSFER = "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (?1, ?2, ?3, ?4, ?5)";
+    INSERT_ENTRY = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, \
+        created_at, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    INSERT_TRANSFER = "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, \
+        amount_minor) VALUES (?1, ?2, ?3, ?4, ?5)";
 }
 
 /// A booking that is to be.

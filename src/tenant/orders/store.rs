@@ -15,32 +15,45 @@ use crate::tenant::pricing::PricedLine;
 /// What [`line`] reads, in this order.
 macro_rules! line_columns {
     () => {
-        "l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor"
+        "l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, \
+         l.tax_class, l.tax_name, l.tax_rate_ppm, l.net_minor, l.tax_minor, l.total_minor"
     };
 }
 
 /// What [`order`] reads, in this order.
 macro_rules! order_columns {
     () => {
-        "id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id"
+        "id, number, channel, status, currency, prices_include_tax, subtotal_minor, \
+         discount_minor, tax_minor, total_minor, tax_lines, email, placed_at, exchange_rate_id"
     };
 }
 
 statements! {
-    INSERT = "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor,
+    INSERT = "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, \
+        subtotal_minor, discount_minor, tax_minor, total_minor,
               tax_lines, email, cart_id, request_hash, placed_at, exchange_rate_id, updated_at)
-              VALUES (:id, :number, :channel, :status, :currency, :prices_include_tax, :subtotal, 0, :tax, :total,
+              VALUES (:id, :number, :channel, :status, :currency, :prices_include_tax, :subtotal, \
+              0, :tax, :total,
               :tax_lines, :email, :cart_id, :request_hash, :placed_at, :exchange_rate_id, :now)";
-    INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
-              VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, :tax_class, :tax_name, :tax_rate, :net, :tax, :total)";
+    INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, \
+        unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+              VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, \
+              :tax_class, :tax_name, :tax_rate, :net, :tax, :total)";
     FIND = concat!("SELECT ", order_columns!(), " FROM sales_order WHERE id = ?1");
     ID_OF_NUMBER = "SELECT id FROM sales_order WHERE number = ?1";
-    LINES = concat!("SELECT ", line_columns!(), " FROM order_line l JOIN sales_order o ON o.id = l.order_id WHERE l.order_id = ?1 ORDER BY l.seq");
-    PAGE = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    PAGE_OF_STATUS = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE status = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
-    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
-    SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3 WHERE id = ?1 AND status = ?4";
+    LINES = concat!("SELECT ", line_columns!(), " FROM order_line l JOIN sales_order o ON o.id = \
+        l.order_id WHERE l.order_id = ?1 ORDER BY l.seq");
+    PAGE = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE seq < ?1 ORDER BY \
+        seq DESC LIMIT ?2");
+    PAGE_OF_STATUS = concat!("SELECT ", order_columns!(), ", seq FROM sales_order WHERE status = \
+        ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2");
+    LINES_OF_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS JOIN \
+        order_line l ON l.order_id = o.id WHERE o.seq BETWEEN ?1 AND ?2 ORDER BY o.seq, l.seq");
+    LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS \
+        JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 \
+        ORDER BY o.seq, l.seq");
+    SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3 WHERE id = ?1 AND status = \
+        ?4";
     REQUEST_HASH = "SELECT request_hash FROM sales_order WHERE id = ?1";
     LINE_EXISTS = "SELECT 1 FROM order_line WHERE id = ?1";
 }
@@ -97,10 +110,14 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
     let (now, priced) = (work.now(), &new.priced);
     let tax_lines = serde_json::to_string(&priced.tax_lines).expect("tax lines are plain data");
     let row = named_params! {
-        ":id": new.id, ":number": number, ":channel": new.channel, ":status": new.status, ":currency": priced.total.currency(),
-        ":prices_include_tax": new.prices_include_tax, ":subtotal": priced.subtotal.minor(), ":tax": priced.tax.minor(),
-        ":total": priced.total.minor(), ":tax_lines": tax_lines, ":email": new.email, ":cart_id": new.cart_id,
-        ":request_hash": new.request_hash, ":placed_at": new.placed_at, ":exchange_rate_id": new.exchange_rate_id, ":now": now,
+        ":id": new.id, ":number": number, ":channel": new.channel, ":status": new.status,
+            ":currency": priced.total.currency(),
+        ":prices_include_tax": new.prices_include_tax, ":subtotal": priced.subtotal.minor(),
+            ":tax": priced.tax.minor(),
+        ":total": priced.total.minor(), ":tax_lines": tax_lines, ":email": new.email,
+            ":cart_id": new.cart_id,
+        ":request_hash": new.request_hash, ":placed_at": new.placed_at,
+            ":exchange_rate_id": new.exchange_rate_id, ":now": now,
     };
     work.insert(&INSERT, row)?;
     priced
@@ -133,8 +150,10 @@ fn insert_line(
     line: &PricedLine,
 ) -> Result<(), StorageError> {
     let row = named_params! {
-        ":id": line.id, ":order_id": order_id, ":product_id": line.product_id, ":sku": line.sku, ":name": line.name, ":quantity": line.quantity,
-        ":unit_price": line.unit_price.minor(), ":tax_class": line.tax_class, ":tax_name": line.tax_name, ":tax_rate": line.tax_rate,
+        ":id": line.id, ":order_id": order_id, ":product_id": line.product_id, ":sku": line.sku,
+            ":name": line.name, ":quantity": line.quantity,
+        ":unit_price": line.unit_price.minor(), ":tax_class": line.tax_class,
+            ":tax_name": line.tax_name, ":tax_rate": line.tax_rate,
         ":net": line.net.minor(), ":tax": line.tax.minor(), ":total": line.total.minor(),
     };
     work.insert(&INSERT_LINE, row)

@@ -92,7 +92,8 @@ pub enum PaymentRefused {
     #[error("this payment was processed already; nothing was charged again")]
     AlreadyProcessed,
     /// It is over in another way.
-    #[error("this payment is {0} and cannot be confirmed or cancelled any more; {advice}", advice = advice(*.1))]
+    #[error("this payment is {0} and cannot be confirmed or cancelled any more; {advice}",
+        advice = advice(*.1))]
     Over(PaymentStatus, OrderStatus),
     /// There is no such method here.
     #[error("the payment method `{0}` is not available in this store")]

@@ -12,23 +12,31 @@ use crate::storage::{
 /// What [`payment`] reads, in this order.
 macro_rules! columns {
     () => {
-        "id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, failure_code, created_at, succeeded_at"
+        "id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, \
+         failure_code, created_at, succeeded_at"
     };
 }
 
 statements! {
-    INSERT = "INSERT INTO payment (id, order_id, method, status, amount_minor, tendered_minor, currency, created_at, updated_at, succeeded_at)
-              VALUES (:id, :order_id, :method, :status, :amount, :tendered, :currency, :now, :now, :succeeded_at)";
+    INSERT = "INSERT INTO payment (id, order_id, method, status, amount_minor, tendered_minor, \
+        currency, created_at, updated_at, succeeded_at)
+              VALUES (:id, :order_id, :method, :status, :amount, :tendered, :currency, :now, :now, \
+              :succeeded_at)";
     FIND = concat!("SELECT ", columns!(), " FROM payment WHERE id = ?1");
     EXISTS = "SELECT 1 FROM payment WHERE id = ?1";
     OF_ORDER = concat!("SELECT ", columns!(), " FROM payment WHERE order_id = ?1 ORDER BY seq");
-    PAGE = concat!("SELECT ", columns!(), ", seq FROM payment WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    SUCCEED = "UPDATE payment SET status = 'succeeded', provider_reference = ?2, succeeded_at = ?3, updated_at = ?3
+    PAGE = concat!("SELECT ", columns!(), ", seq FROM payment WHERE seq < ?1 ORDER BY seq DESC \
+        LIMIT ?2");
+    SUCCEED = "UPDATE payment SET status = 'succeeded', provider_reference = ?2, succeeded_at = \
+        ?3, updated_at = ?3
                WHERE id = ?1 AND status IN ('pending', 'authorized')";
-    FAIL = "UPDATE payment SET status = 'failed', failure_code = ?2, provider_reference = ?3, updated_at = ?4
+    FAIL = "UPDATE payment SET status = 'failed', failure_code = ?2, provider_reference = ?3, \
+        updated_at = ?4
             WHERE id = ?1 AND status IN ('pending', 'authorized')";
-    CANCEL = "UPDATE payment SET status = 'cancelled', updated_at = ?2 WHERE id = ?1 AND status IN ('pending', 'authorized')";
-    CANCEL_OPEN = "UPDATE payment SET status = 'cancelled', updated_at = ?2 WHERE order_id = ?1 AND status IN ('pending', 'authorized')";
+    CANCEL = "UPDATE payment SET status = 'cancelled', updated_at = ?2 WHERE id = ?1 AND status IN \
+        ('pending', 'authorized')";
+    CANCEL_OPEN = "UPDATE payment SET status = 'cancelled', updated_at = ?2 WHERE order_id = ?1 \
+        AND status IN ('pending', 'authorized')";
 }
 
 fn payment(row: &Row<'_>) -> rusqlite::Result<Payment> {
@@ -58,8 +66,10 @@ pub fn insert_payment(work: &mut TenantWork, new: &NewPayment) -> Result<Payment
         None => PaymentStatus::Pending,
     };
     let row = named_params! {
-        ":id": new.id, ":order_id": new.order_id, ":method": new.method, ":status": status, ":amount": new.amount.minor(),
-        ":tendered": new.tendered.map(Money::minor), ":currency": new.amount.currency(), ":now": now, ":succeeded_at": new.succeeded_at,
+        ":id": new.id, ":order_id": new.order_id, ":method": new.method, ":status": status,
+            ":amount": new.amount.minor(),
+        ":tendered": new.tendered.map(Money::minor), ":currency": new.amount.currency(),
+            ":now": now, ":succeeded_at": new.succeeded_at,
     };
     work.insert(&INSERT, row)?;
     Ok(Payment {

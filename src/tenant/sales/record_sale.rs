@@ -80,7 +80,8 @@ pub enum SaleRefused {
     SoldInFuture,
     /// It lies further back than books are kept.
     #[error(
-        "sold_at lies more than ten years back; set the till's clock, or bring old sales in with `tillbox sales import`"
+        "sold_at lies more than ten years back; set the till's clock, or bring old sales in with \
+         `tillbox sales import`"
     )]
     SoldTooLongAgo,
     /// The products cannot be sold so.

@@ -106,7 +106,8 @@ fn mail(job_id: JobId, to: String, alert: &Alert, shop: &Name) -> Mail {
     let mut text = match alert.failures {
         1 => format!("A job of {shop} was given up. It is kept, with all its errors.\n\n"),
         many => format!(
-            "{many} jobs of {shop} were given up since the last mail about them.\nThey are kept, with all their errors. The last one:\n\n"
+            "{many} jobs of {shop} were given up since the last mail about them.\nThey are kept, \
+             with all their errors. The last one:\n\n"
         ),
     };
     let facts = [
@@ -124,7 +125,8 @@ fn mail(job_id: JobId, to: String, alert: &Alert, shop: &Name) -> Mail {
     }
     let _ = write!(
         text,
-        "\nWhen the cause is mended:\n\n  tillbox queue retry {}\n\nAll that wait for a decision:\n\n  tillbox queue failed\n",
+        "\nWhen the cause is mended:\n\n  tillbox queue retry {}\n\nAll that wait for a \
+         decision:\n\n  tillbox queue failed\n",
         failed.job_id
     );
     Mail {

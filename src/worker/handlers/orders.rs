@@ -76,7 +76,8 @@ fn text(confirmation: &Confirmation) -> String {
     table(&mut text, confirmation);
     let _ = write!(
         text,
-        "\nPlease keep this mail: the order's number helps us to find your order\nwhen you have a question.\n\nYours,\n{}\n",
+        "\nPlease keep this mail: the order's number helps us to find your order\nwhen you have a \
+         question.\n\nYours,\n{}\n",
         confirmation.shop
     );
     text

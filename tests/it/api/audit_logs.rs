@@ -41,7 +41,8 @@ async fn entries_come_newest_first_and_their_hashes_make_a_chain() {
     );
     assert_eq!(
         *third,
-        json!({"seq": 3, "at": "2026-01-15T10:00:00Z", "actor": "system", "action": "third.done", "subject": "test:1", "request_id": "req-1",
+        json!({"seq": 3, "at": "2026-01-15T10:00:00Z", "actor": "system", "action": "third.done",
+            "subject": "test:1", "request_id": "req-1",
                "details": {"n": 1}, "prev_hash": second["hash"], "hash": third["hash"]})
     );
     assert_eq!(

@@ -18,7 +18,8 @@ fn answer(daemon: &Daemon, headers: &str, sent: &str) -> (String, Value) {
         .expect("a timeout");
     write!(
         stream,
-        "POST /v1/carts HTTP/1.1\r\nhost: x\r\nx-tillbox-tenant: demo\r\ncontent-type: application/json\r\n{headers}\r\n\r\n{sent}"
+        "POST /v1/carts HTTP/1.1\r\nhost: x\r\nx-tillbox-tenant: demo\r\ncontent-type: \
+         application/json\r\n{headers}\r\n\r\n{sent}"
     )
     .expect("sent");
     let mut text = String::new();
@@ -99,7 +100,8 @@ fn whoever_is_refused_before_the_body_is_read_hears_why() {
         let length = body.len();
         write!(
             stream,
-            "{first} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n"
+            "{first} HTTP/1.1\r\nhost: x\r\n{headers}content-length: {length}\r\nconnection: \
+             close\r\n\r\n"
         )
         .expect("sent");
         stream

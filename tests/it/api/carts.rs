@@ -83,7 +83,8 @@ async fn a_cart_is_filled_and_shows_what_it_costs_now() {
     let item = |index: usize| &filled["items"][index];
     assert_eq!(
         item(0),
-        &json!({"id": item(0)["id"], "product_id": tea, "sku": "TEA", "name": "Product TEA", "quantity": 5, "unit_price_minor": 499, "total_minor": 2495})
+        &json!({"id": item(0)["id"], "product_id": tea, "sku": "TEA", "name": "Product TEA",
+            "quantity": 5, "unit_price_minor": 499, "total_minor": 2495})
     );
     assert_eq!(
         (&item(1)["sku"], &filled["subtotal_minor"]),
@@ -375,9 +376,11 @@ async fn a_line_and_a_cart_have_their_limits() {
     let (lines, hex) = (LINES_MAX, full.replace('-', ""));
     shop.raw(&format!(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {lines})
-         INSERT INTO product (id, sku, name, price_minor, currency, tax_class, track_stock, active, version, created_at, updated_at)
+         INSERT INTO product (id, sku, name, price_minor, currency, tax_class, track_stock, \
+         active, version, created_at, updated_at)
          SELECT randomblob(16), 'BULK-' || i, 'Bulk', 1, 'EUR', 'standard', 0, 1, 1, 0, 0 FROM n;
-         INSERT INTO cart_item (id, cart_id, product_id, quantity) SELECT randomblob(16), x'{hex}', id, 1 FROM product WHERE sku LIKE 'BULK-%';"
+         INSERT INTO cart_item (id, cart_id, product_id, quantity) SELECT randomblob(16), \
+         x'{hex}', id, 1 FROM product WHERE sku LIKE 'BULK-%';"
     ))
     .expect("rows");
     add(&shop, &full, &tea, 1).await.refused(409, "cart_full");

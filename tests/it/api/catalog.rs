@@ -43,7 +43,8 @@ async fn a_product_comes_into_the_catalog_and_survives_a_restart() {
     let created = create(&shop, body).await.expect(201);
     let id = created.string("/id");
     let expected = json!({
-        "id": id, "sku": "A-1", "barcode": "4006381333931", "name": "Apple", "price_minor": 120, "currency": "EUR",
+        "id": id, "sku": "A-1", "barcode": "4006381333931", "name": "Apple", "price_minor": 120,
+            "currency": "EUR",
         "tax_class": "standard", "track_stock": true, "category_id": category, "active": true
     });
     assert_eq!(created.json(), expected);
@@ -57,7 +58,10 @@ async fn a_product_comes_into_the_catalog_and_survives_a_restart() {
     assert_eq!(shown.json(), expected);
     assert_eq!(shown.header("etag"), Some("\"v1\""));
     assert_eq!(
-        shop.count("SELECT count(*) FROM job WHERE queue = 'audit' AND payload ->> '$.action' = 'product.created'"),
+        shop.count(
+            "SELECT count(*) FROM job WHERE queue = 'audit' AND payload ->> '$.action' = \
+            'product.created'"
+        ),
         1
     );
 }
@@ -88,7 +92,8 @@ async fn what_is_left_out_has_its_default() {
 async fn all_faults_of_a_body_are_told_at_once_with_their_places() {
     let shop = TestApp::start().tenant("corner");
     let body = json!({
-        "sku": "", "name": " ", "price_minor": -1, "currency": "EURO", "tax_class": "", "barcode": "\n", "category_id": "1"
+        "sku": "", "name": " ", "price_minor": -1, "currency": "EURO", "tax_class": "",
+            "barcode": "\n", "category_id": "1"
     });
     let problem = create(&shop, body).await.refused(422, "validation_failed");
     assert_eq!(

@@ -74,8 +74,10 @@ async fn a_checkout_leaves_a_pending_order_its_payment_and_its_reservation_and_n
     assert_eq!(order["items"][0]["sku"], "TEA");
     assert_eq!(
         placed["payment"],
-        json!({"id": placed["payment"]["id"], "order_id": order["id"], "method": "cash", "status": "pending", "amount_minor": 925,
-               "tendered_minor": null, "change_minor": 0, "currency": "EUR", "provider_reference": null, "failure_code": null,
+        json!({"id": placed["payment"]["id"], "order_id": order["id"], "method": "cash",
+            "status": "pending", "amount_minor": 925,
+               "tendered_minor": null, "change_minor": 0, "currency": "EUR",
+                   "provider_reference": null, "failure_code": null,
                "created_at": "2026-01-15T10:00:00Z", "succeeded_at": null})
     );
     assert_eq!(shop.stock(&tea).await, [10, 2, 8]);
@@ -122,11 +124,20 @@ async fn a_confirmation_writes_all_the_books_at_once_and_nothing_else() {
         ])
     );
     assert_eq!(
-        shop.rows("SELECT queue, kind, json_extract(payload, '$.action') FROM job ORDER BY seq DESC LIMIT 2"),
-        ["default|orders.confirmation|", "audit|audit.append|order.paid"]
+        shop.rows(
+            "SELECT queue, kind, json_extract(payload, '$.action') FROM job ORDER BY seq \
+            DESC LIMIT 2"
+        ),
+        [
+            "default|orders.confirmation|",
+            "audit|audit.append|order.paid"
+        ]
     );
     assert_eq!(
-        shop.rows("SELECT debit_code, credit_code, currency, amount_minor FROM ledger_transfer ORDER BY seq"),
+        shop.rows(
+            "SELECT debit_code, credit_code, currency, amount_minor FROM ledger_transfer \
+            ORDER BY seq"
+        ),
         ["1200|4000|EUR|1900", "1200|2200|EUR|190"]
     );
     assert_eq!(shop.stock(&tea).await, [8, 0, 8]);

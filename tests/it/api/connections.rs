@@ -43,7 +43,8 @@ fn a_request_that_two_read_in_two_ways_is_refused_and_nothing_behind_it_is_read(
     let behind =
         "POST /v1/carts HTTP/1.1\r\nhost: x\r\nx-tillbox-tenant: demo\r\ncontent-length: 0\r\n\r\n";
     let two_lengths = format!(
-        "POST /v1/carts HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{behind}"
+        "POST /v1/carts HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: \
+         chunked\r\n\r\n0\r\n\r\n{behind}"
     );
     let bare_lf = format!("GET /health/live HTTP/1.1\r\nhost: x\nx: y\r\n\r\n{behind}");
     for (text, why) in [(two_lengths, "Transfer-Encoding"), (bare_lf, "bare LF")] {
@@ -119,7 +120,8 @@ fn slow_words(number: usize) -> &'static str {
     match number % 3 {
         0 => "GET /health HTTP/1.1\r\nhost: x\r\nx-slow: ",
         1 => {
-            "POST /v1/carts HTTP/1.1\r\nhost: x\r\nx-tillbox-tenant: demo\r\ncontent-type: application/json\r\ncontent-length: 900\r\n\r\n{"
+            "POST /v1/carts HTTP/1.1\r\nhost: x\r\nx-tillbox-tenant: demo\r\ncontent-type: \
+             application/json\r\ncontent-length: 900\r\n\r\n{"
         }
         _ => "",
     }

@@ -49,7 +49,8 @@ async fn currencies_are_enabled_and_disabled() {
         shop.rows("SELECT code, enabled FROM currency ORDER BY seq"),
         ["EUR|1", "USD|0", "JPY|1"]
     );
-    let trail = "SELECT payload ->> '$.action', payload ->> '$.subject' FROM job WHERE payload ->> '$.action' LIKE 'currency.%' ORDER BY seq";
+    let trail = "SELECT payload ->> '$.action', payload ->> '$.subject' FROM job WHERE payload ->> \
+        '$.action' LIKE 'currency.%' ORDER BY seq";
     assert_eq!(
         shop.rows(trail),
         [

@@ -47,7 +47,8 @@ async fn a_manual_rate_holds_until_the_next_both_ways_round() {
         .await
         .expect(201);
     let id = first.string("/id");
-    let view = json!({"id": id, "base": "USD", "quote": "EUR", "rate": "0.8", "numerator": "0.8", "denominator": "1", "source": "manual",
+    let view = json!({"id": id, "base": "USD", "quote": "EUR", "rate": "0.8", "numerator": "0.8",
+        "denominator": "1", "source": "manual",
                       "effective_at": "2026-01-01T00:00:00Z"});
     assert_eq!(first.json(), view);
     set(&shop, "EUR", "USD", "1.1", "2026-01-10T00:00:00Z")
@@ -176,10 +177,12 @@ async fn a_rate_that_is_written_down_cannot_change() {
         "UPDATE exchange_rate SET numerator = '1'".to_owned(),
         "DELETE FROM exchange_rate".to_owned(),
         format!(
-            "REPLACE INTO exchange_rate SELECT seq, x'{id}', base, quote, '1', denominator, source, effective_at, created_at FROM exchange_rate"
+            "REPLACE INTO exchange_rate SELECT seq, x'{id}', base, quote, '1', denominator, \
+             source, effective_at, created_at FROM exchange_rate"
         ),
         format!(
-            "REPLACE INTO exchange_rate SELECT seq + 1, x'{id}', base, quote, '1', denominator, source, effective_at, created_at FROM exchange_rate"
+            "REPLACE INTO exchange_rate SELECT seq + 1, x'{id}', base, quote, '1', denominator, \
+             source, effective_at, created_at FROM exchange_rate"
         ),
     ] {
         assert!(shop.raw(&sql).is_err(), "{sql}");
@@ -314,7 +317,8 @@ async fn other_pairs_go_over_the_euro_exactly() {
         .clone();
     assert_eq!(
         cross,
-        json!({"id": null, "base": "USD", "quote": "CHF", "rate": "0.801273227805", "numerator": "0.9314", "denominator": "1.1624", "source": "ecb",
+        json!({"id": null, "base": "USD", "quote": "CHF", "rate": "0.801273227805",
+            "numerator": "0.9314", "denominator": "1.1624", "source": "ecb",
                "effective_at": "2026-01-15T00:00:00Z"})
     );
     let back = ask(&shop, "CHF", "USD", "2026-01-15T09:00:00Z")
@@ -497,7 +501,8 @@ async fn published_rates_are_believed_for_their_time_and_not_longer() {
     import(&app, "Date,USD\n2026-01-14,1.1\n").await.expect(200);
     let rate = async || holds(&shop, "EUR", "USD", "2026-01-15T10:00:00Z").await[0].clone();
     assert_eq!(rate().await, "1.1");
-    let behind = "INSERT INTO published_rate (source, day, currency, rate, imported_at) VALUES ('ecb', '2026-01-14', 'USD', '1.2', 0)";
+    let behind = "INSERT INTO published_rate (source, day, currency, rate, imported_at) VALUES \
+        ('ecb', '2026-01-14', 'USD', '1.2', 0)";
     app.landlord_raw(behind).expect("written");
     app.advance(Duration::from_secs(599));
     assert_eq!(rate().await, "1.1");
@@ -507,7 +512,8 @@ async fn published_rates_are_believed_for_their_time_and_not_longer() {
     assert_eq!(rate().await, "1.3");
 }
 
-const DAILY: &str = "<Envelope><Cube><Cube time='2026-01-14'><Cube currency='USD' rate='1.1651'/></Cube></Cube></Envelope>";
+const DAILY: &str = "<Envelope><Cube><Cube time='2026-01-14'><Cube currency='USD' \
+    rate='1.1651'/></Cube></Cube></Envelope>";
 
 fn heard(text: &str) -> Result<Heard, CallError> {
     let body = text.as_bytes().to_vec();

@@ -62,7 +62,8 @@ async fn each_paid_order_has_one_completed_credit() {
         .json();
     let rows: Vec<&Value> = list["data"].as_array().expect("a list").iter().collect();
     let credit = |row: &Value, done: &Value, amount: i64| {
-        json!({"id": row["id"], "financial_order_id": done["financial_order"]["id"], "kind": "credit", "status": "completed",
+        json!({"id": row["id"], "financial_order_id": done["financial_order"]["id"],
+            "kind": "credit", "status": "completed",
                "amount_minor": amount, "currency": "EUR", "completed_at": "2026-01-15T10:00:00Z"})
     };
     assert_eq!(rows.len(), 2);

@@ -63,7 +63,8 @@ async fn an_adjustment_moves_stock_and_leaves_a_movement_and_an_audit_job() {
     let moved = adjust(&shop, body).await.expect(201).json();
     assert_eq!(
         moved,
-        json!({"id": moved["id"], "product_id": tea, "kind": "adjustment", "quantity_delta": 12, "on_hand_after": 12, "order_id": null,
+        json!({"id": moved["id"], "product_id": tea, "kind": "adjustment", "quantity_delta": 12,
+            "on_hand_after": 12, "order_id": null,
                "reason": "delivery", "at": "2026-01-15T10:00:00Z"})
     );
     adjust(
@@ -74,12 +75,21 @@ async fn an_adjustment_moves_stock_and_leaves_a_movement_and_an_audit_job() {
     .expect(201);
     assert_eq!(stock(&shop, &tea).await["available"], 10);
     assert_eq!(
-        shop.rows("SELECT kind, quantity_delta, on_hand_after, reason FROM inventory_movement ORDER BY seq"),
+        shop.rows(
+            "SELECT kind, quantity_delta, on_hand_after, reason FROM inventory_movement \
+            ORDER BY seq"
+        ),
         ["adjustment|12|12|delivery", "adjustment|-2|10|broken"]
     );
     assert_eq!(
-        shop.rows("SELECT queue, kind, json_extract(payload, '$.action') FROM job ORDER BY seq DESC LIMIT 2"),
-        ["audit|audit.append|stock.adjusted", "audit|audit.append|stock.adjusted"]
+        shop.rows(
+            "SELECT queue, kind, json_extract(payload, '$.action') FROM job ORDER BY seq \
+            DESC LIMIT 2"
+        ),
+        [
+            "audit|audit.append|stock.adjusted",
+            "audit|audit.append|stock.adjusted"
+        ]
     );
     assert_eq!(shop.count("SELECT count(*) FROM job"), jobs + 2);
 }
@@ -101,7 +111,10 @@ async fn a_count_sets_stock_and_one_that_agrees_changes_nothing() {
     assert_eq!(traces(&shop), before);
     count(&shop, &tea, json!({"on_hand": 0})).await.expect(200);
     assert_eq!(
-        shop.rows("SELECT kind, quantity_delta, on_hand_after, reason FROM inventory_movement ORDER BY seq"),
+        shop.rows(
+            "SELECT kind, quantity_delta, on_hand_after, reason FROM inventory_movement \
+            ORDER BY seq"
+        ),
         ["count|7|7|yearly", "count|-7|0|"]
     );
 }

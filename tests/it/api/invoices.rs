@@ -60,7 +60,11 @@ async fn each_year_counts_from_one_without_a_gap_whatever_was_refused_in_between
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 6).await;
-    let sale = |at: &str, quantity: i64, amount: i64| json!({"sold_at": at, "lines": [{"product_id": tea, "quantity": quantity}], "payments": [{"method": "manual", "amount_minor": amount}]});
+    let sale = |at: &str, quantity: i64, amount: i64| {
+        json!({"sold_at": at,
+        "lines": [{"product_id": tea, "quantity": quantity}], "payments": [{"method": "manual",
+        "amount_minor": amount}]})
+    };
     for (number, (year, expected)) in [
         ("2024", "INV-2024-000001"),
         ("2025", "INV-2025-000001"),
@@ -100,7 +104,8 @@ async fn a_format_without_a_year_counts_on_over_the_years() {
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
     for (number, year) in ["2024", "2025", "2024"].into_iter().enumerate() {
-        let body = json!({"sold_at": format!("{year}-06-01T12:00:00Z"), "lines": [{"product_id": tea, "quantity": 1}],
+        let body = json!({"sold_at": format!("{year}-06-01T12:00:00Z"),
+            "lines": [{"product_id": tea, "quantity": 1}],
                           "payments": [{"method": "cash", "amount_minor": 450}]});
         let sold = shop.sale(&format!("s-{number}"), body).await.expect(201);
         assert_eq!(

@@ -37,7 +37,8 @@ impl Landlord {
 #[tokio::test]
 async fn a_tenant_is_made_and_its_key_opens_it() {
     let landlord = Landlord::start();
-    let body = json!({"slug": "kiosk", "name": "Kiosk", "currency": "CHF", "domains": ["Kiosk.Example.org"]});
+    let body = json!({"slug": "kiosk", "name": "Kiosk", "currency": "CHF",
+        "domains": ["Kiosk.Example.org"]});
     let made = landlord
         .post("/tenants", body)
         .send()
@@ -121,7 +122,8 @@ async fn the_currency_is_euro_unless_said() {
 #[tokio::test]
 async fn all_that_is_wrong_with_a_tenant_is_said_at_once() {
     let landlord = Landlord::start();
-    let body = json!({"slug": "../x", "name": "", "currency": "eur", "domains": ["ok.example", "http://no"]});
+    let body = json!({"slug": "../x", "name": "", "currency": "eur", "domains": ["ok.example",
+        "http://no"]});
     let problem = landlord
         .post("/tenants", body)
         .send()

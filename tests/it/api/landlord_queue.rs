@@ -90,7 +90,8 @@ impl House {
     /// Actions of the landlord's audit log about jobs and queues, with their subjects.
     fn audited(&self) -> Vec<String> {
         self.app.landlord_rows(
-            "SELECT action, subject, actor <> 'system' FROM audit_log WHERE action LIKE 'job%' OR action LIKE 'queue%' ORDER BY seq",
+            "SELECT action, subject, actor <> 'system' FROM audit_log WHERE action LIKE 'job%' OR \
+             action LIKE 'queue%' ORDER BY seq",
         )
     }
 }
@@ -105,7 +106,10 @@ fn state(shop: &TestShop, number: usize) -> String {
 
 /// The shop's own audit trail, as far as it is about jobs: entries that wait to be appended.
 fn trail(shop: &TestShop) -> Vec<String> {
-    shop.rows("SELECT payload ->> '$.action' FROM job WHERE kind = 'audit.append' AND payload ->> '$.action' LIKE 'job.%' ORDER BY seq")
+    shop.rows(
+        "SELECT payload ->> '$.action' FROM job WHERE kind = 'audit.append' AND payload ->> \
+        '$.action' LIKE 'job.%' ORDER BY seq",
+    )
 }
 
 #[tokio::test]
@@ -169,8 +173,10 @@ async fn a_rare_job_is_found_behind_many_that_have_run() {
     shop.raw(&insert(1, "low", KIND, "completed")).unwrap();
     shop.raw(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000)
-         INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, finalized_at, errors)
-         SELECT randomblob(16), 'audit', 'many.kind', '{}', 0, 'completed', 1, 0, 0, 0, '[]' FROM n",
+         INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, \
+         scheduled_at, finalized_at, errors)
+         SELECT randomblob(16), 'audit', 'many.kind', '{}', 0, 'completed', 1, 0, 0, 0, '[]' FROM \
+         n",
     )
     .unwrap();
     let page = house
@@ -434,7 +440,8 @@ async fn all_that_was_given_up_is_retried_and_flushed_so_many_with_each_call() {
         .await
         .expect(200)
         .json();
-    let wanted = json!({"swept": [{"tenant": "second", "changed": 1, "skipped": 0}], "failed": [], "next_cursor": null});
+    let wanted = json!({"swept": [{"tenant": "second", "changed": 1, "skipped": 0}], "failed": [],
+        "next_cursor": null});
     assert_eq!(flushed, wanted);
     assert_eq!(
         [501, 502].map(|number| state(&second, number)),

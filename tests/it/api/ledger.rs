@@ -6,7 +6,8 @@ use crate::support::{TestApp, TestShop};
 
 /// A sale in cash of goods for `amount` and 19 % of tax on it.
 async fn sale(shop: &TestShop, product: &str, sold_at: &str, method: &str, amount: i64) -> Value {
-    let body = json!({"sold_at": sold_at, "lines": [{"product_id": product, "quantity": 1, "unit_price_minor": amount}],
+    let body = json!({"sold_at": sold_at, "lines": [{"product_id": product, "quantity": 1,
+        "unit_price_minor": amount}],
                       "payments": [{"method": method, "amount_minor": amount * 119 / 100}]});
     shop.sale(&format!("{sold_at} {method} {amount}"), body)
         .await
@@ -74,7 +75,8 @@ async fn the_trial_balance_holds_what_was_booked_up_to_its_instant() {
     assert_eq!(old["as_of"], "2025-12-31T23:59:59.999Z");
     assert_eq!(
         old["currencies"],
-        json!([{"currency": "EUR", "debit_minor": 1_190, "credit_minor": 1_190}, {"currency": "USD", "debit_minor": 0, "credit_minor": 0}])
+        json!([{"currency": "EUR", "debit_minor": 1_190, "credit_minor": 1_190}, {"currency": "USD",
+            "debit_minor": 0, "credit_minor": 0}])
     );
     let older = balance(&shop, "?as_of=2025-12-31T23:59:59.998Z").await;
     assert_eq!(older["currencies"][0]["debit_minor"], 0);
@@ -112,7 +114,8 @@ async fn the_chart_of_accounts_is_there_for_each_currency_that_was_sold_in() {
         accounts["data"],
         json!([{"code": "1000", "name": "Cash", "currency": "JPY", "kind": "asset"},
                {"code": "1200", "name": "Payment clearing", "currency": "JPY", "kind": "asset"},
-               {"code": "2200", "name": "Sales tax payable", "currency": "JPY", "kind": "liability"},
+               {"code": "2200", "name": "Sales tax payable", "currency": "JPY",
+                   "kind": "liability"},
                {"code": "4000", "name": "Sales revenue", "currency": "JPY", "kind": "revenue"}])
     );
 }
@@ -133,8 +136,14 @@ async fn entries_are_listed_with_their_own_transfers() {
         .await
         .expect(200)
         .json();
-    let transfer = |debit: &str, credit: &str, amount: i64| json!({"debit_account": debit, "credit_account": credit, "amount_minor": amount, "currency": "EUR"});
-    let entry = |found: &Value, order: &str, at: &str, transfers: Value| json!([{"id": found["data"][0]["id"], "kind": "order_paid", "description": format!("Order {order}"), "booked_at": at, "transfers": transfers}]);
+    let transfer = |debit: &str, credit: &str, amount: i64| {
+        json!({"debit_account": debit,
+        "credit_account": credit, "amount_minor": amount, "currency": "EUR"})
+    };
+    let entry = |found: &Value, order: &str, at: &str, transfers: Value| {
+        json!([{"id": found["data"][0]["id"], "kind": "order_paid",
+        "description": format!("Order {order}"), "booked_at": at, "transfers": transfers}])
+    };
     let transfers = json!([
         transfer("1200", "4000", 2_000),
         transfer("1200", "2200", 380)

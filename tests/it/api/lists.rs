@@ -8,8 +8,10 @@ use crate::support::{TestApp, TestShop};
 
 const ROWS: usize = 40;
 /// As many currencies, beside the shop's own.
-const CURRENCIES: &str = "USD JPY CHF GBP AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND \
-                          BOB BRL BSD BTN BWP BZD CAD CDF CLP CNY COP CRC CZK DJF DKK DOP DZD EGP ETB FJD";
+const CURRENCIES: &str = "USD JPY CHF GBP AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF \
+    BMD BND \
+                          BOB BRL BSD BTN BWP BZD CAD CDF CLP CNY COP CRC CZK DJF DKK DOP DZD EGP \
+                          ETB FJD";
 
 /// Every list of the description: the paths whose answer is a page.
 fn lists() -> Vec<String> {
@@ -35,7 +37,8 @@ async fn full_house(app: &TestApp) -> TestShop {
     );
     for number in 0..ROWS {
         let lines = json!([{"product_id": tea, "quantity": 1}, {"product_id": mug, "quantity": 1}]);
-        let payments = json!([{"method": "cash", "amount_minor": 500}, {"method": "manual", "amount_minor": 500}]);
+        let payments = json!([{"method": "cash", "amount_minor": 500}, {"method": "manual",
+            "amount_minor": 500}]);
         let sale = json!({"lines": lines, "payments": payments});
         shop.sale(&format!("s-{number}"), sale).await.expect(201);
         shop.product(&format!("P-{number}"), 1).await;

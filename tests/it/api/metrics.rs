@@ -113,7 +113,8 @@ async fn what_happens_shows_in_the_figures() {
     let worker = Worker::start(app.app());
     let before = JobStats::of(&app).await;
     let tea = shop.product("TEA", 450).await;
-    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash",
+        "amount_minor": 450}]});
     shop.sale("k", sale).await.expect(201);
     shop.post("/v1/sales")
         .key("x")

@@ -283,7 +283,10 @@ async fn a_move_under_a_key_is_repeated_and_takes_no_body() {
         );
         assert!(shop.post(path).send().await.status == 409);
     }
-    let reasons = shop.rows("SELECT payload ->> '$.details.reason' FROM job WHERE payload ->> '$.action' = 'payment.cancelled'");
+    let reasons = shop.rows(
+        "SELECT payload ->> '$.details.reason' FROM job WHERE payload ->> \
+        '$.action' = 'payment.cancelled'",
+    );
     assert_eq!(reasons, ["changed his mind"]);
 }
 

@@ -90,8 +90,16 @@ async fn a_declined_payment_is_kept_as_failed_and_a_new_one_pays_the_order() {
     assert_eq!(refused["order_status"], "paid");
     assert_eq!(status(&shop, &placed.payment).await, "failed");
     assert_eq!(
-        shop.rows("SELECT json_extract(payload, '$.action') FROM job WHERE queue = 'audit' ORDER BY seq DESC LIMIT 4"),
-        ["order.paid", "payment.opened", "payment.failed", "order.placed"]
+        shop.rows(
+            "SELECT json_extract(payload, '$.action') FROM job WHERE queue = 'audit' ORDER \
+            BY seq DESC LIMIT 4"
+        ),
+        [
+            "order.paid",
+            "payment.opened",
+            "payment.failed",
+            "order.placed"
+        ]
     );
     shop.assert_integrity();
 }

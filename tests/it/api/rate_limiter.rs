@@ -233,7 +233,8 @@ async fn a_request_is_charged_to_its_key_and_without_a_good_one_to_its_address()
     let app = limited();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let product = shop.product("TEA", 450).await;
-    let sale = json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    let sale = json!({"lines": [{"product_id": product, "quantity": 1}],
+        "payments": [{"method": "cash", "amount_minor": 450}]});
     let sell = || shop.post("/v1/sales").key("one").json(sale.clone());
     let first = sell().at_address("192.0.2.1").send().await.expect(201);
     let replay = sell().at_address("192.0.2.2").send().await.expect(201);
@@ -545,7 +546,8 @@ async fn other_groups_begin_anew_with_the_process() {
 #[test]
 fn the_configuration_shows_every_limit_and_sets_it() {
     let shown: Value = serde_json::to_value(Config::default()).expect("a configuration");
-    let expected = json!({"checkout": "30/min", "payment": "20/min", "webhook": "120/min", "login": "10/min", "sales": "1200/min"});
+    let expected = json!({"checkout": "30/min", "payment": "20/min", "webhook": "120/min",
+        "login": "10/min", "sales": "1200/min"});
     assert_eq!(shown["rate_limits"], expected);
     let names: Vec<&str> = Policy::ALL.iter().map(|policy| policy.name()).collect();
     assert_eq!(names.len(), 5);

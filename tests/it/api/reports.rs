@@ -26,7 +26,11 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
     let dollars = shop
         .product_with("USA", 700, json!({"currency": "USD"}))
         .await;
-    let sale = |product: &str, at: &str, amount: i64| json!({"sold_at": at, "lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": amount}]});
+    let sale = |product: &str, at: &str, amount: i64| {
+        json!({"sold_at": at,
+        "lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash",
+        "amount_minor": amount}]})
+    };
     for (number, (product, at, amount)) in [
         (&mug, "2025-12-31T23:59:59.999Z", 1_190),
         (&mug, "2026-01-01T00:00:00Z", 1_190),
@@ -47,7 +51,10 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
         .expect(200);
     shop.place(&[(&mug, 1)], "cash").await;
 
-    let euros = |revenue: i64, entries: i64| json!({"currency": "EUR", "revenue_minor": revenue, "tax_minor": revenue * 19 / 100, "entries": entries});
+    let euros = |revenue: i64, entries: i64| {
+        json!({"currency": "EUR", "revenue_minor": revenue,
+        "tax_minor": revenue * 19 / 100, "entries": entries})
+    };
     let usd = json!({"currency": "USD", "revenue_minor": 700, "tax_minor": 0, "entries": 1});
     let all = revenue(&shop, "").await;
     assert_eq!(

@@ -15,7 +15,8 @@ async fn with_less_than_the_reserve_nothing_is_sold_and_the_rest_goes_on() {
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
     let placed = shop.place(&[(&tea, 1)], "cash").await;
-    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash",
+        "amount_minor": 450}]});
     shop.sale("before", sale.clone()).await.expect(201);
     app.restart_with(|config| config.storage.disk_reserve = ByteSize::bytes(ALL_THERE_IS));
     let again = shop.sale("before", sale.clone()).await.expect(201);

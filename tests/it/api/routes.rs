@@ -29,7 +29,8 @@ pub fn routes() -> Vec<String> {
 
 #[test]
 fn every_route_is_in_the_list() {
-    insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true, snapshot_path => "."}, {
+    insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true,
+        snapshot_path => "."}, {
         insta::assert_snapshot!("routes", routes().join("\n"));
     });
 }
@@ -368,7 +369,10 @@ async fn the_requests_id_is_taken_over_when_it_is_sane() {
         .send()
         .await
         .expect(201);
-    let ids = shop.rows("SELECT payload ->> '$.request_id' FROM job WHERE payload ->> '$.action' = 'product.created'");
+    let ids = shop.rows(
+        "SELECT payload ->> '$.request_id' FROM job WHERE payload ->> '$.action' = \
+        'product.created'",
+    );
     assert_eq!(ids, ["till-7"], "the audit entry knows the request");
 }
 
@@ -415,7 +419,8 @@ async fn the_log_has_the_cause_of_a_fault_under_the_requests_id() {
     shop.raw("UPDATE product SET currency = 'ÄÖÜ'")
         .expect("tampered");
     let path = format!("/v1/catalog/products/{id}");
-    let sale = json!({"lines": [{"product_id": id, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    let sale = json!({"lines": [{"product_id": id, "quantity": 1}], "payments": [{"method": "cash",
+        "amount_minor": 450}]});
     shop.get(&path)
         .header("x-request-id", "read-7")
         .send()

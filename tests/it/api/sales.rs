@@ -18,7 +18,8 @@ fn own(number: u32) -> String {
 
 /// A sale of `quantity` units, paid in cash.
 fn cash(product: &str, quantity: i64, amount_minor: i64) -> Value {
-    json!({"lines": [{"product_id": product, "quantity": quantity}], "payments": [{"method": "cash", "amount_minor": amount_minor}]})
+    json!({"lines": [{"product_id": product, "quantity": quantity}], "payments": [{"method": "cash",
+        "amount_minor": amount_minor}]})
 }
 
 fn with(mut body: Value, name: &str, value: Value) -> Value {
@@ -35,7 +36,8 @@ async fn a_sale_is_one_call_and_every_row_of_it_is_counted() {
         shop.product("BAG", 25).await,
     );
     let before = shop.census();
-    let lines = json!([{"product_id": tea, "quantity": 2}, {"product_id": bag, "quantity": 1}, {"product_id": tea, "quantity": 1, "unit_price_minor": 400}]);
+    let lines = json!([{"product_id": tea, "quantity": 2}, {"product_id": bag, "quantity": 1},
+        {"product_id": tea, "quantity": 1, "unit_price_minor": 400}]);
     let body = json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": 1_325}]});
     let sold = shop.sale("s-1", body).await.expect(201).json();
     assert_eq!(
@@ -75,7 +77,10 @@ async fn a_sale_is_one_call_and_every_row_of_it_is_counted() {
     assert_eq!(sold["financial_order"]["status"], "paid");
     assert_eq!(sold["invoice"]["number"], "INV-2026-000001");
     assert_eq!(
-        shop.rows("SELECT kind, quantity_delta, on_hand_after FROM inventory_movement ORDER BY seq DESC LIMIT 1"),
+        shop.rows(
+            "SELECT kind, quantity_delta, on_hand_after FROM inventory_movement ORDER BY seq \
+            DESC LIMIT 1"
+        ),
         ["sale|-3|7"]
     );
     let jobs = shop.count("SELECT count(*) FROM job WHERE kind = 'orders.confirmation'");
@@ -96,7 +101,8 @@ async fn payments_of_several_kinds_are_booked_each_and_cash_gives_change() {
     let mug = shop
         .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
         .await;
-    let payments = json!([{"method": "manual", "amount_minor": 690}, {"method": "cash", "amount_minor": 200}, {"method": "cash", "amount_minor": 500}]);
+    let payments = json!([{"method": "manual", "amount_minor": 690}, {"method": "cash",
+        "amount_minor": 200}, {"method": "cash", "amount_minor": 500}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
     let sold = shop.sale("s", body).await.expect(201).json();
     let parts: Vec<_> = sold["payments"]
@@ -126,7 +132,10 @@ async fn payments_of_several_kinds_are_booked_each_and_cash_gives_change() {
     let sold = shop.sale("coin", body).await.expect(201).json();
     assert_eq!(figures(&sold["payments"][1]), [Some(0), Some(5), Some(5)]);
     shop.assert_integrity();
-    let over = |method: &str, amount: i64| json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": [{"method": method, "amount_minor": amount}]});
+    let over = |method: &str, amount: i64| {
+        json!({"lines": [{"product_id": mug, "quantity": 1}],
+        "payments": [{"method": method, "amount_minor": amount}]})
+    };
     let refused = shop
         .sale("over", over("manual", 1_191))
         .await
@@ -148,7 +157,8 @@ async fn payments_of_several_kinds_are_booked_each_and_cash_gives_change() {
         .await
         .refused(422, "payment_zero");
     assert_eq!(refused["total_minor"], 1_190);
-    let payments = json!([{"method": "manual", "amount_minor": 1_190}, {"method": "manual", "amount_minor": 10}, {"method": "cash", "amount_minor": 9}]);
+    let payments = json!([{"method": "manual", "amount_minor": 1_190}, {"method": "manual",
+        "amount_minor": 10}, {"method": "cash", "amount_minor": 9}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
     shop.sale("mixed", body)
         .await
@@ -182,7 +192,10 @@ async fn tax_on_top_and_tax_inside_add_up_to_the_cent() {
         .iter()
         .map(|id| json!({"product_id": id, "quantity": 1}))
         .collect();
-    let sale = |total: i64| json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": total}]});
+    let sale = |total: i64| {
+        json!({"lines": lines, "payments": [{"method": "cash",
+        "amount_minor": total}]})
+    };
     // On top: 99 × 19 % = 18.81 → 19, spread 7 + 6 + 6; 199 × 7 % = 13.93 → 14.
     let order = shop.sale("top", sale(332)).await.expect(201).json()["order"].clone();
     let taxes = |order: &Value| -> Vec<i64> {
@@ -231,7 +244,8 @@ async fn a_sale_of_the_past_has_the_rates_the_number_and_the_booking_of_its_day(
         (160_000, "2020-07-01T00:00:00Z"),
         (190_000, "2021-01-01T00:00:00Z"),
     ] {
-        let body = json!({"tax_class": "vat", "name": format!("VAT {}", rate_ppm / 10_000), "rate_ppm": rate_ppm, "valid_from": from});
+        let body = json!({"tax_class": "vat", "name": format!("VAT {}", rate_ppm / 10_000),
+            "rate_ppm": rate_ppm, "valid_from": from});
         shop.post("/v1/tax-rates")
             .json(body)
             .send()
@@ -325,7 +339,8 @@ async fn a_sale_with_its_own_ids_is_recorded_once_for_ever() {
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
     let line = json!({"id": own(2), "product_id": tea, "quantity": 1});
-    let body = json!({"id": own(1), "lines": [line], "payments": [{"id": own(3), "method": "cash", "amount_minor": 500}]});
+    let body = json!({"id": own(1), "lines": [line], "payments": [{"id": own(3), "method": "cash",
+        "amount_minor": 500}]});
     let first = shop.sale("one", body.clone()).await.expect(201);
     assert_eq!(
         (first.string("/order/id"), first.string("/payments/0/id")),
@@ -463,7 +478,8 @@ async fn what_cannot_be_sold_is_refused_and_takes_no_number() {
             .refused(status, code);
         assert_eq!(shop.grown_since(&before), rows([]), "{body}");
     }
-    let test = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "test", "amount_minor": 450}]});
+    let test = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "test",
+        "amount_minor": 450}]});
     shop.sale("refused", test)
         .await
         .refused(422, "payment_method_unavailable");
@@ -486,8 +502,10 @@ async fn bad_values_are_all_told_at_once() {
     let shop = app.tenant("corner");
     let body = json!({"id": "1", "sold_at": "yesterday", "email": "@", "lines": [
         {"id": "x", "product_id": "y", "quantity": 0, "unit_price_minor": -1},
-        {"product_id": NOBODY, "quantity": -1}, {"product_id": NOBODY, "quantity": 1_000_000_000_000_i64}],
-        "payments": [{"id": "z", "method": "gold", "amount_minor": -5}, {"method": "cash", "amount_minor": PRICE_MINOR_MAX + 1}]});
+        {"product_id": NOBODY, "quantity": -1}, {"product_id": NOBODY,
+            "quantity": 1_000_000_000_000_i64}],
+        "payments": [{"id": "z", "method": "gold", "amount_minor": -5}, {"method": "cash",
+            "amount_minor": PRICE_MINOR_MAX + 1}]});
     let refused = shop.sale("k", body).await.refused(422, "validation_failed");
     assert_eq!(
         pointers(&refused),
@@ -513,7 +531,8 @@ async fn bad_values_are_all_told_at_once() {
         .refused(422, "validation_failed");
     assert_eq!(pointers(&refused), ["/lines", "/payments"]);
     let line = json!({"product_id": NOBODY, "quantity": 1});
-    let many = json!({"lines": vec![line; 501], "payments": vec![json!({"method": "cash", "amount_minor": 1}); 21]});
+    let many = json!({"lines": vec![line; 501], "payments": vec![json!({"method": "cash",
+        "amount_minor": 1}); 21]});
     let refused = shop.sale("k", many).await.refused(422, "validation_failed");
     assert_eq!(pointers(&refused), ["/lines", "/payments"]);
     for (quantity, code) in [

@@ -51,7 +51,8 @@ async fn what_is_so_already_is_no_change() {
     let before = shop.get("/v1/settings/shop").send().await.expect(200);
     for same in [
         json!({}),
-        json!({"name": before.json()["name"], "prices_include_tax": before.json()["prices_include_tax"]}),
+        json!({"name": before.json()["name"],
+            "prices_include_tax": before.json()["prices_include_tax"]}),
     ] {
         let after = shop
             .patch("/v1/settings/shop")

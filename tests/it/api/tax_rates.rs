@@ -20,9 +20,11 @@ async fn a_shop_begins_with_the_standard_class_and_adds_rates() {
         .json();
     assert_eq!(
         added,
-        json!({"id": added["id"], "tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000, "valid_from": "2026-01-15T10:00:00Z"})
+        json!({"id": added["id"], "tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000,
+            "valid_from": "2026-01-15T10:00:00Z"})
     );
-    let body = json!({"tax_class": "reduced", "name": "VAT 7 %", "rate_ppm": 70_000, "valid_from": "2027-01-01T00:00:00+01:00"});
+    let body = json!({"tax_class": "reduced", "name": "VAT 7 %", "rate_ppm": 70_000,
+        "valid_from": "2027-01-01T00:00:00+01:00"});
     let later = shop
         .post("/v1/tax-rates")
         .json(body)
@@ -107,13 +109,15 @@ async fn bad_rates_are_refused_and_leave_no_trace() {
 async fn a_class_has_one_rate_from_an_instant_on() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
-    let body = json!({"tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000, "valid_from": "2026-02-01T00:00:00Z"});
+    let body = json!({"tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000,
+        "valid_from": "2026-02-01T00:00:00Z"});
     shop.post("/v1/tax-rates")
         .json(body)
         .send()
         .await
         .expect(201);
-    let same_instant = json!({"tax_class": "standard", "name": "VAT 16 %", "rate_ppm": 160_000, "valid_from": "2026-02-01T01:00:00+01:00"});
+    let same_instant = json!({"tax_class": "standard", "name": "VAT 16 %", "rate_ppm": 160_000,
+        "valid_from": "2026-02-01T01:00:00+01:00"});
     shop.post("/v1/tax-rates")
         .json(same_instant)
         .send()

@@ -102,8 +102,10 @@ async fn numbers_keys_and_client_ids_count_for_each_shop_alone() {
     );
     assert_eq!(first["order"]["number"], other["order"]["number"]);
     let sale = |product: &str| {
-        let line = json!({"id": "018a0000-0000-7000-8000-000000000002", "product_id": product, "quantity": 1});
-        json!({"id": "018a0000-0000-7000-8000-000000000001", "lines": [line], "payments": [{"method": "cash", "amount_minor": 450}]})
+        let line = json!({"id": "018a0000-0000-7000-8000-000000000002", "product_id": product,
+            "quantity": 1});
+        json!({"id": "018a0000-0000-7000-8000-000000000001", "lines": [line],
+            "payments": [{"method": "cash", "amount_minor": 450}]})
     };
     let (a, b) = (
         ours.sale("same", sale(&tea)).await.expect(201),

@@ -26,7 +26,8 @@ async fn requests(shop: &TestShop) -> Vec<(String, Value, u16)> {
         .await
         .expect(200);
     let checkout = json!({"cart_id": cart, "email": "ada@example.org", "payment_method": "cash"});
-    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash",
+        "amount_minor": 450}]});
     vec![
         ("/v1/checkout".into(), checkout, 201),
         (
@@ -106,7 +107,10 @@ async fn a_key_stands_for_one_request_only() {
         spaced.send().await.refused(422, "idempotency_key_reused");
     }
     let tea = shop.product("OTHER", 450).await;
-    let sale = |quantity: i64| json!({"lines": [{"product_id": tea, "quantity": quantity}], "payments": [{"method": "cash", "amount_minor": 900}]});
+    let sale = |quantity: i64| {
+        json!({"lines": [{"product_id": tea, "quantity": quantity}],
+        "payments": [{"method": "cash", "amount_minor": 900}]})
+    };
     post(&shop, "/v1/sales", "k", &sale(1)).await.expect(201);
     let before = shop.census();
     post(&shop, "/v1/sales", "k", &sale(2))
@@ -123,7 +127,10 @@ async fn a_refusal_keeps_nothing_of_the_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 1).await;
-    let sale = |quantity: i64| json!({"lines": [{"product_id": tea, "quantity": quantity}], "payments": [{"method": "cash", "amount_minor": 900}]});
+    let sale = |quantity: i64| {
+        json!({"lines": [{"product_id": tea, "quantity": quantity}],
+        "payments": [{"method": "cash", "amount_minor": 900}]})
+    };
     let before = shop.census();
     for _ in 0..2 {
         post(&shop, "/v1/sales", "k", &sale(2))
@@ -152,7 +159,8 @@ async fn a_clock_that_is_set_ahead_frees_no_key() {
     look_at_clock(&app);
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
-    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash",
+        "amount_minor": 450}]});
     let first = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
     let right = app.now();
     app.clock().set(right.plus_millis(30 * 24 * 3_600_000));
@@ -193,7 +201,8 @@ async fn a_key_is_free_again_after_a_day() {
     look_at_clock(&app);
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
-    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+    let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash",
+        "amount_minor": 450}]});
     let first = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
     app.advance(Duration::from_secs(24 * 3_600) - Duration::from_millis(1));
     let again = post(&shop, "/v1/sales", "k", &sale).await.expect(201);

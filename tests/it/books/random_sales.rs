@@ -44,8 +44,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => lines().prop_map(Step::Place),
         4 => (0_usize..8).prop_map(Step::Confirm),
         1 => (0_usize..8).prop_map(Step::Decline),
-        2 => ((0_usize..8), prop::sample::select(vec!["confirm", "ship", "cancel"])).prop_map(|(order, event)| Step::Move(order, event)),
-        4 => (lines(), 0_i64..700, 0_i64..2_000).prop_map(|(lines, price, transfer)| Step::Sell(lines, price, transfer)),
+        2 => ((0_usize..8), prop::sample::select(vec!["confirm", "ship",
+            "cancel"])).prop_map(|(order, event)| Step::Move(order, event)),
+        4 => (lines(), 0_i64..700, 0_i64..2_000).prop_map(|(lines, price,
+            transfer)| Step::Sell(lines, price, transfer)),
         1 => (0_u64..1_200).prop_map(Step::Wait),
         1 => ((0_usize..2), 1_i64..5).prop_map(|(product, units)| Step::Deliver(product, units)),
         1 => any::<bool>().prop_map(Step::IncludeTax),
@@ -97,7 +99,8 @@ impl Run {
                 shop.app.work_off();
             }
             Step::Deliver(product, units) => {
-                let body = json!({"product_id": self.products[*product], "quantity_delta": units, "reason": "delivery"});
+                let body = json!({"product_id": self.products[*product], "quantity_delta": units,
+                    "reason": "delivery"});
                 shop.post("/v1/inventory/adjustments")
                     .json(body)
                     .send()
@@ -162,9 +165,13 @@ impl Run {
     }
 
     async fn sell(&self, key: &str, lines: &[(usize, i64)], price: i64, transfer: i64) {
-        let line = |(product, quantity): &(usize, i64)| json!({"product_id": self.products[*product], "quantity": quantity, "unit_price_minor": price});
+        let line = |(product, quantity): &(usize, i64)| {
+            json!({"product_id": self.products[*product], "quantity": quantity,
+            "unit_price_minor": price})
+        };
         let lines: Vec<Value> = lines.iter().map(line).collect();
-        let payments = json!([{"method": "manual", "amount_minor": transfer}, {"method": "cash", "amount_minor": 20_000}]);
+        let payments = json!([{"method": "manual", "amount_minor": transfer}, {"method": "cash",
+            "amount_minor": 20_000}]);
         let body = json!({"lines": lines, "payments": payments});
         lawful(&self.shop.sale(key, body).await);
     }
@@ -180,7 +187,8 @@ impl Run {
         for sum in balance["currencies"].as_array().expect("a list") {
             assert_eq!(sum["debit_minor"], sum["credit_minor"], "{balance}");
         }
-        let paid = "SELECT coalesce(sum(total_minor), 0) FROM sales_order WHERE status IN ('paid', 'confirmed', 'shipped')";
+        let paid = "SELECT coalesce(sum(total_minor), 0) FROM sales_order WHERE status IN ('paid', \
+            'confirmed', 'shipped')";
         let debit = balance["currencies"][0]["debit_minor"]
             .as_i64()
             .unwrap_or_default();
@@ -205,11 +213,13 @@ fn lawful(answer: &Answer) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, failure_persistence: None,
+        ..ProptestConfig::default() })]
 
     #[test]
     fn books_balance_whatever_happens(steps in prop::collection::vec(step(), 10..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a \
+            runtime");
         runtime.block_on(async {
             let app = TestApp::start_dev();
             let mut run = Run::begin(&app).await;

@@ -62,11 +62,14 @@ async fn a_snapshot_says_what_was_sold_to_the_last_unit() {
         .product_with("MUG", 1_000, json!({"tax_class": "vat"}))
         .await;
     let done = shop.sell(&[(&mug, 2)]).await;
-    let line = json!({"product_id": mug, "sku": "MUG", "name": "Product MUG", "quantity": 2, "unit_price_minor": 1_000, "tax_class": "vat",
-        "tax_name": "Tax vat", "tax_rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380, "total_minor": 2_380});
+    let line = json!({"product_id": mug, "sku": "MUG", "name": "Product MUG", "quantity": 2,
+        "unit_price_minor": 1_000, "tax_class": "vat",
+        "tax_name": "Tax vat", "tax_rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380,
+            "total_minor": 2_380});
     let tax_line =
         json!({"name": "Tax vat", "rate_ppm": 190_000, "net_minor": 2_000, "tax_minor": 380});
-    let sums = json!({"version": 1, "currency": "EUR", "order_number": "ORD-000001", "prices_include_tax": false, "lines": [line], "tax_lines": [tax_line],
+    let sums = json!({"version": 1, "currency": "EUR", "order_number": "ORD-000001",
+        "prices_include_tax": false, "lines": [line], "tax_lines": [tax_line],
         "subtotal_minor": 2_000, "discount_minor": 0, "tax_minor": 380, "total_minor": 2_380});
     let mut expected = sums.clone();
     expected["order_id"] = done["order"]["id"].clone();

@@ -125,10 +125,12 @@ async fn race_for_the_last(shop: &TestShop, product: &str) {
         let (shop, product) = (shop.clone(), product.to_owned());
         tasks.push(async move {
             if number % 2 == 0 {
-                return shop.checkout(&format!("race {number}"), &cart, "cash").await;
+                return shop
+                    .checkout(&format!("race {number}"), &cart, "cash")
+                    .await;
             }
-            let body: Value =
-                json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 100}]});
+            let body: Value = json!({"lines": [{"product_id": product, "quantity": 1}],
+                    "payments": [{"method": "cash", "amount_minor": 100}]});
             shop.sale(&format!("race {number}"), body).await
         });
     }

@@ -14,45 +14,98 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "UPDATE financial_order SET snapshot = replace(snapshot, 'TEA', 'TEE') WHERE seq = 1",
         "snapshots",
     ),
-    ("UPDATE financial_order SET snapshot_hash = zeroblob(32) WHERE seq = 1", "snapshots"),
+    (
+        "UPDATE financial_order SET snapshot_hash = zeroblob(32) WHERE seq = 1",
+        "snapshots",
+    ),
     (
         "UPDATE invoice SET snapshot = replace(snapshot, 'TEA', 'TEE') WHERE seq = 1",
         "snapshots",
     ),
     (
-        "UPDATE financial_order SET total_minor = total_minor + 1, subtotal_minor = subtotal_minor + 1 WHERE seq = 1",
+        "UPDATE financial_order SET total_minor = total_minor + 1, subtotal_minor = subtotal_minor \
+         + 1 WHERE seq = 1",
         "snapshot totals",
     ),
-    ("UPDATE invoice SET total_minor = total_minor + 1 WHERE seq = 1", "snapshot totals"),
-    ("UPDATE invoice SET number = 'INV-2026-000009' WHERE seq = 1", "snapshot totals"),
-    ("UPDATE invoice SET issued_at = issued_at - 1 WHERE seq = 1", "snapshot totals"),
-    ("UPDATE invoice SET balance_minor = 1 WHERE seq = 1", "invoices"),
-    ("UPDATE invoice SET currency = 'USD' WHERE seq = 1", "invoices"),
-    ("UPDATE order_line SET quantity = quantity + 1 WHERE seq = 1", "order lines"),
-    ("UPDATE order_line SET name = 'Gold' WHERE seq = 1", "order lines"),
-    ("UPDATE sales_order SET number = 'ORD-000009' WHERE seq = 1", "order lines"),
     (
-        "UPDATE order_line SET product_id = (SELECT id FROM product WHERE sku = 'MUG') WHERE sku = 'TEA'",
+        "UPDATE invoice SET total_minor = total_minor + 1 WHERE seq = 1",
+        "snapshot totals",
+    ),
+    (
+        "UPDATE invoice SET number = 'INV-2026-000009' WHERE seq = 1",
+        "snapshot totals",
+    ),
+    (
+        "UPDATE invoice SET issued_at = issued_at - 1 WHERE seq = 1",
+        "snapshot totals",
+    ),
+    (
+        "UPDATE invoice SET balance_minor = 1 WHERE seq = 1",
+        "invoices",
+    ),
+    (
+        "UPDATE invoice SET currency = 'USD' WHERE seq = 1",
+        "invoices",
+    ),
+    (
+        "UPDATE order_line SET quantity = quantity + 1 WHERE seq = 1",
         "order lines",
     ),
-    ("UPDATE sales_order SET placed_at = 0 WHERE seq = 1", "order lines"),
-    ("UPDATE sales_order SET prices_include_tax = 1 WHERE seq = 1", "order lines"),
+    (
+        "UPDATE order_line SET name = 'Gold' WHERE seq = 1",
+        "order lines",
+    ),
+    (
+        "UPDATE sales_order SET number = 'ORD-000009' WHERE seq = 1",
+        "order lines",
+    ),
+    (
+        "UPDATE order_line SET product_id = (SELECT id FROM product WHERE sku = 'MUG') WHERE sku = \
+         'TEA'",
+        "order lines",
+    ),
+    (
+        "UPDATE sales_order SET placed_at = 0 WHERE seq = 1",
+        "order lines",
+    ),
+    (
+        "UPDATE sales_order SET prices_include_tax = 1 WHERE seq = 1",
+        "order lines",
+    ),
     (
         "UPDATE sales_order SET tax_lines = replace(tax_lines, '190000', '70000') WHERE seq = 1",
         "order lines",
     ),
-    ("UPDATE payment SET status = 'refunded' WHERE seq = 1", "refunds"),
-    ("UPDATE financial_order SET status = 'refunded' WHERE seq = 1", "refunds"),
     (
-        "INSERT INTO financial_transaction (id, financial_order_id, kind, status, amount_minor, currency, completed_at)
-         SELECT randomblob(16), financial_order_id, 'debit', 'completed', amount_minor, currency, completed_at FROM financial_transaction WHERE seq = 1",
+        "UPDATE payment SET status = 'refunded' WHERE seq = 1",
         "refunds",
     ),
-    ("UPDATE financial_transaction SET completed_at = 0 WHERE seq = 1", "financial transactions"),
-    ("UPDATE ledger_account SET kind = 'expense' WHERE code = '4000'", "accounts"),
-    ("INSERT INTO ledger_account VALUES ('1200', 'EU!', 'Payment clearing', 'asset')", "accounts"),
     (
-        "UPDATE order_line SET unit_price_minor = unit_price_minor + 1 WHERE order_id = (SELECT id FROM sales_order WHERE status = 'pending')",
+        "UPDATE financial_order SET status = 'refunded' WHERE seq = 1",
+        "refunds",
+    ),
+    (
+        "INSERT INTO financial_transaction (id, financial_order_id, kind, status, amount_minor, \
+         currency, completed_at)
+         SELECT randomblob(16), financial_order_id, 'debit', 'completed', amount_minor, currency, \
+         completed_at FROM financial_transaction WHERE seq = 1",
+        "refunds",
+    ),
+    (
+        "UPDATE financial_transaction SET completed_at = 0 WHERE seq = 1",
+        "financial transactions",
+    ),
+    (
+        "UPDATE ledger_account SET kind = 'expense' WHERE code = '4000'",
+        "accounts",
+    ),
+    (
+        "INSERT INTO ledger_account VALUES ('1200', 'EU!', 'Payment clearing', 'asset')",
+        "accounts",
+    ),
+    (
+        "UPDATE order_line SET unit_price_minor = unit_price_minor + 1 WHERE order_id = (SELECT id \
+         FROM sales_order WHERE status = 'pending')",
         "line sums",
     ),
     (
@@ -60,22 +113,41 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "schema",
     ),
     (
-        "UPDATE order_line SET net_minor = net_minor + 1, total_minor = total_minor + 1 WHERE seq = 1",
+        "UPDATE order_line SET net_minor = net_minor + 1, total_minor = total_minor + 1 WHERE seq \
+         = 1",
         "order sums",
     ),
     ("DELETE FROM order_line WHERE seq = 1", "order sums"),
-    ("UPDATE sales_order SET tax_lines = '[]' WHERE seq = 1", "tax lines"),
-    ("UPDATE sales_order SET status = 'pending' WHERE seq = 1", "orders and books"),
-    ("UPDATE sales_order SET currency = 'USD' WHERE seq = 1", "orders and books"),
+    (
+        "UPDATE sales_order SET tax_lines = '[]' WHERE seq = 1",
+        "tax lines",
+    ),
+    (
+        "UPDATE sales_order SET status = 'pending' WHERE seq = 1",
+        "orders and books",
+    ),
+    (
+        "UPDATE sales_order SET currency = 'USD' WHERE seq = 1",
+        "orders and books",
+    ),
     ("DELETE FROM invoice WHERE seq = 1", "orders and books"),
     (
         "UPDATE payment SET amount_minor = amount_minor - 1, tendered_minor = NULL WHERE seq = 1",
         "payments",
     ),
-    ("UPDATE payment SET status = 'failed' WHERE seq = 1", "payments"),
-    ("UPDATE payment SET currency = 'USD' WHERE seq = 1", "payments"),
+    (
+        "UPDATE payment SET status = 'failed' WHERE seq = 1",
+        "payments",
+    ),
+    (
+        "UPDATE payment SET currency = 'USD' WHERE seq = 1",
+        "payments",
+    ),
     ("DELETE FROM payment WHERE seq = 1", "payments"),
-    ("DELETE FROM financial_transaction WHERE seq = 1", "financial transactions"),
+    (
+        "DELETE FROM financial_transaction WHERE seq = 1",
+        "financial transactions",
+    ),
     (
         "UPDATE financial_transaction SET amount_minor = 1 WHERE seq = 1",
         "financial transactions",
@@ -84,38 +156,65 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "UPDATE financial_transaction SET currency = 'USD' WHERE seq = 1",
         "financial transactions",
     ),
-    ("UPDATE ledger_transfer SET amount_minor = amount_minor + 1 WHERE seq = 1", "ledger"),
-    ("UPDATE ledger_transfer SET credit_code = '1200' WHERE seq = 1", "ledger"),
-    ("UPDATE ledger_transfer SET debit_code = '1200' WHERE seq = 1", "ledger"),
+    (
+        "UPDATE ledger_transfer SET amount_minor = amount_minor + 1 WHERE seq = 1",
+        "ledger",
+    ),
+    (
+        "UPDATE ledger_transfer SET credit_code = '1200' WHERE seq = 1",
+        "ledger",
+    ),
+    (
+        "UPDATE ledger_transfer SET debit_code = '1200' WHERE seq = 1",
+        "ledger",
+    ),
     (
         "UPDATE ledger_transfer SET credit_code = '4000' WHERE credit_code = '2200'",
         "ledger",
     ),
-    ("UPDATE ledger_transfer SET currency = 'USD' WHERE seq = 1", "ledger"),
-    ("UPDATE ledger_entry SET booked_at = booked_at - 86400000 WHERE seq = 1", "ledger"),
-    ("UPDATE payment SET method = 'manual' WHERE seq = 1", "ledger"),
+    (
+        "UPDATE ledger_transfer SET currency = 'USD' WHERE seq = 1",
+        "ledger",
+    ),
+    (
+        "UPDATE ledger_entry SET booked_at = booked_at - 86400000 WHERE seq = 1",
+        "ledger",
+    ),
+    (
+        "UPDATE payment SET method = 'manual' WHERE seq = 1",
+        "ledger",
+    ),
     (
         "DELETE FROM ledger_transfer WHERE entry_seq = 1; DELETE FROM ledger_entry WHERE seq = 1",
         "ledger",
     ),
     (
-        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, '1000', '4000', 'EUR', 1)",
+        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) \
+         VALUES (1, '1000', '4000', 'EUR', 1)",
         "ledger",
     ),
     (
-        "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at, hash) VALUES (randomblob(16), 'order_paid', randomblob(16), '', 0, 0, zeroblob(32))",
+        "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at, hash) \
+         VALUES (randomblob(16), 'order_paid', randomblob(16), '', 0, 0, zeroblob(32))",
         "ledger entries",
     ),
     (
-        "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at, hash) SELECT randomblob(16), 'gift', id, '', 0, 0, zeroblob(32) FROM financial_order LIMIT 1",
+        "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at, hash) \
+         SELECT randomblob(16), 'gift', id, '', 0, 0, zeroblob(32) FROM financial_order LIMIT 1",
         "ledger entries",
     ),
     (
         "UPDATE series SET last_number = last_number + 1 WHERE name = 'invoice/INV-2026-#'",
         "invoice numbers",
     ),
-    ("DELETE FROM series WHERE name = 'invoice/INV-2026-#'", "invoice numbers"),
-    ("UPDATE invoice SET series_number = 9 WHERE seq = 1", "invoice numbers"),
+    (
+        "DELETE FROM series WHERE name = 'invoice/INV-2026-#'",
+        "invoice numbers",
+    ),
+    (
+        "UPDATE invoice SET series_number = 9 WHERE seq = 1",
+        "invoice numbers",
+    ),
     (
         "UPDATE series SET last_number = last_number + 1 WHERE name = 'order'",
         "order numbers",
@@ -126,39 +225,94 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "order numbers",
     ),
     ("UPDATE stock SET on_hand = on_hand + 1", "stock"),
-    ("DELETE FROM inventory_movement WHERE kind = 'sale'", "stock"),
+    (
+        "DELETE FROM inventory_movement WHERE kind = 'sale'",
+        "stock",
+    ),
     ("DELETE FROM stock", "stock"),
-    ("UPDATE inventory_movement SET on_hand_after = on_hand_after + 1 WHERE seq = 1", "stock movements"),
+    (
+        "UPDATE inventory_movement SET on_hand_after = on_hand_after + 1 WHERE seq = 1",
+        "stock \
+        movements",
+    ),
     ("UPDATE stock SET reserved = 0", "reserved stock"),
-    ("UPDATE reservation SET status = 'held' WHERE status = 'consumed'", "reservations"),
-    ("UPDATE reservation SET status = 'released' WHERE status = 'held'", "reservations"),
+    (
+        "UPDATE reservation SET status = 'held' WHERE status = 'consumed'",
+        "reservations",
+    ),
+    (
+        "UPDATE reservation SET status = 'released' WHERE status = 'held'",
+        "reservations",
+    ),
     (
         "UPDATE payment SET order_id = randomblob(16) WHERE status = 'pending'",
         "foreign keys",
     ),
-    ("UPDATE payment SET provider_reference = 'R-1' WHERE seq = 1", "ledger chain"),
-    ("UPDATE payment SET created_at = created_at - 1 WHERE seq = 1", "ledger chain"),
-    ("UPDATE payment SET succeeded_at = succeeded_at - 1 WHERE seq = 1", "ledger chain"),
-    ("UPDATE payment SET id = randomblob(16) WHERE seq = 1", "ledger chain"),
+    (
+        "UPDATE payment SET provider_reference = 'R-1' WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE payment SET created_at = created_at - 1 WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE payment SET succeeded_at = succeeded_at - 1 WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE payment SET id = randomblob(16) WHERE seq = 1",
+        "ledger chain",
+    ),
     (
         "UPDATE payment SET tendered_minor = amount_minor + 1 WHERE seq = 1",
         "ledger chain",
     ),
-    ("UPDATE financial_transaction SET id = randomblob(16) WHERE seq = 1", "ledger chain"),
-    ("UPDATE financial_order SET created_at = created_at - 1 WHERE seq = 1", "ledger chain"),
-    ("UPDATE invoice SET id = randomblob(16) WHERE seq = 1", "ledger chain"),
-    ("UPDATE order_line SET id = randomblob(16) WHERE seq = 1", "ledger chain"),
-    ("UPDATE sales_order SET channel = 'sale' WHERE seq = 1", "ledger chain"),
-    ("UPDATE ledger_entry SET description = 'Order ORD-000009' WHERE seq = 1", "ledger chain"),
-    ("UPDATE ledger_entry SET created_at = created_at - 1 WHERE seq = 1", "ledger chain"),
-    ("UPDATE ledger_entry SET hash = NULL WHERE seq = 2", "ledger chain"),
-    ("UPDATE ledger_entry SET hash = zeroblob(32) WHERE seq = 1", "ledger chain"),
+    (
+        "UPDATE financial_transaction SET id = randomblob(16) WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE financial_order SET created_at = created_at - 1 WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE invoice SET id = randomblob(16) WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE order_line SET id = randomblob(16) WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE sales_order SET channel = 'sale' WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE ledger_entry SET description = 'Order ORD-000009' WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE ledger_entry SET created_at = created_at - 1 WHERE seq = 1",
+        "ledger chain",
+    ),
+    (
+        "UPDATE ledger_entry SET hash = NULL WHERE seq = 2",
+        "ledger chain",
+    ),
+    (
+        "UPDATE ledger_entry SET hash = zeroblob(32) WHERE seq = 1",
+        "ledger chain",
+    ),
     (
         // A whole sale is taken out, and the books closed over it again.
         "DELETE FROM ledger_transfer WHERE entry_seq = 1; DELETE FROM ledger_entry WHERE seq = 1",
         "ledger chain",
     ),
-    ("UPDATE audit_log SET actor = 'nobody' WHERE seq = 2", "audit chain"),
+    (
+        "UPDATE audit_log SET actor = 'nobody' WHERE seq = 2",
+        "audit chain",
+    ),
     ("DELETE FROM audit_log WHERE seq = 2", "audit chain"),
     ("DELETE FROM shop", "single rows"),
     ("DELETE FROM currency_setting", "single rows"),
@@ -176,7 +330,8 @@ async fn busy_shop(app: &TestApp) -> TestShop {
         .await;
     shop.sell(&[(&tea, 1), (&mug, 1)]).await;
     shop.place(&[(&tea, 1)], "cash").await;
-    let payments = json!([{"method": "cash", "amount_minor": 1_000}, {"method": "manual", "amount_minor": 190}]);
+    let payments = json!([{"method": "cash", "amount_minor": 1_000}, {"method": "manual",
+        "amount_minor": 190}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
     shop.sale("s", body).await.expect(201);
     app.work_off();
@@ -294,15 +449,18 @@ async fn locked_rows_of_a_real_sale_refuse_raw_sql() {
         "DELETE FROM payment WHERE status = 'succeeded'",
         "UPDATE invoice SET total_minor = total_minor + 1",
         "UPDATE invoice SET snapshot = '{}'",
-        "UPDATE financial_order SET total_minor = total_minor + 1, subtotal_minor = subtotal_minor + 1",
+        "UPDATE financial_order SET total_minor = total_minor + 1, subtotal_minor = subtotal_minor \
+         + 1",
         "UPDATE financial_order SET status = 'pending'",
         "UPDATE financial_transaction SET amount_minor = 1",
         "UPDATE ledger_entry SET booked_at = 0",
         "UPDATE ledger_transfer SET amount_minor = amount_minor + 1",
         "UPDATE audit_log SET actor = 'nobody'",
-        "UPDATE sales_order SET email = NULL, exchange_rate_id = randomblob(16) WHERE status = 'paid'",
+        "UPDATE sales_order SET email = NULL, exchange_rate_id = randomblob(16) WHERE status = \
+         'paid'",
         "UPDATE sales_order SET status = 'pending' WHERE status = 'paid'",
-        "UPDATE order_line SET quantity = quantity + 1 WHERE order_id IN (SELECT id FROM sales_order WHERE status = 'paid')",
+        "UPDATE order_line SET quantity = quantity + 1 WHERE order_id IN (SELECT id FROM \
+         sales_order WHERE status = 'paid')",
         "UPDATE series SET last_number = 1",
     ] {
         let error = shop.raw(sql).expect_err(sql).to_string();

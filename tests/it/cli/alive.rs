@@ -400,7 +400,8 @@ fn a_limit_on_the_size_of_files_ends_nothing() {
         .expect("an answer")
         .expect(201)
         .string("/id");
-    let sale = json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 250}]});
+    let sale = json!({"lines": [{"product_id": product, "quantity": 1}],
+        "payments": [{"method": "cash", "amount_minor": 250}]});
     let mut sell = |number: usize| {
         client
             .post("/v1/sales", &format!("k-{number}"), &sale)

@@ -12,7 +12,8 @@ fn the_effective_configuration_is_shown_and_checked() {
     let file = dir.path().join("tillbox.toml");
     fs::write(
         &file,
-        "[server]\nlisten = '127.0.0.1:9'\n[mail]\nsmtp_url = 'smtp://shop:secret@mail.example'\nfrom = 'a@b.example'\n",
+        "[server]\nlisten = '127.0.0.1:9'\n[mail]\nsmtp_url = \
+         'smtp://shop:secret@mail.example'\nfrom = 'a@b.example'\n",
     )
     .expect("written");
     let file = file.to_str().expect("UTF-8");

@@ -103,7 +103,10 @@ fn a_catalog_comes_in_once_however_often_it_is_imported() {
         summary(&desk.catalog(&file).code(0).json()),
         [3, 0, 0, 3, 0]
     );
-    let stored = desk.rows("SELECT p.sku, p.name, p.price_minor, p.track_stock, c.name FROM product p LEFT JOIN category c ON c.id = p.category_id ORDER BY p.seq");
+    let stored = desk.rows(
+        "SELECT p.sku, p.name, p.price_minor, p.track_stock, c.name FROM \
+        product p LEFT JOIN category c ON c.id = p.category_id ORDER BY p.seq",
+    );
     assert_eq!(
         stored,
         [
@@ -132,7 +135,8 @@ fn bad_rows_are_listed_and_the_others_are_taken() {
     let desk = Desk::open();
     let mut text = b"sku,name,price_minor,currency,barcode,tax_class\n".to_vec();
     text.extend_from_slice(
-        "A-1,Good,100,USD,,\n,No SKU,100,USD,,\nA-3,,100,usd,,\nA-4,Price,1.50,USD,,\nA-5,Price,-1,USD,,\nA-6,Class,1,USD,,luxury\n\
+        "A-1,Good,100,USD,,\n,No \
+         SKU,100,USD,,\nA-3,,100,usd,,\nA-4,Price,1.50,USD,,\nA-5,Price,-1,USD,,\nA-6,Class,1,USD,,luxury\n\
          A-7,Barcode,1,USD,4006381333931,\nA-8,Barcode,1,USD,4006381333931,\nA-9,Cells,1\nA-1,Twice,100,USD,,\n"
             .as_bytes(),
     );
@@ -321,7 +325,8 @@ fn past_sales_come_in_at_their_own_dates_and_only_once() {
     );
     let books = || {
         desk.rows(
-            "SELECT o.status, o.total_minor, i.number, f.status FROM sales_order o JOIN invoice i ON i.order_id = o.id
+            "SELECT o.status, o.total_minor, i.number, f.status FROM sales_order o JOIN invoice i \
+             ON i.order_id = o.id
              JOIN financial_order f ON f.order_id = o.id ORDER BY o.seq",
         )
     };
@@ -538,11 +543,14 @@ fn a_real_shops_past_comes_in_to_the_cent_and_once() {
         );
     }
     assert_eq!(desk.rows("SELECT count(*) FROM order_line"), ["58"]);
-    let revenue = "SELECT currency, sum(amount_minor) FROM ledger_transfer WHERE credit_code = '4000' GROUP BY currency";
+    let revenue = "SELECT currency, sum(amount_minor) FROM ledger_transfer WHERE credit_code = \
+        '4000' GROUP BY currency";
     assert_eq!(desk.rows(revenue), ["USD|5942"]);
-    let gaps = "SELECT series FROM invoice GROUP BY series HAVING min(series_number) <> 1 OR max(series_number) <> count(*)";
+    let gaps = "SELECT series FROM invoice GROUP BY series HAVING min(series_number) <> 1 OR \
+        max(series_number) <> count(*)";
     assert_eq!(desk.rows(gaps), [""; 0]);
-    let dates = "SELECT count(*) FROM invoice WHERE number NOT LIKE 'INV-' || strftime('%Y', issued_at / 1000, 'unixepoch') || '-%'";
+    let dates = "SELECT count(*) FROM invoice WHERE number NOT LIKE 'INV-' || strftime('%Y', \
+        issued_at / 1000, 'unixepoch') || '-%'";
     assert_eq!(desk.rows(dates), ["0"], "each at its own date");
 
     let mut daemon = Daemon::start(&desk.data(), &[]);
@@ -586,12 +594,14 @@ fn published_rates_are_imported_whole_and_again() {
         .json();
     assert_eq!(
         done,
-        serde_json::json!({"days": 2, "created": 2, "corrected": 0, "unchanged": 0, "ended": 0, "left_out": ["EEK"]})
+        serde_json::json!({"days": 2, "created": 2, "corrected": 0, "unchanged": 0, "ended": 0,
+            "left_out": ["EEK"]})
     );
     let again = desk.run(&["exchange-rates", "import", &file]).code(0);
     assert_eq!(
         again.stdout,
-        "2 days: 0 rates new, 0 corrected, 2 unchanged\nleft out, because ISO 4217 no longer lists them: EEK\n"
+        "2 days: 0 rates new, 0 corrected, 2 unchanged\nleft out, because ISO 4217 no longer lists \
+         them: EEK\n"
     );
     let absurd = desk.file("absurd.csv", b"Date,USD\n2026-01-15,116\n");
     let refused = desk.run(&["exchange-rates", "import", &absurd]).code(1);
@@ -619,7 +629,8 @@ fn published_rates_are_imported_whole_and_again() {
         .code(0);
     assert_eq!(
         done.stdout,
-        "2 days: 0 rates new, 2 corrected, 0 unchanged\n2 rates left out: of days after their currency had ended\n"
+        "2 days: 0 rates new, 2 corrected, 0 unchanged\n2 rates left out: of days after their \
+         currency had ended\n"
     );
     let bad = desk.file(
         "bad.csv",

@@ -28,7 +28,8 @@ const ON_HAND: i64 = 1_000_000;
 type Sales = Arc<Mutex<HashMap<String, (Value, Option<Vec<u8>>)>>>;
 
 fn sale(product: &str, number: usize) -> Value {
-    let mut body = json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 250}]});
+    let mut body = json!({"lines": [{"product_id": product, "quantity": 1}],
+        "payments": [{"method": "cash", "amount_minor": 250}]});
     if number.is_multiple_of(5) {
         body["email"] = json!("anna@example.org");
     }
@@ -238,7 +239,10 @@ fn a_job_under_which_the_process_is_killed_again_and_again_is_given_up() {
     daemon.kill();
     let jobs = file(dir.path());
     let mut jobs = jobs
-        .prepare("SELECT state || '|' || rescues || '|' || coalesce(errors ->> '$[0].error', '') FROM job WHERE kind = 'orders.confirmation' ORDER BY seq")
+        .prepare(
+            "SELECT state || '|' || rescues || '|' || coalesce(errors ->> '$[0].error', '') \
+            FROM job WHERE kind = 'orders.confirmation' ORDER BY seq",
+        )
         .expect("reads");
     let jobs = jobs.query_map([], |row| row.get(0)).expect("reads");
     let jobs: Vec<String> = jobs.map(|job| job.expect("a row")).collect();

@@ -164,7 +164,8 @@ const HOOK: &str = "T0-s3cret-path-of-the-hook";
 const MIRROR: &str = "s3cret-key-of-the-mirror";
 const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// The rates of a day, as the bank writes them.
-const DAILY: &str = "<Envelope><Cube><Cube time='2020-01-02'><Cube currency='USD' rate='1.1193'/></Cube></Cube></Envelope>";
+const DAILY: &str = "<Envelope><Cube><Cube time='2020-01-02'><Cube currency='USD' \
+    rate='1.1193'/></Cube></Cube></Envelope>";
 
 /// A server elsewhere that talks to one caller after the other, and the first line of each request
 /// that it has heard.
@@ -261,7 +262,8 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
         .expect(201)
         .string("/id");
     let line = json!([{"product_id": product, "quantity": 1}]);
-    let sale = json!({"lines": line, "payments": [{"method": "cash", "amount_minor": 250}], "email": "anna@example.org"});
+    let sale = json!({"lines": line, "payments": [{"method": "cash", "amount_minor": 250}],
+        "email": "anna@example.org"});
     post(client, "/v1/sales", "s", &sale).expect(201);
     let cart = post(client, "/v1/carts", "c", &json!({}))
         .expect(201)
@@ -281,7 +283,8 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
     post(client, "/v1/checkout/confirm-payment", "d", &confirm).expect(200);
     post(client, "/v1/checkout/confirm-payment", "e", &confirm).expect(409);
     // In fields where they have no place, in bodies that are none, in queries and headers.
-    let astray = json!({"lines": line, "payments": [{"method": "card", "card_number": CARD, "cvc": "737", "amount_minor": 250}], "note": CARD_SPACED});
+    let astray = json!({"lines": line, "payments": [{"method": "card", "card_number": CARD,
+        "cvc": "737", "amount_minor": 250}], "note": CARD_SPACED});
     post(client, "/v1/sales", "x", &astray).expect(422);
     let broken = format!("{{\"email\": \"{CARD_SPACED}\", ");
     let typed = [
@@ -488,7 +491,8 @@ fn products_that_cannot_be_sold_are_spoken_of_at_the_start() {
             .zip([&["USD", "CHF", "EUR"][..], &["USD"], &["EUR"], &["USD"]])
     {
         for currency in currencies {
-            let product = json!({"sku": currency, "name": "A product", "price_minor": 100, "currency": currency});
+            let product = json!({"sku": currency, "name": "A product", "price_minor": 100,
+                "currency": currency});
             client
                 .post(
                     "/v1/catalog/products",

@@ -24,7 +24,8 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
         .join(format!("{}.db", id.as_str().expect("an id")));
     let put = || {
         let conn = rusqlite::Connection::open(&path).expect("opens");
-        let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES (hex(randomblob(8)), zeroblob(32), 200, x'', 0)";
+        let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) \
+            VALUES (hex(randomblob(8)), zeroblob(32), 200, x'', 0)";
         conn.execute(sql, []).expect("inserted");
     };
     let rows = |found: &Value| -> i64 {

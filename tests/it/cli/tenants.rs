@@ -301,7 +301,8 @@ fn keys_are_made_shown_once_and_revoked() {
     file.execute_batch(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 230)
          INSERT INTO api_key (id, tenant_id, name, prefix, hash, scopes, created_at)
-         SELECT randomblob(16), tenant.id, 'K', 'k' || i, randomblob(32), '[]', 0 FROM n JOIN tenant",
+         SELECT randomblob(16), tenant.id, 'K', 'k' || i, randomblob(32), '[]', 0 FROM n JOIN \
+         tenant",
     )
     .expect("rows");
     drop(file);

@@ -74,7 +74,10 @@ async fn what_the_night_finds_is_told_and_not_mended() {
     // The one that is well is left alone until it changes, or a week has passed; the other is
     // looked at each night.
     let checked = || {
-        app.landlord_rows("SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = c.tenant_id ORDER BY t.slug")
+        app.landlord_rows(
+            "SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = \
+            c.tenant_id ORDER BY t.slug",
+        )
     };
     let at = |days: u32| (app.now().as_millis() - (days * DAY).as_millis() as i64).to_string();
     night(&app);
@@ -220,7 +223,8 @@ async fn what_is_found_in_the_houses_file_is_told_until_it_is_mended() {
         .remove(0);
     let set = |actor: &str| {
         let sql = format!(
-            "DROP TRIGGER audit_log_no_update; UPDATE audit_log SET actor = '{actor}' WHERE seq = {seq}; {trigger}"
+            "DROP TRIGGER audit_log_no_update; UPDATE audit_log SET actor = '{actor}' WHERE seq = \
+             {seq}; {trigger}"
         );
         app.landlord_raw(&sql).expect("changed");
     };

@@ -173,7 +173,10 @@ async fn the_operators_word_ends_the_warnings_of_every_start() {
     app.clock().set(right.plus(HOUR));
     let warnings = || {
         let now = app.now().to_string();
-        let lines = logs().saying("the clock is behind what it has shown before; set it right; if it is right now, say so with `tillbox retention prune --clock-is-right`");
+        let lines = logs().saying(
+            "the clock is behind what it has shown before; set it right; if \
+            it is right now, say so with `tillbox retention prune --clock-is-right`",
+        );
         lines.only(|line| line["now"] == now.as_str()).lines().len()
     };
     let before = warnings();

@@ -196,7 +196,8 @@ async fn the_house_has_its_own_share() {
     app.tenant("corner");
     let event = |id: &str, at: &str, done: &str| {
         let sql = format!(
-            "INSERT INTO stripe_event VALUES ('{id}', 'invoice.paid', '{{}}', unixepoch('{at}') * 1000, {done})"
+            "INSERT INTO stripe_event VALUES ('{id}', 'invoice.paid', '{{}}', unixepoch('{at}') * \
+             1000, {done})"
         );
         app.landlord_raw(&sql).expect("inserted");
     };
@@ -242,7 +243,8 @@ async fn the_house_has_its_own_share() {
     );
 
     app.landlord_raw(
-        "DROP TRIGGER audit_log_no_update; UPDATE audit_log SET actor = 'nobody' WHERE seq = (SELECT max(seq) FROM audit_log)",
+        "DROP TRIGGER audit_log_no_update; UPDATE audit_log SET actor = 'nobody' WHERE seq = \
+         (SELECT max(seq) FROM audit_log)",
     )
     .expect("tampered");
     let check = app
@@ -300,11 +302,15 @@ async fn a_shop_in_which_it_fails_is_told_with_its_reason_and_hinders_no_other()
     let app = TestApp::start();
     let [broken, whole] = ["broken", "whole"].map(|slug| app.tenant(slug));
     for shop in [&broken, &whole] {
-        let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) VALUES ('k', zeroblob(32), 200, x'', 0)";
+        let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) \
+            VALUES ('k', zeroblob(32), 200, x'', 0)";
         shop.raw(sql).expect("inserted");
     }
     broken
-        .raw("CREATE TRIGGER broken BEFORE DELETE ON idempotency_key BEGIN SELECT RAISE(ABORT, 'broken off'); END")
+        .raw(
+            "CREATE TRIGGER broken BEFORE DELETE ON idempotency_key BEGIN SELECT RAISE(ABORT, \
+            'broken off'); END",
+        )
         .expect("made");
     let alone = prune(&app, json!({"tenant": "broken"}))
         .await
@@ -334,8 +340,10 @@ async fn a_shop_in_which_it_fails_is_told_with_its_reason_and_hinders_no_other()
 async fn a_run_of_the_house_that_is_broken_off_is_in_its_trail() {
     let app = TestApp::start();
     app.tenant("corner");
-    let sql = "INSERT INTO stripe_event VALUES ('evt', 'invoice.paid', '{}', unixepoch('2026-01-20') * 1000, 1);
-               CREATE TRIGGER broken BEFORE DELETE ON stripe_event BEGIN SELECT RAISE(ABORT, 'broken off'); END";
+    let sql = "INSERT INTO stripe_event VALUES ('evt', 'invoice.paid', '{}', \
+        unixepoch('2026-01-20') * 1000, 1);
+               CREATE TRIGGER broken BEFORE DELETE ON stripe_event BEGIN SELECT RAISE(ABORT, \
+               'broken off'); END";
     app.landlord_raw(sql).expect("inserted");
     app.advance(400 * DAY);
     app.tenant("kiosk");
@@ -373,16 +381,30 @@ async fn what_was_pruned_leaves_an_anchor_that_holds() {
     let anchor = "INSERT INTO audit_anchor VALUES";
     let newest = shop.count("SELECT max(seq) FROM audit_log");
     for (sql, says) in [
-        ("DELETE FROM audit_log WHERE seq = 1".to_owned(), "never deleted"),
-        ("DELETE FROM inventory_movement WHERE seq = 1".to_owned(), "never deleted"),
-        ("UPDATE inventory_movement SET quantity_delta = 1".to_owned(), "never changed"),
-        (format!("{anchor} (1, zeroblob(32), 0)"), "an audit anchor is"),
+        (
+            "DELETE FROM audit_log WHERE seq = 1".to_owned(),
+            "never deleted",
+        ),
+        (
+            "DELETE FROM inventory_movement WHERE seq = 1".to_owned(),
+            "never deleted",
+        ),
+        (
+            "UPDATE inventory_movement SET quantity_delta = 1".to_owned(),
+            "never changed",
+        ),
+        (
+            format!("{anchor} (1, zeroblob(32), 0)"),
+            "an audit anchor is",
+        ),
         (
             format!("{anchor} ({newest}, (SELECT hash FROM audit_log WHERE seq = {newest}), 0)"),
             "an audit anchor is",
         ),
         (
-            "INSERT INTO inventory_anchor SELECT product_id, seq, on_hand_after + 1, 0 FROM inventory_movement WHERE seq = 1".to_owned(),
+            "INSERT INTO inventory_anchor SELECT product_id, seq, on_hand_after + 1, 0 FROM \
+             inventory_movement WHERE seq = 1"
+                .to_owned(),
             "an inventory anchor is",
         ),
     ] {
@@ -471,7 +493,10 @@ async fn a_job_whose_time_is_over_leaves_the_rest_to_the_next() {
         .write(move |work| retention::count(work, Table::ALL, &cut_offs))
         .expect("counted");
     assert!(due.iter().all(|pruned| pruned.rows == 0), "{due:?}");
-    let failed = shop.count("SELECT count(*) FROM job WHERE kind = 'retention.prune' AND (state <> 'completed' OR attempt <> 1)");
+    let failed = shop.count(
+        "SELECT count(*) FROM job WHERE kind = 'retention.prune' AND (state <> \
+        'completed' OR attempt <> 1)",
+    );
     assert_eq!(failed, 0);
     shop.assert_integrity();
 }
@@ -511,7 +536,10 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
         // rows themselves.
         begun += usize::from(ran.rows() > 0);
         assert_eq!(
-            shop.count("SELECT count(*) FROM job WHERE kind = 'audit.append' AND payload LIKE '%retention.begun%'"),
+            shop.count(
+                "SELECT count(*) FROM job WHERE kind = 'audit.append' AND payload LIKE \
+                '%retention.begun%'"
+            ),
             i64::try_from(begun).expect("few")
         );
         // Nothing is missed at any point, and nothing comes again.
@@ -569,7 +597,8 @@ async fn two_runs_at_once_take_each_row_once_while_sales_go_on() {
     .sum();
     let sales = async {
         for number in 0..20 {
-            let body = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 450}]});
+            let body = json!({"lines": [{"product_id": tea, "quantity": 1}],
+                "payments": [{"method": "cash", "amount_minor": 450}]});
             shop.sale(&format!("sale {number}"), body).await.expect(201);
         }
     };
@@ -596,7 +625,8 @@ async fn space_is_given_back_and_the_file_goes_on() {
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10_000).await;
     let sql = "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000)
-               INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT 'k' || n, zeroblob(32), 200, randomblob(3000), 0 FROM n";
+               INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT \
+               'k' || n, zeroblob(32), 200, randomblob(3000), 0 FROM n";
     shop.raw(sql).expect("answers of long ago");
     shop.sell(&[(&tea, 1)]).await;
     let checkpoint = || {
@@ -632,7 +662,8 @@ async fn space_is_given_back_in_bounded_shares() {
     let rows = share * 5 / 2 / 4096;
     let sql = format!(
         "WITH n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
-         INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT 'k' || n, zeroblob(32), 200, zeroblob(3500), 0 FROM n"
+         INSERT INTO idempotency_key (key, request_hash, status, body, created_at) SELECT 'k' || \
+         n, zeroblob(32), 200, zeroblob(3500), 0 FROM n"
     );
     shop.raw(&sql).expect("answers of long ago");
     shop.product("TEA", 450).await;

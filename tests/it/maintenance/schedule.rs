@@ -183,7 +183,8 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
         .json();
     assert_eq!(
         status["tasks"][0],
-        json!({"task": "retention", "last_run_at": app.now(), "next_run_at": "2027-02-22T02:00:00Z"}),
+        json!({"task": "retention", "last_run_at": app.now(),
+            "next_run_at": "2027-02-22T02:00:00Z"}),
         "{status}"
     );
     let named: Vec<&str> = status["tasks"]

@@ -8,32 +8,58 @@ use crate::support::{TestApp, TestShop};
 /// pending payment, a draft invoice and an open financial order.
 const ROWS: &str = "
 PRAGMA foreign_keys = OFF;
-INSERT INTO sales_order (seq, id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, cart_id, placed_at, updated_at, exchange_rate_id)
-VALUES (1, x'00000000000000000000000000000001', 'O-1', 'sale', 'paid', 'EUR', 0, 100, 0, 19, 119, '[]', 'a@example.com', x'00000000000000000000000000000001', 1, 1,
+INSERT INTO sales_order (seq, id, number, channel, status, currency, prices_include_tax, \
+subtotal_minor, discount_minor, tax_minor, total_minor, tax_lines, email, cart_id, placed_at, \
+updated_at, exchange_rate_id)
+VALUES (1, x'00000000000000000000000000000001', 'O-1', 'sale', 'paid', 'EUR', 0, 100, 0, 19, 119, \
+'[]', 'a@example.com', x'00000000000000000000000000000001', 1, 1,
         x'00000000000000000000000000000001'),
-       (2, x'00000000000000000000000000000002', 'O-2', 'checkout', 'pending', 'EUR', 0, 100, 0, 19, 119, '[]', NULL, x'00000000000000000000000000000002', 1, 1, NULL);
-INSERT INTO order_line (seq, id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
-VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'TEA', 'Tea', 1, 100, 'vat', 'VAT', 190000, 100, 19, 119),
-       (2, x'00000000000000000000000000000002', x'00000000000000000000000000000002', x'00000000000000000000000000000001', 'TEA', 'Tea', 1, 100, 'vat', 'VAT', 190000, 100, 19, 119);
-INSERT INTO exchange_rate (seq, id, base, quote, numerator, denominator, source, effective_at, created_at)
+       (2, x'00000000000000000000000000000002', 'O-2', 'checkout', 'pending', 'EUR', 0, 100, 0, \
+       19, 119, '[]', NULL, x'00000000000000000000000000000002', 1, 1, NULL);
+INSERT INTO order_line (seq, id, order_id, product_id, sku, name, quantity, unit_price_minor, \
+tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', \
+x'00000000000000000000000000000001', 'TEA', 'Tea', 1, 100, 'vat', 'VAT', 190000, 100, 19, 119),
+       (2, x'00000000000000000000000000000002', x'00000000000000000000000000000002', \
+       x'00000000000000000000000000000001', 'TEA', 'Tea', 1, 100, 'vat', 'VAT', 190000, 100, 19, \
+       119);
+INSERT INTO exchange_rate (seq, id, base, quote, numerator, denominator, source, effective_at, \
+created_at)
 VALUES (1, x'00000000000000000000000000000001', 'USD', 'EUR', '0.9', '1', 'manual', 1, 1);
 INSERT INTO series (name, last_number) VALUES ('S', 1);
-INSERT INTO payment (seq, id, order_id, method, status, amount_minor, currency, created_at, updated_at, succeeded_at)
-VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'cash', 'succeeded', 119, 'EUR', 1, 1, 1),
-       (2, x'00000000000000000000000000000002', x'00000000000000000000000000000001', 'cash', 'pending', 119, 'EUR', 1, 1, NULL);
-INSERT INTO financial_order (seq, id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at)
-VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'paid', 'EUR', 100, 0, 19, 119, '{}', zeroblob(32), 1, 1, 1),
-       (2, x'00000000000000000000000000000002', x'00000000000000000000000000000002', 'draft', 'EUR', 100, 0, 19, 119, NULL, NULL, NULL, NULL, 1);
-INSERT INTO financial_transaction (seq, id, financial_order_id, kind, status, amount_minor, currency, completed_at)
-VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'credit', 'completed', 119, 'EUR', 1);
-INSERT INTO invoice (seq, id, order_id, financial_order_id, status, series, series_number, number, currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at)
-VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'issued', 'S', 1, 'INV-1', 'EUR', 19, 119, 0, '{}', zeroblob(32), 1),
-       (2, x'00000000000000000000000000000002', x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'draft', 'S', 2, 'INV-2', 'EUR', 19, 119, 0, '{}', zeroblob(32), 1);
-INSERT OR IGNORE INTO ledger_account (code, currency, name, kind) VALUES ('t1', 'EUR', 'Cash', 'asset'), ('t2', 'EUR', 'Sales', 'revenue');
+INSERT INTO payment (seq, id, order_id, method, status, amount_minor, currency, created_at, \
+updated_at, succeeded_at)
+VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'cash', \
+'succeeded', 119, 'EUR', 1, 1, 1),
+       (2, x'00000000000000000000000000000002', x'00000000000000000000000000000001', 'cash', \
+       'pending', 119, 'EUR', 1, 1, NULL);
+INSERT INTO financial_order (seq, id, order_id, status, currency, subtotal_minor, discount_minor, \
+tax_minor, total_minor, snapshot, snapshot_hash, locked_at, paid_at, created_at)
+VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'paid', \
+'EUR', 100, 0, 19, 119, '{}', zeroblob(32), 1, 1, 1),
+       (2, x'00000000000000000000000000000002', x'00000000000000000000000000000002', 'draft', \
+       'EUR', 100, 0, 19, 119, NULL, NULL, NULL, NULL, 1);
+INSERT INTO financial_transaction (seq, id, financial_order_id, kind, status, amount_minor, \
+currency, completed_at)
+VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', 'credit', \
+'completed', 119, 'EUR', 1);
+INSERT INTO invoice (seq, id, order_id, financial_order_id, status, series, series_number, number, \
+currency, tax_minor, total_minor, balance_minor, snapshot, snapshot_hash, issued_at)
+VALUES (1, x'00000000000000000000000000000001', x'00000000000000000000000000000001', \
+x'00000000000000000000000000000001', 'issued', 'S', 1, 'INV-1', 'EUR', 19, 119, 0, '{}', \
+zeroblob(32), 1),
+       (2, x'00000000000000000000000000000002', x'00000000000000000000000000000001', \
+       x'00000000000000000000000000000001', 'draft', 'S', 2, 'INV-2', 'EUR', 19, 119, 0, '{}', \
+       zeroblob(32), 1);
+INSERT OR IGNORE INTO ledger_account (code, currency, name, kind) VALUES ('t1', 'EUR', 'Cash', \
+'asset'), ('t2', 'EUR', 'Sales', 'revenue');
 INSERT INTO ledger_entry (seq, id, kind, subject_id, description, booked_at, created_at, hash)
-VALUES (1, x'00000000000000000000000000000001', 'sale', x'00000000000000000000000000000001', 'a sale', 1, 1, zeroblob(32));
-INSERT INTO ledger_transfer (seq, entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, 1, 't1', 't2', 'EUR', 119);
-INSERT INTO audit_log (seq, at, actor, action, subject, details, prev_hash, hash) VALUES (1, 1, 'system', 'a', 'b', '{}', zeroblob(32), zeroblob(32));
+VALUES (1, x'00000000000000000000000000000001', 'sale', x'00000000000000000000000000000001', 'a \
+sale', 1, 1, zeroblob(32));
+INSERT INTO ledger_transfer (seq, entry_seq, debit_code, credit_code, currency, amount_minor) \
+VALUES (1, 1, 't1', 't2', 'EUR', 119);
+INSERT INTO audit_log (seq, at, actor, action, subject, details, prev_hash, hash) VALUES (1, 1, \
+'system', 'a', 'b', '{}', zeroblob(32), zeroblob(32));
 ";
 
 /// The tables whose first row is final.
@@ -122,7 +148,10 @@ fn refused(shop: &TestShop, sql: &str) {
 /// Whoever adds a table says whether its rows are final.
 #[test]
 fn every_table_is_final_or_guarded_or_no_book() {
-    let found = books().rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name");
+    let found = books().rows(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT \
+        LIKE 'sqlite_%' ORDER BY name",
+    );
     let mut known = [FINAL, GUARDED, NO_BOOKS].concat();
     known.sort_unstable();
     assert_eq!(found, known);
@@ -256,7 +285,8 @@ fn an_open_row_cannot_push_a_final_one_out() {
         ("order_line", "rowid"),
     ] {
         let sql = format!(
-            "UPDATE OR REPLACE {table} SET {column} = (SELECT {column} FROM {table} WHERE seq = 1) WHERE seq = 2"
+            "UPDATE OR REPLACE {table} SET {column} = (SELECT {column} FROM {table} WHERE seq = 1) \
+             WHERE seq = 2"
         );
         refused(&shop, &sql);
     }
@@ -270,15 +300,19 @@ fn what_is_open_may_still_change_and_what_is_final_may_not_even_move_on() {
         "UPDATE payment SET status = 'failed', failure_code = 'no' WHERE seq = 2",
         "DELETE FROM payment WHERE seq = 2",
         "UPDATE financial_order SET subtotal_minor = 200, total_minor = 219 WHERE seq = 2",
-        "UPDATE financial_order SET snapshot = '{}', snapshot_hash = zeroblob(32), locked_at = 1, status = 'pending' WHERE seq = 2",
+        "UPDATE financial_order SET snapshot = '{}', snapshot_hash = zeroblob(32), locked_at = 1, \
+         status = 'pending' WHERE seq = 2",
         "UPDATE financial_order SET paid_at = 2, status = 'paid' WHERE seq = 2",
         "UPDATE invoice SET total_minor = 120 WHERE seq = 2",
         "UPDATE invoice SET status = 'issued' WHERE seq = 2",
-        "UPDATE sales_order SET subtotal_minor = 200, total_minor = 219, email = NULL WHERE seq = 2",
+        "UPDATE sales_order SET subtotal_minor = 200, total_minor = 219, email = NULL WHERE seq = \
+         2",
         "UPDATE order_line SET quantity = 2, net_minor = 200, total_minor = 219 WHERE seq = 2",
         "PRAGMA foreign_keys = OFF;
-         INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
-         SELECT randomblob(16), x'00000000000000000000000000000003', product_id, sku, name, 1, 100, tax_class, tax_name, 0, 100, 0, 100 FROM order_line WHERE seq = 2",
+         INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, \
+         tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+         SELECT randomblob(16), x'00000000000000000000000000000003', product_id, sku, name, 1, \
+         100, tax_class, tax_name, 0, 100, 0, 100 FROM order_line WHERE seq = 2",
         "DELETE FROM order_line WHERE order_id = x'00000000000000000000000000000003'",
         "UPDATE sales_order SET status = 'paid', updated_at = 2 WHERE seq = 2",
         "UPDATE sales_order SET status = 'confirmed' WHERE seq = 2",
@@ -287,13 +321,16 @@ fn what_is_open_may_still_change_and_what_is_final_may_not_even_move_on() {
         "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor)
          VALUES ((SELECT max(seq) FROM ledger_entry), 't1', 't2', 'EUR', 1)",
     ] {
-        shop.raw(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        shop.raw(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
-    let entry = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at, hash) VALUES (randomblob(16), 'later', randomblob(16), '', 1, 1, zeroblob(32))";
+    let entry = "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, \
+        created_at, hash) VALUES (randomblob(16), 'later', randomblob(16), '', 1, 1, zeroblob(32))";
     shop.raw(entry).expect("another booking");
     refused(
         &shop,
-        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, 't1', 't2', 'EUR', 1)",
+        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) \
+         VALUES (1, 't1', 't2', 'EUR', 1)",
     );
     refused(&shop, "UPDATE ledger_account SET kind = 'expense'");
     refused(
@@ -311,8 +348,10 @@ fn what_is_open_may_still_change_and_what_is_final_may_not_even_move_on() {
         "UPDATE sales_order SET status = 'cancelled' WHERE seq = 2",
         "UPDATE sales_order SET exchange_rate_id = NULL WHERE seq = 1",
         "UPDATE order_line SET order_id = x'00000000000000000000000000000009' WHERE seq = 2",
-        "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
-         SELECT randomblob(16), order_id, product_id, sku, name, 1, 100, tax_class, tax_name, 0, 100, 0, 100 FROM order_line WHERE seq = 1",
+        "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, \
+         tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
+         SELECT randomblob(16), order_id, product_id, sku, name, 1, 100, tax_class, tax_name, 0, \
+         100, 0, 100 FROM order_line WHERE seq = 1",
     ] {
         refused(&shop, sql);
     }
@@ -345,7 +384,8 @@ fn the_currency_of_a_shop_that_has_sold_stays() {
     for sql in [
         "UPDATE shop SET currency = 'USD'",
         "UPDATE OR REPLACE shop SET currency = 'USD'",
-        "REPLACE INTO shop SELECT singleton, name, 'USD', prices_include_tax, version, updated_at FROM shop",
+        "REPLACE INTO shop SELECT singleton, name, 'USD', prices_include_tax, version, updated_at \
+         FROM shop",
         "DELETE FROM shop",
     ] {
         refused(&shop, sql);
@@ -362,7 +402,8 @@ fn a_movement_of_a_sale_cannot_be_pushed_out() {
     let columns = "(id, product_id, kind, quantity_delta, on_hand_after, order_id, at)";
     let row = |verb: &str, delta: i64| {
         format!(
-            "{verb} INTO inventory_movement {columns} VALUES (randomblob(16), x'00000000000000000000000000000001', 'sale', {delta}, 1,
+            "{verb} INTO inventory_movement {columns} VALUES (randomblob(16), \
+             x'00000000000000000000000000000001', 'sale', {delta}, 1,
              x'00000000000000000000000000000001', 1)"
         )
     };
@@ -379,10 +420,14 @@ fn a_movement_of_a_sale_cannot_be_pushed_out() {
 fn the_schema_knows_no_unbalanced_books() {
     let shop = books();
     for sql in [
-        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, 't1', 't1', 'EUR', 1)",
-        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, 't1', 't2', 'EUR', 0)",
-        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, 't1', 't2', 'EUR', -1)",
-        "PRAGMA foreign_keys = ON; INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) VALUES (1, 't1', 't2', 'USD', 1)",
+        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) \
+         VALUES (1, 't1', 't1', 'EUR', 1)",
+        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) \
+         VALUES (1, 't1', 't2', 'EUR', 0)",
+        "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) \
+         VALUES (1, 't1', 't2', 'EUR', -1)",
+        "PRAGMA foreign_keys = ON; INSERT INTO ledger_transfer (entry_seq, debit_code, \
+         credit_code, currency, amount_minor) VALUES (1, 't1', 't2', 'USD', 1)",
     ] {
         assert!(shop.raw(sql).is_err(), "{sql}");
     }

@@ -27,7 +27,8 @@ const RENAME_ALL: Statement =
 const DEFER: Statement = Statement::new("test::DEFER", "PRAGMA defer_foreign_keys = ON");
 const ORPHAN: Statement = Statement::new(
     "test::ORPHAN",
-    "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, on_hand_after, at) VALUES (?1, ?2, 'count', 1, 1, 0)",
+    "INSERT INTO inventory_movement (id, product_id, kind, quantity_delta, on_hand_after, at) \
+     VALUES (?1, ?2, 'count', 1, 1, 0)",
 );
 const LIMIT_PAGES: Statement = Statement::new("test::LIMIT_PAGES", "PRAGMA max_page_count = 400");
 const NO_MORE_PAGES: Statement = Statement::new("test::NO_MORE_PAGES", "PRAGMA max_page_count = 1");

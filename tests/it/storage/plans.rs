@@ -68,11 +68,13 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ("ledger::chain::LAST", "takes the last row by its place"),
     (
         "currency::rates::INSERT_RATE",
-        "looks for children of a new parent only while a deferred constraint is open, which none is",
+        "looks for children of a new parent only while a deferred constraint is open, which none \
+         is",
     ),
     (
         "currency::rates::DOCUMENTS",
-        "compares every document with its rate, for the integrity check, which has a lane of its own",
+        "compares every document with its rate, for the integrity check, which has a lane of its \
+         own",
     ),
     (
         "currency::settings::ENABLED",
@@ -85,15 +87,18 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ("cart::store::LINES", "puts the lines of one cart in order"),
     (
         "tenant::orders::store::INSERT",
-        "looks for children of a new parent only while a deferred constraint is open, which none is",
+        "looks for children of a new parent only while a deferred constraint is open, which none \
+         is",
     ),
     (
         "finance::financial_order::INSERT_PAID",
-        "looks for children of a new parent only while a deferred constraint is open, which none is",
+        "looks for children of a new parent only while a deferred constraint is open, which none \
+         is",
     ),
     (
         "ledger::store::OPEN_ACCOUNT",
-        "looks for children of a new parent only while a deferred constraint is open, which none is",
+        "looks for children of a new parent only while a deferred constraint is open, which none \
+         is",
     ),
     (
         "inventory::store::FROM_SHELF",
@@ -168,7 +173,8 @@ fn plan(conn: &Connection, statement: &Statement) -> Vec<String> {
 /// The indexes that hold some rows of their table only, such as the jobs that wait: walking one is
 /// bounded by what it is for.
 fn partial_indexes(conn: &Connection) -> Vec<String> {
-    let sql = "SELECT i.name FROM sqlite_schema s JOIN pragma_index_list(s.name) i WHERE s.type = 'table' AND i.partial = 1";
+    let sql = "SELECT i.name FROM sqlite_schema s JOIN pragma_index_list(s.name) i WHERE s.type = \
+        'table' AND i.partial = 1";
     let mut prepared = conn.prepare(sql).expect("prepares");
     let names = prepared
         .query_map([], |row| row.get(0))
@@ -229,7 +235,8 @@ fn check<K: FileKind>(lists: &[&[Statement]], unused: &mut Vec<&'static str>) {
             K::NAME,
             path.trim_start_matches("tillbox::").replace("::", ".")
         );
-        insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true, snapshot_path => "plans"}, {
+        insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true,
+            snapshot_path => "plans"}, {
             insta::assert_snapshot!(file, text);
         });
     }

@@ -11,7 +11,8 @@ const ID: &str = "019bc0de-0000-7000-8000-000000000001";
 fn insert_tenant(app: &TestApp, status: &str) {
     let hex = ID.replace('-', "");
     let sql = format!(
-        "INSERT INTO tenant (id, slug, name, currency, status, created_at, updated_at) VALUES (x'{hex}', 'half', 'Half', 'EUR', '{status}', 0, 0);
+        "INSERT INTO tenant (id, slug, name, currency, status, created_at, updated_at) VALUES \
+         (x'{hex}', 'half', 'Half', 'EUR', '{status}', 0, 0);
          INSERT INTO tenant_domain (host, tenant_id) VALUES ('half.shop.test', x'{hex}');"
     );
     app.landlord_raw(&sql).expect("the row goes in");

@@ -23,7 +23,8 @@ fn whole_schema<K: FileKind>() -> String {
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .expect("a number");
     let mut text = format!(
-        "-- The whole schema of a {} file, version {version}. Generated from the migrations in schema/{}/, for reading; not run by anything.\n\
+        "-- The whole schema of a {} file, version {version}. Generated from the migrations in \
+         schema/{}/, for reading; not run by anything.\n\
          -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema\n\n\
          PRAGMA application_id = {};\nPRAGMA user_version = {version};\n",
         K::NAME,
@@ -32,7 +33,8 @@ fn whole_schema<K: FileKind>() -> String {
     );
     // Each table with its indexes and its triggers behind it.
     let objects = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'
-                   ORDER BY tbl_name, CASE type WHEN 'table' THEN 1 WHEN 'index' THEN 2 ELSE 3 END, name";
+                   ORDER BY tbl_name, CASE type WHEN 'table' THEN 1 WHEN 'index' THEN 2 ELSE 3 \
+                   END, name";
     let mut prepared = conn.prepare(objects).expect("prepares");
     let rows = prepared
         .query_map([], |row| row.get::<_, String>(0))
@@ -95,7 +97,8 @@ fn every_table_is_strict() {
     for conn in [fresh::<Tenant>(dir.path()), fresh::<Landlord>(dir.path())] {
         let loose: i64 = conn
             .query_row(
-                "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND strict = 0 AND name NOT LIKE 'sqlite_%'",
+                "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND strict = 0 AND \
+                 name NOT LIKE 'sqlite_%'",
                 [],
                 |row| row.get(0),
             )

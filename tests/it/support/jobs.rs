@@ -25,8 +25,11 @@ pub fn insert(number: usize, queue: &str, kind: &str, state: &str) -> String {
         "[]"
     };
     format!(
-        "INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, finalized_at, errors)
-         VALUES (x'{}', '{queue}', '{kind}', '{{\"number\":{number},\"access_token\":\"sesame\"}}', 0, '{state}', 2, 1, {due}, {finalized}, '{errors}');",
+        "INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, \
+         scheduled_at, finalized_at, errors)
+         VALUES (x'{}', '{queue}', '{kind}', \
+         '{{\"number\":{number},\"access_token\":\"sesame\"}}', 0, '{state}', 2, 1, {due}, \
+         {finalized}, '{errors}');",
         id(number).replace('-', "")
     )
 }

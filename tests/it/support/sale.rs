@@ -39,7 +39,8 @@ impl TestShop {
             .await
             .expect(200)
             .string("/base_currency");
-        let rate = json!({"base": code, "quote": own, "rate": rate, "effective_at": "2000-01-01T00:00:00Z"});
+        let rate = json!({"base": code, "quote": own, "rate": rate,
+            "effective_at": "2000-01-01T00:00:00Z"});
         self.post("/v1/exchange-rates")
             .json(rate)
             .send()
@@ -89,7 +90,8 @@ impl TestShop {
 
     /// Adds a rate that holds since 1970 to a tax class of that name.
     pub async fn tax_class(&self, class: &str, rate_ppm: i64) {
-        let body = json!({"tax_class": class, "name": format!("Tax {class}"), "rate_ppm": rate_ppm, "valid_from": "1970-01-01T00:00:00Z"});
+        let body = json!({"tax_class": class, "name": format!("Tax {class}"), "rate_ppm": rate_ppm,
+            "valid_from": "1970-01-01T00:00:00Z"});
         self.post("/v1/tax-rates")
             .json(body)
             .send()

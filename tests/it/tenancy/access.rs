@@ -339,7 +339,8 @@ async fn somebody_at_the_storefront_cannot_use_up_the_idempotency_keys_of_the_ti
         .send()
         .await
         .expect(201);
-    let sale = json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 100}]});
+    let sale = json!({"lines": [{"product_id": product, "quantity": 1}],
+        "payments": [{"method": "cash", "amount_minor": 100}]});
     shop.post("/v1/sales")
         .key("till-1-0042")
         .json(sale)

@@ -106,7 +106,8 @@ impl Till {
     async fn take_in(&mut self) {
         // Two tills of one store want the same number now and then: a conflict has an answer too.
         let sku = format!("SKU-{}", self.dice.roll(1_000_000));
-        let body = json!({"sku": sku, "name": format!("Tea {}", self.canary), "price_minor": 450, "track_stock": true});
+        let body = json!({"sku": sku, "name": format!("Tea {}", self.canary), "price_minor": 450,
+            "track_stock": true});
         let answer = self.post("/v1/catalog/products", body).await;
         if answer.status == 201 {
             let id = answer.string("/id");
@@ -128,7 +129,8 @@ impl Till {
             self.dice.roll(1 << 30)
         );
         let body = json!({"id": id, "lines": [{"product_id": product, "quantity": 1}],
-            "payments": [{"method": "cash", "amount_minor": 450}], "email": format!("{}@example.org", self.canary)});
+            "payments": [{"method": "cash", "amount_minor": 450}],
+                "email": format!("{}@example.org", self.canary)});
         let key = format!("{}-{}", self.number, self.asked);
         let sale = self.shop.sale(&key, body.clone()).await;
         let first = self.hear(sale).expect(201);
@@ -151,7 +153,8 @@ impl Till {
         self.post(&format!("/v1/carts/{cart}/items"), item)
             .await
             .expect(201);
-        let body = json!({"cart_id": cart, "email": format!("{}@example.org", self.canary), "payment_method": "cash"});
+        let body = json!({"cart_id": cart, "email": format!("{}@example.org", self.canary),
+            "payment_method": "cash"});
         let placed = self.post("/v1/checkout", body).await.expect(201);
         let payment = placed.string("/payment/id");
         if self.dice.roll(3) == 0 {
@@ -375,7 +378,8 @@ fn a_word_in_anothers_answer_is_found() {
 fn a_word_in_anothers_line_is_found() {
     let app = TestApp::start();
     let shops = [app.tenant("north"), app.tenant("south")];
-    let line = json!({"tenant_id": shops[0].id.to_string(), "message": "planted", "error": canary("south")});
+    let line = json!({"tenant_id": shops[0].id.to_string(), "message": "planted",
+        "error": canary("south")});
     assert_log_lines(&[line], &shops);
 }
 

@@ -258,7 +258,10 @@ async fn what_is_cut_off_the_end_of_the_books_is_found_while_the_shop_is_open() 
         .await
         .expect(200);
     past.shop
-        .raw("DROP TRIGGER audit_log_no_delete; DELETE FROM audit_log WHERE seq = (SELECT max(seq) FROM audit_log)")
+        .raw(
+            "DROP TRIGGER audit_log_no_delete; DELETE FROM audit_log WHERE seq = (SELECT max(seq) \
+            FROM audit_log)",
+        )
         .expect("deleted");
     let check = past
         .app
@@ -290,25 +293,37 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
 
 /// A file as the first version left it: entries without a chain.
 const UNCHAINED: &str =
-    "DROP TRIGGER sales_order_no_delete; DROP TRIGGER sales_order_not_replaced; DROP TRIGGER sales_order_keeps_its_identity;
-     DROP TRIGGER sales_order_goes_forward; DROP TRIGGER sales_order_final; DROP TRIGGER order_line_not_added;
-     DROP TRIGGER order_line_final; DROP TRIGGER order_line_kept; DROP TRIGGER series_no_delete; DROP TRIGGER series_begins_at_one;
-     DROP TRIGGER series_goes_on_by_one; DROP TRIGGER shop_keeps_its_currency; DROP TRIGGER shop_is_one; DROP TRIGGER shop_stays;
+    "DROP TRIGGER sales_order_no_delete; DROP TRIGGER sales_order_not_replaced; DROP TRIGGER \
+     sales_order_keeps_its_identity;
+     DROP TRIGGER sales_order_goes_forward; DROP TRIGGER sales_order_final; DROP TRIGGER \
+     order_line_not_added;
+     DROP TRIGGER order_line_final; DROP TRIGGER order_line_kept; DROP TRIGGER series_no_delete; \
+     DROP TRIGGER series_begins_at_one;
+     DROP TRIGGER series_goes_on_by_one; DROP TRIGGER shop_keeps_its_currency; DROP TRIGGER \
+     shop_is_one; DROP TRIGGER shop_stays;
      DROP TRIGGER financial_order_locked; ALTER TABLE financial_order DROP COLUMN base_total_minor;
-     ALTER TABLE financial_order DROP COLUMN base_currency; ALTER TABLE financial_order DROP COLUMN exchange_rate_id;
-     ALTER TABLE sales_order DROP COLUMN exchange_rate_id; DROP TABLE exchange_rate; DROP TABLE currency; DROP TABLE currency_setting;
+     ALTER TABLE financial_order DROP COLUMN base_currency; ALTER TABLE financial_order DROP \
+     COLUMN exchange_rate_id;
+     ALTER TABLE sales_order DROP COLUMN exchange_rate_id; DROP TABLE exchange_rate; DROP TABLE \
+     currency; DROP TABLE currency_setting;
      DROP INDEX cart_left; DROP INDEX reservation_over;
-     DROP TRIGGER inventory_movement_not_replaced; DROP TRIGGER inventory_movement_no_update; DROP TRIGGER inventory_movement_no_delete;
+     DROP TRIGGER inventory_movement_not_replaced; DROP TRIGGER inventory_movement_no_update; DROP \
+     TRIGGER inventory_movement_no_delete;
      DROP TRIGGER audit_log_no_delete;
-     CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
+     CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, \
+     'audit entries are never deleted'); END;
      DROP TABLE inventory_anchor; DROP TABLE audit_anchor; DROP TABLE alert_window;
-     DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP COLUMN hash;
-     DROP TABLE epoch; DROP INDEX job_ready; DROP INDEX job_waiting; DROP INDEX job_unique; DROP INDEX job_completed_at; DROP INDEX job_given_up_at;
+     DROP INDEX job_given_up; DROP TRIGGER ledger_entry_is_chained; ALTER TABLE ledger_entry DROP \
+     COLUMN hash;
+     DROP TABLE epoch; DROP INDEX job_ready; DROP INDEX job_waiting; DROP INDEX job_unique; DROP \
+     INDEX job_completed_at; DROP INDEX job_given_up_at;
      ALTER TABLE job DROP COLUMN epoch;
      CREATE INDEX job_ready ON job (queue, priority, seq) WHERE state = 'available';
-     CREATE INDEX job_waiting ON job (queue, scheduled_at) WHERE state IN ('scheduled', 'retryable');
+     CREATE INDEX job_waiting ON job (queue, scheduled_at) WHERE state IN ('scheduled', \
+     'retryable');
      CREATE UNIQUE INDEX job_unique ON job (unique_key)
-         WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');
+         WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', \
+         'retryable');
      PRAGMA user_version = 1;";
 
 #[tokio::test]

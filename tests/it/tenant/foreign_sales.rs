@@ -28,7 +28,8 @@ async fn enable(shop: &TestShop, code: &str) {
 }
 
 fn cash(product: &str, amount: i64) -> Value {
-    json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": amount}]})
+    json!({"lines": [{"product_id": product, "quantity": 1}], "payments": [{"method": "cash",
+        "amount_minor": amount}]})
 }
 
 /// Currency and total in the shop's own, and the snapshot's fraction.
@@ -425,7 +426,8 @@ async fn money_and_stock_are_never_remembered() {
         [8, 450, 450, 450, 450].map(|number| Some(json!(number)))
     );
     shop.raw(
-        "UPDATE stock SET on_hand = 7; UPDATE product SET price_minor = 460; DROP TRIGGER sales_order_final; UPDATE sales_order SET total_minor = 451, subtotal_minor = 451;
+        "UPDATE stock SET on_hand = 7; UPDATE product SET price_minor = 460; DROP TRIGGER \
+         sales_order_final; UPDATE sales_order SET total_minor = 451, subtotal_minor = 451;
          DROP TRIGGER ledger_transfer_no_update; UPDATE ledger_transfer SET amount_minor = 452",
     )
     .expect("behind the program's back");

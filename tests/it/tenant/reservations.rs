@@ -47,8 +47,10 @@ impl Stocked {
     fn order(&self, number: u8) -> OrderId {
         let id = OrderId::from_bytes([number; 16]);
         let row = format!(
-            "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, subtotal_minor, discount_minor, tax_minor,
-             total_minor, tax_lines, placed_at, updated_at) VALUES (x'{}', '{number}', 'checkout', 'pending', 'EUR', 0, 0, 0, 0, 0, '[]', 0, 0)",
+            "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, \
+             subtotal_minor, discount_minor, tax_minor,
+             total_minor, tax_lines, placed_at, updated_at) VALUES (x'{}', '{number}', 'checkout', \
+             'pending', 'EUR', 0, 0, 0, 0, 0, '[]', 0, 0)",
             hex(id.as_bytes())
         );
         self.shop.raw(&row).expect("a row");
@@ -81,8 +83,11 @@ impl Stocked {
         } in wanted
         {
             let row = format!(
-                "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
-                 VALUES (randomblob(16), x'{}', x'{}', '{sku}', '{sku}', {quantity}, 0, 'standard', 'No tax', 0, 0, 0, 0)",
+                "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, \
+                 unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, \
+                 total_minor)
+                 VALUES (randomblob(16), x'{}', x'{}', '{sku}', '{sku}', {quantity}, 0, \
+                 'standard', 'No tax', 0, 0, 0, 0)",
                 hex(order.as_bytes()),
                 hex(product_id.as_bytes())
             );
@@ -115,8 +120,10 @@ impl Stocked {
 
     /// `sku|on_hand|reserved` of every product.
     fn stock(&self) -> Vec<String> {
-        self.shop
-            .rows("SELECT sku, on_hand, reserved FROM stock JOIN product ON product.id = product_id ORDER BY sku")
+        self.shop.rows(
+            "SELECT sku, on_hand, reserved FROM stock JOIN product ON product.id = \
+                product_id ORDER BY sku",
+        )
     }
 
     /// `status|quantity` of every reservation.
@@ -144,7 +151,8 @@ async fn what_is_reserved_is_consumed_once() {
     stocked.reserve(order, &[2, 3]).expect("there is enough");
     assert_eq!(stocked.stock(), ["A|5|2", "B|3|3"]);
     assert_eq!(stocked.movements(), [""; 0]);
-    let job = "SELECT queue, state, payload, unique_key, scheduled_at FROM job WHERE kind = 'inventory.expire_reservation'";
+    let job = "SELECT queue, state, payload, unique_key, scheduled_at FROM job WHERE kind = \
+        'inventory.expire_reservation'";
     let due = app.now().plus_millis(RESERVATION_TTL_MS).as_millis();
     assert_eq!(
         stocked.shop.rows(job),
@@ -302,7 +310,8 @@ async fn who_pays_late_gets_what_is_left_or_nothing() {
     stocked.reserve(other, &[1, 2]).expect("there is enough");
     let refused = stocked.consume(late);
     assert!(
-        matches!(refused, Err(StockRefused::OutOfStock { ref sku, wanted: 4, available: 3, .. }) if sku.as_str() == "B")
+        matches!(refused, Err(StockRefused::OutOfStock { ref sku, wanted: 4, available: 3,
+            .. }) if sku.as_str() == "B")
     );
     assert_eq!(stocked.stock(), ["A|5|1", "B|5|2"]);
     assert_eq!(stocked.movements(), [""; 0]);
@@ -492,7 +501,8 @@ async fn who_is_refused_for_want_of_stock_has_written_nothing() {
     app.work_off();
     shop.sell(&[(&tea, 1)]).await;
     let (before, replays) = (shop.census(), shop.db().stats().replays());
-    let sale = json!({"lines": [{"product_id": mug, "quantity": 1}, {"product_id": tea, "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 1_350}]});
+    let sale = json!({"lines": [{"product_id": mug, "quantity": 1}, {"product_id": tea,
+        "quantity": 1}], "payments": [{"method": "cash", "amount_minor": 1_350}]});
     shop.sale("sale", sale).await.refused(409, "out_of_stock");
     shop.confirm("late", &late.payment)
         .await

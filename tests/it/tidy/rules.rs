@@ -151,7 +151,8 @@ fn things_have_their_homes() {
     enforce(
         at_home("lettre", "outbound/"),
         &[
-            "config/mail.rs", // reads the sender's address, so that a bad one is refused at the start
+            "config/mail.rs",
+            // reads the sender's address, so that a bad one is refused at the start
         ],
     );
 }

@@ -195,7 +195,8 @@ fn blank_tests(code: &str) -> String {
 
 #[test]
 fn comments_strings_and_tests_are_no_code() {
-    let text = "//! doc\nlet a = \"x.unwrap()\"; // .unwrap()\nlet q = '\"'; b();\n#[cfg(test)]\nmod tests {\n    c.unwrap();\n}\nfn d() {}\n";
+    let text = "//! doc\nlet a = \"x.unwrap()\"; // .unwrap()\nlet q = '\"'; \
+        b();\n#[cfg(test)]\nmod tests {\n    c.unwrap();\n}\nfn d() {}\n";
     let source = Source::new("a.rs", text);
     assert!(!source.code.contains("doc") && !source.code.contains("x.unwrap"));
     assert!(source.code.contains("b();") && source.code.contains("c.unwrap()"));

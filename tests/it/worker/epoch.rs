@@ -84,7 +84,10 @@ fn jobs_of_an_older_epoch_wait_until_they_are_released() {
         (2, 0, false)
     );
     assert_eq!(run(&app, HANDLERS).completed, 2);
-    let trail = shop.rows("SELECT payload ->> '$.details.jobs' FROM job WHERE payload ->> '$.action' = 'jobs.released'");
+    let trail = shop.rows(
+        "SELECT payload ->> '$.details.jobs' FROM job WHERE payload ->> \
+        '$.action' = 'jobs.released'",
+    );
     assert_eq!(trail, ["2"]);
 }
 

@@ -78,8 +78,10 @@ fn name(payload: &str) -> String {
 fn heap(shop: &TestShop, queue: &str, kind: &str, first: &str, rest: &str) {
     let sql = format!(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {})
-         INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, errors)
-         SELECT randomblob(16), '{queue}', '{kind}', json_object('what', iif(i = 0, '{first}', '{rest}')), 0, 'available', 0, 0, 0, '[]' FROM n;",
+         INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, \
+         scheduled_at, errors)
+         SELECT randomblob(16), '{queue}', '{kind}', json_object('what', iif(i = 0, '{first}', \
+         '{rest}')), 0, 'available', 0, 0, 0, '[]' FROM n;",
         MANY - 1
     );
     shop.raw(&sql).expect("a heap");

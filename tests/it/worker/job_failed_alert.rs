@@ -238,7 +238,8 @@ async fn an_alert_does_not_wait_behind_mails_that_hang() {
         config.mail.timeout = Span::secs(120);
         config.queue.default.timeout = Span::secs(120);
     });
-    let failed = json!({"tenant_id": shop.id, "queue": "default", "job": "orders.confirmation", "job_id": shop.id,
+    let failed = json!({"tenant_id": shop.id, "queue": "default", "job": "orders.confirmation",
+        "job_id": shop.id,
         "attempt": 15, "error": "not today", "failed_at": app.now()});
     for _ in 0..20 {
         enqueue(

@@ -62,8 +62,11 @@ async fn rescue_burns_no_attempt() {
     enqueue(&shop, Queue::Default, CALL, doing("it"));
     let die = || {
         app.stop();
-        shop.raw("UPDATE job SET state = 'running', attempt = attempt + 1 WHERE state = 'available' AND kind = 'test.call'")
-            .expect("marked");
+        shop.raw(
+            "UPDATE job SET state = 'running', attempt = attempt + 1 WHERE state = \
+            'available' AND kind = 'test.call'",
+        )
+        .expect("marked");
         app.resume();
         // The first use opens the file, and the orphans are rescued.
         drop(shop.db());

@@ -67,7 +67,8 @@ async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
     let errors =
         first.rows("SELECT DISTINCT errors ->> '$[0].error' FROM job WHERE kind = 'test.mail'");
     let said = format!(
-        "the mail server {address} did not take the message within 200ms; whether it will after all is not known"
+        "the mail server {address} did not take the message within 200ms; whether it will after \
+         all is not known"
     );
     assert_eq!(errors, [said]);
     let process = app.app();

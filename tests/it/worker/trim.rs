@@ -108,8 +108,10 @@ async fn a_heap_goes_a_few_at_a_time() {
     let shop = app.tenant("corner");
     shop.raw(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
-         INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, scheduled_at, finalized_at, errors)
-         SELECT randomblob(16), 'low', 'kind.of_old', '{}', 0, 'completed', 1, 0, 0, 1000, '[]' FROM n;",
+         INSERT INTO job (id, queue, kind, payload, priority, state, attempt, rescues, \
+         scheduled_at, finalized_at, errors)
+         SELECT randomblob(16), 'low', 'kind.of_old', '{}', 0, 'completed', 1, 0, 0, 1000, '[]' \
+         FROM n;",
     )
     .unwrap();
     let db = shop.db();

@@ -25,7 +25,8 @@ macro_rules! real {
             found as usize
         });
         // SAFETY: the C library's function of that name has that signature.
-        unsafe { std::mem::transmute::<usize, unsafe extern "C" fn($($argument),*) -> $result>(address) }
+        unsafe { std::mem::transmute::<usize,
+            unsafe extern "C" fn($($argument),*) -> $result>(address) }
     }};
 }
 

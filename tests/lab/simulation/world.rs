@@ -638,7 +638,8 @@ impl World {
     /// Has a shop sell in its second currency. Undisturbed: what a call may meet is tried with the
     /// others.
     fn sell_abroad(&mut self, slug: &str) {
-        let rate = json!({"base": "JPY", "quote": "EUR", "rate": "0.006", "effective_at": "2000-01-01T00:00:00Z"});
+        let rate = json!({"base": "JPY", "quote": "EUR", "rate": "0.006",
+            "effective_at": "2000-01-01T00:00:00Z"});
         for (path, body) in [
             ("/v1/currencies", json!({"code": "JPY"})),
             ("/v1/exchange-rates", rate),

@@ -66,8 +66,10 @@ struct SweepView {
 
 /// Tries the jobs again that were given up, from the beginning and with all their attempts: so many
 /// with each call.
-#[utoipa::path(post, path = "/landlord/queue/retry", tag = "landlord", params(DiscardedQuery, CursorParams),
-    responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
+#[utoipa::path(post, path = "/landlord/queue/retry", tag = "landlord", params(DiscardedQuery,
+    CursorParams),
+    responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"),
+        (status = 422, description = "`validation_failed`")))]
 async fn retry_discarded(
     house: Landlord,
     WalkBeside(walk): WalkBeside,
@@ -78,8 +80,10 @@ async fn retry_discarded(
 
 /// Forgets the jobs that were given up, with their errors: so many with each call. Those that run
 /// or wait are left alone.
-#[utoipa::path(post, path = "/landlord/queue/flush", tag = "landlord", params(DiscardedQuery, CursorParams),
-    responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
+#[utoipa::path(post, path = "/landlord/queue/flush", tag = "landlord", params(DiscardedQuery,
+    CursorParams),
+    responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"),
+        (status = 422, description = "`validation_failed`")))]
 async fn flush_discarded(
     house: Landlord,
     WalkBeside(walk): WalkBeside,
@@ -193,7 +197,8 @@ fn sweep_tenant(
             });
         if let Err(error) = noted.wait() {
             // It is done, and the store's own trail says so.
-            tracing::error!(tenant_id = %id, action, error = %error, "what was done to jobs is not in the landlord's log");
+            tracing::error!(tenant_id = %id, action, error = %error, "what was done to jobs is not \
+                in the landlord's log");
         }
     }
     Ok(swept)

@@ -214,7 +214,8 @@ struct OfTenant {
 
 /// Lists jobs, store by store.
 #[utoipa::path(get, path = "/landlord/queue/jobs", tag = "landlord", params(JobsQuery, PageParams),
-    responses((status = 200, body = JobPageView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
+    responses((status = 200, body = JobPageView), (status = 404,
+        description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn list_jobs(
     house: Landlord,
     WalkBeside(walk): WalkBeside,
@@ -287,8 +288,10 @@ fn walk_jobs(
 }
 
 /// Shows a job: its payload with secrets redacted, its attempts, and every error with its time.
-#[utoipa::path(get, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String, Path), OfTenant),
-    responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`")))]
+#[utoipa::path(get, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String,
+    Path), OfTenant),
+    responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, \
+        `tenant_not_found`")))]
 async fn get_job(
     house: Landlord,
     PathId(id): PathId<JobKind>,
@@ -305,8 +308,10 @@ async fn get_job(
 
 /// Makes a job available now: one that was given up or cancelled begins anew, one that waits for
 /// its time waits no longer, one that is held is released.
-#[utoipa::path(post, path = "/landlord/queue/jobs/{id}/retry", tag = "landlord", params(("id" = String, Path), OfTenant),
-    responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
+#[utoipa::path(post, path = "/landlord/queue/jobs/{id}/retry", tag = "landlord",
+    params(("id" = String, Path), OfTenant),
+    responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, \
+        `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`, `job_superseded`")))]
 async fn retry_job(
     house: Landlord,
@@ -330,8 +335,10 @@ async fn retry_job(
 }
 
 /// Cancels a job that has not begun: it never runs. Forgets one that was given up.
-#[utoipa::path(delete, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String, Path), OfTenant),
-    responses((status = 200, body = RemovedJobView), (status = 404, description = "`job_not_found`, `tenant_not_found`"),
+#[utoipa::path(delete, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String,
+    Path), OfTenant),
+    responses((status = 200, body = RemovedJobView), (status = 404,
+        description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`")))]
 async fn remove_job(
     house: Landlord,

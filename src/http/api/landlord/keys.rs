@@ -217,8 +217,10 @@ async fn list_keys(
 }
 
 /// Makes a key of a tenant.
-#[utoipa::path(post, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord", params(("slug" = String, Path)), request_body = CreateKeyBody,
-    responses((status = 201, body = CreatedKeyView), (status = 404, description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
+#[utoipa::path(post, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord",
+    params(("slug" = String, Path)), request_body = CreateKeyBody,
+    responses((status = 201, body = CreatedKeyView), (status = 404,
+        description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn create_tenant_key(
     house: Landlord,
     PathText(slug): PathText<String>,
@@ -230,8 +232,10 @@ async fn create_tenant_key(
 }
 
 /// Lists the keys of a tenant, the newest first, the revoked ones included.
-#[utoipa::path(get, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord", params(("slug" = String, Path), PageParams),
-    responses((status = 200, body = PageView<KeyView>), (status = 404, description = "`tenant_not_found`")))]
+#[utoipa::path(get, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord",
+    params(("slug" = String, Path), PageParams),
+    responses((status = 200, body = PageView<KeyView>), (status = 404,
+        description = "`tenant_not_found`")))]
 async fn list_tenant_keys(
     house: Landlord,
     PathText(slug): PathText<String>,
@@ -243,7 +247,8 @@ async fn list_tenant_keys(
 
 /// Makes a landlord key.
 #[utoipa::path(post, path = "/landlord/api-keys", tag = "landlord", request_body = CreateKeyBody,
-    responses((status = 201, body = CreatedKeyView), (status = 422, description = "`validation_failed`")))]
+    responses((status = 201, body = CreatedKeyView), (status = 422,
+        description = "`validation_failed`")))]
 async fn create_landlord_key(
     house: Landlord,
     Body(command): Body<CreateKey>,
@@ -253,7 +258,8 @@ async fn create_landlord_key(
 }
 
 /// Lists the landlord keys, the newest first, the revoked ones included.
-#[utoipa::path(get, path = "/landlord/api-keys", tag = "landlord", params(PageParams), responses((status = 200, body = PageView<KeyView>)))]
+#[utoipa::path(get, path = "/landlord/api-keys", tag = "landlord", params(PageParams),
+    responses((status = 200, body = PageView<KeyView>)))]
 async fn list_landlord_keys(
     house: Landlord,
     PageQuery(page): PageQuery,
@@ -262,7 +268,8 @@ async fn list_landlord_keys(
 }
 
 /// Revokes a key, a tenant's or the landlord's: it opens nothing from the moment this is answered.
-#[utoipa::path(delete, path = "/landlord/api-keys/{id}", tag = "landlord", params(("id" = String, Path)), responses((status = 204), (status = 404, description = "`api_key_not_found`")))]
+#[utoipa::path(delete, path = "/landlord/api-keys/{id}", tag = "landlord", params(("id" = String,
+    Path)), responses((status = 204), (status = 404, description = "`api_key_not_found`")))]
 async fn revoke_key(
     house: Landlord,
     PathId(id): PathId<ApiKeyKind>,

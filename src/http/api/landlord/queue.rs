@@ -219,8 +219,10 @@ struct Found {
 }
 
 /// How deep the queues are, by state.
-#[utoipa::path(get, path = "/landlord/queue/stats", tag = "landlord", params(StatsQuery, CursorParams),
-    responses((status = 200, body = StatsView), (status = 404, description = "`tenant_not_found`")))]
+#[utoipa::path(get, path = "/landlord/queue/stats", tag = "landlord", params(StatsQuery,
+    CursorParams),
+    responses((status = 200, body = StatsView), (status = 404,
+        description = "`tenant_not_found`")))]
 async fn queue_stats(
     house: Landlord,
     WalkBeside(walk): WalkBeside,
@@ -313,8 +315,10 @@ fn queue_in_path(text: &str) -> Result<Queue, Problem> {
 /// Pauses a queue in all stores, or in the one that is named, until it is resumed: no job of it
 /// begins any more. What is being carried out runs to its end; `under_way` says how many calls that
 /// are.
-#[utoipa::path(post, path = "/landlord/queue/{name}/pause", tag = "landlord", params(("name" = String, Path), StatsQuery),
-    responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, `tenant_not_found`")))]
+#[utoipa::path(post, path = "/landlord/queue/{name}/pause", tag = "landlord",
+    params(("name" = String, Path), StatsQuery),
+    responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, \
+        `tenant_not_found`")))]
 async fn pause_queue(
     house: Landlord,
     PathText(name): PathText<String>,
@@ -329,8 +333,10 @@ async fn pause_queue(
 
 /// Resumes a paused queue: in all stores, or in the one that is named. A pause of all stores and
 /// one of a store by name are two, and each is ended by its own like.
-#[utoipa::path(post, path = "/landlord/queue/{name}/resume", tag = "landlord", params(("name" = String, Path), StatsQuery),
-    responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, `tenant_not_found`")))]
+#[utoipa::path(post, path = "/landlord/queue/{name}/resume", tag = "landlord",
+    params(("name" = String, Path), StatsQuery),
+    responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, \
+        `tenant_not_found`")))]
 async fn resume_queue(
     house: Landlord,
     PathText(name): PathText<String>,
@@ -347,7 +353,8 @@ async fn resume_queue(
 /// called when it is known that what they do outside has not been done, or may be done again; one
 /// that must not is removed first.
 #[utoipa::path(post, path = "/landlord/queue/release", tag = "landlord", params(ReleaseQuery),
-    responses((status = 200, body = ReleasedView), (status = 404, description = "`tenant_not_found`")))]
+    responses((status = 200, body = ReleasedView), (status = 404,
+        description = "`tenant_not_found`")))]
 async fn release_jobs(
     house: Landlord,
     QueryOf(query): QueryOf<ReleaseQuery>,

@@ -59,7 +59,8 @@ impl FromBody for PruneCall {
     fn from_wire(wire: PruneBody, faults: &mut Faults) -> Option<Self> {
         let word = if wire.dry_run && wire.clock_is_right {
             Err(
-                "counting needs no word about the clock, and this one is kept; leave one of the two out",
+                "counting needs no word about the clock, and this one is kept; leave one of the \
+                 two out",
             )
         } else {
             Ok(wire.clock_is_right)
@@ -106,8 +107,10 @@ struct Nothing {}
 
 /// Deletes what is older than the configuration keeps, a few rows at a time, so that sales go on
 /// meanwhile.
-#[utoipa::path(post, path = "/landlord/retention/prune", tag = "landlord", params(CursorParams), request_body = PruneBody,
-    responses((status = 200, body = PruneView), (status = 404, description = "`tenant_not_found`"), (status = 409, description = "`clock_doubtful`"),
+#[utoipa::path(post, path = "/landlord/retention/prune", tag = "landlord", params(CursorParams),
+    request_body = PruneBody,
+    responses((status = 200, body = PruneView), (status = 404, description = "`tenant_not_found`"),
+        (status = 409, description = "`clock_doubtful`"),
     (status = 422, description = "`validation_failed`")))]
 async fn prune(
     house: Landlord,
@@ -249,7 +252,8 @@ struct RetentionView {
 }
 
 /// Shows when the house was swept last, and what the nightly check has found.
-#[utoipa::path(get, path = "/landlord/retention", tag = "landlord", responses((status = 200, body = RetentionView)))]
+#[utoipa::path(get, path = "/landlord/retention", tag = "landlord", responses((status = 200,
+    body = RetentionView)))]
 async fn show_retention(house: Landlord) -> Result<Json<RetentionView>, Problem> {
     house
         .blocking(|house: &Landlord| show(&house.app))

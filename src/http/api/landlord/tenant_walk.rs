@@ -142,7 +142,8 @@ impl FailedView {
 
 fn note_passed_over(what: &'static str, access: &TenantAccess, problem: &Problem) {
     let error = problem.cause().unwrap_or_else(|| problem.detail());
-    tracing::warn!(tenant_id = %access.id(), what, code = problem.code(), error, "a store was passed over");
+    tracing::warn!(tenant_id = %access.id(), what, code = problem.code(), error, "a store was \
+        passed over");
 }
 
 /// The store in whose file a job is: the one that is named, or else whichever has it. Those that

@@ -123,7 +123,9 @@ pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem>
 
 /// Makes a tenant: its file, its settings and its first key.
 #[utoipa::path(post, path = "/landlord/tenants", tag = "landlord", request_body = CreateTenantBody,
-    responses((status = 201, body = CreatedTenantView), (status = 409, description = "`slug_taken`, `domain_taken`"), (status = 422, description = "`validation_failed`")))]
+    responses((status = 201, body = CreatedTenantView), (status = 409,
+        description = "`slug_taken`, `domain_taken`"), (status = 422,
+        description = "`validation_failed`")))]
 async fn create_tenant(
     house: Landlord,
     Body(command): Body<CreateTenant>,
@@ -139,7 +141,8 @@ async fn create_tenant(
 }
 
 /// Lists tenants, the newest first.
-#[utoipa::path(get, path = "/landlord/tenants", tag = "landlord", params(PageParams), responses((status = 200, body = PageView<TenantView>)))]
+#[utoipa::path(get, path = "/landlord/tenants", tag = "landlord", params(PageParams),
+    responses((status = 200, body = PageView<TenantView>)))]
 async fn list_tenants(
     house: Landlord,
     PageQuery(page): PageQuery,
@@ -152,7 +155,9 @@ async fn list_tenants(
 }
 
 /// Shows a tenant.
-#[utoipa::path(get, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
+#[utoipa::path(get, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String,
+    Path)), responses((status = 200, body = TenantView), (status = 404,
+    description = "`tenant_not_found`")))]
 async fn get_tenant(
     house: Landlord,
     PathText(slug): PathText<String>,
@@ -166,7 +171,8 @@ async fn get_tenant(
 }
 
 /// Removes a tenant for ever: its file, its keys, its domains.
-#[utoipa::path(delete, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String, Path)), responses((status = 204), (status = 404, description = "`tenant_not_found`")))]
+#[utoipa::path(delete, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String,
+    Path)), responses((status = 204), (status = 404, description = "`tenant_not_found`")))]
 async fn delete_tenant(
     house: Landlord,
     PathText(slug): PathText<String>,
@@ -186,7 +192,9 @@ async fn delete_tenant(
 }
 
 /// Suspends a tenant: it is kept, and sells nothing.
-#[utoipa::path(post, path = "/landlord/tenants/{slug}/suspend", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
+#[utoipa::path(post, path = "/landlord/tenants/{slug}/suspend", tag = "landlord",
+    params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404,
+    description = "`tenant_not_found`")))]
 async fn suspend_tenant(
     house: Landlord,
     PathText(slug): PathText<String>,
@@ -195,7 +203,9 @@ async fn suspend_tenant(
 }
 
 /// Lets a suspended tenant sell again.
-#[utoipa::path(post, path = "/landlord/tenants/{slug}/resume", tag = "landlord", params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`")))]
+#[utoipa::path(post, path = "/landlord/tenants/{slug}/resume", tag = "landlord",
+    params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404,
+    description = "`tenant_not_found`")))]
 async fn resume_tenant(
     house: Landlord,
     PathText(slug): PathText<String>,
@@ -234,8 +244,10 @@ impl FromBody for AddDomain {
 }
 
 /// Gives a tenant a host name; giving it again changes nothing.
-#[utoipa::path(post, path = "/landlord/tenants/{slug}/domains", tag = "landlord", params(("slug" = String, Path)), request_body = AddDomainBody,
-    responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`"), (status = 409, description = "`domain_taken`")))]
+#[utoipa::path(post, path = "/landlord/tenants/{slug}/domains", tag = "landlord",
+    params(("slug" = String, Path)), request_body = AddDomainBody,
+    responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`"),
+        (status = 409, description = "`domain_taken`")))]
 async fn add_domain(
     house: Landlord,
     PathText(slug): PathText<String>,

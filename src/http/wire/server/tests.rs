@@ -65,7 +65,8 @@ fn run<L: Listener + 'static>(
 fn hello() -> Router {
     Router::new().route(
         "/",
-        get(|Extension(Peer(peer)): Extension<Peer>| async move { format!("hello {}", peer.is_some()) }),
+        get(|Extension(Peer(peer)): Extension<Peer>| async move { format!("hello {}",
+            peer.is_some()) }),
     )
 }
 
