@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use std::fmt;
+use std::future::pending;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use super::caller::Local;
 use crate::app::App;
 use crate::config::ByteSize;
+use crate::http::chunks::ChunkSize;
 use crate::http::faults::Faults;
 use crate::http::problem::{Fault, Problem};
 use crate::primitives::Class;
@@ -78,6 +80,14 @@ impl<C: FromBody> FromRequest<Arc<App>> for Body<C> {
 /// Reads a body that says it is JSON, up to the limit.
 pub(super) async fn read_json(request: Request, app: &App) -> Result<Bytes, Problem> {
     let (parts, body) = request.into_parts();
+    if let Some(charset) = foreign_charset(&parts.headers) {
+        let detail = format!("the body's charset is {charset:?}; send it in UTF-8");
+        return Err(Problem::of_status(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            detail,
+        ));
+    }
     let says_json = is_json(&parts.headers);
     if body.is_end_stream() && (says_json || !parts.headers.contains_key(CONTENT_TYPE)) {
         // Nothing was said, where all may be left out: `curl -X POST` of a new cart, or a library
@@ -104,8 +114,9 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Bytes, Prob
     if body.size_hint().lower() > limit.as_bytes() && parts.headers.contains_key(EXPECT) {
         return Err(too_large());
     }
+    let chunk = parts.extensions.get::<ChunkSize>().cloned();
     let time: Duration = app.config.server.request_timeout.into();
-    match tokio::time::timeout(time / BODY_SHARE_OF_TIME, collect(body, limit)).await {
+    match tokio::time::timeout(time / BODY_SHARE_OF_TIME, collect(body, limit, chunk)).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => Err(too_large()),
         Ok(Err(_)) => Err(Problem::new(
@@ -127,9 +138,10 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Bytes, Prob
 async fn collect(
     mut body: axum::body::Body,
     limit: ByteSize,
+    mut chunk: Option<ChunkSize>,
 ) -> Result<Option<Bytes>, axum::Error> {
     let (limit, mut bytes, mut length) = (limit.as_bytes(), BytesMut::new(), 0);
-    let is_announced = body.size_hint().lower() > limit;
+    let mut is_announced = body.size_hint().lower() > limit;
     loop {
         let is_refused = is_announced || length > limit;
         if is_refused && length > limit + REFUSED_BODY_BYTES_MAX {
@@ -141,7 +153,20 @@ async fn collect(
                 .await
                 .unwrap_or(None)
         } else {
-            body.frame().await
+            let announced = async {
+                match &mut chunk {
+                    Some(chunk) => chunk.beyond(limit).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = announced => {
+                    is_announced = true;
+                    continue;
+                }
+                frame = body.frame() => frame,
+            }
         };
         match frame.transpose()? {
             None if is_refused => return Ok(None),
@@ -155,6 +180,19 @@ async fn collect(
             }
         }
     }
+}
+
+/// The charset that the body's type names, unless it is UTF-8.
+fn foreign_charset(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let mut parameters = value.split(';').skip(1);
+    let charset = parameters.find_map(|parameter| {
+        let (name, charset) = parameter.split_once('=')?;
+        let is_charset = name.trim().eq_ignore_ascii_case("charset");
+        is_charset.then(|| charset.trim().trim_matches('"'))
+    })?;
+    let is_utf_8 = |name| charset.eq_ignore_ascii_case(name);
+    (!["utf-8", "utf8"].into_iter().any(is_utf_8)).then_some(charset)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

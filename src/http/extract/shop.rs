@@ -10,6 +10,7 @@ use http::request::Parts;
 
 use super::caller::{Local, principal, request_id};
 use crate::app::App;
+use crate::http::limit;
 use crate::http::problem::Problem;
 use crate::primitives::id::TenantId;
 use crate::primitives::{Actor, Class, HostName, Origin, Slug};
@@ -192,6 +193,10 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
         let principal = principal(parts, app).await?;
         let access = resolve::<P>(parts, app, principal.as_ref()).await?;
         tracing::Span::current().record("tenant_id", tracing::field::display(access.id()));
+        let is_local = parts.extensions.get::<Local>().is_some();
+        if principal.is_none() && !is_local && !parts.method.is_safe() {
+            limit::charge_tenant(app, access.id())?;
+        }
         require_selling(access.status())?;
         if let Some(principal) = &principal
             && !P::SCOPES
@@ -203,7 +208,7 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
         }
         let actor = match &principal {
             Some(principal) => Actor::ApiKey(principal.key_id),
-            None if parts.extensions.get::<Local>().is_some() => Actor::Operator,
+            None if is_local => Actor::Operator,
             None => Actor::Storefront,
         };
         let tenant_id = access.id();

@@ -274,6 +274,9 @@ impl Shared {
         let service = service_fn(move |mut request: Request<Incoming>| {
             let serving = requests.begin(&request.body().size_hint());
             request.extensions_mut().insert(peer);
+            if serving.is_last {
+                request.extensions_mut().insert(requests.chunk_size());
+            }
             // A router is always ready, so `poll_ready` has nothing to say.
             let answer = router.clone().call(request);
             let dates = dates.clone();

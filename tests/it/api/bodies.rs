@@ -208,3 +208,82 @@ async fn objects_are_not_taken_from_arrays() {
         assert_eq!(refused["errors"][0]["detail"], detail);
     }
 }
+
+/// The chunk that is announced never comes: the answer does not wait for it.
+#[test]
+fn rejects_a_chunk_beyond_the_limit_when_it_is_announced() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    for sent in ["100001\r\n", "2\r\n{}\r\nffffffffff;x\r\n{"] {
+        let (head, problem) = answer(&daemon, "transfer-encoding: chunked", sent);
+        assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+        assert_eq!(problem["code"], "body_too_large");
+    }
+    let (head, _) = answer(
+        &daemon,
+        "transfer-encoding: chunked",
+        "2\r\n{}\r\n0\r\n\r\n",
+    );
+    assert!(head.starts_with("HTTP/1.1 201 "), "{head}");
+}
+
+#[test]
+fn rejects_transfer_codings_other_than_chunked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    for codings in [
+        "gzip, chunked",
+        "gzip",
+        "chunked, gzip",
+        "chunked\r\ntransfer-encoding: chunked",
+    ] {
+        let (head, problem) = answer(&daemon, &format!("transfer-encoding: {codings}"), "");
+        assert!(
+            head.starts_with("HTTP/1.1 501 Not Implemented\r\n"),
+            "{head}"
+        );
+        assert_eq!(problem["code"], "unsupported_transfer_coding", "{codings}");
+        assert_eq!(problem["status"], 501, "{codings}");
+    }
+}
+
+#[test]
+fn rejects_a_request_target_with_a_fragment() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    for target in [
+        "/health/live#x",
+        "/health/live?a=#",
+        "http://x/health/live#x",
+    ] {
+        let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
+        write!(stream, "GET {target} HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+        let mut text = String::new();
+        stream
+            .read_to_string(&mut text)
+            .expect("an answer, and the end");
+        assert!(text.starts_with("HTTP/1.1 400 "), "{target}: {text}");
+        assert!(text.contains("contains `#`"), "{target}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn rejects_a_charset_other_than_utf_8() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let create = |media_type: &str| {
+        let call = shop.post("/v1/carts").header("content-type", media_type);
+        call.bytes("{}")
+    };
+    for charset in ["utf-8", "UTF-8", "\"utf-8\"", "utf8"] {
+        let media_type = format!("application/json; charset={charset}");
+        create(&media_type).send().await.expect(201);
+    }
+    for charset in ["iso-8859-1", "UTF-16", "\"latin1\"", ""] {
+        let media_type = format!("application/json;v=1; Charset={charset}");
+        let refused = create(&media_type).send().await;
+        let problem = refused.refused(415, "unsupported_media_type");
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("UTF-8"), "{detail}");
+    }
+}

@@ -12,6 +12,7 @@ mod finance;
 mod health;
 mod inventory;
 mod invoices;
+mod keyless_limiter;
 mod landlord;
 mod landlord_queue;
 mod ledger;
