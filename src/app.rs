@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerts::recipients::AlertRecipients;
-use crate::config::{Alerts, Config};
+use crate::config::{Alerts, Config, Storefront};
 use crate::landlord::{ClockWatch, PublishedRates, TaskRuns};
 use crate::observe::job_stats::JobStats;
 use crate::observe::liveness::Liveness;
@@ -25,6 +25,7 @@ use crate::storage::{
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
 use crate::tenancy::{Checkpoints, Directory, Pauses, Registry};
 use crate::tenant::currency::{Published, SoldIn};
+use crate::tenant::policy::StorefrontRules;
 use crate::tenant::{Policy, chain_ends, settings};
 
 /// The identity of every landlord's file: there is one per data directory.
@@ -321,8 +322,21 @@ fn policy(config: &Config, dev: bool) -> Policy {
     Policy {
         invoice_number: NumberFormat::parse(&config.invoicing.number_format)
             .expect("the configuration was validated"),
+        storefront: storefront(&config.storefront),
         test_payments: dev,
         published: Published::default(),
+    }
+}
+
+fn storefront(config: &Storefront) -> StorefrontRules {
+    StorefrontRules {
+        cart_items_max: usize::try_from(config.cart_items_max)
+            .expect("the configuration was validated"),
+        carts_per_client: config.carts_per_address,
+        carts_max: config.carts_max,
+        hold_quantity_max: config.hold_quantity_max,
+        hold_share_percent: config.hold_share_percent,
+        unpaid_orders_per_client: config.unpaid_orders_per_address,
     }
 }
 

@@ -35,6 +35,13 @@ fn other_value(key: &str) -> Value {
         "forwarded_header" => "forwarded",
         "schedule" => "0 30 3 * * *",
         "timezone" => "Europe/Berlin",
+        "hold_share_percent"
+        | "cart_items_max"
+        | "carts_per_address"
+        | "carts_max"
+        | "hold_quantity_max"
+        | "unpaid_orders_per_address" => return Value::Integer(8),
+        "empty_cart_days" | "anonymous_cart_days" => return Value::Integer(8),
         "audit_days" | "inventory_movement_days" | "stripe_events_days" => {
             return Value::Integer(7);
         }

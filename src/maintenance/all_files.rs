@@ -122,9 +122,14 @@ fn instant(app: &App, prune: Prune) -> Result<Timestamp, PruneRefused> {
     }
 }
 
-fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
+/// The instants before which rows go, by the configuration.
+pub fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
     let keep = &app.config.retention;
-    CutOffs::at(now, keep.audit_days, keep.inventory_movement_days)
+    CutOffs::at(now, keep.audit_days, keep.inventory_movement_days).with_anonymous_carts(
+        now,
+        keep.empty_cart_days,
+        keep.anonymous_cart_days,
+    )
 }
 
 /// Prunes a shop's file now, or counts what would go. Blocks.

@@ -40,6 +40,12 @@ pub const HOST_CHARS_MAX: usize = 253;
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 /// How long the first answer of an idempotency key is kept: 24 hours.
 pub const IDEMPOTENCY_TTL_MS: i64 = 24 * 60 * 60 * 1000;
+/// How long the first answer of an idempotency key is kept for a caller without an API key: an
+/// hour, in which a browser repeats what it repeats.
+pub const KEYLESS_ANSWER_TTL_MS: i64 = 60 * 60 * 1000;
+/// Bytes of stored answers of callers without an API key, in one shop: 16 MiB, 80,000 cart calls.
+/// Beyond it the oldest answers of carts are deleted first, and never one of a checkout.
+pub const KEYLESS_ANSWER_BYTES_MAX: i64 = 16 << 20;
 /// Characters in an `X-Request-Id` that we take over.
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
 /// The rows of a page when the caller does not say.
@@ -53,6 +59,11 @@ pub const RESERVATION_TTL_MS: i64 = 15 * 60 * 1000;
 /// the clock was ahead, and would last for as long as the clock was set back; so would, without
 /// this, the goods be kept from everybody.
 pub const RESERVATION_AHEAD_MAX_MS: i64 = 2 * RESERVATION_TTL_MS;
+/// How far back the unpaid orders of a client without an API key are counted: a day, after which
+/// nobody means to pay by card any more.
+pub const UNPAID_ORDERS_WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
+/// Unpaid orders that staff cancels in one call: a tenth of a second of the writer's time.
+pub const CANCELLED_PER_CALL_MAX: u32 = 100;
 /// Reservations that one transaction ends: small enough that sales go on between two.
 pub const EXPIRE_RESERVATIONS_MAX: u32 = 200;
 /// How far ahead of our clock a till may date a sale: its clock is never exactly ours.
@@ -218,6 +229,14 @@ pub const FREE_PAGES_KEPT: u32 = 256;
 /// Free pages for which the night gives a shop a job although nothing is old: what a run before has
 /// left to be given back.
 pub const FREE_PAGES_WORTH: u32 = 2 * FREE_PAGES_KEPT;
+/// Carts of callers without an API key that one transaction deletes, with their items: 500 rows or
+/// so.
+pub const ANONYMOUS_CARTS_PER_BATCH: u32 = 10;
+/// Transactions with which one sweep of a shop deletes what callers without an API key left behind.
+pub const KEYLESS_BATCHES_PER_SWEEP: u32 = 50;
+/// How long a cart of a caller without an API key has to be untouched before it may be deleted to
+/// make room for a new one: an hour.
+pub const CART_IDLE_MS: i64 = 60 * 60 * 1000;
 /// How long a cart is kept that nobody has touched and nobody has ordered: 90 days.
 pub const CART_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// How long a reservation is kept that is over: 30 days.

@@ -58,6 +58,7 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     crate::platform::audit::STATEMENTS,
     crate::platform::epoch::STATEMENTS,
     crate::platform::idempotency::STATEMENTS,
+    crate::platform::keyless_answers::STATEMENTS,
     crate::platform::queue::STATEMENTS,
     crate::platform::series::STATEMENTS,
     crate::platform::trim::STATEMENTS,

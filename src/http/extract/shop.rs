@@ -2,6 +2,7 @@
 //! With it a handler reads and writes.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OriginalUri};
@@ -10,9 +11,13 @@ use http::request::Parts;
 
 use super::caller::{Local, principal, request_id};
 use crate::app::App;
+use crate::config::Server;
+use crate::http::client_address::{client_address, peer_address};
 use crate::http::problem::Problem;
+use crate::http::wire::server::Peer;
 use crate::primitives::id::TenantId;
-use crate::primitives::{Actor, Class, HostName, Origin, Slug};
+use crate::primitives::{Actor, Class, ClientHash, HostName, Origin, Slug};
+use crate::rate_limit::Caller;
 use crate::storage::{Database, StorageError, StorageErrorKind, Tenant, TenantView, TenantWork};
 use crate::tenancy::access::TenantStatus;
 use crate::tenancy::{Principal, Scope, TenantAccess};
@@ -74,6 +79,7 @@ pub struct Shop<P> {
     db: Database<Tenant>,
     tenant_id: TenantId,
     origin: Origin,
+    client: Option<ClientHash>,
     from_reserve: bool,
     permission: PhantomData<fn() -> P>,
 }
@@ -117,6 +123,17 @@ impl<P: Permission> Shop<P> {
     /// Whether somebody at the storefront asks, without a key.
     pub fn is_storefront(&self) -> bool {
         self.origin.actor == Actor::Storefront
+    }
+
+    /// The client of a call without a key, whose carts and unpaid orders are bounded; none of a
+    /// call with a key or of the operator.
+    pub const fn client(&self) -> Option<ClientHash> {
+        self.client
+    }
+
+    /// The client at an address, as this shop's file remembers it.
+    pub fn client_at(&self, address: IpAddr) -> ClientHash {
+        client_of(self.tenant_id, address)
     }
 
     /// For what has to go on when the disk is nearly full: it may use what is kept in reserve.
@@ -215,15 +232,38 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
             actor,
             request_id: request_id(parts),
         };
+        let client = (actor == Actor::Storefront)
+            .then(|| client_of(tenant_id, address_of(parts, &app.config.server)));
         Ok(Self {
             app: app.clone(),
             db,
             tenant_id,
             origin,
+            client,
             from_reserve: false,
             permission: PhantomData,
         })
     }
+}
+
+/// The address of the client, or of the proxy that does not say it.
+fn address_of(parts: &Parts, server: &Server) -> IpAddr {
+    let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
+    client_address(
+        peer_address(peer),
+        &parts.headers,
+        &server.trusted_proxies,
+        server.forwarded_header,
+    )
+}
+
+fn client_of(tenant: TenantId, address: IpAddr) -> ClientHash {
+    // Of an IPv6 address its network, as the rate limits count.
+    let network = match Caller::of_address(address) {
+        Caller::Address(network) => network,
+        Caller::Key(_) => address,
+    };
+    ClientHash::of(tenant.as_bytes(), network)
 }
 
 /// Refuses a shop that sells nothing. One that is being made or removed is not there: what it would

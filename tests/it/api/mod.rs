@@ -25,4 +25,5 @@ mod room;
 pub mod routes;
 mod sales;
 mod settings;
+pub mod storefront_bounds;
 mod tax_rates;

@@ -81,7 +81,7 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
     )
     .code(0);
     let lines: Vec<&str> = table.stdout.lines().collect();
-    assert_eq!(lines.len(), 6, "a row for each table: {table:?}");
+    assert_eq!(lines.len(), 7, "a row for each table: {table:?}");
     assert_eq!(
         lines[0].split_whitespace().collect::<Vec<_>>(),
         ["TENANT", "TABLE", "ROWS", "CUT_OFF"]
