@@ -87,6 +87,10 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     ("route_not_found", "404: there is no such path"),
     (
+        "server_busy",
+        "503: too many connections, or too many large bodies at once; send it again in a second",
+    ),
+    (
         "storage_full",
         "507: the disk is full; nothing was written, reading goes on",
     ),
@@ -100,6 +104,11 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     ("tenant_not_found", "404: no store has that host or slug"),
     ("tenant_status", "409: the store is being made or removed"),
+    (
+        "tenant_storage_full",
+        "507: the store uses up its share of the disk; nothing was written; sales, payments and \
+         checkouts by key go on",
+    ),
     (
         "tenant_suspended",
         "403: the store sells nothing at present",

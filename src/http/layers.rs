@@ -20,6 +20,7 @@ use super::wire::unread_body::thrown_away;
 use crate::app::App;
 use crate::primitives::limits::{LOCAL_REQUEST_MS, REQUEST_ID_CHARS_MAX};
 use crate::primitives::{Class, Entropy};
+use crate::rate_limit::{LineKind, LogLines};
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
 const TENANT: HeaderName = HeaderName::from_static("x-tillbox-tenant");
@@ -54,14 +55,16 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
         None => {
             // The time in which the key was looked up is a part of it.
             let left = deadline.saturating_sub(now().duration_since(started));
-            run(next, request, left).instrument(span.clone()).await
+            run(&app.log_lines, next, request, left)
+                .instrument(span.clone())
+                .await
         }
     };
     let problem = response.extensions_mut().remove::<Problem>();
     let has_own_form = response.extensions_mut().remove::<OwnForm>().is_some();
     let violated = problem.as_ref().and_then(Problem::standing).copied();
     if let Some(problem) = problem.or_else(|| bare(response.status()).filter(|_| !has_own_form)) {
-        span.in_scope(|| problem.log());
+        span.in_scope(|| problem.log(&app.log_lines));
         response = problem.render(&id);
     }
     if let Some(standing) = violated.or(standing) {
@@ -120,12 +123,14 @@ fn refuse_ambiguous(request: &Request) -> Option<Problem> {
 
 /// Runs the request in a task of its own: a caller that hangs up does not stop what it began, and a
 /// panic stays this request's.
-async fn run(next: Next, request: Request, deadline: Duration) -> Response {
+async fn run(lines: &LogLines, next: Next, request: Request, deadline: Duration) -> Response {
     let task = tokio::spawn(next.run(request).in_current_span());
     match tokio::time::timeout(deadline, task).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
-            tracing::error!(error = %error, "request panicked");
+            if lines.admits(LineKind::RequestPanicked, None) {
+                tracing::error!(error = %error, "request panicked");
+            }
             Problem::new(
                 Class::Internal,
                 "internal_error",

@@ -27,7 +27,7 @@ use super::wire::server::Peer;
 use crate::app::App;
 use crate::config::Network;
 use crate::primitives::id::{ApiKeyId, TenantId};
-use crate::rate_limit::{Caller, Policy, Standing};
+use crate::rate_limit::{Caller, LineKind, Policy, Standing};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -132,16 +132,17 @@ fn charge_caller(app: &App, policy: Policy, caller: Caller) -> Standing {
     let standing = app.rate_limiter.charge(policy, caller);
     if !standing.is_admitted {
         metrics::counter!("tillbox_rate_limited_total", "policy" => policy.name()).increment(1);
-        note_lock_out(&standing, caller);
+        note_lock_out(app, &standing, caller);
     }
     standing
 }
 
 /// Somebody should know of an address that tries one password after the other; once, and not for
 /// each that it is refused.
-fn note_lock_out(standing: &Standing, caller: Caller) {
+fn note_lock_out(app: &App, standing: &Standing, caller: Caller) {
     if let (Policy::Login, true, Caller::Address(address)) =
         (standing.policy, standing.is_first_refusal, caller)
+        && app.log_lines.admits(LineKind::LoginLockedOut, Some(caller))
     {
         tracing::warn!(target: "security", %address, retry_after_s = standing.more_in_s, "login \
             locked out");

@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde_json::{Map, Value, json};
 
 use crate::primitives::{Class, Refusal, chain};
-use crate::rate_limit::Standing;
+use crate::rate_limit::{LineKind, LogLines, Standing};
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -167,10 +167,12 @@ impl Problem {
 
     /// Logs the fault behind it, if there is one: once, where the request ends, whose id and tenant
     /// are in the line.
-    pub fn log(&self) {
+    pub fn log(&self, lines: &LogLines) {
         let Some(cause) = &self.cause else { return };
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(code = self.code, error = cause, "request failed");
+            if lines.admits(LineKind::RequestFailed, None) {
+                tracing::error!(code = self.code, error = cause, "request failed");
+            }
         } else {
             // Logged where it arose as well; a line for each request that is turned away would fill
             // the disk in a flood.

@@ -9,6 +9,7 @@
 
 mod buckets;
 mod limiter;
+mod log_lines;
 mod policy;
 mod steady;
 
@@ -25,6 +26,7 @@ use crate::storage::StorageError;
 use crate::tenancy::Directory;
 
 pub use limiter::Standing;
+pub use log_lines::{LineKind, LogLines};
 pub use policy::Policy;
 
 use limiter::Limiter;

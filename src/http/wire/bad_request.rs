@@ -116,11 +116,15 @@ impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
 
 const NO_BODY: &str = "content-length: 0";
 
-/// The status of a refusal that is hyper's own: the head of a 4xx and nothing else. No answer of
-/// the router looks like that: each of those has a date.
+/// The detail of `server_busy` for a connection beyond `server.max_connections`.
+pub const TOO_MANY_IN_ALL: &str = "the server has as many connections as it serves at a time; \
+    nothing was done; connect again in a second";
+
+/// The status of a refusal that is no answer of the router: the head of a 4xx of hyper's or ours,
+/// or of our 503, and nothing else. Each of the router's has a date.
 fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     // Looked at first, since all other answers pass here as well.
-    if !bytes.starts_with(b"HTTP/1.1 4") {
+    if !bytes.starts_with(b"HTTP/1.1 4") && !bytes.starts_with(b"HTTP/1.1 503") {
         return None;
     }
     let head = std::str::from_utf8(bytes).ok()?;
@@ -138,6 +142,7 @@ fn refusal_of(status: StatusCode) -> Refusal {
             "there are as many connections from this address as one address may have; close some, \
              and keep one open for many requests",
         ),
+        StatusCode::SERVICE_UNAVAILABLE => ("server_busy", TOO_MANY_IN_ALL),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
             "headers_too_large",
             "the header fields are too many or too large; send fewer or shorter ones",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::TestApp;
 use crate::support::answer::pointers;
-use crate::support::process::Daemon;
+use crate::support::process::{Daemon, tillbox};
 use serde_json::{Value, json};
 
 /// What the daemon answers to a cart's head and this much of its body, until it closes.
@@ -207,6 +207,109 @@ async fn objects_are_not_taken_from_arrays() {
             .refused(422, "validation_failed");
         assert_eq!(refused["errors"][0]["detail"], detail);
     }
+}
+
+/// A client that announces a body of 64 KiB, sends so much of it, and waits.
+fn unfinished(daemon: &Daemon, headers: &str, sent: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a timeout");
+    write!(
+        stream,
+        "POST /v1/carts HTTP/1.1\r\nhost: x\r\n{headers}content-type: \
+         application/json\r\nconnection: close\r\ncontent-length: 65536\r\n\r\n{}",
+        " ".repeat(sent)
+    )
+    .expect("sent");
+    stream
+}
+
+/// The answer to a client that now sends the rest of its body.
+fn finish(mut stream: TcpStream, sent: usize) -> String {
+    let rest = " ".repeat(65_536 - sent - 2) + "{}";
+    stream.write_all(rest.as_bytes()).expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text
+}
+
+fn memory_in_use(daemon: &Daemon) -> u64 {
+    let figures = daemon.client().get("/metrics").expect("an answer").text();
+    let value = figures
+        .lines()
+        .find_map(|line| line.strip_prefix("tillbox_http_body_memory_bytes "));
+    value.expect("the figure").parse().expect("a number")
+}
+
+/// Waits for the daemon to have read what is under way to it.
+fn await_memory(daemon: &Daemon, bytes: u64) {
+    for _ in 0..100_000 {
+        if memory_in_use(daemon) == bytes {
+            return;
+        }
+    }
+    panic!("{} bytes are in use, not {bytes}", memory_in_use(daemon));
+}
+
+#[test]
+fn refuses_large_keyless_body_when_memory_is_used_up() {
+    const KIB: usize = 1024;
+    const TENANT: &str = "x-tillbox-tenant: demo\r\n";
+    let dir = tempfile::tempdir().expect("a directory");
+    let made = |args: &[&str]| {
+        let output = tillbox(dir.path(), args).output().expect("it runs");
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    let key = made(&["tenant", "create", "demo", "--name", "Demo", "--json"]);
+    let key = key["api_key"].as_str().expect("a key").to_owned();
+    // One keyless body of 64 KiB takes 48 KiB of the 64 KiB that strangers have.
+    let daemon = Daemon::start_with(
+        dir.path(),
+        &[],
+        &[
+            ("TILLBOX_SERVER__BODY_LIMIT", "64KiB".as_ref()),
+            ("TILLBOX_SERVER__BODY_MEMORY", "128KiB".as_ref()),
+        ],
+    );
+    let announced: Vec<TcpStream> = (0..8).map(|_| unfinished(&daemon, TENANT, 0)).collect();
+    let begun: Vec<TcpStream> = (0..8)
+        .map(|_| unfinished(&daemon, TENANT, 4 * KIB))
+        .collect();
+    assert_eq!(memory_in_use(&daemon), 0, "nothing is taken in advance");
+    let large = unfinished(&daemon, TENANT, 40 * KIB);
+    await_memory(&daemon, 48 * KIB as u64);
+    let refused = finish(unfinished(&daemon, TENANT, 40 * KIB), 40 * KIB);
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+    assert!(refused.contains(r#""code":"server_busy""#), "{refused}");
+    let mut client = daemon.client();
+    let tenant = [
+        ("x-tillbox-tenant", "demo"),
+        ("content-type", "application/json"),
+    ];
+    client
+        .request(
+            "POST",
+            "/v1/carts",
+            &tenant,
+            &[b' '; 16 * KIB - 2]
+                .iter()
+                .copied()
+                .chain(*b"{}")
+                .collect::<Vec<u8>>(),
+        )
+        .expect("an answer")
+        .expect(201);
+    let keyed = format!("authorization: Bearer {key}\r\n");
+    let answer = finish(unfinished(&daemon, &keyed, 40 * KIB), 40 * KIB);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    let answer = finish(large, 40 * KIB);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    await_memory(&daemon, 0);
+    let answer = finish(unfinished(&daemon, TENANT, 40 * KIB), 40 * KIB);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    drop((announced, begun));
 }
 
 /// The chunk that is announced never comes: the answer does not wait for it.

@@ -18,6 +18,8 @@ fn rate(text: &str) -> Rate {
 fn limited_with(change: impl FnOnce(&mut Config)) -> TestApp {
     TestApp::with(false, |config| {
         config.rate_limits = RateLimits::default();
+        // The limits of requests are met here before that of carts.
+        config.storefront.carts_per_address = 1_000;
         change(config);
     })
 }

@@ -167,7 +167,7 @@ fn a_calls_form_is_described_with_what_it_is_refused_for() {
     assert_eq!(
         statuses("/v1/carts", "post"),
         [
-            "201", "400", "401", "403", "404", "413", "415", "422", "429", "default"
+            "201", "400", "401", "403", "404", "409", "413", "415", "422", "429", "default"
         ]
     );
     let sale = operation("/v1/sales", "post");
