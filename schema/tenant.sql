@@ -1,8 +1,8 @@
--- The whole schema of a tenant file, version 8. Generated from the migrations in schema/tenant/, for reading; not run by anything.
+-- The whole schema of a tenant file, version 9. Generated from the migrations in schema/tenant/, for reading; not run by anything.
 -- To generate it again: UPDATE_SCHEMA=1 cargo test --test it schema
 
 PRAGMA application_id = 1416195180;
-PRAGMA user_version = 8;
+PRAGMA user_version = 9;
 
 CREATE TABLE alert_window (
     job_kind  TEXT NOT NULL PRIMARY KEY CHECK (length(job_kind) > 0),
@@ -51,8 +51,18 @@ CREATE TABLE cart (
     status     TEXT NOT NULL CHECK (status IN ('open', 'converted', 'abandoned')),
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
-) STRICT;
+, client_hash BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status <> 'converted'))) STRICT;
+CREATE INDEX cart_anonymous ON cart (updated_at) WHERE client_hash IS NOT NULL;
 CREATE INDEX cart_left ON cart (updated_at) WHERE status IN ('open', 'abandoned');
+CREATE INDEX cart_of_client ON cart (client_hash) WHERE client_hash IS NOT NULL;
+CREATE TRIGGER cart_client_erased AFTER UPDATE OF client_hash ON cart WHEN OLD.client_hash IS NOT NULL AND NEW.client_hash IS NULL
+BEGIN UPDATE keyless_usage SET carts = carts - 1 WHERE singleton = 1; END;
+CREATE TRIGGER cart_client_not_set BEFORE UPDATE OF client_hash ON cart WHEN NEW.client_hash IS NOT NULL AND OLD.client_hash IS NOT NEW.client_hash
+BEGIN SELECT RAISE(ABORT, 'the client of a cart is erased and never set'); END;
+CREATE TRIGGER cart_counted AFTER INSERT ON cart WHEN NEW.client_hash IS NOT NULL
+BEGIN UPDATE keyless_usage SET carts = carts + 1 WHERE singleton = 1; END;
+CREATE TRIGGER cart_deleted AFTER DELETE ON cart WHEN OLD.client_hash IS NOT NULL
+BEGIN UPDATE keyless_usage SET carts = carts - 1 WHERE singleton = 1; END;
 
 CREATE TABLE cart_item (
     seq        INTEGER PRIMARY KEY,
@@ -299,6 +309,32 @@ CREATE INDEX job_running ON job (queue) WHERE state = 'running';
 CREATE UNIQUE INDEX job_unique ON job (unique_key, epoch) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');
 CREATE INDEX job_waiting ON job (queue, epoch, scheduled_at) WHERE state IN ('scheduled', 'retryable');
 
+CREATE TABLE keyless_answer (
+    seq          INTEGER PRIMARY KEY,
+    key_hash     BLOB NOT NULL UNIQUE CHECK (length(key_hash) = 32),
+    request_hash BLOB NOT NULL CHECK (length(request_hash) = 32),
+    status       INTEGER NOT NULL,
+    cart_id      BLOB CHECK (length(cart_id) = 16),
+    body         BLOB,
+    created_at   INTEGER NOT NULL,
+    CHECK ((cart_id IS NULL) <> (body IS NULL))
+) STRICT;
+CREATE INDEX keyless_answer_by_age ON keyless_answer (created_at);
+CREATE INDEX keyless_answer_of_cart ON keyless_answer (seq) WHERE cart_id IS NOT NULL;
+CREATE TRIGGER keyless_answer_counted AFTER INSERT ON keyless_answer
+BEGIN UPDATE keyless_usage SET answers = answers + 1, answer_bytes = answer_bytes + 200 + coalesce(length(NEW.body), 0) WHERE singleton = 1; END;
+CREATE TRIGGER keyless_answer_deleted AFTER DELETE ON keyless_answer
+BEGIN UPDATE keyless_usage SET answers = answers - 1, answer_bytes = answer_bytes - 200 - coalesce(length(OLD.body), 0) WHERE singleton = 1; END;
+CREATE TRIGGER keyless_answer_no_update BEFORE UPDATE ON keyless_answer
+BEGIN SELECT RAISE(ABORT, 'stored answers are never changed'); END;
+
+CREATE TABLE keyless_usage (
+    singleton    INTEGER PRIMARY KEY CHECK (singleton = 1),
+    carts        INTEGER NOT NULL CHECK (carts >= 0),
+    answers      INTEGER NOT NULL CHECK (answers >= 0),
+    answer_bytes INTEGER NOT NULL CHECK (answer_bytes >= 0)
+) STRICT;
+
 CREATE TABLE ledger_account (
     code     TEXT NOT NULL,
     currency TEXT NOT NULL CHECK (length(currency) = 3),
@@ -466,8 +502,11 @@ CREATE TABLE sales_order (
     request_hash       BLOB CHECK (request_hash IS NULL OR length(request_hash) = 32), -- of the sale that brought its own id
     placed_at          INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL
-, exchange_rate_id BLOB REFERENCES exchange_rate (id)) STRICT;
+, exchange_rate_id BLOB REFERENCES exchange_rate (id), client_hash BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status = 'pending'))) STRICT;
 CREATE INDEX sales_order_by_status ON sales_order (status, seq);
+CREATE INDEX sales_order_of_client ON sales_order (client_hash, placed_at) WHERE client_hash IS NOT NULL;
+CREATE TRIGGER sales_order_client_not_set BEFORE UPDATE OF client_hash ON sales_order WHEN NEW.client_hash IS NOT NULL AND OLD.client_hash IS NOT NEW.client_hash
+BEGIN SELECT RAISE(ABORT, 'the client of an order is erased and never set'); END;
 CREATE TRIGGER sales_order_final BEFORE UPDATE ON sales_order
 WHEN OLD.status <> 'pending' AND (
     NEW.channel <> OLD.channel OR NEW.currency <> OLD.currency OR NEW.prices_include_tax <> OLD.prices_include_tax

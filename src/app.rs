@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerts::recipients::AlertRecipients;
-use crate::config::{Alerts, Config};
+use crate::body_memory::BodyMemory;
+use crate::config::{Alerts, ByteSize, Config, Storefront};
 use crate::landlord::{ClockWatch, PublishedRates, TaskRuns};
 use crate::observe::job_stats::JobStats;
 use crate::observe::liveness::Liveness;
@@ -15,7 +16,7 @@ use crate::primitives::id::TenantId;
 use crate::primitives::{
     Clock, Entropy, NumberFormat, Origin, SystemClock, SystemEntropy, Timestamp,
 };
-use crate::rate_limit::RateLimiter;
+use crate::rate_limit::{LogLines, RateLimiter};
 use crate::reload::Reloads;
 use crate::storage::data_dir::DataDirError;
 use crate::storage::{
@@ -23,8 +24,9 @@ use crate::storage::{
     file,
 };
 use crate::tenancy::provision::{CreateTenant, Created, ProvisionRefused, Provisioner};
-use crate::tenancy::{Checkpoints, Directory, Pauses, Registry};
+use crate::tenancy::{Checkpoints, Directory, Pauses, Registry, Shares};
 use crate::tenant::currency::{Published, SoldIn};
+use crate::tenant::policy::StorefrontRules;
 use crate::tenant::{Policy, chain_ends, settings};
 
 /// The identity of every landlord's file: there is one per data directory.
@@ -56,6 +58,8 @@ pub struct App {
     pub pauses: Pauses,
     /// How often one caller may ask.
     pub rate_limiter: Arc<RateLimiter>,
+    /// Limits the log lines that callers can cause.
+    pub log_lines: LogLines,
     /// Whether the clock is trusted.
     pub clock_watch: Arc<ClockWatch>,
     /// Up to when what comes round is done.
@@ -75,7 +79,11 @@ pub struct App {
     /// What the configuration decides about selling.
     pub policy: Arc<Policy>,
     /// Room on the disk of the data directory.
-    pub space: Space,
+    pub space: Arc<Space>,
+    /// The share of the disk that each tenant may use.
+    pub shares: Shares,
+    /// Memory for request bodies that are arriving.
+    pub body_memory: BodyMemory,
     /// What the jobs of the last hour were like.
     pub job_stats: JobStats,
     /// What the moving parts show of themselves, for `/health`.
@@ -197,6 +205,7 @@ impl App {
             alert_recipients.means().clone(),
             open_max,
         ));
+        let files = dir.clone();
         let provisioner = Provisioner {
             dir,
             directory: directory.clone(),
@@ -206,11 +215,9 @@ impl App {
         provisioner.recover().map_err(StartError::Recovery)?;
         let mailer = mailer(&config)?;
         let policy = Arc::new(policy(&config, dev));
-        let space = Space::new(
-            config.storage.data_dir.clone(),
-            config.storage.disk_reserve.as_bytes(),
-            ports.clock.clone(),
-        );
+        let (space, shares) = disk_bounds(&config, files, &ports.clock);
+        let log_lines = LogLines::new(ports.clock.clone());
+        let body_memory = BodyMemory::new(config.server.body_memory.as_bytes());
         let (started_at, up_at_start) = (ports.clock.now(), ports.clock.uptime());
         Ok(Arc::new(Self {
             config,
@@ -221,6 +228,7 @@ impl App {
             registry,
             pauses,
             rate_limiter,
+            log_lines,
             clock_watch,
             tasks,
             published,
@@ -231,6 +239,8 @@ impl App {
             outbound: ports.outbound,
             policy,
             space,
+            shares,
+            body_memory,
             job_stats: JobStats::default(),
             liveness: Liveness::default(),
             reloads,
@@ -293,6 +303,7 @@ impl App {
             tracing::warn!(error = %error,
                 "who has tried to log in how often was not written down");
         }
+        self.log_lines.finish();
         self.directory.database().close();
     }
 }
@@ -317,12 +328,35 @@ fn alert_recipients(
     (alert_recipients, reloads)
 }
 
+/// The reserve of the disk, and the share of it that each tenant may use.
+fn disk_bounds(config: &Config, dir: Arc<DataDir>, clock: &Arc<dyn Clock>) -> (Arc<Space>, Shares) {
+    let storage = &config.storage;
+    let reserve = storage.disk_reserve.as_bytes();
+    let space = Arc::new(Space::new(storage.data_dir.clone(), reserve, clock.clone()));
+    let tenant_max = storage.tenant_max.map(ByteSize::as_bytes);
+    let shares = Shares::new(dir, space.clone(), tenant_max, clock.clone());
+    (space, shares)
+}
+
 fn policy(config: &Config, dev: bool) -> Policy {
     Policy {
         invoice_number: NumberFormat::parse(&config.invoicing.number_format)
             .expect("the configuration was validated"),
+        storefront: storefront(&config.storefront),
         test_payments: dev,
         published: Published::default(),
+    }
+}
+
+fn storefront(config: &Storefront) -> StorefrontRules {
+    StorefrontRules {
+        cart_items_max: usize::try_from(config.cart_items_max)
+            .expect("the configuration was validated"),
+        carts_per_client: config.carts_per_address,
+        carts_max: config.carts_max,
+        hold_quantity_max: config.hold_quantity_max,
+        hold_share_percent: config.hold_share_percent,
+        unpaid_orders_per_client: config.unpaid_orders_per_address,
     }
 }
 

@@ -26,6 +26,7 @@ pub mod tenant;
 // L5: what the process is made of.
 pub mod alerts;
 pub mod app;
+pub mod body_memory;
 pub mod config;
 pub mod observe;
 pub mod rate_limit;

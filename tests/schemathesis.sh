@@ -57,7 +57,7 @@ cargo build --locked
 binary="$target/debug/tillbox"
 
 # One caller, as often as it can.
-for policy in CHECKOUT PAYMENT WEBHOOK LOGIN SALES; do export "TILLBOX_RATE_LIMITS__$policy=1000000/s"; done
+for policy in CHECKOUT PAYMENT WEBHOOK LOGIN SALES STOREFRONT STOREFRONT_READ STOREFRONT_TENANT BAD_KEYS; do export "TILLBOX_RATE_LIMITS__$policy=1000000/s"; done
 NO_COLOR=1 "$binary" --data-dir "$work/data" serve --dev --listen 127.0.0.1:0 >"$output" 2>&1 &
 daemon=$!
 for _ in $(seq 300); do

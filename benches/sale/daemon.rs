@@ -13,20 +13,20 @@ use crate::client::{Client, request};
 use crate::figures::{Metric, now, since_us};
 use crate::library::{ANSWER_BYTES, key as key_of};
 
-struct Daemon {
-    child: Child,
-    address: SocketAddr,
-    runtime: Runtime,
+pub struct Daemon {
+    pub child: Child,
+    pub address: SocketAddr,
+    pub runtime: Runtime,
 }
 
 /// A shop of the daemon's, ready to sell.
-struct Shop {
-    key: String,
-    products: [String; 2],
+pub struct Shop {
+    pub key: String,
+    pub products: [String; 2],
 }
 
 impl Daemon {
-    fn start(dir: &Path) -> Self {
+    pub fn start(dir: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tillbox"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
@@ -65,7 +65,7 @@ impl Daemon {
         }
     }
 
-    fn shop(&self, dir: &Path, number: usize) -> Shop {
+    pub fn shop(&self, dir: &Path, number: usize) -> Shop {
         let slug = format!("shop-{number}");
         let made = Command::new(env!("CARGO_BIN_EXE_tillbox"))
             .args([
@@ -129,7 +129,7 @@ impl Daemon {
         id
     }
 
-    fn round(
+    pub fn round(
         &self,
         clients: usize,
         round: Duration,
@@ -195,7 +195,7 @@ pub fn sales(dir: &Path, clients: usize, tenants: usize, round: Duration) -> Met
     })
 }
 
-fn sale(products: &[String; 2]) -> String {
+pub fn sale(products: &[String; 2]) -> String {
     let lines = products
         .iter()
         .map(|id| json!({"product_id": id, "quantity": 1}))

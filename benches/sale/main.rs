@@ -5,11 +5,11 @@
 //! them, 64 to a commit, `synchronous=FULL`; (b) the library: `sales::record` under an idempotency
 //! key, through the group-committing writer: the same rows; (c) the daemon: `POST /v1/sales` to a
 //! process of its own, client and daemon sharing the machine; (d): the same while the shop's
-//! neighbour sells as fast as it can, or has a damaged file; and a product read by id over HTTP
-//! beside a constant answer of the same server.
+//! neighbour sells as fast as it can, or has a damaged file; (e): the same beside 4,096 hostile
+//! connections; and a product read by id over HTTP beside a constant answer of the same server.
 //!
 //! `cargo bench --bench sale -- library` measures (a) and that part alone; the others are `daemon`,
-//! `neighbours` and `reads`.
+//! `neighbours`, `hostile` and `reads`.
 //!
 //! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS`
 //! sets how long each round takes (default 3), `TILLBOX_BENCH_DIR` the directory whose disk is
@@ -20,6 +20,7 @@
 mod client;
 mod daemon;
 mod figures;
+mod hostile;
 mod library;
 mod raw;
 
@@ -125,6 +126,9 @@ fn main() {
     if is_wanted("neighbours") {
         neighbours(dir.path(), round);
     }
+    if is_wanted("hostile") {
+        hostile(&dir.path().join("hostile"), round);
+    }
     if is_wanted("reads") {
         reads(&dir.path().join("reads"), round);
     }
@@ -173,6 +177,22 @@ fn neighbours(dir: &Path, round: Duration) {
             figure.p99_ms() / alone.p99_ms()
         );
     }
+}
+
+/// How long a shop's customers wait when strangers hold as many connections as they get.
+fn hostile(dir: &Path, round: Duration) {
+    const CLIENTS: usize = 4;
+    let measured = hostile::sales(dir, CLIENTS, round);
+    let (alone, beside) = (measured.alone.p99_ms(), measured.beside.p99_ms());
+    let [before, after] = measured.memory_mib;
+    println!(
+        "\n(e) POST /v1/sales by {CLIENTS} clients: p99 {alone:.2} ms alone, {:.2} times that \
+         beside {} hostile connections, {} of them open   (aim: at most 1.50)",
+        beside / alone,
+        hostile::CONNECTIONS,
+        measured.open
+    );
+    println!("    memory of the daemon: {before} MiB before, {after} MiB with them");
 }
 
 fn reads(dir: &Path, round: Duration) {

@@ -67,6 +67,7 @@ pub async fn keep_telling(app: Arc<App>, recorder: Recorder, mut ended: watch::R
             _ = ended.wait_for(|ended| *ended) => return,
         }
         recorder.gather();
+        app.log_lines.report();
         if watchdog.is_some() {
             fed = feed(&app, fed).await;
         }

@@ -56,15 +56,9 @@ fn limiters(config: &Config) -> String {
         .to_owned();
     for policy in Policy::ALL {
         let rate = policy.rate(&config.rate_limits).to_string();
-        let caller = if policy.is_by_address() {
-            "address"
-        } else {
-            "API key, or address without one"
-        };
-        let patterns: Vec<String> = policy.patterns().collect();
-        let (name, patterns) = (policy.name(), patterns.join(" "));
+        let (name, caller, scope) = (policy.name(), policy.counted_by(), policy.scope());
         text.push_str(&format!(
-            "#   {name:<9} {rate:<10} by {caller:<31} {patterns}\n"
+            "#   {name:<17} {rate:<10} by {caller:<31} {scope}\n"
         ));
     }
     text

@@ -13,8 +13,9 @@ fn per_tenant(config: &Config) -> u64 {
     (1 + u64::from(readers)) * 2 + 1
 }
 
-/// What the process takes for itself: the landlord's file, logs, sockets, the runtime.
-const OWN: u64 = 64;
+/// What the process takes for itself: the landlord's file, logs, sockets, the reserved places of
+/// the accept loop, the runtime.
+const OWN: u64 = 96;
 
 /// The limit is too low for what is configured.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +63,9 @@ fn fit_into(limit: u64, config: &mut Config) -> Option<Shortage> {
         .unwrap_or(u32::MAX)
         .clamp(1, config.server.max_connections);
     config.server.max_connections = max_connections;
+    // A proxy on this machine gets most of them, and not all.
+    let local = config.server.max_connections_local;
+    config.server.max_connections_local = local.min((max_connections - max_connections / 8).max(1));
     Some(Shortage {
         limit,
         needed,
@@ -93,24 +97,26 @@ mod tests {
     fn fewer_shops_are_kept_open_when_descriptors_are_few() {
         let mut config = Config::default();
         (config.server.max_connections, config.storage.open_tenants) = (100, 10);
-        assert_eq!(fit_into(274, &mut config), None);
+        assert_eq!(fit_into(306, &mut config), None);
         assert_eq!(config.storage.open_tenants, 10);
-        let shortage = fit_into(273, &mut config).expect("one too few");
+        let shortage = fit_into(305, &mut config).expect("one too few");
         assert_eq!(
             (
                 shortage.needed,
                 shortage.open_tenants,
                 config.storage.open_tenants
             ),
-            (274, 9, 9)
+            (306, 9, 9)
         );
         (config.server.max_connections, config.storage.open_tenants) = (4096, 512);
+        config.server.max_connections_local = 3584;
         let shortage = fit_into(1024, &mut config).expect("too few");
         assert_eq!(
             (shortage.open_tenants, shortage.max_connections),
-            (40, 1024 - 64 - 40 * 11)
+            (37, 1024 - 96 - 37 * 11)
         );
         assert_eq!(config.server.max_connections, shortage.max_connections);
+        assert_eq!(config.server.max_connections_local, 521 - 521 / 8);
         assert!(fit_into(10, &mut config).is_some());
         assert_eq!(config.storage.open_tenants, 1);
     }

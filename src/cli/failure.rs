@@ -60,6 +60,15 @@ impl Failure {
         }
     }
 
+    /// It failed, and all of it is one line.
+    pub fn in_one_line(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Failed,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
     /// The arguments make no sense.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {

@@ -27,6 +27,7 @@ mod serve;
 mod signals;
 mod socket;
 mod tenant;
+mod wake;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -166,7 +167,10 @@ impl Command {
         // the terminal.
         let _log = match &self {
             Self::Serve(_) => None,
-            _ => Some(log_errors()?),
+            _ => {
+                wake::fail_when_impossible();
+                Some(log_errors()?)
+            }
         };
         match self {
             Self::Serve(serve) => serve.run(global),

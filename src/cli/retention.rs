@@ -8,6 +8,7 @@ use super::failure::{Exit, Failure};
 use super::output::{Table, facts, note, print, print_json, text};
 use super::{Global, Json};
 use crate::primitives::Slug;
+use crate::tenant::prune_now::PrunedNow;
 
 const PATH: &str = "/v1/landlord/retention/prune";
 
@@ -20,6 +21,7 @@ pub enum Retention {
 Examples:
   tillbox retention prune --dry-run
   tillbox retention prune --tenant corner --json
+  tillbox retention prune --now answers,carts --tenant corner
 
 The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the \
 clock is not trusted (it was set, was behind, or nothing ran
@@ -50,6 +52,11 @@ pub struct Prune {
     /// Say that the clock is right now, whatever it has shown before
     #[arg(long, conflicts_with = "dry_run")]
     clock_is_right: bool,
+    /// Delete at once, whatever its age, what callers without a key have stored: answers (of cart
+    /// calls), carts (not ordered)
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind,
+        conflicts_with = "clock_is_right")]
+    now: Vec<PrunedNow>,
     #[command(flatten)]
     output: Json,
 }
@@ -74,13 +81,19 @@ impl Audit {
 
 impl Prune {
     fn run(self, global: &Global, audit_only: bool) -> Result<Exit, Failure> {
+        if audit_only && !self.now.is_empty() {
+            return Err(Failure::usage(
+                "--now deletes no audit entries",
+                "leave it out, or use: tillbox retention prune --now answers,carts",
+            ));
+        }
         let client = Client::connect(&global.config()?, Data::IsThere)?;
         let (mut pruned, mut failed) = (Vec::new(), Vec::new());
         let mut cursor: Option<String> = None;
         let mut is_word_due = self.clock_is_right;
         loop {
             let body = json!({"dry_run": self.dry_run, "tenant": self.tenant,
-                "audit_only": audit_only, "clock_is_right": is_word_due});
+                "audit_only": audit_only, "clock_is_right": is_word_due, "now": self.now});
             let path = cursor.map_or_else(
                 || PATH.to_owned(),
                 |cursor| format!("{PATH}?cursor={cursor}"),
@@ -128,6 +141,10 @@ impl Prune {
             "what is wrong with each stands above and in the log; run it again when that is mended",
         ))
     }
+}
+
+fn kind(text: &str) -> Result<PrunedNow, String> {
+    PrunedNow::parse(text).ok_or_else(|| "write answers, carts or answers,carts".to_owned())
 }
 
 fn take(page: &mut Value, name: &str, into: &mut Vec<Value>) {

@@ -339,6 +339,7 @@ impl Sockets {
             idle_timeout: app.config.server.idle_timeout.into(),
             max_connections: app.config.server.max_connections as usize,
             max_connections_per_address: app.config.server.max_connections_per_address as usize,
+            max_connections_local: app.config.server.max_connections_local as usize,
             ..ServerSettings::default()
         };
         let public = serve(self.tcp, router(app), app.ports(), settings.clone(), ending);

@@ -222,8 +222,23 @@ fn show(output: Json, tenant: &Value) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// The bytes of a tenant's file, where they are shown.
+const SIZES: [(&str, &str); 11] = [
+    ("disk used", "/disk/used_bytes"),
+    ("share of the disk", "/disk/share_bytes"),
+    ("documents", "/disk/parts/documents_bytes"),
+    ("stored answers", "/disk/parts/answers_bytes"),
+    ("carts", "/disk/parts/carts_bytes"),
+    ("jobs", "/disk/parts/jobs_bytes"),
+    ("audit trail", "/disk/parts/audit_bytes"),
+    ("other", "/disk/parts/other_bytes"),
+    ("free pages", "/disk/free_bytes"),
+    ("WAL", "/disk/wal_bytes"),
+    ("note", "/disk/note"),
+];
+
 fn facts_of(tenant: &Value) -> String {
-    facts(&[
+    let mut known = vec![
         ("slug", text(&tenant["slug"])),
         ("name", text(&tenant["name"])),
         ("currency", text(&tenant["currency"])),
@@ -231,7 +246,27 @@ fn facts_of(tenant: &Value) -> String {
         ("domains", text(&tenant["domains"])),
         ("created at", text(&tenant["created_at"])),
         ("id", text(&tenant["id"])),
-    ])
+    ];
+    let sizes = SIZES.iter().filter_map(|(name, pointer)| {
+        let value = tenant.pointer(pointer).filter(|value| !value.is_null())?;
+        let shown = value.as_u64().map_or_else(|| text(value), bytes);
+        Some((*name, shown))
+    });
+    known.extend(sizes);
+    facts(&known)
+}
+
+/// Bytes for a person: in KiB, MiB or GiB with one decimal place.
+fn bytes(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let unit = UNITS.iter().find(|(_, factor)| bytes >= *factor);
+    unit.map_or_else(
+        || format!("{bytes} B"),
+        |(unit, factor)| {
+            let tenths = u128::from(bytes) * 10 / u128::from(*factor);
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        },
+    )
 }
 
 impl Delete {

@@ -20,6 +20,7 @@ mod rate_limits;
 mod retention;
 mod server;
 mod storage;
+mod storefront;
 mod units;
 
 pub use alerts::{Alerts, WebhookSecret, WebhookUrl};
@@ -36,6 +37,7 @@ pub use rate_limits::{Rate, RateError, RateLimits};
 pub use retention::Retention;
 pub use server::{ForwardedHeader, Server};
 pub use storage::{DEFAULT_DATA_DIR, Storage};
+pub use storefront::Storefront;
 pub use units::{ByteSize, Span, UnitError};
 
 use error::Faults;
@@ -50,6 +52,8 @@ pub struct Config {
     pub server: Server,
     /// `[storage]`: where the files are and how many are open.
     pub storage: Storage,
+    /// `[storefront]`: the bounds of callers without an API key.
+    pub storefront: Storefront,
     /// `[rate_limits]`: how often one caller may ask.
     pub rate_limits: RateLimits,
     /// `[queue]` and `[queue.NAME]`: the background work.
@@ -79,6 +83,7 @@ impl Config {
         let mut faults = Faults::default();
         self.server.check(&mut faults);
         self.storage.check(&mut faults);
+        self.storefront.check(&mut faults);
         self.queue.check(&mut faults);
         self.retention.check(&mut faults);
         self.cache.check(&mut faults);

@@ -130,6 +130,32 @@ pub struct RateLimits {
     pub login: Rate,
     /// Sales of one key.
     pub sales: Rate,
+    /// Every other write without a good key, of one address.
+    pub storefront: Rate,
+    /// Every other read without a good key, of one address.
+    pub storefront_read: Rate,
+    /// Writes without a good key to one shop, checkouts included, of all addresses together.
+    pub storefront_tenant: Rate,
+    /// Requests with a key that is unknown, revoked or malformed, of one address, on any route.
+    pub bad_keys: Rate,
+}
+
+impl RateLimits {
+    /// The same rate for every group.
+    #[must_use]
+    pub const fn all(rate: Rate) -> Self {
+        Self {
+            checkout: rate,
+            payment: rate,
+            webhook: rate,
+            login: rate,
+            sales: rate,
+            storefront: rate,
+            storefront_read: rate,
+            storefront_tenant: rate,
+            bad_keys: rate,
+        }
+    }
 }
 
 impl Default for RateLimits {
@@ -140,6 +166,10 @@ impl Default for RateLimits {
             webhook: Rate::per_minute(120),
             login: Rate::per_minute(10),
             sales: Rate::per_minute(1_200),
+            storefront: Rate::per_minute(120),
+            storefront_read: Rate::per_minute(600),
+            storefront_tenant: Rate::per_minute(3_000),
+            bad_keys: Rate::per_minute(60),
         }
     }
 }
@@ -171,6 +201,7 @@ mod tests {
         }
         for text in [
             "0/min",
+            "1000000001/min",
             "-5/min",
             "-0/s",
             "1000001/s",

@@ -19,6 +19,11 @@ pub struct Retention {
     pub audit_days: i64,
     /// Days that a movement of stock is kept; what there was of each product before stays known.
     pub inventory_movement_days: i64,
+    /// Days that an untouched cart is kept that was made without an API key and holds nothing.
+    pub empty_cart_days: i64,
+    /// Days that an untouched cart is kept that was made without an API key and holds something.
+    /// Other carts are kept for 90 days.
+    pub anonymous_cart_days: i64,
     /// Days that an event from Stripe is kept, once it was dealt with.
     pub stripe_events_days: i64,
     /// When the nightly run is due: second, minute, hour, day, month, weekday.
@@ -32,6 +37,8 @@ impl Default for Retention {
         Self {
             audit_days: 365,
             inventory_movement_days: 365,
+            empty_cart_days: 1,
+            anonymous_cart_days: 7,
             stripe_events_days: 90,
             schedule: "0 0 2 * * *".to_owned(),
             timezone: "UTC".to_owned(),
@@ -54,6 +61,9 @@ impl Retention {
             self.inventory_movement_days,
             1..=DAYS_MAX,
         );
+        let (empty, anonymous) = (self.empty_cart_days, self.anonymous_cart_days);
+        faults.within("retention.empty_cart_days", empty, 1..=90);
+        faults.within("retention.anonymous_cart_days", anonymous, 1..=90);
         faults.within(
             "retention.stripe_events_days",
             self.stripe_events_days,

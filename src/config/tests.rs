@@ -13,6 +13,7 @@ fn other_value(key: &str) -> Value {
     let text = match name {
         "listen" => "[::1]:9090",
         "body_limit" => "2MiB",
+        "body_memory" => "128MiB",
         "window" | "request_timeout" | "header_timeout" | "idle_timeout" | "timeout" => "7s",
         "rate_ttl" | "settings_ttl" | "feature_ttl" | "every" => "40m",
         "url" => "https://mirror.example.com/daily.xml",
@@ -21,20 +22,27 @@ fn other_value(key: &str) -> Value {
         "number_format" => "R-{seq}",
         "level" => "debug,hyper=warn",
         "format" => "console",
-        "disk_reserve" => "1GiB",
+        "disk_reserve" | "tenant_max" => "1GiB",
         "webhook_url" => "https://hooks.example.com",
         "webhook_secret" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "webhook_private" => return Value::Boolean(false),
         "email_to" => "ops@example.com",
         "from" => "Shop <shop@example.com>",
         "smtp_url" => "smtp://mx.example.com",
-        "checkout" | "payment" | "sales" | "webhook" | "login" => "7/h",
+        _ if key.starts_with("rate_limits.") => "7/h",
         "trusted_proxies" => {
             return Value::Array(vec!["10.0.0.0/8".into(), "2001:db8::/32".into()]);
         }
         "forwarded_header" => "forwarded",
         "schedule" => "0 30 3 * * *",
         "timezone" => "Europe/Berlin",
+        "hold_share_percent"
+        | "cart_items_max"
+        | "carts_per_address"
+        | "carts_max"
+        | "hold_quantity_max"
+        | "unpaid_orders_per_address" => return Value::Integer(8),
+        "empty_cart_days" | "anonymous_cart_days" => return Value::Integer(8),
         "audit_days" | "inventory_movement_days" | "stripe_events_days" => {
             return Value::Integer(7);
         }
@@ -48,6 +56,7 @@ fn other_value(key: &str) -> Value {
         | "keep_days"
         | "max_connections"
         | "max_connections_per_address"
+        | "max_connections_local"
         | "open_tenants"
         | "readers_per_tenant" => {
             return Value::Integer(7);
@@ -193,7 +202,7 @@ fn wrong_values_name_the_key_and_the_origin() {
 #[test]
 fn values_out_of_bounds_are_all_reported_at_once() {
     let text = r#"
-        server = { body_limit = 1, request_timeout = "0s", header_timeout = "0s", idle_timeout = "0s", max_connections = 0, max_connections_per_address = 0 }
+        server = { body_limit = 1, request_timeout = "0s", header_timeout = "0s", idle_timeout = "0s", max_connections = 0, max_connections_per_address = 0, max_connections_local = 0, body_memory = 1 }
         storage = { data_dir = "", open_tenants = 5001, readers_per_tenant = 9 }
         retention = { audit_days = 0, inventory_movement_days = -1, stripe_events_days = 40000, schedule = "0 2 * * *", timezone = "Europe/Berln" }
         invoicing.number_format = "INV-{year}"
@@ -212,11 +221,14 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     let lines: Vec<String> = faults.iter().map(Fault::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     server.body_limit: 1B is not between 1KiB and 64MiB
+    server.body_memory: 1B is not between 128KiB and 1024GiB
+    server.body_memory: 1B is less than two bodies of server.body_limit (1B); raise it, or lower that
     server.request_timeout: 0s is not between 1s and 10m
     server.header_timeout: 0s is not between 100ms and 2m
     server.idle_timeout: 0s is not between 100ms and 1h
     server.max_connections: 0 is not between 1 and 65536
     server.max_connections_per_address: 0 is not between 1 and 65536
+    server.max_connections_local: 0 is not between 1 and 65536
     storage.data_dir: is empty
     storage.open_tenants: 5001 is not between 1 and 5000
     storage.readers_per_tenant: 9 is not between 1 and 8
@@ -368,13 +380,20 @@ fn no_message_shows_a_secret_whatever_its_type() {
 #[test]
 fn a_rate_that_cannot_be_and_a_proxy_that_is_none_are_refused_with_what_would_be_right() {
     let refused = |text: &str| load_text(text, &[]).unwrap_err().to_string();
-    for rate in ["0/min", "-5/min", "2000000/s", "99999999999999999999/h"] {
-        let error = refused(&format!("[rate_limits]\nlogin = '{rate}'"));
-        assert!(
-            error.contains("rate_limits.login in test.toml") && error.contains(rate),
-            "{error}"
-        );
-        assert!(error.contains("30/min"), "{error}");
+    let keys = serde_json::to_value(crate::config::RateLimits::default()).unwrap();
+    for key in keys.as_object().unwrap().keys() {
+        for rate in [
+            "0/min",
+            "-5/min",
+            "2000000/s",
+            "1000000001/min",
+            "99999999999999999999/h",
+        ] {
+            let error = refused(&format!("[rate_limits]\n{key} = '{rate}'"));
+            let place = format!("rate_limits.{key} in test.toml");
+            assert!(error.contains(&place) && error.contains(rate), "{error}");
+            assert!(error.contains("30/min"), "{error}");
+        }
     }
     let error = refused("[rate_limits]\nlogin = 10");
     assert!(error.contains("30/min"), "{error}");

@@ -59,8 +59,8 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ("malformed_utf8", "400: the body is not UTF-8"),
     (
         "malformed_request",
-        "400: this is not HTTP/1.1, or it does not say in one way which host it is for, or how \
-         long it is",
+        "400: this is not HTTP/1.1, or it does not say in one way which host it is for, how long \
+         it is, and whose key or store it names",
     ),
     (
         "method_not_allowed",
@@ -73,8 +73,8 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     (
         "rate_limited",
-        "429: too many requests of this kind from one caller; nothing was done; try again after \
-         `Retry-After` seconds, with the same key",
+        "429: too many requests of this kind from one caller, or with wrong keys from one address; \
+         nothing was done; try again after `Retry-After` seconds, with the same key",
     ),
     (
         "read_timeout",
@@ -86,6 +86,10 @@ const GENERAL_CODES: &[(&str, &str)] = &[
         "503: it may have been done; send it again with the same key",
     ),
     ("route_not_found", "404: there is no such path"),
+    (
+        "server_busy",
+        "503: too many connections, or too many large bodies at once; send it again in a second",
+    ),
     (
         "storage_full",
         "507: the disk is full; nothing was written, reading goes on",
@@ -100,6 +104,11 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     ("tenant_not_found", "404: no store has that host or slug"),
     ("tenant_status", "409: the store is being made or removed"),
+    (
+        "tenant_storage_full",
+        "507: the store uses up its share of the disk; nothing was written; sales, payments and \
+         checkouts by key go on",
+    ),
     (
         "tenant_suspended",
         "403: the store sells nothing at present",
@@ -123,7 +132,11 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     (
         "unsupported_media_type",
-        "415: send `Content-Type: application/json`",
+        "415: send `Content-Type: application/json`, in UTF-8",
+    ),
+    (
+        "unsupported_transfer_coding",
+        "501: the only transfer coding is `chunked`",
     ),
     ("uri_too_long", "414: send a shorter path and query"),
     (
@@ -171,8 +184,9 @@ pub fn complete(document: &OpenApi) -> Value {
 fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
     let is_public = operation["security"]
         .as_array()
-        .is_some_and(|all| all.len() > 1 && all.contains(&json!({})));
-    complete_parameters(operation, is_public);
+        .is_some_and(|all| all.contains(&json!({})));
+    let is_storefront = is_public && operation["security"] != json!([{}]);
+    complete_parameters(operation, is_storefront);
     if let Some(body) = operation.get_mut("requestBody") {
         let named = body["content"]["application/json"]["schema"]["$ref"]
             .as_str()
@@ -213,7 +227,8 @@ fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
         if status.as_str() >= "400" && response.get("content").is_none() {
             response["content"] = content.clone();
         }
-        if Policy::of_path(path).is_some() {
+        let is_limited = is_public || Policy::of_path(path).is_some();
+        if !Policy::is_probe(path) && (is_limited || status == "429") {
             response["headers"] = limit::described();
             if status == "429" {
                 response["headers"]["Retry-After"] = json!({"description": "in seconds; so long is \
@@ -225,8 +240,8 @@ fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
     responses.insert("default".to_owned(), default);
 }
 
-fn complete_parameters(operation: &mut Value, is_public: bool) {
-    if is_public && operation.get("parameters").is_none() {
+fn complete_parameters(operation: &mut Value, is_storefront: bool) {
+    if is_storefront && operation.get("parameters").is_none() {
         operation["parameters"] = json!([]);
     }
     let Some(parameters) = operation
@@ -255,7 +270,7 @@ fn complete_parameters(operation: &mut Value, is_public: bool) {
             schema["format"] = json!("uuid");
         }
     }
-    if is_public {
+    if is_storefront {
         parameters.push(json!({"$ref": "#/components/parameters/Tenant"}));
     }
 }
@@ -275,7 +290,7 @@ fn refusals(path: &str, operation: &Value) -> BTreeMap<&'static str, Vec<&'stati
             add("404", &["tenant_not_found"]);
         }
     }
-    if Policy::of_path(path).is_some() {
+    if !Policy::is_probe(path) {
         add("429", &["rate_limited"]);
     }
     if parameters().any(|one| one["in"] == "path" && one["schema"]["format"] == "uuid") {

@@ -76,6 +76,9 @@ struct Details {
     landlord_file: Option<String>,
     disk: Option<&'static str>,
     unavailable_tenants: Vec<UnavailableTenant>,
+    /// Tenants that use up their share of the disk (`storage.tenant_max`). No part fails by it:
+    /// they sell as before.
+    limited_tenants: Vec<LimitedTenant>,
     queue: Option<String>,
     /// What waits there is not late.
     paused_queues: Vec<&'static str>,
@@ -92,6 +95,19 @@ struct UnavailableTenant {
     tenant_id: TenantId,
     slug: Slug,
     error: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct LimitedTenant {
+    tenant_id: TenantId,
+    slug: Slug,
+    /// Its file and its WAL.
+    used_bytes: u64,
+    /// Its share at this moment.
+    share_bytes: u64,
+    /// `storefront`: writes without a key are refused; `growth`: all but sales, payments and
+    /// checkouts by key.
+    refused: &'static str,
 }
 
 /// How the process is.
@@ -134,6 +150,11 @@ async fn examine(app: &App, tell: bool) -> Health {
     let now = app.clock.now();
     let probe = probe(app, now).await;
     let unavailable = list_unavailable(app).await;
+    let limited = if tell {
+        list_limited(app).await
+    } else {
+        Vec::new()
+    };
     let queue = app.liveness.queue(app.clock.as_ref()).err();
     let is_short = app.space.is_short();
     let verdict = |works: bool| if works { Verdict::Ok } else { Verdict::Fail };
@@ -155,6 +176,7 @@ async fn examine(app: &App, tell: bool) -> Health {
             disk: is_short
                 .then_some("less room is free than is kept in reserve (storage.disk_reserve)"),
             unavailable_tenants: unavailable,
+            limited_tenants: limited,
             queue: queue.map(|fault| fault.to_string()),
             paused_queues: app
                 .pauses
@@ -237,4 +259,21 @@ async fn list_unavailable(app: &App) -> Vec<UnavailableTenant> {
         }
     }
     unavailable
+}
+
+/// The tenants whose growth is refused.
+async fn list_limited(app: &App) -> Vec<LimitedTenant> {
+    let mut tenants = Vec::new();
+    for limited in app.shares.list_limited() {
+        if let Ok(Some(access)) = app.directory.tenant_of_id(limited.tenant_id).await {
+            tenants.push(LimitedTenant {
+                tenant_id: limited.tenant_id,
+                slug: access.slug().clone(),
+                used_bytes: limited.usage.used,
+                share_bytes: limited.usage.share,
+                refused: limited.refused.as_str(),
+            });
+        }
+    }
+    tenants
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, HOST, HeaderValue};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode, Version};
 use tracing::Instrument as _;
 
@@ -20,8 +20,10 @@ use super::wire::unread_body::thrown_away;
 use crate::app::App;
 use crate::primitives::limits::{LOCAL_REQUEST_MS, REQUEST_ID_CHARS_MAX};
 use crate::primitives::{Class, Entropy};
+use crate::rate_limit::{LineKind, LogLines};
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
+const TENANT: HeaderName = HeaderName::from_static("x-tillbox-tenant");
 
 /// The outermost layer.
 pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -44,23 +46,29 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
         .instrument(span.clone())
         .await;
     let request = thrown_away(request);
-    let refused = standing.filter(|standing| !standing.is_admitted);
+    let refused = standing.as_ref().filter(|standing| !standing.is_admitted);
     let mut response = match refused
-        .as_ref()
         .map(limit::refusal)
         .or_else(|| refuse_ambiguous(&request))
     {
         Some(problem) => problem.into_response(),
-        None => run(next, request, deadline).instrument(span.clone()).await,
+        None => {
+            // The time in which the key was looked up is a part of it.
+            let left = deadline.saturating_sub(now().duration_since(started));
+            run(&app.log_lines, next, request, left)
+                .instrument(span.clone())
+                .await
+        }
     };
     let problem = response.extensions_mut().remove::<Problem>();
     let has_own_form = response.extensions_mut().remove::<OwnForm>().is_some();
+    let violated = problem.as_ref().and_then(Problem::standing).copied();
     if let Some(problem) = problem.or_else(|| bare(response.status()).filter(|_| !has_own_form)) {
-        span.in_scope(|| problem.log());
+        span.in_scope(|| problem.log(&app.log_lines));
         response = problem.render(&id);
     }
-    if let Some(standing) = &standing {
-        limit::tell(standing, &mut response);
+    if let Some(standing) = violated.or(standing) {
+        limit::tell(&standing, &mut response);
     }
     // What is answered depends on the key, the host and the store that is named: nobody on the way
     // may keep it for another.
@@ -82,13 +90,21 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
 }
 
 /// Refuses a request that does not say in one way which host it is for (RFC 9112 §3.2), because the
-/// host chooses the store; and one whose body is packed in a way that nobody here unpacks.
+/// host chooses the store; one that names its key or its store twice; and one whose body
+/// is packed in a way that nobody here unpacks.
 fn refuse_ambiguous(request: &Request) -> Option<Problem> {
     let is_from_afar = matches!(request.extensions().get::<Peer>(), Some(Peer(Some(_))));
     let hosts = request.headers().get_all(HOST).iter().count();
     if is_from_afar && (hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11)) {
         let detail = "a request has just one Host header (RFC 9112 §3.2); send one";
         return Some(Problem::new(Class::Malformed, "malformed_request", detail));
+    }
+    // Of two values, others on the way may read the one and this program the other.
+    for name in [&AUTHORIZATION, &TENANT] {
+        if request.headers().get_all(name).iter().count() > 1 {
+            let detail = format!("the request has more than one `{name}` header; send one");
+            return Some(Problem::new(Class::Malformed, "malformed_request", detail));
+        }
     }
     let encoding = request
         .headers()
@@ -107,12 +123,14 @@ fn refuse_ambiguous(request: &Request) -> Option<Problem> {
 
 /// Runs the request in a task of its own: a caller that hangs up does not stop what it began, and a
 /// panic stays this request's.
-async fn run(next: Next, request: Request, deadline: Duration) -> Response {
+async fn run(lines: &LogLines, next: Next, request: Request, deadline: Duration) -> Response {
     let task = tokio::spawn(next.run(request).in_current_span());
     match tokio::time::timeout(deadline, task).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
-            tracing::error!(error = %error, "request panicked");
+            if lines.admits(LineKind::RequestPanicked, None) {
+                tracing::error!(error = %error, "request panicked");
+            }
             Problem::new(
                 Class::Internal,
                 "internal_error",

@@ -1,12 +1,16 @@
 //! The rate limits as a caller meets them: who it is, what it is told in the header fields of every
 //! answer, and the refusal.
 //!
-//! A request to a limited route is charged first of all: before it is known whether its key will
-//! do, before its body is read and before a shop's file is opened. So a flood of requests that are
-//! refused for whatever reason, of replays, and of keys that are being guessed, is charged like any
-//! other. A key has a bucket of its own only when it is a good one; made-up keys are charged to the
-//! address that they come from. Who runs the machine (the admin socket, the commands) is not
-//! limited.
+//! A request is charged first of all: before it is known whether its key will do, before its body
+//! is read and before a shop's file is opened. So a flood of requests that are refused for whatever
+//! reason, of replays, and of keys that are being guessed, is charged like any other. A key has a
+//! bucket of its own only when it is a good one; made-up keys are charged to the address that they
+//! come from, on every route, so that nobody guesses at full speed. A good key is never charged for
+//! its address: a till goes on whatever its neighbours behind the same router do.
+//!
+//! A trusted proxy that names no client is the client: all that come through it share one bucket,
+//! because an unlimited way in would be a hole, and the log says once what to set.
+//! Who runs the machine (the admin socket, the commands) is not limited.
 
 use std::time::Duration;
 
@@ -17,55 +21,128 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::client_address::{client_address, peer_address};
-use super::extract::{Known, Local, principal_of};
+use super::extract::{Known, Local, has_several_keys, principal_of};
 use super::problem::Problem;
 use super::wire::server::Peer;
 use crate::app::App;
-use crate::rate_limit::{Caller, Policy, Standing};
+use crate::config::Network;
+use crate::primitives::id::{ApiKeyId, TenantId};
+use crate::rate_limit::{Caller, LineKind, Policy, Standing};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Charges a request to its caller; `None` when it is none that is limited. Whose key that is, is
-/// asked for no longer than `patience`.
+/// The key that a request shows.
+enum Shown {
+    Good(ApiKeyId),
+    /// Unknown, revoked or malformed.
+    Bad,
+    /// None, or one that cannot be looked up at present.
+    Nothing,
+}
+
+/// Charges a request to its caller; `None` when it is not limited. The key is looked up for no
+/// longer than `patience`.
 pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Option<Standing> {
     if request.extensions().get::<Local>().is_some() {
         return None;
     }
-    let policy = Policy::of_path(request.extensions().get::<MatchedPath>()?.as_str())?;
-    let mut caller = None;
-    if !policy.is_by_address() {
-        // A key that is none is refused behind this, and so is a request whose key cannot be looked
-        // up.
-        let looked_up = tokio::time::timeout(patience, principal_of(request.headers(), app)).await;
-        if let Ok(Ok(Some(principal))) = looked_up {
-            caller = Some(Caller::Key(principal.key_id));
-            request.extensions_mut().insert(Known(principal));
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    if route.is_some_and(Policy::is_blind) {
+        return None;
+    }
+    let shown = identify(app, request, patience).await;
+    let named = route.and_then(Policy::of_path);
+    let (policy, key) = match shown {
+        Shown::Nothing => (Policy::of_keyless(route, request.method().is_safe()), None),
+        Shown::Bad => (named, None),
+        Shown::Good(key) => (
+            named,
+            Some(key).filter(|_| !named.is_some_and(Policy::is_by_address)),
+        ),
+    };
+    if matches!(shown, Shown::Bad) {
+        let standing = charge_address(app, Policy::BadKeys, request);
+        if !standing.is_admitted || policy.is_none() {
+            return Some(standing);
         }
     }
-    let caller = caller.unwrap_or_else(|| {
-        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
-        let server = &app.config.server;
-        Caller::of_address(client_address(
-            peer_address(peer),
-            request.headers(),
-            &server.trusted_proxies,
-            server.forwarded_header,
-        ))
-    });
+    Some(match key {
+        Some(key) => charge_caller(app, policy?, Caller::Key(key)),
+        None => charge_address(app, policy?, request),
+    })
+}
+
+/// Looks up the key of a request, once for all that comes after.
+async fn identify(app: &App, request: &mut Request, patience: Duration) -> Shown {
+    if has_several_keys(request.headers()) {
+        return Shown::Nothing;
+    }
+    let looked_up = tokio::time::timeout(patience, principal_of(request.headers(), app)).await;
+    match looked_up {
+        Ok(Ok(Some(principal))) => {
+            let key = principal.key_id;
+            request.extensions_mut().insert(Known(principal));
+            Shown::Good(key)
+        }
+        Ok(Err(problem)) if problem.status() == StatusCode::UNAUTHORIZED => Shown::Bad,
+        Ok(Ok(None) | Err(_)) | Err(_) => Shown::Nothing,
+    }
+}
+
+/// Charges the budget that all callers without a key share in one shop.
+///
+/// # Errors
+/// `rate_limited`, when it is used up.
+pub fn charge_tenant(app: &App, tenant: TenantId) -> Result<(), Problem> {
+    let standing = charge_caller(app, Policy::StorefrontTenant, Caller::Tenant(tenant));
+    match standing.is_admitted {
+        true => Ok(()),
+        false => Err(refusal(&standing)),
+    }
+}
+
+fn charge_address(app: &App, policy: Policy, request: &Request) -> Standing {
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+    let (peer, server) = (peer_address(peer), &app.config.server);
+    let address = client_address(
+        peer,
+        request.headers(),
+        &server.trusted_proxies,
+        server.forwarded_header,
+    );
+    let standing = charge_caller(app, policy, Caller::of_address(address));
+    let is_proxy = |proxies: &[Network]| proxies.iter().any(|network| network.contains(address));
+    if !standing.is_admitted
+        && address == peer.to_canonical()
+        && is_proxy(&server.trusted_proxies)
+        && app.rate_limiter.is_first_warning_of_proxy()
+    {
+        tracing::warn!(
+            proxy = %address,
+            "a trusted proxy sends no client address, so its clients share one rate limit; let it \
+             set X-Forwarded-For, or set server.forwarded_header"
+        );
+    }
+    standing
+}
+
+fn charge_caller(app: &App, policy: Policy, caller: Caller) -> Standing {
     let standing = app.rate_limiter.charge(policy, caller);
     if !standing.is_admitted {
         metrics::counter!("tillbox_rate_limited_total", "policy" => policy.name()).increment(1);
-        note_lock_out(&standing, caller);
+        note_lock_out(app, &standing, caller);
     }
-    Some(standing)
+    standing
 }
 
 /// Somebody should know of an address that tries one password after the other; once, and not for
 /// each that it is refused.
-fn note_lock_out(standing: &Standing, caller: Caller) {
+fn note_lock_out(app: &App, standing: &Standing, caller: Caller) {
     if let (Policy::Login, true, Caller::Address(address)) =
         (standing.policy, standing.is_first_refusal, caller)
+        && app.log_lines.admits(LineKind::LoginLockedOut, Some(caller))
     {
         tracing::warn!(target: "security", %address, retry_after_s = standing.more_in_s, "login \
             locked out");
@@ -87,6 +164,7 @@ pub fn refusal(standing: &Standing) -> Problem {
     Problem::of_status(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
         .retry_after(*more_in_s)
         .with_fact("violated-policies", [policy.name()])
+        .of_limit(*standing)
 }
 
 /// Puts a caller's standing into the header fields of its answer

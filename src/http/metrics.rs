@@ -87,6 +87,10 @@ fn render(app: &App) -> String {
         float(app.registry.list_unavailable().len() as u64),
     );
     sheet.put(
+        "tillbox_tenants_storage_limited",
+        float(app.shares.count_limited() as u64),
+    );
+    sheet.put(
         "tillbox_disk_reserve_bytes",
         float(app.config.storage.disk_reserve.as_bytes()),
     );
@@ -94,6 +98,8 @@ fn render(app: &App) -> String {
         sheet.put("tillbox_disk_free_bytes", float(room.free));
         sheet.put("tillbox_disk_size_bytes", float(room.size));
     }
+    let body_memory = &app.body_memory;
+    sheet.put("tillbox_http_body_memory_bytes", float(body_memory.used()));
     let now = app.clock.now().as_millis();
     let lag_ms = app
         .liveness

@@ -1,10 +1,10 @@
 //! L6: HTTP. Requests become commands here and results become JSON; no rule is decided here.
 //!
 //! `wire/server.rs` is the accept loop, `wire/head_guard.rs` what looks through each head before
-//! hyper does, `layers.rs` what surrounds every request, `limit.rs` how often a caller may ask and
-//! `client_address.rs` who that is, `extract/` what handlers begin with, `problem.rs` the one form
-//! of every error, `api/` the handlers, one file per resource; `admin/` those that only whoever
-//! runs the machine can reach.
+//! hyper does, `chunks.rs` the sizes of chunks, `layers.rs` what surrounds every request,
+//! `limit.rs` how often a caller may ask and `client_address.rs` who that is, `extract/` what
+//! handlers begin with, `problem.rs` the one form of every error, `api/` the handlers, one file per
+//! resource; `admin/` those that only whoever runs the machine can reach.
 
 mod admin;
 pub mod api;

@@ -11,6 +11,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde_json::{Map, Value, json};
 
 use crate::primitives::{Class, Refusal, chain};
+use crate::rate_limit::{LineKind, LogLines, Standing};
 
 /// The media type of a problem document.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -47,9 +48,11 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
-    errors: Vec<Fault>,
+    errors: Box<[Fault]>,
     facts: Map<String, Value>,
     retry_after_s: Option<u32>,
+    /// The rate limit that refused the request.
+    standing: Option<Box<Standing>>,
     /// The fault behind it, with its causes: for the log, never for the caller.
     cause: Option<Box<str>>,
 }
@@ -66,9 +69,10 @@ impl Problem {
             status: status(class),
             code,
             detail: detail.into(),
-            errors: Vec::new(),
+            errors: Box::default(),
             facts: Map::new(),
             retry_after_s,
+            standing: None,
             cause: None,
         }
     }
@@ -79,9 +83,10 @@ impl Problem {
             status,
             code,
             detail: detail.into(),
-            errors: Vec::new(),
+            errors: Box::default(),
             facts: Map::new(),
             retry_after_s: None,
+            standing: None,
             cause: None,
         }
     }
@@ -93,7 +98,7 @@ impl Problem {
             "validation_failed",
             "some values are not acceptable; see errors",
         );
-        problem.errors = errors;
+        problem.errors = errors.into();
         problem
     }
 
@@ -116,6 +121,17 @@ impl Problem {
     pub const fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
+    }
+
+    /// The same problem, with the rate limit that refused the request.
+    pub fn of_limit(mut self, standing: Standing) -> Self {
+        self.standing = Some(Box::new(standing));
+        self
+    }
+
+    /// The rate limit that refused the request.
+    pub fn standing(&self) -> Option<&Standing> {
+        self.standing.as_deref()
     }
 
     /// The same problem for whoever does not run the house: how a store's file is put right, and
@@ -151,10 +167,12 @@ impl Problem {
 
     /// Logs the fault behind it, if there is one: once, where the request ends, whose id and tenant
     /// are in the line.
-    pub fn log(&self) {
+    pub fn log(&self, lines: &LogLines) {
         let Some(cause) = &self.cause else { return };
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(code = self.code, error = cause, "request failed");
+            if lines.admits(LineKind::RequestFailed, None) {
+                tracing::error!(code = self.code, error = cause, "request failed");
+            }
         } else {
             // Logged where it arose as well; a line for each request that is turned away would fill
             // the disk in a flood.

@@ -26,9 +26,12 @@ use crate::primitives::id::TenantId;
 use crate::primitives::limits::{CHECK_REST_MS, FINDINGS_KEPT, FREE_PAGES_WORTH, LOCAL_REQUEST_MS};
 use crate::primitives::{Class, Origin, Refusal, Slug, Timestamp};
 use crate::storage::data_dir::beside;
+use crate::storage::file::PAGE_BYTES;
 use crate::storage::{Database, LandlordView, StorageError, StorageErrorKind, Tenant};
 use crate::tenancy::{TenantAccess, TenantUnavailable, commands};
+use crate::tenant::disk_usage::{self, Parts};
 use crate::tenant::integrity::{self, Report};
+use crate::tenant::prune_now::{self, PrunedNow};
 use crate::tenant::retention::{self, CutOffs, PruneJob, Pruned, Table};
 
 /// When the nightly check is due, in the operator's time zone.
@@ -38,6 +41,9 @@ pub const LOGS_SCHEDULE: &str = "0 30 0 * * *";
 
 /// What a check and a count may take, and no longer.
 const READ_WITHIN: Duration = Duration::from_millis(LOCAL_REQUEST_MS);
+
+/// The deadline of a measurement: a file of some gigabytes.
+const MEASURE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why nothing is pruned.
 #[derive(Debug, thiserror::Error)]
@@ -122,9 +128,14 @@ fn instant(app: &App, prune: Prune) -> Result<Timestamp, PruneRefused> {
     }
 }
 
-fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
+/// The instants before which rows go, by the configuration.
+pub fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
     let keep = &app.config.retention;
-    CutOffs::at(now, keep.audit_days, keep.inventory_movement_days)
+    CutOffs::at(now, keep.audit_days, keep.inventory_movement_days).with_anonymous_carts(
+        now,
+        keep.empty_cart_days,
+        keep.anonymous_cart_days,
+    )
 }
 
 /// Prunes a shop's file now, or counts what would go. Blocks.
@@ -154,6 +165,54 @@ pub fn prune_tenant(
             retention::give_back_space(db, origin, || true)?;
         }
         Ok(ran.pruned)
+    })
+}
+
+/// Deletes what callers without a key have left in a tenant's file, whatever its age, or counts it.
+/// Blocks.
+///
+/// # Errors
+/// [`PruneRefused`]; never that the clock is suspect.
+pub fn prune_store_now(
+    app: &App,
+    access: &TenantAccess,
+    origin: &Origin,
+    kinds: &[PrunedNow],
+    dry_run: bool,
+) -> Result<Vec<(PrunedNow, i64)>, PruneRefused> {
+    let pruned = visit(app, access, |db| {
+        if dry_run {
+            let kinds = kinds.to_vec();
+            let count = db.read_within(READ_WITHIN, move |view| prune_now::count(view, &kinds));
+            return Ok(count.wait()?);
+        }
+        Ok(prune_now::prune(db, origin, kinds)?)
+    });
+    app.shares.look_again(access.id());
+    pruned
+}
+
+/// What takes the room in a tenant's file.
+#[derive(Clone, Debug)]
+pub struct DiskUsage {
+    /// The bytes of its free pages.
+    pub free_bytes: u64,
+    /// The parts of the rest, or why they could not be measured.
+    pub parts: Result<Parts, StorageErrorKind>,
+}
+
+/// Measures a tenant's file, for as long as an operator waits. Blocks.
+///
+/// # Errors
+/// [`PruneRefused`], when the file cannot be used.
+pub fn measure_store(app: &App, access: &TenantAccess) -> Result<DiskUsage, PruneRefused> {
+    visit(app, access, |db| {
+        let free_pages = db.read(|view| view.free_pages()).wait()?;
+        let parts = db.read_within(MEASURE_WITHIN, disk_usage::measure).wait();
+        Ok(DiskUsage {
+            free_bytes: u64::from(free_pages) * PAGE_BYTES,
+            parts: parts.map_err(|error| error.kind()),
+        })
     })
 }
 

@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::storage::data_dir::open_own;
+
 /// The longest wait for a server's answer to the goodbye, which is of no consequence.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// The longest message id, in characters.
@@ -329,12 +331,9 @@ fn write_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         ".{}.tmp",
         UNFINISHED.fetch_add(1, Ordering::Relaxed)
     ));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = open_own(&mut options, &unfinished)
         .and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()

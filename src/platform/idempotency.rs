@@ -4,15 +4,25 @@
 //! one's rows are there (and gets its answer) or is in the same batch behind it (and gets it too):
 //! there is no moment in which both run. Refusals keep nothing, so a request that was mended may
 //! use its key again. A key's day is over by the clock on the wall, so none is while that is not
-//! trusted: one that was set ahead would let a call happen twice.
+//! trusted: one that was set ahead would let a call happen twice. Keys are stored as the SHA-256 of
+//! their namespace and text; those of earlier versions stand there as text until they expire.
+//! Callers without an API key have their keys in another table, for an hour: see
+//! `keyless_answers.rs`.
 
-use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_TTL_MS};
+use super::keyless_answers::{self, Content, KeylessAnswer};
+use crate::primitives::id::CartId;
+use crate::primitives::limits::{
+    IDEMPOTENCY_KEY_CHARS_MAX, IDEMPOTENCY_TTL_MS, KEYLESS_ANSWER_TTL_MS,
+};
 use crate::primitives::{Actor, Class, Digest, Refusal, Timestamp};
 use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, statements};
 
+pub use super::keyless_answers::{KeylessUsage, delete_keyless, usage as keyless_usage};
+
 statements! {
-    FIND = "SELECT request_hash, status, body FROM idempotency_key WHERE key = ?1 AND created_at > \
-        ?2";
+    FIND = "SELECT request_hash, status, body FROM idempotency_key WHERE key IN (?1, ?3) AND \
+        created_at > ?2";
+    STORED_BYTES = "SELECT coalesce(sum(length(body) + 200), 0) FROM idempotency_key";
     EXPIRED = "SELECT key FROM idempotency_key WHERE created_at <= ?1 ORDER BY created_at LIMIT 2";
     COUNT_EXPIRED = "SELECT count(*) FROM idempotency_key WHERE created_at <= ?1";
     FORGET_EXPIRED = "DELETE FROM idempotency_key WHERE seq IN (SELECT seq FROM idempotency_key \
@@ -75,6 +85,9 @@ pub struct StoredAnswer {
 pub enum Verdict<T, N> {
     /// The answer is kept under the key.
     Keep(T),
+    /// The same, for an answer that shows a cart: under the key of a caller without an API key,
+    /// only the status and the cart are kept.
+    KeepCart(T, CartId),
     /// What was done stays done, and nothing is kept of the key: a payment that was declined.
     Forget(N),
 }
@@ -86,6 +99,13 @@ pub enum Once<N> {
     First(StoredAnswer),
     /// It had been carried out before.
     Replayed(StoredAnswer),
+    /// It had been carried out before; the answer is the present state of this cart.
+    ReplayedCart {
+        /// The HTTP status of the first answer.
+        status: u16,
+        /// The cart.
+        cart_id: CartId,
+    },
     /// It was carried out now, and its key is free.
     Forgotten(N),
 }
@@ -121,10 +141,10 @@ impl IdempotencyKey {
     }
 }
 
-/// The key as it is stored. Those without an API key have a room of their own: a stranger must not
-/// use up the keys of the till. All API keys share one, because a till may get a new API key
-/// between a request and its repetition.
-fn stored_key(actor: Actor, key: &str) -> String {
+/// The name of a key in files of earlier versions, which is hashed today. Those without an API key
+/// have a room of their own: a stranger must not use up the keys of the till. All API keys share
+/// one, because a till may get a new API key between a request and its repetition.
+fn name_of(actor: Actor, key: &str) -> String {
     match actor {
         Actor::Storefront => format!("storefront {key}"),
         Actor::ApiKey(_) | Actor::Operator | Actor::System => format!("shop {key}"),
@@ -138,6 +158,16 @@ pub enum Aging {
     Counts,
     /// It is not: all of them stand, and none goes.
     Rests,
+}
+
+impl Aging {
+    /// The instant since which a key of a certain life still counts.
+    fn oldest(self, now: Timestamp, life_ms: i64) -> Timestamp {
+        match self {
+            Self::Counts => now.plus_millis(-life_ms),
+            Self::Rests => Timestamp::from_millis_clamped(i64::MIN),
+        }
+    }
 }
 
 /// Runs `f` unless its key has an answer already; what `f` answers is kept with its effects, if it
@@ -154,12 +184,13 @@ pub fn once<N, E>(
 where
     E: From<StorageError> + From<KeyReused>,
 {
-    let oldest = match aging {
-        Aging::Counts => work.now().plus_millis(-IDEMPOTENCY_TTL_MS),
-        Aging::Rests => Timestamp::from_millis_clamped(i64::MIN),
-    };
-    let name = stored_key(work.origin().actor, &key.key);
-    let stored = work.find(&FIND, params![name, oldest], |row| {
+    if work.origin().actor == Actor::Storefront {
+        return once_keyless(work, key, aging, f);
+    }
+    let oldest = aging.oldest(work.now(), IDEMPOTENCY_TTL_MS);
+    let name = name_of(work.origin().actor, &key.key);
+    let hash = Digest::of(name.as_bytes()).to_string();
+    let stored = work.find(&FIND, params![hash, oldest, name], |row| {
         Ok((
             row.get::<_, Digest>(0)?,
             StoredAnswer {
@@ -174,7 +205,7 @@ where
         None => {}
     }
     let answer = match f(work)? {
-        Verdict::Keep(answer) => answer,
+        Verdict::Keep(answer) | Verdict::KeepCart(answer, _) => answer,
         Verdict::Forget(answer) => return Ok(Once::Forgotten(answer)),
     };
     // Two expired keys go with each new one, so the table comes back to a day's worth after a rush.
@@ -184,7 +215,7 @@ where
     work.insert(
         &STORE,
         params![
-            name,
+            hash,
             key.request_hash,
             answer.status,
             answer.body,
@@ -192,6 +223,56 @@ where
         ],
     )?;
     Ok(Once::First(answer))
+}
+
+/// [`once`], for a caller without an API key.
+fn once_keyless<N, E>(
+    work: &mut TenantWork,
+    key: &IdempotencyKey,
+    aging: Aging,
+    f: impl FnOnce(&mut TenantWork) -> Result<Verdict<StoredAnswer, N>, E>,
+) -> Result<Once<N>, E>
+where
+    E: From<StorageError> + From<KeyReused>,
+{
+    let name = name_of(Actor::Storefront, &key.key);
+    let hash = Digest::of(name.as_bytes());
+    let oldest = aging.oldest(work.now(), KEYLESS_ANSWER_TTL_MS);
+    let earlier_oldest = aging.oldest(work.now(), IDEMPOTENCY_TTL_MS);
+    if let Some(stored) = keyless_answers::find(work, &hash, oldest, &name, earlier_oldest)? {
+        if stored.request_hash != key.request_hash {
+            return Err(KeyReused.into());
+        }
+        let status = stored.status;
+        return Ok(match stored.content {
+            Content::Body(body) => Once::Replayed(StoredAnswer { status, body }),
+            Content::Cart(cart_id) => Once::ReplayedCart { status, cart_id },
+        });
+    }
+    let (answer, content) = match f(work)? {
+        Verdict::Keep(answer) => {
+            let content = Content::Body(answer.body.clone());
+            (answer, content)
+        }
+        Verdict::KeepCart(answer, cart_id) => (answer, Content::Cart(cart_id)),
+        Verdict::Forget(answer) => return Ok(Once::Forgotten(answer)),
+    };
+    let stored = KeylessAnswer {
+        request_hash: key.request_hash,
+        status: answer.status,
+        content,
+    };
+    keyless_answers::store(work, &hash, &stored, oldest)?;
+    Ok(Once::First(answer))
+}
+
+/// The bytes of the answers of callers with an API key, 200 for each row and its index entries
+/// included. Reads all of them: for the lane of long reads.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn stored_bytes(view: &TenantView) -> Result<i64, StorageError> {
+    view.one(&STORED_BYTES, [], |row| row.get(0))
 }
 
 /// How many answers are older than is promised.

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod cache;
 pub mod epoch;
 pub mod idempotency;
+pub mod keyless_answers;
 pub mod page;
 pub mod queue;
 pub mod series;

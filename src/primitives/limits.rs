@@ -40,8 +40,26 @@ pub const HOST_CHARS_MAX: usize = 253;
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 /// How long the first answer of an idempotency key is kept: 24 hours.
 pub const IDEMPOTENCY_TTL_MS: i64 = 24 * 60 * 60 * 1000;
+/// How long the first answer of an idempotency key is kept for a caller without an API key: an
+/// hour, in which a browser repeats what it repeats.
+pub const KEYLESS_ANSWER_TTL_MS: i64 = 60 * 60 * 1000;
+/// Bytes of stored answers of callers without an API key, in one shop: 16 MiB, 80,000 cart calls.
+/// Beyond it the oldest answers of carts are deleted first, and never one of a checkout.
+pub const KEYLESS_ANSWER_BYTES_MAX: i64 = 16 << 20;
 /// Characters in an `X-Request-Id` that we take over.
 pub const REQUEST_ID_CHARS_MAX: usize = 128;
+/// Bytes of a text in a log line that may come from a caller, such as a path.
+pub const LOG_TEXT_BYTES_MAX: usize = 200;
+/// Bytes of a text in a log line that the program or the system wrote, such as an error with its
+/// causes.
+pub const LOG_ERROR_BYTES_MAX: usize = 4_096;
+/// Log lines of one kind of refusal that one caller may cause in a minute.
+pub const LOG_LINES_PER_CALLER: u32 = 10;
+/// Log lines of one kind of refusal that all callers together may cause in a minute: at 600 bytes a
+/// line, 52 MB a day.
+pub const LOG_LINES_PER_KIND: u32 = 60;
+/// How long lines about refusals are counted together, in seconds.
+pub const LOG_LINES_WINDOW_S: u64 = 60;
 /// The rows of a page when the caller does not say.
 pub const PAGE_DEFAULT: u32 = 50;
 /// The most rows of a page.
@@ -53,6 +71,11 @@ pub const RESERVATION_TTL_MS: i64 = 15 * 60 * 1000;
 /// the clock was ahead, and would last for as long as the clock was set back; so would, without
 /// this, the goods be kept from everybody.
 pub const RESERVATION_AHEAD_MAX_MS: i64 = 2 * RESERVATION_TTL_MS;
+/// How far back the unpaid orders of a client without an API key are counted: a day, after which
+/// nobody means to pay by card any more.
+pub const UNPAID_ORDERS_WINDOW_MS: i64 = 24 * 60 * 60 * 1000;
+/// Unpaid orders that staff cancels in one call: a tenth of a second of the writer's time.
+pub const CANCELLED_PER_CALL_MAX: u32 = 100;
 /// Reservations that one transaction ends: small enough that sales go on between two.
 pub const EXPIRE_RESERVATIONS_MAX: u32 = 200;
 /// How far ahead of our clock a till may date a sale: its clock is never exactly ours.
@@ -162,12 +185,19 @@ pub const IMPORT_BATCH_BYTES: usize = 1 << 20;
 /// The largest body that the operator's own commands may send, whatever the limit for clients: a
 /// batch and its longest row.
 pub const LOCAL_BODY_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of each request body that are outside `server.body_memory`: as much as its connection
+/// buffers anyway. A sale, a cart and a checkout fit into it, so they are never refused for want of
+/// memory. 4,096 connections hold at most 64 MiB so.
+pub const BODY_BYTES_FREE: u64 = 16 << 10;
 /// How much of a body beyond its limit is read and thrown away, so that whoever sends it hears why:
 /// 16 MiB.
 pub const REFUSED_BODY_BYTES_MAX: u64 = 16 << 20;
 /// How long to wait for more of it, in milliseconds: who sends nothing now is waiting for the
 /// answer.
 pub const REFUSED_BODY_PAUSE_MS: u64 = 500;
+/// The longest time in which a refused body is read and thrown away, in milliseconds: a client that
+/// dribbles would keep its connection for ever otherwise.
+pub const REFUSED_BODY_MS: u64 = 15_000;
 /// How long the operator's own commands may take, whatever the limit for clients, in milliseconds:
 /// a large file's migration.
 pub const LOCAL_REQUEST_MS: u64 = 10 * 60 * 1000;
@@ -218,6 +248,14 @@ pub const FREE_PAGES_KEPT: u32 = 256;
 /// Free pages for which the night gives a shop a job although nothing is old: what a run before has
 /// left to be given back.
 pub const FREE_PAGES_WORTH: u32 = 2 * FREE_PAGES_KEPT;
+/// Carts of callers without an API key that one transaction deletes, with their items: 500 rows or
+/// so.
+pub const ANONYMOUS_CARTS_PER_BATCH: u32 = 10;
+/// Transactions with which one sweep of a shop deletes what callers without an API key left behind.
+pub const KEYLESS_BATCHES_PER_SWEEP: u32 = 50;
+/// How long a cart of a caller without an API key has to be untouched before it may be deleted to
+/// make room for a new one: an hour.
+pub const CART_IDLE_MS: i64 = 60 * 60 * 1000;
 /// How long a cart is kept that nobody has touched and nobody has ordered: 90 days.
 pub const CART_KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// How long a reservation is kept that is over: 30 days.

@@ -4,6 +4,7 @@
 //! A value that exists is valid: the constructors parse, and the rest of the code takes the types.
 
 pub mod class;
+pub mod client_hash;
 pub mod clock;
 pub mod day;
 pub mod digest;
@@ -21,6 +22,7 @@ pub mod text;
 pub mod timestamp;
 
 pub use class::{Class, Refusal, chain};
+pub use client_hash::ClientHash;
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use day::Day;
 pub use digest::Digest;

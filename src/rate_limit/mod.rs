@@ -9,6 +9,7 @@
 
 mod buckets;
 mod limiter;
+mod log_lines;
 mod policy;
 mod steady;
 
@@ -19,12 +20,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::config::RateLimits;
 use crate::landlord::rate_buckets::{self, KeptBucket};
 use crate::primitives::Clock;
-use crate::primitives::id::ApiKeyId;
+use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::primitives::limits::RATE_BUCKETS_KEPT_MAX;
 use crate::storage::StorageError;
 use crate::tenancy::Directory;
 
 pub use limiter::Standing;
+pub use log_lines::{LineKind, LogLines};
 pub use policy::Policy;
 
 use limiter::Limiter;
@@ -38,6 +40,8 @@ pub enum Caller {
     /// Whoever is at an address; in IPv6 in a network of 64 bits, because whoever has one has all
     /// of it.
     Address(IpAddr),
+    /// All callers of one shop together.
+    Tenant(TenantId),
 }
 
 impl Caller {
@@ -58,6 +62,8 @@ pub struct RateLimiter {
     is_unwritten: AtomicBool,
     /// How many buckets are written down.
     written: AtomicUsize,
+    /// Whether the operator was warned of a proxy that sends no client addresses.
+    has_warned_of_proxy: AtomicBool,
 }
 
 impl RateLimiter {
@@ -92,7 +98,14 @@ impl RateLimiter {
                 .map(|policy| Limiter::new(policy, policy.rate(rates), steady.clone())),
             is_unwritten: AtomicBool::new(false),
             written: AtomicUsize::new(0),
+            has_warned_of_proxy: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the operator is to be warned of a proxy that sends no client addresses: once in a
+    /// process.
+    pub fn is_first_warning_of_proxy(&self) -> bool {
+        !self.has_warned_of_proxy.swap(true, Ordering::Relaxed)
     }
 
     /// From now on these rates. Buckets keep what was taken from them, as far as they hold that

@@ -1,5 +1,6 @@
-//! Which routes are limited, as one table of path patterns: a route that has such a path gets its
-//! limiter without anybody remembering it.
+//! Which requests are limited: named groups of routes, as one table of path patterns, and beside
+//! them every request without a good key. A new route gets its limiter without anybody remembering
+//! it.
 
 use crate::config::{Rate, RateLimits};
 
@@ -16,7 +17,20 @@ pub enum Policy {
     Payment,
     /// Sales and what tills send.
     Sales,
+    /// Writes without a good key, where no other group fits.
+    Storefront,
+    /// Reads without a good key, where no other group fits.
+    StorefrontRead,
+    /// Writes without a good key to one shop, of all addresses together.
+    StorefrontTenant,
+    /// Keys that are unknown, revoked or malformed, wherever they are shown.
+    BadKeys,
 }
+
+/// Paths that monitors and orchestrators ask, without any limit: a probe that is refused in a flood
+/// has a working daemon restarted. They look at memory alone, but for one write a second
+/// (`http/health.rs`).
+const PROBES: [&str; 3] = ["/health", "/health/live", "/health/ready"];
 
 /// Where in a path a group's word stands; `/v1` comes before all of them.
 enum Place {
@@ -43,12 +57,16 @@ const GROUPS: &[(Place, &str, Policy)] = &[
 
 impl Policy {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Webhook,
         Self::Login,
         Self::Checkout,
         Self::Payment,
         Self::Sales,
+        Self::Storefront,
+        Self::StorefrontRead,
+        Self::StorefrontTenant,
+        Self::BadKeys,
     ];
 
     /// Its name: in the configuration, in the headers, in the figures.
@@ -60,6 +78,10 @@ impl Policy {
             Self::Checkout => "checkout",
             Self::Payment => "payment",
             Self::Sales => "sales",
+            Self::Storefront => "storefront",
+            Self::StorefrontRead => "storefront_read",
+            Self::StorefrontTenant => "storefront_tenant",
+            Self::BadKeys => "bad_keys",
         }
     }
 
@@ -75,11 +97,65 @@ impl Policy {
         found.map(|(_, _, policy)| *policy)
     }
 
+    /// Whether a path, as the router knows it, is one that health is asked at.
+    #[must_use]
+    pub fn is_probe(path: &str) -> bool {
+        PROBES.contains(&path)
+    }
+
+    /// Whether a path answers everybody alike, whatever key is shown: there nobody can guess one.
+    #[must_use]
+    pub fn is_blind(path: &str) -> bool {
+        matches!(path, "/health/live" | "/health/ready")
+    }
+
+    /// The group of a request without a good key: that of its route, or else the storefront's.
+    /// `path` is the route as the router knows it, `None` where there is no such route. Only probes
+    /// have none.
+    #[must_use]
+    pub fn of_keyless(path: Option<&str>, is_read: bool) -> Option<Self> {
+        if path.is_some_and(Self::is_probe) {
+            return None;
+        }
+        let storefront = match is_read {
+            true => Self::StorefrontRead,
+            false => Self::Storefront,
+        };
+        path.and_then(Self::of_path).or(Some(storefront))
+    }
+
     /// Whether a caller is its address even when it shows a key: where a key is what is being
     /// guessed, or where nobody has one.
     #[must_use]
     pub const fn is_by_address(self) -> bool {
         matches!(self, Self::Webhook | Self::Login)
+    }
+
+    /// The requests that it limits, for a person.
+    #[must_use]
+    pub fn scope(self) -> String {
+        match self {
+            Self::Storefront => "every other write without a good key".to_owned(),
+            Self::StorefrontRead => {
+                format!(
+                    "every other read without a good key, but {}",
+                    PROBES.join(" ")
+                )
+            }
+            Self::StorefrontTenant => "writes without a good key, checkouts included".to_owned(),
+            Self::BadKeys => "requests with a key that is not a good one".to_owned(),
+            named => named.patterns().collect::<Vec<_>>().join(" "),
+        }
+    }
+
+    /// The caller whose requests are counted together, for a person.
+    #[must_use]
+    pub const fn counted_by(self) -> &'static str {
+        match self {
+            Self::Checkout | Self::Payment | Self::Sales => "API key, or address without one",
+            Self::StorefrontTenant => "shop, all addresses together",
+            _ => "address",
+        }
     }
 
     /// The paths of its routes, as patterns: `**` stands for any number of parts, none too. A path
@@ -104,6 +180,10 @@ impl Policy {
             Self::Checkout => rates.checkout,
             Self::Payment => rates.payment,
             Self::Sales => rates.sales,
+            Self::Storefront => rates.storefront,
+            Self::StorefrontRead => rates.storefront_read,
+            Self::StorefrontTenant => rates.storefront_tenant,
+            Self::BadKeys => rates.bad_keys,
         }
     }
 }
@@ -115,8 +195,11 @@ mod tests {
     #[test]
     fn the_patterns_that_are_shown_are_those_that_decide() {
         for (number, policy) in Policy::ALL.into_iter().enumerate() {
+            assert!(!policy.scope().is_empty(), "{policy:?}");
             let patterns: Vec<String> = policy.patterns().collect();
-            assert!(!patterns.is_empty(), "{policy:?}");
+            if patterns.is_empty() {
+                continue;
+            }
             for pattern in patterns {
                 assert_eq!(
                     Policy::of_path(&pattern.replace("/**", "")),
@@ -164,5 +247,22 @@ mod tests {
         ] {
             assert_eq!(Policy::of_path(path), policy, "{path}");
         }
+    }
+
+    #[test]
+    fn limits_every_keyless_path_but_the_probes() {
+        let of = |path, is_read| Policy::of_keyless(Some(path), is_read);
+        for is_read in [true, false] {
+            for probe in ["/health", "/health/live", "/health/ready"] {
+                assert_eq!(of(probe, is_read), None, "{probe}");
+            }
+            assert_eq!(of("/v1/checkout", is_read), Some(Policy::Checkout));
+        }
+        assert_eq!(of("/v1/carts", false), Some(Policy::Storefront));
+        assert_eq!(of("/v1/carts/{id}", true), Some(Policy::StorefrontRead));
+        assert_eq!(of("/metrics", true), Some(Policy::StorefrontRead));
+        assert_eq!(of("/health/more", true), Some(Policy::StorefrontRead));
+        assert_eq!(Policy::of_keyless(None, false), Some(Policy::Storefront));
+        assert_eq!(Policy::of_keyless(None, true), Some(Policy::StorefrontRead));
     }
 }

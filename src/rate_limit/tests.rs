@@ -97,9 +97,9 @@ fn every_wait_that_is_named_is_enough_and_a_second_less_is_not() {
         let (rate_limiter, clock) = start();
         let caller = at("192.0.2.1");
         let mut refused = 0;
-        for step in 0..5_000_u64 {
+        for step in 0..20_000_u64 {
             // Odd steps, so that no wait begins at a whole second.
-            clock.advance(Duration::from_millis(step * 7 % 31));
+            clock.advance(Duration::from_millis(step * 7 % 13));
             let (is_admitted, remaining, wait) = ask(&rate_limiter, policy, caller);
             if is_admitted {
                 continue;

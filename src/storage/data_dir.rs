@@ -4,22 +4,24 @@
 //! The lock is what makes rescue exact: whoever holds it knows that every job marked `running` is
 //! an orphan.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt as _, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::primitives::id::TenantId;
 
 /// The name of the lock's file.
 const LOCK: &str = "LOCK";
+/// The write bits of the group and of everybody else.
+const WRITE_OF_OTHERS: u32 = 0o022;
 
 /// A data directory that this process has locked. The lock ends with the value, or with the
 /// process, however it ends.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// Why a data directory cannot be used.
@@ -28,6 +30,17 @@ pub enum DataDirError {
     /// Another process holds the lock.
     #[error("the data directory {0} is in use by another tillbox process")]
     InUse(PathBuf),
+    /// Others than its owner may write to it, and so put anything in the place of its files.
+    #[error(
+        "the data directory can be written by others than its owner: {path} has mode {mode:o}; \
+         run: chmod go-w {path}"
+    )]
+    Writable {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// It cannot be made, read or locked.
     #[error(
         "the data directory cannot be used: {path}: {source}; look at the permissions and the \
@@ -76,12 +89,17 @@ impl DataDir {
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         Self::prepare(root)?;
         let path = root.join(LOCK);
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(at(&path))?;
+        for dir in [root.to_owned(), root.join("tenants")] {
+            let mode = fs::metadata(&dir).map_err(at(&dir))?.mode() & 0o777;
+            if mode & WRITE_OF_OTHERS != 0 {
+                return Err(DataDirError::Writable { path: dir, mode });
+            }
+        }
+        let lock = open_own(
+            File::options().create(true).truncate(false).write(true),
+            &path,
+        )
+        .map_err(at(&path))?;
         lock.set_permissions(fs::Permissions::from_mode(0o600))
             .map_err(at(&path))?;
         give_to_owner(root, &path).map_err(at(&path))?;
@@ -89,7 +107,7 @@ impl DataDir {
             Ok(()) => {
                 let dir = Self {
                     root: root.to_owned(),
-                    _lock: lock,
+                    lock,
                 };
                 // What a holder that is gone noted leads nowhere any more.
                 dir.note_address(Path::new(""))?;
@@ -113,7 +131,11 @@ impl DataDir {
     pub fn note_address(&self, address: &Path) -> Result<(), DataDirError> {
         use std::os::unix::ffi::OsStrExt as _;
         let path = self.root.join(LOCK);
-        fs::write(&path, address.as_os_str().as_bytes()).map_err(at(&path))
+        let write = || {
+            self.lock.set_len(0)?;
+            self.lock.write_all_at(address.as_os_str().as_bytes(), 0)
+        };
+        write().map_err(at(&path))
     }
 
     /// What the holder of the directory noted, if it noted anything.
@@ -175,12 +197,9 @@ pub fn keep_secret(
     }
     let (secret, unfinished) = (make(), beside(&path, ".tmp"));
     let write = || {
-        let mut file = File::options()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&unfinished)?;
+        let mut options = File::options();
+        options.create(true).truncate(true).write(true).mode(0o600);
+        let mut file = open_own(&mut options, &unfinished)?;
         file.write_all(secret.as_bytes())?;
         file.sync_all()?;
         give_to_owner(root, &unfinished)?;
@@ -200,9 +219,26 @@ pub fn keep_secret(
 pub fn give_to_owner(dir: &Path, path: &Path) -> io::Result<()> {
     let owner = fs::metadata(dir)?;
     if rustix::process::geteuid().is_root() && (owner.uid(), owner.gid()) != (0, 0) {
-        std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))?;
+        std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()))?;
     }
     Ok(())
+}
+
+/// Opens a file of the program's own, and never follows a symbolic link in its place: whoever put
+/// that there chose the file that would be written.
+///
+/// # Errors
+/// The system's; of a symbolic link, what to do about it.
+pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let opened = options.custom_flags(NO_FOLLOW).open(path);
+    opened.map_err(|error| {
+        if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            let text = "it is a symbolic link, which is not followed; remove the link";
+            return io::Error::new(error.kind(), text);
+        }
+        error
+    })
 }
 
 /// Makes a directory's entries durable: a file that was created or renamed in it is there after a

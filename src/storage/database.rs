@@ -104,6 +104,7 @@ impl<K: FileKind> Database<K> {
             readable: AtomicBool::new(true),
             long_reads: AtomicU32::new(0),
             overloaded_at: AtomicI64::new(i64::MIN),
+            refused_at: AtomicI64::new(i64::MIN),
         });
         let pool = reader_pool::<K>(path, id, place, settings, &shared);
         let (inbox, receiver) = sync_channel(WRITER_INBOX);
@@ -165,7 +166,7 @@ impl<K: FileKind> Database<K> {
             Ok(()) => Answer(State::Waiting(receiver)),
             Err(TrySendError::Full(_)) => {
                 metrics::counter!("tillbox_overloads_total", "file" => K::NAME).increment(1);
-                if self.inner.shared.is_overload_news() {
+                if self.inner.shared.is_news(&self.inner.shared.overloaded_at) {
                     let file = self.inner.path.display();
                     tracing::warn!(%file, inbox = WRITER_INBOX, "requests are refused: too many \
                         wait for this file");

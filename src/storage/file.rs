@@ -29,7 +29,7 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 const OPENING_BYTES: u64 = 64 * 1024;
 
 /// The page of every file that [`create`] makes.
-pub(super) const PAGE_BYTES: u64 = 4096;
+pub const PAGE_BYTES: u64 = 4096;
 
 /// The header of every SQLite file (<https://www.sqlite.org/fileformat.html> §1.3); a shorter file
 /// is none, not even an empty one.

@@ -31,6 +31,7 @@ impl FileKind for Tenant {
         include_str!("../../schema/tenant/0006_retention.sql"),
         include_str!("../../schema/tenant/0007_currency.sql"),
         include_str!("../../schema/tenant/0008_orders_final.sql"),
+        include_str!("../../schema/tenant/0009_storefront_bounds.sql"),
     ];
 }
 

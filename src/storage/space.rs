@@ -24,7 +24,7 @@ pub struct Space {
     dir: PathBuf,
     reserve: u64,
     clock: Arc<dyn Clock>,
-    last: Mutex<Option<(Timestamp, bool)>>,
+    last: Mutex<Option<(Timestamp, Option<Room>)>>,
 }
 
 impl Space {
@@ -41,19 +41,27 @@ impl Space {
     /// Whether less than the reserve is left. Looked up once a second at most; where it cannot be
     /// looked up, there is room.
     pub fn is_short(&self) -> bool {
-        if self.reserve == 0 {
-            return false;
-        }
+        self.reserve > 0 && self.look().is_some_and(|room| room.free < self.reserve)
+    }
+
+    /// The free bytes above the reserve, as of the last look; `None` where the disk cannot be
+    /// looked at.
+    pub fn free_above_reserve(&self) -> Option<u64> {
+        Some(self.look()?.free.saturating_sub(self.reserve))
+    }
+
+    /// The room that there was a second ago at most.
+    fn look(&self) -> Option<Room> {
         let now = self.clock.now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, short)) = *last
+        if let Some((at, room)) = *last
             && (0..LOOK_MS).contains(&(now.as_millis() - at.as_millis()))
         {
-            return short;
+            return room;
         }
-        let short = self.room().is_some_and(|room| room.free < self.reserve);
-        *last = Some((now, short));
-        short
+        let room = self.room();
+        *last = Some((now, room));
+        room
     }
 
     /// The room there is at this moment, where it can be looked up.

@@ -5,8 +5,8 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::primitives::{
-    Barcode, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Money, Name, Note,
-    Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
+    Barcode, ClientHash, Currency, Day, Digest, Email, ExchangeRate, HostName, Id, Kind, Money,
+    Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
 };
 
 /// The amount in `column` of a row whose currency is known.
@@ -31,6 +31,18 @@ pub fn money_if_any(
         .map(|minor| Money::new(minor, currency))
         .transpose()
         .map_err(FromSqlError::other)?)
+}
+
+impl ToSql for ClientHash {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
+    }
+}
+
+impl FromSql for ClientHash {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 8]>::column_result(value).map(Self::from_bytes)
+    }
 }
 
 impl<K: Kind> ToSql for Id<K> {

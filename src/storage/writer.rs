@@ -58,8 +58,9 @@ pub(super) enum Message<K: FileKind> {
     Stop,
 }
 
-/// How often at most the log says that a file is overloaded, in milliseconds.
-const OVERLOAD_LOG_MS: i64 = 10_000;
+/// How often at most the log says that a file is overloaded, or that a full or busy disk takes no
+/// commit, in milliseconds.
+const FLOOD_LOG_MS: i64 = 10_000;
 
 /// What the writer thread shares with the handles of its file.
 pub(super) struct Shared {
@@ -75,19 +76,20 @@ pub(super) struct Shared {
     pub(super) long_reads: AtomicU32,
     /// When it was last said in the log that the inbox is full.
     pub(super) overloaded_at: AtomicI64,
+    /// When it was last said in the log that a commit failed because the disk was full or busy.
+    pub(super) refused_at: AtomicI64,
 }
 
 impl Shared {
-    /// Whether it is time to say in the log that the inbox is full: now and then, because that
-    /// comes in thousands.
-    pub(super) fn is_overload_news(&self) -> bool {
+    /// Whether it is time to say something in the log that comes in thousands; `last` is when it
+    /// was said last.
+    pub(super) fn is_news(&self, last: &AtomicI64) -> bool {
         let now = self.clock.now().as_millis();
-        let last = self.overloaded_at.load(Ordering::Relaxed);
-        let is_due = now.saturating_sub(last) >= OVERLOAD_LOG_MS || now < last;
+        let said = last.load(Ordering::Relaxed);
+        let is_due = now.saturating_sub(said) >= FLOOD_LOG_MS || now < said;
         is_due
-            && self
-                .overloaded_at
-                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+            && last
+                .compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
 }
@@ -384,9 +386,17 @@ impl<K: FileKind> Writer<K> {
             self.shared.healthy.store(false, Ordering::Release);
         }
         counter!("tillbox_commit_failures_total", "file" => K::NAME).increment(1);
-        tracing::error!(error = %error,
-            source = std::error::Error::source(error).map(tracing::field::display),
-            requests = batch.len(), kind = K::NAME, "commit failed");
+        // After any other failure the file is opened again, which takes longer than a flood of
+        // requests.
+        let is_lasting = matches!(
+            error.kind(),
+            StorageErrorKind::Full | StorageErrorKind::Busy
+        );
+        if !is_lasting || self.shared.is_news(&self.shared.refused_at) {
+            tracing::error!(error = %error,
+                source = std::error::Error::source(error).map(tracing::field::display),
+                requests = batch.len(), kind = K::NAME, "commit failed");
+        }
         batch
             .iter_mut()
             .for_each(|request| request.fail(error.copy()));

@@ -13,12 +13,14 @@ pub mod pauses;
 pub mod probe;
 pub mod provision;
 pub mod registry;
+pub mod shares;
 
 pub use access::{Scope, Scopes, TenantAccess, TenantStatus};
 pub use checkpoints::Checkpoints;
 pub use directory::{Directory, Principal};
 pub use pauses::Pauses;
 pub use registry::{Registry, TenantUnavailable};
+pub use shares::Shares;
 
 /// Every SQL text that runs on the landlord's file, for the test that prepares them all.
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[

@@ -8,12 +8,13 @@ use super::currency::{self, CurrencyRefused};
 use super::inventory::{self, StockRefused, StockRequest};
 use super::orders::{self, Channel, NewOrder, Order, OrderStatus};
 use super::payments::{self, Method, NewPayment, Payment, PaymentRefused};
+use super::policy::StorefrontRules;
 use super::pricing::{self, DraftLine, PricingRefused};
 use super::{Policy, audit, settings};
 use crate::primitives::id::{CartId, OrderKind, OrderLineKind, PaymentKind, ProductId};
 use crate::primitives::limits::RESERVATION_TTL_MS;
-use crate::primitives::{Class, Currency, Email, Refusal};
-use crate::storage::{StorageError, TenantWork};
+use crate::primitives::{Class, ClientHash, Currency, Email, Refusal};
+use crate::storage::{StorageError, TenantView, TenantWork};
 
 /// An order that is to be placed.
 #[derive(Clone, Debug)]
@@ -71,7 +72,17 @@ pub enum SellRefused {
     /// The payment is not possible.
     #[error(transparent)]
     Payment(#[from] PaymentRefused),
-    /// Not enough is there.
+    /// The client has too many unpaid orders.
+    #[error(
+        "this address has {limit} unpaid orders of the last 24 hours; pay one of them first, or \
+         ask the shop \
+         to cancel them"
+    )]
+    TooManyUnpaid {
+        /// The unpaid orders that one client may have.
+        limit: i64,
+    },
+    /// Not enough is there, or more than one client without an API key may hold.
     #[error(transparent)]
     Stock(#[from] StockRefused),
     /// The storage failed.
@@ -84,7 +95,7 @@ impl Refusal for SellRefused {
         match self {
             Self::Cart(refused) => refused.class(),
             Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
-            Self::ProductInactive { .. } => Class::Conflict,
+            Self::ProductInactive { .. } | Self::TooManyUnpaid { .. } => Class::Conflict,
             Self::Pricing(refused) => refused.class(),
             Self::Currency(refused) => refused.class(),
             Self::Payment(refused) => refused.class(),
@@ -102,6 +113,7 @@ impl Refusal for SellRefused {
             Self::Pricing(refused) => refused.code(),
             Self::Currency(refused) => refused.code(),
             Self::Payment(refused) => refused.code(),
+            Self::TooManyUnpaid { .. } => "unpaid_orders_limit",
             Self::Stock(refused) => refused.code(),
             Self::Storage(error) => error.code(),
         }
@@ -117,6 +129,7 @@ impl Refusal for SellRefused {
             ]),
             Self::Currency(refused) => refused.facts(),
             Self::Payment(refused) => refused.facts(),
+            Self::TooManyUnpaid { limit } => Map::from_iter([("limit".to_owned(), json!(limit))]),
             Self::Stock(refused) => refused.facts(),
             _ => Map::new(),
         }
@@ -124,13 +137,15 @@ impl Refusal for SellRefused {
 }
 
 /// Makes an order of a cart: priced by now, its stock held for a quarter of an hour, a payment
-/// pending.
+/// pending. A client is a caller without an API key, whose unpaid orders are bounded in number and
+/// in what they hold.
 ///
 /// # Errors
 /// [`SellRefused`].
 pub fn place_order(
     work: &mut TenantWork,
     policy: &Policy,
+    client: Option<ClientHash>,
     command: &PlaceOrder,
 ) -> Result<Placed, SellRefused> {
     let cart = cart::load_for_checkout(work, command.cart_id)?;
@@ -151,7 +166,14 @@ pub fn place_order(
     let rate = currency::rate_for(work, &policy.published, shop.currency, priced.total, now)?;
     payments::require_method(policy, command.method)?;
     let wanted = wanted(&drafts);
+    let rules = &policy.storefront;
+    if let Some(client) = client {
+        require_few_unpaid(work, rules, client)?;
+    }
     inventory::require_available(work, &wanted)?;
+    if let Some(client) = client {
+        inventory::require_within_hold_limit(work, rules, client, &wanted)?;
+    }
     let exchange_rate_id = rate.map(|rate| currency::adopt(work, &rate)).transpose()?;
     let new = NewOrder {
         id: work.new_id::<OrderKind>(),
@@ -164,6 +186,7 @@ pub fn place_order(
         request_hash: None,
         placed_at: now,
         exchange_rate_id,
+        client,
     };
     let order = orders::insert_order(work, new)?;
     inventory::reserve(work, order.id, &wanted, now.plus_millis(RESERVATION_TTL_MS))?;
@@ -187,6 +210,18 @@ pub fn place_order(
         details,
     )?;
     Ok(Placed { order, payment })
+}
+
+fn require_few_unpaid(
+    view: &TenantView,
+    rules: &StorefrontRules,
+    client: ClientHash,
+) -> Result<(), SellRefused> {
+    let limit = rules.unpaid_orders_per_client;
+    if orders::count_unpaid(view, client)? < limit {
+        return Ok(());
+    }
+    Err(SellRefused::TooManyUnpaid { limit })
 }
 
 /// The product, if it can be sold in `currency`; `now`, only if it is active.

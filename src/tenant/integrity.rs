@@ -24,7 +24,9 @@ statements! {
                  UNION ALL SELECT 'the settings of currencies have no row' WHERE NOT EXISTS \
                  (SELECT 1 FROM currency_setting)
                  UNION ALL SELECT 'the epoch of the file has no row' WHERE NOT EXISTS (SELECT 1 \
-                 FROM epoch)";
+                 FROM epoch)
+                 UNION ALL SELECT 'the sums of what callers without a key have stored have no row' \
+                 WHERE NOT EXISTS (SELECT 1 FROM keyless_usage)";
     SNAPSHOTS = "SELECT 'financial order ' || lower(hex(id)), snapshot, snapshot_hash FROM \
         financial_order WHERE locked_at IS NOT NULL
                  UNION ALL SELECT 'invoice ' || number, snapshot, snapshot_hash FROM invoice WHERE \

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod chain_ends;
 pub mod checkout;
 pub mod currency;
+pub mod disk_usage;
 pub mod finance;
 pub mod integrity;
 pub mod inventory;
@@ -20,6 +21,7 @@ pub mod orders;
 pub mod payments;
 pub mod policy;
 pub mod pricing;
+pub mod prune_now;
 pub mod reports;
 pub mod retention;
 pub mod sales;
@@ -40,6 +42,7 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     currency::RATE_STATEMENTS,
     currency::SETTINGS_STATEMENTS,
     currency::UNSELLABLE_STATEMENTS,
+    disk_usage::STATEMENTS,
     finance::FINANCIAL_ORDER_STATEMENTS,
     finance::TRANSACTION_STATEMENTS,
     integrity::STATEMENTS,
@@ -52,12 +55,14 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     ledger::WRITE_STATEMENTS,
     orders::STATEMENTS,
     payments::STATEMENTS,
+    prune_now::STATEMENTS,
     settings::STATEMENTS,
     tax::STATEMENTS,
     crate::platform::alerts::STATEMENTS,
     crate::platform::audit::STATEMENTS,
     crate::platform::epoch::STATEMENTS,
     crate::platform::idempotency::STATEMENTS,
+    crate::platform::keyless_answers::STATEMENTS,
     crate::platform::queue::STATEMENTS,
     crate::platform::series::STATEMENTS,
     crate::platform::trim::STATEMENTS,

@@ -9,9 +9,69 @@ use crate::primitives::NumberFormat;
 pub struct Policy {
     /// How invoice numbers are written; with a year in it, each year counts from one.
     pub invoice_number: NumberFormat,
+    /// The bounds of callers without an API key.
+    pub storefront: StorefrontRules,
     /// Whether the payment method `test` exists: under `--dev` only.
     pub test_payments: bool,
     /// The published exchange rates that the shop may need: of this call, and none where a shop
     /// sells in its own currency alone.
     pub published: Published,
+}
+
+/// The bounds of callers without an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorefrontRules {
+    /// Items of one cart, whoever fills it.
+    pub cart_items_max: usize,
+    /// Carts of one client that were not ordered.
+    pub carts_per_client: i64,
+    /// Carts of a shop that were made without a key and not ordered.
+    pub carts_max: i64,
+    /// Pieces of a product that the unpaid orders of one client may hold together, whatever the
+    /// stock is.
+    pub hold_quantity_max: i64,
+    /// The share of the stock that they may hold together, where that is more.
+    pub hold_share_percent: i64,
+    /// Unpaid orders of one client within a day.
+    pub unpaid_orders_per_client: i64,
+}
+
+impl StorefrontRules {
+    /// The pieces of a product that the unpaid orders of one client may hold together.
+    pub fn hold_limit(&self, on_hand: i64) -> i64 {
+        // In whole pieces, rounded down; stock is far below an overflow (`STOCK_MAX`).
+        (on_hand * self.hold_share_percent / 100).max(self.hold_quantity_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allows_the_larger_of_pieces_and_share() {
+        let rules = StorefrontRules {
+            cart_items_max: 100,
+            carts_per_client: 50,
+            carts_max: 10_000,
+            hold_quantity_max: 20,
+            hold_share_percent: 25,
+            unpaid_orders_per_client: 5,
+        };
+        for (on_hand, allowed) in [
+            (0, 20),
+            (79, 20),
+            (83, 20),
+            (84, 21),
+            (1_000_000, 250_000),
+            (crate::primitives::limits::STOCK_MAX, 250_000_000_000),
+        ] {
+            assert_eq!(rules.hold_limit(on_hand), allowed, "{on_hand}");
+        }
+        let pieces_alone = StorefrontRules {
+            hold_share_percent: 0,
+            ..rules
+        };
+        assert_eq!(pieces_alone.hold_limit(1_000_000), 20);
+    }
 }

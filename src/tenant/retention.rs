@@ -16,10 +16,11 @@ use serde_json::{Map, Value, json};
 
 use super::{audit, cart, inventory};
 use crate::platform::queue::{self, NewJob, Queue};
-use crate::platform::{audit as chain, idempotency};
+use crate::platform::{audit as chain, idempotency, keyless_answers};
 use crate::primitives::limits::{
-    CART_KEPT_MS, FREE_PAGES_KEPT, IDEMPOTENCY_TTL_MS, LINES_MAX, PRUNE_BATCH,
-    PRUNE_BATCHES_PER_JOB, RESERVATION_KEPT_MS, VACUUM_PAGES, VACUUM_STEPS,
+    ANONYMOUS_CARTS_PER_BATCH, CART_KEPT_MS, FREE_PAGES_KEPT, IDEMPOTENCY_TTL_MS,
+    KEYLESS_ANSWER_TTL_MS, LINES_MAX, PRUNE_BATCH, PRUNE_BATCHES_PER_JOB, RESERVATION_KEPT_MS,
+    VACUUM_PAGES, VACUUM_STEPS,
 };
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, StorageError, Tenant, TenantView, TenantWork, text_enum};
@@ -39,6 +40,8 @@ text_enum! {
         InventoryMovement = "inventory_movement",
         /// Answers that are kept for repetitions.
         IdempotencyKey = "idempotency_key",
+        /// Answers to callers without an API key.
+        KeylessAnswer = "keyless_answer",
         /// Carts that nobody comes back to.
         Cart = "cart",
         /// Reservations that are over.
@@ -54,6 +57,17 @@ pub struct CutOffs {
     idempotency_key: Timestamp,
     cart: Timestamp,
     reservation: Timestamp,
+    /// Jobs of earlier versions lack these; they delete nothing of it.
+    #[serde(default = "beginning")]
+    keyless_answer: Timestamp,
+    #[serde(default = "beginning")]
+    empty_cart: Timestamp,
+    #[serde(default = "beginning")]
+    anonymous_cart: Timestamp,
+}
+
+fn beginning() -> Timestamp {
+    Timestamp::from_millis_clamped(i64::MIN)
 }
 
 /// What went of a table, or would.
@@ -90,6 +104,27 @@ impl CutOffs {
             idempotency_key: now.plus_millis(-IDEMPOTENCY_TTL_MS),
             cart: now.plus_millis(-CART_KEPT_MS),
             reservation: now.plus_millis(-RESERVATION_KEPT_MS),
+            keyless_answer: now.plus_millis(-KEYLESS_ANSWER_TTL_MS),
+            empty_cart: days_before(now, 1),
+            anonymous_cart: days_before(now, 7),
+        }
+    }
+
+    /// With the configured lives of carts that were made without an API key; until `now`.
+    #[must_use]
+    pub fn with_anonymous_carts(self, now: Timestamp, empty_days: i64, days: i64) -> Self {
+        Self {
+            empty_cart: days_before(now, empty_days),
+            anonymous_cart: days_before(now, days),
+            ..self
+        }
+    }
+
+    const fn of_carts(&self) -> cart::CartCutOffs {
+        cart::CartCutOffs {
+            left: self.cart,
+            anonymous: self.anonymous_cart,
+            empty: self.empty_cart,
         }
     }
 
@@ -98,6 +133,7 @@ impl CutOffs {
             Table::AuditLog => self.audit_log,
             Table::InventoryMovement => self.inventory_movement,
             Table::IdempotencyKey => self.idempotency_key,
+            Table::KeylessAnswer => self.keyless_answer,
             Table::Cart => self.cart,
             Table::Reservation => self.reservation,
         }
@@ -106,12 +142,14 @@ impl CutOffs {
 
 /// The place up to which the rows of a table go, where they go by their places, and how many they
 /// are.
-fn look(view: &TenantView, table: Table, cut_off: Timestamp) -> Result<(i64, i64), StorageError> {
+fn look(view: &TenantView, table: Table, cut_offs: &CutOffs) -> Result<(i64, i64), StorageError> {
+    let cut_off = cut_offs.of(table);
     match table {
         Table::AuditLog => chain::find_prunable(view, cut_off, None),
         Table::InventoryMovement => inventory::find_prunable(view, cut_off),
         Table::IdempotencyKey => Ok((0, idempotency::count_expired(view, cut_off)?)),
-        Table::Cart => Ok((0, cart::count_left(view, cut_off)?)),
+        Table::KeylessAnswer => Ok((0, keyless_answers::count_expired(view, cut_off)?)),
+        Table::Cart => Ok((0, cart::count_due(view, &cut_offs.of_carts())?)),
         Table::Reservation => Ok((0, inventory::count_over(view, cut_off)?)),
     }
 }
@@ -127,7 +165,7 @@ pub fn count(
 ) -> Result<Vec<Pruned>, StorageError> {
     let one = |table: &Table| {
         let cut_off = cut_offs.of(*table);
-        let (_, rows) = look(view, *table, cut_off)?;
+        let (_, rows) = look(view, *table, cut_offs)?;
         Ok(Pruned {
             table: *table,
             rows,
@@ -142,13 +180,15 @@ fn batch(
     work: &mut TenantWork,
     table: Table,
     to: i64,
-    cut_off: Timestamp,
+    cut_offs: &CutOffs,
 ) -> Result<usize, StorageError> {
+    let cut_off = cut_offs.of(table);
     match table {
         Table::AuditLog => chain::prune(work, to, PRUNE_BATCH),
         Table::InventoryMovement => inventory::prune_movements(work, to, PRUNE_BATCH),
         Table::IdempotencyKey => idempotency::forget_expired(work, cut_off, PRUNE_BATCH),
-        Table::Cart => cart::delete_left(work, cut_off, CARTS_PER_BATCH),
+        Table::KeylessAnswer => keyless_answers::delete_expired(work, cut_off, PRUNE_BATCH),
+        Table::Cart => cart::delete_due(work, &cut_offs.of_carts(), CARTS_PER_BATCH),
         Table::Reservation => inventory::delete_over(work, cut_off, PRUNE_BATCH),
     }
 }
@@ -202,9 +242,9 @@ pub fn prune(
 ) -> Result<Ran, StorageError> {
     let mut due = Vec::new();
     for table in tables {
-        let (table, cut_off) = (*table, cut_offs.of(*table));
+        let (table, cut_off, cut_offs) = (*table, cut_offs.of(*table), *cut_offs);
         let (to, rows) = db
-            .read_long(move |view| look(view, table, cut_off))
+            .read_long(move |view| look(view, table, &cut_offs))
             .wait()?;
         due.push((
             to,
@@ -229,9 +269,9 @@ pub fn prune(
     {
         let (mut rows, mut is_over) = (0, due == 0);
         while !is_over && left > 0 && may_go_on() {
-            let plan = (!has_begun).then(|| plan.clone());
+            let (plan, cut_offs) = ((!has_begun).then(|| plan.clone()), *cut_offs);
             let gone = db.write(origin.clone(), move |work| {
-                let gone = batch(work, table, to, cut_off)?;
+                let gone = batch(work, table, to, &cut_offs)?;
                 if let Some(plan) = plan.as_ref().filter(|_| gone > 0) {
                     note(work, "retention.begun", plan)?;
                 }
@@ -298,6 +338,27 @@ fn note(work: &mut TenantWork, action: &str, pruned: &[Pruned]) -> Result<(), St
         );
     }
     audit::record(work, action, "shop:retention", Value::Object(details))
+}
+
+/// Tells whether [`delete_keyless`] has anything to delete.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn has_keyless(view: &TenantView, cut_offs: &CutOffs) -> Result<bool, StorageError> {
+    Ok(keyless_answers::has_expired(view, cut_offs.keyless_answer)?
+        || cart::has_anonymous_due(view, &cut_offs.of_carts())?)
+}
+
+/// Deletes a batch of what callers without an API key left behind and whose time is over: their
+/// answers and their carts. Returns the number of deleted rows; it is no record of anything that
+/// happened, so the audit log says nothing of it.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn delete_keyless(work: &mut TenantWork, cut_offs: &CutOffs) -> Result<usize, StorageError> {
+    let answers = keyless_answers::delete_expired(work, cut_offs.keyless_answer, PRUNE_BATCH)?;
+    let carts = cut_offs.of_carts();
+    Ok(answers + cart::delete_anonymous_due(work, &carts, ANONYMOUS_CARTS_PER_BATCH)?)
 }
 
 /// Queues a run. `false` when one is queued already.

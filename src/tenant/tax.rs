@@ -18,6 +18,8 @@ statements! {
         (?1, ?2, ?3, ?4, ?5, ?6)";
     AT = "SELECT id, tax_class, name, rate_ppm, valid_from FROM tax_rate WHERE tax_class = ?1 AND \
         valid_from <= ?2 ORDER BY valid_from DESC LIMIT 1";
+    FIRST_AFTER = "SELECT id, tax_class, name, rate_ppm, valid_from FROM tax_rate WHERE tax_class \
+        = ?1 AND valid_from > ?2 ORDER BY valid_from LIMIT 1";
     EXISTS = "SELECT 1 FROM tax_rate WHERE tax_class = ?1 LIMIT 1";
     SAME_START = "SELECT 1 FROM tax_rate WHERE tax_class = ?1 AND valid_from = ?2";
     PAGE = "SELECT id, tax_class, name, rate_ppm, valid_from, seq FROM tax_rate WHERE seq < ?1 \
@@ -64,14 +66,6 @@ pub enum TaxRefused {
     /// There is no such class.
     #[error("there is no tax class `{0}`; add a rate for it first")]
     UnknownClass(TaxClass),
-    /// The class has no rate yet at that instant.
-    #[error("the tax class `{class}` has no rate at {at}; add one that is valid from then")]
-    NoRateAt {
-        /// The class.
-        class: TaxClass,
-        /// When.
-        at: Timestamp,
-    },
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -81,7 +75,7 @@ impl Refusal for TaxRefused {
     fn class(&self) -> Class {
         match self {
             Self::SameStart(_) => Class::Conflict,
-            Self::UnknownClass(_) | Self::NoRateAt { .. } => Class::Invalid,
+            Self::UnknownClass(_) => Class::Invalid,
             Self::Storage(error) => error.class(),
         }
     }
@@ -89,7 +83,6 @@ impl Refusal for TaxRefused {
         match self {
             Self::SameStart(_) => "tax_rate_exists",
             Self::UnknownClass(_) => "unknown_tax_class",
-            Self::NoRateAt { .. } => "tax_rate_missing",
             Self::Storage(error) => error.code(),
         }
     }
@@ -105,14 +98,18 @@ fn rate_row(row: &Row<'_>) -> rusqlite::Result<RateOfClass> {
     })
 }
 
-/// The standard class at 0 %, valid since the beginning of time, so that sales of the past find a
-/// rate too.
+/// The first instant there is: since then the rate is valid that every shop begins with.
+fn beginning() -> Timestamp {
+    Timestamp::from_millis_clamped(i64::MIN)
+}
+
+/// The standard class at 0 %, for a shop that sets no rate.
 ///
 /// # Errors
 /// [`StorageError`].
 pub fn seed(work: &mut TenantWork) -> Result<(), StorageError> {
     let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
-    let since = Timestamp::from_millis_clamped(i64::MIN);
+    let since = beginning();
     work.insert(&INSERT, params![id, STANDARD, "No tax", 0, since, now])
 }
 
@@ -167,22 +164,30 @@ pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfCla
     ))
 }
 
-/// The rate of a class at an instant.
+/// The rate of a class at an instant. A sale before the first rate that an operator set takes that
+/// first rate: it is a fact, and hardly was without tax. The 0 % that a shop begins with counts
+/// only while no other rate is set; a shop without tax until a date sets a rate of 0 % before it.
 ///
 /// # Errors
-/// `UnknownClass` when the class has no rate at all, `NoRateAt` when it has none yet at that
-/// instant, or the storage's.
+/// `UnknownClass` when the class has no rate at all, or the storage's.
 pub fn rate_at(
     view: &TenantView,
     tax_class: &TaxClass,
     at: Timestamp,
 ) -> Result<RateOfClass, TaxRefused> {
-    if let Some(rate) = view.find(&AT, params![tax_class, at], rate_row)? {
-        return Ok(rate);
+    let found = view.find(&AT, params![tax_class, at], rate_row)?;
+    if let Some(rate) = found.as_ref().filter(|rate| !is_seeded(rate)) {
+        return Ok(rate.clone());
     }
-    require_class(view, tax_class)?;
-    let class = tax_class.clone();
-    Err(TaxRefused::NoRateAt { class, at })
+    let first = view.find(&FIRST_AFTER, params![tax_class, beginning()], rate_row)?;
+    first
+        .or(found)
+        .ok_or_else(|| TaxRefused::UnknownClass(tax_class.clone()))
+}
+
+/// Tells whether a rate is the one that every shop begins with.
+fn is_seeded(rate: &RateOfClass) -> bool {
+    rate.valid_from == beginning() && rate.tax_class.as_str() == STANDARD
 }
 
 /// Refuses a class that has no rate at all.

@@ -13,16 +13,17 @@ use std::thread;
 
 use super::shared::Shared;
 use crate::app::App;
+use crate::maintenance::all_files;
 use crate::observe::job_stats::Count;
 use crate::platform::{epoch, queue};
 use crate::primitives::id::TenantId;
-use crate::primitives::limits::SWEEP_MS;
+use crate::primitives::limits::{KEYLESS_BATCHES_PER_SWEEP, SWEEP_MS};
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, StorageError, Tenant};
 use crate::tenancy::access::TenantStatus;
 use crate::tenancy::{TenantAccess, commands};
 use crate::tenant::currency::{self, Published};
-use crate::tenant::{inventory, jobs};
+use crate::tenant::{inventory, jobs, retention};
 
 /// Shops that are opened at once at the least, so that one large file which is checked or migrated
 /// does not hold up all that come after it; more where there are more processors, and never so many
@@ -76,6 +77,7 @@ fn first_look(shared: &Arc<Shared>, access: &TenantAccess) {
     expire_overdue(shared, id, &db);
     let next = note(shared, id, &db);
     warn_of_currencies(&shared.app, access, &db);
+    shared.app.shares.look(id);
     drop(db);
     let soon = shared.app.clock.now().plus_millis(SWEEP_MS.cast_signed());
     if !was_open && next.is_none_or(|at| at > soon) {
@@ -91,6 +93,8 @@ pub(super) fn over_open(shared: &Arc<Shared>) {
         if let Some(db) = app.registry.peek(tenant) {
             note(shared, tenant, &db);
             expire_overdue(shared, tenant, &db);
+            app.shares.look(tenant);
+            delete_keyless(shared, tenant, &db);
         }
     }
     for (tenant, _) in app.registry.list_unavailable() {
@@ -177,6 +181,35 @@ fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
     if let Err(error) = ended {
         tracing::warn!(tenant_id = %tenant, error = %error, "reservations whose time is over could \
             not be ended");
+    }
+}
+
+/// What callers without a key left behind goes all day long, a few rows in each transaction. While
+/// the clock is suspect nothing does.
+fn delete_keyless(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
+    let app = &shared.app;
+    if !app.clock_watch.is_trusted() {
+        return;
+    }
+    let cut_offs = all_files::cut_offs(app, app.clock.now());
+    for _ in 0..KEYLESS_BATCHES_PER_SWEEP {
+        let looked = db
+            .read(move |view| retention::has_keyless(view, &cut_offs))
+            .wait();
+        let deleted = match looked {
+            Ok(false) => break,
+            Ok(true) => db
+                .write(Origin::system(), move |work| {
+                    retention::delete_keyless(work, &cut_offs)
+                })
+                .wait(),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = deleted {
+            tracing::warn!(tenant_id = %tenant, error = %error, "expired carts and answers of \
+                callers without a key were not deleted");
+            break;
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod api;
 mod books;
 mod cli;
+mod log_flood;
 mod maintenance;
 mod packaging;
 mod storage;

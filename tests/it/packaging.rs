@@ -33,6 +33,26 @@ fn the_shipped_configuration_lists_every_key_with_its_default() {
     );
 }
 
+/// The arithmetic in the comment of `MemoryMax`, from the defaults.
+fn memory_needed() -> u64 {
+    const MIB: u64 = 1 << 20;
+    let Config {
+        server, storage, ..
+    } = Config::default();
+    let connections = (u64::from(server.max_connections) + 32) * (56 << 10);
+    let tenants = u64::from(storage.open_tenants) * (2_970 << 10);
+    let parts = connections + tenants + server.body_memory.as_bytes() + 128 * MIB;
+    parts + parts / 4
+}
+
+/// `MemoryMax` of the unit, in bytes.
+fn memory_max(unit: &str) -> u64 {
+    let value = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("MemoryMax=")?.strip_suffix('M'));
+    value.expect("in MiB").parse::<u64>().expect("a number") << 20
+}
+
 #[test]
 fn the_unit_runs_the_daemon_as_its_own_user() {
     let unit = shipped("systemd/tillbox.service");
@@ -47,6 +67,10 @@ fn the_unit_runs_the_daemon_as_its_own_user() {
     ] {
         assert!(unit.lines().any(|of| of == line), "{line} is missing");
     }
+    assert!(
+        memory_needed() <= memory_max(&unit),
+        "raise MemoryMax, and mend its comment"
+    );
     // What the unit runs may be run inside of it.
     let values = |key: &'static str| {
         unit.lines()

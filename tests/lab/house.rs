@@ -94,13 +94,7 @@ impl House {
         config.queue.keep_completed = Span::secs(3_660 * 86_400);
         // Nobody waits here for a minute to be over.
         let plenty: Rate = "1000000/s".parse().expect("a rate");
-        config.rate_limits = RateLimits {
-            checkout: plenty,
-            payment: plenty,
-            webhook: plenty,
-            login: plenty,
-            sales: plenty,
-        };
+        config.rate_limits = RateLimits::all(plenty);
         // One reading connection for each file: a trial opens many files for a short time, and each
         // connection reads the schema.
         config.storage.readers_per_tenant = 1;

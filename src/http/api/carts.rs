@@ -18,6 +18,7 @@ use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{CartId, CartItemId, CartKind, ProductId};
 use crate::primitives::{Currency, Money, Name, Quantity, Sku};
+use crate::storage::{TenantView, TenantWork};
 use crate::tenant::cart::{self, AddItem, Cart, CartItem, CartStatus};
 
 /// The routes of the carts.
@@ -143,20 +144,44 @@ impl FromBody for ChangeItem {
     }
 }
 
+/// A cart and its id, under which a replay finds it.
+fn with_id(cart: Cart) -> Result<(CartView, CartId), Problem> {
+    let id = cart.id;
+    Ok((cart.into(), id))
+}
+
+/// A cart as it is now.
+fn show(view: &TenantView, id: CartId) -> Result<CartView, Problem> {
+    Ok(cart::show_cart(view, id)?.into())
+}
+
 /// Makes an empty cart.
+///
+/// Without an API key: an `Idempotency-Key` lives an hour, its replay shows the cart as it is then
+/// (with `Idempotent-Replayed: true`; 404 once it is gone), an address has at most 50 carts that
+/// were not ordered, and an untouched cart is deleted after a day when it is empty, after seven
+/// days otherwise.
 #[utoipa::path(post, path = "/carts", tag = "carts", security((), ("api_key" = [])),
     params(MayBeKeyedParams), request_body = CreateCartBody, responses((status = 201,
-    body = CartView), (status = 422, description = "`validation_failed`, `currency_ended`, \
-        `currency_not_enabled`")))]
+    body = CartView),
+    (status = 404, description = "`cart_not_found`"), (status = 409,
+        description = "`carts_per_address_limit`, `carts_limit`"), (status = 422,
+        description = "`validation_failed`, `currency_ended`, `currency_not_enabled`")))]
 async fn create_cart(
     shop: Shop<Checkout>,
     MayBeKeyed { key, command }: MayBeKeyed<CreateCart>,
 ) -> Result<Response, Problem> {
     let CreateCart(currency) = command;
-    shop.once(key, StatusCode::CREATED, move |work| {
-        Ok(CartView::from(cart::create_cart(work, currency)?))
-    })
-    .await
+    let (policy, client) = (shop.policy(), shop.client());
+    let create = move |work: &mut TenantWork| {
+        with_id(cart::create_cart(
+            work,
+            &policy.storefront,
+            client,
+            currency,
+        )?)
+    };
+    shop.once_cart(key, StatusCode::CREATED, create, show).await
 }
 
 /// Shows a cart with the present prices.
@@ -167,13 +192,14 @@ async fn get_cart(
     shop: Shop<Checkout>,
     PathId(id): PathId<CartKind>,
 ) -> Result<Json<CartView>, Problem> {
-    let cart = shop
-        .read(move |view| Ok(cart::show_cart(view, id)?))
-        .await?;
-    Ok(Json(cart.into()))
+    let cart = shop.read(move |view| show(view, id)).await?;
+    Ok(Json(cart))
 }
 
 /// Puts a product into a cart; more of it, when it is there already.
+///
+/// A cart holds at most 100 items, unless configured. Without an API key, a replay of an
+/// `Idempotency-Key` shows the cart as it is then, with `Idempotent-Replayed: true`.
 #[utoipa::path(post, path = "/carts/{id}/items", tag = "carts", security((), ("api_key" = [])),
     params(("id" = String, Path), MayBeKeyedParams), request_body = AddItemBody,
     responses((status = 201, body = CartView), (status = 404, description = "`cart_not_found`"),
@@ -185,10 +211,11 @@ async fn add_item(
     PathId(id): PathId<CartKind>,
     MayBeKeyed { key, command }: MayBeKeyed<AddItem>,
 ) -> Result<Response, Problem> {
-    shop.once(key, StatusCode::CREATED, move |work| {
-        Ok(CartView::from(cart::add_item(work, id, &command)?))
-    })
-    .await
+    let policy = shop.policy();
+    let add = move |work: &mut TenantWork| {
+        with_id(cart::add_item(work, &policy.storefront, id, &command)?)
+    };
+    shop.once_cart(key, StatusCode::CREATED, add, show).await
 }
 
 /// Sets how many are on a line.

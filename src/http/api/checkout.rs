@@ -72,22 +72,27 @@ impl From<Placed> for PlacedView {
 }
 
 /// Makes an order of a cart; its stock is held for 15 minutes.
+///
+/// Without an API key, the unpaid orders of an address are bounded: 5 within 24 hours, which hold
+/// 20 pieces or 25 % of the stock of a product together, whichever is more, unless configured; and
+/// an `Idempotency-Key` lives an hour.
 #[utoipa::path(post, path = "/checkout", tag = "checkout", security((), ("api_key" = [])),
     params(KeyedParams), request_body = PlaceOrderBody,
     responses((status = 201, body = PlacedView), (status = 404, description = "`cart_not_found`"),
-        (status = 409, description = "`cart_not_open`, `product_inactive`, `out_of_stock`"),
+        (status = 409, description = "`cart_not_open`, `product_inactive`, `unpaid_orders_limit`, \
+            `out_of_stock`, `hold_limit_exceeded`"),
         (status = 422, description = "`validation_failed`, `cart_empty`, `currency_mismatch`, \
             `currency_ended`, `currency_not_enabled`, `no_exchange_rate`, `amount_too_large`, \
-            `unknown_tax_class`, `tax_rate_missing`, `payment_method_unavailable`, \
-            `idempotency_key_reused`")))]
+            `unknown_tax_class`, `payment_method_unavailable`, `idempotency_key_reused`")))]
 async fn place_order(
     shop: Shop<Checkout>,
     Keyed { key, command }: Keyed<PlaceOrder>,
 ) -> Result<Response, Problem> {
-    let policy = shop.selling_policy().await?;
+    let (policy, client) = (shop.selling_policy().await?, shop.client());
+    let shop = shop.as_sale();
     shop.once(key, StatusCode::CREATED, move |work| {
         Ok(PlacedView::from(checkout::place_order(
-            work, &policy, &command,
+            work, &policy, client, &command,
         )?))
     })
     .await

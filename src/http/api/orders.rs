@@ -1,5 +1,6 @@
 //! `/v1/orders`: reading orders and moving them along.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,13 +14,14 @@ use utoipa_axum::routes;
 use super::form::{MayBeKeyedParams, Nothing, NothingBody, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Orders;
-use crate::http::extract::{MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
+use crate::http::extract::{FromBody, MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
 use crate::primitives::{Currency, Email, Name, Sku, TaxClass, TaxRate, Timestamp};
-use crate::tenant::orders::{self, Order, OrderStatus};
+use crate::storage::TenantWork;
+use crate::tenant::orders::{self, CancelUnpaid, Order, OrderStatus};
 use crate::tenant::pricing::{PricedLine, TaxLine};
 
 /// The routes of orders.
@@ -30,6 +32,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(confirm_order))
         .routes(routes!(ship_order))
         .routes(routes!(cancel_order))
+        .routes(routes!(cancel_unpaid))
 }
 
 /// A line of an order.
@@ -235,4 +238,86 @@ async fn cancel_order(
             Ok(OrderView::from(orders::cancel_order(work, id)?))
         })
         .await
+}
+
+/// The unpaid orders that are to be cancelled: exactly one of the three says which.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelUnpaidBody {
+    /// Those that were placed without a key from this address; of an IPv6 address, from its network
+    /// of 64 bits.
+    #[schema(example = "203.0.113.9")]
+    client_address: Option<String>,
+    /// Those that were placed without a key from the address from which this order was placed.
+    #[schema(value_type = Option<OrderId>)]
+    order_id: Option<String>,
+    /// All that were placed without a key.
+    #[serde(default)]
+    all: bool,
+}
+
+enum CancelUnpaidCommand {
+    All,
+    OfAddress(IpAddr),
+    OfClientOf(OrderId),
+}
+
+impl FromBody for CancelUnpaidCommand {
+    type Wire = CancelUnpaidBody;
+
+    fn from_wire(wire: CancelUnpaidBody, faults: &mut Faults) -> Option<Self> {
+        let one = "name the orders by one of client_address, order_id and all";
+        match (wire.client_address, wire.order_id, wire.all) {
+            (Some(address), None, false) => {
+                let address: Result<IpAddr, _> = address.parse();
+                let address = address.map_err(|_| "not an IP address");
+                Some(Self::OfAddress(faults.take("/client_address", address)?))
+            }
+            (None, Some(order), false) => {
+                let order = OrderId::parse(&order);
+                Some(Self::OfClientOf(faults.take("/order_id", order)?))
+            }
+            (None, None, true) => Some(Self::All),
+            _ => faults.take("", Err::<Self, _>(one)),
+        }
+    }
+}
+
+/// The orders that were cancelled.
+#[derive(Serialize, ToSchema)]
+struct CancelledUnpaidView {
+    /// How many.
+    cancelled: usize,
+    /// Their ids.
+    order_ids: Vec<OrderId>,
+    /// Whether there are more of them: one call cancels at most 100.
+    has_more: bool,
+}
+
+/// Cancels unpaid orders that were placed without a key: of one address, or all.
+///
+/// Their stock is free again, their open payments are cancelled.
+#[utoipa::path(post, path = "/orders/cancel-unpaid", tag = "orders", params(MayBeKeyedParams),
+    request_body = CancelUnpaidBody,
+    responses((status = 200, body = CancelledUnpaidView), (status = 404,
+        description = "`order_not_found`"), (status = 409, description = "`order_without_client`"),
+        (status = 422, description = "`validation_failed`")))]
+async fn cancel_unpaid(
+    shop: Shop<Orders>,
+    MayBeKeyed { key, command }: MayBeKeyed<CancelUnpaidCommand>,
+) -> Result<Response, Problem> {
+    let command = match command {
+        CancelUnpaidCommand::All => CancelUnpaid::All,
+        CancelUnpaidCommand::OfAddress(address) => CancelUnpaid::OfClient(shop.client_at(address)),
+        CancelUnpaidCommand::OfClientOf(order) => CancelUnpaid::OfClientOf(order),
+    };
+    let cancel = move |work: &mut TenantWork| {
+        let done = orders::cancel_unpaid(work, command)?;
+        Ok(CancelledUnpaidView {
+            cancelled: done.order_ids.len(),
+            order_ids: done.order_ids,
+            has_more: done.has_more,
+        })
+    };
+    shop.from_reserve().once(key, StatusCode::OK, cancel).await
 }

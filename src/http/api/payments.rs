@@ -24,6 +24,7 @@ use crate::http::problem::Problem;
 use crate::platform::idempotency::{IdempotencyKey, Verdict};
 use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
 use crate::primitives::{Class, Currency, Note, Timestamp};
+use crate::rate_limit::LineKind;
 use crate::tenant::payments::{self, ConfirmPayment, Confirmed, Method, OpenPayment, Payment};
 
 /// The routes of payments.
@@ -275,6 +276,7 @@ async fn confirm<P: Permission>(
     confirmed.await.inspect_err(|problem| {
         if problem.code() == "payment_already_processed" {
             shop.note_security(
+                LineKind::DoublePayment,
                 "double payment processing",
                 &format!("payment:{payment_id}"),
             );

@@ -81,6 +81,9 @@ impl FromBody for AddRate {
 }
 
 /// Adds a rate to a tax class; a new class comes into being with its first rate.
+///
+/// Sales before the first rate of a class take that rate too: a shop that sold without tax until a
+/// date adds a rate of 0 for the time before it.
 #[utoipa::path(post, path = "/tax-rates", tag = "tax", params(MayBeKeyedParams),
     request_body = AddRateBody,
     responses((status = 201, body = TaxRateView), (status = 409, description = "`tax_rate_exists`"),

@@ -36,6 +36,11 @@ pub(super) async fn principal(parts: &Parts, app: &App) -> Result<Option<Princip
     }
 }
 
+/// Whether a request shows more than one key: none of them counts then.
+pub(in crate::http) fn has_several_keys(headers: &HeaderMap) -> bool {
+    headers.get_all(AUTHORIZATION).iter().count() > 1
+}
+
 /// As [`principal`], of a request's header fields.
 pub(in crate::http) async fn principal_of(
     headers: &HeaderMap,

@@ -16,7 +16,8 @@ use crate::app::App;
 use crate::http::problem::Problem;
 use crate::platform::idempotency::{self, Aging, IdempotencyKey, Once, StoredAnswer, Verdict};
 use crate::primitives::Class;
-use crate::storage::TenantWork;
+use crate::primitives::id::CartId;
+use crate::storage::{TenantView, TenantWork};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -144,42 +145,107 @@ impl<P: Permission> Shop<P> {
         &self,
         key: impl Into<Option<IdempotencyKey>>,
         status: StatusCode,
-        mut f: F,
+        f: F,
     ) -> Result<Response, Problem>
     where
         T: Serialize,
         F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
     {
-        let room = self.room();
-        // Asked only where there is something to do: what was done already is answered without
-        // room.
-        let mut answered = move |work: &mut TenantWork| {
-            room()?;
-            match f(work)? {
-                Verdict::Keep(view) => Ok::<_, Problem>(Verdict::Keep(StoredAnswer {
-                    status: status.as_u16(),
-                    body: serde_json::to_vec(&view).expect("a view is plain data"),
-                })),
-                Verdict::Forget(problem) => Ok(Verdict::Forget(problem)),
-            }
+        let show = |_: &TenantView, _| unreachable!("a key is bound to its path");
+        self.once_of(key, status, f, show).await
+    }
+
+    /// As [`once`](Self::once), for a command that gives a cart. Under the key of a caller without
+    /// an API key the status and the cart's id are kept: its replay shows the cart as it is then,
+    /// by `show`.
+    ///
+    /// # Errors
+    /// `idempotency_key_reused`, what `f` refuses, and of a replay what `show` refuses: the cart
+    /// may be gone.
+    pub async fn once_cart<T, F, S>(
+        &self,
+        key: impl Into<Option<IdempotencyKey>>,
+        status: StatusCode,
+        mut f: F,
+        show: S,
+    ) -> Result<Response, Problem>
+    where
+        T: Serialize,
+        F: FnMut(&mut TenantWork) -> Result<(T, CartId), Problem> + Send + 'static,
+        S: FnMut(&TenantView, CartId) -> Result<T, Problem> + Send + 'static,
+    {
+        let kept = move |work: &mut TenantWork| {
+            let (view, cart_id) = f(work)?;
+            Ok(Verdict::KeepCart(view, cart_id))
         };
+        self.once_of(key, status, kept, show).await
+    }
+
+    async fn once_of<T, F, S>(
+        &self,
+        key: impl Into<Option<IdempotencyKey>>,
+        status: StatusCode,
+        mut f: F,
+        mut show: S,
+    ) -> Result<Response, Problem>
+    where
+        T: Serialize,
+        F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
+        S: FnMut(&TenantView, CartId) -> Result<T, Problem> + Send + 'static,
+    {
+        let room = self.room();
         let key = key.into();
         let aging = match self.app().clock_watch.is_trusted() {
             true => Aging::Counts,
             false => Aging::Rests,
         };
-        let once = self.write_without_room(move |work| match &key {
-            Some(key) => idempotency::once(work, key, aging, &mut answered),
-            None => Ok(match answered(work)? {
-                Verdict::Keep(answer) => Once::First(answer),
-                Verdict::Forget(problem) => Once::Forgotten(problem),
-            }),
+        let answered = self.write_without_room(move |work| {
+            // Asked only where there is something to do: what was done already is answered without
+            // room.
+            let mut carry_out = |work: &mut TenantWork| {
+                room()?;
+                f(work).map(|verdict| stored(status, verdict))
+            };
+            let once = match &key {
+                Some(key) => idempotency::once(work, key, aging, carry_out)?,
+                None => match carry_out(work)? {
+                    Verdict::Keep(answer) | Verdict::KeepCart(answer, _) => Once::First(answer),
+                    Verdict::Forget(problem) => Once::Forgotten(problem),
+                },
+            };
+            Ok::<_, Problem>(match once {
+                Once::First(answer) => Ok((answer, false)),
+                Once::Replayed(answer) => Ok((answer, true)),
+                Once::ReplayedCart { status, cart_id } => {
+                    let body = body_of(&show(work, cart_id)?);
+                    Ok((StoredAnswer { status, body }, true))
+                }
+                Once::Forgotten(problem) => Err(problem),
+            })
         });
-        match once.await? {
-            Once::First(answer) => Ok(respond(answer, false)),
-            Once::Replayed(answer) => Ok(respond(answer, true)),
-            Once::Forgotten(problem) => Err(problem),
-        }
+        answered
+            .await?
+            .map(|(answer, is_replayed)| respond(answer, is_replayed))
+    }
+}
+
+fn body_of(view: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(view).expect("a view is plain data")
+}
+
+/// The answer of a command, as it is stored and sent.
+fn stored<T: Serialize>(
+    status: StatusCode,
+    verdict: Verdict<T, Problem>,
+) -> Verdict<StoredAnswer, Problem> {
+    let answer = |view: &T| StoredAnswer {
+        status: status.as_u16(),
+        body: body_of(view),
+    };
+    match verdict {
+        Verdict::Keep(view) => Verdict::Keep(answer(&view)),
+        Verdict::KeepCart(view, cart_id) => Verdict::KeepCart(answer(&view), cart_id),
+        Verdict::Forget(problem) => Verdict::Forget(problem),
     }
 }
 

@@ -11,7 +11,7 @@ mod shop;
 
 pub(in crate::http) use body::parse as parse_body;
 pub use body::{Body, FromBody, Object};
-pub(super) use caller::{Known, principal_of};
+pub(super) use caller::{Known, has_several_keys, principal_of};
 pub use caller::{Local, RequestId};
 pub(in crate::http) use keyed::key_of;
 pub use keyed::{Keyed, MayBeKeyed};

@@ -2,6 +2,7 @@
 //! With it a handler reads and writes.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OriginalUri};
@@ -10,11 +11,17 @@ use http::request::Parts;
 
 use super::caller::{Local, principal, request_id};
 use crate::app::App;
+use crate::config::Server;
+use crate::http::client_address::{client_address, peer_address};
+use crate::http::limit;
 use crate::http::problem::Problem;
+use crate::http::wire::server::Peer;
 use crate::primitives::id::TenantId;
-use crate::primitives::{Actor, Class, HostName, Origin, Slug};
+use crate::primitives::{Actor, Class, ClientHash, HostName, Origin, Slug};
+use crate::rate_limit::{Caller, LineKind};
 use crate::storage::{Database, StorageError, StorageErrorKind, Tenant, TenantView, TenantWork};
 use crate::tenancy::access::TenantStatus;
+use crate::tenancy::shares::Growth;
 use crate::tenancy::{Principal, Scope, TenantAccess};
 use crate::tenant::Policy;
 
@@ -24,6 +31,8 @@ pub trait Permission: Send + Sync + 'static {
     const SCOPES: &'static [Scope];
     /// Whether the storefront may call it without a key.
     const PUBLIC: bool;
+    /// Whether it only makes the tenant larger, so that the tenant's share of the disk bounds it.
+    const GROWS: bool;
 }
 
 /// The permissions that routes ask for, as types.
@@ -31,40 +40,42 @@ pub mod permission {
     use super::{Permission, Scope};
 
     macro_rules! permissions {
-        ($($(#[$doc:meta])* $name:ident = [$($scope:ident),+], $public:literal;)*) => {$(
+        ($($(#[$doc:meta])* $name:ident = [$($scope:ident),+], $public:literal,
+            $grows:literal;)*) => {$(
             $(#[$doc])*
             #[derive(Debug)]
             pub enum $name {}
             impl Permission for $name {
                 const SCOPES: &'static [Scope] = &[$(Scope::$scope),+];
                 const PUBLIC: bool = $public;
+                const GROWS: bool = $grows;
             }
         )*};
     }
 
     permissions! {
         /// Reads of the catalog; open to the storefront, and so to whoever sells.
-        CatalogRead = [CatalogRead, CatalogWrite, Checkout, Pos], true;
+        CatalogRead = [CatalogRead, CatalogWrite, Checkout, Pos], true, false;
         /// Changes of the catalog and its taxes.
-        CatalogWrite = [CatalogWrite], false;
+        CatalogWrite = [CatalogWrite], false, true;
         /// Carts and checkout; open to the storefront.
-        Checkout = [Checkout], true;
+        Checkout = [Checkout], true, true;
         /// Orders.
-        Orders = [Orders], false;
+        Orders = [Orders], false, false;
         /// Payments.
-        Payments = [Payments], false;
+        Payments = [Payments], false, false;
         /// The confirmation of a payment: the shop's own systems, never the storefront.
-        ConfirmPayment = [Payments, Checkout], false;
+        ConfirmPayment = [Payments, Checkout], false, false;
         /// Stock.
-        Inventory = [Inventory], false;
+        Inventory = [Inventory], false, false;
         /// The books.
-        Finance = [Finance], false;
+        Finance = [Finance], false, false;
         /// Reports.
-        Reports = [Reports], false;
+        Reports = [Reports], false, false;
         /// The till.
-        Pos = [Pos], false;
+        Pos = [Pos], false, false;
         /// Settings and the audit log.
-        Admin = [Admin], false;
+        Admin = [Admin], false, false;
     }
 }
 
@@ -74,7 +85,9 @@ pub struct Shop<P> {
     db: Database<Tenant>,
     tenant_id: TenantId,
     origin: Origin,
+    client: Option<ClientHash>,
     from_reserve: bool,
+    is_bounded_by_share: bool,
     permission: PhantomData<fn() -> P>,
 }
 
@@ -107,9 +120,16 @@ impl<P: Permission> Shop<P> {
         self.tenant_id
     }
 
-    /// Notes in the security log what somebody should know of.
-    pub fn note_security(&self, what: &str, subject: &str) {
+    /// Writes a line to the security log, unless there were too many of its kind.
+    pub fn note_security(&self, kind: LineKind, what: &str, subject: &str) {
         let origin = &self.origin;
+        let key = match origin.actor {
+            Actor::ApiKey(key) => Some(key),
+            _ => None,
+        };
+        if !self.app.log_lines.admits_key(kind, key) {
+            return;
+        }
         tracing::warn!(target: "security", tenant_id = %self.tenant_id, actor = %origin.actor,
             request_id = origin.request_id, subject, "{what}");
     }
@@ -119,10 +139,29 @@ impl<P: Permission> Shop<P> {
         self.origin.actor == Actor::Storefront
     }
 
+    /// The client of a call without a key, whose carts and unpaid orders are bounded; none of a
+    /// call with a key or of the operator.
+    pub const fn client(&self) -> Option<ClientHash> {
+        self.client
+    }
+
+    /// The client at an address, as this shop's file remembers it.
+    pub fn client_at(&self, address: IpAddr) -> ClientHash {
+        client_of(self.tenant_id, address)
+    }
+
     /// For what has to go on when the disk is nearly full: it may use what is kept in reserve.
     #[must_use]
     pub fn from_reserve(mut self) -> Self {
         self.from_reserve = true;
+        self
+    }
+
+    /// Lifts the bound by the tenant's share of the disk, for a sale. Calls without a key stay
+    /// bounded.
+    #[must_use]
+    pub fn as_sale(mut self) -> Self {
+        self.is_bounded_by_share = false;
         self
     }
 
@@ -165,13 +204,17 @@ impl<P: Permission> Shop<P> {
 
     /// Refuses when there is no room for what this call writes.
     pub(super) fn room(&self) -> impl Fn() -> Result<(), Problem> + Send + use<P> {
-        let (app, from_reserve) = (self.app.clone(), self.from_reserve);
+        let (app, id, from_reserve) = (self.app.clone(), self.tenant_id, self.from_reserve);
+        let growth = match self.is_storefront() {
+            true => Some(Growth::Storefront),
+            false => self.is_bounded_by_share.then_some(Growth::Keyed),
+        };
         move || {
             if from_reserve {
-                Ok(())
-            } else {
-                require_room(&app)
+                return Ok(());
             }
+            require_room(&app)?;
+            growth.map_or(Ok(()), |growth| Ok(app.shares.require(id, growth)?))
         }
     }
 
@@ -192,6 +235,10 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
         let principal = principal(parts, app).await?;
         let access = resolve::<P>(parts, app, principal.as_ref()).await?;
         tracing::Span::current().record("tenant_id", tracing::field::display(access.id()));
+        let is_local = parts.extensions.get::<Local>().is_some();
+        if principal.is_none() && !is_local && !parts.method.is_safe() {
+            limit::charge_tenant(app, access.id())?;
+        }
         require_selling(access.status())?;
         if let Some(principal) = &principal
             && !P::SCOPES
@@ -203,7 +250,7 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
         }
         let actor = match &principal {
             Some(principal) => Actor::ApiKey(principal.key_id),
-            None if parts.extensions.get::<Local>().is_some() => Actor::Operator,
+            None if is_local => Actor::Operator,
             None => Actor::Storefront,
         };
         let tenant_id = access.id();
@@ -215,15 +262,39 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
             actor,
             request_id: request_id(parts),
         };
+        let client = (actor == Actor::Storefront)
+            .then(|| client_of(tenant_id, address_of(parts, &app.config.server)));
         Ok(Self {
             app: app.clone(),
             db,
             tenant_id,
             origin,
+            client,
             from_reserve: false,
+            is_bounded_by_share: P::GROWS,
             permission: PhantomData,
         })
     }
+}
+
+/// The address of the client, or of the proxy that does not say it.
+fn address_of(parts: &Parts, server: &Server) -> IpAddr {
+    let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
+    client_address(
+        peer_address(peer),
+        &parts.headers,
+        &server.trusted_proxies,
+        server.forwarded_header,
+    )
+}
+
+fn client_of(tenant: TenantId, address: IpAddr) -> ClientHash {
+    // Of an IPv6 address its network, as the rate limits count.
+    let network = match Caller::of_address(address) {
+        Caller::Address(network) => network,
+        Caller::Key(_) | Caller::Tenant(_) => address,
+    };
+    ClientHash::of(tenant.as_bytes(), network)
 }
 
 /// Refuses a shop that sells nothing. One that is being made or removed is not there: what it would
@@ -298,8 +369,15 @@ async fn resolve<P: Permission>(
             .extensions
             .get::<OriginalUri>()
             .map_or(parts.uri.path(), |uri| uri.path());
-        tracing::warn!(target: "security", tenant_id = %chosen.id(), named_tenant_id = %other.id(),
-            path, "tenant mismatch");
+        let key = principal.map(|principal| principal.key_id);
+        let kind = match key {
+            Some(_) => LineKind::TenantMismatch,
+            None => LineKind::KeylessMismatch,
+        };
+        if app.log_lines.admits_key(kind, key) {
+            tracing::warn!(target: "security", tenant_id = %chosen.id(),
+                named_tenant_id = %other.id(), path, "tenant mismatch");
+        }
         return Err(Problem::new(
             Class::Forbidden,
             "tenant_mismatch",

@@ -19,15 +19,38 @@ use crate::http::layers::{REQUEST_ID, fresh_request_id};
 use crate::http::problem::{MEDIA_TYPE, Problem};
 use crate::primitives::Entropy;
 
-/// Why a head is refused, where that is known better than by hyper, which refuses it.
+/// The answer to a head that is refused, where that is known better than by hyper, which refuses
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status.
+    pub status: StatusCode,
+    /// The code, for a program.
+    pub code: &'static str,
+    /// What is wrong and what to do, for a person.
+    pub detail: &'static str,
+}
+
+impl Refusal {
+    /// Refuses what is no HTTP, or not in one way.
+    pub const fn malformed(detail: &'static str) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "malformed_request",
+            detail,
+        }
+    }
+}
+
+/// The refusal of a connection's last head, once there is one.
 #[derive(Clone, Debug, Default)]
-pub struct Reason(Arc<OnceLock<&'static str>>);
+pub struct Reason(Arc<OnceLock<Refusal>>);
 
 impl Reason {
     /// Says it; what was said first holds.
-    pub fn give(&self, detail: &'static str) {
+    pub fn give(&self, refusal: Refusal) {
         // One refusal ends a connection: there is no second.
-        let _ = self.0.set(detail);
+        let _ = self.0.set(refusal);
     }
 }
 
@@ -67,12 +90,19 @@ impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
 
     fn refusal(&self, status: StatusCode, head: &str) -> Bytes {
         let request_id = fresh_request_id(self.entropy.as_ref());
+        let given = self
+            .reason
+            .0
+            .get()
+            .filter(|_| status == StatusCode::BAD_REQUEST);
+        let given = given.copied().unwrap_or_else(|| refusal_of(status));
+        let head = head.replacen(&status.to_string(), &given.status.to_string(), 1);
+        let status = given.status;
         metrics::counter!("tillbox_http_bad_requests_total",
             "status" => status.as_str().to_owned())
         .increment(1);
-        let document = problem(status, &self.reason)
-            .document(&request_id)
-            .to_string();
+        let problem = Problem::of_status(status, given.code, given.detail);
+        let document = problem.document(&request_id).to_string();
         tracing::debug!(request_id, status = status.as_u16(), "unreadable request");
         let fields = format!(
             "content-type: {MEDIA_TYPE}\r\n{REQUEST_ID}: {request_id}\r\ndate: \
@@ -86,11 +116,15 @@ impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
 
 const NO_BODY: &str = "content-length: 0";
 
-/// The status of a refusal that is hyper's own: the head of a 4xx and nothing else. No answer of
-/// the router looks like that: each of those has a date.
+/// The detail of `server_busy` for a connection beyond `server.max_connections`.
+pub const TOO_MANY_IN_ALL: &str = "the server has as many connections as it serves at a time; \
+    nothing was done; connect again in a second";
+
+/// The status of a refusal that is no answer of the router: the head of a 4xx of hyper's or ours,
+/// or of our 503, and nothing else. Each of the router's has a date.
 fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     // Looked at first, since all other answers pass here as well.
-    if !bytes.starts_with(b"HTTP/1.1 4") {
+    if !bytes.starts_with(b"HTTP/1.1 4") && !bytes.starts_with(b"HTTP/1.1 503") {
         return None;
     }
     let head = std::str::from_utf8(bytes).ok()?;
@@ -101,13 +135,14 @@ fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     (is_whole && has_no_body && !has_date).then_some((status, head))
 }
 
-fn problem(status: StatusCode, reason: &Reason) -> Problem {
+fn refusal_of(status: StatusCode) -> Refusal {
     let (code, detail) = match status {
         StatusCode::TOO_MANY_REQUESTS => (
             "too_many_connections",
             "there are as many connections from this address as one address may have; close some, \
              and keep one open for many requests",
         ),
+        StatusCode::SERVICE_UNAVAILABLE => ("server_busy", TOO_MANY_IN_ALL),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
             "headers_too_large",
             "the header fields are too many or too large; send fewer or shorter ones",
@@ -121,13 +156,16 @@ fn problem(status: StatusCode, reason: &Reason) -> Problem {
             "uri_too_long",
             "the path and the query are too long; send a shorter one",
         ),
-        _ => {
-            let any =
-                "this is not HTTP/1.1 (RFC 9112): its first line or a header field is malformed";
-            ("malformed_request", reason.0.get().copied().unwrap_or(any))
-        }
+        _ => (
+            "malformed_request",
+            "this is not HTTP/1.1 (RFC 9112): its first line or a header field is malformed",
+        ),
     };
-    Problem::of_status(status, code, detail)
+    Refusal {
+        status,
+        code,
+        detail,
+    }
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for BadRequest<Io> {

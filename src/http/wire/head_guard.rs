@@ -24,10 +24,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use http::StatusCode;
 use hyper::body::SizeHint;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
 
-use super::bad_request::Reason;
+use super::bad_request::{Reason, Refusal};
+use super::chunks::{ChunkSize, Chunks};
 use super::deadlines::HeadDeadline;
 
 /// What no reader of HTTP takes, wherever in a head it stands, with an end, because hyper waits for
@@ -39,12 +42,24 @@ const NO_HTTP: &[u8] = b"\0\r\n\r\n";
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-const BARE_LF: &str =
-    "a line of the head ends with a bare LF; lines of HTTP end with CR LF (RFC 9112 §2.2)";
-const TWO_LENGTHS: &str =
-    "the head has both Content-Length and Transfer-Encoding; send one of them (RFC 9112 §6.3)";
-const UNCLEAR_END: &str =
-    "it is not clear where the head ends; lines of HTTP end with CR LF (RFC 9112 §2.2)";
+const BARE_LF: Refusal = Refusal::malformed(
+    "a line of the head ends with a bare LF; lines of HTTP end with CR LF (RFC 9112 §2.2)",
+);
+const TWO_LENGTHS: Refusal = Refusal::malformed(
+    "the head has both Content-Length and Transfer-Encoding; send one of them (RFC 9112 §6.3)",
+);
+const UNCLEAR_END: Refusal = Refusal::malformed(
+    "it is not clear where the head ends; lines of HTTP end with CR LF (RFC 9112 §2.2)",
+);
+const FRAGMENT: Refusal = Refusal::malformed(
+    "the request target contains `#`; write %23 for the character, and leave out a fragment (RFC \
+     9112 §3.2)",
+);
+const UNKNOWN_CODING: Refusal = Refusal {
+    status: StatusCode::NOT_IMPLEMENTED,
+    code: "unsupported_transfer_coding",
+    detail: "the only transfer coding is `chunked`, once; send the body as it is (RFC 9112 §6.1)",
+};
 
 /// Counts the beginnings and the ends of a connection's requests: while the count is odd, a request
 /// is being served.
@@ -61,6 +76,9 @@ struct Counts {
     begun: AtomicU64,
     /// The length of the last one's body, as hyper understood it.
     body: AtomicU64,
+    /// The largest chunk that the body in chunks has announced; a connection has at most one such
+    /// body.
+    chunk: watch::Sender<u64>,
 }
 
 /// The length of a body that ends where it says so itself.
@@ -100,6 +118,19 @@ impl Requests {
         self.0.steps.load(Ordering::Acquire)
     }
 
+    /// The sizes that the chunks of the last body announce.
+    pub fn chunk_size(&self) -> ChunkSize {
+        ChunkSize(self.0.chunk.subscribe())
+    }
+
+    fn note_chunk(&self, size: u64) {
+        self.0.chunk.send_if_modified(|largest| {
+            let is_larger = size > *largest;
+            *largest = size.max(*largest);
+            is_larger
+        });
+    }
+
     fn note_head(&self) {
         self.0.heads.fetch_add(1, Ordering::AcqRel);
     }
@@ -129,6 +160,7 @@ pub struct HeadGuard<Io> {
     requests: Requests,
     reason: Reason,
     place: Place,
+    chunks: Chunks,
     /// What has come and must not be handed on yet.
     rest: Bytes,
 }
@@ -155,11 +187,12 @@ impl<Io> HeadGuard<Io> {
             requests,
             reason,
             place: Place::Head(Head::default()),
+            chunks: Chunks::default(),
             rest: Bytes::new(),
         }
     }
 
-    fn refuse(&mut self, why: &'static str) {
+    fn refuse(&mut self, why: Refusal) {
         self.reason.give(why);
         self.place = Place::Refused(NO_HTTP);
         self.rest = Bytes::new();
@@ -191,7 +224,12 @@ impl<Io> HeadGuard<Io> {
                     length
                 }
             },
-            Place::Body(UNKNOWN_LENGTH) => bytes.len(),
+            Place::Body(UNKNOWN_LENGTH) => {
+                if let Some(size) = self.chunks.read(bytes) {
+                    self.requests.note_chunk(size);
+                }
+                bytes.len()
+            }
             Place::Body(left) => {
                 let part = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 *left -= part as u64;
@@ -330,8 +368,12 @@ struct Head {
     length: usize,
     ends_in_cr: bool,
     name: Name,
+    /// Whether the method of the first line has ended.
+    has_method: bool,
     has_length: bool,
     has_coding: bool,
+    /// The transfer coding, while its line comes.
+    coding: Option<Coding>,
 }
 
 /// What some bytes of a head hold.
@@ -342,7 +384,7 @@ enum Found {
     /// Its end, behind so many bytes.
     End(usize),
     /// A fault, behind so many bytes.
-    Fault(usize, &'static str),
+    Fault(usize, Refusal),
 }
 
 impl Head {
@@ -350,6 +392,9 @@ impl Head {
         for (index, byte) in bytes.iter().enumerate() {
             match byte {
                 b'\n' if !self.ends_in_cr => return Found::Fault(index, BARE_LF),
+                b'\n' if self.coding.take().is_some_and(|coding| coding.is_unknown()) => {
+                    return Found::Fault(index, UNKNOWN_CODING);
+                }
                 b'\n' if self.length > 1 => {
                     self.lines += 1;
                     self.begin_line();
@@ -360,8 +405,11 @@ impl Head {
                 byte => {
                     // The first line has no name; whatever it holds, its fields come later.
                     if self.lines > 0 {
-                        self.note_name(*byte);
+                        self.note_field(*byte);
+                    } else if *byte == b'#' && self.has_method {
+                        return Found::Fault(index, FRAGMENT);
                     }
+                    self.has_method |= *byte == b' ';
                     if self.has_length && self.has_coding {
                         return Found::Fault(index, TWO_LENGTHS);
                     }
@@ -379,12 +427,47 @@ impl Head {
         self.name = Name::default();
     }
 
-    fn note_name(&mut self, byte: u8) {
+    fn note_field(&mut self, byte: u8) {
+        if let Some(coding) = &mut self.coding {
+            coding.push(byte);
+        }
         match self.name.push(byte) {
             Some(b"content-length") => self.has_length = true,
-            Some(b"transfer-encoding") => self.has_coding = true,
+            Some(b"transfer-encoding") => {
+                self.coding = Some(Coding {
+                    is_other: self.has_coding,
+                    ..Coding::default()
+                });
+                self.has_coding = true;
+            }
             _ => {}
         }
+    }
+}
+
+/// The value of a Transfer-Encoding field, as far as it has come. One that is empty is hyper's to
+/// refuse.
+#[derive(Default)]
+struct Coding {
+    /// Characters that are those of the one coding there is.
+    matched: usize,
+    /// Whether there is anything else, or the field is the second of its name.
+    is_other: bool,
+}
+
+impl Coding {
+    fn push(&mut self, byte: u8) {
+        if matches!(byte, b' ' | b'\t' | b'\r') {
+            return;
+        }
+        match b"chunked".get(self.matched) {
+            Some(expected) if byte.eq_ignore_ascii_case(expected) => self.matched += 1,
+            _ => self.is_other = true,
+        }
+    }
+
+    const fn is_unknown(&self) -> bool {
+        self.is_other || (self.matched > 0 && self.matched < b"chunked".len())
     }
 }
 
@@ -467,6 +550,10 @@ mod tests {
         let both =
             "POST / HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\nTRANSFER-ENCODING: chunked\r\n\r\n";
         let other = "POST / HTTP/1.1\r\ntransfer-encoding:chunked\r\ncontent-length:3\r\n\r\n";
+        let gzip = "POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n";
+        let gzip_chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
+        let twice =
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n";
         for (head, place, why) in [
             ("\nGET / HTTP/1.1\r\n\r\n", 0, BARE_LF),
             ("GET / HTTP/1.1\n\n", 14, BARE_LF),
@@ -475,6 +562,11 @@ mod tests {
             ("GET / HTTP/1.1\r\nhost: x\r y\n\r\n", 26, BARE_LF),
             (both, both.find(": chunked").unwrap(), TWO_LENGTHS),
             (other, other.find(":3").unwrap(), TWO_LENGTHS),
+            ("GET /a#b HTTP/1.1\r\n\r\n", 6, FRAGMENT),
+            ("GET http://x/#b HTTP/1.1\r\n\r\n", 13, FRAGMENT),
+            (gzip, gzip.len() - 3, UNKNOWN_CODING),
+            (gzip_chunked, gzip_chunked.len() - 3, UNKNOWN_CODING),
+            (twice, twice.len() - 3, UNKNOWN_CODING),
         ] {
             for size in 1..=head.len() {
                 assert_eq!(
@@ -494,6 +586,8 @@ mod tests {
             "content-length: 3\r\ntransfer-encodings: chunked",
             "content-length: 3\r\nx: transfer-encoding: chunked",
             "content-length: 3\r\ntransfer-encoding",
+            "transfer-encoding:\tChunked \r\nx: #",
+            "transfer-encoding: \r\nx: gzip",
         ] {
             let head = format!("POST /content-length: HTTP/1.1\r\n{fields}\r\n\r\n");
             assert_eq!(found(&head, 7), Found::End(head.len()), "{head:?}");

@@ -2,6 +2,7 @@
 //! and connection limits.
 
 pub(in crate::http) mod bad_request;
+pub(in crate::http) mod chunks;
 pub(in crate::http) mod connection_limits;
 pub(in crate::http) mod date;
 pub(in crate::http) mod deadlines;

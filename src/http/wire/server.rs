@@ -6,16 +6,19 @@
 //! Deliberately absent: body limits, request deadlines and the errors of requests that could be
 //! read; those are layers of the router.
 
-use super::bad_request::{BadRequest, Reason};
+use super::bad_request::{BadRequest, Reason, TOO_MANY_IN_ALL};
 use super::connection_limits::{ConnectionLimits, Place};
 use super::date::Dates;
 use super::deadlines::WriteDeadline;
 use super::head_guard::{HeadGuard, Requests};
 use crate::app::Ports;
+use crate::http::layers::fresh_request_id;
 use crate::http::metrics::Present;
-use crate::primitives::Entropy;
+use crate::http::problem::Problem;
+use crate::primitives::{Class, Entropy};
 use axum::Router;
 use axum::body::HttpBody as _;
+use axum::response::Response;
 use http::header::{CONNECTION, DATE};
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
@@ -38,6 +41,10 @@ use tower::Service as _;
 /// can free.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
 
+/// Places beyond `max_connections`, in which connections are turned away, and `/health` answers
+/// this machine when all others are taken.
+const RESERVED_PLACES: usize = 32;
+
 /// The limits of the accept loop.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
@@ -47,11 +54,14 @@ pub struct ServerSettings {
     /// How long a kept connection may wait for its next request. Longer than proxies keep theirs,
     /// so that it is they who close them.
     pub idle_timeout: Duration,
-    /// Connections at a time; more of them wait in the listener's backlog.
+    /// Connections at a time; more of them are turned away with 503.
     pub max_connections: usize,
-    /// Connections at a time from one address; with more of them the answer is 429. This machine
-    /// has no such limit.
+    /// Connections at a time from one address of another machine; with more of them the answer is
+    /// 429.
     pub max_connections_per_address: usize,
+    /// Connections at a time from this machine; more of them are answered `/health` and `/metrics`
+    /// only.
+    pub max_connections_local: usize,
     /// Header fields in a request; with more of them the answer is 431.
     pub max_headers: usize,
     /// Bytes in the head of a request, at least 8192; with more of them the answer is 431.
@@ -69,6 +79,7 @@ impl Default for ServerSettings {
             idle_timeout: Duration::from_secs(75),
             max_connections: 4096,
             max_connections_per_address: 512,
+            max_connections_local: 3584,
             max_headers: 64,
             head_bytes: 16 * 1024,
             write_timeout: Duration::from_secs(30),
@@ -111,7 +122,11 @@ impl Listener for UnixListener {
     }
 }
 
-/// What is said to whoever has too many connections; [`BadRequest`] gives it its document.
+/// The refusal of a connection beyond `max_connections`; [`BadRequest`] gives it its document.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: \
+    1\r\ncontent-length: 0\r\n\r\n";
+
+/// The refusal of a connection beyond the limit of its address.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -132,8 +147,8 @@ pub async fn serve<L: Listener>(
     // Routes are built here once; otherwise each request would build its own.
     let router = router.with_state(());
     let drain_timeout = settings.drain_timeout;
-    let slots = Arc::new(Semaphore::new(settings.max_connections));
-    let addresses = ConnectionLimits::new(settings.max_connections_per_address);
+    let slots = Arc::new(Semaphore::new(settings.max_connections + RESERVED_PLACES));
+    let places = Places::new(&settings);
     let house = Shared {
         http,
         router,
@@ -150,11 +165,15 @@ pub async fn serve<L: Listener>(
             () = &mut shutdown => break,
             Some(done) = connections.join_next() => log_panic(done),
             (io, peer, slot) = next_connection(&mut listener, &slots) => {
-                if let Some(place) = addresses.admit(peer.0) {
-                    connections.spawn(house.clone().serve(io, peer, (slot, place),
-                        graceful.watcher()));
-                } else {
-                    connections.spawn(house.clone().turn_away(io, peer, slot));
+                let watcher = graceful.watcher();
+                match places.admit(peer) {
+                    Err(refusal) if !is_of_this_machine(peer) => {
+                        connections.spawn(house.clone().turn_away(io, peer, slot, refusal));
+                    }
+                    place => {
+                        let places = (slot, place.ok());
+                        connections.spawn(house.clone().serve(io, peer, places, watcher));
+                    }
                 }
             }
         }
@@ -178,11 +197,12 @@ pub async fn serve<L: Listener>(
 
 fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
     let sound = settings.head_bytes >= 8192
-        && (1..=Semaphore::MAX_PERMITS).contains(&settings.max_connections)
-        && settings.max_connections_per_address >= 1;
+        && (1..=Semaphore::MAX_PERMITS - RESERVED_PLACES).contains(&settings.max_connections)
+        && settings.max_connections_per_address >= 1
+        && settings.max_connections_local >= 1;
     if !sound {
-        let problem = "head_bytes must be at least 8192, max_connections and \
-            max_connections_per_address at least 1";
+        let problem =
+            "head_bytes must be at least 8192, and each of the max_connections at least 1";
         return Err(io::Error::new(ErrorKind::InvalidInput, problem));
     }
     let mut http = http1::Builder::new();
@@ -241,6 +261,46 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     kinds.contains(&error.kind())
 }
 
+/// The places of connections that are served, in all and of each address.
+struct Places {
+    all: Arc<Semaphore>,
+    addresses: ConnectionLimits,
+}
+
+impl Places {
+    fn new(settings: &ServerSettings) -> Self {
+        let most = settings.max_connections_per_address;
+        Self {
+            all: Arc::new(Semaphore::new(settings.max_connections)),
+            addresses: ConnectionLimits::new(most, settings.max_connections_local),
+        }
+    }
+
+    /// A place for a connection, or the refusal.
+    fn admit(&self, peer: Peer) -> Result<(OwnedSemaphorePermit, Place), &'static [u8]> {
+        let of_address = self.addresses.admit(peer.0).ok_or(TOO_MANY)?;
+        let of_all = Arc::clone(&self.all)
+            .try_acquire_owned()
+            .map_err(|_| BUSY)?;
+        Ok((of_all, of_address))
+    }
+}
+
+/// Whether a peer is on this machine: a proxy, a probe, or the operator at the admin socket.
+fn is_of_this_machine(peer: Peer) -> bool {
+    peer.0
+        .is_none_or(|address| address.ip().to_canonical().is_loopback())
+}
+
+/// The place of a connection that is served; `None` in a reserved one, where only [`is_health`] is
+/// answered, once: whoever watches the process must see that it lives when strangers have taken all
+/// places.
+type Served = Option<(OwnedSemaphorePermit, Place)>;
+
+fn is_health(path: &str) -> bool {
+    path == "/metrics" || path == "/health" || path.starts_with("/health/")
+}
+
 /// What all connections share.
 #[derive(Clone)]
 struct Shared {
@@ -256,7 +316,7 @@ impl Shared {
         self,
         io: Io,
         peer: Peer,
-        places: (OwnedSemaphorePermit, Place),
+        places: (OwnedSemaphorePermit, Served),
         watcher: Watcher,
     ) where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -269,16 +329,27 @@ impl Shared {
             http,
             router,
             dates,
+            entropy,
             ..
         } = self;
+        let is_reserved = places.1.is_none();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let serving = requests.begin(&request.body().size_hint());
+            let mut serving = requests.begin(&request.body().size_hint());
+            serving.is_last |= is_reserved;
             request.extensions_mut().insert(peer);
+            let is_answered = !is_reserved || is_health(request.uri().path());
+            if serving.is_last {
+                request.extensions_mut().insert(requests.chunk_size());
+            }
             // A router is always ready, so `poll_ready` has nothing to say.
             let answer = router.clone().call(request);
-            let dates = dates.clone();
+            let (dates, entropy) = (dates.clone(), entropy.clone());
             async move {
-                let mut answer = answer.await;
+                let mut answer = if is_answered {
+                    answer.await
+                } else {
+                    Ok(busy(entropy.as_ref()))
+                };
                 if let Ok(answer) = &mut answer {
                     answer.headers_mut().insert(DATE, dates.header());
                     if serving.is_last {
@@ -305,15 +376,16 @@ impl Shared {
         io: Io,
         peer: Peer,
         slot: OwnedSemaphorePermit,
+        refusal: &'static [u8],
     ) {
         metrics::counter!("tillbox_http_connections_refused_total").increment(1);
         let mut io = self.sheltered(io, Reason::default());
         let said = async {
-            io.write_all(TOO_MANY).await?;
+            io.write_all(refusal).await?;
             io.shutdown().await
         };
         let said = said.await.is_ok();
-        tracing::debug!(?peer, said, "too many connections from one address");
+        tracing::debug!(?peer, said, "connection refused");
         drop(slot);
     }
 
@@ -326,6 +398,13 @@ impl Shared {
         let io = WriteDeadline::new(io, self.settings.write_timeout);
         BadRequest::new(io, self.entropy.clone(), self.dates.clone(), reason)
     }
+}
+
+/// The answer to a request that a reserved place is not for.
+fn busy(entropy: &dyn Entropy) -> Response {
+    metrics::counter!("tillbox_http_connections_refused_total").increment(1);
+    Problem::new(Class::Unavailable, "server_busy", TOO_MANY_IN_ALL)
+        .render(&fresh_request_id(entropy))
 }
 
 /// A panic ends its own connection; the task it ran in is where it stops.

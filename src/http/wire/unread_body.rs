@@ -15,7 +15,7 @@ use http::header::EXPECT;
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 
-use crate::primitives::limits::{REFUSED_BODY_BYTES_MAX, REFUSED_BODY_PAUSE_MS};
+use crate::primitives::limits::{REFUSED_BODY_BYTES_MAX, REFUSED_BODY_MS, REFUSED_BODY_PAUSE_MS};
 
 /// Bodies up to this size hyper itself reads to their end: they fit into what it takes from the
 /// socket at once.
@@ -76,7 +76,8 @@ impl Drop for UnreadBody {
         let body = std::mem::take(&mut self.body);
         // Where there is no runtime any more, there is no connection either.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(throw_away(body));
+            let limit = Duration::from_millis(REFUSED_BODY_MS);
+            runtime.spawn(tokio::time::timeout(limit, throw_away(body)));
         }
     }
 }

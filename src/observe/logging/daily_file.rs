@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::Offset};
 
+use crate::storage::data_dir::open_own;
+
 /// The daily files of one log. Written to by one thread.
 pub(super) struct DailyFile {
     file: File,
@@ -79,10 +81,8 @@ fn date_of(ms: i64) -> Date {
 
 fn open_file(dir: &Path, log: &str, day: Date) -> io::Result<File> {
     let open = || {
-        File::options()
-            .append(true)
-            .create(true)
-            .open(dir.join(format!("{log}.{day}.log")))
+        let path = dir.join(format!("{log}.{day}.log"));
+        open_own(File::options().append(true).create(true), &path)
     };
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

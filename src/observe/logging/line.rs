@@ -5,12 +5,29 @@
 
 use super::layer::Shape;
 use crate::primitives::chain;
+use crate::primitives::limits::{LOG_ERROR_BYTES_MAX, LOG_TEXT_BYTES_MAX};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use tracing::Level;
 use tracing::field::{Field, Visit};
+
+/// Fields that the program or the system writes, not a caller: errors with their causes and advice,
+/// backtraces.
+const WRITTEN_HERE: [&str; 10] = [
+    "message",
+    "file",
+    "error",
+    "source",
+    "panic",
+    "backtrace",
+    "reason",
+    "reasons",
+    "first",
+    "because",
+];
 
 /// The keys that every line has. A field of that name gets a `_` at its end.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
@@ -66,16 +83,19 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field.name(), value.into());
+        self.set(field.name(), bounded(field.name(), value).into());
     }
 
     // Our errors do not print their source, so the chain is put together where it is logged.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.set(field.name(), chain(value).into());
+        self.set(field.name(), bounded(field.name(), &chain(value)).into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.set(field.name(), format!("{value:?}").into());
+        self.set(
+            field.name(),
+            bounded(field.name(), &format!("{value:?}")).into(),
+        );
     }
 }
 
@@ -179,6 +199,20 @@ fn json_member(out: &mut String, name: &str, tail: &str, value: &Value) {
     // A field name may be any text between quotes in the source, so it is escaped like a value.
     let name = Value::from(format!("{name}{tail}"));
     write!(out, "{name}:{value}").expect("a String takes every write");
+}
+
+/// The text of a field, cut where it is longer than a line has room for. The ellipsis counts.
+fn bounded<'a>(field: &str, text: &'a str) -> Cow<'a, str> {
+    const ELLIPSIS: &str = "…";
+    let most = match WRITTEN_HERE.contains(&field) {
+        true => LOG_ERROR_BYTES_MAX,
+        false => LOG_TEXT_BYTES_MAX,
+    };
+    if text.len() <= most {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(most - ELLIPSIS.len());
+    format!("{}{ELLIPSIS}", &text[..end]).into()
 }
 
 /// Control characters are written as `\u{1b}`; everything else stays readable.

@@ -108,6 +108,22 @@ fn nothing_in_a_field_can_end_the_line() {
 }
 
 #[test]
+fn cuts_text_of_callers_to_200_bytes() {
+    let path = format!("/v1/{}", "ä".repeat(6_000));
+    let error = "e".repeat(6_000);
+    let lines = json(|| warn!(path, debug = ?path, shown = %path, error, "long"));
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    for field in ["path", "debug", "shown"] {
+        let text = line[field].as_str().unwrap();
+        assert!((197..=200).contains(&text.len()), "{field}: {}", text.len());
+        assert!(text.ends_with("ä…"), "{field}: {text}");
+    }
+    assert_eq!(line["error"].as_str().unwrap().len(), 4_096);
+    let whole = json(|| warn!(path = "p".repeat(200), "whole"));
+    assert!(whole[0].contains(&"p".repeat(200)));
+}
+
+#[test]
 fn the_console_shape_is_for_people() {
     let emit = || {
         info!(

@@ -64,9 +64,13 @@ pub const METRICS: &[Metric] = &[
     gauge("tillbox_disk_reserve_bytes", "Room that is kept free: with less than that nothing is \
         sold."),
     gauge("tillbox_disk_size_bytes", "The size of the disk of the data directory."),
+    counter("tillbox_http_bodies_refused_total", "Request bodies that were refused because \
+        server.body_memory was used up."),
+    gauge("tillbox_http_body_memory_bytes", "Memory of server.body_memory that arriving request \
+        bodies take."),
     gauge("tillbox_http_connections", "Connections that are open."),
-    counter("tillbox_http_connections_refused_total", "Connections that were refused because their \
-        address had too many."),
+    counter("tillbox_http_connections_refused_total", "Connections that were refused because there \
+        were too many, of their address, of this machine or in all."),
     counter("tillbox_http_connections_total", "Connections that were accepted."),
     histogram("tillbox_http_request_duration_seconds", "How long a request took from its head to \
         its answer."),
@@ -82,6 +86,8 @@ pub const METRICS: &[Metric] = &[
     counter("tillbox_jobs_total", "Attempts at jobs that have ended, by queue, kind and outcome."),
     counter("tillbox_log_lines_dropped_total", "Lines of the log that are in no file: the disk was \
         full or failed, or did not keep up."),
+    counter("tillbox_log_lines_held_back_total", "Lines about refusals that were not written \
+        because there were too many of their kind, by kind."),
     counter("tillbox_overloads_total", "Requests that were refused because too many waited for one \
         file."),
     gauge("tillbox_queue_heartbeat_timestamp_seconds", "When the worker last showed itself, since \
@@ -98,6 +104,8 @@ pub const METRICS: &[Metric] = &[
     gauge("tillbox_ready", "1 when requests are welcome."),
     gauge("tillbox_tenants_open", "Tenants whose files are open."),
     gauge("tillbox_tenants_open_max", "Tenants whose files may be open at a time."),
+    gauge("tillbox_tenants_storage_limited", "Tenants whose growth is refused because they use up \
+        their share of the disk."),
     gauge("tillbox_tenants_unavailable", "Tenants whose files could not be used when that was last \
         tried."),
 ];

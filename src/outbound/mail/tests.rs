@@ -149,6 +149,21 @@ fn nothing_can_be_smuggled_into_the_head_or_out_of_the_directory() {
 }
 
 #[test]
+fn follows_no_symbolic_link_in_the_outbox() {
+    let dir = tempfile::tempdir().unwrap();
+    let (outbox, victim) = (dir.path().join("outbox"), dir.path().join("victim"));
+    fs::create_dir(&outbox).unwrap();
+    fs::write(&victim, "precious").unwrap();
+    // The numbers of unfinished files, which the tests of this process share.
+    for number in 0..1_000 {
+        std::os::unix::fs::symlink(&victim, outbox.join(format!(".{number}.tmp"))).unwrap();
+    }
+    let error = mailer("", &outbox).send(&mail(), LONG).unwrap_err();
+    assert!(!error.is_permanent(), "{error}");
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
+}
+
+#[test]
 fn an_outbox_that_cannot_be_written_is_worth_another_try() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");

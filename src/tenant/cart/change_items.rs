@@ -4,10 +4,10 @@
 use super::model::{Cart, CartLine, CartRefused};
 use super::store;
 use crate::primitives::id::{CartId, CartItemId, ProductId};
-use crate::primitives::limits::LINES_MAX;
 use crate::primitives::{Currency, Quantity};
 use crate::storage::{TenantView, TenantWork};
 use crate::tenant::catalog::{self, Product};
+use crate::tenant::policy::StorefrontRules;
 
 /// A product that goes into a cart.
 #[derive(Clone, Copy, Debug)]
@@ -18,18 +18,24 @@ pub struct AddItem {
     pub quantity: Quantity,
 }
 
-/// Puts a product into a cart; on the line where it stands already, if it does.
+/// Puts a product into a cart; on the line where it stands already, if it does. Into a cart that
+/// holds more than is allowed nothing more goes at all.
 ///
 /// # Errors
 /// [`CartRefused`].
 pub fn add_item(
     work: &mut TenantWork,
+    rules: &StorefrontRules,
     cart: CartId,
     command: &AddItem,
 ) -> Result<Cart, CartRefused> {
     let head = store::require_open(work, cart)?;
     let product = require_sold_in(work, command.product_id, head.currency)?;
     let mut lines = store::lines(work, cart)?;
+    let (items, limit) = (lines.len(), rules.cart_items_max);
+    if items > limit {
+        return Err(CartRefused::Full { items, limit });
+    }
     if let Some(line) = lines
         .iter_mut()
         .find(|line| line.product_id == command.product_id)
@@ -41,8 +47,8 @@ pub fn add_item(
         store::touch(work, cart)?;
         return Ok(changed);
     }
-    if lines.len() >= LINES_MAX {
-        return Err(CartRefused::Full);
+    if items >= limit {
+        return Err(CartRefused::Full { items, limit });
     }
     let line = CartLine {
         id: work.new_id(),

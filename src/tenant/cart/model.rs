@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::primitives::id::{CartId, CartItemId, ProductId};
-use crate::primitives::limits::{LINES_MAX, QUANTITY_MAX};
+use crate::primitives::limits::QUANTITY_MAX;
 use crate::primitives::{Class, Currency, Money, MoneyError, Name, Quantity, Refusal, Sku};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::currency::CurrencyRefused;
@@ -165,9 +165,34 @@ pub enum CartRefused {
         /// The product's.
         product: Currency,
     },
-    /// One line more than a cart can have.
-    #[error("the cart is full: it has {LINES_MAX} lines; check it out, or remove one")]
-    Full,
+    /// One item more than a cart can have.
+    #[error(
+        "the cart is full: it holds {items} items, {limit} are allowed; check it out, or remove an \
+         item"
+    )]
+    Full {
+        /// The items in it.
+        items: usize,
+        /// The items that are allowed.
+        limit: usize,
+    },
+    /// The client has too many carts that were not ordered.
+    #[error(
+        "this address has {limit} carts that were not ordered; go on with one of them, or order it"
+    )]
+    TooManyOfClient {
+        /// The carts that one client may have.
+        limit: i64,
+    },
+    /// The shop has too many carts that were made without an API key, and all of them were touched
+    /// lately.
+    #[error(
+        "this shop has {limit} open carts, which is the most it can have; try again in some minutes"
+    )]
+    TooManyInShop {
+        /// The carts that the shop may have.
+        limit: i64,
+    },
     /// The line would hold more than can be sold at once.
     #[error("the line would hold {0} units; the limit is {QUANTITY_MAX}")]
     QuantityTooLarge(i64),
@@ -187,7 +212,8 @@ impl Refusal for CartRefused {
         match self {
             Self::CartNotFound | Self::ItemNotFound => Class::NotFound,
             Self::Currency(refused) => refused.class(),
-            Self::NotOpen(_) | Self::ProductInactive { .. } | Self::Full => Class::Conflict,
+            Self::NotOpen(_) | Self::ProductInactive { .. } | Self::Full { .. } => Class::Conflict,
+            Self::TooManyOfClient { .. } | Self::TooManyInShop { .. } => Class::Conflict,
             // The product is named in the body: the path was right, the value is not.
             Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
             Self::QuantityTooLarge(_) | Self::Empty | Self::AmountTooLarge(_) => Class::Invalid,
@@ -204,7 +230,9 @@ impl Refusal for CartRefused {
             Self::ProductNotFound(_) => "product_not_found",
             Self::ProductInactive { .. } => "product_inactive",
             Self::CurrencyMismatch { .. } => "currency_mismatch",
-            Self::Full => "cart_full",
+            Self::Full { .. } => "cart_full",
+            Self::TooManyOfClient { .. } => "carts_per_address_limit",
+            Self::TooManyInShop { .. } => "carts_limit",
             Self::QuantityTooLarge(_) => "quantity_too_large",
             Self::Empty => "cart_empty",
             Self::AmountTooLarge(_) => "amount_too_large",
@@ -225,6 +253,10 @@ impl Refusal for CartRefused {
                     ("cart_currency", cart.to_string()),
                     ("product_currency", product.to_string()),
                 ]
+            }
+            Self::Full { limit, .. } => vec![("limit", limit.to_string())],
+            Self::TooManyOfClient { limit } | Self::TooManyInShop { limit } => {
+                vec![("limit", limit.to_string())]
             }
             _ => Vec::new(),
         };

@@ -2,40 +2,152 @@
 //! was.
 
 use crate::primitives::Timestamp;
-use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, statements};
+use crate::storage::{Rows, Statement, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    COUNT_LEFT = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND updated_at < \
-        ?1";
-    LEFT = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND updated_at < ?1 ORDER BY \
+    COUNT_LEFT = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND client_hash \
+        IS NULL AND updated_at < ?1";
+    LEFT = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND client_hash IS NULL AND \
+        updated_at < ?1 ORDER BY updated_at LIMIT ?2";
+    COUNT_ANONYMOUS = "SELECT count(*) FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1";
+    ANONYMOUS = "SELECT id FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1 ORDER BY \
         updated_at LIMIT ?2";
+    COUNT_EMPTY = "SELECT count(*) FROM cart WHERE client_hash IS NOT NULL AND updated_at >= ?2 \
+        AND updated_at < ?1
+             AND NOT EXISTS (SELECT 1 FROM cart_item WHERE cart_id = cart.id)";
+    EMPTY = "SELECT id FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1 AND NOT EXISTS \
+        (SELECT 1 FROM cart_item WHERE cart_id = cart.id)
+             ORDER BY updated_at LIMIT ?2";
+    STORED = "SELECT (SELECT count(*) FROM cart), (SELECT count(*) FROM cart_item)";
     DELETE_ITEMS = "DELETE FROM cart_item WHERE cart_id = ?1";
     DELETE = "DELETE FROM cart WHERE id = ?1 AND status IN ('open', 'abandoned')";
 }
 
-/// How many carts nobody has touched since before `cut_off`.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn count_left(view: &TenantView, cut_off: Timestamp) -> Result<i64, StorageError> {
-    view.one(&COUNT_LEFT, params![cut_off], |row| row.get(0))
+/// The instants before which a cart that was not ordered has to be untouched to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CartCutOffs {
+    /// Of a cart that was made under an API key.
+    pub left: Timestamp,
+    /// Of one that was made without a key.
+    pub anonymous: Timestamp,
+    /// Of one that was made without a key and holds nothing.
+    pub empty: Timestamp,
 }
 
-/// Deletes those that were left first, at most `limit`, with what is in them. Gives how many went.
+/// Counts the carts whose time is over.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn delete_left(
+pub fn count_due(view: &TenantView, due: &CartCutOffs) -> Result<i64, StorageError> {
+    let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    let left = view.one(&COUNT_LEFT, params![due.left], count)?;
+    let empty = view.one(&COUNT_EMPTY, params![due.empty, due.anonymous], count)?;
+    Ok(left + count_anonymous_carts(view, due.anonymous)? + empty)
+}
+
+/// Deletes carts whose time is over, at most `limit`. Returns the number of deleted carts.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn delete_due(
     work: &mut TenantWork,
+    due: &CartCutOffs,
+    limit: u32,
+) -> Result<usize, StorageError> {
+    let left = delete(work, &LEFT, due.left, limit)?;
+    Ok(left + delete_anonymous_due(work, due, less(limit, left))?)
+}
+
+/// Tells whether [`delete_anonymous_due`] has anything to delete.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn has_anonymous_due(view: &TenantView, due: &CartCutOffs) -> Result<bool, StorageError> {
+    for (found_by, cut_off) in [(&ANONYMOUS, due.anonymous), (&EMPTY, due.empty)] {
+        let found = view.find(found_by, params![cut_off, 1], |_| Ok(()))?;
+        if found.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// As [`delete_due`], only those that were made without an API key.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn delete_anonymous_due(
+    work: &mut TenantWork,
+    due: &CartCutOffs,
+    limit: u32,
+) -> Result<usize, StorageError> {
+    let carts = delete_anonymous_carts(work, due.anonymous, limit)?;
+    Ok(carts + delete_empty_carts(work, due.empty, less(limit, carts))?)
+}
+
+/// Counts the carts of callers without an API key that were not ordered and not touched since
+/// `untouched_since`.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn count_anonymous_carts(
+    view: &TenantView,
+    untouched_since: Timestamp,
+) -> Result<i64, StorageError> {
+    view.one(&COUNT_ANONYMOUS, params![untouched_since], |row| row.get(0))
+}
+
+/// Deletes carts of callers without an API key that were not ordered and not touched since
+/// `untouched_since`, with their items; the longest untouched first, at most `limit`. Returns the
+/// number of deleted carts.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn delete_anonymous_carts(
+    work: &mut TenantWork,
+    untouched_since: Timestamp,
+    limit: u32,
+) -> Result<usize, StorageError> {
+    delete(work, &ANONYMOUS, untouched_since, limit)
+}
+
+/// As [`delete_anonymous_carts`], only those that hold nothing.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn delete_empty_carts(
+    work: &mut TenantWork,
+    untouched_since: Timestamp,
+    limit: u32,
+) -> Result<usize, StorageError> {
+    delete(work, &EMPTY, untouched_since, limit)
+}
+
+/// The number of carts and of their items, ordered ones included. Reads an index of each: for the
+/// lane of long reads.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn count_stored(view: &TenantView) -> Result<(i64, i64), StorageError> {
+    view.one(&STORED, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+fn less(limit: u32, deleted: usize) -> u32 {
+    limit.saturating_sub(u32::try_from(deleted).unwrap_or(u32::MAX))
+}
+
+fn delete(
+    work: &mut TenantWork,
+    found_by: &Statement,
     cut_off: Timestamp,
     limit: u32,
 ) -> Result<usize, StorageError> {
-    let left = work.all(&LEFT, params![cut_off, limit], |row| {
+    let carts = work.all(found_by, params![cut_off, limit], |row| {
         row.get::<_, [u8; 16]>(0)
     })?;
-    for id in &left {
+    for id in &carts {
         work.change(&DELETE_ITEMS, params![id], Rows::Any)?;
         work.change(&DELETE, params![id], Rows::Exactly(1))?;
     }
-    Ok(left.len())
+    Ok(carts.len())
 }

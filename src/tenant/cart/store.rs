@@ -1,20 +1,23 @@
 //! The carts' SQL and row mapping.
 
 use super::model::{CartHead, CartLine, CartRefused, CartStatus};
-use crate::primitives::Quantity;
 use crate::primitives::id::{CartId, CartItemId};
+use crate::primitives::{ClientHash, Quantity};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, money, params, statements};
 
 statements! {
-    INSERT = "INSERT INTO cart (id, currency, status, created_at, updated_at) VALUES (?1, ?2, ?3, \
-        ?4, ?4)";
+    INSERT = "INSERT INTO cart (id, currency, status, created_at, updated_at, client_hash) VALUES \
+        (?1, ?2, ?3, ?4, ?4, ?5)";
+    COUNT_OF_CLIENT = "SELECT count(*) FROM cart WHERE client_hash = ?1";
     HEAD = "SELECT id, currency, status FROM cart WHERE id = ?1";
     LINES = "SELECT cart_item.id, cart_item.product_id, product.sku, product.name, \
         cart_item.quantity, product.price_minor, product.currency
              FROM cart_item JOIN product ON product.id = cart_item.product_id WHERE \
              cart_item.cart_id = ?1 ORDER BY cart_item.seq";
     TOUCH = "UPDATE cart SET updated_at = ?2 WHERE id = ?1 AND status = 'open'";
-    CLOSE = "UPDATE cart SET status = ?2, updated_at = ?3 WHERE id = ?1 AND status = 'open'";
+    // An ordered cart is kept with its order, without the client.
+    CLOSE = "UPDATE cart SET status = ?2, updated_at = ?3, client_hash = CASE ?2 WHEN 'converted' \
+        THEN NULL ELSE client_hash END WHERE id = ?1 AND status = 'open'";
     INSERT_ITEM = "INSERT INTO cart_item (id, cart_id, product_id, quantity) VALUES (?1, ?2, ?3, \
         ?4)";
     UPDATE_ITEM = "UPDATE cart_item SET quantity = ?3 WHERE id = ?1 AND cart_id = ?2";
@@ -22,9 +25,21 @@ statements! {
     DELETE_ITEMS = "DELETE FROM cart_item WHERE cart_id = ?1";
 }
 
-pub(super) fn insert(work: &mut TenantWork, head: &CartHead) -> Result<(), StorageError> {
+pub(super) fn insert(
+    work: &mut TenantWork,
+    head: &CartHead,
+    client: Option<ClientHash>,
+) -> Result<(), StorageError> {
     let now = work.now();
-    work.insert(&INSERT, params![head.id, head.currency, head.status, now])
+    work.insert(
+        &INSERT,
+        params![head.id, head.currency, head.status, now, client],
+    )
+}
+
+/// Counts the carts of a client that were not ordered: about as many as one client may have.
+pub(super) fn count_of_client(view: &TenantView, client: ClientHash) -> Result<i64, StorageError> {
+    view.one(&COUNT_OF_CLIENT, params![client], |row| row.get(0))
 }
 
 /// The cart's own row.

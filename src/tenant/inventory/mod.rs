@@ -9,6 +9,7 @@
 
 mod adjust_stock;
 mod hand_over;
+mod hold_limit;
 mod jobs;
 mod model;
 mod queries;
@@ -18,6 +19,7 @@ mod store;
 
 pub use adjust_stock::{AdjustStock, CountStock, adjust_stock, count_stock};
 pub use hand_over::{Goods, hand_over, require_available, require_held_or_available};
+pub use hold_limit::require_within_hold_limit;
 pub use jobs::{EXPIRE_RESERVATION, ExpireReservation, expire, expire_reservations, has_overdue};
 pub use model::{
     AdjustRefused, Movement, MovementKind, ReservationStatus, Stock, StockRefused, StockRequest,

@@ -136,6 +136,24 @@ pub enum StockRefused {
         /// How many there are.
         available: i64,
     },
+    /// The unpaid orders of a client without an API key would hold too much together.
+    #[error(
+        "the unpaid orders of this address may hold {allowed} of `{sku}` together, and hold \
+         {held}; \
+         {wanted} more were requested; reduce the quantity, or pay the open orders first"
+    )]
+    HoldLimit {
+        /// Of which product.
+        product_id: ProductId,
+        /// Its SKU.
+        sku: Sku,
+        /// The quantity that was requested.
+        wanted: i64,
+        /// The quantity that the client's unpaid orders hold already.
+        held: i64,
+        /// The quantity that they may hold together.
+        allowed: i64,
+    },
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -144,7 +162,7 @@ pub enum StockRefused {
 impl Refusal for StockRefused {
     fn class(&self) -> Class {
         match self {
-            Self::OutOfStock { .. } => Class::Conflict,
+            Self::OutOfStock { .. } | Self::HoldLimit { .. } => Class::Conflict,
             Self::Storage(error) => error.class(),
         }
     }
@@ -152,6 +170,7 @@ impl Refusal for StockRefused {
     fn code(&self) -> &'static str {
         match self {
             Self::OutOfStock { .. } => "out_of_stock",
+            Self::HoldLimit { .. } => "hold_limit_exceeded",
             Self::Storage(error) => error.code(),
         }
     }
@@ -168,6 +187,19 @@ impl Refusal for StockRefused {
                 ("sku".to_owned(), Value::from(sku.as_str())),
                 ("requested".to_owned(), Value::from(*wanted)),
                 ("available".to_owned(), Value::from(*available)),
+            ]),
+            Self::HoldLimit {
+                product_id,
+                sku,
+                wanted,
+                held,
+                allowed,
+            } => Map::from_iter([
+                ("product_id".to_owned(), Value::from(product_id.to_string())),
+                ("sku".to_owned(), Value::from(sku.as_str())),
+                ("requested".to_owned(), Value::from(*wanted)),
+                ("held".to_owned(), Value::from(*held)),
+                ("allowed".to_owned(), Value::from(*allowed)),
             ]),
             Self::Storage(error) => error.facts(),
         }

@@ -8,7 +8,7 @@ use super::model::{Movement, MovementKind, ReservationStatus, Stock, StockReques
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{OrderId, ProductId, ReservationKind};
 use crate::primitives::limits::RESERVATION_AHEAD_MAX_MS;
-use crate::primitives::{OnHand, Timestamp};
+use crate::primitives::{ClientHash, OnHand, Timestamp};
 use crate::storage::{
     Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements,
 };
@@ -65,6 +65,9 @@ statements! {
         RETURNING product_id, quantity";
     EXPIRE = "UPDATE reservation SET status = 'expired' WHERE order_id = ?1 AND status = 'held' \
         AND expires_at <= ?2 RETURNING product_id, quantity";
+    HELD_BY_CLIENT = "SELECT coalesce(sum(r.quantity), 0) FROM sales_order o CROSS JOIN \
+        reservation r ON r.order_id = o.id AND r.product_id = ?2
+             WHERE o.client_hash = ?1 AND o.placed_at > ?3 AND r.status = 'held'";
     OVERDUE = "SELECT 1 FROM reservation WHERE status = 'held' AND expires_at <= ?1
              UNION ALL SELECT 1 FROM reservation WHERE status = 'held' AND expires_at > ?2 LIMIT 1";
     EXPIRE_DUE = "UPDATE reservation SET status = 'expired' WHERE seq IN (
@@ -99,6 +102,23 @@ fn counted(view: &TenantView, product_id: ProductId) -> Result<(i64, i64), Stora
 pub(super) fn available(view: &TenantView, product_id: ProductId) -> Result<i64, StorageError> {
     let (on_hand, reserved) = counted(view, product_id)?;
     Ok(on_hand - reserved)
+}
+
+/// What is on hand of a product, reserved or not.
+pub(super) fn on_hand(view: &TenantView, product_id: ProductId) -> Result<i64, StorageError> {
+    Ok(counted(view, product_id)?.0)
+}
+
+/// What the unpaid orders of a client, placed after `since`, hold of a product.
+pub(super) fn held_by_client(
+    view: &TenantView,
+    client: ClientHash,
+    product_id: ProductId,
+    since: Timestamp,
+) -> Result<i64, StorageError> {
+    view.one(&HELD_BY_CLIENT, params![client, product_id, since], |row| {
+        row.get(0)
+    })
 }
 
 pub(super) fn set_on_hand(

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::primitives::id::{CartId, ExchangeRateId, OrderId};
-use crate::primitives::{Class, Currency, Digest, Email, Money, Refusal, Timestamp};
+use crate::primitives::{Class, ClientHash, Currency, Digest, Email, Money, Refusal, Timestamp};
 use crate::storage::{StorageError, text_enum};
 use crate::tenant::pricing::{Priced, PricedLine, TaxLine};
 
@@ -137,6 +137,9 @@ pub struct NewOrder<'a> {
     pub placed_at: Timestamp,
     /// The rate to the shop's own currency, for an order in another one.
     pub exchange_rate_id: Option<ExchangeRateId>,
+    /// The client, of an order that is placed without an API key; erased when the order is paid or
+    /// cancelled.
+    pub client: Option<ClientHash>,
 }
 
 /// Why an order cannot be moved.
@@ -153,6 +156,13 @@ pub enum OrderRefused {
         /// What was asked.
         event: OrderEvent,
     },
+    /// The order names no client whose orders could be found by it.
+    #[error(
+        "this order was placed with an API key, or is not unpaid any more; name one that was \
+         placed \
+         without a key and waits for its payment"
+    )]
+    NoClient,
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -162,7 +172,7 @@ impl Refusal for OrderRefused {
     fn class(&self) -> Class {
         match self {
             Self::NotFound => Class::NotFound,
-            Self::IllegalTransition { .. } => Class::Conflict,
+            Self::IllegalTransition { .. } | Self::NoClient => Class::Conflict,
             Self::Storage(error) => error.class(),
         }
     }
@@ -171,6 +181,7 @@ impl Refusal for OrderRefused {
         match self {
             Self::NotFound => "order_not_found",
             Self::IllegalTransition { .. } => "illegal_transition",
+            Self::NoClient => "order_without_client",
             Self::Storage(error) => error.code(),
         }
     }

@@ -3,7 +3,9 @@
 use super::model::{Order, OrderRefused, OrderStatus};
 use super::store;
 use crate::platform::page::{Page, PageRequest};
+use crate::primitives::ClientHash;
 use crate::primitives::id::OrderId;
+use crate::primitives::limits::UNPAID_ORDERS_WINDOW_MS;
 use crate::storage::{StorageError, TenantView};
 
 /// An order with its lines.
@@ -46,4 +48,13 @@ pub fn list_orders(
     status: Option<OrderStatus>,
 ) -> Result<Page<Order>, StorageError> {
     Ok(Page::cut(store::page(view, page, status)?, page))
+}
+
+/// Counts the unpaid orders of a client without an API key, of the last day.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn count_unpaid(view: &TenantView, client: ClientHash) -> Result<i64, StorageError> {
+    let since = view.now().plus_millis(-UNPAID_ORDERS_WINDOW_MS);
+    store::count_unpaid(view, client, since)
 }

@@ -6,7 +6,7 @@ use super::model::{NewOrder, Order, OrderStatus};
 use crate::platform::page::PageRequest;
 use crate::platform::series;
 use crate::primitives::id::{OrderId, OrderLineId};
-use crate::primitives::{Currency, Digest, Money};
+use crate::primitives::{ClientHash, Currency, Digest, Money, Timestamp};
 use crate::storage::{
     Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements,
 };
@@ -31,10 +31,12 @@ macro_rules! order_columns {
 statements! {
     INSERT = "INSERT INTO sales_order (id, number, channel, status, currency, prices_include_tax, \
         subtotal_minor, discount_minor, tax_minor, total_minor,
-              tax_lines, email, cart_id, request_hash, placed_at, exchange_rate_id, updated_at)
+              tax_lines, email, cart_id, request_hash, placed_at, exchange_rate_id, client_hash, \
+              updated_at)
               VALUES (:id, :number, :channel, :status, :currency, :prices_include_tax, :subtotal, \
               0, :tax, :total,
-              :tax_lines, :email, :cart_id, :request_hash, :placed_at, :exchange_rate_id, :now)";
+              :tax_lines, :email, :cart_id, :request_hash, :placed_at, :exchange_rate_id, :client, \
+              :now)";
     INSERT_LINE = "INSERT INTO order_line (id, order_id, product_id, sku, name, quantity, \
         unit_price_minor, tax_class, tax_name, tax_rate_ppm, net_minor, tax_minor, total_minor)
               VALUES (:id, :order_id, :product_id, :sku, :name, :quantity, :unit_price, \
@@ -52,8 +54,15 @@ statements! {
     LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS \
         JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 \
         ORDER BY o.seq, l.seq");
-    SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3 WHERE id = ?1 AND status = \
-        ?4";
+    // No status leads back to pending, so the client is of no use any more.
+    SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3, client_hash = NULL WHERE id \
+        = ?1 AND status = ?4";
+    COUNT_UNPAID = "SELECT count(*) FROM sales_order WHERE client_hash = ?1 AND placed_at > ?2";
+    CLIENT_OF = "SELECT client_hash FROM sales_order WHERE id = ?1";
+    UNPAID_OF_CLIENT = "SELECT id FROM sales_order WHERE client_hash = ?1 ORDER BY placed_at LIMIT \
+        ?2";
+    UNPAID_OF_ALL = "SELECT id FROM sales_order WHERE client_hash IS NOT NULL ORDER BY \
+        client_hash, placed_at LIMIT ?1";
     REQUEST_HASH = "SELECT request_hash FROM sales_order WHERE id = ?1";
     LINE_EXISTS = "SELECT 1 FROM order_line WHERE id = ?1";
 }
@@ -117,7 +126,8 @@ pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, S
         ":total": priced.total.minor(), ":tax_lines": tax_lines, ":email": new.email,
             ":cart_id": new.cart_id,
         ":request_hash": new.request_hash, ":placed_at": new.placed_at,
-            ":exchange_rate_id": new.exchange_rate_id, ":now": now,
+            ":exchange_rate_id": new.exchange_rate_id, ":client": new.client,
+        ":now": now,
     };
     work.insert(&INSERT, row)?;
     priced
@@ -222,6 +232,35 @@ pub(super) fn set_status(
         Rows::Exactly(1),
     )
     .map(drop)
+}
+
+/// Counts the unpaid orders of a client that were placed after `since`.
+pub(super) fn count_unpaid(
+    view: &TenantView,
+    client: ClientHash,
+    since: Timestamp,
+) -> Result<i64, StorageError> {
+    view.one(&COUNT_UNPAID, params![client, since], |row| row.get(0))
+}
+
+/// The client of an order, if there is such an order and it has one.
+pub(super) fn client_of(
+    view: &TenantView,
+    id: OrderId,
+) -> Result<Option<Option<ClientHash>>, StorageError> {
+    view.find(&CLIENT_OF, params![id], |row| row.get(0))
+}
+
+/// Unpaid orders that were placed without a key: of one client the oldest first, or of all.
+pub(super) fn unpaid_of(
+    view: &TenantView,
+    client: Option<ClientHash>,
+    limit: u32,
+) -> Result<Vec<OrderId>, StorageError> {
+    match client {
+        Some(client) => view.all(&UNPAID_OF_CLIENT, params![client, limit], |row| row.get(0)),
+        None => view.all(&UNPAID_OF_ALL, params![limit], |row| row.get(0)),
+    }
 }
 
 /// Whether there is an order with this id, and the hash of the request that brought the id, if a

@@ -211,6 +211,7 @@ pub(super) fn record_as(
     }
     let exchange_rate_id = rate.map(|rate| currency::adopt(work, &rate)).transpose()?;
     let new = NewOrder {
+        client: None,
         id: command.id.unwrap_or_else(|| work.new_id::<OrderKind>()),
         channel: Channel::Sale,
         status: OrderStatus::Paid,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::TestApp;
 use crate::support::answer::pointers;
-use crate::support::process::Daemon;
+use crate::support::process::{Daemon, tillbox};
 use serde_json::{Value, json};
 
 /// What the daemon answers to a cart's head and this much of its body, until it closes.
@@ -206,5 +206,187 @@ async fn objects_are_not_taken_from_arrays() {
             .await
             .refused(422, "validation_failed");
         assert_eq!(refused["errors"][0]["detail"], detail);
+    }
+}
+
+/// A client that announces a body of 64 KiB, sends so much of it, and waits.
+fn unfinished(daemon: &Daemon, headers: &str, sent: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a timeout");
+    write!(
+        stream,
+        "POST /v1/carts HTTP/1.1\r\nhost: x\r\n{headers}content-type: \
+         application/json\r\nconnection: close\r\ncontent-length: 65536\r\n\r\n{}",
+        " ".repeat(sent)
+    )
+    .expect("sent");
+    stream
+}
+
+/// The answer to a client that now sends the rest of its body.
+fn finish(mut stream: TcpStream, sent: usize) -> String {
+    let rest = " ".repeat(65_536 - sent - 2) + "{}";
+    stream.write_all(rest.as_bytes()).expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text
+}
+
+fn memory_in_use(daemon: &Daemon) -> u64 {
+    let figures = daemon.client().get("/metrics").expect("an answer").text();
+    let value = figures
+        .lines()
+        .find_map(|line| line.strip_prefix("tillbox_http_body_memory_bytes "));
+    value.expect("the figure").parse().expect("a number")
+}
+
+/// Waits for the daemon to have read what is under way to it.
+fn await_memory(daemon: &Daemon, bytes: u64) {
+    for _ in 0..100_000 {
+        if memory_in_use(daemon) == bytes {
+            return;
+        }
+    }
+    panic!("{} bytes are in use, not {bytes}", memory_in_use(daemon));
+}
+
+#[test]
+fn refuses_large_keyless_body_when_memory_is_used_up() {
+    const KIB: usize = 1024;
+    const TENANT: &str = "x-tillbox-tenant: demo\r\n";
+    let dir = tempfile::tempdir().expect("a directory");
+    let made = |args: &[&str]| {
+        let output = tillbox(dir.path(), args).output().expect("it runs");
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    let key = made(&["tenant", "create", "demo", "--name", "Demo", "--json"]);
+    let key = key["api_key"].as_str().expect("a key").to_owned();
+    // One keyless body of 64 KiB takes 48 KiB of the 64 KiB that strangers have.
+    let daemon = Daemon::start_with(
+        dir.path(),
+        &[],
+        &[
+            ("TILLBOX_SERVER__BODY_LIMIT", "64KiB".as_ref()),
+            ("TILLBOX_SERVER__BODY_MEMORY", "128KiB".as_ref()),
+        ],
+    );
+    let announced: Vec<TcpStream> = (0..8).map(|_| unfinished(&daemon, TENANT, 0)).collect();
+    let begun: Vec<TcpStream> = (0..8)
+        .map(|_| unfinished(&daemon, TENANT, 4 * KIB))
+        .collect();
+    assert_eq!(memory_in_use(&daemon), 0, "nothing is taken in advance");
+    let large = unfinished(&daemon, TENANT, 40 * KIB);
+    await_memory(&daemon, 48 * KIB as u64);
+    let refused = finish(unfinished(&daemon, TENANT, 40 * KIB), 40 * KIB);
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+    assert!(refused.contains(r#""code":"server_busy""#), "{refused}");
+    let mut client = daemon.client();
+    let tenant = [
+        ("x-tillbox-tenant", "demo"),
+        ("content-type", "application/json"),
+    ];
+    client
+        .request(
+            "POST",
+            "/v1/carts",
+            &tenant,
+            &[b' '; 16 * KIB - 2]
+                .iter()
+                .copied()
+                .chain(*b"{}")
+                .collect::<Vec<u8>>(),
+        )
+        .expect("an answer")
+        .expect(201);
+    let keyed = format!("authorization: Bearer {key}\r\n");
+    let answer = finish(unfinished(&daemon, &keyed, 40 * KIB), 40 * KIB);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    let answer = finish(large, 40 * KIB);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    await_memory(&daemon, 0);
+    let answer = finish(unfinished(&daemon, TENANT, 40 * KIB), 40 * KIB);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    drop((announced, begun));
+}
+
+/// The chunk that is announced never comes: the answer does not wait for it.
+#[test]
+fn rejects_a_chunk_beyond_the_limit_when_it_is_announced() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    for sent in ["100001\r\n", "2\r\n{}\r\nffffffffff;x\r\n{"] {
+        let (head, problem) = answer(&daemon, "transfer-encoding: chunked", sent);
+        assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+        assert_eq!(problem["code"], "body_too_large");
+    }
+    let (head, _) = answer(
+        &daemon,
+        "transfer-encoding: chunked",
+        "2\r\n{}\r\n0\r\n\r\n",
+    );
+    assert!(head.starts_with("HTTP/1.1 201 "), "{head}");
+}
+
+#[test]
+fn rejects_transfer_codings_other_than_chunked() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    for codings in [
+        "gzip, chunked",
+        "gzip",
+        "chunked, gzip",
+        "chunked\r\ntransfer-encoding: chunked",
+    ] {
+        let (head, problem) = answer(&daemon, &format!("transfer-encoding: {codings}"), "");
+        assert!(
+            head.starts_with("HTTP/1.1 501 Not Implemented\r\n"),
+            "{head}"
+        );
+        assert_eq!(problem["code"], "unsupported_transfer_coding", "{codings}");
+        assert_eq!(problem["status"], 501, "{codings}");
+    }
+}
+
+#[test]
+fn rejects_a_request_target_with_a_fragment() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(dir.path(), &["--dev"]);
+    for target in [
+        "/health/live#x",
+        "/health/live?a=#",
+        "http://x/health/live#x",
+    ] {
+        let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
+        write!(stream, "GET {target} HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+        let mut text = String::new();
+        stream
+            .read_to_string(&mut text)
+            .expect("an answer, and the end");
+        assert!(text.starts_with("HTTP/1.1 400 "), "{target}: {text}");
+        assert!(text.contains("contains `#`"), "{target}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn rejects_a_charset_other_than_utf_8() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let create = |media_type: &str| {
+        let call = shop.post("/v1/carts").header("content-type", media_type);
+        call.bytes("{}")
+    };
+    for charset in ["utf-8", "UTF-8", "\"utf-8\"", "utf8"] {
+        let media_type = format!("application/json; charset={charset}");
+        create(&media_type).send().await.expect(201);
+    }
+    for charset in ["iso-8859-1", "UTF-16", "\"latin1\"", ""] {
+        let media_type = format!("application/json;v=1; Charset={charset}");
+        let refused = create(&media_type).send().await;
+        let problem = refused.refused(415, "unsupported_media_type");
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("UTF-8"), "{detail}");
     }
 }

@@ -1,7 +1,7 @@
 //! `/v1/carts`: what buyers mean to buy.
 
 use serde_json::{Value, json};
-use tillbox::primitives::limits::{LINES_MAX, PRICE_MINOR_MAX, QUANTITY_MAX};
+use tillbox::primitives::limits::{PRICE_MINOR_MAX, QUANTITY_MAX};
 use tillbox::tenancy::Scope;
 
 use crate::support::answer::pointers;
@@ -373,7 +373,8 @@ async fn a_line_and_a_cart_have_their_limits() {
         .refused(422, "amount_too_large");
     assert_eq!(contents(&shop), before);
     let full = new_cart(&shop).await;
-    let (lines, hex) = (LINES_MAX, full.replace('-', ""));
+    let limit = app.app().config.storefront.cart_items_max;
+    let (lines, hex) = (limit, full.replace('-', ""));
     shop.raw(&format!(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {lines})
          INSERT INTO product (id, sku, name, price_minor, currency, tax_class, track_stock, \
@@ -391,7 +392,7 @@ async fn a_line_and_a_cart_have_their_limits() {
         shop.count(&format!(
             "SELECT count(*) FROM cart_item WHERE cart_id = x'{hex}'"
         )),
-        lines as i64
+        lines
     );
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tillbox::app::App;
 use tillbox::config::ByteSize;
 use tillbox::platform::queue::{self, NewJob, Queue};
-use tillbox::primitives::limits::{HEARTBEAT_STALE_MS, JOB_LATE_MS};
+use tillbox::primitives::limits::{HEARTBEAT_STALE_MS, JOB_LATE_MS, PROBE_MS};
 use tillbox::tenancy::Directory;
 use tillbox::worker::handlers::{Handler, Handlers, OutboundJob};
 use tillbox::worker::{JobError, Worker};
@@ -18,7 +18,7 @@ use tillbox::worker::{JobError, Worker};
 use crate::support::{TestApp, TestShop, answer::Answer, blocking};
 
 /// As long as a test waits for what it expects to come at once.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 async fn health(app: &TestApp, status: u16) -> Answer {
     let answer = app.get("/health").send().await.expect(status);
@@ -189,6 +189,11 @@ async fn until(app: &TestApp, key: &str, services: Value) -> Value {
         loop {
             let answer = app.get("/health").bearer(key).send().await;
             let report = answer.json();
+            // A busy machine may answer the probe too late; its verdict stands until the clock goes
+            // on, which nobody else does here.
+            if report["details"]["landlord_file"] == "no answer in time" {
+                app.advance(Duration::from_millis(PROBE_MS.unsigned_abs()));
+            }
             let all_ok = services
                 .as_object()
                 .is_some_and(|all| all.values().all(|one| one == "ok"));
@@ -323,7 +328,8 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
         (threads, lost)
     });
     until(app, key, well()).await;
-    threads.shutdown_background();
+    // Waited for: a beat that is under way would be one of the new time.
+    blocking(|| threads.shutdown_timeout(PATIENCE));
     app.advance(Duration::from_millis(HEARTBEAT_STALE_MS.unsigned_abs() + 1));
     let report = until(app, key, failing("queue")).await;
     let fault = report["details"]["queue"].as_str().unwrap_or_default();

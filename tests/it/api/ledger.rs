@@ -167,3 +167,39 @@ async fn entries_are_listed_with_their_own_transfers() {
     );
     assert_eq!(second["next_cursor"], Value::Null);
 }
+
+#[tokio::test]
+async fn lists_accounts_by_currency_and_then_by_code() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.sells_in("CHF", "1").await;
+    shop.tax_class("vat", 190_000).await;
+    let tea = shop
+        .product_with("TEA", 100, json!({"tax_class": "vat"}))
+        .await;
+    let swiss = json!({"tax_class": "vat", "currency": "CHF"});
+    let imported = shop.product_with("CHF", 100, swiss).await;
+    sale(&shop, &tea, "2026-01-02T00:00:00Z", "cash", 100).await;
+    sale(&shop, &imported, "2026-01-03T00:00:00Z", "cash", 100).await;
+    let listed = shop
+        .get("/v1/ledger/accounts")
+        .send()
+        .await
+        .expect(200)
+        .json();
+    let name = |account: &Value| {
+        ["currency", "code"]
+            .map(|name| account[name].as_str().expect("a text").to_owned())
+            .join(" ")
+    };
+    let listed: Vec<_> = listed["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(name)
+        .collect();
+    let expected = ["CHF", "EUR"].iter().flat_map(|currency| {
+        ["1000", "1200", "2200", "4000"].map(|code| format!("{currency} {code}"))
+    });
+    assert_eq!(listed, expected.collect::<Vec<_>>());
+}

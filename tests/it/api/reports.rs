@@ -93,3 +93,36 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
         .refused(422, "validation_failed");
     assert_eq!(crate::support::answer::pointers(&refused), ["?from", "?to"]);
 }
+
+/// A correction debits the account that the sale credited: revenue is the difference, and an entry
+/// with two transfers is one entry.
+#[tokio::test]
+async fn subtracts_what_a_later_entry_takes_back() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let tea = shop.product("TEA", 450).await;
+    let payments = json!([
+        {"method": "cash", "amount_minor": 200},
+        {"method": "manual", "amount_minor": 250},
+    ]);
+    let lines = json!([{"product_id": tea, "quantity": 1}]);
+    shop.sale("one", json!({"lines": lines, "payments": payments}))
+        .await
+        .expect(201);
+    let euros = |revenue: i64, entries: i64| {
+        json!([{
+            "currency": "EUR", "revenue_minor": revenue, "tax_minor": 0, "entries": entries,
+        }])
+    };
+    assert_eq!(revenue(&shop, "").await["currencies"], euros(450, 1));
+    shop.raw(
+        "INSERT INTO ledger_entry (id, kind, subject_id, description, booked_at, created_at, hash)
+         SELECT zeroblob(16), 'correction', zeroblob(16), 'Correction', booked_at, created_at, \
+         zeroblob(32)
+         FROM ledger_entry;
+         INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor)
+         VALUES (2, '4000', '1000', 'EUR', 100)",
+    )
+    .expect("inserted");
+    assert_eq!(revenue(&shop, "").await["currencies"], euros(350, 2));
+}

@@ -154,20 +154,20 @@ fn a_calls_form_is_described_with_what_it_is_refused_for() {
     assert_eq!(statuses("/health/live", "get"), ["200", "default"]);
     assert_eq!(
         statuses("/v1/settings/shop", "get"),
-        ["200", "401", "403", "404", "default"]
+        ["200", "401", "403", "404", "429", "default"]
     );
     assert_eq!(
         statuses("/v1/landlord/tenants", "get"),
-        ["200", "401", "403", "422", "default"]
+        ["200", "401", "403", "422", "429", "default"]
     );
     assert_eq!(
         statuses("/v1/orders/{id}", "get"),
-        ["200", "400", "401", "403", "404", "default"]
+        ["200", "400", "401", "403", "404", "429", "default"]
     );
     assert_eq!(
         statuses("/v1/carts", "post"),
         [
-            "201", "400", "401", "403", "404", "413", "415", "422", "default"
+            "201", "400", "401", "403", "404", "409", "413", "415", "422", "429", "default"
         ]
     );
     let sale = operation("/v1/sales", "post");

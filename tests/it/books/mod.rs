@@ -1,7 +1,9 @@
 //! The promises of the sale path, over all its routes: once, gapless, balanced, never changed,
 //! never mixed.
 
+mod chain_columns;
 mod isolation;
+mod keys;
 mod once;
 mod random_sales;
 mod settle;

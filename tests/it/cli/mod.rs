@@ -12,3 +12,4 @@ mod retention;
 pub mod run;
 mod serve;
 mod tenants;
+mod wake;

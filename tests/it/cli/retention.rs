@@ -81,7 +81,7 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
     )
     .code(0);
     let lines: Vec<&str> = table.stdout.lines().collect();
-    assert_eq!(lines.len(), 6, "a row for each table: {table:?}");
+    assert_eq!(lines.len(), 7, "a row for each table: {table:?}");
     assert_eq!(
         lines[0].split_whitespace().collect::<Vec<_>>(),
         ["TENANT", "TABLE", "ROWS", "CUT_OFF"]
@@ -172,4 +172,49 @@ fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
     run(data, &["retention", "prune"]).code(1);
     run(data, &["retention", "prune", "--clock-is-right"]).code(0);
     run(data, &["retention", "prune"]).code(0);
+}
+
+#[test]
+fn prunes_at_once_and_shows_what_takes_the_room() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path();
+    run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
+    let now = [
+        "retention",
+        "prune",
+        "--now",
+        "answers,carts",
+        "--tenant",
+        "corner",
+    ];
+    let pruned = run(data, &now).code(0).stdout;
+    let rows: Vec<Vec<&str>> = pruned
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[1], ["corner", "answers", "0", "-"], "{pruned}");
+    assert_eq!(rows[2], ["corner", "carts", "0", "-"], "{pruned}");
+    let wrong = run(data, &["retention", "prune", "--now", "orders"]).code(2);
+    assert!(wrong.stderr.contains("write answers, carts"), "{wrong:?}");
+    let wrong = run(data, &["audit", "prune", "--now", "carts"]).code(2);
+    assert!(
+        wrong.failure()[0].contains("--now deletes no audit entries"),
+        "{wrong:?}"
+    );
+
+    let shown = run(data, &["tenant", "show", "corner"]).code(0).stdout;
+    for name in [
+        "disk used",
+        "share of the disk",
+        "documents",
+        "stored answers",
+        "carts",
+        "jobs",
+    ] {
+        let line = shown.lines().find(|line| line.starts_with(name));
+        assert!(
+            line.is_some_and(|line| line.ends_with('B')),
+            "{name}: {shown}"
+        );
+    }
 }

@@ -1,9 +1,14 @@
 //! What is done to all files of the house in turn, and when: retention, the nightly check, the
 //! scheduler, the clock that both believe or not.
 
+mod batches;
 mod checks;
 mod clock;
+mod kept_until;
+mod prune_now;
+mod rest;
 mod retention;
+mod runs;
 mod schedule;
 
 use std::time::Duration;

@@ -72,6 +72,10 @@ async fn aged(app: &TestApp) -> (TestShop, String) {
     }
     shop.place(&[(&tea, 1)], "cash").await;
     shop.cart(&[(&mug, 1)]).await;
+    let anonymous = app
+        .call(http::Method::POST, "/v1/carts")
+        .header("x-tillbox-tenant", shop.slug.as_str());
+    anonymous.key("k").send().await.expect(201);
     app.work_off();
     app.advance(Duration::from_secs(3600));
     app.work_off();

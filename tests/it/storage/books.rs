@@ -102,6 +102,8 @@ const NO_BOOKS: &[&str] = &[
     "currency_setting",
     "file_identity",
     "idempotency_key",
+    "keyless_answer",
+    "keyless_usage",
     "job",
     "product",
     "reservation",
@@ -183,6 +185,7 @@ fn no_column_of_a_final_row_can_be_changed() {
                 "id" | "order_id" | "subject_id" | "financial_order_id" | "exchange_rate_id"
                 | "cart_id" | "product_id" => "x'00000000000000000000000000000009'",
                 "snapshot_hash" | "hash" | "prev_hash" | "request_hash" => "randomblob(32)",
+                "client_hash" => "x'0000000000000009'",
                 "snapshot" | "details" => "'{\"a\":1}'",
                 "currency" => "'USD'",
                 "base" | "quote" => "'CHF'",

@@ -58,6 +58,10 @@ const MAY_SCAN: &[(&str, &str)] = &[
         "puts the few hosts of each tenant in order",
     ),
     (
+        "tenant::disk_usage::BY_TREE",
+        "reads every page: that is its purpose, and it has a deadline in the long lane",
+    ),
+    (
         "integrity::",
         "compares everything with everything: that is its purpose, and it has a lane of its own",
     ),
@@ -83,6 +87,14 @@ const MAY_SCAN: &[(&str, &str)] = &[
     (
         "currency::unsellable::OF_PRODUCTS",
         "walks the products, once for each shop at the start, in the long lane",
+    ),
+    (
+        "idempotency::STORED_BYTES",
+        "sums all answers, in the long lane",
+    ),
+    (
+        "cart::retention::STORED",
+        "counts all carts and items, in the long lane",
     ),
     ("cart::store::LINES", "puts the lines of one cart in order"),
     (

@@ -33,7 +33,17 @@ pub fn tillbox(data_dir: &Path, args: &[&str]) -> Command {
         .env_remove("RUST_LOG");
     if args.first() == Some(&"serve") {
         // A test asks as often as it can, from one address.
-        for policy in ["CHECKOUT", "PAYMENT", "WEBHOOK", "LOGIN", "SALES"] {
+        for policy in [
+            "CHECKOUT",
+            "PAYMENT",
+            "WEBHOOK",
+            "LOGIN",
+            "SALES",
+            "STOREFRONT",
+            "STOREFRONT_READ",
+            "STOREFRONT_TENANT",
+            "BAD_KEYS",
+        ] {
             command.env(format!("TILLBOX_RATE_LIMITS__{policy}"), "1000000/s");
         }
     }

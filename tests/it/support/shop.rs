@@ -113,13 +113,7 @@ impl Drop for Inner {
 /// Rates that no test reaches: what they are for is tested where the real ones are set.
 fn no_limits() -> RateLimits {
     let rate = "1000000/s".parse().expect("a rate");
-    RateLimits {
-        checkout: rate,
-        payment: rate,
-        webhook: rate,
-        login: rate,
-        sales: rate,
-    }
+    RateLimits::all(rate)
 }
 
 /// A number that belongs to the running test, so that its ids are its own and the same on every

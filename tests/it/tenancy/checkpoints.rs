@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tillbox::storage::data_dir::beside;
 use tillbox::storage::{FileKind as _, Tenant};
 
+use crate::api::storefront_bounds::DOWN;
 use crate::support::{Answer, TestApp, TestShop, logs};
 
 /// A shop that sold `then` times, its file of that time, and that sold `since` times since.
@@ -333,6 +334,7 @@ async fn a_file_of_the_first_version_is_chained_from_now_on() {
     let tea = shop.stocked("TEA", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
     app.stop();
+    shop.raw(DOWN).expect("as it was");
     shop.raw(UNCHAINED).expect("as it was");
     app.landlord_raw("DELETE FROM tenant_checkpoint")
         .expect("as it was");
@@ -408,6 +410,7 @@ async fn a_copy_from_before_the_chain_that_lacks_nothing_is_opened() {
     shop.sell(&[(&tea, 1)]).await;
     app.work_off();
     app.stop();
+    shop.raw(DOWN).expect("as it was");
     shop.raw(UNCHAINED).expect("as it was");
     app.landlord_raw("UPDATE tenant_checkpoint SET ledger_hash = zeroblob(32)")
         .expect("as it was");

@@ -189,6 +189,8 @@ const MATRIX: &[Row] = &[
     Row("/v1/ledger/trial-balance GET", "/v1/ledger/trial-balance", Key(FINANCE), "", 200,
         Unaware(200)),
     Row("/v1/orders GET", "/v1/orders", Key(ORDERS), "", 200, Unaware(200)),
+    Row("/v1/orders/cancel-unpaid POST", "/v1/orders/cancel-unpaid", Key(ORDERS),
+        r#"{"all": true}"#, 200, Unaware(200)),
     Row("/v1/orders/{id} GET", "/v1/orders/{order}", Key(ORDERS), "", 200, NO_ORDER),
     Row("/v1/orders/{id}/cancel POST", "/v1/orders/{order}/cancel", Key(ORDERS), "", 200, NO_ORDER),
     Row("/v1/orders/{id}/confirm POST", "/v1/orders/{paid_order}/confirm", Key(ORDERS), "", 200,

@@ -12,6 +12,7 @@ use crate::support::{TestApp, TestShop};
 fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static str> {
     let policy = Policy {
         invoice_number: NumberFormat::parse(format).expect("a format"),
+        storefront: shop.app.app().policy.storefront,
         test_payments: false,
         published: Default::default(),
     };

@@ -2,6 +2,11 @@
 //! itself.
 
 mod foreign_sales;
+mod hold_ends;
 mod invoice_numbers;
 mod past_sales;
+mod rates_in_documents;
 mod reservations;
+mod rounding;
+mod tax_lines;
+mod unsellable;

@@ -106,3 +106,71 @@ async fn what_was_paid_is_what_the_lines_come_to_with_their_tax() {
     );
     shop.assert_integrity();
 }
+
+/// The tax of an imported sale of 2021, of one that a till sends late and is dated 2020, and of one
+/// now.
+async fn taxes(app: &TestApp, shop: &TestShop) -> Vec<String> {
+    let mug = shop.product("MUG", 1_000).await;
+    let imported = import(shop, app, past_sale("MUG", 1_000));
+    assert_eq!(imported, Ok(ImportedSale::Recorded));
+    for sold_at in ["2020-06-01T12:00:00Z", "2026-01-15T10:00:00Z"] {
+        let body = json!({
+            "lines": [{"product_id": mug, "quantity": 2}],
+            "payments": [{"method": "cash", "amount_minor": 10_000}],
+            "sold_at": sold_at,
+        });
+        shop.post("/v1/sales")
+            .key(sold_at)
+            .json(body)
+            .send()
+            .await
+            .expect(201);
+    }
+    shop.assert_integrity();
+    shop.rows(
+        "SELECT l.tax_name || ' ' || f.tax_minor FROM sales_order o JOIN order_line l ON \
+        l.order_id = o.id JOIN financial_order f ON f.order_id = o.id ORDER BY o.seq",
+    )
+}
+
+async fn add_rate(shop: &TestShop, name: &str, rate_ppm: i64, valid_from: &str) {
+    let body = json!({"tax_class": "standard", "name": name, "rate_ppm": rate_ppm,
+        "valid_from": valid_from});
+    shop.post("/v1/tax-rates")
+        .json(body)
+        .send()
+        .await
+        .expect(201);
+}
+
+#[tokio::test]
+async fn takes_first_rate_for_sales_before_it() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.prices_include_tax(true).await;
+    add_rate(&shop, "VAT 20 %", 200_000, "2025-06-01T00:00:00Z").await;
+    add_rate(&shop, "VAT 16 %", 160_000, "2025-01-01T00:00:00Z").await;
+    assert_eq!(
+        taxes(&app, &shop).await,
+        ["VAT 16 % 276", "VAT 16 % 276", "VAT 20 % 333"]
+    );
+}
+
+#[tokio::test]
+async fn takes_no_tax_while_no_rate_is_set_or_a_rate_of_zero_is() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    shop.prices_include_tax(true).await;
+    assert_eq!(
+        taxes(&app, &shop).await,
+        ["No tax 0", "No tax 0", "No tax 0"]
+    );
+    let shop = app.tenant("small");
+    shop.prices_include_tax(true).await;
+    add_rate(&shop, "Exempt", 0, "2015-01-01T00:00:00Z").await;
+    add_rate(&shop, "VAT 20 %", 200_000, "2021-01-01T00:00:00Z").await;
+    assert_eq!(
+        taxes(&app, &shop).await,
+        ["VAT 20 % 333", "Exempt 0", "VAT 20 % 333"]
+    );
+}

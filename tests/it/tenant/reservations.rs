@@ -394,6 +394,7 @@ async fn the_worker_ends_reservations_that_have_no_job() {
     stocked
         .reserve(stocked.order(1), &[2])
         .expect("there is enough");
+    stocked.shop.raw("DELETE FROM job").expect("deleted");
     app.advance(past_expiry());
     let worker = Worker::start(app.app());
     let ended = async {
@@ -447,8 +448,9 @@ async fn the_last_unit_is_sold_once() {
 async fn a_cart_goes_to_checkout_once_and_not_empty() {
     let app = TestApp::start();
     let stocked = Stocked::with(&app, &[("A", 1), ("B", 1)]).await;
+    let rules = app.app().policy.storefront;
     let created = stocked
-        .run(|work| cart::create_cart(work, None))
+        .run(move |work| cart::create_cart(work, &rules, None, None))
         .expect("a cart");
     let load = || stocked.run(move |work| cart::load_for_checkout(work, created.id));
     assert!(matches!(load(), Err(CartRefused::Empty)));
@@ -459,7 +461,7 @@ async fn a_cart_goes_to_checkout_once_and_not_empty() {
             quantity,
         };
         stocked
-            .run(move |work| cart::add_item(work, created.id, &item))
+            .run(move |work| cart::add_item(work, &rules, created.id, &item))
             .expect("it is sold");
     }
     let loaded = load().expect("it has lines");

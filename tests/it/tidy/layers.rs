@@ -13,6 +13,7 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("landlord", 40),
     ("outbound", 40),
     ("config", 50),
+    ("body_memory", 50),
     ("reload", 51),
     ("app", 55),
     ("observe", 51),

@@ -21,6 +21,7 @@ use crate::maintenance::tasks::{self, TaskStatus};
 use crate::platform::page::WalkRequest;
 use crate::primitives::{Slug, Timestamp};
 use crate::tenancy::TenantAccess;
+use crate::tenant::prune_now::PrunedNow;
 
 /// The routes of retention.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
@@ -44,6 +45,13 @@ pub struct PruneBody {
     /// behind, or nothing ran for more than a week. Not beside `dry_run`.
     #[serde(default)]
     clock_is_right: bool,
+    /// Deletes at once, whatever its age, what callers without a key have stored, and nothing else:
+    /// `answers` (of cart calls) and `carts` (that were not ordered). Never an answer of a sale, a
+    /// payment or a checkout. Works while the clock is not trusted. Not beside `audit_only` and
+    /// `clock_is_right`.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    now: Vec<String>,
 }
 
 /// A run that is asked for.
@@ -51,6 +59,27 @@ pub struct PruneCall {
     prune: Prune,
     tenant: Option<String>,
     clock_is_right: bool,
+    now: Vec<PrunedNow>,
+}
+
+/// The kinds that are to be pruned at once. An empty list asks for none.
+fn kinds_of(wire: &PruneBody, faults: &mut Faults) -> Option<Vec<PrunedNow>> {
+    let fits = wire.now.is_empty() || !(wire.audit_only || wire.clock_is_right);
+    let alone = fits.then_some(()).ok_or(
+        "now deletes whatever its age and no audit entries; leave out audit_only and \
+         clock_is_right",
+    );
+    let words = wire.now.iter().enumerate().map(|(index, word)| {
+        let unknown = || format!("{word:?} cannot be pruned at once; write answers or carts");
+        let kind = PrunedNow::parse(word).ok_or_else(unknown);
+        faults.take(format!("/now/{index}"), kind)
+    });
+    let words: Vec<Option<PrunedNow>> = words.collect();
+    faults.take("/now", alone)?;
+    let mut kinds: Vec<PrunedNow> = words.into_iter().collect::<Option<_>>()?;
+    kinds.sort_unstable();
+    kinds.dedup();
+    Some(kinds)
 }
 
 impl FromBody for PruneCall {
@@ -65,8 +94,10 @@ impl FromBody for PruneCall {
         } else {
             Ok(wire.clock_is_right)
         };
+        let now = kinds_of(&wire, faults);
         let clock_is_right = faults.take("/clock_is_right", word)?;
         Some(Self {
+            now: now?,
             prune: Prune {
                 dry_run: wire.dry_run,
                 audit_only: wire.audit_only,
@@ -85,8 +116,8 @@ struct PrunedView {
     table: &'static str,
     /// How many rows went, or would.
     rows: i64,
-    /// What is older than this.
-    cut_off: Timestamp,
+    /// What is older than this; `null` for what goes whatever its age.
+    cut_off: Option<Timestamp>,
 }
 
 /// What went, or would: a row for each tenant and table.
@@ -119,7 +150,10 @@ async fn prune(
     Body(call): Body<PruneCall>,
 ) -> Result<Json<PruneView>, Problem> {
     let named = named(&house.app, call.tenant.as_deref()).await?;
-    let pruned = house.blocking(move |house: &Landlord| prune_some(house, &call, named, walk));
+    let pruned = house.blocking(move |house: &Landlord| match call.now.is_empty() {
+        true => prune_some(house, &call, named, walk),
+        false => prune_some_now(house, &call, named, walk),
+    });
     pruned.await.map(Json)
 }
 
@@ -148,7 +182,7 @@ fn prune_some(
             tenant: None,
             table: row.table.as_str(),
             rows: row.rows,
-            cut_off: row.cut_off,
+            cut_off: Some(row.cut_off),
         }));
     }
     for (_, access) in &stores.some {
@@ -157,7 +191,7 @@ fn prune_some(
                 tenant: Some(access.slug().clone()),
                 table: row.table.as_str(),
                 rows: row.rows,
-                cut_off: row.cut_off,
+                cut_off: Some(row.cut_off),
             })),
             Err(PruneRefused::ClockSuspect(doubt)) => {
                 return Err(PruneRefused::ClockSuspect(doubt).into());
@@ -173,6 +207,36 @@ fn prune_some(
         next_cursor: stores
             .next
             .map(|place| WalkRequest::cursor(place, i64::MAX)),
+    })
+}
+
+fn prune_some_now(
+    house: &Landlord,
+    call: &PruneCall,
+    named: Option<TenantAccess>,
+    walk: WalkRequest,
+) -> Result<PruneView, Problem> {
+    let (app, dry_run) = (&house.app, call.prune.dry_run);
+    let stores = Tenants::from(app, named, walk.store)?;
+    let (mut pruned, mut failed) = (Vec::new(), Vec::new());
+    for (_, access) in &stores.some {
+        match all_files::prune_store_now(app, access, &house.origin, &call.now, dry_run) {
+            Ok(kinds) => pruned.extend(kinds.into_iter().map(|(kind, rows)| PrunedView {
+                tenant: Some(access.slug().clone()),
+                table: kind.as_str(),
+                rows,
+                cut_off: None,
+            })),
+            Err(refused) if stores.is_named() => return Err(refused.into()),
+            Err(refused) => failed.push(FailedView::noted("retention", access, &refused.into())),
+        }
+    }
+    let next = stores.next;
+    Ok(PruneView {
+        dry_run,
+        pruned,
+        failed,
+        next_cursor: next.map(|place| WalkRequest::cursor(place, i64::MAX)),
     })
 }
 

@@ -15,11 +15,14 @@ use crate::http::api::form::{PageParams, PageView};
 use crate::http::extract::{Body, FromBody, Landlord, PageQuery, PathText, require_room};
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
+use crate::maintenance::all_files;
 use crate::primitives::id::TenantId;
 use crate::primitives::{Currency, HostName, Name, Slug, Timestamp};
-use crate::tenancy::TenantStatus;
+use crate::storage::StorageErrorKind;
 use crate::tenancy::commands::{self, DirectoryRefused, TenantRow};
 use crate::tenancy::provision::CreateTenant;
+use crate::tenancy::{TenantAccess, TenantStatus};
+use crate::tenant::disk_usage::Parts;
 
 /// The currency of a tenant that names none.
 const DEFAULT_CURRENCY: &str = "EUR";
@@ -62,6 +65,31 @@ impl From<TenantRow> for TenantView {
             created_at: tenant.created_at,
         }
     }
+}
+
+/// The disk space of a tenant, in bytes.
+#[derive(Serialize, ToSchema)]
+struct DiskView {
+    /// Its file and its WAL.
+    used_bytes: u64,
+    /// The most that it may use before its growth is refused; `null` while the disk is below its
+    /// reserve.
+    share_bytes: Option<u64>,
+    file_bytes: u64,
+    wal_bytes: u64,
+    /// Free pages of the file: used again, or given back by a prune. `null` when the file cannot be
+    /// read.
+    free_bytes: Option<u64>,
+    /// What the rest of the file is. `null` when it could not be measured, which `note` explains.
+    parts: Option<Parts>,
+    note: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ShownTenantView {
+    #[serde(flatten)]
+    tenant: TenantView,
+    disk: DiskView,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -154,20 +182,64 @@ async fn list_tenants(
     Ok(Json(PageView::of(tenants?, TenantView::from)))
 }
 
-/// Shows a tenant.
+/// Shows a tenant, and what takes how much room in its file. That is measured for five seconds at
+/// most.
 #[utoipa::path(get, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String,
-    Path)), responses((status = 200, body = TenantView), (status = 404,
+    Path)), responses((status = 200, body = ShownTenantView), (status = 404,
     description = "`tenant_not_found`")))]
 async fn get_tenant(
     house: Landlord,
     PathText(slug): PathText<String>,
-) -> Result<Json<TenantView>, Problem> {
+) -> Result<Json<ShownTenantView>, Problem> {
     let slug = slug_in_path(&house.app, &slug).await?;
     let directory = &house.app.directory;
+    let access = directory.tenant_of_slug(&slug).await?;
     let tenant: Result<_, Problem> = directory
         .read(move |view| Ok(commands::show_tenant(view, slug.as_str())?))
         .await;
-    Ok(Json(tenant?.into()))
+    let tenant = TenantView::from(tenant?);
+    let disk = house.blocking(move |house| Ok(measure(&house.app, tenant.id, access)));
+    Ok(Json(ShownTenantView {
+        disk: disk.await?,
+        tenant,
+    }))
+}
+
+/// Measures a tenant's disk space. What is wrong with its file is a note: the tenant is shown all
+/// the same.
+fn measure(app: &App, id: TenantId, access: Option<TenantAccess>) -> DiskView {
+    let can_be_open = |access: &TenantAccess| {
+        matches!(
+            access.status(),
+            TenantStatus::Active | TenantStatus::Suspended
+        )
+    };
+    let measured = access
+        .filter(can_be_open)
+        .map(|access| all_files::measure_store(app, &access));
+    let (free_bytes, parts, note) = match measured {
+        None => (None, None, None),
+        Some(Err(error)) => (None, None, Some(error.to_string())),
+        Some(Ok(usage)) => match usage.parts {
+            Ok(parts) => (Some(usage.free_bytes), Some(parts), None),
+            Err(StorageErrorKind::Interrupted) => {
+                let note = "the file is too large to be measured within five seconds";
+                (Some(usage.free_bytes), None, Some(note.to_owned()))
+            }
+            Err(kind) => (Some(usage.free_bytes), None, Some(kind.to_string())),
+        },
+    };
+    let usage = app.shares.look_again(id);
+    let (file_bytes, wal_bytes) = app.shares.measure(id);
+    DiskView {
+        used_bytes: file_bytes + wal_bytes,
+        share_bytes: usage.map(|usage| usage.share),
+        file_bytes,
+        wal_bytes,
+        free_bytes,
+        parts,
+        note,
+    }
 }
 
 /// Removes a tenant for ever: its file, its keys, its domains.
@@ -184,6 +256,7 @@ async fn delete_tenant(
         if let Some(access) = found {
             house.app.pauses.forget(access.id());
             house.app.job_stats.forget(access.id());
+            house.app.shares.forget(access.id());
         }
         Ok(())
     };

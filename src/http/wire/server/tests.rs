@@ -325,9 +325,13 @@ async fn who_does_not_read_the_answer_loses_the_place() {
     let server = Server::start(hello().route("/large", large), settings).await;
     let mut greedy = server.connect().await;
     say(&mut greedy, &GET.replace("/ ", "/large ")).await;
-    let mut next = server.connect().await;
-    say(&mut next, GET_AND_CLOSE).await;
-    assert!(hear(&mut next).await.ends_with("hello true"));
+    // The place is free when the deadline for writing is over.
+    let mut is_served = false;
+    while !is_served {
+        let mut next = server.connect().await;
+        say(&mut next, GET_AND_CLOSE).await;
+        is_served = hear(&mut next).await.ends_with("hello true");
+    }
     drop(greedy);
     server.stop().await;
 }
@@ -344,24 +348,59 @@ async fn draining_has_an_end() {
 }
 
 #[tokio::test]
-async fn over_the_cap_the_next_waits_its_turn() {
+async fn refuses_connection_when_all_places_are_taken() {
     let (router, entered, release) = gated();
     let settings = ServerSettings {
         max_connections: 1,
         ..ServerSettings::default()
     };
-    let server = Server::start(router, settings).await;
-    let mut first = server.connect().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, running) = run(FromAfar(listener), router, settings);
+    let mut first = TcpStream::connect(address).await.unwrap();
     say(&mut first, GET_AND_CLOSE).await;
     entered.await.unwrap();
-    let mut second = server.connect().await;
-    say(&mut second, GET_AND_CLOSE).await;
-    let early = tokio::time::timeout(Duration::from_millis(50), second.readable()).await;
-    assert!(early.is_err(), "answered beside the first");
+    let mut second = TcpStream::connect(address).await.unwrap();
+    let told = hear(&mut second).await;
+    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+    assert!(told.contains("\r\nretry-after: 1\r\n"), "{told}");
+    assert!(told.contains(r#""code":"server_busy""#), "{told}");
     release.send(()).unwrap();
     assert!(hear(&mut first).await.ends_with("through"));
-    assert!(hear(&mut second).await.ends_with("through"));
-    server.stop().await;
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn answers_health_from_this_machine_when_all_places_are_taken() {
+    for settings in [
+        ServerSettings {
+            max_connections: 1,
+            ..ServerSettings::default()
+        },
+        ServerSettings {
+            max_connections_local: 1,
+            ..ServerSettings::default()
+        },
+    ] {
+        let router = hello().route("/health", get(|| async { "well" }));
+        let server = Server::start(router, settings).await;
+        let mut first = server.connect().await;
+        say(&mut first, GET).await;
+        first.readable().await.unwrap();
+        let mut probe = server.connect().await;
+        say(&mut probe, &GET.replace("/ ", "/health ")).await;
+        let told = hear(&mut probe).await;
+        assert!(told.ends_with("well"), "{told}");
+        assert!(told.contains("connection: close"), "{told}");
+        let mut other = server.connect().await;
+        say(&mut other, GET).await;
+        let told = hear(&mut other).await;
+        assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+        assert!(told.contains(r#""code":"server_busy""#), "{told}");
+        drop(first);
+        server.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -432,6 +471,10 @@ async fn settings_that_cannot_work_are_refused() {
         },
         ServerSettings {
             max_connections_per_address: 0,
+            ..quick()
+        },
+        ServerSettings {
+            max_connections_local: 0,
             ..quick()
         },
     ] {

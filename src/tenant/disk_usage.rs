@@ -1,0 +1,66 @@
+//! What takes the room in a tenant's file: the bytes of its tables with their indexes, by kind.
+//!
+//! The pages are counted by SQLite's `dbstat` table, which reads all of them: a gigabyte takes
+//! seconds. So the caller reads with a deadline, and does without when the file is too large for
+//! it.
+
+use serde::Serialize;
+
+use crate::storage::{StorageError, TenantView, statements};
+
+statements! {
+    // The inner rows are pages, in the order of their trees; the outer ones are trees.
+    BY_TREE = "SELECT coalesce((SELECT tbl_name FROM sqlite_schema AS part WHERE part.name = \
+        tree.name), tree.name), tree.bytes
+               FROM (SELECT name, sum(pgsize) AS bytes FROM dbstat GROUP BY name) AS tree";
+}
+
+/// The bytes of a tenant's file, by kind. Free pages and the WAL come on top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Parts {
+    /// Orders, payments, invoices, the ledger, and their number series.
+    pub documents_bytes: i64,
+    /// Stored answers of idempotency keys.
+    pub answers_bytes: i64,
+    /// Carts and their items.
+    pub carts_bytes: i64,
+    /// Jobs, ended ones included.
+    pub jobs_bytes: i64,
+    /// The audit trail.
+    pub audit_bytes: i64,
+    /// The catalog, stock with its movements, settings, rates, and the schema.
+    pub other_bytes: i64,
+}
+
+impl Parts {
+    fn part(&mut self, table: &str) -> &mut i64 {
+        match table {
+            "sales_order" | "order_line" | "payment" | "invoice" | "series" => {
+                &mut self.documents_bytes
+            }
+            _ if table.starts_with("financial_") || table.starts_with("ledger_") => {
+                &mut self.documents_bytes
+            }
+            "idempotency_key" | "keyless_answer" => &mut self.answers_bytes,
+            "cart" | "cart_item" => &mut self.carts_bytes,
+            "job" | "alert_window" => &mut self.jobs_bytes,
+            "audit_log" | "audit_anchor" => &mut self.audit_bytes,
+            _ => &mut self.other_bytes,
+        }
+    }
+}
+
+/// Measures the parts of a file. Reads all pages: for the lane of long reads.
+///
+/// # Errors
+/// [`StorageError`], also when the deadline of the read is over.
+pub fn measure(view: &TenantView) -> Result<Parts, StorageError> {
+    let trees = view.all(&BY_TREE, [], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+    })?;
+    let mut parts = Parts::default();
+    for (table, bytes) in trees {
+        *parts.part(&table) += bytes;
+    }
+    Ok(parts)
+}

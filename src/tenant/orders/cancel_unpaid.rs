@@ -1,0 +1,60 @@
+//! Use case: staff cancels the unpaid orders of one client without an API key, or of all of them,
+//! and frees what they hold.
+
+use super::model::OrderRefused;
+use super::move_order::cancel_order;
+use super::store;
+use crate::primitives::ClientHash;
+use crate::primitives::id::OrderId;
+use crate::primitives::limits::CANCELLED_PER_CALL_MAX;
+use crate::storage::TenantWork;
+
+/// The orders that are to be cancelled.
+#[derive(Clone, Copy, Debug)]
+pub enum CancelUnpaid {
+    /// All unpaid orders that were placed without an API key.
+    All,
+    /// Those of one client.
+    OfClient(ClientHash),
+    /// Those of the client that placed this order.
+    OfClientOf(OrderId),
+}
+
+/// The orders that were cancelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CancelledUnpaid {
+    /// Their ids, the oldest first.
+    pub order_ids: Vec<OrderId>,
+    /// Whether there are more of them than one call cancels.
+    pub has_more: bool,
+}
+
+/// Cancels unpaid orders that were placed without an API key, as [`cancel_order`] does each: with
+/// an audit entry, its stock free and its payments cancelled.
+///
+/// # Errors
+/// `NotFound` or `NoClient` for the order that is named, or the storage's.
+pub fn cancel_unpaid(
+    work: &mut TenantWork,
+    command: CancelUnpaid,
+) -> Result<CancelledUnpaid, OrderRefused> {
+    let client = match command {
+        CancelUnpaid::All => None,
+        CancelUnpaid::OfClient(client) => Some(client),
+        CancelUnpaid::OfClientOf(id) => Some(
+            store::client_of(work, id)?
+                .ok_or(OrderRefused::NotFound)?
+                .ok_or(OrderRefused::NoClient)?,
+        ),
+    };
+    let mut order_ids = store::unpaid_of(work, client, CANCELLED_PER_CALL_MAX + 1)?;
+    let has_more = order_ids.len() > CANCELLED_PER_CALL_MAX as usize;
+    order_ids.truncate(CANCELLED_PER_CALL_MAX as usize);
+    for id in &order_ids {
+        cancel_order(work, *id)?;
+    }
+    Ok(CancelledUnpaid {
+        order_ids,
+        has_more,
+    })
+}

@@ -1,0 +1,297 @@
+//! The ground of an attack: a small disk, the real daemon on it, two shops, and what can be read of
+//! them from outside.
+
+#[expect(dead_code, reason = "the integration tests use the rest of it")]
+#[path = "../it/support/answer.rs"]
+mod answer;
+#[expect(dead_code, reason = "the integration tests use the rest of it")]
+#[path = "../it/support/process.rs"]
+mod process;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use answer::Answer;
+pub use process::Client;
+use process::{Daemon, tillbox};
+
+/// The small disk. The reserve of the configuration is a sixth of it.
+const DISK: &str = "size=400m,mode=0700";
+/// The limits of the storefront at their default rates, with the bucket of a second instead of a
+/// minute's: a run of seconds then sees the rate that an hour has. A full bucket adds what a minute
+/// costs.
+const RATES: [(&str, &str); 4] = [
+    ("TILLBOX_RATE_LIMITS__STOREFRONT", "2/s"),
+    ("TILLBOX_RATE_LIMITS__STOREFRONT_READ", "10/s"),
+    ("TILLBOX_RATE_LIMITS__STOREFRONT_TENANT", "50/s"),
+    ("TILLBOX_RATE_LIMITS__BAD_KEYS", "1/s"),
+];
+/// Pieces on the shelf that strangers try to hold.
+pub const SHELF: i64 = 10_000;
+/// Products that a large cart is filled with: as many lines as a cart may have.
+const PRODUCTS: usize = 100;
+
+/// One of the two shops.
+pub struct Shop {
+    pub slug: &'static str,
+    pub key: String,
+    /// The product that the till sells.
+    pub product: String,
+    /// A product of [`SHELF`] pieces that no till sells.
+    pub shelf: String,
+    /// An open cart with as many lines as it may have, filled by the shop itself so that the attack
+    /// begins at once.
+    pub cart: String,
+    /// A product that is in it.
+    pub carted: String,
+    file: PathBuf,
+}
+
+/// A daemon on a small disk, with its shops.
+pub struct Ground {
+    daemon: Daemon,
+    dir: TempDir,
+    is_mounted: bool,
+    /// The attacked shop and its neighbour.
+    pub attacked: Shop,
+    pub neighbour: Shop,
+}
+
+/// Bytes at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bytes {
+    /// The attacked shop's file, as a reader sees it.
+    pub file: u64,
+    pub logs: u64,
+    /// All that is taken of the small disk.
+    pub disk: u64,
+}
+
+impl Ground {
+    /// Prepares it, with further settings by their variables.
+    ///
+    /// # Errors
+    /// The daemon's last words, when it does not start: a setting that it does not know.
+    pub fn prepare(settings: &[(&str, &str)]) -> Result<Self, String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let is_mounted = mount(dir.path());
+        let data = dir.path().join("data");
+        let [attacked, neighbour] = ["a", "b"].map(|slug| create(&data, slug));
+        let mut serve = tillbox(&data, &["serve", "--listen", "127.0.0.1:0"]);
+        // The support for tests lifts the limits, which are what is attacked here; a till with a
+        // key is not.
+        let lifted: Vec<_> = serve
+            .get_envs()
+            .filter(|(name, _)| name.to_string_lossy().starts_with("TILLBOX_RATE_LIMITS__"))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        for name in lifted {
+            serve.env_remove(name);
+        }
+        serve
+            .env("TILLBOX_RATE_LIMITS__SALES", "1000000/s")
+            .envs(RATES);
+        let config = dir.path().join("tillbox.toml");
+        fs::write(&config, config_text(is_mounted)).expect("written");
+        serve.arg("--config").arg(config);
+        serve.envs(settings.iter().copied());
+        let daemon = match Daemon::launch(&mut serve, &data) {
+            Ok(daemon) => daemon,
+            Err(ended) => {
+                unmount(dir.path(), is_mounted);
+                return Err(ended);
+            }
+        };
+        let address = daemon.address();
+        Ok(Self {
+            attacked: furnish(address, &data, "a", &attacked),
+            neighbour: furnish(address, &data, "b", &neighbour),
+            daemon,
+            dir,
+            is_mounted,
+        })
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.daemon.address()
+    }
+
+    /// Bytes at present.
+    pub fn bytes(&self) -> Bytes {
+        Bytes {
+            file: pages(&self.attacked.file),
+            logs: size(&self.dir.path().join("data/logs")),
+            disk: size(self.dir.path()),
+        }
+    }
+
+    /// Resident memory of the daemon, in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon.pid()));
+        let kib = status.unwrap_or_default().lines().find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        });
+        kib.unwrap_or_default() * 1024
+    }
+
+    /// The pieces of the shelf that somebody holds.
+    pub fn held(&self) -> i64 {
+        let path = format!("/v1/inventory/stock/{}", self.attacked.shelf);
+        let answer = self
+            .keyed(&self.attacked)
+            .get(&path)
+            .expect("an answer")
+            .expect(200)
+            .json();
+        SHELF - answer["available"].as_i64().expect("a number")
+    }
+
+    /// The status of `/health` on a new connection from this machine; 0 without an answer.
+    pub fn health(&self) -> u16 {
+        let asked = Client::connect(self.address()).and_then(|mut client| client.get("/health"));
+        asked.map_or(0, |answer| answer.status)
+    }
+
+    pub fn keyed(&self, shop: &Shop) -> Client {
+        Client::connect(self.address())
+            .expect("it listens")
+            .with_key(&shop.key)
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        self.daemon.kill();
+        unmount(self.dir.path(), self.is_mounted);
+    }
+}
+
+/// Mounts the small disk; says so where that cannot be done.
+fn mount(dir: &Path) -> bool {
+    let ran = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", DISK, "tmpfs"])
+        .arg(dir)
+        .output();
+    let is_mounted = ran.is_ok_and(|output| output.status.success());
+    if !is_mounted {
+        println!(
+            "SKIPPED: the small disk cannot be mounted, which needs root; storage.tenant_max \
+             stands in for it"
+        );
+    }
+    is_mounted
+}
+
+fn unmount(dir: &Path, is_mounted: bool) {
+    if is_mounted {
+        // The daemon is gone by now, or keeps the disk until it is.
+        let _unmounted = Command::new("umount").arg("-l").arg(dir).output();
+    }
+}
+
+fn config_text(is_mounted: bool) -> String {
+    let share = if is_mounted {
+        ""
+    } else {
+        "[storage]\ntenant_max = \"256MiB\"\n"
+    };
+    format!(
+        "[server]\ntrusted_proxies = [\"127.0.0.1\"]\nforwarded_header = \
+         \"x-forwarded-for\"\n{share}"
+    )
+}
+
+fn create(data: &Path, slug: &str) -> Value {
+    let domain = format!("{slug}.example.org");
+    let args = [
+        "tenant", "create", slug, "--name", slug, "--domain", &domain, "--json",
+    ];
+    let output = tillbox(data, &args).output().expect("the program runs");
+    serde_json::from_slice(&output.stdout).expect("the shop as JSON")
+}
+
+fn furnish(address: SocketAddr, data: &Path, slug: &'static str, made: &Value) -> Shop {
+    let text = |name: &str| made[name].as_str().expect("a text").to_owned();
+    let key = text("api_key");
+    let mut client = Client::connect(address).expect("it listens").with_key(&key);
+    let mut post = |path: &str, key: &str, body: Value| -> Answer {
+        client
+            .post(path, key, &body)
+            .expect("an answer")
+            .expect(201)
+    };
+    let tax = json!({"tax_class": "standard", "name": "VAT", "rate_ppm": 0,
+        "valid_from": "2007-01-01T00:00:00Z"});
+    post("/v1/tax-rates", "tax", tax);
+    let mut product = |number: usize, stock: bool| -> String {
+        let body = json!({"sku": format!("SKU-{number}"), "name": "N".repeat(200),
+            "price_minor": 250, "track_stock": stock});
+        post("/v1/catalog/products", &format!("product-{number}"), body).string("/id")
+    };
+    let (sold, shelf) = (product(0, false), product(1, true));
+    let lines: Vec<String> = (0..PRODUCTS)
+        .map(|number| product(number + 2, false))
+        .collect();
+    let cart = post("/v1/carts", "cart", json!({})).string("/id");
+    for (number, line) in lines.iter().enumerate() {
+        let body = json!({"product_id": line, "quantity": 1});
+        post(
+            &format!("/v1/carts/{cart}/items"),
+            &format!("line-{number}"),
+            body,
+        );
+    }
+    let stock = json!({"on_hand": SHELF}).to_string();
+    let headers = [("content-type", "application/json")];
+    let path = format!("/v1/inventory/stock/{shelf}");
+    client
+        .request("PATCH", &path, &headers, stock.as_bytes())
+        .expect("an answer")
+        .expect(200);
+    let file = data.join("tenants").join(format!("{}.db", text("id")));
+    Shop {
+        carted: lines[0].clone(),
+        slug,
+        key,
+        product: sold,
+        shelf,
+        cart,
+        file,
+    }
+}
+
+/// The size of a SQLite file as a reader sees it, its WAL included.
+fn pages(file: &Path) -> u64 {
+    let read = || -> rusqlite::Result<u64> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags)?;
+        let number =
+            |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
+        let bytes = (number("page_count")? - number("freelist_count")?) * number("page_size")?;
+        Ok(u64::try_from(bytes).unwrap_or_default())
+    };
+    read().expect("the shop's file can be read")
+}
+
+/// The bytes of a file, or of all files below a directory.
+fn size(path: &Path) -> u64 {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return 0;
+    };
+    if !metadata.is_dir() {
+        return metadata.len();
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| size(&entry.path())).sum()
+}

@@ -1,0 +1,33 @@
+//! The attack program: strangers without a key do their worst to shop A of a real daemon on a small
+//! disk, while a till of A and one of its neighbour B sell. It fails when a till is refused or
+//! slow, or when an attack costs more than its bound; and when a control, which batches one bound
+//! off, shows no damage.
+//!
+//! `cargo test` runs the smoke form: each attack for an instant, no figures judged. The form that
+//! judges: `cargo test --release --test attack -- --ci`. One attack: `-- --ci carts`. One bound
+//! off: `-- --control carts`.
+
+#[cfg(target_os = "linux")]
+mod attacks;
+#[cfg(target_os = "linux")]
+mod control;
+#[cfg(target_os = "linux")]
+mod ground;
+#[cfg(target_os = "linux")]
+mod report;
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod stranger;
+#[cfg(target_os = "linux")]
+mod till;
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    run::all(std::env::args().skip(1))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("SKIPPED: the attack program reads /proc and mounts a small disk, which is Linux");
+}
