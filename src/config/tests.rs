@@ -229,7 +229,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     retention.audit_days: 0 is not between 1 and 36525
     retention.inventory_movement_days: -1 is not between 1 and 36525
     retention.stripe_events_days: 40000 is not between 1 and 36525
-    retention.schedule: "0 2 * * *" is no schedule: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.; write second, minute, hour, day, month and weekday, such as "0 0 2 * * *" for each day at two
+    retention.schedule: "0 2 * * *" is not a schedule: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.; write second, minute, hour, day, month and weekday, such as "0 0 2 * * *" for each day at two
     retention.timezone: there is no time zone "Europe/Berln"; did you mean Europe/Berlin?
     invoicing.number_format: must contain {seq} or {seq:0N}
     logging.level: "very" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug

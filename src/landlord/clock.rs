@@ -27,8 +27,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::primitives::limits::{
-    CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_NOTED_MS,
-    CLOCK_STEP_MAX_MS, CLOCK_TRUST_NOTED_MS,
+    CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_RECORD_MS,
+    CLOCK_STEP_MAX_MS, CLOCK_TRUST_RECORD_MS,
 };
 use crate::primitives::{Clock, Origin, Timestamp};
 use crate::storage::{
@@ -372,7 +372,7 @@ impl ClockWatch {
             }
             end => end.to_string(),
         };
-        if !is_steady || held.steady_ms - held.noted_ms >= CLOCK_STEADY_NOTED_MS {
+        if !is_steady || held.steady_ms - held.noted_ms >= CLOCK_STEADY_RECORD_MS {
             let (now, from, ms) = (look.0, held.steady_from, held.steady_ms);
             let write = self
                 .directory
@@ -421,7 +421,7 @@ impl ClockWatch {
     /// Writes down that nothing speaks against the clock, once a day.
     fn note_trust(&self, state: &mut State, now: Timestamp) -> Result<(), StorageError> {
         let is_fresh = |noted: Timestamp| {
-            (0..CLOCK_TRUST_NOTED_MS).contains(&(now.as_millis() - noted.as_millis()))
+            (0..CLOCK_TRUST_RECORD_MS).contains(&(now.as_millis() - noted.as_millis()))
         };
         if state.noted.is_some_and(is_fresh) {
             return Ok(());
