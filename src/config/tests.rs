@@ -237,7 +237,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     mail.from: "nobody": Invalid input
     mail.smtp_url: is neither empty nor smtp://… nor smtps://…
     mail.timeout: 1h is not between 100ms and 2m
-    alerts.webhook_url: is neither http:// nor https://
+    alerts.webhook_url: is neither http:// nor https://; use one of them
     alerts.webhook_secret: is no key; it is whsec_ and 24 to 64 bytes in base64, or empty
     alerts.email_to: "nobody" is no address
     alerts.window: 0s is not between 1s and 1d
