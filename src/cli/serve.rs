@@ -92,10 +92,10 @@ impl Serve {
                 ));
             }
         };
-        app.take_reloads();
+        app.register_reloads();
         say_of_alerts(&app, &app.config);
         if let Some(level) = log.level() {
-            app.reloads.take("logging.level", move |config| {
+            app.reloads.subscribe("logging.level", move |config| {
                 level
                     .set(&config.logging.level)
                     .map_err(|error| error.to_string())

@@ -328,7 +328,7 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
     let report = until(app, key, failing("queue")).await;
     let fault = report["details"]["queue"].as_str().unwrap_or_default();
     assert!(
-        fault.starts_with("the worker has been silent since"),
+        fault.starts_with("the worker has sent no heartbeat since"),
         "{report}"
     );
     drop(lost);
@@ -336,7 +336,7 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
     until(app, key, well()).await;
     worker.stop(PATIENCE).await;
     let report = until(app, key, failing("queue")).await;
-    assert_eq!(report["details"]["queue"], "the worker does not run");
+    assert_eq!(report["details"]["queue"], "the worker is not running");
 }
 
 /// A cache that keeps nothing.

@@ -26,7 +26,7 @@ pub fn files(dir: &Path, start: &str) -> String {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_said_and_done_without() {
+fn warns_and_goes_on_when_log_directory_is_read_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("file");
     fs::write(&file, "").expect("written");
@@ -46,7 +46,7 @@ fn a_directory_that_cannot_be_written_is_said_and_done_without() {
 }
 
 #[test]
-fn days_that_are_none_are_refused() {
+fn rejects_invalid_retention_days() {
     let dir = tempfile::tempdir().expect("a directory");
     for days in ["0", "-1", "3651", "99999999999", "1.5", "never"] {
         let mut command = tillbox(dir.path(), &["config", "check"]);
@@ -63,7 +63,7 @@ fn days_that_are_none_are_refused() {
 /// However little is logged, a line of the security log says of which request and which store it
 /// is.
 #[test]
-fn security_lines_are_whole_at_every_level() {
+fn writes_complete_security_lines_at_every_level() {
     let dir = tempfile::tempdir().expect("a directory");
     let mine = key(
         dir.path(),
@@ -104,7 +104,7 @@ fn security_lines_are_whole_at_every_level() {
 
 /// Lines for the journal: one per event, the priority before it, no colour.
 #[test]
-fn the_journal_gets_priorities() {
+fn writes_priorities_for_journal() {
     let dir = tempfile::tempdir().expect("a directory");
     for (format, follows) in [("json", "{\"timestamp\":"), ("console", " INFO ")] {
         let data = dir.path().join(format);
@@ -367,7 +367,7 @@ fn by_secret_ways(web: &Elsewhere, mail: &Elsewhere) -> [(&'static str, String);
 }
 
 #[test]
-fn no_line_of_a_full_run_holds_a_secret() {
+fn logs_no_secret_in_full_run() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     let mine = key(&data, &["tenant", "create", "corner", "--name", "Corner"]);
@@ -472,14 +472,14 @@ fn unsold(daemon: &Daemon) -> Vec<Value> {
             .unwrap_or_default()
     };
     lines
-        .filter(|line| message(line).starts_with("products of this store cannot be sold"))
+        .filter(|line| message(line).starts_with("products of this tenant cannot be sold"))
         .collect()
 }
 
 /// A shop from before currencies had to be enabled, and one whose rates have grown old: said at the
 /// start, one line for each, before a customer finds out.
 #[test]
-fn products_that_cannot_be_sold_are_spoken_of_at_the_start() {
+fn warns_at_start_about_unsellable_products() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let keys = ["corner", "kiosk", "uptown", "closed"]

@@ -53,7 +53,7 @@ async fn suspicion(app: &TestApp) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_set_a_year_ahead_deletes_nothing() {
+async fn deletes_nothing_when_clock_is_a_year_ahead() {
     let app = TestApp::start();
     let shop = shop(&app).await;
     let (right, rows) = (app.now(), shop.census());
@@ -104,7 +104,7 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_set_back_an_hour_is_not_believed_until_it_is_right_again() {
+async fn suspects_clock_set_back_an_hour_until_it_is_right() {
     let app = TestApp::start();
     shop(&app).await;
     let started = app.now();
@@ -130,7 +130,7 @@ async fn a_clock_set_back_an_hour_is_not_believed_until_it_is_right_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_a_restart_a_week_is_believed_and_more_is_not_at_once() {
+async fn trusts_a_week_over_restart_and_suspects_more() {
     let app = TestApp::start();
     shop(&app).await;
     app.stop();
@@ -145,7 +145,7 @@ async fn over_a_restart_a_week_is_believed_and_more_is_not_at_once() {
     assert!(
         suspected["reason"]
             .as_str()
-            .is_some_and(|reason| reason.starts_with("8 days are said to have passed")),
+            .is_some_and(|reason| reason.starts_with("it shows 8 days after")),
         "{suspected}"
     );
     let both = json!({"clock_is_right": true, "dry_run": true});
@@ -162,7 +162,7 @@ async fn over_a_restart_a_week_is_believed_and_more_is_not_at_once() {
 
 /// One step ahead used to make each start warn until the clock had come by there.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operators_word_ends_the_warnings_of_every_start() {
+async fn stops_warning_at_starts_when_operator_confirms() {
     let app = TestApp::start();
     let shop = shop(&app).await;
     let right = app.now();
@@ -174,8 +174,8 @@ async fn the_operators_word_ends_the_warnings_of_every_start() {
     let warnings = || {
         let now = app.now().to_string();
         let lines = logs().saying(
-            "the clock is behind what it has shown before; set it right; if \
-            it is right now, say so with `tillbox retention prune --clock-is-right`",
+            "the clock is behind a time that it showed before; correct it, or confirm it with \
+            `tillbox retention prune --clock-is-right`",
         );
         lines.only(|line| line["now"] == now.as_str()).lines().len()
     };
@@ -201,7 +201,7 @@ async fn ends(app: &TestApp) -> String {
 /// A battery that is empty: the machine begins in another year, and a time server answers when the
 /// daemon runs already.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round() {
+async fn trusts_clock_behind_at_start_once_it_catches_up() {
     let app = TestApp::start();
     let shop = shop(&app).await;
     let right = app.now();
@@ -213,11 +213,11 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     assert!(
         suspected["reason"]
             .as_str()
-            .is_some_and(|reason| reason.contains("it has shown")),
+            .is_some_and(|reason| reason.contains("it showed a later time before")),
         "{suspected}"
     );
     assert!(
-        ends(&app).await.starts_with("by itself once it shows"),
+        ends(&app).await.starts_with("by itself when it shows"),
         "{suspected}"
     );
     let tea = shop.stocked("MUG", 450, 10).await;
@@ -229,7 +229,7 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     assert!(!night(&app).contains(&"retention"));
     assert_eq!(
         ends(&app).await,
-        "by your word that it is right, and not by itself"
+        "when you confirm that it is right; it does not end by itself"
     );
     assert_eq!(shop.census(), rows);
     app.clock().set(right.plus_millis(-9_000 * 86_400_000));
@@ -237,7 +237,7 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     app.restart();
     app.advance(Duration::from_secs(60));
     night(&app);
-    assert!(ends(&app).await.starts_with("by itself once it shows"));
+    assert!(ends(&app).await.starts_with("by itself when it shows"));
     // And set right, as the next start would have trusted it.
     app.clock().set(right.plus(DAY));
     assert!(night(&app).contains(&"retention"));
@@ -256,7 +256,7 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
+async fn trusts_clock_by_itself_after_two_weeks_closed() {
     let app = TestApp::start();
     shop(&app).await;
     app.stop();
@@ -269,7 +269,7 @@ async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
     assert!(
         ends(&app)
             .await
-            .starts_with("by itself when it has gone well for 168 more hours"),
+            .starts_with("by itself after 168 more hours"),
         "{}",
         ends(&app).await
     );
@@ -290,8 +290,7 @@ async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_was_paused_is_believed_after_a_week_and_one_that_is_set_again_begins_anew()
-{
+async fn trusts_paused_machine_after_a_week_and_restarts_the_week_when_set_again() {
     let app = TestApp::start();
     shop(&app).await;
     app.clock().set(app.now().plus(10 * HOUR));
@@ -311,7 +310,7 @@ async fn a_machine_that_was_paused_is_believed_after_a_week_and_one_that_is_set_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_a_year_ahead_is_never_believed_for_waiting() {
+async fn never_trusts_clock_a_year_ahead_by_waiting() {
     for is_at_start in [true, false] {
         let app = TestApp::start();
         let shop = shop(&app).await;
@@ -333,7 +332,7 @@ async fn a_clock_that_is_a_year_ahead_is_never_believed_for_waiting() {
         night(&app);
         assert_eq!(
             ends(&app).await,
-            "by your word that it is right, and not by itself"
+            "when you confirm that it is right; it does not end by itself"
         );
         assert_eq!(shop.census(), rows);
     }
@@ -342,7 +341,7 @@ async fn a_clock_that_is_a_year_ahead_is_never_believed_for_waiting() {
 /// What a clock showed while it was ahead, and came back from in the same process, speaks against
 /// no later start.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_came_back_is_believed_at_the_next_start_too() {
+async fn trusts_clock_that_came_back_at_next_start() {
     let app = TestApp::start();
     let shop = shop(&app).await;
     let right = app.now();
@@ -362,7 +361,7 @@ async fn a_clock_that_came_back_is_believed_at_the_next_start_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
+async fn shows_suspicion_and_degrades_nothing() {
     let app = TestApp::start();
     let gauge = async || {
         let text = app.get("/metrics").send().await.expect(200).text();
@@ -403,7 +402,7 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
         "not trusted since",
         "set forward by",
         "ended jobs are kept",
-        "by your word",
+        "when you confirm",
         "--clock-is-right",
     ] {
         assert!(
@@ -423,7 +422,7 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
 /// Once for each suspicion and by each of the means; one that fails is tried again alone, as the
 /// same message.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operator_is_told_once_of_a_doubt() {
+async fn notifies_operator_once_of_suspicion() {
     let app = TestApp::with(false, |config| {
         config.alerts.webhook_url =
             serde_json::from_value(json!("https://hooks.example/T0/s3cret")).expect("a URL");

@@ -41,7 +41,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 #[tokio::test]
-async fn once_each_night_over_restarts_and_once_for_all_that_was_missed() {
+async fn runs_once_a_night_over_restarts_and_once_for_missed_nights() {
     let app = TestApp::start();
     assert_eq!(
         due(&app, NIGHTLY),
@@ -76,7 +76,7 @@ async fn once_each_night_over_restarts_and_once_for_all_that_was_missed() {
 }
 
 #[tokio::test]
-async fn once_in_the_nights_when_the_clocks_change() {
+async fn runs_once_in_nights_of_clock_change() {
     let app = TestApp::with(false, |config| {
         config.retention.timezone = "Europe/Berlin".to_owned()
     });
@@ -104,7 +104,7 @@ async fn once_in_the_nights_when_the_clocks_change() {
 }
 
 #[tokio::test]
-async fn a_clock_that_goes_back_brings_nothing_twice_and_strands_nothing() {
+async fn runs_nothing_twice_and_strands_nothing_when_clock_goes_back() {
     let app = TestApp::start();
     due(&app, NIGHTLY);
     app.advance(16 * HOUR + Duration::from_secs(60));
@@ -125,7 +125,7 @@ async fn a_clock_that_goes_back_brings_nothing_twice_and_strands_nothing() {
 }
 
 #[tokio::test]
-async fn what_failed_is_due_still() {
+async fn keeps_failed_task_due() {
     let app = TestApp::start();
     due(&app, FAILING);
     app.advance(DAY);
@@ -135,7 +135,7 @@ async fn what_failed_is_due_still() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
+async fn enqueues_nightly_job_where_something_expired() {
     let app = TestApp::start();
     let (old, idle) = (app.tenant("old"), app.tenant("idle"));
     due(&app, TASKS);
@@ -198,7 +198,7 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
+async fn reports_queue_unhealthy_without_scheduler() {
     let app = TestApp::start();
     app.advance(Duration::from_secs(100));
     let worker = Worker::start(app.app());
@@ -209,7 +209,7 @@ async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
     let broken = queue().await;
     assert_eq!(
         (&broken["services"]["queue"], &broken["details"]["queue"]),
-        (&json!("fail"), &json!("the scheduler does not run"))
+        (&json!("fail"), &json!("the scheduler is not running"))
     );
     // A beat from when the machine had just been started.
     app.app()
@@ -217,7 +217,7 @@ async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
         .scheduler_heartbeat(&ManualClock::new(app.now()));
     let silent = queue().await["details"]["queue"].to_string();
     assert!(
-        silent.contains("the scheduler has been silent since"),
+        silent.contains("the scheduler has sent no heartbeat since"),
         "{silent}"
     );
     let scheduler = Scheduler::start_with(app.app(), NIGHTLY);

@@ -71,7 +71,7 @@ macro_rules! gate {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hint_starts_a_job_and_the_end_waits_for_it() {
+async fn starts_job_on_hint_and_waits_for_it_on_stop() {
     gate!(GATE, HANDLERS);
     let app = TestApp::start();
     let shop = app.tenant("corner");
@@ -88,7 +88,7 @@ async fn a_hint_starts_a_job_and_the_end_waits_for_it() {
 /// The worker looks around once a second and sweeps once a minute: a hundred jobs one after the
 /// other would take it longer than anybody waits, if it did not begin at the hint.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_begins_at_its_hint_and_at_no_look_around() {
+async fn starts_each_job_on_hint_without_sweep() {
     gate!(GATE, HANDLERS);
     GATE.open();
     let app = TestApp::start();
@@ -107,7 +107,7 @@ async fn a_job_begins_at_its_hint_and_at_no_look_around() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_end_in_time_is_given_back() {
+async fn gives_unfinished_job_back_on_stop() {
     gate!(GATE, HANDLERS);
     let app = TestApp::start();
     let shop = app.tenant("corner");
@@ -130,7 +130,7 @@ async fn what_does_not_end_in_time_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_runs_as_many_calls_at_a_time_as_it_has_workers() {
+async fn runs_as_many_calls_as_queue_has_workers() {
     gate!(GATE, HANDLERS);
     let app = TestApp::with(false, |config| config.queue.default.workers = 2);
     let (first, second) = (app.tenant("first"), app.tenant("second"));
@@ -153,7 +153,7 @@ async fn a_queue_runs_as_many_calls_at_a_time_as_it_has_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_sweep_finds_what_an_earlier_process_left_and_passes_over_a_broken_shop() {
+async fn finds_leftover_jobs_in_first_sweep_and_skips_broken_file() {
     gate!(GATE, HANDLERS);
     let app = TestApp::start();
     let (broken, whole) = (app.tenant("broken"), app.tenant("whole"));
@@ -169,7 +169,7 @@ async fn the_first_sweep_finds_what_an_earlier_process_left_and_passes_over_a_br
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_takes_too_long_is_a_failed_attempt() {
+async fn counts_timeout_as_failed_attempt() {
     gate!(GATE, HANDLERS);
     let app = TestApp::with(false, |config| {
         config.queue.default.timeout = Span::secs(1);
@@ -205,12 +205,12 @@ async fn a_call_that_takes_too_long_is_a_failed_attempt() {
     let errors = shop.rows("SELECT errors ->> '$[0].error' FROM job WHERE state = 'discarded'");
     assert_eq!(
         errors,
-        ["no answer within 1s; whether it was carried out is not known"]
+        ["timeout after 1s; it is unknown whether the call took effect"]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_at_rest_writes_nothing() {
+async fn writes_nothing_when_idle() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -241,7 +241,7 @@ async fn a_worker_at_rest_writes_nothing() {
 /// A COMMIT whose sync failed may have been kept all the same: then the job is marked as running,
 /// and nobody runs it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
+async fn runs_job_claimed_by_failed_batch() {
     gate!(GATE, HANDLERS);
     GATE.open();
     let app = TestApp::start();
@@ -254,7 +254,7 @@ async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
         let id = shop.id.to_string();
         while logs()
             .of_tenant(&id)
-            .saying("jobs could not be run; they wait")
+            .saying("jobs could not be run; retrying")
             .lines()
             .is_empty()
         {
@@ -281,14 +281,14 @@ async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
 /// A turn that was under way when the clock was set back comes back with an instant of the clock
 /// before, and used to wait for it until the next sweep.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_that_was_under_way_when_the_clock_was_set_back_waits_for_no_instant_of_before() {
+async fn retries_batch_at_new_time_when_clock_is_set_back_meanwhile() {
     static GATE: Gate = Gate::shut();
     const HANDLERS: Handlers = {
         fn call(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
             let is_first = !*GATE.open.lock().expect("nobody panics before the gate");
             GATE.pass();
             if is_first {
-                Err(JobError::passing("not yet"))
+                Err(JobError::transient("not yet"))
             } else {
                 Ok(())
             }
@@ -304,7 +304,7 @@ async fn a_turn_that_was_under_way_when_the_clock_was_set_back_waits_for_no_inst
     app.clock().set(app.now().plus_millis(-400 * 86_400_000));
     let now = app.now().to_string();
     let noticed = || {
-        let lines = logs().saying("the clock was set back; all that waits is looked at anew");
+        let lines = logs().saying("the clock was set back; due times are checked again");
         let lines =
             lines.only(|line| line["from"] == before.as_str() && line["to"] == now.as_str());
         !lines.lines().is_empty()

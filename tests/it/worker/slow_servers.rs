@@ -43,7 +43,7 @@ const HANDLERS: Handlers = Handlers(&[
 /// A mail server that answers a byte every few milliseconds, each caller, for as long as the test
 /// runs.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
+async fn frees_slots_when_mail_server_drips() {
     let server = EndlessServer::start(|caller| caller.write_all(b"2").is_ok());
     let address = server.address;
     let app = TestApp::with(false, |config| {
