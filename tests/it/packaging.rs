@@ -10,7 +10,7 @@ fn shipped(name: &str) -> String {
 }
 
 #[test]
-fn the_shipped_configuration_lists_every_key_with_its_default() {
+fn lists_every_key_with_default_in_shipped_configuration() {
     // A line `#key = …` is a default that was commented out; `# Words` are words.
     let uncommented: String = shipped("packaging/tillbox.toml")
         .lines()
@@ -34,7 +34,7 @@ fn the_shipped_configuration_lists_every_key_with_its_default() {
 }
 
 #[test]
-fn the_unit_runs_the_daemon_as_its_own_user() {
+fn runs_daemon_as_own_user_in_unit() {
     let unit = shipped("systemd/tillbox.service");
     for line in [
         "ExecStart=/usr/bin/tillbox serve",

@@ -42,7 +42,7 @@ fn has(line: &Value, keys: &[(&str, Option<&str>)]) {
 }
 
 #[tokio::test]
-async fn structured_logs() {
+async fn writes_promised_messages_with_their_fields() {
     let app = TestApp::with(true, |config| config.queue.default.tries = 1);
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -104,7 +104,7 @@ async fn structured_logs() {
 }
 
 #[tokio::test]
-async fn a_second_payment_and_another_stores_host_are_security_events() {
+async fn logs_double_payment_and_foreign_host_as_security_events() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -151,7 +151,7 @@ async fn a_second_payment_and_another_stores_host_are_security_events() {
 /// A change of what is final, tried by the program itself: a trigger refuses it, and somebody
 /// should know.
 #[tokio::test]
-async fn a_change_of_what_is_final_is_a_security_event() {
+async fn logs_change_of_final_row_as_security_event() {
     const FORGE: Statement = Statement::new(
         "test::FORGE",
         "UPDATE ledger_transfer SET amount_minor = 1 WHERE entry_seq = ?1",
@@ -180,7 +180,7 @@ async fn a_change_of_what_is_final_is_a_security_event() {
 
 /// What somebody has changed past the program, found by the check.
 #[tokio::test]
-async fn what_does_not_agree_with_its_snapshot_is_a_security_event() {
+async fn logs_snapshot_mismatch_as_security_event() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;

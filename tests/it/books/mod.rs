@@ -1,10 +1,10 @@
 //! The promises of the sale path, over all its routes: once, gapless, balanced, never changed,
 //! never mixed.
 
-mod isolation;
+mod idempotent_financial_job;
 mod once;
 mod random_sales;
-mod settle;
 mod snapshots;
-mod stress;
+mod stress_checkout;
 mod tampering;
+mod tenant_isolation;

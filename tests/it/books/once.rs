@@ -50,7 +50,7 @@ async fn requests(shop: &TestShop) -> Vec<(String, Value, u16)> {
 }
 
 #[tokio::test]
-async fn a_replay_gets_the_first_answer_byte_for_byte_even_after_a_restart() {
+async fn replays_first_answer_byte_for_byte_after_restart() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let mut first = Vec::new();
@@ -89,7 +89,7 @@ async fn a_replay_gets_the_first_answer_byte_for_byte_even_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_key_stands_for_one_request_only() {
+async fn rejects_other_request_under_used_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for (path, body, status) in requests(&shop).await {
@@ -123,7 +123,7 @@ async fn a_key_stands_for_one_request_only() {
 }
 
 #[tokio::test]
-async fn a_refusal_keeps_nothing_of_the_key() {
+async fn frees_key_when_request_is_refused() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 1).await;
@@ -154,7 +154,7 @@ fn look_at_clock(app: &TestApp) {
 /// Somebody sets the clock a month ahead between a sale whose answer was lost and its repetition:
 /// it is still one sale, and no key is lost until the clock is trusted again.
 #[tokio::test]
-async fn a_clock_that_is_set_ahead_frees_no_key() {
+async fn keeps_keys_when_clock_is_set_ahead() {
     let app = TestApp::start();
     look_at_clock(&app);
     let shop = app.tenant("corner");
@@ -196,7 +196,7 @@ async fn a_clock_that_is_set_ahead_frees_no_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_free_again_after_a_day() {
+async fn frees_key_after_a_day() {
     let app = TestApp::start();
     look_at_clock(&app);
     let shop = app.tenant("corner");
@@ -235,7 +235,7 @@ async fn a_key_is_free_again_after_a_day() {
 
 /// What creates something may have a key, and then it creates it once.
 #[tokio::test]
-async fn whatever_creates_something_creates_it_once_under_a_key() {
+async fn creates_resource_once_under_one_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 1).await;
@@ -305,7 +305,7 @@ async fn whatever_creates_something_creates_it_once_under_a_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_one_and_well_formed() {
+async fn rejects_malformed_and_repeated_keys() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for key in [

@@ -217,7 +217,7 @@ proptest! {
         ..ProptestConfig::default() })]
 
     #[test]
-    fn books_balance_whatever_happens(steps in prop::collection::vec(step(), 10..40)) {
+    fn keeps_books_balanced_over_random_steps(steps in prop::collection::vec(step(), 10..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a \
             runtime");
         runtime.block_on(async {

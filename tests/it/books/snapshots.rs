@@ -19,7 +19,7 @@ fn snapshots(shop: &TestShop, table: &str) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn snapshots_are_canonical_and_have_their_hash() {
+async fn stores_canonical_snapshots_with_their_hash() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;
@@ -54,7 +54,7 @@ async fn snapshots_are_canonical_and_have_their_hash() {
 }
 
 #[tokio::test]
-async fn a_snapshot_says_what_was_sold_to_the_last_unit() {
+async fn records_sale_to_minor_unit_in_snapshot() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;

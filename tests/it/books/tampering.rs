@@ -360,7 +360,7 @@ fn found(report: &Report, check: &str) -> bool {
 }
 
 #[tokio::test]
-async fn each_kind_of_tampering_is_found() {
+async fn finds_each_kind_of_tampering() {
     let app = TestApp::start();
     let shop = busy_shop(&app).await;
     shop.assert_integrity();
@@ -390,7 +390,7 @@ async fn each_kind_of_tampering_is_found() {
 }
 
 #[tokio::test]
-async fn whoever_drops_a_trigger_leaves_a_trace() {
+async fn finds_dropped_trigger() {
     let app = TestApp::start();
     let shop = busy_shop(&app).await;
     for name in shop.rows("SELECT name FROM sqlite_schema WHERE type = 'trigger'") {
@@ -421,7 +421,7 @@ async fn whoever_drops_a_trigger_leaves_a_trace() {
 }
 
 #[tokio::test]
-async fn locked_rows_of_a_real_sale_refuse_raw_sql() {
+async fn rejects_raw_sql_on_locked_rows() {
     let app = TestApp::start();
     let shop = busy_shop(&app).await;
     for table in [

@@ -116,7 +116,7 @@ fn lines(daemon: &Daemon, message: &str, count: usize) -> Vec<Value> {
 }
 
 #[test]
-fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
+fn notifies_service_manager_from_start_to_stop() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
     let mut daemon = manager.start(dir.path(), &[], "300000");
     let ready = manager.hear();
@@ -159,7 +159,7 @@ fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
 /// Without a service manager nobody is told, and nothing is wrong with that; with one that is gone
 /// it is said.
 #[test]
-fn it_serves_whether_somebody_hears_it_or_not() {
+fn serves_without_service_manager() {
     let dir = tempfile::tempdir().expect("a directory");
     let nowhere = dir.path().join("nobody");
     let mut daemon = Daemon::start_with(
@@ -176,7 +176,7 @@ fn it_serves_whether_somebody_hears_it_or_not() {
 }
 
 #[test]
-fn the_watchdog_starves_while_the_landlords_file_takes_nothing() {
+fn stops_feeding_watchdog_while_landlord_file_is_locked() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
     let mut daemon = manager.start(dir.path(), &[], "300000");
     manager.hear_of("WATCHDOG=1");
@@ -203,7 +203,7 @@ fn the_watchdog_starves_while_the_landlords_file_takes_nothing() {
 }
 
 #[test]
-fn sighup_reloads_what_can_be_and_says_what_cannot() {
+fn reloads_some_settings_and_names_the_others_on_sighup() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
     let data = dir.path().join("data");
     let file = dir.path().join("tillbox.toml");
@@ -283,7 +283,7 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
 /// A shop sells whatever becomes of its alert_recipients. Only the daemon speaks of it, and a
 /// reload takes up what was mended.
 #[test]
-fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
+fn runs_with_invalid_alert_key() {
     let dir = tempfile::tempdir().expect("a directory");
     let (data, file) = (dir.path().join("data"), dir.path().join("tillbox.toml"));
     let text =
@@ -347,7 +347,7 @@ fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
 /// A configuration on a disk that does not answer: here a FIFO that nobody writes to. It serves on
 /// meanwhile, and it ends when it is told to.
 #[test]
-fn it_ends_in_time_while_a_reload_hangs() {
+fn stops_in_time_while_reload_hangs() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
     let file = dir.path().join("tillbox.toml");
     std::fs::write(&file, "").expect("written");
@@ -382,7 +382,7 @@ fn it_ends_in_time_while_a_reload_hangs() {
 /// The system's limit for the size of a file: what would grow is refused, the process lives, and
 /// the shop sells again when it may.
 #[test]
-fn a_limit_on_the_size_of_files_ends_nothing() {
+fn survives_file_size_limit() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let made = run(

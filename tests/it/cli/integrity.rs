@@ -5,7 +5,7 @@ use serde_json::json;
 use super::run::run;
 
 #[test]
-fn what_does_not_agree_is_listed_and_is_three() {
+fn lists_mismatches_and_exits_with_three() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     let nothing = run(&data.join("typo"), &["integrity", "check"]).code(1);

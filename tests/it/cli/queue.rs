@@ -49,7 +49,7 @@ fn ids(jobs: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
+fn lists_retries_and_forgets_failed_jobs_without_daemon() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     queue(&data, &["status"]).code(1);
@@ -138,7 +138,7 @@ fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
 }
 
 #[test]
-fn more_jobs_than_one_transaction_takes_are_all_retried_and_flushed() {
+fn retries_and_flushes_more_jobs_than_one_batch_holds() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     let file = shop(&data, "corner");
@@ -177,7 +177,7 @@ fn more_jobs_than_one_transaction_takes_are_all_retried_and_flushed() {
 }
 
 #[test]
-fn a_running_job_is_left_alone_beside_a_daemon() {
+fn leaves_running_job_alone_beside_daemon() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     let file = shop(&data, "corner");
@@ -205,7 +205,7 @@ fn a_running_job_is_left_alone_beside_a_daemon() {
 }
 
 #[test]
-fn a_pause_outlives_the_daemon() {
+fn keeps_pause_over_restart() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     shop(&data, "corner");
@@ -242,7 +242,7 @@ fn a_pause_outlives_the_daemon() {
 }
 
 #[test]
-fn one_shop_is_paused_and_its_held_jobs_are_released() {
+fn pauses_one_tenant_and_releases_its_held_jobs() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     let (still, other) = (shop(&data, "still"), shop(&data, "other"));
@@ -316,7 +316,7 @@ fn one_shop_is_paused_and_its_held_jobs_are_released() {
 }
 
 #[test]
-fn wrong_usage_is_two_and_names_the_queues() {
+fn exits_with_two_and_names_queues_on_wrong_usage() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     shop(&data, "corner");

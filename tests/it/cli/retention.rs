@@ -6,7 +6,7 @@ use super::run::run;
 use crate::support::process::Daemon;
 
 #[test]
-fn a_run_is_counted_and_done_with_the_daemon_and_without() {
+fn counts_and_prunes_with_and_without_daemon() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     let nothing = run(&data.join("typo"), &["retention", "prune"]).code(1);
@@ -92,7 +92,7 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
 
 /// Why a shop was passed over is said with its name, and the others are pruned.
 #[test]
-fn a_shop_that_cannot_be_pruned_is_told_with_its_reason() {
+fn reports_reason_when_tenant_cannot_be_pruned() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     for slug in ["broken", "whole"] {
@@ -133,7 +133,7 @@ fn a_shop_that_cannot_be_pruned_is_told_with_its_reason() {
 
 /// The process of a command finds the doubt that another one had.
 #[test]
-fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
+fn stores_clock_suspicion_until_operator_confirms() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);

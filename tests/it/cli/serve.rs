@@ -7,7 +7,7 @@ use super::run::run;
 use crate::support::process::Daemon;
 
 #[test]
-fn it_ends_in_an_orderly_way_when_asked() {
+fn stops_orderly_on_sigterm() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let socket = daemon.socket();
@@ -34,7 +34,7 @@ fn it_ends_in_an_orderly_way_when_asked() {
 }
 
 #[test]
-fn it_is_ready_as_soon_as_it_listens() {
+fn is_ready_as_soon_as_it_listens() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &[]);
     // Between the line that says where it listens and the first request served lies nothing that
@@ -47,7 +47,7 @@ fn it_is_ready_as_soon_as_it_listens() {
 }
 
 #[test]
-fn what_keeps_it_from_serving_is_said_in_a_line_and_a_hint() {
+fn explains_failed_start_in_one_line_with_hint() {
     let dir = tempfile::tempdir().expect("a directory");
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
     let daemon = Daemon::start(&one, &[]);
@@ -81,7 +81,7 @@ fn what_keeps_it_from_serving_is_said_in_a_line_and_a_hint() {
 }
 
 #[test]
-fn the_demo_is_for_this_machine_only() {
+fn rejects_demo_on_public_address() {
     let dir = tempfile::tempdir().expect("a directory");
     let refused = run(dir.path(), &["serve", "--dev", "--listen", "0.0.0.0:0"]).code(2);
     assert!(
@@ -125,7 +125,7 @@ fn banner(daemon: &Daemon) -> Vec<String> {
 }
 
 #[test]
-fn the_banner_can_be_pasted() {
+fn prints_banner_that_can_be_pasted() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &["--dev"]);
     let lines = banner(&daemon);
@@ -163,7 +163,7 @@ fn the_banner_can_be_pasted() {
 /// A demo shop whose file cannot be used is that shop's trouble alone: the others sell on, under
 /// --dev as well.
 #[test]
-fn the_daemon_goes_on_without_its_demo_shop() {
+fn serves_without_unusable_demo_shop() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
     let made = run(
@@ -195,7 +195,7 @@ fn the_daemon_goes_on_without_its_demo_shop() {
 }
 
 #[test]
-fn the_demo_shop_is_made_once_and_its_key_stays() {
+fn creates_demo_shop_once_and_keeps_its_key() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
     banner(&daemon);
@@ -234,7 +234,7 @@ fn the_demo_shop_is_made_once_and_its_key_stays() {
 }
 
 #[test]
-fn a_port_of_its_own_is_free_again_afterwards() {
+fn frees_port_after_exit() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     daemon
@@ -250,7 +250,7 @@ fn a_port_of_its_own_is_free_again_afterwards() {
 /// The service manager says where the socket is, and an administrator's shell does not: the command
 /// finds it by what the daemon left in the lock.
 #[test]
-fn a_command_finds_the_daemon_wherever_its_socket_is() {
+fn finds_daemon_when_socket_is_elsewhere() {
     let (dir, runtime) = (
         tempfile::tempdir().expect("a directory"),
         tempfile::tempdir().expect("a directory"),

@@ -13,7 +13,7 @@ fn data() -> (TempDir, std::path::PathBuf) {
 }
 
 #[test]
-fn a_tenant_is_made_listed_and_removed_without_a_daemon() {
+fn creates_lists_and_deletes_tenant_without_daemon() {
     let (_dir, data) = data();
     let nothing = run(&data, &["tenant", "list"]).code(1);
     assert!(
@@ -82,7 +82,7 @@ fn a_tenant_is_made_listed_and_removed_without_a_daemon() {
 }
 
 #[test]
-fn refusals_and_wrong_usage_have_their_own_codes() {
+fn exits_with_own_codes_for_refusal_and_wrong_usage() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     let taken = run(&data, &["tenant", "create", "corner", "--name", "C"]).code(1);
@@ -141,7 +141,7 @@ fn refusals_and_wrong_usage_have_their_own_codes() {
 }
 
 #[test]
-fn a_command_works_beside_a_running_daemon() {
+fn runs_command_beside_daemon() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "before", "--name", "Before"]).code(0);
     let daemon = Daemon::start(&data, &[]);
@@ -185,7 +185,7 @@ fn slugs(tenants: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn a_killed_daemon_leaves_no_command_stranded() {
+fn runs_command_after_daemon_was_killed() {
     let (_dir, data) = data();
     let mut daemon = Daemon::start(&data, &[]);
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
@@ -207,7 +207,7 @@ fn a_killed_daemon_leaves_no_command_stranded() {
 }
 
 #[test]
-fn commands_wait_for_each_other() {
+fn runs_commands_one_after_another() {
     let (_dir, data) = data();
     let create = |number: usize| {
         run(
@@ -229,7 +229,7 @@ fn commands_wait_for_each_other() {
 
 /// Not only one that runs: also one that begins, and one that ends.
 #[test]
-fn a_command_waits_for_a_daemon_that_comes_or_goes() {
+fn waits_for_daemon_that_starts_or_stops() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     std::thread::scope(|scope| {
@@ -255,7 +255,7 @@ fn a_command_waits_for_a_daemon_that_comes_or_goes() {
 }
 
 #[test]
-fn keys_are_made_shown_once_and_revoked() {
+fn creates_shows_once_and_revokes_keys() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     let args = [
@@ -323,7 +323,7 @@ fn keys_are_made_shown_once_and_revoked() {
 }
 
 #[test]
-fn migrating_the_fleet_reports_each_shop() {
+fn reports_each_tenant_when_migrating() {
     let (_dir, data) = data();
     for slug in ["one", "two"] {
         run(&data, &["tenant", "create", slug, "--name", slug]).code(0);
@@ -355,7 +355,7 @@ fn migrating_the_fleet_reports_each_shop() {
 /// An administrator's command while the daemon is down must leave nothing behind that the daemon's
 /// own user cannot open.
 #[test]
-fn what_root_makes_in_somebodys_directory_is_theirs() {
+fn gives_files_created_by_root_to_directory_owner() {
     use std::os::unix::fs::{MetadataExt as _, chown};
     let (_dir, data) = data();
     std::fs::create_dir(&data).expect("made");

@@ -21,7 +21,7 @@ fn night(app: &TestApp) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_night_finds_is_told_and_not_mended() {
+async fn reports_mismatch_and_repairs_nothing() {
     let app = TestApp::start();
     let (good, bad) = (app.tenant("good"), app.tenant("bad"));
     for shop in [&good, &bad] {
@@ -123,7 +123,7 @@ async fn what_the_night_finds_is_told_and_not_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_cannot_be_opened_stops_no_other() {
+async fn checks_other_tenants_when_one_cannot_be_opened() {
     let app = TestApp::start();
     let (broken, good) = (app.tenant("broken"), app.tenant("good"));
     let running = app.app();
@@ -141,7 +141,7 @@ async fn a_store_that_cannot_be_opened_stops_no_other() {
 
 /// What an earlier night has found says nothing about a file that this one could not read.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
+async fn reports_file_as_unchecked_when_check_fails() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let running = app.app();
@@ -198,7 +198,7 @@ async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
 
 /// The house's own file is a file like the others.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_found_in_the_houses_file_is_told_until_it_is_mended() {
+async fn reports_landlord_mismatch_until_repaired() {
     let app = TestApp::start();
     app.tenant("corner");
     let running = app.app();
@@ -248,7 +248,7 @@ async fn what_is_found_in_the_houses_file_is_told_until_it_is_mended() {
 
 /// The worst that can be found: a page that nobody can read. Opening the file does not meet it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_read_through_is_a_finding() {
+async fn reports_unreadable_page() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;

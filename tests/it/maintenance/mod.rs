@@ -3,7 +3,7 @@
 
 mod checks;
 mod clock;
-mod retention;
+mod retention_prune;
 mod schedule;
 
 use std::time::Duration;

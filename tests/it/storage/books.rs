@@ -147,7 +147,7 @@ fn refused(shop: &TestShop, sql: &str) {
 
 /// Whoever adds a table says whether its rows are final.
 #[test]
-fn every_table_is_final_or_guarded_or_no_book() {
+fn classifies_every_table() {
     let found = books().rows(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT \
         LIKE 'sqlite_%' ORDER BY name",
@@ -158,7 +158,7 @@ fn every_table_is_final_or_guarded_or_no_book() {
 }
 
 #[test]
-fn final_rows_cannot_be_deleted() {
+fn rejects_deletion_of_final_rows() {
     let shop = books();
     let before = all(&shop);
     for table in FINAL {
@@ -169,7 +169,7 @@ fn final_rows_cannot_be_deleted() {
 }
 
 #[test]
-fn no_column_of_a_final_row_can_be_changed() {
+fn rejects_change_of_any_column_of_final_row() {
     let shop = books();
     let before = all(&shop);
     for table in FINAL {
@@ -229,7 +229,7 @@ fn no_column_of_a_final_row_can_be_changed() {
 /// REPLACE deletes the row in its way, and fires no delete trigger unless `recursive_triggers` is
 /// on, which it is not in the shell.
 #[test]
-fn a_final_row_cannot_be_replaced() {
+fn rejects_replacement_of_final_row() {
     let shop = books();
     let before = all(&shop);
     for table in FINAL {
@@ -259,7 +259,7 @@ fn a_final_row_cannot_be_replaced() {
 /// An open row that takes the place, the id or the number of a final one would push it out. The
 /// place has other names, which a trigger on certain columns does not see.
 #[test]
-fn an_open_row_cannot_push_a_final_one_out() {
+fn rejects_open_row_that_replaces_final_row() {
     let shop = books();
     let before = all(&shop);
     for (table, column) in [
@@ -294,7 +294,7 @@ fn an_open_row_cannot_push_a_final_one_out() {
 }
 
 #[test]
-fn what_is_open_may_still_change_and_what_is_final_may_not_even_move_on() {
+fn allows_change_of_open_rows_and_rejects_status_change_of_final_rows() {
     let shop = books();
     for sql in [
         "UPDATE payment SET status = 'failed', failure_code = 'no' WHERE seq = 2",
@@ -360,7 +360,7 @@ fn what_is_open_may_still_change_and_what_is_final_may_not_even_move_on() {
 /// No number of an order goes, and no series begins anew: what waits is part of the row of numbers
 /// too.
 #[test]
-fn numbers_are_never_given_again() {
+fn never_reuses_numbers() {
     let shop = books();
     for sql in [
         "DELETE FROM sales_order WHERE status = 'pending'",
@@ -379,7 +379,7 @@ fn numbers_are_never_given_again() {
 
 /// Totals are read in it, and whoever could change it would change them all.
 #[test]
-fn the_currency_of_a_shop_that_has_sold_stays() {
+fn rejects_currency_change_after_first_sale() {
     let shop = books();
     for sql in [
         "UPDATE shop SET currency = 'USD'",
@@ -397,7 +397,7 @@ fn the_currency_of_a_shop_that_has_sold_stays() {
 /// A movement of a sale would be pushed out by another of the same order and product, whose id and
 /// place are new.
 #[test]
-fn a_movement_of_a_sale_cannot_be_pushed_out() {
+fn rejects_replacement_of_sale_movement() {
     let shop = books();
     let columns = "(id, product_id, kind, quantity_delta, on_hand_after, order_id, at)";
     let row = |verb: &str, delta: i64| {
@@ -417,7 +417,7 @@ fn a_movement_of_a_sale_cannot_be_pushed_out() {
 }
 
 #[test]
-fn the_schema_knows_no_unbalanced_books() {
+fn rejects_unbalanced_entries_by_schema() {
     let shop = books();
     for sql in [
         "INSERT INTO ledger_transfer (entry_seq, debit_code, credit_code, currency, amount_minor) \
@@ -434,7 +434,7 @@ fn the_schema_knows_no_unbalanced_books() {
 }
 
 #[test]
-fn the_landlords_audit_log_cannot_be_rewritten_either() {
+fn rejects_rewrite_of_landlord_audit_log() {
     let app = TestApp::start();
     app.tenant("corner");
     let before = app.landlord_rows("SELECT * FROM audit_log");

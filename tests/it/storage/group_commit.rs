@@ -69,7 +69,7 @@ fn kind<R>(result: Result<R, StorageError>) -> Option<StorageErrorKind> {
 }
 
 #[test]
-fn many_threads_share_commits_and_every_answer_is_on_disk() {
+fn shares_commits_between_threads_and_answers_after_sync() {
     const THREADS: usize = 64;
     let app = TestApp::start();
     let shop = app.tenant("corner");
@@ -122,7 +122,7 @@ fn many_threads_share_commits_and_every_answer_is_on_disk() {
 }
 
 #[test]
-fn one_that_fails_after_it_wrote_leaves_its_neighbours_whole() {
+fn keeps_neighbours_when_request_fails_after_write() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -161,7 +161,7 @@ fn one_that_fails_after_it_wrote_leaves_its_neighbours_whole() {
 }
 
 #[test]
-fn one_that_panics_leaves_its_neighbours_whole() {
+fn keeps_neighbours_when_request_panics() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -182,7 +182,7 @@ fn one_that_panics_leaves_its_neighbours_whole() {
 }
 
 #[test]
-fn a_refusal_before_anything_was_written_costs_no_second_run() {
+fn avoids_second_run_when_refused_before_write() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -203,7 +203,7 @@ fn a_refusal_before_anything_was_written_costs_no_second_run() {
 }
 
 #[test]
-fn nothing_is_told_before_it_is_on_disk() {
+fn answers_only_after_commit() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -228,7 +228,7 @@ fn nothing_is_told_before_it_is_on_disk() {
 }
 
 #[test]
-fn a_nested_failure_undoes_itself_only() {
+fn undoes_only_nested_savepoint_when_it_fails() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let result = shop.write(|work| {
@@ -245,7 +245,7 @@ fn a_nested_failure_undoes_itself_only() {
 }
 
 #[test]
-fn what_nobody_waits_for_any_more_is_not_begun() {
+fn skips_request_when_caller_is_gone() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -258,7 +258,7 @@ fn what_nobody_waits_for_any_more_is_not_begun() {
 }
 
 #[tokio::test]
-async fn an_overloaded_writer_says_so_at_once() {
+async fn rejects_at_once_when_writer_is_overloaded() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -303,7 +303,7 @@ async fn an_overloaded_writer_says_so_at_once() {
 }
 
 #[tokio::test]
-async fn when_the_commit_fails_nobody_is_told_that_it_worked() {
+async fn fails_every_request_when_commit_fails() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -336,7 +336,7 @@ async fn when_the_commit_fails_nobody_is_told_that_it_worked() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_what_needs_space_and_nothing_else() {
+async fn rejects_only_growing_writes_when_disk_is_full() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -376,7 +376,7 @@ async fn a_full_disk_refuses_what_needs_space_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_over_http_and_reading_goes_on() {
+async fn reports_full_disk_over_http_and_keeps_reading() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -412,7 +412,7 @@ async fn a_full_disk_is_told_over_http_and_reading_goes_on() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_outside_of_a_transaction_that_sqlite_gave_up() {
+async fn writes_nothing_outside_rolled_back_transaction() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -434,7 +434,7 @@ async fn nothing_is_written_outside_of_a_transaction_that_sqlite_gave_up() {
 }
 
 #[test]
-fn a_panic_after_the_commit_takes_neither_the_answer_nor_the_writer() {
+fn keeps_answer_and_writer_when_panic_follows_commit() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -461,7 +461,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_file_whose_writer_died_is_opened_again() {
+fn reopens_file_when_writer_died() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -485,7 +485,7 @@ fn a_file_whose_writer_died_is_opened_again() {
 /// SQLite waits five seconds for a lock that another program holds. That wait is one for all who
 /// are in the inbox.
 #[test]
-fn a_file_that_is_locked_from_outside_keeps_everybody_waiting_once() {
+fn waits_once_for_all_when_file_is_locked_outside() {
     let shop = TestApp::start().tenant("corner");
     let db = shop.db();
     let lock = rusqlite::Connection::open(shop.path()).expect("opens");
@@ -508,7 +508,7 @@ fn a_file_that_is_locked_from_outside_keeps_everybody_waiting_once() {
 /// Whoever waits in the inbox when the writer ends holds a handle of the file, and so keeps the
 /// inbox: it has to be emptied all the same.
 #[tokio::test]
-async fn everybody_who_waits_when_the_writer_ends_is_told() {
+async fn answers_all_waiting_requests_when_writer_stops() {
     for ends_by_itself in [true, false] {
         let app = TestApp::start();
         let shop = app.tenant("corner");

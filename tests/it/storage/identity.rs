@@ -113,7 +113,7 @@ async fn operators_word(shop: &TestShop) -> Answer {
 }
 
 #[tokio::test]
-async fn a_file_under_anothers_name_is_refused() {
+async fn rejects_file_of_other_tenant() {
     let street = Street::tampered(|ill, well| {
         fs::copy(well.path(), ill.path()).expect("copied");
     })
@@ -123,7 +123,7 @@ async fn a_file_under_anothers_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_program_is_refused() {
+async fn rejects_file_of_other_program() {
     let street = Street::tampered(|ill, _| {
         ill.raw("PRAGMA application_id = 1; PRAGMA journal_mode = DELETE")
             .expect("tampered")
@@ -134,7 +134,7 @@ async fn a_file_of_another_program_is_refused() {
 }
 
 #[tokio::test]
-async fn a_landlords_file_is_no_shop() {
+async fn rejects_landlord_file_as_tenant() {
     let street = Street::tampered(|ill, _| {
         fs::copy(ill.app.data_dir().join("landlord.db"), ill.path()).expect("copied");
     })
@@ -144,7 +144,7 @@ async fn a_landlords_file_is_no_shop() {
 }
 
 #[tokio::test]
-async fn a_file_of_a_newer_schema_is_left_for_the_newer_program() {
+async fn leaves_file_of_newer_schema_alone() {
     let street =
         Street::tampered(|ill, _| ill.raw("PRAGMA user_version = 99").expect("tampered")).await;
     let bytes = fs::read(street.ill.path()).expect("reads");
@@ -152,14 +152,14 @@ async fn a_file_of_a_newer_schema_is_left_for_the_newer_program() {
 }
 
 #[tokio::test]
-async fn a_missing_file_is_not_made_anew() {
+async fn does_not_recreate_missing_file() {
     let street = Street::tampered(|ill, _| fs::remove_file(ill.path()).expect("removed")).await;
     street.is_unavailable().await;
     assert!(!street.ill.path().exists() && !street.aside().exists());
 }
 
 #[tokio::test]
-async fn a_truncated_file_is_set_aside() {
+async fn sets_truncated_file_aside() {
     let street = Street::tampered(|ill, _| {
         let bytes = fs::read(ill.path()).expect("reads");
         fs::write(ill.path(), &bytes[..bytes.len() / 2]).expect("written");
@@ -170,20 +170,20 @@ async fn a_truncated_file_is_set_aside() {
 }
 
 #[tokio::test]
-async fn an_empty_file_is_set_aside() {
+async fn sets_empty_file_aside() {
     let street = Street::tampered(|ill, _| fs::write(ill.path(), b"").expect("written")).await;
     street.is_set_aside(b"").await;
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_sqlite_is_set_aside() {
+async fn sets_file_aside_when_not_sqlite() {
     let text = "a shopping list\n".repeat(1000);
     let street = Street::tampered(|ill, _| fs::write(ill.path(), &text).expect("written")).await;
     street.is_set_aside(text.as_bytes()).await;
 }
 
 #[tokio::test]
-async fn damage_that_is_met_while_selling_is_looked_into_and_set_aside() {
+async fn checks_and_sets_aside_file_damaged_while_selling() {
     let street = Street::tampered(|ill, _| {
         let page: usize = ill
             .count("SELECT rootpage FROM sqlite_schema WHERE name = 'product'")
@@ -206,7 +206,7 @@ async fn damage_that_is_met_while_selling_is_looked_into_and_set_aside() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_set_aside_with_its_wal_and_neither_is_touched() {
+async fn sets_damaged_file_aside_with_wal_unchanged() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for number in 0..40 {
@@ -242,7 +242,7 @@ async fn a_damaged_file_is_set_aside_with_its_wal_and_neither_is_touched() {
 /// SQLite itself would open it, forget every sale behind the flipped bit, and call what is left
 /// sound.
 #[tokio::test]
-async fn a_flipped_bit_in_the_wal_takes_no_acknowledged_sale_with_it_unnoticed() {
+async fn detects_flipped_bit_in_wal() {
     for flipped in [false, true] {
         let app = TestApp::start();
         let shop = app.tenant("corner");
@@ -289,7 +289,7 @@ fn mounted(command: &str, args: &[&str]) -> bool {
 }
 
 #[tokio::test]
-async fn a_read_only_file_system_is_told_and_sells_again_once_it_is_writable() {
+async fn reports_read_only_file_system_and_recovers() {
     let app = TestApp::start();
     let (shop, tenants) = (app.tenant("corner"), app.data_dir().join("tenants"));
     shop.product("A", 100).await;
@@ -324,7 +324,7 @@ async fn a_read_only_file_system_is_told_and_sells_again_once_it_is_writable() {
 }
 
 #[tokio::test]
-async fn a_second_damaged_file_does_not_replace_the_first_that_was_set_aside() {
+async fn keeps_first_file_set_aside_when_second_is_damaged() {
     let street =
         Street::tampered(|ill, _| fs::write(ill.path(), b"the first").expect("written")).await;
     street.is_set_aside(b"the first").await;
@@ -346,7 +346,7 @@ async fn a_second_damaged_file_does_not_replace_the_first_that_was_set_aside() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_into_a_file_that_was_removed_or_replaced() {
+async fn acknowledges_nothing_into_removed_or_replaced_file() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     app.stop();
@@ -372,7 +372,7 @@ async fn nothing_is_acknowledged_into_a_file_that_was_removed_or_replaced() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_into_a_wal_that_was_removed() {
+async fn acknowledges_nothing_into_removed_wal() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.product("A", 100).await;
@@ -392,7 +392,7 @@ async fn nothing_is_acknowledged_into_a_wal_that_was_removed() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_into_a_file_that_was_cut_while_it_was_open() {
+async fn acknowledges_nothing_into_file_truncated_while_open() {
     for keep in [0, 4096] {
         let app = TestApp::start();
         let shop = app.tenant("corner");
@@ -428,7 +428,7 @@ async fn nothing_is_acknowledged_into_a_file_that_was_cut_while_it_was_open() {
 }
 
 #[tokio::test]
-async fn a_restored_file_sells_again_without_a_restart() {
+async fn sells_again_when_file_is_restored_without_restart() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.product("A", 100).await;
@@ -449,7 +449,7 @@ async fn a_restored_file_sells_again_without_a_restart() {
 /// A reading connection is opened by the file's name whenever it is needed: by then another file
 /// may lie there.
 #[tokio::test]
-async fn nothing_is_read_from_a_file_that_came_in_anothers_place() {
+async fn reads_nothing_from_replaced_file() {
     let app = TestApp::start();
     let (ill, well) = (app.tenant("ill"), app.tenant("well"));
     ill.product("MINE", 100).await;
@@ -508,7 +508,7 @@ async fn nothing_is_read_from_a_file_that_came_in_anothers_place() {
 /// Whoever puts a file back copies it under the daemon's eyes: it looks damaged until all of it is
 /// there.
 #[tokio::test]
-async fn a_file_that_is_being_copied_back_is_left_to_whoever_copies_it() {
+async fn leaves_file_alone_while_it_is_copied_back() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.product("A", 100).await;
@@ -534,7 +534,7 @@ async fn a_file_that_is_being_copied_back_is_left_to_whoever_copies_it() {
 }
 
 #[tokio::test]
-async fn a_house_without_its_book_is_not_opened_as_a_new_one() {
+async fn rejects_data_directory_without_landlord_file() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     app.stop();

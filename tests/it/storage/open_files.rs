@@ -12,7 +12,7 @@ use crate::support::{TestApp, blocking};
 const COUNT: Statement = Statement::new("test::COUNT", "SELECT count(*) FROM product");
 
 #[test]
-fn a_data_directory_has_one_process() {
+fn rejects_second_process_on_data_directory() {
     let app = TestApp::start();
     let config = app.app().config.clone();
     let second = blocking(|| App::start(config, false, Ports::default()));
@@ -26,7 +26,7 @@ fn a_data_directory_has_one_process() {
 }
 
 #[tokio::test]
-async fn no_more_files_are_open_than_allowed() {
+async fn keeps_open_files_below_limit() {
     let app = TestApp::with(false, |config| config.storage.open_tenants = 3);
     let shops: Vec<_> = (0..10)
         .map(|index| app.tenant(&format!("shop-{index}")))
@@ -49,7 +49,7 @@ async fn no_more_files_are_open_than_allowed() {
 }
 
 #[test]
-fn a_storm_of_shops_that_were_at_rest_opens_few_at_once() {
+fn opens_few_files_at_once_when_many_tenants_wake() {
     let app = TestApp::with(false, |config| config.storage.open_tenants = 2);
     let shops: Vec<_> = (0..60)
         .map(|index| app.tenant(&format!("shop-{index}")))
@@ -79,7 +79,7 @@ fn a_storm_of_shops_that_were_at_rest_opens_few_at_once() {
 /// A report keeps a connection for as long as it takes; neither the tills of its shop nor those of
 /// others wait for it.
 #[tokio::test]
-async fn long_reads_leave_room_for_short_ones() {
+async fn leaves_connections_to_short_reads_during_long_reads() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let db = shop.db();
@@ -111,7 +111,7 @@ async fn long_reads_leave_room_for_short_ones() {
 }
 
 #[test]
-fn a_file_in_use_is_not_closed_to_make_room() {
+fn keeps_file_open_while_in_use() {
     let app = TestApp::with(false, |config| config.storage.open_tenants = 1);
     let (first, second) = (app.tenant("first"), app.tenant("second"));
     let held = first.db();
@@ -126,7 +126,7 @@ fn a_file_in_use_is_not_closed_to_make_room() {
 }
 
 #[tokio::test]
-async fn files_at_rest_are_closed_without_a_wal_and_open_again_when_asked_for() {
+async fn closes_idle_files_without_wal_and_reopens_on_demand() {
     let app = TestApp::start();
     let (quiet, busy) = (app.tenant("quiet"), app.tenant("busy"));
     quiet.product("A", 100).await;
@@ -143,7 +143,7 @@ async fn files_at_rest_are_closed_without_a_wal_and_open_again_when_asked_for() 
 }
 
 #[tokio::test]
-async fn an_orderly_end_leaves_single_files() {
+async fn leaves_no_wal_after_orderly_stop() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.product("A", 100).await;
@@ -158,7 +158,7 @@ async fn an_orderly_end_leaves_single_files() {
 }
 
 #[test]
-fn files_and_directories_are_their_owners_alone() {
+fn restricts_files_and_directories_to_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let app = TestApp::start();
     let shop = app.tenant("corner");
@@ -181,7 +181,7 @@ fn files_and_directories_are_their_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_vanished_keeps_no_other_store_waiting() {
+async fn serves_other_tenants_when_file_vanished() {
     let app = TestApp::start();
     let (ill, well) = (app.tenant("ill"), app.tenant("well"));
     well.product("A", 100).await;
@@ -222,7 +222,7 @@ async fn a_file_that_vanished_keeps_no_other_store_waiting() {
 /// shell would take itself for the last user, and remove the WAL at its end.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_that_is_opened_while_it_is_still_read_stays_locked_for_other_programs() {
+fn keeps_posix_lock_when_file_is_reopened_during_read() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let is_locked = || is_posix_locked(&shop.path());
@@ -271,7 +271,7 @@ fn is_posix_locked(path: &std::path::Path) -> bool {
 }
 
 #[test]
-fn a_file_that_takes_long_to_open_takes_one_thread() {
+fn blocks_one_thread_while_file_opens_slowly() {
     let app = TestApp::start();
     let (slow, other) = (app.tenant("slow"), app.tenant("other"));
     let registry = app.app().registry.clone();

@@ -244,7 +244,7 @@ fn check<K: FileKind>(lists: &[&[Statement]], unused: &mut Vec<&'static str>) {
 }
 
 #[test]
-fn every_statement_has_a_good_plan() {
+fn plans_every_statement_without_scan() {
     let mut unused: Vec<&str> = MAY_SCAN.iter().map(|(name, _)| *name).collect();
     check::<Tenant>(tillbox::tenant::STATEMENTS, &mut unused);
     check::<Landlord>(tillbox::tenancy::STATEMENTS, &mut unused);
@@ -256,7 +256,7 @@ fn every_statement_has_a_good_plan() {
 }
 
 #[test]
-fn a_bad_plan_is_found_out() {
+fn detects_bad_plan() {
     let dir = tempfile::tempdir().expect("a directory");
     let conn = fresh::<Tenant>(dir.path());
     let costly = |sql| {

@@ -68,18 +68,18 @@ fn agrees<K: FileKind>() {
 }
 
 #[test]
-fn the_tenants_whole_schema_is_up_to_date() {
+fn keeps_tenant_schema_file_up_to_date() {
     agrees::<Tenant>();
 }
 
 #[test]
-fn the_landlords_whole_schema_is_up_to_date() {
+fn keeps_landlord_schema_file_up_to_date() {
     agrees::<Landlord>();
 }
 
 /// The text says what the migrations do: a database made from it has the same objects.
 #[test]
-fn the_whole_schema_makes_the_same_file() {
+fn creates_same_objects_from_schema_file() {
     let conn = Connection::open_in_memory().expect("opens");
     conn.execute_batch(&whole_schema::<Tenant>())
         .expect("the text runs");
@@ -92,7 +92,7 @@ fn the_whole_schema_makes_the_same_file() {
 }
 
 #[test]
-fn every_table_is_strict() {
+fn declares_every_table_strict() {
     let dir = tempfile::tempdir().expect("a directory");
     for conn in [fresh::<Tenant>(dir.path()), fresh::<Landlord>(dir.path())] {
         let loose: i64 = conn

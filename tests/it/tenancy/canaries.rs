@@ -313,7 +313,7 @@ fn assert_files(app: &TestApp, shops: &[TestShop]) -> Vec<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_words_of_one_store_turn_up_at_another() {
+async fn leaks_no_text_of_one_tenant_to_another() {
     let requests = std::env::var("CANARY_REQUESTS").map_or(REQUESTS, |text| {
         text.parse().expect("CANARY_REQUESTS is a number")
     });
@@ -363,7 +363,7 @@ async fn no_words_of_one_store_turn_up_at_another() {
 /// A search that finds nothing must be one that can find.
 #[test]
 #[should_panic(expected = "hears of canarysouthzq")]
-fn a_word_in_anothers_answer_is_found() {
+fn detects_foreign_text_in_answer() {
     let app = TestApp::start();
     let mut till = Till::new(&app.tenant("north"), 0);
     till.hear(Answer {
@@ -375,7 +375,7 @@ fn a_word_in_anothers_answer_is_found() {
 
 #[test]
 #[should_panic(expected = "the log tells of south")]
-fn a_word_in_anothers_line_is_found() {
+fn detects_foreign_text_in_log_line() {
     let app = TestApp::start();
     let shops = [app.tenant("north"), app.tenant("south")];
     let line = json!({"tenant_id": shops[0].id.to_string(), "message": "planted",
@@ -385,7 +385,7 @@ fn a_word_in_anothers_line_is_found() {
 
 #[test]
 #[should_panic(expected = "holds words of")]
-fn a_word_in_anothers_file_is_found() {
+fn detects_foreign_text_in_file() {
     let app = TestApp::start();
     let shops = [app.tenant("north"), app.tenant("south")];
     let wal = app

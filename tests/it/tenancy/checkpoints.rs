@@ -69,7 +69,7 @@ fn aside(path: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word() {
+async fn sets_older_copy_aside_and_opens_it_when_operator_accepts() {
     let past = Past::of(2, 3).await;
     past.put_copy_in_place();
     past.app.resume();
@@ -128,7 +128,7 @@ async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word()
 /// Jobs of the copy may have been run since by the file that it was made of: they wait for the
 /// operator's word.
 #[tokio::test]
-async fn the_jobs_of_an_accepted_copy_are_held_until_they_are_released() {
+async fn holds_jobs_of_accepted_copy_until_released() {
     let past = Past::of(2, 3).await;
     past.put_copy_in_place();
     past.app.resume();
@@ -192,7 +192,7 @@ async fn the_jobs_of_an_accepted_copy_are_held_until_they_are_released() {
 }
 
 #[tokio::test]
-async fn the_newest_copy_in_its_place_needs_nobodys_word() {
+async fn opens_newest_copy_without_operator() {
     let past = Past::of(1, 2).await;
     let newest = past.app.scratch().join("newest.db");
     fs::copy(past.shop.path(), &newest).expect("a copy");
@@ -210,7 +210,7 @@ async fn the_newest_copy_in_its_place_needs_nobodys_word() {
 }
 
 #[tokio::test]
-async fn a_copy_that_went_its_own_way_is_another_shops_history() {
+async fn rejects_copy_with_diverged_history() {
     let past = Past::of(1, 1).await;
     let first = past.app.scratch().join("first.db");
     fs::copy(past.shop.path(), &first).expect("a copy");
@@ -227,7 +227,7 @@ async fn a_copy_that_went_its_own_way_is_another_shops_history() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_not_accepted() {
+async fn rejects_acceptance_of_damaged_file() {
     let past = Past::of(1, 1).await;
     let mut bytes = fs::read(&past.copy).expect("the copy");
     let whole = bytes.len();
@@ -249,7 +249,7 @@ async fn a_damaged_file_is_not_accepted() {
 }
 
 #[tokio::test]
-async fn what_is_cut_off_the_end_of_the_books_is_found_while_the_shop_is_open() {
+async fn detects_removed_end_of_books_while_open() {
     let past = Past::of(1, 1).await;
     past.app.resume();
     past.shop
@@ -272,7 +272,7 @@ async fn what_is_cut_off_the_end_of_the_books_is_found_while_the_shop_is_open() 
 }
 
 #[tokio::test]
-async fn marks_are_written_when_something_was_and_never_for_nothing() {
+async fn writes_checkpoints_only_after_writes() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -327,7 +327,7 @@ const UNCHAINED: &str =
      PRAGMA user_version = 1;";
 
 #[tokio::test]
-async fn a_file_of_the_first_version_is_chained_from_now_on() {
+async fn chains_new_entries_of_first_version_file() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -355,7 +355,7 @@ async fn a_file_of_the_first_version_is_chained_from_now_on() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
+async fn warns_at_start_about_clock_behind_and_serves() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -381,7 +381,7 @@ async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
 }
 
 #[tokio::test]
-async fn a_fault_of_the_landlords_file_is_none_of_the_shops() {
+async fn blames_no_tenant_for_landlord_file_fault() {
     let past = Past::of(1, 1).await;
     past.app
         .landlord_raw("ALTER TABLE tenant_checkpoint RENAME TO gone")
@@ -401,7 +401,7 @@ async fn a_fault_of_the_landlords_file_is_none_of_the_shops() {
 }
 
 #[tokio::test]
-async fn a_copy_from_before_the_chain_that_lacks_nothing_is_opened() {
+async fn opens_complete_copy_from_before_chain() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;

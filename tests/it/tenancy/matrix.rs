@@ -578,7 +578,7 @@ fn skeleton(path: &str) -> String {
 }
 
 #[test]
-fn the_matrix_knows_every_route_and_no_other() {
+fn lists_every_route_and_no_other() {
     let known: BTreeSet<&str> = MATRIX.iter().map(|row| row.0).collect();
     let routes = routes();
     let there_are: BTreeSet<&str> = routes.iter().map(String::as_str).collect();
@@ -611,7 +611,7 @@ fn the_matrix_knows_every_route_and_no_other() {
 }
 
 #[tokio::test]
-async fn every_route_for_every_caller() {
+async fn answers_every_caller_on_every_route() {
     let house = House::start().await;
     let expiry = house
         .app
@@ -635,7 +635,7 @@ async fn every_route_for_every_caller() {
 
 /// Lists show the own things: else a route that shows nothing to anybody would pass the matrix.
 #[tokio::test]
-async fn what_is_hidden_from_others_is_shown_to_the_own() {
+async fn shows_own_data_that_is_hidden_from_others() {
     let house = House::start().await;
     let things = House::things(&house.north, 0).await;
     house.app.work_off();

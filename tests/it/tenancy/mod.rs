@@ -3,5 +3,5 @@
 mod access;
 mod canaries;
 mod checkpoints;
-mod isolation;
 mod matrix;
+mod tenant_isolation;

@@ -55,7 +55,7 @@ fn converted(financial_order: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_sale_keeps_the_published_rate_that_it_used() {
+async fn keeps_published_rate_that_sale_used() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, RATES).await;
@@ -94,7 +94,7 @@ async fn a_sale_keeps_the_published_rate_that_it_used() {
 }
 
 #[tokio::test]
-async fn a_sale_of_the_own_currency_has_no_rate() {
+async fn stores_no_rate_for_sale_in_base_currency() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -116,7 +116,7 @@ async fn a_sale_of_the_own_currency_has_no_rate() {
 }
 
 #[tokio::test]
-async fn an_order_is_paid_at_the_rate_of_the_day_it_was_placed() {
+async fn pays_order_at_rate_of_placement() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, RATES).await;
@@ -160,7 +160,7 @@ async fn an_order_is_paid_at_the_rate_of_the_day_it_was_placed() {
 }
 
 #[tokio::test]
-async fn rates_between_two_foreign_currencies_go_over_the_euro() {
+async fn computes_cross_rate_over_euro() {
     let app = TestApp::start();
     let shop = app.tenant_in("bern", "CHF");
     import(&app, RATES).await;
@@ -185,7 +185,7 @@ async fn rates_between_two_foreign_currencies_go_over_the_euro() {
 }
 
 #[tokio::test]
-async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
+async fn refuses_sale_and_writes_nothing_without_rate() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let mug = shop
@@ -265,7 +265,7 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
 /// the next: when it has ended nothing more is sold in it, and what was sold before still comes
 /// into the books.
 #[tokio::test]
-async fn nothing_is_sold_in_a_currency_that_has_ended() {
+async fn refuses_sale_in_discontinued_currency() {
     let app = TestApp::start();
     let at = |text: &str| app.clock().set(Timestamp::parse(text).expect("an instant"));
     at("2022-12-31T23:59:59Z");
@@ -341,7 +341,7 @@ async fn nothing_is_sold_in_a_currency_that_has_ended() {
 }
 
 #[tokio::test]
-async fn a_total_that_does_not_fit_the_own_currency_is_refused() {
+async fn rejects_total_that_overflows_base_currency() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.sells_in("USD", "1000000").await;
@@ -356,7 +356,7 @@ async fn a_total_that_does_not_fit_the_own_currency_is_refused() {
 }
 
 #[tokio::test]
-async fn a_document_that_says_another_rate_is_found() {
+async fn finds_document_with_changed_rate() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.sells_in("USD", "0.9").await;
@@ -382,7 +382,7 @@ async fn a_document_that_says_another_rate_is_found() {
 /// Whatever the caches are told, amounts, sums and stock are read from the file each time: what
 /// changes behind the program's back is seen at once.
 #[tokio::test]
-async fn money_and_stock_are_never_remembered() {
+async fn never_caches_money_or_stock() {
     let day = |config: &mut tillbox::config::Config| {
         config.cache.rate_ttl = "24h".parse().expect("a span");
         config.cache.settings_ttl = "24h".parse().expect("a span");
@@ -444,7 +444,7 @@ async fn money_and_stock_are_never_remembered() {
 /// Which currencies a shop sells in is kept for a while: changed behind the program's back it is
 /// seen when that time is over.
 #[tokio::test]
-async fn the_currencies_are_believed_for_their_time_and_not_longer() {
+async fn caches_currencies_until_they_expire() {
     let app = TestApp::with(false, |config| {
         config.cache.settings_ttl = "5m".parse().expect("a span")
     });

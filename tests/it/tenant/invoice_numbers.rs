@@ -42,7 +42,7 @@ fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static
 }
 
 #[tokio::test]
-async fn numbers_go_on_without_a_gap_when_their_format_is_changed() {
+async fn continues_numbers_without_gap_when_format_changes() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -60,7 +60,7 @@ async fn numbers_go_on_without_a_gap_when_their_format_is_changed() {
 }
 
 #[tokio::test]
-async fn a_format_that_runs_into_an_earlier_one_is_refused_in_words() {
+async fn rejects_format_that_collides_with_earlier_numbers() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;

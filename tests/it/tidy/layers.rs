@@ -126,7 +126,7 @@ fn is_synchronous(source: &Source) -> Vec<Offence> {
 }
 
 #[test]
-fn every_layer_uses_only_what_is_below() {
+fn uses_only_lower_layers() {
     bites(
         uses_only_what_is_below,
         "storage/a.rs",
@@ -159,7 +159,7 @@ fn every_layer_uses_only_what_is_below() {
 }
 
 #[test]
-fn what_lies_below_http_and_worker_is_synchronous() {
+fn keeps_lower_layers_synchronous() {
     bites(
         is_synchronous,
         "tenant/a.rs",

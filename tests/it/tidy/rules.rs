@@ -114,7 +114,7 @@ fn has_a_name_that_says_something(source: &Source) -> Vec<Offence> {
 }
 
 #[test]
-fn things_have_their_homes() {
+fn uses_libraries_only_in_their_modules() {
     bites(
         no_connection,
         "tenant/a.rs",
@@ -160,7 +160,7 @@ fn things_have_their_homes() {
 /// What is kept in memory: who exists, which files are open, what a currency is worth and which
 /// ones a shop sells in. No amount, no sum, no stock.
 #[test]
-fn only_these_keep_anything_in_a_cache() {
+fn caches_only_in_listed_files() {
     let keeps = |source: &Source| {
         let is_cache = |word: &(usize, &str)| matches!(word.1, "moka" | "TimedCache");
         let offences = words(&source.product).filter(is_cache);
@@ -194,7 +194,7 @@ fn only_these_keep_anything_in_a_cache() {
 }
 
 #[test]
-fn time_and_chance_are_injected() {
+fn injects_time_and_randomness() {
     bites(
         no_ambient_time_or_chance,
         "tenant/a.rs",
@@ -215,7 +215,7 @@ fn time_and_chance_are_injected() {
 }
 
 #[test]
-fn nothing_unwraps_outside_of_tests() {
+fn unwraps_only_in_tests() {
     bites(
         no_unwrap,
         "tenant/a.rs",
@@ -226,7 +226,7 @@ fn nothing_unwraps_outside_of_tests() {
 }
 
 #[test]
-fn lints_are_expected_with_a_reason_and_never_allowed() {
+fn expects_lints_with_reason() {
     bites(
         no_allow,
         "tenant/a.rs",
@@ -237,7 +237,7 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
 }
 
 #[test]
-fn nothing_waits_for_time_by_sleeping() {
+fn never_sleeps() {
     bites(
         no_sleep,
         "tenant/a.rs",
@@ -248,7 +248,7 @@ fn nothing_waits_for_time_by_sleeping() {
 }
 
 #[test]
-fn every_file_says_why_it_exists() {
+fn documents_every_file() {
     bites(
         begins_with_its_reason,
         "tenant/a.rs",
@@ -259,7 +259,7 @@ fn every_file_says_why_it_exists() {
 }
 
 #[test]
-fn no_module_is_a_drawer_for_odds_and_ends() {
+fn gives_modules_specific_names() {
     assert!(!has_a_name_that_says_something(&Source::new("tenant/utils.rs", "")).is_empty());
     assert!(!has_a_name_that_says_something(&Source::new("tenant/common/mod.rs", "")).is_empty());
     enforce_everywhere(has_a_name_that_says_something);

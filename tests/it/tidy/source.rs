@@ -194,7 +194,7 @@ fn blank_tests(code: &str) -> String {
 }
 
 #[test]
-fn comments_strings_and_tests_are_no_code() {
+fn blanks_comments_strings_and_tests() {
     let text = "//! doc\nlet a = \"x.unwrap()\"; // .unwrap()\nlet q = '\"'; \
         b();\n#[cfg(test)]\nmod tests {\n    c.unwrap();\n}\nfn d() {}\n";
     let source = Source::new("a.rs", text);

@@ -29,7 +29,7 @@ fn is_listed(source: &Source, listed: &[&Statement]) -> bool {
 }
 
 #[test]
-fn every_module_with_sql_is_in_a_list() {
+fn lists_every_module_with_sql() {
     let lists = [
         tillbox::tenant::STATEMENTS,
         tillbox::tenancy::STATEMENTS,

@@ -84,7 +84,7 @@ fn kept_key(app: &TestApp) -> SigningKey {
 }
 
 #[test]
-fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
+fn sends_webhook_and_mail_when_job_is_discarded() {
     let (app, shop) = started(both);
     fail(&shop);
     work(&app);
@@ -159,7 +159,7 @@ fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
 
 /// Mail is what fails most: whoever pauses its queue, or has a backlog there, is told all the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_paused_holds_no_alert_of_the_others() {
+async fn sends_alert_when_queue_of_failed_job_is_paused() {
     let (app, shop) = started(both);
     app.app()
         .pauses
@@ -191,7 +191,7 @@ async fn a_queue_that_is_paused_holds_no_alert_of_the_others() {
 /// Jobs of its own queue that came before it, and fail, stand behind an alert; and it is told of
 /// them as well.
 #[test]
-fn an_alert_goes_before_all_the_rest_of_its_queue() {
+fn sends_alert_before_rest_of_its_queue() {
     static ORDER: Mutex<Vec<String>> = Mutex::new(Vec::new());
     fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         let kind = if outbound_job.payload.contains("job_kind")
@@ -229,7 +229,7 @@ fn an_alert_goes_before_all_the_rest_of_its_queue() {
 
 /// Mails that hang take all the places that their shop may have; more of them wait.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alert_does_not_wait_behind_mails_that_hang() {
+async fn sends_alert_while_mails_hang() {
     let server = EndlessServer::start(|_| true);
     let (app, shop) = started(|config| {
         both(config);
@@ -265,7 +265,7 @@ async fn an_alert_does_not_wait_behind_mails_that_hang() {
 }
 
 #[test]
-fn while_a_window_lasts_failures_are_counted_and_told_at_its_end() {
+fn sends_one_summary_at_end_of_window() {
     let (app, shop) = started(webhook);
     for _ in 0..6 {
         fail(&shop);
@@ -292,7 +292,7 @@ fn while_a_window_lasts_failures_are_counted_and_told_at_its_end() {
 }
 
 #[test]
-fn each_kind_and_each_tenant_has_a_window_of_its_own() {
+fn keeps_one_window_per_kind_and_tenant() {
     let (app, shop) = started(webhook);
     let other = app.tenant("uptown");
     fail(&shop);
@@ -309,7 +309,7 @@ fn each_kind_and_each_tenant_has_a_window_of_its_own() {
 }
 
 #[test]
-fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_alert_itself() {
+fn retries_failed_alert_as_same_message_without_further_alert() {
     let (app, shop) = started(both);
     let mut answers = [
         CallError::Timeout,
@@ -356,7 +356,7 @@ fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_al
 }
 
 #[test]
-fn who_is_not_to_be_told_is_not_told() {
+fn sends_nothing_without_recipients() {
     let (app, shop) = started(|_| {});
     fail(&shop);
     work(&app);
@@ -384,7 +384,7 @@ fn who_is_not_to_be_told_is_not_told() {
 }
 
 #[test]
-fn an_address_of_this_house_can_be_forbidden() {
+fn forbids_private_addresses_when_configured() {
     let (app, shop) = started(|config| {
         webhook(config);
         config.alerts.webhook_private = false;
@@ -395,7 +395,7 @@ fn an_address_of_this_house_can_be_forbidden() {
 }
 
 #[test]
-fn a_job_that_kills_the_process_again_and_again_is_told_as_well() {
+fn sends_alert_when_job_is_rescued_too_often() {
     let (app, shop) = started(webhook);
     enqueue(&shop, Queue::Default, "orders.confirmation", json!({}));
     app.stop();
@@ -409,7 +409,7 @@ fn a_job_that_kills_the_process_again_and_again_is_told_as_well() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_silences_nothing() {
+fn sends_alert_after_clock_was_set_back() {
     let (app, shop) = started(webhook);
     fail(&shop);
     work(&app);
@@ -421,7 +421,7 @@ fn a_clock_that_is_set_back_silences_nothing() {
 }
 
 #[test]
-fn the_key_that_is_made_is_kept_and_one_that_is_configured_counts() {
+fn keeps_generated_key_and_prefers_configured_key() {
     let (app, shop) = started(webhook);
     let key = kept_key(&app);
     let mode = std::fs::metadata(app.data_dir().join("alerts.secret"))

@@ -2,11 +2,11 @@
 
 mod confirmation;
 mod epoch;
-mod fair;
 mod job_failed_alert;
 mod jobs;
+mod noisy_neighbour;
 mod pause;
-mod rescue;
+mod rescue_burns_no_attempt;
 mod running;
 mod slow_servers;
 mod sweep;

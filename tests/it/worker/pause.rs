@@ -51,7 +51,7 @@ async fn pass_by(shop: &TestShop) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_queue_begins_nothing_until_it_is_resumed() {
+async fn starts_nothing_while_queue_is_paused() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let worker = Worker::start_with(app.app(), HANDLERS);
@@ -116,7 +116,7 @@ fn raced(_: &OutboundJob<'_>) -> Result<(), JobError> {
 /// The turn has looked whether the queue is paused, has marked the call as running, and is not on
 /// disk yet: the pause is answered before that.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_was_claimed_before_the_pause_does_not_begin_after_it() {
+async fn starts_no_call_claimed_before_pause() {
     const HANDLERS: Handlers = Handlers(&[
         (RACED, Handler::Outbound(raced)),
         (HOLD, Handler::Local(hold)),

@@ -22,7 +22,7 @@ const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outbound(at_once))]);
 /// The lock stands for whatever keeps a file from being open soon; SQLite waits for it for five
 /// seconds.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_whose_file_opens_slowly_keeps_no_other_waiting() {
+async fn serves_others_while_one_file_opens_slowly() {
     let app = TestApp::start();
     let [first, slow, last] = ["first", "slow", "last"].map(|slug| app.tenant(slug));
     for shop in [&first, &slow, &last] {
@@ -54,7 +54,7 @@ async fn a_shop_whose_file_opens_slowly_keeps_no_other_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_with_nothing_to_do_soon_is_closed_after_the_first_look_and_its_job_comes_in_time() {
+async fn closes_idle_file_after_sweep_and_runs_its_job_on_time() {
     let app = TestApp::start();
     let (resting, delayed, busy) = (
         app.tenant("resting"),

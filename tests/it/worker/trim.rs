@@ -50,7 +50,7 @@ fn states(shop: &TestShop) -> Vec<String> {
 }
 
 #[test]
-fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
+fn deletes_completed_jobs_after_an_hour_and_discarded_after_a_week() {
     let app = trusted();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, doing("it"));
@@ -86,7 +86,7 @@ fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
 }
 
 #[test]
-fn the_times_are_settings() {
+fn reads_retention_times_from_settings() {
     let app = believed_with(|config| {
         config.queue.keep_completed = "2d".parse().unwrap();
         config.queue.keep_discarded = "1h".parse().unwrap();
@@ -103,7 +103,7 @@ fn the_times_are_settings() {
 /// A heap of ended jobs goes in many small transactions, each with a turn of its own, once the shop
 /// has anything to do.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heap_goes_a_few_at_a_time() {
+async fn deletes_many_jobs_in_small_batches() {
     let app = trusted();
     let shop = app.tenant("corner");
     shop.raw(
@@ -139,7 +139,7 @@ async fn a_heap_goes_a_few_at_a_time() {
 /// A clock that is set forward and back again: what ended in a future that did not come is kept
 /// until then, and nothing fails.
 #[test]
-fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
+fn deletes_nothing_early_when_clock_is_wrong() {
     let app = trusted();
     let shop = app.tenant("corner");
     let now = app.now();
@@ -162,7 +162,7 @@ fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
 /// A clock that was set ahead makes nothing old, and neither does one that nobody has looked at
 /// yet.
 #[test]
-fn nothing_goes_on_the_word_of_a_clock_that_is_not_believed() {
+fn deletes_nothing_while_clock_is_suspect() {
     let app = trusted();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, doing("fail"));

@@ -38,7 +38,7 @@ const QUICK: Handlers = Handlers(&[(CALL, Handler::Outbound(at_once))]);
 /// poison for that. Thirty crashes burn none either; but they are rescues, and what was rescued too
 /// often is taken for their cause.
 #[tokio::test(flavor = "multi_thread")]
-async fn rescue_burns_no_attempt() {
+async fn counts_no_attempt_for_restart_or_rescue() {
     let app = TestApp::with(false, |config| config.queue.default.tries = 1);
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Default, CALL, doing("it"));

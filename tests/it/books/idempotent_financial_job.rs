@@ -30,7 +30,7 @@ fn order_paid(shop: &TestShop, order: &str) -> Settlement {
 }
 
 #[tokio::test]
-async fn idempotent_financial_job() {
+async fn settles_order_once_when_asked_repeatedly() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;

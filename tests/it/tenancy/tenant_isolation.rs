@@ -17,7 +17,7 @@ fn skus(list: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn tenant_isolation() {
+async fn hides_every_resource_of_other_tenant() {
     let app = TestApp::start();
     let (north, south) = (app.tenant("north"), app.tenant("south"));
     let of_north = north.product("A-1", 100).await;
@@ -118,7 +118,7 @@ async fn tenant_isolation() {
 }
 
 #[tokio::test]
-async fn a_key_and_a_host_that_disagree_are_refused_and_noted() {
+async fn rejects_and_logs_key_and_host_of_different_tenants() {
     let app = TestApp::start();
     let (north, south) = (app.tenant("north"), app.tenant("south"));
     south.product("A", 1).await;
@@ -166,7 +166,7 @@ async fn a_key_and_a_host_that_disagree_are_refused_and_noted() {
 }
 
 #[tokio::test]
-async fn a_key_and_a_host_that_agree_are_one() {
+async fn accepts_key_and_host_of_same_tenant() {
     let app = TestApp::start();
     let shop = app.tenant("north");
     shop.product("A", 1).await;
@@ -185,7 +185,7 @@ async fn a_key_and_a_host_that_agree_are_one() {
 }
 
 #[tokio::test]
-async fn the_storefront_is_found_by_host_or_header() {
+async fn finds_storefront_by_host_or_header() {
     let app = TestApp::start();
     let shop = app.tenant("north");
     app.tenant("south");
@@ -208,7 +208,7 @@ async fn the_storefront_is_found_by_host_or_header() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_there_is_not_is_404() {
+async fn answers_404_for_unknown_tenant() {
     let app = TestApp::start();
     let shop = app.tenant("north");
     app.get(PRODUCTS)
@@ -247,7 +247,7 @@ async fn a_tenant_that_there_is_not_is_404() {
 /// The host chooses the store, so a request that names two of them, or none, is nobody's (RFC 9112
 /// §3.2).
 #[test]
-fn a_request_names_one_host() {
+fn rejects_requests_without_exactly_one_host() {
     use std::io::{Read as _, Write as _};
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &[]);

@@ -82,7 +82,7 @@ async fn aged(app: &TestApp) -> (TestShop, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retention_prune() {
+async fn prunes_what_has_expired_and_keeps_the_books() {
     let app = TestApp::start();
     let (shop, tea) = aged(&app).await;
     shop.assert_integrity();
@@ -160,7 +160,7 @@ async fn retention_prune() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_audit_trails_when_that_is_asked_for() {
+async fn prunes_only_audit_trails_when_asked() {
     let app = TestApp::start();
     let (shop, _) = aged(&app).await;
     let before = shop.census();
@@ -191,7 +191,7 @@ async fn only_the_audit_trails_when_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_house_has_its_own_share() {
+async fn prunes_landlord_file() {
     let app = TestApp::start();
     app.tenant("corner");
     let event = |id: &str, at: &str, done: &str| {
@@ -266,7 +266,7 @@ async fn the_house_has_its_own_share() {
 /// The operator's word about the clock is an entry of the trail itself: it makes no more of it old
 /// than was counted.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_counted_is_what_goes_with_the_operators_word() {
+async fn prunes_what_dry_run_counted_when_operator_confirms_clock() {
     let app = TestApp::start();
     for slug in ["corner", "kiosk"] {
         app.tenant(slug);
@@ -298,7 +298,7 @@ async fn what_was_counted_is_what_goes_with_the_operators_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_in_which_it_fails_is_told_with_its_reason_and_hinders_no_other() {
+async fn reports_reason_when_tenant_fails_and_prunes_the_others() {
     let app = TestApp::start();
     let [broken, whole] = ["broken", "whole"].map(|slug| app.tenant(slug));
     for shop in [&broken, &whole] {
@@ -337,7 +337,7 @@ async fn a_shop_in_which_it_fails_is_told_with_its_reason_and_hinders_no_other()
 
 /// A run of the house that ends between its batches leaves a word about what went.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_of_the_house_that_is_broken_off_is_in_its_trail() {
+async fn records_interrupted_landlord_run_in_audit_trail() {
     let app = TestApp::start();
     app.tenant("corner");
     let sql = "INSERT INTO stripe_event VALUES ('evt', 'invoice.paid', '{}', \
@@ -375,7 +375,7 @@ async fn a_run_of_the_house_that_is_broken_off_is_in_its_trail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_pruned_leaves_an_anchor_that_holds() {
+async fn leaves_valid_anchor_after_pruning() {
     let app = TestApp::start();
     let (shop, _) = aged(&app).await;
     let anchor = "INSERT INTO audit_anchor VALUES";
@@ -456,7 +456,7 @@ async fn what_was_pruned_leaves_an_anchor_that_holds() {
 /// A job ends before its queue's time-out is over, and another one goes on: none of them has
 /// failed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_whose_time_is_over_leaves_the_rest_to_the_next() {
+async fn leaves_rest_to_next_job_when_time_is_up() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 100).await;
@@ -502,7 +502,7 @@ async fn a_job_whose_time_is_over_leaves_the_rest_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_was_broken_off_anywhere_goes_on() {
+async fn resumes_run_interrupted_anywhere() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 100).await;
@@ -578,7 +578,7 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_runs_at_once_take_each_row_once_while_sales_go_on() {
+async fn prunes_each_row_once_when_two_runs_race_with_sales() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10_000).await;
@@ -620,7 +620,7 @@ async fn two_runs_at_once_take_each_row_once_while_sales_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn space_is_given_back_and_the_file_goes_on() {
+async fn returns_space_and_keeps_file_usable() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10_000).await;
@@ -652,7 +652,7 @@ async fn space_is_given_back_and_the_file_goes_on() {
 
 /// So much in one go and no more; the rest is not forgotten.
 #[tokio::test(flavor = "multi_thread")]
-async fn space_is_given_back_in_bounded_shares() {
+async fn returns_space_in_bounded_steps() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let running = app.app();
@@ -703,7 +703,7 @@ async fn space_is_given_back_in_bounded_shares() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mark_from_before_what_was_pruned_is_no_sign_of_an_older_copy() {
+async fn accepts_checkpoint_from_before_pruning() {
     let app = TestApp::start();
     let (shop, tea) = aged(&app).await;
     app.stop();

@@ -90,7 +90,7 @@ fn heap(shop: &TestShop, queue: &str, kind: &str, first: &str, rest: &str) {
 /// One shop has 100,000 jobs, another gets one. Where a job is a call, the other's waits for the
 /// one that runs; where jobs are local, it waits for the rest of the batch that is under way.
 #[tokio::test(flavor = "multi_thread")]
-async fn noisy_neighbour() {
+async fn serves_quiet_tenant_beside_noisy_neighbour() {
     static CALLS: Door = Door::shut();
     static STEPS: Door = Door::shut();
     static STEPS_RUN: AtomicUsize = AtomicUsize::new(0);
@@ -152,7 +152,7 @@ async fn noisy_neighbour() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_shop_runs_no_more_at_a_time_than_it_may() {
+async fn limits_concurrent_jobs_per_tenant() {
     static CALLS: Door = Door::shut();
     fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         CALLS.pass(&name(outbound_job.payload));
@@ -189,7 +189,7 @@ async fn one_shop_runs_no_more_at_a_time_than_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
+async fn runs_other_tenants_when_queue_is_paused_for_one() {
     static CALLS: Door = Door::shut();
     fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         CALLS.pass(&name(outbound_job.payload));
@@ -253,7 +253,7 @@ async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
 static ORDER: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 #[test]
-fn of_those_that_are_ready_the_lower_priority_goes_first() {
+fn runs_lowest_priority_value_first() {
     fn step(_: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
         ORDER.lock().expect("nobody panics").push(name(payload));
         Ok(())
@@ -292,7 +292,7 @@ fn of_those_that_are_ready_the_lower_priority_goes_first() {
 /// Jobs are cancelled while the worker claims them: each is either run or cancelled, and never
 /// both.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_job_never_runs() {
+async fn never_runs_cancelled_job() {
     static RAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
     fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         RAN.lock()

@@ -154,7 +154,7 @@ fn open_shop(daemon: &Daemon, dir: &Path) -> (String, String) {
 }
 
 #[test]
-fn acknowledged_sales_survive_kill() {
+fn keeps_every_acknowledged_sale_once_when_killed_under_load() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let (api_key, product) = open_shop(&daemon, dir.path());
@@ -186,7 +186,7 @@ fn acknowledged_sales_survive_kill() {
 /// up; the others go on. The mail server takes connections and says nothing, so each time the
 /// process is killed while it carries that job out.
 #[test]
-fn a_job_under_which_the_process_is_killed_again_and_again_is_given_up() {
+fn discards_job_when_process_dies_in_it_repeatedly() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!(
         "smtp://{}",

@@ -7,7 +7,7 @@ use crate::support::TestApp;
 use crate::support::sale::rows;
 
 #[tokio::test]
-async fn tenant_isolation_of_the_sale_path() {
+async fn isolates_tenants_on_sale_path() {
     let app = TestApp::start();
     let (ours, theirs) = (app.tenant("corner"), app.tenant("harbour"));
     let other_tea = theirs.stocked("TEA", 450, 10).await;
@@ -85,7 +85,7 @@ async fn tenant_isolation_of_the_sale_path() {
 }
 
 #[tokio::test]
-async fn numbers_keys_and_client_ids_count_for_each_shop_alone() {
+async fn scopes_numbers_keys_and_client_ids_to_one_shop() {
     let app = TestApp::start();
     let (ours, theirs) = (app.tenant("corner"), app.tenant("harbour"));
     let (tea, other_tea) = (

@@ -191,7 +191,7 @@ fn assert_gapless(shop: &TestShop, sql: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn stress_checkout() {
+async fn sells_exactly_once_under_concurrent_checkouts() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let seed = app.app().entropy.below(u64::MAX);
@@ -246,7 +246,7 @@ async fn stress_checkout() {
 
 /// Who calls an order off while somebody pays for it: one of them is late, and hears so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_order_is_paid_or_called_off_and_never_both() {
+async fn either_pays_or_cancels_order_when_both_are_requested() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10_000).await;
