@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tillbox::app::{App, Ports};
 use tillbox::config::Config;
-use tillbox::platform::idempotency::{self, Aging, IdempotencyKey, StoredAnswer, Verdict};
+use tillbox::platform::idempotency::{self, IdempotencyKey, KeyExpiry, KeyOutcome, StoredAnswer};
 use tillbox::primitives::id::ProductId;
 use tillbox::primitives::{
     Currency, Name, Note, Origin, Quantity, QuantityDelta, Sku, Slug, TaxClass, TaxRate,
@@ -21,16 +21,16 @@ use tillbox::tenant::payments::Method;
 use tillbox::tenant::sales::{self, RecordSale, SaleLine, SalePayment};
 use tillbox::tenant::tax::{AddRate, add_rate};
 
-use crate::figures::{Metric, now, since_us};
+use crate::metric::{Metric, now, since_us};
 
 /// A shop with two products, tax and much stock.
-pub struct Shop {
+pub struct BenchShop {
     pub app: Arc<App>,
     pub db: Database<Tenant>,
     pub products: [ProductId; 2],
 }
 
-impl Shop {
+impl BenchShop {
     /// Makes one in `dir`.
     pub fn open(dir: &Path) -> Self {
         let mut config = Config::default();
@@ -129,10 +129,13 @@ fn sell(
     number: &str,
 ) -> Result<(), Failed> {
     let key = IdempotencyKey::parse(number, "POST", "/v1/sales", b"").expect("a good key");
-    idempotency::once(work, &key, Aging::Counts, |work| {
+    idempotency::once(work, &key, KeyExpiry::Active, |work| {
         sales::record(work, policy, command)?;
         let body = vec![b'x'; ANSWER_BYTES];
-        Ok::<_, Failed>(Verdict::<_, ()>::Keep(StoredAnswer { status: 201, body }))
+        Ok::<_, Failed>(KeyOutcome::<_, ()>::Keep(StoredAnswer {
+            status: 201,
+            body,
+        }))
     })
     .map(drop)
 }
@@ -159,7 +162,7 @@ pub fn key(client: usize, count: u64) -> String {
 
 /// The file of a shop that has made one sale, closed.
 pub fn template(dir: &Path) -> PathBuf {
-    let shop = Shop::open(dir);
+    let shop = BenchShop::open(dir);
     let (policy, command) = (shop.app.policy.clone(), sale(shop.products));
     shop.db
         .write(Origin::system(), move |work| {
@@ -175,7 +178,7 @@ pub fn template(dir: &Path) -> PathBuf {
 
 /// `clients` callers record sales, each its next when the one before is on disk.
 pub fn run(dir: &Path, clients: usize, round: Duration) -> Metric {
-    let shop = Shop::open(dir);
+    let shop = BenchShop::open(dir);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -204,7 +207,7 @@ pub fn run(dir: &Path, clients: usize, round: Duration) -> Metric {
         .into_iter()
         .flat_map(|task| runtime.block_on(task).expect("runs"))
         .collect();
-    let figure = Metric::new(latencies, start.elapsed());
+    let metric = Metric::new(latencies, start.elapsed());
     let stats = shop.db.stats();
     let sales = stats.requests().max(1) as f64;
     println!(
@@ -214,5 +217,5 @@ pub fn run(dir: &Path, clients: usize, round: Duration) -> Metric {
     );
     drop(shop.db);
     shop.app.close();
-    figure
+    metric
 }

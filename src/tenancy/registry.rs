@@ -309,7 +309,13 @@ impl Registry {
             let means = self.alerts.get();
             let rescued = db.write(Origin::system(), move |work| {
                 for job in queue::rescue(work)? {
-                    alerts::given_up(work, means, &job, job.attempt - 1, "rescued too often")?;
+                    alerts::record_discard(
+                        work,
+                        means,
+                        &job,
+                        job.attempt - 1,
+                        "rescued too often",
+                    )?;
                 }
                 Ok::<_, StorageError>(())
             });

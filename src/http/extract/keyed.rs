@@ -14,7 +14,9 @@ use super::body::{FromBody, parse, read_json};
 use super::shop::{Permission, Shop};
 use crate::app::App;
 use crate::http::problem::Problem;
-use crate::platform::idempotency::{self, Aging, IdempotencyKey, Once, StoredAnswer, Verdict};
+use crate::platform::idempotency::{
+    self, IdempotencyKey, KeyExpiry, KeyOutcome, Once, StoredAnswer,
+};
 use crate::primitives::Class;
 use crate::storage::TenantWork;
 
@@ -131,7 +133,7 @@ impl<P: Permission> Shop<P> {
         T: Serialize,
         F: FnMut(&mut TenantWork) -> Result<T, Problem> + Send + 'static,
     {
-        self.once_or(key, status, move |work| Ok(Verdict::Keep(f(work)?)))
+        self.once_or(key, status, move |work| Ok(KeyOutcome::Keep(f(work)?)))
             .await
     }
 
@@ -148,7 +150,7 @@ impl<P: Permission> Shop<P> {
     ) -> Result<Response, Problem>
     where
         T: Serialize,
-        F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
+        F: FnMut(&mut TenantWork) -> Result<KeyOutcome<T, Problem>, Problem> + Send + 'static,
     {
         let room = self.room();
         // Asked only where there is something to do: what was done already is answered without
@@ -156,23 +158,23 @@ impl<P: Permission> Shop<P> {
         let mut answered = move |work: &mut TenantWork| {
             room()?;
             match f(work)? {
-                Verdict::Keep(view) => Ok::<_, Problem>(Verdict::Keep(StoredAnswer {
+                KeyOutcome::Keep(view) => Ok::<_, Problem>(KeyOutcome::Keep(StoredAnswer {
                     status: status.as_u16(),
                     body: serde_json::to_vec(&view).expect("a view is plain data"),
                 })),
-                Verdict::Forget(problem) => Ok(Verdict::Forget(problem)),
+                KeyOutcome::Forget(problem) => Ok(KeyOutcome::Forget(problem)),
             }
         };
         let key = key.into();
         let aging = match self.app().clock_watch.is_trusted() {
-            true => Aging::Counts,
-            false => Aging::Rests,
+            true => KeyExpiry::Active,
+            false => KeyExpiry::Suspended,
         };
         let once = self.write_without_room(move |work| match &key {
             Some(key) => idempotency::once(work, key, aging, &mut answered),
             None => Ok(match answered(work)? {
-                Verdict::Keep(answer) => Once::First(answer),
-                Verdict::Forget(problem) => Once::Forgotten(problem),
+                KeyOutcome::Keep(answer) => Once::First(answer),
+                KeyOutcome::Forget(problem) => Once::Forgotten(problem),
             }),
         });
         match once.await? {

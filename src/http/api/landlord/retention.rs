@@ -139,8 +139,8 @@ fn prune_some(
         // Before anything is opened: it is the whole call that is refused.
         all_files::trusted_now(app)?;
     }
-    let is_first = named.is_none() && walk.store == 0;
-    let stores = Tenants::from(app, named, walk.store)?;
+    let is_first = named.is_none() && walk.tenant_seq == 0;
+    let stores = Tenants::from(app, named, walk.tenant_seq)?;
     let (mut pruned, mut failed) = (Vec::new(), Vec::new());
     if is_first {
         let rows = all_files::prune_landlord(app, &house.origin, prune, Some(newest))?;
