@@ -1,4 +1,4 @@
-//! What is installed beside the binary says what the binary does.
+//! The files installed beside the binary agree with the binary.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn shipped(name: &str) -> String {
 
 #[test]
 fn lists_every_key_with_default_in_shipped_configuration() {
-    // A line `#key = …` is a default that was commented out; `# Words` are words.
+    // `#key = …` is a commented default; `# Words` is prose.
     let uncommented: String = shipped("packaging/tillbox.toml")
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -47,7 +47,7 @@ fn runs_daemon_as_own_user_in_unit() {
     ] {
         assert!(unit.lines().any(|of| of == line), "{line} is missing");
     }
-    // What the unit runs may be run inside of it.
+    // Programs that the unit runs are in its `ExecPaths`.
     let values = |key: &'static str| {
         unit.lines()
             .filter_map(move |line| line.strip_prefix(key)?.strip_prefix('='))

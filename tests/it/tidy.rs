@@ -1,6 +1,6 @@
-//! The style that matters, as tests. A rule is a function from a source file to its offences; each
-//! is also shown a bad snippet, so that it is known to bite. The lists of exceptions may only
-//! shrink: one that no longer excuses anything fails too.
+//! The rules of style, as tests. A rule is a function from a source file to its offences. Each is
+//! also tested with a bad snippet, to prove that it bites. Lists of exceptions may only shrink: an
+//! exception that excuses nothing fails too.
 
 mod layers;
 mod rules;
@@ -10,11 +10,11 @@ mod sql;
 
 use source::Source;
 
-/// An offence: where, and what.
+/// The place of an offence and its description.
 type Offence = String;
 
-/// Applies a rule to the sources of the program, leaving out the excepted files, each of which must
-/// still need its exception.
+/// Applies a rule to the sources of the program, except for the files in `exceptions`. Each
+/// exception must still be needed.
 #[track_caller]
 fn enforce(rule: impl Fn(&Source) -> Vec<Offence>, exceptions: &[&str]) {
     enforce_in(source::all(), rule, exceptions);
@@ -56,7 +56,7 @@ fn enforce_in(
     );
 }
 
-/// The rule finds something in the bad snippet and nothing in the good one.
+/// Asserts that the rule finds something in the bad snippet and nothing in the good one.
 #[track_caller]
 fn bites(rule: impl Fn(&Source) -> Vec<Offence>, path: &str, bad: &str, good: &str) {
     assert!(

@@ -1,5 +1,5 @@
-//! The promises of the sale path, over all its routes: once, gapless, balanced, never changed,
-//! never mixed.
+//! The guarantees of the sale path over all its routes: once, gapless, balanced, immutable,
+//! isolated.
 
 mod idempotent_financial_job;
 mod once;

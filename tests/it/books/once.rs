@@ -1,4 +1,4 @@
-//! A request that comes again is carried out once, on every route that moves money.
+//! A repeated request is carried out once, on every route that moves money.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn post(shop: &TestShop, path: &str, key: &str, body: &Value) -> Answer {
     shop.post(path).key(key).json(body.clone()).send().await
 }
 
-/// One request to each of the routes, each of which succeeds when it is sent in this order.
+/// One request to each route. Each succeeds when they are sent in this order.
 async fn requests(shop: &TestShop) -> Vec<(String, Value, u16)> {
     let tea = shop.stocked("TEA", 450, 100).await;
     let cart = shop.cart(&[(&tea, 1)]).await;
@@ -97,8 +97,7 @@ async fn rejects_other_request_under_used_key() {
         let mut other = body.clone();
         other["provider_reference"] = json!("x");
         other["email"] = json!("other@example.org");
-        // Another body under the key of a request that was carried out; whether it is a good one
-        // does not matter here.
+        // Another body under a used key is rejected, whether the body is valid or not.
         let spaced = shop
             .post(&path)
             .key(&path)
@@ -145,14 +144,14 @@ async fn frees_key_when_request_is_refused() {
     assert_eq!(sold.string("/invoice/number"), "INV-2026-000001");
 }
 
-/// As the scheduler's first step does: before that nothing grows old.
+/// Checks the clock, as the scheduler's first step does: before that nothing expires.
 fn look_at_clock(app: &TestApp) {
     let running = app.app();
     blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
 }
 
-/// Somebody sets the clock a month ahead between a sale whose answer was lost and its repetition:
-/// it is still one sale, and no key is lost until the clock is trusted again.
+/// The clock is set a month ahead between a sale whose answer was lost and its repetition. It is
+/// still one sale, and no key expires until the clock is trusted again.
 #[tokio::test]
 async fn keeps_keys_when_clock_is_set_ahead() {
     let app = TestApp::start();
@@ -175,7 +174,7 @@ async fn keeps_keys_when_clock_is_set_ahead() {
             .expect(201);
         look_at_clock(&app);
     }
-    // Over a restart as well: doubt is written down.
+    // Also over a restart: the suspicion is stored.
     app.restart();
     assert_eq!(
         post(&shop, "/v1/sales", "k", &sale).await.expect(201).body,
@@ -187,7 +186,7 @@ async fn keeps_keys_when_clock_is_set_ahead() {
         first.body
     );
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 4);
-    // The clock is right, the operator says: then the key is old.
+    // The operator confirms the clock: now the key has expired.
     let running = app.app();
     blocking(|| running.clock_watch.confirm(Origin::operator())).expect("it is written down");
     let new = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
@@ -217,7 +216,7 @@ async fn frees_key_after_a_day() {
         ("ORD-000002".into(), None)
     );
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 1);
-    // Expired keys go as new ones come, so that their table never outgrows a day.
+    // Expired keys are deleted as new ones are stored, so the table never holds more than a day.
     for number in 0..5 {
         post(&shop, "/v1/sales", &format!("old-{number}"), &sale)
             .await
@@ -233,7 +232,7 @@ async fn frees_key_after_a_day() {
     shop.assert_integrity();
 }
 
-/// What creates something may have a key, and then it creates it once.
+/// Routes that create a resource accept a key, and then create it once.
 #[tokio::test]
 async fn creates_resource_once_under_one_key() {
     let app = TestApp::start();
@@ -292,7 +291,7 @@ async fn creates_resource_once_under_one_key() {
         assert_eq!(reused.status, 422, "{path}");
     }
     assert_eq!(shop.stock(&tea).await, [6, 0, 6]);
-    // Without a key each call is another one.
+    // Without a key, each call is a new one.
     let more = json!({"product_id": tea, "quantity_delta": 1, "reason": "delivery"});
     for _ in 0..2 {
         shop.post("/v1/inventory/adjustments")

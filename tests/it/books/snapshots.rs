@@ -1,17 +1,16 @@
-//! A locked document proves itself: its text is canonical, its hash is of that text, and it says
-//! what was sold.
+//! Locked documents: the snapshot is canonical, its hash matches, and it contains the sale.
 
 use serde_json::{Value, json};
 use tillbox::primitives::Digest;
 
 use crate::support::{TestApp, TestShop};
 
-/// RFC 8785, by a library that knows nothing of us.
+/// RFC 8785, by a library that is independent of our code.
 fn canonical(document: &Value) -> String {
     serde_json_canonicalizer::to_string(document).expect("JSON")
 }
 
-/// The stored texts with their hashes.
+/// The stored snapshots with their hashes.
 fn snapshots(shop: &TestShop, table: &str) -> Vec<(String, String)> {
     let texts = shop.rows(&format!("SELECT snapshot FROM {table} ORDER BY seq"));
     let hashes = shop.rows(&format!("SELECT snapshot_hash FROM {table} ORDER BY seq"));

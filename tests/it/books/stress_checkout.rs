@@ -1,4 +1,4 @@
-//! Many at once: checkouts, confirmations, double confirmations, twins of one key, races for the
+//! Concurrent checkouts, confirmations, repeated confirmations, repeated keys, and races for the
 //! last unit.
 
 use serde_json::{Value, json};
@@ -8,13 +8,12 @@ use tokio::task::JoinSet;
 use crate::support::sale::Placed;
 use crate::support::{Answer, TestApp, TestShop, logs};
 
-/// Buyers at once.
+/// Concurrent buyers.
 const BUYERS: usize = 48;
-/// Units of what everybody wants.
+/// Units of the product that every buyer wants.
 const LAST_UNITS: i64 = 7;
 
-/// Runs all at once, each in a task of its own, and gives their answers in the order in which they
-/// were begun.
+/// Runs all tasks concurrently, and returns their answers in the order of `tasks`.
 async fn all<T: Send + 'static>(tasks: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
     let mut set = JoinSet::new();
     for (place, task) in tasks.into_iter().enumerate() {
@@ -32,7 +31,7 @@ fn placed(answer: &Answer) -> Placed {
     }
 }
 
-/// A buyer checks out twice under one key: both get the same answer, and one order is there.
+/// Each buyer checks out twice under one key: both get the same answer, and one order exists.
 async fn check_out_in_pairs(shop: &TestShop, product: &str) -> Vec<Placed> {
     let mut carts = Vec::new();
     for _ in 0..BUYERS {
@@ -64,8 +63,8 @@ async fn check_out_in_pairs(shop: &TestShop, product: &str) -> Vec<Placed> {
     orders
 }
 
-/// Each payment is confirmed four times in a shuffled order: twice under one key, twice under
-/// others.
+/// Confirms each payment four times in a shuffled order: twice under one key, twice under other
+/// keys.
 async fn confirm_over_and_over(shop: &TestShop, orders: &[Placed], seed: u64) {
     let entropy = SeededEntropy::new(seed);
     let mut calls: Vec<(String, String)> = Vec::new();
@@ -117,7 +116,7 @@ async fn confirm_over_and_over(shop: &TestShop, orders: &[Placed], seed: u64) {
     }
 }
 
-/// Everybody wants one of the last units, half by a sale and half by a checkout.
+/// All buyers want one of the last units, half by a sale and half by a checkout.
 async fn race_for_the_last(shop: &TestShop, product: &str) {
     let mut tasks = Vec::new();
     for number in 0..BUYERS {
@@ -155,8 +154,8 @@ async fn race_for_the_last(shop: &TestShop, product: &str) {
     assert_eq!(sold + reserved, LAST_UNITS);
 }
 
-/// A till sends what it sold while it was offline from two of its threads, under keys of their own:
-/// the sale's id makes it one sale.
+/// A till sends its offline sales from two threads under different keys: the sale's id makes it one
+/// sale.
 async fn send_twice(shop: &TestShop, product: &str) {
     let sale = move |number: usize, product: &str| {
         let id = |kind: usize| format!("018a0000-0000-7000-800{kind}-{number:012}");
@@ -244,7 +243,7 @@ async fn sells_exactly_once_under_concurrent_checkouts() {
     shop.assert_integrity();
 }
 
-/// Who calls an order off while somebody pays for it: one of them is late, and hears so.
+/// An order is cancelled while it is paid: one of the two requests is too late and is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn either_pays_or_cancels_order_when_both_are_requested() {
     let app = TestApp::start();

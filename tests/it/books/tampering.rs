@@ -1,5 +1,5 @@
-//! What somebody changes with a shell, past the program and its triggers, the integrity check
-//! finds; each kind of it.
+//! The integrity check finds each kind of change that is made with a shell, past the program and
+//! its triggers.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tillbox::tenant::integrity::Report;
 
 use crate::support::{TestApp, TestShop};
 
-/// What is done to a shop's file, and the check that must see it.
+/// SQL that changes a shop's file, and the check that must find it.
 const TAMPERINGS: &[(&str, &str)] = &[
     (
         "UPDATE financial_order SET snapshot = replace(snapshot, 'TEA', 'TEE') WHERE seq = 1",
@@ -305,7 +305,7 @@ const TAMPERINGS: &[(&str, &str)] = &[
         "ledger chain",
     ),
     (
-        // A whole sale is taken out, and the books closed over it again.
+        // A whole sale is removed, and the books are closed over the gap.
         "DELETE FROM ledger_transfer WHERE entry_seq = 1; DELETE FROM ledger_entry WHERE seq = 1",
         "ledger chain",
     ),
@@ -319,8 +319,8 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ("DELETE FROM epoch", "single rows"),
 ];
 
-/// A shop with something of everything: a checkout that was paid, one that waits, a taxed sale with
-/// two payments.
+/// A shop with something of everything: a paid checkout, a waiting one, a taxed sale with two
+/// payments.
 async fn busy_shop(app: &TestApp) -> TestShop {
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;
@@ -338,7 +338,7 @@ async fn busy_shop(app: &TestApp) -> TestShop {
     shop
 }
 
-/// Without the triggers, which the program's own writer would meet.
+/// The SQL with all triggers dropped, because they would stop it.
 fn without_triggers(shop: &TestShop, sql: &str) -> String {
     let drop = |name: String| format!("DROP TRIGGER {name};");
     let triggers = shop
@@ -373,7 +373,7 @@ async fn finds_each_kind_of_tampering() {
         shop.raw(&without_triggers(&shop, sql))
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_ne!(fs::read(&path).expect("the file"), sound, "{sql}");
-        // The landlord's mark would not let in a file whose end is another one.
+        // The landlord's checkpoint would reject a file with another end.
         app.landlord_raw("DELETE FROM tenant_checkpoint")
             .expect("forgotten");
         app.resume();

@@ -1,5 +1,5 @@
-//! Two shops with the same products and the same numbers: neither sees, counts or moves what is the
-//! other's.
+//! Sales of two shops with the same products and numbers: neither sees, counts or moves anything of
+//! the other.
 
 use serde_json::json;
 

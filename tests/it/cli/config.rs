@@ -33,7 +33,7 @@ fn shows_and_checks_effective_configuration() {
     run(dir.path(), &["config", "check", "--config", file]).code(0);
 }
 
-/// Beside the rates stands whose they are; and what is shown is a configuration all the same.
+/// The owner of each rate is printed beside it, and the output is still a valid configuration.
 #[test]
 fn shows_rate_limits_with_their_routes() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -81,7 +81,7 @@ fn shows_rate_limits_with_their_routes() {
     assert_eq!(again, shown);
 }
 
-/// Sound, and nobody would ever be told.
+/// Valid, but no alert would ever be delivered.
 #[test]
 fn warns_about_mail_alerts_without_mail_server() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -112,7 +112,7 @@ fn warns_about_mail_alerts_without_mail_server() {
     }
 }
 
-/// What the check calls sound must start.
+/// A configuration that the check accepts must start.
 #[test]
 fn rejects_impossible_mail_server() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -142,7 +142,7 @@ fn suggests_nearest_key_for_unknown_key() {
     let file = dir.path().join("tillbox.toml");
     fs::write(&file, "[server]\nlissten = '127.0.0.1:9'\n").expect("written");
     let file = file.to_str().expect("UTF-8");
-    // It stops every command, not only the check.
+    // An invalid configuration stops every command, not only the check.
     for args in [&["config", "check"][..], &["tenant", "list"], &["serve"]] {
         let failed = run(dir.path(), &[args, &["--config", file]].concat()).code(1);
         let failure = failed.failure();

@@ -123,7 +123,7 @@ fn imports_catalog_once_when_repeated() {
         summary(&desk.catalog(&changed).code(0).json()),
         [2, 0, 1, 1, 0]
     );
-    // What the file does not say stays as it is.
+    // Columns that are missing in the file keep their stored values.
     let stored = desk.rows(
         "SELECT price_minor, track_stock, category_id IS NOT NULL FROM product WHERE sku = 'A-2'",
     );
@@ -210,7 +210,7 @@ fn lists_bad_rows_and_imports_the_others() {
     );
 }
 
-/// The line that an editor shows, however lines end and whatever empty ones lie between.
+/// The line number is the one an editor shows, with any line endings and empty lines.
 #[test]
 fn reports_line_number_of_refused_row() {
     let desk = Desk::open();
@@ -406,8 +406,8 @@ fn lists_inconsistent_sales_and_imports_the_others() {
         assert!(reason.contains(part), "{reasons:#?}");
     }
     assert_eq!(desk.rows("SELECT count(*) FROM sales_order"), ["2"]);
-    // Mended, the same files go on where they stopped; what was sold once cannot become something
-    // else.
+    // After the correction the same files continue where they stopped. An imported sale cannot
+    // change.
     let mended = desk.file(
         "mended.csv",
         b"invoice_number,sold_at,total_minor\n1,2021-01-01T00:00:00Z,318\n2,2022-03-02T00:00:00Z,1500\n3,2022-03-02T00:00:00Z,99\n",
@@ -511,7 +511,7 @@ fn rejects_repeated_sku_every_time() {
     );
 }
 
-/// Real data: an extract of the Chinook sample database, whose licence lies beside it.
+/// Real data: an extract of the Chinook sample database. Its licence lies beside it.
 #[test]
 fn imports_sample_sales_exactly_and_once() {
     let desk = Desk::open();
@@ -609,7 +609,7 @@ fn imports_published_rates_completely_and_repeatedly() {
         refused.failure()[0].contains("1.1651 USD on 2026-01-14 and 116"),
         "{refused:?}"
     );
-    // The first file may be the wrong one: then the operator says so.
+    // The first file may be the wrong one: the operator can then discard it.
     let other = desk.file(
         "other.csv",
         b"Date,USD,HRK\n2026-01-14,11.651,7.5\n2026-01-13,11.654,7.5\n",

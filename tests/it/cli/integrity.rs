@@ -73,7 +73,7 @@ fn lists_mismatches_and_exits_with_three() {
         "PASS\n"
     );
     run(data, &["integrity", "check", "--tenant", "nobody"]).code(1);
-    // One that cannot even be opened is a finding too, and a cut of less than a page is enough for
+    // A file that cannot even be opened is a finding too. Cutting less than a page is enough for
     // that.
     let id = run(data, &["tenant", "show", "good", "--json"])
         .code(0)

@@ -1,4 +1,4 @@
-//! The log of the real process: where it goes, in which form, what is never in it.
+//! The logs of the real process: destination, format, and content that must never appear.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -14,7 +14,7 @@ use super::run::run;
 use crate::support::process::{Client, Daemon, tillbox};
 use crate::support::shop::landlord_file;
 
-/// The text of all log files whose names begin so.
+/// The text of all log files whose names begin with `start`.
 pub fn files(dir: &Path, start: &str) -> String {
     let entries = fs::read_dir(dir)
         .expect("a directory")
@@ -60,8 +60,7 @@ fn rejects_invalid_retention_days() {
     }
 }
 
-/// However little is logged, a line of the security log says of which request and which store it
-/// is.
+/// At every level, a line of the security log names the request and the tenant.
 #[test]
 fn writes_complete_security_lines_at_every_level() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -77,7 +76,7 @@ fn writes_complete_security_lines_at_every_level() {
         ("error,tillbox::cli=info", "till-1"),
         ("off,tillbox::cli=info", "till-2"),
     ] {
-        // Where it listens must be told; that of requests is not asked for.
+        // The line with the address must appear; request lines are not enabled.
         let mut daemon = Daemon::start_with(
             dir.path(),
             &[],
@@ -102,7 +101,7 @@ fn writes_complete_security_lines_at_every_level() {
     }
 }
 
-/// Lines for the journal: one per event, the priority before it, no colour.
+/// Lines for the journal: one per event, the priority in front, no colour.
 #[test]
 fn writes_priorities_for_journal() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -151,24 +150,23 @@ fn writes_priorities_for_journal() {
     }
 }
 
-/// Numbers of cards, as a clerk may write them into any field, a password of a mail server, and
-/// keys: none of them is in any line, at the highest level there is.
+/// Card numbers, which a clerk may write into any field, a mail server's password, and keys. No
+/// line contains them, even at the most verbose level.
 const CARD: &str = "4242424242424242";
 const CARD_SPACED: &str = "4000 0566 5566 5556";
 const PASSWORD: &str = "Pa55-w0rd-of-the-mail-server";
 const UNKNOWN_KEY: &str = "tb_aaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// In the path of the webhook, in the query of the exchange rates' URL, and the key of the alerts'
-/// signatures.
+/// Secrets in the webhook's path, in the query of the exchange-rate URL, and the signing key of the
+/// alerts.
 const HOOK: &str = "T0-s3cret-path-of-the-hook";
 const MIRROR: &str = "s3cret-key-of-the-mirror";
 const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// The rates of a day, as the bank writes them.
+/// The rates of a day in the bank's format.
 const DAILY: &str = "<Envelope><Cube><Cube time='2020-01-02'><Cube currency='USD' \
     rate='1.1193'/></Cube></Cube></Envelope>";
 
-/// A server elsewhere that talks to one caller after the other, and the first line of each request
-/// that it has heard.
+/// A remote server that serves one caller after another and records the first line of each request.
 struct Elsewhere {
     address: SocketAddr,
     heard: Arc<Mutex<Vec<String>>>,
@@ -181,7 +179,7 @@ impl Elsewhere {
         let hearing = Arc::clone(&heard);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                // A caller that hangs up early is its own trouble.
+                // A caller that hangs up early is ignored.
                 let _ = talk(&mut BufReader::new(stream), &hearing);
             }
         });
@@ -206,7 +204,7 @@ impl Elsewhere {
     }
 }
 
-/// Takes what is posted, and has the rates of a day for whoever asks.
+/// Accepts posts, and serves the rates of a day.
 fn web(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Result<()> {
     let (mut first, mut length) = (String::new(), 0);
     caller.read_line(&mut first)?;
@@ -232,7 +230,7 @@ fn web(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Res
     Ok(())
 }
 
-/// Lets whoever comes log in, and takes no mail.
+/// Accepts every login and rejects every mail.
 fn mail(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Result<()> {
     caller.get_mut().write_all(b"220 mx.example ESMTP\r\n")?;
     let mut line = String::new();
@@ -252,7 +250,7 @@ fn mail(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Re
     Ok(())
 }
 
-/// A day in a shop: sales, payments, refusals, keys that are none, mail that fails.
+/// A day in a shop: sales, payments, refusals, invalid keys, failing mail.
 fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
     let post = |client: &mut Client, path: &str, key: &str, body: &Value| {
         client.post(path, key, body).expect("an answer")
@@ -282,7 +280,7 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
     let confirm = json!({"payment_id": payment, "provider_reference": CARD});
     post(client, "/v1/checkout/confirm-payment", "d", &confirm).expect(200);
     post(client, "/v1/checkout/confirm-payment", "e", &confirm).expect(409);
-    // In fields where they have no place, in bodies that are none, in queries and headers.
+    // Card numbers in wrong fields, in invalid bodies, in queries and headers.
     let astray = json!({"lines": line, "payments": [{"method": "card", "card_number": CARD,
         "cvc": "737", "amount_minor": 250}], "note": CARD_SPACED});
     post(client, "/v1/sales", "x", &astray).expect(422);
@@ -337,7 +335,7 @@ fn key(data: &Path, args: &[&str]) -> String {
     made["api_key"].as_str().expect("a key").to_owned()
 }
 
-/// At the highest level there is, also of the libraries that talk to those servers.
+/// The most verbose level, also for the libraries that talk to those servers.
 fn by_secret_ways(web: &Elsewhere, mail: &Elsewhere) -> [(&'static str, String); 8] {
     [
         (
@@ -374,8 +372,8 @@ fn logs_no_secret_in_full_run() {
     landlord_file(&data)
         .execute_batch("INSERT INTO task_run VALUES ('exchange_rates', 0, NULL)")
         .expect("the rates are due");
-    // The mail is refused and its job is given up, an alert of that is sent, and the rates are
-    // fetched: all of it to real servers, by secret ways.
+    // The mail is rejected and its job discarded, an alert about that is sent, and the rates are
+    // fetched: all from real servers over URLs with secrets.
     let (web, mail) = (Elsewhere::open(web), Elsewhere::open(mail));
     let settings = by_secret_ways(&web, &mail);
     let mut daemon = Daemon::start_with(
@@ -437,7 +435,7 @@ fn logs_no_secret_in_full_run() {
         }
     }
     let demo = fs::read_to_string(data.join("demo.key")).expect("a key");
-    // The password as the mail server has heard it.
+    // The password as the mail server received it.
     let login = mail.line_with("AUTH PLAIN ");
     let encoded = login.split(' ').nth(2).expect("a login").trim();
     let keys = [&mine, &others, &houses, demo.trim(), UNKNOWN_KEY];
@@ -446,7 +444,7 @@ fn logs_no_secret_in_full_run() {
         &[PASSWORD, encoded, CARD, CARD_SPACED, HOOK, MIRROR, SIGNING],
     ]
     .concat();
-    // Where a developer's machine greets, it shows the demo key; that is no line of the log.
+    // The greeting on a developer's machine prints the demo key. It is no log line.
     let output = daemon.output();
     let printed = output
         .lines()
@@ -459,7 +457,7 @@ fn logs_no_secret_in_full_run() {
     }
 }
 
-/// The lines that tell of products which cannot be sold.
+/// The lines about products that cannot be sold.
 fn unsold(daemon: &Daemon) -> Vec<Value> {
     let output = daemon.output();
     let lines = output
@@ -476,8 +474,8 @@ fn unsold(daemon: &Daemon) -> Vec<Value> {
         .collect()
 }
 
-/// A shop from before currencies had to be enabled, and one whose rates have grown old: said at the
-/// start, one line for each, before a customer finds out.
+/// A shop from before currencies had to be enabled, and one with outdated rates: one warning each
+/// at the start, before a customer finds out.
 #[test]
 fn warns_at_start_about_unsellable_products() {
     let dir = tempfile::tempdir().expect("a directory");

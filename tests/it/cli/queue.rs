@@ -18,7 +18,7 @@ fn queue(data: &Path, args: &[&str]) -> Ran {
     run(data, &args)
 }
 
-/// Makes a shop, and gives the place of its file.
+/// Creates a shop, and returns the path of its file.
 fn shop(data: &Path, slug: &str) -> PathBuf {
     let made = run(data, &["tenant", "create", slug, "--name", slug, "--json"])
         .code(0)
@@ -147,7 +147,7 @@ fn retries_and_flushes_more_jobs_than_one_batch_holds() {
         .map(|number| insert(number, "low", KIND, "discarded"))
         .collect();
     conn.execute_batch(&sql.concat()).expect("jobs");
-    // One that another supersedes stays, and is passed over.
+    // A superseded job stays, and is skipped.
     conn.execute_batch(&insert(999, "low", KIND, "retryable"))
         .expect("a job");
     let twins = format!(
@@ -182,8 +182,8 @@ fn leaves_running_job_alone_beside_daemon() {
     let data = dir.path().join("data");
     let file = shop(&data, "corner");
     let daemon = Daemon::start(&data, &[]);
-    // The daemon has opened the file when it has answered about it: what is marked from now on is
-    // no orphan.
+    // After its answer the daemon has the file open: jobs marked as running from now on are no
+    // orphans.
     queue(&data, &["status"]).code(0);
     put(&file, 1, "low", "running");
     put(&file, 2, "low", "discarded");

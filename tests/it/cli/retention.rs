@@ -1,4 +1,4 @@
-//! `tillbox retention`, `tillbox audit`: whether the daemon runs or not.
+//! `tillbox retention` and `tillbox audit`, with and without a daemon.
 
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ fn counts_and_prunes_with_and_without_daemon() {
     run(data, &["retention", "prune", "--tenant", "nobody"]).code(1);
 }
 
-/// Why a shop was passed over is said with its name, and the others are pruned.
+/// The reason is reported with the shop's name, and the other shops are pruned.
 #[test]
 fn reports_reason_when_tenant_cannot_be_pruned() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -131,7 +131,7 @@ fn reports_reason_when_tenant_cannot_be_pruned() {
     );
 }
 
-/// The process of a command finds the doubt that another one had.
+/// The process of a command finds the suspicion that another process stored.
 #[test]
 fn stores_clock_suspicion_until_operator_confirms() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -160,7 +160,7 @@ fn stores_clock_suspicion_until_operator_confirms() {
         status.contains("not trusted since") && status.contains("168 more hours"),
         "{status}"
     );
-    // Who only counts says nothing about the clock.
+    // A dry run says nothing about the clock.
     for prune in ["retention", "audit"] {
         let both = run(data, &[prune, "prune", "--dry-run", "--clock-is-right"]).code(2);
         assert!(

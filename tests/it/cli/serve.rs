@@ -1,4 +1,4 @@
-//! `tillbox serve`: what it needs, what it greets with, how it ends.
+//! `tillbox serve`: requirements, banner, and end.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -37,8 +37,7 @@ fn stops_orderly_on_sigterm() {
 fn is_ready_as_soon_as_it_listens() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &[]);
-    // Between the line that says where it listens and the first request served lies nothing that
-    // takes time.
+    // Nothing slow happens between the line with the address and the first request.
     daemon
         .client()
         .get("/health/ready")
@@ -64,7 +63,7 @@ fn explains_failed_start_in_one_line_with_hint() {
         )),
         "{taken:?}"
     );
-    // The daemon that is there was not disturbed.
+    // The running daemon was not disturbed.
     daemon
         .client()
         .get("/health/live")
@@ -95,7 +94,7 @@ fn rejects_demo_on_public_address() {
     );
 }
 
-/// The lines of the banner, from a daemon that was started with them.
+/// The banner's lines, from a daemon that was started by pasting them.
 fn pasted(daemon: &Daemon) -> Vec<String> {
     let output = daemon.output();
     output
@@ -105,8 +104,7 @@ fn pasted(daemon: &Daemon) -> Vec<String> {
         .collect()
 }
 
-/// The last line of the banner comes after the line that says where it listens: asks until it is
-/// there.
+/// The banner's last line follows the line with the address: polls until it is there.
 fn banner(daemon: &Daemon) -> Vec<String> {
     loop {
         let lines = pasted(daemon);
@@ -153,15 +151,14 @@ fn prints_banner_that_can_be_pasted() {
         Some(1),
         "{invoices}"
     );
-    // Its own commands find it, and its books are in order.
+    // The daemon's own commands find it, and its books are in order.
     assert_eq!(
         run(dir.path(), &["integrity", "check"]).code(0).stdout,
         "PASS\n"
     );
 }
 
-/// A demo shop whose file cannot be used is that shop's trouble alone: the others sell on, under
-/// --dev as well.
+/// A demo shop whose file cannot be used affects no other shop, under --dev as well.
 #[test]
 fn serves_without_unusable_demo_shop() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -219,7 +216,7 @@ fn creates_demo_shop_once_and_keeps_its_key() {
     banner(&daemon);
     assert!(daemon.output().contains(key), "the same key");
     daemon.terminate();
-    // Lost or revoked, it is replaced by one that works.
+    // A lost or revoked demo key is replaced by one that works.
     std::fs::remove_file(dir.path().join("demo.key")).expect("removed");
     let daemon = Daemon::start(dir.path(), &["--dev"]);
     banner(&daemon);
@@ -247,8 +244,8 @@ fn frees_port_after_exit() {
     TcpListener::bind(address).expect("the port is free");
 }
 
-/// The service manager says where the socket is, and an administrator's shell does not: the command
-/// finds it by what the daemon left in the lock.
+/// The service manager sets the socket's path, and an administrator's shell does not: the command
+/// finds the path in the lock file.
 #[test]
 fn finds_daemon_when_socket_is_elsewhere() {
     let (dir, runtime) = (

@@ -1,4 +1,4 @@
-//! `tillbox tenant` and `tillbox api-key`: with a daemon beside them and without one.
+//! `tillbox tenant` and `tillbox api-key`, with and without a daemon.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -227,7 +227,7 @@ fn runs_commands_one_after_another() {
     );
 }
 
-/// Not only one that runs: also one that begins, and one that ends.
+/// Not only a running daemon: also one that starts or stops.
 #[test]
 fn waits_for_daemon_that_starts_or_stops() {
     let (_dir, data) = data();
@@ -352,8 +352,8 @@ fn reports_each_tenant_when_migrating() {
     run(&data, &["tenant", "migrate", "two"]).code(0);
 }
 
-/// An administrator's command while the daemon is down must leave nothing behind that the daemon's
-/// own user cannot open.
+/// An administrator's command while the daemon is down must leave no file that the daemon's user
+/// cannot open.
 #[test]
 fn gives_files_created_by_root_to_directory_owner() {
     use std::os::unix::fs::{MetadataExt as _, chown};

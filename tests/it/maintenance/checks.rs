@@ -1,5 +1,4 @@
-//! The nightly check: finds what does not agree, says so where somebody looks, mends nothing, and
-//! leaves alone what has not changed.
+//! The nightly check: finds mismatches, reports them, repairs nothing, and skips unchanged files.
 
 use std::time::Duration;
 
@@ -32,8 +31,7 @@ async fn reports_mismatch_and_repairs_nothing() {
     let running = app.app();
     blocking(|| run_due(&running, TASKS));
     drop(running);
-    // Nights in which retention takes its share, which has its entries in the trails, and the queue
-    // what has ended.
+    // Nights in which retention prunes and writes audit entries, and the queue deletes ended jobs.
     night(&app);
     night(&app);
     night(&app);
@@ -71,8 +69,8 @@ async fn reports_mismatch_and_repairs_nothing() {
         "it was found, and not mended"
     );
 
-    // The one that is well is left alone until it changes, or a week has passed; the other is
-    // looked at each night.
+    // The clean file is skipped until it changes or a week has passed. The other is checked each
+    // night.
     let checked = || {
         app.landlord_rows(
             "SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = \
@@ -104,7 +102,7 @@ async fn reports_mismatch_and_repairs_nothing() {
         checked(),
         [format!("bad|{}", at(1)), format!("good|{}", at(0))]
     );
-    // The jobs of the change went in the night after it, which is a change as well.
+    // The jobs of the change were deleted in the following night, which is a change as well.
     for _ in 0..6 {
         night(&app);
     }
@@ -139,7 +137,7 @@ async fn checks_other_tenants_when_one_cannot_be_opened() {
     assert_eq!(checked, [good.slug.to_string()]);
 }
 
-/// What an earlier night has found says nothing about a file that this one could not read.
+/// The result of an earlier night says nothing about a file that this night could not read.
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_file_as_unchecked_when_check_fails() {
     let app = TestApp::start();
@@ -196,7 +194,7 @@ async fn reports_file_as_unchecked_when_check_fails() {
     );
 }
 
-/// The house's own file is a file like the others.
+/// The landlord's file is checked like the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_landlord_mismatch_until_repaired() {
     let app = TestApp::start();
@@ -246,7 +244,7 @@ async fn reports_landlord_mismatch_until_repaired() {
     assert_eq!(status().await["mismatches"], json!([]));
 }
 
-/// The worst that can be found: a page that nobody can read. Opening the file does not meet it.
+/// The worst case: an unreadable page. Opening the file does not touch it.
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_unreadable_page() {
     let app = TestApp::start();

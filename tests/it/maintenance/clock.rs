@@ -1,5 +1,5 @@
-//! No run deletes on the word of a clock that was set: it is held and says so, until the operator
-//! says that the clock is right, or the clock itself has shown it.
+//! No run deletes while the clock is suspect. Deletion is held and reported until the operator
+//! confirms the clock, or the clock itself has proved right.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn shop(app: &TestApp) -> TestShop {
     shop
 }
 
-/// What is due is done, and the jobs that it left.
+/// Runs the due tasks and the jobs that they enqueue.
 fn night(app: &TestApp) -> Vec<&'static str> {
     let running = app.app();
     let done = blocking(|| run_due(&running, TASKS));
@@ -32,7 +32,8 @@ fn night(app: &TestApp) -> Vec<&'static str> {
     done.into_iter().map(|(task, _)| task).collect()
 }
 
-/// Log files of such names, as a daemon has left them; gives what counts those that are there.
+/// Creates log files with these names, as a daemon leaves them. Returns a function that counts
+/// those that remain.
 fn log_files(app: &TestApp, names: &[&str]) -> impl Fn() -> usize {
     let dir = app.data_dir().join("logs");
     std::fs::create_dir_all(&dir).expect("made");
@@ -69,7 +70,7 @@ async fn deletes_nothing_when_clock_is_a_year_ahead() {
         "{suspected}"
     );
     assert!(logs().security().contain("the clock is not trusted"));
-    // A restart makes it no truer, and neither does a day of waiting.
+    // Neither a restart nor a day of waiting makes it trusted.
     app.restart();
     app.advance(DAY);
     assert_eq!(night(&app), ["integrity"]);
@@ -80,7 +81,7 @@ async fn deletes_nothing_when_clock_is_a_year_ahead() {
         .json();
     assert!(!rows_of(&dry).is_empty(), "counting may be asked for");
     assert_eq!((shop.census(), log_files()), (rows, 2));
-    // Somebody sets it right; the house has seen the later one, so a person has to say so.
+    // The clock is corrected. The later time was recorded, so an operator has to confirm.
     app.clock().set(right.plus(DAY));
     app.restart();
     assert_eq!(night(&app), Vec::<&str>::new());
@@ -120,11 +121,11 @@ async fn suspects_clock_set_back_an_hour_until_it_is_right() {
     );
     app.advance(2 * HOUR);
     assert!(!night(&app).contains(&"retention"));
-    // The same process sees it come back to what it should show.
+    // The same process sees the clock return to the expected time.
     app.clock().set(started.plus(17 * HOUR));
     assert!(night(&app).contains(&"retention"));
     assert_eq!(suspicion(&app).await, Value::Null);
-    // A time server's correction is no news.
+    // A time server's correction is not reported.
     app.clock().set(app.now().plus_millis(-900));
     assert_eq!(suspicion(&app).await, Value::Null);
 }
@@ -160,7 +161,7 @@ async fn trusts_a_week_over_restart_and_suspects_more() {
     assert!(night(&app).contains(&"retention"));
 }
 
-/// One step ahead used to make each start warn until the clock had come by there.
+/// One step ahead once made each start warn until the clock had passed that time.
 #[tokio::test(flavor = "multi_thread")]
 async fn stops_warning_at_starts_when_operator_confirms() {
     let app = TestApp::start();
@@ -198,8 +199,8 @@ async fn ends(app: &TestApp) -> String {
         .to_owned()
 }
 
-/// A battery that is empty: the machine begins in another year, and a time server answers when the
-/// daemon runs already.
+/// An empty battery: the machine starts in another year, and a time server answers when the daemon
+/// already runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn trusts_clock_behind_at_start_once_it_catches_up() {
     let app = TestApp::start();
@@ -224,7 +225,7 @@ async fn trusts_clock_behind_at_start_once_it_catches_up() {
     shop.sell(&[(&tea, 1)]).await;
     app.work_off();
     let rows = shop.census();
-    // Set to a year too far it is as little trusted as at a start.
+    // Set a year too far, the clock is as suspect as at a start.
     app.clock().set(right.plus(370 * DAY));
     assert!(!night(&app).contains(&"retention"));
     assert_eq!(
@@ -238,7 +239,7 @@ async fn trusts_clock_behind_at_start_once_it_catches_up() {
     app.advance(Duration::from_secs(60));
     night(&app);
     assert!(ends(&app).await.starts_with("by itself when it shows"));
-    // And set right, as the next start would have trusted it.
+    // Corrected, to a time that the next start would have trusted.
     app.clock().set(right.plus(DAY));
     assert!(night(&app).contains(&"retention"));
     assert_eq!(suspicion(&app).await, Value::Null);
@@ -273,8 +274,8 @@ async fn trusts_clock_by_itself_after_two_weeks_closed() {
         "{}",
         ends(&app).await
     );
-    // A till that is turned off every night comes to its week as well; what passes while it is off
-    // is not counted.
+    // A till that is turned off every night reaches its week as well. Time while it is off does not
+    // count.
     for day in 0..14 {
         assert!(!night(&app).contains(&"retention"), "day {day}");
         for _ in 0..24 {
@@ -338,8 +339,8 @@ async fn never_trusts_clock_a_year_ahead_by_waiting() {
     }
 }
 
-/// What a clock showed while it was ahead, and came back from in the same process, speaks against
-/// no later start.
+/// A time shown while the clock was ahead, and corrected in the same process, does not count
+/// against a later start.
 #[tokio::test(flavor = "multi_thread")]
 async fn trusts_clock_that_came_back_at_next_start() {
     let app = TestApp::start();
@@ -371,7 +372,7 @@ async fn shows_suspicion_and_degrades_nothing() {
             .map(str::to_owned);
         line.expect("it is there")
     };
-    // Nobody works on the queue here; what else there is works, whatever the clock shows.
+    // Nobody works on the queue here. Everything else is healthy, whatever the clock shows.
     let health = async || {
         let health = app.get("/health").local().send().await.expect(503).json();
         assert_eq!(
@@ -419,7 +420,7 @@ async fn shows_suspicion_and_degrades_nothing() {
     );
 }
 
-/// Once for each suspicion and by each of the means; one that fails is tried again alone, as the
+/// Once for each suspicion and on each channel. A channel that fails is retried alone, with the
 /// same message.
 #[tokio::test(flavor = "multi_thread")]
 async fn notifies_operator_once_of_suspicion() {
@@ -490,7 +491,7 @@ async fn notifies_operator_once_of_suspicion() {
             .is_some_and(|reason| reason.contains("set forward")),
         "{body}"
     );
-    // The next suspicion is another one.
+    // The next suspicion is a new one.
     prune(&app, json!({"clock_is_right": true}))
         .await
         .expect(200);

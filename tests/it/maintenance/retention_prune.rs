@@ -1,4 +1,4 @@
-//! What goes and what stays; that nothing that goes is missed by any proof.
+//! Retention: the rows that are pruned and kept, and proofs that hold after pruning.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tillbox::tenant::retention::{self, CutOffs, PruneJob, Table};
 use super::{DAY, prune, rows_of};
 use crate::support::{TestApp, TestShop, blocking, logs};
 
-/// The books and what they refer to.
+/// The books and the rows that they refer to.
 const KEPT: &[&str] = &[
     "sales_order",
     "order_line",
@@ -33,7 +33,7 @@ fn kept(shop: &TestShop) -> Vec<String> {
     KEPT.iter().flat_map(table).collect()
 }
 
-/// So many movements of a product, and entries in the trail.
+/// Makes `movements` stock movements of a product, with their audit entries.
 fn busy(shop: &TestShop, product: &str, movements: usize) {
     let product_id = product.parse().expect("an id");
     let adjust = move |work: &mut tillbox::storage::TenantWork<'_>| {
@@ -60,13 +60,13 @@ fn busy(shop: &TestShop, product: &str, movements: usize) {
     shop.write(adjust).expect("written");
 }
 
-/// A year and more ago: sales, a checkout that nobody paid, a cart that was left. Today: a sale.
+/// Sales, an unpaid checkout and an abandoned cart of more than a year ago, and a sale of today.
 async fn aged(app: &TestApp) -> (TestShop, String) {
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 100).await;
     let mug = shop.stocked("MUG", 1_000, 3).await;
     shop.sell(&[(&tea, 2), (&mug, 1)]).await;
-    // Each sale of today forgets a few answers by itself.
+    // Each sale of today deletes a few expired answers by itself.
     for _ in 0..3 {
         shop.sell(&[(&tea, 1)]).await;
     }
@@ -152,7 +152,7 @@ async fn prunes_what_has_expired_and_keeps_the_books() {
         .expect(200)
         .json();
     assert_eq!(rows_of(&again), [], "there is nothing left to go");
-    // What opens the file next finds its chains where they were, and business goes on.
+    // The next process to open the file finds its chains intact, and business goes on.
     app.restart();
     shop.sell(&[(&tea, 1)]).await;
     app.work_off();
@@ -225,7 +225,7 @@ async fn prunes_landlord_file() {
     let left = app.landlord_rows("SELECT count(*) FROM audit_log")[0]
         .parse::<i64>()
         .expect("a number");
-    // The run itself is an entry at its beginning and one at its end.
+    // The run itself writes one entry at its beginning and one at its end.
     assert_eq!(left, entries - of("house/audit_log") + 2);
     let check = app
         .admin("/v1/admin/integrity")
@@ -263,8 +263,8 @@ async fn prunes_landlord_file() {
     assert_eq!(checks, [json!("schema"), json!("audit chain")]);
 }
 
-/// The operator's word about the clock is an entry of the trail itself: it makes no more of it old
-/// than was counted.
+/// The operator's confirmation of the clock is itself an audit entry. It must not make more of the
+/// trail old than was counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn prunes_what_dry_run_counted_when_operator_confirms_clock() {
     let app = TestApp::start();
@@ -272,7 +272,7 @@ async fn prunes_what_dry_run_counted_when_operator_confirms_clock() {
         app.tenant(slug);
     }
     app.work_off();
-    // The clock is trusted once, so that there is something to suspicion it by.
+    // The clock is trusted once, so that there is a reference for the suspicion.
     prune(&app, json!({})).await.expect(200);
     app.stop();
     app.advance(400 * DAY);
@@ -335,7 +335,7 @@ async fn reports_reason_when_tenant_fails_and_prunes_the_others() {
     );
 }
 
-/// A run of the house that ends between its batches leaves a word about what went.
+/// A run over the landlord's file that ends between two batches has recorded what it pruned.
 #[tokio::test(flavor = "multi_thread")]
 async fn records_interrupted_landlord_run_in_audit_trail() {
     let app = TestApp::start();
@@ -453,8 +453,7 @@ async fn leaves_valid_anchor_after_pruning() {
     shop.assert_integrity();
 }
 
-/// A job ends before its queue's time-out is over, and another one goes on: none of them has
-/// failed.
+/// A job ends before its queue's time-out, and another one continues. None of them fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn leaves_rest_to_next_job_when_time_is_up() {
     let app = TestApp::start();
@@ -532,8 +531,7 @@ async fn resumes_run_interrupted_anywhere() {
         drop(db);
         assert!(ran.rows() <= i64::from(PRUNE_BATCH), "{ran:?}");
         (went, parts) = (went + ran.rows(), parts + 1);
-        // Nobody has come to record what went; that it was to go is recorded all the same, with the
-        // rows themselves.
+        // No end was recorded, but the start was recorded together with the rows.
         begun += usize::from(ran.rows() > 0);
         assert_eq!(
             shop.count(
@@ -542,7 +540,7 @@ async fn resumes_run_interrupted_anywhere() {
             ),
             i64::try_from(begun).expect("few")
         );
-        // Nothing is missed at any point, and nothing comes again.
+        // At no point is anything missing or duplicated.
         shop.assert_integrity();
         app.restart();
         if ran.is_done {
@@ -641,16 +639,16 @@ async fn returns_space_and_keeps_file_usable() {
     prune(&app, json!({})).await.expect(200);
     checkpoint();
     assert!(size() < before / 3, "{} of {before}", size());
-    // The writer knows that it was itself who cut the file.
+    // The writer knows that it truncated the file itself.
     shop.sell(&[(&tea, 1)]).await;
     assert!(shop.db().is_healthy());
     shop.assert_integrity();
-    // And still finds out when somebody else does.
+    // It still detects truncation by another program.
     app.restart();
     shop.assert_integrity();
 }
 
-/// So much in one go and no more; the rest is not forgotten.
+/// A bounded amount at a time. The rest follows later.
 #[tokio::test(flavor = "multi_thread")]
 async fn returns_space_in_bounded_steps() {
     let app = TestApp::start();
@@ -677,7 +675,7 @@ async fn returns_space_in_bounded_steps() {
     prune(&app, json!({"tenant": "corner"})).await.expect(200);
     let by_hand = size();
     let given = before - by_hand;
-    // The pages that map those that go, one in eight hundred, go as well.
+    // The pages that map the freed ones, one in eight hundred, are freed as well.
     assert!(
         (share / 2..=share + share / 800).contains(&given),
         "{before}, then {by_hand}"

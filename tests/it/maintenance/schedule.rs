@@ -1,5 +1,4 @@
-//! What comes round comes once: over restarts, over the nights when clocks change, after the
-//! process was down.
+//! Recurring tasks run once per period: over restarts, clock changes and downtime.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ const NIGHTLY: &[Task] = &[Task {
     run: |_, _| Ok(()),
 }];
 
-/// One that never succeeds.
+/// A task that never succeeds.
 const FAILING: &[Task] = &[Task {
     name: "failing",
     when: When::Recurs(|config| config.retention.recurrence()),
@@ -114,7 +113,7 @@ async fn runs_nothing_twice_and_strands_nothing_when_clock_goes_back() {
         app.advance(HOUR / 2);
         assert_eq!(due(&app, NIGHTLY), 0, "it was two again");
     }
-    // Ahead by ten years, done there, and back again.
+    // The clock goes ten years ahead, the task runs there, and the clock comes back.
     let now = app.now();
     app.clock().set(now.plus(3_650 * DAY));
     assert_eq!(due(&app, NIGHTLY), 1);
@@ -211,7 +210,7 @@ async fn reports_queue_unhealthy_without_scheduler() {
         (&broken["services"]["queue"], &broken["details"]["queue"]),
         (&json!("fail"), &json!("the scheduler is not running"))
     );
-    // A beat from when the machine had just been started.
+    // A heartbeat from when the machine had just been started.
     app.app()
         .liveness
         .scheduler_heartbeat(&ManualClock::new(app.now()));
@@ -222,8 +221,8 @@ async fn reports_queue_unhealthy_without_scheduler() {
     );
     let scheduler = Scheduler::start_with(app.app(), NIGHTLY);
     assert_eq!(queue().await["services"]["queue"], "ok");
-    // The wakeup that hangs by the clock is silent for a while after that; the house is well all
-    // the same.
+    // The wakeup that depends on the clock is silent for a while. Liveness stays healthy all the
+    // same.
     app.clock().set(app.now().plus_millis(-1_800_000));
     assert_eq!(queue().await["details"]["queue"], Value::Null);
     app.clock().set(app.now().plus_millis(3_600_000));

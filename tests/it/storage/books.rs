@@ -1,11 +1,11 @@
-//! The books cannot be rewritten, not even by somebody with the `sqlite3` shell. Whoever drops a
-//! trigger first leaves a trace in the schema, which the integrity check reads; everything short of
-//! that is refused here.
+//! The books cannot be rewritten, not even with the `sqlite3` shell. Dropping a trigger first
+//! leaves a trace in the schema, which the integrity check finds; any other attempt is rejected
+//! here.
 
 use crate::support::{TestApp, TestShop};
 
-/// One sale with everything that hangs on it, written by hand; and beside it an order that waits, a
-/// pending payment, a draft invoice and an open financial order.
+/// One sale with all its rows, written by hand. Beside it an order that waits, a pending payment, a
+/// draft invoice and an open financial order.
 const ROWS: &str = "
 PRAGMA foreign_keys = OFF;
 INSERT INTO sales_order (seq, id, number, channel, status, currency, prices_include_tax, \
@@ -76,11 +76,11 @@ const FINAL: &[&str] = &[
     "exchange_rate",
 ];
 
-/// What may change in a row that is final: the address, which the law may want removed.
+/// Columns of a final row that may change: the address, because the law may require its removal.
 const FREE: &[(&str, &str)] = &[("sales_order", "email"), ("sales_order", "updated_at")];
 
-/// Tables with rules of their own, that are held here by name or, those of stock and of what was
-/// pruned, in `maintenance/retention.rs`.
+/// Tables with rules of their own. They are tested here by name or, those of stock and of pruned
+/// rows, in `maintenance/retention_prune.rs`.
 const GUARDED: &[&str] = &[
     "audit_anchor",
     "epoch",
@@ -91,8 +91,8 @@ const GUARDED: &[&str] = &[
     "shop",
 ];
 
-/// What is no book, or only what is on its way into one: what a document says of it is copied into
-/// the document.
+/// Tables that are no books, or whose rows are only on their way into one: a document copies what
+/// it needs from them.
 const NO_BOOKS: &[&str] = &[
     "alert_window",
     "cart",
@@ -130,8 +130,8 @@ fn all(shop: &TestShop) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// As the `sqlite3` shell would: with the defaults of the library, under which REPLACE fires no
-/// delete triggers.
+/// Uses the library's defaults, as the `sqlite3` shell does. Under them REPLACE fires no delete
+/// triggers.
 #[track_caller]
 fn refused(shop: &TestShop, sql: &str) {
     for switches in [
@@ -145,7 +145,7 @@ fn refused(shop: &TestShop, sql: &str) {
     }
 }
 
-/// Whoever adds a table says whether its rows are final.
+/// A new table must be added to one of the lists.
 #[test]
 fn classifies_every_table() {
     let found = books().rows(
@@ -198,7 +198,7 @@ fn rejects_change_of_any_column_of_final_row() {
                 "kind" | "method" | "number" | "series" | "debit_code" | "credit_code"
                 | "actor" | "action" | "subject" | "request_id" | "description"
                 | "provider_reference" => "'manual'",
-                // Totals are checked against each other before any trigger: both sides move.
+                // Totals are checked against each other before any trigger, so both sides change.
                 "subtotal_minor" => "subtotal_minor + 1, total_minor = total_minor + 1",
                 "net_minor" => "net_minor + 1, total_minor = total_minor + 1",
                 "total_minor" if *table == "order_line" => {
@@ -226,8 +226,8 @@ fn rejects_change_of_any_column_of_final_row() {
     assert_eq!(all(&shop), before);
 }
 
-/// REPLACE deletes the row in its way, and fires no delete trigger unless `recursive_triggers` is
-/// on, which it is not in the shell.
+/// REPLACE deletes the row in its way. It fires no delete trigger unless `recursive_triggers` is
+/// on, and the shell leaves it off.
 #[test]
 fn rejects_replacement_of_final_row() {
     let shop = books();
@@ -239,7 +239,7 @@ fn rejects_replacement_of_final_row() {
             &shop,
             &format!("REPLACE INTO {table} ({list}) SELECT {list} FROM {table} WHERE seq = 1"),
         );
-        // By another of its keys alone: the row gets a new place.
+        // By another of its keys alone: the row gets a new rowid.
         let without_seq: Vec<&str> = columns
             .iter()
             .map(String::as_str)
@@ -256,8 +256,8 @@ fn rejects_replacement_of_final_row() {
     assert_eq!(all(&shop), before);
 }
 
-/// An open row that takes the place, the id or the number of a final one would push it out. The
-/// place has other names, which a trigger on certain columns does not see.
+/// An open row with the rowid, the id or the number of a final one would replace it. The rowid has
+/// other names, which a trigger on certain columns does not see.
 #[test]
 fn rejects_open_row_that_replaces_final_row() {
     let shop = books();
@@ -357,8 +357,7 @@ fn allows_change_of_open_rows_and_rejects_status_change_of_final_rows() {
     }
 }
 
-/// No number of an order goes, and no series begins anew: what waits is part of the row of numbers
-/// too.
+/// No order number is deleted, and no series restarts. Waiting orders belong to the series too.
 #[test]
 fn never_reuses_numbers() {
     let shop = books();
@@ -377,7 +376,7 @@ fn never_reuses_numbers() {
     }
 }
 
-/// Totals are read in it, and whoever could change it would change them all.
+/// Totals are read in it: changing it would change them all.
 #[test]
 fn rejects_currency_change_after_first_sale() {
     let shop = books();
@@ -394,8 +393,8 @@ fn rejects_currency_change_after_first_sale() {
         .expect("the rest may change");
 }
 
-/// A movement of a sale would be pushed out by another of the same order and product, whose id and
-/// place are new.
+/// A movement of a sale would be replaced by another of the same order and product with a new id
+/// and rowid.
 #[test]
 fn rejects_replacement_of_sale_movement() {
     let shop = books();

@@ -1,4 +1,4 @@
-//! The one writer: many requests in one commit, each answered when it is on disk, none harmed by
+//! The writer of a file: many requests in one commit, each answered after the sync, none harmed by
 //! its neighbours.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tillbox::storage::{
 
 use crate::support::{TestApp, TestShop, blocking, logs};
 
-/// Longer than anything here takes, so that what hangs fails.
+/// Longer than anything here takes, so that a hang fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const INSERT: Statement = Statement::new(
@@ -40,18 +40,18 @@ fn insert(work: &mut TenantWork, name: &str) -> Result<(), StorageError> {
     work.insert(&INSERT, params![id, name])
 }
 
-/// Writes one category; the answer is still on its way.
+/// Inserts one category, and returns the pending answer.
 fn write(db: &Database<Tenant>, name: impl Into<String>) -> Answer<(), StorageError> {
     let name = name.into();
     db.write(Origin::system(), move |work| insert(work, &name))
 }
 
-/// A request that holds the writer until the other end is dropped.
+/// A request that blocks the writer until the other end is dropped.
 fn gate(db: &Database<Tenant>) -> (Answer<(), StorageError>, Sender<()>) {
     let (entered, enters): (Sender<()>, Receiver<()>) = channel();
     let (open, opened) = channel();
     let answer = db.write(Origin::system(), move |_| {
-        // A second run finds both ends gone, and passes.
+        // In a second run both ends are gone, and the request passes.
         let _ = entered.send(());
         let _ = opened.recv();
         Ok(())
@@ -283,7 +283,7 @@ async fn rejects_at_once_when_writer_is_overloaded() {
             .is_some_and(|file| file.contains(&shop.id.to_string()))
     });
     assert_eq!(said.lines().len(), 1, "once, not for each: {said:?}");
-    // Reading goes on, and so does another shop.
+    // Reads go on, and so does another shop.
     shop.get("/v1/catalog/products").send().await.expect(200);
     app.tenant("other").product("A", 1).await;
 
@@ -309,7 +309,7 @@ async fn fails_every_request_when_commit_fails() {
     let db = shop.db();
     let (_gate, open) = blocking(|| gate(&db));
     let first = write(&db, "first");
-    // The foreign key is looked at when the transaction commits, so it is the COMMIT that fails.
+    // The foreign key is deferred, so the COMMIT fails.
     let poison: Answer<(), StorageError> = db.write(Origin::system(), |work| {
         work.change(&DEFER, [], Rows::Any)?;
         work.insert(&ORPHAN, params![[1_u8; 16], [2_u8; 16]])
@@ -340,7 +340,7 @@ async fn rejects_only_growing_writes_when_disk_is_full() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
-    // The file may not grow: to SQLite that is a disk without space.
+    // The file may not grow: for SQLite that is a full disk.
     let limited: Result<i64, StorageError> = db
         .write(Origin::system(), |work| {
             work.one(&LIMIT_PAGES, [], |row| row.get(0))
@@ -424,8 +424,8 @@ async fn writes_nothing_outside_rolled_back_transaction() {
     limited.expect("limited");
     let careless: Answer<(), StorageError> = db.write(Origin::system(), |work| {
         insert(work, "before")?;
-        // SQLite rolls all of the transaction back by itself here; what follows would be on disk at
-        // once, alone.
+        // SQLite rolls the whole transaction back by itself here. A later statement would be
+        // written at once, alone.
         let _ = insert(work, &"x".repeat(4_000_000));
         insert(work, "after")
     });
@@ -470,8 +470,7 @@ fn reopens_file_when_writer_died() {
         let _held = &bomb;
         insert(work, "kept")
     });
-    // Whether it is answered or not: what was held goes off on the writer's thread after the
-    // commit.
+    // With or without an answer: the value panics on the writer's thread after the commit.
     let _ = answer.wait();
     while db.is_healthy() {
         std::thread::yield_now();
@@ -482,8 +481,8 @@ fn reopens_file_when_writer_died() {
     assert_eq!(names(&shop), ["kept", "later"]);
 }
 
-/// SQLite waits five seconds for a lock that another program holds. That wait is one for all who
-/// are in the inbox.
+/// SQLite waits five seconds for a lock that another program holds. All requests in the inbox share
+/// one wait.
 #[test]
 fn waits_once_for_all_when_file_is_locked_outside() {
     let shop = TestApp::start().tenant("corner");
@@ -505,8 +504,8 @@ fn waits_once_for_all_when_file_is_locked_outside() {
     assert_eq!(names(&shop), ["goes on"]);
 }
 
-/// Whoever waits in the inbox when the writer ends holds a handle of the file, and so keeps the
-/// inbox: it has to be emptied all the same.
+/// A request that waits in the inbox when the writer stops holds a handle of the file, and so keeps
+/// the inbox alive: it has to be emptied.
 #[tokio::test]
 async fn answers_all_waiting_requests_when_writer_stops() {
     for ends_by_itself in [true, false] {
@@ -524,8 +523,8 @@ async fn answers_all_waiting_requests_when_writer_stops() {
             let db = db.clone();
             Some(std::thread::spawn(move || db.close()))
         };
-        // Some of these come before the writer is told to stop, and some after, as they would while
-        // a tenant is deleted.
+        // Some of these arrive before the writer is asked to stop, and some after, as during the
+        // deletion of a tenant.
         let late: Vec<_> = (0..400)
             .map(|number| {
                 std::thread::yield_now();

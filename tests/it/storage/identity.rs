@@ -1,5 +1,5 @@
-//! A file that is not what it should be is one shop's trouble: its requests are told, the file is
-//! kept as it is, the others sell on.
+//! A wrong or damaged file affects one shop: its requests fail, the file is kept unchanged, the
+//! others sell on.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use tillbox::storage::data_dir::beside;
 
 use crate::support::{Answer, TestApp, TestShop, blocking, logs};
 
-/// Two shops with a product each; the first one's file is tampered with while nobody has it open.
+/// Two shops with one product each. The first one's file is changed while no process has it open.
 struct Street {
     app: TestApp,
     ill: TestShop,
@@ -34,7 +34,7 @@ impl Street {
         beside(&self.ill.path(), ".quarantined")
     }
 
-    /// The one shop is told, time and again, and the other sells on.
+    /// Asserts that the first shop is refused repeatedly, and the second sells on.
     async fn is_unavailable(&self) {
         for _ in 0..2 {
             let answer = self.ill.get("/v1/catalog/products").send().await;
@@ -54,7 +54,7 @@ impl Street {
         assert_eq!(unavailable[0].0, self.ill.id);
     }
 
-    /// As [`is_unavailable`](Self::is_unavailable), and the file stays where it is, byte for byte.
+    /// As [`is_unavailable`](Self::is_unavailable), and the file stays in its place, byte for byte.
     async fn is_left_alone(&self, bytes: &[u8]) {
         self.is_unavailable().await;
         let lines = logs()
@@ -84,8 +84,7 @@ impl Street {
             .of_tenant(&self.ill.id.to_string())
             .saying("tenant file quarantined");
         assert_eq!(lines.lines().len(), 1, "{lines:?}");
-        // Whoever asks later, even after a restart, hears where it is and not that there never was
-        // one.
+        // Later requests, even after a restart, name the file that was set aside.
         self.app.stop();
         self.app.resume();
         self.ill
@@ -105,8 +104,7 @@ impl Street {
     }
 }
 
-/// What whoever runs the house is told about a shop that cannot be opened; its customers are told
-/// less.
+/// The operator's answer about a shop that cannot be opened. It says more than a customer's.
 async fn operators_word(shop: &TestShop) -> Answer {
     let path = format!("/v1/admin/tenants/{}/migrate", shop.slug);
     shop.app.admin(&path).json(json!({})).send().await
@@ -195,7 +193,7 @@ async fn checks_and_sets_aside_file_damaged_while_selling() {
     })
     .await;
     let bytes = fs::read(street.ill.path()).expect("reads");
-    // The header is whole, so only the read finds out.
+    // The header is intact, so only the read fails.
     street
         .ill
         .get("/v1/catalog/products")
@@ -213,7 +211,7 @@ async fn sets_damaged_file_aside_with_wal_unchanged() {
         shop.product(&format!("A-{number}"), 100).await;
     }
     let (file, wal) = (shop.path(), beside(&shop.path(), "-wal"));
-    // As after a power cut: a file and the WAL that goes with it, from before the last checkpoint.
+    // The state after a power cut: a file and its WAL from before the last checkpoint.
     let (mut bytes, wal_bytes) = (
         fs::read(&file).expect("reads"),
         fs::read(&wal).expect("it is written to"),
@@ -239,8 +237,8 @@ async fn sets_damaged_file_aside_with_wal_unchanged() {
     );
 }
 
-/// SQLite itself would open it, forget every sale behind the flipped bit, and call what is left
-/// sound.
+/// SQLite itself would open the file, drop every sale behind the flipped bit, and report the rest
+/// as intact.
 #[tokio::test]
 async fn detects_flipped_bit_in_wal() {
     for flipped in [false, true] {
@@ -279,7 +277,7 @@ async fn detects_flipped_bit_in_wal() {
     }
 }
 
-/// Runs `mount` or `umount`; only root may.
+/// Runs `mount` or `umount`. Only root may.
 fn mounted(command: &str, args: &[&str]) -> bool {
     let ran = std::process::Command::new(command)
         .args(args)
@@ -295,7 +293,7 @@ async fn reports_read_only_file_system_and_recovers() {
     shop.product("A", 100).await;
     app.stop();
     let tenants = tenants.to_str().expect("UTF-8");
-    // Mounted over itself, so that this directory alone can be made read-only.
+    // Mounted over itself, so that only this directory becomes read-only.
     if !mounted("mount", &["--bind", tenants, tenants]) {
         eprintln!("SKIPPED: only root can mount a read-only file system");
         return;
@@ -399,8 +397,8 @@ async fn acknowledges_nothing_into_file_truncated_while_open() {
         shop.product("A", 100).await;
         app.restart();
         shop.product("B", 100).await;
-        // Somebody reads as well: what is left of the file's last commits must not go with the last
-        // reading connection.
+        // A reader is open as well: the file's last commits must not be lost with the last reading
+        // connection.
         shop.get("/v1/catalog/products").send().await.expect(200);
         let file = fs::File::options()
             .write(true)
@@ -446,15 +444,15 @@ async fn sells_again_when_file_is_restored_without_restart() {
     assert!(app.app().registry.list_unavailable().is_empty());
 }
 
-/// A reading connection is opened by the file's name whenever it is needed: by then another file
-/// may lie there.
+/// A reading connection is opened by the file's name on demand. By then another file may have that
+/// name.
 #[tokio::test]
 async fn reads_nothing_from_replaced_file() {
     let app = TestApp::start();
     let (ill, well) = (app.tenant("ill"), app.tenant("well"));
     ill.product("MINE", 100).await;
     well.product("THEIRS", 100).await;
-    // Opened, and not read yet.
+    // Open, but not read yet.
     let registry = app.app().registry.clone();
     blocking(|| {
         [ill.id, well.id]
@@ -505,8 +503,7 @@ async fn reads_nothing_from_replaced_file() {
     drop((db, registry));
 }
 
-/// Whoever puts a file back copies it under the daemon's eyes: it looks damaged until all of it is
-/// there.
+/// A file is copied back while the daemon runs: it looks damaged until the copy is complete.
 #[tokio::test]
 async fn leaves_file_alone_while_it_is_copied_back() {
     let app = TestApp::start();

@@ -1,4 +1,4 @@
-//! Which files are open: as many as are allowed, those at rest closed, and never by two processes.
+//! Open files: limited in number, closed when idle, and never open in two processes.
 
 use std::time::Duration;
 
@@ -76,8 +76,8 @@ fn opens_few_files_at_once_when_many_tenants_wake() {
     assert!(registry.list_open().len() <= 2 + 2);
 }
 
-/// A report keeps a connection for as long as it takes; neither the tills of its shop nor those of
-/// others wait for it.
+/// A report keeps its connection while it runs. Neither its own shop's tills nor others wait for
+/// it.
 #[tokio::test]
 async fn leaves_connections_to_short_reads_during_long_reads() {
     let app = TestApp::start();
@@ -88,7 +88,7 @@ async fn leaves_connections_to_short_reads_during_long_reads() {
         let (open, gate) = std::sync::mpsc::channel::<()>();
         gates.push(open);
         db.read_long(move |_| {
-            // ChainEnds when the other side is dropped.
+            // Ends when the other side is dropped.
             let _ = gate.recv();
             Ok::<_, StorageError>(())
         })
@@ -218,8 +218,8 @@ async fn serves_other_tenants_when_file_vanished() {
 }
 
 /// SQLite tells other programs by POSIX locks that a file is in use, and the system drops all locks
-/// of a process on a file as soon as the process closes any descriptor of it. Then the `sqlite3`
-/// shell would take itself for the last user, and remove the WAL at its end.
+/// of a process on a file as soon as the process closes any descriptor of it. The `sqlite3` shell
+/// would then take itself for the last user, and remove the WAL at its end.
 #[cfg(target_os = "linux")]
 #[test]
 fn keeps_posix_lock_when_file_is_reopened_during_read() {
@@ -232,7 +232,7 @@ fn keeps_posix_lock_when_file_is_reopened_during_read() {
     let reading = before.read(move |view| {
         let count: i64 = view.one(&COUNT, [], |row| row.get(0))?;
         entered.send(()).expect("the test listens");
-        // ChainEnds when the test drops the other end.
+        // Ends when the test drops the other end.
         let _ = left.recv();
         Ok::<_, StorageError>(count)
     });
@@ -251,16 +251,16 @@ fn keeps_posix_lock_when_file_is_reopened_during_read() {
     drop((before, again));
 }
 
-/// Whether this process holds a POSIX lock on the file at `path`. Asked of its own descriptors,
-/// each of which lists the locks of its one file at one moment: `/proc/locks` lists those of the
-/// whole machine piece by piece, and leaves some out while other tests lock and unlock.
+/// Whether this process holds a POSIX lock on the file at `path`. It reads its own descriptors,
+/// each of which lists the locks of one file at one moment. `/proc/locks` lists those of the whole
+/// machine piece by piece, and misses some while other tests lock and unlock.
 #[cfg(target_os = "linux")]
 fn is_posix_locked(path: &std::path::Path) -> bool {
     let descriptors = std::fs::read_dir("/proc/self/fd").expect("the system lists our descriptors");
     let ours = descriptors
         .filter_map(Result::ok)
         .filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|file| file == path));
-    // One that was closed meanwhile has no locks.
+    // A descriptor that was closed meanwhile has no locks.
     let info = |entry: std::fs::DirEntry| {
         std::fs::read_to_string(std::path::Path::new("/proc/self/fdinfo").join(entry.file_name()))
     };
@@ -281,7 +281,7 @@ fn blocks_one_thread_while_file_opens_slowly() {
             .for_each(|id| registry.close(id))
     });
     drop(registry);
-    // Whoever opens the file now waits for its lock.
+    // Opening the file now waits for its lock.
     let lock = rusqlite::Connection::open(slow.path()).expect("opens");
     lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
         .expect("locked");

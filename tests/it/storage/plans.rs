@@ -1,14 +1,13 @@
-//! Every SQL text of the program is prepared on a new file, and its plan is kept: one snapshot per
-//! module.
+//! Every SQL text of the program is prepared on a new file. A snapshot per module keeps its plan.
 //!
-//! After a change of SQL: look at the plan, then `INSTA_UPDATE=always cargo test --test it plans`.
+//! After a change of SQL: check the plan, then `INSTA_UPDATE=always cargo test --test it plans`.
 
 use rusqlite::Connection;
 use tillbox::storage::{FileKind, Landlord, Statement, Tenant};
 
 use super::schema::fresh;
 
-/// Statements that may walk a whole table or sort, by a part of their names, and why.
+/// Statements that may scan a whole table or sort, by a part of their names, with the reason.
 const MAY_SCAN: &[(&str, &str)] = &[
     ("audit::LAST", "the last row by its place, and only that"),
     (
@@ -170,8 +169,7 @@ fn plan(conn: &Connection, statement: &Statement) -> Vec<String> {
     steps.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The indexes that hold some rows of their table only, such as the jobs that wait: walking one is
-/// bounded by what it is for.
+/// The partial indexes, such as the one of waiting jobs: a scan of one is bounded by its condition.
 fn partial_indexes(conn: &Connection) -> Vec<String> {
     let sql = "SELECT i.name FROM sqlite_schema s JOIN pragma_index_list(s.name) i WHERE s.type = \
         'table' AND i.partial = 1";

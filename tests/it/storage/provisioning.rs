@@ -1,4 +1,4 @@
-//! A tenant is there or it is not, wherever a crash cuts its making or its removal.
+//! A tenant exists or does not, wherever a crash interrupts its creation or deletion.
 
 use std::fs;
 

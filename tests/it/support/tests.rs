@@ -1,4 +1,4 @@
-//! The harness itself: what it promises to the tests that stand on it.
+//! The guarantees of the harness.
 
 use std::time::Duration;
 

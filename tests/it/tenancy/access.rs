@@ -1,4 +1,4 @@
-//! Keys and what they open; shops that sell nothing for the moment.
+//! API keys and their scopes; suspended shops.
 
 use serde_json::json;
 use tillbox::platform::page::PageRequest;
@@ -132,7 +132,7 @@ async fn rejects_malformed_keys_with_reason() {
         .send()
         .await
         .refused(401, "unauthenticated");
-    // Also where the storefront would need none: a wrong key is never taken for no key.
+    // Also on storefront routes, which need no key: a wrong key is never treated as a missing one.
     app.get(PRODUCTS)
         .header("host", "corner.shop.test")
         .bearer("x")

@@ -1,5 +1,5 @@
-//! A file that lacks what was acknowledged is not opened: an older copy, a disk that forgot. The
-//! way on is the operator's word.
+//! A file that lacks acknowledged data is not opened: an older copy, or a disk that lost writes.
+//! The operator decides how to go on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ async fn sets_older_copy_aside_and_opens_it_when_operator_accepts() {
     let past = Past::of(2, 3).await;
     past.put_copy_in_place();
     past.app.resume();
-    // What to do about it is told to whoever runs the house, and to nobody else.
+    // Only the operator is shown what to do.
     let says_what_to_do = |told: &Value| {
         told["detail"]
             .as_str()
@@ -125,8 +125,7 @@ async fn sets_older_copy_aside_and_opens_it_when_operator_accepts() {
     past.sell(1).await;
 }
 
-/// Jobs of the copy may have been run since by the file that it was made of: they wait for the
-/// operator's word.
+/// The original file may have run the copy's jobs since: they wait for the operator.
 #[tokio::test]
 async fn holds_jobs_of_accepted_copy_until_released() {
     let past = Past::of(2, 3).await;
@@ -199,7 +198,7 @@ async fn opens_newest_copy_without_operator() {
     past.put_copy_in_place();
     past.app.resume();
     past.is_refused().await;
-    // A copy that is put back under the running process is left where it is put, even an older one.
+    // A copy that is put back under the running process is left in place, even an older one.
     past.put_copy_in_place();
     past.is_refused().await;
     assert!(past.shop.path().exists());
@@ -214,7 +213,8 @@ async fn rejects_copy_with_diverged_history() {
     let past = Past::of(1, 1).await;
     let first = past.app.scratch().join("first.db");
     fs::copy(past.shop.path(), &first).expect("a copy");
-    // The copy is accepted, and sells as much as the other has: the same places, and other links.
+    // The copy is accepted and sells as much as the original: the same sequence numbers with other
+    // hashes.
     past.put_copy_in_place();
     past.app.resume();
     past.is_refused().await;
@@ -291,7 +291,7 @@ async fn writes_checkpoints_only_after_writes() {
     assert_eq!(checkpoints(), ["2"]);
 }
 
-/// A file as the first version left it: entries without a chain.
+/// Turns a file into one of the first version: entries without a chain.
 const UNCHAINED: &str =
     "DROP TRIGGER sales_order_no_delete; DROP TRIGGER sales_order_not_replaced; DROP TRIGGER \
      sales_order_keeps_its_identity;
@@ -344,7 +344,7 @@ async fn chains_new_entries_of_first_version_file() {
         ["1", "0"]
     );
     app.stop();
-    // And that old copy of it is known for what it is.
+    // The old copy of it is recognised as one.
     let snapshot = beside(&shop.path(), &format!(".pre-v{}", Tenant::MIGRATIONS.len()));
     fs::copy(snapshot, shop.path()).expect("a copy");
     app.resume();

@@ -1,9 +1,9 @@
-//! Every route × every caller: the own key, another store's with the first one's ids, none, one
-//! that was revoked, one that lacks the scope. (Keys do not expire; the test says so when they
-//! begin to.)
+//! Every route × every caller: the own key, another tenant's key with the first one's ids, no key,
+//! a revoked key, a key without the scope. (Keys do not expire; the test must be extended when they
+//! do.)
 //!
-//! A route that is missing here fails the test, and so does a row whose route is gone. In a path
-//! and in a body `{name}` stands for an id of the store whose things are asked for.
+//! A route without an entry fails the test, and so does an entry without a route. In a path and in
+//! a body `{name}` stands for an id of the tenant whose resources are requested.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,30 +18,30 @@ use crate::support::{Answer, TestApp, TestShop, jobs};
 use Other::{Refused, Unaware};
 use Who::{Anybody, Key, Landlord, Storefront};
 
-/// Who may call a route.
+/// The callers that may use a route.
 #[derive(Clone, Copy)]
 enum Who {
-    /// Whoever comes.
+    /// Any caller, without a key.
     Anybody,
-    /// A key of the landlord's.
+    /// A key with the scope `landlord`.
     Landlord,
     /// A key with one of these scopes.
     Key(&'static [Scope]),
-    /// The same, and whoever comes without a key.
+    /// A key with one of these scopes, or a caller without a key.
     Storefront(&'static [Scope]),
 }
 
-/// What somebody of another store is answered who asks for this one's things.
+/// The answer to another tenant's key.
 #[derive(Clone, Copy)]
 enum Other {
-    /// They are not there.
+    /// The resources are not found.
     Refused(u16, &'static str),
-    /// Nothing is asked for by its id, or as a filter only: an answer about the caller's own store.
+    /// The request names no id, or only as a filter: the answer is about the caller's own tenant.
     Unaware(u16),
 }
 
-/// A route, as it is called, by whom, with what, and what comes of it: for those who may, and for
-/// another store's.
+/// A route: operation, path, callers, body, the status for allowed callers, and the answer to
+/// another tenant.
 struct Row(&'static str, &'static str, Who, &'static str, u16, Other);
 
 const CATALOG: &[Scope] = &[
@@ -63,12 +63,12 @@ const NO_CART: Other = Refused(404, "cart_not_found");
 const NO_PRODUCT: Other = Refused(404, "product_not_found");
 const NO_ORDER: Other = Refused(404, "order_not_found");
 const NO_PAYMENT: Other = Refused(404, "payment_not_found");
-/// Never asked: a store's key is refused before anything is looked for.
+/// Never requested: a tenant's key is refused before any lookup.
 const NO_MATTER: Other = Unaware(0);
 
 #[rustfmt::skip]
 const MATRIX: &[Row] = &[
-    // No worker runs in this house, and nobody has said that it is ready.
+    // No worker runs here, and nothing has reported readiness.
     Row("/health GET", "/health", Anybody, "", 503, Unaware(503)),
     Row("/health/live GET", "/health/live", Anybody, "", 200, Unaware(200)),
     Row("/health/ready GET", "/health/ready", Anybody, "", 503, Unaware(503)),
@@ -180,7 +180,7 @@ const MATRIX: &[Row] = &[
         Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/tenants/{slug}/resume POST", "/v1/landlord/tenants/{spare}/resume", Landlord,
         "", 200, NO_MATTER),
-    // The last of its rows: the store is gone then.
+    // The last entry of the landlord: it deletes the tenant.
     Row("/v1/landlord/tenants/{slug} DELETE", "/v1/landlord/tenants/{spare}", Landlord, "", 204,
         NO_MATTER),
     Row("/v1/ledger/accounts GET", "/v1/ledger/accounts", Key(FINANCE), "", 200, Unaware(200)),
@@ -219,19 +219,19 @@ const MATRIX: &[Row] = &[
         r#"{"tax_class": "new", "name": "New", "rate_ppm": 1, "valid_from": "1970-01-01T00:00:00Z"}"#, 201, Unaware(201)),
 ];
 
-/// In every text that the first store has of its own.
+/// Part of every text of the first tenant.
 const CHECKPOINT: &str = "marknorth";
 
-/// Ids by the names that stand for them in the matrix.
+/// Ids by their placeholder in the matrix.
 type Things = BTreeMap<&'static str, String>;
 
-/// Two stores with one of each thing, and the keys that callers have.
+/// Two tenants with one resource of each kind, and the callers' keys.
 struct House {
     app: TestApp,
     landlord: String,
     north: TestShop,
     south: TestShop,
-    /// All scopes of the first store, revoked.
+    /// A key with all scopes of the first tenant, revoked.
     revoked: String,
     revoked_landlord: String,
 }
@@ -272,7 +272,7 @@ impl House {
             .expect(201)
     }
 
-    /// A key that has worked and works no more.
+    /// A key that worked before it was revoked.
     async fn revoked_key(&self, path: &str, body: Value) -> String {
         let made = self.new_key(path, body).await;
         let key = made.string("/api_key");
@@ -290,8 +290,7 @@ impl House {
         key
     }
 
-    /// What the landlord's routes are called for: a store to do things to, a key to revoke, and a
-    /// job that was given up.
+    /// Resources for the landlord's routes: a tenant, a key to revoke, and a discarded job.
     async fn spare(&self, things: &mut Things, number: usize) {
         self.north
             .raw(&jobs::insert(number, "low", "gone.kind", "discarded"))
@@ -312,8 +311,8 @@ impl House {
         assert!(matches!(made.status, 201 | 409), "{}", made.text());
     }
 
-    /// Fresh things of a store, one of each kind that a route wants; `number` makes their names
-    /// new.
+    /// New resources of a tenant, one of each kind that a route needs. `number` makes their names
+    /// unique.
     async fn things(shop: &TestShop, number: usize) -> Things {
         let name = |what: &str| format!("{what} {CHECKPOINT} {number}");
         let category = json!({"name": name("category")});
@@ -376,21 +375,21 @@ impl House {
     }
 }
 
-/// All scopes of a tenant's keys but these.
+/// All scopes of a tenant's keys except these.
 fn of_tenants(but: &[Scope]) -> Vec<Scope> {
     let all = Scope::ALL.iter().copied();
     all.filter(|scope| *scope != Scope::Landlord && !but.contains(scope))
         .collect()
 }
 
-/// A text with the ids in it.
+/// Replaces the placeholders by ids.
 fn filled(text: &str, things: &Things) -> String {
     things.iter().fold(text.to_owned(), |text, (name, id)| {
         text.replace(&format!("{{{name}}}"), id)
     })
 }
 
-/// All rows of all tables of a store's file.
+/// All rows of all tables of a tenant's file.
 fn contents(shop: &TestShop) -> Vec<(String, Vec<String>)> {
     let tables = shop.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name");
     let rows = |table: String| {
@@ -420,7 +419,7 @@ impl Row {
         call.json(body)
     }
 
-    /// What is refused is refused with this.
+    /// Asserts a refusal with this status and code.
     async fn expect(&self, who: &str, call: Call, status: u16, code: &str) {
         let answer = call.send().await;
         let said = answer.text();
@@ -429,7 +428,7 @@ impl Row {
         self.assert_unmarked(who, &answer);
     }
 
-    /// Nothing of the first store's is in an answer to others.
+    /// Asserts that an answer contains nothing of the first tenant.
     fn assert_unmarked(&self, who: &str, answer: &Answer) {
         let all = format!("{:?} {}", answer.headers, answer.text());
         assert!(
@@ -439,7 +438,7 @@ impl Row {
         );
     }
 
-    /// Somebody of the other store, who asks for things of the first one.
+    /// Calls with the other tenant's key and the first tenant's ids.
     async fn expect_other(&self, who: &str, call: Call, things: &Things) {
         match self.5 {
             Refused(status, code) => self.expect(who, call, status, code).await,
@@ -459,7 +458,7 @@ impl Row {
         }
     }
 
-    /// All who may not, on a route of a store.
+    /// Asserts the refusal of all other callers, on a route of a tenant.
     async fn refuse_on_shop(
         &self,
         house: &House,
@@ -517,7 +516,7 @@ impl Row {
             .await;
     }
 
-    /// All callers; the last is the one who may.
+    /// Tries all callers. The allowed one is last.
     async fn run(&self, house: &House, number: usize) {
         let mut things = House::things(&house.north, number).await;
         if matches!(self.2, Landlord) {
@@ -567,8 +566,7 @@ impl Row {
     }
 }
 
-/// `/v1/carts/{id}/items POST` for `/v1/carts/{cart}/items`: whatever stands between braces is an
-/// id.
+/// `/v1/carts/{id}/items POST` for `/v1/carts/{cart}/items`: every placeholder becomes `id`.
 fn skeleton(path: &str) -> String {
     let path = path.split(['?', ' ']).next().unwrap_or_default();
     let parts = path
@@ -596,7 +594,7 @@ fn lists_every_route_and_no_other() {
             row.0
         );
     }
-    // What the description says of who may call is what the matrix tries.
+    // The security requirements in the API description agree with the matrix.
     let document = tillbox::http::openapi();
     for row in MATRIX {
         let (path, method) = row.0.split_once(' ').expect("a path and a method");
@@ -633,7 +631,8 @@ async fn answers_every_caller_on_every_route() {
     }
 }
 
-/// Lists show the own things: else a route that shows nothing to anybody would pass the matrix.
+/// Lists show the own resources. Otherwise a route that always answers with nothing would pass the
+/// matrix.
 #[tokio::test]
 async fn shows_own_data_that_is_hidden_from_others() {
     let house = House::start().await;
@@ -667,8 +666,8 @@ async fn shows_own_data_that_is_hidden_from_others() {
                 && !shown.contains(route)
         })
         .collect();
-    // Sums, accounts, rates and settings hold nobody's name; the sums are compared in the tests of
-    // their routes.
+    // Sums, accounts, rates and settings contain no names. The tests of their routes compare the
+    // sums.
     let wanted = [
         "/v1/currencies GET",
         "/v1/exchange-rates GET",

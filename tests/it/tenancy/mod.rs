@@ -1,4 +1,4 @@
-//! Who gets into which shop.
+//! Access to tenants.
 
 mod access;
 mod canaries;

@@ -1,5 +1,5 @@
-//! One store cannot see another: two shops with the same numbers, and every way in that one of them
-//! could try.
+//! Isolation of two shops with the same numbers, against every route by which one could reach the
+//! other.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ async fn hides_every_resource_of_other_tenant() {
     let of_north = north.product("A-1", 100).await;
     let of_south = south.product("A-1", 999).await;
 
-    // The same SKU twice, each with its own price, and a list that shows one's own.
+    // The same SKU twice, each with its own price, and each list shows only the own product.
     assert_eq!(
         skus(&north.get(PRODUCTS).send().await.expect(200).json()),
         ["\"A-1\" 100"]
@@ -33,7 +33,7 @@ async fn hides_every_resource_of_other_tenant() {
         ["\"A-1\" 999"]
     );
 
-    // Another's id is 404, never 403, in every call that takes one.
+    // The id of another tenant's resource is 404, never 403, in every call that accepts one.
     let path = format!("{PRODUCTS}/{of_north}");
     south
         .get(&path)
@@ -77,7 +77,7 @@ async fn hides_every_resource_of_other_tenant() {
         .expect(200);
     assert!(skus(&filtered.json()).is_empty());
 
-    // A cursor is a place in a list, not a way into another's.
+    // A cursor is a position in a list, and gives no access to another tenant's.
     for index in 2..5 {
         north.product(&format!("A-{index}"), 100).await;
     }
@@ -94,7 +94,7 @@ async fn hides_every_resource_of_other_tenant() {
         .expect(200);
     assert_eq!(skus(&rest.json()), ["\"A-1\" 999"]);
 
-    // Nothing of it is in the other's file.
+    // The other tenant's file contains nothing of it.
     assert_eq!(
         north.get(&path).send().await.expect(200).json()["price_minor"],
         100
@@ -176,7 +176,7 @@ async fn accepts_key_and_host_of_same_tenant() {
         .send()
         .await
         .expect(200);
-    // A host that is nobody's says nothing: that is how a till behind localhost calls.
+    // An unknown host is ignored: a till behind localhost calls that way.
     shop.get(PRODUCTS)
         .header("host", "127.0.0.1:8080")
         .send()
@@ -236,7 +236,7 @@ async fn answers_404_for_unknown_tenant() {
         .send()
         .await
         .refused(404, "tenant_not_found");
-    // With a good key, a header that names nobody is still wrong.
+    // With a valid key, a header that names no tenant is still wrong.
     shop.get(PRODUCTS)
         .header("x-tillbox-tenant", "west")
         .send()
@@ -244,8 +244,7 @@ async fn answers_404_for_unknown_tenant() {
         .refused(404, "tenant_not_found");
 }
 
-/// The host chooses the store, so a request that names two of them, or none, is nobody's (RFC 9112
-/// §3.2).
+/// The host selects the tenant, so a request with two hosts or none is rejected (RFC 9112 §3.2).
 #[test]
 fn rejects_requests_without_exactly_one_host() {
     use std::io::{Read as _, Write as _};
@@ -287,7 +286,7 @@ fn rejects_requests_without_exactly_one_host() {
             "400",
         ),
         (PRODUCTS, "", "400"),
-        // What the target says outweighs the header.
+        // The request target overrides the header.
         (
             "http://one.example.org/v1/catalog/products",
             "host: evil.example.org\r\n",

@@ -1,5 +1,5 @@
-//! Sales in other currencies than the shop's own: the rate that a document used stays with it, and
-//! without one nothing is sold.
+//! Sales in currencies other than the shop's own: a document keeps its rate, and without a rate
+//! nothing is sold.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ async fn keeps_published_rate_that_sale_used() {
         ["USD|EUR|1|1.1624|ecb|1768435200000"],
         "one copy for both"
     );
-    // What is published later, also for the same day, changes no document.
+    // Rates published later, also for the same day, change no document.
     import(&app, "Date,USD\n2026-01-15,1.2\n").await;
     let id = sold["financial_order"]["id"].as_str().expect("an id");
     let later = shop
@@ -145,7 +145,7 @@ async fn pays_order_at_rate_of_placement() {
         .send()
         .await
         .expect(201);
-    // A payment that comes when the rate is too old for a new order is still taken.
+    // A payment is still accepted when the rate is too old for a new order.
     app.clock()
         .set(Timestamp::parse("2026-02-10T10:00:00Z").expect("an instant"));
     let body = json!({"payment_id": placed.string("/payment/id")});
@@ -173,7 +173,7 @@ async fn computes_cross_rate_over_euro() {
         converted(&sold["financial_order"]),
         "CHF 801 0.9314 / 1.1624"
     );
-    // A till sends late what it sold the day before: at the rate of that day.
+    // A till sends a sale of the day before: at the rate of that day.
     let mut late = cash(&mug, 1_000);
     late["sold_at"] = json!("2026-01-14T18:00:00Z");
     let sold = shop.sale("late", late).await.expect(201).json();
@@ -241,15 +241,15 @@ async fn refuses_sale_and_writes_nothing_without_rate() {
             .send()
     };
     checkout().await.refused(422, "no_exchange_rate");
-    // Rates that are too old are none.
+    // Rates that are too old do not count.
     import(&app, "Date,USD\n2026-01-07,1.16\n").await;
     checkout().await.refused(422, "no_exchange_rate");
     assert_eq!(shop.grown_since(&before), Default::default());
-    // As soon as there is one, the same requests are carried out.
+    // As soon as a rate exists, the same requests are carried out.
     import(&app, RATES).await;
     checkout().await.expect(201);
     shop.sale("s", cash(&mug, 1_000)).await.expect(201);
-    // Switched off, at once.
+    // The currency is disabled, effective at once.
     shop.post("/v1/currencies")
         .json(json!({"code": "USD", "enabled": false}))
         .send()
@@ -261,9 +261,8 @@ async fn refuses_sale_and_writes_nothing_without_rate() {
     shop.assert_integrity();
 }
 
-/// A currency that was enabled while it was there, with a rate of the shop's own that holds until
-/// the next: when it has ended nothing more is sold in it, and what was sold before still comes
-/// into the books.
+/// A currency was enabled while it existed, with a rate of the shop's own that holds until the next
+/// one. After its end nothing is sold in it, and earlier sales still enter the books.
 #[tokio::test]
 async fn refuses_sale_in_discontinued_currency() {
     let app = TestApp::start();
@@ -379,8 +378,8 @@ async fn finds_document_with_changed_rate() {
     );
 }
 
-/// Whatever the caches are told, amounts, sums and stock are read from the file each time: what
-/// changes behind the program's back is seen at once.
+/// Caches never hold amounts, sums or stock. Those are read from the file each time, so a change
+/// behind the program's back is visible at once.
 #[tokio::test]
 async fn never_caches_money_or_stock() {
     let day = |config: &mut tillbox::config::Config| {
@@ -441,8 +440,8 @@ async fn never_caches_money_or_stock() {
     );
 }
 
-/// Which currencies a shop sells in is kept for a while: changed behind the program's back it is
-/// seen when that time is over.
+/// The enabled currencies are cached for a while. A change behind the program's back is visible
+/// when the entry expires.
 #[tokio::test]
 async fn caches_currencies_until_they_expire() {
     let app = TestApp::with(false, |config| {

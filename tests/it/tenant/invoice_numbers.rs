@@ -1,4 +1,4 @@
-//! The operator changes how invoice numbers are written, and the shop sells on.
+//! Changes of the format of invoice numbers while the shop sells.
 
 use tillbox::primitives::id::ProductId;
 use tillbox::primitives::{NumberFormat, Quantity, Refusal as _};
@@ -32,7 +32,7 @@ fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static
         email: None,
     };
     let sold = shop.write(move |work| {
-        // As a refusal undoes its own work, so does this.
+        // The write is undone, as a refusal undoes its work.
         Ok(work
             .nested(|work| record(work, &policy, &sale))
             .map(|recorded| recorded.settlement.invoice.number)

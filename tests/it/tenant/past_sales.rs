@@ -1,4 +1,4 @@
-//! Sales that come from elsewhere, from the past.
+//! Imported sales of the past.
 
 use serde_json::json;
 use tillbox::primitives::{Quantity, Refusal as _, Sku, Timestamp};
@@ -19,7 +19,7 @@ fn past_sale(sku: &str, unit_price_minor: i64) -> ImportSale {
     }
 }
 
-/// What became of it, or the code of its refusal.
+/// The result, or the code of its refusal.
 fn import(shop: &TestShop, app: &TestApp, sale: ImportSale) -> Result<ImportedSale, &'static str> {
     let policy = app.app().policy.clone();
     let imported = shop

@@ -1,4 +1,4 @@
-//! Stock and orders: what is held, taken, given back, and sold exactly once.
+//! Stock and orders: reserved, consumed, released, and sold exactly once.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tillbox::worker::Worker;
 use crate::support::sale::rows;
 use crate::support::{TestApp, TestShop, blocking};
 
-/// A shop with `on_hand` units of each SKU, and orders for them to come.
+/// A shop with `on_hand` units of each SKU, for orders to come.
 struct Stocked {
     shop: TestShop,
     products: Vec<(ProductId, Sku)>,
@@ -43,7 +43,7 @@ impl Stocked {
         Self { shop, products }
     }
 
-    /// An order's row, as the sale path would have written it before it asks for stock.
+    /// Inserts an order, as the sale path does before it reserves stock.
     fn order(&self, number: u8) -> OrderId {
         let id = OrderId::from_bytes([number; 16]);
         let row = format!(
@@ -74,7 +74,7 @@ impl Stocked {
         blocking(|| db.write(Origin::system(), f).wait())
     }
 
-    /// The order's lines, as the sale path would have written them.
+    /// Inserts the order's lines, as the sale path does.
     fn lines(&self, order: OrderId, wanted: &[StockRequest]) {
         for StockRequest {
             product_id,
@@ -357,8 +357,8 @@ async fn expires_only_overdue_reservations_in_sweep() {
     );
 }
 
-/// A clock that was ahead is put right: what was held meanwhile is not kept from everybody until it
-/// comes by there again.
+/// A clock that was ahead is corrected: reservations from that time must not block the stock until
+/// then.
 #[tokio::test]
 async fn expires_reservation_when_clock_ahead_is_corrected() {
     let app = TestApp::start();
@@ -486,8 +486,8 @@ async fn checks_out_cart_once_and_rejects_empty_cart() {
     assert!(matches!(refused, Err(CartRefused::CartNotFound)));
 }
 
-/// A refusal that comes after its request has written has the whole batch run again: one sold-out
-/// article would slow everybody down.
+/// A refusal after a write makes the whole batch run again: one sold-out product would slow every
+/// request down.
 #[tokio::test]
 async fn writes_nothing_when_stock_is_insufficient() {
     let app = TestApp::start();

@@ -1,9 +1,9 @@
-//! A layer uses only those below it.
+//! A layer uses only the layers below it.
 
 use super::source::{Source, places, words};
 use super::{Offence, bites, enforce};
 
-/// The modules of the crate, each with its height. Modules of one height do not know each other.
+/// The modules of the crate with their heights. Modules of one height do not use each other.
 const HEIGHTS: &[(&str, u32)] = &[
     ("primitives", 0),
     ("storage", 10),
@@ -24,7 +24,7 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("cli", 70),
 ];
 
-/// The highest layer that may not be asynchronous.
+/// Modules below this height may not be asynchronous.
 const SYNCHRONOUS_BELOW: u32 = 60;
 
 fn module_of(path: &str) -> &str {
@@ -41,7 +41,7 @@ fn height(module: &str) -> Option<u32> {
         .map(|(_, height)| *height)
 }
 
-/// The modules that a file names through `crate::`, with their places.
+/// The modules that a file names through `crate::`, with their offsets.
 fn used(source: &Source) -> Vec<(usize, &str)> {
     let mut used = Vec::new();
     for place in places(&source.code, "crate::") {

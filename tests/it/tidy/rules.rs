@@ -1,14 +1,14 @@
-//! Small rules: where things have their home, and what is not written at all.
+//! Small rules: modules that own a library, and forbidden constructs.
 
 use super::source::{Source, places, words};
 use super::{Offence, bites, enforce, enforce_everywhere};
 
-/// Names that say nothing.
+/// Names without meaning.
 const EMPTY_NAMES: &[&str] = &[
     "util", "utils", "helper", "helpers", "common", "misc", "manager", "service", "services",
 ];
 
-/// A word that is used in one place of the tree only.
+/// A word that is used in one part of the tree only.
 fn at_home(word: &'static str, home: &'static str) -> impl Fn(&Source) -> Vec<Offence> {
     move |source| {
         if source.path.starts_with(home) {
@@ -152,13 +152,13 @@ fn uses_libraries_only_in_their_modules() {
         at_home("lettre", "outbound/"),
         &[
             "config/mail.rs",
-            // reads the sender's address, so that a bad one is refused at the start
+            // parses the sender's address, so that a bad one is rejected at the start
         ],
     );
 }
 
-/// What is kept in memory: who exists, which files are open, what a currency is worth and which
-/// ones a shop sells in. No amount, no sum, no stock.
+/// The caches: tenants, open files, exchange rates, and the currencies of a shop. No amount, no
+/// sum, no stock.
 #[test]
 fn caches_only_in_listed_files() {
     let keeps = |source: &Source| {

@@ -1,4 +1,4 @@
-//! What is too long to be read in one go.
+//! Limits on the length of files and functions.
 
 use super::source::{self, Source};
 use super::{Offence, bites, enforce_everywhere};

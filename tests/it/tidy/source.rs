@@ -1,16 +1,15 @@
-//! Source files as the rules see them: the text, and the code in it without comments and the
-//! insides of strings.
+//! Source files as the rules see them: the text, and its code without comments and the contents of
+//! strings.
 
 use std::path::Path;
 
-/// A source file.
 pub struct Source {
-    /// Its path below its root, with `/`.
+    /// The path below the root, with `/`.
     pub path: String,
     /// `src/` or `tests/it/`.
     pub root: &'static str,
     pub text: String,
-    /// The text with comments and string contents blanked; the lines stay where they are.
+    /// The text with comments and string contents blanked. Offsets and lines stay the same.
     pub code: String,
     /// The code with test modules and test functions blanked too.
     pub product: String,
@@ -34,7 +33,7 @@ impl Source {
         }
     }
 
-    /// Where a byte of the code lies, for a person.
+    /// The place of an offset, as `path:line`.
     pub fn at(&self, offset: usize) -> String {
         let line = 1 + self.code[..offset]
             .bytes()
@@ -44,7 +43,7 @@ impl Source {
     }
 }
 
-/// All files under `src/`, in order of their paths.
+/// All files under `src/`, sorted by path.
 pub fn all() -> Vec<Source> {
     below("src/")
 }
@@ -86,7 +85,7 @@ fn walk(dir: &Path, into: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// Words of the code with their places: identifiers and keywords.
+/// The identifiers and keywords of the code with their offsets.
 pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut rest = 0;
@@ -100,7 +99,7 @@ pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The places of a text in the code.
+/// The offsets of a text in the code.
 pub fn places<'a>(code: &'a str, text: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(text).map(|(place, _)| place)
 }
@@ -165,7 +164,7 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
 
 /// Blanks every item behind `#[cfg(test)]`, up to the line that closes it at the same indentation.
 fn blank_tests(code: &str) -> String {
-    // Blank lines as long as the old ones: places in the one are places in the other.
+    // Blank lines keep their lengths, so that offsets stay the same.
     let blank = |line: &str| " ".repeat(line.len());
     let mut out: Vec<String> = Vec::new();
     let mut closing: Option<String> = None;

@@ -27,7 +27,7 @@ async fn sell(shop: &TestShop, email: Option<&str>) {
         .expect(201);
 }
 
-/// Names and contents of the mail that has left.
+/// Names and contents of the sent mail.
 fn outbox(app: &TestApp) -> Vec<(String, String)> {
     let dir = app.app().config.outbox_dir();
     let Ok(entries) = fs::read_dir(dir) else {
@@ -72,7 +72,7 @@ async fn resends_interrupted_confirmation_as_same_message() {
     sell(&shop, Some("ada@example.org")).await;
     run(&app, handlers::ALL);
     let first = outbox(&app);
-    // As if the process had died after the mail had left and before that was noted.
+    // The state after the process died between the sending of the mail and its completion.
     app.stop();
     shop.raw(&format!(
         "UPDATE job SET state = 'running', finalized_at = NULL WHERE kind = '{KIND}'"

@@ -1,5 +1,5 @@
-//! Jobs of a file that was put back from a copy: held until somebody says that they may run. And
-//! those whose kind nothing runs.
+//! Jobs of a restored file are held until the operator releases them, and jobs of an unknown kind
+//! until a program knows it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -91,8 +91,8 @@ fn holds_jobs_of_older_epoch_until_released() {
     assert_eq!(trail, ["2"]);
 }
 
-/// A process that had died in the middle of a job, and whose file was then put back: the job is
-/// rescued, and held.
+/// The process died in the middle of a job, and the file was then restored: the job is rescued, and
+/// held.
 #[test]
 fn rescues_and_holds_orphan_of_older_epoch() {
     let app = TestApp::start();
@@ -251,7 +251,7 @@ async fn runs_held_job_when_kind_becomes_known() {
     );
 }
 
-/// A shell that replaces the row would let jobs run that a copy may have run.
+/// Replacing the row would let jobs run that another copy of the file may have run.
 #[test]
 fn rejects_raw_sql_that_lowers_epoch() {
     let app = TestApp::start();

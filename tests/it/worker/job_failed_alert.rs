@@ -1,5 +1,4 @@
-//! Whoever runs the shop is told of jobs that were given up: at once, once, and never of the alerts
-//! themselves.
+//! Alerts about discarded jobs: at once, once, and never about the alerts themselves.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
@@ -20,7 +19,8 @@ use crate::support::{TestApp, TestShop, logs};
 
 const URL: &str = "https://hooks.example/T0/s3cret";
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// Longer than the longest pause after a failure, and shorter than the window when it comes once.
+/// Longer than the longest pause after a failure, and shorter than the alert window when it passes
+/// once.
 const PAUSE: Duration = Duration::from_secs(30 * 60);
 
 fn both(config: &mut Config) {
@@ -44,7 +44,7 @@ fn started(settings: impl FnOnce(&mut Config)) -> (TestApp, TestShop) {
     (app, shop)
 }
 
-/// A job that is given up at its first attempt, because nobody can read its payload.
+/// Enqueues a job that is discarded at its first attempt, because its payload is invalid.
 fn fail(shop: &TestShop) {
     enqueue(
         shop,
@@ -157,7 +157,7 @@ fn sends_webhook_and_mail_when_job_is_discarded() {
     }
 }
 
-/// Mail is what fails most: whoever pauses its queue, or has a backlog there, is told all the same.
+/// Mail fails most often: an alert is sent even when its queue is paused or has a backlog.
 #[tokio::test(flavor = "multi_thread")]
 async fn sends_alert_when_queue_of_failed_job_is_paused() {
     let (app, shop) = started(both);
@@ -169,7 +169,7 @@ async fn sends_alert_when_queue_of_failed_job_is_paused() {
     fail(&shop);
     work(&app);
     assert_eq!((app.world().calls().len(), mails(&app).len()), (1, 1));
-    // Their own queue holds them, until it is resumed.
+    // The alerts' own queue holds them until it is resumed.
     app.app()
         .pauses
         .pause(Origin::system(), Queue::Billing, None)
@@ -188,8 +188,8 @@ async fn sends_alert_when_queue_of_failed_job_is_paused() {
     assert_eq!(app.world().calls().len(), 2);
 }
 
-/// Jobs of its own queue that came before it, and fail, stand behind an alert; and it is told of
-/// them as well.
+/// An alert goes before earlier jobs of its own queue, and those jobs, when they fail, are reported
+/// as well.
 #[test]
 fn sends_alert_before_rest_of_its_queue() {
     static ORDER: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -227,7 +227,7 @@ fn sends_alert_before_rest_of_its_queue() {
     );
 }
 
-/// Mails that hang take all the places that their shop may have; more of them wait.
+/// Hanging mails occupy all slots of their shop, and more of them wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn sends_alert_while_mails_hang() {
     let server = EndlessServer::start(|_| true);
@@ -281,7 +281,8 @@ fn sends_one_summary_at_end_of_window() {
         header(&calls[0], "webhook-id"),
         header(&calls[1], "webhook-id")
     );
-    // Nothing in the second window: it ends without a word, and the next failure is told at once.
+    // No failure in the second window: it ends without an alert, and the next failure is reported
+    // at once.
     app.advance(WINDOW);
     work(&app);
     assert_eq!(app.world().calls().len(), 2);
@@ -369,7 +370,7 @@ fn sends_nothing_without_recipients() {
         "no key is made for nobody"
     );
 
-    // A URL that is taken out of the configuration gets nothing that was meant for it.
+    // A URL that was removed from the configuration gets no alert that was meant for it.
     let (app, shop) = started(webhook);
     app.world().answers(|_| Err(CallError::Timeout));
     fail(&shop);

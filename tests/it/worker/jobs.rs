@@ -1,4 +1,4 @@
-//! What becomes of a job: its effect, its failures, its end.
+//! The effect, the failures and the end of a job.
 
 use std::time::Duration;
 
@@ -67,8 +67,7 @@ fn commits_effect_with_completion() {
     );
 }
 
-/// A clock that was ahead is put right: what failed meanwhile does not wait until it comes by there
-/// again.
+/// A clock that was ahead is corrected: a retry from that time must not wait until then.
 #[test]
 fn runs_retry_when_clock_is_set_back() {
     let app = TestApp::start();
@@ -256,7 +255,7 @@ fn counts_no_attempt_for_rescue_and_discards_poison_job() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, STEP, doing("first"));
-    // What a process that died in the middle of an outbound call leaves behind.
+    // The state that a process leaves when it dies in the middle of an outbound call.
     let die = |rescues: i64| {
         app.stop();
         shop.raw(&format!(
@@ -279,7 +278,7 @@ fn counts_no_attempt_for_rescue_and_discards_poison_job() {
     assert_eq!(failed.lines().len(), 1, "{failed:?}");
 }
 
-/// A copy that was made while a job ran is put back under a running process: nobody works on that
+/// A copy that was made while a job ran is restored under a running process: no worker runs that
 /// job.
 #[test]
 fn rescues_jobs_of_restored_file() {

@@ -1,4 +1,4 @@
-//! Who is next: one shop's heap of jobs is its own trouble.
+//! Fairness: a backlog of one shop does not delay the others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -23,7 +23,7 @@ const CALL: &str = "test.call";
 const STEP: &str = "test.step";
 const MANY: usize = 100_000;
 
-/// A door that lets through as many as it is told to, and keeps who came.
+/// A door that admits a number of callers, and records their names.
 struct Door {
     came: Semaphore,
     names: Mutex<Vec<String>>,
@@ -59,7 +59,7 @@ impl Door {
         self.opened.notify_all();
     }
 
-    /// Waits until one more has come, and gives all who came.
+    /// Waits for one more caller, and returns the names of all.
     async fn visited(&self) -> Vec<String> {
         let came = tokio::time::timeout(PATIENCE, self.came.acquire()).await;
         came.expect("somebody comes")
@@ -74,7 +74,7 @@ fn name(payload: &str) -> String {
     payload["what"].as_str().expect("a name").to_owned()
 }
 
-/// A heap of jobs at once, the first of which says something else.
+/// Inserts `MANY` jobs at once. The first has another payload.
 fn heap(shop: &TestShop, queue: &str, kind: &str, first: &str, rest: &str) {
     let sql = format!(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {})
@@ -87,8 +87,8 @@ fn heap(shop: &TestShop, queue: &str, kind: &str, first: &str, rest: &str) {
     shop.raw(&sql).expect("a heap");
 }
 
-/// One shop has 100,000 jobs, another gets one. Where a job is a call, the other's waits for the
-/// one that runs; where jobs are local, it waits for the rest of the batch that is under way.
+/// One shop has 100,000 jobs, another gets one. Among outbound jobs, the other's waits for the one
+/// that runs. Among local jobs, it waits for the rest of the batch under way.
 #[tokio::test(flavor = "multi_thread")]
 async fn serves_quiet_tenant_beside_noisy_neighbour() {
     static CALLS: Door = Door::shut();
@@ -125,7 +125,8 @@ async fn serves_quiet_tenant_beside_noisy_neighbour() {
     heap(&busy, "low", STEP, "first", "busy");
     let worker = Worker::start_with(app.app(), HANDLERS);
 
-    // The step first: while its turn stands at the door, its shop's file takes no other turn.
+    // The local job first: while its batch waits at the door, its shop's file starts no other
+    // batch.
     assert_eq!(STEPS.visited().await, ["busy"]);
     enqueue(&quiet, Queue::Low, STEP, doing("quiet"));
     STEPS.admit(1);
@@ -218,7 +219,7 @@ async fn runs_other_tenants_when_queue_is_paused_for_one() {
         Some("low"),
         "its other queues are open"
     );
-    // What waits because somebody said so is not late.
+    // A job that waits because of a pause is not late.
     app.advance(Duration::from_secs(3600));
     let process = app.app();
     let beaten = async {
@@ -315,7 +316,7 @@ async fn never_runs_cancelled_job() {
     ));
     let db = shop.db();
     let worker = Worker::start_with(app.app(), HANDLERS);
-    // From the end, towards the one that claims from the beginning.
+    // From the end, towards the worker, which claims from the beginning.
     ids.reverse();
     let (mut cancelled, mut refused) = (Vec::new(), 0);
     for id in ids {

@@ -1,4 +1,4 @@
-//! The worker as it runs in the daemon: hints, sweeps, slots, and an orderly end.
+//! The worker as the daemon runs it: hints, sweeps, slots, and an orderly stop.
 
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use tokio::sync::Semaphore;
 use super::{doing, enqueue, jobs, run, until};
 use crate::support::{TestApp, logs};
 
-/// The longest that a test waits for what it expects to happen at once.
+/// The longest wait for an event that is expected at once.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough for any job of a test to end.
 const LONG: Duration = Duration::from_secs(30);
 const CALL: &str = "test.call";
 
-/// A door that calls stand before until a test opens it, and that counts who came.
+/// A gate that blocks calls until the test opens it, and counts them.
 struct Gate {
     came: Semaphore,
     open: Mutex<bool>,
@@ -47,7 +47,7 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    /// Waits until one more call has come.
+    /// Waits until one more call has arrived.
     async fn visited(&self) {
         let came = tokio::time::timeout(PATIENCE, self.came.acquire()).await;
         came.expect("a call comes")
@@ -56,7 +56,7 @@ impl Gate {
     }
 }
 
-/// A handler that stands before a gate of the test's own.
+/// A handler that waits at a gate of its own.
 macro_rules! gate {
     ($gate:ident, $handlers:ident) => {
         static $gate: Gate = Gate::shut();
@@ -85,8 +85,8 @@ async fn starts_job_on_hint_and_waits_for_it_on_stop() {
     assert_eq!(jobs(&shop, CALL), ["completed|1|0"]);
 }
 
-/// The worker looks around once a second and sweeps once a minute: a hundred jobs one after the
-/// other would take it longer than anybody waits, if it did not begin at the hint.
+/// The worker checks once a second and sweeps once a minute. A hundred jobs one after the other
+/// would take longer than `PATIENCE` if it did not start at the hint.
 #[tokio::test(flavor = "multi_thread")]
 async fn starts_each_job_on_hint_without_sweep() {
     gate!(GATE, HANDLERS);
@@ -191,7 +191,7 @@ async fn counts_timeout_as_failed_attempt() {
             .pauses
             .count_under_way(Queue::Default, Some(shop.id)),
     );
-    // Whatever was found: what stands before the gate would keep the test from ending.
+    // Whatever the result: a call blocked at the gate would keep the test from ending.
     GATE.open();
     assert_eq!(
         found,
@@ -216,13 +216,13 @@ async fn writes_nothing_when_idle() {
     let db = shop.db();
     shop.product("A-1", 100).await;
     run(&app, handlers::ALL);
-    // What it keeps of its last hour would go with its next turn, for which there is no cause.
+    // Expired jobs would be deleted with its next batch, for which there is no cause.
     app.advance(Duration::from_secs(30 * 86_400));
     assert!(shop.count("SELECT count(*) FROM job WHERE state = 'completed'") > 0);
     let (writes, commits) = (db.stats().requests(), db.stats().commits());
     let reads = db.stats().statements();
     let worker = Worker::start(app.app());
-    // The first sweep has looked into the shop when it has read there.
+    // The first sweep has visited the shop when it has read there.
     let swept = async {
         while db.stats().statements() == reads {
             tokio::task::yield_now().await;
@@ -238,7 +238,7 @@ async fn writes_nothing_when_idle() {
     );
 }
 
-/// A COMMIT whose sync failed may have been kept all the same: then the job is marked as running,
+/// A COMMIT whose sync failed may have been kept all the same. Then the job is marked as running,
 /// and nobody runs it.
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_job_claimed_by_failed_batch() {
@@ -278,8 +278,8 @@ async fn runs_job_claimed_by_failed_batch() {
     );
 }
 
-/// A turn that was under way when the clock was set back comes back with an instant of the clock
-/// before, and used to wait for it until the next sweep.
+/// A batch that was under way when the clock was set back returns with a time of the old clock, and
+/// once waited for it until the next sweep.
 #[tokio::test(flavor = "multi_thread")]
 async fn retries_batch_at_new_time_when_clock_is_set_back_meanwhile() {
     static GATE: Gate = Gate::shut();

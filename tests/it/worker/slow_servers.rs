@@ -1,5 +1,4 @@
-//! Servers elsewhere that never come to an end: what a job waits for them is bounded, and its place
-//! in the queue comes back.
+//! Remote servers that never finish: a job's wait is bounded, and its slot is freed.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -40,8 +39,7 @@ const HANDLERS: Handlers = Handlers(&[
     (QUICK, Handler::Outbound(at_once)),
 ]);
 
-/// A mail server that answers a byte every few milliseconds, each caller, for as long as the test
-/// runs.
+/// The mail server sends each caller one byte every few milliseconds until the test ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn frees_slots_when_mail_server_drips() {
     let server = EndlessServer::start(|caller| caller.write_all(b"2").is_ok());

@@ -1,5 +1,4 @@
-//! The first look into all shops: none waits for another's file, and what has nothing to do is
-//! closed again.
+//! The first sweep over all shops: none waits for another's file, and idle files are closed again.
 
 use std::time::Duration;
 
@@ -19,8 +18,7 @@ fn at_once(_: &OutboundJob<'_>) -> Result<(), JobError> {
 
 const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outbound(at_once))]);
 
-/// The lock stands for whatever keeps a file from being open soon; SQLite waits for it for five
-/// seconds.
+/// The lock stands for anything that makes a file open slowly. SQLite waits five seconds for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn serves_others_while_one_file_opens_slowly() {
     let app = TestApp::start();
@@ -61,7 +59,7 @@ async fn closes_idle_file_after_sweep_and_runs_its_job_on_time() {
         app.tenant("delayed"),
         app.tenant("busy"),
     );
-    // What the making of a shop leaves to be done.
+    // Jobs that the creation of a shop enqueues.
     run(&app, handlers::ALL);
     let hour = Duration::from_secs(3_600);
     let due = app.now().plus_millis(3_600_000);

@@ -1,5 +1,5 @@
-//! What has ended goes: completed jobs after an hour, those that were given up after a week, a few
-//! at a time, and never in a shop at rest.
+//! Deletion of ended jobs: completed ones after an hour, discarded ones after a week, in small
+//! batches, and never in an idle shop.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ fn step(_: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
 
 const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(step))]);
 
-/// A process that has looked at its clock, as the scheduler's first step does: before that nothing
-/// goes.
+/// A process that has checked its clock, as the scheduler's first step does: before that nothing is
+/// deleted.
 fn trusted() -> TestApp {
     believed_with(|_| {})
 }
@@ -100,8 +100,8 @@ fn reads_retention_times_from_settings() {
     assert_eq!(states(&shop), ["completed"]);
 }
 
-/// A heap of ended jobs goes in many small transactions, each with a turn of its own, once the shop
-/// has anything to do.
+/// Many ended jobs are deleted in many small transactions, each in a batch of its own, once the
+/// shop has a job to run.
 #[tokio::test(flavor = "multi_thread")]
 async fn deletes_many_jobs_in_small_batches() {
     let app = trusted();
@@ -136,7 +136,7 @@ async fn deletes_many_jobs_in_small_batches() {
     assert_eq!(states(&shop), ["completed"]);
 }
 
-/// A clock that is set forward and back again: what ended in a future that did not come is kept
+/// The clock is set forward and back again. Jobs that ended in a future that did not come are kept
 /// until then, and nothing fails.
 #[test]
 fn deletes_nothing_early_when_clock_is_wrong() {
@@ -159,8 +159,7 @@ fn deletes_nothing_early_when_clock_is_wrong() {
     assert_eq!(states(&shop), ["discarded", "completed", "completed"]);
 }
 
-/// A clock that was set ahead makes nothing old, and neither does one that nobody has looked at
-/// yet.
+/// Neither a clock that was set ahead nor one that has not been checked makes anything old.
 #[test]
 fn deletes_nothing_while_clock_is_suspect() {
     let app = trusted();
