@@ -195,7 +195,7 @@ fn key(alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<SigningKey,
     if !configured.is_empty() {
         return Ok(SigningKey::parse(configured).expect("the configuration was validated"));
     }
-    let stored = data_dir::keep_secret(dir, KEY_FILE, || {
+    let stored = data_dir::load_or_create_secret(dir, KEY_FILE, || {
         format!("{}\n", SigningKey::new(entropy).expose())
     })?;
     SigningKey::parse(stored.trim_end()).ok_or(KeyError::Invalid)

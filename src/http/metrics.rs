@@ -90,7 +90,7 @@ fn render(app: &App) -> String {
         "tillbox_disk_reserve_bytes",
         float(app.config.storage.disk_reserve.as_bytes()),
     );
-    if let Some(room) = app.space.room() {
+    if let Some(room) = app.space.measure() {
         sheet.put("tillbox_disk_free_bytes", float(room.free));
         sheet.put("tillbox_disk_size_bytes", float(room.size));
     }

@@ -239,7 +239,7 @@ fn enqueue(shop: &TestShop) {
 
 /// Less room than the reserve, on a disk that is really filled.
 async fn break_the_disk(app: &TestApp, key: &str, dir: &Path) {
-    let free = app.app().space.room().expect("a disk").free;
+    let free = app.app().space.measure().expect("a disk").free;
     // So much that what others write meanwhile does not matter.
     let ballast = (free / 4).min(256 << 20);
     app.restart_with(|config| config.storage.disk_reserve = ByteSize::bytes(free - ballast / 2));

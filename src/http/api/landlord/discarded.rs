@@ -193,7 +193,13 @@ fn sweep_tenant(
             .app
             .directory
             .change(house.origin.clone(), move |work| {
-                commands::note_jobs(work, action, &format!("tenant:{id}"), id, details.clone())
+                commands::record_jobs_audit(
+                    work,
+                    action,
+                    &format!("tenant:{id}"),
+                    id,
+                    details.clone(),
+                )
             });
         if let Err(error) = noted.wait() {
             // It is done, and the store's own trail says so.

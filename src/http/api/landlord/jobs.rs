@@ -383,7 +383,7 @@ fn note(
         .app
         .directory
         .change(house.origin.clone(), move |work| {
-            commands::note_jobs(work, &action, &subject, tenant, details.clone())
+            commands::record_jobs_audit(work, &action, &subject, tenant, details.clone())
         });
     Ok(noted.wait()?)
 }

@@ -388,7 +388,7 @@ fn release(house: &Landlord, access: &TenantAccess) -> Result<ReleasedView, Prob
             .app
             .directory
             .change(house.origin.clone(), move |work| {
-                commands::note_jobs(
+                commands::record_jobs_audit(
                     work,
                     "jobs.released",
                     &format!("tenant:{id}"),
