@@ -47,7 +47,7 @@ async fn stores_canonical_snapshots_with_their_hash() {
         assert_eq!(
             order["snapshot_hash"],
             Digest::of(again.as_bytes()).to_string(),
-            "whoever has the answer can prove it"
+            "the answer alone proves it"
         );
     }
 }

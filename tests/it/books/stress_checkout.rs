@@ -51,7 +51,7 @@ async fn check_out_in_pairs(shop: &TestShop, product: &str) -> Vec<Placed> {
         assert_eq!(
             pair[0].clone().expect(201).body,
             pair[1].clone().expect(201).body,
-            "twins get one answer"
+            "both requests get one answer"
         );
         let replayed = pair
             .iter()
@@ -101,7 +101,7 @@ async fn confirm_over_and_over(shop: &TestShop, orders: &[Placed], seed: u64) {
             .partition(|answer| answer.status == 200);
         assert!(
             matches!(done.len(), 1 | 2),
-            "one was carried out, and its twin at the most had its answer"
+            "one was carried out, and its repetition at most got its answer"
         );
         assert!(done.iter().all(|answer| answer.body == done[0].body));
         assert_eq!(
@@ -141,15 +141,11 @@ async fn race_for_the_last(shop: &TestShop, product: &str) {
         let refused = answer.refused(409, "out_of_stock");
         assert_eq!(
             refused["available"], 0,
-            "nobody is refused while there is one"
+            "no buyer is refused while one is left"
         );
     }
     let [on_hand, reserved, available] = shop.stock(product).await;
-    assert_eq!(
-        (available, on_hand),
-        (0, reserved),
-        "what is still there is promised"
-    );
+    assert_eq!((available, on_hand), (0, reserved), "the rest is reserved");
     let sold = shop.count("SELECT count(*) FROM sales_order WHERE channel = 'sale'");
     assert_eq!(sold + reserved, LAST_UNITS);
 }

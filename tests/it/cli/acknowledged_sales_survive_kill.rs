@@ -70,7 +70,7 @@ fn round(daemon: &mut Daemon, number: usize, api_key: &str, product: &str, sales
         while acknowledged.load(Ordering::SeqCst) < SALES_PER_ROUND {
             assert!(
                 !clients.iter().all(thread::ScopedJoinHandle::is_finished),
-                "nobody sells any more"
+                "the clients stopped selling"
             );
             thread::yield_now();
         }
@@ -246,7 +246,7 @@ fn discards_job_when_process_dies_in_it_repeatedly() {
     let jobs = jobs.query_map([], |row| row.get(0)).expect("reads");
     let jobs: Vec<String> = jobs.map(|job| job.expect("a row")).collect();
     let poison = format!(
-        "discarded|{}|the process died while this job ran, again and again",
+        "discarded|{}|the process died repeatedly while this job ran",
         RESCUES_MAX + 1
     );
     assert_eq!(jobs, [poison, "running|0|".to_owned()]);

@@ -199,7 +199,7 @@ impl Elsewhere {
         heard
             .iter()
             .find(|line| line.contains(text))
-            .expect("it was heard")
+            .expect("it was received")
             .clone()
     }
 }
@@ -251,7 +251,7 @@ fn mail(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Re
 }
 
 /// A day in a shop: sales, payments, refusals, invalid keys, failing mail.
-fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
+fn a_day(client: &mut Client, anybody: &mut Client, landlord: &mut Client) {
     let post = |client: &mut Client, path: &str, key: &str, body: &Value| {
         client.post(path, key, body).expect("an answer")
     };
@@ -318,13 +318,13 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
         .expect("an answer")
         .expect(403);
     let made = post(
-        house,
+        landlord,
         "/v1/landlord/tenants/other/api-keys",
         "k",
         &json!({"name": "till", "scopes": ["pos"]}),
     );
     made.expect(201);
-    house
+    landlord
         .get("/v1/landlord/queue/jobs")
         .expect("an answer")
         .expect(200);
@@ -384,15 +384,15 @@ fn logs_no_secret_in_full_run() {
             .map(|(name, value)| (*name, Path::new(value))),
     );
     let others = key(&data, &["tenant", "create", "other", "--name", "Other"]);
-    let houses = key(
+    let landlord_key = key(
         &data,
-        &["api-key", "create", "--landlord", "--name", "house"],
+        &["api-key", "create", "--landlord", "--name", "landlord"],
     );
-    let (mut client, mut house) = (
+    let (mut client, mut landlord) = (
         daemon.client().with_key(&mine),
-        daemon.client().with_key(&houses),
+        daemon.client().with_key(&landlord_key),
     );
-    a_day(&mut client, &mut daemon.client(), &mut house);
+    a_day(&mut client, &mut daemon.client(), &mut landlord);
     let is_over = || {
         let output = daemon.output();
         let said = ["job failed", "exchange rates fetched"]
@@ -438,7 +438,7 @@ fn logs_no_secret_in_full_run() {
     // The password as the mail server received it.
     let login = mail.line_with("AUTH PLAIN ");
     let encoded = login.split(' ').nth(2).expect("a login").trim();
-    let keys = [&mine, &others, &houses, demo.trim(), UNKNOWN_KEY];
+    let keys = [&mine, &others, &landlord_key, demo.trim(), UNKNOWN_KEY];
     let secrets = [
         &keys[..],
         &[PASSWORD, encoded, CARD, CARD_SPACED, HOOK, MIRROR, SIGNING],

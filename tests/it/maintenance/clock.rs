@@ -385,11 +385,7 @@ async fn shows_suspicion_and_degrades_nothing() {
         let running = app.app();
         blocking(|| running.clock_watch.observe()).expect("looked at");
     };
-    assert_eq!(
-        gauge().await,
-        "tillbox_clock_trusted 0",
-        "nobody has looked yet"
-    );
+    assert_eq!(gauge().await, "tillbox_clock_trusted 0", "not checked yet");
     look();
     assert_eq!(
         (gauge().await.as_str(), health().await),
@@ -436,20 +432,20 @@ async fn notifies_operator_once_of_suspicion() {
             .flatten()
             .count()
     };
-    let told = || {
+    let notify = || {
         let running = app.app();
         let done = blocking(|| run_due(&running, TASKS));
-        let mut told = done
+        let mut notify = done
             .into_iter()
             .filter(|(task, _)| *task == "clock_alert")
             .map(|(_, done)| done);
-        told.next()
+        notify.next()
     };
-    assert_eq!((told(), mails()), (None, 0));
+    assert_eq!((notify(), mails()), (None, 0));
     app.world().answers(|_| Err(CallError::Timeout));
     app.clock().set(app.now().plus(370 * DAY));
     let since = app.now();
-    let failed = told().expect("it is due").expect_err("nobody answers");
+    let failed = notify().expect("it is due").expect_err("nobody answers");
     assert!(
         failed.contains("https://hooks.example: no answer in time") && !failed.contains("s3cret"),
         "{failed}"
@@ -463,8 +459,8 @@ async fn notifies_operator_once_of_suspicion() {
         })
     });
     app.advance(HOUR);
-    told().expect("it is due").expect("it arrives");
-    assert_eq!((told(), mails()), (None, 1), "once");
+    notify().expect("it is due").expect("it arrives");
+    assert_eq!((notify(), mails()), (None, 1), "once");
     let calls = app.world().calls();
     let [first, second] = calls.as_slice() else {
         panic!("{calls:?}")
@@ -495,8 +491,8 @@ async fn notifies_operator_once_of_suspicion() {
     prune(&app, json!({"clock_is_right": true}))
         .await
         .expect(200);
-    assert_eq!(told(), None);
+    assert_eq!(notify(), None);
     app.clock().set(app.now().plus(10 * HOUR));
-    told().expect("it is due").expect("it arrives");
+    notify().expect("it is due").expect("it arrives");
     assert_eq!((app.world().calls().len(), mails()), (3, 2));
 }

@@ -32,7 +32,7 @@ fn rows_of(answer: &Value) -> Vec<(String, i64)> {
     let named = rows.map(|row| {
         let name = format!(
             "{}/{}",
-            row["tenant"].as_str().unwrap_or("house"),
+            row["tenant"].as_str().unwrap_or("landlord"),
             row["table"].as_str().expect("a table")
         );
         (name, row["rows"].as_i64().expect("a number"))

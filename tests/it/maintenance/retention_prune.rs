@@ -215,18 +215,18 @@ async fn prunes_landlord_file() {
             .find(|(table, _)| table == name)
             .map_or(0, |(_, rows)| *rows)
     };
-    assert_eq!(of("house/stripe_event"), 1, "{went:?}");
+    assert_eq!(of("landlord/stripe_event"), 1, "{went:?}");
     assert_eq!(
         app.landlord_rows("SELECT id FROM stripe_event ORDER BY id"),
         ["evt_new", "evt_waits"],
         "one that was not dealt with stays"
     );
-    assert!(of("house/audit_log") > 0, "{went:?}");
+    assert!(of("landlord/audit_log") > 0, "{went:?}");
     let left = app.landlord_rows("SELECT count(*) FROM audit_log")[0]
         .parse::<i64>()
         .expect("a number");
     // The run itself writes one entry at its beginning and one at its end.
-    assert_eq!(left, entries - of("house/audit_log") + 2);
+    assert_eq!(left, entries - of("landlord/audit_log") + 2);
     let check = app
         .admin("/v1/admin/integrity")
         .json(json!({}))
@@ -285,7 +285,9 @@ async fn prunes_what_dry_run_counted_when_operator_confirms_clock() {
             .json(),
     );
     assert!(
-        counted.iter().any(|(table, _)| table == "house/audit_log"),
+        counted
+            .iter()
+            .any(|(table, _)| table == "landlord/audit_log"),
         "{counted:?}"
     );
     let went = rows_of(
@@ -326,7 +328,7 @@ async fn reports_reason_when_tenant_fails_and_prunes_the_others() {
     );
     let lines = logs()
         .of_tenant(&broken.id.to_string())
-        .saying("a store was passed over");
+        .saying("a tenant was skipped");
     assert_eq!(lines.lines().len(), 1);
     assert!(
         lines.contain("broken off"),

@@ -45,7 +45,7 @@ async fn runs_once_a_night_over_restarts_and_once_for_missed_nights() {
     assert_eq!(
         due(&app, NIGHTLY),
         0,
-        "a new house begins in peace, at ten in the morning"
+        "a new instance runs nothing at ten in the morning"
     );
     let mut ran = Vec::new();
     for hour in 0..48 {
@@ -193,7 +193,7 @@ async fn enqueues_nightly_job_where_something_expired() {
         .filter_map(|task| task["task"].as_str())
         .collect();
     let all: Vec<&str> = TASKS.iter().map(|task| task.name).collect();
-    assert_eq!(named, all, "the operator is told of all that comes round");
+    assert_eq!(named, all, "all recurring tasks are shown");
 }
 
 #[tokio::test(flavor = "multi_thread")]

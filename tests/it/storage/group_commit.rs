@@ -127,23 +127,23 @@ fn keeps_neighbours_when_request_fails_after_write() {
     let shop = app.tenant("corner");
     let db = shop.db();
     let replays = db.stats().replays();
-    let told = Arc::new(AtomicUsize::new(0));
+    let called = Arc::new(AtomicUsize::new(0));
     let (_gate, open) = gate(&db);
     let before = write(&db, "before");
-    let in_closure = told.clone();
+    let in_closure = called.clone();
     let failing: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
         insert(work, "half")?;
-        let told = in_closure.clone();
+        let called = in_closure.clone();
         work.on_commit(move || {
-            told.fetch_add(100, Ordering::SeqCst);
+            called.fetch_add(100, Ordering::SeqCst);
         });
         work.change(&RENAME_ALL, [], Rows::Exactly(17)).map(drop)
     });
-    let in_closure = told.clone();
+    let in_closure = called.clone();
     let after: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
-        let told = in_closure.clone();
+        let called = in_closure.clone();
         work.on_commit(move || {
-            told.fetch_add(1, Ordering::SeqCst);
+            called.fetch_add(1, Ordering::SeqCst);
         });
         insert(work, "after")
     });
@@ -154,9 +154,9 @@ fn keeps_neighbours_when_request_fails_after_write() {
     assert_eq!(names(&shop), ["after", "before"]);
     assert_eq!(db.stats().replays() - replays, 1);
     assert_eq!(
-        told.load(Ordering::SeqCst),
+        called.load(Ordering::SeqCst),
         1,
-        "what was undone is not told of, what was done is told of once"
+        "only the committed request runs its callback, once"
     );
 }
 
@@ -190,7 +190,7 @@ fn avoids_second_run_when_refused_before_write() {
     let (_gate, open) = gate(&db);
     let before = write(&db, "before");
     let refused: Answer<(), StorageError> = db.write(Origin::system(), |work| {
-        work.on_commit(|| panic!("told of what was refused"));
+        work.on_commit(|| panic!("a refused request ran its callback"));
         Err(StorageError::new(StorageErrorKind::Other))
     });
     let after = write(&db, "after");
@@ -210,7 +210,7 @@ fn answers_only_after_commit() {
     let (seen, sees) = channel();
     let inside = shop.clone();
     let answer: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
-        insert(work, "told")?;
+        insert(work, "one")?;
         let within = inside.count("SELECT count(*) FROM category");
         let (seen, shop) = (seen.clone(), inside.clone());
         work.on_commit(move || {
@@ -221,9 +221,9 @@ fn answers_only_after_commit() {
     });
     answer.wait().expect("written");
     assert_eq!(
-        sees.recv().expect("told"),
+        sees.recv().expect("the callback ran"),
         (0, 1),
-        "another connection sees it when it is told of, and not before"
+        "other connections see it when the callback runs, and not before"
     );
 }
 
@@ -276,13 +276,13 @@ async fn rejects_at_once_when_writer_is_overloaded() {
         .await;
     assert_eq!(answer.header("retry-after"), Some("1"));
     answer.refused(503, "overloaded");
-    let said = logs().saying("requests are refused: too many wait for this file");
-    let said = said.only(|line| {
+    let lines = logs().saying("writer overloaded; requests refused");
+    let lines = lines.only(|line| {
         line["file"]
             .as_str()
             .is_some_and(|file| file.contains(&shop.id.to_string()))
     });
-    assert_eq!(said.lines().len(), 1, "once, not for each: {said:?}");
+    assert_eq!(lines.lines().len(), 1, "once, not for each: {lines:?}");
     // Reads go on, and so does another shop.
     shop.get("/v1/catalog/products").send().await.expect(200);
     app.tenant("other").product("A", 1).await;
@@ -493,11 +493,11 @@ fn waits_once_for_all_when_file_is_locked_outside() {
     let answers: Vec<_> = (0..40)
         .map(|number| write(&db, format!("waits {number}")))
         .collect();
-    let told: Vec<_> = answers
+    let outcomes: Vec<_> = answers
         .into_iter()
         .map(|answer| blocking(|| kind(answer.wait())))
         .collect();
-    assert_eq!(told, [Some(StorageErrorKind::Busy); 40]);
+    assert_eq!(outcomes, [Some(StorageErrorKind::Busy); 40]);
     assert_eq!(db.stats().commits(), commits);
     lock.execute_batch("ROLLBACK").expect("unlocked");
     blocking(|| write(&db, "goes on").wait()).expect("it is free again");
@@ -533,11 +533,11 @@ async fn answers_all_waiting_requests_when_writer_stops() {
             .collect();
         drop(open);
         for answer in waiting.into_iter().chain(late).chain([first]) {
-            let told = tokio::time::timeout(PATIENCE, answer)
+            let outcome = tokio::time::timeout(PATIENCE, answer)
                 .await
-                .expect("it is told");
+                .expect("it is answered");
             if ends_by_itself {
-                assert!(told.is_err(), "nothing is kept in a file that is gone");
+                assert!(outcome.is_err(), "nothing is kept in a file that is gone");
             }
         }
         closing

@@ -12,58 +12,62 @@ use tillbox::storage::data_dir::beside;
 use crate::support::{Answer, TestApp, TestShop, blocking, logs};
 
 /// Two shops with one product each. The first one's file is changed while no process has it open.
-struct Street {
+struct TwoShops {
     app: TestApp,
-    ill: TestShop,
-    well: TestShop,
+    broken: TestShop,
+    intact: TestShop,
 }
 
-impl Street {
+impl TwoShops {
     async fn tampered(tamper: impl FnOnce(&TestShop, &TestShop)) -> Self {
         let app = TestApp::start();
-        let (ill, well) = (app.tenant("ill"), app.tenant("well"));
-        ill.product("A", 100).await;
-        well.product("A", 100).await;
+        let (broken, intact) = (app.tenant("broken"), app.tenant("intact"));
+        broken.product("A", 100).await;
+        intact.product("A", 100).await;
         app.stop();
-        tamper(&ill, &well);
+        tamper(&broken, &intact);
         app.resume();
-        Self { app, ill, well }
+        Self {
+            app,
+            broken,
+            intact,
+        }
     }
 
     fn aside(&self) -> PathBuf {
-        beside(&self.ill.path(), ".quarantined")
+        beside(&self.broken.path(), ".quarantined")
     }
 
     /// Asserts that the first shop is refused repeatedly, and the second sells on.
     async fn is_unavailable(&self) {
         for _ in 0..2 {
-            let answer = self.ill.get("/v1/catalog/products").send().await;
+            let answer = self.broken.get("/v1/catalog/products").send().await;
             assert!(answer.header("retry-after").is_some());
             answer.refused(503, "tenant_unavailable");
             let list = self
-                .well
+                .intact
                 .get("/v1/catalog/products")
                 .send()
                 .await
                 .expect(200);
             assert_eq!(list.json()["data"][0]["sku"], "A");
         }
-        self.well.product("B", 200).await;
+        self.intact.product("B", 200).await;
         let unavailable = self.app.app().registry.list_unavailable();
         assert_eq!(unavailable.len(), 1, "{unavailable:?}");
-        assert_eq!(unavailable[0].0, self.ill.id);
+        assert_eq!(unavailable[0].0, self.broken.id);
     }
 
     /// As [`is_unavailable`](Self::is_unavailable), and the file stays in its place, byte for byte.
     async fn is_left_alone(&self, bytes: &[u8]) {
         self.is_unavailable().await;
         let lines = logs()
-            .of_tenant(&self.ill.id.to_string())
+            .of_tenant(&self.broken.id.to_string())
             .saying("tenant unavailable");
-        assert_eq!(lines.lines().len(), 1, "said once: {lines:?}");
+        assert_eq!(lines.lines().len(), 1, "logged once: {lines:?}");
         self.app.stop();
         assert!(
-            fs::read(self.ill.path()).expect("it is there") == bytes,
+            fs::read(self.broken.path()).expect("it is there") == bytes,
             "the file was touched"
         );
         assert!(!self.aside().exists());
@@ -77,22 +81,22 @@ impl Street {
             "the file was touched"
         );
         assert!(
-            !self.ill.path().exists(),
+            !self.broken.path().exists(),
             "no empty file is put in its place"
         );
         let lines = logs()
-            .of_tenant(&self.ill.id.to_string())
+            .of_tenant(&self.broken.id.to_string())
             .saying("tenant file quarantined");
         assert_eq!(lines.lines().len(), 1, "{lines:?}");
         // Later requests, even after a restart, name the file that was set aside.
         self.app.stop();
         self.app.resume();
-        self.ill
+        self.broken
             .get("/v1/catalog/products")
             .send()
             .await
             .refused(503, "tenant_unavailable");
-        let later = operators_word(&self.ill)
+        let later = operators_answer(&self.broken)
             .await
             .refused(503, "tenant_unavailable");
         assert!(
@@ -105,102 +109,107 @@ impl Street {
 }
 
 /// The operator's answer about a shop that cannot be opened. It says more than a customer's.
-async fn operators_word(shop: &TestShop) -> Answer {
+async fn operators_answer(shop: &TestShop) -> Answer {
     let path = format!("/v1/admin/tenants/{}/migrate", shop.slug);
     shop.app.admin(&path).json(json!({})).send().await
 }
 
 #[tokio::test]
 async fn rejects_file_of_other_tenant() {
-    let street = Street::tampered(|ill, well| {
-        fs::copy(well.path(), ill.path()).expect("copied");
+    let shops = TwoShops::tampered(|broken, intact| {
+        fs::copy(intact.path(), broken.path()).expect("copied");
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_left_alone(&bytes).await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_left_alone(&bytes).await;
 }
 
 #[tokio::test]
 async fn rejects_file_of_other_program() {
-    let street = Street::tampered(|ill, _| {
-        ill.raw("PRAGMA application_id = 1; PRAGMA journal_mode = DELETE")
+    let shops = TwoShops::tampered(|broken, _| {
+        broken
+            .raw("PRAGMA application_id = 1; PRAGMA journal_mode = DELETE")
             .expect("tampered")
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_left_alone(&bytes).await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_left_alone(&bytes).await;
 }
 
 #[tokio::test]
 async fn rejects_landlord_file_as_tenant() {
-    let street = Street::tampered(|ill, _| {
-        fs::copy(ill.app.data_dir().join("landlord.db"), ill.path()).expect("copied");
+    let shops = TwoShops::tampered(|broken, _| {
+        fs::copy(broken.app.data_dir().join("landlord.db"), broken.path()).expect("copied");
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_left_alone(&bytes).await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_left_alone(&bytes).await;
 }
 
 #[tokio::test]
 async fn leaves_file_of_newer_schema_alone() {
-    let street =
-        Street::tampered(|ill, _| ill.raw("PRAGMA user_version = 99").expect("tampered")).await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_left_alone(&bytes).await;
+    let shops =
+        TwoShops::tampered(|broken, _| broken.raw("PRAGMA user_version = 99").expect("tampered"))
+            .await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_left_alone(&bytes).await;
 }
 
 #[tokio::test]
 async fn does_not_recreate_missing_file() {
-    let street = Street::tampered(|ill, _| fs::remove_file(ill.path()).expect("removed")).await;
-    street.is_unavailable().await;
-    assert!(!street.ill.path().exists() && !street.aside().exists());
+    let shops =
+        TwoShops::tampered(|broken, _| fs::remove_file(broken.path()).expect("removed")).await;
+    shops.is_unavailable().await;
+    assert!(!shops.broken.path().exists() && !shops.aside().exists());
 }
 
 #[tokio::test]
 async fn sets_truncated_file_aside() {
-    let street = Street::tampered(|ill, _| {
-        let bytes = fs::read(ill.path()).expect("reads");
-        fs::write(ill.path(), &bytes[..bytes.len() / 2]).expect("written");
+    let shops = TwoShops::tampered(|broken, _| {
+        let bytes = fs::read(broken.path()).expect("reads");
+        fs::write(broken.path(), &bytes[..bytes.len() / 2]).expect("written");
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_set_aside(&bytes).await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_set_aside(&bytes).await;
 }
 
 #[tokio::test]
 async fn sets_empty_file_aside() {
-    let street = Street::tampered(|ill, _| fs::write(ill.path(), b"").expect("written")).await;
-    street.is_set_aside(b"").await;
+    let shops =
+        TwoShops::tampered(|broken, _| fs::write(broken.path(), b"").expect("written")).await;
+    shops.is_set_aside(b"").await;
 }
 
 #[tokio::test]
 async fn sets_file_aside_when_not_sqlite() {
     let text = "a shopping list\n".repeat(1000);
-    let street = Street::tampered(|ill, _| fs::write(ill.path(), &text).expect("written")).await;
-    street.is_set_aside(text.as_bytes()).await;
+    let shops =
+        TwoShops::tampered(|broken, _| fs::write(broken.path(), &text).expect("written")).await;
+    shops.is_set_aside(text.as_bytes()).await;
 }
 
 #[tokio::test]
 async fn checks_and_sets_aside_file_damaged_while_selling() {
-    let street = Street::tampered(|ill, _| {
-        let page: usize = ill
+    let shops = TwoShops::tampered(|broken, _| {
+        let page: usize = broken
             .count("SELECT rootpage FROM sqlite_schema WHERE name = 'product'")
             .try_into()
             .expect("a page");
-        let mut bytes = fs::read(ill.path()).expect("reads");
+        let mut bytes = fs::read(broken.path()).expect("reads");
         bytes[(page - 1) * 4096..page * 4096].fill(0xA5);
-        fs::write(ill.path(), &bytes).expect("written");
+        fs::write(broken.path(), &bytes).expect("written");
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
+    let bytes = fs::read(shops.broken.path()).expect("reads");
     // The header is intact, so only the read fails.
-    street
-        .ill
+    shops
+        .broken
         .get("/v1/catalog/products")
         .send()
         .await
         .refused(503, "tenant_unavailable");
-    street.is_set_aside(&bytes).await;
+    shops.is_set_aside(&bytes).await;
 }
 
 #[tokio::test]
@@ -300,9 +309,9 @@ async fn reports_read_only_file_system_and_recovers() {
     }
     let read_only = mounted("mount", &["-o", "remount,ro,bind", tenants]);
     app.resume();
-    let (answer, told) = (
+    let (answer, operators) = (
         shop.get("/v1/catalog/products").send().await,
-        operators_word(&shop).await,
+        operators_answer(&shop).await,
     );
     let writable = mounted("mount", &["-o", "remount,rw,bind", tenants]);
     let again = shop.product("B", 100);
@@ -311,7 +320,7 @@ async fn reports_read_only_file_system_and_recovers() {
     assert!(mounted("umount", &[tenants]), "the mount is taken away");
     assert!(read_only && writable);
     answer.refused(503, "tenant_unavailable");
-    let problem = told.refused(503, "tenant_unavailable");
+    let problem = operators.refused(503, "tenant_unavailable");
     assert!(
         problem["detail"]
             .as_str()
@@ -323,20 +332,21 @@ async fn reports_read_only_file_system_and_recovers() {
 
 #[tokio::test]
 async fn keeps_first_file_set_aside_when_second_is_damaged() {
-    let street =
-        Street::tampered(|ill, _| fs::write(ill.path(), b"the first").expect("written")).await;
-    street.is_set_aside(b"the first").await;
-    street.app.stop();
-    fs::write(street.ill.path(), b"the second").expect("written");
-    street.app.resume();
-    street
-        .ill
+    let shops =
+        TwoShops::tampered(|broken, _| fs::write(broken.path(), b"the first").expect("written"))
+            .await;
+    shops.is_set_aside(b"the first").await;
+    shops.app.stop();
+    fs::write(shops.broken.path(), b"the second").expect("written");
+    shops.app.resume();
+    shops
+        .broken
         .get("/v1/catalog/products")
         .send()
         .await
         .refused(503, "tenant_unavailable");
-    assert_eq!(fs::read(street.aside()).expect("it is there"), b"the first");
-    let tenants = fs::read_dir(street.app.data_dir().join("tenants")).expect("reads");
+    assert_eq!(fs::read(shops.aside()).expect("it is there"), b"the first");
+    let tenants = fs::read_dir(shops.app.data_dir().join("tenants")).expect("reads");
     let kept = tenants.filter(|entry| {
         fs::read(entry.as_ref().expect("an entry").path()).is_ok_and(|bytes| bytes == b"the second")
     });
@@ -449,46 +459,48 @@ async fn sells_again_when_file_is_restored_without_restart() {
 #[tokio::test]
 async fn reads_nothing_from_replaced_file() {
     let app = TestApp::start();
-    let (ill, well) = (app.tenant("ill"), app.tenant("well"));
-    ill.product("MINE", 100).await;
-    well.product("THEIRS", 100).await;
+    let (broken, intact) = (app.tenant("broken"), app.tenant("intact"));
+    broken.product("MINE", 100).await;
+    intact.product("THEIRS", 100).await;
     // Open, but not read yet.
     let registry = app.app().registry.clone();
     blocking(|| {
-        [ill.id, well.id]
+        [broken.id, intact.id]
             .into_iter()
             .for_each(|id| registry.close(id))
     });
-    let db = ill.db();
+    let db = broken.db();
     for with_wal in [false, true] {
         if with_wal {
-            ill.product("MINE-2", 100).await;
+            broken.product("MINE-2", 100).await;
         }
-        fs::copy(well.path(), app.scratch().join("other.db")).expect("copied");
+        fs::copy(intact.path(), app.scratch().join("other.db")).expect("copied");
         let kept = app.scratch().join("kept.db");
-        fs::rename(ill.path(), &kept).expect("moved away");
-        fs::rename(app.scratch().join("other.db"), ill.path()).expect("moved there");
-        let theirs = fs::read(ill.path()).expect("reads");
+        fs::rename(broken.path(), &kept).expect("moved away");
+        fs::rename(app.scratch().join("other.db"), broken.path()).expect("moved there");
+        let theirs = fs::read(broken.path()).expect("reads");
         for _ in 0..3 {
-            let answer = ill.get("/v1/catalog/products").send().await;
+            let answer = broken.get("/v1/catalog/products").send().await;
             assert!(!answer.text().contains("THEIRS"), "{}", answer.text());
         }
         drop(
-            ill.post("/v1/catalog/products")
+            broken
+                .post("/v1/catalog/products")
                 .json(json!({"sku": "X", "name": "X", "price_minor": 1}))
                 .send()
                 .await,
         );
-        ill.get("/v1/catalog/products")
+        broken
+            .get("/v1/catalog/products")
             .send()
             .await
             .refused(503, "tenant_unavailable");
         assert!(
-            fs::read(ill.path()).expect("reads") == theirs,
+            fs::read(broken.path()).expect("reads") == theirs,
             "and nothing is merged into it"
         );
-        fs::rename(&kept, ill.path()).expect("moved back");
-        let list = ill
+        fs::rename(&kept, broken.path()).expect("moved back");
+        let list = broken
             .get("/v1/catalog/products")
             .send()
             .await

@@ -200,7 +200,7 @@ async fn serves_other_tenants_when_file_vanished() {
     )
     .await;
     other
-        .expect("the other store is served meanwhile")
+        .expect("the other tenant is served meanwhile")
         .expect(200);
     for answer in waiting {
         let refused: Result<i64, StorageError> = answer.await;
@@ -242,10 +242,7 @@ fn keeps_posix_lock_when_file_is_reopened_during_read() {
     blocking(|| registry.close(shop.id));
     drop(registry);
     let again = shop.db();
-    assert!(
-        is_locked(),
-        "the file is open for writing and other programs are not told"
-    );
+    assert!(is_locked(), "the file is open for writing without a lock");
     drop(leave);
     blocking(|| reading.wait()).expect("read");
     drop((before, again));

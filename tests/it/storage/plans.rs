@@ -9,22 +9,22 @@ use super::schema::fresh;
 
 /// Statements that may scan a whole table or sort, by a part of their names, with the reason.
 const MAY_SCAN: &[(&str, &str)] = &[
-    ("audit::LAST", "the last row by its place, and only that"),
+    ("audit::LAST", "the last row by its rowid, and only that"),
     (
         "audit::ANCHOR",
-        "the last anchor by its place, and only that",
+        "the last anchor by its rowid, and only that",
     ),
     (
         "audit::FIRST_SINCE",
-        "walks the entries that are to be pruned, once for each run, in the long lane",
+        "scans the entries that are to be pruned, once for each run, as a long read",
     ),
     (
         "tenant::inventory::retention::FIRST_SINCE",
-        "walks the movements that are to be pruned, once for each run, in the long lane",
+        "scans the movements that are to be pruned, once for each run, as a long read",
     ),
     (
         "tenant::inventory::retention::NEWEST",
-        "takes the last row by its place",
+        "reads the last row by its rowid",
     ),
     (
         "tenant::inventory::retention::ANCHOR",
@@ -32,7 +32,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "tenant::chain_ends::IS_PRUNED",
-        "looks at the list of tables, where a mark is not found",
+        "reads the list of tables, when a checkpoint is not found",
     ),
     (
         "landlord::task_runs::TASKS",
@@ -40,31 +40,31 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "landlord::check_results::WRONG",
-        "walks the shops for what the nightly check has found",
+        "scans the shops for the findings of the nightly check",
     ),
     (
         "landlord::check_results::UNCHECKED",
-        "walks the shops for those that the nightly check could not read",
+        "scans the shops for those that the nightly check could not read",
     ),
     (
         "audit::CHAIN",
-        "walks the chain from its beginning: that is its purpose",
+        "scans the chain from its beginning: that is its purpose",
     ),
-    ("commands::LIST_STATUS", "walks the tenants at the start"),
-    ("commands::LIST_ACCESS", "walks the tenants for checks"),
+    ("commands::LIST_STATUS", "scans the tenants at the start"),
+    ("commands::LIST_ACCESS", "scans the tenants for checks"),
     (
         "commands::TENANT",
         "puts the few hosts of each tenant in order",
     ),
     (
         "integrity::",
-        "compares everything with everything: that is its purpose, and it has a lane of its own",
+        "compares everything with everything: that is its purpose, and it is a long read",
     ),
     (
         "tenant::chain_ends::IS_CHAINED",
-        "looks at one table's columns, once for each opening",
+        "reads one table's columns, once for each opening",
     ),
-    ("ledger::chain::LAST", "takes the last row by its place"),
+    ("ledger::chain::LAST", "reads the last row by its rowid"),
     (
         "currency::rates::INSERT_RATE",
         "looks for children of a new parent only while a deferred constraint is open, which none \
@@ -72,8 +72,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "currency::rates::DOCUMENTS",
-        "compares every document with its rate, for the integrity check, which has a lane of its \
-         own",
+        "compares every document with its rate, for the integrity check, as a long read",
     ),
     (
         "currency::settings::ENABLED",
@@ -81,7 +80,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "currency::unsellable::OF_PRODUCTS",
-        "walks the products, once for each shop at the start, in the long lane",
+        "scans the products, once for each shop at the start, as a long read",
     ),
     ("cart::store::LINES", "puts the lines of one cart in order"),
     (
@@ -105,23 +104,23 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "tenant::jobs::LIST_READY",
-        "sorts the jobs that are ready, which are those that are not done yet; in the long lane",
+        "sorts the ready jobs, which are those not done yet, as a long read",
     ),
     (
         "tenant::jobs::LIST_WAITING",
-        "sorts the jobs that wait for their time; in the long lane",
+        "sorts the jobs that wait for their time, as a long read",
     ),
     (
         "tenant::jobs::LIST_GIVEN_UP",
-        "sorts the jobs that were given up; in the long lane",
+        "sorts the jobs that were discarded, as a long read",
     ),
     (
         "tenant::jobs::COUNT_WAITING",
-        "counts the jobs that wait for their time; in the long lane",
+        "counts the jobs that wait for their time, as a long read",
     ),
     (
         "tenant::jobs::COUNT_GIVEN_UP",
-        "counts the jobs that were given up; in the long lane",
+        "counts the jobs that were discarded, as a long read",
     ),
     (
         "landlord::rate_buckets::LIST",
@@ -149,11 +148,11 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "ledger::queries::BALANCES",
-        "sums every transfer: the trial balance keeps no sum of its own, and has the long lane",
+        "sums every transfer: the trial balance keeps no sum of its own, and is a long read",
     ),
     (
         "ledger::queries::SUM_ACCOUNT",
-        "sums a period's transfers per currency, in the long lane",
+        "sums a period's transfers per currency, as a long read",
     ),
 ];
 
@@ -208,7 +207,7 @@ fn check<K: FileKind>(lists: &[&[Statement]], unused: &mut Vec<&'static str>) {
                 match exception {
                     Some((name, _)) => unused.retain(|unused| unused != name),
                     None => costly.push(format!(
-                        "{} walks a table or sorts: {steps:#?}",
+                        "{} scans a table or sorts: {steps:#?}",
                         statement.name()
                     )),
                 }

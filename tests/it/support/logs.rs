@@ -41,7 +41,7 @@ pub fn install() {
             writer: BoxMakeWriter::new(|| Capture),
         };
         let subscriber =
-            logging::subscriber("warn,tillbox=debug", NOW_MS, vec![sink]).expect("a good level");
+            logging::subscriber("warn,tillbox=debug", NOW_MS, vec![sink]).expect("a valid level");
         subscriber.try_init().expect("no other subscriber is there");
     });
 }

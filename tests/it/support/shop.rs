@@ -68,9 +68,7 @@ impl Running {
             }
             std::thread::yield_now();
         }
-        panic!(
-            "somebody still holds the app; a test drops what it took from it before it stops it"
-        );
+        panic!("the app is still in use; drop every clone of it before stopping it");
     }
 }
 

@@ -74,31 +74,31 @@ async fn sets_older_copy_aside_and_opens_it_when_operator_accepts() {
     past.put_copy_in_place();
     past.app.resume();
     // Only the operator is shown what to do.
-    let says_what_to_do = |told: &Value| {
-        told["detail"]
+    let names_remedy = |problem: &Value| {
+        problem["detail"]
             .as_str()
             .is_some_and(|detail| detail.contains("accept-loss"))
     };
-    let told = past.is_refused().await;
+    let problem = past.is_refused().await;
     assert!(
-        !says_what_to_do(&told) && !told.to_string().contains("copy"),
-        "{told}"
+        !names_remedy(&problem) && !problem.to_string().contains("copy"),
+        "{problem}"
     );
     let customer = past
         .app
         .get("/v1/catalog/products")
         .header("x-tillbox-tenant", "corner");
-    let told = customer.send().await.refused(503, "tenant_unavailable");
+    let problem = customer.send().await.refused(503, "tenant_unavailable");
     assert!(
-        !says_what_to_do(&told) && !told.to_string().contains("quarantined"),
-        "{told}"
+        !names_remedy(&problem) && !problem.to_string().contains("quarantined"),
+        "{problem}"
     );
     let migrate = past
         .app
         .admin("/v1/admin/tenants/corner/migrate")
         .json(json!({}));
-    let told = migrate.send().await.refused(503, "tenant_unavailable");
-    assert!(says_what_to_do(&told), "{told}");
+    let problem = migrate.send().await.refused(503, "tenant_unavailable");
+    assert!(names_remedy(&problem), "{problem}");
     assert!(!past.shop.path().exists());
     assert_eq!(
         fs::read(aside(&past.shop.path())).expect("it is kept"),

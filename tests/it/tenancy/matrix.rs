@@ -15,12 +15,12 @@ use crate::api::routes::routes;
 use crate::support::shop::Call;
 use crate::support::{Answer, TestApp, TestShop, jobs};
 
+use Callers::{Anybody, Key, Landlord, Storefront};
 use Other::{Refused, Unaware};
-use Who::{Anybody, Key, Landlord, Storefront};
 
 /// The callers that may use a route.
 #[derive(Clone, Copy)]
-enum Who {
+enum Callers {
     /// Any caller, without a key.
     Anybody,
     /// A key with the scope `landlord`.
@@ -42,7 +42,14 @@ enum Other {
 
 /// A route: operation, path, callers, body, the status for allowed callers, and the answer to
 /// another tenant.
-struct Row(&'static str, &'static str, Who, &'static str, u16, Other);
+struct Row(
+    &'static str,
+    &'static str,
+    Callers,
+    &'static str,
+    u16,
+    Other,
+);
 
 const CATALOG: &[Scope] = &[
     Scope::CatalogRead,
@@ -220,13 +227,13 @@ const MATRIX: &[Row] = &[
 ];
 
 /// Part of every text of the first tenant.
-const CHECKPOINT: &str = "marknorth";
+const CANARY: &str = "marknorth";
 
 /// Ids by their placeholder in the matrix.
-type Things = BTreeMap<&'static str, String>;
+type Ids = BTreeMap<&'static str, String>;
 
 /// Two tenants with one resource of each kind, and the callers' keys.
-struct House {
+struct Setup {
     app: TestApp,
     landlord: String,
     north: TestShop,
@@ -236,12 +243,12 @@ struct House {
     revoked_landlord: String,
 }
 
-impl House {
+impl Setup {
     async fn start() -> Self {
         let app = TestApp::start();
         let (north, south) = (app.tenant("north"), app.tenant("south"));
         let landlord = app.landlord_key();
-        let mut house = Self {
+        let mut setup = Self {
             app,
             landlord,
             north,
@@ -251,13 +258,13 @@ impl House {
         };
         let scopes: Vec<&str> = of_tenants(&[]).iter().map(|scope| scope.as_str()).collect();
         let key = json!({"name": "gone", "scopes": scopes});
-        house.revoked = house
+        setup.revoked = setup
             .revoked_key("/v1/landlord/tenants/north/api-keys", key)
             .await;
-        house.revoked_landlord = house
+        setup.revoked_landlord = setup
             .revoked_key("/v1/landlord/api-keys", json!({"name": "gone"}))
             .await;
-        house
+        setup
     }
 
     fn as_landlord(&self, method: Method, path: &str) -> Call {
@@ -291,17 +298,17 @@ impl House {
     }
 
     /// Resources for the landlord's routes: a tenant, a key to revoke, and a discarded job.
-    async fn spare(&self, things: &mut Things, number: usize) {
+    async fn spare(&self, ids: &mut Ids, number: usize) {
         self.north
             .raw(&jobs::insert(number, "low", "gone.kind", "discarded"))
             .expect("a job");
-        things.insert("job", jobs::id(number));
-        things.insert("queue", "low".to_owned());
+        ids.insert("job", jobs::id(number));
+        ids.insert("queue", "low".to_owned());
         let key = self
             .new_key("/v1/landlord/api-keys", json!({"name": "spare"}))
             .await;
-        things.insert("api_key", key.string("/id"));
-        things.insert("spare", "spare".to_owned());
+        ids.insert("api_key", key.string("/id"));
+        ids.insert("spare", "spare".to_owned());
         let body = json!({"slug": "spare", "name": "Spare"});
         let made = self
             .as_landlord(Method::POST, "/v1/landlord/tenants")
@@ -313,8 +320,8 @@ impl House {
 
     /// New resources of a tenant, one of each kind that a route needs. `number` makes their names
     /// unique.
-    async fn things(shop: &TestShop, number: usize) -> Things {
-        let name = |what: &str| format!("{what} {CHECKPOINT} {number}");
+    async fn ids(shop: &TestShop, number: usize) -> Ids {
+        let name = |what: &str| format!("{what} {CANARY} {number}");
         let category = json!({"name": name("category")});
         let category = shop
             .post("/v1/catalog/categories")
@@ -322,9 +329,7 @@ impl House {
             .send()
             .await
             .expect(201);
-        let product = shop
-            .stocked(&format!("{CHECKPOINT}-{number}"), 450, 50)
-            .await;
+        let product = shop.stocked(&format!("{CANARY}-{number}"), 450, 50).await;
         let body = json!({"name": name("product"), "category_id": category.string("/id")});
         shop.patch(&format!("/v1/catalog/products/{product}"))
             .json(body)
@@ -383,8 +388,8 @@ fn of_tenants(but: &[Scope]) -> Vec<Scope> {
 }
 
 /// Replaces the placeholders by ids.
-fn filled(text: &str, things: &Things) -> String {
-    things.iter().fold(text.to_owned(), |text, (name, id)| {
+fn filled(text: &str, ids: &Ids) -> String {
+    ids.iter().fold(text.to_owned(), |text, (name, id)| {
         text.replace(&format!("{{{name}}}"), id)
     })
 }
@@ -406,51 +411,51 @@ impl Row {
     }
 
     /// The call, without a key.
-    fn call(&self, app: &TestApp, things: &Things, caller: &str) -> Call {
-        let path = filled(self.1, things);
-        assert!(!path.contains('{'), "{path}: there is no such thing");
+    fn call(&self, app: &TestApp, ids: &Ids, caller: &str) -> Call {
+        let path = filled(self.1, ids);
+        assert!(!path.contains('{'), "{path}: an id is missing");
         let call = app
             .call(self.method(), &path)
             .key(&format!("{} {caller} {path}", self.0));
         if self.3.is_empty() {
             return call;
         }
-        let body: Value = serde_json::from_str(&filled(self.3, things)).expect("JSON");
+        let body: Value = serde_json::from_str(&filled(self.3, ids)).expect("JSON");
         call.json(body)
     }
 
     /// Asserts a refusal with this status and code.
     async fn expect(&self, who: &str, call: Call, status: u16, code: &str) {
         let answer = call.send().await;
-        let said = answer.text();
-        assert_eq!(answer.status, status, "{} as {who}: {said}", self.0);
+        let text = answer.text();
+        assert_eq!(answer.status, status, "{} as {who}: {text}", self.0);
         assert_eq!(answer.problem()["code"], code, "{} as {who}", self.0);
-        self.assert_unmarked(who, &answer);
+        self.assert_no_canary(who, &answer);
     }
 
     /// Asserts that an answer contains nothing of the first tenant.
-    fn assert_unmarked(&self, who: &str, answer: &Answer) {
+    fn assert_no_canary(&self, who: &str, answer: &Answer) {
         let all = format!("{:?} {}", answer.headers, answer.text());
         assert!(
-            !all.to_lowercase().contains(CHECKPOINT),
+            !all.to_lowercase().contains(CANARY),
             "{} as {who}: {all}",
             self.0
         );
     }
 
     /// Calls with the other tenant's key and the first tenant's ids.
-    async fn expect_other(&self, who: &str, call: Call, things: &Things) {
+    async fn expect_other(&self, who: &str, call: Call, ids: &Ids) {
         match self.5 {
             Refused(status, code) => self.expect(who, call, status, code).await,
             Unaware(status) => {
                 let answer = call.send().await;
-                let said = answer.text();
-                assert_eq!(answer.status, status, "{} as {who}: {said}", self.0);
-                self.assert_unmarked(who, &answer);
-                for (name, id) in things {
+                let text = answer.text();
+                assert_eq!(answer.status, status, "{} as {who}: {text}", self.0);
+                self.assert_no_canary(who, &answer);
+                for (name, id) in ids {
                     assert!(
-                        !said.contains(id.as_str()),
-                        "{} as {who} shows the {name}: {said}",
+                        !text.contains(id.as_str()),
+                        "{} as {who} shows the {name}: {text}",
                         self.0
                     );
                 }
@@ -459,99 +464,92 @@ impl Row {
     }
 
     /// Asserts the refusal of all other callers, on a route of a tenant.
-    async fn refuse_on_shop(
-        &self,
-        house: &House,
-        things: &Things,
-        scopes: &[Scope],
-        is_public: bool,
-    ) {
-        let call = |caller| self.call(&house.app, things, caller);
-        let (north, south) = (&house.north, &house.south);
-        self.expect_other("other", call("other").bearer(&south.key), things)
+    async fn refuse_on_shop(&self, setup: &Setup, ids: &Ids, scopes: &[Scope], is_public: bool) {
+        let call = |caller| self.call(&setup.app, ids, caller);
+        let (north, south) = (&setup.north, &setup.south);
+        self.expect_other("other", call("other").bearer(&south.key), ids)
             .await;
         if is_public {
-            let named = call("nobody").header("x-tillbox-tenant", "south");
-            self.expect_other("the storefront of another", named, things)
+            let named = call("no key").header("x-tillbox-tenant", "south");
+            self.expect_other("the other storefront", named, ids).await;
+            let hosted = call("no key at a host").header("host", "south.shop.test");
+            self.expect_other("the storefront at a host", hosted, ids)
                 .await;
-            let hosted = call("nobody at a host").header("host", "south.shop.test");
-            self.expect_other("the storefront at a host", hosted, things)
-                .await;
-            self.expect("nobody", call("nobody"), 404, "tenant_not_found")
+            self.expect("no key", call("no key"), 404, "tenant_not_found")
                 .await;
         } else {
-            let named = call("nobody").header("x-tillbox-tenant", "north");
-            self.expect("nobody", named, 401, "unauthenticated").await;
-            self.expect("nobody", call("nobody"), 401, "unauthenticated")
+            let named = call("no key").header("x-tillbox-tenant", "north");
+            self.expect("no key", named, 401, "unauthenticated").await;
+            self.expect("no key", call("no key"), 401, "unauthenticated")
                 .await;
         }
-        let revoked = call("revoked").bearer(&house.revoked);
+        let revoked = call("revoked").bearer(&setup.revoked);
         self.expect("revoked", revoked, 401, "invalid_api_key")
             .await;
         let few = call("too few scopes").bearer(&north.key_with(&of_tenants(scopes)));
         self.expect("too few scopes", few, 403, "insufficient_scope")
             .await;
-        let landlord = call("landlord").bearer(&house.landlord);
+        let landlord = call("landlord").bearer(&setup.landlord);
         self.expect("landlord", landlord, 403, "insufficient_scope")
             .await;
-        let lured = call("lured")
+        let foreign = call("foreign")
             .bearer(&south.key)
             .header("x-tillbox-tenant", "north");
-        self.expect("another key at our door", lured, 403, "tenant_mismatch")
+        self.expect("another tenant's key", foreign, 403, "tenant_mismatch")
             .await;
     }
 
-    async fn refuse_on_house(&self, house: &House, things: &Things) {
-        let call = |caller| self.call(&house.app, things, caller);
-        self.expect("nobody", call("nobody"), 401, "unauthenticated")
+    async fn refuse_on_landlord(&self, setup: &Setup, ids: &Ids) {
+        let call = |caller| self.call(&setup.app, ids, caller);
+        self.expect("no key", call("no key"), 401, "unauthenticated")
             .await;
-        let revoked = call("revoked").bearer(&house.revoked_landlord);
+        let revoked = call("revoked").bearer(&setup.revoked_landlord);
         self.expect("revoked", revoked, 401, "invalid_api_key")
             .await;
-        let tenant = call("tenant").bearer(&house.north.key);
-        self.expect("a store's key", tenant, 403, "insufficient_scope")
+        let tenant = call("tenant").bearer(&setup.north.key);
+        self.expect("a tenant's key", tenant, 403, "insufficient_scope")
             .await;
-        let spare = call("spare").bearer(&house.north.key_with(&[]));
+        let spare = call("spare").bearer(&setup.north.key_with(&[]));
         self.expect("a key without scopes", spare, 403, "insufficient_scope")
             .await;
     }
 
     /// Tries all callers. The allowed one is last.
-    async fn run(&self, house: &House, number: usize) {
-        let mut things = House::things(&house.north, number).await;
+    async fn run(&self, setup: &Setup, number: usize) {
+        let mut ids = Setup::ids(&setup.north, number).await;
         if matches!(self.2, Landlord) {
-            house.spare(&mut things, number).await;
+            setup.spare(&mut ids, number).await;
         }
-        let before = contents(&house.north);
+        let before = contents(&setup.north);
         let key = match self.2 {
             Anybody => {
-                for key in [&house.south.key, &house.revoked] {
+                for key in [&setup.south.key, &setup.revoked] {
                     self.expect_other(
                         "anybody",
-                        self.call(&house.app, &things, "any").bearer(key),
-                        &things,
+                        self.call(&setup.app, &ids, "any").bearer(key),
+                        &ids,
                     )
                     .await;
                 }
                 None
             }
             Landlord => {
-                self.refuse_on_house(house, &things).await;
-                Some(house.landlord.clone())
+                self.refuse_on_landlord(setup, &ids).await;
+                Some(setup.landlord.clone())
             }
             Key(scopes) | Storefront(scopes) => {
                 let is_public = matches!(self.2, Storefront(_));
-                self.refuse_on_shop(house, &things, scopes, is_public).await;
-                Some(house.north.key_with(&scopes[..1]))
+                self.refuse_on_shop(setup, &ids, scopes, is_public).await;
+                Some(setup.north.key_with(&scopes[..1]))
             }
         };
         assert_eq!(
-            contents(&house.north),
+            contents(&setup.north),
             before,
-            "{}: somebody who may not has changed something",
+            "{}: a refused caller changed something",
             self.0
         );
-        let mut own = self.call(&house.app, &things, "own");
+        let mut own = self.call(&setup.app, &ids, "own");
         if let Some(key) = &key {
             own = own.bearer(key);
         }
@@ -584,7 +582,7 @@ fn lists_every_route_and_no_other() {
     let gone: Vec<_> = known.difference(&there_are).collect();
     assert!(
         unknown.is_empty() && gone.is_empty(),
-        "not in the matrix: {unknown:?}; in it alone: {gone:?}"
+        "missing in the matrix: {unknown:?}; without a route: {gone:?}"
     );
     for row in MATRIX {
         assert_eq!(
@@ -610,23 +608,23 @@ fn lists_every_route_and_no_other() {
 
 #[tokio::test]
 async fn answers_every_caller_on_every_route() {
-    let house = House::start().await;
-    let expiry = house
+    let setup = Setup::start().await;
+    let expiry = setup
         .app
         .landlord_rows("SELECT name FROM pragma_table_info('api_key') WHERE name LIKE '%expir%'");
     assert!(
-        !house
+        !setup
             .app
             .landlord_rows("SELECT name FROM pragma_table_info('api_key')")
             .is_empty()
             && expiry.is_empty(),
-        "keys expire now: the matrix wants one that has"
+        "keys expire now: add an expired key to the matrix"
     );
     for (number, row) in MATRIX.iter().enumerate() {
-        row.run(&house, number).await;
+        row.run(&setup, number).await;
     }
-    house.app.work_off();
-    for shop in [&house.north, &house.south] {
+    setup.app.work_off();
+    for shop in [&setup.north, &setup.south] {
         shop.assert_integrity();
     }
 }
@@ -635,23 +633,22 @@ async fn answers_every_caller_on_every_route() {
 /// matrix.
 #[tokio::test]
 async fn shows_own_data_that_is_hidden_from_others() {
-    let house = House::start().await;
-    let things = House::things(&house.north, 0).await;
-    house.app.work_off();
+    let setup = Setup::start().await;
+    let ids = Setup::ids(&setup.north, 0).await;
+    setup.app.work_off();
     let mut shown = BTreeSet::new();
     for row in MATRIX
         .iter()
         .filter(|row| row.0.ends_with(" GET") && matches!(row.2, Key(_) | Storefront(_)))
     {
         let answer = row
-            .call(&house.app, &things, "own")
-            .bearer(&house.north.key)
+            .call(&setup.app, &ids, "own")
+            .bearer(&setup.north.key)
             .send()
             .await
             .expect(200);
-        let said = answer.text();
-        if said.to_lowercase().contains(CHECKPOINT)
-            || things.values().any(|id| said.contains(id.as_str()))
+        let text = answer.text();
+        if text.to_lowercase().contains(CANARY) || ids.values().any(|id| text.contains(id.as_str()))
         {
             shown.insert(row.0);
         }

@@ -16,7 +16,7 @@ fn at_home(word: &'static str, home: &'static str) -> impl Fn(&Source) -> Vec<Of
         }
         let found = words(&source.code).filter(|(_, found)| *found == word);
         found
-            .map(|(place, _)| format!("{}: {word} has its home in {home}", source.at(place)))
+            .map(|(place, _)| format!("{}: {word} belongs in {home}", source.at(place)))
             .collect()
     }
 }
@@ -37,7 +37,7 @@ fn no_connection(source: &Source) -> Vec<Offence> {
         };
         if words(&rest[..end]).any(|(_, word)| word == "Connection") {
             offences.push(format!(
-                "{}: rusqlite::Connection has its home in storage/",
+                "{}: rusqlite::Connection belongs in storage/",
                 source.at(place)
             ));
         }
@@ -185,10 +185,10 @@ fn caches_only_in_listed_files() {
     enforce(
         keeps,
         &[
-            "app.rs",               // holds the cache of the currencies that a shop sells in
+            "app.rs",               // the cache of the currencies of a shop
             "platform/cache.rs",    // the cache itself
-            "tenancy/directory.rs", // who exists
-            "tenancy/published.rs", // what a currency is worth
+            "tenancy/directory.rs", // tenants
+            "tenancy/published.rs", // exchange rates
         ],
     );
 }
@@ -204,12 +204,12 @@ fn injects_time_and_randomness() {
     enforce(
         no_ambient_time_or_chance,
         &[
-            "http/layers.rs",        // how long a request took, for the log and the figures
-            "http/deadlines.rs",     // how long a head takes to come, and an answer to be read
+            "http/layers.rs",        // the duration of a request, for the log and the metrics
+            "http/deadlines.rs",     // deadlines for the head and for reading an answer
             "primitives/clock.rs",   // the port itself
             "primitives/entropy.rs", // the port itself
             "storage/database.rs",   // the deadline of a long read
-            "storage/writer.rs",     // the bound of one batch, and how long its commit took
+            "storage/writer.rs",     // the bound of a batch, and the duration of its commit
         ],
     );
 }

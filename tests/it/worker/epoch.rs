@@ -63,7 +63,7 @@ fn holds_jobs_of_older_epoch_until_released() {
     assert_eq!(
         next_due(&shop),
         None,
-        "what is held wakes nobody, and is late for nobody"
+        "a held job sets no wakeup and is never late"
     );
     enqueue(&shop, Queue::Low, KIND, doing("after"));
     assert_eq!(run(&app, HANDLERS), completed(1));
@@ -200,16 +200,16 @@ fn holds_and_reports_job_of_unknown_kind() {
     assert_eq!((tally.held, tally.discarded, tally.retried), (1, 0, 0));
     for _ in 0..3 {
         app.advance(Duration::from_secs(30 * 86_400));
-        assert_eq!(run(&app, NONE).total(), 0, "it is told of once");
+        assert_eq!(run(&app, NONE).total(), 0, "it is reported once");
     }
     let kept = shop.rows(&format!(
         "SELECT state, attempt, payload FROM job WHERE kind = '{KIND}'"
     ));
     assert_eq!(kept, [r#"available|0|{"precious":1}"#]);
-    let told = logs().of_tenant(&shop.id.to_string()).saying("job held");
+    let held_lines = logs().of_tenant(&shop.id.to_string()).saying("job held");
     assert!(
-        told.lines().len() == 1 && told.contain("no handler for this kind of job"),
-        "{told:?}"
+        held_lines.lines().len() == 1 && held_lines.contain("no handler for this kind of job"),
+        "{held_lines:?}"
     );
     let errors = shop.rows(&format!(
         "SELECT errors ->> '$[0].error' FROM job WHERE kind = '{KIND}'"
@@ -247,7 +247,7 @@ async fn runs_held_job_when_kind_becomes_known() {
     assert_eq!(
         jobs(&restored, KIND),
         ["available|0|0"],
-        "it has its epoch again, which is an older one"
+        "its epoch counts again, and is an older one"
     );
 }
 

@@ -132,7 +132,7 @@ fn sends_webhook_and_mail_when_job_is_discarded() {
     );
     assert!(
         !body.to_string().contains("4242"),
-        "a payload is nobody's business: {body}"
+        "the payload is not sent: {body}"
     );
 
     let signed = kept_key(&app).headers(header(call, "webhook-id"), app.now(), &call.body);
@@ -255,7 +255,7 @@ async fn sends_alert_while_mails_hang() {
     })
     .await;
     fail(&shop);
-    until("the operator is told", || !app.world().calls().is_empty()).await;
+    until("an alert is sent", || !app.world().calls().is_empty()).await;
     assert_eq!(
         shop.count("SELECT count(*) FROM job WHERE queue = 'default' AND state = 'available'"),
         17
@@ -275,7 +275,7 @@ fn sends_one_summary_at_end_of_window() {
     app.advance(WINDOW);
     work(&app);
     let calls = app.world().calls();
-    assert_eq!(calls.len(), 2, "the rest is told as one");
+    assert_eq!(calls.len(), 2, "the rest is one alert");
     assert_eq!(body(&calls[1])["data"]["failures"], 5);
     assert_ne!(
         header(&calls[0], "webhook-id"),
@@ -300,13 +300,13 @@ fn keeps_one_window_per_kind_and_tenant() {
     fail(&other);
     enqueue(&shop, Queue::Low, "inventory.expire_reservation", json!({}));
     work(&app);
-    let told: Vec<Value> = app
+    let reported: Vec<Value> = app
         .world()
         .calls()
         .iter()
         .map(|call| body(call)["data"]["job"].clone())
         .collect();
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(reported.len(), 3, "{reported:?}");
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn sends_nothing_without_recipients() {
     );
     assert!(
         !app.data_dir().join("alerts.secret").exists(),
-        "no key is made for nobody"
+        "no key is created without recipients"
     );
 
     // A URL that was removed from the configuration gets no alert that was meant for it.

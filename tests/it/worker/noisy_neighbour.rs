@@ -62,7 +62,7 @@ impl Door {
     /// Waits for one more caller, and returns the names of all.
     async fn visited(&self) -> Vec<String> {
         let came = tokio::time::timeout(PATIENCE, self.came.acquire()).await;
-        came.expect("somebody comes")
+        came.expect("a caller comes")
             .expect("it is never closed")
             .forget();
         self.names.lock().expect("nobody panics").clone()
@@ -175,7 +175,7 @@ async fn limits_concurrent_jobs_per_tenant() {
     assert_eq!(
         CALLS.visited().await,
         ["busy", "busy", "quiet"],
-        "the third place was free for it"
+        "the third slot was free for it"
     );
     assert_eq!(
         busy.count("SELECT count(*) FROM job WHERE state = 'running'"),

@@ -127,7 +127,7 @@ async fn starts_no_call_claimed_before_pause() {
     enqueue(&shop, Queue::Default, HOLD, doing("it"));
     let worker = Worker::start_with(app.app(), HANDLERS);
     let held = tokio::time::timeout(PATIENCE, HELD.acquire()).await;
-    held.expect("the turn has begun")
+    held.expect("the batch has started")
         .expect("it is never closed")
         .forget();
     app.app()
@@ -138,7 +138,7 @@ async fn starts_no_call_claimed_before_pause() {
     assert_eq!(app.app().pauses.count_under_way(Queue::Default, None), 0);
     *LET_GO.0.lock().expect("nobody panics") = true;
     LET_GO.1.notify_all();
-    until("the turn is on disk", || {
+    until("the batch is committed", || {
         jobs(&shop, HOLD) == ["completed|1|0"]
     })
     .await;

@@ -179,7 +179,7 @@ async fn counts_timeout_as_failed_attempt() {
     let worker = Worker::start_with(app.app(), HANDLERS);
     enqueue(&shop, Queue::Default, CALL, doing("it"));
     GATE.visited().await;
-    until("the time-out is noted", || {
+    until("the time-out is recorded", || {
         jobs(&shop, CALL) == ["discarded|1|0"]
     })
     .await;
@@ -196,7 +196,7 @@ async fn counts_timeout_as_failed_attempt() {
     assert_eq!(
         found,
         (Err(QueueFault::Hanging(1)), 1),
-        "its thread and its place in the queue are gone until it ends"
+        "its thread and its slot are occupied until it ends"
     );
     until("it has ended after all", || health() == Ok(())).await;
     assert_eq!(process.pauses.count_under_way(Queue::Default, None), 0);
@@ -230,7 +230,7 @@ async fn writes_nothing_when_idle() {
     };
     tokio::time::timeout(PATIENCE, swept)
         .await
-        .expect("a sweep looks into the shop");
+        .expect("a sweep visits the shop");
     worker.stop(LONG).await;
     assert_eq!(
         (db.stats().requests(), db.stats().commits()),
@@ -263,7 +263,7 @@ async fn runs_job_claimed_by_failed_batch() {
     };
     tokio::time::timeout(PATIENCE, failed)
         .await
-        .expect("the turn gives up");
+        .expect("the batch fails");
     lock.execute_batch(
         "UPDATE job SET state = 'running', attempt = attempt + 1 WHERE kind = 'test.call'; COMMIT",
     )

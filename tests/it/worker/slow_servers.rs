@@ -56,12 +56,12 @@ async fn frees_slots_when_mail_server_drips() {
         enqueue(&first, Queue::Default, MAIL, doing("it"));
     }
     let worker = Worker::start_with(app.app(), HANDLERS);
-    until("both mails were given up", || {
+    until("both mails were discarded", || {
         jobs(&first, MAIL) == ["discarded|1|0"; 2]
     })
     .await;
     enqueue(&second, Queue::Default, QUICK, doing("it"));
-    until("another shop's job has a place", || {
+    until("another shop's job has a slot", || {
         jobs(&second, QUICK) == ["completed|1|0"]
     })
     .await;

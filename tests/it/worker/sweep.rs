@@ -73,7 +73,7 @@ async fn closes_idle_file_after_sweep_and_runs_its_job_on_time() {
     enqueue(&busy, Queue::Default, CALL, doing("it"));
     app.restart();
     let worker = Worker::start_with(app.app(), HANDLERS);
-    until("the busy one has had its turn", || {
+    until("the busy one has run its job", || {
         jobs(&busy, CALL) == ["completed|1|0"]
     })
     .await;

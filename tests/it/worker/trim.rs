@@ -32,10 +32,10 @@ const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(step))]);
 /// A process that has checked its clock, as the scheduler's first step does: before that nothing is
 /// deleted.
 fn trusted() -> TestApp {
-    believed_with(|_| {})
+    trusted_with(|_| {})
 }
 
-fn believed_with(settings: impl FnOnce(&mut Config)) -> TestApp {
+fn trusted_with(settings: impl FnOnce(&mut Config)) -> TestApp {
     let app = TestApp::with(false, settings);
     let running = app.app();
     blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
@@ -87,7 +87,7 @@ fn deletes_completed_jobs_after_an_hour_and_discarded_after_a_week() {
 
 #[test]
 fn reads_retention_times_from_settings() {
-    let app = believed_with(|config| {
+    let app = trusted_with(|config| {
         config.queue.keep_completed = "2d".parse().unwrap();
         config.queue.keep_discarded = "1h".parse().unwrap();
     });
