@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use tillbox::worker::{self, JobError, Worker};
 use tokio::runtime::Runtime;
 
 use crate::instance::{self, Call, Instance, Reply};
-use crate::oracle;
+use crate::oracle::{self, Verdict};
 use crate::power::scratch;
 use crate::rng::Rng;
 use crate::table::{Finding, Kind, Row};
@@ -55,8 +56,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// One trial in this many has a running worker; such a trial takes about a second.
 const TRIALS_PER_WORKER: usize = 8;
 
-type Verdict<T = ()> = Result<T, Finding>;
-
 /// Runs the trials with clock jumps.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let failures = |trial: &dyn Fn(u64, usize) -> Verdict, cases: Range<usize>| -> Vec<Finding> {
@@ -69,11 +68,15 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     };
     let running = cases.start..cases.start + cases.len().div_ceil(TRIALS_PER_WORKER);
     vec![
-        Row::new("clock set", cases.len(), failures(&try_jump, cases.clone())),
+        Row::new(
+            "clock set",
+            cases.len(),
+            failures(&try_jumps, cases.clone()),
+        ),
         Row::new(
             "clock set while jobs run",
             running.len(),
-            failures(&try_running, running),
+            failures(&try_jumps_with_worker, running),
         ),
     ]
 }
@@ -95,10 +98,10 @@ fn send_at_second(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         .unwrap_or_else(PoisonError::into_inner)
         .insert(outbound_job.job_id.to_string())
     {
-        return Err(JobError::transient("the mail server is away"));
+        return Err(JobError::transient("the mail server is unavailable"));
     }
     let Some(Handler::Outbound(send)) = handlers::ALL.find(CONFIRMATION) else {
-        return Err(JobError::permanent("there is no handler for confirmations"));
+        return Err(JobError::permanent("no handler for confirmations"));
     };
     send(outbound_job)
 }
@@ -111,7 +114,7 @@ struct ClockedShop {
     now: Timestamp,
     seed: u64,
     secret: String,
-    file: std::path::PathBuf,
+    file: PathBuf,
     revoked: String,
     product: String,
     keys: usize,
@@ -132,7 +135,7 @@ impl ClockedShop {
             now: instance::start(),
             seed,
             secret: String::new(),
-            file: std::path::PathBuf::new(),
+            file: PathBuf::new(),
             revoked: String::new(),
             product: String::new(),
             keys: 0,
@@ -183,7 +186,7 @@ impl ClockedShop {
             Ok(reply)
         } else {
             Err(format!(
-                "{} {} is answered by {reply:?}, and not by {status}",
+                "{} {}: expected status {status}, got {reply:?}",
                 call.method, call.path
             )
             .into())
@@ -248,7 +251,7 @@ impl ClockedShop {
         } else {
             Err(Finding::new(
                 kind,
-                format!("{sql}: {found}, and not {expected}"),
+                format!("{sql}: expected {expected}, found {found}"),
             ))
         }
     }
@@ -278,7 +281,8 @@ impl ClockedShop {
             self.instance.take().expect("the process runs").stop();
             self.seed = Rng::new(self.seed, 1).next();
             let instance = Instance::start_at(self.dir.path(), self.seed, self.now);
-            self.instance = Some(instance.map_err(|error| format!("it does not start: {error}"))?);
+            self.instance =
+                Some(instance.map_err(|error| format!("the process does not start: {error}"))?);
         } else {
             self.instance().clock.set(self.now);
         }
@@ -327,13 +331,13 @@ fn run_tasks(shop: &ClockedShop) -> Verdict {
 }
 
 /// Calls that were answered before a clock jump, with the answers that they must get after it.
-struct Before {
+struct KnownAnswers {
     sale: (Call, Reply),
     again: Vec<(Call, u16)>,
     sold_with_id: String,
 }
 
-fn before(shop: &mut ClockedShop, rng: &mut Rng) -> Verdict<Before> {
+fn make_known_calls(shop: &mut ClockedShop, rng: &mut Rng) -> Verdict<KnownAnswers> {
     let body = shop.sale(None);
     let sale = shop.call("/v1/sales", body);
     let sold = shop.require(&sale, 201)?;
@@ -360,23 +364,26 @@ fn before(shop: &mut ClockedShop, rng: &mut Rng) -> Verdict<Before> {
     shop.require(&cancel, 200)?;
     // One order stays pending and holds its stock.
     shop.place()?;
-    Ok(Before {
+    Ok(KnownAnswers {
         sale: (sale, sold),
         again: vec![(own, 201), (checkout, 409), (confirm, 409), (cancel, 409)],
         sold_with_id: sold_with_id.text("/order/id"),
     })
 }
 
-fn after(shop: &mut ClockedShop, before: &Before, by: i64) -> Verdict {
+fn check_known_calls(shop: &mut ClockedShop, known: &KnownAnswers, by: i64) -> Verdict {
     if by < DAY_MS {
         // An idempotency key is valid for a day.
-        let again = shop.send(&before.sale.0);
-        if again != before.sale.1 {
-            let text = format!("a sale was answered {:?}, and now {again:?}", before.sale.1);
+        let again = shop.send(&known.sale.0);
+        if again != known.sale.1 {
+            let text = format!(
+                "a repeated sale was first answered {:?}, and now {again:?}",
+                known.sale.1
+            );
             return Err(Finding::new(Kind::Doubled, text));
         }
     }
-    for (call, status) in &before.again {
+    for (call, status) in &known.again {
         // A till that lost its keys sends the request under a new key. The request itself
         // identifies it.
         let again = Call {
@@ -387,10 +394,10 @@ fn after(shop: &mut ClockedShop, before: &Before, by: i64) -> Verdict {
             ..call.clone()
         };
         let reply = shop.require(&again, *status)?;
-        if *status == 201 && reply.text("/order/id") != before.sold_with_id {
+        if *status == 201 && reply.text("/order/id") != known.sold_with_id {
             return Err(Finding::new(
                 Kind::Doubled,
-                format!("a sale with its own id is sold again: {reply:?}"),
+                format!("a sale with a client id was recorded twice: {reply:?}"),
             ));
         }
     }
@@ -402,12 +409,12 @@ fn after(shop: &mut ClockedShop, before: &Before, by: i64) -> Verdict {
         body: Value::Null,
     };
     shop.require(&call, 401)?;
-    in_order(shop)
+    check_order(shop)
 }
 
 /// Checks that the lists are sorted by the order of events, newest first, whatever the timestamps
 /// say.
-fn in_order(shop: &ClockedShop) -> Verdict {
+fn check_order(shop: &ClockedShop) -> Verdict {
     let numbers = |path: &str| -> Verdict<Vec<String>> {
         let page = shop.get(path)?;
         let rows = page.body["data"].as_array().into_iter().flatten();
@@ -427,7 +434,9 @@ fn in_order(shop: &ClockedShop) -> Verdict {
         (numbers("/v1/invoices?limit=200")?, issued),
     ] {
         if found != expected {
-            return Err(format!("a list is {found:?}, and not {expected:?}").into());
+            return Err(
+                format!("wrong order of a list: expected {expected:?}, found {found:?}").into(),
+            );
         }
     }
     Ok(())
@@ -435,13 +444,13 @@ fn in_order(shop: &ClockedShop) -> Verdict {
 
 /// Runs one trial: one shop, one sequence of jumps, applied while the process runs or while it is
 /// stopped.
-fn try_jump(seed: u64, case: usize) -> Verdict {
+fn try_jumps(seed: u64, case: usize) -> Verdict {
     let mut rng = Rng::new(seed, case as u64);
     let (_, jumps) = JUMPS[case % JUMPS.len()];
     let at_start = case / JUMPS.len() % 2 == 1;
     let mut shop = ClockedShop::open(rng.next())?;
     for by in jumps {
-        let known = before(&mut shop, &mut rng)?;
+        let known = make_known_calls(&mut shop, &mut rng)?;
         // The due jobs run. The mails fail and wait for their next attempt.
         shop.pass()?;
         run_tasks(&shop)?;
@@ -449,14 +458,14 @@ fn try_jump(seed: u64, case: usize) -> Verdict {
             "SELECT count(*) FROM sales_order",
             "SELECT sum(amount_minor) FROM ledger_transfer",
         );
-        let stood = (shop.count(orders)?, shop.count(revenue)?);
+        let counts = (shop.count(orders)?, shop.count(revenue)?);
         shop.jump(*by, at_start)?;
         shop.pass()?;
         run_tasks(&shop)?;
         shop.require_count("SELECT sum(reserved) FROM stock", 0)?;
-        after(&mut shop, &known, *by)?;
-        shop.require_count(orders, stood.0)?;
-        shop.require_count(revenue, stood.1)?;
+        check_known_calls(&mut shop, &known, *by)?;
+        shop.require_count(orders, counts.0)?;
+        shop.require_count(revenue, counts.1)?;
     }
     if jumps.iter().any(|by| by.abs() > DAY_MS) {
         let waiting = "SELECT count(*) FROM job WHERE state = 'retryable' AND attempt > 1";
@@ -468,8 +477,8 @@ fn try_jump(seed: u64, case: usize) -> Verdict {
         shop.pass()?;
         run_tasks(&shop)?;
     }
-    let known = before(&mut shop, &mut rng)?;
-    after(&mut shop, &known, 0)?;
+    let known = make_known_calls(&mut shop, &mut rng)?;
+    check_known_calls(&mut shop, &known, 0)?;
     for _ in 0..3 {
         shop.pass()?;
         shop.jump(HOUR_MS, false)?;
@@ -481,7 +490,7 @@ fn try_jump(seed: u64, case: usize) -> Verdict {
 
 /// Runs one trial with a running worker: a mail waits for its second attempt when the clock jumps.
 /// The second attempt is made, and no third one.
-fn try_running(seed: u64, case: usize) -> Verdict {
+fn try_jumps_with_worker(seed: u64, case: usize) -> Verdict {
     let mut rng = Rng::new(seed, case as u64);
     let (_, jumps) = JUMPS[case % JUMPS.len()];
     let mut shop = ClockedShop::open(rng.next())?;
@@ -489,7 +498,7 @@ fn try_running(seed: u64, case: usize) -> Verdict {
     let worker = shop
         .runtime
         .block_on(async { Worker::start_with(app, *HANDLERS) });
-    let verdict = run_beside(&mut shop, jumps);
+    let verdict = run_with_worker(&mut shop, jumps);
     shop.runtime.block_on(worker.stop(TIMEOUT));
     let verdict = verdict
         .and_then(|()| oracle::jobs(shop.instance()))
@@ -498,7 +507,7 @@ fn try_running(seed: u64, case: usize) -> Verdict {
     verdict
 }
 
-fn run_beside(shop: &mut ClockedShop, jumps: &[i64]) -> Verdict {
+fn run_with_worker(shop: &mut ClockedShop, jumps: &[i64]) -> Verdict {
     for by in jumps {
         let body = shop.sale(None);
         let sold = shop.post("/v1/sales", body, 201)?;
@@ -525,7 +534,7 @@ fn run_beside(shop: &mut ClockedShop, jumps: &[i64]) -> Verdict {
             POLL_INTERVAL,
         )?;
         shop.now = shop.instance().clock.now();
-        in_order(shop)?;
+        check_order(shop)?;
     }
     Ok(())
 }

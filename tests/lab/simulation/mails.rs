@@ -50,14 +50,13 @@ pub static HANDLERS: LazyLock<Handlers> = LazyLock::new(|| {
 
 fn send(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
     let Some(Handler::Outbound(send)) = handlers::ALL.find(CONFIRMATION) else {
-        return Err(JobError::permanent("there is no handler for confirmations"));
+        return Err(JobError::permanent("no handler for confirmations"));
     };
     send(outbound_job)?;
     let name = format!("order-confirmation.{}.eml", outbound_job.job_id);
     let read = std::fs::read(outbound_job.app.config.outbox_dir().join(&name));
-    let bytes = read.map_err(|error| {
-        JobError::permanent(format!("the mail that went out is not there: {error}"))
-    })?;
+    let bytes =
+        read.map_err(|error| JobError::permanent(format!("the sent mail is missing: {error}")))?;
     let mut guard = server();
     let server = guard.as_mut().expect("a case has begun");
     let before = server
@@ -65,10 +64,10 @@ fn send(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         .entry(name.clone())
         .or_insert_with(|| bytes.clone());
     if *before != bytes {
-        server.mismatch = Some(format!("{name} came twice, and not as the same"));
+        server.mismatch = Some(format!("{name} was sent twice with different content"));
     }
     if server.rng.below(LOST_ANSWERS) == 0 {
-        return Err(JobError::transient("no answer; it went out all the same"));
+        return Err(JobError::transient("no answer, but the mail was sent"));
     }
     Ok(())
 }
