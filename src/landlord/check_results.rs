@@ -12,34 +12,29 @@ use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params
 statements! {
     FIND = "SELECT stamp, mismatches, findings, checked_at FROM tenant_check WHERE tenant_id = ?1";
     // A tenant may be removed while its file is checked.
-    SET = "INSERT INTO tenant_check (tenant_id, stamp, mismatches, findings, checked_at) SELECT \
-        id, ?2, ?3, ?4, ?5 FROM tenant WHERE id = ?1
-           ON CONFLICT (tenant_id) DO UPDATE SET stamp = excluded.stamp, mismatches = \
-           excluded.mismatches,
-             findings = excluded.findings, checked_at = excluded.checked_at";
-    WRONG = "SELECT c.stamp, c.mismatches, c.findings, c.checked_at, t.slug FROM tenant_check c \
-        JOIN tenant t ON t.id = c.tenant_id
-             WHERE c.mismatches > 0 ORDER BY t.seq LIMIT 200";
-    SET_UNCHECKED = "INSERT INTO tenant_unchecked (tenant_id, reason, tried_at) SELECT id, ?2, ?3 \
-        FROM tenant WHERE id = ?1
-                     ON CONFLICT (tenant_id) DO UPDATE SET reason = excluded.reason, tried_at = \
-                     excluded.tried_at";
+    SET = "INSERT INTO tenant_check (tenant_id, stamp, mismatches, findings, checked_at)
+        SELECT id, ?2, ?3, ?4, ?5 FROM tenant WHERE id = ?1 ON CONFLICT (tenant_id)
+        DO UPDATE SET stamp = excluded.stamp, mismatches = excluded.mismatches,
+        findings = excluded.findings, checked_at = excluded.checked_at";
+    WRONG = "SELECT c.stamp, c.mismatches, c.findings, c.checked_at, t.slug FROM tenant_check c
+        JOIN tenant t ON t.id = c.tenant_id WHERE c.mismatches > 0 ORDER BY t.seq LIMIT 200";
+    SET_UNCHECKED = "INSERT INTO tenant_unchecked (tenant_id, reason, tried_at) SELECT id, ?2, ?3
+        FROM tenant WHERE id = ?1 ON CONFLICT (tenant_id)
+        DO UPDATE SET reason = excluded.reason, tried_at = excluded.tried_at";
     IS_UNCHECKED = "SELECT 1 FROM tenant_unchecked WHERE tenant_id = ?1";
     WAS_CHECKED = "DELETE FROM tenant_unchecked WHERE tenant_id = ?1";
-    UNCHECKED = "SELECT u.reason, u.tried_at, c.checked_at, t.slug FROM tenant_unchecked u JOIN \
-        tenant t ON t.id = u.tenant_id
-                 LEFT JOIN tenant_check c ON c.tenant_id = u.tenant_id ORDER BY t.seq LIMIT 200";
-    LANDLORD = "SELECT '', mismatches, findings, checked_at, reason, tried_at FROM landlord_check \
+    UNCHECKED = "SELECT u.reason, u.tried_at, c.checked_at, t.slug FROM tenant_unchecked u
+        JOIN tenant t ON t.id = u.tenant_id LEFT JOIN tenant_check c ON c.tenant_id = u.tenant_id
+        ORDER BY t.seq LIMIT 200";
+    LANDLORD = "SELECT '', mismatches, findings, checked_at, reason, tried_at FROM landlord_check
         WHERE singleton = 1";
-    SET_LANDLORD = "INSERT INTO landlord_check (singleton, mismatches, findings, checked_at) \
-        VALUES (1, ?1, ?2, ?3)
-                 ON CONFLICT (singleton) DO UPDATE SET mismatches = excluded.mismatches, findings \
-                 = excluded.findings, checked_at = excluded.checked_at,
-                   reason = NULL, tried_at = NULL";
-    SET_LANDLORD_UNCHECKED = "INSERT INTO landlord_check (singleton, mismatches, findings, reason, \
-        tried_at) VALUES (1, 0, '[]', ?1, ?2)
-                           ON CONFLICT (singleton) DO UPDATE SET reason = excluded.reason, \
-                           tried_at = excluded.tried_at";
+    SET_LANDLORD = "INSERT INTO landlord_check (singleton, mismatches, findings, checked_at)
+        VALUES (1, ?1, ?2, ?3) ON CONFLICT (singleton)
+        DO UPDATE SET mismatches = excluded.mismatches, findings = excluded.findings,
+        checked_at = excluded.checked_at, reason = NULL, tried_at = NULL";
+    SET_LANDLORD_UNCHECKED = "INSERT INTO landlord_check (singleton, mismatches, findings,
+        reason, tried_at) VALUES (1, 0, '[]', ?1, ?2) ON CONFLICT (singleton)
+        DO UPDATE SET reason = excluded.reason, tried_at = excluded.tried_at";
 }
 
 /// The result of a check.

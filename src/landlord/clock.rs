@@ -39,32 +39,31 @@ use crate::tenancy::Directory;
 use crate::tenancy::commands::record_audit;
 
 statements! {
-    TRUST = "SELECT trusted_at, suspect_at, suspicion, cause, steady_from, steady_ms, looked_at \
+    TRUST = "SELECT trusted_at, suspect_at, suspicion, cause, steady_from, steady_ms, looked_at
         FROM clock_trust WHERE singleton = 1";
     SEEN_BEFORE = "SELECT seen_at FROM clock_latest WHERE singleton = 1";
     SET_TRUST = "INSERT INTO clock_trust (singleton, trusted_at) VALUES (1, ?1)
-                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, \
-                 suspect_at = NULL, suspicion = NULL, cause = NULL,
-                   steady_from = NULL, steady_ms = 0, looked_at = NULL, webhook_notified_at = \
-                   NULL, mail_notified_at = NULL";
-    SET_SUSPECT = "INSERT INTO clock_trust (singleton, trusted_at, suspect_at, suspicion, cause, \
-        steady_from, looked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2)
-                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, \
-                 suspect_at = excluded.suspect_at, suspicion = excluded.suspicion,
-                   cause = excluded.cause, steady_from = excluded.steady_from, steady_ms = 0, \
-                   looked_at = excluded.looked_at,
-                   webhook_notified_at = NULL, mail_notified_at = NULL";
-    SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, looked_at = ?3 WHERE \
-        singleton = 1";
-    // Only these statements may set it back.
-    RESET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1) ON CONFLICT \
-        (singleton) DO UPDATE SET seen_at = excluded.seen_at";
-    NOTIFIED = "SELECT webhook_notified_at IS NOT NULL, mail_notified_at IS NOT NULL FROM \
-        clock_trust WHERE singleton = 1";
-    WEBHOOK_NOTIFIED = "UPDATE clock_trust SET webhook_notified_at = ?1 WHERE singleton = 1 AND \
-        suspect_at = ?2";
-    MAIL_NOTIFIED = "UPDATE clock_trust SET mail_notified_at = ?1 WHERE singleton = 1 AND \
-        suspect_at = ?2";
+        ON CONFLICT (singleton)
+        DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = NULL, suspicion = NULL,
+        cause = NULL, steady_from = NULL, steady_ms = 0, looked_at = NULL,
+        webhook_notified_at = NULL, mail_notified_at = NULL";
+    SET_SUSPECT = "INSERT INTO clock_trust (singleton, trusted_at, suspect_at, suspicion, cause,
+        steady_from, looked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2) ON CONFLICT (singleton)
+        DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = excluded.suspect_at,
+        suspicion = excluded.suspicion, cause = excluded.cause,
+        steady_from = excluded.steady_from, steady_ms = 0, looked_at = excluded.looked_at,
+        webhook_notified_at = NULL, mail_notified_at = NULL";
+    SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, looked_at = ?3
+        WHERE singleton = 1";
+    // Used only when the stored time may go back.
+    RESET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1)
+        ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at";
+    NOTIFIED = "SELECT webhook_notified_at IS NOT NULL, mail_notified_at IS NOT NULL
+        FROM clock_trust WHERE singleton = 1";
+    WEBHOOK_NOTIFIED = "UPDATE clock_trust SET webhook_notified_at = ?1 WHERE singleton = 1
+        AND suspect_at = ?2";
+    MAIL_NOTIFIED = "UPDATE clock_trust SET mail_notified_at = ?1 WHERE singleton = 1
+        AND suspect_at = ?2";
 }
 
 text_enum! {

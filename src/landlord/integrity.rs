@@ -4,8 +4,8 @@ use crate::storage::{LandlordView, Row, StorageError, migrate, statements};
 
 statements! {
     PAGES = "SELECT * FROM pragma_integrity_check LIMIT 10";
-    FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of \
-        ' || parent FROM pragma_foreign_key_check LIMIT 50";
+    FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?')
+        || ' refers to no row of ' || parent FROM pragma_foreign_key_check LIMIT 50";
 }
 
 /// Runs all checks and returns the findings of each; an empty list means that nothing was found.

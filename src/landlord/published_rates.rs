@@ -22,12 +22,12 @@ use crate::tenancy::commands::record_audit;
 
 statements! {
     SERIES = "SELECT day, rate FROM published_rate WHERE currency = ?1 ORDER BY day, seq";
-    INSERT = "INSERT INTO published_rate (source, day, currency, rate, imported_at) VALUES ('ecb', \
-        ?1, ?2, ?3, ?4)";
+    INSERT = "INSERT INTO published_rate (source, day, currency, rate, imported_at)
+        VALUES ('ecb', ?1, ?2, ?3, ?4)";
     FETCH = "SELECT next_at, failures FROM rate_fetch WHERE singleton = 1";
     SET_FETCH = "INSERT INTO rate_fetch (singleton, next_at, failures) VALUES (1, ?1, ?2)
-                 ON CONFLICT (singleton) DO UPDATE SET next_at = excluded.next_at, failures = \
-                 excluded.failures";
+        ON CONFLICT (singleton)
+        DO UPDATE SET next_at = excluded.next_at, failures = excluded.failures";
 }
 
 /// The first day with rates against the euro.

@@ -13,10 +13,10 @@ use crate::storage::{
 };
 
 statements! {
-    COUNT_EVENTS = "SELECT count(*) FROM stripe_event WHERE processed_at IS NOT NULL AND \
-        received_at < ?1";
-    FORGET_EVENTS = "DELETE FROM stripe_event WHERE rowid IN (SELECT rowid FROM stripe_event WHERE \
-        processed_at IS NOT NULL AND received_at < ?1 ORDER BY received_at LIMIT ?2)";
+    COUNT_EVENTS = "SELECT count(*) FROM stripe_event WHERE processed_at IS NOT NULL
+        AND received_at < ?1";
+    FORGET_EVENTS = "DELETE FROM stripe_event WHERE rowid IN (SELECT rowid FROM stripe_event
+        WHERE processed_at IS NOT NULL AND received_at < ?1 ORDER BY received_at LIMIT ?2)";
 }
 
 text_enum! {

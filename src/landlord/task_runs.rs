@@ -11,9 +11,9 @@ use crate::tenancy::Directory;
 
 statements! {
     TASKS = "SELECT task, done_up_to, ran_at FROM task_run";
-    SET = "INSERT INTO task_run (task, done_up_to, ran_at) VALUES (?1, ?2, ?3)
-           ON CONFLICT (task) DO UPDATE SET done_up_to = excluded.done_up_to, ran_at = \
-           coalesce(excluded.ran_at, ran_at)";
+    SET = "INSERT INTO task_run (task, done_up_to, ran_at) VALUES (?1, ?2, ?3) ON CONFLICT (task)
+        DO UPDATE SET done_up_to = excluded.done_up_to,
+        ran_at = coalesce(excluded.ran_at, ran_at)";
 }
 
 /// The progress of a task.

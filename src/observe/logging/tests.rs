@@ -424,5 +424,5 @@ fn logs_panics() {
             .is_some_and(|location| location.contains("logging/tests.rs:")),
         "{line}"
     );
-    assert_eq!(line["thread"], "logging::tests::logs_panics");
+    assert_eq!(line["thread"], "observe::logging::tests::logs_panics");
 }

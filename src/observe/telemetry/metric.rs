@@ -60,6 +60,8 @@ pub const METRICS: &[Metric] = &[
     gauge("tillbox_disk_reserve_bytes", "Reserved disk space; with less free space, sales are \
         refused."),
     gauge("tillbox_disk_size_bytes", "Size of the disk of the data directory."),
+    counter("tillbox_http_bad_requests_total", "Requests that were not valid HTTP and reached no \
+        route."),
     gauge("tillbox_http_connections", "Open connections."),
     counter("tillbox_http_connections_refused_total", "Connections refused because their address \
         had too many."),
@@ -69,8 +71,6 @@ pub const METRICS: &[Metric] = &[
     gauge("tillbox_http_requests_in_flight", "Requests in progress."),
     counter("tillbox_http_requests_total", "Answered requests, by route and status. An unknown \
         path counts as the route `unmatched`."),
-    counter("tillbox_http_bad_requests_total", "Requests that were not valid HTTP and reached no \
-        route."),
     histogram("tillbox_job_duration_seconds",
         "Duration of an attempt at a job, by queue and kind."),
     histogram("tillbox_job_wait_seconds", "Time from when a job was due until it started, by \
