@@ -1,5 +1,5 @@
-//! (b): the library path, without a socket and without JSON; and the template, one sale's rows,
-//! which (a) writes again and again.
+//! (b): sales through the library, without a socket and without JSON. Also the template: the rows
+//! of one sale, which (a) writes repeatedly.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use tillbox::tenant::tax::{AddRate, add_rate};
 
 use crate::metric::{Metric, now, since_us};
 
-/// A shop with two products, tax and much stock.
+/// A tenant with two products, tax and plenty of stock.
 pub struct BenchShop {
     pub app: Arc<App>,
     pub db: Database<Tenant>,
@@ -31,7 +31,7 @@ pub struct BenchShop {
 }
 
 impl BenchShop {
-    /// Makes one in `dir`.
+    /// Creates one in `dir`.
     pub fn open(dir: &Path) -> Self {
         let mut config = Config::default();
         config.storage.data_dir = dir.to_owned();
@@ -95,7 +95,7 @@ fn stock_up(work: &mut TenantWork) -> [ProductId; 2] {
     })
 }
 
-/// A sale of one of each, paid in cash.
+/// A sale of one piece of each product, paid in cash.
 pub fn sale(products: [ProductId; 2]) -> RecordSale {
     let line = |product_id| SaleLine {
         id: None,
@@ -117,11 +117,10 @@ pub fn sale(products: [ProductId; 2]) -> RecordSale {
     }
 }
 
-/// What an answer to the sale is in length: `POST /v1/sales` stores it under the request's key
-/// (`daemon.rs` sees to it that this is so).
+/// Bytes of the stored answer to the sale. `daemon.rs` checks it against `POST /v1/sales`.
 pub const ANSWER_BYTES: usize = 3_500;
 
-/// Records a sale under a key, as the daemon does; only the answer is no JSON.
+/// Records a sale under a key, as the daemon does, but with an answer that is not JSON.
 fn sell(
     work: &mut TenantWork,
     policy: &Policy,
@@ -140,7 +139,7 @@ fn sell(
     .map(drop)
 }
 
-/// A sale that failed, which none does here.
+/// Error of a sale. No sale fails in this bench.
 #[derive(Debug)]
 struct Failed;
 
@@ -150,7 +149,7 @@ impl<E: std::error::Error> From<E> for Failed {
     }
 }
 
-/// A client's key of a request: as UUIDs of version 4 are, in no order.
+/// Returns a client's idempotency key: unordered, like a UUID of version 4.
 pub fn key(client: usize, count: u64) -> String {
     let mixed = ((client as u64) << 40 | count).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     format!(
@@ -160,7 +159,7 @@ pub fn key(client: usize, count: u64) -> String {
     )
 }
 
-/// The file of a shop that has made one sale, closed.
+/// Returns the closed file of a tenant with one sale.
 pub fn template(dir: &Path) -> PathBuf {
     let shop = BenchShop::open(dir);
     let (policy, command) = (shop.app.policy.clone(), sale(shop.products));
@@ -176,7 +175,7 @@ pub fn template(dir: &Path) -> PathBuf {
     path
 }
 
-/// `clients` callers record sales, each its next when the one before is on disk.
+/// Measures `clients` that each record the next sale when the last one is on disk.
 pub fn run(dir: &Path, clients: usize, round: Duration) -> Metric {
     let shop = BenchShop::open(dir);
     let runtime = tokio::runtime::Builder::new_multi_thread()
