@@ -41,7 +41,8 @@ pub enum KeyError {
     TooLong,
     /// Other than printable ASCII characters.
     #[error(
-        "the Idempotency-Key may contain only printable ASCII characters, bare or between two quotes"
+        "the Idempotency-Key may contain only printable ASCII characters, bare or between two \
+         quotes"
     )]
     Form,
 }

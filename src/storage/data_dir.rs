@@ -24,13 +24,14 @@ pub struct DataDir {
 pub enum DataDirError {
     /// Another process holds the lock.
     #[error(
-        "the data directory {0} is in use by another tillbox process; stop it or use another directory"
+        "the data directory {0} is in use by another tillbox process; stop it or use another \
+         directory"
     )]
     InUse(PathBuf),
     /// It cannot be created, read or locked.
     #[error(
-        "the data directory cannot be used: {path}: {source}; check the permissions and the disk, or \
-         choose another one with --data-dir"
+        "the data directory cannot be used: {path}: {source}; check the permissions and the disk, \
+         or choose another one with --data-dir"
     )]
     Io {
         /// The directory or a file in it.

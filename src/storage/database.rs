@@ -160,7 +160,8 @@ impl<K: FileKind> Database<K> {
                 metrics::counter!("tillbox_overloads_total", "file" => K::NAME).increment(1);
                 if self.inner.shared.should_log_overload() {
                     let file = self.inner.path.display();
-                    tracing::warn!(%file, inbox = WRITER_INBOX, "writer overloaded; requests refused");
+                    tracing::warn!(%file, inbox = WRITER_INBOX,
+                        "writer overloaded; requests refused");
                 }
                 Answer::failed(StorageErrorKind::Overloaded)
             }

@@ -40,14 +40,15 @@ pub enum StorageErrorKind {
     Missing,
     /// The file is missing because it was damaged or behind its checkpoint, and was set aside.
     #[error(
-        "the data file was rejected and is kept beside its place as .quarantined; put a good copy in \
-         its place (the log says what was wrong; if it lacked sales: tillbox tenant accept-loss)"
+        "the data file was rejected and is kept beside its place as .quarantined; put a good copy \
+         in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
+         accept-loss)"
     )]
     SetAside,
     /// The checkpoint in the landlord's file cannot be read.
     #[error(
-        "the landlord's file, which contains the checkpoint of the data file, cannot be read; check \
-         the landlord's file"
+        "the landlord's file, which contains the checkpoint of the data file, cannot be read; \
+         check the landlord's file"
     )]
     CheckpointUnreadable,
     /// The disk failed twice while the file was open.
@@ -58,8 +59,8 @@ pub enum StorageErrorKind {
     Held,
     /// The file lacks acknowledged changes.
     #[error(
-        "the data file lacks acknowledged sales: it is an older copy, or the disk did not keep what \
-         it confirmed; put the newest copy in its place, or accept the loss: tillbox tenant \
+        "the data file lacks acknowledged sales: it is an older copy, or the disk did not keep \
+         what it confirmed; put the newest copy in its place, or accept the loss: tillbox tenant \
          accept-loss"
     )]
     Behind,
@@ -71,13 +72,14 @@ pub enum StorageErrorKind {
     NewerSchema,
     /// The disk or the kernel failed.
     #[error(
-        "the disk failed; it is unknown whether the last change was kept; try again with the same key"
+        "the disk failed; it is unknown whether the last change was kept; try again with the same \
+         key"
     )]
     Io,
     /// The system cannot open the file at present.
     #[error(
-        "the data file cannot be opened at present; check its permissions and the process's limit of \
-         open files"
+        "the data file cannot be opened at present; check its permissions and the process's limit \
+         of open files"
     )]
     CannotOpen,
     /// A read exceeded its deadline.

@@ -65,7 +65,8 @@ pub fn assert_sqlite_version() {
     let version = rusqlite::version_number();
     assert!(
         version >= SQLITE_VERSION_MIN,
-        "SQLite {version} is older than {SQLITE_VERSION_MIN}, the first release that is safe in WAL mode"
+        "SQLite {version} is older than {SQLITE_VERSION_MIN}, the first release that is safe in \
+         WAL mode"
     );
 }
 

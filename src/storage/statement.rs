@@ -28,7 +28,10 @@ impl Statement {
 /// Declares the statements of a module, and `STATEMENTS`, the list of all of them.
 macro_rules! statements {
     ($($name:ident = $sql:expr;)*) => {
-        $(const $name: $crate::storage::Statement = $crate::storage::Statement::new(concat!(module_path!(), "::", stringify!($name)), $sql);)*
+        $(const $name: $crate::storage::Statement = $crate::storage::Statement::new(
+            concat!(module_path!(), "::", stringify!($name)),
+            $sql,
+        );)*
         /// All statements of this module, for the test that prepares them.
         pub const STATEMENTS: &[$crate::storage::Statement] = &[$($name),*];
     };
@@ -38,7 +41,9 @@ pub(crate) use statements;
 /// Declares an enum that is stored and displayed as text: its variants, `as_str`, `parse`, and the
 /// SQL and JSON forms.
 macro_rules! text_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name { $($(#[$vdoc])* $variant),* }
@@ -85,7 +90,9 @@ macro_rules! text_enum {
         }
 
         impl rusqlite::types::FromSql for $name {
-            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+            fn column_result(
+                value: rusqlite::types::ValueRef<'_>,
+            ) -> rusqlite::types::FromSqlResult<Self> {
                 Self::parse(value.as_str()?).ok_or(rusqlite::types::FromSqlError::InvalidType)
             }
         }

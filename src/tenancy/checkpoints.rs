@@ -7,7 +7,6 @@
 //! Checkpoints are lazy: they are written at an interval and when a file is closed, so the loss of
 //! later changes is not detected. A checkpoint is never ahead of its file: a reader sees a commit
 //! only when it is on disk.
-//! when it is on disk.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -5,7 +5,6 @@
 //! [`Directory::change`], which starts a new generation when the change is on disk and before it is
 //! acknowledged. Answers that were read earlier belong to the old generation and are never used
 //! again. The next request with a revoked key is refused.
-//! never looked at again. A revoked key is refused by the next request.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,11 +119,10 @@ impl Directory {
         self.tenant(CacheKey::Id(id), move |view| commands::find_by_id(view, id))
     }
 
-    fn tenant(
-        &self,
-        cache_key: CacheKey,
-        find: impl FnOnce(&LandlordView) -> Result<Option<TenantAccess>, StorageError> + Send + 'static,
-    ) -> Answer<Option<TenantAccess>, StorageError> {
+    fn tenant<F>(&self, cache_key: CacheKey, find: F) -> Answer<Option<TenantAccess>, StorageError>
+    where
+        F: FnOnce(&LandlordView) -> Result<Option<TenantAccess>, StorageError> + Send + 'static,
+    {
         let cache_key = (self.generation.load(Ordering::Acquire), cache_key);
         if let Some(CachedAnswer::Tenant(access)) = self.cached(&cache_key) {
             return Answer::ready(Ok(access));

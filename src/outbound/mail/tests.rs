@@ -363,7 +363,8 @@ fn error_names_server_and_cause_without_secrets() {
     assert_eq!(
         chain(&error),
         format!(
-            "the mail server {address} did not accept the message: permanent error (550): no such user"
+            "the mail server {address} did not accept the message: permanent error (550): no such \
+             user"
         )
     );
     server.join().unwrap();

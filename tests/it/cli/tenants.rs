@@ -86,7 +86,7 @@ fn exits_with_own_codes_for_refusal_and_wrong_usage() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     let taken = run(&data, &["tenant", "create", "corner", "--name", "C"]).code(1);
-    assert_eq!(taken.failure()[0], "error: the slug `corner` is taken");
+    assert_eq!(taken.failure()[0], "error: the slug `corner` is in use");
     let currency = run(
         &data,
         &["tenant", "create", "b", "--name", "B", "--currency", "EURO"],

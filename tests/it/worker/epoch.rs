@@ -214,7 +214,7 @@ fn holds_and_reports_job_of_unknown_kind() {
     let errors = shop.rows(&format!(
         "SELECT errors ->> '$[0].error' FROM job WHERE kind = '{KIND}'"
     ));
-    assert!(errors[0].contains("nothing runs this kind"), "{errors:?}");
+    assert!(errors[0].contains("no handler for this kind"), "{errors:?}");
 }
 
 static RAN: AtomicUsize = AtomicUsize::new(0);
