@@ -162,17 +162,8 @@ impl App {
         let rate_limiter = Arc::new(rate_limiter.map_err(StartError::Landlord)?);
         let clock_watch = Arc::new(ClockWatch::new(directory.clone(), ports.clock.clone()));
         let tasks = TaskRuns::new(directory.clone());
-        let published = PublishedRates::new(
-            directory.clone(),
-            config.cache.rate_ttl.into(),
-            ports.clock.clone(),
-        );
-        let sold_in = TimedCache::new(
-            "currency_settings",
-            CACHED_TENANTS,
-            config.cache.settings_ttl.into(),
-            ports.clock.clone(),
-        );
+        let published = published_rates(&config, &ports, directory.clone());
+        let sold_in = sold_in_cache(&config, &ports);
         let checkpoints = Checkpoints::new(directory.clone(), chain_ends::CHAINS);
         warn_of_clock(&checkpoints, ports.clock.now());
         let (alert_recipients, reloads) = alert_recipients(&config, &dir, ports.entropy.as_ref());
@@ -193,11 +184,7 @@ impl App {
         provisioner.recover().map_err(StartError::Recovery)?;
         let mailer = mailer(&config)?;
         let policy = Arc::new(policy(&config, dev));
-        let space = Space::new(
-            config.storage.data_dir.clone(),
-            config.storage.disk_reserve.as_bytes(),
-            ports.clock.clone(),
-        );
+        let space = space(&config, &ports);
         let (started_at, up_at_start) = (ports.clock.now(), ports.clock.uptime());
         Ok(Arc::new(Self {
             config,
@@ -298,6 +285,30 @@ fn alert_recipients(
         reloads.mark_unapplied(|last| last.alerts = Alerts::default());
     }
     (alert_recipients, reloads)
+}
+
+fn published_rates(config: &Config, ports: &Ports, directory: Arc<Directory>) -> PublishedRates {
+    let ttl = config.cache.rate_ttl.into();
+    PublishedRates::new(directory, ttl, ports.clock.clone())
+}
+
+fn sold_in_cache(config: &Config, ports: &Ports) -> TimedCache<TenantId, Arc<SoldIn>> {
+    let ttl = config.cache.settings_ttl.into();
+    TimedCache::new(
+        "currency_settings",
+        CACHED_TENANTS,
+        ttl,
+        ports.clock.clone(),
+    )
+}
+
+fn space(config: &Config, ports: &Ports) -> Space {
+    let reserve = config.storage.disk_reserve.as_bytes();
+    Space::new(
+        config.storage.data_dir.clone(),
+        reserve,
+        ports.clock.clone(),
+    )
 }
 
 fn policy(config: &Config, dev: bool) -> Policy {

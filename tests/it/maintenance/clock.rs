@@ -244,7 +244,7 @@ async fn trusts_clock_behind_at_start_once_it_catches_up() {
     assert!(night(&app).contains(&"retention"));
     assert_eq!(suspicion(&app).await, Value::Null);
     let trail =
-        app.landlord_rows("SELECT actor, action FROM audit_log WHERE subject = 'house:clock'");
+        app.landlord_rows("SELECT actor, action FROM audit_log WHERE subject = 'landlord:clock'");
     assert_eq!(trail, ["system|clock.trusted"]);
     for table in ["audit_log", "inventory_movement"] {
         assert_eq!(

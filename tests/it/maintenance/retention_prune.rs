@@ -355,7 +355,7 @@ async fn records_interrupted_landlord_run_in_audit_trail() {
     assert_ne!(app.landlord_rows(count), before, "some entries went");
     let trail =
         app.landlord_rows("SELECT action, subject FROM audit_log ORDER BY seq DESC LIMIT 1");
-    assert_eq!(trail, ["retention.begun|house:retention"]);
+    assert_eq!(trail, ["retention.begun|landlord:retention"]);
     let details = app
         .landlord_rows("SELECT details FROM audit_log ORDER BY seq DESC LIMIT 1")
         .remove(0);

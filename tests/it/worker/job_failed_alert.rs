@@ -127,7 +127,7 @@ fn sends_webhook_and_mail_when_job_is_discarded() {
         data["error"]
             .as_str()
             .expect("a text")
-            .contains("cannot be read"),
+            .contains("the payload is invalid"),
         "{data}"
     );
     assert!(
