@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for a number of seconds, one target per processor at a time, from the corpora in fuzz/corpus and
-# the findings of earlier runs. Needs a nightly toolchain and cargo-fuzz (cargo install --locked cargo-fuzz). Without
-# them it prints SKIPPED and exits with 0.
+# Runs every fuzz target for a number of seconds, one target per processor at a time, from the corpora in fuzz/corpus
+# and the findings of earlier runs. Needs a nightly toolchain and cargo-fuzz (cargo install --locked cargo-fuzz).
+# Without them it prints SKIPPED and exits with 0.
 #
 # fuzz/run.sh [SECONDS [SEED]]
 #
@@ -42,7 +42,8 @@ run() {
     "$programs/$name" -max_total_time="$seconds" -seed="$seed" -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="$target/failed/$name-" "$target/found/$name" "corpus/$name" >"$log" 2>&1 || status=$?
     echo "$status" >"$target/$name.status"
-    printf '  %-14s %9s runs  %s\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$( ((status == 0)) && echo passed || echo FAILED)"
+    printf '  %-14s %9s runs  %s\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
+        "$( ((status == 0)) && echo passed || echo FAILED)"
     if ((status != 0)); then tail -n 40 "$log"; fi
 }
 export -f run
