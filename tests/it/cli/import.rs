@@ -136,9 +136,9 @@ fn lists_bad_rows_and_imports_the_others() {
     let importer = Importer::open();
     let mut text = b"sku,name,price_minor,currency,barcode,tax_class\n".to_vec();
     text.extend_from_slice(
-        "A-1,Good,100,USD,,\n,No \
-         SKU,100,USD,,\nA-3,,100,usd,,\nA-4,Price,1.50,USD,,\nA-5,Price,-1,USD,,\nA-6,Class,1,USD,,luxury\n\
-         A-7,Barcode,1,USD,4006381333931,\nA-8,Barcode,1,USD,4006381333931,\nA-9,Cells,1\nA-1,Twice,100,USD,,\n"
+        "A-1,Good,100,USD,,\n,No SKU,100,USD,,\nA-3,,100,usd,,\nA-4,Price,1.50,USD,,\n\
+         A-5,Price,-1,USD,,\nA-6,Class,1,USD,,luxury\nA-7,Barcode,1,USD,4006381333931,\n\
+         A-8,Barcode,1,USD,4006381333931,\nA-9,Cells,1\nA-1,Twice,100,USD,,\n"
             .as_bytes(),
     );
     text.extend_from_slice(
@@ -191,7 +191,7 @@ fn lists_bad_rows_and_imports_the_others() {
     let report = importer.catalog(&euros).code(0).json();
     let reason = report["refused"][0]["reason"].as_str().expect("a reason");
     assert!(reason.contains("currency never changes"), "{report:#}");
-    let told = importer
+    let output = importer
         .run(&[
             "catalog",
             "import",
@@ -201,13 +201,14 @@ fn lists_bad_rows_and_imports_the_others() {
         ])
         .code(0);
     assert!(
-        told.stdout
+        output
+            .stdout
             .starts_with("13 rows: 0 created, 0 updated, 3 unchanged, 10 refused"),
-        "{told:?}"
+        "{output:?}"
     );
     assert!(
-        told.stderr.contains("LINE") && told.stderr.contains("not UTF-8"),
-        "{told:?}"
+        output.stderr.contains("LINE") && output.stderr.contains("not UTF-8"),
+        "{output:?}"
     );
 }
 
@@ -225,7 +226,8 @@ fn reports_line_number_of_refused_row() {
             [5, 6],
         ),
         (
-            "sku,name,price_minor,currency\r\n\r\n\"A-1\",\"x\",1,USD\r\n\r\nA-2,\"two\r\nlines\",1,USD\r\nA-3,x,bad,USD\r\n",
+            "sku,name,price_minor,currency\r\n\r\n\"A-1\",\"x\",1,USD\r\n\r\n\
+             A-2,\"two\r\nlines\",1,USD\r\nA-3,x,bad,USD\r\n",
             [5, 7],
         ),
     ] {
@@ -233,13 +235,13 @@ fn reports_line_number_of_refused_row() {
             .catalog(&importer.file("products.csv", text.as_bytes()))
             .code(0)
             .json();
-        let told: Vec<_> = report["refused"]
+        let reported: Vec<_> = report["refused"]
             .as_array()
             .expect("a list")
             .iter()
             .map(|row| row["line"].as_u64())
             .collect();
-        assert_eq!(told, lines.map(Some), "{text:?}: {report:#}");
+        assert_eq!(reported, lines.map(Some), "{text:?}: {report:#}");
     }
     let huge = format!(
         "sku,name,price_minor,currency\nA-7,{},1,USD\nA-8,x,1,USD\n",
@@ -302,7 +304,8 @@ fn rejects_file_that_is_no_catalog() {
 
 const INVOICES: &[u8] = b"invoice_number,customer_number,sold_at,billing_country,total_minor\n\
 1,2,2021-01-01T00:00:00Z,DE,318\n2,2,2022-03-01T12:30:00Z,DE,1500\n";
-const LINES: &[u8] = b"line_number,invoice_number,sku,unit_price_minor,quantity\n1,1,A-1,99,2\n2,1,A-3,120,1\n3,2,A-3,1500,1\n";
+const LINES: &[u8] = b"line_number,invoice_number,sku,unit_price_minor,quantity\n\
+1,1,A-1,99,2\n2,1,A-3,120,1\n3,2,A-3,1500,1\n";
 
 fn importer_with_catalog() -> Importer {
     let importer = Importer::open();
@@ -360,8 +363,10 @@ fn lists_inconsistent_sales_and_imports_the_others() {
     let importer = importer_with_catalog();
     let mut invoices = INVOICES.to_vec();
     invoices.extend_from_slice(
-        b"3,2,2022-03-02T00:00:00Z,DE,100\n4,2,yesterday,DE,99\n5,2,2022-03-02T00:00:00Z,DE,99\n6,2,2022-03-02T00:00:00Z,DE,99\n\
-          7,2,2022-03-02T00:00:00Z,DE,99\n2,2,2022-03-01T12:30:00Z,DE,1500\n8,2,2222-03-02T00:00:00Z,DE,99\n",
+        b"3,2,2022-03-02T00:00:00Z,DE,100\n4,2,yesterday,DE,99\n\
+          5,2,2022-03-02T00:00:00Z,DE,99\n6,2,2022-03-02T00:00:00Z,DE,99\n\
+          7,2,2022-03-02T00:00:00Z,DE,99\n2,2,2022-03-01T12:30:00Z,DE,1500\n\
+          8,2,2222-03-02T00:00:00Z,DE,99\n",
     );
     let mut lines = LINES.to_vec();
     lines.extend_from_slice(
@@ -412,12 +417,13 @@ fn lists_inconsistent_sales_and_imports_the_others() {
     assert_eq!(importer.rows("SELECT count(*) FROM sales_order"), ["2"]);
     // After the correction the same files continue where they stopped. An imported sale cannot
     // change.
-    let mended = importer.file(
-        "mended.csv",
-        b"invoice_number,sold_at,total_minor\n1,2021-01-01T00:00:00Z,318\n2,2022-03-02T00:00:00Z,1500\n3,2022-03-02T00:00:00Z,99\n",
+    let corrected = importer.file(
+        "corrected.csv",
+        b"invoice_number,sold_at,total_minor\n1,2021-01-01T00:00:00Z,318\n\
+          2,2022-03-02T00:00:00Z,1500\n3,2022-03-02T00:00:00Z,99\n",
     );
     let lines = importer.file("lines.csv", &[LINES, b"4,3,A-1,99,1\n"].concat());
-    let report = importer.sales(&[&mended, &lines]).code(0).json();
+    let report = importer.sales(&[&corrected, &lines]).code(0).json();
     assert_eq!(summary(&report), [3, 1, 0, 1, 1], "{report:#}");
     assert!(
         report["refused"][0]["reason"]

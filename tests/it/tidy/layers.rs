@@ -83,14 +83,14 @@ fn firsts_of_group(group: &str) -> impl Iterator<Item = (usize, &str)> {
     members.into_iter().filter_map(first)
 }
 
-fn uses_only_what_is_below(source: &Source) -> Vec<Offence> {
+fn uses_lower_layers(source: &Source) -> Vec<Offence> {
     let own = module_of(&source.path);
     if own == "lib" {
         return Vec::new();
     }
     let Some(own_height) = height(own).or((own == "main").then_some(u32::MAX)) else {
         return vec![format!(
-            "src/{}: the module {own} has no place among the layers",
+            "src/{}: the module {own} has no height; add it to HEIGHTS",
             source.path
         )];
     };
@@ -128,34 +128,31 @@ fn is_synchronous(source: &Source) -> Vec<Offence> {
 #[test]
 fn uses_only_lower_layers() {
     bites(
-        uses_only_what_is_below,
+        uses_lower_layers,
         "storage/a.rs",
         "use crate::tenant::x;",
         "use crate::primitives::x;",
     );
     bites(
-        uses_only_what_is_below,
+        uses_lower_layers,
         "tenant/a.rs",
         "use crate::{primitives::b, http::{c, d}};",
         "use crate::{platform::{b, c}, storage};",
     );
     bites(
-        uses_only_what_is_below,
+        uses_lower_layers,
         "worker/a.rs",
         "fn f() { crate::http::g() }",
         "fn f() { crate::app::g() }",
     );
-    assert_eq!(
-        uses_only_what_is_below(&Source::new("novelty.rs", "")).len(),
-        1
-    );
+    assert_eq!(uses_lower_layers(&Source::new("novelty.rs", "")).len(), 1);
     bites(
-        uses_only_what_is_below,
+        uses_lower_layers,
         "http/api/a.rs",
         "use super::super::b;",
         "use super::b;",
     );
-    enforce(uses_only_what_is_below, &[]);
+    enforce(uses_lower_layers, &[]);
 }
 
 #[test]

@@ -1,23 +1,31 @@
 //! Source files as the rules see them: the text, and its code without comments and the contents of
 //! strings.
 
+use std::ops::Range;
 use std::path::Path;
 
 pub struct Source {
     /// The path below the root, with `/`.
     pub path: String,
-    /// `src/` or `tests/it/`.
+    /// `src/`, `tests/it/` or `tests/lab/`.
     pub root: &'static str,
     pub text: String,
     /// The text with comments and string contents blanked. Offsets and lines stay the same.
     pub code: String,
+    /// The text with all but the comments blanked.
+    pub comments: String,
     /// The code with test modules and test functions blanked too.
     pub product: String,
+    raw_strings: Vec<Range<usize>>,
 }
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        let code = blank_comments_and_strings(text);
+        let Split {
+            code,
+            comments,
+            raw_strings,
+        } = split(text);
         let is_test_file = path.ends_with("/tests.rs") || path.contains("/tests/");
         let product = if is_test_file {
             String::new()
@@ -29,8 +37,16 @@ impl Source {
             root: "src/",
             text: text.to_owned(),
             code,
+            comments,
             product,
+            raw_strings,
         }
+    }
+
+    /// Whether a raw string covers a part of the bytes.
+    pub fn is_raw(&self, bytes: &Range<usize>) -> bool {
+        let overlaps = |raw: &Range<usize>| raw.start < bytes.end && bytes.start < raw.end;
+        self.raw_strings.iter().any(overlaps)
     }
 
     /// The place of an offset, as `path:line`.
@@ -51,6 +67,11 @@ pub fn all() -> Vec<Source> {
 /// All files under `tests/it/`.
 pub fn tests() -> Vec<Source> {
     below("tests/it/")
+}
+
+/// All files under `tests/lab/`.
+pub fn lab() -> Vec<Source> {
+    below("tests/lab/")
 }
 
 fn below(root: &'static str) -> Vec<Source> {
@@ -104,21 +125,23 @@ pub fn places<'a>(code: &'a str, text: &'a str) -> impl Iterator<Item = usize> +
     code.match_indices(text).map(|(place, _)| place)
 }
 
-fn blank_comments_and_strings(text: &str) -> String {
+struct Split {
+    code: String,
+    comments: String,
+    raw_strings: Vec<Range<usize>>,
+}
+
+fn split(text: &str) -> Split {
     let bytes = text.as_bytes();
-    let mut out = bytes.to_vec();
-    let mut place = 0;
+    let (mut code, mut comments) = (bytes.to_vec(), bytes.to_vec());
+    let mut raw_strings = Vec::new();
+    let (mut place, mut code_start) = (0, 0);
     while place < bytes.len() {
         let end = match bytes[place] {
             b'/' if bytes[place..].starts_with(b"//") => until(bytes, place, b"\n"),
             b'/' if bytes[place..].starts_with(b"/*") => until(bytes, place + 2, b"*/") + 2,
             b'"' => string_end(bytes, place),
-            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"\"") => {
-                until(bytes, place + 2, b"\"") + 1
-            }
-            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"#\"") => {
-                until(bytes, place + 3, b"\"#") + 2
-            }
+            b'r' if is_raw_string(bytes, place) => raw_string_end(bytes, place),
             b'\'' if bytes[place + 1..].starts_with(b"\\") => until(bytes, place + 3, b"'") + 1,
             b'\'' if bytes.get(place + 2) == Some(&b'\'') => place + 3,
             _ => {
@@ -127,14 +150,46 @@ fn blank_comments_and_strings(text: &str) -> String {
             }
         };
         let end = end.min(bytes.len());
-        for byte in &mut out[place..end] {
-            if *byte != b'\n' {
-                *byte = b' ';
-            }
+        let is_comment = bytes[place] == b'/';
+        if bytes[place] == b'r' {
+            raw_strings.push(place..end);
         }
-        place = end;
+        blank(&mut code[place..end]);
+        blank(&mut comments[code_start..if is_comment { place } else { end }]);
+        (place, code_start) = (end, end);
     }
-    String::from_utf8(out).expect("whole characters were blanked")
+    blank(&mut comments[code_start..]);
+    let whole = |bytes| String::from_utf8(bytes).expect("whole characters were blanked");
+    Split {
+        code: whole(code),
+        comments: whole(comments),
+        raw_strings,
+    }
+}
+
+fn blank(bytes: &mut [u8]) {
+    for byte in bytes.iter_mut().filter(|byte| **byte != b'\n') {
+        *byte = b' ';
+    }
+}
+
+/// Whether `r"…"`, `r#"…"#` or such a byte string begins at this `r`.
+fn is_raw_string(bytes: &[u8], place: usize) -> bool {
+    let is_prefix = match place.checked_sub(1).map(|before| bytes[before]) {
+        Some(b'b') => !is_word_byte(bytes, place - 1),
+        _ => !is_word_byte(bytes, place),
+    };
+    let quote = bytes[place + 1..].iter().find(|byte| **byte != b'#');
+    is_prefix && quote == Some(&b'"')
+}
+
+fn raw_string_end(bytes: &[u8], start: usize) -> usize {
+    let hashes = bytes[start + 1..]
+        .iter()
+        .take_while(|byte| **byte == b'#')
+        .count();
+    let close = [&b"\""[..], &b"#".repeat(hashes)].concat();
+    until(bytes, start + hashes + 2, &close) + close.len()
 }
 
 /// Whether the byte before belongs to a word.
@@ -165,7 +220,7 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
 /// Blanks every item behind `#[cfg(test)]`, up to the line that closes it at the same indentation.
 fn blank_tests(code: &str) -> String {
     // Blank lines keep their lengths, so that offsets stay the same.
-    let blank = |line: &str| " ".repeat(line.len());
+    let blank_line = |line: &str| " ".repeat(line.len());
     let mut out: Vec<String> = Vec::new();
     let mut closing: Option<String> = None;
     let mut lines = code.lines();
@@ -174,13 +229,13 @@ fn blank_tests(code: &str) -> String {
             if line == close {
                 closing = None;
             }
-            out.push(blank(line));
+            out.push(blank_line(line));
         } else if line.trim() == "#[cfg(test)]" {
             let indent = &line[..line.len() - line.trim_start().len()];
-            out.push(blank(line));
+            out.push(blank_line(line));
             let item = lines
                 .by_ref()
-                .inspect(|line| out.push(blank(line)))
+                .inspect(|line| out.push(blank_line(line)))
                 .find(|line| !line.trim().starts_with("#["));
             if item.is_some_and(|item| !item.trim_end().ends_with([';', '}'])) {
                 closing = Some(format!("{indent}}}"));
@@ -200,6 +255,8 @@ fn blanks_comments_strings_and_tests() {
     assert!(!source.code.contains("doc") && !source.code.contains("x.unwrap"));
     assert!(source.code.contains("b();") && source.code.contains("c.unwrap()"));
     assert!(!source.product.contains("unwrap") && source.product.contains("fn d()"));
+    assert!(source.comments.contains("doc") && source.comments.contains(".unwrap()"));
+    assert!(!source.comments.contains('x') && !source.comments.contains("fn d"));
     assert_eq!(
         source.at(source.product.find("fn d").expect("kept")),
         "src/a.rs:8"
@@ -209,4 +266,16 @@ fn blanks_comments_strings_and_tests() {
             .product
             .is_empty()
     );
+}
+
+#[test]
+fn finds_raw_strings() {
+    let text = "f(r\"a\"); g(br##\"b\"# \"##); h(\"c\"); var\n";
+    let source = Source::new("a.rs", text);
+    let is_raw = |word: &str| {
+        let start = text.find(word).expect("a word");
+        source.is_raw(&(start..start + word.len()))
+    };
+    assert!(is_raw("a\"") && is_raw("b\"# ") && !is_raw("c\"") && !is_raw("var"));
+    assert_eq!(source.code.trim_end().len(), text.trim_end().len());
 }
