@@ -36,7 +36,7 @@ const FIRST_DAY: &str = "1999-01-04";
 /// error in the file.
 const COMPARED_DAYS: i32 = 10;
 /// Series kept in memory; more than there are published currencies.
-const SERIES_KEPT: u64 = 100;
+const CACHED_SERIES: u64 = 100;
 
 /// The result of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -47,7 +47,7 @@ pub struct ImportedRates {
     pub created: usize,
     /// Rates that replace another rate of the same day.
     pub corrected: usize,
-    /// Rates that were already load.
+    /// Rates that were already stored.
     pub unchanged: usize,
     /// Ignored rates of days after their currency had ended.
     pub ended: usize,
@@ -58,7 +58,7 @@ pub struct ImportedRates {
 pub enum Corrections {
     /// The rate that it replaces, and the neighbouring days.
     Compared,
-    /// The neighbouring days only: the operator confirms that the load rate was wrong.
+    /// The neighbouring days only: the operator confirms that the stored rate was wrong.
     Right,
 }
 
@@ -72,7 +72,7 @@ pub enum ImportRefused {
     /// A day before the euro existed, or in the future.
     #[error("the file contains rates of {0}, a day that cannot have rates; check the clock")]
     WrongDay(Day),
-    /// A rate differs too much from the load rate of the same day.
+    /// A rate differs too much from the stored rate of the same day.
     #[error(
         "one euro was {before} {currency} on {day} and would become {after} {currency}, which is \
         not a plausible correction; nothing was imported. If the stored rate is wrong, run: \
@@ -306,7 +306,7 @@ pub struct PublishedRates {
 
 impl PublishedRates {
     pub fn new(directory: Arc<Directory>, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
-        let series = TimedCache::new("exchange_rates", SERIES_KEPT, ttl, clock);
+        let series = TimedCache::new("exchange_rates", CACHED_SERIES, ttl, clock);
         Self { directory, series }
     }
 

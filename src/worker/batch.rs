@@ -60,7 +60,7 @@ impl Rules {
 
 /// The number of jobs by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct JobCounts {
     pub completed: usize,
     /// Failed, and scheduled for a retry.
     pub retried: usize,
@@ -70,7 +70,7 @@ pub struct Tally {
     pub held: usize,
 }
 
-impl Tally {
+impl JobCounts {
     pub const fn total(&self) -> usize {
         self.completed + self.retried + self.discarded + self.held
     }

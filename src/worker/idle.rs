@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::batch::{BatchError, Claimed, Rules, Tally, claim, finish};
+use super::batch::{BatchError, Claimed, JobCounts, Rules, claim, finish};
 use super::handlers::{self, Handlers};
 use super::outbound_job;
 use crate::app::App;
@@ -15,28 +15,28 @@ use crate::tenancy::commands;
 
 /// Runs all due jobs of all tenants until none is left. Returns the number of jobs by outcome.
 /// Skips a tenant that cannot be opened. Blocks. Must not run beside a started worker.
-pub fn run_until_idle(app: &Arc<App>) -> Tally {
+pub fn run_until_idle(app: &Arc<App>) -> JobCounts {
     run_until_idle_with(app, handlers::ALL)
 }
 
 /// Runs [`run_until_idle`] with other handlers.
-pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
+pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> JobCounts {
     let rules = Rules {
         handlers,
         queues: Arc::new(app.config.queue.clone()),
         alerts: app.alert_recipients.channels().clone(),
         clock_watch: app.clock_watch.clone(),
     };
-    let mut tally = Tally::default();
+    let mut counts = JobCounts::default();
     let tenants = match app.directory.read(commands::list_with_file).wait() {
         Ok(tenants) => tenants,
         Err(error) => {
             tracing::error!(error = %error, "the tenants could not be listed; no job was run");
-            return tally;
+            return counts;
         }
     };
     loop {
-        let mut pass = Tally::default();
+        let mut pass = JobCounts::default();
         for access in &tenants {
             let Ok(db) = app.registry.open(access) else {
                 continue;
@@ -55,9 +55,9 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
             }
         }
         if pass.total() == 0 {
-            return tally;
+            return counts;
         }
-        tally.add(pass);
+        counts.add(pass);
     }
 }
 
@@ -66,7 +66,7 @@ fn batch(
     rules: &Rules,
     db: &Database<Tenant>,
     queue: Queue,
-) -> Result<Tally, BatchError> {
+) -> Result<JobCounts, BatchError> {
     let workers = rules.queue_settings(queue).workers as usize;
     let claiming = rules.clone();
     let claimed = db.write(Origin::system(), move |work| {
@@ -98,8 +98,8 @@ fn batch(
             run,
         });
     }
-    let mut tally = Tally::default();
-    ran.iter().for_each(|ran| tally.count(ran.outcome));
+    let mut counts = JobCounts::default();
+    ran.iter().for_each(|ran| counts.count(ran.outcome));
     app.job_stats.record(app.clock.now(), &ran);
-    Ok(tally)
+    Ok(counts)
 }

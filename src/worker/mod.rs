@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
-pub use batch::Tally;
+pub use batch::JobCounts;
 use dispatch::Dispatcher;
 pub use handlers::Handlers;
 pub use idle::{run_until_idle, run_until_idle_with};

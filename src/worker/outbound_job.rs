@@ -65,7 +65,7 @@ pub(super) fn execute(
     db: &Database<Tenant>,
     started: &Started,
     limit: Duration,
-    begun: Stopwatch,
+    stopwatch: Stopwatch,
 ) -> Result<(), JobError> {
     let outbound_job = OutboundJob {
         app,
@@ -73,7 +73,7 @@ pub(super) fn execute(
         job_id: started.job.id,
         payload: &started.job.payload,
         limit,
-        begun,
+        stopwatch,
     };
     catch_panic(|| (started.call)(&outbound_job))
 }

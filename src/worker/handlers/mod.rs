@@ -47,14 +47,14 @@ pub struct OutboundJob<'a> {
     /// The queue's timeout, including the wait for the call's thread.
     pub limit: Duration,
     /// Started together with the call.
-    pub begun: Stopwatch,
+    pub stopwatch: Stopwatch,
 }
 
 impl OutboundJob<'_> {
     /// The time that remains for the call. A call to another server must end within it: the job is
     /// finished then, whatever the call does.
     pub fn remaining(&self) -> Duration {
-        self.limit.saturating_sub(self.begun.read())
+        self.limit.saturating_sub(self.stopwatch.read())
     }
 }
 

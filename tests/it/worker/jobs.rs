@@ -7,7 +7,7 @@ use tillbox::platform::audit::{self, AuditEntry};
 use tillbox::platform::queue::{self, NewJob, Queue};
 use tillbox::storage::{StorageError, StorageErrorKind, TenantWork};
 use tillbox::worker::handlers::{self, Handler, Handlers};
-use tillbox::worker::{JobError, Tally};
+use tillbox::worker::{JobCounts, JobError};
 
 use super::{completed, doing, enqueue, jobs, run};
 use crate::support::{TestApp, TestShop, blocking, logs};
@@ -129,7 +129,7 @@ fn keeps_neighbours_when_job_fails_or_panics() {
         enqueue(&shop, Queue::Financial, STEP, doing(what));
     }
     let tally = run(&app, HANDLERS);
-    let expected = Tally {
+    let expected = JobCounts {
         completed: 3,
         retried: 2,
         discarded: 1,

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tillbox::platform::queue::{self, NewJob, Queue};
-use tillbox::worker::{self, Handlers, Tally};
+use tillbox::worker::{self, Handlers, JobCounts};
 
 use crate::support::{TestApp, TestShop, blocking};
 
@@ -33,7 +33,7 @@ fn enqueue(shop: &TestShop, queue: Queue, kind: &'static str, payload: Value) {
 }
 
 /// Runs all jobs that are due now.
-fn run(app: &TestApp, handlers: Handlers) -> Tally {
+fn run(app: &TestApp, handlers: Handlers) -> JobCounts {
     let app = app.app();
     blocking(|| worker::run_until_idle_with(&app, handlers))
 }
@@ -92,10 +92,10 @@ fn jobs(shop: &TestShop, kind: &str) -> Vec<String> {
     ))
 }
 
-fn completed(completed: usize) -> Tally {
-    Tally {
+fn completed(completed: usize) -> JobCounts {
+    JobCounts {
         completed,
-        ..Tally::default()
+        ..JobCounts::default()
     }
 }
 
