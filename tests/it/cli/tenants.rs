@@ -282,7 +282,10 @@ fn creates_shows_once_and_revokes_keys() {
     let id = made["id"].as_str().expect("an id");
     run(&data, &["api-key", "revoke", id]).code(0);
     let again = run(&data, &["api-key", "revoke", id]).code(1);
-    assert!(again.failure()[0].contains("no such key"), "{again:?}");
+    assert!(
+        again.failure()[0].contains("no such active key"),
+        "{again:?}"
+    );
     let keys = run(&data, &["api-key", "list", "--tenant", "corner", "--json"])
         .code(0)
         .json();
