@@ -27,7 +27,7 @@ CREATE TRIGGER audit_anchor_holds BEFORE INSERT ON audit_anchor
 WHEN NEW.seq <= coalesce((SELECT max(seq) FROM audit_anchor), 0)
   OR NOT EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq AND hash = NEW.hash)
   OR NEW.seq >= (SELECT max(seq) FROM audit_log)
-BEGIN SELECT RAISE(ABORT, 'an audit anchor must match an entry that follows all anchors and is not the last one'); END;
+BEGIN SELECT RAISE(ABORT, 'an audit anchor must match an entry before the newest one, and be the newest anchor'); END;
 CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor
 BEGIN SELECT RAISE(ABORT, 'audit anchors are never deleted'); END;
 CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor
