@@ -3,8 +3,27 @@
 
 use serde_json::json;
 
-use crate::support::TestApp;
 use crate::support::sale::rows;
+use crate::support::{TestApp, TestShop};
+
+async fn assert_lists_are_empty(shop: &TestShop) {
+    for list in [
+        "orders",
+        "payments",
+        "invoices",
+        "financial-orders",
+        "financial-transactions",
+        "ledger/transactions",
+    ] {
+        let page = shop
+            .get(&format!("/v1/{list}"))
+            .send()
+            .await
+            .expect(200)
+            .json();
+        assert_eq!(page["data"], json!([]), "{list}");
+    }
+}
 
 #[tokio::test]
 async fn isolates_tenants_on_sale_path() {
@@ -64,22 +83,7 @@ async fn isolates_tenants_on_sale_path() {
         .send()
         .await
         .refused(404, "payment_not_found");
-    for list in [
-        "orders",
-        "payments",
-        "invoices",
-        "financial-orders",
-        "financial-transactions",
-        "ledger/transactions",
-    ] {
-        let page = ours
-            .get(&format!("/v1/{list}"))
-            .send()
-            .await
-            .expect(200)
-            .json();
-        assert_eq!(page["data"], json!([]), "{list}");
-    }
+    assert_lists_are_empty(&ours).await;
     assert_eq!(ours.grown_since(&before), rows([]));
     assert_eq!(theirs.grown_since(&theirs_before), rows([]));
 }

@@ -202,6 +202,21 @@ fn stops_feeding_watchdog_while_landlord_file_is_locked() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
+/// Invalid configurations, each with a part of its error.
+const INVALID: [(&str, &str); 5] = [
+    ("[logging]\nlevle = 'off'\n", "did you mean logging.level?"),
+    (
+        "[logging]\nlevel = 'loud=very'\nkeep_days = 0\n",
+        "logging.keep_days: 0 is not between",
+    ),
+    ("[logging]\nlevel = 'inof'\n", "did you mean info?"),
+    (
+        "[logging]\nlevel = 'off'\nkeep_days = -3\n",
+        "logging.keep_days in",
+    ),
+    ("[logging\n", "line 1"),
+];
+
 #[test]
 fn reloads_some_settings_and_names_the_others_on_sighup() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
@@ -251,22 +266,7 @@ fn reloads_some_settings_and_names_the_others_on_sighup() {
 
     // An invalid configuration is rejected as a whole, and the old one stays in force.
     let refused = "configuration not reloaded; the daemon goes on with the one it has";
-    for (number, (text, fault)) in [
-        ("[logging]\nlevle = 'off'\n", "did you mean logging.level?"),
-        (
-            "[logging]\nlevel = 'loud=very'\nkeep_days = 0\n",
-            "logging.keep_days: 0 is not between",
-        ),
-        ("[logging]\nlevel = 'inof'\n", "did you mean info?"),
-        (
-            "[logging]\nlevel = 'off'\nkeep_days = -3\n",
-            "logging.keep_days in",
-        ),
-        ("[logging\n", "line 1"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (number, (text, fault)) in INVALID.into_iter().enumerate() {
         write(text);
         signal(&daemon, "-HUP");
         manager.hear_of("RELOADING=1");
@@ -312,7 +312,7 @@ fn runs_with_invalid_alert_key() {
     assert!(
         said[0]["error"]
             .as_str()
-            .is_some_and(|error| error.contains("remove it")),
+            .is_some_and(|error| error.contains("delete it")),
         "{said:?}"
     );
     let warned = lines(

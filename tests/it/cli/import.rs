@@ -131,6 +131,20 @@ fn imports_catalog_once_when_repeated() {
     assert_eq!(stored, ["125|1|1"]);
 }
 
+/// The bad lines, each with a part of its reason.
+const REASONS: [(u64, &str); 10] = [
+    (3, "sku must not be empty"),
+    (4, "name must not be empty; currency is not a currency"),
+    (5, "price_minor is not a whole number: `1.50`"),
+    (6, "negative"),
+    (7, "no tax class `luxury`"),
+    (9, "belongs to another product"),
+    (10, "3 cells where the first line has 6"),
+    (11, "there twice, first in line 2"),
+    (12, "not UTF-8"),
+    (13, "control characters"),
+];
+
 #[test]
 fn lists_bad_rows_and_imports_the_others() {
     let importer = Importer::open();
@@ -166,18 +180,7 @@ fn lists_bad_rows_and_imports_the_others() {
             .find(|(at, _)| *at == line)
             .map_or("", |(_, reason)| reason)
     };
-    for (line, part) in [
-        (3, "sku must not be empty"),
-        (4, "name must not be empty; currency is not a currency"),
-        (5, "price_minor is not a whole number: `1.50`"),
-        (6, "negative"),
-        (7, "no tax class `luxury`"),
-        (9, "belongs to another product"),
-        (10, "3 cells where the first line has 6"),
-        (11, "there twice, first in line 2"),
-        (12, "not UTF-8"),
-        (13, "control characters"),
-    ] {
+    for (line, part) in REASONS {
         assert!(reason(line).contains(part), "line {line}: {refused:?}");
     }
     assert_eq!(
@@ -358,6 +361,26 @@ fn imports_past_sales_once_at_their_dates() {
         .code(0);
 }
 
+/// The bad sales: file, line, and a part of the reason.
+const INCONSISTENT: [(&str, u64, &str); 8] = [
+    (
+        "invoices.csv",
+        4,
+        "the lines come to 99 with their tax, and the total says 100",
+    ),
+    ("invoices.csv", 5, "sold_at is not an instant"),
+    ("invoices.csv", 6, "no product with the SKU `NONE`"),
+    (
+        "invoices.csv",
+        7,
+        "lines.csv, line 8: quantity is not a whole number: `one`",
+    ),
+    ("invoices.csv", 8, "the invoice 7 has no lines"),
+    ("invoices.csv", 9, "the invoice 2 is there twice"),
+    ("invoices.csv", 10, "future"),
+    ("lines.csv", 9, "no file has the invoice 9"),
+];
+
 #[test]
 fn lists_inconsistent_sales_and_imports_the_others() {
     let importer = importer_with_catalog();
@@ -393,24 +416,7 @@ fn lists_inconsistent_sales_and_imports_the_others() {
             )
         })
         .collect();
-    for ((file, line, reason), (in_file, at, part)) in reasons.iter().zip([
-        (
-            "invoices.csv",
-            4,
-            "the lines come to 99 with their tax, and the total says 100",
-        ),
-        ("invoices.csv", 5, "sold_at is not an instant"),
-        ("invoices.csv", 6, "no product with the SKU `NONE`"),
-        (
-            "invoices.csv",
-            7,
-            "lines.csv, line 8: quantity is not a whole number: `one`",
-        ),
-        ("invoices.csv", 8, "the invoice 7 has no lines"),
-        ("invoices.csv", 9, "the invoice 2 is there twice"),
-        ("invoices.csv", 10, "future"),
-        ("lines.csv", 9, "no file has the invoice 9"),
-    ]) {
+    for ((file, line, reason), (in_file, at, part)) in reasons.iter().zip(INCONSISTENT) {
         assert_eq!((*file, *line), (in_file, at), "{reasons:#?}");
         assert!(reason.contains(part), "{reasons:#?}");
     }

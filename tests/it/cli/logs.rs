@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::run::run;
+use crate::support::Answer;
 use crate::support::process::{Client, Daemon, tillbox};
 use crate::support::shop::landlord_file;
 
@@ -250,11 +251,38 @@ fn mail(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Re
     Ok(())
 }
 
+fn post(client: &mut Client, path: &str, key: &str, body: &Value) -> Answer {
+    client.post(path, key, body).expect("an answer")
+}
+
+/// Card numbers in wrong fields, in invalid bodies, in queries and headers.
+fn send_card_numbers(client: &mut Client, line: &Value) {
+    let astray = json!({"lines": line, "payments": [{"method": "card", "card_number": CARD,
+        "cvc": "737", "amount_minor": 250}], "note": CARD_SPACED});
+    post(client, "/v1/sales", "x", &astray).expect(422);
+    let broken = format!("{{\"email\": \"{CARD_SPACED}\", ");
+    let typed = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "y"),
+    ];
+    client
+        .request("POST", "/v1/sales", &typed, broken.as_bytes())
+        .expect("an answer")
+        .expect(400);
+    client
+        .get(&format!(
+            "/v1/catalog/products?card={CARD}&password={PASSWORD}"
+        ))
+        .expect("an answer")
+        .expect(422);
+    client
+        .get(&format!("/v1/nothing/{CARD}?key={UNKNOWN_KEY}"))
+        .expect("an answer")
+        .expect(404);
+}
+
 /// A day in a shop: sales, payments, refusals, invalid keys, failing mail.
 fn a_day(client: &mut Client, anybody: &mut Client, landlord: &mut Client) {
-    let post = |client: &mut Client, path: &str, key: &str, body: &Value| {
-        client.post(path, key, body).expect("an answer")
-    };
     let product = json!({"sku": "A", "name": "Apple", "price_minor": 250, "track_stock": false});
     let product = post(client, "/v1/catalog/products", "p", &product)
         .expect(201)
@@ -280,29 +308,7 @@ fn a_day(client: &mut Client, anybody: &mut Client, landlord: &mut Client) {
     let confirm = json!({"payment_id": payment, "provider_reference": CARD});
     post(client, "/v1/checkout/confirm-payment", "d", &confirm).expect(200);
     post(client, "/v1/checkout/confirm-payment", "e", &confirm).expect(409);
-    // Card numbers in wrong fields, in invalid bodies, in queries and headers.
-    let astray = json!({"lines": line, "payments": [{"method": "card", "card_number": CARD,
-        "cvc": "737", "amount_minor": 250}], "note": CARD_SPACED});
-    post(client, "/v1/sales", "x", &astray).expect(422);
-    let broken = format!("{{\"email\": \"{CARD_SPACED}\", ");
-    let typed = [
-        ("content-type", "application/json"),
-        ("idempotency-key", "y"),
-    ];
-    client
-        .request("POST", "/v1/sales", &typed, broken.as_bytes())
-        .expect("an answer")
-        .expect(400);
-    client
-        .get(&format!(
-            "/v1/catalog/products?card={CARD}&password={PASSWORD}"
-        ))
-        .expect("an answer")
-        .expect(422);
-    client
-        .get(&format!("/v1/nothing/{CARD}?key={UNKNOWN_KEY}"))
-        .expect("an answer")
-        .expect(404);
+    send_card_numbers(client, &line);
     let basic = [("authorization", PASSWORD)];
     anybody
         .request("GET", "/v1/orders", &basic, b"")
@@ -364,6 +370,34 @@ fn by_secret_ways(web: &Elsewhere, mail: &Elsewhere) -> [(&'static str, String);
     ]
 }
 
+/// Asserts that the logs contain the lines of a full run, and only complete lines.
+fn assert_complete(all: &str, security: &str) {
+    for message in [
+        "payment succeeded",
+        "invoice issued",
+        "job failed",
+        "tenant mismatch",
+        "double payment processing",
+        "stopped",
+    ] {
+        assert!(
+            all.contains(message),
+            "{message} is not in the log: what follows would prove nothing"
+        );
+    }
+    assert!(
+        security.contains("tenant mismatch") && !security.contains("payment succeeded"),
+        "{security}"
+    );
+    for line in all.lines().chain(security.lines()) {
+        let line: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for member in ["timestamp", "level", "target", "message"] {
+            assert!(line[member].is_string(), "{member} is missing in {line}");
+        }
+    }
+}
+
 #[test]
 fn logs_no_secret_in_full_run() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -410,30 +444,7 @@ fn logs_no_secret_in_full_run() {
     assert_eq!(daemon.terminate().code(), Some(0));
     let logs = data.join("logs");
     let (all, security) = (files(&logs, "tillbox."), files(&logs, "security."));
-    for said in [
-        "payment succeeded",
-        "invoice issued",
-        "job failed",
-        "tenant mismatch",
-        "double payment processing",
-        "stopped",
-    ] {
-        assert!(
-            all.contains(said),
-            "{said} is not in the log: what follows would prove nothing"
-        );
-    }
-    assert!(
-        security.contains("tenant mismatch") && !security.contains("payment succeeded"),
-        "{security}"
-    );
-    for line in all.lines().chain(security.lines()) {
-        let line: Value =
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        for member in ["timestamp", "level", "target", "message"] {
-            assert!(line[member].is_string(), "{member} is missing in {line}");
-        }
-    }
+    assert_complete(&all, &security);
     let demo = fs::read_to_string(data.join("demo.key")).expect("a key");
     // The password as the mail server received it.
     let login = mail.line_with("AUTH PLAIN ");

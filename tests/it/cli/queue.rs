@@ -48,6 +48,36 @@ fn ids(jobs: &Value) -> Vec<&str> {
     jobs.iter().filter_map(|job| job["id"].as_str()).collect()
 }
 
+fn low_queue(status: &Value) -> &Value {
+    let mut queues = status["queues"].as_array().expect("a list").iter();
+    queues
+        .find(|queue| queue["queue"] == "low")
+        .expect("it is there")
+}
+
+fn assert_failed_jobs_are_listed(data: &Path) {
+    let failed = queue(data, &["failed"]).code(0).stdout;
+    assert!(
+        failed.starts_with("ID ") && failed.contains("the last"),
+        "{failed}"
+    );
+    let list = |args: &[&str]| {
+        queue(data, &[&["failed", "--json"], args].concat())
+            .code(0)
+            .json()
+    };
+    assert_eq!(ids(&list(&[])), [id(3), id(2), id(1), id(4)]);
+    assert_eq!(ids(&list(&["--tenant", "second"])), [id(4)]);
+    assert_eq!(ids(&list(&["--queue", "low"])), [id(3), id(2), id(1)]);
+    let status = queue(data, &["status", "--json"]).code(0).json();
+    let low = low_queue(&status);
+    assert_eq!(
+        (&low["discarded"], &low["scheduled"]),
+        (&json!(3), &json!(1)),
+        "{status}"
+    );
+}
+
 #[test]
 fn lists_retries_and_forgets_failed_jobs_without_daemon() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -65,31 +95,7 @@ fn lists_retries_and_forgets_failed_jobs_without_daemon() {
     put(&second, 4, "billing", "discarded");
     put(&second, 5, "low", "scheduled");
 
-    let failed = queue(&data, &["failed"]).code(0).stdout;
-    assert!(
-        failed.starts_with("ID ") && failed.contains("the last"),
-        "{failed}"
-    );
-    let list = |args: &[&str]| {
-        queue(&data, &[&["failed", "--json"], args].concat())
-            .code(0)
-            .json()
-    };
-    assert_eq!(ids(&list(&[])), [id(3), id(2), id(1), id(4)]);
-    assert_eq!(ids(&list(&["--tenant", "second"])), [id(4)]);
-    assert_eq!(ids(&list(&["--queue", "low"])), [id(3), id(2), id(1)]);
-    let status = queue(&data, &["status", "--json"]).code(0).json();
-    let low = status["queues"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .find(|queue| queue["queue"] == "low");
-    let low = low.expect("it is there");
-    assert_eq!(
-        (&low["discarded"], &low["scheduled"]),
-        (&json!(3), &json!(1)),
-        "{status}"
-    );
+    assert_failed_jobs_are_listed(&data);
 
     let retried = queue(&data, &["retry", &id(1)]).code(0).stdout;
     assert_eq!(retried, format!("{} of first is available\n", id(1)));
@@ -291,10 +297,7 @@ fn pauses_one_tenant_and_releases_its_held_jobs() {
     let status = queue(&data, &["status", "--tenant", "still", "--json"])
         .code(0)
         .json();
-    let low = status["queues"]
-        .as_array()
-        .and_then(|all| all.iter().find(|queue| queue["queue"] == "low"));
-    let low = low.expect("it is there");
+    let low = low_queue(&status);
     assert_eq!(
         (&low["held"], &low["available"], &low["scheduled"]),
         (&json!(2), &json!(0), &json!(0))

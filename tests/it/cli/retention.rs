@@ -1,9 +1,27 @@
 //! `tillbox retention` and `tillbox audit`, with and without a daemon.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::run::run;
 use crate::support::process::Daemon;
+
+fn assert_table(data: &Path) {
+    let table = run(
+        data,
+        &["retention", "prune", "--dry-run", "--tenant", "corner"],
+    )
+    .code(0);
+    let lines: Vec<&str> = table.stdout.lines().collect();
+    assert_eq!(lines.len(), 6, "a row for each table: {table:?}");
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["TENANT", "TABLE", "ROWS", "CUT_OFF"]
+    );
+    assert!(lines[1].starts_with("corner  audit_log "), "{table:?}");
+    run(data, &["retention", "prune", "--tenant", "nobody"]).code(1);
+}
 
 #[test]
 fn counts_and_prunes_with_and_without_daemon() {
@@ -15,13 +33,11 @@ fn counts_and_prunes_with_and_without_daemon() {
         "{nothing:?}"
     );
     run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
-    let id = run(data, &["tenant", "show", "corner", "--json"])
+    let shown = run(data, &["tenant", "show", "corner", "--json"])
         .code(0)
-        .json()["id"]
-        .clone();
-    let path = data
-        .join("tenants")
-        .join(format!("{}.db", id.as_str().expect("an id")));
+        .json();
+    let id = shown["id"].as_str().expect("an id");
+    let path = data.join("tenants").join(format!("{id}.db"));
     let put = || {
         let conn = rusqlite::Connection::open(&path).expect("opens");
         let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) \
@@ -75,19 +91,7 @@ fn counts_and_prunes_with_and_without_daemon() {
         daemon.output()
     );
 
-    let table = run(
-        data,
-        &["retention", "prune", "--dry-run", "--tenant", "corner"],
-    )
-    .code(0);
-    let lines: Vec<&str> = table.stdout.lines().collect();
-    assert_eq!(lines.len(), 6, "a row for each table: {table:?}");
-    assert_eq!(
-        lines[0].split_whitespace().collect::<Vec<_>>(),
-        ["TENANT", "TABLE", "ROWS", "CUT_OFF"]
-    );
-    assert!(lines[1].starts_with("corner  audit_log "), "{table:?}");
-    run(data, &["retention", "prune", "--tenant", "nobody"]).code(1);
+    assert_table(data);
 }
 
 /// The reason is reported with the shop's name, and the other shops are pruned.

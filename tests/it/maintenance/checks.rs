@@ -7,7 +7,7 @@ use tillbox::maintenance::scheduler::{TASKS, run_due};
 
 use super::DAY;
 use crate::support::logs::logs;
-use crate::support::{TestApp, blocking};
+use crate::support::{TestApp, TestShop, blocking};
 
 fn night(app: &TestApp) {
     app.advance(DAY);
@@ -17,6 +17,50 @@ fn night(app: &TestApp) {
     }
     drop(running);
     app.work_off();
+}
+
+/// The clean file is skipped until it changes or a week has passed. The other is checked each
+/// night.
+async fn assert_checked_when_changed(app: &TestApp, good: &TestShop, bad: &TestShop) {
+    let checked = || {
+        app.landlord_rows(
+            "SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = \
+            c.tenant_id ORDER BY t.slug",
+        )
+    };
+    let at = |days: u32| (app.now().as_millis() - (days * DAY).as_millis() as i64).to_string();
+    night(app);
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(0)), format!("good|{}", at(2))]
+    );
+    bad.raw("UPDATE stock SET on_hand = on_hand - 1")
+        .expect("mended");
+    night(app);
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(0)), format!("good|{}", at(3))]
+    );
+    let body = json!({"sku": "MUG", "name": "Mug", "price_minor": 100});
+    good.post("/v1/catalog/products")
+        .json(body)
+        .send()
+        .await
+        .expect(201);
+    app.work_off();
+    night(app);
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(1)), format!("good|{}", at(0))]
+    );
+    // The jobs of the change were deleted in the following night, which is a change as well.
+    for _ in 0..6 {
+        night(app);
+    }
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(0)), format!("good|{}", at(5))]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,47 +113,7 @@ async fn reports_mismatch_and_repairs_nothing() {
         "it was found, and not mended"
     );
 
-    // The clean file is skipped until it changes or a week has passed. The other is checked each
-    // night.
-    let checked = || {
-        app.landlord_rows(
-            "SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = \
-            c.tenant_id ORDER BY t.slug",
-        )
-    };
-    let at = |days: u32| (app.now().as_millis() - (days * DAY).as_millis() as i64).to_string();
-    night(&app);
-    assert_eq!(
-        checked(),
-        [format!("bad|{}", at(0)), format!("good|{}", at(2))]
-    );
-    bad.raw("UPDATE stock SET on_hand = on_hand - 1")
-        .expect("mended");
-    night(&app);
-    assert_eq!(
-        checked(),
-        [format!("bad|{}", at(0)), format!("good|{}", at(3))]
-    );
-    let body = json!({"sku": "MUG", "name": "Mug", "price_minor": 100});
-    good.post("/v1/catalog/products")
-        .json(body)
-        .send()
-        .await
-        .expect(201);
-    app.work_off();
-    night(&app);
-    assert_eq!(
-        checked(),
-        [format!("bad|{}", at(1)), format!("good|{}", at(0))]
-    );
-    // The jobs of the change were deleted in the following night, which is a change as well.
-    for _ in 0..6 {
-        night(&app);
-    }
-    assert_eq!(
-        checked(),
-        [format!("bad|{}", at(0)), format!("good|{}", at(5))]
-    );
+    assert_checked_when_changed(&app, &good, &bad).await;
     let found = app
         .get("/v1/landlord/retention")
         .local()
@@ -181,7 +185,7 @@ async fn reports_file_as_unchecked_when_check_fails() {
     let said = logs()
         .security()
         .of_tenant(&shop.id.to_string())
-        .saying("a tenant could not be checked");
+        .saying("a store could not be checked");
     assert_eq!(said.lines().len(), 1);
     app.stop();
     std::fs::write(shop.path(), sound).expect("mended");

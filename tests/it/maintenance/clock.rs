@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tillbox::maintenance::scheduler::{TASKS, run_due};
 use tillbox::outbound::http::{Answer, CallError};
+use tillbox::primitives::Timestamp;
 
 use super::{DAY, prune, rows_of};
 use crate::support::logs::logs;
@@ -416,6 +417,35 @@ async fn shows_suspicion_and_degrades_nothing() {
     );
 }
 
+fn assert_same_alert_twice(app: &TestApp, since: Timestamp) {
+    let calls = app.world().calls();
+    let [first, second] = calls.as_slice() else {
+        panic!("{calls:?}")
+    };
+    let id = |call: &tillbox::outbound::http::Call| {
+        call.headers
+            .iter()
+            .find(|(name, _)| *name == "webhook-id")
+            .cloned()
+    };
+    assert_eq!(
+        (id(first), &first.body),
+        (id(second), &second.body),
+        "the same message"
+    );
+    let body: Value = serde_json::from_slice(&second.body).expect("JSON");
+    assert_eq!(
+        (&body["type"], &body["data"]["since"]),
+        (&json!("clock.suspected"), &json!(since))
+    );
+    assert!(
+        body["data"]["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("set forward")),
+        "{body}"
+    );
+}
+
 /// Once for each suspicion and on each channel. A channel that fails is retried alone, with the
 /// same message.
 #[tokio::test(flavor = "multi_thread")]
@@ -461,32 +491,7 @@ async fn notifies_operator_once_of_suspicion() {
     app.advance(HOUR);
     notify().expect("it is due").expect("it arrives");
     assert_eq!((notify(), mails()), (None, 1), "once");
-    let calls = app.world().calls();
-    let [first, second] = calls.as_slice() else {
-        panic!("{calls:?}")
-    };
-    let id = |call: &tillbox::outbound::http::Call| {
-        call.headers
-            .iter()
-            .find(|(name, _)| *name == "webhook-id")
-            .cloned()
-    };
-    assert_eq!(
-        (id(first), &first.body),
-        (id(second), &second.body),
-        "the same message"
-    );
-    let body: Value = serde_json::from_slice(&second.body).expect("JSON");
-    assert_eq!(
-        (&body["type"], &body["data"]["since"]),
-        (&json!("clock.suspected"), &json!(since))
-    );
-    assert!(
-        body["data"]["reason"]
-            .as_str()
-            .is_some_and(|reason| reason.contains("set forward")),
-        "{body}"
-    );
+    assert_same_alert_twice(&app, since);
     // The next suspicion is a new one.
     prune(&app, json!({"clock_is_right": true}))
         .await

@@ -1,5 +1,6 @@
 //! Retention: the rows that are pruned and kept, and proofs that hold after pruning.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -81,6 +82,22 @@ async fn aged(app: &TestApp) -> (TestShop, String) {
     (shop, tea)
 }
 
+fn assert_rows_are_gone(shop: &TestShop, before: &BTreeMap<String, i64>, went: &[(String, i64)]) {
+    for table in Table::ALL {
+        let name = format!("corner/{table}");
+        assert!(
+            went.iter().any(|(went, _)| *went == name),
+            "{name}: {went:?}"
+        );
+        let (_, rows) = went
+            .iter()
+            .find(|(went, _)| *went == name)
+            .expect("it is there");
+        let left = shop.count(&format!("SELECT count(*) FROM {table}"));
+        assert_eq!(left, before[table.as_str()] - rows, "{table}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prunes_what_has_expired_and_keeps_the_books() {
     let app = TestApp::start();
@@ -107,19 +124,7 @@ async fn prunes_what_has_expired_and_keeps_the_books() {
         (&json!(true), &json!(false), &Value::Null)
     );
     let went = rows_of(&real);
-    for table in Table::ALL {
-        let name = format!("corner/{table}");
-        assert!(
-            went.iter().any(|(went, _)| *went == name),
-            "{name}: {went:?}"
-        );
-        let (_, rows) = went
-            .iter()
-            .find(|(went, _)| *went == name)
-            .expect("it is there");
-        let left = shop.count(&format!("SELECT count(*) FROM {table}"));
-        assert_eq!(left, before[table.as_str()] - rows, "{table}");
-    }
+    assert_rows_are_gone(&shop, &before, &went);
     let cut_off = Timestamp::parse("2026-01-15T10:00:00Z")
         .expect("an instant")
         .plus(Duration::from_secs(3600))
@@ -206,9 +211,11 @@ async fn prunes_landlord_file() {
     app.advance(400 * DAY);
     event("evt_new", "2027-02-01", "1");
     app.tenant("kiosk");
-    let entries = app.landlord_rows("SELECT count(*) FROM audit_log")[0]
-        .parse::<i64>()
-        .expect("a number");
+    let count = || {
+        let rows = app.landlord_rows("SELECT count(*) FROM audit_log");
+        rows[0].parse::<i64>().expect("a number")
+    };
+    let entries = count();
     let went = rows_of(&prune(&app, json!({})).await.expect(200).json());
     let of = |name: &str| {
         went.iter()
@@ -222,11 +229,8 @@ async fn prunes_landlord_file() {
         "one that was not dealt with stays"
     );
     assert!(of("landlord/audit_log") > 0, "{went:?}");
-    let left = app.landlord_rows("SELECT count(*) FROM audit_log")[0]
-        .parse::<i64>()
-        .expect("a number");
     // The run itself writes one entry at its beginning and one at its end.
-    assert_eq!(left, entries - of("landlord/audit_log") + 2);
+    assert_eq!(count(), entries - of("landlord/audit_log") + 2);
     let check = app
         .admin("/v1/admin/integrity")
         .json(json!({}))
@@ -328,7 +332,7 @@ async fn reports_reason_when_tenant_fails_and_prunes_the_others() {
     );
     let lines = logs()
         .of_tenant(&broken.id.to_string())
-        .saying("a tenant was skipped");
+        .saying("a store was passed over");
     assert_eq!(lines.lines().len(), 1);
     assert!(
         lines.contain("broken off"),
@@ -376,57 +380,8 @@ async fn records_interrupted_landlord_run_in_audit_trail() {
     assert_eq!(trail, ["retention.pruned", "retention.begun"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn leaves_valid_anchor_after_pruning() {
-    let app = TestApp::start();
-    let (shop, _) = aged(&app).await;
-    let anchor = "INSERT INTO audit_anchor VALUES";
-    let newest = shop.count("SELECT max(seq) FROM audit_log");
-    for (sql, says) in [
-        (
-            "DELETE FROM audit_log WHERE seq = 1".to_owned(),
-            "never deleted",
-        ),
-        (
-            "DELETE FROM inventory_movement WHERE seq = 1".to_owned(),
-            "never deleted",
-        ),
-        (
-            "UPDATE inventory_movement SET quantity_delta = 1".to_owned(),
-            "never changed",
-        ),
-        (
-            format!("{anchor} (1, zeroblob(32), 0)"),
-            "an audit anchor is",
-        ),
-        (
-            format!("{anchor} ({newest}, (SELECT hash FROM audit_log WHERE seq = {newest}), 0)"),
-            "an audit anchor is",
-        ),
-        (
-            "INSERT INTO inventory_anchor SELECT product_id, seq, on_hand_after + 1, 0 FROM \
-             inventory_movement WHERE seq = 1"
-                .to_owned(),
-            "an inventory anchor is",
-        ),
-    ] {
-        let error = shop.raw(&sql).expect_err(&sql).to_string();
-        assert!(error.contains(says), "{sql}: {error}");
-    }
-    prune(&app, json!({})).await.expect(200);
-    for (sql, says) in [
-        ("UPDATE audit_anchor SET seq = seq + 1", "never changed"),
-        ("DELETE FROM audit_anchor", "never deleted"),
-        ("UPDATE inventory_anchor SET balance = 0", "never changed"),
-        ("DELETE FROM inventory_anchor", "never deleted"),
-        ("DELETE FROM audit_log", "never deleted"),
-        ("DELETE FROM inventory_movement", "never deleted"),
-    ] {
-        let error = shop.raw(sql).expect_err(sql).to_string();
-        assert!(error.contains(says), "{sql}: {error}");
-    }
-    shop.assert_integrity();
-    // Without the triggers the proofs find it.
+/// Without the triggers the proofs find each change.
+fn assert_forgeries_are_found(app: &TestApp, shop: &TestShop) {
     app.stop();
     let sound = std::fs::read(shop.path()).expect("the file");
     for (sql, check) in [
@@ -453,6 +408,59 @@ async fn leaves_valid_anchor_after_pruning() {
     }
     app.resume();
     shop.assert_integrity();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_valid_anchor_after_pruning() {
+    let app = TestApp::start();
+    let (shop, _) = aged(&app).await;
+    let anchor = "INSERT INTO audit_anchor VALUES";
+    let newest = shop.count("SELECT max(seq) FROM audit_log");
+    for (sql, says) in [
+        (
+            "DELETE FROM audit_log WHERE seq = 1".to_owned(),
+            "never deleted",
+        ),
+        (
+            "DELETE FROM inventory_movement WHERE seq = 1".to_owned(),
+            "never deleted",
+        ),
+        (
+            "UPDATE inventory_movement SET quantity_delta = 1".to_owned(),
+            "never changed",
+        ),
+        (
+            format!("{anchor} (1, zeroblob(32), 0)"),
+            "an audit anchor must",
+        ),
+        (
+            format!("{anchor} ({newest}, (SELECT hash FROM audit_log WHERE seq = {newest}), 0)"),
+            "an audit anchor must",
+        ),
+        (
+            "INSERT INTO inventory_anchor SELECT product_id, seq, on_hand_after + 1, 0 FROM \
+             inventory_movement WHERE seq = 1"
+                .to_owned(),
+            "an inventory anchor must",
+        ),
+    ] {
+        let error = shop.raw(&sql).expect_err(&sql).to_string();
+        assert!(error.contains(says), "{sql}: {error}");
+    }
+    prune(&app, json!({})).await.expect(200);
+    for (sql, says) in [
+        ("UPDATE audit_anchor SET seq = seq + 1", "never changed"),
+        ("DELETE FROM audit_anchor", "never deleted"),
+        ("UPDATE inventory_anchor SET balance = 0", "never changed"),
+        ("DELETE FROM inventory_anchor", "never deleted"),
+        ("DELETE FROM audit_log", "never deleted"),
+        ("DELETE FROM inventory_movement", "never deleted"),
+    ] {
+        let error = shop.raw(sql).expect_err(sql).to_string();
+        assert!(error.contains(says), "{sql}: {error}");
+    }
+    shop.assert_integrity();
+    assert_forgeries_are_found(&app, &shop);
 }
 
 /// A job ends before its queue's time-out, and another one continues. None of them fails.
@@ -565,15 +573,12 @@ async fn resumes_run_interrupted_anywhere() {
         );
     }
     assert_eq!(shop.count("SELECT count(*) FROM inventory_movement"), 5);
+    let anchors = ["inventory_anchor", "audit_anchor"]
+        .map(|table| shop.count(&format!("SELECT count(*) FROM {table}")));
     assert_eq!(
-        shop.count("SELECT count(*) FROM inventory_anchor"),
-        1,
-        "one anchor for each product is enough"
-    );
-    assert_eq!(
-        shop.count("SELECT count(*) FROM audit_anchor"),
-        1,
-        "one anchor for each run"
+        anchors,
+        [1, 1],
+        "one for each product, and one for each run"
     );
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cli::run::run;
 use crate::support::process::Daemon;
-use crate::support::{TestApp, logs};
+use crate::support::{TestApp, TestShop, logs};
 
 const PRODUCTS: &str = "/v1/catalog/products";
 
@@ -16,32 +16,15 @@ fn skus(list: &Value) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
-async fn hides_every_resource_of_other_tenant() {
-    let app = TestApp::start();
-    let (north, south) = (app.tenant("north"), app.tenant("south"));
-    let of_north = north.product("A-1", 100).await;
-    let of_south = south.product("A-1", 999).await;
-
-    // The same SKU twice, each with its own price, and each list shows only the own product.
-    assert_eq!(
-        skus(&north.get(PRODUCTS).send().await.expect(200).json()),
-        ["\"A-1\" 100"]
-    );
-    assert_eq!(
-        skus(&south.get(PRODUCTS).send().await.expect(200).json()),
-        ["\"A-1\" 999"]
-    );
-
-    // The id of another tenant's resource is 404, never 403, in every call that accepts one.
-    let path = format!("{PRODUCTS}/{of_north}");
+/// The id of another tenant's resource is 404, never 403, in every call that accepts one.
+async fn assert_ids_are_not_found(north: &TestShop, south: &TestShop, path: &str) {
     south
-        .get(&path)
+        .get(path)
         .send()
         .await
         .refused(404, "product_not_found");
     south
-        .patch(&path)
+        .patch(path)
         .json(json!({"price_minor": 1}))
         .send()
         .await
@@ -76,6 +59,27 @@ async fn hides_every_resource_of_other_tenant() {
         .await
         .expect(200);
     assert!(skus(&filtered.json()).is_empty());
+}
+
+#[tokio::test]
+async fn hides_every_resource_of_other_tenant() {
+    let app = TestApp::start();
+    let (north, south) = (app.tenant("north"), app.tenant("south"));
+    let of_north = north.product("A-1", 100).await;
+    let of_south = south.product("A-1", 999).await;
+
+    // The same SKU twice, each with its own price, and each list shows only the own product.
+    assert_eq!(
+        skus(&north.get(PRODUCTS).send().await.expect(200).json()),
+        ["\"A-1\" 100"]
+    );
+    assert_eq!(
+        skus(&south.get(PRODUCTS).send().await.expect(200).json()),
+        ["\"A-1\" 999"]
+    );
+
+    let path = format!("{PRODUCTS}/{of_north}");
+    assert_ids_are_not_found(&north, &south, &path).await;
 
     // A cursor is a position in a list, and gives no access to another tenant's.
     for index in 2..5 {

@@ -184,10 +184,7 @@ async fn computes_cross_rate_over_euro() {
     shop.assert_integrity();
 }
 
-#[tokio::test]
-async fn refuses_sale_and_writes_nothing_without_rate() {
-    let app = TestApp::start();
-    let shop = app.tenant("corner");
+async fn mug_in_dollars(shop: &TestShop) -> String {
     let mug = shop
         .product_with(
             "MUG",
@@ -200,6 +197,14 @@ async fn refuses_sale_and_writes_nothing_without_rate() {
         .send()
         .await
         .expect(200);
+    mug
+}
+
+#[tokio::test]
+async fn refuses_sale_and_writes_nothing_without_rate() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let mug = mug_in_dollars(&shop).await;
     let before = shop.census();
     shop.sale("s", cash(&mug, 1_000))
         .await
@@ -261,6 +266,19 @@ async fn refuses_sale_and_writes_nothing_without_rate() {
     shop.assert_integrity();
 }
 
+fn past_sale(number: &str, sold_at: &str) -> ImportSale {
+    ImportSale {
+        number: number.to_owned(),
+        sold_at: Timestamp::parse(sold_at).expect("an instant"),
+        total_minor: 1_000,
+        lines: vec![ImportLine {
+            sku: Sku::parse("MUG").expect("a SKU"),
+            quantity: Quantity::new(1).expect("a quantity"),
+            unit_price_minor: 1_000,
+        }],
+    }
+}
+
 /// A currency was enabled while it existed, with a rate of the shop's own that holds until the next
 /// one. After its end nothing is sold in it, and earlier sales still enter the books.
 #[tokio::test]
@@ -311,21 +329,6 @@ async fn refuses_sale_in_discontinued_currency() {
     let mut late = cash(&mug, 1_000);
     late["sold_at"] = json!("2022-12-31T20:00:00Z");
     shop.sale("late", late).await.expect(201);
-    let past = ImportSale {
-        number: "4711".to_owned(),
-        sold_at: Timestamp::parse("2022-12-30T12:00:00Z").expect("an instant"),
-        total_minor: 1_000,
-        lines: vec![ImportLine {
-            sku: Sku::parse("MUG").expect("a SKU"),
-            quantity: Quantity::new(1).expect("a quantity"),
-            unit_price_minor: 1_000,
-        }],
-    };
-    let after = ImportSale {
-        number: "4712".to_owned(),
-        sold_at: Timestamp::parse("2023-01-01T00:00:00Z").expect("an instant"),
-        ..past.clone()
-    };
     let policy = app.app().policy.clone();
     let import = |sale: ImportSale| {
         let policy = policy.clone();
@@ -334,8 +337,14 @@ async fn refuses_sale_in_discontinued_currency() {
         });
         imported.expect("the storage works")
     };
-    assert_eq!(import(past), Ok(ImportedSale::Recorded));
-    assert_eq!(import(after), Err("currency_ended"));
+    assert_eq!(
+        import(past_sale("4711", "2022-12-30T12:00:00Z")),
+        Ok(ImportedSale::Recorded)
+    );
+    assert_eq!(
+        import(past_sale("4712", "2023-01-01T00:00:00Z")),
+        Err("currency_ended")
+    );
     shop.assert_integrity();
 }
 

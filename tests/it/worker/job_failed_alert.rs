@@ -83,6 +83,16 @@ fn kept_key(app: &TestApp) -> SigningKey {
     SigningKey::parse(text.trim_end()).expect("it is a key")
 }
 
+fn assert_failure_is_logged(shop: &TestShop) {
+    let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
+    let [line] = lines.lines() else {
+        panic!("{:?}", lines.lines())
+    };
+    for key in ["tenant_id", "queue", "job", "job_id", "attempt", "error"] {
+        assert!(!line[key].is_null(), "{key} is missing in {line}");
+    }
+}
+
 #[test]
 fn sends_webhook_and_mail_when_job_is_discarded() {
     let (app, shop) = started(both);
@@ -148,13 +158,7 @@ fn sends_webhook_and_mail_when_job_is_discarded() {
         "{mail}"
     );
     assert!(!mail.contains("4242"), "{mail}");
-    let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
-    let [line] = lines.lines() else {
-        panic!("{:?}", lines.lines())
-    };
-    for key in ["tenant_id", "queue", "job", "job_id", "attempt", "error"] {
-        assert!(!line[key].is_null(), "{key} lacks in {line}");
-    }
+    assert_failure_is_logged(&shop);
 }
 
 /// Mail fails most often: an alert is sent even when its queue is paused or has a backlog.
