@@ -66,9 +66,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 /// Whether `text` contains `cause` as whole words.
 fn contains_words(text: &str, cause: &str) -> bool {
     let is_word = |next: Option<char>| next.is_some_and(char::is_alphanumeric);
-    let mut places = text.match_indices(cause);
+    let mut matches = text.match_indices(cause);
     cause.is_empty()
-        || places.any(|(at, _)| {
+        || matches.any(|(at, _)| {
             !is_word(text[..at].chars().next_back())
                 && !is_word(text[at + cause.len()..].chars().next())
         })
@@ -81,15 +81,15 @@ mod tests {
     /// An error whose text may include its source, as in many libraries.
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
-    struct Said {
+    struct ChainLink {
         text: &'static str,
-        source: Option<Box<Said>>,
+        source: Option<Box<ChainLink>>,
     }
 
-    fn said(texts: &[&'static str]) -> Option<Box<Said>> {
+    fn links(texts: &[&'static str]) -> Option<Box<ChainLink>> {
         let (text, causes) = texts.split_first()?;
-        let source = said(causes);
-        Some(Box::new(Said { text, source }))
+        let source = links(causes);
+        Some(Box::new(ChainLink { text, source }))
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
                 "no answer of timeout.example: time",
             ),
         ] {
-            assert_eq!(chain(&*said(texts).unwrap()), line);
+            assert_eq!(chain(&*links(texts).unwrap()), line);
         }
     }
 }

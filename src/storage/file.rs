@@ -59,7 +59,7 @@ pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
-/// Panics when the linked SQLite is older than [`SQLITE_VERSION_MIN`]: no data directory is opened
+/// Panics when the linked SQLite is older than `SQLITE_VERSION_MIN`: no data directory is opened
 /// with it.
 pub fn assert_sqlite_version() {
     let version = rusqlite::version_number();
