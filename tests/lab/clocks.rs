@@ -556,6 +556,6 @@ fn wait_for(shop: &ClockedShop, sql: &str, expected: i64, passes: Duration) -> V
     shop.runtime
         .block_on(async { tokio::time::timeout(TIMEOUT, poll_until).await })
         .unwrap_or_else(|_| {
-            Err(format!("{sql} does not poll_until to {expected} while the worker runs").into())
+            Err(format!("{sql} does not reach {expected} while the worker runs").into())
         })
 }

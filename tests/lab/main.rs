@@ -80,7 +80,5 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!(
-        "SKIPPED: the laboratory stands in for the C library's calls, which it knows on Linux alone"
-    );
+    println!("SKIPPED: the laboratory replaces functions of the C library, on Linux only");
 }

@@ -12,7 +12,7 @@ use crate::oracle::Verdict;
 use crate::table::{Finding, Kind};
 
 /// The tenant with the older file.
-const SLUG: &str = "older_id";
+const SLUG: &str = "older";
 const LATEST: usize = Tenant::MIGRATIONS.len();
 /// A row that every version must keep.
 const KEPT: &str = "CREATE TABLE kept (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT; INSERT \

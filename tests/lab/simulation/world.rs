@@ -276,9 +276,9 @@ impl World {
 
     /// Sends a call while another process has the files of all shops locked.
     fn send_locked(&self, call: &Call, for_long: bool) -> Verdict<Reply> {
-        let lock = |live: &LiveShop| {
+        let lock = |shop: &LiveShop| {
             let conn = Connection::open_with_flags(
-                self.file(&live.id),
+                self.file(&shop.id),
                 OpenFlags::SQLITE_OPEN_READ_WRITE,
             )?;
             conn.set_db_config(
@@ -376,16 +376,16 @@ impl World {
 
     fn action(&mut self, slug: &'static str, action: &Action) -> Verdict {
         self.keys += 1;
-        let live = &self.shops[slug];
-        let (path, body) = live.model.request(action);
+        let shop = &self.shops[slug];
+        let (path, body) = shop.model.request(action);
         let call = Call {
             method: Method::POST,
             path,
-            secret: Some(live.secret.clone()),
+            secret: Some(shop.secret.clone()),
             idempotency_key: Some(format!("till {}", self.keys)),
             body,
         };
-        let expected = live.model.predict(action);
+        let expected = shop.model.predict(action);
         let disruption = Disruption::random_with_locks(&mut self.rng, CALLS_OF_AN_ACTION);
         let clicks_twice = matches!(disruption, Disruption::None)
             && expected.status != 402
@@ -444,12 +444,12 @@ impl World {
             .into());
         }
         let at = self.now;
-        let live = self.shops.get_mut(slug).expect("the shop exists");
-        live.model
+        let shop = self.shops.get_mut(slug).expect("the shop exists");
+        shop.model
             .apply(action, expected, &reply)
             .map_err(|error| format!("{slug}: {action:?}: {error}"))?;
         if reply.status < 300 {
-            live.sent.push(Answered { call, reply, at });
+            shop.sent.push(Answered { call, reply, at });
         }
         if was_lost { self.compare() } else { Ok(()) }
     }
@@ -463,7 +463,7 @@ impl World {
         let sent = self.rng.pick(sent).clone();
         let disruption = Disruption::random_with_locks(&mut self.rng, CALLS_OF_AN_ACTION);
         self.log_step(format_args!(
-            "{slug}: {:?} comes again; disruption: {disruption:?}",
+            "{slug}: {:?} is repeated; disruption: {disruption:?}",
             sent.call.idempotency_key
         ));
         self.require_same(&sent, disruption)
@@ -514,8 +514,8 @@ impl World {
         self.instance().clock.set(self.now);
         let now = self.now.as_millis();
         // Answers that are older than a day by the clock may be forgotten.
-        for live in self.shops.values_mut() {
-            live.sent.retain(|sent| now - sent.at.as_millis() < DAY_MS);
+        for shop in self.shops.values_mut() {
+            shop.sent.retain(|sent| now - sent.at.as_millis() < DAY_MS);
         }
     }
 
@@ -544,8 +544,8 @@ impl World {
             self.run_jobs();
         }
         let now = self.now;
-        for live in self.shops.values_mut() {
-            live.model.expire(|until| {
+        for shop in self.shops.values_mut() {
+            shop.model.expire(|until| {
                 until <= now || until.as_millis() - now.as_millis() > HOLD_AHEAD_MS
             });
         }

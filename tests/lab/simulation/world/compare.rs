@@ -24,14 +24,14 @@ impl World {
             let opened = self.instance().app.registry.open(&access);
             drop(opened.map_err(|error| format!("{}: {error}", access.slug()))?);
         }
-        for (slug, live) in &self.shops {
+        for (slug, shop) in &self.shops {
             let facts = self
-                .read(&live.id)
+                .read(&shop.id)
                 .map_err(|error| format!("{slug}: {error}"))?;
-            differ(&live.model.facts(), &facts).map_err(|found| found.at(slug))?;
-            self.compare_balance(live).map_err(|found| found.at(slug))?;
-            self.require_key_status(&live.secret, 200)?;
-            live.revoked
+            differ(&shop.model.facts(), &facts).map_err(|found| found.at(slug))?;
+            self.compare_balance(shop).map_err(|found| found.at(slug))?;
+            self.require_key_status(&shop.secret, 200)?;
+            shop.revoked
                 .iter()
                 .try_for_each(|secret| self.require_key_status(secret, 401))?;
         }
@@ -51,9 +51,9 @@ impl World {
     }
 
     /// Compares the trial balance of the API at a far future instant, whatever the clock shows.
-    pub(super) fn compare_balance(&self, live: &LiveShop) -> Verdict {
+    pub(super) fn compare_balance(&self, shop: &LiveShop) -> Verdict {
         let call = Call {
-            secret: Some(live.secret.clone()),
+            secret: Some(shop.secret.clone()),
             ..landlord(
                 Method::GET,
                 "/v1/ledger/trial-balance?as_of=9000-01-01T00:00:00Z".to_owned(),
@@ -78,7 +78,7 @@ impl World {
             }
         }
         found.retain(|_, value| *value != 0);
-        let mut expected = live.model.facts();
+        let mut expected = shop.model.facts();
         expected.retain(|name, _| name.starts_with("debit ") || name.starts_with("credit "));
         differ(&expected, &found)
     }

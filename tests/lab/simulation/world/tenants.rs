@@ -68,14 +68,14 @@ impl World {
                 }
             }
         };
-        let live = LiveShop {
+        let shop = LiveShop {
             id,
             secret,
             model: ModelShop::default(),
             sent: Vec::new(),
             revoked: Vec::new(),
         };
-        self.shops.insert(slug, live);
+        self.shops.insert(slug, shop);
         self.enable_second_currency(slug);
         self.compare()
     }
