@@ -147,7 +147,7 @@ async fn frees_key_when_request_is_refused() {
 /// Checks the clock, as the scheduler's first step does: before that nothing expires.
 fn look_at_clock(app: &TestApp) {
     let running = app.app();
-    blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
+    blocking(|| running.clock_watch.observe()).expect("the clock is checked");
 }
 
 /// The clock is set a month ahead between a sale whose answer was lost and its repetition. It is
@@ -167,7 +167,7 @@ async fn keeps_keys_when_clock_is_set_ahead() {
         let again = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
         assert_eq!(
             again.body, first.body,
-            "before anybody has looked at the clock, and after"
+            "before the first check of the clock, and after"
         );
         post(&shop, "/v1/sales", &format!("ahead-{number}"), &sale)
             .await

@@ -194,7 +194,7 @@ impl Run {
         assert_eq!(
             debit,
             self.shop.count(paid),
-            "all that was paid is booked, and nothing else"
+            "every payment is booked, and nothing else"
         );
         self.shop.assert_integrity();
     }

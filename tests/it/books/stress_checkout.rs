@@ -57,7 +57,7 @@ async fn check_out_in_pairs(shop: &TestShop, product: &str) -> Vec<Placed> {
             .iter()
             .filter(|answer| answer.header("idempotent-replayed").is_some())
             .count();
-        assert_eq!(replayed, 1, "one of them was carried out");
+        assert_eq!(replayed, 1, "one request was carried out");
         orders.push(placed(&pair[0]));
     }
     orders

@@ -48,7 +48,7 @@ fn lists_mismatches_and_exits_with_three() {
         nothing.failure()[0].contains("there is no data in"),
         "{nothing:?}"
     );
-    assert!(!data.join("typo").exists(), "looking makes nothing");
+    assert!(!data.join("typo").exists(), "reading creates nothing");
     run(data, &["tenant", "create", "gone", "--name", "gone"]).code(0);
     run(data, &["tenant", "delete", "gone", "--yes"]).code(0);
     let empty = run(data, &["integrity", "check", "--json"]).code(0).json();

@@ -83,7 +83,7 @@ fn lists_retries_and_forgets_failed_jobs_without_daemon() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     queue(&data, &["status"]).code(1);
-    assert!(!data.exists(), "looking makes nothing");
+    assert!(!data.exists(), "reading creates nothing");
     let (first, second) = (shop(&data, "first"), shop(&data, "second"));
     assert_eq!(
         queue(&data, &["failed"]).code(0).stdout,
@@ -127,11 +127,7 @@ fn lists_retries_and_forgets_failed_jobs_without_daemon() {
     let none = queue(&data, &["flush", "--queue", "low", "--json"])
         .code(0)
         .json();
-    assert_eq!(
-        none,
-        json!([]),
-        "those that were given up are in another queue"
-    );
+    assert_eq!(none, json!([]), "the discarded jobs are in another queue");
     let flushed = queue(&data, &["flush", "--json"]).code(0).json();
     assert_eq!(
         flushed,

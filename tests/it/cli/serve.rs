@@ -18,7 +18,7 @@ fn stops_orderly_on_sigterm() {
         .expect("an answer")
         .expect(200);
     assert_eq!(daemon.terminate().code(), Some(0));
-    assert!(!socket.exists(), "the socket is taken away");
+    assert!(!socket.exists(), "the socket is removed");
     let left: Vec<String> = std::fs::read_dir(dir.path())
         .expect("a directory")
         .map(|entry| {
@@ -30,7 +30,7 @@ fn stops_orderly_on_sigterm() {
         })
         .filter(|name| name.ends_with("-wal"))
         .collect();
-    assert_eq!(left, Vec::<String>::new(), "no WAL is left behind");
+    assert_eq!(left, Vec::<String>::new(), "no WAL is left");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn creates_lists_and_deletes_tenant_without_daemon() {
         nothing.failure()[0].contains("there is no data in"),
         "{nothing:?}"
     );
-    assert!(!data.exists(), "looking makes nothing");
+    assert!(!data.exists(), "reading creates nothing");
     let args = [
         "tenant",
         "create",

@@ -35,7 +35,7 @@ async fn assert_checked_when_changed(app: &TestApp, good: &TestShop, bad: &TestS
         [format!("bad|{}", at(0)), format!("good|{}", at(2))]
     );
     bad.raw("UPDATE stock SET on_hand = on_hand - 1")
-        .expect("mended");
+        .expect("repaired");
     night(app);
     assert_eq!(
         checked(),
@@ -110,7 +110,7 @@ async fn reports_mismatch_and_repairs_nothing() {
     assert_eq!(
         bad.rows("SELECT on_hand FROM stock"),
         ["10"],
-        "it was found, and not mended"
+        "it was found, and not repaired"
     );
 
     assert_checked_when_changed(&app, &good, &bad).await;
@@ -188,7 +188,7 @@ async fn reports_file_as_unchecked_when_check_fails() {
         .saying("a store could not be checked");
     assert_eq!(said.lines().len(), 1);
     app.stop();
-    std::fs::write(shop.path(), sound).expect("mended");
+    std::fs::write(shop.path(), sound).expect("repaired");
     app.resume();
     night(&app);
     assert_eq!(

@@ -61,7 +61,7 @@ async fn deletes_nothing_when_clock_is_a_year_ahead() {
     let (right, rows) = (app.now(), shop.census());
     let log_files = log_files(&app, &["security.2026-01-10.log", "tillbox.2026-01-10.log"]);
     app.clock().set(right.plus(370 * DAY));
-    assert_eq!(night(&app), ["integrity"], "what deletes is held");
+    assert_eq!(night(&app), ["integrity"], "deletion is held");
     assert_eq!((shop.census(), log_files()), (rows.clone(), 2));
     let suspected = suspicion(&app).await;
     assert!(
@@ -80,7 +80,7 @@ async fn deletes_nothing_when_clock_is_a_year_ahead() {
         .await
         .expect(200)
         .json();
-    assert!(!rows_of(&dry).is_empty(), "counting may be asked for");
+    assert!(!rows_of(&dry).is_empty(), "a dry run is allowed");
     assert_eq!((shop.census(), log_files()), (rows, 2));
     // The clock is corrected. The later time was recorded, so an operator has to confirm.
     app.clock().set(right.plus(DAY));
@@ -154,7 +154,7 @@ async fn trusts_a_week_over_restart_and_suspects_more() {
     prune(&app, both).await.refused(422, "validation_failed");
     assert!(
         !night(&app).contains(&"retention"),
-        "who only counts has said nothing"
+        "a dry run says nothing"
     );
     prune(&app, json!({"clock_is_right": true}))
         .await

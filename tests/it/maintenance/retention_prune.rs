@@ -112,12 +112,12 @@ async fn prunes_what_has_expired_and_keeps_the_books() {
     assert_eq!(
         (shop.census(), kept(&shop)),
         (before.clone(), books.clone()),
-        "counting deletes nothing"
+        "a dry run deletes nothing"
     );
     let real = prune(&app, json!({})).await.expect(200).json();
     assert_eq!(
         real["pruned"], dry["pruned"],
-        "what was counted is what went"
+        "the dry run counted what was pruned"
     );
     assert_eq!(
         (&dry["dry_run"], &real["dry_run"], &real["next_cursor"]),
@@ -134,7 +134,7 @@ async fn prunes_what_has_expired_and_keeps_the_books() {
     assert_eq!(
         kept(&shop),
         books,
-        "no book and nothing that a book refers to has gone"
+        "no book and no row that a book refers to was pruned"
     );
     assert_eq!(shop.stock(&tea).await, stock);
     let report = shop.integrity();
@@ -156,7 +156,7 @@ async fn prunes_what_has_expired_and_keeps_the_books() {
         .await
         .expect(200)
         .json();
-    assert_eq!(rows_of(&again), [], "there is nothing left to go");
+    assert_eq!(rows_of(&again), [], "there is nothing left to prune");
     // The next process to open the file finds its chains intact, and business goes on.
     app.restart();
     shop.sell(&[(&tea, 1)]).await;
@@ -226,7 +226,7 @@ async fn prunes_landlord_file() {
     assert_eq!(
         app.landlord_rows("SELECT id FROM stripe_event ORDER BY id"),
         ["evt_new", "evt_waits"],
-        "one that was not dealt with stays"
+        "an unprocessed event stays"
     );
     assert!(of("landlord/audit_log") > 0, "{went:?}");
     // The run itself writes one entry at its beginning and one at its end.
@@ -356,7 +356,7 @@ async fn records_interrupted_landlord_run_in_audit_trail() {
     let count = "SELECT count(*) FROM audit_log";
     let before = app.landlord_rows(count);
     prune(&app, json!({})).await.expect(500);
-    assert_ne!(app.landlord_rows(count), before, "some entries went");
+    assert_ne!(app.landlord_rows(count), before, "some entries were pruned");
     let trail =
         app.landlord_rows("SELECT action, subject FROM audit_log ORDER BY seq DESC LIMIT 1");
     assert_eq!(trail, ["retention.begun|landlord:retention"]);
@@ -374,7 +374,7 @@ async fn records_interrupted_landlord_run_in_audit_trail() {
             .is_some_and(|rows| rows > 0),
         "{details}"
     );
-    app.landlord_raw("DROP TRIGGER broken").expect("mended");
+    app.landlord_raw("DROP TRIGGER broken").expect("repaired");
     prune(&app, json!({})).await.expect(200);
     let trail = app.landlord_rows("SELECT action FROM audit_log ORDER BY seq DESC LIMIT 2");
     assert_eq!(trail, ["retention.pruned", "retention.begun"]);

@@ -65,7 +65,7 @@ async fn runs_once_a_night_over_restarts_and_once_for_missed_nights() {
     assert_eq!(
         due(&app, NIGHTLY),
         1,
-        "five nights were missed, and are made up for once"
+        "five missed nights are made up for by one run"
     );
     assert_eq!(due(&app, NIGHTLY), 0);
     app.advance(15 * HOUR);
@@ -144,7 +144,7 @@ async fn enqueues_nightly_job_where_something_expired() {
     for _ in 0..400 {
         app.advance(DAY);
         due(&app, NIGHTLY);
-        blocking(|| app.app().clock_watch.observe()).expect("the clock is looked at");
+        blocking(|| app.app().clock_watch.observe()).expect("the clock is checked");
     }
     let writes = idle.rows("PRAGMA data_version");
     assert_eq!(due(&app, TASKS), 3);

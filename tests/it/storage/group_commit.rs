@@ -289,7 +289,7 @@ async fn rejects_at_once_when_writer_is_overloaded() {
 
     drop(open);
     for answer in waiting {
-        answer.await.expect("what waited is written");
+        answer.await.expect("the waiting requests are written");
     }
     assert_eq!(
         shop.count("SELECT count(*) FROM category"),
@@ -445,7 +445,7 @@ fn keeps_answer_and_writer_when_panic_follows_commit() {
     });
     answer
         .wait()
-        .expect("it is on disk, and that is what is answered");
+        .expect("it is committed, and the answer says so");
     write(&db, "later").wait().expect("the writer goes on");
     assert_eq!(names(&shop), ["kept", "later"]);
 }
@@ -537,7 +537,7 @@ async fn answers_all_waiting_requests_when_writer_stops() {
                 .await
                 .expect("it is answered");
             if ends_by_itself {
-                assert!(outcome.is_err(), "nothing is kept in a file that is gone");
+                assert!(outcome.is_err(), "nothing is stored in a deleted file");
             }
         }
         closing

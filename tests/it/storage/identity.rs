@@ -317,7 +317,7 @@ async fn reports_read_only_file_system_and_recovers() {
     let again = shop.product("B", 100);
     let again = again.await;
     app.stop();
-    assert!(mounted("umount", &[tenants]), "the mount is taken away");
+    assert!(mounted("umount", &[tenants]), "the mount is removed");
     assert!(read_only && writable);
     answer.refused(503, "tenant_unavailable");
     let problem = operators.refused(503, "tenant_unavailable");

@@ -112,7 +112,7 @@ async fn sets_older_copy_aside_and_opens_it_when_operator_accepts() {
     let accepted = past.accept_loss().await.expect(200).json();
     assert_eq!(accepted["known"]["ledger_seq"], 5, "{accepted}");
     assert_eq!(accepted["found"]["ledger_seq"], 2, "{accepted}");
-    assert!(!aside(&past.shop.path()).exists(), "it was taken back");
+    assert!(!aside(&past.shop.path()).exists(), "it was copied back");
     past.sell(1).await;
     past.shop.assert_integrity();
     assert_eq!(past.shop.count("SELECT count(*) FROM invoice"), 3);
@@ -144,7 +144,7 @@ async fn holds_jobs_of_accepted_copy_until_released() {
     past.app.work_off();
     assert!(
         past.shop.count("SELECT count(*) FROM audit_log") > before,
-        "what is new is run"
+        "new jobs run"
     );
     let key = past.app.landlord_key();
     let landlord = |method, path: &str| {

@@ -38,7 +38,7 @@ fn trusted() -> TestApp {
 fn trusted_with(settings: impl FnOnce(&mut Config)) -> TestApp {
     let app = TestApp::with(false, settings);
     let running = app.app();
-    blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
+    blocking(|| running.clock_watch.observe()).expect("the clock is checked");
     app
 }
 
@@ -59,11 +59,7 @@ fn deletes_completed_jobs_after_an_hour_and_discarded_after_a_week() {
     shop.raw(&insert(1, "low", OLD, "scheduled")).unwrap();
     app.advance(HOUR);
     run(&app, HANDLERS);
-    assert_eq!(
-        states(&shop),
-        ["completed", "discarded"],
-        "not before its time"
-    );
+    assert_eq!(states(&shop), ["completed", "discarded"], "not early");
     app.advance(Duration::from_millis(1));
     run(&app, HANDLERS);
     assert_eq!(states(&shop), ["discarded"]);
@@ -72,7 +68,7 @@ fn deletes_completed_jobs_after_an_hour_and_discarded_after_a_week() {
     assert_eq!(
         states(&shop),
         ["discarded"],
-        "an operator has a week to decide about it"
+        "the operator has a week to decide"
     );
     app.advance(Duration::from_millis(1));
     run(&app, HANDLERS);
@@ -80,7 +76,7 @@ fn deletes_completed_jobs_after_an_hour_and_discarded_after_a_week() {
     assert_eq!(
         jobs(&shop, OLD),
         ["scheduled|2|1"],
-        "what has not ended stays"
+        "jobs that have not ended stay"
     );
     shop.assert_integrity();
 }
@@ -178,7 +174,7 @@ fn deletes_nothing_while_clock_is_suspect() {
     assert_eq!(next(&app), ["discarded", "completed", "completed"]);
     let running = app.app();
     blocking(|| running.clock_watch.confirm(Origin::system()))
-        .expect("the operator says that it is right");
+        .expect("the operator confirms the clock");
     drop(running);
     assert_eq!(
         next(&app),
