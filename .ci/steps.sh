@@ -1,4 +1,4 @@
-# Shared by .ci/run and .ci/full, which source it: the environment, the steps with their times, and the table at the end.
+# Sourced by .ci/run and .ci/full: the environment, the steps with their times, and the table at the end.
 
 export CARGO_INCREMENTAL=0      # a cold build gains nothing from it
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
@@ -49,7 +49,7 @@ toolchain() {
     fi
 }
 
-# Debian's python3 comes without what makes a virtual environment.
+# Debian's python3 lacks the modules for virtual environments.
 python_venv() {
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null && [[ $EUID == 0 ]] && command -v apt-get >/dev/null; then
         { apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-venv; } ||
@@ -57,11 +57,12 @@ python_venv() {
     fi
 }
 
-# Checks the spelling. Skipped, and said so, where typos cannot be installed.
+# Checks the spelling. Prints SKIPPED when typos cannot be installed.
 spelling() {
     local venv="${CARGO_TARGET_DIR:-target}/typos"
     if [[ ! -x $venv/bin/typos ]]; then
-        if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check typos==1.52.0; }; then
+        if ! { python3 -m venv "$venv" &&
+            "$venv/bin/pip" install --quiet --disable-pip-version-check typos==1.52.0; }; then
             rm -rf "$venv"
             echo "spelling: SKIPPED, typos cannot be installed" >&2
             return
@@ -71,7 +72,7 @@ spelling() {
     echo "spelling: passed"
 }
 
-# SECONDS SEED: runs every fuzz target. fuzz/run.sh says what it skips where there is no nightly toolchain.
+# SECONDS SEED: runs every fuzz target. fuzz/run.sh prints SKIPPED without a nightly toolchain.
 fuzz() {
     if RUSTUP_AUTO_INSTALL=0 cargo +nightly --version >/dev/null 2>&1 && ! cargo fuzz --version >/dev/null 2>&1; then
         cargo install --locked cargo-fuzz --version 0.13.2 || echo "cargo-fuzz cannot be installed"

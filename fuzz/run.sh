@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for so many seconds each, as many at once as there are processors, from the corpora in fuzz/corpus and from what
-# earlier runs here have found. Needs a nightly toolchain and cargo-fuzz (cargo install --locked cargo-fuzz); where they are missing it skips,
-# loudly and with status 0.
+# Runs every fuzz target for a number of seconds, one target per processor at a time, from the corpora in fuzz/corpus
+# and the findings of earlier runs. Needs a nightly toolchain and cargo-fuzz (cargo install --locked cargo-fuzz).
+# Without them it prints SKIPPED and exits with 0.
 #
 # fuzz/run.sh [SECONDS [SEED]]
 #
-# No sanitizer: there is no unsafe code among what is called here, so it would look at SQLite's and the compiler's, and halve the rate and
-# double the build. What finds the faults are debug assertions, checks of overflow, and the targets' own claims.
+# No sanitizer: the fuzzed code has no unsafe code, so a sanitizer would only check SQLite and the compiler, at half the
+# rate and twice the build time. Debug assertions, overflow checks and the targets' assertions find the faults.
 set -euo pipefail
 here=$(realpath "$(dirname "${BASH_SOURCE[0]}")")
 target=$(realpath -m "${CARGO_TARGET_DIR:-$here/../target}")/fuzz
@@ -25,9 +25,9 @@ export RUSTUP_AUTO_INSTALL=0    # asking for a toolchain must not fetch it
 cargo +nightly --version >/dev/null 2>&1 || skip "there is no nightly toolchain"
 cargo +nightly fuzz --version >/dev/null 2>&1 || skip "there is no cargo-fuzz"
 
-# What is fuzzed is what is shipped.
+# The shipped versions of all dependencies.
 cp ../Cargo.lock Cargo.lock
-cargo +nightly fetch --quiet || skip "what the targets need cannot be fetched"
+cargo +nightly fetch --quiet || skip "the dependencies cannot be fetched"
 cargo +nightly fuzz build --sanitizer none --target-dir "$target"
 programs=$(dirname "$(find "$target" -mindepth 3 -maxdepth 3 -path '*/release/*' -name "${names[0]}" -print -quit)")
 
@@ -35,14 +35,15 @@ echo "fuzz: ${#names[@]} targets, $seconds s each, seed $seed"
 mkdir -p "$target/failed"
 rm -f "$target"/*.status
 
-# NAME: one target. What it finds anew is kept below the target directory, not in the corpus that is committed.
+# NAME: runs one target. New findings go below the target directory, not into the committed corpus.
 run() {
     local name=$1 log="$target/$1.log" status=0
     mkdir -p "$target/found/$name"
     "$programs/$name" -max_total_time="$seconds" -seed="$seed" -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 \
         -artifact_prefix="$target/failed/$name-" "$target/found/$name" "corpus/$name" >"$log" 2>&1 || status=$?
     echo "$status" >"$target/$name.status"
-    printf '  %-14s %9s runs  %s\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" "$( ((status == 0)) && echo passed || echo FAILED)"
+    printf '  %-14s %9s runs  %s\n' "$name" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")" \
+        "$( ((status == 0)) && echo passed || echo FAILED)"
     if ((status != 0)); then tail -n 40 "$log"; fi
 }
 export -f run

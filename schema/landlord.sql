@@ -27,9 +27,11 @@ CREATE TRIGGER audit_anchor_holds BEFORE INSERT ON audit_anchor
 WHEN NEW.seq <= coalesce((SELECT max(seq) FROM audit_anchor), 0)
   OR NOT EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq AND hash = NEW.hash)
   OR NEW.seq >= (SELECT max(seq) FROM audit_log)
-BEGIN SELECT RAISE(ABORT, 'an audit anchor is the place and the hash of an entry that has others behind it, and lies beyond all anchors before'); END;
-CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never deleted'); END;
-CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never changed'); END;
+BEGIN SELECT RAISE(ABORT, 'an audit anchor must match an entry before the newest one, and be the newest anchor'); END;
+CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor
+BEGIN SELECT RAISE(ABORT, 'audit anchors are never deleted'); END;
+CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor
+BEGIN SELECT RAISE(ABORT, 'audit anchors are never changed'); END;
 
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
@@ -44,8 +46,9 @@ CREATE TABLE audit_log (
 ) STRICT;
 CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
 WHEN OLD.seq > coalesce((SELECT max(seq) FROM audit_anchor), 0)
-BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted but for those before an anchor'); END;
-CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
+BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted, except up to an anchor'); END;
+CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
 CREATE TRIGGER audit_log_not_replaced BEFORE INSERT ON audit_log
 WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'audit entries are never replaced'); END;
@@ -57,17 +60,11 @@ CREATE TABLE clock_latest (
 
 CREATE TABLE clock_trust (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
-    trusted_at INTEGER NOT NULL, -- the last instant at which nothing spoke against it, to the day
-    suspect_at INTEGER,          -- what it showed when something did
-    suspicion      TEXT, cause TEXT CHECK (cause IN ('behind', 'gap', 'set')), steady_from INTEGER, steady_ms INTEGER NOT NULL DEFAULT 0 CHECK (steady_ms >= 0), looked_at INTEGER, webhook_notified_at INTEGER, mail_notified_at INTEGER,
+    trusted_at INTEGER NOT NULL, -- the last time at which the clock was trusted, with the precision of a day
+    suspect_at INTEGER,          -- the time that the clock showed when the suspicion began
+    suspicion  TEXT, cause TEXT CHECK (cause IN ('behind', 'gap', 'set')), steady_from INTEGER, steady_ms INTEGER NOT NULL DEFAULT 0 CHECK (steady_ms >= 0), looked_at INTEGER, webhook_notified_at INTEGER, mail_notified_at INTEGER,
     CHECK ((suspect_at IS NULL) = (suspicion IS NULL))
 ) STRICT;
-
-CREATE TABLE task_run (
-    task       TEXT PRIMARY KEY CHECK (task <> ''),
-    done_up_to INTEGER NOT NULL,
-    ran_at     INTEGER -- NULL: never yet
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE file_identity (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
@@ -77,7 +74,7 @@ CREATE TABLE file_identity (
 
 CREATE TABLE health_probe (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
-    heartbeat_at   INTEGER NOT NULL
+    heartbeat_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE landlord_check (
@@ -85,7 +82,7 @@ CREATE TABLE landlord_check (
     mismatches INTEGER NOT NULL CHECK (mismatches >= 0),
     findings   TEXT NOT NULL CHECK (json_valid(findings)), -- the first few
     checked_at INTEGER, -- NULL: never yet
-    reason     TEXT,    -- why it could not be checked when that was last tried
+    reason     TEXT,    -- why the last attempt to check it failed
     tried_at   INTEGER,
     CHECK ((reason IS NULL) = (tried_at IS NULL))
 ) STRICT;
@@ -99,8 +96,10 @@ CREATE TABLE published_rate (
     imported_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX published_rate_by_currency ON published_rate (currency, day, seq, rate);
-CREATE TRIGGER published_rate_no_delete BEFORE DELETE ON published_rate BEGIN SELECT RAISE(ABORT, 'published rates are never deleted'); END;
-CREATE TRIGGER published_rate_no_update BEFORE UPDATE ON published_rate BEGIN SELECT RAISE(ABORT, 'published rates are never changed'); END;
+CREATE TRIGGER published_rate_no_delete BEFORE DELETE ON published_rate
+BEGIN SELECT RAISE(ABORT, 'published rates are never deleted'); END;
+CREATE TRIGGER published_rate_no_update BEFORE UPDATE ON published_rate
+BEGIN SELECT RAISE(ABORT, 'published rates are never changed'); END;
 CREATE TRIGGER published_rate_not_replaced BEFORE INSERT ON published_rate
 WHEN EXISTS (SELECT 1 FROM published_rate WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'published rates are never replaced'); END;
@@ -132,13 +131,19 @@ CREATE TABLE stripe_event (
 ) STRICT;
 CREATE INDEX stripe_event_processed ON stripe_event (received_at) WHERE processed_at IS NOT NULL;
 
+CREATE TABLE task_run (
+    task       TEXT PRIMARY KEY CHECK (task <> ''),
+    done_up_to INTEGER NOT NULL,
+    ran_at     INTEGER -- NULL: never yet
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE tenant (
     seq        INTEGER PRIMARY KEY,
     id         BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     slug       TEXT NOT NULL UNIQUE,
     name       TEXT NOT NULL,
     currency   TEXT NOT NULL CHECK (length(currency) = 3),
-    -- creating and deleting are the halves of a crash: the next start undoes the one and finishes the other.
+    -- creating and deleting are left by a crash: the next start undoes the first and completes the second.
     status     TEXT NOT NULL CHECK (status IN ('creating', 'active', 'suspended', 'deleting')),
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
@@ -152,20 +157,20 @@ CREATE TABLE tenant_check (
     checked_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE tenant_domain (
-    host      TEXT PRIMARY KEY,
-    tenant_id BLOB NOT NULL REFERENCES tenant (id) ON DELETE CASCADE
-) STRICT, WITHOUT ROWID;
-CREATE INDEX tenant_domain_by_tenant ON tenant_domain (tenant_id);
-
 CREATE TABLE tenant_checkpoint (
     tenant_id   BLOB PRIMARY KEY REFERENCES tenant (id) ON DELETE CASCADE,
     ledger_seq  INTEGER NOT NULL CHECK (ledger_seq >= 0),
     ledger_hash BLOB NOT NULL CHECK (length(ledger_hash) = 32),
     audit_seq   INTEGER NOT NULL CHECK (audit_seq >= 0),
     audit_hash  BLOB NOT NULL CHECK (length(audit_hash) = 32),
-    recorded_at   INTEGER NOT NULL
+    recorded_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tenant_domain (
+    host      TEXT PRIMARY KEY,
+    tenant_id BLOB NOT NULL REFERENCES tenant (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tenant_domain_by_tenant ON tenant_domain (tenant_id);
 
 CREATE TABLE tenant_pause (
     tenant_id BLOB NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,

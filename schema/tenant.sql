@@ -21,9 +21,11 @@ CREATE TRIGGER audit_anchor_holds BEFORE INSERT ON audit_anchor
 WHEN NEW.seq <= coalesce((SELECT max(seq) FROM audit_anchor), 0)
   OR NOT EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq AND hash = NEW.hash)
   OR NEW.seq >= (SELECT max(seq) FROM audit_log)
-BEGIN SELECT RAISE(ABORT, 'an audit anchor is the place and the hash of an entry that has others behind it, and lies beyond all anchors before'); END;
-CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never deleted'); END;
-CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor BEGIN SELECT RAISE(ABORT, 'audit anchors are never changed'); END;
+BEGIN SELECT RAISE(ABORT, 'an audit anchor must match an entry before the newest one, and be the newest anchor'); END;
+CREATE TRIGGER audit_anchor_no_delete BEFORE DELETE ON audit_anchor
+BEGIN SELECT RAISE(ABORT, 'audit anchors are never deleted'); END;
+CREATE TRIGGER audit_anchor_no_update BEFORE UPDATE ON audit_anchor
+BEGIN SELECT RAISE(ABORT, 'audit anchors are never changed'); END;
 
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
@@ -38,8 +40,9 @@ CREATE TABLE audit_log (
 ) STRICT;
 CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
 WHEN OLD.seq > coalesce((SELECT max(seq) FROM audit_anchor), 0)
-BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted but for those before an anchor'); END;
-CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
+BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted, except up to an anchor'); END;
+CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
 CREATE TRIGGER audit_log_not_replaced BEFORE INSERT ON audit_log
 WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'audit entries are never replaced'); END;
@@ -103,10 +106,11 @@ CREATE TABLE epoch (
     reason    TEXT NOT NULL
 ) STRICT;
 CREATE TRIGGER epoch_is_one BEFORE INSERT ON epoch WHEN EXISTS (SELECT 1 FROM epoch)
-BEGIN SELECT RAISE(ABORT, 'a file has one epoch, which only rises'); END;
+BEGIN SELECT RAISE(ABORT, 'a file has exactly one epoch'); END;
 CREATE TRIGGER epoch_only_rises BEFORE UPDATE ON epoch WHEN NEW.number <= OLD.number
-BEGIN SELECT RAISE(ABORT, 'the epoch of a file only rises'); END;
-CREATE TRIGGER epoch_stays BEFORE DELETE ON epoch BEGIN SELECT RAISE(ABORT, 'a file has an epoch'); END;
+BEGIN SELECT RAISE(ABORT, 'the epoch of a file only increases'); END;
+CREATE TRIGGER epoch_stays BEFORE DELETE ON epoch
+BEGIN SELECT RAISE(ABORT, 'the epoch of a file is never deleted'); END;
 
 CREATE TABLE exchange_rate (
     seq          INTEGER PRIMARY KEY,
@@ -121,13 +125,17 @@ CREATE TABLE exchange_rate (
     CHECK (base <> quote)
 ) STRICT;
 CREATE INDEX exchange_rate_manual ON exchange_rate (base, quote, effective_at, seq) WHERE source = 'manual';
-CREATE UNIQUE INDEX exchange_rate_published ON exchange_rate (base, quote, effective_at, numerator, denominator) WHERE source = 'ecb';
-CREATE TRIGGER exchange_rate_no_delete BEFORE DELETE ON exchange_rate BEGIN SELECT RAISE(ABORT, 'exchange rates are never deleted'); END;
-CREATE TRIGGER exchange_rate_no_update BEFORE UPDATE ON exchange_rate BEGIN SELECT RAISE(ABORT, 'exchange rates are never changed'); END;
+CREATE UNIQUE INDEX exchange_rate_published ON exchange_rate (base, quote, effective_at, numerator, denominator)
+    WHERE source = 'ecb';
+CREATE TRIGGER exchange_rate_no_delete BEFORE DELETE ON exchange_rate
+BEGIN SELECT RAISE(ABORT, 'exchange rates are never deleted'); END;
+CREATE TRIGGER exchange_rate_no_update BEFORE UPDATE ON exchange_rate
+BEGIN SELECT RAISE(ABORT, 'exchange rates are never changed'); END;
 CREATE TRIGGER exchange_rate_not_replaced BEFORE INSERT ON exchange_rate
 WHEN EXISTS (SELECT 1 FROM exchange_rate WHERE seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM exchange_rate WHERE id = NEW.id)
-  OR (NEW.source = 'ecb' AND EXISTS (SELECT 1 FROM exchange_rate WHERE source = 'ecb' AND base = NEW.base AND quote = NEW.quote
+  OR (NEW.source = 'ecb' AND EXISTS (SELECT 1 FROM exchange_rate
+      WHERE source = 'ecb' AND base = NEW.base AND quote = NEW.quote
       AND effective_at = NEW.effective_at AND numerator = NEW.numerator AND denominator = NEW.denominator))
 BEGIN SELECT RAISE(ABORT, 'exchange rates are never replaced'); END;
 
@@ -146,12 +154,14 @@ CREATE TABLE financial_order (
     subtotal_minor INTEGER NOT NULL,
     discount_minor INTEGER NOT NULL,
     tax_minor      INTEGER NOT NULL,
-    total_minor    INTEGER NOT NULL CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
+    total_minor    INTEGER NOT NULL
+                   CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
     snapshot       TEXT CHECK (snapshot IS NULL OR json_valid(snapshot)),
     snapshot_hash  BLOB CHECK (snapshot_hash IS NULL OR length(snapshot_hash) = 32),
     locked_at      INTEGER,
     paid_at        INTEGER,
-    created_at     INTEGER NOT NULL, exchange_rate_id BLOB REFERENCES exchange_rate (id), base_currency TEXT CHECK ((base_currency IS NULL) = (exchange_rate_id IS NULL)), base_total_minor INTEGER CHECK ((base_total_minor IS NULL) = (exchange_rate_id IS NULL)),
+    created_at     INTEGER NOT NULL, exchange_rate_id BLOB REFERENCES exchange_rate (id), base_currency TEXT CHECK ((base_currency IS NULL) = (exchange_rate_id IS NULL)), base_total_minor INTEGER
+    CHECK ((base_total_minor IS NULL) = (exchange_rate_id IS NULL)),
     CHECK ((locked_at IS NULL) = (snapshot IS NULL) AND (snapshot IS NULL) = (snapshot_hash IS NULL)),
     CHECK (status IN ('draft', 'pending') OR (locked_at IS NOT NULL AND paid_at IS NOT NULL))
 ) STRICT;
@@ -165,10 +175,13 @@ CREATE TRIGGER financial_order_locked BEFORE UPDATE ON financial_order
 WHEN OLD.locked_at IS NOT NULL AND (
     OLD.paid_at IS NOT NULL
     OR NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.order_id <> OLD.order_id OR NEW.currency <> OLD.currency
-    OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor OR NEW.tax_minor <> OLD.tax_minor
-    OR NEW.total_minor <> OLD.total_minor OR NEW.snapshot IS NOT OLD.snapshot OR NEW.snapshot_hash IS NOT OLD.snapshot_hash
+    OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor
+    OR NEW.tax_minor <> OLD.tax_minor
+    OR NEW.total_minor <> OLD.total_minor
+    OR NEW.snapshot IS NOT OLD.snapshot OR NEW.snapshot_hash IS NOT OLD.snapshot_hash
     OR NEW.locked_at IS NOT OLD.locked_at OR NEW.created_at <> OLD.created_at
-    OR NEW.exchange_rate_id IS NOT OLD.exchange_rate_id OR NEW.base_currency IS NOT OLD.base_currency OR NEW.base_total_minor IS NOT OLD.base_total_minor
+    OR NEW.exchange_rate_id IS NOT OLD.exchange_rate_id OR NEW.base_currency IS NOT OLD.base_currency
+    OR NEW.base_total_minor IS NOT OLD.base_total_minor
     OR NOT (NEW.status = OLD.status OR NEW.status IN ('pending', 'paid')))
 BEGIN SELECT RAISE(ABORT, 'a locked financial order is never changed'); END;
 CREATE TRIGGER financial_order_not_replaced BEFORE INSERT ON financial_order
@@ -187,13 +200,17 @@ CREATE TABLE financial_transaction (
     currency           TEXT NOT NULL CHECK (length(currency) = 3),
     completed_at       INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX financial_transaction_one_credit ON financial_transaction (financial_order_id) WHERE kind = 'credit';
-CREATE TRIGGER financial_transaction_no_delete BEFORE DELETE ON financial_transaction BEGIN SELECT RAISE(ABORT, 'financial transactions are never deleted'); END;
-CREATE TRIGGER financial_transaction_no_update BEFORE UPDATE ON financial_transaction BEGIN SELECT RAISE(ABORT, 'financial transactions are never changed'); END;
+CREATE UNIQUE INDEX financial_transaction_one_credit ON financial_transaction (financial_order_id)
+    WHERE kind = 'credit';
+CREATE TRIGGER financial_transaction_no_delete BEFORE DELETE ON financial_transaction
+BEGIN SELECT RAISE(ABORT, 'financial transactions are never deleted'); END;
+CREATE TRIGGER financial_transaction_no_update BEFORE UPDATE ON financial_transaction
+BEGIN SELECT RAISE(ABORT, 'financial transactions are never changed'); END;
 CREATE TRIGGER financial_transaction_not_replaced BEFORE INSERT ON financial_transaction
 WHEN EXISTS (SELECT 1 FROM financial_transaction WHERE seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM financial_transaction WHERE id = NEW.id)
-  OR (NEW.kind = 'credit' AND EXISTS (SELECT 1 FROM financial_transaction WHERE financial_order_id = NEW.financial_order_id AND kind = 'credit'))
+  OR (NEW.kind = 'credit' AND EXISTS (SELECT 1 FROM financial_transaction
+      WHERE financial_order_id = NEW.financial_order_id AND kind = 'credit'))
 BEGIN SELECT RAISE(ABORT, 'financial transactions are never replaced'); END;
 
 CREATE TABLE idempotency_key (
@@ -215,12 +232,14 @@ CREATE TABLE inventory_anchor (
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER inventory_anchor_holds BEFORE INSERT ON inventory_anchor
 WHEN NEW.seq <= coalesce((SELECT max(seq) FROM inventory_anchor WHERE product_id = NEW.product_id), 0)
-  OR NOT EXISTS (SELECT 1 FROM inventory_movement WHERE seq = NEW.seq AND product_id = NEW.product_id AND on_hand_after = NEW.balance)
-BEGIN SELECT RAISE(ABORT, 'an inventory anchor is the balance after a movement, and lies beyond all anchors of its product before'); END;
+  OR NOT EXISTS (SELECT 1 FROM inventory_movement
+      WHERE seq = NEW.seq AND product_id = NEW.product_id AND on_hand_after = NEW.balance)
+BEGIN SELECT RAISE(ABORT, 'an inventory anchor must match a movement, and be the newest of its product'); END;
 CREATE TRIGGER inventory_anchor_kept BEFORE DELETE ON inventory_anchor
 WHEN OLD.seq = (SELECT max(seq) FROM inventory_anchor WHERE product_id = OLD.product_id)
 BEGIN SELECT RAISE(ABORT, 'the last inventory anchor of a product is never deleted'); END;
-CREATE TRIGGER inventory_anchor_no_update BEFORE UPDATE ON inventory_anchor BEGIN SELECT RAISE(ABORT, 'inventory anchors are never changed'); END;
+CREATE TRIGGER inventory_anchor_no_update BEFORE UPDATE ON inventory_anchor
+BEGIN SELECT RAISE(ABORT, 'inventory anchors are never changed'); END;
 
 CREATE TABLE inventory_movement (
     seq            INTEGER PRIMARY KEY,
@@ -239,13 +258,15 @@ CREATE UNIQUE INDEX inventory_movement_of_sale ON inventory_movement (order_id, 
 CREATE TRIGGER inventory_movement_no_delete BEFORE DELETE ON inventory_movement
 WHEN OLD.seq > coalesce((SELECT max(seq) FROM inventory_anchor WHERE product_id = OLD.product_id), 0)
   OR OLD.seq = (SELECT max(seq) FROM inventory_movement)
-BEGIN SELECT RAISE(ABORT, 'movements of stock are never deleted but for those before an anchor'); END;
-CREATE TRIGGER inventory_movement_no_update BEFORE UPDATE ON inventory_movement BEGIN SELECT RAISE(ABORT, 'movements of stock are never changed'); END;
+BEGIN SELECT RAISE(ABORT, 'stock movements are never deleted, except up to an anchor'); END;
+CREATE TRIGGER inventory_movement_no_update BEFORE UPDATE ON inventory_movement
+BEGIN SELECT RAISE(ABORT, 'stock movements are never changed'); END;
 CREATE TRIGGER inventory_movement_not_replaced BEFORE INSERT ON inventory_movement
 WHEN EXISTS (SELECT 1 FROM inventory_movement WHERE seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM inventory_movement WHERE id = NEW.id)
-  OR (NEW.kind = 'sale' AND EXISTS (SELECT 1 FROM inventory_movement WHERE kind = 'sale' AND order_id = NEW.order_id AND product_id = NEW.product_id))
-BEGIN SELECT RAISE(ABORT, 'movements of stock are never replaced'); END;
+  OR (NEW.kind = 'sale' AND EXISTS (SELECT 1 FROM inventory_movement
+      WHERE kind = 'sale' AND order_id = NEW.order_id AND product_id = NEW.product_id))
+BEGIN SELECT RAISE(ABORT, 'stock movements are never replaced'); END;
 
 CREATE TABLE invoice (
     seq                INTEGER PRIMARY KEY,
@@ -275,13 +296,15 @@ BEGIN SELECT RAISE(ABORT, 'an issued invoice is never deleted'); END;
 CREATE TRIGGER invoice_not_pushed_out BEFORE UPDATE ON invoice
 WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id
   OR EXISTS (SELECT 1 FROM invoice WHERE number = NEW.number AND seq <> OLD.seq AND status <> 'draft')
-  OR EXISTS (SELECT 1 FROM invoice WHERE series = NEW.series AND series_number = NEW.series_number AND seq <> OLD.seq AND status <> 'draft')
+  OR EXISTS (SELECT 1 FROM invoice
+      WHERE series = NEW.series AND series_number = NEW.series_number AND seq <> OLD.seq AND status <> 'draft')
 BEGIN SELECT RAISE(ABORT, 'an issued invoice is never replaced'); END;
 CREATE TRIGGER invoice_not_replaced BEFORE INSERT ON invoice
 WHEN EXISTS (SELECT 1 FROM invoice WHERE seq = NEW.seq AND status <> 'draft')
   OR EXISTS (SELECT 1 FROM invoice WHERE id = NEW.id AND status <> 'draft')
   OR EXISTS (SELECT 1 FROM invoice WHERE number = NEW.number AND status <> 'draft')
-  OR EXISTS (SELECT 1 FROM invoice WHERE series = NEW.series AND series_number = NEW.series_number AND status <> 'draft')
+  OR EXISTS (SELECT 1 FROM invoice
+      WHERE series = NEW.series AND series_number = NEW.series_number AND status <> 'draft')
 BEGIN SELECT RAISE(ABORT, 'an issued invoice is never replaced'); END;
 
 CREATE TABLE job (
@@ -291,7 +314,9 @@ CREATE TABLE job (
     kind         TEXT NOT NULL,
     payload      TEXT NOT NULL CHECK (json_valid(payload)),
     priority     INTEGER NOT NULL,
-    state        TEXT NOT NULL CHECK (state IN ('available', 'scheduled', 'running', 'retryable', 'completed', 'cancelled', 'discarded')),
+    state        TEXT NOT NULL
+                 CHECK (state IN ('available', 'scheduled', 'running', 'retryable', 'completed', 'cancelled',
+                     'discarded')),
     attempt      INTEGER NOT NULL CHECK (attempt >= 0),
     max_attempts INTEGER CHECK (max_attempts > 0), -- NULL: as many as the queue's settings say when it fails
     rescues      INTEGER NOT NULL,
@@ -306,7 +331,8 @@ CREATE INDEX job_given_up ON job (state) WHERE state IN ('cancelled', 'discarded
 CREATE INDEX job_given_up_at ON job (finalized_at) WHERE state IN ('cancelled', 'discarded');
 CREATE INDEX job_ready ON job (queue, epoch, priority, seq) WHERE state = 'available';
 CREATE INDEX job_running ON job (queue) WHERE state = 'running';
-CREATE UNIQUE INDEX job_unique ON job (unique_key, epoch) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');
+CREATE UNIQUE INDEX job_unique ON job (unique_key, epoch)
+    WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');
 CREATE INDEX job_waiting ON job (queue, epoch, scheduled_at) WHERE state IN ('scheduled', 'retryable');
 
 CREATE TABLE keyless_answer (
@@ -342,8 +368,10 @@ CREATE TABLE ledger_account (
     kind     TEXT NOT NULL CHECK (kind IN ('asset', 'liability', 'revenue', 'expense')),
     PRIMARY KEY (code, currency)
 ) STRICT, WITHOUT ROWID;
-CREATE TRIGGER ledger_account_no_delete BEFORE DELETE ON ledger_account BEGIN SELECT RAISE(ABORT, 'ledger accounts are never deleted'); END;
-CREATE TRIGGER ledger_account_no_update BEFORE UPDATE ON ledger_account BEGIN SELECT RAISE(ABORT, 'ledger accounts are never changed'); END;
+CREATE TRIGGER ledger_account_no_delete BEFORE DELETE ON ledger_account
+BEGIN SELECT RAISE(ABORT, 'ledger accounts are never deleted'); END;
+CREATE TRIGGER ledger_account_no_update BEFORE UPDATE ON ledger_account
+BEGIN SELECT RAISE(ABORT, 'ledger accounts are never changed'); END;
 CREATE TRIGGER ledger_account_not_replaced BEFORE INSERT ON ledger_account
 WHEN EXISTS (SELECT 1 FROM ledger_account WHERE code = NEW.code AND currency = NEW.currency)
 BEGIN SELECT RAISE(ABORT, 'ledger accounts are never replaced'); END;
@@ -361,9 +389,11 @@ CREATE TABLE ledger_entry (
 CREATE INDEX ledger_entry_by_booked_at ON ledger_entry (booked_at);
 CREATE TRIGGER ledger_entry_is_chained BEFORE INSERT ON ledger_entry
 WHEN NEW.hash IS NULL
-BEGIN SELECT RAISE(ABORT, 'a ledger entry holds the hash of the one before'); END;
-CREATE TRIGGER ledger_entry_no_delete BEFORE DELETE ON ledger_entry BEGIN SELECT RAISE(ABORT, 'ledger entries are never deleted'); END;
-CREATE TRIGGER ledger_entry_no_update BEFORE UPDATE ON ledger_entry BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
+BEGIN SELECT RAISE(ABORT, 'a ledger entry must have a hash'); END;
+CREATE TRIGGER ledger_entry_no_delete BEFORE DELETE ON ledger_entry
+BEGIN SELECT RAISE(ABORT, 'ledger entries are never deleted'); END;
+CREATE TRIGGER ledger_entry_no_update BEFORE UPDATE ON ledger_entry
+BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
 CREATE TRIGGER ledger_entry_not_replaced BEFORE INSERT ON ledger_entry
 WHEN EXISTS (SELECT 1 FROM ledger_entry WHERE seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM ledger_entry WHERE id = NEW.id)
@@ -381,8 +411,10 @@ CREATE TABLE ledger_transfer (
     FOREIGN KEY (credit_code, currency) REFERENCES ledger_account (code, currency)
 ) STRICT;
 CREATE INDEX ledger_transfer_by_entry ON ledger_transfer (entry_seq);
-CREATE TRIGGER ledger_transfer_no_delete BEFORE DELETE ON ledger_transfer BEGIN SELECT RAISE(ABORT, 'ledger transfers are never deleted'); END;
-CREATE TRIGGER ledger_transfer_no_update BEFORE UPDATE ON ledger_transfer BEGIN SELECT RAISE(ABORT, 'ledger transfers are never changed'); END;
+CREATE TRIGGER ledger_transfer_no_delete BEFORE DELETE ON ledger_transfer
+BEGIN SELECT RAISE(ABORT, 'ledger transfers are never deleted'); END;
+CREATE TRIGGER ledger_transfer_no_update BEFORE UPDATE ON ledger_transfer
+BEGIN SELECT RAISE(ABORT, 'ledger transfers are never changed'); END;
 CREATE TRIGGER ledger_transfer_not_replaced BEFORE INSERT ON ledger_transfer
 WHEN EXISTS (SELECT 1 FROM ledger_transfer WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'ledger transfers are never replaced'); END;
@@ -411,22 +443,24 @@ CREATE TRIGGER order_line_final BEFORE UPDATE ON order_line
 WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id
   OR EXISTS (SELECT 1 FROM sales_order WHERE id = OLD.order_id AND status <> 'pending')
   OR EXISTS (SELECT 1 FROM sales_order WHERE id = NEW.order_id AND status <> 'pending')
-BEGIN SELECT RAISE(ABORT, 'lines of an order that waits for its payment no more are never changed'); END;
+BEGIN SELECT RAISE(ABORT, 'lines of an order that is no longer pending are never changed'); END;
 CREATE TRIGGER order_line_kept BEFORE DELETE ON order_line
 WHEN EXISTS (SELECT 1 FROM sales_order WHERE id = OLD.order_id AND status <> 'pending')
-BEGIN SELECT RAISE(ABORT, 'lines of an order that waits for its payment no more are never deleted'); END;
+BEGIN SELECT RAISE(ABORT, 'lines of an order that is no longer pending are never deleted'); END;
 CREATE TRIGGER order_line_not_added BEFORE INSERT ON order_line
 WHEN EXISTS (SELECT 1 FROM order_line WHERE seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM order_line WHERE id = NEW.id)
   OR EXISTS (SELECT 1 FROM financial_order WHERE order_id = NEW.order_id AND locked_at IS NOT NULL)
-BEGIN SELECT RAISE(ABORT, 'order lines are never replaced, and an order that is in the books never gets another'); END;
+BEGIN SELECT RAISE(ABORT, 'order lines are never replaced, and none is added after the financial order is locked'); END;
 
 CREATE TABLE payment (
     seq                INTEGER PRIMARY KEY,
     id                 BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     order_id           BLOB NOT NULL REFERENCES sales_order (id),
     method             TEXT NOT NULL CHECK (method IN ('cash', 'manual', 'test')),
-    status             TEXT NOT NULL CHECK (status IN ('pending', 'authorized', 'succeeded', 'failed', 'cancelled', 'refunded', 'unknown')),
+    status             TEXT NOT NULL
+                       CHECK (status IN ('pending', 'authorized', 'succeeded', 'failed', 'cancelled', 'refunded',
+                           'unknown')),
     amount_minor       INTEGER NOT NULL CHECK (amount_minor >= 0),
     tendered_minor     INTEGER CHECK (tendered_minor IS NULL OR tendered_minor >= amount_minor),
     currency           TEXT NOT NULL CHECK (length(currency) = 3),
@@ -495,11 +529,12 @@ CREATE TABLE sales_order (
     subtotal_minor     INTEGER NOT NULL,
     discount_minor     INTEGER NOT NULL,
     tax_minor          INTEGER NOT NULL,
-    total_minor        INTEGER NOT NULL CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
+    total_minor        INTEGER NOT NULL
+                       CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
     tax_lines          TEXT NOT NULL CHECK (json_valid(tax_lines)),
     email              TEXT,
     cart_id            BLOB UNIQUE REFERENCES cart (id),
-    request_hash       BLOB CHECK (request_hash IS NULL OR length(request_hash) = 32), -- of the sale that brought its own id
+    request_hash       BLOB CHECK (request_hash IS NULL OR length(request_hash) = 32), -- of a sale with a client id
     placed_at          INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL
 , exchange_rate_id BLOB REFERENCES exchange_rate (id), client_hash BLOB CHECK (client_hash IS NULL OR (length(client_hash) = 8 AND status = 'pending'))) STRICT;
@@ -510,18 +545,20 @@ BEGIN SELECT RAISE(ABORT, 'the client of an order is erased and never set'); END
 CREATE TRIGGER sales_order_final BEFORE UPDATE ON sales_order
 WHEN OLD.status <> 'pending' AND (
     NEW.channel <> OLD.channel OR NEW.currency <> OLD.currency OR NEW.prices_include_tax <> OLD.prices_include_tax
-    OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor OR NEW.tax_minor <> OLD.tax_minor
+    OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor
+    OR NEW.tax_minor <> OLD.tax_minor
     OR NEW.total_minor <> OLD.total_minor OR NEW.tax_lines <> OLD.tax_lines OR NEW.request_hash IS NOT OLD.request_hash
     OR NEW.placed_at <> OLD.placed_at OR NEW.exchange_rate_id IS NOT OLD.exchange_rate_id)
-BEGIN SELECT RAISE(ABORT, 'an order that waits for its payment no more is never changed'); END;
+BEGIN SELECT RAISE(ABORT, 'an order that is no longer pending is never changed'); END;
 CREATE TRIGGER sales_order_goes_forward BEFORE UPDATE ON sales_order
 WHEN NEW.status <> OLD.status
  AND OLD.status || '>' || NEW.status NOT IN ('pending>paid', 'pending>cancelled', 'paid>confirmed', 'confirmed>shipped')
-BEGIN SELECT RAISE(ABORT, 'an order never goes back'); END;
+BEGIN SELECT RAISE(ABORT, 'the status of an order only moves forward'); END;
 CREATE TRIGGER sales_order_keeps_its_identity BEFORE UPDATE ON sales_order
 WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.number <> OLD.number OR NEW.cart_id IS NOT OLD.cart_id
 BEGIN SELECT RAISE(ABORT, 'an order never changes its identity'); END;
-CREATE TRIGGER sales_order_no_delete BEFORE DELETE ON sales_order BEGIN SELECT RAISE(ABORT, 'orders are never deleted'); END;
+CREATE TRIGGER sales_order_no_delete BEFORE DELETE ON sales_order
+BEGIN SELECT RAISE(ABORT, 'orders are never deleted'); END;
 CREATE TRIGGER sales_order_not_replaced BEFORE INSERT ON sales_order
 WHEN EXISTS (SELECT 1 FROM sales_order WHERE seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM sales_order WHERE id = NEW.id)
@@ -538,8 +575,9 @@ WHEN NEW.last_number <> 1 OR EXISTS (SELECT 1 FROM series WHERE name = NEW.name)
 BEGIN SELECT RAISE(ABORT, 'number series begin at 1 and are never replaced'); END;
 CREATE TRIGGER series_goes_on_by_one BEFORE UPDATE ON series
 WHEN NEW.name <> OLD.name OR NEW.last_number <> OLD.last_number + 1
-BEGIN SELECT RAISE(ABORT, 'number series never go back and never leave a number out'); END;
-CREATE TRIGGER series_no_delete BEFORE DELETE ON series BEGIN SELECT RAISE(ABORT, 'number series are never deleted'); END;
+BEGIN SELECT RAISE(ABORT, 'number series increase by exactly 1 and are never renamed'); END;
+CREATE TRIGGER series_no_delete BEFORE DELETE ON series
+BEGIN SELECT RAISE(ABORT, 'number series are never deleted'); END;
 
 CREATE TABLE shop (
     singleton          INTEGER PRIMARY KEY CHECK (singleton = 1),
@@ -554,7 +592,7 @@ WHEN EXISTS (SELECT 1 FROM shop WHERE singleton = 1)
 BEGIN SELECT RAISE(ABORT, 'a shop is never replaced'); END;
 CREATE TRIGGER shop_keeps_its_currency BEFORE UPDATE OF currency ON shop
 WHEN NEW.currency <> OLD.currency AND EXISTS (SELECT 1 FROM sales_order)
-BEGIN SELECT RAISE(ABORT, 'the currency of a shop that has sold never changes'); END;
+BEGIN SELECT RAISE(ABORT, 'the currency of a shop with orders never changes'); END;
 CREATE TRIGGER shop_stays BEFORE DELETE ON shop BEGIN SELECT RAISE(ABORT, 'a shop is never deleted from its file'); END;
 
 CREATE TABLE stock (

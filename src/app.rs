@@ -1,4 +1,4 @@
-//! L5: the composition root. What the process is made of, put together once; no rules.
+//! L5: the composition root: creates the parts of the process once. No rules.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,105 +29,95 @@ use crate::tenant::currency::{Published, SoldIn};
 use crate::tenant::policy::StorefrontRules;
 use crate::tenant::{Policy, chain_ends, settings};
 
-/// The identity of every landlord's file: there is one per data directory.
+/// The identity of every landlord's file; there is one per data directory.
 const LANDLORD_ID: [u8; 16] = *b"tillbox landlord";
-/// By so much a clock may be set back without a word: a time server's correction.
+/// Clock corrections up to this size are not reported (NTP adjusts by less).
 const CLOCK_SLACK_MS: i64 = 5_000;
-/// The shops whose currencies are kept in memory.
-const SHOPS_KEPT: u64 = 10_000;
-/// Answers about who exists that are kept in memory.
-const ANSWERS_KEPT: u64 = 20_000;
+/// Tenants whose currencies are kept in memory.
+const CACHED_TENANTS: u64 = 10_000;
+/// Lookups of keys and hosts that are kept in memory.
+const CACHED_LOOKUPS: u64 = 20_000;
 /// The threads that serve point reads, for all tenants together.
 const READER_THREADS: usize = 2;
 
-/// Everything that a running process shares.
+/// State shared by all parts of a running process.
 pub struct App {
     /// The effective configuration.
     pub config: Config,
-    /// Whether this is a developer's machine: demo tenant, test payments.
+    /// Development mode: demo tenant, test payments.
     pub dev: bool,
-    /// Where `now` comes from.
+    /// The source of `now`.
     pub clock: Arc<dyn Clock>,
-    /// Where ids, keys and jitter come from.
+    /// The source of ids, keys and jitter.
     pub entropy: Arc<dyn Entropy>,
-    /// Who exists.
+    /// Tenants, domains and API keys.
     pub directory: Arc<Directory>,
-    /// Which shops are open.
+    /// Tenants' open files.
     pub registry: Arc<Registry>,
-    /// Which queues are paused.
     pub pauses: Pauses,
-    /// How often one caller may ask.
     pub rate_limiter: Arc<RateLimiter>,
     /// Limits the log lines that callers can cause.
     pub log_lines: LogLines,
-    /// Whether the clock is trusted.
     pub clock_watch: Arc<ClockWatch>,
-    /// Up to when what comes round is done.
+    /// The last runs of scheduled tasks.
     pub tasks: TaskRuns,
-    /// What the European Central Bank says that currencies are worth.
+    /// Exchange rates published by the European Central Bank.
     pub published: PublishedRates,
-    /// Which currencies each shop sells in.
+    /// The currencies that each tenant sells in.
     pub sold_in: TimedCache<TenantId, Arc<SoldIn>>,
-    /// Makes and removes tenants.
+    /// Creates and deletes tenants.
     pub provisioner: Provisioner,
-    /// Sends mail.
     pub mailer: Mailer,
-    /// Whom alerts go to.
     pub alert_recipients: Arc<AlertRecipients>,
-    /// Calls servers elsewhere.
+    /// HTTP calls to other servers.
     pub outbound: Arc<dyn Outbound>,
-    /// What the configuration decides about selling.
+    /// Settings that affect sales.
     pub policy: Arc<Policy>,
-    /// Room on the disk of the data directory.
+    /// Free space on the disk of the data directory.
     pub space: Arc<Space>,
     /// The share of the disk that each tenant may use.
     pub shares: Shares,
     /// Memory for request bodies that are arriving.
     pub body_memory: BodyMemory,
-    /// What the jobs of the last hour were like.
+    /// Job statistics of the last hour.
     pub job_stats: JobStats,
-    /// What the moving parts show of themselves, for `/health`.
+    /// Heartbeats of the process's components, for `/health`.
     pub liveness: Liveness,
-    /// Who takes a new configuration.
     pub reloads: Reloads,
-    /// Since when the process runs, as the clock showed it.
+    /// The clock's time at the start of the process.
     pub started_at: Timestamp,
-    /// How long the machine had been up by then.
+    /// The machine's uptime at the start of the process.
     pub up_at_start: Duration,
 }
 
-/// Why the process cannot start.
+/// The reason why the process cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data directory is in use or cannot be used.
+    /// The data directory is locked by another process or unusable.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The landlord's file cannot be used.
     #[error("the landlord's file cannot be opened: {0}{advice}", advice = advice(.0))]
     Landlord(StorageError),
-    /// There are shops, and no file that says whose they are.
+    /// Tenant files exist, but no landlord's file.
     #[error(
-        "landlord.db is missing in {dir}, where {shops} shops have their files; restore it from a \
-         backup; nothing was changed"
+        "landlord.db is missing in {dir}, where {tenants} tenants have their files. Restore it \
+         from a backup; nothing was changed"
     )]
     LandlordMissing {
-        /// The data directory.
         dir: String,
-        /// How many files there are.
-        shops: usize,
+        /// The number of tenant files.
+        tenants: usize,
     },
-    /// A half-made tenant could not be cleared away.
-    #[error("a half-made tenant could not be cleared away: {0}")]
+    /// An incomplete tenant could not be removed.
+    #[error("an incomplete tenant could not be removed: {0}")]
     Recovery(ProvisionRefused),
-    /// The system grants no threads.
-    #[error("the system grants no threads; raise its limit of tasks")]
+    #[error("the system grants no threads; raise its limit on tasks")]
     Threads(#[source] std::io::Error),
-    /// The mail settings cannot work.
-    #[error("the mail settings cannot work: {0}")]
+    #[error("the mail settings are invalid: {0}")]
     Mail(#[from] MailConfigError),
 }
 
-/// What to do about the landlord's file, where its trouble does not say so itself.
+/// Advice for errors of the landlord's file that do not contain it already.
 fn advice(error: &StorageError) -> &'static str {
     use StorageErrorKind as K;
     match error.kind() {
@@ -138,13 +128,13 @@ fn advice(error: &StorageError) -> &'static str {
     }
 }
 
-/// The ports to the outside that a test replaces.
+/// The ports to the outside, which tests replace.
 pub struct Ports {
-    /// Where `now` comes from.
+    /// The source of `now`.
     pub clock: Arc<dyn Clock>,
-    /// Where ids, keys and jitter come from.
+    /// The source of ids, keys and jitter.
     pub entropy: Arc<dyn Entropy>,
-    /// What calls servers elsewhere.
+    /// HTTP calls to other servers.
     pub outbound: Arc<dyn Outbound>,
 }
 
@@ -159,41 +149,23 @@ impl Default for Ports {
 }
 
 impl App {
-    /// Locks the data directory, opens the landlord's file, clears away what a crash left half
-    /// made. Blocks.
-    ///
-    /// # Errors
-    /// [`StartError`].
+    /// Locks the data directory, opens the landlord's file, and removes what an interrupted
+    /// operation left incomplete. Blocks.
     pub fn start(config: Config, dev: bool, ports: Ports) -> Result<Arc<Self>, StartError> {
         file::assert_sqlite_version();
         let dir = Arc::new(DataDir::open(&config.storage.data_dir)?);
-        let readers = Readers::start(READER_THREADS).map_err(StartError::Threads)?;
-        let settings = Settings {
-            clock: ports.clock.clone(),
-            entropy: ports.entropy.clone(),
-            readers,
-            readers_per_file: config.storage.readers_per_tenant,
-        };
+        let settings = file_settings(&config, &ports)?;
         let directory = Arc::new(Directory::new(
             open_landlord(&dir, &settings)?,
-            ANSWERS_KEPT,
+            CACHED_LOOKUPS,
         ));
         let pauses = Pauses::load(directory.clone()).map_err(StartError::Landlord)?;
         let rate_limiter = RateLimiter::load(&config.rate_limits, ports.clock.clone(), &directory);
         let rate_limiter = Arc::new(rate_limiter.map_err(StartError::Landlord)?);
         let clock_watch = Arc::new(ClockWatch::new(directory.clone(), ports.clock.clone()));
         let tasks = TaskRuns::new(directory.clone());
-        let published = PublishedRates::new(
-            directory.clone(),
-            config.cache.rate_ttl.into(),
-            ports.clock.clone(),
-        );
-        let sold_in = TimedCache::new(
-            "currency_settings",
-            SHOPS_KEPT,
-            config.cache.settings_ttl.into(),
-            ports.clock.clone(),
-        );
+        let published = published_rates(&config, &ports, directory.clone());
+        let sold_in = sold_in_cache(&config, &ports);
         let checkpoints = Checkpoints::new(directory.clone(), chain_ends::CHAINS);
         warn_of_clock(&checkpoints, ports.clock.now());
         let (alert_recipients, reloads) = alert_recipients(&config, &dir, ports.entropy.as_ref());
@@ -202,7 +174,7 @@ impl App {
             dir.clone(),
             settings,
             checkpoints,
-            alert_recipients.means().clone(),
+            alert_recipients.channels().clone(),
             open_max,
         ));
         let files = dir.clone();
@@ -249,28 +221,25 @@ impl App {
         }))
     }
 
-    /// Says what of a configuration that is read again is taken by what is in here.
-    pub fn take_reloads(&self) {
+    /// Registers the sections that a reload may change.
+    pub fn register_reloads(&self) {
         let rate_limiter = self.rate_limiter.clone();
-        self.reloads.take("rate_limits", move |config| {
+        self.reloads.subscribe("rate_limits", move |config| {
             rate_limiter.set_rates(&config.rate_limits);
             Ok(())
         });
         let (alert_recipients, entropy) = (self.alert_recipients.clone(), self.entropy.clone());
-        self.reloads.take("alerts", move |config| {
-            let renewed =
-                alert_recipients.renew(&config.alerts, &config.storage.data_dir, entropy.as_ref());
-            renewed.map_err(|error| match alert_recipients.missing_key() {
-                Some(missing) => format!("{missing}; what else is in [alerts] has been taken"),
+        self.reloads.subscribe("alerts", move |config| {
+            let applied =
+                alert_recipients.apply(&config.alerts, &config.storage.data_dir, entropy.as_ref());
+            applied.map_err(|error| match alert_recipients.missing_key() {
+                Some(missing) => format!("{missing}; the other settings of [alerts] are in effect"),
                 None => error.to_string(),
             })
         });
     }
 
-    /// Makes a tenant and its first rows. Blocks.
-    ///
-    /// # Errors
-    /// [`ProvisionRefused`].
+    /// Creates a tenant and its first rows. Blocks.
     pub fn create_tenant(
         &self,
         origin: &Origin,
@@ -281,7 +250,7 @@ impl App {
         })
     }
 
-    /// The ports that it was started with.
+    /// The ports that the process was started with.
     pub fn ports(&self) -> Ports {
         Ports {
             clock: self.clock.clone(),
@@ -290,26 +259,34 @@ impl App {
         }
     }
 
-    /// Closes all files in an orderly way: no WAL is left behind. Blocks.
+    /// Closes all files cleanly, so that no WAL file remains. Blocks.
     pub fn close(&self) {
         if let Err(error) = self.directory.flush_used() {
-            tracing::warn!(error = %error, "when keys were last used was not written down");
+            tracing::warn!(error = %error, "the last use of keys could not be stored");
         }
         self.registry.close_all();
         if let Err(error) = self.registry.write_checkpoints() {
-            tracing::warn!(error = %error, "how far the shops' files are was not written down");
+            tracing::warn!(error = %error, "checkpoints of tenants could not be stored");
         }
         if let Err(error) = self.rate_limiter.write(&self.directory) {
             tracing::warn!(error = %error,
-                "who has tried to log in how often was not written down");
+                "rate limits of login attempts could not be stored");
         }
         self.log_lines.finish();
         self.directory.database().close();
     }
 }
 
-/// Nobody who wants to sell, or to look after the shops with a command, has to mind that alerts
-/// cannot be signed: `serve` says it.
+fn file_settings(config: &Config, ports: &Ports) -> Result<Settings, StartError> {
+    Ok(Settings {
+        clock: ports.clock.clone(),
+        entropy: ports.entropy.clone(),
+        readers: Readers::start(READER_THREADS).map_err(StartError::Threads)?,
+        readers_per_file: config.storage.readers_per_tenant,
+    })
+}
+
+/// A missing signing key does not stop the start; `serve` reports it.
 fn alert_recipients(
     config: &Config,
     dir: &DataDir,
@@ -320,15 +297,15 @@ fn alert_recipients(
         Reloads::new(config.clone()),
     );
     if alert_recipients
-        .renew(&config.alerts, dir.root(), entropy)
+        .apply(&config.alerts, dir.root(), entropy)
         .is_err()
     {
-        reloads.owe(|last| last.alerts = Alerts::default());
+        reloads.mark_unapplied(|last| last.alerts = Alerts::default());
     }
     (alert_recipients, reloads)
 }
 
-/// The reserve of the disk, and the share of it that each tenant may use.
+/// Creates the monitor of the disk reserve and the disk shares of the tenants.
 fn disk_bounds(config: &Config, dir: Arc<DataDir>, clock: &Arc<dyn Clock>) -> (Arc<Space>, Shares) {
     let storage = &config.storage;
     let reserve = storage.disk_reserve.as_bytes();
@@ -336,6 +313,21 @@ fn disk_bounds(config: &Config, dir: Arc<DataDir>, clock: &Arc<dyn Clock>) -> (A
     let tenant_max = storage.tenant_max.map(ByteSize::as_bytes);
     let shares = Shares::new(dir, space.clone(), tenant_max, clock.clone());
     (space, shares)
+}
+
+fn published_rates(config: &Config, ports: &Ports, directory: Arc<Directory>) -> PublishedRates {
+    let ttl = config.cache.rate_ttl.into();
+    PublishedRates::new(directory, ttl, ports.clock.clone())
+}
+
+fn sold_in_cache(config: &Config, ports: &Ports) -> TimedCache<TenantId, Arc<SoldIn>> {
+    let ttl = config.cache.settings_ttl.into();
+    TimedCache::new(
+        "currency_settings",
+        CACHED_TENANTS,
+        ttl,
+        ports.clock.clone(),
+    )
 }
 
 fn policy(config: &Config, dev: bool) -> Policy {
@@ -370,19 +362,17 @@ fn mailer(config: &Config) -> Result<Mailer, MailConfigError> {
     )
 }
 
-/// Says so when the clock shows an instant before one that it has shown already: stamps of what
-/// comes now will be older than those of what was. The order of things is that of their places all
-/// the same.
+/// Warns when the clock shows an earlier time than before: new timestamps will be older than
+/// existing ones. The order of rows does not depend on timestamps.
 fn warn_of_clock(checkpoints: &Checkpoints, now: Timestamp) {
     match checkpoints.find_seen() {
         Ok(Some(seen)) if now.plus_millis(CLOCK_SLACK_MS) < seen => {
-            tracing::warn!(now = %now, seen = %seen, "the clock is behind what it has shown \
-                before; set it right; if it is right now, say so with `tillbox retention prune \
-                --clock-is-right`");
+            tracing::warn!(now = %now, seen = %seen, "the clock is behind a time that it showed \
+                before; correct it, or confirm it with `tillbox retention prune --clock-is-right`");
         }
         Ok(_) => {}
         Err(error) => {
-            tracing::warn!(error = %error, "the latest instant that was seen could not be read")
+            tracing::warn!(error = %error, "the latest time seen could not be read")
         }
     }
 }
@@ -390,10 +380,10 @@ fn warn_of_clock(checkpoints: &Checkpoints, now: Timestamp) {
 fn open_landlord(dir: &DataDir, settings: &Settings) -> Result<Database<Landlord>, StartError> {
     let path = dir.landlord();
     if !path.exists() {
-        let shops = dir.count_tenants();
-        if shops > 0 {
+        let tenants = dir.count_tenants();
+        if tenants > 0 {
             let dir = dir.root().display().to_string();
-            return Err(StartError::LandlordMissing { dir, shops });
+            return Err(StartError::LandlordMissing { dir, tenants });
         }
         file::create::<Landlord>(&path, LANDLORD_ID, settings.clock.now())
             .map_err(StartError::Landlord)?;

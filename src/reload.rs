@@ -1,103 +1,106 @@
-//! L5: a configuration that is read again while the process runs: who takes which part of it, and
-//! what has to wait for a restart.
+//! L5: configuration reload: which parts of the program apply which sections, and which changes
+//! need a restart.
 //!
-//! A part of the program that can change its ways says for which keys, once, when it is put
-//! together; what nobody takes is told to the operator by its key. The configuration as a whole was
-//! checked before it comes here: one that is wrong changes nothing.
+//! At start, each part of the program that supports reloading subscribes to its keys. A changed key
+//! without a subscriber is reported to the operator. The configuration is validated before it
+//! arrives here: an invalid one changes nothing.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::Config;
 
-type Take = Box<dyn Fn(&Config) -> Result<(), String> + Send + Sync>;
+type Apply = Box<dyn Fn(&Config) -> Result<(), String> + Send + Sync>;
 
-struct Taker {
+struct Subscriber {
     keys: &'static str,
-    take: Take,
+    apply: Apply,
 }
 
-impl Taker {
-    /// Whether a key is the one that it takes, or in the section that it takes.
+impl Subscriber {
+    /// Whether a key is the subscribed one, or in the subscribed section.
     fn has(&self, key: &str) -> bool {
         let rest = key.strip_prefix(self.keys);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 }
 
-/// Who takes what.
+/// The subscribers to configuration changes.
 pub struct Reloads {
-    takers: Mutex<Vec<Taker>>,
-    begun_with: Config,
+    subscribers: Mutex<Vec<Subscriber>>,
+    at_start: Config,
     last: Mutex<Config>,
 }
 
-/// What became of a new configuration, by keys.
+/// The result of a reload, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// They have changed, and are in force.
+    /// Changed keys that are in effect.
     pub applied: Vec<String>,
-    /// They are not what the process began with; the next start takes them.
+    /// Keys that differ from the start of the process; they take effect at the next start.
     pub needs_restart: Vec<String>,
-    /// They have changed and could not be taken, and why: what was before holds, and the next
-    /// reload tries them again.
+    /// Subscriptions that failed, and why. The old values stay in effect, and the next reload tries
+    /// again.
     pub failed: Vec<(&'static str, String)>,
 }
 
 impl Reloads {
-    /// For a process that begins with `config`.
+    /// Starts with the configuration of the process.
     pub fn new(config: Config) -> Self {
         Self {
-            takers: Mutex::default(),
+            subscribers: Mutex::default(),
             last: Mutex::new(config.clone()),
-            begun_with: config,
+            at_start: config,
         }
     }
 
-    /// A part that could not be taken at the start counts as one that has changed since: `undo`
-    /// makes it another in what is taken to be in force.
-    pub fn owe(&self, undo: impl FnOnce(&mut Config)) {
+    /// Marks a section that could not be applied at the start as changed: `undo` alters it in the
+    /// configuration that counts as applied, so that the next reload applies it.
+    pub fn mark_unapplied(&self, undo: impl FnOnce(&mut Config)) {
         undo(&mut self.last.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// From now on `take` is given the new configuration when a key has changed that is `keys`,
-    /// such as `logging.level`, or stands in the section of that name.
-    pub fn take(
+    /// Calls `apply` with the new configuration when `keys` has changed: a key such as
+    /// `logging.level`, or a whole section.
+    pub fn subscribe(
         &self,
         keys: &'static str,
-        take: impl Fn(&Config) -> Result<(), String> + Send + Sync + 'static,
+        apply: impl Fn(&Config) -> Result<(), String> + Send + Sync + 'static,
     ) {
-        let take = Box::new(take);
-        self.takers
+        let apply = Box::new(apply);
+        self.subscribers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(Taker { keys, take });
+            .push(Subscriber { keys, apply });
     }
 
-    /// Puts a configuration that was checked into force, as far as that can be done.
+    /// Applies a validated configuration as far as possible.
     pub fn reload(&self, config: Config) -> Reloaded {
-        let takers = self.takers.lock().unwrap_or_else(PoisonError::into_inner);
+        let subscribers = self
+            .subscribers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_taken = |key: &String| takers.iter().any(|taker| taker.has(key));
+        let is_subscribed = |key: &String| subscribers.iter().any(|subscriber| subscriber.has(key));
         let mut applied = last.differing(&config);
-        applied.retain(is_taken);
-        let mut needs_restart = self.begun_with.differing(&config);
-        needs_restart.retain(|key| !is_taken(key));
+        applied.retain(is_subscribed);
+        let mut needs_restart = self.at_start.differing(&config);
+        needs_restart.retain(|key| !is_subscribed(key));
         let mut failed = Vec::new();
-        for taker in takers
+        for subscriber in subscribers
             .iter()
-            .filter(|taker| applied.iter().any(|key| taker.has(key)))
+            .filter(|subscriber| applied.iter().any(|key| subscriber.has(key)))
         {
-            if let Err(error) = (taker.take)(&config) {
-                failed.push((taker.keys, error));
+            if let Err(error) = (subscriber.apply)(&config) {
+                failed.push((subscriber.keys, error));
             }
         }
         let has_failed = |key: &String| {
-            let mut of_key = takers.iter().filter(|taker| taker.has(key));
-            of_key.any(|taker| failed.iter().any(|(keys, _)| *keys == taker.keys))
+            let mut of_key = subscribers.iter().filter(|subscriber| subscriber.has(key));
+            of_key.any(|subscriber| failed.iter().any(|(keys, _)| *keys == subscriber.keys))
         };
         applied.retain(|key| !has_failed(key));
-        // What was before is kept whole when a part could not be taken: then all of it counts as
-        // changed the next time, and taking it twice changes nothing.
+        // The old configuration is kept when a part failed: everything then counts as changed the
+        // next time, and applying a section twice has no further effect.
         if failed.is_empty() {
             *last = config;
         }
@@ -121,12 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_applied_and_the_rest_waits_until_it_is_as_before() {
+    fn applies_subscribed_keys_and_reports_restart_for_others() {
         let reloads = Reloads::new(Config::default());
         let seen = Arc::new(Mutex::new(Vec::new()));
         for keys in ["logging.level", "mail"] {
             let seen = seen.clone();
-            reloads.take(keys, move |config| {
+            reloads.subscribe(keys, move |config| {
                 seen.lock()
                     .unwrap()
                     .push((keys, config.logging.level.clone()));
@@ -145,7 +148,8 @@ mod tests {
             reloaded.needs_restart,
             ["logging.keep_days", "server.max_connections"]
         );
-        // What was taken is in force and no news; what was not is said as long as it waits.
+        // An applied key is not reported again; a key that needs a restart is reported until it
+        // does not differ.
         let again = reloads.reload(config(|config| {
             louder(config);
             config.logging.keep_days = 3;
@@ -164,9 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn a_section_is_no_beginning_of_another_ones_name() {
+    fn ignores_key_prefix_that_is_no_section() {
         let reloads = Reloads::new(Config::default());
-        reloads.take("log", |_| panic!("not its key"));
+        reloads.subscribe("log", |_| panic!("not its key"));
         let reloaded = reloads.reload(config(|config| config.logging.level = "debug".to_owned()));
         assert_eq!(
             (reloaded.applied.len(), reloaded.needs_restart.len()),
@@ -175,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_taken_is_said_and_tried_again() {
+    fn reports_failed_section_and_retries_it() {
         let reloads = Reloads::new(Config::default());
         let works = Arc::new(Mutex::new(false));
-        let looked = works.clone();
-        reloads.take("mail", move |_| {
-            if *looked.lock().unwrap() {
+        let works_now = works.clone();
+        reloads.subscribe("mail", move |_| {
+            if *works_now.lock().unwrap() {
                 Ok(())
             } else {
                 Err("not today".to_owned())

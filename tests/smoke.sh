@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a newcomer does: run the first command of the README, paste the curl line that it prints, kill the process, start it again, and find
-# the sale. Without curl the sale is made over bash's own sockets.
+# The first steps of a new user: runs the first command of the README, pastes the curl lines that it prints, kills the
+# process, starts it again, and finds the sale. Without curl, the sale is sent by bash's own sockets.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,7 +14,7 @@ finish() {
     local status=$?
     if [[ -n $daemon ]]; then kill -KILL "$daemon" 2>/dev/null || true; fi
     if ((status != 0)); then
-        echo "smoke test failed; the daemon said:" >&2
+        echo "smoke test failed; output of the daemon:" >&2
         cat "$output" >&2 || true
     fi
     rm -rf "$work"
@@ -41,14 +41,16 @@ start() {
     fail "the daemon does not answer"
 }
 
-# METHOD PATH [BODY]: prints the body of the answer; fails when its status is not 2xx.
+# METHOD PATH [BODY]: prints the body of the answer. Fails when its status is not 2xx.
 request() {
     local method=$1 path=$2 body=${3:-} address=${base#http://} status line length=0
     exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
     {
         printf '%s %s HTTP/1.1\r\nhost: %s\r\nconnection: close\r\n' "$method" "$path" "$address"
         if [[ -n ${key:-} ]]; then printf 'authorization: Bearer %s\r\n' "$key"; fi
-        if [[ -n $body ]]; then printf 'idempotency-key: smoke-%s\r\ncontent-type: application/json\r\n' "$RANDOM$RANDOM"; fi
+        if [[ -n $body ]]; then
+            printf 'idempotency-key: smoke-%s\r\ncontent-type: application/json\r\n' "$RANDOM$RANDOM"
+        fi
         printf 'content-length: %s\r\n\r\n%s' "${#body}" "$body"
     } >&3
     IFS=' ' read -r _ status _ <&3
@@ -62,13 +64,13 @@ request() {
     [[ $status == 2* ]]
 }
 
-# Pastes every curl line that the daemon has printed, as it stands; sets `sold` to the answer to the sale.
+# Runs every curl line that the daemon printed, unchanged; sets `sold` to the answer to the sale.
 paste() {
     local line answer
     sold=
     while IFS= read -r line; do
-        answer=$(bash -c "$line") || fail "does not work: $line"
-        [[ $answer == *'"urn:tillbox:problem:'* ]] && fail "is refused: $line: $answer"
+        answer=$(bash -c "$line") || fail "the printed line fails: $line"
+        [[ $answer == *'"urn:tillbox:problem:'* ]] && fail "the printed line is refused: $line: $answer"
         if [[ $line == *' -X POST '* ]]; then sold=$answer; fi
     done < <(grep '^curl ' "$output")
 }
@@ -85,9 +87,12 @@ if command -v curl >/dev/null; then
     paste
     [[ -n $sold ]] || fail "no curl line for a sale was printed"
 else
-    product=$(request GET '/v1/catalog/products?limit=1' | grep -Eo '"id":"[0-9a-f-]{36}"' | head -n 1 | cut -d '"' -f 4)
+    product=$(request GET '/v1/catalog/products?limit=1' |
+        grep -Eo '"id":"[0-9a-f-]{36}"' | head -n 1 | cut -d '"' -f 4)
     price=$(request GET "/v1/catalog/products/$product" | grep -Eo '"price_minor":[0-9]+' | cut -d : -f 2)
-    sold=$(request POST /v1/sales "{\"lines\":[{\"product_id\":\"$product\",\"quantity\":1}],\"payments\":[{\"method\":\"cash\",\"amount_minor\":$((price * 2))}]}") ||
+    lines="[{\"product_id\":\"$product\",\"quantity\":1}]"
+    payments="[{\"method\":\"cash\",\"amount_minor\":$((price * 2))}]"
+    sold=$(request POST /v1/sales "{\"lines\":$lines,\"payments\":$payments}") ||
         fail "the sale was refused: $sold"
 fi
 echo "$sold"
@@ -106,4 +111,4 @@ kill -TERM "$daemon"
 wait "$daemon" || fail "SIGTERM ended with status $?"
 daemon=
 "$binary" --data-dir "$work/data" integrity check || fail "integrity check"
-echo "smoke: sold, killed, started again, all there"
+echo "smoke: passed; the sale survived kill -9"

@@ -1,17 +1,16 @@
-//! (c): a daemon whose shops have nothing to do.
+//! (c): a daemon whose tenants have no work.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::figures::now;
 use crate::library;
+use crate::metric::now;
 
-/// The kernel counts the time of a processor in hundredths of a second, whatever its own clock
-/// does.
+/// The kernel counts processor time in hundredths of a second, whatever its own clock does.
 const TICKS_A_SECOND: f64 = 100.0;
 
-/// What a process has used.
+/// The resources that a process used.
 #[derive(Clone, Copy)]
 struct Used {
     ticks: u64,
@@ -26,7 +25,7 @@ impl Used {
                 .expect("the daemon runs")
         };
         let stat = read("stat");
-        // The name of the program comes before and may hold blanks.
+        // The program's name comes before and may contain blanks.
         let fields: Vec<&str> = stat
             .rsplit(')')
             .next()
@@ -53,26 +52,23 @@ impl Used {
     }
 }
 
-/// Waits; a bench measures wall time.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a bench measures what happens while nothing does"
-)]
-fn rest(length: Duration) {
+/// Sleeps; a bench measures wall time.
+#[expect(clippy::disallowed_methods, reason = "a bench measures an idle daemon")]
+fn sleep(length: Duration) {
     std::thread::sleep(length);
 }
 
-/// Makes `tenants` shops, and looks at a daemon over them for `length` once it has come to rest.
+/// Creates `tenants` tenants and measures a daemon over them for `length`, once it is idle.
 pub fn run(dir: &Path, tenants: usize, length: Duration) {
-    let (app, began) = (library::start(dir), now());
+    let (app, started) = (library::start(dir), now());
     for number in 0..tenants {
         drop(library::create(&app, &format!("shop-{number}")));
     }
     app.close();
     drop(app);
     println!(
-        "\n(c) {tenants} shops with nothing to do (made in {:.0} s)",
-        began.elapsed().as_secs_f64()
+        "\n(c) {tenants} idle tenants (created in {:.0} s)",
+        started.elapsed().as_secs_f64()
     );
     let mut child = Command::new(env!("CARGO_BIN_EXE_tillbox"))
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -80,22 +76,22 @@ pub fn run(dir: &Path, tenants: usize, length: Duration) {
         .stdout(Stdio::null())
         .spawn()
         .expect("the daemon starts");
-    // At the start it looks into every shop once; it rests when it has used no more than a beat
-    // takes for some seconds.
+    // At its start the daemon checks every tenant once. It is idle when it used no more than its
+    // heartbeat for some seconds.
     let mut last = Used::of(&child);
     loop {
-        rest(Duration::from_secs(12));
+        sleep(Duration::from_secs(12));
         let used = Used::of(&child);
-        let rests = used.ticks - last.ticks <= 12 && used.written == last.written;
+        let is_idle = used.ticks - last.ticks <= 12 && used.written == last.written;
         last = used;
-        if rests {
+        if is_idle {
             break;
         }
     }
-    rest(length);
+    sleep(length);
     let used = Used::of(&child);
     println!(
-        "    in {} s: {:.2} s of a processor, {} bytes written; {:.0} MiB resident",
+        "    in {} s: {:.2} s of processor time, {} bytes written; {:.0} MiB resident",
         length.as_secs(),
         (used.ticks - last.ticks) as f64 / TICKS_A_SECOND,
         used.written - last.written,

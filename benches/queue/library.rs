@@ -15,12 +15,12 @@ use tillbox::tenant::jobs;
 use tillbox::worker::handlers::{Handler, Handlers};
 use tillbox::worker::{JobError, Worker};
 
-use crate::figures::{Metric, now, since_us};
+use crate::metric::{Metric, now, since_us};
 
 const KIND: &str = "bench.nothing";
 const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(nothing))]);
 
-/// Runs of the handler; not all of them counted, when a batch was run again.
+/// Runs of the handler. A batch that ran again counts twice.
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
 fn nothing(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
@@ -28,7 +28,7 @@ fn nothing(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Makes a shop.
+/// Creates a tenant.
 pub fn create(app: &App, slug: &str) -> Database<Tenant> {
     let command = CreateTenant {
         slug: Slug::parse(slug).expect("good"),
@@ -47,7 +47,7 @@ pub fn create(app: &App, slug: &str) -> Database<Tenant> {
     app.registry.open(&access).expect("opens")
 }
 
-/// A process over a directory.
+/// Starts a process over a directory.
 pub fn start(dir: &Path) -> Arc<App> {
     let mut config = Config::default();
     config.storage.data_dir = dir.to_owned();
@@ -58,8 +58,8 @@ fn is_done(view: &TenantView) -> Result<bool, StorageError> {
     Ok(jobs::find_oldest_ready(view, Queue::Default)?.is_none())
 }
 
-/// `enqueuers` enqueue jobs, each its next when the one before is on disk, until the round is over;
-/// it ends when the last job is completed.
+/// Measures `enqueuers` that each enqueue the next job when the last one is on disk. The round ends
+/// when the last job is completed.
 pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Metric {
     let app = start(dir);
     let db = create(&app, "bench");
@@ -105,7 +105,7 @@ pub fn run(dir: &Path, enqueuers: usize, round: Duration) -> Metric {
     }
     let (jobs, elapsed) = (latencies.len(), start.elapsed());
     let runs = RUNS.load(Ordering::Relaxed) - runs;
-    assert!(runs >= jobs as u64, "{runs} of {jobs} were run");
+    assert!(runs >= jobs as u64, "{runs} of {jobs} jobs ran");
     let (requests, commits) = (
         db.stats().requests() - requests,
         db.stats().commits() - commits,

@@ -1,36 +1,37 @@
-//! How fast jobs are queued, run and finished, as a ratio to what the disk can do, measured in the
-//! same run; and what a house at rest costs: `cargo bench --bench queue`.
+//! The rate at which jobs are enqueued, run and finished, as a ratio to the raw limit of the disk
+//! in the same run, and the cost of an idle daemon: `cargo bench --bench queue`.
 //!
-//! (a) the raw limit: rusqlite writing the same two changes of a job's row, its insertion and its
-//! completion, so many of each to a commit; (b) the library: jobs that do nothing are enqueued,
-//! each enqueuer's next when the one before is on disk, while the worker runs and finishes them; a
-//! round ends when the last of them is completed on disk; (c) a daemon with 1,000 shops and no
-//! work: memory, time of the processor, bytes written.
+//! (a) The raw limit: rusqlite writes the same two changes of a job's row, its insertion and its
+//! completion, many to a commit.
+//! (b) The library: jobs without effect are enqueued while the worker runs and finishes them. Each
+//! enqueuer waits until its last job is on disk. A round ends when the last job is completed on
+//! disk.
+//! (c) A daemon with 1,000 tenants and no work: memory, processor time, bytes written.
 //!
 //! `cargo bench --bench queue -- jobs` measures (a) and (b) alone; the other part is `idle`.
 //!
-//! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS`
-//! sets how long each round takes (default 3), `TILLBOX_BENCH_TENANTS` and
-//! `TILLBOX_BENCH_IDLE_SECONDS` how many shops rest and for how long (1,000 and 60),
-//! `TILLBOX_BENCH_DIR` the directory whose disk is measured (default: the system's temporary one).
+//! Absolute numbers drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS`
+//! sets the length of a round (default 3), `TILLBOX_BENCH_TENANTS` and `TILLBOX_BENCH_IDLE_SECONDS`
+//! the number of idle tenants and the time (1,000 and 60), `TILLBOX_BENCH_DIR` the directory whose
+//! disk is measured (default: the system's temporary one).
 
 #![forbid(unsafe_code)]
 
-#[path = "../sale/figures.rs"]
-mod figures;
 mod idle;
 mod library;
+#[path = "../sale/metric.rs"]
+mod metric;
 mod raw;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use figures::table;
+use metric::table;
 
-/// How many enqueue at a time, and how many of each change are in one commit of the raw limit.
+/// Concurrent enqueuers, and changes of each kind in one commit of the raw limit.
 const ENQUEUERS: [usize; 2] = [1, 64];
 
-/// As the daemon has it.
+/// The allocator of the daemon.
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -43,12 +44,7 @@ fn main() {
     if is_wanted("jobs") {
         let raw =
             ENQUEUERS.map(|batch| raw::run(&dir.path().join(format!("raw-{batch}")), batch, round));
-        table(
-            "(a) raw rows, so many jobs to a commit",
-            &ENQUEUERS,
-            &raw,
-            None,
-        );
+        table("(a) raw rows, by jobs per commit", &ENQUEUERS, &raw, None);
         let library = ENQUEUERS.map(|enqueuers| {
             library::run(
                 &dir.path().join(format!("library-{enqueuers}")),
@@ -57,12 +53,12 @@ fn main() {
             )
         });
         table(
-            "(b) enqueue, run and finish, so many enqueuers",
+            "(b) enqueue, run and finish, by enqueuers",
             &ENQUEUERS,
             &library,
             Some(&raw),
         );
-        println!("    aim at 64: at least 50 % of (a)");
+        println!("    aim with 64 enqueuers: at least 50 % of (a)");
     }
     if is_wanted("idle") {
         let (tenants, seconds) = (
@@ -84,7 +80,7 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
         .unwrap_or(default)
 }
 
-/// Whether a part was named on the command line; all are wanted when none was.
+/// Returns whether a part runs: it is named on the command line, or none is.
 fn is_wanted(part: &str) -> bool {
     // `cargo bench` adds an option of its own.
     let mut named = std::env::args()

@@ -1,6 +1,6 @@
 //! (a): the raw limit. Plain prepared statements on one connection to a file of the same schema: no
-//! channel, no worker, no look for what is due. Each commit holds so many insertions, and the
-//! completions of those that the commit before inserted: fewer commits than a queue can do with.
+//! channel, no worker, no query for due jobs. Each commit holds a number of insertions and the
+//! completions of the previous commit's jobs: fewer commits than a queue needs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use rusqlite::{Connection, params};
 use tillbox::primitives::Timestamp;
 use tillbox::storage::{Tenant, file};
 
-use crate::figures::{Metric, now, since_us};
+use crate::metric::{Metric, now, since_us};
 
-/// Writes `batch` jobs to a commit for the length of a round.
+/// Writes `batch` jobs to a commit for one round.
 pub fn run(dir: &Path, batch: usize, round: Duration) -> Metric {
     std::fs::create_dir_all(dir).expect("a directory");
     let path = dir.join("raw.db");
@@ -48,7 +48,7 @@ pub fn run(dir: &Path, batch: usize, round: Duration) -> Metric {
         }
         for _ in 0..batch {
             counter += 1;
-            // Time first, then what looks random, as the ids of jobs are.
+            // Time first, then pseudo-random bytes, as in the ids of jobs.
             let mut id = (counter << 16).to_be_bytes().to_vec();
             id.extend(counter.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
             insert

@@ -1,16 +1,15 @@
-//! How long a sale waits while a million rows are pruned, against how long it waits without, in one
-//! run: `cargo bench --bench retention`.
+//! The latency of a sale while a million rows are pruned, compared with the latency without pruning
+//! in the same run: `cargo bench --bench retention`.
 //!
-//! Eight clients sell one after the other through the library (its transactions are what the
-//! daemon's are), over a real file and with real syncs. `RETENTION_ROWS` sets another number of
-//! rows.
+//! Eight clients sell through the library, with the daemon's transactions, a real file and real
+//! syncs. `RETENTION_ROWS` sets another number of rows.
 
-#[path = "../sale/figures.rs"]
-#[expect(dead_code, reason = "it serves another bench too")]
-mod figures;
 #[path = "../sale/library.rs"]
-#[expect(dead_code, reason = "it serves another bench too")]
+#[expect(dead_code, reason = "the sale bench uses the rest")]
 mod library;
+#[path = "../sale/metric.rs"]
+#[expect(dead_code, reason = "the sale bench uses the rest")]
+mod metric;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,20 +18,20 @@ use tillbox::primitives::{Origin, Slug};
 use tillbox::storage::StorageError;
 use tillbox::tenant::retention::{self, CutOffs, Table};
 
-use figures::{Metric, now, since_us};
-use library::{Shop, sale};
+use library::{BenchShop, sale};
+use metric::{Metric, now, since_us};
 
 const CLIENTS: usize = 8;
-/// How long there are sales and nothing else.
+/// Length of the round without pruning.
 const QUIET: Duration = Duration::from_secs(10);
 
 fn main() {
     let rows: u64 =
         std::env::var("RETENTION_ROWS").map_or(1_000_000, |text| text.parse().expect("a number"));
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let mut shop = Shop::open(dir.path());
+    let mut shop = BenchShop::open(dir.path());
     fill(&mut shop, rows);
-    // Once for the caches.
+    // Warms the caches.
     sell_until(&shop, |begun| begun.elapsed() > QUIET / 5);
     let quiet = sell_until(&shop, |begun| begun.elapsed() > QUIET);
     let is_over = AtomicBool::new(false);
@@ -53,14 +52,14 @@ fn main() {
             (begun.elapsed(), ran)
         });
         let busy = sell_until(&shop, |_| is_over.load(Ordering::Acquire));
-        let (took, ran) = pruning.join().expect("it ends");
+        let (took, ran) = pruning.join().expect("the thread ends");
         (busy, took, ran)
     });
-    let line = |what: &str, figure: &Metric| {
-        let (p50, p99) = (figure.percentile_ms(0.5), figure.p99_ms());
+    let line = |what: &str, metric: &Metric| {
+        let (p50, p99) = (metric.percentile_ms(0.5), metric.p99_ms());
         println!(
             "    {what:<8} {:>6.0} sales/s   p50 {p50:>6.2} ms   p99 {p99:>6.2} ms",
-            figure.rate()
+            metric.rate()
         );
     };
     println!(
@@ -71,15 +70,15 @@ fn main() {
     line("without", &quiet);
     line("during", &busy);
     let ratio = busy.p99_ms() / quiet.p99_ms();
-    println!("    p99 during ÷ without: {ratio:.2} (promised: 2 at the most)");
+    println!("    p99 during ÷ without: {ratio:.2} (aim: at most 2)");
     drop(shop.db);
     shop.app.close();
-    assert!(ran.rows() as u64 >= rows, "all of it went");
+    assert!(ran.rows() as u64 >= rows, "all old rows are pruned");
 }
 
-/// Old rows: half of them entries of the audit trail, half answers of long ago with their bodies.
-/// What is in them does not matter for how they go.
-fn fill(shop: &mut Shop, rows: u64) {
+/// Adds old rows: half audit entries, half stored answers with their bodies. Their content does not
+/// affect the pruning.
+fn fill(shop: &mut BenchShop, rows: u64) {
     shop.app.registry.close_all();
     let conn = rusqlite::Connection::open(shop.db.path()).expect("opens");
     let sql = format!(
@@ -107,8 +106,8 @@ fn fill(shop: &mut Shop, rows: u64) {
     shop.db = shop.app.registry.open(&access).expect("opens");
 }
 
-/// Sales of all clients until it is over.
-fn sell_until(shop: &Shop, is_over: impl Fn(Instant) -> bool + Sync) -> Metric {
+/// Sells with all clients until `is_over` returns true.
+fn sell_until(shop: &BenchShop, is_over: impl Fn(Instant) -> bool + Sync) -> Metric {
     let begun = now();
     let latencies = std::thread::scope(|scope| {
         let client = || {
@@ -129,7 +128,7 @@ fn sell_until(shop: &Shop, is_over: impl Fn(Instant) -> bool + Sync) -> Metric {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
         clients
             .into_iter()
-            .flat_map(|client| client.join().expect("it sells"))
+            .flat_map(|client| client.join().expect("the thread ends"))
             .collect()
     });
     Metric::new(latencies, begun.elapsed())

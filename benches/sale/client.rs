@@ -1,19 +1,17 @@
-//! A plain HTTP/1.1 client on a kept connection: as little as possible, because it shares the
-//! machine with what it measures.
+//! A minimal HTTP/1.1 client on a kept connection. It must be cheap, because it shares the machine
+//! with the measured daemon.
 
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// One connection.
 pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Client {
-    /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("connects");
         stream.set_nodelay(true).expect("a socket");
@@ -23,7 +21,7 @@ impl Client {
         }
     }
 
-    /// Sends a request that is written out, gives the status and the body.
+    /// Sends a serialized request. Returns the status and the body.
     pub async fn call(&mut self, request: &[u8]) -> (u16, Vec<u8>) {
         self.stream.write_all(request).await.expect("sends");
         self.buffer.clear();
@@ -46,7 +44,7 @@ impl Client {
         }
     }
 
-    /// The length of the head and of the body, once the head is here.
+    /// Returns the length of the head and of the body, once the head has arrived.
     fn head(&self) -> Option<(usize, usize)> {
         let head = self
             .buffer
@@ -64,7 +62,7 @@ impl Client {
     }
 }
 
-/// Writes a request out.
+/// Serializes a request.
 pub fn request(
     method: &str,
     path: &str,

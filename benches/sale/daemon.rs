@@ -1,4 +1,4 @@
-//! (c): a daemon of its own process, over HTTP.
+//! (c): the daemon as a process of its own, over HTTP.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::client::{Client, request};
-use crate::figures::{Metric, now, since_us};
 use crate::library::{ANSWER_BYTES, key as key_of};
+use crate::metric::{Metric, now, since_us};
 
 pub struct Daemon {
     pub child: Child,
@@ -19,8 +19,8 @@ pub struct Daemon {
     pub runtime: Runtime,
 }
 
-/// A shop of the daemon's, ready to sell.
-pub struct Shop {
+/// A tenant of the daemon, ready to sell.
+pub struct DaemonShop {
     pub key: String,
     pub products: [String; 2],
 }
@@ -30,7 +30,7 @@ impl Daemon {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tillbox"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
-            // What is measured is what the daemon can, not what one caller may.
+            // The bench measures the daemon, not its rate limits.
             .env("TILLBOX_RATE_LIMITS__SALES", "1000000/s")
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -40,7 +40,7 @@ impl Daemon {
         let address = loop {
             let line = lines
                 .next()
-                .expect("the daemon says where it listens")
+                .expect("the daemon prints its address")
                 .expect("text");
             let line: Value = serde_json::from_str(&line).unwrap_or_default();
             if line["message"] == "listening" {
@@ -51,7 +51,7 @@ impl Daemon {
                     .expect("an address");
             }
         };
-        // The rest of what it says is read and thrown away, so that it never waits for us.
+        // The remaining output is read and dropped, so that the daemon never waits for the bench.
         std::thread::spawn(move || lines.for_each(drop));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -65,7 +65,7 @@ impl Daemon {
         }
     }
 
-    pub fn shop(&self, dir: &Path, number: usize) -> Shop {
+    pub fn shop(&self, dir: &Path, number: usize) -> DaemonShop {
         let slug = format!("shop-{number}");
         let made = Command::new(env!("CARGO_BIN_EXE_tillbox"))
             .args([
@@ -85,7 +85,7 @@ impl Daemon {
         self.runtime.block_on(self.tax(&key));
         let products =
             ["APPLE-1", "BREAD-2"].map(|sku| self.runtime.block_on(self.product(&key, sku)));
-        Shop { key, products }
+        DaemonShop { key, products }
     }
 
     async fn tax(&self, key: &str) {
@@ -167,7 +167,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Sales by `clients`, spread over `tenants`.
+/// Measures sales by `clients`, spread over `tenants`.
 pub fn sales(dir: &Path, clients: usize, tenants: usize, round: Duration) -> Metric {
     let daemon = Daemon::start(dir);
     let shops: Vec<(String, String)> = (0..tenants)
@@ -185,7 +185,7 @@ pub fn sales(dir: &Path, clients: usize, tenants: usize, round: Duration) -> Met
     let as_assumed = answer.len().abs_diff(ANSWER_BYTES) < ANSWER_BYTES / 20;
     assert!(
         as_assumed,
-        "an answer has {} bytes; tell library.rs",
+        "an answer has {} bytes; update ANSWER_BYTES in library.rs",
         answer.len()
     );
     let shops = std::sync::Arc::new(shops);
@@ -203,7 +203,7 @@ pub fn sale(products: &[String; 2]) -> String {
     json!({"lines": lines, "payments": [{"method": "cash", "amount_minor": 595}]}).to_string()
 }
 
-/// Reads of a product by its id, and a constant answer of the same server.
+/// Measures reads of a product by id, and a constant answer of the same server.
 pub fn reads(dir: &Path, clients: usize, round: Duration) -> (Metric, Metric) {
     let daemon = Daemon::start(dir);
     let shop = daemon.shop(dir, 0);
@@ -218,22 +218,26 @@ pub fn reads(dir: &Path, clients: usize, round: Duration) -> (Metric, Metric) {
     (product, constant)
 }
 
-/// What a shop's neighbour may do.
+/// The load of another tenant in the same daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Neighbour {
-    /// Nothing.
-    Rests,
+    Idle,
     /// Sells as fast as its clients can send.
-    Sells,
-    /// Has a damaged file, and clients that ask for it all the same.
-    IsDamaged,
+    Busy,
+    /// Has a damaged file, and clients that still send requests.
+    Damaged,
 }
 
-/// Sales of one shop by `clients`, while its neighbour's clients do what they do.
-pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration) -> Metric {
+/// Measures sales of one tenant by `clients` beside a neighbour.
+pub fn sales_beside_neighbour(
+    dir: &Path,
+    neighbour: Neighbour,
+    clients: usize,
+    round: Duration,
+) -> Metric {
     let mut daemon = Daemon::start(dir);
     let [ours, theirs] = [0, 1].map(|number| daemon.shop(dir, number));
-    if neighbour == Neighbour::IsDamaged {
+    if neighbour == Neighbour::Damaged {
         drop(daemon);
         let newest = std::fs::read_dir(dir.join("tenants"))
             .expect("a directory")
@@ -241,14 +245,14 @@ pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration)
         let file = newest
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
-            // Ids are in the order of time: the newest file is the neighbour's.
+            // Ids are sorted by time: the newest file is the neighbour's.
             .max()
             .expect("two shops");
         std::fs::write(file, [0; 64 * 1024]).expect("writes");
         daemon = Daemon::start(dir);
     }
     let (start, length) = (now(), round + Duration::from_millis(200));
-    let callers = if neighbour == Neighbour::Rests {
+    let callers = if neighbour == Neighbour::Idle {
         0
     } else {
         clients
@@ -276,7 +280,7 @@ pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration)
         })
         .collect();
     let (key, body) = (ours.key.clone(), sale(&ours.products));
-    let figure = daemon.round(clients, round, move |client, count| {
+    let metric = daemon.round(clients, round, move |client, count| {
         request(
             "POST",
             "/v1/sales",
@@ -287,5 +291,5 @@ pub fn beside(dir: &Path, neighbour: Neighbour, clients: usize, round: Duration)
     });
     load.into_iter()
         .for_each(|task| daemon.runtime.block_on(task).expect("runs"));
-    figure
+    metric
 }

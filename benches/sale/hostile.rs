@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::client::{Client, request};
-use crate::daemon::{Daemon, Shop, sale};
-use crate::figures::{Metric, now};
+use crate::daemon::{Daemon, DaemonShop, sale};
 use crate::library::key as key_of;
+use crate::metric::{Metric, now};
 
 /// Beyond the limit for this machine's own connections, so that those are turned away that come
 /// last.
@@ -101,7 +101,13 @@ async fn come(address: SocketAddr, length: Duration) {
     }
 }
 
-fn sell(daemon: &Daemon, shop: &Shop, clients: usize, round: Duration, turn: usize) -> Metric {
+fn sell(
+    daemon: &Daemon,
+    shop: &DaemonShop,
+    clients: usize,
+    round: Duration,
+    turn: usize,
+) -> Metric {
     let (key, body) = (shop.key.clone(), sale(&shop.products));
     daemon.round(clients, round, move |client, count| {
         let idempotency = key_of(turn * 1_000 + client, count);

@@ -1,5 +1,5 @@
-//! (b): the library path, without a socket and without JSON; and the template, one sale's rows,
-//! which (a) writes again and again.
+//! (b): sales through the library, without a socket and without JSON. Also the template: the rows
+//! of one sale, which (a) writes repeatedly.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tillbox::app::{App, Ports};
 use tillbox::config::Config;
-use tillbox::platform::idempotency::{self, Aging, IdempotencyKey, StoredAnswer, Verdict};
+use tillbox::platform::idempotency::{self, IdempotencyKey, KeyExpiry, KeyOutcome, StoredAnswer};
 use tillbox::primitives::id::ProductId;
 use tillbox::primitives::{
     Currency, Name, Note, Origin, Quantity, QuantityDelta, Sku, Slug, TaxClass, TaxRate,
@@ -21,17 +21,17 @@ use tillbox::tenant::payments::Method;
 use tillbox::tenant::sales::{self, RecordSale, SaleLine, SalePayment};
 use tillbox::tenant::tax::{AddRate, add_rate};
 
-use crate::figures::{Metric, now, since_us};
+use crate::metric::{Metric, now, since_us};
 
-/// A shop with two products, tax and much stock.
-pub struct Shop {
+/// A tenant with two products, tax and plenty of stock.
+pub struct BenchShop {
     pub app: Arc<App>,
     pub db: Database<Tenant>,
     pub products: [ProductId; 2],
 }
 
-impl Shop {
-    /// Makes one in `dir`.
+impl BenchShop {
+    /// Creates one in `dir`.
     pub fn open(dir: &Path) -> Self {
         let mut config = Config::default();
         config.storage.data_dir = dir.to_owned();
@@ -95,7 +95,7 @@ fn stock_up(work: &mut TenantWork) -> [ProductId; 2] {
     })
 }
 
-/// A sale of one of each, paid in cash.
+/// A sale of one piece of each product, paid in cash.
 pub fn sale(products: [ProductId; 2]) -> RecordSale {
     let line = |product_id| SaleLine {
         id: None,
@@ -117,11 +117,10 @@ pub fn sale(products: [ProductId; 2]) -> RecordSale {
     }
 }
 
-/// What an answer to the sale is in length: `POST /v1/sales` stores it under the request's key
-/// (`daemon.rs` sees to it that this is so).
+/// Bytes of the stored answer to the sale. `daemon.rs` checks it against `POST /v1/sales`.
 pub const ANSWER_BYTES: usize = 3_500;
 
-/// Records a sale under a key, as the daemon does; only the answer is no JSON.
+/// Records a sale under a key, as the daemon does, but with an answer that is not JSON.
 fn sell(
     work: &mut TenantWork,
     policy: &Policy,
@@ -129,15 +128,18 @@ fn sell(
     number: &str,
 ) -> Result<(), Failed> {
     let key = IdempotencyKey::parse(number, "POST", "/v1/sales", b"").expect("a good key");
-    idempotency::once(work, &key, Aging::Counts, |work| {
+    idempotency::once(work, &key, KeyExpiry::Active, |work| {
         sales::record(work, policy, command)?;
         let body = vec![b'x'; ANSWER_BYTES];
-        Ok::<_, Failed>(Verdict::<_, ()>::Keep(StoredAnswer { status: 201, body }))
+        Ok::<_, Failed>(KeyOutcome::<_, ()>::Keep(StoredAnswer {
+            status: 201,
+            body,
+        }))
     })
     .map(drop)
 }
 
-/// A sale that failed, which none does here.
+/// Error of a sale. No sale fails in this bench.
 #[derive(Debug)]
 struct Failed;
 
@@ -147,7 +149,7 @@ impl<E: std::error::Error> From<E> for Failed {
     }
 }
 
-/// A client's key of a request: as UUIDs of version 4 are, in no order.
+/// Returns a client's idempotency key: unordered, like a UUID of version 4.
 pub fn key(client: usize, count: u64) -> String {
     let mixed = ((client as u64) << 40 | count).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     format!(
@@ -157,9 +159,9 @@ pub fn key(client: usize, count: u64) -> String {
     )
 }
 
-/// The file of a shop that has made one sale, closed.
+/// Returns the closed file of a tenant with one sale.
 pub fn template(dir: &Path) -> PathBuf {
-    let shop = Shop::open(dir);
+    let shop = BenchShop::open(dir);
     let (policy, command) = (shop.app.policy.clone(), sale(shop.products));
     shop.db
         .write(Origin::system(), move |work| {
@@ -173,9 +175,9 @@ pub fn template(dir: &Path) -> PathBuf {
     path
 }
 
-/// `clients` callers record sales, each its next when the one before is on disk.
+/// Measures `clients` that each record the next sale when the last one is on disk.
 pub fn run(dir: &Path, clients: usize, round: Duration) -> Metric {
-    let shop = Shop::open(dir);
+    let shop = BenchShop::open(dir);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -204,7 +206,7 @@ pub fn run(dir: &Path, clients: usize, round: Duration) -> Metric {
         .into_iter()
         .flat_map(|task| runtime.block_on(task).expect("runs"))
         .collect();
-    let figure = Metric::new(latencies, start.elapsed());
+    let metric = Metric::new(latencies, start.elapsed());
     let stats = shop.db.stats();
     let sales = stats.requests().max(1) as f64;
     println!(
@@ -214,5 +216,5 @@ pub fn run(dir: &Path, clients: usize, round: Duration) -> Metric {
     );
     drop(shop.db);
     shop.app.close();
-    figure
+    metric
 }

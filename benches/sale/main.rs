@@ -1,39 +1,41 @@
-//! How fast a sale is written, as a ratio to what the disk can do, measured in the same run: `cargo
-//! bench`.
+//! The rate at which sales are written, as a ratio to the raw limit of the disk in the same run:
+//! `cargo bench`.
 //!
-//! (a) the raw limit: rusqlite writing the very rows of one paid sale, its stored answer among
-//! them, 64 to a commit, `synchronous=FULL`; (b) the library: `sales::record` under an idempotency
-//! key, through the group-committing writer: the same rows; (c) the daemon: `POST /v1/sales` to a
-//! process of its own, client and daemon sharing the machine; (d): the same while the shop's
-//! neighbour sells as fast as it can, or has a damaged file; (e): the same beside 4,096 hostile
-//! connections; and a product read by id over HTTP beside a constant answer of the same server.
+//! (a) The raw limit: rusqlite writes the exact rows of one paid sale, including its stored answer,
+//! 64 to a commit, `synchronous=FULL`.
+//! (b) The library: `sales::record` under an idempotency key writes the same rows through the
+//! group-committing writer.
+//! (c) The daemon: `POST /v1/sales` to a process of its own; client and daemon share the machine.
+//! (d) The same while a neighbour tenant sells as fast as it can, or has a damaged file.
+//! (e) The same beside 4,096 hostile connections.
+//! Also a product read by id over HTTP, compared with a constant answer of the same server.
 //!
 //! `cargo bench --bench sale -- library` measures (a) and that part alone; the others are `daemon`,
 //! `neighbours`, `hostile` and `reads`.
 //!
-//! Absolute figures drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS`
-//! sets how long each round takes (default 3), `TILLBOX_BENCH_DIR` the directory whose disk is
-//! measured (default: the system's temporary one).
+//! Absolute numbers drift between machines and hours; quote the ratios. `TILLBOX_BENCH_SECONDS`
+//! sets the length of a round (default 3), `TILLBOX_BENCH_DIR` the directory whose disk is measured
+//! (default: the system's temporary one).
 
 #![forbid(unsafe_code)]
 
 mod client;
 mod daemon;
-mod figures;
 mod hostile;
 mod library;
+mod metric;
 mod raw;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use daemon::Neighbour;
-use figures::table;
+use metric::table;
 
-/// How many clients share the work, in the three rounds.
+/// Clients in each of the three rounds.
 const CLIENTS: [usize; 3] = [1, 8, 64];
 
-/// As the daemon has it.
+/// The allocator of the daemon.
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -60,7 +62,7 @@ fn main() {
             round,
         )
     });
-    table("(a) raw rows, so many to a commit", &CLIENTS, &raw, None);
+    table("(a) raw rows, by sales per commit", &CLIENTS, &raw, None);
     let text_ids = raw::run(
         &template,
         &dir.path().join("raw-text"),
@@ -83,7 +85,7 @@ fn main() {
             )
         });
         table(
-            "(b) sales::record, so many callers",
+            "(b) sales::record, by callers",
             &CLIENTS,
             &library,
             Some(&raw),
@@ -99,7 +101,7 @@ fn main() {
             )
         });
         table(
-            "(c) POST /v1/sales, so many clients, one tenant",
+            "(c) POST /v1/sales, by clients, one tenant",
             &CLIENTS,
             &one,
             Some(&raw),
@@ -117,7 +119,7 @@ fn main() {
             )
         });
         table(
-            "(c) POST /v1/sales, so many clients, eight tenants",
+            "(c) POST /v1/sales, by clients, eight tenants",
             &CLIENTS,
             &eight,
             Some(&raw),
@@ -134,7 +136,7 @@ fn main() {
     }
 }
 
-/// Whether a part was named on the command line; all are wanted when none was.
+/// Returns whether a part runs: it is named on the command line, or none is.
 fn is_wanted(part: &str) -> bool {
     // `cargo bench` adds an option of its own.
     let mut named = std::env::args()
@@ -144,42 +146,39 @@ fn is_wanted(part: &str) -> bool {
     named.peek().is_none() || named.any(|argument| argument == part)
 }
 
-/// How long a shop's customers wait when its neighbour is busy or ill.
+/// Measures the latency of a tenant whose neighbour is busy or damaged.
 fn neighbours(dir: &Path, round: Duration) {
     const CLIENTS: usize = 4;
     let beside = |neighbour| {
-        daemon::beside(
+        daemon::sales_beside_neighbour(
             &dir.join(format!("beside-{neighbour:?}")),
             neighbour,
             CLIENTS,
             round,
         )
     };
-    let alone = beside(Neighbour::Rests);
+    let alone = beside(Neighbour::Idle);
     println!(
-        "\n(d) POST /v1/sales by {CLIENTS} clients of one shop: p99 {:.2} ms while its neighbour \
-         rests",
+        "\n(d) POST /v1/sales by {CLIENTS} clients of one tenant: p99 {:.2} ms beside an idle \
+         neighbour",
         alone.p99_ms()
     );
     for (neighbour, what) in [
+        (Neighbour::Busy, "a busy neighbour with as many clients"),
         (
-            Neighbour::Sells,
-            "sells as fast as as many clients can send",
-        ),
-        (
-            Neighbour::IsDamaged,
-            "has a damaged file that as many clients ask for",
+            Neighbour::Damaged,
+            "a damaged neighbour with as many clients",
         ),
     ] {
-        let figure = beside(neighbour);
+        let metric = beside(neighbour);
         println!(
-            "    {:>4.2} times that while it {what}   (aim: at most 1.50)",
-            figure.p99_ms() / alone.p99_ms()
+            "    {:>4.2} times that beside {what}   (aim: at most 1.50)",
+            metric.p99_ms() / alone.p99_ms()
         );
     }
 }
 
-/// How long a shop's customers wait when strangers hold as many connections as they get.
+/// Measures the latency of a shop's customers while strangers hold as many connections as they get.
 fn hostile(dir: &Path, round: Duration) {
     const CLIENTS: usize = 4;
     let measured = hostile::sales(dir, CLIENTS, round);

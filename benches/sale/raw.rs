@@ -1,6 +1,6 @@
-//! (a): the raw limit. The rows of one real sale are taken from a shop's file and written again and
-//! again, with new ids and numbers, by plain prepared statements on one connection: no look-up, no
-//! rule, no JSON, no hashing, no channel.
+//! (a): the raw limit. The rows of one real sale are read from a tenant's file and written
+//! repeatedly, with new ids and numbers, by plain prepared statements on one connection: no
+//! look-up, no rule, no JSON, no hashing, no channel.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, params_from_iter};
 
-use crate::figures::{Metric, now, since_us};
+use crate::metric::{Metric, now, since_us};
 
-/// How ids are stored.
+/// The storage format of ids.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ids {
-    /// 16 bytes, as Tillbox does.
+    /// 16 bytes, as in Tillbox.
     Blob,
     /// 36 characters.
     Text,
 }
 
-/// The tables that a sale writes rows to, parents first.
+/// The tables of a sale, parents first.
 const TABLES: [&str; 11] = [
     "sales_order",
     "order_line",
@@ -34,19 +34,19 @@ const TABLES: [&str; 11] = [
     "idempotency_key",
 ];
 
-/// Where a value of a row comes from, when the row is written again.
+/// The source of a value when its row is written again.
 enum Cell {
-    /// As it was.
+    /// The original value.
     Same(Value),
-    /// An id: the same for all cells that had the same one, and a fresh one in each sale.
+    /// An id: fresh in each sale, and the same for all cells that shared an id.
     Id(usize),
-    /// A number that is unique.
+    /// A unique number.
     Number,
-    /// A key as clients make them: unique, and in no order.
+    /// A unique, unordered key, like those of clients.
     Key,
-    /// A place in a series.
-    Place,
-    /// The ledger entry that was written just before.
+    /// A number of a series.
+    SeriesNumber,
+    /// The ledger entry that was written last.
     Entry,
 }
 
@@ -56,7 +56,7 @@ struct Row {
     is_entry: bool,
 }
 
-/// Writes sales of `batch` to a commit for the length of a round.
+/// Writes sales, `batch` to a commit, for one round.
 pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration) -> Metric {
     std::fs::create_dir_all(dir).expect("a directory");
     let path = dir.join("raw.db");
@@ -87,12 +87,12 @@ pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration)
     Metric::new(latencies, start.elapsed())
 }
 
-/// The rows that the template's one sale wrote, and how many ids there are in them, those of the
-/// products first.
+/// Reads the rows of the template's sale. Also returns the number of different ids in them, the
+/// products' first.
 fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
     let (mut rows, mut known) = (Vec::new(), products.to_vec());
     for table in TABLES {
-        // Deliveries and the audit entries of the set-up are rows too, but not the sale's.
+        // Deliveries and the audit entries of the set-up do not belong to the sale.
         let only = match table {
             "inventory_movement" => "WHERE kind = 'sale'",
             "job" => "WHERE payload LIKE '%order.paid%'",
@@ -106,7 +106,7 @@ fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
             .iter()
             .map(ToString::to_string)
             .collect();
-        // The first column is `seq`, which the file gives.
+        // SQLite assigns the first column, `seq`.
         let placeholders: Vec<String> = (1..columns.len())
             .map(|index| format!("?{index}"))
             .collect();
@@ -125,10 +125,10 @@ fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
             let mut cell = |(column, value): (&String, Value)| match (column.as_str(), value) {
                 ("number", _) => Cell::Number,
                 ("key", _) => Cell::Key,
-                ("series_number", _) => Cell::Place,
+                ("series_number", _) => Cell::SeriesNumber,
                 ("entry_seq", _) => Cell::Entry,
                 (_, Value::Blob(id)) if id.len() == 16 => {
-                    Cell::Id(place_of(&mut known, Value::Blob(id)))
+                    Cell::Id(index_of(&mut known, Value::Blob(id)))
                 }
                 (_, value) => Cell::Same(value),
             };
@@ -142,7 +142,7 @@ fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
     (rows, known.len())
 }
 
-fn place_of(known: &mut Vec<Value>, id: Value) -> usize {
+fn index_of(known: &mut Vec<Value>, id: Value) -> usize {
     known
         .iter()
         .position(|known| *known == id)
@@ -152,7 +152,7 @@ fn place_of(known: &mut Vec<Value>, id: Value) -> usize {
         })
 }
 
-/// One sale, ready to be written again and again.
+/// One sale, prepared for repeated writing.
 struct Sale<'c> {
     conn: &'c Connection,
     rows: Vec<(Statement<'c>, &'c Row)>,
@@ -210,7 +210,7 @@ impl<'c> Sale<'c> {
                     }
                     Cell::Number => insert.raw_bind_parameter(at + 1, &number),
                     Cell::Key => insert.raw_bind_parameter(at + 1, &key),
-                    Cell::Place => insert.raw_bind_parameter(at + 1, counter),
+                    Cell::SeriesNumber => insert.raw_bind_parameter(at + 1, counter),
                     Cell::Entry => insert.raw_bind_parameter(at + 1, entry),
                 };
                 bound.expect("binds");
@@ -229,7 +229,7 @@ impl<'c> Sale<'c> {
     }
 }
 
-/// A file of the same schema with the shop's products in it and no sale.
+/// Creates a file of the same schema with the tenant's products and no sale.
 fn copy(source: &Connection, path: &Path, ids: Ids) -> Connection {
     let conn = Connection::open(path).expect("a file");
     conn.execute_batch(
@@ -285,7 +285,7 @@ fn copy(source: &Connection, path: &Path, ids: Ids) -> Connection {
     conn
 }
 
-/// A UUIDv7-like id: time first, then what looks random.
+/// Creates a UUIDv7-like id: time first, then pseudo-random bytes.
 fn time_ordered(counter: u64, fresh: u64) -> Vec<u8> {
     let mixed = (counter * 31 + fresh).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut id = (counter << 16).to_be_bytes().to_vec();

@@ -1,5 +1,5 @@
-//! A product list from the file to the commands: whatever is in it, a row is taken or refused by
-//! itself, and none spoils its batch.
+//! A product list, from the file to the commands. Each row is accepted or refused by itself,
+//! whatever the file contains, and no row breaks its batch.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

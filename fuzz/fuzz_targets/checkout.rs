@@ -1,11 +1,11 @@
-//! The body of a checkout, through the reader of the daemon: a command, or a refusal that says what
-//! is wrong.
+//! The body of a checkout, through the daemon's parser: a command, or a refusal that says what is
+//! wrong.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tillbox::http::fuzzing::command;
 use tillbox::tenant::checkout::PlaceOrder;
-use tillbox_fuzz::is_refusal_of_form;
+use tillbox_fuzz::assert_format_refusal;
 
 fuzz_target!(|body: &[u8]| match command::<PlaceOrder>(body) {
     Ok(order) => {
@@ -14,5 +14,5 @@ fuzz_target!(|body: &[u8]| match command::<PlaceOrder>(body) {
         );
         assert!(order.email.as_str().contains('@'));
     }
-    Err(problem) => is_refusal_of_form(&problem),
+    Err(problem) => assert_format_refusal(&problem),
 });

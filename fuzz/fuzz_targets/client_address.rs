@@ -1,6 +1,6 @@
-//! The headers `X-Forwarded-For` and `Forwarded`, each behind a byte that says which: from a
-//! stranger they are nothing; what a trusted proxy appended is found whatever a client wrote before
-//! it, and into the other one.
+//! The headers `X-Forwarded-For` and `Forwarded`, each behind a byte that selects one. From an
+//! untrusted peer they are ignored. The entry that a trusted proxy appended is found, whatever a
+//! client wrote before it or in the other header.
 #![no_main]
 
 use std::net::IpAddr;
@@ -41,25 +41,28 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     for (kind, name, entry) in KINDS {
-        let told = |peer: [u8; 4], headers: &HeaderMap| {
+        let address_of = |peer: [u8; 4], headers: &HeaderMap| {
             client_address(peer.into(), headers, &trusted, kind)
         };
-        assert_eq!(told(STRANGER, &headers), IpAddr::from(STRANGER));
-        // Whoever it is, it is nobody in two forms.
-        assert_eq!(told(PROXY, &headers), told(PROXY, &headers).to_canonical());
+        assert_eq!(address_of(STRANGER, &headers), IpAddr::from(STRANGER));
+        // The address has only its canonical form.
+        assert_eq!(
+            address_of(PROXY, &headers),
+            address_of(PROXY, &headers).to_canonical()
+        );
 
-        // The proxy appends to its header, in a line of its own and on the client's last line, and
-        // passes the other one on.
+        // The proxy appends to its header, as a new line and on the client's last line, and
+        // forwards the other header.
         let mut appended = headers.clone();
         let before = appended.get_all(name).iter().next_back().cloned();
         appended.append(name, HeaderValue::from_static(entry));
-        assert_eq!(told(PROXY, &appended), IpAddr::from(CLIENT));
+        assert_eq!(address_of(PROXY, &appended), IpAddr::from(CLIENT));
         if let Some(before) = before
             && before.to_str().is_ok()
         {
             let joined = [before.as_bytes(), b", ", entry.as_bytes()].concat();
             appended.insert(name, HeaderValue::from_bytes(&joined).expect("two values"));
-            assert_eq!(told(PROXY, &appended), IpAddr::from(CLIENT));
+            assert_eq!(address_of(PROXY, &appended), IpAddr::from(CLIENT));
         }
     }
 });

@@ -1,5 +1,5 @@
-//! The configuration from TOML and, behind a zero byte, lines of `VARIABLE=value`: what is taken is
-//! valid and shows itself so that it can be read again.
+//! The configuration from TOML and, behind a zero byte, lines of `VARIABLE=value`. An accepted
+//! configuration is valid, and its printed form can be parsed again.
 #![no_main]
 
 use std::path::Path;
@@ -19,11 +19,13 @@ fuzz_target!(|data: &[u8]| {
     let load = |text: &str| Config::of_text(Path::new("fuzz.toml"), text, std::iter::empty());
     match Config::of_text(Path::new("fuzz.toml"), text, variables) {
         Ok(config) => {
-            config.validate().expect("what is taken is valid");
+            config
+                .validate()
+                .expect("an accepted configuration is valid");
             let shown = config.show();
-            // A password is not shown, and the rest is.
+            // Passwords are not printed; everything else is.
             if config.mail.smtp_url.expose() == config.mail.smtp_url.to_string() {
-                assert_eq!(load(&shown).expect("what is shown is taken"), config);
+                assert_eq!(load(&shown).expect("the printed form is accepted"), config);
             }
         }
         Err(error) => assert!(!error.to_string().is_empty()),

@@ -12,10 +12,10 @@ use libfuzzer_sys::fuzz_target;
 use tillbox::http::extract::{IfMatch, PageBeside, PageQuery, QueryOf};
 use tillbox::platform::page::{Page, PageRequest};
 use tillbox::primitives::limits::PAGE_MAX;
-use tillbox_fuzz::is_refusal_of_form;
+use tillbox_fuzz::assert_format_refusal;
 
-/// These read what is there already, and wait for nothing.
-fn at_once<T>(future: impl Future<Output = T>) -> T {
+/// Polls once. These extractors never wait.
+fn poll_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => panic!("it waits"),
@@ -24,7 +24,7 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
 
 fn check(page: PageRequest) {
     assert!(page.before > 0 && (1..=PAGE_MAX).contains(&page.limit));
-    // What a page ends with leads to the rows behind it.
+    // The cursor at the end of a page leads to the following rows.
     if page.before > 1 {
         let cut = Page::cut(
             vec![(page.before, ()), (page.before - 1, ())],
@@ -53,22 +53,22 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let (mut parts, ()) = request.into_parts();
-    match at_once(PageQuery::from_request_parts(&mut parts, &())) {
+    match poll_once(PageQuery::from_request_parts(&mut parts, &())) {
         Ok(PageQuery(page)) => check(page),
-        Err(problem) => is_refusal_of_form(&problem),
+        Err(problem) => assert_format_refusal(&problem),
     }
-    if let Err(problem) = at_once(PageBeside::from_request_parts(&mut parts, &())) {
-        is_refusal_of_form(&problem);
+    if let Err(problem) = poll_once(PageBeside::from_request_parts(&mut parts, &())) {
+        assert_format_refusal(&problem);
     }
-    match at_once(QueryOf::<HashMap<String, String>>::from_request_parts(
+    match poll_once(QueryOf::<HashMap<String, String>>::from_request_parts(
         &mut parts,
         &(),
     )) {
         Ok(_) => {}
-        Err(problem) => is_refusal_of_form(&problem),
+        Err(problem) => assert_format_refusal(&problem),
     }
     assert!(
-        at_once(IfMatch::from_request_parts(&mut parts, &())).is_ok(),
-        "what is none of our versions is a lost update"
+        poll_once(IfMatch::from_request_parts(&mut parts, &())).is_ok(),
+        "an unknown version counts as a stale one"
     );
 });

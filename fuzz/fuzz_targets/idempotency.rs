@@ -1,4 +1,5 @@
-//! The header `Idempotency-Key`: the same key bare and quoted, bound to one request, or a refusal.
+//! The header `Idempotency-Key`: bare and quoted it gives the same key, bound to one request, or a
+//! refusal.
 #![no_main]
 
 use http::{HeaderMap, HeaderValue};
@@ -15,7 +16,7 @@ fn read(value: &[u8], body: &[u8]) -> Option<Result<String, Problem>> {
     headers.append(NAME, HeaderValue::from_static("another"));
     assert!(
         idempotency_key(&headers, "POST", "/v1/sales", body).is_err(),
-        "two keys are none"
+        "two keys are refused"
     );
     Some(key.map(|key| format!("{:?}", key.expect("the header is there"))))
 }

@@ -1,5 +1,5 @@
-//! Splitting money: the parts sum exactly, each is within one unit of its share; the lines of a tax
-//! rate sum to the rate's.
+//! Money splitting: the parts sum exactly, and each is within one unit of its share. The lines of a
+//! tax rate sum to its total.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -73,7 +73,7 @@ fn taxes(amounts: &[Money], rate: TaxRate, included: bool) {
                     .chain(&group.taxes)
                     .all(|part| part.minor() >= 0)
             );
-            // Within half a unit of the exact tax on the net amount; where tax is included the net
+            // Within half a unit of the exact tax on the net amount; where tax is included, the net
             // is rounded with it.
             assert!((tax * 1_000_000 - net * i128::from(rate.ppm())).abs() <= 1_000_000);
         }
@@ -84,7 +84,7 @@ fn taxes(amounts: &[Money], rate: TaxRate, included: bool) {
     }
 }
 
-/// Nothing wraps: a result is right, or it is refused.
+/// Checks that nothing wraps: a result is exact or refused.
 fn computes(money: Money, by: i64, parts: i64) {
     let exact = i128::from(money.minor()) * i128::from(by);
     match money.times(by) {

@@ -1,16 +1,17 @@
-//! The body of a sale, through the reader of the daemon: a command within its bounds, or a refusal
-//! that says what is wrong.
+//! The body of a sale, through the daemon's parser: a command within its bounds, or a refusal that
+//! says what is wrong.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tillbox::http::fuzzing::command;
 use tillbox::primitives::limits::{LINES_MAX, PAYMENTS_PER_SALE_MAX, PRICE_MINOR_MAX};
 use tillbox::tenant::sales::RecordSale;
-use tillbox_fuzz::is_refusal_of_form;
+use tillbox_fuzz::assert_format_refusal;
 
 fuzz_target!(|body: &[u8]| match command::<RecordSale>(body) {
     Ok(sale) => {
-        let sent: serde_json::Value = serde_json::from_slice(body).expect("what was taken is JSON");
+        let sent: serde_json::Value =
+            serde_json::from_slice(body).expect("an accepted body is JSON");
         assert_eq!(
             sent["lines"].as_array().map(Vec::len),
             Some(sale.lines.len())
@@ -36,5 +37,5 @@ fuzz_target!(|body: &[u8]| match command::<RecordSale>(body) {
                 .all(is_price)
         );
     }
-    Err(problem) => is_refusal_of_form(&problem),
+    Err(problem) => assert_format_refusal(&problem),
 });

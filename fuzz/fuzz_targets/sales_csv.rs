@@ -1,5 +1,5 @@
-//! Past sales from their two files to the commands: whatever is in them, a sale is taken or refused
-//! by itself, and none spoils its batch.
+//! Past sales, from their two files to the commands. Each sale is accepted or refused by itself,
+//! whatever the files contain, and no sale breaks its batch.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

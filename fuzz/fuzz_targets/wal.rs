@@ -1,5 +1,5 @@
-//! Bytes as a WAL: they are read to their end without a panic, and what is damage in their first
-//! part is damage in all of them.
+//! Arbitrary bytes as a WAL: the scan ends without a panic, and damage in a prefix is damage in the
+//! whole.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! A good WAL, made here by the format's own description, then cut off and changed in one frame: a
-//! cut is never damage, and a change that hides two commits or more always is.
+//! A valid WAL, generated from the format's description, then truncated and changed in one frame. A
+//! truncation is never damage, and a change that hides two or more commits always is.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +11,8 @@ const HEADER: usize = 32;
 const FRAME: usize = 24 + PAGE;
 const SALTS: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
-/// <https://www.sqlite.org/fileformat2.html#checksum_algorithm>, with words of the file's order.
+/// The checksum of <https://www.sqlite.org/fileformat2.html#checksum_algorithm>, with words in the
+/// file's byte order.
 fn sum(bytes: &[u8], big_endian: bool, (mut s0, mut s1): (u32, u32)) -> (u32, u32) {
     let word = |at: usize| {
         let word = bytes[at..at + 4].try_into().expect("four bytes");
@@ -28,7 +29,7 @@ fn sum(bytes: &[u8], big_endian: bool, (mut s0, mut s1): (u32, u32)) -> (u32, u3
     (s0, s1)
 }
 
-/// A WAL of commits of so many frames each.
+/// Generates a WAL of commits with the given numbers of frames.
 fn wal(commits: &[u8], big_endian: bool) -> Vec<u8> {
     let mut wal = Vec::new();
     for word in [
@@ -70,7 +71,7 @@ fn wal(commits: &[u8], big_endian: bool) -> Vec<u8> {
     wal
 }
 
-/// Whether SQLite takes the frame behind sound ones.
+/// Returns whether SQLite accepts the frame after valid ones.
 fn is_good(wal: &[u8], frame: usize, big_endian: bool) -> bool {
     let at = HEADER + frame * FRAME;
     let pair = |at: usize| {
@@ -91,9 +92,9 @@ fuzz_target!(|data: &[u8]| {
         .collect();
     let good = wal(&commits, big_endian);
     let of = |wal: &[u8]| scan(wal).expect("memory reads");
-    assert!(!of(&good), "a good one");
+    assert!(!of(&good), "an intact WAL");
     let cut = bytes.number().unsigned_abs() as usize % (good.len() + 1);
-    assert!(!of(&good[..cut]), "one that was cut off");
+    assert!(!of(&good[..cut]), "a truncated WAL");
 
     let frames = (good.len() - HEADER) / FRAME;
     let hit = bytes.number().unsigned_abs() as usize % frames;
@@ -104,12 +105,11 @@ fuzz_target!(|data: &[u8]| {
         frame[at] ^= bytes.byte();
     }
     if is_good(&changed, hit, big_endian) {
-        // Nothing was changed, or what the format's own sum does not see: two flips of one high bit
-        // 96 bytes apart can cancel out. SQLite takes such a frame, and hides nothing.
+        // Nothing changed, or the format's checksum does not detect the change: two flips of one
+        // high bit 96 bytes apart can cancel out. SQLite accepts such a frame, and hides nothing.
         return;
     }
-    // The commits whose last frame lies behind the one that was hit: they are untouched, and nobody
-    // finds them any more.
+    // Commits whose last frame is behind the changed one: they are intact, but unreachable.
     let ends = commits.iter().scan(0, |end, frames| {
         *end += usize::from(*frames);
         Some(*end)

@@ -1,12 +1,11 @@
-//! What the targets share: numbers out of the fuzzer's bytes, and files in memory for what reads
-//! files.
+//! Shared by the targets: numbers from the fuzzer's bytes, and files in memory.
 
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
-/// The fuzzer's bytes, read from the front; zeros behind their end.
+/// The fuzzer's bytes, read from the front; zeros after their end.
 pub struct Bytes<'a>(pub &'a [u8]);
 
 impl Bytes<'_> {
@@ -16,7 +15,8 @@ impl Bytes<'_> {
         *first
     }
 
-    /// Of one byte a small number, behind 255 one of eight bytes: both lie a mutation apart.
+    /// Reads a small number from one byte, or one of eight bytes after a 255: both are one mutation
+    /// apart.
     pub fn number(&mut self) -> i64 {
         match self.byte() {
             255 => i64::from_le_bytes(std::array::from_fn(|_| self.byte())),
@@ -24,7 +24,7 @@ impl Bytes<'_> {
         }
     }
 
-    /// Numbers to the end, at most `most`.
+    /// Reads numbers to the end, at most `most`.
     pub fn numbers(&mut self, most: usize) -> Vec<i64> {
         let mut numbers = Vec::new();
         while !self.0.is_empty() && numbers.len() < most {
@@ -34,9 +34,9 @@ impl Bytes<'_> {
     }
 }
 
-/// A file that is nowhere on disk.
+/// A file in memory.
 pub struct MemoryFile {
-    // It goes with its last handle.
+    // It ends with its last handle.
     _file: File,
     pub path: PathBuf,
 }
@@ -51,7 +51,7 @@ impl MemoryFile {
     }
 }
 
-/// The text between zero bytes, in two parts.
+/// Splits at the first zero byte.
 pub fn two_parts(data: &[u8]) -> (&[u8], &[u8]) {
     let end = data
         .iter()
@@ -60,9 +60,9 @@ pub fn two_parts(data: &[u8]) -> (&[u8], &[u8]) {
     (&data[..end], data.get(end + 1..).unwrap_or_default())
 }
 
-/// A refusal of what was sent, as a caller gets it: of a status that says so, and with its faults
-/// when it speaks of them.
-pub fn is_refusal_of_form(problem: &tillbox::http::problem::Problem) {
+/// Asserts that a refusal of the request's format has a suitable status, and lists its errors when
+/// it should.
+pub fn assert_format_refusal(problem: &tillbox::http::problem::Problem) {
     let document = problem.document("req_fuzz");
     let names_faults = document["errors"]
         .as_array()

@@ -1,4 +1,4 @@
--- The landlord's file: who exists. What a shop is and has is in its own file, never here.
+-- The landlord's file: the directory of tenants. A tenant's own data is in the tenant's file, never here.
 
 CREATE TABLE tenant (
     seq        INTEGER PRIMARY KEY,
@@ -6,7 +6,7 @@ CREATE TABLE tenant (
     slug       TEXT NOT NULL UNIQUE,
     name       TEXT NOT NULL,
     currency   TEXT NOT NULL CHECK (length(currency) = 3),
-    -- creating and deleting are the halves of a crash: the next start undoes the one and finishes the other.
+    -- creating and deleting are left by a crash: the next start undoes the first and completes the second.
     status     TEXT NOT NULL CHECK (status IN ('creating', 'active', 'suspended', 'deleting')),
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
@@ -35,7 +35,7 @@ CREATE INDEX api_key_by_tenant ON api_key (tenant_id, seq);
 -- One row that GET /health writes and reads back.
 CREATE TABLE health_probe (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
-    heartbeat_at   INTEGER NOT NULL
+    heartbeat_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE audit_log (
@@ -53,5 +53,7 @@ CREATE TABLE audit_log (
 CREATE TRIGGER audit_log_not_replaced BEFORE INSERT ON audit_log
 WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'audit entries are never replaced'); END;
-CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
-CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
+CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
+CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;

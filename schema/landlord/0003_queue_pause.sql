@@ -1,4 +1,4 @@
--- The queues that an operator has paused, until somebody resumes them: over restarts too. A name that this version does not know pauses nothing.
+-- Queues paused by an operator until they are resumed, across restarts. An unknown queue name has no effect.
 CREATE TABLE queue_pause (
     queue     TEXT PRIMARY KEY CHECK (queue <> ''),
     paused_at INTEGER NOT NULL

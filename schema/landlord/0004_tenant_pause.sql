@@ -1,4 +1,4 @@
--- The queues that an operator has paused for one shop, as `queue_pause` has those that are paused for all.
+-- Queues paused by an operator for one tenant; `queue_pause` has those paused for all tenants.
 CREATE TABLE tenant_pause (
     tenant_id BLOB NOT NULL REFERENCES tenant (id) ON DELETE CASCADE,
     queue     TEXT NOT NULL CHECK (queue <> ''),

@@ -1,5 +1,6 @@
--- Published exchange rates, one copy for the house: how much of a currency one euro is, by the day of its publication. A shop's documents keep a copy of
--- the rate they used in the shop's own file. Nothing here is changed: a correction is a later row for the same day, and the last one counts.
+-- Published exchange rates, one copy for all tenants: the amount of a currency for one euro, by day of publication. A
+-- tenant's documents keep a copy of the rate they used in the tenant's own file. Rows never change: a correction is a
+-- later row for the same day, and the last row counts.
 CREATE TABLE published_rate (
     seq         INTEGER PRIMARY KEY,
     source      TEXT NOT NULL CHECK (source IN ('ecb')),
@@ -12,10 +13,12 @@ CREATE INDEX published_rate_by_currency ON published_rate (currency, day, seq, r
 CREATE TRIGGER published_rate_not_replaced BEFORE INSERT ON published_rate
 WHEN EXISTS (SELECT 1 FROM published_rate WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'published rates are never replaced'); END;
-CREATE TRIGGER published_rate_no_update BEFORE UPDATE ON published_rate BEGIN SELECT RAISE(ABORT, 'published rates are never changed'); END;
-CREATE TRIGGER published_rate_no_delete BEFORE DELETE ON published_rate BEGIN SELECT RAISE(ABORT, 'published rates are never deleted'); END;
+CREATE TRIGGER published_rate_no_update BEFORE UPDATE ON published_rate
+BEGIN SELECT RAISE(ABORT, 'published rates are never changed'); END;
+CREATE TRIGGER published_rate_no_delete BEFORE DELETE ON published_rate
+BEGIN SELECT RAISE(ABORT, 'published rates are never deleted'); END;
 
--- Where the daily fetch stands: over restarts, so that a daemon that is restarted often does not ask more often.
+-- The schedule of the daily fetch, kept across restarts so that frequent restarts do not cause more requests.
 CREATE TABLE rate_fetch (
     singleton INTEGER PRIMARY KEY CHECK (singleton = 1),
     next_at   INTEGER NOT NULL,

@@ -1,6 +1,6 @@
--- A tenant's file: one shop, whole. There is no tenant_id column to forget: the file is the tenant.
+-- A tenant's file: one shop, complete. The file is the tenant, so there is no tenant_id column to forget.
 -- Ids are 16-byte UUIDs, instants are milliseconds since 1970 in UTC, money is an integer of minor units.
--- `seq` is the order in which things happened; times are only stamps.
+-- `seq` is the order in which things happened; timestamps do not define an order.
 
 ---------------------------------------------------------------------------------------------------- the shop itself
 CREATE TABLE shop (
@@ -72,7 +72,7 @@ CREATE TABLE inventory_movement (
     CHECK ((kind = 'sale') = (order_id IS NOT NULL))
 ) STRICT;
 CREATE INDEX inventory_movement_by_product ON inventory_movement (product_id, seq);
--- The goods of an order leave once.
+-- The goods of an order leave the stock once.
 CREATE UNIQUE INDEX inventory_movement_of_sale ON inventory_movement (order_id, product_id) WHERE kind = 'sale';
 
 CREATE TABLE reservation (
@@ -118,11 +118,12 @@ CREATE TABLE sales_order (
     subtotal_minor     INTEGER NOT NULL,
     discount_minor     INTEGER NOT NULL,
     tax_minor          INTEGER NOT NULL,
-    total_minor        INTEGER NOT NULL CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
+    total_minor        INTEGER NOT NULL
+                       CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
     tax_lines          TEXT NOT NULL CHECK (json_valid(tax_lines)),
     email              TEXT,
     cart_id            BLOB UNIQUE REFERENCES cart (id),
-    request_hash       BLOB CHECK (request_hash IS NULL OR length(request_hash) = 32), -- of the sale that brought its own id
+    request_hash       BLOB CHECK (request_hash IS NULL OR length(request_hash) = 32), -- of a sale with a client id
     placed_at          INTEGER NOT NULL,
     updated_at         INTEGER NOT NULL
 ) STRICT;
@@ -152,7 +153,9 @@ CREATE TABLE payment (
     id                 BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     order_id           BLOB NOT NULL REFERENCES sales_order (id),
     method             TEXT NOT NULL CHECK (method IN ('cash', 'manual', 'test')),
-    status             TEXT NOT NULL CHECK (status IN ('pending', 'authorized', 'succeeded', 'failed', 'cancelled', 'refunded', 'unknown')),
+    status             TEXT NOT NULL
+                       CHECK (status IN ('pending', 'authorized', 'succeeded', 'failed', 'cancelled', 'refunded',
+                           'unknown')),
     amount_minor       INTEGER NOT NULL CHECK (amount_minor >= 0),
     tendered_minor     INTEGER CHECK (tendered_minor IS NULL OR tendered_minor >= amount_minor),
     currency           TEXT NOT NULL CHECK (length(currency) = 3),
@@ -164,7 +167,8 @@ CREATE TABLE payment (
 ) STRICT;
 CREATE INDEX payment_by_order_status ON payment (order_id, status);
 
--- REPLACE deletes the row in its way without firing delete triggers, unless recursive_triggers is on. Hence the `_not_replaced` triggers, here and below.
+-- REPLACE deletes the conflicting row without firing delete triggers, unless recursive_triggers is on. Hence the
+-- `_not_replaced` triggers, here and below.
 CREATE TRIGGER payment_succeeded_is_not_replaced BEFORE INSERT ON payment
 WHEN EXISTS (SELECT 1 FROM payment WHERE seq = NEW.seq AND status IN ('succeeded', 'refunded'))
   OR EXISTS (SELECT 1 FROM payment WHERE id = NEW.id AND status IN ('succeeded', 'refunded'))
@@ -172,7 +176,7 @@ BEGIN SELECT RAISE(ABORT, 'a succeeded payment is never replaced'); END;
 CREATE TRIGGER payment_keeps_its_identity BEFORE UPDATE OF seq, id ON payment
 WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id
 BEGIN SELECT RAISE(ABORT, 'a payment never changes its identity'); END;
--- No column of it: what comes later (a refund) is a row of its own.
+-- Covers all columns: a later change (a refund) is a row of its own.
 CREATE TRIGGER payment_succeeded_is_final BEFORE UPDATE ON payment
 WHEN OLD.status IN ('succeeded', 'refunded')
 BEGIN SELECT RAISE(ABORT, 'a succeeded payment is never changed'); END;
@@ -190,7 +194,8 @@ CREATE TABLE financial_order (
     subtotal_minor INTEGER NOT NULL,
     discount_minor INTEGER NOT NULL,
     tax_minor      INTEGER NOT NULL,
-    total_minor    INTEGER NOT NULL CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
+    total_minor    INTEGER NOT NULL
+                   CHECK (total_minor >= 0 AND total_minor = subtotal_minor - discount_minor + tax_minor),
     snapshot       TEXT CHECK (snapshot IS NULL OR json_valid(snapshot)),
     snapshot_hash  BLOB CHECK (snapshot_hash IS NULL OR length(snapshot_hash) = 32),
     locked_at      INTEGER,
@@ -208,13 +213,15 @@ BEGIN SELECT RAISE(ABORT, 'a locked financial order is never replaced'); END;
 CREATE TRIGGER financial_order_keeps_its_identity BEFORE UPDATE OF seq, id, order_id ON financial_order
 WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.order_id <> OLD.order_id
 BEGIN SELECT RAISE(ABORT, 'a financial order never changes its identity'); END;
--- Locked first and paid later, it still takes the payment, and after that nothing.
+-- An order that is locked before its payment still accepts the payment, and no change after it.
 CREATE TRIGGER financial_order_locked BEFORE UPDATE ON financial_order
 WHEN OLD.locked_at IS NOT NULL AND (
     OLD.paid_at IS NOT NULL
     OR NEW.seq <> OLD.seq OR NEW.id <> OLD.id OR NEW.order_id <> OLD.order_id OR NEW.currency <> OLD.currency
-    OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor OR NEW.tax_minor <> OLD.tax_minor
-    OR NEW.total_minor <> OLD.total_minor OR NEW.snapshot IS NOT OLD.snapshot OR NEW.snapshot_hash IS NOT OLD.snapshot_hash
+    OR NEW.subtotal_minor <> OLD.subtotal_minor OR NEW.discount_minor <> OLD.discount_minor
+    OR NEW.tax_minor <> OLD.tax_minor
+    OR NEW.total_minor <> OLD.total_minor
+    OR NEW.snapshot IS NOT OLD.snapshot OR NEW.snapshot_hash IS NOT OLD.snapshot_hash
     OR NEW.locked_at IS NOT OLD.locked_at OR NEW.created_at <> OLD.created_at
     OR NOT (NEW.status = OLD.status OR NEW.status IN ('pending', 'paid')))
 BEGIN SELECT RAISE(ABORT, 'a locked financial order is never changed'); END;
@@ -232,14 +239,18 @@ CREATE TABLE financial_transaction (
     currency           TEXT NOT NULL CHECK (length(currency) = 3),
     completed_at       INTEGER NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX financial_transaction_one_credit ON financial_transaction (financial_order_id) WHERE kind = 'credit';
+CREATE UNIQUE INDEX financial_transaction_one_credit ON financial_transaction (financial_order_id)
+    WHERE kind = 'credit';
 CREATE TRIGGER financial_transaction_not_replaced BEFORE INSERT ON financial_transaction
 WHEN EXISTS (SELECT 1 FROM financial_transaction WHERE seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM financial_transaction WHERE id = NEW.id)
-  OR (NEW.kind = 'credit' AND EXISTS (SELECT 1 FROM financial_transaction WHERE financial_order_id = NEW.financial_order_id AND kind = 'credit'))
+  OR (NEW.kind = 'credit' AND EXISTS (SELECT 1 FROM financial_transaction
+      WHERE financial_order_id = NEW.financial_order_id AND kind = 'credit'))
 BEGIN SELECT RAISE(ABORT, 'financial transactions are never replaced'); END;
-CREATE TRIGGER financial_transaction_no_update BEFORE UPDATE ON financial_transaction BEGIN SELECT RAISE(ABORT, 'financial transactions are never changed'); END;
-CREATE TRIGGER financial_transaction_no_delete BEFORE DELETE ON financial_transaction BEGIN SELECT RAISE(ABORT, 'financial transactions are never deleted'); END;
+CREATE TRIGGER financial_transaction_no_update BEFORE UPDATE ON financial_transaction
+BEGIN SELECT RAISE(ABORT, 'financial transactions are never changed'); END;
+CREATE TRIGGER financial_transaction_no_delete BEFORE DELETE ON financial_transaction
+BEGIN SELECT RAISE(ABORT, 'financial transactions are never deleted'); END;
 
 CREATE TABLE invoice (
     seq                INTEGER PRIMARY KEY,
@@ -265,12 +276,14 @@ CREATE TRIGGER invoice_not_replaced BEFORE INSERT ON invoice
 WHEN EXISTS (SELECT 1 FROM invoice WHERE seq = NEW.seq AND status <> 'draft')
   OR EXISTS (SELECT 1 FROM invoice WHERE id = NEW.id AND status <> 'draft')
   OR EXISTS (SELECT 1 FROM invoice WHERE number = NEW.number AND status <> 'draft')
-  OR EXISTS (SELECT 1 FROM invoice WHERE series = NEW.series AND series_number = NEW.series_number AND status <> 'draft')
+  OR EXISTS (SELECT 1 FROM invoice
+      WHERE series = NEW.series AND series_number = NEW.series_number AND status <> 'draft')
 BEGIN SELECT RAISE(ABORT, 'an issued invoice is never replaced'); END;
 CREATE TRIGGER invoice_not_pushed_out BEFORE UPDATE OF seq, id, number, series, series_number ON invoice
 WHEN NEW.seq <> OLD.seq OR NEW.id <> OLD.id
   OR EXISTS (SELECT 1 FROM invoice WHERE number = NEW.number AND seq <> OLD.seq AND status <> 'draft')
-  OR EXISTS (SELECT 1 FROM invoice WHERE series = NEW.series AND series_number = NEW.series_number AND seq <> OLD.seq AND status <> 'draft')
+  OR EXISTS (SELECT 1 FROM invoice
+      WHERE series = NEW.series AND series_number = NEW.series_number AND seq <> OLD.seq AND status <> 'draft')
 BEGIN SELECT RAISE(ABORT, 'an issued invoice is never replaced'); END;
 CREATE TRIGGER invoice_issued BEFORE UPDATE ON invoice
 WHEN OLD.status <> 'draft'
@@ -280,7 +293,7 @@ WHEN OLD.status <> 'draft'
 BEGIN SELECT RAISE(ABORT, 'an issued invoice is never deleted'); END;
 
 ---------------------------------------------------------------------------------------------------- ledger
--- A transfer has one debit account, one credit account and a positive amount: books that do not balance cannot be written down.
+-- A transfer has one debit account, one credit account and a positive amount, so unbalanced books cannot be stored.
 CREATE TABLE ledger_account (
     code     TEXT NOT NULL,
     currency TEXT NOT NULL CHECK (length(currency) = 3),
@@ -320,18 +333,24 @@ BEGIN SELECT RAISE(ABORT, 'ledger entries are never replaced'); END;
 CREATE TRIGGER ledger_transfer_not_replaced BEFORE INSERT ON ledger_transfer
 WHEN EXISTS (SELECT 1 FROM ledger_transfer WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'ledger transfers are never replaced'); END;
-CREATE TRIGGER ledger_entry_no_update BEFORE UPDATE ON ledger_entry BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
-CREATE TRIGGER ledger_entry_no_delete BEFORE DELETE ON ledger_entry BEGIN SELECT RAISE(ABORT, 'ledger entries are never deleted'); END;
+CREATE TRIGGER ledger_entry_no_update BEFORE UPDATE ON ledger_entry
+BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
+CREATE TRIGGER ledger_entry_no_delete BEFORE DELETE ON ledger_entry
+BEGIN SELECT RAISE(ABORT, 'ledger entries are never deleted'); END;
 CREATE TRIGGER ledger_transfer_of_newest BEFORE INSERT ON ledger_transfer
 WHEN NEW.entry_seq <> (SELECT max(seq) FROM ledger_entry)
 BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;
 CREATE TRIGGER ledger_account_not_replaced BEFORE INSERT ON ledger_account
 WHEN EXISTS (SELECT 1 FROM ledger_account WHERE code = NEW.code AND currency = NEW.currency)
 BEGIN SELECT RAISE(ABORT, 'ledger accounts are never replaced'); END;
-CREATE TRIGGER ledger_account_no_update BEFORE UPDATE ON ledger_account BEGIN SELECT RAISE(ABORT, 'ledger accounts are never changed'); END;
-CREATE TRIGGER ledger_account_no_delete BEFORE DELETE ON ledger_account BEGIN SELECT RAISE(ABORT, 'ledger accounts are never deleted'); END;
-CREATE TRIGGER ledger_transfer_no_update BEFORE UPDATE ON ledger_transfer BEGIN SELECT RAISE(ABORT, 'ledger transfers are never changed'); END;
-CREATE TRIGGER ledger_transfer_no_delete BEFORE DELETE ON ledger_transfer BEGIN SELECT RAISE(ABORT, 'ledger transfers are never deleted'); END;
+CREATE TRIGGER ledger_account_no_update BEFORE UPDATE ON ledger_account
+BEGIN SELECT RAISE(ABORT, 'ledger accounts are never changed'); END;
+CREATE TRIGGER ledger_account_no_delete BEFORE DELETE ON ledger_account
+BEGIN SELECT RAISE(ABORT, 'ledger accounts are never deleted'); END;
+CREATE TRIGGER ledger_transfer_no_update BEFORE UPDATE ON ledger_transfer
+BEGIN SELECT RAISE(ABORT, 'ledger transfers are never changed'); END;
+CREATE TRIGGER ledger_transfer_no_delete BEFORE DELETE ON ledger_transfer
+BEGIN SELECT RAISE(ABORT, 'ledger transfers are never deleted'); END;
 
 ---------------------------------------------------------------------------------------------------- platform
 CREATE TABLE series (
@@ -339,7 +358,7 @@ CREATE TABLE series (
     last_number INTEGER NOT NULL CHECK (last_number > 0)
 ) STRICT, WITHOUT ROWID;
 
--- Its rows are large and its keys random: without a rowid each answer would lie in the middle of the keys' own tree.
+-- The rows are large and the keys random: without a rowid, each answer would be stored in the middle of the keys' tree.
 CREATE TABLE idempotency_key (
     seq          INTEGER PRIMARY KEY,
     key          TEXT NOT NULL UNIQUE,
@@ -357,7 +376,9 @@ CREATE TABLE job (
     kind         TEXT NOT NULL,
     payload      TEXT NOT NULL CHECK (json_valid(payload)),
     priority     INTEGER NOT NULL,
-    state        TEXT NOT NULL CHECK (state IN ('available', 'scheduled', 'running', 'retryable', 'completed', 'cancelled', 'discarded')),
+    state        TEXT NOT NULL
+                 CHECK (state IN ('available', 'scheduled', 'running', 'retryable', 'completed', 'cancelled',
+                     'discarded')),
     attempt      INTEGER NOT NULL CHECK (attempt >= 0),
     max_attempts INTEGER CHECK (max_attempts > 0), -- NULL: as many as the queue's settings say when it fails
     rescues      INTEGER NOT NULL,
@@ -367,11 +388,12 @@ CREATE TABLE job (
     unique_key   TEXT,
     errors       TEXT NOT NULL CHECK (json_valid(errors))
 ) STRICT;
--- Ready and waiting jobs only, so that the indexes stay small however many have run.
+-- Ready and waiting jobs only: the indexes stay small, however many jobs have run.
 CREATE INDEX job_ready ON job (queue, priority, seq) WHERE state = 'available';
 CREATE INDEX job_waiting ON job (queue, scheduled_at) WHERE state IN ('scheduled', 'retryable');
 CREATE INDEX job_running ON job (queue) WHERE state = 'running';
-CREATE UNIQUE INDEX job_unique ON job (unique_key) WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');
+CREATE UNIQUE INDEX job_unique ON job (unique_key)
+    WHERE unique_key IS NOT NULL AND state IN ('available', 'scheduled', 'running', 'retryable');
 
 CREATE TABLE audit_log (
     seq        INTEGER PRIMARY KEY,
@@ -384,9 +406,11 @@ CREATE TABLE audit_log (
     prev_hash  BLOB NOT NULL CHECK (length(prev_hash) = 32),
     hash       BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
--- REPLACE deletes the row in its way without firing delete triggers, unless recursive_triggers is on.
+-- REPLACE deletes the conflicting row without firing delete triggers, unless recursive_triggers is on.
 CREATE TRIGGER audit_log_not_replaced BEFORE INSERT ON audit_log
 WHEN EXISTS (SELECT 1 FROM audit_log WHERE seq = NEW.seq)
 BEGIN SELECT RAISE(ABORT, 'audit entries are never replaced'); END;
-CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
-CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
+CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
+CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;

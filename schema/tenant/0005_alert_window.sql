@@ -1,4 +1,4 @@
--- While a row is here, further failures of its kind of job are counted instead of told; a job ends it.
+-- While a row exists, further failures of its kind of job are counted and not notified; a job ends the window.
 CREATE TABLE alert_window (
     job_kind  TEXT NOT NULL PRIMARY KEY CHECK (length(job_kind) > 0),
     opened_at INTEGER NOT NULL,

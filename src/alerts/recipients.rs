@@ -1,8 +1,8 @@
-//! L5: whom an alert goes to, as the configuration says it: what `worker` sends by, and what
-//! `platform` is told of it.
+//! L5: the recipients of alerts, from the configuration. `worker` sends alerts to them; `platform`
+//! learns which channels exist.
 //!
-//! A key that cannot be had keeps nobody from selling. Alerts are made as before and tried again
-//! while their tries last; mail goes out meanwhile.
+//! A missing signing key does not stop sales. Alerts are created as usual and retried while
+//! attempts remain; mail is sent meanwhile.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,46 +18,40 @@ use crate::platform::alerts::{Channels, SharedChannels};
 use crate::primitives::{Entropy, Timestamp, chain};
 use crate::storage::data_dir::{self, DataDirError};
 
-/// The file in the data directory that keeps the key of the signatures while the configuration has
-/// none.
+/// The file in the data directory that holds the signing key when the configuration has none.
 const KEY_FILE: &str = "alerts.secret";
 
-/// The longest that one call may take, and to connect.
+/// The time limits of a call, in total and to connect.
 const TOTAL: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A webhook that gets alerts.
+/// A webhook that receives alerts.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// Where it is.
     pub target: Target,
-    /// Which addresses it may have.
+    /// The addresses that it may resolve to.
     pub reach: Reach,
-    /// What signs the messages; or why there is nothing that does.
-    pub key: Result<SigningKey, NoKey>,
+    /// The signing key, or the reason why there is none.
+    pub key: Result<SigningKey, MissingKey>,
 }
 
-/// Why there is no key, and what to do.
+/// The reason why there is no signing key, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NoKey(String);
+pub struct MissingKey(String);
 
-/// Why a message was not sent.
+/// The reason why a message was not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Nothing signs it.
     #[error(transparent)]
-    Key(#[from] NoKey),
-    /// Nobody has taken it.
+    Key(#[from] MissingKey),
+    /// The receiver did not accept it.
     #[error(transparent)]
     Call(#[from] CallError),
 }
 
 impl Webhook {
-    /// Sends a signed message; a second attempt under the same id is the same message. Blocks.
-    ///
-    /// # Errors
-    /// [`SendError`].
+    /// Sends a signed message. A second attempt under the same id is the same message. Blocks.
     pub fn send(
         &self,
         outbound: &dyn Outbound,
@@ -80,8 +74,7 @@ impl Webhook {
             bounds: Bounds {
                 total: TOTAL.min(within),
                 connect: CONNECT,
-                // What it has to say is in the status; a page of thanks is nobody's business,
-                // however long it is.
+                // The status is sufficient; the body of the answer is not read.
                 answer: AnswerPart::Head,
                 reach: self.reach,
             },
@@ -91,12 +84,10 @@ impl Webhook {
     }
 }
 
-/// Where alerts go.
+/// The recipients of alerts.
 #[derive(Clone, Debug, Default)]
 pub struct Recipients {
-    /// The webhook, if there is one.
     pub webhook: Option<Webhook>,
-    /// The address, if there is one.
     pub email_to: Option<String>,
 }
 
@@ -104,32 +95,37 @@ pub struct Recipients {
 #[derive(Debug, Default)]
 pub struct AlertRecipients {
     recipients: RwLock<Arc<Recipients>>,
-    means: Arc<SharedChannels>,
+    channels: Arc<SharedChannels>,
 }
 
-/// Why the key of the signatures cannot be had.
+/// The reason why the signing key cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 enum KeyError {
     #[error(transparent)]
     File(#[from] DataDirError),
     #[error(
-        "{KEY_FILE} in the data directory holds no key; remove it to have a new one made, or set \
-         alerts.webhook_secret; then reload (SIGHUP)"
+        "{KEY_FILE} in the data directory contains no valid key; delete it to create a new one, \
+        or set alerts.webhook_secret, then reload (SIGHUP)"
     )]
-    Other,
+    Invalid,
 }
 
 impl AlertRecipients {
-    /// Sends by `alerts` from now on. A key that is nowhere yet is made, and kept in `dir`, which
-    /// this process has locked. Blocks.
+    /// Applies `alerts`. When no signing key exists, one is created and stored in `dir`, which this
+    /// process has locked. Blocks.
     ///
     /// # Errors
-    /// [`NoKey`]. Who has a key keeps it, and nothing has changed; who has none sends by all the
-    /// rest of `alerts`.
+    /// A [`MissingKey`]. If a key is in effect, it and everything else stay unchanged. Otherwise
+    /// all other settings of `alerts` take effect.
     ///
     /// # Panics
-    /// With a configuration that was not validated.
-    pub fn renew(&self, alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<(), NoKey> {
+    /// If the configuration was not validated.
+    pub fn apply(
+        &self,
+        alerts: &Alerts,
+        dir: &Path,
+        entropy: &dyn Entropy,
+    ) -> Result<(), MissingKey> {
         let url = alerts.webhook_url.expose();
         let webhook = if url.is_empty() {
             None
@@ -141,7 +137,7 @@ impl AlertRecipients {
                 } else {
                     Reach::Public
                 },
-                key: key(alerts, dir, entropy).map_err(|error| NoKey(chain(&error))),
+                key: key(alerts, dir, entropy).map_err(|error| MissingKey(chain(&error))),
             })
         };
         let missing = webhook
@@ -156,7 +152,7 @@ impl AlertRecipients {
             return Err(missing);
         }
         let email_to = Some(alerts.email_to.clone()).filter(|address| !address.is_empty());
-        let means = Channels {
+        let channels = Channels {
             webhook: webhook.is_some(),
             mail: email_to.is_some(),
             window_ms: i64::try_from(alerts.window.as_millis()).unwrap_or(i64::MAX),
@@ -165,12 +161,12 @@ impl AlertRecipients {
             .recipients
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(Recipients { webhook, email_to });
-        self.means.set(means);
+        self.channels.set(channels);
         missing.map_or(Ok(()), Err)
     }
 
-    /// Why alerts by webhook wait, if they do.
-    pub fn missing_key(&self) -> Option<NoKey> {
+    /// The reason why alerts by webhook wait, if they do.
+    pub fn missing_key(&self) -> Option<MissingKey> {
         self.recipients()
             .webhook
             .as_ref()?
@@ -180,7 +176,6 @@ impl AlertRecipients {
             .cloned()
     }
 
-    /// Where they go now.
     pub fn recipients(&self) -> Arc<Recipients> {
         self.recipients
             .read()
@@ -188,20 +183,20 @@ impl AlertRecipients {
             .clone()
     }
 
-    /// The same, as those who raise alerts need it.
-    pub fn means(&self) -> &Arc<SharedChannels> {
-        &self.means
+    /// The configured channels, for code that creates alerts.
+    pub fn channels(&self) -> &Arc<SharedChannels> {
+        &self.channels
     }
 }
 
-/// The key that is configured, or the one that is kept.
+/// Returns the configured key, or the stored one.
 fn key(alerts: &Alerts, dir: &Path, entropy: &dyn Entropy) -> Result<SigningKey, KeyError> {
     let configured = alerts.webhook_secret.expose();
     if !configured.is_empty() {
         return Ok(SigningKey::parse(configured).expect("the configuration was validated"));
     }
-    let kept = data_dir::keep_secret(dir, KEY_FILE, || {
+    let stored = data_dir::load_or_create_secret(dir, KEY_FILE, || {
         format!("{}\n", SigningKey::new(entropy).expose())
     })?;
-    SigningKey::parse(kept.trim_end()).ok_or(KeyError::Other)
+    SigningKey::parse(stored.trim_end()).ok_or(KeyError::Invalid)
 }

@@ -111,7 +111,7 @@ async fn fault(app: &App) -> Option<String> {
         return Some(fault.to_string());
     }
     let looked = app.directory.database().write(Origin::system(), |work| {
-        probe::find_last_beat(work)?;
+        probe::find_last_heartbeat(work)?;
         Ok::<_, StorageError>(())
     });
     match tokio::time::timeout(Duration::from_millis(PROBE_DEADLINE_MS), looked).await {

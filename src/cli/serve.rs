@@ -92,10 +92,10 @@ impl Serve {
                 ));
             }
         };
-        app.take_reloads();
+        app.register_reloads();
         say_of_alerts(&app, &app.config);
         if let Some(level) = log.level() {
-            app.reloads.take("logging.level", move |config| {
+            app.reloads.subscribe("logging.level", move |config| {
                 level
                     .set(&config.logging.level)
                     .map_err(|error| error.to_string())
@@ -200,7 +200,7 @@ impl Serve {
         let address = sockets.address;
         let admin_path =
             std::path::absolute(&sockets.admin_path).unwrap_or_else(|_| sockets.admin_path.clone());
-        if let Err(error) = app.provisioner.dir.note_address(&admin_path) {
+        if let Err(error) = app.provisioner.dir.write_address(&admin_path) {
             tracing::warn!(error = %error, "commands may not find this daemon");
         }
         app.liveness.set_ready(true);

@@ -71,7 +71,7 @@ impl Retention {
         );
         match Recurrence::parse(&self.schedule, "UTC") {
             Err(error) => faults.add("retention.schedule", error),
-            Ok(often) if often.comes_twice_within(RETENTION_REST_MS) => {
+            Ok(often) if often.recurs_within(RETENTION_REST_MS) => {
                 faults.add("retention.schedule", too_often(&self.schedule))
             }
             Ok(_) => {}

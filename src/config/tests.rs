@@ -241,7 +241,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     retention.audit_days: 0 is not between 1 and 36525
     retention.inventory_movement_days: -1 is not between 1 and 36525
     retention.stripe_events_days: 40000 is not between 1 and 36525
-    retention.schedule: "0 2 * * *" is no schedule: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.; write second, minute, hour, day, month and weekday, such as "0 0 2 * * *" for each day at two
+    retention.schedule: "0 2 * * *" is not a schedule: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.; write second, minute, hour, day, month and weekday, such as "0 0 2 * * *" for each day at two
     retention.timezone: there is no time zone "Europe/Berln"; did you mean Europe/Berlin?
     invoicing.number_format: must contain {seq} or {seq:0N}
     logging.level: "very" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
@@ -249,7 +249,7 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     mail.from: "nobody": Invalid input
     mail.smtp_url: is neither empty nor smtp://… nor smtps://…
     mail.timeout: 1h is not between 100ms and 2m
-    alerts.webhook_url: is neither http:// nor https://
+    alerts.webhook_url: is neither http:// nor https://; use one of them
     alerts.webhook_secret: is no key; it is whsec_ and 24 to 64 bytes in base64, or empty
     alerts.email_to: "nobody" is no address
     alerts.window: 0s is not between 1s and 1d

@@ -230,7 +230,11 @@ async fn probe_landlord(app: &App) -> Option<String> {
             .database()
             .write(Origin::system(), probe::heartbeat)
             .await?;
-        let read = app.directory.database().read(probe::find_last_beat).await?;
+        let read = app
+            .directory
+            .database()
+            .read(probe::find_last_heartbeat)
+            .await?;
         Ok::<_, StorageError>(read == Some(written))
     };
     match tokio::time::timeout(Duration::from_millis(PROBE_DEADLINE_MS), written_and_read).await {

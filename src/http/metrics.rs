@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::problem::Problem;
 use crate::app::App;
 use crate::observe::telemetry::process::{self, float, seconds};
-use crate::observe::telemetry::{self, Sheet};
+use crate::observe::telemetry::{self, MetricsText};
 use crate::platform::queue::{Queue, State as JobState};
 use crate::primitives::{Class, Timestamp};
 use crate::storage::file;
@@ -64,7 +64,7 @@ async fn figures(State(app): State<Arc<App>>) -> Result<Response, Problem> {
 }
 
 fn render(app: &App) -> String {
-    let mut sheet = Sheet::default();
+    let mut sheet = MetricsText::default();
     let build = format!(
         "version=\"{}\",sqlite=\"{}\"",
         env!("CARGO_PKG_VERSION"),
@@ -94,7 +94,7 @@ fn render(app: &App) -> String {
         "tillbox_disk_reserve_bytes",
         float(app.config.storage.disk_reserve.as_bytes()),
     );
-    if let Some(room) = app.space.room() {
+    if let Some(room) = app.space.measure() {
         sheet.put("tillbox_disk_free_bytes", float(room.free));
         sheet.put("tillbox_disk_size_bytes", float(room.size));
     }
@@ -121,7 +121,7 @@ fn render(app: &App) -> String {
 
 /// How deep the queues are. Each queue and state has its sample, so that one with no jobs left says
 /// 0 and does not stand still.
-fn put_queues(sheet: &mut Sheet, app: &App) {
+fn put_queues(sheet: &mut MetricsText, app: &App) {
     let now = app.clock.now();
     let depths = app.job_stats.snapshot(now).depths;
     let jobs = |queue: Queue, state: Option<JobState>| -> i64 {

@@ -1,6 +1,7 @@
-//! When each shop's file was last checked, which stamp it had then, and what was found: so that a
-//! file at rest need not be read each night, and the operator sees what the night has found; and
-//! which files could not be checked, about which an earlier finding says nothing.
+//! Results of integrity checks: the time, the file's stamp and the findings of each tenant's last
+//! check, so that an unchanged file need not be read every night and the operator sees the
+//! findings. Also the files that could not be checked, for which earlier findings are not
+//! conclusive.
 
 use serde_json::Value;
 
@@ -11,66 +12,58 @@ use crate::storage::{LandlordView, LandlordWork, Row, Rows, StorageError, params
 statements! {
     FIND = "SELECT stamp, mismatches, findings, checked_at FROM tenant_check WHERE tenant_id = ?1";
     // A tenant may be removed while its file is checked.
-    SET = "INSERT INTO tenant_check (tenant_id, stamp, mismatches, findings, checked_at) SELECT \
-        id, ?2, ?3, ?4, ?5 FROM tenant WHERE id = ?1
-           ON CONFLICT (tenant_id) DO UPDATE SET stamp = excluded.stamp, mismatches = \
-           excluded.mismatches,
-             findings = excluded.findings, checked_at = excluded.checked_at";
-    WRONG = "SELECT c.stamp, c.mismatches, c.findings, c.checked_at, t.slug FROM tenant_check c \
-        JOIN tenant t ON t.id = c.tenant_id
-             WHERE c.mismatches > 0 ORDER BY t.seq LIMIT 200";
-    SET_UNCHECKED = "INSERT INTO tenant_unchecked (tenant_id, reason, tried_at) SELECT id, ?2, ?3 \
-        FROM tenant WHERE id = ?1
-                     ON CONFLICT (tenant_id) DO UPDATE SET reason = excluded.reason, tried_at = \
-                     excluded.tried_at";
+    SET = "INSERT INTO tenant_check (tenant_id, stamp, mismatches, findings, checked_at)
+        SELECT id, ?2, ?3, ?4, ?5 FROM tenant WHERE id = ?1 ON CONFLICT (tenant_id)
+        DO UPDATE SET stamp = excluded.stamp, mismatches = excluded.mismatches,
+        findings = excluded.findings, checked_at = excluded.checked_at";
+    WRONG = "SELECT c.stamp, c.mismatches, c.findings, c.checked_at, t.slug FROM tenant_check c
+        JOIN tenant t ON t.id = c.tenant_id WHERE c.mismatches > 0 ORDER BY t.seq LIMIT 200";
+    SET_UNCHECKED = "INSERT INTO tenant_unchecked (tenant_id, reason, tried_at) SELECT id, ?2, ?3
+        FROM tenant WHERE id = ?1 ON CONFLICT (tenant_id)
+        DO UPDATE SET reason = excluded.reason, tried_at = excluded.tried_at";
     IS_UNCHECKED = "SELECT 1 FROM tenant_unchecked WHERE tenant_id = ?1";
     WAS_CHECKED = "DELETE FROM tenant_unchecked WHERE tenant_id = ?1";
-    UNCHECKED = "SELECT u.reason, u.tried_at, c.checked_at, t.slug FROM tenant_unchecked u JOIN \
-        tenant t ON t.id = u.tenant_id
-                 LEFT JOIN tenant_check c ON c.tenant_id = u.tenant_id ORDER BY t.seq LIMIT 200";
-    LANDLORD = "SELECT '', mismatches, findings, checked_at, reason, tried_at FROM landlord_check \
+    UNCHECKED = "SELECT u.reason, u.tried_at, c.checked_at, t.slug FROM tenant_unchecked u
+        JOIN tenant t ON t.id = u.tenant_id LEFT JOIN tenant_check c ON c.tenant_id = u.tenant_id
+        ORDER BY t.seq LIMIT 200";
+    LANDLORD = "SELECT '', mismatches, findings, checked_at, reason, tried_at FROM landlord_check
         WHERE singleton = 1";
-    SET_LANDLORD = "INSERT INTO landlord_check (singleton, mismatches, findings, checked_at) \
-        VALUES (1, ?1, ?2, ?3)
-                 ON CONFLICT (singleton) DO UPDATE SET mismatches = excluded.mismatches, findings \
-                 = excluded.findings, checked_at = excluded.checked_at,
-                   reason = NULL, tried_at = NULL";
-    SET_LANDLORD_UNCHECKED = "INSERT INTO landlord_check (singleton, mismatches, findings, reason, \
-        tried_at) VALUES (1, 0, '[]', ?1, ?2)
-                           ON CONFLICT (singleton) DO UPDATE SET reason = excluded.reason, \
-                           tried_at = excluded.tried_at";
+    SET_LANDLORD = "INSERT INTO landlord_check (singleton, mismatches, findings, checked_at)
+        VALUES (1, ?1, ?2, ?3) ON CONFLICT (singleton)
+        DO UPDATE SET mismatches = excluded.mismatches, findings = excluded.findings,
+        checked_at = excluded.checked_at, reason = NULL, tried_at = NULL";
+    SET_LANDLORD_UNCHECKED = "INSERT INTO landlord_check (singleton, mismatches, findings,
+        reason, tried_at) VALUES (1, 0, '[]', ?1, ?2) ON CONFLICT (singleton)
+        DO UPDATE SET reason = excluded.reason, tried_at = excluded.tried_at";
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// The stamp that the file had then.
+    /// The file's stamp at the time of the check.
     pub stamp: String,
-    /// How much does not agree.
+    /// The number of mismatches.
     pub mismatches: i64,
-    /// The first of it, as JSON.
+    /// The first mismatches, as JSON.
     pub findings: Value,
-    /// When.
     pub at: Timestamp,
 }
 
-/// Why a file could not be checked when that was last tried.
+/// The reason why the last attempt to check a file failed.
 #[derive(Clone, Debug)]
 pub struct Unchecked {
-    /// The words of the failure.
     pub reason: String,
-    /// When it was tried.
     pub tried_at: Timestamp,
-    /// When it was last checked, if ever.
+    /// The last successful check, if any.
     pub checked_at: Option<Timestamp>,
 }
 
-/// What is known of the house's own file.
+/// The check state of the landlord's file.
 #[derive(Clone, Debug, Default)]
 pub struct LandlordChecked {
-    /// What the last check has found, if there was one.
+    /// The result of the last check, if any.
     pub checked: Option<Checked>,
-    /// Why there was none since.
+    /// The reason why no check has succeeded since.
     pub unchecked: Option<Unchecked>,
 }
 
@@ -84,19 +77,13 @@ fn checked(row: &Row<'_>) -> rusqlite::Result<Checked> {
     })
 }
 
-/// The last check of a shop's file.
-///
-/// # Errors
-/// [`StorageError`].
+/// Returns the last check of a tenant's file.
 pub fn find(view: &LandlordView, id: TenantId) -> Result<Option<Checked>, StorageError> {
     view.find(&FIND, params![id], checked)
 }
 
-/// Writes a check down.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn note(work: &mut LandlordWork, id: TenantId, checked: &Checked) -> Result<(), StorageError> {
+/// Stores a check.
+pub fn store(work: &mut LandlordWork, id: TenantId, checked: &Checked) -> Result<(), StorageError> {
     let row = params![
         id,
         checked.stamp,
@@ -109,12 +96,8 @@ pub fn note(work: &mut LandlordWork, id: TenantId, checked: &Checked) -> Result<
         .map(drop)
 }
 
-/// Writes down that a shop's file could not be checked; what an earlier check has found stays
-/// beside it.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn note_unchecked(
+/// Stores that a tenant's file could not be checked. The findings of an earlier check are kept.
+pub fn store_unchecked(
     work: &mut LandlordWork,
     id: TenantId,
     reason: &str,
@@ -124,18 +107,12 @@ pub fn note_unchecked(
         .map(drop)
 }
 
-/// Whether a shop's file could not be checked when that was last tried.
-///
-/// # Errors
-/// [`StorageError`].
+/// Returns whether the last attempt to check a tenant's file failed.
 pub fn is_unchecked(view: &LandlordView, id: TenantId) -> Result<bool, StorageError> {
     Ok(view.find(&IS_UNCHECKED, params![id], |_| Ok(()))?.is_some())
 }
 
-/// The shops whose files could not be checked; the first 200 say enough.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists the tenants whose files could not be checked, 200 at most.
 pub fn list_unchecked(view: &LandlordView) -> Result<Vec<(Slug, Unchecked)>, StorageError> {
     view.all(&UNCHECKED, [], |row| {
         let unchecked = Unchecked {
@@ -147,10 +124,7 @@ pub fn list_unchecked(view: &LandlordView) -> Result<Vec<(Slug, Unchecked)>, Sto
     })
 }
 
-/// Writes a check of the house's own file down.
-///
-/// # Errors
-/// [`StorageError`].
+/// Stores a check of the landlord's file.
 pub fn set_landlord_checked(
     work: &mut LandlordWork,
     mismatches: i64,
@@ -161,10 +135,7 @@ pub fn set_landlord_checked(
     work.change(&SET_LANDLORD, row, Rows::Exactly(1)).map(drop)
 }
 
-/// Writes down that it could not be checked.
-///
-/// # Errors
-/// [`StorageError`].
+/// Stores that the landlord's file could not be checked.
 pub fn set_landlord_unchecked(work: &mut LandlordWork, reason: &str) -> Result<(), StorageError> {
     let now = work.now();
     work.change(
@@ -175,10 +146,7 @@ pub fn set_landlord_unchecked(work: &mut LandlordWork, reason: &str) -> Result<(
     .map(drop)
 }
 
-/// What is known of the house's own file.
-///
-/// # Errors
-/// [`StorageError`].
+/// Returns the check state of the landlord's file.
 pub fn find_landlord(view: &LandlordView) -> Result<LandlordChecked, StorageError> {
     let found = view.find(&LANDLORD, [], |row| {
         let checked_at: Option<Timestamp> = row.get(3)?;
@@ -195,10 +163,7 @@ pub fn find_landlord(view: &LandlordView) -> Result<LandlordChecked, StorageErro
     Ok(found.unwrap_or_default())
 }
 
-/// The shops whose last check found something; the first 200 say enough.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists the tenants whose last check found mismatches, 200 at most.
 pub fn list_wrong(view: &LandlordView) -> Result<Vec<(Slug, Checked)>, StorageError> {
     view.all(&WRONG, [], |row| Ok((row.get(4)?, checked(row)?)))
 }

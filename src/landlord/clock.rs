@@ -1,25 +1,26 @@
-//! Whether the clock is trusted. What deletes by age asks here first: a clock that was set a year
-//! ahead makes everything old.
+//! The clock watch: decides whether the clock is trusted. Code that deletes by age checks it first,
+//! because a clock that was set a year ahead makes everything old.
 //!
-//! While the process runs, the clock on the wall is held against how long the machine has been up,
-//! which nobody sets: what the one moved by and the other did not is a clock that was set. Over a
-//! restart there is only what was written down: a clock behind the latest instant that was seen, or
-//! more than a week beyond the last one at which nothing spoke against it, is not trusted either.
-//! ClockSuspicion is written down before anything is decided, and lasts over restarts.
+//! While the process runs, the wall clock is compared with the machine's uptime, which nobody sets:
+//! a difference between their advances means that the clock was set. Across a restart only stored
+//! values help: the clock is not trusted when it is behind the latest time seen, or more than a
+//! week beyond the last time at which it was trusted. A suspicion is stored before anything is
+//! decided, and survives restarts.
 //!
-//! It ends by the operator's word, and by itself
-//! - when the same process sees the clock come back to what it should show;
-//! - when a clock that was behind at a start has come round: it shows what a process that started
-//!   now would believe. (A battery that is empty, and a time server that answers later than this
-//!   program starts. What was written meanwhile bears old times, and is kept in its place all the
-//!   same: the trail and the movements of stock go by their order.)
-//! - when the clock has gone well for a week in which processes ran, nobody set it, and it was not
-//!   further than 60 days from the last instant at which nothing spoke against it: holidays, a
-//!   machine that was paused, a correction by hand. A clock that is years ahead is never trusted
-//!   for waiting: a battery that fails, or a year that is mistyped, deletes nothing. Whoever sets
-//!   it ahead by less and leaves it so for a week has a week's receipts that say so.
+//! It ends when the operator confirms the clock, and by itself
 //!
-//! Deliberately absent: a time server. Whoever sets the clock is asked whether they meant it.
+//! - when the same process sees the clock return to the expected time;
+//! - when a clock that was behind at a start has caught up: it shows a time that a process starting
+//!   now would trust. (Example: an empty battery, and a time server that answers after this program
+//!   has started. Rows written in between have old timestamps but keep their position: the audit
+//!   trail and the stock movements are ordered by sequence.)
+//! - when the clock has run steadily for a week in which processes ran, nobody set it, and it was
+//!   not further than 60 days from the last trusted time: holidays, a paused machine, a manual
+//!   correction. A clock that is years ahead is never trusted merely by waiting: a failing battery
+//!   or a mistyped year deletes nothing. An operator who sets the clock ahead by less and leaves it
+//!   so for a week has a week of receipts that show it.
+//!
+//! Deliberately absent: a time server. The operator who set the clock is asked to confirm it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,8 +28,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::primitives::limits::{
-    CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_NOTED_MS,
-    CLOCK_STEP_MAX_MS, CLOCK_TRUST_NOTED_MS,
+    CLOCK_CLOSED_MAX_MS, CLOCK_GAP_MAX_MS, CLOCK_STEADY_MS, CLOCK_STEADY_RECORD_MS,
+    CLOCK_STEP_MAX_MS, CLOCK_TRUST_RECORD_MS,
 };
 use crate::primitives::{Clock, Origin, Timestamp};
 use crate::storage::{
@@ -38,199 +39,191 @@ use crate::tenancy::Directory;
 use crate::tenancy::commands::record_audit;
 
 statements! {
-    TRUST = "SELECT trusted_at, suspect_at, suspicion, cause, steady_from, steady_ms, looked_at \
+    TRUST = "SELECT trusted_at, suspect_at, suspicion, cause, steady_from, steady_ms, looked_at
         FROM clock_trust WHERE singleton = 1";
     SEEN_BEFORE = "SELECT seen_at FROM clock_latest WHERE singleton = 1";
     SET_TRUST = "INSERT INTO clock_trust (singleton, trusted_at) VALUES (1, ?1)
-                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, \
-                 suspect_at = NULL, suspicion = NULL, cause = NULL,
-                   steady_from = NULL, steady_ms = 0, looked_at = NULL, webhook_notified_at = \
-                   NULL, mail_notified_at = NULL";
-    SET_SUSPECT = "INSERT INTO clock_trust (singleton, trusted_at, suspect_at, suspicion, cause, \
-        steady_from, looked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2)
-                 ON CONFLICT (singleton) DO UPDATE SET trusted_at = excluded.trusted_at, \
-                 suspect_at = excluded.suspect_at, suspicion = excluded.suspicion,
-                   cause = excluded.cause, steady_from = excluded.steady_from, steady_ms = 0, \
-                   looked_at = excluded.looked_at,
-                   webhook_notified_at = NULL, mail_notified_at = NULL";
-    SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, looked_at = ?3 WHERE \
-        singleton = 1";
-    // The times that it may go back.
-    RESET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1) ON CONFLICT \
-        (singleton) DO UPDATE SET seen_at = excluded.seen_at";
-    NOTIFIED = "SELECT webhook_notified_at IS NOT NULL, mail_notified_at IS NOT NULL FROM \
-        clock_trust WHERE singleton = 1";
-    WEBHOOK_NOTIFIED = "UPDATE clock_trust SET webhook_notified_at = ?1 WHERE singleton = 1 AND \
-        suspect_at = ?2";
-    MAIL_NOTIFIED = "UPDATE clock_trust SET mail_notified_at = ?1 WHERE singleton = 1 AND \
-        suspect_at = ?2";
+        ON CONFLICT (singleton)
+        DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = NULL, suspicion = NULL,
+        cause = NULL, steady_from = NULL, steady_ms = 0, looked_at = NULL,
+        webhook_notified_at = NULL, mail_notified_at = NULL";
+    SET_SUSPECT = "INSERT INTO clock_trust (singleton, trusted_at, suspect_at, suspicion, cause,
+        steady_from, looked_at) VALUES (1, ?1, ?2, ?3, ?4, ?2, ?2) ON CONFLICT (singleton)
+        DO UPDATE SET trusted_at = excluded.trusted_at, suspect_at = excluded.suspect_at,
+        suspicion = excluded.suspicion, cause = excluded.cause,
+        steady_from = excluded.steady_from, steady_ms = 0, looked_at = excluded.looked_at,
+        webhook_notified_at = NULL, mail_notified_at = NULL";
+    SET_STEADY = "UPDATE clock_trust SET steady_from = ?1, steady_ms = ?2, looked_at = ?3
+        WHERE singleton = 1";
+    // Used only when the stored time may go back.
+    RESET_SEEN = "INSERT INTO clock_latest (singleton, seen_at) VALUES (1, ?1)
+        ON CONFLICT (singleton) DO UPDATE SET seen_at = excluded.seen_at";
+    NOTIFIED = "SELECT webhook_notified_at IS NOT NULL, mail_notified_at IS NOT NULL
+        FROM clock_trust WHERE singleton = 1";
+    WEBHOOK_NOTIFIED = "UPDATE clock_trust SET webhook_notified_at = ?1 WHERE singleton = 1
+        AND suspect_at = ?2";
+    MAIL_NOTIFIED = "UPDATE clock_trust SET mail_notified_at = ?1 WHERE singleton = 1
+        AND suspect_at = ?2";
 }
 
 text_enum! {
-    /// How a suspicion came.
+    /// The cause of a suspicion.
     Cause {
-        /// At a start the clock showed less than it had shown before.
+        /// At a start, the clock showed an earlier time than before.
         Behind = "behind",
-        /// At a start more time was said to have passed than a machine is down for.
+        /// At a start, more time had passed than a machine is normally stopped for.
         Gap = "gap",
-        /// While a process ran the clock was set.
+        /// The clock was set while a process ran.
         Set = "set",
     }
 }
 
-/// Why the clock is not trusted.
+/// The reason why the clock is not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ClockSuspicion {
-    /// What the clock showed when it began.
+    /// The time that the clock showed when the suspicion began.
     pub since: Timestamp,
-    /// What speaks against it.
     pub reason: String,
-    /// How it ends, as the end of a sentence.
+    /// The condition that ends the suspicion, as the end of a sentence.
     pub ends: String,
 }
 
-/// Who tells the operator of a suspicion.
+/// The channels that notify the operator of a suspicion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoticeChannel {
-    /// The webhook.
     Webhook,
-    /// A mail.
     Mail,
 }
 
-/// A look at the clock: what it showed, and how long the machine had been up.
-type Look = (Timestamp, Duration);
+/// A reading of the clock: its time, and the machine's uptime.
+type Reading = (Timestamp, Duration);
 
-/// A suspicion, and what speaks for the clock since.
-struct Held {
+/// A suspicion, and the evidence for the clock since then.
+struct ActiveSuspicion {
     suspicion: ClockSuspicion,
     cause: Cause,
-    /// The last instant at which nothing spoke against the clock.
+    /// The last time at which the clock was trusted.
     trusted: Timestamp,
-    /// What it showed when it was last moved by what did not pass.
+    /// The time that the clock showed after it was last set.
     steady_from: Timestamp,
-    /// For how long processes have seen it go well since, and how much of that is written down.
+    /// Milliseconds for which processes have seen it run steadily since, and how many of these are
+    /// stored.
     steady_ms: i64,
-    noted_ms: i64,
-    last: Last,
+    stored_ms: i64,
+    previous: PreviousReading,
 }
 
-/// The look before.
-enum Last {
-    /// This process's.
-    Own(Look),
-    /// That of a process before, as far as it was written down.
+/// The previous reading.
+enum PreviousReading {
+    /// By this process.
+    Own(Reading),
+    /// By an earlier process, as far as it was stored.
     Earlier(Option<Timestamp>),
 }
 
-/// How a suspicion ends.
-enum End {
-    /// It is over.
+/// The condition that ends a suspicion.
+enum Resolution {
+    /// The suspicion has ended, for this reason.
     Now(&'static str),
-    /// When the clock shows this.
+    /// When the clock shows this time.
     At(Timestamp),
-    /// When the clock has gone well for so much longer.
+    /// When the clock has run steadily for this many more milliseconds.
     After(i64),
-    /// When the operator says so.
-    Word,
+    /// When the operator confirms the clock.
+    Confirmation,
 }
 
 #[derive(Default)]
 struct State {
-    /// The last look at which nothing spoke against the clock; `None` before there was one in this
-    /// process.
-    anchor: Option<Look>,
-    /// When it was last written down that nothing does.
-    noted: Option<Timestamp>,
-    held: Option<Held>,
+    /// The last trusted reading; `None` before the first one of this process.
+    anchor: Option<Reading>,
+    /// The last time at which trust was stored.
+    stored_at: Option<Timestamp>,
+    active: Option<ActiveSuspicion>,
 }
 
-/// What was found last, for those who may not wait.
+/// The last result, for callers that must not wait.
 #[derive(Default)]
-struct Found {
-    has_looked: bool,
+struct LastResult {
+    has_observed: bool,
     suspicion: Option<ClockSuspicion>,
 }
 
-/// Looks at the clock.
+/// Observes the clock.
 pub struct ClockWatch {
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    found: Mutex<Found>,
+    last_result: Mutex<LastResult>,
 }
 
 impl ClockWatch {
-    /// Over the landlord's file; looks at nothing yet.
+    /// Reads neither the file nor the clock yet.
     pub fn new(directory: Arc<Directory>, clock: Arc<dyn Clock>) -> Self {
         Self {
             directory,
             clock,
             state: Mutex::default(),
-            found: Mutex::default(),
+            last_result: Mutex::default(),
         }
     }
 
-    /// Looks at the clock, and says why it is not trusted, if it is not. Writes when that changes,
-    /// once a day, and each hour while it is not. Blocks.
+    /// Observes the clock and returns why it is not trusted, if so. Writes when the result changes,
+    /// once a day while the clock is trusted, and every hour while it is not. Blocks.
     ///
     /// # Errors
-    /// [`StorageError`], of the landlord's file; then nothing may be deleted.
+    /// A [`StorageError`] of the landlord's file; nothing may be deleted then.
     pub fn observe(&self) -> Result<Option<ClockSuspicion>, StorageError> {
         let mut state = self.state();
-        let look = (self.clock.now(), self.clock.uptime());
-        let against = match (&state.held, state.anchor) {
+        let reading = (self.clock.now(), self.clock.uptime());
+        let suspicion = match (&state.active, state.anchor) {
             (Some(_), _) => None,
-            (None, Some(anchor)) => self.speaks_against(anchor, look.0),
-            (None, None) => self.look_back(&mut state, look.0)?,
+            (None, Some(anchor)) => self.detect_step(anchor, reading.0),
+            (None, None) => self.compare_with_stored(&mut state, reading.0)?,
         };
-        if let Some((cause, reason, trusted)) = against {
-            self.begin(&mut state, look, cause, reason, trusted)?;
+        if let Some((cause, reason, trusted)) = suspicion {
+            self.begin(&mut state, reading, cause, reason, trusted)?;
         }
-        if state.held.is_some() {
-            self.look_again(&mut state, look)?;
+        if state.active.is_some() {
+            self.reassess(&mut state, reading)?;
         } else {
-            state.anchor = Some(look);
-            self.note_trust(&mut state, look.0)?;
+            state.anchor = Some(reading);
+            self.store_trust(&mut state, reading.0)?;
         }
-        Ok(self.show(&state))
+        Ok(self.publish(&state))
     }
 
-    /// Whether the clock is trusted now: as last observed, and no step since. Reads no file and
-    /// waits for nobody; who observes at this moment leaves it open, and then it is not. Not either
-    /// before the first look.
+    /// Whether the clock is trusted now: at the last observation, and not set since. Reads no file
+    /// and never waits. Returns `false` while another thread observes, and before the first
+    /// observation.
     pub fn is_trusted(&self) -> bool {
         let Ok(state) = self.state.try_lock() else {
             return false;
         };
-        state.held.is_none()
+        state.active.is_none()
             && state
                 .anchor
                 .is_some_and(|anchor| self.step_since(anchor).abs() <= CLOCK_STEP_MAX_MS)
     }
 
-    /// The suspicion that was found when somebody last observed. Reads no file and waits for
-    /// nobody.
+    /// The suspicion at the last observation. Reads no file and never waits.
     pub fn last_suspicion(&self) -> Option<ClockSuspicion> {
-        self.found().suspicion.clone()
+        self.last_result().suspicion.clone()
     }
 
-    /// Whether the clock was trusted when somebody last observed; not before that.
+    /// Whether the clock was trusted at the last observation; `false` before the first one.
     pub fn was_trusted(&self) -> bool {
-        let found = self.found();
-        found.has_looked && found.suspicion.is_none()
+        let last_result = self.last_result();
+        last_result.has_observed && last_result.suspicion.is_none()
     }
 
-    /// By how much the clock was set since then, in milliseconds.
-    fn step_since(&self, then: Look) -> i64 {
+    /// Milliseconds by which the clock was set since then.
+    fn step_since(&self, then: Reading) -> i64 {
         step((self.clock.now(), self.clock.uptime()), then)
     }
 
-    /// The operator's word that the clock is right now: suspicion is over, and what it showed
-    /// before counts no more. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`].
+    /// Records the operator's confirmation that the clock is right: the suspicion ends, and times
+    /// seen before are forgotten. Blocks.
     pub fn confirm(&self, origin: Origin) -> Result<Timestamp, StorageError> {
         let mut state = self.state();
         let write = self
@@ -251,15 +244,15 @@ impl ClockWatch {
         let now = write.wait()?;
         *state = State {
             anchor: Some((self.clock.now(), self.clock.uptime())),
-            noted: Some(now),
-            held: None,
+            stored_at: Some(now),
+            active: None,
         };
-        self.show(&state);
+        self.publish(&state);
         Ok(now)
     }
 
-    /// While the process runs: whether the clock was set since the last look.
-    fn speaks_against(&self, anchor: Look, now: Timestamp) -> Option<(Cause, String, Timestamp)> {
+    /// Detects that the clock was set since the last reading of this process.
+    fn detect_step(&self, anchor: Reading, now: Timestamp) -> Option<(Cause, String, Timestamp)> {
         let step = self.step_since(anchor);
         (step.abs() > CLOCK_STEP_MAX_MS).then(|| {
             let direction = if step > 0 { "forward" } else { "back" };
@@ -272,55 +265,54 @@ impl ClockWatch {
         })
     }
 
-    /// The first look of a process: what was written down speaks against the clock, or does not; or
-    /// it is a suspicion.
-    fn look_back(
+    /// At the first observation of a process: loads a stored suspicion, or compares the clock with
+    /// the stored times.
+    fn compare_with_stored(
         &self,
         state: &mut State,
         now: Timestamp,
     ) -> Result<Option<(Cause, String, Timestamp)>, StorageError> {
-        let (trusted, held) = self.directory.read(move |view| stored(view, now)).wait()?;
-        if held.is_some() {
-            state.held = held;
+        let (trusted, active) = self.directory.read(move |view| load(view, now)).wait()?;
+        if active.is_some() {
+            state.active = active;
             return Ok(None);
         }
-        state.noted = trusted;
-        let seen = self.directory.read(seen).wait()?;
+        state.stored_at = trusted;
+        let seen = self.directory.read(load_seen).wait()?;
         if let Some(latest) = trusted.max(seen).filter(|latest| is_behind(now, *latest)) {
-            let reason = format!("it has shown {latest} before");
+            let reason = format!("it showed a later time before: {latest}");
             return Ok(Some((Cause::Behind, reason, trusted.unwrap_or(latest))));
         }
         let gap =
             trusted.filter(|trusted| now.as_millis() - trusted.as_millis() > CLOCK_GAP_MAX_MS);
         Ok(gap.map(|trusted| {
             let days = (now.as_millis() - trusted.as_millis()) / (24 * 60 * 60 * 1000);
-            let reason = format!(
-                "{days} days are said to have passed since {trusted}, when this program ran last"
-            );
+            let reason =
+                format!("it shows {days} days after {trusted}, when this program last ran");
             (Cause::Gap, reason, trusted)
         }))
     }
 
-    /// ClockSuspicion begins, and is written down first.
+    /// Stores a suspicion, and then activates it.
     fn begin(
         &self,
         state: &mut State,
-        look: Look,
+        reading: Reading,
         cause: Cause,
         reason: String,
         trusted: Timestamp,
     ) -> Result<(), StorageError> {
-        let now = look.0;
+        let now = reading.0;
         tracing::warn!(target: "security", since = %now, reason, "the clock is not trusted; \
-            nothing is deleted by age until it is (tillbox retention status says more)");
-        let noted = reason.clone();
+            nothing is deleted by age (see tillbox retention status)");
+        let stored_reason = reason.clone();
         let write = self
             .directory
             .database()
             .write(Origin::system(), move |work| {
                 work.change(
                     &SET_SUSPECT,
-                    params![trusted, now, noted, cause],
+                    params![trusted, now, stored_reason, cause],
                     Rows::Exactly(1),
                 )
             });
@@ -330,50 +322,50 @@ impl ClockWatch {
             reason,
             ends: String::new(),
         };
-        state.held = Some(Held {
+        state.active = Some(ActiveSuspicion {
             suspicion,
             cause,
             trusted,
             steady_from: now,
             steady_ms: 0,
-            noted_ms: 0,
-            last: Last::Own(look),
+            stored_ms: 0,
+            previous: PreviousReading::Own(reading),
         });
         Ok(())
     }
 
-    /// A look at a clock that is not trusted: whether it is now.
-    fn look_again(&self, state: &mut State, look: Look) -> Result<(), StorageError> {
-        let has_come_back = state
+    /// Checks whether a clock that is not trusted can be trusted now.
+    fn reassess(&self, state: &mut State, reading: Reading) -> Result<(), StorageError> {
+        let has_returned = state
             .anchor
-            .is_some_and(|anchor| step(look, anchor).abs() <= CLOCK_STEP_MAX_MS);
-        let knows_better = state.anchor.is_some();
-        let Some(held) = &mut state.held else {
+            .is_some_and(|anchor| step(reading, anchor).abs() <= CLOCK_STEP_MAX_MS);
+        let knows_expected_time = state.anchor.is_some();
+        let Some(active) = &mut state.active else {
             return Ok(());
         };
-        let is_steady = held.take(look);
+        let is_steady = active.add_reading(reading);
         let latest = self
             .directory
-            .read(seen)
+            .read(load_seen)
             .wait()?
-            .map_or(held.trusted, |seen| seen.max(held.trusted));
-        let end = if has_come_back {
-            End::Now("it shows what it should")
+            .map_or(active.trusted, |seen| seen.max(active.trusted));
+        let end = if has_returned {
+            Resolution::Now("it shows the expected time again")
         } else {
-            held.end(look.0, latest)
+            active.end(reading.0, latest)
         };
-        if let End::Now(why) = end {
-            return self.believe(state, look, why, has_come_back);
+        if let Resolution::Now(why) = end {
+            return self.restore_trust(state, reading, why, has_returned);
         }
-        held.suspicion.ends = match end {
-            // Only the process that saw the clock being set knows what it should show.
-            End::At(latest) if !knows_better => {
-                format!("by itself once it shows {latest}, or by your word that it is right")
+        active.suspicion.ends = match end {
+            // Only the process that saw the change knows the expected time.
+            Resolution::At(latest) if !knows_expected_time => {
+                format!("by itself when it shows {latest}, or when you confirm that it is right")
             }
             end => end.to_string(),
         };
-        if !is_steady || held.steady_ms - held.noted_ms >= CLOCK_STEADY_NOTED_MS {
-            let (now, from, ms) = (look.0, held.steady_from, held.steady_ms);
+        if !is_steady || active.steady_ms - active.stored_ms >= CLOCK_STEADY_RECORD_MS {
+            let (now, from, ms) = (reading.0, active.steady_from, active.steady_ms);
             let write = self
                 .directory
                 .database()
@@ -381,27 +373,27 @@ impl ClockWatch {
                     work.change(&SET_STEADY, params![from, ms, now], Rows::Exactly(1))
                 });
             write.wait()?;
-            held.noted_ms = ms;
+            active.stored_ms = ms;
         }
         Ok(())
     }
 
-    /// ClockSuspicion ends by itself. Where the clock has come back, what it showed meanwhile was
-    /// wrong and counts no more.
-    fn believe(
+    /// Ends the suspicion without the operator. When the clock has returned, the times that it
+    /// showed meanwhile were wrong and are forgotten.
+    fn restore_trust(
         &self,
         state: &mut State,
-        look: Look,
+        reading: Reading,
         why: &'static str,
-        forgets: bool,
+        forget_seen: bool,
     ) -> Result<(), StorageError> {
-        let (now, _) = look;
-        let suspect_since = state.held.as_ref().map(|held| held.suspicion.since);
+        let (now, _) = reading;
+        let suspect_since = state.active.as_ref().map(|active| active.suspicion.since);
         let write = self.directory.database().write(
             Origin::system(),
             move |work: &mut LandlordWork<'_>| {
                 work.change(&SET_TRUST, params![now], Rows::Exactly(1))?;
-                if forgets {
+                if forget_seen {
                     work.change(&RESET_SEEN, params![now], Rows::Exactly(1))?;
                 }
                 let details = json!({"shows": now, "suspect_since": suspect_since, "because": why});
@@ -411,19 +403,19 @@ impl ClockWatch {
         write.wait()?;
         tracing::info!(%now, because = why, "the clock is trusted again");
         *state = State {
-            anchor: Some(look),
-            noted: Some(now),
-            held: None,
+            anchor: Some(reading),
+            stored_at: Some(now),
+            active: None,
         };
         Ok(())
     }
 
-    /// Writes down that nothing speaks against the clock, once a day.
-    fn note_trust(&self, state: &mut State, now: Timestamp) -> Result<(), StorageError> {
-        let is_fresh = |noted: Timestamp| {
-            (0..CLOCK_TRUST_NOTED_MS).contains(&(now.as_millis() - noted.as_millis()))
+    /// Stores once a day that the clock is trusted.
+    fn store_trust(&self, state: &mut State, now: Timestamp) -> Result<(), StorageError> {
+        let is_fresh = |stored: Timestamp| {
+            (0..CLOCK_TRUST_RECORD_MS).contains(&(now.as_millis() - stored.as_millis()))
         };
-        if state.noted.is_some_and(is_fresh) {
+        if state.stored_at.is_some_and(is_fresh) {
             return Ok(());
         }
         let write = self
@@ -433,14 +425,14 @@ impl ClockWatch {
                 work.change(&SET_TRUST, params![now], Rows::Exactly(1))
             });
         write.wait()?;
-        state.noted = Some(now);
+        state.stored_at = Some(now);
         Ok(())
     }
 
-    fn show(&self, state: &State) -> Option<ClockSuspicion> {
-        let suspicion = state.held.as_ref().map(|held| held.suspicion.clone());
-        *self.found() = Found {
-            has_looked: true,
+    fn publish(&self, state: &State) -> Option<ClockSuspicion> {
+        let suspicion = state.active.as_ref().map(|active| active.suspicion.clone());
+        *self.last_result() = LastResult {
+            has_observed: true,
             suspicion: suspicion.clone(),
         };
         suspicion
@@ -450,13 +442,15 @@ impl ClockWatch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_result(&self) -> MutexGuard<'_, LastResult> {
+        self.last_result
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// By how much the clock was set between two looks, in milliseconds.
-fn step((now, up): Look, (then, up_then): Look) -> i64 {
+/// Milliseconds by which the clock was set between two readings.
+fn step((now, up): Reading, (then, up_then): Reading) -> i64 {
     let passed = millis(up.saturating_sub(up_then));
     now.as_millis()
         .saturating_sub(then.as_millis())
@@ -471,80 +465,82 @@ fn is_behind(now: Timestamp, latest: Timestamp) -> bool {
     now.plus_millis(CLOCK_STEP_MAX_MS) < latest
 }
 
-impl Held {
-    /// Takes a look for or against the clock; whether it was for it. Over a restart it is judged as
-    /// a start is.
-    fn take(&mut self, look: Look) -> bool {
-        let passed = match self.last {
-            Last::Own(before) => (step(look, before).abs() <= CLOCK_STEP_MAX_MS)
-                .then(|| millis(look.1.saturating_sub(before.1))),
-            Last::Earlier(None) => Some(0),
-            Last::Earlier(Some(before)) => {
-                let gap = look.0.as_millis().saturating_sub(before.as_millis());
+impl ActiveSuspicion {
+    /// Adds a reading to the evidence, and returns whether it supports the clock. Across a restart
+    /// it is judged as at a start.
+    fn add_reading(&mut self, reading: Reading) -> bool {
+        let passed = match self.previous {
+            PreviousReading::Own(before) => (step(reading, before).abs() <= CLOCK_STEP_MAX_MS)
+                .then(|| millis(reading.1.saturating_sub(before.1))),
+            PreviousReading::Earlier(None) => Some(0),
+            PreviousReading::Earlier(Some(before)) => {
+                let gap = reading.0.as_millis().saturating_sub(before.as_millis());
                 (-CLOCK_STEP_MAX_MS..=CLOCK_GAP_MAX_MS)
                     .contains(&gap)
                     .then_some(0)
             }
         };
-        self.last = Last::Own(look);
+        self.previous = PreviousReading::Own(reading);
         match passed {
             Some(ms) => self.steady_ms = self.steady_ms.saturating_add(ms),
-            None => (self.steady_from, self.steady_ms) = (look.0, 0),
+            None => (self.steady_from, self.steady_ms) = (reading.0, 0),
         }
         passed.is_some()
     }
 
-    /// How it ends, by what the clock shows now and the latest instant that was seen.
-    fn end(&self, now: Timestamp, latest: Timestamp) -> End {
+    /// Determines how the suspicion ends, from the current time and the latest time seen.
+    fn end(&self, now: Timestamp, latest: Timestamp) -> Resolution {
         let since_trusted =
             |then: Timestamp| then.as_millis().saturating_sub(self.trusted.as_millis());
         if is_behind(now, latest) {
-            End::At(latest)
+            Resolution::At(latest)
         } else if self.cause == Cause::Behind && since_trusted(now) <= CLOCK_GAP_MAX_MS {
-            End::Now("it has come round to what it has shown before")
+            Resolution::Now("it has caught up with the time that it showed before")
         } else if since_trusted(self.steady_from) > CLOCK_CLOSED_MAX_MS {
-            End::Word
+            Resolution::Confirmation
         } else if self.steady_ms >= CLOCK_STEADY_MS {
-            End::Now("it has gone well for a week")
+            Resolution::Now("it has run steadily for a week")
         } else {
-            End::After(CLOCK_STEADY_MS - self.steady_ms)
+            Resolution::After(CLOCK_STEADY_MS - self.steady_ms)
         }
     }
 }
 
-impl std::fmt::Display for End {
+impl std::fmt::Display for Resolution {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Now(_) => f.write_str("now"),
             Self::At(latest) => write!(
                 f,
-                "by itself once it shows {latest} or what it should, or by your word that it is \
-                 right"
+                "by itself when it shows {latest} or the expected time, or when you confirm that \
+                it is right"
             ),
             Self::After(ms) => {
                 let hours = (ms + 3_599_999) / 3_600_000;
                 write!(
                     f,
-                    "by itself when it has gone well for {hours} more hours in which this program \
-                     runs, or by your word that it is right"
+                    "by itself after {hours} more hours in which this program runs and the clock \
+                    is steady, or when you confirm that it is right"
                 )
             }
-            Self::Word => f.write_str("by your word that it is right, and not by itself"),
+            Self::Confirmation => {
+                f.write_str("when you confirm that it is right; it does not end by itself")
+            }
         }
     }
 }
 
-/// The last instant at which nothing spoke against the clock, and the suspicion that lasts.
-fn stored(
+/// The last time at which the clock was trusted, and the suspicion that lasts.
+fn load(
     view: &LandlordView,
     now: Timestamp,
-) -> Result<(Option<Timestamp>, Option<Held>), StorageError> {
-    let found = view.find(&TRUST, [], |row: &Row<'_>| {
+) -> Result<(Option<Timestamp>, Option<ActiveSuspicion>), StorageError> {
+    let row = view.find(&TRUST, [], |row: &Row<'_>| {
         let trusted: Timestamp = row.get(0)?;
         let (since, reason): (Option<Timestamp>, Option<String>) = (row.get(1)?, row.get(2)?);
         let (cause, steady_from): (Option<Cause>, Option<Timestamp>) = (row.get(3)?, row.get(4)?);
         let (steady_ms, looked_at): (i64, Option<Timestamp>) = (row.get(5)?, row.get(6)?);
-        let held = since.zip(reason).map(|(since, reason)| Held {
+        let active = since.zip(reason).map(|(since, reason)| ActiveSuspicion {
             suspicion: ClockSuspicion {
                 since,
                 reason,
@@ -554,30 +550,27 @@ fn stored(
             trusted,
             steady_from: steady_from.unwrap_or(now),
             steady_ms,
-            noted_ms: steady_ms,
-            last: Last::Earlier(looked_at),
+            stored_ms: steady_ms,
+            previous: PreviousReading::Earlier(looked_at),
         });
-        Ok((trusted, held))
+        Ok((trusted, active))
     })?;
-    Ok(found.map_or((None, None), |(trusted, held)| (Some(trusted), held)))
+    Ok(row.map_or((None, None), |(trusted, active)| (Some(trusted), active)))
 }
 
-fn seen(view: &LandlordView) -> Result<Option<Timestamp>, StorageError> {
+fn load_seen(view: &LandlordView) -> Result<Option<Timestamp>, StorageError> {
     view.find(&SEEN_BEFORE, [], |row| row.get(0))
 }
 
-/// Who has told the operator of the suspicion that lasts.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists the channels that have notified the operator of the current suspicion.
 pub fn find_notified(view: &LandlordView) -> Result<Vec<NoticeChannel>, StorageError> {
-    let told = view.find(&NOTIFIED, [], |row| {
+    let flags = view.find(&NOTIFIED, [], |row| {
         Ok([
             (NoticeChannel::Webhook, row.get(0)?),
             (NoticeChannel::Mail, row.get(1)?),
         ])
     })?;
-    Ok(told
+    Ok(flags
         .into_iter()
         .flatten()
         .filter(|(_, has_notified)| *has_notified)
@@ -585,11 +578,8 @@ pub fn find_notified(view: &LandlordView) -> Result<Vec<NoticeChannel>, StorageE
         .collect())
 }
 
-/// Writes down that the operator was told of the suspicion that began then; one that is over
-/// meanwhile, or another, needs none of it.
-///
-/// # Errors
-/// [`StorageError`].
+/// Stores that the operator was notified of the suspicion that began at `since`. Does nothing when
+/// that one has ended in the meantime.
 pub fn set_notified(
     work: &mut LandlordWork,
     channel: NoticeChannel,

@@ -1,4 +1,4 @@
-//! L4: the house. What is kept in the landlord's file beyond who exists, and the rules about it.
+//! L4: the landlord's file, apart from the directory of tenants, and the rules about it.
 
 pub mod check_results;
 pub mod clock;
@@ -12,8 +12,8 @@ pub use clock::{ClockSuspicion, ClockWatch};
 pub use published_rates::PublishedRates;
 pub use task_runs::TaskRuns;
 
-/// Every SQL text of this layer that runs on the landlord's file, for the test that prepares them
-/// all.
+/// All SQL statements of this layer that run on the landlord's file, for the test that prepares
+/// them.
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     check_results::STATEMENTS,
     clock::STATEMENTS,

@@ -1,10 +1,10 @@
-//! Published exchange rates: one copy for all shops, in the landlord's file, and the series of each
-//! currency in memory for a while.
+//! Published exchange rates: one copy for all tenants, in the landlord's file, and the series of
+//! each currency in memory for a while.
 //!
-//! Invariants: a file is taken whole or not at all, but for rates of days after their currency had
-//! ended, which are none; what is stored never changes (a correction is a later row, and the last
-//! one counts); taking the same file again writes nothing. Shops never read this file within their
-//! transactions: they are handed the series beforehand.
+//! Invariants: a file is imported completely or not at all, except for rates of days after their
+//! currency had ended, which are ignored. Stored rates never change: a correction is a later row,
+//! and the last row counts. Importing the same file again writes nothing. Tenants never read this
+//! file within their transactions: they receive the series beforehand.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::platform::cache::{Found, TimedCache};
+use crate::platform::cache::{CacheLookup, TimedCache};
 use crate::primitives::{
     Class, Clock, Currency, Day, ExchangeRate, Origin, Publication, Refusal, Series, Timestamp,
 };
@@ -22,92 +22,82 @@ use crate::tenancy::commands::record_audit;
 
 statements! {
     SERIES = "SELECT day, rate FROM published_rate WHERE currency = ?1 ORDER BY day, seq";
-    INSERT = "INSERT INTO published_rate (source, day, currency, rate, imported_at) VALUES ('ecb', \
-        ?1, ?2, ?3, ?4)";
+    INSERT = "INSERT INTO published_rate (source, day, currency, rate, imported_at)
+        VALUES ('ecb', ?1, ?2, ?3, ?4)";
     FETCH = "SELECT next_at, failures FROM rate_fetch WHERE singleton = 1";
     SET_FETCH = "INSERT INTO rate_fetch (singleton, next_at, failures) VALUES (1, ?1, ?2)
-                 ON CONFLICT (singleton) DO UPDATE SET next_at = excluded.next_at, failures = \
-                 excluded.failures";
+        ON CONFLICT (singleton)
+        DO UPDATE SET next_at = excluded.next_at, failures = excluded.failures";
 }
 
 /// The first day with rates against the euro.
 const FIRST_DAY: &str = "1999-01-04";
-/// Rates within so many days of each other are compared: one that doubled or halved since is a
-/// mistake of the file.
+/// Rates within this number of days are compared: a rate that doubled or halved in between is an
+/// error in the file.
 const COMPARED_DAYS: i32 = 10;
-/// The currencies whose series are kept: more than are published.
-const SERIES_KEPT: u64 = 100;
+/// Series kept in memory; more than there are published currencies.
+const CACHED_SERIES: u64 = 100;
 
-/// What became of a file.
+/// The result of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ImportedRates {
     /// Days in the file.
     pub days: usize,
-    /// Rates that are new.
+    /// New rates.
     pub created: usize,
-    /// Rates that are other than before for the same day.
+    /// Rates that replace another rate of the same day.
     pub corrected: usize,
-    /// Rates that were there already.
+    /// Rates that were already stored.
     pub unchanged: usize,
-    /// Rates of days after their currency had ended, which were left out.
+    /// Ignored rates of days after their currency had ended.
     pub ended: usize,
 }
 
-/// What a correction is held against.
+/// The rates that a correction is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Corrections {
-    /// The rate that it takes the place of, as a new one is held against its neighbours.
+    /// The rate that it replaces, and the neighbouring days.
     Compared,
-    /// Its neighbours alone: the operator says that the first was the mistake.
+    /// The neighbouring days only: the operator confirms that the stored rate was wrong.
     Right,
 }
 
-/// Why a file is refused whole; the first that applies wins, in this order.
+/// The reason why a whole file is rejected; the first that applies, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportRefused {
-    /// There is nothing in it.
-    #[error("there is not one rate in it")]
+    #[error("the file contains no rates")]
     Empty,
-    /// A day is there twice.
-    #[error("the day {0} is in it twice")]
+    #[error("the file contains the day {0} twice")]
     DayTwice(Day),
-    /// A day before there was a euro, or one that is still to come.
-    #[error("it has rates of {0}, a day that no rates can be of; is the clock right?")]
+    /// A day before the euro existed, or in the future.
+    #[error("the file contains rates of {0}, a day that cannot have rates; check the clock")]
     WrongDay(Day),
-    /// A rate is far from the one of the same day that it is to take the place of.
+    /// A rate differs too much from the stored rate of the same day.
     #[error(
-        "one euro was {before} {currency} on {day} and is now said to have been {after}: that is \
-         no correction; nothing was taken. If the first was the \
-         mistake, say so: tillbox exchange-rates import FILE --corrections-are-right"
+        "one euro was {before} {currency} on {day} and would become {after} {currency}, which is \
+        not a plausible correction; nothing was imported. If the stored rate is wrong, run: \
+        tillbox exchange-rates import FILE --corrections-are-right"
     )]
     AbsurdCorrection {
-        /// Which currency.
         currency: Currency,
-        /// Of which day.
         day: Day,
-        /// The rate that is there.
+        /// The stored rate.
         before: ExchangeRate,
-        /// The rate that was to take its place.
+        /// The rate that would replace it.
         after: ExchangeRate,
     },
-    /// A rate is far from what it was a few days before or after.
+    /// A rate differs too much from the rates of a few days before or after.
     #[error(
-        "one euro was {before} {currency} on {earlier} and is said to be {after} on {later}: that \
-         is no rate; nothing was taken"
+        "one euro is {before} {currency} on {earlier} and {after} {currency} on {later}, which is \
+        not plausible; nothing was imported. Check the file"
     )]
     Absurd {
-        /// Which currency.
         currency: Currency,
-        /// The earlier day.
         earlier: Day,
-        /// The rate then.
         before: ExchangeRate,
-        /// The later day.
         later: Day,
-        /// The rate then.
         after: ExchangeRate,
     },
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -135,36 +125,33 @@ impl Refusal for ImportRefused {
     }
 }
 
-/// When to fetch again.
+/// The schedule of the daily fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchState {
-    /// Not before this.
+    /// The earliest time of the next fetch.
     pub next_at: Timestamp,
-    /// Failures since the last success.
+    /// Consecutive failures.
     pub failures: u32,
 }
 
-fn stored(
+fn load(
     view: &LandlordView,
     currency: Currency,
 ) -> Result<BTreeMap<Day, ExchangeRate>, StorageError> {
-    // A later row of the same day takes the place of the earlier one.
+    // A later row of the same day replaces the earlier one.
     let rows: Vec<(Day, ExchangeRate)> = view.all(&SERIES, params![currency], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })?;
     Ok(rows.into_iter().collect())
 }
 
-/// Takes a publication, whole or not at all.
-///
-/// # Errors
-/// [`ImportRefused`].
+/// Imports a publication, completely or not at all.
 pub fn import(
     work: &mut LandlordWork,
     publication: &Publication,
     corrections: Corrections,
 ) -> Result<ImportedRates, ImportRefused> {
-    let (by_currency, ended) = sorted(publication, work.now())?;
+    let (by_currency, ended) = group_by_currency(publication, work.now())?;
     let mut imported = ImportedRates {
         days: publication.days.len(),
         ended: ended.values().sum(),
@@ -172,7 +159,7 @@ pub fn import(
     };
     let mut new = Vec::new();
     for (currency, rates) in by_currency {
-        let mut series = stored(work, currency)?;
+        let mut series = load(work, currency)?;
         let mut changed = Vec::new();
         for (day, rate) in rates {
             match series.insert(day, rate) {
@@ -214,24 +201,27 @@ pub fn import(
     }
     work.on_commit(move || {
         for (currency, rates) in ended {
-            tracing::warn!(%currency, rates, "published exchange rates of a currency that had \
-                ended were left out");
+            tracing::warn!(%currency, rates, "published exchange rates of an ended currency were \
+                ignored");
         }
     });
     Ok(imported)
 }
 
-/// The rates of a publication by currency, and how many of each are of days after it had ended.
-type Sorted = (
+/// The rates of a publication by currency, and the number of ignored rates of ended currencies.
+type GroupedRates = (
     BTreeMap<Currency, BTreeMap<Day, ExchangeRate>>,
     BTreeMap<Currency, usize>,
 );
 
-/// The rates by currency; days are looked at on the way.
-fn sorted(publication: &Publication, now: Timestamp) -> Result<Sorted, ImportRefused> {
-    let (mut by_currency, mut ended): Sorted = Default::default();
+/// Groups the rates by currency and validates the days.
+fn group_by_currency(
+    publication: &Publication,
+    now: Timestamp,
+) -> Result<GroupedRates, ImportRefused> {
+    let (mut by_currency, mut ended): GroupedRates = Default::default();
     let mut days = std::collections::BTreeSet::new();
-    // In Frankfurt the day begins before it does in UTC.
+    // In Frankfurt the day begins up to two hours before it does in UTC.
     let (first, last) = (
         Day::parse(FIRST_DAY).expect("a day"),
         Day::of(now.plus_millis(2 * 3_600_000)),
@@ -260,7 +250,7 @@ fn sorted(publication: &Publication, now: Timestamp) -> Result<Sorted, ImportRef
     Ok((by_currency, ended))
 }
 
-/// Compares a day's rate with those just before and just after it.
+/// Rejects a day's rate that differs too much from the rates just before and just after it.
 fn refuse_absurd(
     currency: Currency,
     series: &BTreeMap<Day, ExchangeRate>,
@@ -288,10 +278,7 @@ fn refuse_absurd(
     Ok(())
 }
 
-/// Where the fetch stands; never asked, before the first time.
-///
-/// # Errors
-/// [`StorageError`].
+/// Returns the schedule of the fetch; `None` before the first one.
 pub fn find_fetch(view: &LandlordView) -> Result<Option<FetchState>, StorageError> {
     view.find(&FETCH, [], |row| {
         Ok(FetchState {
@@ -301,10 +288,7 @@ pub fn find_fetch(view: &LandlordView) -> Result<Option<FetchState>, StorageErro
     })
 }
 
-/// Writes down where the fetch stands.
-///
-/// # Errors
-/// [`StorageError`].
+/// Stores the schedule of the fetch.
 pub fn set_fetch(work: &mut LandlordWork, state: FetchState) -> Result<(), StorageError> {
     work.change(
         &SET_FETCH,
@@ -314,34 +298,33 @@ pub fn set_fetch(work: &mut LandlordWork, state: FetchState) -> Result<(), Stora
     .map(drop)
 }
 
-/// The published rates, as the house reads them.
+/// Cached access to the published rates.
 pub struct PublishedRates {
     directory: Arc<Directory>,
     series: TimedCache<Currency, Arc<Series>>,
 }
 
 impl PublishedRates {
-    /// Over the landlord's file.
     pub fn new(directory: Arc<Directory>, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
-        let series = TimedCache::new("exchange_rates", SERIES_KEPT, ttl, clock);
+        let series = TimedCache::new("exchange_rates", CACHED_SERIES, ttl, clock);
         Self { directory, series }
     }
 
-    /// A currency's rates, all days.
+    /// Returns all rates of a currency.
     pub fn series(&self, currency: Currency) -> Answer<Arc<Series>, StorageError> {
-        let ticket = match self.series.look(&currency) {
-            Found::Hit(series) => return Answer::ready(Ok(series)),
-            Found::Miss(ticket) => ticket,
+        let ticket = match self.series.get(&currency) {
+            CacheLookup::Hit(series) => return Answer::ready(Ok(series)),
+            CacheLookup::Miss(ticket) => ticket,
         };
-        let kept = self.series.clone();
+        let cache = self.series.clone();
         self.directory.read(move |view| {
-            let series = Arc::new(Series::new(stored(view, currency)?.into_iter().collect()));
-            kept.keep(currency, ticket, series.clone());
+            let series = Arc::new(Series::new(load(view, currency)?.into_iter().collect()));
+            cache.insert(currency, ticket, series.clone());
             Ok(series)
         })
     }
 
-    /// Takes a publication. When the answer comes, everybody goes by it.
+    /// Imports a publication. When the answer arrives, the new rates are in effect.
     pub fn import(
         &self,
         origin: Origin,

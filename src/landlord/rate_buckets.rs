@@ -1,5 +1,5 @@
-//! The buckets of callers that outlast a restart: which address may ask again when. So few that
-//! they are written whole.
+//! Rate-limit buckets that survive a restart: when each address may send requests again. There are
+//! so few that all are rewritten each time.
 
 use std::net::IpAddr;
 
@@ -13,22 +13,16 @@ statements! {
     INSERT = "INSERT INTO rate_bucket (policy, address, full_at) VALUES (?1, ?2, ?3)";
 }
 
-/// A bucket that is not full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptBucket {
-    /// The group of routes.
     pub policy: String,
-    /// Whose it is.
     pub address: IpAddr,
-    /// When it is full again.
+    /// When the bucket is full again.
     pub full_at: Timestamp,
 }
 
-/// Those that are kept. A row whose address is none is passed over: without it somebody has a full
-/// bucket, and that is all.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists the stored buckets. Skips a row with an invalid address: the caller then has a full
+/// bucket, which does no harm.
 pub fn list(view: &LandlordView) -> Result<Vec<KeptBucket>, StorageError> {
     let rows = view.all(&LIST, [], |row: &Row<'_>| {
         let (policy, address): (String, String) = (row.get(0)?, row.get(1)?);
@@ -42,12 +36,10 @@ pub fn list(view: &LandlordView) -> Result<Vec<KeptBucket>, StorageError> {
     Ok(rows.into_iter().flatten().collect())
 }
 
-/// Keeps these and no others. Blocks.
-///
-/// # Errors
-/// [`StorageError`].
+/// Replaces all stored buckets. Blocks.
 pub fn replace(directory: &Directory, buckets: Vec<KeptBucket>) -> Result<(), StorageError> {
-    // No change of who exists: what is known of keys and hosts stays known.
+    // This write does not change keys or hosts, so it does not go through the directory, which
+    // would empty its cache.
     let written = directory.database().write(Origin::system(), move |work| {
         work.change(&CLEAR, [], Rows::Any)?;
         buckets.iter().try_for_each(|bucket| {

@@ -1,6 +1,6 @@
-//! What the house does not keep for ever: its own audit trail, and events from Stripe that were
-//! dealt with. As in a shop's file, a few rows at a time, and nothing without a word in the trail:
-//! the transaction of the first rows that go says what the run goes on to.
+//! Retention for the landlord's file: its audit trail, and processed Stripe events. As in a
+//! tenant's file, rows are deleted in small batches, and every deletion is recorded in the audit
+//! trail: the transaction of the first deleted rows records what the run will delete.
 
 use serde_json::{Map, Value, json};
 
@@ -13,39 +13,35 @@ use crate::storage::{
 };
 
 statements! {
-    COUNT_EVENTS = "SELECT count(*) FROM stripe_event WHERE processed_at IS NOT NULL AND \
-        received_at < ?1";
-    FORGET_EVENTS = "DELETE FROM stripe_event WHERE rowid IN (SELECT rowid FROM stripe_event WHERE \
-        processed_at IS NOT NULL AND received_at < ?1 ORDER BY received_at LIMIT ?2)";
+    COUNT_EVENTS = "SELECT count(*) FROM stripe_event WHERE processed_at IS NOT NULL
+        AND received_at < ?1";
+    FORGET_EVENTS = "DELETE FROM stripe_event WHERE rowid IN (SELECT rowid FROM stripe_event
+        WHERE processed_at IS NOT NULL AND received_at < ?1 ORDER BY received_at LIMIT ?2)";
 }
 
 text_enum! {
-    /// What is pruned.
+    /// The tables that are pruned.
     Table {
-        /// Entries of the house's audit trail.
+        /// Entries of the landlord's audit trail.
         AuditLog = "audit_log",
-        /// Events from Stripe that were dealt with.
+        /// Processed events from Stripe.
         StripeEvent = "stripe_event",
     }
 }
 
-/// From when on each table keeps its rows.
+/// The oldest time that each table keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CutOffs {
-    /// Of the audit trail.
     pub audit_log: Timestamp,
-    /// Of Stripe's events.
     pub stripe_event: Timestamp,
 }
 
-/// What went of a table, or would.
+/// Rows of a table that were deleted, or would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Pruned {
-    /// Of which table.
     pub table: Table,
-    /// How many rows.
     pub rows: i64,
-    /// What is older than this.
+    /// Older rows are deleted.
     pub cut_off: Timestamp,
 }
 
@@ -58,7 +54,7 @@ impl CutOffs {
     }
 }
 
-fn look(
+fn find_expired(
     view: &LandlordView,
     table: Table,
     cut_off: Timestamp,
@@ -73,7 +69,7 @@ fn look(
     }
 }
 
-fn batch(
+fn delete_batch(
     work: &mut LandlordWork,
     table: Table,
     to: i64,
@@ -85,10 +81,7 @@ fn batch(
     }
 }
 
-/// What a run would delete.
-///
-/// # Errors
-/// [`StorageError`].
+/// Counts the rows that a run would delete.
 pub fn count(
     view: &LandlordView,
     tables: &[Table],
@@ -96,7 +89,7 @@ pub fn count(
 ) -> Result<Vec<Pruned>, StorageError> {
     let one = |table: &Table| {
         let cut_off = cut_offs.of(*table);
-        let (_, rows) = look(view, *table, cut_off, None)?;
+        let (_, rows) = find_expired(view, *table, cut_off, None)?;
         Ok(Pruned {
             table: *table,
             rows,
@@ -106,14 +99,15 @@ pub fn count(
     tables.iter().map(one).collect()
 }
 
-/// Deletes what is older than the cut-offs, each batch in a transaction of its own, and then gives
-/// free pages back. The first transaction that deletes anything says in the house's trail what is
-/// to go, and the end of the run what went. `newest` is the entry of the trail that was the newest
-/// when the run was asked for: what its beginning added makes no more of it old than a count would
-/// have said. Blocks.
+/// Deletes rows older than the cut-offs, each batch in its own transaction, and then returns free
+/// pages to the file system. The first transaction that deletes a row records the plan in the audit
+/// trail, and the end of the run records the result. `newest` is the newest audit entry at the time
+/// of the request, so that entries which the run itself adds make no further entries expire.
+/// Blocks.
 ///
 /// # Errors
-/// [`StorageError`]; what went before it is gone, and the trail has what it was part of.
+/// A [`StorageError`] ends the run; batches that were committed before stay deleted, and the audit
+/// trail has the plan that they were part of.
 pub fn prune(
     db: &Database<Landlord>,
     origin: &Origin,
@@ -125,7 +119,7 @@ pub fn prune(
     for table in tables {
         let (table, cut_off) = (*table, cut_offs.of(*table));
         let (to, rows) = db
-            .read_long(move |view| look(view, table, cut_off, newest))
+            .read_long(move |view| find_expired(view, table, cut_off, newest))
             .wait()?;
         due.push((
             to,
@@ -150,17 +144,17 @@ pub fn prune(
         let mut rows = 0;
         while rows < due {
             let plan = (!has_begun).then(|| plan.clone());
-            let gone = db.write(origin.clone(), move |work| {
-                let gone = batch(work, table, to, cut_off)?;
-                if let Some(plan) = plan.as_ref().filter(|_| gone > 0) {
-                    note(work, "retention.begun", plan)?;
+            let deleted = db.write(origin.clone(), move |work| {
+                let deleted = delete_batch(work, table, to, cut_off)?;
+                if let Some(plan) = plan.as_ref().filter(|_| deleted > 0) {
+                    record(work, "retention.begun", plan)?;
                 }
-                Ok::<_, StorageError>(gone)
+                Ok::<_, StorageError>(deleted)
             });
-            let gone = gone.wait()?;
-            has_begun |= gone > 0;
-            rows += i64::try_from(gone).unwrap_or(i64::MAX);
-            if gone < PRUNE_BATCH as usize {
+            let deleted = deleted.wait()?;
+            has_begun |= deleted > 0;
+            rows += i64::try_from(deleted).unwrap_or(i64::MAX);
+            if deleted < PRUNE_BATCH as usize {
                 break;
             }
         }
@@ -173,7 +167,7 @@ pub fn prune(
     if has_begun {
         let pruned = all.clone();
         db.write(origin.clone(), move |work| {
-            note(work, "retention.pruned", &pruned)
+            record(work, "retention.pruned", &pruned)
         })
         .wait()?;
     }
@@ -181,23 +175,23 @@ pub fn prune(
     Ok(all)
 }
 
-/// Some of it: what is left goes with the next run.
+/// Returns a limited number of free pages; the next run continues.
 fn give_back_space(db: &Database<Landlord>, origin: &Origin) -> Result<(), StorageError> {
     for _ in 0..VACUUM_STEPS {
         if db.read(|view| view.free_pages()).wait()? <= FREE_PAGES_KEPT {
             break;
         }
-        let given = db.write(origin.clone(), |work| {
+        let returned = db.write(origin.clone(), |work| {
             work.give_back_space(VACUUM_PAGES, FREE_PAGES_KEPT)
         });
-        if given.wait()? == 0 {
+        if returned.wait()? == 0 {
             break;
         }
     }
     Ok(())
 }
 
-fn note(work: &mut LandlordWork, action: &str, pruned: &[Pruned]) -> Result<(), StorageError> {
+fn record(work: &mut LandlordWork, action: &str, pruned: &[Pruned]) -> Result<(), StorageError> {
     let pruned = pruned.iter().filter(|pruned| pruned.rows > 0);
     let details: Map<String, Value> = pruned
         .map(|pruned| {

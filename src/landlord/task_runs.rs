@@ -1,5 +1,5 @@
-//! Up to when the tasks of the house are done: a memory over rows of the landlord's file, so that
-//! each comes once over restarts too.
+//! The last runs of scheduled tasks, in memory and in the landlord's file, so that each run happens
+//! once even across restarts.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,29 +11,29 @@ use crate::tenancy::Directory;
 
 statements! {
     TASKS = "SELECT task, done_up_to, ran_at FROM task_run";
-    SET = "INSERT INTO task_run (task, done_up_to, ran_at) VALUES (?1, ?2, ?3)
-           ON CONFLICT (task) DO UPDATE SET done_up_to = excluded.done_up_to, ran_at = \
-           coalesce(excluded.ran_at, ran_at)";
+    SET = "INSERT INTO task_run (task, done_up_to, ran_at) VALUES (?1, ?2, ?3) ON CONFLICT (task)
+        DO UPDATE SET done_up_to = excluded.done_up_to,
+        ran_at = coalesce(excluded.ran_at, ran_at)";
 }
 
-/// What is known of a task.
+/// The progress of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// What came round by then is done, or does not count.
+pub struct TaskRun {
+    /// Scheduled times up to this one are done or do not count.
     pub up_to: Timestamp,
-    /// When it was last done; `None` before the first time.
+    /// The last run; `None` before the first one.
     pub ran_at: Option<Timestamp>,
 }
 
-/// Up to when each task is done.
+/// The progress of all tasks.
 pub struct TaskRuns {
     directory: Arc<Directory>,
-    known: Mutex<Option<HashMap<String, Done>>>,
+    known: Mutex<Option<HashMap<String, TaskRun>>>,
     stopping: AtomicBool,
 }
 
 impl TaskRuns {
-    /// Over the landlord's file; reads nothing yet.
+    /// Reads nothing yet.
     pub fn new(directory: Arc<Directory>) -> Self {
         Self {
             directory,
@@ -42,22 +42,17 @@ impl TaskRuns {
         }
     }
 
-    /// What is known of a task; `None` when this house has never had it. Blocks the first time.
-    ///
-    /// # Errors
-    /// [`StorageError`].
-    pub fn find(&self, task: &str) -> Result<Option<Done>, StorageError> {
+    /// Returns the progress of a task; `None` when this instance has never had it. Blocks the first
+    /// time.
+    pub fn find(&self, task: &str) -> Result<Option<TaskRun>, StorageError> {
         Ok(self
             .load()?
             .as_ref()
             .and_then(|known| known.get(task).copied()))
     }
 
-    /// Writes down up to when a task is done; `ran_at` when it was done now. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`].
-    pub fn note(
+    /// Stores the progress of a task; `ran_at` when it ran now. Blocks.
+    pub fn record(
         &self,
         task: &'static str,
         up_to: Timestamp,
@@ -73,27 +68,26 @@ impl TaskRuns {
         if let Some(known) = self.load()?.as_mut() {
             let before = known.get(task).and_then(|done| done.ran_at);
             let ran_at = ran_at.or(before);
-            known.insert(task.to_owned(), Done { up_to, ran_at });
+            known.insert(task.to_owned(), TaskRun { up_to, ran_at });
         }
         Ok(())
     }
 
-    /// The end has begun: what goes on for long comes to its end at the next good place.
+    /// Asks long-running tasks to stop at the next safe point.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Whether the end has begun.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    fn load(&self) -> Result<MutexGuard<'_, Option<HashMap<String, Done>>>, StorageError> {
+    fn load(&self) -> Result<MutexGuard<'_, Option<HashMap<String, TaskRun>>>, StorageError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_none() {
             let rows = |view: &LandlordView| {
                 view.all(&TASKS, [], |row| {
-                    let done = Done {
+                    let done = TaskRun {
                         up_to: row.get(1)?,
                         ran_at: row.get(2)?,
                     };

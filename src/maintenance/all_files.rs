@@ -390,7 +390,7 @@ pub fn check_tenant(app: &App, access: &TenantAccess) -> Result<Report, PruneRef
         .directory
         .database()
         .write(Origin::system(), move |work| {
-            check_results::note(work, id, &checked)
+            check_results::store(work, id, &checked)
         });
     noted.wait()?;
     Ok(report)
@@ -408,7 +408,7 @@ fn not_checked(app: &App, id: TenantId, error: PruneRefused) -> PruneRefused {
         .directory
         .database()
         .write(Origin::system(), move |work| {
-            check_results::note_unchecked(work, id, &reason)
+            check_results::store_unchecked(work, id, &reason)
         });
     match noted.wait() {
         Ok(()) => error,

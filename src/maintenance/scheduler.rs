@@ -84,7 +84,7 @@ fn next_run(
     {
         return Ok(recurrence.next_after(done.up_to));
     }
-    app.tasks.note(task.name, now, None)?;
+    app.tasks.record(task.name, now, None)?;
     Ok(None)
 }
 
@@ -94,7 +94,7 @@ fn carry_out(app: &Arc<App>, task: &Task) -> Result<(), String> {
     tracing::info!(task = task.name, "task begins");
     let done = (task.run)(app, now).and_then(|()| {
         app.tasks
-            .note(task.name, now, Some(now))
+            .record(task.name, now, Some(now))
             .map_err(|error| error.to_string())
     });
     match &done {

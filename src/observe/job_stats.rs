@@ -1,9 +1,9 @@
-//! L5: what the jobs of the last hour were like, in memory: how many, how long they waited and ran,
-//! how deep the queues were when they were last counted.
+//! L5: statistics of the jobs of the last hour, in memory: counts, wait and run times, and the
+//! queue depths at the last count.
 //!
-//! The worker notes them, the operator's API and the metrics read them, and neither knows the
-//! other. Bounded: so many kinds, each with histograms of a fixed size. All of it is gone with the
-//! process; nothing is decided by it.
+//! The worker records them, the operator's API and the metrics read them, and neither depends on
+//! the other. Bounded: a limited number of kinds, each with histograms of fixed size. The
+//! statistics end with the process; nothing is decided by them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,29 +16,28 @@ use crate::primitives::limits::STATS_KINDS_MAX;
 use crate::storage::{Database, Tenant};
 use crate::tenant::jobs::Depth;
 
-/// An hour, in parts that are forgotten one by one.
+/// The hour is divided into slots that expire one by one.
 const SLOTS: usize = 12;
 const SLOT_MS: i64 = 5 * 60 * 1000;
-/// Four to each doubling, from a microsecond to an hour and beyond.
+/// Four buckets for each doubling, from a microsecond to more than an hour.
 const BUCKETS: usize = 132;
-/// The name under which the kinds beyond the bound are counted.
+/// The name under which kinds beyond the limit are counted.
 const OTHER: &str = "other";
 
-/// How a job left its turn.
+/// The outcome of an attempt at a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done.
     Completed,
-    /// Failed, and due again later.
+    /// Failed, and scheduled for a retry.
     Retried,
-    /// Given up.
+    /// Failed, and not retried.
     Discarded,
-    /// Held, because nothing runs its kind.
+    /// Held, because no handler exists for its kind.
     Held,
 }
 
 impl Outcome {
-    /// Its word in metrics.
+    /// The value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -49,22 +48,18 @@ impl Outcome {
     }
 }
 
-/// A job that left its turn.
+/// An attempt at a job that has ended.
 #[derive(Clone, Debug)]
 pub struct Ran {
-    /// Its queue.
     pub queue: Queue,
-    /// Its kind.
     pub kind: String,
-    /// How it went.
     pub outcome: Outcome,
-    /// How long it had been due when it began.
+    /// The time from when it was due until it started.
     pub wait: Duration,
-    /// How long it ran.
     pub run: Duration,
 }
 
-/// The figures of all queues.
+/// The statistics of all queues.
 #[derive(Debug, Default)]
 pub struct JobStats(Mutex<Inner>);
 
@@ -72,13 +67,13 @@ pub struct JobStats(Mutex<Inner>);
 struct Inner {
     kinds: BTreeMap<(Queue, String), [Slot; SLOTS]>,
     depths: HashMap<TenantId, (Count, Vec<Depth>)>,
-    /// Shops that are gone: a count that was under way when one was removed does not bring it back.
-    /// An id is never given twice.
-    gone: HashSet<TenantId>,
+    /// Deleted tenants: a count in progress during a deletion does not bring one back. Ids are
+    /// never reused.
+    deleted: HashSet<TenantId>,
 }
 
-/// When a shop's jobs were counted: by the opening of its file, because each counts its commits
-/// from the beginning, and the commits since.
+/// A point in the history of a tenant's file, at which its jobs were counted: the opening of the
+/// file (each opening counts its commits from zero) and the commits since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
     opening: u64,
@@ -86,7 +81,7 @@ pub struct Count {
 }
 
 impl Count {
-    /// What a count that begins now will have seen at least.
+    /// The point that a count starting now will include.
     pub fn of(db: &Database<Tenant>) -> Self {
         Self {
             opening: db.opening(),
@@ -95,7 +90,6 @@ impl Count {
     }
 }
 
-/// Five minutes of one kind.
 #[derive(Clone, Debug, Default)]
 struct Slot {
     number: i64,
@@ -114,7 +108,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Where a length of time is counted: exact below four microseconds, within a quarter above.
+    /// The bucket of a duration: exact below four microseconds, within a quarter above.
     fn bucket(us: u64) -> usize {
         let Some(octave) = us.checked_ilog2().filter(|octave| *octave >= 2) else {
             return usize::try_from(us).unwrap_or(0);
@@ -123,7 +117,7 @@ impl Histogram {
         ((octave as usize - 1) * 4 + usize::try_from(quarter).unwrap_or(0)).min(BUCKETS - 1)
     }
 
-    /// The longest time that is counted there.
+    /// The longest duration of a bucket.
     const fn upper_us(bucket: usize) -> u64 {
         if bucket < 4 {
             return bucket as u64;
@@ -132,7 +126,7 @@ impl Histogram {
         ((5 + quarter) << (octave - 2)) - 1
     }
 
-    fn note(&mut self, length: Duration) {
+    fn record(&mut self, length: Duration) {
         let us = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         let count = &mut self.0[Self::bucket(us)];
         *count = count.saturating_add(1);
@@ -145,69 +139,65 @@ impl Histogram {
             .for_each(|(sum, more)| *sum = sum.saturating_add(*more));
     }
 
-    /// So many of a hundred were not longer.
+    /// The duration that `percent` per cent did not exceed.
     fn percentile_us(&self, percent: u64) -> Option<u64> {
         let total: u64 = self.0.iter().map(|count| u64::from(*count)).sum();
-        let wanted = (total * percent).div_ceil(100).max(1);
+        let rank = (total * percent).div_ceil(100).max(1);
         let mut seen = 0;
         let found = self.0.iter().position(|count| {
             seen += u64::from(*count);
-            seen >= wanted
+            seen >= rank
         });
         found.map(Self::upper_us)
     }
 }
 
-/// What the last hour's jobs of a kind were like.
+/// The statistics of one kind of job in the last hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindStats {
-    /// Their queue.
     pub queue: Queue,
-    /// Their kind.
     pub kind: String,
-    /// Done.
     pub completed: u64,
-    /// Attempts that failed and are made again.
+    /// Failed attempts with a retry scheduled.
     pub retried: u64,
-    /// Given up.
+    /// Failed, and not retried.
     pub discarded: u64,
-    /// Held.
     pub held: u64,
-    /// Half of them waited no longer once they were due.
+    /// The median wait after the due time.
     pub wait_p50_us: Option<u64>,
-    /// All but one of a hundred waited no longer.
+    /// The 99th percentile of the wait.
     pub wait_p99_us: Option<u64>,
-    /// Half of them ran no longer.
+    /// The median run time.
     pub run_p50_us: Option<u64>,
-    /// All but one of a hundred ran no longer.
+    /// The 99th percentile of the run time.
     pub run_p99_us: Option<u64>,
 }
 
-/// All figures at an instant.
+/// The statistics at an instant.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// By queue and kind.
     pub kinds: Vec<KindStats>,
-    /// How many jobs of all shops are in which state; as of the last count, which each shop that
-    /// writes has once a minute.
+    /// Jobs of all tenants by queue and state, as of the last count. A tenant that writes is
+    /// counted once a minute.
     pub depths: Vec<Depth>,
 }
 
 impl JobStats {
-    /// Notes jobs that have left their turns, here and in the metrics.
-    pub fn note(&self, now: Timestamp, ran: &[Ran]) {
+    /// Records ended attempts, here and in the metrics.
+    pub fn record(&self, now: Timestamp, ran: &[Ran]) {
         if ran.is_empty() {
             return;
         }
         let number = now.as_millis().div_euclid(SLOT_MS);
         let index = usize::try_from(number.rem_euclid(SLOTS as i64)).unwrap_or(0);
         let mut inner = self.inner();
-        // The jobs of a turn are mostly of one kind: its place is looked up once for all of them.
+        // The jobs of a batch are mostly of one kind, so the entry is looked up once for all of
+        // them.
         for same in
             ran.chunk_by(|a, b| (a.queue, &a.kind, a.outcome) == (b.queue, &b.kind, b.outcome))
         {
             let Some(first) = same.first() else { continue };
-            let (kind, outcome) = (inner.bounded(first), first.outcome);
+            let (kind, outcome) = (inner.counted_kind(first), first.outcome);
             let labels = [
                 ("queue", first.queue.as_str().to_owned()),
                 ("kind", kind.clone()),
@@ -230,15 +220,15 @@ impl JobStats {
             }
             slot.outcomes[outcome as usize] += same.len() as u64;
             for ran in same {
-                slot.wait.note(ran.wait);
-                slot.run.note(ran.run);
+                slot.wait.record(ran.wait);
+                slot.run.record(ran.run);
                 waits.record(ran.wait);
                 runs.record(ran.run);
             }
         }
     }
 
-    /// Whether a shop's jobs were counted since its file last changed.
+    /// Whether a tenant's jobs were counted after the last change of its file.
     pub fn is_counted(&self, tenant: TenantId, count: Count) -> bool {
         self.inner()
             .depths
@@ -246,23 +236,23 @@ impl JobStats {
             .is_some_and(|(counted, _)| *counted == count)
     }
 
-    /// Notes how many of a shop's jobs are in which state.
-    pub fn note_depths(&self, tenant: TenantId, count: Count, depths: Vec<Depth>) {
+    /// Records the number of a tenant's jobs by state.
+    pub fn record_depths(&self, tenant: TenantId, count: Count, depths: Vec<Depth>) {
         let mut inner = self.inner();
-        if !inner.gone.contains(&tenant) {
-            // A shop without jobs need not be kept in mind but for its count, which is small.
+        if !inner.deleted.contains(&tenant) {
+            // A tenant without jobs is kept too, for its count, which is small.
             inner.depths.insert(tenant, (count, depths));
         }
     }
 
-    /// Forgets a shop that is gone.
+    /// Removes a deleted tenant.
     pub fn forget(&self, tenant: TenantId) {
         let mut inner = self.inner();
         inner.depths.remove(&tenant);
-        inner.gone.insert(tenant);
+        inner.deleted.insert(tenant);
     }
 
-    /// The figures of the hour up to `now`.
+    /// The statistics of the hour before `now`.
     pub fn snapshot(&self, now: Timestamp) -> Snapshot {
         let number = now.as_millis().div_euclid(SLOT_MS);
         let inner = self.inner();
@@ -313,9 +303,9 @@ impl JobStats {
 }
 
 impl Inner {
-    /// The kind that a job is counted under. What nothing runs may have any name, and has none of
-    /// its own here.
-    fn bounded(&self, ran: &Ran) -> String {
+    /// The kind under which a job is counted. Kinds without a handler may have any name, so they
+    /// are counted together.
+    fn counted_kind(&self, ran: &Ran) -> String {
         let is_known = || {
             self.kinds
                 .keys()
@@ -349,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_counted_within_a_quarter_of_itself() {
+    fn counts_duration_within_a_quarter() {
         for us in (0..5_000).chain([1 << 20, 3_600_000_000, 12_345_678_901]) {
             let upper = Histogram::upper_us(Histogram::bucket(us));
             assert!(upper >= us && upper <= us + us / 4, "{us}: {upper}");
@@ -358,20 +348,20 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_those_of_the_last_hour() {
-        let figures = JobStats::default();
+    fn reports_last_hour_only() {
+        let stats = JobStats::default();
         let many: Vec<Ran> = (1..=100)
             .map(|us| ran("a", Outcome::Completed, us * 1_000))
             .collect();
-        figures.note(at(0), &many);
-        figures.note(
+        stats.record(at(0), &many);
+        stats.record(
             at(SLOT_MS),
             &[
                 ran("a", Outcome::Retried, 1),
                 ran("b", Outcome::Discarded, 1),
             ],
         );
-        let kinds = figures.snapshot(at(SLOT_MS)).kinds;
+        let kinds = stats.snapshot(at(SLOT_MS)).kinds;
         assert_eq!(kinds.len(), 2);
         let a = &kinds[0];
         assert_eq!(
@@ -384,42 +374,45 @@ mod tests {
             (198_000..=250_000).contains(&a.wait_p99_us.unwrap()),
             "{a:?}"
         );
-        let later = figures.snapshot(at(SLOT_MS * SLOTS as i64)).kinds;
+        let later = stats.snapshot(at(SLOT_MS * SLOTS as i64)).kinds;
         assert_eq!(
             (later[0].completed, later[0].retried),
             (0, 1),
-            "the first five minutes are forgotten"
+            "the first five minutes have expired"
         );
-        assert_eq!(figures.snapshot(at(SLOT_MS * 13)).kinds, []);
-        figures.note(at(SLOT_MS * 12), &[ran("a", Outcome::Completed, 1)]);
+        assert_eq!(stats.snapshot(at(SLOT_MS * 13)).kinds, []);
+        stats.record(at(SLOT_MS * 12), &[ran("a", Outcome::Completed, 1)]);
         assert_eq!(
-            figures.snapshot(at(SLOT_MS * 12)).kinds[0].completed,
+            stats.snapshot(at(SLOT_MS * 12)).kinds[0].completed,
             1,
-            "the place of the first is its own again"
+            "the expired slot is used again"
         );
     }
 
     #[test]
-    fn kinds_beyond_the_bound_and_those_that_nothing_runs_are_counted_together() {
-        let figures = JobStats::default();
+    fn counts_kinds_beyond_limit_and_without_handler_together() {
+        let stats = JobStats::default();
         for number in 0..STATS_KINDS_MAX * 2 {
-            figures.note(
+            stats.record(
                 at(0),
                 &[ran(&format!("kind.{number}"), Outcome::Completed, 1)],
             );
-            figures.note(at(0), &[ran(&format!("gone.{number}"), Outcome::Held, 1)]);
+            stats.record(
+                at(0),
+                &[ran(&format!("deleted.{number}"), Outcome::Held, 1)],
+            );
         }
-        let kinds = figures.snapshot(at(0)).kinds;
+        let kinds = stats.snapshot(at(0)).kinds;
         assert!(kinds.len() <= STATS_KINDS_MAX + 1, "{}", kinds.len());
         let completed: u64 = kinds.iter().map(|kind| kind.completed).sum();
         let held: u64 = kinds.iter().map(|kind| kind.held).sum();
         assert_eq!((completed, held), (128, 128));
-        assert!(kinds.iter().all(|kind| !kind.kind.starts_with("gone")));
+        assert!(kinds.iter().all(|kind| !kind.kind.starts_with("deleted")));
     }
 
     #[test]
-    fn depths_are_those_of_the_last_count_of_each_shop() {
-        let figures = JobStats::default();
+    fn sums_depths_of_each_tenants_last_count() {
+        let stats = JobStats::default();
         let depth = |jobs| Depth {
             queue: Queue::Low,
             state: State::Available,
@@ -428,22 +421,22 @@ mod tests {
         };
         let count = |opening, commits| Count { opening, commits };
         let [first, second] = [1, 2].map(|number| TenantId::from_bytes([number; 16]));
-        figures.note_depths(first, count(1, 1), vec![depth(5)]);
-        figures.note_depths(second, count(2, 1), vec![depth(7)]);
-        assert_eq!(figures.snapshot(at(0)).depths, [depth(12)]);
-        assert!(figures.is_counted(first, count(1, 1)) && !figures.is_counted(first, count(1, 2)));
+        stats.record_depths(first, count(1, 1), vec![depth(5)]);
+        stats.record_depths(second, count(2, 1), vec![depth(7)]);
+        assert_eq!(stats.snapshot(at(0)).depths, [depth(12)]);
+        assert!(stats.is_counted(first, count(1, 1)) && !stats.is_counted(first, count(1, 2)));
         assert!(
-            !figures.is_counted(first, count(3, 1)),
-            "a file that was opened again counts its commits anew"
+            !stats.is_counted(first, count(3, 1)),
+            "a reopened file counts its commits from zero"
         );
-        figures.note_depths(first, count(1, 2), vec![depth(1)]);
-        figures.forget(second);
-        assert_eq!(figures.snapshot(at(0)).depths, [depth(1)]);
-        figures.note_depths(second, count(2, 2), vec![depth(7)]);
+        stats.record_depths(first, count(1, 2), vec![depth(1)]);
+        stats.forget(second);
+        assert_eq!(stats.snapshot(at(0)).depths, [depth(1)]);
+        stats.record_depths(second, count(2, 2), vec![depth(7)]);
         assert_eq!(
-            figures.snapshot(at(0)).depths,
+            stats.snapshot(at(0)).depths,
             [depth(1)],
-            "a count that ends after the removal brings nothing back"
+            "a count that ends after the deletion has no effect"
         );
     }
 }

@@ -1,8 +1,8 @@
-//! L5: what the moving parts of the process show of themselves. The worker and `serve` write it,
-//! `/health` reads it, and neither knows the other.
+//! L5: liveness of the process's components. The worker and `serve` write it, `/health` reads it,
+//! and neither depends on the other.
 //!
-//! How long a part has been silent goes by how long the machine has been up: a clock that is set
-//! silences nobody. What the clock showed is for people.
+//! The time since a heartbeat is measured by the machine's uptime, so setting the clock does not
+//! affect it. Clock times are for display.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -11,12 +11,12 @@ use crate::platform::queue::Queue;
 use crate::primitives::limits::{HEARTBEAT_STALE_MS, JOB_LATE_MS, PROBE_MS, SCHEDULER_STALE_MS};
 use crate::primitives::{Clock, Timestamp};
 
-/// Stands for "never" where an instant is kept as a number.
+/// Represents "never" where an instant is stored as a number.
 const NEVER: i64 = i64::MIN;
-/// Stands for "it was, and has ended" there.
+/// Represents "has ended" there.
 const ENDED: i64 = i64::MIN + 1;
 
-/// Signs of life.
+/// Heartbeats of the components, and the state of the queues.
 #[derive(Debug)]
 pub struct Liveness {
     ready: AtomicBool,
@@ -28,12 +28,12 @@ pub struct Liveness {
     probe: tokio::sync::Mutex<Option<Probe>>,
 }
 
-/// The last sign of life of one part.
+/// The last heartbeat of one component.
 #[derive(Debug)]
 struct Heartbeat {
-    /// What the clock showed.
+    /// The clock's time.
     at: AtomicI64,
-    /// How long the machine had been up.
+    /// The machine's uptime.
     up_ms: AtomicU64,
 }
 
@@ -47,8 +47,8 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    fn note(&self, clock: &dyn Clock) {
-        // Whoever sees the new instant sees the new time as well.
+    fn record(&self, clock: &dyn Clock) {
+        // A reader that sees the new `at` also sees the new `up_ms`.
         self.up_ms.store(up_ms(clock), Ordering::Release);
         self.at.store(clock.now().as_millis(), Ordering::Release);
     }
@@ -63,44 +63,41 @@ fn up_ms(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.uptime().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A call that hangs.
+/// A call that has exceeded its timeout. It counts as hanging until this value is dropped.
 #[derive(Debug)]
-pub struct Hanging {
+pub struct HangingCall {
     _counted: Arc<()>,
 }
 
-/// What was last found of the landlord's file.
+/// The last probe of the landlord's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// When it was found.
     pub at: Timestamp,
-    /// What is wrong with it, if anything is.
+    /// The fault, if any.
     pub fault: Option<String>,
 }
 
-/// Why the queue does not work.
+/// The reason why the queue does not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueFault {
-    /// The worker was not started, or it has been stopped.
-    #[error("the worker does not run")]
+    /// The worker was not started, or was stopped.
+    #[error("the worker is not running")]
     Stopped,
-    /// The worker has shown no sign of life since then.
-    #[error("the worker has been silent since {0}")]
+    #[error("the worker has sent no heartbeat since {0}")]
     Silent(Timestamp),
-    /// The scheduler was stopped, or has ended.
-    #[error("the scheduler does not run")]
+    /// The scheduler was stopped or has ended.
+    #[error("the scheduler is not running")]
     SchedulerStopped,
-    /// The scheduler has shown no sign of life since then.
-    #[error("the scheduler has been silent since {0}")]
+    #[error("the scheduler has sent no heartbeat since {0}")]
     SchedulerSilent(Timestamp),
-    /// So many outward calls run on although the time-out of their queue is over. Each keeps its
-    /// place in the queue until it ends.
+    /// The number of outbound calls that continue after their queue's timeout. Each keeps its slot
+    /// until it ends.
     #[error(
-        "{0} calls go on after their queue's time-out, each in a place of its queue; if they do \
-         not end, restart the process"
+        "{0} calls continue after their queue's timeout, each in a slot of its queue; if they do \
+        not end, restart the process"
     )]
     Hanging(usize),
-    /// A job that is due since then is still waiting.
+    /// A job has been due since then and has not started.
     #[error("a job has been waiting since {0}")]
     Late(Timestamp),
 }
@@ -120,27 +117,25 @@ impl Default for Liveness {
 }
 
 impl Liveness {
-    /// Says whether requests are welcome: after the start-up, and no longer once the end has begun.
+    /// Sets whether requests are accepted: `true` after the start, `false` once the shutdown has
+    /// begun.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
     }
 
-    /// Whether requests are welcome.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// The worker lives; `oldest_due` is the earliest instant at which something that still waits
-    /// is or was due.
+    /// Records a heartbeat of the worker; `oldest_due` is the earliest due time of waiting work.
     pub fn heartbeat(&self, clock: &dyn Clock, oldest_due: Option<Timestamp>) {
         let oldest = oldest_due.map_or(NEVER, Timestamp::as_millis);
         self.oldest_due.store(oldest, Ordering::Release);
-        self.worker.note(clock);
+        self.worker.record(clock);
     }
 
-    /// Since when the oldest of what waits in each queue is due, whether the queue is paused or
-    /// not; in the order of [`Queue::ALL`].
-    pub fn note_queues(&self, oldest: impl Fn(Queue) -> Option<Timestamp>) {
+    /// Records the earliest due time of waiting work for each queue, paused or not.
+    pub fn record_oldest_due(&self, oldest: impl Fn(Queue) -> Option<Timestamp>) {
         for (queue, stored) in Queue::ALL.iter().zip(&self.oldest_of_queues) {
             stored.store(
                 oldest(*queue).map_or(NEVER, Timestamp::as_millis),
@@ -149,8 +144,7 @@ impl Liveness {
         }
     }
 
-    /// The earliest instant at which something that waits in a queue is or was due, when the worker
-    /// last looked; for each queue.
+    /// The earliest due time of waiting work for each queue, at the worker's last heartbeat.
     pub fn oldest_of_queues(&self) -> impl Iterator<Item = (Queue, Option<Timestamp>)> + '_ {
         Queue::ALL
             .iter()
@@ -158,28 +152,29 @@ impl Liveness {
             .map(|(queue, stored)| (*queue, instant(stored)))
     }
 
-    /// The worker has ended in an orderly way.
-    pub fn stopped(&self) {
+    /// Records that the worker has ended in an orderly way.
+    pub fn worker_stopped(&self) {
         self.worker.at.store(NEVER, Ordering::Release);
     }
 
-    /// The scheduler lives.
+    /// Records a heartbeat of the scheduler.
     pub fn scheduler_heartbeat(&self, clock: &dyn Clock) {
-        self.scheduler.note(clock);
+        self.scheduler.record(clock);
     }
 
-    /// The scheduler has ended.
+    /// Records that the scheduler has ended.
     pub fn scheduler_stopped(&self) {
         self.scheduler.at.store(ENDED, Ordering::Release);
     }
 
-    /// An outward call has not ended in its time; it hangs until what is given here is dropped.
-    pub fn call_hangs(&self) -> Hanging {
+    /// Records that an outbound call has exceeded its timeout. It hangs until the returned value is
+    /// dropped.
+    pub fn call_hangs(&self) -> HangingCall {
         let _counted = self.hanging.clone();
-        Hanging { _counted }
+        HangingCall { _counted }
     }
 
-    /// Whether the scheduler works, if there is one: the process of a command has none.
+    /// Checks the scheduler, if there is one: the process of a command has none.
     fn scheduler(&self, clock: &dyn Clock) -> Result<(), QueueFault> {
         let heartbeat_at = match self.scheduler.at.load(Ordering::Acquire) {
             NEVER => return Ok(()),
@@ -192,21 +187,17 @@ impl Liveness {
         Ok(())
     }
 
-    /// When the worker last showed itself; nothing while it does not run.
+    /// The worker's last heartbeat; `None` while it is not running.
     pub fn heartbeat_at(&self) -> Option<Timestamp> {
         instant(&self.worker.at)
     }
 
-    /// The earliest instant at which something that still waits is or was due, when the worker last
-    /// looked.
+    /// The earliest due time of waiting work, at the worker's last heartbeat.
     pub fn oldest_due(&self) -> Option<Timestamp> {
         instant(&self.oldest_due)
     }
 
-    /// Whether the queue works.
-    ///
-    /// # Errors
-    /// [`QueueFault`].
+    /// Checks that the worker and the scheduler run, that no call hangs, and that no job is late.
     pub fn queue(&self, clock: &dyn Clock) -> Result<(), QueueFault> {
         let heartbeat_at = instant(&self.worker.at).ok_or(QueueFault::Stopped)?;
         if self.worker.is_stale(clock, HEARTBEAT_STALE_MS) {
@@ -225,16 +216,16 @@ impl Liveness {
         }
     }
 
-    /// The last finding about the landlord's file, behind a lock, so that one caller at a time
-    /// probes and those who come meanwhile wait for its finding.
+    /// The last probe of the landlord's file. Behind a lock, so that one caller at a time probes
+    /// and concurrent callers wait for its result.
     pub const fn last_probe(&self) -> &tokio::sync::Mutex<Option<Probe>> {
         &self.probe
     }
 }
 
 impl Probe {
-    /// Whether the finding is fresh enough to stand at `now`. A clock that was set back must not
-    /// keep one for ever.
+    /// Whether the probe may still be used at `now`. A clock that was set back does not keep an old
+    /// one valid.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         (0..PROBE_MS).contains(&(now.as_millis() - self.at.as_millis()))
     }
@@ -260,30 +251,30 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_works_while_it_beats_and_nothing_is_late() {
-        let (pulse, clock) = (Liveness::default(), ManualClock::new(at(0)));
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::Stopped));
-        pulse.heartbeat(&clock, None);
+    fn fails_queue_when_heartbeat_is_stale_or_job_is_late() {
+        let (liveness, clock) = (Liveness::default(), ManualClock::new(at(0)));
+        assert_eq!(liveness.queue(&clock), Err(QueueFault::Stopped));
+        liveness.heartbeat(&clock, None);
         pass(&clock, HEARTBEAT_STALE_MS);
-        assert_eq!(pulse.queue(&clock), Ok(()));
+        assert_eq!(liveness.queue(&clock), Ok(()));
         pass(&clock, 1);
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::Silent(at(0))));
+        assert_eq!(liveness.queue(&clock), Err(QueueFault::Silent(at(0))));
         pass(&clock, JOB_LATE_MS - HEARTBEAT_STALE_MS - 1);
-        pulse.heartbeat(&clock, Some(at(0)));
-        assert_eq!(pulse.queue(&clock), Ok(()));
+        liveness.heartbeat(&clock, Some(at(0)));
+        assert_eq!(liveness.queue(&clock), Ok(()));
         pass(&clock, 1);
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::Late(at(0))));
-        pulse.heartbeat(&clock, Some(at(JOB_LATE_MS * 2)));
-        assert_eq!(pulse.queue(&clock), Ok(()));
-        pulse.stopped();
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::Stopped));
+        assert_eq!(liveness.queue(&clock), Err(QueueFault::Late(at(0))));
+        liveness.heartbeat(&clock, Some(at(JOB_LATE_MS * 2)));
+        assert_eq!(liveness.queue(&clock), Ok(()));
+        liveness.worker_stopped();
+        assert_eq!(liveness.queue(&clock), Err(QueueFault::Stopped));
     }
 
     #[test]
-    fn a_clock_that_is_set_silences_nobody_and_keeps_nobody_alive() {
-        let (pulse, clock) = (Liveness::default(), ManualClock::new(at(0)));
-        pulse.heartbeat(&clock, None);
-        pulse.scheduler_heartbeat(&clock);
+    fn ignores_clock_changes_when_checking_heartbeats() {
+        let (liveness, clock) = (Liveness::default(), ManualClock::new(at(0)));
+        liveness.heartbeat(&clock, None);
+        liveness.scheduler_heartbeat(&clock);
         for ms in [
             -3_600_000,
             -SCHEDULER_STALE_MS - 1,
@@ -291,54 +282,60 @@ mod tests {
             31_536_000_000,
         ] {
             clock.set(at(ms));
-            assert_eq!(pulse.queue(&clock), Ok(()), "{ms}");
+            assert_eq!(liveness.queue(&clock), Ok(()), "{ms}");
         }
         pass(&clock, HEARTBEAT_STALE_MS + 1);
         clock.set(at(0));
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::Silent(at(0))));
-        pulse.heartbeat(&clock, None);
+        assert_eq!(liveness.queue(&clock), Err(QueueFault::Silent(at(0))));
+        liveness.heartbeat(&clock, None);
         pass(&clock, SCHEDULER_STALE_MS);
-        pulse.heartbeat(&clock, None);
+        liveness.heartbeat(&clock, None);
         clock.set(at(0));
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::SchedulerSilent(at(0))));
+        assert_eq!(
+            liveness.queue(&clock),
+            Err(QueueFault::SchedulerSilent(at(0)))
+        );
     }
 
     #[test]
-    fn the_queue_fails_while_a_call_hangs() {
-        let (pulse, clock) = (Liveness::default(), ManualClock::new(at(0)));
-        pulse.heartbeat(&clock, None);
-        let (first, second) = (pulse.call_hangs(), pulse.call_hangs());
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::Hanging(2)));
+    fn fails_queue_while_call_hangs() {
+        let (liveness, clock) = (Liveness::default(), ManualClock::new(at(0)));
+        liveness.heartbeat(&clock, None);
+        let (first, second) = (liveness.call_hangs(), liveness.call_hangs());
+        assert_eq!(liveness.queue(&clock), Err(QueueFault::Hanging(2)));
         drop(first);
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::Hanging(1)));
+        assert_eq!(liveness.queue(&clock), Err(QueueFault::Hanging(1)));
         drop(second);
-        assert_eq!(pulse.queue(&clock), Ok(()));
+        assert_eq!(liveness.queue(&clock), Ok(()));
     }
 
     #[test]
-    fn the_queue_fails_with_its_scheduler_and_heals_with_it() {
-        let (pulse, clock) = (Liveness::default(), ManualClock::new(at(0)));
-        pulse.heartbeat(&clock, None);
-        assert_eq!(pulse.queue(&clock), Ok(()));
-        pulse.scheduler_heartbeat(&clock);
+    fn fails_queue_while_scheduler_is_silent() {
+        let (liveness, clock) = (Liveness::default(), ManualClock::new(at(0)));
+        liveness.heartbeat(&clock, None);
+        assert_eq!(liveness.queue(&clock), Ok(()));
+        liveness.scheduler_heartbeat(&clock);
         pass(&clock, SCHEDULER_STALE_MS);
-        pulse.heartbeat(&clock, None);
-        assert_eq!(pulse.queue(&clock), Ok(()));
+        liveness.heartbeat(&clock, None);
+        assert_eq!(liveness.queue(&clock), Ok(()));
         pass(&clock, 1);
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::SchedulerSilent(at(0))));
-        pulse.scheduler_heartbeat(&clock);
-        assert_eq!(pulse.queue(&clock), Ok(()));
-        pulse.scheduler_stopped();
-        assert_eq!(pulse.queue(&clock), Err(QueueFault::SchedulerStopped));
+        assert_eq!(
+            liveness.queue(&clock),
+            Err(QueueFault::SchedulerSilent(at(0)))
+        );
+        liveness.scheduler_heartbeat(&clock);
+        assert_eq!(liveness.queue(&clock), Ok(()));
+        liveness.scheduler_stopped();
+        assert_eq!(liveness.queue(&clock), Err(QueueFault::SchedulerStopped));
     }
 
     #[test]
-    fn a_finding_stands_for_a_second_and_survives_no_clock_that_was_set_back() {
-        let found = Probe {
+    fn expires_probe_after_a_second_or_when_clock_is_set_back() {
+        let probe = Probe {
             at: at(PROBE_MS),
             fault: None,
         };
-        assert!(found.is_fresh(at(PROBE_MS)) && found.is_fresh(at(2 * PROBE_MS - 1)));
-        assert!(!found.is_fresh(at(2 * PROBE_MS)) && !found.is_fresh(at(0)));
+        assert!(probe.is_fresh(at(PROBE_MS)) && probe.is_fresh(at(2 * PROBE_MS - 1)));
+        assert!(!probe.is_fresh(at(2 * PROBE_MS)) && !probe.is_fresh(at(0)));
     }
 }

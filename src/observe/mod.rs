@@ -1,7 +1,7 @@
-//! L5: what the process shows of itself: logs, metrics, job statistics and signs of life.
+//! L5: observability: logs, metrics, job statistics and liveness.
 //!
-//! Parts that do the work record here; the HTTP layer and the command line read. Nothing is decided
-//! by it.
+//! The parts that do the work record here; the HTTP layer and the command line read. Nothing is
+//! decided by these data.
 
 pub mod job_stats;
 pub mod liveness;

@@ -1,8 +1,8 @@
-//! The files of the European Central Bank's euro reference rates: the daily one (XML) and the
-//! history (CSV). Read strictly: what is not as the bank writes it is refused whole, because a rate
-//! that was read wrong is money.
+//! The European Central Bank's files of euro reference rates: the daily one (XML) and the history
+//! (CSV). The parser is strict: an unexpected form rejects the whole file, because a misread rate
+//! is money.
 //!
-//! Codes that ISO 4217 no longer lists are left out and named; `N/A` is a hole, and no rate.
+//! Codes that ISO 4217 no longer lists are skipped and reported; `N/A` is a gap.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,44 +15,39 @@ use super::http::{AnswerPart, Bounds, Call, Target};
 use super::reach::Reach;
 use crate::primitives::{Currency, Day, ExchangeRate, Publication};
 
-/// The largest daily file: the real one has two kilobytes.
+/// The maximum size of the daily file; the real one has two kilobytes.
 const DAILY_BYTES_MAX: u64 = 256 << 10;
 
-/// Why a file is none of the bank's.
+/// The reason why a file is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EcbError {
-    /// Not XML, not CSV, not UTF-8, or not as the bank writes it.
-    #[error("it is not as the European Central Bank writes it: {0}")]
+    /// Not XML, CSV or UTF-8, or not in the bank's form.
+    #[error("the file is not in the form of the European Central Bank: {0}")]
     Form(String),
-    /// A day that is none.
+    /// Not a calendar day.
     #[error("the day {0:?} {1}")]
     Day(String, crate::primitives::day::DayError),
-    /// A rate that is none.
+    /// Not a valid rate.
     #[error("the rate {rate:?} of {currency} on {day} {error}")]
     Rate {
-        /// On which day.
         day: Day,
-        /// Which currency.
         currency: String,
-        /// What stands there.
         rate: String,
-        /// What is wrong with it.
         error: crate::primitives::exchange::ExchangeRateError,
     },
-    /// What is wrong stands in a line of a CSV file.
+    /// An error in one line of a CSV file.
     #[error("line {line}: {error}")]
     Line {
-        /// The line, counted from 1.
+        /// The line number, from 1.
         line: u64,
-        /// What is wrong there.
         error: Box<Self>,
     },
-    /// A currency is there twice, or the euro itself.
-    #[error("{0} is there twice, or may not be there")]
+    /// A repeated currency, or the euro itself.
+    #[error("{0} occurs twice or is not allowed")]
     Currency(String),
 }
 
-/// The call that fetches the daily file.
+/// The request for the daily file.
 #[must_use]
 pub fn daily_call(target: Target, timeout: Duration, reach: Reach) -> Call {
     Call {
@@ -69,10 +64,10 @@ pub fn daily_call(target: Target, timeout: Duration, reach: Reach) -> Call {
     }
 }
 
-/// What a currency code of the bank stands for: `None` for one that ISO 4217 has no more.
+/// Parses a currency code; `None` for one that ISO 4217 no longer lists.
 fn currency(code: &str) -> Result<Option<Currency>, EcbError> {
     if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        return Err(EcbError::Form(format!("{code:?} is no currency")));
+        return Err(EcbError::Form(format!("{code:?} is not a currency")));
     }
     if code == "EUR" {
         return Err(EcbError::Currency(code.to_owned()));
@@ -89,15 +84,12 @@ fn rate(day: Day, code: &str, text: &str) -> Result<ExchangeRate, EcbError> {
     })
 }
 
-fn form(what: impl ToString) -> EcbError {
-    EcbError::Form(what.to_string())
+fn form(reason: impl ToString) -> EcbError {
+    EcbError::Form(reason.to_string())
 }
 
-/// Reads `eurofxref-daily.xml`, or the history in the same form: a `Cube` with a `time` for each
-/// day, and in it one for each currency.
-///
-/// # Errors
-/// [`EcbError`].
+/// Parses `eurofxref-daily.xml`, or the history in the same form: a `Cube` with a `time` for each
+/// day, which contains one `Cube` for each currency.
 pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
     let text = std::str::from_utf8(bytes).map_err(|_| form("it is not UTF-8"))?;
     let mut reader = Reader::from_str(text);
@@ -117,28 +109,28 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
             Event::End(_) => {
                 depth = depth
                     .checked_sub(1)
-                    .ok_or_else(|| form("an element ends that never began"))?;
+                    .ok_or_else(|| form("an end tag has no start tag"))?;
                 (None, false)
             }
-            // Entities of its own are no part of the bank's file.
+            // The bank's files declare no entities of their own.
             Event::DocType(_) => return Err(form("it has a document type")),
             _ => (None, false),
         };
         let Some(element) = cube else { continue };
         if depth == 0 && (has_root || element.local_name().as_ref() != "Envelope") {
-            return Err(form("it is no Envelope"));
+            return Err(form("the root element is not an Envelope"));
         }
         has_root = true;
         depth += u32::from(opens);
         if element.local_name().as_ref() == "Cube" {
-            let [time, code, said] = attributes(element)?;
-            match (time, code, said) {
+            let [time, code, rate_text] = attributes(element)?;
+            match (time, code, rate_text) {
                 (Some(time), None, None) => {
                     let day = Day::parse(&time).map_err(|error| EcbError::Day(time, error))?;
                     publication.days.push((day, Vec::new()));
                     seen.clear();
                 }
-                (None, Some(code), Some(said)) => {
+                (None, Some(code), Some(rate_text)) => {
                     let (day, rates) = publication
                         .days
                         .last_mut()
@@ -146,7 +138,7 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
                     if !seen.insert(code.clone()) {
                         return Err(EcbError::Currency(code));
                     }
-                    let rate = rate(*day, &code, &said)?;
+                    let rate = rate(*day, &code, &rate_text)?;
                     match currency(&code)? {
                         Some(currency) => rates.push((currency, rate)),
                         None => drop(left_out.insert(code)),
@@ -162,7 +154,7 @@ pub fn parse_xml(bytes: &[u8]) -> Result<Publication, EcbError> {
         }
     }
     if depth != 0 || publication.days.is_empty() {
-        return Err(form("it breaks off, or has no day"));
+        return Err(form("the file is truncated or has no day"));
     }
     publication.left_out = left_out.into_iter().collect();
     Ok(publication)
@@ -173,22 +165,19 @@ fn attributes(element: &BytesStart<'_>) -> Result<[Option<String>; 3], EcbError>
     let mut found = [None, None, None];
     for attribute in element.attributes() {
         let attribute = attribute.map_err(form)?;
-        let place = match attribute.key.as_ref() {
+        let index = match attribute.key.as_ref() {
             "time" => 0,
             "currency" => 1,
             "rate" => 2,
-            _ => return Err(form("a Cube has an attribute that it should not have")),
+            _ => return Err(form("a Cube has an unknown attribute")),
         };
-        found[place] = Some(attribute.value.into_owned());
+        found[index] = Some(attribute.value.into_owned());
     }
     Ok(found)
 }
 
-/// Reads `eurofxref-hist.csv`: a column for each currency and a line for each day, each ending in a
-/// comma.
-///
-/// # Errors
-/// [`EcbError`].
+/// Parses `eurofxref-hist.csv`: a column for each currency and a line for each day, each ending in
+/// a comma.
 pub fn parse_csv(bytes: &[u8]) -> Result<Publication, EcbError> {
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
@@ -196,7 +185,7 @@ pub fn parse_csv(bytes: &[u8]) -> Result<Publication, EcbError> {
     let headers = reader.headers().map_err(form)?.clone();
     let mut cells = headers.iter();
     if cells.next() != Some("Date") {
-        return Err(form("its first line does not begin with Date"));
+        return Err(form("the first line does not begin with Date"));
     }
     let (mut columns, mut left_out, mut seen) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for (index, code) in headers.iter().enumerate().skip(1) {
@@ -228,8 +217,8 @@ pub fn parse_csv(bytes: &[u8]) -> Result<Publication, EcbError> {
     Ok(Publication { days, left_out })
 }
 
-/// A line of the history: a day, and a rate or `N/A` for each currency. What is left out has to be
-/// a rate all the same.
+/// Parses a line of the history: a day, and a rate or `N/A` for each currency. Rates of skipped
+/// currencies must be valid too.
 fn rates_of_day(
     headers: &csv::StringRecord,
     columns: &[(usize, Option<Currency>)],

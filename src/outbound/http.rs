@@ -1,15 +1,17 @@
-//! Calls to servers elsewhere: one request, one answer, every bound named by the caller. The only
-//! user of ureq.
+//! Outbound HTTP calls: one request, one answer, with bounds that the caller states. The only user
+//! of ureq.
 //!
-//! What the port promises, whoever calls: a total deadline that also a server that drips cannot
-//! stretch; an answer of bounded size, or none read; no redirect is followed; an address of this
-//! house is refused unless the call says otherwise, and what is looked at is the address that is
-//! then connected to, so that a name which changes its address in between gains nothing. Errors
-//! never hold the URL: its path and query may be secrets.
+//! Guarantees of the port for every caller:
+//! - A total deadline that a slowly dripping server cannot extend.
+//! - A bounded answer, or none is read.
+//! - No redirect is followed.
+//! - Private addresses are refused unless the call allows them. The check applies to the address
+//!   that is then connected to, so DNS rebinding gains nothing.
+//! - Errors never contain the URL: its path and query may be secrets.
 //!
-//! Deliberately absent: proxies from the environment, cookies, compression, kept connections (one
-//! that was allowed to go anywhere would serve a call that is not), repetitions (who calls knows
-//! whether it may).
+//! Deliberately absent: proxies from the environment, cookies, compression, kept-alive connections
+//! (one that was allowed to go anywhere would serve a restricted call), retries (the caller knows
+//! whether they are safe).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,44 +27,40 @@ use ureq::{Agent, Body, Error};
 
 use super::reach::Reach;
 
-/// The longest head of an answer.
+/// The maximum size of an answer's head.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 
-/// Calls servers elsewhere. Blocks: for blocking threads only, and never within a transaction.
+/// Sends requests to other servers. Blocking: for blocking threads only, never within a
+/// transaction.
 pub trait Outbound: Send + Sync {
-    /// Sends one request and reads of its answer what is wanted.
+    /// Sends one request and reads the requested part of its answer.
     ///
     /// # Errors
-    /// [`CallError`]; an answer outside 200 to 299 is one.
+    /// [`CallError`] also for an answer outside 200 to 299.
     fn call(&self, call: &Call) -> Result<Answer, CallError>;
 }
 
-/// Where a call goes: a URL of http or https.
+/// The http or https URL of a call.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target(Uri);
 
-/// A text that is no URL for a call.
+/// The reason why a text is not a URL for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// Not a URL.
-    #[error("is no URL; write https://host/path")]
+    #[error("is not a URL; write https://host/path")]
     Malformed,
-    /// A URL of another scheme.
-    #[error("is neither http:// nor https://")]
+    /// Another scheme than http and https.
+    #[error("is neither http:// nor https://; use one of them")]
     Scheme,
-    /// A name or a password before the host.
+    /// User information before the host.
     #[error(
-        "has a name or a password before its host, which would be shown in logs elsewhere; leave \
-         it out"
+        "has a user name or a password before its host, which other servers would log; remove it"
     )]
     UserInfo,
 }
 
 impl Target {
-    /// Reads a URL.
-    ///
-    /// # Errors
-    /// [`TargetError`].
+    /// Parses a URL.
     pub fn parse(text: &str) -> Result<Self, TargetError> {
         let uri: Uri = text.parse().map_err(|_| TargetError::Malformed)?;
         let authority = uri.authority().ok_or(TargetError::Malformed)?;
@@ -76,14 +74,14 @@ impl Target {
         }
     }
 
-    /// The URL whole, secrets included: for connecting, and for nothing else.
+    /// The whole URL including secrets: for connecting only.
     #[must_use]
     pub fn expose(&self) -> String {
         self.0.to_string()
     }
 }
 
-/// Scheme, host and port: a path or a query may be the receiver's secret.
+/// Scheme, host and port: the path or the query may be the receiver's secret.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self
@@ -104,41 +102,37 @@ impl fmt::Debug for Target {
     }
 }
 
-/// What is wanted of an answer.
+/// The part of an answer that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerPart {
-    /// Its body, whole: up to so many bytes. One that is larger is as good as none.
+    /// The whole body, up to this number of bytes; a larger one is an error.
     Body(u64),
-    /// That it came. The head says all there is to know; whatever follows is not read, however long
-    /// it is and however slowly it comes.
+    /// The head only. It contains the result; the body is not read, however long it is and however
+    /// slowly it arrives.
     Head,
 }
 
-/// How far one call may go.
+/// Limits of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// From the first look at the name to the last byte of the answer that is wanted.
+    /// From the first name lookup to the last byte that is read of the answer.
     pub total: Duration,
-    /// To find the address of the name; and again to connect, TLS included.
+    /// To resolve the name; and again to connect, TLS included.
     pub connect: Duration,
-    /// What is read of the answer.
     pub answer: AnswerPart,
-    /// The addresses that it may go to.
+    /// The addresses that the call may connect to.
     pub reach: Reach,
 }
 
 /// One request.
 #[derive(Clone)]
 pub struct Call {
-    /// `GET` or `POST`.
     pub method: Method,
-    /// Where it goes.
     pub target: Target,
-    /// Further headers; their values may be secrets.
+    /// Additional headers; their values may be secrets.
     pub headers: Vec<(&'static str, String)>,
-    /// What is sent; empty for a `GET`.
+    /// The request body; empty for a `GET`.
     pub body: Vec<u8>,
-    /// How far it may go.
     pub bounds: Bounds,
 }
 
@@ -154,53 +148,51 @@ impl fmt::Debug for Call {
     }
 }
 
-/// An answer, as far as it was wanted.
+/// The requested part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// 200 to 299.
     pub status: u16,
-    /// What came; nothing, where only the head was wanted.
+    /// Empty for [`AnswerPart::Head`].
     pub body: Vec<u8>,
 }
 
-/// Why there is no good answer. No text holds anything of the URL.
+/// The reason for a failed call. No text contains anything of the URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// A deadline passed. What was sent may have arrived.
+    /// The deadline passed. The request may have arrived.
     #[error("no answer in time")]
     Timeout,
-    /// The name stands for no address that may be called.
+    /// The name resolves to no address that may be called.
     #[error(
-        "the address {0} is not of the public internet, and calls to others are not allowed here"
+        "the address {0} is not on the public internet, and calls to private addresses are not \
+         allowed; use a public address or allow private ones"
     )]
     RefusedAddress(IpAddr),
-    /// The server answered that the thing is elsewhere.
     #[error(
-        "the server answered {0}, a redirect, which is not followed; configure the address that it \
-         leads to"
+        "the server answered {0}, a redirect, which is not followed; configure the target address \
+         of the redirect"
     )]
     Redirected(u16),
-    /// The answer is larger than was allowed.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(u64),
-    /// The server answered that it did not do it. The body is its reason, where one is wanted.
+    /// The server answered with an error. The body is its reason, when a body was requested.
     #[error("the server answered {status}")]
     Status {
         /// Neither 2xx nor a redirect.
         status: u16,
-        /// What came with it.
         body: Vec<u8>,
     },
-    /// The request cannot be put together: a header has characters that it may not.
-    #[error("the request cannot be put together")]
+    /// The request cannot be built: a header contains invalid characters.
+    #[error("the request cannot be built; check its headers for invalid characters")]
     Malformed,
-    /// The name was not found, the connection failed or broke, the certificate does not hold, the
-    /// answer is no HTTP.
+    /// The name was not found, the connection failed or broke, the certificate is invalid, or the
+    /// answer is not HTTP.
     #[error("the call failed: {0}")]
     Transport(String),
 }
 
-/// The real port, over ureq. What it needs is made at the first call, so that who never calls pays
+/// The real port, over ureq. Agents are created at the first call, so that an unused port costs
 /// nothing.
 #[derive(Default)]
 pub struct Wire {
@@ -209,7 +201,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// An agent for each reach, because an agent's resolver is what looks at the addresses.
+    /// One agent per reach, because the agent's resolver checks the addresses.
     fn agent(&self, reach: Reach) -> &Agent {
         let cell = match reach {
             Reach::Public => &self.public,
@@ -219,9 +211,9 @@ impl Wire {
             Agent::with_parts(
                 settings(),
                 DefaultConnector::default(),
-                Guarded {
+                GuardedResolver {
                     reach,
-                    names: DefaultResolver::default(),
+                    resolver: DefaultResolver::default(),
                 },
             )
         })
@@ -255,12 +247,12 @@ fn settings() -> Config {
         .build()
 }
 
-/// The system's, so that an operator's own authority counts; those of the web where the system has
-/// none.
+/// The system's root certificates, so that an operator's own authority is trusted; those of the web
+/// if the system has none.
 fn roots() -> RootCerts {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
-        tracing::warn!(error = %error, "a certificate of the system could not be read");
+        tracing::warn!(error = %error, "system certificate not readable");
     }
     let certs: Vec<Certificate<'static>> = found
         .certs
@@ -287,12 +279,12 @@ fn request_of(call: &Call) -> Result<Request<Vec<u8>>, CallError> {
 
 fn read(answer: Response<Body>, bounds: &Bounds) -> Result<Answer, CallError> {
     let status = answer.status().as_u16();
-    // 304 leads nowhere: it answers a condition that no call of ours states.
+    // 304 is not a redirect: it answers a condition that our calls never state.
     if matches!(status, 300..=303 | 305..=399) {
         return Err(CallError::Redirected(status));
     }
     let body = match bounds.answer {
-        // The connection is closed with it.
+        // Dropping the body closes the connection.
         AnswerPart::Head => Vec::new(),
         AnswerPart::Body(bytes) => read_body(answer.into_body(), bytes)?,
     };
@@ -312,9 +304,9 @@ fn read_body(body: Body, bytes: u64) -> Result<Vec<u8>, CallError> {
         .map_err(error_of)
 }
 
-/// Texts of ureq that may hold a part of the URL or of the answer are left out.
+/// Translates an error of ureq; drops texts that may contain parts of the URL or the answer.
 fn error_of(error: Error) -> CallError {
-    let said = match error {
+    let reason = match error {
         Error::Timeout(_) => return CallError::Timeout,
         Error::BodyExceedsLimit(bytes) => return CallError::TooLarge(bytes),
         Error::LargeResponseHeader(..) => return CallError::TooLarge(HEAD_BYTES_MAX as u64),
@@ -327,35 +319,35 @@ fn error_of(error: Error) -> CallError {
         }
         Error::Io(source) => source.to_string(),
         Error::HostNotFound => "the host was not found".to_owned(),
-        Error::Protocol(_) | Error::Http(_) => "the answer is no HTTP".to_owned(),
+        Error::Protocol(_) | Error::Http(_) => "the answer is not HTTP".to_owned(),
         Error::Rustls(source) => source.to_string(),
         Error::Tls(source) => source.to_owned(),
         _ => "the connection failed".to_owned(),
     };
-    CallError::Transport(said)
+    CallError::Transport(reason)
 }
 
-/// An address that may not be called.
+/// An address that the call's reach does not allow.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is out of reach")]
 struct OutOfReach(IpAddr);
 
-/// Finds addresses and leaves out those that may not be called. The connector has no addresses but
-/// these, and names are not looked up again.
+/// Resolves names and drops addresses outside the reach. The connector uses only these addresses
+/// and does not resolve again.
 #[derive(Debug)]
-struct Guarded<R> {
+struct GuardedResolver<R> {
     reach: Reach,
-    names: R,
+    resolver: R,
 }
 
-impl<R: Resolver> Resolver for Guarded<R> {
+impl<R: Resolver> Resolver for GuardedResolver<R> {
     fn resolve(
         &self,
         uri: &Uri,
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let found = self.names.resolve(uri, config, timeout)?;
+        let found = self.resolver.resolve(uri, config, timeout)?;
         let mut allowed = self.empty();
         for address in found
             .iter()

@@ -1,13 +1,13 @@
-//! Mail: to an SMTP server, or into a directory while there is none.
+//! Mail to an SMTP server, or to a directory while none is configured.
 //!
-//! Sending is at least once, so the caller gives each message a stable id: receivers can tell a
+//! Sending is at least once. The caller gives each message a stable id: receivers detect a
 //! repetition, and in the outbox it replaces its own file. Deliberately absent: HTML, attachments,
 //! several recipients.
 //!
-//! One deadline stands over the whole conversation with a server: a limit for each wait would let
-//! one that drips a byte a second keep the caller for as long as it likes. Outside of it is only
-//! the system's own look-up of the server's name, which cannot be broken off: nobody waits for it
-//! beyond the deadline, and its thread ends when the system gives up.
+//! One deadline covers the whole conversation with a server: with a limit per wait, a server that
+//! drips a byte a second could hold the caller for as long as it likes. Only the system's name
+//! lookup is outside of it, because it cannot be cancelled: nobody waits for it beyond the
+//! deadline, and its thread ends when the system gives up.
 
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, SinglePart};
@@ -23,11 +23,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::storage::data_dir::open_own;
 
-/// The longest wait for a server's answer to the goodbye, which is of no consequence.
+/// The maximum wait for the server's answer to QUIT, which does not matter.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// The longest message id, in characters.
+/// The maximum length of a message id, in characters.
 const MAX_MESSAGE_ID_CHARS: usize = 128;
-/// 9999-12-31T23:59:59.999Z, the last date that mail can be given.
+/// 9999-12-31T23:59:59.999Z, the last valid date of a mail.
 const MAX_DATE_MS: u64 = 253_402_300_799_999;
 
 /// One message to one recipient.
@@ -35,107 +35,92 @@ const MAX_DATE_MS: u64 = 253_402_300_799_999;
 pub struct Mail {
     /// The bare address of the recipient.
     pub to: String,
-    /// One line.
     pub subject: String,
-    /// The body, plain text.
+    /// The plain-text body.
     pub text: String,
-    /// Letters, digits and `. _ + = -`, and one `@` or none, in which case the sender's domain is
+    /// Letters, digits and `. _ + = -`, and at most one `@`; without it the sender's domain is
     /// added. The same for every attempt to send this message, and for no other message.
     pub message_id: String,
     /// The date of the message, in milliseconds since 1970 UTC; the same for every attempt.
     pub date_ms: i64,
 }
 
-/// Where mail goes.
+/// The destination of mail.
 pub enum Mailer {
-    /// To a mail server.
     Smtp {
-        /// What a connection is made with; each message has one of its own.
+        /// The connection settings; each message has a connection of its own.
         server: Box<AsyncSmtpTransportBuilder>,
-        /// Its host and port, for errors.
+        /// The host and port, for errors.
         name: String,
-        /// The longest that sending one message may take.
+        /// The time limit of one message.
         timeout: Duration,
-        /// The sender.
         from: Mailbox,
     },
     /// Into a directory, one `.eml` file per message.
     Outbox {
-        /// The directory; made when the first message is written.
+        /// The directory; created with the first message.
         dir: PathBuf,
-        /// The sender.
         from: Mailbox,
     },
 }
 
-/// Why there can be no mailer.
+/// The reason why no mailer can be created.
 #[derive(Debug, thiserror::Error)]
 pub enum MailConfigError {
-    /// The sender is no address.
-    #[error("{from:?} is no sender")]
+    #[error("{from:?} is not a sender; write it like Shop <shop@example.org>")]
     From {
-        /// What was given.
         from: String,
-        /// What the parser says.
         source: lettre::address::AddressError,
     },
-    /// The URL of the server is none. It is not shown: it may hold a password.
-    #[error("the URL of the mail server is not valid")]
+    /// An invalid URL. It is not shown, because it may contain a password.
+    #[error("the URL of the mail server is not valid; write it like smtps://user:password@host")]
     Url(#[source] lettre::transport::smtp::Error),
 }
 
-/// Why a message was not sent.
+/// The reason why a message was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// The recipient is no address.
-    #[error("{0:?} is no address")]
+    #[error("{0:?} is not an e-mail address")]
     Recipient(String),
-    /// A control character in a line of the head, which could smuggle in another.
+    /// A control character in a header line, which could inject another header.
     #[error("the {0} contains a control character")]
     ControlCharacter(&'static str),
-    /// The message id has characters other than those allowed, or too many of them.
-    #[error("{0:?} is no message id")]
+    /// Characters other than those allowed, or too many.
+    #[error("{0:?} is not a message id")]
     MessageId(String),
     /// The date is before 1970 or after 9999.
-    #[error("{0} ms is no date for mail")]
+    #[error("{0} ms is not a valid date for mail")]
     Date(i64),
-    /// The parts do not make a message.
-    #[error("the message cannot be put together")]
+    #[error("the message cannot be built")]
     Build(#[source] lettre::error::Error),
-    /// The server refused, or could not be reached.
-    #[error("the mail server {server} did not take the message")]
+    /// The server rejected the message or could not be reached.
+    #[error("the mail server {server} did not accept the message")]
     Smtp {
-        /// Its host and port.
+        /// The host and port.
         server: String,
-        /// What it said, or what the connection came to.
+        /// The server's answer or the connection error.
         source: lettre::transport::smtp::Error,
     },
     /// The deadline passed.
     #[error(
-        "the mail server {server} did not take the message within {limit:?}; whether it will after \
-         all is not known"
+        "the mail server {server} did not accept the message within {limit:?}; it may still \
+         deliver it"
     )]
     TooSlow {
-        /// Its host and port.
+        /// The host and port.
         server: String,
-        /// What it had.
         limit: Duration,
     },
-    /// What a connection is driven by could not be had of the system.
-    #[error("no connection can be made")]
+    /// The runtime of a connection could not be created.
+    #[error("the connection cannot be created")]
     Runtime(#[source] io::Error),
     /// The outbox cannot be written.
     #[error("cannot write {}", path.display())]
-    Outbox {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    Outbox { path: PathBuf, source: io::Error },
 }
 
 impl MailError {
-    /// Whether trying again is in vain, because the message itself is at fault.
+    /// Whether a retry is pointless, because the message itself is at fault.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
@@ -145,16 +130,16 @@ impl MailError {
             | Self::Date(_)
             | Self::Build(_) => true,
             Self::Smtp { source, .. } => {
-                source.is_client() || (source.is_permanent() && !is_about_the_login(source))
+                source.is_client() || (source.is_permanent() && !is_login_error(source))
             }
             Self::TooSlow { .. } | Self::Runtime(_) | Self::Outbox { .. } => false,
         }
     }
 }
 
-/// 530, 534, 535 and 538 are final answers to the login. The message is fine: it waits for the
-/// operator to mend the password.
-fn is_about_the_login(error: &lettre::transport::smtp::Error) -> bool {
+/// 530, 534, 535 and 538 are permanent errors of the login. The message is fine: it waits until the
+/// operator corrects the password.
+fn is_login_error(error: &lettre::transport::smtp::Error) -> bool {
     let details = [Detail::Zero, Detail::Four, Detail::Five, Detail::Eight];
     error.status().is_some_and(|code| {
         code.category == Category::Unspecified3 && details.contains(&code.detail)
@@ -163,11 +148,8 @@ fn is_about_the_login(error: &lettre::transport::smtp::Error) -> bool {
 
 impl Mailer {
     /// A mailer that sends as `from`: to the server at `smtp_url`, or into `outbox_dir` when that
-    /// is empty. `timeout` bounds the sending of one message as a whole. Nothing is opened or
+    /// is empty. `timeout` limits the sending of one message as a whole. Nothing is opened or
     /// connected yet.
-    ///
-    /// # Errors
-    /// See [`MailConfigError`].
     pub fn from_settings(
         smtp_url: &str,
         from: &str,
@@ -198,11 +180,9 @@ impl Mailer {
         })
     }
 
-    /// Sends one message; blocks until the server has taken it or the file is on disk, and for no
-    /// longer than the caller has left, if it is a server. For threads that may block only.
-    ///
-    /// # Errors
-    /// See [`MailError`]; [`MailError::is_permanent`] says whether to try again.
+    /// Sends one message. Blocks until the server has accepted it or the file is on disk; with a
+    /// server, at most for `left`. For blocking threads only. [`MailError::is_permanent`] tells
+    /// whether to retry.
     pub fn send(&self, mail: &Mail, left: Duration) -> Result<(), MailError> {
         match self {
             Self::Smtp {
@@ -210,7 +190,7 @@ impl Mailer {
                 name,
                 timeout,
                 from,
-            } => converse(server, name, build(from, mail)?, left.min(*timeout)),
+            } => send_smtp(server, name, build(from, mail)?, left.min(*timeout)),
             Self::Outbox { dir, from } => {
                 let message = build(from, mail)?;
                 let path = dir.join(format!("{}.eml", mail.message_id));
@@ -221,8 +201,8 @@ impl Mailer {
     }
 }
 
-/// Host and port of a URL that lettre has taken, and nothing else of it: before them may stand a
-/// password. A port that is left out is the one that lettre takes.
+/// The host and port of a URL that lettre has accepted, without the credentials before them. A
+/// missing port is lettre's default.
 fn name_of(smtp_url: &str) -> String {
     let (scheme, rest) = smtp_url.split_once("://").unwrap_or_default();
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -239,8 +219,8 @@ fn name_of(smtp_url: &str) -> String {
     format!("{}:{port}", host.trim_end_matches(':'))
 }
 
-/// A connection of its own for one message, given up at the deadline wherever it stands.
-fn converse(
+/// Sends one message over its own connection; cancels at the deadline.
+fn send_smtp(
     server: &AsyncSmtpTransportBuilder,
     name: &str,
     message: Message,
@@ -263,14 +243,14 @@ fn converse(
             }),
         };
         if sent.is_ok() {
-            // The connection goes back to the pool, which says goodbye. The message is taken
-            // whatever the server has to say to that.
+            // The connection returns to the pool, which sends QUIT. The message is accepted
+            // whatever the server answers to that.
             tokio::task::yield_now().await;
             let _ = tokio::time::timeout(GOODBYE, transport.shutdown()).await;
         }
         sent
     });
-    // Not waited for: a look-up of a name that hangs.
+    // Does not wait for a name lookup that hangs.
     runtime.shutdown_background();
     sent
 }
@@ -290,7 +270,7 @@ fn build(from: &Mailbox, mail: &Mail) -> Result<Message, MailError> {
         .filter(|date_ms| *date_ms <= MAX_DATE_MS)
         .map(|date_ms| UNIX_EPOCH + Duration::from_millis(date_ms))
         .ok_or(MailError::Date(mail.date_ms))?;
-    // RFC 3834: keeps holiday notices from answering.
+    // RFC 3834: prevents automatic replies.
     let automatic = HeaderValue::new(
         HeaderName::new_from_ascii_str("Auto-Submitted"),
         "auto-generated".to_owned(),
@@ -306,25 +286,25 @@ fn build(from: &Mailbox, mail: &Mail) -> Result<Message, MailError> {
         .map_err(MailError::Build)
 }
 
-/// The id as it is in the head. Whatever passes is also safe as a file name, and different ids are
-/// different files.
+/// The id as in the header. A valid id is also safe as a file name, and different ids are different
+/// files.
 fn full_message_id(id: &str, from: &Mailbox) -> Result<String, MailError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._+=-@".contains(c);
-    let sound = id.len() <= MAX_MESSAGE_ID_CHARS
+    let valid = id.len() <= MAX_MESSAGE_ID_CHARS
         && id.chars().all(allowed)
         && id.starts_with(|c: char| c.is_ascii_alphanumeric())
         && id.ends_with(|c: char| c.is_ascii_alphanumeric());
     match id.bytes().filter(|byte| *byte == b'@').count() {
-        0 if sound => Ok(format!("<{id}@{}>", from.email.domain())),
-        1 if sound => Ok(format!("<{id}>")),
+        0 if valid => Ok(format!("<{id}@{}>", from.email.domain())),
+        1 if valid => Ok(format!("<{id}>")),
         _ => Err(MailError::MessageId(id.to_owned())),
     }
 }
 
-/// Writes a file so that it is there whole or not at all, and is on disk when this returns. Only
-/// the owner may read it: mail holds names, addresses and links that log people in.
+/// Writes a file atomically; it is on disk when this returns. Only the owner may read it: mail
+/// contains names, addresses and login links.
 fn write_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Two senders of one message must not share the unfinished file.
+    // Two senders of one message must not share the temporary file.
     static UNFINISHED: AtomicU64 = AtomicU64::new(0);
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let unfinished = dir.join(format!(
@@ -340,7 +320,7 @@ fn write_whole(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         })
         .and_then(|()| fs::rename(&unfinished, path));
     if let Err(error) = written {
-        // What is left is overwritten after the next start, so failing to remove it does no harm.
+        // The name is reused after the next start, so a failed removal does no harm.
         let _ = fs::remove_file(&unfinished);
         return Err(error);
     }

@@ -1,5 +1,4 @@
-//! L4: the outside world. What is sent is built and what comes back is read here; nothing here
-//! opens a file of a tenant.
+//! L4: connections to other servers. Builds requests and parses answers; opens no file of a tenant.
 
 pub mod ecb;
 pub mod http;

@@ -1,22 +1,21 @@
-//! Which addresses a call may go to. Who may name a URL may otherwise have this machine ask the
-//! machines beside it: a router's page, the cloud's metadata, another program's socket.
+//! Address restrictions of outbound calls. Without them, anybody who may configure a URL could make
+//! this machine call its neighbours: a router's page, a cloud's metadata service, another program's
+//! socket (SSRF).
 //!
-//! It is the address that is looked at and never the name: a name may stand for another address a
+//! The check applies to the address, never to the name: a name may resolve to another address a
 //! moment later.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where a call may go.
+/// The addresses that a call may connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Addresses of the public internet only.
     Public,
-    /// Any address, those of this house included: the operator has said so.
+    /// Any address, private ones included: the operator has allowed it.
     Anywhere,
 }
 
 impl Reach {
-    /// Whether a call may go to `address`.
     #[must_use]
     pub fn allows(self, address: IpAddr) -> bool {
         match (self, address) {
@@ -27,16 +26,16 @@ impl Reach {
     }
 }
 
-/// All but IANA's special-purpose blocks (RFC 6890) and multicast.
+/// Whether the address is outside IANA's special-purpose blocks (RFC 6890) and multicast.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let is_special = match address.octets() {
-        [0 | 10 | 127 | 224..=255, ..] => true,
         // this network, private, loopback, multicast and reserved
+        [0 | 10 | 127 | 224..=255, ..] => true,
         [100, 64..=127, ..] => true, // carrier-grade NAT (RFC 6598)
-        [169, 254, ..] => true,      // link-local, where clouds keep their metadata
+        [169, 254, ..] => true,      // link-local, metadata services of clouds
         [172, 16..=31, ..] => true,
         [192, 0, 0, _] => true,
-        [192, 88, 99, _] => true, // relays of 6to4, given up
+        [192, 88, 99, _] => true, // 6to4 relays, deprecated
         [192, 168, ..] => true,
         [198, 18 | 19, ..] => true, // benchmarks
         [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => true, // documentation
@@ -45,17 +44,18 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !is_special
 }
 
-/// Global unicast but for its special blocks; addresses that carry one of IPv4 count as that one.
+/// Whether the address is global unicast outside the special blocks; an embedded IPv4 address
+/// decides.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let octets = address.octets();
-    let carried =
+    let embedded =
         |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
     match address.segments() {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(carried(12)),
         // mapped; NAT64
-        [0x2002, ..] => is_public_v4(carried(2)), // 6to4
-        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => is_public_v4(embedded(12)),
+        [0x2002, ..] => is_public_v4(embedded(2)), // 6to4
         // Teredo and other protocols; documentation
+        [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         [0x3fff, second, ..] if second < 0x1000 => false, // documentation
         [first, ..] => first & 0xe000 == 0x2000,
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_of_the_public_internet_is_out_of_reach() {
+    fn public_reach_rejects_special_addresses() {
         for text in [
             "0.0.0.0",
             "0.1.2.3",
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_public_internet_is_within_reach() {
+    fn public_reach_allows_public_addresses() {
         for text in [
             "1.1.1.1",
             "9.255.255.255",

@@ -1,6 +1,7 @@
 //! Signed webhooks by the Standard Webhooks specification
-//! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>):
-//! the receiver can tell that a message is ours, whole, fresh, and whether it came before.
+//! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
+//! The receiver can verify that a message is authentic, complete and fresh, and detect a
+//! repetition.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,16 +11,16 @@ use std::fmt;
 
 use crate::primitives::{Entropy, Timestamp};
 
-/// What a key begins with when it is written down.
+/// The prefix of a serialized key.
 const PREFIX: &str = "whsec_";
-/// How long a key is, in bytes: at least and at the most.
+/// The allowed length of a key, in bytes.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// The key that sender and receiver share.
+/// The secret that sender and receiver share.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKey(Vec<u8>);
 
-/// Never the key.
+/// Redacts the key.
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey(***)")
@@ -27,34 +28,32 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a key as it is written down: `whsec_` and 24 to 64 bytes in base64.
+    /// Parses a serialized key: `whsec_` and 24 to 64 bytes in base64.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let key = STANDARD.decode(text.strip_prefix(PREFIX)?).ok()?;
         KEY_BYTES.contains(&key.len()).then_some(Self(key))
     }
 
-    /// A new key.
+    /// Generates a key.
     pub fn new(entropy: &dyn Entropy) -> Self {
         let mut key = vec![0; 32];
         entropy.fill(&mut key);
         Self(key)
     }
 
-    /// The key as it is written down: for the receiver, and for nobody else.
+    /// The serialized key, for the receiver only.
     #[must_use]
     pub fn expose(&self) -> String {
         format!("{PREFIX}{}", STANDARD.encode(&self.0))
     }
 
-    /// The headers of a message. `id` is the message's on every attempt, `at` the attempt's.
-    ///
-    /// # Panics
-    /// Never: HMAC takes keys of any length.
+    /// The headers of a message. `id` is the same for every attempt, `at` is the time of the
+    /// attempt.
     #[must_use]
     pub fn headers(&self, id: &str, at: Timestamp, body: &[u8]) -> Vec<(&'static str, String)> {
         let seconds = at.as_millis().div_euclid(1_000).to_string();
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length is one");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC accepts any key length");
         for part in [id.as_bytes(), b".", seconds.as_bytes(), b".", body] {
             mac.update(part);
         }
@@ -72,9 +71,9 @@ mod tests {
     use super::*;
     use crate::primitives::SeededEntropy;
 
-    /// The example that libraries for receivers are tested with.
+    /// The example of the specification's own libraries.
     #[test]
-    fn a_receivers_library_would_take_the_signature() {
+    fn signs_like_reference_libraries() {
         let key = SigningKey::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let at = Timestamp::from_millis_clamped(1_614_265_330_999);
         let headers = key.headers(
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_read_as_it_is_written_and_never_shown() {
+    fn round_trips_serialized_key_and_redacts_it() {
         let key = SigningKey::new(&SeededEntropy::new(1));
         assert_eq!(SigningKey::parse(&key.expose()), Some(key.clone()));
         assert!(!format!("{key:?}").contains(&key.expose()[PREFIX.len()..]));

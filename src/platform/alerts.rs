@@ -1,12 +1,12 @@
-//! What the operator is told of jobs that were given up, and how often: the first failure of a kind
-//! at once, and while its window lasts the rest as one count at its end. The alert is a job in the
-//! transaction of the failure, so there is one if and only if the job was given up.
+//! Alerts about discarded jobs. The first failure of a kind of job is reported at once; further
+//! ones within its window are reported as one count at the window's end. The alert is a job in the
+//! transaction of the failure, so it exists if and only if the job was discarded.
 //!
-//! An alert must not wait behind what it is about: it goes before all the rest of a queue that no
+//! An alert must not wait behind the jobs that it reports, so it goes first in a queue that no
 //! customer waits for.
 //!
-//! Alerts that fail are jobs that fail: they are logged and kept as such, and nobody is told of
-//! them this way. How they travel is in `worker`.
+//! A failed alert is a failed job: it is logged and kept, but raises no further alert. `worker`
+//! delivers alerts.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -18,20 +18,20 @@ use crate::primitives::id::{JobId, TenantId};
 use crate::primitives::limits::JOB_ERROR_CHARS_MAX;
 use crate::storage::{Rows, StorageError, TenantWork, params, statements};
 
-/// The kind of the job that tells a webhook.
+/// The kind of the job that calls the webhook.
 pub const WEBHOOK: &str = "alerts.webhook";
-/// The kind of the job that tells somebody by mail.
+/// The kind of the job that sends a mail.
 pub const MAIL: &str = "alerts.mail";
 /// The kind of the job that ends a window.
-pub const WINDOW_OVER: &str = "alerts.window_over";
-/// What the kinds of alerts begin with, those of later versions as well.
-const OWN: &str = "alerts.";
+pub const WINDOW_END: &str = "alerts.window_over";
+/// The prefix of all kinds of alerts, including those of later versions.
+const KIND_PREFIX: &str = "alerts.";
 
-/// Their queue. Mail is what fails most, in a queue that then has a backlog, or is paused until the
-/// mail server is mended: that holds no alert here. Nor does an alert that hangs hold what is in
-/// `low`, where stock comes free again and nights are spent on retention.
+/// The queue of alerts. Mail fails most often; its queue then has a backlog, or is paused until the
+/// mail server is repaired, and would delay the alert. A hanging alert must not delay `low` either,
+/// which frees stock and runs retention.
 pub const QUEUE: Queue = Queue::Billing;
-/// Before whatever else is ready there, all of which has 0.
+/// Before all other ready jobs of the queue, which have priority 0.
 const PRIORITY: i64 = -1_000;
 
 statements! {
@@ -43,71 +43,64 @@ statements! {
     CLOSE = "DELETE FROM alert_window WHERE job_kind = ?1";
 }
 
-/// By which means the operator is told, and how long a window is.
+/// The configured alert channels and the length of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channels {
-    /// There is a URL to call.
+    /// Whether a webhook URL is configured.
     pub webhook: bool,
-    /// There is an address to write to.
+    /// Whether a mail recipient is configured.
     pub mail: bool,
-    /// How long a kind of job is not told of again, in milliseconds.
+    /// The time within which a kind of job is not reported again, in milliseconds.
     pub window_ms: i64,
 }
 
-/// The means as they are now: they change when the configuration is read again.
+/// The current channels; a reload of the configuration changes them.
 #[derive(Debug, Default)]
 pub struct SharedChannels(RwLock<Channels>);
 
 impl SharedChannels {
-    /// What holds now.
     pub fn get(&self) -> Channels {
         *self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on these.
-    pub fn set(&self, means: Channels) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = means;
+    pub fn set(&self, channels: Channels) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = channels;
     }
 }
 
-/// A job that was given up. Never its payload: that may hold what is nobody's business.
+/// A discarded job. Without its payload, which may contain confidential data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobFailed {
-    /// Whose job it was.
     pub tenant_id: TenantId,
-    /// Its queue.
     pub queue: String,
-    /// Its kind.
+    /// The kind of the job.
     pub job: String,
-    /// Its id.
     pub job_id: JobId,
-    /// Its last attempt, from 1.
+    /// The last attempt, from 1.
     pub attempt: i64,
-    /// Why it failed.
     pub error: String,
-    /// When it was given up.
     pub failed_at: Timestamp,
 }
 
 /// The payload of a [`WEBHOOK`] or [`MAIL`] job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// The failure; the last one, where several are told of at once.
+    /// The failure; the last one when several are reported at once.
     pub failed: JobFailed,
-    /// How many jobs of this kind were given up: 1, or those that were kept back while the window
-    /// lasted.
+    /// The number of discarded jobs of this kind: 1, or those that the window held back.
     pub failures: i64,
 }
 
-/// The payload of a [`WINDOW_OVER`] job.
+/// The payload of a [`WINDOW_END`] job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowOver {
-    /// Whose window.
+pub struct WindowEnd {
+    /// The kind of job whose window ends.
     pub job_kind: String,
-    /// When it was opened: a job that comes late must not end the one after it.
+    /// The start of the window: a late job must not end the next one.
     pub opened_at: Timestamp,
-    /// What held then.
-    pub means: Channels,
+    /// The channels at the start of the window.
+    #[serde(rename = "means")]
+    pub channels: Channels,
 }
 
 struct Window {
@@ -116,19 +109,15 @@ struct Window {
     last: Option<String>,
 }
 
-/// Whether jobs of this kind are about alerts: nobody is told when they fail.
+/// Whether jobs of this kind are alerts, whose failures are not reported.
 pub fn is_alert(kind: &str) -> bool {
-    kind.starts_with(OWN)
+    kind.starts_with(KIND_PREFIX)
 }
 
-/// What has to follow when a job was given up, in the transaction that gave it up: the line in the
-/// log, and the alert.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn given_up(
+/// Logs a discarded job and enqueues its alert, in the transaction that discards it.
+pub fn record_discard(
     work: &mut TenantWork,
-    means: Channels,
+    channels: Channels,
     job: &Job,
     attempt: i64,
     error: &str,
@@ -156,42 +145,39 @@ pub fn given_up(
         tracing::error!(tenant_id = %tenant_id, queue, job, job_id = %job_id, attempt, error, "job \
             failed");
     });
-    if is_alert(&job.kind) || !(means.webhook || means.mail) {
+    if is_alert(&job.kind) || !(channels.webhook || channels.mail) {
         return Ok(());
     }
     if let Some(window) = find_window(work, &job.kind)? {
-        // A window that lies ahead was opened by a clock that was set back since; one that nobody
-        // ended waits in a queue that stands still.
-        let ends_at = window.opened_at.plus_millis(means.window_ms);
+        // A window in the future was opened before the clock was set back; one that was never ended
+        // waits in a stopped queue.
+        let ends_at = window.opened_at.plus_millis(channels.window_ms);
         if (window.opened_at..ends_at).contains(&work.now()) {
             let last = serde_json::to_string(&failed).expect("a failure is a plain struct");
             return work
                 .change(&KEEP_BACK, params![job.kind, last], Rows::Exactly(1))
                 .map(drop);
         }
-        tell(work, means, &job.kind, failed, window.kept_back + 1)
+        enqueue_alert(work, channels, &job.kind, failed, window.kept_back + 1)
     } else {
-        tell(work, means, &job.kind, failed, 1)
+        enqueue_alert(work, channels, &job.kind, failed, 1)
     }
 }
 
-/// Ends a window: what was kept back is told, and a new one begins; or there was nothing, and the
-/// next failure is told at once.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn end_window(work: &mut TenantWork, over: &WindowOver) -> Result<(), StorageError> {
-    let window = find_window(work, &over.job_kind)?;
-    let Some(window) = window.filter(|window| window.opened_at == over.opened_at) else {
+/// Ends a window: reports the failures that were held back and begins a new window, or closes it
+/// when there were none, so that the next failure is reported at once.
+pub fn end_window(work: &mut TenantWork, end: &WindowEnd) -> Result<(), StorageError> {
+    let window = find_window(work, &end.job_kind)?;
+    let Some(window) = window.filter(|window| window.opened_at == end.opened_at) else {
         return Ok(());
     };
     let last = window
         .last
         .and_then(|last| serde_json::from_str(&last).ok());
     match last {
-        Some(failed) => tell(work, over.means, &over.job_kind, failed, window.kept_back),
+        Some(failed) => enqueue_alert(work, end.channels, &end.job_kind, failed, window.kept_back),
         None => work
-            .change(&CLOSE, params![over.job_kind], Rows::Exactly(1))
+            .change(&CLOSE, params![end.job_kind], Rows::Exactly(1))
             .map(drop),
     }
 }
@@ -213,32 +199,32 @@ fn new_job(kind: &'static str, payload: &impl Serialize) -> NewJob {
     }
 }
 
-/// A job for each of the means, so that one that fails sends nothing twice by the other; and a new
-/// window.
-fn tell(
+/// Enqueues one job per channel, so that a failing channel repeats nothing on the other, and begins
+/// a new window.
+fn enqueue_alert(
     work: &mut TenantWork,
-    means: Channels,
+    channels: Channels,
     kind: &str,
     failed: JobFailed,
     failures: i64,
 ) -> Result<(), StorageError> {
     let alert = Alert { failed, failures };
-    for (_, alert_kind) in [(means.webhook, WEBHOOK), (means.mail, MAIL)]
+    for (_, alert_kind) in [(channels.webhook, WEBHOOK), (channels.mail, MAIL)]
         .iter()
-        .filter(|(is_there, _)| *is_there)
+        .filter(|(is_configured, _)| *is_configured)
     {
         queue::enqueue(work, &new_job(alert_kind, &alert))?;
     }
     let now = work.now();
     work.change(&OPEN, params![kind, now], Rows::Exactly(1))?;
-    let over = WindowOver {
+    let end = WindowEnd {
         job_kind: kind.to_owned(),
         opened_at: now,
-        means,
+        channels,
     };
-    let over = NewJob {
-        run_at: Some(now.plus_millis(means.window_ms)),
-        ..new_job(WINDOW_OVER, &over)
+    let end = NewJob {
+        run_at: Some(now.plus_millis(channels.window_ms)),
+        ..new_job(WINDOW_END, &end)
     };
-    queue::enqueue(work, &over).map(drop)
+    queue::enqueue(work, &end).map(drop)
 }

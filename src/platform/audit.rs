@@ -1,11 +1,10 @@
-//! The audit chain: who did what to what, each entry holding the hash of the one before.
+//! The audit chain: each entry contains the hash of the entry before.
 //!
-//! A row that is changed, left out or put in between breaks every hash after it; [`verify`] says
-//! where.
+//! A changed, missing or inserted row breaks every later hash; [`verify`] finds the first one.
 //!
-//! The chain is pruned from its beginning and never anywhere else: before anything goes, an anchor
-//! says which entry is the last one that does, with its hash, and what is left is held against
-//! that. The newest entry always stays, because the next one goes on from it.
+//! The chain is pruned from its beginning only. Before a deletion, an anchor records the last entry
+//! to be deleted with its hash, and the remaining chain is verified against it. The newest entry
+//! always stays, because the next one refers to it.
 
 use serde_json::Value;
 
@@ -30,37 +29,33 @@ statements! {
         audit_log WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
 }
 
-/// What happened, by whom, to what.
+/// One recorded action.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct AuditEntry {
-    /// When it happened (not when it was written down).
+    /// The time of the action (not of the recording).
     pub at: Timestamp,
-    /// Who did it, as `Actor` shows itself.
+    /// The actor, as `Actor` displays it.
     pub actor: String,
-    /// What: a past-tense `subject.verb`, such as `order.paid`.
+    /// A past-tense `subject.verb`, such as `order.paid`.
     pub action: String,
-    /// To what: `kind:id`.
+    /// The affected entity: `kind:id`.
     pub subject: String,
-    /// In which request.
     pub request_id: Option<String>,
-    /// More, as JSON. No secrets, no personal data beyond ids.
+    /// Further facts as JSON. No secrets, no personal data beyond ids.
     pub details: Value,
 }
 
-/// An entry as it stands in the chain.
+/// An entry with its position in the chain.
 #[derive(Clone, Debug)]
 pub struct ChainedEntry {
-    /// Its place.
     pub seq: i64,
-    /// What it says.
     pub entry: AuditEntry,
     /// The hash of the entry before.
     pub prev_hash: Digest,
-    /// Its own.
     pub hash: Digest,
 }
 
-/// The hash of an entry after `prev`: SHA-256 over the parts, each with its length.
+/// The hash of an entry after `prev`: SHA-256 over the parts, each preceded by its length.
 fn hash(prev: &Digest, entry: &AuditEntry, details: &str) -> Digest {
     Digest::of_parts(&[
         prev.as_bytes(),
@@ -74,9 +69,6 @@ fn hash(prev: &Digest, entry: &AuditEntry, details: &str) -> Digest {
 }
 
 /// Appends an entry to the chain.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn append<K: FileKind>(work: &mut Work<'_, K>, entry: &AuditEntry) -> Result<(), StorageError> {
     let (_, prev) = end(work)?;
     let details = entry.details.to_string();
@@ -117,10 +109,7 @@ fn chained(row: &crate::storage::Row<'_>) -> rusqlite::Result<(ChainedEntry, Str
     ))
 }
 
-/// Entries before `before`, the newest first.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists entries before `before`, the newest first.
 pub fn list<K: FileKind>(
     view: &View<'_, K>,
     before: i64,
@@ -131,46 +120,33 @@ pub fn list<K: FileKind>(
     })
 }
 
-/// Where the chain ends: the place of the last entry and its hash; place 0 when there is none.
-///
-/// # Errors
-/// [`StorageError`].
+/// The sequence number and hash of the last entry; 0 for an empty chain.
 pub fn end<K: FileKind>(view: &View<'_, K>) -> Result<(i64, Digest), StorageError> {
     let last = view.find(&LAST, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(last.unwrap_or((0, Digest::none())))
 }
 
-/// The hash of the entry at a place, if there is one.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn hash_at<K: FileKind>(view: &View<'_, K>, seq: i64) -> Result<Option<Digest>, StorageError> {
     view.find(&LINK, params![seq], |row| row.get(0))
 }
 
-/// What a walk through the chain has found.
+/// The result of [`verify`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// How many entries there are.
+    /// The number of entries.
     pub entries: u64,
-    /// The first that does not fit, if one does not.
+    /// The first entry that does not match.
     pub broken: Option<i64>,
-    /// The last entry that was pruned; 0 when none was.
+    /// The last pruned entry; 0 when none was pruned.
     pub pruned_to: i64,
 }
 
-/// The last entry that was pruned, with its hash.
-///
-/// # Errors
-/// [`StorageError`].
+/// The last pruned entry with its hash.
 pub fn anchor<K: FileKind>(view: &View<'_, K>) -> Result<Option<(i64, Digest)>, StorageError> {
     view.find(&ANCHOR, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// Walks the chain from its beginning, or from where it was pruned.
-///
-/// # Errors
-/// [`StorageError`].
+/// Verifies the chain from its beginning, or from the anchor.
 pub fn verify<K: FileKind>(view: &View<'_, K>) -> Result<Verified, StorageError> {
     let anchor = anchor(view)?;
     let (pruned_to, anchor_hash) = anchor.unwrap_or((0, Digest::none()));
@@ -182,8 +158,8 @@ pub fn verify<K: FileKind>(view: &View<'_, K>) -> Result<Verified, StorageError>
     view.all(&CHAIN, [], |row| {
         let (link, details) = chained(row)?;
         found.entries += 1;
-        // What an anchor covers and was not deleted yet (the power went) begins anywhere; it still
-        // has to lead to the anchor.
+        // Entries up to the anchor may remain after a power failure and begin anywhere; they still
+        // have to lead to the anchor.
         let prev = match last {
             Some((_, hash)) => hash,
             None if link.seq <= pruned_to => link.prev_hash,
@@ -207,21 +183,15 @@ pub fn verify<K: FileKind>(view: &View<'_, K>) -> Result<Verified, StorageError>
     Ok(found)
 }
 
-/// The place of the newest entry; 0 when there is none.
-///
-/// # Errors
-/// [`StorageError`].
+/// The sequence number of the newest entry; 0 for an empty chain.
 pub fn find_newest<K: FileKind>(view: &View<'_, K>) -> Result<i64, StorageError> {
     Ok(end(view)?.0)
 }
 
-/// The last entry of those at the chain's beginning that are older than `cut_off`, and how many
-/// they are. One that is not ends them, whatever comes behind it: a clock may have been anywhere.
-/// The newest entry stays; `newest` says which one that was at an earlier instant, when those that
-/// came since are not to count.
-///
-/// # Errors
-/// [`StorageError`].
+/// Finds the last of the entries at the chain's beginning that are older than `cut_off`, and their
+/// number. The first younger entry ends them, because the clock may have been wrong anywhere. The
+/// newest entry stays; `newest` overrides it with the newest entry of an earlier instant, so that
+/// later ones do not count.
 pub fn find_prunable<K: FileKind>(
     view: &View<'_, K>,
     cut_off: Timestamp,
@@ -233,11 +203,8 @@ pub fn find_prunable<K: FileKind>(
     Ok((to, view.one(&COUNT_TO, params![to], |row| row.get(0))?))
 }
 
-/// Deletes the first few of the entries up to `to`, which [`find_prunable`] gave; the anchor comes
-/// first. Gives how many went.
-///
-/// # Errors
-/// [`StorageError`].
+/// Deletes at most `limit` of the oldest entries up to `to`, which [`find_prunable`] returned,
+/// after it has recorded the anchor. Returns the number of deleted entries.
 pub fn prune<K: FileKind>(
     work: &mut Work<'_, K>,
     to: i64,

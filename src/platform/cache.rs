@@ -1,11 +1,9 @@
-//! A bounded cache whose entries end by the injected clock and by word of whoever changed what they
-//! are made of.
+//! A bounded cache whose entries expire by the injected clock and by explicit invalidation.
 //!
-//! A reader who found nothing takes a [`Ticket`] *before* it reads the file; what it read is kept
-//! only if nothing was invalidated since. So one that read the old value, and comes with it after
-//! the change was committed and announced, is not trusted: a change that was acknowledged is seen
-//! by everybody from then on. Entries are never money: what may use this is in a list of
-//! `tests/it/tidy`.
+//! On a miss, a reader gets a [`Ticket`] *before* it reads the file; its value is valid only if
+//! nothing was invalidated since. So a reader that read the old value cannot store it after the
+//! change was committed: everybody sees an acknowledged change. Entries are never money; a list in
+//! `tests/it/tidy` names the allowed uses.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Arc;
@@ -16,8 +14,8 @@ use moka::sync::Cache;
 
 use crate::primitives::{Clock, Timestamp};
 
-/// Keys are told apart by so many counters: an invalidation of one may end a few others, which are
-/// read again.
+/// The number of invalidation counters that keys share: an invalidation of one key may expire a few
+/// others, which are read again.
 const COUNTERS: usize = 64;
 
 #[derive(Clone)]
@@ -27,20 +25,20 @@ struct Entry<V> {
     kept_at: Timestamp,
 }
 
-/// What was there.
+/// The result of [`TimedCache::get`].
 #[derive(Debug)]
-pub enum Found<V> {
-    /// An entry that holds.
+pub enum CacheLookup<V> {
+    /// A valid entry.
     Hit(V),
-    /// None; with this, what is read now may be kept.
+    /// No valid entry; the ticket allows to insert one.
     Miss(Ticket),
 }
 
-/// That nothing had been invalidated when the reading began.
+/// Proof that a read began after the last invalidation.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket(u64);
 
-/// The cache. Clones are the same one.
+/// The cache. Clones share their entries.
 pub struct TimedCache<K, V> {
     inner: Arc<Inner<K, V>>,
 }
@@ -66,7 +64,7 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// An empty one, of so many entries at the most. `name` is its label in the metrics.
+    /// An empty cache of at most `entries_max` entries. `name` is its label in the metrics.
     pub fn new(name: &'static str, entries_max: u64, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
         let inner = Inner {
             name,
@@ -86,27 +84,27 @@ where
         &self.inner.generations[usize::try_from(index).expect("less than a hundred")]
     }
 
-    /// Looks for an entry. One that was kept at a later instant than now shows that the clock was
-    /// set back, and counts as ended.
-    pub fn look(&self, key: &K) -> Found<V> {
+    /// Gets an entry. An entry from the future shows that the clock was set back, and counts as
+    /// expired.
+    pub fn get(&self, key: &K) -> CacheLookup<V> {
         let generation = self.generation(key).load(Ordering::Acquire);
         let now = self.inner.clock.now();
-        let holds = |entry: &Entry<V>| {
+        let is_valid = |entry: &Entry<V>| {
             let age = now.as_millis() - entry.kept_at.as_millis();
             entry.generation == generation && (0..self.inner.ttl_ms).contains(&age)
         };
-        let entry = self.inner.entries.get(key).filter(holds);
+        let entry = self.inner.entries.get(key).filter(is_valid);
         let outcome = if entry.is_some() { "hit" } else { "miss" };
         metrics::counter!("tillbox_cache_requests_total", "cache" => self.inner.name,
             "outcome" => outcome)
         .increment(1);
-        entry.map_or(Found::Miss(Ticket(generation)), |entry| {
-            Found::Hit(entry.value)
+        entry.map_or(CacheLookup::Miss(Ticket(generation)), |entry| {
+            CacheLookup::Hit(entry.value)
         })
     }
 
-    /// Keeps what was read after the ticket was given.
-    pub fn keep(&self, key: K, Ticket(generation): Ticket, value: V) {
+    /// Inserts a value that was read after the ticket was issued.
+    pub fn insert(&self, key: K, Ticket(generation): Ticket, value: V) {
         let kept_at = self.inner.clock.now();
         self.inner.entries.insert(
             key,
@@ -118,8 +116,8 @@ where
         );
     }
 
-    /// Ends an entry, and what is being read for it at this moment: to be called when the change is
-    /// on disk and before it is acknowledged.
+    /// Expires an entry and any read of it in progress. Call it when the change is on disk and
+    /// before it is acknowledged.
     pub fn invalidate(&self, key: &K) {
         self.generation(key).fetch_add(1, Ordering::AcqRel);
         self.inner.entries.invalidate(key);
@@ -144,24 +142,24 @@ mod tests {
     }
 
     fn found(cache: &TimedCache<u32, &'static str>, key: u32) -> Option<&'static str> {
-        match cache.look(&key) {
-            Found::Hit(value) => Some(value),
-            Found::Miss(_) => None,
+        match cache.get(&key) {
+            CacheLookup::Hit(value) => Some(value),
+            CacheLookup::Miss(_) => None,
         }
     }
 
     fn ticket(cache: &TimedCache<u32, &'static str>, key: u32) -> Ticket {
-        match cache.look(&key) {
-            Found::Hit(value) => panic!("{value} is there"),
-            Found::Miss(ticket) => ticket,
+        match cache.get(&key) {
+            CacheLookup::Hit(value) => panic!("{value} is cached"),
+            CacheLookup::Miss(ticket) => ticket,
         }
     }
 
     #[test]
-    fn an_entry_holds_for_its_time_and_no_longer() {
+    fn entry_expires_after_ttl() {
         let (cache, clock) = cache(10);
         let asked = ticket(&cache, 1);
-        cache.keep(1, asked, "one");
+        cache.insert(1, asked, "one");
         clock.advance(TTL - Duration::from_millis(1));
         assert_eq!(found(&cache, 1), Some("one"));
         clock.advance(Duration::from_millis(1));
@@ -169,48 +167,49 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_from_a_clock_that_was_ahead_is_not_believed() {
+    fn ignores_entry_from_the_future() {
         let (cache, clock) = cache(10);
         let asked = ticket(&cache, 1);
-        cache.keep(1, asked, "one");
+        cache.insert(1, asked, "one");
         clock.set(clock.now().plus_millis(-1));
         assert_eq!(found(&cache, 1), None);
     }
 
     #[test]
-    fn what_was_changed_is_read_again() {
+    fn reads_again_after_invalidation() {
         let (cache, _) = cache(10);
         let asked = ticket(&cache, 1);
-        cache.keep(1, asked, "old");
+        cache.insert(1, asked, "old");
         cache.invalidate(&1);
         let asked = ticket(&cache, 1);
-        cache.keep(1, asked, "new");
+        cache.insert(1, asked, "new");
         assert_eq!(found(&cache, 1), Some("new"));
     }
 
-    /// A reader has read the old value; the change is committed and announced; only then the reader
-    /// comes to keep it.
+    /// A reader reads the old value; the change is committed and announced; then the reader
+    /// inserts.
     #[test]
-    fn a_reader_that_was_overtaken_keeps_nothing() {
+    fn stale_reader_inserts_nothing() {
         let (cache, _) = cache(10);
         let asked = ticket(&cache, 1);
         cache.invalidate(&1);
-        cache.keep(1, asked, "old");
+        cache.insert(1, asked, "old");
         assert_eq!(found(&cache, 1), None);
-        // Nor does it push out what a later reader kept and then come back after another change.
+        // It does not replace the entry of a later reader either, nor is valid after another
+        // change.
         let (slow, quick) = (ticket(&cache, 1), ticket(&cache, 1));
-        cache.keep(1, quick, "new");
+        cache.insert(1, quick, "new");
         cache.invalidate(&1);
-        cache.keep(1, slow, "old");
+        cache.insert(1, slow, "old");
         assert_eq!(found(&cache, 1), None);
     }
 
     #[test]
-    fn it_does_not_grow() {
+    fn stays_within_capacity() {
         let (cache, _) = cache(10);
         for key in 0..10_000 {
             let asked = ticket(&cache, key);
-            cache.keep(key, asked, "x");
+            cache.insert(key, asked, "x");
         }
         cache.inner.entries.run_pending_tasks();
         assert!(cache.inner.entries.entry_count() <= 10);

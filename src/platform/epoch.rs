@@ -1,22 +1,21 @@
-//! The epoch of a file, and the jobs that are held because they are of another one.
+//! The epoch of a file, and held jobs of other epochs.
 //!
-//! A copy of a file holds jobs that the original may have run since: their mails were sent, their
-//! payments charged. So whoever puts a copy in a file's place (a restore, a clone, the operator's
-//! word that a loss is accepted) raises the file's epoch with [`raise`], in a transaction of its
-//! own before anybody uses the file. Jobs carry the epoch they were made in, and only those of the
-//! file's own run. The others are held: they are kept, shown, and late for nobody, until they are
-//! released with [`release`] or removed one by one.
+//! A copy of a file contains jobs that the original may have run since: their mails are sent, their
+//! payments charged. Replacing a file by a copy (a restore, a clone, an accepted loss) therefore
+//! raises its epoch with [`raise`], in a separate transaction before the file is used. Jobs carry
+//! the epoch in which they were created, and only those of the file's current epoch run. The others
+//! are held: they are kept and listed and are never overdue, until [`release`] or a single removal.
 //!
-//! A job whose kind nothing runs is held as well, its epoch with a minus sign: it burns no attempt,
-//! and comes back by itself when a program is started that knows its kind ([`return_known`]).
+//! A job of an unknown kind is held as well, by a negative epoch. It uses no attempt, and returns
+//! automatically when a program starts that knows its kind ([`return_known`]).
 
 use serde_json::json;
 
-use super::queue::{Job, Queue, noted, own_epoch};
+use super::queue::{Job, Queue, error_record, own_epoch};
 use crate::primitives::limits::JOBS_RELEASED_MAX;
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, Wake, params, statements};
 
-/// Jobs that wait, of other epochs than the file's.
+/// Waiting jobs of other epochs than the file's.
 macro_rules! held {
     ($states:literal) => {
         concat!(
@@ -50,21 +49,20 @@ statements! {
         json_insert(errors, '$[#]', json(?3)) WHERE seq = ?1";
 }
 
-/// A job that is held.
 struct Held {
     seq: i64,
     unique_key: Option<String>,
     epoch: i64,
 }
 
-/// What came of a release.
+/// The result of a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Released {
     /// Jobs that may run now.
     pub released: u32,
-    /// Jobs that were cancelled, because a newer one with the same unique key waits already.
+    /// Jobs that were cancelled because a newer one with the same unique key is waiting.
     pub superseded: u32,
-    /// Whether there may be more.
+    /// Whether more jobs may be held.
     pub has_more: bool,
 }
 
@@ -76,30 +74,21 @@ fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
     })
 }
 
-/// The epoch of a file.
-///
-/// # Errors
-/// [`StorageError`].
+/// The epoch of the file.
 pub fn current(view: &TenantView) -> Result<i64, StorageError> {
     view.one(&NUMBER, [], |row| row.get(0))
 }
 
-/// Begins a new epoch: whatever job the file has not finished is held from now on. `reason` is kept
-/// in the file, for whoever looks. Gives the new number. For a restore, a clone, and whatever else
-/// makes a file begin anew from a copy; it may be done twice.
-///
-/// # Errors
-/// [`StorageError`].
+/// Raises the epoch, which holds all unfinished jobs of the file. For a restore, a clone and any
+/// other start from a copy; repeating it is safe. `reason` is kept in the file for an operator.
+/// Returns the new epoch.
 pub fn raise(work: &mut TenantWork, reason: &str) -> Result<i64, StorageError> {
     let now = work.now();
     work.change(&RAISE, params![now, reason], Rows::Exactly(1))?;
     current(work)
 }
 
-/// Holds a job that is ready and whose kind nothing runs. Its attempts are as they were.
-///
-/// # Errors
-/// [`StorageError`].
+/// Holds a ready job of an unknown kind, without using an attempt.
 pub fn hold_unknown(work: &mut TenantWork, job: &Job) -> Result<(), StorageError> {
     let now = work.now();
     if let Some(own) = work.find(&BY_SEQ, params![job.seq], held)?
@@ -107,10 +96,10 @@ pub fn hold_unknown(work: &mut TenantWork, job: &Job) -> Result<(), StorageError
     {
         return supersede(work, &own);
     }
-    let error = noted(
+    let error = error_record(
         job.attempt - 1,
         now,
-        "nothing runs this kind of job; it is held until a program does that knows it",
+        "no handler for this kind of job; held until a program that knows it starts",
     );
     work.change(&HOLD, params![job.seq, error], Rows::Exactly(1))
         .map(drop)
@@ -127,13 +116,12 @@ fn has_twin(view: &TenantView, of: &Held, epoch: i64) -> Result<bool, StorageErr
 
 fn supersede(work: &mut TenantWork, held: &Held) -> Result<(), StorageError> {
     let now = work.now();
-    let error = noted(0, now, "another job with the same unique key waits already");
+    let error = error_record(0, now, "another job with the same unique key is waiting");
     work.change(&SUPERSEDE, params![held.seq, now, error], Rows::Exactly(1))
         .map(drop)
 }
 
-/// Gives held jobs their epoch; one that would be the second with its unique key is cancelled
-/// instead.
+/// Gives held jobs their epoch; cancels a job that would be the second with its unique key.
 fn give_epoch(
     work: &mut TenantWork,
     found: Vec<Held>,
@@ -153,11 +141,8 @@ fn give_epoch(
     Ok(())
 }
 
-/// Releases jobs that are held: so many that sales go on meanwhile. To be called again while there
-/// are more.
-///
-/// # Errors
-/// [`StorageError`].
+/// Releases a batch of held jobs, small enough that sales run in between. Call it again while
+/// `has_more`.
 pub fn release(work: &mut TenantWork) -> Result<Released, StorageError> {
     let (own, at) = (current(work)?, work.now());
     let mut released = Released::default();
@@ -180,10 +165,7 @@ pub fn release(work: &mut TenantWork) -> Result<Released, StorageError> {
     Ok(released)
 }
 
-/// Whether a file holds jobs for want of a program that knew their kinds, which are among `kinds`.
-///
-/// # Errors
-/// [`StorageError`].
+/// Whether a file holds jobs of `kinds` because an earlier program did not know them.
 pub fn has_known(view: &TenantView, kinds: &[&str]) -> Result<bool, StorageError> {
     let kinds = json!(kinds).to_string();
     for queue in Queue::ALL {
@@ -197,11 +179,8 @@ pub fn has_known(view: &TenantView, kinds: &[&str]) -> Result<bool, StorageError
     Ok(false)
 }
 
-/// Gives jobs that were held for want of a program that knew their kinds back the epoch that they
-/// had: so many that sales go on meanwhile. To be called again while there are more.
-///
-/// # Errors
-/// [`StorageError`].
+/// Restores the epoch of a batch of jobs of `kinds` that an earlier program did not know. Call it
+/// again while `has_more`.
 pub fn return_known(work: &mut TenantWork, kinds: &[&str]) -> Result<Released, StorageError> {
     let (kinds, at) = (json!(kinds).to_string(), work.now());
     let mut released = Released::default();

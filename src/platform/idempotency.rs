@@ -1,13 +1,13 @@
-//! Idempotency keys: the first answer of a request, kept in the transaction of its effects.
+//! Idempotency keys: the first answer of a request, stored in the transaction of its effects.
 //!
-//! Because a file has one writer, a second request with the same key either comes after the first
-//! one's rows are there (and gets its answer) or is in the same batch behind it (and gets it too):
-//! there is no moment in which both run. Refusals keep nothing, so a request that was mended may
-//! use its key again. A key's day is over by the clock on the wall, so none is while that is not
-//! trusted: one that was set ahead would let a call happen twice. Keys are stored as the SHA-256 of
-//! their namespace and text; those of earlier versions stand there as text until they expire.
-//! Callers without an API key have their keys in another table, for an hour: see
-//! `keyless_answers.rs`.
+//! A file has one writer, so a second request with the same key runs after the first one's rows
+//! exist, or behind it in the same batch, and gets the same answer: both never run. Refusals store
+//! nothing, so a corrected request may use its key again. Keys expire by the wall clock, and none
+//! expires while that is suspect: a clock that was set ahead would allow a second execution.
+//!
+//! A key is stored as the SHA-256 of its namespace and text. Keys of earlier versions remain as
+//! text until they expire. The keys of callers without an API key are in another table, for an
+//! hour: see `keyless_answers.rs`.
 
 use super::keyless_answers::{self, Content, KeylessAnswer};
 use crate::primitives::id::CartId;
@@ -34,30 +34,31 @@ statements! {
              excluded.status, body = excluded.body, created_at = excluded.created_at";
 }
 
-/// An `Idempotency-Key` together with what it stands for.
+/// An `Idempotency-Key` bound to its request.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
     key: String,
     request_hash: Digest,
 }
 
-/// What a key's header may not be.
+/// The reason why a key is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Nothing in it.
     #[error("the Idempotency-Key is empty; send a fresh UUID for every new sale")]
     Empty,
-    /// More than the limit.
-    #[error("the Idempotency-Key is longer than {IDEMPOTENCY_KEY_CHARS_MAX} characters")]
-    TooLong,
-    /// Other than printable ASCII.
     #[error(
-        "the Idempotency-Key may hold printable ASCII characters only, bare or between two quotes"
+        "the Idempotency-Key is longer than {IDEMPOTENCY_KEY_CHARS_MAX} characters; shorten it"
+    )]
+    TooLong,
+    /// Other than printable ASCII characters.
+    #[error(
+        "the Idempotency-Key may contain only printable ASCII characters, bare or between two \
+         quotes"
     )]
     Form,
 }
 
-/// The key was used before, for another request.
+/// The key was used before for another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this Idempotency-Key was used for a different request; use a new key for a new request")]
 pub struct KeyReused;
@@ -71,51 +72,46 @@ impl Refusal for KeyReused {
     }
 }
 
-/// An answer as it goes over the wire.
+/// An answer as sent to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// The HTTP status.
     pub status: u16,
     /// The body, byte for byte.
     pub body: Vec<u8>,
 }
 
-/// What is to become of a request's key.
+/// The decision of a request about its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict<T, N> {
-    /// The answer is kept under the key.
+pub enum KeyOutcome<T, N> {
+    /// Store the answer under the key.
     Keep(T),
-    /// The same, for an answer that shows a cart: under the key of a caller without an API key,
-    /// only the status and the cart are kept.
+    /// Store an answer that shows a cart. For a caller without an API key, only the status and the
+    /// cart's id are stored.
     KeepCart(T, CartId),
-    /// What was done stays done, and nothing is kept of the key: a payment that was declined.
+    /// Commit the effects without storing the key: a declined payment.
     Forget(N),
 }
 
-/// A first answer, the first one again, or one that is not kept.
+/// The answer of [`once`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Once<N> {
-    /// The request was carried out now.
+    /// Executed now.
     First(StoredAnswer),
-    /// It had been carried out before.
+    /// Executed before.
     Replayed(StoredAnswer),
-    /// It had been carried out before; the answer is the present state of this cart.
+    /// Executed before; the answer is the present state of this cart.
     ReplayedCart {
         /// The HTTP status of the first answer.
         status: u16,
-        /// The cart.
         cart_id: CartId,
     },
-    /// It was carried out now, and its key is free.
+    /// Executed now, and the key is free.
     Forgotten(N),
 }
 
 impl IdempotencyKey {
-    /// Reads the header's value, bare or quoted (RFC 8941 string), and binds it to the request's
+    /// Parses the header's value, bare or quoted (RFC 8941 string), and binds it to the request's
     /// method, path and body.
-    ///
-    /// # Errors
-    /// [`KeyError`].
     pub fn parse(header: &str, method: &str, path: &str, body: &[u8]) -> Result<Self, KeyError> {
         let bare = header
             .strip_prefix('"')
@@ -141,54 +137,54 @@ impl IdempotencyKey {
     }
 }
 
-/// The name of a key in files of earlier versions, which is hashed today. Those without an API key
-/// have a room of their own: a stranger must not use up the keys of the till. All API keys share
-/// one, because a till may get a new API key between a request and its repetition.
-fn name_of(actor: Actor, key: &str) -> String {
+/// The namespaced form of a key, which earlier versions stored; today its hash is stored. Keys
+/// without an API key have their own namespace: a stranger must not use up the keys of a till. All
+/// API keys share one, because a till may get a new API key between a request and its repetition.
+fn namespaced_key(actor: Actor, key: &str) -> String {
     match actor {
         Actor::Storefront => format!("storefront {key}"),
         Actor::ApiKey(_) | Actor::Operator | Actor::System => format!("shop {key}"),
     }
 }
 
-/// Whether keys grow old.
+/// Whether keys expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aging {
-    /// The clock is trusted: after their time they are free, and go.
-    Counts,
-    /// It is not: all of them stand, and none goes.
-    Rests,
+pub enum KeyExpiry {
+    /// The clock is trusted: expired keys are free and are deleted.
+    Active,
+    /// The clock is suspect: all keys stay valid.
+    Suspended,
 }
 
-impl Aging {
-    /// The instant since which a key of a certain life still counts.
+impl KeyExpiry {
+    /// The creation time from which a key with the given lifetime is still valid.
     fn oldest(self, now: Timestamp, life_ms: i64) -> Timestamp {
         match self {
-            Self::Counts => now.plus_millis(-life_ms),
-            Self::Rests => Timestamp::from_millis_clamped(i64::MIN),
+            Self::Active => now.plus_millis(-life_ms),
+            Self::Suspended => Timestamp::from_millis_clamped(i64::MIN),
         }
     }
 }
 
-/// Runs `f` unless its key has an answer already; what `f` answers is kept with its effects, if it
-/// is to be kept.
+/// Runs `f` unless its key has an answer; stores the answer of `f` with its effects, if it is to be
+/// kept.
 ///
 /// # Errors
-/// [`KeyReused`] for the same key with another request, and whatever `f` refuses.
+/// [`KeyReused`] for the same key with another request, and the refusals of `f`.
 pub fn once<N, E>(
     work: &mut TenantWork,
     key: &IdempotencyKey,
-    aging: Aging,
-    f: impl FnOnce(&mut TenantWork) -> Result<Verdict<StoredAnswer, N>, E>,
+    expiry: KeyExpiry,
+    f: impl FnOnce(&mut TenantWork) -> Result<KeyOutcome<StoredAnswer, N>, E>,
 ) -> Result<Once<N>, E>
 where
     E: From<StorageError> + From<KeyReused>,
 {
     if work.origin().actor == Actor::Storefront {
-        return once_keyless(work, key, aging, f);
+        return once_keyless(work, key, expiry, f);
     }
-    let oldest = aging.oldest(work.now(), IDEMPOTENCY_TTL_MS);
-    let name = name_of(work.origin().actor, &key.key);
+    let oldest = expiry.oldest(work.now(), IDEMPOTENCY_TTL_MS);
+    let name = namespaced_key(work.origin().actor, &key.key);
     let hash = Digest::of(name.as_bytes()).to_string();
     let stored = work.find(&FIND, params![hash, oldest, name], |row| {
         Ok((
@@ -205,10 +201,10 @@ where
         None => {}
     }
     let answer = match f(work)? {
-        Verdict::Keep(answer) | Verdict::KeepCart(answer, _) => answer,
-        Verdict::Forget(answer) => return Ok(Once::Forgotten(answer)),
+        KeyOutcome::Keep(answer) | KeyOutcome::KeepCart(answer, _) => answer,
+        KeyOutcome::Forget(answer) => return Ok(Once::Forgotten(answer)),
     };
-    // Two expired keys go with each new one, so the table comes back to a day's worth after a rush.
+    // Each new key deletes two expired ones, so the table shrinks to a day's worth after a rush.
     for expired in work.all(&EXPIRED, params![oldest], |row| row.get::<_, String>(0))? {
         work.change(&FORGET, params![expired], Rows::AtMostOne)?;
     }
@@ -225,20 +221,20 @@ where
     Ok(Once::First(answer))
 }
 
-/// [`once`], for a caller without an API key.
+/// The variant of [`once`] for a caller without an API key.
 fn once_keyless<N, E>(
     work: &mut TenantWork,
     key: &IdempotencyKey,
-    aging: Aging,
-    f: impl FnOnce(&mut TenantWork) -> Result<Verdict<StoredAnswer, N>, E>,
+    expiry: KeyExpiry,
+    f: impl FnOnce(&mut TenantWork) -> Result<KeyOutcome<StoredAnswer, N>, E>,
 ) -> Result<Once<N>, E>
 where
     E: From<StorageError> + From<KeyReused>,
 {
-    let name = name_of(Actor::Storefront, &key.key);
+    let name = namespaced_key(Actor::Storefront, &key.key);
     let hash = Digest::of(name.as_bytes());
-    let oldest = aging.oldest(work.now(), KEYLESS_ANSWER_TTL_MS);
-    let earlier_oldest = aging.oldest(work.now(), IDEMPOTENCY_TTL_MS);
+    let oldest = expiry.oldest(work.now(), KEYLESS_ANSWER_TTL_MS);
+    let earlier_oldest = expiry.oldest(work.now(), IDEMPOTENCY_TTL_MS);
     if let Some(stored) = keyless_answers::find(work, &hash, oldest, &name, earlier_oldest)? {
         if stored.request_hash != key.request_hash {
             return Err(KeyReused.into());
@@ -250,12 +246,12 @@ where
         });
     }
     let (answer, content) = match f(work)? {
-        Verdict::Keep(answer) => {
+        KeyOutcome::Keep(answer) => {
             let content = Content::Body(answer.body.clone());
             (answer, content)
         }
-        Verdict::KeepCart(answer, cart_id) => (answer, Content::Cart(cart_id)),
-        Verdict::Forget(answer) => return Ok(Once::Forgotten(answer)),
+        KeyOutcome::KeepCart(answer, cart_id) => (answer, Content::Cart(cart_id)),
+        KeyOutcome::Forget(answer) => return Ok(Once::Forgotten(answer)),
     };
     let stored = KeylessAnswer {
         request_hash: key.request_hash,
@@ -266,27 +262,18 @@ where
     Ok(Once::First(answer))
 }
 
-/// The bytes of the answers of callers with an API key, 200 for each row and its index entries
-/// included. Reads all of them: for the lane of long reads.
-///
-/// # Errors
-/// [`StorageError`].
+/// Measures the answers of callers with an API key, in bytes, including 200 for each row and its
+/// index entries. Reads all of them: for a long-read connection.
 pub fn stored_bytes(view: &TenantView) -> Result<i64, StorageError> {
     view.one(&STORED_BYTES, [], |row| row.get(0))
 }
 
-/// How many answers are older than is promised.
-///
-/// # Errors
-/// [`StorageError`].
+/// Counts the answers older than `cut_off`.
 pub fn count_expired(view: &TenantView, cut_off: Timestamp) -> Result<i64, StorageError> {
     view.one(&COUNT_EXPIRED, params![cut_off], |row| row.get(0))
 }
 
-/// Forgets the oldest of them, at most `limit`. Gives how many went.
-///
-/// # Errors
-/// [`StorageError`].
+/// Deletes at most `limit` of the oldest expired answers. Returns their number.
 pub fn forget_expired(
     work: &mut TenantWork,
     cut_off: Timestamp,
@@ -300,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_printable_also_between_quotes() {
+    fn accepts_printable_keys_bare_or_quoted() {
         let parse =
             |header: &str| IdempotencyKey::parse(header, "POST", "/", b"").map(|key| key.key);
         for (header, key) in [

@@ -5,7 +5,7 @@
 //!   that moment, or 404 `cart_not_found` once it is gone.
 //! - The answer of a checkout is kept whole and replayed byte for byte. The cap never evicts it;
 //!   the rate limit of checkouts bounds their number.
-//! - Triggers keep the sums in `keyless_usage`, whoever inserts or deletes: no request counts rows.
+//! - Triggers keep the sums in `keyless_usage` for every insert and delete: no request counts rows.
 //! - Files of earlier versions have such answers in `idempotency_key`, under keys that begin with
 //!   `storefront `, until they expire.
 

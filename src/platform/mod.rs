@@ -1,5 +1,5 @@
-//! L2: what a store needs beside its rows: number series, idempotency, the audit chain, the queue,
-//! alerts.
+//! L2: common tables of a file beside its business rows: number series, idempotency, the audit
+//! chain, the queue, alerts.
 
 pub mod alerts;
 pub mod audit;

@@ -1,33 +1,28 @@
-//! Keyset pages: a cursor is the place of the last row that was seen, so rows that come in
+//! Keyset pagination: a cursor is the position of the last row of a page, so that rows inserted
 //! meanwhile shift nothing.
 
 use crate::primitives::limits::{PAGE_DEFAULT, PAGE_MAX};
 
-/// Which page is wanted: newest first, rows before `before`.
+/// The requested page: newest first, rows before `before`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest {
-    /// Only rows whose `seq` is smaller.
+    /// Only rows with a smaller `seq`.
     pub before: i64,
-    /// At most so many.
     pub limit: u32,
 }
 
-/// A text that is no page.
+/// The reason why a page request is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PageError {
-    /// Zero or too many rows.
     #[error("limit must be from 1 to {PAGE_MAX}")]
     Limit,
-    /// Not a cursor of ours.
+    /// Not a cursor of this API.
     #[error("cursor is not one that this API gave out; start again without it")]
     Cursor,
 }
 
 impl PageRequest {
-    /// Reads `limit` and `cursor`.
-    ///
-    /// # Errors
-    /// [`PageError`].
+    /// Parses `limit` and `cursor`.
     pub fn parse(limit: Option<i64>, cursor: Option<&str>) -> Result<Self, PageError> {
         let limit = match limit {
             None => PAGE_DEFAULT,
@@ -43,63 +38,58 @@ impl PageRequest {
         Ok(Self { before, limit })
     }
 
-    /// How many rows to ask for: one more than the page, to know whether there is a next one.
+    /// The number of rows to fetch: one more than the page, to detect a next page.
     pub const fn fetch(self) -> u32 {
         self.limit + 1
     }
 }
 
-/// Which page is wanted of a list that goes through one store after the other, the oldest store
-/// first and in each the newest rows first.
+/// The requested page of a list over all tenants, the oldest tenant first, and in each the newest
+/// rows first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalkRequest {
-    /// Beginning with the store at this place.
-    pub store: i64,
-    /// There, only rows whose `seq` is smaller.
+    /// The `seq` of the first tenant.
+    pub tenant_seq: i64,
+    /// In that tenant, only rows with a smaller `seq`.
     pub before: i64,
-    /// At most so many rows.
     pub limit: u32,
 }
 
 impl WalkRequest {
-    /// Reads `limit` and `cursor`.
-    ///
-    /// # Errors
-    /// [`PageError`].
+    /// Parses `limit` and `cursor`.
     pub fn parse(limit: Option<i64>, cursor: Option<&str>) -> Result<Self, PageError> {
         let PageRequest { limit, .. } = PageRequest::parse(limit, None)?;
-        let places = match cursor {
+        let position = match cursor {
             None => Some((0, i64::MAX)),
-            Some(cursor) => cursor.split_once('.').and_then(|(store, before)| {
-                let store = if store == "c0" { 0 } else { decode(store)? };
-                Some((store, decode(before)?))
+            Some(cursor) => cursor.split_once('.').and_then(|(tenant, before)| {
+                let tenant_seq = if tenant == "c0" { 0 } else { decode(tenant)? };
+                Some((tenant_seq, decode(before)?))
             }),
         };
-        let (store, before) = places.ok_or(PageError::Cursor)?;
+        let (tenant_seq, before) = position.ok_or(PageError::Cursor)?;
         Ok(Self {
-            store,
+            tenant_seq,
             before,
             limit,
         })
     }
 
-    /// The cursor of a page that begins in the store at a place, with its rows before `before`.
-    pub fn cursor(store: i64, before: i64) -> String {
-        format!("{}.{}", encode(store), encode(before))
+    /// The cursor of a page that begins at a tenant, with its rows before `before`.
+    pub fn cursor(tenant_seq: i64, before: i64) -> String {
+        format!("{}.{}", encode(tenant_seq), encode(before))
     }
 }
 
-/// One page of rows, each with its place.
+/// One page of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// The rows.
     pub data: Vec<T>,
-    /// Where the next page begins; `None` on the last one.
+    /// The cursor of the next page; `None` on the last one.
     pub next_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// Cuts rows that were fetched with [`PageRequest::fetch`].
+    /// Builds a page from rows that were fetched with [`PageRequest::fetch`].
     pub fn cut(mut rows: Vec<(i64, T)>, request: PageRequest) -> Self {
         let limit = request.limit as usize;
         let more = rows.len() > limit;
@@ -111,7 +101,7 @@ impl<T> Page<T> {
         }
     }
 
-    /// All there is, in one page: for lists that are short by their nature.
+    /// All rows in one page, for lists that are always short.
     pub const fn whole(data: Vec<T>) -> Self {
         Self {
             data,
@@ -119,7 +109,6 @@ impl<T> Page<T> {
         }
     }
 
-    /// The same page of other rows.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
         Page {
             data: self.data.into_iter().map(f).collect(),
@@ -144,20 +133,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_walk_goes_on_where_its_cursor_says() {
+    fn walk_continues_at_its_cursor() {
         let first = WalkRequest::parse(Some(7), None);
         let wanted = WalkRequest {
-            store: 0,
+            tenant_seq: 0,
             before: i64::MAX,
             limit: 7,
         };
         assert_eq!(first, Ok(wanted));
-        for (store, before) in [(0, 1), (3, i64::MAX), (i64::MAX, 12)] {
-            let next = WalkRequest::parse(None, Some(&WalkRequest::cursor(store, before)))
+        for (tenant_seq, before) in [(0, 1), (3, i64::MAX), (i64::MAX, 12)] {
+            let next = WalkRequest::parse(None, Some(&WalkRequest::cursor(tenant_seq, before)))
                 .expect("our own cursor");
             assert_eq!(
-                (next.store, next.before, next.limit),
-                (store, before, PAGE_DEFAULT)
+                (next.tenant_seq, next.before, next.limit),
+                (tenant_seq, before, PAGE_DEFAULT)
             );
         }
         for bad in [

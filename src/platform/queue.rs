@@ -1,11 +1,10 @@
 //! The durable queue: a table in the tenant's file, so that a job exists if and only if the
 //! transaction of its cause does.
 //!
-//! States, in River's and Oban's words: a job is `available`, or `scheduled` for later; it is
-//! `running` while an outbound call is made for it; a failed one is `retryable` until its time has
-//! come; in the end it is `completed`, `cancelled` or `discarded`. This module is the table;
-//! `worker` decides when. What is held, and does not run until it is released, is in `epoch`; what
-//! goes when it has ended, in `trim`.
+//! States, in the words of River and Oban: a job is `available`, or `scheduled` for later; it is
+//! `running` during its outbound call; a failed one is `retryable` until its retry time; finally it
+//! is `completed`, `cancelled` or `discarded`. This module is the table; `worker` decides when jobs
+//! run. `epoch` holds and releases jobs; `trim` deletes finished ones.
 
 use serde::Serialize;
 use serde_json::json;
@@ -19,42 +18,41 @@ use crate::storage::{
 };
 
 text_enum! {
-    /// A queue.
     Queue {
-        /// What belongs nowhere else.
+        /// Everything without a queue of its own.
         Default = "default",
         /// The audit chain.
         Audit = "audit",
-        /// Reactions of the books.
+        /// Reactions of finance.
         Financial = "financial",
-        /// The house's own: its bills, and what it tells whoever runs it, which goes first there.
+        /// Bills of the landlord and alerts for the operator, which go first.
         Billing = "billing",
-        /// What can wait.
+        /// Work that can wait.
         Low = "low",
     }
 }
 
 text_enum! {
-    /// Where a job is in its life.
+    /// The state of a job.
     State {
         /// Ready to run.
         Available = "available",
-        /// Not before its time.
+        /// Waits for its time.
         Scheduled = "scheduled",
-        /// An outbound call is being made for it.
+        /// Its outbound call is running.
         Running = "running",
-        /// Failed, and due again later.
+        /// Failed; is due again later.
         Retryable = "retryable",
-        /// Done.
+        /// Finished.
         Completed = "completed",
-        /// Taken back before it ran.
+        /// Cancelled before it ran.
         Cancelled = "cancelled",
-        /// Given up after its last attempt.
+        /// Discarded after its last attempt.
         Discarded = "discarded",
     }
 }
 
-/// The file's own epoch: only its jobs run. See [`epoch`](super::epoch).
+/// The file's current epoch: only its jobs run. See [`epoch`](super::epoch).
 macro_rules! own_epoch {
     () => {
         "(SELECT number FROM epoch WHERE singleton = 1)"
@@ -62,7 +60,7 @@ macro_rules! own_epoch {
 }
 pub(crate) use own_epoch;
 
-/// A new row, and what is to happen when there is one with its key.
+/// Inserts a job, with a clause for a conflict of its unique key.
 macro_rules! insert {
     ($conflict:literal) => {
         concat!(
@@ -77,7 +75,7 @@ macro_rules! insert {
     };
 }
 
-/// Jobs that wait for their time, those first whose time comes first.
+/// Jobs that wait for their time, the earliest first.
 macro_rules! waiting {
     ($what:literal, $rest:literal) => {
         concat!(
@@ -90,7 +88,7 @@ macro_rules! waiting {
     };
 }
 
-/// Jobs that are ready, in the order in which they are run.
+/// Ready jobs in the order of their execution.
 macro_rules! ready {
     ($what:literal, $limit:literal) => {
         concat!(
@@ -139,19 +137,17 @@ statements! {
     HAS_STRANDED = waiting!("1", " AND state = 'retryable' AND scheduled_at > ?2 LIMIT 1");
 }
 
-/// A job that is to be.
+/// A job to enqueue.
 #[derive(Clone, Debug)]
 pub struct NewJob {
-    /// Its queue.
     pub queue: Queue,
-    /// Its kind: which handler runs it. Kinds stay readable for ever; a new shape is a new kind.
+    /// Selects the handler. Kinds stay readable for ever; a new shape is a new kind.
     pub kind: &'static str,
-    /// What the handler needs, as JSON.
+    /// The handler's input as JSON.
     pub payload: String,
-    /// Which of the jobs of its queue that are ready goes first: the lower, and of equals the
-    /// older. 0 for nearly all.
+    /// The lowest of the ready jobs of a queue goes first, and of equals the oldest. Mostly 0.
     pub priority: i64,
-    /// Not before this instant.
+    /// The earliest time to run.
     pub run_at: Option<Timestamp>,
     /// At most one unfinished job has this key.
     pub unique_key: Option<String>,
@@ -161,7 +157,7 @@ impl NewJob {
     /// A job that is due at once.
     ///
     /// # Panics
-    /// When the payload cannot be JSON, which a plain struct always can.
+    /// When the payload cannot be serialized; a plain struct always can.
     pub fn new(queue: Queue, kind: &'static str, payload: &impl Serialize) -> Self {
         let payload = serde_json::to_string(payload).expect("a payload is a plain struct");
         Self {
@@ -175,33 +171,31 @@ impl NewJob {
     }
 }
 
-/// A job that is due.
+/// A due job.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Its place in the table.
     pub seq: i64,
-    /// Its id; stable over all attempts, so a receiver can tell a repetition.
+    /// Stable over all attempts, so that a receiver can detect a repetition.
     pub id: JobId,
-    /// Its queue.
     pub queue: Queue,
-    /// Which handler runs it.
+    /// Selects the handler.
     pub kind: String,
-    /// What the handler needs.
+    /// The handler's input as JSON.
     pub payload: String,
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: i64,
-    /// Its own limit of attempts, if it has one.
+    /// The job's own limit of attempts.
     pub max_attempts: Option<i64>,
-    /// Since when it was due.
+    /// The time from which it was due.
     pub scheduled_at: Timestamp,
 }
 
-/// What becomes of a job that failed.
+/// The next state of a failed job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterFailure {
-    /// It is due again at this instant.
+    /// Retry at this time.
     Retry(Timestamp),
-    /// It is given up, and kept with its errors.
+    /// Discard, and keep it with its errors.
     Discard,
 }
 
@@ -218,11 +212,8 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
-/// Puts a job into the transaction of its cause. `false` when an unfinished job with the same
-/// unique key is there already.
-///
-/// # Errors
-/// [`StorageError`].
+/// Enqueues a job in the transaction of its cause. `false` when an unfinished job has the same
+/// unique key.
 pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError> {
     let due = new.run_at.unwrap_or_else(|| work.now());
     let state = if due > work.now() {
@@ -247,20 +238,16 @@ pub fn enqueue(work: &mut TenantWork, new: &NewJob) -> Result<bool, StorageError
     Ok(inserted == 1)
 }
 
-/// Makes available what was scheduled and is due by now, and gives the jobs that are ready, in
-/// order: of each at most `limit`. They are not started yet.
+/// Makes scheduled jobs that are due available, and returns the ready jobs in order, at most
+/// `limit` of each. Does not start them.
 ///
-/// No pause after a failure is longer than [`JOB_RETRY_MAX_MS`]: a job whose next attempt lies
-/// further ahead failed while the clock was ahead, and would wait for as long as the clock was set
-/// back. It is due now.
-///
-/// # Errors
-/// [`StorageError`].
+/// No retry delay exceeds [`JOB_RETRY_MAX_MS`]: a job with a later retry failed while the clock was
+/// ahead and would wait for as long as the clock was set back. It is due now.
 pub fn due(work: &mut TenantWork, queue: Queue, limit: u32) -> Result<Vec<Job>, StorageError> {
     let now = work.now();
     for (statement, at) in [(&DUE, now), (&STRANDED, now.plus_millis(JOB_RETRY_MAX_MS))] {
-        // Not all that is due: a hundred thousand jobs for the same minute would keep the shop's
-        // sales waiting.
+        // Not all due jobs: a hundred thousand jobs for the same minute would block the shop's
+        // sales.
         let found: Vec<i64> = work.all(statement, params![queue, at, limit], |row| row.get(0))?;
         for seq in found {
             work.change(&STAGE, params![seq], Rows::Exactly(1))?;
@@ -269,21 +256,17 @@ pub fn due(work: &mut TenantWork, queue: Queue, limit: u32) -> Result<Vec<Job>, 
     work.all(&READY, params![queue, limit], job)
 }
 
-/// Checkpoints a job as running: an outbound call is about to be made for it.
-///
-/// # Errors
-/// [`StorageError`].
+/// Marks a job as running before its outbound call.
 pub fn start(work: &mut TenantWork, job: &Job) -> Result<(), StorageError> {
     let now = work.now();
     work.change(&START, params![job.seq, now], Rows::Exactly(1))
         .map(drop)
 }
 
-/// Finishes a job, in the transaction of its effects.
+/// Completes a job, in the transaction of its effects.
 ///
 /// # Errors
-/// [`StorageError`]; `UnexpectedRows` when it was finished already, which undoes the effects as
-/// well.
+/// `UnexpectedRows` when the job is already finished, which rolls back the effects as well.
 pub fn complete(work: &mut TenantWork, job: &Job) -> Result<(), StorageError> {
     let now = work.now();
     work.change(
@@ -294,10 +277,7 @@ pub fn complete(work: &mut TenantWork, job: &Job) -> Result<(), StorageError> {
     .map(drop)
 }
 
-/// Notes a failure with its time, and what is to become of the job.
-///
-/// # Errors
-/// [`StorageError`].
+/// Records a failure with its time, and the job's next state.
 pub fn fail(
     work: &mut TenantWork,
     job: &Job,
@@ -310,8 +290,8 @@ pub fn fail(
         AfterFailure::Discard => (State::Discarded, now, Some(now)),
     };
     let row = named_params! {":seq": job.seq, ":state": state, ":attempt": job.attempt,
-    ":scheduled_at": due, ":now": now, ":finalized_at": finalized, ":error": noted(job.attempt,
-    now, error)};
+    ":scheduled_at": due, ":now": now, ":finalized_at": finalized,
+    ":error": error_record(job.attempt, now, error)};
     work.change(&FAIL, row, Rows::Exactly(1))?;
     if state == State::Retryable {
         work.wake(Wake {
@@ -322,16 +302,13 @@ pub fn fail(
     Ok(())
 }
 
-pub(super) fn noted(attempt: i64, at: Timestamp, error: &str) -> String {
+pub(super) fn error_record(attempt: i64, at: Timestamp, error: &str) -> String {
     let error: String = error.chars().take(JOB_ERROR_CHARS_MAX).collect();
     json!({"attempt": attempt, "at": at, "error": error}).to_string()
 }
 
-/// Gives back a job that was started and not carried out: its attempt is not burned. `false` when
-/// it has ended meanwhile.
-///
-/// # Errors
-/// [`StorageError`].
+/// Returns a started job that was not executed; its attempt does not count. `false` when it has
+/// finished meanwhile.
 pub fn give_back(work: &mut TenantWork, job: &Job) -> Result<bool, StorageError> {
     let given_back = work.change(&GIVE_BACK, params![job.seq], Rows::AtMostOne)? == 1;
     let at = work.now();
@@ -342,55 +319,38 @@ pub fn give_back(work: &mut TenantWork, job: &Job) -> Result<bool, StorageError>
     Ok(given_back)
 }
 
-/// Gives back the jobs of a queue that are marked as running and that nobody carries out: `in_hand`
-/// are those that somebody does. For after a commit of which it is not known whether it was kept.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn take_back(
+/// Returns the running jobs of a queue, except those in `executing`. For after a commit with an
+/// unknown result.
+pub fn reclaim(
     work: &mut TenantWork,
     queue: Queue,
-    in_hand: &[JobId],
+    executing: &[JobId],
 ) -> Result<(), StorageError> {
     let running = work.all(&RUNNING, params![queue], job)?;
-    for job in running.iter().filter(|job| !in_hand.contains(&job.id)) {
+    for job in running.iter().filter(|job| !executing.contains(&job.id)) {
         give_back(work, job)?;
     }
     Ok(())
 }
 
-/// How many jobs are marked as running. Before the worker starts, all of them are orphans of a
-/// process that is gone.
-///
-/// # Errors
-/// [`StorageError`].
+/// Counts the running jobs. Before the worker starts, all of them are orphans of a dead process.
 pub fn count_orphans(view: &TenantView) -> Result<i64, StorageError> {
     view.one(&ORPHANS, [], |row| row.get(0))
 }
 
-/// Makes orphans available again, their attempt not burned; one that was rescued too often is taken
-/// for the cause and discarded. Gives those that were discarded. Only right while no worker runs
-/// jobs of this file.
-///
-/// # Errors
-/// [`StorageError`].
+/// Makes orphans available again without counting their attempt. A job that was rescued too often
+/// counts as the cause of the crashes and is discarded; returns those. Only correct while no worker
+/// runs jobs of this file.
 pub fn rescue(work: &mut TenantWork) -> Result<Vec<Job>, StorageError> {
     let now = work.now();
-    let error = noted(
-        0,
-        now,
-        "the process died while this job ran, again and again",
-    );
+    let error = error_record(0, now, "the process died repeatedly while this job ran");
     let poison = work.returning(&DISCARD_POISON, params![now, error, RESCUES_MAX], job)?;
     work.change(&RESCUE, [], Rows::Any)?;
     Ok(poison)
 }
 
-/// Since when the next job of a queue is due, or when it will be; `None` when nothing waits. What
-/// is ready is due by now, whatever the clock showed when it came.
-///
-/// # Errors
-/// [`StorageError`].
+/// The time from which the next job of a queue is or will be due; `None` when nothing waits. A
+/// ready job is due now at the latest, whatever the clock showed when it was enqueued.
 pub fn next_due(view: &TenantView, queue: Queue) -> Result<Option<Timestamp>, StorageError> {
     let now = view.now();
     let ready: Option<Timestamp> = view.find(&NEXT_READY, params![queue], |row| row.get(0))?;
@@ -404,18 +364,15 @@ pub fn next_due(view: &TenantView, queue: Queue) -> Result<Option<Timestamp>, St
     Ok(ready.into_iter().chain(waiting).chain(stranded).min())
 }
 
-/// When each queue has something to do next.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn ready_queue(view: &TenantView) -> Result<Vec<Wake>, StorageError> {
-    let mut ready_queue = Vec::new();
+/// The next due time of each queue.
+pub fn next_wakes(view: &TenantView) -> Result<Vec<Wake>, StorageError> {
+    let mut wakes = Vec::new();
     for queue in Queue::ALL {
         let due = next_due(view, *queue)?;
-        ready_queue.extend(due.map(|at| Wake {
+        wakes.extend(due.map(|at| Wake {
             queue: queue.as_str(),
             at,
         }));
     }
-    Ok(ready_queue)
+    Ok(wakes)
 }

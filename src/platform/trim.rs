@@ -1,8 +1,8 @@
-//! What has ended goes in the end: completed jobs soon, those that were given up or cancelled after
-//! days, in which an operator can look at them.
+//! Deletes finished jobs: completed ones soon, discarded and cancelled ones after days, in which an
+//! operator can inspect them.
 //!
-//! A few rows with each turn that a shop has anyway, so that sales go on in between, and a shop at
-//! rest is left alone: what it keeps of its last hour goes with its next turn.
+//! Each batch of a tenant deletes a few rows, so that sales run in between, and an idle tenant is
+//! not disturbed: the jobs of its last hour go with its next batch.
 
 use crate::primitives::Timestamp;
 use crate::primitives::limits::JOBS_TRIMMED_MAX;
@@ -17,26 +17,23 @@ statements! {
     REMOVE = "DELETE FROM job WHERE seq = ?1 AND state IN ('completed', 'cancelled', 'discarded')";
 }
 
-/// Until when what has ended goes.
+/// The cut-offs of finished jobs.
 #[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    /// Jobs that were completed before this instant.
+pub struct TrimCutOffs {
+    /// For completed jobs.
     pub completed_before: Timestamp,
-    /// Jobs that were given up or cancelled before this instant.
+    /// For discarded and cancelled jobs.
     pub given_up_before: Timestamp,
 }
 
-/// Removes some of the jobs that have long ended; says whether there may be more.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn trim(work: &mut TenantWork, ended: Ended) -> Result<bool, StorageError> {
+/// Deletes some of the jobs before the cut-offs; returns whether more may remain.
+pub fn trim(work: &mut TenantWork, cut_offs: TrimCutOffs) -> Result<bool, StorageError> {
     let mut has_more = false;
     for (statement, before) in [
-        (&OLD_COMPLETED, ended.completed_before),
-        (&OLD_GIVEN_UP, ended.given_up_before),
+        (&OLD_COMPLETED, cut_offs.completed_before),
+        (&OLD_GIVEN_UP, cut_offs.given_up_before),
     ] {
-        // Nearly always there are none, and then this was one look at an index.
+        // Mostly there are none, and this is a single index lookup.
         let old: Vec<i64> = work.all(statement, params![before, JOBS_TRIMMED_MAX], |row| {
             row.get(0)
         })?;

@@ -1,61 +1,60 @@
-//! Why a rule refused, in the few kinds that a caller can act upon.
+//! Classes of errors: the few kinds that a caller can act upon.
 //!
-//! A command's error enum keeps the facts; its [`Class`] is all that `http/problem.rs` needs to
-//! choose a status and all that `worker` needs to choose between retry and discard. There is no
-//! default class: a new variant has to say what it is.
+//! A command's error enum keeps the facts. `http/problem.rs` chooses the status by the [`Class`]
+//! alone, and `worker` chooses between retry and discard by it. There is no default class: a new
+//! variant must state its own.
 
 use serde_json::{Map, Value};
 
-/// The kind of a refusal or fault.
+/// The class of a refusal or fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The request cannot be read at all (bad JSON, bad UTF-8, bad id in the path).
+    /// The request cannot be parsed (bad JSON, bad UTF-8, bad id in the path).
     Malformed,
-    /// The request can be read, but a value in it is not acceptable.
+    /// The request can be parsed, but a value in it is not acceptable.
     Invalid,
-    /// No credentials, or ones that are not valid.
+    /// Missing or invalid credentials.
     Unauthenticated,
-    /// A payment was declined by whoever decides on it.
+    /// A payment was declined by the payment provider.
     Declined,
-    /// The caller is known and may not do this.
+    /// The caller is authenticated but may not do this.
     Forbidden,
-    /// There is no such thing in this store.
+    /// No such resource in this tenant.
     NotFound,
-    /// The state of things does not allow it now.
+    /// The current state does not allow it.
     Conflict,
     /// The caller's copy is out of date (`If-Match`).
     Stale,
-    /// The service or this one store cannot answer for the moment: trying again later is right.
+    /// The service or this one tenant cannot answer at the moment; the caller should retry later.
     Unavailable,
     /// The disk is full: nothing was written.
     StorageFull,
-    /// A fault of ours.
+    /// An internal fault.
     Internal,
 }
 
-/// What every error that can reach a caller has to say about itself.
+/// An error that can reach a caller.
 ///
-/// `Display` is the sentence for a person (what is wrong and what to do); it never prints the
+/// `Display` is the sentence for a person (what is wrong, then what to do); it never prints the
 /// source.
 pub trait Refusal: std::error::Error {
-    /// Its kind.
     fn class(&self) -> Class;
-    /// Its stable, documented code in `snake_case`.
+    /// The stable, documented code in `snake_case`.
     fn code(&self) -> &'static str;
-    /// Facts for a program, added to the problem document as members of their own.
+    /// Facts for a program, added to the problem document as its own members.
     fn facts(&self) -> Map<String, Value> {
         Map::new()
     }
 }
 
-/// An error and its causes in one line. Ours do not print their source; others' do, and what has
-/// been said is not said again.
+/// An error and its causes in one line. Our errors do not print their source; those of libraries
+/// may, and a cause that was printed is not repeated.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         let cause = error.to_string();
-        if !says(&text, &cause) {
+        if !contains_words(&text, &cause) {
             text.push_str(": ");
             text.push_str(&cause);
         }
@@ -64,12 +63,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether a text has another in it, and not as a part of a word.
-fn says(text: &str, cause: &str) -> bool {
+/// Whether `text` contains `cause` as whole words.
+fn contains_words(text: &str, cause: &str) -> bool {
     let is_word = |next: Option<char>| next.is_some_and(char::is_alphanumeric);
-    let mut places = text.match_indices(cause);
+    let mut matches = text.match_indices(cause);
     cause.is_empty()
-        || places.any(|(at, _)| {
+        || matches.any(|(at, _)| {
             !is_word(text[..at].chars().next_back())
                 && !is_word(text[at + cause.len()..].chars().next())
         })
@@ -79,22 +78,22 @@ fn says(text: &str, cause: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Prints its source if it is told to, as many libraries do.
+    /// An error whose text may include its source, as in many libraries.
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
-    struct Said {
+    struct ChainLink {
         text: &'static str,
-        source: Option<Box<Said>>,
+        source: Option<Box<ChainLink>>,
     }
 
-    fn said(texts: &[&'static str]) -> Option<Box<Said>> {
+    fn links(texts: &[&'static str]) -> Option<Box<ChainLink>> {
         let (text, causes) = texts.split_first()?;
-        let source = said(causes);
-        Some(Box::new(Said { text, source }))
+        let source = links(causes);
+        Some(Box::new(ChainLink { text, source }))
     }
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn prints_each_cause_once() {
         for (texts, line) in [
             (&["not sent"][..], "not sent"),
             (
@@ -115,7 +114,7 @@ mod tests {
                 "no answer of timeout.example: time",
             ),
         ] {
-            assert_eq!(chain(&*said(texts).unwrap()), line);
+            assert_eq!(chain(&*links(texts).unwrap()), line);
         }
     }
 }

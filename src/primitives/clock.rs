@@ -1,17 +1,17 @@
-//! The port to the wall clock. The ambient clocks are banned by lint everywhere else.
+//! The port to the wall clock. A lint bans the ambient clocks everywhere else.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Timestamp;
 
-/// Says what time it is. Read once per transaction, so that all rows of one call agree.
+/// The source of the time. Read once per transaction, so that all rows of one call agree.
 pub trait Clock: Send + Sync {
-    /// The present instant, to the millisecond, UTC.
+    /// The present instant in UTC, to the millisecond.
     fn now(&self) -> Timestamp;
 
-    /// How long the machine has been up, sleep included. Nobody sets it: what [`now`](Self::now)
-    /// moves by and this does not is a clock that was set.
+    /// The machine's uptime, sleep included. Nobody sets it: when [`now`](Self::now) progresses
+    /// differently, the clock was set.
     fn uptime(&self) -> Duration;
 }
 
@@ -22,7 +22,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that reads the wall clock"
+        reason = "the only place that reads the wall clock"
     )]
     fn now(&self) -> Timestamp {
         Timestamp::from_millis_clamped(jiff::Timestamp::now().as_millisecond())
@@ -37,38 +37,36 @@ impl Clock for SystemClock {
     }
 }
 
-/// How long something took. For figures: nothing is decided by it, and nothing of it is stored.
+/// A measured duration, for metrics only: no decision depends on it, and it is not stored.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Begins to measure.
+    /// Starts the measurement.
     #[expect(
         clippy::disallowed_methods,
-        reason = "a figure; the wall clock may be set while it is measured"
+        reason = "for metrics; the wall clock may be set during the measurement"
     )]
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// How long it has been since.
     pub fn read(self) -> Duration {
         self.0.elapsed()
     }
 }
 
-/// A clock that stands still until it is told to move: for tests and replays.
+/// A clock that moves only when a test or replay moves it.
 #[derive(Debug)]
 pub struct ManualClock {
-    shows: AtomicI64,
+    now_ms: AtomicI64,
     up_ms: AtomicU64,
 }
 
 impl ManualClock {
-    /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
         Self {
-            shows: AtomicI64::new(now.as_millis()),
+            now_ms: AtomicI64::new(now.as_millis()),
             up_ms: AtomicU64::new(0),
         }
     }
@@ -76,19 +74,19 @@ impl ManualClock {
     /// Lets time pass.
     pub fn advance(&self, by: Duration) {
         let ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.shows.fetch_add(ms, Ordering::SeqCst);
+        self.now_ms.fetch_add(ms, Ordering::SeqCst);
         self.up_ms.fetch_add(ms.unsigned_abs(), Ordering::SeqCst);
     }
 
-    /// Sets it, forward or back, while no time passes.
+    /// Sets the clock, forward or back, without letting time pass.
     pub fn set(&self, now: Timestamp) {
-        self.shows.store(now.as_millis(), Ordering::SeqCst);
+        self.now_ms.store(now.as_millis(), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis_clamped(self.shows.load(Ordering::SeqCst))
+        Timestamp::from_millis_clamped(self.now_ms.load(Ordering::SeqCst))
     }
 
     fn uptime(&self) -> Duration {

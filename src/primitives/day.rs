@@ -1,4 +1,4 @@
-//! A day of the calendar, without a clock or a zone: the day of a published rate.
+//! A calendar day without time or zone: the day of a published rate.
 
 use std::fmt;
 
@@ -8,16 +8,13 @@ use super::Timestamp;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(jiff::civil::Date);
 
-/// A text that is no day.
+/// The text is not a calendar day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not a day of the calendar; write it as 2026-01-31")]
 pub struct DayError;
 
 impl Day {
-    /// Reads `2026-01-31`, and no other form.
-    ///
-    /// # Errors
-    /// [`DayError`].
+    /// Parses `2026-01-31`, and no other form.
     pub fn parse(text: &str) -> Result<Self, DayError> {
         let has_form = |(index, byte): (usize, u8)| {
             if matches!(index, 4 | 7) {
@@ -32,21 +29,21 @@ impl Day {
         text.parse().map(Self).map_err(|_| DayError)
     }
 
-    /// The day in UTC of an instant.
+    /// The UTC day of an instant.
     pub fn of(at: Timestamp) -> Self {
-        Self::parse(&at.date()).expect("an instant's day is one")
+        Self::parse(&at.date()).expect("an instant has a day")
     }
 
-    /// How many days `later` is after this one; negative when it is before.
+    /// The number of days from this day to `later`; negative when `later` is earlier.
     pub fn days_until(self, later: Self) -> i32 {
         let span = self
             .0
             .until(later.0)
-            .expect("days of four-digit years are within reach");
+            .expect("the span of four-digit years is in range");
         span.get_days()
     }
 
-    /// Its first instant, in UTC.
+    /// The first instant of the day in UTC.
     pub fn start(self) -> Timestamp {
         Timestamp::parse(&format!("{self}T00:00:00Z"))
             .unwrap_or_else(|_| Timestamp::from_millis_clamped(i64::MAX))
@@ -76,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_read_in_one_form() {
+    fn parses_one_form_only() {
         let day = Day::parse("2024-02-29").expect("a leap day");
         assert_eq!(day.to_string(), "2024-02-29");
         assert_eq!(day.start().to_string(), "2024-02-29T00:00:00Z");
@@ -97,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_counted_over_months_and_years() {
+    fn counts_days_across_months_and_years() {
         let day = |text| Day::parse(text).expect(text);
         assert_eq!(day("2023-12-31").days_until(day("2024-03-01")), 61);
         assert_eq!(day("2024-03-01").days_until(day("2024-02-29")), -1);

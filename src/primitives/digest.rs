@@ -1,4 +1,4 @@
-//! A SHA-256 digest: of a snapshot, of a request, of an API key. Shown as 64 hex digits.
+//! A SHA-256 digest of a snapshot, a request or an API key. Displayed as 64 hex digits.
 
 use std::fmt;
 
@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -22,45 +21,41 @@ impl Digest {
         digest.finish()
     }
 
-    /// What stands in the place of the one before, where there is none.
+    /// The all-zero digest: the predecessor of the first entry of a chain.
     pub const fn none() -> Self {
         Self([0; 32])
     }
 
-    /// From stored bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The raw bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// A digest that is put together part by part, each preceded by its length.
+/// A digest under construction: parts are added one by one, each preceded by its length.
 #[derive(Clone, Default)]
 pub struct Parts(Sha256);
 
 impl Parts {
-    /// Adds a part.
     pub fn bytes(&mut self, part: &[u8]) {
         self.0.update((part.len() as u64).to_be_bytes());
         self.0.update(part);
     }
 
-    /// Adds a part that may be missing, which is another thing than an empty one.
+    /// Adds an optional part; a missing part differs from an empty one.
     pub fn optional(&mut self, part: Option<&[u8]>) {
         self.number(i64::from(part.is_some()));
         self.bytes(part.unwrap_or_default());
     }
 
-    /// Adds a number.
     pub fn number(&mut self, number: i64) {
         self.bytes(&number.to_be_bytes());
     }
 
-    /// The digest of all that was added.
+    /// Returns the digest of all parts.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }

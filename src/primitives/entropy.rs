@@ -1,5 +1,4 @@
-//! The port to randomness: ids, keys and jitter come from here, so that a test can repeat a run
-//! from its seed.
+//! The port to randomness for ids, keys and jitter. A test can repeat a run from its seed.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -8,7 +7,6 @@ use sha2::{Digest as _, Sha256};
 
 /// A source of unpredictable bytes.
 pub trait Entropy: Send + Sync {
-    /// Fills `bytes`.
     fn fill(&self, bytes: &mut [u8]);
 
     /// A number from `0` to `below - 1`; `0` when `below` is `0`. The bias is under 2⁻³² for the
@@ -24,12 +22,12 @@ pub trait Entropy: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
-/// How many bytes a thread asks for at once: a sale takes about ten ids of ten bytes each, and need
-/// not call the kernel for every one.
+/// Bytes that a thread requests at once: a sale uses about ten ids of ten bytes each, and does not
+/// need a system call for every one.
 const POOL_BYTES: usize = 1024;
 
 thread_local! {
-    /// Bytes that were asked for and not used; each is handed out once and wiped.
+    /// Unused bytes; each is handed out once and wiped.
     static POOL: RefCell<([u8; POOL_BYTES], usize)> = const { RefCell::new(([0; POOL_BYTES],
         POOL_BYTES)) };
 }
@@ -51,7 +49,7 @@ impl Entropy for SystemEntropy {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one place that asks the system for randomness"
+    reason = "the only call to the system's generator"
 )]
 fn ask_system(pool: &mut [u8]) {
     getrandom::fill(pool).expect("the kernel's generator answers once the system has booted");
@@ -65,7 +63,6 @@ pub struct SeededEntropy {
 }
 
 impl SeededEntropy {
-    /// The stream that belongs to `seed`.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -95,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_draws_are_alike_across_the_pool() {
+    fn draws_differ_across_pool_refills() {
         let mut seen = std::collections::HashSet::new();
         for _ in 0..1_000 {
             let mut bytes = [0_u8; 10];

@@ -1,9 +1,9 @@
-//! Exchange rates: exact decimals, quotations of one currency in another, and what an amount of the
-//! one is in the other. No floats.
+//! Exchange rates: exact decimals, quotations of one currency in another, and the conversion of
+//! amounts. No floats.
 //!
-//! A quotation is a fraction of two decimals, because a rate over a third currency (dollars to
-//! francs, both quoted against the euro) has no exact decimal: it is kept whole, and the one
-//! rounding is that of the amount, by a mode that whoever converts names.
+//! A quotation is a fraction of two decimals: a cross rate over a third currency (dollars to
+//! francs, both quoted against the euro) has no exact decimal. Only the converted amount is
+//! rounded, once, by the mode that the caller names.
 
 use std::fmt;
 
@@ -12,39 +12,32 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use super::money::divide;
 use super::{Currency, Day, Money, MoneyError, Rounding};
 
-/// The digits of a rate before its point, and behind it: no currency is worth a billion times
-/// another.
+/// The maximum number of digits on each side of the decimal point: no currency is worth a billion
+/// times another.
 const DIGITS_MAX: usize = 9;
-/// The digits of a rate that is shown.
+/// The digits of a displayed rate.
 const DIGITS_SHOWN: u32 = 12;
 
-/// How much of one currency one unit of another is: a decimal above zero.
+/// The price of one unit of a currency in another: a decimal above zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExchangeRate(Decimal);
 
-/// A text that is no rate.
+/// The text is not an exchange rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeRateError {
-    /// Not a plain decimal.
     #[error("is not a rate; write a decimal with a point, such as 1.0842")]
     Malformed,
-    /// More digits than rates have.
     #[error("has more than {DIGITS_MAX} digits before its point or behind it")]
     TooManyDigits,
-    /// Zero.
-    #[error("is zero, which is no rate")]
+    #[error("is zero; a rate must be above zero")]
     Zero,
 }
 
 impl ExchangeRate {
-    /// One for one: the other side of a quotation that is no cross.
+    /// The denominator of a quotation that is not a cross rate.
     pub const ONE: Self = Self(Decimal::ONE);
 
-    /// Reads digits with at most one point among them: no sign, no exponent, no grouping, no zeros
-    /// in front.
-    ///
-    /// # Errors
-    /// [`ExchangeRateError`].
+    /// Parses digits with at most one decimal point: no sign, exponent, grouping or leading zeros.
     pub fn parse(text: &str) -> Result<Self, ExchangeRateError> {
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
         let is_digits =
@@ -62,7 +55,7 @@ impl ExchangeRate {
         Ok(Self(rate.normalize()))
     }
 
-    /// Whether it is more than twice or less than half of `other`.
+    /// Whether the rate is more than twice or less than half of `other`.
     #[must_use]
     pub fn is_far_from(self, other: Self) -> bool {
         let two = Decimal::TWO;
@@ -91,18 +84,17 @@ impl serde::Serialize for ExchangeRate {
 /// One unit of `base` is `numerator ÷ denominator` of `quote`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotation {
-    /// What is priced.
+    /// The currency that is priced.
     pub base: Currency,
-    /// In what it is priced.
+    /// The currency of the price.
     pub quote: Currency,
-    /// Above the line.
     pub numerator: ExchangeRate,
-    /// Below it; 1, unless the rate was the other way round or went over a third currency.
+    /// 1, unless the rate was inverted or is a cross rate over a third currency.
     pub denominator: ExchangeRate,
 }
 
 impl Quotation {
-    /// The same, the other way round.
+    /// The quotation with `base` and `quote` swapped.
     #[must_use]
     pub const fn inverse(self) -> Self {
         Self {
@@ -113,7 +105,7 @@ impl Quotation {
         }
     }
 
-    /// The rate as a decimal of 12 digits: to be read. Amounts go by the fraction.
+    /// The rate as a decimal of 12 digits, for display. Amounts are converted by the fraction.
     #[must_use]
     pub fn shown(&self) -> String {
         let rate = self.numerator.0 / self.denominator.0;
@@ -122,18 +114,17 @@ impl Quotation {
         rounded.unwrap_or(rate).normalize().to_string()
     }
 
-    /// What `amount` is in the other currency, to its minor unit.
+    /// Converts `amount` to the other currency, rounded to its minor unit.
     ///
     /// # Errors
-    /// [`MoneyError::CurrencyMismatch`] for an amount in another currency than `base`,
-    /// [`MoneyError::Overflow`] beyond what money can be.
+    /// [`MoneyError::CurrencyMismatch`] when the amount is not in `base`, [`MoneyError::Overflow`]
+    /// beyond the limit of [`Money`].
     pub fn convert(&self, amount: Money, mode: Rounding) -> Result<Money, MoneyError> {
         if amount.currency() != self.base {
             return Err(MoneyError::CurrencyMismatch(amount.currency(), self.base));
         }
         let (above, below) = (self.numerator.0.mantissa(), self.denominator.0.mantissa());
-        // The powers of ten of both rates and of both minor units, on the side where they make it
-        // larger.
+        // Powers of ten of both rates and both minor units, applied to the side they enlarge.
         let gains = i64::from(self.denominator.0.scale()) + i64::from(self.quote.digits());
         let losses = i64::from(self.numerator.0.scale()) + i64::from(self.base.digits());
         let ten =
@@ -151,26 +142,26 @@ impl Quotation {
     }
 }
 
-/// A currency's published rates, each of a day: how much of it one euro is.
+/// The published daily rates of one currency: its price of one euro.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series(Vec<(Day, ExchangeRate)>);
 
 impl Series {
-    /// Of rates in the order of their days, one for each.
+    /// A series of rates in the order of their days, one per day.
     ///
     /// # Panics
-    /// When they are not.
+    /// When two rates are of one day or out of order.
     #[must_use]
     pub fn new(rates: Vec<(Day, ExchangeRate)>) -> Self {
         assert!(
             rates.is_sorted_by(|one, next| one.0 < next.0),
-            "one rate for each day, in their order"
+            "one rate for each day, in order"
         );
         Self(rates)
     }
 
-    /// The last rate of `day` or before, if it is not older than `days_max`: on Sundays and
-    /// holidays that of the day before holds.
+    /// The last rate of `day` or before, if it is at most `days_max` days old: on Sundays and
+    /// holidays the rate of the previous business day applies.
     #[must_use]
     pub fn at(&self, day: Day, days_max: i32) -> Option<(Day, ExchangeRate)> {
         let after = self.0.partition_point(|(published, _)| *published <= day);
@@ -179,12 +170,12 @@ impl Series {
     }
 }
 
-/// What somebody publishes: for each day the rates of that day, against the euro.
+/// A published data set: the rates of each day against the euro.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Publication {
-    /// The days, in no order, with what one euro is.
+    /// The days in any order, with the price of one euro in each currency.
     pub days: Vec<(Day, Vec<(Currency, ExchangeRate)>)>,
-    /// Codes that were left out, because ISO 4217 has them no more.
+    /// Codes that were skipped because ISO 4217 no longer lists them.
     pub left_out: Vec<String>,
 }
 

@@ -1,8 +1,8 @@
-//! Typed ids: one Rust type per kind of thing, UUIDv7 inside (RFC 9562), so that an order's id
-//! cannot be handed to a function that wants a payment's.
+//! Typed ids: one Rust type per kind of thing, UUIDv7 inside (RFC 9562). An order's id cannot be
+//! passed to a function that expects a payment's.
 //!
-//! Ids that we make are time-ordered, which keeps the b-trees of the files dense at their right
-//! edge. Ids that a client brings may be any UUID except the nil and max ones.
+//! Generated ids are time-ordered, which keeps the B-trees of the files dense at their right edge.
+//! A client's id may be any UUID except the nil and max ones.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,20 +15,20 @@ use super::{Entropy, Timestamp};
 
 /// A kind of thing that has ids.
 pub trait Kind: 'static {
-    /// Its name in messages.
+    /// The name of the kind in messages.
     const NAME: &'static str;
 }
 
-/// The id of a thing of kind `K`.
+/// The id of an entity of kind `K`.
 pub struct Id<K>(Uuid, PhantomData<fn() -> K>);
 
-/// A text that is not an id.
+/// The text is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a UUID; write it as 8-4-4-4-12 hexadecimal digits")]
 pub struct IdError;
 
 impl<K: Kind> Id<K> {
-    /// A new id at `now`.
+    /// Generates an id at `now`.
     pub fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
         let mut random = [0_u8; 10];
         entropy.fill(&mut random);
@@ -39,8 +39,8 @@ impl<K: Kind> Id<K> {
         )
     }
 
-    /// The id that belongs to a name: the same name always gives the same id. A UUID of version 8
-    /// (RFC 9562 §5.8) from the name's SHA-256.
+    /// Derives an id from a name; the same name always gives the same id. A UUID of version 8 (RFC
+    /// 9562 §5.8) from the name's SHA-256.
     pub fn derived(name: &str) -> Self {
         let hash = super::Digest::of(name.as_bytes());
         let mut bytes = [0_u8; 16];
@@ -51,20 +51,17 @@ impl<K: Kind> Id<K> {
         )
     }
 
-    /// From stored or received bytes.
+    /// Wraps stored or received bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes), PhantomData)
     }
 
-    /// The 16 bytes, as they are stored.
+    /// The 16 bytes, as stored.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// Reads the hyphenated form.
-    ///
-    /// # Errors
-    /// [`IdError`] for anything else, and for the nil and max UUIDs, which name nothing.
+    /// Parses the hyphenated form; rejects the nil and max UUIDs, which identify nothing.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         if text.len() != 36 {
             return Err(IdError);
@@ -194,7 +191,7 @@ mod tests {
     use crate::primitives::SeededEntropy;
 
     #[test]
-    fn new_ids_are_version_7_and_ordered_by_time() {
+    fn generates_version_7_ids_ordered_by_time() {
         let entropy = SeededEntropy::new(1);
         let at = |ms| OrderId::new(Timestamp::from_millis(ms).expect("in range"), &entropy);
         let (early, late) = (at(1_700_000_000_000), at(1_700_000_000_001));
@@ -207,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_one_id() {
+    fn derives_same_id_for_same_name() {
         let id = OrderId::derived("import:1");
         assert_eq!(id, OrderId::derived("import:1"));
         assert_ne!(id, OrderId::derived("import:2"));
@@ -216,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_ids_are_refused() {
+    fn rejects_malformed_ids() {
         for text in [
             "",
             "1",

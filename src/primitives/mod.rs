@@ -1,7 +1,6 @@
-//! L0: values. Nothing here opens a file, a socket or a clock; everything above speaks in these
-//! types.
+//! L0: value types. Nothing here opens a file or a socket; all other modules use these types.
 //!
-//! A value that exists is valid: the constructors parse, and the rest of the code takes the types.
+//! A value that exists is valid: constructors validate, and the rest of the code accepts the types.
 
 pub mod class;
 pub mod client_hash;

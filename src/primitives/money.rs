@@ -1,12 +1,12 @@
-//! Money: an integer of minor units and its currency. No operators, no floats; every rounding names
-//! its mode.
+//! Money: an integer number of minor units and a currency. No operators, no floats; every rounding
+//! names its mode.
 
 use std::fmt;
 
 use super::Day;
 use super::limits::{MONEY_MINOR_MAX, PRICE_MINOR_MAX};
 
-/// The last days of currencies that have ended and that amounts of the past are still in.
+/// The last days of discontinued currencies that past amounts still use.
 const ENDED: &[(&str, &str)] = &[
     ("BGN", "2025-12-31"),
     ("CUC", "2020-12-31"),
@@ -15,17 +15,17 @@ const ENDED: &[(&str, &str)] = &[
     ("ZWL", "2024-08-31"),
 ];
 
-/// An ISO 4217 currency that has minor units and is in circulation, or was when amounts in it were
-/// written down.
+/// An ISO 4217 currency with minor units that is in circulation, or was when the amount was
+/// recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency(iso_currency::Currency);
 
 impl Currency {
-    /// Reads an alphabetic code, in capitals as ISO 4217 writes it.
+    /// Parses an alphabetic code in capitals, as ISO 4217 writes it.
     ///
     /// # Errors
-    /// [`MoneyError::UnknownCurrency`] for a code that is none, and for the codes of metals, funds
-    /// and tests (`XAU`, `XXX` …), which have no minor unit.
+    /// [`MoneyError::UnknownCurrency`] for an unknown code, and for the codes of metals, funds and
+    /// tests (`XAU`, `XXX` …), which have no minor unit.
     pub fn parse(code: &str) -> Result<Self, MoneyError> {
         let currency =
             iso_currency::Currency::from_code(code).ok_or(MoneyError::UnknownCurrency)?;
@@ -35,12 +35,12 @@ impl Currency {
         }
     }
 
-    /// The three letters.
+    /// The three-letter code.
     pub fn code(self) -> &'static str {
         self.0.code()
     }
 
-    /// Its last day, when it has ended: amounts of the past stay readable, and nothing new is sold
+    /// The last day of a discontinued currency: past amounts stay readable, and nothing new is sold
     /// in it.
     pub fn last_day(self) -> Option<Day> {
         let ended = ENDED.iter().find(|(code, _)| *code == self.code())?;
@@ -85,33 +85,33 @@ pub struct Money {
     currency: Currency,
 }
 
-/// Why an amount cannot be.
+/// The reason why an amount is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
-    /// The code is none of ISO 4217's.
+    /// Not a code of ISO 4217.
     #[error("is not a currency; use an ISO 4217 code in capitals, such as EUR")]
     UnknownCurrency,
-    /// Two currencies met in one sum.
+    /// Two currencies in one sum.
     #[error("{0} and {1} cannot be added up; convert one of them first")]
     CurrencyMismatch(Currency, Currency),
-    /// The amount is beyond ±(2⁵³ − 1) minor units.
+    /// Beyond ±(2⁵³ − 1) minor units.
     #[error("the amount is too large; the limit is 9007199254740991 minor units")]
     Overflow,
-    /// A price or payment below zero.
-    #[error("the amount is negative; amounts of prices and payments are zero or more")]
+    /// A negative price or payment.
+    #[error("the amount is negative; prices and payments must be zero or more")]
     Negative,
-    /// A price or payment beyond what anything costs.
+    /// A price or payment above [`PRICE_MINOR_MAX`].
     #[error(
-        "the amount is beyond what a price or a payment can be; the limit is {PRICE_MINOR_MAX} \
-         minor units; was a barcode read into it?"
+        "the amount is above the limit of {PRICE_MINOR_MAX} minor units for a price or a payment; \
+         check that no barcode was entered as the amount"
     )]
     BeyondPrices,
 }
 
-/// How a fraction of a minor unit is decided.
+/// The rounding of a fraction of a minor unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
-    /// To the nearest; a half goes away from zero. What tax offices mean by "commercial rounding".
+    /// To the nearest; a half goes away from zero ("commercial rounding" in tax law).
     HalfUp,
     /// To the nearest; a half goes to the even neighbour (IEEE 754 roundTiesToEven).
     HalfEven,
@@ -120,18 +120,12 @@ pub enum Rounding {
 }
 
 impl Money {
-    /// An amount.
-    ///
-    /// # Errors
-    /// [`MoneyError::Overflow`] beyond the limit.
+    /// An amount of `minor` units; [`MoneyError::Overflow`] beyond the limit.
     pub fn new(minor: i64, currency: Currency) -> Result<Self, MoneyError> {
         Self::from_wide(i128::from(minor), currency)
     }
 
-    /// An amount that may not be negative: a price, a payment.
-    ///
-    /// # Errors
-    /// [`MoneyError::Negative`], [`MoneyError::BeyondPrices`].
+    /// A non-negative amount: a price or a payment.
     pub fn price(minor: i64, currency: Currency) -> Result<Self, MoneyError> {
         match minor {
             ..0 => Err(MoneyError::Negative),
@@ -140,7 +134,6 @@ impl Money {
         }
     }
 
-    /// Nothing.
     pub const fn zero(currency: Currency) -> Self {
         Self { minor: 0, currency }
     }
@@ -159,20 +152,14 @@ impl Money {
         self.minor
     }
 
-    /// Its currency.
     pub const fn currency(self) -> Currency {
         self.currency
     }
 
-    /// Whether it is nothing.
     pub const fn is_zero(self) -> bool {
         self.minor == 0
     }
 
-    /// The sum.
-    ///
-    /// # Errors
-    /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
         self.same_currency(other)?;
         Self::from_wide(
@@ -181,10 +168,6 @@ impl Money {
         )
     }
 
-    /// The difference.
-    ///
-    /// # Errors
-    /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     pub fn minus(self, other: Self) -> Result<Self, MoneyError> {
         self.same_currency(other)?;
         Self::from_wide(
@@ -193,18 +176,13 @@ impl Money {
         )
     }
 
-    /// The amount of `count` such things.
-    ///
-    /// # Errors
-    /// [`MoneyError::Overflow`].
     pub fn times(self, count: i64) -> Result<Self, MoneyError> {
         Self::from_wide(i128::from(self.minor) * i128::from(count), self.currency)
     }
 
     /// `self × numerator ÷ denominator`, rounded by `mode`.
     ///
-    /// # Errors
-    /// [`MoneyError::Overflow`], also for a denominator that is not positive.
+    /// [`MoneyError::Overflow`] also when the denominator is not positive.
     pub fn ratio(
         self,
         numerator: i64,
@@ -225,7 +203,7 @@ impl Money {
     /// its fair share.
     ///
     /// # Errors
-    /// [`MoneyError::Overflow`] when no weight is above zero and there is something to split.
+    /// [`MoneyError::Overflow`] when no weight is above zero and the amount is not zero.
     pub fn allocate(self, weights: &[i64]) -> Result<Vec<Self>, MoneyError> {
         let parts = allocate(self.minor, weights).ok_or(MoneyError::Overflow)?;
         Ok(parts
@@ -269,7 +247,7 @@ impl fmt::Debug for Money {
     }
 }
 
-/// The quotient in whole numbers; `denominator` is above zero.
+/// The rounded integer quotient; `denominator` is above zero.
 pub(super) fn divide(numerator: i128, denominator: i128, mode: Rounding) -> i128 {
     let (quotient, rest) = (numerator / denominator, numerator % denominator);
     let away = if numerator < 0 {
@@ -290,11 +268,11 @@ pub(super) fn divide(numerator: i128, denominator: i128, mode: Rounding) -> i128
     }
 }
 
-/// Splits `total` over `weights` by the largest remainder (Hamilton's method): the parts sum to
-/// `total` exactly; what is left after rounding down goes one unit each to the largest remainders,
-/// the earlier first among equals.
+/// Splits `total` over `weights` by the largest remainder (Hamilton's method). The parts sum to
+/// `total` exactly: the units left after rounding down go to the largest remainders, the earlier
+/// first among equals.
 ///
-/// `None` when a weight is negative, or when nothing has weight and `total` is not zero.
+/// `None` when a weight is negative, or when all weights are zero and `total` is not.
 pub fn allocate(total: i64, weights: &[i64]) -> Option<Vec<i64>> {
     let sum: i128 = weights.iter().map(|weight| i128::from(*weight)).sum();
     if weights.iter().any(|weight| *weight < 0) || (sum == 0 && total != 0) {
@@ -336,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn currencies_have_their_digits() {
+    fn knows_digits_of_currencies() {
         for (code, digits) in [("EUR", 2), ("JPY", 0), ("KWD", 3), ("USD", 2)] {
             assert_eq!(
                 Currency::parse(code).expect(code).digits(),
@@ -354,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn currencies_that_ended_have_a_last_day() {
+    fn gives_last_day_of_ended_currencies() {
         let last = |code: &str| {
             Currency::parse(code)
                 .expect(code)
@@ -369,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_modes_differ_where_they_should() {
+    fn rounds_half_by_mode() {
         let half = |minor, mode| eur(minor).ratio(1, 2, mode).expect("small").minor();
         assert_eq!(
             [
@@ -391,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_show_their_digits() {
+    fn formats_digits_of_currency() {
         assert_eq!(eur(-5).to_string(), "-0.05 EUR");
         assert_eq!(
             Money::zero(Currency::parse("JPY").expect("known")).to_string(),
@@ -400,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_limit_is_an_error_and_never_wraps() {
+    fn rejects_amounts_beyond_limits() {
         assert_eq!(eur(MONEY_MINOR_MAX).plus(eur(1)), Err(MoneyError::Overflow));
         assert_eq!(
             eur(MONEY_MINOR_MAX).times(i64::MAX),
@@ -424,7 +402,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn allocation_is_exact_and_fair(total in -1_000_000_000_i64..1_000_000_000,
+        fn allocates_exactly_and_fairly(total in -1_000_000_000_i64..1_000_000_000,
             weights in prop::collection::vec(0_i64..1_000_000, 1..50)) {
             prop_assume!(weights.iter().any(|weight| *weight > 0));
             let parts = allocate(total, &weights).expect("something has weight");
@@ -432,19 +410,18 @@ mod tests {
             let sum: i128 = weights.iter().map(|weight| i128::from(*weight)).sum();
             for (part, weight) in parts.iter().zip(&weights) {
                 let fair = i128::from(total) * i128::from(*weight);
-                prop_assert!((i128::from(*part) * sum - fair).abs() < sum, "a part is more than a \
-                    unit off");
+                prop_assert!((i128::from(*part) * sum - fair).abs() < sum, "more than a unit off");
             }
         }
 
         #[test]
-        fn addition_and_subtraction_undo_each_other(a in -MONEY_MINOR_MAX/2..MONEY_MINOR_MAX/2,
+        fn subtraction_undoes_addition(a in -MONEY_MINOR_MAX/2..MONEY_MINOR_MAX/2,
             b in -MONEY_MINOR_MAX/2..MONEY_MINOR_MAX/2) {
             prop_assert_eq!(eur(a).plus(eur(b)).and_then(|sum| sum.minus(eur(b))), Ok(eur(a)));
         }
 
         #[test]
-        fn a_ratio_is_within_half_a_unit(minor in -1_000_000_000_i64..1_000_000_000,
+        fn ratio_is_within_half_a_unit(minor in -1_000_000_000_i64..1_000_000_000,
             numerator in 0_i64..2_000_000) {
             let rounded = eur(minor).ratio(numerator, 1_000_000,
                 Rounding::HalfUp).expect("small").minor();

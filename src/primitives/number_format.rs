@@ -1,8 +1,7 @@
-//! How a number of a series is written on paper, such as `INV-2026-000042`.
+//! Formats of number series, such as `INV-2026-000042`.
 //!
-//! The format is parsed once, when the configuration is read, so that issuing an invoice cannot
-//! fail on it. What is deliberately absent: months, days and store names; a number tells the year
-//! and the sequence.
+//! The configuration parses the format once, so that issuing an invoice cannot fail on it. Months,
+//! days and shop names are deliberately absent: a number states the year and the sequence.
 
 use std::fmt;
 
@@ -15,7 +14,7 @@ const MAX_SEQ_DIGITS: usize = 20;
 /// Years are written with four digits.
 const YEAR_DIGITS: usize = 4;
 
-/// A checked number format: literal text, one `{seq}` or `{seq:0N}`, at most one `{year}`.
+/// A validated number format: literal text, one `{seq}` or `{seq:0N}`, at most one `{year}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberFormat {
     source: String,
@@ -29,28 +28,24 @@ enum Piece {
     Seq { pad_digits: usize },
 }
 
-/// Why a text is no number format.
+/// The reason why a text is not a number format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NumberFormatError {
-    /// The sequence is missing, so that all numbers would be equal.
+    /// Without the sequence all numbers would be equal.
     #[error("must contain {{seq}} or {{seq:0N}}")]
     SeqMissing,
-    /// A placeholder appears twice.
     #[error("contains {{{0}}} more than once")]
     Repeated(&'static str),
-    /// A placeholder that does not exist, or a padding outside 1 to 12 digits.
-    #[error(
-        "{{{0}}} is not a placeholder; there are {{year}}, {{seq}} and {{seq:01}} to {{seq:012}}"
-    )]
+    /// Not a known placeholder, or a padding outside 1 to 12 digits.
+    #[error("{{{0}}} is not a placeholder; use {{year}}, {{seq}}, or {{seq:01}} to {{seq:012}}")]
     UnknownPlaceholder(String),
-    /// A `{` without its `}`.
     #[error("has a {{ without its }}")]
     Unclosed,
     /// A character that is not safe in file names, URLs and bank references.
     #[error("contains {0:?}; only letters, digits and - _ / . are allowed")]
     BadCharacter(char),
-    /// Large sequence numbers would not fit.
-    #[error("can become {chars} characters long; at most {MAX_RENDERED_CHARS} are allowed")]
+    /// A large sequence number would not fit.
+    #[error("can produce {chars} characters; shorten it to at most {MAX_RENDERED_CHARS}")]
     TooLong {
         /// The length with the largest sequence number.
         chars: usize,
@@ -61,7 +56,7 @@ impl NumberFormat {
     /// Parses a format such as `INV-{year}-{seq:06}`.
     ///
     /// # Errors
-    /// The first fault from the left; then a missing sequence; then the length.
+    /// Reports the first fault from the left, then a missing sequence, then the length.
     pub fn parse(source: &str) -> Result<Self, NumberFormatError> {
         let mut pieces = Vec::new();
         let mut rest = source;
@@ -95,7 +90,8 @@ impl NumberFormat {
         })
     }
 
-    /// Writes one number; `year` is the year of issue (0 to 9999), `seq` the place in the series.
+    /// Formats one number; `year` is the year of issue (0 to 9999), `seq` the position in the
+    /// series.
     #[must_use]
     pub fn render(&self, year: i16, seq: u64) -> String {
         let mut out = String::with_capacity(MAX_RENDERED_CHARS);
@@ -109,9 +105,9 @@ impl NumberFormat {
         out
     }
 
-    /// The name of the series that a number of `year` belongs to: what stands around its place in
-    /// it. Formats that could write the same number in the same year have one series, whatever
-    /// their padding, and count on in it.
+    /// The name of the series of a number: its text without the sequence. Formats that could
+    /// produce the same number in the same year share one series, whatever their padding, and
+    /// continue its count.
     #[must_use]
     pub fn series(&self, year: i16) -> String {
         let piece = |piece: &Piece| match piece {
@@ -122,7 +118,7 @@ impl NumberFormat {
         self.pieces.iter().map(piece).collect()
     }
 
-    /// The text it was parsed from.
+    /// The source text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.source
@@ -191,7 +187,7 @@ mod tests {
         assert_eq!(
             padded.series(2026),
             format.series(2026),
-            "these two count together"
+            "these two share a series"
         );
         assert_eq!(format.to_string(), "INV-{year}-{seq:06}");
         let plain = NumberFormat::parse("R/{seq}").unwrap();
@@ -203,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_with_the_reason() {
+    fn rejects_invalid_formats_with_reason() {
         use NumberFormatError as E;
         let long = "A".repeat(21) + "{seq}";
         let cases = [
@@ -229,7 +225,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_longer_than_promised(source in "[A-Z{}a-z:0-9/-]{0,50}", year in 0i16..=9999,
+        fn rendered_number_fits_limit(source in "[A-Z{}a-z:0-9/-]{0,50}", year in 0i16..=9999,
             seq: u64) {
             if let Ok(format) = NumberFormat::parse(&source) {
                 prop_assert!(format.render(year, seq).len() <= MAX_RENDERED_CHARS);
@@ -237,7 +233,7 @@ mod tests {
         }
 
         #[test]
-        fn different_sequences_differ(a: u64, b: u64) {
+        fn different_sequences_render_differently(a: u64, b: u64) {
             let format = NumberFormat::parse("{year}/{seq:04}").unwrap();
             prop_assert_eq!(a == b, format.render(2026, a) == format.render(2026, b));
         }

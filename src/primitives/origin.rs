@@ -1,16 +1,15 @@
-//! Who asked, and in which request: carried by every transaction into its audit entry and its log
-//! lines.
+//! The actor and the request of a transaction, recorded in its audit entry and its log lines.
 
 use super::id::ApiKeyId;
 
-/// Who acts.
+/// The actor of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// A program or person with an API key, of the tenant or of the landlord.
     ApiKey(ApiKeyId),
-    /// Somebody at the storefront without a key.
+    /// A storefront visitor without a key.
     Storefront,
-    /// Whoever runs the machine, over the command line.
+    /// The person who runs the instance, over the command line.
     Operator,
     /// The daemon itself (a job, a sweep).
     System,
@@ -30,14 +29,12 @@ impl std::fmt::Display for Actor {
 /// The cause of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Who acts.
     pub actor: Actor,
-    /// The request's id, as in its answer's `X-Request-Id`.
+    /// The request id, as in the answer's `X-Request-Id`.
     pub request_id: Option<String>,
 }
 
 impl Origin {
-    /// The daemon itself.
     pub const fn system() -> Self {
         Self {
             actor: Actor::System,
@@ -45,7 +42,6 @@ impl Origin {
         }
     }
 
-    /// Whoever runs the machine.
     pub const fn operator() -> Self {
         Self {
             actor: Actor::Operator,

@@ -1,22 +1,18 @@
-//! How many of a thing there are: on a line, in a correction of stock, on the shelf. Whole numbers,
-//! each with its bounds.
+//! Whole numbers of units, each with its bounds: on a line, in a stock adjustment, on hand.
 
 use super::limits::{QUANTITY_MAX, STOCK_MAX};
 
-/// A number of units on a line.
+/// The quantity of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct Quantity(i64);
 
-/// A number that is no quantity.
+/// The number is outside the bounds of a [`Quantity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the quantity must be a whole number from 1 to {QUANTITY_MAX}")]
 pub struct QuantityError;
 
 impl Quantity {
-    /// Takes a number.
-    ///
-    /// # Errors
-    /// [`QuantityError`] outside of 1 to [`QUANTITY_MAX`].
+    /// Validates a quantity of 1 to [`QUANTITY_MAX`].
     pub const fn new(units: i64) -> Result<Self, QuantityError> {
         if units >= 1 && units <= QUANTITY_MAX {
             Ok(Self(units))
@@ -25,26 +21,22 @@ impl Quantity {
         }
     }
 
-    /// The number of units.
     pub const fn get(self) -> i64 {
         self.0
     }
 }
 
-/// By how much stock is corrected: up to a million up or down, and never by nothing.
+/// A change of stock: up to ±[`QUANTITY_MAX`], never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct QuantityDelta(i64);
 
-/// A number that is no correction.
+/// The number is outside the bounds of a [`QuantityDelta`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the difference must be a whole number from -{QUANTITY_MAX} to {QUANTITY_MAX}, and not 0")]
 pub struct QuantityDeltaError;
 
 impl QuantityDelta {
-    /// Takes a number.
-    ///
-    /// # Errors
-    /// [`QuantityDeltaError`] for 0 and beyond ±[`QUANTITY_MAX`].
+    /// Validates a change: not 0, within ±[`QUANTITY_MAX`].
     pub const fn new(units: i64) -> Result<Self, QuantityDeltaError> {
         if units != 0 && units >= -QUANTITY_MAX && units <= QUANTITY_MAX {
             Ok(Self(units))
@@ -53,26 +45,23 @@ impl QuantityDelta {
         }
     }
 
-    /// The number of units, below zero when there are fewer.
+    /// The number of units; negative for a decrease.
     pub const fn get(self) -> i64 {
         self.0
     }
 }
 
-/// How many lie on the shelf.
+/// The stock on hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct OnHand(i64);
 
-/// A number that cannot lie on a shelf.
+/// The number is outside the bounds of an [`OnHand`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the number on hand must be a whole number from 0 to {STOCK_MAX}")]
 pub struct OnHandError;
 
 impl OnHand {
-    /// Takes a number.
-    ///
-    /// # Errors
-    /// [`OnHandError`] below 0 and above [`STOCK_MAX`].
+    /// Validates a stock of 0 to [`STOCK_MAX`].
     pub const fn new(units: i64) -> Result<Self, OnHandError> {
         if units >= 0 && units <= STOCK_MAX {
             Ok(Self(units))
@@ -81,7 +70,6 @@ impl OnHand {
         }
     }
 
-    /// The number of units.
     pub const fn get(self) -> i64 {
         self.0
     }
@@ -92,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_number_keeps_to_its_bounds() {
+    fn enforces_bounds_of_each_type() {
         for (units, quantity, delta, on_hand) in [
             (i64::MIN, false, false, false),
             (-QUANTITY_MAX - 1, false, false, false),
@@ -105,12 +93,12 @@ mod tests {
             (STOCK_MAX + 1, false, false, false),
             (i64::MAX, false, false, false),
         ] {
-            let taken = (
+            let accepted = (
                 Quantity::new(units).is_ok(),
                 QuantityDelta::new(units).is_ok(),
                 OnHand::new(units).is_ok(),
             );
-            assert_eq!(taken, (quantity, delta, on_hand), "{units}");
+            assert_eq!(accepted, (quantity, delta, on_hand), "{units}");
         }
     }
 }

@@ -4,19 +4,16 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct TaxRate(i64);
 
-/// A number that is no tax rate.
+/// The number is not a tax rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the rate must be from 0 to 1000000 parts per million (19 % is 190000)")]
 pub struct TaxRateError;
 
 impl TaxRate {
-    /// Parts per million that make the whole.
+    /// 100 %.
     pub const ONE: i64 = 1_000_000;
 
-    /// Takes parts per million.
-    ///
-    /// # Errors
-    /// [`TaxRateError`] below 0 and above 100 %.
+    /// Validates a rate of 0 to 1,000,000 parts per million.
     pub const fn from_ppm(ppm: i64) -> Result<Self, TaxRateError> {
         if ppm >= 0 && ppm <= Self::ONE {
             Ok(Self(ppm))
@@ -25,7 +22,6 @@ impl TaxRate {
         }
     }
 
-    /// Parts per million.
     pub const fn ppm(self) -> i64 {
         self.0
     }

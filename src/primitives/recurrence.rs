@@ -1,9 +1,7 @@
-//! When something comes round again: six fields of cron in a time zone, such as `0 0 2 * * *` in
-//! Europe/Berlin.
+//! Recurring times: six cron fields in a time zone, such as `0 0 2 * * *` in Europe/Berlin.
 //!
-//! Where the clocks are put forward over the hour it comes at the first instant after the gap;
-//! where they are put back over it, the first time and not the second. So what is to come each day
-//! comes once on each.
+//! When the clocks go forward over the time, it occurs at the first instant after the gap; when
+//! they go back, it occurs the first time only. So a daily schedule occurs once on each day.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
@@ -19,24 +17,22 @@ pub struct Recurrence {
     zone: Tz,
 }
 
-/// Why there is no such recurrence.
+/// The reason why a schedule is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecurrenceError {
-    /// The text is no schedule.
     #[error(
-        "{0:?} is no schedule: {1}; write second, minute, hour, day, month and weekday, such as \
+        "{0:?} is not a schedule: {1}; write second, minute, hour, day, month and weekday, such as \
          \"0 0 2 * * *\" for each day at two"
     )]
     Schedule(String, String),
-    /// It never comes, like a 30th of February.
-    #[error("{0:?} never comes; write a schedule that does, such as \"0 0 2 * * *\"")]
+    /// The schedule never occurs, like a 30th of February.
+    #[error("{0:?} never occurs; write a schedule that does, such as \"0 0 2 * * *\"")]
     Never(String),
-    /// There is no such time zone.
     #[error("there is no time zone {0:?}; did you mean {1}?")]
     Zone(String, &'static str),
 }
 
-/// The names by which a zone is known: exactly as the tz database writes it.
+/// Parses a zone name exactly as the tz database writes it.
 fn zone(name: &str) -> Result<Tz, RecurrenceError> {
     name.parse().map_err(|_| {
         let likeness = |zone: &&Tz| {
@@ -54,18 +50,12 @@ fn zone(name: &str) -> Result<Tz, RecurrenceError> {
 }
 
 impl Recurrence {
-    /// Whether a name is that of a time zone.
-    ///
-    /// # Errors
-    /// [`RecurrenceError::Zone`], with the nearest name.
+    /// Validates the name of a time zone; the error suggests the nearest name.
     pub fn check_zone(name: &str) -> Result<(), RecurrenceError> {
         zone(name).map(drop)
     }
 
-    /// Reads a schedule in a time zone.
-    ///
-    /// # Errors
-    /// [`RecurrenceError`].
+    /// Parses a schedule in a time zone.
     pub fn parse(schedule: &str, time_zone: &str) -> Result<Self, RecurrenceError> {
         let zone = zone(time_zone)?;
         let parsed = CronParser::builder()
@@ -82,22 +72,22 @@ impl Recurrence {
             .ok_or_else(|| RecurrenceError::Never(schedule.to_owned()))
     }
 
-    /// Whether it comes twice within such a time.
-    pub fn comes_twice_within(&self, ms: i64) -> bool {
-        // What comes twice in an hour or in a minute does so in each in which it comes at all: of
-        // three in a row, two are in one that is seen whole.
+    /// Whether two occurrences are less than `ms` apart.
+    pub fn recurs_within(&self, ms: i64) -> bool {
+        // A schedule that recurs within an hour or a minute does so in each one in which it occurs:
+        // of three consecutive times, two are in one that is seen whole.
         let first = self.next_after(Timestamp::from_millis_clamped(0));
         let next = |before: &Timestamp| self.next_after(*before);
-        let comes: Vec<i64> = std::iter::successors(first, next)
+        let times: Vec<i64> = std::iter::successors(first, next)
             .take(3)
             .map(Timestamp::as_millis)
             .collect();
-        comes.windows(2).any(|pair| pair[1] - pair[0] < ms)
+        times.windows(2).any(|pair| pair[1] - pair[0] < ms)
     }
 
-    /// When it comes next after an instant; `None` beyond the end of all calendars.
+    /// The next occurrence after an instant; `None` beyond the end of all calendars.
     pub fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
-        // To the second: croner carries what is left of it along.
+        // Whole seconds: croner carries the fraction along.
         let utc: DateTime<Utc> = DateTime::from_timestamp(instant.as_millis().div_euclid(1000), 0)?;
         let next = self
             .cron
@@ -119,7 +109,7 @@ mod tests {
         let daily = Recurrence::parse("0 0 2 * * *", zone).expect("good");
         let mut instant = at(from);
         let next = || {
-            instant = daily.next_after(instant).expect("it comes");
+            instant = daily.next_after(instant).expect("it recurs");
             Some(instant.to_string())
         };
         std::iter::from_fn(next).take(count).collect()
@@ -127,7 +117,7 @@ mod tests {
 
     /// In Berlin 02:00 does not exist on 29 March 2026 and exists twice on 25 October.
     #[test]
-    fn once_on_each_day_also_when_the_clocks_change() {
+    fn occurs_once_on_each_day_when_clocks_change() {
         let spring = [
             "2026-03-28T01:00:00Z",
             "2026-03-29T01:00:00Z",
@@ -140,7 +130,7 @@ mod tests {
             "2026-10-26T01:00:00Z",
         ];
         assert_eq!(days("Europe/Berlin", "2026-10-23T12:00:00Z", 3), autumn);
-        // Seen from anywhere between the two.
+        // From several instants between the two.
         for from in [
             "2026-10-25T00:00:00Z",
             "2026-10-25T00:59:59.999Z",
@@ -168,11 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_twice_within_an_hour_is_known() {
-        let twice = |schedule: &str| {
+    fn detects_recurrence_within_an_hour() {
+        let recurs = |schedule: &str| {
             Recurrence::parse(schedule, "UTC")
                 .expect("good")
-                .comes_twice_within(3_600_000)
+                .recurs_within(3_600_000)
         };
         for often in [
             "* * * * * *",
@@ -184,7 +174,7 @@ mod tests {
             "0 0,59 0 * * *",
             "0 0,1 0 29 2 *",
         ] {
-            assert!(twice(often), "{often}");
+            assert!(recurs(often), "{often}");
         }
         for seldom in [
             "0 0 * * * *",
@@ -194,12 +184,12 @@ mod tests {
             "0 0 0 29 2 *",
             "0 0 2 * * 1#1",
         ] {
-            assert!(!twice(seldom), "{seldom}");
+            assert!(!recurs(seldom), "{seldom}");
         }
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn rejects_invalid_schedules_with_reason() {
         for bad in [
             "",
             "daily",

@@ -1,23 +1,22 @@
-//! Short texts with a form of their own: slug, SKU, e-mail address, names.
+//! Short validated texts: slug, SKU, e-mail address, names.
 //!
-//! All are trimmed of nothing and normalised in nothing but the case where the standard says so:
-//! what a shop typed is what it gets back. Control characters are refused everywhere, so that no
-//! text can break a log line, a mail header or a terminal.
+//! Texts are not trimmed or normalised, except for case where the standard demands it: a shop gets
+//! back what it entered. Control characters are rejected everywhere, so that no text can break a
+//! log line, a mail header or a terminal.
 
 use std::fmt;
 
 use super::limits;
 
-/// Why a text is not what it should be.
+/// The reason why a text is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// Nothing, or only blanks.
+    /// Empty, or only whitespace.
     #[error("must not be empty")]
     Empty,
-    /// Too many characters.
     #[error("is too long; the limit is {0} characters")]
     TooLong(usize),
-    /// A character that has no place in it.
+    /// A character or form that is not allowed.
     #[error("{0}")]
     Form(&'static str),
 }
@@ -49,15 +48,11 @@ macro_rules! texts {
         pub struct $name(String);
 
         impl $name {
-            /// Checks the form.
-            ///
-            /// # Errors
-            /// [`TextError`], which says what the form is.
+            /// Validates the text.
             pub fn parse(text: &str) -> Result<Self, TextError> {
                 $parse(text).map(Self)
             }
 
-            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -85,26 +80,26 @@ macro_rules! texts {
 }
 
 texts! {
-    /// A tenant's short name in commands and headers: a DNS label in lower case.
+    /// The short name of a tenant in commands and headers: a DNS label in lower case.
     Slug, slug;
-    /// A shop's own number of a product; capitals and small letters differ.
+    /// A shop's identifier of a product; case-sensitive.
     Sku, sku;
-    /// What a scanner reads from the product.
+    /// The code that a scanner reads from a product.
     Barcode, barcode;
-    /// An e-mail address, as the HTML standard's `type=email` takes it; the domain in lower case.
+    /// An e-mail address in the form of the HTML standard's `type=email`; the domain in lower case.
     Email, email;
     /// The name of a product, category, tenant or key.
     Name, name;
-    /// A remark in free text: the reason of an adjustment, a provider's reference.
+    /// A free-text remark: the reason of an adjustment, a provider's reference.
     Note, note;
-    /// A class of goods for tax: `standard`, `reduced` …
+    /// A tax class of goods: `standard`, `reduced` …
     TaxClass, tax_class;
-    /// A host name of a storefront, in lower case and without a port.
+    /// The host name of a storefront, in lower case and without a port.
     HostName, host_name;
 }
 
 fn slug(text: &str) -> Result<String, TextError> {
-    const FORM: &str = "may hold small letters a-z, digits and inner hyphens only";
+    const FORM: &str = "may contain only lower-case letters a-z, digits and inner hyphens";
     check(text, limits::SLUG_CHARS_MAX, FORM, |c| {
         c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
     })?;
@@ -116,7 +111,7 @@ fn slug(text: &str) -> Result<String, TextError> {
 }
 
 fn sku(text: &str) -> Result<String, TextError> {
-    const FORM: &str = "may hold letters, digits and - _ . / + # : only";
+    const FORM: &str = "may contain only letters, digits and - _ . / + # :";
     check(text, limits::SKU_CHARS_MAX, FORM, |c| {
         c.is_alphanumeric() || "-_./+#:".contains(c)
     })?;
@@ -127,7 +122,7 @@ fn barcode(text: &str) -> Result<String, TextError> {
     check(
         text,
         limits::BARCODE_CHARS_MAX,
-        "may hold printable ASCII characters only",
+        "may contain only printable ASCII characters",
         |c| c.is_ascii_graphic(),
     )?;
     Ok(text.to_owned())
@@ -137,7 +132,7 @@ fn name(text: &str) -> Result<String, TextError> {
     check(
         text,
         limits::NAME_CHARS_MAX,
-        "must not hold control characters",
+        "must not contain control characters",
         |_| true,
     )?;
     Ok(text.to_owned())
@@ -147,14 +142,14 @@ fn note(text: &str) -> Result<String, TextError> {
     check(
         text,
         limits::NOTE_CHARS_MAX,
-        "must not hold control characters",
+        "must not contain control characters",
         |_| true,
     )?;
     Ok(text.to_owned())
 }
 
 fn tax_class(text: &str) -> Result<String, TextError> {
-    const FORM: &str = "may hold small letters a-z, digits, - and _ only";
+    const FORM: &str = "may contain only lower-case letters a-z, digits, - and _";
     check(text, limits::SLUG_CHARS_MAX, FORM, |c| {
         c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_'
     })?;
@@ -183,8 +178,7 @@ fn email(text: &str) -> Result<String, TextError> {
         c.is_ascii_graphic()
     })?;
     let (local, domain) = text.rsplit_once('@').ok_or(TextError::Form(FORM))?;
-    // A dot stands between two parts (RFC 5321 §4.1.2, Dot-string): what the mailer would refuse is
-    // refused here.
+    // Dots separate non-empty parts (RFC 5321 §4.1.2, Dot-string): the mailer would reject others.
     let local_ok = local.len() <= 64
         && local.split('.').all(|part| !part.is_empty())
         && local
@@ -201,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_texts_are_kept_as_they_are() {
+    fn keeps_valid_texts_unchanged() {
         assert_eq!(
             Slug::parse("corner-shop-2").expect("good").as_str(),
             "corner-shop-2"
@@ -221,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_texts_are_refused() {
+    fn rejects_invalid_texts() {
         for text in ["", "-a", "a-", "A", "a_b", "ä", "a b", "../a"] {
             assert!(Slug::parse(text).is_err(), "{text:?}");
         }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-/// An instant between the years 0001 and 9999; the last 26 hours are left out, which have another
-/// year in some zone.
+/// An instant between the years 0001 and 9999, without the last 26 hours, which are in year 10000
+/// in some zone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// A text or number that is no instant.
+/// The text or number is not an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not an instant; write it as RFC 3339 with its zone, such as 2026-01-31T18:30:00Z")]
 pub struct TimestampError;
@@ -17,10 +17,7 @@ const MIN_MS: i64 = -62_135_596_800_000;
 const MAX_MS: i64 = 253_402_207_200_000;
 
 impl Timestamp {
-    /// From milliseconds since 1970.
-    ///
-    /// # Errors
-    /// [`TimestampError`] outside of the years 0001 to 9999.
+    /// Validates milliseconds since 1970; the range is the years 0001 to 9999.
     pub const fn from_millis(ms: i64) -> Result<Self, TimestampError> {
         if ms >= MIN_MS && ms <= MAX_MS {
             Ok(Self(ms))
@@ -29,17 +26,14 @@ impl Timestamp {
         }
     }
 
-    /// From milliseconds since 1970, moved into the range: for clocks and stored values.
+    /// Clamps milliseconds since 1970 to the range: for clocks and stored values.
     pub fn from_millis_clamped(ms: i64) -> Self {
         Self(ms.clamp(MIN_MS, MAX_MS))
     }
 
-    /// Reads RFC 3339 with any zone offset.
-    ///
-    /// # Errors
-    /// [`TimestampError`].
+    /// Parses RFC 3339 with any zone offset.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
-        // jiff reads other forms too, some of which say two things at once.
+        // jiff also reads other forms, some of them ambiguous.
         if !is_rfc3339(text) {
             return Err(TimestampError);
         }
@@ -52,13 +46,11 @@ impl Timestamp {
         self.0
     }
 
-    /// The instant `ms` milliseconds later (earlier, when negative), at the most the end of the
-    /// range.
+    /// The instant `ms` milliseconds later (earlier, when negative), clamped to the range.
     pub fn plus_millis(self, ms: i64) -> Self {
         Self::from_millis_clamped(self.0.saturating_add(ms))
     }
 
-    /// The instant `by` later.
     pub fn plus(self, by: Duration) -> Self {
         self.plus_millis(i64::try_from(by.as_millis()).unwrap_or(i64::MAX))
     }
@@ -73,10 +65,10 @@ impl Timestamp {
         self.civil().date().to_string()
     }
 
-    /// As HTTP writes it (RFC 9110 §5.6.7): `Sat, 31 Jan 2026 18:30:00 GMT`.
+    /// The HTTP form (RFC 9110 §5.6.7): `Sat, 31 Jan 2026 18:30:00 GMT`.
     pub fn http_date(self) -> String {
         let instant =
-            jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+            jiff::Timestamp::from_millisecond(self.0).expect("the range is within jiff's");
         let written =
             jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&instant);
         written.expect("the years of the range have four digits")
@@ -84,13 +76,12 @@ impl Timestamp {
 
     fn civil(self) -> jiff::civil::DateTime {
         let instant =
-            jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+            jiff::Timestamp::from_millisecond(self.0).expect("the range is within jiff's");
         jiff::tz::Offset::UTC.to_datetime(instant)
     }
 }
 
-/// Whether a text has the form `date-time` (RFC 3339 §5.6); whether there is such a day, the
-/// calendar says.
+/// Whether a text has the form `date-time` (RFC 3339 §5.6). Does not check that the day exists.
 fn is_rfc3339(text: &str) -> bool {
     let bytes = text.as_bytes();
     let has_form = |from: usize, form: &[u8]| {
@@ -130,7 +121,7 @@ fn is_rfc3339(text: &str) -> bool {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let instant =
-            jiff::Timestamp::from_millisecond(self.0).expect("the range lies inside jiff's");
+            jiff::Timestamp::from_millisecond(self.0).expect("the range is within jiff's");
         if self.0 % 1000 == 0 {
             write!(f, "{instant:.0}")
         } else {
@@ -163,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_dates_reach_from_end_to_end_of_the_range() {
+    fn writes_http_dates_at_both_ends_of_range() {
         let written = |text: &str| Timestamp::parse(text).expect("good").http_date();
         assert_eq!(
             written("2026-01-31T18:30:00.999Z"),
@@ -180,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_reads_and_shows_as_utc() {
+    fn parses_offsets_and_prints_utc() {
         let instant = Timestamp::parse("2021-01-01T01:00:00+01:00").expect("good");
         assert_eq!(instant.to_string(), "2021-01-01T00:00:00Z");
         assert_eq!(
@@ -200,10 +191,9 @@ mod tests {
         );
     }
 
-    /// A clock may show anything; an instant that could not be written would be a panic in whatever
-    /// tells the time.
+    /// A clock may show anything; an instant that cannot be printed would be a panic.
     #[test]
-    fn both_ends_of_the_range_can_be_written() {
+    fn prints_both_ends_of_range() {
         let (first, last) = (
             Timestamp::from_millis_clamped(i64::MIN),
             Timestamp::from_millis_clamped(i64::MAX),
@@ -216,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_zone_is_no_instant() {
+    fn rejects_other_forms_than_rfc_3339() {
         for text in [
             "",
             "2021-01-01",

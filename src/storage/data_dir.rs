@@ -1,8 +1,6 @@
-//! The data directory: its layout, and the lock that makes this process the only one that writes
-//! there.
+//! The data directory: its layout, and the lock that makes this process its only writer.
 //!
-//! The lock is what makes rescue exact: whoever holds it knows that every job marked `running` is
-//! an orphan.
+//! The lock makes rescue exact: for its holder, every job marked `running` is an orphan.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -11,55 +9,52 @@ use std::path::{Path, PathBuf};
 
 use crate::primitives::id::TenantId;
 
-/// The name of the lock's file.
 const LOCK: &str = "LOCK";
-/// The write bits of the group and of everybody else.
+/// The write permissions of the group and of others.
 const WRITE_OF_OTHERS: u32 = 0o022;
 
-/// A data directory that this process has locked. The lock ends with the value, or with the
-/// process, however it ends.
+/// A locked data directory. The lock is released with the value, or when the process ends in any
+/// way.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
     lock: File,
 }
 
-/// Why a data directory cannot be used.
+/// The reason why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// Another process holds the lock.
-    #[error("the data directory {0} is in use by another tillbox process")]
+    #[error(
+        "the data directory {0} is in use by another tillbox process; stop it or use another \
+         directory"
+    )]
     InUse(PathBuf),
-    /// Others than its owner may write to it, and so put anything in the place of its files.
+    /// Others than its owner can write to it, and so replace its files.
     #[error(
         "the data directory can be written by others than its owner: {path} has mode {mode:o}; \
          run: chmod go-w {path}"
     )]
     Writable {
-        /// The directory.
         path: PathBuf,
-        /// Its permissions.
+        /// The permissions of the directory.
         mode: u32,
     },
-    /// It cannot be made, read or locked.
+    /// It cannot be created, read or locked.
     #[error(
-        "the data directory cannot be used: {path}: {source}; look at the permissions and the \
-         disk, or name another one with --data-dir"
+        "the data directory cannot be used: {path}: {source}; check the permissions and the disk, \
+         or choose another one with --data-dir"
     )]
     Io {
-        /// The directory or the file in it.
+        /// The directory or a file in it.
         path: PathBuf,
-        /// The system's answer.
         source: io::Error,
     },
 }
 
 impl DataDir {
-    /// Creates what is missing (mode 0700), durably, and takes no lock: for what is put into the
-    /// directory before it is opened.
-    ///
-    /// # Errors
-    /// [`DataDirError::Io`].
+    /// Durably creates missing directories (mode 0700) without locking: for files that are put into
+    /// the directory before it is opened.
     pub fn prepare(root: &Path) -> Result<(), DataDirError> {
         for dir in [root.to_owned(), root.join("tenants")] {
             if !dir.is_dir() {
@@ -82,10 +77,7 @@ impl DataDir {
         Ok(())
     }
 
-    /// Creates what is missing and takes the lock.
-    ///
-    /// # Errors
-    /// [`DataDirError`].
+    /// Creates missing directories and locks the data directory.
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         Self::prepare(root)?;
         let path = root.join(LOCK);
@@ -109,8 +101,8 @@ impl DataDir {
                     root: root.to_owned(),
                     lock,
                 };
-                // What a holder that is gone noted leads nowhere any more.
-                dir.note_address(Path::new(""))?;
+                // The address of an earlier process is no longer valid.
+                dir.write_address(Path::new(""))?;
                 Ok(dir)
             }
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(root.to_owned())),
@@ -118,17 +110,13 @@ impl DataDir {
         }
     }
 
-    /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Writes where whoever holds the directory can be spoken to into the lock's file, for others
-    /// to read: nothing, when it listens nowhere.
-    ///
-    /// # Errors
-    /// [`DataDirError::Io`].
-    pub fn note_address(&self, address: &Path) -> Result<(), DataDirError> {
+    /// Writes the address of the admin socket into the lock file for other processes; empty when
+    /// the process does not listen.
+    pub fn write_address(&self, address: &Path) -> Result<(), DataDirError> {
         use std::os::unix::ffi::OsStrExt as _;
         let path = self.root.join(LOCK);
         let write = || {
@@ -138,13 +126,13 @@ impl DataDir {
         write().map_err(at(&path))
     }
 
-    /// What the holder of the directory noted, if it noted anything.
+    /// The address in the lock file, if there is one.
     pub fn find_address(root: &Path) -> Option<PathBuf> {
         use std::os::unix::ffi::OsStringExt as _;
-        let noted = fs::read(root.join(LOCK))
+        let address = fs::read(root.join(LOCK))
             .ok()
-            .filter(|noted| !noted.is_empty())?;
-        Some(PathBuf::from(std::ffi::OsString::from_vec(noted)))
+            .filter(|address| !address.is_empty())?;
+        Some(PathBuf::from(std::ffi::OsString::from_vec(address)))
     }
 
     /// The landlord's file.
@@ -157,7 +145,7 @@ impl DataDir {
         self.root.join("tenants")
     }
 
-    /// How many files of tenants there are.
+    /// Counts the files of tenants.
     pub fn count_tenants(&self) -> usize {
         let files = fs::read_dir(self.tenants()).into_iter().flatten().flatten();
         files
@@ -169,7 +157,7 @@ impl DataDir {
             .count()
     }
 
-    /// A tenant's file. Its name is an id of ours, never a text of a user's.
+    /// The path of a tenant's file. Its name is a generated id, never a user's text.
     pub fn tenant(&self, id: TenantId) -> PathBuf {
         self.tenants().join(format!("{id}.db"))
     }
@@ -180,12 +168,9 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
     move |source| DataDirError::Io { path, source }
 }
 
-/// A secret that is kept in a file of the data directory (mode 0600): what is there, or what `make`
-/// makes, durably. Only for whoever holds the lock.
-///
-/// # Errors
-/// [`DataDirError::Io`].
-pub fn keep_secret(
+/// Loads a secret from a file of the data directory (mode 0600), or durably creates it with `make`.
+/// Only for the holder of the lock.
+pub fn load_or_create_secret(
     root: &Path,
     name: &str,
     make: impl FnOnce() -> String,
@@ -195,27 +180,24 @@ pub fn keep_secret(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         read => return read.map_err(at(&path)),
     }
-    let (secret, unfinished) = (make(), beside(&path, ".tmp"));
+    let (secret, temporary) = (make(), beside(&path, ".tmp"));
     let write = || {
         let mut options = File::options();
         options.create(true).truncate(true).write(true).mode(0o600);
-        let mut file = open_own(&mut options, &unfinished)?;
+        let mut file = open_own(&mut options, &temporary)?;
         file.write_all(secret.as_bytes())?;
         file.sync_all()?;
-        give_to_owner(root, &unfinished)?;
-        fs::rename(&unfinished, &path)?;
+        give_to_owner(root, &temporary)?;
+        fs::rename(&temporary, &path)?;
         sync_dir(root)
     };
     write().map_err(at(&path))?;
     Ok(secret)
 }
 
-/// What root puts into somebody else's directory is theirs: a command that an administrator runs
-/// while the daemon is down must not leave files behind that the daemon's own user cannot open.
-/// SQLite does the same with what it puts beside a file.
-///
-/// # Errors
-/// The system's.
+/// Gives a file that root creates in another user's directory to that user. An administrator's
+/// command, run while the daemon is down, must not leave files that the daemon's user cannot open.
+/// SQLite does the same with the files beside a database.
 pub fn give_to_owner(dir: &Path, path: &Path) -> io::Result<()> {
     let owner = fs::metadata(dir)?;
     if rustix::process::geteuid().is_root() && (owner.uid(), owner.gid()) != (0, 0) {
@@ -224,11 +206,8 @@ pub fn give_to_owner(dir: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file of the program's own, and never follows a symbolic link in its place: whoever put
-/// that there chose the file that would be written.
-///
-/// # Errors
-/// The system's; of a symbolic link, what to do about it.
+/// Opens a file of the program without following a symbolic link: the creator of such a link would
+/// choose the file that is written.
 pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let opened = options.custom_flags(NO_FOLLOW).open(path);
@@ -241,11 +220,7 @@ pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     })
 }
 
-/// Makes a directory's entries durable: a file that was created or renamed in it is there after a
-/// power cut.
-///
-/// # Errors
-/// The system's.
+/// Makes a directory's entries durable: a created or renamed file survives a power failure.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }

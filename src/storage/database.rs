@@ -1,4 +1,4 @@
-//! An open file: the handle that the layers above hold. It takes closures and gives answers.
+//! The handle of an open file: accepts closures and returns answers.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -15,23 +15,23 @@ use r2d2_sqlite::SqliteConnectionManager;
 use tokio::sync::oneshot;
 
 use super::data_dir::beside;
-use super::file::{self, Check, FileId, Place};
-use super::readers::Lane;
+use super::file::{self, Check, FileId, Inode};
+use super::readers::ReadKind;
 use super::writer::{Attempt, Message, Request, Shared, Writer, panic_text};
 use super::{FileKind, Readers, Stats, StorageError, StorageErrorKind, View, Wake, Work};
 use crate::primitives::limits::{LONG_READ_MS, LONG_READS_PER_FILE, READER_WAIT_MS, WRITER_INBOX};
 use crate::primitives::{Clock, Entropy, Origin};
 
-/// What opening a file needs besides its path.
+/// The dependencies of an open file.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where `now` comes from.
+    /// The source of `now`.
     pub clock: Arc<dyn Clock>,
-    /// Where ids come from.
+    /// The source of ids.
     pub entropy: Arc<dyn Entropy>,
     /// The shared reader threads.
     pub readers: Arc<Readers>,
-    /// Connections that may read this file at once.
+    /// The maximum number of connections that read this file concurrently.
     pub readers_per_file: u32,
 }
 
@@ -40,16 +40,16 @@ pub struct Database<K: FileKind> {
     inner: Arc<Inner<K>>,
 }
 
-/// How many files this process has opened.
+/// The number of files that this process has opened.
 static OPENINGS: AtomicU64 = AtomicU64::new(0);
 
 struct Inner<K: FileKind> {
     path: PathBuf,
-    place: Place,
+    inode: Inode,
     opening: u64,
     inbox: SyncSender<Message<K>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// None once the file was closed.
+    /// `None` after the file was closed.
     pool: RwLock<Option<r2d2::Pool<SqliteConnectionManager>>>,
     readers: Arc<Readers>,
     shared: Arc<Shared>,
@@ -64,11 +64,8 @@ impl<K: FileKind> Clone for Database<K> {
 }
 
 impl<K: FileKind> Database<K> {
-    /// Opens an existing file after all checks of [`file::open_writer`]. `on_wake` is told of jobs
+    /// Opens an existing file after all checks of [`file::open_writer`]. `on_wake` receives jobs
     /// that became due.
-    ///
-    /// # Errors
-    /// [`StorageError`] whose kind says what is wrong with the file.
     pub fn open(
         path: &Path,
         id: FileId,
@@ -79,11 +76,8 @@ impl<K: FileKind> Database<K> {
         Self::open_verified(path, id, settings, check, &|_| Ok(()), on_wake)
     }
 
-    /// As [`open`](Self::open), if `verify` has nothing against the file, which it sees before
-    /// anything is written to it.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), and what `verify` gives.
+    /// Like [`open`](Self::open), if `verify` accepts the file. It runs before anything is written
+    /// to the file.
     pub fn open_verified(
         path: &Path,
         id: FileId,
@@ -92,7 +86,7 @@ impl<K: FileKind> Database<K> {
         verify: file::Verify<'_, K>,
         on_wake: impl Fn(&[Wake]) + Send + Sync + 'static,
     ) -> Result<Self, StorageError> {
-        let place = Place::of(path)?;
+        let inode = Inode::of(path)?;
         let conn = file::open_verified::<K>(path, id, check, verify)?;
         let shared = Arc::new(Shared {
             file_id: id,
@@ -106,22 +100,22 @@ impl<K: FileKind> Database<K> {
             overloaded_at: AtomicI64::new(i64::MIN),
             refused_at: AtomicI64::new(i64::MIN),
         });
-        let pool = reader_pool::<K>(path, id, place, settings, &shared);
+        let pool = reader_pool::<K>(path, id, inode, settings, &shared);
         let (inbox, receiver) = sync_channel(WRITER_INBOX);
         let writer = Writer {
             conn,
             path: path.to_owned(),
-            place,
-            log_place: Place::of(&beside(path, "-wal")).ok(),
+            inode,
+            wal_inode: Inode::of(&beside(path, "-wal")).ok(),
             len: Cell::new(0),
             inbox: receiver,
             shared: shared.clone(),
         };
-        let until_the_end = GivenUp(shared.clone());
+        let unhealthy_at_end = UnhealthyOnDrop(shared.clone());
         let thread = thread::Builder::new()
             .name(format!("writer-{}", K::NAME))
             .spawn(move || {
-                let _until_the_end = until_the_end;
+                let _unhealthy_at_end = unhealthy_at_end;
                 writer.run();
             })
             .map_err(|_| StorageError::new(StorageErrorKind::Overloaded))?;
@@ -129,7 +123,7 @@ impl<K: FileKind> Database<K> {
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
-                place,
+                inode,
                 opening: OPENINGS.fetch_add(1, Ordering::Relaxed),
                 inbox,
                 thread: Mutex::new(Some(thread)),
@@ -140,11 +134,10 @@ impl<K: FileKind> Database<K> {
         })
     }
 
-    /// Runs `f` in a transaction of its own, or rather: as if it were one. The answer comes when
-    /// what it did is on disk.
+    /// Runs `f` as if in its own transaction. The answer is ready when its effects are on disk.
     ///
-    /// `f` may be run twice (see [`writer`](super::writer)); only the last run counts, so it must
-    /// have no effect but through its `Work`.
+    /// `f` may run twice (see [`writer`](super::writer)); only the last run counts, so its only
+    /// effects must go through its `Work`.
     pub fn write<R, E, F>(&self, origin: Origin, f: F) -> Answer<R, E>
     where
         F: FnMut(&mut Work<'_, K>) -> Result<R, E> + Send + 'static,
@@ -163,13 +156,17 @@ impl<K: FileKind> Database<K> {
             .inbox
             .try_send(Message::Request(Box::new(request)))
         {
-            Ok(()) => Answer(State::Waiting(receiver)),
+            Ok(()) => Answer(AnswerState::Waiting(receiver)),
             Err(TrySendError::Full(_)) => {
                 metrics::counter!("tillbox_overloads_total", "file" => K::NAME).increment(1);
-                if self.inner.shared.is_news(&self.inner.shared.overloaded_at) {
+                if self
+                    .inner
+                    .shared
+                    .should_log(&self.inner.shared.overloaded_at)
+                {
                     let file = self.inner.path.display();
-                    tracing::warn!(%file, inbox = WRITER_INBOX, "requests are refused: too many \
-                        wait for this file");
+                    tracing::warn!(%file, inbox = WRITER_INBOX,
+                        "writer overloaded; requests refused");
                 }
                 Answer::failed(StorageErrorKind::Overloaded)
             }
@@ -184,12 +181,12 @@ impl<K: FileKind> Database<K> {
         R: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
-        self.read_in(Lane::Point, None, f)
+        self.read_as(ReadKind::Point, None, f)
     }
 
-    /// As [`read`](Self::read), apart from the short ones and with a deadline: for reports. Few of
-    /// one file at once; one more is refused as `Overloaded`, because whoever waited for a
-    /// connection would wait on a thread that is every file's.
+    /// Like [`read`](Self::read), on separate threads and with a deadline: for reports. One file
+    /// may use few of them at once; a further read is refused as `Overloaded`, because waiting for
+    /// a connection would occupy a thread that all files share.
     pub fn read_long<R, E, F>(&self, f: F) -> Answer<R, E>
     where
         F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
@@ -199,23 +196,24 @@ impl<K: FileKind> Database<K> {
         self.read_within(Duration::from_millis(LONG_READ_MS), f)
     }
 
-    /// As [`read_long`](Self::read_long), with another deadline: for what the operator waits for.
+    /// Like [`read_long`](Self::read_long) with another deadline: for reads that the operator waits
+    /// for.
     pub fn read_within<R, E, F>(&self, within: Duration, f: F) -> Answer<R, E>
     where
         F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
-        let Some(place) = LongRead::begin(&self.inner.shared) else {
+        let Some(permit) = LongRead::begin(&self.inner.shared) else {
             return Answer::failed(StorageErrorKind::Overloaded);
         };
-        self.read_in(Lane::Long, Some(within), move |view| {
-            let _place = place;
+        self.read_as(ReadKind::Long, Some(within), move |view| {
+            let _permit = permit;
             f(view)
         })
     }
 
-    fn read_in<R, E, F>(&self, lane: Lane, within: Option<Duration>, f: F) -> Answer<R, E>
+    fn read_as<R, E, F>(&self, kind: ReadKind, within: Option<Duration>, f: F) -> Answer<R, E>
     where
         F: FnOnce(&View<'_, K>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
@@ -247,56 +245,53 @@ impl<K: FileKind> Database<K> {
                 );
                 Err(StorageError::new(StorageErrorKind::Panicked).into())
             });
-            // The caller may be gone by now; then nobody needs the answer.
+            // The caller may have cancelled; then the answer is dropped.
             drop(reply.send(result));
         };
-        match self.inner.readers.send(lane, Box::new(task)) {
-            Ok(()) => Answer(State::Waiting(receiver)),
-            Err(error) => Answer(State::Ready(Some(Err(error.into())))),
+        match self.inner.readers.send(kind, Box::new(task)) {
+            Ok(()) => Answer(AnswerState::Waiting(receiver)),
+            Err(error) => Answer(AnswerState::Ready(Some(Err(error.into())))),
         }
     }
 
-    /// The number of this opening of the file: no other in this process has it, and its
-    /// [counters](Self::stats) are of it alone.
+    /// The number of this opening of the file, unique in this process; the [counters](Self::stats)
+    /// belong to this opening.
     pub fn opening(&self) -> u64 {
         self.inner.opening
     }
 
-    /// Counters of this file.
     pub fn stats(&self) -> &Stats {
         &self.inner.shared.stats
     }
 
-    /// Which file it is, whatever lies at its path by now.
-    pub fn place(&self) -> Place {
-        self.inner.place
+    /// The inode that was opened, whatever is at the path now.
+    pub fn inode(&self) -> Inode {
+        self.inner.inode
     }
 
-    /// Who the file is.
+    /// The identity stored in the file.
     pub fn file_id(&self) -> FileId {
         self.inner.shared.file_id
     }
 
-    /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
-    /// Whether the file can be trusted: `false` after a failed commit, sync or a sign of damage,
+    /// Whether the file is trusted: `false` after a failed commit or sync or a sign of damage,
     /// until it has been opened and checked again.
     pub fn is_healthy(&self) -> bool {
         self.inner.shared.healthy.load(Ordering::Acquire) && !self.inner.shared.stats.is_damaged()
     }
 
-    /// Whether nobody uses the file at the moment: this is the only handle, and no long read goes
-    /// on.
-    pub fn is_at_rest(&self) -> bool {
+    /// Whether nobody uses the file: this is the only handle, and no long read is running.
+    pub fn is_idle(&self) -> bool {
         Arc::strong_count(&self.inner) == 1
             && self.inner.shared.long_reads.load(Ordering::Acquire) == 0
     }
 
-    /// Finishes what is in the inbox before this call, truncates the WAL, closes the writing
-    /// connection, and waits for all that. Blocks.
+    /// Processes the messages in the inbox, truncates the WAL, closes the writing connection, and
+    /// waits for all that. Blocks.
     pub fn close(&self) {
         self.inner.close();
     }
@@ -304,8 +299,8 @@ impl<K: FileKind> Database<K> {
 
 impl<K: FileKind> Inner<K> {
     fn close(&self) {
-        // First the readers: the last connection to close is the writer's, which leaves a single
-        // file behind when all is well.
+        // Readers first: the writer's connection closes last and, when the file is healthy, leaves
+        // no WAL.
         drop(
             self.pool
                 .write()
@@ -318,7 +313,7 @@ impl<K: FileKind> Inner<K> {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(thread) = thread {
-            // Fails only when the thread has ended by itself, which is what is wanted.
+            // Fails only when the thread has already ended.
             drop(self.inbox.send(Message::Stop));
             if thread.join().is_err() {
                 tracing::error!(kind = K::NAME, "writer thread panicked");
@@ -333,11 +328,11 @@ impl<K: FileKind> Drop for Inner<K> {
     }
 }
 
-/// Gives the file up when its writer thread ends, however it ends: a handle without a writer must
-/// not pass for a good one.
-struct GivenUp(Arc<Shared>);
+/// Marks the file unhealthy when its writer thread ends in any way: a handle without a writer must
+/// not count as healthy.
+struct UnhealthyOnDrop(Arc<Shared>);
 
-impl Drop for GivenUp {
+impl Drop for UnhealthyOnDrop {
     fn drop(&mut self) {
         self.0.healthy.store(false, Ordering::Release);
     }
@@ -346,7 +341,7 @@ impl Drop for GivenUp {
 fn reader_pool<K: FileKind>(
     path: &Path,
     id: FileId,
-    place: Place,
+    inode: Inode,
     settings: &Settings,
     shared: &Arc<Shared>,
 ) -> r2d2::Pool<SqliteConnectionManager> {
@@ -354,53 +349,52 @@ fn reader_pool<K: FileKind>(
     let manager = SqliteConnectionManager::file(path)
         .with_flags(file::flags(false))
         .with_init(move |conn| {
-            file::prepare_reader::<K>(conn, &at, place, id)?;
+            file::prepare_reader::<K>(conn, &at, inode, id)?;
             readable.readable.store(true, Ordering::Release);
             Ok(())
         });
-    let not_opened = NotOpened {
+    let open_errors = ReaderOpenErrors {
         path: path.to_owned(),
-        place,
+        inode,
         shared: shared.clone(),
     };
     r2d2::Pool::builder()
-        // More for the long lane: a report must not keep the shared threads waiting for a
-        // connection.
+        // Additional connections for long reads: a report must not block the shared threads.
         .max_size(settings.readers_per_file + LONG_READS_PER_FILE)
         .min_idle(Some(0))
         .test_on_check_out(false)
         .idle_timeout(Some(Duration::from_secs(60)))
         .connection_timeout(Duration::from_millis(READER_WAIT_MS))
-        .error_handler(Box::new(not_opened))
+        .error_handler(Box::new(open_errors))
         .thread_pool(settings.readers.pool_threads())
         .build_unchecked(manager)
 }
 
-/// Hears of reading connections that could not be opened; the pool goes on trying, and whoever
-/// reads is not kept waiting for that.
+/// Handles failures to open a reading connection. The pool keeps trying; readers do not wait for
+/// that.
 #[derive(Debug)]
-struct NotOpened {
+struct ReaderOpenErrors {
     path: PathBuf,
-    place: Place,
+    inode: Inode,
     shared: Arc<Shared>,
 }
 
-impl r2d2::HandleError<rusqlite::Error> for NotOpened {
+impl r2d2::HandleError<rusqlite::Error> for ReaderOpenErrors {
     fn handle_error(&self, error: rusqlite::Error) {
         self.shared.readable.store(false, Ordering::Release);
         let error = StorageError::from(error);
-        self.shared.stats.fault(error.kind(), false);
-        if Place::of(&self.path).ok() != Some(self.place) {
-            // Another file lies there, or none: this one is opened and checked anew before anybody
-            // reads or writes again.
+        self.shared.stats.record_fault(error.kind(), false);
+        if Inode::of(&self.path).ok() != Some(self.inode) {
+            // The file was replaced or removed: it must be opened and checked again before any read
+            // or write.
             self.shared.healthy.store(false, Ordering::Release);
         }
-        tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "file cannot \
-            be opened for reading");
+        tracing::warn!(error = %error, source = ?std::error::Error::source(&error),
+            "file cannot be opened for reading");
     }
 }
 
-/// One of the long reads of a file, from when it is asked for until it is over.
+/// The permit of a long read, from its request to its end.
 struct LongRead(Arc<Shared>);
 
 impl LongRead {
@@ -420,8 +414,8 @@ impl Drop for LongRead {
     }
 }
 
-/// A connection to read with. The thread that waits for one is every store's, so it waits for a
-/// file that opens, and not for one that does not.
+/// Gets a reading connection. All files share the waiting thread, so it waits only for a file that
+/// opens.
 fn connection(
     pool: &r2d2::Pool<SqliteConnectionManager>,
     shared: &Shared,
@@ -466,11 +460,11 @@ fn read_on<K, R, E: From<StorageError>>(
         conn.progress_handler(0, None::<fn() -> bool>)
             .map_err(StorageError::from)?;
     }
-    // After an interrupt SQLite may have ended the transaction by itself.
+    // SQLite may have ended the transaction after an interrupt.
     if !conn.is_autocommit()
         && let Err(error) = run("COMMIT")
     {
-        // The connection goes back to the others, and must not take the transaction along.
+        // The connection returns to the pool and must not keep the transaction open.
         if !conn.is_autocommit() {
             run("ROLLBACK")?;
         }
@@ -536,41 +530,39 @@ where
         let outcome = self
             .outcome
             .unwrap_or_else(|| Err(StorageError::new(StorageErrorKind::Closed).into()));
-        // The caller may be gone (a request time-out); what it asked for is done all the same.
+        // The caller may have timed out; the change is committed all the same.
         drop(self.reply.send(outcome));
     }
 }
 
-/// An answer that is on its way: a future for the async layers, [`wait`](Self::wait) for the
-/// others.
-#[must_use = "an answer that nobody waits for may never be worked on"]
-pub struct Answer<R, E>(State<R, E>);
+/// A pending answer: a future for async code, [`wait`](Self::wait) for blocking code.
+#[must_use = "an answer that is dropped may cancel its request"]
+pub struct Answer<R, E>(AnswerState<R, E>);
 
-enum State<R, E> {
+enum AnswerState<R, E> {
     Ready(Option<Result<R, E>>),
     Waiting(oneshot::Receiver<Result<R, E>>),
 }
 
 impl<R, E: From<StorageError>> Answer<R, E> {
-    /// An answer that is known already.
+    /// An answer that is already known.
     pub const fn ready(result: Result<R, E>) -> Self {
-        Self(State::Ready(Some(result)))
+        Self(AnswerState::Ready(Some(result)))
     }
 
     fn failed(kind: StorageErrorKind) -> Self {
-        Self(State::Ready(Some(Err(StorageError::new(kind).into()))))
+        Self(AnswerState::Ready(Some(
+            Err(StorageError::new(kind).into()),
+        )))
     }
 
-    /// Blocks until the answer is there. Not for the async runtime.
-    ///
-    /// # Errors
-    /// What the closure returned, or the storage's own error.
+    /// Blocks until the answer is ready. Not for the async runtime.
     pub fn wait(self) -> Result<R, E> {
         match self.0 {
-            State::Ready(result) => {
+            AnswerState::Ready(result) => {
                 result.unwrap_or_else(|| Err(StorageError::new(StorageErrorKind::Closed).into()))
             }
-            State::Waiting(receiver) => receiver
+            AnswerState::Waiting(receiver) => receiver
                 .blocking_recv()
                 .unwrap_or_else(|_| Err(StorageError::new(StorageErrorKind::Closed).into())),
         }
@@ -582,12 +574,12 @@ impl<R: Unpin, E: From<StorageError> + Unpin> Future for Answer<R, E> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Ready(result) => Poll::Ready(
+            AnswerState::Ready(result) => Poll::Ready(
                 result
                     .take()
-                    .expect("a future is not polled after it is ready"),
+                    .expect("a future is not polled after completion"),
             ),
-            State::Waiting(receiver) => Pin::new(receiver).poll(context).map(|result| {
+            AnswerState::Waiting(receiver) => Pin::new(receiver).poll(context).map(|result| {
                 result.unwrap_or_else(|_| Err(StorageError::new(StorageErrorKind::Closed).into()))
             }),
         }

@@ -1,12 +1,11 @@
-//! One error for all that a file can do to us, told from SQLite's result codes and never from its
-//! message texts.
+//! The error of all file operations, classified by SQLite's result codes and never by its message
+//! texts.
 
 use rusqlite::ErrorCode;
 
 use crate::primitives::{Class, Refusal};
 
-/// A fault of the storage. `Display` says what it means and what to do; the source is logged where
-/// it is handled.
+/// A storage fault. `Display` says what is wrong and what to do; the handler logs the source.
 #[derive(Debug, thiserror::Error)]
 #[error("{kind}")]
 pub struct StorageError {
@@ -16,97 +15,93 @@ pub struct StorageError {
     source: Option<rusqlite::Error>,
 }
 
-/// What happened.
+/// The kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StorageErrorKind {
-    /// Something outside of this process holds the file's write lock.
-    #[error("the store's file is locked by another program; close it and try again")]
+    /// Another process holds the file's write lock.
+    #[error("the data file is locked by another program; close it and try again")]
     Busy,
-    /// No space left.
     #[error("the disk is full; nothing was written; free some space and try again")]
     Full,
     /// The file or file system cannot be written.
     #[error(
-        "the store's file cannot be written; check its permissions and that the file system is not \
+        "the data file cannot be written; check its permissions and that the file system is not \
          read-only"
     )]
     ReadOnly,
-    /// A rule of the schema was about to be broken.
-    #[error("the store's own rules refused the change; nothing was written")]
+    /// A constraint of the schema would be violated.
+    #[error("the data file's own rules refused the change; nothing was written")]
     Constraint,
-    /// The file is damaged.
-    #[error("the store's file is damaged")]
+    #[error("the data file is damaged; restore it from a backup")]
     Corrupt,
-    /// The file is no SQLite file.
-    #[error("the store's file is not a SQLite file")]
+    #[error("the data file is not a SQLite file; restore it from a backup")]
     NotADatabase,
-    /// There is no such file.
-    #[error("the store's file is missing")]
+    #[error("the data file is missing; restore it from a backup")]
     Missing,
-    /// There is no such file because it was found damaged, or behind what was acknowledged, and set
-    /// aside.
+    /// The file is missing because it was damaged or behind its checkpoint, and was set aside.
     #[error(
-        "the store's file was found wrong and is kept beside its place as .quarantined; put a good \
-         copy in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
+        "the data file was rejected and is kept beside its place as .quarantined; put a good copy \
+         in its place (the log says what was wrong; if it lacked sales: tillbox tenant \
          accept-loss)"
     )]
     SetAside,
-    /// What the landlord's file knows of the file cannot be read.
-    #[error("the landlord's file cannot be read, which says how far the store's file has to be")]
-    CheckpointUnreadable,
-    /// The disk failed twice under the file.
+    /// The checkpoint in the landlord's file cannot be read.
     #[error(
-        "the disk failed twice under the store's file, which is not written to any more; look at \
-         the disk, then open it again by its name: tillbox tenant migrate SLUG"
+        "the landlord's file, which contains the checkpoint of the data file, cannot be read; \
+         check the landlord's file"
+    )]
+    CheckpointUnreadable,
+    /// The disk failed twice while the file was open.
+    #[error(
+        "the disk failed twice under the data file, and nothing more is written to it; check the \
+         disk, then open the file again: tillbox tenant migrate SLUG"
     )]
     Held,
-    /// The file lacks what its store had acknowledged.
+    /// The file lacks acknowledged changes.
     #[error(
-        "the store's file lacks sales that were acknowledged: it is an older copy, or the disk did \
-         not keep what it confirmed; put the newest copy in its place, or take the loss: tillbox \
-         tenant accept-loss"
+        "the data file lacks acknowledged sales: it is an older copy, or the disk did not keep \
+         what it confirmed; put the newest copy in its place, or accept the loss: tillbox tenant \
+         accept-loss"
     )]
     Behind,
-    /// The file belongs to another kind or another store.
-    #[error("the store's file carries the identity of another one")]
+    /// The file belongs to another kind or tenant.
+    #[error("the data file belongs to another tenant; put the right file in its place")]
     WrongIdentity,
     /// The file was written by a newer version of this program.
-    #[error("the store's file was written by a newer version of Tillbox; install that version")]
+    #[error("the data file was written by a newer version of Tillbox; install that version")]
     NewerSchema,
     /// The disk or the kernel failed.
     #[error(
-        "the disk failed; whether the last change was kept is not known; try again with the same \
+        "the disk failed; it is unknown whether the last change was kept; try again with the same \
          key"
     )]
     Io,
-    /// The system does not open it at present.
+    /// The system cannot open the file at present.
     #[error(
-        "the store's file cannot be opened at present; look at its permissions and at how many \
-         files the process may open"
+        "the data file cannot be opened at present; check its permissions and the process's limit \
+         of open files"
     )]
     CannotOpen,
-    /// A read went past its deadline.
-    #[error("the read took too long and was stopped; ask for less at once")]
+    /// A read exceeded its deadline.
+    #[error("the read took too long and was stopped; request less at once")]
     Interrupted,
-    /// More waits than the inbox holds.
-    #[error("too many requests are waiting for this store; try again in a moment")]
+    /// The inbox is full.
+    #[error("too many requests are waiting for this shop; try again in a moment")]
     Overloaded,
-    /// The file was closed meanwhile.
-    #[error("the store's file was closed; try again")]
+    #[error("the data file was closed; try again")]
     Closed,
-    /// The request hit a broken invariant and was rolled back.
+    /// The request panicked and was rolled back.
     #[error("an internal fault; nothing was written")]
     Panicked,
-    /// A statement touched another number of rows than it promised.
+    /// A statement touched an unexpected number of rows.
     #[error("a change touched an unexpected number of rows; nothing was written")]
     UnexpectedRows,
-    /// Anything else.
-    #[error("the store failed; nothing was written")]
+    #[error("the storage failed; nothing was written")]
     Other,
 }
 
 impl StorageError {
-    /// An error without a source of its own.
+    /// An error without a source.
     pub const fn new(kind: StorageErrorKind) -> Self {
         Self {
             kind,
@@ -115,7 +110,7 @@ impl StorageError {
         }
     }
 
-    /// An error of SQLite's in `statement`.
+    /// An error of SQLite in `statement`.
     pub fn sqlite(source: rusqlite::Error, statement: &'static str) -> Self {
         Self {
             kind: kind_of(&source),
@@ -133,7 +128,7 @@ impl StorageError {
         }
     }
 
-    /// A statement that touched the wrong number of rows.
+    /// An error for a statement that touched the wrong number of rows.
     pub(super) const fn unexpected_rows(statement: &'static str) -> Self {
         Self {
             kind: StorageErrorKind::UnexpectedRows,
@@ -142,23 +137,22 @@ impl StorageError {
         }
     }
 
-    /// What happened.
     pub const fn kind(&self) -> StorageErrorKind {
         self.kind
     }
 
-    /// The statement it happened in, by name.
+    /// The name of the failed statement.
     pub const fn statement(&self) -> Option<&'static str> {
         self.statement
     }
 
-    /// Whether the disk failed in a way that leaves doubt about what it keeps.
+    /// Whether the disk failed, so that the stored state is uncertain.
     pub fn is_disk_fault(&self) -> bool {
         matches!(self.kind, StorageErrorKind::Io) && !self.is_refused_write()
     }
 
-    /// Whether a write was refused. Nothing is in doubt then, and it may be nothing worse than a
-    /// quota or a limit of the process, which SQLite tells no otherwise.
+    /// Whether a write was refused. The stored state is certain then; the cause may be a quota or a
+    /// process limit, which SQLite does not distinguish.
     pub fn is_refused_write(&self) -> bool {
         let code = self.source.as_ref().and_then(|source| match source {
             rusqlite::Error::SqliteFailure(failure, _) => Some(failure.extended_code),
@@ -167,14 +161,13 @@ impl StorageError {
         code == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
     }
 
-    /// What a trigger said that refused a change of what is final. There are no triggers for
-    /// anything else.
+    /// The message of a trigger that refused to change final data. All triggers protect final data.
     pub fn immutable(&self) -> Option<&str> {
         match &self.source {
-            Some(rusqlite::Error::SqliteFailure(failure, said))
+            Some(rusqlite::Error::SqliteFailure(failure, message))
                 if failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER =>
             {
-                Some(said.as_deref().unwrap_or_default())
+                Some(message.as_deref().unwrap_or_default())
             }
             _ => None,
         }
@@ -188,7 +181,7 @@ impl StorageError {
         )
     }
 
-    /// Whether the file is not what it should be, so that it has to be set aside.
+    /// Whether the file is wrong in a way that requires to set it aside.
     pub const fn sets_aside(&self) -> bool {
         self.is_damage() || matches!(self.kind, StorageErrorKind::Behind)
     }

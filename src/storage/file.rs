@@ -1,8 +1,7 @@
-//! Opening one SQLite file: its identity, its settings, and the checks before anyone may write to
-//! it.
+//! Opens a SQLite file: its identity, its settings, and the checks before the first write.
 //!
-//! Every setting that a promise rests upon is read back: a file system or a build that silently
-//! ignores one is refused here rather than found out in a power cut.
+//! Every setting that a guarantee depends on is read back: a file system or build that silently
+//! ignores one is refused here, instead of losing data in a power failure.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,74 +15,69 @@ use super::data_dir::{beside, give_to_owner, sync_dir};
 use super::{FileKind, Stats, StorageError, StorageErrorKind, View, migrate, wal};
 use crate::primitives::Timestamp;
 
-/// Pages in the WAL after which a commit also checkpoints. Larger is faster for one busy file
-/// (PERFORMANCE: 16,000), but a directory of hundreds of tenants would hold hundreds of large WALs.
+/// Pages in the WAL after which a commit also checkpoints. A larger value is faster for one busy
+/// file (PERFORMANCE: 16,000), but hundreds of tenants would have hundreds of large WALs.
 const AUTOCHECKPOINT_PAGES: i64 = 4_000;
-/// Prepared statements kept per connection: one sale alone needs about twenty.
+/// Prepared statements cached per connection: one sale alone needs about twenty.
 const STATEMENTS_CACHED: usize = 192;
-/// The SQLite release that a WAL can be trusted to: earlier ones can corrupt it when a checkpoint
-/// and a reset race.
+/// The oldest SQLite release with a safe WAL: earlier ones can corrupt it when a checkpoint and a
+/// reset race.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 
-/// Room on the disk that opening a file takes: the index of its WAL, and a page or two.
+/// Disk space needed to open a file: the index of its WAL and a page or two.
 const OPENING_BYTES: u64 = 64 * 1024;
 
-/// The page of every file that [`create`] makes.
+/// The page size of every file that [`create`] makes.
 pub const PAGE_BYTES: u64 = 4096;
 
-/// The header of every SQLite file (<https://www.sqlite.org/fileformat.html> §1.3); a shorter file
-/// is none, not even an empty one.
+/// The header size of a SQLite file (<https://www.sqlite.org/fileformat.html> §1.3); a shorter file
+/// is not a SQLite file, not even an empty one.
 const HEADER_BYTES: u64 = 100;
 
-/// Who a file is: stored inside it, so that a file under another's name is found out.
+/// The identity stored inside a file, which detects a file under another's name.
 pub type FileId = [u8; 16];
 
-/// The one table that is older than the first migration.
+/// The only table that precedes the first migration.
 pub(super) const IDENTITY_TABLE: &str = "CREATE TABLE file_identity (
     singleton  INTEGER PRIMARY KEY CHECK (singleton = 1),
     file_id    BLOB NOT NULL CHECK (length(file_id) = 16),
     created_at INTEGER NOT NULL
 ) STRICT;";
 
-/// When the pages of a file are looked through at open.
+/// The condition for checking all pages when a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// After an unclean stop, which a WAL with something in it tells.
+    /// After an unclean stop, which a non-empty WAL indicates.
     AfterUncleanStop,
-    /// In any case, and the indexes against their tables too: something was wrong with the file
-    /// when it was last open.
+    /// Always, and also the indexes against their tables: the file had a fault when it was last
+    /// open.
     Always,
 }
 
-/// The version of the SQLite that is linked.
+/// The version of the linked SQLite.
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
 
-/// Asserts that it is one that can be trusted.
-///
-/// # Panics
-/// When it is older: no data directory is opened with it.
+/// Panics when the linked SQLite is older than `SQLITE_VERSION_MIN`: no data directory is opened
+/// with it.
 pub fn assert_sqlite_version() {
     let version = rusqlite::version_number();
     assert!(
         version >= SQLITE_VERSION_MIN,
-        "SQLite {version} is older than {SQLITE_VERSION_MIN}, which is the first that is safe in \
+        "SQLite {version} is older than {SQLITE_VERSION_MIN}, the first release that is safe in \
          WAL mode"
     );
 }
 
-/// Makes a new file at `path`, whole or not at all: written under another name, checkpointed,
-/// synced, renamed, and the directory synced. A crash leaves at most a `.tmp` file, which the next
-/// attempt replaces.
-///
-/// # Errors
-/// [`StorageError`]; `WrongIdentity` when there is a file already.
+/// Atomically creates a file at `path`: writes it under another name, checkpoints, syncs and
+/// renames it, and syncs the directory. A crash leaves at most a `.tmp` file, which the next
+/// attempt replaces. `WrongIdentity` when a file exists.
 pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<(), StorageError> {
     if path.exists() {
         return Err(StorageError::new(StorageErrorKind::WrongIdentity));
     }
-    // The WAL of a file that is gone would be taken for this one's.
+    // The WAL of a removed file must not be used with this one.
     for suffix in ["-wal", "-shm"] {
         let stray = beside(path, suffix);
         if stray.exists() {
@@ -124,11 +118,9 @@ pub fn create<K: FileKind>(path: &Path, id: FileId, now: Timestamp) -> Result<()
     sync_dir(path.parent().unwrap_or(Path::new("."))).map_err(|error| io_error(&error))
 }
 
-/// Opens the one connection that writes, after all checks, and brings the schema up to date.
-///
-/// # Errors
-/// [`StorageError`] whose kind says what the file is: `Missing`, `NotADatabase`, `Corrupt`
-/// (truncated too), `WrongIdentity`, `NewerSchema` …
+/// Opens the only writing connection after all checks, and migrates the schema. The kind of the
+/// error tells the state of the file: `Missing`, `NotADatabase`, `Corrupt` (also truncated),
+/// `WrongIdentity`, `NewerSchema` …
 pub fn open_writer<K: FileKind>(
     path: &Path,
     id: FileId,
@@ -137,14 +129,11 @@ pub fn open_writer<K: FileKind>(
     open_verified::<K>(path, id, check, &|_| Ok(()))
 }
 
-/// What a caller wants of a file before anything is written to it.
+/// A check of a file by the caller, before anything is written to it.
 pub type Verify<'a, K> = &'a dyn Fn(&View<'_, K>) -> Result<(), StorageError>;
 
-/// As [`open_writer`]; `verify` looks at the file before it is migrated, and one that it refuses is
-/// left as it is.
-///
-/// # Errors
-/// As [`open_writer`], and what `verify` gives.
+/// Like [`open_writer`]; `verify` checks the file before it is migrated, and a rejected file is
+/// left unchanged.
 pub fn open_verified<K: FileKind>(
     path: &Path,
     id: FileId,
@@ -152,8 +141,7 @@ pub fn open_verified<K: FileKind>(
     verify: Verify<'_, K>,
 ) -> Result<Connection, StorageError> {
     open_checked::<K>(path, id, check, verify).map_err(|error| {
-        // SQLite calls it a fault of the disk when there is no room for the memory that its
-        // connections share.
+        // SQLite reports a disk fault when there is no space for its shared memory.
         if error.kind() == StorageErrorKind::Io && is_full(path) {
             StorageError::new(StorageErrorKind::Full)
         } else {
@@ -162,7 +150,7 @@ pub fn open_verified<K: FileKind>(
     })
 }
 
-/// Whether the disk of `path` has less room than opening a file takes.
+/// Whether the disk of `path` has less space than needed to open a file.
 fn is_full(path: &Path) -> bool {
     rustix::fs::statvfs(path)
         .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < OPENING_BYTES)
@@ -177,39 +165,38 @@ fn open_checked<K: FileKind>(
     check_presence(path)?;
     let log = beside(path, "-wal");
     let unclean = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
-    // A checkpoint that was cut short leaves a part of a page, and the WAL that has all of it.
-    // Without a WAL a part of a page is what is left of a file that somebody cut.
-    if !unclean && Place::and_len(path)?.1 % PAGE_BYTES != 0 {
+    // An interrupted checkpoint leaves a partial page, and the WAL that contains all of it. Without
+    // a WAL, a partial page means that the file was truncated.
+    if !unclean && Inode::of_with_len(path)?.1 % PAGE_BYTES != 0 {
         return Err(StorageError::new(StorageErrorKind::Corrupt));
     }
     if unclean && wal::is_damaged(&log).map_err(|error| io_error(&error))? {
         return Err(StorageError::new(StorageErrorKind::Corrupt));
     }
     if unclean {
-        // What a process that was killed had written and not synced is seen from here on, and
-        // acknowledged to whoever asks again: it has to be on disk before. (SQLite holds no lock on
-        // the WAL itself, so a descriptor of our own takes none with it.)
+        // Unsynced writes of a killed process become visible here and may be acknowledged to a
+        // retry: they have to be on disk first. (SQLite holds no lock on the WAL itself, so closing
+        // our own descriptor releases none.)
         File::open(&log)
             .and_then(|log| log.sync_all())
             .map_err(|error| io_error(&error))?;
     }
     let mut conn = Connection::open_with_flags(path, flags(false))?;
-    // Where it cannot be written SQLite opens it for reading, and says so only at the first write.
+    // SQLite opens an unwritable file for reading, and reports it only at the first write.
     if conn.is_readonly(rusqlite::MAIN_DB)? {
         return Err(StorageError::new(StorageErrorKind::ReadOnly));
     }
-    // A file that is refused is left as it is, its WAL beside it: SQLite would merge them when the
-    // connection is closed.
+    // A rejected file is left unchanged with its WAL: SQLite would merge them on close.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     check_identity::<K>(&conn, id)?;
     migrate::refuse_newer::<K>(&conn)?;
     configure(&conn)?;
     match check {
-        Check::Always => look_through(&conn, "PRAGMA integrity_check(1)")?,
-        Check::AfterUncleanStop if unclean => look_through(&conn, "PRAGMA quick_check(1)")?,
+        Check::Always => run_check(&conn, "PRAGMA integrity_check(1)")?,
+        Check::AfterUncleanStop if unclean => run_check(&conn, "PRAGMA quick_check(1)")?,
         Check::AfterUncleanStop => {}
     }
-    // At no instant: it looks at what is there, whenever that is.
+    // The check does not depend on the time.
     verify(&View::new(
         &conn,
         &Stats::default(),
@@ -217,9 +204,9 @@ fn open_checked<K: FileKind>(
         false,
     ))?;
     if unclean && check == Check::Always {
-        // After a failed sync the kernel may take for written what is not (it says so once):
-        // written anew into the file, it is.
-        empty_wal(&conn)?;
+        // After a failed sync the kernel may consider unwritten pages clean (it reports the failure
+        // once): rewriting them into the file makes them durable.
+        checkpoint_wal(&conn)?;
     }
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     migrate::with_snapshot::<K>(&mut conn, path)?;
@@ -227,22 +214,19 @@ fn open_checked<K: FileKind>(
     Ok(conn)
 }
 
-/// Makes a connection one that only reads, and only the file that its writer writes: whatever has
-/// come to lie at `path` since is refused.
-///
-/// # Errors
-/// SQLite's; `InvalidPath` for another file than the one at `place`.
+/// Restricts a connection to reading, and to the file that the writer has opened: a file that
+/// replaced it at `path` is refused with `InvalidPath`.
 pub fn prepare_reader<K: FileKind>(
     conn: &Connection,
     path: &Path,
-    place: Place,
+    inode: Inode,
     id: FileId,
 ) -> Result<(), rusqlite::Error> {
-    // The writer empties the WAL when all is well. When it is not, the WAL is all there is of the
-    // last commits and stays, whoever closes last; and until it is known whose file this is, the
-    // WAL beside it may be another one's.
+    // The writer empties the WAL of a healthy file. Otherwise the WAL is the only copy of the last
+    // commits and must survive the last close; and until the identity is checked, the WAL may
+    // belong to another file.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let is_ours = || Place::of(path).ok() == Some(place) && check_identity::<K>(conn, id).is_ok();
+    let is_ours = || Inode::of(path).ok() == Some(inode) && check_identity::<K>(conn, id).is_ok();
     if !is_ours() {
         return Err(rusqlite::Error::InvalidPath(path.to_owned()));
     }
@@ -254,11 +238,10 @@ pub fn prepare_reader<K: FileKind>(
     Ok(())
 }
 
-/// Puts the WAL into the file. Where the disk is full, or the file cannot grow, it stays what it
-/// is.
-fn empty_wal(conn: &Connection) -> Result<(), StorageError> {
-    let emptied = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    match emptied.map_err(StorageError::from) {
+/// Writes the WAL into the file. On a full disk, or when the file cannot grow, the WAL stays.
+fn checkpoint_wal(conn: &Connection) -> Result<(), StorageError> {
+    let checkpointed = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    match checkpointed.map_err(StorageError::from) {
         Err(error) if error.kind() != StorageErrorKind::Full && !error.is_refused_write() => {
             Err(error)
         }
@@ -266,8 +249,8 @@ fn empty_wal(conn: &Connection) -> Result<(), StorageError> {
     }
 }
 
-/// The flags of every connection: no URI names, no shared cache, no mutex (one thread at a time
-/// holds a connection).
+/// The flags of every connection: no URI names, no shared cache, no mutex (only one thread at a
+/// time uses a connection).
 pub fn flags(create: bool) -> OpenFlags {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -324,11 +307,10 @@ fn check_identity<K: FileKind>(conn: &Connection, id: FileId) -> Result<(), Stor
     }
 }
 
-/// Whether there is a file that can be opened at all. Told by its name alone: a descriptor of our
-/// own, when it is closed, would take with it all locks that this process's connections hold on the
-/// file (POSIX locks are the process's), and another program that closes the file then takes itself
-/// for the last user and removes the WAL. What is in the file SQLite looks at itself; one that has
-/// lost pages is `Corrupt` to it.
+/// Checks that the file exists and has a header. Uses only metadata: closing a descriptor of our
+/// own would release all locks of this process on the file (POSIX locks belong to the process), and
+/// another program that then closes the file would remove the WAL as its last user. SQLite checks
+/// the contents itself and reports missing pages as `Corrupt`.
 fn check_presence(path: &Path) -> Result<(), StorageError> {
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.len() < HEADER_BYTES => {
@@ -339,24 +321,21 @@ fn check_presence(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// `quick_check` looks at every page, `integrity_check` at the contents of the indexes as well,
-/// which takes six times as long.
-fn look_through(conn: &Connection, pragma: &'static str) -> Result<(), StorageError> {
-    let verdict: String = conn.query_row(pragma, [], |row| row.get(0))?;
-    if verdict == "ok" {
+/// Runs a check: `quick_check` reads every page, `integrity_check` also the contents of the
+/// indexes, which takes six times as long.
+fn run_check(conn: &Connection, pragma: &'static str) -> Result<(), StorageError> {
+    let result: String = conn.query_row(pragma, [], |row| row.get(0))?;
+    if result == "ok" {
         Ok(())
     } else {
         Err(StorageError::new(StorageErrorKind::Corrupt))
     }
 }
 
-/// Moves a damaged file and its companions aside, untouched: `NAME.quarantined`,
-/// `NAME.quarantined-wal` … One that was set aside earlier stays; the new one is then
-/// `NAME.quarantined-2`. The file goes first: one that a crash left behind without its WAL would be
-/// opened as if nothing were wrong, and lack what was acknowledged last.
-///
-/// # Errors
-/// The system's; what could not be moved stays where it is.
+/// Moves a rejected file and its companions aside, unchanged: `NAME.quarantined`,
+/// `NAME.quarantined-wal` … An earlier one stays; the new one is then `NAME.quarantined-2`. The
+/// file moves first: a crash that left it without its WAL would hide the loss of the last commits.
+/// On an error, the remaining files stay in place.
 pub fn set_aside(path: &Path) -> std::io::Result<()> {
     let mut aside = beside(path, ".quarantined");
     for number in 2_u32.. {
@@ -375,12 +354,11 @@ pub fn set_aside(path: &Path) -> std::io::Result<()> {
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Whether [`set_aside`] has moved a file away from `path`.
+/// Whether [`set_aside`] has moved a file from `path`.
 pub fn was_set_aside(path: &Path) -> bool {
     last_aside(path).is_some()
 }
 
-/// The file that was set aside last.
 fn last_aside(path: &Path) -> Option<PathBuf> {
     let first = beside(path, ".quarantined");
     let later = (2_u32..).map(|number| beside(path, &format!(".quarantined-{number}")));
@@ -390,13 +368,9 @@ fn last_aside(path: &Path) -> Option<PathBuf> {
         .last()
 }
 
-/// Moves the file that was set aside last back to its place, which is empty, with its companions:
-/// those first, so that a crash in between leaves nothing at the place rather than a file without
-/// its WAL. `false` when there is none.
-///
-/// # Errors
-/// The system's.
-pub fn take_back(path: &Path) -> std::io::Result<bool> {
+/// Restores the last file that was set aside to its empty place, with its companions first, so that
+/// a crash in between never leaves a file without its WAL. `false` when there is none.
+pub fn restore_set_aside(path: &Path) -> std::io::Result<bool> {
     let Some(aside) = last_aside(path) else {
         return Ok(false);
     };
@@ -411,34 +385,28 @@ pub fn take_back(path: &Path) -> std::io::Result<bool> {
     Ok(true)
 }
 
-/// Which file has a path: its device and its inode.
+/// The device and inode of a file, which identify it independently of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Inode {
     device: u64,
-    inode: u64,
+    number: u64,
 }
 
-impl Place {
-    /// The file at `path` at present.
-    ///
-    /// # Errors
-    /// `Missing`, or `Io`.
+impl Inode {
+    /// The inode of the file at `path`. `Missing` or `Io` on failure.
     pub fn of(path: &Path) -> Result<Self, StorageError> {
-        Self::and_len(path).map(|(place, _)| place)
+        Self::of_with_len(path).map(|(inode, _)| inode)
     }
 
-    /// The file at `path` at present, and its size in bytes.
-    ///
-    /// # Errors
-    /// `Missing`, or `Io`.
-    pub fn and_len(path: &Path) -> Result<(Self, u64), StorageError> {
+    /// The inode and the size in bytes of the file at `path`. `Missing` or `Io` on failure.
+    pub fn of_with_len(path: &Path) -> Result<(Self, u64), StorageError> {
         use std::os::unix::fs::MetadataExt;
-        let found = std::fs::metadata(path).map_err(|error| io_error(&error))?;
-        let place = Self {
-            device: found.dev(),
-            inode: found.ino(),
+        let metadata = std::fs::metadata(path).map_err(|error| io_error(&error))?;
+        let inode = Self {
+            device: metadata.dev(),
+            number: metadata.ino(),
         };
-        Ok((place, found.len()))
+        Ok((inode, metadata.len()))
     }
 }
 
@@ -448,7 +416,7 @@ fn restrict(path: &Path) -> Result<(), StorageError> {
         .map_err(|error| io_error(&error))
 }
 
-/// The storage's error for a failed file operation outside of SQLite.
+/// Converts an error of a file operation outside of SQLite.
 pub fn io_error(error: &std::io::Error) -> StorageError {
     StorageError::new(match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {

@@ -1,9 +1,9 @@
-//! The two kinds of file, as types: a function that writes to a shop cannot be handed the house's
-//! file, nor the other way round.
+//! The kinds of file as types: a function for a tenant's file does not accept the landlord's file,
+//! and vice versa.
 
 /// A kind of file: its identity on disk and its migrations.
 pub trait FileKind: Send + Sync + 'static {
-    /// Its name in messages.
+    /// The name in messages.
     const NAME: &'static str;
     /// `PRAGMA application_id`: four ASCII letters, big-endian, as `file(1)` shows them.
     const APPLICATION_ID: i32;
@@ -11,11 +11,11 @@ pub trait FileKind: Send + Sync + 'static {
     const MIGRATIONS: &'static [&'static str];
 }
 
-/// One shop, whole.
+/// All data of one tenant.
 #[derive(Debug)]
 pub enum Tenant {}
 
-/// Who exists.
+/// The instance-wide file.
 #[derive(Debug)]
 pub enum Landlord {}
 

@@ -1,5 +1,5 @@
-//! Numbered migrations, applied when a file is opened: each file by itself, in a transaction, after
-//! a snapshot.
+//! Numbered migrations, applied when a file is opened: each file separately, in a transaction,
+//! after a snapshot.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,10 +26,7 @@ fn version(conn: &Connection) -> Result<usize, StorageError> {
     usize::try_from(version).map_err(|_| StorageError::new(StorageErrorKind::Corrupt))
 }
 
-/// Refuses a file of a newer version, before anything is written to it.
-///
-/// # Errors
-/// `NewerSchema`.
+/// Refuses a file of a newer version with `NewerSchema`, before anything is written to it.
 pub fn refuse_newer<K: FileKind>(conn: &Connection) -> Result<(), StorageError> {
     if version(conn)? > K::MIGRATIONS.len() {
         Err(StorageError::new(StorageErrorKind::NewerSchema))
@@ -38,12 +35,9 @@ pub fn refuse_newer<K: FileKind>(conn: &Connection) -> Result<(), StorageError> 
     }
 }
 
-/// Applies what is missing. References are looked at when a step is through and not while it runs:
-/// a table that others refer to can be made anew
+/// Applies missing migrations; on an error the file is unchanged. Foreign keys are checked after
+/// each migration and not during it, so that a referenced table can be rebuilt
 /// (<https://www.sqlite.org/lang_altertable.html#otheralter>).
-///
-/// # Errors
-/// [`StorageError`]; the file then is as it was.
 pub fn to_latest<K: FileKind>(conn: &mut Connection) -> Result<(), StorageError> {
     let enforced: bool = conn.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
     conn.execute_batch("PRAGMA foreign_keys=OFF")?;
@@ -59,12 +53,9 @@ pub fn to_latest<K: FileKind>(conn: &mut Connection) -> Result<(), StorageError>
     migrated
 }
 
-/// Applies what is missing to a file that has data: first a snapshot beside it (`NAME.pre-vN`,
-/// durable), then all steps in one transaction. The snapshot stays until the operator removes it:
-/// it is the way back to the older program.
-///
-/// # Errors
-/// [`StorageError`]; the file then is as it was.
+/// Migrates a file with data: makes a durable snapshot beside it (`NAME.pre-vN`), then applies all
+/// migrations in one transaction. On an error the file is unchanged. The snapshot stays until the
+/// operator removes it: it is the way back to the older program.
 pub fn with_snapshot<K: FileKind>(conn: &mut Connection, path: &Path) -> Result<(), StorageError> {
     let from = version(conn)?;
     if from == K::MIGRATIONS.len() {
@@ -90,30 +81,27 @@ pub fn with_snapshot<K: FileKind>(conn: &mut Connection, path: &Path) -> Result<
     Ok(())
 }
 
-/// What a file's schema lacks or has beside that of a new file: a trigger that somebody dropped, a
-/// table that somebody changed. One line each.
-///
-/// # Errors
-/// [`StorageError`].
+/// Compares a file's schema with that of a new file: dropped triggers, changed tables. One line per
+/// difference.
 pub fn schema_differences<K: FileKind>(view: &View<'_, K>) -> Result<Vec<String>, StorageError> {
     let mut fresh = Connection::open_in_memory()?;
     fresh.execute_batch(IDENTITY_TABLE)?;
     to_latest::<K>(&mut fresh)?;
     let (found, expected) = (schema(view.conn)?, schema(&fresh)?);
-    let lacking = expected
+    let missing = expected
         .iter()
         .filter_map(|(name, sql)| match found.get(name) {
             None => Some(format!("{name} is missing")),
             Some(found) if found != sql => Some(format!("{name} was changed")),
             Some(_) => None,
         });
-    let strange = found.keys().filter(|name| !expected.contains_key(*name));
-    Ok(lacking
-        .chain(strange.map(|name| format!("{name} is not ours")))
+    let unexpected = found.keys().filter(|name| !expected.contains_key(*name));
+    Ok(missing
+        .chain(unexpected.map(|name| format!("{name} does not belong to the schema")))
         .collect())
 }
 
-/// The text of each part of a schema; what SQLite makes by itself has none.
+/// The SQL of each schema object; internal ones of SQLite have none.
 fn schema(conn: &Connection) -> Result<BTreeMap<String, String>, StorageError> {
     let mut prepared =
         conn.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
@@ -191,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_others_refer_to_can_be_made_anew_and_no_reference_is_left_open() {
+    fn rebuilds_referenced_table_and_rejects_dangling_references() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("a.db");
         file::create::<Family>(
@@ -217,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_file_is_migrated_after_a_snapshot() {
+    fn migrates_old_file_after_snapshot() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = old_file(dir.path());
         let conn =
@@ -240,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_migration_leaves_the_file_as_it_was() {
+    fn leaves_file_unchanged_when_migration_fails() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = old_file(dir.path());
         assert!(file::open_writer::<Broken>(&path, [1; 16], Check::AfterUncleanStop).is_err());
@@ -254,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_file_is_refused_untouched() {
+    fn refuses_newer_file_without_touching_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = old_file(dir.path());
         drop(file::open_writer::<New>(&path, [1; 16], Check::AfterUncleanStop).expect("migrates"));

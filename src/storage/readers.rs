@@ -1,8 +1,8 @@
-//! The threads that read: a few for all files together, and a few apart for what takes long.
+//! Reader threads: a few shared by all files, and a few separate ones for long reads.
 //!
-//! A read never runs on the async runtime (one cold page would stop everybody) and never on a
-//! thread of its own per read (`spawn_blocking` halves the rate). Reports and exports have their
-//! own lane, so that they cannot stand in a till's way.
+//! Reads do not run on the async runtime (one cold page would block all requests), nor on a new
+//! thread each (`spawn_blocking` halves the throughput). Reports and exports have separate threads,
+//! so that they cannot delay a till.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,12 +15,12 @@ use crate::primitives::limits::{LONG_READERS, READER_INBOX};
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// Which lane a read takes.
+/// The kind of a read, which selects its threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum ReadKind {
     /// Bounded by its statement: a row, a page.
     Point,
-    /// A report, an export, a check: with a deadline, apart from the others.
+    /// A report, an export or a check, with a deadline.
     Long,
 }
 
@@ -32,10 +32,7 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Starts `threads` for point reads, and those for long ones.
-    ///
-    /// # Errors
-    /// The system's, when it grants no thread.
+    /// Starts `threads` threads for point reads, and the threads for long ones.
     pub fn start(threads: usize) -> std::io::Result<Arc<Self>> {
         let (point, point_inbox) = bounded::<Task>(READER_INBOX);
         let (long, long_inbox) = bounded::<Task>(64);
@@ -60,15 +57,15 @@ impl Readers {
         }))
     }
 
-    /// The one thread that all r2d2 pools share for their housekeeping.
+    /// The thread that all r2d2 pools share for their maintenance.
     pub(super) fn pool_threads(&self) -> Arc<ScheduledThreadPool> {
         self.pool_threads.clone()
     }
 
-    pub(super) fn send(&self, lane: Lane, task: Task) -> Result<(), StorageError> {
-        let sender = match lane {
-            Lane::Point => &self.point,
-            Lane::Long => &self.long,
+    pub(super) fn send(&self, kind: ReadKind, task: Task) -> Result<(), StorageError> {
+        let sender = match kind {
+            ReadKind::Point => &self.point,
+            ReadKind::Long => &self.long,
         };
         sender.try_send(task).map_err(|error| {
             StorageError::new(match error {

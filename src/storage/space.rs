@@ -1,34 +1,33 @@
-//! Room on the disk, and the reserve that is kept of it: for what has to go on when selling has to
-//! stop, such as cancellations and the jobs of what was sold. SQLite survives a disk that is full
-//! to the last byte; an operator who has to free some of it needs room to work in.
+//! Free disk space and its reserve. When sales have to stop, the reserve lets cancellations and the
+//! jobs of earlier sales continue. SQLite survives a completely full disk, but an operator needs
+//! some space to free more.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::primitives::{Clock, Timestamp};
 
-/// How long a look at the disk is good for, in milliseconds.
-const LOOK_MS: i64 = 1_000;
+/// The lifetime of a measurement, in milliseconds.
+const MEASUREMENT_MS: i64 = 1_000;
 
-/// A disk, in bytes.
+/// The space of a disk, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// What is free for this process's user.
+pub struct DiskSpace {
+    /// Free for this process's user.
     pub free: u64,
-    /// All of it.
     pub size: u64,
 }
 
-/// The room of the file system that a directory is on.
+/// The disk space of a directory's file system.
 pub struct Space {
     dir: PathBuf,
     reserve: u64,
     clock: Arc<dyn Clock>,
-    last: Mutex<Option<(Timestamp, Option<Room>)>>,
+    last: Mutex<Option<(Timestamp, Option<DiskSpace>)>>,
 }
 
 impl Space {
-    /// Of `dir`, of which `reserve` bytes are kept; 0 keeps none.
+    /// Monitors `dir` with a reserve of `reserve` bytes; 0 disables the reserve.
     pub fn new(dir: PathBuf, reserve: u64, clock: Arc<dyn Clock>) -> Self {
         Self {
             dir,
@@ -38,36 +37,36 @@ impl Space {
         }
     }
 
-    /// Whether less than the reserve is left. Looked up once a second at most; where it cannot be
-    /// looked up, there is room.
+    /// Whether less than the reserve is free. Measured at most once a second; a failed measurement
+    /// counts as enough space.
     pub fn is_short(&self) -> bool {
-        self.reserve > 0 && self.look().is_some_and(|room| room.free < self.reserve)
+        self.reserve > 0 && self.last().is_some_and(|disk| disk.free < self.reserve)
     }
 
-    /// The free bytes above the reserve, as of the last look; `None` where the disk cannot be
-    /// looked at.
+    /// The free bytes above the reserve, at the last measurement; `None` when the system cannot
+    /// tell.
     pub fn free_above_reserve(&self) -> Option<u64> {
-        Some(self.look()?.free.saturating_sub(self.reserve))
+        Some(self.last()?.free.saturating_sub(self.reserve))
     }
 
-    /// The room that there was a second ago at most.
-    fn look(&self) -> Option<Room> {
+    /// The disk space, at most a second old.
+    fn last(&self) -> Option<DiskSpace> {
         let now = self.clock.now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, room)) = *last
-            && (0..LOOK_MS).contains(&(now.as_millis() - at.as_millis()))
+        if let Some((at, disk)) = *last
+            && (0..MEASUREMENT_MS).contains(&(now.as_millis() - at.as_millis()))
         {
-            return room;
+            return disk;
         }
-        let room = self.room();
-        *last = Some((now, room));
-        room
+        let disk = self.measure();
+        *last = Some((now, disk));
+        disk
     }
 
-    /// The room there is at this moment, where it can be looked up.
-    pub fn room(&self) -> Option<Room> {
+    /// Measures the disk space; `None` when the system cannot tell.
+    pub fn measure(&self) -> Option<DiskSpace> {
         let disk = rustix::fs::statvfs(&self.dir).ok()?;
-        Some(Room {
+        Some(DiskSpace {
             free: disk.f_bavail.saturating_mul(disk.f_frsize),
             size: disk.f_blocks.saturating_mul(disk.f_frsize),
         })

@@ -1,5 +1,5 @@
-//! How the values of L0 lie in a file. Ids are 16-byte BLOBs (ARCHITECTURE.md says what was
-//! measured), instants are milliseconds.
+//! SQL representations of the L0 values. Ids are 16-byte BLOBs (ARCHITECTURE.md has the
+//! measurement), instants are milliseconds.
 
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -9,18 +9,12 @@ use crate::primitives::{
     Name, Note, Quantity, Sku, Slug, TaxClass, TaxRate, Timestamp,
 };
 
-/// The amount in `column` of a row whose currency is known.
-///
-/// # Errors
-/// As `row.get`; also for an amount that is beyond what money can be.
+/// The amount in `column`, in a known currency. Fails also for an amount beyond the limit of money.
 pub fn money(row: &Row<'_>, column: usize, currency: Currency) -> rusqlite::Result<Money> {
     Ok(Money::new(row.get(column)?, currency).map_err(FromSqlError::other)?)
 }
 
-/// [`money`], where the column may be empty.
-///
-/// # Errors
-/// As [`money`].
+/// Like [`money`], for a nullable column.
 pub fn money_if_any(
     row: &Row<'_>,
     column: usize,

@@ -1,8 +1,7 @@
-//! SQL as constants with names. There is no other way to hand SQL to a [`View`](super::View) or a
-//! [`Work`](super::Work), so none can be pieced together from a caller's text, and one test can
-//! prepare them all.
+//! SQL as named constants. A [`View`](super::View) and a [`Work`](super::Work) accept nothing else,
+//! so SQL is never built from a caller's text, and one test can prepare all statements.
 
-/// One SQL text, known when the program was compiled.
+/// One SQL statement, known at compile time.
 #[derive(Clone, Copy, Debug)]
 pub struct Statement {
     name: &'static str,
@@ -10,51 +9,55 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Used by the `statements!` macro alone.
+    /// For the `statements!` macro only.
     #[doc(hidden)]
     pub const fn new(name: &'static str, sql: &'static str) -> Self {
         Self { name, sql }
     }
 
-    /// Its name in errors and plans: the constant's.
+    /// The name of the constant, for errors and plans.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The text.
     pub const fn sql(&self) -> &'static str {
         self.sql
     }
 }
 
-/// Declares the statements of a module, and `STATEMENTS`, the list of them all.
+/// Declares the statements of a module, and `STATEMENTS`, the list of all of them.
 macro_rules! statements {
     ($($name:ident = $sql:expr;)*) => {
-        $(const $name: $crate::storage::Statement = $crate::storage::Statement::new(concat!(module_path!(), "::", stringify!($name)), $sql);)*
-        /// Every statement of this module, for the test that prepares them all.
+        $(const $name: $crate::storage::Statement = $crate::storage::Statement::new(
+            concat!(module_path!(), "::", stringify!($name)),
+            $sql,
+        );)*
+        /// All statements of this module, for the test that prepares them.
         pub const STATEMENTS: &[$crate::storage::Statement] = &[$($name),*];
     };
 }
 pub(crate) use statements;
 
-/// Declares an enum that is stored and shown as text: its variants, `as_str`, `parse`, and the SQL
-/// and JSON forms.
+/// Declares an enum that is stored and displayed as text: its variants, `as_str`, `parse`, and the
+/// SQL and JSON forms.
 macro_rules! text_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name { $($(#[$vdoc])* $variant),* }
 
         impl $name {
-            /// All of them, in order.
+            /// All variants, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// Its word in the files and in JSON.
+            /// The text in the files and in JSON.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),* }
             }
 
-            /// The one that `text` names, if any.
+            /// The variant with this text.
             pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)* _ => None }
             }
@@ -87,7 +90,9 @@ macro_rules! text_enum {
         }
 
         impl rusqlite::types::FromSql for $name {
-            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+            fn column_result(
+                value: rusqlite::types::ValueRef<'_>,
+            ) -> rusqlite::types::FromSqlResult<Self> {
                 Self::parse(value.as_str()?).ok_or(rusqlite::types::FromSqlError::InvalidType)
             }
         }

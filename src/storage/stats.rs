@@ -1,5 +1,5 @@
-//! What a file's writer and readers have done: counters for tests and `/health`. Those of the whole
-//! process are counted where it happens.
+//! Counters of a file's writer and readers, for tests and `/health`. Process-wide metrics are
+//! recorded where they occur.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,9 +15,8 @@ pub struct Stats {
     replays: AtomicU64,
     damaged: AtomicBool,
     disk_faults: AtomicU64,
-    /// The size in bytes to which pages that were given back let the file shrink; 0 when it does
-    /// not shrink.
-    shrinks_to: AtomicU64,
+    /// The size in bytes to which returned pages let the file shrink; 0 when it must not shrink.
+    may_shrink_to: AtomicU64,
     last_write_fault: Mutex<Option<StorageErrorKind>>,
 }
 
@@ -31,16 +30,16 @@ impl Stats {
         self.requests.fetch_add(requests as u64, Ordering::Relaxed);
     }
 
-    /// Pages are given back: the file may come down to this size with a later checkpoint.
-    pub(super) fn shrinks_to(&self, bytes: u64) {
-        self.shrinks_to.store(bytes, Ordering::Release);
+    /// Allows the file to shrink to this size at a later checkpoint, after pages were given back.
+    pub(super) fn allow_shrink_to(&self, bytes: u64) {
+        self.may_shrink_to.store(bytes, Ordering::Release);
     }
 
-    /// Whether a file that has become as small as this was cut by the program itself.
+    /// Whether the program itself may have shrunk the file to this size.
     pub(super) fn may_have_shrunk_to(&self, bytes: u64) -> bool {
-        let floor = self.shrinks_to.load(Ordering::Acquire);
+        let floor = self.may_shrink_to.load(Ordering::Acquire);
         if bytes == floor {
-            self.shrinks_to.store(0, Ordering::Release);
+            self.may_shrink_to.store(0, Ordering::Release);
         }
         floor > 0 && bytes >= floor
     }
@@ -49,9 +48,9 @@ impl Stats {
         self.replays.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that SQLite refused a statement. Of the writer's the last one is remembered: when
-    /// SQLite rolls a whole transaction back by itself, the neighbours are told that.
-    pub(super) fn fault(&self, kind: StorageErrorKind, writes: bool) {
+    /// Records a statement that SQLite refused. The writer's last one is remembered: when SQLite
+    /// rolls back a whole transaction, the other requests fail with it.
+    pub(super) fn record_fault(&self, kind: StorageErrorKind, writes: bool) {
         if matches!(
             kind,
             StorageErrorKind::Corrupt | StorageErrorKind::NotADatabase | StorageErrorKind::Io
@@ -78,33 +77,32 @@ impl Stats {
             .unwrap_or(StorageErrorKind::Other)
     }
 
-    /// Notes that the disk failed under a write.
-    pub(super) fn disk_fault(&self) {
+    /// Records that the disk failed during a write.
+    pub(super) fn record_disk_fault(&self) {
         self.disk_faults.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Writes under which the disk failed, so that what it keeps is in doubt.
+    /// Writes during which the disk failed, so that the stored state is uncertain.
     pub fn disk_faults(&self) -> u64 {
         self.disk_faults.load(Ordering::Relaxed)
     }
 
-    /// Statements run, reads and writes.
+    /// Executed statements, reads and writes.
     pub fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
     }
 
-    /// Transactions committed.
+    /// Committed transactions.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Requests that were in them.
+    /// Requests in the committed transactions.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Batches that had to be run again with savepoints, because one request failed after it had
-    /// written.
+    /// Batches that were run again with savepoints, because a request failed after it had written.
     pub fn replays(&self) -> u64 {
         self.replays.load(Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! Reading: what a query function gets. A view stands inside one transaction, so all that it reads
-//! is of one moment.
+//! The read interface of query functions. A view is within one transaction, so all its reads are
+//! consistent.
 
 use std::marker::PhantomData;
 
@@ -8,10 +8,10 @@ use rusqlite::{Connection, Params, Row};
 use super::{Statement, Stats, StorageError};
 use crate::primitives::Timestamp;
 
-/// What `PRAGMA auto_vacuum` says of a file that gives pages back when it is told to.
+/// The value of `PRAGMA auto_vacuum` for files that can give pages back.
 const INCREMENTAL: u32 = 2;
 
-/// A consistent look at one file.
+/// A consistent view of one file.
 pub struct View<'c, K> {
     pub(super) conn: &'c Connection,
     pub(super) stats: &'c Stats,
@@ -43,9 +43,6 @@ impl<'c, K> View<'c, K> {
     }
 
     /// All rows of `statement`.
-    ///
-    /// # Errors
-    /// [`StorageError`].
     pub fn all<T>(
         &self,
         statement: &Statement,
@@ -58,9 +55,6 @@ impl<'c, K> View<'c, K> {
     }
 
     /// The first row of `statement`, if there is one.
-    ///
-    /// # Errors
-    /// [`StorageError`].
     pub fn find<T>(
         &self,
         statement: &Statement,
@@ -72,10 +66,7 @@ impl<'c, K> View<'c, K> {
         })
     }
 
-    /// The only row of `statement`, such as a count's.
-    ///
-    /// # Errors
-    /// [`StorageError`], also when there is no row.
+    /// The only row of `statement`, such as a count; an error when there is none.
     pub fn one<T>(
         &self,
         statement: &Statement,
@@ -85,11 +76,7 @@ impl<'c, K> View<'c, K> {
         self.run(statement, |prepared| prepared.query_row(params, map))
     }
 
-    /// How many pages of the file are free and could be given back to the disk; none, in a file
-    /// that was made to keep them.
-    ///
-    /// # Errors
-    /// [`StorageError`].
+    /// The number of free pages that could be given back to the disk; 0 for a file that keeps them.
     pub fn free_pages(&self) -> Result<u32, StorageError> {
         let number = |sql: &'static str| self.conn.query_row(sql, [], |row| row.get::<_, u32>(0));
         let gives_back = number("PRAGMA auto_vacuum")? == INCREMENTAL;
@@ -112,9 +99,9 @@ impl<'c, K> View<'c, K> {
             .and_then(|mut prepared| f(&mut prepared));
         result.map_err(|error| {
             let error = StorageError::sqlite(error, statement.name());
-            self.stats.fault(error.kind(), self.writes);
+            self.stats.record_fault(error.kind(), self.writes);
             if self.writes && error.is_disk_fault() {
-                self.stats.disk_fault();
+                self.stats.record_disk_fault();
             }
             error
         })

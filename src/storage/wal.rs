@@ -1,17 +1,16 @@
-//! Tells a damaged WAL from one that a power cut has left, before SQLite opens it.
+//! Distinguishes a damaged WAL from one that a power failure left, before SQLite opens it.
 //!
-//! SQLite's recovery stops at the first frame whose checksum is wrong and forgets all behind it,
-//! because that is where a power cut ends. A flipped bit ends it as well, and takes with it every
-//! commit that was acknowledged after. The two look different: each commit waits for its sync, so a
-//! power cut leaves one commit unfinished at the most. Where two commits of one piece lie at or
-//! behind the first bad frame, they were synced, and the frame was good then.
+//! SQLite's recovery stops at the first frame with a wrong checksum and discards all later ones,
+//! because a power failure ends the WAL there. A flipped bit has the same effect, and loses every
+//! commit that was acknowledged after it. The two differ: each commit waits for its sync, so a
+//! power failure leaves at most one unfinished commit. Two consecutive commits at or after the
+//! first bad frame were synced, so the frame was good then.
 //!
-//! The header is one sector, and synced before the first frame: a wrong one before frames is damage
-//! too. (The one moment in which a power cut could leave such a thing is when a large WAL is begun
-//! anew over its old frames, on a disk that leaves garbage where it was writing; then nothing is
-//! lost, and the file waits for the operator all the same.) What this cannot see: damage in the
-//! last commit alone, and a WAL that was cut off at a frame. The format:
-//! <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
+//! The header is one sector, synced before the first frame: a wrong header before frames is damage
+//! too. (A power failure could cause this only while a large WAL is restarted over its old frames,
+//! on a disk that leaves garbage at an interrupted write; then nothing is lost, but the file still
+//! waits for the operator.) Not detected: damage in the last commit alone, and a WAL that was
+//! truncated at a frame. The format: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -19,19 +18,16 @@ use std::path::Path;
 
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
-/// Without its last bit, which says in which order of bytes the checksums are.
+/// The magic number without its last bit, which is the byte order of the checksums.
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
-/// What [`create`](super::file::create) gives a file.
+/// The page size of [`create`](super::file::create).
 const PAGE_BYTES: u32 = 4096;
-/// So many commits at or behind the first bad frame no power cut leaves.
+/// A power failure cannot leave this many commits at or after the first bad frame.
 const SYNCED_COMMITS: u32 = 2;
 
-/// Whether commits that were acknowledged lie in the WAL at `path` where SQLite will not find them.
-/// Reads all of it.
-///
-/// # Errors
-/// The system's; a file that is not there is no WAL, and no error.
+/// Whether the WAL at `path` contains acknowledged commits that SQLite will not find. Reads all of
+/// it. A missing file is not damaged.
 pub fn is_damaged(path: &Path) -> io::Result<bool> {
     match File::open(path) {
         Ok(file) => scan(BufReader::with_capacity(1 << 16, file)),
@@ -46,7 +42,7 @@ struct Header {
     big_endian: bool,
     page_bytes: usize,
     salts: Sum,
-    /// Its checksum, if it is right.
+    /// The checksum, if the header is valid.
     sum: Option<Sum>,
 }
 
@@ -75,23 +71,20 @@ fn read_header(bytes: &[u8; HEADER_BYTES]) -> Header {
     let (magic, page_bytes) = (word(bytes, 0), word(bytes, 8));
     let big_endian = magic & 1 == 1;
     let sum = checksum(&bytes[..24], big_endian, (0, 0));
-    let is_right = magic & !1 == MAGIC
+    let is_valid = magic & !1 == MAGIC
         && word(bytes, 4) == VERSION
         && page_bytes.is_power_of_two()
         && (512..=65_536).contains(&page_bytes)
         && sum == pair(bytes, 24);
     Header {
         big_endian,
-        page_bytes: if is_right { page_bytes } else { PAGE_BYTES } as usize,
+        page_bytes: if is_valid { page_bytes } else { PAGE_BYTES } as usize,
         salts: pair(bytes, 16),
-        sum: is_right.then_some(sum),
+        sum: is_valid.then_some(sum),
     }
 }
 
-/// The same of bytes that may come from anywhere.
-///
-/// # Errors
-/// What reading them gives.
+/// Like [`is_damaged`] for bytes from any source.
 pub fn scan(mut wal: impl Read) -> io::Result<bool> {
     let mut bytes = [0; HEADER_BYTES];
     if !fill(&mut wal, &mut bytes)? {
@@ -102,9 +95,9 @@ pub fn scan(mut wal: impl Read) -> io::Result<bool> {
     let Some(mut sum) = header.sum else {
         return fill(&mut wal, &mut frame);
     };
-    let mut is_sound = true;
-    // Of a piece of frames that follow on one another, at or behind the first bad one: its commits,
-    // and what the next one's sum may follow on.
+    let mut is_intact = true;
+    // State of a run of consecutive frames at or after the first bad one: its commits, and the
+    // checksums that the next frame may continue.
     let (mut commits, mut follows) = (0, [(0, 0); 2]);
     while fill(&mut wal, &mut frame)? {
         let (is_ours, stored) = (pair(&frame, 8) == header.salts, pair(&frame, 16));
@@ -112,14 +105,14 @@ pub fn scan(mut wal: impl Read) -> io::Result<bool> {
             let head = checksum(&frame[..8], header.big_endian, from);
             checksum(&frame[FRAME_HEADER_BYTES..], header.big_endian, head)
         };
-        if is_sound {
+        if is_intact {
             let right = sum_from(sum);
             if is_ours && right == stored {
                 sum = right;
                 continue;
             }
-            is_sound = false;
-            // What is wrong with it may be its page or its sum.
+            is_intact = false;
+            // Either the page or the checksum is wrong.
             (commits, follows) = (0, [stored, right]);
         } else {
             if !(is_ours && follows.iter().any(|from| sum_from(*from) == stored)) {
@@ -135,12 +128,12 @@ pub fn scan(mut wal: impl Read) -> io::Result<bool> {
     Ok(false)
 }
 
-/// The last frame of a commit says how many pages the file has after it.
+/// The last frame of a commit contains the number of pages of the file after it.
 fn is_commit(frame: &[u8]) -> bool {
     word(frame, 4) != 0
 }
 
-/// Fills the buffer; `false` when there was not so much left.
+/// Fills the buffer; `false` when fewer bytes remain.
 fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match from.read_exact(buffer) {
         Ok(()) => Ok(true),
@@ -156,9 +149,8 @@ mod tests {
 
     const COMMITS: usize = 12;
 
-    /// A WAL with so many commits of a few pages each, as a crash leaves it, and where each of them
-    /// ends. Before them the WAL was begun anew, so that frames of its former life lie behind its
-    /// end.
+    /// A WAL with [`COMMITS`] commits of a few pages each, as a crash leaves it, and the end of
+    /// each commit. The WAL was restarted before, so that old frames follow its end.
     fn wal() -> (Vec<u8>, Vec<usize>) {
         let dir = tempfile::tempdir().expect("a directory");
         let conn = Connection::open(dir.path().join("a.db")).expect("opens");
@@ -192,10 +184,7 @@ mod tests {
             })
             .collect();
         assert_eq!(ends.len(), COMMITS);
-        assert!(
-            bytes.len() > ends[COMMITS - 1],
-            "frames of its former life lie behind"
-        );
+        assert!(bytes.len() > ends[COMMITS - 1], "old frames follow the end");
         (bytes, ends)
     }
 
@@ -204,38 +193,38 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_one_and_none_are_no_damage() {
+    fn accepts_intact_and_missing_wal() {
         let (bytes, _) = wal();
         assert!(!finds(&bytes));
         assert!(!finds(b""));
         assert!(!finds(&bytes[..HEADER_BYTES]));
-        assert!(!is_damaged(Path::new("/nowhere/a.db-wal")).expect("none is no error"));
+        assert!(!is_damaged(Path::new("/nowhere/a.db-wal")).expect("a missing file is accepted"));
     }
 
     #[test]
-    fn a_bit_that_hides_an_acknowledged_commit_is_found_wherever_it_is() {
+    fn finds_any_flipped_bit_that_hides_an_acknowledged_commit() {
         let (bytes, ends) = wal();
-        // In the header, and in every frame but those of the last commit.
-        let places = (0..24).chain((HEADER_BYTES..ends[COMMITS - 2]).step_by(397));
-        for place in places {
+        // In the header, and in every frame except those of the last commit.
+        let positions = (0..24).chain((HEADER_BYTES..ends[COMMITS - 2]).step_by(397));
+        for position in positions {
             for bit in [0, 7] {
                 let mut flipped = bytes.clone();
-                flipped[place] ^= 1 << bit;
-                // One that SQLite does not look at changes nothing: the sequence number of
-                // checkpoints is in the header's sum all the same.
-                assert!(finds(&flipped), "byte {place}, bit {bit}");
+                flipped[position] ^= 1 << bit;
+                // Also in fields that SQLite ignores: the checkpoint sequence number is part of the
+                // header's checksum.
+                assert!(finds(&flipped), "byte {position}, bit {bit}");
             }
         }
     }
 
     #[test]
-    fn a_zeroed_page_is_found() {
+    fn finds_zeroed_page() {
         let (bytes, ends) = wal();
         for start in (0..ends[COMMITS - 4]).step_by(4096) {
             for length in [512, 4096] {
                 let mut zeroed = bytes.clone();
                 zeroed[start..start + length].fill(0);
-                // Where there were zeros before, nothing is damaged.
+                // Zeroing zeros is not damage.
                 assert_eq!(finds(&zeroed), zeroed != bytes, "{length} bytes at {start}");
             }
         }
@@ -246,16 +235,16 @@ mod tests {
                     .map(|byte| byte.wrapping_mul(31) ^ 0x5a)
                     .collect::<Vec<_>>()
             ),
-            "all of it is something else"
+            "every byte differs"
         );
     }
 
     #[test]
-    fn what_a_power_cut_leaves_of_the_last_commit_is_no_damage() {
+    fn accepts_last_commit_cut_by_power_failure() {
         let (bytes, ends) = wal();
         for (first, last) in ends.iter().zip(&ends[1..]) {
-            // Behind the last synced commit any sectors of the next one may lack, and hold what was
-            // there before.
+            // After the last synced commit, any sectors of the next one may be missing or contain
+            // old data.
             for sector in (*first..*last).step_by(512) {
                 let mut cut = bytes[..*last].to_vec();
                 let end = (sector + 512).min(*last);

@@ -1,5 +1,5 @@
-//! Writing: what a command function gets. One parameter carries the transaction, its instant, its
-//! origin and its source of ids.
+//! The write interface of command functions. One parameter carries the transaction, its instant,
+//! its origin and its source of ids.
 
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -12,9 +12,9 @@ use super::{FileId, FileKind, Statement, StorageError, Tenant, View};
 use crate::primitives::id::TenantId;
 use crate::primitives::{Entropy, Id, Kind, Origin, Timestamp};
 
-/// A unit of work on one file. What it did is kept as a whole, or not at all.
+/// A unit of work on one file. Its effects are committed as a whole or not at all.
 ///
-/// Everything that a [`View`] can read, a `Work` can read as well (it dereferences to one).
+/// A `Work` dereferences to a [`View`] and can read everything that a view can.
 pub struct Work<'c, K: FileKind> {
     view: View<'c, K>,
     file_id: FileId,
@@ -23,27 +23,23 @@ pub struct Work<'c, K: FileKind> {
     after: AfterCommit,
 }
 
-/// How many rows a change must touch; another number is a broken invariant and rolls the work back.
+/// The number of rows that a change must touch; another number rolls the work back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
-    /// Just so many.
     Exactly(usize),
-    /// None or one.
     AtMostOne,
-    /// As many as there are.
     Any,
 }
 
-/// A hint that a queue has a job that is due at an instant. Losing it costs latency, never work.
+/// A hint that a queue has a job due at an instant. Losing it costs latency, never work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wake {
-    /// The queue's name.
     pub queue: &'static str,
-    /// When the job is due.
+    /// The due time of the job.
     pub at: Timestamp,
 }
 
-/// What is due once the work is on disk.
+/// Actions and hints to run once the work is on disk.
 #[derive(Default)]
 pub(super) struct AfterCommit {
     pub(super) actions: Vec<Box<dyn FnOnce() + Send>>,
@@ -66,31 +62,24 @@ impl<'c, K: FileKind> Work<'c, K> {
         self.after
     }
 
-    /// Which file this is: the tenant's id, for log lines.
+    /// The identity of the file: the tenant's id, for log lines.
     pub const fn file_id(&self) -> FileId {
         self.file_id
     }
 
-    /// Who asked, and in which request.
     pub const fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// The source of randomness of this work.
     pub const fn entropy(&self) -> &'c dyn Entropy {
         self.entropy
     }
 
-    /// A new id at the work's instant.
     pub fn new_id<I: Kind>(&self) -> Id<I> {
         Id::new(self.now(), self.entropy)
     }
 
-    /// Inserts one row.
-    ///
-    /// # Errors
-    /// [`StorageError`]; a row that is already there is a `Constraint`: rules look before they
-    /// insert.
+    /// Inserts one row. An existing row is a `Constraint` error: rules check before they insert.
     pub fn insert(
         &mut self,
         statement: &Statement,
@@ -99,10 +88,7 @@ impl<'c, K: FileKind> Work<'c, K> {
         self.change(statement, params, Rows::Exactly(1)).map(drop)
     }
 
-    /// Inserts one row, and gives the place that the file gave it.
-    ///
-    /// # Errors
-    /// As [`insert`](Self::insert).
+    /// Inserts one row and returns its rowid.
     pub fn insert_at_end(
         &mut self,
         statement: &Statement,
@@ -112,11 +98,8 @@ impl<'c, K: FileKind> Work<'c, K> {
         Ok(self.view.conn.last_insert_rowid())
     }
 
-    /// Runs an `UPDATE` or `DELETE` (or an `INSERT … ON CONFLICT`) and says how many rows it
-    /// touched.
-    ///
-    /// # Errors
-    /// [`StorageError`]; `UnexpectedRows` when that is not what `rows` promised.
+    /// Runs an `UPDATE` or `DELETE` (or an `INSERT … ON CONFLICT`) and returns the number of
+    /// touched rows; `UnexpectedRows` when it violates `rows`.
     pub fn change(
         &mut self,
         statement: &Statement,
@@ -127,35 +110,32 @@ impl<'c, K: FileKind> Work<'c, K> {
         let touched = self
             .view
             .run(statement, |prepared| prepared.execute(params));
-        let touched = touched.inspect_err(|error| self.note_violation(error))?;
-        let as_promised = match rows {
+        let touched = touched.inspect_err(|error| self.log_violation(error))?;
+        let is_expected = match rows {
             Rows::Exactly(count) => touched == count,
             Rows::AtMostOne => touched <= 1,
             Rows::Any => true,
         };
-        if as_promised {
+        if is_expected {
             Ok(touched)
         } else {
             Err(StorageError::unexpected_rows(statement.name()))
         }
     }
 
-    /// Whoever tried to change what is final: by a fault of ours, or with one's help. Nothing was
-    /// changed, and somebody should know.
-    fn note_violation(&self, error: &StorageError) {
-        if let Some(said) = error.immutable() {
+    /// Logs an attempt to change final data, which only a fault of this program can cause. Nothing
+    /// was changed.
+    fn log_violation(&self, error: &StorageError) {
+        if let Some(message) = error.immutable() {
             let tenant_id = (K::NAME == Tenant::NAME)
                 .then(|| tracing::field::display(TenantId::from_bytes(self.file_id)));
             let (origin, statement) = (self.origin(), error.statement());
             tracing::warn!(target: "security", request_id = origin.request_id, tenant_id,
-                actor = %origin.actor, statement, error = said, "immutability violation");
+                actor = %origin.actor, statement, error = message, "immutability violation");
         }
     }
 
     /// Runs a change that returns rows (`… RETURNING …`).
-    ///
-    /// # Errors
-    /// [`StorageError`].
     pub fn returning<T>(
         &mut self,
         statement: &Statement,
@@ -166,9 +146,8 @@ impl<'c, K: FileKind> Work<'c, K> {
         self.view.all(statement, params, map)
     }
 
-    /// Refuses once SQLite has given up the whole transaction by itself (disk full, I/O error):
-    /// what came now would be on disk at once, alone, even though a caller that overlooked the
-    /// failure goes on.
+    /// Fails once SQLite has rolled back the whole transaction (disk full, I/O error): a later
+    /// statement would commit on its own if a caller ignored the failure.
     fn require_transaction(&self) -> Result<(), StorageError> {
         if self.view.conn.is_autocommit() {
             Err(StorageError::new(self.view.stats.last_write_fault()))
@@ -177,12 +156,9 @@ impl<'c, K: FileKind> Work<'c, K> {
         }
     }
 
-    /// Runs `f` so that its failure or its panic undoes what it wrote and nothing else: a
-    /// savepoint.
-    ///
-    /// # Errors
-    /// What `f` returns, or the storage's own error: also when SQLite gave up the whole transaction
-    /// meanwhile (disk full), because what the caller wrote before is gone then as well.
+    /// Runs `f` in a savepoint: its failure or panic rolls back only its own writes. Fails also
+    /// when SQLite has rolled back the whole transaction meanwhile (disk full), because the
+    /// caller's earlier writes are lost then.
     pub fn nested<R, E: From<StorageError>>(
         &mut self,
         f: impl FnOnce(&mut Self) -> Result<R, E>,
@@ -214,12 +190,8 @@ impl<'c, K: FileKind> Work<'c, K> {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Gives free pages at the end of the file back to the system, at most `pages` of them, while
-    /// more than `kept` are free; gives how many went. The file itself becomes smaller with the
-    /// checkpoint.
-    ///
-    /// # Errors
-    /// [`StorageError`].
+    /// Gives at most `pages` free pages at the end of the file back to the system, while more than
+    /// `kept` are free; returns their number. The next checkpoint shrinks the file.
     pub fn give_back_space(&mut self, pages: u32, kept: u32) -> Result<u32, StorageError> {
         self.require_transaction()?;
         let conn = self.view.conn;
@@ -231,7 +203,7 @@ impl<'c, K: FileKind> Work<'c, K> {
         if free <= kept {
             return Ok(0);
         }
-        // Each step of the statement gives one page back, so it is stepped to its end.
+        // Each step of the statement gives one page back.
         let mut vacuum = conn.prepare(&format!(
             "PRAGMA incremental_vacuum({})",
             pages.min(free - kept)
@@ -242,17 +214,19 @@ impl<'c, K: FileKind> Work<'c, K> {
             number("PRAGMA freelist_count")?,
             number("PRAGMA page_count")?,
         );
-        self.view.stats.shrinks_to(u64::from(size) * PAGE_BYTES);
+        self.view
+            .stats
+            .allow_shrink_to(u64::from(size) * PAGE_BYTES);
         Ok(free - left.min(free))
     }
 
-    /// Has `action` done once the work is on disk: a log line that tells of a fact must not tell of
-    /// one that was undone.
+    /// Runs `action` once the work is on disk: a log line must not report a fact that was rolled
+    /// back.
     pub fn on_commit(&mut self, action: impl FnOnce() + Send + 'static) {
         self.after.actions.push(Box::new(action));
     }
 
-    /// Hints, once the work is on disk, that a job is due.
+    /// Hints that a job is due, once the work is on disk.
     pub fn wake(&mut self, wake: Wake) {
         self.after.wakes.push(wake);
     }

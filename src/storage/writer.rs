@@ -1,18 +1,18 @@
-//! The one writer of a file: group commit.
+//! The single writer of a file: group commit.
 //!
-//! A thread owns the only connection that writes. It takes what waits in its inbox into one
-//! transaction, commits once, and only then answers them all: one fsync serves everybody who
-//! waited. Three things make that safe:
+//! A thread owns the only writing connection. It runs all requests in its inbox in one transaction,
+//! commits once, and only then answers them: one fsync serves all of them. Three rules make that
+//! safe:
 //!
-//! - *Optimistic, then careful.* A batch first runs without savepoints (they cost about 30 %). A
-//!   request that refuses before it wrote anything needs no undoing. If one fails *after* it wrote,
-//!   the whole batch is rolled back and run again with a savepoint around each, so that only the
-//!   failing one is undone. Requests are therefore `FnMut`: they can be run twice.
-//! - *A panic is one request's failure.* It is caught, rolled back, answered as a fault; the
-//!   neighbours are kept.
-//! - *A failing COMMIT fails all of the batch.* If it is not for want of space, the file is given
-//!   up until it has been closed, opened and checked again: after a failed fsync nobody knows what
-//!   the kernel kept. The same holds when the file at its path is another one now.
+//! - *Optimistic first.* A batch first runs without savepoints (they cost about 30 %). A request
+//!   that is refused before it wrote anything needs no rollback. If a request fails *after* it
+//!   wrote, the whole batch is rolled back and run again with a savepoint around each request, so
+//!   that only the failing one is undone. Requests are therefore `FnMut`: they may run twice.
+//! - *A panic fails one request.* It is caught, rolled back and answered as a fault; the other
+//!   requests are kept.
+//! - *A failed COMMIT fails the whole batch.* Unless the disk is full, the file is unhealthy until
+//!   it has been closed, opened and checked again: after a failed fsync the kernel's state is
+//!   unknown. The same applies when the file at its path was replaced.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,29 +27,28 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use super::data_dir::beside;
-use super::file::Place;
+use super::file::Inode;
 use super::work::AfterCommit;
 use super::{FileId, FileKind, Stats, StorageError, StorageErrorKind, Wake, Work};
 use crate::primitives::limits::{BATCH_REQUESTS_MAX, BATCH_WORK_MS};
 use crate::primitives::{Clock, Entropy, Origin};
 
-/// How one run of a request ended.
+/// The result of one run of a request.
 pub(super) enum Attempt {
     Done,
     Refused,
 }
 
-/// A request in the inbox, whatever it returns.
+/// A request in the inbox.
 pub(super) trait Request<K: FileKind>: Send {
-    /// Who asked.
     fn origin(&self) -> Origin;
-    /// Whether nobody waits for the answer any more.
+    /// Whether the caller no longer waits for the answer.
     fn is_abandoned(&self) -> bool;
     /// Runs the request and keeps its result; a later run replaces it.
     fn attempt(&mut self, work: &mut Work<'_, K>) -> Attempt;
     /// Replaces the result by an error.
     fn fail(&mut self, error: StorageError);
-    /// Answers.
+    /// Sends the answer.
     fn settle(self: Box<Self>);
 }
 
@@ -58,11 +57,11 @@ pub(super) enum Message<K: FileKind> {
     Stop,
 }
 
-/// How often at most the log says that a file is overloaded, or that a full or busy disk takes no
-/// commit, in milliseconds.
-const FLOOD_LOG_MS: i64 = 10_000;
+/// The minimum interval between two log messages about an overload, or about commits that fail on a
+/// full or busy disk, in milliseconds.
+const LOG_INTERVAL_MS: i64 = 10_000;
 
-/// What the writer thread shares with the handles of its file.
+/// State that the writer thread shares with the handles of its file.
 pub(super) struct Shared {
     pub(super) file_id: FileId,
     pub(super) clock: Arc<dyn Clock>,
@@ -70,26 +69,25 @@ pub(super) struct Shared {
     pub(super) on_wake: OnWake,
     pub(super) stats: Stats,
     pub(super) healthy: AtomicBool,
-    /// Whether the last connection that was to be opened for reading was.
+    /// Whether the last attempt to open a reading connection succeeded.
     pub(super) readable: AtomicBool,
-    /// How many long reads are asked for and not over.
+    /// Long reads that are requested and not finished.
     pub(super) long_reads: AtomicU32,
-    /// When it was last said in the log that the inbox is full.
+    /// The time of the last log message about an overload.
     pub(super) overloaded_at: AtomicI64,
-    /// When it was last said in the log that a commit failed because the disk was full or busy.
+    /// The time of the last log message about a commit that failed on a full or busy disk.
     pub(super) refused_at: AtomicI64,
 }
 
 impl Shared {
-    /// Whether it is time to say something in the log that comes in thousands; `last` is when it
-    /// was said last.
-    pub(super) fn is_news(&self, last: &AtomicI64) -> bool {
+    /// Whether to log an event now that comes in thousands; `last` is the time of its last message.
+    pub(super) fn should_log(&self, last: &AtomicI64) -> bool {
         let now = self.clock.now().as_millis();
-        let said = last.load(Ordering::Relaxed);
-        let is_due = now.saturating_sub(said) >= FLOOD_LOG_MS || now < said;
+        let logged = last.load(Ordering::Relaxed);
+        let is_due = now.saturating_sub(logged) >= LOG_INTERVAL_MS || now < logged;
         is_due
             && last
-                .compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(logged, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
 }
@@ -105,87 +103,86 @@ impl std::fmt::Debug for Shared {
 pub(super) struct Writer<K: FileKind> {
     pub(super) conn: Connection,
     pub(super) path: PathBuf,
-    pub(super) place: Place,
-    /// Where its WAL is, if there was one when it was opened.
-    pub(super) log_place: Option<Place>,
-    /// How large the file was when it was last looked at: it does not shrink.
+    pub(super) inode: Inode,
+    /// The inode of the WAL, if there was one when the file was opened.
+    pub(super) wal_inode: Option<Inode>,
+    /// The last known size of the file: it does not shrink.
     pub(super) len: Cell<u64>,
-    /// The standard library's, because it lets go of what is in it when this end is dropped:
-    /// whoever waits holds the other end.
+    /// The standard library's channel, because dropping the receiver drops the messages, and with
+    /// them the senders that callers wait for.
     pub(super) inbox: Receiver<Message<K>>,
     pub(super) shared: Arc<Shared>,
 }
 
-/// Told, after a commit, of jobs that are due.
+/// Receives due jobs after a commit.
 pub(super) type OnWake = Box<dyn Fn(&[Wake]) + Send + Sync>;
 
 type Batch<K> = Vec<Box<dyn Request<K>>>;
 
-/// How a whole batch ended.
-enum Verdict {
+/// The result of a whole batch.
+enum BatchOutcome {
     Commit(AfterCommit),
     Replay,
-    Lost(StorageError),
+    Failed(StorageError),
 }
 
 impl<K: FileKind> Writer<K> {
-    /// Runs until it is told to stop or the last handle is gone; then leaves the file without a
-    /// WAL.
+    /// Runs until a stop message or until the last handle is dropped; then removes the WAL.
     pub(super) fn run(mut self) {
         while let Ok(Message::Request(first)) = self.inbox.recv() {
             if !first.is_abandoned() && self.batch(first).is_break() {
                 break;
             }
         }
-        // Those who wait are told that the file was closed, now, and come again once it has been
-        // opened and checked.
+        // Waiting callers get `Closed` now and retry once the file has been opened and checked.
         self.inbox = sync_channel(0).1;
         let is_displaced = self
-            .stands_in_place()
+            .check_in_place()
             .is_err_and(|error| error.kind() == StorageErrorKind::Missing);
-        // After a fault of the disk the WAL is all there is of the last commits, and stays for the
-        // next open to recover. That of a file which is not in its place any more is emptied, or
-        // moved away: it must not be taken for the WAL of the one that comes there.
-        let emptied = if self.is_trusted() || is_displaced {
-            self.empty_wal()
+        // After a disk fault the WAL is the only copy of the last commits, and stays for the next
+        // open to recover. The WAL of a displaced file is emptied or moved: the file that replaces
+        // it must not use it.
+        let checkpointed = if self.is_trusted() || is_displaced {
+            self.checkpoint_wal()
         } else {
             let keep = self
                 .conn
                 .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
             keep.map(|_| true)
         };
-        if is_displaced && !matches!(emptied, Ok(true)) {
-            self.move_wal_away();
+        if is_displaced && !matches!(checkpointed, Ok(true)) {
+            self.displace_wal();
         }
-        if let Err(error) = emptied.and_then(|_| self.conn.close().map_err(|(_, error)| error)) {
-            tracing::warn!(error = %error, kind = K::NAME, "file not closed cleanly; the next open \
-                recovers it");
+        if let Err(error) = checkpointed.and_then(|_| self.conn.close().map_err(|(_, error)| error))
+        {
+            tracing::warn!(error = %error, kind = K::NAME,
+                "file not closed cleanly; the next open recovers it");
         }
     }
 
-    /// Puts the WAL into the file; `false` when a reader is in the way.
-    fn empty_wal(&self) -> rusqlite::Result<bool> {
+    /// Writes the WAL into the file; `false` when a reader prevents it.
+    fn checkpoint_wal(&self) -> rusqlite::Result<bool> {
         self.conn
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
                 Ok(row.get::<_, i64>(0)? == 0)
             })
     }
 
-    fn move_wal_away(&self) {
-        if self.log_place.is_none() || Place::of(&beside(&self.path, "-wal")).ok() != self.log_place
+    fn displace_wal(&self) {
+        if self.wal_inode.is_none() || Inode::of(&beside(&self.path, "-wal")).ok() != self.wal_inode
         {
             return;
         }
         for suffix in ["-wal", "-shm"] {
             let from = beside(&self.path, suffix);
             if let Err(error) = std::fs::rename(&from, beside(&from, ".displaced")) {
-                tracing::error!(file = %from.display(), error = %error, "what belongs to a file \
-                    that was replaced could not be moved away");
+                tracing::error!(file = %from.display(), error = %error,
+                    "companion of a replaced file not moved away");
             }
         }
     }
 
-    /// Whether nothing has happened after which the file has to be opened and checked again.
+    /// Whether no fault requires to open and check the file again.
     fn is_trusted(&self) -> bool {
         self.shared.healthy.load(Ordering::Acquire) && !self.shared.stats.is_damaged()
     }
@@ -193,29 +190,29 @@ impl<K: FileKind> Writer<K> {
     fn batch(&self, first: Box<dyn Request<K>>) -> std::ops::ControlFlow<()> {
         let mut batch = Batch::new();
         let mut flow = std::ops::ControlFlow::Continue(());
-        let mut verdict = match self.execute("BEGIN IMMEDIATE") {
-            Ok(()) => self.gather(first, &mut batch, &mut flow),
+        let mut outcome = match self.execute("BEGIN IMMEDIATE") {
+            Ok(()) => self.run_batch(first, &mut batch, &mut flow),
             Err(error) => {
-                // Somebody else has the lock, after all the time that SQLite waits for it: whoever
-                // waits behind is told the same now, and not each after a wait of their own.
+                // Another process has held the lock for longer than SQLite waits: all waiting
+                // requests fail now, instead of each after its own wait.
                 batch.push(first);
                 self.empty_inbox(&mut batch, &mut flow);
-                Verdict::Lost(error)
+                BatchOutcome::Failed(error)
             }
         };
-        if matches!(verdict, Verdict::Replay) {
+        if matches!(outcome, BatchOutcome::Replay) {
             self.shared.stats.replay();
             counter!("tillbox_commit_replays_total", "file" => K::NAME).increment(1);
             self.rollback();
-            verdict = match self.execute("BEGIN IMMEDIATE") {
+            outcome = match self.execute("BEGIN IMMEDIATE") {
                 Ok(()) => self.replay(&mut batch),
-                Err(error) => Verdict::Lost(error),
+                Err(error) => BatchOutcome::Failed(error),
             };
         }
-        match verdict {
-            Verdict::Commit(after) => self.commit(&mut batch, after),
-            Verdict::Lost(error) => self.lose(&mut batch, &error),
-            Verdict::Replay => unreachable!("a replay never asks for another one"),
+        match outcome {
+            BatchOutcome::Commit(after) => self.commit(&mut batch, after),
+            BatchOutcome::Failed(error) => self.fail_batch(&mut batch, &error),
+            BatchOutcome::Replay => unreachable!("a replay never requests another one"),
         }
         batch.into_iter().for_each(Request::settle);
         if self.is_trusted() {
@@ -225,13 +222,13 @@ impl<K: FileKind> Writer<K> {
         }
     }
 
-    /// Runs requests as they come, without savepoints, until nobody waits or the batch is full.
-    fn gather(
+    /// Runs requests as they arrive, without savepoints, until none waits or the batch is full.
+    fn run_batch(
         &self,
         first: Box<dyn Request<K>>,
         batch: &mut Batch<K>,
         flow: &mut std::ops::ControlFlow<()>,
-    ) -> Verdict {
+    ) -> BatchOutcome {
         let deadline = now() + Duration::from_millis(BATCH_WORK_MS);
         let mut after = AfterCommit::default();
         let mut next = Some(first);
@@ -249,7 +246,7 @@ impl<K: FileKind> Writer<K> {
                     after.wakes.truncate(lengths.1);
                 }
                 if self.conn.is_autocommit() || (refused && self.conn.total_changes() != changes) {
-                    return Verdict::Replay;
+                    return BatchOutcome::Replay;
                 }
             }
             if batch.len() < BATCH_REQUESTS_MAX && now() < deadline {
@@ -263,7 +260,7 @@ impl<K: FileKind> Writer<K> {
                 };
             }
         }
-        Verdict::Commit(after)
+        BatchOutcome::Commit(after)
     }
 
     fn empty_inbox(&self, batch: &mut Batch<K>, flow: &mut std::ops::ControlFlow<()>) {
@@ -278,21 +275,22 @@ impl<K: FileKind> Writer<K> {
         }
     }
 
-    /// Runs the same requests again, each in a savepoint of its own.
-    fn replay(&self, batch: &mut Batch<K>) -> Verdict {
+    /// Runs the same requests again, each in its own savepoint.
+    fn replay(&self, batch: &mut Batch<K>) -> BatchOutcome {
         let mut after = AfterCommit::default();
         for request in batch.iter_mut() {
             if let Err(error) = self.execute("SAVEPOINT request") {
-                return Verdict::Lost(error);
+                return BatchOutcome::Failed(error);
             }
             let lengths = (after.actions.len(), after.wakes.len());
             let attempt = self.attempt(request.as_mut(), &mut after);
             if self.conn.is_autocommit() {
-                // SQLite has rolled the whole transaction back by itself (disk full, I/O error):
-                // nothing of the batch is left.
-                return Verdict::Lost(StorageError::new(self.shared.stats.last_write_fault()));
+                // SQLite has rolled back the whole transaction (disk full, I/O error).
+                return BatchOutcome::Failed(StorageError::new(
+                    self.shared.stats.last_write_fault(),
+                ));
             }
-            let undo = match attempt {
+            let end = match attempt {
                 Attempt::Done => "RELEASE request",
                 Attempt::Refused => {
                     after.actions.truncate(lengths.0);
@@ -300,11 +298,11 @@ impl<K: FileKind> Writer<K> {
                     "ROLLBACK TO request; RELEASE request"
                 }
             };
-            if let Err(error) = self.execute(undo) {
-                return Verdict::Lost(error);
+            if let Err(error) = self.execute(end) {
+                return BatchOutcome::Failed(error);
             }
         }
-        Verdict::Commit(after)
+        BatchOutcome::Commit(after)
     }
 
     fn attempt(&self, request: &mut dyn Request<K>, after: &mut AfterCommit) -> Attempt {
@@ -329,12 +327,12 @@ impl<K: FileKind> Writer<K> {
 
     fn commit(&self, batch: &mut Batch<K>, after: AfterCommit) {
         let started = now();
-        match self.stands_in_place().and_then(|()| self.execute("COMMIT")) {
+        match self.check_in_place().and_then(|()| self.execute("COMMIT")) {
             Ok(()) => {
-                self.note_commit(batch.len(), now().duration_since(started));
-                after.actions.into_iter().for_each(tell::<K>);
+                self.record_commit(batch.len(), now().duration_since(started));
+                after.actions.into_iter().for_each(run_after_commit::<K>);
                 if !after.wakes.is_empty() {
-                    tell::<K>(|| (self.shared.on_wake)(&after.wakes));
+                    run_after_commit::<K>(|| (self.shared.on_wake)(&after.wakes));
                 }
             }
             Err(error) => {
@@ -345,29 +343,29 @@ impl<K: FileKind> Writer<K> {
                 ) {
                     self.shared.healthy.store(false, Ordering::Release);
                 }
-                self.lose(batch, &error);
+                self.fail_batch(batch, &error);
             }
         }
     }
 
-    fn note_commit(&self, requests: usize, took: Duration) {
+    fn record_commit(&self, requests: usize, duration: Duration) {
         self.shared.stats.commit(requests);
         let count = u32::try_from(requests).unwrap_or(u32::MAX);
-        histogram!("tillbox_commit_duration_seconds", "file" => K::NAME).record(took);
+        histogram!("tillbox_commit_duration_seconds", "file" => K::NAME).record(duration);
         histogram!("tillbox_commit_requests", "file" => K::NAME).record(count);
         counter!("tillbox_commits_total", "file" => K::NAME).increment(1);
     }
 
-    /// A file that was removed or replaced while it was open, or whose WAL was, takes writes and
-    /// keeps none of them: they go with the last handle. One that was cut is not what this process
-    /// wrote any more (an operator's VACUUM looks the same: then it is checked once, and goes on),
-    /// unless it is by what was given back.
-    fn stands_in_place(&self) -> Result<(), StorageError> {
-        let (place, len) = Place::and_len(&self.path)?;
-        let log_is_ours = self
-            .log_place
-            .is_none_or(|ours| Place::of(&beside(&self.path, "-wal")).is_ok_and(|log| log == ours));
-        if place != self.place || !log_is_ours {
+    /// Checks that the file and its WAL were not replaced or truncated. A removed or replaced file
+    /// accepts writes, but they are lost with the last handle. A truncated file is no longer what
+    /// this process wrote (an operator's VACUUM looks the same: the file is then checked once and
+    /// continues), unless the program itself gave pages back.
+    fn check_in_place(&self) -> Result<(), StorageError> {
+        let (inode, len) = Inode::of_with_len(&self.path)?;
+        let wal_is_ours = self
+            .wal_inode
+            .is_none_or(|ours| Inode::of(&beside(&self.path, "-wal")).is_ok_and(|wal| wal == ours));
+        if inode != self.inode || !wal_is_ours {
             return Err(StorageError::new(StorageErrorKind::Missing));
         }
         if len < self.len.replace(len) && !self.shared.stats.may_have_shrunk_to(len) {
@@ -376,23 +374,22 @@ impl<K: FileKind> Writer<K> {
         Ok(())
     }
 
-    fn lose(&self, batch: &mut Batch<K>, error: &StorageError) {
+    fn fail_batch(&self, batch: &mut Batch<K>, error: &StorageError) {
         self.rollback();
         if error.is_damage() || error.kind() == StorageErrorKind::Io {
-            self.shared.stats.fault(error.kind(), true);
+            self.shared.stats.record_fault(error.kind(), true);
             if error.is_disk_fault() {
-                self.shared.stats.disk_fault();
+                self.shared.stats.record_disk_fault();
             }
             self.shared.healthy.store(false, Ordering::Release);
         }
         counter!("tillbox_commit_failures_total", "file" => K::NAME).increment(1);
-        // After any other failure the file is opened again, which takes longer than a flood of
-        // requests.
+        // Any other failure reopens the file, which limits the number of messages.
         let is_lasting = matches!(
             error.kind(),
             StorageErrorKind::Full | StorageErrorKind::Busy
         );
-        if !is_lasting || self.shared.is_news(&self.shared.refused_at) {
+        if !is_lasting || self.shared.should_log(&self.shared.refused_at) {
             tracing::error!(error = %error,
                 source = std::error::Error::source(error).map(tracing::field::display),
                 requests = batch.len(), kind = K::NAME, "commit failed");
@@ -406,8 +403,7 @@ impl<K: FileKind> Writer<K> {
         if !self.conn.is_autocommit()
             && let Err(error) = self.execute("ROLLBACK")
         {
-            tracing::error!(error = %error, "rollback failed; the file is given up until it is \
-                opened again");
+            tracing::error!(error = %error, "rollback failed; the file is closed and opened again");
             self.shared.healthy.store(false, Ordering::Release);
         }
     }
@@ -419,27 +415,26 @@ impl<K: FileKind> Writer<K> {
     }
 }
 
-/// Tells of what is on disk. A panic in it undoes nothing any more, and those who wait for their
-/// answer must get it.
-fn tell<K: FileKind>(action: impl FnOnce()) {
+/// Runs an action after a commit. A panic in it can undo nothing, and must not prevent the answers.
+fn run_after_commit<K: FileKind>(action: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(action)) {
         tracing::error!(
             panic = panic_text(panic.as_ref()),
             kind = K::NAME,
-            "what follows a commit panicked"
+            "action after a commit panicked"
         );
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "bounds the work of one batch, and measures its commit; nothing of it is stored"
+    reason = "limits the duration of one batch and measures its commit; nothing of it is stored"
 )]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// What a panic said, when it said it in words.
+/// The text of a panic.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&'static str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))

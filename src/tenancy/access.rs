@@ -1,33 +1,33 @@
-//! The proof that a caller may enter a shop, and what they may do there.
+//! Access tokens of tenants, and the scopes of keys.
 
 use crate::primitives::Slug;
 use crate::primitives::id::TenantId;
 use crate::storage::text_enum;
 
 text_enum! {
-    /// Where a tenant is in its life.
+    /// The state of a tenant.
     TenantStatus {
-        /// Its file is being made; the next start undoes it.
+        /// Its file is being created; the next start undoes an interrupted creation.
         Creating = "creating",
-        /// It sells.
+        /// Open for business.
         Active = "active",
-        /// It is kept, and sells nothing.
+        /// Kept, but sells nothing.
         Suspended = "suspended",
-        /// Its file is being removed; the next start goes on with it.
+        /// Its file is being removed; the next start finishes an interrupted removal.
         Deleting = "deleting",
     }
 }
 
 text_enum! {
-    /// What a key may be used for.
+    /// A permission of a key.
     Scope {
         /// Read products and categories.
         CatalogRead = "catalog:read",
-        /// Change them, and the taxes on them.
+        /// Change products, categories and their taxes.
         CatalogWrite = "catalog:write",
         /// Carts and checkout.
         Checkout = "checkout",
-        /// Read and move orders.
+        /// Read orders and change their status.
         Orders = "orders",
         /// Read, confirm and cancel payments.
         Payments = "payments",
@@ -41,7 +41,7 @@ text_enum! {
         Pos = "pos",
         /// Settings of the shop and its audit log.
         Admin = "admin",
-        /// Everything about tenants, and nothing inside them.
+        /// Everything about tenants, but nothing inside them.
         Landlord = "landlord",
     }
 }
@@ -60,18 +60,16 @@ impl Scopes {
             .collect()
     }
 
-    /// Whether `scope` is in it.
     pub const fn contains(self, scope: Scope) -> bool {
         self.0 & (1 << scope as u32) != 0
     }
 
-    /// Reads the stored form: words with blanks between them. Words that this version does not know
-    /// grant nothing.
+    /// Parses the stored form: scope names separated by spaces. Unknown names grant nothing.
     pub fn parse_stored(text: &str) -> Self {
         text.split(' ').filter_map(Scope::parse).collect()
     }
 
-    /// The scopes in it, in order.
+    /// The scopes in order.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL
             .iter()
@@ -96,8 +94,8 @@ impl std::fmt::Display for Scopes {
     }
 }
 
-/// A proof value: somebody was shown to belong to this tenant. Only the directory makes them, and
-/// the registry opens a shop's file for nothing else.
+/// Proof that a caller may access a tenant. Only the directory creates it, and the registry opens a
+/// tenant's file only with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantAccess {
     id: TenantId,
@@ -110,17 +108,15 @@ impl TenantAccess {
         Self { id, slug, status }
     }
 
-    /// Which tenant.
     pub const fn id(&self) -> TenantId {
         self.id
     }
 
-    /// Its short name.
     pub const fn slug(&self) -> &Slug {
         &self.slug
     }
 
-    /// Where it was in its life when the proof was made.
+    /// The status of the tenant when the proof was created.
     pub const fn status(&self) -> TenantStatus {
         self.status
     }

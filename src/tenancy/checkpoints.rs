@@ -1,13 +1,12 @@
-//! How far each shop's file was: the landlord keeps where its chains ended when it was last looked
-//! at.
+//! Checkpoints of tenant files: the landlord stores the ends of each file's chains.
 //!
-//! What SQLite cannot see by itself is that a file is an older copy of itself, or that a disk
-//! forgot what it had confirmed: such a file is whole, and lacks acknowledged sales. A file that
-//! does not have the links at which its chains ended once is not opened.
+//! SQLite cannot detect that a file is an older copy of itself, or that a disk lost writes that it
+//! had confirmed: such a file is intact but lacks acknowledged sales. A file without the links of
+//! its checkpoint is not opened.
 //!
-//! Lazily: a mark is written now and then and when a file is closed, so what was acknowledged since
-//! the last one is not missed by it. A mark is never ahead of its file: a reader sees a commit only
-//! when it is on disk.
+//! Checkpoints are lazy: they are written at an interval and when a file is closed, so the loss of
+//! later changes is not detected. A checkpoint is never ahead of its file: a reader sees a commit
+//! only when it is on disk.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +22,7 @@ use crate::storage::{
 statements! {
     CHECKPOINT = "SELECT ledger_seq, ledger_hash, audit_seq, audit_hash FROM tenant_checkpoint \
         WHERE tenant_id = ?1";
-    // A tenant may be removed while its mark is on the way.
+    // The tenant may be removed before its checkpoint is written.
     SET_CHECKPOINT = "INSERT INTO tenant_checkpoint (tenant_id, ledger_seq, ledger_hash, \
         audit_seq, audit_hash, recorded_at)
                 SELECT id, ?2, ?3, ?4, ?5, ?6 FROM tenant WHERE id = ?1
@@ -36,55 +35,51 @@ statements! {
         (singleton) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)";
 }
 
-/// The last link of a chain; place 0 where there is none.
+/// The last link of a chain; `seq` is 0 for an empty chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainEnd {
-    /// Its place.
     pub seq: i64,
-    /// Its hash.
     pub hash: Digest,
 }
 
-/// Where the chains of a shop end.
+/// The ends of a tenant's chains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainEnds {
-    /// The ledger's.
     pub ledger: ChainEnd,
-    /// The audit log's.
     pub audit: ChainEnd,
 }
 
-/// How a shop's chains are read. The shop's modules own them, which are a layer above.
+/// Functions that read a tenant's chains. They belong to the tenant's modules, a layer above.
 #[derive(Clone, Copy, Debug)]
 pub struct Chains {
-    /// Where they end.
+    /// Reads the ends of the chains.
     pub ends: fn(&TenantView) -> Result<ChainEnds, StorageError>,
-    /// Whether they have the links at which they ended once.
+    /// Whether the chains contain the links of an earlier end.
     pub holds: fn(&TenantView, &ChainEnds) -> Result<bool, StorageError>,
 }
 
 #[derive(Default)]
 struct State {
-    /// How many commits an open file had when it was last looked at.
-    looked_at: HashMap<TenantId, u64>,
-    /// What is not written down yet.
-    due: HashMap<TenantId, ChainEnds>,
-    /// How often a file was closed or forgotten: what was read of an earlier one is not noted for
-    /// the one that is there now.
+    /// The number of commits of an open file when its chains were last read.
+    commits_seen: HashMap<TenantId, u64>,
+    /// Ends that are not stored yet.
+    pending: HashMap<TenantId, ChainEnds>,
+    /// The number of times that a file was closed: ends that were read from an earlier opening are
+    /// not stored for a later one.
     closings: HashMap<TenantId, u64>,
 }
 
-/// The checkpoints of all shops.
+/// The checkpoints of all tenants.
 pub struct Checkpoints {
     directory: Arc<Directory>,
     chains: Chains,
     state: Mutex<State>,
-    /// Held while checkpoints are written, or one is replaced.
+    /// Held while checkpoints are written or replaced.
     writing: Mutex<()>,
 }
 
 impl Checkpoints {
-    /// Kept in the landlord's file, of chains that are read so.
+    /// Checkpoints in the landlord's file, read with `chains`.
     pub fn new(directory: Arc<Directory>, chains: Chains) -> Self {
         Self {
             directory,
@@ -94,29 +89,25 @@ impl Checkpoints {
         }
     }
 
-    /// How a shop's chains are read.
     pub const fn chains(&self) -> Chains {
         self.chains
     }
 
-    /// The mark of a shop, if it has one. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`], of the landlord's file.
+    /// The checkpoint of a tenant, if it has one. Blocks.
     pub fn find(&self, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
-        if let Some(due) = self.state().due.get(&id) {
-            return Ok(Some(*due));
+        if let Some(pending) = self.state().pending.get(&id) {
+            return Ok(Some(*pending));
         }
         self.directory.read(move |view| find(view, id)).wait()
     }
 
-    /// Looks where a shop's chains end, if it has written anything since it was last looked at.
+    /// Reads the ends of a tenant's chains, if it has committed anything since the last read.
     /// Blocks.
-    pub(super) fn look(&self, id: TenantId, db: &Database<Tenant>) {
+    pub(super) fn observe(&self, id: TenantId, db: &Database<Tenant>) {
         let commits = db.stats().commits();
         let closings = {
             let mut state = self.state();
-            if state.looked_at.insert(id, commits) == Some(commits) {
+            if state.commits_seen.insert(id, commits) == Some(commits) {
                 return;
             }
             state.closings.get(&id).copied()
@@ -126,28 +117,25 @@ impl Checkpoints {
             Ok(ends) => {
                 let mut state = self.state();
                 if state.closings.get(&id).copied() == closings {
-                    state.due.insert(id, ends);
+                    state.pending.insert(id, ends);
                 }
             }
             Err(error) => {
-                tracing::warn!(tenant_id = %id, error = %error, "where the chains of a shop end \
-                    could not be read; its mark stays where it is");
-                self.state().looked_at.remove(&id);
+                tracing::warn!(tenant_id = %id, error = %error,
+                    "chain ends of a tenant not readable; its checkpoint is not updated");
+                self.state().commits_seen.remove(&id);
             }
         }
     }
 
-    /// A file was closed: the next one at its place counts its commits from the beginning.
+    /// Records that a file was closed: the next opening counts its commits from 0.
     pub(super) fn closed(&self, id: TenantId) {
         let mut state = self.state();
-        state.looked_at.remove(&id);
+        state.commits_seen.remove(&id);
         *state.closings.entry(id).or_default() += 1;
     }
 
-    /// Has `replace` write another mark, with nothing of the old one written behind it. Blocks.
-    ///
-    /// # Errors
-    /// What `replace` gives.
+    /// Replaces a checkpoint with `replace`, and drops pending ends. Blocks.
     pub(super) fn replace(
         &self,
         id: TenantId,
@@ -156,57 +144,49 @@ impl Checkpoints {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         replace()?;
         let mut state = self.state();
-        state.looked_at.remove(&id);
-        state.due.remove(&id);
+        state.commits_seen.remove(&id);
+        state.pending.remove(&id);
         Ok(())
     }
 
-    /// Forgets what was noted of a tenant that is gone.
+    /// Forgets a removed tenant.
     pub(super) fn forget(&self, id: TenantId) {
         let mut state = self.state();
-        state.looked_at.remove(&id);
-        state.due.remove(&id);
+        state.commits_seen.remove(&id);
+        state.pending.remove(&id);
         state.closings.remove(&id);
     }
 
-    /// Writes down what was noted; writes nothing when nothing was. What fails is tried again the
-    /// next time. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`], of the landlord's file.
+    /// Stores the pending ends, if there are any; a failure is retried the next time. Blocks.
     pub(super) fn write(&self) -> Result<(), StorageError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = self.state().due.clone();
-        if due.is_empty() {
+        let pending = self.state().pending.clone();
+        if pending.is_empty() {
             return Ok(());
         }
-        let noted = due.clone();
+        let checkpoints = pending.clone();
         let written = self
             .directory
             .database()
             .write(Origin::system(), move |work| {
-                noted
+                checkpoints
                     .iter()
                     .try_for_each(|(id, ends)| set(work, *id, ends))?;
                 let now = work.now();
                 work.change(&SET_SEEN, params![now], Rows::Exactly(1))
             });
         written.wait()?;
-        // Only now, so that a file that is opened meanwhile is held against what is known and not
-        // against what was known before.
+        // Only now, so that a file that is opened meanwhile is verified against the newest ends.
         let mut state = self.state();
-        for (id, ends) in due {
-            if state.due.get(&id) == Some(&ends) {
-                state.due.remove(&id);
+        for (id, ends) in pending {
+            if state.pending.get(&id) == Some(&ends) {
+                state.pending.remove(&id);
             }
         }
         Ok(())
     }
 
-    /// The latest instant that was seen when something was written down. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`], of the landlord's file.
+    /// The latest instant at which checkpoints were stored. Blocks.
     pub fn find_seen(&self) -> Result<Option<Timestamp>, StorageError> {
         let seen = |view: &LandlordView| view.find(&SEEN, [], |row| row.get(0));
         self.directory.read(seen).wait()

@@ -1,5 +1,4 @@
-//! What can be done to the landlord's file, and what can be read from it: plain functions over its
-//! work and view.
+//! Commands and queries on the landlord's file: plain functions over its work and view.
 
 use serde_json::json;
 
@@ -47,41 +46,32 @@ statements! {
     SET_LAST_USED = "UPDATE api_key SET last_used_at = ?2 WHERE id = ?1";
 }
 
-/// A tenant as lists show it.
+/// A tenant as listed.
 #[derive(Clone, Debug)]
 pub struct TenantRow {
-    /// Its id.
     pub id: TenantId,
-    /// Its short name.
     pub slug: Slug,
-    /// Its name.
     pub name: Name,
-    /// Its own currency.
+    /// The base currency.
     pub currency: Currency,
-    /// Where it is in its life.
     pub status: TenantStatus,
-    /// Since when.
     pub created_at: Timestamp,
-    /// Its storefront's host names.
+    /// The host names of its storefront.
     pub domains: Vec<String>,
 }
 
-/// A key as lists show it.
+/// A key as listed.
 #[derive(Clone, Debug)]
 pub struct KeyRow {
-    /// Its id.
     pub id: ApiKeyId,
-    /// What it is for.
+    /// The purpose of the key.
     pub name: Name,
-    /// The part that may be shown.
+    /// The public part of the key.
     pub prefix: String,
-    /// What it may be used for.
     pub scopes: Scopes,
-    /// Since when.
     pub created_at: Timestamp,
-    /// When it was last used, to the minute or so.
+    /// The time of its last use, to about a minute.
     pub last_used_at: Option<Timestamp>,
-    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -93,31 +83,28 @@ pub(super) struct LiveKey {
     pub(super) access: Option<TenantAccess>,
 }
 
-/// Why a change of the directory is refused; the first that applies wins, in this order.
+/// The reason why a change of the directory is refused; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryRefused {
-    /// There is no such tenant.
     #[error("there is no tenant `{0}`; `tillbox tenant list` shows those there are")]
     TenantNotFound(String),
-    /// The slug is in use.
-    #[error("the slug `{0}` is taken; choose another one")]
+    #[error("the slug `{0}` is in use; choose another one")]
     SlugTaken(Slug),
-    /// The host name belongs to a tenant already.
-    #[error("the domain `{0}` belongs to a tenant already")]
+    /// The host name belongs to another tenant.
+    #[error("the domain `{0}` belongs to another tenant; choose another one")]
     DomainTaken(HostName),
-    /// The tenant is where this cannot be done.
-    #[error("the tenant is {0}; this can be done to an active or suspended one only")]
+    /// The tenant is in a status that does not allow the change.
+    #[error("the tenant is {0}; only an active or suspended tenant can be changed")]
     WrongStatus(TenantStatus),
-    /// The tenant's file is open, so it has all that it ever acknowledged.
+    /// The tenant's file is open, so it contains all acknowledged changes.
     #[error(
-        "the store is open: its file lacks nothing that was acknowledged, and there is no loss to \
-         be accepted"
+        "the tenant is open: its file contains all acknowledged changes, and there is no loss to \
+         accept"
     )]
     NothingLost,
-    /// There is no such key, or it is revoked.
-    #[error("there is no such key that could be revoked")]
+    /// The key does not exist or is revoked.
+    #[error("there is no such active key; list the keys to find its id")]
     KeyNotFound,
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -214,10 +201,7 @@ pub(super) fn find_live_key(
     })
 }
 
-/// The tenants in one status, the oldest first.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists the tenants in one status, the oldest first.
 pub fn list_in_status(
     view: &LandlordView,
     status: TenantStatus,
@@ -225,32 +209,22 @@ pub fn list_in_status(
     view.all(&LIST_STATUS, params![status], access)
 }
 
-/// Every tenant that has a file: the active and the suspended ones, the oldest first.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists the tenants that have a file, active and suspended ones, the oldest first.
 pub fn list_with_file(view: &LandlordView) -> Result<Vec<TenantAccess>, StorageError> {
     view.all(&LIST_ACCESS, [], access)
 }
 
-/// Some of the tenants that have a file, each with its place: from a place on, the oldest first.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists tenants that have a file with their `seq`, from a `seq` on, the oldest first.
 pub fn list_with_file_from(
     view: &LandlordView,
-    place: i64,
+    from_seq: i64,
     limit: u32,
 ) -> Result<Vec<(i64, TenantAccess)>, StorageError> {
-    view.all(&PAGE_ACCESS, params![place, limit], |row| {
+    view.all(&PAGE_ACCESS, params![from_seq, limit], |row| {
         Ok((row.get(0)?, access_at(row, 1)?))
     })
 }
 
-/// A page of tenants.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_tenants(
     view: &LandlordView,
     page: PageRequest,
@@ -261,10 +235,7 @@ pub fn list_tenants(
     ))
 }
 
-/// A tenant by its slug.
-///
-/// # Errors
-/// `TenantNotFound`, or the storage's.
+/// Finds a tenant by its slug; `TenantNotFound` when there is none.
 pub fn show_tenant(view: &LandlordView, slug: &str) -> Result<TenantRow, DirectoryRefused> {
     let found = view.find(&TENANT, params![slug], tenant_row)?;
     found
@@ -272,10 +243,8 @@ pub fn show_tenant(view: &LandlordView, slug: &str) -> Result<TenantRow, Directo
         .ok_or_else(|| DirectoryRefused::TenantNotFound(slug.to_owned()))
 }
 
-/// Notes a tenant that is about to be made.
-///
-/// # Errors
-/// `SlugTaken`, `DomainTaken`, or the storage's.
+/// Records a tenant that is about to be created. `SlugTaken`, `DomainTaken`, or the storage's
+/// error.
 pub(super) fn begin_tenant(
     work: &mut LandlordWork,
     id: TenantId,
@@ -306,10 +275,8 @@ fn insert_domain(
     }
 }
 
-/// Gives a tenant a host name; giving it again changes nothing.
-///
-/// # Errors
-/// `TenantNotFound`, `DomainTaken`, or the storage's.
+/// Adds a host name to a tenant; repeating it changes nothing. `TenantNotFound`, `DomainTaken`, or
+/// the storage's error.
 pub fn add_domain(
     work: &mut LandlordWork,
     slug: &Slug,
@@ -337,10 +304,8 @@ pub(super) fn set_status(
     record_audit(work, action, &format!("tenant:{id}"), json!({}))
 }
 
-/// Suspends or resumes a tenant; what is so already stays so.
-///
-/// # Errors
-/// `TenantNotFound`, `WrongStatus` for one that is being made or removed, or the storage's.
+/// Suspends or resumes a tenant; repeating it changes nothing. `TenantNotFound`, `WrongStatus` for
+/// a tenant that is being created or removed, or the storage's error.
 pub fn set_suspended(
     work: &mut LandlordWork,
     slug: &Slug,
@@ -360,7 +325,7 @@ pub fn set_suspended(
     show_tenant(work, slug.as_str())
 }
 
-/// Takes a tenant's file for what it is, although it was further once.
+/// Accepts a tenant's file although it lacks acknowledged changes.
 pub(super) fn accept_loss(
     work: &mut LandlordWork,
     id: TenantId,
@@ -378,7 +343,7 @@ pub(super) fn accept_loss(
     )
 }
 
-/// Forgets a tenant whose file is gone.
+/// Deletes the row of a tenant whose file is removed.
 pub(super) fn remove_tenant(
     work: &mut LandlordWork,
     id: TenantId,
@@ -388,10 +353,7 @@ pub(super) fn remove_tenant(
     record_audit(work, action, &format!("tenant:{id}"), json!({}))
 }
 
-/// Tenants a key's hash. `None` for the tenant makes a landlord key.
-///
-/// # Errors
-/// [`StorageError`].
+/// Stores a key's hash. Without a tenant it is a landlord key.
 pub fn insert_key(
     work: &mut LandlordWork,
     tenant: Option<TenantId>,
@@ -424,10 +386,7 @@ pub fn insert_key(
     Ok(id)
 }
 
-/// A page of the keys of a tenant, or of the landlord's.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of the keys of a tenant, or of the landlord.
 pub fn list_keys(
     view: &LandlordView,
     page: PageRequest,
@@ -452,10 +411,7 @@ pub fn list_keys(
     Ok(Page::cut(rows, page))
 }
 
-/// Revokes a key. It opens nothing from the moment this is answered.
-///
-/// # Errors
-/// `KeyNotFound`, or the storage's.
+/// Revokes a key, effective before the answer. `KeyNotFound`, or the storage's error.
 pub fn revoke_key(work: &mut LandlordWork, id: ApiKeyId) -> Result<(), DirectoryRefused> {
     let now = work.now();
     if work.change(&REVOKE_KEY, params![id, now], Rows::AtMostOne)? == 0 {
@@ -478,12 +434,9 @@ pub(super) fn set_last_used(
         .map(drop)
 }
 
-/// Notes what was done to jobs in a tenant's file; that file's own log has it from the transaction
-/// in which it was done.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn note_jobs(
+/// Records an operation on jobs in a tenant's file; that file's own log has it from the transaction
+/// of the operation.
+pub fn record_jobs_audit(
     work: &mut LandlordWork,
     action: &str,
     subject: &str,
@@ -494,10 +447,7 @@ pub fn note_jobs(
     record_audit(work, action, subject, details)
 }
 
-/// Records an operation in the landlord audit log, in the transaction of the operation.
-///
-/// # Errors
-/// [`StorageError`].
+/// Records an operation in the landlord's audit log, in the transaction of the operation.
 pub fn record_audit(
     work: &mut LandlordWork,
     action: &str,

@@ -1,10 +1,10 @@
-//! Who exists: from an API key, a host or a slug to a tenant. Every request asks, so the answers
-//! are kept in memory.
+//! The directory: maps an API key, a host or a slug to a tenant. Every request uses it, so the
+//! answers are cached.
 //!
-//! The kept answers are exact, not merely fresh: every change of the landlord's file goes through
+//! The cache is exact, not merely fresh: every change of the landlord's file goes through
 //! [`Directory::change`], which starts a new generation when the change is on disk and before it is
-//! acknowledged. An answer that was read before that carries the old generation's number and is
-//! never looked at again. A revoked key is refused by the next request.
+//! acknowledged. Answers that were read earlier belong to the old generation and are never used
+//! again. The next request with a revoked key is refused.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,19 +19,17 @@ use crate::primitives::id::{ApiKeyId, TenantId};
 use crate::primitives::{Digest, HostName, Origin, Slug, Timestamp};
 use crate::storage::{Answer, Database, Landlord, LandlordView, LandlordWork, StorageError};
 
-/// Whom a key belongs to.
+/// The owner of a valid key.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// Which key.
     pub key_id: ApiKeyId,
-    /// The tenant's, or the landlord's own.
+    /// The tenant; `None` for a landlord key.
     pub access: Option<TenantAccess>,
-    /// What it may be used for.
     pub scopes: Scopes,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Question {
+enum CacheKey {
     Key(Digest),
     Host(HostName),
     Slug(Slug),
@@ -39,14 +37,14 @@ enum Question {
 }
 
 #[derive(Clone)]
-enum Known {
+enum CachedAnswer {
     Principal(Principal),
     Tenant(Option<TenantAccess>),
 }
 
-type Answers = Cache<(u64, Question), Known>;
+type Answers = Cache<(u64, CacheKey), CachedAnswer>;
 
-/// The landlord's file and what is known of it.
+/// The landlord's file with a cache of its answers.
 pub struct Directory {
     db: Database<Landlord>,
     answers: Answers,
@@ -56,8 +54,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Over an open landlord's file; so many answers are kept at most, and a flood of made-up hosts
-    /// pushes out old ones and grows nothing.
+    /// A directory over an open landlord's file. The cache is bounded, so a flood of made-up hosts
+    /// evicts old answers but does not grow it.
     pub fn new(db: Database<Landlord>, answers_kept: u64) -> Self {
         let answers = Cache::builder().max_capacity(answers_kept).build();
         Self {
@@ -69,19 +67,19 @@ impl Directory {
         }
     }
 
-    /// The landlord's file, for what is no change of who exists: health, checks.
+    /// The landlord's file, for access that does not change the directory: health, checks.
     pub const fn database(&self) -> &Database<Landlord> {
         &self.db
     }
 
-    /// Whose key that is; `None` for a key that is none, unknown or revoked.
+    /// The owner of a presented key; `None` for a malformed, unknown or revoked key.
     pub fn principal(&self, presented: &str) -> Answer<Option<Principal>, StorageError> {
         let Some(prefix) = keys::prefix_of(presented).map(str::to_owned) else {
             return Answer::ready(Ok(None));
         };
         let hash = Digest::of(presented.as_bytes());
-        let question = (self.generation.load(Ordering::Acquire), Question::Key(hash));
-        if let Some(Known::Principal(principal)) = self.known(&question) {
+        let cache_key = (self.generation.load(Ordering::Acquire), CacheKey::Key(hash));
+        if let Some(CachedAnswer::Principal(principal)) = self.cached(&cache_key) {
             return Answer::ready(Ok(Some(principal)));
         }
         let answers = self.answers.clone();
@@ -94,7 +92,7 @@ impl Directory {
                 scopes: key.scopes,
             });
             if let Some(principal) = &principal {
-                answers.insert(question, Known::Principal(principal.clone()));
+                answers.insert(cache_key, CachedAnswer::Principal(principal.clone()));
             }
             Ok(principal)
         })
@@ -103,7 +101,7 @@ impl Directory {
     /// The tenant that a host name belongs to.
     pub fn tenant_of_host(&self, host: &HostName) -> Answer<Option<TenantAccess>, StorageError> {
         let host = host.clone();
-        self.tenant(Question::Host(host.clone()), move |view| {
+        self.tenant(CacheKey::Host(host.clone()), move |view| {
             commands::find_by_host(view, &host)
         })
     }
@@ -111,36 +109,35 @@ impl Directory {
     /// The tenant with a slug.
     pub fn tenant_of_slug(&self, slug: &Slug) -> Answer<Option<TenantAccess>, StorageError> {
         let slug = slug.clone();
-        self.tenant(Question::Slug(slug.clone()), move |view| {
+        self.tenant(CacheKey::Slug(slug.clone()), move |view| {
             commands::find_by_slug(view, &slug)
         })
     }
 
-    /// The tenant with an id, for those who met it in a hint and not in a request.
+    /// The tenant with an id, for callers without a request.
     pub fn tenant_of_id(&self, id: TenantId) -> Answer<Option<TenantAccess>, StorageError> {
-        self.tenant(Question::Id(id), move |view| commands::find_by_id(view, id))
+        self.tenant(CacheKey::Id(id), move |view| commands::find_by_id(view, id))
     }
 
-    fn tenant(
-        &self,
-        question: Question,
-        find: impl FnOnce(&LandlordView) -> Result<Option<TenantAccess>, StorageError> + Send + 'static,
-    ) -> Answer<Option<TenantAccess>, StorageError> {
-        let question = (self.generation.load(Ordering::Acquire), question);
-        if let Some(Known::Tenant(access)) = self.known(&question) {
+    fn tenant<F>(&self, cache_key: CacheKey, find: F) -> Answer<Option<TenantAccess>, StorageError>
+    where
+        F: FnOnce(&LandlordView) -> Result<Option<TenantAccess>, StorageError> + Send + 'static,
+    {
+        let cache_key = (self.generation.load(Ordering::Acquire), cache_key);
+        if let Some(CachedAnswer::Tenant(access)) = self.cached(&cache_key) {
             return Answer::ready(Ok(access));
         }
         let answers = self.answers.clone();
         self.db.read(move |view| {
             let access = find(view)?;
-            answers.insert(question, Known::Tenant(access.clone()));
+            answers.insert(cache_key, CachedAnswer::Tenant(access.clone()));
             Ok(access)
         })
     }
 
-    fn known(&self, question: &(u64, Question)) -> Option<Known> {
-        let known = self.answers.get(question);
-        match known {
+    fn cached(&self, cache_key: &(u64, CacheKey)) -> Option<CachedAnswer> {
+        let cached = self.answers.get(cache_key);
+        match cached {
             Some(_) => counter!("tillbox_cache_requests_total", "cache" => "directory",
                 "outcome" => "hit")
             .increment(1),
@@ -148,10 +145,10 @@ impl Directory {
                 "outcome" => "miss")
             .increment(1),
         }
-        known
+        cached
     }
 
-    /// Changes who exists. When the answer comes, nobody is judged by the old state any more.
+    /// Changes the directory. When the answer is ready, no request uses the old state.
     pub fn change<R, E, F>(&self, origin: Origin, mut f: F) -> Answer<R, E>
     where
         F: FnMut(&mut LandlordWork) -> Result<R, E> + Send + 'static,
@@ -169,7 +166,7 @@ impl Directory {
         })
     }
 
-    /// Reads who exists.
+    /// Reads the landlord's file.
     pub fn read<R, E, F>(&self, f: F) -> Answer<R, E>
     where
         F: FnOnce(&LandlordView) -> Result<R, E> + Send + 'static,
@@ -179,29 +176,25 @@ impl Directory {
         self.db.read(f)
     }
 
-    /// Notes that a key was used. Written down now and then, see [`flush_used`](Self::flush_used):
-    /// a write per request would cost more than the fact is worth.
-    pub fn note_used(&self, key: ApiKeyId, now: Timestamp) {
+    /// Records that a key was used. [`flush_used`](Self::flush_used) stores it at an interval: a
+    /// write per request would cost more than the fact is worth.
+    pub fn record_use(&self, key: ApiKeyId, now: Timestamp) {
         self.used
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key, now);
     }
 
-    /// Writes down which keys were used since the last time; writes nothing when none was. What
-    /// fails is tried again the next time. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`].
+    /// Stores the recorded uses of keys, if there are any; a failure is retried the next time.
+    /// Blocks.
     pub fn flush_used(&self) -> Result<(), StorageError> {
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
         if used.is_empty() {
             return Ok(());
         }
-        let noted = used.clone();
+        let uses = used.clone();
         let written = self.db.write(Origin::system(), move |work| {
-            noted
-                .iter()
+            uses.iter()
                 .try_for_each(|(key, at)| commands::set_last_used(work, *key, *at))
         });
         written.wait().inspect_err(|_| {
@@ -212,15 +205,18 @@ impl Directory {
         })
     }
 
-    /// Puts an entry into the cache and takes it out again: whether the cache works, for `/health`.
-    /// Each call has an entry of its own, so that calls at the same time don't take out each
-    /// other's.
+    /// Inserts an entry into the cache and removes it, for `/health`. Each call has its own entry,
+    /// so that concurrent calls do not remove each other's.
     pub fn cache_works(&self) -> bool {
         let probe = self.probes.fetch_add(1, Ordering::Relaxed);
-        let question = (u64::MAX, Question::Key(Digest::of(&probe.to_be_bytes())));
-        self.answers.insert(question.clone(), Known::Tenant(None));
-        let works = matches!(self.answers.get(&question), Some(Known::Tenant(None)));
-        self.answers.invalidate(&question);
+        let cache_key = (u64::MAX, CacheKey::Key(Digest::of(&probe.to_be_bytes())));
+        self.answers
+            .insert(cache_key.clone(), CachedAnswer::Tenant(None));
+        let works = matches!(
+            self.answers.get(&cache_key),
+            Some(CachedAnswer::Tenant(None))
+        );
+        self.answers.invalidate(&cache_key);
         works
     }
 }

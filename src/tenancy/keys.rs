@@ -1,6 +1,6 @@
-//! API keys: `tb_PREFIX_SECRET`. The prefix is shown in lists and found by; of the whole key only
-//! the SHA-256 is kept. The secret has 256 bits, so a slow hash would add nothing but time to every
-//! request.
+//! API keys: `tb_PREFIX_SECRET`. The prefix is public and used for the lookup; of the whole key
+//! only the SHA-256 is stored. The secret has 256 bits, so a slow hash would only cost time in
+//! every request.
 
 use subtle::ConstantTimeEq;
 
@@ -10,14 +10,14 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const PREFIX_CHARS: usize = 8;
 const SECRET_CHARS: usize = 52;
 
-/// A key as it is handed out, once.
+/// A new key, shown once.
 #[derive(Clone)]
 pub struct NewKey {
-    /// The part that may be shown.
+    /// The public part.
     pub prefix: String,
-    /// The whole key. Not to be logged, not to be stored.
+    /// The whole key. Never log or store it.
     pub secret: String,
-    /// What is stored.
+    /// The stored part.
     pub hash: Digest,
 }
 
@@ -27,7 +27,6 @@ impl std::fmt::Debug for NewKey {
     }
 }
 
-/// Makes a key.
 pub fn generate(entropy: &dyn Entropy) -> NewKey {
     let mut bytes = [0_u8; PREFIX_CHARS + SECRET_CHARS];
     entropy.fill(&mut bytes);
@@ -45,7 +44,7 @@ pub fn generate(entropy: &dyn Entropy) -> NewKey {
     }
 }
 
-/// The prefix of a key that somebody presented, if it has the form of one.
+/// The prefix of a presented key, if it is well-formed.
 pub fn prefix_of(presented: &str) -> Option<&str> {
     let (prefix, secret) = presented.rsplit_once('_')?;
     let is_form = |text: &str, chars: usize| {
@@ -66,7 +65,7 @@ mod tests {
     use crate::primitives::SeededEntropy;
 
     #[test]
-    fn a_key_shows_its_prefix_and_hides_the_rest() {
+    fn exposes_prefix_and_redacts_secret() {
         let key = generate(&SeededEntropy::new(7));
         assert_eq!(prefix_of(&key.secret), Some(key.prefix.as_str()));
         assert!(!format!("{key:?}").contains(&key.secret[12..]));

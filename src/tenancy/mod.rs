@@ -1,8 +1,7 @@
 //! L3: from a name to an open file.
 //!
-//! [`Directory`] knows who exists and turns a key, a host or a slug into a [`TenantAccess`]; only
-//! with one of those does the [`Registry`] open a shop's file. There is no other way from a request
-//! to a shop.
+//! [`Directory`] maps a key, a host or a slug to a [`TenantAccess`]; only with it does the
+//! [`Registry`] open a tenant's file. There is no other way from a request to a tenant.
 
 pub mod access;
 pub mod checkpoints;
@@ -22,7 +21,7 @@ pub use pauses::Pauses;
 pub use registry::{Registry, TenantUnavailable};
 pub use shares::Shares;
 
-/// Every SQL text that runs on the landlord's file, for the test that prepares them all.
+/// All SQL statements on the landlord's file, for the test that prepares them.
 pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     commands::STATEMENTS,
     checkpoints::STATEMENTS,

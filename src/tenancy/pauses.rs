@@ -1,11 +1,10 @@
-//! Which queues an operator has paused, for all shops or for one: in the landlord's file, so that a
-//! restart changes nothing, and in memory, where the worker looks before each turn.
+//! Paused queues, for all tenants or for one. They are stored in the landlord's file, so that a
+//! restart changes nothing, and cached in memory, where the worker checks before each batch.
 //!
-//! The memory follows the file: it is changed when the change is on disk and before it is
-//! acknowledged, in the order of the commits. So after the answer to a pause no job of that queue
-//! begins, in any store or in the one that was named; what is being carried out runs to its end,
-//! and is counted: a call is counted before it begins, under the lock under which it looks whether
-//! it may.
+//! The cache follows the file: it changes when the change is on disk and before it is acknowledged,
+//! in the order of the commits. After the answer to a pause, no job of that queue starts in the
+//! paused tenants. Running calls finish and are counted: a call is counted before it starts, under
+//! the same lock as the check.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -27,34 +26,38 @@ statements! {
     RESUME = "DELETE FROM queue_pause WHERE queue = ?1";
     TENANT_PAUSES = "SELECT tenant_id, queue, paused_at FROM tenant_pause";
     TENANT_SINCE = "SELECT paused_at FROM tenant_pause WHERE tenant_id = ?1 AND queue = ?2";
-    // A tenant may be removed while it is paused.
+    // The tenant may be removed while it is paused.
     TENANT_PAUSE = "INSERT INTO tenant_pause (tenant_id, queue, paused_at) SELECT id, ?2, ?3 FROM \
         tenant WHERE id = ?1
                     ON CONFLICT (tenant_id, queue) DO NOTHING";
     TENANT_RESUME = "DELETE FROM tenant_pause WHERE tenant_id = ?1 AND queue = ?2";
 }
 
-/// Told when a queue was resumed.
+/// Called after a queue was resumed.
 pub type OnResume = Arc<dyn Fn() + Send + Sync>;
 
-/// What is paused: a queue of all shops, or of one.
-type Paused = (Queue, Option<TenantId>);
+/// A paused queue, of one tenant or of all.
+type PauseKey = (Queue, Option<TenantId>);
 
 #[derive(Default)]
-struct Known {
-    since: RwLock<BTreeMap<Paused, Timestamp>>,
-    /// How many outward calls of a shop's queue are under way.
+struct PauseState {
+    paused_since: RwLock<BTreeMap<PauseKey, Timestamp>>,
+    /// The number of running outbound calls of a tenant's queue.
     under_way: Mutex<BTreeMap<(Queue, TenantId), usize>>,
     on_resume: RwLock<Option<OnResume>>,
 }
 
-impl Known {
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Paused, Timestamp>> {
-        self.since.read().unwrap_or_else(PoisonError::into_inner)
+impl PauseState {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<PauseKey, Timestamp>> {
+        self.paused_since
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Paused, Timestamp>> {
-        self.since.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<PauseKey, Timestamp>> {
+        self.paused_since
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn under_way(&self) -> MutexGuard<'_, BTreeMap<(Queue, TenantId), usize>> {
@@ -64,19 +67,19 @@ impl Known {
     }
 }
 
-/// An outward call that has begun; dropped when it is over.
+/// A running outbound call; it ends when this is dropped.
 pub struct UnderWay {
-    known: Arc<Known>,
-    of: (Queue, TenantId),
+    state: Arc<PauseState>,
+    key: (Queue, TenantId),
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut under_way = self.known.under_way();
-        if let Some(calls) = under_way.get_mut(&self.of) {
+        let mut under_way = self.state.under_way();
+        if let Some(calls) = under_way.get_mut(&self.key) {
             *calls -= 1;
             if *calls == 0 {
-                under_way.remove(&self.of);
+                under_way.remove(&self.key);
             }
         }
     }
@@ -85,14 +88,11 @@ impl Drop for UnderWay {
 /// The paused queues.
 pub struct Pauses {
     directory: Arc<Directory>,
-    known: Arc<Known>,
+    state: Arc<PauseState>,
 }
 
 impl Pauses {
-    /// Reads which queues are paused. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`].
+    /// Loads the paused queues. Blocks.
     pub fn load(directory: Arc<Directory>) -> Result<Self, StorageError> {
         let read = directory.read(move |view| {
             let of_all = view.all(&PAUSES, [], |row| {
@@ -109,75 +109,74 @@ impl Pauses {
             Ok::<_, StorageError>(of_all.into_iter().chain(of_one).collect::<Vec<_>>())
         });
         // A newer version may have queues that this one lacks.
-        let since = read.wait()?.into_iter();
-        let since =
-            since.filter_map(|(queue, tenant, at)| Some(((Queue::parse(&queue)?, tenant), at)));
-        let known = Known {
-            since: RwLock::new(since.collect()),
-            ..Known::default()
+        let paused_since = read.wait()?.into_iter();
+        let paused_since = paused_since
+            .filter_map(|(queue, tenant, at)| Some(((Queue::parse(&queue)?, tenant), at)));
+        let state = PauseState {
+            paused_since: RwLock::new(paused_since.collect()),
+            ..PauseState::default()
         };
         Ok(Self {
             directory,
-            known: Arc::new(known),
+            state: Arc::new(state),
         })
     }
 
-    /// Has `on_resume` told of queues that are resumed from now on.
+    /// Sets the callback for resumed queues.
     pub fn set_on_resume(&self, on_resume: OnResume) {
         *self
-            .known
+            .state
             .on_resume
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(on_resume);
     }
 
-    /// Whether a queue is paused for all shops.
+    /// Whether a queue is paused for all tenants.
     pub fn is_paused(&self, queue: Queue) -> bool {
-        self.known.read().contains_key(&(queue, None))
+        self.state.read().contains_key(&(queue, None))
     }
 
-    /// Whether a queue is paused for a shop: for it alone, or for all.
+    /// Whether a queue is paused for a tenant: for it alone, or for all.
     pub fn is_paused_for(&self, queue: Queue, tenant: TenantId) -> bool {
-        let known = self.known.read();
-        known.contains_key(&(queue, None)) || known.contains_key(&(queue, Some(tenant)))
+        let paused = self.state.read();
+        paused.contains_key(&(queue, None)) || paused.contains_key(&(queue, Some(tenant)))
     }
 
-    /// Begins an outward call, unless its queue is paused for the shop. Whoever has the answer to a
-    /// pause finds every call that has begun among [those under way](Self::count_under_way), and
-    /// none begins after.
+    /// Starts an outbound call, unless its queue is paused for the tenant. After the answer to a
+    /// pause, every started call is [counted](Self::count_under_way), and none starts later.
     pub fn begin(&self, queue: Queue, tenant: TenantId) -> Option<UnderWay> {
-        let mut under_way = self.known.under_way();
+        let mut under_way = self.state.under_way();
         if self.is_paused_for(queue, tenant) {
             return None;
         }
-        let of = (queue, tenant);
-        *under_way.entry(of).or_default() += 1;
+        let key = (queue, tenant);
+        *under_way.entry(key).or_default() += 1;
         Some(UnderWay {
-            known: self.known.clone(),
-            of,
+            state: self.state.clone(),
+            key,
         })
     }
 
-    /// How many outward calls of a queue are under way, of all shops or of one.
+    /// Counts the running outbound calls of a queue, of all tenants or of one.
     pub fn count_under_way(&self, queue: Queue, tenant: Option<TenantId>) -> usize {
-        let under_way = self.known.under_way();
+        let under_way = self.state.under_way();
         let counts = under_way
             .iter()
             .filter(|((of, by), _)| *of == queue && tenant.is_none_or(|tenant| tenant == *by));
         counts.map(|(_, calls)| calls).sum()
     }
 
-    /// The queues that are paused for all shops, each with the instant since when.
+    /// The queues that are paused for all tenants, with the time of the pause.
     pub fn list(&self) -> Vec<(Queue, Timestamp)> {
-        let known = self.known.read();
-        let of_all = known.iter().filter(|((_, tenant), _)| tenant.is_none());
+        let paused = self.state.read();
+        let of_all = paused.iter().filter(|((_, tenant), _)| tenant.is_none());
         of_all.map(|((queue, _), at)| (*queue, *at)).collect()
     }
 
-    /// The shops for which a queue is paused by name, each with the instant since when.
+    /// The tenants for which a queue is paused by name, with the time of the pause.
     pub fn list_tenants(&self, queue: Queue) -> Vec<(TenantId, Timestamp)> {
-        let known = self.known.read();
-        let of_queue = known
+        let paused = self.state.read();
+        let of_queue = paused
             .range((queue, None)..)
             .take_while(|((of, _), _)| *of == queue);
         of_queue
@@ -185,7 +184,7 @@ impl Pauses {
             .collect()
     }
 
-    /// As [`list_tenants`](Self::list_tenants), without the instants.
+    /// Like [`list_tenants`](Self::list_tenants), without the times.
     pub fn tenants(&self, queue: Queue) -> BTreeSet<TenantId> {
         self.list_tenants(queue)
             .into_iter()
@@ -193,20 +192,20 @@ impl Pauses {
             .collect()
     }
 
-    /// Forgets what was paused for a tenant that is gone.
+    /// Forgets the pauses of a removed tenant.
     pub fn forget(&self, tenant: TenantId) {
-        self.known.write().retain(|(_, of), _| *of != Some(tenant));
+        self.state.write().retain(|(_, of), _| *of != Some(tenant));
     }
 
-    /// Pauses a queue, in all stores or in one, and says since when it is; what is paused already
-    /// stays as it is.
+    /// Pauses a queue for all tenants or for one, and returns the time of the pause; an existing
+    /// pause is unchanged.
     pub fn pause(
         &self,
         origin: Origin,
         queue: Queue,
         tenant: Option<TenantId>,
     ) -> Answer<Timestamp, StorageError> {
-        let known = self.known.clone();
+        let state = self.state.clone();
         self.directory.change(origin, move |work| {
             let now = work.now();
             let changed = match tenant {
@@ -216,7 +215,7 @@ impl Pauses {
                 }
             };
             if changed == 1 {
-                note_pause(work, "queue.paused", queue, tenant)?;
+                record_audit_of_queue(work, "queue.paused", queue, tenant)?;
             }
             let since: Option<Timestamp> = match tenant {
                 None => work.find(&SINCE, params![queue], |row| row.get(0))?,
@@ -225,24 +224,24 @@ impl Pauses {
                 }
             };
             if let Some(since) = since {
-                let known = known.clone();
+                let state = state.clone();
                 work.on_commit(move || {
-                    known.write().insert((queue, tenant), since);
+                    state.write().insert((queue, tenant), since);
                 });
             }
             Ok(since.unwrap_or(now))
         })
     }
 
-    /// Resumes a queue, in all stores or in one; one that is not paused stays as it is. What is
-    /// paused for all stays paused in a store that is resumed by name, and the other way round.
+    /// Resumes a queue for all tenants or for one; repeating it changes nothing. A pause for all
+    /// tenants does not end for a tenant that is resumed by name, nor the other way round.
     pub fn resume(
         &self,
         origin: Origin,
         queue: Queue,
         tenant: Option<TenantId>,
     ) -> Answer<(), StorageError> {
-        let known = self.known.clone();
+        let state = self.state.clone();
         self.directory.change(origin, move |work| {
             let changed = match tenant {
                 None => work.change(&RESUME, params![queue], Rows::AtMostOne)?,
@@ -251,17 +250,17 @@ impl Pauses {
                 }
             };
             if changed == 1 {
-                note_pause(work, "queue.resumed", queue, tenant)?;
+                record_audit_of_queue(work, "queue.resumed", queue, tenant)?;
             }
-            let known = known.clone();
+            let state = state.clone();
             work.on_commit(move || {
-                known.write().remove(&(queue, tenant));
-                if let Some(tell) = &*known
+                state.write().remove(&(queue, tenant));
+                if let Some(on_resume) = &*state
                     .on_resume
                     .read()
                     .unwrap_or_else(PoisonError::into_inner)
                 {
-                    tell();
+                    on_resume();
                 }
             });
             Ok(())
@@ -269,7 +268,7 @@ impl Pauses {
     }
 }
 
-fn note_pause(
+fn record_audit_of_queue(
     work: &mut LandlordWork,
     action: &str,
     queue: Queue,

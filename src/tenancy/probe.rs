@@ -1,4 +1,5 @@
-//! One row that is written and read back: whether the landlord's file takes a change and keeps it.
+//! The health probe: writes one row and reads it back, to test that the landlord's file keeps
+//! changes.
 
 use crate::primitives::Timestamp;
 use crate::storage::{LandlordView, LandlordWork, Rows, StorageError, params, statements};
@@ -9,20 +10,14 @@ statements! {
     LAST_BEAT = "SELECT heartbeat_at FROM health_probe WHERE singleton = 1";
 }
 
-/// Writes the instant of the work down and gives it.
-///
-/// # Errors
-/// [`StorageError`].
+/// Writes a heartbeat at the work's instant and returns it.
 pub fn heartbeat(work: &mut LandlordWork) -> Result<Timestamp, StorageError> {
     let now = work.now();
     work.change(&HEARTBEAT, params![now], Rows::Exactly(1))?;
     Ok(now)
 }
 
-/// What was last written.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn find_last_beat(view: &LandlordView) -> Result<Option<Timestamp>, StorageError> {
+/// The last heartbeat.
+pub fn find_last_heartbeat(view: &LandlordView) -> Result<Option<Timestamp>, StorageError> {
     view.find(&LAST_BEAT, [], |row| row.get(0))
 }

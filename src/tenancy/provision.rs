@@ -1,10 +1,10 @@
-//! Making and removing tenants, in steps of which each can be cut by a crash.
+//! Creation and removal of tenants, in steps that a crash may interrupt.
 //!
-//! Create: landlord row `creating` → the file, whole (see `storage::file::create`) → its first rows
-//! → landlord row `active` together with the first key. A crash before the last step leaves a row
-//! `creating`, which the next start removes with its file: nobody was told of that tenant. Delete:
-//! landlord row `deleting` → the file → the row. A crash leaves a row `deleting`, which the next
-//! start carries through.
+//! Create: landlord row `creating` → the file, atomically (see `storage::file::create`) → its first
+//! rows → landlord row `active` together with the first key. A crash before the last step leaves a
+//! row `creating`, which the next start removes with its file: the tenant was never acknowledged.
+//! Delete: landlord row `deleting` → the file → the row. A crash leaves a row `deleting`, which the
+//! next start finishes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,38 +22,33 @@ use crate::storage::data_dir::sync_dir;
 use crate::storage::file::io_error;
 use crate::storage::{DataDir, StorageError, StorageErrorKind, Tenant, TenantWork, file};
 
-/// A tenant that is to be.
+/// A tenant to create.
 #[derive(Clone, Debug)]
 pub struct CreateTenant {
-    /// Its short name.
     pub slug: Slug,
-    /// Its name.
     pub name: Name,
-    /// Its own currency.
+    /// The base currency.
     pub currency: Currency,
-    /// Its storefront's host names.
+    /// The host names of its storefront.
     pub domains: Vec<HostName>,
 }
 
-/// A tenant that was made, with its first key, which is shown once.
+/// A new tenant with its first key, which is shown once.
 #[derive(Debug)]
 pub struct Created {
-    /// The tenant.
     pub tenant: TenantRow,
-    /// The key, with every scope of a tenant.
+    /// A key with every scope of a tenant.
     pub key: NewKey,
 }
 
-/// Why a tenant could not be made or removed.
+/// The reason why a tenant could not be created or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionRefused {
-    /// The directory refused.
     #[error(transparent)]
     Directory(#[from] DirectoryRefused),
-    /// The new file could not be used.
+    /// The new file cannot be used.
     #[error(transparent)]
     Unavailable(#[from] TenantUnavailable),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -75,23 +70,19 @@ impl Refusal for ProvisionRefused {
     }
 }
 
-/// What making and removing tenants needs.
+/// The dependencies of creation and removal.
 pub struct Provisioner {
-    /// Where the files are.
+    /// The data directory.
     pub dir: Arc<DataDir>,
-    /// Who exists.
     pub directory: Arc<Directory>,
-    /// Which files are open.
     pub registry: Arc<Registry>,
-    /// Where keys come from.
+    /// The source of keys.
     pub entropy: Arc<dyn Entropy>,
 }
 
 impl Provisioner {
-    /// Makes a tenant; `seed` writes its first rows. Blocks.
-    ///
-    /// # Errors
-    /// [`ProvisionRefused`]; nothing is left of the tenant then, or the next start clears it away.
+    /// Creates a tenant; `seed` writes its first rows. On failure nothing remains of the tenant, or
+    /// the next start removes it. Blocks.
     pub fn create<F>(
         &self,
         origin: &Origin,
@@ -123,8 +114,8 @@ impl Provisioner {
             .and_then(|()| self.finish(origin, command, &access, seed));
         match &made {
             Ok(_) => {}
-            // Whether the last step was kept is not known, and what is acknowledged must not lose
-            // its file: the next start looks.
+            // It is unknown whether the last step was kept, and an acknowledged tenant must not
+            // lose its file: the next start decides.
             Err(ProvisionRefused::Directory(DirectoryRefused::Storage(error)))
                 if matches!(
                     error.kind(),
@@ -132,8 +123,8 @@ impl Provisioner {
                 ) => {}
             Err(_) => {
                 if let Err(error) = self.remove(origin, &access, "tenant.creation_undone") {
-                    tracing::error!(tenant_id = %id, error = %error, "a tenant that could not be \
-                        made is not cleared away; the next start tries again");
+                    tracing::error!(tenant_id = %id, error = %error,
+                        "failed tenant creation not undone; the next start tries again");
                 }
             }
         }
@@ -172,18 +163,16 @@ impl Provisioner {
         Ok(Created { tenant, key })
     }
 
-    /// Removes a tenant, its file and its keys. Blocks.
-    ///
-    /// # Errors
-    /// `TenantNotFound`, `WrongStatus` for one that is being made, or the storage's; what was begun
-    /// is carried through at the next start.
+    /// Removes a tenant, its file and its keys. `TenantNotFound`, `WrongStatus` for a tenant that
+    /// is being created, or the storage's error; the next start finishes an interrupted removal.
+    /// Blocks.
     pub fn delete(&self, origin: &Origin, slug: &Slug) -> Result<(), ProvisionRefused> {
         let named = slug.clone();
         let access = self
             .directory
             .change(origin.clone(), move |work| {
                 let tenant = commands::show_tenant(work, named.as_str())?;
-                // Its maker would go on, and put a tenant without a file on the list.
+                // Its creation would continue, and activate a tenant without a file.
                 if tenant.status == TenantStatus::Creating {
                     return Err(DirectoryRefused::WrongStatus(tenant.status));
                 }
@@ -203,12 +192,9 @@ impl Provisioner {
         self.remove(origin, &access, "tenant.deleted")
     }
 
-    /// Takes a tenant's file for what it is, although it lacks what was acknowledged: the operator
-    /// has no newer copy. Gives how far the landlord knew the file to be, and how far it is.
-    /// Blocks.
-    ///
-    /// # Errors
-    /// `TenantNotFound`, `WrongStatus`, `NothingLost`, or what is wrong with the file besides.
+    /// Accepts a tenant's file although it lacks acknowledged changes, because the operator has no
+    /// newer copy. Returns the checkpoint and the actual chain ends. `TenantNotFound`,
+    /// `WrongStatus`, `NothingLost`, or another fault of the file. Blocks.
     pub fn accept_loss(
         &self,
         origin: &Origin,
@@ -227,7 +213,7 @@ impl Provisioner {
         }
         let access = TenantAccess::new(tenant.id, tenant.slug, tenant.status);
         let id = tenant.id;
-        let accepted = self.registry.open_behind(&access, |known, found| {
+        let accepted = self.registry.open_accepting_loss(&access, |known, found| {
             let write = self.directory.change(origin.clone(), move |work| {
                 commands::accept_loss(work, id, &known, &found)
             });
@@ -239,12 +225,9 @@ impl Provisioner {
         Ok((known, found))
     }
 
-    /// Undoes what a crash left half made, and carries through what it left half removed; what
-    /// cannot be cleared away now waits for the next start and stops no other tenant. Blocks; for
-    /// the start.
-    ///
-    /// # Errors
-    /// [`ProvisionRefused`] when it is not even known which tenants there are.
+    /// Undoes interrupted creations and finishes interrupted removals, at the start. A tenant that
+    /// cannot be cleaned up now waits for the next start and blocks no other tenant. Fails only
+    /// when the tenants cannot be listed. Blocks.
     pub fn recover(&self) -> Result<(), ProvisionRefused> {
         for (status, action) in [
             (TenantStatus::Creating, "tenant.creation_undone"),
@@ -255,13 +238,12 @@ impl Provisioner {
                 .read(move |view| commands::list_in_status(view, status))
                 .wait()?;
             for access in found {
-                tracing::warn!(tenant_id = %access.id(), slug = %access.slug(), was = %status,
-                    "half-made or half-removed tenant is cleared away");
+                tracing::warn!(tenant_id = %access.id(), slug = %access.slug(), status = %status,
+                    "removing incomplete tenant");
                 if let Err(error) = self.remove(&Origin::system(), &access, action) {
                     tracing::error!(tenant_id = %access.id(), slug = %access.slug(), error = %error,
                         source = ?std::error::Error::source(&error),
-                        "half-made or half-removed tenant not cleared away; the next start tries \
-                         again");
+                        "incomplete tenant not removed; the next start tries again");
                 }
             }
         }
@@ -288,8 +270,8 @@ impl Provisioner {
     }
 }
 
-/// Removes all that belongs to a tenant: its file with its companions, what was set aside, and what
-/// a migration kept.
+/// Removes all files of a tenant: its file with its companions, files that were set aside, and
+/// migration snapshots.
 fn remove_files(dir: &Path, id: TenantId) -> std::io::Result<()> {
     let prefix = format!("{id}.db");
     for entry in std::fs::read_dir(dir)? {

@@ -1,9 +1,9 @@
-//! The open shops: a bounded set of files, the least recently used closed first. A shop at rest
-//! costs no thread and no descriptor.
+//! The registry of open tenant files: bounded, the least recently used is closed first. An idle
+//! tenant uses no thread and no descriptor.
 //!
-//! Opening and closing one file exclude each other by a lock per tenant, so there are never two
-//! writers on it. What is wrong with one file is that tenant's trouble alone: it is set aside or
-//! left as it is, its requests are told, and the others go on.
+//! A lock per tenant excludes opening and closing one file at the same time, so a file never has
+//! two writers. A faulty file affects only its tenant: it is set aside or left unchanged, its
+//! requests are refused, and other tenants continue.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -17,30 +17,30 @@ use crate::platform::{epoch, queue};
 use crate::primitives::id::TenantId;
 use crate::primitives::limits::OPENING_WAITERS_MAX;
 use crate::primitives::{Class, Origin, Refusal, Timestamp};
-use crate::storage::file::{Place, Verify, io_error, set_aside, take_back, was_set_aside};
+use crate::storage::file::{Inode, Verify, io_error, restore_set_aside, set_aside, was_set_aside};
 use crate::storage::{
     Check, DataDir, Database, Settings, StorageError, StorageErrorKind, Tenant, TenantView, Wake,
 };
 
-/// A shop at rest for so long is closed: ten minutes.
+/// Idle time after which a tenant's file is closed: ten minutes.
 const IDLE_MS: i64 = 10 * 60 * 1000;
 
-/// For so long a failure of the disk is remembered: a second one within it is no accident.
+/// Time within which a second disk failure counts as permanent.
 const DISK_MEMORY_MS: i64 = 60 * 60 * 1000;
 
-/// After so long a file whose migration failed is tried again.
+/// Pause before a failed migration is retried.
 const OPEN_RETRY_MS: i64 = 5_000;
-/// Files that are opened at once.
+/// The maximum number of files that are opened concurrently.
 const OPENINGS_MAX: usize = 16;
 
-/// Told of jobs that became due in a tenant's file.
+/// Receives jobs that became due in a tenant's file.
 pub type OnWake = Arc<dyn Fn(TenantId, &[Wake]) + Send + Sync>;
 
-/// A shop whose file cannot be used at present.
+/// A tenant whose file cannot be used at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this store cannot be opened: {0}; the operator finds the cause in the log; other stores are \
-     not affected"
+    "this shop cannot be opened: {0}; the operator finds the cause in the log; other shops are not \
+     affected"
 )]
 pub struct TenantUnavailable(pub StorageErrorKind);
 
@@ -48,7 +48,7 @@ impl Refusal for TenantUnavailable {
     fn class(&self) -> Class {
         match self.0 {
             StorageErrorKind::Full => Class::StorageFull,
-            // Whatever it is: it is this store that has it, and a fault of nobody's request.
+            // Always a fault of this tenant's file, never of the request.
             _ => Class::Unavailable,
         }
     }
@@ -60,16 +60,16 @@ impl Refusal for TenantUnavailable {
     }
 }
 
-/// Where those stand who wait for a file to be opened.
+/// The queue of callers that wait for a file to open.
 #[derive(Debug)]
 pub struct Gate {
-    /// One permit for each who may wait.
-    pub room: Semaphore,
-    /// One permit: whose turn it is to open.
-    pub turn: Semaphore,
+    /// One permit for each caller that may wait.
+    pub waiters: Semaphore,
+    /// A single permit for the caller that opens the file.
+    pub opener: Semaphore,
 }
 
-struct Open {
+struct OpenFile {
     db: Database<Tenant>,
     tick: u64,
     used_at: Timestamp,
@@ -77,31 +77,31 @@ struct Open {
 
 #[derive(Default)]
 struct State {
-    open: HashMap<TenantId, Open>,
+    open: HashMap<TenantId, OpenFile>,
     locks: HashMap<TenantId, Arc<Mutex<()>>>,
     gates: HashMap<TenantId, Arc<Gate>>,
-    /// Files whose orphaned jobs were rescued since this process began, and where they were: one
-    /// that was put in its place since has orphans of its own.
-    swept: HashMap<TenantId, Place>,
-    /// Files in which something was found wrong: checked whole at the next open.
+    /// Files whose orphaned jobs this process has rescued, with their inodes: a replaced file has
+    /// orphans of its own.
+    rescued: HashMap<TenantId, Inode>,
+    /// Files with a fault: fully checked at the next open.
     suspect: HashSet<TenantId>,
     unavailable: HashMap<TenantId, StorageErrorKind>,
-    /// Those of them at whose place there was no file: what comes there is being put back, and may
-    /// not be whole yet.
+    /// Unavailable tenants without a file: a file that appears there is being restored and may be
+    /// incomplete.
     absent: HashSet<TenantId>,
-    /// When a write last failed because the disk did.
+    /// The time of the last disk failure during a write.
     disk_failed: HashMap<TenantId, Timestamp>,
-    /// Files under which the disk failed again soon after they were opened and checked: not written
-    /// to until the operator says so.
+    /// Files under which the disk failed again soon after a check: not written until the operator
+    /// releases them.
     held: HashSet<TenantId>,
-    /// Those whose schema could not be brought up to date, and when.
+    /// Files whose migration failed, and when.
     failed: HashMap<TenantId, (StorageErrorKind, Timestamp)>,
-    /// How many are being opened.
+    /// The number of files that are being opened.
     opening: usize,
     tick: u64,
 }
 
-/// The set of open shops.
+/// The open files of tenants.
 pub struct Registry {
     dir: Arc<DataDir>,
     settings: Settings,
@@ -110,12 +110,12 @@ pub struct Registry {
     capacity: usize,
     on_wake: Arc<RwLock<Option<OnWake>>>,
     state: Mutex<State>,
-    /// Told when an opening is over.
+    /// Notified when an opening has finished.
     opened: Condvar,
 }
 
-/// A file that is being opened: it counts among the open ones, and few are opened at once, so that
-/// a storm of shops that were at rest does not take more descriptors than there are.
+/// A file that is being opened. It counts as open, and few are opened concurrently, so that a burst
+/// of idle tenants does not exhaust the descriptors.
 struct Opening<'a>(&'a Registry);
 
 impl<'a> Opening<'a> {
@@ -140,8 +140,8 @@ impl Drop for Opening<'_> {
 }
 
 impl Registry {
-    /// An empty set that holds at most `capacity` files open, unless more are in use at the same
-    /// time (or are opened at once).
+    /// A registry that keeps at most `capacity` files open, unless more are in use (or being
+    /// opened) at the same time.
     pub fn new(
         dir: Arc<DataDir>,
         settings: Settings,
@@ -161,13 +161,13 @@ impl Registry {
         }
     }
 
-    /// Has `on_wake` told of due jobs from now on, also for files that are open already. Before
-    /// that, hints are lost, which costs latency and no work.
+    /// Sets the callback for due jobs, also of files that are already open. Hints before that are
+    /// lost, which costs latency but no work.
     pub fn set_on_wake(&self, on_wake: OnWake) {
         *self.on_wake.write().unwrap_or_else(PoisonError::into_inner) = Some(on_wake);
     }
 
-    /// The shop, if its file is open and well. Does not block.
+    /// The tenant's file, if it is open and healthy. Does not block.
     pub fn get(&self, access: &TenantAccess) -> Option<Database<Tenant>> {
         let now = self.settings.clock.now();
         let mut state = self.state();
@@ -181,23 +181,20 @@ impl Registry {
         Some(open.db.clone())
     }
 
-    /// Whose turn it is to open a tenant's file: one permit, for those who wait without a thread.
-    /// They [`get`](Self::get) the file when it is open, and only the one with the permit spends a
-    /// thread on [`open`](Self::open): a file that takes long does not take them all.
+    /// The gate for callers that wait asynchronously for a file to open. They [`get`](Self::get)
+    /// the file when it is open, and only the holder of the opener permit uses a thread for
+    /// [`open`](Self::open): a slow file does not occupy all threads.
     pub fn gate(&self, id: TenantId) -> Arc<Gate> {
         let gate = || {
             Arc::new(Gate {
-                room: Semaphore::new(OPENING_WAITERS_MAX),
-                turn: Semaphore::new(1),
+                waiters: Semaphore::new(OPENING_WAITERS_MAX),
+                opener: Semaphore::new(1),
             })
         };
         self.state().gates.entry(id).or_insert_with(gate).clone()
     }
 
-    /// The shop, its file opened if need be. Blocks while it is opened, checked and migrated.
-    ///
-    /// # Errors
-    /// [`TenantUnavailable`] with what is wrong with the file.
+    /// The tenant's file, opened when necessary. Blocks while it is opened, checked and migrated.
     pub fn open(&self, access: &TenantAccess) -> Result<Database<Tenant>, TenantUnavailable> {
         let id = access.id();
         let lock = self.lock_of(id);
@@ -205,7 +202,7 @@ impl Registry {
         if let Some(db) = self.get(access) {
             return Ok(db);
         }
-        if let Some(kind) = self.just_failed(id) {
+        if let Some(kind) = self.recent_failure(id) {
             return Err(TenantUnavailable(kind));
         }
         self.close_unhealthy(id);
@@ -216,14 +213,14 @@ impl Registry {
         self.make_room();
         let opened = self
             .open_checked(id)
-            .inspect_err(|error| self.note_unavailable(id, error));
+            .inspect_err(|error| self.record_unavailable(id, error));
         drop(opening);
         let db = opened.map_err(|error| TenantUnavailable(error.kind()))?;
-        self.note_open(id, &db);
+        self.record_open(id, &db);
         Ok(db)
     }
 
-    fn note_open(&self, id: TenantId, db: &Database<Tenant>) {
+    fn record_open(&self, id: TenantId, db: &Database<Tenant>) {
         let now = self.settings.clock.now();
         let mut state = self.state();
         state.tick += 1;
@@ -234,7 +231,7 @@ impl Registry {
         state.failed.remove(&id);
         state.open.insert(
             id,
-            Open {
+            OpenFile {
                 db: db.clone(),
                 tick,
                 used_at: now,
@@ -242,11 +239,13 @@ impl Registry {
         );
     }
 
-    /// Opens a shop's file if it has all that the landlord knows it had.
+    /// Opens a tenant's file if it contains the links of its checkpoint.
     fn open_checked(&self, id: TenantId) -> Result<Database<Tenant>, StorageError> {
-        let (mark, holds) = (self.known_checkpoint(id)?, self.checkpoints.chains().holds);
-        let verify = |view: &TenantView| match &mark {
-            Some(mark) if !holds(view, mark)? => Err(StorageError::new(StorageErrorKind::Behind)),
+        let (checkpoint, holds) = (self.known_checkpoint(id)?, self.checkpoints.chains().holds);
+        let verify = |view: &TenantView| match &checkpoint {
+            Some(checkpoint) if !holds(view, checkpoint)? => {
+                Err(StorageError::new(StorageErrorKind::Behind))
+            }
             _ => Ok(()),
         };
         let suspect = self.state().suspect.contains(&id);
@@ -258,9 +257,8 @@ impl Registry {
         self.open_file(id, check, &verify)
     }
 
-    /// A migration that fails costs a copy of the whole file; it is not tried anew for each
-    /// request.
-    fn just_failed(&self, id: TenantId) -> Option<StorageErrorKind> {
+    /// A failed migration costs a copy of the whole file; it is not retried for each request.
+    fn recent_failure(&self, id: TenantId) -> Option<StorageErrorKind> {
         let now = self.settings.clock.now();
         let (kind, at) = self.state().failed.get(&id).copied()?;
         (0..OPEN_RETRY_MS)
@@ -268,11 +266,12 @@ impl Registry {
             .then_some(kind)
     }
 
-    /// A fault of the landlord's file is none of the shop's: nothing is set aside for it.
+    /// Finds the checkpoint. A fault of the landlord's file is not the tenant's: no file is set
+    /// aside for it.
     fn known_checkpoint(&self, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
         self.checkpoints.find(id).map_err(|error| {
-            tracing::error!(tenant_id = %id, error = %error, "how far a shop's file has to be \
-                could not be read from the landlord's file");
+            tracing::error!(tenant_id = %id, error = %error,
+                "checkpoint of a tenant not readable from the landlord's file");
             StorageError::new(StorageErrorKind::CheckpointUnreadable)
         })
     }
@@ -283,7 +282,7 @@ impl Registry {
         check: Check,
         verify: Verify<'_, Tenant>,
     ) -> Result<Database<Tenant>, StorageError> {
-        let swept = self.state().swept.get(&id).copied();
+        let rescued = self.state().rescued.get(&id).copied();
         let on_wake = self.on_wake.clone();
         let path = self.dir.tenant(id);
         let opened = Database::open_verified(
@@ -304,24 +303,30 @@ impl Registry {
             }
             _ => error,
         })?;
-        let place = db.place();
-        if swept != Some(place) && db.read(queue::count_orphans).wait()? > 0 {
-            let means = self.alerts.get();
-            let rescued = db.write(Origin::system(), move |work| {
+        let inode = db.inode();
+        if rescued != Some(inode) && db.read(queue::count_orphans).wait()? > 0 {
+            let channels = self.alerts.get();
+            let rescue = db.write(Origin::system(), move |work| {
                 for job in queue::rescue(work)? {
-                    alerts::given_up(work, means, &job, job.attempt - 1, "rescued too often")?;
+                    alerts::record_discard(
+                        work,
+                        channels,
+                        &job,
+                        job.attempt - 1,
+                        "rescued too often",
+                    )?;
                 }
                 Ok::<_, StorageError>(())
             });
-            rescued.wait()?;
+            rescue.wait()?;
         }
-        self.state().swept.insert(id, place);
+        self.state().rescued.insert(id, inode);
         Ok(db)
     }
 
-    fn note_unavailable(&self, id: TenantId, error: &StorageError) {
+    fn record_unavailable(&self, id: TenantId, error: &StorageError) {
         let path = self.dir.tenant(id);
-        let (known, is_put_back) = {
+        let (known, is_being_restored) = {
             let mut state = self.state();
             if matches!(
                 error.kind(),
@@ -330,9 +335,8 @@ impl Registry {
                 state.absent.insert(id);
             }
             if state.absent.contains(&id) || error.sets_aside() {
-                // Whatever comes to this place is another file, even if the system gives it the
-                // number of the one that went.
-                state.swept.remove(&id);
+                // A later file at this path is another one, even if it gets the same inode number.
+                state.rescued.remove(&id);
             }
             if matches!(
                 error.kind(),
@@ -347,20 +351,19 @@ impl Registry {
                 state.absent.contains(&id),
             )
         };
-        // A file that is being copied to its place looks damaged until all of it is there: it is
-        // left to whoever copies it.
-        if error.sets_aside() && !is_put_back {
+        // A file that is being copied looks damaged until it is complete: it is left alone.
+        if error.sets_aside() && !is_being_restored {
             match set_aside(&path) {
                 Ok(()) => {
-                    // Whatever comes to the empty place is put there by somebody.
+                    // A file that appears at the empty path is being restored.
                     self.state().absent.insert(id);
                     tracing::error!(tenant_id = %id, file = %path.display(), error = %error,
                         source = std::error::Error::source(error).map(tracing::field::display),
                         "tenant file quarantined")
                 }
                 Err(io) => {
-                    tracing::error!(tenant_id = %id, file = %path.display(), error = %io, "tenant \
-                        file that is not what it should be could not be set aside")
+                    tracing::error!(tenant_id = %id, file = %path.display(), error = %io,
+                        "rejected tenant file not set aside")
                 }
             }
         } else if known != Some(error.kind()) {
@@ -370,17 +373,16 @@ impl Registry {
         }
     }
 
-    /// Closes files that have been at rest for ten minutes; and those that were last used in the
-    /// future, which a clock that was set back says of all that have not been used since. Blocks
-    /// while they close.
+    /// Closes files that have been idle for ten minutes, and files with a last use in the future:
+    /// the clock was set back since, and they were not used afterwards. Blocks while they close.
     pub fn close_idle(&self, now: Timestamp) {
-        let idle =
-            |open: &Open| !(0..IDLE_MS).contains(&(now.as_millis() - open.used_at.as_millis()));
+        let is_idle =
+            |open: &OpenFile| !(0..IDLE_MS).contains(&(now.as_millis() - open.used_at.as_millis()));
         let ids: Vec<TenantId> = self
             .state()
             .open
             .iter()
-            .filter(|(_, open)| idle(open))
+            .filter(|(_, open)| is_idle(open))
             .map(|(id, _)| *id)
             .collect();
         ids.into_iter().for_each(|id| {
@@ -388,57 +390,50 @@ impl Registry {
         });
     }
 
-    /// Closes a shop's file whoever still holds it: their next call is told that it was closed.
-    /// Blocks.
+    /// Closes a tenant's file regardless of its users: their next call fails with `Closed`. Blocks.
     pub fn close(&self, id: TenantId) {
         let lock = self.lock_of(id);
         let _closing = lock.lock().unwrap_or_else(PoisonError::into_inner);
         let open = self.state().open.remove(&id);
         if let Some(open) = open {
-            self.shut(id, &open.db);
+            self.close_database(id, &open.db);
         }
     }
 
-    /// Closes a file, and keeps in mind where its chains ended if it is well. Blocks.
-    fn shut(&self, id: TenantId, db: &Database<Tenant>) {
+    /// Closes a file, and records its chain ends if it is healthy. Blocks.
+    fn close_database(&self, id: TenantId, db: &Database<Tenant>) {
         if db.is_healthy() {
-            self.checkpoints.look(id, db);
+            self.checkpoints.observe(id, db);
         }
         self.checkpoints.closed(id);
         db.close();
     }
 
-    /// Writes down how far the files are that are open or were: see [`Checkpoints`]. Writes nothing
-    /// when none has changed. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`], of the landlord's file.
+    /// Stores the checkpoints of files that are or were open, if any has changed: see
+    /// [`Checkpoints`]. Blocks.
     pub fn write_checkpoints(&self) -> Result<(), StorageError> {
         for id in self.list_open() {
             if let Some(db) = self.peek(id) {
-                self.checkpoints.look(id, &db);
+                self.checkpoints.observe(id, &db);
             }
         }
         self.checkpoints.write()
     }
 
-    /// What the landlord's file and this process know of how far a shop's file was. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`], of the landlord's file.
+    /// The stored or pending checkpoint of a tenant. Blocks.
     pub fn find_checkpoint(&self, id: TenantId) -> Result<Option<ChainEnds>, StorageError> {
         self.checkpoints.find(id)
     }
 
-    /// Opens a shop's file although it lacks what was acknowledged, after all of it was checked; if
-    /// it was set aside, it is taken back to its place first. Jobs of one that lacks something are
-    /// held, because they may have been run since: its epoch rises. `accept` is told how far the
-    /// landlord knew it to be and how far it is, and has to write that down before anybody uses the
-    /// file. Gives the two; nothing when the shop is open already. Blocks.
+    /// Opens a tenant's file after a full check, although it may lack acknowledged changes; a file
+    /// that was set aside is restored first. If it does lack changes, its epoch rises, which holds
+    /// its jobs, because they may have run since. `accept` receives the checkpoint and the actual
+    /// chain ends, and must store the loss before the file is used. Returns both ends; `None` when
+    /// the file is already open. Blocks.
     ///
     /// # Errors
-    /// [`TenantUnavailable`] when there is no file, or a damaged one, or when `accept` fails.
-    pub fn open_behind(
+    /// [`TenantUnavailable`] when the file is missing or damaged, or when `accept` fails.
+    pub fn open_accepting_loss(
         &self,
         access: &TenantAccess,
         accept: impl FnOnce(ChainEnds, ChainEnds) -> Result<(), StorageError>,
@@ -455,54 +450,54 @@ impl Registry {
             if state.held.contains(&id) {
                 return Err(TenantUnavailable(StorageErrorKind::Held));
             }
-            // Damaged after all, it is set aside again.
+            // If it is damaged after all, it is set aside again.
             state.absent.remove(&id);
         }
         let opened = self
-            .open_whatever_it_lacks(id)
-            .inspect_err(|error| self.note_unavailable(id, error));
-        let (db, mark, ends) = opened.map_err(|error| TenantUnavailable(error.kind()))?;
-        let known = mark.unwrap_or(ends);
+            .open_unverified(id)
+            .inspect_err(|error| self.record_unavailable(id, error));
+        let (db, checkpoint, ends) = opened.map_err(|error| TenantUnavailable(error.kind()))?;
+        let known = checkpoint.unwrap_or(ends);
         if let Err(error) = self.checkpoints.replace(id, || accept(known, ends)) {
             db.close();
             return Err(TenantUnavailable(error.kind()));
         }
-        self.note_open(id, &db);
+        self.record_open(id, &db);
         Ok(Some((known, ends)))
     }
 
-    fn open_whatever_it_lacks(
+    fn open_unverified(
         &self,
         id: TenantId,
     ) -> Result<(Database<Tenant>, Option<ChainEnds>, ChainEnds), StorageError> {
         let path = self.dir.tenant(id);
         if !path.exists() {
-            take_back(&path).map_err(|error| io_error(&error))?;
+            restore_set_aside(&path).map_err(|error| io_error(&error))?;
         }
-        let (mark, holds) = (self.known_checkpoint(id)?, self.checkpoints.chains().holds);
+        let (checkpoint, holds) = (self.known_checkpoint(id)?, self.checkpoints.chains().holds);
         let db = self.open_file(id, Check::Always, &|_| Ok(()))?;
-        // Before the loss is written down as accepted: a crash in between may raise the epoch
-        // twice, and never leaves it where it was.
-        let lacks = match mark {
-            Some(mark) => !db.read(move |view| holds(view, &mark)).wait()?,
+        // Before the loss is stored as accepted: a crash in between may raise the epoch twice, but
+        // never leaves it unchanged.
+        let lacks_changes = match checkpoint {
+            Some(checkpoint) => !db.read(move |view| holds(view, &checkpoint)).wait()?,
             None => false,
         };
-        if lacks {
+        if lacks_changes {
             db.write(Origin::system(), |work| epoch::raise(work, "loss accepted"))
                 .wait()?;
         }
         let ends = db.read(self.checkpoints.chains().ends).wait()?;
-        Ok((db, mark, ends))
+        Ok((db, checkpoint, ends))
     }
 
-    /// Closes all. Blocks.
+    /// Closes all files. Blocks.
     pub fn close_all(&self) {
         let ids: Vec<TenantId> = self.state().open.keys().copied().collect();
         ids.into_iter().for_each(|id| self.close(id));
     }
 
-    /// The shop, if its file is open and well. Looking does not count as use, so a sweep keeps no
-    /// shop awake.
+    /// The tenant's file, if it is open and healthy. Does not count as use, so a sweep keeps no
+    /// file open.
     pub fn peek(&self, id: TenantId) -> Option<Database<Tenant>> {
         let state = self.state();
         let open = state.open.get(&id).filter(|open| open.db.is_healthy())?;
@@ -514,7 +509,7 @@ impl Registry {
         self.state().open.keys().copied().collect()
     }
 
-    /// The tenants whose files could not be opened when they were last tried, and why.
+    /// The tenants whose last opening failed, with the reason.
     pub fn list_unavailable(&self) -> Vec<(TenantId, StorageErrorKind)> {
         self.state()
             .unavailable
@@ -523,7 +518,8 @@ impl Registry {
             .collect()
     }
 
-    /// Lets a file be opened again under which the disk failed twice; `false` when it is none.
+    /// Allows to open a file again under which the disk failed twice; `false` when the tenant has
+    /// no such file.
     pub fn release(&self, id: TenantId) -> bool {
         let mut state = self.state();
         let was_held = state.held.remove(&id);
@@ -534,13 +530,13 @@ impl Registry {
         was_held
     }
 
-    /// Forgets what was noted of a tenant that is gone.
+    /// Forgets a removed tenant.
     pub fn forget(&self, id: TenantId) {
         let mut state = self.state();
         state.unavailable.remove(&id);
         state.absent.remove(&id);
         state.suspect.remove(&id);
-        state.swept.remove(&id);
+        state.rescued.remove(&id);
         state.failed.remove(&id);
         state.disk_failed.remove(&id);
         state.held.remove(&id);
@@ -572,8 +568,7 @@ impl Registry {
             removed
         };
         if let Some(open) = removed {
-            tracing::warn!(tenant_id = %id,
-                "tenant file is closed, to be opened and checked again");
+            tracing::warn!(tenant_id = %id, "tenant file closed; it is checked at the next open");
             self.checkpoints.closed(id);
             open.db.close();
         }
@@ -603,13 +598,13 @@ impl Registry {
         }
     }
 
-    /// Closes a shop's file again that was opened for a look, unless somebody has come for it
-    /// meanwhile. Blocks while it closes.
+    /// Closes a tenant's file that was opened for a single read, unless it is in use meanwhile.
+    /// Blocks while it closes.
     pub fn close_unused(&self, id: TenantId) {
         self.close_unshared(id);
     }
 
-    /// Closes a file that nobody holds at the moment. Gives way to whoever is opening or closing
+    /// Closes a file that is not in use. Returns at once when another thread is opening or closing
     /// it.
     fn close_unshared(&self, id: TenantId) -> bool {
         let lock = self.lock_of(id);
@@ -618,14 +613,14 @@ impl Registry {
         };
         let removed = {
             let mut state = self.state();
-            if state.open.get(&id).is_some_and(|open| open.db.is_at_rest()) {
+            if state.open.get(&id).is_some_and(|open| open.db.is_idle()) {
                 state.open.remove(&id)
             } else {
                 None
             }
         };
         removed.is_some_and(|open| {
-            self.shut(id, &open.db);
+            self.close_database(id, &open.db);
             true
         })
     }

@@ -25,10 +25,10 @@ use crate::storage::{DataDir, Space};
 const FREE_TIMES: u64 = 4;
 /// The part of its share from which on a tenant takes no writes from the storefront, in percent.
 const STOREFRONT_PERCENT: u64 = 80;
-/// The part of its share below which a tenant is no longer limited: lower, so that it is not said
-/// again and again.
+/// The part of its share below which a tenant is no longer limited, in percent: lower, so that the
+/// log does not alternate between the two states.
 const AT_EASE_PERCENT: u64 = 75;
-/// How long a look at a file is good for, in milliseconds.
+/// The lifetime of a measurement of a file, in milliseconds.
 const LOOK_MS: i64 = 1_000;
 /// Looks that are remembered; old ones go when there are more.
 const LOOKS_MAX: usize = 1_024;
@@ -210,7 +210,7 @@ impl Shares {
         limited.collect()
     }
 
-    /// How many tenants there are whose growth was refused when it was last looked up.
+    /// Counts the tenants whose growth was refused at the last measurement.
     pub fn count_limited(&self) -> usize {
         self.state().limited.len()
     }

@@ -11,7 +11,7 @@ use super::audit;
 use crate::platform::epoch::{self, Released};
 use crate::platform::queue::{Queue, State, own_epoch};
 use crate::primitives::id::JobId;
-use crate::primitives::limits::{JOBS_CHANGED_MAX, JOBS_LOOKED_AT_MAX};
+use crate::primitives::limits::{JOBS_CHANGED_MAX, JOBS_SCANNED_MAX};
 use crate::primitives::{Class, Refusal, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, Wake, params, statements};
 
@@ -335,9 +335,7 @@ pub fn list_jobs(
         ),
         None => {
             let floor: Option<i64> =
-                view.find(&FLOOR, params![before, JOBS_LOOKED_AT_MAX], |row| {
-                    row.get(0)
-                })?;
+                view.find(&FLOOR, params![before, JOBS_SCANNED_MAX], |row| row.get(0))?;
             // The row at the floor is the first that is not looked at.
             let from = floor.map_or(i64::MIN, |floor| floor + 1);
             let row = params![

@@ -1,5 +1,5 @@
-//! One batch of one shop in one queue, as plain steps over its work: what is claimed, run, finished
-//! and given up. No clock, no threads.
+//! One batch of one tenant in one queue, as plain steps in its transaction: claim, run, finish,
+//! discard. No clock, no threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::observe::job_stats::{Outcome, Ran};
 use crate::platform::alerts::{self, SharedChannels};
 use crate::platform::epoch;
 use crate::platform::queue::{self, AfterFailure, Job, Queue};
-use crate::platform::trim::{self, Ended};
+use crate::platform::trim::{self, TrimCutOffs};
 use crate::primitives::limits::CLAIM_MAX;
 use crate::primitives::{Entropy, Stopwatch, Timestamp};
 use crate::storage::writer::panic_text;
 use crate::storage::{StorageError, TenantWork};
 use crate::tenant;
 
-/// What decides about a job besides itself.
+/// Settings and handlers that decide how jobs run.
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) handlers: Handlers,
@@ -30,48 +30,47 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn of_queue(&self, queue: Queue) -> &config::Queue {
+    pub(super) fn queue_settings(&self, queue: Queue) -> &config::Queue {
         self.queues
             .find(queue.as_str())
-            .expect("every queue has its settings")
+            .expect("every queue has settings")
     }
 
-    /// Who decides how often a job is tried. Alerts are as patient as mail, whose servers may be
-    /// away for hours; the attempts of their own queue would be over in some minutes.
-    fn of_tries(&self, job: &Job) -> &config::Queue {
+    /// Returns the queue settings that limit the attempts of a job. Alerts use the settings of the
+    /// default queue: a mail server may be away for hours, and the attempts of their own queue
+    /// would be used up in minutes.
+    fn retry_settings(&self, job: &Job) -> &config::Queue {
         if alerts::is_alert(&job.kind) {
             &self.queues.default
         } else {
-            self.of_queue(job.queue)
+            self.queue_settings(job.queue)
         }
     }
 
-    /// Until when what has ended goes; nothing does while the clock is not trusted.
-    fn ended(&self, now: Timestamp) -> Option<Ended> {
+    /// Returns the cut-offs for deleting finished jobs; `None` while the clock is not trusted.
+    fn trim_cut_offs(&self, now: Timestamp) -> Option<TrimCutOffs> {
         let before =
             |kept: Span| now.plus_millis(-i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
-        self.clock_watch.is_trusted().then(|| Ended {
+        self.clock_watch.is_trusted().then(|| TrimCutOffs {
             completed_before: before(self.queues.keep_completed),
             given_up_before: before(self.queues.keep_discarded),
         })
     }
 }
 
-/// How many jobs ended how.
+/// The number of jobs by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Done.
+pub struct JobCounts {
     pub completed: usize,
-    /// Failed, and due again later.
+    /// Failed, and scheduled for a retry.
     pub retried: usize,
-    /// Given up.
+    /// Failed, and not retried.
     pub discarded: usize,
-    /// Held, because nothing runs their kind.
+    /// Held, because no handler exists for their kind.
     pub held: usize,
 }
 
-impl Tally {
-    /// All that a batch had to do with.
+impl JobCounts {
     pub const fn total(&self) -> usize {
         self.completed + self.retried + self.discarded + self.held
     }
@@ -93,29 +92,28 @@ impl Tally {
     }
 }
 
-/// An outbound job that is marked as running, and what runs it.
+/// An outbound job that is marked as running, and its handler.
 #[derive(Clone, Debug)]
 pub(super) struct Started {
     pub(super) job: Job,
     pub(super) call: Outbound,
-    /// How long it had been due.
+    /// The time from when the job was due until it started.
     pub(super) wait: Duration,
 }
 
-/// What came of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 pub(super) struct Claimed {
-    /// What ended in it.
+    /// Jobs that ended in this batch.
     pub(super) ran: Vec<Ran>,
     pub(super) started: Vec<Started>,
-    /// When the queue has something to do next; not later than now when there was more than one
-    /// batch takes.
+    /// The instant at which the queue has work again. Not later than now when more work was due
+    /// than fits in one batch.
     pub(super) next: Option<Timestamp>,
 }
 
 impl Claimed {
-    /// Nothing was done.
-    pub(super) const fn nothing(next: Option<Timestamp>) -> Self {
+    pub(super) const fn empty(next: Option<Timestamp>) -> Self {
         Self {
             ran: Vec::new(),
             started: Vec::new(),
@@ -124,7 +122,7 @@ impl Claimed {
     }
 }
 
-/// Why a batch came to nothing as a whole. No job is to blame.
+/// The error of a batch as a whole. No single job caused it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BatchError {
     #[error(transparent)]
@@ -133,8 +131,8 @@ pub(super) enum BatchError {
     Unavailable(JobError),
 }
 
-/// Runs the local jobs that are due, in order, and checkpoints at most `outbound_max` outbound ones
-/// as running. Removes some of what has long ended.
+/// Runs the due local jobs in order and marks at most `outbound_max` outbound jobs as running.
+/// Deletes some jobs that ended long ago.
 pub(super) fn claim(
     work: &mut TenantWork<'_>,
     rules: &Rules,
@@ -147,7 +145,7 @@ pub(super) fn claim(
             Some(Handler::Local(run)) => local.push((job, run)),
             Some(Handler::Outbound(call)) if started.len() < outbound_max => {
                 queue::start(work, &job)?;
-                let wait = waited(work, &job);
+                let wait = wait_time(work, &job);
                 started.push(Started { job, call, wait });
             }
             Some(Handler::Outbound(_)) => {}
@@ -155,8 +153,8 @@ pub(super) fn claim(
         }
     }
     ran.append(&mut run_local(work, rules, &local)?);
-    let more_to_trim = match rules.ended(work.now()) {
-        Some(ended) => trim::trim(work, ended)?.then(|| work.now()),
+    let more_to_trim = match rules.trim_cut_offs(work.now()) {
+        Some(cut_offs) => trim::trim(work, cut_offs)?.then(|| work.now()),
         None => None,
     };
     let next = queue::next_due(work, queue)?
@@ -166,34 +164,34 @@ pub(super) fn claim(
     Ok(Claimed { ran, started, next })
 }
 
-/// A kind that nothing runs: from a newer version, or one that was given up. It waits for a program
-/// that knows it, and is not to blame.
+/// Holds a job without a handler: its kind is from a newer version, or was removed. It waits for a
+/// program that knows the kind; no attempt is counted.
 fn hold(work: &mut TenantWork<'_>, job: Job) -> Result<Ran, StorageError> {
     epoch::hold_unknown(work, &job)?;
     let (tenant, id, queue, kind) = (tenant::id_of(work), job.id, job.queue, job.kind.clone());
     work.on_commit(move || {
         tracing::error!(tenant_id = %tenant, queue = %queue, job = kind, job_id = %id, error = "no \
-            handler for this kind of job; it may be from a newer version", "job held");
+            handler for this kind of job; it may come from a newer version of Tillbox", "job held");
     });
-    Ok(ended(work, &job, Outcome::Held, Duration::ZERO))
+    Ok(to_ran(work, &job, Outcome::Held, Duration::ZERO))
 }
 
-fn waited(work: &TenantWork<'_>, job: &Job) -> Duration {
+fn wait_time(work: &TenantWork<'_>, job: &Job) -> Duration {
     let ms = work.now().as_millis() - job.scheduled_at.as_millis();
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
-fn ended(work: &TenantWork<'_>, job: &Job, outcome: Outcome, run: Duration) -> Ran {
+fn to_ran(work: &TenantWork<'_>, job: &Job, outcome: Outcome, run: Duration) -> Ran {
     Ran {
         queue: job.queue,
         kind: job.kind.clone(),
         outcome,
-        wait: waited(work, job),
+        wait: wait_time(work, job),
         run,
     }
 }
 
-/// Runs local jobs: all in one savepoint, because each costs as much as a job does; and one by one
+/// Runs local jobs: all in one savepoint, because a savepoint costs as much as a job; one by one
 /// when one of them fails.
 fn run_local(
     work: &mut TenantWork<'_>,
@@ -222,32 +220,32 @@ fn run_local(
             Err(error) if error.is_unavailable() => return Err(BatchError::Unavailable(error)),
             Err(error) => {
                 let outcome = fail(work, rules, job, &error)?;
-                ran.push(ended(work, job, outcome, watch.read()));
+                ran.push(to_ran(work, job, outcome, watch.read()));
             }
         }
     }
     Ok(ran)
 }
 
-/// The effects of a job and its completion, together.
+/// Runs a job and completes it, in the same transaction.
 fn run_one(work: &mut TenantWork<'_>, job: &Job, run: Local) -> Result<Ran, JobError> {
     let watch = Stopwatch::start();
-    guarded(|| run(work, &job.payload))?;
+    catch_panic(|| run(work, &job.payload))?;
     queue::complete(work, job)?;
-    Ok(ended(work, job, Outcome::Completed, watch.read()))
+    Ok(to_ran(work, job, Outcome::Completed, watch.read()))
 }
 
-/// Runs a handler; its panic is its job's failure and nobody else's.
-pub(super) fn guarded(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), JobError> {
+/// Runs a handler. A panic becomes the failure of this job alone.
+pub(super) fn catch_panic(run: impl FnOnce() -> Result<(), JobError>) -> Result<(), JobError> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        Err(JobError::passing(format!(
+        Err(JobError::transient(format!(
             "the handler panicked: {}",
             panic_text(panic.as_ref())
         )))
     })
 }
 
-/// Finishes an outbound job: the second transaction.
+/// Stores the outcome of an outbound job, in its second transaction.
 pub(super) fn finish(
     work: &mut TenantWork<'_>,
     rules: &Rules,
@@ -263,14 +261,14 @@ pub(super) fn finish(
     }
 }
 
-/// Notes a failed attempt and decides what becomes of the job.
+/// Records a failed attempt, and schedules a retry or discards the job.
 fn fail(
     work: &mut TenantWork<'_>,
     rules: &Rules,
     job: &Job,
     error: &JobError,
 ) -> Result<Outcome, StorageError> {
-    let settings = rules.of_tries(job);
+    let settings = rules.retry_settings(job);
     let tries = job
         .max_attempts
         .unwrap_or_else(|| i64::from(settings.tries));
@@ -278,7 +276,7 @@ fn fail(
     let (attempt, text) = (job.attempt, error.to_string());
     if error.is_permanent() || attempt >= tries {
         queue::fail(work, job, &text, AfterFailure::Discard)?;
-        alerts::given_up(work, rules.alerts.get(), job, attempt, &text)?;
+        alerts::record_discard(work, rules.alerts.get(), job, attempt, &text)?;
         return Ok(Outcome::Discarded);
     }
     let at = work
@@ -292,8 +290,8 @@ fn fail(
     Ok(Outcome::Retried)
 }
 
-/// How long to wait after the `attempt`th failure: anything up to the queue's wait for it ("full
-/// jitter"), so that jobs that failed together don't come back together; and never nothing.
+/// The delay after the `attempt`th failure, in milliseconds: random, from 1 to the queue's backoff
+/// for it ("full jitter"), so that jobs that failed together are not retried together.
 fn wait_ms(settings: &config::Queue, attempt: i64, entropy: &dyn Entropy) -> i64 {
     let longest = settings.backoff.longest(attempt).as_millis();
     1 + i64::try_from(entropy.below(longest)).unwrap_or(0)
@@ -306,7 +304,7 @@ mod tests {
     use crate::primitives::SeededEntropy;
 
     #[test]
-    fn waits_follow_the_list_and_its_last_repeats() {
+    fn uses_backoff_list_and_repeats_last_entry() {
         let settings = config::Queue {
             workers: 1,
             tenant_limit: 1,

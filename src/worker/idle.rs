@@ -1,9 +1,9 @@
-//! The worker's steps one after the other, at the instant that the clock shows: for tests and for
-//! commands that want all done before they end.
+//! The worker's steps in sequence, at the current instant of the clock. For tests, and for commands
+//! that finish all due work before they end.
 
 use std::sync::Arc;
 
-use super::batch::{BatchError, Claimed, Rules, Tally, claim, finish};
+use super::batch::{BatchError, Claimed, JobCounts, Rules, claim, finish};
 use super::handlers::{self, Handlers};
 use super::outbound_job;
 use crate::app::App;
@@ -13,30 +13,30 @@ use crate::primitives::{Origin, Stopwatch};
 use crate::storage::{Database, Tenant};
 use crate::tenancy::commands;
 
-/// Runs all that is due now, in all shops, until nothing is; says how many jobs ended how. A shop
-/// that cannot be opened is passed over. Blocks. Not beside a worker that was started.
-pub fn run_until_idle(app: &Arc<App>) -> Tally {
+/// Runs all due jobs of all tenants until none is left. Returns the number of jobs by outcome.
+/// Skips a tenant that cannot be opened. Blocks. Must not run beside a started worker.
+pub fn run_until_idle(app: &Arc<App>) -> JobCounts {
     run_until_idle_with(app, handlers::ALL)
 }
 
-/// As [`run_until_idle`], with other handlers.
-pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
+/// Runs [`run_until_idle`] with other handlers.
+pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> JobCounts {
     let rules = Rules {
         handlers,
         queues: Arc::new(app.config.queue.clone()),
-        alerts: app.alert_recipients.means().clone(),
+        alerts: app.alert_recipients.channels().clone(),
         clock_watch: app.clock_watch.clone(),
     };
-    let mut tally = Tally::default();
+    let mut counts = JobCounts::default();
     let tenants = match app.directory.read(commands::list_with_file).wait() {
         Ok(tenants) => tenants,
         Err(error) => {
-            tracing::error!(error = %error, "the shops could not be listed; no job was run");
-            return tally;
+            tracing::error!(error = %error, "the tenants could not be listed; no job was run");
+            return counts;
         }
     };
     loop {
-        let mut round = Tally::default();
+        let mut pass = JobCounts::default();
         for access in &tenants {
             let Ok(db) = app.registry.open(access) else {
                 continue;
@@ -46,7 +46,7 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
                 .filter(|queue| !app.pauses.is_paused_for(**queue, access.id()))
             {
                 match batch(app, &rules, &db, *queue) {
-                    Ok(done) => round.add(done),
+                    Ok(done) => pass.add(done),
                     Err(error) => {
                         tracing::warn!(tenant_id = %access.id(), queue = %queue, error = %error,
                             "jobs could not be run")
@@ -54,10 +54,10 @@ pub fn run_until_idle_with(app: &Arc<App>, handlers: Handlers) -> Tally {
                 }
             }
         }
-        if round.total() == 0 {
-            return tally;
+        if pass.total() == 0 {
+            return counts;
         }
-        tally.add(round);
+        counts.add(pass);
     }
 }
 
@@ -66,8 +66,8 @@ fn batch(
     rules: &Rules,
     db: &Database<Tenant>,
     queue: Queue,
-) -> Result<Tally, BatchError> {
-    let workers = rules.of_queue(queue).workers as usize;
+) -> Result<JobCounts, BatchError> {
+    let workers = rules.queue_settings(queue).workers as usize;
     let claiming = rules.clone();
     let claimed = db.write(Origin::system(), move |work| {
         claim(work, &claiming, queue, workers)
@@ -77,11 +77,11 @@ fn batch(
     } = claimed.wait()?;
     for started in started {
         let watch = Stopwatch::start();
-        let outcome = outbound_job::carry_out(
+        let outcome = outbound_job::execute(
             app,
             db,
             &started,
-            rules.of_queue(queue).timeout.into(),
+            rules.queue_settings(queue).timeout.into(),
             watch,
         );
         let (rules, job, wait, run) = (rules.clone(), started.job, started.wait, watch.read());
@@ -98,8 +98,8 @@ fn batch(
             run,
         });
     }
-    let mut tally = Tally::default();
-    ran.iter().for_each(|ran| tally.count(ran.outcome));
-    app.job_stats.note(app.clock.now(), &ran);
-    Ok(tally)
+    let mut counts = JobCounts::default();
+    ran.iter().for_each(|ran| counts.count(ran.outcome));
+    app.job_stats.record(app.clock.now(), &ran);
+    Ok(counts)
 }

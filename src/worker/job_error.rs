@@ -1,57 +1,56 @@
-//! Why a job was not done, and what that means for it. The only file that batches a [`Class`] into
-//! "again" or "never again".
+//! The error of a failed job, and whether the job is retried. The only file that maps a [`Class`]
+//! to "retry" or "discard".
 
 use crate::primitives::{Class, Refusal, chain};
 use crate::storage::StorageError;
 
-/// A failed attempt. Its text is kept with the job and logged, causes included: this is where the
-/// chain ends.
+/// A failed attempt. Its text, causes included, is stored with the job and logged; the error chain
+/// ends here.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct JobError {
     text: String,
-    verdict: Verdict,
+    kind: FailureKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum FailureKind {
     /// Another attempt would end the same way.
     Permanent,
     /// Another attempt may succeed.
-    Passing,
-    /// The fault is the file's or the machine's. The job is not to blame, and no attempt of a local
-    /// one is counted.
+    Transient,
+    /// The file or the machine failed. The attempt of a local job is not counted.
     Unavailable,
 }
 
 impl JobError {
-    /// The job itself is at fault: it is discarded at once.
+    /// The job itself is invalid: it is discarded at once.
     pub fn permanent(text: impl Into<String>) -> Self {
         let text = text.into();
-        let verdict = Verdict::Permanent;
-        Self { text, verdict }
+        let kind = FailureKind::Permanent;
+        Self { text, kind }
     }
 
-    /// It is tried again, as often as its queue allows.
-    pub fn passing(text: impl Into<String>) -> Self {
+    /// The job is retried as often as its queue allows.
+    pub fn transient(text: impl Into<String>) -> Self {
         let text = text.into();
-        let verdict = Verdict::Passing;
-        Self { text, verdict }
+        let kind = FailureKind::Transient;
+        Self { text, kind }
     }
 
-    /// A rule or the storage refused what the job wanted to do.
+    /// A domain rule or the storage rejected the job's operation.
     pub fn refused(refusal: &impl Refusal) -> Self {
         let text = chain(refusal);
-        let verdict = verdict(refusal.class());
-        Self { text, verdict }
+        let kind = kind_of(refusal.class());
+        Self { text, kind }
     }
 
     pub(super) fn is_permanent(&self) -> bool {
-        self.verdict == Verdict::Permanent
+        self.kind == FailureKind::Permanent
     }
 
     pub(super) fn is_unavailable(&self) -> bool {
-        self.verdict == Verdict::Unavailable
+        self.kind == FailureKind::Unavailable
     }
 }
 
@@ -61,15 +60,15 @@ impl From<StorageError> for JobError {
     }
 }
 
-const fn verdict(class: Class) -> Verdict {
+const fn kind_of(class: Class) -> FailureKind {
     match class {
         Class::Malformed
         | Class::Invalid
         | Class::Unauthenticated
         | Class::Declined
         | Class::Forbidden
-        | Class::NotFound => Verdict::Permanent,
-        Class::Conflict | Class::Stale | Class::Internal => Verdict::Passing,
-        Class::Unavailable | Class::StorageFull => Verdict::Unavailable,
+        | Class::NotFound => FailureKind::Permanent,
+        Class::Conflict | Class::Stale | Class::Internal => FailureKind::Transient,
+        Class::Unavailable | Class::StorageFull => FailureKind::Unavailable,
     }
 }

@@ -1,4 +1,4 @@
-//! What the dispatcher and the tasks that it starts have in common.
+//! State shared by the dispatcher and the tasks that it starts.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +12,14 @@ use crate::primitives::id::{JobId, TenantId};
 use crate::storage::{Database, Tenant};
 use crate::tenancy::access::TenantStatus;
 
-/// Whether a shop can be entered.
+/// The result of opening a tenant's file.
 pub(super) enum OpenResult {
-    /// It can.
     Open(Database<Tenant>),
-    /// It is being made, or it is not known who exists: soon.
+    /// The tenant is being created, or the directory could not be read. Retry soon.
     Retry,
-    /// Its file cannot be used; the sweep tries again.
+    /// The file cannot be used; the sweep tries again.
     Unavailable,
-    /// There is no such shop any more.
+    /// The tenant does not exist any more.
     Deleted,
 }
 
@@ -29,8 +28,8 @@ pub(super) struct Shared {
     pub(super) rules: Rules,
     pub(super) ready_queue: Arc<ReadyQueue>,
     running: Mutex<HashMap<JobId, (TenantId, Job)>>,
-    /// Whose last batch failed, so that it is not known what of it was kept.
-    doubtful: Mutex<HashSet<(TenantId, Queue)>>,
+    /// Queues whose last batch failed, so that it is unknown whether its transaction was kept.
+    uncertain: Mutex<HashSet<(TenantId, Queue)>>,
     stopping: AtomicBool,
 }
 
@@ -41,19 +40,19 @@ impl Shared {
             rules,
             ready_queue: Arc::default(),
             running: Mutex::default(),
-            doubtful: Mutex::default(),
+            uncertain: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
 
-    /// The shop's file, opened if need be on a thread that may block.
+    /// Opens the tenant's file, on a blocking thread when it is not open yet.
     pub(super) async fn open(&self, tenant: TenantId) -> OpenResult {
         let access = match self.app.directory.tenant_of_id(tenant).await {
             Ok(Some(access)) => access,
             Ok(None) => return OpenResult::Deleted,
             Err(error) => {
-                tracing::warn!(tenant_id = %tenant, error = %error, "whose jobs these are could \
-                    not be read; they wait");
+                tracing::warn!(tenant_id = %tenant, error = %error, "the tenant could not be \
+                    read; its jobs wait");
                 return OpenResult::Retry;
             }
         };
@@ -72,15 +71,15 @@ impl Shared {
         }
     }
 
-    pub(super) fn has_begun(&self, tenant: TenantId, job: &Job) {
+    pub(super) fn add_running(&self, tenant: TenantId, job: &Job) {
         self.running().insert(job.id, (tenant, job.clone()));
     }
 
-    pub(super) fn has_ended(&self, id: JobId) {
+    pub(super) fn remove_running(&self, id: JobId) {
         self.running().remove(&id);
     }
 
-    /// The jobs of a shop that are being carried out.
+    /// Lists the jobs of a tenant that are being executed.
     pub(super) fn list_running(&self, tenant: TenantId) -> Vec<JobId> {
         let running = self.running();
         running
@@ -90,21 +89,23 @@ impl Shared {
             .collect()
     }
 
-    /// The batch of a shop in a queue failed.
-    pub(super) fn doubt(&self, tenant: TenantId, queue: Queue) {
-        self.doubtful().insert((tenant, queue));
+    /// Records that the last batch of a tenant in a queue failed.
+    pub(super) fn set_uncertain(&self, tenant: TenantId, queue: Queue) {
+        self.uncertain().insert((tenant, queue));
     }
 
-    /// Whether the batch before failed; asked once.
-    pub(super) fn was_doubtful(&self, tenant: TenantId, queue: Queue) -> bool {
-        self.doubtful().remove(&(tenant, queue))
+    /// Returns whether the last batch failed, and clears that state.
+    pub(super) fn take_uncertain(&self, tenant: TenantId, queue: Queue) -> bool {
+        self.uncertain().remove(&(tenant, queue))
     }
 
-    fn doubtful(&self) -> MutexGuard<'_, HashSet<(TenantId, Queue)>> {
-        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    fn uncertain(&self) -> MutexGuard<'_, HashSet<(TenantId, Queue)>> {
+        self.uncertain
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The jobs that are being carried out; they are forgotten here.
+    /// Removes and returns the jobs that are being executed.
     pub(super) fn take_running(&self) -> Vec<(TenantId, Job)> {
         self.running().drain().map(|(_, running)| running).collect()
     }

@@ -1,10 +1,10 @@
-//! The search for work that no hint told of: once over all shops at the start, then now and then
-//! over those that are open.
+//! The search for work without a hint: once over all tenants at the start, then periodically over
+//! the open ones.
 //!
-//! It reads, ends reservations whose time is over, closes shops at rest, and writes down which keys
-//! were used if any were. Over a process at rest it writes nothing. A shop that was opened for the
-//! look, and has nothing to do soon, is closed again at once: the ready_queue knows when it has,
-//! and what is open is in proportion to the shops at work and not to those there are.
+//! It reads, ends overdue reservations, closes idle files, and stores the last use of keys if there
+//! was any. While the process is idle it writes nothing. A file that was opened only for the sweep,
+//! and has no work soon, is closed again at once: the ready queue knows when it has work, so the
+//! number of open files depends on the active tenants, not on all of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,49 +25,49 @@ use crate::tenancy::{TenantAccess, commands};
 use crate::tenant::currency::{self, Published};
 use crate::tenant::{inventory, jobs, retention};
 
-/// Shops that are opened at once at the least, so that one large file which is checked or migrated
-/// does not hold up all that come after it; more where there are more processors, and never so many
-/// that requests wait for their own shops.
-const OPENED_AT_ONCE: std::ops::RangeInclusive<usize> = 4..=8;
+/// Threads that open files at the same time. At least 4, so that one large file being checked or
+/// migrated does not delay all others; one per processor, but at most 8, so that requests do not
+/// wait for their own files.
+const SWEEP_THREADS: std::ops::RangeInclusive<usize> = 4..=8;
 
-/// Looks into every shop there is; the registry rescues orphaned jobs when it opens a file for the
-/// first time. A shop that cannot be opened is passed over. Blocks. `false` when it is not even
-/// known which shops there are.
+/// Checks every tenant. The registry rescues orphaned jobs when it first opens a file. Skips a
+/// tenant whose file cannot be opened. Blocks. Returns `false` when the tenants could not be
+/// listed.
 pub(super) fn over_all(shared: &Arc<Shared>) -> bool {
     let tenants = match shared.app.directory.read(commands::list_with_file).wait() {
         Ok(tenants) => tenants,
         Err(error) => {
-            tracing::error!(error = %error, "the shops could not be listed; their jobs wait for \
+            tracing::error!(error = %error, "the tenants could not be listed; their jobs wait for \
                 the next sweep");
             return false;
         }
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
-    let look = || {
+    let work = || {
         while let Some(access) = tenants.get(next.fetch_add(1, Ordering::Relaxed))
             && !shared.is_stopping()
         {
-            first_look(shared, access);
+            sweep_tenant(shared, access);
         }
     };
     thread::scope(|scope| {
-        for _ in 1..cores.clamp(*OPENED_AT_ONCE.start(), *OPENED_AT_ONCE.end()) {
+        for _ in 1..cores.clamp(*SWEEP_THREADS.start(), *SWEEP_THREADS.end()) {
             if let Err(error) = thread::Builder::new()
                 .name("sweep".to_owned())
-                .spawn_scoped(scope, look)
+                .spawn_scoped(scope, work)
             {
-                tracing::warn!(error = %error, "the system grants no more threads; the shops are \
-                    looked into by fewer");
+                tracing::warn!(error = %error, "the system grants no more threads; fewer threads \
+                    check the tenants");
                 break;
             }
         }
-        look();
+        work();
     });
     true
 }
 
-fn first_look(shared: &Arc<Shared>, access: &TenantAccess) {
+fn sweep_tenant(shared: &Arc<Shared>, access: &TenantAccess) {
     let (registry, id) = (&shared.app.registry, access.id());
     let was_open = registry.peek(id).is_some();
     let Ok(db) = registry.open(access) else {
@@ -75,7 +75,7 @@ fn first_look(shared: &Arc<Shared>, access: &TenantAccess) {
     };
     return_known(shared, id, &db);
     expire_overdue(shared, id, &db);
-    let next = note(shared, id, &db);
+    let next = index_work(shared, id, &db);
     warn_of_currencies(&shared.app, access, &db);
     shared.app.shares.look(id);
     drop(db);
@@ -85,13 +85,12 @@ fn first_look(shared: &Arc<Shared>, access: &TenantAccess) {
     }
 }
 
-/// Looks into the shops that are open, tries again those whose file could not be used, and tidies
-/// up. Blocks.
+/// Checks the open tenants, retries the unavailable ones, and closes idle files. Blocks.
 pub(super) fn over_open(shared: &Arc<Shared>) {
     let app = &shared.app;
     for tenant in app.registry.list_open() {
         if let Some(db) = app.registry.peek(tenant) {
-            note(shared, tenant, &db);
+            index_work(shared, tenant, &db);
             expire_overdue(shared, tenant, &db);
             app.shares.look(tenant);
             delete_keyless(shared, tenant, &db);
@@ -102,7 +101,7 @@ pub(super) fn over_open(shared: &Arc<Shared>) {
     }
     app.registry.close_idle(app.clock.now());
     if let Err(error) = app.directory.flush_used() {
-        tracing::warn!(error = %error, "when keys were last used was not written down");
+        tracing::warn!(error = %error, "the last use of keys could not be stored");
     }
 }
 
@@ -111,8 +110,7 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
         return;
     };
     let Some(access) = found else {
-        // A request that came while the tenant was removed has left its trace; there is nothing to
-        // be tried again.
+        // A request during the removal of the tenant left this entry; there is nothing to retry.
         shared.app.registry.forget(tenant);
         return;
     };
@@ -125,13 +123,13 @@ fn retry(shared: &Arc<Shared>, tenant: TenantId) {
     if let Ok(db) = shared.app.registry.open(&access) {
         tracing::info!(tenant_id = %tenant, "tenant available again");
         return_known(shared, tenant, &db);
-        note(shared, tenant, &db);
+        index_work(shared, tenant, &db);
         warn_of_currencies(&shared.app, &access, &db);
     }
 }
 
-/// A shop that was well with an older program, or whose rates have grown old, is spoken of before
-/// its customers find out.
+/// Warns the operator when a tenant's products cannot be sold, before its customers find out: a
+/// newer program may have stricter rules, or exchange rates may have expired.
 fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
     if access.status() != TenantStatus::Active {
         return;
@@ -140,14 +138,14 @@ fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
         Ok(reasons) if reasons.is_empty() => {}
         Ok(reasons) => {
             let (tenant_id, tenant, reasons) = (access.id(), access.slug(), reasons.join("; "));
-            tracing::warn!(%tenant_id, %tenant, reasons, "products of this store cannot be sold: \
-                enable their currency with POST /v1/currencies; set its exchange rate with POST \
-                /v1/exchange-rates, or bring in published ones with `tillbox exchange-rates import \
-                FILE.csv`");
+            tracing::warn!(%tenant_id, %tenant, reasons, "products of this tenant cannot be sold; \
+                enable their currency with POST /v1/currencies, and set its exchange rate with \
+                POST /v1/exchange-rates or import published rates with `tillbox exchange-rates \
+                import FILE.csv`");
         }
         Err(error) => {
-            tracing::warn!(tenant_id = %access.id(), error = %error, "whether the store's products \
-                can be sold could not be looked up")
+            tracing::warn!(tenant_id = %access.id(), error = %error, "the currencies of the \
+                tenant's products could not be checked")
         }
     }
 }
@@ -155,7 +153,7 @@ fn warn_of_currencies(app: &App, access: &TenantAccess, db: &Database<Tenant>) {
 fn unsellable(app: &App, db: &Database<Tenant>) -> Result<Vec<String>, StorageError> {
     let currencies = db.read_long(currency::list_currencies_of_products).wait()?;
     let mut series = BTreeMap::new();
-    // A store of one currency needs no rates.
+    // A tenant with one currency needs no rates.
     for currency in currencies.iter().filter(|_| currencies.len() > 1) {
         series.insert(*currency, app.published.series(*currency).wait()?);
     }
@@ -164,8 +162,8 @@ fn unsellable(app: &App, db: &Database<Tenant>) -> Result<Vec<String>, StorageEr
         .wait()
 }
 
-/// A reservation whose job was given up is not held for ever. What one batch leaves, the next sweep
-/// takes.
+/// Ends overdue reservations, so that one whose job was discarded is not held forever. The next
+/// sweep continues where one batch ends.
 fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     let now = shared.app.clock.now();
     let ended = match db
@@ -176,16 +174,16 @@ fn expire_overdue(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
             .write(Origin::system(), inventory::expire_reservations)
             .wait()
             .map(drop),
-        looked => looked.map(drop),
+        result => result.map(drop),
     };
     if let Err(error) = ended {
-        tracing::warn!(tenant_id = %tenant, error = %error, "reservations whose time is over could \
-            not be ended");
+        tracing::warn!(tenant_id = %tenant, error = %error, "overdue reservations could not be \
+            ended");
     }
 }
 
-/// What callers without a key left behind goes all day long, a few rows in each transaction. While
-/// the clock is suspect nothing does.
+/// Deletes expired carts and answers of callers without a key, a few rows in each transaction.
+/// Deletes nothing while the clock is suspect.
 fn delete_keyless(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     let app = &shared.app;
     if !app.clock_watch.is_trusted() {
@@ -193,10 +191,10 @@ fn delete_keyless(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
     }
     let cut_offs = all_files::cut_offs(app, app.clock.now());
     for _ in 0..KEYLESS_BATCHES_PER_SWEEP {
-        let looked = db
+        let found = db
             .read(move |view| retention::has_keyless(view, &cut_offs))
             .wait();
-        let deleted = match looked {
+        let deleted = match found {
             Ok(false) => break,
             Ok(true) => db
                 .write(Origin::system(), move |work| {
@@ -213,7 +211,7 @@ fn delete_keyless(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
     }
 }
 
-/// Jobs that an earlier program held because it did not know their kinds may run under this one.
+/// Releases jobs that an earlier program held because it did not know their kind.
 fn return_known(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
     let handlers = shared.rules.handlers;
     let returned = loop {
@@ -222,7 +220,7 @@ fn return_known(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
             .wait()
         {
             Ok(true) => {}
-            looked => break looked.map(drop),
+            result => break result.map(drop),
         }
         if let Err(error) = db
             .write(Origin::system(), move |work| {
@@ -234,32 +232,33 @@ fn return_known(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) {
         }
     };
     if let Err(error) = returned {
-        tracing::warn!(tenant_id = %tenant, error = %error, "jobs whose kinds are known again stay \
-            held until the next start");
+        tracing::warn!(tenant_id = %tenant, error = %error, "held jobs whose kind is known again \
+            could not be released; the next start retries");
     }
 }
 
-/// Notes what there is to do; says when first, which is now when that is not known.
-fn note(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> Option<Timestamp> {
-    let next = match db.read(queue::ready_queue).wait() {
+/// Adds the tenant's work to the ready queue. Returns when the first of it is due; now, when that
+/// is unknown.
+fn index_work(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>) -> Option<Timestamp> {
+    let next = match db.read(queue::next_wakes).wait() {
         Ok(wakes) => {
-            shared.ready_queue.note(tenant, &wakes);
+            shared.ready_queue.add_hints(tenant, &wakes);
             wakes.iter().map(|wake| wake.at).min()
         }
         Err(error) => {
             tracing::warn!(tenant_id = %tenant, error = %error,
-                "the queue could not be looked into");
+                "the queue could not be read");
             Some(shared.app.clock.now())
         }
     };
-    // Counted anew only where something was written since: a shop at rest costs nothing.
+    // Counted again only after a write: an idle tenant costs nothing.
     let count = Count::of(db);
     if !shared.app.job_stats.is_counted(tenant, count) {
         match db.read_long(jobs::count_jobs).wait() {
-            Ok(depths) => shared.app.job_stats.note_depths(tenant, count, depths),
+            Ok(depths) => shared.app.job_stats.record_depths(tenant, count, depths),
             Err(error) => {
                 tracing::debug!(tenant_id = %tenant, error = %error, "the jobs could not be \
-                    counted; tried again")
+                    counted; retrying")
             }
         }
     }

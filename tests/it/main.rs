@@ -1,8 +1,8 @@
-//! The integration tests: one binary, in the shape of what is seen from outside. `api/` has the
-//! shape of the URLs.
+//! The integration tests: one binary, structured by what is visible from outside. `api/` follows
+//! the URLs.
 //!
-//! `support/` drives the real router over real files with a clock that stands still; nothing of
-//! ours is faked but time and randomness.
+//! `support/` drives the real router over real files with a manual clock. Only time and randomness
+//! are replaced.
 
 #![forbid(unsafe_code)]
 

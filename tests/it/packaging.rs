@@ -1,4 +1,4 @@
-//! What is installed beside the binary says what the binary does.
+//! The files installed beside the binary agree with the binary.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ fn shipped(name: &str) -> String {
 }
 
 #[test]
-fn the_shipped_configuration_lists_every_key_with_its_default() {
-    // A line `#key = …` is a default that was commented out; `# Words` are words.
+fn lists_every_key_with_default_in_shipped_configuration() {
+    // `#key = …` is a commented default; `# Words` is prose.
     let uncommented: String = shipped("packaging/tillbox.toml")
         .lines()
         .map(|line| match line.strip_prefix('#') {
@@ -33,7 +33,7 @@ fn the_shipped_configuration_lists_every_key_with_its_default() {
     );
 }
 
-/// The arithmetic in the comment of `MemoryMax`, from the defaults.
+/// Computes the memory that the comment of `MemoryMax` derives, from the defaults.
 fn memory_needed() -> u64 {
     const MIB: u64 = 1 << 20;
     let Config {
@@ -54,7 +54,7 @@ fn memory_max(unit: &str) -> u64 {
 }
 
 #[test]
-fn the_unit_runs_the_daemon_as_its_own_user() {
+fn runs_daemon_as_own_user_in_unit() {
     let unit = shipped("systemd/tillbox.service");
     for line in [
         "ExecStart=/usr/bin/tillbox serve",
@@ -69,9 +69,9 @@ fn the_unit_runs_the_daemon_as_its_own_user() {
     }
     assert!(
         memory_needed() <= memory_max(&unit),
-        "raise MemoryMax, and mend its comment"
+        "MemoryMax is too small; raise it and correct its comment"
     );
-    // What the unit runs may be run inside of it.
+    // Programs that the unit runs are in its `ExecPaths`.
     let values = |key: &'static str| {
         unit.lines()
             .filter_map(move |line| line.strip_prefix(key)?.strip_prefix('='))

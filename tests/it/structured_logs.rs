@@ -1,14 +1,14 @@
-//! The lines of the log that programs read: their messages and their keys are promised, and stay.
+//! Log lines that programs read: their messages and keys are part of the contract.
 
 use serde_json::{Value, json};
 use tillbox::storage::{Rows, Statement};
 
 use crate::support::{TestApp, TestShop, jobs, logs};
 
-/// The keys that every line has.
+/// The keys of every line.
 const HEAD: [&str; 4] = ["timestamp", "level", "target", "message"];
 
-/// The one line about a shop that says `message`.
+/// The only line about a shop with this `message`.
 #[track_caller]
 fn one(shop: &TestShop, message: &str) -> Value {
     let found = logs().of_tenant(&shop.id.to_string()).saying(message);
@@ -18,7 +18,7 @@ fn one(shop: &TestShop, message: &str) -> Value {
     line.clone()
 }
 
-/// Asserts that a line has these keys, with these texts where one is given, and no others.
+/// Asserts that a line has these keys and no others, and these values where one is given.
 #[track_caller]
 fn has(line: &Value, keys: &[(&str, Option<&str>)]) {
     for (key, value) in keys {
@@ -42,7 +42,7 @@ fn has(line: &Value, keys: &[(&str, Option<&str>)]) {
 }
 
 #[tokio::test]
-async fn structured_logs() {
+async fn writes_promised_messages_with_their_fields() {
     let app = TestApp::with(true, |config| config.queue.default.tries = 1);
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -104,7 +104,7 @@ async fn structured_logs() {
 }
 
 #[tokio::test]
-async fn a_second_payment_and_another_stores_host_are_security_events() {
+async fn logs_double_payment_and_foreign_host_as_security_events() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -148,10 +148,10 @@ async fn a_second_payment_and_another_stores_host_are_security_events() {
     );
 }
 
-/// A change of what is final, tried by the program itself: a trigger refuses it, and somebody
-/// should know.
+/// The program itself tries to change a final row: a trigger refuses it, and a security event
+/// reports it.
 #[tokio::test]
-async fn a_change_of_what_is_final_is_a_security_event() {
+async fn logs_change_of_final_row_as_security_event() {
     const FORGE: Statement = Statement::new(
         "test::FORGE",
         "UPDATE ledger_transfer SET amount_minor = 1 WHERE entry_seq = ?1",
@@ -178,9 +178,9 @@ async fn a_change_of_what_is_final_is_a_security_event() {
     shop.assert_integrity();
 }
 
-/// What somebody has changed past the program, found by the check.
+/// A change made past the program is found by the check.
 #[tokio::test]
-async fn what_does_not_agree_with_its_snapshot_is_a_security_event() {
+async fn logs_snapshot_mismatch_as_security_event() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;

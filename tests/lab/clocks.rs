@@ -1,10 +1,11 @@
-//! Clocks that are set: 400 days back, ten years ahead, hour by hour; at the start of the process
-//! and while it runs. What happened stays in the order in which it happened, numbers go on without
-//! a gap, nothing is done twice and nothing waits for the clock to come by again.
+//! Clock jumps: 400 days back, ten years ahead, hour by hour; at the start of the process and while
+//! it runs. Records keep the order in which things happened, numbers have no gap, nothing is done
+//! twice, and nothing waits until the clock reaches the old time again.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,15 +22,15 @@ use tillbox::worker::handlers::{self, Handler, Handlers, OutboundJob};
 use tillbox::worker::{self, JobError, Worker};
 use tokio::runtime::Runtime;
 
-use crate::dice::Dice;
-use crate::house::{self, Call, House, Reply};
-use crate::oracle;
+use crate::instance::{self, Call, Instance, Reply};
+use crate::oracle::{self, Verdict};
 use crate::power::scratch;
+use crate::rng::Rng;
 use crate::table::{Finding, Kind, Row};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-/// What is set, one after the other.
+/// The clock jumps of one trial, in order.
 const JUMPS: &[(&str, &[i64])] = &[
     ("400 days back", &[-400 * DAY_MS]),
     ("ten years ahead", &[3_652 * DAY_MS]),
@@ -48,16 +49,14 @@ const JUMPS: &[(&str, &[i64])] = &[
         &[HOUR_MS, -HOUR_MS, -HOUR_MS, HOUR_MS, HOUR_MS, -2 * HOUR_MS],
     ),
 ];
-/// How often it is looked whether it has come.
-const LOOK: Duration = Duration::from_millis(20);
-/// How long to wait for what should come at once.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// One trial in so many has a worker that runs, and takes a second.
+/// Interval between two checks of an expected state.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Longest wait for a state that should be reached at once.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// One trial in this many has a running worker; such a trial takes about a second.
 const TRIALS_PER_WORKER: usize = 8;
 
-type Verdict<T = ()> = Result<T, Finding>;
-
-/// Sets clocks.
+/// Runs the trials with clock jumps.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let failures = |trial: &dyn Fn(u64, usize) -> Verdict, cases: Range<usize>| -> Vec<Finding> {
         let tried = cases.map(|case| {
@@ -69,16 +68,21 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     };
     let running = cases.start..cases.start + cases.len().div_ceil(TRIALS_PER_WORKER);
     vec![
-        Row::new("clock set", cases.len(), failures(&try_jump, cases.clone())),
+        Row::new(
+            "clock set",
+            cases.len(),
+            failures(&try_jumps, cases.clone()),
+        ),
         Row::new(
             "clock set while jobs run",
             running.len(),
-            failures(&try_running, running),
+            failures(&try_jumps_with_worker, running),
         ),
     ]
 }
 
-/// The jobs of the mails of which the first attempt was made: it fails before the mail goes out.
+/// Ids of the confirmation jobs whose first attempt was made. That attempt fails before the mail is
+/// sent.
 static TRIED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static HANDLERS: LazyLock<Handlers> = LazyLock::new(|| {
     let all = handlers::ALL.0.iter().map(|(kind, handler)| match *kind {
@@ -94,44 +98,44 @@ fn send_at_second(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         .unwrap_or_else(PoisonError::into_inner)
         .insert(outbound_job.job_id.to_string())
     {
-        return Err(JobError::passing("the mail server is away"));
+        return Err(JobError::transient("the mail server is unavailable"));
     }
     let Some(Handler::Outbound(send)) = handlers::ALL.find(CONFIRMATION) else {
-        return Err(JobError::permanent("there is no handler for confirmations"));
+        return Err(JobError::permanent("no handler for confirmations"));
     };
     send(outbound_job)
 }
 
-/// A shop whose clock is set.
-struct Shop {
+/// A shop whose clock jumps.
+struct ClockedShop {
     dir: TempDir,
     runtime: Runtime,
-    house: Option<House>,
+    instance: Option<Instance>,
     now: Timestamp,
     seed: u64,
     secret: String,
-    file: std::path::PathBuf,
+    file: PathBuf,
     revoked: String,
     product: String,
     keys: usize,
-    /// The numbers of the invoices, in the order in which they were issued.
+    /// Invoice numbers in the order of issue.
     invoices: Vec<String>,
 }
 
-impl Shop {
+impl ClockedShop {
     fn open(seed: u64) -> Verdict<Self> {
-        // Another trial may have had jobs of the same ids.
+        // An earlier trial may have had jobs with the same ids.
         TRIED.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let dir = scratch();
         DataDir::prepare(dir.path()).expect("the directory is prepared");
         fs::create_dir(dir.path().join("outbox")).expect("a directory");
         let mut shop = Self {
-            runtime: house::runtime(2),
-            house: Some(House::start(dir.path(), seed).map_err(|error| error.to_string())?),
-            now: house::start(),
+            runtime: instance::runtime(2),
+            instance: Some(Instance::start(dir.path(), seed).map_err(|error| error.to_string())?),
+            now: instance::start(),
             seed,
             secret: String::new(),
-            file: std::path::PathBuf::new(),
+            file: PathBuf::new(),
             revoked: String::new(),
             product: String::new(),
             keys: 0,
@@ -168,12 +172,12 @@ impl Shop {
         Ok(shop)
     }
 
-    fn house(&self) -> &House {
-        self.house.as_ref().expect("the process runs")
+    fn instance(&self) -> &Instance {
+        self.instance.as_ref().expect("the process runs")
     }
 
     fn send(&self, call: &Call) -> Reply {
-        self.runtime.block_on(self.house().send(call))
+        self.runtime.block_on(self.instance().send(call))
     }
 
     fn require(&self, call: &Call, status: u16) -> Verdict<Reply> {
@@ -182,7 +186,7 @@ impl Shop {
             Ok(reply)
         } else {
             Err(format!(
-                "{} {} is answered by {reply:?}, and not by {status}",
+                "{} {}: expected status {status}, got {reply:?}",
                 call.method, call.path
             )
             .into())
@@ -247,7 +251,7 @@ impl Shop {
         } else {
             Err(Finding::new(
                 kind,
-                format!("{sql}: {found}, and not {expected}"),
+                format!("{sql}: expected {expected}, found {found}"),
             ))
         }
     }
@@ -274,22 +278,23 @@ impl Shop {
     fn jump(&mut self, by: i64, at_start: bool) -> Verdict {
         self.now = self.now.plus_millis(by);
         if at_start {
-            self.house.take().expect("the process runs").stop();
-            self.seed = Dice::new(self.seed, 1).next();
-            let house = House::start_at(self.dir.path(), self.seed, self.now);
-            self.house = Some(house.map_err(|error| format!("it does not start: {error}"))?);
+            self.instance.take().expect("the process runs").stop();
+            self.seed = Rng::new(self.seed, 1).next();
+            let instance = Instance::start_at(self.dir.path(), self.seed, self.now);
+            self.instance =
+                Some(instance.map_err(|error| format!("the process does not start: {error}"))?);
         } else {
-            self.house().clock.set(self.now);
+            self.instance().clock.set(self.now);
         }
         Ok(())
     }
 
-    /// One pass of the worker, and its sweep.
+    /// Runs one pass of the worker and its sweep.
     fn pass(&self) -> Verdict {
-        let house = self.house();
-        worker::run_until_idle_with(&house.app, *HANDLERS);
-        for access in oracle::tenants(house)? {
-            let db = house
+        let instance = self.instance();
+        worker::run_until_idle_with(&instance.app, *HANDLERS);
+        for access in oracle::tenants(instance)? {
+            let db = instance
                 .app
                 .registry
                 .open(&access)
@@ -303,13 +308,14 @@ impl Shop {
     }
 }
 
-/// What is due by the clock on the wall, and the jobs that it leaves. Nothing of the first entries
-/// is old, whatever the clock says, so they may not go; and while the clock is not trusted there is
-/// no run at all.
-fn night(shop: &Shop) -> Verdict {
+/// Runs the tasks that are due and the jobs that they enqueue.
+///
+/// No entry is old enough to be pruned, whatever the clock shows, so the first entries must stay.
+/// While the clock is suspect, retention does not run at all.
+fn run_tasks(shop: &ClockedShop) -> Verdict {
     const RUNS: &str = "SELECT count(*) FROM job WHERE kind = 'retention.prune'";
     let runs = shop.count(RUNS)?;
-    let done = run_due(&shop.house().app, TASKS);
+    let done = run_due(&shop.instance().app, TASKS);
     for (task, done) in done {
         done.map_err(|error| format!("{task}: {error}"))?;
     }
@@ -317,30 +323,29 @@ fn night(shop: &Shop) -> Verdict {
     for table in ["audit_log", "inventory_movement"] {
         shop.require_count(&format!("SELECT min(seq) FROM {table}"), 1)?;
     }
-    match shop.house().app.clock_watch.observe() {
+    match shop.instance().app.clock_watch.observe() {
         Ok(None) => Ok(()),
         Ok(Some(_)) => shop.require_count(RUNS, runs),
         Err(error) => Err(error.to_string().into()),
     }
 }
 
-/// What was answered before the clock was set, and what of it must not be done a second time
-/// whatever the clock says.
-struct Before {
+/// Calls that were answered before a clock jump, with the answers that they must get after it.
+struct KnownAnswers {
     sale: (Call, Reply),
     again: Vec<(Call, u16)>,
     sold_with_id: String,
 }
 
-fn before(shop: &mut Shop, dice: &mut Dice) -> Verdict<Before> {
+fn make_known_calls(shop: &mut ClockedShop, rng: &mut Rng) -> Verdict<KnownAnswers> {
     let body = shop.sale(None);
     let sale = shop.call("/v1/sales", body);
     let sold = shop.require(&sale, 201)?;
     shop.invoices.push(sold.text("/invoice/number"));
     let id = format!(
         "{:08x}-0000-7000-8000-{:012x}",
-        dice.below(1 << 32),
-        dice.below(1 << 48)
+        rng.below(1 << 32),
+        rng.below(1 << 48)
     );
     let body = shop.sale(Some(&id));
     let own = shop.call("/v1/sales", body);
@@ -357,26 +362,30 @@ fn before(shop: &mut Shop, dice: &mut Dice) -> Verdict<Before> {
         Value::Null,
     );
     shop.require(&cancel, 200)?;
-    // One is left, and holds its goods.
+    // One order stays pending and holds its stock.
     shop.place()?;
-    Ok(Before {
+    Ok(KnownAnswers {
         sale: (sale, sold),
         again: vec![(own, 201), (checkout, 409), (confirm, 409), (cancel, 409)],
         sold_with_id: sold_with_id.text("/order/id"),
     })
 }
 
-fn after(shop: &mut Shop, before: &Before, by: i64) -> Verdict {
+fn check_known_calls(shop: &mut ClockedShop, known: &KnownAnswers, by: i64) -> Verdict {
     if by < DAY_MS {
-        // Its key stands for a day.
-        let again = shop.send(&before.sale.0);
-        if again != before.sale.1 {
-            let text = format!("a sale was answered {:?}, and now {again:?}", before.sale.1);
+        // An idempotency key is valid for a day.
+        let again = shop.send(&known.sale.0);
+        if again != known.sale.1 {
+            let text = format!(
+                "a repeated sale was first answered {:?}, and now {again:?}",
+                known.sale.1
+            );
             return Err(Finding::new(Kind::Doubled, text));
         }
     }
-    for (call, status) in &before.again {
-        // A till that has lost its keys: what it sends again is known by what it is.
+    for (call, status) in &known.again {
+        // A till that lost its keys sends the request under a new key. The request itself
+        // identifies it.
         let again = Call {
             idempotency_key: call
                 .idempotency_key
@@ -385,10 +394,10 @@ fn after(shop: &mut Shop, before: &Before, by: i64) -> Verdict {
             ..call.clone()
         };
         let reply = shop.require(&again, *status)?;
-        if *status == 201 && reply.text("/order/id") != before.sold_with_id {
+        if *status == 201 && reply.text("/order/id") != known.sold_with_id {
             return Err(Finding::new(
                 Kind::Doubled,
-                format!("a sale with its own id is sold again: {reply:?}"),
+                format!("a sale with a client id was recorded twice: {reply:?}"),
             ));
         }
     }
@@ -400,11 +409,12 @@ fn after(shop: &mut Shop, before: &Before, by: i64) -> Verdict {
         body: Value::Null,
     };
     shop.require(&call, 401)?;
-    in_order(shop)
+    check_order(shop)
 }
 
-/// The lists are in the order in which things happened, the newest first, whatever the times say.
-fn in_order(shop: &Shop) -> Verdict {
+/// Checks that the lists are sorted by the order of events, newest first, whatever the timestamps
+/// say.
+fn check_order(shop: &ClockedShop) -> Verdict {
     let numbers = |path: &str| -> Verdict<Vec<String>> {
         let page = shop.get(path)?;
         let rows = page.body["data"].as_array().into_iter().flatten();
@@ -424,77 +434,80 @@ fn in_order(shop: &Shop) -> Verdict {
         (numbers("/v1/invoices?limit=200")?, issued),
     ] {
         if found != expected {
-            return Err(format!("a list is {found:?}, and not {expected:?}").into());
+            return Err(
+                format!("wrong order of a list: expected {expected:?}, found {found:?}").into(),
+            );
         }
     }
     Ok(())
 }
 
-/// One shop, one way to set its clock; while the process runs, or while it is stopped.
-fn try_jump(seed: u64, case: usize) -> Verdict {
-    let mut dice = Dice::new(seed, case as u64);
+/// Runs one trial: one shop, one sequence of jumps, applied while the process runs or while it is
+/// stopped.
+fn try_jumps(seed: u64, case: usize) -> Verdict {
+    let mut rng = Rng::new(seed, case as u64);
     let (_, jumps) = JUMPS[case % JUMPS.len()];
     let at_start = case / JUMPS.len() % 2 == 1;
-    let mut shop = Shop::open(dice.next())?;
+    let mut shop = ClockedShop::open(rng.next())?;
     for by in jumps {
-        let known = before(&mut shop, &mut dice)?;
-        // The jobs that are due run, and the mails fail: they wait for their next attempt.
+        let known = make_known_calls(&mut shop, &mut rng)?;
+        // The due jobs run. The mails fail and wait for their next attempt.
         shop.pass()?;
-        night(&shop)?;
+        run_tasks(&shop)?;
         let (orders, revenue) = (
             "SELECT count(*) FROM sales_order",
             "SELECT sum(amount_minor) FROM ledger_transfer",
         );
-        let stood = (shop.count(orders)?, shop.count(revenue)?);
+        let counts = (shop.count(orders)?, shop.count(revenue)?);
         shop.jump(*by, at_start)?;
         shop.pass()?;
-        night(&shop)?;
+        run_tasks(&shop)?;
         shop.require_count("SELECT sum(reserved) FROM stock", 0)?;
-        after(&mut shop, &known, *by)?;
-        shop.require_count(orders, stood.0)?;
-        shop.require_count(revenue, stood.1)?;
+        check_known_calls(&mut shop, &known, *by)?;
+        shop.require_count(orders, counts.0)?;
+        shop.require_count(revenue, counts.1)?;
     }
     if jumps.iter().any(|by| by.abs() > DAY_MS) {
         let waiting = "SELECT count(*) FROM job WHERE state = 'retryable' AND attempt > 1";
         shop.require_count(waiting, 0)?;
     }
-    // No pause is longer than a day, wherever the clock went meanwhile.
+    // No pause between attempts is longer than a day, wherever the clock went in the meantime.
     for _ in 0..2 {
         shop.jump(DAY_MS + HOUR_MS, false)?;
         shop.pass()?;
-        night(&shop)?;
+        run_tasks(&shop)?;
     }
-    let known = before(&mut shop, &mut dice)?;
-    after(&mut shop, &known, 0)?;
+    let known = make_known_calls(&mut shop, &mut rng)?;
+    check_known_calls(&mut shop, &known, 0)?;
     for _ in 0..3 {
         shop.pass()?;
         shop.jump(HOUR_MS, false)?;
     }
-    let verdict = oracle::jobs(shop.house()).and_then(|()| oracle::books(shop.house()));
-    shop.house.take().expect("the process runs").stop();
+    let verdict = oracle::jobs(shop.instance()).and_then(|()| oracle::books(shop.instance()));
+    shop.instance.take().expect("the process runs").stop();
     verdict
 }
 
-/// A worker runs, a mail waits for its second attempt, and the clock is set: the attempt is made,
-/// and no third one.
-fn try_running(seed: u64, case: usize) -> Verdict {
-    let mut dice = Dice::new(seed, case as u64);
+/// Runs one trial with a running worker: a mail waits for its second attempt when the clock jumps.
+/// The second attempt is made, and no third one.
+fn try_jumps_with_worker(seed: u64, case: usize) -> Verdict {
+    let mut rng = Rng::new(seed, case as u64);
     let (_, jumps) = JUMPS[case % JUMPS.len()];
-    let mut shop = Shop::open(dice.next())?;
-    let app = shop.house().app.clone();
+    let mut shop = ClockedShop::open(rng.next())?;
+    let app = shop.instance().app.clone();
     let worker = shop
         .runtime
         .block_on(async { Worker::start_with(app, *HANDLERS) });
-    let verdict = run_beside(&mut shop, jumps);
-    shop.runtime.block_on(worker.stop(PATIENCE));
+    let verdict = run_with_worker(&mut shop, jumps);
+    shop.runtime.block_on(worker.stop(TIMEOUT));
     let verdict = verdict
-        .and_then(|()| oracle::jobs(shop.house()))
-        .and_then(|()| oracle::books(shop.house()));
-    shop.house.take().expect("the process runs").stop();
+        .and_then(|()| oracle::jobs(shop.instance()))
+        .and_then(|()| oracle::books(shop.instance()));
+    shop.instance.take().expect("the process runs").stop();
     verdict
 }
 
-fn run_beside(shop: &mut Shop, jumps: &[i64]) -> Verdict {
+fn run_with_worker(shop: &mut ClockedShop, jumps: &[i64]) -> Verdict {
     for by in jumps {
         let body = shop.sale(None);
         let sold = shop.post("/v1/sales", body, 201)?;
@@ -507,7 +520,8 @@ fn run_beside(shop: &mut Shop, jumps: &[i64]) -> Verdict {
         )?;
         shop.jump(*by, false)?;
         if (-DAY_MS..0).contains(by) {
-            // Not far enough back for its pause to be told from a long one: it goes by.
+            // Too small a jump to distinguish the job's pause from a long one: the time passes
+            // normally.
             shop.jump(-*by, false)?;
         }
         if by.abs() < DAY_MS {
@@ -517,31 +531,31 @@ fn run_beside(shop: &mut Shop, jumps: &[i64]) -> Verdict {
             shop,
             "SELECT count(*) FROM job WHERE state IN ('available', 'running', 'retryable')",
             0,
-            LOOK,
+            POLL_INTERVAL,
         )?;
-        shop.now = shop.house().clock.now();
-        in_order(shop)?;
+        shop.now = shop.instance().clock.now();
+        check_order(shop)?;
     }
     Ok(())
 }
 
-/// Waits, and lets so much time go by on the clock with each look. While one waits for what should
-/// come at once it goes by as anywhere: a turn that the machine was too busy for is tried again in
-/// two seconds, which would never come on a clock that stands still.
-fn wait_for(shop: &Shop, sql: &str, expected: i64, passes: Duration) -> Verdict {
-    let come = async {
-        let mut looks = tokio::time::interval(LOOK);
+/// Waits until a query returns `expected`; each check advances the clock by `passes`. While a state
+/// should be reached at once, the clock must still advance: a batch that the machine was too busy
+/// for is tried again in two seconds, which a stopped clock never reaches.
+fn wait_for(shop: &ClockedShop, sql: &str, expected: i64, passes: Duration) -> Verdict {
+    let poll_until = async {
+        let mut polls = tokio::time::interval(POLL_INTERVAL);
         loop {
-            looks.tick().await;
-            shop.house().clock.advance(passes);
+            polls.tick().await;
+            shop.instance().clock.advance(passes);
             if shop.count(sql)? == expected {
                 return Ok(());
             }
         }
     };
     shop.runtime
-        .block_on(async { tokio::time::timeout(PATIENCE, come).await })
+        .block_on(async { tokio::time::timeout(TIMEOUT, poll_until).await })
         .unwrap_or_else(|_| {
-            Err(format!("{sql} does not come to {expected} while the worker runs").into())
+            Err(format!("{sql} does not reach {expected} while the worker runs").into())
         })
 }

@@ -1,9 +1,8 @@
-//! What the power cuts have to find, and what they must not: a small workload of plain SQLite
-//! connections over the same recorder and the same model of the disk. With the settings of the
-//! shops it loses nothing; with `synchronous=NORMAL` it loses what was acknowledged; and one
-//! transaction over two files by ATTACH leaves them disagreeing, for in WAL mode each file commits
-//! by itself. A laboratory that finds neither of the latter is blind, and one that finds something
-//! in the former is too strict.
+//! Controls for the power cuts: a small workload of plain SQLite connections over the same recorder
+//! and the same model of the disk. With the settings of the tenant files it loses nothing. With
+//! `synchronous=NORMAL` it loses acknowledged commits. One transaction over two files by ATTACH
+//! leaves them inconsistent, because in WAL mode each file commits by itself. A laboratory that
+//! finds neither of the last two is blind; one that finds a loss in the first is too strict.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,51 +11,52 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::dice::Dice;
 use crate::disk::states::{Disk, Survives};
 use crate::disk::{self, Op};
-use crate::power::{lay_out, scratch};
+use crate::power::{scratch, write_image};
+use crate::rng::Rng;
 use crate::table::{Finding, Kind, Row};
 
-/// How many commits a history has.
+/// Commits in one history.
 const COMMITS: i64 = 120;
-/// Small, so that a history has many checkpoints and WALs that begin anew.
+/// Small, so that a history has many checkpoints and WAL restarts.
 const CHECKPOINT_PAGES: u32 = 24;
 
-/// How the small workload writes.
+/// The way in which the small workload writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Setting {
-    /// One file, as the shops write theirs.
+enum WriteMode {
+    /// One file, with the settings of the tenant files.
     Full,
-    /// One file, whose WAL is synced only when it is checkpointed.
+    /// One file, whose WAL is synced only at a checkpoint.
     Normal,
     /// Two files, one transaction over both.
     Attach,
-    /// Two files, a transaction each: what the second has to do stands in the first, and is done
+    /// Two files, one transaction each. The first file holds the work for the second, which is done
     /// again after a crash.
     Outbox,
 }
 
-impl Setting {
-    const fn is_of_two_files(self) -> bool {
+impl WriteMode {
+    const fn has_two_files(self) -> bool {
         matches!(self, Self::Attach | Self::Outbox)
     }
 }
 
-/// What happened on the disk, from where on it counts, and when which number was acknowledged.
-struct History {
+/// A recorded workload: the disk operations, the position where cuts begin, and the position at
+/// which each number was acknowledged.
+struct ControlHistory {
     root: PathBuf,
     ops: Vec<Op>,
     begins: usize,
     acknowledged: Vec<(i64, usize)>,
 }
 
-fn open(path: &Path, setting: Setting) -> rusqlite::Result<Connection> {
+fn open(path: &Path, mode: WriteMode) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
     )?;
-    let synchronous = if setting == Setting::Normal {
+    let synchronous = if mode == WriteMode::Normal {
         "NORMAL"
     } else {
         "FULL"
@@ -69,15 +69,15 @@ fn open(path: &Path, setting: Setting) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-fn record(setting: Setting) -> rusqlite::Result<History> {
+fn record(mode: WriteMode) -> rusqlite::Result<ControlHistory> {
     let dir = scratch();
     let root = dir.path().to_owned();
     let (first, second) = (root.join("first.db"), root.join("second.db"));
     disk::watch(&root, false);
-    let conn = open(&first, setting)?;
-    let other = setting
-        .is_of_two_files()
-        .then(|| open(&second, setting))
+    let conn = open(&first, mode)?;
+    let other = mode
+        .has_two_files()
+        .then(|| open(&second, mode))
         .transpose()?;
     for path in [&first, &second].into_iter().filter(|path| path.exists()) {
         let synced = File::open(path).and_then(|file| file.sync_all());
@@ -85,7 +85,7 @@ fn record(setting: Setting) -> rusqlite::Result<History> {
             .and_then(|()| File::open(&root)?.sync_all())
             .expect("it can be synced");
     }
-    if setting == Setting::Attach {
+    if mode == WriteMode::Attach {
         conn.execute("ATTACH ?1 AS second", [second.to_string_lossy()])?;
         conn.execute_batch(&format!(
             "PRAGMA second.synchronous=FULL; PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES};"
@@ -100,13 +100,13 @@ fn record(setting: Setting) -> rusqlite::Result<History> {
                 1 + number * 53 % 3_000
             )
         };
-        match (setting, &other) {
-            (Setting::Attach, _) => conn.execute_batch(&format!(
+        match (mode, &other) {
+            (WriteMode::Attach, _) => conn.execute_batch(&format!(
                 "BEGIN IMMEDIATE; {} {} COMMIT;",
                 insert("main"),
                 insert("second")
             ))?,
-            (Setting::Outbox, Some(other)) => {
+            (WriteMode::Outbox, Some(other)) => {
                 conn.execute_batch(&insert("main"))?;
                 other.execute_batch(&insert("main"))?;
             }
@@ -115,15 +115,15 @@ fn record(setting: Setting) -> rusqlite::Result<History> {
         acknowledged.push((number, disk::position()));
     }
     drop((conn, other));
-    Ok(History {
+    Ok(ControlHistory {
         root,
-        ops: disk::take(),
+        ops: disk::stop(),
         begins,
         acknowledged,
     })
 }
 
-/// The numbers in a file after its recovery.
+/// Reads the numbers in a file after its recovery.
 fn numbers(path: &Path) -> Result<BTreeSet<i64>, Finding> {
     let read = || {
         let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -141,8 +141,8 @@ fn numbers(path: &Path) -> Result<BTreeSet<i64>, Finding> {
     }
 }
 
-/// Looks at what one cut left.
-fn look(dir: &Path, setting: Setting, history: &History, at: usize) -> Result<(), Finding> {
+/// Checks the files that a power cut left.
+fn check(dir: &Path, mode: WriteMode, history: &ControlHistory, at: usize) -> Result<(), Finding> {
     let first = numbers(&dir.join("first.db"))?;
     let acknowledged = history.acknowledged.iter().filter(|(_, when)| *when <= at);
     if let Some((number, _)) = acknowledged
@@ -151,74 +151,74 @@ fn look(dir: &Path, setting: Setting, history: &History, at: usize) -> Result<()
     {
         return Err(Finding::new(
             Kind::Lost,
-            format!("{number} was acknowledged, and is gone"),
+            format!("number {number} was acknowledged and is missing"),
         ));
     }
-    if !setting.is_of_two_files() {
+    if !mode.has_two_files() {
         return Ok(());
     }
     let mut second = numbers(&dir.join("second.db"))?;
-    if setting == Setting::Outbox {
-        // What the first file says and the second has not done is done now.
+    if mode == WriteMode::Outbox {
+        // The outbox is processed after the restart.
         second.extend(&first);
     }
     if first == second {
         Ok(())
     } else {
-        let apart: Vec<i64> = first.symmetric_difference(&second).copied().collect();
+        let differing: Vec<i64> = first.symmetric_difference(&second).copied().collect();
         Err(Finding::new(
             Kind::Other,
-            format!("the two files disagree about {apart:?}"),
+            format!("the two files differ in {differing:?}"),
         ))
     }
 }
 
-fn cut_many(setting: Setting, seed: u64, cases: Range<usize>) -> Vec<Finding> {
-    let history = match record(setting) {
+fn run_cuts(mode: WriteMode, seed: u64, cases: Range<usize>) -> Vec<Finding> {
+    let history = match record(mode) {
         Ok(history) => history,
         Err(error) => {
-            disk::take();
-            return vec![format!("the small workload cannot run: {error}").into()];
+            disk::stop();
+            return vec![format!("the control workload does not run: {error}").into()];
         }
     };
     let span = (history.ops.len() - history.begins) as u64;
-    let places = cases.map(|case| {
+    let cuts = cases.map(|case| {
         (
-            history.begins + Dice::new(seed, case as u64).below(span + 1) as usize,
+            history.begins + Rng::new(seed, case as u64).below(span + 1) as usize,
             case,
         )
     });
-    let mut places: Vec<(usize, usize)> = places.collect();
-    places.sort_unstable();
+    let mut cuts: Vec<(usize, usize)> = cuts.collect();
+    cuts.sort_unstable();
     let (mut disk, mut found) = (Disk::default(), Vec::new());
-    for (at, case) in places {
+    for (at, case) in cuts {
         disk.advance(&history.ops, at);
-        let mut dice = Dice::new(seed, case as u64);
-        dice.next();
-        let survives = *dice.pick(Survives::ALL);
+        let mut rng = Rng::new(seed, case as u64);
+        rng.next();
+        let survives = *rng.pick(Survives::ALL);
         let dir = scratch();
-        lay_out(&disk.image(survives, &mut dice), &history.root, dir.path());
-        if let Err(finding) = look(dir.path(), setting, &history, at) {
+        write_image(&disk.image(survives, &mut rng), &history.root, dir.path());
+        if let Err(finding) = check(dir.path(), mode, &history, at) {
             found.push(finding.at(format_args!("case {case} at {at}, {survives:?} survives")));
         }
     }
     found
 }
 
-/// Cuts the power of each of the four.
+/// Runs the power cuts for each of the four modes.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
-    let row = |what: &str, setting: Setting| {
-        Row::new(what, cases.len(), cut_many(setting, seed, cases.clone()))
+    let row = |what: &str, mode: WriteMode| {
+        Row::new(what, cases.len(), run_cuts(mode, seed, cases.clone()))
     };
     let mut rows = vec![
-        row("power cut: one plain file, FULL", Setting::Full),
-        row("power cut: two files by outbox", Setting::Outbox),
+        row("power cut: one plain file, FULL", WriteMode::Full),
+        row("power cut: two files by outbox", WriteMode::Outbox),
     ];
     let controls = [
-        row("control: synchronous=NORMAL", Setting::Normal),
-        row("control: ATTACH over two files", Setting::Attach),
+        row("control: synchronous=NORMAL", WriteMode::Normal),
+        row("control: ATTACH over two files", WriteMode::Attach),
     ];
-    // One case alone may be one that loses nothing.
+    // A single case may lose nothing.
     rows.extend(controls.into_iter().map(|control| {
         if cases.len() == 1 {
             control

@@ -1,5 +1,5 @@
-//! The real program as a child process, and the tills' line to it: calls over HTTP, the landlord's
-//! by the command line.
+//! The real program as a child process, and clients for it: tills use HTTP, the operator uses the
+//! command line.
 
 #[expect(dead_code, reason = "the integration tests use the rest of it")]
 #[path = "../it/support/answer.rs"]
@@ -27,40 +27,39 @@ use answer::Answer;
 use process::tillbox;
 pub use process::{Client, Daemon};
 
-use crate::house::{self, Call, Peer, Reply};
+use crate::instance::{self, Call, Reply, Transport};
 use crate::power::scratch;
-use crate::workload::{Diary, Till};
+use crate::workload::{CallLog, Till};
 
-/// Stands for an answer that did not come. Greater than any fault that the program itself answers
-/// with.
+/// Status that stands for a missing answer. Greater than any status of the program.
 pub const NO_ANSWER: u16 = 599;
-/// How long to wait for what nobody tells of, before looking again.
+/// Polling interval for events without a notification.
 const MOMENT: Duration = Duration::from_millis(2);
 
-/// The command that serves a directory at a port of the system's choice.
+/// Builds the command that serves a directory on a free port.
 pub fn serve(dir: &Path) -> Command {
     tillbox(dir, &["serve", "--listen", "127.0.0.1:0"])
 }
 
-/// Has `with` run another command, in its environment.
-pub fn under(with: &mut Command, program: &Command) {
-    with.arg(program.get_program()).args(program.get_args());
+/// Lets `wrapper` run another command, with that command's environment.
+pub fn wrap_command(wrapper: &mut Command, program: &Command) {
+    wrapper.arg(program.get_program()).args(program.get_args());
     for (name, value) in program.get_envs() {
         match value {
-            Some(value) => with.env(name, value),
-            None => with.env_remove(name),
+            Some(value) => wrapper.env(name, value),
+            None => wrapper.env_remove(name),
         };
     }
 }
 
-/// Lets time pass, where the time itself is a part of the trial.
+/// Waits where elapsed time is part of the trial.
 pub fn pause(time: Duration) {
-    // Nobody wakes it; should it wake by itself, that is as good an instant.
+    // No one unparks this thread. A spurious wakeup is as good a moment.
     thread::park_timeout(time);
 }
 
-/// Whether something comes to hold. A minute is far longer than anything here takes; whoever needs
-/// it hangs.
+/// Polls until a condition holds, for at most a minute. Every operation here is far faster; a
+/// longer one hangs.
 pub fn within_a_minute(mut holds: impl FnMut() -> bool) -> bool {
     for _ in 0..60_000 / MOMENT.as_millis() {
         if holds() {
@@ -71,7 +70,7 @@ pub fn within_a_minute(mut holds: impl FnMut() -> bool) -> bool {
     holds()
 }
 
-/// Keeps a directory that was found wrong, for whoever looks into it.
+/// Keeps a failed directory for inspection.
 pub fn keep(dir: &Path, name: &str) {
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if !kept.exists() {
@@ -79,33 +78,36 @@ pub fn keep(dir: &Path, name: &str) {
     }
 }
 
-/// A directory with a shop and its first delivery in it, made by the real program and closed in an
-/// orderly way.
-pub struct Shop {
+/// A directory with one shop and its first delivery, made by the real program and closed cleanly.
+/// Trials run on copies.
+pub struct ShopTemplate {
     dir: TempDir,
     pub secret: String,
     pub product: String,
     pub id: String,
 }
 
-impl Shop {
-    /// Makes it.
-    pub fn found() -> Self {
+impl ShopTemplate {
+    pub fn create() -> Self {
         let dir = scratch();
         let made = command(
             dir.path(),
             &["tenant", "create", "corner", "--name", "Corner", "--json"],
         )
-        .expect("a shop can be made");
+        .expect("the tenant is created");
         let secret = made["api_key"].as_str().expect("a key").to_owned();
         let mut daemon = Daemon::start(dir.path(), &[]);
-        let line = Line::default();
-        line.connect(daemon.address());
-        let caller = Caller::new(&line, dir.path(), Patience::None);
-        let product = house::runtime(1)
-            .block_on(Till::of(&caller, &Diary::default(), "first day", &secret).stocked());
-        assert!(!product.is_empty(), "a product can be made");
-        assert!(daemon.terminate().success(), "it ends in an orderly way");
+        let endpoint = Endpoint::default();
+        endpoint.connect(daemon.address());
+        let caller = Caller::new(&endpoint, dir.path(), Retry::Never);
+        let product = instance::runtime(1).block_on(
+            Till::of(&caller, &CallLog::default(), "first day", &secret).create_product(),
+        );
+        assert!(!product.is_empty(), "the product is created");
+        assert!(
+            daemon.terminate().success(),
+            "the daemon shuts down cleanly"
+        );
         let id = made["id"].as_str().expect("an id").to_owned();
         Self {
             dir,
@@ -115,7 +117,7 @@ impl Shop {
         }
     }
 
-    /// A directory with the same in it.
+    /// Copies the directory to a new one.
     pub fn copy(&self) -> TempDir {
         let to = scratch();
         copy(self.dir.path(), to.path());
@@ -126,13 +128,13 @@ impl Shop {
         self.dir.path()
     }
 
-    /// The same into a directory that there is.
+    /// Copies the directory into an existing one.
     pub fn copy_to(&self, to: &Path) {
         copy(self.dir.path(), to);
     }
 }
 
-/// Copies files and directories; what is neither stays behind.
+/// Copies files and directories, and skips everything else.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
     for entry in fs::read_dir(from).expect("a directory") {
@@ -149,7 +151,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Runs a command; what it printed as JSON, or what it complained of.
+/// Runs a command. Returns its JSON output, or its error output.
 pub fn command(dir: &Path, args: &[&str]) -> Result<Value, String> {
     let output = tillbox(dir, args).output().expect("the program runs");
     if output.status.success() {
@@ -164,42 +166,42 @@ pub fn command(dir: &Path, args: &[&str]) -> Result<Value, String> {
     }
 }
 
-/// Where the daemon listens at present, for those who want to know when that changes.
+/// The daemon's current address. Callers can wait for a change.
 #[derive(Default)]
-pub struct Line {
+pub struct Endpoint {
     address: Mutex<Option<SocketAddr>>,
     changed: Condvar,
-    is_over: AtomicBool,
+    is_stopped: AtomicBool,
 }
 
-/// ChainEnds the wait of all callers when it is dropped.
-pub struct HangUp<'a>(&'a Line);
+/// Stops the waiting of all callers when it is dropped.
+pub struct WaitGuard<'a>(&'a Endpoint);
 
-impl Drop for HangUp<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
-        self.0.is_over.store(true, Ordering::SeqCst);
+        self.0.is_stopped.store(true, Ordering::SeqCst);
     }
 }
 
-impl Line {
+impl Endpoint {
     pub fn connect(&self, address: SocketAddr) {
         *self.address() = Some(address);
         self.changed.notify_all();
     }
 
-    /// From then on nobody waits for an answer that does not come.
-    pub const fn hang_up_at_the_end(&self) -> HangUp<'_> {
-        HangUp(self)
+    /// Returns a guard. Once it is dropped, no caller waits for a missing answer.
+    pub const fn stop_waiting_on_drop(&self) -> WaitGuard<'_> {
+        WaitGuard(self)
     }
 
     fn address(&self) -> MutexGuard<'_, Option<SocketAddr>> {
         self.address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for another address, for a moment: it may be that the same one answers again.
+    /// Waits briefly for another address. The same one may answer again.
     fn wait(&self) {
         let lost = *self.address();
-        // Whether it is another one is seen when it is called.
+        // The next call shows whether the address changed.
         drop(
             self.changed
                 .wait_timeout_while(self.address(), MOMENT, |address| *address == lost),
@@ -207,29 +209,29 @@ impl Line {
     }
 }
 
-/// What a caller does when no answer comes.
+/// A caller's reaction to a missing answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// Says so.
-    None,
-    /// Sends the call again until it is answered, whoever answers.
-    Endless,
+pub enum Retry {
+    /// Returns [`NO_ANSWER`].
+    Never,
+    /// Repeats the call until a daemon answers it.
+    Forever,
 }
 
-/// One till's connection.
+/// The connection of one till.
 pub struct Caller<'a> {
-    line: &'a Line,
+    endpoint: &'a Endpoint,
     dir: PathBuf,
-    patience: Patience,
+    retry: Retry,
     client: RefCell<Option<(SocketAddr, Client)>>,
 }
 
 impl<'a> Caller<'a> {
-    pub fn new(line: &'a Line, dir: &Path, patience: Patience) -> Self {
+    pub fn new(endpoint: &'a Endpoint, dir: &Path, retry: Retry) -> Self {
         Self {
-            line,
+            endpoint,
             dir: dir.to_owned(),
-            patience,
+            retry,
             client: RefCell::new(None),
         }
     }
@@ -239,7 +241,7 @@ impl<'a> Caller<'a> {
             return Ok(landlord(&self.dir, call));
         };
         let mut client = self.client.borrow_mut();
-        let address = (*self.line.address()).ok_or(io::ErrorKind::NotConnected)?;
+        let address = (*self.endpoint.address()).ok_or(io::ErrorKind::NotConnected)?;
         let connected = match client.take().filter(|(connected, _)| *connected == address) {
             Some(connected) => connected,
             None => (address, Client::connect(address)?.with_key(secret)),
@@ -265,7 +267,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-impl Peer for Caller<'_> {
+impl Transport for Caller<'_> {
     async fn send(&self, call: &Call) -> Reply {
         loop {
             let answered = self.once(call);
@@ -278,17 +280,17 @@ impl Peer for Caller<'_> {
             });
             let is_final = !matches!(reply.status, 429 | 503 | NO_ANSWER);
             if is_final
-                || self.patience == Patience::None
-                || self.line.is_over.load(Ordering::SeqCst)
+                || self.retry == Retry::Never
+                || self.endpoint.is_stopped.load(Ordering::SeqCst)
             {
                 return reply;
             }
-            self.line.wait();
+            self.endpoint.wait();
         }
     }
 }
 
-/// A call of the landlord's, who has the command line.
+/// Runs a call of the landlord API by the command line.
 fn landlord(dir: &Path, call: &Call) -> Reply {
     let slug = call.path.rsplit('/').next().unwrap_or_default();
     let (done, ran) = match call.method {

@@ -1,6 +1,6 @@
-//! Calls to the system that fail: the disk is full, or it fails, at any call of a kind, once or a
-//! few times. What was acknowledged is there; what was not can be sent again, to the same process;
-//! and after a restart all is as it should be.
+//! Failing system calls: the disk is full or fails, at any call of a kind, once or a few times.
+//! Acknowledged work is there, other work can be sent again to the same process, and after a
+//! restart everything is consistent.
 
 use std::fs;
 use std::ops::Range;
@@ -10,46 +10,48 @@ use libc::{EIO, EMFILE, ENOSPC};
 use serde_json::json;
 use tillbox::storage::DataDir;
 
-use crate::dice::Dice;
-use crate::disk::{self, Call, Fault};
-use crate::house::{self, House};
+use crate::disk::{self, Fault, Syscall};
+use crate::instance::{self, Instance};
 use crate::oracle;
 use crate::power::scratch;
+use crate::rng::Rng;
 use crate::table::{Finding, Row};
-use crate::workload::{Diary, Till, settled};
+use crate::workload::{CallLog, Till, settled};
 
-/// Which errors a kind of call can have.
-fn errors(call: Call) -> &'static [i32] {
+/// Returns the possible errors of a call.
+fn errors(call: Syscall) -> &'static [i32] {
     match call {
-        Call::Open => &[EMFILE, EIO],
-        Call::Write | Call::Truncate => &[ENOSPC, EIO],
-        Call::Sync => &[EIO, ENOSPC],
-        Call::Unlink | Call::Rename => &[EIO],
+        Syscall::Open => &[EMFILE, EIO],
+        Syscall::Write | Syscall::Truncate => &[ENOSPC, EIO],
+        Syscall::Sync => &[EIO, ENOSPC],
+        Syscall::Unlink | Syscall::Rename => &[EIO],
     }
 }
 
-/// Lets calls fail, in as many shops as there are cases.
+/// Makes calls fail, in one shop for each case.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let mut failures = Vec::<Finding>::new();
-    let mut struck = 0;
+    let mut hits = 0;
     let trials = cases.len();
     for case in cases {
-        let mut dice = Dice::new(seed, case as u64);
-        let call = *dice.pick(Call::ALL);
+        let mut rng = Rng::new(seed, case as u64);
+        let call = *rng.pick(Syscall::ALL);
         let fault = Fault {
             call,
-            after: dice.below(if call == Call::Write { 120 } else { 12 }),
-            times: 1 + dice.below(3),
-            errno: *dice.pick(errors(call)),
+            after: rng.below(if call == Syscall::Write { 120 } else { 12 }),
+            times: 1 + rng.below(3),
+            errno: *rng.pick(errors(call)),
         };
         match try_fault(fault, seed ^ case as u64) {
-            Ok(hits) => struck += usize::from(hits > 0),
+            Ok(failed) => hits += usize::from(failed > 0),
             Err(found) => failures.push(found.at(format_args!("case {case}, {fault:?}"))),
         }
     }
-    // One case alone may be one that strikes nothing.
-    if trials > 1 && struck * 4 < trials {
-        failures.push(format!("only {struck} of {trials} faults struck: nothing was tried").into());
+    // The fault of a single case may hit nothing.
+    if trials > 1 && hits * 4 < trials {
+        failures.push(
+            format!("only {hits} of {trials} faults hit a call: the trials tested nothing").into(),
+        );
     }
     vec![
         Row::new("failing calls", trials, failures),
@@ -57,55 +59,55 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     ]
 }
 
-/// One shop, one fault. Gives how many calls it hit.
+/// Runs one shop with one fault. Returns the number of calls that failed.
 fn try_fault(fault: Fault, seed: u64) -> Result<u64, Finding> {
     let dir = scratch();
     DataDir::prepare(dir.path()).expect("the directory is prepared");
     fs::create_dir(dir.path().join("outbox")).expect("a directory");
-    let runtime = house::runtime(2);
+    let runtime = instance::runtime(2);
     disk::watch(dir.path(), false);
-    let house = House::start(dir.path(), seed).expect("the day begins");
-    let diary = Diary::default();
+    let instance = Instance::start(dir.path(), seed).expect("the process starts");
+    let call_log = CallLog::default();
     let hits = runtime.block_on(async {
-        let till = Till::open(&house, &diary, "corner").await;
-        let tea = till.stocked().await;
-        disk::strike(Some(fault));
+        let till = Till::open(&instance, &call_log, "corner").await;
+        let tea = till.create_product().await;
+        disk::inject(Some(fault));
         tokio::join!(
-            till.serve(&tea, 0),
-            till.serve(&tea, 2),
-            till.serve(&tea, 3)
+            till.serve_customer(&tea, 0),
+            till.serve_customer(&tea, 2),
+            till.serve_customer(&tea, 3)
         );
         tokio::task::block_in_place(|| {
-            tillbox::worker::run_until_idle(&house.app);
-            house.app.registry.close_all();
+            tillbox::worker::run_until_idle(&instance.app);
+            instance.app.registry.close_all();
         });
-        let hits = disk::strike(None);
-        till.serve(&tea, 6).await;
+        let hits = disk::inject(None);
+        till.serve_customer(&tea, 6).await;
         hits
     });
-    house.stop();
-    disk::take();
-    // Who gave up comes again: what was answered by a fault is a call whose answer was lost.
-    let sent = settled(diary.into_lines());
+    instance.stop();
+    disk::stop();
+    // A till that gave up comes back: after a 5xx answer the outcome is unknown.
+    let sent = settled(call_log.into_sent());
     oracle::examine(dir.path(), &sent, usize::MAX, &runtime).map(|()| hits)
 }
 
-/// After one failure the file is opened, checked and goes on; after a second one it is held, whole
-/// and in its place, until the operator has a word.
+/// Checks that a file is reopened and verified after one failure, and held after a second one,
+/// intact and in its place, until the operator releases it.
 fn fails_twice(seed: u64) -> Result<(), Finding> {
     let dir = scratch();
     DataDir::prepare(dir.path()).expect("the directory is prepared");
-    let runtime = house::runtime(2);
+    let runtime = instance::runtime(2);
     disk::watch(dir.path(), false);
-    let house = House::start(dir.path(), seed).expect("the day begins");
+    let instance = Instance::start(dir.path(), seed).expect("the process starts");
     let found = runtime.block_on(async {
-        let diary = Diary::default();
-        let till = Till::open(&house, &diary, "corner").await;
-        let tea = till.stocked().await;
+        let call_log = CallLog::default();
+        let till = Till::open(&instance, &call_log, "corner").await;
+        let tea = till.create_product().await;
         let sale = async |number: usize| till.sell_once(&tea, number).await;
         let failed_sync = || {
-            disk::strike(Some(Fault {
-                call: Call::Sync,
+            disk::inject(Some(Fault {
+                call: Syscall::Sync,
                 after: 0,
                 times: 1,
                 errno: EIO,
@@ -120,18 +122,18 @@ fn fails_twice(seed: u64) -> Result<(), Finding> {
             sale(2).await.status,
             sale(3).await.status,
         ]);
-        disk::strike(None);
-        let held = house.app.registry.list_unavailable();
-        // Opening the whole fleet lets it go as little as a sale does; naming it does.
+        disk::inject(None);
+        let held = instance.app.registry.list_unavailable();
+        // Migrating without `release` leaves the file held; with it, the file is released.
         let migrate = async |release: bool| {
-            let call = house::Call {
+            let call = instance::Call {
                 method: Method::POST,
                 path: "/v1/admin/tenants/corner/migrate".to_owned(),
                 secret: None,
                 idempotency_key: None,
                 body: json!({"release": release}),
             };
-            let reply = house.send_as_operator(&call).await;
+            let reply = instance.send_as_operator(&call).await;
             (reply.status, reply.body["released"] == true)
         };
         let migrated = [
@@ -146,14 +148,13 @@ fn fails_twice(seed: u64) -> Result<(), Finding> {
             || migrated != [(503, false), (200, true), (200, false)]
         {
             return Err(Finding::from(format!(
-                "the sales were answered {statuses:?}, {} file(s) held, and migrating it \
-                 {migrated:?}",
+                "sales: {statuses:?}; held files: {}; migrations: {migrated:?}",
                 held.len()
             )));
         }
         Ok(())
     });
-    house.stop();
-    disk::take();
+    instance.stop();
+    disk::stop();
     found
 }

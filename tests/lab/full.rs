@@ -1,6 +1,6 @@
-//! A disk that is full, and one that refuses what would make a file grow, while the real program
-//! runs: who writes is told what to do, reads and health go on, and when there is room again the
-//! service goes on by itself. Nothing that was acknowledged is lost.
+//! A full disk, and a limit on file sizes, while the real program runs. Refused callers learn what
+//! to do, reads and health checks work, and service resumes by itself when there is room again. No
+//! acknowledged work is lost.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -11,52 +11,52 @@ use http::Method;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
-use crate::daemon::{Caller, Daemon, Line, Patience, Shop, keep, serve, within_a_minute};
-use crate::dice::Dice;
-use crate::house::{self, Call, Peer as _, Reply};
+use crate::daemon::{Caller, Daemon, Endpoint, Retry, ShopTemplate, keep, serve, within_a_minute};
+use crate::instance::{self, Call, Reply, Transport as _};
 use crate::oracle::{self, Verdict};
 use crate::power::scratch;
+use crate::rng::Rng;
 use crate::table::{Finding, Kind, Row};
-use crate::workload::{Diary, Till, settled};
+use crate::workload::{CallLog, Till, settled};
 
-/// More than a shop and its WAL take, so that the room is what the ballast leaves.
+/// Larger than a shop with its WAL, so that only the ballast decides how much room is left.
 const DISK: &str = "size=48m,mode=0700";
-/// The most that the ballast leaves: the sales of a few commits.
+/// The most room that the ballast leaves: the sales of a few commits.
 const ROOM: u64 = 96 * 1024;
-/// Sales that are sent before the disk counts as one that does not fill.
+/// Sales that are sent before the test concludes that the disk does not fill.
 const SALES_MAX: usize = 2_000;
 
-/// Half of the cases fill the disk, the others keep files from growing.
+/// Fills the disk in half of the cases and limits file sizes in the others.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let (disks, limits): (Vec<usize>, Vec<usize>) = cases.partition(|case| case % 2 == 0);
-    let shop = Shop::found();
-    let limited = failures(seed, &limits, |dice| refuse_growth(&shop, dice));
+    let shop = ShopTemplate::create();
+    let limited = failures(seed, &limits, |rng| refuse_growth(&shop, rng));
     let limited = Row::new("files that cannot grow", limits.len(), limited);
-    let full = match Disk::mount() {
+    let full = match SmallDisk::mount() {
         Err(why) => Row::skipped("full disk", disks.len(), why),
         Ok(_) => Row::new(
             "full disk",
             disks.len(),
-            failures(seed, &disks, |dice| fill(&shop, dice)),
+            failures(seed, &disks, |rng| fill_disk(&shop, rng)),
         ),
     };
     let tried = |row: &Row| row.trials + row.skipped > 0;
     [full, limited].into_iter().filter(tried).collect()
 }
 
-fn failures(seed: u64, cases: &[usize], one: impl Fn(&mut Dice) -> Verdict) -> Vec<Finding> {
+fn failures(seed: u64, cases: &[usize], one: impl Fn(&mut Rng) -> Verdict) -> Vec<Finding> {
     let found = cases.iter().filter_map(|&case| {
-        let found = one(&mut Dice::new(seed, case as u64)).err()?;
+        let found = one(&mut Rng::new(seed, case as u64)).err()?;
         Some(found.at(format_args!("case {case}")))
     });
     found.collect()
 }
 
-/// A small disk of its own, gone when it is dropped.
-struct Disk(tempfile::TempDir);
+/// A small tmpfs, unmounted when it is dropped.
+struct SmallDisk(tempfile::TempDir);
 
-impl Disk {
-    /// Needs root, and a system that lets it mount.
+impl SmallDisk {
+    /// Mounts it. Needs root and a system that allows mounts.
     fn mount() -> Result<Self, String> {
         let dir = scratch();
         let ran = Command::new("mount")
@@ -78,16 +78,16 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Whatever still has a file open keeps the disk until it closes it.
+        // A lazy unmount: the disk stays as long as a process has a file open.
         let _unmounted = Command::new("umount").arg("-l").arg(self.path()).output();
     }
 }
 
-/// Fills the disk but for a little, sells until it is full, and makes room again.
-fn fill(shop: &Shop, dice: &mut Dice) -> Verdict {
-    let disk = Disk::mount()?;
+/// Fills almost the whole disk, sells until it is full, and frees the room again.
+fn fill_disk(shop: &ShopTemplate, rng: &mut Rng) -> Verdict {
+    let disk = SmallDisk::mount()?;
     shop.copy_to(disk.path());
     // The reserve would stop the sales before the disk is full.
     let daemon = Daemon::start_with(
@@ -96,10 +96,10 @@ fn fill(shop: &Shop, dice: &mut Dice) -> Verdict {
         &[("TILLBOX_STORAGE__DISK_RESERVE", Path::new("0"))],
     );
     let ballast = disk.path().join("ballast");
-    let room = dice.below(ROOM);
+    let room = rng.below(ROOM);
     let fill = || {
         let file = File::create(&ballast).expect("room for a name");
-        // The daemon may take some of what was just free.
+        // The daemon may use some of the room that was just free.
         let filled = within_a_minute(|| {
             let stat = rustix::fs::statvfs(disk.path()).expect("a disk");
             let bytes = (stat.f_bavail * stat.f_frsize).saturating_sub(room).max(1);
@@ -107,7 +107,7 @@ fn fill(shop: &Shop, dice: &mut Dice) -> Verdict {
         });
         assert!(filled, "the disk can be filled");
     };
-    let empty = || fs::remove_file(&ballast).expect("it is there");
+    let empty = || fs::remove_file(&ballast).expect("the ballast exists");
     trade(
         shop,
         disk.path(),
@@ -118,9 +118,9 @@ fn fill(shop: &Shop, dice: &mut Dice) -> Verdict {
     )
 }
 
-/// Forbids the program to make a file larger than its largest, which SQLite sees as a failing disk,
-/// and allows it again.
-fn refuse_growth(shop: &Shop, dice: &mut Dice) -> Verdict {
+/// Limits the program to the size of its largest file, which looks like a failing disk to SQLite,
+/// and lifts the limit again.
+fn refuse_growth(shop: &ShopTemplate, rng: &mut Rng) -> Verdict {
     let dir = shop.copy();
     let daemon = Daemon::launch(&mut serve(dir.path()), dir.path())?;
     let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw);
@@ -133,7 +133,7 @@ fn refuse_growth(shop: &Shop, dice: &mut Dice) -> Verdict {
     };
     let largest = fs::metadata(dir.path().join("tenants").join(format!("{}.db", shop.id)))
         .map_or(0, |file| file.len());
-    let bytes = largest + dice.below(ROOM);
+    let bytes = largest + rng.below(ROOM);
     trade(
         shop,
         dir.path(),
@@ -144,65 +144,61 @@ fn refuse_growth(shop: &Shop, dice: &mut Dice) -> Verdict {
     )
 }
 
-/// Sells until it is refused, `by` a status and a code if those are promised; looks at what must go
-/// on meanwhile; and sells again.
+/// Sells until a sale is refused, with status and code `by` if they are promised. Then checks reads
+/// and health, frees the room, and sells again.
 fn trade(
-    shop: &Shop,
+    shop: &ShopTemplate,
     dir: &Path,
     mut daemon: Daemon,
     by: Option<(u16, &str)>,
-    break_it: impl FnOnce(),
-    mend_it: impl FnOnce(),
+    start_fault: impl FnOnce(),
+    end_fault: impl FnOnce(),
 ) -> Verdict {
-    let (line, diary) = (Line::default(), Diary::default());
-    line.connect(daemon.address());
-    let caller = Caller::new(&line, dir, Patience::None);
-    let till = Till::of(&caller, &diary, "till", &shop.secret);
-    let runtime = house::runtime(1);
+    let (endpoint, call_log) = (Endpoint::default(), CallLog::default());
+    endpoint.connect(daemon.address());
+    let caller = Caller::new(&endpoint, dir, Retry::Never);
+    let till = Till::of(&caller, &call_log, "till", &shop.secret);
+    let runtime = instance::runtime(1);
     let sell = |number: usize| runtime.block_on(till.sell(&shop.product, number)).is_some();
     let get = |path: &str| runtime.block_on(caller.send(&get(path, &shop.secret)));
 
     if !sell(0) {
-        return Err(format!(
-            "nothing can be sold to begin with: {:?}",
-            diary.last_answer()
-        )
-        .into());
+        return Err(format!("the first sale failed: {:?}", call_log.last_answer()).into());
     }
-    break_it();
+    start_fault();
     let Some(refused) = (1..SALES_MAX).find(|&number| !sell(number)) else {
-        return Err("it is never full".into());
+        return Err(format!("{SALES_MAX} sales did not fill the disk").into());
     };
-    let verdict = refusal(&diary.last_answer(), by).and_then(|()| reads_go_on(shop, &get));
-    mend_it();
+    let verdict = check_refusal(&call_log.last_answer(), by).and_then(|()| check_reads(shop, &get));
+    end_fault();
     verdict?;
     if !within_a_minute(|| sell(refused)) {
         return Err(format!(
-            "there is room again, and nothing can be sold: {:?}",
-            diary.last_answer()
+            "no sale succeeds after the room was freed: {:?}",
+            call_log.last_answer()
         )
         .into());
     }
     if !within_a_minute(|| get("/health").status == 200) {
-        return Err(format!(
-            "there is room again, and it is not well: {:?}",
-            get("/health")
-        )
-        .into());
+        return Err(format!("unhealthy after the room was freed: {:?}", get("/health")).into());
     }
     for number in refused + 1..refused + 8 {
         if !sell(number) {
-            return Err(format!("not all can be sold again: {:?}", diary.last_answer()).into());
+            return Err(format!(
+                "a sale failed after the recovery: {:?}",
+                call_log.last_answer()
+            )
+            .into());
         }
     }
     daemon.kill();
     drop(till);
-    oracle::examine_real(dir, &settled(diary.into_lines()), &house::runtime(2))
+    oracle::examine_real(dir, &settled(call_log.into_sent()), &instance::runtime(2))
         .inspect_err(|_| keep(dir, "full"))
 }
 
-/// Whoever is refused is told so by a problem document, and what to do.
-fn refusal(answer: &Option<Reply>, by: Option<(u16, &str)>) -> Verdict {
+/// Checks that a refusal is a problem document that says what to do.
+fn check_refusal(answer: &Option<Reply>, by: Option<(u16, &str)>) -> Verdict {
     let Some(reply) = answer else {
         return Err("no answer".into());
     };
@@ -216,18 +212,18 @@ fn refusal(answer: &Option<Reply>, by: Option<(u16, &str)>) -> Verdict {
     if is_promised {
         Ok(())
     } else {
-        Err(format!("a sale was refused otherwise than promised: {reply:?}").into())
+        Err(format!("unexpected refusal of a sale: {reply:?}").into())
     }
 }
 
-/// What was sold can be looked at, and the process says how it is.
-fn reads_go_on(shop: &Shop, get: &impl Fn(&str) -> Reply) -> Verdict {
+/// Checks that sales can be read and that the health checks answer.
+fn check_reads(shop: &ShopTemplate, get: &impl Fn(&str) -> Reply) -> Verdict {
     for path in [
         format!("/v1/inventory/stock/{}", shop.product),
         "/v1/orders".to_owned(),
         "/v1/ledger/trial-balance".to_owned(),
     ] {
-        // A file that is being opened and checked anew is told so for as long as that takes.
+        // While a file is reopened and verified, reads are refused.
         if !within_a_minute(|| get(&path).status == 200) {
             return Err(Finding::new(
                 Kind::Other,
@@ -244,7 +240,7 @@ fn reads_go_on(shop: &Shop, get: &impl Fn(&str) -> Reply) -> Verdict {
     {
         Ok(())
     } else {
-        Err(format!("it does not say how it is: {health:?}, {live:?}").into())
+        Err(format!("unexpected health: {health:?}, {live:?}").into())
     }
 }
 

@@ -1,6 +1,6 @@
-//! `kill -9` of the real program, at any instant of its life, its start included. Eight tills send
-//! each call under its key until it is answered, through as many kills as that takes; afterwards
-//! everything is there, once.
+//! `kill -9` of the real program at any instant, also during its start. Eight tills send each call
+//! under its key until it is answered, through as many kills as that takes. Afterwards everything
+//! is there exactly once.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,38 +10,39 @@ use std::thread;
 use std::time::Duration;
 
 use crate::daemon::{
-    Caller, Daemon, Line, NO_ANSWER, Patience, Shop, command, keep, pause, serve, within_a_minute,
+    Caller, Daemon, Endpoint, NO_ANSWER, Retry, ShopTemplate, command, keep, pause, serve,
+    within_a_minute,
 };
-use crate::dice::Dice;
-use crate::house;
+use crate::instance;
 use crate::oracle::{self, Verdict};
+use crate::rng::Rng;
 use crate::table::{Finding, Row};
-use crate::workload::{Diary, Sent, Till, settled};
+use crate::workload::{CallLog, Sent, Till, settled};
 
 const TILLS: usize = 8;
-/// How many kills one directory lives through before it is looked at.
-const KILLS_PER_HOUSE: usize = 25;
-/// The longest that a daemon lives, from when it listens: several customers of each till.
+/// Kills of one directory before it is examined.
+const KILLS_PER_DIR: usize = 25;
+/// Longest life of a daemon after it listens: several customers of each till.
 const LIFE_US: u64 = 60_000;
-/// The longest that one lives which is killed while it starts.
+/// Longest life of a daemon that is killed during its start.
 const START_US: u64 = 40_000;
 
-/// Kills the daemon as often as there are cases. In the same run the control: a shop's file that is
-/// put back to what it was before must be missed.
+/// Kills the daemon once for each case. The control in the same run: a tenant's file that is
+/// replaced by an older one must be detected.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
-    let shop = Shop::found();
+    let shop = ShopTemplate::create();
     let (mut failures, mut calls, mut lost) = (Vec::<Finding>::new(), 0, Vec::<Finding>::new());
     let (trials, mut from) = (cases.len(), cases.start);
     while from < cases.end {
-        let kills = from..cases.end.min(from.saturating_add(KILLS_PER_HOUSE));
+        let kills = from..cases.end.min(from.saturating_add(KILLS_PER_DIR));
         let dir = shop.copy();
-        let lived = live_and_die(&shop, dir.path(), seed, kills.clone()).and_then(|sent| {
+        let outcome = sell_through_kills(&shop, dir.path(), seed, kills.clone()).and_then(|sent| {
             calls += sent.len();
             examine(dir.path(), &sent).map(|()| sent)
         });
-        match lived {
+        match outcome {
             Ok(sent) if kills.end == cases.end => {
-                lost.extend(put_back(&shop, dir.path(), &sent).err())
+                lost.extend(restore_older_file(&shop, dir.path(), &sent).err())
             }
             Ok(_) => {}
             Err(found) => {
@@ -57,60 +58,60 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
         failures,
     )];
     if rows.iter().all(Row::is_good) {
-        rows.push(Row::new("control: a file from before", 1, lost).must_find());
+        rows.push(Row::new("control: an older file", 1, lost).must_find());
     }
     rows
 }
 
-/// Eight tills sell while one daemon after the other is killed; gives all that was sent, and what
-/// was answered.
-fn live_and_die(
-    shop: &Shop,
+/// Sells with eight tills while one daemon after another is killed. Returns all calls with their
+/// answers.
+fn sell_through_kills(
+    shop: &ShopTemplate,
     dir: &Path,
     seed: u64,
     kills: Range<usize>,
 ) -> Result<Vec<Sent>, Finding> {
-    let (line, diary, closed, served) = (
-        Line::default(),
-        Diary::default(),
+    let (endpoint, call_log, closed, served) = (
+        Endpoint::default(),
+        CallLog::default(),
         AtomicBool::new(false),
         AtomicUsize::new(0),
     );
-    let all_went_on = thread::scope(|scope| {
-        let line = &line;
-        // Whatever happens here, nobody waits for an answer for ever.
-        let _end = line.hang_up_at_the_end();
+    let all_served = thread::scope(|scope| {
+        let endpoint = &endpoint;
+        // The guard ends all waits, whatever happens here.
+        let _end = endpoint.stop_waiting_on_drop();
         for till in 0..TILLS {
-            let (diary, closed, served) = (&diary, &closed, &served);
+            let (call_log, closed, served) = (&call_log, &closed, &served);
             scope.spawn(move || {
-                let caller = Caller::new(line, dir, Patience::Endless);
-                let till = Till::of(&caller, diary, &format!("till {till}"), &shop.secret);
-                house::runtime(1).block_on(async {
+                let caller = Caller::new(endpoint, dir, Retry::Forever);
+                let till = Till::of(&caller, call_log, &format!("till {till}"), &shop.secret);
+                instance::runtime(1).block_on(async {
                     for customer in (0..).take_while(|_| !closed.load(Ordering::SeqCst)) {
-                        till.serve(&shop.product, customer).await;
+                        till.serve_customer(&shop.product, customer).await;
                         served.fetch_add(1, Ordering::SeqCst);
                     }
                 });
             });
         }
         for kill in kills {
-            let mut dice = Dice::new(seed, kill as u64);
-            live_once(dir, line, &mut dice);
+            let mut rng = Rng::new(seed, kill as u64);
+            run_and_kill(dir, endpoint, &mut rng);
         }
-        // The last one lives until every till has been answered all that it sent, and dies with
-        // some at work.
+        // The last daemon lives until every till got an answer to each call, and dies while some
+        // are working.
         let mut daemon = Daemon::start(dir, &[]);
-        line.connect(daemon.address());
+        endpoint.connect(daemon.address());
         let enough = served.load(Ordering::SeqCst) + 2 * TILLS;
-        let all_went_on = within_a_minute(|| served.load(Ordering::SeqCst) >= enough);
+        let all_served = within_a_minute(|| served.load(Ordering::SeqCst) >= enough);
         closed.store(true, Ordering::SeqCst);
         daemon.kill();
-        all_went_on
+        all_served
     });
-    if !all_went_on {
-        return Err("the tills are not served any more".into());
+    if !all_served {
+        return Err("the daemon stopped serving the tills".into());
     }
-    let sent = diary.into_lines();
+    let sent = call_log.into_sent();
     let is_fault = |line: &&Sent| {
         let status = line
             .answered
@@ -119,40 +120,40 @@ fn live_and_die(
         (500..NO_ANSWER).contains(&status) && status != 503
     };
     match sent.iter().find(is_fault) {
-        Some(fault) => Err(format!("a fault was answered: {fault:?}").into()),
+        Some(fault) => Err(format!("a call was answered with a fault: {fault:?}").into()),
         None => Ok(settled(sent)),
     }
 }
 
-/// One life: of every four daemons one is killed before it is known to listen.
-fn live_once(dir: &Path, line: &Line, dice: &mut Dice) {
-    if dice.below(4) == 0 {
+/// Runs and kills one daemon. One in four is killed before it is known to listen.
+fn run_and_kill(dir: &Path, endpoint: &Endpoint, rng: &mut Rng) {
+    if rng.below(4) == 0 {
         let mut child = serve(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the daemon starts");
-        pause(Duration::from_micros(dice.below(START_US)));
+        pause(Duration::from_micros(rng.below(START_US)));
         child.kill().expect("it runs");
         child.wait().expect("it has ended");
     } else {
         let mut daemon = Daemon::start(dir, &[]);
-        line.connect(daemon.address());
-        pause(Duration::from_micros(dice.below(LIFE_US)));
+        endpoint.connect(daemon.address());
+        pause(Duration::from_micros(rng.below(LIFE_US)));
         daemon.kill();
     }
 }
 
 fn examine(dir: &Path, sent: &[Sent]) -> Verdict {
-    oracle::examine_real(dir, sent, &house::runtime(2))?;
+    oracle::examine_real(dir, sent, &instance::runtime(2))?;
     command(dir, &["integrity", "check"]).map_err(|error| format!("integrity check: {error}"))?;
     Ok(())
 }
 
-/// Puts the shop's file of the first day back, as an operator might, and asks for what was
-/// acknowledged since.
-fn put_back(shop: &Shop, dir: &Path, sent: &[Sent]) -> Verdict {
+/// Restores the tenant's file of the first day, as an operator might, and asks for what was
+/// acknowledged after it.
+fn restore_older_file(shop: &ShopTemplate, dir: &Path, sent: &[Sent]) -> Verdict {
     std::fs::remove_dir_all(dir.join("tenants")).expect("it is there");
     shop.copy_to(dir);
     examine(dir, sent)

@@ -1,10 +1,11 @@
-//! The laboratory: what becomes of the shops when the machine does its worst. One table at the end;
-//! exit code 1 when a promise was broken, or when a control, which has to find a loss, found none.
+//! The laboratory: tests the promises of RELIABILITY.md against kills, power cuts, faults and
+//! damage. It prints one table at the end. Exit code 1 means that a promise was broken, or that a
+//! control, which must find a loss, found none.
 //!
 //! `cargo test` runs the short form. The long one: `cargo test --release --test lab -- --ci`. One
 //! part with its own size and seed: `cargo test --release --test lab -- power --trials 100000
-//! --seed 7`; one case of it again: `-- power --seed 7 --case 123`. A disk that was found wrong is
-//! kept under `target/tmp`.
+//! --seed 7`. One case of it again: `-- power --seed 7 --case 123`. A failed disk is kept under
+//! `target/tmp`.
 
 #[cfg(target_os = "linux")]
 mod clocks;
@@ -13,15 +14,13 @@ mod controls;
 #[cfg(target_os = "linux")]
 mod daemon;
 #[cfg(target_os = "linux")]
-mod dice;
-#[cfg(target_os = "linux")]
 mod disk;
 #[cfg(target_os = "linux")]
 mod faults;
 #[cfg(target_os = "linux")]
 mod full;
 #[cfg(target_os = "linux")]
-mod house;
+mod instance;
 #[cfg(target_os = "linux")]
 mod kills;
 #[cfg(target_os = "linux")]
@@ -34,6 +33,8 @@ mod older;
 mod oracle;
 #[cfg(target_os = "linux")]
 mod power;
+#[cfg(target_os = "linux")]
+mod rng;
 #[cfg(target_os = "linux")]
 mod rot;
 #[cfg(target_os = "linux")]
@@ -49,7 +50,7 @@ mod twice;
 #[cfg(target_os = "linux")]
 mod workload;
 
-/// As the daemon has it.
+/// The allocator of the daemon.
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -58,9 +59,9 @@ fn main() -> std::process::ExitCode {
     if let Some(code) = simulation::child(std::env::args().skip(1)) {
         return code;
     }
-    // A part gets its seed and the numbers of its cases, and gives its rows of the table. The same
-    // seed and case are the same trial. Name, trials in the short form, trials with `--ci`, the
-    // part.
+    // Name, trials in the short form, trials with `--ci`, and the function of each part. The
+    // function gets the seed and the range of cases, and returns rows of the table. The same seed
+    // and case are the same trial.
     let parts = [
         run::Part("power", 120, 10_000, power::run),
         run::Part("twice", 12, 200, twice::run),
@@ -79,7 +80,5 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!(
-        "SKIPPED: the laboratory stands in for the C library's calls, which it knows on Linux alone"
-    );
+    println!("SKIPPED: the laboratory replaces functions of the C library, on Linux only");
 }

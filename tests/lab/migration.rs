@@ -1,10 +1,10 @@
-//! Power cuts while a shop's file is brought up to the schema of the next version. Whatever
-//! survives, the file opens with the next version and has all its rows; a file that is migrated has
-//! its snapshot beside it; and a snapshot that is there is whole: this version, given it in the
-//! file's place, has lost nothing.
+//! Power cuts while a tenant's file is migrated to the schema of the next version. Whatever
+//! survives, the file opens with the next version and has all its rows. A migrated file has its
+//! snapshot beside it. An existing snapshot is complete: this version opens it in the file's place
+//! without a loss.
 //!
-//! The next version is made up here: this version's schema and one step more, which does what such
-//! steps do.
+//! The next version is made up here: this version's schema and one more migration with typical
+//! changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,36 +18,37 @@ use tillbox::primitives::id::TenantId;
 use tillbox::storage::{Check, DataDir, FileKind, Tenant, file};
 use tokio::runtime::Runtime;
 
-use crate::dice::Dice;
 use crate::disk::states::{Disk, Survives};
 use crate::disk::{self, Op};
-use crate::house::{self, House};
+use crate::instance::{self, Instance};
 use crate::oracle;
-use crate::power::{lay_out, scratch};
+use crate::power::{scratch, write_image};
+use crate::rng::Rng;
 use crate::table::{Finding, Kind, Row};
-use crate::workload::{self, Diary, Sent};
+use crate::workload::{self, CallLog, Sent};
 
-/// How many customers there are before the file is migrated.
+/// Customers before the migration.
 const CUSTOMERS: usize = 4;
 
-/// No snapshot yet; a snapshot; a file that is migrated: so many cuts meet them all.
+/// Stages: no snapshot yet, a snapshot, a migrated file. The second constant is the number of cuts
+/// that is enough to reach them all.
 const STAGES: usize = 3;
 const TRIALS_FOR_ALL_STAGES: usize = 60;
 
-/// The schema of this version, by its number.
-const THIS: usize = Tenant::MIGRATIONS.len();
-const NEXT: i64 = THIS as i64 + 1;
+/// The schema version of this program.
+const CURRENT: usize = Tenant::MIGRATIONS.len();
+const NEXT: i64 = CURRENT as i64 + 1;
 
-/// The shop's file of the next version.
+/// The tenant's file of the next version.
 enum Next {}
 
 impl FileKind for Next {
     const NAME: &'static str = "tenant";
     const APPLICATION_ID: i32 = Tenant::APPLICATION_ID;
-    const MIGRATIONS: &'static [&'static str] = &with_one_more();
+    const MIGRATIONS: &'static [&'static str] = &with_next();
 }
 
-const ONE_MORE: &str = "ALTER TABLE product ADD COLUMN weight_g INTEGER NOT NULL DEFAULT 0;
+const NEXT_MIGRATION: &str = "ALTER TABLE product ADD COLUMN weight_g INTEGER NOT NULL DEFAULT 0;
          CREATE TABLE gift_card (seq INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE) STRICT;
          CREATE INDEX order_line_by_product ON order_line (product_id);
          CREATE TABLE category_new (seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE CHECK \
@@ -56,26 +57,26 @@ const ONE_MORE: &str = "ALTER TABLE product ADD COLUMN weight_g INTEGER NOT NULL
          DROP TABLE category;
          ALTER TABLE category_new RENAME TO category;";
 
-const fn with_one_more() -> [&'static str; THIS + 1] {
-    let mut all = [ONE_MORE; THIS + 1];
+const fn with_next() -> [&'static str; CURRENT + 1] {
+    let mut all = [NEXT_MIGRATION; CURRENT + 1];
     let mut step = 0;
-    while step < THIS {
+    while step < CURRENT {
         all[step] = Tenant::MIGRATIONS[step];
         step += 1;
     }
     all
 }
 
-/// A day, and the migration after it.
-struct History {
+/// A recorded workload and the migration after it.
+struct MigrationHistory {
     root: PathBuf,
-    /// The shop's file.
+    /// The tenant's file.
     path: PathBuf,
     id: TenantId,
     ops: Vec<Op>,
     sent: Vec<Sent>,
-    /// Where the migration begins, is acknowledged, and has the first row of the next version
-    /// behind it.
+    /// Positions in `ops`: the start of the migration, its acknowledgement, and the first row of
+    /// the next version.
     begins: usize,
     migrated: usize,
     written: usize,
@@ -99,7 +100,7 @@ fn dump(conn: &Connection, known: Option<&Dump>) -> rusqlite::Result<Dump> {
         .filter(|name| known.is_none_or(|known| known.contains_key(name)))
     {
         let mut rows = conn.prepare(&format!("SELECT * FROM {name} ORDER BY 1"))?;
-        // What the next version adds to a table stands behind what was there.
+        // New columns of the next version come after the old ones.
         let added = usize::from(known.is_some() && name == "product");
         let columns = rows.column_count() - added;
         let rows = rows.query_map([], |row| {
@@ -110,21 +111,21 @@ fn dump(conn: &Connection, known: Option<&Dump>) -> rusqlite::Result<Dump> {
     Ok(dump)
 }
 
-fn record() -> Result<History, String> {
+fn record() -> Result<MigrationHistory, String> {
     let dir = scratch();
     let root = dir.path().to_owned();
     DataDir::prepare(&root).expect("the directory is prepared");
     fs::create_dir(root.join("outbox")).expect("a directory");
     disk::watch(&root, false);
-    let house = House::start(&root, 0).map_err(|error| error.to_string())?;
-    let diary = Diary::default();
-    house::runtime(2).block_on(async {
+    let instance = Instance::start(&root, 0).map_err(|error| error.to_string())?;
+    let call_log = CallLog::default();
+    instance::runtime(2).block_on(async {
         tokio::spawn(async {}).await.expect("it runs");
-        workload::run(&house, &diary, CUSTOMERS).await;
+        workload::run(&instance, &call_log, CUSTOMERS).await;
     });
-    let tenants = oracle::tenants(&house).map_err(|error| error.to_string())?;
-    let id = tenants.first().ok_or("there is no shop")?.id();
-    house.stop();
+    let tenants = oracle::tenants(&instance).map_err(|error| error.to_string())?;
+    let id = tenants.first().ok_or("no tenant")?.id();
+    instance.stop();
     let path = root.join("tenants").join(format!("{id}.db"));
     let read = |error: rusqlite::Error| error.to_string();
     let conn =
@@ -139,12 +140,12 @@ fn record() -> Result<History, String> {
         .map_err(read)?;
     let written = disk::position();
     drop(conn);
-    Ok(History {
+    Ok(MigrationHistory {
         root,
         path,
         id,
-        ops: disk::take(),
-        sent: diary.into_lines(),
+        ops: disk::stop(),
+        sent: call_log.into_sent(),
         begins,
         migrated,
         written,
@@ -152,23 +153,23 @@ fn record() -> Result<History, String> {
     })
 }
 
-/// Which version's the file is, whoever opened it last.
+/// Reads the schema version of a file without a checkpoint at the end.
 fn version(path: &Path) -> rusqlite::Result<i64> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Looks at what a cut left. Gives how far the migration had come: whether there was a snapshot,
-/// and whether the file was migrated.
-fn look(
-    history: &History,
+/// Checks the files that a cut left. Returns the stage of the migration: whether there was a
+/// snapshot, and whether the file was migrated.
+fn check(
+    history: &MigrationHistory,
     image: &BTreeMap<PathBuf, Vec<u8>>,
     at: usize,
     runtime: &Runtime,
 ) -> Result<(bool, bool), Finding> {
     let dir = scratch();
-    lay_out(image, &history.root, dir.path());
+    write_image(image, &history.root, dir.path());
     let path = dir.path().join(
         history
             .path
@@ -180,27 +181,27 @@ fn look(
     if version < NEXT && at >= history.migrated {
         return Err(Finding::new(
             Kind::Lost,
-            "the file was migrated, and is not".to_owned(),
+            "the acknowledged migration is missing".to_owned(),
         ));
     }
     match image.get(&snapshot) {
         None if version == NEXT => {
             return Err(Finding::new(
                 Kind::Lost,
-                "the file is migrated, and has no snapshot".to_owned(),
+                "the migrated file has no snapshot".to_owned(),
             ));
         }
         None => {}
-        Some(bytes) => way_back(history, image, bytes, runtime)
+        Some(bytes) => check_snapshot(history, image, bytes, runtime)
             .map_err(|found| found.at("with the snapshot in its place"))?,
     }
     let conn = file::open_writer::<Next>(&path, *history.id.as_bytes(), Check::AfterUncleanStop);
-    let conn = conn.map_err(|error| format!("the next version does not open it: {error}"))?;
+    let conn = conn.map_err(|error| format!("the next version does not open the file: {error}"))?;
     let read = |error: rusqlite::Error| error.to_string();
     if dump(&conn, Some(&history.rows)).map_err(read)? != history.rows {
         return Err(Finding::new(
             Kind::Lost,
-            "the rows are not those from before the migration".to_owned(),
+            "the rows differ from those before the migration".to_owned(),
         ));
     }
     let cards: i64 = conn
@@ -209,21 +210,21 @@ fn look(
     if cards == 0 && at >= history.written {
         return Err(Finding::new(
             Kind::Lost,
-            "the first row of the next version is gone".to_owned(),
+            "the first row of the next version is missing".to_owned(),
         ));
     }
     Ok((image.contains_key(&snapshot), version == NEXT))
 }
 
-/// This version over the disk as it was, with the snapshot in the place of the file.
-fn way_back(
-    history: &History,
+/// Checks this version over the same disk with the snapshot in the file's place.
+fn check_snapshot(
+    history: &MigrationHistory,
     image: &BTreeMap<PathBuf, Vec<u8>>,
     snapshot: &[u8],
     runtime: &Runtime,
 ) -> Result<(), Finding> {
-    let of_the_file = format!("{}", history.path.display());
-    let is_other = |path: &&PathBuf| !path.to_string_lossy().starts_with(&of_the_file);
+    let prefix = format!("{}", history.path.display());
+    let is_other = |path: &&PathBuf| !path.to_string_lossy().starts_with(&prefix);
     let mut image: BTreeMap<PathBuf, Vec<u8>> = image
         .keys()
         .filter(is_other)
@@ -231,38 +232,38 @@ fn way_back(
         .collect();
     image.insert(history.path.clone(), snapshot.to_vec());
     let dir = scratch();
-    lay_out(&image, &history.root, dir.path());
+    write_image(&image, &history.root, dir.path());
     oracle::examine(dir.path(), &history.sent, usize::MAX, runtime)
 }
 
-/// Cuts the power of migrations.
+/// Cuts the power during migrations.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let (what, trials) = ("power cut in a migration", cases.len());
     let history = match record() {
         Ok(history) => history,
         Err(error) => {
-            disk::take();
+            disk::stop();
             return vec![Row::new(what, trials, [error])];
         }
     };
     let span = (history.ops.len() - history.begins) as u64;
-    let places = cases.map(|case| {
+    let cuts = cases.map(|case| {
         (
-            history.begins + Dice::new(seed, case as u64).below(span + 1) as usize,
+            history.begins + Rng::new(seed, case as u64).below(span + 1) as usize,
             case,
         )
     });
-    let mut places: Vec<(usize, usize)> = places.collect();
-    places.sort_unstable();
-    let runtime = house::runtime(1);
+    let mut cuts: Vec<(usize, usize)> = cuts.collect();
+    cuts.sort_unstable();
+    let runtime = instance::runtime(1);
     let (mut disk, mut found, mut seen) = (Disk::default(), Vec::<Finding>::new(), BTreeSet::new());
-    for (at, case) in places {
+    for (at, case) in cuts {
         disk.advance(&history.ops, at);
-        let mut dice = Dice::new(seed, case as u64);
-        dice.next();
-        let survives = *dice.pick(Survives::ALL);
-        let image = disk.image(survives, &mut dice);
-        match look(&history, &image, at, &runtime) {
+        let mut rng = Rng::new(seed, case as u64);
+        rng.next();
+        let survives = *rng.pick(Survives::ALL);
+        let image = disk.image(survives, &mut rng);
+        match check(&history, &image, at, &runtime) {
             Ok(stage) => drop(seen.insert(stage)),
             Err(finding) => {
                 found.push(finding.at(format_args!("case {case} at {at}, {survives:?} survives")))
@@ -270,7 +271,7 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
         }
     }
     if trials >= TRIALS_FOR_ALL_STAGES && seen.len() < STAGES {
-        found.push(format!("the cuts left {seen:?} alone: not every stage was tried").into());
+        found.push(format!("the cuts only left {seen:?}: not every stage was tested").into());
     }
     vec![Row::new(what, trials, found)]
 }

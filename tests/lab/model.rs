@@ -1,24 +1,23 @@
-//! A shop as a few numbers in memory: what each call has to answer, and what has to be in the file
-//! afterwards. It knows the rules as they are published and nothing of the code that keeps them;
-//! what only the daemon can know (ids, numbers), it learns from the answers.
+//! A model of a shop in memory: the expected answer to each call, and the expected content of the
+//! file afterwards. It knows the published rules and nothing of the code that implements them. It
+//! learns ids and numbers from the answers, because only the daemon can know them.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tillbox::primitives::Timestamp;
 
-use crate::house::Reply;
+use crate::instance::Reply;
 
-/// The tax on everything that the shops sell: 7 %, on top of the price.
+/// The tax rate of all products: 7 %, on top of the price.
 const TAX_PPM: i64 = 70_000;
-/// How long an order holds its goods.
+/// Time for which an order reserves its stock.
 const HOLD_MS: i64 = 15 * 60 * 1000;
 
-/// Something that is done in a shop. Products, carts and orders are named by their place in the
-/// model.
+/// An action in a shop. Products, carts and orders are indexes into the model.
 #[derive(Clone, Debug)]
-pub enum Act {
-    /// The tax that all products have.
+pub enum Action {
+    /// Adds the tax rate of all products.
     Tax,
     Product {
         sku: String,
@@ -47,7 +46,7 @@ pub enum Act {
         cart: usize,
         method: &'static str,
     },
-    /// Of the order's last payment; `declined` by whoever pays.
+    /// Confirms the order's last payment. With `declined`, the payer declines it.
     Confirm {
         order: usize,
         declined: bool,
@@ -58,25 +57,25 @@ pub enum Act {
     OpenPayment {
         order: usize,
     },
-    /// `cancel`, `confirm` or `ship`.
-    Move {
+    /// The event is `cancel`, `confirm` or `ship`.
+    ChangeStatus {
         order: usize,
         event: &'static str,
     },
 }
 
-/// How a sale is paid.
+/// The way in which a sale is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tender {
     Cash,
-    /// More than it costs; there is change.
+    /// More than the total; the till gives change.
     CashAndChange,
     /// Half of it in cash.
     Split,
     TooLittle,
 }
 
-/// What a call has to answer: the status, and the code where it is refused.
+/// The expected answer: the status, and the code of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
     pub status: u16,
@@ -92,7 +91,7 @@ const fn done(status: u16) -> Expected {
 }
 
 #[derive(Clone, Debug)]
-struct Product {
+struct ModelProduct {
     id: String,
     sku: String,
     price: i64,
@@ -102,7 +101,7 @@ struct Product {
 }
 
 #[derive(Clone, Debug)]
-struct Cart {
+struct ModelCart {
     id: String,
     currency: &'static str,
     status: &'static str,
@@ -110,7 +109,7 @@ struct Cart {
 }
 
 #[derive(Clone, Debug)]
-struct Payment {
+struct ModelPayment {
     id: String,
     method: &'static str,
     status: &'static str,
@@ -118,7 +117,7 @@ struct Payment {
 }
 
 #[derive(Clone, Debug)]
-struct Order {
+struct ModelOrder {
     id: String,
     status: &'static str,
     currency: &'static str,
@@ -126,31 +125,31 @@ struct Order {
     net: i64,
     tax: i64,
     has_email: bool,
-    payments: Vec<Payment>,
-    /// What became of its hold, and until when it was.
+    payments: Vec<ModelPayment>,
+    /// The status of the order's reservation, and its expiry.
     hold: Option<(&'static str, Timestamp)>,
 }
 
-/// One shop.
+/// The model of one shop.
 #[derive(Clone, Debug, Default)]
-pub struct Shop {
-    products: Vec<Product>,
-    carts: Vec<Cart>,
-    orders: Vec<Order>,
+pub struct ModelShop {
+    products: Vec<ModelProduct>,
+    carts: Vec<ModelCart>,
+    orders: Vec<ModelOrder>,
     movements: i64,
-    /// The last number of each year's invoices.
+    /// The last invoice number of each year.
     invoices: BTreeMap<i16, i64>,
     ledger: BTreeMap<String, i64>,
 }
 
-/// Facts by name, for two sides to be held against each other; what is nought is left out.
+/// Named values for the comparison of a model with a file. Zero values are left out.
 pub type Facts = BTreeMap<String, i64>;
 
 fn taxed(net: i64) -> i64 {
     (net * TAX_PPM * 2 + 1_000_000) / 2_000_000
 }
 
-impl Shop {
+impl ModelShop {
     pub const fn count_products(&self) -> usize {
         self.products.len()
     }
@@ -159,10 +158,10 @@ impl Shop {
         self.products[product].currency
     }
 
-    /// The carts that are open, or all.
+    /// Lists the open carts, or all.
     pub fn carts(&self, only_open: bool) -> Vec<usize> {
-        let is_meant = |at: &usize| !only_open || self.carts[*at].status == "open";
-        (0..self.carts.len()).filter(is_meant).collect()
+        let matches = |at: &usize| !only_open || self.carts[*at].status == "open";
+        (0..self.carts.len()).filter(matches).collect()
     }
 
     pub fn products_of_cart(&self, cart: usize) -> Vec<usize> {
@@ -170,10 +169,10 @@ impl Shop {
         (0..self.products.len()).filter(is_sold).collect()
     }
 
-    /// The orders in a status, or all.
+    /// Lists the orders in a status, or all.
     pub fn orders(&self, status: Option<&str>) -> Vec<usize> {
-        let is_meant = |at: &usize| status.is_none_or(|status| self.orders[*at].status == status);
-        (0..self.orders.len()).filter(is_meant).collect()
+        let matches = |at: &usize| status.is_none_or(|status| self.orders[*at].status == status);
+        (0..self.orders.len()).filter(matches).collect()
     }
 
     fn available(&self, product: usize) -> i64 {
@@ -187,21 +186,21 @@ impl Shop {
             .sum()
     }
 
-    fn is_there(&self, lines: &[(usize, i64)]) -> bool {
-        let wanted = lines.iter().fold(
+    fn is_available(&self, lines: &[(usize, i64)]) -> bool {
+        let requested = lines.iter().fold(
             BTreeMap::<usize, i64>::new(),
-            |mut wanted, (product, quantity)| {
-                *wanted.entry(*product).or_default() += quantity;
-                wanted
+            |mut requested, (product, quantity)| {
+                *requested.entry(*product).or_default() += quantity;
+                requested
             },
         );
-        wanted
+        requested
             .iter()
             .all(|(product, quantity)| self.available(*product) >= *quantity)
     }
 
-    /// The request: path and body.
-    pub fn request(&self, act: &Act) -> (String, Value) {
+    /// Returns the path and the body of the request.
+    pub fn request(&self, action: &Action) -> (String, Value) {
         let payment = |order: &usize| {
             self.orders[*order]
                 .payments
@@ -210,13 +209,13 @@ impl Shop {
                 .id
                 .clone()
         };
-        match act {
-            Act::Tax => (
+        match action {
+            Action::Tax => (
                 "/v1/tax-rates".to_owned(),
                 json!({"tax_class": "book", "name": "VAT", "rate_ppm": TAX_PPM,
                     "valid_from": "1971-01-01T00:00:00Z"}),
             ),
-            Act::Product {
+            Action::Product {
                 sku,
                 price,
                 currency,
@@ -225,12 +224,12 @@ impl Shop {
                 json!({"sku": sku, "name": sku, "price_minor": price, "currency": currency,
                     "track_stock": true, "tax_class": "book"}),
             ),
-            Act::Adjust { product, delta } => (
+            Action::Adjust { product, delta } => (
                 "/v1/inventory/adjustments".to_owned(),
                 json!({"product_id": self.products[*product].id, "quantity_delta": delta,
                     "reason": "delivery"}),
             ),
-            Act::Sale {
+            Action::Sale {
                 id,
                 lines,
                 tender,
@@ -248,7 +247,10 @@ impl Shop {
                     ],
                     Tender::TooLittle => vec![cash(total - 1)],
                 };
-                let line = |(product, quantity): &(usize, i64)| json!({"product_id": self.products[*product].id, "quantity": quantity});
+                let line = |(product, quantity): &(usize, i64)| {
+                    let id = &self.products[*product].id;
+                    json!({"product_id": id, "quantity": quantity})
+                };
                 let lines: Vec<Value> = lines.iter().map(line).collect();
                 let mut body = json!({"lines": lines, "payments": payments});
                 if *email {
@@ -259,8 +261,8 @@ impl Shop {
                 }
                 ("/v1/sales".to_owned(), body)
             }
-            Act::Cart { currency } => ("/v1/carts".to_owned(), json!({"currency": currency})),
-            Act::Item {
+            Action::Cart { currency } => ("/v1/carts".to_owned(), json!({"currency": currency})),
+            Action::Item {
                 cart,
                 product,
                 quantity,
@@ -268,84 +270,88 @@ impl Shop {
                 format!("/v1/carts/{}/items", self.carts[*cart].id),
                 json!({"product_id": self.products[*product].id, "quantity": quantity}),
             ),
-            Act::Checkout { cart, method } => (
+            Action::Checkout { cart, method } => (
                 "/v1/checkout".to_owned(),
                 json!({"cart_id": self.carts[*cart].id, "payment_method": method,
                     "email": "bob@example.org"}),
             ),
-            Act::Confirm { order, declined } => {
+            Action::Confirm { order, declined } => {
                 let reference = if *declined { "decline" } else { "paid" };
                 (
                     "/v1/checkout/confirm-payment".to_owned(),
                     json!({"payment_id": payment(order), "provider_reference": reference}),
                 )
             }
-            Act::CancelPayment { order } => {
+            Action::CancelPayment { order } => {
                 (format!("/v1/payments/{}/cancel", payment(order)), json!({}))
             }
-            Act::OpenPayment { order } => (
+            Action::OpenPayment { order } => (
                 "/v1/payments".to_owned(),
                 json!({"order_id": self.orders[*order].id, "method": "cash"}),
             ),
-            Act::Move { order, event } => (
+            Action::ChangeStatus { order, event } => (
                 format!("/v1/orders/{}/{event}", self.orders[*order].id),
                 Value::Null,
             ),
         }
     }
 
-    /// What it has to answer, as the shop stands.
-    pub fn predict(&self, act: &Act) -> Expected {
-        match act {
-            Act::Product { sku, .. } if self.products.iter().any(|product| product.sku == *sku) => {
+    /// Predicts the answer in the current state.
+    pub fn predict(&self, action: &Action) -> Expected {
+        match action {
+            Action::Product { sku, .. }
+                if self.products.iter().any(|product| product.sku == *sku) =>
+            {
                 refused(409, "sku_taken")
             }
-            Act::Tax | Act::Product { .. } | Act::Cart { .. } => done(201),
-            Act::Adjust { product, delta } if self.available(*product) + delta < 0 => {
+            Action::Tax | Action::Product { .. } | Action::Cart { .. } => done(201),
+            Action::Adjust { product, delta } if self.available(*product) + delta < 0 => {
                 refused(409, "stock_too_low")
             }
-            Act::Adjust { .. } => done(201),
-            Act::Sale { id: Some(id), .. } if self.orders.iter().any(|order| order.id == *id) => {
+            Action::Adjust { .. } => done(201),
+            Action::Sale { id: Some(id), .. }
+                if self.orders.iter().any(|order| order.id == *id) =>
+            {
                 done(201)
             }
-            Act::Sale {
+            Action::Sale {
                 tender: Tender::TooLittle,
                 ..
             } => refused(422, "payment_insufficient"),
-            Act::Sale { lines, .. } if !self.is_there(lines) => refused(409, "out_of_stock"),
-            Act::Sale { .. } => done(201),
-            Act::Item { cart, .. } | Act::Checkout { cart, .. }
+            Action::Sale { lines, .. } if !self.is_available(lines) => refused(409, "out_of_stock"),
+            Action::Sale { .. } => done(201),
+            Action::Item { cart, .. } | Action::Checkout { cart, .. }
                 if self.carts[*cart].status != "open" =>
             {
                 refused(409, "cart_not_open")
             }
-            Act::Item { cart, product, .. }
+            Action::Item { cart, product, .. }
                 if self.carts[*cart].currency != self.currency(*product) =>
             {
                 refused(422, "currency_mismatch")
             }
-            Act::Item { .. } => done(201),
-            Act::Checkout { cart, .. } if self.carts[*cart].items.is_empty() => {
+            Action::Item { .. } => done(201),
+            Action::Checkout { cart, .. } if self.carts[*cart].items.is_empty() => {
                 refused(422, "cart_empty")
             }
-            Act::Checkout { cart, .. } if !self.is_there(&self.carts[*cart].items) => {
+            Action::Checkout { cart, .. } if !self.is_available(&self.carts[*cart].items) => {
                 refused(409, "out_of_stock")
             }
-            Act::Checkout { .. } => done(201),
-            Act::Confirm { order, declined } => {
+            Action::Checkout { .. } => done(201),
+            Action::Confirm { order, declined } => {
                 self.predict_confirmation(&self.orders[*order], *declined)
             }
-            Act::CancelPayment { order } => match self.orders[*order]
+            Action::CancelPayment { order } => match self.orders[*order]
                 .payments
                 .last()
-                .expect("it has one")
+                .expect("an order has a payment")
                 .status
             {
                 "pending" => done(200),
                 "succeeded" => refused(409, "payment_already_processed"),
                 _ => refused(409, "payment_over"),
             },
-            Act::OpenPayment { order } => match &self.orders[*order] {
+            Action::OpenPayment { order } => match &self.orders[*order] {
                 order if order.status != "pending" => refused(409, "order_not_payable"),
                 order
                     if order
@@ -357,20 +363,20 @@ impl Shop {
                 }
                 _ => done(201),
             },
-            Act::Move { order, event } => match (self.orders[*order].status, *event) {
+            Action::ChangeStatus { order, event } => match (self.orders[*order].status, *event) {
                 ("pending", "cancel") | ("paid", "confirm") | ("confirmed", "ship") => done(200),
                 _ => refused(409, "illegal_transition"),
             },
         }
     }
 
-    fn predict_confirmation(&self, order: &Order, declined: bool) -> Expected {
-        let payment = order.payments.last().expect("it has one");
+    fn predict_confirmation(&self, order: &ModelOrder, declined: bool) -> Expected {
+        let payment = order.payments.last().expect("an order has a payment");
         match payment.status {
             "pending" if declined && payment.method == "test" => refused(402, "payment_declined"),
             "pending"
                 if order.hold.is_some_and(|(status, _)| status == "held")
-                    || self.is_there(&order.lines) =>
+                    || self.is_available(&order.lines) =>
             {
                 done(200)
             }
@@ -380,30 +386,35 @@ impl Shop {
         }
     }
 
-    /// What has happened when it was answered as predicted.
+    /// Updates the model after an answer that was predicted.
     ///
     /// # Errors
-    /// What of the answer cannot be right.
-    pub fn learn(&mut self, act: &Act, expected: Expected, reply: &Reply) -> Result<(), String> {
+    /// The part of the answer that cannot be right.
+    pub fn apply(
+        &mut self,
+        action: &Action,
+        expected: Expected,
+        reply: &Reply,
+    ) -> Result<(), String> {
         if expected.status == 402
-            && let Act::Confirm { order, .. } = act
+            && let Action::Confirm { order, .. } = action
         {
             self.orders[*order]
                 .payments
                 .last_mut()
-                .expect("it has one")
+                .expect("an order has a payment")
                 .status = "failed";
         }
         if expected.status >= 300 {
             return Ok(());
         }
-        match act {
-            Act::Tax => {}
-            Act::Product {
+        match action {
+            Action::Tax => {}
+            Action::Product {
                 sku,
                 price,
                 currency,
-            } => self.products.push(Product {
+            } => self.products.push(ModelProduct {
                 id: reply.text("/id"),
                 sku: sku.clone(),
                 price: *price,
@@ -411,26 +422,28 @@ impl Shop {
                 on_hand: 0,
                 reserved: 0,
             }),
-            Act::Adjust { product, delta } => {
+            Action::Adjust { product, delta } => {
                 self.products[*product].on_hand += delta;
                 self.movements += 1;
             }
-            Act::Sale { id: Some(id), .. } if self.orders.iter().any(|order| order.id == *id) => {
+            Action::Sale { id: Some(id), .. }
+                if self.orders.iter().any(|order| order.id == *id) =>
+            {
                 return same("order", &reply.text("/order/id"), id);
             }
-            Act::Sale {
+            Action::Sale {
                 lines,
                 tender,
                 email,
                 ..
-            } => return self.sell(lines, *tender, *email, reply),
-            Act::Cart { currency } => self.carts.push(Cart {
+            } => return self.apply_sale(lines, *tender, *email, reply),
+            Action::Cart { currency } => self.carts.push(ModelCart {
                 id: reply.text("/id"),
                 currency,
                 status: "open",
                 items: Vec::new(),
             }),
-            Act::Item {
+            Action::Item {
                 cart,
                 product,
                 quantity,
@@ -441,25 +454,25 @@ impl Shop {
                     None => items.push((*product, *quantity)),
                 }
             }
-            Act::Checkout { cart, method } => return self.place(*cart, method, reply),
-            Act::Confirm { order, .. } => return self.pay(*order, reply),
-            Act::CancelPayment { order } => {
+            Action::Checkout { cart, method } => return self.apply_checkout(*cart, method, reply),
+            Action::Confirm { order, .. } => return self.apply_payment(*order, reply),
+            Action::CancelPayment { order } => {
                 self.orders[*order]
                     .payments
                     .last_mut()
-                    .expect("it has one")
+                    .expect("an order has a payment")
                     .status = "cancelled"
             }
-            Act::OpenPayment { order } => {
+            Action::OpenPayment { order } => {
                 let amount = self.orders[*order].net + self.orders[*order].tax;
-                self.orders[*order].payments.push(Payment {
+                self.orders[*order].payments.push(ModelPayment {
                     id: reply.text("/id"),
                     method: "cash",
                     status: "pending",
                     amount,
                 });
             }
-            Act::Move { order, event } => self.move_on(*order, event),
+            Action::ChangeStatus { order, event } => self.apply_event(*order, event),
         }
         Ok(())
     }
@@ -469,9 +482,9 @@ impl Shop {
         lines: &[(usize, i64)],
         has_email: bool,
         reply: &Reply,
-    ) -> Result<Order, String> {
+    ) -> Result<ModelOrder, String> {
         let net = self.net(lines);
-        let order = Order {
+        let order = ModelOrder {
             id: reply.text("/order/id"),
             status: "pending",
             currency: self.currency(lines[0].0),
@@ -495,7 +508,7 @@ impl Shop {
         Ok(order)
     }
 
-    fn sell(
+    fn apply_sale(
         &mut self,
         lines: &[(usize, i64)],
         tender: Tender,
@@ -511,7 +524,7 @@ impl Shop {
         for (at, (method, amount)) in amounts.into_iter().enumerate() {
             let id = reply.text(&format!("/payments/{at}/id"));
             let status = "succeeded";
-            order.payments.push(Payment {
+            order.payments.push(ModelPayment {
                 id,
                 method,
                 status,
@@ -523,16 +536,21 @@ impl Shop {
             self.products[*product].on_hand -= quantity;
         }
         self.orders.push(order);
-        self.book(self.orders.len() - 1, reply)
+        self.record_in_books(self.orders.len() - 1, reply)
     }
 
-    fn place(&mut self, cart: usize, method: &'static str, reply: &Reply) -> Result<(), String> {
+    fn apply_checkout(
+        &mut self,
+        cart: usize,
+        method: &'static str,
+        reply: &Reply,
+    ) -> Result<(), String> {
         let lines = self.carts[cart].items.clone();
         let mut order = self.new_order(&lines, true, reply)?;
         let placed_at =
             Timestamp::parse(&reply.text("/order/placed_at")).map_err(|error| error.to_string())?;
         order.hold = Some(("held", placed_at.plus_millis(HOLD_MS)));
-        order.payments.push(Payment {
+        order.payments.push(ModelPayment {
             id: reply.text("/payment/id"),
             method,
             status: "pending",
@@ -546,9 +564,13 @@ impl Shop {
         Ok(())
     }
 
-    fn pay(&mut self, at: usize, reply: &Reply) -> Result<(), String> {
+    fn apply_payment(&mut self, at: usize, reply: &Reply) -> Result<(), String> {
         let order = &mut self.orders[at];
-        order.payments.last_mut().expect("it has one").status = "succeeded";
+        order
+            .payments
+            .last_mut()
+            .expect("an order has a payment")
+            .status = "succeeded";
         order.status = "paid";
         let was_held = matches!(order.hold, Some(("held", _)));
         if let Some((status, _)) = order.hold.as_mut() {
@@ -559,11 +581,11 @@ impl Shop {
             product.on_hand -= quantity;
             product.reserved -= if was_held { *quantity } else { 0 };
         }
-        self.book(at, reply)
+        self.record_in_books(at, reply)
     }
 
-    /// What an order that is paid leaves in the books.
-    fn book(&mut self, at: usize, reply: &Reply) -> Result<(), String> {
+    /// Records the invoice, stock movements and ledger entries of a paid order.
+    fn record_in_books(&mut self, at: usize, reply: &Reply) -> Result<(), String> {
         let order = &self.orders[at];
         let products: std::collections::BTreeSet<usize> =
             order.lines.iter().map(|(product, _)| *product).collect();
@@ -601,7 +623,7 @@ impl Shop {
         Ok(())
     }
 
-    fn move_on(&mut self, at: usize, event: &str) {
+    fn apply_event(&mut self, at: usize, event: &str) {
         let order = &mut self.orders[at];
         order.status = match event {
             "cancel" => "cancelled",
@@ -626,7 +648,7 @@ impl Shop {
         }
     }
 
-    /// The jobs have run: the holds whose time is over have ended.
+    /// Expires the reservations for which `is_over` returns true, after the jobs ran.
     pub fn expire(&mut self, is_over: impl Fn(Timestamp) -> bool) {
         for order in &mut self.orders {
             if let Some((status @ "held", until)) = order.hold.as_mut()
@@ -640,15 +662,15 @@ impl Shop {
         }
     }
 
-    /// How many customers are told that their order is paid.
+    /// Counts the customers who get a confirmation of payment.
     pub fn count_mails(&self) -> i64 {
-        let is_told = |order: &&Order| {
+        let has_ended = |order: &&ModelOrder| {
             order.has_email && matches!(order.status, "paid" | "confirmed" | "shipped")
         };
-        self.orders.iter().filter(is_told).count() as i64
+        self.orders.iter().filter(has_ended).count() as i64
     }
 
-    /// What the file has to hold.
+    /// Lists the facts that the file must contain.
     pub fn facts(&self) -> Facts {
         let mut facts: Facts = self.ledger.clone();
         let mut add = |name: String, value: i64| *facts.entry(name).or_default() += value;
@@ -681,8 +703,8 @@ impl Shop {
         }
         for (year, last) in &self.invoices {
             let series = format!("invoice/INV-{year:04}-#");
-            for what in ["invoices", "last", "series"] {
-                add(format!("{what} {series}"), *last);
+            for name in ["invoices", "last", "series"] {
+                add(format!("{name} {series}"), *last);
             }
         }
         add("series order".to_owned(), self.orders.len() as i64);
@@ -693,7 +715,7 @@ impl Shop {
     }
 }
 
-/// The same facts, as a file has them.
+/// The query for the same facts in a file.
 pub const FACTS: &str = "
     SELECT 'on hand ' || sku, coalesce(on_hand, 0) FROM product LEFT JOIN stock ON product_id = id
     UNION ALL SELECT 'reserved ' || sku, coalesce(reserved, 0) FROM product LEFT JOIN stock ON \
@@ -718,13 +740,13 @@ pub const FACTS: &str = "
     UNION ALL SELECT 'mails', count(*) FROM job WHERE kind = 'orders.confirmation'";
 
 fn same<T: PartialEq<U> + std::fmt::Debug, U: std::fmt::Debug>(
-    what: &str,
+    name: &str,
     found: T,
     expected: U,
 ) -> Result<(), String> {
     if found == expected {
         Ok(())
     } else {
-        Err(format!("{what}: {found:?}, and not {expected:?}"))
+        Err(format!("{name}: expected {expected:?}, found {found:?}"))
     }
 }

@@ -1,4 +1,4 @@
-//! A shop's file of the version before this program's, and what has to become of it.
+//! A tenant's file of the previous schema version, and its expected state after the migration.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,21 +11,21 @@ use crate::daemon::command;
 use crate::oracle::Verdict;
 use crate::table::{Finding, Kind};
 
-/// The shop whose file is an older one.
-const SLUG: &str = "elder";
+/// The tenant with the older file.
+const SLUG: &str = "older";
 const LATEST: usize = Tenant::MIGRATIONS.len();
-/// A row that every version has to keep.
+/// A row that every version must keep.
 const KEPT: &str = "CREATE TABLE kept (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT; INSERT \
     INTO kept VALUES (1, 'kept');";
 
-/// Makes a shop in a directory that nobody has open, and replaces its file by an older one of the
-/// same identity.
-pub fn put(dir: &Path) -> String {
+/// Creates a tenant in a directory that no process has open, and replaces its file by an older one
+/// with the same identity.
+pub fn create(dir: &Path) -> String {
     let made = command(
         dir,
         &["tenant", "create", SLUG, "--name", "Elder", "--json"],
     )
-    .expect("a shop can be made");
+    .expect("the tenant is created");
     let id = made["id"].as_str().expect("an id").to_owned();
     let path = file(dir, &id);
     let conn = Connection::open(&path).expect("it opens");
@@ -40,7 +40,7 @@ pub fn put(dir: &Path) -> String {
     );
     conn.close().expect("it closes");
     for suffix in ["", "-wal", "-shm"] {
-        // The last connection that closes may have taken these away itself.
+        // The last connection may have removed these when it closed.
         let _gone = fs::remove_file(beside(&path, suffix));
     }
     let conn = Connection::open(&path).expect("a new file");
@@ -50,7 +50,7 @@ pub fn put(dir: &Path) -> String {
         Tenant::APPLICATION_ID
     );
     conn.execute_batch(&format!("{pragmas} {identity}; {row}; {KEPT}"))
-        .expect("it is a shop's file");
+        .expect("a tenant's file");
     for migration in &Tenant::MIGRATIONS[..LATEST - 1] {
         conn.execute_batch(migration).expect("it migrates");
     }
@@ -59,8 +59,8 @@ pub fn put(dir: &Path) -> String {
     id
 }
 
-/// After whatever was done to its migration: it is brought up to date, with all that it had, and
-/// its snapshot is the older file, whole. Then it is removed, snapshot and all.
+/// Checks the file after a disturbed migration: it migrates and keeps all its content, and its
+/// snapshot is the complete older file. Then removes the tenant with its snapshot.
 pub fn examine(dir: &Path, id: &str) -> Verdict {
     command(dir, &["tenant", "migrate", SLUG])
         .map_err(|error| format!("the older file: {error}"))?;
@@ -82,7 +82,7 @@ pub fn examine(dir: &Path, id: &str) -> Verdict {
         }
     }
     command(dir, &["tenant", "delete", SLUG, "--yes"])
-        .map_err(|error| format!("the older file's shop: {error}"))?;
+        .map_err(|error| format!("the older file's tenant: {error}"))?;
     Ok(())
 }
 

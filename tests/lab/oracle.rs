@@ -1,9 +1,8 @@
-//! What has to hold after every recovery, whatever was done to the disk.
+//! Invariants after every recovery, whatever was done to the disk.
 //!
-//! The process starts; every call that was answered is there once, and is answered the same when it
-//! is sent again; one that was not answered can be carried out now; no job is lost and none has two
-//! effects; the books agree with themselves; the landlord's file and the shops' files agree on
-//! which shops there are.
+//! The process starts. Every answered call is there once, and gets the same answer when it is sent
+//! again. An unanswered call can be carried out now. No job is lost and none has two effects. The
+//! books are consistent. The landlord's file and the tenants' files agree on the existing tenants.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,85 +17,85 @@ use tillbox::storage::StorageError;
 use tillbox::tenant::integrity::{self, Report};
 use tillbox::worker;
 
-use crate::house::{Call, House};
+use crate::instance::{Call, Instance};
 use crate::table::{Finding, Kind};
 use crate::workload::Sent;
 
-/// Longer than the first pauses after a failure, and shorter than the life of a reservation.
+/// Longer than the first pauses between attempts, and shorter than the life of a reservation.
 const PAUSE: Duration = Duration::from_secs(5 * 60);
 
-/// What is wrong, in the order in which it was found.
-pub type Verdict = Result<(), Finding>;
+/// The first violation, if any.
+pub type Verdict<T = ()> = Result<T, Finding>;
 
-/// Starts over `dir` and looks at everything; `at` is how much of the history had happened.
+/// Starts over `dir` and checks everything; `at` is the position in the history.
 pub fn examine(dir: &Path, sent: &[Sent], at: usize, runtime: &tokio::runtime::Runtime) -> Verdict {
-    examine_house(House::start(dir, !(at as u64)), sent, at, runtime)
+    examine_instance(Instance::start(dir, !(at as u64)), sent, at, runtime)
 }
 
-/// The same over what the real program left behind, with all that was sent to it.
+/// Does the same over the directory of the real program, with all calls sent to it.
 pub fn examine_real(dir: &Path, sent: &[Sent], runtime: &tokio::runtime::Runtime) -> Verdict {
-    examine_house(
-        House::start_at(dir, 0, SystemClock.now()),
+    examine_instance(
+        Instance::start_at(dir, 0, SystemClock.now()),
         sent,
         usize::MAX,
         runtime,
     )
 }
 
-fn examine_house(
-    house: Result<House, StartError>,
+fn examine_instance(
+    instance: Result<Instance, StartError>,
     sent: &[Sent],
     at: usize,
     runtime: &tokio::runtime::Runtime,
 ) -> Verdict {
-    let house = house.map_err(|error| format!("does not start: {error}"))?;
-    let verdict = runtime.block_on(look(&house, sent, at));
-    house.stop();
+    let instance = instance.map_err(|error| format!("the process does not start: {error}"))?;
+    let verdict = runtime.block_on(check(&instance, sent, at));
+    instance.stop();
     verdict
 }
 
-async fn look(house: &House, sent: &[Sent], at: usize) -> Verdict {
+async fn check(instance: &Instance, sent: &[Sent], at: usize) -> Verdict {
     for line in sent
         .iter()
         .filter(|line| line.at <= at && line.until.is_none_or(|until| at < until))
     {
         match line.answer_by(at) {
-            Some(_) => acknowledged(house, line).await?,
-            None => in_doubt(house, line).await?,
+            Some(_) => acknowledged(instance, line).await?,
+            None => unanswered(instance, line).await?,
         }
     }
     tokio::task::block_in_place(|| {
-        worker::run_until_idle(&house.app);
-        // What failed is tried again when its pause is over.
-        house.clock.advance(PAUSE);
-        worker::run_until_idle(&house.app);
-        books(house)?;
-        jobs(house)?;
-        shops(house)
+        worker::run_until_idle(&instance.app);
+        // A failed job runs again after its pause.
+        instance.clock.advance(PAUSE);
+        worker::run_until_idle(&instance.app);
+        books(instance)?;
+        jobs(instance)?;
+        tenant_files(instance)
     })
 }
 
-fn name(call: &Call) -> String {
+fn describe(call: &Call) -> String {
     let key = call.idempotency_key.as_deref().unwrap_or("no key");
     format!("{} {} ({key})", call.method, call.path)
 }
 
-/// A call that was answered: the same again under its key, or its effect, where it has none.
-async fn acknowledged(house: &House, line: &Sent) -> Verdict {
+/// Checks an answered call: the same answer under its key, or its effect when it has no key.
+async fn acknowledged(instance: &Instance, line: &Sent) -> Verdict {
     let (_, answer) = line.answered.as_ref().expect("it was answered");
     if line.call.idempotency_key.is_some() && !line.call.path.ends_with("/cancel") {
-        let again = house.send(&line.call).await;
+        let again = instance.send(&line.call).await;
         return if again == *answer {
             Ok(())
         } else {
             let text = format!(
-                "{}: was answered {answer:?}, and now {again:?}",
-                name(&line.call)
+                "{}: first answered {answer:?}, and now {again:?}",
+                describe(&line.call)
             );
             Err(Finding::new(Kind::Lost, text))
         };
     }
-    let is = |path: String, secret: Option<String>| Call {
+    let get = |path: String, secret: Option<String>| Call {
         method: Method::GET,
         path,
         secret,
@@ -106,14 +105,14 @@ async fn acknowledged(house: &House, line: &Sent) -> Verdict {
     let (probe, status, pointer, text) = if let Some(order) = line.call.path.strip_suffix("/cancel")
     {
         (
-            is(order.to_owned(), line.call.secret.clone()),
+            get(order.to_owned(), line.call.secret.clone()),
             200,
             "/status",
             "cancelled",
         )
     } else if line.call.method == Method::DELETE {
         (
-            is(line.call.path.clone(), None),
+            get(line.call.path.clone(), None),
             404,
             "/code",
             "tenant_not_found",
@@ -124,62 +123,62 @@ async fn acknowledged(house: &House, line: &Sent) -> Verdict {
             line.call.path,
             line.call.body["slug"].as_str().unwrap_or_default()
         );
-        (is(path, None), 200, "/status", "active")
+        (get(path, None), 200, "/status", "active")
     };
-    let found = house.send(&probe).await;
+    let found = instance.send(&probe).await;
     if found.status == status && found.text(pointer) == text {
         Ok(())
     } else {
         let text = format!(
-            "{}: was answered {}, and now there is {found:?}",
-            name(&line.call),
+            "{}: answered {}, but the state is {found:?}",
+            describe(&line.call),
             answer.status
         );
         Err(Finding::new(Kind::Lost, text))
     }
 }
 
-/// A call whose answer was lost: sent again it is carried out, once.
-async fn in_doubt(house: &House, line: &Sent) -> Verdict {
-    let again = house.send(&line.call).await;
-    let fine = match (&line.call.method, again.status) {
+/// Checks a call whose answer was lost: sent again, it is carried out once.
+async fn unanswered(instance: &Instance, line: &Sent) -> Verdict {
+    let again = instance.send(&line.call).await;
+    let is_good = match (&line.call.method, again.status) {
         (_, 200..=299) => true,
-        // Without a key there is nothing to tell it by: it is refused because it was done before.
+        // A call without a key cannot be recognized; it is refused because it was done before.
         (&Method::DELETE, 404) => true,
         (_, 409) => line.call.secret.is_none() || line.call.path.ends_with("/cancel"),
         _ => false,
     };
-    if fine {
+    if is_good {
         Ok(())
     } else {
         Err(format!(
-            "{}: its answer was lost, and now it is refused: {again:?}",
-            name(&line.call)
+            "{}: refused after its answer was lost: {again:?}",
+            describe(&line.call)
         )
         .into())
     }
 }
 
-/// The shops that have a file.
-pub fn tenants(house: &House) -> Result<Vec<tillbox::tenancy::TenantAccess>, String> {
-    let listed = house
+/// Lists the tenants that have a file.
+pub fn tenants(instance: &Instance) -> Result<Vec<tillbox::tenancy::TenantAccess>, String> {
+    let listed = instance
         .app
         .directory
         .read(tillbox::tenancy::commands::list_with_file)
         .wait();
-    listed.map_err(|error: StorageError| format!("the shops cannot be listed: {error}"))
+    listed.map_err(|error: StorageError| format!("the tenants cannot be listed: {error}"))
 }
 
-/// The books of every shop agree with themselves.
-pub fn books(house: &House) -> Verdict {
-    for access in tenants(house)? {
-        let db = house
+/// Checks that the books of every tenant are consistent.
+pub fn books(instance: &Instance) -> Verdict {
+    for access in tenants(instance)? {
+        let db = instance
             .app
             .registry
             .open(&access)
             .map_err(|error| format!("{}: {error}", access.slug()))?;
-        // These books are small. What is open already reads them: another connection would read the
-        // schema first, which takes longer.
+        // These books are small. The open connection reads them: a new one would read the schema
+        // first, which takes longer.
         let report: Result<Report, StorageError> = db.read(integrity::check).wait();
         let report = report.map_err(|error| format!("{}: {error}", access.slug()))?;
         if !report.passes() {
@@ -189,12 +188,12 @@ pub fn books(house: &House) -> Verdict {
     Ok(())
 }
 
-/// Each order that was paid has one confirmation, each fact one line in the audit log, each run
-/// that deleted entries one that says so, and nothing that is due is left.
-pub fn jobs(house: &House) -> Verdict {
+/// Checks that each paid order has one confirmation, each fact one entry in the audit log, each
+/// pruning run one entry that records it, and that no due job is left.
+pub fn jobs(instance: &Instance) -> Verdict {
     let mut confirmations = 0;
-    for access in tenants(house)? {
-        let path = house
+    for access in tenants(instance)? {
+        let path = instance
             .dir
             .join("tenants")
             .join(format!("{}.db", access.id()));
@@ -210,7 +209,7 @@ pub fn jobs(house: &House) -> Verdict {
         )?;
         let (facts, log) = (
             count("SELECT count(*) FROM job WHERE queue = 'audit'")?,
-            // Those that were pruned had their places; the newest always stays.
+            // Pruned entries count by `seq`; the newest one always stays.
             count("SELECT coalesce(max(seq), 0) FROM audit_log")?,
         );
         let paid = count(
@@ -225,8 +224,8 @@ pub fn jobs(house: &House) -> Verdict {
                 () => Kind::Other,
             };
             let text = format!(
-                "{}: {unfinished} jobs are left; {facts} facts and {log} lines of the audit log; \
-                 {paid} paid orders and {mails} confirmations",
+                "{}: unfinished jobs: {unfinished}; facts: {facts}; audit entries: {log}; paid \
+                 orders: {paid}; confirmations: {mails}",
                 access.slug()
             );
             return Err(Finding::new(kind, text));
@@ -241,13 +240,13 @@ pub fn jobs(house: &House) -> Verdict {
         );
         if runs > begun {
             let text = format!(
-                "{}: entries of the trail went in {runs} runs, and {begun} are recorded",
+                "{}: {runs} runs pruned the audit log, but {begun} are recorded",
                 access.slug()
             );
             return Err(Finding::new(Kind::Lost, text));
         }
     }
-    let outbox = std::fs::read_dir(house.dir.join("outbox"))
+    let outbox = std::fs::read_dir(instance.dir.join("outbox"))
         .into_iter()
         .flatten()
         .flatten();
@@ -269,19 +268,19 @@ pub fn jobs(house: &House) -> Verdict {
         };
         Err(Finding::new(
             kind,
-            format!("{mails} mails are in the outbox, of {confirmations} orders"),
+            format!("{mails} mails in the outbox for {confirmations} orders"),
         ))
     }
 }
 
-/// There is a file for each shop, and no other.
-pub fn shops(house: &House) -> Verdict {
-    let listed: BTreeSet<String> = tenants(house)?
+/// Checks that there is one file for each tenant, and no other file.
+pub fn tenant_files(instance: &Instance) -> Verdict {
+    let listed: BTreeSet<String> = tenants(instance)?
         .iter()
         .map(|access| format!("{}.db", access.id()))
         .collect();
     let entries =
-        std::fs::read_dir(house.dir.join("tenants")).map_err(|error| error.to_string())?;
+        std::fs::read_dir(instance.dir.join("tenants")).map_err(|error| error.to_string())?;
     let names = entries
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -291,6 +290,6 @@ pub fn shops(house: &House) -> Verdict {
     if files == listed {
         Ok(())
     } else {
-        Err(format!("the landlord knows {listed:?}, and there are {files:?}").into())
+        Err(format!("the landlord lists {listed:?}, but the files are {files:?}").into())
     }
 }

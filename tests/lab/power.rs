@@ -1,5 +1,5 @@
-//! Power cuts: at any point of the shops' day the disk keeps what was synced and any part of the
-//! rest; then the process starts again.
+//! Power cuts: at any point of the workload the disk keeps synced data and any part of the rest.
+//! Then the process starts again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,27 +10,28 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 use tillbox::storage::DataDir;
 
-use crate::dice::Dice;
 use crate::disk::states::{Disk, Survives};
 use crate::disk::{self, Op};
-use crate::house::{self, House};
+use crate::instance::{self, Instance};
 use crate::oracle;
+use crate::rng::Rng;
 use crate::table::{Finding, Row};
-use crate::workload::{self, Diary, Sent};
+use crate::workload::{self, CallLog, Sent};
 
-/// How many customers come in the day that is cut.
+/// Customers in the recorded workload.
 const CUSTOMERS: usize = 8;
 /// Two for each core of a small machine: a trial often waits for its own writer or readers.
 const THREADS: usize = 4;
 
-/// A day: what happened on the disk, and what was answered.
-struct Day {
+/// A recorded workload: the disk operations, and the calls with their answers.
+struct Recording {
     root: PathBuf,
     history: Vec<Op>,
     sent: Vec<Sent>,
 }
 
-/// A directory whose syncs cost nothing, where there is one: no power is really cut.
+/// Creates a temporary directory, in memory where possible. Syncs cost nothing there, and no power
+/// is really cut.
 pub fn scratch() -> TempDir {
     let shm = Path::new("/dev/shm");
     if shm.is_dir() {
@@ -40,42 +41,43 @@ pub fn scratch() -> TempDir {
     }
 }
 
-fn record(syncs_are_lies: bool) -> Day {
+fn record(ignores_syncs: bool) -> Recording {
     let dir = scratch();
     let root = dir.path().to_owned();
     DataDir::prepare(&root).expect("the directory is prepared");
     fs::create_dir(root.join("outbox")).expect("a directory");
-    disk::watch(&root, syncs_are_lies);
-    let house = House::start(&root, 0).expect("the day begins");
-    let diary = Diary::default();
-    house::runtime(THREADS).block_on(async {
+    disk::watch(&root, ignores_syncs);
+    let instance = Instance::start(&root, 0).expect("the process starts");
+    let call_log = CallLog::default();
+    instance::runtime(THREADS).block_on(async {
         tokio::spawn(async {}).await.expect("it runs");
-        workload::run(&house, &diary, CUSTOMERS).await;
+        workload::run(&instance, &call_log, CUSTOMERS).await;
     });
-    house.stop();
-    Day {
+    instance.stop();
+    Recording {
         root,
-        history: disk::take(),
-        sent: diary.into_lines(),
+        history: disk::stop(),
+        sent: call_log.into_sent(),
     }
 }
 
-/// One cut: where, what survives, and what comes of it.
+/// Cuts the power at a position and examines the result.
 fn cut(
-    day: &Day,
+    recording: &Recording,
     disk: &Disk<'_>,
     at: usize,
     survives: Survives,
-    dice: &mut Dice,
+    rng: &mut Rng,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<(), Finding> {
-    let image = disk.image(survives, dice);
+    let image = disk.image(survives, rng);
     let dir = scratch();
-    lay_out(&image, &day.root, dir.path());
-    oracle::examine(dir.path(), &day.sent, at, runtime).inspect_err(|_| keep(&image, day, at))
+    write_image(&image, &recording.root, dir.path());
+    oracle::examine(dir.path(), &recording.sent, at, runtime)
+        .inspect_err(|_| keep(&image, recording, at))
 }
 
-pub fn lay_out(image: &BTreeMap<PathBuf, Vec<u8>>, from: &Path, to: &Path) {
+pub fn write_image(image: &BTreeMap<PathBuf, Vec<u8>>, from: &Path, to: &Path) {
     DataDir::prepare(to).expect("the directory is prepared");
     for (path, bytes) in image {
         let path = to.join(path.strip_prefix(from).expect("below the root"));
@@ -84,53 +86,52 @@ pub fn lay_out(image: &BTreeMap<PathBuf, Vec<u8>>, from: &Path, to: &Path) {
     }
 }
 
-/// Keeps the first disk that was found wrong, for whoever looks into it.
-fn keep(image: &BTreeMap<PathBuf, Vec<u8>>, day: &Day, at: usize) {
+/// Keeps the first failed disk for inspection.
+fn keep(image: &BTreeMap<PathBuf, Vec<u8>>, recording: &Recording, at: usize) {
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("power-cut-{at}"));
-    if !kept.exists() && !day.sent.is_empty() {
-        lay_out(image, &day.root, &kept);
+    if !kept.exists() && !recording.sent.is_empty() {
+        write_image(image, &recording.root, &kept);
     }
 }
 
-/// How many cuts there are for each one on the disk that lies, and how many of those there are at
-/// least.
+/// Cuts for each control on a disk that ignores syncs, and the least number of controls.
 const CUTS_PER_CONTROL: usize = 20;
 const CONTROLS_MIN: usize = 20;
 
-/// Cuts the power. In the same run the control: on a disk that only claims to sync, the same cuts
-/// must be found to lose something.
+/// Cuts the power. The control in the same run: on a disk that only reports syncs, the same cuts
+/// must lose something.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let power = Row::new(
         "power cut",
         cases.len(),
-        cut_many(&record(false), seed, cases.clone()),
+        run_cuts(&record(false), seed, cases.clone()),
     );
     let (what, controls) = (
-        "control: syncs that are lies",
+        "control: ignored syncs",
         (cases.len() / CUTS_PER_CONTROL).max(CONTROLS_MIN),
     );
     if cases.len() == 1 {
-        return vec![power, Row::skipped(what, controls, "one case is run again")];
+        return vec![power, Row::skipped(what, controls, "a single case runs")];
     }
-    let control = Row::new(what, controls, cut_many(&record(true), seed, 0..controls)).must_find();
+    let control = Row::new(what, controls, run_cuts(&record(true), seed, 0..controls)).must_find();
     vec![power, control]
 }
 
-fn cut_many(day: &Day, seed: u64, cases: Range<usize>) -> Vec<Finding> {
+fn run_cuts(recording: &Recording, seed: u64, cases: Range<usize>) -> Vec<Finding> {
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for part in 0..THREADS {
             let (failures, cases) = (&failures, cases.clone());
             scope.spawn(move || {
-                let runtime = house::runtime(1);
+                let runtime = instance::runtime(1);
                 let mut disk = Disk::default();
-                // Each thread has its stretch of the day, and goes through it in order.
+                // Each thread replays the history in order, for its share of the cases.
                 let mut cases: Vec<(usize, usize)> = cases
                     .skip(part)
                     .step_by(THREADS)
                     .map(|case| {
                         (
-                            Dice::new(seed, case as u64).below(day.history.len() as u64 + 1)
+                            Rng::new(seed, case as u64).below(recording.history.len() as u64 + 1)
                                 as usize,
                             case,
                         )
@@ -138,11 +139,11 @@ fn cut_many(day: &Day, seed: u64, cases: Range<usize>) -> Vec<Finding> {
                     .collect();
                 cases.sort_unstable();
                 for (at, case) in cases {
-                    disk.advance(&day.history, at);
-                    let mut dice = Dice::new(seed, case as u64);
-                    dice.next();
-                    let survives = *dice.pick(Survives::ALL);
-                    if let Err(found) = cut(day, &disk, at, survives, &mut dice, &runtime) {
+                    disk.advance(&recording.history, at);
+                    let mut rng = Rng::new(seed, case as u64);
+                    rng.next();
+                    let survives = *rng.pick(Survives::ALL);
+                    if let Err(found) = cut(recording, &disk, at, survives, &mut rng, &runtime) {
                         let found =
                             found.at(format_args!("case {case} at {at}, {survives:?} survives"));
                         failures

@@ -1,9 +1,9 @@
-//! Rotten bits: flips, lost sectors and pages, files that were cut, in a shop's database and in its
-//! WAL. Whatever changes a row of the books or drops an acknowledged sale has to be noticed: the
-//! file is not opened, or the integrity check names it. Damage that changes no row may pass.
+//! Bit rot: flipped bits, lost sectors and pages, and truncated files, in a tenant's database and
+//! in its WAL. Every change of a row of the books and every dropped acknowledged sale must be
+//! detected: the file is not opened, or the integrity check reports it. Damage that changes no row
+//! may pass.
 //!
-//! The control is SQLite by itself, which opens most of these files and finds nothing wrong with
-//! them.
+//! The control is SQLite alone, which opens most of these files and reports nothing.
 
 use std::fs;
 use std::ops::Range;
@@ -17,19 +17,18 @@ use tillbox::tenancy::TenantAccess;
 use tillbox::tenancy::commands::list_with_file;
 use tillbox::tenant::integrity;
 
-use crate::dice::Dice;
-use crate::house::{self, House};
+use crate::instance::{self, Instance};
 use crate::power::scratch;
+use crate::rng::Rng;
 use crate::table::{Finding, Kind, Row};
-use crate::workload::{Diary, Till};
+use crate::workload::{CallLog, Till};
 
 const THREADS: usize = 2;
-/// Customers of the day whose files rot: small files, in which most bytes mean something.
+/// Customers of the workload. The files are small, so most bytes matter.
 const CUSTOMERS: usize = 16;
 
-/// What the books are: the columns that must never be other than they were. What may change by
-/// itself (an order's address, when a row was last touched) is not in it, and of an order that
-/// nobody has paid only what it is over.
+/// The books: the columns that must never change. Columns that may change by themselves are left
+/// out (an order's email address, update times), and an unpaid order only counts with its amounts.
 const BOOKS: &[&str] = &[
     "SELECT seq, id, number, status, currency, subtotal_minor, discount_minor, tax_minor, \
      total_minor FROM sales_order ORDER BY seq",
@@ -54,15 +53,15 @@ const BOOKS: &[&str] = &[
      ORDER BY seq",
 ];
 
-/// A data directory as a `kill -9` leaves it, with what is in the books of its first shop.
-struct Sound {
+/// A data directory as `kill -9` leaves it, with the books of its first tenant.
+struct IntactShop {
     dir: tempfile::TempDir,
     shop: TenantAccess,
     books: Vec<String>,
 }
 
-impl Sound {
-    /// Where the shop's file is in a directory.
+impl IntactShop {
+    /// Returns the path of the tenant's file in a directory.
     fn file(&self, dir: &Path) -> PathBuf {
         dir.join("tenants").join(format!("{}.db", self.shop.id()))
     }
@@ -86,32 +85,32 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn sound() -> Sound {
+fn intact() -> IntactShop {
     let (busy, dir) = (scratch(), scratch());
     DataDir::prepare(busy.path()).expect("the directory is prepared");
     fs::create_dir(busy.path().join("outbox")).expect("a directory");
-    let house = House::start(busy.path(), 0).expect("the day begins");
-    house::runtime(THREADS).block_on(async {
-        let diary = Diary::default();
-        let till = Till::open(&house, &diary, "rotting").await;
-        let tea = till.stocked().await;
+    let instance = Instance::start(busy.path(), 0).expect("the process starts");
+    instance::runtime(THREADS).block_on(async {
+        let call_log = CallLog::default();
+        let till = Till::open(&instance, &call_log, "rotting").await;
+        let tea = till.create_product().await;
         for number in 0..CUSTOMERS {
-            till.serve(&tea, number).await;
+            till.serve_customer(&tea, number).await;
         }
         tokio::task::block_in_place(|| {
-            tillbox::worker::run_until_idle(&house.app);
-            // The first half is in the database, the rest in the WAL.
-            house.app.registry.close_all();
+            tillbox::worker::run_until_idle(&instance.app);
+            // The first half of the sales is in the database, the rest in the WAL.
+            instance.app.registry.close_all();
         });
         for number in CUSTOMERS..2 * CUSTOMERS {
-            till.serve(&tea, number).await;
+            till.serve_customer(&tea, number).await;
         }
         tokio::task::block_in_place(|| {
-            tillbox::worker::run_until_idle(&house.app);
-            house.app.registry.write_checkpoints().expect("written");
+            tillbox::worker::run_until_idle(&instance.app);
+            instance.app.registry.write_checkpoints().expect("written");
         });
     });
-    let listed = house
+    let listed = instance
         .app
         .directory
         .read(list_with_file)
@@ -122,17 +121,17 @@ fn sound() -> Sound {
         .find(|access| access.slug().as_str() == "rotting")
         .expect("it was made");
     copy(busy.path(), dir.path());
-    house.stop();
-    let mut sound = Sound {
+    instance.stop();
+    let mut intact = IntactShop {
         dir,
         shop,
         books: Vec::new(),
     };
-    sound.books = books(&sound.file(busy.path())).expect("the books");
-    sound
+    intact.books = books(&intact.file(busy.path())).expect("the books");
+    intact
 }
 
-/// All rows of the books, as text.
+/// Reads all rows of the books, as text.
 fn books(file: &Path) -> rusqlite::Result<Vec<String>> {
     let conn = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let mut rows = Vec::new();
@@ -158,12 +157,12 @@ fn books(file: &Path) -> rusqlite::Result<Vec<String>> {
     Ok(rows)
 }
 
-/// What happens to a file; gives it in words.
-fn rot(file: &Path, dice: &mut Dice) -> String {
+/// Damages a file and returns a description of the damage.
+fn damage(file: &Path, rng: &mut Rng) -> String {
     let mut bytes = fs::read(file).expect("the file");
     let len = bytes.len() as u64;
-    let at = dice.below(len) as usize;
-    let what = match dice.below(10) {
+    let at = rng.below(len) as usize;
+    let description = match rng.below(10) {
         0 => {
             bytes.truncate(at);
             format!("cut at {at}")
@@ -179,44 +178,45 @@ fn rot(file: &Path, dice: &mut Dice) -> String {
             let end = (sector + 512).min(bytes.len());
             bytes[sector..end]
                 .iter_mut()
-                .for_each(|byte| *byte = dice.next() as u8);
+                .for_each(|byte| *byte = rng.next() as u8);
             format!("garbage in the sector at {sector}")
         }
         _ => {
-            let bit = dice.below(8);
+            let bit = rng.below(8);
             bytes[at] ^= 1 << bit;
             format!("flipped bit {bit} of byte {at}")
         }
     };
     fs::write(file, bytes).expect("the file");
-    what
+    description
 }
 
-/// Whether the process notices: the shop is not opened, or its check finds something.
-fn is_noticed(sound: &Sound, dir: &Path) -> bool {
-    let Ok(house) = House::start(dir, 1) else {
+/// Reports whether the process detects the damage: it does not open the tenant's file, or its check
+/// reports something.
+fn is_detected(intact: &IntactShop, dir: &Path) -> bool {
+    let Ok(instance) = Instance::start(dir, 1) else {
         return true;
     };
-    let is_sound = house.app.registry.open(&sound.shop).is_ok_and(|db| {
-        let mark = house
+    let passes = instance.app.registry.open(&intact.shop).is_ok_and(|db| {
+        let checkpoint = instance
             .app
             .registry
-            .find_checkpoint(sound.shop.id())
+            .find_checkpoint(intact.shop.id())
             .ok()
             .flatten();
         let report = db.read_long(move |view| {
             let mut report = integrity::check(view)?;
-            integrity::check_checkpoint(view, mark.as_ref(), &mut report)?;
+            integrity::check_checkpoint(view, checkpoint.as_ref(), &mut report)?;
             Ok::<_, tillbox::storage::StorageError>(report)
         });
         report.wait().is_ok_and(|report| report.passes())
     });
-    house.stop();
-    !is_sound
+    instance.stop();
+    !passes
 }
 
-/// Whether SQLite by itself would: a plain open, and its own check.
-fn sqlite_notices(file: &Path) -> bool {
+/// Reports whether SQLite alone detects it: by a plain open and its own check.
+fn is_detected_by_sqlite(file: &Path) -> bool {
     let check = || {
         let conn = Connection::open(file)?;
         conn.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0))
@@ -224,93 +224,96 @@ fn sqlite_notices(file: &Path) -> bool {
     check() != Ok("ok".to_owned())
 }
 
-/// What one case came to.
+/// The counts and findings of all cases.
 #[derive(Default)]
-struct Tally {
-    noticed: usize,
+struct Counts {
+    detected: usize,
     missed: Vec<Finding>,
     missed_by_sqlite: Vec<Finding>,
 }
 
-fn case(sound: &Sound, suffix: &str, seed: u64, case: usize, tally: &Mutex<Tally>) {
-    let mut dice = Dice::new(seed, case as u64);
+fn run_case(intact: &IntactShop, suffix: &str, seed: u64, case: usize, counts: &Mutex<Counts>) {
+    let mut rng = Rng::new(seed, case as u64);
     let dir = scratch();
-    copy(sound.dir.path(), dir.path());
-    let file = sound.file(dir.path());
-    let rotten = PathBuf::from(format!("{}{suffix}", file.display()));
-    let what = rot(&rotten, &mut dice);
+    copy(intact.dir.path(), dir.path());
+    let file = intact.file(dir.path());
+    let damaged = PathBuf::from(format!("{}{suffix}", file.display()));
+    let description = damage(&damaged, &mut rng);
     let alone = scratch();
     copy(dir.path(), alone.path());
-    let alone = sound.file(alone.path());
-    let (sqlite_noticed, noticed) = (sqlite_notices(&alone), is_noticed(sound, dir.path()));
+    let alone = intact.file(alone.path());
+    let (sqlite_detected, detected) = (
+        is_detected_by_sqlite(&alone),
+        is_detected(intact, dir.path()),
+    );
     let finding = |difference| {
         let text = format!(
-            "case {case}: {what} of the file{suffix}, and nobody complains of {difference}"
+            "case {case}: {description} of the file{suffix}, and no check reports {difference}"
         );
         Finding::new(Kind::Undetected, text)
     };
-    let by_sqlite = difference(sound, &alone).filter(|_| !sqlite_noticed);
-    let missed = difference(sound, &file).filter(|_| !noticed);
-    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    tally.noticed += usize::from(noticed);
-    tally.missed_by_sqlite.extend(by_sqlite.map(finding));
-    tally.missed.extend(missed.map(finding));
+    let by_sqlite = difference(intact, &alone).filter(|_| !sqlite_detected);
+    let missed = difference(intact, &file).filter(|_| !detected);
+    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    counts.detected += usize::from(detected);
+    counts.missed_by_sqlite.extend(by_sqlite.map(finding));
+    counts.missed.extend(missed.map(finding));
 }
 
-/// In what the books of a file are not what they were.
-fn difference(sound: &Sound, file: &Path) -> Option<String> {
+/// Returns the first difference between the books of a file and the intact ones.
+fn difference(intact: &IntactShop, file: &Path) -> Option<String> {
     let books = match books(file) {
         Ok(books) => books,
         Err(error) => return Some(error.to_string()),
     };
-    let pairs = sound.books.iter().zip(&books);
+    let pairs = intact.books.iter().zip(&books);
     let first = pairs.into_iter().find(|(was, is)| was != is);
     match first {
-        Some((was, is)) => Some(format!("{was} having become {is}")),
-        None if books.len() != sound.books.len() => Some(format!(
-            "{} rows of {} being left",
+        Some((was, is)) => Some(format!("{was} changed to {is}")),
+        None if books.len() != intact.books.len() => Some(format!(
+            "{} of {} rows left",
             books.len(),
-            sound.books.len()
+            intact.books.len()
         )),
         None => None,
     }
 }
 
-/// Lets the database and the WAL of a shop rot, half of the cases each.
+/// Damages the database in half of the cases and the WAL in the others.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
-    let sound = sound();
+    let intact = intact();
     let mut rows = Vec::new();
     for (part, suffix) in ["", "-wal"].into_iter().enumerate() {
         let cases: Vec<usize> = cases.clone().filter(|case| case % 2 == part).collect();
         if cases.is_empty() {
             continue;
         }
-        let tally = Mutex::new(Tally::default());
+        let counts = Mutex::new(Counts::default());
         std::thread::scope(|scope| {
             for share in cases.chunks(cases.len().div_ceil(THREADS)) {
-                let (sound, tally) = (&sound, &tally);
+                let (intact, counts) = (&intact, &counts);
                 scope.spawn(move || {
                     share
                         .iter()
-                        .for_each(|number| case(sound, suffix, seed, *number, tally))
+                        .for_each(|number| run_case(intact, suffix, seed, *number, counts))
                 });
             }
         });
-        let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if tally.noticed == 0 && cases.len() > 10 {
-            tally
+        let mut counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if counts.detected == 0 && cases.len() > 10 {
+            counts
                 .missed
-                .push("nothing rotted that anybody noticed: nothing was tried".into());
+                .push("no damage was detected: the trials tested nothing".into());
         }
         let (name, control) = match suffix {
-            "" => ("rotten bits: database", "control: SQLite alone, database"),
-            _ => ("rotten bits: WAL", "control: SQLite alone, WAL"),
+            "" => ("bit rot: database", "control: SQLite alone, database"),
+            _ => ("bit rot: WAL", "control: SQLite alone, WAL"),
         };
         let trials = cases.len();
-        rows.push(Row::new(name, trials, tally.missed));
-        // What SQLite misses of a database is a handful in a thousand; too few trials find none.
+        rows.push(Row::new(name, trials, counts.missed));
+        // SQLite alone misses a few in a thousand for a database; too few trials find none.
         if suffix == "-wal" || trials >= 500 {
-            rows.push(Row::new(control, trials, tally.missed_by_sqlite).must_find());
+            rows.push(Row::new(control, trials, counts.missed_by_sqlite).must_find());
         }
     }
     rows

@@ -1,4 +1,4 @@
-//! Which parts of the laboratory run, and how large; the command line.
+//! The command line of the laboratory: which parts run, and how many trials.
 
 use std::ops::Range;
 use std::process::ExitCode;
@@ -7,8 +7,8 @@ use tillbox::primitives::Stopwatch;
 
 use crate::table::{self, Row};
 
-/// Name, trials in the short form, trials in the long one, and what runs it: the seed and the
-/// numbers of the cases to the rows of the table.
+/// The name, the trials in the short form and in the long one, and the function, which turns a seed
+/// and a range of cases into rows of the table.
 pub struct Part(
     pub &'static str,
     pub usize,
@@ -16,66 +16,67 @@ pub struct Part(
     pub fn(u64, Range<usize>) -> Vec<Row>,
 );
 
-/// What was asked for.
+/// The parsed command line.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Order {
+struct Options {
     is_long: bool,
     seed: Option<u64>,
     trials: Option<usize>,
     case: Option<usize>,
-    /// Words that are no option: names of parts, or a filter that is meant for the other tests.
+    /// Arguments that are not options: names of parts, or a filter for other tests.
     words: Vec<String>,
 }
 
-/// Options of the usual harness are passed over: whoever gives them means the other tests as well.
-fn understand(args: impl Iterator<Item = String>) -> Order {
-    let mut order = Order::default();
+/// Parses the arguments. Ignores options of the standard test harness, which may be meant for other
+/// tests.
+fn parse(args: impl Iterator<Item = String>) -> Options {
+    let mut options = Options::default();
     let mut args = args.peekable();
     while let Some(arg) = args.next() {
         let mut number = || {
             let value = args.next().and_then(|value| value.parse::<u64>().ok());
-            value.unwrap_or_else(|| panic!("{arg} takes a number"))
+            value.unwrap_or_else(|| panic!("{arg} needs a number"))
         };
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         match arg.as_str() {
-            "--ci" => order.is_long = true,
-            "--seed" => order.seed = Some(number()),
-            "--trials" => order.trials = Some(size(number())),
-            "--case" => order.case = Some(size(number())),
+            "--ci" => options.is_long = true,
+            "--seed" => options.seed = Some(number()),
+            "--trials" => options.trials = Some(size(number())),
+            "--case" => options.case = Some(size(number())),
             option if option.starts_with('-') => {}
-            word => order.words.push(word.to_owned()),
+            word => options.words.push(word.to_owned()),
         }
     }
-    order
+    options
 }
 
-/// Runs the parts that the arguments name, or all of them, and prints what was found.
+/// Runs the named parts, or all of them, and prints the results.
 pub fn all(parts: &[Part], args: impl Iterator<Item = String>) -> ExitCode {
     let args: Vec<String> = args.collect();
     if args.iter().any(|arg| arg == "--list") {
         return ExitCode::SUCCESS;
     }
-    let order = understand(args.into_iter());
-    let wanted: Vec<&Part> = parts
+    let options = parse(args.into_iter());
+    let selected: Vec<&Part> = parts
         .iter()
-        .filter(|part| order.words.is_empty() || order.words.iter().any(|word| word == part.0))
+        .filter(|part| options.words.is_empty() || options.words.iter().any(|word| word == part.0))
         .collect();
-    if wanted.is_empty() {
+    if selected.is_empty() {
         let names: Vec<&str> = parts.iter().map(|part| part.0).collect();
         println!(
-            "the laboratory has no part {:?}; it has {}",
-            order.words,
+            "no part {:?}; the parts are {}",
+            options.words,
             names.join(", ")
         );
         return ExitCode::SUCCESS;
     }
-    let seed = order.seed.unwrap_or(1);
+    let seed = options.seed.unwrap_or(1);
     let mut rows = Vec::new();
-    for &&Part(name, short, long, run) in &wanted {
-        let trials = order
+    for &&Part(name, short, long, run) in &selected {
+        let trials = options
             .trials
-            .unwrap_or(if order.is_long { long } else { short });
-        let cases = order
+            .unwrap_or(if options.is_long { long } else { short });
+        let cases = options
             .case
             .map_or(0..trials, |case| case..case.saturating_add(1));
         let watch = Stopwatch::start();

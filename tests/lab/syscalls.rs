@@ -1,9 +1,9 @@
-//! The unmodified program under `strace`, which kills it, or has a call fail, at the Nth call of a
-//! kind: while it starts, brings an older file up to date, sells, makes and removes a shop, and
-//! ends. Then it starts again without, and everything has to hold.
+//! The unmodified program under `strace`, which kills it or makes a call fail at the Nth call of a
+//! kind: while it starts, migrates an older file, sells, creates and removes a tenant, and ends.
+//! Then it starts again without strace, and all invariants must hold.
 //!
-//! The number is counted in each thread by itself, as strace counts. Errors of `write` are left
-//! out: sockets and pipes have them too, which no disk does.
+//! The count is per thread, as strace counts. Errors of `write` are left out: sockets and pipes
+//! would fail too, unlike with a real disk.
 
 use std::fs;
 use std::ops::Range;
@@ -17,150 +17,158 @@ use std::thread;
 use libc::SIGKILL;
 
 use crate::daemon::{
-    Caller, Daemon, Line, Patience, Shop, command, keep, serve, under, within_a_minute,
+    Caller, Daemon, Endpoint, Retry, ShopTemplate, command, keep, serve, within_a_minute,
+    wrap_command,
 };
-use crate::dice::Dice;
 use crate::oracle::Verdict;
+use crate::rng::Rng;
 use crate::table::{Finding, Row};
-use crate::workload::{self, Diary, Sent, Till, settled};
-use crate::{house, older, oracle};
+use crate::workload::{self, CallLog, Sent, Till, settled};
+use crate::{instance, older, oracle};
 
 const TILLS: usize = 3;
 const CUSTOMERS: usize = 2;
 const THREADS: usize = 2;
 
-/// A kind of call: its names on this system and on others, the highest number that is tried, and
-/// the errors that a disk can give.
-struct Calls(&'static str, u64, &'static [&'static str]);
+/// A group of calls: its names on this system and on others, the highest count that is tried, and
+/// the possible errors of a disk.
+struct CallGroup(&'static str, u64, &'static [&'static str]);
 
-const CALLS: &[Calls] = &[
-    Calls("?fsync,?fdatasync", 30, &["EIO", "ENOSPC"]),
-    Calls("?pwrite64", 300, &["ENOSPC", "EIO"]),
-    Calls("?write", 8, &[]),
-    Calls("?open,?openat", 50, &["EMFILE", "EIO"]),
-    Calls("?rename,?renameat,?renameat2", 2, &["EIO", "ENOSPC"]),
-    Calls("?ftruncate", 5, &["EIO", "ENOSPC"]),
-    Calls("?unlink,?unlinkat", 12, &["EIO"]),
+const CALLS: &[CallGroup] = &[
+    CallGroup("?fsync,?fdatasync", 30, &["EIO", "ENOSPC"]),
+    CallGroup("?pwrite64", 300, &["ENOSPC", "EIO"]),
+    CallGroup("?write", 8, &[]),
+    CallGroup("?open,?openat", 50, &["EMFILE", "EIO"]),
+    CallGroup("?rename,?renameat,?renameat2", 2, &["EIO", "ENOSPC"]),
+    CallGroup("?ftruncate", 5, &["EIO", "ENOSPC"]),
+    CallGroup("?unlink,?unlinkat", 12, &["EIO"]),
 ];
 
-/// What is done to which calls, as strace has it.
+/// An injection in the syntax of strace.
 struct Injection {
     calls: &'static str,
-    what: String,
+    effect: String,
 }
 
 impl Injection {
-    fn kill(dice: &mut Dice) -> Self {
-        let Calls(calls, most, _) = dice.pick(CALLS);
-        let what = format!("signal=KILL:when={}", nth(dice, *most));
-        Self { calls, what }
+    fn kill(rng: &mut Rng) -> Self {
+        let CallGroup(calls, most, _) = rng.pick(CALLS);
+        let effect = format!("signal=KILL:when={}", nth(rng, *most));
+        Self { calls, effect }
     }
 
-    fn error(dice: &mut Dice) -> Self {
+    fn error(rng: &mut Rng) -> Self {
         let calls = loop {
-            let calls = dice.pick(CALLS);
+            let calls = rng.pick(CALLS);
             if !calls.2.is_empty() {
                 break calls;
             }
         };
-        let (first, error) = (nth(dice, calls.1), dice.pick(calls.2));
-        // Once, a few times, or until it is started again.
-        let until = match dice.below(3) {
+        let (first, error) = (nth(rng, calls.1), rng.pick(calls.2));
+        // Once, a few times, or until the program restarts.
+        let until = match rng.below(3) {
             0 => format!("..{first}"),
             1 => format!("..{}", first + 2),
             _ => "+".to_owned(),
         };
         Self {
             calls: calls.0,
-            what: format!("error={error}:when={first}{until}"),
+            effect: format!("error={error}:when={first}{until}"),
         }
     }
 }
 
-/// Every number as often as the others: one that no thread reaches costs a trial, and high ones
-/// strike the program at work.
-const fn nth(dice: &mut Dice, most: u64) -> u64 {
-    1 + dice.below(most)
+/// Returns a uniform count. A count that no thread reaches wastes a trial, and high ones hit the
+/// program while it serves.
+const fn nth(rng: &mut Rng, most: u64) -> u64 {
+    1 + rng.below(most)
 }
 
-/// Half of the cases are kills, the others errors.
+/// Runs kills in half of the cases and errors in the others.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let (kills, errors): (Vec<usize>, Vec<usize>) = cases.partition(|case| case % 2 == 0);
-    let what = ["kill at a system call", "a system call fails"];
+    let names = ["kill at a system call", "a system call fails"];
     if let Err(why) = probe() {
         return vec![
-            Row::skipped(what[0], kills.len(), &why),
-            Row::skipped(what[1], errors.len(), &why),
+            Row::skipped(names[0], kills.len(), &why),
+            Row::skipped(names[1], errors.len(), &why),
         ];
     }
-    // In every other case there is an older file, whose migration is what most of the calls are
-    // then for.
-    let aged = Shop::found();
-    let elder = older::put(aged.dir());
-    let shops = [(Shop::found(), None), (aged, Some(elder))];
+    // In every other case there is an older file, and most calls belong to its migration.
+    let with_older = ShopTemplate::create();
+    let older_id = older::create(with_older.dir());
+    let shops = [(ShopTemplate::create(), None), (with_older, Some(older_id))];
     [
-        (what[0], kills, Injection::kill as Throw),
-        (what[1], errors, Injection::error as Throw),
+        (names[0], kills, Injection::kill as MakeInjection),
+        (names[1], errors, Injection::error as MakeInjection),
     ]
     .into_iter()
     .filter(|(_, cases, _)| !cases.is_empty())
-    .map(|(what, cases, throw)| {
-        let (struck, at_work, mut failures) = try_all(&shops, seed, &cases, throw);
-        // One case alone may be one that strikes nothing.
-        if cases.len() > 1 && struck * 4 < cases.len() {
-            failures
-                .push(format!("only {struck} of {} struck: nothing was tried", cases.len()).into());
+    .map(|(name, cases, make)| {
+        let (hits, at_work, mut failures) = try_all(&shops, seed, &cases, make);
+        // The fault of a single case may hit nothing.
+        if cases.len() > 1 && hits * 4 < cases.len() {
+            failures.push(
+                format!(
+                    "only {hits} of {} faults hit the program: the trials tested nothing",
+                    cases.len()
+                )
+                .into(),
+            );
         }
         println!(
-            "{what}: {struck} of {} struck, {at_work} of them a program that had begun to serve",
+            "{name}: {hits} of {} faults hit the program, {at_work} of them while it served",
             cases.len()
         );
-        Row::new(what, cases.len(), failures)
+        Row::new(name, cases.len(), failures)
     })
     .collect()
 }
 
-type Throw = fn(&mut Dice) -> Injection;
+type MakeInjection = fn(&mut Rng) -> Injection;
 
-/// Tries several at a time: most of a trial is waiting. Gives how often a fault struck, how many of
-/// those programs had begun to serve, and what was found.
+/// Runs several cases at a time, because most of a trial is waiting. Returns the number of faults
+/// that hit, the number of those that hit a serving program, and the findings.
 fn try_all(
-    shops: &[(Shop, Option<String>)],
+    shops: &[(ShopTemplate, Option<String>)],
     seed: u64,
     cases: &[usize],
-    throw: Throw,
+    make: MakeInjection,
 ) -> (usize, usize, Vec<Finding>) {
-    let (struck, at_work, failures) = (
+    let (hits, at_work, failures) = (
         AtomicUsize::new(0),
         AtomicUsize::new(0),
         Mutex::new(Vec::<Finding>::new()),
     );
     thread::scope(|scope| {
         for part in 0..THREADS {
-            let (struck, at_work, failures) = (&struck, &at_work, &failures);
+            let (hits, at_work, failures) = (&hits, &at_work, &failures);
             scope.spawn(move || {
                 for &case in cases.iter().skip(part).step_by(THREADS) {
-                    let mut dice = Dice::new(seed, case as u64);
-                    let injection = throw(&mut dice);
-                    let (shop, elder) = dice.pick(shops);
+                    let mut rng = Rng::new(seed, case as u64);
+                    let injection = make(&mut rng);
+                    let (shop, older_id) = rng.pick(shops);
                     let dir = shop.copy();
-                    let found =
-                        try_one(shop, dir.path(), &injection, dice.below(2) == 0).and_then(|hit| {
-                            elder
+                    let found = try_one(shop, dir.path(), &injection, rng.below(2) == 0).and_then(
+                        |outcome| {
+                            older_id
                                 .as_ref()
-                                .map_or(Ok(()), |elder| older::examine(dir.path(), elder))?;
-                            examine(dir.path(), &hit.sent).map(|()| hit)
-                        });
+                                .map_or(Ok(()), |older_id| older::examine(dir.path(), older_id))?;
+                            examine(dir.path(), &outcome.sent).map(|()| outcome)
+                        },
+                    );
                     match found {
-                        Ok(hit) => {
-                            struck.fetch_add(usize::from(hit.struck), Ordering::SeqCst);
-                            at_work
-                                .fetch_add(usize::from(hit.struck && hit.served), Ordering::SeqCst);
+                        Ok(outcome) => {
+                            hits.fetch_add(usize::from(outcome.is_hit), Ordering::SeqCst);
+                            at_work.fetch_add(
+                                usize::from(outcome.is_hit && outcome.served),
+                                Ordering::SeqCst,
+                            );
                         }
                         Err(found) => {
                             let found = found.at(format_args!(
                                 "case {case}, {} {}",
-                                injection.calls, injection.what
+                                injection.calls, injection.effect
                             ));
                             failures
                                 .lock()
@@ -174,7 +182,7 @@ fn try_all(
         }
     });
     (
-        struck.into_inner(),
+        hits.into_inner(),
         at_work.into_inner(),
         failures
             .into_inner()
@@ -182,7 +190,7 @@ fn try_all(
     )
 }
 
-/// Whether there is a strace that can do this here.
+/// Checks that strace exists and supports injections here.
 fn probe() -> Result<(), String> {
     let ran = Command::new("strace")
         .args([
@@ -207,33 +215,33 @@ fn probe() -> Result<(), String> {
     }
 }
 
-/// What a fault met.
-struct Hit {
-    struck: bool,
-    /// Whether the program had begun to serve before it ended.
+/// The effect of an injection.
+struct Outcome {
+    is_hit: bool,
+    /// The program served before it ended.
     served: bool,
     sent: Vec<Sent>,
 }
 
-/// One trial, without the look at what is left.
+/// Runs one trial, without the examination afterwards.
 fn try_one(
-    shop: &Shop,
+    shop: &ShopTemplate,
     dir: &Path,
     injection: &Injection,
     is_orderly: bool,
-) -> Result<Hit, Finding> {
+) -> Result<Outcome, Finding> {
     let trace = dir.join("strace");
     let mut strace = Command::new("strace");
-    // The tracer is a grandchild (-D): the child is the program itself, whose end we see and cause.
-    // All calls are stopped at (no --seccomp-bpf): where only those that matter are, the signals of
-    // strace 6.1 go astray.
+    // The tracer is a grandchild (-D): the child is the program itself, whose end this test sees
+    // and causes. All calls are traced (no --seccomp-bpf): with only the needed ones, strace 6.1
+    // loses signals.
     strace.args(["-D", "-f", "-o"]).arg(&trace);
     strace.args(["-e", &format!("trace={}", injection.calls)]);
     strace.args([
         "-e",
-        &format!("inject={}:{}", injection.calls, injection.what),
+        &format!("inject={}:{}", injection.calls, injection.effect),
     ]);
-    under(&mut strace, &serve(dir));
+    wrap_command(&mut strace, &serve(dir));
     let (mut sent, mut was_killed, mut served) = (Vec::new(), false, false);
     match Daemon::launch(&mut strace, dir) {
         Ok(mut daemon) => {
@@ -242,7 +250,7 @@ fn try_one(
             if is_orderly && daemon.ended().is_none() {
                 daemon.ask_to_end();
                 if !within_a_minute(|| daemon.ended().is_some()) {
-                    return Err("it does not end when it is asked to".into());
+                    return Err("the daemon ignores SIGTERM".into());
                 }
             }
             match daemon.ended() {
@@ -250,55 +258,56 @@ fn try_one(
                 None => daemon.kill(),
             }
         }
-        // It did not get as far as that: killed, or refused to go on.
+        // It ended before it served: killed, or it refused to continue.
         Err(ended) => was_killed |= ended.contains("signal: 9 "),
     }
     let traced = || fs::read_to_string(&trace).unwrap_or_default();
-    // The tracer notes the end of its last thread, and is done.
-    let is_told = within_a_minute(|| {
+    // The tracer logs the exit of its last thread, and ends.
+    let has_ended = within_a_minute(|| {
         traced()
             .lines()
             .last()
             .is_some_and(|line| line.contains(" +++ "))
     });
-    if !is_told {
+    if !has_ended {
         return Err(format!("strace has not ended: {:?}", traced().lines().last()).into());
     }
-    let struck = was_killed || traced().contains("(INJECTED)");
-    Ok(Hit {
-        struck,
+    let is_hit = was_killed || traced().contains("(INJECTED)");
+    Ok(Outcome {
+        is_hit,
         served,
         sent,
     })
 }
 
-/// It starts again, the real program first.
+/// Starts the directory again, first with the real program.
 fn examine(dir: &Path, sent: &[Sent]) -> Verdict {
     command(dir, &["integrity", "check"]).map_err(|error| format!("integrity check: {error}"))?;
-    oracle::examine_real(dir, sent, &house::runtime(2))
+    oracle::examine_real(dir, sent, &instance::runtime(2))
 }
 
-/// Tills sell, and a shop comes and goes, as far as that is answered.
-fn trade(shop: &Shop, dir: &Path, daemon: &Daemon) -> Vec<Sent> {
-    let (line, diary, passing) = (Line::default(), Diary::default(), Diary::default());
-    line.connect(daemon.address());
+/// Sells with several tills, and creates and removes a tenant, as far as the program answers.
+fn trade(shop: &ShopTemplate, dir: &Path, daemon: &Daemon) -> Vec<Sent> {
+    let (endpoint, call_log, temporary) =
+        (Endpoint::default(), CallLog::default(), CallLog::default());
+    endpoint.connect(daemon.address());
     thread::scope(|scope| {
         for till in 0..TILLS {
-            let (line, diary) = (&line, &diary);
+            let (endpoint, call_log) = (&endpoint, &call_log);
             scope.spawn(move || {
-                let caller = Caller::new(line, dir, Patience::None);
-                let till = Till::of(&caller, diary, &format!("till {till}"), &shop.secret);
-                house::runtime(1).block_on(async {
+                let caller = Caller::new(endpoint, dir, Retry::Never);
+                let till = Till::of(&caller, call_log, &format!("till {till}"), &shop.secret);
+                instance::runtime(1).block_on(async {
                     for customer in 0..CUSTOMERS {
-                        till.serve(&shop.product, customer).await;
+                        till.serve_customer(&shop.product, customer).await;
                     }
                 });
             });
         }
-        let caller = Caller::new(&line, dir, Patience::None);
-        house::runtime(1).block_on(workload::come_and_go(&caller, &passing));
+        let caller = Caller::new(&endpoint, dir, Retry::Never);
+        instance::runtime(1).block_on(workload::create_and_remove(&caller, &temporary));
     });
-    let mut sent = settled(diary.into_lines());
-    sent.extend(settled(passing.into_lines()));
+    let mut sent = settled(call_log.into_sent());
+    sent.extend(settled(temporary.into_sent()));
     sent
 }

@@ -1,20 +1,20 @@
-//! The table that a run ends with, and what stands in it.
+//! The result table of a run.
 
 use std::fmt;
 
-/// In which way a promise was broken.
+/// The way in which a promise was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// What was acknowledged is not there, or not as it was answered.
+    /// Acknowledged work is missing or differs from the answer.
     Lost,
-    /// Something has two effects.
+    /// A request or job has two effects.
     Doubled,
-    /// Damage that nothing complains of.
+    /// Damage that no check reports.
     Undetected,
     Other,
 }
 
-/// A promise that was found broken.
+/// A broken promise.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub kind: Kind,
@@ -26,12 +26,12 @@ impl Finding {
         Self { kind, text }
     }
 
-    /// What it says, without its kind.
-    pub fn bare(&self) -> &str {
+    /// Returns the text without the kind.
+    pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Says where it was found.
+    /// Adds the context in which it was found.
     pub fn at(self, place: impl fmt::Display) -> Self {
         let text = format!("{place}: {}", self.text);
         Self { text, ..self }
@@ -59,20 +59,20 @@ impl fmt::Display for Finding {
     }
 }
 
-/// One kind of fault: how often it was tried, and what was found.
+/// The results for one kind of fault.
 #[derive(Debug)]
 pub struct Row {
     pub fault: String,
     pub trials: usize,
-    /// How many trials this machine could not make.
+    /// Trials that this machine could not run.
     pub skipped: usize,
     pub failures: Vec<Finding>,
-    /// For a control: how often it found what it has to find.
+    /// For a control: the number of expected findings.
     pub found: Option<usize>,
 }
 
 impl Row {
-    /// A row for trials that were made, and what they found.
+    /// Creates a row for trials and their findings.
     pub fn new<F: Into<Finding>>(
         fault: impl Into<String>,
         trials: usize,
@@ -87,7 +87,7 @@ impl Row {
         }
     }
 
-    /// A row for trials that this machine cannot make; says so, and why.
+    /// Creates a row for trials that this machine cannot run, and prints the reason.
     pub fn skipped(fault: impl Into<String>, skipped: usize, why: impl fmt::Display) -> Self {
         let fault = fault.into();
         println!("SKIPPED: {fault}: {skipped} trials: {why}");
@@ -103,7 +103,7 @@ impl Row {
         self.failures.clear();
         if self.found == Some(0) {
             self.failures
-                .push("the control found no loss: this laboratory could not find one".into());
+                .push("the control found no loss: the laboratory is blind".into());
         }
         self
     }
@@ -120,10 +120,10 @@ impl Row {
     }
 }
 
-/// What one row comes to, and how one of its cases is run again.
+/// Returns the result of one row and the command that repeats one of its cases.
 pub fn summary(row: &Row, part: &str, seed: u64) -> String {
     let failed = row.failures.len();
-    // A control's trials are one look at the laboratory.
+    // All trials of a control count as one test of the laboratory.
     let passed = row.found.map_or(row.trials, |_| 1).saturating_sub(failed);
     format!(
         "{}: {passed} passed, {failed} failed, {} skipped; seed {seed}; one case again: cargo test \
@@ -132,7 +132,7 @@ pub fn summary(row: &Row, part: &str, seed: u64) -> String {
     )
 }
 
-/// As much of a finding as is printed: two answers that differ are long.
+/// Longest printed text of a finding; two differing answers are long.
 const FINDING_CHARS: usize = 700;
 
 /// Prints the rows, and the first failures of each.

@@ -1,6 +1,6 @@
-//! A kill, and a power cut soon after it: what the killed process had written and not synced is
-//! there for the next one, which reads it, acknowledges it to whoever asks again, and checkpoints
-//! it in the landlord's file. It has to be on disk before.
+//! A kill, and a power cut soon after it. The killed process left data that was written and not
+//! synced. The next process reads it, acknowledges it to a till that asks again, and records it as
+//! a checkpoint in the landlord's file. The data must be on disk before that.
 
 use std::fs;
 use std::ops::Range;
@@ -9,21 +9,21 @@ use libc::EIO;
 use tillbox::storage::DataDir;
 use tillbox::worker;
 
-use crate::dice::Dice;
 use crate::disk::states::{Disk, Survives};
-use crate::disk::{self, Call, Fault};
-use crate::house::{self, House};
+use crate::disk::{self, Fault, Syscall};
+use crate::instance::{self, Instance};
 use crate::oracle::{self, Verdict};
-use crate::power::{lay_out, scratch};
+use crate::power::{scratch, write_image};
+use crate::rng::Rng;
 use crate::table::{Finding, Row};
-use crate::workload::{Diary, Till, settled};
+use crate::workload::{CallLog, Till, settled};
 
-/// Syncs that the killed process still makes, at most.
+/// The most syncs that the killed process still makes.
 const SYNCS: u64 = 20;
 const CUSTOMERS: usize = 4;
 
-/// So many shops whose process is killed, and whose power goes when the next one has read what
-/// there was.
+/// Runs one shop for each case: its process is killed, and the power is cut after the next process
+/// read the file.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let trials = cases.len();
     let found = cases.filter_map(|case| {
@@ -35,34 +35,34 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
 }
 
 fn kill_and_cut(seed: u64, case: usize) -> Verdict {
-    let mut dice = Dice::new(seed, case as u64);
+    let mut rng = Rng::new(seed, case as u64);
     let dir = scratch();
     DataDir::prepare(dir.path()).expect("the directory is prepared");
     fs::create_dir(dir.path().join("outbox")).expect("a directory");
     disk::watch(dir.path(), false);
-    let (runtime, diary) = (house::runtime(2), Diary::default());
-    let first = House::start(dir.path(), 0).map_err(|error| error.to_string())?;
+    let (runtime, call_log) = (instance::runtime(2), CallLog::default());
+    let first = Instance::start(dir.path(), 0).map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let till = Till::open(&first, &diary, "corner").await;
-        let tea = till.stocked().await;
-        // Killed between a write and its sync: none reaches the disk any more.
-        disk::strike(Some(Fault {
-            call: Call::Sync,
-            after: dice.below(SYNCS),
+        let till = Till::open(&first, &call_log, "corner").await;
+        let tea = till.create_product().await;
+        // Killed between a write and its sync: no later sync reaches the disk.
+        disk::inject(Some(Fault {
+            call: Syscall::Sync,
+            after: rng.below(SYNCS),
             times: u64::MAX,
             errno: EIO,
         }));
         for number in 0..CUSTOMERS {
-            till.serve(&tea, number).await;
+            till.serve_customer(&tea, number).await;
         }
         tokio::task::block_in_place(|| worker::run_until_idle(&first.app));
     });
     first.stop();
-    disk::strike(None);
-    let second = House::start(dir.path(), 1).map_err(|error| error.to_string())?;
-    let mut sent = settled(diary.into_lines());
-    // Whose answer was lost asks again and nobody else comes: what is written now would bring to
-    // disk what was not.
+    disk::inject(None);
+    let second = Instance::start(dir.path(), 1).map_err(|error| error.to_string())?;
+    let mut sent = settled(call_log.into_sent());
+    // Only the till whose answer was lost asks again: a later write would bring the unsynced data
+    // to disk.
     let lost = sent.iter().position(|line| line.answered.is_none());
     sent.truncate(lost.map_or(sent.len(), |lost| lost + 1));
     runtime.block_on(async {
@@ -78,11 +78,11 @@ fn kill_and_cut(seed: u64, case: usize) -> Verdict {
     })?;
     let at = disk::position();
     second.stop();
-    let history = disk::take();
+    let history = disk::stop();
     let mut disk = Disk::default();
     disk.advance(&history, at);
-    let image = disk.image(Survives::Nothing, &mut dice);
+    let image = disk.image(Survives::Nothing, &mut rng);
     let left = scratch();
-    lay_out(&image, dir.path(), left.path());
+    write_image(&image, dir.path(), left.path());
     oracle::examine(left.path(), &sent, at, &runtime)
 }

@@ -1,5 +1,5 @@
-//! What the shops do while the disk is watched: sales, carts, checkouts, confirmations,
-//! cancellations, stock, jobs, shops that come and go.
+//! The workload of the shops while the disk is recorded: sales, carts, checkouts, confirmations,
+//! cancellations, stock, jobs, and shops that are created and removed.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,26 +9,26 @@ use tillbox::primitives::Origin;
 use tillbox::tenant::retention::{self, CutOffs, Table};
 use tillbox::worker;
 
-use crate::house::{Call, House, Peer, Reply};
+use crate::instance::{Call, Instance, Reply, Transport};
 use crate::{disk, oracle};
 
-/// How often a till sends a call before it gives up.
+/// Attempts before a till gives up.
 const TRIES: usize = 8;
 
-/// A call, and what became of it.
+/// A call and its answer.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub call: Call,
-    /// How much had happened on the disk when it was sent.
+    /// Position of the disk history when the call was sent.
     pub at: usize,
-    /// The same for when it was answered, and the answer.
+    /// Position when it was answered, and the answer.
     pub answered: Option<(usize, Reply)>,
-    /// From when on another call may have undone it.
+    /// Position from which another call may have undone it.
     pub until: Option<usize>,
 }
 
 impl Sent {
-    /// The answer, if it was given by then.
+    /// Returns the answer if it was given by position `at`.
     pub fn answer_by(&self, at: usize) -> Option<&Reply> {
         self.answered
             .as_ref()
@@ -37,16 +37,16 @@ impl Sent {
     }
 }
 
-/// All calls of a run, in the order in which they were sent.
+/// All calls of a run, in the order of sending.
 #[derive(Default)]
-pub struct Diary(Mutex<Vec<Sent>>);
+pub struct CallLog(Mutex<Vec<Sent>>);
 
-impl Diary {
+impl CallLog {
     fn lines(&self) -> std::sync::MutexGuard<'_, Vec<Sent>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last answer, if one came.
+    /// Returns the last answer, if there is one.
     pub fn last_answer(&self) -> Option<Reply> {
         let lines = self.lines();
         lines
@@ -56,12 +56,12 @@ impl Diary {
             .map(|(_, reply)| reply.clone())
     }
 
-    pub fn into_lines(self) -> Vec<Sent> {
+    pub fn into_sent(self) -> Vec<Sent> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a call, again while the process says that it could not carry it out, as a till does.
-    async fn call(&self, house: &impl Peer, call: Call) -> Reply {
+    /// Sends a call, and repeats it after 5xx answers, as a till does.
+    async fn call(&self, instance: &impl Transport, call: Call) -> Reply {
         let index = {
             let mut lines = self.lines();
             lines.push(Sent {
@@ -72,19 +72,19 @@ impl Diary {
             });
             lines.len() - 1
         };
-        let mut reply = house.send(&call).await;
+        let mut reply = instance.send(&call).await;
         for _ in 1..TRIES {
             if reply.status < 500 || call.idempotency_key.is_none() {
                 break;
             }
-            reply = house.send(&call).await;
+            reply = instance.send(&call).await;
         }
         self.lines()[index].answered = Some((disk::position(), reply.clone()));
         reply
     }
 }
 
-/// What was sent, for whoever comes again after a fault: a fault is no answer.
+/// Drops 5xx answers: after a fault the outcome of a call is unknown.
 pub fn settled(sent: Vec<Sent>) -> Vec<Sent> {
     let settle = |mut line: Sent| {
         line.answered = line.answered.filter(|(_, reply)| reply.status < 500);
@@ -93,20 +93,20 @@ pub fn settled(sent: Vec<Sent>) -> Vec<Sent> {
     sent.into_iter().map(settle).collect()
 }
 
-/// One shop and its key.
-pub struct Till<'a, P = House> {
-    house: &'a P,
-    diary: &'a Diary,
+/// A till of one shop, with the shop's API key.
+pub struct Till<'a, P = Instance> {
+    instance: &'a P,
+    call_log: &'a CallLog,
     secret: String,
     name: String,
 }
 
-impl<'a, P: Peer> Till<'a, P> {
-    /// Makes a shop.
-    pub async fn open(house: &'a P, diary: &'a Diary, slug: &str) -> Self {
-        let made = diary
+impl<'a, P: Transport> Till<'a, P> {
+    /// Creates a shop.
+    pub async fn open(instance: &'a P, call_log: &'a CallLog, slug: &str) -> Self {
+        let made = call_log
             .call(
-                house,
+                instance,
                 landlord(
                     Method::POST,
                     "/v1/landlord/tenants",
@@ -114,21 +114,22 @@ impl<'a, P: Peer> Till<'a, P> {
                 ),
             )
             .await;
-        Self::of(house, diary, slug, &made.text("/api_key"))
+        Self::of(instance, call_log, slug, &made.text("/api_key"))
     }
 
-    /// A till of a shop that there is; its name tells its calls from those of the shop's other
-    /// tills.
-    pub fn of(house: &'a P, diary: &'a Diary, name: &str, secret: &str) -> Self {
+    /// Creates a till of an existing shop. Its name separates its idempotency keys from those of
+    /// other tills.
+    pub fn of(instance: &'a P, call_log: &'a CallLog, name: &str, secret: &str) -> Self {
         Self {
-            house,
-            diary,
+            instance,
+            call_log,
             secret: secret.to_owned(),
             name: name.to_owned(),
         }
     }
 
-    /// The answer, if it was carried out: what depends on it is not asked for otherwise.
+    /// Sends a request. Returns the answer only if it succeeded: dependent requests are skipped
+    /// otherwise.
     async fn post(&self, path: &str, key: &str, body: Value) -> Option<Reply> {
         let call = Call {
             method: Method::POST,
@@ -137,12 +138,12 @@ impl<'a, P: Peer> Till<'a, P> {
             idempotency_key: Some(format!("{} {key}", self.name)),
             body,
         };
-        let reply = self.diary.call(self.house, call).await;
+        let reply = self.call_log.call(self.instance, call).await;
         (200..300).contains(&reply.status).then_some(reply)
     }
 
-    /// A product with stock; its id, or nothing when it could not be made.
-    pub async fn stocked(&self) -> String {
+    /// Creates a product with stock. Returns its id, or an empty text when it could not be created.
+    pub async fn create_product(&self) -> String {
         let body = json!({"sku": "TEA", "name": "Tea", "price_minor": 450, "track_stock": true});
         let made = self.post("/v1/catalog/products", "product", body).await;
         let product = made.map_or_else(String::new, |made| made.text("/id"));
@@ -155,7 +156,7 @@ impl<'a, P: Peer> Till<'a, P> {
         product
     }
 
-    /// A sale of one piece, sent once, whatever comes of it.
+    /// Sells one piece by one attempt, whatever the answer is.
     pub async fn sell_once(&self, product: &str, number: usize) -> Reply {
         let call = Call {
             method: Method::POST,
@@ -165,18 +166,18 @@ impl<'a, P: Peer> Till<'a, P> {
             body: json!({"lines": [{"product_id": product, "quantity": 1}],
                 "payments": [{"method": "cash", "amount_minor": 450}]}),
         };
-        self.house.send(&call).await
+        self.instance.send(&call).await
     }
 
-    /// One customer: a sale at the till, and a cart that is checked out and paid, called off, or
-    /// left.
-    pub async fn serve(&self, product: &str, number: usize) {
+    /// Serves one customer: a sale at the till, and a cart that is checked out and paid, cancelled,
+    /// or left.
+    pub async fn serve_customer(&self, product: &str, number: usize) {
         self.sell(product, number).await;
-        // What could not be done ends the visit.
+        // A refusal ends the visit.
         let _done = self.check_out(product, number).await;
     }
 
-    /// A sale at the till.
+    /// Sells at the till.
     pub async fn sell(&self, product: &str, number: usize) -> Option<Reply> {
         let lines = json!([{"product_id": product, "quantity": 1 + number % 3}]);
         let amount = 450 * (1 + number % 3);
@@ -234,34 +235,42 @@ fn landlord(method: Method, path: &str, body: Value) -> Call {
     }
 }
 
-/// A shop that is made and removed again. It has the diary to itself meanwhile.
-pub async fn come_and_go<P: Peer>(house: &P, diary: &Diary) {
-    let made = diary.lines().len();
-    let till = Till::open(house, diary, "passing").await;
-    if till.secret.is_empty() || till.stocked().await.is_empty() {
+/// Creates a shop and removes it again. No other till uses the call log meanwhile.
+pub async fn create_and_remove<P: Transport>(instance: &P, call_log: &CallLog) {
+    let made = call_log.lines().len();
+    let till = Till::open(instance, call_log, "temporary").await;
+    if till.secret.is_empty() || till.create_product().await.is_empty() {
         return;
     }
     let position = disk::position();
-    diary.lines()[made..]
+    call_log.lines()[made..]
         .iter_mut()
         .filter(|sent| {
-            sent.call.path.ends_with("/tenants") && sent.call.body["slug"] == "passing"
+            sent.call.path.ends_with("/tenants") && sent.call.body["slug"] == "temporary"
                 || sent.call.secret.is_some()
         })
         .for_each(|sent| sent.until = Some(position));
-    diary
+    call_log
         .call(
-            house,
-            landlord(Method::DELETE, "/v1/landlord/tenants/passing", Value::Null),
+            instance,
+            landlord(
+                Method::DELETE,
+                "/v1/landlord/tenants/temporary",
+                Value::Null,
+            ),
         )
         .await;
 }
 
-/// Lets go what retention would in a year or so, but for the answers that are asked for again. What
-/// cannot go now goes the next time.
-fn prune(house: &House) {
+/// Prunes what retention would delete after a year, except the idempotency keys, which are needed
+/// later. A failed run is repeated by the next one.
+fn prune(instance: &Instance) {
     let cut_offs = CutOffs::at(
-        house.app.clock.now().plus_millis(400 * 24 * 60 * 60 * 1000),
+        instance
+            .app
+            .clock
+            .now()
+            .plus_millis(400 * 24 * 60 * 60 * 1000),
         365,
         365,
     );
@@ -270,8 +279,8 @@ fn prune(house: &House) {
         Table::InventoryMovement,
         Table::Reservation,
     ];
-    for access in oracle::tenants(house).unwrap_or_default() {
-        let Ok(db) = house.app.registry.open(&access) else {
+    for access in oracle::tenants(instance).unwrap_or_default() {
+        let Ok(db) = instance.app.registry.open(&access) else {
             continue;
         };
         let origin = Origin::system();
@@ -286,33 +295,33 @@ fn prune(house: &House) {
     }
 }
 
-/// Runs the shops for so many customers in all, several at a time, so that they share commits; jobs
-/// run and files are closed in between.
-pub async fn run(house: &House, diary: &Diary, customers: usize) {
-    come_and_go(house, diary).await;
+/// Serves a number of customers, several at a time so that they share commits. Jobs run and files
+/// are closed in between.
+pub async fn run(instance: &Instance, call_log: &CallLog, customers: usize) {
+    create_and_remove(instance, call_log).await;
     let (corner, kiosk) = (
-        Till::open(house, diary, "corner").await,
-        Till::open(house, diary, "kiosk").await,
+        Till::open(instance, call_log, "corner").await,
+        Till::open(instance, call_log, "kiosk").await,
     );
-    let (tea, mug) = (corner.stocked().await, kiosk.stocked().await);
+    let (tea, mug) = (corner.create_product().await, kiosk.create_product().await);
     for round in 0..customers.div_ceil(4) {
         let number = round * 4;
         tokio::join!(
-            corner.serve(&tea, number),
-            corner.serve(&tea, number + 1),
-            corner.serve(&tea, number + 2),
-            kiosk.serve(&mug, number + 3),
+            corner.serve_customer(&tea, number),
+            corner.serve_customer(&tea, number + 1),
+            corner.serve_customer(&tea, number + 2),
+            kiosk.serve_customer(&mug, number + 3),
         );
         tokio::task::block_in_place(|| {
-            worker::run_until_idle(&house.app);
-            house.app.registry.write_checkpoints().expect("written");
+            worker::run_until_idle(&instance.app);
+            instance.app.registry.write_checkpoints().expect("written");
             if round % 3 == 1 {
-                prune(house);
+                prune(instance);
             }
             if round % 2 == 1 {
-                // As when they have been idle for long: the WAL goes into the file, and is made
-                // anew by the next customer.
-                house.app.registry.close_all();
+                // As after a long idle time: the WAL goes into the file, and the next customer
+                // creates a new one.
+                instance.app.registry.close_all();
             }
         });
     }

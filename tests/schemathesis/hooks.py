@@ -1,6 +1,6 @@
-"""What schemathesis cannot know of Tillbox: which ids there are, and two checks that are sharper than its own.
+"""Hooks with knowledge of Tillbox: the existing ids, and two checks that are stricter than those of schemathesis.
 
-All that a hook changes follows from the drawn value alone, so that a seed and a shrunk case mean the same thing again.
+Each change by a hook depends on the drawn value alone, so that a seed or a shrunk case reproduces the same requests.
 """
 
 import hashlib
@@ -15,29 +15,29 @@ POOL = json.load(open(os.environ["TILLBOX_POOL"], encoding="utf-8"))
 SEEN = open(os.environ["TILLBOX_SEEN"], "a", encoding="utf-8")
 LOCK = threading.Lock()
 
-# Where a description says less than the daemon asks, because JSON Schema cannot say it.
-EXCUSED = {
-    "?cursor": "only what the API gave out; a client must not make one",
-    "/currency": "three capitals need not be a currency",
-    "/code": "three capitals need not be a currency",
-    "/base": "three capitals need not be a currency",
-    "/quote": "three capitals need not be a currency",
-    "?base": "three capitals need not be a currency, and base and quote go together",
-    "?quote": "three capitals need not be a currency",
-    "/quantity_delta": "0 is no difference",
-    "?to": "a period ends after it begins",
-    "/clock_is_right": "not beside dry_run: who only counts has nothing to say about the clock",
-    "/scopes": "which scopes go together depends on whose key it is",
+# Fields with a rule that JSON Schema cannot express, and the rule.
+ALLOWED_REFUSALS = {
+    "?cursor": "only cursors from the API are valid",
+    "/currency": "not every three capital letters are a currency",
+    "/code": "not every three capital letters are a currency",
+    "/base": "not every three capital letters are a currency",
+    "/quote": "not every three capital letters are a currency",
+    "?base": "not every three capital letters are a currency, and base and quote go together",
+    "?quote": "not every three capital letters are a currency",
+    "/quantity_delta": "must not be 0",
+    "?to": "must be after from",
+    "/clock_is_right": "not allowed together with dry_run",
+    "/scopes": "the allowed scopes depend on the kind of key",
 }
 
 
 def draw(value):
-    """A number that follows from a drawn value."""
+    """Derives a number from a drawn value."""
     return int.from_bytes(hashlib.sha256(repr(value).encode()).digest()[:8], "big")
 
 
 def known(kind, value):
-    """Three times of four an id that there is, for an id that was drawn; what is no id stays."""
+    """Replaces three of four drawn ids by an existing one, and keeps other values."""
     try:
         uuid.UUID(value)
     except (ValueError, TypeError, AttributeError):
@@ -47,7 +47,7 @@ def known(kind, value):
 
 
 def kind_of(name):
-    """`product_id` is one of `products`."""
+    """Returns the collection of an id field: `product_id` gives `products`."""
     stem = name.removesuffix("_id")
     return stem[:-1] + "ies" if stem.endswith("y") else stem + "s"
 
@@ -70,7 +70,7 @@ def map_query(ctx, query):
     for name in list(query or {}):
         if name.endswith("_id"):
             query[name] = known(kind_of(name), query[name])
-    # Each of the two names one product; together they are refused.
+    # Either of the two identifies a product; both together are refused.
     if query and "sku" in query:
         query.pop("barcode", None)
     return query
@@ -78,15 +78,15 @@ def map_query(ctx, query):
 
 @schemathesis.hook
 def map_body(ctx, body):
-    return mended("", body)
+    return repaired("", body)
 
 
-def mended(name, value):
+def repaired(name, value):
     if isinstance(value, dict):
-        return {name: mended(name, member) for name, member in value.items()}
+        return {name: repaired(name, member) for name, member in value.items()}
     if isinstance(value, list):
-        return [mended(name, member) for member in value]
-    # JSON Schema takes 7.0 for an integer. No floats anywhere, says the contract.
+        return [repaired(name, member) for member in value]
+    # JSON Schema accepts 7.0 as an integer. The API accepts no floats.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if name == "currency" and isinstance(value, str) and len(value) == 3 and draw(value) % 4:
@@ -96,7 +96,7 @@ def mended(name, value):
 
 @schemathesis.hook
 def before_call(ctx, case, kwargs):
-    """Whom this run needs is not removed in it."""
+    """Protects the tenants and keys that this run needs."""
     for name, value in (case.path_parameters or {}).items():
         if value in POOL["needed"] and case.method.upper() in ("DELETE", "POST"):
             case.path_parameters[name] = "nobody" if name == "slug" else "018f3c9e-7b1a-7000-8000-000000000001"
@@ -112,13 +112,13 @@ def code_of(response):
     return document.get("code"), [error.get("pointer", "") for error in document.get("errors") or []]
 
 
-def is_of_its_method(case):
+def uses_declared_method(case):
     return case.method.upper() == case.operation.method.upper()
 
 
 @schemathesis.hook
 def after_call(ctx, case, response):
-    if is_of_its_method(case):
+    if uses_declared_method(case):
         line = json.dumps({"operation": case.operation.label, "status": response.status_code, "code": code_of(response)[0]})
         with LOCK:
             SEEN.write(line + "\n")
@@ -126,25 +126,25 @@ def after_call(ctx, case, response):
 
 
 @schemathesis.check
-def declared_status(ctx, response, case):
-    """The status stands at the operation, `default` left aside."""
+def documented_status(ctx, response, case):
+    """The status is documented at the operation; `default` does not count."""
     declared = case.operation.definition.raw.get("responses", {})
-    if is_of_its_method(case) and str(response.status_code) not in declared:
-        # What is no request of ours any more: schemathesis breaks the path too, and then it is another route, or none.
+    if uses_declared_method(case) and str(response.status_code) not in declared:
+        # Schemathesis also mutates the path, which then matches another route or none.
         if code_of(response)[0] in ("route_not_found", "method_not_allowed"):
             return
-        raise AssertionError(f"{response.status_code} {code_of(response)[0]} is not declared at {case.operation.label}")
+        raise AssertionError(f"{response.status_code} {code_of(response)[0]} is not documented at {case.operation.label}")
 
 
 @schemathesis.check
-def described_form_is_taken(ctx, response, case):
-    """What has the form that is described is not refused for its form."""
-    if case.meta is None or not case.meta.generation.mode.is_positive or not is_of_its_method(case):
+def matching_request_is_not_malformed(ctx, response, case):
+    """A request that matches the schema is not refused for its format."""
+    if case.meta is None or not case.meta.generation.mode.is_positive or not uses_declared_method(case):
         return
     code, pointers = code_of(response)
-    of_form = ("validation_failed", "malformed_json", "malformed_utf8", "malformed_id", "unsupported_media_type")
-    if code not in of_form + ("idempotency_key_invalid", "idempotency_key_missing"):
+    format_codes = ("validation_failed", "malformed_json", "malformed_utf8", "malformed_id", "unsupported_media_type")
+    if code not in format_codes + ("idempotency_key_invalid", "idempotency_key_missing"):
         return
-    if pointers and all(pointer.startswith(tuple(EXCUSED)) for pointer in pointers):
+    if pointers and all(pointer.startswith(tuple(ALLOWED_REFUSALS)) for pointer in pointers):
         return
     raise AssertionError(f"{code}: {response.text}")

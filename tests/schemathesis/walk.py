@@ -1,6 +1,6 @@
-"""Walks through the shop before the random part: makes some of everything, and asks for every refusal that chance would not meet.
+"""Runs before the random part: creates all kinds of objects, and triggers each refusal that random requests would miss.
 
-It writes down the ids that there are then (for `hooks.py`) and every status and code that it saw (for `seen.py`).
+It writes the created ids for `hooks.py`, and each status and code that occurred for `seen.py`.
 """
 
 import json
@@ -11,7 +11,7 @@ import uuid
 
 import requests
 
-BASE, KEY, HOUSE_KEY, DIR = sys.argv[1:]
+BASE, KEY, LANDLORD_KEY, DIR = sys.argv[1:]
 DOCUMENT = requests.get(f"{BASE}/openapi.json", timeout=10).json()
 UNKNOWN = "018f3c9e-7b1a-7000-8000-000000000001"
 SEEN = open(os.path.join(DIR, "seen.jsonl"), "a", encoding="utf-8")
@@ -25,7 +25,7 @@ def operations():
 
 
 def template_of(path):
-    """The path of the description that a real one belongs to."""
+    """Returns the documented path of a request path."""
     parts = path.split("?")[0].split("/")
     fits = lambda template: len(template) == len(parts) and all(a == b or a.startswith("{") for a, b in zip(template, parts))
     found = [one for one in DOCUMENT["paths"] if fits(one.split("/"))]
@@ -33,7 +33,7 @@ def template_of(path):
 
 
 def call(method, path, body=None, *, key=KEY, want=None, headers=None, data=None, template=None):
-    """Calls, writes down what came, and fails when it is not what was wanted."""
+    """Sends a request and records the answer. Fails when it is not the wanted one."""
     sent = {"Authorization": f"Bearer {key}"} if key else {}
     sent["Idempotency-Key"] = str(uuid.uuid4())
     sent.update(headers or {})
@@ -44,7 +44,7 @@ def call(method, path, body=None, *, key=KEY, want=None, headers=None, data=None
     SEEN.write(json.dumps({"operation": f"{method} {template or template_of(path)}", "status": answer.status_code, "code": code}) + "\n")
     wanted = want is None or want in (answer.status_code, code)
     if answer.status_code >= 500 or not wanted:
-        raise SystemExit(f"walk: {method} {path} {body} wanted {want}: {answer.status_code} {answer.text}")
+        raise SystemExit(f"walk: {method} {path} {body} expected {want}: {answer.status_code} {answer.text}")
     is_json = answer.headers.get("content-type") == "application/json"
     return answer.json() if is_json else None
 
@@ -241,8 +241,8 @@ def payments(tea, jam):
     post("/v1/checkout/confirm-payment", {"payment_id": UNKNOWN}, "payment_not_found")
 
 
-def house():
-    more = {"key": HOUSE_KEY}
+def landlord():
+    more = {"key": LANDLORD_KEY}
     post("/v1/landlord/tenants", {"slug": "other", "name": "Other", "domains": ["other.example.org"]}, **more)
     post("/v1/landlord/tenants", {"slug": "other", "name": "Other"}, "slug_taken", **more)
     post("/v1/landlord/tenants", {"slug": "third", "name": "x", "domains": ["other.example.org"]}, "domain_taken", **more)
@@ -259,7 +259,7 @@ def house():
 
 
 def queue():
-    more = {"key": HOUSE_KEY}
+    more = {"key": LANDLORD_KEY}
     jobs = "/v1/landlord/queue/jobs"
     get("/v1/landlord/queue/stats?tenant=demo", **more)
     get("/v1/landlord/queue/stats?tenant=nobody", "tenant_not_found", **more)
@@ -268,7 +268,7 @@ def queue():
     get(f"{jobs}/{waiting}", **more)
     for step in (lambda: call("DELETE", f"{jobs}/{waiting}", want=200, **more), lambda: post(f"{jobs}/{waiting}/retry", None, 200, **more)):
         step()
-    # What was due is done in a moment; it is looked for until it is.
+    # The due jobs complete soon; polls until one has.
     for _ in range(100):
         done = get(f"{jobs}?state=completed&tenant=demo&limit=1", **more)["data"]
         if done:
@@ -294,7 +294,7 @@ def queue():
 
 
 def sample(schema, name=""):
-    """Something of the described form."""
+    """Returns a value that matches a schema."""
     if "$ref" in schema:
         name = schema["$ref"].rsplit("/", 1)[1]
         return sample(DOCUMENT["components"]["schemas"][name], name)
@@ -313,18 +313,18 @@ def sample(schema, name=""):
     return forms.get(schema.get("format"), {"Currency": "EUR", "ExchangeRate": "1.1"}.get(name, "a1"))
 
 
-def in_form(pool, used, suspended):
-    """What every call is refused with for its form, whatever it is about."""
+def format_refusals(pool, used, suspended):
+    """Triggers the refusals that depend on the format of a request, at every operation."""
     for method, path, operation in operations():
         if operation.get("security") == [{}]:
             call(method, path)
             continue
-        is_house = path.startswith("/v1/landlord/")
-        own = HOUSE_KEY if is_house else KEY
+        is_landlord = path.startswith("/v1/landlord/")
+        own = LANDLORD_KEY if is_landlord else KEY
         body = operation.get("requestBody")
         good = sample(body["content"]["application/json"]["schema"]) if body else None
         if path == "/v1/landlord/tenants/{slug}/api-keys" and good:
-            good["scopes"] = ["checkout"]  # it is one form for both kinds of keys, and those of the landlord need not say it
+            good["scopes"] = ["checkout"]  # required for tenant keys only, so the schema does not require it
         parameters = operation.get("parameters", [])
         real = path
         for one in parameters:
@@ -336,8 +336,8 @@ def in_form(pool, used, suspended):
 
         ask("unauthenticated", headers={"Authorization": "Basic x"})
         ask("invalid_api_key", key="tb_aaaaaaaa_" + "a" * 52)
-        ask("insufficient_scope", key=KEY if is_house else HOUSE_KEY)
-        if not is_house:
+        ask("insufficient_scope", key=KEY if is_landlord else LANDLORD_KEY)
+        if not is_landlord:
             ask("tenant_not_found", headers={"X-Tillbox-Tenant": "nobody"})
             ask("tenant_mismatch", headers={"X-Tillbox-Tenant": "other"})
             ask("tenant_suspended", key=suspended)
@@ -370,29 +370,29 @@ def main():
     carts(tea, jam, old)
     selling(tea, jam, old, later)
     payments(tea, jam)
-    suspended = house()
+    suspended = landlord()
     queue()
     used = str(uuid.uuid4())
     post("/v1/catalog/categories", {"name": "Used"}, headers={"Idempotency-Key": used})
     kept = {kind: [one["id"] for one in get(f"/v1/{kind}?limit=50")["data"]] for kind in ("orders", "payments", "invoices", "financial-orders")}
-    keys = get("/v1/landlord/api-keys", key=HOUSE_KEY)["data"]
+    keys = get("/v1/landlord/api-keys", key=LANDLORD_KEY)["data"]
     pool = {
         **kept,
         "products": [tea, jam, old],
         "categories": [category],
         "carts": [cart((tea, 1)), cart((jam, 1)), cart((jam, 1)), cart()],
         "tenants": ["other", "third"],
-        "needed": ["demo", get("/v1/landlord/tenants/demo", key=HOUSE_KEY)["id"]] + [one["id"] for one in keys],
+        "needed": ["demo", get("/v1/landlord/tenants/demo", key=LANDLORD_KEY)["id"]] + [one["id"] for one in keys],
     }
     for method, path, operation in operations():
         if method == "GET" and "{id}" in path and path.split("/")[-2] in pool:
             get(path.replace("{id}", pool[path.split("/")[-2]][0]))
     get(f"/v1/inventory/stock/{jam}")
-    get("/v1/landlord/tenants/other", key=HOUSE_KEY)
-    get("/v1/landlord/tenants/other/api-keys", key=HOUSE_KEY)
-    post("/v1/landlord/tenants/third/resume", None, 200, key=HOUSE_KEY)
-    post("/v1/landlord/tenants/third/suspend", None, 200, key=HOUSE_KEY)
-    in_form(pool, used, suspended)
+    get("/v1/landlord/tenants/other", key=LANDLORD_KEY)
+    get("/v1/landlord/tenants/other/api-keys", key=LANDLORD_KEY)
+    post("/v1/landlord/tenants/third/resume", None, 200, key=LANDLORD_KEY)
+    post("/v1/landlord/tenants/third/suspend", None, 200, key=LANDLORD_KEY)
+    format_refusals(pool, used, suspended)
     with open(os.path.join(DIR, "pool.json"), "w", encoding="utf-8") as file:
         json.dump(pool, file)
     with open(os.path.join(DIR, "openapi.json"), "w", encoding="utf-8") as file:

@@ -21,7 +21,7 @@ use crate::http::extract::{
 };
 use crate::http::faults::Faults;
 use crate::http::problem::Problem;
-use crate::platform::idempotency::{IdempotencyKey, Verdict};
+use crate::platform::idempotency::{IdempotencyKey, KeyOutcome};
 use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
 use crate::primitives::{Class, Currency, Note, Timestamp};
 use crate::rate_limit::LineKind;
@@ -269,8 +269,8 @@ async fn confirm<P: Permission>(
         key,
         StatusCode::OK,
         move |work| match payments::confirm_payment(work, &policy, &command)? {
-            Confirmed::Succeeded(done) => Ok(Verdict::Keep(confirmed_view(*done))),
-            Confirmed::Declined(payment) => Ok(Verdict::Forget(declined(&payment))),
+            Confirmed::Succeeded(done) => Ok(KeyOutcome::Keep(confirmed_view(*done))),
+            Confirmed::Declined(payment) => Ok(KeyOutcome::Forget(declined(&payment))),
         },
     );
     confirmed.await.inspect_err(|problem| {

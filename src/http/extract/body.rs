@@ -22,9 +22,9 @@ use super::caller::{Local, principal};
 use crate::app::App;
 use crate::body_memory::Share;
 use crate::config::ByteSize;
-use crate::http::wire::chunks::ChunkSize;
 use crate::http::faults::Faults;
 use crate::http::problem::{Fault, Problem};
+use crate::http::wire::chunks::ChunkSize;
 use crate::primitives::Class;
 use crate::primitives::limits::{
     BODY_BYTES_FREE, LOCAL_BODY_BYTES_MAX, REFUSED_BODY_BYTES_MAX, REFUSED_BODY_PAUSE_MS,

@@ -63,7 +63,7 @@ pub(in crate::http) async fn principal_of(
     };
     match app.directory.principal(key.trim()).await? {
         Some(principal) => {
-            app.directory.note_used(principal.key_id, app.clock.now());
+            app.directory.record_use(principal.key_id, app.clock.now());
             Ok(Some(principal))
         }
         None => Err(Problem::new(

@@ -14,7 +14,9 @@ use super::body::{FromBody, parse, read_json};
 use super::shop::{Permission, Shop};
 use crate::app::App;
 use crate::http::problem::Problem;
-use crate::platform::idempotency::{self, Aging, IdempotencyKey, Once, StoredAnswer, Verdict};
+use crate::platform::idempotency::{
+    self, IdempotencyKey, KeyExpiry, KeyOutcome, Once, StoredAnswer,
+};
 use crate::primitives::Class;
 use crate::primitives::id::CartId;
 use crate::storage::{TenantView, TenantWork};
@@ -132,7 +134,7 @@ impl<P: Permission> Shop<P> {
         T: Serialize,
         F: FnMut(&mut TenantWork) -> Result<T, Problem> + Send + 'static,
     {
-        self.once_or(key, status, move |work| Ok(Verdict::Keep(f(work)?)))
+        self.once_or(key, status, move |work| Ok(KeyOutcome::Keep(f(work)?)))
             .await
     }
 
@@ -149,19 +151,19 @@ impl<P: Permission> Shop<P> {
     ) -> Result<Response, Problem>
     where
         T: Serialize,
-        F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
+        F: FnMut(&mut TenantWork) -> Result<KeyOutcome<T, Problem>, Problem> + Send + 'static,
     {
         let show = |_: &TenantView, _| unreachable!("a key is bound to its path");
         self.once_of(key, status, f, show).await
     }
 
-    /// As [`once`](Self::once), for a command that gives a cart. Under the key of a caller without
-    /// an API key the status and the cart's id are kept: its replay shows the cart as it is then,
-    /// by `show`.
+    /// As [`once`](Self::once), for a command that returns a cart. Under the key of a caller
+    /// without an API key, only the status and the cart's id are stored: `show` renders the present
+    /// cart for a replay.
     ///
     /// # Errors
-    /// `idempotency_key_reused`, what `f` refuses, and of a replay what `show` refuses: the cart
-    /// may be gone.
+    /// `idempotency_key_reused` and the refusals of `f`; for a replay also those of `show`, because
+    /// the cart may be deleted.
     pub async fn once_cart<T, F, S>(
         &self,
         key: impl Into<Option<IdempotencyKey>>,
@@ -176,7 +178,7 @@ impl<P: Permission> Shop<P> {
     {
         let kept = move |work: &mut TenantWork| {
             let (view, cart_id) = f(work)?;
-            Ok(Verdict::KeepCart(view, cart_id))
+            Ok(KeyOutcome::KeepCart(view, cart_id))
         };
         self.once_of(key, status, kept, show).await
     }
@@ -190,27 +192,28 @@ impl<P: Permission> Shop<P> {
     ) -> Result<Response, Problem>
     where
         T: Serialize,
-        F: FnMut(&mut TenantWork) -> Result<Verdict<T, Problem>, Problem> + Send + 'static,
+        F: FnMut(&mut TenantWork) -> Result<KeyOutcome<T, Problem>, Problem> + Send + 'static,
         S: FnMut(&TenantView, CartId) -> Result<T, Problem> + Send + 'static,
     {
         let room = self.room();
         let key = key.into();
         let aging = match self.app().clock_watch.is_trusted() {
-            true => Aging::Counts,
-            false => Aging::Rests,
+            true => KeyExpiry::Active,
+            false => KeyExpiry::Suspended,
         };
         let answered = self.write_without_room(move |work| {
-            // Asked only where there is something to do: what was done already is answered without
-            // room.
-            let mut carry_out = |work: &mut TenantWork| {
+            // Space is checked only before an execution; a stored answer needs none.
+            let mut execute = |work: &mut TenantWork| {
                 room()?;
-                f(work).map(|verdict| stored(status, verdict))
+                f(work).map(|outcome| stored(status, outcome))
             };
             let once = match &key {
-                Some(key) => idempotency::once(work, key, aging, carry_out)?,
-                None => match carry_out(work)? {
-                    Verdict::Keep(answer) | Verdict::KeepCart(answer, _) => Once::First(answer),
-                    Verdict::Forget(problem) => Once::Forgotten(problem),
+                Some(key) => idempotency::once(work, key, aging, execute)?,
+                None => match execute(work)? {
+                    KeyOutcome::Keep(answer) | KeyOutcome::KeepCart(answer, _) => {
+                        Once::First(answer)
+                    }
+                    KeyOutcome::Forget(problem) => Once::Forgotten(problem),
                 },
             };
             Ok::<_, Problem>(match once {
@@ -233,19 +236,19 @@ fn body_of(view: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(view).expect("a view is plain data")
 }
 
-/// The answer of a command, as it is stored and sent.
+/// Renders the answer of a command for storage and for the client.
 fn stored<T: Serialize>(
     status: StatusCode,
-    verdict: Verdict<T, Problem>,
-) -> Verdict<StoredAnswer, Problem> {
+    outcome: KeyOutcome<T, Problem>,
+) -> KeyOutcome<StoredAnswer, Problem> {
     let answer = |view: &T| StoredAnswer {
         status: status.as_u16(),
         body: body_of(view),
     };
-    match verdict {
-        Verdict::Keep(view) => Verdict::Keep(answer(&view)),
-        Verdict::KeepCart(view, cart_id) => Verdict::KeepCart(answer(&view), cart_id),
-        Verdict::Forget(problem) => Verdict::Forget(problem),
+    match outcome {
+        KeyOutcome::Keep(view) => KeyOutcome::Keep(answer(&view)),
+        KeyOutcome::KeepCart(view, cart_id) => KeyOutcome::KeepCart(answer(&view), cart_id),
+        KeyOutcome::Forget(problem) => KeyOutcome::Forget(problem),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::shop::{Permission, Shop};
 use crate::http::problem::Problem;
-use crate::platform::cache::Found;
+use crate::platform::cache::CacheLookup;
 use crate::primitives::{Currency, Timestamp};
 use crate::tenant::Policy;
 use crate::tenant::currency::{self, Published, SoldIn};
@@ -52,13 +52,13 @@ impl<P: Permission> Shop<P> {
 
     async fn sold_in(&self) -> Result<Arc<SoldIn>, Problem> {
         let (cache, id) = (self.app().sold_in.clone(), self.tenant_id());
-        let ticket = match cache.look(&id) {
-            Found::Hit(sold_in) => return Ok(sold_in),
-            Found::Miss(ticket) => ticket,
+        let ticket = match cache.get(&id) {
+            CacheLookup::Hit(sold_in) => return Ok(sold_in),
+            CacheLookup::Miss(ticket) => ticket,
         };
         self.read(move |view| {
             let sold_in = Arc::new(currency::sold_in(view)?);
-            cache.keep(id, ticket, sold_in.clone());
+            cache.insert(id, ticket, sold_in.clone());
             Ok(sold_in)
         })
         .await

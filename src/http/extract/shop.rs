@@ -325,11 +325,15 @@ pub(in crate::http) async fn open(
         return Ok(db);
     }
     let gate = app.registry.gate(access.id());
-    let _room = gate
-        .room
+    let _waiter = gate
+        .waiters
         .try_acquire()
         .map_err(|_| StorageError::new(StorageErrorKind::Overloaded))?;
-    let _turn = gate.turn.acquire().await.expect("the gate is never closed");
+    let _opener = gate
+        .opener
+        .acquire()
+        .await
+        .expect("the gate is never closed");
     if let Some(db) = app.registry.get(&access) {
         return Ok(db);
     }

@@ -1,9 +1,10 @@
-//! DailyFile files, and the end of those that are older than they are kept.
+//! Daily log files, and the deletion of old ones.
 //!
-//! Which file a line goes to is asked of the clock for each line: one that was set ahead and back
-//! again is back in the file of its day. How old a file is stands in its name: when it was made
-//! says nothing of a copy or a restored backup. Nothing goes here by itself, for whoever writes
-//! lines does not know whether the clock is trusted: [`remove_old`] is called by who does.
+//! The file of a line depends on the clock at that line: after a clock was set ahead and back,
+//! lines go to the file of their day again. The age of a file comes from its name, because the
+//! modification time of a copy or a restored backup says nothing. Nothing is deleted here
+//! automatically, because the writer does not know whether the clock is trusted; the caller of
+//! [`remove_old`] does.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -14,22 +15,22 @@ use jiff::{SignedDuration, Timestamp, civil::Date, tz::Offset};
 
 use crate::storage::data_dir::open_own;
 
-/// The daily files of one log. Written to by one thread.
+/// The daily files of one log. Written by one thread.
 pub(super) struct DailyFile {
     file: File,
-    /// The day of that file.
+    /// The day of `file`.
     day: Date,
     dir: PathBuf,
     log: &'static str,
     now_ms: fn() -> i64,
-    /// The day whose file could not be made.
+    /// The day whose file could not be created.
     failed: Option<Date>,
 }
 
 impl DailyFile {
-    /// Files named `LOG.YYYY-MM-DD.log` in `dir`.
+    /// Opens files named `LOG.YYYY-MM-DD.log` in `dir`.
     pub fn open(dir: &Path, log: &'static str, now_ms: fn() -> i64) -> io::Result<Self> {
-        let day = date_of(now_ms());
+        let day = date_at(now_ms());
         Ok(Self {
             file: open_file(dir, log, day)?,
             day,
@@ -40,17 +41,18 @@ impl DailyFile {
         })
     }
 
-    /// Goes on in the file of another day. While that cannot be made the lines go where they went
-    /// before, and each tries again.
-    fn turn(&mut self, today: Date) {
+    /// Switches to the file of another day. While it cannot be created, lines go to the previous
+    /// file, and each line tries again.
+    fn switch_to(&mut self, today: Date) {
         match open_file(&self.dir, self.log, today) {
             Ok(file) => (self.file, self.day, self.failed) = (file, today, None),
             Err(error) => {
                 if self.failed.replace(today) != Some(today) {
-                    // A line in the log would come back here.
+                    // Logging this would call this function again.
                     let _ = writeln!(
                         io::stderr(),
-                        "the log {} has no file for {today}, and goes on in that of {}: {error}",
+                        "cannot create the file of log {} for {today}: {error}; lines go to the \
+                        file of {} until it can be created. Check the log directory",
                         self.log,
                         self.day
                     );
@@ -62,9 +64,9 @@ impl DailyFile {
 
 impl Write for DailyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let today = date_of((self.now_ms)());
+        let today = date_at((self.now_ms)());
         if today != self.day {
-            self.turn(today);
+            self.switch_to(today);
         }
         self.file.write(bytes)
     }
@@ -74,7 +76,7 @@ impl Write for DailyFile {
     }
 }
 
-fn date_of(ms: i64) -> Date {
+fn date_at(ms: i64) -> Date {
     let now = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
     Offset::UTC.to_datetime(now).date()
 }
@@ -93,7 +95,7 @@ fn open_file(dir: &Path, log: &str, day: Date) -> io::Result<File> {
     }
 }
 
-/// The date of one of the files of these logs.
+/// Parses the date in a file name of these logs.
 fn date_in(name: &str, logs: &[&str]) -> Option<Date> {
     let of = |log: &&str| {
         name.strip_prefix(*log)?
@@ -101,16 +103,16 @@ fn date_in(name: &str, logs: &[&str]) -> Option<Date> {
             .strip_suffix(".log")
     };
     let date = logs.iter().find_map(of)?;
-    // Other forms of a date are no names of ours.
+    // Other date formats are not ours.
     (date.len() == "YYYY-MM-DD".len()).then(|| date.parse().ok())?
 }
 
-/// Removes the files of `logs` that are older than `keep_days` full days, today not counted.
-/// `now_ms` is trusted. Gives how many went; what cannot be removed is said, and stays until the
-/// next time.
+/// Deletes the files of `logs` that are older than `keep_days` full days, without today, and
+/// returns their number. `now_ms` must be trusted. A file that cannot be deleted is logged and
+/// tried again next time.
 pub(super) fn remove_old(dir: &Path, logs: &[&str], keep_days: u32, now_ms: i64) -> usize {
     let kept_since =
-        date_of(now_ms).saturating_sub(SignedDuration::from_hours(24 * i64::from(keep_days)));
+        date_at(now_ms).saturating_sub(SignedDuration::from_hours(24 * i64::from(keep_days)));
     let mut removed = 0;
     // Without a directory there are no files.
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -125,7 +127,7 @@ pub(super) fn remove_old(dir: &Path, logs: &[&str], keep_days: u32, now_ms: i64)
             Ok(()) => removed += 1,
             Err(error) => {
                 tracing::warn!(file = %entry.path().display(), error = %error, "an old log file \
-                    cannot be removed; it is tried again")
+                    could not be deleted; it is tried again")
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The one layer: it remembers the fields of spans, and writes a line per event to each sink.
+//! The logging layer: stores the fields of spans, and writes one line per event to each sink.
 //!
-//! One layer for all sinks, because a line is then put together once, and because layers of the
-//! same kind would fight over the fields that a span keeps.
+//! There is one layer for all sinks, because a line is then formatted once, and because layers of
+//! the same kind would overwrite each other's span fields.
 
 use super::SECURITY;
 use super::line::{Fields, Line};
@@ -12,31 +12,27 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// One flat JSON object.
     Json,
-    /// Time, level, message and fields, for a person.
     Console {
-        /// Whether the level is coloured.
         ansi: bool,
     },
-    /// For the journal, which has times of its own: behind a priority and without colours.
+    /// For the journal, which adds its own timestamp: with a priority prefix and without colours.
     Journal {
-        /// As a flat JSON object, or as a line for a person.
+        /// A flat JSON object, or else a line for a person.
         json: bool,
     },
 }
 
-/// One place that lines go to.
+/// A destination of log lines.
 #[derive(Debug)]
 pub struct Sink {
-    /// How the lines look there.
     pub shape: Shape,
-    /// Whether only security events go there.
+    /// Whether only security events are written there.
     pub security_only: bool,
-    /// Where; each line is one `write` call.
+    /// Receives each line in one `write` call.
     pub writer: BoxMakeWriter,
 }
 
@@ -69,7 +65,7 @@ where
         let metadata = event.metadata();
         let mut fields = Fields::default();
         event.record(&mut fields);
-        // From the inside out: the innermost span that knows a field wins.
+        // From the innermost span outwards: the innermost value of a field wins.
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(outer) = span.extensions().get::<Fields>() {
                 fields.add_missing(outer);
@@ -84,15 +80,15 @@ where
         for shape in self.shapes() {
             let mut bytes = line.write(shape).into_bytes();
             bytes.push(b'\n');
-            let takes = |sink: &&Sink| !sink.security_only || line.target == SECURITY;
+            let accepts = |sink: &&Sink| !sink.security_only || line.target == SECURITY;
             for sink in self
                 .sinks
                 .iter()
                 .filter(|sink| sink.shape == shape)
-                .filter(takes)
+                .filter(accepts)
             {
                 use std::io::Write as _;
-                // There is nowhere to report to that a line could not be written.
+                // There is no place to report a failed write.
                 let _ = sink.writer.make_writer().write_all(&bytes);
             }
         }
@@ -100,7 +96,7 @@ where
 }
 
 impl Lines {
-    /// The distinct shapes, so that no line is put together twice.
+    /// The distinct formats, so that each line is formatted once per format.
     fn shapes(&self) -> impl Iterator<Item = Shape> {
         let shape_at = |index: usize| self.sinks[index].shape;
         (0..self.sinks.len())

@@ -1,7 +1,7 @@
-//! One log line: its fields, and its two shapes.
+//! A log line: its fields and its formats.
 //!
-//! Whatever a client can get into a field must not be able to end the line or to speak to the
-//! terminal: JSON escapes control characters by itself, the console shape does it here.
+//! A value from a client must not be able to end the line or to control the terminal: JSON escapes
+//! control characters itself, the console format does it here.
 
 use super::layer::Shape;
 use crate::primitives::chain;
@@ -14,9 +14,9 @@ use std::fmt::{self, Write as _};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
-/// Fields that the program or the system writes, not a caller: errors with their causes and advice,
-/// backtraces.
-const WRITTEN_HERE: [&str; 10] = [
+/// Fields with text of the program or the system, not of a caller: errors with their causes and
+/// advice, backtraces.
+const PROGRAM_FIELDS: [&str; 10] = [
     "message",
     "file",
     "error",
@@ -29,15 +29,14 @@ const WRITTEN_HERE: [&str; 10] = [
     "because",
 ];
 
-/// The keys that every line has. A field of that name gets a `_` at its end.
+/// The keys of every line. A field with such a name gets a trailing `_`.
 const RESERVED: [&str; 3] = ["timestamp", "level", "target"];
 
-/// The fields of a span or an event, in the order in which they were written.
+/// The fields of a span or an event, in the order in which they were recorded.
 #[derive(Debug, Default)]
 pub(super) struct Fields(Vec<(&'static str, Value)>);
 
 impl Fields {
-    /// Some fields.
     pub fn of(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
         Self(fields.into_iter().collect())
     }
@@ -54,8 +53,7 @@ impl Fields {
         Some(self.0.remove(index).1)
     }
 
-    /// Adds the fields of `outer` that are not there yet. A span may have a field `message`; no
-    /// line takes it.
+    /// Adds the fields of `outer` that are missing. A span's field `message` is ignored.
     pub fn add_missing(&mut self, outer: &Self) {
         for (name, value) in &outer.0 {
             if *name != "message" && !self.0.iter().any(|(own, _)| own == name) {
@@ -83,23 +81,23 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field.name(), bounded(field.name(), value).into());
+        self.set(field.name(), truncate(field.name(), value).into());
     }
 
-    // Our errors do not print their source, so the chain is put together where it is logged.
+    // Our errors do not print their source, so the chain is formatted here.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.set(field.name(), bounded(field.name(), &chain(value)).into());
+        self.set(field.name(), truncate(field.name(), &chain(value)).into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.set(
             field.name(),
-            bounded(field.name(), &format!("{value:?}")).into(),
+            truncate(field.name(), &format!("{value:?}")).into(),
         );
     }
 }
 
-/// An event, ready to be written.
+/// An event, ready for formatting.
 pub(super) struct Line {
     timestamp: String,
     level: Level,
@@ -112,7 +110,8 @@ impl Line {
     /// `now_ms` is the time in milliseconds since 1970 UTC.
     pub fn new(now_ms: i64, level: Level, target: &str, mut fields: Fields) -> Self {
         let timestamp = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);
-        // Events of the `log` crate all have the target "log" and carry their own along.
+        // Events of the `log` crate all have the target "log" and carry their own target as a
+        // field.
         let bridged = fields.take("log.target");
         fields.0.retain(|(name, _)| !name.starts_with("log."));
         Self {
@@ -128,7 +127,7 @@ impl Line {
         match shape {
             Shape::Json => self.json(),
             Shape::Console { ansi } => format!("{} {}", self.timestamp, self.console(ansi)),
-            // The journal has a time of its own, and takes the number for the line's priority.
+            // The journal adds its own time and reads the number as the line's priority.
             Shape::Journal { json: true } => format!("<{}>{}", self.priority(), self.json()),
             Shape::Journal { json: false } => {
                 format!("<{}>{}", self.priority(), self.console(false))
@@ -136,7 +135,7 @@ impl Line {
         }
     }
 
-    /// The level in the numbers of syslog, as `sd-daemon(3)` has them.
+    /// The syslog number of the level, as in `sd-daemon(3)`.
     const fn priority(&self) -> u8 {
         match self.level {
             Level::ERROR => 3,
@@ -196,26 +195,26 @@ fn json_member(out: &mut String, name: &str, tail: &str, value: &Value) {
     if !out.ends_with('{') {
         out.push(',');
     }
-    // A field name may be any text between quotes in the source, so it is escaped like a value.
+    // A field name may be any quoted text in the source, so it is escaped like a value.
     let name = Value::from(format!("{name}{tail}"));
-    write!(out, "{name}:{value}").expect("a String takes every write");
+    write!(out, "{name}:{value}").expect("writing to a String cannot fail");
 }
 
-/// The text of a field, cut where it is longer than a line has room for. The ellipsis counts.
-fn bounded<'a>(field: &str, text: &'a str) -> Cow<'a, str> {
+/// Cuts the text of a field to its maximum length, including the ellipsis.
+fn truncate<'a>(field: &str, text: &'a str) -> Cow<'a, str> {
     const ELLIPSIS: &str = "…";
-    let most = match WRITTEN_HERE.contains(&field) {
+    let max = match PROGRAM_FIELDS.contains(&field) {
         true => LOG_ERROR_BYTES_MAX,
         false => LOG_TEXT_BYTES_MAX,
     };
-    if text.len() <= most {
+    if text.len() <= max {
         return text.into();
     }
-    let end = text.floor_char_boundary(most - ELLIPSIS.len());
+    let end = text.floor_char_boundary(max - ELLIPSIS.len());
     format!("{}{ELLIPSIS}", &text[..end]).into()
 }
 
-/// Control characters are written as `\u{1b}`; everything else stays readable.
+/// Appends text with control characters written as `\u{1b}`; everything else stays readable.
 fn push_visible(out: &mut String, text: &str) {
     for c in text.chars() {
         if c.is_control() {

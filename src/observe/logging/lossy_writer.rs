@@ -1,9 +1,9 @@
-//! Where buffered lines end up: a file or a stream that may fail for a while, and says afterwards
-//! what it lacks.
+//! A writer for a file or a stream that may fail for a while, and that then reports the missing
+//! lines.
 //!
-//! A full disk stops no shop: the line is gone, and it is counted. Before the next line that can be
-//! written stands one that says how many are missing here and why. What a crash of the system
-//! itself takes is not known to anybody.
+//! A full disk does not stop sales: the line is dropped and counted. Before the next line that can
+//! be written, a line reports how many are missing and why. Lines lost in a crash of the system are
+//! not reported.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,20 +18,20 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::layer::Shape;
 use super::line::{Fields, Line};
 
-/// The target of the line that says what is missing.
+/// The target of the line that reports missing lines.
 const TARGET: &str = "tillbox::observe::logging";
 
-/// How far one buffer is with what it was given.
+/// The progress of one buffer.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    given: AtomicU64,
+    submitted: AtomicU64,
     overflow: OnceLock<ErrorCounter>,
     done: Mutex<u64>,
     moved: Condvar,
 }
 
 impl Progress {
-    /// Lines that did not even fit into the buffer.
+    /// Lines that did not fit into the buffer.
     fn overflown(&self) -> u64 {
         self.overflow
             .get()
@@ -43,19 +43,18 @@ impl Progress {
         self.moved.notify_all();
     }
 
-    /// Waits until all that was given before is written, or given up as lost; not for longer than
-    /// `within`.
+    /// Waits until all lines submitted before are written or lost, for `within` at most.
     pub fn wait(&self, within: Duration) {
-        let given = self.given.load(Ordering::Acquire);
-        let is_behind = |done: &mut u64| *done + self.overflown() < given;
+        let submitted = self.submitted.load(Ordering::Acquire);
+        let is_behind = |done: &mut u64| *done + self.overflown() < submitted;
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether it ran out of time or not, there is nothing more to be done here.
+        // A timeout needs no further action.
         drop(self.moved.wait_timeout_while(done, within, is_behind));
     }
 }
 
-/// Buffers lines for `writer` on a thread of its own. A lossy buffer drops lines when it is full,
-/// the other kind makes whoever logs wait.
+/// Buffers lines for `writer` on a thread of its own. A lossy buffer drops lines when it is full;
+/// another one blocks the logging thread.
 pub(super) fn buffered<W>(
     writer: W,
     log: &'static str,
@@ -67,25 +66,25 @@ where
     W: Write + Send + 'static,
 {
     let progress = Arc::new(Progress::default());
-    let honest = LossyWriter {
+    let lossy_writer = LossyWriter {
         writer,
         log,
         shape,
         now_ms,
         progress: progress.clone(),
         missing: Missing::default(),
-        told: 0,
+        reported: 0,
     };
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(lossy)
         .thread_name("log")
-        .finish(honest);
-    // Nothing has been given yet, so nobody has asked.
+        .finish(lossy_writer);
+    // No line has been submitted yet, so the cell is still empty.
     let _ = progress.overflow.set(writer.error_counter());
     (Buffered { writer, progress }, guard)
 }
 
-/// The end of a buffer that lines are put into.
+/// The input side of a buffer.
 #[derive(Clone, Debug)]
 pub(super) struct Buffered {
     writer: NonBlocking,
@@ -94,7 +93,7 @@ pub(super) struct Buffered {
 
 impl Write for Buffered {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.progress.given.fetch_add(1, Ordering::AcqRel);
+        self.progress.submitted.fetch_add(1, Ordering::AcqRel);
         self.writer.write(line)
     }
 
@@ -111,12 +110,12 @@ impl<'a> MakeWriter<'a> for Buffered {
     }
 }
 
-/// What the file lacks since the last line that says so.
+/// Lines that are missing since the last report.
 #[derive(Debug, Default)]
 struct Missing {
     lines: u64,
     error: Option<String>,
-    /// Part of a line may be there.
+    /// A partial line may have been written.
     is_torn: bool,
 }
 
@@ -127,34 +126,34 @@ struct LossyWriter<W> {
     now_ms: fn() -> i64,
     progress: Arc<Progress>,
     missing: Missing,
-    /// How many of those that did not fit into the buffer are accounted for.
-    told: u64,
+    /// The number of overflown lines that have been reported.
+    reported: u64,
 }
 
 impl<W: Write> LossyWriter<W> {
-    /// Writes a line, after one that says what is missing before it.
+    /// Writes a line, after a report of the missing lines before it.
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         let overflown = self.progress.overflown();
-        let lines = self.missing.lines + (overflown - self.told);
+        let lines = self.missing.lines + (overflown - self.reported);
         if lines > 0 {
-            let mut text = self.confession(lines);
+            let mut text = self.format_report(lines);
             if self.missing.is_torn {
                 text.insert(0, '\n');
             }
             self.writer.write_all(text.as_bytes())?;
             metrics::counter!("tillbox_log_lines_dropped_total", "log" => self.log)
-                .increment(overflown - self.told);
-            (self.missing, self.told) = (Missing::default(), overflown);
+                .increment(overflown - self.reported);
+            (self.missing, self.reported) = (Missing::default(), overflown);
         }
         self.writer.write_all(line)
     }
 
-    fn confession(&self, lines: u64) -> String {
+    fn format_report(&self, lines: u64) -> String {
         let error = self
             .missing
             .error
             .as_deref()
-            .unwrap_or("more came than could be written");
+            .unwrap_or("the buffer was full");
         let fields = [
             ("message", Value::from("log lines are missing here")),
             ("log", self.log.into()),
@@ -165,13 +164,15 @@ impl<W: Write> LossyWriter<W> {
         line.write(self.shape) + "\n"
     }
 
-    /// The first line that is lost is told of where the process was started: the file cannot.
+    /// Counts a lost line. The first one is reported on standard error, because the file cannot be
+    /// written.
     fn lose(&mut self, error: &io::Error) {
         if self.missing.lines == 0 {
-            // There is no third place.
+            // There is no other place to report.
             let _ = writeln!(
                 io::stderr(),
-                "the log {} cannot be written, and goes on when it can: {error}",
+                "cannot write the log {}: {error}; lines are dropped until it can be written. \
+                Free disk space or check the log directory",
                 self.log
             );
         }
@@ -183,7 +184,7 @@ impl<W: Write> LossyWriter<W> {
 }
 
 impl<W: Write> Write for LossyWriter<W> {
-    /// Takes one whole line, whatever becomes of it.
+    /// Accepts one whole line, even when it is lost.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Err(error) = self.put(line) {
             self.lose(&error);
@@ -201,13 +202,13 @@ impl<W: Write> Write for LossyWriter<W> {
 mod tests {
     use super::*;
 
-    /// A disk with so much room.
+    /// A disk with limited space.
     #[derive(Clone, Default)]
     struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
     impl Disk {
-        fn has(&self, room: usize) {
-            self.0.lock().unwrap().1 = room;
+        fn set_space(&self, bytes_free: usize) {
+            self.0.lock().unwrap().1 = bytes_free;
         }
 
         fn lines(&self) -> Vec<String> {
@@ -236,19 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_loses_lines_and_the_next_one_says_how_many() {
+    fn reports_lost_lines_after_full_disk() {
         let disk = Disk::default();
-        disk.has(1_000);
+        disk.set_space(1_000);
         let (mut buffered, guard) = buffered(disk.clone(), "tillbox", Shape::Json, || 0, true);
         let mut write = |line: &str| {
             buffered.write_all(line.as_bytes()).unwrap();
             buffered.progress.wait(Duration::from_secs(60));
         };
         write("one\n");
-        disk.has(2);
+        disk.set_space(2);
         write("two\n");
         write("three\n");
-        disk.has(1_000);
+        disk.set_space(1_000);
         write("four\n");
         write("five\n");
         drop(guard);
@@ -261,7 +262,7 @@ mod tests {
         "#);
     }
 
-    /// A writer that stands still until it may go on.
+    /// A writer that blocks until it is released.
     struct Slow(std::sync::mpsc::Receiver<()>, Disk);
 
     impl Write for Slow {
@@ -276,10 +277,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_is_written_and_a_disk_that_hangs_is_not_waited_for() {
+    fn waits_for_writes_until_timeout() {
         let (go, wait) = std::sync::mpsc::channel();
         let disk = Disk::default();
-        disk.has(1_000);
+        disk.set_space(1_000);
         let (mut buffered, guard) = buffered(
             Slow(wait, disk.clone()),
             "tillbox",

@@ -1,8 +1,8 @@
-//! L5: log lines, one flat JSON object each, to daily files and to where the process was started.
+//! L5: log lines, one flat JSON object each, to daily files and to the output of the process.
 //!
-//! Security events (`target: "security"`) are in a file of their own as well, and no level set by
-//! the operator turns them off. Deliberately absent: nested objects and span enter/exit lines,
-//! which nobody greps.
+//! Security events (`target: "security"`) are also written to a file of their own, and no
+//! configured level turns them off. Deliberately absent: nested objects and span enter/exit lines,
+//! which are hard to grep.
 
 mod daily_file;
 mod layer;
@@ -31,72 +31,61 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 /// The target of events that also go to the security file.
 pub const SECURITY: &str = "security";
 
-/// The name of the file with all lines.
+/// The prefix of the file with all lines.
 const ALL: &str = "tillbox";
 
-/// What is logged where no level without a target is set.
-const BASE: &str = "info";
+/// The level for targets without one of their own.
+const DEFAULT_LEVEL: &str = "info";
 
-/// How long the end of the process waits for lines that are not written yet: a disk that hangs
-/// keeps nobody for longer.
+/// The longest wait, at the end of the process, for lines that are not written yet: a disk that
+/// hangs does not block the end.
 const FLUSH_MAX: Duration = Duration::from_secs(10);
 
-/// What is logged and where to.
+/// The configuration of logging.
 #[derive(Clone, Debug)]
 pub struct Logging {
-    /// A level, or `EnvFilter` directives such as `info,tillbox::worker=debug`, of which each was
-    /// found to have a level.
+    /// A level, or `EnvFilter` directives such as `info,tillbox::worker=debug`, each with a
+    /// validated level.
     pub level: String,
-    /// The directory for files; `None` for no files.
     pub dir: Option<PathBuf>,
-    /// What goes to the terminal or the journal.
+    /// The output to the terminal or the journal.
     pub stdout: Stdout,
-    /// Whether what goes there goes to the journal.
+    /// Whether that output is read by the journal.
     pub journal: bool,
-    /// The time of an event, in milliseconds since 1970 UTC.
+    /// Returns the time of an event, in milliseconds since 1970 UTC.
     pub now_ms: fn() -> i64,
 }
 
-/// What goes to the terminal or the journal.
+/// The output to the terminal or the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdout {
-    /// The lines of the files, on standard output.
+    /// The same lines as in the files, on standard output.
     Json,
-    /// Lines for a person, on standard error, so that the output of a command stays clean.
+    /// Lines for a person, on standard error, so that the output of a command stays
+    /// machine-readable.
     Console {
         /// Whether levels are coloured.
         ansi: bool,
     },
-    /// Nothing.
     None,
 }
 
-/// Why logging cannot start.
+/// The reason why logging cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    /// The level is no list of directives.
-    #[error("{level:?} is no log level")]
-    Level {
-        /// What was given.
-        level: String,
-        /// What the parser says.
-        source: ParseError,
-    },
-    /// The directory cannot be written to. Starting again with `dir: None` logs without files.
+    /// The level is not a valid list of directives.
+    #[error("invalid log level {level:?}")]
+    Level { level: String, source: ParseError },
+    /// The directory is not writable. Starting again with `dir: None` logs without files.
     #[error("cannot write log files in {}", dir.display())]
-    Files {
-        /// The directory.
-        dir: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Logging runs already; it can start once in a process.
-    #[error("logging runs already")]
+    Files { dir: PathBuf, source: io::Error },
+    /// Logging is already running; it can start once per process.
+    #[error("logging is already running")]
     Running(#[source] TryInitError),
 }
 
-/// Keeps the writers alive. Dropping it writes out what is still buffered, so it lives as long as
-/// `main`, also when that panics.
+/// Keeps the writers alive. Dropping it writes buffered lines, so it lives as long as `main`, even
+/// when that panics.
 #[must_use = "lines written after this is dropped are lost"]
 pub struct LogGuard {
     buffers: Buffers,
@@ -104,41 +93,38 @@ pub struct LogGuard {
     _writers: Vec<WorkerGuard>,
 }
 
-/// What is buffered, to be waited for.
+/// Buffered lines, for waiting until they are written.
 #[derive(Clone, Debug, Default)]
 pub struct Buffers(Vec<Arc<Progress>>);
 
 impl Buffers {
-    /// Waits until what was logged is written, for a few seconds at most. Blocks.
+    /// Waits until buffered lines are written, [`FLUSH_MAX`] at most. Blocks.
     pub fn flush(&self) {
         self.0.iter().for_each(|buffer| buffer.wait(FLUSH_MAX));
     }
 }
 
-/// What is logged of a process that runs.
+/// The level of a running process.
 #[derive(Clone, Debug)]
 pub struct Level(reload::Handle<EnvFilter, Registry>);
 
 impl Level {
-    /// Logs by other directives from now on.
-    ///
-    /// # Errors
-    /// [`LoggingError::Level`].
+    /// Changes the directives.
     pub fn set(&self, level: &str) -> Result<(), LoggingError> {
         let filter = filter(level)?;
-        // Fails when the subscriber is gone, and nobody logs any more.
+        // Fails when the subscriber is gone, and nothing is logged any more.
         let _ = self.0.reload(filter);
         Ok(())
     }
 }
 
 impl LogGuard {
-    /// What is buffered, for an end that does not come by dropping this.
+    /// Returns the buffers, for an end of the process that does not drop this guard.
     pub fn buffers(&self) -> Buffers {
         self.buffers.clone()
     }
 
-    /// What is logged, to be changed.
+    /// Returns the level, for changing it.
     pub fn level(&self) -> Option<Level> {
         self.level.clone()
     }
@@ -146,7 +132,7 @@ impl LogGuard {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        // What the writers' own guards would wait for is a second.
+        // The writers' own guards wait for one second only.
         self.buffers.flush();
     }
 }
@@ -155,8 +141,7 @@ impl Logging {
     /// Starts logging for the whole process.
     ///
     /// # Errors
-    /// See [`LoggingError`]; after [`LoggingError::Files`] the call may be repeated without a
-    /// directory.
+    /// After [`LoggingError::Files`] the call may be repeated without a directory.
     pub fn start(&self) -> Result<LogGuard, LoggingError> {
         let filter = filter(&self.level)?;
         let (sinks, mut guard) = self.sinks()?;
@@ -167,7 +152,7 @@ impl Logging {
         };
         let subscriber = tracing_subscriber::registry()
             .with(filter)
-            .with(discreet())
+            .with(without_wire_data())
             .with(lines);
         subscriber.try_init().map_err(LoggingError::Running)?;
         guard.level = Some(Level(level));
@@ -195,8 +180,8 @@ impl Logging {
                         source,
                     }
                 })?;
-                // Ordinary lines are dropped rather than slow a sale down; the few that are
-                // evidence are not.
+                // Ordinary lines are dropped rather than delay a sale; security lines are evidence
+                // and are never dropped.
                 let writer = add(buffered(
                     file,
                     prefix,
@@ -219,7 +204,7 @@ impl Logging {
             Stdout::None => return Ok((sinks, guard)),
         };
         let writer = match self.stdout {
-            // Buffered as well: a journal that stalls must not stall the daemon.
+            // Buffered too: a journal that stalls must not stall the daemon.
             Stdout::Json => add(buffered(
                 std::io::stdout(),
                 "stdout",
@@ -238,10 +223,7 @@ impl Logging {
     }
 }
 
-/// The subscriber that [`Logging::start`] installs, over any sinks.
-///
-/// # Errors
-/// [`LoggingError::Level`].
+/// The subscriber of [`Logging::start`], with any sinks.
 pub fn subscriber(
     level: &str,
     now_ms: fn() -> i64,
@@ -250,41 +232,38 @@ pub fn subscriber(
     let lines = Lines { now_ms, sinks };
     Ok(tracing_subscriber::registry()
         .with(filter(level)?)
-        .with(discreet())
+        .with(without_wire_data())
         .with(lines))
 }
 
-/// Who talks to others shows, at its lower levels, what it says to them: URLs that are secrets,
-/// passwords, whole mails. No directive of the operator's brings that into the log, however exactly
-/// it names its source.
-const TALKERS: [&str; 4] = ["ureq", "ureq_proto", "rustls", "lettre"];
+/// Crates that log, below the level of a warning, the data that they send: URLs that are secrets,
+/// passwords, whole mails. No directive of the operator enables these lines.
+const WIRE_CRATES: [&str; 4] = ["ureq", "ureq_proto", "rustls", "lettre"];
 
-fn discreet() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+fn without_wire_data() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     fn passes(metadata: &Metadata<'_>) -> bool {
-        let is_of = |talker: &&str| {
+        let is_of = |name: &&str| {
             metadata
                 .target()
-                .strip_prefix(*talker)
+                .strip_prefix(*name)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
-        *metadata.level() <= tracing::Level::WARN || !TALKERS.iter().any(is_of)
+        *metadata.level() <= tracing::Level::WARN || !WIRE_CRATES.iter().any(is_of)
     }
     filter_fn(passes)
 }
 
-/// Removes log files of more than `keep_days` full days ago, today not counted; gives how many.
-/// `now_ms` is an instant that is trusted: a clock that was set ahead makes all of them old.
-/// Blocks.
+/// Deletes log files older than `keep_days` full days, without today, and returns their number.
+/// `now_ms` must be a trusted time: a clock that was set ahead makes all of them old. Blocks.
 pub fn remove_old(dir: &Path, keep_days: u32, now_ms: i64) -> usize {
     daily_file::remove_old(dir, &[ALL, SECURITY], keep_days, now_ms)
 }
 
-/// What a level lets through. Security events pass in any case, and without a level for all there
-/// is the default one: who asks for more of one module does not ask for silence.
+/// Builds the filter for a level. Security events always pass, and targets without a directive get
+/// the default level: a directive for one module does not silence the others.
 fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
-    // Of two that say the same the last one counts; and the parser takes a space for a part of a
-    // name.
-    let directives: Vec<&str> = std::iter::once(BASE)
+    // The last of equal directives counts. The parser treats a space as part of a name.
+    let directives: Vec<&str> = std::iter::once(DEFAULT_LEVEL)
         .chain(level.split(',').map(str::trim))
         .collect();
     let filter = EnvFilter::builder()
@@ -296,7 +275,7 @@ fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     let always = format!("{SECURITY}=info")
         .parse()
         .expect("a target and a level");
-    // That a file is opened, or a bell hung up, is no news at every start.
+    // Messages of these crates at every start are not worth logging.
     let quiet =
         ["rusqlite_migration", "tokio_cron_scheduler"].map(|target| format!("{target}=warn"));
     let directives = quiet

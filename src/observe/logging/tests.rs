@@ -1,4 +1,4 @@
-//! Log lines as they leave the process.
+//! Tests of complete log lines.
 
 use super::*;
 use serde_json::Value;
@@ -48,7 +48,7 @@ fn json(body: impl FnOnce()) -> Vec<String> {
 }
 
 #[test]
-fn a_line_is_one_flat_object_in_a_fixed_order() {
+fn writes_flat_object_in_fixed_order() {
     let lines = json(|| {
         let error = subscriber("loud=very", now_ms, Vec::new()).err().unwrap();
         warn!(target: "tillbox::worker", order_id = "o1", attempt = 2_u32, ok = false, delta = -1,
@@ -56,11 +56,11 @@ fn a_line_is_one_flat_object_in_a_fixed_order() {
                 "failed");
     });
     insta::assert_snapshot!(lines.join("\n"),
-        @r#"{"timestamp":"2026-01-02T03:04:05.006Z","level":"WARN","target":"tillbox::worker","message":"job failed","order_id":"o1","attempt":2,"ok":false,"delta":-1,"ratio":0.5,"error":"\"loud=very\" is no log level: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5","kind":"Some(1)"}"#);
+        @r#"{"timestamp":"2026-01-02T03:04:05.006Z","level":"WARN","target":"tillbox::worker","message":"job failed","order_id":"o1","attempt":2,"ok":false,"delta":-1,"ratio":0.5,"error":"invalid log level \"loud=very\": error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5","kind":"Some(1)"}"#);
 }
 
 #[test]
-fn span_fields_are_flattened_and_the_innermost_wins() {
+fn flattens_span_fields_with_innermost_value() {
     let lines = json(|| {
         let request = info_span!(
             "request",
@@ -81,7 +81,7 @@ fn span_fields_are_flattened_and_the_innermost_wins() {
 }
 
 #[test]
-fn fields_cannot_take_the_place_of_the_head_nor_appear_twice() {
+fn renames_reserved_fields() {
     let lines = json(|| {
         let _span = info_span!("s", level = "x").entered();
         info!(target: "t", timestamp = 1, target = "y", "z");
@@ -91,7 +91,7 @@ fn fields_cannot_take_the_place_of_the_head_nor_appear_twice() {
 }
 
 #[test]
-fn nothing_in_a_field_can_end_the_line() {
+fn escapes_control_characters() {
     let evil = "a\n{\"level\":\"INFO\"}\r\u{1b}[2J\u{0}\"\\\u{85}";
     let emit = || error!(name = evil, "{evil}");
     let lines_json = json(emit);
@@ -124,7 +124,7 @@ fn cuts_text_of_callers_to_200_bytes() {
 }
 
 #[test]
-fn the_console_shape_is_for_people() {
+fn writes_readable_console_lines() {
     let emit = || {
         info!(
             listen = "[::1]:1",
@@ -145,7 +145,7 @@ fn the_console_shape_is_for_people() {
 }
 
 #[test]
-fn security_events_pass_every_level_and_have_a_sink_of_their_own() {
+fn passes_security_events_at_every_level() {
     let emit = || {
         info!("ordinary");
         warn!(target: "security", "bad signature");
@@ -162,15 +162,15 @@ fn security_events_pass_every_level_and_have_a_sink_of_their_own() {
     }
 }
 
-/// What those say who talk to others is not to be had below a warning, however it is asked for.
+/// Data sent to other servers is not logged below a warning, whatever directives are set.
 #[test]
-fn no_directive_brings_out_what_is_said_to_others() {
+fn hides_wire_data_for_every_directive() {
     let emit = || {
         trace!(target: "ureq::unversioned::transport", "POST /T0/s3cret");
         debug!(target: "ureq_proto", "s3cret");
         debug!(target: "lettre::transport::smtp", "AUTH s3cret");
         warn!(target: "ureq", "a warning");
-        trace!(target: "ureq2", "somebody else");
+        trace!(target: "ureq2", "another crate");
     };
     for level in [
         "trace",
@@ -207,7 +207,7 @@ fn files(dir: &Path) -> Vec<(String, usize)> {
 }
 
 #[test]
-fn files_are_daily_flushed_by_the_guard_and_survive_a_restart() {
+fn writes_daily_files_and_appends_after_restart() {
     let dir = tempfile::tempdir().unwrap();
     for run in 1..=3 {
         let (sinks, guard) = to_files(dir.path()).sinks().unwrap();
@@ -230,7 +230,7 @@ fn files_are_daily_flushed_by_the_guard_and_survive_a_restart() {
 }
 
 #[test]
-fn what_cannot_start_says_why() {
+fn rejects_unusable_directory_and_invalid_level() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
@@ -245,7 +245,7 @@ fn what_cannot_start_says_why() {
 }
 
 #[test]
-fn the_journal_is_told_the_priority_and_no_time() {
+fn writes_priority_and_no_time_for_journal() {
     let emit = || {
         error!(n = 1, "bad");
         info!("good");
@@ -262,9 +262,9 @@ fn the_journal_is_told_the_priority_and_no_time() {
     "#);
 }
 
-/// The end of `main` comes by a panic: what was logged before it, and the panic, are in the file.
+/// `main` ends by a panic: lines logged before are in the file.
 #[test]
-fn a_panic_loses_no_line() {
+fn keeps_lines_when_main_panics() {
     let dir = tempfile::tempdir().unwrap();
     let logging = to_files(dir.path());
     let ended = std::thread::spawn(move || {
@@ -287,7 +287,7 @@ fn a_panic_loses_no_line() {
 }
 
 #[test]
-fn the_level_changes_while_it_runs() {
+fn changes_level_while_running() {
     let buffer = Buffer::default();
     let own = buffer.clone();
     let sink = Sink {
@@ -315,16 +315,16 @@ fn the_level_changes_while_it_runs() {
         },
     );
     let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
-    let said: Vec<Value> = text
+    let messages: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].take())
         .collect();
-    assert_eq!(said, ["two", "three", "five"]);
+    assert_eq!(messages, ["two", "three", "five"]);
 }
 
-/// The clock of these tests shows the 2nd of January 2026, and one day is kept beside it.
+/// The clock of these tests shows 2 January 2026, and one day is kept beside it.
 #[test]
-fn files_of_days_long_past_go_by_their_names_and_others_stay() {
+fn deletes_old_files_by_name_and_keeps_others() {
     let dir = tempfile::tempdir().unwrap();
     let stay = [
         "notes.txt",
@@ -351,26 +351,26 @@ fn files_of_days_long_past_go_by_their_names_and_others_stay() {
     assert_eq!(remove_old(&dir.path().join("nowhere"), 1, now_ms()), 0);
 }
 
-/// Whoever writes lines deletes nothing, whatever the clock shows, and a clock that was set right
-/// is followed back.
+/// Writing lines deletes nothing, whatever the clock shows; after a clock is set back, lines go to
+/// the file of the earlier day.
 #[test]
-fn a_line_goes_to_the_file_of_its_day_forward_and_back() {
+fn follows_clock_forward_and_back() {
     use std::sync::atomic::{AtomicI64, Ordering};
     static NOW_MS: AtomicI64 = AtomicI64::new(0);
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
     let dir = tempfile::tempdir().unwrap();
-    let show = |ms: i64| NOW_MS.store(ms, Ordering::Relaxed);
-    show(now_ms());
+    let set_clock = |ms: i64| NOW_MS.store(ms, Ordering::Relaxed);
+    set_clock(now_ms());
     fs::write(dir.path().join("tillbox.2025-01-01.log"), "x\n").unwrap();
     let mut daily = DailyFile::open(dir.path(), ALL, || NOW_MS.load(Ordering::Relaxed)).unwrap();
-    let mut say = |line: &[u8]| daily.write_all(line).unwrap();
-    say(b"one\n");
-    show(now_ms() + DAY_MS);
-    say(b"two\n");
-    show(now_ms() + 365 * DAY_MS);
-    say(b"three\n");
-    show(now_ms() + DAY_MS);
-    say(b"four\n");
+    let mut write = |line: &[u8]| daily.write_all(line).unwrap();
+    write(b"one\n");
+    set_clock(now_ms() + DAY_MS);
+    write(b"two\n");
+    set_clock(now_ms() + 365 * DAY_MS);
+    write(b"three\n");
+    set_clock(now_ms() + DAY_MS);
+    write(b"four\n");
     let written = [
         ("tillbox.2025-01-01.log", 1),
         ("tillbox.2026-01-02.log", 1),
@@ -381,30 +381,30 @@ fn a_line_goes_to_the_file_of_its_day_forward_and_back() {
         files(dir.path()),
         written.map(|(name, lines)| (name.to_owned(), lines))
     );
-    // A day whose file cannot be made loses nothing, and gets its own as soon as it can be.
+    // While a day's file cannot be created, no line is lost; later lines go to the new file.
     let blocked = dir.path().join("tillbox.2026-01-04.log");
     fs::create_dir(&blocked).unwrap();
-    show(now_ms() + 2 * DAY_MS);
-    say(b"five\n");
+    set_clock(now_ms() + 2 * DAY_MS);
+    write(b"five\n");
     fs::remove_dir(&blocked).unwrap();
-    say(b"six\n");
+    write(b"six\n");
     let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
     assert_eq!(read("tillbox.2026-01-03.log"), "two\nfour\nfive\n");
     assert_eq!(read("tillbox.2026-01-04.log"), "six\n");
-    // And a directory that somebody has cleared away is made anew.
+    // A deleted directory is created again.
     fs::remove_dir_all(dir.path()).unwrap();
-    show(now_ms() + 3 * DAY_MS);
-    say(b"seven\n");
+    set_clock(now_ms() + 3 * DAY_MS);
+    write(b"seven\n");
     assert_eq!(read("tillbox.2026-01-05.log"), "seven\n");
 }
 
-/// Who asks for more of one module does not ask for silence, and a space is none of a name.
+/// A directive for one module does not silence the others, and spaces are ignored.
 #[test]
-fn without_a_level_for_all_it_is_the_default_one() {
+fn uses_default_level_without_global_directive() {
     let emit = || {
         info!("ordinary");
-        debug!("in detail");
-        debug!(target: "tillbox::worker", "at work");
+        debug!("detail");
+        debug!(target: "tillbox::worker", "detail of the worker");
     };
     for level in [
         "tillbox::worker=debug",
@@ -421,11 +421,11 @@ fn without_a_level_for_all_it_is_the_default_one() {
 }
 
 #[test]
-fn a_panic_is_a_line() {
+fn logs_panics() {
     let lines = json(|| {
         log_panics();
         let caught = std::panic::catch_unwind(|| panic!("of {}", "note"));
-        // The hook is the whole process's: other tests have theirs back.
+        // The hook belongs to the whole process: restore it for other tests.
         drop(std::panic::take_hook());
         assert!(caught.is_err());
     });
@@ -437,8 +437,8 @@ fn a_panic_is_a_line() {
     assert!(
         line["location"]
             .as_str()
-            .is_some_and(|place| place.contains("logging/tests.rs:")),
+            .is_some_and(|location| location.contains("logging/tests.rs:")),
         "{line}"
     );
-    assert_eq!(line["thread"], "logging::tests::a_panic_is_a_line");
+    assert_eq!(line["thread"], "observe::logging::tests::logs_panics");
 }

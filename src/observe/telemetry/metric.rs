@@ -1,25 +1,22 @@
-//! Every figure there is, with what it means. The names follow Prometheus: base units, `_total` for
-//! what only grows, the unit last.
+//! All metrics with their meaning. The names follow the Prometheus conventions: base units,
+//! `_total` for counters, the unit last.
 
-/// What kind of figure it is.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows, until the process ends.
+    /// Only increases until the process ends.
     Counter,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge,
-    /// How often which size was met.
+    /// A distribution of sizes.
     Histogram,
 }
 
-/// A figure and its meaning.
+/// A metric and its meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// Its name.
     pub name: &'static str,
-    /// Its kind.
     pub kind: Kind,
-    /// What it says.
     pub help: &'static str,
 }
 
@@ -38,74 +35,72 @@ const fn histogram(name: &'static str, help: &'static str) -> Metric {
     Metric { name, kind, help }
 }
 
-/// All of them, by name.
+/// All metrics, sorted by name.
 #[rustfmt::skip]
 pub const METRICS: &[Metric] = &[
-    counter("process_cpu_seconds_total", "Processor time that the process has taken."),
-    gauge("process_max_fds", "File descriptors that the process may have open."),
-    gauge("process_open_fds", "File descriptors that the process has open."),
-    gauge("process_resident_memory_bytes", "Memory of the process that is in RAM."),
-    gauge("process_start_time_seconds", "When the process started, since 1970 UTC."),
+    counter("process_cpu_seconds_total", "CPU time used by the process."),
+    gauge("process_max_fds", "Limit on open file descriptors."),
+    gauge("process_open_fds", "Open file descriptors."),
+    gauge("process_resident_memory_bytes", "Resident memory of the process."),
+    gauge("process_start_time_seconds", "Start time of the process, in seconds since 1970 UTC."),
     gauge("process_threads", "Threads of the process."),
-    gauge("process_virtual_memory_bytes", "Addresses that the process has reserved."),
-    gauge("tillbox_build_info", "The version of the program and of the SQLite in it; always 1."),
-    counter("tillbox_cache_requests_total", "Questions to a cache; `outcome` says whether it had \
-        the answer."),
-    gauge("tillbox_clock_trusted", "1 when nothing speaks against the machine's clock; with 0 \
-        nothing is deleted by age."),
-    histogram("tillbox_commit_duration_seconds", "How long a COMMIT took, its fsync included."),
+    gauge("process_virtual_memory_bytes", "Virtual memory of the process."),
+    gauge("tillbox_build_info", "Versions of the program and of its SQLite; always 1."),
+    counter("tillbox_cache_requests_total", "Cache lookups; `outcome` is hit or miss."),
+    gauge("tillbox_clock_trusted", "1 while the machine's clock is trusted; with 0 nothing is \
+        deleted by age."),
+    histogram("tillbox_commit_duration_seconds", "Duration of a COMMIT, including its fsync."),
     counter("tillbox_commit_failures_total", "Batches of requests that were not committed: the \
-        disk was full or failed, or somebody held the file's lock."),
-    counter("tillbox_commit_replays_total", "Batches that were run again because one request in \
+        disk was full or failed, or another process locked the file."),
+    counter("tillbox_commit_replays_total", "Batches that were run again because a request in \
         them failed after it had written."),
-    histogram("tillbox_commit_requests", "How many requests were in one COMMIT."),
-    counter("tillbox_commits_total", "Transactions that are on disk."),
-    gauge("tillbox_disk_free_bytes", "Room on the disk of the data directory."),
-    gauge("tillbox_disk_reserve_bytes", "Room that is kept free: with less than that nothing is \
-        sold."),
-    gauge("tillbox_disk_size_bytes", "The size of the disk of the data directory."),
-    counter("tillbox_http_bodies_refused_total", "Request bodies that were refused because \
+    histogram("tillbox_commit_requests", "Requests in one COMMIT."),
+    counter("tillbox_commits_total", "Committed transactions."),
+    gauge("tillbox_disk_free_bytes", "Free space on the disk of the data directory."),
+    gauge("tillbox_disk_reserve_bytes", "Reserved disk space; with less free space, sales are \
+        refused."),
+    gauge("tillbox_disk_size_bytes", "Size of the disk of the data directory."),
+    counter("tillbox_http_bad_requests_total", "Requests that were not valid HTTP and reached no \
+        route."),
+    counter("tillbox_http_bodies_refused_total", "Request bodies refused because \
         server.body_memory was used up."),
-    gauge("tillbox_http_body_memory_bytes", "Memory of server.body_memory that arriving request \
-        bodies take."),
-    gauge("tillbox_http_connections", "Connections that are open."),
-    counter("tillbox_http_connections_refused_total", "Connections that were refused because there \
-        were too many, of their address, of this machine or in all."),
-    counter("tillbox_http_connections_total", "Connections that were accepted."),
-    histogram("tillbox_http_request_duration_seconds", "How long a request took from its head to \
-        its answer."),
-    gauge("tillbox_http_requests_in_flight", "Requests that are being answered."),
-    counter("tillbox_http_requests_total", "Requests that were answered, by route and status. A \
-        path that there is not is the route `unmatched`."),
-    counter("tillbox_http_bad_requests_total", "Requests that could not be read as HTTP and \
-        reached no route."),
+    gauge("tillbox_http_body_memory_bytes", "Memory of server.body_memory in use by arriving \
+        request bodies."),
+    gauge("tillbox_http_connections", "Open connections."),
+    counter("tillbox_http_connections_refused_total", "Connections refused because there were too \
+        many, from their address, from this machine or in total."),
+    counter("tillbox_http_connections_total", "Accepted connections."),
+    histogram("tillbox_http_request_duration_seconds", "Time from the head of a request to its \
+        response."),
+    gauge("tillbox_http_requests_in_flight", "Requests in progress."),
+    counter("tillbox_http_requests_total", "Answered requests, by route and status. An unknown \
+        path counts as the route `unmatched`."),
     histogram("tillbox_job_duration_seconds",
-        "How long an attempt at a job took, by queue and kind."),
-    histogram("tillbox_job_wait_seconds", "How long a job was due before it began, by queue and \
-        kind."),
-    counter("tillbox_jobs_total", "Attempts at jobs that have ended, by queue, kind and outcome."),
-    counter("tillbox_log_lines_dropped_total", "Lines of the log that are in no file: the disk was \
-        full or failed, or did not keep up."),
-    counter("tillbox_log_lines_held_back_total", "Lines about refusals that were not written \
-        because there were too many of their kind, by kind."),
-    counter("tillbox_overloads_total", "Requests that were refused because too many waited for one \
-        file."),
-    gauge("tillbox_queue_heartbeat_timestamp_seconds", "When the worker last showed itself, since \
-        1970 UTC; 0 when it does not run."),
-    gauge("tillbox_queue_jobs", "Jobs of all stores, by queue and state, as each store that writes \
-        was last counted (once a minute). `held` are in no other state; completed ones are not \
-        counted."),
-    gauge("tillbox_queue_lag_seconds", "For how long the oldest job that is due has been waiting, \
-        paused queues apart; 0 when none is."),
-    gauge("tillbox_queue_oldest_ready_age_seconds", "For how long the oldest job of a queue that \
-        is due has been waiting, a paused one too; 0 when none is."),
-    counter("tillbox_rate_limited_total", "Requests that were refused because their caller asked \
-        too often, by policy."),
-    gauge("tillbox_ready", "1 when requests are welcome."),
+        "Duration of an attempt at a job, by queue and kind."),
+    histogram("tillbox_job_wait_seconds", "Time from when a job was due until it started, by \
+        queue and kind."),
+    counter("tillbox_jobs_total", "Ended attempts at jobs, by queue, kind and outcome."),
+    counter("tillbox_log_lines_dropped_total", "Log lines that are in no file: the disk was full, \
+        failed or too slow."),
+    counter("tillbox_log_lines_held_back_total", "Log lines about refusals that were not \
+        written because there were too many of their kind, by kind."),
+    counter("tillbox_overloads_total", "Requests refused because too many waited for one file."),
+    gauge("tillbox_queue_heartbeat_timestamp_seconds", "Last heartbeat of the worker, in seconds \
+        since 1970 UTC; 0 while it is not running."),
+    gauge("tillbox_queue_jobs", "Jobs of all tenants, by queue and state, at the last count; \
+        tenants that write are counted once a minute. `held` jobs are in no other state; \
+        completed jobs are not counted."),
+    gauge("tillbox_queue_lag_seconds", "Age of the oldest due job, without paused queues; 0 when \
+        there is none."),
+    gauge("tillbox_queue_oldest_ready_age_seconds", "Age of the oldest due job of a queue, paused \
+        or not; 0 when there is none."),
+    counter("tillbox_rate_limited_total", "Requests refused because their caller exceeded a rate \
+        limit, by policy."),
+    gauge("tillbox_ready", "1 while requests are accepted."),
     gauge("tillbox_tenants_open", "Tenants whose files are open."),
-    gauge("tillbox_tenants_open_max", "Tenants whose files may be open at a time."),
+    gauge("tillbox_tenants_open_max", "Limit on tenants whose files are open."),
     gauge("tillbox_tenants_storage_limited", "Tenants whose growth is refused because they use up \
         their share of the disk."),
-    gauge("tillbox_tenants_unavailable", "Tenants whose files could not be used when that was last \
-        tried."),
+    gauge("tillbox_tenants_unavailable", "Tenants whose files were unavailable at the last \
+        attempt."),
 ];

@@ -1,63 +1,62 @@
-//! What the process takes of the machine, under the names that every exporter has for it. Read from
-//! `/proc/self` alone, because that is all of `/proc` that the service's sandbox shows.
+//! Resource usage of the process, under the names that all exporters use. Read only from
+//! `/proc/self`, because the service's sandbox hides the rest of `/proc`.
 
 use std::fs;
 
 use rustix::process::{Resource, getrlimit};
 
-use super::Sheet;
+use super::MetricsText;
 
-/// The fields of `/proc/self/stat` that follow the program's name, counted from 0: its state is the
-/// first.
+/// Fields of `/proc/self/stat` after the program's name, counted from 0; the state is the first.
 const UTIME: usize = 11;
 const STIME: usize = 12;
 const THREADS: usize = 17;
 const VSIZE: usize = 20;
 const RSS: usize = 21;
 
-/// Puts down what can be found out. `started_at_ms` is when the process started, in milliseconds
-/// since 1970 UTC.
-pub fn put(sheet: &mut Sheet, started_at_ms: i64) {
+/// Adds the available metrics. `started_at_ms` is the start of the process, in milliseconds since
+/// 1970 UTC.
+pub fn put(text: &mut MetricsText, started_at_ms: i64) {
     if let Some(stat) = fs::read_to_string("/proc/self/stat")
         .ok()
         .as_deref()
         .and_then(Stat::parse)
     {
-        sheet.put(
+        text.put(
             "process_cpu_seconds_total",
             float(stat.cpu_ticks) / float(rustix::param::clock_ticks_per_second()),
         );
-        sheet.put(
+        text.put(
             "process_resident_memory_bytes",
             float(stat.resident_pages) * float(rustix::param::page_size() as u64),
         );
-        sheet.put("process_virtual_memory_bytes", float(stat.virtual_bytes));
-        sheet.put("process_threads", float(stat.threads));
+        text.put("process_virtual_memory_bytes", float(stat.virtual_bytes));
+        text.put("process_threads", float(stat.threads));
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        // The directory itself is one of them while it is read.
-        sheet.put(
+        // The directory itself is open while it is read.
+        text.put(
             "process_open_fds",
             float(open.count().saturating_sub(1) as u64),
         );
     }
-    if let Some(most) = getrlimit(Resource::Nofile).current {
-        sheet.put("process_max_fds", float(most));
+    if let Some(limit) = getrlimit(Resource::Nofile).current {
+        text.put("process_max_fds", float(limit));
     }
-    sheet.put("process_start_time_seconds", seconds(started_at_ms));
+    text.put("process_start_time_seconds", seconds(started_at_ms));
 }
 
-/// Milliseconds as the seconds that Prometheus wants.
+/// Converts milliseconds to seconds.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a figure to look at; milliseconds of 285,000 years are exact"
+    reason = "for display; milliseconds of 285,000 years are exact"
 )]
 pub fn seconds(ms: i64) -> f64 {
     ms as f64 / 1000.0
 }
 
-/// A count as Prometheus wants it.
-#[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+/// Converts a count to a float.
+#[expect(clippy::cast_precision_loss, reason = "for display")]
 pub fn float(count: u64) -> f64 {
     count as f64
 }
@@ -72,11 +71,10 @@ struct Stat {
 
 impl Stat {
     fn parse(text: &str) -> Option<Self> {
-        // The name stands between parentheses and may hold anything, parentheses and blanks
-        // included.
+        // The name is in parentheses and may contain anything, including parentheses and spaces.
         let (_, fields) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        let number = |place: usize| fields.get(place)?.parse::<u64>().ok();
+        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
         Some(Self {
             cpu_ticks: number(UTIME)? + number(STIME)?,
             threads: number(THREADS)?,
@@ -91,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fields_are_found_behind_any_name() {
+    fn parses_fields_after_any_name() {
         let text = "7 (a ) b) S 1 7 7 0 -1 4194560 90 0 0 0 250 50 0 0 20 0 9 0 123 4096000 1000 \
             18446744073709551615 1";
         let stat = Stat {

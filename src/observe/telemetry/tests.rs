@@ -1,8 +1,9 @@
-//! The list: names as Prometheus wants them, and nothing counted that is not in it.
+//! The list of metrics: names follow the Prometheus conventions, and only listed metrics are
+//! recorded.
 
 use super::*;
 
-/// Units that Prometheus has a base unit for instead.
+/// Units that Prometheus replaces with a base unit.
 const NO_BASE_UNITS: &[&str] = &[
     "milliseconds",
     "ms",
@@ -20,10 +21,10 @@ const NO_BASE_UNITS: &[&str] = &[
 ];
 
 #[test]
-fn names_follow_the_conventions() {
+fn follows_naming_conventions() {
     assert!(
         METRICS.is_sorted_by(|a, b| a.name < b.name),
-        "by name, and each once"
+        "sorted by name, without duplicates"
     );
     for Metric { name, kind, help } in METRICS {
         let parts: Vec<&str> = name.split('_').collect();
@@ -37,16 +38,16 @@ fn names_follow_the_conventions() {
         assert_eq!(
             name.ends_with("_total"),
             *kind == Kind::Counter,
-            "{name}: `_total` is for counters, and for all of them"
+            "{name}: `_total` is for all counters and only for counters"
         );
         assert!(
             !parts.iter().any(|part| NO_BASE_UNITS.contains(part)),
             "{name}: not in a base unit"
         );
-        for taken in ["_sum", "_count", "_bucket"] {
+        for reserved in ["_sum", "_count", "_bucket"] {
             assert!(
-                !name.ends_with(taken),
-                "{name}: {taken} belongs to a histogram's parts"
+                !name.ends_with(reserved),
+                "{name}: {reserved} is reserved for histograms"
             );
         }
         if *kind == Kind::Histogram {
@@ -54,7 +55,7 @@ fn names_follow_the_conventions() {
                 name.ends_with("_seconds")
                     || name.ends_with("_bytes")
                     || name.ends_with("_requests"),
-                "{name}: of what unit?"
+                "{name}: no unit"
             );
         }
         assert!(
@@ -64,24 +65,24 @@ fn names_follow_the_conventions() {
     }
 }
 
-/// A sheet has the form that the recorder's text has.
+/// The text has the format of the recorder's text.
 #[test]
-fn a_sheet_says_what_it_is() {
-    let mut sheet = Sheet::default();
-    sheet.put_labelled("tillbox_build_info", "version=\"1\"", 1.0);
-    sheet.put("tillbox_disk_free_bytes", 1e15);
+fn renders_help_type_and_samples() {
+    let mut text = MetricsText::default();
+    text.put_labelled("tillbox_build_info", "version=\"1\"", 1.0);
+    text.put("tillbox_disk_free_bytes", 1e15);
     let samples = ["low", "audit"].map(|queue| (format!("queue=\"{queue}\""), 2.0));
-    sheet.put_each("tillbox_queue_jobs", samples);
-    insta::assert_snapshot!(sheet.into_text().trim_end(), @r#"
-    # HELP tillbox_build_info The version of the program and of the SQLite in it; always 1.
+    text.put_each("tillbox_queue_jobs", samples);
+    insta::assert_snapshot!(text.into_text().trim_end(), @r#"
+    # HELP tillbox_build_info Versions of the program and of its SQLite; always 1.
     # TYPE tillbox_build_info gauge
     tillbox_build_info{version="1"} 1
 
-    # HELP tillbox_disk_free_bytes Room on the disk of the data directory.
+    # HELP tillbox_disk_free_bytes Free space on the disk of the data directory.
     # TYPE tillbox_disk_free_bytes gauge
     tillbox_disk_free_bytes 1000000000000000
 
-    # HELP tillbox_queue_jobs Jobs of all stores, by queue and state, as each store that writes was last counted (once a minute). `held` are in no other state; completed ones are not counted.
+    # HELP tillbox_queue_jobs Jobs of all tenants, by queue and state, at the last count; tenants that write are counted once a minute. `held` jobs are in no other state; completed jobs are not counted.
     # TYPE tillbox_queue_jobs gauge
     tillbox_queue_jobs{queue="low"} 2
     tillbox_queue_jobs{queue="audit"} 2

@@ -1,4 +1,4 @@
-//! Files as the bank writes them, and files that are nearly so.
+//! The bank's files, and files that differ slightly from them.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn shown(publication: &Publication) -> String {
 }
 
 #[test]
-fn the_daily_file_is_read() {
+fn parses_daily_file() {
     let read = parse_xml(DAILY.as_bytes()).expect("the bank's");
     assert_eq!(
         shown(&read),
@@ -42,7 +42,7 @@ fn the_daily_file_is_read() {
 }
 
 #[test]
-fn a_daily_file_that_is_not_quite_so_is_refused() {
+fn rejects_malformed_daily_file() {
     for (old, new) in [
         ("2026-01-14", "2026-02-30"),
         ("2026-01-14", "14.01.2026"),
@@ -87,7 +87,7 @@ fn a_daily_file_that_is_not_quite_so_is_refused() {
 }
 
 #[test]
-fn the_history_is_read_with_its_holes() {
+fn parses_history_with_gaps() {
     let text = "Date,USD,EEK,HRK,\n2023-01-02,1.0683,N/A,N/A,\n2022-12-30,1.0666,N/A,7.5365,\n";
     let read = parse_csv(text.as_bytes()).expect("the bank's");
     assert_eq!(
@@ -97,7 +97,7 @@ fn the_history_is_read_with_its_holes() {
 }
 
 #[test]
-fn what_is_wrong_with_a_history_is_told_with_its_line() {
+fn reports_line_of_error_in_history() {
     for (text, wanted) in [
         (
             "Date,USD,JPY\n2026-01-14,1.1,180\n2026-01-13,1.1,abc\n",
@@ -108,19 +108,19 @@ fn what_is_wrong_with_a_history_is_told_with_its_line() {
             "line 2: the day \"2026-01-32\" ",
         ),
     ] {
-        let said = parse_csv(text.as_bytes())
-            .expect_err("it is wrong")
+        let message = parse_csv(text.as_bytes())
+            .expect_err("malformed")
             .to_string();
-        assert!(said.starts_with(wanted), "{said}");
+        assert!(message.starts_with(wanted), "{message}");
     }
-    let said = parse_csv(b"Date,USD\n2026-01-14,1.1,2.2\n")
-        .expect_err("it is wrong")
+    let message = parse_csv(b"Date,USD\n2026-01-14,1.1,2.2\n")
+        .expect_err("malformed")
         .to_string();
-    assert!(said.contains("line: 2"), "the reader's own: {said}");
+    assert!(message.contains("line: 2"), "the reader's own: {message}");
 }
 
 #[test]
-fn a_history_that_is_not_quite_so_is_refused() {
+fn rejects_malformed_history() {
     for text in [
         "",
         "Day,USD\n2026-01-14,1.1\n",

@@ -1,4 +1,4 @@
-//! The port against a real server on this machine, that behaves as badly as servers do.
+//! The port against a real, misbehaving server on this machine.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,17 +7,17 @@ use std::thread::JoinHandle;
 
 use super::*;
 
-/// Sends what it is told to, to whoever comes, until it is dropped.
+/// A server that answers every connection until it is dropped.
 struct Server {
     port: u16,
-    /// Dropped: the server ends.
+    /// Dropping it stops the server.
     stop: Option<Sender<()>>,
     running: Option<JoinHandle<Vec<String>>>,
 }
 
 impl Server {
-    /// `answer` is given the connection when the head of a request has come; while `Receiver` times
-    /// out the test still runs.
+    /// `answer` receives the connection after the head of a request; the test runs while `Receiver`
+    /// times out.
     fn start(answer: impl Fn(&mut TcpStream, &Receiver<()>) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it has an address").port();
@@ -47,9 +47,9 @@ impl Server {
         }
     }
 
-    fn says(text: impl Into<Vec<u8>>) -> Self {
+    fn answering(text: impl Into<Vec<u8>>) -> Self {
         let text = text.into();
-        // Who hangs up early is told nothing.
+        // The client may have closed the connection.
         Self::start(move |stream, _| drop(stream.write_all(&text)))
     }
 
@@ -57,18 +57,18 @@ impl Server {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// The heads of the requests that came.
+    /// Stops the server and returns the heads of the requests.
     fn stop(mut self) -> Vec<String> {
         drop(self.stop.take());
         self.running
             .take()
             .expect("runs")
             .join()
-            .expect("the server is well")
+            .expect("the server did not panic")
     }
 }
 
-/// A few milliseconds; whether the test is over.
+/// Waits a few milliseconds; returns whether the test has ended.
 fn pause(stopped: &Receiver<()>) -> bool {
     stopped.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Disconnected)
 }
@@ -89,7 +89,7 @@ const BOUNDS: Bounds = Bounds {
     answer: AnswerPart::Body(ANSWER_BYTES),
     reach: Reach::Anywhere,
 };
-/// So short that a test which waits for it is quick.
+/// Short, because tests wait for it.
 const SHORT: Bounds = Bounds {
     total: Duration::from_millis(150),
     ..BOUNDS
@@ -123,8 +123,8 @@ fn post(url: &str, body: &[u8]) -> Result<Answer, CallError> {
 }
 
 #[test]
-fn an_answer_comes_whole() {
-    let server = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+fn reads_whole_answer() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     let answer = get(&server.url("/rates?a=1"), BOUNDS).expect("an answer");
     assert_eq!(
         (answer.status, answer.body.as_slice()),
@@ -143,14 +143,14 @@ fn an_answer_comes_whole() {
 }
 
 #[test]
-fn a_body_is_sent() {
+fn sends_body() {
     let server = Server::start(|stream, _| {
         let mut body = [0; 2];
         stream.read_exact(&mut body).expect("the body comes");
         assert_eq!(&body, b"{}");
         stream
             .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
-            .expect("who asked listens");
+            .expect("the client is connected");
     });
     assert_eq!(
         post(&server.url("/"), b"{}").expect("an answer").status,
@@ -164,14 +164,14 @@ fn a_body_is_sent() {
 }
 
 #[test]
-fn a_server_that_hangs_is_given_up() {
+fn times_out_when_server_hangs() {
     let server = Server::start(|_, stopped| while !pause(stopped) {});
     assert_eq!(get(&server.url("/"), SHORT), Err(CallError::Timeout));
     server.stop();
 }
 
 #[test]
-fn a_server_that_drips_does_not_stretch_the_deadline() {
+fn dripping_body_does_not_extend_deadline() {
     let server = Server::start(|stream, stopped| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n");
         while !pause(stopped) && stream.write_all(b"x").is_ok() {}
@@ -181,7 +181,7 @@ fn a_server_that_drips_does_not_stretch_the_deadline() {
 }
 
 #[test]
-fn a_head_that_drips_does_not_stretch_the_deadline() {
+fn dripping_head_does_not_extend_deadline() {
     let server = Server::start(|stream, stopped| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
         while !pause(stopped) && stream.write_all(b"x").is_ok() {}
@@ -191,13 +191,13 @@ fn a_head_that_drips_does_not_stretch_the_deadline() {
 }
 
 #[test]
-fn a_handshake_that_drips_does_not_stretch_the_deadline() {
+fn dripping_handshake_does_not_extend_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = listener.local_addr().expect("it has an address").port();
     let (stop, stopped) = channel::<()>();
     let running = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("somebody comes");
-        // The beginning of a record of TLS, which comes to no end.
+        let (mut stream, _) = listener.accept().expect("a connection");
+        // The beginning of a TLS record that never ends.
         let _ = stream.write_all(b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb");
         while !pause(&stopped) && stream.write_all(b"x").is_ok() {}
     });
@@ -206,12 +206,12 @@ fn a_handshake_that_drips_does_not_stretch_the_deadline() {
         Err(CallError::Timeout)
     );
     drop(stop);
-    running.join().expect("the server is well");
+    running.join().expect("the server did not panic");
 }
 
 #[test]
-fn a_refusal_is_told_with_its_reason() {
-    let server = Server::says("HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\noops");
+fn reports_status_and_body_of_refusal() {
+    let server = Server::answering("HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\noops");
     let (status, body) = (500, b"oops".to_vec());
     assert_eq!(
         get(&server.url("/"), BOUNDS),
@@ -221,14 +221,14 @@ fn a_refusal_is_told_with_its_reason() {
 }
 
 #[test]
-fn a_redirect_is_not_followed() {
+fn does_not_follow_redirects() {
     for status in [301, 302, 303, 307, 308] {
-        let elsewhere = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let elsewhere = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         let text = format!(
             "HTTP/1.1 {status} Moved\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
             elsewhere.url("/")
         );
-        let server = Server::says(text);
+        let server = Server::answering(text);
         assert_eq!(
             get(&server.url("/"), BOUNDS),
             Err(CallError::Redirected(status))
@@ -243,9 +243,9 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn an_answer_beyond_the_bound_is_not_read() {
+fn rejects_answer_beyond_limit() {
     let large = ANSWER_BYTES + 1;
-    let announced = Server::says(format!(
+    let announced = Server::answering(format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {large}\r\n\r\nx"
     ));
     assert_eq!(
@@ -265,7 +265,7 @@ fn an_answer_beyond_the_bound_is_not_read() {
         Err(CallError::TooLarge(ANSWER_BYTES))
     );
     endless.stop();
-    let head = Server::says(
+    let head = Server::answering(
         [
             b"HTTP/1.1 200 OK\r\nX: ".as_slice(),
             &[b'x'; HEAD_BYTES_MAX + 1],
@@ -279,11 +279,10 @@ fn an_answer_beyond_the_bound_is_not_read() {
     head.stop();
 }
 
-/// Who only wants to know whether it came is told by the head: neither a large body nor one without
-/// an end makes a failure of a success.
+/// A caller that needs only the head succeeds even when the body is large or endless.
 #[test]
-fn a_body_that_nobody_wants_is_not_read() {
-    let wanted = Bounds {
+fn does_not_read_body_when_only_head_is_requested() {
+    let head_only = Bounds {
         answer: AnswerPart::Head,
         ..BOUNDS
     };
@@ -314,34 +313,35 @@ fn a_body_that_nobody_wants_is_not_read() {
             let _ = stream.write_all(head.as_bytes());
             while goes_on && !pause(stopped) && stream.write_all(b"x").is_ok() {}
         });
-        assert_eq!(get(&server.url("/"), wanted), good);
+        assert_eq!(get(&server.url("/"), head_only), good);
         server.stop();
     }
-    let refused = Server::says(format!(
+    let refused = Server::answering(format!(
         "HTTP/1.1 500 No\r\nContent-Length: {large}\r\n\r\nx"
     ));
     let (status, body) = (500, Vec::new());
     assert_eq!(
-        get(&refused.url("/"), wanted),
+        get(&refused.url("/"), head_only),
         Err(CallError::Status { status, body })
     );
     refused.stop();
-    let moved = Server::says("HTTP/1.1 302 Moved\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n");
+    let moved =
+        Server::answering("HTTP/1.1 302 Moved\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(
-        get(&moved.url("/"), wanted),
+        get(&moved.url("/"), head_only),
         Err(CallError::Redirected(302))
     );
     moved.stop();
 }
 
 #[test]
-fn what_is_no_http_is_an_error() {
+fn rejects_answer_that_is_not_http() {
     for text in [
         "SSH-2.0-OpenSSH_9.9\r\n\r\n",
         "",
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
     ] {
-        let server = Server::says(text);
+        let server = Server::answering(text);
         let error = get(&server.url("/"), BOUNDS).expect_err(text);
         assert!(
             matches!(error, CallError::Transport(_)),
@@ -352,8 +352,8 @@ fn what_is_no_http_is_an_error() {
 }
 
 #[test]
-fn an_address_of_this_house_is_refused_before_anybody_is_called() {
-    let server = Server::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+fn refuses_private_addresses_before_connecting() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let bounds = Bounds {
         reach: Reach::Public,
         ..BOUNDS
@@ -372,13 +372,13 @@ fn an_address_of_this_house_is_refused_before_anybody_is_called() {
             "{host}: {error:?}"
         );
     }
-    assert_eq!(server.stop(), [""; 0], "nobody came");
+    assert_eq!(server.stop(), [""; 0], "no connection");
 }
 
 #[test]
-fn one_port_keeps_the_two_reaches_apart() {
+fn reaches_do_not_share_connections() {
     let server =
-        Server::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n");
+        Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n");
     let wire = Wire::default();
     let call = |reach| {
         let (target, headers) = (Target::parse(&server.url("/")).expect("a URL"), Vec::new());
@@ -394,16 +394,16 @@ fn one_port_keeps_the_two_reaches_apart() {
     assert!(call(Reach::Anywhere).is_ok());
     assert!(
         matches!(call(Reach::Public), Err(CallError::RefusedAddress(_))),
-        "a kept connection does not serve it"
+        "a kept-alive connection does not serve it"
     );
     server.stop();
 }
 
-/// A name that stands for one address of the public internet and one of this house.
+/// A resolver that returns one public and one private address.
 #[derive(Debug)]
-struct TwoFaced;
+struct MixedResolver;
 
-impl Resolver for TwoFaced {
+impl Resolver for MixedResolver {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let mut addresses = self.empty();
         addresses.push(([127, 0, 0, 1], 80).into());
@@ -413,22 +413,22 @@ impl Resolver for TwoFaced {
 }
 
 #[test]
-fn the_connector_is_given_no_address_out_of_reach() {
+fn connector_receives_no_address_out_of_reach() {
     let resolve = |reach| {
         let uri = Uri::from_static("http://two.example/");
         let timeout = NextTimeout::default();
-        let found = Guarded {
+        let found = GuardedResolver {
             reach,
-            names: TwoFaced,
+            resolver: MixedResolver,
         }
         .resolve(&uri, &Config::default(), timeout);
-        found.expect("an address is left").len()
+        found.expect("an address remains").len()
     };
     assert_eq!([resolve(Reach::Public), resolve(Reach::Anywhere)], [1, 2]);
 }
 
 #[test]
-fn nobody_at_the_door_is_an_error() {
+fn fails_when_nobody_listens() {
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|socket| socket.local_addr())
         .expect("a port")
@@ -438,20 +438,20 @@ fn nobody_at_the_door_is_an_error() {
 }
 
 #[test]
-fn a_server_without_tls_is_no_https() {
+fn fails_when_server_has_no_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = listener.local_addr().expect("it has an address").port();
     let running = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("somebody comes");
+        let (mut stream, _) = listener.accept().expect("a connection");
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     });
     let error = get(&format!("https://127.0.0.1:{port}/"), BOUNDS).expect_err("no TLS");
     assert!(matches!(error, CallError::Transport(_)), "{error:?}");
-    running.join().expect("the server is well");
+    running.join().expect("the server did not panic");
 }
 
 #[test]
-fn only_http_is_a_target_and_secrets_are_not_shown() {
+fn accepts_only_http_targets_and_redacts_secrets() {
     for (text, error) in [
         ("", TargetError::Malformed),
         ("/path", TargetError::Malformed),
@@ -470,7 +470,7 @@ fn only_http_is_a_target_and_secrets_are_not_shown() {
         target.expose(),
         "https://hooks.example:444/s3cret/path?token=s3cret"
     );
-    let server = Server::says("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    let server = Server::answering("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
     let error = get(&server.url("/s3cret?s3cret"), BOUNDS).expect_err("refused");
     assert!(!format!("{error} {error:?}").contains("s3cret"));
     server.stop();

@@ -1,4 +1,4 @@
-//! Mail as the receiver sees it, from the outbox and over a real connection.
+//! Mail as the receiver sees it, in the outbox and over a real connection.
 
 use super::*;
 use crate::primitives::chain;
@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-/// Longer than anything here takes.
+/// Longer than any test.
 const LONG: Duration = Duration::from_secs(20);
-/// So short that a test which waits for it is quick.
+/// Short, because tests wait for it.
 const SHORT: Duration = Duration::from_millis(150);
 const FROM: &str = "Laden Müller <shop@example.com>";
 
@@ -36,7 +36,7 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_outbox_holds_the_message_as_it_would_be_sent() {
+fn writes_message_to_outbox_as_sent() {
     let dir = tempfile::tempdir().unwrap();
     let outbox = dir.path().join("deep/outbox");
     mailer("", &outbox).send(&mail(), LONG).unwrap();
@@ -61,7 +61,7 @@ fn the_outbox_holds_the_message_as_it_would_be_sent() {
 }
 
 #[test]
-fn sending_again_replaces_its_own_file_with_the_same_bytes() {
+fn replaces_own_file_when_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     let mailer = mailer("", dir.path());
     mailer.send(&mail(), LONG).unwrap();
@@ -92,7 +92,7 @@ fn sending_again_replaces_its_own_file_with_the_same_bytes() {
 }
 
 #[test]
-fn nothing_can_be_smuggled_into_the_head_or_out_of_the_directory() {
+fn rejects_header_injection_and_path_traversal() {
     let dir = tempfile::tempdir().unwrap();
     let mailer = mailer("", dir.path());
     let subject = |subject: &str| Mail {
@@ -108,7 +108,7 @@ fn nothing_can_be_smuggled_into_the_head_or_out_of_the_directory() {
         ..mail()
     };
     let long = "x".repeat(MAX_MESSAGE_ID_CHARS + 1);
-    let refused = [
+    let rejected = [
         subject("a\r\nBcc: eve@example.net"),
         subject("a\nb"),
         subject("a\0"),
@@ -136,7 +136,7 @@ fn nothing_can_be_smuggled_into_the_head_or_out_of_the_directory() {
             ..mail()
         },
     ];
-    for mail in refused {
+    for mail in rejected {
         let error = mailer.send(&mail, LONG).expect_err(&format!("{mail:?}"));
         assert!(error.is_permanent(), "{error}");
     }
@@ -149,12 +149,12 @@ fn nothing_can_be_smuggled_into_the_head_or_out_of_the_directory() {
 }
 
 #[test]
-fn follows_no_symbolic_link_in_the_outbox() {
+fn refuses_symbolic_link_in_outbox() {
     let dir = tempfile::tempdir().unwrap();
     let (outbox, victim) = (dir.path().join("outbox"), dir.path().join("victim"));
     fs::create_dir(&outbox).unwrap();
     fs::write(&victim, "precious").unwrap();
-    // The numbers of unfinished files, which the tests of this process share.
+    // The tests of this process share the numbers of temporary files.
     for number in 0..1_000 {
         std::os::unix::fs::symlink(&victim, outbox.join(format!(".{number}.tmp"))).unwrap();
     }
@@ -164,29 +164,29 @@ fn follows_no_symbolic_link_in_the_outbox() {
 }
 
 #[test]
-fn an_outbox_that_cannot_be_written_is_worth_another_try() {
+fn is_retryable_when_outbox_is_not_writable() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let error = mailer("", &file).send(&mail(), LONG).unwrap_err();
     assert!(!error.is_permanent(), "{error}");
 
-    // The final name is taken by a directory: the unfinished file must not stay behind.
+    // A directory occupies the final name: the temporary file must be removed.
     fs::create_dir(dir.path().join("0197-order.1.eml")).unwrap();
     mailer("", dir.path()).send(&mail(), LONG).unwrap_err();
     assert!(!files(dir.path()).iter().any(|name| name.contains("tmp")));
 }
 
-/// A mail server for one connection that answers the recipient with `verdict`; gives what it was
-/// told.
-fn smtp_server(verdict: &'static str) -> (String, JoinHandle<String>) {
+/// A mail server for one connection that answers RCPT with `recipient_answer`; returns what it
+/// received.
+fn smtp_server(recipient_answer: &'static str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     let server = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let mut writer = stream.try_clone().unwrap();
         let mut answer = |text: &str| writer.write_all(format!("{text}\r\n").as_bytes()).unwrap();
-        let mut heard = String::new();
+        let mut received = String::new();
         let mut in_data = false;
         answer("220 ready");
         for line in BufReader::new(stream).lines() {
@@ -198,46 +198,46 @@ fn smtp_server(verdict: &'static str) -> (String, JoinHandle<String>) {
                 }
                 "." => {
                     in_data = false;
-                    answer("250 taken");
+                    answer("250 accepted");
                 }
                 "QUIT" => {
                     answer("221 bye");
                     break;
                 }
                 _ if in_data => {}
-                line if line.starts_with("RCPT") => answer(verdict),
+                line if line.starts_with("RCPT") => answer(recipient_answer),
                 _ => answer("250 yes"),
             }
-            heard.push_str(&line);
-            heard.push('\n');
+            received.push_str(&line);
+            received.push('\n');
         }
-        heard
+        received
     });
     (url, server)
 }
 
 #[test]
-fn the_server_gets_the_message_with_its_own_id() {
+fn sends_message_with_own_id() {
     let (url, server) = smtp_server("250 yes");
     let transport = mailer(&url, Path::new("/nowhere"));
     transport.send(&mail(), LONG).unwrap();
     drop(transport);
-    let heard = server.join().unwrap();
+    let received = server.join().unwrap();
     for line in [
         "MAIL FROM:<shop@example.com>",
         "RCPT TO:<ada@example.org>",
         "Message-ID: <0197-order.1@example.com>",
     ] {
-        assert!(heard.contains(line), "{heard}");
+        assert!(received.contains(line), "{received}");
     }
 }
 
-/// A few milliseconds; whether the test is over.
+/// Waits a few milliseconds; returns whether the test has ended.
 fn pause(stopped: &Receiver<()>) -> bool {
     stopped.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Disconnected)
 }
 
-/// A server for one connection that behaves as it is told to, until its `Sender` is dropped.
+/// A server for one connection with the given behaviour, until its `Sender` is dropped.
 fn bad_server(
     behave: impl FnOnce(&mut TcpStream, &Receiver<()>) + Send + 'static,
 ) -> (String, Sender<()>, JoinHandle<()>) {
@@ -248,13 +248,13 @@ fn bad_server(
     (url, stop, running)
 }
 
-/// A byte every few milliseconds: each comes long before any limit of a single wait.
+/// Sends a byte every few milliseconds, well within any limit of a single wait.
 fn drip(stream: &mut TcpStream, stopped: &Receiver<()>) {
     while !pause(stopped) && stream.write_all(b"x").is_ok() {}
 }
 
 #[test]
-fn a_server_that_hangs_or_drips_is_given_up_at_the_deadline_of_the_whole() {
+fn times_out_at_total_deadline_when_server_hangs_or_drips() {
     type Behaviour = fn(&mut TcpStream, &Receiver<()>);
     let behaviours: [Behaviour; 4] = [
         |_, stopped| while !pause(stopped) {},
@@ -262,7 +262,7 @@ fn a_server_that_hangs_or_drips_is_given_up_at_the_deadline_of_the_whole() {
             let _ = stream.write_all(b"220 ");
             drip(stream, stopped);
         },
-        // Whole lines of one answer that has no end.
+        // Whole lines of an answer that never ends.
         |stream, stopped| while !pause(stopped) && stream.write_all(b"220-x\r\n").is_ok() {},
         |stream, stopped| {
             let _ = stream.write_all(b"220 ready\r\n250-hello\r\n250-");
@@ -270,7 +270,7 @@ fn a_server_that_hangs_or_drips_is_given_up_at_the_deadline_of_the_whole() {
         },
     ];
     for (number, behave) in behaviours.into_iter().enumerate() {
-        // Once the mailer's own limit is the shorter, once the caller's.
+        // With the mailer's own limit as the shorter one, then with the caller's.
         for (own, left) in [(SHORT, LONG), (LONG, SHORT)] {
             let (url, stop, running) = bad_server(behave);
             let mailer = Mailer::from_settings(&url, FROM, own, Path::new("/nowhere")).unwrap();
@@ -287,8 +287,8 @@ fn a_server_that_hangs_or_drips_is_given_up_at_the_deadline_of_the_whole() {
 }
 
 #[test]
-fn a_handshake_that_drips_is_given_up_at_the_deadline_of_the_whole() {
-    // The beginning of a record of TLS, which comes to no end.
+fn times_out_at_total_deadline_when_handshake_drips() {
+    // The beginning of a TLS record that never ends.
     let (url, stop, running) = bad_server(|stream, stopped| {
         let _ = stream.write_all(b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb");
         drip(stream, stopped);
@@ -304,10 +304,10 @@ fn a_handshake_that_drips_is_given_up_at_the_deadline_of_the_whole() {
     running.join().unwrap();
 }
 
-/// What the server says after it has taken the message changes nothing: another attempt would be a
-/// second mail.
+/// A server's answer after it has accepted the message has no effect: a retry would send a second
+/// mail.
 #[test]
-fn a_server_that_does_not_say_goodbye_has_taken_the_message() {
+fn succeeds_when_server_does_not_answer_quit() {
     let (url, stop, running) = bad_server(|stream, stopped| {
         let lines = BufReader::new(stream.try_clone().unwrap())
             .lines()
@@ -320,7 +320,7 @@ fn a_server_that_does_not_say_goodbye_has_taken_the_message() {
                 "QUIT" => break,
                 "." => {
                     in_data = false;
-                    answer("250 taken");
+                    answer("250 accepted");
                 }
                 _ if in_data => {}
                 "DATA" => {
@@ -340,21 +340,25 @@ fn a_server_that_does_not_say_goodbye_has_taken_the_message() {
 }
 
 #[test]
-fn refusals_are_permanent_only_when_the_message_is_at_fault() {
-    for (verdict, permanent) in [
+fn rejections_are_permanent_only_when_message_is_at_fault() {
+    for (recipient_answer, permanent) in [
         ("550 no such user", true),
         ("451 later", false),
         ("535 wrong password", false),
         ("530 log in first", false),
     ] {
-        let (url, server) = smtp_server(verdict);
+        let (url, server) = smtp_server(recipient_answer);
         let error = mailer(&url, Path::new("/nowhere"))
             .send(&mail(), LONG)
             .unwrap_err();
-        assert_eq!(error.is_permanent(), permanent, "{verdict}: {error:?}");
+        assert_eq!(
+            error.is_permanent(),
+            permanent,
+            "{recipient_answer}: {error:?}"
+        );
         server.join().unwrap();
     }
-    // The port is free again, so nobody answers there.
+    // The port is free again, so nothing listens there.
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .unwrap()
         .local_addr()
@@ -363,9 +367,9 @@ fn refusals_are_permanent_only_when_the_message_is_at_fault() {
     assert!(!error.unwrap_err().is_permanent());
 }
 
-/// Whoever reads it knows where to look, and reads it once.
+/// The text names the cause once, so that the operator knows where to look.
 #[test]
-fn an_error_names_the_server_and_its_cause_and_no_secret() {
+fn error_names_server_and_cause_without_secrets() {
     let (url, server) = smtp_server("550 no such user");
     let address = url.strip_prefix("smtp://").unwrap().to_owned();
     let error = mailer(&url, Path::new("/nowhere"))
@@ -374,7 +378,7 @@ fn an_error_names_the_server_and_its_cause_and_no_secret() {
     assert_eq!(
         chain(&error),
         format!(
-            "the mail server {address} did not take the message: permanent error (550): no such \
+            "the mail server {address} did not accept the message: permanent error (550): no such \
              user"
         )
     );
@@ -387,7 +391,7 @@ fn an_error_names_the_server_and_its_cause_and_no_secret() {
     let text = chain(&error);
     assert!(
         text.starts_with(&format!(
-            "the mail server {address} did not take the message: "
+            "the mail server {address} did not accept the message: "
         )),
         "{text}"
     );
@@ -395,7 +399,7 @@ fn an_error_names_the_server_and_its_cause_and_no_secret() {
 }
 
 #[test]
-fn a_servers_name_is_its_host_and_port() {
+fn names_server_by_host_and_port() {
     for (url, name) in [
         ("smtp://mx.example", "mx.example:25"),
         ("smtp://mx.example:2525/me", "mx.example:2525"),
@@ -421,7 +425,7 @@ fn a_servers_name_is_its_host_and_port() {
 }
 
 #[test]
-fn settings_that_cannot_work_are_refused() {
+fn rejects_invalid_settings() {
     let make = |url, from| Mailer::from_settings(url, from, Duration::from_secs(1), Path::new("x"));
     assert!(matches!(
         make("", "nobody").err(),

@@ -1,5 +1,5 @@
-//! Conversions are compared with the definition, in integers that cannot overflow, and with a
-//! person's arithmetic.
+//! Conversions are compared with the definition, in integers that cannot overflow, and with manual
+//! calculations.
 
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ fn converted(by: &Quotation, minor: i64, mode: Rounding) -> i64 {
 }
 
 #[test]
-fn rates_are_plain_decimals() {
+fn parses_plain_decimals_only() {
     for (text, shown) in [
         ("1.0842", "1.0842"),
         ("1.10", "1.1"),
@@ -66,15 +66,15 @@ fn rates_are_plain_decimals() {
 }
 
 #[test]
-fn minor_units_count_by_their_currency() {
-    // 10.00 EUR at 186.75 are 1867.5 JPY, which has no half.
+fn converts_between_different_minor_units() {
+    // 10.00 EUR at 186.75 is 1867.5 JPY, which has no half.
     let yen = quotation("EUR", "JPY", "186.75", "1");
     assert_eq!(
         [Rounding::HalfUp, Rounding::HalfEven, Rounding::Down]
             .map(|mode| converted(&yen, 1000, mode)),
         [1868, 1868, 1867]
     );
-    // 1.000 KWD at 2.8 EUR are 2.80 EUR; and back.
+    // 1.000 KWD at 2.8 EUR is 2.80 EUR; and back.
     let dinar = quotation("KWD", "EUR", "2.8", "1");
     assert_eq!(converted(&dinar, 1000, Rounding::HalfUp), 280);
     assert_eq!(converted(&dinar.inverse(), 280, Rounding::HalfUp), 1000);
@@ -85,7 +85,7 @@ fn minor_units_count_by_their_currency() {
 }
 
 #[test]
-fn an_inverse_is_exact() {
+fn inverts_exactly() {
     let dollars = quotation("EUR", "USD", "1.1684", "1");
     assert_eq!(dollars.inverse().inverse(), dollars);
     assert_eq!(
@@ -96,7 +96,7 @@ fn an_inverse_is_exact() {
 }
 
 #[test]
-fn what_is_too_much_is_an_error_and_another_currency_too() {
+fn rejects_overflow_and_other_currencies() {
     let large = quotation("EUR", "JPY", "999999999", "0.000000001");
     let amount = |minor, code| Money::new(minor, currency(code)).expect("in range");
     assert_eq!(
@@ -118,9 +118,9 @@ fn what_is_too_much_is_an_error_and_another_currency_too() {
 }
 
 #[test]
-fn the_last_rate_before_a_day_holds_for_a_while() {
+fn applies_last_rate_until_it_is_too_old() {
     let day = |text| Day::parse(text).expect(text);
-    // Thursday before Easter, and the Tuesday behind it.
+    // The Thursday before Easter and the Tuesday after it.
     let series = Series::new(vec![
         (day("2026-04-02"), rate("1.15")),
         (day("2026-04-07"), rate("1.16")),
@@ -144,7 +144,7 @@ fn the_last_rate_before_a_day_holds_for_a_while() {
 }
 
 #[test]
-fn a_rate_far_from_another_is_one_that_doubled_or_halved() {
+fn is_far_when_more_than_doubled_or_halved() {
     for (one, other, far) in [
         ("1", "2", false),
         ("1", "2.01", true),
@@ -169,9 +169,10 @@ fn any_currency() -> impl Strategy<Value = Currency> {
 }
 
 proptest! {
-    /// |converted × denominator − amount × numerator| is at most half a minor unit's worth, with both sides in whole numbers.
+    /// |converted × denominator − amount × numerator| is at most half a minor unit, both sides in
+    /// whole numbers.
     #[test]
-    fn a_conversion_is_within_half_a_unit(
+    fn converts_within_half_a_unit(
         minor in -1_000_000_000_i64..1_000_000_000, numerator in any_rate(),
             denominator in any_rate(), base in any_currency(), quote in any_currency(),
     ) {
@@ -188,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn down_is_never_more_and_half_up_never_less_than_down(minor in 0_i64..1_000_000_000,
+    fn half_up_exceeds_down_by_at_most_one(minor in 0_i64..1_000_000_000,
         numerator in any_rate(), denominator in any_rate()) {
         let by = Quotation { base: currency("EUR"), quote: currency("USD"), numerator,
             denominator };
@@ -199,9 +200,9 @@ proptest! {
         }
     }
 
-    /// By the larger unit and back: nothing is lost.
+    /// Converting to a finer unit and back loses nothing.
     #[test]
-    fn there_and_back_is_the_same_where_the_other_unit_is_finer(minor in 0_i64..1_000_000_000,
+    fn round_trip_is_exact_when_other_unit_is_finer(minor in 0_i64..1_000_000_000,
         numerator in any_rate()) {
         prop_assume!(numerator >= ExchangeRate::ONE);
         let by = Quotation { base: currency("EUR"), quote: currency("KWD"), numerator,

@@ -1,7 +1,7 @@
-//! The operator is told that a job was given up: by a signed webhook, by mail.
+//! Alerts about discarded jobs, by signed webhook and by mail.
 //!
-//! Both carry an id that is the job's own, so a second attempt is the same message. Who is to be
-//! told is what the configuration says now.
+//! Both carry the job's own id, so a second attempt is the same message. The recipients are those
+//! of the current configuration.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{OutboundJob, payload};
 use crate::outbound::mail::Mail;
-use crate::platform::alerts::{self, Alert, WindowOver};
+use crate::platform::alerts::{self, Alert, WindowEnd};
 use crate::primitives::id::JobId;
 use crate::primitives::{Name, chain};
 use crate::storage::TenantWork;
@@ -18,7 +18,7 @@ use crate::worker::JobError;
 
 pub(super) fn call_webhook(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
     let alert: Alert = payload(outbound_job.payload)?;
-    // Whoever has taken the URL out of the configuration since wants no calls.
+    // The webhook was removed from the configuration in the meantime.
     let Some(webhook) = outbound_job
         .app
         .alert_recipients
@@ -35,11 +35,11 @@ pub(super) fn call_webhook(outbound_job: &OutboundJob<'_>) -> Result<(), JobErro
         &id,
         outbound_job.app.clock.now(),
         body,
-        outbound_job.left(),
+        outbound_job.remaining(),
     ) {
         Ok(()) => Ok(()),
-        // Whatever it is, the operator can mend it while the attempts last.
-        Err(error) => Err(JobError::passing(format!(
+        // Every error is retried: the operator can correct the cause while attempts remain.
+        Err(error) => Err(JobError::transient(format!(
             "{}: {}",
             webhook.target,
             chain(&error)
@@ -62,19 +62,19 @@ pub(super) fn send_mail(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> 
     outbound_job
         .app
         .mailer
-        .send(&mail, outbound_job.left())
+        .send(&mail, outbound_job.remaining())
         .map_err(|error| {
             let text = chain(&error);
             if error.is_permanent() {
                 JobError::permanent(text)
             } else {
-                JobError::passing(text)
+                JobError::transient(text)
             }
         })
 }
 
 pub(super) fn end_window(work: &mut TenantWork<'_>, text: &str) -> Result<(), JobError> {
-    let over: WindowOver = payload(text)?;
+    let over: WindowEnd = payload(text)?;
     alerts::end_window(work, &over).map_err(JobError::from)
 }
 
@@ -104,10 +104,10 @@ fn body(alert: &Alert, shop: &Name) -> Vec<u8> {
 fn mail(job_id: JobId, to: String, alert: &Alert, shop: &Name) -> Mail {
     let failed = &alert.failed;
     let mut text = match alert.failures {
-        1 => format!("A job of {shop} was given up. It is kept, with all its errors.\n\n"),
+        1 => format!("A job of {shop} was discarded. It is kept, with all its errors.\n\n"),
         many => format!(
-            "{many} jobs of {shop} were given up since the last mail about them.\nThey are kept, \
-             with all their errors. The last one:\n\n"
+            "{many} jobs of {shop} were discarded since the last mail about them.\nThey are kept, \
+            with all their errors. The last one:\n\n"
         ),
     };
     let facts = [
@@ -120,13 +120,13 @@ fn mail(job_id: JobId, to: String, alert: &Alert, shop: &Name) -> Mail {
         ("Error", failed.error.clone()),
     ];
     for (label, value) in facts {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "  {label:<8} {value}");
     }
     let _ = write!(
         text,
-        "\nWhen the cause is mended:\n\n  tillbox queue retry {}\n\nAll that wait for a \
-         decision:\n\n  tillbox queue failed\n",
+        "\nAfter you have corrected the cause:\n\n  tillbox queue retry {}\n\nTo list all \
+        discarded jobs:\n\n  tillbox queue failed\n",
         failed.job_id
     );
     Mail {

@@ -1,4 +1,4 @@
-//! Audit entries: from the queue into the chain.
+//! Appends queued audit entries to the chain.
 
 use super::payload;
 use crate::platform::audit::AuditEntry;

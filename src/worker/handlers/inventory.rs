@@ -1,4 +1,4 @@
-//! Reservations whose time is over: what an unpaid order held becomes available again.
+//! Expires reservations: the stock that an unpaid order held becomes available again.
 
 use super::payload;
 use crate::storage::TenantWork;

@@ -1,7 +1,7 @@
-//! What runs a job: one entry per kind, one file per module whose jobs they are.
+//! The handlers: one entry per kind of job, one file per module that owns the jobs.
 //!
-//! A kind is readable for ever: files may hold jobs that an older version wrote. A new shape of
-//! payload is a new kind beside the old one.
+//! A kind stays readable forever: files may hold jobs that an older version wrote. A new form of
+//! payload gets a new kind.
 
 mod alerts;
 mod audit;
@@ -20,48 +20,45 @@ use crate::primitives::id::JobId;
 use crate::storage::{Database, Tenant, TenantWork};
 use crate::{platform, tenant};
 
-/// Runs a job whose effects are in the shop's own file, in the transaction that also completes the
-/// job. May be run twice; only what it does through its work counts.
+/// Runs a job whose effects are in the tenant's file, in the transaction that also completes the
+/// job. It may run twice; only its effects in `work` count.
 pub type Local = fn(work: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError>;
 
-/// Runs a job whose effects are outside, with no transaction open, on a thread that may block. At
-/// least once: it may have happened before.
+/// Runs a job whose effects are outside the file, with no transaction open, on a blocking thread.
+/// At least once: an earlier attempt may have taken effect.
 pub type Outbound = fn(outbound_job: &OutboundJob<'_>) -> Result<(), JobError>;
 
-/// How a kind of job is run.
+/// The handler of a kind of job.
 #[derive(Clone, Copy, Debug)]
 pub enum Handler {
-    /// Inside the shop's file.
     Local(Local),
-    /// Outside of it.
     Outbound(Outbound),
 }
 
-/// What an outbound handler gets.
+/// The arguments of an outbound handler.
 pub struct OutboundJob<'a> {
-    /// The process: its ports to the outside.
+    /// The process, with its ports to the outside.
     pub app: &'a App,
-    /// The shop's file, to read from.
+    /// The tenant's file, for reading.
     pub db: &'a Database<Tenant>,
-    /// The job's id: the same on every attempt, so that a receiver can tell a repetition.
+    /// The job's id. It is the same on every attempt, so that a receiver can detect a repetition.
     pub job_id: JobId,
-    /// What to do.
     pub payload: &'a str,
-    /// How long the queue gives it, the call's thread included.
+    /// The queue's timeout, including the wait for the call's thread.
     pub limit: Duration,
-    /// Runs since the call was begun.
-    pub begun: Stopwatch,
+    /// Started together with the call.
+    pub stopwatch: Stopwatch,
 }
 
 impl OutboundJob<'_> {
-    /// How long the call may still take. Whoever calls a server elsewhere ends by then: the job is
-    /// settled then, whatever becomes of the call.
-    pub fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.begun.read())
+    /// The time that remains for the call. A call to another server must end within it: the job is
+    /// finished then, whatever the call does.
+    pub fn remaining(&self) -> Duration {
+        self.limit.saturating_sub(self.stopwatch.read())
     }
 }
 
-/// Which handler runs which kind.
+/// Handlers by kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Handlers(pub &'static [(&'static str, Handler)]);
 
@@ -73,7 +70,7 @@ pub const ALL: Handlers = Handlers(&[
         Handler::Outbound(alerts::call_webhook),
     ),
     (
-        platform::alerts::WINDOW_OVER,
+        platform::alerts::WINDOW_END,
         Handler::Local(alerts::end_window),
     ),
     (tenant::audit::APPEND_AUDIT, Handler::Local(audit::append)),
@@ -92,7 +89,6 @@ pub const ALL: Handlers = Handlers(&[
 ]);
 
 impl Handlers {
-    /// The handler of a kind.
     pub fn find(self, kind: &str) -> Option<Handler> {
         self.0
             .iter()
@@ -100,14 +96,14 @@ impl Handlers {
             .map(|(_, handler)| *handler)
     }
 
-    /// All kinds that are run.
+    /// Lists the kinds that have a handler.
     pub fn kinds(self) -> Vec<&'static str> {
         self.0.iter().map(|(kind, _)| *kind).collect()
     }
 }
 
-/// Reads a payload. One that cannot be read now will not be readable later.
+/// Parses a payload. One that cannot be parsed now will not be parseable later.
 fn payload<T: DeserializeOwned>(text: &str) -> Result<T, JobError> {
     serde_json::from_str(text)
-        .map_err(|error| JobError::permanent(format!("the payload cannot be read: {error}")))
+        .map_err(|error| JobError::permanent(format!("the payload is invalid: {error}")))
 }

@@ -1,7 +1,7 @@
-//! The confirmation of an order: rendered from what the shop's file says, handed to the mailer.
+//! Sends the confirmation of an order: rendered from the tenant's file, passed to the mailer.
 //!
-//! The mail's id and date come from the job and the order, so that a second attempt sends the very
-//! same message.
+//! The mail's id and date come from the job and the order, so that a second attempt sends the same
+//! message.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,8 @@ use crate::primitives::{Money, chain};
 use crate::tenant::orders::{self, Confirmation, ConfirmationJob};
 use crate::worker::JobError;
 
-/// The widest name of a product in a line of the mail, in characters: with a quantity and an amount
-/// it fits into 72 columns.
+/// The longest product name in a line of the mail, in characters. With a quantity and an amount,
+/// the line fits into 72 columns.
 const NAME_CHARS_MAX: usize = 40;
 
 pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
@@ -22,7 +22,7 @@ pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), Jo
         .db
         .read(move |view| orders::confirmation(view, order_id))
         .wait()?;
-    // An address that was erased since is an address that wants no mail.
+    // The address was erased in the meantime, so no mail is sent.
     let Some(confirmation) = found else {
         return Ok(());
     };
@@ -30,13 +30,13 @@ pub(super) fn send_confirmation(outbound_job: &OutboundJob<'_>) -> Result<(), Jo
     outbound_job
         .app
         .mailer
-        .send(&mail, outbound_job.left())
+        .send(&mail, outbound_job.remaining())
         .map_err(|error| {
             let text = chain(&error);
             if error.is_permanent() {
                 JobError::permanent(text)
             } else {
-                JobError::passing(text)
+                JobError::transient(text)
             }
         })
 }
@@ -83,7 +83,7 @@ fn text(confirmation: &Confirmation) -> String {
     text
 }
 
-/// The lines and the sums, quantities and amounts to the right.
+/// Appends the lines and the totals, with quantities and amounts aligned to the right.
 fn table(text: &mut String, confirmation: &Confirmation) {
     let rows: Vec<(String, String, String)> = confirmation.lines.iter().map(row).collect();
     let mut sums = vec![("Total", confirmation.total.to_string())];
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmation_reads_well() {
+    fn renders_confirmation() {
         insta::assert_snapshot!(text(&confirmation()), @r"
         Hello,
 
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_not_is_not_mentioned() {
+    fn omits_tax_and_invoice_when_absent() {
         let confirmation = Confirmation {
             tax: money(0),
             invoice_number: None,
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_job_makes_the_same_message() {
+    fn derives_message_id_and_date_from_job() {
         let job_id = JobId::from_bytes([7; 16]);
         let mail = mail(job_id, &confirmation());
         assert_eq!(mail.message_id, format!("order-confirmation.{job_id}"));

@@ -480,7 +480,7 @@ async fn rates_after_the_end_of_a_currency_are_left_out() {
         app.landlord_rows("SELECT day, rate FROM published_rate WHERE currency = 'HRK'"),
         ["2022-12-30|7.5365"]
     );
-    let told = logs().saying("published exchange rates of a currency that had ended were left out");
+    let told = logs().saying("published exchange rates of an ended currency were ignored");
     assert!(
         told.lines().iter().any(|line| line["currency"] == "HRK"),
         "{told:?}"

@@ -244,7 +244,7 @@ fn enqueue(shop: &TestShop) {
 
 /// Less room than the reserve, on a disk that is really filled.
 async fn break_the_disk(app: &TestApp, key: &str, dir: &Path) {
-    let free = app.app().space.room().expect("a disk").free;
+    let free = app.app().space.measure().expect("a disk").free;
     // So much that what others write meanwhile does not matter.
     let ballast = (free / 4).min(256 << 20);
     app.restart_with(|config| config.storage.disk_reserve = ByteSize::bytes(free - ballast / 2));
@@ -334,7 +334,7 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
     let report = until(app, key, failing("queue")).await;
     let fault = report["details"]["queue"].as_str().unwrap_or_default();
     assert!(
-        fault.starts_with("the worker has been silent since"),
+        fault.starts_with("the worker has sent no heartbeat since"),
         "{report}"
     );
     drop(lost);
@@ -342,7 +342,7 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
     until(app, key, well()).await;
     worker.stop(PATIENCE).await;
     let report = until(app, key, failing("queue")).await;
-    assert_eq!(report["details"]["queue"], "the worker does not run");
+    assert_eq!(report["details"]["queue"], "the worker is not running");
 }
 
 /// A cache that keeps nothing.

@@ -1,12 +1,12 @@
-//! The promises of the sale path, over all its routes: once, gapless, balanced, never changed,
-//! never mixed.
+//! The guarantees of the sale path over all its routes: once, gapless, balanced, immutable,
+//! isolated.
 
 mod chain_columns;
-mod isolation;
+mod idempotent_financial_job;
 mod keys;
 mod once;
 mod random_sales;
-mod settle;
 mod snapshots;
-mod stress;
+mod stress_checkout;
 mod tampering;
+mod tenant_isolation;

@@ -1,4 +1,4 @@
-//! A request that comes again is carried out once, on every route that moves money.
+//! A repeated request is carried out once, on every route that moves money.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn post(shop: &TestShop, path: &str, key: &str, body: &Value) -> Answer {
     shop.post(path).key(key).json(body.clone()).send().await
 }
 
-/// One request to each of the routes, each of which succeeds when it is sent in this order.
+/// One request to each route. Each succeeds when they are sent in this order.
 async fn requests(shop: &TestShop) -> Vec<(String, Value, u16)> {
     let tea = shop.stocked("TEA", 450, 100).await;
     let cart = shop.cart(&[(&tea, 1)]).await;
@@ -50,7 +50,7 @@ async fn requests(shop: &TestShop) -> Vec<(String, Value, u16)> {
 }
 
 #[tokio::test]
-async fn a_replay_gets_the_first_answer_byte_for_byte_even_after_a_restart() {
+async fn replays_first_answer_byte_for_byte_after_restart() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let mut first = Vec::new();
@@ -89,7 +89,7 @@ async fn a_replay_gets_the_first_answer_byte_for_byte_even_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_key_stands_for_one_request_only() {
+async fn rejects_other_request_under_used_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for (path, body, status) in requests(&shop).await {
@@ -97,8 +97,7 @@ async fn a_key_stands_for_one_request_only() {
         let mut other = body.clone();
         other["provider_reference"] = json!("x");
         other["email"] = json!("other@example.org");
-        // Another body under the key of a request that was carried out; whether it is a good one
-        // does not matter here.
+        // Another body under a used key is rejected, whether the body is valid or not.
         let spaced = shop
             .post(&path)
             .key(&path)
@@ -123,7 +122,7 @@ async fn a_key_stands_for_one_request_only() {
 }
 
 #[tokio::test]
-async fn a_refusal_keeps_nothing_of_the_key() {
+async fn frees_key_when_request_is_refused() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 1).await;
@@ -145,16 +144,16 @@ async fn a_refusal_keeps_nothing_of_the_key() {
     assert_eq!(sold.string("/invoice/number"), "INV-2026-000001");
 }
 
-/// As the scheduler's first step does: before that nothing grows old.
+/// Checks the clock, as the scheduler's first step does: before that nothing expires.
 fn look_at_clock(app: &TestApp) {
     let running = app.app();
-    blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
+    blocking(|| running.clock_watch.observe()).expect("the clock is checked");
 }
 
-/// Somebody sets the clock a month ahead between a sale whose answer was lost and its repetition:
-/// it is still one sale, and no key is lost until the clock is trusted again.
+/// The clock is set a month ahead between a sale whose answer was lost and its repetition. It is
+/// still one sale, and no key expires until the clock is trusted again.
 #[tokio::test]
-async fn a_clock_that_is_set_ahead_frees_no_key() {
+async fn keeps_keys_when_clock_is_set_ahead() {
     let app = TestApp::start();
     look_at_clock(&app);
     let shop = app.tenant("corner");
@@ -168,14 +167,14 @@ async fn a_clock_that_is_set_ahead_frees_no_key() {
         let again = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
         assert_eq!(
             again.body, first.body,
-            "before anybody has looked at the clock, and after"
+            "before the first check of the clock, and after"
         );
         post(&shop, "/v1/sales", &format!("ahead-{number}"), &sale)
             .await
             .expect(201);
         look_at_clock(&app);
     }
-    // Over a restart as well: doubt is written down.
+    // Also over a restart: the suspicion is stored.
     app.restart();
     assert_eq!(
         post(&shop, "/v1/sales", "k", &sale).await.expect(201).body,
@@ -187,7 +186,7 @@ async fn a_clock_that_is_set_ahead_frees_no_key() {
         first.body
     );
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 4);
-    // The clock is right, the operator says: then the key is old.
+    // The operator confirms the clock: now the key has expired.
     let running = app.app();
     blocking(|| running.clock_watch.confirm(Origin::operator())).expect("it is written down");
     let new = post(&shop, "/v1/sales", "k", &sale).await.expect(201);
@@ -196,7 +195,7 @@ async fn a_clock_that_is_set_ahead_frees_no_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_free_again_after_a_day() {
+async fn frees_key_after_a_day() {
     let app = TestApp::start();
     look_at_clock(&app);
     let shop = app.tenant("corner");
@@ -217,7 +216,7 @@ async fn a_key_is_free_again_after_a_day() {
         ("ORD-000002".into(), None)
     );
     assert_eq!(shop.count("SELECT count(*) FROM idempotency_key"), 1);
-    // Expired keys go as new ones come, so that their table never outgrows a day.
+    // Expired keys are deleted as new ones are stored, so the table never holds more than a day.
     for number in 0..5 {
         post(&shop, "/v1/sales", &format!("old-{number}"), &sale)
             .await
@@ -233,9 +232,9 @@ async fn a_key_is_free_again_after_a_day() {
     shop.assert_integrity();
 }
 
-/// What creates something may have a key, and then it creates it once.
+/// Routes that create a resource accept a key, and then create it once.
 #[tokio::test]
-async fn whatever_creates_something_creates_it_once_under_a_key() {
+async fn creates_resource_once_under_one_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 1).await;
@@ -292,7 +291,7 @@ async fn whatever_creates_something_creates_it_once_under_a_key() {
         assert_eq!(reused.status, 422, "{path}");
     }
     assert_eq!(shop.stock(&tea).await, [6, 0, 6]);
-    // Without a key each call is another one.
+    // Without a key, each call is a new one.
     let more = json!({"product_id": tea, "quantity_delta": 1, "reason": "delivery"});
     for _ in 0..2 {
         shop.post("/v1/inventory/adjustments")
@@ -305,7 +304,7 @@ async fn whatever_creates_something_creates_it_once_under_a_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_one_and_well_formed() {
+async fn rejects_malformed_and_repeated_keys() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for key in [

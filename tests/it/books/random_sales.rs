@@ -1,5 +1,5 @@
-//! Whatever is sold, paid, declined, cancelled and left lying, in whatever order: the books balance
-//! and agree with themselves.
+//! Random sales, payments, declines, cancellations and abandoned orders in random order: the books
+//! balance and pass the integrity check.
 
 use std::time::Duration;
 
@@ -9,28 +9,27 @@ use serde_json::{Value, json};
 use crate::support::sale::Placed;
 use crate::support::{Answer, TestApp, TestShop};
 
-/// What somebody does.
 #[derive(Clone, Debug)]
 enum Step {
     /// Places an order.
     Place(Vec<(usize, i64)>),
-    /// Confirms the payment of an order that was placed.
+    /// Confirms the payment of a placed order.
     Confirm(usize),
-    /// Has it declined, and opens another.
+    /// Has the payment declined, and opens another.
     Decline(usize),
-    /// Moves an order along.
+    /// Changes the status of an order.
     Move(usize, &'static str),
-    /// Sells at once, with prices of the till's own and some part of it by transfer.
+    /// Sells at once, with prices from the till and a part of the total paid by transfer.
     Sell(Vec<(usize, i64)>, i64, i64),
-    /// Lets time pass and the jobs run.
+    /// Lets time pass and runs the jobs.
     Wait(u64),
     /// Puts goods on the shelf.
     Deliver(usize, i64),
-    /// Turns the meaning of prices round.
+    /// Switches whether prices include tax.
     IncludeTax(bool),
 }
 
-/// Of different tax classes; the first two count their stock.
+/// Products of different tax classes. The first two track stock.
 const PRODUCTS: [(&str, i64, &str); 4] = [
     ("A", 333, "full"),
     ("B", 1_999, "low"),
@@ -54,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A shop while the steps are done.
+/// A shop and the state that the steps need.
 struct Run {
     shop: TestShop,
     products: Vec<String>,
@@ -195,13 +194,13 @@ impl Run {
         assert_eq!(
             debit,
             self.shop.count(paid),
-            "all that was paid is booked, and nothing else"
+            "every payment is booked, and nothing else"
         );
         self.shop.assert_integrity();
     }
 }
 
-/// Done, or refused by a rule; never a fault.
+/// The answer is a success or a refusal by a rule, never a server error.
 #[track_caller]
 fn lawful(answer: &Answer) {
     assert!(
@@ -217,7 +216,7 @@ proptest! {
         ..ProptestConfig::default() })]
 
     #[test]
-    fn books_balance_whatever_happens(steps in prop::collection::vec(step(), 10..40)) {
+    fn keeps_books_balanced_over_random_steps(steps in prop::collection::vec(step(), 10..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a \
             runtime");
         runtime.block_on(async {

@@ -1,17 +1,16 @@
-//! A locked document proves itself: its text is canonical, its hash is of that text, and it says
-//! what was sold.
+//! Locked documents: the snapshot is canonical, its hash matches, and it contains the sale.
 
 use serde_json::{Value, json};
 use tillbox::primitives::Digest;
 
 use crate::support::{TestApp, TestShop};
 
-/// RFC 8785, by a library that knows nothing of us.
+/// RFC 8785, by a library that is independent of our code.
 fn canonical(document: &Value) -> String {
     serde_json_canonicalizer::to_string(document).expect("JSON")
 }
 
-/// The stored texts with their hashes.
+/// The stored snapshots with their hashes.
 fn snapshots(shop: &TestShop, table: &str) -> Vec<(String, String)> {
     let texts = shop.rows(&format!("SELECT snapshot FROM {table} ORDER BY seq"));
     let hashes = shop.rows(&format!("SELECT snapshot_hash FROM {table} ORDER BY seq"));
@@ -19,7 +18,7 @@ fn snapshots(shop: &TestShop, table: &str) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn snapshots_are_canonical_and_have_their_hash() {
+async fn stores_canonical_snapshots_with_their_hash() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;
@@ -48,13 +47,13 @@ async fn snapshots_are_canonical_and_have_their_hash() {
         assert_eq!(
             order["snapshot_hash"],
             Digest::of(again.as_bytes()).to_string(),
-            "whoever has the answer can prove it"
+            "the answer alone proves it"
         );
     }
 }
 
 #[tokio::test]
-async fn a_snapshot_says_what_was_sold_to_the_last_unit() {
+async fn records_sale_to_minor_unit_in_snapshot() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;

@@ -1,4 +1,4 @@
-//! What the service manager hears of the real process, what SIGHUP does, and what must not end it.
+//! Notifications to the service manager, SIGHUP, and events that must not end the process.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::run::run;
 use crate::support::process::Daemon;
 
-/// As long as a test waits for what it expects to come at once.
+/// The longest wait for an event that is expected at once.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a test asks for what has to come true by itself.
+/// The largest number of polls for a condition.
 const ASKED_MAX: usize = 20_000;
 
 /// The service manager's end of the protocol.
@@ -30,7 +30,7 @@ impl Manager {
         Self { dir, socket }
     }
 
-    /// A daemon over `data` with a watchdog of so many microseconds.
+    /// Starts a daemon over `data` with a watchdog of so many microseconds.
     fn start(&self, data: &Path, args: &[&str], watchdog_us: &str) -> Daemon {
         let path = self.dir.path().join("notify");
         Daemon::start_with(
@@ -51,7 +51,7 @@ impl Manager {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// The first message from now on with a line that begins so.
+    /// The next message with a line that begins with `start`.
     fn hear_of(&self, start: &str) -> Vec<String> {
         loop {
             let message = self.hear();
@@ -61,7 +61,7 @@ impl Manager {
         }
     }
 
-    /// All that has been said and not heard yet.
+    /// All messages that have been sent and not read yet.
     fn drain(&self) -> Vec<String> {
         self.socket.set_nonblocking(true).expect("set");
         let mut lines = Vec::new();
@@ -89,7 +89,7 @@ fn signal(daemon: &Daemon, name: &str) {
     );
 }
 
-/// The log lines so far that say `message`.
+/// The log lines so far with this `message`.
 fn lines_of(daemon: &Daemon, message: &str) -> Vec<Value> {
     let output = daemon.output();
     let lines = output
@@ -98,14 +98,14 @@ fn lines_of(daemon: &Daemon, message: &str) -> Vec<Value> {
     lines.filter(|line| line["message"] == message).collect()
 }
 
-/// The log lines that say `message`; waits until there are so many.
+/// The log lines with this `message`. Waits until there are `count`.
 fn lines(daemon: &Daemon, message: &str, count: usize) -> Vec<Value> {
     for _ in 0..ASKED_MAX {
         let said = lines_of(daemon, message);
         if said.len() >= count {
             return said;
         }
-        // Asked for in its own time: each question is one that the daemon answers.
+        // Each poll is a request that the daemon answers, so polling needs no sleep.
         daemon
             .client()
             .get("/health/live")
@@ -116,7 +116,7 @@ fn lines(daemon: &Daemon, message: &str, count: usize) -> Vec<Value> {
 }
 
 #[test]
-fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
+fn notifies_service_manager_from_start_to_stop() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
     let mut daemon = manager.start(dir.path(), &[], "300000");
     let ready = manager.hear();
@@ -130,7 +130,7 @@ fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
                 .ok()
         })
     };
-    // What a new house writes by itself comes first.
+    // A new instance first writes by itself.
     let is_quiet = (0..20).any(|_| {
         let before = files();
         (0..3).for_each(|_| drop(manager.hear_of("WATCHDOG=1")));
@@ -156,10 +156,10 @@ fn the_service_manager_hears_how_it_is_from_the_start_to_the_end() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
-/// Without a service manager nobody is told, and nothing is wrong with that; with one that is gone
-/// it is said.
+/// Without a service manager nothing is sent and nothing is wrong. With one that is gone, a warning
+/// is logged.
 #[test]
-fn it_serves_whether_somebody_hears_it_or_not() {
+fn serves_without_service_manager() {
     let dir = tempfile::tempdir().expect("a directory");
     let nowhere = dir.path().join("nobody");
     let mut daemon = Daemon::start_with(
@@ -176,7 +176,7 @@ fn it_serves_whether_somebody_hears_it_or_not() {
 }
 
 #[test]
-fn the_watchdog_starves_while_the_landlords_file_takes_nothing() {
+fn stops_feeding_watchdog_while_landlord_file_is_locked() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
     let mut daemon = manager.start(dir.path(), &[], "300000");
     manager.hear_of("WATCHDOG=1");
@@ -193,8 +193,8 @@ fn the_watchdog_starves_while_the_landlords_file_takes_nothing() {
         "{said:?}"
     );
     manager.drain();
-    // The next look lasts as long as the wait for the lock; there is none that finds the file well
-    // before it is let go.
+    // The next check lasts as long as the wait for the lock; none succeeds before the lock is
+    // released.
     assert!(!manager.drain().contains(&"WATCHDOG=1".to_owned()));
     lock.execute_batch("ROLLBACK").expect("unlocked");
     manager.hear_of("WATCHDOG=1");
@@ -202,8 +202,23 @@ fn the_watchdog_starves_while_the_landlords_file_takes_nothing() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
+/// Invalid configurations, each with a part of its error.
+const INVALID: [(&str, &str); 5] = [
+    ("[logging]\nlevle = 'off'\n", "did you mean logging.level?"),
+    (
+        "[logging]\nlevel = 'loud=very'\nkeep_days = 0\n",
+        "logging.keep_days: 0 is not between",
+    ),
+    ("[logging]\nlevel = 'inof'\n", "did you mean info?"),
+    (
+        "[logging]\nlevel = 'off'\nkeep_days = -3\n",
+        "logging.keep_days in",
+    ),
+    ("[logging\n", "line 1"),
+];
+
 #[test]
-fn sighup_reloads_what_can_be_and_says_what_cannot() {
+fn reloads_some_settings_and_names_the_others_on_sighup() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
     let data = dir.path().join("data");
     let file = dir.path().join("tillbox.toml");
@@ -249,24 +264,9 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
     );
     lines(&daemon, "request", 1);
 
-    // A wrong one is refused whole, and what was in force goes on.
+    // An invalid configuration is rejected as a whole, and the old one stays in force.
     let refused = "configuration not reloaded; the daemon goes on with the one it has";
-    for (number, (text, fault)) in [
-        ("[logging]\nlevle = 'off'\n", "did you mean logging.level?"),
-        (
-            "[logging]\nlevel = 'loud=very'\nkeep_days = 0\n",
-            "logging.keep_days: 0 is not between",
-        ),
-        ("[logging]\nlevel = 'inof'\n", "did you mean info?"),
-        (
-            "[logging]\nlevel = 'off'\nkeep_days = -3\n",
-            "logging.keep_days in",
-        ),
-        ("[logging\n", "line 1"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (number, (text, fault)) in INVALID.into_iter().enumerate() {
         write(text);
         signal(&daemon, "-HUP");
         manager.hear_of("RELOADING=1");
@@ -280,10 +280,10 @@ fn sighup_reloads_what_can_be_and_says_what_cannot() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
-/// A shop sells whatever becomes of its alert_recipients. Only the daemon speaks of it, and a
-/// reload takes up what was mended.
+/// A shop sells whatever the state of its alert recipients. Only the daemon warns about it, and a
+/// reload applies the correction.
 #[test]
-fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
+fn runs_with_invalid_alert_key() {
     let dir = tempfile::tempdir().expect("a directory");
     let (data, file) = (dir.path().join("data"), dir.path().join("tillbox.toml"));
     let text =
@@ -312,7 +312,7 @@ fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
     assert!(
         said[0]["error"]
             .as_str()
-            .is_some_and(|error| error.contains("remove it")),
+            .is_some_and(|error| error.contains("delete it")),
         "{said:?}"
     );
     let warned = lines(
@@ -344,10 +344,10 @@ fn a_key_for_alerts_that_is_none_stops_neither_the_daemon_nor_a_command() {
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
-/// A configuration on a disk that does not answer: here a FIFO that nobody writes to. It serves on
-/// meanwhile, and it ends when it is told to.
+/// A configuration on a disk that does not answer, here a FIFO without a writer. The daemon serves
+/// meanwhile, and stops on SIGTERM.
 #[test]
-fn it_ends_in_time_while_a_reload_hangs() {
+fn stops_in_time_while_reload_hangs() {
     let (dir, manager) = (tempfile::tempdir().expect("a directory"), Manager::listen());
     let file = dir.path().join("tillbox.toml");
     std::fs::write(&file, "").expect("written");
@@ -362,7 +362,7 @@ fn it_ends_in_time_while_a_reload_hangs() {
     assert!(made.is_ok_and(|status| status.success()));
     signal(&daemon, "-HUP");
     manager.hear_of("RELOADING=1");
-    // A second one waits behind it, and keeps nobody either.
+    // A second reload waits behind the first, and blocks nothing else.
     signal(&daemon, "-HUP");
     daemon
         .client()
@@ -379,10 +379,10 @@ fn it_ends_in_time_while_a_reload_hangs() {
     assert_eq!(lines_of(&daemon, "stopped").len(), 1);
 }
 
-/// The system's limit for the size of a file: what would grow is refused, the process lives, and
-/// the shop sells again when it may.
+/// The system's limit for file sizes: writes that grow a file fail, the process lives, and the shop
+/// sells again when the limit is raised.
 #[test]
-fn a_limit_on_the_size_of_files_ends_nothing() {
+fn survives_file_size_limit() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let made = run(
@@ -421,8 +421,8 @@ fn a_limit_on_the_size_of_files_ends_nothing() {
         )
         .expect("our own child")
     };
-    // No shop's file nor its WAL may outgrow the largest there is. The landlord's, which is small,
-    // may: whoever cannot write that one ends, to be started anew.
+    // The limit covers every shop's file and WAL. It does not cover the landlord's, which is small:
+    // when that file cannot be written, the daemon ends and is restarted.
     let id = made["id"].as_str().expect("an id");
     let largest = std::fs::metadata(dir.path().join("tenants").join(format!("{id}.db")))
         .expect("a file")

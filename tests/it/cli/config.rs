@@ -7,7 +7,7 @@ use tillbox::rate_limit::Policy;
 use super::run::run;
 
 #[test]
-fn the_effective_configuration_is_shown_and_checked() {
+fn shows_and_checks_effective_configuration() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("tillbox.toml");
     fs::write(
@@ -33,9 +33,9 @@ fn the_effective_configuration_is_shown_and_checked() {
     run(dir.path(), &["config", "check", "--config", file]).code(0);
 }
 
-/// Beside the rates stands whose they are; and what is shown is a configuration all the same.
+/// The owner of each rate is printed beside it, and the output is still a valid configuration.
 #[test]
-fn the_limiters_are_shown_with_their_routes() {
+fn shows_rate_limits_with_their_routes() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("tillbox.toml");
     fs::write(&file, "[rate_limits]\nlogin = '7/h'\n").expect("written");
@@ -81,9 +81,9 @@ fn the_limiters_are_shown_with_their_routes() {
     assert_eq!(again, shown);
 }
 
-/// Sound, and nobody would ever be told.
+/// Valid, but no alert would ever be delivered.
 #[test]
-fn alerts_by_mail_without_a_mail_server_are_warned_of() {
+fn warns_about_mail_alerts_without_mail_server() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("tillbox.toml");
     for (text, is_warned) in [
@@ -112,9 +112,9 @@ fn alerts_by_mail_without_a_mail_server_are_warned_of() {
     }
 }
 
-/// What the check calls sound must start.
+/// A configuration that the check accepts must start.
 #[test]
-fn a_mail_server_that_cannot_be_is_found_by_the_check() {
+fn rejects_impossible_mail_server() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("tillbox.toml");
     for url in [
@@ -137,12 +137,12 @@ fn a_mail_server_that_cannot_be_is_found_by_the_check() {
 }
 
 #[test]
-fn a_wrong_key_is_told_with_the_nearest_one() {
+fn suggests_nearest_key_for_unknown_key() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("tillbox.toml");
     fs::write(&file, "[server]\nlissten = '127.0.0.1:9'\n").expect("written");
     let file = file.to_str().expect("UTF-8");
-    // It stops every command, not only the check.
+    // An invalid configuration stops every command, not only the check.
     for args in [&["config", "check"][..], &["tenant", "list"], &["serve"]] {
         let failed = run(dir.path(), &[args, &["--config", file]].concat()).code(1);
         let failure = failed.failure();
@@ -155,7 +155,7 @@ fn a_wrong_key_is_told_with_the_nearest_one() {
 }
 
 #[test]
-fn a_named_file_must_be_there() {
+fn rejects_missing_configuration_file() {
     let dir = tempfile::tempdir().expect("a directory");
     let failed = run(
         dir.path(),

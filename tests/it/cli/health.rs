@@ -4,7 +4,7 @@ use super::run::run;
 use crate::support::process::Daemon;
 
 #[test]
-fn a_daemon_that_is_well_is_zero_and_a_silent_one_is_three() {
+fn exits_with_zero_when_healthy_and_three_when_silent() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let url = format!("http://{}", daemon.address());
@@ -34,7 +34,7 @@ fn a_daemon_that_is_well_is_zero_and_a_silent_one_is_three() {
 }
 
 #[test]
-fn what_is_no_daemon_is_not_well() {
+fn reports_unhealthy_when_peer_is_no_daemon() {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

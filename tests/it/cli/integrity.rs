@@ -1,11 +1,46 @@
 //! `tillbox integrity check`.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use super::run::run;
 
+/// The file of a shop.
+fn file_of(data: &Path, slug: &str) -> PathBuf {
+    let shown = run(data, &["tenant", "show", slug, "--json"])
+        .code(0)
+        .json();
+    let id = shown["id"].as_str().expect("an id");
+    data.join("tenants").join(format!("{id}.db"))
+}
+
+/// A file that cannot even be opened is a finding too. Cutting less than a page is enough for that.
+fn assert_cut_file_is_found(data: &Path) {
+    let path = file_of(data, "good");
+    let file = std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .expect("opens");
+    let length = file.metadata().expect("a length").len();
+    file.set_len(length - 1000).expect("cut");
+    for args in [
+        &["integrity", "check", "--tenant", "good", "--json"][..],
+        &["integrity", "check", "--json"],
+    ] {
+        let report = run(data, args).code(3).json();
+        let found = report["mismatches"].as_array().expect("a list");
+        assert!(
+            found
+                .iter()
+                .any(|found| found["tenant"] == "good" && found["check"] == "file"),
+            "{report}"
+        );
+    }
+}
+
 #[test]
-fn what_does_not_agree_is_listed_and_is_three() {
+fn lists_mismatches_and_exits_with_three() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     let nothing = run(&data.join("typo"), &["integrity", "check"]).code(1);
@@ -13,7 +48,7 @@ fn what_does_not_agree_is_listed_and_is_three() {
         nothing.failure()[0].contains("there is no data in"),
         "{nothing:?}"
     );
-    assert!(!data.join("typo").exists(), "looking makes nothing");
+    assert!(!data.join("typo").exists(), "reading creates nothing");
     run(data, &["tenant", "create", "gone", "--name", "gone"]).code(0);
     run(data, &["tenant", "delete", "gone", "--yes"]).code(0);
     let empty = run(data, &["integrity", "check", "--json"]).code(0).json();
@@ -42,13 +77,7 @@ fn what_does_not_agree_is_listed_and_is_three() {
         (passed.stdout.as_str(), passed.stderr.as_str()),
         ("PASS\n", "2 shops were checked\n")
     );
-    let id = run(data, &["tenant", "show", "bad", "--json"])
-        .code(0)
-        .json()["id"]
-        .clone();
-    let path = data
-        .join("tenants")
-        .join(format!("{}.db", id.as_str().expect("an id")));
+    let path = file_of(data, "bad");
     let conn = rusqlite::Connection::open(path).expect("it opens");
     conn.pragma_update(None, "foreign_keys", false)
         .expect("set");
@@ -73,32 +102,5 @@ fn what_does_not_agree_is_listed_and_is_three() {
         "PASS\n"
     );
     run(data, &["integrity", "check", "--tenant", "nobody"]).code(1);
-    // One that cannot even be opened is a finding too, and a cut of less than a page is enough for
-    // that.
-    let id = run(data, &["tenant", "show", "good", "--json"])
-        .code(0)
-        .json()["id"]
-        .clone();
-    let path = data
-        .join("tenants")
-        .join(format!("{}.db", id.as_str().expect("an id")));
-    let file = std::fs::File::options()
-        .write(true)
-        .open(&path)
-        .expect("opens");
-    let length = file.metadata().expect("a length").len();
-    file.set_len(length - 1000).expect("cut");
-    for args in [
-        &["integrity", "check", "--tenant", "good", "--json"][..],
-        &["integrity", "check", "--json"],
-    ] {
-        let report = run(data, args).code(3).json();
-        let found = report["mismatches"].as_array().expect("a list");
-        assert!(
-            found
-                .iter()
-                .any(|found| found["tenant"] == "good" && found["check"] == "file"),
-            "{report}"
-        );
-    }
+    assert_cut_file_is_found(data);
 }

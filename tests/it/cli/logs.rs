@@ -1,4 +1,4 @@
-//! The log of the real process: where it goes, in which form, what is never in it.
+//! The logs of the real process: destination, format, and content that must never appear.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::run::run;
+use crate::support::Answer;
 use crate::support::process::{Client, Daemon, tillbox};
 use crate::support::shop::landlord_file;
 
-/// The text of all log files whose names begin so.
+/// The text of all log files whose names begin with `start`.
 pub fn files(dir: &Path, start: &str) -> String {
     let entries = fs::read_dir(dir)
         .expect("a directory")
@@ -26,7 +27,7 @@ pub fn files(dir: &Path, start: &str) -> String {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_said_and_done_without() {
+fn warns_and_goes_on_when_log_directory_is_read_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("file");
     fs::write(&file, "").expect("written");
@@ -46,7 +47,7 @@ fn a_directory_that_cannot_be_written_is_said_and_done_without() {
 }
 
 #[test]
-fn days_that_are_none_are_refused() {
+fn rejects_invalid_retention_days() {
     let dir = tempfile::tempdir().expect("a directory");
     for days in ["0", "-1", "3651", "99999999999", "1.5", "never"] {
         let mut command = tillbox(dir.path(), &["config", "check"]);
@@ -60,10 +61,9 @@ fn days_that_are_none_are_refused() {
     }
 }
 
-/// However little is logged, a line of the security log says of which request and which store it
-/// is.
+/// At every level, a line of the security log names the request and the tenant.
 #[test]
-fn security_lines_are_whole_at_every_level() {
+fn writes_complete_security_lines_at_every_level() {
     let dir = tempfile::tempdir().expect("a directory");
     let mine = key(
         dir.path(),
@@ -77,7 +77,7 @@ fn security_lines_are_whole_at_every_level() {
         ("error,tillbox::cli=info", "till-1"),
         ("off,tillbox::cli=info", "till-2"),
     ] {
-        // Where it listens must be told; that of requests is not asked for.
+        // The line with the address must appear; request lines are not enabled.
         let mut daemon = Daemon::start_with(
             dir.path(),
             &[],
@@ -102,9 +102,9 @@ fn security_lines_are_whole_at_every_level() {
     }
 }
 
-/// Lines for the journal: one per event, the priority before it, no colour.
+/// Lines for the journal: one per event, the priority in front, no colour.
 #[test]
-fn the_journal_gets_priorities() {
+fn writes_priorities_for_journal() {
     let dir = tempfile::tempdir().expect("a directory");
     for (format, follows) in [("json", "{\"timestamp\":"), ("console", " INFO ")] {
         let data = dir.path().join(format);
@@ -151,24 +151,23 @@ fn the_journal_gets_priorities() {
     }
 }
 
-/// Numbers of cards, as a clerk may write them into any field, a password of a mail server, and
-/// keys: none of them is in any line, at the highest level there is.
+/// Card numbers, which a clerk may write into any field, a mail server's password, and keys. No
+/// line contains them, even at the most verbose level.
 const CARD: &str = "4242424242424242";
 const CARD_SPACED: &str = "4000 0566 5566 5556";
 const PASSWORD: &str = "Pa55-w0rd-of-the-mail-server";
 const UNKNOWN_KEY: &str = "tb_aaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// In the path of the webhook, in the query of the exchange rates' URL, and the key of the alerts'
-/// signatures.
+/// Secrets in the webhook's path, in the query of the exchange-rate URL, and the signing key of the
+/// alerts.
 const HOOK: &str = "T0-s3cret-path-of-the-hook";
 const MIRROR: &str = "s3cret-key-of-the-mirror";
 const SIGNING: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// The rates of a day, as the bank writes them.
+/// The rates of a day in the bank's format.
 const DAILY: &str = "<Envelope><Cube><Cube time='2020-01-02'><Cube currency='USD' \
     rate='1.1193'/></Cube></Cube></Envelope>";
 
-/// A server elsewhere that talks to one caller after the other, and the first line of each request
-/// that it has heard.
+/// A remote server that serves one caller after another and records the first line of each request.
 struct Elsewhere {
     address: SocketAddr,
     heard: Arc<Mutex<Vec<String>>>,
@@ -181,7 +180,7 @@ impl Elsewhere {
         let hearing = Arc::clone(&heard);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                // A caller that hangs up early is its own trouble.
+                // A caller that hangs up early is ignored.
                 let _ = talk(&mut BufReader::new(stream), &hearing);
             }
         });
@@ -201,12 +200,12 @@ impl Elsewhere {
         heard
             .iter()
             .find(|line| line.contains(text))
-            .expect("it was heard")
+            .expect("it was received")
             .clone()
     }
 }
 
-/// Takes what is posted, and has the rates of a day for whoever asks.
+/// Accepts posts, and serves the rates of a day.
 fn web(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Result<()> {
     let (mut first, mut length) = (String::new(), 0);
     caller.read_line(&mut first)?;
@@ -232,7 +231,7 @@ fn web(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Res
     Ok(())
 }
 
-/// Lets whoever comes log in, and takes no mail.
+/// Accepts every login and rejects every mail.
 fn mail(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Result<()> {
     caller.get_mut().write_all(b"220 mx.example ESMTP\r\n")?;
     let mut line = String::new();
@@ -252,11 +251,38 @@ fn mail(caller: &mut BufReader<TcpStream>, heard: &Mutex<Vec<String>>) -> io::Re
     Ok(())
 }
 
-/// A day in a shop: sales, payments, refusals, keys that are none, mail that fails.
-fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
-    let post = |client: &mut Client, path: &str, key: &str, body: &Value| {
-        client.post(path, key, body).expect("an answer")
-    };
+fn post(client: &mut Client, path: &str, key: &str, body: &Value) -> Answer {
+    client.post(path, key, body).expect("an answer")
+}
+
+/// Card numbers in wrong fields, in invalid bodies, in queries and headers.
+fn send_card_numbers(client: &mut Client, line: &Value) {
+    let astray = json!({"lines": line, "payments": [{"method": "card", "card_number": CARD,
+        "cvc": "737", "amount_minor": 250}], "note": CARD_SPACED});
+    post(client, "/v1/sales", "x", &astray).expect(422);
+    let broken = format!("{{\"email\": \"{CARD_SPACED}\", ");
+    let typed = [
+        ("content-type", "application/json"),
+        ("idempotency-key", "y"),
+    ];
+    client
+        .request("POST", "/v1/sales", &typed, broken.as_bytes())
+        .expect("an answer")
+        .expect(400);
+    client
+        .get(&format!(
+            "/v1/catalog/products?card={CARD}&password={PASSWORD}"
+        ))
+        .expect("an answer")
+        .expect(422);
+    client
+        .get(&format!("/v1/nothing/{CARD}?key={UNKNOWN_KEY}"))
+        .expect("an answer")
+        .expect(404);
+}
+
+/// A day in a shop: sales, payments, refusals, invalid keys, failing mail.
+fn a_day(client: &mut Client, anybody: &mut Client, landlord: &mut Client) {
     let product = json!({"sku": "A", "name": "Apple", "price_minor": 250, "track_stock": false});
     let product = post(client, "/v1/catalog/products", "p", &product)
         .expect(201)
@@ -282,29 +308,7 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
     let confirm = json!({"payment_id": payment, "provider_reference": CARD});
     post(client, "/v1/checkout/confirm-payment", "d", &confirm).expect(200);
     post(client, "/v1/checkout/confirm-payment", "e", &confirm).expect(409);
-    // In fields where they have no place, in bodies that are none, in queries and headers.
-    let astray = json!({"lines": line, "payments": [{"method": "card", "card_number": CARD,
-        "cvc": "737", "amount_minor": 250}], "note": CARD_SPACED});
-    post(client, "/v1/sales", "x", &astray).expect(422);
-    let broken = format!("{{\"email\": \"{CARD_SPACED}\", ");
-    let typed = [
-        ("content-type", "application/json"),
-        ("idempotency-key", "y"),
-    ];
-    client
-        .request("POST", "/v1/sales", &typed, broken.as_bytes())
-        .expect("an answer")
-        .expect(400);
-    client
-        .get(&format!(
-            "/v1/catalog/products?card={CARD}&password={PASSWORD}"
-        ))
-        .expect("an answer")
-        .expect(422);
-    client
-        .get(&format!("/v1/nothing/{CARD}?key={UNKNOWN_KEY}"))
-        .expect("an answer")
-        .expect(404);
+    send_card_numbers(client, &line);
     let basic = [("authorization", PASSWORD)];
     anybody
         .request("GET", "/v1/orders", &basic, b"")
@@ -320,13 +324,13 @@ fn a_day(client: &mut Client, anybody: &mut Client, house: &mut Client) {
         .expect("an answer")
         .expect(403);
     let made = post(
-        house,
+        landlord,
         "/v1/landlord/tenants/other/api-keys",
         "k",
         &json!({"name": "till", "scopes": ["pos"]}),
     );
     made.expect(201);
-    house
+    landlord
         .get("/v1/landlord/queue/jobs")
         .expect("an answer")
         .expect(200);
@@ -337,7 +341,7 @@ fn key(data: &Path, args: &[&str]) -> String {
     made["api_key"].as_str().expect("a key").to_owned()
 }
 
-/// At the highest level there is, also of the libraries that talk to those servers.
+/// The most verbose level, also for the libraries that talk to those servers.
 fn by_secret_ways(web: &Elsewhere, mail: &Elsewhere) -> [(&'static str, String); 8] {
     [
         (
@@ -366,16 +370,44 @@ fn by_secret_ways(web: &Elsewhere, mail: &Elsewhere) -> [(&'static str, String);
     ]
 }
 
+/// Asserts that the logs contain the lines of a full run, and only complete lines.
+fn assert_complete(all: &str, security: &str) {
+    for message in [
+        "payment succeeded",
+        "invoice issued",
+        "job failed",
+        "tenant mismatch",
+        "double payment processing",
+        "stopped",
+    ] {
+        assert!(
+            all.contains(message),
+            "{message} is not in the log: what follows would prove nothing"
+        );
+    }
+    assert!(
+        security.contains("tenant mismatch") && !security.contains("payment succeeded"),
+        "{security}"
+    );
+    for line in all.lines().chain(security.lines()) {
+        let line: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for member in ["timestamp", "level", "target", "message"] {
+            assert!(line[member].is_string(), "{member} is missing in {line}");
+        }
+    }
+}
+
 #[test]
-fn no_line_of_a_full_run_holds_a_secret() {
+fn logs_no_secret_in_full_run() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     let mine = key(&data, &["tenant", "create", "corner", "--name", "Corner"]);
     landlord_file(&data)
         .execute_batch("INSERT INTO task_run VALUES ('exchange_rates', 0, NULL)")
         .expect("the rates are due");
-    // The mail is refused and its job is given up, an alert of that is sent, and the rates are
-    // fetched: all of it to real servers, by secret ways.
+    // The mail is rejected and its job discarded, an alert about that is sent, and the rates are
+    // fetched: all from real servers over URLs with secrets.
     let (web, mail) = (Elsewhere::open(web), Elsewhere::open(mail));
     let settings = by_secret_ways(&web, &mail);
     let mut daemon = Daemon::start_with(
@@ -386,15 +418,15 @@ fn no_line_of_a_full_run_holds_a_secret() {
             .map(|(name, value)| (*name, Path::new(value))),
     );
     let others = key(&data, &["tenant", "create", "other", "--name", "Other"]);
-    let houses = key(
+    let landlord_key = key(
         &data,
-        &["api-key", "create", "--landlord", "--name", "house"],
+        &["api-key", "create", "--landlord", "--name", "landlord"],
     );
-    let (mut client, mut house) = (
+    let (mut client, mut landlord) = (
         daemon.client().with_key(&mine),
-        daemon.client().with_key(&houses),
+        daemon.client().with_key(&landlord_key),
     );
-    a_day(&mut client, &mut daemon.client(), &mut house);
+    a_day(&mut client, &mut daemon.client(), &mut landlord);
     let is_over = || {
         let output = daemon.output();
         let said = ["job failed", "exchange rates fetched"]
@@ -412,41 +444,18 @@ fn no_line_of_a_full_run_holds_a_secret() {
     assert_eq!(daemon.terminate().code(), Some(0));
     let logs = data.join("logs");
     let (all, security) = (files(&logs, "tillbox."), files(&logs, "security."));
-    for said in [
-        "payment succeeded",
-        "invoice issued",
-        "job failed",
-        "tenant mismatch",
-        "double payment processing",
-        "stopped",
-    ] {
-        assert!(
-            all.contains(said),
-            "{said} is not in the log: what follows would prove nothing"
-        );
-    }
-    assert!(
-        security.contains("tenant mismatch") && !security.contains("payment succeeded"),
-        "{security}"
-    );
-    for line in all.lines().chain(security.lines()) {
-        let line: Value =
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        for member in ["timestamp", "level", "target", "message"] {
-            assert!(line[member].is_string(), "{member} is missing in {line}");
-        }
-    }
+    assert_complete(&all, &security);
     let demo = fs::read_to_string(data.join("demo.key")).expect("a key");
-    // The password as the mail server has heard it.
+    // The password as the mail server received it.
     let login = mail.line_with("AUTH PLAIN ");
     let encoded = login.split(' ').nth(2).expect("a login").trim();
-    let keys = [&mine, &others, &houses, demo.trim(), UNKNOWN_KEY];
+    let keys = [&mine, &others, &landlord_key, demo.trim(), UNKNOWN_KEY];
     let secrets = [
         &keys[..],
         &[PASSWORD, encoded, CARD, CARD_SPACED, HOOK, MIRROR, SIGNING],
     ]
     .concat();
-    // Where a developer's machine greets, it shows the demo key; that is no line of the log.
+    // The greeting on a developer's machine prints the demo key. It is no log line.
     let output = daemon.output();
     let printed = output
         .lines()
@@ -459,7 +468,7 @@ fn no_line_of_a_full_run_holds_a_secret() {
     }
 }
 
-/// The lines that tell of products which cannot be sold.
+/// The lines about products that cannot be sold.
 fn unsold(daemon: &Daemon) -> Vec<Value> {
     let output = daemon.output();
     let lines = output
@@ -472,14 +481,14 @@ fn unsold(daemon: &Daemon) -> Vec<Value> {
             .unwrap_or_default()
     };
     lines
-        .filter(|line| message(line).starts_with("products of this store cannot be sold"))
+        .filter(|line| message(line).starts_with("products of this tenant cannot be sold"))
         .collect()
 }
 
-/// A shop from before currencies had to be enabled, and one whose rates have grown old: said at the
-/// start, one line for each, before a customer finds out.
+/// A shop from before currencies had to be enabled, and one with outdated rates: one warning each
+/// at the start, before a customer finds out.
 #[test]
-fn products_that_cannot_be_sold_are_spoken_of_at_the_start() {
+fn warns_at_start_about_unsellable_products() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let keys = ["corner", "kiosk", "uptown", "closed"]

@@ -1,11 +1,11 @@
 //! The commands of the program, run as a user runs them.
 
+mod acknowledged_sales_survive_kill;
 mod alive;
 mod config;
 mod health;
 mod import;
 mod integrity;
-mod kill;
 pub mod logs;
 mod queue;
 mod retention;

@@ -18,7 +18,7 @@ fn queue(data: &Path, args: &[&str]) -> Ran {
     run(data, &args)
 }
 
-/// Makes a shop, and gives the place of its file.
+/// Creates a shop, and returns the path of its file.
 fn shop(data: &Path, slug: &str) -> PathBuf {
     let made = run(data, &["tenant", "create", slug, "--name", slug, "--json"])
         .code(0)
@@ -48,12 +48,42 @@ fn ids(jobs: &Value) -> Vec<&str> {
     jobs.iter().filter_map(|job| job["id"].as_str()).collect()
 }
 
+fn low_queue(status: &Value) -> &Value {
+    let mut queues = status["queues"].as_array().expect("a list").iter();
+    queues
+        .find(|queue| queue["queue"] == "low")
+        .expect("it is there")
+}
+
+fn assert_failed_jobs_are_listed(data: &Path) {
+    let failed = queue(data, &["failed"]).code(0).stdout;
+    assert!(
+        failed.starts_with("ID ") && failed.contains("the last"),
+        "{failed}"
+    );
+    let list = |args: &[&str]| {
+        queue(data, &[&["failed", "--json"], args].concat())
+            .code(0)
+            .json()
+    };
+    assert_eq!(ids(&list(&[])), [id(3), id(2), id(1), id(4)]);
+    assert_eq!(ids(&list(&["--tenant", "second"])), [id(4)]);
+    assert_eq!(ids(&list(&["--queue", "low"])), [id(3), id(2), id(1)]);
+    let status = queue(data, &["status", "--json"]).code(0).json();
+    let low = low_queue(&status);
+    assert_eq!(
+        (&low["discarded"], &low["scheduled"]),
+        (&json!(3), &json!(1)),
+        "{status}"
+    );
+}
+
 #[test]
-fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
+fn lists_retries_and_forgets_failed_jobs_without_daemon() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     queue(&data, &["status"]).code(1);
-    assert!(!data.exists(), "looking makes nothing");
+    assert!(!data.exists(), "reading creates nothing");
     let (first, second) = (shop(&data, "first"), shop(&data, "second"));
     assert_eq!(
         queue(&data, &["failed"]).code(0).stdout,
@@ -65,31 +95,7 @@ fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
     put(&second, 4, "billing", "discarded");
     put(&second, 5, "low", "scheduled");
 
-    let failed = queue(&data, &["failed"]).code(0).stdout;
-    assert!(
-        failed.starts_with("ID ") && failed.contains("the last"),
-        "{failed}"
-    );
-    let list = |args: &[&str]| {
-        queue(&data, &[&["failed", "--json"], args].concat())
-            .code(0)
-            .json()
-    };
-    assert_eq!(ids(&list(&[])), [id(3), id(2), id(1), id(4)]);
-    assert_eq!(ids(&list(&["--tenant", "second"])), [id(4)]);
-    assert_eq!(ids(&list(&["--queue", "low"])), [id(3), id(2), id(1)]);
-    let status = queue(&data, &["status", "--json"]).code(0).json();
-    let low = status["queues"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .find(|queue| queue["queue"] == "low");
-    let low = low.expect("it is there");
-    assert_eq!(
-        (&low["discarded"], &low["scheduled"]),
-        (&json!(3), &json!(1)),
-        "{status}"
-    );
+    assert_failed_jobs_are_listed(&data);
 
     let retried = queue(&data, &["retry", &id(1)]).code(0).stdout;
     assert_eq!(retried, format!("{} of first is available\n", id(1)));
@@ -121,11 +127,7 @@ fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
     let none = queue(&data, &["flush", "--queue", "low", "--json"])
         .code(0)
         .json();
-    assert_eq!(
-        none,
-        json!([]),
-        "those that were given up are in another queue"
-    );
+    assert_eq!(none, json!([]), "the discarded jobs are in another queue");
     let flushed = queue(&data, &["flush", "--json"]).code(0).json();
     assert_eq!(
         flushed,
@@ -138,7 +140,7 @@ fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
 }
 
 #[test]
-fn more_jobs_than_one_transaction_takes_are_all_retried_and_flushed() {
+fn retries_and_flushes_more_jobs_than_one_batch_holds() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     let file = shop(&data, "corner");
@@ -147,7 +149,7 @@ fn more_jobs_than_one_transaction_takes_are_all_retried_and_flushed() {
         .map(|number| insert(number, "low", KIND, "discarded"))
         .collect();
     conn.execute_batch(&sql.concat()).expect("jobs");
-    // One that another supersedes stays, and is passed over.
+    // A superseded job stays, and is skipped.
     conn.execute_batch(&insert(999, "low", KIND, "retryable"))
         .expect("a job");
     let twins = format!(
@@ -177,13 +179,13 @@ fn more_jobs_than_one_transaction_takes_are_all_retried_and_flushed() {
 }
 
 #[test]
-fn a_running_job_is_left_alone_beside_a_daemon() {
+fn leaves_running_job_alone_beside_daemon() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     let file = shop(&data, "corner");
     let daemon = Daemon::start(&data, &[]);
-    // The daemon has opened the file when it has answered about it: what is marked from now on is
-    // no orphan.
+    // After its answer the daemon has the file open: jobs marked as running from now on are no
+    // orphans.
     queue(&data, &["status"]).code(0);
     put(&file, 1, "low", "running");
     put(&file, 2, "low", "discarded");
@@ -205,7 +207,7 @@ fn a_running_job_is_left_alone_beside_a_daemon() {
 }
 
 #[test]
-fn a_pause_outlives_the_daemon() {
+fn keeps_pause_over_restart() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     shop(&data, "corner");
@@ -242,7 +244,7 @@ fn a_pause_outlives_the_daemon() {
 }
 
 #[test]
-fn one_shop_is_paused_and_its_held_jobs_are_released() {
+fn pauses_one_tenant_and_releases_its_held_jobs() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     let (still, other) = (shop(&data, "still"), shop(&data, "other"));
@@ -291,10 +293,7 @@ fn one_shop_is_paused_and_its_held_jobs_are_released() {
     let status = queue(&data, &["status", "--tenant", "still", "--json"])
         .code(0)
         .json();
-    let low = status["queues"]
-        .as_array()
-        .and_then(|all| all.iter().find(|queue| queue["queue"] == "low"));
-    let low = low.expect("it is there");
+    let low = low_queue(&status);
     assert_eq!(
         (&low["held"], &low["available"], &low["scheduled"]),
         (&json!(2), &json!(0), &json!(0))
@@ -316,7 +315,7 @@ fn one_shop_is_paused_and_its_held_jobs_are_released() {
 }
 
 #[test]
-fn wrong_usage_is_two_and_names_the_queues() {
+fn exits_with_two_and_names_queues_on_wrong_usage() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("data");
     shop(&data, "corner");

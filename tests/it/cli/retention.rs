@@ -1,12 +1,30 @@
-//! `tillbox retention`, `tillbox audit`: whether the daemon runs or not.
+//! `tillbox retention` and `tillbox audit`, with and without a daemon.
+
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::run::run;
 use crate::support::process::Daemon;
 
+fn assert_table(data: &Path) {
+    let table = run(
+        data,
+        &["retention", "prune", "--dry-run", "--tenant", "corner"],
+    )
+    .code(0);
+    let lines: Vec<&str> = table.stdout.lines().collect();
+    assert_eq!(lines.len(), 7, "a row for each table: {table:?}");
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["TENANT", "TABLE", "ROWS", "CUT_OFF"]
+    );
+    assert!(lines[1].starts_with("corner  audit_log "), "{table:?}");
+    run(data, &["retention", "prune", "--tenant", "nobody"]).code(1);
+}
+
 #[test]
-fn a_run_is_counted_and_done_with_the_daemon_and_without() {
+fn counts_and_prunes_with_and_without_daemon() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     let nothing = run(&data.join("typo"), &["retention", "prune"]).code(1);
@@ -15,13 +33,11 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
         "{nothing:?}"
     );
     run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
-    let id = run(data, &["tenant", "show", "corner", "--json"])
+    let shown = run(data, &["tenant", "show", "corner", "--json"])
         .code(0)
-        .json()["id"]
-        .clone();
-    let path = data
-        .join("tenants")
-        .join(format!("{}.db", id.as_str().expect("an id")));
+        .json();
+    let id = shown["id"].as_str().expect("an id");
+    let path = data.join("tenants").join(format!("{id}.db"));
     let put = || {
         let conn = rusqlite::Connection::open(&path).expect("opens");
         let sql = "INSERT INTO idempotency_key (key, request_hash, status, body, created_at) \
@@ -75,24 +91,12 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
         daemon.output()
     );
 
-    let table = run(
-        data,
-        &["retention", "prune", "--dry-run", "--tenant", "corner"],
-    )
-    .code(0);
-    let lines: Vec<&str> = table.stdout.lines().collect();
-    assert_eq!(lines.len(), 7, "a row for each table: {table:?}");
-    assert_eq!(
-        lines[0].split_whitespace().collect::<Vec<_>>(),
-        ["TENANT", "TABLE", "ROWS", "CUT_OFF"]
-    );
-    assert!(lines[1].starts_with("corner  audit_log "), "{table:?}");
-    run(data, &["retention", "prune", "--tenant", "nobody"]).code(1);
+    assert_table(data);
 }
 
-/// Why a shop was passed over is said with its name, and the others are pruned.
+/// The reason is reported with the shop's name, and the other shops are pruned.
 #[test]
-fn a_shop_that_cannot_be_pruned_is_told_with_its_reason() {
+fn reports_reason_when_tenant_cannot_be_pruned() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     for slug in ["broken", "whole"] {
@@ -131,9 +135,9 @@ fn a_shop_that_cannot_be_pruned_is_told_with_its_reason() {
     );
 }
 
-/// The process of a command finds the doubt that another one had.
+/// The process of a command finds the suspicion that another process stored.
 #[test]
-fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
+fn stores_clock_suspicion_until_operator_confirms() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path();
     run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
@@ -160,7 +164,7 @@ fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
         status.contains("not trusted since") && status.contains("168 more hours"),
         "{status}"
     );
-    // Who only counts says nothing about the clock.
+    // A dry run says nothing about the clock.
     for prune in ["retention", "audit"] {
         let both = run(data, &[prune, "prune", "--dry-run", "--clock-is-right"]).code(2);
         assert!(

@@ -1,4 +1,4 @@
-//! One run of the program, and what came of it.
+//! A run of the program and its results.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::process::tillbox;
 
-/// What a run left behind.
+/// The results of a run.
 #[derive(Debug)]
 pub struct Ran {
     pub code: i32,
@@ -26,20 +26,20 @@ pub fn run(data_dir: &Path, args: &[&str]) -> Ran {
 }
 
 impl Ran {
-    /// The run itself, if it ended with that code.
+    /// Asserts the exit code.
     #[track_caller]
     pub fn code(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:?}");
         self
     }
 
-    /// What it printed, as JSON; nothing went to the other stream.
+    /// The standard output as JSON. Asserts that standard error is empty.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// The lines of a failure: what is wrong, and what to do.
+    /// The lines of a failure: the error, then the hint.
     #[track_caller]
     pub fn failure(&self) -> Vec<&str> {
         let lines: Vec<&str> = self.stderr.lines().collect();

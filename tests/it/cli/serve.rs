@@ -1,4 +1,4 @@
-//! `tillbox serve`: what it needs, what it greets with, how it ends.
+//! `tillbox serve`: requirements, banner, and end.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -7,7 +7,7 @@ use super::run::run;
 use crate::support::process::Daemon;
 
 #[test]
-fn it_ends_in_an_orderly_way_when_asked() {
+fn stops_orderly_on_sigterm() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let socket = daemon.socket();
@@ -18,7 +18,7 @@ fn it_ends_in_an_orderly_way_when_asked() {
         .expect("an answer")
         .expect(200);
     assert_eq!(daemon.terminate().code(), Some(0));
-    assert!(!socket.exists(), "the socket is taken away");
+    assert!(!socket.exists(), "the socket is removed");
     let left: Vec<String> = std::fs::read_dir(dir.path())
         .expect("a directory")
         .map(|entry| {
@@ -30,15 +30,14 @@ fn it_ends_in_an_orderly_way_when_asked() {
         })
         .filter(|name| name.ends_with("-wal"))
         .collect();
-    assert_eq!(left, Vec::<String>::new(), "no WAL is left behind");
+    assert_eq!(left, Vec::<String>::new(), "no WAL is left");
 }
 
 #[test]
-fn it_is_ready_as_soon_as_it_listens() {
+fn is_ready_as_soon_as_it_listens() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &[]);
-    // Between the line that says where it listens and the first request served lies nothing that
-    // takes time.
+    // Nothing slow happens between the line with the address and the first request.
     daemon
         .client()
         .get("/health/ready")
@@ -47,7 +46,7 @@ fn it_is_ready_as_soon_as_it_listens() {
 }
 
 #[test]
-fn what_keeps_it_from_serving_is_said_in_a_line_and_a_hint() {
+fn explains_failed_start_in_one_line_with_hint() {
     let dir = tempfile::tempdir().expect("a directory");
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
     let daemon = Daemon::start(&one, &[]);
@@ -64,7 +63,7 @@ fn what_keeps_it_from_serving_is_said_in_a_line_and_a_hint() {
         )),
         "{taken:?}"
     );
-    // The daemon that is there was not disturbed.
+    // The running daemon was not disturbed.
     daemon
         .client()
         .get("/health/live")
@@ -81,7 +80,7 @@ fn what_keeps_it_from_serving_is_said_in_a_line_and_a_hint() {
 }
 
 #[test]
-fn the_demo_is_for_this_machine_only() {
+fn rejects_demo_on_public_address() {
     let dir = tempfile::tempdir().expect("a directory");
     let refused = run(dir.path(), &["serve", "--dev", "--listen", "0.0.0.0:0"]).code(2);
     assert!(
@@ -95,7 +94,7 @@ fn the_demo_is_for_this_machine_only() {
     );
 }
 
-/// The lines of the banner, from a daemon that was started with them.
+/// The banner's lines, from a daemon that was started by pasting them.
 fn pasted(daemon: &Daemon) -> Vec<String> {
     let output = daemon.output();
     output
@@ -105,8 +104,7 @@ fn pasted(daemon: &Daemon) -> Vec<String> {
         .collect()
 }
 
-/// The last line of the banner comes after the line that says where it listens: asks until it is
-/// there.
+/// The banner's last line follows the line with the address: polls until it is there.
 fn banner(daemon: &Daemon) -> Vec<String> {
     loop {
         let lines = pasted(daemon);
@@ -125,7 +123,7 @@ fn banner(daemon: &Daemon) -> Vec<String> {
 }
 
 #[test]
-fn the_banner_can_be_pasted() {
+fn prints_banner_that_can_be_pasted() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &["--dev"]);
     let lines = banner(&daemon);
@@ -153,17 +151,16 @@ fn the_banner_can_be_pasted() {
         Some(1),
         "{invoices}"
     );
-    // Its own commands find it, and its books are in order.
+    // The daemon's own commands find it, and its books are in order.
     assert_eq!(
         run(dir.path(), &["integrity", "check"]).code(0).stdout,
         "PASS\n"
     );
 }
 
-/// A demo shop whose file cannot be used is that shop's trouble alone: the others sell on, under
-/// --dev as well.
+/// A demo shop whose file cannot be used affects no other shop, under --dev as well.
 #[test]
-fn the_daemon_goes_on_without_its_demo_shop() {
+fn serves_without_unusable_demo_shop() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
     let made = run(
@@ -195,7 +192,7 @@ fn the_daemon_goes_on_without_its_demo_shop() {
 }
 
 #[test]
-fn the_demo_shop_is_made_once_and_its_key_stays() {
+fn creates_demo_shop_once_and_keeps_its_key() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
     banner(&daemon);
@@ -219,7 +216,7 @@ fn the_demo_shop_is_made_once_and_its_key_stays() {
     banner(&daemon);
     assert!(daemon.output().contains(key), "the same key");
     daemon.terminate();
-    // Lost or revoked, it is replaced by one that works.
+    // A lost or revoked demo key is replaced by one that works.
     std::fs::remove_file(dir.path().join("demo.key")).expect("removed");
     let daemon = Daemon::start(dir.path(), &["--dev"]);
     banner(&daemon);
@@ -234,7 +231,7 @@ fn the_demo_shop_is_made_once_and_its_key_stays() {
 }
 
 #[test]
-fn a_port_of_its_own_is_free_again_afterwards() {
+fn frees_port_after_exit() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     daemon
@@ -247,10 +244,10 @@ fn a_port_of_its_own_is_free_again_afterwards() {
     TcpListener::bind(address).expect("the port is free");
 }
 
-/// The service manager says where the socket is, and an administrator's shell does not: the command
-/// finds it by what the daemon left in the lock.
+/// The service manager sets the socket's path, and an administrator's shell does not: the command
+/// finds the path in the lock file.
 #[test]
-fn a_command_finds_the_daemon_wherever_its_socket_is() {
+fn finds_daemon_when_socket_is_elsewhere() {
     let (dir, runtime) = (
         tempfile::tempdir().expect("a directory"),
         tempfile::tempdir().expect("a directory"),

@@ -1,4 +1,4 @@
-//! `tillbox tenant` and `tillbox api-key`: with a daemon beside them and without one.
+//! `tillbox tenant` and `tillbox api-key`, with and without a daemon.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,14 +13,14 @@ fn data() -> (TempDir, std::path::PathBuf) {
 }
 
 #[test]
-fn a_tenant_is_made_listed_and_removed_without_a_daemon() {
+fn creates_lists_and_deletes_tenant_without_daemon() {
     let (_dir, data) = data();
     let nothing = run(&data, &["tenant", "list"]).code(1);
     assert!(
         nothing.failure()[0].contains("there is no data in"),
         "{nothing:?}"
     );
-    assert!(!data.exists(), "looking makes nothing");
+    assert!(!data.exists(), "reading creates nothing");
     let args = [
         "tenant",
         "create",
@@ -82,11 +82,11 @@ fn a_tenant_is_made_listed_and_removed_without_a_daemon() {
 }
 
 #[test]
-fn refusals_and_wrong_usage_have_their_own_codes() {
+fn exits_with_own_codes_for_refusal_and_wrong_usage() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     let taken = run(&data, &["tenant", "create", "corner", "--name", "C"]).code(1);
-    assert_eq!(taken.failure()[0], "error: the slug `corner` is taken");
+    assert_eq!(taken.failure()[0], "error: the slug `corner` is in use");
     let currency = run(
         &data,
         &["tenant", "create", "b", "--name", "B", "--currency", "EURO"],
@@ -141,7 +141,7 @@ fn refusals_and_wrong_usage_have_their_own_codes() {
 }
 
 #[test]
-fn a_command_works_beside_a_running_daemon() {
+fn runs_command_beside_daemon() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "before", "--name", "Before"]).code(0);
     let daemon = Daemon::start(&data, &[]);
@@ -185,7 +185,7 @@ fn slugs(tenants: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn a_killed_daemon_leaves_no_command_stranded() {
+fn runs_command_after_daemon_was_killed() {
     let (_dir, data) = data();
     let mut daemon = Daemon::start(&data, &[]);
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
@@ -207,7 +207,7 @@ fn a_killed_daemon_leaves_no_command_stranded() {
 }
 
 #[test]
-fn commands_wait_for_each_other() {
+fn runs_commands_one_after_another() {
     let (_dir, data) = data();
     let create = |number: usize| {
         run(
@@ -227,9 +227,9 @@ fn commands_wait_for_each_other() {
     );
 }
 
-/// Not only one that runs: also one that begins, and one that ends.
+/// Not only a running daemon: also one that starts or stops.
 #[test]
-fn a_command_waits_for_a_daemon_that_comes_or_goes() {
+fn waits_for_daemon_that_starts_or_stops() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     std::thread::scope(|scope| {
@@ -255,7 +255,7 @@ fn a_command_waits_for_a_daemon_that_comes_or_goes() {
 }
 
 #[test]
-fn keys_are_made_shown_once_and_revoked() {
+fn creates_shows_once_and_revokes_keys() {
     let (_dir, data) = data();
     run(&data, &["tenant", "create", "corner", "--name", "C"]).code(0);
     let args = [
@@ -282,7 +282,10 @@ fn keys_are_made_shown_once_and_revoked() {
     let id = made["id"].as_str().expect("an id");
     run(&data, &["api-key", "revoke", id]).code(0);
     let again = run(&data, &["api-key", "revoke", id]).code(1);
-    assert!(again.failure()[0].contains("no such key"), "{again:?}");
+    assert!(
+        again.failure()[0].contains("no such active key"),
+        "{again:?}"
+    );
     let keys = run(&data, &["api-key", "list", "--tenant", "corner", "--json"])
         .code(0)
         .json();
@@ -323,7 +326,7 @@ fn keys_are_made_shown_once_and_revoked() {
 }
 
 #[test]
-fn migrating_the_fleet_reports_each_shop() {
+fn reports_each_tenant_when_migrating() {
     let (_dir, data) = data();
     for slug in ["one", "two"] {
         run(&data, &["tenant", "create", slug, "--name", slug]).code(0);
@@ -352,10 +355,10 @@ fn migrating_the_fleet_reports_each_shop() {
     run(&data, &["tenant", "migrate", "two"]).code(0);
 }
 
-/// An administrator's command while the daemon is down must leave nothing behind that the daemon's
-/// own user cannot open.
+/// An administrator's command while the daemon is down must leave no file that the daemon's user
+/// cannot open.
 #[test]
-fn what_root_makes_in_somebodys_directory_is_theirs() {
+fn gives_files_created_by_root_to_directory_owner() {
     use std::os::unix::fs::{MetadataExt as _, chown};
     let (_dir, data) = data();
     std::fs::create_dir(&data).expect("made");

@@ -173,7 +173,9 @@ async fn deletes_more_events_than_fit_in_one_transaction() {
     };
     for events in [450, 0] {
         let went = rows_of(&prune(&app, json!({})).await.expect(200).json());
-        let rows = went.iter().find(|(table, _)| table == "house/stripe_event");
+        let rows = went
+            .iter()
+            .find(|(table, _)| table == "landlord/stripe_event");
         assert_eq!(rows.map_or(0, |(_, rows)| *rows), events, "{went:?}");
         assert_eq!(trail(), ["retention.begun", "retention.pruned"]);
     }

@@ -1,5 +1,4 @@
-//! The nightly check: finds what does not agree, says so where somebody looks, mends nothing, and
-//! leaves alone what has not changed.
+//! The nightly check: finds mismatches, reports them, repairs nothing, and skips unchanged files.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use tillbox::maintenance::scheduler::{TASKS, run_due};
 
 use super::DAY;
 use crate::support::logs::logs;
-use crate::support::{TestApp, blocking};
+use crate::support::{TestApp, TestShop, blocking};
 
 fn night(app: &TestApp) {
     app.advance(DAY);
@@ -20,8 +19,52 @@ fn night(app: &TestApp) {
     app.work_off();
 }
 
+/// The clean file is skipped until it changes or a week has passed. The other is checked each
+/// night.
+async fn assert_checked_when_changed(app: &TestApp, good: &TestShop, bad: &TestShop) {
+    let checked = || {
+        app.landlord_rows(
+            "SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = \
+            c.tenant_id ORDER BY t.slug",
+        )
+    };
+    let at = |days: u32| (app.now().as_millis() - (days * DAY).as_millis() as i64).to_string();
+    night(app);
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(0)), format!("good|{}", at(2))]
+    );
+    bad.raw("UPDATE stock SET on_hand = on_hand - 1")
+        .expect("repaired");
+    night(app);
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(0)), format!("good|{}", at(3))]
+    );
+    let body = json!({"sku": "MUG", "name": "Mug", "price_minor": 100});
+    good.post("/v1/catalog/products")
+        .json(body)
+        .send()
+        .await
+        .expect(201);
+    app.work_off();
+    night(app);
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(1)), format!("good|{}", at(0))]
+    );
+    // The jobs of the change were deleted in the following night, which is a change as well.
+    for _ in 0..6 {
+        night(app);
+    }
+    assert_eq!(
+        checked(),
+        [format!("bad|{}", at(0)), format!("good|{}", at(5))]
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_night_finds_is_told_and_not_mended() {
+async fn reports_mismatch_and_repairs_nothing() {
     let app = TestApp::start();
     let (good, bad) = (app.tenant("good"), app.tenant("bad"));
     for shop in [&good, &bad] {
@@ -32,8 +75,7 @@ async fn what_the_night_finds_is_told_and_not_mended() {
     let running = app.app();
     blocking(|| run_due(&running, TASKS));
     drop(running);
-    // Nights in which retention takes its share, which has its entries in the trails, and the queue
-    // what has ended.
+    // Nights in which retention prunes and writes audit entries, and the queue deletes ended jobs.
     night(&app);
     night(&app);
     night(&app);
@@ -68,50 +110,10 @@ async fn what_the_night_finds_is_told_and_not_mended() {
     assert_eq!(
         bad.rows("SELECT on_hand FROM stock"),
         ["10"],
-        "it was found, and not mended"
+        "it was found, and not repaired"
     );
 
-    // The one that is well is left alone until it changes, or a week has passed; the other is
-    // looked at each night.
-    let checked = || {
-        app.landlord_rows(
-            "SELECT t.slug, c.checked_at FROM tenant_check c JOIN tenant t ON t.id = \
-            c.tenant_id ORDER BY t.slug",
-        )
-    };
-    let at = |days: u32| (app.now().as_millis() - (days * DAY).as_millis() as i64).to_string();
-    night(&app);
-    assert_eq!(
-        checked(),
-        [format!("bad|{}", at(0)), format!("good|{}", at(2))]
-    );
-    bad.raw("UPDATE stock SET on_hand = on_hand - 1")
-        .expect("mended");
-    night(&app);
-    assert_eq!(
-        checked(),
-        [format!("bad|{}", at(0)), format!("good|{}", at(3))]
-    );
-    let body = json!({"sku": "MUG", "name": "Mug", "price_minor": 100});
-    good.post("/v1/catalog/products")
-        .json(body)
-        .send()
-        .await
-        .expect(201);
-    app.work_off();
-    night(&app);
-    assert_eq!(
-        checked(),
-        [format!("bad|{}", at(1)), format!("good|{}", at(0))]
-    );
-    // The jobs of the change went in the night after it, which is a change as well.
-    for _ in 0..6 {
-        night(&app);
-    }
-    assert_eq!(
-        checked(),
-        [format!("bad|{}", at(0)), format!("good|{}", at(5))]
-    );
+    assert_checked_when_changed(&app, &good, &bad).await;
     let found = app
         .get("/v1/landlord/retention")
         .local()
@@ -123,7 +125,7 @@ async fn what_the_night_finds_is_told_and_not_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_cannot_be_opened_stops_no_other() {
+async fn checks_other_tenants_when_one_cannot_be_opened() {
     let app = TestApp::start();
     let (broken, good) = (app.tenant("broken"), app.tenant("good"));
     let running = app.app();
@@ -139,9 +141,9 @@ async fn a_store_that_cannot_be_opened_stops_no_other() {
     assert_eq!(checked, [good.slug.to_string()]);
 }
 
-/// What an earlier night has found says nothing about a file that this one could not read.
+/// The result of an earlier night says nothing about a file that this night could not read.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
+async fn reports_file_as_unchecked_when_check_fails() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let running = app.app();
@@ -186,7 +188,7 @@ async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
         .saying("a store could not be checked");
     assert_eq!(said.lines().len(), 1);
     app.stop();
-    std::fs::write(shop.path(), sound).expect("mended");
+    std::fs::write(shop.path(), sound).expect("repaired");
     app.resume();
     night(&app);
     assert_eq!(
@@ -196,9 +198,9 @@ async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
     );
 }
 
-/// The house's own file is a file like the others.
+/// The landlord's file is checked like the others.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_found_in_the_houses_file_is_told_until_it_is_mended() {
+async fn reports_landlord_mismatch_until_repaired() {
     let app = TestApp::start();
     app.tenant("corner");
     let running = app.app();
@@ -246,9 +248,9 @@ async fn what_is_found_in_the_houses_file_is_told_until_it_is_mended() {
     assert_eq!(status().await["mismatches"], json!([]));
 }
 
-/// The worst that can be found: a page that nobody can read. Opening the file does not meet it.
+/// The worst case: an unreadable page. Opening the file does not touch it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_read_through_is_a_finding() {
+async fn reports_unreadable_page() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;

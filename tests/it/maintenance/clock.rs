@@ -1,11 +1,12 @@
-//! No run deletes on the word of a clock that was set: it is held and says so, until the operator
-//! says that the clock is right, or the clock itself has shown it.
+//! No run deletes while the clock is suspect. Deletion is held and reported until the operator
+//! confirms the clock, or the clock itself has proved right.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tillbox::maintenance::scheduler::{TASKS, run_due};
 use tillbox::outbound::http::{Answer, CallError};
+use tillbox::primitives::Timestamp;
 
 use super::{DAY, prune, rows_of};
 use crate::support::logs::logs;
@@ -23,7 +24,7 @@ async fn shop(app: &TestApp) -> TestShop {
     shop
 }
 
-/// What is due is done, and the jobs that it left.
+/// Runs the due tasks and the jobs that they enqueue.
 fn night(app: &TestApp) -> Vec<&'static str> {
     let running = app.app();
     let done = blocking(|| run_due(&running, TASKS));
@@ -32,7 +33,8 @@ fn night(app: &TestApp) -> Vec<&'static str> {
     done.into_iter().map(|(task, _)| task).collect()
 }
 
-/// Log files of such names, as a daemon has left them; gives what counts those that are there.
+/// Creates log files with these names, as a daemon leaves them. Returns a function that counts
+/// those that remain.
 fn log_files(app: &TestApp, names: &[&str]) -> impl Fn() -> usize {
     let dir = app.data_dir().join("logs");
     std::fs::create_dir_all(&dir).expect("made");
@@ -53,13 +55,13 @@ async fn suspicion(app: &TestApp) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_set_a_year_ahead_deletes_nothing() {
+async fn deletes_nothing_when_clock_is_a_year_ahead() {
     let app = TestApp::start();
     let shop = shop(&app).await;
     let (right, rows) = (app.now(), shop.census());
     let log_files = log_files(&app, &["security.2026-01-10.log", "tillbox.2026-01-10.log"]);
     app.clock().set(right.plus(370 * DAY));
-    assert_eq!(night(&app), ["integrity"], "what deletes is held");
+    assert_eq!(night(&app), ["integrity"], "deletion is held");
     assert_eq!((shop.census(), log_files()), (rows.clone(), 2));
     let suspected = suspicion(&app).await;
     assert!(
@@ -69,7 +71,7 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
         "{suspected}"
     );
     assert!(logs().security().contain("the clock is not trusted"));
-    // A restart makes it no truer, and neither does a day of waiting.
+    // Neither a restart nor a day of waiting makes it trusted.
     app.restart();
     app.advance(DAY);
     assert_eq!(night(&app), ["integrity"]);
@@ -78,9 +80,9 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
         .await
         .expect(200)
         .json();
-    assert!(!rows_of(&dry).is_empty(), "counting may be asked for");
+    assert!(!rows_of(&dry).is_empty(), "a dry run is allowed");
     assert_eq!((shop.census(), log_files()), (rows, 2));
-    // Somebody sets it right; the house has seen the later one, so a person has to say so.
+    // The clock is corrected. The later time was recorded, so an operator has to confirm.
     app.clock().set(right.plus(DAY));
     app.restart();
     assert_eq!(night(&app), Vec::<&str>::new());
@@ -104,7 +106,7 @@ async fn a_clock_set_a_year_ahead_deletes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_set_back_an_hour_is_not_believed_until_it_is_right_again() {
+async fn suspects_clock_set_back_an_hour_until_it_is_right() {
     let app = TestApp::start();
     shop(&app).await;
     let started = app.now();
@@ -120,17 +122,17 @@ async fn a_clock_set_back_an_hour_is_not_believed_until_it_is_right_again() {
     );
     app.advance(2 * HOUR);
     assert!(!night(&app).contains(&"retention"));
-    // The same process sees it come back to what it should show.
+    // The same process sees the clock return to the expected time.
     app.clock().set(started.plus(17 * HOUR));
     assert!(night(&app).contains(&"retention"));
     assert_eq!(suspicion(&app).await, Value::Null);
-    // A time server's correction is no news.
+    // A time server's correction is not reported.
     app.clock().set(app.now().plus_millis(-900));
     assert_eq!(suspicion(&app).await, Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_a_restart_a_week_is_believed_and_more_is_not_at_once() {
+async fn trusts_a_week_over_restart_and_suspects_more() {
     let app = TestApp::start();
     shop(&app).await;
     app.stop();
@@ -145,14 +147,14 @@ async fn over_a_restart_a_week_is_believed_and_more_is_not_at_once() {
     assert!(
         suspected["reason"]
             .as_str()
-            .is_some_and(|reason| reason.starts_with("8 days are said to have passed")),
+            .is_some_and(|reason| reason.starts_with("it shows 8 days after")),
         "{suspected}"
     );
     let both = json!({"clock_is_right": true, "dry_run": true});
     prune(&app, both).await.refused(422, "validation_failed");
     assert!(
         !night(&app).contains(&"retention"),
-        "who only counts has said nothing"
+        "a dry run says nothing"
     );
     prune(&app, json!({"clock_is_right": true}))
         .await
@@ -160,9 +162,9 @@ async fn over_a_restart_a_week_is_believed_and_more_is_not_at_once() {
     assert!(night(&app).contains(&"retention"));
 }
 
-/// One step ahead used to make each start warn until the clock had come by there.
+/// One step ahead once made each start warn until the clock had passed that time.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operators_word_ends_the_warnings_of_every_start() {
+async fn stops_warning_at_starts_when_operator_confirms() {
     let app = TestApp::start();
     let shop = shop(&app).await;
     let right = app.now();
@@ -174,8 +176,8 @@ async fn the_operators_word_ends_the_warnings_of_every_start() {
     let warnings = || {
         let now = app.now().to_string();
         let lines = logs().saying(
-            "the clock is behind what it has shown before; set it right; if \
-            it is right now, say so with `tillbox retention prune --clock-is-right`",
+            "the clock is behind a time that it showed before; correct it, or confirm it with \
+            `tillbox retention prune --clock-is-right`",
         );
         lines.only(|line| line["now"] == now.as_str()).lines().len()
     };
@@ -198,10 +200,10 @@ async fn ends(app: &TestApp) -> String {
         .to_owned()
 }
 
-/// A battery that is empty: the machine begins in another year, and a time server answers when the
-/// daemon runs already.
+/// An empty battery: the machine starts in another year, and a time server answers when the daemon
+/// already runs.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round() {
+async fn trusts_clock_behind_at_start_once_it_catches_up() {
     let app = TestApp::start();
     let shop = shop(&app).await;
     let right = app.now();
@@ -213,23 +215,23 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     assert!(
         suspected["reason"]
             .as_str()
-            .is_some_and(|reason| reason.contains("it has shown")),
+            .is_some_and(|reason| reason.contains("it showed a later time before")),
         "{suspected}"
     );
     assert!(
-        ends(&app).await.starts_with("by itself once it shows"),
+        ends(&app).await.starts_with("by itself when it shows"),
         "{suspected}"
     );
     let tea = shop.stocked("MUG", 450, 10).await;
     shop.sell(&[(&tea, 1)]).await;
     app.work_off();
     let rows = shop.census();
-    // Set to a year too far it is as little trusted as at a start.
+    // Set a year too far, the clock is as suspect as at a start.
     app.clock().set(right.plus(370 * DAY));
     assert!(!night(&app).contains(&"retention"));
     assert_eq!(
         ends(&app).await,
-        "by your word that it is right, and not by itself"
+        "when you confirm that it is right; it does not end by itself"
     );
     assert_eq!(shop.census(), rows);
     app.clock().set(right.plus_millis(-9_000 * 86_400_000));
@@ -237,13 +239,13 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
     app.restart();
     app.advance(Duration::from_secs(60));
     night(&app);
-    assert!(ends(&app).await.starts_with("by itself once it shows"));
-    // And set right, as the next start would have trusted it.
+    assert!(ends(&app).await.starts_with("by itself when it shows"));
+    // Corrected, to a time that the next start would have trusted.
     app.clock().set(right.plus(DAY));
     assert!(night(&app).contains(&"retention"));
     assert_eq!(suspicion(&app).await, Value::Null);
     let trail =
-        app.landlord_rows("SELECT actor, action FROM audit_log WHERE subject = 'house:clock'");
+        app.landlord_rows("SELECT actor, action FROM audit_log WHERE subject = 'landlord:clock'");
     assert_eq!(trail, ["system|clock.trusted"]);
     for table in ["audit_log", "inventory_movement"] {
         assert_eq!(
@@ -256,7 +258,7 @@ async fn a_clock_that_was_behind_at_a_start_is_believed_when_it_has_come_round()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
+async fn trusts_clock_by_itself_after_two_weeks_closed() {
     let app = TestApp::start();
     shop(&app).await;
     app.stop();
@@ -269,12 +271,12 @@ async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
     assert!(
         ends(&app)
             .await
-            .starts_with("by itself when it has gone well for 168 more hours"),
+            .starts_with("by itself after 168 more hours"),
         "{}",
         ends(&app).await
     );
-    // A till that is turned off every night comes to its week as well; what passes while it is off
-    // is not counted.
+    // A till that is turned off every night reaches its week as well. Time while it is off does not
+    // count.
     for day in 0..14 {
         assert!(!night(&app).contains(&"retention"), "day {day}");
         for _ in 0..24 {
@@ -290,8 +292,7 @@ async fn a_shop_that_was_closed_for_two_weeks_needs_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_that_was_paused_is_believed_after_a_week_and_one_that_is_set_again_begins_anew()
-{
+async fn trusts_paused_machine_after_a_week_and_restarts_the_week_when_set_again() {
     let app = TestApp::start();
     shop(&app).await;
     app.clock().set(app.now().plus(10 * HOUR));
@@ -311,7 +312,7 @@ async fn a_machine_that_was_paused_is_believed_after_a_week_and_one_that_is_set_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_a_year_ahead_is_never_believed_for_waiting() {
+async fn never_trusts_clock_a_year_ahead_by_waiting() {
     for is_at_start in [true, false] {
         let app = TestApp::start();
         let shop = shop(&app).await;
@@ -333,16 +334,16 @@ async fn a_clock_that_is_a_year_ahead_is_never_believed_for_waiting() {
         night(&app);
         assert_eq!(
             ends(&app).await,
-            "by your word that it is right, and not by itself"
+            "when you confirm that it is right; it does not end by itself"
         );
         assert_eq!(shop.census(), rows);
     }
 }
 
-/// What a clock showed while it was ahead, and came back from in the same process, speaks against
-/// no later start.
+/// A time shown while the clock was ahead, and corrected in the same process, does not count
+/// against a later start.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_came_back_is_believed_at_the_next_start_too() {
+async fn trusts_clock_that_came_back_at_next_start() {
     let app = TestApp::start();
     let shop = shop(&app).await;
     let right = app.now();
@@ -362,7 +363,7 @@ async fn a_clock_that_came_back_is_believed_at_the_next_start_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
+async fn shows_suspicion_and_degrades_nothing() {
     let app = TestApp::start();
     let gauge = async || {
         let text = app.get("/metrics").send().await.expect(200).text();
@@ -372,7 +373,7 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
             .map(str::to_owned);
         line.expect("it is there")
     };
-    // Nobody works on the queue here; what else there is works, whatever the clock shows.
+    // Nobody works on the queue here. Everything else is healthy, whatever the clock shows.
     let health = async || {
         let health = app.get("/health").local().send().await.expect(503).json();
         assert_eq!(
@@ -385,11 +386,7 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
         let running = app.app();
         blocking(|| running.clock_watch.observe()).expect("looked at");
     };
-    assert_eq!(
-        gauge().await,
-        "tillbox_clock_trusted 0",
-        "nobody has looked yet"
-    );
+    assert_eq!(gauge().await, "tillbox_clock_trusted 0", "not checked yet");
     look();
     assert_eq!(
         (gauge().await.as_str(), health().await),
@@ -403,7 +400,7 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
         "not trusted since",
         "set forward by",
         "ended jobs are kept",
-        "by your word",
+        "when you confirm",
         "--clock-is-right",
     ] {
         assert!(
@@ -420,51 +417,7 @@ async fn a_doubt_shows_where_somebody_looks_and_degrades_nothing() {
     );
 }
 
-/// Once for each suspicion and by each of the means; one that fails is tried again alone, as the
-/// same message.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_operator_is_told_once_of_a_doubt() {
-    let app = TestApp::with(false, |config| {
-        config.alerts.webhook_url =
-            serde_json::from_value(json!("https://hooks.example/T0/s3cret")).expect("a URL");
-        config.alerts.email_to = "ops@example.org".to_owned();
-    });
-    let mails = || {
-        std::fs::read_dir(app.data_dir().join("outbox"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .count()
-    };
-    let told = || {
-        let running = app.app();
-        let done = blocking(|| run_due(&running, TASKS));
-        let mut told = done
-            .into_iter()
-            .filter(|(task, _)| *task == "clock_alert")
-            .map(|(_, done)| done);
-        told.next()
-    };
-    assert_eq!((told(), mails()), (None, 0));
-    app.world().answers(|_| Err(CallError::Timeout));
-    app.clock().set(app.now().plus(370 * DAY));
-    let since = app.now();
-    let failed = told().expect("it is due").expect_err("nobody answers");
-    assert!(
-        failed.contains("https://hooks.example: no answer in time") && !failed.contains("s3cret"),
-        "{failed}"
-    );
-    assert_eq!(mails(), 1);
-    app.restart();
-    app.world().answers(|_| {
-        Ok(Answer {
-            status: 204,
-            body: Vec::new(),
-        })
-    });
-    app.advance(HOUR);
-    told().expect("it is due").expect("it arrives");
-    assert_eq!((told(), mails()), (None, 1), "once");
+fn assert_same_alert_twice(app: &TestApp, since: Timestamp) {
     let calls = app.world().calls();
     let [first, second] = calls.as_slice() else {
         panic!("{calls:?}")
@@ -491,12 +444,60 @@ async fn the_operator_is_told_once_of_a_doubt() {
             .is_some_and(|reason| reason.contains("set forward")),
         "{body}"
     );
-    // The next suspicion is another one.
+}
+
+/// Once for each suspicion and on each channel. A channel that fails is retried alone, with the
+/// same message.
+#[tokio::test(flavor = "multi_thread")]
+async fn notifies_operator_once_of_suspicion() {
+    let app = TestApp::with(false, |config| {
+        config.alerts.webhook_url =
+            serde_json::from_value(json!("https://hooks.example/T0/s3cret")).expect("a URL");
+        config.alerts.email_to = "ops@example.org".to_owned();
+    });
+    let mails = || {
+        std::fs::read_dir(app.data_dir().join("outbox"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .count()
+    };
+    let notify = || {
+        let running = app.app();
+        let done = blocking(|| run_due(&running, TASKS));
+        let mut notify = done
+            .into_iter()
+            .filter(|(task, _)| *task == "clock_alert")
+            .map(|(_, done)| done);
+        notify.next()
+    };
+    assert_eq!((notify(), mails()), (None, 0));
+    app.world().answers(|_| Err(CallError::Timeout));
+    app.clock().set(app.now().plus(370 * DAY));
+    let since = app.now();
+    let failed = notify().expect("it is due").expect_err("nobody answers");
+    assert!(
+        failed.contains("https://hooks.example: no answer in time") && !failed.contains("s3cret"),
+        "{failed}"
+    );
+    assert_eq!(mails(), 1);
+    app.restart();
+    app.world().answers(|_| {
+        Ok(Answer {
+            status: 204,
+            body: Vec::new(),
+        })
+    });
+    app.advance(HOUR);
+    notify().expect("it is due").expect("it arrives");
+    assert_eq!((notify(), mails()), (None, 1), "once");
+    assert_same_alert_twice(&app, since);
+    // The next suspicion is a new one.
     prune(&app, json!({"clock_is_right": true}))
         .await
         .expect(200);
-    assert_eq!(told(), None);
+    assert_eq!(notify(), None);
     app.clock().set(app.now().plus(10 * HOUR));
-    told().expect("it is due").expect("it arrives");
+    notify().expect("it is due").expect("it arrives");
     assert_eq!((app.world().calls().len(), mails()), (3, 2));
 }

@@ -202,7 +202,7 @@ async fn keeps_events_and_the_landlords_trail_by_their_own_settings() {
                 .find(|(table, _)| *table == name)
                 .map_or(0, |(_, rows)| *rows)
         };
-        (of("house/stripe_event"), of("house/audit_log"))
+        (of("landlord/stripe_event"), of("landlord/audit_log"))
     };
     for received_at in [app.now().as_millis() - 1, app.now().as_millis()] {
         app.landlord_raw(&format!(

@@ -1,5 +1,5 @@
-//! What is done to all files of the house in turn, and when: retention, the nightly check, the
-//! scheduler, the clock that both believe or not.
+//! Maintenance of all files in turn: retention, the nightly check, the scheduler, and the trust in
+//! the clock.
 
 mod batches;
 mod checks;
@@ -7,7 +7,7 @@ mod clock;
 mod kept_until;
 mod prune_now;
 mod rest;
-mod retention;
+mod retention_prune;
 mod runs;
 mod schedule;
 
@@ -19,7 +19,7 @@ use crate::support::TestApp;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A call to prune, as the command line makes it.
+/// A call to prune, as the CLI makes it.
 async fn prune(app: &TestApp, more: Value) -> crate::support::answer::Answer {
     let mut body = json!({"dry_run": false});
     for (name, value) in more.as_object().expect("an object") {
@@ -31,14 +31,13 @@ async fn prune(app: &TestApp, more: Value) -> crate::support::answer::Answer {
         .await
 }
 
-/// The rows that went of each table, or would: `tenant/table` and their number; those of which
-/// there are none left out.
+/// The number of pruned rows by `tenant/table`, without the zeros. Of a dry run: the rows to prune.
 fn rows_of(answer: &Value) -> Vec<(String, i64)> {
     let rows = answer["pruned"].as_array().expect("rows").iter();
     let named = rows.map(|row| {
         let name = format!(
             "{}/{}",
-            row["tenant"].as_str().unwrap_or("house"),
+            row["tenant"].as_str().unwrap_or("landlord"),
             row["table"].as_str().expect("a table")
         );
         (name, row["rows"].as_i64().expect("a number"))

@@ -1,5 +1,4 @@
-//! What comes round comes once: over restarts, over the nights when clocks change, after the
-//! process was down.
+//! Recurring tasks run once per period: over restarts, clock changes and downtime.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ const NIGHTLY: &[Task] = &[Task {
     run: |_, _| Ok(()),
 }];
 
-/// One that never succeeds.
+/// A task that never succeeds.
 const FAILING: &[Task] = &[Task {
     name: "failing",
     when: When::Recurs(|config| config.retention.recurrence()),
@@ -41,12 +40,12 @@ fn at(text: &str) -> Timestamp {
 }
 
 #[tokio::test]
-async fn once_each_night_over_restarts_and_once_for_all_that_was_missed() {
+async fn runs_once_a_night_over_restarts_and_once_for_missed_nights() {
     let app = TestApp::start();
     assert_eq!(
         due(&app, NIGHTLY),
         0,
-        "a new house begins in peace, at ten in the morning"
+        "a new instance runs nothing at ten in the morning"
     );
     let mut ran = Vec::new();
     for hour in 0..48 {
@@ -66,7 +65,7 @@ async fn once_each_night_over_restarts_and_once_for_all_that_was_missed() {
     assert_eq!(
         due(&app, NIGHTLY),
         1,
-        "five nights were missed, and are made up for once"
+        "five missed nights are made up for by one run"
     );
     assert_eq!(due(&app, NIGHTLY), 0);
     app.advance(15 * HOUR);
@@ -76,7 +75,7 @@ async fn once_each_night_over_restarts_and_once_for_all_that_was_missed() {
 }
 
 #[tokio::test]
-async fn once_in_the_nights_when_the_clocks_change() {
+async fn runs_once_in_nights_of_clock_change() {
     let app = TestApp::with(false, |config| {
         config.retention.timezone = "Europe/Berlin".to_owned()
     });
@@ -104,7 +103,7 @@ async fn once_in_the_nights_when_the_clocks_change() {
 }
 
 #[tokio::test]
-async fn a_clock_that_goes_back_brings_nothing_twice_and_strands_nothing() {
+async fn runs_nothing_twice_and_strands_nothing_when_clock_goes_back() {
     let app = TestApp::start();
     due(&app, NIGHTLY);
     app.advance(16 * HOUR + Duration::from_secs(60));
@@ -114,7 +113,7 @@ async fn a_clock_that_goes_back_brings_nothing_twice_and_strands_nothing() {
         app.advance(HOUR / 2);
         assert_eq!(due(&app, NIGHTLY), 0, "it was two again");
     }
-    // Ahead by ten years, done there, and back again.
+    // The clock goes ten years ahead, the task runs there, and the clock comes back.
     let now = app.now();
     app.clock().set(now.plus(3_650 * DAY));
     assert_eq!(due(&app, NIGHTLY), 1);
@@ -125,7 +124,7 @@ async fn a_clock_that_goes_back_brings_nothing_twice_and_strands_nothing() {
 }
 
 #[tokio::test]
-async fn what_failed_is_due_still() {
+async fn keeps_failed_task_due() {
     let app = TestApp::start();
     due(&app, FAILING);
     app.advance(DAY);
@@ -135,7 +134,7 @@ async fn what_failed_is_due_still() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
+async fn enqueues_nightly_job_where_something_expired() {
     let app = TestApp::start();
     let (old, idle) = (app.tenant("old"), app.tenant("idle"));
     due(&app, TASKS);
@@ -145,7 +144,7 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
     for _ in 0..400 {
         app.advance(DAY);
         due(&app, NIGHTLY);
-        blocking(|| app.app().clock_watch.observe()).expect("the clock is looked at");
+        blocking(|| app.app().clock_watch.observe()).expect("the clock is checked");
     }
     let writes = idle.rows("PRAGMA data_version");
     assert_eq!(due(&app, TASKS), 3);
@@ -194,11 +193,11 @@ async fn the_nightly_run_is_a_job_in_each_file_that_has_something_to_prune() {
         .filter_map(|task| task["task"].as_str())
         .collect();
     let all: Vec<&str> = TASKS.iter().map(|task| task.name).collect();
-    assert_eq!(named, all, "the operator is told of all that comes round");
+    assert_eq!(named, all, "all recurring tasks are shown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
+async fn reports_queue_unhealthy_without_scheduler() {
     let app = TestApp::start();
     app.advance(Duration::from_secs(100));
     let worker = Worker::start(app.app());
@@ -209,21 +208,21 @@ async fn the_queue_fails_without_its_scheduler_and_heals_with_it() {
     let broken = queue().await;
     assert_eq!(
         (&broken["services"]["queue"], &broken["details"]["queue"]),
-        (&json!("fail"), &json!("the scheduler does not run"))
+        (&json!("fail"), &json!("the scheduler is not running"))
     );
-    // A beat from when the machine had just been started.
+    // A heartbeat from when the machine had just been started.
     app.app()
         .liveness
         .scheduler_heartbeat(&ManualClock::new(app.now()));
     let silent = queue().await["details"]["queue"].to_string();
     assert!(
-        silent.contains("the scheduler has been silent since"),
+        silent.contains("the scheduler has sent no heartbeat since"),
         "{silent}"
     );
     let scheduler = Scheduler::start_with(app.app(), NIGHTLY);
     assert_eq!(queue().await["services"]["queue"], "ok");
-    // The wakeup that hangs by the clock is silent for a while after that; the house is well all
-    // the same.
+    // The wakeup that depends on the clock is silent for a while. Liveness stays healthy all the
+    // same.
     app.clock().set(app.now().plus_millis(-1_800_000));
     assert_eq!(queue().await["details"]["queue"], Value::Null);
     app.clock().set(app.now().plus_millis(3_600_000));

@@ -1,4 +1,4 @@
-//! The one writer: many requests in one commit, each answered when it is on disk, none harmed by
+//! The writer of a file: many requests in one commit, each answered after the sync, none harmed by
 //! its neighbours.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tillbox::storage::{
 
 use crate::support::{TestApp, TestShop, blocking, logs};
 
-/// Longer than anything here takes, so that what hangs fails.
+/// Longer than anything here takes, so that a hang fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const INSERT: Statement = Statement::new(
@@ -40,18 +40,18 @@ fn insert(work: &mut TenantWork, name: &str) -> Result<(), StorageError> {
     work.insert(&INSERT, params![id, name])
 }
 
-/// Writes one category; the answer is still on its way.
+/// Inserts one category, and returns the pending answer.
 fn write(db: &Database<Tenant>, name: impl Into<String>) -> Answer<(), StorageError> {
     let name = name.into();
     db.write(Origin::system(), move |work| insert(work, &name))
 }
 
-/// A request that holds the writer until the other end is dropped.
+/// A request that blocks the writer until the other end is dropped.
 fn gate(db: &Database<Tenant>) -> (Answer<(), StorageError>, Sender<()>) {
     let (entered, enters): (Sender<()>, Receiver<()>) = channel();
     let (open, opened) = channel();
     let answer = db.write(Origin::system(), move |_| {
-        // A second run finds both ends gone, and passes.
+        // In a second run both ends are gone, and the request passes.
         let _ = entered.send(());
         let _ = opened.recv();
         Ok(())
@@ -69,7 +69,7 @@ fn kind<R>(result: Result<R, StorageError>) -> Option<StorageErrorKind> {
 }
 
 #[test]
-fn many_threads_share_commits_and_every_answer_is_on_disk() {
+fn shares_commits_between_threads_and_answers_after_sync() {
     const THREADS: usize = 64;
     let app = TestApp::start();
     let shop = app.tenant("corner");
@@ -122,28 +122,28 @@ fn many_threads_share_commits_and_every_answer_is_on_disk() {
 }
 
 #[test]
-fn one_that_fails_after_it_wrote_leaves_its_neighbours_whole() {
+fn keeps_neighbours_when_request_fails_after_write() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
     let replays = db.stats().replays();
-    let told = Arc::new(AtomicUsize::new(0));
+    let called = Arc::new(AtomicUsize::new(0));
     let (_gate, open) = gate(&db);
     let before = write(&db, "before");
-    let in_closure = told.clone();
+    let in_closure = called.clone();
     let failing: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
         insert(work, "half")?;
-        let told = in_closure.clone();
+        let called = in_closure.clone();
         work.on_commit(move || {
-            told.fetch_add(100, Ordering::SeqCst);
+            called.fetch_add(100, Ordering::SeqCst);
         });
         work.change(&RENAME_ALL, [], Rows::Exactly(17)).map(drop)
     });
-    let in_closure = told.clone();
+    let in_closure = called.clone();
     let after: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
-        let told = in_closure.clone();
+        let called = in_closure.clone();
         work.on_commit(move || {
-            told.fetch_add(1, Ordering::SeqCst);
+            called.fetch_add(1, Ordering::SeqCst);
         });
         insert(work, "after")
     });
@@ -154,14 +154,14 @@ fn one_that_fails_after_it_wrote_leaves_its_neighbours_whole() {
     assert_eq!(names(&shop), ["after", "before"]);
     assert_eq!(db.stats().replays() - replays, 1);
     assert_eq!(
-        told.load(Ordering::SeqCst),
+        called.load(Ordering::SeqCst),
         1,
-        "what was undone is not told of, what was done is told of once"
+        "only the committed request runs its callback, once"
     );
 }
 
 #[test]
-fn one_that_panics_leaves_its_neighbours_whole() {
+fn keeps_neighbours_when_request_panics() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -182,7 +182,7 @@ fn one_that_panics_leaves_its_neighbours_whole() {
 }
 
 #[test]
-fn a_refusal_before_anything_was_written_costs_no_second_run() {
+fn avoids_second_run_when_refused_before_write() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -190,7 +190,7 @@ fn a_refusal_before_anything_was_written_costs_no_second_run() {
     let (_gate, open) = gate(&db);
     let before = write(&db, "before");
     let refused: Answer<(), StorageError> = db.write(Origin::system(), |work| {
-        work.on_commit(|| panic!("told of what was refused"));
+        work.on_commit(|| panic!("a refused request ran its callback"));
         Err(StorageError::new(StorageErrorKind::Other))
     });
     let after = write(&db, "after");
@@ -203,14 +203,14 @@ fn a_refusal_before_anything_was_written_costs_no_second_run() {
 }
 
 #[test]
-fn nothing_is_told_before_it_is_on_disk() {
+fn answers_only_after_commit() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
     let (seen, sees) = channel();
     let inside = shop.clone();
     let answer: Answer<(), StorageError> = db.write(Origin::system(), move |work| {
-        insert(work, "told")?;
+        insert(work, "one")?;
         let within = inside.count("SELECT count(*) FROM category");
         let (seen, shop) = (seen.clone(), inside.clone());
         work.on_commit(move || {
@@ -221,14 +221,14 @@ fn nothing_is_told_before_it_is_on_disk() {
     });
     answer.wait().expect("written");
     assert_eq!(
-        sees.recv().expect("told"),
+        sees.recv().expect("the callback ran"),
         (0, 1),
-        "another connection sees it when it is told of, and not before"
+        "other connections see it when the callback runs, and not before"
     );
 }
 
 #[test]
-fn a_nested_failure_undoes_itself_only() {
+fn undoes_only_nested_savepoint_when_it_fails() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let result = shop.write(|work| {
@@ -245,7 +245,7 @@ fn a_nested_failure_undoes_itself_only() {
 }
 
 #[test]
-fn what_nobody_waits_for_any_more_is_not_begun() {
+fn skips_request_when_caller_is_gone() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -258,7 +258,7 @@ fn what_nobody_waits_for_any_more_is_not_begun() {
 }
 
 #[tokio::test]
-async fn an_overloaded_writer_says_so_at_once() {
+async fn rejects_at_once_when_writer_is_overloaded() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -276,20 +276,20 @@ async fn an_overloaded_writer_says_so_at_once() {
         .await;
     assert_eq!(answer.header("retry-after"), Some("1"));
     answer.refused(503, "overloaded");
-    let said = logs().saying("requests are refused: too many wait for this file");
-    let said = said.only(|line| {
+    let lines = logs().saying("writer overloaded; requests refused");
+    let lines = lines.only(|line| {
         line["file"]
             .as_str()
             .is_some_and(|file| file.contains(&shop.id.to_string()))
     });
-    assert_eq!(said.lines().len(), 1, "once, not for each: {said:?}");
-    // Reading goes on, and so does another shop.
+    assert_eq!(lines.lines().len(), 1, "once, not for each: {lines:?}");
+    // Reads go on, and so does another shop.
     shop.get("/v1/catalog/products").send().await.expect(200);
     app.tenant("other").product("A", 1).await;
 
     drop(open);
     for answer in waiting {
-        answer.await.expect("what waited is written");
+        answer.await.expect("the waiting requests are written");
     }
     assert_eq!(
         shop.count("SELECT count(*) FROM category"),
@@ -303,13 +303,13 @@ async fn an_overloaded_writer_says_so_at_once() {
 }
 
 #[tokio::test]
-async fn when_the_commit_fails_nobody_is_told_that_it_worked() {
+async fn fails_every_request_when_commit_fails() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
     let (_gate, open) = blocking(|| gate(&db));
     let first = write(&db, "first");
-    // The foreign key is looked at when the transaction commits, so it is the COMMIT that fails.
+    // The foreign key is deferred, so the COMMIT fails.
     let poison: Answer<(), StorageError> = db.write(Origin::system(), |work| {
         work.change(&DEFER, [], Rows::Any)?;
         work.insert(&ORPHAN, params![[1_u8; 16], [2_u8; 16]])
@@ -336,11 +336,11 @@ async fn when_the_commit_fails_nobody_is_told_that_it_worked() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_what_needs_space_and_nothing_else() {
+async fn rejects_only_growing_writes_when_disk_is_full() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
-    // The file may not grow: to SQLite that is a disk without space.
+    // The file may not grow: for SQLite that is a full disk.
     let limited: Result<i64, StorageError> = db
         .write(Origin::system(), |work| {
             work.one(&LIMIT_PAGES, [], |row| row.get(0))
@@ -376,7 +376,7 @@ async fn a_full_disk_refuses_what_needs_space_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_over_http_and_reading_goes_on() {
+async fn reports_full_disk_over_http_and_keeps_reading() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -412,7 +412,7 @@ async fn a_full_disk_is_told_over_http_and_reading_goes_on() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_outside_of_a_transaction_that_sqlite_gave_up() {
+async fn writes_nothing_outside_rolled_back_transaction() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -424,8 +424,8 @@ async fn nothing_is_written_outside_of_a_transaction_that_sqlite_gave_up() {
     limited.expect("limited");
     let careless: Answer<(), StorageError> = db.write(Origin::system(), |work| {
         insert(work, "before")?;
-        // SQLite rolls all of the transaction back by itself here; what follows would be on disk at
-        // once, alone.
+        // SQLite rolls the whole transaction back by itself here. A later statement would be
+        // written at once, alone.
         let _ = insert(work, &"x".repeat(4_000_000));
         insert(work, "after")
     });
@@ -434,7 +434,7 @@ async fn nothing_is_written_outside_of_a_transaction_that_sqlite_gave_up() {
 }
 
 #[test]
-fn a_panic_after_the_commit_takes_neither_the_answer_nor_the_writer() {
+fn keeps_answer_and_writer_when_panic_follows_commit() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -445,7 +445,7 @@ fn a_panic_after_the_commit_takes_neither_the_answer_nor_the_writer() {
     });
     answer
         .wait()
-        .expect("it is on disk, and that is what is answered");
+        .expect("it is committed, and the answer says so");
     write(&db, "later").wait().expect("the writer goes on");
     assert_eq!(names(&shop), ["kept", "later"]);
 }
@@ -461,7 +461,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_file_whose_writer_died_is_opened_again() {
+fn reopens_file_when_writer_died() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
@@ -470,8 +470,7 @@ fn a_file_whose_writer_died_is_opened_again() {
         let _held = &bomb;
         insert(work, "kept")
     });
-    // Whether it is answered or not: what was held goes off on the writer's thread after the
-    // commit.
+    // With or without an answer: the value panics on the writer's thread after the commit.
     let _ = answer.wait();
     while db.is_healthy() {
         std::thread::yield_now();
@@ -482,10 +481,10 @@ fn a_file_whose_writer_died_is_opened_again() {
     assert_eq!(names(&shop), ["kept", "later"]);
 }
 
-/// SQLite waits five seconds for a lock that another program holds. That wait is one for all who
-/// are in the inbox.
+/// SQLite waits five seconds for a lock that another program holds. All requests in the inbox share
+/// one wait.
 #[test]
-fn a_file_that_is_locked_from_outside_keeps_everybody_waiting_once() {
+fn waits_once_for_all_when_file_is_locked_outside() {
     let shop = TestApp::start().tenant("corner");
     let db = shop.db();
     let lock = rusqlite::Connection::open(shop.path()).expect("opens");
@@ -494,21 +493,21 @@ fn a_file_that_is_locked_from_outside_keeps_everybody_waiting_once() {
     let answers: Vec<_> = (0..40)
         .map(|number| write(&db, format!("waits {number}")))
         .collect();
-    let told: Vec<_> = answers
+    let outcomes: Vec<_> = answers
         .into_iter()
         .map(|answer| blocking(|| kind(answer.wait())))
         .collect();
-    assert_eq!(told, [Some(StorageErrorKind::Busy); 40]);
+    assert_eq!(outcomes, [Some(StorageErrorKind::Busy); 40]);
     assert_eq!(db.stats().commits(), commits);
     lock.execute_batch("ROLLBACK").expect("unlocked");
     blocking(|| write(&db, "goes on").wait()).expect("it is free again");
     assert_eq!(names(&shop), ["goes on"]);
 }
 
-/// Whoever waits in the inbox when the writer ends holds a handle of the file, and so keeps the
-/// inbox: it has to be emptied all the same.
+/// A request that waits in the inbox when the writer stops holds a handle of the file, and so keeps
+/// the inbox alive: it has to be emptied.
 #[tokio::test]
-async fn everybody_who_waits_when_the_writer_ends_is_told() {
+async fn answers_all_waiting_requests_when_writer_stops() {
     for ends_by_itself in [true, false] {
         let app = TestApp::start();
         let shop = app.tenant("corner");
@@ -524,8 +523,8 @@ async fn everybody_who_waits_when_the_writer_ends_is_told() {
             let db = db.clone();
             Some(std::thread::spawn(move || db.close()))
         };
-        // Some of these come before the writer is told to stop, and some after, as they would while
-        // a tenant is deleted.
+        // Some of these arrive before the writer is asked to stop, and some after, as during the
+        // deletion of a tenant.
         let late: Vec<_> = (0..400)
             .map(|number| {
                 std::thread::yield_now();
@@ -534,11 +533,11 @@ async fn everybody_who_waits_when_the_writer_ends_is_told() {
             .collect();
         drop(open);
         for answer in waiting.into_iter().chain(late).chain([first]) {
-            let told = tokio::time::timeout(PATIENCE, answer)
+            let outcome = tokio::time::timeout(PATIENCE, answer)
                 .await
-                .expect("it is told");
+                .expect("it is answered");
             if ends_by_itself {
-                assert!(told.is_err(), "nothing is kept in a file that is gone");
+                assert!(outcome.is_err(), "nothing is stored in a deleted file");
             }
         }
         closing

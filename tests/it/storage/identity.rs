@@ -1,5 +1,5 @@
-//! A file that is not what it should be is one shop's trouble: its requests are told, the file is
-//! kept as it is, the others sell on.
+//! A wrong or damaged file affects one shop: its requests fail, the file is kept unchanged, the
+//! others sell on.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,59 +11,63 @@ use tillbox::storage::data_dir::beside;
 
 use crate::support::{Answer, TestApp, TestShop, blocking, logs};
 
-/// Two shops with a product each; the first one's file is tampered with while nobody has it open.
-struct Street {
+/// Two shops with one product each. The first one's file is changed while no process has it open.
+struct TwoShops {
     app: TestApp,
-    ill: TestShop,
-    well: TestShop,
+    broken: TestShop,
+    intact: TestShop,
 }
 
-impl Street {
+impl TwoShops {
     async fn tampered(tamper: impl FnOnce(&TestShop, &TestShop)) -> Self {
         let app = TestApp::start();
-        let (ill, well) = (app.tenant("ill"), app.tenant("well"));
-        ill.product("A", 100).await;
-        well.product("A", 100).await;
+        let (broken, intact) = (app.tenant("broken"), app.tenant("intact"));
+        broken.product("A", 100).await;
+        intact.product("A", 100).await;
         app.stop();
-        tamper(&ill, &well);
+        tamper(&broken, &intact);
         app.resume();
-        Self { app, ill, well }
+        Self {
+            app,
+            broken,
+            intact,
+        }
     }
 
     fn aside(&self) -> PathBuf {
-        beside(&self.ill.path(), ".quarantined")
+        beside(&self.broken.path(), ".quarantined")
     }
 
-    /// The one shop is told, time and again, and the other sells on.
+    /// Asserts that the first shop is refused repeatedly, and the second sells on.
     async fn is_unavailable(&self) {
         for _ in 0..2 {
-            let answer = self.ill.get("/v1/catalog/products").send().await;
+            let answer = self.broken.get("/v1/catalog/products").send().await;
             assert!(answer.header("retry-after").is_some());
             answer.refused(503, "tenant_unavailable");
             let list = self
-                .well
+                .intact
                 .get("/v1/catalog/products")
                 .send()
                 .await
                 .expect(200);
             assert_eq!(list.json()["data"][0]["sku"], "A");
         }
-        self.well.product("B", 200).await;
+        self.intact.product("B", 200).await;
         let unavailable = self.app.app().registry.list_unavailable();
         assert_eq!(unavailable.len(), 1, "{unavailable:?}");
-        assert_eq!(unavailable[0].0, self.ill.id);
+        assert_eq!(unavailable[0].0, self.broken.id);
     }
 
-    /// As [`is_unavailable`](Self::is_unavailable), and the file stays where it is, byte for byte.
+    /// As [`is_unavailable`](Self::is_unavailable), and the file stays in its place, byte for byte.
     async fn is_left_alone(&self, bytes: &[u8]) {
         self.is_unavailable().await;
         let lines = logs()
-            .of_tenant(&self.ill.id.to_string())
+            .of_tenant(&self.broken.id.to_string())
             .saying("tenant unavailable");
-        assert_eq!(lines.lines().len(), 1, "said once: {lines:?}");
+        assert_eq!(lines.lines().len(), 1, "logged once: {lines:?}");
         self.app.stop();
         assert!(
-            fs::read(self.ill.path()).expect("it is there") == bytes,
+            fs::read(self.broken.path()).expect("it is there") == bytes,
             "the file was touched"
         );
         assert!(!self.aside().exists());
@@ -77,23 +81,22 @@ impl Street {
             "the file was touched"
         );
         assert!(
-            !self.ill.path().exists(),
+            !self.broken.path().exists(),
             "no empty file is put in its place"
         );
         let lines = logs()
-            .of_tenant(&self.ill.id.to_string())
+            .of_tenant(&self.broken.id.to_string())
             .saying("tenant file quarantined");
         assert_eq!(lines.lines().len(), 1, "{lines:?}");
-        // Whoever asks later, even after a restart, hears where it is and not that there never was
-        // one.
+        // Later requests, even after a restart, name the file that was set aside.
         self.app.stop();
         self.app.resume();
-        self.ill
+        self.broken
             .get("/v1/catalog/products")
             .send()
             .await
             .refused(503, "tenant_unavailable");
-        let later = operators_word(&self.ill)
+        let later = operators_answer(&self.broken)
             .await
             .refused(503, "tenant_unavailable");
         assert!(
@@ -105,115 +108,119 @@ impl Street {
     }
 }
 
-/// What whoever runs the house is told about a shop that cannot be opened; its customers are told
-/// less.
-async fn operators_word(shop: &TestShop) -> Answer {
+/// The operator's answer about a shop that cannot be opened. It says more than a customer's.
+async fn operators_answer(shop: &TestShop) -> Answer {
     let path = format!("/v1/admin/tenants/{}/migrate", shop.slug);
     shop.app.admin(&path).json(json!({})).send().await
 }
 
 #[tokio::test]
-async fn a_file_under_anothers_name_is_refused() {
-    let street = Street::tampered(|ill, well| {
-        fs::copy(well.path(), ill.path()).expect("copied");
+async fn rejects_file_of_other_tenant() {
+    let shops = TwoShops::tampered(|broken, intact| {
+        fs::copy(intact.path(), broken.path()).expect("copied");
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_left_alone(&bytes).await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_left_alone(&bytes).await;
 }
 
 #[tokio::test]
-async fn a_file_of_another_program_is_refused() {
-    let street = Street::tampered(|ill, _| {
-        ill.raw("PRAGMA application_id = 1; PRAGMA journal_mode = DELETE")
+async fn rejects_file_of_other_program() {
+    let shops = TwoShops::tampered(|broken, _| {
+        broken
+            .raw("PRAGMA application_id = 1; PRAGMA journal_mode = DELETE")
             .expect("tampered")
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_left_alone(&bytes).await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_left_alone(&bytes).await;
 }
 
 #[tokio::test]
-async fn a_landlords_file_is_no_shop() {
-    let street = Street::tampered(|ill, _| {
-        fs::copy(ill.app.data_dir().join("landlord.db"), ill.path()).expect("copied");
+async fn rejects_landlord_file_as_tenant() {
+    let shops = TwoShops::tampered(|broken, _| {
+        fs::copy(broken.app.data_dir().join("landlord.db"), broken.path()).expect("copied");
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_left_alone(&bytes).await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_left_alone(&bytes).await;
 }
 
 #[tokio::test]
-async fn a_file_of_a_newer_schema_is_left_for_the_newer_program() {
-    let street =
-        Street::tampered(|ill, _| ill.raw("PRAGMA user_version = 99").expect("tampered")).await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_left_alone(&bytes).await;
+async fn leaves_file_of_newer_schema_alone() {
+    let shops =
+        TwoShops::tampered(|broken, _| broken.raw("PRAGMA user_version = 99").expect("tampered"))
+            .await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_left_alone(&bytes).await;
 }
 
 #[tokio::test]
-async fn a_missing_file_is_not_made_anew() {
-    let street = Street::tampered(|ill, _| fs::remove_file(ill.path()).expect("removed")).await;
-    street.is_unavailable().await;
-    assert!(!street.ill.path().exists() && !street.aside().exists());
+async fn does_not_recreate_missing_file() {
+    let shops =
+        TwoShops::tampered(|broken, _| fs::remove_file(broken.path()).expect("removed")).await;
+    shops.is_unavailable().await;
+    assert!(!shops.broken.path().exists() && !shops.aside().exists());
 }
 
 #[tokio::test]
-async fn a_truncated_file_is_set_aside() {
-    let street = Street::tampered(|ill, _| {
-        let bytes = fs::read(ill.path()).expect("reads");
-        fs::write(ill.path(), &bytes[..bytes.len() / 2]).expect("written");
+async fn sets_truncated_file_aside() {
+    let shops = TwoShops::tampered(|broken, _| {
+        let bytes = fs::read(broken.path()).expect("reads");
+        fs::write(broken.path(), &bytes[..bytes.len() / 2]).expect("written");
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    street.is_set_aside(&bytes).await;
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    shops.is_set_aside(&bytes).await;
 }
 
 #[tokio::test]
-async fn an_empty_file_is_set_aside() {
-    let street = Street::tampered(|ill, _| fs::write(ill.path(), b"").expect("written")).await;
-    street.is_set_aside(b"").await;
+async fn sets_empty_file_aside() {
+    let shops =
+        TwoShops::tampered(|broken, _| fs::write(broken.path(), b"").expect("written")).await;
+    shops.is_set_aside(b"").await;
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_sqlite_is_set_aside() {
+async fn sets_file_aside_when_not_sqlite() {
     let text = "a shopping list\n".repeat(1000);
-    let street = Street::tampered(|ill, _| fs::write(ill.path(), &text).expect("written")).await;
-    street.is_set_aside(text.as_bytes()).await;
+    let shops =
+        TwoShops::tampered(|broken, _| fs::write(broken.path(), &text).expect("written")).await;
+    shops.is_set_aside(text.as_bytes()).await;
 }
 
 #[tokio::test]
-async fn damage_that_is_met_while_selling_is_looked_into_and_set_aside() {
-    let street = Street::tampered(|ill, _| {
-        let page: usize = ill
+async fn checks_and_sets_aside_file_damaged_while_selling() {
+    let shops = TwoShops::tampered(|broken, _| {
+        let page: usize = broken
             .count("SELECT rootpage FROM sqlite_schema WHERE name = 'product'")
             .try_into()
             .expect("a page");
-        let mut bytes = fs::read(ill.path()).expect("reads");
+        let mut bytes = fs::read(broken.path()).expect("reads");
         bytes[(page - 1) * 4096..page * 4096].fill(0xA5);
-        fs::write(ill.path(), &bytes).expect("written");
+        fs::write(broken.path(), &bytes).expect("written");
     })
     .await;
-    let bytes = fs::read(street.ill.path()).expect("reads");
-    // The header is whole, so only the read finds out.
-    street
-        .ill
+    let bytes = fs::read(shops.broken.path()).expect("reads");
+    // The header is intact, so only the read fails.
+    shops
+        .broken
         .get("/v1/catalog/products")
         .send()
         .await
         .refused(503, "tenant_unavailable");
-    street.is_set_aside(&bytes).await;
+    shops.is_set_aside(&bytes).await;
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_set_aside_with_its_wal_and_neither_is_touched() {
+async fn sets_damaged_file_aside_with_wal_unchanged() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for number in 0..40 {
         shop.product(&format!("A-{number}"), 100).await;
     }
     let (file, wal) = (shop.path(), beside(&shop.path(), "-wal"));
-    // As after a power cut: a file and the WAL that goes with it, from before the last checkpoint.
+    // The state after a power cut: a file and its WAL from before the last checkpoint.
     let (mut bytes, wal_bytes) = (
         fs::read(&file).expect("reads"),
         fs::read(&wal).expect("it is written to"),
@@ -239,10 +246,10 @@ async fn a_damaged_file_is_set_aside_with_its_wal_and_neither_is_touched() {
     );
 }
 
-/// SQLite itself would open it, forget every sale behind the flipped bit, and call what is left
-/// sound.
+/// SQLite itself would open the file, drop every sale behind the flipped bit, and report the rest
+/// as intact.
 #[tokio::test]
-async fn a_flipped_bit_in_the_wal_takes_no_acknowledged_sale_with_it_unnoticed() {
+async fn detects_flipped_bit_in_wal() {
     for flipped in [false, true] {
         let app = TestApp::start();
         let shop = app.tenant("corner");
@@ -279,7 +286,7 @@ async fn a_flipped_bit_in_the_wal_takes_no_acknowledged_sale_with_it_unnoticed()
     }
 }
 
-/// Runs `mount` or `umount`; only root may.
+/// Runs `mount` or `umount`. Only root may.
 fn mounted(command: &str, args: &[&str]) -> bool {
     let ran = std::process::Command::new(command)
         .args(args)
@@ -289,31 +296,31 @@ fn mounted(command: &str, args: &[&str]) -> bool {
 }
 
 #[tokio::test]
-async fn a_read_only_file_system_is_told_and_sells_again_once_it_is_writable() {
+async fn reports_read_only_file_system_and_recovers() {
     let app = TestApp::start();
     let (shop, tenants) = (app.tenant("corner"), app.data_dir().join("tenants"));
     shop.product("A", 100).await;
     app.stop();
     let tenants = tenants.to_str().expect("UTF-8");
-    // Mounted over itself, so that this directory alone can be made read-only.
+    // Mounted over itself, so that only this directory becomes read-only.
     if !mounted("mount", &["--bind", tenants, tenants]) {
         eprintln!("SKIPPED: only root can mount a read-only file system");
         return;
     }
     let read_only = mounted("mount", &["-o", "remount,ro,bind", tenants]);
     app.resume();
-    let (answer, told) = (
+    let (answer, operators) = (
         shop.get("/v1/catalog/products").send().await,
-        operators_word(&shop).await,
+        operators_answer(&shop).await,
     );
     let writable = mounted("mount", &["-o", "remount,rw,bind", tenants]);
     let again = shop.product("B", 100);
     let again = again.await;
     app.stop();
-    assert!(mounted("umount", &[tenants]), "the mount is taken away");
+    assert!(mounted("umount", &[tenants]), "the mount is removed");
     assert!(read_only && writable);
     answer.refused(503, "tenant_unavailable");
-    let problem = told.refused(503, "tenant_unavailable");
+    let problem = operators.refused(503, "tenant_unavailable");
     assert!(
         problem["detail"]
             .as_str()
@@ -324,21 +331,22 @@ async fn a_read_only_file_system_is_told_and_sells_again_once_it_is_writable() {
 }
 
 #[tokio::test]
-async fn a_second_damaged_file_does_not_replace_the_first_that_was_set_aside() {
-    let street =
-        Street::tampered(|ill, _| fs::write(ill.path(), b"the first").expect("written")).await;
-    street.is_set_aside(b"the first").await;
-    street.app.stop();
-    fs::write(street.ill.path(), b"the second").expect("written");
-    street.app.resume();
-    street
-        .ill
+async fn keeps_first_file_set_aside_when_second_is_damaged() {
+    let shops =
+        TwoShops::tampered(|broken, _| fs::write(broken.path(), b"the first").expect("written"))
+            .await;
+    shops.is_set_aside(b"the first").await;
+    shops.app.stop();
+    fs::write(shops.broken.path(), b"the second").expect("written");
+    shops.app.resume();
+    shops
+        .broken
         .get("/v1/catalog/products")
         .send()
         .await
         .refused(503, "tenant_unavailable");
-    assert_eq!(fs::read(street.aside()).expect("it is there"), b"the first");
-    let tenants = fs::read_dir(street.app.data_dir().join("tenants")).expect("reads");
+    assert_eq!(fs::read(shops.aside()).expect("it is there"), b"the first");
+    let tenants = fs::read_dir(shops.app.data_dir().join("tenants")).expect("reads");
     let kept = tenants.filter(|entry| {
         fs::read(entry.as_ref().expect("an entry").path()).is_ok_and(|bytes| bytes == b"the second")
     });
@@ -346,7 +354,7 @@ async fn a_second_damaged_file_does_not_replace_the_first_that_was_set_aside() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_into_a_file_that_was_removed_or_replaced() {
+async fn acknowledges_nothing_into_removed_or_replaced_file() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     app.stop();
@@ -372,7 +380,7 @@ async fn nothing_is_acknowledged_into_a_file_that_was_removed_or_replaced() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_into_a_wal_that_was_removed() {
+async fn acknowledges_nothing_into_removed_wal() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.product("A", 100).await;
@@ -392,15 +400,15 @@ async fn nothing_is_acknowledged_into_a_wal_that_was_removed() {
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_into_a_file_that_was_cut_while_it_was_open() {
+async fn acknowledges_nothing_into_file_truncated_while_open() {
     for keep in [0, 4096] {
         let app = TestApp::start();
         let shop = app.tenant("corner");
         shop.product("A", 100).await;
         app.restart();
         shop.product("B", 100).await;
-        // Somebody reads as well: what is left of the file's last commits must not go with the last
-        // reading connection.
+        // A reader is open as well: the file's last commits must not be lost with the last reading
+        // connection.
         shop.get("/v1/catalog/products").send().await.expect(200);
         let file = fs::File::options()
             .write(true)
@@ -428,7 +436,7 @@ async fn nothing_is_acknowledged_into_a_file_that_was_cut_while_it_was_open() {
 }
 
 #[tokio::test]
-async fn a_restored_file_sells_again_without_a_restart() {
+async fn sells_again_when_file_is_restored_without_restart() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.product("A", 100).await;
@@ -446,51 +454,53 @@ async fn a_restored_file_sells_again_without_a_restart() {
     assert!(app.app().registry.list_unavailable().is_empty());
 }
 
-/// A reading connection is opened by the file's name whenever it is needed: by then another file
-/// may lie there.
+/// A reading connection is opened by the file's name on demand. By then another file may have that
+/// name.
 #[tokio::test]
-async fn nothing_is_read_from_a_file_that_came_in_anothers_place() {
+async fn reads_nothing_from_replaced_file() {
     let app = TestApp::start();
-    let (ill, well) = (app.tenant("ill"), app.tenant("well"));
-    ill.product("MINE", 100).await;
-    well.product("THEIRS", 100).await;
-    // Opened, and not read yet.
+    let (broken, intact) = (app.tenant("broken"), app.tenant("intact"));
+    broken.product("MINE", 100).await;
+    intact.product("THEIRS", 100).await;
+    // Open, but not read yet.
     let registry = app.app().registry.clone();
     blocking(|| {
-        [ill.id, well.id]
+        [broken.id, intact.id]
             .into_iter()
             .for_each(|id| registry.close(id))
     });
-    let db = ill.db();
+    let db = broken.db();
     for with_wal in [false, true] {
         if with_wal {
-            ill.product("MINE-2", 100).await;
+            broken.product("MINE-2", 100).await;
         }
-        fs::copy(well.path(), app.scratch().join("other.db")).expect("copied");
+        fs::copy(intact.path(), app.scratch().join("other.db")).expect("copied");
         let kept = app.scratch().join("kept.db");
-        fs::rename(ill.path(), &kept).expect("moved away");
-        fs::rename(app.scratch().join("other.db"), ill.path()).expect("moved there");
-        let theirs = fs::read(ill.path()).expect("reads");
+        fs::rename(broken.path(), &kept).expect("moved away");
+        fs::rename(app.scratch().join("other.db"), broken.path()).expect("moved there");
+        let theirs = fs::read(broken.path()).expect("reads");
         for _ in 0..3 {
-            let answer = ill.get("/v1/catalog/products").send().await;
+            let answer = broken.get("/v1/catalog/products").send().await;
             assert!(!answer.text().contains("THEIRS"), "{}", answer.text());
         }
         drop(
-            ill.post("/v1/catalog/products")
+            broken
+                .post("/v1/catalog/products")
                 .json(json!({"sku": "X", "name": "X", "price_minor": 1}))
                 .send()
                 .await,
         );
-        ill.get("/v1/catalog/products")
+        broken
+            .get("/v1/catalog/products")
             .send()
             .await
             .refused(503, "tenant_unavailable");
         assert!(
-            fs::read(ill.path()).expect("reads") == theirs,
+            fs::read(broken.path()).expect("reads") == theirs,
             "and nothing is merged into it"
         );
-        fs::rename(&kept, ill.path()).expect("moved back");
-        let list = ill
+        fs::rename(&kept, broken.path()).expect("moved back");
+        let list = broken
             .get("/v1/catalog/products")
             .send()
             .await
@@ -505,10 +515,9 @@ async fn nothing_is_read_from_a_file_that_came_in_anothers_place() {
     drop((db, registry));
 }
 
-/// Whoever puts a file back copies it under the daemon's eyes: it looks damaged until all of it is
-/// there.
+/// A file is copied back while the daemon runs: it looks damaged until the copy is complete.
 #[tokio::test]
-async fn a_file_that_is_being_copied_back_is_left_to_whoever_copies_it() {
+async fn leaves_file_alone_while_it_is_copied_back() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.product("A", 100).await;
@@ -534,7 +543,7 @@ async fn a_file_that_is_being_copied_back_is_left_to_whoever_copies_it() {
 }
 
 #[tokio::test]
-async fn a_house_without_its_book_is_not_opened_as_a_new_one() {
+async fn rejects_data_directory_without_landlord_file() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     app.stop();

@@ -1,4 +1,4 @@
-//! What a file keeps, whatever happens to it.
+//! Durability and integrity of files.
 
 mod books;
 mod group_commit;

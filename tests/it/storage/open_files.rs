@@ -1,4 +1,4 @@
-//! Which files are open: as many as are allowed, those at rest closed, and never by two processes.
+//! Open files: limited in number, closed when idle, and never open in two processes.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::{TestApp, blocking};
 const COUNT: Statement = Statement::new("test::COUNT", "SELECT count(*) FROM product");
 
 #[test]
-fn a_data_directory_has_one_process() {
+fn rejects_second_process_on_data_directory() {
     let app = TestApp::start();
     let config = app.app().config.clone();
     let second = blocking(|| App::start(config, false, Ports::default()));
@@ -26,7 +26,7 @@ fn a_data_directory_has_one_process() {
 }
 
 #[tokio::test]
-async fn no_more_files_are_open_than_allowed() {
+async fn keeps_open_files_below_limit() {
     let app = TestApp::with(false, |config| config.storage.open_tenants = 3);
     let shops: Vec<_> = (0..10)
         .map(|index| app.tenant(&format!("shop-{index}")))
@@ -49,7 +49,7 @@ async fn no_more_files_are_open_than_allowed() {
 }
 
 #[test]
-fn a_storm_of_shops_that_were_at_rest_opens_few_at_once() {
+fn opens_few_files_at_once_when_many_tenants_wake() {
     let app = TestApp::with(false, |config| config.storage.open_tenants = 2);
     let shops: Vec<_> = (0..60)
         .map(|index| app.tenant(&format!("shop-{index}")))
@@ -76,10 +76,10 @@ fn a_storm_of_shops_that_were_at_rest_opens_few_at_once() {
     assert!(registry.list_open().len() <= 2 + 2);
 }
 
-/// A report keeps a connection for as long as it takes; neither the tills of its shop nor those of
-/// others wait for it.
+/// A report keeps its connection while it runs. Neither its own shop's tills nor others wait for
+/// it.
 #[tokio::test]
-async fn long_reads_leave_room_for_short_ones() {
+async fn leaves_connections_to_short_reads_during_long_reads() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let db = shop.db();
@@ -88,7 +88,7 @@ async fn long_reads_leave_room_for_short_ones() {
         let (open, gate) = std::sync::mpsc::channel::<()>();
         gates.push(open);
         db.read_long(move |_| {
-            // ChainEnds when the other side is dropped.
+            // Ends when the other side is dropped.
             let _ = gate.recv();
             Ok::<_, StorageError>(())
         })
@@ -111,7 +111,7 @@ async fn long_reads_leave_room_for_short_ones() {
 }
 
 #[test]
-fn a_file_in_use_is_not_closed_to_make_room() {
+fn keeps_file_open_while_in_use() {
     let app = TestApp::with(false, |config| config.storage.open_tenants = 1);
     let (first, second) = (app.tenant("first"), app.tenant("second"));
     let held = first.db();
@@ -126,7 +126,7 @@ fn a_file_in_use_is_not_closed_to_make_room() {
 }
 
 #[tokio::test]
-async fn files_at_rest_are_closed_without_a_wal_and_open_again_when_asked_for() {
+async fn closes_idle_files_without_wal_and_reopens_on_demand() {
     let app = TestApp::start();
     let (quiet, busy) = (app.tenant("quiet"), app.tenant("busy"));
     quiet.product("A", 100).await;
@@ -143,7 +143,7 @@ async fn files_at_rest_are_closed_without_a_wal_and_open_again_when_asked_for() 
 }
 
 #[tokio::test]
-async fn an_orderly_end_leaves_single_files() {
+async fn leaves_no_wal_after_orderly_stop() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.product("A", 100).await;
@@ -158,7 +158,7 @@ async fn an_orderly_end_leaves_single_files() {
 }
 
 #[test]
-fn files_and_directories_are_their_owners_alone() {
+fn restricts_files_and_directories_to_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let app = TestApp::start();
     let shop = app.tenant("corner");
@@ -181,7 +181,7 @@ fn files_and_directories_are_their_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_vanished_keeps_no_other_store_waiting() {
+async fn serves_other_tenants_when_file_vanished() {
     let app = TestApp::start();
     let (ill, well) = (app.tenant("ill"), app.tenant("well"));
     well.product("A", 100).await;
@@ -200,7 +200,7 @@ async fn a_file_that_vanished_keeps_no_other_store_waiting() {
     )
     .await;
     other
-        .expect("the other store is served meanwhile")
+        .expect("the other tenant is served meanwhile")
         .expect(200);
     for answer in waiting {
         let refused: Result<i64, StorageError> = answer.await;
@@ -218,11 +218,11 @@ async fn a_file_that_vanished_keeps_no_other_store_waiting() {
 }
 
 /// SQLite tells other programs by POSIX locks that a file is in use, and the system drops all locks
-/// of a process on a file as soon as the process closes any descriptor of it. Then the `sqlite3`
-/// shell would take itself for the last user, and remove the WAL at its end.
+/// of a process on a file as soon as the process closes any descriptor of it. The `sqlite3` shell
+/// would then take itself for the last user, and remove the WAL at its end.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_that_is_opened_while_it_is_still_read_stays_locked_for_other_programs() {
+fn keeps_posix_lock_when_file_is_reopened_during_read() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let is_locked = || is_posix_locked(&shop.path());
@@ -232,7 +232,7 @@ fn a_file_that_is_opened_while_it_is_still_read_stays_locked_for_other_programs(
     let reading = before.read(move |view| {
         let count: i64 = view.one(&COUNT, [], |row| row.get(0))?;
         entered.send(()).expect("the test listens");
-        // ChainEnds when the test drops the other end.
+        // Ends when the test drops the other end.
         let _ = left.recv();
         Ok::<_, StorageError>(count)
     });
@@ -242,25 +242,22 @@ fn a_file_that_is_opened_while_it_is_still_read_stays_locked_for_other_programs(
     blocking(|| registry.close(shop.id));
     drop(registry);
     let again = shop.db();
-    assert!(
-        is_locked(),
-        "the file is open for writing and other programs are not told"
-    );
+    assert!(is_locked(), "the file is open for writing without a lock");
     drop(leave);
     blocking(|| reading.wait()).expect("read");
     drop((before, again));
 }
 
-/// Whether this process holds a POSIX lock on the file at `path`. Asked of its own descriptors,
-/// each of which lists the locks of its one file at one moment: `/proc/locks` lists those of the
-/// whole machine piece by piece, and leaves some out while other tests lock and unlock.
+/// Whether this process holds a POSIX lock on the file at `path`. It reads its own descriptors,
+/// each of which lists the locks of one file at one moment. `/proc/locks` lists those of the whole
+/// machine piece by piece, and misses some while other tests lock and unlock.
 #[cfg(target_os = "linux")]
 fn is_posix_locked(path: &std::path::Path) -> bool {
     let descriptors = std::fs::read_dir("/proc/self/fd").expect("the system lists our descriptors");
     let ours = descriptors
         .filter_map(Result::ok)
         .filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|file| file == path));
-    // One that was closed meanwhile has no locks.
+    // A descriptor that was closed meanwhile has no locks.
     let info = |entry: std::fs::DirEntry| {
         std::fs::read_to_string(std::path::Path::new("/proc/self/fdinfo").join(entry.file_name()))
     };
@@ -271,7 +268,7 @@ fn is_posix_locked(path: &std::path::Path) -> bool {
 }
 
 #[test]
-fn a_file_that_takes_long_to_open_takes_one_thread() {
+fn blocks_one_thread_while_file_opens_slowly() {
     let app = TestApp::start();
     let (slow, other) = (app.tenant("slow"), app.tenant("other"));
     let registry = app.app().registry.clone();
@@ -281,7 +278,7 @@ fn a_file_that_takes_long_to_open_takes_one_thread() {
             .for_each(|id| registry.close(id))
     });
     drop(registry);
-    // Whoever opens the file now waits for its lock.
+    // Opening the file now waits for its lock.
     let lock = rusqlite::Connection::open(slow.path()).expect("opens");
     lock.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
         .expect("locked");

@@ -1,31 +1,30 @@
-//! Every SQL text of the program is prepared on a new file, and its plan is kept: one snapshot per
-//! module.
+//! Every SQL text of the program is prepared on a new file. A snapshot per module keeps its plan.
 //!
-//! After a change of SQL: look at the plan, then `INSTA_UPDATE=always cargo test --test it plans`.
+//! After a change of SQL: check the plan, then `INSTA_UPDATE=always cargo test --test it plans`.
 
 use rusqlite::Connection;
 use tillbox::storage::{FileKind, Landlord, Statement, Tenant};
 
 use super::schema::fresh;
 
-/// Statements that may walk a whole table or sort, by a part of their names, and why.
+/// Statements that may scan a whole table or sort, by a part of their names, with the reason.
 const MAY_SCAN: &[(&str, &str)] = &[
-    ("audit::LAST", "the last row by its place, and only that"),
+    ("audit::LAST", "the last row by its rowid, and only that"),
     (
         "audit::ANCHOR",
-        "the last anchor by its place, and only that",
+        "the last anchor by its rowid, and only that",
     ),
     (
         "audit::FIRST_SINCE",
-        "walks the entries that are to be pruned, once for each run, in the long lane",
+        "scans the entries that are to be pruned, once for each run, as a long read",
     ),
     (
         "tenant::inventory::retention::FIRST_SINCE",
-        "walks the movements that are to be pruned, once for each run, in the long lane",
+        "scans the movements that are to be pruned, once for each run, as a long read",
     ),
     (
         "tenant::inventory::retention::NEWEST",
-        "takes the last row by its place",
+        "reads the last row by its rowid",
     ),
     (
         "tenant::inventory::retention::ANCHOR",
@@ -33,7 +32,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "tenant::chain_ends::IS_PRUNED",
-        "looks at the list of tables, where a mark is not found",
+        "reads the list of tables, when a checkpoint is not found",
     ),
     (
         "landlord::task_runs::TASKS",
@@ -41,18 +40,18 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "landlord::check_results::WRONG",
-        "walks the shops for what the nightly check has found",
+        "scans the shops for the findings of the nightly check",
     ),
     (
         "landlord::check_results::UNCHECKED",
-        "walks the shops for those that the nightly check could not read",
+        "scans the shops for those that the nightly check could not read",
     ),
     (
         "audit::CHAIN",
-        "walks the chain from its beginning: that is its purpose",
+        "scans the chain from its beginning: that is its purpose",
     ),
-    ("commands::LIST_STATUS", "walks the tenants at the start"),
-    ("commands::LIST_ACCESS", "walks the tenants for checks"),
+    ("commands::LIST_STATUS", "scans the tenants at the start"),
+    ("commands::LIST_ACCESS", "scans the tenants for checks"),
     (
         "commands::TENANT",
         "puts the few hosts of each tenant in order",
@@ -63,13 +62,13 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "integrity::",
-        "compares everything with everything: that is its purpose, and it has a lane of its own",
+        "compares everything with everything: that is its purpose, and it is a long read",
     ),
     (
         "tenant::chain_ends::IS_CHAINED",
-        "looks at one table's columns, once for each opening",
+        "reads one table's columns, once for each opening",
     ),
-    ("ledger::chain::LAST", "takes the last row by its place"),
+    ("ledger::chain::LAST", "reads the last row by its rowid"),
     (
         "currency::rates::INSERT_RATE",
         "looks for children of a new parent only while a deferred constraint is open, which none \
@@ -77,8 +76,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "currency::rates::DOCUMENTS",
-        "compares every document with its rate, for the integrity check, which has a lane of its \
-         own",
+        "compares every document with its rate, for the integrity check, as a long read",
     ),
     (
         "currency::settings::ENABLED",
@@ -86,7 +84,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "currency::unsellable::OF_PRODUCTS",
-        "walks the products, once for each shop at the start, in the long lane",
+        "scans the products, once for each shop at the start, as a long read",
     ),
     (
         "idempotency::STORED_BYTES",
@@ -118,23 +116,23 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "tenant::jobs::LIST_READY",
-        "sorts the jobs that are ready, which are those that are not done yet; in the long lane",
+        "sorts the ready jobs, which are those not done yet, as a long read",
     ),
     (
         "tenant::jobs::LIST_WAITING",
-        "sorts the jobs that wait for their time; in the long lane",
+        "sorts the jobs that wait for their time, as a long read",
     ),
     (
         "tenant::jobs::LIST_GIVEN_UP",
-        "sorts the jobs that were given up; in the long lane",
+        "sorts the jobs that were discarded, as a long read",
     ),
     (
         "tenant::jobs::COUNT_WAITING",
-        "counts the jobs that wait for their time; in the long lane",
+        "counts the jobs that wait for their time, as a long read",
     ),
     (
         "tenant::jobs::COUNT_GIVEN_UP",
-        "counts the jobs that were given up; in the long lane",
+        "counts the jobs that were discarded, as a long read",
     ),
     (
         "landlord::rate_buckets::LIST",
@@ -162,11 +160,11 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ),
     (
         "ledger::queries::BALANCES",
-        "sums every transfer: the trial balance keeps no sum of its own, and has the long lane",
+        "sums every transfer: the trial balance keeps no sum of its own, and is a long read",
     ),
     (
         "ledger::queries::SUM_ACCOUNT",
-        "sums a period's transfers per currency, in the long lane",
+        "sums a period's transfers per currency, as a long read",
     ),
 ];
 
@@ -182,8 +180,7 @@ fn plan(conn: &Connection, statement: &Statement) -> Vec<String> {
     steps.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The indexes that hold some rows of their table only, such as the jobs that wait: walking one is
-/// bounded by what it is for.
+/// The partial indexes, such as the one of waiting jobs: a scan of one is bounded by its condition.
 fn partial_indexes(conn: &Connection) -> Vec<String> {
     let sql = "SELECT i.name FROM sqlite_schema s JOIN pragma_index_list(s.name) i WHERE s.type = \
         'table' AND i.partial = 1";
@@ -222,7 +219,7 @@ fn check<K: FileKind>(lists: &[&[Statement]], unused: &mut Vec<&'static str>) {
                 match exception {
                     Some((name, _)) => unused.retain(|unused| unused != name),
                     None => costly.push(format!(
-                        "{} walks a table or sorts: {steps:#?}",
+                        "{} scans a table or sorts: {steps:#?}",
                         statement.name()
                     )),
                 }
@@ -256,7 +253,7 @@ fn check<K: FileKind>(lists: &[&[Statement]], unused: &mut Vec<&'static str>) {
 }
 
 #[test]
-fn every_statement_has_a_good_plan() {
+fn plans_every_statement_without_scan() {
     let mut unused: Vec<&str> = MAY_SCAN.iter().map(|(name, _)| *name).collect();
     check::<Tenant>(tillbox::tenant::STATEMENTS, &mut unused);
     check::<Landlord>(tillbox::tenancy::STATEMENTS, &mut unused);
@@ -268,7 +265,7 @@ fn every_statement_has_a_good_plan() {
 }
 
 #[test]
-fn a_bad_plan_is_found_out() {
+fn detects_bad_plan() {
     let dir = tempfile::tempdir().expect("a directory");
     let conn = fresh::<Tenant>(dir.path());
     let costly = |sql| {

@@ -1,4 +1,4 @@
-//! A tenant is there or it is not, wherever a crash cuts its making or its removal.
+//! A tenant exists or does not, wherever a crash interrupts its creation or deletion.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn insert_tenant(app: &TestApp, status: &str) {
 }
 
 #[tokio::test]
-async fn a_half_made_tenant_is_gone_after_the_next_start() {
+async fn removes_half_created_tenant_at_next_start() {
     let app = TestApp::start();
     let whole = app.tenant("whole");
     app.stop();
@@ -59,7 +59,7 @@ async fn a_half_made_tenant_is_gone_after_the_next_start() {
 }
 
 #[test]
-fn a_half_removed_tenant_is_removed_by_the_next_start() {
+fn finishes_half_done_deletion_at_next_start() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     app.stop();
@@ -74,7 +74,7 @@ fn a_half_removed_tenant_is_removed_by_the_next_start() {
 }
 
 #[test]
-fn nothing_is_left_of_a_tenant_that_was_deleted() {
+fn leaves_nothing_of_deleted_tenant() {
     let app = TestApp::start();
     let (gone, kept) = (app.tenant("gone"), app.tenant("kept"));
     let tenants = app.data_dir().join("tenants");
@@ -102,7 +102,7 @@ fn nothing_is_left_of_a_tenant_that_was_deleted() {
 }
 
 #[test]
-fn a_tenant_that_is_being_made_is_not_deleted_under_the_makers_hands() {
+fn rejects_deletion_of_tenant_being_created() {
     let app = TestApp::start();
     insert_tenant(&app, "creating");
     let (running, slug) = (app.app(), Slug::parse("half").expect("a slug"));
@@ -113,7 +113,7 @@ fn a_tenant_that_is_being_made_is_not_deleted_under_the_makers_hands() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_cannot_be_cleared_away_stops_no_other_one() {
+async fn starts_when_half_created_tenant_cannot_be_removed() {
     let app = TestApp::start();
     let (stuck, well) = (app.tenant("stuck"), app.tenant("well"));
     app.stop();

@@ -1,5 +1,5 @@
-//! `schema/tenant.sql` and `schema/landlord.sql` are for reading: whole, and made from a migrated
-//! file.
+//! `schema/tenant.sql` and `schema/landlord.sql` are for reading: complete, and generated from a
+//! migrated file.
 //!
 //! After a change of a migration: `UPDATE_SCHEMA=1 cargo test --test it schema`.
 
@@ -31,7 +31,7 @@ fn whole_schema<K: FileKind>() -> String {
         K::NAME,
         K::APPLICATION_ID
     );
-    // Each table with its indexes and its triggers behind it.
+    // Each table is followed by its indexes and triggers.
     let objects = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'
                    ORDER BY tbl_name, CASE type WHEN 'table' THEN 1 WHEN 'index' THEN 2 ELSE 3 \
                    END, name";
@@ -68,18 +68,18 @@ fn agrees<K: FileKind>() {
 }
 
 #[test]
-fn the_tenants_whole_schema_is_up_to_date() {
+fn keeps_tenant_schema_file_up_to_date() {
     agrees::<Tenant>();
 }
 
 #[test]
-fn the_landlords_whole_schema_is_up_to_date() {
+fn keeps_landlord_schema_file_up_to_date() {
     agrees::<Landlord>();
 }
 
-/// The text says what the migrations do: a database made from it has the same objects.
+/// A database created from the schema file has the same objects as a migrated one.
 #[test]
-fn the_whole_schema_makes_the_same_file() {
+fn creates_same_objects_from_schema_file() {
     let conn = Connection::open_in_memory().expect("opens");
     conn.execute_batch(&whole_schema::<Tenant>())
         .expect("the text runs");
@@ -92,7 +92,7 @@ fn the_whole_schema_makes_the_same_file() {
 }
 
 #[test]
-fn every_table_is_strict() {
+fn declares_every_table_strict() {
     let dir = tempfile::tempdir().expect("a directory");
     for conn in [fresh::<Tenant>(dir.path()), fresh::<Landlord>(dir.path())] {
         let loose: i64 = conn

@@ -1,9 +1,8 @@
-//! An answer of the API, whichever way it came.
+//! The answer of an API call, over any transport.
 
 use http::HeaderMap;
 use serde_json::Value;
 
-/// Status, headers and the whole body.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -12,14 +11,14 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer itself, if it has that status; else the test ends with what came instead.
+    /// Asserts the status, and returns the answer.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "the answer is {}", self.text());
         self
     }
 
-    /// Asserts a problem document with that status and code, and gives the document.
+    /// Asserts a problem document with this status and code, and returns the document.
     #[track_caller]
     pub fn refused(self, status: u16, code: &str) -> Value {
         let document = self.expect(status).problem();
@@ -38,7 +37,7 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
     }
 
-    /// The body as a problem document that has all the members which the contract names.
+    /// The body as a problem document. Asserts all members that the contract names.
     #[track_caller]
     pub fn problem(&self) -> Value {
         assert_eq!(
@@ -75,13 +74,12 @@ impl Answer {
             .to_owned()
     }
 
-    /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
-/// The pointers of the faults in a problem document, in order.
+/// The JSON pointers of the errors in a problem document, in order.
 pub fn pointers(problem: &Value) -> Vec<String> {
     let errors = problem["errors"].as_array().cloned().unwrap_or_default();
     errors

@@ -1,12 +1,11 @@
-//! Jobs in whatever state a test wants, as SQL: what years and crashes leave behind is quicker
-//! written than lived through.
+//! Jobs in any state, as SQL, instead of waiting for the events that lead to it.
 
 /// The id of the `number`th job of a test.
 pub fn id(number: usize) -> String {
     format!("018f3c9e-7b1a-7000-8000-{number:012}")
 }
 
-/// A job in a state; one that waits does so until 2100, and one that ended has an error.
+/// A job in a state. A waiting job is due in 2100, and a discarded one has errors.
 pub fn insert(number: usize, queue: &str, kind: &str, state: &str) -> String {
     let due: i64 = if matches!(state, "scheduled" | "retryable") {
         4_102_444_800_000
@@ -14,7 +13,7 @@ pub fn insert(number: usize, queue: &str, kind: &str, state: &str) -> String {
         0
     };
     let finalized = if matches!(state, "completed" | "cancelled" | "discarded") {
-        // Not long ago by any clock of a test: what ended long ago goes.
+        // A recent time by any test's clock, because jobs that ended long ago are deleted.
         "CAST(unixepoch() * 1000 AS INTEGER)"
     } else {
         "NULL"

@@ -1,5 +1,5 @@
-//! What was logged. One subscriber for the whole binary, because lines come from the writers'
-//! threads too; a test finds its own by the tenant's id, which no other test has.
+//! Captured log lines. One subscriber serves the whole binary, because the writers' threads log
+//! too. A test finds its lines by the tenant's id, which is unique to it.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 static LINES: Mutex<Vec<Value>> = Mutex::new(Vec::new());
 static INSTALL: Once = Once::new();
 
-/// 2026-01-15T10:00:00Z: log lines of tests carry one time, so that they can be compared.
+/// 2026-01-15T10:00:00Z: all log lines of tests carry one time, so that they can be compared.
 const NOW_MS: fn() -> i64 = || 1_768_471_200_000;
 
 struct Capture;
@@ -32,7 +32,7 @@ fn lines() -> MutexGuard<'static, Vec<Value>> {
     LINES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins to collect lines; the first call does it.
+/// Starts the capture. Only the first call has an effect.
 pub fn install() {
     INSTALL.call_once(|| {
         let sink = Sink {
@@ -41,7 +41,7 @@ pub fn install() {
             writer: BoxMakeWriter::new(|| Capture),
         };
         let subscriber =
-            logging::subscriber("warn,tillbox=debug", NOW_MS, vec![sink]).expect("a good level");
+            logging::subscriber("warn,tillbox=debug", NOW_MS, vec![sink]).expect("a valid level");
         subscriber.try_init().expect("no other subscriber is there");
     });
 }
@@ -51,37 +51,34 @@ pub fn logs() -> Logs {
     Logs(lines().clone())
 }
 
-/// Some lines.
 #[derive(Debug)]
 pub struct Logs(Vec<Value>);
 
 impl Logs {
-    /// Those about a tenant.
+    /// Keeps the lines about a tenant.
     pub fn of_tenant(self, id: &str) -> Self {
         self.only(|line| line["tenant_id"] == id)
     }
 
-    /// Those that go to the security file.
+    /// Keeps the lines of the security log.
     pub fn security(self) -> Self {
         self.only(|line| line["target"] == "security")
     }
 
-    /// Those that say `message`.
+    /// Keeps the lines with this `message`.
     pub fn saying(self, message: &str) -> Self {
         self.only(|line| line["message"] == message)
     }
 
-    /// Whether any line holds `text` anywhere.
+    /// Whether any line contains `text` anywhere.
     pub fn contain(&self, text: &str) -> bool {
         self.0.iter().any(|line| line.to_string().contains(text))
     }
 
-    /// The lines themselves.
     pub fn lines(&self) -> &[Value] {
         &self.0
     }
 
-    /// Those that a test wants.
     pub fn only(mut self, keep: impl Fn(&Value) -> bool) -> Self {
         self.0.retain(keep);
         self

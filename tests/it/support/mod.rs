@@ -1,5 +1,5 @@
-//! What the tests stand on. A test says what is done and what must come of it; how that is done is
-//! here.
+//! The test harness. A test states an action and its expected result; the harness hides the
+//! mechanics.
 
 pub mod answer;
 pub mod jobs;
@@ -14,7 +14,7 @@ pub use logs::logs;
 pub use shop::{TestApp, TestShop};
 pub use world::World;
 
-/// Runs what blocks where blocking is allowed, from a plain test and from an async one alike.
+/// Runs blocking code on a thread of its own, from a plain test or an async one.
 pub fn blocking<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| scope.spawn(f).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Answer;
 
-/// A daemon that listens. Killed when dropped.
+/// A listening daemon. Killed when dropped.
 pub struct Daemon {
     child: Child,
     address: SocketAddr,
@@ -32,7 +32,7 @@ pub fn tillbox(data_dir: &Path, args: &[&str]) -> Command {
         .env("NO_COLOR", "1")
         .env_remove("RUST_LOG");
     if args.first() == Some(&"serve") {
-        // A test asks as often as it can, from one address.
+        // Tests send many requests from one address.
         for policy in [
             "CHECKOUT",
             "PAYMENT",
@@ -56,7 +56,7 @@ impl Daemon {
         Self::start_with(data_dir, args, &[])
     }
 
-    /// As [`start`](Self::start), with variables in its environment.
+    /// As [`start`](Self::start), with environment variables.
     pub fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &Path)]) -> Self {
         let mut command = tillbox(data_dir, &["serve", "--listen", "127.0.0.1:0"]);
         command.args(args).envs(variables.iter().copied());
@@ -66,8 +66,8 @@ impl Daemon {
         daemon
     }
 
-    /// Runs a command that becomes a daemon over `data_dir`, and returns when it listens; or what
-    /// it printed, when it ended before that.
+    /// Runs a command that becomes a daemon over `data_dir`, and returns when it listens. Returns
+    /// its output if it ends before that.
     pub fn launch(command: &mut Command, data_dir: &Path) -> Result<Self, String> {
         let mut child = command
             .stdin(Stdio::null())
@@ -81,8 +81,7 @@ impl Daemon {
         let stderr = child.stderr.take().expect("a pipe");
         follow(stdout, output.clone(), listening.clone());
         follow(stderr, output.clone(), listening);
-        // Both senders end with the process, so this waits for the line or for the end, and for
-        // nothing else.
+        // Both senders end with the process, so this waits for the line or for the end.
         let Ok(address) = listens.recv() else {
             let status = child.wait().expect("the daemon has ended");
             return Err(format!(
@@ -99,12 +98,11 @@ impl Daemon {
         })
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("its own child")
     }
 
-    /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -113,29 +111,29 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Its admin socket.
+    /// The admin socket.
     pub fn socket(&self) -> PathBuf {
         self.data_dir.join("admin.sock")
     }
 
-    /// What it has printed so far, on both streams.
+    /// The output so far, of both streams.
     pub fn output(&self) -> String {
         joined(&self.output)
     }
 
-    /// `kill -9`: no warning, no goodbye.
+    /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it has ended");
     }
 
-    /// SIGTERM, and the status it ended with.
+    /// Sends SIGTERM, and returns the exit status.
     pub fn terminate(&mut self) -> ExitStatus {
         self.ask_to_end();
         self.child.wait().expect("it has ended")
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn ask_to_end(&self) {
         let sent = Command::new("kill")
             .arg("-TERM")
@@ -155,7 +153,7 @@ impl Daemon {
         Self::start(&self.data_dir, &args)
     }
 
-    /// A connection of its own.
+    /// A new connection.
     pub fn client(&self) -> Client {
         Client::connect(self.address).expect("it listens")
     }
@@ -164,7 +162,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.ended().is_none() {
-            // It may be gone by now; then there is nothing to end.
+            // It may have ended by now.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -178,8 +176,8 @@ fn joined(output: &Mutex<Vec<String>>) -> String {
         .join("\n")
 }
 
-/// Reads a stream to its end, so that the daemon never waits for us, and reports the address it
-/// listens at.
+/// Reads a stream to its end, so that the daemon never blocks on it, and reports the address that
+/// it listens at.
 fn follow(
     stream: impl Read + Send + 'static,
     output: Arc<Mutex<Vec<String>>>,
@@ -188,7 +186,7 @@ fn follow(
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             if let Some(address) = address_in(&line) {
-                // Said once; later lines have nobody who waits.
+                // The address is logged once. Nobody receives a second one.
                 let _ = listening.send(address);
             }
             output
@@ -199,7 +197,7 @@ fn follow(
     });
 }
 
-/// The address in the log line that says `listening`, in either shape of log lines.
+/// The address in the log line with the message `listening`, in either log format.
 fn address_in(line: &str) -> Option<SocketAddr> {
     if let Ok(json) = serde_json::from_str::<Value>(line) {
         return (json["message"] == "listening").then(|| json["address"].as_str()?.parse().ok())?;
@@ -210,17 +208,13 @@ fn address_in(line: &str) -> Option<SocketAddr> {
         .find_map(|field| field.strip_prefix("address=")?.parse().ok())
 }
 
-/// One kept connection.
+/// A keep-alive connection.
 pub struct Client {
     stream: BufReader<TcpStream>,
     key: Option<String>,
 }
 
 impl Client {
-    /// Connects.
-    ///
-    /// # Errors
-    /// The system's.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
@@ -237,18 +231,20 @@ impl Client {
         self
     }
 
-    /// A `GET`.
+    /// Sends a `GET`.
     ///
     /// # Errors
-    /// When the connection breaks before the answer is whole.
+    ///
+    /// When the connection breaks before the answer is complete.
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
         self.request("GET", path, &[], b"")
     }
 
-    /// A `POST` of JSON with an idempotency key.
+    /// Sends a `POST` of JSON with an idempotency key.
     ///
     /// # Errors
-    /// When the connection breaks before the answer is whole.
+    ///
+    /// When the connection breaks before the answer is complete.
     pub fn post(&mut self, path: &str, key: &str, body: &Value) -> io::Result<Answer> {
         let headers = [
             ("idempotency-key", key),
@@ -257,10 +253,11 @@ impl Client {
         self.request("POST", path, &headers, body.to_string().as_bytes())
     }
 
-    /// Any request.
+    /// Sends any request.
     ///
     /// # Errors
-    /// When the connection breaks before the answer is whole.
+    ///
+    /// When the connection breaks before the answer is complete.
     pub fn request(
         &mut self,
         method: &str,

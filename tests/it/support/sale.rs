@@ -1,4 +1,4 @@
-//! Selling, as a shop's programs do it: each step is a call of the API.
+//! Sales through the API, as a shop's programs make them.
 
 use std::collections::BTreeMap;
 
@@ -25,8 +25,7 @@ impl TestApp {
 }
 
 impl TestShop {
-    /// Sells in another currency from now on, one unit of which was always worth so much of the
-    /// shop's own.
+    /// Enables another currency, with a rate to the shop's own that has always been valid.
     pub async fn sells_in(&self, code: &str, rate: &str) {
         self.post("/v1/currencies")
             .json(json!({"code": code}))
@@ -48,7 +47,7 @@ impl TestShop {
             .expect(201);
     }
 
-    /// Takes a product into the catalog, with more of it: a tax class, a currency.
+    /// Creates a product with further fields, such as a tax class or a currency.
     pub async fn product_with(&self, sku: &str, price_minor: i64, more: Value) -> String {
         let mut body =
             json!({"sku": sku, "name": format!("Product {sku}"), "price_minor": price_minor});
@@ -63,7 +62,7 @@ impl TestShop {
             .string("/id")
     }
 
-    /// Takes a product into the catalog whose stock is counted, and puts so many on the shelf.
+    /// Creates a product with tracked stock of `on_hand` units.
     pub async fn stocked(&self, sku: &str, price_minor: i64, on_hand: i64) -> String {
         let id = self
             .product_with(sku, price_minor, json!({"track_stock": true}))
@@ -88,7 +87,7 @@ impl TestShop {
         ["on_hand", "reserved", "available"].map(|name| stock[name].as_i64().expect("a number"))
     }
 
-    /// Adds a rate that holds since 1970 to a tax class of that name.
+    /// Adds a rate valid since 1970 to the tax class.
     pub async fn tax_class(&self, class: &str, rate_ppm: i64) {
         let body = json!({"tax_class": class, "name": format!("Tax {class}"), "rate_ppm": rate_ppm,
             "valid_from": "1970-01-01T00:00:00Z"});
@@ -99,7 +98,7 @@ impl TestShop {
             .expect(201);
     }
 
-    /// Whether unit prices include tax from now on.
+    /// Sets whether unit prices include tax.
     pub async fn prices_include_tax(&self, included: bool) {
         let body = json!({"prices_include_tax": included});
         self.patch("/v1/settings/shop")
@@ -109,7 +108,7 @@ impl TestShop {
             .expect(200);
     }
 
-    /// A cart with items.
+    /// Creates a cart with items.
     pub async fn cart(&self, items: &[(&str, i64)]) -> String {
         let cart = self
             .post("/v1/carts")
@@ -129,13 +128,13 @@ impl TestShop {
         cart
     }
 
-    /// `POST /v1/checkout`.
+    /// Calls `POST /v1/checkout`.
     pub async fn checkout(&self, key: &str, cart: &str, method: &str) -> Answer {
         let body = json!({"cart_id": cart, "email": "ada@example.org", "payment_method": method});
         self.post("/v1/checkout").key(key).json(body).send().await
     }
 
-    /// Cart and checkout, under a key made of the cart's id.
+    /// Creates a cart and checks it out, under a key made of the cart's id.
     pub async fn place(&self, items: &[(&str, i64)], method: &str) -> Placed {
         let cart = self.cart(items).await;
         let placed = self
@@ -148,7 +147,7 @@ impl TestShop {
         }
     }
 
-    /// `POST /v1/checkout/confirm-payment`.
+    /// Calls `POST /v1/checkout/confirm-payment`.
     pub async fn confirm(&self, key: &str, payment: &str) -> Answer {
         let body = json!({"payment_id": payment});
         self.post("/v1/checkout/confirm-payment")
@@ -158,7 +157,7 @@ impl TestShop {
             .await
     }
 
-    /// Cart, checkout and confirmation; the confirmation's answer.
+    /// Creates a cart, checks it out and confirms the payment. Returns the confirmation's answer.
     pub async fn sell(&self, items: &[(&str, i64)]) -> Value {
         let placed = self.place(items, "cash").await;
         self.confirm(&format!("confirm {}", placed.payment), &placed.payment)
@@ -167,19 +166,19 @@ impl TestShop {
             .json()
     }
 
-    /// `POST /v1/sales`.
+    /// Calls `POST /v1/sales`.
     pub async fn sale(&self, key: &str, body: Value) -> Answer {
         self.post("/v1/sales").key(key).json(body).send().await
     }
 
-    /// Calls off, confirms or ships an order: `event` is the last part of the path.
+    /// Cancels, confirms or ships an order: `event` is the last part of the path.
     pub async fn move_order(&self, order: &str, event: &str) -> Answer {
         self.post(&format!("/v1/orders/{order}/{event}"))
             .send()
             .await
     }
 
-    /// How many rows each table has that has any.
+    /// The number of rows of each table, without the empty ones.
     pub fn census(&self) -> BTreeMap<String, i64> {
         let tables = self.rows(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
@@ -191,7 +190,7 @@ impl TestShop {
         tables.into_iter().filter_map(count).collect()
     }
 
-    /// By how many rows each table has grown since `before`; tables that have not are left out.
+    /// The growth of each table since `before`, without the unchanged ones.
     pub fn grown_since(&self, before: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
         let growth = |(table, rows): (String, i64)| {
             let growth = rows - before.get(&table).copied().unwrap_or_default();
@@ -200,7 +199,7 @@ impl TestShop {
         self.census().into_iter().filter_map(growth).collect()
     }
 
-    /// What the integrity check finds.
+    /// Runs the integrity check.
     pub fn integrity(&self) -> Report {
         let db = self.db();
         let report: Result<Report, StorageError> =
@@ -208,7 +207,7 @@ impl TestShop {
         report.expect("the checks run")
     }
 
-    /// The books agree with themselves.
+    /// Asserts that the integrity check passes.
     #[track_caller]
     pub fn assert_integrity(&self) {
         let report = self.integrity();

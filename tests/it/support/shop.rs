@@ -1,5 +1,5 @@
-//! A whole process without its sockets: the real router over real files in a directory of its own,
-//! at 2026-01-15T10:00:00Z until told otherwise.
+//! A whole process without its sockets: the real router over real files in a temporary directory,
+//! at 2026-01-15T10:00:00Z until the test moves the clock.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ use tower::ServiceExt as _;
 
 use super::{Answer, World, blocking, logs};
 
-/// When every test begins.
+/// The time at which every test begins.
 pub const START: &str = "2026-01-15T10:00:00Z";
 
 /// A running process. Dropping it (and the shops that came from it) closes its files and removes
@@ -61,17 +61,14 @@ impl Running {
         blocking(|| self.app.close());
         let gone = Arc::downgrade(&self.app);
         drop(self);
-        // A request's task may still be putting its things away; the lock is free when the last of
-        // them has.
+        // A request's task may still be finishing. The lock is free when the last task has ended.
         for _ in 0..50_000_000 {
             if gone.strong_count() == 0 {
                 return;
             }
             std::thread::yield_now();
         }
-        panic!(
-            "somebody still holds the app; a test drops what it took from it before it stops it"
-        );
+        panic!("the app is still in use; drop every clone of it before stopping it");
     }
 }
 
@@ -103,21 +100,21 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // After a failed test somebody may still hold the app; its directory goes all the same.
+        // After a failed test the app may still be in use. Its directory is removed all the same.
         if !std::thread::panicking() {
             self.stop();
         }
     }
 }
 
-/// Rates that no test reaches: what they are for is tested where the real ones are set.
+/// Rates that no test reaches. Tests of the rate limits set their own.
 fn no_limits() -> RateLimits {
     let rate = "1000000/s".parse().expect("a rate");
     RateLimits::all(rate)
 }
 
-/// A number that belongs to the running test, so that its ids are its own and the same on every
-/// run.
+/// A seed that depends on the running test, so that its ids differ from other tests and repeat on
+/// every run.
 fn seed_of_this_test() -> u64 {
     thread_local!(static COUNT: Cell<u64> = const { Cell::new(0) });
     let count = COUNT.replace(COUNT.get() + 1);
@@ -131,17 +128,17 @@ fn seed_of_this_test() -> u64 {
 }
 
 impl TestApp {
-    /// As `tillbox serve` would run.
+    /// Starts it as `tillbox serve` does.
     pub fn start() -> Self {
         Self::with(false, |_| {})
     }
 
-    /// As `tillbox serve --dev` would run: with the payment method `test`.
+    /// Starts it as `tillbox serve --dev` does: with the payment method `test`.
     pub fn start_dev() -> Self {
         Self::with(true, |_| {})
     }
 
-    /// With other settings.
+    /// Starts it with other settings.
     pub fn with(dev: bool, settings: impl FnOnce(&mut Config)) -> Self {
         logs::install();
         tillbox::observe::telemetry::install();
@@ -170,12 +167,11 @@ impl TestApp {
         }
     }
 
-    /// The process's own parts.
     pub fn app(&self) -> Arc<App> {
         self.running().app
     }
 
-    /// The servers elsewhere.
+    /// The scripted remote servers.
     pub fn world(&self) -> &World {
         &self.inner.outbound
     }
@@ -199,7 +195,7 @@ impl TestApp {
         self.inner.start(self.inner.config.clone());
     }
 
-    /// Puts the process together anew, with a part that is another one.
+    /// Replaces a part of the running process.
     pub fn refit(&self, change: impl FnOnce(App) -> App) {
         let mut running = self
             .inner
@@ -209,7 +205,7 @@ impl TestApp {
         let Running { mut app, router } = running.take().expect("the app runs");
         drop(router);
         let app = loop {
-            // A request's task may still be putting its things away.
+            // A request's task may still be finishing.
             match Arc::try_unwrap(app) {
                 Ok(app) => break app,
                 Err(shared) => app = shared,
@@ -221,13 +217,13 @@ impl TestApp {
         *running = Some(Running { app, router });
     }
 
-    /// Stops and starts: what a new version, or the next morning, would find.
+    /// Stops and starts, as an update or the next morning would.
     pub fn restart(&self) {
         self.stop();
         self.resume();
     }
 
-    /// As [`restart`](Self::restart), with other settings from then on until it is stopped.
+    /// As [`restart`](Self::restart), with other settings until the next stop.
     pub fn restart_with(&self, settings: impl FnOnce(&mut Config)) {
         self.stop();
         let mut config = self.inner.config.clone();
@@ -235,7 +231,7 @@ impl TestApp {
         self.inner.start(config);
     }
 
-    /// The clock that all of it looks at.
+    /// The clock of the whole process.
     pub fn clock(&self) -> &ManualClock {
         &self.inner.clock
     }
@@ -248,22 +244,21 @@ impl TestApp {
         self.clock().advance(by);
     }
 
-    /// The data directory.
     pub fn data_dir(&self) -> &Path {
         &self.inner.config.storage.data_dir
     }
 
-    /// A directory beside the data, for files of the test's own.
+    /// A directory beside the data, for files of the test.
     pub fn scratch(&self) -> &Path {
         self.inner.dir.path()
     }
 
-    /// Makes a shop that sells in EUR, with the host `SLUG.shop.test`.
+    /// Creates a shop that sells in EUR, with the host `SLUG.shop.test`.
     pub fn tenant(&self, slug: &str) -> TestShop {
         self.tenant_in(slug, "EUR")
     }
 
-    /// Makes a shop that sells in another currency.
+    /// Creates a shop that sells in another currency.
     pub fn tenant_in(&self, slug: &str, currency: &str) -> TestShop {
         let command = CreateTenant {
             slug: Slug::parse(slug).expect("a slug"),
@@ -282,7 +277,7 @@ impl TestApp {
         }
     }
 
-    /// A key of the landlord's.
+    /// Creates a key with the scope `landlord`.
     pub fn landlord_key(&self) -> String {
         self.new_key(None, &[Scope::Landlord])
     }
@@ -303,7 +298,7 @@ impl TestApp {
         secret
     }
 
-    /// A call without any credentials.
+    /// A call without credentials.
     pub fn call(&self, method: Method, path: &str) -> Call {
         Call {
             router: self.running().router,
@@ -319,7 +314,7 @@ impl TestApp {
         self.call(Method::GET, path)
     }
 
-    /// A POST over the admin socket, where the operator's own routes are too.
+    /// A POST over the admin socket, which also serves the operator's routes.
     pub fn admin(&self, path: &str) -> Call {
         Call {
             router: tillbox::http::admin_router(&self.app()),
@@ -336,7 +331,7 @@ impl TestApp {
         Connection::open(self.data_dir().join("landlord.db"))?.execute_batch(sql)
     }
 
-    /// A call to a router of the test's own.
+    /// A call to another router.
     pub fn call_to(&self, router: &Router, method: Method, path: &str) -> Call {
         Call {
             router: router.clone(),
@@ -350,7 +345,7 @@ impl TestApp {
     }
 }
 
-/// One shop of a running process.
+/// A shop of a running process.
 #[derive(Clone)]
 pub struct TestShop {
     pub app: TestApp,
@@ -382,12 +377,12 @@ impl TestShop {
         self.call(Method::DELETE, path)
     }
 
-    /// A key of this shop with just these scopes.
+    /// Creates a key of this shop with only these scopes.
     pub fn key_with(&self, scopes: &[Scope]) -> String {
         self.app.new_key(Some(self.id), scopes)
     }
 
-    /// Takes a product into the catalog and gives its id. Its stock is not counted.
+    /// Creates a product without tracked stock, and returns its id.
     pub async fn product(&self, sku: &str, price_minor: i64) -> String {
         let body =
             json!({"sku": sku, "name": format!("Product {sku}"), "price_minor": price_minor});
@@ -399,7 +394,7 @@ impl TestShop {
             .string("/id")
     }
 
-    /// The proof that opens this shop's file.
+    /// The access proof that opens this shop's file.
     pub fn access(&self) -> TenantAccess {
         let (app, slug) = (self.app.app(), self.slug.clone());
         let found = blocking(|| app.directory.tenant_of_slug(&slug).wait());
@@ -414,7 +409,7 @@ impl TestShop {
         blocking(|| app.registry.open(&access)).expect("the file opens")
     }
 
-    /// Writes through the program's own writer.
+    /// Writes through the program's writer.
     pub fn write<R, F>(&self, f: F) -> Result<R, StorageError>
     where
         R: Send + 'static,
@@ -424,7 +419,7 @@ impl TestShop {
         blocking(|| db.write(Origin::system(), f).wait())
     }
 
-    /// The shop's file.
+    /// The path of the shop's file.
     pub fn path(&self) -> PathBuf {
         self.app
             .data_dir()
@@ -432,7 +427,7 @@ impl TestShop {
             .join(format!("{}.db", self.id))
     }
 
-    /// What a `SELECT count(*)` says, by a connection of the test's own.
+    /// The result of a `SELECT count(*)`, over a connection of the test.
     #[track_caller]
     pub fn count(&self, sql: &str) -> i64 {
         let rows = self.rows(sql);
@@ -447,10 +442,11 @@ impl TestShop {
         rows(&self.path(), sql)
     }
 
-    /// Runs SQL past all rules of the program, as somebody with the `sqlite3` shell could.
+    /// Runs SQL past all rules of the program, as the `sqlite3` shell could.
     ///
     /// # Errors
-    /// What SQLite, the schema or a trigger refuses.
+    ///
+    /// When SQLite, the schema or a trigger refuses it.
     pub fn raw(&self, sql: &str) -> rusqlite::Result<()> {
         let conn = Connection::open_with_flags(self.path(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         conn.busy_timeout(Duration::from_secs(5))?;
@@ -494,7 +490,7 @@ fn cell(value: ValueRef<'_>) -> String {
     }
 }
 
-/// A request that is being put together.
+/// A request under construction.
 pub struct Call {
     router: Router,
     request: Request<Vec<u8>>,
@@ -508,7 +504,7 @@ impl Call {
         self
     }
 
-    /// With one more header of a name that may be there already.
+    /// Adds a header, beside any of the same name.
     pub fn header_too(mut self, name: &'static str, value: &str) -> Self {
         let value = HeaderValue::from_str(value).expect("a header's value");
         self.request
@@ -517,51 +513,51 @@ impl Call {
         self
     }
 
-    /// With another key.
+    /// Sets the API key.
     pub fn bearer(self, key: &str) -> Self {
         self.header("authorization", format!("Bearer {key}"))
     }
 
-    /// Without a key.
+    /// Removes the API key.
     pub fn anonymous(mut self) -> Self {
         self.request.headers_mut().remove("authorization");
         self
     }
 
-    /// With an `Idempotency-Key`.
+    /// Sets the `Idempotency-Key`.
     pub fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
 
-    /// As it would come over the admin socket.
+    /// Marks the request as one from the admin socket.
     pub fn local(mut self) -> Self {
         self.request.extensions_mut().insert(Local);
         self
     }
 
-    /// As it would come from there, at a port of its own.
+    /// Sets the client's IP address.
     pub fn at_address(mut self, address: &str) -> Self {
         let address = address.parse().expect("an address");
         self.request
             .extensions_mut()
             .insert(Peer(Some(SocketAddr::new(address, 40_000))));
-        // Who comes over the network says which host it means.
+        // A request over the network names its host.
         self.header("host", "127.0.0.1")
     }
 
-    /// With a JSON body.
+    /// Sets a JSON body.
     pub fn json(self, body: Value) -> Self {
         self.header("content-type", "application/json")
             .bytes(body.to_string())
     }
 
-    /// With any body; says nothing of its type.
+    /// Sets a body without a content type.
     pub fn bytes(mut self, body: impl Into<Vec<u8>>) -> Self {
         *self.request.body_mut() = body.into();
         self
     }
 
-    /// Sends it through the router.
+    /// Sends the request through the router.
     pub async fn send(self) -> Answer {
         let request = self.request.map(Body::from);
         let response = self

@@ -1,4 +1,4 @@
-//! The harness itself: what it promises to the tests that stand on it.
+//! The guarantees of the harness.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tillbox::outbound::reach::Reach;
 use super::{TestApp, logs};
 
 #[test]
-fn the_same_test_gets_the_same_ids_and_two_apps_get_different_ones() {
+fn gives_two_apps_different_ids() {
     let (first, second) = (TestApp::start(), TestApp::start());
     assert_ne!(first.tenant("a").id, second.tenant("a").id);
 }
 
 #[test]
-fn a_developers_machine_has_test_payments_and_another_has_not() {
+fn enables_test_payments_only_in_dev_mode() {
     assert!(TestApp::start_dev().app().policy.test_payments);
     assert!(!TestApp::start().app().policy.test_payments);
 }
 
 #[tokio::test]
-async fn the_clock_stands_still_and_survives_a_restart() {
+async fn keeps_clock_still_over_restart() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     app.advance(std::time::Duration::from_secs(90));
@@ -35,7 +35,7 @@ async fn the_clock_stands_still_and_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn lines_of_a_tenant_are_found_and_headers_are_sent() {
+async fn finds_lines_of_tenant_and_sends_headers() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let body = json!({"sku": "A", "name": "A", "price_minor": 1});
@@ -52,7 +52,7 @@ async fn lines_of_a_tenant_are_found_and_headers_are_sent() {
 }
 
 #[test]
-fn no_test_calls_the_real_world_by_accident() {
+fn refuses_calls_without_script() {
     let app = TestApp::start();
     let call = Call {
         method: http::Method::GET,

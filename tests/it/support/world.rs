@@ -1,5 +1,5 @@
-//! The servers elsewhere, as a test sets them up. Until it does, nobody answers: no test calls the
-//! real world by accident.
+//! Scripted remote servers. Without a script every call fails, so no test calls the real world by
+//! accident.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use tillbox::outbound::http::{Answer, Call, CallError, Outbound};
 
 type Script = Box<dyn FnMut(&Call) -> Result<Answer, CallError> + Send>;
 
-/// Answers calls by a script, and remembers them.
+/// Answers calls by a script, and records them.
 #[derive(Default)]
 pub struct World {
     script: Mutex<Option<Script>>,
@@ -15,12 +15,12 @@ pub struct World {
 }
 
 impl World {
-    /// From now on this decides about each call.
+    /// Sets the script that answers each call from now on.
     pub fn answers(&self, script: impl FnMut(&Call) -> Result<Answer, CallError> + Send + 'static) {
         *self.script.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(script));
     }
 
-    /// The calls that were made, the oldest first.
+    /// The recorded calls, the oldest first.
     pub fn calls(&self) -> Vec<Call> {
         self.calls
             .lock()

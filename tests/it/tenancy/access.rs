@@ -1,4 +1,4 @@
-//! Keys and what they open; shops that sell nothing for the moment.
+//! API keys and their scopes; suspended shops.
 
 use serde_json::json;
 use tillbox::platform::page::PageRequest;
@@ -26,7 +26,7 @@ fn set_suspended(shop: &TestShop, suspended: bool) {
 }
 
 #[tokio::test]
-async fn a_suspended_shop_sells_nothing_and_keeps_everything() {
+async fn refuses_sales_and_keeps_data_of_suspended_shop() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     shop.product("A", 1).await;
@@ -53,7 +53,7 @@ async fn a_suspended_shop_sells_nothing_and_keeps_everything() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_opens_nothing_from_the_next_request_on() {
+async fn rejects_revoked_key_from_next_request() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let spare = shop.key_with(&[Scope::CatalogRead]);
@@ -101,7 +101,7 @@ async fn a_revoked_key_opens_nothing_from_the_next_request_on() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_refused_and_says_so() {
+async fn rejects_malformed_keys_with_reason() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let mut forged = shop.key.clone();
@@ -132,7 +132,7 @@ async fn what_is_no_key_is_refused_and_says_so() {
         .send()
         .await
         .refused(401, "unauthenticated");
-    // Also where the storefront would need none: a wrong key is never taken for no key.
+    // Also on storefront routes, which need no key: a wrong key is never treated as a missing one.
     app.get(PRODUCTS)
         .header("host", "corner.shop.test")
         .bearer("x")
@@ -146,7 +146,7 @@ async fn what_is_no_key_is_refused_and_says_so() {
 }
 
 #[tokio::test]
-async fn what_needs_a_key_needs_one() {
+async fn rejects_requests_without_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let call = app
@@ -164,7 +164,7 @@ async fn what_needs_a_key_needs_one() {
 }
 
 #[tokio::test]
-async fn a_key_opens_what_its_scopes_say() {
+async fn allows_only_scopes_of_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let reading = shop.key_with(&[Scope::CatalogRead]);
@@ -207,7 +207,7 @@ async fn a_key_opens_what_its_scopes_say() {
 }
 
 #[tokio::test]
-async fn a_landlord_key_opens_no_shop() {
+async fn rejects_landlord_key_for_tenant_routes() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let key = app.landlord_key();
@@ -232,7 +232,7 @@ async fn a_landlord_key_opens_no_shop() {
 }
 
 #[tokio::test]
-async fn whoever_runs_the_machine_needs_no_key_but_a_name() {
+async fn accepts_operator_without_key_but_requires_name() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let call = |app: &TestApp| app.call(http::Method::POST, PRODUCTS).local();
@@ -254,7 +254,7 @@ async fn whoever_runs_the_machine_needs_no_key_but_a_name() {
 }
 
 #[tokio::test]
-async fn keys_are_stored_as_hashes_and_their_use_is_noted() {
+async fn stores_keys_as_hashes_and_records_their_use() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.get(PRODUCTS).send().await.expect(200);
@@ -287,7 +287,7 @@ async fn keys_are_stored_as_hashes_and_their_use_is_noted() {
 }
 
 #[tokio::test]
-async fn a_shop_that_is_being_made_or_removed_is_not_there() {
+async fn hides_tenant_being_created_or_deleted() {
     for status in ["creating", "deleting"] {
         let app = TestApp::start();
         let shop = app.tenant("corner");
@@ -313,7 +313,7 @@ async fn a_shop_that_is_being_made_or_removed_is_not_there() {
 }
 
 #[tokio::test]
-async fn somebody_at_the_storefront_cannot_use_up_the_idempotency_keys_of_the_till() {
+async fn separates_idempotency_keys_of_storefront_and_till() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let product = shop.product("A", 100).await;

@@ -1,5 +1,5 @@
-//! Three stores sell at once, with the same numbers, keys and ids, and each with a word of its own
-//! in every text: no other's answer, log line or file ever holds that word.
+//! Three tenants sell at once with the same numbers, keys and ids, each with a canary word in every
+//! text. No answer, log line or file of another tenant ever contains that word.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, TestApp, TestShop, logs};
 
-/// Requests of all stores together, unless `CANARY_REQUESTS` says another number.
+/// Requests of all tenants together, unless `CANARY_REQUESTS` sets another number.
 const REQUESTS: usize = 2_000;
-/// Of each store, at the same time.
+/// Concurrent tills of each tenant.
 const TILLS: usize = 2;
 const SLUGS: [&str; 3] = ["north", "south", "west"];
 
-/// A word of that store that batches up nowhere by chance. Small letters, because some texts are
+/// The tenant's canary, a word that occurs nowhere by chance. Lower case, because some texts are
 /// folded.
 fn canary(slug: &str) -> String {
     format!("canary{slug}zq")
@@ -27,7 +27,7 @@ fn canaries_of_others(slug: &str) -> Vec<String> {
         .collect()
 }
 
-/// Numbers that look random and are the same on every run.
+/// Pseudorandom numbers that repeat on every run.
 struct Dice(u64);
 
 impl Dice {
@@ -40,8 +40,8 @@ impl Dice {
     }
 }
 
-/// One till of a store: what it does is decided by its dice, with names that the tills of other
-/// stores have too.
+/// A till of a tenant. Its dice choose its actions, with names that the other tenants' tills use
+/// too.
 struct Till {
     shop: TestShop,
     canary: String,
@@ -50,7 +50,7 @@ struct Till {
     number: usize,
     products: Vec<String>,
     asked: usize,
-    /// How many answers held the own word.
+    /// The number of answers that contained the own canary.
     heard: usize,
 }
 
@@ -60,7 +60,8 @@ impl Till {
             shop: shop.clone(),
             canary: canary(shop.slug.as_str()),
             others: canaries_of_others(shop.slug.as_str()),
-            // The same for all stores, so that they do the same things at about the same time.
+            // The same seed for all tenants, so that they do the same things at about the same
+            // time.
             dice: Dice(number as u64 + 1),
             number,
             products: Vec::new(),
@@ -69,7 +70,7 @@ impl Till {
         }
     }
 
-    /// Looks at an answer, whatever it is.
+    /// Checks an answer of any status.
     fn hear(&mut self, answer: Answer) -> Answer {
         self.asked += 1;
         let all = format!("{:?} {}", answer.headers, answer.text()).to_lowercase();
@@ -90,7 +91,7 @@ impl Till {
         self.hear(answer)
     }
 
-    /// Under a key that the tills of other stores use for their own requests.
+    /// Posts under a key that the other tenants' tills use for their own requests.
     async fn post(&mut self, path: &str, body: Value) -> Answer {
         let key = format!("{}-{}", self.number, self.asked);
         let call = self.shop.post(path).key(&key).json(body);
@@ -104,7 +105,7 @@ impl Till {
     }
 
     async fn take_in(&mut self) {
-        // Two tills of one store want the same number now and then: a conflict has an answer too.
+        // Two tills of one tenant pick the same number now and then: a conflict has an answer too.
         let sku = format!("SKU-{}", self.dice.roll(1_000_000));
         let body = json!({"sku": sku, "name": format!("Tea {}", self.canary), "price_minor": 450,
             "track_stock": true});
@@ -121,7 +122,7 @@ impl Till {
 
     async fn sell(&mut self) {
         let product = self.any_product();
-        // Made by the client: the other stores' tills make the same.
+        // The client chooses the id, and the other tenants' tills choose the same.
         let id = format!(
             "0199{:04x}-{:04x}-7000-8000-{:012x}",
             self.number,
@@ -170,7 +171,7 @@ impl Till {
         }
     }
 
-    /// Requests that are refused: what is wrong is said, and to nobody else.
+    /// Sends requests that are refused. The errors must not leak either.
     async fn err(&mut self) {
         let canary = self.canary.clone();
         let product = self.any_product();
@@ -216,7 +217,7 @@ impl Till {
         self.get(paths[index]).await.expect(200);
     }
 
-    /// Goes on until so many requests were answered.
+    /// Runs until `requests` requests were answered.
     async fn run(mut self, requests: usize) -> Self {
         while self.asked < requests {
             if self.products.is_empty() {
@@ -249,7 +250,7 @@ fn files_in(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The stores whose words are in some bytes.
+/// The tenants whose canaries occur in the bytes.
 fn owners(bytes: &[u8]) -> Vec<&'static str> {
     let text = String::from_utf8_lossy(bytes).to_lowercase();
     SLUGS
@@ -258,8 +259,8 @@ fn owners(bytes: &[u8]) -> Vec<&'static str> {
         .collect()
 }
 
-/// Every line that holds a store's word is that store's; gives how many lines are about one of
-/// them.
+/// Asserts that each log line with a canary belongs to that tenant. Returns the number of lines
+/// about a tenant.
 fn assert_log_lines(lines: &[Value], shops: &[TestShop]) -> usize {
     for line in lines {
         for slug in owners(line.to_string().as_bytes()) {
@@ -282,7 +283,8 @@ fn assert_log_lines(lines: &[Value], shops: &[TestShop]) -> usize {
     lines.iter().filter(is_ours).count()
 }
 
-/// Every file is one store's or nobody's; gives how many are whose.
+/// Asserts that each file contains the canary of one tenant at most. Returns the number of files
+/// per tenant.
 fn assert_files(app: &TestApp, shops: &[TestShop]) -> Vec<usize> {
     let mut counts = vec![0; shops.len()];
     for path in files_in(app.scratch()) {
@@ -313,7 +315,7 @@ fn assert_files(app: &TestApp, shops: &[TestShop]) -> Vec<usize> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_words_of_one_store_turn_up_at_another() {
+async fn leaks_no_text_of_one_tenant_to_another() {
     let requests = std::env::var("CANARY_REQUESTS").map_or(REQUESTS, |text| {
         text.parse().expect("CANARY_REQUESTS is a number")
     });
@@ -360,10 +362,10 @@ async fn no_words_of_one_store_turn_up_at_another() {
     );
 }
 
-/// A search that finds nothing must be one that can find.
+/// The search must be able to find a canary.
 #[test]
 #[should_panic(expected = "hears of canarysouthzq")]
-fn a_word_in_anothers_answer_is_found() {
+fn detects_foreign_text_in_answer() {
     let app = TestApp::start();
     let mut till = Till::new(&app.tenant("north"), 0);
     till.hear(Answer {
@@ -375,7 +377,7 @@ fn a_word_in_anothers_answer_is_found() {
 
 #[test]
 #[should_panic(expected = "the log tells of south")]
-fn a_word_in_anothers_line_is_found() {
+fn detects_foreign_text_in_log_line() {
     let app = TestApp::start();
     let shops = [app.tenant("north"), app.tenant("south")];
     let line = json!({"tenant_id": shops[0].id.to_string(), "message": "planted",
@@ -385,7 +387,7 @@ fn a_word_in_anothers_line_is_found() {
 
 #[test]
 #[should_panic(expected = "holds words of")]
-fn a_word_in_anothers_file_is_found() {
+fn detects_foreign_text_in_file() {
     let app = TestApp::start();
     let shops = [app.tenant("north"), app.tenant("south")];
     let wal = app

@@ -1,5 +1,5 @@
-//! A file that lacks what was acknowledged is not opened: an older copy, a disk that forgot. The
-//! way on is the operator's word.
+//! A file that lacks acknowledged data is not opened: an older copy, or a disk that lost writes.
+//! The operator decides how to go on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -70,36 +70,36 @@ fn aside(path: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word() {
+async fn sets_older_copy_aside_and_opens_it_when_operator_accepts() {
     let past = Past::of(2, 3).await;
     past.put_copy_in_place();
     past.app.resume();
-    // What to do about it is told to whoever runs the house, and to nobody else.
-    let says_what_to_do = |told: &Value| {
-        told["detail"]
+    // Only the operator is shown what to do.
+    let names_remedy = |problem: &Value| {
+        problem["detail"]
             .as_str()
             .is_some_and(|detail| detail.contains("accept-loss"))
     };
-    let told = past.is_refused().await;
+    let problem = past.is_refused().await;
     assert!(
-        !says_what_to_do(&told) && !told.to_string().contains("copy"),
-        "{told}"
+        !names_remedy(&problem) && !problem.to_string().contains("copy"),
+        "{problem}"
     );
     let customer = past
         .app
         .get("/v1/catalog/products")
         .header("x-tillbox-tenant", "corner");
-    let told = customer.send().await.refused(503, "tenant_unavailable");
+    let problem = customer.send().await.refused(503, "tenant_unavailable");
     assert!(
-        !says_what_to_do(&told) && !told.to_string().contains("quarantined"),
-        "{told}"
+        !names_remedy(&problem) && !problem.to_string().contains("quarantined"),
+        "{problem}"
     );
     let migrate = past
         .app
         .admin("/v1/admin/tenants/corner/migrate")
         .json(json!({}));
-    let told = migrate.send().await.refused(503, "tenant_unavailable");
-    assert!(says_what_to_do(&told), "{told}");
+    let problem = migrate.send().await.refused(503, "tenant_unavailable");
+    assert!(names_remedy(&problem), "{problem}");
     assert!(!past.shop.path().exists());
     assert_eq!(
         fs::read(aside(&past.shop.path())).expect("it is kept"),
@@ -113,7 +113,7 @@ async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word()
     let accepted = past.accept_loss().await.expect(200).json();
     assert_eq!(accepted["known"]["ledger_seq"], 5, "{accepted}");
     assert_eq!(accepted["found"]["ledger_seq"], 2, "{accepted}");
-    assert!(!aside(&past.shop.path()).exists(), "it was taken back");
+    assert!(!aside(&past.shop.path()).exists(), "it was copied back");
     past.sell(1).await;
     past.shop.assert_integrity();
     assert_eq!(past.shop.count("SELECT count(*) FROM invoice"), 3);
@@ -126,10 +126,9 @@ async fn an_older_copy_is_set_aside_untouched_and_opened_on_the_operators_word()
     past.sell(1).await;
 }
 
-/// Jobs of the copy may have been run since by the file that it was made of: they wait for the
-/// operator's word.
+/// The original file may have run the copy's jobs since: they wait for the operator.
 #[tokio::test]
-async fn the_jobs_of_an_accepted_copy_are_held_until_they_are_released() {
+async fn holds_jobs_of_accepted_copy_until_released() {
     let past = Past::of(2, 3).await;
     past.put_copy_in_place();
     past.app.resume();
@@ -146,7 +145,7 @@ async fn the_jobs_of_an_accepted_copy_are_held_until_they_are_released() {
     past.app.work_off();
     assert!(
         past.shop.count("SELECT count(*) FROM audit_log") > before,
-        "what is new is run"
+        "new jobs run"
     );
     let key = past.app.landlord_key();
     let landlord = |method, path: &str| {
@@ -193,14 +192,14 @@ async fn the_jobs_of_an_accepted_copy_are_held_until_they_are_released() {
 }
 
 #[tokio::test]
-async fn the_newest_copy_in_its_place_needs_nobodys_word() {
+async fn opens_newest_copy_without_operator() {
     let past = Past::of(1, 2).await;
     let newest = past.app.scratch().join("newest.db");
     fs::copy(past.shop.path(), &newest).expect("a copy");
     past.put_copy_in_place();
     past.app.resume();
     past.is_refused().await;
-    // A copy that is put back under the running process is left where it is put, even an older one.
+    // A copy that is put back under the running process is left in place, even an older one.
     past.put_copy_in_place();
     past.is_refused().await;
     assert!(past.shop.path().exists());
@@ -211,11 +210,12 @@ async fn the_newest_copy_in_its_place_needs_nobodys_word() {
 }
 
 #[tokio::test]
-async fn a_copy_that_went_its_own_way_is_another_shops_history() {
+async fn rejects_copy_with_diverged_history() {
     let past = Past::of(1, 1).await;
     let first = past.app.scratch().join("first.db");
     fs::copy(past.shop.path(), &first).expect("a copy");
-    // The copy is accepted, and sells as much as the other has: the same places, and other links.
+    // The copy is accepted and sells as much as the original: the same sequence numbers with other
+    // hashes.
     past.put_copy_in_place();
     past.app.resume();
     past.is_refused().await;
@@ -228,7 +228,7 @@ async fn a_copy_that_went_its_own_way_is_another_shops_history() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_not_accepted() {
+async fn rejects_acceptance_of_damaged_file() {
     let past = Past::of(1, 1).await;
     let mut bytes = fs::read(&past.copy).expect("the copy");
     let whole = bytes.len();
@@ -250,7 +250,7 @@ async fn a_damaged_file_is_not_accepted() {
 }
 
 #[tokio::test]
-async fn what_is_cut_off_the_end_of_the_books_is_found_while_the_shop_is_open() {
+async fn detects_removed_end_of_books_while_open() {
     let past = Past::of(1, 1).await;
     past.app.resume();
     past.shop
@@ -273,7 +273,7 @@ async fn what_is_cut_off_the_end_of_the_books_is_found_while_the_shop_is_open() 
 }
 
 #[tokio::test]
-async fn marks_are_written_when_something_was_and_never_for_nothing() {
+async fn writes_checkpoints_only_after_writes() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -292,7 +292,7 @@ async fn marks_are_written_when_something_was_and_never_for_nothing() {
     assert_eq!(checkpoints(), ["2"]);
 }
 
-/// A file as the first version left it: entries without a chain.
+/// Turns a file into one of the first version: entries without a chain.
 const UNCHAINED: &str =
     "DROP TRIGGER sales_order_no_delete; DROP TRIGGER sales_order_not_replaced; DROP TRIGGER \
      sales_order_keeps_its_identity;
@@ -328,7 +328,7 @@ const UNCHAINED: &str =
      PRAGMA user_version = 1;";
 
 #[tokio::test]
-async fn a_file_of_the_first_version_is_chained_from_now_on() {
+async fn chains_new_entries_of_first_version_file() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -346,7 +346,7 @@ async fn a_file_of_the_first_version_is_chained_from_now_on() {
         ["1", "0"]
     );
     app.stop();
-    // And that old copy of it is known for what it is.
+    // The old copy of it is recognised as one.
     let snapshot = beside(&shop.path(), &format!(".pre-v{}", Tenant::MIGRATIONS.len()));
     fs::copy(snapshot, shop.path()).expect("a copy");
     app.resume();
@@ -357,7 +357,7 @@ async fn a_file_of_the_first_version_is_chained_from_now_on() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
+async fn warns_at_start_about_clock_behind_and_serves() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -383,7 +383,7 @@ async fn a_clock_that_is_behind_is_spoken_of_at_the_start_and_nothing_stops() {
 }
 
 #[tokio::test]
-async fn a_fault_of_the_landlords_file_is_none_of_the_shops() {
+async fn blames_no_tenant_for_landlord_file_fault() {
     let past = Past::of(1, 1).await;
     past.app
         .landlord_raw("ALTER TABLE tenant_checkpoint RENAME TO gone")
@@ -403,7 +403,7 @@ async fn a_fault_of_the_landlords_file_is_none_of_the_shops() {
 }
 
 #[tokio::test]
-async fn a_copy_from_before_the_chain_that_lacks_nothing_is_opened() {
+async fn opens_complete_copy_from_before_chain() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;

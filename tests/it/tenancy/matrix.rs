@@ -1,9 +1,9 @@
-//! Every route × every caller: the own key, another store's with the first one's ids, none, one
-//! that was revoked, one that lacks the scope. (Keys do not expire; the test says so when they
-//! begin to.)
+//! Every route × every caller: the own key, another tenant's key with the first one's ids, no key,
+//! a revoked key, a key without the scope. (Keys do not expire; the test must be extended when they
+//! do.)
 //!
-//! A route that is missing here fails the test, and so does a row whose route is gone. In a path
-//! and in a body `{name}` stands for an id of the store whose things are asked for.
+//! A route without an entry fails the test, and so does an entry without a route. In a path and in
+//! a body `{name}` stands for an id of the tenant whose resources are requested.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,34 +15,41 @@ use crate::api::routes::routes;
 use crate::support::shop::Call;
 use crate::support::{Answer, TestApp, TestShop, jobs};
 
+use Callers::{Anybody, Key, Landlord, Storefront};
 use Other::{Refused, Unaware};
-use Who::{Anybody, Key, Landlord, Storefront};
 
-/// Who may call a route.
+/// The callers that may use a route.
 #[derive(Clone, Copy)]
-enum Who {
-    /// Whoever comes.
+enum Callers {
+    /// Any caller, without a key.
     Anybody,
-    /// A key of the landlord's.
+    /// A key with the scope `landlord`.
     Landlord,
     /// A key with one of these scopes.
     Key(&'static [Scope]),
-    /// The same, and whoever comes without a key.
+    /// A key with one of these scopes, or a caller without a key.
     Storefront(&'static [Scope]),
 }
 
-/// What somebody of another store is answered who asks for this one's things.
+/// The answer to another tenant's key.
 #[derive(Clone, Copy)]
 enum Other {
-    /// They are not there.
+    /// The resources are not found.
     Refused(u16, &'static str),
-    /// Nothing is asked for by its id, or as a filter only: an answer about the caller's own store.
+    /// The request names no id, or only as a filter: the answer is about the caller's own tenant.
     Unaware(u16),
 }
 
-/// A route, as it is called, by whom, with what, and what comes of it: for those who may, and for
-/// another store's.
-struct Row(&'static str, &'static str, Who, &'static str, u16, Other);
+/// A route: operation, path, callers, body, the status for allowed callers, and the answer to
+/// another tenant.
+struct Row(
+    &'static str,
+    &'static str,
+    Callers,
+    &'static str,
+    u16,
+    Other,
+);
 
 const CATALOG: &[Scope] = &[
     Scope::CatalogRead,
@@ -63,12 +70,12 @@ const NO_CART: Other = Refused(404, "cart_not_found");
 const NO_PRODUCT: Other = Refused(404, "product_not_found");
 const NO_ORDER: Other = Refused(404, "order_not_found");
 const NO_PAYMENT: Other = Refused(404, "payment_not_found");
-/// Never asked: a store's key is refused before anything is looked for.
+/// Never requested: a tenant's key is refused before any lookup.
 const NO_MATTER: Other = Unaware(0);
 
 #[rustfmt::skip]
 const MATRIX: &[Row] = &[
-    // No worker runs in this house, and nobody has said that it is ready.
+    // No worker runs here, and nothing has reported readiness.
     Row("/health GET", "/health", Anybody, "", 503, Unaware(503)),
     Row("/health/live GET", "/health/live", Anybody, "", 200, Unaware(200)),
     Row("/health/ready GET", "/health/ready", Anybody, "", 503, Unaware(503)),
@@ -180,7 +187,7 @@ const MATRIX: &[Row] = &[
         Landlord, "", 200, NO_MATTER),
     Row("/v1/landlord/tenants/{slug}/resume POST", "/v1/landlord/tenants/{spare}/resume", Landlord,
         "", 200, NO_MATTER),
-    // The last of its rows: the store is gone then.
+    // The last entry of the landlord: it deletes the tenant.
     Row("/v1/landlord/tenants/{slug} DELETE", "/v1/landlord/tenants/{spare}", Landlord, "", 204,
         NO_MATTER),
     Row("/v1/ledger/accounts GET", "/v1/ledger/accounts", Key(FINANCE), "", 200, Unaware(200)),
@@ -221,29 +228,29 @@ const MATRIX: &[Row] = &[
         r#"{"tax_class": "new", "name": "New", "rate_ppm": 1, "valid_from": "1970-01-01T00:00:00Z"}"#, 201, Unaware(201)),
 ];
 
-/// In every text that the first store has of its own.
-const CHECKPOINT: &str = "marknorth";
+/// Part of every text of the first tenant.
+const CANARY: &str = "marknorth";
 
-/// Ids by the names that stand for them in the matrix.
-type Things = BTreeMap<&'static str, String>;
+/// Ids by their placeholder in the matrix.
+type Ids = BTreeMap<&'static str, String>;
 
-/// Two stores with one of each thing, and the keys that callers have.
-struct House {
+/// Two tenants with one resource of each kind, and the callers' keys.
+struct Setup {
     app: TestApp,
     landlord: String,
     north: TestShop,
     south: TestShop,
-    /// All scopes of the first store, revoked.
+    /// A key with all scopes of the first tenant, revoked.
     revoked: String,
     revoked_landlord: String,
 }
 
-impl House {
+impl Setup {
     async fn start() -> Self {
         let app = TestApp::start();
         let (north, south) = (app.tenant("north"), app.tenant("south"));
         let landlord = app.landlord_key();
-        let mut house = Self {
+        let mut setup = Self {
             app,
             landlord,
             north,
@@ -253,13 +260,13 @@ impl House {
         };
         let scopes: Vec<&str> = of_tenants(&[]).iter().map(|scope| scope.as_str()).collect();
         let key = json!({"name": "gone", "scopes": scopes});
-        house.revoked = house
+        setup.revoked = setup
             .revoked_key("/v1/landlord/tenants/north/api-keys", key)
             .await;
-        house.revoked_landlord = house
+        setup.revoked_landlord = setup
             .revoked_key("/v1/landlord/api-keys", json!({"name": "gone"}))
             .await;
-        house
+        setup
     }
 
     fn as_landlord(&self, method: Method, path: &str) -> Call {
@@ -274,7 +281,7 @@ impl House {
             .expect(201)
     }
 
-    /// A key that has worked and works no more.
+    /// A key that worked before it was revoked.
     async fn revoked_key(&self, path: &str, body: Value) -> String {
         let made = self.new_key(path, body).await;
         let key = made.string("/api_key");
@@ -292,19 +299,18 @@ impl House {
         key
     }
 
-    /// What the landlord's routes are called for: a store to do things to, a key to revoke, and a
-    /// job that was given up.
-    async fn spare(&self, things: &mut Things, number: usize) {
+    /// Resources for the landlord's routes: a tenant, a key to revoke, and a discarded job.
+    async fn spare(&self, ids: &mut Ids, number: usize) {
         self.north
             .raw(&jobs::insert(number, "low", "gone.kind", "discarded"))
             .expect("a job");
-        things.insert("job", jobs::id(number));
-        things.insert("queue", "low".to_owned());
+        ids.insert("job", jobs::id(number));
+        ids.insert("queue", "low".to_owned());
         let key = self
             .new_key("/v1/landlord/api-keys", json!({"name": "spare"}))
             .await;
-        things.insert("api_key", key.string("/id"));
-        things.insert("spare", "spare".to_owned());
+        ids.insert("api_key", key.string("/id"));
+        ids.insert("spare", "spare".to_owned());
         let body = json!({"slug": "spare", "name": "Spare"});
         let made = self
             .as_landlord(Method::POST, "/v1/landlord/tenants")
@@ -314,10 +320,10 @@ impl House {
         assert!(matches!(made.status, 201 | 409), "{}", made.text());
     }
 
-    /// Fresh things of a store, one of each kind that a route wants; `number` makes their names
-    /// new.
-    async fn things(shop: &TestShop, number: usize) -> Things {
-        let name = |what: &str| format!("{what} {CHECKPOINT} {number}");
+    /// New resources of a tenant, one of each kind that a route needs. `number` makes their names
+    /// unique.
+    async fn ids(shop: &TestShop, number: usize) -> Ids {
+        let name = |what: &str| format!("{what} {CANARY} {number}");
         let category = json!({"name": name("category")});
         let category = shop
             .post("/v1/catalog/categories")
@@ -325,9 +331,7 @@ impl House {
             .send()
             .await
             .expect(201);
-        let product = shop
-            .stocked(&format!("{CHECKPOINT}-{number}"), 450, 50)
-            .await;
+        let product = shop.stocked(&format!("{CANARY}-{number}"), 450, 50).await;
         let body = json!({"name": name("product"), "category_id": category.string("/id")});
         shop.patch(&format!("/v1/catalog/products/{product}"))
             .json(body)
@@ -378,21 +382,21 @@ impl House {
     }
 }
 
-/// All scopes of a tenant's keys but these.
+/// All scopes of a tenant's keys except these.
 fn of_tenants(but: &[Scope]) -> Vec<Scope> {
     let all = Scope::ALL.iter().copied();
     all.filter(|scope| *scope != Scope::Landlord && !but.contains(scope))
         .collect()
 }
 
-/// A text with the ids in it.
-fn filled(text: &str, things: &Things) -> String {
-    things.iter().fold(text.to_owned(), |text, (name, id)| {
+/// Replaces the placeholders by ids.
+fn filled(text: &str, ids: &Ids) -> String {
+    ids.iter().fold(text.to_owned(), |text, (name, id)| {
         text.replace(&format!("{{{name}}}"), id)
     })
 }
 
-/// All rows of all tables of a store's file.
+/// All rows of all tables of a tenant's file.
 fn contents(shop: &TestShop) -> Vec<(String, Vec<String>)> {
     let tables = shop.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name");
     let rows = |table: String| {
@@ -409,51 +413,51 @@ impl Row {
     }
 
     /// The call, without a key.
-    fn call(&self, app: &TestApp, things: &Things, caller: &str) -> Call {
-        let path = filled(self.1, things);
-        assert!(!path.contains('{'), "{path}: there is no such thing");
+    fn call(&self, app: &TestApp, ids: &Ids, caller: &str) -> Call {
+        let path = filled(self.1, ids);
+        assert!(!path.contains('{'), "{path}: an id is missing");
         let call = app
             .call(self.method(), &path)
             .key(&format!("{} {caller} {path}", self.0));
         if self.3.is_empty() {
             return call;
         }
-        let body: Value = serde_json::from_str(&filled(self.3, things)).expect("JSON");
+        let body: Value = serde_json::from_str(&filled(self.3, ids)).expect("JSON");
         call.json(body)
     }
 
-    /// What is refused is refused with this.
+    /// Asserts a refusal with this status and code.
     async fn expect(&self, who: &str, call: Call, status: u16, code: &str) {
         let answer = call.send().await;
-        let said = answer.text();
-        assert_eq!(answer.status, status, "{} as {who}: {said}", self.0);
+        let text = answer.text();
+        assert_eq!(answer.status, status, "{} as {who}: {text}", self.0);
         assert_eq!(answer.problem()["code"], code, "{} as {who}", self.0);
-        self.assert_unmarked(who, &answer);
+        self.assert_no_canary(who, &answer);
     }
 
-    /// Nothing of the first store's is in an answer to others.
-    fn assert_unmarked(&self, who: &str, answer: &Answer) {
+    /// Asserts that an answer contains nothing of the first tenant.
+    fn assert_no_canary(&self, who: &str, answer: &Answer) {
         let all = format!("{:?} {}", answer.headers, answer.text());
         assert!(
-            !all.to_lowercase().contains(CHECKPOINT),
+            !all.to_lowercase().contains(CANARY),
             "{} as {who}: {all}",
             self.0
         );
     }
 
-    /// Somebody of the other store, who asks for things of the first one.
-    async fn expect_other(&self, who: &str, call: Call, things: &Things) {
+    /// Calls with the other tenant's key and the first tenant's ids.
+    async fn expect_other(&self, who: &str, call: Call, ids: &Ids) {
         match self.5 {
             Refused(status, code) => self.expect(who, call, status, code).await,
             Unaware(status) => {
                 let answer = call.send().await;
-                let said = answer.text();
-                assert_eq!(answer.status, status, "{} as {who}: {said}", self.0);
-                self.assert_unmarked(who, &answer);
-                for (name, id) in things {
+                let text = answer.text();
+                assert_eq!(answer.status, status, "{} as {who}: {text}", self.0);
+                self.assert_no_canary(who, &answer);
+                for (name, id) in ids {
                     assert!(
-                        !said.contains(id.as_str()),
-                        "{} as {who} shows the {name}: {said}",
+                        !text.contains(id.as_str()),
+                        "{} as {who} shows the {name}: {text}",
                         self.0
                     );
                 }
@@ -461,100 +465,93 @@ impl Row {
         }
     }
 
-    /// All who may not, on a route of a store.
-    async fn refuse_on_shop(
-        &self,
-        house: &House,
-        things: &Things,
-        scopes: &[Scope],
-        is_public: bool,
-    ) {
-        let call = |caller| self.call(&house.app, things, caller);
-        let (north, south) = (&house.north, &house.south);
-        self.expect_other("other", call("other").bearer(&south.key), things)
+    /// Asserts the refusal of all other callers, on a route of a tenant.
+    async fn refuse_on_shop(&self, setup: &Setup, ids: &Ids, scopes: &[Scope], is_public: bool) {
+        let call = |caller| self.call(&setup.app, ids, caller);
+        let (north, south) = (&setup.north, &setup.south);
+        self.expect_other("other", call("other").bearer(&south.key), ids)
             .await;
         if is_public {
-            let named = call("nobody").header("x-tillbox-tenant", "south");
-            self.expect_other("the storefront of another", named, things)
+            let named = call("no key").header("x-tillbox-tenant", "south");
+            self.expect_other("the other storefront", named, ids).await;
+            let hosted = call("no key at a host").header("host", "south.shop.test");
+            self.expect_other("the storefront at a host", hosted, ids)
                 .await;
-            let hosted = call("nobody at a host").header("host", "south.shop.test");
-            self.expect_other("the storefront at a host", hosted, things)
-                .await;
-            self.expect("nobody", call("nobody"), 404, "tenant_not_found")
+            self.expect("no key", call("no key"), 404, "tenant_not_found")
                 .await;
         } else {
-            let named = call("nobody").header("x-tillbox-tenant", "north");
-            self.expect("nobody", named, 401, "unauthenticated").await;
-            self.expect("nobody", call("nobody"), 401, "unauthenticated")
+            let named = call("no key").header("x-tillbox-tenant", "north");
+            self.expect("no key", named, 401, "unauthenticated").await;
+            self.expect("no key", call("no key"), 401, "unauthenticated")
                 .await;
         }
-        let revoked = call("revoked").bearer(&house.revoked);
+        let revoked = call("revoked").bearer(&setup.revoked);
         self.expect("revoked", revoked, 401, "invalid_api_key")
             .await;
         let few = call("too few scopes").bearer(&north.key_with(&of_tenants(scopes)));
         self.expect("too few scopes", few, 403, "insufficient_scope")
             .await;
-        let landlord = call("landlord").bearer(&house.landlord);
+        let landlord = call("landlord").bearer(&setup.landlord);
         self.expect("landlord", landlord, 403, "insufficient_scope")
             .await;
-        let lured = call("lured")
+        let foreign = call("foreign")
             .bearer(&south.key)
             .header("x-tillbox-tenant", "north");
-        self.expect("another key at our door", lured, 403, "tenant_mismatch")
+        self.expect("another tenant's key", foreign, 403, "tenant_mismatch")
             .await;
     }
 
-    async fn refuse_on_house(&self, house: &House, things: &Things) {
-        let call = |caller| self.call(&house.app, things, caller);
-        self.expect("nobody", call("nobody"), 401, "unauthenticated")
+    async fn refuse_on_landlord(&self, setup: &Setup, ids: &Ids) {
+        let call = |caller| self.call(&setup.app, ids, caller);
+        self.expect("no key", call("no key"), 401, "unauthenticated")
             .await;
-        let revoked = call("revoked").bearer(&house.revoked_landlord);
+        let revoked = call("revoked").bearer(&setup.revoked_landlord);
         self.expect("revoked", revoked, 401, "invalid_api_key")
             .await;
-        let tenant = call("tenant").bearer(&house.north.key);
-        self.expect("a store's key", tenant, 403, "insufficient_scope")
+        let tenant = call("tenant").bearer(&setup.north.key);
+        self.expect("a tenant's key", tenant, 403, "insufficient_scope")
             .await;
-        let spare = call("spare").bearer(&house.north.key_with(&[]));
+        let spare = call("spare").bearer(&setup.north.key_with(&[]));
         self.expect("a key without scopes", spare, 403, "insufficient_scope")
             .await;
     }
 
-    /// All callers; the last is the one who may.
-    async fn run(&self, house: &House, number: usize) {
-        let mut things = House::things(&house.north, number).await;
+    /// Tries all callers. The allowed one is last.
+    async fn run(&self, setup: &Setup, number: usize) {
+        let mut ids = Setup::ids(&setup.north, number).await;
         if matches!(self.2, Landlord) {
-            house.spare(&mut things, number).await;
+            setup.spare(&mut ids, number).await;
         }
-        let before = contents(&house.north);
+        let before = contents(&setup.north);
         let key = match self.2 {
             Anybody => {
-                for key in [&house.south.key, &house.revoked] {
+                for key in [&setup.south.key, &setup.revoked] {
                     self.expect_other(
                         "anybody",
-                        self.call(&house.app, &things, "any").bearer(key),
-                        &things,
+                        self.call(&setup.app, &ids, "any").bearer(key),
+                        &ids,
                     )
                     .await;
                 }
                 None
             }
             Landlord => {
-                self.refuse_on_house(house, &things).await;
-                Some(house.landlord.clone())
+                self.refuse_on_landlord(setup, &ids).await;
+                Some(setup.landlord.clone())
             }
             Key(scopes) | Storefront(scopes) => {
                 let is_public = matches!(self.2, Storefront(_));
-                self.refuse_on_shop(house, &things, scopes, is_public).await;
-                Some(house.north.key_with(&scopes[..1]))
+                self.refuse_on_shop(setup, &ids, scopes, is_public).await;
+                Some(setup.north.key_with(&scopes[..1]))
             }
         };
         assert_eq!(
-            contents(&house.north),
+            contents(&setup.north),
             before,
-            "{}: somebody who may not has changed something",
+            "{}: a refused caller changed something",
             self.0
         );
-        let mut own = self.call(&house.app, &things, "own");
+        let mut own = self.call(&setup.app, &ids, "own");
         if let Some(key) = &key {
             own = own.bearer(key);
         }
@@ -569,8 +566,7 @@ impl Row {
     }
 }
 
-/// `/v1/carts/{id}/items POST` for `/v1/carts/{cart}/items`: whatever stands between braces is an
-/// id.
+/// `/v1/carts/{id}/items POST` for `/v1/carts/{cart}/items`: every placeholder becomes `id`.
 fn skeleton(path: &str) -> String {
     let path = path.split(['?', ' ']).next().unwrap_or_default();
     let parts = path
@@ -580,7 +576,7 @@ fn skeleton(path: &str) -> String {
 }
 
 #[test]
-fn the_matrix_knows_every_route_and_no_other() {
+fn lists_every_route_and_no_other() {
     let known: BTreeSet<&str> = MATRIX.iter().map(|row| row.0).collect();
     let routes = routes();
     let there_are: BTreeSet<&str> = routes.iter().map(String::as_str).collect();
@@ -588,7 +584,7 @@ fn the_matrix_knows_every_route_and_no_other() {
     let gone: Vec<_> = known.difference(&there_are).collect();
     assert!(
         unknown.is_empty() && gone.is_empty(),
-        "not in the matrix: {unknown:?}; in it alone: {gone:?}"
+        "missing in the matrix: {unknown:?}; without a route: {gone:?}"
     );
     for row in MATRIX {
         assert_eq!(
@@ -598,7 +594,7 @@ fn the_matrix_knows_every_route_and_no_other() {
             row.0
         );
     }
-    // What the description says of who may call is what the matrix tries.
+    // The security requirements in the API description agree with the matrix.
     let document = tillbox::http::openapi();
     for row in MATRIX {
         let (path, method) = row.0.split_once(' ').expect("a path and a method");
@@ -613,48 +609,48 @@ fn the_matrix_knows_every_route_and_no_other() {
 }
 
 #[tokio::test]
-async fn every_route_for_every_caller() {
-    let house = House::start().await;
-    let expiry = house
+async fn answers_every_caller_on_every_route() {
+    let setup = Setup::start().await;
+    let expiry = setup
         .app
         .landlord_rows("SELECT name FROM pragma_table_info('api_key') WHERE name LIKE '%expir%'");
     assert!(
-        !house
+        !setup
             .app
             .landlord_rows("SELECT name FROM pragma_table_info('api_key')")
             .is_empty()
             && expiry.is_empty(),
-        "keys expire now: the matrix wants one that has"
+        "keys expire now: add an expired key to the matrix"
     );
     for (number, row) in MATRIX.iter().enumerate() {
-        row.run(&house, number).await;
+        row.run(&setup, number).await;
     }
-    house.app.work_off();
-    for shop in [&house.north, &house.south] {
+    setup.app.work_off();
+    for shop in [&setup.north, &setup.south] {
         shop.assert_integrity();
     }
 }
 
-/// Lists show the own things: else a route that shows nothing to anybody would pass the matrix.
+/// Lists show the own resources. Otherwise a route that always answers with nothing would pass the
+/// matrix.
 #[tokio::test]
-async fn what_is_hidden_from_others_is_shown_to_the_own() {
-    let house = House::start().await;
-    let things = House::things(&house.north, 0).await;
-    house.app.work_off();
+async fn shows_own_data_that_is_hidden_from_others() {
+    let setup = Setup::start().await;
+    let ids = Setup::ids(&setup.north, 0).await;
+    setup.app.work_off();
     let mut shown = BTreeSet::new();
     for row in MATRIX
         .iter()
         .filter(|row| row.0.ends_with(" GET") && matches!(row.2, Key(_) | Storefront(_)))
     {
         let answer = row
-            .call(&house.app, &things, "own")
-            .bearer(&house.north.key)
+            .call(&setup.app, &ids, "own")
+            .bearer(&setup.north.key)
             .send()
             .await
             .expect(200);
-        let said = answer.text();
-        if said.to_lowercase().contains(CHECKPOINT)
-            || things.values().any(|id| said.contains(id.as_str()))
+        let text = answer.text();
+        if text.to_lowercase().contains(CANARY) || ids.values().any(|id| text.contains(id.as_str()))
         {
             shown.insert(row.0);
         }
@@ -669,8 +665,8 @@ async fn what_is_hidden_from_others_is_shown_to_the_own() {
                 && !shown.contains(route)
         })
         .collect();
-    // Sums, accounts, rates and settings hold nobody's name; the sums are compared in the tests of
-    // their routes.
+    // Sums, accounts, rates and settings contain no names. The tests of their routes compare the
+    // sums.
     let wanted = [
         "/v1/currencies GET",
         "/v1/exchange-rates GET",

@@ -1,7 +1,7 @@
-//! Who gets into which shop.
+//! Access to tenants.
 
 mod access;
 mod canaries;
 mod checkpoints;
-mod isolation;
 mod matrix;
+mod tenant_isolation;

@@ -1,5 +1,5 @@
-//! Sales in other currencies than the shop's own: the rate that a document used stays with it, and
-//! without one nothing is sold.
+//! Sales in currencies other than the shop's own: a document keeps its rate, and without a rate
+//! nothing is sold.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ fn converted(financial_order: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_sale_keeps_the_published_rate_that_it_used() {
+async fn keeps_published_rate_that_sale_used() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, RATES).await;
@@ -74,7 +74,7 @@ async fn a_sale_keeps_the_published_rate_that_it_used() {
         ["USD|EUR|1|1.1624|ecb|1768435200000"],
         "one copy for both"
     );
-    // What is published later, also for the same day, changes no document.
+    // Rates published later, also for the same day, change no document.
     import(&app, "Date,USD\n2026-01-15,1.2\n").await;
     let id = sold["financial_order"]["id"].as_str().expect("an id");
     let later = shop
@@ -94,7 +94,7 @@ async fn a_sale_keeps_the_published_rate_that_it_used() {
 }
 
 #[tokio::test]
-async fn a_sale_of_the_own_currency_has_no_rate() {
+async fn stores_no_rate_for_sale_in_base_currency() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -116,7 +116,7 @@ async fn a_sale_of_the_own_currency_has_no_rate() {
 }
 
 #[tokio::test]
-async fn an_order_is_paid_at_the_rate_of_the_day_it_was_placed() {
+async fn pays_order_at_rate_of_placement() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, RATES).await;
@@ -145,7 +145,7 @@ async fn an_order_is_paid_at_the_rate_of_the_day_it_was_placed() {
         .send()
         .await
         .expect(201);
-    // A payment that comes when the rate is too old for a new order is still taken.
+    // A payment is still accepted when the rate is too old for a new order.
     app.clock()
         .set(Timestamp::parse("2026-02-10T10:00:00Z").expect("an instant"));
     let body = json!({"payment_id": placed.string("/payment/id")});
@@ -160,7 +160,7 @@ async fn an_order_is_paid_at_the_rate_of_the_day_it_was_placed() {
 }
 
 #[tokio::test]
-async fn rates_between_two_foreign_currencies_go_over_the_euro() {
+async fn computes_cross_rate_over_euro() {
     let app = TestApp::start();
     let shop = app.tenant_in("bern", "CHF");
     import(&app, RATES).await;
@@ -173,7 +173,7 @@ async fn rates_between_two_foreign_currencies_go_over_the_euro() {
         converted(&sold["financial_order"]),
         "CHF 801 0.9314 / 1.1624"
     );
-    // A till sends late what it sold the day before: at the rate of that day.
+    // A till sends a sale of the day before: at the rate of that day.
     let mut late = cash(&mug, 1_000);
     late["sold_at"] = json!("2026-01-14T18:00:00Z");
     let sold = shop.sale("late", late).await.expect(201).json();
@@ -184,10 +184,7 @@ async fn rates_between_two_foreign_currencies_go_over_the_euro() {
     shop.assert_integrity();
 }
 
-#[tokio::test]
-async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
-    let app = TestApp::start();
-    let shop = app.tenant("corner");
+async fn mug_in_dollars(shop: &TestShop) -> String {
     let mug = shop
         .product_with(
             "MUG",
@@ -200,6 +197,14 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
         .send()
         .await
         .expect(200);
+    mug
+}
+
+#[tokio::test]
+async fn refuses_sale_and_writes_nothing_without_rate() {
+    let app = TestApp::start();
+    let shop = app.tenant("corner");
+    let mug = mug_in_dollars(&shop).await;
     let before = shop.census();
     shop.sale("s", cash(&mug, 1_000))
         .await
@@ -241,15 +246,15 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
             .send()
     };
     checkout().await.refused(422, "no_exchange_rate");
-    // Rates that are too old are none.
+    // Rates that are too old do not count.
     import(&app, "Date,USD\n2026-01-07,1.16\n").await;
     checkout().await.refused(422, "no_exchange_rate");
     assert_eq!(shop.grown_since(&before), Default::default());
-    // As soon as there is one, the same requests are carried out.
+    // As soon as a rate exists, the same requests are carried out.
     import(&app, RATES).await;
     checkout().await.expect(201);
     shop.sale("s", cash(&mug, 1_000)).await.expect(201);
-    // Switched off, at once.
+    // The currency is disabled, effective at once.
     shop.post("/v1/currencies")
         .json(json!({"code": "USD", "enabled": false}))
         .send()
@@ -261,11 +266,23 @@ async fn without_a_rate_nothing_is_sold_and_nothing_is_written() {
     shop.assert_integrity();
 }
 
-/// A currency that was enabled while it was there, with a rate of the shop's own that holds until
-/// the next: when it has ended nothing more is sold in it, and what was sold before still comes
-/// into the books.
+fn past_sale(number: &str, sold_at: &str) -> ImportSale {
+    ImportSale {
+        number: number.to_owned(),
+        sold_at: Timestamp::parse(sold_at).expect("an instant"),
+        total_minor: 1_000,
+        lines: vec![ImportLine {
+            sku: Sku::parse("MUG").expect("a SKU"),
+            quantity: Quantity::new(1).expect("a quantity"),
+            unit_price_minor: 1_000,
+        }],
+    }
+}
+
+/// A currency was enabled while it existed, with a rate of the shop's own that holds until the next
+/// one. After its end nothing is sold in it, and earlier sales still enter the books.
 #[tokio::test]
-async fn nothing_is_sold_in_a_currency_that_has_ended() {
+async fn refuses_sale_in_discontinued_currency() {
     let app = TestApp::start();
     let at = |text: &str| app.clock().set(Timestamp::parse(text).expect("an instant"));
     at("2022-12-31T23:59:59Z");
@@ -312,21 +329,6 @@ async fn nothing_is_sold_in_a_currency_that_has_ended() {
     let mut late = cash(&mug, 1_000);
     late["sold_at"] = json!("2022-12-31T20:00:00Z");
     shop.sale("late", late).await.expect(201);
-    let past = ImportSale {
-        number: "4711".to_owned(),
-        sold_at: Timestamp::parse("2022-12-30T12:00:00Z").expect("an instant"),
-        total_minor: 1_000,
-        lines: vec![ImportLine {
-            sku: Sku::parse("MUG").expect("a SKU"),
-            quantity: Quantity::new(1).expect("a quantity"),
-            unit_price_minor: 1_000,
-        }],
-    };
-    let after = ImportSale {
-        number: "4712".to_owned(),
-        sold_at: Timestamp::parse("2023-01-01T00:00:00Z").expect("an instant"),
-        ..past.clone()
-    };
     let policy = app.app().policy.clone();
     let import = |sale: ImportSale| {
         let policy = policy.clone();
@@ -335,13 +337,19 @@ async fn nothing_is_sold_in_a_currency_that_has_ended() {
         });
         imported.expect("the storage works")
     };
-    assert_eq!(import(past), Ok(ImportedSale::Recorded));
-    assert_eq!(import(after), Err("currency_ended"));
+    assert_eq!(
+        import(past_sale("4711", "2022-12-30T12:00:00Z")),
+        Ok(ImportedSale::Recorded)
+    );
+    assert_eq!(
+        import(past_sale("4712", "2023-01-01T00:00:00Z")),
+        Err("currency_ended")
+    );
     shop.assert_integrity();
 }
 
 #[tokio::test]
-async fn a_total_that_does_not_fit_the_own_currency_is_refused() {
+async fn rejects_total_that_overflows_base_currency() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.sells_in("USD", "1000000").await;
@@ -356,7 +364,7 @@ async fn a_total_that_does_not_fit_the_own_currency_is_refused() {
 }
 
 #[tokio::test]
-async fn a_document_that_says_another_rate_is_found() {
+async fn finds_document_with_changed_rate() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.sells_in("USD", "0.9").await;
@@ -379,10 +387,10 @@ async fn a_document_that_says_another_rate_is_found() {
     );
 }
 
-/// Whatever the caches are told, amounts, sums and stock are read from the file each time: what
-/// changes behind the program's back is seen at once.
+/// Caches never hold amounts, sums or stock. Those are read from the file each time, so a change
+/// behind the program's back is visible at once.
 #[tokio::test]
-async fn money_and_stock_are_never_remembered() {
+async fn never_caches_money_or_stock() {
     let day = |config: &mut tillbox::config::Config| {
         config.cache.rate_ttl = "24h".parse().expect("a span");
         config.cache.settings_ttl = "24h".parse().expect("a span");
@@ -441,10 +449,10 @@ async fn money_and_stock_are_never_remembered() {
     );
 }
 
-/// Which currencies a shop sells in is kept for a while: changed behind the program's back it is
-/// seen when that time is over.
+/// The enabled currencies are cached for a while. A change behind the program's back is visible
+/// when the entry expires.
 #[tokio::test]
-async fn the_currencies_are_believed_for_their_time_and_not_longer() {
+async fn caches_currencies_until_they_expire() {
     let app = TestApp::with(false, |config| {
         config.cache.settings_ttl = "5m".parse().expect("a span")
     });

@@ -1,4 +1,4 @@
-//! The operator changes how invoice numbers are written, and the shop sells on.
+//! Changes of the format of invoice numbers while the shop sells.
 
 use tillbox::primitives::id::ProductId;
 use tillbox::primitives::{NumberFormat, Quantity, Refusal as _};
@@ -33,7 +33,7 @@ fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static
         email: None,
     };
     let sold = shop.write(move |work| {
-        // As a refusal undoes its own work, so does this.
+        // The write is undone, as a refusal undoes its work.
         Ok(work
             .nested(|work| record(work, &policy, &sale))
             .map(|recorded| recorded.settlement.invoice.number)
@@ -43,7 +43,7 @@ fn sell(shop: &TestShop, product: &str, format: &str) -> Result<String, &'static
 }
 
 #[tokio::test]
-async fn numbers_go_on_without_a_gap_when_their_format_is_changed() {
+async fn continues_numbers_without_gap_when_format_changes() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -61,7 +61,7 @@ async fn numbers_go_on_without_a_gap_when_their_format_is_changed() {
 }
 
 #[tokio::test]
-async fn a_format_that_runs_into_an_earlier_one_is_refused_in_words() {
+async fn rejects_format_that_collides_with_earlier_numbers() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;

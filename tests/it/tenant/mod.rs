@@ -1,5 +1,5 @@
-//! The rules of a shop, called as the program's own parts call each other: what no route shows by
-//! itself.
+//! The rules of a shop, called as the program's modules call each other. They cover behaviour that
+//! no route shows.
 
 mod foreign_sales;
 mod hold_ends;

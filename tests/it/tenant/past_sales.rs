@@ -1,4 +1,4 @@
-//! Sales that come from elsewhere, from the past.
+//! Imported sales of the past.
 
 use serde_json::json;
 use tillbox::primitives::{Quantity, Refusal as _, Sku, Timestamp};
@@ -19,7 +19,7 @@ fn past_sale(sku: &str, unit_price_minor: i64) -> ImportSale {
     }
 }
 
-/// What became of it, or the code of its refusal.
+/// The result, or the code of its refusal.
 fn import(shop: &TestShop, app: &TestApp, sale: ImportSale) -> Result<ImportedSale, &'static str> {
     let policy = app.app().policy.clone();
     let imported = shop
@@ -28,7 +28,7 @@ fn import(shop: &TestShop, app: &TestApp, sale: ImportSale) -> Result<ImportedSa
 }
 
 #[tokio::test]
-async fn the_past_leaves_the_present_shelf_alone() {
+async fn leaves_stock_unchanged_by_past_sales() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let body =
@@ -54,7 +54,7 @@ async fn the_past_leaves_the_present_shelf_alone() {
 }
 
 #[tokio::test]
-async fn a_number_stands_for_one_sale_whatever_became_of_the_products() {
+async fn identifies_sale_by_number_when_products_changed() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let id = shop.product("OLD", 500).await;
@@ -80,7 +80,7 @@ async fn a_number_stands_for_one_sale_whatever_became_of_the_products() {
 }
 
 #[tokio::test]
-async fn what_was_paid_is_what_the_lines_come_to_with_their_tax() {
+async fn computes_paid_total_from_lines_and_tax() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;

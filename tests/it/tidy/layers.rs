@@ -1,9 +1,9 @@
-//! A layer uses only those below it.
+//! A layer uses only the layers below it.
 
 use super::source::{Source, places, words};
 use super::{Offence, bites, enforce};
 
-/// The modules of the crate, each with its height. Modules of one height do not know each other.
+/// The modules of the crate with their heights. Modules of one height do not use each other.
 const HEIGHTS: &[(&str, u32)] = &[
     ("primitives", 0),
     ("storage", 10),
@@ -25,7 +25,7 @@ const HEIGHTS: &[(&str, u32)] = &[
     ("cli", 70),
 ];
 
-/// The highest layer that may not be asynchronous.
+/// Modules below this height may not be asynchronous.
 const SYNCHRONOUS_BELOW: u32 = 60;
 
 fn module_of(path: &str) -> &str {
@@ -42,7 +42,7 @@ fn height(module: &str) -> Option<u32> {
         .map(|(_, height)| *height)
 }
 
-/// The modules that a file names through `crate::`, with their places.
+/// The modules that a file names through `crate::`, with their offsets.
 fn used(source: &Source) -> Vec<(usize, &str)> {
     let mut used = Vec::new();
     for place in places(&source.code, "crate::") {
@@ -84,14 +84,14 @@ fn firsts_of_group(group: &str) -> impl Iterator<Item = (usize, &str)> {
     members.into_iter().filter_map(first)
 }
 
-fn uses_only_what_is_below(source: &Source) -> Vec<Offence> {
+fn uses_lower_layers(source: &Source) -> Vec<Offence> {
     let own = module_of(&source.path);
     if own == "lib" {
         return Vec::new();
     }
     let Some(own_height) = height(own).or((own == "main").then_some(u32::MAX)) else {
         return vec![format!(
-            "src/{}: the module {own} has no place among the layers",
+            "src/{}: the module {own} has no height; add it to HEIGHTS",
             source.path
         )];
     };
@@ -127,40 +127,37 @@ fn is_synchronous(source: &Source) -> Vec<Offence> {
 }
 
 #[test]
-fn every_layer_uses_only_what_is_below() {
+fn uses_only_lower_layers() {
     bites(
-        uses_only_what_is_below,
+        uses_lower_layers,
         "storage/a.rs",
         "use crate::tenant::x;",
         "use crate::primitives::x;",
     );
     bites(
-        uses_only_what_is_below,
+        uses_lower_layers,
         "tenant/a.rs",
         "use crate::{primitives::b, http::{c, d}};",
         "use crate::{platform::{b, c}, storage};",
     );
     bites(
-        uses_only_what_is_below,
+        uses_lower_layers,
         "worker/a.rs",
         "fn f() { crate::http::g() }",
         "fn f() { crate::app::g() }",
     );
-    assert_eq!(
-        uses_only_what_is_below(&Source::new("novelty.rs", "")).len(),
-        1
-    );
+    assert_eq!(uses_lower_layers(&Source::new("novelty.rs", "")).len(), 1);
     bites(
-        uses_only_what_is_below,
+        uses_lower_layers,
         "http/api/a.rs",
         "use super::super::b;",
         "use super::b;",
     );
-    enforce(uses_only_what_is_below, &[]);
+    enforce(uses_lower_layers, &[]);
 }
 
 #[test]
-fn what_lies_below_http_and_worker_is_synchronous() {
+fn keeps_lower_layers_synchronous() {
     bites(
         is_synchronous,
         "tenant/a.rs",

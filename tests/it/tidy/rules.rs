@@ -1,14 +1,14 @@
-//! Small rules: where things have their home, and what is not written at all.
+//! Small rules: modules that own a library, and forbidden constructs.
 
 use super::source::{Source, places, words};
 use super::{Offence, bites, enforce, enforce_everywhere};
 
-/// Names that say nothing.
+/// Names without meaning.
 const EMPTY_NAMES: &[&str] = &[
     "util", "utils", "helper", "helpers", "common", "misc", "manager", "service", "services",
 ];
 
-/// A word that is used in one place of the tree only.
+/// A word that is used in one part of the tree only.
 fn at_home(word: &'static str, home: &'static str) -> impl Fn(&Source) -> Vec<Offence> {
     move |source| {
         if source.path.starts_with(home) {
@@ -16,7 +16,7 @@ fn at_home(word: &'static str, home: &'static str) -> impl Fn(&Source) -> Vec<Of
         }
         let found = words(&source.code).filter(|(_, found)| *found == word);
         found
-            .map(|(place, _)| format!("{}: {word} has its home in {home}", source.at(place)))
+            .map(|(place, _)| format!("{}: {word} belongs in {home}", source.at(place)))
             .collect()
     }
 }
@@ -37,7 +37,7 @@ fn no_connection(source: &Source) -> Vec<Offence> {
         };
         if words(&rest[..end]).any(|(_, word)| word == "Connection") {
             offences.push(format!(
-                "{}: rusqlite::Connection has its home in storage/",
+                "{}: rusqlite::Connection belongs in storage/",
                 source.at(place)
             ));
         }
@@ -46,7 +46,7 @@ fn no_connection(source: &Source) -> Vec<Offence> {
 }
 
 /// Reads of the ambient clock or of ambient randomness.
-fn no_ambient_time_or_chance(source: &Source) -> Vec<Offence> {
+fn no_ambient_time_or_randomness(source: &Source) -> Vec<Offence> {
     let mut offences = Vec::new();
     for text in [
         "SystemTime",
@@ -90,7 +90,7 @@ fn no_sleep(source: &Source) -> Vec<Offence> {
         .collect()
 }
 
-fn begins_with_its_reason(source: &Source) -> Vec<Offence> {
+fn begins_with_doc(source: &Source) -> Vec<Offence> {
     let begins = source.text.starts_with("//! ");
     if begins {
         Vec::new()
@@ -102,19 +102,24 @@ fn begins_with_its_reason(source: &Source) -> Vec<Offence> {
     }
 }
 
-fn has_a_name_that_says_something(source: &Source) -> Vec<Offence> {
+fn has_specific_name(source: &Source) -> Vec<Offence> {
     let parts = source
         .path
         .split('/')
         .map(|part| part.trim_end_matches(".rs"));
     let empty = parts.filter(|part| EMPTY_NAMES.contains(part));
     empty
-        .map(|part| format!("{}{}: {part} says nothing", source.root, source.path))
+        .map(|part| {
+            format!(
+                "{}{}: {part} is too general a name",
+                source.root, source.path
+            )
+        })
         .collect()
 }
 
 #[test]
-fn things_have_their_homes() {
+fn uses_libraries_only_in_their_modules() {
     bites(
         no_connection,
         "tenant/a.rs",
@@ -152,15 +157,15 @@ fn things_have_their_homes() {
         at_home("lettre", "outbound/"),
         &[
             "config/mail.rs",
-            // reads the sender's address, so that a bad one is refused at the start
+            // parses the sender's address, so that a bad one is rejected at the start
         ],
     );
 }
 
-/// What is kept in memory: who exists, which files are open, what a currency is worth and which
-/// ones a shop sells in. No amount, no sum, no stock.
+/// The caches: tenants, open files, exchange rates, and the currencies of a shop. No amount, no
+/// sum, no stock.
 #[test]
-fn only_these_keep_anything_in_a_cache() {
+fn caches_only_in_listed_files() {
     let keeps = |source: &Source| {
         let is_cache = |word: &(usize, &str)| matches!(word.1, "moka" | "TimedCache");
         let offences = words(&source.product).filter(is_cache);
@@ -185,37 +190,37 @@ fn only_these_keep_anything_in_a_cache() {
     enforce(
         keeps,
         &[
-            "app.rs",               // holds the cache of the currencies that a shop sells in
-            "platform/cache.rs",    // the cache itself
-            "tenancy/directory.rs", // who exists
-            "tenancy/published.rs", // what a currency is worth
+            "app.rs",                      // the cache of the currencies of a shop
+            "platform/cache.rs",           // the cache itself
+            "tenancy/directory.rs",        // tenants
+            "landlord/published_rates.rs", // exchange rates
         ],
     );
 }
 
 #[test]
-fn time_and_chance_are_injected() {
+fn injects_time_and_randomness() {
     bites(
-        no_ambient_time_or_chance,
+        no_ambient_time_or_randomness,
         "tenant/a.rs",
         "let t = Instant::now();",
         "let t = work.now();",
     );
     enforce(
-        no_ambient_time_or_chance,
+        no_ambient_time_or_randomness,
         &[
-            "http/layers.rs",        // how long a request took, for the log and the figures
-            "http/deadlines.rs",     // how long a head takes to come, and an answer to be read
-            "primitives/clock.rs",   // the port itself
-            "primitives/entropy.rs", // the port itself
-            "storage/database.rs",   // the deadline of a long read
-            "storage/writer.rs",     // the bound of one batch, and how long its commit took
+            "http/layers.rs",         // the duration of a request, for the log and the metrics
+            "http/wire/deadlines.rs", // deadlines for the head and for reading an answer
+            "primitives/clock.rs",    // the port itself
+            "primitives/entropy.rs",  // the port itself
+            "storage/database.rs",    // the deadline of a long read
+            "storage/writer.rs",      // the bound of a batch, and the duration of its commit
         ],
     );
 }
 
 #[test]
-fn nothing_unwraps_outside_of_tests() {
+fn unwraps_only_in_tests() {
     bites(
         no_unwrap,
         "tenant/a.rs",
@@ -226,7 +231,7 @@ fn nothing_unwraps_outside_of_tests() {
 }
 
 #[test]
-fn lints_are_expected_with_a_reason_and_never_allowed() {
+fn expects_lints_with_reason() {
     bites(
         no_allow,
         "tenant/a.rs",
@@ -237,7 +242,7 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
 }
 
 #[test]
-fn nothing_waits_for_time_by_sleeping() {
+fn never_sleeps() {
     bites(
         no_sleep,
         "tenant/a.rs",
@@ -248,19 +253,19 @@ fn nothing_waits_for_time_by_sleeping() {
 }
 
 #[test]
-fn every_file_says_why_it_exists() {
+fn documents_every_file() {
     bites(
-        begins_with_its_reason,
+        begins_with_doc,
         "tenant/a.rs",
         "use x;",
         "//! Because.\nuse x;",
     );
-    enforce_everywhere(begins_with_its_reason);
+    enforce_everywhere(begins_with_doc);
 }
 
 #[test]
-fn no_module_is_a_drawer_for_odds_and_ends() {
-    assert!(!has_a_name_that_says_something(&Source::new("tenant/utils.rs", "")).is_empty());
-    assert!(!has_a_name_that_says_something(&Source::new("tenant/common/mod.rs", "")).is_empty());
-    enforce_everywhere(has_a_name_that_says_something);
+fn gives_modules_specific_names() {
+    assert!(!has_specific_name(&Source::new("tenant/utils.rs", "")).is_empty());
+    assert!(!has_specific_name(&Source::new("tenant/common/mod.rs", "")).is_empty());
+    enforce_everywhere(has_specific_name);
 }

@@ -1,4 +1,4 @@
-//! What is too long to be read in one go.
+//! Limits on the length of files and functions.
 
 use super::source::{self, Source};
 use super::{Offence, bites, enforce_everywhere};
@@ -61,7 +61,7 @@ fn fits_in_a_function(source: &Source) -> Vec<Offence> {
 }
 
 #[test]
-fn files_fit() {
+fn limits_length_of_files() {
     bites(
         fits_in_a_file,
         "a.rs",
@@ -82,7 +82,7 @@ fn files_fit() {
 }
 
 #[test]
-fn functions_fit() {
+fn limits_length_of_functions() {
     let function =
         |head: &str, lines: usize| format!("{head} {{\n{}    }}\n", "        x();\n".repeat(lines));
     for head in [

@@ -1,24 +1,31 @@
-//! Source files as the rules see them: the text, and the code in it without comments and the
-//! insides of strings.
+//! Source files as the rules see them: the text, and its code without comments and the contents of
+//! strings.
 
+use std::ops::Range;
 use std::path::Path;
 
-/// A source file.
 pub struct Source {
-    /// Its path below its root, with `/`.
+    /// The path below the root, with `/`.
     pub path: String,
-    /// `src/` or `tests/it/`.
+    /// `src/`, `tests/it/` or `tests/lab/`.
     pub root: &'static str,
     pub text: String,
-    /// The text with comments and string contents blanked; the lines stay where they are.
+    /// The text with comments and string contents blanked. Offsets and lines stay the same.
     pub code: String,
+    /// The text with all but the comments blanked.
+    pub comments: String,
     /// The code with test modules and test functions blanked too.
     pub product: String,
+    raw_strings: Vec<Range<usize>>,
 }
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        let code = blank_comments_and_strings(text);
+        let Split {
+            code,
+            comments,
+            raw_strings,
+        } = split(text);
         let is_test_file = path.ends_with("/tests.rs") || path.contains("/tests/");
         let product = if is_test_file {
             String::new()
@@ -30,11 +37,19 @@ impl Source {
             root: "src/",
             text: text.to_owned(),
             code,
+            comments,
             product,
+            raw_strings,
         }
     }
 
-    /// Where a byte of the code lies, for a person.
+    /// Whether a raw string covers a part of the bytes.
+    pub fn is_raw(&self, bytes: &Range<usize>) -> bool {
+        let overlaps = |raw: &Range<usize>| raw.start < bytes.end && bytes.start < raw.end;
+        self.raw_strings.iter().any(overlaps)
+    }
+
+    /// The place of an offset, as `path:line`.
     pub fn at(&self, offset: usize) -> String {
         let line = 1 + self.code[..offset]
             .bytes()
@@ -44,7 +59,7 @@ impl Source {
     }
 }
 
-/// All files under `src/`, in order of their paths.
+/// All files under `src/`, sorted by path.
 pub fn all() -> Vec<Source> {
     below("src/")
 }
@@ -52,6 +67,11 @@ pub fn all() -> Vec<Source> {
 /// All files under `tests/it/`.
 pub fn tests() -> Vec<Source> {
     below("tests/it/")
+}
+
+/// All files under `tests/lab/`.
+pub fn lab() -> Vec<Source> {
+    below("tests/lab/")
 }
 
 fn below(root: &'static str) -> Vec<Source> {
@@ -86,7 +106,7 @@ fn walk(dir: &Path, into: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// Words of the code with their places: identifiers and keywords.
+/// The identifiers and keywords of the code with their offsets.
 pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut rest = 0;
@@ -100,26 +120,28 @@ pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The places of a text in the code.
+/// The offsets of a text in the code.
 pub fn places<'a>(code: &'a str, text: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(text).map(|(place, _)| place)
 }
 
-fn blank_comments_and_strings(text: &str) -> String {
+struct Split {
+    code: String,
+    comments: String,
+    raw_strings: Vec<Range<usize>>,
+}
+
+fn split(text: &str) -> Split {
     let bytes = text.as_bytes();
-    let mut out = bytes.to_vec();
-    let mut place = 0;
+    let (mut code, mut comments) = (bytes.to_vec(), bytes.to_vec());
+    let mut raw_strings = Vec::new();
+    let (mut place, mut code_start) = (0, 0);
     while place < bytes.len() {
         let end = match bytes[place] {
             b'/' if bytes[place..].starts_with(b"//") => until(bytes, place, b"\n"),
             b'/' if bytes[place..].starts_with(b"/*") => until(bytes, place + 2, b"*/") + 2,
             b'"' => string_end(bytes, place),
-            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"\"") => {
-                until(bytes, place + 2, b"\"") + 1
-            }
-            b'r' if !is_word_byte(bytes, place) && bytes[place + 1..].starts_with(b"#\"") => {
-                until(bytes, place + 3, b"\"#") + 2
-            }
+            b'r' if is_raw_string(bytes, place) => raw_string_end(bytes, place),
             b'\'' if bytes[place + 1..].starts_with(b"\\") => until(bytes, place + 3, b"'") + 1,
             b'\'' if bytes.get(place + 2) == Some(&b'\'') => place + 3,
             _ => {
@@ -128,14 +150,46 @@ fn blank_comments_and_strings(text: &str) -> String {
             }
         };
         let end = end.min(bytes.len());
-        for byte in &mut out[place..end] {
-            if *byte != b'\n' {
-                *byte = b' ';
-            }
+        let is_comment = bytes[place] == b'/';
+        if bytes[place] == b'r' {
+            raw_strings.push(place..end);
         }
-        place = end;
+        blank(&mut code[place..end]);
+        blank(&mut comments[code_start..if is_comment { place } else { end }]);
+        (place, code_start) = (end, end);
     }
-    String::from_utf8(out).expect("whole characters were blanked")
+    blank(&mut comments[code_start..]);
+    let whole = |bytes| String::from_utf8(bytes).expect("whole characters were blanked");
+    Split {
+        code: whole(code),
+        comments: whole(comments),
+        raw_strings,
+    }
+}
+
+fn blank(bytes: &mut [u8]) {
+    for byte in bytes.iter_mut().filter(|byte| **byte != b'\n') {
+        *byte = b' ';
+    }
+}
+
+/// Whether `r"…"`, `r#"…"#` or such a byte string begins at this `r`.
+fn is_raw_string(bytes: &[u8], place: usize) -> bool {
+    let is_prefix = match place.checked_sub(1).map(|before| bytes[before]) {
+        Some(b'b') => !is_word_byte(bytes, place - 1),
+        _ => !is_word_byte(bytes, place),
+    };
+    let quote = bytes[place + 1..].iter().find(|byte| **byte != b'#');
+    is_prefix && quote == Some(&b'"')
+}
+
+fn raw_string_end(bytes: &[u8], start: usize) -> usize {
+    let hashes = bytes[start + 1..]
+        .iter()
+        .take_while(|byte| **byte == b'#')
+        .count();
+    let close = [&b"\""[..], &b"#".repeat(hashes)].concat();
+    until(bytes, start + hashes + 2, &close) + close.len()
 }
 
 /// Whether the byte before belongs to a word.
@@ -165,8 +219,8 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
 
 /// Blanks every item behind `#[cfg(test)]`, up to the line that closes it at the same indentation.
 fn blank_tests(code: &str) -> String {
-    // Blank lines as long as the old ones: places in the one are places in the other.
-    let blank = |line: &str| " ".repeat(line.len());
+    // Blank lines keep their lengths, so that offsets stay the same.
+    let blank_line = |line: &str| " ".repeat(line.len());
     let mut out: Vec<String> = Vec::new();
     let mut closing: Option<String> = None;
     let mut lines = code.lines();
@@ -175,13 +229,13 @@ fn blank_tests(code: &str) -> String {
             if line == close {
                 closing = None;
             }
-            out.push(blank(line));
+            out.push(blank_line(line));
         } else if line.trim() == "#[cfg(test)]" {
             let indent = &line[..line.len() - line.trim_start().len()];
-            out.push(blank(line));
+            out.push(blank_line(line));
             let item = lines
                 .by_ref()
-                .inspect(|line| out.push(blank(line)))
+                .inspect(|line| out.push(blank_line(line)))
                 .find(|line| !line.trim().starts_with("#["));
             if item.is_some_and(|item| !item.trim_end().ends_with([';', '}'])) {
                 closing = Some(format!("{indent}}}"));
@@ -194,13 +248,15 @@ fn blank_tests(code: &str) -> String {
 }
 
 #[test]
-fn comments_strings_and_tests_are_no_code() {
+fn blanks_comments_strings_and_tests() {
     let text = "//! doc\nlet a = \"x.unwrap()\"; // .unwrap()\nlet q = '\"'; \
         b();\n#[cfg(test)]\nmod tests {\n    c.unwrap();\n}\nfn d() {}\n";
     let source = Source::new("a.rs", text);
     assert!(!source.code.contains("doc") && !source.code.contains("x.unwrap"));
     assert!(source.code.contains("b();") && source.code.contains("c.unwrap()"));
     assert!(!source.product.contains("unwrap") && source.product.contains("fn d()"));
+    assert!(source.comments.contains("doc") && source.comments.contains(".unwrap()"));
+    assert!(!source.comments.contains('x') && !source.comments.contains("fn d"));
     assert_eq!(
         source.at(source.product.find("fn d").expect("kept")),
         "src/a.rs:8"
@@ -210,4 +266,16 @@ fn comments_strings_and_tests_are_no_code() {
             .product
             .is_empty()
     );
+}
+
+#[test]
+fn finds_raw_strings() {
+    let text = "f(r\"a\"); g(br##\"b\"# \"##); h(\"c\"); var\n";
+    let source = Source::new("a.rs", text);
+    let is_raw = |word: &str| {
+        let start = text.find(word).expect("a word");
+        source.is_raw(&(start..start + word.len()))
+    };
+    assert!(is_raw("a\"") && is_raw("b\"# ") && !is_raw("c\"") && !is_raw("var"));
+    assert_eq!(source.code.trim_end().len(), text.trim_end().len());
 }

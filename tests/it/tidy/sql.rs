@@ -1,10 +1,10 @@
-//! SQL is where the test that prepares it all can find it.
+//! Every SQL statement is in a list, so that one test prepares them all.
 
 use tillbox::storage::Statement;
 
 use super::source::{self, Source};
 
-/// The module that a file is, as `module_path!` says it.
+/// The module of a file, as `module_path!` returns it.
 fn module_of(path: &str) -> String {
     let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
     format!("tillbox::{}", path.replace('/', "::"))
@@ -29,7 +29,7 @@ fn is_listed(source: &Source, listed: &[&Statement]) -> bool {
 }
 
 #[test]
-fn every_module_with_sql_is_in_a_list() {
+fn lists_every_module_with_sql() {
     let lists = [
         tillbox::tenant::STATEMENTS,
         tillbox::tenancy::STATEMENTS,

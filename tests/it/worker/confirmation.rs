@@ -27,7 +27,7 @@ async fn sell(shop: &TestShop, email: Option<&str>) {
         .expect(201);
 }
 
-/// Names and contents of the mail that has left.
+/// Names and contents of the sent mail.
 fn outbox(app: &TestApp) -> Vec<(String, String)> {
     let dir = app.app().config.outbox_dir();
     let Ok(entries) = fs::read_dir(dir) else {
@@ -45,7 +45,7 @@ fn outbox(app: &TestApp) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sale_with_an_address_is_confirmed_once() {
+async fn confirms_sale_with_address_once() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     sell(&shop, Some("ada@example.org")).await;
@@ -66,13 +66,13 @@ async fn a_sale_with_an_address_is_confirmed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_confirmation_that_was_cut_off_is_sent_again_as_the_same_message() {
+async fn resends_interrupted_confirmation_as_same_message() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     sell(&shop, Some("ada@example.org")).await;
     run(&app, handlers::ALL);
     let first = outbox(&app);
-    // As if the process had died after the mail had left and before that was noted.
+    // The state after the process died between the sending of the mail and its completion.
     app.stop();
     shop.raw(&format!(
         "UPDATE job SET state = 'running', finalized_at = NULL WHERE kind = '{KIND}'"
@@ -86,7 +86,7 @@ async fn a_confirmation_that_was_cut_off_is_sent_again_as_the_same_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sale_without_an_address_sends_nothing() {
+async fn sends_nothing_for_sale_without_address() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     sell(&shop, None).await;

@@ -1,5 +1,5 @@
-//! Jobs of a file that was put back from a copy: held until somebody says that they may run. And
-//! those whose kind nothing runs.
+//! Jobs of a restored file are held until the operator releases them, and jobs of an unknown kind
+//! until a program knows it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn next_due(shop: &TestShop) -> Option<Timestamp> {
 }
 
 #[test]
-fn jobs_of_an_older_epoch_wait_until_they_are_released() {
+fn holds_jobs_of_older_epoch_until_released() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, doing("before"));
@@ -63,7 +63,7 @@ fn jobs_of_an_older_epoch_wait_until_they_are_released() {
     assert_eq!(
         next_due(&shop),
         None,
-        "what is held wakes nobody, and is late for nobody"
+        "a held job sets no wakeup and is never late"
     );
     enqueue(&shop, Queue::Low, KIND, doing("after"));
     assert_eq!(run(&app, HANDLERS), completed(1));
@@ -91,10 +91,10 @@ fn jobs_of_an_older_epoch_wait_until_they_are_released() {
     assert_eq!(trail, ["2"]);
 }
 
-/// A process that had died in the middle of a job, and whose file was then put back: the job is
-/// rescued, and held.
+/// The process died in the middle of a job, and the file was then restored: the job is rescued, and
+/// held.
 #[test]
-fn an_orphan_of_an_older_epoch_is_rescued_and_held() {
+fn rescues_and_holds_orphan_of_older_epoch() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, doing("before"));
@@ -107,7 +107,7 @@ fn an_orphan_of_an_older_epoch_is_rescued_and_held() {
 }
 
 #[test]
-fn more_jobs_than_one_transaction_takes_are_released_one_batch_after_the_other() {
+fn releases_many_jobs_in_batches() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let push = |work: &mut TenantWork<'_>| {
@@ -129,7 +129,7 @@ fn more_jobs_than_one_transaction_takes_are_released_one_batch_after_the_other()
 }
 
 #[test]
-fn a_held_job_does_not_stand_in_the_way_of_its_like_and_gives_way_to_it() {
+fn supersedes_held_job_by_new_job_with_same_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let later = Some(app.now().plus_millis(3_600_000));
@@ -148,7 +148,7 @@ fn a_held_job_does_not_stand_in_the_way_of_its_like_and_gives_way_to_it() {
 }
 
 #[test]
-fn a_single_held_job_is_released_by_its_retry_and_the_epoch_only_rises() {
+fn releases_held_job_on_retry_and_never_lowers_epoch() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for what in ["first", "second"] {
@@ -192,7 +192,7 @@ fn a_single_held_job_is_released_by_its_retry_and_the_epoch_only_rises() {
 }
 
 #[test]
-fn a_kind_that_nobody_knows_is_kept_reported_and_not_to_blame() {
+fn holds_and_reports_job_of_unknown_kind() {
     let app = TestApp::with(false, |config| config.queue.low.tries = 1);
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, json!({"precious": 1}));
@@ -200,27 +200,27 @@ fn a_kind_that_nobody_knows_is_kept_reported_and_not_to_blame() {
     assert_eq!((tally.held, tally.discarded, tally.retried), (1, 0, 0));
     for _ in 0..3 {
         app.advance(Duration::from_secs(30 * 86_400));
-        assert_eq!(run(&app, NONE).total(), 0, "it is told of once");
+        assert_eq!(run(&app, NONE).total(), 0, "it is reported once");
     }
     let kept = shop.rows(&format!(
         "SELECT state, attempt, payload FROM job WHERE kind = '{KIND}'"
     ));
     assert_eq!(kept, [r#"available|0|{"precious":1}"#]);
-    let told = logs().of_tenant(&shop.id.to_string()).saying("job held");
+    let held_lines = logs().of_tenant(&shop.id.to_string()).saying("job held");
     assert!(
-        told.lines().len() == 1 && told.contain("no handler for this kind of job"),
-        "{told:?}"
+        held_lines.lines().len() == 1 && held_lines.contain("no handler for this kind of job"),
+        "{held_lines:?}"
     );
     let errors = shop.rows(&format!(
         "SELECT errors ->> '$[0].error' FROM job WHERE kind = '{KIND}'"
     ));
-    assert!(errors[0].contains("nothing runs this kind"), "{errors:?}");
+    assert!(errors[0].contains("no handler for this kind"), "{errors:?}");
 }
 
 static RAN: AtomicUsize = AtomicUsize::new(0);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_knows_the_kind_runs_what_another_held() {
+async fn runs_held_job_when_kind_becomes_known() {
     fn count(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
         RAN.fetch_add(1, Ordering::SeqCst);
         Ok(())
@@ -247,13 +247,13 @@ async fn a_program_that_knows_the_kind_runs_what_another_held() {
     assert_eq!(
         jobs(&restored, KIND),
         ["available|0|0"],
-        "it has its epoch again, which is an older one"
+        "its epoch counts again, and is an older one"
     );
 }
 
-/// A shell that replaces the row would let jobs run that a copy may have run.
+/// Replacing the row would let jobs run that another copy of the file may have run.
 #[test]
-fn the_epoch_cannot_be_set_back_by_raw_sql() {
+fn rejects_raw_sql_that_lowers_epoch() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for sql in [

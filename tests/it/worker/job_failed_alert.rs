@@ -1,5 +1,4 @@
-//! Whoever runs the shop is told of jobs that were given up: at once, once, and never of the alerts
-//! themselves.
+//! Alerts about discarded jobs: at once, once, and never about the alerts themselves.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
@@ -20,7 +19,8 @@ use crate::support::{TestApp, TestShop, logs};
 
 const URL: &str = "https://hooks.example/T0/s3cret";
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// Longer than the longest pause after a failure, and shorter than the window when it comes once.
+/// Longer than the longest pause after a failure, and shorter than the alert window when it passes
+/// once.
 const PAUSE: Duration = Duration::from_secs(30 * 60);
 
 fn both(config: &mut Config) {
@@ -44,7 +44,7 @@ fn started(settings: impl FnOnce(&mut Config)) -> (TestApp, TestShop) {
     (app, shop)
 }
 
-/// A job that is given up at its first attempt, because nobody can read its payload.
+/// Enqueues a job that is discarded at its first attempt, because its payload is invalid.
 fn fail(shop: &TestShop) {
     enqueue(
         shop,
@@ -83,8 +83,18 @@ fn kept_key(app: &TestApp) -> SigningKey {
     SigningKey::parse(text.trim_end()).expect("it is a key")
 }
 
+fn assert_failure_is_logged(shop: &TestShop) {
+    let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
+    let [line] = lines.lines() else {
+        panic!("{:?}", lines.lines())
+    };
+    for key in ["tenant_id", "queue", "job", "job_id", "attempt", "error"] {
+        assert!(!line[key].is_null(), "{key} is missing in {line}");
+    }
+}
+
 #[test]
-fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
+fn sends_webhook_and_mail_when_job_is_discarded() {
     let (app, shop) = started(both);
     fail(&shop);
     work(&app);
@@ -127,12 +137,12 @@ fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
         data["error"]
             .as_str()
             .expect("a text")
-            .contains("cannot be read"),
+            .contains("the payload is invalid"),
         "{data}"
     );
     assert!(
         !body.to_string().contains("4242"),
-        "a payload is nobody's business: {body}"
+        "the payload is not sent: {body}"
     );
 
     let signed = kept_key(&app).headers(header(call, "webhook-id"), app.now(), &call.body);
@@ -148,18 +158,12 @@ fn a_job_that_is_given_up_is_told_by_webhook_and_mail() {
         "{mail}"
     );
     assert!(!mail.contains("4242"), "{mail}");
-    let lines = logs().of_tenant(&shop.id.to_string()).saying("job failed");
-    let [line] = lines.lines() else {
-        panic!("{:?}", lines.lines())
-    };
-    for key in ["tenant_id", "queue", "job", "job_id", "attempt", "error"] {
-        assert!(!line[key].is_null(), "{key} lacks in {line}");
-    }
+    assert_failure_is_logged(&shop);
 }
 
-/// Mail is what fails most: whoever pauses its queue, or has a backlog there, is told all the same.
+/// Mail fails most often: an alert is sent even when its queue is paused or has a backlog.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_paused_holds_no_alert_of_the_others() {
+async fn sends_alert_when_queue_of_failed_job_is_paused() {
     let (app, shop) = started(both);
     app.app()
         .pauses
@@ -169,7 +173,7 @@ async fn a_queue_that_is_paused_holds_no_alert_of_the_others() {
     fail(&shop);
     work(&app);
     assert_eq!((app.world().calls().len(), mails(&app).len()), (1, 1));
-    // Their own queue holds them, until it is resumed.
+    // The alerts' own queue holds them until it is resumed.
     app.app()
         .pauses
         .pause(Origin::system(), Queue::Billing, None)
@@ -188,10 +192,10 @@ async fn a_queue_that_is_paused_holds_no_alert_of_the_others() {
     assert_eq!(app.world().calls().len(), 2);
 }
 
-/// Jobs of its own queue that came before it, and fail, stand behind an alert; and it is told of
-/// them as well.
+/// An alert goes before earlier jobs of its own queue, and those jobs, when they fail, are reported
+/// as well.
 #[test]
-fn an_alert_goes_before_all_the_rest_of_its_queue() {
+fn sends_alert_before_rest_of_its_queue() {
     static ORDER: Mutex<Vec<String>> = Mutex::new(Vec::new());
     fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         let kind = if outbound_job.payload.contains("job_kind")
@@ -227,9 +231,9 @@ fn an_alert_goes_before_all_the_rest_of_its_queue() {
     );
 }
 
-/// Mails that hang take all the places that their shop may have; more of them wait.
+/// Hanging mails occupy all slots of their shop, and more of them wait.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alert_does_not_wait_behind_mails_that_hang() {
+async fn sends_alert_while_mails_hang() {
     let server = EndlessServer::start(|_| true);
     let (app, shop) = started(|config| {
         both(config);
@@ -255,7 +259,7 @@ async fn an_alert_does_not_wait_behind_mails_that_hang() {
     })
     .await;
     fail(&shop);
-    until("the operator is told", || !app.world().calls().is_empty()).await;
+    until("an alert is sent", || !app.world().calls().is_empty()).await;
     assert_eq!(
         shop.count("SELECT count(*) FROM job WHERE queue = 'default' AND state = 'available'"),
         17
@@ -265,7 +269,7 @@ async fn an_alert_does_not_wait_behind_mails_that_hang() {
 }
 
 #[test]
-fn while_a_window_lasts_failures_are_counted_and_told_at_its_end() {
+fn sends_one_summary_at_end_of_window() {
     let (app, shop) = started(webhook);
     for _ in 0..6 {
         fail(&shop);
@@ -275,13 +279,14 @@ fn while_a_window_lasts_failures_are_counted_and_told_at_its_end() {
     app.advance(WINDOW);
     work(&app);
     let calls = app.world().calls();
-    assert_eq!(calls.len(), 2, "the rest is told as one");
+    assert_eq!(calls.len(), 2, "the rest is one alert");
     assert_eq!(body(&calls[1])["data"]["failures"], 5);
     assert_ne!(
         header(&calls[0], "webhook-id"),
         header(&calls[1], "webhook-id")
     );
-    // Nothing in the second window: it ends without a word, and the next failure is told at once.
+    // No failure in the second window: it ends without an alert, and the next failure is reported
+    // at once.
     app.advance(WINDOW);
     work(&app);
     assert_eq!(app.world().calls().len(), 2);
@@ -292,24 +297,24 @@ fn while_a_window_lasts_failures_are_counted_and_told_at_its_end() {
 }
 
 #[test]
-fn each_kind_and_each_tenant_has_a_window_of_its_own() {
+fn keeps_one_window_per_kind_and_tenant() {
     let (app, shop) = started(webhook);
     let other = app.tenant("uptown");
     fail(&shop);
     fail(&other);
     enqueue(&shop, Queue::Low, "inventory.expire_reservation", json!({}));
     work(&app);
-    let told: Vec<Value> = app
+    let reported: Vec<Value> = app
         .world()
         .calls()
         .iter()
         .map(|call| body(call)["data"]["job"].clone())
         .collect();
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(reported.len(), 3, "{reported:?}");
 }
 
 #[test]
-fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_alert_itself() {
+fn retries_failed_alert_as_same_message_without_further_alert() {
     let (app, shop) = started(both);
     let mut answers = [
         CallError::Timeout,
@@ -356,7 +361,7 @@ fn an_alert_that_does_not_arrive_is_tried_again_as_the_same_message_and_is_no_al
 }
 
 #[test]
-fn who_is_not_to_be_told_is_not_told() {
+fn sends_nothing_without_recipients() {
     let (app, shop) = started(|_| {});
     fail(&shop);
     work(&app);
@@ -366,10 +371,10 @@ fn who_is_not_to_be_told_is_not_told() {
     );
     assert!(
         !app.data_dir().join("alerts.secret").exists(),
-        "no key is made for nobody"
+        "no key is created without recipients"
     );
 
-    // A URL that is taken out of the configuration gets nothing that was meant for it.
+    // A URL that was removed from the configuration gets no alert that was meant for it.
     let (app, shop) = started(webhook);
     app.world().answers(|_| Err(CallError::Timeout));
     fail(&shop);
@@ -384,7 +389,7 @@ fn who_is_not_to_be_told_is_not_told() {
 }
 
 #[test]
-fn an_address_of_this_house_can_be_forbidden() {
+fn forbids_private_addresses_when_configured() {
     let (app, shop) = started(|config| {
         webhook(config);
         config.alerts.webhook_private = false;
@@ -395,7 +400,7 @@ fn an_address_of_this_house_can_be_forbidden() {
 }
 
 #[test]
-fn a_job_that_kills_the_process_again_and_again_is_told_as_well() {
+fn sends_alert_when_job_is_rescued_too_often() {
     let (app, shop) = started(webhook);
     enqueue(&shop, Queue::Default, "orders.confirmation", json!({}));
     app.stop();
@@ -409,7 +414,7 @@ fn a_job_that_kills_the_process_again_and_again_is_told_as_well() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_silences_nothing() {
+fn sends_alert_after_clock_was_set_back() {
     let (app, shop) = started(webhook);
     fail(&shop);
     work(&app);
@@ -421,7 +426,7 @@ fn a_clock_that_is_set_back_silences_nothing() {
 }
 
 #[test]
-fn the_key_that_is_made_is_kept_and_one_that_is_configured_counts() {
+fn keeps_generated_key_and_prefers_configured_key() {
     let (app, shop) = started(webhook);
     let key = kept_key(&app);
     let mode = std::fs::metadata(app.data_dir().join("alerts.secret"))

@@ -1,4 +1,4 @@
-//! What becomes of a job: its effect, its failures, its end.
+//! The effect, the failures and the end of a job.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tillbox::platform::audit::{self, AuditEntry};
 use tillbox::platform::queue::{self, NewJob, Queue};
 use tillbox::storage::{StorageError, StorageErrorKind, TenantWork};
 use tillbox::worker::handlers::{self, Handler, Handlers};
-use tillbox::worker::{JobError, Tally};
+use tillbox::worker::{JobCounts, JobError};
 
 use super::{completed, doing, enqueue, jobs, run};
 use crate::support::{TestApp, TestShop, blocking, logs};
@@ -30,7 +30,7 @@ fn step(work: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
     };
     audit::append(work, &entry)?;
     match what {
-        "fail" => Err(JobError::passing("not today")),
+        "fail" => Err(JobError::transient("not today")),
         "refuse" => Err(JobError::permanent("never")),
         "panic" => panic!("out of order"),
         "panic deep inside" => work.nested(|work| {
@@ -47,7 +47,7 @@ fn effects(shop: &TestShop) -> Vec<String> {
 }
 
 #[test]
-fn an_effect_and_its_completion_are_one() {
+fn commits_effect_with_completion() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Audit, STEP, doing("first"));
@@ -67,10 +67,9 @@ fn an_effect_and_its_completion_are_one() {
     );
 }
 
-/// A clock that was ahead is put right: what failed meanwhile does not wait until it comes by there
-/// again.
+/// A clock that was ahead is corrected: a retry from that time must not wait until then.
 #[test]
-fn a_clock_that_is_set_back_strands_no_job() {
+fn runs_retry_when_clock_is_set_back() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Default, STEP, doing("fail"));
@@ -99,7 +98,7 @@ fn a_clock_that_is_set_back_strands_no_job() {
 }
 
 #[test]
-fn more_jobs_than_a_turn_takes_are_all_run_in_order() {
+fn runs_more_jobs_than_one_batch_in_order() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let push = |work: &mut TenantWork<'_>| {
@@ -116,7 +115,7 @@ fn more_jobs_than_a_turn_takes_are_all_run_in_order() {
 }
 
 #[test]
-fn a_failing_or_panicking_job_harms_no_neighbour() {
+fn keeps_neighbours_when_job_fails_or_panics() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for what in [
@@ -130,7 +129,7 @@ fn a_failing_or_panicking_job_harms_no_neighbour() {
         enqueue(&shop, Queue::Financial, STEP, doing(what));
     }
     let tally = run(&app, HANDLERS);
-    let expected = Tally {
+    let expected = JobCounts {
         completed: 3,
         retried: 2,
         discarded: 1,
@@ -159,7 +158,7 @@ fn a_failing_or_panicking_job_harms_no_neighbour() {
 }
 
 #[test]
-fn a_job_is_retried_later_and_discarded_after_its_last_attempt() {
+fn retries_job_and_discards_it_after_last_attempt() {
     let app = TestApp::with(false, |config| config.queue.low.tries = 3);
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, STEP, doing("fail"));
@@ -221,7 +220,7 @@ fn a_job_is_retried_later_and_discarded_after_its_last_attempt() {
 }
 
 #[test]
-fn a_payload_that_cannot_be_read_is_not_tried_again() {
+fn discards_job_with_invalid_payload_at_once() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(
@@ -241,7 +240,7 @@ fn a_payload_that_cannot_be_read_is_not_tried_again() {
 }
 
 #[test]
-fn a_full_disk_is_not_the_jobs_fault() {
+fn counts_no_attempt_when_disk_is_full() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Audit, STEP, doing("good"));
@@ -252,11 +251,11 @@ fn a_full_disk_is_not_the_jobs_fault() {
 }
 
 #[test]
-fn a_rescue_burns_no_attempt_and_poison_is_given_up() {
+fn counts_no_attempt_for_rescue_and_discards_poison_job() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, STEP, doing("first"));
-    // What a process that died in the middle of an outbound call leaves behind.
+    // The state that a process leaves when it dies in the middle of an outbound call.
     let die = |rescues: i64| {
         app.stop();
         shop.raw(&format!(
@@ -279,10 +278,10 @@ fn a_rescue_burns_no_attempt_and_poison_is_given_up() {
     assert_eq!(failed.lines().len(), 1, "{failed:?}");
 }
 
-/// A copy that was made while a job ran is put back under a running process: nobody works on that
+/// A copy that was made while a job ran is restored under a running process: no worker runs that
 /// job.
 #[test]
-fn jobs_of_a_file_that_was_put_back_are_rescued() {
+fn rescues_jobs_of_restored_file() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, STEP, doing("first"));
@@ -303,7 +302,7 @@ fn jobs_of_a_file_that_was_put_back_are_rescued() {
 }
 
 #[test]
-fn a_job_for_later_waits_for_its_time() {
+fn runs_scheduled_job_at_its_time() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let new = NewJob {
@@ -318,7 +317,7 @@ fn a_job_for_later_waits_for_its_time() {
 }
 
 #[test]
-fn a_broken_shop_keeps_no_other_from_its_jobs() {
+fn runs_jobs_of_others_when_one_file_is_broken() {
     let app = TestApp::start();
     let (broken, whole) = (app.tenant("broken"), app.tenant("whole"));
     enqueue(&whole, Queue::Low, STEP, doing("first"));

@@ -1,12 +1,12 @@
-//! The queue at work: what is claimed, retried, given up and rescued.
+//! The worker: claims, retries, discards and rescues.
 
 mod confirmation;
 mod epoch;
-mod fair;
 mod job_failed_alert;
 mod jobs;
+mod noisy_neighbour;
 mod pause;
-mod rescue;
+mod rescue_burns_no_attempt;
 mod running;
 mod slow_servers;
 mod sweep;
@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tillbox::platform::queue::{self, NewJob, Queue};
-use tillbox::worker::{self, Handlers, Tally};
+use tillbox::worker::{self, Handlers, JobCounts};
 
 use crate::support::{TestApp, TestShop, blocking};
 
-/// Puts a job into a shop's queue, as a use case would.
+/// Enqueues a job, as a use case does.
 fn enqueue(shop: &TestShop, queue: Queue, kind: &'static str, payload: Value) {
     let new = NewJob::new(queue, kind, &payload);
     let pushed = shop
@@ -32,13 +32,13 @@ fn enqueue(shop: &TestShop, queue: Queue, kind: &'static str, payload: Value) {
     assert!(pushed);
 }
 
-/// Runs all that is due at the clock's instant.
-fn run(app: &TestApp, handlers: Handlers) -> Tally {
+/// Runs all jobs that are due now.
+fn run(app: &TestApp, handlers: Handlers) -> JobCounts {
     let app = app.app();
     blocking(|| worker::run_until_idle_with(&app, handlers))
 }
 
-/// Waits for something that is expected to happen at once.
+/// Waits for a condition that is expected to hold soon.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let wait = async {
         while !is_so() {
@@ -50,7 +50,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         .expect(what);
 }
 
-/// A server elsewhere that is done with no caller for as long as the test runs.
+/// A remote server that keeps every caller waiting until the test ends.
 struct EndlessServer {
     address: SocketAddr,
     stop: Sender<()>,
@@ -58,8 +58,8 @@ struct EndlessServer {
 }
 
 impl EndlessServer {
-    /// Starts it; `keep` is what it does every few milliseconds to each caller, and whether it
-    /// keeps it.
+    /// Starts it. Every few milliseconds `keep` is called with each caller, and returns whether to
+    /// keep the connection.
     fn start(keep: fn(&mut TcpStream) -> bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
@@ -92,14 +92,14 @@ fn jobs(shop: &TestShop, kind: &str) -> Vec<String> {
     ))
 }
 
-fn completed(completed: usize) -> Tally {
-    Tally {
+fn completed(completed: usize) -> JobCounts {
+    JobCounts {
         completed,
-        ..Tally::default()
+        ..JobCounts::default()
     }
 }
 
-/// A payload that says what is to be done.
+/// A payload that names an action.
 fn doing(what: &str) -> Value {
     json!({"what": what})
 }

@@ -1,5 +1,5 @@
-//! A paused queue: no job of it begins, from the answer to the pause to the resumption, whatever is
-//! restarted in between.
+//! A paused queue: none of its jobs starts between the answer to the pause and the resumption, over
+//! restarts.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use super::{doing, enqueue, jobs, until};
 use crate::support::{TestApp, TestShop};
 
-/// The longest that a test waits for what it expects to happen at once.
+/// The longest wait for an event that is expected at once.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSED: &str = "test.paused";
 const OPEN: &str = "test.open";
@@ -32,7 +32,7 @@ const HANDLERS: Handlers = Handlers(&[
     (OPEN, Handler::Outbound(call)),
 ]);
 
-/// Waits until one more call has come.
+/// Waits until one more call has started.
 async fn visited() {
     let came = tokio::time::timeout(PATIENCE, CAME.acquire()).await;
     came.expect("a call comes")
@@ -40,8 +40,8 @@ async fn visited() {
         .forget();
 }
 
-/// Jobs of an open queue are run one after the other, behind one of a paused queue: whoever gives
-/// batches has seen that one several times by then.
+/// Runs jobs of an open queue one after the other, behind one of a paused queue. By then the
+/// dispatcher has seen the paused one several times.
 async fn pass_by(shop: &TestShop) {
     for _ in 0..5 {
         enqueue(shop, Queue::Default, OPEN, doing("it"));
@@ -51,7 +51,7 @@ async fn pass_by(shop: &TestShop) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_queue_begins_nothing_until_it_is_resumed() {
+async fn starts_nothing_while_queue_is_paused() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let worker = Worker::start_with(app.app(), HANDLERS);
@@ -64,7 +64,7 @@ async fn a_paused_queue_begins_nothing_until_it_is_resumed() {
         .unwrap();
     enqueue(&shop, Queue::Low, PAUSED, doing("it"));
     pass_by(&shop).await;
-    // What waits because somebody said so is not late.
+    // A job that waits because of a pause is not late.
     app.advance(Duration::from_secs(3600));
     pass_by(&shop).await;
     worker.stop(PATIENCE).await;
@@ -100,7 +100,7 @@ static HELD: Semaphore = Semaphore::const_new(0);
 static LET_GO: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
-/// A job inside the file: the turn does not end before it does.
+/// A local job: its batch does not end before it does.
 fn hold(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
     HELD.add_permits(1);
     let let_go = LET_GO.0.lock().expect("nobody panics");
@@ -113,10 +113,10 @@ fn raced(_: &OutboundJob<'_>) -> Result<(), JobError> {
     Ok(())
 }
 
-/// The turn has looked whether the queue is paused, has marked the call as running, and is not on
-/// disk yet: the pause is answered before that.
+/// The batch has checked that the queue is not paused and has claimed the call, but is not
+/// committed. The pause is answered before the commit.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_was_claimed_before_the_pause_does_not_begin_after_it() {
+async fn starts_no_call_claimed_before_pause() {
     const HANDLERS: Handlers = Handlers(&[
         (RACED, Handler::Outbound(raced)),
         (HOLD, Handler::Local(hold)),
@@ -127,7 +127,7 @@ async fn a_call_that_was_claimed_before_the_pause_does_not_begin_after_it() {
     enqueue(&shop, Queue::Default, HOLD, doing("it"));
     let worker = Worker::start_with(app.app(), HANDLERS);
     let held = tokio::time::timeout(PATIENCE, HELD.acquire()).await;
-    held.expect("the turn has begun")
+    held.expect("the batch has started")
         .expect("it is never closed")
         .forget();
     app.app()
@@ -138,7 +138,7 @@ async fn a_call_that_was_claimed_before_the_pause_does_not_begin_after_it() {
     assert_eq!(app.app().pauses.count_under_way(Queue::Default, None), 0);
     *LET_GO.0.lock().expect("nobody panics") = true;
     LET_GO.1.notify_all();
-    until("the turn is on disk", || {
+    until("the batch is committed", || {
         jobs(&shop, HOLD) == ["completed|1|0"]
     })
     .await;

@@ -1,4 +1,4 @@
-//! The worker as it runs in the daemon: hints, sweeps, slots, and an orderly end.
+//! The worker as the daemon runs it: hints, sweeps, slots, and an orderly stop.
 
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use tokio::sync::Semaphore;
 use super::{doing, enqueue, jobs, run, until};
 use crate::support::{TestApp, logs};
 
-/// The longest that a test waits for what it expects to happen at once.
+/// The longest wait for an event that is expected at once.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough for any job of a test to end.
 const LONG: Duration = Duration::from_secs(30);
 const CALL: &str = "test.call";
 
-/// A door that calls stand before until a test opens it, and that counts who came.
+/// A gate that blocks calls until the test opens it, and counts them.
 struct Gate {
     came: Semaphore,
     open: Mutex<bool>,
@@ -47,7 +47,7 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    /// Waits until one more call has come.
+    /// Waits until one more call has arrived.
     async fn visited(&self) {
         let came = tokio::time::timeout(PATIENCE, self.came.acquire()).await;
         came.expect("a call comes")
@@ -56,7 +56,7 @@ impl Gate {
     }
 }
 
-/// A handler that stands before a gate of the test's own.
+/// A handler that waits at a gate of its own.
 macro_rules! gate {
     ($gate:ident, $handlers:ident) => {
         static $gate: Gate = Gate::shut();
@@ -71,7 +71,7 @@ macro_rules! gate {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hint_starts_a_job_and_the_end_waits_for_it() {
+async fn starts_job_on_hint_and_waits_for_it_on_stop() {
     gate!(GATE, HANDLERS);
     let app = TestApp::start();
     let shop = app.tenant("corner");
@@ -85,10 +85,10 @@ async fn a_hint_starts_a_job_and_the_end_waits_for_it() {
     assert_eq!(jobs(&shop, CALL), ["completed|1|0"]);
 }
 
-/// The worker looks around once a second and sweeps once a minute: a hundred jobs one after the
-/// other would take it longer than anybody waits, if it did not begin at the hint.
+/// The worker checks once a second and sweeps once a minute. A hundred jobs one after the other
+/// would take longer than `PATIENCE` if it did not start at the hint.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_begins_at_its_hint_and_at_no_look_around() {
+async fn starts_each_job_on_hint_without_sweep() {
     gate!(GATE, HANDLERS);
     GATE.open();
     let app = TestApp::start();
@@ -107,7 +107,7 @@ async fn a_job_begins_at_its_hint_and_at_no_look_around() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_end_in_time_is_given_back() {
+async fn gives_unfinished_job_back_on_stop() {
     gate!(GATE, HANDLERS);
     let app = TestApp::start();
     let shop = app.tenant("corner");
@@ -130,7 +130,7 @@ async fn what_does_not_end_in_time_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_runs_as_many_calls_at_a_time_as_it_has_workers() {
+async fn runs_as_many_calls_as_queue_has_workers() {
     gate!(GATE, HANDLERS);
     let app = TestApp::with(false, |config| config.queue.default.workers = 2);
     let (first, second) = (app.tenant("first"), app.tenant("second"));
@@ -153,7 +153,7 @@ async fn a_queue_runs_as_many_calls_at_a_time_as_it_has_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_sweep_finds_what_an_earlier_process_left_and_passes_over_a_broken_shop() {
+async fn finds_leftover_jobs_in_first_sweep_and_skips_broken_file() {
     gate!(GATE, HANDLERS);
     let app = TestApp::start();
     let (broken, whole) = (app.tenant("broken"), app.tenant("whole"));
@@ -169,7 +169,7 @@ async fn the_first_sweep_finds_what_an_earlier_process_left_and_passes_over_a_br
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_takes_too_long_is_a_failed_attempt() {
+async fn counts_timeout_as_failed_attempt() {
     gate!(GATE, HANDLERS);
     let app = TestApp::with(false, |config| {
         config.queue.default.timeout = Span::secs(1);
@@ -179,7 +179,7 @@ async fn a_call_that_takes_too_long_is_a_failed_attempt() {
     let worker = Worker::start_with(app.app(), HANDLERS);
     enqueue(&shop, Queue::Default, CALL, doing("it"));
     GATE.visited().await;
-    until("the time-out is noted", || {
+    until("the time-out is recorded", || {
         jobs(&shop, CALL) == ["discarded|1|0"]
     })
     .await;
@@ -191,12 +191,12 @@ async fn a_call_that_takes_too_long_is_a_failed_attempt() {
             .pauses
             .count_under_way(Queue::Default, Some(shop.id)),
     );
-    // Whatever was found: what stands before the gate would keep the test from ending.
+    // Whatever the result: a call blocked at the gate would keep the test from ending.
     GATE.open();
     assert_eq!(
         found,
         (Err(QueueFault::Hanging(1)), 1),
-        "its thread and its place in the queue are gone until it ends"
+        "its thread and its slot are occupied until it ends"
     );
     until("it has ended after all", || health() == Ok(())).await;
     assert_eq!(process.pauses.count_under_way(Queue::Default, None), 0);
@@ -205,24 +205,24 @@ async fn a_call_that_takes_too_long_is_a_failed_attempt() {
     let errors = shop.rows("SELECT errors ->> '$[0].error' FROM job WHERE state = 'discarded'");
     assert_eq!(
         errors,
-        ["no answer within 1s; whether it was carried out is not known"]
+        ["timeout after 1s; it is unknown whether the call took effect"]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_at_rest_writes_nothing() {
+async fn writes_nothing_when_idle() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let db = shop.db();
     shop.product("A-1", 100).await;
     run(&app, handlers::ALL);
-    // What it keeps of its last hour would go with its next turn, for which there is no cause.
+    // Expired jobs would be deleted with its next batch, for which there is no cause.
     app.advance(Duration::from_secs(30 * 86_400));
     assert!(shop.count("SELECT count(*) FROM job WHERE state = 'completed'") > 0);
     let (writes, commits) = (db.stats().requests(), db.stats().commits());
     let reads = db.stats().statements();
     let worker = Worker::start(app.app());
-    // The first sweep has looked into the shop when it has read there.
+    // The first sweep has visited the shop when it has read there.
     let swept = async {
         while db.stats().statements() == reads {
             tokio::task::yield_now().await;
@@ -230,7 +230,7 @@ async fn a_worker_at_rest_writes_nothing() {
     };
     tokio::time::timeout(PATIENCE, swept)
         .await
-        .expect("a sweep looks into the shop");
+        .expect("a sweep visits the shop");
     worker.stop(LONG).await;
     assert_eq!(
         (db.stats().requests(), db.stats().commits()),
@@ -238,10 +238,10 @@ async fn a_worker_at_rest_writes_nothing() {
     );
 }
 
-/// A COMMIT whose sync failed may have been kept all the same: then the job is marked as running,
+/// A COMMIT whose sync failed may have been kept all the same. Then the job is marked as running,
 /// and nobody runs it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
+async fn runs_job_claimed_by_failed_batch() {
     gate!(GATE, HANDLERS);
     GATE.open();
     let app = TestApp::start();
@@ -254,7 +254,7 @@ async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
         let id = shop.id.to_string();
         while logs()
             .of_tenant(&id)
-            .saying("jobs could not be run; they wait")
+            .saying("jobs could not be run; retrying")
             .lines()
             .is_empty()
         {
@@ -263,7 +263,7 @@ async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
     };
     tokio::time::timeout(PATIENCE, failed)
         .await
-        .expect("the turn gives up");
+        .expect("the batch fails");
     lock.execute_batch(
         "UPDATE job SET state = 'running', attempt = attempt + 1 WHERE kind = 'test.call'; COMMIT",
     )
@@ -278,17 +278,17 @@ async fn a_job_that_was_marked_by_a_turn_that_failed_is_run() {
     );
 }
 
-/// A turn that was under way when the clock was set back comes back with an instant of the clock
-/// before, and used to wait for it until the next sweep.
+/// A batch that was under way when the clock was set back returns with a time of the old clock, and
+/// once waited for it until the next sweep.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_that_was_under_way_when_the_clock_was_set_back_waits_for_no_instant_of_before() {
+async fn retries_batch_at_new_time_when_clock_is_set_back_meanwhile() {
     static GATE: Gate = Gate::shut();
     const HANDLERS: Handlers = {
         fn call(_: &mut TenantWork<'_>, _: &str) -> Result<(), JobError> {
             let is_first = !*GATE.open.lock().expect("nobody panics before the gate");
             GATE.pass();
             if is_first {
-                Err(JobError::passing("not yet"))
+                Err(JobError::transient("not yet"))
             } else {
                 Ok(())
             }
@@ -304,7 +304,7 @@ async fn a_turn_that_was_under_way_when_the_clock_was_set_back_waits_for_no_inst
     app.clock().set(app.now().plus_millis(-400 * 86_400_000));
     let now = app.now().to_string();
     let noticed = || {
-        let lines = logs().saying("the clock was set back; all that waits is looked at anew");
+        let lines = logs().saying("the clock was set back; due times are checked again");
         let lines =
             lines.only(|line| line["from"] == before.as_str() && line["to"] == now.as_str());
         !lines.lines().is_empty()

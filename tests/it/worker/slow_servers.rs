@@ -1,5 +1,4 @@
-//! Servers elsewhere that never come to an end: what a job waits for them is bounded, and its place
-//! in the queue comes back.
+//! Remote servers that never finish: a job's wait is bounded, and its slot is freed.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -24,8 +23,11 @@ fn send(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         message_id: format!("test.{}", outbound_job.job_id),
         date_ms: 0,
     };
-    let sent = outbound_job.app.mailer.send(&mail, outbound_job.left());
-    sent.map_err(|error| JobError::passing(error.to_string()))
+    let sent = outbound_job
+        .app
+        .mailer
+        .send(&mail, outbound_job.remaining());
+    sent.map_err(|error| JobError::transient(error.to_string()))
 }
 
 fn at_once(_: &OutboundJob<'_>) -> Result<(), JobError> {
@@ -37,10 +39,9 @@ const HANDLERS: Handlers = Handlers(&[
     (QUICK, Handler::Outbound(at_once)),
 ]);
 
-/// A mail server that answers a byte every few milliseconds, each caller, for as long as the test
-/// runs.
+/// The mail server sends each caller one byte every few milliseconds until the test ends.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
+async fn frees_slots_when_mail_server_drips() {
     let server = EndlessServer::start(|caller| caller.write_all(b"2").is_ok());
     let address = server.address;
     let app = TestApp::with(false, |config| {
@@ -55,20 +56,19 @@ async fn a_mail_server_that_drips_does_not_keep_the_places_of_its_queue() {
         enqueue(&first, Queue::Default, MAIL, doing("it"));
     }
     let worker = Worker::start_with(app.app(), HANDLERS);
-    until("both mails were given up", || {
+    until("both mails were discarded", || {
         jobs(&first, MAIL) == ["discarded|1|0"; 2]
     })
     .await;
     enqueue(&second, Queue::Default, QUICK, doing("it"));
-    until("another shop's job has a place", || {
+    until("another shop's job has a slot", || {
         jobs(&second, QUICK) == ["completed|1|0"]
     })
     .await;
     let errors =
         first.rows("SELECT DISTINCT errors ->> '$[0].error' FROM job WHERE kind = 'test.mail'");
     let said = format!(
-        "the mail server {address} did not take the message within 200ms; whether it will after \
-         all is not known"
+        "the mail server {address} did not accept the message within 200ms; it may still deliver it"
     );
     assert_eq!(errors, [said]);
     let process = app.app();

@@ -1,5 +1,4 @@
-//! The first look into all shops: none waits for another's file, and what has nothing to do is
-//! closed again.
+//! The first sweep over all shops: none waits for another's file, and idle files are closed again.
 
 use std::time::Duration;
 
@@ -19,10 +18,9 @@ fn at_once(_: &OutboundJob<'_>) -> Result<(), JobError> {
 
 const HANDLERS: Handlers = Handlers(&[(CALL, Handler::Outbound(at_once))]);
 
-/// The lock stands for whatever keeps a file from being open soon; SQLite waits for it for five
-/// seconds.
+/// The lock stands for anything that makes a file open slowly. SQLite waits five seconds for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_whose_file_opens_slowly_keeps_no_other_waiting() {
+async fn serves_others_while_one_file_opens_slowly() {
     let app = TestApp::start();
     let [first, slow, last] = ["first", "slow", "last"].map(|slug| app.tenant(slug));
     for shop in [&first, &slow, &last] {
@@ -54,14 +52,14 @@ async fn a_shop_whose_file_opens_slowly_keeps_no_other_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_with_nothing_to_do_soon_is_closed_after_the_first_look_and_its_job_comes_in_time() {
+async fn closes_idle_file_after_sweep_and_runs_its_job_on_time() {
     let app = TestApp::start();
     let (resting, delayed, busy) = (
         app.tenant("resting"),
         app.tenant("delayed"),
         app.tenant("busy"),
     );
-    // What the making of a shop leaves to be done.
+    // Jobs that the creation of a shop enqueues.
     run(&app, handlers::ALL);
     let hour = Duration::from_secs(3_600);
     let due = app.now().plus_millis(3_600_000);
@@ -75,7 +73,7 @@ async fn a_shop_with_nothing_to_do_soon_is_closed_after_the_first_look_and_its_j
     enqueue(&busy, Queue::Default, CALL, doing("it"));
     app.restart();
     let worker = Worker::start_with(app.app(), HANDLERS);
-    until("the busy one has had its turn", || {
+    until("the busy one has run its job", || {
         jobs(&busy, CALL) == ["completed|1|0"]
     })
     .await;

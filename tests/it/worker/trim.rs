@@ -1,5 +1,5 @@
-//! What has ended goes: completed jobs after an hour, those that were given up after a week, a few
-//! at a time, and never in a shop at rest.
+//! Deletion of ended jobs: completed ones after an hour, discarded ones after a week, in small
+//! batches, and never in an idle shop.
 
 use std::time::Duration;
 
@@ -29,16 +29,16 @@ fn step(_: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
 
 const HANDLERS: Handlers = Handlers(&[(KIND, Handler::Local(step))]);
 
-/// A process that has looked at its clock, as the scheduler's first step does: before that nothing
-/// goes.
+/// A process that has checked its clock, as the scheduler's first step does: before that nothing is
+/// deleted.
 fn trusted() -> TestApp {
-    believed_with(|_| {})
+    trusted_with(|_| {})
 }
 
-fn believed_with(settings: impl FnOnce(&mut Config)) -> TestApp {
+fn trusted_with(settings: impl FnOnce(&mut Config)) -> TestApp {
     let app = TestApp::with(false, settings);
     let running = app.app();
-    blocking(|| running.clock_watch.observe()).expect("the clock is looked at");
+    blocking(|| running.clock_watch.observe()).expect("the clock is checked");
     app
 }
 
@@ -50,7 +50,7 @@ fn states(shop: &TestShop) -> Vec<String> {
 }
 
 #[test]
-fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
+fn deletes_completed_jobs_after_an_hour_and_discarded_after_a_week() {
     let app = trusted();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, doing("it"));
@@ -59,11 +59,7 @@ fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
     shop.raw(&insert(1, "low", OLD, "scheduled")).unwrap();
     app.advance(HOUR);
     run(&app, HANDLERS);
-    assert_eq!(
-        states(&shop),
-        ["completed", "discarded"],
-        "not before its time"
-    );
+    assert_eq!(states(&shop), ["completed", "discarded"], "not early");
     app.advance(Duration::from_millis(1));
     run(&app, HANDLERS);
     assert_eq!(states(&shop), ["discarded"]);
@@ -72,7 +68,7 @@ fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
     assert_eq!(
         states(&shop),
         ["discarded"],
-        "an operator has a week to decide about it"
+        "the operator has a week to decide"
     );
     app.advance(Duration::from_millis(1));
     run(&app, HANDLERS);
@@ -80,14 +76,14 @@ fn completed_jobs_go_after_an_hour_and_those_given_up_after_a_week() {
     assert_eq!(
         jobs(&shop, OLD),
         ["scheduled|2|1"],
-        "what has not ended stays"
+        "jobs that have not ended stay"
     );
     shop.assert_integrity();
 }
 
 #[test]
-fn the_times_are_settings() {
-    let app = believed_with(|config| {
+fn reads_retention_times_from_settings() {
+    let app = trusted_with(|config| {
         config.queue.keep_completed = "2d".parse().unwrap();
         config.queue.keep_discarded = "1h".parse().unwrap();
     });
@@ -100,10 +96,10 @@ fn the_times_are_settings() {
     assert_eq!(states(&shop), ["completed"]);
 }
 
-/// A heap of ended jobs goes in many small transactions, each with a turn of its own, once the shop
-/// has anything to do.
+/// Many ended jobs are deleted in many small transactions, each in a batch of its own, once the
+/// shop has a job to run.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heap_goes_a_few_at_a_time() {
+async fn deletes_many_jobs_in_small_batches() {
     let app = trusted();
     let shop = app.tenant("corner");
     shop.raw(
@@ -136,10 +132,10 @@ async fn a_heap_goes_a_few_at_a_time() {
     assert_eq!(states(&shop), ["completed"]);
 }
 
-/// A clock that is set forward and back again: what ended in a future that did not come is kept
+/// The clock is set forward and back again. Jobs that ended in a future that did not come are kept
 /// until then, and nothing fails.
 #[test]
-fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
+fn deletes_nothing_early_when_clock_is_wrong() {
     let app = trusted();
     let shop = app.tenant("corner");
     let now = app.now();
@@ -159,10 +155,9 @@ fn a_clock_that_goes_astray_takes_nothing_before_its_time() {
     assert_eq!(states(&shop), ["discarded", "completed", "completed"]);
 }
 
-/// A clock that was set ahead makes nothing old, and neither does one that nobody has looked at
-/// yet.
+/// Neither a clock that was set ahead nor one that has not been checked makes anything old.
 #[test]
-fn nothing_goes_on_the_word_of_a_clock_that_is_not_believed() {
+fn deletes_nothing_while_clock_is_suspect() {
     let app = trusted();
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Low, KIND, doing("fail"));
@@ -179,7 +174,7 @@ fn nothing_goes_on_the_word_of_a_clock_that_is_not_believed() {
     assert_eq!(next(&app), ["discarded", "completed", "completed"]);
     let running = app.app();
     blocking(|| running.clock_watch.confirm(Origin::system()))
-        .expect("the operator says that it is right");
+        .expect("the operator confirms the clock");
     drop(running);
     assert_eq!(
         next(&app),

@@ -1,4 +1,4 @@
-//! The C library's calls, with a look at what they do.
+//! Replacements for functions of the C library, which record their effects.
 #![expect(
     unsafe_code,
     reason = "these are the C library's own symbols, with its signatures"
@@ -12,9 +12,9 @@ use std::sync::atomic::Ordering;
 
 use libc::{mode_t, off_t, size_t, ssize_t};
 
-use super::{Call, Recorder, WATCHING, recorder};
+use super::{Recorder, Syscall, WATCHING, recorder};
 
-/// The C library's function of that name, behind ours.
+/// Returns the C library's own function of a name.
 macro_rules! real {
     ($name:literal as fn($($argument:ty),*) -> $result:ty) => {{
         static REAL: OnceLock<usize> = OnceLock::new();
@@ -43,13 +43,13 @@ fn path_of<'a>(path: *const c_char) -> &'a Path {
     ))
 }
 
-/// Runs `call`, and `note` on what it did, with nobody in between: the order of notes is the order
-/// of calls. `sees` says whether it is ours to see.
+/// Runs `call`, and `record` on its result, under one lock, so that the order of records is the
+/// order of calls. `sees` decides whether the recorder observes this call.
 fn observe<T: From<i8> + PartialOrd + Copy>(
-    kind: Call,
+    kind: Syscall,
     sees: impl FnOnce(&Recorder) -> bool,
     call: impl FnOnce() -> T,
-    note: impl FnOnce(&mut Recorder, T),
+    record: impl FnOnce(&mut Recorder, T),
 ) -> T {
     if !WATCHING.load(Ordering::SeqCst) {
         return call();
@@ -64,7 +64,7 @@ fn observe<T: From<i8> + PartialOrd + Copy>(
     }
     let result = call();
     if result >= T::from(0) {
-        note(recorder, result);
+        record(recorder, result);
     }
     result
 }
@@ -77,13 +77,13 @@ fn observe_open(path: *const c_char, flags: c_int, call: impl FnOnce() -> c_int)
         if fd >= 0 {
             // SAFETY: an all-zero `stat` is a valid one, and the descriptor is open.
             let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-            let told = unsafe { libc::fstat(fd, &raw mut stat) };
-            is_dir.set(told == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFDIR);
+            let result = unsafe { libc::fstat(fd, &raw mut stat) };
+            is_dir.set(result == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFDIR);
         }
         fd
     };
     observe(
-        Call::Open,
+        Syscall::Open,
         |recorder| recorder.sees(path),
         call,
         |recorder, fd| recorder.opened(fd, path, is_dir.get(), flags & libc::O_TRUNC != 0),
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     if WATCHING.load(Ordering::SeqCst)
         && let Some(recorder) = recorder().as_mut()
     {
-        // Before it is closed: the number may be another file's right after.
+        // Before the call: afterwards another file may get the same number at once.
         recorder.handles.remove(&fd);
     }
     // SAFETY: the caller's argument, unchanged.
@@ -135,8 +135,8 @@ pub unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, count: size_t) 
     let real = real!(c"write" as fn(c_int, *const c_void, size_t) -> ssize_t);
     // SAFETY: the caller's arguments, unchanged.
     let call = || unsafe { real(fd, buffer, count) };
-    let note = |recorder: &mut Recorder, written: ssize_t| {
-        // SAFETY: asks where the descriptor stands, after the call.
+    let record = |recorder: &mut Recorder, written: ssize_t| {
+        // SAFETY: only asks for the descriptor's position after the call.
         let end = unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) };
         recorder.written(
             fd,
@@ -145,10 +145,10 @@ pub unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, count: size_t) 
         );
     };
     observe(
-        Call::Write,
+        Syscall::Write,
         |recorder| recorder.inode(fd).is_some(),
         call,
-        note,
+        record,
     )
 }
 
@@ -158,7 +158,7 @@ fn observe_pwrite(
     offset: off_t,
     call: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
-    let note = |recorder: &mut Recorder, written: ssize_t| {
+    let record = |recorder: &mut Recorder, written: ssize_t| {
         recorder.written(
             fd,
             u64::try_from(offset).unwrap_or(0),
@@ -166,10 +166,10 @@ fn observe_pwrite(
         );
     };
     observe(
-        Call::Write,
+        Syscall::Write,
         |recorder| recorder.inode(fd).is_some(),
         call,
-        note,
+        record,
     )
 }
 
@@ -206,12 +206,12 @@ pub unsafe extern "C" fn pwrite64(
 }
 
 fn observe_truncate(fd: c_int, len: off_t, call: impl FnOnce() -> c_int) -> c_int {
-    let note = |recorder: &mut Recorder, _| recorder.cut(fd, u64::try_from(len).unwrap_or(0));
+    let record = |recorder: &mut Recorder, _| recorder.cut(fd, u64::try_from(len).unwrap_or(0));
     observe(
-        Call::Truncate,
+        Syscall::Truncate,
         |recorder| recorder.inode(fd).is_some(),
         call,
-        note,
+        record,
     )
 }
 
@@ -235,7 +235,7 @@ pub unsafe extern "C" fn ftruncate64(fd: c_int, len: off_t) -> c_int {
 
 fn observe_sync(fd: c_int, call: impl FnOnce() -> c_int) -> c_int {
     let sees = |recorder: &Recorder| recorder.handles.contains_key(&fd);
-    observe(Call::Sync, sees, call, |recorder, _| recorder.synced(fd))
+    observe(Syscall::Sync, sees, call, |recorder, _| recorder.synced(fd))
 }
 
 /// # Safety
@@ -263,7 +263,7 @@ pub unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
     let real = real!(c"unlink" as fn(*const c_char) -> c_int);
     let name = path_of(path);
     observe(
-        Call::Unlink,
+        Syscall::Unlink,
         |recorder| recorder.sees(name),
         // SAFETY: the caller's argument, unchanged.
         || unsafe { real(path) },
@@ -278,7 +278,7 @@ pub unsafe extern "C" fn rename(from: *const c_char, to: *const c_char) -> c_int
     let real = real!(c"rename" as fn(*const c_char, *const c_char) -> c_int);
     let (old, new) = (path_of(from), path_of(to));
     observe(
-        Call::Rename,
+        Syscall::Rename,
         |recorder| recorder.sees(old),
         // SAFETY: the caller's arguments, unchanged.
         || unsafe { real(from, to) },

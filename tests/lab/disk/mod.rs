@@ -1,10 +1,10 @@
-//! The disk as this process sees it. Every call that changes a file below one directory is noted in
-//! order, and can be made to fail.
+//! The disk as this process sees it. Every call that changes a file below one directory is recorded
+//! in order, and can be made to fail.
 //!
-//! The symbols below stand in for the C library's: this program's own code, the standard library
-//! and SQLite are all bound to them when it is linked. So one recorder sees the database pages, the
-//! WAL, renames and directory syncs alike, in the order in which they happened. Shared memory
-//! (`-shm`) is left out: what a power cut leaves of it is never read.
+//! The symbols in [`calls`] replace those of the C library. The linker binds this program's own
+//! code, the standard library and SQLite to them. So one recorder sees database pages, the WAL,
+//! renames and directory syncs in the order in which they happen. Shared memory (`-shm`) is left
+//! out, because its content is never read after a power cut.
 
 pub mod calls;
 pub mod states;
@@ -15,35 +15,48 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A file, whatever it is called at the moment.
+/// A file, independent of its current path.
 pub type Inode = u32;
 
-/// One thing that happened to the disk.
+/// One recorded change of the disk.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// A file came to be at a path, empty.
-    Create { path: PathBuf, inode: Inode },
-    /// Bytes were written.
+    /// An empty file was created at a path.
+    Create {
+        path: PathBuf,
+        inode: Inode,
+    },
     Write {
         inode: Inode,
         offset: u64,
         bytes: Box<[u8]>,
     },
-    /// A file was cut or stretched.
-    Truncate { inode: Inode, len: u64 },
-    /// What was written to a file is durable from here on.
-    Sync { inode: Inode },
-    /// A path lost its file.
-    Unlink { path: PathBuf },
-    /// A file has another path.
-    Rename { from: PathBuf, to: PathBuf },
-    /// What happened to a directory's entries is durable from here on.
-    SyncDir { dir: PathBuf },
+    /// A file was shortened or extended.
+    Truncate {
+        inode: Inode,
+        len: u64,
+    },
+    /// Everything written to a file so far is durable.
+    Sync {
+        inode: Inode,
+    },
+    /// A path was removed.
+    Unlink {
+        path: PathBuf,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    /// All changes to a directory's entries so far are durable.
+    SyncDir {
+        dir: PathBuf,
+    },
 }
 
-/// Which calls can be made to fail.
+/// The calls that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum Syscall {
     Open,
     Write,
     Truncate,
@@ -52,7 +65,7 @@ pub enum Call {
     Rename,
 }
 
-impl Call {
+impl Syscall {
     pub const ALL: &'static [Self] = &[
         Self::Open,
         Self::Write,
@@ -63,13 +76,13 @@ impl Call {
     ];
 }
 
-/// A call that is to fail.
+/// A planned failure of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    pub call: Call,
-    /// How many such calls still succeed.
+    pub call: Syscall,
+    /// Calls that still succeed.
     pub after: u64,
-    /// How many of them fail then.
+    /// Calls that fail after those.
     pub times: u64,
     pub errno: c_int,
 }
@@ -87,11 +100,11 @@ struct Recorder {
     paths: HashMap<PathBuf, Inode>,
     handles: HashMap<c_int, Handle>,
     inodes: Inode,
-    syncs_are_lies: bool,
+    ignores_syncs: bool,
     fault: Option<Fault>,
-    struck: u64,
-    /// How many more calls that change something the process lives to make.
-    life: Option<u64>,
+    hits: u64,
+    /// Changing calls left before the simulated death of the process.
+    calls_left: Option<u64>,
 }
 
 static WATCHING: AtomicBool = AtomicBool::new(false);
@@ -101,51 +114,51 @@ fn recorder() -> MutexGuard<'static, Option<Recorder>> {
     RECORDER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes from here on what happens below `root`, which is empty but for directories. With
-/// `syncs_are_lies` a sync is not noted, as if the disk had only claimed to have done it.
-pub fn watch(root: &Path, syncs_are_lies: bool) {
+/// Starts recording the changes below `root`, which holds no files yet. With `ignores_syncs` no
+/// sync is recorded, like on a disk that reports syncs without doing them.
+pub fn watch(root: &Path, ignores_syncs: bool) {
     *recorder() = Some(Recorder {
         root: root.to_owned(),
-        syncs_are_lies,
+        ignores_syncs,
         ..Recorder::default()
     });
     WATCHING.store(true, Ordering::SeqCst);
 }
 
-/// How many things have happened.
+/// Returns the number of recorded changes.
 pub fn position() -> usize {
     recorder().as_ref().map_or(0, |recorder| recorder.ops.len())
 }
 
-/// Has a call fail; [`None`] lets all succeed again. Gives how many have failed since the last one
-/// was set.
-pub fn strike(fault: Option<Fault>) -> u64 {
+/// Makes a call fail; [`None`] lets all calls succeed again. Returns the number of failures since
+/// the last call of this function.
+pub fn inject(fault: Option<Fault>) -> u64 {
     let mut guard = recorder();
     let Some(recorder) = guard.as_mut() else {
         return 0;
     };
     recorder.fault = fault;
-    std::mem::take(&mut recorder.struck)
+    std::mem::take(&mut recorder.hits)
 }
 
-/// Has the process die, as by `kill -9`, after so many more calls that change something: from then
-/// on each fails and leaves the disk as it is, so that whatever the process still does in its
-/// orderly way reaches nothing. [`None`] begins a new life.
-pub fn die_after(calls: Option<u64>) {
+/// Simulates `kill -9` after a number of changing calls. From then on each such call fails and
+/// leaves the disk unchanged, so that the orderly shutdown of the process has no effect. [`None`]
+/// ends the simulated death.
+pub fn kill_after(calls: Option<u64>) {
     if let Some(recorder) = recorder().as_mut() {
-        recorder.life = calls;
+        recorder.calls_left = calls;
     }
 }
 
-/// Whether its time has come.
+/// Reports whether the simulated death has happened.
 pub fn is_dead() -> bool {
     recorder()
         .as_ref()
-        .is_some_and(|recorder| recorder.life == Some(0))
+        .is_some_and(|recorder| recorder.calls_left == Some(0))
 }
 
-/// ChainEnds the watch; gives what has happened.
-pub fn take() -> Vec<Op> {
+/// Stops recording and returns the changes.
+pub fn stop() -> Vec<Op> {
     WATCHING.store(false, Ordering::SeqCst);
     recorder()
         .take()
@@ -158,14 +171,14 @@ impl Recorder {
         path.starts_with(&self.root) && !path.as_os_str().as_encoded_bytes().ends_with(b"-shm")
     }
 
-    /// The error that a call is to fail with, if its time has come.
-    fn error_for(&mut self, call: Call) -> Option<c_int> {
-        match self.life.as_mut() {
+    /// Returns the error that a call must fail with, if any.
+    fn error_for(&mut self, call: Syscall) -> Option<c_int> {
+        match self.calls_left.as_mut() {
             Some(0) => return Some(libc::EIO),
-            // What a connection for reading opens, and when, is chance; and opening alone changes
-            // nothing that counts.
-            Some(_) if call == Call::Open => {}
-            Some(life) => *life -= 1,
+            // The opens of reading connections depend on timing, and an open alone changes nothing
+            // that matters here.
+            Some(_) if call == Syscall::Open => {}
+            Some(calls_left) => *calls_left -= 1,
             None => {}
         }
         let fault = self.fault.as_mut().filter(|fault| fault.call == call)?;
@@ -177,7 +190,7 @@ impl Recorder {
             return None;
         }
         fault.times -= 1;
-        self.struck += 1;
+        self.hits += 1;
         Some(fault.errno)
     }
 
@@ -235,7 +248,7 @@ impl Recorder {
             Some(Handle::Dir(dir)) => Op::SyncDir { dir: dir.clone() },
             None => return,
         };
-        if !self.syncs_are_lies {
+        if !self.ignores_syncs {
             self.ops.push(op);
         }
     }

@@ -1,26 +1,26 @@
-//! What a power cut may leave: the states of the disk that are legal at a point of its history.
+//! Possible disk states after a power cut at a point of the history.
 //!
-//! What was synced is there. Of what was not, any part may be there: nothing, all, everything
-//! before some instant, or any choice of 512-byte sectors, the ones under way holding garbage. A
-//! file's entry in its directory is a thing of its own, durable when the directory was synced;
-//! entries of one directory become durable in order, as every journaling file system keeps them.
+//! Synced data is there. Of unsynced data any part may be there: nothing, everything, everything
+//! before some instant, or any selection of 512-byte sectors, some of which hold garbage. A file's
+//! directory entry is separate: it is durable after the directory was synced. Entries of one
+//! directory become durable in order, as every journaling file system guarantees.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Inode, Op};
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 const SECTOR: usize = 512;
 
-/// How much of what was not synced is there.
+/// The part of the unsynced data that survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survives {
     Nothing,
     Everything,
-    /// What happened before some instant.
+    /// Changes before some instant.
     Prefix,
-    /// Any choice of sectors.
+    /// Any selection of sectors.
     Sectors,
 }
 
@@ -58,7 +58,7 @@ pub struct Disk<'a> {
 }
 
 impl<'a> Disk<'a> {
-    /// Goes on in its history to `end`.
+    /// Replays the history up to `end`.
     pub fn advance(&mut self, history: &'a [Op], end: usize) {
         while self.at < end {
             self.step(&history[self.at]);
@@ -119,24 +119,24 @@ impl<'a> Disk<'a> {
         self.pending.entry(dir).or_default().push((self.at, entry));
     }
 
-    /// The files that are there after a cut, with their contents.
-    pub fn image(&self, survives: Survives, dice: &mut Dice) -> BTreeMap<PathBuf, Vec<u8>> {
-        let instant = dice.below(self.at as u64 + 1) as usize;
-        let share = 1 + dice.below(9);
+    /// Returns the files after a cut, with their contents.
+    pub fn image(&self, survives: Survives, rng: &mut Rng) -> BTreeMap<PathBuf, Vec<u8>> {
+        let instant = rng.below(self.at as u64 + 1) as usize;
+        let share = 1 + rng.below(9);
         let mut entries = self.entries.clone();
         for pending in self.pending.values() {
             let kept = match survives {
                 Survives::Nothing => 0,
                 Survives::Everything => pending.len(),
                 Survives::Prefix => pending.iter().filter(|(at, _)| *at < instant).count(),
-                Survives::Sectors => dice.below(pending.len() as u64 + 1) as usize,
+                Survives::Sectors => rng.below(pending.len() as u64 + 1) as usize,
             };
             pending
                 .iter()
                 .take(kept)
                 .for_each(|(_, entry)| enter(&mut entries, entry));
         }
-        let contents = |(path, inode): (&Path, Inode), dice: &mut Dice| {
+        let contents = |(path, inode): (&Path, Inode), rng: &mut Rng| {
             let file = &self.files[&inode];
             let mut bytes = file.durable.clone();
             for (at, change) in &file.pending {
@@ -145,14 +145,14 @@ impl<'a> Disk<'a> {
                     Survives::Everything => apply(&mut bytes, change),
                     Survives::Prefix if *at < instant => apply(&mut bytes, change),
                     Survives::Prefix => {}
-                    Survives::Sectors => tear(&mut bytes, change, share, dice),
+                    Survives::Sectors => tear(&mut bytes, change, share, rng),
                 }
             }
             (path.to_owned(), bytes)
         };
         entries
             .into_iter()
-            .map(|entry| contents(entry, dice))
+            .map(|entry| contents(entry, rng))
             .collect()
     }
 }
@@ -184,11 +184,11 @@ fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     file[offset..end].copy_from_slice(bytes);
 }
 
-/// Applies `share` tenths of a change's sectors; one in thirty-two that was under way holds
+/// Applies `share` tenths of the sectors of a change. One applied sector in thirty-two holds
 /// garbage.
-fn tear(file: &mut Vec<u8>, change: &Change<'_>, share: u64, dice: &mut Dice) {
+fn tear(file: &mut Vec<u8>, change: &Change<'_>, share: u64, rng: &mut Rng) {
     let Change::Write { offset, bytes } = change else {
-        if dice.below(10) < share {
+        if rng.below(10) < share {
             apply(file, change);
         }
         return;
@@ -197,9 +197,9 @@ fn tear(file: &mut Vec<u8>, change: &Change<'_>, share: u64, dice: &mut Dice) {
     while at < end {
         let next = ((at / SECTOR + 1) * SECTOR).min(end);
         let piece = &bytes[at - *offset as usize..next - *offset as usize];
-        if dice.below(10) < share {
-            if dice.below(32) == 0 {
-                let garbage: Vec<u8> = piece.iter().map(|_| dice.below(256) as u8).collect();
+        if rng.below(10) < share {
+            if rng.below(32) == 0 {
+                let garbage: Vec<u8> = piece.iter().map(|_| rng.below(256) as u8).collect();
                 put(file, at, &garbage);
             } else {
                 put(file, at, piece);

@@ -1,5 +1,5 @@
-//! The mails of the simulation: they go out, and now and then the answer does not come back.
-//! Whoever gets one twice gets the very same.
+//! The mails of the simulation. They are sent, and some answers are lost. A mail that arrives twice
+//! must be identical.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -8,38 +8,38 @@ use tillbox::tenant::orders::CONFIRMATION;
 use tillbox::worker::JobError;
 use tillbox::worker::handlers::{self, Handler, Handlers, OutboundJob};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
-/// One mail in so many goes out without an answer.
+/// One answer in this many is lost.
 const LOST_ANSWERS: u64 = 4;
 
-struct Post {
-    dice: Dice,
+struct MailServer {
+    rng: Rng,
     delivered: BTreeMap<String, Vec<u8>>,
-    complaint: Option<String>,
+    mismatch: Option<String>,
 }
 
-static POST: Mutex<Option<Post>> = Mutex::new(None);
+static MAIL_SERVER: Mutex<Option<MailServer>> = Mutex::new(None);
 
-fn post() -> MutexGuard<'static, Option<Post>> {
-    POST.lock().unwrap_or_else(PoisonError::into_inner)
+fn server() -> MutexGuard<'static, Option<MailServer>> {
+    MAIL_SERVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Begins anew, with the chances of a case.
-pub fn begin(dice: Dice) {
-    *post() = Some(Post {
-        dice,
+/// Starts a case with its own random numbers.
+pub fn begin(rng: Rng) {
+    *server() = Some(MailServer {
+        rng,
         delivered: BTreeMap::new(),
-        complaint: None,
+        mismatch: None,
     });
 }
 
-/// What somebody who got a mail complains of.
-pub fn complaint() -> Option<String> {
-    post().as_ref().and_then(|post| post.complaint.clone())
+/// Returns a duplicate mail that differs from the first one, if any.
+pub fn mismatch() -> Option<String> {
+    server().as_ref().and_then(|server| server.mismatch.clone())
 }
 
-/// The handlers of the program, with a post that loses answers.
+/// The handlers of the program, with a mail server that loses answers.
 pub static HANDLERS: LazyLock<Handlers> = LazyLock::new(|| {
     let all = handlers::ALL.0.iter().map(|(kind, handler)| match *kind {
         CONFIRMATION => (CONFIRMATION, Handler::Outbound(send)),
@@ -50,25 +50,24 @@ pub static HANDLERS: LazyLock<Handlers> = LazyLock::new(|| {
 
 fn send(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
     let Some(Handler::Outbound(send)) = handlers::ALL.find(CONFIRMATION) else {
-        return Err(JobError::permanent("there is no handler for confirmations"));
+        return Err(JobError::permanent("no handler for confirmations"));
     };
     send(outbound_job)?;
     let name = format!("order-confirmation.{}.eml", outbound_job.job_id);
     let read = std::fs::read(outbound_job.app.config.outbox_dir().join(&name));
-    let bytes = read.map_err(|error| {
-        JobError::permanent(format!("the mail that went out is not there: {error}"))
-    })?;
-    let mut guard = post();
-    let post = guard.as_mut().expect("a case has begun");
-    let before = post
+    let bytes =
+        read.map_err(|error| JobError::permanent(format!("the sent mail is missing: {error}")))?;
+    let mut guard = server();
+    let server = guard.as_mut().expect("a case has begun");
+    let before = server
         .delivered
         .entry(name.clone())
         .or_insert_with(|| bytes.clone());
     if *before != bytes {
-        post.complaint = Some(format!("{name} came twice, and not as the same"));
+        server.mismatch = Some(format!("{name} was sent twice with different content"));
     }
-    if post.dice.below(LOST_ANSWERS) == 0 {
-        return Err(JobError::passing("no answer; it went out all the same"));
+    if server.rng.below(LOST_ANSWERS) == 0 {
+        return Err(JobError::transient("no answer, but the mail was sent"));
     }
     Ok(())
 }

@@ -1,17 +1,15 @@
-//! The whole system against a small model. One seed decides about everything: what the shops do,
-//! calls that come twice, the clock that is set, the disk that is full or fails, the file that
-//! somebody else has locked, the mail that goes out although no answer comes, and the process that
-//! dies between any two calls that change something. A call whose answer was lost is sent again
-//! under its key, as a till does. After each recovery, and at the end, the files hold what the
-//! model says.
+//! The whole system against a small model. One seed decides everything: the actions of the shops,
+//! repeated calls, clock jumps, full and failing disks, locked files, mails whose answer is lost,
+//! and the death of the process between any two calls that change something. A call whose answer
+//! was lost is sent again under its key, as a till does. After each recovery, and at the end, the
+//! files match the model.
 //!
-//! What time alone decides is left out: whether a key that is older than its day still stands
-//! (`clocks` has that).
+//! Effects of time alone are left out: `clocks` tests whether an expired idempotency key is still
+//! valid.
 //!
-//! Cases run in processes of their own, two at once: there is one recorder of the disk in a
-//! process.
+//! Cases run in processes of their own, several at once, because a process has one disk recorder.
 
-mod chance;
+mod generate;
 mod mails;
 mod world;
 
@@ -21,36 +19,36 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use crate::table::{Finding, Kind, Row};
-use world::{Struck, World};
+use world::{FaultCounts, World};
 
-/// The first word of the command line of a process that runs cases.
+/// The first argument of a process that runs cases.
 const CHILD: &str = "simulation-cases";
 /// Two for each core of a small machine: a case often waits for its own writer.
 const PROCESSES: usize = 4;
-/// How many of its last steps are shown with a case that failed; all of them are in its file.
+/// Last steps shown for a failed case. Its log file has all of them.
 const STEPS_SHOWN: usize = 4;
 
-/// How many cases there are for each one of the control, and how many of those there are at least.
+/// Cases for each case of the control, and the least number of those.
 const CASES_PER_CONTROL: usize = 20;
 const CONTROLS_MIN: usize = 12;
 
-/// Runs the cases. In the same run the control: tills that send again under a new key must be found
-/// to sell twice.
+/// Runs the cases. The control in the same run: tills that repeat a call under a new key must sell
+/// twice.
 pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     let (what, control) = ("simulation against a model", "control: tills with new keys");
     let controls = (cases.len() / CASES_PER_CONTROL).max(CONTROLS_MIN);
     if cases.len() == 1 {
-        let (verdict, _) = one(seed, cases.start, false, true);
+        let (verdict, _) = run_case(seed, cases.start, false, true);
         return vec![
             Row::new(what, 1, verdict.err()),
-            Row::skipped(control, controls, "one case is run again"),
+            Row::skipped(control, controls, "a single case runs"),
         ];
     }
-    let (mut failures, struck) = in_processes(seed, &cases, false);
-    if (struck.lost as usize) < cases.len() || (struck.failed as usize) < cases.len() / 2 {
+    let (mut failures, faults) = in_processes(seed, &cases, false);
+    if (faults.lost as usize) < cases.len() || (faults.failed as usize) < cases.len() / 2 {
         failures.push(
             format!(
-                "{struck:?} in {} cases: hardly anything was tried",
+                "{faults:?} in {} cases: the trials tested too little",
                 cases.len()
             )
             .into(),
@@ -63,7 +61,11 @@ pub fn run(seed: u64, cases: Range<usize>) -> Vec<Row> {
     ]
 }
 
-fn in_processes(seed: u64, cases: &Range<usize>, forgets_keys: bool) -> (Vec<Finding>, Struck) {
+fn in_processes(
+    seed: u64,
+    cases: &Range<usize>,
+    forgets_keys: bool,
+) -> (Vec<Finding>, FaultCounts) {
     let program = std::env::current_exe().expect("a program knows where it is");
     let start = |part: usize| {
         let numbers = [
@@ -83,22 +85,21 @@ fn in_processes(seed: u64, cases: &Range<usize>, forgets_keys: bool) -> (Vec<Fin
     let children: Vec<_> = (0..PROCESSES).map(start).collect();
     let readers = children
         .into_iter()
-        .map(|child| std::thread::spawn(move || listen(child)));
+        .map(|child| std::thread::spawn(move || read_output(child)));
     let readers: Vec<_> = readers.collect();
-    let mut all = (Vec::new(), Struck::default());
+    let mut all = (Vec::new(), FaultCounts::default());
     for reader in readers {
-        let (findings, struck) = reader.join().expect("it only reads");
+        let (findings, faults) = reader.join().expect("it only reads");
         all.0.extend(findings);
-        all.1.lost += struck.lost;
-        all.1.failed += struck.failed;
+        all.1.lost += faults.lost;
+        all.1.failed += faults.failed;
     }
     all
 }
 
-/// Reads what a child has to say: a line for each case that failed, and at the end how often
-/// something went wrong.
-fn listen(mut child: Child) -> (Vec<Finding>, Struck) {
-    let (mut findings, mut struck) = (Vec::new(), None);
+/// Reads the output of a child: one line for each failed case, and the fault counts at the end.
+fn read_output(mut child: Child) -> (Vec<Finding>, FaultCounts) {
+    let (mut findings, mut faults) = (Vec::new(), None);
     for line in BufReader::new(child.stdout.take().expect("it is piped"))
         .lines()
         .map_while(Result::ok)
@@ -106,16 +107,14 @@ fn listen(mut child: Child) -> (Vec<Finding>, Struck) {
         if let Ok((kind, text)) = serde_json::from_str::<(String, String)>(&line) {
             findings.push(Finding::new(kind_of(&kind), text));
         } else if let Ok((lost, failed)) = serde_json::from_str(&line) {
-            struck = Some(Struck { lost, failed });
+            faults = Some(FaultCounts { lost, failed });
         }
     }
     let ended = child.wait();
-    if struck.is_none() {
-        findings.push(
-            format!("a process that ran cases ended before they were through: {ended:?}").into(),
-        );
+    if faults.is_none() {
+        findings.push(format!("a child ended before its last case: {ended:?}").into());
     }
-    (findings, struck.unwrap_or_default())
+    (findings, faults.unwrap_or_default())
 }
 
 const KINDS: [Kind; 4] = [Kind::Lost, Kind::Doubled, Kind::Undetected, Kind::Other];
@@ -127,7 +126,7 @@ fn kind_of(name: &str) -> Kind {
         .unwrap_or(Kind::Other)
 }
 
-/// Runs the cases that the command line of a child names; nothing, in any other process.
+/// Runs the cases named by the command line of a child. Returns [`None`] in any other process.
 pub fn child(mut args: impl Iterator<Item = String>) -> Option<ExitCode> {
     if args.next().as_deref() != Some(CHILD) {
         return None;
@@ -136,13 +135,13 @@ pub fn child(mut args: impl Iterator<Item = String>) -> Option<ExitCode> {
     let &[seed, first, end, step, forgets_keys] = numbers.as_slice() else {
         panic!("a child has five numbers");
     };
-    let mut all = Struck::default();
+    let mut all = FaultCounts::default();
     for case in (first..end).step_by(step as usize) {
-        let (verdict, struck) = one(seed, case as usize, forgets_keys == 1, false);
-        all.lost += struck.lost;
-        all.failed += struck.failed;
+        let (verdict, faults) = run_case(seed, case as usize, forgets_keys == 1, false);
+        all.lost += faults.lost;
+        all.failed += faults.failed;
         if let Err(found) = verdict {
-            let line = serde_json::to_string(&(format!("{:?}", found.kind), found.bare()))
+            let line = serde_json::to_string(&(format!("{:?}", found.kind), found.text()))
                 .expect("two texts");
             println!("{line}");
         }
@@ -154,36 +153,36 @@ pub fn child(mut args: impl Iterator<Item = String>) -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-/// One case. What it did is kept in a file when it fails, and shown when it is the only one.
-fn one(
+/// Runs one case. Its steps are kept in a file when it fails, and printed when it is the only one.
+fn run_case(
     seed: u64,
     case: usize,
     forgets_keys: bool,
-    is_shown: bool,
-) -> (Result<(), Finding>, Struck) {
+    prints_steps: bool,
+) -> (Result<(), Finding>, FaultCounts) {
     let mut world = World::new(seed, case, forgets_keys);
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
-    let (steps, struck) = world.end();
-    if is_shown {
+    let (steps, faults) = world.end();
+    if prints_steps {
         steps.iter().for_each(|step| println!("{step}"));
     }
     let found = match verdict {
-        Ok(Ok(())) => return (Ok(()), struck),
+        Ok(Ok(())) => return (Ok(()), faults),
         Ok(Err(found)) => found,
         Err(panic) => tillbox::storage::writer::panic_text(panic.as_ref())
             .to_owned()
             .into(),
     };
     if forgets_keys {
-        return (Err(found), struck);
+        return (Err(found), faults);
     }
     let path = keep(seed, case, &steps);
     let last = &steps[steps.len().saturating_sub(STEPS_SHOWN)..];
     let found = found.at(format_args!(
-        "case {case}, whose steps are in {}, the last of them {last:#?}",
+        "case {case}, steps in {}, the last ones: {last:#?}",
         path.display()
     ));
-    (Err(found), struck)
+    (Err(found), faults)
 }
 
 fn keep(seed: u64, case: usize, steps: &[String]) -> PathBuf {

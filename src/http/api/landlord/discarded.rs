@@ -114,7 +114,7 @@ fn sweep_some(
     named: Option<TenantAccess>,
     walk: WalkRequest,
 ) -> Result<SweepView, Problem> {
-    let stores = Tenants::from(&house.app, named, walk.store)?;
+    let stores = Tenants::from(&house.app, named, walk.tenant_seq)?;
     let (mut swept, mut failed, mut jobs) = (Vec::new(), Vec::new(), 0);
     let view = |swept, failed, next_cursor| SweepView {
         swept,
@@ -131,7 +131,7 @@ fn sweep_some(
         }
         // In a store that a call has begun it goes on behind the job that was last; every other one
         // is begun at its beginning.
-        let after = if *place == walk.store && walk.before < i64::MAX {
+        let after = if *place == walk.tenant_seq && walk.before < i64::MAX {
             walk.before
         } else {
             0
@@ -193,7 +193,13 @@ fn sweep_tenant(
             .app
             .directory
             .change(house.origin.clone(), move |work| {
-                commands::note_jobs(work, action, &format!("tenant:{id}"), id, details.clone())
+                commands::record_jobs_audit(
+                    work,
+                    action,
+                    &format!("tenant:{id}"),
+                    id,
+                    details.clone(),
+                )
             });
         if let Err(error) = noted.wait() {
             // It is done, and the store's own trail says so.

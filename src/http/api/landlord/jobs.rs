@@ -233,7 +233,7 @@ fn walk_jobs(
     walk: WalkRequest,
     filter: &JobFilter,
 ) -> Result<JobPageView, Problem> {
-    let stores = Tenants::from(app, named, walk.store)?;
+    let stores = Tenants::from(app, named, walk.tenant_seq)?;
     let (mut data, mut unavailable) = (Vec::new(), Vec::new());
     let page = |data, next_cursor, unavailable| JobPageView {
         data,
@@ -251,7 +251,7 @@ fn walk_jobs(
         }
         // One that came to the place of a store that was removed meanwhile is begun at its
         // beginning.
-        let before = if *place == walk.store {
+        let before = if *place == walk.tenant_seq {
             walk.before
         } else {
             i64::MAX
@@ -383,7 +383,7 @@ fn note(
         .app
         .directory
         .change(house.origin.clone(), move |work| {
-            commands::note_jobs(work, &action, &subject, tenant, details.clone())
+            commands::record_jobs_audit(work, &action, &subject, tenant, details.clone())
         });
     Ok(noted.wait()?)
 }

@@ -235,7 +235,7 @@ async fn queue_stats(
 
 fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<StatsView, Problem> {
     let tenant = named.clone();
-    let stores = Tenants::from(app, named, walk.store)?;
+    let stores = Tenants::from(app, named, walk.tenant_seq)?;
     let (mut tenants, mut unavailable) = (0, Vec::new());
     let mut depths: BTreeMap<(Queue, Option<State>), i64> = BTreeMap::new();
     let mut oldest: BTreeMap<Queue, Timestamp> = BTreeMap::new();
@@ -388,7 +388,7 @@ fn release(house: &Landlord, access: &TenantAccess) -> Result<ReleasedView, Prob
             .app
             .directory
             .change(house.origin.clone(), move |work| {
-                commands::note_jobs(
+                commands::record_jobs_audit(
                     work,
                     "jobs.released",
                     &format!("tenant:{id}"),

@@ -173,8 +173,8 @@ fn prune_some(
         // Before anything is opened: it is the whole call that is refused.
         all_files::trusted_now(app)?;
     }
-    let is_first = named.is_none() && walk.store == 0;
-    let stores = Tenants::from(app, named, walk.store)?;
+    let is_first = named.is_none() && walk.tenant_seq == 0;
+    let stores = Tenants::from(app, named, walk.tenant_seq)?;
     let (mut pruned, mut failed) = (Vec::new(), Vec::new());
     if is_first {
         let rows = all_files::prune_landlord(app, &house.origin, prune, Some(newest))?;
@@ -217,7 +217,7 @@ fn prune_some_now(
     walk: WalkRequest,
 ) -> Result<PruneView, Problem> {
     let (app, dry_run) = (&house.app, call.prune.dry_run);
-    let stores = Tenants::from(app, named, walk.store)?;
+    let stores = Tenants::from(app, named, walk.tenant_seq)?;
     let (mut pruned, mut failed) = (Vec::new(), Vec::new());
     for (_, access) in &stores.some {
         match all_files::prune_store_now(app, access, &house.origin, &call.now, dry_run) {

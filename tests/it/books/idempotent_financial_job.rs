@@ -1,4 +1,4 @@
-//! What follows from a paid order follows once, however often it is asked for.
+//! The effects of a paid order happen once, however often they are requested.
 
 use tillbox::primitives::id::OrderId;
 use tillbox::storage::TenantWork;
@@ -9,7 +9,7 @@ use tillbox::tenant::{orders, payments};
 use crate::support::sale::rows;
 use crate::support::{TestApp, TestShop, blocking, logs};
 
-/// Handles the fact that an order was paid, in a write of its own.
+/// Settles a paid order in a write of its own.
 fn order_paid(shop: &TestShop, order: &str) -> Settlement {
     let (id, policy, db) = (
         OrderId::parse(order).expect("an id"),
@@ -30,7 +30,7 @@ fn order_paid(shop: &TestShop, order: &str) -> Settlement {
 }
 
 #[tokio::test]
-async fn idempotent_financial_job() {
+async fn settles_order_once_when_asked_repeatedly() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;

@@ -1,4 +1,4 @@
-//! Who is next: one shop's heap of jobs is its own trouble.
+//! Fairness: a backlog of one shop does not delay the others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -23,7 +23,7 @@ const CALL: &str = "test.call";
 const STEP: &str = "test.step";
 const MANY: usize = 100_000;
 
-/// A door that lets through as many as it is told to, and keeps who came.
+/// A door that admits a number of callers, and records their names.
 struct Door {
     came: Semaphore,
     names: Mutex<Vec<String>>,
@@ -59,10 +59,10 @@ impl Door {
         self.opened.notify_all();
     }
 
-    /// Waits until one more has come, and gives all who came.
+    /// Waits for one more caller, and returns the names of all.
     async fn visited(&self) -> Vec<String> {
         let came = tokio::time::timeout(PATIENCE, self.came.acquire()).await;
-        came.expect("somebody comes")
+        came.expect("a caller comes")
             .expect("it is never closed")
             .forget();
         self.names.lock().expect("nobody panics").clone()
@@ -74,7 +74,7 @@ fn name(payload: &str) -> String {
     payload["what"].as_str().expect("a name").to_owned()
 }
 
-/// A heap of jobs at once, the first of which says something else.
+/// Inserts `MANY` jobs at once. The first has another payload.
 fn heap(shop: &TestShop, queue: &str, kind: &str, first: &str, rest: &str) {
     let sql = format!(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {})
@@ -87,10 +87,10 @@ fn heap(shop: &TestShop, queue: &str, kind: &str, first: &str, rest: &str) {
     shop.raw(&sql).expect("a heap");
 }
 
-/// One shop has 100,000 jobs, another gets one. Where a job is a call, the other's waits for the
-/// one that runs; where jobs are local, it waits for the rest of the batch that is under way.
+/// One shop has 100,000 jobs, another gets one. Among outbound jobs, the other's waits for the one
+/// that runs. Among local jobs, it waits for the rest of the batch under way.
 #[tokio::test(flavor = "multi_thread")]
-async fn noisy_neighbour() {
+async fn serves_quiet_tenant_beside_noisy_neighbour() {
     static CALLS: Door = Door::shut();
     static STEPS: Door = Door::shut();
     static STEPS_RUN: AtomicUsize = AtomicUsize::new(0);
@@ -125,7 +125,8 @@ async fn noisy_neighbour() {
     heap(&busy, "low", STEP, "first", "busy");
     let worker = Worker::start_with(app.app(), HANDLERS);
 
-    // The step first: while its turn stands at the door, its shop's file takes no other turn.
+    // The local job first: while its batch waits at the door, its shop's file starts no other
+    // batch.
     assert_eq!(STEPS.visited().await, ["busy"]);
     enqueue(&quiet, Queue::Low, STEP, doing("quiet"));
     STEPS.admit(1);
@@ -152,7 +153,7 @@ async fn noisy_neighbour() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_shop_runs_no_more_at_a_time_than_it_may() {
+async fn limits_concurrent_jobs_per_tenant() {
     static CALLS: Door = Door::shut();
     fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         CALLS.pass(&name(outbound_job.payload));
@@ -174,7 +175,7 @@ async fn one_shop_runs_no_more_at_a_time_than_it_may() {
     assert_eq!(
         CALLS.visited().await,
         ["busy", "busy", "quiet"],
-        "the third place was free for it"
+        "the third slot was free for it"
     );
     assert_eq!(
         busy.count("SELECT count(*) FROM job WHERE state = 'running'"),
@@ -189,7 +190,7 @@ async fn one_shop_runs_no_more_at_a_time_than_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
+async fn runs_other_tenants_when_queue_is_paused_for_one() {
     static CALLS: Door = Door::shut();
     fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         CALLS.pass(&name(outbound_job.payload));
@@ -218,7 +219,7 @@ async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
         Some("low"),
         "its other queues are open"
     );
-    // What waits because somebody said so is not late.
+    // A job that waits because of a pause is not late.
     app.advance(Duration::from_secs(3600));
     let process = app.app();
     let beaten = async {
@@ -253,7 +254,7 @@ async fn a_queue_that_is_paused_for_one_shop_runs_in_the_others() {
 static ORDER: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 #[test]
-fn of_those_that_are_ready_the_lower_priority_goes_first() {
+fn runs_lowest_priority_value_first() {
     fn step(_: &mut TenantWork<'_>, payload: &str) -> Result<(), JobError> {
         ORDER.lock().expect("nobody panics").push(name(payload));
         Ok(())
@@ -292,7 +293,7 @@ fn of_those_that_are_ready_the_lower_priority_goes_first() {
 /// Jobs are cancelled while the worker claims them: each is either run or cancelled, and never
 /// both.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_job_never_runs() {
+async fn never_runs_cancelled_job() {
     static RAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
     fn call(outbound_job: &OutboundJob<'_>) -> Result<(), JobError> {
         RAN.lock()
@@ -315,7 +316,7 @@ async fn a_cancelled_job_never_runs() {
     ));
     let db = shop.db();
     let worker = Worker::start_with(app.app(), HANDLERS);
-    // From the end, towards the one that claims from the beginning.
+    // From the end, towards the worker, which claims from the beginning.
     ids.reverse();
     let (mut cancelled, mut refused) = (Vec::new(), 0);
     for id in ids {

@@ -1,5 +1,5 @@
-//! A whole process without its sockets, over a directory that is given: what `tillbox serve` is,
-//! with a clock that stands still.
+//! A complete Tillbox process without its sockets, over a given directory: the same as `tillbox
+//! serve`, with a manual clock.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,26 +16,26 @@ use tillbox::primitives::{ManualClock, SeededEntropy, Timestamp};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
-/// When every case begins.
+/// Start time of every case.
 const START: &str = "2026-01-15T10:00:00Z";
 
-/// The instant at which every case begins.
+/// Returns the start time of every case.
 pub fn start() -> Timestamp {
     Timestamp::parse(START).expect("an instant")
 }
 
-/// A request as a till would send it.
+/// A request of a till.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub method: Method,
     pub path: String,
-    /// The caller's API key; without one the call comes over the admin socket.
+    /// The caller's API key. Without one the call uses the admin socket.
     pub secret: Option<String>,
     pub idempotency_key: Option<String>,
     pub body: Value,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub status: u16,
@@ -43,7 +43,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A text in the answer; empty when it is not there.
+    /// Returns a text of the answer, or an empty one when it is missing.
     pub fn text(&self, pointer: &str) -> String {
         self.body
             .pointer(pointer)
@@ -53,50 +53,44 @@ impl Reply {
     }
 }
 
-/// Somebody who answers calls: the process in this one, or the real program.
-pub trait Peer {
+/// Sends calls to the process in this one, or to the real program.
+pub trait Transport {
     async fn send(&self, call: &Call) -> Reply;
 }
 
-impl Peer for House {
+impl Transport for Instance {
     async fn send(&self, call: &Call) -> Reply {
         Self::send(self, call).await
     }
 }
 
 /// A running process.
-pub struct House {
+pub struct Instance {
     pub app: Arc<App>,
     pub dir: PathBuf,
     pub clock: Arc<ManualClock>,
     router: Router,
 }
 
-impl House {
-    /// Starts over `dir`, when every case begins; ids come from `seed`.
-    ///
-    /// # Errors
-    /// As the daemon's own start.
+impl Instance {
+    /// Starts over `dir` at the start time of every case; ids come from `seed`.
     pub fn start(dir: &Path, seed: u64) -> Result<Self, StartError> {
         Self::start_at(dir, seed, start())
     }
 
     /// As [`start`](Self::start), with a clock that shows `now`.
-    ///
-    /// # Errors
-    /// As the daemon's own start.
     pub fn start_at(dir: &Path, seed: u64, now: Timestamp) -> Result<Self, StartError> {
         let mut config = Config::default();
         config.storage.data_dir = dir.to_owned();
-        // Small disks of memory have no room to spare.
+        // Small memory disks have no room for a reserve.
         config.storage.disk_reserve = ByteSize::bytes(0);
-        // The oracle counts what was done, by the jobs that did it.
+        // The oracle counts completed jobs.
         config.queue.keep_completed = Span::secs(3_660 * 86_400);
-        // Nobody waits here for a minute to be over.
+        // No trial waits for a rate limit to reset.
         let plenty: Rate = "1000000/s".parse().expect("a rate");
         config.rate_limits = RateLimits::all(plenty);
-        // One reading connection for each file: a trial opens many files for a short time, and each
-        // connection reads the schema.
+        // One read connection for each file: a trial opens many files briefly, and each connection
+        // reads the schema.
         config.storage.readers_per_tenant = 1;
         config.validate().expect("good settings");
         let clock = Arc::new(ManualClock::new(now));
@@ -120,7 +114,7 @@ impl House {
         Self::send_to(self.router.clone(), call).await
     }
 
-    /// As [`send`](Self::send), over the admin socket, where the operator's own routes are too.
+    /// As [`send`](Self::send), over the admin socket, which also has the operator's routes.
     pub async fn send_as_operator(&self, call: &Call) -> Reply {
         Self::send_to(tillbox::http::admin_router(&self.app), call).await
     }
@@ -156,13 +150,13 @@ impl House {
         }
     }
 
-    /// Closes everything in an orderly way.
+    /// Closes everything cleanly.
     pub fn stop(self) {
         self.app.close();
     }
 }
 
-/// Threads for the calls of one process.
+/// Creates a runtime for the calls of one process.
 pub fn runtime(threads: usize) -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

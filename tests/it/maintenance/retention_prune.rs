@@ -1,5 +1,6 @@
-//! What goes and what stays; that nothing that goes is missed by any proof.
+//! Retention: the rows that are pruned and kept, and proofs that hold after pruning.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tillbox::tenant::retention::{self, CutOffs, PruneJob, Table};
 use super::{DAY, prune, rows_of};
 use crate::support::{TestApp, TestShop, blocking, logs};
 
-/// The books and what they refer to.
+/// The books and the rows that they refer to.
 const KEPT: &[&str] = &[
     "sales_order",
     "order_line",
@@ -33,7 +34,7 @@ fn kept(shop: &TestShop) -> Vec<String> {
     KEPT.iter().flat_map(table).collect()
 }
 
-/// So many movements of a product, and entries in the trail.
+/// Makes `movements` stock movements of a product, with their audit entries.
 fn busy(shop: &TestShop, product: &str, movements: usize) {
     let product_id = product.parse().expect("an id");
     let adjust = move |work: &mut tillbox::storage::TenantWork<'_>| {
@@ -60,13 +61,13 @@ fn busy(shop: &TestShop, product: &str, movements: usize) {
     shop.write(adjust).expect("written");
 }
 
-/// A year and more ago: sales, a checkout that nobody paid, a cart that was left. Today: a sale.
+/// Sales, an unpaid checkout and an abandoned cart of more than a year ago, and a sale of today.
 async fn aged(app: &TestApp) -> (TestShop, String) {
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 100).await;
     let mug = shop.stocked("MUG", 1_000, 3).await;
     shop.sell(&[(&tea, 2), (&mug, 1)]).await;
-    // Each sale of today forgets a few answers by itself.
+    // Each sale of today deletes a few expired answers by itself.
     for _ in 0..3 {
         shop.sell(&[(&tea, 1)]).await;
     }
@@ -85,32 +86,7 @@ async fn aged(app: &TestApp) -> (TestShop, String) {
     (shop, tea)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn retention_prune() {
-    let app = TestApp::start();
-    let (shop, tea) = aged(&app).await;
-    shop.assert_integrity();
-    let (before, books, stock) = (shop.census(), kept(&shop), shop.stock(&tea).await);
-
-    let dry = prune(&app, json!({"dry_run": true}))
-        .await
-        .expect(200)
-        .json();
-    assert_eq!(
-        (shop.census(), kept(&shop)),
-        (before.clone(), books.clone()),
-        "counting deletes nothing"
-    );
-    let real = prune(&app, json!({})).await.expect(200).json();
-    assert_eq!(
-        real["pruned"], dry["pruned"],
-        "what was counted is what went"
-    );
-    assert_eq!(
-        (&dry["dry_run"], &real["dry_run"], &real["next_cursor"]),
-        (&json!(true), &json!(false), &Value::Null)
-    );
-    let went = rows_of(&real);
+fn assert_rows_are_gone(shop: &TestShop, before: &BTreeMap<String, i64>, went: &[(String, i64)]) {
     for table in Table::ALL {
         let name = format!("corner/{table}");
         assert!(
@@ -124,6 +100,35 @@ async fn retention_prune() {
         let left = shop.count(&format!("SELECT count(*) FROM {table}"));
         assert_eq!(left, before[table.as_str()] - rows, "{table}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prunes_what_has_expired_and_keeps_the_books() {
+    let app = TestApp::start();
+    let (shop, tea) = aged(&app).await;
+    shop.assert_integrity();
+    let (before, books, stock) = (shop.census(), kept(&shop), shop.stock(&tea).await);
+
+    let dry = prune(&app, json!({"dry_run": true}))
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(
+        (shop.census(), kept(&shop)),
+        (before.clone(), books.clone()),
+        "a dry run deletes nothing"
+    );
+    let real = prune(&app, json!({})).await.expect(200).json();
+    assert_eq!(
+        real["pruned"], dry["pruned"],
+        "the dry run counted what was pruned"
+    );
+    assert_eq!(
+        (&dry["dry_run"], &real["dry_run"], &real["next_cursor"]),
+        (&json!(true), &json!(false), &Value::Null)
+    );
+    let went = rows_of(&real);
+    assert_rows_are_gone(&shop, &before, &went);
     let cut_off = Timestamp::parse("2026-01-15T10:00:00Z")
         .expect("an instant")
         .plus(Duration::from_secs(3600))
@@ -133,7 +138,7 @@ async fn retention_prune() {
     assert_eq!(
         kept(&shop),
         books,
-        "no book and nothing that a book refers to has gone"
+        "no book and no row that a book refers to was pruned"
     );
     assert_eq!(shop.stock(&tea).await, stock);
     let report = shop.integrity();
@@ -155,8 +160,8 @@ async fn retention_prune() {
         .await
         .expect(200)
         .json();
-    assert_eq!(rows_of(&again), [], "there is nothing left to go");
-    // What opens the file next finds its chains where they were, and business goes on.
+    assert_eq!(rows_of(&again), [], "there is nothing left to prune");
+    // The next process to open the file finds its chains intact, and business goes on.
     app.restart();
     shop.sell(&[(&tea, 1)]).await;
     app.work_off();
@@ -164,7 +169,7 @@ async fn retention_prune() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_audit_trails_when_that_is_asked_for() {
+async fn prunes_only_audit_trails_when_asked() {
     let app = TestApp::start();
     let (shop, _) = aged(&app).await;
     let before = shop.census();
@@ -195,7 +200,7 @@ async fn only_the_audit_trails_when_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_house_has_its_own_share() {
+async fn prunes_landlord_file() {
     let app = TestApp::start();
     app.tenant("corner");
     let event = |id: &str, at: &str, done: &str| {
@@ -210,27 +215,26 @@ async fn the_house_has_its_own_share() {
     app.advance(400 * DAY);
     event("evt_new", "2027-02-01", "1");
     app.tenant("kiosk");
-    let entries = app.landlord_rows("SELECT count(*) FROM audit_log")[0]
-        .parse::<i64>()
-        .expect("a number");
+    let count = || {
+        let rows = app.landlord_rows("SELECT count(*) FROM audit_log");
+        rows[0].parse::<i64>().expect("a number")
+    };
+    let entries = count();
     let went = rows_of(&prune(&app, json!({})).await.expect(200).json());
     let of = |name: &str| {
         went.iter()
             .find(|(table, _)| table == name)
             .map_or(0, |(_, rows)| *rows)
     };
-    assert_eq!(of("house/stripe_event"), 1, "{went:?}");
+    assert_eq!(of("landlord/stripe_event"), 1, "{went:?}");
     assert_eq!(
         app.landlord_rows("SELECT id FROM stripe_event ORDER BY id"),
         ["evt_new", "evt_waits"],
-        "one that was not dealt with stays"
+        "an unprocessed event stays"
     );
-    assert!(of("house/audit_log") > 0, "{went:?}");
-    let left = app.landlord_rows("SELECT count(*) FROM audit_log")[0]
-        .parse::<i64>()
-        .expect("a number");
-    // The run itself is an entry at its beginning and one at its end.
-    assert_eq!(left, entries - of("house/audit_log") + 2);
+    assert!(of("landlord/audit_log") > 0, "{went:?}");
+    // The run itself writes one entry at its beginning and one at its end.
+    assert_eq!(count(), entries - of("landlord/audit_log") + 2);
     let check = app
         .admin("/v1/admin/integrity")
         .json(json!({}))
@@ -267,16 +271,16 @@ async fn the_house_has_its_own_share() {
     assert_eq!(checks, [json!("schema"), json!("audit chain")]);
 }
 
-/// The operator's word about the clock is an entry of the trail itself: it makes no more of it old
-/// than was counted.
+/// The operator's confirmation of the clock is itself an audit entry. It must not make more of the
+/// trail old than was counted.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_counted_is_what_goes_with_the_operators_word() {
+async fn prunes_what_dry_run_counted_when_operator_confirms_clock() {
     let app = TestApp::start();
     for slug in ["corner", "kiosk"] {
         app.tenant(slug);
     }
     app.work_off();
-    // The clock is trusted once, so that there is something to suspicion it by.
+    // The clock is trusted once, so that there is a reference for the suspicion.
     prune(&app, json!({})).await.expect(200);
     app.stop();
     app.advance(400 * DAY);
@@ -289,7 +293,9 @@ async fn what_was_counted_is_what_goes_with_the_operators_word() {
             .json(),
     );
     assert!(
-        counted.iter().any(|(table, _)| table == "house/audit_log"),
+        counted
+            .iter()
+            .any(|(table, _)| table == "landlord/audit_log"),
         "{counted:?}"
     );
     let went = rows_of(
@@ -302,7 +308,7 @@ async fn what_was_counted_is_what_goes_with_the_operators_word() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shop_in_which_it_fails_is_told_with_its_reason_and_hinders_no_other() {
+async fn reports_reason_when_tenant_fails_and_prunes_the_others() {
     let app = TestApp::start();
     let [broken, whole] = ["broken", "whole"].map(|slug| app.tenant(slug));
     for shop in [&broken, &whole] {
@@ -339,9 +345,9 @@ async fn a_shop_in_which_it_fails_is_told_with_its_reason_and_hinders_no_other()
     );
 }
 
-/// A run of the house that ends between its batches leaves a word about what went.
+/// A run over the landlord's file that ends between two batches has recorded what it pruned.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_of_the_house_that_is_broken_off_is_in_its_trail() {
+async fn records_interrupted_landlord_run_in_audit_trail() {
     let app = TestApp::start();
     app.tenant("corner");
     let sql = "INSERT INTO stripe_event VALUES ('evt', 'invoice.paid', '{}', \
@@ -354,10 +360,10 @@ async fn a_run_of_the_house_that_is_broken_off_is_in_its_trail() {
     let count = "SELECT count(*) FROM audit_log";
     let before = app.landlord_rows(count);
     prune(&app, json!({})).await.expect(500);
-    assert_ne!(app.landlord_rows(count), before, "some entries went");
+    assert_ne!(app.landlord_rows(count), before, "some entries were pruned");
     let trail =
         app.landlord_rows("SELECT action, subject FROM audit_log ORDER BY seq DESC LIMIT 1");
-    assert_eq!(trail, ["retention.begun|house:retention"]);
+    assert_eq!(trail, ["retention.begun|landlord:retention"]);
     let details = app
         .landlord_rows("SELECT details FROM audit_log ORDER BY seq DESC LIMIT 1")
         .remove(0);
@@ -372,63 +378,14 @@ async fn a_run_of_the_house_that_is_broken_off_is_in_its_trail() {
             .is_some_and(|rows| rows > 0),
         "{details}"
     );
-    app.landlord_raw("DROP TRIGGER broken").expect("mended");
+    app.landlord_raw("DROP TRIGGER broken").expect("repaired");
     prune(&app, json!({})).await.expect(200);
     let trail = app.landlord_rows("SELECT action FROM audit_log ORDER BY seq DESC LIMIT 2");
     assert_eq!(trail, ["retention.pruned", "retention.begun"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_pruned_leaves_an_anchor_that_holds() {
-    let app = TestApp::start();
-    let (shop, _) = aged(&app).await;
-    let anchor = "INSERT INTO audit_anchor VALUES";
-    let newest = shop.count("SELECT max(seq) FROM audit_log");
-    for (sql, says) in [
-        (
-            "DELETE FROM audit_log WHERE seq = 1".to_owned(),
-            "never deleted",
-        ),
-        (
-            "DELETE FROM inventory_movement WHERE seq = 1".to_owned(),
-            "never deleted",
-        ),
-        (
-            "UPDATE inventory_movement SET quantity_delta = 1".to_owned(),
-            "never changed",
-        ),
-        (
-            format!("{anchor} (1, zeroblob(32), 0)"),
-            "an audit anchor is",
-        ),
-        (
-            format!("{anchor} ({newest}, (SELECT hash FROM audit_log WHERE seq = {newest}), 0)"),
-            "an audit anchor is",
-        ),
-        (
-            "INSERT INTO inventory_anchor SELECT product_id, seq, on_hand_after + 1, 0 FROM \
-             inventory_movement WHERE seq = 1"
-                .to_owned(),
-            "an inventory anchor is",
-        ),
-    ] {
-        let error = shop.raw(&sql).expect_err(&sql).to_string();
-        assert!(error.contains(says), "{sql}: {error}");
-    }
-    prune(&app, json!({})).await.expect(200);
-    for (sql, says) in [
-        ("UPDATE audit_anchor SET seq = seq + 1", "never changed"),
-        ("DELETE FROM audit_anchor", "never deleted"),
-        ("UPDATE inventory_anchor SET balance = 0", "never changed"),
-        ("DELETE FROM inventory_anchor", "never deleted"),
-        ("DELETE FROM audit_log", "never deleted"),
-        ("DELETE FROM inventory_movement", "never deleted"),
-    ] {
-        let error = shop.raw(sql).expect_err(sql).to_string();
-        assert!(error.contains(says), "{sql}: {error}");
-    }
-    shop.assert_integrity();
-    // Without the triggers the proofs find it.
+/// Without the triggers the proofs find each change.
+fn assert_forgeries_are_found(app: &TestApp, shop: &TestShop) {
     app.stop();
     let sound = std::fs::read(shop.path()).expect("the file");
     for (sql, check) in [
@@ -457,10 +414,62 @@ async fn what_was_pruned_leaves_an_anchor_that_holds() {
     shop.assert_integrity();
 }
 
-/// A job ends before its queue's time-out is over, and another one goes on: none of them has
-/// failed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_whose_time_is_over_leaves_the_rest_to_the_next() {
+async fn leaves_valid_anchor_after_pruning() {
+    let app = TestApp::start();
+    let (shop, _) = aged(&app).await;
+    let anchor = "INSERT INTO audit_anchor VALUES";
+    let newest = shop.count("SELECT max(seq) FROM audit_log");
+    for (sql, says) in [
+        (
+            "DELETE FROM audit_log WHERE seq = 1".to_owned(),
+            "never deleted",
+        ),
+        (
+            "DELETE FROM inventory_movement WHERE seq = 1".to_owned(),
+            "never deleted",
+        ),
+        (
+            "UPDATE inventory_movement SET quantity_delta = 1".to_owned(),
+            "never changed",
+        ),
+        (
+            format!("{anchor} (1, zeroblob(32), 0)"),
+            "an audit anchor must",
+        ),
+        (
+            format!("{anchor} ({newest}, (SELECT hash FROM audit_log WHERE seq = {newest}), 0)"),
+            "an audit anchor must",
+        ),
+        (
+            "INSERT INTO inventory_anchor SELECT product_id, seq, on_hand_after + 1, 0 FROM \
+             inventory_movement WHERE seq = 1"
+                .to_owned(),
+            "an inventory anchor must",
+        ),
+    ] {
+        let error = shop.raw(&sql).expect_err(&sql).to_string();
+        assert!(error.contains(says), "{sql}: {error}");
+    }
+    prune(&app, json!({})).await.expect(200);
+    for (sql, says) in [
+        ("UPDATE audit_anchor SET seq = seq + 1", "never changed"),
+        ("DELETE FROM audit_anchor", "never deleted"),
+        ("UPDATE inventory_anchor SET balance = 0", "never changed"),
+        ("DELETE FROM inventory_anchor", "never deleted"),
+        ("DELETE FROM audit_log", "never deleted"),
+        ("DELETE FROM inventory_movement", "never deleted"),
+    ] {
+        let error = shop.raw(sql).expect_err(sql).to_string();
+        assert!(error.contains(says), "{sql}: {error}");
+    }
+    shop.assert_integrity();
+    assert_forgeries_are_found(&app, &shop);
+}
+
+/// A job ends before its queue's time-out, and another one continues. None of them fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_rest_to_next_job_when_time_is_up() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 100).await;
@@ -506,7 +515,7 @@ async fn a_job_whose_time_is_over_leaves_the_rest_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_was_broken_off_anywhere_goes_on() {
+async fn resumes_run_interrupted_anywhere() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 100).await;
@@ -536,8 +545,7 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
         drop(db);
         assert!(ran.rows() <= i64::from(PRUNE_BATCH), "{ran:?}");
         (went, parts) = (went + ran.rows(), parts + 1);
-        // Nobody has come to record what went; that it was to go is recorded all the same, with the
-        // rows themselves.
+        // No end was recorded, but the start was recorded together with the rows.
         begun += usize::from(ran.rows() > 0);
         assert_eq!(
             shop.count(
@@ -546,7 +554,7 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
             ),
             i64::try_from(begun).expect("few")
         );
-        // Nothing is missed at any point, and nothing comes again.
+        // At no point is anything missing or duplicated.
         shop.assert_integrity();
         app.restart();
         if ran.is_done {
@@ -569,20 +577,17 @@ async fn a_run_that_was_broken_off_anywhere_goes_on() {
         );
     }
     assert_eq!(shop.count("SELECT count(*) FROM inventory_movement"), 5);
+    let anchors = ["inventory_anchor", "audit_anchor"]
+        .map(|table| shop.count(&format!("SELECT count(*) FROM {table}")));
     assert_eq!(
-        shop.count("SELECT count(*) FROM inventory_anchor"),
-        1,
-        "one anchor for each product is enough"
-    );
-    assert_eq!(
-        shop.count("SELECT count(*) FROM audit_anchor"),
-        1,
-        "one anchor for each run"
+        anchors,
+        [1, 1],
+        "one for each product, and one for each run"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_runs_at_once_take_each_row_once_while_sales_go_on() {
+async fn prunes_each_row_once_when_two_runs_race_with_sales() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10_000).await;
@@ -624,7 +629,7 @@ async fn two_runs_at_once_take_each_row_once_while_sales_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn space_is_given_back_and_the_file_goes_on() {
+async fn returns_space_and_keeps_file_usable() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10_000).await;
@@ -645,18 +650,18 @@ async fn space_is_given_back_and_the_file_goes_on() {
     prune(&app, json!({})).await.expect(200);
     checkpoint();
     assert!(size() < before / 3, "{} of {before}", size());
-    // The writer knows that it was itself who cut the file.
+    // The writer knows that it truncated the file itself.
     shop.sell(&[(&tea, 1)]).await;
     assert!(shop.db().is_healthy());
     shop.assert_integrity();
-    // And still finds out when somebody else does.
+    // It still detects truncation by another program.
     app.restart();
     shop.assert_integrity();
 }
 
-/// So much in one go and no more; the rest is not forgotten.
+/// A bounded amount at a time. The rest follows later.
 #[tokio::test(flavor = "multi_thread")]
-async fn space_is_given_back_in_bounded_shares() {
+async fn returns_space_in_bounded_steps() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let running = app.app();
@@ -681,7 +686,7 @@ async fn space_is_given_back_in_bounded_shares() {
     prune(&app, json!({"tenant": "corner"})).await.expect(200);
     let by_hand = size();
     let given = before - by_hand;
-    // The pages that map those that go, one in eight hundred, go as well.
+    // The pages that map the freed ones, one in eight hundred, are freed as well.
     assert!(
         (share / 2..=share + share / 800).contains(&given),
         "{before}, then {by_hand}"
@@ -707,7 +712,7 @@ async fn space_is_given_back_in_bounded_shares() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mark_from_before_what_was_pruned_is_no_sign_of_an_older_copy() {
+async fn accepts_checkpoint_from_before_pruning() {
     let app = TestApp::start();
     let (shop, tea) = aged(&app).await;
     app.stop();

@@ -1,11 +1,11 @@
-//! One store cannot see another: two shops with the same numbers, and every way in that one of them
-//! could try.
+//! Isolation of two shops with the same numbers, against every route by which one could reach the
+//! other.
 
 use serde_json::{Value, json};
 
 use crate::cli::run::run;
 use crate::support::process::Daemon;
-use crate::support::{TestApp, logs};
+use crate::support::{TestApp, TestShop, logs};
 
 const PRODUCTS: &str = "/v1/catalog/products";
 
@@ -16,32 +16,15 @@ fn skus(list: &Value) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
-async fn tenant_isolation() {
-    let app = TestApp::start();
-    let (north, south) = (app.tenant("north"), app.tenant("south"));
-    let of_north = north.product("A-1", 100).await;
-    let of_south = south.product("A-1", 999).await;
-
-    // The same SKU twice, each with its own price, and a list that shows one's own.
-    assert_eq!(
-        skus(&north.get(PRODUCTS).send().await.expect(200).json()),
-        ["\"A-1\" 100"]
-    );
-    assert_eq!(
-        skus(&south.get(PRODUCTS).send().await.expect(200).json()),
-        ["\"A-1\" 999"]
-    );
-
-    // Another's id is 404, never 403, in every call that takes one.
-    let path = format!("{PRODUCTS}/{of_north}");
+/// The id of another tenant's resource is 404, never 403, in every call that accepts one.
+async fn assert_ids_are_not_found(north: &TestShop, south: &TestShop, path: &str) {
     south
-        .get(&path)
+        .get(path)
         .send()
         .await
         .refused(404, "product_not_found");
     south
-        .patch(&path)
+        .patch(path)
         .json(json!({"price_minor": 1}))
         .send()
         .await
@@ -76,8 +59,29 @@ async fn tenant_isolation() {
         .await
         .expect(200);
     assert!(skus(&filtered.json()).is_empty());
+}
 
-    // A cursor is a place in a list, not a way into another's.
+#[tokio::test]
+async fn hides_every_resource_of_other_tenant() {
+    let app = TestApp::start();
+    let (north, south) = (app.tenant("north"), app.tenant("south"));
+    let of_north = north.product("A-1", 100).await;
+    let of_south = south.product("A-1", 999).await;
+
+    // The same SKU twice, each with its own price, and each list shows only the own product.
+    assert_eq!(
+        skus(&north.get(PRODUCTS).send().await.expect(200).json()),
+        ["\"A-1\" 100"]
+    );
+    assert_eq!(
+        skus(&south.get(PRODUCTS).send().await.expect(200).json()),
+        ["\"A-1\" 999"]
+    );
+
+    let path = format!("{PRODUCTS}/{of_north}");
+    assert_ids_are_not_found(&north, &south, &path).await;
+
+    // A cursor is a position in a list, and gives no access to another tenant's.
     for index in 2..5 {
         north.product(&format!("A-{index}"), 100).await;
     }
@@ -94,7 +98,7 @@ async fn tenant_isolation() {
         .expect(200);
     assert_eq!(skus(&rest.json()), ["\"A-1\" 999"]);
 
-    // Nothing of it is in the other's file.
+    // The other tenant's file contains nothing of it.
     assert_eq!(
         north.get(&path).send().await.expect(200).json()["price_minor"],
         100
@@ -118,7 +122,7 @@ async fn tenant_isolation() {
 }
 
 #[tokio::test]
-async fn a_key_and_a_host_that_disagree_are_refused_and_noted() {
+async fn rejects_and_logs_key_and_host_of_different_tenants() {
     let app = TestApp::start();
     let (north, south) = (app.tenant("north"), app.tenant("south"));
     south.product("A", 1).await;
@@ -166,7 +170,7 @@ async fn a_key_and_a_host_that_disagree_are_refused_and_noted() {
 }
 
 #[tokio::test]
-async fn a_key_and_a_host_that_agree_are_one() {
+async fn accepts_key_and_host_of_same_tenant() {
     let app = TestApp::start();
     let shop = app.tenant("north");
     shop.product("A", 1).await;
@@ -176,7 +180,7 @@ async fn a_key_and_a_host_that_agree_are_one() {
         .send()
         .await
         .expect(200);
-    // A host that is nobody's says nothing: that is how a till behind localhost calls.
+    // An unknown host is ignored: a till behind localhost calls that way.
     shop.get(PRODUCTS)
         .header("host", "127.0.0.1:8080")
         .send()
@@ -185,7 +189,7 @@ async fn a_key_and_a_host_that_agree_are_one() {
 }
 
 #[tokio::test]
-async fn the_storefront_is_found_by_host_or_header() {
+async fn finds_storefront_by_host_or_header() {
     let app = TestApp::start();
     let shop = app.tenant("north");
     app.tenant("south");
@@ -208,7 +212,7 @@ async fn the_storefront_is_found_by_host_or_header() {
 }
 
 #[tokio::test]
-async fn a_tenant_that_there_is_not_is_404() {
+async fn answers_404_for_unknown_tenant() {
     let app = TestApp::start();
     let shop = app.tenant("north");
     app.get(PRODUCTS)
@@ -236,7 +240,7 @@ async fn a_tenant_that_there_is_not_is_404() {
         .send()
         .await
         .refused(404, "tenant_not_found");
-    // With a good key, a header that names nobody is still wrong.
+    // With a valid key, a header that names no tenant is still wrong.
     shop.get(PRODUCTS)
         .header("x-tillbox-tenant", "west")
         .send()
@@ -244,10 +248,9 @@ async fn a_tenant_that_there_is_not_is_404() {
         .refused(404, "tenant_not_found");
 }
 
-/// The host chooses the store, so a request that names two of them, or none, is nobody's (RFC 9112
-/// §3.2).
+/// The host selects the tenant, so a request with two hosts or none is rejected (RFC 9112 §3.2).
 #[test]
-fn a_request_names_one_host() {
+fn rejects_requests_without_exactly_one_host() {
     use std::io::{Read as _, Write as _};
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &[]);
@@ -287,7 +290,7 @@ fn a_request_names_one_host() {
             "400",
         ),
         (PRODUCTS, "", "400"),
-        // What the target says outweighs the header.
+        // The request target overrides the header.
         (
             "http://one.example.org/v1/catalog/products",
             "host: evil.example.org\r\n",

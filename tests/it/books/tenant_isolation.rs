@@ -1,13 +1,32 @@
-//! Two shops with the same products and the same numbers: neither sees, counts or moves what is the
-//! other's.
+//! Sales of two shops with the same products and numbers: neither sees, counts or moves anything of
+//! the other.
 
 use serde_json::json;
 
-use crate::support::TestApp;
 use crate::support::sale::rows;
+use crate::support::{TestApp, TestShop};
+
+async fn assert_lists_are_empty(shop: &TestShop) {
+    for list in [
+        "orders",
+        "payments",
+        "invoices",
+        "financial-orders",
+        "financial-transactions",
+        "ledger/transactions",
+    ] {
+        let page = shop
+            .get(&format!("/v1/{list}"))
+            .send()
+            .await
+            .expect(200)
+            .json();
+        assert_eq!(page["data"], json!([]), "{list}");
+    }
+}
 
 #[tokio::test]
-async fn tenant_isolation_of_the_sale_path() {
+async fn isolates_tenants_on_sale_path() {
     let app = TestApp::start();
     let (ours, theirs) = (app.tenant("corner"), app.tenant("harbour"));
     let other_tea = theirs.stocked("TEA", 450, 10).await;
@@ -64,28 +83,13 @@ async fn tenant_isolation_of_the_sale_path() {
         .send()
         .await
         .refused(404, "payment_not_found");
-    for list in [
-        "orders",
-        "payments",
-        "invoices",
-        "financial-orders",
-        "financial-transactions",
-        "ledger/transactions",
-    ] {
-        let page = ours
-            .get(&format!("/v1/{list}"))
-            .send()
-            .await
-            .expect(200)
-            .json();
-        assert_eq!(page["data"], json!([]), "{list}");
-    }
+    assert_lists_are_empty(&ours).await;
     assert_eq!(ours.grown_since(&before), rows([]));
     assert_eq!(theirs.grown_since(&theirs_before), rows([]));
 }
 
 #[tokio::test]
-async fn numbers_keys_and_client_ids_count_for_each_shop_alone() {
+async fn scopes_numbers_keys_and_client_ids_to_one_shop() {
     let app = TestApp::start();
     let (ours, theirs) = (app.tenant("corner"), app.tenant("harbour"));
     let (tea, other_tea) = (

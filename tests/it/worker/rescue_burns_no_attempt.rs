@@ -1,4 +1,4 @@
-//! A process that ends in the middle of a job: in order, and not.
+//! A process that ends in the middle of a job, orderly or not.
 
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -34,11 +34,11 @@ fn at_once(_: &OutboundJob<'_>) -> Result<(), JobError> {
 const STANDING: Handlers = Handlers(&[(CALL, Handler::Outbound(stand))]);
 const QUICK: Handlers = Handlers(&[(CALL, Handler::Outbound(at_once))]);
 
-/// Thirty restarts in the middle of a job burn no attempt: it is given back each time, and is no
-/// poison for that. Thirty crashes burn none either; but they are rescues, and what was rescued too
+/// Thirty restarts in the middle of a job count no attempt: the job is given back each time, and is
+/// not poison. Crashes count none either, but they count as rescues. A job that was rescued too
 /// often is taken for their cause.
 #[tokio::test(flavor = "multi_thread")]
-async fn rescue_burns_no_attempt() {
+async fn counts_no_attempt_for_restart_or_rescue() {
     let app = TestApp::with(false, |config| config.queue.default.tries = 1);
     let shop = app.tenant("corner");
     enqueue(&shop, Queue::Default, CALL, doing("it"));
@@ -58,7 +58,7 @@ async fn rescue_burns_no_attempt() {
     assert_eq!(run(&app, QUICK), completed(1));
     assert_eq!(jobs(&shop, CALL), ["completed|1|0"]);
 
-    // What a process leaves that dies in the middle of a call.
+    // The state that a process leaves when it dies in the middle of a call.
     enqueue(&shop, Queue::Default, CALL, doing("it"));
     let die = || {
         app.stop();

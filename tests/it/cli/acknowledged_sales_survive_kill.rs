@@ -1,5 +1,4 @@
-//! `kill -9` under load: the process dies at moments of nobody's choosing, and every acknowledged
-//! sale is there, once.
+//! `kill -9` under load at arbitrary moments: every acknowledged sale exists, once.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -19,12 +18,12 @@ use crate::support::process::{Client, Daemon};
 
 const ROUNDS: usize = 6;
 const CLIENTS: usize = 8;
-/// Acknowledged sales after which the process is killed; the moment within the next one is the
-/// scheduler's choice.
+/// Acknowledged sales before the process is killed. The scheduler decides the moment within the
+/// next sale.
 const SALES_PER_ROUND: usize = 60;
 const ON_HAND: i64 = 1_000_000;
 
-/// What a client has sent: its key, its body, and the answer, if one came.
+/// The requests of a client: key, body, and the answer if one arrived.
 type Sales = Arc<Mutex<HashMap<String, (Value, Option<Vec<u8>>)>>>;
 
 fn sale(product: &str, number: usize) -> Value {
@@ -56,7 +55,7 @@ fn sell(client: &mut Client, name: &str, product: &str, sales: &Sales, acknowled
     }
 }
 
-/// One round of selling, ended by a kill.
+/// One round of sales, ended by a kill.
 fn round(daemon: &mut Daemon, number: usize, api_key: &str, product: &str, sales: &Sales) {
     let acknowledged = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -71,7 +70,7 @@ fn round(daemon: &mut Daemon, number: usize, api_key: &str, product: &str, sales
         while acknowledged.load(Ordering::SeqCst) < SALES_PER_ROUND {
             assert!(
                 !clients.iter().all(thread::ScopedJoinHandle::is_finished),
-                "nobody sells any more"
+                "the clients stopped selling"
             );
             thread::yield_now();
         }
@@ -79,8 +78,8 @@ fn round(daemon: &mut Daemon, number: usize, api_key: &str, product: &str, sales
     });
 }
 
-/// Sends everything again: what was acknowledged gets its very answer, what was not is carried out
-/// now or was.
+/// Sends everything again: an acknowledged sale gets its original answer, any other is carried out
+/// now or was before.
 fn send_again(client: &mut Client, sales: &Sales) {
     for (key, (body, answer)) in sales.lock().expect("no panic").iter_mut() {
         let again = client
@@ -130,7 +129,7 @@ fn counts(dir: &Path) -> [i64; 8] {
     })
 }
 
-/// Makes a shop with one product and a stock of it: its key, and the product's id.
+/// Creates a shop with one stocked product. Returns its key and the product's id.
 fn open_shop(daemon: &Daemon, dir: &Path) -> (String, String) {
     let made = run(
         dir,
@@ -154,7 +153,7 @@ fn open_shop(daemon: &Daemon, dir: &Path) -> (String, String) {
 }
 
 #[test]
-fn acknowledged_sales_survive_kill() {
+fn keeps_every_acknowledged_sale_once_when_killed_under_load() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let (api_key, product) = open_shop(&daemon, dir.path());
@@ -182,18 +181,18 @@ fn acknowledged_sales_survive_kill() {
     );
 }
 
-/// A job in the middle of which the process dies again and again is taken for the cause, and given
-/// up; the others go on. The mail server takes connections and says nothing, so each time the
-/// process is killed while it carries that job out.
+/// A job in which the process dies again and again is taken for the cause and discarded; other jobs
+/// run. The mail server accepts connections and stays silent, so the process is always killed
+/// within that job.
 #[test]
-fn a_job_under_which_the_process_is_killed_again_and_again_is_given_up() {
+fn discards_job_when_process_dies_in_it_repeatedly() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let url = format!(
         "smtp://{}",
         listener.local_addr().expect("it has an address")
     );
     let (called, calls) = channel();
-    // ChainEnds with the process of the test; whoever is connected is kept waiting.
+    // Ends with the process of the test. Callers are kept waiting.
     thread::spawn(move || {
         listener
             .incoming()
@@ -247,7 +246,7 @@ fn a_job_under_which_the_process_is_killed_again_and_again_is_given_up() {
     let jobs = jobs.query_map([], |row| row.get(0)).expect("reads");
     let jobs: Vec<String> = jobs.map(|job| job.expect("a row")).collect();
     let poison = format!(
-        "discarded|{}|the process died while this job ran, again and again",
+        "discarded|{}|the process died repeatedly while this job ran",
         RESCUES_MAX + 1
     );
     assert_eq!(jobs, [poison, "running|0|".to_owned()]);

@@ -1,4 +1,4 @@
-//! Many at once: checkouts, confirmations, double confirmations, twins of one key, races for the
+//! Concurrent checkouts, confirmations, repeated confirmations, repeated keys, and races for the
 //! last unit.
 
 use serde_json::{Value, json};
@@ -8,13 +8,12 @@ use tokio::task::JoinSet;
 use crate::support::sale::Placed;
 use crate::support::{Answer, TestApp, TestShop, logs};
 
-/// Buyers at once.
+/// Concurrent buyers.
 const BUYERS: usize = 48;
-/// Units of what everybody wants.
+/// Units of the product that every buyer wants.
 const LAST_UNITS: i64 = 7;
 
-/// Runs all at once, each in a task of its own, and gives their answers in the order in which they
-/// were begun.
+/// Runs all tasks concurrently, and returns their answers in the order of `tasks`.
 async fn all<T: Send + 'static>(tasks: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
     let mut set = JoinSet::new();
     for (place, task) in tasks.into_iter().enumerate() {
@@ -32,7 +31,7 @@ fn placed(answer: &Answer) -> Placed {
     }
 }
 
-/// A buyer checks out twice under one key: both get the same answer, and one order is there.
+/// Each buyer checks out twice under one key: both get the same answer, and one order exists.
 async fn check_out_in_pairs(shop: &TestShop, product: &str) -> Vec<Placed> {
     let mut carts = Vec::new();
     for _ in 0..BUYERS {
@@ -52,20 +51,20 @@ async fn check_out_in_pairs(shop: &TestShop, product: &str) -> Vec<Placed> {
         assert_eq!(
             pair[0].clone().expect(201).body,
             pair[1].clone().expect(201).body,
-            "twins get one answer"
+            "both requests get one answer"
         );
         let replayed = pair
             .iter()
             .filter(|answer| answer.header("idempotent-replayed").is_some())
             .count();
-        assert_eq!(replayed, 1, "one of them was carried out");
+        assert_eq!(replayed, 1, "one request was carried out");
         orders.push(placed(&pair[0]));
     }
     orders
 }
 
-/// Each payment is confirmed four times in a shuffled order: twice under one key, twice under
-/// others.
+/// Confirms each payment four times in a shuffled order: twice under one key, twice under other
+/// keys.
 async fn confirm_over_and_over(shop: &TestShop, orders: &[Placed], seed: u64) {
     let entropy = SeededEntropy::new(seed);
     let mut calls: Vec<(String, String)> = Vec::new();
@@ -102,7 +101,7 @@ async fn confirm_over_and_over(shop: &TestShop, orders: &[Placed], seed: u64) {
             .partition(|answer| answer.status == 200);
         assert!(
             matches!(done.len(), 1 | 2),
-            "one was carried out, and its twin at the most had its answer"
+            "one was carried out, and its repetition at most got its answer"
         );
         assert!(done.iter().all(|answer| answer.body == done[0].body));
         assert_eq!(
@@ -117,7 +116,7 @@ async fn confirm_over_and_over(shop: &TestShop, orders: &[Placed], seed: u64) {
     }
 }
 
-/// Everybody wants one of the last units, half by a sale and half by a checkout.
+/// All buyers want one of the last units, half by a sale and half by a checkout.
 async fn race_for_the_last(shop: &TestShop, product: &str) {
     let mut tasks = Vec::new();
     for number in 0..BUYERS {
@@ -142,21 +141,17 @@ async fn race_for_the_last(shop: &TestShop, product: &str) {
         let refused = answer.refused(409, "out_of_stock");
         assert_eq!(
             refused["available"], 0,
-            "nobody is refused while there is one"
+            "no buyer is refused while one is left"
         );
     }
     let [on_hand, reserved, available] = shop.stock(product).await;
-    assert_eq!(
-        (available, on_hand),
-        (0, reserved),
-        "what is still there is promised"
-    );
+    assert_eq!((available, on_hand), (0, reserved), "the rest is reserved");
     let sold = shop.count("SELECT count(*) FROM sales_order WHERE channel = 'sale'");
     assert_eq!(sold + reserved, LAST_UNITS);
 }
 
-/// A till sends what it sold while it was offline from two of its threads, under keys of their own:
-/// the sale's id makes it one sale.
+/// A till sends its offline sales from two threads under different keys: the sale's id makes it one
+/// sale.
 async fn send_twice(shop: &TestShop, product: &str) {
     let sale = move |number: usize, product: &str| {
         let id = |kind: usize| format!("018a0000-0000-7000-800{kind}-{number:012}");
@@ -191,7 +186,7 @@ fn assert_gapless(shop: &TestShop, sql: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn stress_checkout() {
+async fn sells_exactly_once_under_concurrent_checkouts() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let seed = app.app().entropy.below(u64::MAX);
@@ -244,9 +239,9 @@ async fn stress_checkout() {
     shop.assert_integrity();
 }
 
-/// Who calls an order off while somebody pays for it: one of them is late, and hears so.
+/// An order is cancelled while it is paid: one of the two requests is too late and is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_order_is_paid_or_called_off_and_never_both() {
+async fn either_pays_or_cancels_order_when_both_are_requested() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10_000).await;

@@ -1,14 +1,14 @@
-//! Numbers by chance, the same for the same seed.
+//! Random numbers, the same for the same seed.
 
 /// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>).
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
-    /// The stream that belongs to a case of a run.
+impl Rng {
+    /// Creates the stream for one case of a run.
     ///
-    /// Both are mixed first: streams that begin a multiple of the generator's step apart are one
-    /// stream, shifted, and the cases of a run would be each other's continuation.
+    /// Both numbers are mixed first. Streams whose starts differ by a multiple of the generator's
+    /// step are one stream, shifted, so the cases of a run would continue each other.
     pub const fn new(seed: u64, case: u64) -> Self {
         let seed = Self(seed).next();
         Self(Self(seed ^ case).next())
@@ -22,7 +22,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// From 0 to `bound - 1`; 0 when that is 0.
+    /// Returns a number from 0 to `bound - 1`, or 0 when `bound` is 0.
     pub const fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { self.next() % bound }
     }
