@@ -50,7 +50,7 @@ enum Cell {
     Entry,
 }
 
-struct Row {
+struct TemplateRow {
     insert: String,
     cells: Vec<Cell>,
     is_entry: bool,
@@ -89,7 +89,7 @@ pub fn run(template: &Path, dir: &Path, batch: usize, ids: Ids, round: Duration)
 
 /// Reads the rows of the template's sale. Also returns the number of different ids in them, the
 /// products' first.
-fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
+fn rows(source: &Connection, products: &[Value]) -> (Vec<TemplateRow>, usize) {
     let (mut rows, mut known) = (Vec::new(), products.to_vec());
     for table in TABLES {
         // Deliveries and the audit entries of the set-up do not belong to the sale.
@@ -132,7 +132,7 @@ fn rows(source: &Connection, products: &[Value]) -> (Vec<Row>, usize) {
                 }
                 (_, value) => Cell::Same(value),
             };
-            rows.push(Row {
+            rows.push(TemplateRow {
                 insert: insert.clone(),
                 cells: named.map(&mut cell).collect(),
                 is_entry: table == "ledger_entry",
@@ -155,7 +155,7 @@ fn index_of(known: &mut Vec<Value>, id: Value) -> usize {
 /// One sale, prepared for repeated writing.
 struct Sale<'c> {
     conn: &'c Connection,
-    rows: Vec<(Statement<'c>, &'c Row)>,
+    rows: Vec<(Statement<'c>, &'c TemplateRow)>,
     stock: Statement<'c>,
     series: Statement<'c>,
     products: &'c [Value],
@@ -167,7 +167,7 @@ struct Sale<'c> {
 impl<'c> Sale<'c> {
     fn prepare(
         conn: &'c Connection,
-        rows: &'c [Row],
+        rows: &'c [TemplateRow],
         products: &'c [Value],
         fresh: usize,
         ids: Ids,
