@@ -56,7 +56,6 @@ pub enum PruneRefused {
     /// The shop's file cannot be used.
     #[error(transparent)]
     Unavailable(#[from] TenantUnavailable),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -139,9 +138,6 @@ pub fn cut_offs(app: &App, now: Timestamp) -> CutOffs {
 }
 
 /// Prunes a shop's file now, or counts what would go. Blocks.
-///
-/// # Errors
-/// [`PruneRefused`].
 pub fn prune_tenant(
     app: &App,
     access: &TenantAccess,
@@ -218,18 +214,12 @@ pub fn measure_store(app: &App, access: &TenantAccess) -> Result<DiskUsage, Prun
 
 /// The newest entry of the house's trail: taken before a run writes anything itself, so that what
 /// goes is what a count says. Blocks.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn newest_in_landlord(app: &App) -> Result<i64, StorageError> {
     app.directory.read(audit::find_newest).wait()
 }
 
 /// Prunes the landlord's file now, up to what was its trail's newest entry then if that is said, or
 /// counts what would go. Blocks.
-///
-/// # Errors
-/// [`PruneRefused`].
 pub fn prune_landlord(
     app: &App,
     origin: &Origin,
@@ -297,9 +287,6 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
 }
 
 /// Removes the log files that are older than they are kept. Blocks.
-///
-/// # Errors
-/// [`PruneRefused`].
 pub fn remove_old_logs(app: &App) -> Result<(), PruneRefused> {
     let now = trusted_now(app)?;
     let removed = logging::remove_old(
@@ -432,9 +419,6 @@ fn first_findings(report: &Report) -> Value {
 }
 
 /// Checks the landlord's file, its audit trail too, and notes the result as for a shop's. Blocks.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn check_landlord(app: &App) -> Result<Report, StorageError> {
     let check = |view: &LandlordView| {
         let mut report = Report::default();
@@ -549,25 +533,16 @@ fn is_unchanged(app: &App, id: TenantId, now: Timestamp) -> Result<bool, Storage
 }
 
 /// Tenants whose last check found something, and when it was.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_wrong(app: &App) -> Result<Vec<(Slug, Checked)>, StorageError> {
     app.directory.read(check_results::list_wrong).wait()
 }
 
 /// Tenants whose files could not be checked when that was last tried, and why.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_unchecked(app: &App) -> Result<Vec<(Slug, Unchecked)>, StorageError> {
     app.directory.read(check_results::list_unchecked).wait()
 }
 
 /// What is known of the house's own file.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_landlord_check(app: &App) -> Result<LandlordChecked, StorageError> {
     app.directory.read(check_results::find_landlord).wait()
 }

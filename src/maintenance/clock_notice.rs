@@ -22,9 +22,6 @@ const NO_JOB: Duration = Duration::MAX;
 
 /// When somebody is to be told: now, while a suspicion lasts of which somebody was not. Blocks;
 /// reads nothing while the clock is trusted.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
     if app.clock_watch.last_suspicion().is_none() {
         return Ok(None);

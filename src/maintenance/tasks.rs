@@ -78,7 +78,6 @@ pub const TASKS: &[Task] = &[
 /// When a task was last done, and when it comes next.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskStatus {
-    /// Its name.
     pub task: &'static str,
     /// `None` before the first time.
     pub last_run_at: Option<Timestamp>,
@@ -87,9 +86,6 @@ pub struct TaskStatus {
 }
 
 /// Where each task stands. Blocks.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_tasks(app: &App) -> Result<Vec<TaskStatus>, StorageError> {
     let now = app.clock.now();
     let round = |task: &Task| {

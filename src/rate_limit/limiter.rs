@@ -23,9 +23,7 @@ const NANOS_PER_MS: u64 = 1_000_000;
 /// How a caller stands after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The group.
     pub policy: Policy,
-    /// Its rate.
     pub rate: Rate,
     /// Whether the request may go on.
     pub is_admitted: bool,

@@ -56,7 +56,6 @@ const GROUPS: &[(Place, &str, Policy)] = &[
 ];
 
 impl Policy {
-    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Webhook,
         Self::Login,

@@ -12,9 +12,6 @@ use crate::storage::{StorageError, TenantWork};
 pub const APPEND_AUDIT: &str = "audit.append";
 
 /// Records what just happened: `action` in the past tense, `subject` as `kind:id`.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn record(
     work: &mut TenantWork,
     action: &str,
@@ -34,9 +31,6 @@ pub fn record(
 }
 
 /// Handles an [`APPEND_AUDIT`] job.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn append(work: &mut TenantWork, entry: &AuditEntry) -> Result<(), StorageError> {
     audit::append(work, entry)
 }

@@ -19,9 +19,6 @@ statements! {
 pub const CHAINS: Chains = Chains { ends, holds };
 
 /// Where the chains of a shop end.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn ends(view: &TenantView) -> Result<ChainEnds, StorageError> {
     let end = |(seq, hash)| ChainEnd { seq, hash };
     Ok(ChainEnds {
@@ -31,9 +28,6 @@ pub fn ends(view: &TenantView) -> Result<ChainEnds, StorageError> {
 }
 
 /// Whether a shop has the links at which its chains ended once.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn holds(view: &TenantView, once: &ChainEnds) -> Result<bool, StorageError> {
     if once.ledger.seq > 0 {
         let is_chained = view.find(&IS_CHAINED, [], |_| Ok(()))?.is_some();

@@ -30,7 +30,6 @@ pub struct PlaceOrder {
 /// An order that was placed, and the payment it waits for.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    /// The order.
     pub order: Order,
     /// Its payment, pending.
     pub payment: Payment,
@@ -42,21 +41,17 @@ pub enum SellRefused {
     /// The cart cannot be ordered.
     #[error(transparent)]
     Cart(#[from] CartRefused),
-    /// There is no such product.
     #[error("there is no product {0} in this store")]
     ProductNotFound(ProductId),
     /// It is not sold at present.
     #[error("the product `{sku}` is not active; activate it, or take it off the list")]
     ProductInactive {
-        /// Which product.
         product_id: ProductId,
-        /// Its number.
         sku: String,
     },
     /// It costs another currency than the rest.
     #[error("the product `{sku}` costs {has}, but this sale is in {wanted}")]
     CurrencyMismatch {
-        /// Its number.
         sku: String,
         /// What it costs.
         has: Currency,
@@ -85,7 +80,6 @@ pub enum SellRefused {
     /// Not enough is there, or more than one client without an API key may hold.
     #[error(transparent)]
     Stock(#[from] StockRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -139,9 +133,6 @@ impl Refusal for SellRefused {
 /// Makes an order of a cart: priced by now, its stock held for a quarter of an hour, a payment
 /// pending. A client is a caller without an API key, whose unpaid orders are bounded in number and
 /// in what they hold.
-///
-/// # Errors
-/// [`SellRefused`].
 pub fn place_order(
     work: &mut TenantWork,
     policy: &Policy,

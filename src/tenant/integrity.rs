@@ -275,9 +275,6 @@ impl Report {
 }
 
 /// Runs all checks. Long; for the reader lane with a deadline.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn check(view: &TenantView) -> Result<Report, StorageError> {
     let mut report = Report::default();
     let text = |row: &Row<'_>| row.get::<_, String>(0);
@@ -345,9 +342,6 @@ pub(crate) fn audit_chain<K: FileKind>(
 }
 
 /// Whether the file still has what the landlord knows it had.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn check_checkpoint(
     view: &TenantView,
     mark: Option<&ChainEnds>,

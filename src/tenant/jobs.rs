@@ -102,7 +102,6 @@ statements! {
 pub struct JobLine {
     /// Its place.
     pub seq: i64,
-    /// Its id.
     pub id: JobId,
     /// Its queue.
     pub queue: Queue,
@@ -229,7 +228,6 @@ pub enum JobRefused {
         "another job with the same unique key has not ended yet; that one does what this one would"
     )]
     Superseded,
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -307,9 +305,6 @@ fn line(row: &Row<'_>) -> rusqlite::Result<JobLine> {
 
 /// Jobs before a place, the newest first. A page may have fewer rows than `limit`, or none, and go
 /// on all the same.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_jobs(
     view: &TenantView,
     filter: &JobFilter,
@@ -366,9 +361,6 @@ pub fn list_jobs(
 }
 
 /// Whether a job is in this file.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn has_job(view: &TenantView, id: JobId) -> Result<bool, StorageError> {
     Ok(view
         .find(&PLACE, params![id], |row| row.get::<_, i64>(0))?
@@ -393,9 +385,6 @@ pub fn require_job(view: &TenantView, id: JobId) -> Result<WholeJob, JobRefused>
 
 /// How many jobs of each queue are in which state, but for the completed ones: they are many, and
 /// nobody waits for them. The same may come several times, in parts.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count_jobs(view: &TenantView) -> Result<Vec<Depth>, StorageError> {
     let mut depths = Vec::new();
     for statement in [
@@ -417,9 +406,6 @@ pub fn count_jobs(view: &TenantView) -> Result<Vec<Depth>, StorageError> {
 }
 
 /// Since when the job of a queue that is next is ready.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_oldest_ready(
     view: &TenantView,
     queue: Queue,
@@ -434,9 +420,6 @@ fn subject(id: JobId) -> String {
 /// Makes a job available now: one that was given up or cancelled begins anew, with all its
 /// attempts; one that waits for its time keeps those that it has had. One that is held is released
 /// by it. Says whether that changed anything, which it does not for one that is available already.
-///
-/// # Errors
-/// [`JobRefused`].
 pub fn retry_job(work: &mut TenantWork, id: JobId) -> Result<bool, JobRefused> {
     let WholeJob { line: job, .. } = require_job(work, id)?;
     let (attempt, rescues) = match job.state {
@@ -469,9 +452,6 @@ pub fn retry_job(work: &mut TenantWork, id: JobId) -> Result<bool, JobRefused> {
 }
 
 /// Cancels a job that has not begun, or forgets one that was given up.
-///
-/// # Errors
-/// [`JobRefused`].
 pub fn remove_job(work: &mut TenantWork, id: JobId) -> Result<Removed, JobRefused> {
     let WholeJob { line: job, .. } = require_job(work, id)?;
     let now = work.now();
@@ -499,9 +479,6 @@ pub fn remove_job(work: &mut TenantWork, id: JobId) -> Result<Removed, JobRefuse
 
 /// Retries or forgets the jobs that were given up, of one queue or of all, from a place on: so many
 /// that sales go on meanwhile. Whatever is in another state by then is left alone.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn sweep_discarded(
     work: &mut TenantWork,
     sweep: Sweep,
@@ -535,9 +512,6 @@ pub fn sweep_discarded(
 
 /// Releases jobs that are held, so many that sales go on meanwhile; to be called again while there
 /// are more.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn release_jobs(work: &mut TenantWork) -> Result<Released, StorageError> {
     let released = epoch::release(work)?;
     if released.released + released.superseded > 0 {

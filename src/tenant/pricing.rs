@@ -14,11 +14,9 @@ use crate::storage::TenantView;
 /// A line before its price is worked out.
 #[derive(Clone, Debug)]
 pub struct DraftLine {
-    /// Its id.
     pub id: OrderLineId,
     /// What is sold.
     pub product: Product,
-    /// How many.
     pub quantity: Quantity,
     /// What one costs.
     pub unit_price: Money,
@@ -27,7 +25,6 @@ pub struct DraftLine {
 /// A line with its price worked out.
 #[derive(Clone, Debug)]
 pub struct PricedLine {
-    /// Its id.
     pub id: OrderLineId,
     /// What is sold.
     pub product_id: ProductId,
@@ -35,7 +32,6 @@ pub struct PricedLine {
     pub sku: Sku,
     /// Its name when it was sold.
     pub name: Name,
-    /// How many.
     pub quantity: i64,
     /// What one costs, as the shop shows it.
     pub unit_price: Money,
@@ -43,7 +39,6 @@ pub struct PricedLine {
     pub tax_class: TaxClass,
     /// The name of its rate.
     pub tax_name: Name,
-    /// Its rate.
     pub tax_rate: TaxRate,
     /// Without tax.
     pub net: Money,
@@ -116,9 +111,6 @@ impl Refusal for PricingRefused {
 }
 
 /// Prices `lines`, which all are in `currency`, by the rates that hold at `at`.
-///
-/// # Errors
-/// [`PricingRefused`].
 ///
 /// # Panics
 /// When there is no line: an order has at least one.

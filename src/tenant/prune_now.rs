@@ -63,9 +63,6 @@ fn end_of_time() -> Timestamp {
 
 /// Counts the rows that a run would delete. Reads an index of each table: for the lane of long
 /// reads.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count(
     view: &TenantView,
     kinds: &[PrunedNow],

@@ -18,9 +18,6 @@ pub struct Revenue {
 }
 
 /// What was sold from `from` until before `to`, as the ledger has it.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn revenue(
     view: &TenantView,
     from: Timestamp,

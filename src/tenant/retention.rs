@@ -155,9 +155,6 @@ fn look(view: &TenantView, table: Table, cut_offs: &CutOffs) -> Result<(i64, i64
 }
 
 /// What a run would delete. Long, for the reader lane with a deadline.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count(
     view: &TenantView,
     tables: &[Table],
@@ -296,9 +293,6 @@ pub fn prune(
 /// Gives pages that a run has left free back to the disk, a few at a time and so many times,
 /// between which sales go on; after the run is recorded, because it may take long and is no loss;
 /// for as long as `may_go_on` says. Says whether there is more to give back. Blocks.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn give_back_space(
     db: &Database<Tenant>,
     origin: &Origin,
@@ -322,9 +316,6 @@ pub fn give_back_space(
 }
 
 /// Records what a run has deleted in the shop's own trail.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn record(work: &mut TenantWork, ran: &Ran) -> Result<(), StorageError> {
     note(work, "retention.pruned", &ran.pruned)
 }
@@ -341,9 +332,6 @@ fn note(work: &mut TenantWork, action: &str, pruned: &[Pruned]) -> Result<(), St
 }
 
 /// Tells whether [`delete_keyless`] has anything to delete.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn has_keyless(view: &TenantView, cut_offs: &CutOffs) -> Result<bool, StorageError> {
     Ok(keyless_answers::has_expired(view, cut_offs.keyless_answer)?
         || cart::has_anonymous_due(view, &cut_offs.of_carts())?)
@@ -352,9 +340,6 @@ pub fn has_keyless(view: &TenantView, cut_offs: &CutOffs) -> Result<bool, Storag
 /// Deletes a batch of what callers without an API key left behind and whose time is over: their
 /// answers and their carts. Returns the number of deleted rows; it is no record of anything that
 /// happened, so the audit log says nothing of it.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn delete_keyless(work: &mut TenantWork, cut_offs: &CutOffs) -> Result<usize, StorageError> {
     let answers = keyless_answers::delete_expired(work, cut_offs.keyless_answer, PRUNE_BATCH)?;
     let carts = cut_offs.of_carts();
@@ -362,9 +347,6 @@ pub fn delete_keyless(work: &mut TenantWork, cut_offs: &CutOffs) -> Result<usize
 }
 
 /// Queues a run. `false` when one is queued already.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageError> {
     let mut new = NewJob::new(Queue::Low, PRUNE, job);
     // What goes on with a run is not the run: the one that it follows is not finished yet.

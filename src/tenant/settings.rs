@@ -43,7 +43,6 @@ pub enum SettingsRefused {
     /// Somebody else changed it meanwhile.
     #[error("the settings were changed meanwhile; read them again, then repeat the change")]
     Stale,
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -74,9 +73,6 @@ fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
 
 /// The first rows of a new shop: itself, and a standard tax class of 0 % that it is expected to
 /// change.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn seed(work: &mut TenantWork, name: &Name, currency: Currency) -> Result<(), StorageError> {
     let now = work.now();
     work.insert(&INSERT, params![name, currency, now])?;
@@ -85,18 +81,12 @@ pub fn seed(work: &mut TenantWork, name: &Name, currency: Currency) -> Result<()
 }
 
 /// The shop's row.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn shop(view: &TenantView) -> Result<Shop, StorageError> {
     view.one(&SHOP, [], shop_row)
 }
 
 /// Changes the shop's row; what is so already stays so. `expected` is the version the caller has
 /// seen (`If-Match`), if it says.
-///
-/// # Errors
-/// [`SettingsRefused`].
 pub fn change_shop(
     work: &mut TenantWork,
     expected: Option<i64>,

@@ -32,7 +32,6 @@ pub const STANDARD: &str = "standard";
 /// A rate of a class, from an instant on until the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateOfClass {
-    /// Its id.
     pub id: TaxRateId,
     /// The class it belongs to.
     pub tax_class: TaxClass,
@@ -66,7 +65,6 @@ pub enum TaxRefused {
     /// There is no such class.
     #[error("there is no tax class `{0}`; add a rate for it first")]
     UnknownClass(TaxClass),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -104,9 +102,6 @@ fn beginning() -> Timestamp {
 }
 
 /// The standard class at 0 %, for a shop that sets no rate.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn seed(work: &mut TenantWork) -> Result<(), StorageError> {
     let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
     let since = beginning();
@@ -114,9 +109,6 @@ pub fn seed(work: &mut TenantWork) -> Result<(), StorageError> {
 }
 
 /// Adds a rate to a class.
-///
-/// # Errors
-/// [`TaxRefused`].
 pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass, TaxRefused> {
     let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
     let valid_from = command.valid_from.unwrap_or(now);
@@ -152,9 +144,6 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass,
 }
 
 /// A page of rates.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfClass>, StorageError> {
     Ok(Page::cut(
         view.all(&PAGE, params![page.before, page.fetch()], |row| {

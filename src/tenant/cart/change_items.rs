@@ -12,17 +12,12 @@ use crate::tenant::policy::StorefrontRules;
 /// A product that goes into a cart.
 #[derive(Clone, Copy, Debug)]
 pub struct AddItem {
-    /// Which product.
     pub product_id: ProductId,
-    /// How many.
     pub quantity: Quantity,
 }
 
 /// Puts a product into a cart; on the line where it stands already, if it does. Into a cart that
 /// holds more than is allowed nothing more goes at all.
-///
-/// # Errors
-/// [`CartRefused`].
 pub fn add_item(
     work: &mut TenantWork,
     rules: &StorefrontRules,
@@ -92,9 +87,6 @@ fn together(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
 }
 
 /// Sets how many are on a line.
-///
-/// # Errors
-/// [`CartRefused`].
 pub fn change_item(
     work: &mut TenantWork,
     cart: CartId,
@@ -115,9 +107,6 @@ pub fn change_item(
 }
 
 /// Takes a line out.
-///
-/// # Errors
-/// [`CartRefused`].
 pub fn remove_item(
     work: &mut TenantWork,
     cart: CartId,
@@ -137,9 +126,6 @@ pub fn remove_item(
 }
 
 /// Takes all lines out.
-///
-/// # Errors
-/// [`CartRefused`].
 pub fn clear_cart(work: &mut TenantWork, cart: CartId) -> Result<Cart, CartRefused> {
     let head = store::require_open(work, cart)?;
     store::delete_items(work, cart)?;

@@ -6,9 +6,6 @@ use crate::primitives::id::CartId;
 use crate::storage::{StorageError, TenantWork};
 
 /// Gives an open cart up. Its lines stay, for whoever wants to know what was not bought.
-///
-/// # Errors
-/// [`CartRefused`].
 pub fn abandon_cart(work: &mut TenantWork, cart: CartId) -> Result<Cart, CartRefused> {
     store::require_open(work, cart)?;
     store::close(work, cart, CartStatus::Abandoned)?;

@@ -42,7 +42,6 @@ pub(super) struct CartLine {
 /// A cart with its lines and what they cost now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cart {
-    /// Its id.
     pub id: CartId,
     /// The currency of all its lines.
     pub currency: Currency,
@@ -58,15 +57,12 @@ pub struct Cart {
 /// A line of a cart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CartItem {
-    /// Its id.
     pub id: CartItemId,
-    /// Of which product.
     pub product_id: ProductId,
     /// The product's SKU.
     pub sku: Sku,
     /// The product's name.
     pub name: Name,
-    /// How many.
     pub quantity: Quantity,
     /// What one costs now.
     pub unit_price: Money,
@@ -125,7 +121,6 @@ impl CartItem {
 pub struct CartForCheckout {
     /// The cart.
     pub id: CartId,
-    /// Its currency.
     pub currency: Currency,
     /// Its lines, in the order in which they were added; at least one, and each product once.
     pub items: Vec<(ProductId, Quantity)>,
@@ -134,7 +129,6 @@ pub struct CartForCheckout {
 /// Why a cart is refused; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum CartRefused {
-    /// There is no such cart.
     #[error("there is no such cart in this store")]
     CartNotFound,
     /// An order was made of it, or it was given up.
@@ -146,15 +140,12 @@ pub enum CartRefused {
     /// There is no such line.
     #[error("there is no such item in this cart")]
     ItemNotFound,
-    /// There is no such product.
     #[error("there is no such product in this store")]
     ProductNotFound(ProductId),
     /// The product was taken out of sale.
     #[error("`{sku}` is not sold at present")]
     ProductInactive {
-        /// Which product.
         product_id: ProductId,
-        /// Its SKU.
         sku: Sku,
     },
     /// The product is sold in another currency.
@@ -202,7 +193,6 @@ pub enum CartRefused {
     /// The lines cost more than can be written down.
     #[error("what is in the cart costs too much; take fewer units")]
     AmountTooLarge(#[source] MoneyError),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

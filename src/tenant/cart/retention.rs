@@ -35,9 +35,6 @@ pub struct CartCutOffs {
 }
 
 /// Counts the carts whose time is over.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count_due(view: &TenantView, due: &CartCutOffs) -> Result<i64, StorageError> {
     let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
     let left = view.one(&COUNT_LEFT, params![due.left], count)?;
@@ -46,9 +43,6 @@ pub fn count_due(view: &TenantView, due: &CartCutOffs) -> Result<i64, StorageErr
 }
 
 /// Deletes carts whose time is over, at most `limit`. Returns the number of deleted carts.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn delete_due(
     work: &mut TenantWork,
     due: &CartCutOffs,
@@ -59,9 +53,6 @@ pub fn delete_due(
 }
 
 /// Tells whether [`delete_anonymous_due`] has anything to delete.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn has_anonymous_due(view: &TenantView, due: &CartCutOffs) -> Result<bool, StorageError> {
     for (found_by, cut_off) in [(&ANONYMOUS, due.anonymous), (&EMPTY, due.empty)] {
         let found = view.find(found_by, params![cut_off, 1], |_| Ok(()))?;
@@ -73,9 +64,6 @@ pub fn has_anonymous_due(view: &TenantView, due: &CartCutOffs) -> Result<bool, S
 }
 
 /// As [`delete_due`], only those that were made without an API key.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn delete_anonymous_due(
     work: &mut TenantWork,
     due: &CartCutOffs,
@@ -87,9 +75,6 @@ pub fn delete_anonymous_due(
 
 /// Counts the carts of callers without an API key that were not ordered and not touched since
 /// `untouched_since`.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count_anonymous_carts(
     view: &TenantView,
     untouched_since: Timestamp,
@@ -100,9 +85,6 @@ pub fn count_anonymous_carts(
 /// Deletes carts of callers without an API key that were not ordered and not touched since
 /// `untouched_since`, with their items; the longest untouched first, at most `limit`. Returns the
 /// number of deleted carts.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn delete_anonymous_carts(
     work: &mut TenantWork,
     untouched_since: Timestamp,
@@ -112,9 +94,6 @@ pub fn delete_anonymous_carts(
 }
 
 /// As [`delete_anonymous_carts`], only those that hold nothing.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn delete_empty_carts(
     work: &mut TenantWork,
     untouched_since: Timestamp,
@@ -125,9 +104,6 @@ pub fn delete_empty_carts(
 
 /// The number of carts and of their items, ordered ones included. Reads an index of each: for the
 /// lane of long reads.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count_stored(view: &TenantView) -> Result<(i64, i64), StorageError> {
     view.one(&STORED, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }

@@ -30,9 +30,6 @@ pub struct ChangeProduct {
 
 /// Changes a product; what is so already stays so. `expected` is the version that the caller has
 /// seen (`If-Match`), if it says.
-///
-/// # Errors
-/// [`CatalogRefused`].
 pub fn change_product(
     work: &mut TenantWork,
     id: ProductId,
@@ -85,9 +82,6 @@ pub fn change_product(
 }
 
 /// Takes a product out of sale, or puts it back; what is so already stays so.
-///
-/// # Errors
-/// [`CatalogRefused`].
 pub fn set_active(
     work: &mut TenantWork,
     id: ProductId,

@@ -16,7 +16,6 @@ pub struct CreateProduct {
     pub sku: Sku,
     /// What its label says to a scanner.
     pub barcode: Option<Barcode>,
-    /// Its name.
     pub name: Name,
     /// What one costs, in minor units.
     pub price_minor: i64,
@@ -31,9 +30,6 @@ pub struct CreateProduct {
 }
 
 /// Takes a product into the catalog; it can be sold at once.
-///
-/// # Errors
-/// [`CatalogRefused`].
 pub fn create_product(
     work: &mut TenantWork,
     command: &CreateProduct,

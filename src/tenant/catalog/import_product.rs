@@ -15,7 +15,6 @@ use crate::storage::TenantWork;
 pub struct ImportProduct {
     /// The shop's own number.
     pub sku: Sku,
-    /// Its name.
     pub name: Name,
     /// The name of its category, which is made when it is missing.
     pub category: Option<Name>,
@@ -43,9 +42,6 @@ pub enum Imported {
 }
 
 /// Brings the catalog in line with one row.
-///
-/// # Errors
-/// [`CatalogRefused`].
 pub fn import_product(
     work: &mut TenantWork,
     row: &ImportProduct,

@@ -10,13 +10,11 @@ use crate::tenant::tax::TaxRefused;
 /// A thing that is sold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// Its id.
     pub id: ProductId,
     /// The shop's own number of it.
     pub sku: Sku,
     /// What its label says to a scanner.
     pub barcode: Option<Barcode>,
-    /// Its name.
     pub name: Name,
     /// What one costs; with or without tax as the shop's settings say.
     pub price: Money,
@@ -65,7 +63,6 @@ impl Selection {
 /// A drawer of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Category {
-    /// Its id.
     pub id: CategoryId,
     /// Its name, unique in the shop.
     pub name: Name,
@@ -74,7 +71,6 @@ pub struct Category {
 /// Why a change of the catalog is refused; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogRefused {
-    /// There is no such product.
     #[error("there is no such product in this store")]
     ProductNotFound,
     /// The caller's copy is out of date.
@@ -104,7 +100,6 @@ pub enum CatalogRefused {
     /// The price cannot be.
     #[error(transparent)]
     Price(#[from] MoneyError),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

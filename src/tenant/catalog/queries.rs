@@ -8,25 +8,16 @@ use crate::primitives::id::ProductId;
 use crate::storage::{StorageError, TenantView};
 
 /// A product by its id.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_product(view: &TenantView, id: ProductId) -> Result<Option<Product>, StorageError> {
     store::find(view, id)
 }
 
 /// A product by its SKU.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_product_by_sku(view: &TenantView, sku: &Sku) -> Result<Option<Product>, StorageError> {
     store::find_by_sku(view, sku)
 }
 
 /// The product that a label belongs to.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_product_by_label(
     view: &TenantView,
     label: &Label,
@@ -38,9 +29,6 @@ pub fn find_product_by_label(
 }
 
 /// A page of a part of the catalog, the newest first.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_products(
     view: &TenantView,
     page: PageRequest,
@@ -50,9 +38,6 @@ pub fn list_products(
 }
 
 /// A page of categories.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_categories(
     view: &TenantView,
     page: PageRequest,

@@ -164,13 +164,11 @@ pub enum CurrencyRefused {
         base: Currency,
         /// To that one.
         quote: Currency,
-        /// When.
         at: Timestamp,
     },
     /// The amount is too large in the shop's own currency.
     #[error("the total is too large in this store's own currency")]
     AmountTooLarge(#[source] MoneyError),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

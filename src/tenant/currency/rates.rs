@@ -104,9 +104,6 @@ fn insert(work: &mut TenantWork, new: &HoldingRate) -> Result<ExchangeRateId, St
 
 /// A page of the rates in this file, the last that was written first: those that somebody set, and
 /// those published ones that a document used.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<HoldingRate>, StorageError> {
     let rates = view.all(&RATES, params![page.before, page.fetch()], |row| {
         Ok((row.get(7)?, rate_row(row)?))
@@ -189,9 +186,6 @@ fn published_at(
 }
 
 /// Makes a rate that holds a row of this file, if it is none yet, for a document to refer to.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn adopt(work: &mut TenantWork, rate: &HoldingRate) -> Result<ExchangeRateId, StorageError> {
     if let Some(id) = rate.id {
         return Ok(id);
@@ -240,9 +234,6 @@ fn in_own(by: &Quotation, total: Money) -> Result<Money, MoneyError> {
 /// A document's total in the shop's own currency, by the rate that it refers to, whichever way
 /// round that was set.
 ///
-/// # Errors
-/// [`StorageError`].
-///
 /// # Panics
 /// When the rate is of other currencies, or the total too large: [`rate_for`] refused such a
 /// document.
@@ -263,9 +254,6 @@ pub fn convert_by(
 
 /// The documents whose totals in the shop's own currency are not what the rates say that they refer
 /// to.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_mismatches(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let found = view.all(&DOCUMENTS, [], |row| {
         let (document, currency): (String, Currency) = (row.get(0)?, row.get(1)?);

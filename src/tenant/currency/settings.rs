@@ -48,9 +48,6 @@ fn currency_row(row: &Row<'_>) -> rusqlite::Result<(i64, CurrencyRow)> {
 
 /// The first rows of a new shop: its own currency, and the settings as they are until it changes
 /// them.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn seed(work: &mut TenantWork, base: Currency) -> Result<(), StorageError> {
     let now = work.now();
     work.insert(&INSERT_CURRENCY, params![base, true, now])?;
@@ -61,9 +58,6 @@ pub fn seed(work: &mut TenantWork, base: Currency) -> Result<(), StorageError> {
 }
 
 /// How the shop deals with currencies.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn settings(view: &TenantView) -> Result<CurrencySettings, StorageError> {
     view.one(&SETTINGS, [], settings_row)
 }
@@ -104,9 +98,6 @@ pub fn change_settings(
 }
 
 /// The currencies that the shop sells in.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn sold_in(view: &TenantView) -> Result<SoldIn, StorageError> {
     let base = settings(view)?.base;
     let mut others: Vec<Currency> = view.all(&ENABLED, [], |row| row.get(0))?;
@@ -116,9 +107,6 @@ pub fn sold_in(view: &TenantView) -> Result<SoldIn, StorageError> {
 
 /// A page of the shop's currencies, the last that was added first; those that it sells in no more
 /// are among them.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_currencies(
     view: &TenantView,
     page: PageRequest,

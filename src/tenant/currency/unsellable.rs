@@ -13,9 +13,6 @@ statements! {
 
 /// The currencies that the shop's products have, its own always among them. Long, for the reader
 /// lane with a deadline.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_currencies_of_products(view: &TenantView) -> Result<Vec<Currency>, StorageError> {
     let own = settings(view)?.base;
     let mut found: Vec<Currency> = view.all(&OF_PRODUCTS, params![], |row| row.get(0))?;
@@ -27,9 +24,6 @@ pub fn list_currencies_of_products(view: &TenantView) -> Result<Vec<Currency>, S
 
 /// Why nothing is sold at an instant in some of `currencies`, or should not be, and what to do
 /// about it; nothing, when all is well.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_unsellable(
     view: &TenantView,
     published: &Published,

@@ -50,9 +50,7 @@ statements! {
 /// The locked money side of an order.
 #[derive(Clone, Debug)]
 pub struct FinancialOrder {
-    /// Its id.
     pub id: FinancialOrderId,
-    /// Of which order.
     pub order_id: OrderId,
     /// Where it stands.
     pub status: FinancialStatus,
@@ -177,9 +175,6 @@ pub(super) fn lock_and_mark_paid(
 }
 
 /// A financial order by its id.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_financial_order(
     view: &TenantView,
     id: FinancialOrderId,
@@ -188,9 +183,6 @@ pub fn find_financial_order(
 }
 
 /// A page of financial orders, the newest first; that of one order, when it is named.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_financial_orders(
     view: &TenantView,
     page: PageRequest,

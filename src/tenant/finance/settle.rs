@@ -19,7 +19,6 @@ use crate::tenant::{Policy, audit};
 /// What an order that is paid leaves in the books.
 #[derive(Clone, Debug)]
 pub struct Settlement {
-    /// The order.
     pub order: Order,
     /// Its locked money side.
     pub financial_order: FinancialOrder,
@@ -36,7 +35,6 @@ pub enum SettleRefused {
     /// The invoice cannot be issued.
     #[error(transparent)]
     Invoice(#[from] InvoiceRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -68,9 +66,6 @@ impl Refusal for SettleRefused {
 
 /// Does the books of an order that is paid by `payments`, as of `at`, and has its goods leave. A
 /// second run finds everything done and gives the same.
-///
-/// # Errors
-/// [`SettleRefused`].
 pub fn settle(
     work: &mut TenantWork,
     policy: &Policy,

@@ -33,7 +33,6 @@ statements! {
 /// Money that came in or went out.
 #[derive(Clone, Debug)]
 pub struct FinancialTransaction {
-    /// Its id.
     pub id: FinancialTransactionId,
     /// For which financial order.
     pub financial_order_id: FinancialOrderId,
@@ -43,14 +42,10 @@ pub struct FinancialTransaction {
     pub status: String,
     /// How much.
     pub amount: Money,
-    /// When.
     pub completed_at: Timestamp,
 }
 
 /// The credit of a financial order, if it is there.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_credit(
     view: &TenantView,
     id: FinancialOrderId,
@@ -76,9 +71,6 @@ pub(super) fn complete_credit(
 }
 
 /// A page of transactions, the newest first.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_transactions(
     view: &TenantView,
     page: PageRequest,

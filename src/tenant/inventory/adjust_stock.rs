@@ -12,11 +12,9 @@ use crate::tenant::audit;
 /// A difference: a delivery, a breakage.
 #[derive(Clone, Debug)]
 pub struct AdjustStock {
-    /// Of which product.
     pub product_id: ProductId,
     /// By how much.
     pub quantity_delta: QuantityDelta,
-    /// Why.
     pub reason: Note,
 }
 
@@ -30,9 +28,6 @@ pub struct CountStock {
 }
 
 /// Changes what is on hand by a difference.
-///
-/// # Errors
-/// [`AdjustRefused`].
 pub fn adjust_stock(
     work: &mut TenantWork,
     command: &AdjustStock,
@@ -50,9 +45,6 @@ pub fn adjust_stock(
 
 /// Sets what is on hand to what was counted; when it is so already, nothing happened and nothing is
 /// noted.
-///
-/// # Errors
-/// [`AdjustRefused`].
 pub fn count_stock(
     work: &mut TenantWork,
     product_id: ProductId,

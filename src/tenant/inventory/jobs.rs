@@ -21,9 +21,6 @@ pub struct ExpireReservation {
 /// Handles an [`EXPIRE_RESERVATION`] job: what the order still holds and whose time is over becomes
 /// available again. Of an order that was paid or cancelled meanwhile nothing is held; then this
 /// does nothing. Gives how many reservations ended.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
     let ended = store::expire(work, order_id)?;
     if ended > 0 {
@@ -36,18 +33,12 @@ pub fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, Storage
 
 /// Whether [`expire_reservations`] has anything to do: asked first, so that a process at rest
 /// writes nothing.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, StorageError> {
     store::has_overdue(view, now)
 }
 
 /// ChainEnds reservations whose time is over, whatever became of their jobs: at most so many that
 /// sales go on meanwhile. Gives how many ended; a full batch means that there may be more.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn expire_reservations(work: &mut TenantWork) -> Result<usize, StorageError> {
     let ended = store::expire_due(work, EXPIRE_RESERVATIONS_MAX)?;
     if ended > 0 {

@@ -79,11 +79,8 @@ impl Stock {
 /// A change of what is on hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Movement {
-    /// Its id.
     pub id: MovementId,
-    /// Of which product.
     pub product_id: ProductId,
-    /// Why.
     pub kind: MovementKind,
     /// By how much; never zero.
     pub quantity_delta: i64,
@@ -93,7 +90,6 @@ pub struct Movement {
     pub order_id: Option<OrderId>,
     /// What the one who did it said.
     pub reason: Option<Note>,
-    /// When.
     pub at: Timestamp,
 }
 
@@ -101,11 +97,9 @@ pub struct Movement {
 /// zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StockRequest {
-    /// Of which product.
     pub product_id: ProductId,
     /// Its SKU, for the refusal.
     pub sku: Sku,
-    /// How many.
     pub quantity: i64,
 }
 
@@ -127,9 +121,7 @@ pub enum StockRefused {
     /// Less is available than is wanted.
     #[error("`{sku}` is out of stock: {wanted} wanted, {available} available")]
     OutOfStock {
-        /// Of which product.
         product_id: ProductId,
-        /// Its SKU.
         sku: Sku,
         /// How many were wanted.
         wanted: i64,
@@ -143,9 +135,7 @@ pub enum StockRefused {
          {wanted} more were requested; reduce the quantity, or pay the open orders first"
     )]
     HoldLimit {
-        /// Of which product.
         product_id: ProductId,
-        /// Its SKU.
         sku: Sku,
         /// The quantity that was requested.
         wanted: i64,
@@ -154,7 +144,6 @@ pub enum StockRefused {
         /// The quantity that they may hold together.
         allowed: i64,
     },
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -209,7 +198,6 @@ impl Refusal for StockRefused {
 /// Why a correction of stock is refused; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum AdjustRefused {
-    /// There is no such product.
     #[error("there is no such product in this store")]
     ProductNotFound,
     /// Less would be on hand than is promised to orders, or less than nothing.
@@ -219,7 +207,6 @@ pub enum AdjustRefused {
     /// More would be on hand than can be counted.
     #[error("the stock would be too large; the limit is {STOCK_MAX} units")]
     TooLarge,
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

@@ -8,17 +8,11 @@ use crate::storage::{StorageError, TenantView};
 
 /// The stock of a product; none on hand when nobody ever counted it, `None` when there is no such
 /// product.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_stock(view: &TenantView, product_id: ProductId) -> Result<Option<Stock>, StorageError> {
     store::stock(view, product_id)
 }
 
 /// A page of movements, the newest first; of one product, when it is named.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_movements(
     view: &TenantView,
     page: PageRequest,

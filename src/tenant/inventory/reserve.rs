@@ -55,9 +55,6 @@ pub fn reserve(
 
 /// Gives back what is held for an order. The job that would have ended the hold finds nothing to do
 /// when its time comes.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn release(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
     store::release(work, order_id).map(drop)
 }

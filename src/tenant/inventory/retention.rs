@@ -28,9 +28,6 @@ statements! {
 
 /// The last movement of those at the beginning that are older than `cut_off`, and how many they
 /// are. Movements that a till dated back stand where they were recorded.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_prunable(view: &TenantView, cut_off: Timestamp) -> Result<(i64, i64), StorageError> {
     let newest: i64 = view.find(&NEWEST, [], |row| row.get(0))?.unwrap_or(0);
     let kept: Option<i64> = view.find(&FIRST_SINCE, params![cut_off], |row| row.get(0))?;
@@ -40,9 +37,6 @@ pub fn find_prunable(view: &TenantView, cut_off: Timestamp) -> Result<(i64, i64)
 
 /// Deletes the first few of the movements up to `to`, which [`find_prunable`] gave. Gives how many
 /// went.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn prune_movements(work: &mut TenantWork, to: i64, limit: u32) -> Result<usize, StorageError> {
     let end: Option<i64> =
         match work.find(&BATCH_END, params![to, limit.saturating_sub(1)], |row| {
@@ -59,17 +53,11 @@ pub fn prune_movements(work: &mut TenantWork, to: i64, limit: u32) -> Result<usi
 }
 
 /// How many reservations have been over since before `cut_off`.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count_over(view: &TenantView, cut_off: Timestamp) -> Result<i64, StorageError> {
     view.one(&COUNT_OVER, params![cut_off], |row| row.get(0))
 }
 
 /// Deletes the oldest of them, at most `limit`. Gives how many went.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn delete_over(
     work: &mut TenantWork,
     cut_off: Timestamp,

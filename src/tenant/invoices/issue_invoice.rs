@@ -21,7 +21,6 @@ pub enum InvoiceRefused {
          one that no earlier format runs into"
     )]
     NumberTaken(String),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -67,9 +66,6 @@ struct Seller<'a> {
 
 /// Issues the invoice of a paid order, dated `at`; gives the one that is there when there is one.
 /// Nothing is left to be paid of it.
-///
-/// # Errors
-/// [`InvoiceRefused`].
 pub fn issue_invoice(
     work: &mut TenantWork,
     policy: &Policy,

@@ -43,7 +43,6 @@ statements! {
 /// An invoice.
 #[derive(Clone, Debug)]
 pub struct Invoice {
-    /// Its id.
     pub id: InvoiceId,
     /// For which order.
     pub order_id: OrderId,
@@ -51,7 +50,6 @@ pub struct Invoice {
     pub financial_order_id: FinancialOrderId,
     /// Where it stands.
     pub status: InvoiceStatus,
-    /// Its number.
     pub number: String,
     /// Sum of the taxes.
     pub tax: Money,
@@ -109,17 +107,11 @@ pub(super) fn is_number_known(view: &TenantView, number: &str) -> Result<bool, S
 }
 
 /// An invoice by its id.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_invoice(view: &TenantView, id: InvoiceId) -> Result<Option<Invoice>, StorageError> {
     view.find(&FIND, params![id], invoice)
 }
 
 /// The invoice of an order, if it has one.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_invoice_of_order(
     view: &TenantView,
     order_id: OrderId,
@@ -128,9 +120,6 @@ pub fn find_invoice_of_order(
 }
 
 /// A page of invoices, the newest first; that of one order, when it is named.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_invoices(
     view: &TenantView,
     page: PageRequest,

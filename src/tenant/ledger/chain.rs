@@ -160,9 +160,6 @@ fn payment_in(parts: &mut Parts, payment: &Payment) {
 }
 
 /// Where the chain ends: the place of the last entry and its hash; place 0 when nothing is booked.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn end(view: &TenantView) -> Result<(i64, Digest), StorageError> {
     let last = view.find(&LAST, [], |row| {
         Ok((row.get(0)?, row.get::<_, Option<Digest>>(1)?))
@@ -173,9 +170,6 @@ pub fn end(view: &TenantView) -> Result<(i64, Digest), StorageError> {
 }
 
 /// The hash of the entry at a place, if there is one.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn hash_at(view: &TenantView, seq: i64) -> Result<Option<Digest>, StorageError> {
     let found = view.find(&LINK, params![seq], |row| row.get::<_, Option<Digest>>(0))?;
     Ok(found.map(|hash| hash.unwrap_or(Digest::none())))
@@ -194,9 +188,6 @@ struct Stored {
 
 /// Walks the chain from its beginning and gives the places of the entries that do not fit. Those
 /// that are older than the chain are passed over.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
     let (mut broken, mut prev, mut after) = (Vec::new(), None, 0);
     loop {

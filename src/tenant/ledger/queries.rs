@@ -34,11 +34,8 @@ statements! {
 /// An account.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Its code.
     pub code: AccountCode,
-    /// Its currency.
     pub currency: Currency,
-    /// Its name.
     pub name: String,
     /// `asset`, `liability`, `revenue` or `expense`.
     pub kind: String,
@@ -60,7 +57,6 @@ pub struct Transfer {
 /// A booking.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its id.
     pub id: EntryId,
     /// Its kind: the name of its posting.
     pub kind: String,
@@ -75,11 +71,8 @@ pub struct Entry {
 /// The sums of an account.
 #[derive(Clone, Debug)]
 pub struct AccountBalance {
-    /// Its code.
     pub code: AccountCode,
-    /// Its name.
     pub name: String,
-    /// Its currency.
     pub currency: Currency,
     /// Sum of its debits, in minor units.
     pub debit_minor: i64,
@@ -127,9 +120,6 @@ impl TrialBalance {
 }
 
 /// The chart of accounts.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_accounts(view: &TenantView) -> Result<Vec<Account>, StorageError> {
     let map = |row: &Row<'_>| {
         Ok(Account {
@@ -143,9 +133,6 @@ pub fn list_accounts(view: &TenantView) -> Result<Vec<Account>, StorageError> {
 }
 
 /// A page of entries with their transfers, the newest first: two statements, whatever its size.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_entries(view: &TenantView, page: PageRequest) -> Result<Page<Entry>, StorageError> {
     let map = |row: &Row<'_>| {
         let entry = Entry {
@@ -179,9 +166,6 @@ pub fn list_entries(view: &TenantView, page: PageRequest) -> Result<Page<Entry>,
 }
 
 /// The sums of all accounts over what was booked up to `as_of`, that instant included.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn trial_balance(view: &TenantView, as_of: Timestamp) -> Result<TrialBalance, StorageError> {
     let map = |row: &Row<'_>| {
         Ok(AccountBalance {
@@ -200,9 +184,6 @@ pub fn trial_balance(view: &TenantView, as_of: Timestamp) -> Result<TrialBalance
 
 /// What an account took in (credits less debits) from `from` until before `to`, per currency, and
 /// by how many entries.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn sum_account(
     view: &TenantView,
     code: AccountCode,

@@ -17,7 +17,6 @@ pub const CONFIRMATION: &str = "orders.confirmation";
 /// The payload of a [`CONFIRMATION`] job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfirmationJob {
-    /// Which order.
     pub order_id: OrderId,
 }
 
@@ -43,9 +42,6 @@ pub struct Confirmation {
 }
 
 /// Has a confirmation sent, where there is an address.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn push_confirmation(work: &mut TenantWork, order: &Order) -> Result<(), StorageError> {
     if order.email.is_none() {
         return Ok(());
@@ -62,9 +58,6 @@ pub fn push_confirmation(work: &mut TenantWork, order: &Order) -> Result<(), Sto
 }
 
 /// What the confirmation of an order says; `None` when the order has no address (any more).
-///
-/// # Errors
-/// [`StorageError`].
 pub fn confirmation(
     view: &TenantView,
     order_id: OrderId,

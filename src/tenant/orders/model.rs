@@ -81,7 +81,6 @@ pub fn next_status(status: OrderStatus, event: OrderEvent) -> Option<OrderStatus
 /// An order.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Its id.
     pub id: OrderId,
     /// Its number, of a gapless series.
     pub number: String,
@@ -116,7 +115,6 @@ pub struct Order {
 /// An order that is to be.
 #[derive(Debug)]
 pub struct NewOrder<'a> {
-    /// Its id.
     pub id: OrderId,
     /// How it comes about.
     pub channel: Channel,
@@ -145,7 +143,6 @@ pub struct NewOrder<'a> {
 /// Why an order cannot be moved.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderRefused {
-    /// There is no such order.
     #[error("there is no such order in this store")]
     NotFound,
     /// The table has no such arrow.
@@ -163,7 +160,6 @@ pub enum OrderRefused {
          without a key and waits for its payment"
     )]
     NoClient,
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

@@ -19,9 +19,6 @@ pub fn mark_paid(work: &mut TenantWork, order: &mut Order) -> Result<(), OrderRe
 }
 
 /// The shop accepts a paid order.
-///
-/// # Errors
-/// [`OrderRefused`].
 pub fn confirm_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
     let mut order = require_order(work, id)?;
     move_to(work, &mut order, OrderEvent::Confirm)?;
@@ -35,9 +32,6 @@ pub fn confirm_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderR
 }
 
 /// The goods are handed over or sent.
-///
-/// # Errors
-/// [`OrderRefused`].
 pub fn ship_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
     let mut order = require_order(work, id)?;
     move_to(work, &mut order, OrderEvent::Ship)?;
@@ -52,9 +46,6 @@ pub fn ship_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefu
 
 /// An order that was not paid is called off: its stock is free again, its open payments are
 /// cancelled.
-///
-/// # Errors
-/// [`OrderRefused`].
 pub fn cancel_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
     let mut order = require_order(work, id)?;
     move_to(work, &mut order, OrderEvent::Cancel)?;

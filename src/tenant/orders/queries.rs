@@ -9,17 +9,11 @@ use crate::primitives::limits::UNPAID_ORDERS_WINDOW_MS;
 use crate::storage::{StorageError, TenantView};
 
 /// An order with its lines.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_order(view: &TenantView, id: OrderId) -> Result<Option<Order>, StorageError> {
     store::find(view, id)
 }
 
 /// The order with a number.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_order_by_number(
     view: &TenantView,
     number: &str,
@@ -39,9 +33,6 @@ pub fn require_order(view: &TenantView, id: OrderId) -> Result<Order, OrderRefus
 }
 
 /// A page of orders with their lines, the newest first; those in one status, when it is named.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_orders(
     view: &TenantView,
     page: PageRequest,
@@ -51,9 +42,6 @@ pub fn list_orders(
 }
 
 /// Counts the unpaid orders of a client without an API key, of the last day.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count_unpaid(view: &TenantView, client: ClientHash) -> Result<i64, StorageError> {
     let since = view.now().plus_millis(-UNPAID_ORDERS_WINDOW_MS);
     store::count_unpaid(view, client, since)

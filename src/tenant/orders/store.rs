@@ -111,9 +111,6 @@ fn line(row: &Row<'_>) -> rusqlite::Result<PricedLine> {
 }
 
 /// Writes an order and its lines down, under the next number.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, StorageError> {
     let number = format!("ORD-{:06}", series::next(work, SERIES)?);
     let (now, priced) = (work.now(), &new.priced);
@@ -265,9 +262,6 @@ pub(super) fn unpaid_of(
 
 /// Whether there is an order with this id, and the hash of the request that brought the id, if a
 /// client did.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn request_hash(
     view: &TenantView,
     id: OrderId,
@@ -276,9 +270,6 @@ pub fn request_hash(
 }
 
 /// Whether a line with this id exists already.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn is_line_known(view: &TenantView, id: OrderLineId) -> Result<bool, StorageError> {
     Ok(view.find(&LINE_EXISTS, params![id], |_| Ok(()))?.is_some())
 }

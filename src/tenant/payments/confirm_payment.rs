@@ -41,9 +41,6 @@ pub enum Confirmed {
 /// transaction is completed; the ledger entry is booked; the stock leaves; the audit entry and the
 /// confirmation are queued.
 ///
-/// # Errors
-/// [`PaymentRefused`].
-///
 /// # Panics
 /// When the payment is not over the order's total, as every payment of a waiting order is.
 pub fn confirm_payment(

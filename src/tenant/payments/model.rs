@@ -43,7 +43,6 @@ text_enum! {
 /// A payment.
 #[derive(Clone, Debug)]
 pub struct Payment {
-    /// Its id.
     pub id: PaymentId,
     /// For which order.
     pub order_id: OrderId,
@@ -68,7 +67,6 @@ pub struct Payment {
 /// A payment that is to be.
 #[derive(Clone, Debug)]
 pub struct NewPayment {
-    /// Its id.
     pub id: PaymentId,
     /// For which order.
     pub order_id: OrderId,
@@ -85,7 +83,6 @@ pub struct NewPayment {
 /// Why a payment is refused; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum PaymentRefused {
-    /// There is no such payment.
     #[error("there is no such payment in this store")]
     NotFound,
     /// It succeeded before.
@@ -129,7 +126,6 @@ pub enum PaymentRefused {
     /// A step of the books refused.
     #[error(transparent)]
     Settle(#[from] SettleRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

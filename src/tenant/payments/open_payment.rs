@@ -34,9 +34,6 @@ pub(in crate::tenant) fn require_method(
 
 /// Makes a further payment over the whole total of an order, after the one before has failed or was
 /// cancelled.
-///
-/// # Errors
-/// [`PaymentRefused`].
 pub fn open_payment(
     work: &mut TenantWork,
     policy: &Policy,
@@ -80,9 +77,6 @@ pub fn open_payment(
 }
 
 /// Calls a payment off that is not in yet. The order goes on waiting.
-///
-/// # Errors
-/// [`PaymentRefused`].
 pub fn cancel_payment(
     work: &mut TenantWork,
     id: PaymentId,
@@ -111,9 +105,6 @@ pub fn cancel_payment(
 }
 
 /// Calls off all open payments of an order that was cancelled.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn cancel_open(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
     store::cancel_all_open(work, order_id)
 }

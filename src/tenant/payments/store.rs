@@ -56,9 +56,6 @@ fn payment(row: &Row<'_>) -> rusqlite::Result<Payment> {
 }
 
 /// Writes a payment down.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn insert_payment(work: &mut TenantWork, new: &NewPayment) -> Result<Payment, StorageError> {
     let now = work.now();
     let status = match new.succeeded_at {
@@ -87,25 +84,16 @@ pub fn insert_payment(work: &mut TenantWork, new: &NewPayment) -> Result<Payment
 }
 
 /// A payment by its id.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_payment(view: &TenantView, id: PaymentId) -> Result<Option<Payment>, StorageError> {
     view.find(&FIND, params![id], payment)
 }
 
 /// Whether a payment with this id exists already.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn is_payment_known(view: &TenantView, id: PaymentId) -> Result<bool, StorageError> {
     Ok(view.find(&EXISTS, params![id], |_| Ok(()))?.is_some())
 }
 
 /// The payments of an order, the oldest first.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_payments_of_order(
     view: &TenantView,
     order_id: OrderId,
@@ -114,9 +102,6 @@ pub fn list_payments_of_order(
 }
 
 /// A page of payments, the newest first; of one order, when it is named, all in one page.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_payments(
     view: &TenantView,
     page: PageRequest,

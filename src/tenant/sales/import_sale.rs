@@ -27,7 +27,6 @@ pub struct ImportSale {
 pub struct ImportLine {
     /// The shop's own number of the product.
     pub sku: Sku,
-    /// How many.
     pub quantity: Quantity,
     /// What one cost then.
     pub unit_price_minor: i64,
@@ -51,7 +50,6 @@ pub enum ImportSaleRefused {
     /// The sale itself is refused.
     #[error(transparent)]
     Sale(#[from] SaleRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -78,9 +76,6 @@ impl Refusal for ImportSaleRefused {
 /// settings and the rates of that day, come to its total. The present shelf is left alone: what was
 /// sold then is in no count of today's. A sale that is known by its number is told by what the
 /// other system said of it, whatever has become of the products here.
-///
-/// # Errors
-/// [`ImportSaleRefused`].
 pub fn import_sale(
     work: &mut TenantWork,
     policy: &Policy,

@@ -43,7 +43,6 @@ pub struct SaleLine {
     pub id: Option<OrderLineId>,
     /// What was sold.
     pub product_id: ProductId,
-    /// How many.
     pub quantity: Quantity,
     /// What one cost, when that was not the catalog's price.
     pub unit_price_minor: Option<i64>,
@@ -63,7 +62,6 @@ pub struct SalePayment {
 /// A sale in the books.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// Its payments.
     pub payments: Vec<Payment>,
     /// Its order, financial order and invoice.
     pub settlement: Settlement,
@@ -98,7 +96,6 @@ pub enum SaleRefused {
     /// The books refused.
     #[error(transparent)]
     Settle(#[from] SettleRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

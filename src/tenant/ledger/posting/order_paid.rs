@@ -9,9 +9,6 @@ use crate::tenant::payments::Method;
 
 /// Books a paid order as of `at`; `false` when it is booked already.
 ///
-/// # Errors
-/// [`StorageError`].
-///
 /// # Panics
 /// When the payments do not sum to the total, which the callers have checked.
 pub fn order_paid(
