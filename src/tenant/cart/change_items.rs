@@ -1,5 +1,5 @@
-//! Use case: a buyer fills an open cart and thinks again. Each change gives the whole cart, as it
-//! is then: it is added up before anything is written, so that what is refused has written nothing.
+//! Use cases: A buyer adds, changes and removes items of an open cart. Each change returns the
+//! whole cart. The cart is added up before anything is written, so a refused change writes nothing.
 
 use super::model::{Cart, CartLine, CartRefused};
 use super::store;
@@ -9,15 +9,15 @@ use crate::storage::{TenantView, TenantWork};
 use crate::tenant::catalog::{self, Product};
 use crate::tenant::policy::StorefrontRules;
 
-/// A product that goes into a cart.
+/// The command to add a product to a cart.
 #[derive(Clone, Copy, Debug)]
 pub struct AddItem {
     pub product_id: ProductId,
     pub quantity: Quantity,
 }
 
-/// Puts a product into a cart; on the line where it stands already, if it does. Into a cart that
-/// holds more than is allowed nothing more goes at all.
+/// Adds a product to a cart, or to the line that has it already. A cart above the limit of items
+/// accepts no more.
 pub fn add_item(
     work: &mut TenantWork,
     rules: &StorefrontRules,
@@ -86,7 +86,6 @@ fn together(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
     Quantity::new(units).map_err(|_| CartRefused::QuantityTooLarge(units))
 }
 
-/// Sets how many are on a line.
 pub fn change_item(
     work: &mut TenantWork,
     cart: CartId,
@@ -106,7 +105,7 @@ pub fn change_item(
     Ok(changed)
 }
 
-/// Takes a line out.
+/// Removes a line.
 pub fn remove_item(
     work: &mut TenantWork,
     cart: CartId,
@@ -125,7 +124,7 @@ pub fn remove_item(
     Ok(changed)
 }
 
-/// Takes all lines out.
+/// Removes all lines.
 pub fn clear_cart(work: &mut TenantWork, cart: CartId) -> Result<Cart, CartRefused> {
     let head = store::require_open(work, cart)?;
     store::delete_items(work, cart)?;

@@ -1,5 +1,4 @@
-//! Carts that nobody comes back to. Those that became an order stay: the order says which cart it
-//! was.
+//! Retention of carts. Ordered carts stay: the order refers to its cart.
 
 use crate::primitives::Timestamp;
 use crate::storage::{Rows, Statement, StorageError, TenantView, TenantWork, params, statements};
@@ -23,18 +22,18 @@ statements! {
     DELETE = "DELETE FROM cart WHERE id = ?1 AND status IN ('open', 'abandoned')";
 }
 
-/// The instants before which a cart that was not ordered has to be untouched to be deleted.
+/// Cut-offs for carts that were not ordered: one untouched since before its cut-off is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CartCutOffs {
-    /// Of a cart that was made under an API key.
+    /// For a cart made with an API key.
     pub left: Timestamp,
-    /// Of one that was made without a key.
+    /// For a cart made without a key.
     pub anonymous: Timestamp,
-    /// Of one that was made without a key and holds nothing.
+    /// For an empty cart made without a key.
     pub empty: Timestamp,
 }
 
-/// Counts the carts whose time is over.
+/// Counts the carts that are due for deletion.
 pub fn count_due(view: &TenantView, due: &CartCutOffs) -> Result<i64, StorageError> {
     let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
     let left = view.one(&COUNT_LEFT, params![due.left], count)?;
@@ -42,7 +41,7 @@ pub fn count_due(view: &TenantView, due: &CartCutOffs) -> Result<i64, StorageErr
     Ok(left + count_anonymous_carts(view, due.anonymous)? + empty)
 }
 
-/// Deletes carts whose time is over, at most `limit`. Returns the number of deleted carts.
+/// Deletes carts that are due, at most `limit`. Returns the number of deleted carts.
 pub fn delete_due(
     work: &mut TenantWork,
     due: &CartCutOffs,
@@ -52,7 +51,7 @@ pub fn delete_due(
     Ok(left + delete_anonymous_due(work, due, less(limit, left))?)
 }
 
-/// Tells whether [`delete_anonymous_due`] has anything to delete.
+/// Whether [`delete_anonymous_due`] has anything to delete.
 pub fn has_anonymous_due(view: &TenantView, due: &CartCutOffs) -> Result<bool, StorageError> {
     for (found_by, cut_off) in [(&ANONYMOUS, due.anonymous), (&EMPTY, due.empty)] {
         let found = view.find(found_by, params![cut_off, 1], |_| Ok(()))?;
@@ -63,7 +62,7 @@ pub fn has_anonymous_due(view: &TenantView, due: &CartCutOffs) -> Result<bool, S
     Ok(false)
 }
 
-/// As [`delete_due`], only those that were made without an API key.
+/// As [`delete_due`], but only carts made without an API key.
 pub fn delete_anonymous_due(
     work: &mut TenantWork,
     due: &CartCutOffs,
@@ -93,7 +92,7 @@ pub fn delete_anonymous_carts(
     delete(work, &ANONYMOUS, untouched_since, limit)
 }
 
-/// As [`delete_anonymous_carts`], only those that hold nothing.
+/// As [`delete_anonymous_carts`], but only empty ones.
 pub fn delete_empty_carts(
     work: &mut TenantWork,
     untouched_since: Timestamp,
@@ -102,8 +101,8 @@ pub fn delete_empty_carts(
     delete(work, &EMPTY, untouched_since, limit)
 }
 
-/// The number of carts and of their items, ordered ones included. Reads an index of each: for the
-/// lane of long reads.
+/// The number of carts and of their items, ordered ones included. Scans an index of each: use the
+/// reader for long reads.
 pub fn count_stored(view: &TenantView) -> Result<(i64, i64), StorageError> {
     view.one(&STORED, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }

@@ -1,8 +1,7 @@
-//! Use case: the goods of an order that is paid leave the shelf.
+//! Use case: The goods of a paid order leave the stock.
 //!
-//! Callers ask [`require_available`] or [`require_held_or_available`] before they write anything: a
-//! refusal that comes after its request has written is dear, because the whole batch it was in is
-//! run again.
+//! Callers use [`require_available`] or [`require_held_or_available`] before they write anything. A
+//! refusal after the first write is expensive, because the whole batch of the request is run again.
 
 use super::model::{ReservationStatus, StockRefused, StockRequest};
 use super::store;
@@ -10,21 +9,21 @@ use crate::primitives::Timestamp;
 use crate::primitives::id::OrderId;
 use crate::storage::{StorageError, TenantView, TenantWork};
 
-/// Where the goods of a paid order are.
+/// The location of the goods of a paid order.
 #[derive(Clone, Copy, Debug)]
 pub enum Goods<'a> {
     /// Held for the order since its checkout.
     Held,
-    /// On the shelf, held for nobody: a sale at the till.
+    /// On the shelf and not reserved: a sale at the till.
     OnShelf(&'a [StockRequest]),
-    /// Gone long ago: a sale of the past, of which no count of today knows.
+    /// Sold in the past: no present stock count includes them.
     Gone,
 }
 
-/// Refuses what is not there, and writes nothing.
+/// Refuses stock that is not available; writes nothing.
 ///
 /// # Errors
-/// [`StockRefused`]: `OutOfStock` for the first product of which too little is available.
+/// `OutOfStock` for the first product with too little available.
 pub fn require_available(view: &TenantView, wanted: &[StockRequest]) -> Result<(), StockRefused> {
     wanted.iter().try_for_each(|wanted| {
         let available = store::available(view, wanted.product_id)?;
@@ -35,24 +34,24 @@ pub fn require_available(view: &TenantView, wanted: &[StockRequest]) -> Result<(
     })
 }
 
-/// Refuses an order whose hold has ended and whose goods are not there any more, and writes
+/// Refuses an order whose hold has expired and whose goods are not available any more; writes
 /// nothing.
 ///
 /// # Errors
-/// [`StockRefused`]: `OutOfStock` for the first product of which too little is left.
+/// `OutOfStock` for the first product with too little available.
 pub fn require_held_or_available(view: &TenantView, order_id: OrderId) -> Result<(), StockRefused> {
     require_available(view, &store::stock_requests(view, order_id)?)
 }
 
-/// Has the goods of a paid order leave, each with its movement dated `at`. What has left stays so:
-/// doing it twice is doing it once.
+/// Removes the goods of a paid order from stock, each with a movement dated `at`. Idempotent: goods
+/// that have left do not leave again.
 ///
-/// A reservation that has ended meanwhile is served from what is available now, as is a product
-/// whose stock began to be counted after the checkout: either the goods are still there, or the
-/// payment must not be taken.
+/// A reservation that has expired is served from the stock available now, and so is a product whose
+/// stock began to be counted after the checkout. If too little is available, the payment must not
+/// be accepted.
 ///
 /// # Errors
-/// [`StockRefused`]: `OutOfStock` when too little is left.
+/// `OutOfStock` when too little is available.
 pub fn hand_over(
     work: &mut TenantWork,
     order_id: OrderId,

@@ -1,5 +1,5 @@
-//! The bound of what one client without an API key holds: all its unpaid orders together, so that
-//! many orders cannot do what one cannot.
+//! The limit of the stock that one client without an API key holds. It covers all unpaid orders of
+//! the client together, so that many orders cannot hold more than one.
 
 use super::model::{StockRefused, StockRequest};
 use super::store;
@@ -8,11 +8,11 @@ use crate::primitives::limits::UNPAID_ORDERS_WINDOW_MS;
 use crate::storage::TenantView;
 use crate::tenant::policy::StorefrontRules;
 
-/// Refuses an order with which a client's unpaid orders would hold more of a product than the
-/// larger of a number of pieces and a share of the stock on hand.
+/// Refuses an order with which the client's unpaid orders would hold too much of a product: more
+/// than a number of pieces or a share of the stock on hand, whichever is larger.
 ///
 /// # Errors
-/// `HoldLimit` for the first product beyond the bound, or the storage's.
+/// `HoldLimit` for the first product above the limit.
 pub fn require_within_hold_limit(
     view: &TenantView,
     rules: &StorefrontRules,

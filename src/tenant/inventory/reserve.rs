@@ -1,5 +1,4 @@
-//! Use case: an order waits for its payment; its stock is held for it, and given back when the
-//! order is cancelled.
+//! Use case: Hold stock for an unpaid order, and release it when the order is cancelled.
 
 use super::jobs::{EXPIRE_RESERVATION, ExpireReservation};
 use super::model::{StockRefused, StockRequest};
@@ -9,11 +8,11 @@ use crate::primitives::Timestamp;
 use crate::primitives::id::OrderId;
 use crate::storage::{StorageError, TenantWork};
 
-/// Holds stock for an order, whose row exists already, until `expires_at`; the job that ends the
-/// hold is put into the same transaction.
+/// Holds stock until `expires_at` for an order whose row exists already. The job that ends the hold
+/// is queued in the same transaction.
 ///
 /// # Errors
-/// [`StockRefused`]: `OutOfStock` for the first product of which too little is available.
+/// `OutOfStock` for the first product with too little available.
 ///
 /// # Panics
 /// When a quantity is not above zero.
@@ -39,7 +38,7 @@ pub fn reserve(
             expires_at,
         )?;
     }
-    // Not among the mails: while a mail server hangs, what is held must still come free.
+    // Not in the mail queue: while a mail server hangs, holds must still expire.
     let job = NewJob {
         run_at: Some(expires_at),
         unique_key: Some(format!("reservation:{order_id}")),
@@ -53,8 +52,7 @@ pub fn reserve(
     Ok(())
 }
 
-/// Gives back what is held for an order. The job that would have ended the hold finds nothing to do
-/// when its time comes.
+/// Releases the stock held for an order. The job that would have ended the hold then does nothing.
 pub fn release(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
     store::release(work, order_id).map(drop)
 }

@@ -1,8 +1,8 @@
-//! Use case: a whole paid sale at once, as a till records it, in one transaction.
+//! Use case: Record a complete paid sale in one transaction, as a till does.
 //!
-//! A till that works offline brings its own id for the sale. That id is unique for ever: sent again
-//! with the same content it gets the sale as it stands by then, with another content it is a
-//! conflict, and never is anything overwritten.
+//! A till that works offline chooses the id of the sale. That id is unique for ever: repeated with
+//! the same content it returns the sale in its present state; with other content it is a conflict.
+//! Nothing is ever overwritten.
 
 use std::collections::HashSet;
 
@@ -24,76 +24,69 @@ use crate::tenant::{Policy, catalog, currency, settings};
 /// A sale that has taken place.
 #[derive(Clone, Debug)]
 pub struct RecordSale {
-    /// The client's own id of it, if it has one.
+    /// The id that the client chose, if any.
     pub id: Option<OrderId>,
-    /// When it took place; now, when it is not said.
+    /// Default: now.
     pub sold_at: Option<Timestamp>,
-    /// What was sold.
     pub lines: Vec<SaleLine>,
-    /// How it was paid.
     pub payments: Vec<SalePayment>,
-    /// Where the confirmation goes, if anywhere.
+    /// The address for the confirmation, if any.
     pub email: Option<Email>,
 }
 
 /// A line of a sale.
 #[derive(Clone, Debug)]
 pub struct SaleLine {
-    /// The client's own id of it.
+    /// The id that the client chose, if any.
     pub id: Option<OrderLineId>,
-    /// What was sold.
     pub product_id: ProductId,
     pub quantity: Quantity,
-    /// What one cost, when that was not the catalog's price.
+    /// Unit price, if different from the catalog's.
     pub unit_price_minor: Option<i64>,
 }
 
 /// A payment of a sale.
 #[derive(Clone, Debug)]
 pub struct SalePayment {
-    /// The client's own id of it.
+    /// The id that the client chose, if any.
     pub id: Option<PaymentId>,
-    /// How.
     pub method: Method,
-    /// How much was handed over, in minor units.
+    /// The amount handed over, in minor units.
     pub amount_minor: i64,
 }
 
-/// A sale in the books.
+/// A recorded sale.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub payments: Vec<Payment>,
-    /// Its order, financial order and invoice.
+    /// Order, financial order and invoice.
     pub settlement: Settlement,
 }
 
-/// Why a sale is not recorded; the first that applies wins, in this order.
+/// Reasons to refuse a sale; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum SaleRefused {
-    /// The id was used before, for something else.
+    /// The id was used before with other content.
     #[error("the id {0} belongs to another sale, line or payment; ids are unique for ever")]
     IdConflict(String),
-    /// It lies in the future.
     #[error("sold_at lies in the future; set the till's clock")]
     SoldInFuture,
-    /// It lies further back than books are kept.
+    /// Older than the period for which books are kept.
     #[error(
         "sold_at lies more than ten years back; set the till's clock, or bring old sales in with \
          `tillbox sales import`"
     )]
     SoldTooLongAgo,
-    /// The products cannot be sold so.
+    /// The products cannot be sold as requested.
     #[error(transparent)]
     Sell(#[from] SellRefused),
-    /// It comes from elsewhere, and its lines do not cost there what they cost here.
-    #[error("the lines come to {priced} with their tax, and the total says {stated} (minor units)")]
+    /// An imported sale whose lines do not add up to its total.
+    #[error("the lines add up to {priced} with tax, but the total is {stated} (minor units)")]
     TotalMismatch {
-        /// What they come to.
         priced: i64,
-        /// What the total says.
         stated: i64,
     },
-    /// The books refused.
+    /// A step of the books was refused.
     #[error(transparent)]
     Settle(#[from] SettleRefused),
     #[error(transparent)]
@@ -135,10 +128,8 @@ impl Refusal for SaleRefused {
     }
 }
 
-/// Records a sale: order, payments, stock, and all the books of a paid order.
-///
-/// # Errors
-/// [`SaleRefused`]; nothing of the sale is kept then.
+/// Records a sale: order, payments, stock, and all the books of a paid order. After an error
+/// nothing of the sale is kept.
 pub fn record(
     work: &mut TenantWork,
     policy: &Policy,
@@ -148,17 +139,17 @@ pub fn record(
     record_as(work, policy, command, hash, Source::Till)
 }
 
-/// Where a sale comes from.
+/// The origin of a sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// From a till of the shop: only active products, and stock goes down.
+    /// A till of the shop: only active products, and stock is reduced.
     Till,
-    /// From another system's past, of which the present shelf knows nothing. What was paid there is
-    /// what it has to come to here.
+    /// Another system's past: stock is unchanged, and the lines must add up to the amount paid
+    /// there.
     Elsewhere { total_minor: i64 },
 }
 
-/// Records a sale whose id, if it has one, stands for `hash`.
+/// Records a sale; its id, if any, is bound to `hash`.
 pub(super) fn record_as(
     work: &mut TenantWork,
     policy: &Policy,
@@ -245,7 +236,7 @@ fn recorded_before(
     })
 }
 
-/// An id that a client brought may be nobody else's, and may not be there twice.
+/// Refuses ids chosen by the client that exist already or occur twice.
 fn refuse_known_ids(work: &TenantWork, command: &RecordSale) -> Result<(), SaleRefused> {
     let (mut lines, mut payments) = (HashSet::new(), HashSet::new());
     for id in command.lines.iter().filter_map(|line| line.id) {
@@ -261,8 +252,8 @@ fn refuse_known_ids(work: &TenantWork, command: &RecordSale) -> Result<(), SaleR
     Ok(())
 }
 
-/// When it took place. A till whose clock has lost its battery must not write into the books of
-/// another age.
+/// The time of the sale. A till whose clock has lost its battery must not write far into the past
+/// or the future.
 fn sold_at(
     work: &TenantWork,
     command: &RecordSale,
