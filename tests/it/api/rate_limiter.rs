@@ -41,7 +41,7 @@ fn routes_to_come(app: &TestApp) -> Router {
     let router = routes.into_iter().fold(Router::new(), |router, path| {
         router.route(path, post(answer))
     });
-    tillbox::http::surrounded_routes(&app.app(), router)
+    tillbox::http::routes_with_layers(&app.app(), router)
 }
 
 /// `(remaining, seconds until one more)`, of an answer's `RateLimit`.
