@@ -25,7 +25,7 @@ EXCUSED = {
     "?base": "three capitals need not be a currency, and base and quote go together",
     "?quote": "three capitals need not be a currency",
     "/quantity_delta": "0 is no difference",
-    "?to": "a period ends after it begins",
+    "?to": "a period must end after it begins",
     "/clock_is_right": "not beside dry_run: who only counts has nothing to say about the clock",
     "/scopes": "which scopes go together depends on whose key it is",
 }

@@ -493,7 +493,7 @@ async fn a_shop_whose_jobs_cannot_be_retried_is_told_with_its_reason() {
     );
     let lines = logs()
         .of_tenant(&broken.id.to_string())
-        .saying("a store was passed over");
+        .saying("tenant skipped");
     assert_eq!(lines.lines().len(), 1);
     house
         .post("/retry?tenant=broken")

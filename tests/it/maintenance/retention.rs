@@ -330,7 +330,7 @@ async fn a_shop_in_which_it_fails_is_told_with_its_reason_and_hinders_no_other()
     );
     let lines = logs()
         .of_tenant(&broken.id.to_string())
-        .saying("a store was passed over");
+        .saying("tenant skipped");
     assert_eq!(lines.lines().len(), 1);
     assert!(
         lines.contain("broken off"),
