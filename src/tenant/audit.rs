@@ -1,6 +1,6 @@
-//! Audit entries of the shop. What happened is pushed as a job of the `audit` queue in the
-//! transaction in which it happened; the job's handler appends it to the chain. So the chain costs
-//! the sale one row, and no fact can be without its entry.
+//! Audit entries of the shop. An entry is queued as a job of the `audit` queue in the transaction
+//! of the change; the job's handler appends it to the chain. So the chain costs a sale one row, and
+//! no change can be without its entry.
 
 use serde_json::Value;
 

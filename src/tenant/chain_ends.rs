@@ -1,5 +1,5 @@
-//! Where a shop's chains end, and whether a file still has the links that it had: what
-//! `tenancy::checkpoints` keeps beside the file.
+//! The ends of a shop's chains, and the check whether a file still has the links at which they
+//! ended once. `tenancy::checkpoints` stores the ends outside the file.
 
 use super::ledger;
 use crate::platform::audit;
@@ -10,15 +10,15 @@ use crate::tenancy::checkpoints::{ChainEnd, ChainEnds, Chains};
 statements! {
     // A copy from before the ledger was chained has no such column.
     ENTRY = "SELECT 1 FROM ledger_entry WHERE seq = ?1";
-    // Nor has it been pruned before it had a table to say so.
+    // A file was never pruned before it had this table.
     IS_PRUNED = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'audit_anchor'";
     IS_CHAINED = "SELECT 1 FROM pragma_table_info('ledger_entry') WHERE name = 'hash'";
 }
 
-/// How the checkpoints read a shop's chains.
+/// The functions by which the checkpoints read a shop's chains.
 pub const CHAINS: Chains = Chains { ends, holds };
 
-/// Where the chains of a shop end.
+/// The ends of a shop's chains.
 pub fn ends(view: &TenantView) -> Result<ChainEnds, StorageError> {
     let end = |(seq, hash)| ChainEnd { seq, hash };
     Ok(ChainEnds {

@@ -1,8 +1,7 @@
-//! What takes the room in a tenant's file: the bytes of its tables with their indexes, by kind.
+//! Disk usage of a tenant's file: the bytes of its tables with their indexes, by kind.
 //!
-//! The pages are counted by SQLite's `dbstat` table, which reads all of them: a gigabyte takes
-//! seconds. So the caller reads with a deadline, and does without when the file is too large for
-//! it.
+//! SQLite's `dbstat` table counts the pages. It reads all of them, which takes seconds per gigabyte.
+//! So the caller reads with a deadline and gets no result for a file that is too large.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What a number of lines costs: nets, taxes per rate, totals. Pure but for the look-up of rates.
+//! Prices of lines: net amounts, taxes per rate, totals. Pure except for reading the tax rates.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,85 +11,79 @@ use crate::primitives::{
 };
 use crate::storage::TenantView;
 
-/// A line before its price is worked out.
+/// A line before it is priced.
 #[derive(Clone, Debug)]
 pub struct DraftLine {
     pub id: OrderLineId,
-    /// What is sold.
     pub product: Product,
     pub quantity: Quantity,
-    /// What one costs.
     pub unit_price: Money,
 }
 
-/// A line with its price worked out.
+/// A priced line.
 #[derive(Clone, Debug)]
 pub struct PricedLine {
     pub id: OrderLineId,
-    /// What is sold.
     pub product_id: ProductId,
-    /// Its number in the shop when it was sold.
+    /// The SKU when it was sold.
     pub sku: Sku,
-    /// Its name when it was sold.
+    /// The product's name when it was sold.
     pub name: Name,
     pub quantity: i64,
-    /// What one costs, as the shop shows it.
+    /// As the shop displays it, with or without tax.
     pub unit_price: Money,
-    /// Its class for tax.
     pub tax_class: TaxClass,
-    /// The name of its rate.
+    /// The name of the tax rate.
     pub tax_name: Name,
     pub tax_rate: TaxRate,
     /// Without tax.
     pub net: Money,
-    /// The tax on it.
     pub tax: Money,
     /// With tax.
     pub total: Money,
 }
 
-/// What one rate takes from an order. In the order of their names, because snapshots are (see
+/// The tax of an order at one rate. Members are sorted by name, because snapshots require it (see
 /// `finance::canonical`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaxLine {
     /// The rate's name.
     pub name: String,
-    /// The sum it applies to, without tax.
+    /// The amount that is taxed, without tax.
     pub net_minor: i64,
-    /// The rate, in parts per million.
+    /// Parts per million.
     pub rate_ppm: i64,
-    /// The tax.
     pub tax_minor: i64,
 }
 
-/// An order's money.
+/// The priced lines of an order with its totals.
 #[derive(Clone, Debug)]
 pub struct Priced {
-    /// The lines, in their order.
+    /// In the order of the drafts.
     pub lines: Vec<PricedLine>,
     /// One per rate, the highest first.
     pub tax_lines: Vec<TaxLine>,
-    /// Sum of the nets.
+    /// Sum of the net amounts.
     pub subtotal: Money,
     /// Sum of the taxes.
     pub tax: Money,
-    /// What is to be paid.
+    /// The amount to pay.
     pub total: Money,
 }
 
-/// Why lines cannot be priced.
+/// Reasons why lines cannot be priced.
 #[derive(Debug, thiserror::Error)]
 pub enum PricingRefused {
-    /// A sum is beyond what money can be.
+    /// A sum overflows.
     #[error(transparent)]
     Money(#[from] MoneyError),
-    /// The order is beyond what one order may cost.
+    /// The total exceeds the limit of one order.
     #[error(
-        "{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; look at \
-         its prices and quantities"
+        "{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; check \
+         the prices and quantities"
     )]
     TotalTooLarge(Money),
-    /// A class has no rate at that instant.
+    /// A tax class has no rate at that instant.
     #[error(transparent)]
     Tax(#[from] TaxRefused),
 }
@@ -110,7 +104,7 @@ impl Refusal for PricingRefused {
     }
 }
 
-/// Prices `lines`, which all are in `currency`, by the rates that hold at `at`.
+/// Prices `lines`, all of which are in `currency`, by the tax rates valid at `at`.
 ///
 /// # Panics
 /// When there is no line: an order has at least one.
@@ -193,7 +187,7 @@ struct Group {
     members: Vec<usize>,
 }
 
-/// Two classes with one rate of one name are one line on the document, and one rounding.
+/// Merges classes with the same rate and name into one tax line with one rounding.
 fn merge_equal_rates(groups: &mut Vec<Group>) {
     groups.sort_by(|a, b| b.rate.cmp(&a.rate).then_with(|| a.name.cmp(&b.name)));
     groups.dedup_by(|later, earlier| {

@@ -137,16 +137,10 @@ pub enum CartRefused {
     ProductNotFound(ProductId),
     /// The product is inactive.
     #[error("the product `{sku}` is not active; choose another one, or activate it")]
-    ProductInactive {
-        product_id: ProductId,
-        sku: Sku,
-    },
+    ProductInactive { product_id: ProductId, sku: Sku },
     /// The product is sold in another currency.
     #[error("the cart is in {cart} and the product is sold in {product}; make a cart in {product}")]
-    CurrencyMismatch {
-        cart: Currency,
-        product: Currency,
-    },
+    CurrencyMismatch { cart: Currency, product: Currency },
     /// More items than a cart can have.
     #[error(
         "the cart is full: it holds {items} items, {limit} are allowed; check it out, or remove an \

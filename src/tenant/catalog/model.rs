@@ -71,7 +71,9 @@ pub enum CatalogRefused {
     Stale,
     #[error("the SKU `{0}` belongs to another product; choose another one, or change that product")]
     SkuTaken(Sku),
-    #[error("the barcode `{0}` belongs to another product; use another barcode, or change that product")]
+    #[error(
+        "the barcode `{0}` belongs to another product; use another barcode, or change that product"
+    )]
     BarcodeTaken(Barcode),
     #[error("no such category in this shop; create the category first")]
     CategoryNotFound,

@@ -130,7 +130,9 @@ pub struct HoldingRate {
 #[derive(Debug, thiserror::Error)]
 pub enum CurrencyRefused {
     /// The caller has read an older version.
-    #[error("the settings have changed since they were read; read them again, then repeat the change")]
+    #[error(
+        "the settings have changed since they were read; read them again, then repeat the change"
+    )]
     Stale,
     /// The shop's own currency cannot be disabled.
     #[error("{0} is the shop's own currency and is always enabled")]

@@ -24,11 +24,11 @@ pub enum Goods<'a> {
 ///
 /// # Errors
 /// `OutOfStock` for the first product with too little available.
-pub fn require_available(view: &TenantView, wanted: &[StockRequest]) -> Result<(), StockRefused> {
-    wanted.iter().try_for_each(|wanted| {
-        let available = store::available(view, wanted.product_id)?;
-        if available < wanted.quantity {
-            return Err(wanted.out_of_stock(available));
+pub fn require_available(view: &TenantView, requests: &[StockRequest]) -> Result<(), StockRefused> {
+    requests.iter().try_for_each(|request| {
+        let available = store::available(view, request.product_id)?;
+        if available < request.quantity {
+            return Err(request.out_of_stock(available));
         }
         Ok(())
     })
@@ -61,11 +61,11 @@ pub fn hand_over(
     match goods {
         Goods::Gone => Ok(()),
         Goods::OnShelf(_) if store::has_left(work, order_id)? => Ok(()),
-        Goods::OnShelf(wanted) => take(work, order_id, wanted, at),
+        Goods::OnShelf(requests) => take(work, order_id, requests, at),
         Goods::Held => {
-            let wanted = store::stock_requests(work, order_id)?;
+            let requests = store::stock_requests(work, order_id)?;
             take_held(work, order_id, at)?;
-            take(work, order_id, &wanted, at)?;
+            take(work, order_id, &requests, at)?;
             Ok(store::mark_consumed(work, order_id)?)
         }
     }
@@ -82,21 +82,21 @@ fn take_held(work: &mut TenantWork, order_id: OrderId, at: Timestamp) -> Result<
 fn take(
     work: &mut TenantWork,
     order_id: OrderId,
-    wanted: &[StockRequest],
+    requests: &[StockRequest],
     at: Timestamp,
 ) -> Result<(), StockRefused> {
-    for wanted in wanted {
-        assert!(wanted.quantity > 0, "a sale takes more than nothing");
-        match store::take_available(work, wanted.product_id, wanted.quantity)? {
+    for request in requests {
+        assert!(request.quantity > 0, "a sale has a positive quantity");
+        match store::take_available(work, request.product_id, request.quantity)? {
             Some(on_hand) => store::insert_sale(
                 work,
                 order_id,
-                wanted.product_id,
-                wanted.quantity,
+                request.product_id,
+                request.quantity,
                 on_hand,
                 at,
             )?,
-            None => return Err(wanted.out_of_stock(store::available(work, wanted.product_id)?)),
+            None => return Err(request.out_of_stock(store::available(work, request.product_id)?)),
         }
     }
     Ok(())

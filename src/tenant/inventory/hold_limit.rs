@@ -17,18 +17,18 @@ pub fn require_within_hold_limit(
     view: &TenantView,
     rules: &StorefrontRules,
     client: ClientHash,
-    wanted: &[StockRequest],
+    requests: &[StockRequest],
 ) -> Result<(), StockRefused> {
     let since = view.now().plus_millis(-UNPAID_ORDERS_WINDOW_MS);
-    for wanted in wanted {
-        let held = store::held_by_client(view, client, wanted.product_id, since)?;
-        let on_hand = store::on_hand(view, wanted.product_id)?;
+    for request in requests {
+        let held = store::held_by_client(view, client, request.product_id, since)?;
+        let on_hand = store::on_hand(view, request.product_id)?;
         let allowed = rules.hold_limit(on_hand);
-        if held + wanted.quantity > allowed {
+        if held + request.quantity > allowed {
             return Err(StockRefused::HoldLimit {
-                product_id: wanted.product_id,
-                sku: wanted.sku.clone(),
-                wanted: wanted.quantity,
+                product_id: request.product_id,
+                sku: request.sku.clone(),
+                requested: request.quantity,
                 held,
                 allowed,
             });

@@ -107,7 +107,7 @@ impl StockRequest {
         StockRefused::OutOfStock {
             product_id: self.product_id,
             sku: self.sku.clone(),
-            wanted: self.quantity,
+            requested: self.quantity,
             available,
         }
     }
@@ -117,29 +117,28 @@ impl StockRequest {
 #[derive(Debug, thiserror::Error)]
 pub enum StockRefused {
     /// Insufficient stock.
-    #[error("`{sku}` is out of stock: {wanted} wanted, {available} available")]
+    #[error(
+        "insufficient stock for SKU `{sku}`: {requested} requested, {available} available; reduce \
+         the quantity or adjust the stock"
+    )]
     OutOfStock {
         product_id: ProductId,
         sku: Sku,
-        /// Units requested.
-        wanted: i64,
-        /// Units available.
+        requested: i64,
         available: i64,
     },
     /// The unpaid orders of a client without an API key would hold too much together.
     #[error(
         "the unpaid orders of this address may hold {allowed} of `{sku}` together, and hold \
-         {held}; \
-         {wanted} more were requested; reduce the quantity, or pay the open orders first"
+         {held}; {requested} more were requested; reduce the quantity, or pay the open orders first"
     )]
     HoldLimit {
         product_id: ProductId,
         sku: Sku,
-        /// The quantity that was requested.
-        wanted: i64,
-        /// The quantity that the client's unpaid orders hold already.
+        requested: i64,
+        /// Held by the client's unpaid orders already.
         held: i64,
-        /// The quantity that they may hold together.
+        /// The limit of what they may hold together.
         allowed: i64,
     },
     #[error(transparent)]
@@ -167,24 +166,24 @@ impl Refusal for StockRefused {
             Self::OutOfStock {
                 product_id,
                 sku,
-                wanted,
+                requested,
                 available,
             } => Map::from_iter([
                 ("product_id".to_owned(), Value::from(product_id.to_string())),
                 ("sku".to_owned(), Value::from(sku.as_str())),
-                ("requested".to_owned(), Value::from(*wanted)),
+                ("requested".to_owned(), Value::from(*requested)),
                 ("available".to_owned(), Value::from(*available)),
             ]),
             Self::HoldLimit {
                 product_id,
                 sku,
-                wanted,
+                requested,
                 held,
                 allowed,
             } => Map::from_iter([
                 ("product_id".to_owned(), Value::from(product_id.to_string())),
                 ("sku".to_owned(), Value::from(sku.as_str())),
-                ("requested".to_owned(), Value::from(*wanted)),
+                ("requested".to_owned(), Value::from(*requested)),
                 ("held".to_owned(), Value::from(*held)),
                 ("allowed".to_owned(), Value::from(*allowed)),
             ]),
@@ -199,11 +198,11 @@ pub enum AdjustRefused {
     #[error("no such product in this shop; check the product id")]
     ProductNotFound,
     /// On hand would fall below the reserved quantity, or below zero.
-    #[error("{} are on hand and {} of them are reserved for orders; stock cannot fall below that",
+    #[error("stock cannot fall below the reserved quantity: {} on hand, {} reserved; reduce the change",
         .0.on_hand, .0.reserved)]
     TooLow(Stock),
     /// On hand would exceed `STOCK_MAX`.
-    #[error("the stock would be too large; the limit is {STOCK_MAX} units")]
+    #[error("the stock would exceed the limit of {STOCK_MAX} units; reduce the change")]
     TooLarge,
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -294,7 +293,7 @@ mod tests {
         assert_eq!(
             stock(STOCK_MAX - 1, 0)
                 .adjusted(delta(1))
-                .expect("just so many"),
+                .expect("exactly the limit"),
             count(STOCK_MAX)
         );
         assert!(matches!(
@@ -308,7 +307,7 @@ mod tests {
         let refused = StockRefused::OutOfStock {
             product_id: ProductId::from_bytes([7; 16]),
             sku: Sku::parse("TEA").expect("good"),
-            wanted: 3,
+            requested: 3,
             available: 2,
         };
         assert_eq!(
@@ -321,7 +320,8 @@ mod tests {
         );
         assert_eq!(
             refused.to_string(),
-            "`TEA` is out of stock: 3 wanted, 2 available"
+            "insufficient stock for SKU `TEA`: 3 requested, 2 available; reduce the quantity or \
+             adjust the stock"
         );
     }
 }

@@ -19,22 +19,25 @@ use crate::storage::{StorageError, TenantWork};
 pub fn reserve(
     work: &mut TenantWork,
     order_id: OrderId,
-    wanted: &[StockRequest],
+    requests: &[StockRequest],
     expires_at: Timestamp,
 ) -> Result<(), StockRefused> {
-    if wanted.is_empty() {
+    if requests.is_empty() {
         return Ok(());
     }
-    for wanted in wanted {
-        assert!(wanted.quantity > 0, "an order wants more than nothing");
-        if !store::hold(work, wanted.product_id, wanted.quantity)? {
-            return Err(wanted.out_of_stock(store::available(work, wanted.product_id)?));
+    for request in requests {
+        assert!(
+            request.quantity > 0,
+            "an order requests a positive quantity"
+        );
+        if !store::hold(work, request.product_id, request.quantity)? {
+            return Err(request.out_of_stock(store::available(work, request.product_id)?));
         }
         store::insert_reservation(
             work,
             order_id,
-            wanted.product_id,
-            wanted.quantity,
+            request.product_id,
+            request.quantity,
             expires_at,
         )?;
     }

@@ -13,11 +13,10 @@ use crate::storage::TenantWork;
 #[derive(Clone, Copy, Debug)]
 pub enum CancelUnpaid {
     /// All unpaid orders that were placed without an API key.
-    /// All unpaid orders that were placed without an API key.
-    /// Those of one client.
-    /// The orders of one client.
-    /// Those of the client that placed this order.
+    All,
+    OfClient(ClientHash),
     /// The orders of the client that placed this order.
+    OfClientOf(OrderId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

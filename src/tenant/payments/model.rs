@@ -100,10 +100,7 @@ pub enum PaymentRefused {
     Zero(Money),
     /// Less than the total.
     #[error("payments of {paid} do not cover the total of {total}; add the difference")]
-    Insufficient {
-        paid: Money,
-        total: Money,
-    },
+    Insufficient { paid: Money, total: Money },
     /// More than the total, by a method that gives no change.
     #[error("the payments exceed the total of {0}, and only cash gives change; reduce them")]
     Exceeds(Money),

@@ -113,7 +113,7 @@ pub fn import_sale(
         policy,
         &command,
         Some(hash),
-        Source::Elsewhere { total_minor },
+        Source::Import { total_minor },
     )?;
     Ok(ImportedSale::Recorded)
 }

@@ -13,7 +13,7 @@ use crate::primitives::id::{OrderId, OrderKind, OrderLineId, OrderLineKind, Paym
 use crate::primitives::limits::{SOLD_AT_AHEAD_MS, SOLD_AT_BEHIND_MS};
 use crate::primitives::{Class, Digest, Email, Money, Quantity, Refusal, Timestamp};
 use crate::storage::{StorageError, TenantWork};
-use crate::tenant::checkout::{SellRefused, sellable, wanted};
+use crate::tenant::checkout::{SellRefused, sellable, stock_requests};
 use crate::tenant::finance::{self, SettleRefused, Settlement};
 use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, Channel, NewOrder, OrderStatus};
@@ -67,13 +67,13 @@ pub struct Recorded {
 #[derive(Debug, thiserror::Error)]
 pub enum SaleRefused {
     /// The id was used before with other content.
-    #[error("the id {0} belongs to another sale, line or payment; ids are unique for ever")]
+    #[error("the id {0} belongs to another sale, line or payment; use a new id")]
     IdConflict(String),
     #[error("sold_at lies in the future; set the till's clock")]
     SoldInFuture,
     /// Older than the period for which books are kept.
     #[error(
-        "sold_at lies more than ten years back; set the till's clock, or bring old sales in with \
+        "sold_at lies more than ten years back; set the till's clock, or import old sales with \
          `tillbox sales import`"
     )]
     SoldTooLongAgo,
@@ -82,10 +82,7 @@ pub enum SaleRefused {
     Sell(#[from] SellRefused),
     /// An imported sale whose lines do not add up to its total.
     #[error("the lines add up to {priced} with tax, but the total is {stated} (minor units)")]
-    TotalMismatch {
-        priced: i64,
-        stated: i64,
-    },
+    TotalMismatch { priced: i64, stated: i64 },
     /// A step of the books was refused.
     #[error(transparent)]
     Settle(#[from] SettleRefused),
@@ -146,7 +143,7 @@ pub(super) enum Source {
     Till,
     /// Another system's past: stock is unchanged, and the lines must add up to the amount paid
     /// there.
-    Elsewhere { total_minor: i64 },
+    Import { total_minor: i64 },
 }
 
 /// Records a sale; its id, if any, is bound to `hash`.
@@ -172,7 +169,7 @@ pub(super) fn record_as(
     let (shop, sold_in) = (settings::shop(work)?, drafts[0].unit_price.currency());
     let priced = pricing::price(work, &drafts, sold_in, shop.prices_include_tax, sold_at)
         .map_err(SellRefused::from)?;
-    if let Source::Elsewhere {
+    if let Source::Import {
         total_minor: stated,
     } = source
         && stated != priced.total.minor()
@@ -189,13 +186,13 @@ pub(super) fn record_as(
     )
     .map_err(SellRefused::from)?;
     let tenders = tender::put_to(work, policy, &command.payments, priced.total)?;
-    let wanted = wanted(&drafts);
+    let requests = stock_requests(&drafts);
     let goods = match source {
-        Source::Till => Goods::OnShelf(&wanted),
-        Source::Elsewhere { .. } => Goods::Gone,
+        Source::Till => Goods::OnShelf(&requests),
+        Source::Import { .. } => Goods::Gone,
     };
     if source == Source::Till {
-        inventory::require_available(work, &wanted).map_err(SellRefused::from)?;
+        inventory::require_available(work, &requests).map_err(SellRefused::from)?;
     }
     let exchange_rate_id = rate.map(|rate| currency::adopt(work, &rate)).transpose()?;
     let new = NewOrder {
@@ -226,7 +223,7 @@ fn recorded_before(
     policy: &Policy,
     id: OrderId,
 ) -> Result<Recorded, SaleRefused> {
-    let order = orders::find_order(work, id)?.expect("its hash was just read");
+    let order = orders::find_order(work, id)?.expect("the order exists: its hash was just read");
     let payments = payments::list_payments_of_order(work, id)?;
     let at = order.placed_at;
     let settlement = finance::settle(work, policy, order, &payments, Goods::Gone, at)?;

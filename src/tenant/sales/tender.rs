@@ -63,9 +63,9 @@ pub(super) fn put_to(
     }
 }
 
-/// Gives change out of the cash, the last first; what is left could not be given.
 /// Deducts change from the cash payments, the last first; returns the remainder that could not be
 /// given.
+fn give_change(tenders: &mut [Tender], mut change: Money) -> Result<Money, MoneyError> {
     for tender in tenders
         .iter_mut()
         .rev()

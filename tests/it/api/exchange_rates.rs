@@ -606,7 +606,7 @@ fn a_fetch_that_fails_is_tried_again_and_the_old_rates_stay() {
     }
     assert!(
         logs()
-            .saying("exchange rates could not be fetched; those that are there stay in use")
+            .saying("exchange rates could not be fetched; the stored ones stay in use")
             .lines()
             .len()
             >= 6

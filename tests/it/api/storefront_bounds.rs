@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
-use tillbox::maintenance::all_files;
+use tillbox::maintenance;
 use tillbox::primitives::limits::KEYLESS_ANSWER_BYTES_MAX;
 use tillbox::tenant::retention;
 use tokio::task::JoinSet;
@@ -85,7 +85,7 @@ impl<'a> Buyer<'a> {
 /// As the sweep does for an open shop.
 fn sweep(shop: &TestShop) {
     let app = shop.app.app();
-    let cut_offs = all_files::cut_offs(&app, app.clock.now());
+    let cut_offs = maintenance::retention::cut_offs(&app, app.clock.now());
     shop.write(move |work| retention::delete_keyless(work, &cut_offs))
         .expect("deleted");
 }
@@ -369,7 +369,7 @@ async fn deletes_anonymous_carts_after_their_days_and_keyed_ones_after_ninety() 
     let prune = |days: u32| {
         app.advance(days * DAY);
         let running = app.app();
-        let cut_offs = all_files::cut_offs(&running, running.clock.now());
+        let cut_offs = maintenance::retention::cut_offs(&running, running.clock.now());
         let db = shop.db();
         let tables = &[retention::Table::Cart];
         let origin = tillbox::primitives::Origin::system();

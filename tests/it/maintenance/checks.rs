@@ -183,7 +183,7 @@ async fn a_file_that_cannot_be_checked_is_said_not_to_be_checked() {
     let said = logs()
         .security()
         .of_tenant(&shop.id.to_string())
-        .saying("a store could not be checked");
+        .saying("tenant could not be checked");
     assert_eq!(said.lines().len(), 1);
     app.stop();
     std::fs::write(shop.path(), sound).expect("mended");

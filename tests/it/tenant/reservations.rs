@@ -191,7 +191,7 @@ async fn an_order_that_cannot_have_all_gets_nothing() {
     assert!(matches!(
         refused,
         Err(StockRefused::OutOfStock {
-            wanted: 4,
+            requested: 4,
             available: 3,
             ..
         })
@@ -310,7 +310,7 @@ async fn who_pays_late_gets_what_is_left_or_nothing() {
     stocked.reserve(other, &[1, 2]).expect("there is enough");
     let refused = stocked.consume(late);
     assert!(
-        matches!(refused, Err(StockRefused::OutOfStock { ref sku, wanted: 4, available: 3,
+        matches!(refused, Err(StockRefused::OutOfStock { ref sku, requested: 4, available: 3,
             .. }) if sku.as_str() == "B")
     );
     assert_eq!(stocked.stock(), ["A|5|1", "B|5|2"]);
