@@ -100,7 +100,7 @@ fn alerts_by_mail_without_a_mail_server_are_warned_of() {
             &["config", "check", "--config", file.to_str().expect("UTF-8")],
         )
         .code(0);
-        assert!(checked.stdout.contains("is sound"), "{checked:?}");
+        assert!(checked.stdout.contains("is valid"), "{checked:?}");
         let said = checked
             .stderr
             .starts_with("warning: alerts.email_to is set and mail.smtp_url is not");

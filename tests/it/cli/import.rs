@@ -172,8 +172,8 @@ fn bad_rows_are_listed_and_the_others_are_taken() {
         (6, "negative"),
         (7, "no tax class `luxury`"),
         (9, "belongs to another product"),
-        (10, "3 cells where the first line has 6"),
-        (11, "there twice, first in line 2"),
+        (10, "3 cells, but the first line has 6"),
+        (11, "duplicate SKU A, first in line 2"),
         (12, "not UTF-8"),
         (13, "control characters"),
     ] {
@@ -201,7 +201,7 @@ fn bad_rows_are_listed_and_the_others_are_taken() {
         .code(0);
     assert!(
         told.stdout
-            .starts_with("13 rows: 0 created, 0 updated, 3 unchanged, 10 refused"),
+            .starts_with("13 rows: 0 created, 0 updated, 3 unchanged, 10 rejected"),
         "{told:?}"
     );
     assert!(
@@ -286,7 +286,7 @@ fn a_file_that_is_no_catalog_is_refused_as_a_whole() {
         .catalog(&desk.file("c.csv", b"sku,name,price_minor,currency\nA,B,x,USD\n"))
         .code(1);
     assert!(
-        nothing.stderr.contains("not one row could be taken"),
+        nothing.stderr.contains("all rows were rejected"),
         "{nothing:?}"
     );
     desk.run(&["tenant", "suspend", "corner"]).code(0);
@@ -398,9 +398,9 @@ fn sales_that_do_not_add_up_are_listed_and_the_others_are_taken() {
             "lines.csv, line 8: quantity is not a whole number: `one`",
         ),
         ("invoices.csv", 8, "the invoice 7 has no lines"),
-        ("invoices.csv", 9, "the invoice 2 is there twice"),
+        ("invoices.csv", 9, "duplicate invoice 2"),
         ("invoices.csv", 10, "future"),
-        ("lines.csv", 9, "no file has the invoice 9"),
+        ("lines.csv", 9, "the invoice 9 of this line is in no file"),
     ]) {
         assert_eq!((*file, *line), (in_file, at), "{reasons:#?}");
         assert!(reason.contains(part), "{reasons:#?}");
@@ -502,7 +502,7 @@ fn a_sku_that_is_there_twice_is_refused_the_second_time_and_every_time() {
         assert_eq!(report["refused"][0]["line"], 4);
         assert_eq!(
             report["refused"][0]["reason"],
-            "the SKU A is there twice, first in line 2"
+            "duplicate SKU A, first in line 2; remove one of the rows"
         );
     }
     assert_eq!(
@@ -600,8 +600,8 @@ fn published_rates_are_imported_whole_and_again() {
     let again = desk.run(&["exchange-rates", "import", &file]).code(0);
     assert_eq!(
         again.stdout,
-        "2 days: 0 rates new, 0 corrected, 2 unchanged\nleft out, because ISO 4217 no longer lists \
-         them: EEK\n"
+        "2 days: 0 rates created, 0 corrected, 2 unchanged\ncurrencies skipped, because ISO 4217 \
+         no longer lists them: EEK\n"
     );
     let absurd = desk.file("absurd.csv", b"Date,USD\n2026-01-15,116\n");
     let refused = desk.run(&["exchange-rates", "import", &absurd]).code(1);
@@ -629,8 +629,8 @@ fn published_rates_are_imported_whole_and_again() {
         .code(0);
     assert_eq!(
         done.stdout,
-        "2 days: 0 rates new, 2 corrected, 0 unchanged\n2 rates left out: of days after their \
-         currency had ended\n"
+        "2 days: 0 rates created, 2 corrected, 0 unchanged\n2 rates skipped: their days are after the \
+         end of the currency\n"
     );
     let bad = desk.file(
         "bad.csv",

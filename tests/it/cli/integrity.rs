@@ -10,7 +10,7 @@ fn what_does_not_agree_is_listed_and_is_three() {
     let data = dir.path();
     let nothing = run(&data.join("typo"), &["integrity", "check"]).code(1);
     assert!(
-        nothing.failure()[0].contains("there is no data in"),
+        nothing.failure()[0].contains("no data found in"),
         "{nothing:?}"
     );
     assert!(!data.join("typo").exists(), "looking makes nothing");
@@ -40,7 +40,7 @@ fn what_does_not_agree_is_listed_and_is_three() {
     let passed = run(data, &["integrity", "check"]).code(0);
     assert_eq!(
         (passed.stdout.as_str(), passed.stderr.as_str()),
-        ("PASS\n", "2 shops were checked\n")
+        ("PASS\n", "2 tenants checked\n")
     );
     let id = run(data, &["tenant", "show", "bad", "--json"])
         .code(0)

@@ -39,7 +39,7 @@ fn a_directory_that_cannot_be_written_is_said_and_done_without() {
         let output = daemon.output();
         let said = output
             .lines()
-            .find(|line| line.contains("no log files; make that directory writable"));
+            .find(|line| line.contains("cannot write log files; make the directory writable"));
         assert!(said.is_some_and(|line| line.contains("/file")), "{output}");
         assert_eq!(daemon.terminate().code(), Some(0));
     }

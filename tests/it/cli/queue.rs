@@ -57,7 +57,7 @@ fn failed_jobs_are_listed_retried_and_forgotten_without_a_daemon() {
     let (first, second) = (shop(&data, "first"), shop(&data, "second"));
     assert_eq!(
         queue(&data, &["failed"]).code(0).stdout,
-        "No job was given up.\n"
+        "No discarded jobs found.\n"
     );
     for number in 1..=3 {
         put(&first, number, "low", "discarded");
@@ -215,7 +215,7 @@ fn a_pause_outlives_the_daemon() {
     assert!(!paused.contains("alerts"), "{paused}");
     let paused = queue(&data, &["pause", "billing"]).code(0).stdout;
     assert!(
-        paused.contains("alerts of jobs that are given up wait in it"),
+        paused.contains("alerts about discarded jobs wait in it"),
         "{paused}"
     );
     queue(&data, &["resume", "billing"]).code(0);

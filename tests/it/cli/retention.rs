@@ -11,7 +11,7 @@ fn a_run_is_counted_and_done_with_the_daemon_and_without() {
     let data = dir.path();
     let nothing = run(&data.join("typo"), &["retention", "prune"]).code(1);
     assert!(
-        nothing.failure()[0].contains("there is no data in"),
+        nothing.failure()[0].contains("no data found in"),
         "{nothing:?}"
     );
     run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
@@ -119,7 +119,7 @@ fn a_shop_that_cannot_be_pruned_is_told_with_its_reason() {
         "{failed:?}"
     );
     assert!(
-        lines.contains(&"error: these shops were not pruned, or not to the end: broken"),
+        lines.contains(&"error: these tenants were not or not completely pruned: broken"),
         "{failed:?}"
     );
     let json = run(data, &["retention", "prune", "--dry-run", "--json"])
@@ -157,7 +157,7 @@ fn a_doubt_is_written_down_and_the_word_of_the_operator_ends_it() {
     run(data, &["retention", "prune", "--dry-run"]).code(0);
     let status = run(data, &["retention", "status"]).code(0).stdout;
     assert!(
-        status.contains("not trusted since") && status.contains("168 more hours"),
+        status.contains("suspect since") && status.contains("168 more hours"),
         "{status}"
     );
     // Who only counts says nothing about the clock.

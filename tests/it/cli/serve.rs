@@ -85,7 +85,7 @@ fn the_demo_is_for_this_machine_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let refused = run(dir.path(), &["serve", "--dev", "--listen", "0.0.0.0:0"]).code(2);
     assert!(
-        refused.failure()[0].contains("this machine only"),
+        refused.failure()[0].contains("loopback addresses only"),
         "{refused:?}"
     );
     assert_eq!(
@@ -183,7 +183,7 @@ fn the_daemon_goes_on_without_its_demo_shop() {
     std::fs::write(file, [0; 8192]).expect("damaged");
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
     assert!(
-        daemon.output().contains("the demo shop cannot be used"),
+        daemon.output().contains("the demo shop is unavailable"),
         "{}",
         daemon.output()
     );

@@ -17,7 +17,7 @@ fn a_tenant_is_made_listed_and_removed_without_a_daemon() {
     let (_dir, data) = data();
     let nothing = run(&data, &["tenant", "list"]).code(1);
     assert!(
-        nothing.failure()[0].contains("there is no data in"),
+        nothing.failure()[0].contains("no data found in"),
         "{nothing:?}"
     );
     assert!(!data.exists(), "looking makes nothing");
