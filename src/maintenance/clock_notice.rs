@@ -1,9 +1,10 @@
-//! L5: notifies the operator once of each suspicion about the clock, through the channels of alerts:
-//! a signed webhook, a mail.
+//! L5: notifies the operator once of each suspicion about the clock, through the channels of
+//! alerts: a signed webhook, a mail.
 //!
 //! Each channel is recorded as notified after it was sent. A channel that fails is tried again
 //! alone; after a crash in between the same message is sent twice. Alerts about jobs are jobs in a
-//! tenant's file (`platform/alerts.rs`); the clock belongs to the landlord, whose file has no queue.
+//! tenant's file (`platform/alerts.rs`); the clock belongs to the landlord, whose file has no
+//! queue.
 
 use std::time::Duration;
 

@@ -71,7 +71,8 @@ fn record_unchecked(app: &App, id: TenantId, error: MaintenanceRefused) -> Maint
     if app.tasks.is_stopping() {
         return error;
     }
-    tracing::warn!(target: "security", tenant_id = %id, error = %error, "tenant could not be checked");
+    tracing::warn!(target: "security", tenant_id = %id, error = %error,
+        "tenant could not be checked");
     let reason = error.to_string();
     let stored = app
         .directory

@@ -126,14 +126,14 @@ pub fn prune_tenant_now(
     pruned
 }
 
-/// The newest entry of the landlord's audit trail. Read before a run writes anything itself, so that
-/// the run deletes the rows that a count reported. Blocks.
+/// The newest entry of the landlord's audit trail. Read before a run writes anything itself, so
+/// that the run deletes the rows that a count reported. Blocks.
 pub fn newest_in_landlord(app: &App) -> Result<i64, StorageError> {
     app.directory.read(audit::find_newest).wait()
 }
 
-/// Prunes the landlord's file now, or counts the due rows. With `newest`, audit entries after it are
-/// left alone. Blocks.
+/// Prunes the landlord's file now, or counts the due rows. With `newest`, audit entries after it
+/// are left alone. Blocks.
 pub fn prune_landlord(
     app: &App,
     origin: &Origin,
@@ -178,7 +178,8 @@ pub fn begin_retention(app: &Arc<App>, _: Timestamp) -> Result<(), String> {
             Ok(is_queued) => queued += usize::from(is_queued),
             Err(error) => {
                 skipped += 1;
-                tracing::warn!(tenant_id = %access.id(), error = %error, "tenant skipped by retention");
+                tracing::warn!(tenant_id = %access.id(), error = %error,
+                    "tenant skipped by retention");
             }
         }
     }

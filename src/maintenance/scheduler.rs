@@ -1,12 +1,12 @@
 //! L6: runs maintenance tasks by the wall clock. The only file that uses tokio-cron-scheduler.
 //!
-//! That crate only wakes the loop every few seconds. It computes instants in the UTC offset that was
-//! in force when a job was made, and after the clock is set back it may wait for years. [`run_due`]
-//! decides which tasks are due, as a plain step over the injected clock: a task is due when a
-//! recurrence has passed since the instant of its last run, which is stored in the landlord's file.
-//! So a task runs once over restarts and over clocks that go back an hour; runs missed while the
-//! process was down are made up for by one run at the start. When there is no wakeup for a while
-//! (after the clock was set back), the ticker is created anew.
+//! That crate only wakes the loop every few seconds. It computes instants in the UTC offset that
+//! was in force when a job was made, and after the clock is set back it may wait for years.
+//! [`run_due`] decides which tasks are due, as a plain step over the injected clock: a task is due
+//! when a recurrence has passed since the instant of its last run, which is stored in the
+//! landlord's file. So a task runs once over restarts and over clocks that go back an hour; runs
+//! missed while the process was down are made up for by one run at the start. When there is no
+//! wakeup for a while (after the clock was set back), the ticker is created anew.
 //!
 //! The tasks are listed in `tasks.rs`. A task that deletes by age is held while the clock is not
 //! trusted (`landlord/clock.rs`). Nothing is written while no task is due.

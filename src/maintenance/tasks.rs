@@ -15,13 +15,13 @@ use crate::storage::StorageError;
 /// A maintenance task.
 #[derive(Clone, Copy, Debug)]
 pub struct Task {
-    /// The name in the landlord's file and in the log. Never change it: another name is another task.
+    /// The name in the landlord's file and in the log. Never change it: a new name is a new task.
     pub name: &'static str,
     pub when: When,
     /// Whether it deletes by age: then it is held while the clock is not trusted.
     pub deletes: bool,
-    /// Runs the task on a thread that may block. A long one checks `app.tasks.is_stopping()` now and
-    /// then. After a crash it may run twice.
+    /// Runs the task on a thread that may block. A long one checks `app.tasks.is_stopping()`
+    /// regularly. After a crash it may run twice.
     pub run: fn(&Arc<App>, Timestamp) -> Result<(), String>,
 }
 

@@ -1,5 +1,5 @@
-//! L5: access to tenants' files for maintenance: one file at a time; a file that was closed is closed
-//! again.
+//! L5: access to tenants' files for maintenance: one file at a time; a file that was closed is
+//! closed again.
 
 use std::time::Duration;
 

@@ -2,9 +2,9 @@
 //!
 //! A bucket is one number: the instant at which it will be full again (governor calls it the
 //! theoretical arrival time). Removing a full bucket changes nothing. When there is no room for
-//! another bucket, the one nearest to full is removed: that gives away least. A caller who wants its
-//! own empty bucket removed needs as many other callers as there is room for, each of which has used
-//! at least as much. With those it could make more requests than one removed bucket grants.
+//! another bucket, the one nearest to full is removed: that gives away least. A caller who wants
+//! its own empty bucket removed needs as many other callers as there is room for, each of which has
+//! used at least as much. With those it could make more requests than one removed bucket grants.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +14,8 @@ use governor::state::StateStore;
 
 use super::Caller;
 
-/// Full buckets removed with each request: more than the one it adds, so that the buckets of a flood
-/// are removed.
+/// Full buckets removed with each request: more than the one it adds, so that the buckets of a
+/// flood are removed.
 const REMOVED_PER_REQUEST: usize = 2;
 
 /// The buckets; a clone shares them.

@@ -1,7 +1,7 @@
 //! The limit of log lines about refusals: a stranger can cause thousands of refusals a second, and
-//! each line uses disk space. Per minute, each caller causes at most `LOG_LINES_PER_CALLER` lines of
-//! a kind, and all callers together at most `LOG_LINES_PER_KIND`. Suppressed lines are counted, and
-//! the count is logged in one line.
+//! each line uses disk space. Per minute, each caller causes at most `LOG_LINES_PER_CALLER` lines
+//! of a kind, and all callers together at most `LOG_LINES_PER_KIND`. Suppressed lines are counted,
+//! and the count is logged in one line.
 //!
 //! The memory is bounded by the same limits: a caller is kept only for a line that it caused, for
 //! one minute.

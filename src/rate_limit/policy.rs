@@ -97,7 +97,7 @@ impl Policy {
         PROBES.contains(&path)
     }
 
-    /// Whether the response of a path is the same for any key, so that keys cannot be guessed there.
+    /// Whether a path responds equally to any key, so that keys cannot be guessed there.
     #[must_use]
     pub fn is_blind(path: &str) -> bool {
         matches!(path, "/health/live" | "/health/ready")

@@ -1,8 +1,8 @@
 //! A clock that only goes forward, derived from a wall clock that does not.
 //!
-//! It adds up the forward steps of the wall clock. A step back counts as zero, and counting continues
-//! from there: no caller is locked out until the old time is reached again. A step forward looks like
-//! a wait; it fills each bucket once, and no bucket holds more than one window.
+//! It adds up the forward steps of the wall clock. A step back counts as zero, and counting
+//! continues from there: no caller is locked out until the old time is reached again. A step
+//! forward looks like a wait; it fills each bucket once, and no bucket holds more than one window.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,9 +53,9 @@ impl Steady {
     }
 }
 
-/// The steady time for one governor. Governor counts from its first reading, but must count from the
-/// beginning of the steady time, as the buckets do, whenever it was created: so its first reading is
-/// 0.
+/// The steady time for one governor. Governor counts from its first reading, but must count from
+/// the beginning of the steady time, as the buckets do, whenever it was created: so its first
+/// reading is 0.
 #[derive(Clone)]
 pub(super) struct FromZero {
     steady: Steady,

@@ -1,4 +1,5 @@
-//! Tests of the limiters with the injected clock: admission, reported waits, and a clock that is set.
+//! Tests of the limiters with the injected clock: admission, reported waits, and a clock that is
+//! set.
 
 use super::*;
 use crate::primitives::{ManualClock, Timestamp};

@@ -13,8 +13,8 @@ pub struct Policy {
     pub storefront: StorefrontRules,
     /// Whether the payment method `test` exists: under `--dev` only.
     pub test_payments: bool,
-    /// The published exchange rates that this call may need; empty for a shop that sells only in its
-    /// own currency.
+    /// The published exchange rates that this call may need; empty for a shop that sells only in
+    /// its own currency.
     pub published: Published,
 }
 
@@ -27,8 +27,7 @@ pub struct StorefrontRules {
     pub carts_per_client: i64,
     /// Carts of a shop that were made without a key and not ordered.
     pub carts_max: i64,
-    /// Pieces of a product that the unpaid orders of one client may hold together, whatever the stock
-    /// is.
+    /// Pieces of a product that the unpaid orders of one client may hold together, for any stock.
     pub hold_quantity_max: i64,
     /// The share of the stock that they may hold together, where that is more.
     pub hold_share_percent: i64,

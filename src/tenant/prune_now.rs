@@ -1,6 +1,6 @@
 //! Immediate pruning, requested by an operator after a stranger has filled a tenant's file: rows
-//! that nobody has a claim to are deleted whatever their age. It needs no clock, so it works while
-//! the clock is suspect.
+//! without any claim to be kept are deleted whatever their age. It needs no clock, so it works
+//! while the clock is suspect.
 //!
 //! - Only rows of callers without a key are deleted, and never the answer of a sale, a payment or a
 //!   checkout.

@@ -34,7 +34,7 @@ pub const PRUNE: &str = "retention.prune";
 const CARTS_PER_BATCH: u32 = (5 * PRUNE_BATCH).div_ceil(LINES_MAX as u32);
 
 text_enum! {
-    /// The tables that are pruned. Deliberately absent: every book, and everything a book refers to.
+    /// The pruned tables. Deliberately absent: every book, and everything a book refers to.
     Table {
         /// Entries of the audit trail.
         AuditLog = "audit_log",
@@ -121,7 +121,7 @@ impl CutOffs {
 
     const fn of_carts(&self) -> cart::CartCutOffs {
         cart::CartCutOffs {
-            left: self.cart,
+            with_key: self.cart,
             anonymous: self.anonymous_cart,
             empty: self.empty_cart,
         }
@@ -353,7 +353,7 @@ pub fn delete_keyless(work: &mut TenantWork, cut_offs: &CutOffs) -> Result<usize
 /// Queues a run; `false` when one is queued already.
 pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageError> {
     let mut new = NewJob::new(Queue::Low, PRUNE, job);
-    // A continuation has another key than the run, because the job that it follows has not ended yet.
+    // A continuation has its own key, because the job that it follows has not ended yet.
     new.unique_key = Some(match job.part {
         0 => PRUNE.to_owned(),
         part => format!("{PRUNE}/{}", part % 2),

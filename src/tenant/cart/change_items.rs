@@ -35,7 +35,7 @@ pub fn add_item(
         .iter_mut()
         .find(|line| line.product_id == command.product_id)
     {
-        line.quantity = together(line, command.quantity)?;
+        line.quantity = total_quantity(line, command.quantity)?;
         let (item, quantity) = (line.id, line.quantity);
         let changed = Cart::of(head, lines).require_sum()?;
         store::update_item(work, cart, item, quantity)?;
@@ -81,7 +81,7 @@ fn require_sold_in(
     Ok(product)
 }
 
-fn together(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
+fn total_quantity(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
     let units = line.quantity.get() + more.get();
     Quantity::new(units).map_err(|_| CartRefused::QuantityTooLarge(units))
 }

@@ -15,7 +15,7 @@ text_enum! {
         Open = "open",
         /// An order was made of it.
         Converted = "converted",
-        /// It was given up by the buyer.
+        /// The buyer gave it up.
         Abandoned = "abandoned",
     }
 }
@@ -48,8 +48,8 @@ pub struct Cart {
     pub status: CartStatus,
     /// In the order in which they were added.
     pub items: Vec<CartItem>,
-    /// The sum of the lines, with or without tax as the shop's settings say; `None` when prices rose
-    /// so far that it overflows.
+    /// The sum of the lines, with or without tax by the shop's settings; `None` when prices rose so
+    /// far that it overflows.
     pub subtotal: Option<Money>,
 }
 
@@ -160,7 +160,7 @@ pub enum CartRefused {
         /// The carts allowed for one client.
         limit: i64,
     },
-    /// The shop has too many carts that were made without an API key, and all were touched recently.
+    /// The shop has too many carts made without an API key, and all were touched recently.
     #[error(
         "this shop has {limit} open carts, which is the most it can have; try again in some minutes"
     )]

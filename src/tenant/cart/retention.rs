@@ -4,9 +4,9 @@ use crate::primitives::Timestamp;
 use crate::storage::{Rows, Statement, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    COUNT_LEFT = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND client_hash \
+    COUNT_WITH_KEY = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND client_hash \
         IS NULL AND updated_at < ?1";
-    LEFT = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND client_hash IS NULL AND \
+    WITH_KEY = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND client_hash IS NULL AND \
         updated_at < ?1 ORDER BY updated_at LIMIT ?2";
     COUNT_ANONYMOUS = "SELECT count(*) FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1";
     ANONYMOUS = "SELECT id FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1 ORDER BY \
@@ -26,7 +26,7 @@ statements! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CartCutOffs {
     /// For a cart made with an API key.
-    pub left: Timestamp,
+    pub with_key: Timestamp,
     /// For a cart made without a key.
     pub anonymous: Timestamp,
     /// For an empty cart made without a key.
@@ -36,9 +36,9 @@ pub struct CartCutOffs {
 /// Counts the carts that are due for deletion.
 pub fn count_due(view: &TenantView, due: &CartCutOffs) -> Result<i64, StorageError> {
     let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    let left = view.one(&COUNT_LEFT, params![due.left], count)?;
+    let with_key = view.one(&COUNT_WITH_KEY, params![due.with_key], count)?;
     let empty = view.one(&COUNT_EMPTY, params![due.empty, due.anonymous], count)?;
-    Ok(left + count_anonymous_carts(view, due.anonymous)? + empty)
+    Ok(with_key + count_anonymous_carts(view, due.anonymous)? + empty)
 }
 
 /// Deletes carts that are due, at most `limit`. Returns the number of deleted carts.
@@ -47,8 +47,8 @@ pub fn delete_due(
     due: &CartCutOffs,
     limit: u32,
 ) -> Result<usize, StorageError> {
-    let left = delete(work, &LEFT, due.left, limit)?;
-    Ok(left + delete_anonymous_due(work, due, less(limit, left))?)
+    let with_key = delete(work, &WITH_KEY, due.with_key, limit)?;
+    Ok(with_key + delete_anonymous_due(work, due, remaining(limit, with_key))?)
 }
 
 /// Whether [`delete_anonymous_due`] has anything to delete.
@@ -69,7 +69,7 @@ pub fn delete_anonymous_due(
     limit: u32,
 ) -> Result<usize, StorageError> {
     let carts = delete_anonymous_carts(work, due.anonymous, limit)?;
-    Ok(carts + delete_empty_carts(work, due.empty, less(limit, carts))?)
+    Ok(carts + delete_empty_carts(work, due.empty, remaining(limit, carts))?)
 }
 
 /// Counts the carts of callers without an API key that were not ordered and not touched since
@@ -107,7 +107,7 @@ pub fn count_stored(view: &TenantView) -> Result<(i64, i64), StorageError> {
     view.one(&STORED, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-fn less(limit: u32, deleted: usize) -> u32 {
+fn remaining(limit: u32, deleted: usize) -> u32 {
     limit.saturating_sub(u32::try_from(deleted).unwrap_or(u32::MAX))
 }
 

@@ -247,7 +247,7 @@ pub fn convert_by(
     } else {
         stored.inverse()
     };
-    let own = in_own(&by, total).expect("it was looked at before the order was placed");
+    let own = in_own(&by, total).expect("rate_for checked it before the order was placed");
     Ok((by, own))
 }
 
@@ -270,8 +270,8 @@ pub fn list_mismatches(view: &TenantView) -> Result<Vec<String>, StorageError> {
         let agrees = in_own(&by, total) == Ok(own);
         Ok((!agrees).then(|| {
             format!(
-                "financial order {document} says that {total} are {own}, and \
-            its rate says otherwise"
+                "financial order {document} says that {total} are {own}, but \
+                its rate says otherwise"
             )
         }))
     })?;

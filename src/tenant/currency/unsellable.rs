@@ -41,8 +41,7 @@ pub fn list_unsellable(
     }
     if let Some(last) = own.last_day().filter(|last| *last < Day::of(at)) {
         reasons.push(format!(
-            "{own}, the store's own currency, ended on {last}; a new store sells in the one that \
-             came after it"
+            "{own}, the shop's own currency, ended on {last}; create a new shop in its successor"
         ));
     }
     Ok(reasons)

@@ -61,11 +61,11 @@ pub fn hand_over(
     match goods {
         Goods::Gone => Ok(()),
         Goods::OnShelf(_) if store::has_left(work, order_id)? => Ok(()),
-        Goods::OnShelf(requests) => take(work, order_id, requests, at),
+        Goods::OnShelf(requests) => remove_available(work, order_id, requests, at),
         Goods::Held => {
             let requests = store::stock_requests(work, order_id)?;
             take_held(work, order_id, at)?;
-            take(work, order_id, &requests, at)?;
+            remove_available(work, order_id, &requests, at)?;
             Ok(store::mark_consumed(work, order_id)?)
         }
     }
@@ -79,7 +79,7 @@ fn take_held(work: &mut TenantWork, order_id: OrderId, at: Timestamp) -> Result<
     Ok(())
 }
 
-fn take(
+fn remove_available(
     work: &mut TenantWork,
     order_id: OrderId,
     requests: &[StockRequest],

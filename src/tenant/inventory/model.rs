@@ -198,7 +198,7 @@ pub enum AdjustRefused {
     #[error("no such product in this shop; check the product id")]
     ProductNotFound,
     /// On hand would fall below the reserved quantity, or below zero.
-    #[error("stock cannot fall below the reserved quantity: {} on hand, {} reserved; reduce the change",
+    #[error("stock cannot fall below the reserved quantity: {} on hand, {} reserved",
         .0.on_hand, .0.reserved)]
     TooLow(Stock),
     /// On hand would exceed `STOCK_MAX`.

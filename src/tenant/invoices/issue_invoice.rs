@@ -17,8 +17,8 @@ use crate::tenant::{Policy, settings};
 pub enum InvoiceRefused {
     /// Another series has assigned the number: a change of the format made two series overlap.
     #[error(
-        "the invoice number {0} is taken; the operator has to change invoicing.number_format to \
-         one that no earlier format runs into"
+        "the invoice number {0} is in use; the operator has to change invoicing.number_format \
+         to one that overlaps with no earlier format"
     )]
     NumberTaken(String),
     #[error(transparent)]
@@ -112,8 +112,8 @@ pub fn issue_invoice(
     };
     let place = i64::try_from(place).expect("a series counts in an i64");
     if let Err(error) = store::insert(work, &invoice, &series, place) {
-        // Checked after the number is assigned, because it happens only when an operator has changed the
-        // format.
+        // Checked after the number is assigned, because it happens only after an operator changed
+        // the format.
         let is_taken = error.kind() == StorageErrorKind::Constraint
             && store::is_number_known(work, &invoice.number)?;
         return Err(if is_taken {

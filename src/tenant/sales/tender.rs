@@ -32,7 +32,7 @@ pub(super) fn put_to(
     if !total.is_zero() && payments.iter().any(|payment| payment.amount_minor == 0) {
         return Err(PaymentRefused::Zero(total).into());
     }
-    let handed_over = |payment: &SalePayment| {
+    let to_tender = |payment: &SalePayment| {
         Ok(Tender {
             id: payment.id.unwrap_or_else(|| work.new_id::<PaymentKind>()),
             method: payment.method,
@@ -42,7 +42,7 @@ pub(super) fn put_to(
     };
     let tenders = payments
         .iter()
-        .map(handed_over)
+        .map(to_tender)
         .collect::<Result<Vec<_>, MoneyError>>();
     let mut tenders = tenders.map_err(PricingRefused::from)?;
     let sum = |sum: Money, tender: &Tender| sum.plus(tender.amount);
