@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_what_is_published() {
+    fn matches_published_transition_table() {
         let mut table = String::new();
         for status in OrderStatus::ALL {
             for event in OrderEvent::ALL {

@@ -218,7 +218,7 @@ async fn what_is_reserved_is_not_there_for_anybody_else() {
     assert!(matches!(
         stocked.reserve(second, &[2]),
         Err(StockRefused::OutOfStock {
-            wanted: 2,
+            requested: 2,
             available: 1,
             ..
         })
@@ -273,7 +273,7 @@ async fn a_product_without_a_row_of_stock_has_none() {
     assert!(matches!(
         stocked.reserve(order, &[1]),
         Err(StockRefused::OutOfStock {
-            wanted: 1,
+            requested: 1,
             available: 0,
             ..
         })
