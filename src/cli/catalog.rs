@@ -24,9 +24,9 @@ The first line names the columns, in any order; unknown columns are ignored:
   category, barcode, tax_class, track_stock      optional, may be empty
 
 A row is matched to a product by its SKU: new products are created, changed ones updated, and \
-equal ones left unchanged. So the
-same file can be imported again, also after an interruption. Rejected rows are listed with line \
-and reason; all others are imported.
+equal ones left unchanged.
+So the same file can be imported again, also after an interruption.
+Rejected rows are listed with line and reason; all others are imported.
 The exit code is 1 only when every row was rejected.
 
 Example:

@@ -28,9 +28,11 @@ const METRICS: [&str; 7] = [
 pub enum QueueCommand {
     /// Show the depth and the state of the queues, and statistics of the last hour
     #[command(after_help = "\
-Completed jobs are not counted. `discarded` jobs have failed for good; `tillbox queue failed` lists \
-them. `held` jobs wait until they are released (`tillbox queue release`), or until a program version \
-runs that knows their kind. Statistics of the last hour need a running daemon.")]
+Completed jobs are not counted. `discarded` jobs have failed for good; `tillbox queue failed` \
+lists them.
+`held` jobs wait until they are released (`tillbox queue release`), or until a version runs that \
+knows their kind.
+Statistics of the last hour need a running daemon.")]
     Status(Status),
     /// List the jobs that were discarded after their last attempt, with their last errors
     Failed(Failed),
@@ -59,9 +61,8 @@ Examples:
     Resume(QueueSelection),
     /// Release the jobs of a tenant that are held because its file was restored from a copy
     #[command(after_help = "\
-Such a job may have run before, from the original of the copy: its mail may have been sent. \
-`tillbox queue forget` removes a job that must \
-not run, and `tillbox queue retry` releases a single one.")]
+Such a job may have run before, from the original of the copy: its mail may have been sent.
+`tillbox queue forget` removes a job that must not run; `tillbox queue retry` releases a single job.")]
     Release(Release),
 }
 

@@ -23,10 +23,11 @@ Examples:
   tillbox retention prune --tenant corner --json
   tillbox retention prune --now answers,carts --tenant corner
 
-The daemon prunes every night. Orders, payments, invoices and the ledger are never pruned. Sales go \
-on meanwhile. While the clock is suspect (it was set, was behind, or nothing ran
-for more than a week), nothing is deleted. `tillbox retention status` shows when it is trusted \
-again; --clock-is-right confirms the clock at once.")]
+The daemon prunes every night, while sales go on. Orders, payments, invoices and the ledger are \
+never pruned.
+Nothing is deleted while the clock is suspect: it was set, was behind, or nothing ran for more \
+than a week.
+`tillbox retention status` shows when it is trusted again; --clock-is-right confirms it at once.")]
     Prune(Prune),
     /// Show the last and next runs, the state of the clock, and the findings of the nightly check
     Status(Json),

@@ -1,5 +1,5 @@
-//! `tillbox sales`: imports past sales, each at its own date as a paid sale with its invoice and its
-//! ledger entry.
+//! `tillbox sales`: imports past sales, each at its own date as a paid sale with its invoice and
+//! its ledger entry.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -23,13 +23,13 @@ ignored:
   invoice_number, sold_at, total_minor                       one row per sale
   invoice_number, sku, unit_price_minor, quantity            one row per line of a sale
 
-A sale is booked at its own date, paid in full with the method `cash`. The sum of its lines must \
-equal its total,
-including tax if the shop's prices exclude it. The products must be in the catalog.
+A sale is booked at its own date, paid in full with the method `cash`. The products must be in \
+the catalog.
+The sum of a sale's lines must equal its total, including tax if the shop's prices exclude it.
 The sale's id is derived from the invoice number, so importing again changes nothing and an \
 interrupted import can be repeated.
-Rejected sales are listed with line and reason; all others are imported. The exit code is 1 only \
-when every sale was rejected.
+Rejected sales are listed with line and reason; all others are imported.
+The exit code is 1 only when every sale was rejected.
 
 Example:
   tillbox sales import invoices.csv invoice_lines.csv --tenant corner")]

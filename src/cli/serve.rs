@@ -43,10 +43,10 @@ Examples:
   tillbox serve --dev                        try it: a demo shop with a key, and curl lines to paste
   tillbox serve --listen 0.0.0.0:8080        reachable from other machines, behind a TLS proxy
 
-SIGTERM and Ctrl-C stop the daemon gracefully: running requests and jobs finish. A second Ctrl-C \
-stops it at once; acknowledged changes are on disk.
+SIGTERM and Ctrl-C stop the daemon gracefully: running requests and jobs finish.
+A second Ctrl-C stops it at once; acknowledged changes are on disk.
 SIGHUP reloads the configuration, and the log lists the keys that need a restart; on a terminal, \
-SIGHUP stops the daemon like SIGTERM.")]
+it stops the daemon like SIGTERM.")]
 pub struct Serve {
     /// Address and port to listen on; overrides the configuration
     #[arg(long, value_name = "A")]

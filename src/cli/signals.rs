@@ -19,7 +19,10 @@ use crate::observe::logging::Buffers;
 pub fn handle_file_size_signal(runtime: &Runtime) {
     let _inside = runtime.enter();
     if let Err(error) = signal(SignalKind::from_raw(Number::XFSZ.as_raw())) {
-        tracing::warn!(error = %error, "cannot handle SIGXFSZ; a file size limit would end this process");
+        tracing::warn!(
+            error = %error,
+            "cannot handle SIGXFSZ; a file size limit would end this process"
+        );
     }
 }
 

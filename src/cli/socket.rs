@@ -1,5 +1,5 @@
-//! The admin socket: its path, and both of its ends. Its permissions (mode 0600) control who may run
-//! commands.
+//! The admin socket: its path, and both of its ends. Its permissions (mode 0600) control who may
+//! run commands.
 
 use std::fs::{self, File, Permissions};
 use std::io;

@@ -32,8 +32,7 @@ The API key has all scopes of a tenant. It is shown only once, because only its 
     Delete(Delete),
     /// Check tenants' files and migrate them to the schema of this version
     #[command(after_help = "\
-A tenant is also migrated at its first use. This command migrates all of them at a time of your \
-choice.
+A tenant is also migrated at its first use. This command migrates at a time of your choice.
 
 A file that is held after two disk failures is released if its tenant is named, but not by --all: \
 check the disk first.")]
@@ -41,10 +40,11 @@ check the disk first.")]
     /// Open a tenant's file although acknowledged sales are missing from it
     #[command(after_help = "\
 A file that lacks acknowledged changes is not opened: it is an older copy, or its disk lost \
-confirmed writes. Restore the newest
-copy, and the tenant works again. Only without a newer copy: this command opens the file as it is. \
-The missing sales stay lost, their document numbers are
-assigned again, and the landlord's audit log records it.")]
+confirmed writes.
+Restore the newest copy, and the tenant works again. Use this command only without a newer copy: \
+it opens the file as it is.
+The missing sales stay lost, their document numbers are assigned again, and the landlord's audit \
+log records it.")]
     AcceptLoss(AcceptLoss),
 }
 

@@ -27,9 +27,7 @@ pub enum RateError {
     )]
     Form(String),
     /// Zero, or more than [`COUNT_MAX`].
-    #[error(
-        "{0:?} is out of bounds; write a number from 1 to {COUNT_MAX}, such as 30/min"
-    )]
+    #[error("{0:?} is out of bounds; write a number from 1 to {COUNT_MAX}, such as 30/min")]
     Bounds(String),
 }
 

@@ -274,13 +274,13 @@ fn rejects_levels_that_silence_the_log_and_schedules_without_pause() {
         file("retention.schedule = '0 */30 2 * * *'"),
     ];
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    logging.level: "inof" is no level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
-    logging.level: "inof" is no level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
-    logging.level: "" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
-    logging.level: "foo" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
-    logging.level: "=info" is no module and its level; write it as in info,tillbox::worker=debug
-    retention.schedule: "* * * * * *" comes round more often than once an hour; give one second and one minute, such as "0 0 2 * * *" for each day at two
-    retention.schedule: "0 */30 2 * * *" comes round more often than once an hour; give one second and one minute, such as "0 0 2 * * *" for each day at two
+    logging.level: "inof" is not a level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "inof" is not a level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "" is not a level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "foo" is not a level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "=info" is not a module and its level; write it as in info,tillbox::worker=debug
+    retention.schedule: "* * * * * *" is due more often than once an hour; write one second and one minute, such as "0 0 2 * * *" for each day at two
+    retention.schedule: "0 */30 2 * * *" is due more often than once an hour; write one second and one minute, such as "0 0 2 * * *" for each day at two
     "#);
     load_text(
         "retention.schedule = '0 5 * * * *'",
