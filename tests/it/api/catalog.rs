@@ -232,15 +232,12 @@ async fn rejects_invalid_json() {
             .bytes(body);
         let answer = call.send().await;
         // A truncated body of another type is reported by its type.
-        let status = if body == deep { 422 } else { 400 };
-        answer.refused(
-            status,
-            if status == 400 {
-                "malformed_json"
-            } else {
-                "validation_failed"
-            },
-        );
+        let (status, code) = if body == deep {
+            (422, "validation_failed")
+        } else {
+            (400, "malformed_json")
+        };
+        answer.refused(status, code);
     }
     for body in ["null", "[]", "1", "\"text\"", "true"] {
         let call = shop
