@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::cart::{self, CartRefused};
+use super::cart::{self, CartForCheckout, CartRefused};
 use super::catalog;
 use super::currency::{self, CurrencyRefused};
 use super::inventory::{self, StockRefused, StockRequest};
@@ -134,18 +134,7 @@ pub fn place_order(
     command: &PlaceOrder,
 ) -> Result<Placed, SellRefused> {
     let cart = cart::load_for_checkout(work, command.cart_id)?;
-    let mut drafts = Vec::with_capacity(cart.items.len());
-    for (product_id, quantity) in &cart.items {
-        let product = catalog::find_product(work, *product_id)?
-            .ok_or(SellRefused::ProductNotFound(*product_id))?;
-        let product = sellable(product, cart.currency, true)?;
-        drafts.push(DraftLine {
-            id: work.new_id::<OrderLineKind>(),
-            quantity: *quantity,
-            unit_price: product.price,
-            product,
-        });
-    }
+    let drafts = draft_lines(work, &cart)?;
     let (now, shop) = (work.now(), settings::shop(work)?);
     let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
     let rate = currency::rate_for(work, &policy.published, shop.currency, priced.total, now)?;
@@ -200,6 +189,22 @@ pub fn place_order(
         details,
     )?;
     Ok(Placed { order, payment })
+}
+
+fn draft_lines(work: &TenantWork, cart: &CartForCheckout) -> Result<Vec<DraftLine>, SellRefused> {
+    let mut drafts = Vec::with_capacity(cart.items.len());
+    for (product_id, quantity) in &cart.items {
+        let product = catalog::find_product(work, *product_id)?
+            .ok_or(SellRefused::ProductNotFound(*product_id))?;
+        let product = sellable(product, cart.currency, true)?;
+        drafts.push(DraftLine {
+            id: work.new_id::<OrderLineKind>(),
+            quantity: *quantity,
+            unit_price: product.price,
+            product,
+        });
+    }
+    Ok(drafts)
 }
 
 fn require_few_unpaid(

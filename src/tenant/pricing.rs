@@ -116,23 +116,7 @@ pub fn price(
     at: Timestamp,
 ) -> Result<Priced, PricingRefused> {
     assert!(!drafts.is_empty(), "an order has at least one line");
-    let mut groups: Vec<Group> = Vec::new();
-    for (index, draft) in drafts.iter().enumerate() {
-        let class = &draft.product.tax_class;
-        match groups.iter_mut().find(|group| &group.tax_class == class) {
-            Some(group) => group.members.push(index),
-            None => {
-                let rate = tax::rate_at(view, class, at)?;
-                groups.push(Group {
-                    tax_class: class.clone(),
-                    name: rate.name,
-                    rate: rate.rate,
-                    members: vec![index],
-                });
-            }
-        }
-    }
-    merge_equal_rates(&mut groups);
+    let groups = group_by_rate(view, drafts, at)?;
     let mut lines: Vec<Option<PricedLine>> = vec![None; drafts.len()];
     let (mut subtotal, mut tax_sum, mut tax_lines) =
         (Money::zero(currency), Money::zero(currency), Vec::new());
@@ -147,12 +131,12 @@ pub fn price(
             included,
         )?;
         (subtotal, tax_sum) = (subtotal.plus(taxed.net)?, tax_sum.plus(taxed.tax)?);
-        for (place, &index) in group.members.iter().enumerate() {
+        for (position, &index) in group.members.iter().enumerate() {
             lines[index] = Some(priced_line(
                 &drafts[index],
                 group,
-                taxed.nets[place],
-                taxed.taxes[place],
+                taxed.nets[position],
+                taxed.taxes[position],
             )?);
         }
         let (net_minor, tax_minor) = (taxed.net.minor(), taxed.tax.minor());
@@ -185,6 +169,32 @@ struct Group {
     name: Name,
     rate: TaxRate,
     members: Vec<usize>,
+}
+
+/// Groups lines by tax rate, the highest first.
+fn group_by_rate(
+    view: &TenantView,
+    drafts: &[DraftLine],
+    at: Timestamp,
+) -> Result<Vec<Group>, PricingRefused> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        let class = &draft.product.tax_class;
+        match groups.iter_mut().find(|group| &group.tax_class == class) {
+            Some(group) => group.members.push(index),
+            None => {
+                let rate = tax::rate_at(view, class, at)?;
+                groups.push(Group {
+                    tax_class: class.clone(),
+                    name: rate.name,
+                    rate: rate.rate,
+                    members: vec![index],
+                });
+            }
+        }
+    }
+    merge_equal_rates(&mut groups);
+    Ok(groups)
 }
 
 /// Merges classes with the same rate and name into one tax line with one rounding.

@@ -388,7 +388,7 @@ fn sales_that_do_not_add_up_are_listed_and_the_others_are_taken() {
         (
             "invoices.csv",
             4,
-            "the lines come to 99 with their tax, and the total says 100",
+            "the lines add up to 99 with tax, but the total is 100",
         ),
         ("invoices.csv", 5, "sold_at is not an instant"),
         ("invoices.csv", 6, "no product with the SKU `NONE`"),

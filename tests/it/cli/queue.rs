@@ -200,7 +200,7 @@ fn a_running_job_is_left_alone_beside_a_daemon() {
     );
     assert_eq!(states(&file), ["running"]);
     let unknown = queue(&data, &["retry", &id(9)]).code(1);
-    assert_eq!(unknown.failure()[0], "error: there is no such job");
+    assert_eq!(unknown.failure()[0], "error: no such job");
     drop(daemon);
 }
 
