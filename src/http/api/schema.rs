@@ -89,7 +89,8 @@ described! {
     HostName: text(None, Some(HOST), HOST_CHARS_MAX, "a host name, without scheme and port");
     Name: text(None, Some(LINE), NAME_CHARS_MAX, "1 to 200 characters");
     Note: text(None, Some(LINE), NOTE_CHARS_MAX, "1 to 500 characters");
-    Sku: text(None, Some(r"^[\p{L}\p{N}\-_./+#:]+$"), SKU_CHARS_MAX, "the shop's SKU of a product, 1 to 64 characters");
+    Sku: text(None, Some(r"^[\p{L}\p{N}\-_./+#:]+$"), SKU_CHARS_MAX, "the shop's SKU of a \
+        product, 1 to 64 characters");
     Slug: text(None, Some("^[a-z0-9](?:[a-z0-9\\-]*[a-z0-9])?$"), SLUG_CHARS_MAX, "lower-case \
         letters, digits and inner hyphens");
     TaxClass: text(None, Some("^[a-z0-9_\\-]+$"), SLUG_CHARS_MAX, "a tax class of goods");

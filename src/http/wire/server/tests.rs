@@ -65,8 +65,9 @@ fn run<L: Listener + 'static>(
 fn hello() -> Router {
     Router::new().route(
         "/",
-        get(|Extension(Peer(peer)): Extension<Peer>| async move { format!("hello {}",
-            peer.is_some()) }),
+        get(|Extension(Peer(peer)): Extension<Peer>| async move {
+            format!("hello {}", peer.is_some())
+        }),
     )
 }
 
@@ -465,24 +466,15 @@ async fn keeps_accepting_when_accept_fails() {
 
 #[tokio::test]
 async fn rejects_invalid_settings() {
-    for settings in [
-        ServerSettings {
-            head_bytes: 8191,
-            ..quick()
-        },
-        ServerSettings {
-            max_connections: 0,
-            ..quick()
-        },
-        ServerSettings {
-            max_connections_per_address: 0,
-            ..quick()
-        },
-        ServerSettings {
-            max_connections_local: 0,
-            ..quick()
-        },
-    ] {
+    let changes: [fn(&mut ServerSettings); 4] = [
+        |settings| settings.head_bytes = 8191,
+        |settings| settings.max_connections = 0,
+        |settings| settings.max_connections_per_address = 0,
+        |settings| settings.max_connections_local = 0,
+    ];
+    for change in changes {
+        let mut settings = quick();
+        change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let router = Router::new().fallback(|| async { Body::empty() });
         let ended = serve(
