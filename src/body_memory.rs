@@ -1,22 +1,20 @@
 //! L5: the memory budget for request bodies that are arriving, over all connections.
 //!
-//! - A body takes its share as it arrives, not by its `Content-Length`: a body that is announced
+//! - A body reserves memory as it arrives, not by its `Content-Length`. A body that is announced
 //!   and never sent costs nothing.
-//! - The first [`BODY_BYTES_FREE`] of every body are outside the budget. The number of connections
-//!   bounds them, and a sale fits into them: however many bodies arrive, no sale is refused for
-//!   want of memory.
-//! - Callers with a good key have one half, callers without a key the other: strangers never use up
-//!   what belongs to tenants.
+//! - The first [`BODY_BYTES_FREE`] of every body are outside the budget. The connection limit
+//!   bounds them, and a sale fits into them, so no sale is refused for lack of memory.
+//! - Callers with a valid key have one half, callers without a key the other. Strangers cannot use
+//!   up the tenants' half.
 //!
-//! Deliberately absent: waiting. A body that waited for memory while it holds some could wait for
-//! one that does the same.
+//! No body waits for memory: one that holds some could wait for another that does the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::primitives::limits::BODY_BYTES_FREE;
 
-/// The budget of the process.
+/// The memory budget of the process.
 #[derive(Debug)]
 pub struct BodyMemory {
     keyed: Arc<Pool>,
@@ -30,7 +28,7 @@ struct Pool {
 }
 
 impl BodyMemory {
-    /// A budget of `bytes`, half of it for callers with a key.
+    /// Creates a budget of `bytes`, half of it for callers with a key.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         let pool = || {
@@ -45,7 +43,7 @@ impl BodyMemory {
         }
     }
 
-    /// The share of one body. `has_key` says whether its caller showed a good key.
+    /// Returns the share of one body. `has_key`: the caller showed a valid key.
     #[must_use]
     pub fn share(&self, has_key: bool) -> Share {
         let pool = if has_key { &self.keyed } else { &self.keyless };
@@ -55,14 +53,14 @@ impl BodyMemory {
         }
     }
 
-    /// Bytes that are taken at present.
+    /// Returns the bytes in use.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.keyed.used.load(Ordering::Relaxed) + self.keyless.used.load(Ordering::Relaxed)
     }
 }
 
-/// The memory that one body takes; given back on drop.
+/// The memory that one body uses. Dropping it returns the memory.
 #[derive(Debug)]
 pub struct Share {
     /// `None` for the operator's own commands, which have no budget.
@@ -71,7 +69,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// A share without a budget.
+    /// Creates a share without a budget.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self {
@@ -80,7 +78,8 @@ impl Share {
         }
     }
 
-    /// Grows to a buffer of `bytes` in all. `false`, and nothing taken, when the budget is used up.
+    /// Grows to a buffer of `bytes` in all. Returns `false`, and reserves nothing, when the budget
+    /// is used up.
     #[must_use]
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let wanted = (bytes as u64).saturating_sub(BODY_BYTES_FREE);

@@ -1,9 +1,9 @@
-//! What the service manager hears of the daemon, in the protocol of `sd_notify(3)`; where there is
-//! none, nobody hears it and nothing changes.
+//! Notifications to the service manager in the protocol of `sd_notify(3)`; without a service
+//! manager they have no effect.
 //!
-//! The watchdog is fed only while the dispatcher shows itself and the landlord's file takes a
-//! transaction: what a new start would mend, and nothing else. The transaction is an empty one,
-//! because a process at rest writes to no file. With the same clock the figures are gathered.
+//! The watchdog is fed only while the dispatcher is alive and the landlord's file accepts a
+//! transaction: faults that a restart fixes. The transaction is empty, because an idle process
+//! writes to no file. The same timer gathers the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,82 +20,80 @@ use crate::primitives::limits::PROBE_DEADLINE_MS;
 use crate::storage::StorageError;
 use crate::tenancy::probe;
 
-/// How often the state is looked at; more often where the watchdog wants that.
-const LOOK: Duration = Duration::from_secs(5);
+/// The interval of status reports. A short watchdog timeout shortens it.
+const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Tells the service manager something. What cannot be told is said in the log.
-fn tell(states: &[NotifyState<'_>]) {
+/// Notifies the service manager. A failure is logged.
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(error = %error, "the service manager could not be told how the daemon is");
+        tracing::warn!(error = %error, "cannot notify the service manager");
     }
 }
 
-/// It serves.
+/// Reports that the daemon serves requests.
 pub fn ready(app: &App) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&status(app))]);
+    notify(&[NotifyState::Ready, NotifyState::Status(&status(app))]);
 }
 
-/// The configuration is being read again; [`ready`] ends that.
+/// Reports the begin of a configuration reload; [`ready`] reports its end.
 pub fn reloading() {
     let mut states = vec![NotifyState::Reloading];
-    // Without the instant a newer service manager takes no notice, which the next line of its log
-    // says.
+    // Newer service managers ignore the notification without a timestamp, and log that.
     states.extend(NotifyState::monotonic_usec_now());
-    tell(&states);
+    notify(&states);
 }
 
-/// It ends.
+/// Reports that the daemon is stopping.
 pub fn stopping() {
-    tell(&[
+    notify(&[
         NotifyState::Stopping,
-        NotifyState::Status("finishing what was begun"),
+        NotifyState::Status("finishing running requests and jobs"),
     ]);
 }
 
-/// Looks at the state of the daemon until it ends, and tells of it.
-pub async fn keep_telling(app: Arc<App>, recorder: Recorder, mut ended: watch::Receiver<bool>) {
+/// Reports the daemon's status and feeds the watchdog until the daemon ends.
+pub async fn report_status(app: Arc<App>, recorder: Recorder, mut ended: watch::Receiver<bool>) {
     let watchdog = sd_notify::watchdog_enabled();
-    let every = watchdog.map_or(LOOK, |within| LOOK.min(within / 3));
-    // A time of nothing is no time that a timer takes.
-    let mut looks = tokio::time::interval(every.max(Duration::from_millis(10)));
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut told, mut fed) = (String::new(), true);
+    let every = watchdog.map_or(INTERVAL, |within| INTERVAL.min(within / 3));
+    // A timer panics with an interval of zero.
+    let mut timer = tokio::time::interval(every.max(Duration::from_millis(10)));
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut reported, mut was_healthy) = (String::new(), true);
     loop {
         tokio::select! {
-            _ = looks.tick() => {}
-            // Fails when the sender is gone, which is an end as well.
+            _ = timer.tick() => {}
+            // An error means that the sender is gone: the daemon ends as well.
             _ = ended.wait_for(|ended| *ended) => return,
         }
         recorder.gather();
         app.log_lines.report();
         if watchdog.is_some() {
-            fed = feed(&app, fed).await;
+            was_healthy = feed_watchdog(&app, was_healthy).await;
         }
         let status = status(&app);
-        if status != told {
-            tell(&[NotifyState::Status(&status)]);
-            told = status;
+        if status != reported {
+            notify(&[NotifyState::Status(&status)]);
+            reported = status;
         }
     }
 }
 
-/// Feeds the watchdog if all is well that a new start would mend; says whether it was. `fed` is
-/// whether it was the last time.
-async fn feed(app: &App, fed: bool) -> bool {
-    match fault(app).await {
+/// Feeds the watchdog unless a fault needs a restart. Returns whether it did. `was_healthy` is the
+/// previous result.
+async fn feed_watchdog(app: &App, was_healthy: bool) -> bool {
+    match find_fault(app).await {
         None => {
-            if !fed {
+            if !was_healthy {
                 tracing::info!("the watchdog is fed again");
             }
-            tell(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
             true
         }
         Some(error) => {
-            if fed {
+            if was_healthy {
                 tracing::error!(
                     error,
-                    "the watchdog is not fed: the service manager starts the daemon anew if this \
-                     lasts"
+                    "the watchdog is not fed; the service manager restarts the daemon if this lasts"
                 );
             }
             false
@@ -103,34 +101,35 @@ async fn feed(app: &App, fed: bool) -> bool {
     }
 }
 
-/// What is wrong that a new start would mend.
-async fn fault(app: &App) -> Option<String> {
+/// Finds a fault that a restart fixes.
+async fn find_fault(app: &App) -> Option<String> {
     if let Err(fault @ (QueueFault::Stopped | QueueFault::Silent(_))) =
         app.liveness.queue(app.clock.as_ref())
     {
         return Some(fault.to_string());
     }
-    let looked = app.directory.database().write(Origin::system(), |work| {
+    let probed = app.directory.database().write(Origin::system(), |work| {
         probe::find_last_heartbeat(work)?;
         Ok::<_, StorageError>(())
     });
-    match tokio::time::timeout(Duration::from_millis(PROBE_DEADLINE_MS), looked).await {
+    match tokio::time::timeout(Duration::from_millis(PROBE_DEADLINE_MS), probed).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(format!("the landlord's file: {error}")),
         Err(_) => Some("the landlord's file: no answer in time".to_owned()),
     }
 }
 
-/// The state in a line, for `systemctl status`.
+/// Describes the status in a line, for `systemctl status`.
 fn status(app: &App) -> String {
     let open = app.registry.list_open().len();
-    let mut status = format!("{open} {} open", if open == 1 { "shop" } else { "shops" });
+    let noun = if open == 1 { "tenant" } else { "tenants" };
+    let mut status = format!("{open} {noun} open");
     let unavailable = app.registry.list_unavailable().len();
     if unavailable > 0 {
-        status.push_str(&format!(", {unavailable} that cannot be used"));
+        status.push_str(&format!(", {unavailable} unavailable"));
     }
     if app.space.is_short() {
-        status.push_str("; the disk is nearly full, nothing is sold");
+        status.push_str("; the disk is nearly full, sales are refused");
     }
     match app.liveness.queue(app.clock.as_ref()) {
         Ok(()) => status.push_str("; the queue works"),

@@ -1,12 +1,12 @@
-//! `tillbox api-key`: keys of shops, and of the landlord.
+//! `tillbox api-key`: keys of tenants and of the landlord.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Data};
+use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, facts, good, print, print_json, text};
+use super::output::{Table, facts, green, print, print_json, text};
 use super::{Global, Json};
 use crate::primitives::id::ApiKeyId;
 use crate::primitives::{Name, Slug};
@@ -15,27 +15,27 @@ use crate::tenancy::Scope;
 /// `tillbox api-key …`
 #[derive(Debug, Subcommand)]
 pub enum ApiKey {
-    /// Make a key; it is shown once, only its hash is kept
+    /// Create a key; it is shown only once, because only its hash is stored
     #[command(after_help = "\
 Examples:
   tillbox api-key create --tenant corner --name 'Till 1' --scope pos catalog:read
   tillbox api-key create --tenant corner --name Bookkeeper --scope finance --scope reports
   tillbox api-key create --landlord --name Provisioning")]
     Create(Create),
-    /// List keys, the newest first, the revoked ones included
+    /// List keys, the newest first, including revoked ones
     List(List),
-    /// Revoke a key: it opens nothing from that moment on
+    /// Revoke a key; it is rejected from then on
     Revoke(Revoke),
 }
 
-/// Whose keys.
+/// The owner of the keys.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct Owner {
-    /// The shop whose key it is
+    /// The tenant that owns the key
     #[arg(long, value_name = "S")]
     tenant: Option<Slug>,
-    /// A landlord key: everything about shops, and nothing inside them
+    /// A landlord key: manages tenants, but has no access to their data
     #[arg(long)]
     landlord: bool,
 }
@@ -44,10 +44,10 @@ pub struct Owner {
 pub struct Create {
     #[command(flatten)]
     owner: Owner,
-    /// What it is for
+    /// A name that says what the key is for
     #[arg(long, value_name = "N")]
     name: Name,
-    /// What it may be used for; several after one another, or repeated
+    /// The scopes of the key; list several, or repeat the option
     #[arg(long = "scope", value_name = "SCOPE", num_args = 1..,
         required_unless_present = "landlord", conflicts_with = "landlord",
           value_parser = PossibleValuesParser::new(scopes_of_a_tenant()))]
@@ -76,14 +76,13 @@ fn scopes_of_a_tenant() -> Vec<&'static str> {
 }
 
 impl ApiKey {
-    /// Runs it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
-        let data = if matches!(self, Self::Create(_)) {
-            Data::MayBeMade
+        let mode = if matches!(self, Self::Create(_)) {
+            DataDirMode::MayCreate
         } else {
-            Data::IsThere
+            DataDirMode::MustExist
         };
-        let client = Client::connect(&global.config()?, data)?;
+        let client = Client::connect(&global.config()?, mode)?;
         match self {
             Self::Create(create) => create.run(&client),
             Self::List(list) => list.run(&client),
@@ -117,7 +116,7 @@ impl Create {
             let facts = facts(&[("id", text(&key["id"])), ("scopes", text(&key["scopes"]))]);
             print(&format!(
                 "{facts}\nAPI key (shown only now):\n{}\n",
-                good(&text(&key["api_key"]))
+                green(&text(&key["api_key"]))
             ))?;
         }
         Ok(Exit::Done)
@@ -153,7 +152,7 @@ impl List {
             .map(|name| &key[name]);
             table.row(cells.map(text));
         }
-        print(&table.render("There is no key. Make one: tillbox api-key create"))?;
+        print(&table.render("No keys found. Create one: tillbox api-key create"))?;
         Ok(Exit::Done)
     }
 }

@@ -1,5 +1,4 @@
-//! What `serve --dev` greets with: where it listens, the key, and lines that can be pasted into
-//! another terminal as they stand.
+//! The banner of `serve --dev`: the address, the key, and commands to paste into another terminal.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -15,17 +14,17 @@ const LABEL: Style = Style::new().bold();
 const VALUE: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Cyan)));
 const REMARK: Style = Style::new().dimmed();
 
-/// Errors are shown, the progress is not, and the prompt comes back on a line of its own.
+/// Shows errors but no progress; the prompt follows on its own line.
 const CURL: &str = r"curl -sSw '\n'";
-/// How many of the product the pasted sale sells.
+/// The quantity in the example sale.
 const QUANTITY: i64 = 2;
 
-/// The text, with colours; the stream takes them out where there is no terminal.
+/// Renders the banner with colours; the stream strips them without a terminal.
 pub fn render(address: SocketAddr, data_dir: &str, demo: &Demo) -> String {
     let url = format!("http://{address}");
     let mut text = format!(
-        "\n{TITLE}Tillbox is open.{TITLE:#} {REMARK}A demo shop, for trying things out; stop it \
-         with Ctrl-C.{REMARK:#}\n\n"
+        "\n{TITLE}Tillbox is running.{TITLE:#} {REMARK}It has a demo shop to try things out; stop \
+         it with Ctrl-C.{REMARK:#}\n\n"
     );
     for (label, value) in [
         ("URL", url.as_str()),
@@ -48,7 +47,7 @@ pub fn render(address: SocketAddr, data_dir: &str, demo: &Demo) -> String {
 }
 
 fn writeln(text: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(text, "{line}").expect("a string takes all");
+    writeln!(text, "{line}").expect("writing to a string never fails");
 }
 
 fn commands(url: &str, demo: &Demo) -> Vec<(String, String)> {
@@ -72,15 +71,15 @@ fn commands(url: &str, demo: &Demo) -> Vec<(String, String)> {
          '{body}'"
     );
     vec![
-        get("what there is to sell", "/v1/catalog/products"),
+        get("list the products", "/v1/catalog/products"),
         (format!("sell {QUANTITY} × {}", product.name), sale),
-        get("the invoices", "/v1/invoices"),
+        get("list the invoices", "/v1/invoices"),
         get(
-            "the books: debits equal credits",
+            "show the books: debits equal credits",
             "/v1/ledger/trial-balance",
         ),
         (
-            "all there is to call".to_owned(),
+            "list all API calls".to_owned(),
             format!("{CURL} {url}/openapi.json"),
         ),
     ]

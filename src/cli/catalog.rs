@@ -1,4 +1,4 @@
-//! `tillbox catalog`: a product list comes in.
+//! `tillbox catalog`: imports a product list.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 use csv::StringRecord;
 use serde_json::{Value, json};
 
-use super::client::{Client, Data};
+use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::import::{CsvFile, Importer, TakeRow, optional_cell, whole_number};
+use super::import::{CsvFile, Importer, RowHandler, optional_cell, whole_number};
 use super::{Global, Json};
 use crate::primitives::Slug;
 
@@ -19,15 +19,15 @@ use crate::primitives::Slug;
 pub enum Catalog {
     /// Import products from a CSV file
     #[command(after_help = "\
-The first line names the columns, in any order; unknown ones are ignored:
-  sku, name, price_minor, currency               must be there
-  category, barcode, tax_class, track_stock      may be there, and may be empty
+The first line names the columns, in any order; unknown columns are ignored:
+  sku, name, price_minor, currency               required
+  category, barcode, tax_class, track_stock      optional, may be empty
 
-The SKU says which product a row is: a new one is made, one that differs is changed, one that is \
-the same is left alone. So the same
-file may be imported again, also after it was interrupted. A row that is refused is listed with \
-its line and reason; the rest is imported.
-The exit code is 1 only when not one row could be taken.
+A row is matched to a product by its SKU: new products are created, changed ones updated, and \
+equal ones left unchanged.
+So the same file can be imported again, also after an interruption.
+Rejected rows are listed with line and reason; all others are imported.
+The exit code is 1 only when every row was rejected.
 
 Example:
   tillbox catalog import products.csv --tenant corner")]
@@ -36,10 +36,10 @@ Example:
 
 #[derive(Debug, Args)]
 pub struct Import {
-    /// The file
+    /// The CSV file
     #[arg(value_name = "FILE.csv")]
     file: PathBuf,
-    /// The shop
+    /// The tenant
     #[arg(long, value_name = "S")]
     tenant: Slug,
     #[command(flatten)]
@@ -47,7 +47,6 @@ pub struct Import {
 }
 
 impl Catalog {
-    /// Runs it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let Self::Import(import) = self;
         import.run(global)
@@ -95,42 +94,41 @@ impl Columns {
         }))
     }
 
-    fn read(&self, file: &mut CsvFile, take: &mut TakeRow<'_>) -> Result<(), Failure> {
+    fn read(&self, file: &mut CsvFile, handle: &mut RowHandler<'_>) -> Result<(), Failure> {
         let mut seen = HashMap::new();
         while let Some(line) = file.next()? {
             let number = line.number;
             let row = line.cells.and_then(|cells| {
-                // The second would change what the first has just made, at every import anew.
+                // A duplicate would overwrite the first row's change at every import.
                 let row = self.row(number, &cells)?;
                 match seen.entry(cells[self.sku].to_owned()) {
                     Entry::Occupied(first) => Err(format!(
-                        "the SKU {} is there twice, first in line {}",
+                        "duplicate SKU {}, first in line {}; remove one of the rows",
                         first.key(),
                         first.get()
                     )),
-                    Entry::Vacant(place) => {
-                        place.insert(number);
+                    Entry::Vacant(entry) => {
+                        entry.insert(number);
                         Ok(row)
                     }
                 }
             });
-            take(&file.name, number, row, file.position())?;
+            handle(&file.name, number, row, file.position())?;
         }
         Ok(())
     }
 }
 
-/// Reads the rows of a product list, one after the other; `take` is given each with its line, or
-/// what is wrong with it.
-pub(super) fn read_rows(file: &mut CsvFile, take: &mut TakeRow<'_>) -> Result<(), Failure> {
-    Columns::of(file)?.read(file, take)
+/// Reads the rows of a product list and passes each, or its fault, with its line to `handle`.
+pub(super) fn read_rows(file: &mut CsvFile, handle: &mut RowHandler<'_>) -> Result<(), Failure> {
+    Columns::of(file)?.read(file, handle)
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "yes" | "1" => Ok(true),
         "false" | "no" | "0" => Ok(false),
-        _ => Err(format!("track_stock is neither yes nor no: `{text}`")),
+        _ => Err(format!("track_stock must be yes or no, not `{text}`")),
     }
 }
 
@@ -138,7 +136,7 @@ impl Import {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
         let mut file = CsvFile::open(&self.file)?;
         let columns = Columns::of(&file)?;
-        let client = Client::connect(&global.config()?, Data::IsThere)?;
+        let client = Client::connect(&global.config()?, DataDirMode::MustExist)?;
         let mut importer = Importer::new(
             &client,
             &self.tenant,
@@ -146,11 +144,10 @@ impl Import {
             "rows",
             file.bytes,
         );
-        // A shop that is not there is said at once, not after the first rows, and for an empty file
-        // too.
+        // Reports a missing tenant at once, not after the first rows, and also for an empty file.
         client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;
         columns.read(&mut file, &mut |file, line, row, position| {
-            importer.take(file, line, row, position)
+            importer.add_row(file, line, row, position)
         })?;
         importer.finish(self.output.json)
     }

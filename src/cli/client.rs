@@ -1,5 +1,5 @@
-//! How a command reaches the router: in process, with the data directory's lock, when that is free;
-//! else over the daemon's admin socket.
+//! The route from a command to the router: in process with the lock of the data directory if it is
+//! free, else over the daemon's admin socket.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -27,44 +27,43 @@ use crate::primitives::Slug;
 use crate::storage::DataDir;
 use crate::storage::data_dir::DataDirError;
 
-/// How often, and how long apart, a data directory is tried that somebody else holds but no daemon
-/// answers for: another command, or a daemon that starts or stops.
+/// Attempts to lock a data directory that is in use without an answering daemon: another command
+/// has it, or a daemon starts or stops.
 const TRIES: u32 = 100;
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How often one request looks for a way anew, when the daemon it was for has gone.
-const LOST_MAX: u32 = 20;
+/// Retries of one request with a new route when its daemon has gone.
+const RETRIES_MAX: u32 = 20;
 
-/// Whether a command may be the first to touch a data directory.
+/// Whether a command may create a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Data {
-    /// It makes what is missing.
-    MayBeMade,
-    /// It reads or changes what is there. A misspelt directory must not pass for an empty one, of
-    /// which there is nothing bad to tell.
-    IsThere,
+pub enum DataDirMode {
+    MayCreate,
+    /// The command reads or changes existing data. A misspelt path must not look like an empty
+    /// directory without faults.
+    MustExist,
 }
 
-/// How long to wait for a holder of the data directory that answers nowhere.
+/// The longest wait for another process that has the data directory but no socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// A few seconds, for one that starts or stops.
+    /// A few seconds, enough for a daemon that starts or stops.
     Short,
-    /// As long as it takes: for the daemon, which a command that has much to do in process must not
-    /// keep from starting for good.
+    /// No limit: the daemon waits until a long command has finished.
     Endless,
 }
 
-/// Whom a data directory belongs to at present.
+/// The process that has the data directory.
 pub enum Holder {
-    /// To us, from now on.
-    Us(Arc<App>),
-    /// To a daemon that answers at this socket.
+    /// This process has locked it.
+    ThisProcess(Arc<App>),
+    /// A daemon that answers at this socket.
     Daemon(PathBuf),
 }
 
-/// Takes the data directory, or finds the daemon that has it. Blocks.
-pub fn take(
+/// Locks the data directory, or finds the daemon that has it. Blocks.
+pub fn acquire(
     config: &Config,
     dev: bool,
     runtime: &Runtime,
@@ -73,12 +72,11 @@ pub fn take(
     let mut path = socket::path(config);
     for tried in 0_u32.. {
         match App::start(config.clone(), dev, Ports::default()) {
-            Ok(app) => return Ok(Holder::Us(app)),
+            Ok(app) => return Ok(Holder::ThisProcess(app)),
             Err(StartError::DataDir(DataDirError::InUse(_))) => {}
             Err(error) => return Err(error.into()),
         }
-        // A daemon says in the lock's file where it listens; whatever our own settings would make
-        // of it comes second.
+        // The lock file has the daemon's socket path, which may differ from this configuration's.
         path = DataDir::find_address(&config.storage.data_dir).unwrap_or(path);
         if socket::connect(&path).is_ok() {
             return Ok(Holder::Daemon(path));
@@ -86,8 +84,8 @@ pub fn take(
         match patience {
             Patience::Short if tried == TRIES => break,
             Patience::Endless if tried == TRIES => {
-                tracing::warn!(data_dir = %config.storage.data_dir.display(), "the data directory \
-                    is in use by another tillbox command; waiting for its end");
+                tracing::warn!(data_dir = %config.storage.data_dir.display(),
+                    "another tillbox command has the data directory; waiting for it to finish");
             }
             _ => {}
         }
@@ -99,64 +97,60 @@ pub fn take(
             config.storage.data_dir.display(),
             path.display()
         ),
-        "look for another tillbox command that is at work there, or run this one as the daemon's \
-         user or as root",
+        "wait for another running tillbox command, or run this one as the daemon's user or as root",
     ))
 }
 
-/// A way to the router.
+/// A client of the router.
 pub struct Client {
     runtime: Runtime,
     config: Config,
-    way: RefCell<Way>,
+    route: RefCell<Route>,
 }
 
-enum Way {
-    Inside { app: Arc<App>, router: Router },
+enum Route {
+    InProcess { app: Arc<App>, router: Router },
     Socket(PathBuf),
 }
 
 impl Client {
-    /// Finds the way.
-    pub fn connect(config: &Config, data: Data) -> Result<Self, Failure> {
+    /// Connects in process or over the admin socket.
+    pub fn connect(config: &Config, mode: DataDirMode) -> Result<Self, Failure> {
         let dir = &config.storage.data_dir;
-        if data == Data::IsThere && !dir.join("LOCK").exists() {
+        if mode == DataDirMode::MustExist && !dir.join("LOCK").exists() {
             return Err(Failure::failed_with(
-                format!("there is no data in {}", dir.display()),
+                format!("no data found in {}", dir.display()),
                 "name the directory with --data-dir; `tillbox serve` and `tillbox tenant create` \
-                 make a new one",
+                 create a new one",
             ));
         }
         let runtime = runtime()?;
-        let way = RefCell::new(Way::find(config, &runtime)?);
+        let route = RefCell::new(Route::find(config, &runtime)?);
         Ok(Self {
             runtime,
             config: config.clone(),
-            way,
+            route,
         })
     }
 
-    /// A `GET`.
     pub fn get(&self, path: &str) -> Result<Value, Failure> {
         self.call(Method::GET, path, None, None)
     }
 
-    /// A `POST`.
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.call(Method::POST, path, None, Some(body))
     }
 
-    /// A batch of an import into a shop.
-    pub fn import(&self, shop: &Slug, path: &str, body: &Value) -> Result<Value, Failure> {
-        self.call(Method::POST, path, Some(shop), Some(body))
+    /// Sends a batch of an import into a tenant.
+    pub fn import(&self, tenant: &Slug, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(Method::POST, path, Some(tenant), Some(body))
     }
 
-    /// A `DELETE`.
     pub fn delete(&self, path: &str) -> Result<Value, Failure> {
         self.call(Method::DELETE, path, None, None)
     }
 
-    /// All rows of a list, page by page.
+    /// Reads all rows of a list, page by page.
     pub fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
         let mut rows = Vec::new();
         for mut page in self.pages(path)? {
@@ -167,7 +161,7 @@ impl Client {
         Ok(rows)
     }
 
-    /// All pages of a list, whose path may have filters already.
+    /// Reads all pages of a list. The path may have a query.
     pub fn pages(&self, path: &str) -> Result<Vec<Value>, Failure> {
         let path = format!(
             "{path}{}limit=200",
@@ -185,31 +179,35 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        shop: Option<&Slug>,
+        tenant: Option<&Slug>,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         let text = body.map(Value::to_string);
-        // Reading changes nothing, and a batch that is in already changes nothing either.
-        let is_repeatable = method == Method::GET || shop.is_some();
-        let mut lost = 0;
+        // A read changes nothing; nor does a batch that was imported before.
+        let is_repeatable = method == Method::GET || tenant.is_some();
+        let mut retries = 0;
         let (success, bytes) = loop {
-            let request = request(&method, path, shop, text.clone());
-            match self.runtime.block_on(self.way.borrow().send(request)) {
+            let request = request(&method, path, tenant, text.clone());
+            match self.runtime.block_on(self.route.borrow().send(request)) {
                 Ok(answer) => break answer,
-                Err(Lost::Before(_)) if lost < LOST_MAX => {}
-                Err(Lost::Midway(_)) if is_repeatable && lost < LOST_MAX => {}
-                Err(Lost::Before(failure) | Lost::Midway(failure)) => return Err(failure),
+                Err(SendError::NotSent(_)) if retries < RETRIES_MAX => {}
+                Err(SendError::OutcomeUnknown(_)) if is_repeatable && retries < RETRIES_MAX => {}
+                Err(SendError::NotSent(failure) | SendError::OutcomeUnknown(failure)) => {
+                    return Err(failure);
+                }
             }
-            lost += 1;
-            // The daemon that was there has gone, or another one has come.
-            let way = Way::find(&self.config, &self.runtime)?;
-            self.way.replace(way);
+            retries += 1;
+            // The daemon has stopped, or another one has started.
+            let route = Route::find(&self.config, &self.runtime)?;
+            self.route.replace(route);
         };
         let value = if bytes.is_empty() {
             Value::Null
         } else {
             serde_json::from_slice(&bytes).map_err(|_| {
-                Failure::failed("the answer is not JSON; is another program at that socket?")
+                Failure::failed(
+                    "the answer is not JSON; check whether another program has that socket",
+                )
             })?
         };
         if success {
@@ -220,16 +218,16 @@ impl Client {
     }
 }
 
-/// A request. It has no Host header: a name there could be some shop's domain.
+/// Builds a request without a Host header, which could name a tenant's domain.
 fn request(
     method: &Method,
     path: &str,
-    shop: Option<&Slug>,
+    tenant: Option<&Slug>,
     body: Option<String>,
 ) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
-    if let Some(shop) = shop {
-        request = request.header("x-tillbox-tenant", shop.as_str());
+    if let Some(tenant) = tenant {
+        request = request.header("x-tillbox-tenant", tenant.as_str());
     }
     if body.is_some() {
         request = request.header(CONTENT_TYPE, "application/json");
@@ -237,21 +235,20 @@ fn request(
     let body = body.unwrap_or_default();
     request
         .body(Body::from(body))
-        .expect("paths and slugs are plain text")
+        .expect("paths and slugs are ASCII")
 }
 
-/// How a request was lost.
-enum Lost {
-    /// It never left.
-    Before(Failure),
-    /// Nobody knows what became of it.
-    Midway(Failure),
+/// The error of a request that got no answer.
+enum SendError {
+    NotSent(Failure),
+    /// The request was sent, but its outcome is unknown.
+    OutcomeUnknown(Failure),
 }
 
-impl Way {
+impl Route {
     fn find(config: &Config, runtime: &Runtime) -> Result<Self, Failure> {
-        Ok(match take(config, false, runtime, Patience::Short)? {
-            Holder::Us(app) => Self::Inside {
+        Ok(match acquire(config, false, runtime, Patience::Short)? {
+            Holder::ThisProcess(app) => Self::InProcess {
                 router: admin_router(&app),
                 app,
             },
@@ -259,9 +256,9 @@ impl Way {
         })
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<(bool, Bytes), Lost> {
+    async fn send(&self, request: Request<Body>) -> Result<(bool, Bytes), SendError> {
         match self {
-            Self::Inside { router, .. } => {
+            Self::InProcess { router, .. } => {
                 let response = router.clone().oneshot(request).await;
                 read(response.unwrap_or_else(|never| match never {})).await
             }
@@ -271,7 +268,7 @@ impl Way {
                     UnixStream::from_std(stream)
                 });
                 let absent = |error| {
-                    Lost::Before(Failure::failed(format!(
+                    SendError::NotSent(Failure::failed(format!(
                         "the daemon does not answer at {}: {error}",
                         path.display()
                     )))
@@ -280,7 +277,7 @@ impl Way {
                 let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
                     .await
                     .map_err(broken)?;
-                // Its end, good or bad, is seen in the answer.
+                // An error of the connection shows in the answer.
                 tokio::spawn(connection);
                 read(sender.send_request(request).await.map_err(broken)?).await
             }
@@ -288,15 +285,15 @@ impl Way {
     }
 }
 
-impl Drop for Way {
+impl Drop for Route {
     fn drop(&mut self) {
-        if let Self::Inside { app, .. } = self {
+        if let Self::InProcess { app, .. } = self {
             app.close();
         }
     }
 }
 
-async fn read<B>(response: Response<B>) -> Result<(bool, Bytes), Lost>
+async fn read<B>(response: Response<B>) -> Result<(bool, Bytes), SendError>
 where
     B: hyper::body::Body<Data = Bytes>,
     B::Error: std::fmt::Display,
@@ -306,14 +303,14 @@ where
     Ok((success, body.to_bytes()))
 }
 
-fn broken(error: impl std::fmt::Display) -> Lost {
-    Lost::Midway(Failure::failed_with(
+fn broken(error: impl std::fmt::Display) -> SendError {
+    SendError::OutcomeUnknown(Failure::failed_with(
         format!("the connection to the daemon broke: {error}"),
-        "whether it was done is not known: look, and then repeat the command",
+        "the outcome is unknown: check the result, then repeat the command if necessary",
     ))
 }
 
-/// A runtime of the smallest kind: a command does one thing at a time.
+/// Builds a runtime with one worker thread: a command does one thing at a time.
 pub fn runtime() -> Result<Runtime, Failure> {
     let built = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -321,9 +318,9 @@ pub fn runtime() -> Result<Runtime, Failure> {
         .build();
     let built = built.map_err(|error| {
         Failure::failed(format!(
-            "the system grants no threads: {error}; raise its limit of tasks"
+            "cannot start threads: {error}; raise the system's limit of tasks"
         ))
     })?;
-    signals::outlast_file_limit(&built);
+    signals::handle_file_size_signal(&built);
     Ok(built)
 }

@@ -1,9 +1,9 @@
-//! `tillbox config`: what is in effect, and whether it is sound.
+//! `tillbox config`: validates and shows the configuration.
 
 use clap::Subcommand;
 
 use super::failure::{Exit, Failure};
-use super::output::{good, note, print, print_json};
+use super::output::{green, print, print_json, print_stderr};
 use super::{Global, Json};
 use crate::config::{Config, DEFAULT_PATH};
 use crate::rate_limit::Policy;
@@ -11,15 +11,14 @@ use crate::rate_limit::Policy;
 /// `tillbox config …`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Check the configuration; everything that is wrong is said at once
+    /// Validate the configuration and report all faults
     Check,
-    /// Show the effective configuration: defaults, file, variables TILLBOX_SECTION__KEY; secrets
-    /// are redacted
+    /// Show the effective configuration: defaults, file and variables TILLBOX_SECTION__KEY, with
+    /// secrets redacted
     Show(Json),
 }
 
 impl ConfigCommand {
-    /// Runs it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let config = global.config()?;
         match self {
@@ -31,10 +30,10 @@ impl ConfigCommand {
                 };
                 print(&format!(
                     "{} ({source})\n",
-                    good("the configuration is sound")
+                    green("the configuration is valid")
                 ))?;
                 for warning in config.warnings() {
-                    note(&format!("warning: {warning}\n"));
+                    print_stderr(&format!("warning: {warning}\n"));
                 }
             }
             Self::Show(Json { json: true }) => {
@@ -48,11 +47,10 @@ impl ConfigCommand {
     }
 }
 
-/// The limiters that the rates belong to, as comments: what is shown stays a configuration.
+/// Describes the limiters as comments, so that the output remains a valid configuration file.
 fn limiters(config: &Config) -> String {
-    let mut text = "\n# The limiters: what [rate_limits] lets each caller ask, who is a caller, \
-        and of which routes. The first that fits is a route's; `**` stands \
-                    for any parts or none.\n"
+    let mut text = "\n# The limiters of [rate_limits]: name, rate, unit of counting and routes. \
+                    The first match applies; `**` matches any number of path segments.\n"
         .to_owned();
     for policy in Policy::ALL {
         let rate = policy.rate(&config.rate_limits).to_string();

@@ -1,4 +1,4 @@
-//! The demo shop of `serve --dev`: a corner shop in Berlin, with stock, and the key that opens it.
+//! The demo shop of `serve --dev`: a corner shop in Berlin with stock, and its API key.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -73,30 +73,30 @@ const REDUCED: &str = "reduced";
 const STANDARD_PPM: i64 = 190_000;
 const REDUCED_PPM: i64 = 70_000;
 
-/// The demo shop as the banner shows it.
+/// The data of the demo shop for the banner.
 pub struct Demo {
     /// A key with every scope of a tenant.
     pub key: String,
-    /// A product that never runs out.
+    /// A product without stock tracking, which never runs out.
     pub product: Product,
 }
 
-/// Makes the demo shop at the first start, finds it at later ones; `None` when its file cannot be
-/// used, which keeps the other shops from nothing. Blocks.
+/// Creates the demo shop at the first start and finds it at later ones. `None` when its file is
+/// unavailable; the other tenants still work. Blocks.
 pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
     let slug = Slug::parse(SLUG).expect("a good slug");
     let path = app.config.storage.data_dir.join(KEY_FILE);
     let found = app.directory.tenant_of_slug(&slug).wait().map_err(failed)?;
     let (access, key) = match found {
         Some(access) => {
-            let key = kept_key(app, &access, &path)?;
+            let key = load_or_create_key(app, &access, &path)?;
             (access, key)
         }
         None => {
             let key = create(app, slug.clone())?;
             store_key(&path, &key)?;
             let access = app.directory.tenant_of_slug(&slug).wait().map_err(failed)?;
-            (access.expect("it was made a moment ago"), key)
+            (access.expect("it was just created"), key)
         }
     };
     match app.registry.open(&access) {
@@ -105,8 +105,8 @@ pub fn prepare(app: &App) -> Result<Option<Demo>, Failure> {
             product: product_to_sell(&db)?,
         })),
         Err(unavailable) => {
-            tracing::error!(tenant_id = %access.id(), error = %unavailable, "the demo shop cannot \
-                be used; the daemon goes on without it");
+            tracing::error!(tenant_id = %access.id(), error = %unavailable,
+                "the demo shop is unavailable; the daemon continues without it");
             Ok(None)
         }
     }
@@ -116,7 +116,8 @@ fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::failed(format!("the demo shop cannot be prepared: {error}"))
 }
 
-/// Tenant, settings and catalog come to be as one: a start that was cut off leaves no half of them.
+/// Creates tenant, settings and catalog in one step, so that an aborted start leaves no part of
+/// them.
 fn create(app: &App, slug: Slug) -> Result<String, Failure> {
     let command = CreateTenant {
         slug,
@@ -142,14 +143,14 @@ fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
     };
     settings::change_shop(work, None, &include).map_err(|refused| match refused {
         SettingsRefused::Storage(error) => error,
-        refused => unsound(&refused),
+        refused => panic_on_refusal(&refused),
     })?;
     for (class, name, ppm) in [
         (tax::STANDARD, "VAT 19 %", STANDARD_PPM),
         (REDUCED, "VAT 7 %", REDUCED_PPM),
     ] {
-        // In force since long ago, so that past sales find it too; the seeded 0 % begins at the
-        // very first instant.
+        // Valid since long ago, so that imported past sales find it; the seeded 0 % rate is valid
+        // since the epoch.
         let rate = tax::AddRate {
             tax_class: TaxClass::parse(class).expect("a good class"),
             name: Name::parse(name).expect("a good name"),
@@ -181,7 +182,7 @@ fn fill(work: &mut TenantWork) -> Result<(), StorageError> {
             };
             inventory::adjust_stock(work, &adjustment).map_err(|refused| match refused {
                 AdjustRefused::Storage(error) => error,
-                refused => unsound(&refused),
+                refused => panic_on_refusal(&refused),
             })?;
         }
     }
@@ -192,32 +193,32 @@ fn catalog_fault(refused: CatalogRefused) -> StorageError {
     match refused {
         CatalogRefused::Storage(error) => error,
         CatalogRefused::Tax(refused) => tax_fault(refused),
-        refused => unsound(&refused),
+        refused => panic_on_refusal(&refused),
     }
 }
 
 fn tax_fault(refused: TaxRefused) -> StorageError {
     match refused {
         TaxRefused::Storage(error) => error,
-        refused => unsound(&refused),
+        refused => panic_on_refusal(&refused),
     }
 }
 
-/// No rule refuses a catalog that is written down here; only the storage can fail.
-fn unsound(refused: &dyn std::error::Error) -> ! {
+/// Panics, because the constant demo catalog is valid: only the storage can fail.
+fn panic_on_refusal(refused: &dyn std::error::Error) -> ! {
     panic!("the demo shop is refused: {refused}")
 }
 
-/// The key of the file, if it still opens the demo shop; else a new one.
-fn kept_key(app: &App, access: &TenantAccess, path: &Path) -> Result<String, Failure> {
-    if let Ok(kept) = fs::read_to_string(path) {
-        let kept = kept.trim();
-        let principal = app.directory.principal(kept).wait().map_err(failed)?;
+/// Loads the key from the file if it is still valid for the demo shop, else creates a new one.
+fn load_or_create_key(app: &App, access: &TenantAccess, path: &Path) -> Result<String, Failure> {
+    if let Ok(stored) = fs::read_to_string(path) {
+        let stored = stored.trim();
+        let principal = app.directory.principal(stored).wait().map_err(failed)?;
         if principal
             .and_then(|principal| principal.access)
             .is_some_and(|owner| owner.id() == access.id())
         {
-            return Ok(kept.to_owned());
+            return Ok(stored.to_owned());
         }
     }
     let key = keys::generate(app.entropy.as_ref());
@@ -245,17 +246,18 @@ fn store_key(path: &Path, key: &str) -> Result<(), Failure> {
         writeln!(file, "{key}")?;
         file.sync_all()
     };
-    store().map_err(|error| failed(format!("{} cannot be written: {error}", path.display())))
+    store().map_err(|error| failed(format!("cannot write {}: {error}", path.display())))
 }
 
-/// The product of the banner's sale: the first whose stock is not counted, as it is priced today.
+/// Finds the product for the banner's example sale: the first without stock tracking, at its
+/// current price.
 fn product_to_sell(db: &Database<Tenant>) -> Result<Product, Failure> {
     let sku = Sku::parse(PRODUCTS[0].0).expect("a good SKU");
     let read = db.read(move |view| catalog::find_product_by_sku(view, &sku));
     let product = read.wait().map_err(failed)?;
     product.ok_or_else(|| {
         failed(format!(
-            "its product {} is gone; remove the tenant `{SLUG}` and start again",
+            "its product {} is missing; delete the tenant `{SLUG}` and start again",
             PRODUCTS[0].0
         ))
     })

@@ -1,23 +1,21 @@
-//! File descriptors: as many as the system grants, and no more shops open at a time than they
-//! suffice for.
+//! File descriptors: raises the limit and fits the number of open tenants to it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 use crate::primitives::limits::LONG_READS_PER_FILE;
 
-/// What an open shop may take: its file and its WAL for each connection, and the index that they
-/// share.
+/// Descriptors of an open tenant: the file and its WAL for each connection, and the shared index.
 fn per_tenant(config: &Config) -> u64 {
     let readers = config.storage.readers_per_tenant + LONG_READS_PER_FILE;
     (1 + u64::from(readers)) * 2 + 1
 }
 
-/// What the process takes for itself: the landlord's file, logs, sockets, the reserved places of
-/// the accept loop, the runtime.
-const OWN: u64 = 96;
+/// Descriptors of the process itself: the landlord's file, logs, sockets, the reserve of the accept
+/// loop, the runtime.
+const PROCESS_DESCRIPTORS: u64 = 96;
 
-/// The limit is too low for what is configured.
+/// A descriptor limit that is too low for the configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shortage {
     limit: u64,
@@ -26,9 +24,9 @@ pub struct Shortage {
     max_connections: u32,
 }
 
-/// Raises the soft limit to the hard one. When even that does not suffice, lowers
-/// `storage.open_tenants` and `server.max_connections` to what fits, and says so: whoever comes
-/// beyond it waits, which is better than a file that cannot be opened.
+/// Raises the soft limit to the hard one. If that is still too low, reduces `storage.open_tenants`
+/// and `server.max_connections` to fit and reports the shortage: a waiting client is better than a
+/// file that cannot be opened.
 pub fn fit(config: &mut Config) -> Option<Shortage> {
     let limits = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -45,25 +43,25 @@ pub fn fit(config: &mut Config) -> Option<Shortage> {
 
 fn fit_into(limit: u64, config: &mut Config) -> Option<Shortage> {
     let per_tenant = per_tenant(config);
-    let rest = OWN + u64::from(config.server.max_connections);
+    let rest = PROCESS_DESCRIPTORS + u64::from(config.server.max_connections);
     let needed = rest + u64::from(config.storage.open_tenants) * per_tenant;
     if needed <= limit {
         return None;
     }
-    // Connections are a peak that may never come, open shops what is needed all day: half belongs
-    // to them in any case.
+    // Tenants get at least half: they are open all day, while the peak of connections may never
+    // come.
     let fitting = limit
         .saturating_sub(rest)
-        .max((limit / 2).saturating_sub(OWN))
+        .max((limit / 2).saturating_sub(PROCESS_DESCRIPTORS))
         / per_tenant;
     let open_tenants = u32::try_from(fitting).unwrap_or(u32::MAX).max(1);
     config.storage.open_tenants = open_tenants;
-    let left = limit.saturating_sub(OWN + u64::from(open_tenants) * per_tenant);
+    let left = limit.saturating_sub(PROCESS_DESCRIPTORS + u64::from(open_tenants) * per_tenant);
     let max_connections = u32::try_from(left)
         .unwrap_or(u32::MAX)
         .clamp(1, config.server.max_connections);
     config.server.max_connections = max_connections;
-    // A proxy on this machine gets most of them, and not all.
+    // A proxy on this machine gets most connections, but not all.
     let local = config.server.max_connections_local;
     config.server.max_connections_local = local.min((max_connections - max_connections / 8).max(1));
     Some(Shortage {
@@ -75,15 +73,15 @@ fn fit_into(limit: u64, config: &mut Config) -> Option<Shortage> {
 }
 
 impl Shortage {
-    /// Says it in the log, once that is there.
+    /// Logs the shortage; called once logging has started.
     pub fn log(&self) {
         tracing::warn!(
             limit = self.limit,
             needed = self.needed,
             open_tenants = self.open_tenants,
             max_connections = self.max_connections,
-            "too few file descriptors, so fewer shops are kept open and fewer connections served; \
-             set LimitNOFILE (or ulimit -n) to what is needed, or lower \
+            "too few file descriptors: the limits of open tenants and connections are reduced; \
+             raise LimitNOFILE (or ulimit -n) to the needed number, or lower \
              server.max_connections or storage.open_tenants"
         );
     }
@@ -94,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fewer_shops_are_kept_open_when_descriptors_are_few() {
+    fn reduces_open_tenants_when_descriptors_are_few() {
         let mut config = Config::default();
         (config.server.max_connections, config.storage.open_tenants) = (100, 10);
         assert_eq!(fit_into(306, &mut config), None);

@@ -1,5 +1,5 @@
-//! How a command ends: its exit code, and for a failure one line that says what is wrong and one
-//! that says what to do.
+//! The result of a command: its exit code, and for a failure one line with the error and one with
+//! a hint.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -10,17 +10,15 @@ use serde_json::Value;
 use crate::app::StartError;
 use crate::config::ConfigError;
 
-/// The exit codes.
+/// Exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It is done.
     Done = 0,
-    /// It failed.
     Failed = 1,
-    /// The arguments make no sense.
+    /// Invalid arguments.
     Usage = 2,
-    /// What was checked is not well.
-    FoundWrong = 3,
+    /// A health or integrity check found a fault.
+    CheckFailed = 3,
 }
 
 impl From<Exit> for ExitCode {
@@ -29,7 +27,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed.
+/// The error of a command and a hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     exit: Exit,
@@ -38,8 +36,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// It failed. By the custom of all messages here, what follows the first semicolon says what to
-    /// do.
+    /// Creates a failure from an error text. By convention, the part after the first semicolon is
+    /// the hint.
     pub fn failed(text: impl AsRef<str>) -> Self {
         match text.as_ref().split_once("; ") {
             Some((message, hint)) => Self::failed_with(message, hint),
@@ -51,7 +49,6 @@ impl Failure {
         }
     }
 
-    /// It failed, and this is what to do.
     pub fn failed_with(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             exit: Exit::Failed,
@@ -60,7 +57,7 @@ impl Failure {
         }
     }
 
-    /// It failed, and all of it is one line.
+    /// Creates a failure without a hint; semicolons stay in the message.
     pub fn in_one_line(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Failed,
@@ -69,7 +66,6 @@ impl Failure {
         }
     }
 
-    /// The arguments make no sense.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             exit: Exit::Usage,
@@ -77,12 +73,11 @@ impl Failure {
         }
     }
 
-    /// What is wrong.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What is wrong and what to do about it, in a line.
+    /// Formats message and hint in one line.
     pub fn whole(&self) -> String {
         match &self.hint {
             Some(hint) => format!("{}; {hint}", self.message),
@@ -90,7 +85,7 @@ impl Failure {
         }
     }
 
-    /// The same in the middle of an import.
+    /// Adds the hint that an interrupted import can be repeated.
     pub fn of_import(self) -> Self {
         let hint = self
             .hint
@@ -98,14 +93,13 @@ impl Failure {
             .unwrap_or_default();
         Self {
             hint: Some(format!(
-                "{hint}run the same command again: what is in already stays as it is"
+                "{hint}run the same command again: rows that were imported stay unchanged"
             )),
             ..self
         }
     }
 
-    /// The same where a member of the request's body was a file: whoever named the file knows it by
-    /// that name.
+    /// Replaces the name of a body member with the name of the file that it came from.
     pub fn naming(self, member: &str, file: impl std::fmt::Display) -> Self {
         match self
             .message
@@ -120,7 +114,7 @@ impl Failure {
         }
     }
 
-    /// From a problem document.
+    /// Converts a problem document.
     pub fn of_problem(problem: &Value) -> Self {
         let errors = problem["errors"]
             .as_array()
@@ -145,14 +139,14 @@ impl Failure {
         }
     }
 
-    /// Prints it and gives the exit code.
+    /// Prints the failure to standard error and returns its exit code.
     pub fn report(&self) -> Exit {
         let (error, hint) = (
             Style::new().bold().fg_color(Some(AnsiColor::Red.into())),
             Style::new().bold(),
         );
         let mut stderr = anstream::stderr().lock();
-        // There is nowhere else to say it.
+        // A failed write cannot be reported anywhere else.
         let _ = writeln!(stderr, "{error}error:{error:#} {}", self.message);
         if let Some(text) = &self.hint {
             let _ = writeln!(stderr, "{hint}hint:{hint:#} {text}");
@@ -166,9 +160,9 @@ impl From<ConfigError> for Failure {
         match &error {
             ConfigError::Read { source, .. } => Self::failed_with(
                 format!("{error}: {source}"),
-                "name the file with --config, or leave that out",
+                "name an existing file with --config, or omit --config",
             ),
-            // Several faults stand side by side there: what follows a semicolon is the next one.
+            // A semicolon separates several faults there, not a hint.
             ConfigError::Invalid(_) => Self {
                 exit: Exit::Failed,
                 message: error.to_string(),
@@ -176,7 +170,7 @@ impl From<ConfigError> for Failure {
             },
             ConfigError::UnknownKeys(keys) if keys.len() > 1 => Self::failed_with(
                 error.to_string(),
-                "correct or remove them; `tillbox config show` lists the keys there are",
+                "correct or remove them; `tillbox config show` lists the known keys",
             ),
             _ => Self::failed(error.to_string()),
         }
@@ -195,13 +189,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_problem_is_one_line_and_its_hint() {
-        let problem = json!({"detail": "there is no tenant `a`; `tillbox tenant list` shows those \
-            there are", "errors": []});
-        let hint = "`tillbox tenant list` shows those there are";
+    fn splits_problem_into_message_and_hint() {
+        let problem =
+            json!({"detail": "no tenant `a`; `tillbox tenant list` lists them", "errors": []});
+        let hint = "`tillbox tenant list` lists them";
         assert_eq!(
             Failure::of_problem(&problem),
-            Failure::failed_with("there is no tenant `a`", hint)
+            Failure::failed_with("no tenant `a`", hint)
         );
         let problem = json!({"detail": "see errors", "errors": [{"pointer": "/a",
             "detail": "is bad"}, {"pointer": "/b/0", "detail": "too"}]});

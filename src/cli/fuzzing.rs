@@ -1,40 +1,36 @@
-//! The door for `fuzz/`: what reads the files of an import, without a shop to import them into.
-//! Nothing else uses it.
+//! Entry points for `fuzz/` only: reading import files without a tenant to import into.
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::import::{CsvFile, TakeRow};
+use super::import::{CsvFile, RowHandler};
 use super::{catalog, sales};
 
-/// A row by its line, or what is wrong with it.
+/// The line of a row, and the row or its fault.
 pub type Row = (u64, Result<Value, String>);
 
-/// The rows of a product list.
-///
-/// # Errors
-/// What is wrong with the file as a whole.
+/// Reads the rows of a product list. Fails only when the file as a whole is invalid.
 pub fn catalog_rows(path: &Path) -> Result<Vec<Row>, String> {
-    rows(|take| catalog::read_rows(&mut CsvFile::open(path)?, take))
+    collect(|handle| catalog::read_rows(&mut CsvFile::open(path)?, handle))
 }
 
-/// The sales of a file of invoices and one of their lines.
-///
-/// # Errors
-/// What is wrong with a file as a whole.
+/// Reads the sales of a file of invoices and a file of their lines. Fails only when a file as a
+/// whole is invalid.
 pub fn sales_rows(invoices: &Path, lines: &Path) -> Result<Vec<Row>, String> {
-    rows(|take| {
+    collect(|handle| {
         sales::read_rows(
             &mut [CsvFile::open(invoices)?],
             &mut [CsvFile::open(lines)?],
-            take,
+            handle,
         )
     })
 }
 
-fn rows(read: impl FnOnce(&mut TakeRow<'_>) -> Result<(), Failure>) -> Result<Vec<Row>, String> {
+fn collect(
+    read: impl FnOnce(&mut RowHandler<'_>) -> Result<(), Failure>,
+) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     let read = read(&mut |_, line, row, _| {
         rows.push((line, row));

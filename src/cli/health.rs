@@ -1,4 +1,4 @@
-//! `tillbox health`: asks a daemon over HTTP, as a monitor would.
+//! `tillbox health`: requests `/health` of a daemon over HTTP, as a monitor would.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -14,12 +14,11 @@ use tokio::net::TcpStream;
 
 use super::client::runtime;
 use super::failure::{Exit, Failure};
-use super::output::{Table, bad, good, print, print_json, text};
+use super::output::{Table, green, print, print_json, red, text};
 use super::{Global, Json};
 
-/// How long a daemon may take to say how it is.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// What nobody's health needs more of.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// `tillbox health`
@@ -29,9 +28,9 @@ Examples:
   tillbox health
   tillbox health --url http://127.0.0.1:8080 --json
 
-Exit code 0: ok. 3: degraded, or it does not answer.")]
+Exit code 0: ok. 3: degraded or unreachable.")]
 pub struct Health {
-    /// The daemon; without it, the address that the configuration says
+    /// The daemon's URL; default: the address in the configuration
     #[arg(long, value_name = "U")]
     url: Option<Uri>,
     #[command(flatten)]
@@ -39,15 +38,15 @@ pub struct Health {
 }
 
 impl Health {
-    /// Runs it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let authority = match &self.url {
             Some(url) => authority(url)?,
             None => reachable(global.config()?.server.listen).to_string(),
         };
-        let asked =
-            runtime()?.block_on(async { tokio::time::timeout(PATIENCE, ask(&authority)).await });
-        let answer = asked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let answer = runtime()?.block_on(async {
+            tokio::time::timeout(ANSWER_TIMEOUT, request_report(&authority)).await
+        });
+        let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         let report = answer.unwrap_or_else(|error| {
             json!({"status": "unreachable",
             "url": format!("http://{authority}"), "error": error})
@@ -58,13 +57,13 @@ impl Health {
         } else {
             print(&describe(&report, is_ok))?;
         }
-        Ok(if is_ok { Exit::Done } else { Exit::FoundWrong })
+        Ok(if is_ok { Exit::Done } else { Exit::CheckFailed })
     }
 }
 
 fn describe(report: &Value, is_ok: bool) -> String {
     let status = text(&report["status"]);
-    let head = if is_ok { good(&status) } else { bad(&status) };
+    let head = if is_ok { green(&status) } else { red(&status) };
     if let Some(error) = report["error"].as_str() {
         return format!("{head}: {}: {error}\n", text(&report["url"]));
     }
@@ -81,12 +80,13 @@ fn authority(url: &Uri) -> Result<String, Failure> {
         Some(authority) if is_plain => Ok(authority.to_string()),
         _ => Err(Failure::usage(
             format!("`{url}` is not a URL that starts with http://"),
-            "ask the daemon itself, such as http://127.0.0.1:8080; TLS ends before it",
+            "use the daemon's own address, such as http://127.0.0.1:8080; only a proxy in front \
+             of it has TLS",
         )),
     }
 }
 
-/// Where to knock for an address that is listened at: "everywhere" is no place to go to.
+/// Replaces an unspecified listen address (0.0.0.0, ::) with the loopback address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     match listen {
         SocketAddr::V4(address) if address.ip().is_unspecified() => {
@@ -99,12 +99,11 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The report, also when it says that not all is well; an error is a sentence about why there is
-/// none.
-async fn ask(authority: &str) -> Result<Value, String> {
+/// Requests the health report; a degraded report is `Ok` too. `Err` says why there is no report.
+async fn request_report(authority: &str) -> Result<Value, String> {
     let uri: Uri = format!("http://{authority}")
         .parse()
-        .map_err(|_| "that is no address".to_owned())?;
+        .map_err(|_| "invalid address".to_owned())?;
     let host = uri
         .host()
         .unwrap_or_default()
@@ -133,7 +132,7 @@ async fn ask(authority: &str) -> Result<Value, String> {
     let is_report = |report: &Value| report["status"].is_string() && report["services"].is_object();
     report
         .filter(is_report)
-        .ok_or_else(|| format!("the answer ({status}) is no report of health"))
+        .ok_or_else(|| format!("the answer ({status}) is not a health report"))
 }
 
 #[cfg(test)]
@@ -141,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everywhere_is_asked_at_home() {
+    fn uses_loopback_for_unspecified_address() {
         assert_eq!(
             reachable("0.0.0.0:80".parse().unwrap()).to_string(),
             "127.0.0.1:80"

@@ -1,5 +1,5 @@
-//! What all imports share: CSV columns by name, batches to the router, a progress bar, the list of
-//! refused rows.
+//! Common parts of all imports: CSV columns by name, batches to the router, a progress bar, the
+//! list of rejected rows.
 
 use std::fs::File;
 use std::io::IsTerminal as _;
@@ -12,40 +12,40 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::failure::{Exit, Failure};
-use super::output::{Table, note, print, print_json};
+use super::output::{Table, print, print_json, print_stderr};
 use crate::primitives::Slug;
 use crate::primitives::limits::{IMPORT_BATCH, IMPORT_BATCH_BYTES};
 
-/// Refused rows that are listed for people; `--json` lists all.
+/// The number of rejected rows that are listed in text output; `--json` lists all.
 const REFUSED_SHOWN: usize = 50;
 
 /// A CSV file whose first line names its columns.
 pub struct CsvFile {
-    /// Its name in messages.
+    /// The file name for messages.
     pub name: String,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub bytes: u64,
     reader: csv::Reader<File>,
-    /// The same file, to look back into.
+    /// A second handle of the file, to read earlier parts again.
     file: File,
     headers: StringRecord,
 }
 
-/// Takes a row: its file and line, the row or what is wrong with it, and how far the import is
-/// then.
-pub type TakeRow<'a> = dyn FnMut(&str, u64, Result<Value, String>, u64) -> Result<(), Failure> + 'a;
+/// Handles a row. Parameters: file, line, the row or its fault, and the import position in bytes.
+pub type RowHandler<'a> =
+    dyn FnMut(&str, u64, Result<Value, String>, u64) -> Result<(), Failure> + 'a;
 
-/// A line of a CSV file: its number, and its cells or what is wrong with it.
+/// A line of a CSV file: its number, and its cells or its fault.
 pub struct CsvLine {
     pub number: u64,
     pub cells: Result<StringRecord, String>,
 }
 
 impl CsvFile {
-    /// Opens it and reads its headings.
+    /// Opens a file and reads its header line.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let name = path.display().to_string();
-        let unreadable = |error: String| Failure::failed(format!("{name} cannot be read: {error}"));
+        let unreadable = |error: String| Failure::failed(format!("cannot read {name}: {error}"));
         let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
         let metadata = file
             .metadata()
@@ -53,7 +53,7 @@ impl CsvFile {
         if metadata.is_dir() {
             return Err(unreadable("it is a directory".to_owned()));
         }
-        let again = file
+        let second_handle = file
             .try_clone()
             .map_err(|error| unreadable(error.to_string()))?;
         let mut reader = csv::ReaderBuilder::new()
@@ -69,29 +69,28 @@ impl CsvFile {
         if let Some((_, header)) = headers.iter().enumerate().find(is_twice) {
             return Err(Failure::failed_with(
                 format!("{name} has two columns {header}"),
-                "take one of them out, or give it another name",
+                "remove or rename one of them",
             ));
         }
         Ok(Self {
             bytes: metadata.len(),
             name,
             reader,
-            file: again,
+            file: second_handle,
             headers,
         })
     }
 
-    /// Whether it has a column.
     pub fn has(&self, column: &str) -> bool {
         self.optional(column).is_some()
     }
 
-    /// Where a column is.
+    /// Finds the index of a column.
     pub fn optional(&self, column: &str) -> Option<usize> {
         self.headers.iter().position(|header| header == column)
     }
 
-    /// Where the columns are that must be there.
+    /// Finds the indexes of required columns. Fails when a column is missing.
     pub fn required<const N: usize>(&self, columns: [&str; N]) -> Result<[usize; N], Failure> {
         let missing: Vec<&str> = columns
             .into_iter()
@@ -104,14 +103,14 @@ impl CsvFile {
         Err(Failure::failed_with(
             format!("{} has no column {}", self.name, missing.join(", ")),
             format!(
-                "its first line names {}; it needs {}",
+                "its first line has {}; required are {}",
                 found.join(", "),
                 columns.join(", ")
             ),
         ))
     }
 
-    /// The next line; `None` at the end.
+    /// Reads the next line; `None` at the end.
     pub fn next(&mut self) -> Result<Option<CsvLine>, Failure> {
         let mut record = StringRecord::new();
         let before = self.reader.position().clone();
@@ -122,7 +121,7 @@ impl CsvFile {
                 cells: Ok(record),
             })),
             Err(error) if error.is_io_error() => Err(Failure::failed(format!(
-                "{} cannot be read: {error}",
+                "cannot read {}: {error}",
                 self.name
             ))),
             Err(error) => Ok(Some(CsvLine {
@@ -132,8 +131,8 @@ impl CsvFile {
         }
     }
 
-    /// The number of the line that an editor shows. The reader says where the record before ended,
-    /// which is before the rest of that line's end and before empty lines.
+    /// Computes the line number that an editor shows. The reader reports the end of the previous
+    /// record, which is before the rest of its line break and before empty lines.
     fn line_at(&self, position: &csv::Position) -> u64 {
         let (mut line, mut at, mut bytes) = (position.line(), position.byte(), [0; 64]);
         loop {
@@ -153,7 +152,7 @@ impl CsvFile {
         }
     }
 
-    /// How far it has been read, in bytes.
+    /// The read position in bytes.
     pub fn position(&self) -> u64 {
         self.reader.position().byte()
     }
@@ -164,19 +163,19 @@ fn reason(error: &csv::Error) -> String {
         csv::ErrorKind::Utf8 { .. } => "not UTF-8; save the file as UTF-8".to_owned(),
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
-        } => format!("{len} cells where the first line has {expected_len}"),
+        } => format!("{len} cells, but the first line has {expected_len}"),
         _ => error.to_string(),
     }
 }
 
-/// A cell that may be empty.
+/// Returns a cell unless it is empty or missing.
 pub fn optional_cell(cells: &StringRecord, column: Option<usize>) -> Option<&str> {
     column
         .and_then(|column| cells.get(column))
         .filter(|cell| !cell.is_empty())
 }
 
-/// A cell that holds a whole number.
+/// Parses a cell as a whole number.
 pub fn whole_number(cells: &StringRecord, column: usize, name: &str) -> Result<i64, String> {
     let text = cells.get(column).unwrap_or_default();
     text.trim()
@@ -185,13 +184,13 @@ pub fn whole_number(cells: &StringRecord, column: usize, name: &str) -> Result<i
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Refused {
+struct RefusedRow {
     file: String,
     line: u64,
     reason: String,
 }
 
-/// Sends rows in batches and keeps the score.
+/// Sends rows in batches and counts the results.
 pub struct Importer<'a> {
     client: &'a Client,
     shop: &'a Slug,
@@ -203,13 +202,14 @@ pub struct Importer<'a> {
     batch_file: String,
     rows: usize,
     counts: [u64; 3],
-    refused: Vec<Refused>,
+    refused: Vec<RefusedRow>,
 }
 
 const COUNTS: [&str; 3] = ["created", "updated", "unchanged"];
 
 impl<'a> Importer<'a> {
-    /// Into a shop; `path` takes `{member: [rows]}`. `total` is where the progress ends.
+    /// Creates an importer into a tenant. The batches `{member: [rows]}` go to `path`. `total` is
+    /// the final position.
     pub fn new(
         client: &'a Client,
         shop: &'a Slug,
@@ -217,14 +217,13 @@ impl<'a> Importer<'a> {
         member: &'static str,
         total: u64,
     ) -> Self {
-        let is_seen = std::io::stderr().is_terminal();
-        let target = if is_seen {
+        let target = if std::io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()
         };
         let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}% {elapsed}")
-            .expect("a good template");
+            .expect("a valid template");
         let bar = ProgressBar::with_draw_target(Some(total), target).with_style(style);
         Self {
             client,
@@ -241,9 +240,8 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Sends a row with the next batch, or lists it as refused. `position` is how far the import is
-    /// then.
-    pub fn take(
+    /// Adds a row to the batch, or to the rejected rows. `position` is the position after the row.
+    pub fn add_row(
         &mut self,
         file: &str,
         line: u64,
@@ -261,7 +259,7 @@ impl<'a> Importer<'a> {
 
     fn refuse(&mut self, file: &str, line: u64, reason: String) {
         self.rows += 1;
-        self.refused.push(Refused {
+        self.refused.push(RefusedRow {
             file: file.to_owned(),
             line,
             reason,
@@ -275,7 +273,7 @@ impl<'a> Importer<'a> {
             self.refuse(
                 file,
                 line,
-                format!("it has {bytes} bytes, and {IMPORT_BATCH_BYTES} are the most"),
+                format!("the row has {bytes} bytes; the maximum is {IMPORT_BATCH_BYTES}"),
             );
             return Ok(());
         }
@@ -308,7 +306,7 @@ impl<'a> Importer<'a> {
             *count += tally[name].as_u64().unwrap_or(0);
         }
         for refused in tally["refused"].as_array().into_iter().flatten() {
-            self.refused.push(Refused {
+            self.refused.push(RefusedRow {
                 file: self.batch_file.clone(),
                 line: refused["line"].as_u64().unwrap_or(0),
                 reason: refused["reason"].as_str().unwrap_or_default().to_owned(),
@@ -317,7 +315,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// Sends the rest and says what became of all. It failed only when not one row could be taken.
+    /// Sends the rest and prints the result. Fails only when every row was rejected.
     pub fn finish(mut self, json: bool) -> Result<Exit, Failure> {
         self.send()?;
         self.bar.finish_and_clear();
@@ -338,14 +336,14 @@ impl<'a> Importer<'a> {
             let rows = self.rows;
             print(&format!(
                 "{rows} rows: {created} created, {updated} updated, {unchanged} unchanged, \
-                 {refused} refused\n"
+                 {refused} rejected\n"
             ))?;
             self.list_refused();
         }
         if refused > 0 && refused == self.rows {
             return Err(Failure::failed_with(
-                "not one row could be taken",
-                "the reasons are listed with each row; mend the file and run the command again",
+                "all rows were rejected",
+                "see the reason of each row; correct the file and run the command again",
             ));
         }
         Ok(Exit::Done)
@@ -359,10 +357,10 @@ impl<'a> Importer<'a> {
         for row in self.refused.iter().take(REFUSED_SHOWN) {
             table.row([row.file.clone(), row.line.to_string(), row.reason.clone()]);
         }
-        note(&table.render(""));
+        print_stderr(&table.render(""));
         if self.refused.len() > REFUSED_SHOWN {
-            note(&format!(
-                "… and {} more; --json lists them all\n",
+            print_stderr(&format!(
+                "… and {} more; --json lists all\n",
                 self.refused.len() - REFUSED_SHOWN
             ));
         }

@@ -1,32 +1,32 @@
-//! `tillbox integrity`: whether a shop's books, documents and stock agree.
+//! `tillbox integrity`: checks that a tenant's books, documents and stock agree.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Data};
+use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, bad, good, note, print, print_json, text};
+use super::output::{Table, green, print, print_json, print_stderr, red, text};
 use super::{Global, Json};
 use crate::primitives::Slug;
 
 /// `tillbox integrity …`
 #[derive(Debug, Subcommand)]
 pub enum Integrity {
-    /// Check shops' files and the house's own: pages, sums, documents and their hashes, ledger,
+    /// Check the files of tenants and landlord: pages, sums, documents and their hashes, ledger,
     /// number series, stock, audit chains
     #[command(after_help = "\
 Examples:
   tillbox integrity check
   tillbox integrity check --tenant corner --json
 
-It changes nothing, and sales go on meanwhile. Exit code 0: PASS. 3: something does not agree; \
-each mismatch is listed.")]
+The check changes nothing, and sales go on meanwhile. Exit code 0: PASS. 3: FAIL, with a list of \
+mismatches.")]
     Check(Check),
 }
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The shop; without it, all of them
+    /// The tenant; default: all tenants and the landlord's file
     #[arg(long, value_name = "S")]
     tenant: Option<Slug>,
     #[command(flatten)]
@@ -34,7 +34,6 @@ pub struct Check {
 }
 
 impl Integrity {
-    /// Runs it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let Self::Check(check) = self;
         check.run(global)
@@ -43,11 +42,11 @@ impl Integrity {
 
 impl Check {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
-        let client = Client::connect(&global.config()?, Data::IsThere)?;
+        let client = Client::connect(&global.config()?, DataDirMode::MustExist)?;
         let with_landlord = self.tenant.is_none();
         let slugs = match self.tenant {
             Some(slug) => {
-                // One that is not there is no finding.
+                // A missing tenant is an error, not a mismatch.
                 client.get(&format!("/v1/landlord/tenants/{slug}"))?;
                 vec![slug.to_string()]
             }
@@ -57,27 +56,27 @@ impl Check {
                 .map(|tenant| text(&tenant["slug"]))
                 .collect(),
         };
-        let mut found = Found::default();
+        let mut findings = Findings::default();
         if with_landlord {
-            // What is of the house has no tenant's name.
-            found.look(&client, None);
+            findings.check(&client, None);
         }
         slugs
             .iter()
-            .for_each(|slug| found.look(&client, Some(slug)));
-        report(&slugs, found, self.output.json)
+            .for_each(|slug| findings.check(&client, Some(slug)));
+        report(&slugs, findings, self.output.json)
     }
 }
 
-/// What was found in all files.
+/// The findings in all files.
 #[derive(Default)]
-struct Found {
+struct Findings {
     mismatches: Vec<Value>,
     notes: Vec<Value>,
 }
 
-impl Found {
-    fn look(&mut self, client: &Client, tenant: Option<&str>) {
+impl Findings {
+    /// Checks a tenant's file, or with `None` the landlord's.
+    fn check(&mut self, client: &Client, tenant: Option<&str>) {
         match client.post("/v1/admin/integrity", &json!({"tenant": tenant})) {
             Ok(report) => {
                 for found in report["mismatches"].as_array().into_iter().flatten() {
@@ -96,8 +95,8 @@ impl Found {
     }
 }
 
-fn report(slugs: &[String], found: Found, json: bool) -> Result<Exit, Failure> {
-    let Found { mismatches, notes } = found;
+fn report(slugs: &[String], findings: Findings, json: bool) -> Result<Exit, Failure> {
+    let Findings { mismatches, notes } = findings;
     let passes = mismatches.is_empty();
     let verdict = if passes { "PASS" } else { "FAIL" };
     if json {
@@ -105,27 +104,31 @@ fn report(slugs: &[String], found: Found, json: bool) -> Result<Exit, Failure> {
             &json!({"result": verdict, "tenants": slugs, "mismatches": mismatches, "notes": notes}),
         )?;
     } else if passes {
-        print(&format!("{}\n", good(verdict)))?;
-        note(&match slugs.len() {
-            0 => "there is no shop that could be checked\n".to_owned(),
-            1 => format!("the shop {} was checked\n", slugs[0]),
-            shops => format!("{shops} shops were checked\n"),
+        print(&format!("{}\n", green(verdict)))?;
+        print_stderr(&match slugs.len() {
+            0 => "no tenants to check\n".to_owned(),
+            1 => format!("tenant {} checked\n", slugs[0]),
+            tenants => format!("{tenants} tenants checked\n"),
         });
     } else {
         let mut table = Table::new(&["tenant", "check", "detail"]);
         mismatches.iter().for_each(|found| {
             table.row(["tenant", "check", "detail"].map(|name| text(&found[name])))
         });
-        print(&format!("{}\n{}", bad(verdict), table.render("")))?;
+        print(&format!("{}\n{}", red(verdict), table.render("")))?;
     }
     if !json {
-        for one in &notes {
-            note(&format!(
+        for entry in &notes {
+            print_stderr(&format!(
                 "{}: {}\n",
-                one["tenant"].as_str().unwrap_or("the house"),
-                text(&one["note"])
+                entry["tenant"].as_str().unwrap_or("landlord"),
+                text(&entry["note"])
             ));
         }
     }
-    Ok(if passes { Exit::Done } else { Exit::FoundWrong })
+    Ok(if passes {
+        Exit::Done
+    } else {
+        Exit::CheckFailed
+    })
 }

@@ -1,8 +1,8 @@
 //! L7: the command line. A command is a request to the same router that serves HTTP: in process
-//! when the data directory is free, over the daemon's admin socket when it is not (see
-//! `client.rs`). So there is one way to do a thing, and one set of rules.
+//! when the data directory is free, else over the daemon's admin socket (see `client.rs`). So HTTP
+//! and CLI have the same rules.
 //!
-//! One file per family of commands. `output.rs` is how results look, `failure.rs` how failures do.
+//! Each family of commands has its own file. `output.rs` formats results, `failure.rs` failures.
 
 mod alive;
 mod api_key;
@@ -43,16 +43,16 @@ use failure::{Exit, Failure};
 const EXAMPLES: &str = "\
 Examples:
   tillbox serve --dev                                    try it: a demo shop
-  tillbox tenant create corner --name 'Corner Shop'      make a shop; its API key is shown once
-  tillbox catalog import products.csv --tenant corner    fill it
+  tillbox tenant create corner --name 'Corner Shop'      create a tenant; its API key is shown once
+  tillbox catalog import products.csv --tenant corner    fill its catalog
   tillbox tenant list --json                             for a program
 
-A command works whether the daemon runs or not: it speaks to the daemon over its admin socket, or \
-does the work itself.
+Commands work with and without a running daemon: they use the daemon's admin socket, or do the \
+work themselves.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 checked and found wrong (health, integrity).";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check failed (health, integrity).";
 
-/// A shop's back end: it sells, keeps the books, and keeps every shop in one file of its own.
+/// A shop backend for sales and bookkeeping, with one database file per tenant
 #[derive(Debug, Parser)]
 #[command(name = "tillbox", version, after_help = EXAMPLES, arg_required_else_help = true,
     subcommand_required = true)]
@@ -63,13 +63,13 @@ struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// Options of all commands.
 #[derive(Clone, Debug, Args)]
 struct Global {
-    /// The configuration file; without it /etc/tillbox/tillbox.toml, if it exists
+    /// The configuration file; default: /etc/tillbox/tillbox.toml, if it exists
     #[arg(long, global = true, value_name = "F", help_heading = "Global options")]
     config: Option<PathBuf>,
-    /// The directory of all data, whatever the configuration says
+    /// The data directory; overrides the configuration
     #[arg(long, global = true, value_name = "D", help_heading = "Global options")]
     data_dir: Option<PathBuf>,
 }
@@ -78,37 +78,37 @@ struct Global {
 enum Command {
     /// Run the daemon
     Serve(serve::Serve),
-    /// Make, list, suspend and remove shops
+    /// Create, list, suspend and delete tenants
     #[command(subcommand)]
     Tenant(tenant::Tenant),
-    /// Make, list and revoke API keys
+    /// Create, list and revoke API keys
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
-    /// Bring a product list in
+    /// Import a product list
     #[command(subcommand)]
     Catalog(catalog::Catalog),
-    /// Bring past sales in
+    /// Import past sales
     #[command(subcommand)]
     Sales(sales::Sales),
-    /// Bring published exchange rates in
+    /// Import published exchange rates
     #[command(subcommand)]
     ExchangeRates(exchange_rates::ExchangeRates),
-    /// See, retry, cancel and pause the jobs of all shops
+    /// Show, retry, cancel and pause the jobs of all tenants
     #[command(subcommand)]
     Queue(queue::QueueCommand),
-    /// Check whether books, documents and stock agree
+    /// Check that books, documents and stock agree
     #[command(subcommand)]
     Integrity(integrity::Integrity),
-    /// Delete what is older than it is kept, and see when that is done
+    /// Delete old records, and show the schedule
     #[command(subcommand)]
     Retention(retention::Retention),
     /// Delete old audit entries
     #[command(subcommand)]
     Audit(retention::Audit),
-    /// Check and show the effective configuration
+    /// Validate and show the effective configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Ask a daemon whether it is well
+    /// Check the health of a daemon
     Health(health::Health),
 }
 
@@ -121,7 +121,7 @@ struct Json {
 }
 
 impl Global {
-    /// The effective configuration.
+    /// Loads the effective configuration.
     fn config(&self) -> Result<Config, Failure> {
         let text = |(name, value): (OsString, OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -136,16 +136,16 @@ impl Global {
     }
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command of this process.
 pub fn run() -> ExitCode {
-    // Logs, copies before a migration, whatever else is written: the owner's alone, also when no
-    // service manager sees to it.
+    // All files (logs, copies before a migration) are private to the owner, also without a service
+    // manager that sets a umask.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no failures; clap knows which stream each belongs to. A closed
-            // one has nobody to tell.
+            // Help and version are not failures; clap knows the stream of each. A closed stream is
+            // not an error.
             let _ = error.print();
             return if error.use_stderr() {
                 Exit::Usage
@@ -163,12 +163,11 @@ pub fn run() -> ExitCode {
 
 impl Command {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
-        // The daemon has log files; of what a command does, only what went wrong is told, and at
-        // the terminal.
+        // The daemon has log files; other commands log errors only, to the terminal.
         let _log = match &self {
             Self::Serve(_) => None,
             _ => {
-                wake::fail_when_impossible();
+                wake::exit_when_threads_cannot_wake();
                 Some(log_errors()?)
             }
         };
@@ -204,7 +203,7 @@ fn log_errors() -> Result<LogGuard, Failure> {
         .map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// The system's clock, for log lines.
+/// Reads the system clock for log lines.
 fn now_ms() -> i64 {
     SystemClock.now().as_millis()
 }
@@ -214,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_make_sense() {
+    fn accepts_argument_definitions() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }

@@ -1,5 +1,5 @@
-//! How results look: aligned tables for people, JSON for programs. Colours only where there is a
-//! terminal (`anstream` sees to that).
+//! The output of results: aligned tables for people, JSON for programs. `anstream` strips colours
+//! without a terminal.
 
 use std::io::{ErrorKind, Write as _};
 
@@ -8,27 +8,27 @@ use serde_json::Value;
 
 use super::failure::Failure;
 
-/// Prints to standard output. A reader that has seen enough (`| head`) is no failure.
+/// Prints to standard output. A closed pipe (`| head`) is not a failure.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = anstream::stdout().lock();
     let written = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::failed(format!(
-            "the result could not be printed: {error}"
-        ))),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot print the result: {error}")))
+        }
         _ => Ok(()),
     }
 }
 
-/// Prints to standard error what is no failure and no result.
-pub fn note(text: &str) {
-    // There is nowhere else to say it.
+/// Prints an additional message to standard error.
+pub fn print_stderr(text: &str) {
+    // A failed write cannot be reported anywhere else.
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Prints JSON, indented: `jq` does not mind and people do not either.
+/// Prints indented JSON, for `jq` and people alike.
 pub fn print_json(value: &Value) -> Result<(), Failure> {
     print(&format!("{value:#}\n"))
 }
@@ -38,14 +38,12 @@ pub fn stderr_is_coloured() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
-/// A table.
 pub struct Table {
     columns: usize,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// With these headings.
     pub fn new(headings: &[&str]) -> Self {
         Self {
             columns: headings.len(),
@@ -69,7 +67,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Its text; `empty` when it has no rows.
+    /// Formats the table; `empty` if it has no rows.
     pub fn render(&self, empty: &str) -> String {
         if self.rows.len() == 1 {
             return format!("{empty}\n");
@@ -101,7 +99,7 @@ impl Table {
     }
 }
 
-/// The facts of one thing, one per line.
+/// Formats names and values, one pair per line.
 pub fn facts(facts: &[(&str, String)]) -> String {
     let width = facts
         .iter()
@@ -115,19 +113,17 @@ pub fn facts(facts: &[(&str, String)]) -> String {
     facts.iter().map(line).collect()
 }
 
-/// Good news.
-pub fn good(text: &str) -> String {
+pub fn green(text: &str) -> String {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Green.into()));
     format!("{style}{text}{style:#}")
 }
 
-/// Bad news.
-pub fn bad(text: &str) -> String {
+pub fn red(text: &str) -> String {
     let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     format!("{style}{text}{style:#}")
 }
 
-/// A text of JSON's, or a dash.
+/// Formats a JSON value for people; empty values as a dash.
 pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -139,7 +135,7 @@ pub fn text(value: &Value) -> String {
     }
 }
 
-/// What comes from a file or the other end must not steer the terminal.
+/// Replaces control characters: external text must not control the terminal.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
@@ -151,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned_and_nothing_trails() {
+    fn aligns_columns_without_trailing_spaces() {
         let mut table = Table::new(&["slug", "name"]);
         assert_eq!(table.render("none"), "none\n");
         table.row(["käse".to_owned(), "Käse\u{1b}[31m".to_owned()]);

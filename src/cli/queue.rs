@@ -1,12 +1,12 @@
-//! `tillbox queue`: the jobs of all shops, as an operator sees and stops them.
+//! `tillbox queue`: shows and controls the jobs of all tenants.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Data};
+use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, good, note, print, print_json, text};
+use super::output::{Table, green, print, print_json, print_stderr, text};
 use super::{Global, Json};
 use crate::platform::alerts;
 use crate::platform::queue::Queue;
@@ -26,62 +26,62 @@ const METRICS: [&str; 7] = [
 /// `tillbox queue …`
 #[derive(Debug, Subcommand)]
 pub enum QueueCommand {
-    /// Show how deep the queues are, which are paused, and what the last hour was like
+    /// Show the depth and the state of the queues, and statistics of the last hour
     #[command(after_help = "\
-Completed jobs are not counted. What is `discarded` has failed for good, and is listed by `tillbox \
-queue failed`. What is `held` waits until it is \
-released (`tillbox queue release`), or until a program runs that knows its kind. The last hour is \
-told by a running daemon.")]
+Completed jobs are not counted. `discarded` jobs have failed for good; `tillbox queue failed` \
+lists them.
+`held` jobs wait until they are released (`tillbox queue release`), or until a version runs that \
+knows their kind.
+Statistics of the last hour need a running daemon.")]
     Status(Status),
-    /// List the jobs that were given up after their last attempt, with their last errors
+    /// List the jobs that were discarded after their last attempt, with their last errors
     Failed(Failed),
-    /// Make jobs available now: one that was given up or cancelled begins anew, one that waits for
-    /// its time waits no longer
+    /// Make jobs available now: discarded and cancelled jobs start over, scheduled ones wait no
+    /// longer
     #[command(after_help = "\
 Examples:
   tillbox queue retry 01961f0e-4c7a-7000-8000-000000000001
   tillbox queue retry --all --tenant corner --queue default
 
---all are those that were given up. A job that runs is left alone.")]
+--all selects the discarded jobs. Running jobs are not changed.")]
     Retry(Retry),
-    /// Forget a job that was given up, or cancel one that has not begun: it never runs
+    /// Remove a discarded job, or cancel one that has not started; it never runs
     Forget(Forget),
-    /// Forget all jobs that were given up; those that run or wait are left alone
+    /// Remove all discarded jobs; running and waiting jobs are not changed
     Flush(Flush),
-    /// Pause a queue in all shops or in one, over restarts too, until it is resumed; what runs
-    /// already runs to its end
+    /// Pause a queue of all tenants or of one, also over restarts, until it is resumed; running
+    /// jobs finish
     #[command(after_help = "\
 Examples:
-  tillbox queue pause default                    no job of it begins in any shop
-  tillbox queue pause default --tenant corner    … in one
-  tillbox queue pause --tenant corner            all queues of one shop")]
-    Pause(Named),
-    /// Resume a paused queue, in all shops or in one, as it was paused
-    Resume(Named),
-    /// Release the jobs of a shop that are held because its file was put back from a copy
+  tillbox queue pause default                    the queue of all tenants
+  tillbox queue pause default --tenant corner    the queue of one tenant
+  tillbox queue pause --tenant corner            all queues of one tenant")]
+    Pause(QueueSelection),
+    /// Resume a paused queue of all tenants or of one, as it was paused
+    Resume(QueueSelection),
+    /// Release the jobs of a tenant that are held because its file was restored from a copy
     #[command(after_help = "\
-Such a job may have been run before, by the file that the copy was made of: its mail may have been \
-sent. `tillbox queue forget` removes one that must \
-not run, and `tillbox queue retry` releases a single one.")]
+Such a job may have run before, from the original of the copy: its mail may have been sent.
+`tillbox queue forget` removes a job that must not run; `tillbox queue retry` releases a single job.")]
     Release(Release),
 }
 
 #[derive(Debug, Args)]
 pub struct Status {
-    /// The shop; without it, all of them
+    /// The tenant; default: all tenants
     #[arg(long, value_name = "S")]
     tenant: Option<Slug>,
     #[command(flatten)]
     output: Json,
 }
 
-/// Which jobs.
+/// A selection of jobs.
 #[derive(Debug, Args)]
-pub struct Which {
-    /// The shop; without it, all of them
+pub struct JobFilter {
+    /// The tenant; default: all tenants
     #[arg(long, value_name = "S")]
     tenant: Option<Slug>,
-    /// The queue; without it, all of them
+    /// The queue; default: all queues
     #[arg(long, value_name = "Q", value_parser = PossibleValuesParser::new(names()))]
     queue: Option<String>,
 }
@@ -89,7 +89,7 @@ pub struct Which {
 #[derive(Debug, Args)]
 pub struct Failed {
     #[command(flatten)]
-    which: Which,
+    filter: JobFilter,
     #[command(flatten)]
     output: Json,
 }
@@ -100,11 +100,11 @@ pub struct Retry {
     /// The job's id, as `failed` shows it
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     id: Option<JobId>,
-    /// All that were given up
+    /// All discarded jobs
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    which: Which,
+    filter: JobFilter,
     #[command(flatten)]
     output: Json,
 }
@@ -113,7 +113,7 @@ pub struct Retry {
 pub struct Forget {
     /// The job's id, as `failed` shows it
     id: JobId,
-    /// The job's shop; without it, the job is looked for in all of them
+    /// The job's tenant; default: search all tenants
     #[arg(long, value_name = "S")]
     tenant: Option<Slug>,
     #[command(flatten)]
@@ -123,19 +123,19 @@ pub struct Forget {
 #[derive(Debug, Args)]
 pub struct Flush {
     #[command(flatten)]
-    which: Which,
+    filter: JobFilter,
     #[command(flatten)]
     output: Json,
 }
 
 #[derive(Debug, Args)]
 #[group(skip)]
-pub struct Named {
-    /// The queue; with --tenant alone, all of them
+pub struct QueueSelection {
+    /// The queue; may be omitted with --tenant: all queues
     #[arg(value_name = "Q", value_parser = PossibleValuesParser::new(names()),
         required_unless_present = "tenant")]
     queue: Option<String>,
-    /// The shop; without it, all of them
+    /// The tenant; default: all tenants
     #[arg(long, value_name = "S")]
     tenant: Option<Slug>,
     #[command(flatten)]
@@ -144,7 +144,7 @@ pub struct Named {
 
 #[derive(Debug, Args)]
 pub struct Release {
-    /// The shop
+    /// The tenant
     #[arg(long, value_name = "S")]
     tenant: Slug,
     #[command(flatten)]
@@ -156,26 +156,25 @@ fn names() -> Vec<&'static str> {
 }
 
 impl QueueCommand {
-    /// Runs it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         if let Self::Retry(retry) = &self {
             retry.check()?;
         }
-        let client = Client::connect(&global.config()?, Data::IsThere)?;
+        let client = Client::connect(&global.config()?, DataDirMode::MustExist)?;
         match self {
             Self::Status(status) => status.run(&client),
             Self::Failed(failed) => failed.run(&client),
             Self::Retry(retry) => retry.run(&client),
             Self::Forget(forget) => forget.run(&client),
-            Self::Flush(flush) => sweep(&client, &flush.which, "flush", "forgotten", flush.output),
-            Self::Pause(named) => named.run(&client, "pause"),
-            Self::Resume(named) => named.run(&client, "resume"),
+            Self::Flush(flush) => sweep(&client, &flush.filter, "flush", "forgotten", flush.output),
+            Self::Pause(selection) => selection.run(&client, "pause"),
+            Self::Resume(selection) => selection.run(&client, "resume"),
             Self::Release(release) => release.run(&client),
         }
     }
 }
 
-/// The path with those parts of a query that are there.
+/// Adds the query parameters that have a value to a path.
 fn with_query(path: &str, parts: &[(&str, Option<&str>)]) -> String {
     let parts = parts
         .iter()
@@ -193,17 +192,17 @@ fn job_path(id: JobId, rest: &str, tenant: Option<&Slug>) -> String {
     with_query(&path, &[("tenant", tenant.map(Slug::as_str))])
 }
 
-/// The shops of a list's pages whose files cannot be used.
+/// Lists the tenants on all pages whose files are unavailable.
 fn unavailable(pages: &[Value]) -> Vec<Value> {
     let of = |page: &Value| page["unavailable"].as_array().cloned().unwrap_or_default();
     pages.iter().flat_map(of).collect()
 }
 
-fn note_unavailable(shops: &[Value]) {
-    if !shops.is_empty() {
-        let shops = text(&Value::Array(shops.to_vec()));
-        note(&format!(
-            "not looked into, because their files cannot be used: {shops}\n"
+fn report_unavailable(tenants: &[Value]) {
+    if !tenants.is_empty() {
+        let tenants = text(&Value::Array(tenants.to_vec()));
+        print_stderr(&format!(
+            "not included, because their files are unavailable: {tenants}\n"
         ));
     }
 }
@@ -258,15 +257,15 @@ impl Status {
             cells.push(text(&queue["oldest_ready_at"]));
             table.row(cells);
         }
-        print(&table.render("There is no queue."))?;
+        print(&table.render("No queues found."))?;
         print_paused(&queues)?;
         print_last_hour(pages.first())?;
-        note_unavailable(&unavailable);
+        report_unavailable(&unavailable);
         Ok(Exit::Done)
     }
 }
 
-/// The shops for which a queue is paused by name.
+/// Prints the tenants for which a queue is paused individually.
 fn print_paused(queues: &[Value]) -> Result<(), Failure> {
     for queue in queues {
         for paused in queue["paused_tenants"].as_array().into_iter().flatten() {
@@ -280,7 +279,7 @@ fn print_paused(queues: &[Value]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the jobs of the last hour were like, by kind; nothing where none was run.
+/// Prints the statistics of the last hour by job kind; nothing if no job ran.
 fn print_last_hour(page: Option<&Value>) -> Result<(), Failure> {
     let kinds = page
         .and_then(|page| page["last_hour"].as_array())
@@ -306,15 +305,15 @@ fn print_last_hour(page: Option<&Value>) -> Result<(), Failure> {
             .into();
         cells.extend(
             ["wait_p50_us", "wait_p99_us", "run_p50_us", "run_p99_us"]
-                .map(|name| length(&kind[name])),
+                .map(|name| duration(&kind[name])),
         );
         table.row(cells);
     }
     print(&format!("\n{}", table.render("")))
 }
 
-/// Microseconds, as people read them.
-fn length(us: &Value) -> String {
+/// Formats microseconds with a suitable unit.
+fn duration(us: &Value) -> String {
     match us.as_u64() {
         None => String::new(),
         Some(us) if us < 10_000 => format!("{us} µs"),
@@ -323,7 +322,7 @@ fn length(us: &Value) -> String {
     }
 }
 
-/// The queues of the first page with the figures of all.
+/// Sums the counts of each queue over all pages.
 fn summed(pages: &[Value]) -> Vec<Value> {
     let mut queues = pages
         .first()
@@ -351,11 +350,11 @@ fn summed(pages: &[Value]) -> Vec<Value> {
 
 impl Failed {
     fn run(self, client: &Client) -> Result<Exit, Failure> {
-        let tenant = self.which.tenant.as_ref().map(Slug::as_str);
+        let tenant = self.filter.tenant.as_ref().map(Slug::as_str);
         let filters = [
             ("state", Some("discarded")),
             ("tenant", tenant),
-            ("queue", self.which.queue.as_deref()),
+            ("queue", self.filter.queue.as_deref()),
         ];
         let mut pages = client.pages(&with_query("/v1/landlord/queue/jobs", &filters))?;
         let mut jobs = Vec::new();
@@ -384,30 +383,30 @@ impl Failed {
                 cells.push(text(&job["last_error"]["error"]));
                 table.row(cells);
             }
-            print(&table.render("No job was given up."))?;
+            print(&table.render("No discarded jobs found."))?;
         }
-        note_unavailable(&unavailable(&pages));
+        report_unavailable(&unavailable(&pages));
         Ok(Exit::Done)
     }
 }
 
 impl Retry {
     fn check(&self) -> Result<(), Failure> {
-        if self.all || self.which.queue.is_none() {
+        if self.all || self.filter.queue.is_none() {
             return Ok(());
         }
         Err(Failure::usage(
-            "a job that is named by its id needs no queue",
-            "leave --queue out",
+            "--queue cannot be combined with a job id",
+            "omit --queue",
         ))
     }
 
     fn run(self, client: &Client) -> Result<Exit, Failure> {
         let Some(id) = self.id else {
-            return sweep(client, &self.which, "retry", "retried", self.output);
+            return sweep(client, &self.filter, "retry", "retried", self.output);
         };
         let job = client.post(
-            &job_path(id, "/retry", self.which.tenant.as_ref()),
+            &job_path(id, "/retry", self.filter.tenant.as_ref()),
             &Value::Null,
         )?;
         if self.output.json {
@@ -440,18 +439,18 @@ impl Forget {
     }
 }
 
-/// Does something to all jobs that were given up, so many with each call; a shop in which it fails
-/// hinders no other.
+/// Applies an action to all discarded jobs, a limited number per call. A failure in one tenant does
+/// not affect the others.
 fn sweep(
     client: &Client,
-    which: &Which,
-    what: &str,
+    filter: &JobFilter,
+    action: &str,
     done: &str,
     output: Json,
 ) -> Result<Exit, Failure> {
     let (tenant, queue) = (
-        which.tenant.as_ref().map(Slug::as_str),
-        which.queue.as_deref(),
+        filter.tenant.as_ref().map(Slug::as_str),
+        filter.queue.as_deref(),
     );
     let (mut rows, mut failure, mut cursor) = (Vec::new(), None, None::<String>);
     loop {
@@ -461,10 +460,10 @@ fn sweep(
             ("cursor", cursor.as_deref()),
         ];
         match client.post(
-            &with_query(&format!("/v1/landlord/queue/{what}"), &parts),
+            &with_query(&format!("/v1/landlord/queue/{action}"), &parts),
             &Value::Null,
         ) {
-            // What was done before is told all the same.
+            // The results of earlier calls are still printed.
             Err(failed) => {
                 failure.get_or_insert(failed);
                 break;
@@ -494,13 +493,12 @@ fn sweep(
         let mut table = Table::new(&columns);
         rows.iter()
             .for_each(|row| table.row(columns.map(|name| text(&row[name]))));
-        print(&table.render("No job was given up."))?;
+        print(&table.render("No discarded jobs found."))?;
     }
     failure.map_or(Ok(Exit::Done), Err)
 }
 
-/// A row for each shop: what the calls did there is added up, and one in which it failed has its
-/// error.
+/// Adds the results of a call to the rows, one per tenant: sums of the counts, or the error.
 fn add_swept(rows: &mut Vec<Value>, page: &Value, done: &str) {
     for swept in page["swept"].as_array().into_iter().flatten() {
         let (changed, skipped) = (
@@ -530,8 +528,8 @@ fn add_swept(rows: &mut Vec<Value>, page: &Value, done: &str) {
     }
 }
 
-impl Named {
-    fn run(self, client: &Client, what: &str) -> Result<Exit, Failure> {
+impl QueueSelection {
+    fn run(self, client: &Client, action: &str) -> Result<Exit, Failure> {
         let names: Vec<&str> = match &self.queue {
             Some(name) => vec![name],
             None => names(),
@@ -540,7 +538,7 @@ impl Named {
         let mut queues = Vec::new();
         for name in names {
             let path = with_query(
-                &format!("/v1/landlord/queue/{name}/{what}"),
+                &format!("/v1/landlord/queue/{name}/{action}"),
                 &[("tenant", tenant)],
             );
             queues.push(client.post(&path, &Value::Null)?);
@@ -563,15 +561,15 @@ impl Named {
                     text(&queue["paused_at"])
                 ))?;
                 if name == alerts::QUEUE.as_str() {
-                    print("alerts of jobs that are given up wait in it until it is resumed\n")?;
+                    print("alerts about discarded jobs wait in it until it is resumed\n")?;
                 }
                 if let Some(calls) = queue["under_way"].as_u64().filter(|calls| *calls > 0) {
                     print(&format!(
-                        "{calls} calls of its jobs are under way and run to their end\n"
+                        "{calls} calls of its jobs are running and will finish\n"
                     ))?;
                 }
             } else {
-                print(&format!("{name}{of} is {}\n", good("open")))?;
+                print(&format!("{name}{of} is {}\n", green("open")))?;
             }
         }
         Ok(Exit::Done)
@@ -590,13 +588,13 @@ impl Release {
             return Ok(Exit::Done);
         }
         print(&format!(
-            "{} jobs of {} are released\n",
+            "{} jobs of {} released\n",
             text(&released["released"]),
             self.tenant
         ))?;
         if released["superseded"].as_i64().unwrap_or(0) > 0 {
-            note(&format!(
-                "{} were cancelled: newer ones do what they would\n",
+            print_stderr(&format!(
+                "{} cancelled, because newer jobs replace them\n",
                 text(&released["superseded"])
             ));
         }
@@ -609,7 +607,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_of_several_pages_are_added_up() {
+    fn sums_counts_over_pages() {
         let page = |available: i64, oldest: Value| {
             json!({"queues": [{"queue": "low",
             "paused": true, "available": available, "oldest_ready_at": oldest}]})

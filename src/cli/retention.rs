@@ -1,11 +1,11 @@
-//! `tillbox retention` and `tillbox audit`: what is not kept for ever.
+//! `tillbox retention` and `tillbox audit`: deletes old records.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Data};
+use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, facts, note, print, print_json, text};
+use super::output::{Table, facts, print, print_json, print_stderr, text};
 use super::{Global, Json};
 use crate::primitives::Slug;
 use crate::tenant::prune_now::PrunedNow;
@@ -15,46 +15,46 @@ const PATH: &str = "/v1/landlord/retention/prune";
 /// `tillbox retention …`
 #[derive(Debug, Subcommand)]
 pub enum Retention {
-    /// Delete what is older than [retention] keeps: audit entries, movements of stock, answers kept
-    /// for repetitions, left carts, ended reservations, events
+    /// Delete records that are older than [retention] allows: audit entries, stock movements,
+    /// answers stored for idempotency keys, abandoned carts, ended reservations, events
     #[command(after_help = "\
 Examples:
   tillbox retention prune --dry-run
   tillbox retention prune --tenant corner --json
   tillbox retention prune --now answers,carts --tenant corner
 
-The daemon does it every night by itself. Books are never pruned. Sales go on meanwhile. While the \
-clock is not trusted (it was set, was behind, or nothing ran
-for more than a week) nothing is deleted. `tillbox retention status` says how that ends; your word \
-that it is right ends it at once: --clock-is-right.")]
+The daemon prunes every night, while sales go on. Orders, payments, invoices and the ledger are \
+never pruned.
+Nothing is deleted while the clock is suspect: it was set, was behind, or nothing ran for more \
+than a week.
+`tillbox retention status` shows when it is trusted again; --clock-is-right confirms it at once.")]
     Prune(Prune),
-    /// Show when it was done last and is due next, what holds it up, and what the nightly check has
-    /// found
+    /// Show the last and next runs, the state of the clock, and the findings of the nightly check
     Status(Json),
 }
 
 /// `tillbox audit …`
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Delete the audit entries that are older than [retention] audit_days, and nothing else; what
-    /// is left still verifies
+    /// Delete only audit entries that are older than [retention] audit_days; the remaining entries
+    /// still verify
     Prune(Prune),
 }
 
 #[derive(Debug, Args)]
 pub struct Prune {
-    /// Delete nothing, and count what would go
+    /// Delete nothing; count the rows that would be deleted
     #[arg(long)]
     dry_run: bool,
-    /// The shop; without it, all of them and the house's own file
+    /// The tenant; default: all tenants and the landlord's file
     #[arg(long, value_name = "S")]
     tenant: Option<Slug>,
-    /// Say that the clock is right now, whatever it has shown before
+    /// Confirm that the clock is right now
     #[arg(long, conflicts_with = "dry_run")]
     clock_is_right: bool,
-    /// Delete at once, whatever its age, what callers without a key have stored: answers (of cart
-    /// calls), carts (not ordered)
-    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind,
+    /// Delete data of callers without a key now, whatever its age: answers (of cart calls), carts
+    /// (not ordered)
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = parse_kind,
         conflicts_with = "clock_is_right")]
     now: Vec<PrunedNow>,
     #[command(flatten)]
@@ -84,24 +84,25 @@ impl Prune {
         if audit_only && !self.now.is_empty() {
             return Err(Failure::usage(
                 "--now deletes no audit entries",
-                "leave it out, or use: tillbox retention prune --now answers,carts",
+                "omit it, or use: tillbox retention prune --now answers,carts",
             ));
         }
-        let client = Client::connect(&global.config()?, Data::IsThere)?;
+        let client = Client::connect(&global.config()?, DataDirMode::MustExist)?;
         let (mut pruned, mut failed) = (Vec::new(), Vec::new());
         let mut cursor: Option<String> = None;
-        let mut is_word_due = self.clock_is_right;
+        // Confirmed by the first request only.
+        let mut clock_is_right = self.clock_is_right;
         loop {
             let body = json!({"dry_run": self.dry_run, "tenant": self.tenant,
-                "audit_only": audit_only, "clock_is_right": is_word_due, "now": self.now});
+                "audit_only": audit_only, "clock_is_right": clock_is_right, "now": self.now});
             let path = cursor.map_or_else(
                 || PATH.to_owned(),
                 |cursor| format!("{PATH}?cursor={cursor}"),
             );
             let mut page = client.post(&path, &body)?;
-            is_word_due = false;
-            take(&mut page, "pruned", &mut pruned);
-            take(&mut page, "failed", &mut failed);
+            clock_is_right = false;
+            append(&mut page, "pruned", &mut pruned);
+            append(&mut page, "failed", &mut failed);
             cursor = page["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 break;
@@ -114,63 +115,64 @@ impl Prune {
             for row in &pruned {
                 table.row(["tenant", "table", "rows", "cut_off"].map(|name| text(&row[name])));
             }
-            print(&table.render("there is no shop"))?;
+            print(&table.render("No tenants found."))?;
             if self.dry_run {
-                note("nothing was deleted\n");
+                print_stderr("nothing was deleted\n");
             }
         }
         if failed.is_empty() {
             return Ok(Exit::Done);
         }
-        for shop in &failed {
-            note(&format!(
+        for row in &failed {
+            print_stderr(&format!(
                 "{}: {} ({})\n",
-                text(&shop["tenant"]),
-                text(&shop["detail"]),
-                text(&shop["code"])
+                text(&row["tenant"]),
+                text(&row["detail"]),
+                text(&row["code"])
             ));
         }
-        let shops: Vec<String> = failed.iter().map(|shop| text(&shop["tenant"])).collect();
-        let what = if self.dry_run {
-            "could not be looked into"
+        let tenants: Vec<String> = failed.iter().map(|row| text(&row["tenant"])).collect();
+        let problem = if self.dry_run {
+            "could not be counted"
         } else {
-            "were not pruned, or not to the end"
+            "were not or not completely pruned"
         };
         Err(Failure::failed_with(
-            format!("these shops {what}: {}", shops.join(", ")),
-            "what is wrong with each stands above and in the log; run it again when that is mended",
+            format!("these tenants {problem}: {}", tenants.join(", ")),
+            "fix the errors listed above and in the log, then run the command again",
         ))
     }
 }
 
-fn kind(text: &str) -> Result<PrunedNow, String> {
+fn parse_kind(text: &str) -> Result<PrunedNow, String> {
     PrunedNow::parse(text).ok_or_else(|| "write answers, carts or answers,carts".to_owned())
 }
 
-fn take(page: &mut Value, name: &str, into: &mut Vec<Value>) {
+/// Moves the rows of a page's list to the end of `into`.
+fn append(page: &mut Value, name: &str, into: &mut Vec<Value>) {
     if let Some(Value::Array(rows)) = page.get_mut(name).map(Value::take) {
         into.extend(rows);
     }
 }
 
 fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
-    let client = Client::connect(&global.config()?, Data::IsThere)?;
+    let client = Client::connect(&global.config()?, DataDirMode::MustExist)?;
     let found = client.get("/v1/landlord/retention")?;
     if output.json {
         print_json(&found)?;
         return Ok(Exit::Done);
     }
-    let doubt = match &found["clock_suspicion"] {
+    let clock = match &found["clock_suspicion"] {
         Value::Null => "trusted".to_owned(),
-        doubt => format!(
-            "not trusted since {}: {}",
-            text(&doubt["since"]),
-            text(&doubt["reason"])
+        suspicion => format!(
+            "suspect since {}: {}",
+            text(&suspicion["since"]),
+            text(&suspicion["reason"])
         ),
     };
-    let mut known = vec![("time zone", text(&found["timezone"])), ("clock", doubt)];
+    let mut known = vec![("time zone", text(&found["timezone"])), ("clock", clock)];
     if let Some(ends) = found["clock_suspicion"]["ends"].as_str() {
-        known.push(("it ends", ends.to_owned()));
+        known.push(("trusted again", ends.to_owned()));
     }
     print(&facts(&known))?;
     let rows = |name: &str, columns: &[&str], empty: &str| {
@@ -183,18 +185,18 @@ fn status(global: &Global, output: Json) -> Result<Exit, Failure> {
     let tasks = rows(
         "tasks",
         &["task", "last_run_at", "next_run_at"],
-        "nothing comes round",
+        "No tasks found.",
     );
-    let wrong = rows(
+    let mismatches = rows(
         "mismatches",
         &["tenant", "mismatches", "checked_at"],
-        "no check has found anything",
+        "No mismatches found.",
     );
     let unchecked = rows(
         "unchecked",
         &["tenant", "tried_at", "checked_at", "reason"],
-        "every file could be checked",
+        "All files were checked.",
     );
-    print(&format!("\n{tasks}\n{wrong}\n{unchecked}"))?;
+    print(&format!("\n{tasks}\n{mismatches}\n{unchecked}"))?;
     Ok(Exit::Done)
 }

@@ -1,5 +1,5 @@
-//! `tillbox sales`: past sales come in, each at its own date, as a whole paid sale with its invoice
-//! and its ledger entry.
+//! `tillbox sales`: imports past sales, each at its own date as a paid sale with its invoice and
+//! its ledger entry.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Data};
+use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::import::{CsvFile, Importer, TakeRow, whole_number};
+use super::import::{CsvFile, Importer, RowHandler, whole_number};
 use super::{Global, Json};
 use crate::primitives::Slug;
 
@@ -18,18 +18,18 @@ use crate::primitives::Slug;
 pub enum Sales {
     /// Import past sales from CSV files
     #[command(after_help = "\
-Two kinds of files, told apart by the columns in their first line; unknown columns are ignored:
+There are two kinds of files. The columns in their first line tell them apart; unknown columns are \
+ignored:
   invoice_number, sold_at, total_minor                       one row per sale
   invoice_number, sku, unit_price_minor, quantity            one row per line of a sale
 
-A sale is booked at its own date, paid in full with the method `cash`. Its lines must come to its \
-total,
-with the tax on top if the shop's prices are without it. The products must be in the
-catalog. The invoice number of the file makes the sale's id, so importing again changes nothing \
-and an interrupted import goes on where
-it stopped. A sale that is refused is listed with its line and reason; the rest is imported. The \
-exit code is 1 only when not one sale
-could be taken.
+A sale is booked at its own date, paid in full with the method `cash`. The products must be in \
+the catalog.
+The sum of a sale's lines must equal its total, including tax if the shop's prices exclude it.
+The sale's id is derived from the invoice number, so importing again changes nothing and an \
+interrupted import can be repeated.
+Rejected sales are listed with line and reason; all others are imported.
+The exit code is 1 only when every sale was rejected.
 
 Example:
   tillbox sales import invoices.csv invoice_lines.csv --tenant corner")]
@@ -38,10 +38,10 @@ Example:
 
 #[derive(Debug, Args)]
 pub struct Import {
-    /// The files of both kinds
+    /// The CSV files of both kinds
     #[arg(value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
-    /// The shop
+    /// The tenant
     #[arg(long, value_name = "S")]
     tenant: Slug,
     #[command(flatten)]
@@ -49,7 +49,6 @@ pub struct Import {
 }
 
 impl Sales {
-    /// Runs it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let Self::Import(import) = self;
         import.run(global)
@@ -58,35 +57,35 @@ impl Sales {
 
 /// The lines of one sale.
 #[derive(Default)]
-struct Lines {
-    /// The file and line where the first of them is.
-    place: (String, u64),
+struct InvoiceLines {
+    /// The file and line of the first one.
+    first_at: (String, u64),
     lines: Vec<Value>,
-    /// The first thing that is wrong with one of them.
+    /// The first fault.
     fault: Option<String>,
 }
 
 #[derive(Default)]
-struct LinesByInvoice(HashMap<String, Lines>);
+struct LinesByInvoice(HashMap<String, InvoiceLines>);
 
 impl LinesByInvoice {
-    fn read(&mut self, file: &mut CsvFile, take: &mut TakeRow<'_>) -> Result<(), Failure> {
+    fn read(&mut self, file: &mut CsvFile, handle: &mut RowHandler<'_>) -> Result<(), Failure> {
         let [number, sku, price, quantity] =
             file.required(["invoice_number", "sku", "unit_price_minor", "quantity"])?;
         while let Some(line) = file.next()? {
             let cells = match line.cells {
                 Ok(cells) => cells,
                 Err(reason) => {
-                    take(&file.name, line.number, Err(reason), 0)?;
+                    handle(&file.name, line.number, Err(reason), 0)?;
                     continue;
                 }
             };
             let sale = self
                 .0
                 .entry(cells[number].to_owned())
-                .or_insert_with(|| Lines {
-                    place: (file.name.clone(), line.number),
-                    ..Lines::default()
+                .or_insert_with(|| InvoiceLines {
+                    first_at: (file.name.clone(), line.number),
+                    ..InvoiceLines::default()
                 });
             let read = || {
                 let (price, quantity) = (
@@ -112,7 +111,7 @@ impl LinesByInvoice {
 impl Import {
     fn run(self, global: &Global) -> Result<Exit, Failure> {
         let (mut invoices, mut lines) = self.open()?;
-        let client = Client::connect(&global.config()?, Data::IsThere)?;
+        let client = Client::connect(&global.config()?, DataDirMode::MustExist)?;
         client.get(&format!("/v1/landlord/tenants/{}", self.tenant))?;
         let bytes = invoices.iter().map(|file| file.bytes).sum();
         let mut importer = Importer::new(
@@ -125,12 +124,12 @@ impl Import {
         read_rows(
             &mut invoices,
             &mut lines,
-            &mut |file, line, row, position| importer.take(file, line, row, position),
+            &mut |file, line, row, position| importer.add_row(file, line, row, position),
         )?;
         importer.finish(self.output.json)
     }
 
-    /// The files, sorted into invoices and lines.
+    /// Opens the files and sorts them into files of invoices and of lines.
     fn open(&self) -> Result<(Vec<CsvFile>, Vec<CsvFile>), Failure> {
         let (mut invoices, mut lines) = (Vec::new(), Vec::new());
         for path in &self.files {
@@ -155,34 +154,28 @@ impl Import {
     }
 }
 
-/// Reads the sales of files of both kinds, and what is wrong with them.
+/// Reads the sales of files of both kinds and passes each, or its fault, to `handle`.
 pub(super) fn read_rows(
     invoices: &mut [CsvFile],
     lines: &mut [CsvFile],
-    take: &mut TakeRow<'_>,
+    handle: &mut RowHandler<'_>,
 ) -> Result<(), Failure> {
     let mut by_invoice = LinesByInvoice::default();
     for file in lines {
-        by_invoice.read(file, take)?;
+        by_invoice.read(file, handle)?;
     }
     let mut seen = HashSet::new();
     let mut before = 0;
     for file in invoices {
-        read_invoices(file, before, &mut by_invoice, &mut seen, take)?;
+        read_invoices(file, before, &mut by_invoice, &mut seen, handle)?;
         before += file.bytes;
     }
-    let mut orphans: Vec<(String, Lines)> = by_invoice.0.into_iter().collect();
-    orphans.sort_by(|(_, a), (_, b)| a.place.cmp(&b.place));
-    for (
-        number,
-        Lines {
-            place: (file, line),
-            ..
-        },
-    ) in orphans
-    {
-        let reason = format!("no file has the invoice {number} that this line belongs to");
-        take(&file, line, Err(reason), before)?;
+    let mut orphans: Vec<(String, InvoiceLines)> = by_invoice.0.into_iter().collect();
+    orphans.sort_by(|(_, a), (_, b)| a.first_at.cmp(&b.first_at));
+    for (number, lines) in orphans {
+        let (file, line) = lines.first_at;
+        let reason = format!("the invoice {number} of this line is in no file");
+        handle(&file, line, Err(reason), before)?;
     }
     Ok(())
 }
@@ -192,7 +185,7 @@ fn read_invoices(
     before: u64,
     by_invoice: &mut LinesByInvoice,
     seen: &mut HashSet<String>,
-    take: &mut TakeRow<'_>,
+    handle: &mut RowHandler<'_>,
 ) -> Result<(), Failure> {
     let [number, sold_at, total] = file.required(["invoice_number", "sold_at", "total_minor"])?;
     while let Some(line) = file.next()? {
@@ -200,7 +193,9 @@ fn read_invoices(
             let cells = line.cells?;
             let number = cells[number].to_owned();
             if !seen.insert(number.clone()) {
-                return Err(format!("the invoice {number} is there twice"));
+                return Err(format!(
+                    "duplicate invoice {number}; remove one of the rows"
+                ));
             }
             let lines = by_invoice
                 .0
@@ -216,7 +211,7 @@ fn read_invoices(
             }
         };
         let sale = read();
-        take(&file.name, line.number, sale, before + file.position())?;
+        handle(&file.name, line.number, sale, before + file.position())?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `tillbox serve`: the daemon. Opens the data, listens, works, and at SIGTERM ends in an orderly
-//! way.
+//! `tillbox serve`: the daemon. It opens the data, serves requests, runs jobs, and shuts down
+//! gracefully at SIGTERM.
 
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, IsTerminal as _};
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::client::{Holder, Patience, take};
+use super::client::{Holder, Patience, acquire};
 use super::failure::{Exit, Failure};
 use super::signals::{self, Hangup, Signals};
 use super::{Global, alive, banner, demo, descriptors, output, socket};
@@ -29,12 +29,11 @@ use crate::observe::telemetry::{self, Recorder};
 use crate::storage::DataDir;
 use crate::worker::Worker;
 
-/// How long jobs that run may go on once the end has been asked for; then they are given back to
-/// the queue.
+/// The time for running jobs to finish during shutdown; then they go back to the queue.
 const WORKER_GRACE: Duration = Duration::from_secs(10);
-/// How long threads that are still at something may take at the very end.
-const LAST_BREATH: Duration = Duration::from_secs(1);
-/// Where `--dev` keeps its data unless told.
+/// The time for busy threads to finish after everything else has stopped.
+const RUNTIME_SHUTDOWN: Duration = Duration::from_secs(1);
+/// The default data directory of `--dev`.
 const DEV_DATA_DIR: &str = "./tillbox-data";
 
 /// `tillbox serve`
@@ -42,24 +41,24 @@ const DEV_DATA_DIR: &str = "./tillbox-data";
 #[command(after_help = "\
 Examples:
   tillbox serve --dev                        try it: a demo shop with a key, and curl lines to paste
-  tillbox serve --listen 0.0.0.0:8080        for others to reach, behind a proxy that ends TLS
+  tillbox serve --listen 0.0.0.0:8080        reachable from other machines, behind a TLS proxy
 
-SIGTERM and Ctrl-C end it in an orderly way: what was begun is finished. A second Ctrl-C ends it \
-at once; what was acknowledged is on disk.
-SIGHUP reads the configuration again, and the log says what of it needs a restart; on a terminal, \
-it ends the daemon like SIGTERM.")]
+SIGTERM and Ctrl-C stop the daemon gracefully: running requests and jobs finish.
+A second Ctrl-C stops it at once; acknowledged changes are on disk.
+SIGHUP reloads the configuration, and the log lists the keys that need a restart; on a terminal, \
+it stops the daemon like SIGTERM.")]
 pub struct Serve {
-    /// Address and port to listen on, whatever the configuration says
+    /// Address and port to listen on; overrides the configuration
     #[arg(long, value_name = "A")]
     listen: Option<SocketAddr>,
-    /// For development: data in ./tillbox-data unless told, reachable from this machine only, a
+    /// Development mode: data in ./tillbox-data by default, reachable from this machine only, a
     /// demo shop, the payment method `test`
     #[arg(long)]
     dev: bool,
 }
 
 impl Serve {
-    /// Runs it until it is told to end.
+    /// Runs the daemon until a signal stops it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let mut config = self.config(global)?;
         let shortage = descriptors::fit(&mut config);
@@ -75,25 +74,25 @@ impl Serve {
             .build();
         let runtime = runtime.map_err(|error| {
             Failure::failed(format!(
-                "the system grants no threads: {error}; raise its limit of tasks"
+                "cannot start threads: {error}; raise the system's limit of tasks"
             ))
         })?;
-        signals::outlast_file_limit(&runtime);
-        let hangups = signals::hangups(&runtime)?;
-        let app = match take(&config, self.dev, &runtime, Patience::Endless)? {
-            Holder::Us(app) => app,
+        signals::handle_file_size_signal(&runtime);
+        let hangups = signals::listen_hangup(&runtime)?;
+        let app = match acquire(&config, self.dev, &runtime, Patience::Endless)? {
+            Holder::ThisProcess(app) => app,
             Holder::Daemon(_) => {
                 return Err(Failure::failed_with(
                     format!(
                         "the data directory {} is in use by a running daemon",
                         config.storage.data_dir.display()
                     ),
-                    "stop that one first, or name another directory with --data-dir",
+                    "stop that daemon first, or name another directory with --data-dir",
                 ));
             }
         };
         app.register_reloads();
-        say_of_alerts(&app, &app.config);
+        log_alert_problems(&app, &app.config);
         if let Some(level) = log.level() {
             app.reloads.subscribe("logging.level", move |config| {
                 level
@@ -106,18 +105,17 @@ impl Serve {
         let served = self.serve(&app, &runtime, recorder, signals);
         app.close();
         if let Err(failure) = &served {
-            tracing::error!(error = failure.message(), "daemon cannot run");
+            tracing::error!(error = failure.message(), "the daemon cannot run");
         } else {
             tracing::info!("stopped");
         }
-        // A call that hangs (a mail server that says nothing) has been given back to its queue; it
-        // keeps nobody waiting here.
-        runtime.shutdown_timeout(LAST_BREATH);
+        // A hanging call (to a silent mail server) is back in its queue and must not delay the end.
+        runtime.shutdown_timeout(RUNTIME_SHUTDOWN);
         served.map(|()| Exit::Done)
     }
 
-    /// What SIGHUP means: who sits before a terminal has closed it, and whoever has none wants the
-    /// configuration to be read again.
+    /// Chooses the action of SIGHUP: on a terminal it means that the terminal was closed, otherwise
+    /// it requests a reload.
     fn hangup(&self, global: &Global, app: &Arc<App>) -> Hangup {
         if std::io::stdin().is_terminal() || std::io::stdout().is_terminal() {
             return Hangup::End;
@@ -126,8 +124,8 @@ impl Serve {
         Hangup::Reload(Arc::new(move || serve.reload(&global, &app)))
     }
 
-    /// Reads the configuration again, and takes of it what can be taken. One that is wrong changes
-    /// nothing.
+    /// Reloads the configuration and applies the keys that support it. An invalid configuration
+    /// changes nothing.
     fn reload(&self, global: &Global, app: &App) {
         alive::reloading();
         match self.config(global) {
@@ -140,23 +138,20 @@ impl Serve {
                     tracing::error!(
                         keys,
                         error,
-                        "these keys could not be taken; what was before holds"
+                        "these keys could not be applied; their previous values stay in effect"
                     );
                 }
                 if !reloaded.needs_restart.is_empty() {
                     let keys = reloaded.needs_restart.join(", ");
-                    tracing::warn!(
-                        keys,
-                        "these keys have changed and take effect at the next start"
-                    );
+                    tracing::warn!(keys, "these changed keys take effect at the next start");
                 }
-                say_of_alerts(app, &config);
+                log_alert_problems(app, &config);
             }
             Err(failure) => {
                 let error = failure.whole();
                 tracing::error!(
                     error,
-                    "configuration not reloaded; the daemon goes on with the one it has"
+                    "configuration not reloaded; the previous configuration stays in effect"
                 );
             }
         }
@@ -175,10 +170,10 @@ impl Serve {
             if !config.server.listen.ip().is_loopback() {
                 return Err(Failure::usage(
                     format!(
-                        "--dev listens on this machine only, and {} is more than that",
+                        "--dev allows loopback addresses only, not {}",
                         config.server.listen
                     ),
-                    "leave --dev out, or listen on 127.0.0.1",
+                    "omit --dev, or listen on 127.0.0.1",
                 ));
             }
         }
@@ -193,7 +188,7 @@ impl Serve {
         signals: impl FnOnce() -> Result<Signals, Failure>,
     ) -> Result<(), Failure> {
         let demo = if self.dev { demo::prepare(app)? } else { None };
-        // Whoever reads that it listens may ask it to end at once: the signals come first.
+        // Signal handlers first: a client may send SIGTERM as soon as it sees the log line.
         let (signals, sockets) = runtime.block_on(async {
             Ok::<_, Failure>((signals()?, Sockets::open(&app.config).await?))
         })?;
@@ -215,23 +210,18 @@ impl Serve {
     }
 }
 
-/// Says what stands between an alert and whoever is to be told. Nothing else waits for that to be
-/// mended.
-fn say_of_alerts(app: &App, config: &Config) {
+/// Logs problems that prevent alerts. The daemon runs nevertheless.
+fn log_alert_problems(app: &App, config: &Config) {
     if let Some(missing) = app.alert_recipients.missing_key() {
-        tracing::error!(error = %missing, "alerts by webhook wait until there is a key that signs \
-            them");
+        tracing::error!(error = %missing, "webhook alerts wait until a signing key is available");
     }
     for warning in config.warnings() {
-        tracing::warn!(
-            warning,
-            "the configuration is sound, and hardly what is wanted"
-        );
+        tracing::warn!(warning, "the configuration is valid but has warnings");
     }
 }
 
-/// Log files and lines at the terminal or in the journal. Files that cannot be written are said so
-/// once, and done without.
+/// Starts logging to files and to the terminal or the journal. If the files cannot be written, a
+/// warning is logged once and logging goes on without them.
 fn start_logging(config: &Config, dev: bool) -> Result<LogGuard, Failure> {
     let on_terminal = std::io::stdout().is_terminal();
     let stdout = if dev || on_terminal || config.logging.format == Format::Console {
@@ -264,14 +254,14 @@ fn start_logging(config: &Config, dev: bool) -> Result<LogGuard, Failure> {
     let guard = started.map_err(|error| Failure::failed(error.to_string()))?;
     log_panics();
     if let Some(error) = trouble {
-        tracing::warn!(dir = %dir.display(), error, "no log files; make that directory writable, \
-            or set logging.dir");
+        tracing::warn!(dir = %dir.display(), error,
+            "cannot write log files; make the directory writable, or set logging.dir");
     }
     Ok(guard)
 }
 
-/// Whether a stream is the one that the service manager has connected to the journal: it names its
-/// file (`systemd.exec(5)`).
+/// Whether a stream is connected to the journal: JOURNAL_STREAM has its device and inode
+/// (`systemd.exec(5)`).
 fn is_journal(stream: &impl AsFd) -> bool {
     let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     let own = rustix::fs::fstat(stream).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
@@ -302,10 +292,10 @@ impl Sockets {
         let admin = admin.map_err(|error| {
             Failure::failed_with(
                 format!(
-                    "the admin socket {} cannot be made: {error}",
+                    "cannot create the admin socket {}: {error}",
                     admin_path.display()
                 ),
-                "make its directory writable, or name another one in RUNTIME_DIRECTORY",
+                "make its directory writable, or set another directory in RUNTIME_DIRECTORY",
             )
         })?;
         Ok(Self {
@@ -316,7 +306,7 @@ impl Sockets {
         })
     }
 
-    /// Serves both until a signal comes, then lets what runs finish.
+    /// Serves both sockets until a signal comes, then lets running work finish.
     async fn run(
         self,
         app: &Arc<App>,
@@ -328,10 +318,10 @@ impl Sockets {
         let scheduler = Scheduler::start(app.clone());
         alive::ready(app);
         tokio::spawn(signals.wait(end, app.clone()));
-        tokio::spawn(alive::keep_telling(app.clone(), recorder, ended.clone()));
+        tokio::spawn(alive::report_status(app.clone(), recorder, ended.clone()));
         let ending = async {
-            until(ended.clone()).await;
-            // A proxy sends nobody here any more, while those who are here finish.
+            wait_for_end(ended.clone()).await;
+            // A proxy sends no new clients, while requests of current ones finish.
             app.liveness.set_ready(false);
         };
         let settings = ServerSettings {
@@ -348,17 +338,17 @@ impl Sockets {
             admin_router(app),
             app.ports(),
             settings,
-            until(ended.clone()),
+            wait_for_end(ended.clone()),
         );
         let (public, admin) = tokio::join!(public, admin);
         scheduler.stop(WORKER_GRACE).await;
         worker.stop(WORKER_GRACE).await;
-        // Whoever comes now finds no socket and takes the lock instead.
+        // New commands find no socket and lock the data directory instead.
         if let Err(error) = std::fs::remove_file(&self.admin_path) {
-            tracing::debug!(error = %error, "the admin socket was gone already");
+            tracing::debug!(error = %error, "the admin socket was already removed");
         }
         if !app.directory.database().is_healthy() {
-            let hint = "the log says what happened; look at the disk, then start it again";
+            let hint = "see the log for the cause; check the disk, then start the daemon again";
             return Err(Failure::failed_with(
                 "the landlord's file failed".to_owned(),
                 hint,
@@ -374,7 +364,7 @@ fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> Failure {
     let (reason, hint) = match error.kind() {
         ErrorKind::AddrInUse => (
             "the address is in use".to_owned(),
-            "another program has that port: choose another one with --listen",
+            "another program uses that port: choose another one with --listen",
         ),
         ErrorKind::AddrNotAvailable => (
             "this machine does not have that address".to_owned(),
@@ -382,14 +372,14 @@ fn cannot_listen(listen: SocketAddr, error: &std::io::Error) -> Failure {
         ),
         ErrorKind::PermissionDenied => (
             "permission denied".to_owned(),
-            "ports below 1024 are for root: choose another one with --listen",
+            "ports below 1024 need root: choose another one with --listen",
         ),
         _ => (error.to_string(), "choose another address with --listen"),
     };
     Failure::failed_with(format!("cannot listen on {listen}: {reason}"), hint)
 }
 
-async fn until(mut ended: watch::Receiver<bool>) {
-    // Fails when the sender is gone, which is an end as well.
+async fn wait_for_end(mut ended: watch::Receiver<bool>) {
+    // An error means that the sender is gone: the daemon ends as well.
     let _ = ended.wait_for(|ended| *ended).await;
 }

@@ -1,4 +1,4 @@
-//! The signals that the program hears, and the one that it must outlast.
+//! Signal handlers of the process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,48 +14,49 @@ use super::failure::{Exit, Failure};
 use crate::app::App;
 use crate::observe::logging::Buffers;
 
-/// A file that has reached the limit that the system sets for one refuses the write, like a full
-/// disk, instead of ending the process: that is what the signal would do to whoever has no answer
-/// to it. The answer stays for as long as the process lives.
-pub fn outlast_file_limit(runtime: &Runtime) {
+/// Installs a handler for SIGXFSZ, whose default action ends the process. A write beyond the file
+/// size limit then fails like on a full disk. The handler stays for the life of the process.
+pub fn handle_file_size_signal(runtime: &Runtime) {
     let _inside = runtime.enter();
     if let Err(error) = signal(SignalKind::from_raw(Number::XFSZ.as_raw())) {
-        tracing::warn!(error = %error, "a limit on the size of files would end this process");
+        tracing::warn!(
+            error = %error,
+            "cannot handle SIGXFSZ; a file size limit would end this process"
+        );
     }
 }
 
-/// What is done at SIGHUP.
+/// The action of SIGHUP.
 #[derive(Clone)]
 pub enum Hangup {
-    /// The configuration is read again.
+    /// Reload the configuration.
     Reload(Arc<dyn Fn() + Send + Sync>),
-    /// The terminal is gone that it was started from, and with it whoever could end it with Ctrl-C.
+    /// Stop: the terminal was closed, so nobody can press Ctrl-C.
     End,
 }
 
-/// What is listened to from the very start, because it would end the process in the middle of that:
-/// SIGHUP.
-pub fn hangups(runtime: &Runtime) -> Result<Signal, Failure> {
+/// Listens to SIGHUP from the very start, because it would end the process during startup.
+pub fn listen_hangup(runtime: &Runtime) -> Result<Signal, Failure> {
     let _inside = runtime.enter();
     listen(SignalKind::hangup())
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::failed(format!("signals cannot be received: {error}")))
+    signal(kind).map_err(|error| Failure::failed(format!("cannot receive signals: {error}")))
 }
 
-/// The signals of a daemon.
+/// The signals of the daemon.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangups: Signal,
     hangup: Hangup,
-    /// What an end at once still waits for: lines of the log.
+    /// The log lines to flush before an immediate exit.
     buffers: Buffers,
 }
 
 impl Signals {
-    /// Begins to listen. Inside the runtime.
+    /// Starts to listen. Must be called inside the runtime.
     pub fn listen(hangups: Signal, hangup: Hangup, buffers: Buffers) -> Result<Self, Failure> {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -66,42 +67,46 @@ impl Signals {
         })
     }
 
-    /// The first signal asks for the end; a Ctrl-C after that does not wait for it.
+    /// Starts the shutdown at the first signal; a Ctrl-C after that exits at once.
     pub async fn wait(mut self, end: watch::Sender<bool>, app: Arc<App>) {
-        self.until_the_end(&app).await;
+        self.wait_for_end(&app).await;
         tracing::info!("stopping");
         alive::stopping();
-        // Fails when nobody serves any more, which is what is wanted.
+        // An error means that all receivers have ended already.
         let _ = end.send(true);
         self.interrupt.recv().await;
         self.buffers.flush();
         std::process::exit(Exit::Failed as i32);
     }
 
-    async fn until_the_end(&mut self, app: &App) {
-        // Reads files, which may hang, so on a thread of its own; one at a time, and the end can be
-        // asked for meanwhile.
+    async fn wait_for_end(&mut self, app: &App) {
+        // A reload reads files, which may hang, so it has its own thread; one at a time, and a
+        // shutdown is possible meanwhile.
         let mut reloading: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                Some(()) = self.hangups.recv(),
-                    if reloading.is_none() => match self.hangup.clone() {
-                    Hangup::End => return,
-                    Hangup::Reload(reload) => reloading = Some(tokio::task::spawn_blocking(move || reload())),
-                },
-                ended = over(&mut reloading) => {
+                Some(()) = self.hangups.recv(), if reloading.is_none() => {
+                    match self.hangup.clone() {
+                        Hangup::End => return,
+                        Hangup::Reload(reload) => {
+                            reloading = Some(tokio::task::spawn_blocking(move || reload()));
+                        }
+                    }
+                }
+                ended = join_reload(&mut reloading) => {
                     reloading = None;
                     if let Err(error) = ended {
-                        tracing::error!(error = %error, "the configuration was not reloaded by a \
-                            fault");
+                        tracing::error!(error = %error, "configuration reload failed");
                         alive::ready(app);
                     }
                 }
                 () = landlord_fault(app) => {
-                    tracing::error!("the landlord's file cannot be trusted until it is opened \
-                        again; the process ends, to be started anew");
+                    tracing::error!(
+                        "the landlord's file must be reopened and checked; the process stops and \
+                         must be restarted"
+                    );
                     return;
                 }
             }
@@ -109,20 +114,20 @@ impl Signals {
     }
 }
 
-/// The end of a reload; never, when there is none.
-async fn over(reloading: &mut Option<JoinHandle<()>>) -> Result<(), JoinError> {
+/// Waits for the end of the reload; without a reload, waits forever.
+async fn join_reload(reloading: &mut Option<JoinHandle<()>>) -> Result<(), JoinError> {
     match reloading {
         Some(reloading) => reloading.await,
         None => std::future::pending().await,
     }
 }
 
-/// Resolves when the landlord's file has to be opened and checked again. A shop's file is reopened
-/// by the registry; this one everything hangs on, so the whole process is started again, by whoever
-/// runs it.
+/// Waits until the landlord's file must be reopened and checked. The registry reopens tenants'
+/// files; everything depends on this one, so the service manager or the operator restarts the whole
+/// process.
 async fn landlord_fault(app: &App) {
-    let mut looks = tokio::time::interval(Duration::from_secs(1));
+    let mut timer = tokio::time::interval(Duration::from_secs(1));
     while app.directory.database().is_healthy() {
-        looks.tick().await;
+        timer.tick().await;
     }
 }

@@ -1,5 +1,5 @@
-//! The admin socket: where it is, and how it is opened from both ends. Who may open it is who may
-//! run the commands (mode 0600).
+//! The admin socket: its path, and both of its ends. Its permissions (mode 0600) control who may
+//! run commands.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, DEFAULT_DATA_DIR};
 
 const NAME: &str = "admin.sock";
-/// The longest path that every Unix takes for a socket is 103 bytes; longer ones go by way of the
-/// directory's descriptor.
+/// The longest path that is used directly: every Unix accepts 103 bytes for a socket. Longer paths
+/// go through the directory's descriptor.
 const PATH_BYTES_MAX: usize = 100;
 
-/// Where the socket is: in the runtime directory that systemd names, else in the system's for the
-/// system's data, else with the data.
+/// Returns the socket's path: in systemd's RUNTIME_DIRECTORY, else in /run/tillbox for the data in
+/// [`DEFAULT_DATA_DIR`], else in the data directory.
 pub fn path(config: &Config) -> PathBuf {
     let given = std::env::var_os("RUNTIME_DIRECTORY").filter(|dir| !dir.is_empty());
     path_in(given.map(PathBuf::from), &config.storage.data_dir)
@@ -30,16 +30,12 @@ fn path_in(runtime_dir: Option<PathBuf>, data_dir: &Path) -> PathBuf {
     }
 }
 
-/// Listens. Whatever lies at `path` is a dead daemon's: the caller holds the lock of the data
-/// directory.
-///
-/// # Errors
-/// The system's.
+/// Listens at `path` and replaces a stale socket: the caller has the lock of the data directory, so
+/// no daemon uses it.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    // Made beside its place and then moved there: nobody ever finds it with other permissions, or
-    // finds none.
+    // Created under another name and renamed: clients never see wrong permissions or no socket.
     let fresh = path.with_extension("sock.new");
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -51,10 +47,6 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Connects.
-///
-/// # Errors
-/// The system's.
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
     by_short_path(path, |path| UnixStream::connect(path))
 }
@@ -79,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_socket_is_where_the_contract_says() {
+    fn derives_path_from_runtime_and_data_directory() {
         let at = |runtime: Option<&str>, data: &str| {
             path_in(runtime.map(PathBuf::from), Path::new(data))
         };
@@ -92,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_socket_is_replaced_and_a_long_path_works() {
+    fn replaces_stale_socket_at_long_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("d".repeat(120)).join(NAME);
         drop(bind(&path).unwrap());

@@ -1,64 +1,64 @@
-//! `tillbox tenant`: the life of a shop.
+//! `tillbox tenant`: creates and manages tenants.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Data};
+use super::client::{Client, DataDirMode};
 use super::failure::{Exit, Failure};
-use super::output::{Table, facts, good, note, print, print_json, text};
+use super::output::{Table, facts, green, print, print_json, print_stderr, text};
 use super::{Global, Json};
 use crate::primitives::{Currency, HostName, Name, Slug};
 
 /// `tillbox tenant …`
 #[derive(Debug, Subcommand)]
 pub enum Tenant {
-    /// Make a shop: its file, its settings, its first API key
+    /// Create a tenant: its file, its settings, its first API key
     #[command(after_help = "\
 Examples:
   tillbox tenant create corner --name 'Corner Shop'
   tillbox tenant create kiosk --name Kiosk --currency CHF --domain kiosk.example.org
 
-The API key has every scope of a shop. It is shown once; only its hash is kept.")]
+The API key has all scopes of a tenant. It is shown only once, because only its hash is stored.")]
     Create(Create),
-    /// List the shops, the newest first
+    /// List the tenants, the newest first
     List(Json),
-    /// Show one shop
-    Show(Named),
-    /// Suspend a shop: it is kept, and sells nothing
-    Suspend(Named),
-    /// Let a suspended shop sell again
-    Resume(Named),
-    /// Remove a shop for ever: its file, its keys, its domains
+    /// Show a tenant
+    Show(OneTenant),
+    /// Suspend a tenant: its data is kept, but it cannot sell
+    Suspend(OneTenant),
+    /// Resume a suspended tenant
+    Resume(OneTenant),
+    /// Delete a tenant permanently: its file, its keys, its domains
     Delete(Delete),
-    /// Open shops' files, by which they are checked and brought to this version's schema
+    /// Check tenants' files and migrate them to the schema of this version
     #[command(after_help = "\
-A shop is migrated when it is first used anyway. This does it for the whole fleet at a time of \
-your choosing.
+A tenant is also migrated at its first use. This command migrates at a time of your choice.
 
-A shop whose file is held because the disk failed twice under it is let go when it is named, and \
-not by --all: look at the disk first.")]
+A file that is held after two disk failures is released if its tenant is named, but not by --all: \
+check the disk first.")]
     Migrate(Migrate),
-    /// Take a shop's file for what it is, although it lacks sales that were acknowledged
+    /// Open a tenant's file although acknowledged sales are missing from it
     #[command(after_help = "\
-A shop whose file lacks what was acknowledged is not opened: the file is an older copy, or its \
-disk did not keep what it confirmed. Put the newest
-copy there is in its place, and it sells on. Only when there is none: this opens the file as it \
-is. What was lost stays lost, its document numbers will
-be given again, and the landlord's audit log tells of it.")]
+A file that lacks acknowledged changes is not opened: it is an older copy, or its disk lost \
+confirmed writes.
+Restore the newest copy, and the tenant works again. Use this command only without a newer copy: \
+it opens the file as it is.
+The missing sales stay lost, their document numbers are assigned again, and the landlord's audit \
+log records it.")]
     AcceptLoss(AcceptLoss),
 }
 
 #[derive(Debug, Args)]
 pub struct Create {
-    /// Its short name in commands and headers: small letters, digits and inner hyphens
+    /// The short name for commands and headers: lowercase letters, digits and inner hyphens
     slug: Slug,
-    /// Its name, as it stands on documents
+    /// The shop's name on documents
     #[arg(long, value_name = "N")]
     name: Name,
-    /// Its own currency (ISO 4217); it cannot be changed later
+    /// The shop's currency (ISO 4217); it cannot be changed later
     #[arg(long, value_name = "CODE", default_value = "EUR", value_parser = Currency::parse)]
     currency: Currency,
-    /// A host name of its storefront; may be repeated
+    /// A host name of the storefront; may be repeated
     #[arg(long = "domain", value_name = "H")]
     domains: Vec<HostName>,
     #[command(flatten)]
@@ -66,8 +66,8 @@ pub struct Create {
 }
 
 #[derive(Debug, Args)]
-pub struct Named {
-    /// The shop
+pub struct OneTenant {
+    /// The tenant
     slug: Slug,
     #[command(flatten)]
     output: Json,
@@ -75,18 +75,18 @@ pub struct Named {
 
 #[derive(Debug, Args)]
 pub struct Delete {
-    /// The shop
+    /// The tenant
     slug: Slug,
-    /// Yes, for ever
+    /// Confirm the permanent deletion
     #[arg(long)]
     yes: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct AcceptLoss {
-    /// The shop
+    /// The tenant
     slug: Slug,
-    /// Yes, there is no newer copy
+    /// Confirm that there is no newer copy
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -96,10 +96,10 @@ pub struct AcceptLoss {
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Migrate {
-    /// The shop
+    /// The tenant
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     slug: Option<Slug>,
-    /// All of them
+    /// All tenants
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -107,7 +107,6 @@ pub struct Migrate {
 }
 
 impl Tenant {
-    /// Runs it.
     pub fn run(self, global: &Global) -> Result<Exit, Failure> {
         let config = global.config()?;
         if let Self::Delete(delete) = &self {
@@ -116,12 +115,12 @@ impl Tenant {
         if let Self::AcceptLoss(accept) = &self {
             accept.check()?;
         }
-        let data = if matches!(self, Self::Create(_)) {
-            Data::MayBeMade
+        let mode = if matches!(self, Self::Create(_)) {
+            DataDirMode::MayCreate
         } else {
-            Data::IsThere
+            DataDirMode::MustExist
         };
-        let client = Client::connect(&config, data)?;
+        let client = Client::connect(&config, mode)?;
         match self {
             Self::Create(create) => create.run(&client),
             Self::List(output) => list(&client, output),
@@ -156,26 +155,26 @@ impl Create {
             print(&format!(
                 "{}\n\nAPI key (all scopes, shown only now):\n{}\n",
                 facts_of(&tenant).trim_end(),
-                good(&text(&tenant["api_key"]))
+                green(&text(&tenant["api_key"]))
             ))
         };
         printed.map_err(|_| {
             Failure::failed_with(
                 format!(
-                    "the shop {} was made, and its key could not be printed",
+                    "the tenant {} was created, but its key could not be printed",
                     self.slug
                 ),
                 format!(
-                    "make another key: tillbox api-key create --tenant {} --name NAME --scope \
+                    "create another key: tillbox api-key create --tenant {} --name NAME --scope \
                      SCOPE",
                     self.slug
                 ),
             )
         })?;
         if !self.output.json {
-            note(
-                "\nIt sells without tax until it is told its rates: POST /v1/tax-rates, and PATCH \
-                 /v1/settings/shop if its prices hold the tax.\n",
+            print_stderr(
+                "\nSales have no tax until tax rates are set: POST /v1/tax-rates, and PATCH \
+                 /v1/settings/shop if prices include tax.\n",
             );
         }
         Ok(Exit::Done)
@@ -209,7 +208,7 @@ fn list(client: &Client, output: Json) -> Result<Exit, Failure> {
         ];
         table.row(cells.map(|name| text(&tenant[name])));
     }
-    print(&table.render("There is no shop yet. Make one: tillbox tenant create SLUG --name NAME"))?;
+    print(&table.render("No tenants found. Create one: tillbox tenant create SLUG --name NAME"))?;
     Ok(Exit::Done)
 }
 
@@ -222,7 +221,7 @@ fn show(output: Json, tenant: &Value) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The bytes of a tenant's file, where they are shown.
+/// Labels and JSON pointers of the sizes of a tenant's file.
 const SIZES: [(&str, &str); 11] = [
     ("disk used", "/disk/used_bytes"),
     ("share of the disk", "/disk/share_bytes"),
@@ -256,7 +255,7 @@ fn facts_of(tenant: &Value) -> String {
     facts(&known)
 }
 
-/// Bytes for a person: in KiB, MiB or GiB with one decimal place.
+/// Formats bytes in KiB, MiB or GiB with one decimal place.
 fn bytes(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let unit = UNITS.iter().find(|(_, factor)| bytes >= *factor);
@@ -276,16 +275,16 @@ impl Delete {
         }
         Err(Failure::usage(
             format!(
-                "this would remove the shop `{}` with all its sales and books for ever",
+                "this would permanently delete the tenant `{}` with all its sales and books",
                 self.slug
             ),
-            "if that is what you want, repeat it with --yes",
+            "repeat the command with --yes to confirm",
         ))
     }
 
     fn run(self, client: &Client) -> Result<Exit, Failure> {
         client.delete(&path(&self.slug, ""))?;
-        print(&format!("removed {}\n", self.slug))?;
+        print(&format!("deleted {}\n", self.slug))?;
         Ok(Exit::Done)
     }
 }
@@ -297,10 +296,10 @@ impl AcceptLoss {
         }
         Err(Failure::usage(
             format!(
-                "this would give up the sales that the file of `{}` lacks",
+                "this would abandon the sales that are missing from the file of `{}`",
                 self.slug
             ),
-            "if there is no newer copy of it anywhere, repeat it with --yes",
+            "if there is no newer copy, repeat the command with --yes",
         ))
     }
 
@@ -327,10 +326,9 @@ impl AcceptLoss {
             of("/found/audit_seq"),
             of("/known/audit_seq"),
         ))?;
-        note(&format!(
-            "\nLook at what is left: tillbox integrity check --tenant {0}\nIts jobs that had not \
-             ended are held, because they may have been run since: \
-             tillbox queue release --tenant {0}\n",
+        print_stderr(&format!(
+            "\nCheck the remaining data: tillbox integrity check --tenant {0}\nIts unfinished jobs \
+             are held, because they may have run since: tillbox queue release --tenant {0}\n",
             self.slug
         ));
         Ok(Exit::Done)
@@ -371,7 +369,7 @@ impl Migrate {
             done.iter().for_each(|row| {
                 table.row(["slug", "status", "error"].map(|name| text(&row[name])))
             });
-            print(&table.render("There is no shop yet."))?;
+            print(&table.render("No tenants found."))?;
         }
         first_failure.map_or(Ok(Exit::Done), Err)
     }

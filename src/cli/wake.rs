@@ -1,19 +1,19 @@
-//! The end of a command whose runtime cannot wake its threads: when the system refuses the write
-//! that does so (an error of its eventfd), tokio panics in whichever thread wanted to wake another,
-//! and the other one sleeps for ever. Nothing in this process can be waited for then, so it ends at
-//! once. Files survive that as they survive a kill.
+//! Exit of a command whose runtime cannot wake its threads. When the system refuses a write to the
+//! runtime's eventfd, tokio panics in the waking thread, and the other thread sleeps forever. The
+//! process then exits at once; files survive this as they survive a kill.
 
 use std::panic::PanicHookInfo;
 
 use super::failure::Failure;
 use crate::storage::writer::panic_text;
 
-/// The beginning of tokio's panic in that case; a test breaks a real eventfd, so that a change of
-/// it shows.
+/// The beginning of tokio's panic message; a test breaks a real eventfd and so detects a changed
+/// message.
 const CANNOT_WAKE: &str = "failed to wake I/O driver";
 
-/// ChainEnds the process with a line and exit code 1 when its threads cannot be woken, from now on.
-pub fn fail_when_impossible() {
+/// Installs a panic hook that exits with an error line and exit code 1 when threads cannot be
+/// woken.
+pub fn exit_when_threads_cannot_wake() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if is_wake_failure(panic) {
@@ -30,7 +30,7 @@ fn is_wake_failure(panic: &PanicHookInfo<'_>) -> bool {
 fn failure(panic: &PanicHookInfo<'_>) -> Failure {
     let cause = panic_text(panic.payload());
     Failure::in_one_line(format!(
-        "the system does not let this command wake its own threads ({cause}); it is not known \
-         whether the work was done: check, and repeat the command"
+        "the system does not let this command wake its own threads ({cause}); the outcome is \
+         unknown: check the result, then repeat the command if necessary"
     ))
 }

@@ -1,4 +1,5 @@
-//! `[alerts]`: whom to tell when a job was given up. Both ways may be set, or one, or none.
+//! `[alerts]`: the recipients of alerts about discarded jobs. Both channels may be set, or one, or
+//! none.
 
 use super::error::Faults;
 use super::units::Span;
@@ -8,22 +9,22 @@ use crate::primitives::Email;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
-/// Whom to tell, and how.
+/// The channels and the rate of alerts.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
     /// A URL that gets a signed POST for each alert (Standard Webhooks); empty: none.
     pub webhook_url: WebhookUrl,
-    /// The key of the signatures, `whsec_…`; empty: one is made, and kept in `alerts.secret` in the
+    /// The signing key, `whsec_…`; empty: a key is generated and kept in `alerts.secret` in the
     /// data directory.
     pub webhook_secret: WebhookSecret,
-    /// Whether the URL may lead to an address of this house or this machine. It is the operator's
-    /// own, so it may unless it is forbidden.
+    /// Whether the URL may lead to a private address or this machine. The operator sets the URL, so
+    /// this is allowed by default.
     pub webhook_private: bool,
     /// An address that gets a mail for each alert; empty: none.
     pub email_to: String,
-    /// How long a kind of job of one tenant is not told of again; what fails meanwhile is told as a
-    /// count at the end.
+    /// The time between two alerts about one kind of job of one tenant. Failures in between are
+    /// reported as a count at the end.
     pub window: Span,
 }
 
@@ -49,14 +50,14 @@ impl Alerts {
         }
         let secret = self.webhook_secret.expose();
         if !secret.is_empty() && SigningKey::parse(secret).is_none() {
-            // What is wrong with it is not shown: most of it may be right.
-            let text = "is no key; it is whsec_ and 24 to 64 bytes in base64, or empty";
+            // The message does not show the value: most of it may be the right key.
+            let text = "is not a key; write whsec_ and 24 to 64 bytes in base64, or leave it empty";
             faults.add("alerts.webhook_secret", text);
         }
         if !self.email_to.is_empty() && Email::parse(&self.email_to).is_err() {
             faults.add(
                 "alerts.email_to",
-                format!("{:?} is no address", self.email_to),
+                format!("{:?} is not an email address", self.email_to),
             );
         }
         faults.within(
@@ -67,14 +68,13 @@ impl Alerts {
     }
 }
 
-/// A URL whose path may be its secret. Printing, logging and serialising it show no more than its
-/// host.
+/// A URL whose path may be a secret. Printing, logging and serialising show the host only.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct WebhookUrl(String);
 
 impl WebhookUrl {
-    /// The URL as it was given: for connecting, and for nothing else.
+    /// The full URL, only for connecting.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -90,13 +90,12 @@ impl WebhookUrl {
     }
 }
 
-/// A key. Printing, logging and serialising it show only whether there is one.
+/// A signing key. Printing, logging and serialising show only whether it is set.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct WebhookSecret(String);
 
 impl WebhookSecret {
-    /// The key as it was given.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -137,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_a_secret_is_never_shown() {
+    fn redacts_url_and_secret() {
         for (url, shown) in [
             ("", ""),
             (

@@ -1,11 +1,11 @@
-//! `[cache]`: how long what was read is trusted. A change in this process ends it at once, whatever
-//! stands here; money is in no cache.
+//! `[cache]`: lifetimes of cached data. A change in this process invalidates an entry at once.
+//! Amounts of money are never cached.
 
 use super::error::Faults;
 use super::units::Span;
 use serde::{Deserialize, Serialize};
 
-/// How long what was read is trusted.
+/// Lifetimes of cached data.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cache {
@@ -13,8 +13,8 @@ pub struct Cache {
     pub rate_ttl: Span,
     /// The currencies that a shop sells in.
     pub settings_ttl: Span,
-    /// The features of plans. Taken, so that a file which names it is a good one; there are no
-    /// plans yet, and nothing goes by it.
+    /// The features of plans. Accepted so that a file with this key stays valid; plans do not exist
+    /// yet, so the value has no effect.
     pub feature_ttl: Span,
 }
 

@@ -1,4 +1,4 @@
-//! Which keys two configurations differ in: what a reload has to tell of.
+//! The keys in which two configurations differ, for the log line of a reload.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,7 @@ use super::Config;
 use super::keys::dotted;
 
 impl Config {
-    /// The dotted keys whose values differ, in alphabetical order; of a secret that differs, its
-    /// key.
+    /// Lists the dotted keys whose values differ, in alphabetical order, secrets included.
     #[must_use]
     pub fn differing(&self, other: &Self) -> Vec<String> {
         let (mine, theirs) = (table(self), table(other));
@@ -18,7 +17,7 @@ impl Config {
             .into_iter()
             .filter(|key| find(&mine, key) != find(&theirs, key))
             .collect();
-        // Secrets are redacted in the tables.
+        // The tables have redacted secrets.
         let redacted = [
             (
                 "alerts.webhook_secret",
@@ -65,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named_secrets_included() {
+    fn lists_differing_keys_with_secrets() {
         let plain = Config::default();
         assert_eq!(plain.differing(&plain), [""; 0]);
         let other = with(

@@ -1,45 +1,41 @@
-//! What can be wrong with a configuration, said so that the operator can mend it without the
-//! manual.
+//! Configuration errors. Each message says how to fix the problem, without the manual.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Why there is no configuration.
+/// Reasons why the configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read; one named on the command line must exist.
     #[error("cannot read {}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// What the system says.
         source: std::io::Error,
     },
     /// The file is not TOML.
     #[error("{}, line {line}: {message}", path.display())]
     Syntax {
-        /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What the parser says. The text of the line is left out: it may hold a secret.
+        /// The parser's message, without the text of the line: it may hold a secret.
         message: String,
     },
-    /// Keys that nobody reads, from the file and from the environment.
+    /// Keys in the file or the environment that do not exist.
     #[error("{}", joined(.0))]
     UnknownKeys(Vec<UnknownKey>),
-    /// A value of the wrong kind.
+    /// A value of the wrong type.
     #[error("{key} in {origin}: {message}")]
     WrongValue {
         /// The dotted key.
         key: String,
         /// The file or the environment variable.
         origin: String,
-        /// What was expected.
+        /// The expected value.
         message: String,
     },
-    /// Values of the right kind, out of their bounds.
+    /// Values of the right type that are out of bounds.
     #[error("{}", joined(.0))]
     Invalid(Vec<Fault>),
 }
@@ -51,7 +47,7 @@ pub struct UnknownKey {
     pub key: String,
     /// The file or the environment variable.
     pub origin: String,
-    /// The known key most like it, if one is.
+    /// The most similar known key.
     pub nearest: Option<String>,
 }
 
@@ -60,7 +56,7 @@ pub struct UnknownKey {
 pub struct Fault {
     /// The dotted key.
     pub key: String,
-    /// What is wrong, and what would be right.
+    /// The problem and how to fix it.
     pub problem: String,
 }
 
@@ -75,7 +71,7 @@ impl fmt::Display for UnknownKey {
             Some(nearest) => write!(f, "unknown key {key} in {origin}; did you mean {nearest}?"),
             None => write!(
                 f,
-                "unknown key {key} in {origin}; `tillbox config show` prints all that there are"
+                "unknown key {key} in {origin}; `tillbox config show` lists the known keys"
             ),
         }
     }
@@ -116,7 +112,7 @@ impl Faults {
         }
     }
 
-    /// `Ok` when there was no fault.
+    /// Returns `Ok` without faults.
     pub fn into_result(self) -> Result<(), ConfigError> {
         if self.0.is_empty() {
             Ok(())
@@ -131,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_faults_are_in_one_line() {
+    fn joins_all_faults_into_one_line() {
         let mut faults = Faults::default();
         faults.within("a.b", 0, 1..=3);
         faults.within("a.c", 2, 1..=3);

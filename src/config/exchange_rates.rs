@@ -1,6 +1,6 @@
-//! `[exchange_rates]`: whether the European Central Bank's daily rates are fetched. Off, because a
-//! daemon that was just installed calls nobody unasked; a shop without a network imports files
-//! (`tillbox exchange-rates import`) or sets its own rates.
+//! `[exchange_rates]`: the fetch of the European Central Bank's daily rates. Off by default: a new
+//! installation contacts no other server unasked. An installation without a network imports files
+//! (`tillbox exchange-rates import`), or each shop sets its own rates.
 
 use super::error::Faults;
 use super::units::Span;
@@ -8,20 +8,19 @@ use crate::outbound::http::Target;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
-/// How published rates come in.
+/// The source of published rates.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExchangeRates {
-    /// Whether they are fetched.
     pub fetch: bool,
-    /// Where the daily file is.
+    /// The URL of the daily file.
     pub url: RatesUrl,
-    /// How often it is looked for. It changes once a day; an interval of some hours needs no
-    /// calendar of the bank's.
+    /// The interval between fetches. The file changes once a day; an interval of some hours needs
+    /// no calendar of the bank's holidays.
     pub every: Span,
-    /// The longest that one fetch may take.
+    /// The longest time of one fetch.
     pub timeout: Span,
-    /// Whether the URL may lead to an address of this house.
+    /// Whether the URL may lead to a private address.
     pub allow_private_addresses: bool,
 }
 
@@ -57,14 +56,14 @@ impl ExchangeRates {
     }
 }
 
-/// A URL whose query may hold the key of a mirror. Printing, logging and serialising it show `***`
-/// in its place.
+/// A URL whose query may hold the key of a mirror. Printing, logging and serialising show `***` in
+/// place of the query.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct RatesUrl(String);
 
 impl RatesUrl {
-    /// The URL as it was given: for connecting, and for nothing else.
+    /// The full URL, only for connecting.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -72,10 +71,9 @@ impl RatesUrl {
 
     fn redacted(&self) -> String {
         match (Target::parse(&self.0), self.0.split_once('?')) {
-            // A name and a password before the host, say: what is wrong with it is told by whoever
-            // checks it.
+            // An invalid URL may have a password before the host; `check` reports the fault.
             (Err(_), _) => "***".to_owned(),
-            (Ok(_), Some((place, _))) => format!("{place}?***"),
+            (Ok(_), Some((before_query, _))) => format!("{before_query}?***"),
             (Ok(_), None) => self.0.clone(),
         }
     }
@@ -104,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mirrors_key_is_never_shown() {
+    fn redacts_key_in_mirror_url() {
         for (url, shown) in [
             (
                 "https://mirror.example/daily.xml",

@@ -1,14 +1,14 @@
-//! `[invoicing]`: how invoices are numbered.
+//! `[invoicing]`: invoice numbers.
 
 use super::error::Faults;
 use crate::primitives::number_format::NumberFormat;
 use serde::{Deserialize, Serialize};
 
-/// How invoices are numbered.
+/// The format of invoice numbers.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Invoicing {
-    /// A [`NumberFormat`], kept as text so that its fault is reported along with all others.
+    /// A [`NumberFormat`], kept as text so that its fault is reported together with all others.
     pub number_format: String,
 }
 

@@ -1,17 +1,16 @@
-//! The known keys, taken from what the defaults serialise to, and the nearest one to a key that is
-//! not known.
+//! The known keys (derived from the serialised defaults), and the nearest known key for an unknown
+//! one.
 
 use toml::{Table, Value};
 
-/// The prefix of the variables that override keys.
+/// The prefix of the environment variables that override keys.
 pub(super) const ENV_PREFIX: &str = "TILLBOX_";
 
-/// Keys whose value may be a table, and is one value all the same: whoever reads it names what is
-/// wrong inside.
+/// Keys whose value may be a table but counts as one value: their deserialiser reports faults
+/// inside.
 const WHOLE: &[&str] = &["backoff"];
 
-/// Keys whose values may be secrets, or hold one: no message shows what stands there, whatever it
-/// is.
+/// Keys whose values may be or contain secrets: no message shows their values, whatever the type.
 pub(super) const SECRETS: &[&str] = &[
     "alerts.webhook_secret",
     "alerts.webhook_url",
@@ -19,7 +18,8 @@ pub(super) const SECRETS: &[&str] = &[
     "mail.smtp_url",
 ];
 
-/// The key of a secret that `key` is, or is a part of: a list's element, a table's member.
+/// Finds the secret's key for `key`: the key itself, an element of its list or a member of its
+/// table.
 pub(super) fn secret_of(key: &str) -> Option<&'static str> {
     let is_part = |secret: &&str| {
         key.strip_prefix(*secret)
@@ -28,7 +28,7 @@ pub(super) fn secret_of(key: &str) -> Option<&'static str> {
     SECRETS.iter().copied().find(is_part)
 }
 
-/// All dotted keys that have a value in `table`, an empty table counting as one.
+/// Lists the dotted keys of all values in `table`. An empty table counts as a value.
 pub(super) fn dotted(table: &Table) -> Vec<String> {
     let mut keys = Vec::new();
     collect(table, "", &mut keys);
@@ -56,10 +56,11 @@ pub(super) fn is_known(known: &[String], key: &str) -> bool {
     })
 }
 
-/// How alike two keys are, of 1, for one to be a slip of the other: `foo` is none of `mail.from`.
+/// The lowest similarity (of 1) at which a key counts as a misspelling: `foo` is not suggested as
+/// `mail.from`.
 const LIKE: f64 = 0.6;
 
-/// The known key or section most like `key`.
+/// Finds the known key or section most similar to `key`.
 pub(super) fn nearest<'a>(known: &'a [String], key: &str) -> Option<&'a str> {
     let likeness = |candidate: &&str| strsim::normalized_damerau_levenshtein(candidate, key);
     let sections = known.iter().filter_map(|key| Some(key.rsplit_once('.')?.0));
@@ -71,14 +72,14 @@ pub(super) fn nearest<'a>(known: &'a [String], key: &str) -> Option<&'a str> {
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
-/// The variable that overrides `key`: `server.listen` → `TILLBOX_SERVER__LISTEN`.
+/// Names the variable that overrides `key`: `server.listen` → `TILLBOX_SERVER__LISTEN`.
 pub(super) fn env_name(key: &str) -> String {
     format!("{ENV_PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
 
-/// The key that a variable overrides. `None` for variables that are none of ours, which is every
-/// one without a `__`, except where it is a known one but for that: a `TILLBOX_SERVER_LISTEN`
-/// ignored would be a trap.
+/// Names the key that a variable overrides. `None` for foreign variables: those without a `__`,
+/// except a known name with single underscores. Ignoring `TILLBOX_SERVER_LISTEN` silently would be
+/// a trap.
 pub(super) fn env_key(known: &[String], variable: &str) -> Option<String> {
     let name = variable.strip_prefix(ENV_PREFIX)?;
     let misspelt = |key: &&String| env_name(key).replace("__", "_") == variable;
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn names_go_both_ways() {
+    fn converts_between_keys_and_variables() {
         for key in known() {
             assert_eq!(env_key(&known(), &env_name(&key)), Some(key));
         }
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_known_and_halves_of_words_are_not() {
+    fn knows_sections_but_not_partial_words() {
         assert!(is_known(&known(), "queue.low"));
         assert!(is_known(&known(), "server.listen"));
         assert!(!is_known(&known(), "server.lis"));

@@ -1,8 +1,7 @@
-//! From a file and the environment to a [`Config`]: defaults, overlaid by the file, overlaid by the
-//! environment.
+//! Loads a [`Config`]: the defaults, overridden by the file, overridden by the environment.
 //!
-//! Everything is merged as TOML first and read once, so that a partial `[queue.audit]` keeps that
-//! queue's own defaults.
+//! The layers are merged as TOML and deserialised once, so that a partial `[queue.audit]` keeps
+//! that queue's own defaults.
 
 use super::keys::{dotted, env_key, is_known, nearest, secret_of};
 use super::{Config, ConfigError, UnknownKey};
@@ -12,15 +11,15 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// The file that is read when none is named and it exists.
+/// The file that is read if it exists and no other file is named.
 pub const DEFAULT_PATH: &str = "/etc/tillbox/tillbox.toml";
 
 impl Config {
-    /// Reads the configuration: `path` when given (it must exist), else [`DEFAULT_PATH`] if it
-    /// exists, then the variables `TILLBOX_SECTION__KEY` among `env`; and checks it.
+    /// Reads and validates the configuration: `path` if given (it must exist), else
+    /// [`DEFAULT_PATH`] if it exists, then the variables `TILLBOX_SECTION__KEY` of `env`.
     ///
     /// # Errors
-    /// See [`ConfigError`]. Each names the key and where it came from.
+    /// Each [`ConfigError`] names the key and its origin.
     pub fn load(
         path: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
@@ -38,10 +37,7 @@ impl Config {
         Layers::new(file).with_env(env)?.read()
     }
 
-    /// As [`load`](Self::load), of a text that stands for the file at `path`.
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
+    /// Reads `text` in place of the file at `path`, otherwise like [`load`](Self::load).
     pub fn of_text(
         path: &Path,
         text: &str,
@@ -80,7 +76,7 @@ fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
     })
 }
 
-/// The merged table, and where each override in it came from.
+/// The merged table and the origin of each override.
 struct Layers {
     known: Vec<String>,
     merged: Table,
@@ -103,8 +99,7 @@ impl Layers {
         if let Some(File { path, table }) = file {
             layers.file = path.display().to_string();
             for key in dotted(&table) {
-                // What stands below a secret may be one: whoever reads it says what is wrong, and
-                // no more.
+                // A key below a secret may itself be secret; `read` reports it without showing it.
                 if !is_known(&layers.known, &key) && secret_of(&key).is_none() {
                     layers.add_unknown(key, layers.file.clone());
                 }
@@ -121,7 +116,7 @@ impl Layers {
         let ours = env.filter_map(|(variable, text)| {
             Some((env_key(&self.known, &variable)?, (variable, text)))
         });
-        // Sorted, so that the same environment is always reported in the same way.
+        // Sorted, so that the same environment gives the same message.
         let ours: BTreeMap<String, (String, String)> = ours.collect();
         for (key, (variable, text)) in ours {
             if self.known.contains(&key) {
@@ -148,8 +143,8 @@ impl Layers {
         if !self.unknown.is_empty() {
             return Err(ConfigError::UnknownKeys(self.unknown));
         }
-        if let Some(key) = self.find_no_section().map(str::to_owned) {
-            let message = format!("is no section; write [{key}], and its keys below that");
+        if let Some(key) = self.find_misused_section().map(str::to_owned) {
+            let message = format!("is not a section; write [{key}], and its keys below that");
             let origin = self.file;
             return Err(ConfigError::WrongValue {
                 key,
@@ -159,8 +154,8 @@ impl Layers {
         }
         let config: Config = serde_path_to_error::deserialize(self.merged).map_err(|error| {
             let key = error.path().to_string();
-            // An element of a list is reported as `key[1]`, a part of a table as `key.part`; each
-            // came whole from one place.
+            // Serde reports a list element as `key[1]` and a table member as `key.part`; the whole
+            // value has one origin.
             let is_part = |known: &str| {
                 key.strip_prefix(known)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
@@ -169,11 +164,11 @@ impl Layers {
                 Some((_, variable)) => format!("the variable {variable}"),
                 None => self.file,
             };
-            // The parser shows what it has found, such as a number, and that may be the secret.
+            // The parser's message shows the value, such as a number, which may be the secret.
             let (key, message) = match secret_of(&key) {
                 Some(secret) => (
                     secret.to_owned(),
-                    "is no text; write it between quotes".to_owned(),
+                    "is not a string; write it between quotes".to_owned(),
                 ),
                 None => (key, error.into_inner().message().to_owned()),
             };
@@ -187,9 +182,10 @@ impl Layers {
         Ok(config)
     }
 
-    /// A section in whose place the file has something else. What that is, is not shown, for it may
-    /// be a secret; nor is a list read as the section's values in their order, as the parser would.
-    fn find_no_section(&self) -> Option<&str> {
+    /// Finds a section that is not a table in the file. The value is not shown, because it may be a
+    /// secret. This check also rejects a list, which serde would read as the section's values in
+    /// order.
+    fn find_misused_section(&self) -> Option<&str> {
         let is_table = |section: &&str| {
             let mut parts = section.split('.');
             parts
@@ -217,7 +213,7 @@ fn overlay(base: &mut Table, over: Table) {
     }
 }
 
-/// The place of a known key, unless the file has put something else where its section should be.
+/// Finds the slot of a known key. Fails when the file has another value in place of its section.
 fn slot<'a>(table: &'a mut Table, key: &str, variable: &str) -> Result<&'a mut Value, ConfigError> {
     let (section, name) = match key.rsplit_once('.') {
         Some((sections, name)) => {
@@ -237,8 +233,8 @@ fn slot<'a>(table: &'a mut Table, key: &str, variable: &str) -> Result<&'a mut V
         })
 }
 
-/// A variable's text as the value that belongs at `current`: where a text is expected it is the
-/// text itself, unless quoted (a password of digits stays a text); elsewhere it is read as TOML.
+/// Converts a variable's text to a value of the type of `current`. Where a string is expected,
+/// unquoted text is used as it is (a password of digits stays a string); otherwise it is TOML.
 fn typed(current: &Value, text: String) -> Value {
     match text.parse::<Value>() {
         Ok(value) if value.is_str() || !current.is_str() => value,
@@ -264,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_file_must_exist_and_be_toml() {
+    fn rejects_named_file_when_missing_or_not_toml() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.toml");
         let error = load(Some(&path)).unwrap_err();
@@ -281,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_in_the_place_of_a_section_is_named() {
+    fn names_section_when_file_has_a_value_in_its_place() {
         let error = load_text("server = 5", &[]).unwrap_err().to_string();
         assert!(error.starts_with("server in test.toml:"), "{error}");
         let error = load_text("server = 5", &[("TILLBOX_SERVER__LISTEN", "[::1]:9")]);
@@ -290,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_digits_stay_texts() {
+    fn keeps_string_when_it_has_only_digits() {
         let as_text = Value::String(String::new());
         assert_eq!(typed(&as_text, "007".into()), Value::String("007".into()));
         assert_eq!(typed(&as_text, "'x'".into()), Value::String("x".into()));

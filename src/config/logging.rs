@@ -1,4 +1,4 @@
-//! `[logging]`: what is logged, where to and for how long.
+//! `[logging]`: the level, format, place and retention of logs.
 
 use super::error::Faults;
 use super::storage::DEFAULT_DATA_DIR;
@@ -6,30 +6,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::path::{Path, PathBuf};
 use tracing_subscriber::filter::Directive;
 
-/// What is logged, where to and for how long.
+/// The level, format, place and retention of logs.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logging {
-    /// A level, or directives such as `info,tillbox::worker=debug`; without a level for all it is
-    /// `info`.
+    /// A level, or directives such as `info,tillbox::worker=debug`; the level for all is `info`
+    /// unless set.
     pub level: String,
-    /// The directory for log files; the empty text leaves the choice to [`Logging::effective_dir`].
+    /// The directory for log files; if empty, [`Logging::effective_dir`] chooses it.
     #[serde(serialize_with = "write_dir", deserialize_with = "read_dir")]
     pub dir: Option<PathBuf>,
-    /// DailyFile files that are kept.
+    /// The number of daily files to keep.
     pub keep_days: u32,
-    /// The shape of the lines on standard output.
     pub format: Format,
 }
 
-/// The shape of the lines on standard output; files are always JSON.
+/// The format of the lines on standard output; files are always JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One JSON object per line.
     #[default]
     Json,
-    /// One line for a person.
+    /// One line for people.
     Console,
 }
 
@@ -45,8 +44,9 @@ impl Default for Logging {
 }
 
 impl Logging {
-    /// The directory that is set; else the system's log directory for the system's data directory;
-    /// else `logs` inside the data directory, so that a trial run stays in its own place.
+    /// Returns the configured directory, else `/var/log/tillbox` if the data is in
+    /// [`DEFAULT_DATA_DIR`], else `logs` in the data directory, so that a trial run writes nowhere
+    /// else.
     #[must_use]
     pub fn effective_dir(&self, data_dir: &Path) -> PathBuf {
         match &self.dir {
@@ -64,13 +64,12 @@ impl Logging {
     }
 }
 
-/// The levels, from nothing to everything.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-/// How like a level a word must be to be taken for a slip of it.
+/// The lowest similarity (of 1) at which a word counts as a misspelt level.
 const LIKE: f64 = 0.5;
 
-/// What is wrong with directives. The filter itself takes a word that is no level for the name of a
-/// module, and logs that module and nothing else.
+/// Describes the fault of invalid directives. The filter itself would read a misspelt level as a
+/// module name and log that module only.
 fn fault_of(directives: &str) -> Option<String> {
     let mut levels = directives.split(',').map(|directive| {
         directive
@@ -86,14 +85,14 @@ fn fault_of(directives: &str) -> Option<String> {
         let nearest = alike.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         let hint = nearest.map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
         return Some(format!(
-            "{word:?} is no level; {hint}write off, error, warn, info, debug or trace, or one for \
+            "{word:?} is not a level; {hint}write off, error, warn, info, debug or trace, or one for \
              all and some for modules, such as info,tillbox::worker=debug"
         ));
     }
     let faulty = |directive: &&str| directive.parse::<Directive>().is_err();
     let wrong = directives.split(',').map(str::trim).find(faulty)?;
     Some(format!(
-        "{wrong:?} is no module and its level; write it as in info,tillbox::worker=debug"
+        "{wrong:?} is not a module and its level; write it as in info,tillbox::worker=debug"
     ))
 }
 
@@ -115,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_directory_follows_the_data() {
+    fn derives_log_directory_from_data_directory() {
         let mut logging = Logging::default();
         let dir = |logging: &Logging, data: &str| logging.effective_dir(Path::new(data));
         assert_eq!(
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_level_is_refused_and_the_nearest_is_named() {
+    fn rejects_unknown_level_and_suggests_the_nearest() {
         for good in [
             "info",
             "OFF",
@@ -153,7 +152,7 @@ mod tests {
         ] {
             let fault = fault_of(bad).unwrap();
             assert!(
-                fault.starts_with(&format!("{word:?} is no level; ")),
+                fault.starts_with(&format!("{word:?} is not a level; ")),
                 "{bad}: {fault}"
             );
             let named = fault
@@ -164,7 +163,7 @@ mod tests {
         for bad in ["=debug", "info,[request=debug"] {
             let fault = fault_of(bad).unwrap();
             assert!(
-                fault.contains("is no module and its level"),
+                fault.contains("is not a module and its level"),
                 "{bad}: {fault}"
             );
         }

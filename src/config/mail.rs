@@ -1,5 +1,5 @@
-//! `[mail]`: how mail leaves the house. Without a server it is written to files, so that nothing is
-//! lost on a machine that is being tried out.
+//! `[mail]`: outgoing mail. Without a server, mail is written to files, so that a trial
+//! installation loses none.
 
 use super::error::Faults;
 use super::units::Span;
@@ -8,7 +8,7 @@ use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
-/// How mail leaves the house.
+/// The sender and the server of outgoing mail.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mail {
@@ -17,8 +17,8 @@ pub struct Mail {
     /// `smtp://` or `smtps://` with user and password; empty: mail is written to the outbox
     /// directory.
     pub smtp_url: SmtpUrl,
-    /// The longest that sending one message may take, from the look-up of the server's name to its
-    /// last answer. A queue's own time-out holds as well.
+    /// The longest time for sending one message, from the DNS query to the server's last answer.
+    /// The queue's own timeout applies as well.
     pub timeout: Span,
 }
 
@@ -47,10 +47,10 @@ impl Mail {
                 "is neither empty nor smtp://… nor smtps://…",
             );
         } else if !url.is_empty() && AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_err() {
-            // What is wrong with it is not shown: it may hold a password.
+            // The message does not show the value: it may hold a password.
             faults.add(
                 "mail.smtp_url",
-                "is no URL of a mail server; look at its port, its options and the characters of \
+                "is not a URL of a mail server; check its port, its options and the characters of \
                  its password",
             );
         }
@@ -59,20 +59,20 @@ impl Mail {
     }
 }
 
-/// A URL that may hold a password. Printing, logging and serialising it show `***` in its place.
+/// A URL that may hold a password. Printing, logging and serialising show `***` in its place.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct SmtpUrl(String);
 
 impl SmtpUrl {
-    /// The URL as it was given, password included: for connecting, and for nothing else.
+    /// The full URL with its password, only for connecting.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Errs on the side of hiding: a password may hold `/`, `:` and `@` although it should have
-    /// been encoded.
+    /// Hides too much rather than too little: a password may hold `/`, `:` and `@` although these
+    /// should be encoded.
     fn redacted(&self) -> String {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
         let Some((user_info, host)) = rest.rsplit_once('@') else {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_password_is_never_shown() {
+    fn redacts_password() {
         for (url, shown) in [
             ("", ""),
             ("smtp://mx.example:25", "smtp://mx.example:25"),

@@ -1,8 +1,7 @@
-//! L5: what the operator may set. Everything works with no file at all.
+//! L5: the operator's configuration. Tillbox works without a configuration file.
 //!
-//! One file per section. The list of known keys is what the defaults serialise to, so it cannot lag
-//! behind the code; a key nobody reads does not exist. Reading is in `load.rs`, faults in
-//! `error.rs`.
+//! Each section has its own file. The list of known keys is derived from the serialised defaults,
+//! so it always matches the code. `load.rs` reads the configuration; `error.rs` has the errors.
 
 mod alerts;
 mod cache;
@@ -44,33 +43,22 @@ use error::Faults;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// The whole configuration; one field per section of the file.
+/// The whole configuration, with one field per section of the file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `[server]`: the HTTP side.
     pub server: Server,
-    /// `[storage]`: where the files are and how many are open.
     pub storage: Storage,
-    /// `[storefront]`: the bounds of callers without an API key.
     pub storefront: Storefront,
-    /// `[rate_limits]`: how often one caller may ask.
     pub rate_limits: RateLimits,
-    /// `[queue]` and `[queue.NAME]`: the background work.
+    /// `[queue]` and `[queue.NAME]`.
     pub queue: Queues,
-    /// `[retention]`: how long traces are kept.
     pub retention: Retention,
-    /// `[cache]`: how long what was read is trusted.
     pub cache: Cache,
-    /// `[exchange_rates]`: how published rates come in.
     pub exchange_rates: ExchangeRates,
-    /// `[invoicing]`: how invoices are numbered.
     pub invoicing: Invoicing,
-    /// `[logging]`: what is logged and where.
     pub logging: Logging,
-    /// `[mail]`: how mail leaves the house.
     pub mail: Mail,
-    /// `[alerts]`: whom to tell when a job was given up.
     pub alerts: Alerts,
 }
 
@@ -78,7 +66,7 @@ impl Config {
     /// Checks every value against its bounds.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] with all the faults there are, not only the first.
+    /// Returns [`ConfigError::Invalid`] with all faults, not only the first.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut faults = Faults::default();
         self.server.check(&mut faults);
@@ -95,36 +83,34 @@ impl Config {
         faults.into_result()
     }
 
-    /// What is sound and still hardly what somebody wants, in sentences.
+    /// Lists settings that are valid but probably not intended.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.alerts.email_to.is_empty() && self.mail.smtp_url.expose().is_empty() {
             let outbox = self.outbox_dir();
             warnings.push(format!(
-                "alerts.email_to is set and mail.smtp_url is not: nobody is told, alerts become \
-                 files in {}; set mail.smtp_url, or leave alerts.email_to out",
+                "alerts.email_to is set and mail.smtp_url is not: nobody is notified, alerts \
+                 become files in {}; set mail.smtp_url, or leave alerts.email_to out",
                 outbox.display()
             ));
         }
         warnings
     }
 
-    /// The effective configuration as TOML. Secrets are redacted: their types do not serialise
-    /// otherwise.
+    /// Formats the effective configuration as TOML. The types of secrets serialise redacted.
     #[must_use]
     pub fn show(&self) -> String {
         toml::to_string(self).expect("the configuration consists of tables, texts and numbers")
     }
 
-    /// The directory for log files: the one that is set; else the system's, unless the data is
-    /// elsewhere too.
+    /// The directory for log files, see [`Logging::effective_dir`].
     #[must_use]
     pub fn log_dir(&self) -> PathBuf {
         self.logging.effective_dir(&self.storage.data_dir)
     }
 
-    /// The directory that mail is written to while there is no mail server.
+    /// The directory for mail when no mail server is configured.
     #[must_use]
     pub fn outbox_dir(&self) -> PathBuf {
         self.storage.data_dir.join("outbox")

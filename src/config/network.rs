@@ -1,5 +1,4 @@
-//! A network as people write it in a configuration file: `10.0.0.0/8`, `2001:db8::/32`, or one
-//! address.
+//! Networks in the configuration file: `10.0.0.0/8`, `2001:db8::/32`, or one address.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,38 +7,38 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A network of addresses.
+/// An IP network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// Why a text is no network.
+/// Reasons why a text is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
     /// Neither a network nor an address.
     #[error(
-        "{0:?} is no network; write an address or a network, such as 10.0.0.7, 10.0.0.0/8 or \
+        "{0:?} is not a network; write an address or a network, such as 10.0.0.7, 10.0.0.0/8 or \
          2001:db8::/32"
     )]
     Form(String),
-    /// An address of a network, where the network was to stand: somebody may have meant less than
-    /// all of it.
+    /// An address with host bits in place of a network: the operator may have meant the address
+    /// only.
     #[error(
-        "{0} has bits beyond its prefix; write {1} for all of that network, or the address alone"
+        "{0} has bits beyond its prefix; write {1} for the whole network, or the address alone"
     )]
     HostBits(String, IpNet),
-    /// Everybody.
+    /// The network of all addresses.
     #[error(
-        "{0} is every address; name the proxies' own, or anybody could say where a request comes \
-         from"
+        "{0} is every address; write the addresses of the proxies only, because a trusted client \
+         can forge its address"
     )]
     Everybody(String),
-    /// IPv4 in the clothes of IPv6.
-    #[error("{0} is a network of IPv4; write it as one, such as 10.0.0.0/8")]
+    /// An IPv4 network in IPv6 notation.
+    #[error("{0} is an IPv4 network; write it in IPv4 notation, such as 10.0.0.0/8")]
     Mapped(String),
 }
 
 impl Network {
-    /// Whether an address is in it. An IPv4 address is one in either of its forms.
+    /// Whether the network contains an address. IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
@@ -95,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_holds_its_addresses_in_either_form() {
+    fn contains_addresses_in_both_notations() {
         let network: Network = "10.0.0.0/8".parse().unwrap();
         assert!(network.contains("10.255.0.1".parse().unwrap()));
         assert!(network.contains("::ffff:10.1.2.3".parse().unwrap()));
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_or_more_than_was_meant_is_refused() {
+    fn rejects_invalid_and_ambiguous_networks() {
         for text in [
             "",
             "10.0.0.0/33",
@@ -121,7 +120,7 @@ mod tests {
         ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
-        let said = "10.0.0.1/8".parse::<Network>().unwrap_err().to_string();
-        assert!(said.contains("10.0.0.0/8"), "{said}");
+        let message = "10.0.0.1/8".parse::<Network>().unwrap_err().to_string();
+        assert!(message.contains("10.0.0.0/8"), "{message}");
     }
 }

@@ -1,8 +1,8 @@
-//! `[queue]`: how much runs at a time and how long what has ended is kept; and `[queue.NAME]`: how
-//! many work on a queue, how often they try and how long they wait in between.
+//! `[queue]`: the number of running jobs and the retention of finished ones. `[queue.NAME]`: the
+//! workers, attempts and waits of one queue.
 //!
-//! The queues are fixed: each job kind names its own, so a queue made up in a file would never get
-//! a job.
+//! The queues are fixed: each job kind names its queue, so a new queue in a file would never get a
+//! job.
 
 use std::fmt;
 
@@ -13,34 +13,32 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The longest list of waits.
 const MAX_BACKOFF_STEPS: usize = 32;
-/// The longest that a pause may be after a failure.
+/// The longest wait after a failure.
 const LONGEST: Span = Span::millis(JOB_RETRY_MAX_MS.unsigned_abs());
-/// How long what has ended may be kept.
+/// The allowed retention of finished jobs.
 const KEPT: std::ops::RangeInclusive<Span> = Span::secs(60)..=Span::secs(3_660 * 86_400);
 
-/// How long to wait after a failed attempt. Each wait is drawn anew, anything up to what is said
-/// here, so that jobs that failed together do not come back together.
+/// The longest waits after failed attempts. Each wait is random up to this limit, so that jobs that
+/// failed together are not retried together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Backoff {
-    /// After the first, second, … failure; the last one repeats.
+    /// The waits after the first, second, … failure; the last one repeats.
     List(Vec<Span>),
-    /// `initial` after the first failure, each time `factor` times as long, and never longer than
-    /// `max`.
+    /// `initial` after the first failure, then multiplied by `factor` each time, up to `max`.
     Exponential(Exponential),
 }
 
-/// Waits that grow.
+/// Exponentially growing waits.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exponential {
-    /// After the first failure.
+    /// The wait after the first failure.
     pub initial: Span,
-    /// By how much each one is longer than the one before.
+    /// The ratio of each wait to the one before.
     pub factor: u32,
-    /// The longest.
+    /// The longest wait.
     pub max: Span,
 }
 
@@ -71,7 +69,7 @@ impl<'de> Deserialize<'de> for Backoff {
 }
 
 impl Backoff {
-    /// The longest wait after the `attempt`th failure.
+    /// Returns the longest wait after the `attempt`th failure.
     #[must_use]
     pub fn longest(&self, attempt: i64) -> Span {
         let before = u32::try_from((attempt - 1).max(0)).unwrap_or(u32::MAX);
@@ -126,20 +124,19 @@ impl Backoff {
     }
 }
 
-/// The settings of one queue. There is no `Default`: each queue has its own.
+/// The settings of one queue. No `Default`: each queue has its own defaults.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Queue {
     /// Jobs that run at a time.
     pub workers: u32,
-    /// How many of them may be one shop's.
+    /// The maximum of running jobs of one tenant.
     pub tenant_limit: u32,
-    /// Which queue gets a place first when places are short: the lower. One that was passed over
-    /// several times goes first all the same.
+    /// The queue with the lower priority number gets a free slot first. A queue that was passed
+    /// over several times goes first anyway.
     pub priority: u32,
     /// Attempts before a job is discarded.
     pub tries: u32,
-    /// Waits after failed attempts.
     pub backoff: Backoff,
     /// The longest run of one attempt.
     pub timeout: Span,
@@ -149,21 +146,21 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Queues {
-    /// Jobs that run at a time, of all queues together.
+    /// Jobs that run at a time, over all queues.
     pub running_max: u32,
-    /// How long a completed job is kept.
+    /// The retention of completed jobs.
     pub keep_completed: Span,
-    /// How long a job that was given up or cancelled is kept.
+    /// The retention of discarded and cancelled jobs.
     pub keep_discarded: Span,
-    /// What has no queue of its own.
+    /// Jobs of kinds without their own queue.
     pub default: Queue,
-    /// The audit trail.
+    /// Jobs of the audit trail.
     pub audit: Queue,
-    /// Effects on the books.
+    /// Jobs that affect the books.
     pub financial: Queue,
     /// Subscriptions and their payments, and alerts.
     pub billing: Queue,
-    /// What may wait.
+    /// Jobs that may wait.
     pub low: Queue,
 }
 
@@ -171,7 +168,7 @@ impl Default for Queues {
     fn default() -> Self {
         let queue = |workers, tries, priority| Queue {
             workers,
-            // One store whose file or whose mail server is slow leaves a place for the others.
+            // A tenant with a slow file or mail server leaves a slot for the others.
             tenant_limit: if workers > 1 { workers - 1 } else { 1 },
             priority,
             tries,
@@ -179,20 +176,19 @@ impl Default for Queues {
             timeout: Span::secs(60),
         };
         Self {
-            // More than all queues together have by default: then nothing is short, and no queue
-            // waits for another.
+            // More than the default workers of all queues together: no queue waits for another.
             running_max: 32,
             keep_completed: Span::secs(3_600),
             keep_discarded: Span::secs(7 * 86_400),
-            // Mail goes out here, and a mail server may be away for hours: fifteen tries reach over
-            // about six of them.
+            // This queue sends mail, and a mail server may be down for hours: fifteen attempts
+            // cover about three hours, six at most.
             default: Queue {
                 backoff: Backoff::List([5, 30, 120, 600, 1_800].map(Span::secs).into()),
                 ..queue(4, 15, 20)
             },
             audit: queue(2, 10, 30),
             financial: queue(2, 10, 10),
-            // An alert by mail that hangs leaves places for the one by webhook.
+            // A hanging mail alert leaves slots for the webhook alert.
             billing: queue(4, 10, 20),
             low: queue(2, 3, 40),
         }
@@ -200,7 +196,6 @@ impl Default for Queues {
 }
 
 impl Queues {
-    /// Every queue with its name.
     #[must_use]
     pub fn all(&self) -> [(&'static str, &Queue); 5] {
         [
@@ -212,7 +207,6 @@ impl Queues {
         ]
     }
 
-    /// The queue called `name`.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Queue> {
         let (_, queue) = self.all().into_iter().find(|(own, _)| *own == name)?;
@@ -252,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_up_to_the_longest_and_stay_there() {
+    fn grows_waits_up_to_the_maximum() {
         let backoff = exponential("{ initial = '5s', factor = 2, max = '1m' }");
         let waits = [1, 2, 3, 4, 5, 6, 99, i64::MAX].map(|attempt| backoff.longest(attempt));
         assert_eq!(waits, [5, 10, 20, 40, 60, 60, 60, 60].map(Span::secs));
@@ -274,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_that_are_nothing_or_shrink_are_refused() {
+    fn rejects_zero_and_shrinking_waits() {
         let refused = |text: &str| {
             load_text(&format!("queue.low.backoff = {text}"), &[])
                 .unwrap_err()

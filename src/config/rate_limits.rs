@@ -1,44 +1,41 @@
-//! `[rate_limits]`: how often one caller may ask, by group of routes. Which routes are in which
-//! group stands in `rate_limit/policy.rs`.
+//! `[rate_limits]`: the request rate of one caller by group of routes. `rate_limit/policy.rs`
+//! assigns routes to groups.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The most requests in any window: beyond it a limit limits nothing.
+/// The most requests in any window; a higher limit would have no effect.
 const COUNT_MAX: u32 = 1_000_000;
 /// The windows, with their lengths in seconds.
 const WINDOWS: [(&str, u32); 3] = [("s", 1), ("min", 60), ("h", 3_600)];
 
-/// So many requests in a window: the size of a bucket, which is full again after one window.
+/// A number of requests in a window: the size of a token bucket that refills in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     count: u32,
     window_s: u32,
 }
 
-/// Why a text is no rate.
+/// Reasons why a text is not a rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateError {
-    /// Not of that form.
     #[error(
-        "{0:?} is no rate; write a number of requests and a window (s, min or h), such as 5/s, \
+        "{0:?} is not a rate; write a number of requests and a window (s, min or h), such as 5/s, \
          30/min or 100/h"
     )]
     Form(String),
-    /// Nothing at all, or more than can be counted.
-    #[error(
-        "{0:?} is no rate that could be kept; the number is from 1 to {COUNT_MAX}, such as 30/min"
-    )]
+    /// Zero, or more than [`COUNT_MAX`].
+    #[error("{0:?} is out of bounds; write a number from 1 to {COUNT_MAX}, such as 30/min")]
     Bounds(String),
 }
 
 impl Rate {
-    /// So many in a minute.
+    /// Creates a constant rate.
     ///
     /// # Panics
-    /// When it is none, or too many: it is a constant of the program's.
+    /// When `count` is zero or above [`COUNT_MAX`].
     #[must_use]
     pub const fn per_minute(count: u32) -> Self {
         assert!(count >= 1 && count <= COUNT_MAX);
@@ -75,7 +72,7 @@ impl FromStr for Rate {
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(form());
         }
-        // What is negative or too long for a number is out of bounds like a zero.
+        // Negative numbers and overflows are out of bounds like zero.
         match number.parse() {
             Ok(count) if (1..=COUNT_MAX).contains(&count) => Ok(Self { count, window_s }),
             _ => Err(RateError::Bounds(text.to_owned())),
@@ -116,27 +113,27 @@ impl<'de> Deserialize<'de> for Rate {
     }
 }
 
-/// The rates.
+/// The rates by group of routes.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimits {
-    /// Checkouts of one key, or of one address without a key.
+    /// Checkouts, per key, or per address without a key.
     pub checkout: Rate,
-    /// Calls about payments of one key, or of one address without a key.
+    /// Payment calls, per key, or per address without a key.
     pub payment: Rate,
-    /// Notices of payment services, of one address.
+    /// Webhook calls of payment services, per address.
     pub webhook: Rate,
-    /// Attempts to log in or to sign up, of one address.
+    /// Attempts to log in or to sign up, per address.
     pub login: Rate,
-    /// Sales of one key.
+    /// Sales, per key.
     pub sales: Rate,
-    /// Every other write without a good key, of one address.
+    /// All other writes without a valid key, per address.
     pub storefront: Rate,
-    /// Every other read without a good key, of one address.
+    /// All other reads without a valid key, per address.
     pub storefront_read: Rate,
-    /// Writes without a good key to one shop, checkouts included, of all addresses together.
+    /// Writes without a valid key to one tenant over all addresses, checkouts included.
     pub storefront_tenant: Rate,
-    /// Requests with a key that is unknown, revoked or malformed, of one address, on any route.
+    /// Requests on any route with an unknown, revoked or malformed key, per address.
     pub bad_keys: Rate,
 }
 
@@ -179,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read_and_written_as_people_write_them() {
+    fn parses_and_formats_rates() {
         for (text, count, window_s) in [
             ("5/s", 5, 1),
             ("30/min", 30, 60),
@@ -193,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_refused() {
+    fn rejects_invalid_rates() {
         for text in [
             "", "30", "/min", "30/", "30/m", "30 / min", "3.5/s", "+3/s", "-/s", "30/min/s", "٣/s",
         ] {

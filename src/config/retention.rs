@@ -1,34 +1,34 @@
-//! `[retention]`: how long traces are kept, and when the house is swept.
+//! `[retention]`: how long records are kept, and when the nightly run prunes them.
 //!
-//! Books are not in it: orders, payments, invoices and the ledger are never pruned.
+//! Orders, payments, invoices and the ledger are never pruned.
 
 use super::error::Faults;
 use crate::primitives::Recurrence;
 use crate::primitives::limits::RETENTION_REST_MS;
 use serde::{Deserialize, Serialize};
 
-/// The longest time that can be asked for, in days: a hundred years. Longer is a slip, and shorter
-/// than a day would prune what is still looked at.
+/// The longest retention in days: a hundred years; more is a mistake. The shortest is a day,
+/// because fresher records are still in use.
 const DAYS_MAX: i64 = 36_525;
 
-/// How long traces are kept, and when the house is swept.
+/// Retention times and the schedule of the nightly run.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
-    /// Days that an entry of an audit log is kept.
+    /// Days to keep entries of an audit log.
     pub audit_days: i64,
-    /// Days that a movement of stock is kept; what there was of each product before stays known.
+    /// Days to keep stock movements; the stock of each product before them stays known.
     pub inventory_movement_days: i64,
-    /// Days that an untouched cart is kept that was made without an API key and holds nothing.
+    /// Days to keep an untouched empty cart that was created without an API key.
     pub empty_cart_days: i64,
-    /// Days that an untouched cart is kept that was made without an API key and holds something.
-    /// Other carts are kept for 90 days.
+    /// Days to keep an untouched cart with items that was created without an API key. Other carts
+    /// are kept for 90 days.
     pub anonymous_cart_days: i64,
-    /// Days that an event from Stripe is kept, once it was dealt with.
+    /// Days to keep a processed event from Stripe.
     pub stripe_events_days: i64,
-    /// When the nightly run is due: second, minute, hour, day, month, weekday.
+    /// The schedule of the nightly run: second, minute, hour, day, month, weekday.
     pub schedule: String,
-    /// The time zone of all that is done by the clock on the wall.
+    /// The time zone of all schedules.
     pub timezone: String,
 }
 
@@ -48,8 +48,8 @@ impl Default for Retention {
 
 fn too_often(schedule: &str) -> String {
     format!(
-        "{schedule:?} comes round more often than once an hour; give one second and one minute, \
-         such as \"0 0 2 * * *\" for each day at two"
+        "{schedule:?} is due more often than once an hour; write one second and one minute, such \
+         as \"0 0 2 * * *\" for each day at two"
     )
 }
 
@@ -81,12 +81,12 @@ impl Retention {
         }
     }
 
-    /// When the nightly run is due.
+    /// The schedule of the nightly run.
     pub fn recurrence(&self) -> Recurrence {
         self.at(&self.schedule)
     }
 
-    /// A schedule of the program's own, in the operator's time zone.
+    /// A built-in schedule in the operator's time zone.
     pub fn at(&self, schedule: &str) -> Recurrence {
         Recurrence::parse(schedule, &self.timezone).expect("the configuration was validated")
     }

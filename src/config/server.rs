@@ -1,4 +1,4 @@
-//! `[server]`: the socket, and what one client may take of it.
+//! `[server]`: the HTTP socket and the limits of one client.
 
 use super::error::Faults;
 use super::network::Network;
@@ -6,45 +6,44 @@ use super::units::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The HTTP side.
+/// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// The proxies whose word counts for where a request comes from: each must write the header of
+    /// The proxies that are trusted to report a client's address: each must set
     /// [`forwarded_header`](Self::forwarded_header) itself.
     pub trusted_proxies: Vec<Network>,
-    /// The header that they write it into; no other is read.
+    /// The header with the client's address; other headers are ignored.
     pub forwarded_header: ForwardedHeader,
     /// The largest request body.
     pub body_limit: ByteSize,
-    /// Memory for request bodies that are arriving, over all connections; a body that does not fit
-    /// is refused. The first 16 KiB of each are outside of it.
+    /// Memory for arriving request bodies over all connections; a body that does not fit is
+    /// rejected. The first 16 KiB of each body do not count.
     pub body_memory: ByteSize,
     /// The longest time from the head of a request to its answer.
     pub request_timeout: Span,
     /// The longest time in which the head of a request must arrive.
     pub header_timeout: Span,
-    /// How long a kept connection may wait for its next request.
+    /// The longest time that a kept connection may wait for its next request.
     pub idle_timeout: Span,
-    /// Connections served at a time; more of them are turned away.
+    /// Connections served at a time; further ones are rejected.
     pub max_connections: u32,
-    /// Connections served at a time from one address other than this machine's; more of them are
-    /// turned away.
+    /// Connections served at a time from one remote address; further ones are rejected.
     pub max_connections_per_address: u32,
-    /// Connections served at a time from this machine, a proxy's above all; more of them are
-    /// answered `/health` and `/metrics` only.
+    /// Connections served at a time from this machine, which are mostly a proxy's; further ones get
+    /// answers from `/health` and `/metrics` only.
     pub max_connections_local: u32,
 }
 
-/// A header in which proxies say where a request comes from.
+/// The header in which proxies report a client's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
-    /// `X-Forwarded-For`, and `Forwarded` where a request has none: right for proxies that write
-    /// the former, as nearly all do, because theirs all have one. Where they write the latter
-    /// alone, a client could make up the former; then it has to be named.
+    /// `X-Forwarded-For`, or `Forwarded` if the former is missing. Right for proxies that always
+    /// set `X-Forwarded-For`, as nearly all do. Behind a proxy that sets `Forwarded` alone, a
+    /// client could forge `X-Forwarded-For`; configure [`Forwarded`](Self::Forwarded) then.
     #[default]
     Either,
     /// `X-Forwarded-For` alone.
@@ -77,7 +76,7 @@ impl Server {
         faults.within("server.body_limit", self.body_limit, bodies);
         let memory = ByteSize::bytes(128 << 10)..=ByteSize::bytes(1 << 40);
         faults.within("server.body_memory", self.body_memory, memory);
-        // Half of it is for callers without a key: one of their bodies has to fit.
+        // Half of the memory is for callers without a key: one of their bodies must fit.
         if self.body_memory.as_bytes() / 2 < self.body_limit.as_bytes() {
             let problem = format!(
                 "{} is less than two bodies of server.body_limit ({}); raise it, or lower that",

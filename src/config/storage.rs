@@ -1,4 +1,4 @@
-//! `[storage]`: where the files are and how many of them are open.
+//! `[storage]`: the data directory and its limits.
 
 use super::error::Faults;
 use super::units::ByteSize;
@@ -10,14 +10,14 @@ use std::path::PathBuf;
 /// The data directory of an installed package.
 pub const DEFAULT_DATA_DIR: &str = "/var/lib/tillbox";
 
-/// The bounds of `tenant_max`: an empty tenant takes half a megabyte, and no SQLite file is larger
-/// than 256 TiB.
+/// The bounds of `tenant_max`: an empty tenant has half a megabyte, and a SQLite file is at most
+/// 256 TiB.
 const TENANT_MAX: RangeInclusive<ByteSize> = ByteSize::bytes(1 << 20)..=ByteSize::bytes(256 << 40);
 
-/// The word for a share that is derived from the free space.
+/// The value for a share that is derived from the free space.
 const AUTO: &str = "auto";
 
-/// Where the files are and how many of them are open.
+/// The data directory and its limits.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
@@ -25,14 +25,14 @@ pub struct Storage {
     pub data_dir: PathBuf,
     /// Tenants whose files are open at a time; the longest idle one is closed first.
     pub open_tenants: u32,
-    /// Room on the disk that is kept free: with less than that nothing is sold, while reads,
-    /// cancellations and jobs go on. 0 keeps none.
+    /// Free disk space below which sales are refused, while reads, cancellations and jobs go on. 0
+    /// disables the check.
     pub disk_reserve: ByteSize,
     /// The disk space that one tenant may use before its growth is refused; `auto` is four times
     /// the free space above the reserve.
     #[serde(serialize_with = "write_max", deserialize_with = "read_max")]
     pub tenant_max: Option<ByteSize>,
-    /// Reading connections of each open tenant.
+    /// Read connections per open tenant.
     pub readers_per_tenant: u32,
 }
 

@@ -1,5 +1,5 @@
-//! `[storefront]`: the bounds of callers without an API key. What a till or the shop's own systems
-//! do under a key is not bound by them, but for the items of a cart.
+//! `[storefront]`: the limits of callers without an API key. Callers with a key (tills, the shop's
+//! own systems) are exempt, except for the number of items in a cart.
 
 use super::error::Faults;
 use crate::primitives::limits::{LINES_MAX, QUANTITY_MAX};
@@ -8,21 +8,19 @@ use serde::{Deserialize, Serialize};
 /// The largest number of carts or orders that can be configured.
 const COUNT_MAX: i64 = 1_000_000;
 
-/// The bounds of callers without an API key.
+/// The limits of callers without an API key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storefront {
-    /// Items of one cart, also of one that is filled under a key. A cart that holds more can shrink
-    /// and be ordered.
+    /// Items of one cart, with or without a key. A cart with more items can shrink and be ordered.
     pub cart_items_max: i64,
     /// Carts of one address that were not ordered.
     pub carts_per_address: i64,
     /// Carts of one shop, over all addresses, that were not ordered.
     pub carts_max: i64,
-    /// Pieces of one product that the unpaid orders of one address may hold together, whatever the
-    /// stock is.
+    /// Pieces of one product that all unpaid orders of one address may hold, whatever the stock.
     pub hold_quantity_max: i64,
-    /// The share of a product's stock that they may hold together, where that is more.
+    /// The share of a product's stock that they may hold, where that is more.
     pub hold_share_percent: i64,
     /// Unpaid orders of one address within 24 hours.
     pub unpaid_orders_per_address: i64,
@@ -57,7 +55,7 @@ impl Storefront {
         ] {
             faults.within(format!("storefront.{key}"), value, 1..=max);
         }
-        // 0 leaves the bound in pieces alone.
+        // With 0, only `hold_quantity_max` applies.
         let share = self.hold_share_percent;
         faults.within("storefront.hold_share_percent", share, 0..=100);
     }

@@ -1,13 +1,12 @@
-//! The configuration as the operator meets it: every key from the file and from the environment,
-//! and what is said when one is wrong.
+//! Tests of the whole configuration: every key from the file and from the environment, and the
+//! error messages.
 
 use super::keys::{dotted, env_name};
 use super::load::load_text;
 use super::*;
 use toml::{Table, Value};
 
-/// A valid value other than the default for every key there is. A new key fails the test until it
-/// is here.
+/// Returns a valid value other than the default. A new key fails the test until it is added here.
 fn other_value(key: &str) -> Value {
     let name = key.rsplit('.').next().unwrap();
     let text = match name {
@@ -77,13 +76,13 @@ fn value_at<'a>(table: &'a Table, key: &str) -> &'a Value {
 }
 
 #[test]
-fn defaults_hold_without_a_file() {
+fn uses_defaults_without_a_file() {
     Config::default().validate().unwrap();
     assert_eq!(load_text("", &[]).unwrap(), Config::default());
 }
 
 #[test]
-fn every_key_changes_from_the_file_and_from_the_environment() {
+fn reads_every_key_from_file_and_environment() {
     let defaults = table(&Config::default());
     let keys = dotted(&defaults);
     assert!(keys.contains(&"logging.dir".to_owned()), "{keys:?}");
@@ -110,7 +109,7 @@ fn every_key_changes_from_the_file_and_from_the_environment() {
 }
 
 #[test]
-fn what_is_shown_can_be_read_back() {
+fn loads_its_own_output() {
     let config = load_text(
         "server.listen = '[::1]:1'\n[queue.audit]\nbackoff = ['90s']",
         &[],
@@ -120,7 +119,7 @@ fn what_is_shown_can_be_read_back() {
 }
 
 #[test]
-fn the_environment_wins_over_the_file_and_a_part_keeps_the_rest() {
+fn prefers_environment_and_keeps_defaults_of_partial_section() {
     let text = "[queue.audit]\nworkers = 9\n[server]\nlisten = '[::1]:1'";
     let config = load_text(
         text,
@@ -134,7 +133,7 @@ fn the_environment_wins_over_the_file_and_a_part_keeps_the_rest() {
 }
 
 #[test]
-fn unknown_keys_are_all_named_with_their_origin_and_the_nearest_key() {
+fn lists_unknown_keys_with_origin_and_suggestion() {
     let text = "foo = 1\n[server]\nlisen = 1\n[queue.defualt]\nworkers = 2\n[mali]";
     let env = [
         ("TILLBOX_STORAGE__DATADIR", "x"),
@@ -146,7 +145,7 @@ fn unknown_keys_are_all_named_with_their_origin_and_the_nearest_key() {
     };
     let lines: Vec<String> = unknown.iter().map(UnknownKey::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
-    unknown key foo in test.toml; `tillbox config show` prints all that there are
+    unknown key foo in test.toml; `tillbox config show` lists the known keys
     unknown key mali in test.toml; did you mean mail?
     unknown key queue.defualt.workers in test.toml; did you mean queue.default.workers?
     unknown key server.lisen in test.toml; did you mean server.listen?
@@ -156,7 +155,7 @@ fn unknown_keys_are_all_named_with_their_origin_and_the_nearest_key() {
 }
 
 #[test]
-fn wrong_values_name_the_key_and_the_origin() {
+fn names_key_and_origin_of_wrong_values() {
     let cases = [
         ("server.listen = 'here'", ""),
         ("server.body_limit = '1MB'", ""),
@@ -200,7 +199,7 @@ fn wrong_values_name_the_key_and_the_origin() {
 }
 
 #[test]
-fn values_out_of_bounds_are_all_reported_at_once() {
+fn reports_all_values_out_of_bounds() {
     let text = r#"
         server = { body_limit = 1, request_timeout = "0s", header_timeout = "0s", idle_timeout = "0s", max_connections = 0, max_connections_per_address = 0, max_connections_local = 0, body_memory = 1 }
         storage = { data_dir = "", open_tenants = 5001, readers_per_tenant = 9 }
@@ -244,21 +243,21 @@ fn values_out_of_bounds_are_all_reported_at_once() {
     retention.schedule: "0 2 * * *" is not a schedule: Invalid pattern: Pattern must have 6 or 7 fields when seconds are required and years are optional.; write second, minute, hour, day, month and weekday, such as "0 0 2 * * *" for each day at two
     retention.timezone: there is no time zone "Europe/Berln"; did you mean Europe/Berlin?
     invoicing.number_format: must contain {seq} or {seq:0N}
-    logging.level: "very" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "very" is not a level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
     logging.keep_days: 0 is not between 1 and 3650
     mail.from: "nobody": Invalid input
     mail.smtp_url: is neither empty nor smtp://… nor smtps://…
     mail.timeout: 1h is not between 100ms and 2m
     alerts.webhook_url: is neither http:// nor https://; use one of them
-    alerts.webhook_secret: is no key; it is whsec_ and 24 to 64 bytes in base64, or empty
-    alerts.email_to: "nobody" is no address
+    alerts.webhook_secret: is not a key; write whsec_ and 24 to 64 bytes in base64, or leave it empty
+    alerts.email_to: "nobody" is not an email address
     alerts.window: 0s is not between 1s and 1d
     "#);
 }
 
-/// What a filter or a clock would take, and nobody means.
+/// The log filter and the scheduler would accept these values, but nobody intends them.
 #[test]
-fn what_silences_the_log_and_what_never_rests_is_refused() {
+fn rejects_levels_that_silence_the_log_and_schedules_without_pause() {
     let file = |text: &str| load_text(text, &[]).unwrap_err().to_string();
     let env = |level: &str| {
         load_text("", &[("TILLBOX_LOGGING__LEVEL", level)])
@@ -275,13 +274,13 @@ fn what_silences_the_log_and_what_never_rests_is_refused() {
         file("retention.schedule = '0 */30 2 * * *'"),
     ];
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    logging.level: "inof" is no level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
-    logging.level: "inof" is no level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
-    logging.level: "" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
-    logging.level: "foo" is no level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
-    logging.level: "=info" is no module and its level; write it as in info,tillbox::worker=debug
-    retention.schedule: "* * * * * *" comes round more often than once an hour; give one second and one minute, such as "0 0 2 * * *" for each day at two
-    retention.schedule: "0 */30 2 * * *" comes round more often than once an hour; give one second and one minute, such as "0 0 2 * * *" for each day at two
+    logging.level: "inof" is not a level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "inof" is not a level; did you mean info? write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "" is not a level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "foo" is not a level; write off, error, warn, info, debug or trace, or one for all and some for modules, such as info,tillbox::worker=debug
+    logging.level: "=info" is not a module and its level; write it as in info,tillbox::worker=debug
+    retention.schedule: "* * * * * *" is due more often than once an hour; write one second and one minute, such as "0 0 2 * * *" for each day at two
+    retention.schedule: "0 */30 2 * * *" is due more often than once an hour; write one second and one minute, such as "0 0 2 * * *" for each day at two
     "#);
     load_text(
         "retention.schedule = '0 5 * * * *'",
@@ -291,7 +290,7 @@ fn what_silences_the_log_and_what_never_rests_is_refused() {
 }
 
 #[test]
-fn secrets_are_masked_wherever_the_configuration_is_printed() {
+fn redacts_secrets_in_printed_configuration() {
     let env = [(
         "TILLBOX_MAIL__SMTP_URL",
         "smtps://bob:hunter2@mx.example.com",
@@ -311,10 +310,10 @@ fn secrets_are_masked_wherever_the_configuration_is_printed() {
     }
 }
 
-/// A password of digits that somebody forgot to quote, a secret in the place of its section, in a
-/// list, in a table: what is wrong is said, and nothing is shown.
+/// Covers an unquoted password of digits and a secret in place of its section, in a list or in a
+/// table.
 #[test]
-fn no_message_shows_a_secret_whatever_its_type() {
+fn hides_secrets_of_every_type_in_messages() {
     let known = dotted(&table(&Config::default()));
     let looks_like_one = |key: &&String| key.ends_with("secret") || key.ends_with("url");
     let found: Vec<&str> = known
@@ -336,7 +335,7 @@ fn no_message_shows_a_secret_whatever_its_type() {
             "{}",
             "true",
             "4711-01-01",
-            "'a4711004711", // not even a text
+            "'a4711004711", // an unterminated string
             "'ftp://a:4711004711@b'",
             "['x', 4711004711]",
         ] {
@@ -368,17 +367,17 @@ fn no_message_shows_a_secret_whatever_its_type() {
         .to_string();
     assert_eq!(
         error,
-        "mail in test.toml: is no section; write [mail], and its keys below that"
+        "mail in test.toml: is not a section; write [mail], and its keys below that"
     );
     let error = load_text("queue = ['4s']", &[]).unwrap_err().to_string();
     assert_eq!(
         error,
-        "queue in test.toml: is no section; write [queue], and its keys below that"
+        "queue in test.toml: is not a section; write [queue], and its keys below that"
     );
 }
 
 #[test]
-fn a_rate_that_cannot_be_and_a_proxy_that_is_none_are_refused_with_what_would_be_right() {
+fn rejects_invalid_rates_and_proxies_with_a_suggestion() {
     let refused = |text: &str| load_text(text, &[]).unwrap_err().to_string();
     let keys = serde_json::to_value(crate::config::RateLimits::default()).unwrap();
     for key in keys.as_object().unwrap().keys() {

@@ -1,8 +1,8 @@
-//! Sizes and durations as people write them in a configuration file: `1MiB`, `30s`.
+//! Sizes and durations in the configuration file: `1MiB`, `30s`.
 //!
-//! A duration without a unit is refused, because seconds and milliseconds look the same; a size
-//! without a unit is bytes. Decimal units (`MB`) are refused, because readers disagree on what they
-//! mean.
+//! A duration without a unit is rejected, because it could be seconds or milliseconds; a size
+//! without a unit is in bytes. Decimal units (`MB`) are rejected, because their meaning is
+//! ambiguous.
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -20,20 +20,18 @@ pub struct Span {
     millis: u64,
 }
 
-/// Why a text is no size or no duration.
+/// Reasons why a text is not a size or a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// Not a size.
     #[error("{0:?} is not a size; write bytes or a binary unit, such as 65536, 512KiB or 1MiB")]
     Size(String),
-    /// Not a duration.
     #[error(
         "{0:?} is not a duration; write a number and its unit, such as 250ms, 30s, 5m, 1h or 7d"
     )]
     Span(String),
 }
 
-/// Largest first: `Display` takes the first one that divides evenly.
+/// Largest first: `Display` uses the first unit that divides evenly.
 const SIZES: [(&str, u64); 4] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -49,13 +47,11 @@ const SPANS: [(&str, u64); 5] = [
 ];
 
 impl ByteSize {
-    /// A size of `bytes` bytes.
     #[must_use]
     pub const fn bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// The size in bytes.
     #[must_use]
     pub const fn as_bytes(self) -> u64 {
         self.0
@@ -63,19 +59,16 @@ impl ByteSize {
 }
 
 impl Span {
-    /// A duration of `secs` seconds.
     #[must_use]
     pub const fn secs(secs: u64) -> Self {
         Self::millis(secs * 1_000)
     }
 
-    /// A duration of `millis` milliseconds.
     #[must_use]
     pub const fn millis(millis: u64) -> Self {
         Self { millis }
     }
 
-    /// The duration in milliseconds.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.millis
@@ -88,7 +81,7 @@ impl From<Span> for Duration {
     }
 }
 
-/// `12KiB` → 12 × 1024, over a table of units; `None` for anything else, an overflow included.
+/// Parses `12KiB` → 12 × 1024 with a table of units. `None` for invalid text and overflow.
 fn parse_with(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits_end = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits_end);
@@ -101,7 +94,7 @@ fn write_with(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> 
     let fits = |(_, factor): &&(&str, u64)| value > 0 && value.is_multiple_of(*factor);
     match units.iter().find(fits) {
         Some((name, factor)) => write!(f, "{}{name}", value / factor),
-        // Zero of the largest unit would read oddly: the last but one is what people think in.
+        // Zero of the largest unit would look odd; the last but one is the usual unit.
         None => write!(f, "0{}", units[units.len() - 2].0),
     }
 }
@@ -110,7 +103,7 @@ impl FromStr for ByteSize {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // The empty unit is read here alone, so that nothing is ever written without one.
+        // The empty unit is not in the table, so that `Display` always writes a unit.
         parse_with(text, &SIZES)
             .or_else(|| parse_with(text, &[("", 1)]))
             .map(Self)
@@ -208,7 +201,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn reads_what_people_write() {
+    fn parses_sizes_and_durations() {
         for (text, bytes) in [
             ("1MiB", 1 << 20),
             ("512KiB", 1 << 19),
@@ -233,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_ambiguous() {
+    fn rejects_ambiguous_units() {
         for text in [
             "",
             "MiB",
@@ -264,7 +257,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(value in 0u64..=1 << 50) {
+        fn parses_formatted_value(value in 0u64..=1 << 50) {
             prop_assert_eq!(ByteSize(value).to_string().parse(), Ok(ByteSize(value)));
             prop_assert_eq!(Span::millis(value).to_string().parse(), Ok(Span::millis(value)));
         }

@@ -1,16 +1,15 @@
-//! Where a request comes from, when proxies stand between: `X-Forwarded-For` and `Forwarded` (RFC
-//! 7239), as far as those who wrote them are trusted.
+//! The client address of a request that came through proxies: `X-Forwarded-For` and `Forwarded`
+//! (RFC 7239), as far as their writers are trusted.
 //!
-//! Each proxy adds on the right whom it got the request from. So the lists are read from the right,
-//! for as long as the one who wrote an entry is a trusted proxy; the first address that is none is
-//! the client. What stands left of it anybody could have written. Entries are cut at commas without
-//! regard to quotes: what a trusted proxy appends stands behind the last comma, however many quotes
-//! a client left open before it.
+//! Each proxy appends the address it received the request from. The lists are read from the right
+//! while the writer of an entry is a trusted proxy. The first other address is the client; anybody
+//! could have written the entries to its left. Entries are split at commas without regard to
+//! quotes: the entry of a trusted proxy stands after the last comma, however many quotes a client
+//! left open.
 //!
-//! A proxy that writes one of the two headers may pass on the other as the client made it up. So
-//! only one is read: that of which the operator says that the proxies write it
-//! (`server.forwarded_header`), or else `X-Forwarded-For` wherever there is one. Whoever sends the
-//! other changes nothing for anybody.
+//! A proxy that writes one of the two headers may pass on the other as the client sent it. So only
+//! one is read: the one that the operator configured (`server.forwarded_header`), or else
+//! `X-Forwarded-For` when it is present. The other header has no effect.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -22,8 +21,8 @@ use crate::primitives::limits::PROXY_HOPS_MAX;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client's address; `peer` is the other end of the connection, `header` the one that trusted
-/// proxies write.
+/// Returns the client's address. `peer` is the other end of the connection, `header` the one that
+/// trusted proxies write.
 pub fn client_address(
     peer: IpAddr,
     headers: &HeaderMap,
@@ -45,8 +44,8 @@ pub fn client_address(
         if !is_trusted(address) {
             break;
         }
-        // What says nothing (`unknown`, a name made up to hide one) ends the walk at the last one
-        // who is known.
+        // An entry without an address (`unknown`, an obfuscated name) ends the walk at the last
+        // known address.
         let Some(next) = entry.and_then(read) else {
             break;
         };
@@ -55,15 +54,14 @@ pub fn client_address(
     address
 }
 
-/// The entries of a list's values from the right; `None` for a value that is no text. Nothing is
-/// read that nobody asks for.
+/// Returns the entries of a list from the right, lazily; `None` for a value that is not text.
 fn entries<'a>(
     values: impl Iterator<Item = &'a HeaderValue>,
 ) -> impl Iterator<Item = Option<&'a str>> {
     values.flat_map(|value| {
         let text = value.to_str().ok();
         let parts = text.unwrap_or_default().rsplit(',').map(str::trim);
-        // An empty entry is none (RFC 9110 §5.6.1); empty ones are not looked through without end.
+        // Empty entries are ignored (RFC 9110 §5.6.1), up to a bound.
         let parts = parts
             .take(2 * PROXY_HOPS_MAX)
             .filter(|part| !part.is_empty())
@@ -72,7 +70,7 @@ fn entries<'a>(
     })
 }
 
-/// An entry of `X-Forwarded-For`: an address, perhaps with a port.
+/// Parses an entry of `X-Forwarded-For`: an address, optionally with a port.
 fn forwarded_for(entry: &str) -> Option<IpAddr> {
     let address = if let Some(rest) = entry.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
@@ -89,8 +87,7 @@ fn forwarded_for(entry: &str) -> Option<IpAddr> {
         address
     } else {
         let (address, port) = entry.split_once(':')?;
-        // RFC 7239 knows ports that are made up as well, such as `_p1`; here they tell nothing
-        // either way.
+        // RFC 7239 also allows obfuscated ports, such as `_p1`.
         (port.starts_with('_') || port.parse::<u16>().is_ok())
             .then_some(address)?
             .parse::<Ipv4Addr>()
@@ -100,7 +97,7 @@ fn forwarded_for(entry: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// An element of `Forwarded`: of its pairs the one `for`.
+/// Parses the `for` pair of an element of `Forwarded`.
 fn forwarded(element: &str) -> Option<IpAddr> {
     let mut nodes = element.split(';').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -118,7 +115,7 @@ fn forwarded(element: &str) -> Option<IpAddr> {
     forwarded_for(node)
 }
 
-/// The address of a peer; of one that has none, the one that nobody has.
+/// Returns the address of a peer; for a Unix socket, the unspecified address.
 pub fn peer_address(peer: Option<SocketAddr>) -> IpAddr {
     peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip())
 }
@@ -130,10 +127,10 @@ mod tests {
     const PROXIES: [&str; 2] = ["10.0.0.0/8", "2001:db8:aaaa::/48"];
 
     fn client(peer: &str, headers: &[(&'static str, &str)]) -> String {
-        told(ForwardedHeader::Either, peer, headers)
+        client_by(ForwardedHeader::Either, peer, headers)
     }
 
-    fn told(header: ForwardedHeader, peer: &str, headers: &[(&'static str, &str)]) -> String {
+    fn client_by(header: ForwardedHeader, peer: &str, headers: &[(&'static str, &str)]) -> String {
         let trusted = PROXIES.map(|text| text.parse().unwrap());
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -143,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_says_is_nothing() {
+    fn ignores_headers_when_peer_is_not_trusted() {
         let forged = [
             ("x-forwarded-for", "203.0.113.9"),
             ("forwarded", "for=203.0.113.9"),
@@ -154,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_from_the_right_who_is_no_proxy_is_the_client() {
+    fn finds_first_untrusted_address_from_the_right() {
         for (value, expected) in [
             ("203.0.113.9", "203.0.113.9"),
             ("1.1.1.1, 203.0.113.9", "203.0.113.9"),
@@ -197,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_of_forwarded_are_read_as_rfc_7239_has_them() {
+    fn parses_forwarded_elements_by_rfc_7239() {
         for (value, expected) in [
             ("for=203.0.113.9", "203.0.113.9"),
             (
@@ -213,10 +210,10 @@ mod tests {
             ("for=203.0.113.9;for=1.1.1.1", "10.0.0.1"),
             ("for=\"203.0.113.9", "10.0.0.1"),
             ("proto=https", "10.0.0.1"),
-            // A client that leaves a quote open hides nothing of what the proxy appends.
+            // An open quote does not hide the proxy's entry.
             ("for=\"1.1.1.1, for=203.0.113.9", "203.0.113.9"),
         ] {
-            let found = told(
+            let found = client_by(
                 ForwardedHeader::Forwarded,
                 "10.0.0.1",
                 &[("forwarded", value)],
@@ -225,26 +222,29 @@ mod tests {
         }
     }
 
-    /// Whatever a client writes into the other header: it is heard as little as if it were not
-    /// there.
+    /// The value of the other header has no effect.
     #[test]
-    fn the_header_that_the_proxies_do_not_write_is_not_read() {
+    fn ignores_header_that_proxies_do_not_write() {
         for made_up in ["for=1.1.1.1", "for=203.0.113.9", "nonsense"] {
             let both = [("x-forwarded-for", "203.0.113.9"), ("forwarded", made_up)];
             assert_eq!(client("10.0.0.1", &both), "203.0.113.9", "{made_up}");
-            let named = |headers: &[(&'static str, &str)]| {
-                told(ForwardedHeader::XForwardedFor, "10.0.0.1", headers)
+            let configured = |headers: &[(&'static str, &str)]| {
+                client_by(ForwardedHeader::XForwardedFor, "10.0.0.1", headers)
             };
-            assert_eq!(named(&both), "203.0.113.9", "{made_up}");
-            assert_eq!(named(&[("forwarded", made_up)]), "10.0.0.1", "{made_up}");
+            assert_eq!(configured(&both), "203.0.113.9", "{made_up}");
+            assert_eq!(
+                configured(&[("forwarded", made_up)]),
+                "10.0.0.1",
+                "{made_up}"
+            );
         }
         assert_eq!(
             client("10.0.0.1", &[("forwarded", "for=203.0.113.9")]),
             "203.0.113.9",
-            "where there is no other"
+            "no other header"
         );
         let forwarded = |headers: &[(&'static str, &str)]| {
-            told(ForwardedHeader::Forwarded, "10.0.0.1", headers)
+            client_by(ForwardedHeader::Forwarded, "10.0.0.1", headers)
         };
         assert_eq!(
             forwarded(&[
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_entries_are_a_walk_of_a_few() {
+    fn reads_few_entries_of_long_list() {
         let long = vec!["10.1.1.1"; 10_000].join(",");
         assert_eq!(
             client(
@@ -275,12 +275,12 @@ mod tests {
             client("10.0.0.1", &[("x-forwarded-for", &",".repeat(10_000))]),
             "10.0.0.1"
         );
-        let mut looked_at = 0;
+        let mut read_count = 0;
         let value = HeaderValue::from_str(&long).unwrap();
         let _ = entries([&value].into_iter())
-            .inspect(|_| looked_at += 1)
+            .inspect(|_| read_count += 1)
             .take(PROXY_HOPS_MAX)
             .count();
-        assert_eq!(looked_at, PROXY_HOPS_MAX);
+        assert_eq!(read_count, PROXY_HOPS_MAX);
     }
 }

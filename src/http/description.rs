@@ -1,6 +1,5 @@
-//! What the API's description says besides its routes: how callers prove who they are, and what
-//! every error looks like. The routes tell the rest themselves; what holds for all of them is put
-//! in here, once.
+//! Additions to the OpenAPI document that hold for all routes: authentication, error documents, and
+//! general error codes.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +13,13 @@ use crate::primitives::limits::{IDEMPOTENCY_KEY_CHARS_MAX, SLUG_CHARS_MAX};
 use crate::rate_limit::Policy;
 use crate::tenancy::Scope;
 
-/// An `Idempotency-Key`, bare or between two quotes.
+/// The pattern of an `Idempotency-Key`, bare or in double quotes.
 const IDEMPOTENCY_KEY: &str = r#"^(?:[!#-~](?:[ !#-~]*[!#-~])?|"[ !#-~]*[!#-~][ !#-~]*")$"#;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// The codes that any call may be refused with, beside those that stand at its route, and what to
-/// do about each.
+/// The codes that any call may be refused with, beside those of its route, and what to do about
+/// each.
 const GENERAL_CODES: &[(&str, &str)] = &[
     (
         "body_timeout",
@@ -30,7 +29,8 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ("body_unreadable", "400: the body broke off; send it again"),
     (
         "head_timeout",
-        "408: the first line and the header fields took too long to arrive; send them in one piece",
+        "408: the request line and the header fields took too long to arrive; send them in one \
+        piece",
     ),
     (
         "headers_too_large",
@@ -46,81 +46,83 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     (
         "insufficient_scope",
-        "403: the key is good, and lacks the scope",
+        "403: the key is valid, but lacks the scope",
     ),
     (
         "internal_error",
-        "500: a fault of ours; nothing was written, and the log has the cause under the \
-         `request_id`",
+        "500: internal error; nothing was written, and the log has the cause under the \
+        `request_id`",
     ),
     ("invalid_api_key", "401: the key is unknown or revoked"),
-    ("malformed_id", "400: an id in the path is no UUID"),
-    ("malformed_json", "400: the body is no JSON"),
+    ("malformed_id", "400: an id in the path is not a UUID"),
+    ("malformed_json", "400: the body is not valid JSON"),
     ("malformed_utf8", "400: the body is not UTF-8"),
     (
         "malformed_request",
-        "400: this is not HTTP/1.1, or it does not say in one way which host it is for, how long \
-         it is, and whose key or store it names",
+        "400: the request is not HTTP/1.1, or its host, its length, its key or its tenant is \
+        ambiguous",
     ),
     (
         "method_not_allowed",
-        "405: the path does not have that method",
+        "405: the path does not support this method",
     ),
     (
         "overloaded",
-        "503: too many wait for this store; try again after `Retry-After` seconds, with the same \
-         key",
+        "503: too many requests wait for this shop; try again after `Retry-After` seconds, with \
+        the same key",
     ),
     (
         "rate_limited",
-        "429: too many requests of this kind from one caller, or with wrong keys from one address; \
-         nothing was done; try again after `Retry-After` seconds, with the same key",
+        "429: too many requests of this kind from one caller, or with invalid keys from one \
+        address; nothing was changed; try again after `Retry-After` seconds, with the same key",
     ),
     (
         "read_timeout",
         "503: a report took too long; ask for less at once",
     ),
-    ("request_failed", "what no other code says"),
+    (
+        "request_failed",
+        "the request failed for a reason without a code of its own",
+    ),
     (
         "request_timeout",
-        "503: it may have been done; send it again with the same key",
+        "503: the request may have been carried out; send it again with the same key",
     ),
-    ("route_not_found", "404: there is no such path"),
+    ("route_not_found", "404: no such path"),
     (
         "server_busy",
         "503: too many connections, or too many large bodies at once; send it again in a second",
     ),
     (
         "storage_full",
-        "507: the disk is full; nothing was written, reading goes on",
+        "507: the disk is full; nothing was written, reads still work",
     ),
     (
         "storage_read_only",
-        "503: the file or its file system cannot be written",
+        "503: the file or its file system is read-only",
     ),
     (
         "tenant_mismatch",
-        "403: the key, the host and `X-Tillbox-Tenant` name different stores",
+        "403: the key, the host and `X-Tillbox-Tenant` name different tenants",
     ),
-    ("tenant_not_found", "404: no store has that host or slug"),
-    ("tenant_status", "409: the store is being made or removed"),
+    ("tenant_not_found", "404: no tenant has that host or slug"),
+    (
+        "tenant_status",
+        "409: the tenant is being created or deleted",
+    ),
     (
         "tenant_storage_full",
-        "507: the store uses up its share of the disk; nothing was written; sales, payments and \
-         checkouts by key go on",
+        "507: the tenant uses up its share of the disk; nothing was written; sales, payments and \
+        checkouts by key still work",
     ),
-    (
-        "tenant_suspended",
-        "403: the store sells nothing at present",
-    ),
+    ("tenant_suspended", "403: the tenant is suspended"),
     (
         "tenant_unavailable",
-        "503: the store's file cannot be used; others are not affected, and the log has the cause",
+        "503: the tenant's file cannot be used; others are not affected, and the log has the cause",
     ),
     (
         "too_many_connections",
-        "429: there are too many connections from this address; close some, and keep one for many \
-         requests",
+        "429: too many connections from this address; close some, and reuse one for many requests",
     ),
     (
         "unauthenticated",
@@ -128,7 +130,7 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
     (
         "unsupported_content_encoding",
-        "415: send the body as it is",
+        "415: send the body uncompressed",
     ),
     (
         "unsupported_media_type",
@@ -146,12 +148,9 @@ const GENERAL_CODES: &[(&str, &str)] = &[
     ),
 ];
 
-/// The whole description.
-///
-/// # Panics
-/// Never: a description is JSON.
+/// Completes the OpenAPI document.
 pub fn complete(document: &OpenApi) -> Value {
-    let mut document = serde_json::to_value(document).expect("a description is JSON");
+    let mut document = serde_json::to_value(document).expect("an OpenAPI document is JSON");
     document["components"]["schemas"]["Problem"] = problem();
     document["components"]["securitySchemes"] = json!({"api_key": api_key()});
     document["components"]["parameters"] = json!({"Tenant": tenant()});
@@ -165,7 +164,7 @@ pub fn complete(document: &OpenApi) -> Value {
     let codes: String = codes.collect();
     document["info"]["description"] = json!(
         format!(
-            "{about}\n\nBeside the codes at its route, any call may be refused with:\n\n{codes}"
+            "{about}\n\nBeside the codes of its route, any call may be refused with:\n\n{codes}"
         )
         .trim_start()
     );
@@ -188,12 +187,12 @@ fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
     let is_storefront = is_public && operation["security"] != json!([{}]);
     complete_parameters(operation, is_storefront);
     if let Some(body) = operation.get_mut("requestBody") {
-        let named = body["content"]["application/json"]["schema"]["$ref"]
+        let reference = body["content"]["application/json"]["schema"]["$ref"]
             .as_str()
             .unwrap_or_default();
-        let form = &bodies[named.rsplit('/').next().unwrap_or_default()];
-        // What may leave out everything may be left out itself.
-        body["required"] = json!(form.get("required").is_some());
+        let schema = &bodies[reference.rsplit('/').next().unwrap_or_default()];
+        // A body whose fields are all optional is optional itself.
+        body["required"] = json!(schema.get("required").is_some());
     }
     let refusals = refusals(path, operation);
     let content = json!({MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}});
@@ -202,22 +201,22 @@ fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
     };
     for (status, codes) in refusals {
         let response = responses.entry(status).or_insert_with(|| json!({}));
-        let mut says: Vec<String> = Vec::from_iter(
+        let mut texts: Vec<String> = Vec::from_iter(
             response["description"]
                 .as_str()
-                .filter(|says| !says.is_empty())
+                .filter(|text| !text.is_empty())
                 .map(str::to_owned),
         );
         for code in codes {
             let code = format!("`{code}`");
-            if !says.iter().any(|said| said.contains(&code)) {
-                says.push(code);
+            if !texts.iter().any(|text| text.contains(&code)) {
+                texts.push(code);
             }
         }
-        response["description"] = json!(says.join(", "));
+        response["description"] = json!(texts.join(", "));
     }
     for (status, response) in responses.iter_mut() {
-        if response.get("description").is_none_or(|says| says == "") {
+        if response.get("description").is_none_or(|text| text == "") {
             let phrase = status
                 .parse()
                 .ok()
@@ -229,14 +228,14 @@ fn complete_operation(path: &str, operation: &mut Value, bodies: &Value) {
         }
         let is_limited = is_public || Policy::of_path(path).is_some();
         if !Policy::is_probe(path) && (is_limited || status == "429") {
-            response["headers"] = limit::described();
+            response["headers"] = limit::header_schemas();
             if status == "429" {
-                response["headers"]["Retry-After"] = json!({"description": "in seconds; so long is \
-                    enough", "schema": {"type": "integer"}});
+                response["headers"]["Retry-After"] =
+                    json!({"description": "seconds to wait", "schema": {"type": "integer"}});
             }
         }
     }
-    let default = json!({"description": "what is refused, and what fails", "content": content});
+    let default = json!({"description": "an error", "content": content});
     responses.insert("default".to_owned(), default);
 }
 
@@ -253,7 +252,7 @@ fn complete_parameters(operation: &mut Value, is_storefront: bool) {
     for parameter in parameters.iter_mut() {
         let name = parameter["name"].as_str().unwrap_or_default().to_owned();
         let schema = &mut parameter["schema"];
-        // A parameter that is not sent is not there; `null` cannot be written in it.
+        // A parameter cannot be `null`; it is left out instead.
         if let Some(one) = schema["oneOf"]
             .as_array()
             .and_then(|all| all.iter().find(|one| one.get("$ref").is_some()))
@@ -275,8 +274,8 @@ fn complete_parameters(operation: &mut Value, is_storefront: bool) {
     }
 }
 
-/// What an operation may be refused with because of its form: who may call it, and what is read
-/// from it before any rule is asked.
+/// Returns the refusals that follow from an operation's form: its security, its parameters and its
+/// body.
 fn refusals(path: &str, operation: &Value) -> BTreeMap<&'static str, Vec<&'static str>> {
     let mut refusals: BTreeMap<_, Vec<_>> = BTreeMap::new();
     let mut add =
@@ -323,8 +322,8 @@ fn refusals(path: &str, operation: &Value) -> BTreeMap<&'static str, Vec<&'stati
 fn api_key() -> Value {
     let scopes: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
     let description = format!(
-        "A key of a store, or of the landlord for `/v1/landlord`. It has scopes: {}. What it lacks \
-         is refused with 403 `insufficient_scope`.",
+        "A tenant's key, or a landlord key for `/v1/landlord`. A key has scopes: {}. A call \
+        outside its scopes is refused with 403 `insufficient_scope`.",
         scopes.join(", ")
     );
     json!({"type": "http", "scheme": "bearer", "description": description})
@@ -333,8 +332,8 @@ fn api_key() -> Value {
 fn tenant() -> Value {
     json!({
         "name": "X-Tillbox-Tenant", "in": "header", "required": false,
-        "description": "The store's slug, for callers without a key whose `Host` is no store's \
-         domain.",
+        "description": "The tenant's slug, for callers without a key whose `Host` is not a \
+        tenant's domain.",
         "schema": {"type": "string", "maxLength": SLUG_CHARS_MAX}
     })
 }
@@ -360,8 +359,8 @@ fn problem() -> Value {
             "detail": {"type": "string",
                 "description": "what is wrong and what to do, for a person"},
             "code": {"type": "string", "example": "out_of_stock"},
-            "request_id": {"type": "string", "description": "as in `X-Request-Id`; the log has its \
-             lines under it"},
+            "request_id": {"type": "string", "description": "as in `X-Request-Id`; find the log \
+            lines by it"},
             "errors": {"type": "array", "items": fault}
         }
     })

@@ -1,24 +1,24 @@
-//! Gathers what is wrong with a body, so that the caller is told everything at once.
+//! Collects the faults of a request, so that the caller gets all of them at once.
 
 use super::problem::{Fault, Problem};
 
-/// The faults found so far.
+/// The faults collected so far.
 #[derive(Debug, Default)]
-pub struct Faults(Vec<Fault>);
+pub struct RequestFaults(Vec<Fault>);
 
-impl Faults {
-    /// Keeps a value, or notes what is wrong with it.
-    pub fn take<T, E: std::fmt::Display>(
+impl RequestFaults {
+    /// Returns a valid value, or records its fault.
+    pub fn check<T, E: std::fmt::Display>(
         &mut self,
         pointer: impl Into<String>,
         value: Result<T, E>,
     ) -> Option<T> {
         value
-            .map_err(|error| self.note(pointer, "invalid", error.to_string()))
+            .map_err(|error| self.add(pointer, "invalid", error.to_string()))
             .ok()
     }
 
-    /// As [`take`](Self::take), for a value that may be left out.
+    /// As [`check`](Self::check), for a value that may be left out.
     pub fn optional<T, E: std::fmt::Display>(
         &mut self,
         pointer: impl Into<String>,
@@ -26,12 +26,12 @@ impl Faults {
     ) -> Option<Option<T>> {
         match value {
             None => Some(None),
-            Some(value) => self.take(pointer, value).map(Some),
+            Some(value) => self.check(pointer, value).map(Some),
         }
     }
 
-    /// Notes a fault.
-    pub fn note(
+    /// Records a fault.
+    pub fn add(
         &mut self,
         pointer: impl Into<String>,
         code: &'static str,
@@ -44,11 +44,8 @@ impl Faults {
         });
     }
 
-    /// The command, or all that was wrong with it in one line: for the rows of a list.
-    ///
-    /// # Errors
-    /// The line.
-    pub fn finish_in_a_line<C>(self, command: Option<C>) -> Result<C, String> {
+    /// Returns the command, or its faults in one line of text: for the rows of an import.
+    pub fn finish_as_line<C>(self, command: Option<C>) -> Result<C, String> {
         match command {
             Some(command) if self.0.is_empty() => Ok(command),
             _ => {
@@ -62,10 +59,7 @@ impl Faults {
         }
     }
 
-    /// The command, if nothing was wrong.
-    ///
-    /// # Errors
-    /// The problem document with all faults.
+    /// Returns the command if there are no faults, otherwise the problem with all faults.
     pub fn finish<C>(self, command: Option<C>) -> Result<C, Problem> {
         match command {
             Some(command) if self.0.is_empty() => Ok(command),

@@ -1,5 +1,5 @@
-//! The door for `fuzz/`: what reads the bytes of a request, without the request. Nothing else uses
-//! it, and nothing is decided here.
+//! Entry points for `fuzz/`: the parsers of request data, without a request. Nothing else uses
+//! them.
 
 use std::net::IpAddr;
 
@@ -14,21 +14,15 @@ use super::problem::Problem;
 use crate::config::{ForwardedHeader, Network};
 use crate::platform::idempotency::IdempotencyKey;
 
-/// A row of a batch by its line in the file, and what is wrong with it.
+/// The line of a batch row, and its fault if it has one.
 pub type ReadRow = (u64, Option<String>);
 
-/// A body as a command.
-///
-/// # Errors
-/// All that is wrong with it.
+/// Parses a body into a command.
 pub fn command<C: FromBody>(body: &[u8]) -> Result<C, Problem> {
     parse_body(body)
 }
 
-/// The key of a request.
-///
-/// # Errors
-/// What is wrong with its header.
+/// Parses the `Idempotency-Key` of a request.
 pub fn idempotency_key(
     headers: &HeaderMap,
     method: &str,
@@ -38,7 +32,7 @@ pub fn idempotency_key(
     key_of(headers, method, path, body)
 }
 
-/// Where a request comes from, when `peer` has sent it.
+/// Returns the client address of a request that `peer` sent.
 pub fn client_address(
     peer: IpAddr,
     headers: &HeaderMap,
@@ -48,18 +42,12 @@ pub fn client_address(
     client_address::client_address(peer, headers, trusted, header)
 }
 
-/// A batch of a product list.
-///
-/// # Errors
-/// What is wrong with it as a whole.
+/// Parses a batch of products.
 pub fn catalog_batch(body: &[u8]) -> Result<Vec<ReadRow>, Problem> {
     parse_body::<CatalogBatch>(body).map(|batch| rows(batch.0))
 }
 
-/// A batch of past sales.
-///
-/// # Errors
-/// What is wrong with it as a whole.
+/// Parses a batch of past sales.
 pub fn sales_batch(body: &[u8]) -> Result<Vec<ReadRow>, Problem> {
     parse_body::<SalesBatch>(body).map(|batch| rows(batch.0))
 }

@@ -1,8 +1,8 @@
-//! `/health`: what is really exercised, not what is trusted.
+//! `/health`: the result of real probes, not of assumptions.
 //!
-//! It is asked often and by anybody, so it costs next to nothing: the landlord's file is written
-//! once a second at most, and the rest is looked up in memory. Anonymous callers are told "ok" or
-//! "fail"; names and causes are for the landlord.
+//! Anybody may call it often, so it is cheap: it writes the landlord's file at most once a second
+//! and reads the rest from memory. Anonymous callers get "ok" or "fail" only; names and causes need
+//! a landlord key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::Landlord;
-use super::problem::{OwnForm, Problem};
+use super::problem::{OwnBody, Problem};
 use crate::app::App;
 use crate::landlord::ClockSuspicion;
 use crate::observe::liveness::Probe;
@@ -29,7 +29,6 @@ use crate::storage::StorageError;
 use crate::tenancy::access::TenantStatus;
 use crate::tenancy::probe;
 
-/// The routes of health.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(health))
@@ -37,24 +36,23 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(ready))
 }
 
-/// Whether a part works.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+enum CheckResult {
     Ok,
     Fail,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Services {
-    /// The landlord's file takes a write and gives it back, every store's file can be used, and the
-    /// disk has more room than its reserve.
-    db: Verdict,
-    /// An entry put into the cache comes out again.
-    cache: Verdict,
-    /// The worker has shown itself recently, no job has been waiting for long, and no call to the
-    /// outside goes on after its queue's time-out.
-    queue: Verdict,
+    /// The landlord's file can be written and read, every tenant's file can be used, and the disk
+    /// has more room than its reserve.
+    db: CheckResult,
+    /// The cache returns an entry that was put into it.
+    cache: CheckResult,
+    /// The worker's heartbeat is recent, no job has been waiting too long, and no outbound call has
+    /// exceeded its queue's time-out.
+    queue: CheckResult,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -63,30 +61,30 @@ struct Health {
     status: &'static str,
     services: Services,
     version: &'static str,
-    /// How long the process has run, whatever the clock was set to meanwhile.
+    /// Seconds since the process started, independent of changes of the clock.
     uptime_seconds: u64,
     /// For a landlord key only.
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<Details>,
 }
 
-/// What is wrong, by name.
+/// Names and causes of failures.
 #[derive(Serialize, ToSchema)]
 struct Details {
     landlord_file: Option<String>,
     disk: Option<&'static str>,
     unavailable_tenants: Vec<UnavailableTenant>,
-    /// Tenants that use up their share of the disk (`storage.tenant_max`). No part fails by it:
-    /// they sell as before.
+    /// Tenants that use up their share of the disk (`storage.tenant_max`). No check fails because
+    /// of it: they keep selling.
     limited_tenants: Vec<LimitedTenant>,
     queue: Option<String>,
-    /// What waits there is not late.
+    /// Paused queues. Jobs that wait in them do not count as late.
     paused_queues: Vec<&'static str>,
     open_tenants: usize,
-    /// Why the clock is not trusted, what rests meanwhile, and how that ends. No part fails by it:
-    /// everything is sold as before.
+    /// The reason why the clock is not trusted, what is suspended meanwhile, and how that ends. No
+    /// check fails because of it: shops keep selling.
     clock: Option<String>,
-    /// Why alerts by webhook wait, and what to do. No part fails by it.
+    /// The reason why alerts by webhook wait, and what to do. No check fails because of it.
     alerts: Option<String>,
 }
 
@@ -101,20 +99,20 @@ struct UnavailableTenant {
 struct LimitedTenant {
     tenant_id: TenantId,
     slug: Slug,
-    /// Its file and its WAL.
+    /// Size of its file and its WAL.
     used_bytes: u64,
-    /// Its share at this moment.
+    /// Its current share of the disk.
     share_bytes: u64,
-    /// `storefront`: writes without a key are refused; `growth`: all but sales, payments and
-    /// checkouts by key.
+    /// `storefront`: writes without a key are refused. `growth`: all writes are refused except
+    /// sales, payments and checkouts by key.
     refused: &'static str,
 }
 
-/// How the process is.
+/// Reports the state of the process.
 #[utoipa::path(get, path = "/health", tag = "health", security(()), responses((status = 200,
-    body = Health), (status = 503, description = "a part fails", body = Health)))]
-async fn health(State(app): State<Arc<App>>, house: Result<Landlord, Problem>) -> Response {
-    let health = examine(&app, house.is_ok()).await;
+    body = Health), (status = 503, description = "a check fails", body = Health)))]
+async fn health(State(app): State<Arc<App>>, landlord: Result<Landlord, Problem>) -> Response {
+    let health = examine(&app, landlord.is_ok()).await;
     let status = if health.status == "ok" {
         StatusCode::OK
     } else {
@@ -124,57 +122,65 @@ async fn health(State(app): State<Arc<App>>, house: Result<Landlord, Problem>) -
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.extensions_mut().insert(OwnForm);
+    response.extensions_mut().insert(OwnBody);
     response
 }
 
-/// The process answers.
+/// Reports that the process answers.
 #[utoipa::path(get, path = "/health/live", tag = "health", security(()), responses((status = 200)))]
 async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// The process has started and takes requests.
+/// Reports whether the process has started and accepts requests.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses((status = 200),
     (status = 503, description = "`not_ready`")))]
 async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
     if app.liveness.is_ready() {
         Ok(StatusCode::OK)
     } else {
-        let detail = "the process is starting or ending; try again in a moment";
+        let detail = "the process is starting or stopping; try again in a moment";
         Err(Problem::new(Class::Unavailable, "not_ready", detail))
     }
 }
 
-async fn examine(app: &App, tell: bool) -> Health {
+async fn examine(app: &App, with_details: bool) -> Health {
     let now = app.clock.now();
     let probe = probe(app, now).await;
     let unavailable = list_unavailable(app).await;
-    let limited = if tell {
+    let limited = if with_details {
         list_limited(app).await
     } else {
         Vec::new()
     };
     let queue = app.liveness.queue(app.clock.as_ref()).err();
     let is_short = app.space.is_short();
-    let verdict = |works: bool| if works { Verdict::Ok } else { Verdict::Fail };
+    let result = |works: bool| {
+        if works {
+            CheckResult::Ok
+        } else {
+            CheckResult::Fail
+        }
+    };
     let services = Services {
-        db: verdict(probe.fault.is_none() && unavailable.is_empty() && !is_short),
-        cache: verdict(app.directory.cache_works()),
-        queue: verdict(queue.is_none()),
+        db: result(probe.fault.is_none() && unavailable.is_empty() && !is_short),
+        cache: result(app.directory.cache_works()),
+        queue: result(queue.is_none()),
     };
     let all_work = [services.db, services.cache, services.queue]
         .iter()
-        .all(|part| *part == Verdict::Ok);
+        .all(|service| *service == CheckResult::Ok);
     Health {
         status: if all_work { "ok" } else { "degraded" },
         services,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: app.clock.uptime().saturating_sub(app.up_at_start).as_secs(),
-        details: tell.then(|| Details {
+        details: with_details.then(|| Details {
             landlord_file: probe.fault,
-            disk: is_short
-                .then_some("less room is free than is kept in reserve (storage.disk_reserve)"),
+            disk: is_short.then_some(
+                "the free space is below the reserve (storage.disk_reserve); free some \
+                    space",
+            ),
             unavailable_tenants: unavailable,
             limited_tenants: limited,
             queue: queue.map(|fault| fault.to_string()),
@@ -188,29 +194,28 @@ async fn examine(app: &App, tell: bool) -> Health {
             clock: app
                 .clock_watch
                 .last_suspicion()
-                .map(|doubt| resting(&doubt)),
+                .map(|suspicion| describe_suspicion(&suspicion)),
             alerts: app
                 .alert_recipients
                 .missing_key()
-                .map(|missing| format!("those by webhook wait: {missing}")),
+                .map(|missing| format!("alerts by webhook wait: {missing}")),
         }),
     }
 }
 
-fn resting(doubt: &ClockSuspicion) -> String {
+fn describe_suspicion(suspicion: &ClockSuspicion) -> String {
     let ClockSuspicion {
         since,
         reason,
         ends,
-    } = doubt;
+    } = suspicion;
     format!(
-        "not trusted since {since}: {reason}; meanwhile nothing is deleted by age, and ended jobs \
-         are kept, so that files grow; this ends {ends} \
-         (tillbox retention prune --clock-is-right)"
+        "not trusted since {since}: {reason}; meanwhile nothing is deleted by age and ended jobs \
+        are kept, so files grow; this ends {ends} (tillbox retention prune --clock-is-right)"
     )
 }
 
-/// The last finding about the landlord's file, or a new one when the last is too old.
+/// Returns the last probe of the landlord's file, or probes again when it is too old.
 async fn probe(app: &App, now: Timestamp) -> Probe {
     let mut last = app.liveness.last_probe().lock().await;
     match &*last {
@@ -222,7 +227,7 @@ async fn probe(app: &App, now: Timestamp) -> Probe {
     }
 }
 
-/// Writes to the landlord's file, on disk, and reads it back; gives what is wrong.
+/// Writes to the landlord's file, on disk, and reads it back. Returns the fault, if any.
 async fn probe_landlord(app: &App) -> Option<String> {
     let written_and_read = async {
         let written = app
@@ -239,13 +244,13 @@ async fn probe_landlord(app: &App) -> Option<String> {
     };
     match tokio::time::timeout(Duration::from_millis(PROBE_DEADLINE_MS), written_and_read).await {
         Ok(Ok(true)) => None,
-        Ok(Ok(false)) => Some("what was written is not what was read back".to_owned()),
+        Ok(Ok(false)) => Some("the value read back differs from the value written".to_owned()),
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some("no answer in time".to_owned()),
     }
 }
 
-/// The stores whose files cannot be used. One that was removed meanwhile is nobody's trouble.
+/// Lists the tenants whose files cannot be used, without those that were deleted meanwhile.
 async fn list_unavailable(app: &App) -> Vec<UnavailableTenant> {
     let mut unavailable = Vec::new();
     for (tenant_id, kind) in app.registry.list_unavailable() {
@@ -265,7 +270,7 @@ async fn list_unavailable(app: &App) -> Vec<UnavailableTenant> {
     unavailable
 }
 
-/// The tenants whose growth is refused.
+/// Lists the tenants whose growth is refused.
 async fn list_limited(app: &App) -> Vec<LimitedTenant> {
     let mut tenants = Vec::new();
     for limited in app.shares.list_limited() {

@@ -1,16 +1,15 @@
-//! The rate limits as a caller meets them: who it is, what it is told in the header fields of every
-//! answer, and the refusal.
+//! Rate limits of requests: the caller that is charged, the header fields of every answer, and the
+//! refusal.
 //!
-//! A request is charged first of all: before it is known whether its key will do, before its body
-//! is read and before a shop's file is opened. So a flood of requests that are refused for whatever
-//! reason, of replays, and of keys that are being guessed, is charged like any other. A key has a
-//! bucket of its own only when it is a good one; made-up keys are charged to the address that they
-//! come from, on every route, so that nobody guesses at full speed. A good key is never charged for
-//! its address: a till goes on whatever its neighbours behind the same router do.
+//! A request is charged before its key is known to be valid, before its body is read and before a
+//! tenant's file is opened. So floods of refused requests, replays and guessed keys are charged
+//! like any other request. Only a valid key has its own bucket. Invalid keys are charged to their
+//! address, on every route, which slows down guessing. A valid key is never charged for its
+//! address: a till keeps working whatever its neighbours behind the same router do.
 //!
-//! A trusted proxy that names no client is the client: all that come through it share one bucket,
-//! because an unlimited way in would be a hole, and the log says once what to set.
-//! Who runs the machine (the admin socket, the commands) is not limited.
+//! A trusted proxy that names no client is the client. All requests through it share one bucket,
+//! because the alternative would be unlimited, and the log says once what to configure. The
+//! operator (the admin socket, the commands) is not limited.
 
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::client_address::{client_address, peer_address};
-use super::extract::{Known, Local, has_several_keys, principal_of};
+use super::extract::{KnownPrincipal, Local, has_several_keys, principal_of};
 use super::problem::Problem;
 use super::wire::server::Peer;
 use crate::app::App;
@@ -32,17 +31,17 @@ use crate::rate_limit::{Caller, LineKind, Policy, Standing};
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The key that a request shows.
-enum Shown {
-    Good(ApiKeyId),
+/// The key that a request presents.
+enum PresentedKey {
+    Valid(ApiKeyId),
     /// Unknown, revoked or malformed.
-    Bad,
-    /// None, or one that cannot be looked up at present.
-    Nothing,
+    Invalid,
+    /// No key, or one that cannot be looked up now.
+    Absent,
 }
 
-/// Charges a request to its caller; `None` when it is not limited. The key is looked up for no
-/// longer than `patience`.
+/// Charges a request to its caller; `None` when the request is not limited. `patience` bounds the
+/// key look-up.
 pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Option<Standing> {
     if request.extensions().get::<Local>().is_some() {
         return None;
@@ -52,17 +51,17 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
     if route.is_some_and(Policy::is_blind) {
         return None;
     }
-    let shown = identify(app, request, patience).await;
+    let presented = identify(app, request, patience).await;
     let named = route.and_then(Policy::of_path);
-    let (policy, key) = match shown {
-        Shown::Nothing => (Policy::of_keyless(route, request.method().is_safe()), None),
-        Shown::Bad => (named, None),
-        Shown::Good(key) => (
+    let (policy, key) = match presented {
+        PresentedKey::Absent => (Policy::of_keyless(route, request.method().is_safe()), None),
+        PresentedKey::Invalid => (named, None),
+        PresentedKey::Valid(key) => (
             named,
             Some(key).filter(|_| !named.is_some_and(Policy::is_by_address)),
         ),
     };
-    if matches!(shown, Shown::Bad) {
+    if matches!(presented, PresentedKey::Invalid) {
         let standing = charge_address(app, Policy::BadKeys, request);
         if !standing.is_admitted || policy.is_none() {
             return Some(standing);
@@ -74,20 +73,20 @@ pub async fn charge(app: &App, request: &mut Request, patience: Duration) -> Opt
     })
 }
 
-/// Looks up the key of a request, once for all that comes after.
-async fn identify(app: &App, request: &mut Request, patience: Duration) -> Shown {
+/// Looks up the key of a request and keeps it for the extractors.
+async fn identify(app: &App, request: &mut Request, patience: Duration) -> PresentedKey {
     if has_several_keys(request.headers()) {
-        return Shown::Nothing;
+        return PresentedKey::Absent;
     }
     let looked_up = tokio::time::timeout(patience, principal_of(request.headers(), app)).await;
     match looked_up {
         Ok(Ok(Some(principal))) => {
             let key = principal.key_id;
-            request.extensions_mut().insert(Known(principal));
-            Shown::Good(key)
+            request.extensions_mut().insert(KnownPrincipal(principal));
+            PresentedKey::Valid(key)
         }
-        Ok(Err(problem)) if problem.status() == StatusCode::UNAUTHORIZED => Shown::Bad,
-        Ok(Ok(None) | Err(_)) | Err(_) => Shown::Nothing,
+        Ok(Err(problem)) if problem.status() == StatusCode::UNAUTHORIZED => PresentedKey::Invalid,
+        Ok(Ok(None) | Err(_)) | Err(_) => PresentedKey::Absent,
     }
 }
 
@@ -132,14 +131,13 @@ fn charge_caller(app: &App, policy: Policy, caller: Caller) -> Standing {
     let standing = app.rate_limiter.charge(policy, caller);
     if !standing.is_admitted {
         metrics::counter!("tillbox_rate_limited_total", "policy" => policy.name()).increment(1);
-        note_lock_out(app, &standing, caller);
+        log_lockout(app, &standing, caller);
     }
     standing
 }
 
-/// Somebody should know of an address that tries one password after the other; once, and not for
-/// each that it is refused.
-fn note_lock_out(app: &App, standing: &Standing, caller: Caller) {
+/// Logs an address that tries many passwords; once per lock-out.
+fn log_lockout(app: &App, standing: &Standing, caller: Caller) {
     if let (Policy::Login, true, Caller::Address(address)) =
         (standing.policy, standing.is_first_refusal, caller)
         && app.log_lines.admits(LineKind::LoginLockedOut, Some(caller))
@@ -149,7 +147,7 @@ fn note_lock_out(app: &App, standing: &Standing, caller: Caller) {
     }
 }
 
-/// What is said to whoever has asked too often.
+/// Builds the refusal of a request over its limit.
 pub fn refusal(standing: &Standing) -> Problem {
     let Standing {
         policy,
@@ -158,18 +156,17 @@ pub fn refusal(standing: &Standing) -> Problem {
         ..
     } = standing;
     let detail = format!(
-        "too many requests: {rate} are allowed here; nothing was done; send it again in \
-         {more_in_s} seconds, with the same Idempotency-Key"
+        "too many requests: {rate} are allowed; nothing was changed; send it again in {more_in_s} \
+        seconds, with the same Idempotency-Key"
     );
     Problem::of_status(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
         .retry_after(*more_in_s)
         .with_fact("violated-policies", [policy.name()])
-        .of_limit(*standing)
+        .with_standing(*standing)
 }
 
-/// Puts a caller's standing into the header fields of its answer
-/// (draft-ietf-httpapi-ratelimit-headers).
-pub fn tell(standing: &Standing, response: &mut Response) {
+/// Adds the `RateLimit` header fields to an answer (draft-ietf-httpapi-ratelimit-headers).
+pub fn add_headers(standing: &Standing, response: &mut Response) {
     let name = standing.policy.name();
     let (quota, window) = (standing.rate.count(), standing.rate.window_s());
     let (remaining, more_in_s) = (standing.remaining, standing.more_in_s);
@@ -188,17 +185,16 @@ pub fn tell(standing: &Standing, response: &mut Response) {
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     headers.insert(
         name,
-        HeaderValue::from_str(value).expect("a name and numbers are header text"),
+        HeaderValue::from_str(value).expect("names and numbers are valid header text"),
     );
 }
 
-/// The header fields of a limited route's answers, for the API's description.
-pub fn described() -> Value {
+/// Returns the header fields of a limited route, for the API description.
+pub fn header_schemas() -> Value {
     let field =
         |description: &str| json!({"description": description, "schema": {"type": "string"}});
     json!({
-        "RateLimit-Policy": field("the limit: its name, `q` requests in `w` seconds"),
-        "RateLimit": field("`r` requests may follow at once, and one more than that after `t` \
-         seconds"),
+        "RateLimit-Policy": field("the limit: name, `q` requests in `w` seconds"),
+        "RateLimit": field("`r` requests may follow at once, and one more after `t` seconds"),
     })
 }

@@ -1,8 +1,7 @@
-//! `/metrics`: the figures of the process, in the text that Prometheus reads.
+//! `/metrics`: the metrics of the process, in the text format of Prometheus.
 //!
-//! Anybody who reaches the port may read them, as with `/health`: they tell of the process, and no
-//! label names a store, a path or a person. A proxy that lets the public in does well not to pass
-//! this path on.
+//! Anybody who reaches the port may read them, as with `/health`. They describe the process; no
+//! label names a tenant, a path or a person. A public proxy should not forward this path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +23,11 @@ use crate::primitives::{Class, Timestamp};
 use crate::storage::file;
 use crate::tenant::jobs::Depth;
 
-/// The version of the text's form.
+/// The media type of the Prometheus text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The states of jobs that are told; `None` is what is held, in whatever state it waits. Completed
-/// jobs are many, and nobody waits for them.
+/// The job states that are exported; `None` stands for held jobs in any state. Completed jobs are
+/// many and not exported.
 const JOB_STATES: [Option<JobState>; 7] = [
     Some(JobState::Available),
     Some(JobState::Scheduled),
@@ -39,25 +38,23 @@ const JOB_STATES: [Option<JobState>; 7] = [
     Some(JobState::Cancelled),
 ];
 
-/// The route of the figures.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(figures))
+    OpenApiRouter::new().routes(routes!(get_metrics))
 }
 
-/// What Prometheus reads: requests, commits, caches, queues and their jobs, room on the disk, and
-/// what the process takes of the machine. No figure names a store, and nobody needs a key; a proxy
-/// that lets the public in should keep this path to itself.
+/// Returns the metrics in the text format of Prometheus: requests, commits, caches, queues and
+/// their jobs, disk space, and process resources. No metric names a tenant, and no key is needed. A
+/// public proxy should not forward this path.
 #[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200,
-    description = "the figures", body = String, content_type = "text/plain")))]
-async fn figures(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    // Looks at the disk and at /proc, and puts a few hundred lines together: not on a thread that
-    // others wait for.
+    description = "the metrics", body = String, content_type = "text/plain")))]
+async fn get_metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    // Reads the disk and /proc and formats a few hundred lines: not on a thread of the runtime.
     let text = tokio::task::spawn_blocking(move || render(&app)).await;
     let fault = |_| {
         Problem::new(
             Class::Internal,
             "internal_error",
-            "the figures could not be put together",
+            "the metrics could not be collected; the log has the cause under this request_id",
         )
     };
     Ok(([(CONTENT_TYPE, TEXT)], text.map_err(fault)?).into_response())
@@ -119,8 +116,7 @@ fn render(app: &App) -> String {
     sheet.into_text() + &telemetry::render()
 }
 
-/// How deep the queues are. Each queue and state has its sample, so that one with no jobs left says
-/// 0 and does not stand still.
+/// Writes the queue depths. Each queue and state has its sample, so that an empty one reports 0.
 fn put_queues(sheet: &mut MetricsText, app: &App) {
     let now = app.clock.now();
     let depths = app.job_stats.snapshot(now).depths;
@@ -144,14 +140,17 @@ fn put_queues(sheet: &mut MetricsText, app: &App) {
     sheet.put_each("tillbox_queue_oldest_ready_age_seconds", ages);
 }
 
-/// Counts a request that was answered. `route` is the pattern that its path met.
-pub(super) fn note_request(
+/// Records an answered request. `route` is the matched pattern.
+pub(super) fn record_request(
     method: &Method,
     route: Option<&str>,
     status: StatusCode,
     took: Duration,
 ) {
-    let (method, route) = (known(method), route.unwrap_or("unmatched").to_owned());
+    let (method, route) = (
+        method_label(method),
+        route.unwrap_or("unmatched").to_owned(),
+    );
     let status = status.as_str().to_owned();
     histogram!("tillbox_http_request_duration_seconds", "method" => method,
         "route" => route.clone())
@@ -161,8 +160,9 @@ pub(super) fn note_request(
     .increment(1);
 }
 
-/// A method is any word that a client likes to send; the figures know those that there are.
-fn known(method: &Method) -> &'static str {
+/// Returns the label of a method. Clients may send any word as a method, so unknown ones share one
+/// label.
+fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
@@ -175,18 +175,17 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// One of what goes on at present, until it is dropped.
-pub(super) struct Present(Gauge);
+/// Counts a request or connection in progress until it is dropped.
+pub(super) struct InFlight(Gauge);
 
-impl Present {
-    /// A request.
+impl InFlight {
     pub(super) fn request() -> Self {
         Self::of(gauge!("tillbox_http_requests_in_flight"))
     }
 
-    /// A connection that was accepted: from elsewhere, or over the admin socket.
-    pub(super) fn connection(is_from_afar: bool) -> Self {
-        let listener = if is_from_afar { "tcp" } else { "unix" };
+    /// Counts an accepted connection: over TCP, or over the admin socket.
+    pub(super) fn connection(is_remote: bool) -> Self {
+        let listener = if is_remote { "tcp" } else { "unix" };
         counter!("tillbox_http_connections_total", "listener" => listener).increment(1);
         Self::of(gauge!("tillbox_http_connections", "listener" => listener))
     }
@@ -197,7 +196,7 @@ impl Present {
     }
 }
 
-impl Drop for Present {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
@@ -208,23 +207,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_counted_once_each_under_their_route() {
+    fn counts_requests_once_by_route() {
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             let odd = Method::from_bytes(b"FETCH").unwrap();
             let took = Duration::from_millis(3);
-            note_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::OK, took);
-            note_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::OK, took);
-            note_request(
+            record_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::OK, took);
+            record_request(&Method::GET, Some("/v1/orders/{id}"), StatusCode::OK, took);
+            record_request(
                 &Method::GET,
                 Some("/v1/orders/{id}"),
                 StatusCode::NOT_FOUND,
                 took,
             );
-            note_request(&odd, None, StatusCode::NOT_FOUND, took);
-            let present = Present::request();
-            drop((Present::request(), Present::connection(true)));
-            std::mem::forget(present);
+            record_request(&odd, None, StatusCode::NOT_FOUND, took);
+            let in_flight = InFlight::request();
+            drop((InFlight::request(), InFlight::connection(true)));
+            std::mem::forget(in_flight);
         });
         let text = recorder.handle().render();
         for line in [

@@ -1,10 +1,13 @@
-//! L6: HTTP. Requests become commands here and results become JSON; no rule is decided here.
+//! L6: HTTP. Handlers turn requests into commands and results into JSON. No business rule is
+//! decided here.
 //!
-//! `wire/server.rs` is the accept loop, `wire/head_guard.rs` what looks through each head before
-//! hyper does, `chunks.rs` the sizes of chunks, `layers.rs` what surrounds every request,
-//! `limit.rs` how often a caller may ask and `client_address.rs` who that is, `extract/` what
-//! handlers begin with, `problem.rs` the one form of every error, `api/` the handlers, one file per
-//! resource; `admin/` those that only whoever runs the machine can reach.
+//! - `wire/`: HTTP/1.1 below the router: accept loop, head guard, deadlines, connection limits.
+//! - `layers.rs`: the middleware around every request.
+//! - `limit.rs`, `client_address.rs`: rate limits and the address they count.
+//! - `extract/`: axum extractors (caller, shop, body, page).
+//! - `problem.rs`: the one form of every error.
+//! - `api/`: the handlers, one file per resource.
+//! - `admin/`: handlers on the admin socket, for the operator only.
 
 mod admin;
 pub mod api;
@@ -32,7 +35,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 
-/// The head of the API's description; the paths come from the routes themselves.
+/// The head of the API description. The routes add the paths.
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Tillbox",
@@ -42,14 +45,14 @@ use crate::app::App;
 ))]
 struct Head;
 
-/// The routes and what clients read about them. Made once in a process: it takes longer than all
+/// The routes and their OpenAPI document, built once per process: building them takes longer than
 /// the rest of a start.
 static ROUTES: LazyLock<(Router<Arc<App>>, Bytes)> = LazyLock::new(|| {
     let (router, document) = routes();
-    (router, described(&document))
+    (router, serialize_document(&document))
 });
 
-/// The routes and their description.
+/// Builds the routes and their description.
 fn routes() -> (Router<Arc<App>>, Document) {
     OpenApiRouter::with_openapi(Head::openapi())
         .merge(health::routes())
@@ -58,17 +61,17 @@ fn routes() -> (Router<Arc<App>>, Document) {
         .split_for_parts()
 }
 
-/// The whole API as a service.
+/// Builds the public API.
 pub fn router(app: &Arc<App>) -> Router {
     let (router, description) = LazyLock::force(&ROUTES);
-    surrounded(app, router.clone(), description.clone())
+    with_layers(app, router.clone(), description.clone())
 }
 
-/// The API for whoever runs the machine: the same routes, whose callers count as the operator, and
-/// those under `/v1/admin`. Served on the admin socket, and inside the process of a command.
+/// Builds the API for the operator: the same routes with the operator as caller, and those under
+/// `/v1/admin`. Served on the admin socket, and inside the process of a command.
 pub fn admin_router(app: &Arc<App>) -> Router {
     let (router, description) = LazyLock::force(&ROUTES);
-    surrounded(
+    with_layers(
         app,
         router.clone().nest("/v1/admin", admin::routes()),
         description.clone(),
@@ -76,32 +79,31 @@ pub fn admin_router(app: &Arc<App>) -> Router {
     .layer(Extension(extract::Local))
 }
 
-fn described(document: &Document) -> Bytes {
+fn serialize_document(document: &Document) -> Bytes {
     Bytes::from(description::complete(document).to_string())
 }
 
-fn surrounded(app: &Arc<App>, router: Router<Arc<App>>, description: Bytes) -> Router {
-    let described =
+fn with_layers(app: &Arc<App>, router: Router<Arc<App>>, description: Bytes) -> Router {
+    let serve_document =
         move || std::future::ready(([(CONTENT_TYPE, "application/json")], description.clone()));
     router
-        .route("/openapi.json", axum::routing::get(described))
+        .route("/openapi.json", axum::routing::get(serve_document))
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
         .layer(middleware::from_fn_with_state(
             app.clone(),
-            layers::surround,
+            layers::outer_layer,
         ))
         .with_state(app.clone())
 }
 
-/// Routes of the caller's own, surrounded as those of the API are: for tests of what surrounds
-/// them.
+/// Wraps other routes in the API's layers, to test the layers.
 #[doc(hidden)]
-pub fn surrounded_routes(app: &Arc<App>, router: Router<Arc<App>>) -> Router {
-    surrounded(app, router, described(&Head::openapi()))
+pub fn routes_with_layers(app: &Arc<App>, router: Router<Arc<App>>) -> Router {
+    with_layers(app, router, serialize_document(&Head::openapi()))
 }
 
-/// The description of the API, made from the routes.
+/// Returns the OpenAPI document of the API.
 pub fn openapi() -> serde_json::Value {
     description::complete(&routes().1)
 }

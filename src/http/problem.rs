@@ -1,9 +1,8 @@
-//! What a caller is told when something is wrong: RFC 9457 problem documents. The only file that
-//! turns a [`Class`] into a status.
+//! Problem documents (RFC 9457). The only file that maps a [`Class`] to a status.
 //!
-//! A [`Problem`] travels to the outermost layer as an extension of its response; there the
-//! request's id is put in and the document is written. So every path, the router's own 404 and 405
-//! included, answers in this one form.
+//! A [`Problem`] travels to the outermost layer in the extensions of its response; that layer adds
+//! the request id and writes the document. So every path, also the router's 404 and 405, answers in
+//! this one form.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -13,36 +12,34 @@ use serde_json::{Map, Value, json};
 use crate::primitives::{Class, Refusal, chain};
 use crate::rate_limit::{LineKind, LogLines, Standing};
 
-/// The media type of a problem document.
+/// The media type of problem documents.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// When to ask again for a store whose file cannot be used, in seconds: as often as the sweep
-/// looks.
+/// Retry-After, in seconds, for a tenant whose file cannot be used: the interval of the sweep.
 const UNAVAILABLE_RETRY_S: u32 = 60;
 
-/// Codes whose kind of problem is in a registry: draft-ietf-httpapi-ratelimit-headers.
-const KINDS_ELSEWHERE: [(&str, &str); 1] = [(
+/// Problem types that a registry defines: draft-ietf-httpapi-ratelimit-headers.
+const REGISTERED_TYPES: [(&str, &str); 1] = [(
     "rate_limited",
     "https://iana.org/assignments/http-problem-types#quota-exceeded",
 )];
 
-/// In the extensions of an answer whose status is an error's and whose body is nevertheless what
-/// was asked for: `/health`.
+/// Extension of an error answer that keeps its own body: `/health`.
 #[derive(Clone, Copy, Debug)]
-pub struct OwnForm;
+pub struct OwnBody;
 
-/// One thing that is wrong with one value of a request.
+/// A fault of one value of a request.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Fault {
-    /// Where, as a JSON pointer (RFC 6901) into the body, or `?name` for a query parameter.
+    /// A JSON pointer (RFC 6901) into the body, or `?name` for a query parameter.
     pub pointer: String,
-    /// What, for a program.
+    /// The code, for programs.
     pub code: &'static str,
-    /// What, for a person.
+    /// The explanation, for people.
     pub detail: String,
 }
 
-/// An answer that is no success.
+/// An error answer.
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
@@ -53,12 +50,12 @@ pub struct Problem {
     retry_after_s: Option<u32>,
     /// The rate limit that refused the request.
     standing: Option<Box<Standing>>,
-    /// The fault behind it, with its causes: for the log, never for the caller.
+    /// The underlying fault with its causes: for the log, never for the caller.
     cause: Option<Box<str>>,
 }
 
 impl Problem {
-    /// A problem of a class.
+    /// Creates a problem of a class.
     pub fn new(class: Class, code: &'static str, detail: impl Into<String>) -> Self {
         let retry_after_s = match class {
             Class::Unavailable => Some(1),
@@ -77,7 +74,7 @@ impl Problem {
         }
     }
 
-    /// A problem that HTTP itself has a status for.
+    /// Creates a problem with an explicit status.
     pub fn of_status(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -91,40 +88,40 @@ impl Problem {
         }
     }
 
-    /// A request with values that are not acceptable: all of them.
+    /// Creates the problem of a request with invalid values.
     pub fn invalid(errors: Vec<Fault>) -> Self {
         let mut problem = Self::new(
             Class::Invalid,
             "validation_failed",
-            "some values are not acceptable; see errors",
+            "some values are invalid; see errors",
         );
         problem.errors = errors.into();
         problem
     }
 
-    /// There is no such thing in this store.
+    /// Creates the problem of a missing resource.
     pub fn not_found(code: &'static str, what: &str) -> Self {
         Self::new(
             Class::NotFound,
             code,
-            format!("there is no such {what} in this store"),
+            format!("{what} not found in this shop; check the id"),
         )
     }
 
-    /// The same problem with a fact for a program.
+    /// Adds a machine-readable fact.
     pub fn with_fact(mut self, name: &str, fact: impl serde::Serialize) -> Self {
         self.facts.insert(name.to_owned(), json!(fact));
         self
     }
 
-    /// The same problem, to be tried again after so many seconds.
+    /// Sets `Retry-After`.
     pub const fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
     }
 
-    /// The same problem, with the rate limit that refused the request.
-    pub fn of_limit(mut self, standing: Standing) -> Self {
+    /// Adds the rate limit that refused the request.
+    pub fn with_standing(mut self, standing: Standing) -> Self {
         self.standing = Some(Box::new(standing));
         self
     }
@@ -134,39 +131,36 @@ impl Problem {
         self.standing.as_deref()
     }
 
-    /// The same problem for whoever does not run the house: how a store's file is put right, and
-    /// that it is an older copy, is its operator's business.
-    pub fn for_customers(mut self) -> Self {
+    /// Hides details that are for the operator: how a tenant's file is repaired, and that it is an
+    /// older copy.
+    pub fn without_operator_details(mut self) -> Self {
         if self.code == "tenant_unavailable" {
-            "this store cannot be opened at present; its operator finds the cause in the log; \
-             other stores are not affected"
+            "this shop is unavailable; its operator finds the cause in the log; other shops are \
+            not affected"
                 .clone_into(&mut self.detail);
         }
         self
     }
 
-    /// Its status.
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Its code.
     pub const fn code(&self) -> &'static str {
         self.code
     }
 
-    /// What is wrong, for a person.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// The fault behind it, with its causes: for the log.
+    /// Returns the underlying fault with its causes, for the log.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
 
-    /// Logs the fault behind it, if there is one: once, where the request ends, whose id and tenant
-    /// are in the line.
+    /// Logs the underlying fault, if there is one: once, at the end of the request, inside the span
+    /// with its id and tenant.
     pub fn log(&self, lines: &LogLines) {
         let Some(cause) = &self.cause else { return };
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -174,25 +168,25 @@ impl Problem {
                 tracing::error!(code = self.code, error = cause, "request failed");
             }
         } else {
-            // Logged where it arose as well; a line for each request that is turned away would fill
-            // the disk in a flood.
-            tracing::debug!(code = self.code, error = cause, "request turned away");
+            // Logged at its source as well. A line for each refused request would fill the disk in
+            // a flood.
+            tracing::debug!(code = self.code, error = cause, "request refused");
         }
     }
 
-    /// The URI of what kind of problem it is: our own, unless somebody else has defined it.
-    fn kind(&self) -> String {
-        let elsewhere = KINDS_ELSEWHERE.iter().find(|(code, _)| *code == self.code);
-        elsewhere.map_or_else(
+    /// Returns the type URI: our own, unless a registry defines one.
+    fn type_uri(&self) -> String {
+        let registered = REGISTERED_TYPES.iter().find(|(code, _)| *code == self.code);
+        registered.map_or_else(
             || format!("urn:tillbox:problem:{}", self.code),
             |(_, kind)| (*kind).to_owned(),
         )
     }
 
-    /// The document.
+    /// Builds the JSON document.
     pub fn document(&self, request_id: &str) -> Value {
         let mut document = json!({
-            "type": self.kind(),
+            "type": self.type_uri(),
             "title": self.status.canonical_reason().unwrap_or("Problem"),
             "status": self.status.as_u16(),
             "detail": self.detail,
@@ -208,7 +202,7 @@ impl Problem {
         document
     }
 
-    /// The response with its document.
+    /// Builds the response.
     pub fn render(&self, request_id: &str) -> Response {
         let mut response = (self.status, self.document(request_id).to_string()).into_response();
         let headers = response.headers_mut();
@@ -246,7 +240,7 @@ impl<R: Refusal> From<R> for Problem {
     fn from(refusal: R) -> Self {
         let class = refusal.class();
         let detail = if class == Class::Internal {
-            "an internal fault; nothing was written; the log has the cause under this request_id"
+            "internal error; nothing was written; the log has the cause under this request_id"
                 .to_owned()
         } else {
             refusal.to_string()
@@ -254,7 +248,7 @@ impl<R: Refusal> From<R> for Problem {
         let mut problem = Self::new(class, refusal.code(), detail);
         problem.facts = refusal.facts();
         if problem.code == "tenant_unavailable" {
-            // Somebody has to put the file right; nobody does that within a second.
+            // Somebody has to repair the file, which takes more than a second.
             problem.retry_after_s = Some(UNAVAILABLE_RETRY_S);
         }
         if matches!(

@@ -1,10 +1,10 @@
-//! L5: the operator is told once of each suspicion about the clock, by the means that there are for
-//! jobs that were given up: a signed webhook, a mail.
+//! L5: notifies the operator once of each suspicion about the clock, through the channels of
+//! alerts: a signed webhook, a mail.
 //!
-//! That it was told is written down for each of the means, behind the telling: one that fails is
-//! tried again by itself, and after a crash in between the same message comes twice. What is told
-//! of jobs is a job in a shop's file (`platform/alerts.rs`); the clock is the house's, whose file
-//! has no queue.
+//! Each channel is recorded as notified after it was sent. A channel that fails is tried again
+//! alone; after a crash in between the same message is sent twice. Alerts about jobs are jobs in a
+//! tenant's file (`platform/alerts.rs`); the clock belongs to the landlord, whose file has no
+//! queue.
 
 use std::time::Duration;
 
@@ -17,53 +17,50 @@ use crate::outbound::mail::Mail;
 use crate::primitives::{Origin, Timestamp, chain};
 use crate::storage::StorageError;
 
-/// No job waits for it: the limits of the means themselves hold.
+/// No job has a deadline for the notice: only the limits of the channels apply.
 const NO_JOB: Duration = Duration::MAX;
 
-/// When somebody is to be told: now, while a suspicion lasts of which somebody was not. Blocks;
-/// reads nothing while the clock is trusted.
-///
-/// # Errors
-/// [`StorageError`].
+/// The instant at which a notice is due: now, while a suspicion lasts that a channel has not been
+/// notified of. Blocks; reads nothing while the clock is trusted.
 pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
     if app.clock_watch.last_suspicion().is_none() {
         return Ok(None);
     }
-    Ok((!list_owed(app)?.is_empty()).then_some(now))
+    Ok((!list_pending(app)?.is_empty()).then_some(now))
 }
 
-/// By what a suspicion is still to be told.
-fn list_owed(app: &App) -> Result<Vec<NoticeChannel>, StorageError> {
+/// Channels that have not been notified yet.
+fn list_pending(app: &App) -> Result<Vec<NoticeChannel>, StorageError> {
     let recipients = app.alert_recipients.recipients();
-    let means = [
+    let channels = [
         (NoticeChannel::Webhook, recipients.webhook.is_some()),
         (NoticeChannel::Mail, recipients.email_to.is_some()),
     ];
-    if means.iter().all(|(_, is_there)| !is_there) {
+    if channels.iter().all(|(_, is_configured)| !is_configured) {
         return Ok(Vec::new());
     }
-    let told = app.directory.read(clock::find_notified).wait()?;
-    let owed = means
+    let notified = app.directory.read(clock::find_notified).wait()?;
+    let pending = channels
         .into_iter()
-        .filter(|(channel, is_there)| *is_there && !told.contains(channel));
-    Ok(owed.map(|(channel, _)| channel).collect())
+        .filter(|(channel, is_configured)| *is_configured && !notified.contains(channel));
+    Ok(pending.map(|(channel, _)| channel).collect())
 }
 
-/// Tells whom it is to be told. Blocks.
+/// Notifies the channels that have not been notified yet. Blocks.
 ///
 /// # Errors
-/// What was in the way, of each of the means; it is tried again.
-pub fn tell(app: &App, now: Timestamp) -> Result<(), String> {
+/// The failures of all channels; those are tried again.
+pub fn notify(app: &App, now: Timestamp) -> Result<(), String> {
     let Some(suspicion) = app.clock_watch.last_suspicion() else {
         return Ok(());
     };
     let (mut failed, since) = (Vec::new(), suspicion.since);
-    for channel in list_owed(app).map_err(|error| error.to_string())? {
-        let told = match channel {
+    for channel in list_pending(app).map_err(|error| error.to_string())? {
+        let sent = match channel {
             NoticeChannel::Webhook => call(app, &suspicion, now),
             NoticeChannel::Mail => mail(app, &suspicion),
         };
-        let noted = told.and_then(|()| {
+        let recorded = sent.and_then(|()| {
             let write = app
                 .directory
                 .database()
@@ -72,7 +69,7 @@ pub fn tell(app: &App, now: Timestamp) -> Result<(), String> {
                 });
             write.wait().map_err(|error| error.to_string())
         });
-        failed.extend(noted.err());
+        failed.extend(recorded.err());
     }
     if failed.is_empty() {
         Ok(())
@@ -81,8 +78,8 @@ pub fn tell(app: &App, now: Timestamp) -> Result<(), String> {
     }
 }
 
-/// The same for each attempt, so that whoever gets it twice knows it.
-fn id(suspicion: &ClockSuspicion) -> String {
+/// The id of the message: equal for all attempts, so that the receiver can detect a repetition.
+fn message_id(suspicion: &ClockSuspicion) -> String {
     format!(
         "clock-suspected.{}",
         suspicion.since.as_millis().unsigned_abs()
@@ -98,7 +95,7 @@ fn call(app: &App, suspicion: &ClockSuspicion, now: Timestamp) -> Result<(), Str
         "timestamp": suspicion.since,
         "data": {"since": suspicion.since, "reason": suspicion.reason, "ends": suspicion.ends},
     });
-    let id = format!("msg_{}", id(suspicion));
+    let id = format!("msg_{}", message_id(suspicion));
     let called = webhook.send(
         app.outbound.as_ref(),
         &id,
@@ -121,15 +118,15 @@ fn mail(app: &App, suspicion: &ClockSuspicion) -> Result<(), String> {
     let text = format!(
         "The clock of this machine is not trusted since {since}: {reason}.\n\nWhile that lasts \
          nothing is deleted by age, and ended jobs are kept. Selling is \
-         not touched by it.\nIt ends {ends}.\n\nLook at the clock and set it right if it is wrong. \
+         not affected.\nIt ends {ends}.\n\nCheck the clock and correct it if it is wrong. \
          When it is right:\n\n  tillbox retention prune --clock-is-right\n"
     );
     let mail = Mail {
         to,
         subject: "Tillbox: the clock is not trusted".to_owned(),
         text,
-        message_id: id(suspicion),
-        // What the clock shows may be no date for a mail; that nobody is told would be worse.
+        message_id: message_id(suspicion),
+        // The suspect instant may be no valid date for a mail; a wrong date is better than no mail.
         date_ms: since.as_millis().max(0),
     };
     app.mailer

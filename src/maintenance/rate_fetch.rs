@@ -1,5 +1,5 @@
-//! L5: the daily fetch of published exchange rates: one step, that whoever keeps the time calls.
-//! Whatever goes wrong, the rates that are there stay.
+//! L5: the daily fetch of published exchange rates, as one step that the scheduler calls. After any
+//! failure the stored rates stay in use.
 
 use std::time::Duration;
 
@@ -13,37 +13,33 @@ use crate::outbound::reach::Reach;
 use crate::primitives::{Entropy, Origin, Timestamp};
 use crate::storage::StorageError;
 
-/// How long to wait after the first failure; twice as long after each further one, up to the usual
-/// interval.
+/// The pause after the first failure; doubled after each further one, up to the usual interval.
 const FIRST_PAUSE_MS: u64 = 60_000;
 
-/// Why there are no new rates.
+/// Reasons why there are no new rates.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("the server did not give the file: {0}")]
+    #[error("the server did not return the file: {0}")]
     Call(#[from] CallError),
     #[error("the file cannot be used: {0}")]
     File(#[from] ecb::EcbError),
-    #[error("the file is refused: {0}")]
+    #[error("the file was rejected: {0}")]
     Refused(#[from] ImportRefused),
 }
 
-/// When it is time to fetch: the instant that is written down, or now; `None` when rates are not to
-/// be fetched at all. Blocks; writes nothing.
-///
-/// # Errors
-/// [`StorageError`], when the landlord's file does not say when it is time.
+/// The instant of the next fetch: the stored one, or now; `None` when fetching is disabled. Blocks;
+/// writes nothing.
 pub fn next_at(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
     if !app.config.exchange_rates.fetch {
         return Ok(None);
     }
     let state = app.directory.read(published_rates::find_fetch).wait()?;
-    Ok(Some(state.map_or(now, |state| time(app, state, now))))
+    Ok(Some(state.map_or(now, |state| due_at(app, state, now))))
 }
 
-/// When it is time by what is written down. An instant that lies further ahead than any pause was
-/// written while the clock was ahead, or under longer settings.
-fn time(app: &App, state: FetchState, now: Timestamp) -> Timestamp {
+/// The due instant by the stored state. An instant that lies further ahead than any pause was
+/// stored while the clock was ahead, or with a longer interval: then the fetch is due now.
+fn due_at(app: &App, state: FetchState, now: Timestamp) -> Timestamp {
     let latest = now.plus(Duration::from_millis(
         app.config.exchange_rates.every.as_millis(),
     ));
@@ -54,11 +50,8 @@ fn time(app: &App, state: FetchState, now: Timestamp) -> Timestamp {
     }
 }
 
-/// Fetches the daily rates if it is time to, and says when it is time again; `None` when they are
-/// not to be fetched at all. Blocks.
-///
-/// # Errors
-/// [`StorageError`], when the landlord's file does not say when it is time.
+/// Fetches the daily rates if they are due. Returns the instant of the next fetch; `None` when
+/// fetching is disabled. Blocks.
 pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, StorageError> {
     let settings = &app.config.exchange_rates;
     if !settings.fetch {
@@ -66,7 +59,7 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
     }
     let state = app.directory.read(published_rates::find_fetch).wait()?;
     if let Some(next_at) = state
-        .map(|state| time(app, state, now))
+        .map(|state| due_at(app, state, now))
         .filter(|next_at| *next_at > now)
     {
         return Ok(Some(next_at));
@@ -82,8 +75,8 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
         }
         Err(error) => {
             let failures = state.map_or(0, |state| state.failures).saturating_add(1);
-            tracing::warn!(error = %error, failures, "exchange rates could not be fetched; those \
-                that are there stay in use");
+            tracing::warn!(error = %error, failures, "exchange rates could not be fetched; the \
+                stored ones stay in use");
             failures
         }
     };
@@ -99,9 +92,9 @@ pub fn fetch_due(app: &App, now: Timestamp) -> Result<Option<Timestamp>, Storage
     Ok(Some(next_at))
 }
 
-/// The usual interval after a success. After failures a minute, two, four and so on up to it, less
-/// a random half, so that the houses that a stopped server has turned away do not come back
-/// together.
+/// The pause until the next fetch: the usual interval after a success. After failures one minute,
+/// two, four and so on up to that interval, less a random half, so that the instances that a
+/// stopped server has refused do not come back together.
 fn pause_ms(failures: u32, every_ms: u64, entropy: &dyn Entropy) -> u64 {
     let Some(doublings) = failures.checked_sub(1) else {
         return every_ms;

@@ -1,16 +1,15 @@
-//! L6: what the house does by the clock on the wall, each thing once a day or whenever it comes
-//! round. The one file that names tokio-cron-scheduler.
+//! L6: runs maintenance tasks by the wall clock. The only file that uses tokio-cron-scheduler.
 //!
-//! That crate rings every few seconds, and nothing more: it works out instants in the offset that
-//! was in force when a job was made, and one that it waits for is years away after the clock was
-//! set back. What is due is decided by [`run_due`], a plain step over the injected clock: a task is
-//! due when it has come round since the instant up to which it is done, which stands in the
-//! landlord's file. So it comes once over restarts and over clocks that go back an hour, and what
-//! was missed while the process was down is made up for once, at the start, however often it would
-//! have come. When no ring comes for a while (a clock that was set back), the wakeup is made anew.
+//! That crate only wakes the loop every few seconds. It computes instants in the UTC offset that
+//! was in force when a job was made, and after the clock is set back it may wait for years.
+//! [`run_due`] decides which tasks are due, as a plain step over the injected clock: a task is due
+//! when a recurrence has passed since the instant of its last run, which is stored in the
+//! landlord's file. So a task runs once over restarts and over clocks that go back an hour; runs
+//! missed while the process was down are made up for by one run at the start. When there is no
+//! wakeup for a while (after the clock was set back), the ticker is created anew.
 //!
-//! What comes round is the list in `list of tasks.rs`. What deletes by age is held while the clock
-//! is not trusted (`landlord/clock.rs`). A look at what is due writes nothing while nothing is.
+//! The tasks are listed in `tasks.rs`. A task that deletes by age is held while the clock is not
+//! trusted (`landlord/clock.rs`). Nothing is written while no task is due.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,28 +25,24 @@ use crate::primitives::limits::{TASK_AHEAD_MAX_MS, TASK_RETRY_MS};
 use crate::primitives::{Recurrence, Timestamp};
 use crate::storage::StorageError;
 
-/// How often the wakeup rings, as that crate writes it: every ten seconds.
-const RINGS: &str = "*/10 * * * * *";
-/// When no ring came for so long, the wakeup is made anew: three of them.
-const SILENCE: Duration = Duration::from_secs(30);
+/// The interval of the ticker in that crate's notation: every ten seconds.
+const TICKS: &str = "*/10 * * * * *";
+/// Without a tick for this time (three intervals) the ticker is created anew.
+const TICK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Does what is due now, one after the other; gives what was done, and how it ended. Blocks. For
-/// tests and for the loop's own steps.
+/// Runs the due tasks one after the other; returns their names and results. Blocks. For tests.
 pub fn run_due(app: &Arc<App>, tasks: &'static [Task]) -> Vec<(&'static str, Result<(), String>)> {
     let due = match list_due(app, tasks) {
         Ok(due) => due,
         Err(error) => return vec![("", Err(error.to_string()))],
     };
     due.into_iter()
-        .map(|task| (task.name, carry_out(app, task)))
+        .map(|task| (task.name, run_task(app, task)))
         .collect()
 }
 
-/// The tasks that are due now. Blocks; writes when the clock is not trusted any more, once a day
-/// that it is, and for a task that is new here.
-///
-/// # Errors
-/// [`StorageError`], of the landlord's file; then nothing is done.
+/// The tasks that are due now. Blocks; writes only when the clock becomes suspect, once a day while
+/// it is trusted, and for a task without a stored run. After an error no task is run.
 pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>, StorageError> {
     let suspicion = app.clock_watch.observe()?;
     let now = app.clock.now();
@@ -55,7 +50,7 @@ pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>,
     for task in tasks {
         let next = match task.when {
             When::Recurs(recurrence) => next_run(app, task, &recurrence(&app.config), now)?,
-            When::Says(next_at) => next_at(app, now)?,
+            When::At(next_at) => next_at(app, now)?,
         };
         let is_held = task.deletes && suspicion.is_some();
         if next.is_some_and(|next| next <= now) && !is_held {
@@ -65,22 +60,22 @@ pub fn list_due(app: &App, tasks: &'static [Task]) -> Result<Vec<&'static Task>,
     Ok(due)
 }
 
-/// When a task comes round next since it was last done.
+/// The next recurrence of a task after its last run.
 fn next_run(
     app: &App,
     task: &Task,
     recurrence: &Recurrence,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StorageError> {
-    // A new house begins in peace, and an older one in the night after its upgrade. What was done
-    // further ahead than a day was done while the clock was ahead; until then it would never come
-    // again.
-    let is_good =
+    // A task without a stored run (on a new instance, or after an upgrade) is first due at its next
+    // recurrence. A run stored further ahead than a day happened while the clock was ahead: it is
+    // ignored, because the task would not be due again until then.
+    let is_plausible =
         |up_to: Timestamp| up_to.as_millis().saturating_sub(now.as_millis()) <= TASK_AHEAD_MAX_MS;
     if let Some(done) = app
         .tasks
         .find(task.name)?
-        .filter(|done| is_good(done.up_to))
+        .filter(|done| is_plausible(done.up_to))
     {
         return Ok(recurrence.next_after(done.up_to));
     }
@@ -88,18 +83,18 @@ fn next_run(
     Ok(None)
 }
 
-/// Does a task now, and writes down that it was done.
-fn carry_out(app: &Arc<App>, task: &Task) -> Result<(), String> {
+/// Runs a task now, and stores that it ran.
+fn run_task(app: &Arc<App>, task: &Task) -> Result<(), String> {
     let now = app.clock.now();
-    tracing::info!(task = task.name, "task begins");
+    tracing::info!(task = task.name, "task started");
     let done = (task.run)(app, now).and_then(|()| {
         app.tasks
             .record(task.name, now, Some(now))
             .map_err(|error| error.to_string())
     });
     match &done {
-        Ok(()) => tracing::info!(task = task.name, "task done"),
-        Err(error) => tracing::error!(task = task.name, error, "task not done; it is tried again"),
+        Ok(()) => tracing::info!(task = task.name, "task completed"),
+        Err(error) => tracing::error!(task = task.name, error, "task failed; it will be retried"),
     }
     done
 }
@@ -108,7 +103,7 @@ fn carry_out(app: &Arc<App>, task: &Task) -> Result<(), String> {
 #[derive(Debug)]
 pub enum Scheduler {}
 
-/// A scheduler that runs.
+/// A running scheduler.
 #[derive(Debug)]
 #[must_use = "a scheduler whose handle is dropped stops"]
 pub struct SchedulerHandle {
@@ -117,7 +112,7 @@ pub struct SchedulerHandle {
 }
 
 impl Scheduler {
-    /// Starts it with the tasks of this program. Inside a tokio runtime.
+    /// Starts the scheduler with the tasks of this program, inside a tokio runtime.
     pub fn start(app: Arc<App>) -> SchedulerHandle {
         Self::start_with(app, TASKS)
     }
@@ -132,45 +127,46 @@ impl Scheduler {
 }
 
 impl SchedulerHandle {
-    /// Begins nothing any more, and waits for what is under way to come to a good place, for so
-    /// long.
+    /// Starts no more tasks, and waits up to `within` for running ones to reach a point at which
+    /// they can stop.
     pub async fn stop(self, within: Duration) {
         // Fails only when the loop has ended already.
         let _ = self.stop.send(());
         match tokio::time::timeout(within, self.task).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = %error, "the scheduler ended by a fault"),
+            Ok(Err(error)) => tracing::error!(error = %error, "scheduler panicked"),
             Err(_) => {
-                tracing::warn!("a task did not end in time; it is done again after the next start")
+                tracing::warn!("task did not stop in time; it runs again after the next start")
             }
         }
     }
 }
 
-/// What is under way, and when what failed is tried again.
+/// Running tasks, and the instants at which failed ones are retried.
 #[derive(Default)]
-struct Under {
-    way: HashMap<&'static str, JoinHandle<bool>>,
-    again: HashMap<&'static str, Timestamp>,
+struct Running {
+    tasks: HashMap<&'static str, JoinHandle<bool>>,
+    retry_at: HashMap<&'static str, Timestamp>,
 }
 
-impl Under {
-    /// Whether a task is under way, or failed a moment ago.
-    async fn rests(&mut self, task: &'static Task, now: Timestamp) -> bool {
+impl Running {
+    /// Whether a task is running, or waits for its retry.
+    async fn is_busy(&mut self, task: &'static Task, now: Timestamp) -> bool {
         if self
-            .way
+            .tasks
             .get(task.name)
-            .is_some_and(|way| !way.is_finished())
+            .is_some_and(|handle| !handle.is_finished())
         {
             return true;
         }
-        if let Some(ended) = self.way.remove(task.name)
+        if let Some(ended) = self.tasks.remove(task.name)
             && !ended.await.unwrap_or(false)
         {
-            self.again.insert(task.name, now.plus_millis(TASK_RETRY_MS));
+            self.retry_at
+                .insert(task.name, now.plus_millis(TASK_RETRY_MS));
         }
         let until = self
-            .again
+            .retry_at
             .get(task.name)
             .map_or(0, |until| until.as_millis() - now.as_millis());
         (1..=TASK_RETRY_MS).contains(&until)
@@ -178,83 +174,82 @@ impl Under {
 }
 
 async fn run(app: Arc<App>, tasks: &'static [Task], mut stop: oneshot::Receiver<()>) {
-    let (ring, mut rings) = mpsc::channel(1);
-    let mut wakeup = start_ticker(ring.clone()).await;
-    let mut under = Under::default();
+    let (tick, mut ticks) = mpsc::channel(1);
+    let mut ticker = start_ticker(tick.clone()).await;
+    let mut running = Running::default();
     loop {
-        step(&app, tasks, &mut under).await;
+        step(&app, tasks, &mut running).await;
         tokio::select! {
             _ = &mut stop => break,
-            rung = tokio::time::timeout(SILENCE, rings.recv()) => if rung.is_err() {
-                tracing::warn!("the scheduler's wakeup is silent; it is made anew");
-                take_down(wakeup).await;
-                wakeup = start_ticker(ring.clone()).await;
+            ticked = tokio::time::timeout(TICK_TIMEOUT, ticks.recv()) => if ticked.is_err() {
+                tracing::warn!("scheduler ticker is silent; it is restarted");
+                stop_ticker(ticker).await;
+                ticker = start_ticker(tick.clone()).await;
             }
         }
     }
     app.tasks.stop();
-    take_down(wakeup).await;
-    for (_, way) in under.way.drain() {
-        // Its own words are in the log.
-        let _ = way.await;
+    stop_ticker(ticker).await;
+    for (_, handle) in running.tasks.drain() {
+        // The task has logged its result.
+        let _ = handle.await;
     }
     app.liveness.scheduler_stopped();
 }
 
-/// Begins what is due. Only a step that came to its end is a sign of life.
-async fn step(app: &Arc<App>, tasks: &'static [Task], under: &mut Under) {
-    let looking = app.clone();
-    let due = match tokio::task::spawn_blocking(move || list_due(&looking, tasks)).await {
+/// Starts the due tasks. Only a completed step counts as a heartbeat.
+async fn step(app: &Arc<App>, tasks: &'static [Task], running: &mut Running) {
+    let app_of_list = app.clone();
+    let due = match tokio::task::spawn_blocking(move || list_due(&app_of_list, tasks)).await {
         Ok(Ok(due)) => due,
         Ok(Err(error)) => {
-            return tracing::error!(error = %error, "what is due could not be looked up; nothing is \
-                done");
+            return tracing::error!(error = %error, "due tasks could not be listed; none is run");
         }
         Err(error) => {
-            return tracing::error!(error = %error, "what is due could not be looked up; nothing is \
-                done");
+            return tracing::error!(error = %error, "due tasks could not be listed; none is run");
         }
     };
     let now = app.clock.now();
     for task in due {
-        if !under.rests(task, now).await {
+        if !running.is_busy(task, now).await {
             let app = app.clone();
-            under.way.insert(
+            running.tasks.insert(
                 task.name,
-                tokio::task::spawn_blocking(move || carry_out(&app, task).is_ok()),
+                tokio::task::spawn_blocking(move || run_task(&app, task).is_ok()),
             );
         }
     }
     app.liveness.scheduler_heartbeat(app.clock.as_ref());
 }
 
-/// Without that crate's wakeup the silence rings.
-async fn start_ticker(ring: mpsc::Sender<()>) -> Option<JobScheduler> {
-    let hung = async {
-        let wakeup = JobScheduler::new().await?;
-        let job = Job::new_async(RINGS, move |_, _| {
-            let ring = ring.clone();
+/// Starts the ticker. Without it the loop runs at each `TICK_TIMEOUT`.
+async fn start_ticker(tick: mpsc::Sender<()>) -> Option<JobScheduler> {
+    let started = async {
+        let ticker = JobScheduler::new().await?;
+        let job = Job::new_async(TICKS, move |_, _| {
+            let tick = tick.clone();
             Box::pin(async move {
-                // Full when a ring waits already.
-                let _ = ring.try_send(());
+                // Full when a tick waits already.
+                let _ = tick.try_send(());
             })
         })?;
-        wakeup.add(job).await?;
-        wakeup.start().await?;
-        Ok::<_, JobSchedulerError>(wakeup)
+        ticker.add(job).await?;
+        ticker.start().await?;
+        Ok::<_, JobSchedulerError>(ticker)
     };
-    hung.await
+    started
+        .await
         .inspect_err(|error| {
-            tracing::warn!(error = %error, "the scheduler has no wakeup; it looks \
-            less often")
+            tracing::warn!(error = %error, "scheduler ticker could not be started; due tasks are \
+                checked less often")
         })
         .ok()
 }
 
-async fn take_down(wakeup: Option<JobScheduler>) {
-    if let Some(mut wakeup) = wakeup
-        && let Err(error) = wakeup.shutdown().await
+async fn stop_ticker(ticker: Option<JobScheduler>) {
+    if let Some(mut ticker) = ticker
+        && let Err(error) = ticker.shutdown().await
     {
-        tracing::warn!(error = %error, "the scheduler's wakeup could not be taken down");
+        tracing::warn!(error = %error, "scheduler ticker could not be stopped");
     }
 }

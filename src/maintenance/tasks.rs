@@ -1,65 +1,63 @@
-//! L5: what comes round in this house, and when: one list, by which the scheduler acts and of which
-//! the operator is told.
+//! L5: the list of maintenance tasks with their schedules, used by the scheduler and shown to the
+//! operator.
 //!
-//! A new task is a line in [`TASKS`]. One that deletes by age says so: it is held while the clock
-//! is not trusted (`landlord/clock.rs`).
+//! A new task is an entry in [`TASKS`]. A task that deletes by age sets `deletes`: it is held while
+//! the clock is not trusted (`landlord/clock.rs`).
 
 use std::sync::Arc;
 
-use super::{all_files, clock_notice, rate_fetch};
+use super::{clock_notice, integrity, log_files, rate_fetch, retention};
 use crate::app::App;
 use crate::config::Config;
 use crate::primitives::{Recurrence, Timestamp};
 use crate::storage::StorageError;
 
-/// Something that comes round.
+/// A maintenance task.
 #[derive(Clone, Copy, Debug)]
 pub struct Task {
-    /// Its name in the landlord's file and in the log. Never changed: under another name it would
-    /// be another task.
+    /// The name in the landlord's file and in the log. Never change it: a new name is a new task.
     pub name: &'static str,
-    /// When it is due.
     pub when: When,
-    /// Whether it deletes by age, and is held while the clock is not trusted.
+    /// Whether it deletes by age: then it is held while the clock is not trusted.
     pub deletes: bool,
-    /// Does it, on a thread that may block. What goes on for long looks at
-    /// `app.tasks.is_stopping()` now and then. May be done twice after a crash.
+    /// Runs the task on a thread that may block. A long one checks `app.tasks.is_stopping()`
+    /// regularly. After a crash it may run twice.
     pub run: fn(&Arc<App>, Timestamp) -> Result<(), String>,
 }
 
-/// When a task is due.
+/// The schedule of a task.
 #[derive(Clone, Copy, Debug)]
 pub enum When {
-    /// Each time that it has come round since it was last done.
+    /// Due at each recurrence since the last run.
     Recurs(fn(&Config) -> Recurrence),
-    /// At an instant that it keeps itself, looked up every few seconds; never, while there is none.
-    /// A look writes nothing.
-    Says(fn(&App, Timestamp) -> Result<Option<Timestamp>, StorageError>),
+    /// Due at an instant that the task stores itself, read every few seconds; never while there is
+    /// none. Reading it writes nothing.
+    At(fn(&App, Timestamp) -> Result<Option<Timestamp>, StorageError>),
 }
 
-/// What comes round in this house.
+/// All tasks of this program.
 pub const TASKS: &[Task] = &[
     Task {
         name: "retention",
         when: When::Recurs(|config| config.retention.recurrence()),
         deletes: true,
-        run: all_files::begin_retention,
+        run: retention::begin_retention,
     },
     Task {
         name: "integrity",
-        when: When::Recurs(|config| config.retention.at(all_files::CHECK_SCHEDULE)),
+        when: When::Recurs(|config| config.retention.at(integrity::CHECK_SCHEDULE)),
         deletes: false,
-        run: all_files::check_changed,
+        run: integrity::check_changed,
     },
     Task {
         name: "log_files",
-        when: When::Recurs(|config| config.retention.at(all_files::LOGS_SCHEDULE)),
+        when: When::Recurs(|config| config.retention.at(log_files::LOGS_SCHEDULE)),
         deletes: true,
-        run: |app, _| all_files::remove_old_logs(app).map_err(|error| error.to_string()),
+        run: |app, _| log_files::remove_old_logs(app).map_err(|error| error.to_string()),
     },
     Task {
         name: "exchange_rates",
-        when: When::Says(rate_fetch::next_at),
+        when: When::At(rate_fetch::next_at),
         deletes: false,
         run: |app, now| {
             rate_fetch::fetch_due(app, now)
@@ -69,30 +67,26 @@ pub const TASKS: &[Task] = &[
     },
     Task {
         name: "clock_alert",
-        when: When::Says(clock_notice::next_at),
+        when: When::At(clock_notice::next_at),
         deletes: false,
-        run: |app, now| clock_notice::tell(app, now),
+        run: |app, now| clock_notice::notify(app, now),
     },
 ];
 
-/// When a task was last done, and when it comes next.
+/// The last and the next run of a task.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskStatus {
-    /// Its name.
     pub task: &'static str,
-    /// `None` before the first time.
+    /// `None` before the first run.
     pub last_run_at: Option<Timestamp>,
-    /// In the past while it is held or under way; `None` while it does not come.
+    /// In the past while the task is held or running; `None` while it is not due at all.
     pub next_run_at: Option<Timestamp>,
 }
 
-/// Where each task stands. Blocks.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists the status of all tasks. Blocks.
 pub fn list_tasks(app: &App) -> Result<Vec<TaskStatus>, StorageError> {
     let now = app.clock.now();
-    let round = |task: &Task| {
+    let status = |task: &Task| {
         let done = app.tasks.find(task.name)?;
         Ok(TaskStatus {
             task: task.name,
@@ -101,9 +95,9 @@ pub fn list_tasks(app: &App) -> Result<Vec<TaskStatus>, StorageError> {
                 When::Recurs(recurrence) => {
                     done.and_then(|done| recurrence(&app.config).next_after(done.up_to))
                 }
-                When::Says(next_at) => next_at(app, now)?,
+                When::At(next_at) => next_at(app, now)?,
             },
         })
     };
-    TASKS.iter().map(round).collect()
+    TASKS.iter().map(status).collect()
 }

@@ -1,11 +1,10 @@
-//! The buckets of one group, by caller: so many and no more.
+//! The buckets of one policy, one per caller and limited in number.
 //!
-//! A bucket is one number, the instant at which it will be full again (what governor calls the
-//! theoretical arrival time). One that is full is forgotten, which changes nothing. When there is
-//! no room for another one, the one that is nearest to full goes: that gives away least, and
-//! whoever wants his own empty bucket forgotten has to bring as many callers as there is room for,
-//! each of which has used at least as much. With those he could have asked more often than the one
-//! forgotten bucket gives him.
+//! A bucket is one number: the instant at which it will be full again (governor calls it the
+//! theoretical arrival time). Removing a full bucket changes nothing. When there is no room for
+//! another bucket, the one nearest to full is removed: that gives away least. A caller who wants
+//! its own empty bucket removed needs as many other callers as there is room for, each of which has
+//! used at least as much. With those it could make more requests than one removed bucket grants.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +14,14 @@ use governor::state::StateStore;
 
 use super::Caller;
 
-/// Full buckets that are forgotten with each request: more than it makes, so that what a flood left
-/// behind goes.
-const FORGOTTEN_AT_ONCE: usize = 2;
+/// Full buckets removed with each request: more than the one it adds, so that the buckets of a
+/// flood are removed.
+const REMOVED_PER_REQUEST: usize = 2;
 
-/// The buckets; a clone is the same ones.
+/// The buckets; a clone shares them.
 #[derive(Clone)]
 pub(super) struct Buckets {
-    most: usize,
+    capacity: usize,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -33,7 +32,7 @@ struct Inner {
 }
 
 impl Inner {
-    fn forget_first(&mut self) {
+    fn remove_first(&mut self) {
         if let Some((_, caller)) = self.order.pop_first() {
             self.full_at.remove(&caller);
         }
@@ -41,14 +40,14 @@ impl Inner {
 }
 
 impl Buckets {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
-            most,
+            capacity,
             inner: Arc::default(),
         }
     }
 
-    /// When the bucket of a caller will be full, in nanoseconds of steady time.
+    /// The instant at which a caller's bucket will be full, in nanoseconds of steady time.
     pub(super) fn full_at(&self, caller: Caller) -> Option<u64> {
         self.inner().full_at.get(&caller).copied()
     }
@@ -60,15 +59,15 @@ impl Buckets {
                 inner.order.remove(&(before, caller));
             }
             None => {
-                if inner.order.len() >= self.most {
-                    inner.forget_first();
+                if inner.order.len() >= self.capacity {
+                    inner.remove_first();
                 }
             }
         }
         inner.order.insert((full_at, caller));
     }
 
-    /// Makes all be full by then.
+    /// Makes every bucket full by `latest` at the latest.
     pub(super) fn fill_by(&self, latest: u64) {
         let mut inner = self.inner();
         let later: Vec<(u64, Caller)> = inner
@@ -85,22 +84,22 @@ impl Buckets {
         }
     }
 
-    /// Forgets a few of those that are full.
-    pub(super) fn forget_full(&self, now: u64) {
+    /// Removes a few full buckets.
+    pub(super) fn remove_full(&self, now: u64) {
         let mut inner = self.inner();
-        for _ in 0..FORGOTTEN_AT_ONCE {
+        for _ in 0..REMOVED_PER_REQUEST {
             if inner
                 .order
                 .first()
                 .is_some_and(|(full_at, _)| *full_at <= now)
             {
-                inner.forget_first();
+                inner.remove_first();
             }
         }
     }
 
-    /// Those that will be full last, at most `most`, the emptiest first.
-    pub(super) fn emptiest(&self, now: u64, most: usize) -> Vec<(Caller, u64)> {
+    /// The emptiest buckets first, at most `limit`; full ones are left out.
+    pub(super) fn emptiest(&self, now: u64, limit: usize) -> Vec<(Caller, u64)> {
         let inner = self.inner();
         let lacking = inner
             .order
@@ -108,12 +107,11 @@ impl Buckets {
             .rev()
             .take_while(|(full_at, _)| *full_at > now);
         lacking
-            .take(most)
+            .take(limit)
             .map(|(full_at, caller)| (*caller, *full_at))
             .collect()
     }
 
-    /// How many there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.inner().order.len()
@@ -127,7 +125,7 @@ impl Buckets {
 impl StateStore for Buckets {
     type Key = Caller;
 
-    // Its group's lock is held around each call, so nobody changes the bucket in between.
+    // The policy's lock is held around each call, so no other call changes the bucket in between.
     fn measure_and_replace<T, F, E>(&self, caller: &Caller, f: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
@@ -148,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_nearest_to_full_makes_room_and_the_emptiest_stays() {
+    fn removes_bucket_nearest_to_full_when_capacity_is_reached() {
         let buckets = Buckets::new(1_000);
         buckets.set(caller(0), 500);
         for number in 1..1_000_000 {
@@ -158,14 +156,14 @@ mod tests {
         assert_eq!(
             buckets.full_at(caller(0)),
             Some(500),
-            "the empty one is remembered"
+            "the empty one is kept"
         );
         let inner = buckets.inner();
         assert_eq!(inner.full_at.len(), inner.order.len());
     }
 
     #[test]
-    fn full_ones_are_forgotten_a_few_at_a_time() {
+    fn removes_full_buckets_a_few_at_a_time() {
         let buckets = Buckets::new(10);
         for number in 0..5 {
             buckets.set(caller(number), 10 + u64::from(number));
@@ -173,11 +171,11 @@ mod tests {
         buckets.set(caller(0), 12);
         assert_eq!(buckets.emptiest(12, 9), [(caller(4), 14), (caller(3), 13)]);
         assert_eq!(buckets.emptiest(0, 1), [(caller(4), 14)]);
-        buckets.forget_full(9);
+        buckets.remove_full(9);
         assert_eq!(buckets.len(), 5);
-        buckets.forget_full(13);
+        buckets.remove_full(13);
         assert_eq!(buckets.len(), 3);
-        buckets.forget_full(13);
+        buckets.remove_full(13);
         assert_eq!(buckets.emptiest(0, 9), [(caller(4), 14)]);
     }
 }

@@ -1,5 +1,5 @@
-//! The limiter of one group: governor's arithmetic over our buckets and our time, and what a caller
-//! is told of its bucket.
+//! The limiter of one policy: governor's algorithm over the buckets and the injected clock, and the
+//! result that a caller sees.
 
 use std::collections::HashSet;
 use std::num::NonZeroU32;
@@ -20,18 +20,16 @@ use crate::primitives::limits::RATE_BUCKETS_MAX;
 const NANOS_PER_S: u64 = 1_000_000_000;
 const NANOS_PER_MS: u64 = 1_000_000;
 
-/// How a caller stands after a request.
+/// The state of a caller's bucket after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The group.
     pub policy: Policy,
-    /// Its rate.
     pub rate: Rate,
-    /// Whether the request may go on.
+    /// Whether the request is admitted.
     pub is_admitted: bool,
-    /// Requests that may follow at once.
+    /// Requests that would be admitted immediately.
     pub remaining: u32,
-    /// Seconds after which there is one more than that. Waiting so long is enough, a second less is
+    /// Seconds until one more request is admitted. Waiting so long is enough; one second less is
     /// not.
     pub more_in_s: u32,
     /// Whether this is the first refusal since the caller was last admitted.
@@ -47,10 +45,10 @@ pub(super) struct Limiter {
 
 struct State {
     rate: Rate,
-    /// How long it takes for one request more, in nanoseconds.
+    /// The time in which a bucket gains one request, in nanoseconds.
     period_ns: u64,
     governor: RateLimiter<Caller, Buckets, FromZero, NoOpMiddleware<Nanos>>,
-    /// Who was refused and has not been admitted since.
+    /// Callers that were refused and not admitted since.
     refused: HashSet<Caller>,
 }
 
@@ -72,12 +70,12 @@ impl State {
         }
     }
 
-    /// How long an empty bucket takes to be full, in nanoseconds.
+    /// The time in which an empty bucket becomes full, in nanoseconds.
     fn empty_ns(&self) -> u64 {
         u64::from(self.rate.count()) * self.period_ns
     }
 
-    /// The requests that a bucket holds, and how long until it holds one more.
+    /// The requests that a bucket holds, and the nanoseconds until it holds one more.
     fn left(&self, now: u64, full_at: u64) -> (u32, u64) {
         let lacking = full_at.saturating_sub(now);
         let used = lacking.div_ceil(self.period_ns);
@@ -99,7 +97,7 @@ impl Limiter {
         }
     }
 
-    /// From now on this rate. A bucket that lacked more than it holds now is empty.
+    /// Changes the rate. A bucket that lacks more than the new capacity becomes empty.
     pub(super) fn set_rate(&self, rate: Rate) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.rate == rate {
@@ -114,7 +112,7 @@ impl Limiter {
         self.policy
     }
 
-    /// Takes one request from a caller's bucket, if it has one.
+    /// Removes one request from a caller's bucket, if it holds one.
     pub(super) fn charge(&self, caller: Caller) -> Standing {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = state.governor.check_key(&caller);
@@ -134,14 +132,14 @@ impl Limiter {
                 (0, u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
             }
         };
-        self.buckets.forget_full(now);
+        self.buckets.remove_full(now);
         Standing {
             policy: self.policy,
             rate: state.rate,
             is_admitted: outcome.is_ok(),
             remaining,
-            // Time may have gone on since the refusal; whoever is told to wait not at all would ask
-            // without end.
+            // Time may have passed since the refusal. With a wait of zero a client would repeat in
+            // an endless loop.
             more_in_s: u32::try_from(more_in_ns.div_ceil(NANOS_PER_S))
                 .unwrap_or(u32::MAX)
                 .max(1),
@@ -149,10 +147,10 @@ impl Limiter {
         }
     }
 
-    /// The emptiest buckets, with the instant by the wall clock at which each will be full.
-    pub(super) fn emptiest(&self, most: usize) -> Vec<(Caller, Timestamp)> {
+    /// The emptiest buckets, with the wall-clock instant at which each will be full.
+    pub(super) fn emptiest(&self, limit: usize) -> Vec<(Caller, Timestamp)> {
         let (now, wall) = self.steady.read();
-        let emptiest = self.buckets.emptiest(now, most).into_iter();
+        let emptiest = self.buckets.emptiest(now, limit).into_iter();
         let instant = |full_at: u64| {
             wall.plus_millis(
                 i64::try_from((full_at - now).div_ceil(NANOS_PER_MS)).unwrap_or(i64::MAX),
@@ -163,8 +161,8 @@ impl Limiter {
             .collect()
     }
 
-    /// Takes over a bucket that was written down. None is emptier than empty, whatever the clock or
-    /// the rate was then.
+    /// Restores a stored bucket. It lacks at most its capacity, whatever the clock or the rate was
+    /// when it was stored.
     pub(super) fn restore(&self, caller: Caller, full_at: Timestamp) {
         let (now, wall) = self.steady.read();
         let lacking_ms = u64::try_from(full_at.as_millis() - wall.as_millis()).unwrap_or(0);

@@ -1,10 +1,10 @@
-//! The limit of log lines about refusals: a stranger can cause a refusal thousands of times a
-//! second, and each line takes room on the disk. Per minute, each caller writes at most
-//! `LOG_LINES_PER_CALLER` lines of a kind, and all callers together at most `LOG_LINES_PER_KIND`.
-//! The lines that were held back are counted, and the count is one line.
+//! The limit of log lines about refusals: a stranger can cause thousands of refusals a second, and
+//! each line uses disk space. Per minute, each caller causes at most `LOG_LINES_PER_CALLER` lines
+//! of a kind, and all callers together at most `LOG_LINES_PER_KIND`. Suppressed lines are counted,
+//! and the count is logged in one line.
 //!
-//! The memory is bounded by the same numbers: a caller is remembered only for a line that it wrote,
-//! for one minute.
+//! The memory is bounded by the same limits: a caller is kept only for a line that it caused, for
+//! one minute.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,19 +17,19 @@ use crate::primitives::limits::{LOG_LINES_PER_CALLER, LOG_LINES_PER_KIND, LOG_LI
 
 const WINDOW_NS: u64 = LOG_LINES_WINDOW_S * 1_000_000_000;
 
-/// A kind of log line that a caller can cause again and again.
+/// A kind of log line that a caller can cause repeatedly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LineKind {
-    /// A key that was used at another tenant's host or slug.
+    /// A key used at another tenant's host or slug.
     TenantMismatch,
-    /// A host and a slug of different tenants in a request without a key. Proves nothing, so it is
-    /// only counted.
+    /// A host and a slug of different tenants in a request without a key. No sign of an attack, so
+    /// it is only counted.
     KeylessMismatch,
-    /// An address that has tried to log in too often.
+    /// An address with too many login attempts.
     LoginLockedOut,
-    /// A payment that was to be confirmed a second time.
+    /// An attempt to confirm a payment a second time.
     DoublePayment,
-    /// A request that ended in a fault of the program or of the disk.
+    /// A request that failed by a fault of the program or the disk.
     RequestFailed,
     /// A request that panicked.
     RequestPanicked,
@@ -56,8 +56,8 @@ impl LineKind {
         }
     }
 
-    /// The lines of this kind that may be written in a minute.
-    const fn most(self) -> u32 {
+    /// The limit of lines of this kind per minute.
+    const fn limit(self) -> u32 {
         match self {
             Self::KeylessMismatch => 0,
             _ => LOG_LINES_PER_KIND,
@@ -90,13 +90,13 @@ impl LogLines {
         }
     }
 
-    /// Whether a line may be written; counts it as held back otherwise. Without a caller only the
-    /// limit of its kind holds.
+    /// Whether a line may be written; otherwise counts it as suppressed. Without a caller only the
+    /// limit of its kind applies.
     pub fn admits(&self, kind: LineKind, caller: Option<Caller>) -> bool {
         self.report();
         let mut window = self.window();
         let index = kind as usize;
-        let has_room = window.written[index] < kind.most();
+        let has_room = window.written[index] < kind.limit();
         let admits = has_room
             && caller.is_none_or(|caller| {
                 let lines = window.by_caller.entry((kind, caller)).or_default();
@@ -118,7 +118,7 @@ impl LogLines {
         self.admits(kind, key.map(Caller::Key))
     }
 
-    /// Writes the counts of the last minute when it is over.
+    /// Logs the counts of the last minute once it has passed.
     pub fn report(&self) {
         let (now, _) = self.steady.read();
         let ended = {
@@ -135,7 +135,7 @@ impl LogLines {
         write_counts(&ended);
     }
 
-    /// Writes the counts so far, because the process ends.
+    /// Logs the counts so far when the process stops.
     pub fn finish(&self) {
         write_counts(&std::mem::take(&mut *self.window()));
     }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_network_of_64_bits_for_one_caller() {
+    fn counts_ipv6_network_of_64_bits_as_one_caller() {
         let (limiter, _) = limiter();
         let caller = |host: u128| Caller::of_address(Ipv6Addr::from_bits(1 << 100 | host).into());
         let callers = (0..1_000).map(caller);
@@ -201,21 +201,21 @@ mod tests {
         let callers =
             || (0..100_000).map(|number| Caller::of_address(Ipv4Addr::from_bits(number).into()));
         for kind in LineKind::ALL {
-            assert_eq!(count(&limiter, kind, callers()), kind.most(), "{kind:?}");
+            assert_eq!(count(&limiter, kind, callers()), kind.limit(), "{kind:?}");
         }
         assert!(limiter.window().by_caller.len() <= 6 * 60);
         assert!(!limiter.admits(LineKind::RequestFailed, None));
     }
 
     #[test]
-    fn writes_no_line_for_a_mismatch_without_a_key() {
+    fn admits_no_line_for_mismatch_without_key() {
         let (limiter, _) = limiter();
         assert!(!limiter.admits(LineKind::KeylessMismatch, None));
         assert_eq!(limiter.window().held_back[1], 1);
     }
 
     #[test]
-    fn numbers_the_kinds_in_the_order_of_the_list() {
+    fn numbers_kinds_in_order_of_list() {
         for (index, kind) in LineKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, index);
         }

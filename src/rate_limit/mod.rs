@@ -1,11 +1,10 @@
-//! L5: how often one caller may ask. One limiter for each group of routes, each with a bucket for
-//! each caller; what HTTP makes of it is in `http/limit.rs`.
+//! L5: rate limits. One limiter for each policy (a group of routes), with a bucket for each caller;
+//! `http/limit.rs` applies them to requests.
 //!
-//! - Money is not kept here and nothing here is true for long: but for the buckets of `login` all
-//!   of it is gone with the process. Those are written into the landlord's file, so that a restart
-//!   gives nobody ten more passwords to try.
-//! - The memory is bounded: so many buckets for each group (`buckets.rs`). Nothing runs by itself:
-//!   a process that nobody calls does nothing here.
+//! - Buckets are kept in memory and lost with the process. Only those of `login` are stored in the
+//!   landlord's file, so that a restart does not grant ten more password attempts.
+//! - The memory is bounded: each policy has a limited number of buckets (`buckets.rs`). There is no
+//!   background work: without requests nothing runs.
 
 mod buckets;
 mod limiter;
@@ -32,20 +31,18 @@ pub use policy::Policy;
 use limiter::Limiter;
 use steady::Steady;
 
-/// Whose bucket it is.
+/// The owner of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Caller {
-    /// Whoever has an API key.
     Key(ApiKeyId),
-    /// Whoever is at an address; in IPv6 in a network of 64 bits, because whoever has one has all
-    /// of it.
+    /// An address; in IPv6 its network of 64 bits, because a client usually owns all of it.
     Address(IpAddr),
-    /// All callers of one shop together.
+    /// All callers of one tenant together.
     Tenant(TenantId),
 }
 
 impl Caller {
-    /// Whoever is at an address.
+    /// The caller at an address.
     #[must_use]
     pub fn of_address(address: IpAddr) -> Self {
         Self::Address(match address.to_canonical() {
@@ -58,19 +55,17 @@ impl Caller {
 /// The limiters of the process.
 pub struct RateLimiter {
     limiters: [Limiter; Policy::ALL.len()],
-    /// Whether a bucket that is kept has changed since it was last written down.
+    /// Whether a stored bucket has changed since it was last written.
     is_unwritten: AtomicBool,
-    /// How many buckets are written down.
+    /// The number of stored buckets.
     written: AtomicUsize,
     /// Whether the operator was warned of a proxy that sends no client addresses.
     has_warned_of_proxy: AtomicBool,
 }
 
 impl RateLimiter {
-    /// The limiters with their rates, and what the landlord's file has of their buckets. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`], of the landlord's file.
+    /// Creates the limiters with their rates, and restores the buckets stored in the landlord's
+    /// file. Blocks.
     pub fn load(
         rates: &RateLimits,
         clock: Arc<dyn Clock>,
@@ -79,7 +74,7 @@ impl RateLimiter {
         let rate_limiter = Self::new(rates, clock);
         let kept = directory.read(rate_buckets::list).wait()?;
         rate_limiter.written.store(kept.len(), Ordering::Relaxed);
-        // A newer version may keep buckets of groups that this one lacks.
+        // A newer version may have stored buckets of policies that this one lacks.
         for bucket in kept
             .iter()
             .filter(|bucket| bucket.policy == Policy::Login.name())
@@ -102,21 +97,20 @@ impl RateLimiter {
         }
     }
 
-    /// Whether the operator is to be warned of a proxy that sends no client addresses: once in a
+    /// Whether to warn the operator of a proxy that sends no client addresses: true once per
     /// process.
     pub fn is_first_warning_of_proxy(&self) -> bool {
         !self.has_warned_of_proxy.swap(true, Ordering::Relaxed)
     }
 
-    /// From now on these rates. Buckets keep what was taken from them, as far as they hold that
-    /// much.
+    /// Changes the rates. Buckets keep their used requests, up to the new capacity.
     pub fn set_rates(&self, rates: &RateLimits) {
         for limiter in &self.limiters {
             limiter.set_rate(limiter.policy().rate(rates));
         }
     }
 
-    /// Takes one request from a caller's bucket, and says how it stands then.
+    /// Removes one request from a caller's bucket, and returns the state of the bucket.
     pub fn charge(&self, policy: Policy, caller: Caller) -> Standing {
         let standing = self.limiter(policy).charge(caller);
         if policy == Policy::Login && standing.is_admitted {
@@ -125,12 +119,9 @@ impl RateLimiter {
         standing
     }
 
-    /// Writes down the buckets that are kept over a restart, and nothing when none has changed;
-    /// when all of those that are written have become full, takes them out, because an address is
-    /// kept no longer than it is needed. What fails is tried again the next time. Blocks.
-    ///
-    /// # Errors
-    /// [`StorageError`], of the landlord's file.
+    /// Stores the buckets that survive a restart, if any has changed. When all stored ones have
+    /// become full, deletes them, because an address is kept no longer than needed. A failed write
+    /// is repeated by the next call. Blocks.
     pub fn write(&self, directory: &Directory) -> Result<(), StorageError> {
         let has_changed = self.is_unwritten.swap(false, Ordering::AcqRel);
         let emptiest = self
@@ -166,7 +157,7 @@ impl RateLimiter {
             .limiters
             .iter()
             .find(|limiter| limiter.policy() == policy);
-        found.expect("there is one for each")
+        found.expect("every policy has a limiter")
     }
 }
 

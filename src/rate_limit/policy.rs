@@ -1,62 +1,56 @@
-//! Which requests are limited: named groups of routes, as one table of path patterns, and beside
-//! them every request without a good key. A new route gets its limiter without anybody remembering
-//! it.
+//! Policies: which requests are limited. Named groups of routes, as one table of path patterns, and
+//! besides every request without a valid key. A new route that matches a pattern is limited without
+//! further code.
 
 use crate::config::{Rate, RateLimits};
 
 /// A group of routes that share a rate; each caller has a bucket in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Policy {
-    /// Notices from payment services.
+    /// Notifications from payment services.
     Webhook,
     /// Attempts to log in or to sign up.
     Login,
-    /// Checkouts.
     Checkout,
-    /// Payments.
     Payment,
-    /// Sales and what tills send.
+    /// Sales and other requests of tills.
     Sales,
-    /// Writes without a good key, where no other group fits.
+    /// Writes without a valid key that no other group covers.
     Storefront,
-    /// Reads without a good key, where no other group fits.
+    /// Reads without a valid key that no other group covers.
     StorefrontRead,
-    /// Writes without a good key to one shop, of all addresses together.
+    /// Writes without a valid key to one shop, of all addresses together.
     StorefrontTenant,
-    /// Keys that are unknown, revoked or malformed, wherever they are shown.
+    /// Requests with a key that is unknown, revoked or malformed, on any route.
     BadKeys,
 }
 
-/// Paths that monitors and orchestrators ask, without any limit: a probe that is refused in a flood
-/// has a working daemon restarted. They look at memory alone, but for one write a second
+/// Paths of monitors and orchestrators, without any limit: a probe that is refused in a flood would
+/// cause a restart of a working daemon. They read only memory, except for one write a second
 /// (`http/health.rs`).
 const PROBES: [&str; 3] = ["/health", "/health/live", "/health/ready"];
 
-/// Where in a path a group's word stands; `/v1` comes before all of them.
-enum Place {
-    /// The first part.
+/// The position of a group's word in a path, after `/v1`.
+enum WordPosition {
     First,
-    /// Any part.
     Any,
-    /// The last part.
     Last,
 }
 
-/// The first pattern that fits decides: a notice about payments is a notice, a till's login is a
-/// login.
-const GROUPS: &[(Place, &str, Policy)] = &[
-    (Place::Any, "webhook", Policy::Webhook),
-    (Place::Any, "webhooks", Policy::Webhook),
-    (Place::Last, "login", Policy::Login),
-    (Place::Last, "register", Policy::Login),
-    (Place::First, "checkout", Policy::Checkout),
-    (Place::First, "payments", Policy::Payment),
-    (Place::First, "sales", Policy::Sales),
-    (Place::First, "pos", Policy::Sales),
+/// The groups; the first pattern that matches decides: a webhook of payments is a webhook, a till's
+/// login is a login.
+const GROUPS: &[(WordPosition, &str, Policy)] = &[
+    (WordPosition::Any, "webhook", Policy::Webhook),
+    (WordPosition::Any, "webhooks", Policy::Webhook),
+    (WordPosition::Last, "login", Policy::Login),
+    (WordPosition::Last, "register", Policy::Login),
+    (WordPosition::First, "checkout", Policy::Checkout),
+    (WordPosition::First, "payments", Policy::Payment),
+    (WordPosition::First, "sales", Policy::Sales),
+    (WordPosition::First, "pos", Policy::Sales),
 ];
 
 impl Policy {
-    /// All of them.
     pub const ALL: [Self; 9] = [
         Self::Webhook,
         Self::Login,
@@ -69,7 +63,7 @@ impl Policy {
         Self::BadKeys,
     ];
 
-    /// Its name: in the configuration, in the headers, in the figures.
+    /// The name in the configuration, the headers and the metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -85,33 +79,33 @@ impl Policy {
         }
     }
 
-    /// The group of a route, by its path as the router knows it.
+    /// The policy of a route, by the path pattern of the router.
     #[must_use]
     pub fn of_path(path: &str) -> Option<Self> {
         let parts = path.strip_prefix("/v1/")?.split('/');
-        let found = GROUPS.iter().find(|(place, word, _)| match place {
-            Place::First => parts.clone().next() == Some(*word),
-            Place::Any => parts.clone().any(|part| part == *word),
-            Place::Last => parts.clone().next_back() == Some(*word),
+        let found = GROUPS.iter().find(|(position, word, _)| match position {
+            WordPosition::First => parts.clone().next() == Some(*word),
+            WordPosition::Any => parts.clone().any(|part| part == *word),
+            WordPosition::Last => parts.clone().next_back() == Some(*word),
         });
         found.map(|(_, _, policy)| *policy)
     }
 
-    /// Whether a path, as the router knows it, is one that health is asked at.
+    /// Whether a path pattern of the router is a health probe.
     #[must_use]
     pub fn is_probe(path: &str) -> bool {
         PROBES.contains(&path)
     }
 
-    /// Whether a path answers everybody alike, whatever key is shown: there nobody can guess one.
+    /// Whether a path responds equally to any key, so that keys cannot be guessed there.
     #[must_use]
     pub fn is_blind(path: &str) -> bool {
         matches!(path, "/health/live" | "/health/ready")
     }
 
-    /// The group of a request without a good key: that of its route, or else the storefront's.
-    /// `path` is the route as the router knows it, `None` where there is no such route. Only probes
-    /// have none.
+    /// The policy of a request without a valid key: that of its route, or else the storefront's.
+    /// `path` is the path pattern of the router, `None` when no route matches. Only probes have no
+    /// policy.
     #[must_use]
     pub fn of_keyless(path: Option<&str>, is_read: bool) -> Option<Self> {
         if path.is_some_and(Self::is_probe) {
@@ -124,31 +118,31 @@ impl Policy {
         path.and_then(Self::of_path).or(Some(storefront))
     }
 
-    /// Whether a caller is its address even when it shows a key: where a key is what is being
-    /// guessed, or where nobody has one.
+    /// Whether callers are counted by address even with a key: where credentials are guessed, or
+    /// where callers have no key.
     #[must_use]
     pub const fn is_by_address(self) -> bool {
         matches!(self, Self::Webhook | Self::Login)
     }
 
-    /// The requests that it limits, for a person.
+    /// The limited requests, for an operator to read.
     #[must_use]
     pub fn scope(self) -> String {
         match self {
-            Self::Storefront => "every other write without a good key".to_owned(),
+            Self::Storefront => "every other write without a valid key".to_owned(),
             Self::StorefrontRead => {
                 format!(
-                    "every other read without a good key, but {}",
+                    "every other read without a valid key, except {}",
                     PROBES.join(" ")
                 )
             }
-            Self::StorefrontTenant => "writes without a good key, checkouts included".to_owned(),
-            Self::BadKeys => "requests with a key that is not a good one".to_owned(),
+            Self::StorefrontTenant => "writes without a valid key, checkouts included".to_owned(),
+            Self::BadKeys => "requests with an invalid key".to_owned(),
             named => named.patterns().collect::<Vec<_>>().join(" "),
         }
     }
 
-    /// The caller whose requests are counted together, for a person.
+    /// The unit by which requests are counted, for an operator to read.
     #[must_use]
     pub const fn counted_by(self) -> &'static str {
         match self {
@@ -158,20 +152,20 @@ impl Policy {
         }
     }
 
-    /// The paths of its routes, as patterns: `**` stands for any number of parts, none too. A path
-    /// that fits two groups is in the one that comes first in [`ALL`](Self::ALL).
+    /// The path patterns of the routes: `**` stands for any number of parts, also none. A path that
+    /// matches two policies belongs to the first in [`ALL`](Self::ALL).
     pub fn patterns(self) -> impl Iterator<Item = String> {
         GROUPS
             .iter()
             .filter(move |(_, _, policy)| *policy == self)
-            .map(|(place, word, _)| match place {
-                Place::First => format!("/v1/{word}/**"),
-                Place::Any => format!("/v1/**/{word}/**"),
-                Place::Last => format!("/v1/**/{word}"),
+            .map(|(position, word, _)| match position {
+                WordPosition::First => format!("/v1/{word}/**"),
+                WordPosition::Any => format!("/v1/**/{word}/**"),
+                WordPosition::Last => format!("/v1/**/{word}"),
             })
     }
 
-    /// What the configuration lets one caller ask.
+    /// The configured rate of one caller.
     #[must_use]
     pub const fn rate(self, rates: &RateLimits) -> Rate {
         match self {
@@ -193,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_patterns_that_are_shown_are_those_that_decide() {
+    fn matches_routes_by_displayed_patterns() {
         for (number, policy) in Policy::ALL.into_iter().enumerate() {
             assert!(!policy.scope().is_empty(), "{policy:?}");
             let patterns: Vec<String> = policy.patterns().collect();
@@ -214,16 +208,16 @@ mod tests {
                     );
                 }
             }
-            let place = GROUPS.iter().position(|(_, _, of)| *of == policy).unwrap();
-            let earlier = GROUPS[..place]
+            let position = GROUPS.iter().position(|(_, _, of)| *of == policy).unwrap();
+            let earlier = GROUPS[..position]
                 .iter()
                 .all(|(_, _, of)| Policy::ALL[..number].contains(of));
-            assert!(earlier, "{policy:?} is not where it decides");
+            assert!(earlier, "{policy:?} is not in the order of the table");
         }
     }
 
     #[test]
-    fn paths_have_the_group_that_their_words_say() {
+    fn selects_policy_by_words_of_path() {
         for (path, policy) in [
             ("/v1/checkout", Some(Policy::Checkout)),
             ("/v1/checkout/confirm-payment", Some(Policy::Checkout)),
@@ -250,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_every_keyless_path_but_the_probes() {
+    fn limits_every_keyless_path_except_probes() {
         let of = |path, is_read| Policy::of_keyless(Some(path), is_read);
         for is_read in [true, false] {
             for probe in ["/health", "/health/live", "/health/ready"] {

@@ -1,9 +1,8 @@
-//! Time that only goes forward, made of a wall clock that does not.
+//! A clock that only goes forward, derived from a wall clock that does not.
 //!
-//! It counts the steps that the wall clock takes forward. A clock that is set back is a step of
-//! nothing, and from there on it counts again: nobody is locked out until the old time has come
-//! round. A clock that is set forward looks like a wait; it fills each bucket once, and no bucket
-//! holds more than one window.
+//! It adds up the forward steps of the wall clock. A step back counts as zero, and counting
+//! continues from there: no caller is locked out until the old time is reached again. A step
+//! forward looks like a wait; it fills each bucket once, and no bucket holds more than one window.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +11,12 @@ use governor::nanos::Nanos;
 
 use crate::primitives::{Clock, Timestamp};
 
-/// The longest step that counts: every bucket is full after a step of one window, and no window is
-/// longer than an hour. So a clock of the year 9999 cannot bring the count to its end.
+/// The longest step that is added: every bucket is full after one window, and no window is longer
+/// than an hour. So a clock set to the year 9999 cannot make the count overflow.
 const STEP_MAX_MS: i64 = 3_600_000;
 const NANOS_PER_MS: u64 = 1_000_000;
 
-/// The steady time of a process, from 0 at its start.
+/// The steady time of a process; 0 at its start.
 #[derive(Clone)]
 pub(super) struct Steady {
     clock: Arc<dyn Clock>,
@@ -41,11 +40,11 @@ impl Steady {
         }
     }
 
-    /// The steady time in nanoseconds, and what the wall clock shows at it.
+    /// The steady time in nanoseconds, and the wall-clock time at the same instant.
     pub(super) fn read(&self) -> (u64, Timestamp) {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock: of two readings that pass each other, the second would be a step
-        // back and the next one a step too far.
+        // Read under the lock: if two readings overtook each other, the second would be a step back
+        // and the next one a step too far.
         let wall = self.clock.now();
         let step = (wall.as_millis() - count.wall.as_millis()).clamp(0, STEP_MAX_MS);
         count.elapsed_ns += step.unsigned_abs() * NANOS_PER_MS;
@@ -54,9 +53,9 @@ impl Steady {
     }
 }
 
-/// The steady time for one governor. That takes its first reading for the beginning of its count,
-/// and has to count from the beginning of the steady time as the buckets do, whenever it was made:
-/// so the first reading is 0.
+/// The steady time for one governor. Governor counts from its first reading, but must count from
+/// the beginning of the steady time, as the buckets do, whenever it was created: so its first
+/// reading is 0.
 #[derive(Clone)]
 pub(super) struct FromZero {
     steady: Steady,
@@ -91,7 +90,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn it_counts_what_goes_forward() {
+    fn adds_up_forward_steps() {
         let start = Timestamp::parse("2026-01-15T10:00:00Z").unwrap();
         let clock = Arc::new(ManualClock::new(start));
         let steady = Steady::new(clock.clone());
@@ -99,10 +98,10 @@ mod tests {
         clock.advance(Duration::from_secs(5));
         assert_eq!(seconds(&steady), 5);
         clock.set(start.plus_millis(-3_600_000));
-        assert_eq!(seconds(&steady), 5, "set back: nothing");
+        assert_eq!(seconds(&steady), 5, "a step back adds nothing");
         clock.advance(Duration::from_secs(2));
-        assert_eq!(seconds(&steady.clone()), 7, "and on from there");
+        assert_eq!(seconds(&steady.clone()), 7, "counting continues");
         clock.set(Timestamp::parse("9999-12-01T00:00:00Z").unwrap());
-        assert_eq!(seconds(&steady), 3_607, "a leap is an hour at most");
+        assert_eq!(seconds(&steady), 3_607, "a step adds an hour at most");
     }
 }

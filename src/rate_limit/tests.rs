@@ -1,5 +1,5 @@
-//! The limiters by the injected clock: what they admit, what they say, and what a clock that is set
-//! does to them.
+//! Tests of the limiters with the injected clock: admission, reported waits, and a clock that is
+//! set.
 
 use super::*;
 use crate::primitives::{ManualClock, Timestamp};
@@ -26,7 +26,7 @@ fn ask(rate_limiter: &RateLimiter, policy: Policy, caller: Caller) -> (bool, u32
 }
 
 #[test]
-fn a_bucket_empties_and_fills_by_one_at_a_time() {
+fn empties_and_fills_bucket_by_one_request() {
     let (rate_limiter, clock) = start();
     let caller = at("192.0.2.1");
     assert_eq!(ask(&rate_limiter, Policy::Checkout, caller), (true, 29, 2));
@@ -42,12 +42,12 @@ fn a_bucket_empties_and_fills_by_one_at_a_time() {
     assert_eq!(
         ask(&rate_limiter, Policy::Checkout, at("192.0.2.2")),
         (true, 29, 2),
-        "somebody else's"
+        "another caller"
     );
     assert_eq!(
         ask(&rate_limiter, Policy::Payment, caller),
         (true, 19, 3),
-        "another group's"
+        "another policy"
     );
     clock.advance(Duration::from_millis(999));
     assert!(!ask(&rate_limiter, Policy::Checkout, caller).0);
@@ -61,10 +61,10 @@ fn a_bucket_empties_and_fills_by_one_at_a_time() {
     );
 }
 
-/// The configuration is read again: the new rate holds from the next request on, and nobody's
-/// bucket is emptier than empty or full again for it.
+/// After a reload the new rate applies from the next request on; no bucket lacks more than its
+/// capacity or becomes full by it.
 #[test]
-fn another_rate_takes_over_the_buckets() {
+fn keeps_buckets_when_rate_changes() {
     let (rate_limiter, clock) = start();
     let caller = at("192.0.2.1");
     for _ in 0..30 {
@@ -87,12 +87,12 @@ fn another_rate_takes_over_the_buckets() {
     assert_eq!(
         ask(&rate_limiter, Policy::Checkout, caller),
         (false, 0, 2),
-        "what it lacks in time it lacks still"
+        "the missing time stays missing"
     );
 }
 
 #[test]
-fn every_wait_that_is_named_is_enough_and_a_second_less_is_not() {
+fn reports_shortest_sufficient_wait() {
     for policy in Policy::ALL {
         let (rate_limiter, clock) = start();
         let caller = at("192.0.2.1");
@@ -122,7 +122,7 @@ fn every_wait_that_is_named_is_enough_and_a_second_less_is_not() {
 }
 
 #[test]
-fn a_clock_that_is_set_locks_nobody_out_and_opens_no_gate() {
+fn neither_locks_out_nor_admits_floods_when_clock_is_set() {
     let (rate_limiter, clock) = start();
     let caller = at("192.0.2.1");
     let drain = || {
@@ -142,7 +142,7 @@ fn a_clock_that_is_set_locks_nobody_out_and_opens_no_gate() {
 }
 
 #[test]
-fn a_network_of_ipv6_is_one_caller_and_so_is_an_address_in_either_form() {
+fn counts_ipv6_network_and_mapped_address_as_one_caller() {
     assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff::9"));
     assert_ne!(at("2001:db8:1:2::1"), at("2001:db8:1:3::1"));
     assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
@@ -150,7 +150,7 @@ fn a_network_of_ipv6_is_one_caller_and_so_is_an_address_in_either_form() {
 }
 
 #[test]
-fn a_million_addresses_take_no_more_room_and_give_nobody_a_full_bucket() {
+fn bounds_memory_and_keeps_empty_bucket_under_million_addresses() {
     use crate::primitives::limits::RATE_BUCKETS_MAX;
     let (rate_limiter, clock) = start();
     let guesser = at("2001:db8::1");
@@ -167,7 +167,7 @@ fn a_million_addresses_take_no_more_room_and_give_nobody_a_full_bucket() {
     );
     assert!(
         !ask(&rate_limiter, Policy::Login, guesser).0,
-        "a flood is no new bucket"
+        "a flood gives no new bucket"
     );
     clock.advance(Duration::from_secs(60));
     for _ in 0..RATE_BUCKETS_MAX {
@@ -176,12 +176,12 @@ fn a_million_addresses_take_no_more_room_and_give_nobody_a_full_bucket() {
     assert_eq!(
         rate_limiter.limiter(Policy::Login).count_buckets(),
         1,
-        "what a flood leaves behind goes"
+        "the buckets of a flood are removed"
     );
 }
 
 #[test]
-fn the_first_refusal_is_told_from_those_that_follow() {
+fn distinguishes_first_refusal_from_following_ones() {
     let (rate_limiter, clock) = start();
     let caller = at("192.0.2.1");
     let mut refusals = Vec::new();

@@ -1,6 +1,6 @@
-//! Audit entries of the shop. What happened is pushed as a job of the `audit` queue in the
-//! transaction in which it happened; the job's handler appends it to the chain. So the chain costs
-//! the sale one row, and no fact can be without its entry.
+//! Audit entries of the shop. An entry is queued as a job of the `audit` queue in the transaction
+//! of the change; the job's handler appends it to the chain. So the chain costs a sale one row, and
+//! no change can be without its entry.
 
 use serde_json::Value;
 
@@ -12,9 +12,6 @@ use crate::storage::{StorageError, TenantWork};
 pub const APPEND_AUDIT: &str = "audit.append";
 
 /// Records what just happened: `action` in the past tense, `subject` as `kind:id`.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn record(
     work: &mut TenantWork,
     action: &str,
@@ -34,9 +31,6 @@ pub fn record(
 }
 
 /// Handles an [`APPEND_AUDIT`] job.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn append(work: &mut TenantWork, entry: &AuditEntry) -> Result<(), StorageError> {
     audit::append(work, entry)
 }

@@ -1,5 +1,5 @@
-//! Where a shop's chains end, and whether a file still has the links that it had: what
-//! `tenancy::checkpoints` keeps beside the file.
+//! The ends of a shop's chains, and the check whether a file still has the links at which they
+//! ended earlier. `tenancy::checkpoints` stores the ends outside the file.
 
 use super::ledger;
 use crate::platform::audit;
@@ -10,18 +10,15 @@ use crate::tenancy::checkpoints::{ChainEnd, ChainEnds, Chains};
 statements! {
     // A copy from before the ledger was chained has no such column.
     ENTRY = "SELECT 1 FROM ledger_entry WHERE seq = ?1";
-    // Nor has it been pruned before it had a table to say so.
+    // A file was never pruned before it had this table.
     IS_PRUNED = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'audit_anchor'";
     IS_CHAINED = "SELECT 1 FROM pragma_table_info('ledger_entry') WHERE name = 'hash'";
 }
 
-/// How the checkpoints read a shop's chains.
+/// The functions by which the checkpoints read a shop's chains.
 pub const CHAINS: Chains = Chains { ends, holds };
 
-/// Where the chains of a shop end.
-///
-/// # Errors
-/// [`StorageError`].
+/// The ends of a shop's chains.
 pub fn ends(view: &TenantView) -> Result<ChainEnds, StorageError> {
     let end = |(seq, hash)| ChainEnd { seq, hash };
     Ok(ChainEnds {
@@ -30,30 +27,27 @@ pub fn ends(view: &TenantView) -> Result<ChainEnds, StorageError> {
     })
 }
 
-/// Whether a shop has the links at which its chains ended once.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn holds(view: &TenantView, once: &ChainEnds) -> Result<bool, StorageError> {
-    if once.ledger.seq > 0 {
+/// Whether a shop has the links at which its chains ended earlier.
+pub fn holds(view: &TenantView, earlier: &ChainEnds) -> Result<bool, StorageError> {
+    if earlier.ledger.seq > 0 {
         let is_chained = view.find(&IS_CHAINED, [], |_| Ok(()))?.is_some();
         let found = match is_chained {
-            true => ledger::chain_hash_at(view, once.ledger.seq)?,
-            // It can only have been further than the chain's beginning if its end was chained.
-            false => view.find(&ENTRY, params![once.ledger.seq], |_| Ok(Digest::none()))?,
+            true => ledger::chain_hash_at(view, earlier.ledger.seq)?,
+            // An unchained file can only match an end that was not chained either.
+            false => view.find(&ENTRY, params![earlier.ledger.seq], |_| Ok(Digest::none()))?,
         };
-        if found != Some(once.ledger.hash) {
+        if found != Some(earlier.ledger.hash) {
             return Ok(false);
         }
     }
-    if once.audit.seq == 0 {
+    if earlier.audit.seq == 0 {
         return Ok(true);
     }
-    if let Some(found) = audit::hash_at(view, once.audit.seq)? {
-        return Ok(found == once.audit.hash);
+    if let Some(found) = audit::hash_at(view, earlier.audit.seq)? {
+        return Ok(found == earlier.audit.hash);
     }
-    // What was pruned was there: an anchor at or beyond the link says so. (The landlord's file may
-    // be an older copy.)
+    // A pruned link existed if an anchor is at or beyond it. (The landlord's file may be an older
+    // copy.)
     let is_pruned = view.find(&IS_PRUNED, [], |_| Ok(()))?.is_some();
     let anchor = if is_pruned {
         audit::anchor(view)?
@@ -61,6 +55,6 @@ pub fn holds(view: &TenantView, once: &ChainEnds) -> Result<bool, StorageError> 
         None
     };
     Ok(anchor.is_some_and(|(seq, hash)| {
-        seq > once.audit.seq || (seq == once.audit.seq && hash == once.audit.hash)
+        seq > earlier.audit.seq || (seq == earlier.audit.seq && hash == earlier.audit.hash)
     }))
 }

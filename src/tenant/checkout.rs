@@ -1,8 +1,9 @@
-//! Use case: a cart becomes an order that waits for its payment, and its stock is held.
+//! Use case: Place an order: a cart becomes an order that waits for its payment, with its stock
+//! held.
 
 use serde_json::{Map, Value, json};
 
-use super::cart::{self, CartRefused};
+use super::cart::{self, CartForCheckout, CartRefused};
 use super::catalog;
 use super::currency::{self, CurrencyRefused};
 use super::inventory::{self, StockRefused, StockRequest};
@@ -16,76 +17,63 @@ use crate::primitives::limits::RESERVATION_TTL_MS;
 use crate::primitives::{Class, ClientHash, Currency, Email, Refusal};
 use crate::storage::{StorageError, TenantView, TenantWork};
 
-/// An order that is to be placed.
+/// The command to place an order.
 #[derive(Clone, Debug)]
 pub struct PlaceOrder {
-    /// From which cart.
     pub cart_id: CartId,
-    /// Where the confirmation goes.
+    /// The address for the confirmation.
     pub email: Email,
-    /// How it will be paid.
     pub method: Method,
 }
 
-/// An order that was placed, and the payment it waits for.
+/// A placed order, and the payment it waits for.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    /// The order.
     pub order: Order,
-    /// Its payment, pending.
+    /// Pending.
     pub payment: Payment,
 }
 
-/// Why nothing can be sold so; the first that applies wins, in this order.
+/// Reasons to refuse a sale or an order; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum SellRefused {
     /// The cart cannot be ordered.
     #[error(transparent)]
     Cart(#[from] CartRefused),
-    /// There is no such product.
-    #[error("there is no product {0} in this store")]
+    #[error("no product {0} in this shop; check the product id")]
     ProductNotFound(ProductId),
-    /// It is not sold at present.
-    #[error("the product `{sku}` is not active; activate it, or take it off the list")]
-    ProductInactive {
-        /// Which product.
-        product_id: ProductId,
-        /// Its number.
-        sku: String,
-    },
-    /// It costs another currency than the rest.
-    #[error("the product `{sku}` costs {has}, but this sale is in {wanted}")]
+    #[error("the product `{sku}` is not active; activate it, or remove it from the sale")]
+    ProductInactive { product_id: ProductId, sku: String },
+    /// The product is priced in another currency than the sale.
+    #[error(
+        "the product `{sku}` is priced in {product}, but this sale is in {sale}; sell it separately"
+    )]
     CurrencyMismatch {
-        /// Its number.
         sku: String,
-        /// What it costs.
-        has: Currency,
-        /// What the sale is in.
-        wanted: Currency,
+        product: Currency,
+        sale: Currency,
     },
-    /// The sums cannot be worked out.
+    /// The lines cannot be priced.
     #[error(transparent)]
     Pricing(#[from] PricingRefused),
     /// The shop does not sell in the currency, or there is no rate to its own.
     #[error(transparent)]
     Currency(#[from] CurrencyRefused),
-    /// The payment is not possible.
+    /// The payment method is not available.
     #[error(transparent)]
     Payment(#[from] PaymentRefused),
     /// The client has too many unpaid orders.
     #[error(
         "this address has {limit} unpaid orders of the last 24 hours; pay one of them first, or \
-         ask the shop \
-         to cancel them"
+         ask the shop to cancel them"
     )]
     TooManyUnpaid {
-        /// The unpaid orders that one client may have.
+        /// The unpaid orders allowed for one client.
         limit: i64,
     },
-    /// Not enough is there, or more than one client without an API key may hold.
+    /// Insufficient stock, or more than one client without an API key may hold.
     #[error(transparent)]
     Stock(#[from] StockRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -136,12 +124,9 @@ impl Refusal for SellRefused {
     }
 }
 
-/// Makes an order of a cart: priced by now, its stock held for a quarter of an hour, a payment
-/// pending. A client is a caller without an API key, whose unpaid orders are bounded in number and
-/// in what they hold.
-///
-/// # Errors
-/// [`SellRefused`].
+/// Creates an order from a cart: with present prices, its stock held for 15 minutes, and a pending
+/// payment. A client is a caller without an API key, whose unpaid orders are limited in number and
+/// in the stock they hold.
 pub fn place_order(
     work: &mut TenantWork,
     policy: &Policy,
@@ -149,30 +134,19 @@ pub fn place_order(
     command: &PlaceOrder,
 ) -> Result<Placed, SellRefused> {
     let cart = cart::load_for_checkout(work, command.cart_id)?;
-    let mut drafts = Vec::with_capacity(cart.items.len());
-    for (product_id, quantity) in &cart.items {
-        let product = catalog::find_product(work, *product_id)?
-            .ok_or(SellRefused::ProductNotFound(*product_id))?;
-        let product = sellable(product, cart.currency, true)?;
-        drafts.push(DraftLine {
-            id: work.new_id::<OrderLineKind>(),
-            quantity: *quantity,
-            unit_price: product.price,
-            product,
-        });
-    }
+    let drafts = draft_lines(work, &cart)?;
     let (now, shop) = (work.now(), settings::shop(work)?);
     let priced = pricing::price(work, &drafts, cart.currency, shop.prices_include_tax, now)?;
     let rate = currency::rate_for(work, &policy.published, shop.currency, priced.total, now)?;
     payments::require_method(policy, command.method)?;
-    let wanted = wanted(&drafts);
+    let requests = stock_requests(&drafts);
     let rules = &policy.storefront;
     if let Some(client) = client {
         require_few_unpaid(work, rules, client)?;
     }
-    inventory::require_available(work, &wanted)?;
+    inventory::require_available(work, &requests)?;
     if let Some(client) = client {
-        inventory::require_within_hold_limit(work, rules, client, &wanted)?;
+        inventory::require_within_hold_limit(work, rules, client, &requests)?;
     }
     let exchange_rate_id = rate.map(|rate| currency::adopt(work, &rate)).transpose()?;
     let new = NewOrder {
@@ -189,7 +163,12 @@ pub fn place_order(
         client,
     };
     let order = orders::insert_order(work, new)?;
-    inventory::reserve(work, order.id, &wanted, now.plus_millis(RESERVATION_TTL_MS))?;
+    inventory::reserve(
+        work,
+        order.id,
+        &requests,
+        now.plus_millis(RESERVATION_TTL_MS),
+    )?;
     let id = work.new_id::<PaymentKind>();
     let new = NewPayment {
         id,
@@ -212,6 +191,22 @@ pub fn place_order(
     Ok(Placed { order, payment })
 }
 
+fn draft_lines(work: &TenantWork, cart: &CartForCheckout) -> Result<Vec<DraftLine>, SellRefused> {
+    let mut drafts = Vec::with_capacity(cart.items.len());
+    for (product_id, quantity) in &cart.items {
+        let product = catalog::find_product(work, *product_id)?
+            .ok_or(SellRefused::ProductNotFound(*product_id))?;
+        let product = sellable(product, cart.currency, true)?;
+        drafts.push(DraftLine {
+            id: work.new_id::<OrderLineKind>(),
+            quantity: *quantity,
+            unit_price: product.price,
+            product,
+        });
+    }
+    Ok(drafts)
+}
+
 fn require_few_unpaid(
     view: &TenantView,
     rules: &StorefrontRules,
@@ -224,13 +219,14 @@ fn require_few_unpaid(
     Err(SellRefused::TooManyUnpaid { limit })
 }
 
-/// The product, if it can be sold in `currency`; `now`, only if it is active.
+/// Returns the product if it can be sold in `currency`. A present sale (`is_present`) also requires
+/// it to be active.
 pub(super) fn sellable(
     product: catalog::Product,
     currency: Currency,
-    now: bool,
+    is_present: bool,
 ) -> Result<catalog::Product, SellRefused> {
-    if now && !product.active {
+    if is_present && !product.active {
         return Err(SellRefused::ProductInactive {
             product_id: product.id,
             sku: product.sku.to_string(),
@@ -239,28 +235,28 @@ pub(super) fn sellable(
     if product.price.currency() != currency {
         return Err(SellRefused::CurrencyMismatch {
             sku: product.sku.to_string(),
-            has: product.price.currency(),
-            wanted: currency,
+            product: product.price.currency(),
+            sale: currency,
         });
     }
     Ok(product)
 }
 
-/// What leaves the shelf: per product whose stock is counted, the sum over the lines.
-pub(super) fn wanted(drafts: &[DraftLine]) -> Vec<StockRequest> {
-    let mut wanted: Vec<StockRequest> = Vec::new();
+/// The stock that the lines need: per product that counts stock, the sum over the lines.
+pub(super) fn stock_requests(drafts: &[DraftLine]) -> Vec<StockRequest> {
+    let mut requests: Vec<StockRequest> = Vec::new();
     for draft in drafts.iter().filter(|draft| draft.product.track_stock) {
-        match wanted
+        match requests
             .iter_mut()
-            .find(|wanted| wanted.product_id == draft.product.id)
+            .find(|request| request.product_id == draft.product.id)
         {
-            Some(wanted) => wanted.quantity += draft.quantity.get(),
-            None => wanted.push(StockRequest {
+            Some(request) => request.quantity += draft.quantity.get(),
+            None => requests.push(StockRequest {
                 product_id: draft.product.id,
                 sku: draft.product.sku.clone(),
                 quantity: draft.quantity.get(),
             }),
         }
     }
-    wanted
+    requests
 }

@@ -1,8 +1,7 @@
-//! What takes the room in a tenant's file: the bytes of its tables with their indexes, by kind.
+//! Disk usage of a tenant's file: the bytes of its tables with their indexes, by kind.
 //!
-//! The pages are counted by SQLite's `dbstat` table, which reads all of them: a gigabyte takes
-//! seconds. So the caller reads with a deadline, and does without when the file is too large for
-//! it.
+//! SQLite's `dbstat` table counts the pages. It reads all of them, which takes seconds per
+//! gigabyte. So the caller reads with a deadline and gets no result for a file that is too large.
 
 use serde::Serialize;
 
@@ -50,10 +49,10 @@ impl Parts {
     }
 }
 
-/// Measures the parts of a file. Reads all pages: for the lane of long reads.
+/// Measures the parts of a file. Reads all pages: use the reader for long reads.
 ///
 /// # Errors
-/// [`StorageError`], also when the deadline of the read is over.
+/// [`StorageError`], also when the read exceeds its deadline.
 pub fn measure(view: &TenantView) -> Result<Parts, StorageError> {
     let trees = view.all(&BY_TREE, [], |row| {
         Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))

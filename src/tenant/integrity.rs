@@ -1,5 +1,5 @@
-//! Do the books agree with themselves? Each check compares two things that were written down in
-//! different places. It finds, and never mends.
+//! Consistency checks of a tenant's file. Each check compares two facts that were written in
+//! different places. A check reports mismatches and never repairs them.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::storage::{
 use crate::tenancy::checkpoints::ChainEnds;
 
 statements! {
-    // Not the quick one, which does not hold the indexes against their tables: a bit that rots in a
-    // row is passed over by whoever looks into the index.
+    // Not `quick_check`, which does not compare indexes with their tables: a read through an index
+    // would not notice a rotten bit in the row.
     PAGES = "SELECT * FROM pragma_integrity_check LIMIT 10";
     FOREIGN_KEYS = "SELECT \"table\" || ' row ' || coalesce(rowid, '?') || ' refers to no row of ' \
         || parent FROM pragma_foreign_key_check LIMIT 50";
-    // What a file has exactly one row of. No row refers to these, so no other check would miss
-    // them.
+    // Tables with exactly one row. No row refers to them, so no other check would notice that they
+    // are missing.
     SINGLE_ROWS = "SELECT 'the shop has no row: nobody can sell there, and its currency is not \
         known' WHERE NOT EXISTS (SELECT 1 FROM shop)
                  UNION ALL SELECT 'the settings of currencies have no row' WHERE NOT EXISTS \
@@ -212,31 +212,28 @@ statements! {
                     = 'cancelled' AND r.status NOT IN ('released', 'expired'))";
 }
 
-/// Findings of one check that are listed: the first say where to look.
-const LINES_OF_A_CHECK: usize = 50;
+/// Findings listed per check: the first ones show where to look.
+const FINDINGS_PER_CHECK_MAX: usize = 50;
 
-/// Two things that do not agree.
+/// Two facts that do not agree.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Mismatch {
-    /// Which check found it.
     pub check: &'static str,
-    /// What it found.
     pub detail: String,
 }
 
-/// What the checks found.
+/// The result of the checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Report {
-    /// Every check that was made, and how much it found.
+    /// Every check that ran, with the number of its findings.
     pub checks: BTreeMap<&'static str, usize>,
-    /// What does not agree; nothing, when all is well.
+    /// Empty when the file is consistent.
     pub mismatches: Vec<Mismatch>,
-    /// What whoever reads it should know besides, such as from where on a trail that was pruned was
-    /// verified.
+    /// Remarks for the reader, such as the entry from which a pruned trail was verified.
     pub notes: Vec<String>,
 }
 
-/// The checks whose statement gives one row for each thing that is wrong.
+/// Checks whose statement returns one row per finding.
 const CHECKS: &[(&str, &crate::storage::Statement)] = &[
     ("foreign keys", &FOREIGN_KEYS),
     ("single rows", &SINGLE_ROWS),
@@ -267,48 +264,44 @@ impl Report {
         self.mismatches.is_empty()
     }
 
-    pub(crate) fn note(&mut self, check: &'static str, details: Vec<String>) {
+    pub(crate) fn add(&mut self, check: &'static str, details: Vec<String>) {
         self.checks.insert(check, details.len());
         self.mismatches
             .extend(details.into_iter().map(|detail| Mismatch { check, detail }));
     }
 }
 
-/// Runs all checks. Long; for the reader lane with a deadline.
-///
-/// # Errors
-/// [`StorageError`].
+/// Runs all checks. A long read: use the reader with a deadline.
 pub fn check(view: &TenantView) -> Result<Report, StorageError> {
     let mut report = Report::default();
     let text = |row: &Row<'_>| row.get::<_, String>(0);
     let pages = view.all(&PAGES, [], text)?;
-    report.note("schema", migrate::schema_differences(view)?);
-    report.note(
+    report.add("schema", migrate::schema_differences(view)?);
+    report.add(
         "pages",
-        pages
-            .into_iter()
-            .filter(|verdict| verdict != "ok")
-            .collect(),
+        pages.into_iter().filter(|line| line != "ok").collect(),
     );
     for (name, statement) in CHECKS {
-        report.note(name, looked(view.all(statement, [], text))?);
+        report.add(name, tolerate_wrong_types(view.all(statement, [], text))?);
     }
-    report.note("snapshots", looked(snapshots(view))?);
-    report.note("exchange rates", looked(currency::list_mismatches(view))?);
-    report.note("accounts", looked(accounts(view))?);
-    report.note("ledger chain", looked(ledger_chain(view))?);
+    report.add("snapshots", tolerate_wrong_types(snapshots(view))?);
+    report.add(
+        "exchange rates",
+        tolerate_wrong_types(currency::list_mismatches(view))?,
+    );
+    report.add("accounts", tolerate_wrong_types(accounts(view))?);
+    report.add("ledger chain", tolerate_wrong_types(ledger_chain(view))?);
     audit_chain(view, &mut report)?;
     Ok(report)
 }
 
-/// A value that is not what its column holds is a finding like any other, and keeps no other check
-/// from its own.
-pub(crate) fn looked(
+/// Turns a value of the wrong type into a finding, so that it does not stop the other checks.
+pub(crate) fn tolerate_wrong_types(
     found: Result<Vec<String>, StorageError>,
 ) -> Result<Vec<String>, StorageError> {
     match found {
         Err(error) if error.kind() == StorageErrorKind::Other => Ok(vec![
-            "a value in the way cannot be read: it is not what its column holds".to_owned(),
+            "a value has another type than its column and cannot be read".to_owned(),
         ]),
         found => found,
     }
@@ -318,10 +311,10 @@ fn ledger_chain(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let broken = ledger::verify_chain(view)?.into_iter();
     let lines =
         broken.map(|seq| format!("ledger entry {seq} or what it books is not what was chained"));
-    Ok(lines.take(LINES_OF_A_CHECK).collect())
+    Ok(lines.take(FINDINGS_PER_CHECK_MAX).collect())
 }
 
-/// Walks the audit chain of a shop, or of the house.
+/// Walks the audit chain of a tenant's or the landlord's file.
 pub(crate) fn audit_chain<K: FileKind>(
     view: &View<'_, K>,
     report: &mut Report,
@@ -334,7 +327,7 @@ pub(crate) fn audit_chain<K: FileKind>(
             .map(|seq| format!("the audit chain is broken at entry {seq}"));
         line.into_iter().collect()
     });
-    report.note("audit chain", looked(walked)?);
+    report.add("audit chain", tolerate_wrong_types(walked)?);
     if pruned_to > 0 {
         report.notes.push(format!(
             "audit trail verified from entry {}, pruned before",
@@ -344,28 +337,25 @@ pub(crate) fn audit_chain<K: FileKind>(
     Ok(())
 }
 
-/// Whether the file still has what the landlord knows it had.
-///
-/// # Errors
-/// [`StorageError`].
+/// Checks that the file still has the links of its checkpoint in the landlord's file.
 pub fn check_checkpoint(
     view: &TenantView,
-    mark: Option<&ChainEnds>,
+    checkpoint: Option<&ChainEnds>,
     report: &mut Report,
 ) -> Result<(), StorageError> {
-    let lacks = match mark {
-        Some(mark) if !chain_ends::holds(view, mark)? => Some(format!(
+    let mismatch = match checkpoint {
+        Some(ends) if !chain_ends::holds(view, ends)? => Some(format!(
             "the landlord knew of ledger entry {} and audit entry {}, which are not there as they \
              were",
-            mark.ledger.seq, mark.audit.seq
+            ends.ledger.seq, ends.audit.seq
         )),
         _ => None,
     };
-    report.note("landlord's mark", lacks.into_iter().collect());
+    report.add("landlord's mark", mismatch.into_iter().collect());
     Ok(())
 }
 
-/// The accounts that are not in the chart, or are something else there.
+/// Accounts that differ from the chart of accounts.
 fn accounts(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let found = view.all(&ACCOUNTS, [], |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
@@ -387,7 +377,7 @@ fn accounts(view: &TenantView) -> Result<Vec<String>, StorageError> {
         .collect())
 }
 
-/// The snapshots whose text does not have the hash that was locked with it.
+/// Snapshots whose text does not match the locked hash.
 fn snapshots(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let wrong = view.all(&SNAPSHOTS, params![], |row| {
         let (what, text, hash): (String, String, Digest) = (row.get(0)?, row.get(1)?, row.get(2)?);

@@ -1,9 +1,9 @@
-//! What an operator sees of a shop's jobs, and does to them: look, retry, cancel, forget.
+//! Jobs of a shop as an operator sees and changes them: list, retry, cancel, delete.
 //!
-//! A job that runs is left alone: nobody can call back what is under way outside. What has run is
-//! done and stays. A change and its entry in the shop's own audit trail are one transaction.
-//! Looking is bounded: a state that few jobs are in has an index of its own, and of all the others
-//! so many rows are looked at for one page and no more.
+//! A running job is left alone: its effect outside cannot be called back. A completed job stays. A
+//! change and its entry in the shop's audit trail are one transaction. Reads are bounded: a state
+//! that few jobs are in has its own index, and for the other states one page reads a limited number
+//! of rows.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::primitives::limits::{JOBS_CHANGED_MAX, JOBS_SCANNED_MAX};
 use crate::primitives::{Class, Refusal, Timestamp};
 use crate::storage::{Row, Rows, StorageError, TenantView, TenantWork, Wake, params, statements};
 
-/// A job as lists show it, from an index or the whole table.
+/// A page of jobs, from an index or the detail table.
 macro_rules! list {
     ($from:literal) => {
         concat!(
@@ -35,7 +35,7 @@ macro_rules! list {
     };
 }
 
-/// How many jobs wait, apart from those that are held.
+/// Counts of waiting jobs; those that are held are counted apart.
 macro_rules! count {
     ($from:literal) => {
         concat!(
@@ -48,14 +48,14 @@ macro_rules! count {
 }
 
 statements! {
-    // Without the hint SQLite would walk all that has ever run, for the sake of the order.
+    // Without the hint SQLite would walk all completed jobs because of the ORDER BY.
     LIST_READY = list!("INDEXED BY job_ready WHERE state = 'available'");
     LIST_WAITING = list!("INDEXED BY job_waiting WHERE state IN ('scheduled', 'retryable')");
     LIST_RUNNING = list!("INDEXED BY job_running WHERE state = 'running'");
     LIST_GIVEN_UP = list!("INDEXED BY job_given_up WHERE state IN ('cancelled', 'discarded')");
     LIST_ANY = list!("WHERE seq >= ?7");
     FLOOR = "SELECT seq FROM job WHERE seq < ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
-    PLACE = "SELECT seq FROM job WHERE id = ?1";
+    FIND_SEQ = "SELECT seq FROM job WHERE id = ?1";
     FIND = concat!(
         "SELECT seq, id, queue, kind, state, attempt, max_attempts, rescues, scheduled_at, \
          attempted_at, finalized_at,
@@ -97,52 +97,48 @@ statements! {
     );
 }
 
-/// A job as lists show it.
+/// A job in a list.
 #[derive(Clone, Debug)]
 pub struct JobLine {
-    /// Its place.
+    /// Sequence number.
     pub seq: i64,
-    /// Its id.
     pub id: JobId,
-    /// Its queue.
     pub queue: Queue,
-    /// Which handler runs it.
+    /// Names the handler.
     pub kind: String,
-    /// Where it is in its life.
     pub state: State,
-    /// How often it was tried.
+    /// Attempts so far.
     pub attempt: i64,
-    /// Its own limit of attempts, if it has one.
+    /// The job's own limit of attempts, if it has one.
     pub max_attempts: Option<i64>,
-    /// How often it was rescued from a process that had died.
+    /// Rescues after the process that ran it had died.
     pub rescues: i64,
-    /// When it is or was due.
+    /// The instant at which it is or was due.
     pub scheduled_at: Timestamp,
-    /// When it was last tried.
+    /// The instant of the last attempt.
     pub attempted_at: Option<Timestamp>,
-    /// When it ended.
     pub finalized_at: Option<Timestamp>,
-    /// How many errors it has.
+    /// The number of its errors.
     pub errors: i64,
-    /// The last of them, as JSON.
+    /// The last error, as JSON.
     pub last_error: Option<String>,
-    /// Which of those that are ready goes first: the lower.
+    /// Ready jobs run by priority, the lowest number first.
     pub priority: i64,
-    /// Why it does not run although it waits, if it does not.
+    /// The reason why a waiting job does not run.
     pub held: Option<Hold>,
 }
 
-/// Why a job is held.
+/// Reasons why a job is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// It is of an older epoch of its file: what it does outside may have been done already.
+    /// It belongs to an older epoch of its file: its effect outside may have happened already.
     OlderEpoch,
-    /// Nothing runs its kind.
+    /// No handler runs its kind.
     UnknownKind,
 }
 
 impl Hold {
-    /// Its word in answers.
+    /// The value in API responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OlderEpoch => "older_epoch",
@@ -163,73 +159,63 @@ impl Hold {
     }
 }
 
-/// A job, whole.
+/// A job with its payload and errors.
 #[derive(Clone, Debug)]
-pub struct WholeJob {
-    /// What lists show of it.
+pub struct JobDetail {
     pub line: JobLine,
-    /// What its handler needs, as JSON.
+    /// The handler's input, as JSON.
     pub payload: String,
     /// Every error with its time, as JSON.
     pub errors: String,
 }
 
-/// Which jobs are wanted.
+/// A filter over jobs.
 #[derive(Clone, Debug, Default)]
 pub struct JobFilter {
-    /// Only those in this state.
     pub state: Option<State>,
-    /// Only those of this queue.
     pub queue: Option<Queue>,
-    /// Only those of this kind.
     pub kind: Option<String>,
-    /// Only those that are held, or that are not.
+    /// Only held jobs, or only others.
     pub held: Option<bool>,
 }
 
-/// What was found for a page.
+/// A page of jobs.
 #[derive(Clone, Debug)]
-pub struct FoundJobs {
-    /// The jobs, the newest first.
+pub struct JobPage {
+    /// The newest first.
     pub lines: Vec<JobLine>,
-    /// The rest is before this place; `None` when there is no rest.
+    /// The next page has jobs before this sequence number; `None` at the end.
     pub next: Option<i64>,
 }
 
-/// How many jobs of a queue are in a state, and whether they are held.
+/// The number of jobs of a queue in a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// Their queue.
     pub queue: Queue,
-    /// Their state.
     pub state: State,
     /// Whether they wait to be released.
     pub held: bool,
-    /// How many they are.
     pub jobs: i64,
 }
 
-/// Why a job stays as it is; the first that applies wins.
+/// Reasons to refuse a change of a job; the first that applies wins.
 #[derive(Debug, thiserror::Error)]
 pub enum JobRefused {
-    /// There is no such job.
     #[error(
-        "there is no such job; `GET /v1/landlord/queue/jobs` and `tillbox queue failed` show those \
-         there are"
+        "no such job; `GET /v1/landlord/queue/jobs` and `tillbox queue failed` list the existing \
+         jobs"
     )]
     NotFound,
-    /// It is being carried out.
     #[error("the job is running; wait for its end")]
     Running,
-    /// It has been carried out.
     #[error("the job is completed; there is nothing left to do")]
     Completed,
-    /// Another job does what this one would.
+    /// Another job has the same effect.
     #[error(
-        "another job with the same unique key has not ended yet; that one does what this one would"
+        "another job with the same unique key has not ended yet and has the same effect; wait for \
+         its end"
     )]
     Superseded,
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -254,34 +240,33 @@ impl Refusal for JobRefused {
     }
 }
 
-/// What became of a job that was to go.
+/// The outcome of removing a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// It had not begun, and never will.
+    /// It was waiting, and will never run.
     Cancelled,
-    /// It was given up, and its row is gone.
+    /// It was discarded, and its row is deleted.
     Forgotten,
     /// It was cancelled before.
     Already,
 }
 
-/// What is done to all jobs that were given up.
+/// A change of all discarded jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
-    /// They are tried again.
     Retry,
-    /// They go.
+    /// Their rows are deleted.
     Forget,
 }
 
-/// How far a sweep has come.
+/// Progress of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// Jobs that were retried or forgotten.
+    /// Jobs retried or deleted.
     pub changed: u32,
-    /// Jobs that another one supersedes: they stay.
+    /// Jobs that stay because another one supersedes them.
     pub skipped: u32,
-    /// Where to go on; `None` at the end.
+    /// The sequence number after which to continue; `None` at the end.
     pub next: Option<i64>,
 }
 
@@ -305,17 +290,14 @@ fn line(row: &Row<'_>) -> rusqlite::Result<JobLine> {
     })
 }
 
-/// Jobs before a place, the newest first. A page may have fewer rows than `limit`, or none, and go
-/// on all the same.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists jobs before a sequence number, the newest first. A page may have fewer rows than `limit`,
+/// or none, although more pages follow.
 pub fn list_jobs(
     view: &TenantView,
     filter: &JobFilter,
     before: i64,
     limit: u32,
-) -> Result<FoundJobs, StorageError> {
+) -> Result<JobPage, StorageError> {
     let (fetch, kind) = (limit + 1, filter.kind.as_deref());
     let indexed = match filter.state {
         Some(State::Available) => Some(&LIST_READY),
@@ -336,7 +318,7 @@ pub fn list_jobs(
         None => {
             let floor: Option<i64> =
                 view.find(&FLOOR, params![before, JOBS_SCANNED_MAX], |row| row.get(0))?;
-            // The row at the floor is the first that is not looked at.
+            // The row at the floor is the first one not read.
             let from = floor.map_or(i64::MIN, |floor| floor + 1);
             let row = params![
                 before,
@@ -360,40 +342,34 @@ pub fn list_jobs(
     } else {
         floor
     };
-    Ok(FoundJobs { lines, next })
+    Ok(JobPage { lines, next })
 }
 
 /// Whether a job is in this file.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn has_job(view: &TenantView, id: JobId) -> Result<bool, StorageError> {
     Ok(view
-        .find(&PLACE, params![id], |row| row.get::<_, i64>(0))?
+        .find(&FIND_SEQ, params![id], |row| row.get::<_, i64>(0))?
         .is_some())
 }
 
-/// A job, whole.
+/// Finds a job with its payload and errors.
 ///
 /// # Errors
-/// `NotFound`, or the storage's.
-pub fn require_job(view: &TenantView, id: JobId) -> Result<WholeJob, JobRefused> {
-    let whole = |row: &Row<'_>| {
-        Ok(WholeJob {
+/// `NotFound`.
+pub fn require_job(view: &TenantView, id: JobId) -> Result<JobDetail, JobRefused> {
+    let detail = |row: &Row<'_>| {
+        Ok(JobDetail {
             line: line(row)?,
             payload: row.get(16)?,
             errors: row.get(17)?,
         })
     };
-    view.find(&FIND, params![id], whole)?
+    view.find(&FIND, params![id], detail)?
         .ok_or(JobRefused::NotFound)
 }
 
-/// How many jobs of each queue are in which state, but for the completed ones: they are many, and
-/// nobody waits for them. The same may come several times, in parts.
-///
-/// # Errors
-/// [`StorageError`].
+/// Counts the jobs of each queue and state except completed ones: those are many and wait for
+/// nothing. One queue and state may occur several times; add them up.
 pub fn count_jobs(view: &TenantView) -> Result<Vec<Depth>, StorageError> {
     let mut depths = Vec::new();
     for statement in [
@@ -414,10 +390,7 @@ pub fn count_jobs(view: &TenantView) -> Result<Vec<Depth>, StorageError> {
     Ok(depths)
 }
 
-/// Since when the job of a queue that is next is ready.
-///
-/// # Errors
-/// [`StorageError`].
+/// The instant since which the next job of a queue is ready.
 pub fn find_oldest_ready(
     view: &TenantView,
     queue: Queue,
@@ -429,14 +402,11 @@ fn subject(id: JobId) -> String {
     format!("job:{id}")
 }
 
-/// Makes a job available now: one that was given up or cancelled begins anew, with all its
-/// attempts; one that waits for its time keeps those that it has had. One that is held is released
-/// by it. Says whether that changed anything, which it does not for one that is available already.
-///
-/// # Errors
-/// [`JobRefused`].
+/// Makes a job available now. A discarded or cancelled job starts again with all its attempts; a
+/// waiting one keeps its count of attempts. A held job is released. Returns whether anything
+/// changed: an available job stays as it is.
 pub fn retry_job(work: &mut TenantWork, id: JobId) -> Result<bool, JobRefused> {
-    let WholeJob { line: job, .. } = require_job(work, id)?;
+    let JobDetail { line: job, .. } = require_job(work, id)?;
     let (attempt, rescues) = match job.state {
         State::Available if job.held.is_none() => return Ok(false),
         State::Running => return Err(JobRefused::Running),
@@ -466,12 +436,9 @@ pub fn retry_job(work: &mut TenantWork, id: JobId) -> Result<bool, JobRefused> {
     Ok(true)
 }
 
-/// Cancels a job that has not begun, or forgets one that was given up.
-///
-/// # Errors
-/// [`JobRefused`].
+/// Cancels a job that has not started, or deletes a discarded one.
 pub fn remove_job(work: &mut TenantWork, id: JobId) -> Result<Removed, JobRefused> {
-    let WholeJob { line: job, .. } = require_job(work, id)?;
+    let JobDetail { line: job, .. } = require_job(work, id)?;
     let now = work.now();
     let (removed, action) = match job.state {
         State::Running => return Err(JobRefused::Running),
@@ -495,19 +462,20 @@ pub fn remove_job(work: &mut TenantWork, id: JobId) -> Result<Removed, JobRefuse
     Ok(removed)
 }
 
-/// Retries or forgets the jobs that were given up, of one queue or of all, from a place on: so many
-/// that sales go on meanwhile. Whatever is in another state by then is left alone.
-///
-/// # Errors
-/// [`StorageError`].
+/// Retries or deletes discarded jobs of one queue or of all, after a sequence number. Limited per
+/// call, so that sales go on in between. A job that is in another state by then is left alone.
 pub fn sweep_discarded(
     work: &mut TenantWork,
     sweep: Sweep,
     queue: Option<Queue>,
     after: i64,
 ) -> Result<Swept, StorageError> {
-    let place = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, JobId>(1)?));
-    let found = work.all(&DISCARDED, params![after, queue, JOBS_CHANGED_MAX], place)?;
+    let seq_and_id = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, JobId>(1)?));
+    let found = work.all(
+        &DISCARDED,
+        params![after, queue, JOBS_CHANGED_MAX],
+        seq_and_id,
+    )?;
     let next = found
         .last()
         .filter(|_| found.len() == JOBS_CHANGED_MAX as usize)
@@ -531,11 +499,8 @@ pub fn sweep_discarded(
     })
 }
 
-/// Releases jobs that are held, so many that sales go on meanwhile; to be called again while there
+/// Releases held jobs. Limited per call, so that sales go on in between; call it again while there
 /// are more.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn release_jobs(work: &mut TenantWork) -> Result<Released, StorageError> {
     let released = epoch::release(work)?;
     if released.released + released.superseded > 0 {

@@ -1,5 +1,5 @@
-//! L4: the shop. Each module owns its tables; what it does to another's it does by calling it, in
-//! plain sight.
+//! L4: the shop. Each module owns its tables; it changes another module's tables only by calling
+//! that module.
 //!
 //! Business code is synchronous functions: `f(work, command) -> Result<_, Refused>` to change,
 //! `f(view, …)` to read.
@@ -68,7 +68,7 @@ pub const STATEMENTS: &[&[crate::storage::Statement]] = &[
     crate::platform::trim::STATEMENTS,
 ];
 
-/// Whose file this is, for log lines.
+/// The tenant of the file, for log lines.
 pub(crate) fn id_of(work: &TenantWork) -> TenantId {
     TenantId::from_bytes(work.file_id())
 }

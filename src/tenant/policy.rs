@@ -1,34 +1,33 @@
-//! What the configuration and the house decide about selling: handed to commands, so that rules
-//! read no configuration and no other file.
+//! Rules from the configuration and the landlord's file, passed to commands. So the rules of the
+//! shop read no configuration and no other file.
 
 use super::currency::Published;
 use crate::primitives::NumberFormat;
 
-/// The rules that an operator sets for all shops, and what the house knows.
+/// The rules that an operator sets for all shops, and published exchange rates.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// How invoice numbers are written; with a year in it, each year counts from one.
+    /// The format of invoice numbers; with a year in it, each year counts from one.
     pub invoice_number: NumberFormat,
-    /// The bounds of callers without an API key.
+    /// The limits of callers without an API key.
     pub storefront: StorefrontRules,
     /// Whether the payment method `test` exists: under `--dev` only.
     pub test_payments: bool,
-    /// The published exchange rates that the shop may need: of this call, and none where a shop
-    /// sells in its own currency alone.
+    /// The published exchange rates that this call may need; empty for a shop that sells only in
+    /// its own currency.
     pub published: Published,
 }
 
-/// The bounds of callers without an API key.
+/// The limits of callers without an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StorefrontRules {
-    /// Items of one cart, whoever fills it.
+    /// Items of one cart, also with a key.
     pub cart_items_max: usize,
     /// Carts of one client that were not ordered.
     pub carts_per_client: i64,
     /// Carts of a shop that were made without a key and not ordered.
     pub carts_max: i64,
-    /// Pieces of a product that the unpaid orders of one client may hold together, whatever the
-    /// stock is.
+    /// Pieces of a product that the unpaid orders of one client may hold together, for any stock.
     pub hold_quantity_max: i64,
     /// The share of the stock that they may hold together, where that is more.
     pub hold_share_percent: i64,

@@ -1,4 +1,4 @@
-//! What a number of lines costs: nets, taxes per rate, totals. Pure but for the look-up of rates.
+//! Prices of lines: net amounts, taxes per rate, totals. Pure except for reading the tax rates.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,90 +11,79 @@ use crate::primitives::{
 };
 use crate::storage::TenantView;
 
-/// A line before its price is worked out.
+/// A line before it is priced.
 #[derive(Clone, Debug)]
 pub struct DraftLine {
-    /// Its id.
     pub id: OrderLineId,
-    /// What is sold.
     pub product: Product,
-    /// How many.
     pub quantity: Quantity,
-    /// What one costs.
     pub unit_price: Money,
 }
 
-/// A line with its price worked out.
+/// A priced line.
 #[derive(Clone, Debug)]
 pub struct PricedLine {
-    /// Its id.
     pub id: OrderLineId,
-    /// What is sold.
     pub product_id: ProductId,
-    /// Its number in the shop when it was sold.
+    /// The SKU when it was sold.
     pub sku: Sku,
-    /// Its name when it was sold.
+    /// The product's name when it was sold.
     pub name: Name,
-    /// How many.
     pub quantity: i64,
-    /// What one costs, as the shop shows it.
+    /// As the shop displays it, with or without tax.
     pub unit_price: Money,
-    /// Its class for tax.
     pub tax_class: TaxClass,
-    /// The name of its rate.
+    /// The name of the tax rate.
     pub tax_name: Name,
-    /// Its rate.
     pub tax_rate: TaxRate,
     /// Without tax.
     pub net: Money,
-    /// The tax on it.
     pub tax: Money,
     /// With tax.
     pub total: Money,
 }
 
-/// What one rate takes from an order. In the order of their names, because snapshots are (see
+/// The tax of an order at one rate. Members are sorted by name, because snapshots require it (see
 /// `finance::canonical`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaxLine {
     /// The rate's name.
     pub name: String,
-    /// The sum it applies to, without tax.
+    /// The amount that is taxed, without tax.
     pub net_minor: i64,
-    /// The rate, in parts per million.
+    /// Parts per million.
     pub rate_ppm: i64,
-    /// The tax.
     pub tax_minor: i64,
 }
 
-/// An order's money.
+/// The priced lines of an order with its totals.
 #[derive(Clone, Debug)]
 pub struct Priced {
-    /// The lines, in their order.
+    /// In the order of the drafts.
     pub lines: Vec<PricedLine>,
     /// One per rate, the highest first.
     pub tax_lines: Vec<TaxLine>,
-    /// Sum of the nets.
+    /// Sum of the net amounts.
     pub subtotal: Money,
     /// Sum of the taxes.
     pub tax: Money,
-    /// What is to be paid.
+    /// The amount to pay.
     pub total: Money,
 }
 
-/// Why lines cannot be priced.
+/// Reasons why lines cannot be priced.
 #[derive(Debug, thiserror::Error)]
 pub enum PricingRefused {
-    /// A sum is beyond what money can be.
+    /// A sum overflows.
     #[error(transparent)]
     Money(#[from] MoneyError),
-    /// The order is beyond what one order may cost.
+    /// The total exceeds the limit of one order.
     #[error(
-        "{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; look at \
-         its prices and quantities"
+        "{0} is too much for one order; the limit is {ORDER_TOTAL_MINOR_MAX} minor units; check \
+         the prices and quantities"
     )]
     TotalTooLarge(Money),
-    /// A class has no rate at that instant.
+    /// A tax class has no rate at that instant.
     #[error(transparent)]
     Tax(#[from] TaxRefused),
 }
@@ -115,10 +104,7 @@ impl Refusal for PricingRefused {
     }
 }
 
-/// Prices `lines`, which all are in `currency`, by the rates that hold at `at`.
-///
-/// # Errors
-/// [`PricingRefused`].
+/// Prices `lines`, all of which are in `currency`, by the tax rates valid at `at`.
 ///
 /// # Panics
 /// When there is no line: an order has at least one.
@@ -130,23 +116,7 @@ pub fn price(
     at: Timestamp,
 ) -> Result<Priced, PricingRefused> {
     assert!(!drafts.is_empty(), "an order has at least one line");
-    let mut groups: Vec<Group> = Vec::new();
-    for (index, draft) in drafts.iter().enumerate() {
-        let class = &draft.product.tax_class;
-        match groups.iter_mut().find(|group| &group.tax_class == class) {
-            Some(group) => group.members.push(index),
-            None => {
-                let rate = tax::rate_at(view, class, at)?;
-                groups.push(Group {
-                    tax_class: class.clone(),
-                    name: rate.name,
-                    rate: rate.rate,
-                    members: vec![index],
-                });
-            }
-        }
-    }
-    merge_equal_rates(&mut groups);
+    let groups = group_by_rate(view, drafts, at)?;
     let mut lines: Vec<Option<PricedLine>> = vec![None; drafts.len()];
     let (mut subtotal, mut tax_sum, mut tax_lines) =
         (Money::zero(currency), Money::zero(currency), Vec::new());
@@ -161,12 +131,12 @@ pub fn price(
             included,
         )?;
         (subtotal, tax_sum) = (subtotal.plus(taxed.net)?, tax_sum.plus(taxed.tax)?);
-        for (place, &index) in group.members.iter().enumerate() {
+        for (position, &index) in group.members.iter().enumerate() {
             lines[index] = Some(priced_line(
                 &drafts[index],
                 group,
-                taxed.nets[place],
-                taxed.taxes[place],
+                taxed.nets[position],
+                taxed.taxes[position],
             )?);
         }
         let (net_minor, tax_minor) = (taxed.net.minor(), taxed.tax.minor());
@@ -201,7 +171,33 @@ struct Group {
     members: Vec<usize>,
 }
 
-/// Two classes with one rate of one name are one line on the document, and one rounding.
+/// Groups lines by tax rate, the highest first.
+fn group_by_rate(
+    view: &TenantView,
+    drafts: &[DraftLine],
+    at: Timestamp,
+) -> Result<Vec<Group>, PricingRefused> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        let class = &draft.product.tax_class;
+        match groups.iter_mut().find(|group| &group.tax_class == class) {
+            Some(group) => group.members.push(index),
+            None => {
+                let rate = tax::rate_at(view, class, at)?;
+                groups.push(Group {
+                    tax_class: class.clone(),
+                    name: rate.name,
+                    rate: rate.rate,
+                    members: vec![index],
+                });
+            }
+        }
+    }
+    merge_equal_rates(&mut groups);
+    Ok(groups)
+}
+
+/// Merges classes with the same rate and name into one tax line with one rounding.
 fn merge_equal_rates(groups: &mut Vec<Group>) {
     groups.sort_by(|a, b| b.rate.cmp(&a.rate).then_with(|| a.name.cmp(&b.name)));
     groups.dedup_by(|later, earlier| {

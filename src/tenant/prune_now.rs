@@ -1,11 +1,11 @@
-//! The prune that an operator asks for when a stranger has filled a tenant's file: rows that nobody
-//! has a claim to go at once, whatever their age. It needs no clock, so it works while the clock is
-//! suspect.
+//! Immediate pruning, requested by an operator after a stranger has filled a tenant's file: rows
+//! without any claim to be kept are deleted whatever their age. It needs no clock, so it works
+//! while the clock is suspect.
 //!
-//! - Only rows of callers without a key go. The answer of a sale, a payment or a checkout never
-//!   does.
-//! - Each batch is a transaction of its own, between which sales go on. A run deletes as many rows
-//!   as there were when it began, so it ends while an attack adds new ones.
+//! - Only rows of callers without a key are deleted, and never the answer of a sale, a payment or a
+//!   checkout.
+//! - Each batch is a transaction of its own; sales go on in between. A run deletes as many rows as
+//!   there were when it began, so it ends even while an attack adds new ones.
 
 use serde_json::{Map, Value, json};
 
@@ -29,7 +29,7 @@ statements! {
 const CARTS_PER_BATCH: u32 = 20;
 
 text_enum! {
-    /// What can be pruned at once.
+    /// The kinds of rows that can be pruned immediately.
     PrunedNow {
         /// Stored answers of cart calls without a key.
         Answers = "answers",
@@ -61,11 +61,8 @@ fn end_of_time() -> Timestamp {
     Timestamp::from_millis_clamped(i64::MAX)
 }
 
-/// Counts the rows that a run would delete. Reads an index of each table: for the lane of long
+/// Counts the rows that a run would delete. Scans an index of each table: use the reader for long
 /// reads.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count(
     view: &TenantView,
     kinds: &[PrunedNow],
@@ -78,8 +75,8 @@ pub fn count(
 /// number of deleted rows of each kind. Blocks.
 ///
 /// # Errors
-/// [`StorageError`]; what was deleted before is gone, and the trail says what the run was to
-/// delete.
+/// [`StorageError`]. Batches committed before it stay deleted, and the trail has the plan of the
+/// run.
 pub fn prune(
     db: &Database<Tenant>,
     origin: &Origin,
@@ -92,22 +89,22 @@ pub fn prune(
     if due.iter().all(|(_, rows)| *rows == 0) {
         return Ok(due);
     }
-    note(db, origin, "retention.begun", &due)?;
+    record_rows(db, origin, "retention.begun", &due)?;
     let mut deleted = Vec::new();
     for (kind, due) in due {
         let mut rows = 0;
         while rows < due {
-            let gone = db
+            let count = db
                 .write(origin.clone(), move |work| kind.delete(work))
                 .wait()?;
-            rows += i64::try_from(gone).unwrap_or(i64::MAX);
-            if gone == 0 {
+            rows += i64::try_from(count).unwrap_or(i64::MAX);
+            if count == 0 {
                 break;
             }
         }
         deleted.push((kind, rows));
     }
-    note(db, origin, "retention.pruned", &deleted)?;
+    record_rows(db, origin, "retention.pruned", &deleted)?;
     give_back_space(db, origin)?;
     Ok(deleted)
 }
@@ -123,7 +120,7 @@ fn give_back_space(db: &Database<Tenant>, origin: &Origin) -> Result<(), Storage
     Ok(())
 }
 
-fn note(
+fn record_rows(
     db: &Database<Tenant>,
     origin: &Origin,
     action: &'static str,

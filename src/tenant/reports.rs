@@ -1,26 +1,22 @@
-//! Reports: read from the ledger, never from a sum that is kept beside it.
+//! Reports, always computed from the ledger and never from a stored sum.
 
 use super::ledger::{self, AccountCode};
 use crate::primitives::{Currency, Timestamp};
 use crate::storage::{StorageError, TenantView};
 
-/// What was sold, per currency.
+/// Sales of a period in one currency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revenue {
-    /// In which currency.
     pub currency: Currency,
     /// Without tax, in minor units.
     pub revenue_minor: i64,
-    /// The tax on it, in minor units.
+    /// The tax on the revenue, in minor units.
     pub tax_minor: i64,
-    /// By how many bookings.
+    /// The number of bookings.
     pub entries: i64,
 }
 
-/// What was sold from `from` until before `to`, as the ledger has it.
-///
-/// # Errors
-/// [`StorageError`].
+/// Sales from `from` until before `to`, per currency, by the ledger.
 pub fn revenue(
     view: &TenantView,
     from: Timestamp,

@@ -1,15 +1,17 @@
-//! What a shop does not keep for ever, and how it goes: a few rows in each transaction, between
-//! which sales go on.
+//! Retention of a tenant's file: rows past their cut-off are deleted in small transactions, and
+//! sales go on in between.
 //!
-//! The list is in [`Table`], and no book is in it; besides, triggers refuse to let financial
-//! orders, payments, invoices and the ledger go. The cut-offs are worked out once, when a run
-//! begins at an instant that is trusted, and go with its jobs: a clock that is set afterwards makes
-//! nothing older. A run that was broken off anywhere has deleted what it has; the next one goes on.
-//! Two at once take turns. Nothing goes without a word in the shop's own trail: the transaction of
-//! the first rows that go says what the run goes on to, and its end says what went. So a process
-//! that is killed anywhere between leaves an entry which covers what is gone. Files give their
-//! pages back a few at a time (they are made with `auto_vacuum = INCREMENTAL`), and keep some that
-//! they would soon take again.
+//! - [`Table`] lists what is pruned. No book is in it; triggers also refuse to delete financial
+//!   orders, payments, invoices and the ledger.
+//! - Cut-offs are computed once, when a run begins at a trusted instant, and are part of its jobs:
+//!   a clock that is set afterwards makes nothing older.
+//! - A run that is interrupted keeps what it deleted; the next one continues. Two runs at once
+//!   alternate.
+//! - The transaction that deletes the first rows records the plan of the run in the shop's audit
+//!   trail, and the end of the run records what was deleted. So a process killed in between leaves
+//!   an entry that covers all deleted rows.
+//! - Files give pages back a few at a time (they are created with `auto_vacuum = INCREMENTAL`), and
+//!   keep some that they would soon need again.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -25,31 +27,31 @@ use crate::primitives::limits::{
 use crate::primitives::{Origin, Timestamp};
 use crate::storage::{Database, StorageError, Tenant, TenantView, TenantWork, text_enum};
 
-/// The kind of the job that prunes a shop's file.
+/// The kind of the job that prunes a tenant's file.
 pub const PRUNE: &str = "retention.prune";
 
-/// Carts in one transaction, with all that may be in them.
+/// Carts in one transaction, with all items they may have.
 const CARTS_PER_BATCH: u32 = (5 * PRUNE_BATCH).div_ceil(LINES_MAX as u32);
 
 text_enum! {
-    /// What is pruned. Deliberately absent: every book, and everything that a book refers to.
+    /// The pruned tables. Deliberately absent: every book, and everything a book refers to.
     Table {
         /// Entries of the audit trail.
         AuditLog = "audit_log",
         /// Movements of stock.
         InventoryMovement = "inventory_movement",
-        /// Answers that are kept for repetitions.
+        /// Answers stored for repeated requests.
         IdempotencyKey = "idempotency_key",
         /// Answers to callers without an API key.
         KeylessAnswer = "keyless_answer",
-        /// Carts that nobody comes back to.
+        /// Abandoned carts.
         Cart = "cart",
-        /// Reservations that are over.
+        /// Reservations that have ended.
         Reservation = "reservation",
     }
 }
 
-/// From when on each table keeps its rows.
+/// The instant of each table before which its rows are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutOffs {
     audit_log: Timestamp,
@@ -57,7 +59,7 @@ pub struct CutOffs {
     idempotency_key: Timestamp,
     cart: Timestamp,
     reservation: Timestamp,
-    /// Jobs of earlier versions lack these; they delete nothing of it.
+    /// Jobs of earlier versions lack these cut-offs; such jobs delete nothing by them.
     #[serde(default = "beginning")]
     keyless_answer: Timestamp,
     #[serde(default = "beginning")]
@@ -70,33 +72,30 @@ fn beginning() -> Timestamp {
     Timestamp::from_millis_clamped(i64::MIN)
 }
 
-/// What went of a table, or would.
+/// Rows of a table that were deleted, or would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Pruned {
-    /// Of which table.
     pub table: Table,
-    /// How many rows.
     pub rows: i64,
-    /// What is older than this.
+    /// Rows older than this.
     pub cut_off: Timestamp,
 }
 
-/// The payload of a [`PRUNE`] job. Without cut-offs there is no run.
+/// The payload of a [`PRUNE`] job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PruneJob {
-    /// From when on rows are kept.
     pub cut_offs: CutOffs,
-    /// How many jobs of the same run went before.
+    /// The number of earlier jobs of the same run.
     pub part: u32,
 }
 
-/// An instant so many days before another.
+/// The instant `days` before another.
 pub fn days_before(now: Timestamp, days: i64) -> Timestamp {
     now.plus_millis(days.saturating_mul(-24 * 60 * 60 * 1000))
 }
 
 impl CutOffs {
-    /// At an instant that is trusted.
+    /// The cut-offs at a trusted instant.
     pub fn at(now: Timestamp, audit_days: i64, inventory_movement_days: i64) -> Self {
         Self {
             audit_log: days_before(now, audit_days),
@@ -110,7 +109,7 @@ impl CutOffs {
         }
     }
 
-    /// With the configured lives of carts that were made without an API key; until `now`.
+    /// Replaces the cut-offs of carts made without an API key by the configured ages, as of `now`.
     #[must_use]
     pub fn with_anonymous_carts(self, now: Timestamp, empty_days: i64, days: i64) -> Self {
         Self {
@@ -122,7 +121,7 @@ impl CutOffs {
 
     const fn of_carts(&self) -> cart::CartCutOffs {
         cart::CartCutOffs {
-            left: self.cart,
+            with_key: self.cart,
             anonymous: self.anonymous_cart,
             empty: self.empty_cart,
         }
@@ -140,9 +139,13 @@ impl CutOffs {
     }
 }
 
-/// The place up to which the rows of a table go, where they go by their places, and how many they
-/// are.
-fn look(view: &TenantView, table: Table, cut_offs: &CutOffs) -> Result<(i64, i64), StorageError> {
+/// The sequence number up to which rows of a table are due (0 where rows are chosen otherwise), and
+/// the number of due rows.
+fn find_due(
+    view: &TenantView,
+    table: Table,
+    cut_offs: &CutOffs,
+) -> Result<(i64, i64), StorageError> {
     let cut_off = cut_offs.of(table);
     match table {
         Table::AuditLog => chain::find_prunable(view, cut_off, None),
@@ -154,10 +157,7 @@ fn look(view: &TenantView, table: Table, cut_offs: &CutOffs) -> Result<(i64, i64
     }
 }
 
-/// What a run would delete. Long, for the reader lane with a deadline.
-///
-/// # Errors
-/// [`StorageError`].
+/// Counts the rows that a run would delete. A long read: use the reader with a deadline.
 pub fn count(
     view: &TenantView,
     tables: &[Table],
@@ -165,7 +165,7 @@ pub fn count(
 ) -> Result<Vec<Pruned>, StorageError> {
     let one = |table: &Table| {
         let cut_off = cut_offs.of(*table);
-        let (_, rows) = look(view, *table, cut_offs)?;
+        let (_, rows) = find_due(view, *table, cut_offs)?;
         Ok(Pruned {
             table: *table,
             rows,
@@ -175,7 +175,7 @@ pub fn count(
     tables.iter().map(one).collect()
 }
 
-/// The size of a batch of a table, and its deletion. Gives how many rows went.
+/// Deletes one batch of a table. Returns the number of deleted rows.
 fn batch(
     work: &mut TenantWork,
     table: Table,
@@ -200,17 +200,17 @@ const fn batch_size(table: Table) -> u32 {
     }
 }
 
-/// What a run, or a part of one, has done.
+/// The result of a run, or of a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
-    /// What went of each table.
+    /// The deleted rows of each table.
     pub pruned: Vec<Pruned>,
-    /// Whether nothing more is to go.
+    /// Whether no due rows are left.
     pub is_done: bool,
 }
 
 impl Default for Ran {
-    /// Nothing was to do.
+    /// The result when nothing was due.
     fn default() -> Self {
         Self {
             pruned: Vec::new(),
@@ -220,18 +220,19 @@ impl Default for Ran {
 }
 
 impl Ran {
-    /// How many rows went.
+    /// The number of deleted rows.
     pub fn rows(&self) -> i64 {
         self.pruned.iter().map(|pruned| pruned.rows).sum()
     }
 }
 
-/// Deletes what is older than the cut-offs: each batch is a transaction of its own, at most
-/// `batches_max` of them, and for as long as `may_go_on` says. The first that deletes anything says
-/// in the trail what is to go; what went in the end is for [`record`]. Blocks.
+/// Deletes rows older than the cut-offs. Each batch is a transaction of its own, at most
+/// `batches_max` of them, while `may_go_on` returns true. The first transaction that deletes
+/// anything records the plan in the trail; the result is recorded by [`record`]. Blocks.
 ///
 /// # Errors
-/// [`StorageError`]; what went before it is gone, and the trail has what it was part of.
+/// [`StorageError`]. Batches committed before it stay deleted, and the trail has the plan of the
+/// run.
 pub fn prune(
     db: &Database<Tenant>,
     origin: &Origin,
@@ -244,7 +245,7 @@ pub fn prune(
     for table in tables {
         let (table, cut_off, cut_offs) = (*table, cut_offs.of(*table), *cut_offs);
         let (to, rows) = db
-            .read_long(move |view| look(view, table, &cut_offs))
+            .read_long(move |view| find_due(view, table, &cut_offs))
             .wait()?;
         due.push((
             to,
@@ -270,18 +271,18 @@ pub fn prune(
         let (mut rows, mut is_over) = (0, due == 0);
         while !is_over && left > 0 && may_go_on() {
             let (plan, cut_offs) = ((!has_begun).then(|| plan.clone()), *cut_offs);
-            let gone = db.write(origin.clone(), move |work| {
-                let gone = batch(work, table, to, &cut_offs)?;
-                if let Some(plan) = plan.as_ref().filter(|_| gone > 0) {
-                    note(work, "retention.begun", plan)?;
+            let deleted = db.write(origin.clone(), move |work| {
+                let deleted = batch(work, table, to, &cut_offs)?;
+                if let Some(plan) = plan.as_ref().filter(|_| deleted > 0) {
+                    record_rows(work, "retention.begun", plan)?;
                 }
-                Ok::<_, StorageError>(gone)
+                Ok::<_, StorageError>(deleted)
             });
-            let gone = gone.wait()?;
-            has_begun |= gone > 0;
-            rows += i64::try_from(gone).unwrap_or(i64::MAX);
+            let deleted = deleted.wait()?;
+            has_begun |= deleted > 0;
+            rows += i64::try_from(deleted).unwrap_or(i64::MAX);
             left -= 1;
-            is_over = rows >= due || gone < batch_size(table) as usize;
+            is_over = rows >= due || deleted < batch_size(table) as usize;
         }
         ran.is_done &= is_over;
         ran.pruned.push(Pruned {
@@ -293,12 +294,10 @@ pub fn prune(
     Ok(ran)
 }
 
-/// Gives pages that a run has left free back to the disk, a few at a time and so many times,
-/// between which sales go on; after the run is recorded, because it may take long and is no loss;
-/// for as long as `may_go_on` says. Says whether there is more to give back. Blocks.
-///
-/// # Errors
-/// [`StorageError`].
+/// Gives pages that a run has freed back to the disk: a few at a time, a limited number of times,
+/// while `may_go_on` returns true; sales go on in between. Called after the run is recorded,
+/// because it may take long and can be interrupted without loss. Returns whether there is more to
+/// give back. Blocks.
 pub fn give_back_space(
     db: &Database<Tenant>,
     origin: &Origin,
@@ -321,15 +320,12 @@ pub fn give_back_space(
     Ok(db.read(|view| view.free_pages()).wait()? > FREE_PAGES_KEPT)
 }
 
-/// Records what a run has deleted in the shop's own trail.
-///
-/// # Errors
-/// [`StorageError`].
+/// Records the deleted rows of a run in the shop's audit trail.
 pub fn record(work: &mut TenantWork, ran: &Ran) -> Result<(), StorageError> {
-    note(work, "retention.pruned", &ran.pruned)
+    record_rows(work, "retention.pruned", &ran.pruned)
 }
 
-fn note(work: &mut TenantWork, action: &str, pruned: &[Pruned]) -> Result<(), StorageError> {
+fn record_rows(work: &mut TenantWork, action: &str, pruned: &[Pruned]) -> Result<(), StorageError> {
     let mut details = Map::new();
     for pruned in pruned.iter().filter(|pruned| pruned.rows > 0) {
         details.insert(
@@ -340,34 +336,24 @@ fn note(work: &mut TenantWork, action: &str, pruned: &[Pruned]) -> Result<(), St
     audit::record(work, action, "shop:retention", Value::Object(details))
 }
 
-/// Tells whether [`delete_keyless`] has anything to delete.
-///
-/// # Errors
-/// [`StorageError`].
+/// Whether [`delete_keyless`] has anything to delete.
 pub fn has_keyless(view: &TenantView, cut_offs: &CutOffs) -> Result<bool, StorageError> {
     Ok(keyless_answers::has_expired(view, cut_offs.keyless_answer)?
         || cart::has_anonymous_due(view, &cut_offs.of_carts())?)
 }
 
-/// Deletes a batch of what callers without an API key left behind and whose time is over: their
-/// answers and their carts. Returns the number of deleted rows; it is no record of anything that
-/// happened, so the audit log says nothing of it.
-///
-/// # Errors
-/// [`StorageError`].
+/// Deletes a batch of expired answers and carts of callers without an API key. Returns the number
+/// of deleted rows. The audit log gets no entry, because these rows are no record of a transaction.
 pub fn delete_keyless(work: &mut TenantWork, cut_offs: &CutOffs) -> Result<usize, StorageError> {
     let answers = keyless_answers::delete_expired(work, cut_offs.keyless_answer, PRUNE_BATCH)?;
     let carts = cut_offs.of_carts();
     Ok(answers + cart::delete_anonymous_due(work, &carts, ANONYMOUS_CARTS_PER_BATCH)?)
 }
 
-/// Queues a run. `false` when one is queued already.
-///
-/// # Errors
-/// [`StorageError`].
+/// Queues a run; `false` when one is queued already.
 pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageError> {
     let mut new = NewJob::new(Queue::Low, PRUNE, job);
-    // What goes on with a run is not the run: the one that it follows is not finished yet.
+    // A continuation has its own key, because the job that it follows has not ended yet.
     new.unique_key = Some(match job.part {
         0 => PRUNE.to_owned(),
         part => format!("{PRUNE}/{}", part % 2),
@@ -375,12 +361,12 @@ pub fn enqueue(work: &mut TenantWork, job: &PruneJob) -> Result<bool, StorageErr
     queue::enqueue(work, &new)
 }
 
-/// Handles a [`PRUNE`] job: so many batches, the entry in the trail, some of the space, and the job
-/// that goes on where this one ends, which it does early when `may_go_on` says no: a job that
-/// outlives its queue's time-out is a failed one, whatever it did. Blocks.
+/// Handles a [`PRUNE`] job: a limited number of batches, the entry in the trail, some of the space,
+/// and the job that continues. It ends early when `may_go_on` returns false: a job that exceeds the
+/// time-out of its queue counts as failed, whatever it did. Blocks.
 ///
 /// # Errors
-/// [`StorageError`]; a further attempt goes on from there.
+/// [`StorageError`]; a further attempt continues from there.
 pub fn run_job(
     db: &Database<Tenant>,
     job: &PruneJob,

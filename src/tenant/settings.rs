@@ -1,4 +1,4 @@
-//! The shop itself: its name, its own currency, and whether its prices include tax.
+//! The shop's settings: its name, its currency, and whether its prices include tax.
 
 use serde_json::json;
 
@@ -14,36 +14,36 @@ statements! {
         updated_at = ?3 WHERE singleton = 1";
 }
 
-/// The shop's own row.
+/// The settings of the shop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shop {
-    /// Its name, as it stands on documents.
+    /// The name on documents.
     pub name: Name,
-    /// The currency of a product or cart that names none. Fixed when the shop is made.
+    /// The default currency of products and carts. Fixed when the shop is created.
     pub currency: Currency,
     /// Whether prices include tax (as consumer prices in Europe do) or tax comes on top (as in the
     /// United States).
     pub prices_include_tax: bool,
-    /// Counts the changes; the `ETag`.
+    /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
 }
 
-/// A change of the shop's row; what is `None` stays.
+/// A change of the settings; a field that is `None` stays unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeShop {
-    /// The new name.
     pub name: Option<Name>,
-    /// Whether prices include tax from now on. Orders keep what they were placed with.
+    /// Applies from now on. Placed orders keep their setting.
     pub prices_include_tax: Option<bool>,
 }
 
-/// Why a change of the settings is refused.
+/// Reasons to refuse a change of the settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsRefused {
-    /// Somebody else changed it meanwhile.
-    #[error("the settings were changed meanwhile; read them again, then repeat the change")]
+    /// The caller has read an older version.
+    #[error(
+        "the settings have changed since they were read; read them again, then repeat the change"
+    )]
     Stale,
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -74,9 +74,6 @@ fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
 
 /// The first rows of a new shop: itself, and a standard tax class of 0 % that it is expected to
 /// change.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn seed(work: &mut TenantWork, name: &Name, currency: Currency) -> Result<(), StorageError> {
     let now = work.now();
     work.insert(&INSERT, params![name, currency, now])?;
@@ -85,18 +82,12 @@ pub fn seed(work: &mut TenantWork, name: &Name, currency: Currency) -> Result<()
 }
 
 /// The shop's row.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn shop(view: &TenantView) -> Result<Shop, StorageError> {
     view.one(&SHOP, [], shop_row)
 }
 
 /// Changes the shop's row; what is so already stays so. `expected` is the version the caller has
 /// seen (`If-Match`), if it says.
-///
-/// # Errors
-/// [`SettingsRefused`].
 pub fn change_shop(
     work: &mut TenantWork,
     expected: Option<i64>,

@@ -1,8 +1,8 @@
-//! Tax classes and their rates over time, and the arithmetic of tax: per rate, to the cent.
+//! Tax classes with their rates over time, and tax arithmetic per rate, exact to the minor unit.
 //!
-//! Tax is computed once per rate over the sum of its lines (not per line, where the roundings would
-//! add up), rounded half up, and spread over the lines by the largest remainder: lines, rates and
-//! the total agree to the last minor unit.
+//! Tax is computed once per rate over the sum of its lines (per line the roundings would add up),
+//! rounded half up, and distributed over the lines by the largest remainder. So lines, rates and
+//! total agree to the last minor unit.
 
 use serde_json::json;
 
@@ -26,47 +26,40 @@ statements! {
         ORDER BY seq DESC LIMIT ?2";
 }
 
-/// The class that every shop has and that a product gets when it names none.
+/// The class of every shop, and the default class of a product.
 pub const STANDARD: &str = "standard";
 
-/// A rate of a class, from an instant on until the next one.
+/// A rate of a class, valid from an instant until the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateOfClass {
-    /// Its id.
     pub id: TaxRateId,
-    /// The class it belongs to.
     pub tax_class: TaxClass,
     /// Its name on documents: `VAT 19 %`.
     pub name: Name,
-    /// How much.
     pub rate: TaxRate,
-    /// Since when.
     pub valid_from: Timestamp,
 }
 
-/// A rate that is to be.
+/// The command to add a rate.
 #[derive(Clone, Debug)]
 pub struct AddRate {
-    /// The class; a new one comes into being with its first rate.
+    /// The first rate of a new class creates it.
     pub tax_class: TaxClass,
     /// Its name on documents.
     pub name: Name,
-    /// How much.
     pub rate: TaxRate,
-    /// From when on; now, when it is not said.
+    /// Default: now.
     pub valid_from: Option<Timestamp>,
 }
 
-/// Why a rate is refused.
+/// Reasons to refuse a rate.
 #[derive(Debug, thiserror::Error)]
 pub enum TaxRefused {
-    /// The class has a rate from that very instant.
+    /// The class has a rate with the same beginning.
     #[error("the class `{0}` has a rate from that instant already; choose another valid_from")]
     SameStart(TaxClass),
-    /// There is no such class.
     #[error("there is no tax class `{0}`; add a rate for it first")]
     UnknownClass(TaxClass),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -98,15 +91,12 @@ fn rate_row(row: &Row<'_>) -> rusqlite::Result<RateOfClass> {
     })
 }
 
-/// The first instant there is: since then the rate is valid that every shop begins with.
+/// The earliest instant: the beginning of the rate that every shop starts with.
 fn beginning() -> Timestamp {
     Timestamp::from_millis_clamped(i64::MIN)
 }
 
-/// The standard class at 0 %, for a shop that sets no rate.
-///
-/// # Errors
-/// [`StorageError`].
+/// Inserts the standard class at 0 %, for a shop that sets no rate.
 pub fn seed(work: &mut TenantWork) -> Result<(), StorageError> {
     let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
     let since = beginning();
@@ -114,9 +104,6 @@ pub fn seed(work: &mut TenantWork) -> Result<(), StorageError> {
 }
 
 /// Adds a rate to a class.
-///
-/// # Errors
-/// [`TaxRefused`].
 pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass, TaxRefused> {
     let (id, now) = (work.new_id::<TaxRateKind>(), work.now());
     let valid_from = command.valid_from.unwrap_or(now);
@@ -151,10 +138,6 @@ pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<RateOfClass,
     })
 }
 
-/// A page of rates.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfClass>, StorageError> {
     Ok(Page::cut(
         view.all(&PAGE, params![page.before, page.fetch()], |row| {
@@ -164,12 +147,12 @@ pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<RateOfCla
     ))
 }
 
-/// The rate of a class at an instant. A sale before the first rate that an operator set takes that
-/// first rate: it is a fact, and hardly was without tax. The 0 % that a shop begins with counts
+/// The rate of a class at an instant. A sale before the first rate that the shop set gets that
+/// first rate: the sale has taken place, and hardly was without tax. The initial rate of 0 % counts
 /// only while no other rate is set; a shop without tax until a date sets a rate of 0 % before it.
 ///
 /// # Errors
-/// `UnknownClass` when the class has no rate at all, or the storage's.
+/// `UnknownClass` when the class has no rate at all.
 pub fn rate_at(
     view: &TenantView,
     tax_class: &TaxClass,
@@ -185,7 +168,7 @@ pub fn rate_at(
         .ok_or_else(|| TaxRefused::UnknownClass(tax_class.clone()))
 }
 
-/// Tells whether a rate is the one that every shop begins with.
+/// Whether a rate is the initial one of every shop.
 fn is_seeded(rate: &RateOfClass) -> bool {
     rate.valid_from == beginning() && rate.tax_class.as_str() == STANDARD
 }
@@ -193,28 +176,26 @@ fn is_seeded(rate: &RateOfClass) -> bool {
 /// Refuses a class that has no rate at all.
 ///
 /// # Errors
-/// `UnknownClass`, or the storage's.
+/// `UnknownClass`.
 pub fn require_class(view: &TenantView, tax_class: &TaxClass) -> Result<(), TaxRefused> {
     view.find(&EXISTS, params![tax_class], |_| Ok(()))?
         .ok_or_else(|| TaxRefused::UnknownClass(tax_class.clone()))
 }
 
-/// What one rate takes from a number of lines: their net amounts and their taxes, which sum to the
-/// rate's.
+/// Net amounts and taxes of the lines of one rate; they add up to the sums of the rate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaxedGroup {
     /// Net amount of each line.
     pub nets: Vec<Money>,
     /// Tax of each line.
     pub taxes: Vec<Money>,
-    /// Sum of the nets.
+    /// Sum of the net amounts.
     pub net: Money,
     /// Sum of the taxes.
     pub tax: Money,
 }
 
-/// Taxes the lines of one rate. `amounts` are the lines' prices: with the tax in them when
-/// `included`, without it otherwise.
+/// Taxes the lines of one rate. `amounts` are the lines' prices, including tax if `included`.
 ///
 /// # Errors
 /// [`MoneyError`] when a sum is too large or the currencies differ.
@@ -275,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn three_thirds_of_a_cent_are_not_lost() {
+    fn distributes_last_cent_over_thirds() {
         let rate = TaxRate::from_ppm(190_000).expect("19 %");
         let group = tax_group(&[eur(33), eur(33), eur(33)], rate, false).expect("small");
         assert_eq!((group.net, group.tax), (eur(99), eur(19)));

@@ -13,7 +13,7 @@ use std::thread;
 
 use super::shared::Shared;
 use crate::app::App;
-use crate::maintenance::all_files;
+use crate::maintenance;
 use crate::observe::job_stats::Count;
 use crate::platform::{epoch, queue};
 use crate::primitives::id::TenantId;
@@ -189,7 +189,7 @@ fn delete_keyless(shared: &Arc<Shared>, tenant: TenantId, db: &Database<Tenant>)
     if !app.clock_watch.is_trusted() {
         return;
     }
-    let cut_offs = all_files::cut_offs(app, app.clock.now());
+    let cut_offs = maintenance::retention::cut_offs(app, app.clock.now());
     for _ in 0..KEYLESS_BATCHES_PER_SWEEP {
         let found = db
             .read(move |view| retention::has_keyless(view, &cut_offs))

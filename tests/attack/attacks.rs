@@ -1,5 +1,4 @@
-//! The attacks, each with what it costs, the bound of that, and the settings that turn the bound
-//! off.
+//! The attacks, each with its cost, its bound, and the settings that turn the bound off.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,28 +16,27 @@ const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * KIB;
 /// Threads of one flood.
 const THREADS: usize = 4;
-/// The pause after each request of a flood: some 500 requests a second in all. A stranger is
-/// elsewhere and takes no processor time of this machine, so an attack that did would measure the
-/// wrong thing.
+/// The pause after each request of a flood: about 500 requests a second in total. A real attacker
+/// uses another machine, so an attack that used much processor time here would distort the result.
 const PAUSE: Duration = Duration::from_millis(8);
-/// Addresses that a flood comes from.
+/// The number of source addresses of a flood.
 const ADDRESSES: usize = 1_000;
-/// Addresses of the attacks that come from one.
+/// Addresses of the attacks from a single address.
 const GUESSER: usize = 20_001;
 const READER: usize = 20_002;
 const HOLDER: usize = 20_003;
-/// Bodies that are begun and not finished, and the bytes that each has sent.
+/// The number of unfinished bodies, and the bytes sent of each.
 const BODIES: usize = 600;
 const BODY_BYTES: usize = 1_000_000;
-/// The pause of each thread between two of them: 100 MB a second in all, as much as a line of 1
-/// Gbit/s carries.
+/// The pause of each thread between two bodies: 100 MB a second in total, the throughput of 1
+/// Gbit/s.
 const BODY_PAUSE: Duration = Duration::from_millis(40);
-/// Connections that take a place and give nothing.
+/// Connections that send no complete request.
 const CONNECTIONS: usize = 2_000;
 const CONNECTION_PAUSE: Duration = Duration::from_millis(1);
 const UNLIMITED: &str = "1000000/s";
 
-/// The cost of an attack that its bound is about.
+/// The kind of cost that an attack's bound limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cost {
     /// Growth of the attacked shop's file, in bytes an hour.
@@ -47,13 +45,13 @@ pub enum Cost {
     LogsPerHour,
     /// Growth of the daemon's memory, in bytes.
     Memory,
-    /// Pieces of stock that are held.
+    /// Held pieces of stock.
     Pieces,
-    /// Requests that had an effect, or were looked into, an hour.
+    /// Requests per hour that had an effect or were processed.
     AdmittedPerHour,
 }
 
-/// Counts of an attack under way.
+/// Counts of a running attack.
 #[derive(Default)]
 pub struct Progress {
     pub sent: AtomicUsize,
@@ -61,7 +59,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn note(&self, is_admitted: bool) {
+    fn count(&self, is_admitted: bool) {
         self.sent.fetch_add(1, Ordering::Relaxed);
         self.admitted
             .fetch_add(usize::from(is_admitted), Ordering::Relaxed);
@@ -91,7 +89,7 @@ impl Span {
         self.length.saturating_sub(self.watch.read())
     }
 
-    pub fn is_over(self) -> bool {
+    pub fn has_ended(self) -> bool {
         self.left().is_zero()
     }
 }
@@ -102,7 +100,7 @@ pub struct Attack {
     pub run: fn(&Ground, Span, &Progress),
     pub cost: Cost,
     pub bound: f64,
-    /// The settings that turn the bound off; none where nothing can.
+    /// The settings that turn the bound off; empty if none can.
     pub off: &'static [(&'static str, &'static str)],
 }
 
@@ -195,8 +193,8 @@ pub const ATTACKS: &[Attack] = &[
     },
 ];
 
-/// Runs `one` again and again in several threads; it gets the number of the request and says
-/// whether that was admitted.
+/// Runs `one` repeatedly in several threads with the number of the request. It returns whether the
+/// request was admitted.
 fn flood(
     ground: &Ground,
     span: Span,
@@ -209,10 +207,10 @@ fn flood(
             scope.spawn(|| {
                 yield_to_tills();
                 let mut stranger = Stranger::new(ground.address());
-                while !span.is_over() {
+                while !span.has_ended() {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     // A connection that the daemon closed is a request that was not admitted.
-                    progress.note(one(&mut stranger, number).unwrap_or(false));
+                    progress.count(one(&mut stranger, number).unwrap_or(false));
                     thread::park_timeout(PAUSE);
                 }
             });
@@ -220,10 +218,9 @@ fn flood(
     });
 }
 
-/// Lowers the priority of this thread: tills and daemon share the machine with an attacker that
-/// would be elsewhere.
+/// Lowers the priority of this thread, because a real attacker would not share the machine.
 fn yield_to_tills() {
-    // Where that is refused the figures are worse and no less true.
+    // If the system refuses this, the results are worse but still valid.
     let _ = rustix::process::nice(10);
 }
 
@@ -233,34 +230,34 @@ fn is_done(status: u16) -> bool {
     (200..300).contains(&status)
 }
 
-/// Answers of a large cart, each kept under a key that was made up.
+/// Requests answers of a large cart, each stored for a new idempotency key.
 fn large_answers(ground: &Ground, span: Span, progress: &Progress) {
     let (cart, product) = (&ground.attacked.cart, &ground.attacked.carted);
     let line = format!("POST /v1/carts/{cart}/items");
     flood(ground, span, progress, |stranger, number| {
         let fields = format!("{OF_SHOP}idempotency-key: made-up-{number}\r\n");
         let body = json!({"product_id": product, "quantity": 1}).to_string();
-        let heard = stranger.call(&address_of(number % ADDRESSES), &line, &fields, &body)?;
-        Ok(is_done(heard.status))
+        let reply = stranger.call(&address_of(number % ADDRESSES), &line, &fields, &body)?;
+        Ok(is_done(reply.status))
     });
 }
 
-/// New carts, each with one line.
+/// Creates carts with one line each.
 fn carts(ground: &Ground, span: Span, progress: &Progress) {
     let body = json!({"product_id": ground.attacked.product, "quantity": 1}).to_string();
     flood(ground, span, progress, |stranger, number| {
         let from = address_of(number % ADDRESSES);
         let fields = format!("{OF_SHOP}idempotency-key: cart-{number}\r\n");
-        let heard = stranger.call(&from, "POST /v1/carts", &fields, "{}")?;
-        if is_done(heard.status) {
-            let line = format!("POST /v1/carts/{}/items", heard.text("/id"));
+        let reply = stranger.call(&from, "POST /v1/carts", &fields, "{}")?;
+        if is_done(reply.status) {
+            let line = format!("POST /v1/carts/{}/items", reply.text("/id"));
             stranger.call(&from, &line, OF_SHOP, &body)?;
         }
-        Ok(is_done(heard.status))
+        Ok(is_done(reply.status))
     });
 }
 
-/// Orders that nobody pays.
+/// Places orders without paying them.
 fn orders(ground: &Ground, span: Span, progress: &Progress) {
     flood(ground, span, progress, |stranger, number| {
         let from = address_of(number % ADDRESSES);
@@ -276,7 +273,7 @@ fn orders(ground: &Ground, span: Span, progress: &Progress) {
     });
 }
 
-/// Carts a quantity as the first client and orders it as the second; the last status.
+/// Fills a cart as the first client and orders it as the second. Returns the last status.
 fn order(
     stranger: &mut Stranger,
     span: Span,
@@ -286,9 +283,9 @@ fn order(
     number: usize,
 ) -> io::Result<u16> {
     let mut insist = |from: &str, line: &str, fields: &str, body: &str| loop {
-        let heard = stranger.call(from, line, fields, body)?;
-        if heard.text("/code") != "rate_limited" || span.is_over() {
-            return Ok::<_, io::Error>(heard);
+        let reply = stranger.call(from, line, fields, body)?;
+        if reply.text("/code") != "rate_limited" || span.has_ended() {
+            return Ok::<_, io::Error>(reply);
         }
         thread::park_timeout(PAUSE);
     };
@@ -309,13 +306,13 @@ fn order(
     Ok(placed.status)
 }
 
-/// As much of the shelf as one address can hold: the whole of it, then halves of what was refused.
-/// Others fill its carts.
+/// Holds as much of the shelf as one address can: first all of it, then half of each rejected
+/// quantity. Other addresses fill its carts.
 fn holds(ground: &Ground, span: Span, progress: &Progress) {
     yield_to_tills();
     let mut stranger = Stranger::new(ground.address());
     let (buyer, mut quantity, mut number) = (address_of(HOLDER), SHELF, 0);
-    while quantity >= 1 && !span.is_over() {
+    while quantity >= 1 && !span.has_ended() {
         number += 1;
         let placed = order(
             &mut stranger,
@@ -326,44 +323,44 @@ fn holds(ground: &Ground, span: Span, progress: &Progress) {
             number,
         );
         let is_admitted = placed.is_ok_and(is_done);
-        progress.note(is_admitted);
+        progress.count(is_admitted);
         if !is_admitted {
             quantity /= 2;
         }
     }
 }
 
-/// A host and a header that name different shops, with a path as long as a head allows.
+/// Sends a host and a header that name different tenants, with the longest path that a head allows.
 fn mismatches(ground: &Ground, span: Span, progress: &Progress) {
     let line = format!("GET /v1/catalog/products/{}", "a".repeat(12_000));
     flood(ground, span, progress, |stranger, number| {
         let fields = format!("host: b.example.org\r\n{OF_SHOP}");
         let from = address_of(number % ADDRESSES);
-        let heard = stranger.send(&request(&from, &line, &fields, ""))?;
-        Ok(heard.status == 403)
+        let reply = stranger.send(&request(&from, &line, &fields, ""))?;
+        Ok(reply.status == 403)
     });
 }
 
-/// Keys that are guessed, from one address; admitted is what was compared with the keys that there
-/// are.
+/// Guesses keys from one address. A request counts as admitted if its key was compared with stored
+/// keys.
 fn guesses(ground: &Ground, span: Span, progress: &Progress) {
     flood(ground, span, progress, |stranger, number| {
         let fields = format!("authorization: Bearer tbx_{number:040}\r\n");
-        let heard = stranger.call(&address_of(GUESSER), "GET /v1/orders", &fields, "")?;
-        Ok(heard.status == 401)
+        let reply = stranger.call(&address_of(GUESSER), "GET /v1/orders", &fields, "")?;
+        Ok(reply.status == 401)
     });
 }
 
-/// Reads of the catalog from one address.
+/// Reads the catalog from one address.
 fn reads(ground: &Ground, span: Span, progress: &Progress) {
     flood(ground, span, progress, |stranger, _| {
         let line = "GET /v1/catalog/products?limit=200";
-        let heard = stranger.call(&address_of(READER), line, OF_SHOP, "")?;
-        Ok(is_done(heard.status))
+        let reply = stranger.call(&address_of(READER), line, OF_SHOP, "")?;
+        Ok(is_done(reply.status))
     });
 }
 
-/// Requests that two readers could read in two ways; each is refused.
+/// Sends ambiguous requests, which must all be rejected.
 fn ambiguous(ground: &Ground, span: Span, progress: &Progress) {
     let kinds: [(&str, &str, &str); 5] = [
         (
@@ -391,12 +388,12 @@ fn ambiguous(ground: &Ground, span: Span, progress: &Progress) {
     flood(ground, span, progress, |stranger, number| {
         let (line, fields, body) = kinds[number % kinds.len()];
         let from = address_of(number % ADDRESSES);
-        let heard = stranger.send(&request(&from, line, fields, body))?;
-        Ok(!matches!(heard.status, 400 | 415 | 429))
+        let reply = stranger.send(&request(&from, line, fields, body))?;
+        Ok(!matches!(reply.status, 400 | 415 | 429))
     });
 }
 
-/// Bodies of a megabyte of which the last bytes never come.
+/// Sends bodies of a megabyte without their last byte.
 fn unfinished_bodies(ground: &Ground, span: Span, progress: &Progress) {
     let next = AtomicUsize::new(0);
     let part = " ".repeat(BODY_BYTES);
@@ -405,14 +402,14 @@ fn unfinished_bodies(ground: &Ground, span: Span, progress: &Progress) {
             scope.spawn(|| {
                 yield_to_tills();
                 let mut kept = Vec::new();
-                while !span.is_over() {
+                while !span.has_ended() {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= BODIES {
                         break;
                     }
                     let from = address_of(number);
                     let begun = begin_body(ground, &from, &part);
-                    progress.note(begun.is_ok());
+                    progress.count(begun.is_ok());
                     kept.extend(begun);
                     thread::park_timeout(BODY_PAUSE);
                 }
@@ -433,15 +430,15 @@ fn begin_body(ground: &Ground, from: &str, part: &str) -> io::Result<TcpStream> 
     Ok(stream)
 }
 
-/// Keeps connections open until the attack is over.
+/// Keeps connections open until the end of the attack.
 fn hold(kept: Vec<TcpStream>, span: Span) {
-    while !span.is_over() {
+    while !span.has_ended() {
         thread::park_timeout(span.left());
     }
     drop(kept);
 }
 
-/// Slow heads, slow bodies, garbage, and connections that say nothing.
+/// Opens connections with slow heads, slow bodies, garbage, or no data.
 fn idle_connections(ground: &Ground, span: Span, progress: &Progress) {
     yield_to_tills();
     let begun: [&[u8]; 4] = [
@@ -453,19 +450,19 @@ fn idle_connections(ground: &Ground, span: Span, progress: &Progress) {
     ];
     let mut kept = Vec::new();
     for number in 0..CONNECTIONS {
-        if span.is_over() {
+        if span.has_ended() {
             break;
         }
         let opened = connect(ground.address()).and_then(|mut stream| {
             stream.write_all(begun[number % begun.len()])?;
             Ok(stream)
         });
-        progress.note(opened.is_ok());
+        progress.count(opened.is_ok());
         kept.extend(opened);
         thread::park_timeout(CONNECTION_PAUSE);
     }
     for stream in &mut kept {
-        // What was answered is read, so that the daemon never waits for it.
+        // Reads the answer, so that the daemon never waits for this client.
         let _ = stream.set_nonblocking(true);
         let _ = stream.read(&mut [0; 4096]);
     }

@@ -1,5 +1,5 @@
-//! Controls: one bound is turned off by configuration, and its attack must show damage. A program
-//! that finds none could find none.
+//! Controls: one bound is turned off by configuration, and its attack must show damage. Otherwise
+//! the program could not detect damage at all.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::ground::Ground;
 use crate::report::{Phase, amount, faults};
 use crate::run::{Tills, observe};
 
-/// Runs an attack with its bound off. `Err` says that the control is blind.
+/// Runs an attack with its bound off. `Err` if it shows no damage.
 pub fn run(attack: &Attack, quiet: &Phase, length: Duration) -> Result<(), String> {
     if attack.off.is_empty() {
         println!(
-            "control {:<12} has no setting that batches its bound off",
+            "control {:<12} has no setting that turns its bound off",
             attack.name
         );
         return Ok(());
@@ -22,7 +22,7 @@ pub fn run(attack: &Attack, quiet: &Phase, length: Duration) -> Result<(), Strin
         Err(ended) => {
             let last = ended.lines().last().unwrap_or_default();
             return Err(format!(
-                "{}: the daemon does not take {:?}: {last}",
+                "{}: the daemon rejects {:?}: {last}",
                 attack.name, attack.off
             ));
         }
@@ -31,7 +31,7 @@ pub fn run(attack: &Attack, quiet: &Phase, length: Duration) -> Result<(), Strin
         observe(&ground, tills, length, Some(attack))
     });
     let cost = phase.cost(attack.cost, quiet.per_sale());
-    let (is_dear, refused) = (cost > attack.bound, faults(&phase, quiet, true));
+    let (exceeds_bound, refused) = (cost > attack.bound, faults(&phase, quiet, true));
     println!(
         "control {:<12} costs {} of {} with its bound off{}",
         attack.name,
@@ -42,11 +42,11 @@ pub fn run(attack: &Attack, quiet: &Phase, length: Duration) -> Result<(), Strin
             .map(|fault| format!("; {fault}"))
             .unwrap_or_default()
     );
-    if is_dear || !refused.is_empty() {
+    if exceeds_bound || !refused.is_empty() {
         Ok(())
     } else {
         Err(format!(
-            "{}: no damage with its bound off: this program could find none",
+            "{}: no damage with its bound off: this program cannot detect damage",
             attack.name
         ))
     }

@@ -1,5 +1,5 @@
-//! The ground of an attack: a small disk, the real daemon on it, two shops, and what can be read of
-//! them from outside.
+//! The environment of an attack: a small disk, the real daemon on it, two shops, and measurements
+//! from outside.
 
 #[expect(dead_code, reason = "the integration tests use the rest of it")]
 #[path = "../it/support/answer.rs"]
@@ -21,20 +21,19 @@ use answer::Answer;
 pub use process::Client;
 use process::{Daemon, tillbox};
 
-/// The small disk. The reserve of the configuration is a sixth of it.
+/// The small disk. The configured reserve is a sixth of it.
 const DISK: &str = "size=400m,mode=0700";
-/// The limits of the storefront at their default rates, with the bucket of a second instead of a
-/// minute's: a run of seconds then sees the rate that an hour has. A full bucket adds what a minute
-/// costs.
+/// The default rates of the storefront, with buckets of a second instead of a minute: a run of
+/// seconds then shows the rate of an hour. A full bucket adds the cost of a minute.
 const RATES: [(&str, &str); 4] = [
     ("TILLBOX_RATE_LIMITS__STOREFRONT", "2/s"),
     ("TILLBOX_RATE_LIMITS__STOREFRONT_READ", "10/s"),
     ("TILLBOX_RATE_LIMITS__STOREFRONT_TENANT", "50/s"),
     ("TILLBOX_RATE_LIMITS__BAD_KEYS", "1/s"),
 ];
-/// Pieces on the shelf that strangers try to hold.
+/// The stock that strangers try to hold.
 pub const SHELF: i64 = 10_000;
-/// Products that a large cart is filled with: as many lines as a cart may have.
+/// The products of a large cart: the maximum of lines.
 const PRODUCTS: usize = 100;
 
 /// One of the two shops.
@@ -43,12 +42,11 @@ pub struct Shop {
     pub key: String,
     /// The product that the till sells.
     pub product: String,
-    /// A product of [`SHELF`] pieces that no till sells.
+    /// A product with [`SHELF`] pieces that no till sells.
     pub shelf: String,
-    /// An open cart with as many lines as it may have, filled by the shop itself so that the attack
-    /// begins at once.
+    /// An open cart with the maximum of lines, filled by the shop so that the attack starts at once.
     pub cart: String,
-    /// A product that is in it.
+    /// A product in the cart.
     pub carted: String,
     file: PathBuf,
 }
@@ -63,29 +61,27 @@ pub struct Ground {
     pub neighbour: Shop,
 }
 
-/// Bytes at one moment.
+/// Sizes in bytes at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bytes {
     /// The attacked shop's file, as a reader sees it.
     pub file: u64,
     pub logs: u64,
-    /// All that is taken of the small disk.
+    /// The used bytes of the small disk.
     pub disk: u64,
 }
 
 impl Ground {
-    /// Prepares it, with further settings by their variables.
-    ///
-    /// # Errors
-    /// The daemon's last words, when it does not start: a setting that it does not know.
+    /// Starts the environment with additional settings (variables). Fails with the daemon's last
+    /// output when it does not start, for example with an unknown setting.
     pub fn prepare(settings: &[(&str, &str)]) -> Result<Self, String> {
         let dir = tempfile::tempdir().expect("a directory");
         let is_mounted = mount(dir.path());
         let data = dir.path().join("data");
         let [attacked, neighbour] = ["a", "b"].map(|slug| create(&data, slug));
         let mut serve = tillbox(&data, &["serve", "--listen", "127.0.0.1:0"]);
-        // The support for tests lifts the limits, which are what is attacked here; a till with a
-        // key is not.
+        // The test support lifts all rate limits. They are tested here, so only the limit of the
+        // tills stays lifted.
         let lifted: Vec<_> = serve
             .get_envs()
             .filter(|(name, _)| name.to_string_lossy().starts_with("TILLBOX_RATE_LIMITS__"))
@@ -122,7 +118,6 @@ impl Ground {
         self.daemon.address()
     }
 
-    /// Bytes at present.
     pub fn bytes(&self) -> Bytes {
         Bytes {
             file: pages(&self.attacked.file),
@@ -145,7 +140,7 @@ impl Ground {
         kib.unwrap_or_default() * 1024
     }
 
-    /// The pieces of the shelf that somebody holds.
+    /// The number of held pieces of the shelf.
     pub fn held(&self) -> i64 {
         let path = format!("/v1/inventory/stock/{}", self.attacked.shelf);
         let answer = self
@@ -177,7 +172,7 @@ impl Drop for Ground {
     }
 }
 
-/// Mounts the small disk; says so where that cannot be done.
+/// Mounts the small disk; prints a line if that is impossible.
 fn mount(dir: &Path) -> bool {
     let ran = Command::new("mount")
         .args(["-t", "tmpfs", "-o", DISK, "tmpfs"])
@@ -186,8 +181,7 @@ fn mount(dir: &Path) -> bool {
     let is_mounted = ran.is_ok_and(|output| output.status.success());
     if !is_mounted {
         println!(
-            "SKIPPED: the small disk cannot be mounted, which needs root; storage.tenant_max \
-             stands in for it"
+            "SKIPPED: mounting the small disk needs root; storage.tenant_max is used in its place"
         );
     }
     is_mounted
@@ -195,7 +189,7 @@ fn mount(dir: &Path) -> bool {
 
 fn unmount(dir: &Path, is_mounted: bool) {
     if is_mounted {
-        // The daemon is gone by now, or keeps the disk until it is.
+        // If the daemon still runs, the lazy unmount takes effect at its end.
         let _unmounted = Command::new("umount").arg("-l").arg(dir).output();
     }
 }
@@ -284,7 +278,7 @@ fn pages(file: &Path) -> u64 {
     read().expect("the shop's file can be read")
 }
 
-/// The bytes of a file, or of all files below a directory.
+/// Sums the bytes of a file, or of all files below a directory.
 fn size(path: &Path) -> u64 {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return 0;

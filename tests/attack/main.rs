@@ -1,11 +1,11 @@
-//! The attack program: strangers without a key do their worst to shop A of a real daemon on a small
-//! disk, while a till of A and one of its neighbour B sell. It fails when a till is refused or
-//! slow, or when an attack costs more than its bound; and when a control, which batches one bound
-//! off, shows no damage.
+//! The attack program: callers without a key attack shop A of a real daemon on a small disk, while
+//! a till of A and a till of its neighbour B sell. The program fails when a till is refused or slow,
+//! when an attack costs more than its bound, and when a control, which turns one bound off, shows no
+//! damage.
 //!
-//! `cargo test` runs the smoke form: each attack for an instant, no figures judged. The form that
-//! judges: `cargo test --release --test attack -- --ci`. One attack: `-- --ci carts`. One bound
-//! off: `-- --control carts`.
+//! `cargo test` runs the smoke form: each attack for an instant, without judging measurements. The
+//! judging form: `cargo test --release --test attack -- --ci`. One attack: `-- --ci carts`. One
+//! bound off: `-- --control carts`.
 
 #[cfg(target_os = "linux")]
 mod attacks;
@@ -29,5 +29,5 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("SKIPPED: the attack program reads /proc and mounts a small disk, which is Linux");
+    println!("SKIPPED: the attack program needs Linux: it reads /proc and mounts a small disk");
 }

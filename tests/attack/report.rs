@@ -1,36 +1,36 @@
-//! The figures of an attack, the judgement, and the table.
+//! Measurements of an attack, their judgement, and the table.
 
 use crate::attacks::{Attack, Cost};
 use crate::ground::Bytes;
 use crate::till::Sales;
 
 const HOUR_S: f64 = 3_600.0;
-/// A till may be slower by so much beside the ratio: a machine with two cores runs tills, attackers
-/// and daemon at once.
+/// The allowed delay of a till besides the ratio: a machine with two cores runs tills, attackers and
+/// daemon together.
 const NOISE_MS: f64 = 15.0;
-/// The most that an attack may slow down a till.
+/// The largest allowed slowdown of a till by an attack.
 const RATIO: f64 = 1.5;
-/// Fewer sales have no percentile.
+/// The fewest sales for a percentile.
 const SALES_MIN: usize = 40;
 
-/// What is read at one moment of a phase.
+/// Measurements at one moment of a phase.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
     pub bytes: Bytes,
     pub admitted: usize,
-    /// Sales of the attacked shop's own till since the phase began, and of both tills.
+    /// Sales of the attacked shop's till since the start of the phase.
     pub sales: usize,
     pub all_sales: usize,
 }
 
-/// Bytes of one sale: in the file of its shop, and in the logs.
+/// Bytes of one sale in the file of its shop and in the logs.
 #[derive(Clone, Copy, Debug)]
 pub struct PerSale {
     pub file: f64,
     pub logs: f64,
 }
 
-/// One phase: the tills alone, or beside an attack.
+/// One phase: the tills alone, or during an attack.
 #[derive(Debug, Default)]
 pub struct Phase {
     pub attacked: Sales,
@@ -39,16 +39,16 @@ pub struct Phase {
     /// At the beginning, in the middle and at the end.
     pub readings: [Reading; 3],
     pub sent: usize,
-    /// Growth of the daemon's memory at its highest.
+    /// The peak growth of the daemon's memory.
     pub memory: u64,
     pub held: i64,
     pub health: u16,
-    /// What is wrong with the tills in it.
+    /// Faults of the tills.
     pub faults: Vec<String>,
 }
 
 impl Phase {
-    /// Of each shop the phase in which its till was slower.
+    /// Combines the slower phase of each shop.
     pub fn slower_of(&self, other: &Self) -> Self {
         let slower = |one: &Sales, other: &Sales| {
             if one.p99_ms() >= other.p99_ms() {
@@ -64,7 +64,7 @@ impl Phase {
         }
     }
 
-    /// The bytes that a sale takes when nobody attacks.
+    /// Computes the bytes of a sale without an attack.
     pub fn per_sale(&self) -> PerSale {
         let [first, _, last] = &self.readings;
         let per = |bytes: fn(&Bytes) -> u64, sales: usize| {
@@ -77,8 +77,8 @@ impl Phase {
         }
     }
 
-    /// The cost of an attack. What comes at once (a bucket that was full) counts once, and the rate
-    /// of the second half for the rest of an hour.
+    /// Computes the cost of an attack: the growth in the first half (a full bucket) once, plus the
+    /// rate of the second half for the rest of an hour.
     pub fn cost(&self, cost: Cost, per_sale: PerSale) -> f64 {
         let value = |reading: &Reading| match cost {
             Cost::FilePerHour => reading.bytes.file as f64 - per_sale.file * reading.sales as f64,
@@ -100,7 +100,7 @@ impl Phase {
     }
 }
 
-/// Sales that were refused, and tills that were slow beside `quiet`.
+/// Lists rejected sales, and tills that were slow compared with `quiet`.
 pub fn faults(phase: &Phase, quiet: &Phase, judges_time: bool) -> Vec<String> {
     let mut faults = Vec::new();
     let pairs = [
@@ -130,7 +130,7 @@ pub fn faults(phase: &Phase, quiet: &Phase, judges_time: bool) -> Vec<String> {
     faults
 }
 
-/// An amount with its unit.
+/// Formats an amount with its unit.
 pub fn amount(cost: Cost, value: f64) -> String {
     let mib = value / (1024.0 * 1024.0);
     match cost {
@@ -157,7 +157,7 @@ pub fn print_head() {
     );
 }
 
-/// One line: the figure that the bound is about, and all others beside it.
+/// Prints a line with the bounded cost and all other costs.
 pub fn print(attack: &Attack, phase: &Phase, quiet: &Phase) {
     let per_sale = quiet.per_sale();
     let all = [Cost::FilePerHour, Cost::LogsPerHour, Cost::Memory]

@@ -1,4 +1,4 @@
-//! The run: the tills alone, beside each attack, alone again; then the controls.
+//! The run: the tills alone, during each attack, alone again; then the controls.
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -13,71 +13,71 @@ use crate::report::{self, Phase, Reading, amount, faults};
 use crate::stranger::{Stranger, address_of};
 use crate::till::{Sales, Till};
 
-/// How often the daemon's memory is read.
-const LOOK: Duration = Duration::from_millis(20);
-/// The pauses of the tills. The attacked shop's is slow, because the bytes of its sales are
-/// subtracted from what the attack writes.
+/// The interval of reading the daemon's memory.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(20);
+/// The pauses of the tills. The attacked shop's till is slow, because the bytes of its sales are
+/// subtracted from the bytes of the attack.
 const ATTACKED_PAUSE: Duration = Duration::from_millis(20);
 const NEIGHBOUR_PAUSE: Duration = Duration::from_millis(10);
 
-/// The words of the command line.
+/// The parsed command line.
 #[derive(Debug, Default)]
-struct Order {
+struct Options {
     is_long: bool,
     names: Vec<String>,
     controls: Vec<String>,
 }
 
-/// Options of the usual harness are passed over, as words are that name no attack: they are meant
-/// for other tests.
-fn understand(args: impl Iterator<Item = String>) -> Order {
-    let mut order = Order::default();
+/// Parses the command line. Options of the usual harness and unknown words are for other tests and
+/// are ignored.
+fn parse_args(args: impl Iterator<Item = String>) -> Options {
+    let mut options = Options::default();
     let mut args = args;
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--ci" => order.is_long = true,
-            "--control" => order.controls.extend(args.next()),
+            "--ci" => options.is_long = true,
+            "--control" => options.controls.extend(args.next()),
             option if option.starts_with('-') => {}
-            word => order.names.push(word.to_owned()),
+            word => options.names.push(word.to_owned()),
         }
     }
-    order
+    options
 }
 
-/// Runs what the arguments ask for.
+/// Runs the attacks and controls of the command line.
 pub fn all(args: impl Iterator<Item = String>) -> ExitCode {
     let args: Vec<String> = args.collect();
     if args.iter().any(|arg| arg == "--list") {
         return ExitCode::SUCCESS;
     }
-    let order = understand(args.into_iter());
+    let options = parse_args(args.into_iter());
     let named = |names: &[String]| -> Vec<&Attack> {
         let is_named = |attack: &&Attack| names.iter().any(|name| name == attack.name);
         ATTACKS.iter().filter(is_named).collect()
     };
     let all: Vec<&Attack> = ATTACKS.iter().collect();
-    let is_whole = order.names.is_empty() && order.controls.is_empty();
+    let is_whole = options.names.is_empty() && options.controls.is_empty();
     let attacks = if is_whole {
         all.clone()
     } else {
-        named(&order.names)
+        named(&options.names)
     };
-    let controls = if is_whole && order.is_long {
+    let controls = if is_whole && options.is_long {
         all
     } else {
-        named(&order.controls)
+        named(&options.controls)
     };
     if attacks.is_empty() && controls.is_empty() {
         let names: Vec<&str> = ATTACKS.iter().map(|attack| attack.name).collect();
         println!(
-            "there is no attack {:?}; there are {}",
-            order.names,
+            "no attack {:?}; choose from {}",
+            options.names,
             names.join(", ")
         );
         return ExitCode::SUCCESS;
     }
     raise_descriptors();
-    let lengths = if order.is_long || !order.controls.is_empty() {
+    let lengths = if options.is_long || !options.controls.is_empty() {
         LONG
     } else {
         SMOKE
@@ -93,7 +93,7 @@ pub fn all(args: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
-/// Lengths of the phases, and whether their figures are judged.
+/// Lengths of the phases, and whether their measurements are judged.
 struct Lengths {
     quiet: Duration,
     attack: Duration,
@@ -108,7 +108,7 @@ const LONG: Lengths = Lengths {
     judges: true,
 };
 
-/// Too short for figures: it is seen that each attack runs, that the tills sell and that the daemon
+/// Too short for measurements: checks only that each attack runs, the tills sell and the daemon
 /// lives.
 const SMOKE: Lengths = Lengths {
     quiet: Duration::from_millis(300),
@@ -134,13 +134,13 @@ fn attack_all(attacks: &[&Attack], controls: &[&Attack], lengths: &Lengths) -> V
             report::print_head();
         }
         for attack in attacks {
-            let phase = fair(&ground, tills, lengths, &quiet, attack);
+            let phase = attack_with_retries(&ground, tills, lengths, &quiet, attack);
             report::print(attack, &phase, &quiet);
             let cost = phase.cost(attack.cost, quiet.per_sale());
             let mut found = phase.faults.clone();
             if lengths.judges && cost > attack.bound {
                 let (cost, bound) = (amount(attack.cost, cost), amount(attack.cost, attack.bound));
-                found.push(format!("it costs {cost}, and may cost {bound}"));
+                found.push(format!("it costs {cost}; the bound is {bound}"));
             }
             findings.extend(
                 found
@@ -155,7 +155,7 @@ fn attack_all(attacks: &[&Attack], controls: &[&Attack], lengths: &Lengths) -> V
                 .iter()
                 .map(|fault| format!("after the attacks: {fault}")),
         );
-        findings.extend(welcomes_strangers(&ground).err());
+        findings.extend(check_new_customers(&ground).err());
         println!(
             "after the attacks: p99 of A {:.1} ms, of B {:.1} ms; {:.1} MiB of the disk, {:.1} MiB \
              of memory",
@@ -173,12 +173,13 @@ fn attack_all(attacks: &[&Attack], controls: &[&Attack], lengths: &Lengths) -> V
     findings
 }
 
-/// Attempts at an attack in which a till is slow: a machine that does something else for a moment
-/// does not do it three times.
+/// Attempts at an attack in which a till is slow: a short load peak of the machine does not occur
+/// three times.
 const ATTEMPTS: usize = 3;
 
-/// An attack between two looks at the tills alone. A till is slow beside the slower of the two.
-fn fair(
+/// Runs an attack between two phases without one. A till must be slow compared with the slower of
+/// the two.
+fn attack_with_retries(
     ground: &Ground,
     tills: &Tills,
     lengths: &Lengths,
@@ -201,13 +202,13 @@ fn fair(
     phase
 }
 
-/// Customers who had no part in it open a cart at either shop, when the attack is over.
-fn welcomes_strangers(ground: &Ground) -> Result<(), String> {
+/// Checks that new customers can create a cart at both shops after the attacks.
+fn check_new_customers(ground: &Ground) -> Result<(), String> {
     for (number, shop) in [(40_000, "a"), (40_001, "b")] {
         let fields = format!("x-tillbox-tenant: {shop}\r\n");
         let mut customer = Stranger::new(ground.address());
-        let heard = customer.call(&address_of(number), "POST /v1/carts", &fields, "{}");
-        let status = heard.map_or(0, |heard| heard.status);
+        let reply = customer.call(&address_of(number), "POST /v1/carts", &fields, "{}");
+        let status = reply.map_or(0, |reply| reply.status);
         if status != 201 {
             return Err(format!(
                 "after the attacks a customer of {shop} gets {status} for a cart"
@@ -231,7 +232,7 @@ impl Tills {
         }
     }
 
-    /// Both sell while `f` runs.
+    /// Sells at both tills while `f` runs.
     pub fn sell_while<T>(&self, ground: &Ground, f: impl FnOnce(&Self) -> T) -> T {
         let address = ground.address();
         thread::scope(|scope| {
@@ -248,7 +249,7 @@ impl Tills {
     }
 }
 
-/// One phase, with an attack or without.
+/// Runs one phase with or without an attack.
 pub fn observe(ground: &Ground, tills: &Tills, length: Duration, attack: Option<&Attack>) -> Phase {
     drop((tills.attacked.take(), tills.neighbour.take()));
     let (progress, span) = (Progress::default(), Span::begin(length));
@@ -269,16 +270,16 @@ pub fn observe(ground: &Ground, tills: &Tills, length: Duration, attack: Option<
     thread::scope(|scope| {
         let attacker = attack.map(|attack| scope.spawn(|| (attack.run)(ground, span, &progress)));
         let mut has_halved = false;
-        while !span.is_over() {
+        while !span.has_ended() {
             most = most.max(ground.resident());
             if !has_halved && span.left() <= length / 2 {
                 (has_halved, readings[1], health) = (true, read(), ground.health());
             }
-            thread::park_timeout(LOOK.min(span.left()));
+            thread::park_timeout(MEMORY_INTERVAL.min(span.left()));
         }
         readings[2] = read();
         if !has_halved {
-            // A machine that is too busy has let the middle pass.
+            // A busy machine missed the middle of the phase.
             (readings[1], health) = (readings[2], ground.health());
         }
         if let Some(attacker) = attacker {
@@ -302,10 +303,10 @@ pub fn observe(ground: &Ground, tills: &Tills, length: Duration, attack: Option<
     }
 }
 
-/// As many descriptors as the connections need; the daemon inherits the limit.
+/// Raises the descriptor limit for the connections; the daemon inherits it.
 fn raise_descriptors() {
     let maximum = getrlimit(Resource::Nofile).maximum;
-    // Where that is refused the attacks with many connections are smaller.
+    // If the system refuses this, the attacks with many connections are smaller.
     let _ = setrlimit(
         Resource::Nofile,
         Rlimit {

@@ -1,5 +1,4 @@
-//! A caller without a key: one kept connection that says whatever it likes, behind a proxy that is
-//! trusted.
+//! A caller without a key: one kept connection with arbitrary requests, behind a trusted proxy.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,23 +6,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The longest wait for an answer: far beyond every deadline of the daemon's.
+/// The longest wait for an answer, far longer than all deadlines of the daemon.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// One connection; made anew when the daemon has closed it.
+/// A connection that is opened again when the daemon has closed it.
 pub struct Stranger {
     address: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
 }
 
 /// The status and the body of an answer.
-pub struct Heard {
+pub struct Reply {
     pub status: u16,
     pub body: Vec<u8>,
 }
 
-impl Heard {
-    /// The text at a JSON pointer; empty where there is none.
+impl Reply {
+    /// Returns the string at a JSON pointer, or an empty one.
     pub fn text(&self, pointer: &str) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let text = body.pointer(pointer).and_then(Value::as_str);
@@ -31,7 +30,7 @@ impl Heard {
     }
 }
 
-/// A connection to `address` whose reads and writes end.
+/// Connects with read and write timeouts.
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
@@ -40,12 +39,12 @@ pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The address of a made-up client, in one of the ranges for benchmarks (RFC 2544).
+/// Makes the address of a client in a range for benchmarks (RFC 2544).
 pub fn address_of(number: usize) -> String {
     format!("198.18.{}.{}", number / 250 % 250, number % 250 + 1)
 }
 
-/// A request as it goes over the wire, from the client `from` of the trusted proxy.
+/// Formats a request from the client `from` of the trusted proxy.
 pub fn request(from: &str, line: &str, fields: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
@@ -63,28 +62,28 @@ impl Stranger {
         }
     }
 
-    /// Sends bytes, and gives what is answered.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<Heard> {
+    /// Sends bytes and reads the answer.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<Reply> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => BufReader::new(connect(self.address)?),
         };
         connection.get_mut().write_all(bytes)?;
-        let (heard, is_last) = hear(&mut connection)?;
+        let (reply, is_last) = read_reply(&mut connection)?;
         if !is_last {
             self.connection = Some(connection);
         }
-        Ok(heard)
+        Ok(reply)
     }
 
-    /// A call of the storefront with a JSON body, as `from`.
-    pub fn call(&mut self, from: &str, line: &str, fields: &str, body: &str) -> io::Result<Heard> {
+    /// Calls the storefront with a JSON body as `from`.
+    pub fn call(&mut self, from: &str, line: &str, fields: &str, body: &str) -> io::Result<Reply> {
         let fields = format!("host: x\r\ncontent-type: application/json\r\n{fields}");
         self.send(&request(from, line, &fields, body))
     }
 }
 
-fn hear(connection: &mut BufReader<TcpStream>) -> io::Result<(Heard, bool)> {
+fn read_reply(connection: &mut BufReader<TcpStream>) -> io::Result<(Reply, bool)> {
     let (mut status, mut length, mut is_last) = (0, 0, false);
     loop {
         let mut line = String::new();
@@ -107,5 +106,5 @@ fn hear(connection: &mut BufReader<TcpStream>) -> io::Result<(Heard, bool)> {
     }
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
-    Ok((Heard { status, body }, is_last))
+    Ok((Reply { status, body }, is_last))
 }

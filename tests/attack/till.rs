@@ -1,4 +1,4 @@
-//! A till that sells throughout, on one kept connection, with a key.
+//! A till that sells continuously with a key on one kept connection.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::ground::{Client, Shop};
 pub struct Sales {
     /// Microseconds of each sale that was answered 201.
     latencies_us: Vec<u64>,
-    /// Answers that were none, each with its beginning.
+    /// Errors and the beginnings of other answers.
     refused: Vec<String>,
 }
 
@@ -43,11 +43,11 @@ impl Sales {
     }
 }
 
-/// A till that runs in a thread of its own until the switch is turned.
+/// A till that runs in its own thread until it is stopped.
 pub struct Till {
     sales: Mutex<Sales>,
     number: AtomicUsize,
-    is_over: AtomicBool,
+    is_stopped: AtomicBool,
 }
 
 impl Till {
@@ -55,26 +55,26 @@ impl Till {
         Self {
             sales: Mutex::default(),
             number: AtomicUsize::new(0),
-            is_over: AtomicBool::new(false),
+            is_stopped: AtomicBool::new(false),
         }
     }
 
-    /// The sales since this was last asked.
+    /// Takes the sales since the last call.
     pub fn take(&self) -> Sales {
         std::mem::take(&mut *self.sales.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn stop(&self) {
-        self.is_over.store(true, Ordering::SeqCst);
+        self.is_stopped.store(true, Ordering::SeqCst);
     }
 
-    /// Sells with a pause after each sale. A connection that was closed is a refusal, and is made
-    /// anew.
+    /// Sells with a pause after each sale. A closed connection counts as a rejection and is opened
+    /// again.
     pub fn run(&self, address: SocketAddr, shop: &Shop, pause: Duration) {
         let body = json!({"lines": [{"product_id": shop.product, "quantity": 1}],
             "payments": [{"method": "cash", "amount_minor": 250}]});
         let mut client = None;
-        while !self.is_over.load(Ordering::SeqCst) {
+        while !self.is_stopped.load(Ordering::SeqCst) {
             let number = self.number.fetch_add(1, Ordering::Relaxed);
             let watch = Stopwatch::start();
             let answer = match client.take() {

@@ -1,17 +1,16 @@
-//! `POST /v1/admin/catalog/import`: a batch of a product list.
+//! `POST /v1/admin/catalog/import`: imports a batch of products.
 
 use axum::Json;
 use serde::Deserialize;
 
-use super::import::{BatchRow, Taken, Tally, check_size, take_rows};
+use super::import::{BatchRow, RowOutcome, Tally, check_size, import_rows};
 use crate::http::extract::permission::CatalogWrite;
 use crate::http::extract::{Body, FromBody, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::{Barcode, Currency, Name, Sku, TaxClass};
 use crate::tenant::catalog::{self, ImportProduct, Imported};
 
-/// A batch of rows.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogBatchBody {
@@ -32,24 +31,24 @@ struct RowBody {
     track_stock: Option<bool>,
 }
 
-/// The rows, the unreadable ones among them.
+/// The rows of a batch, including the invalid ones.
 pub struct CatalogBatch(pub(in crate::http) Vec<BatchRow<ImportProduct>>);
 
 impl FromBody for CatalogBatch {
     type Wire = CatalogBatchBody;
 
-    fn from_wire(wire: CatalogBatchBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: CatalogBatchBody, faults: &mut RequestFaults) -> Option<Self> {
         check_size(faults, "/rows", wire.rows.len());
-        Some(Self(wire.rows.into_iter().map(row).collect()))
+        Some(Self(wire.rows.into_iter().map(parse_row).collect()))
     }
 }
 
-fn row(wire: RowBody) -> BatchRow<ImportProduct> {
-    let mut faults = Faults::default();
-    let sku = faults.take("sku", Sku::parse(&wire.sku));
-    let name = faults.take("name", Name::parse(&wire.name));
+fn parse_row(wire: RowBody) -> BatchRow<ImportProduct> {
+    let mut faults = RequestFaults::default();
+    let sku = faults.check("sku", Sku::parse(&wire.sku));
+    let name = faults.check("name", Name::parse(&wire.name));
     let category = faults.optional("category", wire.category.as_deref().map(Name::parse));
-    let currency = faults.take("currency", Currency::parse(&wire.currency));
+    let currency = faults.check("currency", Currency::parse(&wire.currency));
     let barcode = faults.optional("barcode", wire.barcode.as_deref().map(Barcode::parse));
     let tax_class = faults.optional("tax_class", wire.tax_class.as_deref().map(TaxClass::parse));
     let command = || {
@@ -66,22 +65,22 @@ fn row(wire: RowBody) -> BatchRow<ImportProduct> {
     };
     BatchRow {
         line: wire.line,
-        command: faults.finish_in_a_line(command()),
+        command: faults.finish_as_line(command()),
     }
 }
 
-/// Takes a batch of rows: each is made, changed or found unchanged, or refused with its reason
-/// while the others are taken.
+/// Imports a batch of products. Each row is created, updated or unchanged, or refused with its
+/// reason; a refused row does not stop the others.
 pub async fn import(
     shop: Shop<CatalogWrite>,
     Body(CatalogBatch(rows)): Body<CatalogBatch>,
 ) -> Result<Json<Tally>, Problem> {
     let tally = shop.write(move |work| {
-        take_rows(work, &rows, |work, row| {
+        import_rows(work, &rows, |work, row| {
             Ok(match catalog::import_product(work, row)? {
-                Imported::Created => Taken::Created,
-                Imported::Updated => Taken::Updated,
-                Imported::Unchanged => Taken::Unchanged,
+                Imported::Created => RowOutcome::Created,
+                Imported::Updated => RowOutcome::Updated,
+                Imported::Unchanged => RowOutcome::Unchanged,
             })
         })
     });

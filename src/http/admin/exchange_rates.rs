@@ -1,18 +1,18 @@
-//! `POST /v1/admin/exchange-rates/import`: the central bank's history, for houses without a network
-//! and for the past.
+//! `POST /v1/admin/exchange-rates/import`: imports the central bank's history, for instances
+//! without network access and for past days.
 
 use axum::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::http::extract::{Body, FromBody, Landlord};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::landlord::published_rates::Corrections;
 use crate::outbound::ecb;
 use crate::primitives::Publication;
 
-/// A file, whole.
+/// A whole CSV file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HistoryBody {
@@ -21,32 +21,32 @@ pub struct HistoryBody {
     corrections_are_right: bool,
 }
 
-/// What is in it, and what its corrections are held against.
+/// The content of the file, and the policy for its corrections.
 pub struct History(Publication, Corrections);
 
 impl FromBody for History {
     type Wire = HistoryBody;
 
-    fn from_wire(wire: HistoryBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: HistoryBody, faults: &mut RequestFaults) -> Option<Self> {
         let corrections = match wire.corrections_are_right {
             true => Corrections::Right,
             false => Corrections::Compared,
         };
-        let publication = faults.take("/csv", ecb::parse_csv(wire.csv.as_bytes()))?;
+        let publication = faults.check("/csv", ecb::parse_csv(wire.csv.as_bytes()))?;
         Some(Self(publication, corrections))
     }
 }
 
-/// Takes a file of rates, whole or not at all.
+/// Imports a file of rates, as a whole or not at all.
 pub async fn import(
-    house: Landlord,
+    landlord: Landlord,
     Body(History(publication, corrections)): Body<History>,
 ) -> Result<Json<Value>, Problem> {
     let left_out = publication.left_out.clone();
-    let imported = house
+    let imported = landlord
         .app
         .published
-        .import(house.origin, publication, corrections)
+        .import(landlord.origin, publication, corrections)
         .await?;
     Ok(Json(json!({
         "days": imported.days, "created": imported.created, "corrected": imported.corrected,

@@ -1,14 +1,14 @@
-//! What all imports share: rows that are taken or refused one by one, in one transaction.
+//! Parts that all imports share: rows are imported or refused one by one, in one transaction.
 
 use serde::Serialize;
 
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::limits::IMPORT_BATCH;
 use crate::primitives::{Class, Refusal};
 use crate::storage::TenantWork;
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Default, Serialize)]
 pub struct Tally {
     pub created: usize,
@@ -17,32 +17,32 @@ pub struct Tally {
     pub refused: Vec<RefusedRow>,
 }
 
-/// A row that was not taken.
+/// A refused row.
 #[derive(Clone, Debug, Serialize)]
 pub struct RefusedRow {
-    /// Its line in the file.
+    /// The line in the file.
     pub line: u64,
     pub reason: String,
 }
 
-/// A row that was taken.
-pub enum Taken {
+/// The effect of an imported row.
+pub enum RowOutcome {
     Created,
     Updated,
     Unchanged,
 }
 
-/// A row of a batch, read; or what is wrong with it.
+/// A parsed row of a batch, or its faults.
 pub struct BatchRow<C> {
     pub line: u64,
     pub command: Result<C, String>,
 }
 
-/// Why a row of a batch was not taken.
+/// The reason why a row was refused.
 pub enum RowRefused {
-    /// Its own fault; the others may be taken.
+    /// A fault of the row. The other rows can still be imported.
     Row(String),
-    /// The storage's: nothing can be taken.
+    /// A fault of the storage. Nothing can be imported.
     Whole(Problem),
 }
 
@@ -57,33 +57,33 @@ impl<R: Refusal> From<R> for RowRefused {
     }
 }
 
-/// Notes a batch that is larger than one transaction should be.
-pub fn check_size(faults: &mut Faults, pointer: &str, rows: usize) {
+/// Refuses a batch that is too large for one transaction.
+pub fn check_size(faults: &mut RequestFaults, pointer: &str, rows: usize) {
     if rows > IMPORT_BATCH {
         let detail = format!("at most {IMPORT_BATCH} rows in one batch; send the rest in the next");
-        faults.note(pointer, "too_many", detail);
+        faults.add(pointer, "too_many", detail);
     }
 }
 
-/// Takes each row in a savepoint of its own.
+/// Imports each row in its own savepoint.
 ///
 /// # Errors
-/// The storage's alone: then nothing was taken.
-pub fn take_rows<C>(
+/// A fault of the storage; then nothing was imported. Refused rows are in the result.
+pub fn import_rows<C>(
     work: &mut TenantWork,
     rows: &[BatchRow<C>],
-    take: impl Fn(&mut TenantWork, &C) -> Result<Taken, RowRefused>,
+    import: impl Fn(&mut TenantWork, &C) -> Result<RowOutcome, RowRefused>,
 ) -> Result<Tally, Problem> {
     let mut tally = Tally::default();
     for row in rows {
-        let taken = match &row.command {
-            Ok(command) => work.nested(|work| take(work, command)),
+        let outcome = match &row.command {
+            Ok(command) => work.nested(|work| import(work, command)),
             Err(reason) => Err(RowRefused::Row(reason.clone())),
         };
-        match taken {
-            Ok(Taken::Created) => tally.created += 1,
-            Ok(Taken::Updated) => tally.updated += 1,
-            Ok(Taken::Unchanged) => tally.unchanged += 1,
+        match outcome {
+            Ok(RowOutcome::Created) => tally.created += 1,
+            Ok(RowOutcome::Updated) => tally.updated += 1,
+            Ok(RowOutcome::Unchanged) => tally.unchanged += 1,
             Err(RowRefused::Row(reason)) => tally.refused.push(RefusedRow {
                 line: row.line,
                 reason,

@@ -1,6 +1,5 @@
-//! `/v1/admin`: what only whoever runs the machine may ask. These routes are on the admin socket
-//! and nowhere else, so they are in no description of the API; the command line is their one
-//! client.
+//! `/v1/admin`: calls for the operator. These routes exist only on the admin socket and are not in
+//! the API description; the command line is their only client.
 
 pub(super) mod catalog;
 mod exchange_rates;
@@ -15,7 +14,6 @@ use axum::routing::post;
 
 use crate::app::App;
 
-/// Everything under `/v1/admin`.
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/catalog/import", post(catalog::import))

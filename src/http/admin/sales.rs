@@ -1,18 +1,17 @@
-//! `POST /v1/admin/sales/import`: a batch of past sales.
+//! `POST /v1/admin/sales/import`: imports a batch of past sales.
 
 use axum::Json;
 use serde::Deserialize;
 
-use super::import::{BatchRow, Taken, Tally, check_size, take_rows};
+use super::import::{BatchRow, RowOutcome, Tally, check_size, import_rows};
 use crate::http::extract::permission::Pos;
 use crate::http::extract::{Body, FromBody, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::limits::LINES_MAX;
 use crate::primitives::{Note, Quantity, Sku, Timestamp};
 use crate::tenant::sales::{ImportLine, ImportSale, ImportedSale, import_sale};
 
-/// A batch of sales.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SalesBatchBody {
@@ -37,33 +36,36 @@ struct LineBody {
     unit_price_minor: i64,
 }
 
-/// The sales, the unreadable ones among them.
+/// The sales of a batch, including the invalid ones.
 pub struct SalesBatch(pub(in crate::http) Vec<BatchRow<ImportSale>>);
 
 impl FromBody for SalesBatch {
     type Wire = SalesBatchBody;
 
-    fn from_wire(wire: SalesBatchBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: SalesBatchBody, faults: &mut RequestFaults) -> Option<Self> {
         check_size(faults, "/sales", wire.sales.len());
-        Some(Self(wire.sales.into_iter().map(row).collect()))
+        Some(Self(wire.sales.into_iter().map(parse_sale).collect()))
     }
 }
 
-fn row(wire: SaleBody) -> BatchRow<ImportSale> {
-    let mut faults = Faults::default();
-    let number = faults.take("invoice_number", Note::parse(&wire.number));
-    let sold_at = faults.take("sold_at", Timestamp::parse(&wire.sold_at));
+fn parse_sale(wire: SaleBody) -> BatchRow<ImportSale> {
+    let mut faults = RequestFaults::default();
+    let number = faults.check("invoice_number", Note::parse(&wire.number));
+    let sold_at = faults.check("sold_at", Timestamp::parse(&wire.sold_at));
     if wire.lines.is_empty() || wire.lines.len() > LINES_MAX {
-        faults.note(
+        faults.add(
             "lines",
             "invalid",
-            format!("must be 1 to {LINES_MAX}, and are {}", wire.lines.len()),
+            format!(
+                "a sale has 1 to {LINES_MAX} lines; this one has {}",
+                wire.lines.len()
+            ),
         );
     }
     let lines: Vec<Option<ImportLine>> = wire
         .lines
         .iter()
-        .map(|wire| line(wire, &mut faults))
+        .map(|wire| parse_line(wire, &mut faults))
         .collect();
     let command = || {
         Some(ImportSale {
@@ -76,13 +78,13 @@ fn row(wire: SaleBody) -> BatchRow<ImportSale> {
     let command = command();
     BatchRow {
         line: wire.line,
-        command: faults.finish_in_a_line(command),
+        command: faults.finish_as_line(command),
     }
 }
 
-fn line(wire: &LineBody, faults: &mut Faults) -> Option<ImportLine> {
-    let sku = faults.take("sku", Sku::parse(&wire.sku));
-    let quantity = faults.take("quantity", Quantity::new(wire.quantity));
+fn parse_line(wire: &LineBody, faults: &mut RequestFaults) -> Option<ImportLine> {
+    let sku = faults.check("sku", Sku::parse(&wire.sku));
+    let quantity = faults.check("quantity", Quantity::new(wire.quantity));
     Some(ImportLine {
         sku: sku?,
         quantity: quantity?,
@@ -90,18 +92,18 @@ fn line(wire: &LineBody, faults: &mut Faults) -> Option<ImportLine> {
     })
 }
 
-/// Takes a batch of sales: each is recorded or found recorded, or refused with its reason while the
-/// others are taken.
+/// Imports a batch of sales. Each sale is recorded or already known, or refused with its reason; a
+/// refused sale does not stop the others.
 pub async fn import(
     shop: Shop<Pos>,
     Body(SalesBatch(sales)): Body<SalesBatch>,
 ) -> Result<Json<Tally>, Problem> {
     let policy = shop.selling_policy().await?;
     let tally = shop.write(move |work| {
-        take_rows(work, &sales, |work, sale| {
+        import_rows(work, &sales, |work, sale| {
             Ok(match import_sale(work, &policy, sale)? {
-                ImportedSale::Recorded => Taken::Created,
-                ImportedSale::Known => Taken::Unchanged,
+                ImportedSale::Recorded => RowOutcome::Created,
+                ImportedSale::Known => RowOutcome::Unchanged,
             })
         })
     });

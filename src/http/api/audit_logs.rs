@@ -1,5 +1,5 @@
-//! `/v1/audit-logs`: who did what. Entries hold the hash of the one before, so that a reader can
-//! check the chain.
+//! `/v1/audit-logs`: the audit log. Each entry holds the hash of the one before, so that a reader
+//! can check the chain.
 
 use std::sync::Arc;
 
@@ -19,7 +19,6 @@ use crate::platform::audit::{self, ChainedEntry};
 use crate::platform::page::Page;
 use crate::primitives::{Digest, Timestamp};
 
-/// The routes of the audit log.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list_entries))
 }
@@ -54,7 +53,7 @@ impl From<ChainedEntry> for AuditEntryView {
     }
 }
 
-/// Lists audit entries, the newest first.
+/// Lists audit entries, newest first.
 #[utoipa::path(get, path = "/audit-logs", tag = "audit", params(PageParams),
     responses((status = 200, body = PageView<AuditEntryView>)))]
 async fn list_entries(

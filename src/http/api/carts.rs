@@ -1,4 +1,5 @@
-//! `/v1/carts`: what buyers mean to buy. Open to the storefront: who knows a cart's id may fill it.
+//! `/v1/carts`: shopping carts. Open to the storefront: anybody who knows a cart's id may change
+//! it.
 
 use std::sync::Arc;
 
@@ -14,14 +15,13 @@ use super::form::MayBeKeyedParams;
 use crate::app::App;
 use crate::http::extract::permission::Checkout;
 use crate::http::extract::{Body, FromBody, MayBeKeyed, PathId, PathText, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{CartId, CartItemId, CartKind, ProductId};
 use crate::primitives::{Currency, Money, Name, Quantity, Sku};
 use crate::storage::{TenantView, TenantWork};
 use crate::tenant::cart::{self, AddItem, Cart, CartItem, CartStatus};
 
-/// The routes of the carts.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create_cart))
@@ -40,7 +40,7 @@ struct CartItemView {
     name: Name,
     quantity: Quantity,
     unit_price_minor: i64,
-    /// `null` where it is more than can be written down: the price went up since it was put in.
+    /// `null` when it is too large to represent, because the price rose after the item was added.
     total_minor: Option<i64>,
 }
 
@@ -63,7 +63,7 @@ struct CartView {
     id: CartId,
     currency: Currency,
     items: Vec<CartItemView>,
-    /// `null` where it is more than can be written down.
+    /// `null` when it is too large to represent.
     subtotal_minor: Option<i64>,
     #[schema(value_type = String, example = "open")]
     status: CartStatus,
@@ -81,7 +81,7 @@ impl From<Cart> for CartView {
     }
 }
 
-/// A cart that is to be.
+/// A new cart.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateCartBody {
@@ -94,14 +94,14 @@ struct CreateCart(Option<Currency>);
 impl FromBody for CreateCart {
     type Wire = CreateCartBody;
 
-    fn from_wire(wire: CreateCartBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: CreateCartBody, faults: &mut RequestFaults) -> Option<Self> {
         faults
             .optional("/currency", wire.currency.as_deref().map(Currency::parse))
             .map(Self)
     }
 }
 
-/// A product that goes into a cart.
+/// A product to add to a cart.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddItemBody {
@@ -114,9 +114,9 @@ pub struct AddItemBody {
 impl FromBody for AddItem {
     type Wire = AddItemBody;
 
-    fn from_wire(wire: AddItemBody, faults: &mut Faults) -> Option<Self> {
-        let product_id = faults.take("/product_id", ProductId::parse(&wire.product_id));
-        let quantity = faults.take("/quantity", Quantity::new(wire.quantity));
+    fn from_wire(wire: AddItemBody, faults: &mut RequestFaults) -> Option<Self> {
+        let product_id = faults.check("/product_id", ProductId::parse(&wire.product_id));
+        let quantity = faults.check("/quantity", Quantity::new(wire.quantity));
         Some(Self {
             product_id: product_id?,
             quantity: quantity?,
@@ -124,7 +124,7 @@ impl FromBody for AddItem {
     }
 }
 
-/// How many are to be on a line.
+/// The new quantity of a line.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeItemBody {
@@ -137,30 +137,30 @@ struct ChangeItem(Quantity);
 impl FromBody for ChangeItem {
     type Wire = ChangeItemBody;
 
-    fn from_wire(wire: ChangeItemBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: ChangeItemBody, faults: &mut RequestFaults) -> Option<Self> {
         faults
-            .take("/quantity", Quantity::new(wire.quantity))
+            .check("/quantity", Quantity::new(wire.quantity))
             .map(Self)
     }
 }
 
-/// A cart and its id, under which a replay finds it.
+/// Returns a cart with its id, by which a replay finds it.
 fn with_id(cart: Cart) -> Result<(CartView, CartId), Problem> {
     let id = cart.id;
     Ok((cart.into(), id))
 }
 
-/// A cart as it is now.
+/// Returns the present view of a cart.
 fn show(view: &TenantView, id: CartId) -> Result<CartView, Problem> {
     Ok(cart::show_cart(view, id)?.into())
 }
 
-/// Makes an empty cart.
+/// Creates an empty cart.
 ///
-/// Without an API key: an `Idempotency-Key` lives an hour, its replay shows the cart as it is then
-/// (with `Idempotent-Replayed: true`; 404 once it is gone), an address has at most 50 carts that
-/// were not ordered, and an untouched cart is deleted after a day when it is empty, after seven
-/// days otherwise.
+/// Without an API key: an `Idempotency-Key` is kept for an hour, and its replay shows the cart as
+/// it is then (with `Idempotent-Replayed: true`; 404 when it is gone). An address has at most 50
+/// carts that were not ordered. An untouched cart is deleted after one day when it is empty,
+/// otherwise after seven days.
 #[utoipa::path(post, path = "/carts", tag = "carts", security((), ("api_key" = [])),
     params(MayBeKeyedParams), request_body = CreateCartBody, responses((status = 201,
     body = CartView),
@@ -196,10 +196,10 @@ async fn get_cart(
     Ok(Json(cart))
 }
 
-/// Puts a product into a cart; more of it, when it is there already.
+/// Adds a product to a cart, or raises its quantity.
 ///
-/// A cart holds at most 100 items, unless configured. Without an API key, a replay of an
-/// `Idempotency-Key` shows the cart as it is then, with `Idempotent-Replayed: true`.
+/// A cart holds at most 100 items by default. Without an API key, a replay of an `Idempotency-Key`
+/// shows the cart as it is then, with `Idempotent-Replayed: true`.
 #[utoipa::path(post, path = "/carts/{id}/items", tag = "carts", security((), ("api_key" = [])),
     params(("id" = String, Path), MayBeKeyedParams), request_body = AddItemBody,
     responses((status = 201, body = CartView), (status = 404, description = "`cart_not_found`"),
@@ -218,7 +218,7 @@ async fn add_item(
     shop.once_cart(key, StatusCode::CREATED, add, show).await
 }
 
-/// Sets how many are on a line.
+/// Sets the quantity of a line.
 #[utoipa::path(patch, path = "/carts/{id}/items/{item_id}", tag = "carts", security((),
     ("api_key" = [])), params(("id" = String, Path), ("item_id" = String, Path)),
     request_body = ChangeItemBody,
@@ -236,7 +236,7 @@ async fn change_item(
     Ok(Json(cart.into()))
 }
 
-/// Takes a line out of a cart; the answer is the cart without it.
+/// Removes a line from a cart; the answer is the cart without it.
 #[utoipa::path(delete, path = "/carts/{id}/items/{item_id}", tag = "carts", security((),
     ("api_key" = [])), params(("id" = String, Path), ("item_id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`, \
@@ -251,7 +251,7 @@ async fn remove_item(
     Ok(Json(cart.into()))
 }
 
-/// Takes all lines out of a cart.
+/// Removes all lines from a cart.
 #[utoipa::path(post, path = "/carts/{id}/clear", tag = "carts", security((), ("api_key" = [])),
     params(("id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"),
@@ -266,7 +266,7 @@ async fn clear_cart(
     Ok(Json(cart.into()))
 }
 
-/// Gives a cart up.
+/// Abandons a cart.
 #[utoipa::path(post, path = "/carts/{id}/abandon", tag = "carts", security((), ("api_key" = [])),
     params(("id" = String, Path)),
     responses((status = 200, body = CartView), (status = 404, description = "`cart_not_found`"),

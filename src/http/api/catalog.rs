@@ -19,7 +19,7 @@ use crate::http::extract::permission::{CatalogRead, CatalogWrite};
 use crate::http::extract::{
     Body, FromBody, IfMatch, MayBeKeyed, PageBeside, PageQuery, PathId, QueryOf, Shop, with_etag,
 };
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{CategoryId, ProductId, ProductKind};
@@ -28,7 +28,6 @@ use crate::tenant::catalog::{
     self, Category, ChangeProduct, CreateProduct, FIRST_VERSION, Label, Product, Selection,
 };
 
-/// The routes of the catalog.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create_product, list_products))
@@ -74,7 +73,7 @@ fn product_answer(status: StatusCode, product: Product) -> Response {
     with_etag(version, (status, Json(ProductView::from(product))))
 }
 
-/// A product that is to be.
+/// A new product.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateProductBody {
@@ -99,10 +98,10 @@ pub struct CreateProductBody {
 impl FromBody for CreateProduct {
     type Wire = CreateProductBody;
 
-    fn from_wire(wire: CreateProductBody, faults: &mut Faults) -> Option<Self> {
-        let sku = faults.take("/sku", Sku::parse(&wire.sku));
-        let name = faults.take("/name", Name::parse(&wire.name));
-        let price_minor = faults.take("/price_minor", price(wire.price_minor));
+    fn from_wire(wire: CreateProductBody, faults: &mut RequestFaults) -> Option<Self> {
+        let sku = faults.check("/sku", Sku::parse(&wire.sku));
+        let name = faults.check("/name", Name::parse(&wire.name));
+        let price_minor = faults.check("/price_minor", price(wire.price_minor));
         let currency = faults.optional("/currency", wire.currency.as_deref().map(Currency::parse));
         let tax_class =
             faults.optional("/tax_class", wire.tax_class.as_deref().map(TaxClass::parse));
@@ -124,7 +123,7 @@ impl FromBody for CreateProduct {
     }
 }
 
-/// A change of a product; what is left out stays.
+/// A change of a product; fields that are left out stay unchanged.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeProductBody {
@@ -154,7 +153,7 @@ pub struct ChangeProductBody {
 impl FromBody for ChangeProduct {
     type Wire = ChangeProductBody;
 
-    fn from_wire(wire: ChangeProductBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: ChangeProductBody, faults: &mut RequestFaults) -> Option<Self> {
         let sku = faults.optional("/sku", wire.sku.as_deref().map(Sku::parse));
         let name = faults.optional("/name", wire.name.as_deref().map(Name::parse));
         let price_minor = faults.optional("/price_minor", wire.price_minor.map(price));
@@ -182,7 +181,7 @@ impl FromBody for ChangeProduct {
     }
 }
 
-/// Takes a product into the catalog.
+/// Creates a product.
 #[utoipa::path(post, path = "/catalog/products", tag = "catalog", params(MayBeKeyedParams),
     request_body = CreateProductBody,
     responses((status = 201, body = ProductView), (status = 409, description = "`sku_taken`, \
@@ -204,8 +203,7 @@ async fn create_product(
 struct ProductFilter {
     /// Only products of this category.
     category_id: Option<String>,
-    /// Only those that are sold at present, or only those that are not. A storefront without a key
-    /// is shown the first alone.
+    /// Only active or only inactive products. A storefront without a key sees active ones only.
     active: Option<bool>,
     /// Only the product with this SKU.
     #[param(value_type = Option<Sku>)]
@@ -217,7 +215,7 @@ struct ProductFilter {
 
 impl ProductFilter {
     fn parse(self, is_storefront: bool) -> Result<ProductQuery, Problem> {
-        let mut faults = Faults::default();
+        let mut faults = RequestFaults::default();
         let category = faults.optional(
             "?category_id",
             self.category_id.as_deref().map(CategoryId::parse),
@@ -225,10 +223,10 @@ impl ProductFilter {
         let sku = faults.optional("?sku", self.sku.as_deref().map(Sku::parse));
         let barcode = faults.optional("?barcode", self.barcode.as_deref().map(Barcode::parse));
         if self.sku.is_some() && self.barcode.is_some() {
-            faults.note(
+            faults.add(
                 "?barcode",
                 "invalid",
-                "names one product, as sku does; send one of the two",
+                "cannot be combined with sku; send one of the two",
             );
         }
         let active = if is_storefront {
@@ -236,7 +234,7 @@ impl ProductFilter {
         } else {
             self.active
         };
-        let wanted = || {
+        let parsed = || {
             let selection = Selection {
                 category: category?,
                 active,
@@ -247,18 +245,18 @@ impl ProductFilter {
                 (None, None) => ProductQuery::All(selection),
             })
         };
-        let wanted = wanted();
-        faults.finish(wanted)
+        let query = parsed();
+        faults.finish(query)
     }
 }
 
-/// What of the catalog is asked for.
+/// A parsed product query.
 enum ProductQuery {
     All(Selection),
     One(Selection, Label),
 }
 
-/// Lists products, the newest first.
+/// Lists products, newest first.
 #[utoipa::path(get, path = "/catalog/products", tag = "catalog", security((), ("api_key" = [])),
     params(PageParams, ProductFilter),
     responses((status = 200, body = PageView<ProductView>)))]
@@ -267,8 +265,8 @@ async fn list_products(
     PageBeside(page): PageBeside,
     QueryOf(filter): QueryOf<ProductFilter>,
 ) -> Result<Json<PageView<ProductView>>, Problem> {
-    let wanted = filter.parse(shop.is_storefront())?;
-    let products = shop.read(move |view| match wanted {
+    let query = filter.parse(shop.is_storefront())?;
+    let products = shop.read(move |view| match query {
         ProductQuery::All(selection) => Ok(catalog::list_products(view, page, selection)?),
         ProductQuery::One(selection, label) => {
             let found = catalog::find_product_by_label(view, &label)?;
@@ -283,7 +281,7 @@ async fn list_products(
     Ok(Json(PageView::of(products.await?, ProductView::from)))
 }
 
-/// Shows a product; one that was taken out of sale not to a storefront without a key.
+/// Shows a product. A storefront without a key sees active products only.
 #[utoipa::path(get, path = "/catalog/products/{id}", tag = "catalog", security((),
     ("api_key" = [])), params(("id" = String, Path)),
     responses((status = 200, body = ProductView), (status = 404,
@@ -323,7 +321,7 @@ async fn change_product(
     Ok(product_answer(StatusCode::OK, product))
 }
 
-/// Puts a product back into sale.
+/// Activates a product: it is sold again.
 #[utoipa::path(post, path = "/catalog/products/{id}/activate", tag = "catalog",
     params(("id" = String, Path), IfMatchParams),
     responses((status = 200, body = ProductView), (status = 404,
@@ -339,7 +337,7 @@ async fn activate_product(
     Ok(product_answer(StatusCode::OK, product))
 }
 
-/// Takes a product out of sale.
+/// Deactivates a product: it is no longer sold.
 #[utoipa::path(post, path = "/catalog/products/{id}/deactivate", tag = "catalog",
     params(("id" = String, Path), IfMatchParams),
     responses((status = 200, body = ProductView), (status = 404,
@@ -370,7 +368,7 @@ impl From<Category> for CategoryView {
     }
 }
 
-/// A category that is to be.
+/// A new category.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateCategoryBody {
@@ -383,12 +381,12 @@ struct CreateCategory(Name);
 impl FromBody for CreateCategory {
     type Wire = CreateCategoryBody;
 
-    fn from_wire(wire: CreateCategoryBody, faults: &mut Faults) -> Option<Self> {
-        faults.take("/name", Name::parse(&wire.name)).map(Self)
+    fn from_wire(wire: CreateCategoryBody, faults: &mut RequestFaults) -> Option<Self> {
+        faults.check("/name", Name::parse(&wire.name)).map(Self)
     }
 }
 
-/// Makes a category.
+/// Creates a category.
 #[utoipa::path(post, path = "/catalog/categories", tag = "catalog", params(MayBeKeyedParams),
     request_body = CreateCategoryBody, responses((status = 201, body = CategoryView), (status = 409,
     description = "`category_taken`")))]
@@ -403,7 +401,7 @@ async fn create_category(
     .await
 }
 
-/// Lists categories, the newest first.
+/// Lists categories, newest first.
 #[utoipa::path(get, path = "/catalog/categories", tag = "catalog", security((), ("api_key" = [])),
     params(PageParams), responses((status = 200, body = PageView<CategoryView>)))]
 async fn list_categories(

@@ -1,4 +1,4 @@
-//! `POST /v1/checkout`: a cart becomes an order that waits for its payment.
+//! `POST /v1/checkout`: turns a cart into an order that waits for its payment.
 
 use std::sync::Arc;
 
@@ -15,19 +15,18 @@ use super::payments::{PaymentView, parse_method};
 use crate::app::App;
 use crate::http::extract::permission::Checkout;
 use crate::http::extract::{FromBody, Keyed, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::Email;
 use crate::primitives::id::CartId;
 use crate::tenant::checkout::{self, PlaceOrder, Placed};
 use crate::tenant::payments::Method;
 
-/// The routes of the checkout.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(place_order))
 }
 
-/// An order that is to be placed.
+/// The checkout of a cart.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceOrderBody {
@@ -43,10 +42,10 @@ pub struct PlaceOrderBody {
 impl FromBody for PlaceOrder {
     type Wire = PlaceOrderBody;
 
-    fn from_wire(wire: PlaceOrderBody, faults: &mut Faults) -> Option<Self> {
-        let cart_id = faults.take("/cart_id", CartId::parse(&wire.cart_id));
-        let email = faults.take("/email", Email::parse(&wire.email));
-        let method = faults.take("/payment_method", parse_method(&wire.payment_method));
+    fn from_wire(wire: PlaceOrderBody, faults: &mut RequestFaults) -> Option<Self> {
+        let cart_id = faults.check("/cart_id", CartId::parse(&wire.cart_id));
+        let email = faults.check("/email", Email::parse(&wire.email));
+        let method = faults.check("/payment_method", parse_method(&wire.payment_method));
         Some(Self {
             cart_id: cart_id?,
             email: email?,
@@ -55,7 +54,7 @@ impl FromBody for PlaceOrder {
     }
 }
 
-/// An order that was placed, and the payment it waits for.
+/// A placed order with its pending payment.
 #[derive(Serialize, ToSchema)]
 pub struct PlacedView {
     order: OrderView,
@@ -71,11 +70,11 @@ impl From<Placed> for PlacedView {
     }
 }
 
-/// Makes an order of a cart; its stock is held for 15 minutes.
+/// Places an order for a cart and reserves its stock for 15 minutes.
 ///
-/// Without an API key, the unpaid orders of an address are bounded: 5 within 24 hours, which hold
-/// 20 pieces or 25 % of the stock of a product together, whichever is more, unless configured; and
-/// an `Idempotency-Key` lives an hour.
+/// Without an API key, the unpaid orders of an address are bounded. The defaults are 5 within 24
+/// hours, which together reserve at most 20 pieces or 25 % of the stock of a product, whichever is
+/// more. An `Idempotency-Key` is kept for an hour.
 #[utoipa::path(post, path = "/checkout", tag = "checkout", security((), ("api_key" = [])),
     params(KeyedParams), request_body = PlaceOrderBody,
     responses((status = 201, body = PlacedView), (status = 404, description = "`cart_not_found`"),

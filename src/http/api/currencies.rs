@@ -1,4 +1,5 @@
-//! `/v1/currencies` and `/v1/settings/currency`: what a shop sells in, and which rates it goes by.
+//! `/v1/currencies` and `/v1/settings/currency`: the currencies that a shop sells in, and the
+//! exchange rates that it uses.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::form::{IfMatchParams, MayBeKeyedParams, PageParams, PageView, present
 use crate::app::App;
 use crate::http::extract::permission::{Admin, CatalogRead};
 use crate::http::extract::{Body, FromBody, IfMatch, MayBeKeyed, PageQuery, Shop, with_etag};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::limits::RATE_AGE_DAYS_MAX;
 use crate::primitives::{Currency, Day};
@@ -22,7 +23,6 @@ use crate::tenant::currency::{
     self, ChangeSettings, CurrencyRow, CurrencySettings, EnableCurrency, RateSource,
 };
 
-/// The routes of the currencies.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list_currencies, enable_currency))
@@ -34,11 +34,11 @@ struct CurrencyView {
     code: Currency,
     /// Whether the shop sells in it.
     enabled: bool,
-    /// Whether it is the shop's own.
+    /// Whether it is the shop's base currency.
     is_base: bool,
     /// Digits of its minor unit: 2 for EUR, 0 for JPY, 3 for KWD.
     digits: u32,
-    /// Its last day, when it has ended: it cannot be enabled any more.
+    /// The last day of a currency that has ended; it can no longer be enabled.
     last_day: Option<Day>,
 }
 
@@ -54,13 +54,13 @@ impl From<CurrencyRow> for CurrencyView {
     }
 }
 
-/// A currency that is to be sold in from now on, or no more.
+/// A currency to enable or disable.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnableCurrencyBody {
     #[schema(value_type = Currency)]
     code: String,
-    /// `false`: nothing more is sold in it, and what was sold stays.
+    /// `false` stops sales in it; past sales stay.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = bool)]
     enabled: Option<bool>,
@@ -69,8 +69,8 @@ pub struct EnableCurrencyBody {
 impl FromBody for EnableCurrency {
     type Wire = EnableCurrencyBody;
 
-    fn from_wire(wire: EnableCurrencyBody, faults: &mut Faults) -> Option<Self> {
-        let currency = faults.take("/code", Currency::parse(&wire.code));
+    fn from_wire(wire: EnableCurrencyBody, faults: &mut RequestFaults) -> Option<Self> {
+        let currency = faults.check("/code", Currency::parse(&wire.code));
         Some(Self {
             currency: currency?,
             enabled: wire.enabled.unwrap_or(true),
@@ -80,10 +80,10 @@ impl FromBody for EnableCurrency {
 
 #[derive(Serialize, ToSchema)]
 struct CurrencySettingsView {
-    /// The shop's own currency, in which its books are read. Fixed when the shop is made.
+    /// The currency of the shop's books. Fixed when the shop is created.
     base_currency: Currency,
     rate_source: RateSource,
-    /// A published rate that is older, in days, is none.
+    /// The maximum age of a published rate, in days.
     rate_max_age_days: i32,
 }
 
@@ -96,7 +96,7 @@ fn settings_answer(settings: &CurrencySettings) -> Response {
     with_etag(settings.version, Json(view))
 }
 
-/// A change of the settings; what is left out stays.
+/// A change of the settings; fields that are left out stay unchanged.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeCurrencySettingsBody {
@@ -111,9 +111,9 @@ pub struct ChangeCurrencySettingsBody {
 impl FromBody for ChangeSettings {
     type Wire = ChangeCurrencySettingsBody;
 
-    fn from_wire(wire: ChangeCurrencySettingsBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: ChangeCurrencySettingsBody, faults: &mut RequestFaults) -> Option<Self> {
         let source = |text: String| {
-            RateSource::parse(&text).ok_or("is not one of manual_first, manual, published")
+            RateSource::parse(&text).ok_or("must be one of manual_first, manual, published")
         };
         let days = |days: i64| match i32::try_from(days) {
             Ok(days @ 1..=RATE_AGE_DAYS_MAX) => Ok(days),
@@ -129,8 +129,7 @@ impl FromBody for ChangeSettings {
     }
 }
 
-/// Lists the shop's currencies, the last that was added first; those that it sells in no more are
-/// among them.
+/// Lists the shop's currencies, the last added first, disabled ones included.
 #[utoipa::path(get, path = "/currencies", tag = "currencies", params(PageParams), security((),
     ("api_key" = [])),
     responses((status = 200, body = PageView<CurrencyView>)))]
@@ -144,8 +143,8 @@ async fn list_currencies(
     Ok(Json(PageView::of(currencies, CurrencyView::from)))
 }
 
-/// Sells in a currency from now on, or no more. Carts, checkouts and sales in a currency that is
-/// not enabled are refused.
+/// Enables or disables a currency. Carts, checkouts and sales in a currency that is not enabled are
+/// refused.
 #[utoipa::path(post, path = "/currencies", tag = "currencies", params(MayBeKeyedParams),
     request_body = EnableCurrencyBody,
     responses((status = 201, body = CurrencyView), (status = 409,
@@ -164,7 +163,7 @@ async fn enable_currency(
     .await
 }
 
-/// Shows how the shop deals with currencies.
+/// Shows the shop's currency settings.
 #[utoipa::path(get, path = "/settings/currency", tag = "settings", responses((status = 200,
     body = CurrencySettingsView)))]
 async fn get_settings(shop: Shop<Admin>) -> Result<Response, Problem> {
@@ -173,7 +172,7 @@ async fn get_settings(shop: Shop<Admin>) -> Result<Response, Problem> {
     ))
 }
 
-/// Changes which rates the shop goes by. Documents keep the rates that they used.
+/// Changes the shop's currency settings. Documents keep the rates that they used.
 #[utoipa::path(patch, path = "/settings/currency", tag = "settings", params(IfMatchParams),
     request_body = ChangeCurrencySettingsBody,
     responses((status = 200, body = CurrencySettingsView), (status = 412,

@@ -1,4 +1,4 @@
-//! `/v1/exchange-rates`: what currencies are worth in each other.
+//! `/v1/exchange-rates`: exchange rates between currencies.
 
 use std::sync::Arc;
 
@@ -14,26 +14,25 @@ use super::form::{MayBeKeyedParams, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Finance;
 use crate::http::extract::{FromBody, MayBeKeyed, PageBeside, QueryOf, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::ExchangeRateId;
 use crate::primitives::{Currency, ExchangeRate, Timestamp};
 use crate::tenant::currency::{self, AddRate, HoldingRate, RateOrigin};
 
-/// The routes of the exchange rates.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(list_rates, add_rate))
 }
 
-/// One unit of `base` is `rate` of `quote`.
+/// An exchange rate: one unit of `base` is `rate` of `quote`.
 #[derive(Serialize, ToSchema)]
 struct ExchangeRateView {
-    /// `null` for a published rate that no document of this store has used yet.
+    /// `null` for a published rate that no document of this shop has used yet.
     id: Option<ExchangeRateId>,
     base: Currency,
     quote: Currency,
-    /// To 12 digits. Amounts go by the fraction.
+    /// Rounded to 12 digits. Amounts are converted by the exact fraction.
     #[schema(value_type = ExchangeRate)]
     rate: String,
     /// The rate is `numerator ÷ denominator`, exactly.
@@ -58,7 +57,7 @@ impl From<HoldingRate> for ExchangeRateView {
     }
 }
 
-/// A rate that is to be.
+/// A new exchange rate.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddExchangeRateBody {
@@ -66,10 +65,10 @@ pub struct AddExchangeRateBody {
     base: String,
     #[schema(value_type = Currency)]
     quote: String,
-    /// How much of `quote` one unit of `base` is.
+    /// The value of one unit of `base` in `quote`.
     #[schema(value_type = ExchangeRate)]
     rate: String,
-    /// From when on; now, when it is not said.
+    /// The start of the rate; default: now.
     #[schema(value_type = Option<Timestamp>)]
     effective_at: Option<String>,
 }
@@ -77,10 +76,10 @@ pub struct AddExchangeRateBody {
 impl FromBody for AddRate {
     type Wire = AddExchangeRateBody;
 
-    fn from_wire(wire: AddExchangeRateBody, faults: &mut Faults) -> Option<Self> {
-        let base = faults.take("/base", Currency::parse(&wire.base));
-        let quote = faults.take("/quote", Currency::parse(&wire.quote));
-        let rate = faults.take("/rate", ExchangeRate::parse(&wire.rate));
+    fn from_wire(wire: AddExchangeRateBody, faults: &mut RequestFaults) -> Option<Self> {
+        let base = faults.check("/base", Currency::parse(&wire.base));
+        let quote = faults.check("/quote", Currency::parse(&wire.quote));
+        let rate = faults.check("/rate", ExchangeRate::parse(&wire.rate));
         let effective_at = faults.optional(
             "/effective_at",
             wire.effective_at.as_deref().map(Timestamp::parse),
@@ -94,53 +93,53 @@ impl FromBody for AddRate {
     }
 }
 
-/// Which rate is asked for.
+/// The pair and the time of a single rate.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct RateQuery {
-    /// The rate that holds from this currency; with `quote`.
+    /// Selects the rate from this currency; requires `quote`.
     #[param(value_type = Option<Currency>)]
     base: Option<String>,
-    /// The rate that holds to this currency; with `base`.
+    /// Selects the rate to this currency; requires `base`.
     #[param(value_type = Option<Currency>)]
     quote: Option<String>,
-    /// When it is to hold; now, when it is not said.
+    /// The time at which the rate is valid; default: now.
     #[param(value_type = Option<Timestamp>)]
     at: Option<String>,
 }
 
-/// A pair and an instant, or nothing.
-type Asked = Option<(Currency, Currency, Option<Timestamp>)>;
+/// A pair and an optional time, or nothing.
+type RateLookup = Option<(Currency, Currency, Option<Timestamp>)>;
 
 impl RateQuery {
-    fn parse(&self) -> Result<Asked, Problem> {
-        let mut faults = Faults::default();
+    fn parse(&self) -> Result<RateLookup, Problem> {
+        let mut faults = RequestFaults::default();
         let base = faults.optional("?base", self.base.as_deref().map(Currency::parse));
         let quote = faults.optional("?quote", self.quote.as_deref().map(Currency::parse));
         let at = faults.optional("?at", self.at.as_deref().map(Timestamp::parse));
-        let asked = match (base, quote, at) {
+        let lookup = match (base, quote, at) {
             (Some(Some(base)), Some(Some(quote)), Some(at)) => Some(Some((base, quote, at))),
             (Some(None), Some(None), Some(None)) => Some(None),
             (Some(_), Some(_), Some(_)) => {
-                faults.note(
+                faults.add(
                     "?base",
                     "invalid",
-                    "base and quote go together, and at goes with both",
+                    "send base and quote together, and at only with both",
                 );
                 None
             }
             _ => None,
         };
-        faults.finish(asked)
+        faults.finish(lookup)
     }
 }
 
-/// Lists the rates of this store, the last that was written first: those that somebody set, and the
-/// published ones that documents used. With `base` and `quote`, the one rate that holds at `at`: a
-/// rate that was set holds until the next of the pair; a published one from the beginning of its
-/// day (UTC), and for as many days as the settings say. Where none holds that is an error; there is
-/// no rate of 1 for want of a better one.
+/// Lists the rates of this shop, the last written first: those that were set, and the published
+/// ones that documents used. With `base` and `quote`, returns the one rate that is valid at `at`. A
+/// rate that was set is valid until the next one of the pair; a published one from the beginning of
+/// its day (UTC), for the number of days in the settings. Without a valid rate the call fails; no
+/// default rate is used.
 #[utoipa::path(get, path = "/exchange-rates", tag = "currencies", params(RateQuery, PageParams),
     responses((status = 200, body = PageView<ExchangeRateView>), (status = 422,
         description = "`validation_failed`, `same_currency`, `no_exchange_rate`")))]
@@ -168,9 +167,8 @@ async fn list_rates(
     Ok(Json(PageView::of(rates, ExchangeRateView::from)))
 }
 
-/// Sets a rate. It changes no other: of those that hold at an instant the one that began last
-/// counts, and of several that began together the last that was written. So a correction is the
-/// same rate once more.
+/// Sets a rate. It changes no other rate: of the rates that are valid at a time, the one that began
+/// last counts; of several that began together, the last written. To correct a rate, set it again.
 #[utoipa::path(post, path = "/exchange-rates", tag = "currencies", params(MayBeKeyedParams),
     request_body = AddExchangeRateBody,
     responses((status = 201, body = ExchangeRateView), (status = 422,

@@ -20,7 +20,6 @@ use crate::primitives::id::{
 use crate::primitives::{Currency, Digest, Timestamp};
 use crate::tenant::finance::{self, FinancialOrder, FinancialTransaction};
 
-/// The routes of finance.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list_financial_orders))
@@ -40,18 +39,18 @@ pub struct FinancialOrderView {
     discount_minor: i64,
     tax_minor: i64,
     total_minor: i64,
-    /// What was locked. Its canonical JSON (RFC 8785) has the hash beside it.
+    /// The locked content. `snapshot_hash` is the hash of its canonical JSON (RFC 8785).
     #[schema(value_type = Object)]
     snapshot: Option<Box<RawValue>>,
     /// SHA-256 of the snapshot's canonical JSON.
     snapshot_hash: Option<Digest>,
     locked_at: Option<Timestamp>,
     paid_at: Option<Timestamp>,
-    /// The store's own currency, when the order is in another one.
+    /// The shop's base currency, when the order is in another one.
     base_currency: Option<Currency>,
-    /// The total in it, by the rate of the day on which the order was placed.
+    /// The total in the base currency, by the rate of the day on which the order was placed.
     base_total_minor: Option<i64>,
-    /// That rate, in `/v1/exchange-rates`; the snapshot has it too.
+    /// The exchange rate used, as in `/v1/exchange-rates` and in the snapshot.
     exchange_rate_id: Option<ExchangeRateId>,
 }
 
@@ -77,7 +76,7 @@ impl From<FinancialOrder> for FinancialOrderView {
     }
 }
 
-/// Lists financial orders, the newest first.
+/// Lists financial orders, newest first.
 #[utoipa::path(get, path = "/financial-orders", tag = "finance", params(PageParams, OfOrder),
     responses((status = 200, body = PageView<FinancialOrderView>)))]
 async fn list_financial_orders(
@@ -136,7 +135,7 @@ impl From<FinancialTransaction> for FinancialTransactionView {
     }
 }
 
-/// Lists financial transactions, the newest first.
+/// Lists financial transactions, newest first.
 #[utoipa::path(get, path = "/financial-transactions", tag = "finance", params(PageParams),
     responses((status = 200, body = PageView<FinancialTransactionView>)))]
 async fn list_financial_transactions(

@@ -1,11 +1,11 @@
-//! JSON forms that several resources share.
+//! JSON types that several resources share.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::extract::FromBody;
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::OrderId;
@@ -14,14 +14,14 @@ use crate::primitives::{Currency, Money, MoneyError};
 /// A page of a list.
 #[derive(Serialize, ToSchema)]
 pub struct PageView<T> {
-    /// The rows, the newest first.
+    /// The items, newest first.
     pub data: Vec<T>,
-    /// Hand this back as `cursor` to get the next page; `null` on the last one.
+    /// The `cursor` of the next page; `null` on the last page.
     pub next_cursor: Option<String>,
 }
 
 impl<T> PageView<T> {
-    /// A page of views.
+    /// Converts a page to views.
     pub fn of<R>(page: Page<R>, view: impl FnMut(R) -> T) -> Self {
         let page = page.map(view);
         Self {
@@ -31,15 +31,15 @@ impl<T> PageView<T> {
     }
 }
 
-/// The query of every list.
+/// The query parameters of every list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "a description; `PageBeside` reads the query")]
 pub struct PageParams {
-    /// At most so many rows: 1 to 200, 50 when it is not said.
+    /// The maximum number of items: 1 to 200, default 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// The `next_cursor` of the page before; the first page without it.
+    /// The `next_cursor` of the previous page; left out for the first page.
     cursor: Option<String>,
 }
 
@@ -48,8 +48,8 @@ pub struct PageParams {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "a description; `Keyed` reads the header")]
 pub struct KeyedParams {
-    /// A fresh UUID for every new request, the same one when it is repeated: then its first answer
-    /// comes again, with `Idempotent-Replayed: true`.
+    /// A fresh UUID for every new request, and the same one for a repetition. A repetition gets the
+    /// first answer with `Idempotent-Replayed: true`.
     #[param(rename = "Idempotency-Key")]
     idempotency_key: String,
 }
@@ -59,90 +59,86 @@ pub struct KeyedParams {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "a description; `MayBeKeyed` reads the header")]
 pub struct MayBeKeyedParams {
-    /// A fresh UUID for every new request, the same one when it is repeated; without it each
-    /// repetition creates one more.
+    /// A fresh UUID for every new request, and the same one for a repetition. Without a key each
+    /// repetition creates another item.
     #[param(rename = "Idempotency-Key")]
     idempotency_key: Option<String>,
 }
 
-/// The header of a change of what may have changed meanwhile.
+/// The header of a conditional change.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "a description; `IfMatch` reads the header")]
 pub struct IfMatchParams {
-    /// The `ETag` of the version that was seen: 412 when it is not the present one any more.
+    /// The `ETag` of the version to change; 412 when it is no longer current.
     #[param(rename = "If-Match")]
     if_match: Option<String>,
 }
 
-/// The filter of lists whose rows belong to orders.
+/// The filter of lists whose items belong to orders.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OfOrder {
-    /// Only those of this order.
+    /// Only items of this order.
     order_id: Option<String>,
 }
 
 impl OfOrder {
-    /// The order, if one is named.
+    /// Returns the order, if one is named.
     ///
     /// # Errors
-    /// `validation_failed` for what is no id.
+    /// `validation_failed` for an invalid id.
     pub fn parse(&self) -> Result<Option<OrderId>, Problem> {
-        let mut faults = Faults::default();
+        let mut faults = RequestFaults::default();
         let order = faults.optional("?order_id", self.order_id.as_deref().map(OrderId::parse));
         faults.finish(order)
     }
 }
 
-/// Tells a field that is `null` (`Some(None)`) from one that is left out (`None`).
-///
-/// # Errors
-/// What the value's own form refuses.
+/// Distinguishes a field that is `null` (`Some(None)`) from one that is left out (`None`).
 pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
-/// The body of a call that says all in its path: none, or an empty object.
+/// The body of a call without parameters: empty, or an empty object.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NothingBody {}
+pub struct EmptyBody {}
 
-/// Nothing more to say.
-pub struct Nothing;
+/// The command of an empty body.
+pub struct Empty;
 
-impl FromBody for Nothing {
-    type Wire = NothingBody;
+impl FromBody for Empty {
+    type Wire = EmptyBody;
 
-    fn from_wire(NothingBody {}: NothingBody, _: &mut Faults) -> Option<Self> {
+    fn from_wire(EmptyBody {}: EmptyBody, _: &mut RequestFaults) -> Option<Self> {
         Some(Self)
     }
 }
 
-/// A field that may be left out and may not be `null`: a change to nothing is no change, and must
-/// not pass for one.
+/// Parses a field that may be left out but not be `null`: `null` would silently change nothing.
 ///
 /// # Errors
-/// What the value's own form refuses, and `null`.
+/// The error of the value's own type, and `null`.
 pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Refuses a price that no shop has, before it meets a currency.
+/// Checks a price before its currency is known.
 ///
 /// # Errors
-/// [`MoneyError`].
+/// When the price is negative or too large.
 pub fn price(minor: i64) -> Result<i64, MoneyError> {
-    let any = Currency::parse("EUR").expect("a currency");
+    let any = Currency::parse("EUR").expect("EUR is a currency");
     Money::price(minor, any).map(Money::minor)
 }
 
-/// A stored document, which goes out as it is; `null` when it is no JSON, which the integrity check
+/// Returns a stored document unchanged; `null` when it is not JSON, which the integrity check
 /// reports.
 pub fn document(text: String) -> Box<RawValue> {
     RawValue::from_string(text).unwrap_or_default()

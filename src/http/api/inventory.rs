@@ -14,13 +14,12 @@ use super::form::{MayBeKeyedParams, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Inventory;
 use crate::http::extract::{Body, FromBody, MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{MovementId, OrderId, ProductId, ProductKind};
 use crate::primitives::{Note, OnHand, QuantityDelta, Timestamp};
 use crate::tenant::inventory::{self, AdjustStock, CountStock, Movement, Stock};
 
-/// The routes of the inventory.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(get_stock, count_stock))
@@ -75,7 +74,7 @@ impl From<Movement> for MovementView {
     }
 }
 
-/// What somebody counted.
+/// A counted stock.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CountStockBody {
@@ -88,8 +87,8 @@ pub struct CountStockBody {
 impl FromBody for CountStock {
     type Wire = CountStockBody;
 
-    fn from_wire(wire: CountStockBody, faults: &mut Faults) -> Option<Self> {
-        let on_hand = faults.take("/on_hand", OnHand::new(wire.on_hand));
+    fn from_wire(wire: CountStockBody, faults: &mut RequestFaults) -> Option<Self> {
+        let on_hand = faults.check("/on_hand", OnHand::new(wire.on_hand));
         let reason = faults.optional("/reason", wire.reason.as_deref().map(Note::parse));
         Some(Self {
             on_hand: on_hand?,
@@ -98,7 +97,7 @@ impl FromBody for CountStock {
     }
 }
 
-/// A difference: a delivery, a breakage.
+/// A change of stock: a delivery, a breakage.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdjustStockBody {
@@ -113,11 +112,11 @@ pub struct AdjustStockBody {
 impl FromBody for AdjustStock {
     type Wire = AdjustStockBody;
 
-    fn from_wire(wire: AdjustStockBody, faults: &mut Faults) -> Option<Self> {
-        let product_id = faults.take("/product_id", ProductId::parse(&wire.product_id));
+    fn from_wire(wire: AdjustStockBody, faults: &mut RequestFaults) -> Option<Self> {
+        let product_id = faults.check("/product_id", ProductId::parse(&wire.product_id));
         let quantity_delta =
-            faults.take("/quantity_delta", QuantityDelta::new(wire.quantity_delta));
-        let reason = faults.take("/reason", Note::parse(&wire.reason));
+            faults.check("/quantity_delta", QuantityDelta::new(wire.quantity_delta));
+        let reason = faults.check("/reason", Note::parse(&wire.reason));
         Some(Self {
             product_id: product_id?,
             quantity_delta: quantity_delta?,
@@ -145,7 +144,7 @@ async fn get_stock(
     ))
 }
 
-/// Sets the stock of a product to what was counted.
+/// Sets the stock of a product to a counted number.
 #[utoipa::path(patch, path = "/inventory/stock/{product_id}", tag = "inventory",
     params(("product_id" = String, Path)), request_body = CountStockBody,
     responses((status = 200, body = StockView), (status = 404, description = "`product_not_found`"),
@@ -162,7 +161,7 @@ async fn count_stock(
     Ok(Json(stock.into()))
 }
 
-/// Changes the stock of a product by a difference.
+/// Adds to or subtracts from the stock of a product.
 #[utoipa::path(post, path = "/inventory/adjustments", tag = "inventory", params(MayBeKeyedParams),
     request_body = AdjustStockBody,
     responses((status = 201, body = MovementView), (status = 404,
@@ -186,7 +185,7 @@ struct MovementFilter {
     product_id: Option<String>,
 }
 
-/// Lists movements of stock, the newest first.
+/// Lists stock movements, newest first.
 #[utoipa::path(get, path = "/inventory/movements", tag = "inventory", params(PageParams,
     MovementFilter), responses((status = 200, body = PageView<MovementView>)))]
 async fn list_movements(
@@ -194,7 +193,7 @@ async fn list_movements(
     PageBeside(page): PageBeside,
     QueryOf(filter): QueryOf<MovementFilter>,
 ) -> Result<Json<PageView<MovementView>>, Problem> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let product_id = faults.optional(
         "?product_id",
         filter.product_id.as_deref().map(ProductId::parse),

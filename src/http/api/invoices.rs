@@ -18,14 +18,13 @@ use crate::primitives::id::{FinancialOrderId, InvoiceId, InvoiceKind, OrderId};
 use crate::primitives::{Currency, Digest, Timestamp};
 use crate::tenant::invoices::{self, Invoice};
 
-/// The routes of invoices.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list_invoices))
         .routes(routes!(get_invoice))
 }
 
-/// An invoice. What it says comes from its locked snapshot.
+/// An invoice. Its content comes from the locked snapshot.
 #[derive(Serialize, ToSchema)]
 pub struct InvoiceView {
     id: InvoiceId,
@@ -41,23 +40,23 @@ pub struct InvoiceView {
     tax_lines: Box<RawValue>,
     tax_minor: i64,
     total_minor: i64,
-    /// What is still to be paid of it.
+    /// The open balance.
     balance_minor: i64,
     /// SHA-256 of the snapshot's canonical JSON (RFC 8785).
     snapshot_hash: Digest,
     issued_at: Timestamp,
 }
 
-/// The parts of a snapshot that an invoice shows as they are.
+/// The parts of a snapshot that an invoice shows unchanged.
 #[derive(Default, Deserialize)]
-struct Said {
+struct SnapshotParts {
     lines: Box<RawValue>,
     tax_lines: Box<RawValue>,
 }
 
 impl From<Invoice> for InvoiceView {
     fn from(invoice: Invoice) -> Self {
-        let said: Said = serde_json::from_str(&invoice.snapshot).unwrap_or_default();
+        let parts: SnapshotParts = serde_json::from_str(&invoice.snapshot).unwrap_or_default();
         Self {
             id: invoice.id,
             number: invoice.number,
@@ -65,8 +64,8 @@ impl From<Invoice> for InvoiceView {
             financial_order_id: invoice.financial_order_id,
             status: invoice.status.as_str(),
             currency: invoice.total.currency(),
-            lines: said.lines,
-            tax_lines: said.tax_lines,
+            lines: parts.lines,
+            tax_lines: parts.tax_lines,
             tax_minor: invoice.tax.minor(),
             total_minor: invoice.total.minor(),
             balance_minor: invoice.balance.minor(),
@@ -76,7 +75,7 @@ impl From<Invoice> for InvoiceView {
     }
 }
 
-/// Lists invoices, the newest first.
+/// Lists invoices, newest first.
 #[utoipa::path(get, path = "/invoices", tag = "invoices", params(PageParams, OfOrder),
     responses((status = 200, body = PageView<InvoiceView>)))]
 async fn list_invoices(

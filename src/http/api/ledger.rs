@@ -1,4 +1,4 @@
-//! `/v1/ledger` and `/v1/reports`: the books, and what is read from them.
+//! `/v1/ledger` and `/v1/reports`: the books and reports on them.
 
 use std::sync::Arc;
 
@@ -12,13 +12,12 @@ use super::form::{PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::{Finance, Reports};
 use crate::http::extract::{PageQuery, QueryOf, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::EntryId;
 use crate::primitives::{Currency, Timestamp};
 use crate::tenant::{ledger, reports};
 
-/// The routes of the ledger and of the reports on it.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list_accounts))
@@ -37,11 +36,11 @@ pub struct AccountView {
     kind: String,
 }
 
-/// The chart of accounts; a handful, in one piece.
+/// The chart of accounts, in one page.
 #[derive(Serialize, ToSchema)]
 pub struct AccountsView {
     data: Vec<AccountView>,
-    /// Always `null`: there is no second page.
+    /// Always `null`: there is only one page.
     next_cursor: Option<String>,
 }
 
@@ -100,7 +99,7 @@ impl From<ledger::Entry> for EntryView {
     }
 }
 
-/// Lists the entries of the ledger, the newest first.
+/// Lists ledger entries, newest first.
 #[utoipa::path(get, path = "/ledger/transactions", tag = "ledger", params(PageParams),
     responses((status = 200, body = PageView<EntryView>)))]
 async fn list_transactions(
@@ -177,7 +176,7 @@ fn account_sum(account: ledger::AccountBalance) -> AccountSumView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct AsOf {
-    /// What was booked up to this instant; now, when it is not said.
+    /// Includes entries up to this time; default: now.
     #[param(value_type = Option<Timestamp>)]
     as_of: Option<String>,
 }
@@ -189,7 +188,7 @@ async fn trial_balance(
     shop: Shop<Finance>,
     QueryOf(query): QueryOf<AsOf>,
 ) -> Result<Json<TrialBalanceView>, Problem> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let as_of = faults.optional("?as_of", query.as_of.as_deref().map(Timestamp::parse));
     let as_of = faults.finish(as_of)?;
     let balance = shop
@@ -202,15 +201,15 @@ async fn trial_balance(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Period {
-    /// From this instant on; from the beginning, when it is not said.
+    /// Start of the period, inclusive; default: the beginning.
     #[param(value_type = Option<Timestamp>)]
     from: Option<String>,
-    /// Until before this instant; until now, when it is not said.
+    /// End of the period, exclusive; default: now.
     #[param(value_type = Option<Timestamp>)]
     to: Option<String>,
 }
 
-/// What was sold in a currency.
+/// The revenue in a currency.
 #[derive(Serialize, ToSchema)]
 pub struct RevenueView {
     currency: Currency,
@@ -218,11 +217,11 @@ pub struct RevenueView {
     revenue_minor: i64,
     /// The tax on it.
     tax_minor: i64,
-    /// By how many bookings.
+    /// The number of entries.
     entries: i64,
 }
 
-/// What was sold in a period, as the ledger has it.
+/// The revenue of a period, from the ledger.
 #[derive(Serialize, ToSchema)]
 pub struct RevenueReportView {
     from: Option<Timestamp>,
@@ -237,22 +236,21 @@ async fn revenue(
     shop: Shop<Reports>,
     QueryOf(query): QueryOf<Period>,
 ) -> Result<Json<RevenueReportView>, Problem> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let from = faults.optional("?from", query.from.as_deref().map(Timestamp::parse));
     let to = faults.optional("?to", query.to.as_deref().map(Timestamp::parse));
     if let (Some(Some(from)), Some(Some(to))) = (from, to)
         && from > to
     {
-        faults.note(
+        faults.add(
             "?to",
             "invalid",
-            "is before `from`; a period ends after it begins",
+            "is before `from`; a period must end after it begins",
         );
     }
     let (from, to) = faults.finish(from.zip(to))?;
     let report = shop.read_long(move |view| {
-        // The instant itself belongs to "until now": a sale of this very millisecond is one that
-        // the caller has seen.
+        // "Until now" includes this millisecond: the caller may have seen a sale of it.
         let to = to.unwrap_or_else(|| view.now().plus_millis(1));
         let rows = reports::revenue(
             view,

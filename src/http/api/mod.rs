@@ -1,4 +1,4 @@
-//! The handlers: one file per resource, each with its JSON forms, its parsing and its routes.
+//! The handlers: one file per resource, each with its JSON types, its parsing and its routes.
 
 mod audit_logs;
 mod carts;
@@ -26,7 +26,6 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 
-/// Everything under `/v1`.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .merge(audit_logs::routes())

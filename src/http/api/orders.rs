@@ -1,4 +1,4 @@
-//! `/v1/orders`: reading orders and moving them along.
+//! `/v1/orders`: orders and their status.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::form::{MayBeKeyedParams, Nothing, NothingBody, PageParams, PageView};
+use super::form::{Empty, EmptyBody, MayBeKeyedParams, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::Orders;
 use crate::http::extract::{FromBody, MayBeKeyed, PageBeside, PathId, QueryOf, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::Page;
 use crate::primitives::id::{OrderId, OrderKind, OrderLineId, ProductId};
@@ -24,7 +24,6 @@ use crate::storage::TenantWork;
 use crate::tenant::orders::{self, CancelUnpaid, Order, OrderStatus};
 use crate::tenant::pricing::{PricedLine, TaxLine};
 
-/// The routes of orders.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list_orders))
@@ -71,16 +70,14 @@ impl From<PricedLine> for OrderItemView {
     }
 }
 
-/// What one tax rate takes from an order.
+/// The tax of one rate on an order.
 #[derive(Serialize, ToSchema)]
 pub struct TaxLineView {
-    /// The rate's name.
     name: String,
-    /// The rate, in parts per million.
+    /// The rate in parts per million.
     rate_ppm: i64,
-    /// The sum it applies to, without tax.
+    /// The taxed amount, without tax.
     net_minor: i64,
-    /// The tax.
     tax_minor: i64,
 }
 
@@ -95,8 +92,8 @@ impl From<TaxLine> for TaxLineView {
     }
 }
 
-/// An order. It moves `pending` → `paid` → `confirmed` → `shipped`, or `pending` → `cancelled`;
-/// nothing else.
+/// An order. Allowed transitions: `pending` → `paid` → `confirmed` → `shipped`, and `pending` →
+/// `cancelled`.
 #[derive(Serialize, ToSchema)]
 pub struct OrderView {
     id: OrderId,
@@ -113,7 +110,7 @@ pub struct OrderView {
     subtotal_minor: i64,
     discount_minor: i64,
     tax_minor: i64,
-    /// What is to be paid.
+    /// The amount to pay.
     total_minor: i64,
     email: Option<Email>,
     placed_at: Timestamp,
@@ -151,7 +148,7 @@ struct OrderFilter {
     number: Option<String>,
 }
 
-/// Lists orders, the newest first.
+/// Lists orders, newest first.
 #[utoipa::path(get, path = "/orders", tag = "orders", params(PageParams, OrderFilter),
     responses((status = 200, body = PageView<OrderView>)))]
 async fn list_orders(
@@ -159,18 +156,20 @@ async fn list_orders(
     PageBeside(page): PageBeside,
     QueryOf(filter): QueryOf<OrderFilter>,
 ) -> Result<Json<PageView<OrderView>>, Problem> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let parse = |text: &str| {
         OrderStatus::parse(text)
-            .ok_or("no such status; pending, paid, confirmed, shipped and cancelled are")
+            .ok_or("unknown status; use pending, paid, confirmed, shipped or cancelled")
     };
     let status = faults.optional("?status", filter.status.as_deref().map(parse));
     let status = faults.finish(status)?;
     let orders = shop.read(move |view| match filter.number {
         Some(number) => {
             let found = orders::find_order_by_number(view, &number)?;
-            let is_meant = |order: &Order| status.is_none_or(|status| order.status == status);
-            Ok(Page::whole(found.into_iter().filter(is_meant).collect()))
+            let matches_status = |order: &Order| status.is_none_or(|status| order.status == status);
+            Ok(Page::whole(
+                found.into_iter().filter(matches_status).collect(),
+            ))
         }
         None => Ok(orders::list_orders(view, page, status)?),
     });
@@ -193,13 +192,13 @@ async fn get_order(
 
 /// Accepts a paid order.
 #[utoipa::path(post, path = "/orders/{id}/confirm", tag = "orders", params(("id" = String, Path),
-    MayBeKeyedParams), request_body = NothingBody,
+    MayBeKeyedParams), request_body = EmptyBody,
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"),
         (status = 409, description = "`illegal_transition`")))]
 async fn confirm_order(
     shop: Shop<Orders>,
     PathId(id): PathId<OrderKind>,
-    MayBeKeyed { key, .. }: MayBeKeyed<Nothing>,
+    MayBeKeyed { key, .. }: MayBeKeyed<Empty>,
 ) -> Result<Response, Problem> {
     shop.once(key, StatusCode::OK, move |work| {
         Ok(OrderView::from(orders::confirm_order(work, id)?))
@@ -207,15 +206,15 @@ async fn confirm_order(
     .await
 }
 
-/// Checkpoints a confirmed order as handed over or sent.
+/// Marks a confirmed order as handed over or sent.
 #[utoipa::path(post, path = "/orders/{id}/ship", tag = "orders", params(("id" = String, Path),
-    MayBeKeyedParams), request_body = NothingBody,
+    MayBeKeyedParams), request_body = EmptyBody,
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"),
         (status = 409, description = "`illegal_transition`")))]
 async fn ship_order(
     shop: Shop<Orders>,
     PathId(id): PathId<OrderKind>,
-    MayBeKeyed { key, .. }: MayBeKeyed<Nothing>,
+    MayBeKeyed { key, .. }: MayBeKeyed<Empty>,
 ) -> Result<Response, Problem> {
     shop.once(key, StatusCode::OK, move |work| {
         Ok(OrderView::from(orders::ship_order(work, id)?))
@@ -223,15 +222,15 @@ async fn ship_order(
     .await
 }
 
-/// Calls a pending order off: its stock is free again, its open payments are cancelled.
+/// Cancels a pending order: its stock is released, its open payments are cancelled.
 #[utoipa::path(post, path = "/orders/{id}/cancel", tag = "orders", params(("id" = String, Path),
-    MayBeKeyedParams), request_body = NothingBody,
+    MayBeKeyedParams), request_body = EmptyBody,
     responses((status = 200, body = OrderView), (status = 404, description = "`order_not_found`"),
         (status = 409, description = "`illegal_transition`")))]
 async fn cancel_order(
     shop: Shop<Orders>,
     PathId(id): PathId<OrderKind>,
-    MayBeKeyed { key, .. }: MayBeKeyed<Nothing>,
+    MayBeKeyed { key, .. }: MayBeKeyed<Empty>,
 ) -> Result<Response, Problem> {
     shop.from_reserve()
         .once(key, StatusCode::OK, move |work| {
@@ -240,18 +239,18 @@ async fn cancel_order(
         .await
 }
 
-/// The unpaid orders that are to be cancelled: exactly one of the three says which.
+/// The unpaid orders to cancel: exactly one of the three fields selects them.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancelUnpaidBody {
-    /// Those that were placed without a key from this address; of an IPv6 address, from its network
-    /// of 64 bits.
+    /// Orders that were placed without a key from this address; for IPv6, from its network of 64
+    /// bits.
     #[schema(example = "203.0.113.9")]
     client_address: Option<String>,
-    /// Those that were placed without a key from the address from which this order was placed.
+    /// Orders that were placed without a key from the same address as this order.
     #[schema(value_type = Option<OrderId>)]
     order_id: Option<String>,
-    /// All that were placed without a key.
+    /// All orders that were placed without a key.
     #[serde(default)]
     all: bool,
 }
@@ -265,38 +264,35 @@ enum CancelUnpaidCommand {
 impl FromBody for CancelUnpaidCommand {
     type Wire = CancelUnpaidBody;
 
-    fn from_wire(wire: CancelUnpaidBody, faults: &mut Faults) -> Option<Self> {
-        let one = "name the orders by one of client_address, order_id and all";
+    fn from_wire(wire: CancelUnpaidBody, faults: &mut RequestFaults) -> Option<Self> {
+        let one = "must have exactly one of client_address, order_id and all";
         match (wire.client_address, wire.order_id, wire.all) {
             (Some(address), None, false) => {
                 let address: Result<IpAddr, _> = address.parse();
                 let address = address.map_err(|_| "not an IP address");
-                Some(Self::OfAddress(faults.take("/client_address", address)?))
+                Some(Self::OfAddress(faults.check("/client_address", address)?))
             }
             (None, Some(order), false) => {
                 let order = OrderId::parse(&order);
-                Some(Self::OfClientOf(faults.take("/order_id", order)?))
+                Some(Self::OfClientOf(faults.check("/order_id", order)?))
             }
             (None, None, true) => Some(Self::All),
-            _ => faults.take("", Err::<Self, _>(one)),
+            _ => faults.check("", Err::<Self, _>(one)),
         }
     }
 }
 
-/// The orders that were cancelled.
+/// The cancelled orders.
 #[derive(Serialize, ToSchema)]
 struct CancelledUnpaidView {
-    /// How many.
     cancelled: usize,
-    /// Their ids.
     order_ids: Vec<OrderId>,
-    /// Whether there are more of them: one call cancels at most 100.
+    /// Whether there are more: one call cancels at most 100.
     has_more: bool,
 }
 
-/// Cancels unpaid orders that were placed without a key: of one address, or all.
-///
-/// Their stock is free again, their open payments are cancelled.
+/// Cancels unpaid orders that were placed without a key: of one address, or all. Their stock is
+/// released, their open payments are cancelled.
 #[utoipa::path(post, path = "/orders/cancel-unpaid", tag = "orders", params(MayBeKeyedParams),
     request_body = CancelUnpaidBody,
     responses((status = 200, body = CancelledUnpaidView), (status = 404,

@@ -1,4 +1,4 @@
-//! `/v1/payments`, and the confirmation of a payment, which is where money moves.
+//! `/v1/payments`, and the confirmation of a payment.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::http::extract::permission::{ConfirmPayment as MayConfirm, Payments};
 use crate::http::extract::{
     FromBody, Keyed, MayBeKeyed, PageBeside, PathId, Permission, QueryOf, Shop,
 };
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::idempotency::{IdempotencyKey, KeyOutcome};
 use crate::primitives::id::{OrderId, PaymentId, PaymentKind};
@@ -27,7 +27,6 @@ use crate::primitives::{Class, Currency, Note, Timestamp};
 use crate::rate_limit::LineKind;
 use crate::tenant::payments::{self, ConfirmPayment, Confirmed, Method, OpenPayment, Payment};
 
-/// The routes of payments.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list_payments, open_payment))
@@ -46,11 +45,11 @@ pub struct PaymentView {
     method: &'static str,
     /// `pending`, `authorized`, `succeeded`, `failed`, `cancelled`, `refunded` or `unknown`.
     status: &'static str,
-    /// How much of the order it pays.
+    /// The part of the order that it pays.
     amount_minor: i64,
-    /// What was handed over, when that was more.
+    /// The amount handed over, when it was more.
     tendered_minor: Option<i64>,
-    /// What was given back of it.
+    /// The change given back.
     change_minor: i64,
     currency: Currency,
     provider_reference: Option<Note>,
@@ -79,7 +78,7 @@ impl From<Payment> for PaymentView {
     }
 }
 
-/// What a confirmed payment leaves.
+/// A confirmed payment with its order, financial order and invoice.
 #[derive(Serialize, ToSchema)]
 pub struct ConfirmedView {
     payment: PaymentView,
@@ -88,7 +87,7 @@ pub struct ConfirmedView {
     invoice: InvoiceView,
 }
 
-/// Lists payments, the newest first.
+/// Lists payments, newest first.
 #[utoipa::path(get, path = "/payments", tag = "payments", params(PageParams, OfOrder),
     responses((status = 200, body = PageView<PaymentView>)))]
 async fn list_payments(
@@ -119,7 +118,7 @@ async fn get_payment(
         .ok_or_else(|| Problem::not_found("payment_not_found", "payment"))
 }
 
-/// A further payment for an order that waits for one.
+/// A further payment of an unpaid order.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenPaymentBody {
@@ -130,17 +129,16 @@ pub struct OpenPaymentBody {
     method: String,
 }
 
-/// Reads a payment method.
 pub(super) fn parse_method(text: &str) -> Result<Method, &'static str> {
-    Method::parse(text).ok_or("no such payment method; cash and manual are, and test under --dev")
+    Method::parse(text).ok_or("unknown payment method; use cash or manual, or test under --dev")
 }
 
 impl FromBody for OpenPayment {
     type Wire = OpenPaymentBody;
 
-    fn from_wire(wire: OpenPaymentBody, faults: &mut Faults) -> Option<Self> {
-        let order_id = faults.take("/order_id", OrderId::parse(&wire.order_id));
-        let method = faults.take("/method", parse_method(&wire.method));
+    fn from_wire(wire: OpenPaymentBody, faults: &mut RequestFaults) -> Option<Self> {
+        let order_id = faults.check("/order_id", OrderId::parse(&wire.order_id));
+        let method = faults.check("/method", parse_method(&wire.method));
         Some(Self {
             order_id: order_id?,
             method: method?,
@@ -148,7 +146,7 @@ impl FromBody for OpenPayment {
     }
 }
 
-/// Makes a further payment for an order, after the one before has failed or was cancelled.
+/// Creates a further payment of an order, after the previous one has failed or was cancelled.
 #[utoipa::path(post, path = "/payments", tag = "payments", params(KeyedParams),
     request_body = OpenPaymentBody,
     responses((status = 201, body = PaymentView), (status = 404, description = "`order_not_found`"),
@@ -172,8 +170,8 @@ async fn open_payment(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfirmBody {
-    /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test`
-    /// payment fail.
+    /// A reference of the payer or provider: a receipt number, a bank reference. `decline` makes a
+    /// `test` payment fail.
     #[schema(value_type = Option<Note>)]
     provider_reference: Option<String>,
 }
@@ -183,7 +181,7 @@ struct Reference(Option<Note>);
 impl FromBody for Reference {
     type Wire = ConfirmBody;
 
-    fn from_wire(wire: ConfirmBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: ConfirmBody, faults: &mut RequestFaults) -> Option<Self> {
         faults
             .optional(
                 "/provider_reference",
@@ -193,7 +191,7 @@ impl FromBody for Reference {
     }
 }
 
-/// Confirms a payment: it succeeds with all that follows, or it is declined.
+/// Confirms a payment: it succeeds, and the order is paid and invoiced, or it is declined.
 #[utoipa::path(post, path = "/payments/{id}/confirm", tag = "payments", params(("id" = String,
     Path), KeyedParams), request_body = ConfirmBody,
     responses((status = 200, body = ConfirmedView), (status = 402,
@@ -222,8 +220,8 @@ async fn confirm_payment(
 pub struct ConfirmPaymentBody {
     #[schema(value_type = PaymentId)]
     payment_id: String,
-    /// The other side's word for it: a receipt number, a bank reference. `decline` makes a `test`
-    /// payment fail.
+    /// A reference of the payer or provider: a receipt number, a bank reference. `decline` makes a
+    /// `test` payment fail.
     #[schema(value_type = Option<Note>)]
     provider_reference: Option<String>,
 }
@@ -231,8 +229,8 @@ pub struct ConfirmPaymentBody {
 impl FromBody for ConfirmPayment {
     type Wire = ConfirmPaymentBody;
 
-    fn from_wire(wire: ConfirmPaymentBody, faults: &mut Faults) -> Option<Self> {
-        let payment_id = faults.take("/payment_id", PaymentId::parse(&wire.payment_id));
+    fn from_wire(wire: ConfirmPaymentBody, faults: &mut RequestFaults) -> Option<Self> {
+        let payment_id = faults.check("/payment_id", PaymentId::parse(&wire.payment_id));
         let provider_reference = faults.optional(
             "/provider_reference",
             wire.provider_reference.as_deref().map(Note::parse),
@@ -244,7 +242,8 @@ impl FromBody for ConfirmPayment {
     }
 }
 
-/// Confirms the payment of a checkout: it succeeds with all that follows, or it is declined.
+/// Confirms the payment of a checkout: it succeeds, and the order is paid and invoiced, or it is
+/// declined.
 #[utoipa::path(post, path = "/checkout/confirm-payment", tag = "checkout", params(KeyedParams),
     request_body = ConfirmPaymentBody,
     responses((status = 200, body = ConfirmedView), (status = 402,
@@ -275,7 +274,7 @@ async fn confirm<P: Permission>(
     );
     confirmed.await.inspect_err(|problem| {
         if problem.code() == "payment_already_processed" {
-            shop.note_security(
+            shop.log_security_event(
                 LineKind::DoublePayment,
                 "double payment processing",
                 &format!("payment:{payment_id}"),
@@ -296,15 +295,15 @@ fn confirmed_view(
 }
 
 fn declined(payment: &Payment) -> Problem {
-    let detail = "the payment was declined; make a new one for the order with POST /v1/payments";
+    let detail = "the payment was declined; create a new one for the order with POST /v1/payments";
     Problem::new(Class::Declined, "payment_declined", detail).with_fact("payment_id", payment.id)
 }
 
-/// Why a payment is called off.
+/// The cancellation of a payment.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancelPaymentBody {
-    /// For the audit log.
+    /// The reason, for the audit log.
     #[schema(value_type = Option<Note>)]
     reason: Option<String>,
 }
@@ -314,14 +313,14 @@ struct CancelPayment(Option<Note>);
 impl FromBody for CancelPayment {
     type Wire = CancelPaymentBody;
 
-    fn from_wire(wire: CancelPaymentBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: CancelPaymentBody, faults: &mut RequestFaults) -> Option<Self> {
         faults
             .optional("/reason", wire.reason.as_deref().map(Note::parse))
             .map(Self)
     }
 }
 
-/// Calls a payment off that is not in yet. The body may be left out.
+/// Cancels a payment that has not succeeded. The body may be left out.
 #[utoipa::path(post, path = "/payments/{id}/cancel", tag = "payments", params(("id" = String, Path),
     MayBeKeyedParams), request_body = CancelPaymentBody,
     responses((status = 200, body = PaymentView), (status = 404,

@@ -1,14 +1,14 @@
-//! Documents that are shown to an operator without what is secret in them: a payload may hold a
-//! token that its receiver wants.
+//! Redaction of secrets in documents that an operator sees: a payload may hold a token for its
+//! receiver.
 
 use serde_json::Value;
 
 use crate::tenancy::keys;
 
-/// What stands in the place of a secret.
-const MASK: &str = "***";
+/// The replacement of a secret.
+const REDACTED: &str = "***";
 
-/// A member whose name holds one of these words is secret, whatever it holds itself.
+/// A member is secret when its name contains one of these words, whatever its value.
 const WORDS: &[&str] = &[
     "secret",
     "password",
@@ -26,32 +26,32 @@ const WORDS: &[&str] = &[
     "signature",
 ];
 
-/// The document with its secrets redacted; as a text, where it is no JSON.
+/// Returns the document with its secrets redacted; text that is not JSON becomes a string.
 pub fn redacted(text: &str) -> Value {
     let mut document =
         serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
-    mask(&mut document);
+    redact(&mut document);
     document
 }
 
-fn mask(value: &mut Value) {
+fn redact(value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
                 if is_secret(name) && !member.is_null() {
-                    *member = Value::String(MASK.to_owned());
+                    *member = Value::String(REDACTED.to_owned());
                 } else {
-                    mask(member);
+                    redact(member);
                 }
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(mask),
+        Value::Array(values) => values.iter_mut().for_each(redact),
         Value::String(text) => {
             if text
                 .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
                 .any(is_key)
             {
-                MASK.clone_into(text);
+                REDACTED.clone_into(text);
             } else if let Some(without) = without_password(text) {
                 *text = without;
             }
@@ -73,14 +73,14 @@ fn is_key(word: &str) -> bool {
     keys::prefix_of(word).is_some()
 }
 
-/// `https://user:***@host` for a URL that holds a password.
+/// Returns the URL with its password redacted (`https://user:***@host`), if it has one.
 fn without_password(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (user_info, _) = rest[..end].rsplit_once('@')?;
     let (user, _) = user_info.split_once(':')?;
     Some(format!(
-        "{scheme}://{user}:{MASK}{}",
+        "{scheme}://{user}:{REDACTED}{}",
         &rest[user_info.len()..]
     ))
 }
@@ -91,7 +91,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_is_secret_is_masked_wherever_it_stands() {
+    fn redacts_secrets_at_any_depth() {
         let payload = json!({
             "order_id": "o-1", "Password": "p", "client_secret": {"a": 1}, "api-key": "k",
                 "access_token": null,
@@ -100,19 +100,19 @@ mod tests {
                 "plain": "https://example.org/a:b@c", "mail": "bob@example.org",
         });
         let shown = redacted(&payload.to_string());
-        let wanted = json!({
+        let expected = json!({
             "order_id": "o-1", "Password": "***", "client_secret": "***", "api-key": "***",
                 "access_token": null,
             "deep": [{"X-Authorization": "***", "card_number": "***"}],
             "url": "https://bob:***@example.org/hook?a=b@c", "plain": "https://example.org/a:b@c",
                 "mail": "bob@example.org",
         });
-        assert_eq!(shown, wanted);
+        assert_eq!(shown, expected);
         assert_eq!(redacted("no JSON"), json!("no JSON"));
     }
 
     #[test]
-    fn a_key_of_ours_is_masked_whatever_its_name() {
+    fn redacts_api_key_under_any_name() {
         let key = keys::generate(&crate::primitives::SeededEntropy::new(1)).secret;
         assert_eq!(
             redacted(&json!({"note": format!("use {key}.")}).to_string()),

@@ -1,4 +1,4 @@
-//! `POST /v1/sales`: a whole paid sale at once.
+//! `POST /v1/sales`: records a whole paid sale.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::schema::Price;
 use crate::app::App;
 use crate::http::extract::permission::Pos;
 use crate::http::extract::{FromBody, Keyed, Object, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::{OrderId, OrderLineId, PaymentId, ProductId};
 use crate::primitives::limits::{LINES_MAX, PAYMENTS_PER_SALE_MAX};
@@ -26,7 +26,6 @@ use crate::primitives::{Email, Quantity, Timestamp};
 use crate::tenant::payments::Method;
 use crate::tenant::sales::{self, RecordSale, Recorded, SaleLine, SalePayment};
 
-/// The routes of sales.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(record_sale))
 }
@@ -35,7 +34,7 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SaleLineBody {
-    /// The client's own UUID of the line; unique for ever.
+    /// A UUID that the client chose for the line; globally unique.
     #[schema(value_type = Option<OrderLineId>)]
     id: Option<String>,
     #[schema(value_type = ProductId)]
@@ -43,7 +42,7 @@ pub struct SaleLineBody {
     /// 1 to 1000000.
     #[schema(value_type = Quantity)]
     quantity: i64,
-    /// What one cost, when that was not the catalog's price.
+    /// The unit price, when it was not the catalog's.
     #[schema(value_type = Option<Price>)]
     unit_price_minor: Option<i64>,
 }
@@ -52,33 +51,33 @@ pub struct SaleLineBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SalePaymentBody {
-    /// The client's own UUID of the payment; unique for ever.
+    /// A UUID that the client chose for the payment; globally unique.
     #[schema(value_type = Option<PaymentId>)]
     id: Option<String>,
     /// `cash`, `manual`, and under `--dev` `test`.
     #[schema(value_type = Method)]
     method: String,
-    /// What was handed over; of cash, what is too much is change.
+    /// The amount handed over; of cash, the surplus is change.
     #[schema(value_type = Price)]
     amount_minor: i64,
 }
 
-/// A sale that has taken place.
+/// A past sale.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordSaleBody {
-    /// The client's own UUID of the sale; unique for ever. Sent again with the same content it gets
-    /// the sale as it stands by then.
+    /// A UUID that the client chose for the sale; globally unique. The same sale sent again gets
+    /// the recorded sale in its present state.
     #[schema(value_type = Option<OrderId>)]
     id: Option<String>,
-    /// When it took place; now, when it is not said.
+    /// The time of the sale; default: now.
     #[schema(value_type = Option<Timestamp>)]
     sold_at: Option<String>,
     #[schema(value_type = Vec<SaleLineBody>, min_items = 1, max_items = 500)]
     lines: Vec<Object<SaleLineBody>>,
     #[schema(value_type = Vec<SalePaymentBody>, min_items = 1, max_items = 20)]
     payments: Vec<Object<SalePaymentBody>>,
-    /// Where the confirmation goes, if anywhere.
+    /// The address for the confirmation.
     #[schema(value_type = Option<Email>)]
     email: Option<String>,
 }
@@ -86,19 +85,19 @@ pub struct RecordSaleBody {
 impl FromBody for RecordSale {
     type Wire = RecordSaleBody;
 
-    fn from_wire(wire: RecordSaleBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: RecordSaleBody, faults: &mut RequestFaults) -> Option<Self> {
         let id = faults.optional("/id", wire.id.as_deref().map(OrderId::parse));
         let sold_at = faults.optional("/sold_at", wire.sold_at.as_deref().map(Timestamp::parse));
         let email = faults.optional("/email", wire.email.as_deref().map(Email::parse));
         if wire.lines.is_empty() || wire.lines.len() > LINES_MAX {
-            faults.note(
+            faults.add(
                 "/lines",
                 "invalid",
                 format!("a sale has 1 to {LINES_MAX} lines"),
             );
         }
         if wire.payments.is_empty() || wire.payments.len() > PAYMENTS_PER_SALE_MAX {
-            faults.note(
+            faults.add(
                 "/payments",
                 "invalid",
                 format!("a sale has 1 to {PAYMENTS_PER_SALE_MAX} payments"),
@@ -132,16 +131,16 @@ impl FromBody for RecordSale {
     }
 }
 
-fn sale_line(at: usize, wire: &SaleLineBody, faults: &mut Faults) -> Option<SaleLine> {
+fn sale_line(at: usize, wire: &SaleLineBody, faults: &mut RequestFaults) -> Option<SaleLine> {
     let id = faults.optional(
         format!("/lines/{at}/id"),
         wire.id.as_deref().map(OrderLineId::parse),
     );
-    let product_id = faults.take(
+    let product_id = faults.check(
         format!("/lines/{at}/product_id"),
         ProductId::parse(&wire.product_id),
     );
-    let quantity = faults.take(
+    let quantity = faults.check(
         format!("/lines/{at}/quantity"),
         Quantity::new(wire.quantity),
     );
@@ -157,13 +156,17 @@ fn sale_line(at: usize, wire: &SaleLineBody, faults: &mut Faults) -> Option<Sale
     })
 }
 
-fn sale_payment(at: usize, wire: &SalePaymentBody, faults: &mut Faults) -> Option<SalePayment> {
+fn sale_payment(
+    at: usize,
+    wire: &SalePaymentBody,
+    faults: &mut RequestFaults,
+) -> Option<SalePayment> {
     let id = faults.optional(
         format!("/payments/{at}/id"),
         wire.id.as_deref().map(PaymentId::parse),
     );
-    let method = faults.take(format!("/payments/{at}/method"), parse_method(&wire.method));
-    let amount_minor = faults.take(
+    let method = faults.check(format!("/payments/{at}/method"), parse_method(&wire.method));
+    let amount_minor = faults.check(
         format!("/payments/{at}/amount_minor"),
         price(wire.amount_minor),
     );
@@ -174,7 +177,7 @@ fn sale_payment(at: usize, wire: &SalePaymentBody, faults: &mut Faults) -> Optio
     })
 }
 
-/// A sale in the books.
+/// A recorded sale.
 #[derive(Serialize, ToSchema)]
 pub struct RecordedView {
     order: OrderView,

@@ -1,6 +1,6 @@
-//! How the values of L0 stand in the API's description: their form and their bounds, so that a
-//! client can check what it sends, and `tests/schemathesis.sh` can tell whether what is described
-//! is what is taken. The patterns are ECMA 262 with its flag `u`, as JSON Schema wants them.
+//! OpenAPI schemas of the primitive types: their format and bounds, so that clients can validate
+//! their input, and `tests/schemathesis.sh` can test the description against the server. The
+//! patterns are ECMA 262 with the flag `u`, as JSON Schema requires.
 
 use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema};
@@ -21,10 +21,9 @@ use crate::tenant::currency::{RateOrigin, RateSource};
 use crate::tenant::orders::OrderStatus;
 use crate::tenant::payments::Method;
 
-/// Something that is not blank, and no control character.
+/// At least one non-blank character, and no control characters.
 const LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
-/// Not zero: something else than zeros stands before the point, or behind it at one of its nine
-/// places.
+/// Not zero: a non-zero digit before the point, or at one of nine places after it.
 const RATE: &str = concat!(
     r"^(?:[1-9][0-9]{0,8}(?:\.[0-9]{1,9})?|0\.(?:[1-9][0-9]{0,8}|0[1-9][0-9]{0,7}|00[1-9][0-9]{0,6}|0{3}[1-9][0-9]{0,5}",
     r"|0{4}[1-9][0-9]{0,4}|0{5}[1-9][0-9]{0,3}|0{6}[1-9][0-9]{0,2}|0{7}[1-9][0-9]?|0{8}[1-9]))$"
@@ -76,44 +75,43 @@ macro_rules! described {
     )*};
 }
 
-/// What one of something costs, or what is paid at once: a number of minor units that is no type of
-/// its own where it is read.
+/// A price or an amount paid at once: minor units, without a type of its own in the code.
 pub enum Price {}
 
 described! {
-    Barcode: text(None, Some("^[!-~]+$"), BARCODE_CHARS_MAX, "what the label says to a scanner");
-    Currency: text(None, Some("^[A-Z]{3}$"), 3, "ISO 4217, in capitals");
-    Day: text(None, Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), 10, "a day of the calendar");
+    Barcode: text(None, Some("^[!-~]+$"), BARCODE_CHARS_MAX, "the barcode that a scanner reads");
+    Currency: text(None, Some("^[A-Z]{3}$"), 3, "ISO 4217, upper case");
+    Day: text(None, Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), 10, "a calendar day");
     ExchangeRate: text(None, Some(RATE), 19, "a decimal above zero, with at most nine digits \
-        before its point and behind it");
+        before and after the point");
     Digest: text(None, Some("^[0-9a-f]{64}$"), 64, "SHA-256, 64 hexadecimal digits");
     Email: text(Some(KnownFormat::Email), None, EMAIL_CHARS_MAX, "an e-mail address");
     HostName: text(None, Some(HOST), HOST_CHARS_MAX, "a host name, without scheme and port");
     Name: text(None, Some(LINE), NAME_CHARS_MAX, "1 to 200 characters");
     Note: text(None, Some(LINE), NOTE_CHARS_MAX, "1 to 500 characters");
-    Sku: text(None, Some(r"^[\p{L}\p{N}\-_./+#:]+$"), SKU_CHARS_MAX, "the shop's own number of a \
+    Sku: text(None, Some(r"^[\p{L}\p{N}\-_./+#:]+$"), SKU_CHARS_MAX, "the shop's SKU of a \
         product, 1 to 64 characters");
-    Slug: text(None, Some("^[a-z0-9](?:[a-z0-9\\-]*[a-z0-9])?$"), SLUG_CHARS_MAX, "small letters, \
-        digits and inner hyphens");
-    TaxClass: text(None, Some("^[a-z0-9_\\-]+$"), SLUG_CHARS_MAX, "a class of goods for tax");
+    Slug: text(None, Some("^[a-z0-9](?:[a-z0-9\\-]*[a-z0-9])?$"), SLUG_CHARS_MAX, "lower-case \
+        letters, digits and inner hyphens");
+    TaxClass: text(None, Some("^[a-z0-9_\\-]+$"), SLUG_CHARS_MAX, "a tax class of goods");
     Timestamp: text(Some(KnownFormat::DateTime), None, 64, "RFC 3339; answers are in UTC");
-    OnHand: integer(0, STOCK_MAX, "how many lie on the shelf");
+    OnHand: integer(0, STOCK_MAX, "the stock on hand");
     Price: integer(0, PRICE_MINOR_MAX, "an amount in the currency's minor unit");
     Quantity: integer(1, QUANTITY_MAX, "a number of units");
-    QuantityDelta: integer(-QUANTITY_MAX, QUANTITY_MAX, "how many more or, below 0, fewer there \
-        are; never 0");
+    QuantityDelta: integer(-QUANTITY_MAX, QUANTITY_MAX, "the change in units, positive or \
+        negative; never 0");
     TaxRate: integer(0, TaxRate::ONE, "parts per million: 19 % is 190000");
-    Method: one_of(Method::ALL.iter().map(|one| one.as_str()), "how money comes in; `test` under \
+    Method: one_of(Method::ALL.iter().map(|one| one.as_str()), "the payment method; `test` under \
         `--dev` only");
-    RateOrigin: one_of(RateOrigin::ALL.iter().map(|one| one.as_str()), "who says so: the shop, or \
-        the European Central Bank");
-    RateSource: one_of(RateSource::ALL.iter().map(|one| one.as_str()), "which rates count: the \
+    RateOrigin: one_of(RateOrigin::ALL.iter().map(|one| one.as_str()), "the origin of a rate: the \
+        shop, or the European Central Bank");
+    RateSource: one_of(RateSource::ALL.iter().map(|one| one.as_str()), "the rates to use: the \
         shop's own before published ones, only its own, only published ones");
-    OrderStatus: one_of(OrderStatus::ALL.iter().map(|one| one.as_str()), "where an order stands");
+    OrderStatus: one_of(OrderStatus::ALL.iter().map(|one| one.as_str()), "the status of an order");
     Queue: one_of(Queue::ALL.iter().map(|one| one.as_str()), "a queue");
-    State: one_of(State::ALL.iter().map(|one| one.as_str()), "where a job is in its life");
-    Scope: one_of(Scope::ALL.iter().map(|one| one.as_str()), "what a key may be used for; \
-        `landlord` is for landlord keys alone");
+    State: one_of(State::ALL.iter().map(|one| one.as_str()), "the state of a job");
+    Scope: one_of(Scope::ALL.iter().map(|one| one.as_str()), "a permission of a key; `landlord` is \
+        for landlord keys only");
 }
 
 impl<K: Kind> PartialSchema for Id<K> {

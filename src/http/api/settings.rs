@@ -1,4 +1,4 @@
-//! `/v1/settings`: the shop itself.
+//! `/v1/settings`: the settings of the shop.
 
 use std::sync::Arc;
 
@@ -13,12 +13,11 @@ use super::form::{IfMatchParams, present};
 use crate::app::App;
 use crate::http::extract::permission::Admin;
 use crate::http::extract::{Body, FromBody, IfMatch, Shop, with_etag};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::{Currency, Name};
 use crate::tenant::settings::{self, ChangeShop};
 
-/// The routes of the settings.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(get_shop, change_shop))
 }
@@ -39,7 +38,8 @@ fn shop_answer(shop: settings::Shop) -> Response {
     with_etag(shop.version, Json(view))
 }
 
-/// A change of the shop; what is left out stays. Its currency is fixed: prices and books are in it.
+/// A change of the shop; fields that are left out stay unchanged. The currency is fixed: prices and
+/// books are in it.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeShopBody {
@@ -54,7 +54,7 @@ pub struct ChangeShopBody {
 impl FromBody for ChangeShop {
     type Wire = ChangeShopBody;
 
-    fn from_wire(wire: ChangeShopBody, faults: &mut Faults) -> Option<Self> {
+    fn from_wire(wire: ChangeShopBody, faults: &mut RequestFaults) -> Option<Self> {
         let name = faults.optional("/name", wire.name.as_deref().map(Name::parse));
         Some(Self {
             name: name?,
@@ -63,7 +63,7 @@ impl FromBody for ChangeShop {
     }
 }
 
-/// Shows the shop.
+/// Shows the shop's settings.
 #[utoipa::path(get, path = "/settings/shop", tag = "settings", responses((status = 200,
     body = ShopView)))]
 async fn get_shop(shop: Shop<Admin>) -> Result<Response, Problem> {
@@ -72,7 +72,7 @@ async fn get_shop(shop: Shop<Admin>) -> Result<Response, Problem> {
     ))
 }
 
-/// Changes the shop. Orders keep what they were placed with.
+/// Changes the shop's settings. Placed orders keep theirs.
 #[utoipa::path(patch, path = "/settings/shop", tag = "settings", params(IfMatchParams),
     request_body = ChangeShopBody,
     responses((status = 200, body = ShopView), (status = 412, description = "`stale_version`"),

@@ -14,13 +14,12 @@ use super::form::{MayBeKeyedParams, PageParams, PageView};
 use crate::app::App;
 use crate::http::extract::permission::{CatalogRead, CatalogWrite};
 use crate::http::extract::{FromBody, MayBeKeyed, PageQuery, Shop};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::primitives::id::TaxRateId;
 use crate::primitives::{Name, TaxClass, TaxRate, Timestamp};
 use crate::tenant::tax::{self, AddRate, RateOfClass};
 
-/// The routes of the tax rates.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(add_rate, list_rates))
 }
@@ -46,7 +45,7 @@ impl From<RateOfClass> for TaxRateView {
     }
 }
 
-/// A rate that is to be.
+/// A new tax rate.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddRateBody {
@@ -63,10 +62,10 @@ pub struct AddRateBody {
 impl FromBody for AddRate {
     type Wire = AddRateBody;
 
-    fn from_wire(wire: AddRateBody, faults: &mut Faults) -> Option<Self> {
-        let tax_class = faults.take("/tax_class", TaxClass::parse(&wire.tax_class));
-        let name = faults.take("/name", Name::parse(&wire.name));
-        let rate = faults.take("/rate_ppm", TaxRate::from_ppm(wire.rate_ppm));
+    fn from_wire(wire: AddRateBody, faults: &mut RequestFaults) -> Option<Self> {
+        let tax_class = faults.check("/tax_class", TaxClass::parse(&wire.tax_class));
+        let name = faults.check("/name", Name::parse(&wire.name));
+        let rate = faults.check("/rate_ppm", TaxRate::from_ppm(wire.rate_ppm));
         let valid_from = faults.optional(
             "/valid_from",
             wire.valid_from.as_deref().map(Timestamp::parse),
@@ -80,10 +79,10 @@ impl FromBody for AddRate {
     }
 }
 
-/// Adds a rate to a tax class; a new class comes into being with its first rate.
+/// Adds a rate to a tax class; the first rate creates the class.
 ///
-/// Sales before the first rate of a class take that rate too: a shop that sold without tax until a
-/// date adds a rate of 0 for the time before it.
+/// The first rate also applies to earlier sales: a shop that sold without tax until a date adds a
+/// rate of 0 for the time before it.
 #[utoipa::path(post, path = "/tax-rates", tag = "tax", params(MayBeKeyedParams),
     request_body = AddRateBody,
     responses((status = 201, body = TaxRateView), (status = 409, description = "`tax_rate_exists`"),

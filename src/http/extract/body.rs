@@ -1,5 +1,5 @@
-//! A JSON body, parsed into a command: first its form (one fault at most, with its place), then its
-//! values (all faults at once).
+//! A JSON body, parsed into a command: first its structure (at most one fault, with its pointer),
+//! then its values (all faults at once).
 
 use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
@@ -22,7 +22,7 @@ use super::caller::{Local, principal};
 use crate::app::App;
 use crate::body_memory::Share;
 use crate::config::ByteSize;
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::{Fault, Problem};
 use crate::http::wire::chunks::ChunkSize;
 use crate::primitives::Class;
@@ -30,21 +30,21 @@ use crate::primitives::limits::{
     BODY_BYTES_FREE, LOCAL_BODY_BYTES_MAX, REFUSED_BODY_BYTES_MAX, REFUSED_BODY_PAUSE_MS,
 };
 
-/// A command that comes in a body.
+/// A command that is parsed from a body.
 pub trait FromBody: Sized {
-    /// Its form in JSON, with raw values; unknown fields are refused.
+    /// The JSON structure, with raw values. It must refuse unknown fields.
     type Wire: DeserializeOwned;
 
-    /// Parses the values; notes all that is wrong.
-    fn from_wire(wire: Self::Wire, faults: &mut Faults) -> Option<Self>;
+    /// Parses the values and records all faults.
+    fn from_wire(wire: Self::Wire, faults: &mut RequestFaults) -> Option<Self>;
 }
 
-/// The part of a request's time that its body may take to arrive: a half, so that the other half is
-/// left for what it asks.
-const BODY_SHARE_OF_TIME: u32 = 2;
+/// Divisor of the request time-out that gives the time for the body. Half is left for the work
+/// itself.
+const BODY_TIME_DIVISOR: u32 = 2;
 
-/// A value that JSON writes as an object. By itself serde would also take a struct from an array,
-/// by the order of its fields.
+/// A value that must be a JSON object. Without this wrapper serde would also accept an array with
+/// the fields in order.
 pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -67,7 +67,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A parsed body.
 pub struct Body<C>(pub C);
 
 impl<C: FromBody> FromRequest<Arc<App>> for Body<C> {
@@ -79,7 +78,7 @@ impl<C: FromBody> FromRequest<Arc<App>> for Body<C> {
     }
 }
 
-/// A body that was read, and its share of the memory for bodies.
+/// A received body with its share of the memory for bodies.
 pub(super) struct Received {
     bytes: Vec<u8>,
     _share: Share,
@@ -93,10 +92,10 @@ impl Deref for Received {
     }
 }
 
-/// Reads a body that says it is JSON, up to the limit.
+/// Reads a body with a JSON content type, up to the limit.
 pub(super) async fn read_json(request: Request, app: &App) -> Result<Received, Problem> {
     let (parts, body) = request.into_parts();
-    if let Some(charset) = foreign_charset(&parts.headers) {
+    if let Some(charset) = non_utf8_charset(&parts.headers) {
         let detail = format!("the body's charset is {charset:?}; send it in UTF-8");
         return Err(Problem::of_status(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -104,17 +103,17 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Received, P
             detail,
         ));
     }
-    let says_json = is_json(&parts.headers);
-    if body.is_end_stream() && (says_json || !parts.headers.contains_key(CONTENT_TYPE)) {
-        // Nothing was said, where all may be left out: `curl -X POST` of a new cart, or a library
-        // that always names its type.
+    let has_json_type = has_json_type(&parts.headers);
+    if body.is_end_stream() && (has_json_type || !parts.headers.contains_key(CONTENT_TYPE)) {
+        // An empty body counts as `{}`: `curl -X POST` of a new cart, or a client library that
+        // always sends a content type.
         return Ok(Received {
             bytes: b"{}".to_vec(),
             _share: Share::unlimited(),
         });
     }
-    if !says_json {
-        let detail = "the body must be JSON: Content-Type: application/json";
+    if !has_json_type {
+        let detail = "the body must be JSON; send Content-Type: application/json";
         return Err(Problem::of_status(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
@@ -125,7 +124,7 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Received, P
         Some(Local) => ByteSize::bytes(LOCAL_BODY_BYTES_MAX),
         None => app.config.server.body_limit,
     };
-    // Who asks first whether it may send so much is told before sending it.
+    // A client that asks first (`Expect`) learns it before it sends the body.
     if body.size_hint().lower() > limit.as_bytes() && parts.headers.contains_key(EXPECT) {
         return Err(too_large(limit));
     }
@@ -133,17 +132,17 @@ pub(super) async fn read_json(request: Request, app: &App) -> Result<Received, P
     let chunk = parts.extensions.get::<ChunkSize>().cloned();
     let time: Duration = app.config.server.request_timeout.into();
     let collected = collect(body, limit, share, chunk);
-    match tokio::time::timeout(time / BODY_SHARE_OF_TIME, collected).await {
+    match tokio::time::timeout(time / BODY_TIME_DIVISOR, collected).await {
         Ok(Ok(received)) => received,
         Ok(Err(_)) => Err(Problem::new(
             Class::Malformed,
             "body_unreadable",
-            "the body broke off or its chunks are malformed; send it again",
+            "the body ended early or its chunks are malformed; send it again",
         )),
         Err(_) => Err(Problem::of_status(
             StatusCode::REQUEST_TIMEOUT,
             "body_timeout",
-            "the body took too long to arrive; nothing was done; send it again",
+            "the body took too long to arrive; nothing was changed; send it again",
         )),
     }
 }
@@ -156,35 +155,34 @@ fn too_large(limit: ByteSize) -> Problem {
 fn out_of_memory() -> Problem {
     metrics::counter!("tillbox_http_bodies_refused_total").increment(1);
     let detail = format!(
-        "the server reads as many large bodies as its memory allows; nothing was done; send it \
-         again in a second, or at most {} at once",
+        "the memory for large bodies is used up; nothing was changed; send it again in a second, \
+        or at max_bytes {} at once",
         ByteSize::bytes(BODY_BYTES_FREE)
     );
     Problem::new(Class::Unavailable, "server_busy", detail)
 }
 
-/// The share of the memory that this body may take. The key is looked up only for a body that may
-/// need a share.
+/// Returns the memory share of a body. The key is looked up only when the body may need a share.
 async fn share(parts: &Parts, length_max: Option<u64>, app: &App) -> Share {
     if parts.extensions.get::<Local>().is_some() {
         return Share::unlimited();
     }
-    let is_small = length_max.is_some_and(|most| most <= BODY_BYTES_FREE);
+    let is_small = length_max.is_some_and(|length| length <= BODY_BYTES_FREE);
     let has_key = !is_small && matches!(principal(parts, app).await, Ok(Some(_)));
     app.body_memory.share(has_key)
 }
 
-/// The whole body, unless it is larger than `limit` or its share cannot grow. The rest of a refused
-/// body is thrown away as long as more of it keeps coming, up to a bound: a client that is still
-/// sending when the connection is closed under it never sees the answer.
+/// Collects the whole body, unless it exceeds `limit` or its share cannot grow. The rest of a
+/// refused body is discarded while it keeps arriving, up to a bound: a client that is still sending
+/// when the connection closes never sees the answer.
 async fn collect(
     mut body: axum::body::Body,
     limit: ByteSize,
     mut share: Share,
     mut chunk: Option<ChunkSize>,
 ) -> Result<Result<Received, Problem>, axum::Error> {
-    let (most, mut bytes, mut length) = (limit.as_bytes(), Vec::new(), 0);
-    let mut refused = (body.size_hint().lower() > most).then(|| too_large(limit));
+    let (max_bytes, mut bytes, mut length) = (limit.as_bytes(), Vec::new(), 0);
+    let mut refused = (body.size_hint().lower() > max_bytes).then(|| too_large(limit));
     loop {
         let frame = if refused.is_some() {
             let pause = Duration::from_millis(REFUSED_BODY_PAUSE_MS);
@@ -192,15 +190,15 @@ async fn collect(
                 .await
                 .unwrap_or(None)
         } else {
-            let announced = async {
+            let too_large_chunk = async {
                 match &mut chunk {
-                    Some(chunk) => chunk.beyond(most).await,
+                    Some(chunk) => chunk.exceeds(max_bytes).await,
                     None => pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                () = announced => {
+                () = too_large_chunk => {
                     refused = Some(too_large(limit));
                     continue;
                 }
@@ -216,28 +214,28 @@ async fn collect(
         };
         let data = frame.into_data().unwrap_or_default();
         length += data.len() as u64;
-        if length > most {
+        if length > max_bytes {
             refused.get_or_insert_with(|| too_large(limit));
-        } else if refused.is_none() && !append(&mut bytes, &data, most, &mut share) {
+        } else if refused.is_none() && !append(&mut bytes, &data, max_bytes, &mut share) {
             refused = Some(out_of_memory());
         }
         if let Some(problem) = &refused {
-            // What will not be used is given back at once, while the rest is still coming.
+            // Return the memory at once, while the rest is still arriving.
             (bytes, share) = (Vec::new(), Share::unlimited());
-            if length > most + REFUSED_BODY_BYTES_MAX {
+            if length > max_bytes + REFUSED_BODY_BYTES_MAX {
                 return Ok(Err(problem.clone()));
             }
         }
     }
 }
 
-/// Appends what has come to a buffer that doubles, up to `most`; `false` when its share cannot
+/// Appends data to a buffer that doubles, up to `max_bytes`. Returns `false` when its share cannot
 /// grow.
-fn append(bytes: &mut Vec<u8>, data: &[u8], most: u64, share: &mut Share) -> bool {
+fn append(bytes: &mut Vec<u8>, data: &[u8], max_bytes: u64, share: &mut Share) -> bool {
     let needed = bytes.len() + data.len();
     if needed > bytes.capacity() {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let grown = needed.next_power_of_two().min(most);
+        let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        let grown = needed.next_power_of_two().min(max_bytes);
         if !share.grow_to(grown) {
             return false;
         }
@@ -247,8 +245,8 @@ fn append(bytes: &mut Vec<u8>, data: &[u8], most: u64, share: &mut Share) -> boo
     true
 }
 
-/// The charset that the body's type names, unless it is UTF-8.
-fn foreign_charset(headers: &HeaderMap) -> Option<&str> {
+/// Returns the charset of the content type, unless it is UTF-8.
+fn non_utf8_charset(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let mut parameters = value.split(';').skip(1);
     let charset = parameters.find_map(|parameter| {
@@ -260,7 +258,7 @@ fn foreign_charset(headers: &HeaderMap) -> Option<&str> {
     (!["utf-8", "utf8"].into_iter().any(is_utf_8)).then_some(charset)
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+fn has_json_type(headers: &HeaderMap) -> bool {
     let value = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -275,20 +273,20 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-/// Parses a body that was read.
+/// Parses a received body.
 pub(in crate::http) fn parse<C: FromBody>(bytes: &[u8]) -> Result<C, Problem> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Problem::new(Class::Malformed, "malformed_utf8", "the body is not UTF-8"))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let Object(wire) = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| form_problem(&error))?;
+        .map_err(|error| structure_problem(&error))?;
     deserializer.end().map_err(|error| malformed(&error))?;
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let command = C::from_wire(wire, &mut faults);
     faults.finish(command)
 }
 
-fn form_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
+fn structure_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
     let inner = error.inner();
     if !inner.is_data() {
         return malformed(inner);
@@ -316,7 +314,7 @@ fn form_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Proble
         None if detail.starts_with("unknown field") => (pointer, "unknown_field"),
         None => (pointer, "wrong_type"),
     };
-    let detail = in_words_of_json(detail);
+    let detail = in_json_terms(detail);
     Problem::invalid(vec![Fault {
         pointer,
         code,
@@ -324,8 +322,8 @@ fn form_problem(error: &serde_path_to_error::Error<serde_json::Error>) -> Proble
     }])
 }
 
-/// serde speaks of Rust's types; the caller wrote JSON.
-fn in_words_of_json(detail: &str) -> String {
+/// Translates serde's message from Rust types to JSON types.
+fn in_json_terms(detail: &str) -> String {
     let Some((found, expected)) = detail.rsplit_once(", expected ") else {
         return detail.to_owned();
     };
@@ -346,6 +344,6 @@ fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(
         Class::Malformed,
         "malformed_json",
-        format!("the body is not JSON: {error}"),
+        format!("the body is not valid JSON: {error}"),
     )
 }

@@ -1,4 +1,4 @@
-//! Who is calling: the key in `Authorization`, if there is one, and the request's id.
+//! The caller: the key in `Authorization`, if there is one, and the request id.
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -10,38 +10,37 @@ use crate::http::problem::Problem;
 use crate::primitives::Class;
 use crate::tenancy::Principal;
 
-/// The id of a request; in its extensions from the outermost layer on.
+/// The request id; the outermost layer puts it into the extensions.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-/// Checkpoints a request that came over the admin socket or from inside the process: whoever could
-/// send it runs the machine.
+/// Marks a request from the admin socket or from inside the process. Its sender is the operator.
 #[derive(Clone, Copy, Debug)]
 pub struct Local;
 
-/// Whose key the request has, when that was looked up already.
+/// The principal of the request, when it was looked up already.
 #[derive(Clone)]
-pub(in crate::http) struct Known(pub Principal);
+pub(in crate::http) struct KnownPrincipal(pub Principal);
 
-/// The id of the request.
+/// Returns the request id.
 pub(super) fn request_id(parts: &Parts) -> Option<String> {
     parts.extensions.get::<RequestId>().map(|id| id.0.clone())
 }
 
-/// The principal of the key in the request, if it has one.
+/// Returns the principal of the request's key, if it has one.
 pub(super) async fn principal(parts: &Parts, app: &App) -> Result<Option<Principal>, Problem> {
-    match parts.extensions.get::<Known>() {
-        Some(Known(principal)) => Ok(Some(principal.clone())),
+    match parts.extensions.get::<KnownPrincipal>() {
+        Some(KnownPrincipal(principal)) => Ok(Some(principal.clone())),
         None => principal_of(&parts.headers, app).await,
     }
 }
 
-/// Whether a request shows more than one key: none of them counts then.
+/// Whether a request has more than one key. Then none of them counts.
 pub(in crate::http) fn has_several_keys(headers: &HeaderMap) -> bool {
     headers.get_all(AUTHORIZATION).iter().count() > 1
 }
 
-/// As [`principal`], of a request's header fields.
+/// As [`principal`], from the header fields.
 pub(in crate::http) async fn principal_of(
     headers: &HeaderMap,
     app: &App,
@@ -58,7 +57,7 @@ pub(in crate::http) async fn principal_of(
         return Err(Problem::new(
             Class::Unauthenticated,
             "unauthenticated",
-            "the Authorization header must read: Bearer KEY",
+            "the Authorization header is invalid; send Authorization: Bearer KEY",
         ));
     };
     match app.directory.principal(key.trim()).await? {
@@ -69,7 +68,7 @@ pub(in crate::http) async fn principal_of(
         None => Err(Problem::new(
             Class::Unauthenticated,
             "invalid_api_key",
-            "this API key is unknown or revoked; make one with `tillbox api-key create`",
+            "this API key is unknown or revoked; create one with `tillbox api-key create`",
         )),
     }
 }

@@ -1,5 +1,5 @@
-//! A body together with its `Idempotency-Key`: which calls that move money must have, and calls
-//! that create something may have.
+//! A body together with its `Idempotency-Key`: required for calls that move money, optional for
+//! calls that create something.
 
 use std::sync::Arc;
 
@@ -23,11 +23,10 @@ use crate::storage::{TenantView, TenantWork};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// A command, and the key under which it is carried out once.
+/// A command with the key under which it runs once.
 pub struct Keyed<C> {
-    /// The key, bound to this very request.
+    /// The key, bound to this request.
     pub key: IdempotencyKey,
-    /// The command.
     pub command: C,
 }
 
@@ -35,10 +34,10 @@ impl<C: FromBody> FromRequest<Arc<App>> for Keyed<C> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        // Said before the body is looked at: nothing in it can mend that.
+        // Checked before the body is read: the body cannot fix a missing key.
         if !request.headers().contains_key(IDEMPOTENCY_KEY) {
-            let detail = "send an Idempotency-Key header with a fresh UUID; repeat it when you \
-                repeat this request";
+            let detail = "the Idempotency-Key header is missing; send a fresh UUID, and the same \
+                one when you repeat this request";
             return Err(Problem::new(
                 Class::Malformed,
                 "idempotency_key_missing",
@@ -51,12 +50,10 @@ impl<C: FromBody> FromRequest<Arc<App>> for Keyed<C> {
     }
 }
 
-/// A command that may have a key, under which it is carried out once; without one it is carried out
-/// each time it comes.
+/// A command with an optional key. With a key it runs once, without one each time.
 pub struct MayBeKeyed<C> {
-    /// The key, if there is one, bound to this very request.
+    /// The key, if there is one, bound to this request.
     pub key: Option<IdempotencyKey>,
-    /// The command.
     pub command: C,
 }
 
@@ -78,7 +75,7 @@ impl<C: FromBody> FromRequest<Arc<App>> for MayBeKeyed<C> {
     }
 }
 
-/// The key of a request, if it has one, bound to its method, path and body.
+/// Returns the key of a request, if it has one, bound to its method, path and body.
 pub(in crate::http) fn key_of(
     headers: &HeaderMap,
     method: &str,
@@ -106,11 +103,17 @@ fn header(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(invalid("there is more than one Idempotency-Key; send one"));
+        return Err(invalid(
+            "the request has more than one Idempotency-Key; send one",
+        ));
     }
     let text = value.to_str().map(str::to_owned);
-    text.map(Some)
-        .map_err(|_| invalid("the Idempotency-Key may hold printable ASCII characters only"))
+    text.map(Some).map_err(|_| {
+        invalid(
+            "the Idempotency-Key has other than printable ASCII characters; send \
+            a UUID",
+        )
+    })
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {
@@ -118,12 +121,12 @@ fn invalid(detail: impl Into<String>) -> Problem {
 }
 
 impl<P: Permission> Shop<P> {
-    /// Carries a command out once: what it answers is kept in the transaction of its effects, and a
+    /// Runs a command once: its answer is stored in the transaction of its effects, and a
     /// repetition gets it byte for byte.
     ///
     /// # Errors
-    /// `idempotency_key_reused`, and what `f` refuses; nothing was written then, and nothing is
-    /// kept of the key.
+    /// `idempotency_key_reused`, or the problem that `f` returns; then nothing was written and the
+    /// key is not stored.
     pub async fn once<T, F>(
         &self,
         key: impl Into<Option<IdempotencyKey>>,
@@ -138,11 +141,11 @@ impl<P: Permission> Shop<P> {
             .await
     }
 
-    /// As [`once`](Self::once), for a command that can end in a problem whose effects are kept and
+    /// As [`once`](Self::once), for a command that can end in a problem whose effects are kept but
     /// whose key is not.
     ///
     /// # Errors
-    /// `idempotency_key_reused`, what `f` refuses, and the problem that it ends in.
+    /// `idempotency_key_reused`, the problem that `f` returns, or the problem of its outcome.
     pub async fn once_or<T, F>(
         &self,
         key: impl Into<Option<IdempotencyKey>>,
@@ -158,12 +161,12 @@ impl<P: Permission> Shop<P> {
     }
 
     /// As [`once`](Self::once), for a command that returns a cart. Under the key of a caller
-    /// without an API key, only the status and the cart's id are stored: `show` renders the present
-    /// cart for a replay.
+    /// without an API key only the status and the cart's id are stored: a replay shows the cart as
+    /// it is then, by `show`.
     ///
     /// # Errors
-    /// `idempotency_key_reused` and the refusals of `f`; for a replay also those of `show`, because
-    /// the cart may be deleted.
+    /// `idempotency_key_reused`, the problem that `f` returns, or for a replay the problem of
+    /// `show`: the cart may be gone.
     pub async fn once_cart<T, F, S>(
         &self,
         key: impl Into<Option<IdempotencyKey>>,
@@ -195,21 +198,21 @@ impl<P: Permission> Shop<P> {
         F: FnMut(&mut TenantWork) -> Result<KeyOutcome<T, Problem>, Problem> + Send + 'static,
         S: FnMut(&TenantView, CartId) -> Result<T, Problem> + Send + 'static,
     {
-        let room = self.room();
+        let check_room = self.room_check();
         let key = key.into();
         let aging = match self.app().clock_watch.is_trusted() {
             true => KeyExpiry::Active,
             false => KeyExpiry::Suspended,
         };
-        let answered = self.write_without_room(move |work| {
-            // Space is checked only before an execution; a stored answer needs none.
-            let mut execute = |work: &mut TenantWork| {
-                room()?;
-                f(work).map(|outcome| stored(status, outcome))
+        let outcome = self.write_unchecked(move |work| {
+            // Checked only for new work: a replay needs no room.
+            let mut run = |work: &mut TenantWork| {
+                check_room()?;
+                f(work).map(|outcome| to_stored(status, outcome))
             };
             let once = match &key {
-                Some(key) => idempotency::once(work, key, aging, execute)?,
-                None => match execute(work)? {
+                Some(key) => idempotency::once(work, key, aging, run)?,
+                None => match run(work)? {
                     KeyOutcome::Keep(answer) | KeyOutcome::KeepCart(answer, _) => {
                         Once::First(answer)
                     }
@@ -226,7 +229,7 @@ impl<P: Permission> Shop<P> {
                 Once::Forgotten(problem) => Err(problem),
             })
         });
-        answered
+        outcome
             .await?
             .map(|(answer, is_replayed)| respond(answer, is_replayed))
     }
@@ -236,8 +239,8 @@ fn body_of(view: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(view).expect("a view is plain data")
 }
 
-/// Renders the answer of a command for storage and for the client.
-fn stored<T: Serialize>(
+/// Converts the result of a command to the stored answer.
+fn to_stored<T: Serialize>(
     status: StatusCode,
     outcome: KeyOutcome<T, Problem>,
 ) -> KeyOutcome<StoredAnswer, Problem> {
@@ -255,7 +258,7 @@ fn stored<T: Serialize>(
 fn respond(answer: StoredAnswer, replayed: bool) -> Response {
     let mut response = Response::new(axum::body::Body::from(Bytes::from(answer.body)));
     *response.status_mut() =
-        StatusCode::from_u16(answer.status).expect("only good statuses are stored");
+        StatusCode::from_u16(answer.status).expect("only valid statuses are stored");
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -1,4 +1,4 @@
-//! The house: calls about tenants, for a landlord key or for whoever runs the machine.
+//! Extractor for calls about tenants: a landlord key, or the operator.
 
 use std::sync::Arc;
 
@@ -11,19 +11,17 @@ use crate::http::problem::Problem;
 use crate::primitives::{Actor, Class, Origin};
 use crate::tenancy::Scope;
 
-/// The house, and who asks.
+/// The app and the authorized caller of a landlord call.
 pub struct Landlord {
-    /// The process.
     pub app: Arc<App>,
-    /// Who asks.
     pub origin: Origin,
 }
 
 impl Landlord {
-    /// Runs what blocks (a file made, removed, opened) on a thread that may.
+    /// Runs blocking work (creating, deleting or opening a file) on a blocking thread.
     ///
     /// # Errors
-    /// What `f` refuses, as a problem.
+    /// The problem that `f` returns, or `internal_error` when it panics.
     pub async fn blocking<R, F>(self, f: F) -> Result<R, Problem>
     where
         F: FnOnce(&Self) -> Result<R, Problem> + Send + 'static,
@@ -33,10 +31,10 @@ impl Landlord {
             Problem::new(
                 Class::Internal,
                 "internal_error",
-                "the call was broken off by an internal fault",
+                "internal error; the log has the cause under this request_id",
             )
         };
-        // What it logs is of this request.
+        // Its log lines belong to this request.
         let span = tracing::Span::current();
         let run = move || span.in_scope(|| f(&self));
         tokio::task::spawn_blocking(run).await.map_err(fault)?

@@ -1,5 +1,5 @@
-//! From a request to values: who asks for which shop, and what they say. If two handlers begin
-//! alike, the beginning is here.
+//! Extractors: the caller, the shop, and the values of a request. The common beginnings of handlers
+//! are here.
 
 mod body;
 mod caller;
@@ -11,7 +11,7 @@ mod shop;
 
 pub(in crate::http) use body::parse as parse_body;
 pub use body::{Body, FromBody, Object};
-pub(super) use caller::{Known, has_several_keys, principal_of};
+pub(super) use caller::{KnownPrincipal, has_several_keys, principal_of};
 pub use caller::{Local, RequestId};
 pub(in crate::http) use keyed::key_of;
 pub use keyed::{Keyed, MayBeKeyed};

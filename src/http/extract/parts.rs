@@ -1,5 +1,4 @@
-//! The small parts of a request: ids and names in the path, pages and filters in the query,
-//! `If-Match`.
+//! Small parts of a request: ids and names in the path, pages and filters in the query, `If-Match`.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query};
@@ -14,26 +13,26 @@ use crate::http::problem::{Fault, Problem};
 use crate::platform::page::{PageError, PageRequest, WalkRequest};
 use crate::primitives::{Class, Id, Kind};
 
-/// The one id in the path.
+/// The only id in the path.
 pub struct PathId<K>(pub Id<K>);
 
-/// The parameters of the path, as they are: for paths with two, or with a name.
+/// The path parameters as text: for paths with two parameters, or with a name.
 pub struct PathText<T>(pub T);
 
-/// `?limit=&cursor=`, and nothing else: for lists without filters.
+/// `?limit=&cursor=` and no filters.
 pub struct PageQuery(pub PageRequest);
 
-/// `?limit=&cursor=` beside filters, which [`QueryOf`] reads and checks.
+/// `?limit=&cursor=` beside filters, which [`QueryOf`] parses and validates.
 pub struct PageBeside(pub PageRequest);
 
-/// As [`PageBeside`], for lists that go through one store after the other.
+/// As [`PageBeside`], for lists that walk through the tenants.
 pub struct WalkBeside(pub WalkRequest);
 
-/// Filters in the query, beside `limit` and `cursor`. `T` refuses unknown ones
-/// (`deny_unknown_fields`): a filter that is spelled wrong must not give the whole list.
+/// Filters in the query, beside `limit` and `cursor`. `T` must refuse unknown fields
+/// (`deny_unknown_fields`): a misspelled filter must not return the whole list.
 pub struct QueryOf<T>(pub T);
 
-/// The version in `If-Match`, if there is one (`*` matches any).
+/// The version in `If-Match`; `None` without the header and for `*`.
 pub struct IfMatch(pub Option<i64>);
 
 impl<S: Send + Sync, K: Kind> FromRequestParts<S> for PathId<K> {
@@ -63,7 +62,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathTex
 
 fn malformed(error: &PathRejection) -> Problem {
     let text = error.body_text();
-    // Said of a value of ours that did not parse, and it is no URL that is wrong then.
+    // axum's prefix for a value that did not parse, although the URL itself is valid.
     let reason = text.strip_prefix("Invalid URL: ").unwrap_or(&text);
     Problem::new(
         Class::Malformed,
@@ -140,20 +139,20 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for QueryOf
         let filters = without_page(parts.uri.query().unwrap_or_default());
         let uri: Uri = format!("/?{filters}")
             .parse()
-            .expect("a part of a good query is one");
+            .expect("a subset of a valid query is valid");
         Query::<T>::try_from_uri(&uri)
             .map(|Query(query)| Self(query))
             .map_err(|error| query_fault(&error))
     }
 }
 
-/// What the query's reader says, at the parameter that it says it of.
+/// Converts an error of the query parser, at the parameter that it names.
 fn query_fault(error: &QueryRejection) -> Problem {
     let text = error.body_text();
-    let said = text
+    let message = text
         .strip_prefix("Failed to deserialize query string: ")
         .unwrap_or(&text);
-    let (name, detail) = said.split_once(": ").unwrap_or(("", said));
+    let (name, detail) = message.split_once(": ").unwrap_or(("", message));
     Problem::invalid(vec![Fault {
         pointer: format!("?{name}"),
         code: "invalid",
@@ -161,7 +160,7 @@ fn query_fault(error: &QueryRejection) -> Problem {
     }])
 }
 
-/// The query without what [`PageBeside`] reads.
+/// Returns the query without `limit` and `cursor`.
 fn without_page(query: &str) -> String {
     let is_page = |pair: &&str| matches!(pair.split('=').next(), Some("limit" | "cursor"));
     query
@@ -185,18 +184,21 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
                     .strip_prefix("\"v")
                     .and_then(|rest| rest.strip_suffix('"'))
                     .and_then(|digits| digits.parse().ok());
-                // A tag that is none of ours cannot match anything we have: that is a lost update,
-                // not a syntax error (RFC 9110 §13.1.1).
+                // A foreign tag cannot match any of our versions. That is a lost update, not a
+                // syntax error (RFC 9110 §13.1.1).
                 Ok(Self(Some(version.unwrap_or(-1))))
             }
         }
     }
 }
 
-/// The answer with its version as `ETag`.
+/// Adds the version as `ETag`.
 pub fn with_etag(version: i64, answer: impl IntoResponse) -> Response {
     let mut response = answer.into_response();
-    let tag = HeaderValue::from_str(&format!("\"v{version}\"")).expect("digits are header text");
+    let tag = HeaderValue::from_str(&format!("\"v{version}\"")).expect(
+        "digits are valid header \
+        text",
+    );
     response.headers_mut().insert(ETAG, tag);
     response
 }

@@ -1,5 +1,5 @@
-//! What the house knows of currencies, for a shop's call: fetched before its transaction begins,
-//! because none spans two files.
+//! Published exchange rates for a tenant's call. They are fetched before its transaction begins,
+//! because no transaction spans two files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,16 +12,13 @@ use crate::tenant::Policy;
 use crate::tenant::currency::{self, Published, SoldIn};
 
 impl<P: Permission> Shop<P> {
-    /// The present instant, for a question that names none.
+    /// The current time, for a query that names none.
     pub fn now(&self) -> Timestamp {
         self.app().clock.now()
     }
 
-    /// What the configuration and the house decide about selling. A shop that sells in its own
-    /// currency alone pays nothing for this.
-    ///
-    /// # Errors
-    /// The storage's.
+    /// Returns the selling policy: the configuration, plus published rates when the shop sells in
+    /// foreign currencies. A shop with only its own currency does no extra work.
     pub async fn selling_policy(&self) -> Result<Arc<Policy>, Problem> {
         let sold_in = self.sold_in().await?;
         if sold_in.others.is_empty() {
@@ -35,19 +32,16 @@ impl<P: Permission> Shop<P> {
         }))
     }
 
-    /// The published rates of some currencies.
-    ///
-    /// # Errors
-    /// The storage's.
+    /// Returns the published rates of some currencies.
     pub async fn published(
         &self,
         currencies: impl IntoIterator<Item = Currency>,
     ) -> Result<Published, Problem> {
-        let mut found = BTreeMap::new();
+        let mut series = BTreeMap::new();
         for currency in currencies {
-            found.insert(currency, self.app().published.series(currency).await?);
+            series.insert(currency, self.app().published.series(currency).await?);
         }
-        Ok(Published::new(found))
+        Ok(Published::new(series))
     }
 
     async fn sold_in(&self) -> Result<Arc<SoldIn>, Problem> {
@@ -64,7 +58,7 @@ impl<P: Permission> Shop<P> {
         .await
     }
 
-    /// What is to be done when a change of the shop's currencies is on disk.
+    /// Returns the cache invalidation to run when a change of the shop's currencies is on disk.
     pub fn forget_sold_in(&self) -> impl FnOnce() + Clone + Send + use<P> {
         let (cache, id) = (self.app().sold_in.clone(), self.tenant_id());
         move || cache.invalidate(&id)

@@ -1,5 +1,5 @@
-//! The caller's shop: found by key, host or header, checked for scope and status, its file open.
-//! With it a handler reads and writes.
+//! The caller's shop: resolved by key, host or header, checked for scope and status, with its file
+//! open. Handlers read and write through it.
 
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -25,17 +25,17 @@ use crate::tenancy::shares::Growth;
 use crate::tenancy::{Principal, Scope, TenantAccess};
 use crate::tenant::Policy;
 
-/// What a route asks of its caller.
+/// The permission that a route requires.
 pub trait Permission: Send + Sync + 'static {
-    /// The scopes of which the key must have one.
+    /// The scopes; the key must have one of them.
     const SCOPES: &'static [Scope];
-    /// Whether the storefront may call it without a key.
+    /// Whether the storefront may call the route without a key.
     const PUBLIC: bool;
-    /// Whether it only makes the tenant larger, so that the tenant's share of the disk bounds it.
+    /// Whether the route only adds data, so that the tenant's share of the disk bounds it.
     const GROWS: bool;
 }
 
-/// The permissions that routes ask for, as types.
+/// The permissions of routes, as types.
 pub mod permission {
     use super::{Permission, Scope};
 
@@ -54,27 +54,20 @@ pub mod permission {
     }
 
     permissions! {
-        /// Reads of the catalog; open to the storefront, and so to whoever sells.
+        /// Reading the catalog; open to the storefront, and to keys that sell.
         CatalogRead = [CatalogRead, CatalogWrite, Checkout, Pos], true, false;
-        /// Changes of the catalog and its taxes.
+        /// Changing the catalog and its taxes.
         CatalogWrite = [CatalogWrite], false, true;
         /// Carts and checkout; open to the storefront.
         Checkout = [Checkout], true, true;
-        /// Orders.
         Orders = [Orders], false, false;
-        /// Payments.
         Payments = [Payments], false, false;
-        /// The confirmation of a payment: the shop's own systems, never the storefront.
+        /// Confirming a payment: for the shop's own systems, never the storefront.
         ConfirmPayment = [Payments, Checkout], false, false;
-        /// Stock.
         Inventory = [Inventory], false, false;
-        /// The books.
         Finance = [Finance], false, false;
-        /// Reports.
         Reports = [Reports], false, false;
-        /// The till.
         Pos = [Pos], false, false;
-        /// Settings and the audit log.
         Admin = [Admin], false, false;
     }
 }
@@ -91,23 +84,21 @@ pub struct Shop<P> {
     permission: PhantomData<fn() -> P>,
 }
 
-/// Refuses to write when the disk has no more room than its reserve.
+/// Refuses a write when the free disk space is below the reserve.
 pub(in crate::http) fn require_room(app: &App) -> Result<(), Problem> {
     if !app.space.is_short() {
         return Ok(());
     }
     let detail = format!(
-        "less than {} of the disk are free, which are kept in reserve; this request wrote nothing; \
-         free some space and try again with the same key; \
-         reading and cancelling go on",
+        "the free disk space is below the reserve of {}; nothing was written; free some space and \
+        try again with the same key; reading and cancelling still work",
         app.config.storage.disk_reserve
     );
     Err(Problem::new(Class::StorageFull, "storage_full", detail))
 }
 
 impl<P: Permission> Shop<P> {
-    /// What the configuration decides about selling, without what an order of a foreign currency
-    /// needs: see `selling_policy`.
+    /// Returns the configured selling policy, without exchange rates: see `selling_policy`.
     pub fn policy(&self) -> Arc<Policy> {
         self.app.policy.clone()
     }
@@ -120,8 +111,8 @@ impl<P: Permission> Shop<P> {
         self.tenant_id
     }
 
-    /// Writes a line to the security log, unless there were too many of its kind.
-    pub fn note_security(&self, kind: LineKind, what: &str, subject: &str) {
+    /// Writes a line to the security log, within the limit of its kind.
+    pub fn log_security_event(&self, kind: LineKind, message: &str, subject: &str) {
         let origin = &self.origin;
         let key = match origin.actor {
             Actor::ApiKey(key) => Some(key),
@@ -131,26 +122,27 @@ impl<P: Permission> Shop<P> {
             return;
         }
         tracing::warn!(target: "security", tenant_id = %self.tenant_id, actor = %origin.actor,
-            request_id = origin.request_id, subject, "{what}");
+            request_id = origin.request_id, subject, "{message}");
     }
 
-    /// Whether somebody at the storefront asks, without a key.
+    /// Whether the caller is the storefront, without a key.
     pub fn is_storefront(&self) -> bool {
         self.origin.actor == Actor::Storefront
     }
 
-    /// The client of a call without a key, whose carts and unpaid orders are bounded; none of a
-    /// call with a key or of the operator.
+    /// The client of a call without a key, whose carts and unpaid orders are bounded. `None` for
+    /// calls with a key and for the operator.
     pub const fn client(&self) -> Option<ClientHash> {
         self.client
     }
 
-    /// The client at an address, as this shop's file remembers it.
+    /// Returns the client at an address, as this tenant's file stores it.
     pub fn client_at(&self, address: IpAddr) -> ClientHash {
         client_of(self.tenant_id, address)
     }
 
-    /// For what has to go on when the disk is nearly full: it may use what is kept in reserve.
+    /// Allows the write to use the disk reserve: for calls that must work when the disk is nearly
+    /// full.
     #[must_use]
     pub fn from_reserve(mut self) -> Self {
         self.from_reserve = true;
@@ -165,10 +157,10 @@ impl<P: Permission> Shop<P> {
         self
     }
 
-    /// Reads: a row, a page.
+    /// Runs a short read: a row, a page.
     ///
     /// # Errors
-    /// What `f` refuses, as a problem.
+    /// The problem that `f` returns.
     pub async fn read<R, F>(&self, f: F) -> Result<R, Problem>
     where
         F: FnOnce(&TenantView) -> Result<R, Problem> + Send + 'static,
@@ -177,10 +169,10 @@ impl<P: Permission> Shop<P> {
         self.db.read(f).await
     }
 
-    /// Reads what takes long: a report.
+    /// Runs a long read: a report.
     ///
     /// # Errors
-    /// What `f` refuses, as a problem.
+    /// The problem that `f` returns.
     pub async fn read_long<R, F>(&self, f: F) -> Result<R, Problem>
     where
         F: FnOnce(&TenantView) -> Result<R, Problem> + Send + 'static,
@@ -189,21 +181,21 @@ impl<P: Permission> Shop<P> {
         self.db.read_long(f).await
     }
 
-    /// Writes; the answer comes when it is on disk.
+    /// Runs a write transaction; the result is returned when it is on disk.
     ///
     /// # Errors
-    /// What `f` refuses, as a problem; nothing was written then.
+    /// The problem that `f` returns; nothing was written then.
     pub async fn write<R, F>(&self, f: F) -> Result<R, Problem>
     where
         F: FnMut(&mut TenantWork) -> Result<R, Problem> + Send + 'static,
         R: Send + Unpin + 'static,
     {
-        self.room()()?;
-        self.write_without_room(f).await
+        self.room_check()()?;
+        self.write_unchecked(f).await
     }
 
-    /// Refuses when there is no room for what this call writes.
-    pub(super) fn room(&self) -> impl Fn() -> Result<(), Problem> + Send + use<P> {
+    /// Returns a check that refuses when the disk has no room for this write.
+    pub(super) fn room_check(&self) -> impl Fn() -> Result<(), Problem> + Send + use<P> {
         let (app, id, from_reserve) = (self.app.clone(), self.tenant_id, self.from_reserve);
         let growth = match self.is_storefront() {
             true => Some(Growth::Storefront),
@@ -218,8 +210,8 @@ impl<P: Permission> Shop<P> {
         }
     }
 
-    /// As [`write`](Self::write), whatever room there is.
-    pub(super) async fn write_without_room<R, F>(&self, f: F) -> Result<R, Problem>
+    /// As [`write`](Self::write), without the check for room.
+    pub(super) async fn write_unchecked<R, F>(&self, f: F) -> Result<R, Problem>
     where
         F: FnMut(&mut TenantWork) -> Result<R, Problem> + Send + 'static,
         R: Send + Unpin + 'static,
@@ -239,13 +231,16 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
         if principal.is_none() && !is_local && !parts.method.is_safe() {
             limit::charge_tenant(app, access.id())?;
         }
-        require_selling(access.status())?;
+        require_active(access.status())?;
         if let Some(principal) = &principal
             && !P::SCOPES
                 .iter()
                 .any(|scope| principal.scopes.contains(*scope))
         {
-            let detail = format!("this API key lacks the scope `{}`", P::SCOPES[0]);
+            let detail = format!(
+                "this API key lacks the scope `{}`; use a key that has it",
+                P::SCOPES[0]
+            );
             return Err(Problem::new(Class::Forbidden, "insufficient_scope", detail));
         }
         let actor = match &principal {
@@ -256,7 +251,7 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
         let tenant_id = access.id();
         let db = open(app, access).await.map_err(|problem| match actor {
             Actor::Operator => problem,
-            _ => problem.for_customers(),
+            _ => problem.without_operator_details(),
         })?;
         let origin = Origin {
             actor,
@@ -277,7 +272,7 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Shop<P> {
     }
 }
 
-/// The address of the client, or of the proxy that does not say it.
+/// Returns the client's address, or the proxy's when it names no client.
 fn address_of(parts: &Parts, server: &Server) -> IpAddr {
     let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
     client_address(
@@ -289,7 +284,7 @@ fn address_of(parts: &Parts, server: &Server) -> IpAddr {
 }
 
 fn client_of(tenant: TenantId, address: IpAddr) -> ClientHash {
-    // Of an IPv6 address its network, as the rate limits count.
+    // For IPv6 the /64 network, as in the rate limits.
     let network = match Caller::of_address(address) {
         Caller::Address(network) => network,
         Caller::Key(_) | Caller::Tenant(_) => address,
@@ -297,26 +292,26 @@ fn client_of(tenant: TenantId, address: IpAddr) -> ClientHash {
     ClientHash::of(tenant.as_bytes(), network)
 }
 
-/// Refuses a shop that sells nothing. One that is being made or removed is not there: what it would
-/// acknowledge goes with its file.
-fn require_selling(status: TenantStatus) -> Result<(), Problem> {
+/// Refuses a tenant that is not active. One that is being created or deleted does not exist for
+/// callers: its data would be lost with its file.
+fn require_active(status: TenantStatus) -> Result<(), Problem> {
     match status {
         TenantStatus::Active => Ok(()),
         TenantStatus::Suspended => Err(Problem::new(
             Class::Forbidden,
             "tenant_suspended",
-            "this store is suspended; its operator can resume it",
+            "this shop is suspended; its operator can resume it",
         )),
         TenantStatus::Creating | TenantStatus::Deleting => Err(Problem::new(
             Class::NotFound,
             "tenant_not_found",
-            "this store is being made or removed; there is nothing in it to call",
+            "this shop is being created or deleted; try again later",
         )),
     }
 }
 
-/// Opens a shop's file: at once when it is open already, else on a thread that may block, of which
-/// a shop takes one.
+/// Opens a tenant's file: immediately when it is open already, otherwise on a blocking thread, of
+/// which each tenant uses one.
 pub(in crate::http) async fn open(
     app: &Arc<App>,
     access: TenantAccess,
@@ -325,11 +320,11 @@ pub(in crate::http) async fn open(
         return Ok(db);
     }
     let gate = app.registry.gate(access.id());
-    let _waiter = gate
+    let _waiting = gate
         .waiters
         .try_acquire()
         .map_err(|_| StorageError::new(StorageErrorKind::Overloaded))?;
-    let _opener = gate
+    let _permit = gate
         .opener
         .acquire()
         .await
@@ -343,13 +338,13 @@ pub(in crate::http) async fn open(
         Problem::new(
             Class::Internal,
             "internal_error",
-            "the store could not be opened",
+            "the shop could not be opened; the log has the cause under this request_id",
         )
     })??)
 }
 
-/// The tenant of a request. The key decides; a host or header that names another tenant is a
-/// mismatch, and somebody should know of it.
+/// Resolves the tenant of a request. The key decides. A host or header that names another tenant is
+/// a mismatch, which is logged as a security event.
 async fn resolve<P: Permission>(
     parts: &Parts,
     app: &App,
@@ -359,7 +354,7 @@ async fn resolve<P: Permission>(
     let of_header = of_header(parts, app).await?;
     let named = [&of_host, &of_header];
     let of_key = match principal {
-        Some(principal) => Some(principal.access.as_ref().ok_or_else(no_tenant)?),
+        Some(principal) => Some(principal.access.as_ref().ok_or_else(landlord_key_refused)?),
         None => None,
     };
     let chosen = of_key.or(of_host.as_ref()).or(of_header.as_ref()).cloned();
@@ -386,9 +381,10 @@ async fn resolve<P: Permission>(
             Class::Forbidden,
             "tenant_mismatch",
             if of_key.is_some() {
-                "the API key and the host or X-Tillbox-Tenant header name different stores"
+                "the API key and the host or the X-Tillbox-Tenant header name different shops; \
+                send matching ones"
             } else {
-                "the host and the X-Tillbox-Tenant header name different stores"
+                "the host and the X-Tillbox-Tenant header name different shops; send matching ones"
             },
         ));
     }
@@ -396,35 +392,35 @@ async fn resolve<P: Permission>(
         return Err(Problem::new(
             Class::Unauthenticated,
             "unauthenticated",
-            "this call needs an API key: Authorization: Bearer KEY",
+            "this call needs an API key; send Authorization: Bearer KEY",
         ));
     }
     chosen.ok_or_else(|| {
         Problem::new(
             Class::NotFound,
             "tenant_not_found",
-            "no store belongs to this host; send an API key, or the slug in X-Tillbox-Tenant",
+            "no shop belongs to this host; send an API key, or the slug in X-Tillbox-Tenant",
         )
     })
 }
 
-fn no_tenant() -> Problem {
+fn landlord_key_refused() -> Problem {
     Problem::new(
         Class::Forbidden,
         "insufficient_scope",
-        "a landlord key opens no store; use a key of the store",
+        "a landlord key cannot access a shop; use a key of the shop",
     )
 }
 
 async fn of_host(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Problem> {
-    // A target that names its host outweighs the header (RFC 9112 §3.2.2).
+    // The host of an absolute target has precedence over the header (RFC 9112 §3.2.2).
     let target = parts
         .extensions
         .get::<OriginalUri>()
         .map_or(&parts.uri, |uri| &uri.0)
         .authority();
-    let named = target.map(http::uri::Authority::as_str);
-    let host = named
+    let authority = target.map(http::uri::Authority::as_str);
+    let host = authority
         .or_else(|| parts.headers.get(HOST)?.to_str().ok())
         .map(without_port);
     match host.map(HostName::parse) {
@@ -438,7 +434,7 @@ fn without_port(host: &str) -> &str {
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
         .map_or(host, |(name, _)| name);
-    // The root's dot of a name that is fully qualified.
+    // The trailing dot of a fully qualified name.
     name.strip_suffix('.').unwrap_or(name)
 }
 
@@ -450,12 +446,12 @@ async fn of_header(parts: &Parts, app: &App) -> Result<Option<TenantAccess>, Pro
         Some(Ok(slug)) => app.directory.tenant_of_slug(&slug).await?,
         _ => None,
     };
-    let absent = || {
+    let not_found = || {
         Problem::new(
             Class::NotFound,
             "tenant_not_found",
-            "no store has the slug in X-Tillbox-Tenant",
+            "no shop has the slug in X-Tillbox-Tenant; check the slug",
         )
     };
-    found.map(Some).ok_or_else(absent)
+    found.map(Some).ok_or_else(not_found)
 }

@@ -1,9 +1,8 @@
-//! A connection on which requests that nobody could read are refused in the one form of every
-//! error.
+//! A connection that gives hyper's bare refusals the one form of every error.
 //!
-//! A head that is too large or is not HTTP reaches no service: hyper answers it itself, with a bare
-//! status, and closes. The only place to meet that answer is on its way out. Deliberately absent:
-//! any reading of requests; what hyper refuses is refused, only the words are ours.
+//! A head that is too large or is not HTTP reaches no service: hyper answers it with a bare status
+//! and closes. This layer completes that answer on its way out. It reads no requests; hyper decides
+//! what is refused.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -19,20 +18,17 @@ use crate::http::layers::{REQUEST_ID, fresh_request_id};
 use crate::http::problem::{MEDIA_TYPE, Problem};
 use crate::primitives::Entropy;
 
-/// The answer to a head that is refused, where that is known better than by hyper, which refuses
-/// it.
+/// The refusal of a head, where the guard knows the reason better than hyper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The status.
     pub status: StatusCode,
-    /// The code, for a program.
     pub code: &'static str,
-    /// What is wrong and what to do, for a person.
+    /// The fault and its remedy, for people.
     pub detail: &'static str,
 }
 
 impl Refusal {
-    /// Refuses what is no HTTP, or not in one way.
+    /// The refusal of invalid or ambiguous HTTP.
     pub const fn malformed(detail: &'static str) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
@@ -42,31 +38,30 @@ impl Refusal {
     }
 }
 
-/// The refusal of a connection's last head, once there is one.
+/// The refusal of a connection's last head, if there is one.
 #[derive(Clone, Debug, Default)]
 pub struct Reason(Arc<OnceLock<Refusal>>);
 
 impl Reason {
-    /// Says it; what was said first holds.
-    pub fn give(&self, refusal: Refusal) {
-        // One refusal ends a connection: there is no second.
+    /// Sets the refusal; the first one counts.
+    pub fn set(&self, refusal: Refusal) {
+        // A refusal ends the connection: there is no second one.
         let _ = self.0.set(refusal);
     }
 }
 
-/// A connection whose bare refusals are given a problem document.
+/// A connection that adds a problem document to bare refusals.
 pub struct BadRequest<Io> {
     io: Io,
     entropy: Arc<dyn Entropy>,
     dates: Arc<Dates>,
     reason: Reason,
-    /// The rest of a refusal of ours that is on its way out.
+    /// The unsent rest of a completed refusal.
     pending: Bytes,
 }
 
 impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
-    /// Watches what is written to `io`; the ids of unreadable requests come from `entropy`, the
-    /// hour from `dates`.
+    /// Wraps `io`. Request ids of unreadable requests come from `entropy`, the date from `dates`.
     pub fn new(io: Io, entropy: Arc<dyn Entropy>, dates: Arc<Dates>, reason: Reason) -> Self {
         Self {
             io,
@@ -95,7 +90,7 @@ impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
             .0
             .get()
             .filter(|_| status == StatusCode::BAD_REQUEST);
-        let given = given.copied().unwrap_or_else(|| refusal_of(status));
+        let given = given.copied().unwrap_or_else(|| default_refusal(status));
         let head = head.replacen(&status.to_string(), &given.status.to_string(), 1);
         let status = given.status;
         metrics::counter!("tillbox_http_bad_requests_total",
@@ -117,13 +112,13 @@ impl<Io: AsyncWrite + Unpin> BadRequest<Io> {
 const NO_BODY: &str = "content-length: 0";
 
 /// The detail of `server_busy` for a connection beyond `server.max_connections`.
-pub const TOO_MANY_IN_ALL: &str = "the server has as many connections as it serves at a time; \
-    nothing was done; connect again in a second";
+pub const TOO_MANY_CONNECTIONS: &str = "the server has its maximum of connections; nothing was \
+    changed; connect again in a second";
 
-/// The status of a refusal that is no answer of the router: the head of a 4xx of hyper's or ours,
-/// or of our 503, and nothing else. Each of the router's has a date.
+/// Returns the status and head of a refusal that is not the router's: a bare 4xx of hyper's or
+/// ours, or our 503. Each answer of the router has a date.
 fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
-    // Looked at first, since all other answers pass here as well.
+    // A cheap test first, because all other answers pass here as well.
     if !bytes.starts_with(b"HTTP/1.1 4") && !bytes.starts_with(b"HTTP/1.1 503") {
         return None;
     }
@@ -135,30 +130,30 @@ fn bare_refusal(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     (is_whole && has_no_body && !has_date).then_some((status, head))
 }
 
-fn refusal_of(status: StatusCode) -> Refusal {
+fn default_refusal(status: StatusCode) -> Refusal {
     let (code, detail) = match status {
         StatusCode::TOO_MANY_REQUESTS => (
             "too_many_connections",
-            "there are as many connections from this address as one address may have; close some, \
-             and keep one open for many requests",
+            "too many connections from this address; close some, and reuse one for many requests",
         ),
-        StatusCode::SERVICE_UNAVAILABLE => ("server_busy", TOO_MANY_IN_ALL),
+        StatusCode::SERVICE_UNAVAILABLE => ("server_busy", TOO_MANY_CONNECTIONS),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
             "headers_too_large",
             "the header fields are too many or too large; send fewer or shorter ones",
         ),
         StatusCode::REQUEST_TIMEOUT => (
             "head_timeout",
-            "the first line and the header fields took too long to arrive; nothing was done; send \
-             them in one piece",
+            "the request line and the header fields took too long to arrive; nothing was changed; \
+            send them in one piece",
         ),
         StatusCode::URI_TOO_LONG => (
             "uri_too_long",
-            "the path and the query are too long; send a shorter one",
+            "the path and the query are too long; send shorter ones",
         ),
         _ => (
             "malformed_request",
-            "this is not HTTP/1.1 (RFC 9112): its first line or a header field is malformed",
+            "the request is not HTTP/1.1 (RFC 9112): its first line or a header field is \
+            malformed; send valid HTTP",
         ),
     };
     Refusal {
@@ -197,7 +192,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for BadRequest<Io> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // A refusal is one slice: there is no body that could be another.
+        // A refusal is one slice: it has no body for another.
         if let [bytes] = slices {
             return self.poll_write(context, bytes);
         }
@@ -229,7 +224,7 @@ mod tests {
     const BARE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: \
         close\r\ncontent-length: 0\r\n\r\n";
 
-    /// What arrives of `bytes` at the other end of a connection that takes four bytes at a time.
+    /// Returns what arrives of `bytes` over a connection that accepts four bytes at a time.
     async fn sent(bytes: &str) -> String {
         let (near, mut far) = tokio::io::duplex(4);
         let dates = Arc::new(Dates::new(Arc::new(ManualClock::new(
@@ -252,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bare_refusal_is_given_its_document() {
+    async fn adds_document_to_bare_refusal() {
         let sent = sent(BARE).await;
         let (head, body) = sent.split_once("\r\n\r\n").unwrap();
         assert!(
@@ -280,18 +275,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_else_goes_out_as_it_is() {
+    async fn passes_other_answers_unchanged() {
         let with_body = "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}";
-        let of_the_router = BARE.replace("connection: ", "date: now\r\nconnection: ");
-        let well = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        let from_router = BARE.replace("connection: ", "date: now\r\nconnection: ");
+        let ok = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         for bytes in [
             with_body,
-            &of_the_router,
-            well,
+            &from_router,
+            ok,
             "",
             "HTTP/1.1 4",
             &BARE[..BARE.len() - 2],
-            &format!("{BARE}{well}"),
+            &format!("{BARE}{ok}"),
         ] {
             assert_eq!(sent(bytes).await, bytes);
         }

@@ -1,8 +1,7 @@
-//! The `Date` header, by the clock that all of the process looks at.
+//! The `Date` header, from the injected clock.
 //!
-//! hyper has one of its own, made anew when a second has gone by since the last: after the
-//! machine's clock was set back it would name the same instant until the clock has come there
-//! again.
+//! hyper's own date changes only when a second has passed since the last: after the machine's clock
+//! was set back, it would keep the same date until the clock catches up.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,27 +9,27 @@ use http::HeaderValue;
 
 use crate::primitives::{Clock, Timestamp};
 
-/// Tells the date, written once a second.
+/// The date, formatted once a second.
 pub struct Dates {
     clock: Arc<dyn Clock>,
-    /// The second, counted from 1970, and its text.
+    /// The second since 1970, and its text.
     last: Mutex<(i64, HeaderValue)>,
 }
 
 impl Dates {
-    /// By this clock.
+    /// Creates the dates of a clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let last = Mutex::new(written(clock.now()));
+        let last = Mutex::new(format_date(clock.now()));
         Self { clock, last }
     }
 
-    /// The present instant as HTTP writes it.
+    /// Returns the current time as an HTTP date.
     pub fn header(&self) -> HeaderValue {
         let now = self.clock.now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // Any other second, also an earlier one.
+        // Any other second, earlier ones included.
         if last.0 != second(now) {
-            *last = written(now);
+            *last = format_date(now);
         }
         last.1.clone()
     }
@@ -40,9 +39,8 @@ const fn second(now: Timestamp) -> i64 {
     now.as_millis().div_euclid(1000)
 }
 
-fn written(now: Timestamp) -> (i64, HeaderValue) {
-    let text =
-        HeaderValue::try_from(now.http_date()).expect("a date is letters, digits and spaces");
+fn format_date(now: Timestamp) -> (i64, HeaderValue) {
+    let text = HeaderValue::try_from(now.http_date()).expect("a date is valid header text");
     (second(now), text)
 }
 
@@ -53,7 +51,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_date_follows_the_clock_forward_and_back() {
+    fn follows_clock_when_it_is_set_back() {
         let start = Timestamp::parse("2026-01-15T10:00:00.999Z").unwrap();
         let clock = Arc::new(ManualClock::new(start));
         let dates = Dates::new(clock.clone());

@@ -1,14 +1,14 @@
-//! The deadlines of a connection that hyper has not: for the head of a request that has begun, and
-//! for the client to read its answer.
+//! Connection deadlines that hyper lacks: for a request head that has begun, and for the client to
+//! read its answer.
 //!
-//! hyper has one time-out for a head and for the wait for the next one. Short enough against
-//! clients that dribble, it closes the connections that a proxy keeps for its next request, and a
-//! request that is on its way just then is lost; long enough for those, it lets every dribbler keep
-//! a place. So hyper's is the long one, and the short one is kept here, where the bytes come in.
+//! hyper has one time-out for a head and for the wait for the next one. A short one closes the
+//! connections that a proxy keeps for its next request, and loses a request that is on its way. A
+//! long one lets every slow client keep a connection. So hyper gets the long one, and the short one
+//! is enforced here, where the bytes arrive.
 //!
-//! For writing it has none: a client that asks for much and reads nothing would keep its place
-//! among the connections for ever, and a few thousand of those would shut everybody else out.
-//! Progress, however slow, starts the time anew.
+//! hyper has no write time-out: a client that requests much and reads nothing would keep its
+//! connection for ever, and a few thousand of those would shut out everybody else. Any progress
+//! restarts the time.
 
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
@@ -18,19 +18,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// The time in which the heads of a connection have to come.
+/// The deadline for the heads of a connection.
 pub struct HeadDeadline {
     limit: Duration,
-    /// The count of [`Requests`](super::head_guard::Requests) at which a head began to come, and
-    /// when it has to be whole.
+    /// The count of [`Requests`](super::head_guard::Requests) at which a head began to arrive, and
+    /// its deadline.
     head: Option<(u64, Instant)>,
-    /// Made at the first head that does not come in one piece; most connections never have one.
+    /// Created at the first head that does not arrive in one piece; most connections never need it.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl HeadDeadline {
-    /// A deadline of `limit` for each head; for the first one from now on, whether it begins to
-    /// come or not.
+    /// Creates a deadline of `limit` for each head; the first one counts from now, whether it has
+    /// begun or not.
     pub fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -39,22 +39,22 @@ impl HeadDeadline {
         }
     }
 
-    /// When the head that is coming has to be whole, if one is coming.
+    /// Returns the deadline of the arriving head, if there is one.
     fn deadline(&self, count: u64) -> Option<Instant> {
         self.head
             .filter(|(began_at, _)| *began_at == count)
             .map(|(_, deadline)| deadline)
     }
 
-    /// Bytes have come, after so many beginnings and ends of requests: of a head, unless a request
-    /// is being served.
-    pub fn note(&mut self, count: u64) {
+    /// Records that bytes arrived at a count of beginnings and ends of requests. They belong to a
+    /// head, unless a request is being served.
+    pub fn record(&mut self, count: u64) {
         if count.is_multiple_of(2) && self.deadline(count).is_none() {
             self.head = Some((count, Instant::now() + self.limit));
         }
     }
 
-    /// Ready when a head that is coming should be whole by now.
+    /// Ready when the deadline of an arriving head has passed.
     pub fn poll(&mut self, context: &mut Context<'_>, count: u64) -> Poll<()> {
         let Some(deadline) = self.deadline(count) else {
             return Poll::Pending;
@@ -69,17 +69,17 @@ impl HeadDeadline {
     }
 }
 
-/// A connection that fails with `TimedOut` when nothing could be written for too long.
+/// A connection that fails with `TimedOut` when no write made progress for too long.
 pub struct WriteDeadline<Io> {
     io: Io,
     limit: Duration,
-    /// Made at the first write that has to wait; most connections never have one.
+    /// Created at the first write that has to wait; most connections never need it.
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
 impl<Io: Unpin> WriteDeadline<Io> {
-    /// Puts a deadline of `limit` on the writes to `io`.
+    /// Limits the writes to `io` to `limit`.
     pub fn new(io: Io, limit: Duration) -> Self {
         Self {
             io,
@@ -160,7 +160,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
-    async fn only_a_write_without_progress_fails() {
+    async fn fails_when_write_makes_no_progress() {
         let (near, mut far) = tokio::io::duplex(4);
         let mut near = WriteDeadline::new(near, Duration::from_millis(20));
         near.write_all(b"1234").await.unwrap();

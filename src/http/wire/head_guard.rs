@@ -1,20 +1,19 @@
-//! A connection whose heads are looked through before hyper reads them: for the two things that
-//! hyper takes and others on the way may read differently.
+//! A connection that checks request heads before hyper reads them, for ambiguities that hyper
+//! accepts and proxies may read differently.
 //!
-//! A line that ends with a bare LF is a line to some and a part of one to others, and of a request
-//! with both Content-Length and Transfer-Encoding each reads another body. Where two readers of one
-//! connection disagree about where a request ends, the rest of one request is taken for another's
-//! (RFC 9112 §11.2). So both are refused, whichever way hyper would have understood them.
+//! Some readers accept a line that ends with a bare LF, others treat it as part of a line. A
+//! request with both Content-Length and Transfer-Encoding has two possible bodies. When two readers
+//! of a connection disagree about the end of a request, part of one request is taken for another
+//! (request smuggling, RFC 9112 §11.2). So both are refused, whatever hyper would have done.
 //!
-//! This is no second parser: hyper alone says what a request is and how long its body. Bytes are
-//! handed on up to the end of a head and no further, until hyper has begun that request and told
-//! the length of its body; then as many bytes as it told, then the next head. What comes after a
-//! body of untold length (chunked) is never read as a request: that connection is closed with the
-//! answer. Where hyper and this file disagreed about the end of a head, the connection would end,
-//! not go on.
+//! This is not a second parser: only hyper decides what a request is and how long its body is. The
+//! guard passes bytes on up to the end of a head, until hyper has begun that request and reported
+//! the length of its body. Then it passes on that many bytes, then the next head. Bytes after a
+//! body of unknown length (chunked) are never read as a request: that connection closes with the
+//! answer. If hyper and the guard disagree about the end of a head, the connection ends.
 //!
-//! What is refused is refused by hyper, in its turn among the answers: it is handed something that
-//! is no HTTP in place of the rest.
+//! Hyper sends the refusal, in order among the answers: the guard passes it invalid bytes instead
+//! of the rest.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -33,13 +32,13 @@ use super::bad_request::{Reason, Refusal};
 use super::chunks::{ChunkSize, Chunks};
 use super::deadlines::HeadDeadline;
 
-/// What no reader of HTTP takes, wherever in a head it stands, with an end, because hyper waits for
-/// one before it looks.
-const NO_HTTP: &[u8] = b"\0\r\n\r\n";
+/// Bytes that are invalid anywhere in a head. They have an end, because hyper waits for one before
+/// it parses.
+const INVALID_HEAD: &[u8] = b"\0\r\n\r\n";
 
-/// What is said to whoever does not finish the first head of a connection;
-/// [`BadRequest`](super::bad_request::BadRequest) gives it its document.
-const TOO_SLOW: &[u8] =
+/// The answer to a client that does not finish the first head of a connection;
+/// [`BadRequest`](super::bad_request::BadRequest) adds the document.
+const HEAD_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 const BARE_LF: Refusal = Refusal::malformed(
@@ -49,7 +48,7 @@ const TWO_LENGTHS: Refusal = Refusal::malformed(
     "the head has both Content-Length and Transfer-Encoding; send one of them (RFC 9112 §6.3)",
 );
 const UNCLEAR_END: Refusal = Refusal::malformed(
-    "it is not clear where the head ends; lines of HTTP end with CR LF (RFC 9112 §2.2)",
+    "the end of the head is ambiguous; lines of HTTP end with CR LF (RFC 9112 §2.2)",
 );
 const FRAGMENT: Refusal = Refusal::malformed(
     "the request target contains `#`; write %23 for the character, and leave out a fragment (RFC \
@@ -58,11 +57,12 @@ const FRAGMENT: Refusal = Refusal::malformed(
 const UNKNOWN_CODING: Refusal = Refusal {
     status: StatusCode::NOT_IMPLEMENTED,
     code: "unsupported_transfer_coding",
-    detail: "the only transfer coding is `chunked`, once; send the body as it is (RFC 9112 §6.1)",
+    detail: "the only supported transfer coding is `chunked`, once; send the body uncompressed \
+        (RFC 9112 §6.1)",
 };
 
-/// Counts the beginnings and the ends of a connection's requests: while the count is odd, a request
-/// is being served.
+/// Counts the beginnings and ends of a connection's requests: while the count is odd, a request is
+/// being served.
 #[derive(Clone, Debug, Default)]
 pub struct Requests(Arc<Counts>);
 
@@ -70,32 +70,32 @@ pub struct Requests(Arc<Counts>);
 struct Counts {
     /// Beginnings and ends.
     steps: AtomicU64,
-    /// The heads that were handed to hyper whole.
+    /// Heads that hyper has received completely.
     heads: AtomicU64,
-    /// The requests that hyper has begun.
+    /// Requests that hyper has begun.
     begun: AtomicU64,
-    /// The length of the last one's body, as hyper understood it.
+    /// The length of the last request's body, as hyper understood it.
     body: AtomicU64,
-    /// The largest chunk that the body in chunks has announced; a connection has at most one such
-    /// body.
+    /// The largest chunk size that the chunked body has announced; a connection has at most one
+    /// such body.
     chunk: watch::Sender<u64>,
 }
 
-/// The length of a body that ends where it says so itself.
+/// The length of a body that marks its own end (chunked).
 const UNKNOWN_LENGTH: u64 = u64::MAX;
 
-/// A request that is being served; it ends with the value.
+/// A request that is being served; it ends when this is dropped.
 pub struct Serving {
     requests: Requests,
-    /// Whether nothing that comes behind this request may be read as another.
+    /// Whether the connection must close after this request.
     pub is_last: bool,
 }
 
 impl Requests {
-    /// The head of a request has come whole; hyper says of its body what `body` says.
+    /// Records that hyper has begun a request with this body size.
     ///
     /// # Panics
-    /// When hyper begins a request whose head was not looked through. The connection ends with it.
+    /// When hyper begins a request whose head was not checked. The connection ends with it.
     pub fn begin(&self, body: &SizeHint) -> Serving {
         let counts = &self.0;
         let length = body.exact().unwrap_or(UNKNOWN_LENGTH);
@@ -104,7 +104,7 @@ impl Requests {
         let heads = counts.heads.load(Ordering::Acquire);
         assert_eq!(
             begun, heads,
-            "hyper began a request whose head was not looked through"
+            "hyper began a request whose head was not checked"
         );
         counts.steps.fetch_add(1, Ordering::AcqRel);
         Serving {
@@ -113,17 +113,17 @@ impl Requests {
         }
     }
 
-    /// The beginnings and the ends so far.
+    /// Returns the number of beginnings and ends so far.
     pub fn count(&self) -> u64 {
         self.0.steps.load(Ordering::Acquire)
     }
 
-    /// The sizes that the chunks of the last body announce.
+    /// Returns the chunk sizes that the last body announces.
     pub fn chunk_size(&self) -> ChunkSize {
         ChunkSize(self.0.chunk.subscribe())
     }
 
-    fn note_chunk(&self, size: u64) {
+    fn record_chunk(&self, size: u64) {
         self.0.chunk.send_if_modified(|largest| {
             let is_larger = size > *largest;
             *largest = size.max(*largest);
@@ -131,11 +131,11 @@ impl Requests {
         });
     }
 
-    fn note_head(&self) {
+    fn record_head(&self) {
         self.0.heads.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The length of the body that belongs to the last head, once hyper has begun its request.
+    /// Returns the body length of the last head, once hyper has begun its request.
     fn body(&self) -> Option<u64> {
         let counts = &self.0;
         let has_begun =
@@ -150,35 +150,35 @@ impl Drop for Serving {
     }
 }
 
-/// A connection whose heads are looked through, and fails with `TimedOut` when one does not come
-/// whole in time.
+/// A connection that checks request heads, and fails with `TimedOut` when a head is not complete in
+/// time.
 pub struct HeadGuard<Io> {
     io: Io,
     deadline: HeadDeadline,
-    /// Whether a byte has come at all.
+    /// Whether any byte has come.
     has_begun: bool,
     requests: Requests,
     reason: Reason,
-    place: Place,
+    position: GuardPosition,
     chunks: Chunks,
-    /// What has come and must not be handed on yet.
+    /// Bytes that have come and must not be passed on yet.
     rest: Bytes,
 }
 
-/// Where in the conversation the next byte stands.
-enum Place {
+/// The position of the next byte.
+enum GuardPosition {
     Head(Head),
-    /// Behind a head that hyper has whole.
-    BehindHead,
-    /// In a body of which so much is still to come.
+    /// After a head that hyper has completely.
+    AfterHead,
+    /// In a body; the bytes that are still to come.
     Body(u64),
-    /// Behind what was refused; so much of [`NO_HTTP`] is still to be handed on.
+    /// After a refusal; the part of [`INVALID_HEAD`] that is still to be passed on.
     Refused(&'static [u8]),
 }
 
 impl<Io> HeadGuard<Io> {
-    /// Looks through the heads that come from `io`, each within `limit`; `requests` hears of those
-    /// that hyper has begun, `reason` is told why one is refused.
+    /// Checks the heads that come from `io`, each within `limit`. `requests` counts the requests
+    /// that hyper has begun; `reason` receives the reason of a refusal.
     pub fn new(io: Io, limit: Duration, requests: Requests, reason: Reason) -> Self {
         Self {
             io,
@@ -186,69 +186,69 @@ impl<Io> HeadGuard<Io> {
             has_begun: false,
             requests,
             reason,
-            place: Place::Head(Head::default()),
+            position: GuardPosition::Head(Head::default()),
             chunks: Chunks::default(),
             rest: Bytes::new(),
         }
     }
 
-    fn refuse(&mut self, why: Refusal) {
-        self.reason.give(why);
-        self.place = Place::Refused(NO_HTTP);
+    fn refuse(&mut self, refusal: Refusal) {
+        self.reason.set(refusal);
+        self.position = GuardPosition::Refused(INVALID_HEAD);
         self.rest = Bytes::new();
     }
 
-    /// Hyper wants to read on: behind a head it must have begun the request by now.
-    fn move_on(&mut self) {
-        if matches!(self.place, Place::BehindHead) {
+    /// Hyper reads on: after a head it must have begun the request by now.
+    fn advance(&mut self) {
+        if matches!(self.position, GuardPosition::AfterHead) {
             match self.requests.body() {
-                Some(0) => self.place = Place::Head(Head::default()),
-                Some(length) => self.place = Place::Body(length),
+                Some(0) => self.position = GuardPosition::Head(Head::default()),
+                Some(length) => self.position = GuardPosition::Body(length),
                 None => self.refuse(UNCLEAR_END),
             }
         }
     }
 
-    /// How many of these bytes, which come next, may be handed on now.
-    fn look(&mut self, bytes: &[u8]) -> usize {
-        match &mut self.place {
-            Place::Head(head) => match head.look(bytes) {
-                Found::Nothing => bytes.len(),
-                Found::End(length) => {
-                    self.requests.note_head();
-                    self.place = Place::BehindHead;
+    /// Returns how many of the next bytes may be passed on now.
+    fn scan(&mut self, bytes: &[u8]) -> usize {
+        match &mut self.position {
+            GuardPosition::Head(head) => match head.scan(bytes) {
+                HeadScan::Incomplete => bytes.len(),
+                HeadScan::End(length) => {
+                    self.requests.record_head();
+                    self.position = GuardPosition::AfterHead;
                     length
                 }
-                Found::Fault(length, why) => {
-                    self.refuse(why);
+                HeadScan::Fault(length, refusal) => {
+                    self.refuse(refusal);
                     length
                 }
             },
-            Place::Body(UNKNOWN_LENGTH) => {
+            GuardPosition::Body(UNKNOWN_LENGTH) => {
                 if let Some(size) = self.chunks.read(bytes) {
-                    self.requests.note_chunk(size);
+                    self.requests.record_chunk(size);
                 }
                 bytes.len()
             }
-            Place::Body(left) => {
+            GuardPosition::Body(left) => {
                 let part = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 *left -= part as u64;
                 if *left == 0 {
-                    self.place = Place::Head(Head::default());
+                    self.position = GuardPosition::Head(Head::default());
                 }
                 part
             }
-            Place::BehindHead | Place::Refused(_) => 0,
+            GuardPosition::AfterHead | GuardPosition::Refused(_) => 0,
         }
     }
 
-    /// Hands on what was held back, as far as it may be.
-    fn hand_on_rest(&mut self, buffer: &mut ReadBuf<'_>) {
+    /// Passes on held bytes, as far as allowed.
+    fn pass_rest(&mut self, buffer: &mut ReadBuf<'_>) {
         let mut rest = std::mem::take(&mut self.rest);
         let fitting = &rest[..rest.len().min(buffer.remaining())];
-        let part = self.look(fitting);
+        let part = self.scan(fitting);
         buffer.put_slice(&fitting[..part]);
-        if !matches!(self.place, Place::Refused(_)) {
+        if !matches!(self.position, GuardPosition::Refused(_)) {
             rest.advance(part);
             self.rest = rest;
         }
@@ -256,17 +256,17 @@ impl<Io> HeadGuard<Io> {
 }
 
 impl<Io: AsyncRead + Unpin> HeadGuard<Io> {
-    /// Hands on what comes, as far as it may be, and holds back the rest.
-    fn poll_more(
+    /// Passes on incoming bytes, as far as allowed, and holds the rest.
+    fn poll_io(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
-        let part = self.look(&buffer.filled()[before..]);
+        let part = self.scan(&buffer.filled()[before..]);
         let surplus = &buffer.filled()[before + part..];
-        if !surplus.is_empty() && !matches!(self.place, Place::Refused(_)) {
+        if !surplus.is_empty() && !matches!(self.position, GuardPosition::Refused(_)) {
             self.rest = Bytes::copy_from_slice(surplus);
         }
         buffer.set_filled(before + part);
@@ -275,35 +275,35 @@ impl<Io: AsyncRead + Unpin> HeadGuard<Io> {
 }
 
 impl<Io: AsyncRead + Unpin> HeadGuard<Io> {
-    fn poll_looked_through(
+    fn poll_checked(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.move_on();
+        self.advance();
         if self.rest.has_remaining() {
-            self.hand_on_rest(buffer);
-        } else if !matches!(self.place, Place::Refused(_)) {
-            ready!(self.poll_more(context, buffer))?;
+            self.pass_rest(buffer);
+        } else if !matches!(self.position, GuardPosition::Refused(_)) {
+            ready!(self.poll_io(context, buffer))?;
         }
-        // Behind a refusal there is nothing more: to hyper it looks like the end.
-        if let Place::Refused(no_http) = &mut self.place {
-            let (now, later) = no_http.split_at(no_http.len().min(buffer.remaining()));
+        // After a refusal hyper sees the end of the stream.
+        if let GuardPosition::Refused(invalid) = &mut self.position {
+            let (now, later) = invalid.split_at(invalid.len().min(buffer.remaining()));
             buffer.put_slice(now);
-            *no_http = later;
+            *invalid = later;
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl<Io: AsyncWrite + Unpin> HeadGuard<Io> {
-    /// Says why the connection is cut, as far as that can be said at once. Only before the first
-    /// request: after it, an answer may still be on its way out.
-    fn say_too_slow(&mut self, context: &mut Context<'_>) {
+    /// Sends the time-out answer, as far as it can be written at once. Only before the first
+    /// request: later, an answer may still be on its way out.
+    fn send_timeout(&mut self, context: &mut Context<'_>) {
         if self.has_begun && self.requests.count() == 0 {
             let io = &mut self.io;
-            // Whoever takes nothing any more is cut off without a word.
-            if let Poll::Ready(Ok(_)) = Pin::new(&mut *io).poll_write(context, TOO_SLOW) {
+            // A client that reads nothing is cut off without an answer.
+            if let Poll::Ready(Ok(_)) = Pin::new(&mut *io).poll_write(context, HEAD_TIMEOUT) {
                 let _ = Pin::new(io).poll_flush(context);
             }
         }
@@ -316,15 +316,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for HeadGuard<Io> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(read) = self.poll_looked_through(context, buffer) {
+        if let Poll::Ready(read) = self.poll_checked(context, buffer) {
             self.has_begun |= !buffer.filled().is_empty();
             let count = self.requests.count();
-            self.deadline.note(count);
+            self.deadline.record(count);
             return Poll::Ready(read);
         }
         let count = self.requests.count();
         ready!(self.deadline.poll(context, count));
-        self.say_too_slow(context);
+        self.send_timeout(context);
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
@@ -359,12 +359,12 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for HeadGuard<Io> {
     }
 }
 
-/// What has been seen of a head.
+/// The state of a head that is being read.
 #[derive(Default)]
 struct Head {
-    /// Lines that have ended and were not empty.
+    /// Complete lines that were not empty.
     lines: usize,
-    /// Bytes of the present line, its LF left out.
+    /// Bytes of the current line, without its LF.
     length: usize,
     ends_in_cr: bool,
     name: Name,
@@ -372,53 +372,53 @@ struct Head {
     has_method: bool,
     has_length: bool,
     has_coding: bool,
-    /// The transfer coding, while its line comes.
+    /// The transfer coding, while its line is read.
     coding: Option<Coding>,
 }
 
-/// What some bytes of a head hold.
+/// The result of scanning some bytes of a head.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
-    /// Neither its end nor a fault.
-    Nothing,
-    /// Its end, behind so many bytes.
+enum HeadScan {
+    /// Neither the end nor a fault.
+    Incomplete,
+    /// The end, after this many bytes.
     End(usize),
-    /// A fault, behind so many bytes.
+    /// A fault, after this many bytes.
     Fault(usize, Refusal),
 }
 
 impl Head {
-    fn look(&mut self, bytes: &[u8]) -> Found {
+    fn scan(&mut self, bytes: &[u8]) -> HeadScan {
         for (index, byte) in bytes.iter().enumerate() {
             match byte {
-                b'\n' if !self.ends_in_cr => return Found::Fault(index, BARE_LF),
+                b'\n' if !self.ends_in_cr => return HeadScan::Fault(index, BARE_LF),
                 b'\n' if self.coding.take().is_some_and(|coding| coding.is_unknown()) => {
-                    return Found::Fault(index, UNKNOWN_CODING);
+                    return HeadScan::Fault(index, UNKNOWN_CODING);
                 }
                 b'\n' if self.length > 1 => {
                     self.lines += 1;
                     self.begin_line();
                 }
-                b'\n' if self.lines > 0 => return Found::End(index + 1),
-                // Empty lines before the first one are skipped, here as there (RFC 9112 §2.2).
+                b'\n' if self.lines > 0 => return HeadScan::End(index + 1),
+                // Empty lines before the first one are skipped (RFC 9112 §2.2), as hyper does.
                 b'\n' => self.begin_line(),
                 byte => {
-                    // The first line has no name; whatever it holds, its fields come later.
+                    // The first line is not a header field.
                     if self.lines > 0 {
-                        self.note_field(*byte);
+                        self.scan_field_byte(*byte);
                     } else if *byte == b'#' && self.has_method {
-                        return Found::Fault(index, FRAGMENT);
+                        return HeadScan::Fault(index, FRAGMENT);
                     }
                     self.has_method |= *byte == b' ';
                     if self.has_length && self.has_coding {
-                        return Found::Fault(index, TWO_LENGTHS);
+                        return HeadScan::Fault(index, TWO_LENGTHS);
                     }
                     self.length += 1;
                     self.ends_in_cr = *byte == b'\r';
                 }
             }
         }
-        Found::Nothing
+        HeadScan::Incomplete
     }
 
     fn begin_line(&mut self) {
@@ -427,7 +427,7 @@ impl Head {
         self.name = Name::default();
     }
 
-    fn note_field(&mut self, byte: u8) {
+    fn scan_field_byte(&mut self, byte: u8) {
         if let Some(coding) = &mut self.coding {
             coding.push(byte);
         }
@@ -445,11 +445,10 @@ impl Head {
     }
 }
 
-/// The value of a Transfer-Encoding field, as far as it has come. One that is empty is hyper's to
-/// refuse.
+/// The value of a Transfer-Encoding field, as far as it was read. Hyper refuses an empty one.
 #[derive(Default)]
 struct Coding {
-    /// Characters that are those of the one coding there is.
+    /// Matched characters of `chunked`.
     matched: usize,
     /// Whether there is anything else, or the field is the second of its name.
     is_other: bool,
@@ -471,29 +470,29 @@ impl Coding {
     }
 }
 
-/// The name of a header field, as far as it has come and as it would matter.
+/// The lower-case name of a header field, as far as it was read and can matter.
 #[derive(Default)]
 struct Name {
     bytes: [u8; Self::LONGEST],
     length: usize,
-    is_over: bool,
+    has_ended: bool,
 }
 
 impl Name {
-    /// Of the names that are looked for.
+    /// The length of the longest relevant name.
     const LONGEST: usize = b"transfer-encoding".len();
 
-    /// Takes the next byte of a line; gives the name at the colon behind it, in small letters.
+    /// Adds the next byte of a line. Returns the name at the colon after it.
     fn push(&mut self, byte: u8) -> Option<&[u8]> {
-        if self.is_over {
+        if self.has_ended {
             return None;
         }
-        self.is_over = byte == b':' || self.length == Self::LONGEST;
+        self.has_ended = byte == b':' || self.length == Self::LONGEST;
         if byte == b':' {
             return Some(&self.bytes[..self.length]);
         }
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte.to_ascii_lowercase();
+        if let Some(slot) = self.bytes.get_mut(self.length) {
+            *slot = byte.to_ascii_lowercase();
             self.length += 1;
         }
         None
@@ -505,25 +504,26 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    /// No head of a test takes so long.
+    /// Longer than any test needs for a head.
     const LONG: Duration = Duration::from_secs(60);
 
-    /// What is found in `head` when it comes in pieces of `size`; the places are counted from its
-    /// beginning.
-    fn found(head: &str, size: usize) -> Found {
-        let mut seen = Head::default();
+    /// Scans `head` in pieces of `size`; positions count from its beginning.
+    fn scan(head: &str, size: usize) -> HeadScan {
+        let mut state = Head::default();
         for (index, piece) in head.as_bytes().chunks(size).enumerate() {
-            match seen.look(piece) {
-                Found::Nothing => {}
-                Found::End(place) => return Found::End(index * size + place),
-                Found::Fault(place, why) => return Found::Fault(index * size + place, why),
+            match state.scan(piece) {
+                HeadScan::Incomplete => {}
+                HeadScan::End(position) => return HeadScan::End(index * size + position),
+                HeadScan::Fault(position, refusal) => {
+                    return HeadScan::Fault(index * size + position, refusal);
+                }
             }
         }
-        Found::Nothing
+        HeadScan::Incomplete
     }
 
     #[test]
-    fn heads_end_where_they_end_however_they_are_cut() {
+    fn finds_end_of_head_when_it_comes_in_pieces() {
         for (head, end) in [
             ("GET / HTTP/1.1\r\n\r\n", 18),
             ("GET / HTTP/1.1\r\nhost: x\r\n\r\nGET", 27),
@@ -537,8 +537,8 @@ mod tests {
         ] {
             for size in 1..=head.len() {
                 assert_eq!(
-                    found(head, size),
-                    Found::End(end),
+                    scan(head, size),
+                    HeadScan::End(end),
                     "{head:?} in pieces of {size}"
                 );
             }
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_found_where_they_are_however_the_head_is_cut() {
+    fn finds_fault_when_head_comes_in_pieces() {
         let both =
             "POST / HTTP/1.1\r\nContent-Length: 3\r\nHost: x\r\nTRANSFER-ENCODING: chunked\r\n\r\n";
         let other = "POST / HTTP/1.1\r\ntransfer-encoding:chunked\r\ncontent-length:3\r\n\r\n";
@@ -554,7 +554,7 @@ mod tests {
         let gzip_chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
         let twice =
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n";
-        for (head, place, why) in [
+        for (head, position, refusal) in [
             ("\nGET / HTTP/1.1\r\n\r\n", 0, BARE_LF),
             ("GET / HTTP/1.1\n\n", 14, BARE_LF),
             ("GET / HTTP/1.1\r\nhost: x\nx: y\r\n\r\n", 23, BARE_LF),
@@ -570,8 +570,8 @@ mod tests {
         ] {
             for size in 1..=head.len() {
                 assert_eq!(
-                    found(head, size),
-                    Found::Fault(place, why),
+                    scan(head, size),
+                    HeadScan::Fault(position, refusal),
                     "{head:?} in pieces of {size}"
                 );
             }
@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_only_look_alike_are_none_of_them() {
+    fn ignores_similar_names() {
         for fields in [
             "content-length: 3\r\ncontent-length: 3",
             "x-content-length: 3\r\ntransfer-encoding: chunked",
@@ -590,11 +590,11 @@ mod tests {
             "transfer-encoding: \r\nx: gzip",
         ] {
             let head = format!("POST /content-length: HTTP/1.1\r\n{fields}\r\n\r\n");
-            assert_eq!(found(&head, 7), Found::End(head.len()), "{head:?}");
+            assert_eq!(scan(&head, 7), HeadScan::End(head.len()), "{head:?}");
         }
     }
 
-    /// As hyper would, all that can be read at once.
+    /// Reads all that can be read at once, as hyper does.
     async fn read<Io: AsyncRead + AsyncWrite + Unpin>(
         heads: &mut HeadGuard<Io>,
         room: usize,
@@ -605,7 +605,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_handed_on_past_a_head_or_a_body() {
+    async fn passes_nothing_past_head_or_body() {
         let (near, mut far) = tokio::io::duplex(4096);
         let requests = Requests::default();
         let mut heads = HeadGuard::new(near, LONG, requests.clone(), Reason::default());
@@ -625,7 +625,7 @@ mod tests {
         assert_eq!(read(&mut heads, 4096).await, &third[9..]);
         assert!(requests.begin(&SizeHint::default()).is_last);
         assert_eq!(read(&mut heads, 4096).await, "2\r\n\n\n\r\n");
-        // Whatever still comes is of that body.
+        // All further bytes belong to that body.
         far.write_all(second.as_bytes()).await.unwrap();
         assert_eq!(read(&mut heads, 4096).await, second);
         drop(far);
@@ -633,7 +633,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_sees_another_end_gets_no_further() {
+    async fn refuses_when_reader_begins_no_request_after_head() {
         let (near, mut far) = tokio::io::duplex(4096);
         let reason = Reason::default();
         let mut heads = HeadGuard::new(near, LONG, Requests::default(), reason);
@@ -641,15 +641,15 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(read(&mut heads, 4096).await, "GET / HTTP/1.1\r\n\r\n");
-        // It has begun no request, and wants more.
+        // No request has begun, and the reader wants more.
         assert_eq!(read(&mut heads, 3).await, "\0\r\n");
         assert_eq!(read(&mut heads, 3).await, "\r\n");
         assert_eq!(read(&mut heads, 3).await, "");
     }
 
     #[test]
-    #[should_panic(expected = "was not looked through")]
-    fn a_request_without_a_head_that_was_looked_through_is_none() {
+    #[should_panic(expected = "was not checked")]
+    fn panics_when_request_begins_without_checked_head() {
         Requests::default().begin(&SizeHint::with_exact(0));
     }
 }

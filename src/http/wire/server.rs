@@ -1,19 +1,17 @@
-//! The accept loop: sockets in, requests to the router, an orderly end.
+//! The accept loop: accepts connections, passes requests to the router, shuts down gracefully.
 //!
-//! Written here and not taken from axum, because a daemon that faces clients needs what
-//! `axum::serve` does not have: deadlines for the head of a request and for reading the answer,
-//! caps on connections, an end to the draining, heads that only one reading is possible of.
-//! Deliberately absent: body limits, request deadlines and the errors of requests that could be
-//! read; those are layers of the router.
+//! `axum::serve` lacks parts that a public daemon needs: deadlines for the head of a request and
+//! for reading the answer, caps on connections, an end to draining, and refusal of ambiguous heads.
+//! Body limits, request deadlines and errors of readable requests are layers of the router.
 
-use super::bad_request::{BadRequest, Reason, TOO_MANY_IN_ALL};
-use super::connection_limits::{ConnectionLimits, Place};
+use super::bad_request::{BadRequest, Reason, TOO_MANY_CONNECTIONS};
+use super::connection_limits::{ConnectionLimits, ConnectionPermit};
 use super::date::Dates;
 use super::deadlines::WriteDeadline;
 use super::head_guard::{HeadGuard, Requests};
 use crate::app::Ports;
 use crate::http::layers::fresh_request_id;
-use crate::http::metrics::Present;
+use crate::http::metrics::InFlight;
 use crate::http::problem::Problem;
 use crate::primitives::{Class, Entropy};
 use axum::Router;
@@ -37,38 +35,37 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tower::Service as _;
 
-/// How long to wait after `accept` failed for want of file descriptors or memory, which only others
-/// can free.
+/// The wait after `accept` failed because file descriptors or memory ran out; only other
+/// connections can free them.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
 
-/// Places beyond `max_connections`, in which connections are turned away, and `/health` answers
-/// this machine when all others are taken.
-const RESERVED_PLACES: usize = 32;
+/// Connections beyond `max_connections`, for sending refusals, and for answering `/health` to this
+/// machine when all others are used.
+const RESERVED_CONNECTIONS: usize = 32;
 
 /// The limits of the accept loop.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// The longest time for the head of a request to arrive, once it has begun to; on a new
-    /// connection, from its beginning.
+    /// The time for the head of a request to arrive, once it has begun; on a new connection, from
+    /// its beginning.
     pub header_timeout: Duration,
-    /// How long a kept connection may wait for its next request. Longer than proxies keep theirs,
-    /// so that it is they who close them.
+    /// The time that an idle connection may wait for its next request. Longer than proxies keep
+    /// theirs, so that they close them first.
     pub idle_timeout: Duration,
-    /// Connections at a time; more of them are turned away with 503.
+    /// Concurrent connections; further ones are refused with 503.
     pub max_connections: usize,
-    /// Connections at a time from one address of another machine; with more of them the answer is
-    /// 429.
+    /// Concurrent connections from one remote address; further ones are refused with 429.
     pub max_connections_per_address: usize,
-    /// Connections at a time from this machine; more of them are answered `/health` and `/metrics`
-    /// only.
+    /// Concurrent connections from this machine; further ones get answers to `/health` and
+    /// `/metrics` only.
     pub max_connections_local: usize,
-    /// Header fields in a request; with more of them the answer is 431.
+    /// Header fields in a request; more are refused with 431.
     pub max_headers: usize,
-    /// Bytes in the head of a request, at least 8192; with more of them the answer is 431.
+    /// Bytes in the head of a request, at least 8192; more are refused with 431.
     pub head_bytes: usize,
-    /// How long a client may take to read anything of its answer.
+    /// The time within which a client must read part of its answer.
     pub write_timeout: Duration,
-    /// How long requests may take to finish once the end has been asked for; then they are cut off.
+    /// The time for running requests to finish after the shutdown signal; then they are cut off.
     pub drain_timeout: Duration,
 }
 
@@ -88,17 +85,16 @@ impl Default for ServerSettings {
     }
 }
 
-/// In the extensions of every request: the other end of the connection; `None` on a Unix socket.
+/// Extension of every request: the other end of the connection; `None` on a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub Option<SocketAddr>);
 
-/// A socket that connections come from.
+/// A source of connections.
 pub trait Listener: Send {
-    /// One connection.
+    /// The stream of a connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// Waits for a connection. It must be safe to drop the future: no connection may be lost with
-    /// it.
+    /// Waits for a connection. Dropping the future must not lose one.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
 }
 
@@ -107,7 +103,7 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(Self::Io, Peer)> {
         let (stream, address) = Self::accept(self).await?;
-        // Answers are written whole; waiting to join small packets would only delay them.
+        // Answers are written whole, so joining small packets would only delay them.
         stream.set_nodelay(true)?;
         Ok((stream, Peer(Some(address))))
     }
@@ -122,7 +118,7 @@ impl Listener for UnixListener {
     }
 }
 
-/// The refusal of a connection beyond `max_connections`; [`BadRequest`] gives it its document.
+/// The refusal of a connection beyond `max_connections`; [`BadRequest`] adds the document.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: \
     1\r\ncontent-length: 0\r\n\r\n";
 
@@ -130,12 +126,11 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nr
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves `router` until `shutdown` resolves, then finishes the requests that run, within the drain
-/// timeout. Requests that cannot be read reach no router; their ids come from the port to
-/// randomness, the date of every answer from the port to the clock.
+/// Serves `router` until `shutdown` resolves, then lets running requests finish within the drain
+/// time-out. Unreadable requests do not reach the router.
 ///
 /// # Errors
-/// When the settings cannot work. A failing `accept` or connection never ends the loop.
+/// When the settings are invalid. A failing `accept` or connection never ends the loop.
 pub async fn serve<L: Listener>(
     mut listener: L,
     router: Router,
@@ -144,12 +139,14 @@ pub async fn serve<L: Listener>(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let http = http_settings(&settings)?;
-    // Routes are built here once; otherwise each request would build its own.
+    // Builds the routes once; otherwise each request would build them.
     let router = router.with_state(());
     let drain_timeout = settings.drain_timeout;
-    let slots = Arc::new(Semaphore::new(settings.max_connections + RESERVED_PLACES));
-    let places = Places::new(&settings);
-    let house = Shared {
+    let slots = Arc::new(Semaphore::new(
+        settings.max_connections + RESERVED_CONNECTIONS,
+    ));
+    let permits = ConnectionPermits::new(&settings);
+    let shared = Shared {
         http,
         router,
         dates: Arc::new(Dates::new(ports.clock)),
@@ -166,13 +163,13 @@ pub async fn serve<L: Listener>(
             Some(done) = connections.join_next() => log_panic(done),
             (io, peer, slot) = next_connection(&mut listener, &slots) => {
                 let watcher = graceful.watcher();
-                match places.admit(peer) {
-                    Err(refusal) if !is_of_this_machine(peer) => {
-                        connections.spawn(house.clone().turn_away(io, peer, slot, refusal));
+                match permits.admit(peer) {
+                    Err(refusal) if !is_local(peer) => {
+                        connections.spawn(shared.clone().refuse(io, peer, slot, refusal));
                     }
-                    place => {
-                        let places = (slot, place.ok());
-                        connections.spawn(house.clone().serve(io, peer, places, watcher));
+                    permit => {
+                        let permits = (slot, permit.ok());
+                        connections.spawn(shared.clone().serve(io, peer, permits, watcher));
                     }
                 }
             }
@@ -196,33 +193,33 @@ pub async fn serve<L: Listener>(
 }
 
 fn http_settings(settings: &ServerSettings) -> io::Result<http1::Builder> {
-    let sound = settings.head_bytes >= 8192
-        && (1..=Semaphore::MAX_PERMITS - RESERVED_PLACES).contains(&settings.max_connections)
+    let is_valid = settings.head_bytes >= 8192
+        && (1..=Semaphore::MAX_PERMITS - RESERVED_CONNECTIONS).contains(&settings.max_connections)
         && settings.max_connections_per_address >= 1
         && settings.max_connections_local >= 1;
-    if !sound {
+    if !is_valid {
         let problem =
-            "head_bytes must be at least 8192, and each of the max_connections at least 1";
+            "head_bytes must be at least 8192, and each max_connections setting at least 1";
         return Err(io::Error::new(ErrorKind::InvalidInput, problem));
     }
     let mut http = http1::Builder::new();
-    // Without a timer hyper would not keep the time-out. What it calls that of the head begins with
-    // the wait for it.
+    // Without a timer hyper ignores the time-out. Hyper's head time-out includes the wait for the
+    // head.
     http.timer(TokioTimer::new())
         .header_read_timeout(settings.idle_timeout.max(settings.header_timeout))
         .max_headers(settings.max_headers)
         .max_header_size(settings.head_bytes)
         .max_buf_size(settings.head_bytes)
-        // Ours goes by the injected clock, and follows it back.
+        // Ours uses the injected clock and follows it when it is set back.
         .auto_date_header(false)
         .keep_alive(true)
-        // Who has said all and ends its sending waits for the answer all the same.
+        // A client that has closed its sending side still waits for the answer.
         .half_close(true);
     Ok(http)
 }
 
-/// First a slot, then a connection: while there is no slot, the kernel's backlog holds those who
-/// wait.
+/// Acquires a slot before it accepts: while there is none, connections wait in the kernel's
+/// backlog.
 async fn next_connection<L: Listener>(
     listener: &mut L,
     slots: &Arc<Semaphore>,
@@ -234,7 +231,7 @@ async fn next_connection<L: Listener>(
     loop {
         match listener.accept().await {
             Ok((io, peer)) => return (io, peer, slot),
-            Err(error) if is_of_one_connection(&error) => {
+            Err(error) if is_connection_error(&error) => {
                 tracing::debug!(%error, "connection lost")
             }
             Err(error) => {
@@ -245,12 +242,12 @@ async fn next_connection<L: Listener>(
     }
 }
 
-/// The client went away before it was accepted; the next one may be fine at once.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether the client left before it was accepted; the next `accept` may succeed at once.
+fn is_connection_error(error: &io::Error) -> bool {
     use ErrorKind::{
         ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected,
     };
-    // The last two are what `set_nodelay` says of a socket that the client has closed.
+    // `set_nodelay` returns the last two for a socket that the client has closed.
     let kinds = [
         ConnectionAborted,
         ConnectionRefused,
@@ -261,23 +258,23 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     kinds.contains(&error.kind())
 }
 
-/// The places of connections that are served, in all and of each address.
-struct Places {
+/// Permits of served connections, in all and for each address.
+struct ConnectionPermits {
     all: Arc<Semaphore>,
     addresses: ConnectionLimits,
 }
 
-impl Places {
+impl ConnectionPermits {
     fn new(settings: &ServerSettings) -> Self {
-        let most = settings.max_connections_per_address;
+        let max_per_address = settings.max_connections_per_address;
         Self {
             all: Arc::new(Semaphore::new(settings.max_connections)),
-            addresses: ConnectionLimits::new(most, settings.max_connections_local),
+            addresses: ConnectionLimits::new(max_per_address, settings.max_connections_local),
         }
     }
 
-    /// A place for a connection, or the refusal.
-    fn admit(&self, peer: Peer) -> Result<(OwnedSemaphorePermit, Place), &'static [u8]> {
+    /// Returns the permits for a connection, or the refusal.
+    fn admit(&self, peer: Peer) -> Result<(OwnedSemaphorePermit, ConnectionPermit), &'static [u8]> {
         let of_address = self.addresses.admit(peer.0).ok_or(TOO_MANY)?;
         let of_all = Arc::clone(&self.all)
             .try_acquire_owned()
@@ -286,22 +283,20 @@ impl Places {
     }
 }
 
-/// Whether a peer is on this machine: a proxy, a probe, or the operator at the admin socket.
-fn is_of_this_machine(peer: Peer) -> bool {
+/// Whether a peer is on this machine: a proxy, a probe, or the operator on the admin socket.
+fn is_local(peer: Peer) -> bool {
     peer.0
         .is_none_or(|address| address.ip().to_canonical().is_loopback())
 }
 
-/// The place of a connection that is served; `None` in a reserved one, where only [`is_health`] is
-/// answered, once: whoever watches the process must see that it lives when strangers have taken all
-/// places.
-type Served = Option<(OwnedSemaphorePermit, Place)>;
+/// The permits of a served connection. `None` for a reserved one, which answers one [`is_health`]
+/// request only: monitoring must reach the process when strangers use all connections.
+type ServedPermits = Option<(OwnedSemaphorePermit, ConnectionPermit)>;
 
 fn is_health(path: &str) -> bool {
     path == "/metrics" || path == "/health" || path.starts_with("/health/")
 }
 
-/// What all connections share.
 #[derive(Clone)]
 struct Shared {
     http: http1::Builder,
@@ -316,14 +311,14 @@ impl Shared {
         self,
         io: Io,
         peer: Peer,
-        places: (OwnedSemaphorePermit, Served),
+        permits: (OwnedSemaphorePermit, ServedPermits),
         watcher: Watcher,
     ) where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let present = Present::connection(peer.0.is_some());
+        let in_flight = InFlight::connection(peer.0.is_some());
         let (requests, reason) = (Requests::default(), Reason::default());
-        let io = self.sheltered(io, reason.clone());
+        let io = self.guard_writes(io, reason.clone());
         let io = HeadGuard::new(io, self.settings.header_timeout, requests.clone(), reason);
         let Self {
             http,
@@ -332,7 +327,7 @@ impl Shared {
             entropy,
             ..
         } = self;
-        let is_reserved = places.1.is_none();
+        let is_reserved = permits.1.is_none();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let mut serving = requests.begin(&request.body().size_hint());
             serving.is_last |= is_reserved;
@@ -341,14 +336,14 @@ impl Shared {
             if serving.is_last {
                 request.extensions_mut().insert(requests.chunk_size());
             }
-            // A router is always ready, so `poll_ready` has nothing to say.
+            // A router is always ready, so `poll_ready` is not needed.
             let answer = router.clone().call(request);
             let (dates, entropy) = (dates.clone(), entropy.clone());
             async move {
                 let mut answer = if is_answered {
                     answer.await
                 } else {
-                    Ok(busy(entropy.as_ref()))
+                    Ok(busy_answer(entropy.as_ref()))
                 };
                 if let Ok(answer) = &mut answer {
                     answer.headers_mut().insert(DATE, dates.header());
@@ -364,14 +359,14 @@ impl Shared {
         });
         let connection = http.serve_connection(TokioIo::new(io), service);
         if let Err(error) = watcher.watch(connection).await {
-            // Mostly clients that left or never spoke HTTP; not news for an operator.
+            // Mostly clients that disconnected or never spoke HTTP; not relevant for an operator.
             tracing::debug!(%error, ?peer, "connection ended");
         }
-        drop((places, present));
+        drop((permits, in_flight));
     }
 
-    /// Says why, and closes. A line in the log for each would fill the disk in a flood.
-    async fn turn_away<Io: AsyncRead + AsyncWrite + Unpin>(
+    /// Sends the refusal and closes. A log line for each would fill the disk in a flood.
+    async fn refuse<Io: AsyncRead + AsyncWrite + Unpin>(
         self,
         io: Io,
         peer: Peer,
@@ -379,18 +374,18 @@ impl Shared {
         refusal: &'static [u8],
     ) {
         metrics::counter!("tillbox_http_connections_refused_total").increment(1);
-        let mut io = self.sheltered(io, Reason::default());
-        let said = async {
+        let mut io = self.guard_writes(io, Reason::default());
+        let sent = async {
             io.write_all(refusal).await?;
             io.shutdown().await
         };
-        let said = said.await.is_ok();
-        tracing::debug!(?peer, said, "connection refused");
+        let is_sent = sent.await.is_ok();
+        tracing::debug!(?peer, is_sent, "connection refused");
         drop(slot);
     }
 
-    /// What every answer goes out through.
-    fn sheltered<Io: AsyncRead + AsyncWrite + Unpin>(
+    /// Wraps a connection in the write deadline and the refusal documents.
+    fn guard_writes<Io: AsyncRead + AsyncWrite + Unpin>(
         &self,
         io: Io,
         reason: Reason,
@@ -400,14 +395,14 @@ impl Shared {
     }
 }
 
-/// The answer to a request that a reserved place is not for.
-fn busy(entropy: &dyn Entropy) -> Response {
+/// Builds the refusal of a request that a reserved connection does not answer.
+fn busy_answer(entropy: &dyn Entropy) -> Response {
     metrics::counter!("tillbox_http_connections_refused_total").increment(1);
-    Problem::new(Class::Unavailable, "server_busy", TOO_MANY_IN_ALL)
+    Problem::new(Class::Unavailable, "server_busy", TOO_MANY_CONNECTIONS)
         .render(&fresh_request_id(entropy))
 }
 
-/// A panic ends its own connection; the task it ran in is where it stops.
+/// Logs a panic, which ends only its own connection.
 fn log_panic(done: Result<(), JoinError>) {
     if let Err(error) = done
         && error.is_panic()

@@ -1,8 +1,8 @@
-//! A body that nobody reads, because the request was refused by its path, its key or its type: it
-//! is thrown away as it comes, up to a bound.
+//! Discards the unread body of a request that was refused by its path, its key or its type, up to a
+//! bound.
 //!
-//! A client that is still sending when the connection is closed under it gets a reset, and never
-//! sees why it was refused.
+//! A client that is still sending when the connection closes gets a reset and never sees the
+//! refusal.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,25 +17,24 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::primitives::limits::{REFUSED_BODY_BYTES_MAX, REFUSED_BODY_MS, REFUSED_BODY_PAUSE_MS};
 
-/// Bodies up to this size hyper itself reads to their end: they fit into what it takes from the
-/// socket at once.
+/// Hyper itself reads bodies up to this size to their end: they fit into one read of the socket.
 const SMALL_BYTES: u64 = 8 * 1024;
 
-/// The request, its body thrown away when it is left unread. Whoever asks first whether to send it
-/// (`Expect`) is told, and sends nothing.
-pub fn thrown_away(request: Request) -> Request {
+/// Wraps a request so that its unread body is discarded. A client that asks first (`Expect`) gets
+/// the refusal and sends no body.
+pub fn discard_unread(request: Request) -> Request {
     let is_small = request
         .body()
         .size_hint()
         .upper()
-        .is_some_and(|most| most <= SMALL_BYTES);
+        .is_some_and(|length| length <= SMALL_BYTES);
     if is_small || request.headers().contains_key(EXPECT) {
         request
     } else {
         request.map(|body| {
             Body::new(UnreadBody {
                 body,
-                is_over: false,
+                has_ended: false,
             })
         })
     }
@@ -43,7 +42,7 @@ pub fn thrown_away(request: Request) -> Request {
 
 struct UnreadBody {
     body: Body,
-    is_over: bool,
+    has_ended: bool,
 }
 
 impl HttpBody for UnreadBody {
@@ -55,7 +54,7 @@ impl HttpBody for UnreadBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        self.is_over |= matches!(polled, Poll::Ready(None | Some(Err(_))));
+        self.has_ended |= matches!(polled, Poll::Ready(None | Some(Err(_))));
         polled
     }
 
@@ -70,19 +69,19 @@ impl HttpBody for UnreadBody {
 
 impl Drop for UnreadBody {
     fn drop(&mut self) {
-        if self.is_over || self.body.is_end_stream() {
+        if self.has_ended || self.body.is_end_stream() {
             return;
         }
         let body = std::mem::take(&mut self.body);
-        // Where there is no runtime any more, there is no connection either.
+        // Without a runtime there is no connection either.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let limit = Duration::from_millis(REFUSED_BODY_MS);
-            runtime.spawn(tokio::time::timeout(limit, throw_away(body)));
+            runtime.spawn(tokio::time::timeout(limit, discard(body)));
         }
     }
 }
 
-async fn throw_away(mut body: Body) {
+async fn discard(mut body: Body) {
     let pause = Duration::from_millis(REFUSED_BODY_PAUSE_MS);
     let mut length = 0;
     while let Ok(Some(Ok(frame))) = tokio::time::timeout(pause, body.frame()).await {

@@ -1,5 +1,5 @@
-//! Use case: a buyer fills an open cart and thinks again. Each change gives the whole cart, as it
-//! is then: it is added up before anything is written, so that what is refused has written nothing.
+//! Use cases: A buyer adds, changes and removes items of an open cart. Each change returns the
+//! whole cart. The cart is added up before anything is written, so a refused change writes nothing.
 
 use super::model::{Cart, CartLine, CartRefused};
 use super::store;
@@ -9,20 +9,15 @@ use crate::storage::{TenantView, TenantWork};
 use crate::tenant::catalog::{self, Product};
 use crate::tenant::policy::StorefrontRules;
 
-/// A product that goes into a cart.
+/// The command to add a product to a cart.
 #[derive(Clone, Copy, Debug)]
 pub struct AddItem {
-    /// Which product.
     pub product_id: ProductId,
-    /// How many.
     pub quantity: Quantity,
 }
 
-/// Puts a product into a cart; on the line where it stands already, if it does. Into a cart that
-/// holds more than is allowed nothing more goes at all.
-///
-/// # Errors
-/// [`CartRefused`].
+/// Adds a product to a cart, or to the line that has it already. A cart above the limit of items
+/// accepts no more.
 pub fn add_item(
     work: &mut TenantWork,
     rules: &StorefrontRules,
@@ -40,7 +35,7 @@ pub fn add_item(
         .iter_mut()
         .find(|line| line.product_id == command.product_id)
     {
-        line.quantity = together(line, command.quantity)?;
+        line.quantity = total_quantity(line, command.quantity)?;
         let (item, quantity) = (line.id, line.quantity);
         let changed = Cart::of(head, lines).require_sum()?;
         store::update_item(work, cart, item, quantity)?;
@@ -86,15 +81,11 @@ fn require_sold_in(
     Ok(product)
 }
 
-fn together(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
+fn total_quantity(line: &CartLine, more: Quantity) -> Result<Quantity, CartRefused> {
     let units = line.quantity.get() + more.get();
     Quantity::new(units).map_err(|_| CartRefused::QuantityTooLarge(units))
 }
 
-/// Sets how many are on a line.
-///
-/// # Errors
-/// [`CartRefused`].
 pub fn change_item(
     work: &mut TenantWork,
     cart: CartId,
@@ -114,10 +105,7 @@ pub fn change_item(
     Ok(changed)
 }
 
-/// Takes a line out.
-///
-/// # Errors
-/// [`CartRefused`].
+/// Removes a line.
 pub fn remove_item(
     work: &mut TenantWork,
     cart: CartId,
@@ -136,10 +124,7 @@ pub fn remove_item(
     Ok(changed)
 }
 
-/// Takes all lines out.
-///
-/// # Errors
-/// [`CartRefused`].
+/// Removes all lines.
 pub fn clear_cart(work: &mut TenantWork, cart: CartId) -> Result<Cart, CartRefused> {
     let head = store::require_open(work, cart)?;
     store::delete_items(work, cart)?;

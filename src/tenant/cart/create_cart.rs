@@ -1,4 +1,4 @@
-//! Use case: a buyer begins.
+//! Use case: Create a cart.
 
 use super::model::{Cart, CartHead, CartRefused, CartStatus};
 use super::retention::delete_anonymous_carts;
@@ -11,16 +11,16 @@ use crate::storage::TenantWork;
 use crate::tenant::policy::StorefrontRules;
 use crate::tenant::{currency, settings};
 
-/// Carts that go to make room for one: more than one, so that a shop beyond a bound that was
-/// lowered comes back to it.
+/// Carts that are deleted to make room for a new one: several, so that a shop above a lowered limit
+/// comes back below it.
 const MADE_ROOM: u32 = 2;
 
-/// Makes an empty cart, in the shop's own currency when none is said. A client is a caller without
-/// an API key, whose carts are bounded.
+/// Creates an empty cart, by default in the shop's currency. A client is a caller without an API
+/// key, whose carts are limited.
 ///
 /// # Errors
 /// `Currency` for one that the shop does not sell in or that has ended, `TooManyOfClient`,
-/// `TooManyInShop`, or the storage's.
+/// `TooManyInShop`.
 pub fn create_cart(
     work: &mut TenantWork,
     rules: &StorefrontRules,
@@ -44,9 +44,8 @@ pub fn create_cart(
     Ok(Cart::of(head, Vec::new()))
 }
 
-/// Refuses a client that has too many carts. In a shop that is full of carts, those that were
-/// untouched for longest make room, because a flood of carts must not keep buyers out for as long
-/// as carts live.
+/// Refuses a client that has too many carts. In a shop that is full of carts, those untouched for
+/// longest make room: a flood of carts must not keep buyers out for as long as carts live.
 fn require_few_carts(
     work: &mut TenantWork,
     rules: &StorefrontRules,

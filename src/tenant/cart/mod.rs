@@ -1,9 +1,8 @@
-//! Carts: what a buyer means to buy. A cart promises nothing: it holds no stock, and its prices are
-//! the catalog's present ones.
+//! Carts. A cart promises nothing: it holds no stock, and its prices are the present ones of the
+//! catalog.
 //!
-//! Invariants: a product stands on one line of a cart; all lines are in the cart's currency; a cart
-//! is changed only while it is open, and once it is converted (an order was made of it) or
-//! abandoned it never opens again.
+//! Invariants: a product is on one line of a cart; all lines are in the cart's currency; a cart is
+//! changed only while it is open; a converted (ordered) or abandoned cart never opens again.
 
 mod change_items;
 mod close_cart;

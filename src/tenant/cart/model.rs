@@ -1,4 +1,4 @@
-//! What a cart is, what it adds up to, and why a change of it is refused.
+//! Carts, their sums, and the reasons to refuse a change.
 
 use serde_json::{Map, Value};
 
@@ -9,13 +9,13 @@ use crate::storage::{StorageError, text_enum};
 use crate::tenant::currency::CurrencyRefused;
 
 text_enum! {
-    /// Where a cart is in its life.
+    /// The status of a cart.
     CartStatus {
         /// It can be filled and checked out.
         Open = "open",
         /// An order was made of it.
         Converted = "converted",
-        /// It was given up.
+        /// The buyer gave it up.
         Abandoned = "abandoned",
     }
 }
@@ -28,7 +28,7 @@ pub(super) struct CartHead {
     pub(super) status: CartStatus,
 }
 
-/// A line, as it is stored, with what the catalog says of its product now.
+/// A stored line with the present data of its product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CartLine {
     pub(super) id: CartItemId,
@@ -39,43 +39,35 @@ pub(super) struct CartLine {
     pub(super) unit_price: Money,
 }
 
-/// A cart with its lines and what they cost now.
+/// A cart with its lines and their present prices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cart {
-    /// Its id.
     pub id: CartId,
-    /// The currency of all its lines.
+    /// The currency of all lines.
     pub currency: Currency,
-    /// Where it is in its life.
     pub status: CartStatus,
-    /// Its lines, in the order in which they were added.
+    /// In the order in which they were added.
     pub items: Vec<CartItem>,
-    /// The sum of the lines, with or without tax as the shop's settings say; none where prices went
-    /// up beyond what can be written down.
+    /// The sum of the lines, with or without tax by the shop's settings; `None` when prices rose so
+    /// far that it overflows.
     pub subtotal: Option<Money>,
 }
 
 /// A line of a cart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CartItem {
-    /// Its id.
     pub id: CartItemId,
-    /// Of which product.
     pub product_id: ProductId,
-    /// The product's SKU.
     pub sku: Sku,
-    /// The product's name.
     pub name: Name,
-    /// How many.
     pub quantity: Quantity,
-    /// What one costs now.
+    /// The present unit price.
     pub unit_price: Money,
-    /// What all of them cost now, if that can be written down.
+    /// The present total of the line; `None` when it overflows.
     pub total: Option<Money>,
 }
 
 impl Cart {
-    /// Adds up a cart.
     pub(super) fn of(head: CartHead, lines: Vec<CartLine>) -> Self {
         let items: Vec<CartItem> = lines.into_iter().map(CartItem::of).collect();
         let subtotal = items
@@ -92,8 +84,7 @@ impl Cart {
         }
     }
 
-    /// The cart, if what is in it can be added up: what more is put into must not make it one that
-    /// cannot be bought.
+    /// Returns the cart if it can be added up: an addition must not make it impossible to buy.
     ///
     /// # Errors
     /// `AmountTooLarge`.
@@ -120,60 +111,45 @@ impl CartItem {
     }
 }
 
-/// What an order is made of.
+/// The data of a cart from which an order is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CartForCheckout {
-    /// The cart.
     pub id: CartId,
-    /// Its currency.
     pub currency: Currency,
-    /// Its lines, in the order in which they were added; at least one, and each product once.
+    /// In the order in which they were added; at least one, and each product once.
     pub items: Vec<(ProductId, Quantity)>,
 }
 
-/// Why a cart is refused; the first that applies wins, in this order.
+/// Reasons to refuse a cart; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum CartRefused {
-    /// There is no such cart.
-    #[error("there is no such cart in this store")]
+    #[error("no such cart in this shop; create a cart first")]
     CartNotFound,
-    /// An order was made of it, or it was given up.
+    /// It was ordered or abandoned.
     #[error("this cart is {0}; start a new one")]
     NotOpen(CartStatus),
-    /// The shop does not sell in its currency.
+    /// The shop does not sell in the cart's currency.
     #[error(transparent)]
     Currency(CurrencyRefused),
-    /// There is no such line.
-    #[error("there is no such item in this cart")]
+    #[error("no such item in this cart; read the cart again")]
     ItemNotFound,
-    /// There is no such product.
-    #[error("there is no such product in this store")]
+    #[error("no such product in this shop; check the product id")]
     ProductNotFound(ProductId),
-    /// The product was taken out of sale.
-    #[error("`{sku}` is not sold at present")]
-    ProductInactive {
-        /// Which product.
-        product_id: ProductId,
-        /// Its SKU.
-        sku: Sku,
-    },
+    /// The product is inactive.
+    #[error("the product `{sku}` is not active; choose another one, or activate it")]
+    ProductInactive { product_id: ProductId, sku: Sku },
     /// The product is sold in another currency.
     #[error("the cart is in {cart} and the product is sold in {product}; make a cart in {product}")]
-    CurrencyMismatch {
-        /// The cart's.
-        cart: Currency,
-        /// The product's.
-        product: Currency,
-    },
-    /// One item more than a cart can have.
+    CurrencyMismatch { cart: Currency, product: Currency },
+    /// More items than a cart can have.
     #[error(
         "the cart is full: it holds {items} items, {limit} are allowed; check it out, or remove an \
          item"
     )]
     Full {
-        /// The items in it.
+        /// The items in the cart.
         items: usize,
-        /// The items that are allowed.
+        /// The items allowed.
         limit: usize,
     },
     /// The client has too many carts that were not ordered.
@@ -181,28 +157,25 @@ pub enum CartRefused {
         "this address has {limit} carts that were not ordered; go on with one of them, or order it"
     )]
     TooManyOfClient {
-        /// The carts that one client may have.
+        /// The carts allowed for one client.
         limit: i64,
     },
-    /// The shop has too many carts that were made without an API key, and all of them were touched
-    /// lately.
+    /// The shop has too many carts made without an API key, and all were touched recently.
     #[error(
         "this shop has {limit} open carts, which is the most it can have; try again in some minutes"
     )]
     TooManyInShop {
-        /// The carts that the shop may have.
+        /// The carts allowed for the shop.
         limit: i64,
     },
-    /// The line would hold more than can be sold at once.
-    #[error("the line would hold {0} units; the limit is {QUANTITY_MAX}")]
+    /// The line would exceed the largest quantity.
+    #[error("the line would hold {0} units; the limit is {QUANTITY_MAX}; reduce the quantity")]
     QuantityTooLarge(i64),
-    /// Nothing is in it.
     #[error("the cart is empty; add an item first")]
     Empty,
-    /// The lines cost more than can be written down.
-    #[error("what is in the cart costs too much; take fewer units")]
+    /// The sum is too large for an amount.
+    #[error("the total of the cart is too large; reduce the quantities")]
     AmountTooLarge(#[source] MoneyError),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -214,7 +187,7 @@ impl Refusal for CartRefused {
             Self::Currency(refused) => refused.class(),
             Self::NotOpen(_) | Self::ProductInactive { .. } | Self::Full { .. } => Class::Conflict,
             Self::TooManyOfClient { .. } | Self::TooManyInShop { .. } => Class::Conflict,
-            // The product is named in the body: the path was right, the value is not.
+            // The product is in the body: the path was right, the value is not.
             Self::ProductNotFound(_) | Self::CurrencyMismatch { .. } => Class::Invalid,
             Self::QuantityTooLarge(_) | Self::Empty | Self::AmountTooLarge(_) => Class::Invalid,
             Self::Storage(error) => error.class(),
@@ -292,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cart_adds_up_its_lines() {
+    fn adds_up_lines() {
         assert!(
             Cart::of(head(), Vec::new())
                 .subtotal
@@ -311,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_or_a_sum_beyond_the_limit_is_refused_and_never_wraps() {
+    fn returns_no_sum_when_line_or_sum_exceeds_limit() {
         for lines in [
             vec![line(MONEY_MINOR_MAX, 2)],
             vec![line(MONEY_MINOR_MAX, 1), line(1, 1)],

@@ -1,4 +1,4 @@
-//! Reading carts.
+//! Queries of carts.
 
 use super::model::{Cart, CartForCheckout, CartRefused};
 use super::store;
@@ -8,17 +8,17 @@ use crate::storage::TenantView;
 /// A cart with its present prices.
 ///
 /// # Errors
-/// `CartNotFound`, or the storage's.
+/// `CartNotFound`.
 pub fn show_cart(view: &TenantView, cart: CartId) -> Result<Cart, CartRefused> {
     let head = store::require(view, cart)?;
     Ok(Cart::of(head, store::lines(view, cart)?))
 }
 
-/// What an order is to be made of. Whether the products are still sold, and at what price, the
-/// order decides.
+/// Loads a cart for an order. The order decides whether the products are still sold and at which
+/// price.
 ///
 /// # Errors
-/// `CartNotFound`, `NotOpen`, `Empty`, or the storage's.
+/// `CartNotFound`, `NotOpen`, `Empty`.
 pub fn load_for_checkout(view: &TenantView, cart: CartId) -> Result<CartForCheckout, CartRefused> {
     let head = store::require_open(view, cart)?;
     let lines = store::lines(view, cart)?;

@@ -1,13 +1,12 @@
-//! Carts that nobody comes back to. Those that became an order stay: the order says which cart it
-//! was.
+//! Retention of carts. Ordered carts stay: the order refers to its cart.
 
 use crate::primitives::Timestamp;
 use crate::storage::{Rows, Statement, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    COUNT_LEFT = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND client_hash \
+    COUNT_WITH_KEY = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND client_hash \
         IS NULL AND updated_at < ?1";
-    LEFT = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND client_hash IS NULL AND \
+    WITH_KEY = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND client_hash IS NULL AND \
         updated_at < ?1 ORDER BY updated_at LIMIT ?2";
     COUNT_ANONYMOUS = "SELECT count(*) FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1";
     ANONYMOUS = "SELECT id FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1 ORDER BY \
@@ -23,45 +22,36 @@ statements! {
     DELETE = "DELETE FROM cart WHERE id = ?1 AND status IN ('open', 'abandoned')";
 }
 
-/// The instants before which a cart that was not ordered has to be untouched to be deleted.
+/// Cut-offs for carts that were not ordered: one untouched since before its cut-off is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CartCutOffs {
-    /// Of a cart that was made under an API key.
-    pub left: Timestamp,
-    /// Of one that was made without a key.
+    /// For a cart made with an API key.
+    pub with_key: Timestamp,
+    /// For a cart made without a key.
     pub anonymous: Timestamp,
-    /// Of one that was made without a key and holds nothing.
+    /// For an empty cart made without a key.
     pub empty: Timestamp,
 }
 
-/// Counts the carts whose time is over.
-///
-/// # Errors
-/// [`StorageError`].
+/// Counts the carts that are due for deletion.
 pub fn count_due(view: &TenantView, due: &CartCutOffs) -> Result<i64, StorageError> {
     let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    let left = view.one(&COUNT_LEFT, params![due.left], count)?;
+    let with_key = view.one(&COUNT_WITH_KEY, params![due.with_key], count)?;
     let empty = view.one(&COUNT_EMPTY, params![due.empty, due.anonymous], count)?;
-    Ok(left + count_anonymous_carts(view, due.anonymous)? + empty)
+    Ok(with_key + count_anonymous_carts(view, due.anonymous)? + empty)
 }
 
-/// Deletes carts whose time is over, at most `limit`. Returns the number of deleted carts.
-///
-/// # Errors
-/// [`StorageError`].
+/// Deletes carts that are due, at most `limit`. Returns the number of deleted carts.
 pub fn delete_due(
     work: &mut TenantWork,
     due: &CartCutOffs,
     limit: u32,
 ) -> Result<usize, StorageError> {
-    let left = delete(work, &LEFT, due.left, limit)?;
-    Ok(left + delete_anonymous_due(work, due, less(limit, left))?)
+    let with_key = delete(work, &WITH_KEY, due.with_key, limit)?;
+    Ok(with_key + delete_anonymous_due(work, due, remaining(limit, with_key))?)
 }
 
-/// Tells whether [`delete_anonymous_due`] has anything to delete.
-///
-/// # Errors
-/// [`StorageError`].
+/// Whether [`delete_anonymous_due`] has anything to delete.
 pub fn has_anonymous_due(view: &TenantView, due: &CartCutOffs) -> Result<bool, StorageError> {
     for (found_by, cut_off) in [(&ANONYMOUS, due.anonymous), (&EMPTY, due.empty)] {
         let found = view.find(found_by, params![cut_off, 1], |_| Ok(()))?;
@@ -72,24 +62,18 @@ pub fn has_anonymous_due(view: &TenantView, due: &CartCutOffs) -> Result<bool, S
     Ok(false)
 }
 
-/// As [`delete_due`], only those that were made without an API key.
-///
-/// # Errors
-/// [`StorageError`].
+/// As [`delete_due`], but only carts made without an API key.
 pub fn delete_anonymous_due(
     work: &mut TenantWork,
     due: &CartCutOffs,
     limit: u32,
 ) -> Result<usize, StorageError> {
     let carts = delete_anonymous_carts(work, due.anonymous, limit)?;
-    Ok(carts + delete_empty_carts(work, due.empty, less(limit, carts))?)
+    Ok(carts + delete_empty_carts(work, due.empty, remaining(limit, carts))?)
 }
 
 /// Counts the carts of callers without an API key that were not ordered and not touched since
 /// `untouched_since`.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn count_anonymous_carts(
     view: &TenantView,
     untouched_since: Timestamp,
@@ -100,9 +84,6 @@ pub fn count_anonymous_carts(
 /// Deletes carts of callers without an API key that were not ordered and not touched since
 /// `untouched_since`, with their items; the longest untouched first, at most `limit`. Returns the
 /// number of deleted carts.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn delete_anonymous_carts(
     work: &mut TenantWork,
     untouched_since: Timestamp,
@@ -111,10 +92,7 @@ pub fn delete_anonymous_carts(
     delete(work, &ANONYMOUS, untouched_since, limit)
 }
 
-/// As [`delete_anonymous_carts`], only those that hold nothing.
-///
-/// # Errors
-/// [`StorageError`].
+/// As [`delete_anonymous_carts`], but only empty ones.
 pub fn delete_empty_carts(
     work: &mut TenantWork,
     untouched_since: Timestamp,
@@ -123,16 +101,13 @@ pub fn delete_empty_carts(
     delete(work, &EMPTY, untouched_since, limit)
 }
 
-/// The number of carts and of their items, ordered ones included. Reads an index of each: for the
-/// lane of long reads.
-///
-/// # Errors
-/// [`StorageError`].
+/// The number of carts and of their items, ordered ones included. Scans an index of each: use the
+/// reader for long reads.
 pub fn count_stored(view: &TenantView) -> Result<(i64, i64), StorageError> {
     view.one(&STORED, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-fn less(limit: u32, deleted: usize) -> u32 {
+fn remaining(limit: u32, deleted: usize) -> u32 {
     limit.saturating_sub(u32::try_from(deleted).unwrap_or(u32::MAX))
 }
 

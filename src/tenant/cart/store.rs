@@ -1,4 +1,4 @@
-//! The carts' SQL and row mapping.
+//! SQL and row mapping of the carts.
 
 use super::model::{CartHead, CartLine, CartRefused, CartStatus};
 use crate::primitives::id::{CartId, CartItemId};
@@ -37,12 +37,11 @@ pub(super) fn insert(
     )
 }
 
-/// Counts the carts of a client that were not ordered: about as many as one client may have.
+/// Counts the carts of a client that were not ordered. Reads about as many as a client may have.
 pub(super) fn count_of_client(view: &TenantView, client: ClientHash) -> Result<i64, StorageError> {
     view.one(&COUNT_OF_CLIENT, params![client], |row| row.get(0))
 }
 
-/// The cart's own row.
 pub(super) fn require(view: &TenantView, id: CartId) -> Result<CartHead, CartRefused> {
     let head = view.find(&HEAD, params![id], |row| {
         Ok(CartHead {
@@ -54,7 +53,7 @@ pub(super) fn require(view: &TenantView, id: CartId) -> Result<CartHead, CartRef
     head?.ok_or(CartRefused::CartNotFound)
 }
 
-/// The cart's own row, if it may still be changed.
+/// Loads a cart that may still be changed.
 pub(super) fn require_open(view: &TenantView, id: CartId) -> Result<CartHead, CartRefused> {
     let head = require(view, id)?;
     match head.status {
@@ -74,19 +73,19 @@ fn line(row: &Row<'_>) -> rusqlite::Result<CartLine> {
     })
 }
 
-/// The cart's lines with the present prices, in the order in which they were added.
+/// The cart's lines with present prices, in the order in which they were added.
 pub(super) fn lines(view: &TenantView, id: CartId) -> Result<Vec<CartLine>, StorageError> {
     view.all(&LINES, params![id], line)
 }
 
-/// Notes that an open cart was changed just now.
+/// Records that an open cart was changed now.
 pub(super) fn touch(work: &mut TenantWork, id: CartId) -> Result<(), StorageError> {
     let now = work.now();
     work.change(&TOUCH, params![id, now], Rows::Exactly(1))
         .map(drop)
 }
 
-/// ChainEnds the life of an open cart.
+/// Closes an open cart.
 pub(super) fn close(
     work: &mut TenantWork,
     id: CartId,

@@ -1,4 +1,4 @@
-//! Use case: a product is changed, taken out of sale, or put back.
+//! Use case: Change a product, deactivate it, or activate it again.
 
 use serde_json::json;
 
@@ -9,30 +9,24 @@ use crate::primitives::{Barcode, Money, Name, Sku, TaxClass};
 use crate::storage::TenantWork;
 use crate::tenant::{audit, tax};
 
-/// A change of a product; what is `None` stays.
+/// A change of a product; a field that is `None` stays unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeProduct {
-    /// The new SKU.
     pub sku: Option<Sku>,
-    /// The new barcode; `Some(None)` takes it away.
+    /// `Some(None)` removes the barcode.
     pub barcode: Option<Option<Barcode>>,
-    /// The new name.
     pub name: Option<Name>,
-    /// The new price in minor units of the product's currency.
+    /// In minor units of the product's currency.
     pub price_minor: Option<i64>,
-    /// The new tax class.
     pub tax_class: Option<TaxClass>,
     /// Whether stock is counted from now on.
     pub track_stock: Option<bool>,
-    /// The new category; `Some(None)` takes it out of its category.
+    /// `Some(None)` removes the product from its category.
     pub category_id: Option<Option<CategoryId>>,
 }
 
-/// Changes a product; what is so already stays so. `expected` is the version that the caller has
-/// seen (`If-Match`), if it says.
-///
-/// # Errors
-/// [`CatalogRefused`].
+/// Changes a product; without a difference nothing is written. `expected` is the version that the
+/// caller has read (`If-Match`), if any.
 pub fn change_product(
     work: &mut TenantWork,
     id: ProductId,
@@ -84,10 +78,7 @@ pub fn change_product(
     Ok(after)
 }
 
-/// Takes a product out of sale, or puts it back; what is so already stays so.
-///
-/// # Errors
-/// [`CatalogRefused`].
+/// Activates or deactivates a product; without a difference nothing is written.
 pub fn set_active(
     work: &mut TenantWork,
     id: ProductId,

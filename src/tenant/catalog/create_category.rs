@@ -1,4 +1,4 @@
-//! Use case: the catalog gets a category.
+//! Use case: Create a category.
 
 use serde_json::json;
 
@@ -9,10 +9,6 @@ use crate::primitives::id::CategoryKind;
 use crate::storage::TenantWork;
 use crate::tenant::audit;
 
-/// Makes a category.
-///
-/// # Errors
-/// `CategoryTaken`, or the storage's.
 pub fn create_category(work: &mut TenantWork, name: &Name) -> Result<Category, CatalogRefused> {
     if store::find_category(work, name)?.is_some() {
         return Err(CatalogRefused::CategoryTaken(name.clone()));

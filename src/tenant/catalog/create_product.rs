@@ -1,4 +1,4 @@
-//! Use case: a product comes into the catalog.
+//! Use case: Add a product to the catalog.
 
 use serde_json::json;
 
@@ -9,31 +9,24 @@ use crate::primitives::{Barcode, Currency, Money, Name, Sku, TaxClass};
 use crate::storage::TenantWork;
 use crate::tenant::{audit, settings, tax};
 
-/// A product that is to be.
+/// The command to create a product.
 #[derive(Clone, Debug)]
 pub struct CreateProduct {
-    /// The shop's own number.
     pub sku: Sku,
-    /// What its label says to a scanner.
     pub barcode: Option<Barcode>,
-    /// Its name.
     pub name: Name,
-    /// What one costs, in minor units.
+    /// Unit price in minor units.
     pub price_minor: i64,
-    /// In which currency; the shop's own, when it is not said.
+    /// Default: the shop's currency.
     pub currency: Option<Currency>,
-    /// Its class for tax; `standard`, when it is not said.
+    /// Default: `standard`.
     pub tax_class: Option<TaxClass>,
     /// Whether stock is counted.
     pub track_stock: bool,
-    /// Where it is filed.
     pub category_id: Option<CategoryId>,
 }
 
-/// Takes a product into the catalog; it can be sold at once.
-///
-/// # Errors
-/// [`CatalogRefused`].
+/// Adds an active product to the catalog.
 pub fn create_product(
     work: &mut TenantWork,
     command: &CreateProduct,

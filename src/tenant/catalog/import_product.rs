@@ -1,5 +1,5 @@
-//! Use case: a product comes from a list that somebody keeps elsewhere. The SKU says which one it
-//! is, so the same list may come again.
+//! Use case: Import products from a list that is kept in another system. The SKU identifies the
+//! product, so the same list can be imported again.
 
 use super::change_product::{ChangeProduct, change_product};
 use super::create_category::create_category;
@@ -10,42 +10,32 @@ use crate::primitives::id::CategoryId;
 use crate::primitives::{Barcode, Currency, Money, Name, Sku, TaxClass};
 use crate::storage::TenantWork;
 
-/// A row of such a list. What it does not say stays as it is, or is as for any new product.
+/// A row of the list. A field that is absent stays unchanged; a new product gets its default.
 #[derive(Clone, Debug)]
 pub struct ImportProduct {
-    /// The shop's own number.
     pub sku: Sku,
-    /// Its name.
     pub name: Name,
-    /// The name of its category, which is made when it is missing.
+    /// The name of its category, which is created when it does not exist.
     pub category: Option<Name>,
-    /// What one costs, in minor units.
+    /// Unit price in minor units.
     pub price_minor: i64,
-    /// In which currency.
     pub currency: Currency,
-    /// What its label says to a scanner.
     pub barcode: Option<Barcode>,
-    /// Its class for tax.
     pub tax_class: Option<TaxClass>,
     /// Whether stock is counted.
     pub track_stock: Option<bool>,
 }
 
-/// What became of a row.
+/// The outcome of importing a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Imported {
-    /// It is new in the catalog.
     Created,
-    /// The product was changed.
     Updated,
-    /// The product was like that already.
+    /// The product equals the row already.
     Unchanged,
 }
 
-/// Brings the catalog in line with one row.
-///
-/// # Errors
-/// [`CatalogRefused`].
+/// Creates or updates the product of one row.
 pub fn import_product(
     work: &mut TenantWork,
     row: &ImportProduct,

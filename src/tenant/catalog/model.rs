@@ -1,4 +1,4 @@
-//! What a product is, and why a change of the catalog is refused.
+//! Products, categories, and the reasons to refuse a change of the catalog.
 
 use crate::primitives::id::{CategoryId, ProductId};
 use crate::primitives::{
@@ -7,54 +7,45 @@ use crate::primitives::{
 use crate::storage::StorageError;
 use crate::tenant::tax::TaxRefused;
 
-/// A thing that is sold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// Its id.
     pub id: ProductId,
-    /// The shop's own number of it.
     pub sku: Sku,
-    /// What its label says to a scanner.
     pub barcode: Option<Barcode>,
-    /// Its name.
     pub name: Name,
-    /// What one costs; with or without tax as the shop's settings say.
+    /// Unit price; the shop's settings say whether it includes tax.
     pub price: Money,
-    /// Its class for tax.
     pub tax_class: TaxClass,
-    /// Whether stock is counted, so that what is not there cannot be sold.
+    /// Whether stock is counted: then no more can be sold than is available.
     pub track_stock: bool,
-    /// Where it is filed.
     pub category_id: Option<CategoryId>,
-    /// Whether it can be sold.
+    /// Whether the product can be sold.
     pub active: bool,
-    /// Counts the changes; the `ETag`.
+    /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
 }
 
-/// The version of a product that was just made.
+/// The version of a new product.
 pub const FIRST_VERSION: i64 = 1;
 
-/// What a label says of a product: each belongs to one.
+/// A label that identifies one product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Label {
-    /// The shop's own number.
     Sku(Sku),
-    /// What a scanner reads.
     Barcode(Barcode),
 }
 
-/// Which part of the catalog is meant.
+/// A filter over products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Only products of this category.
     pub category: Option<CategoryId>,
-    /// Only those that can be sold, or only those that cannot.
+    /// Only active products, or only inactive ones.
     pub active: Option<bool>,
 }
 
 impl Selection {
-    /// Whether a product belongs to it.
+    /// Whether the filter includes a product.
     pub fn holds(&self, product: &Product) -> bool {
         self.category
             .is_none_or(|category| product.category_id == Some(category))
@@ -62,37 +53,33 @@ impl Selection {
     }
 }
 
-/// A drawer of the catalog.
+/// A category of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Category {
-    /// Its id.
     pub id: CategoryId,
-    /// Its name, unique in the shop.
+    /// Unique in the shop.
     pub name: Name,
 }
 
-/// Why a change of the catalog is refused; the first that applies wins, in this order.
+/// Reasons to refuse a change of the catalog; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogRefused {
-    /// There is no such product.
-    #[error("there is no such product in this store")]
+    #[error("no such product in this shop; check the product id")]
     ProductNotFound,
-    /// The caller's copy is out of date.
-    #[error("the product was changed meanwhile; read it again, then repeat the change")]
+    /// The caller has read an older version.
+    #[error("the product has changed since it was read; read it again, then repeat the change")]
     Stale,
-    /// The SKU is in use.
     #[error("the SKU `{0}` belongs to another product; choose another one, or change that product")]
     SkuTaken(Sku),
-    /// The barcode is in use.
-    #[error("the barcode `{0}` belongs to another product")]
+    #[error(
+        "the barcode `{0}` belongs to another product; use another barcode, or change that product"
+    )]
     BarcodeTaken(Barcode),
-    /// There is no such category.
-    #[error("there is no such category in this store")]
+    #[error("no such category in this shop; create the category first")]
     CategoryNotFound,
-    /// The category's name is in use.
-    #[error("there is a category `{0}` already")]
+    #[error("the category `{0}` exists already; use it, or choose another name")]
     CategoryTaken(Name),
-    /// The product has a price in another currency.
+    /// The price is in another currency than the product.
     #[error(
         "the product is priced in {0}, and a product's currency never changes; give the one in {1} \
          a SKU of its own"
@@ -101,10 +88,9 @@ pub enum CatalogRefused {
     /// The tax class has no rate.
     #[error(transparent)]
     Tax(#[from] TaxRefused),
-    /// The price cannot be.
+    /// The price is out of range.
     #[error(transparent)]
     Price(#[from] MoneyError),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

@@ -1,4 +1,4 @@
-//! Reading the catalog.
+//! Queries of the catalog.
 
 use super::model::{Category, Label, Product, Selection};
 use super::store;
@@ -7,26 +7,15 @@ use crate::primitives::Sku;
 use crate::primitives::id::ProductId;
 use crate::storage::{StorageError, TenantView};
 
-/// A product by its id.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_product(view: &TenantView, id: ProductId) -> Result<Option<Product>, StorageError> {
     store::find(view, id)
 }
 
-/// A product by its SKU.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_product_by_sku(view: &TenantView, sku: &Sku) -> Result<Option<Product>, StorageError> {
     store::find_by_sku(view, sku)
 }
 
-/// The product that a label belongs to.
-///
-/// # Errors
-/// [`StorageError`].
+/// Finds the product that a label belongs to.
 pub fn find_product_by_label(
     view: &TenantView,
     label: &Label,
@@ -37,10 +26,7 @@ pub fn find_product_by_label(
     }
 }
 
-/// A page of a part of the catalog, the newest first.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of the products in a filter, the newest first.
 pub fn list_products(
     view: &TenantView,
     page: PageRequest,
@@ -49,10 +35,6 @@ pub fn list_products(
     store::page(view, page, of)
 }
 
-/// A page of categories.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_categories(
     view: &TenantView,
     page: PageRequest,

@@ -1,4 +1,4 @@
-//! The catalog's SQL and row mapping.
+//! SQL and row mapping of the catalog.
 
 use super::model::{CatalogRefused, Category, Product, Selection};
 use crate::platform::page::{Page, PageRequest};
@@ -8,7 +8,7 @@ use crate::storage::{
     Row, Rows, StorageError, TenantView, TenantWork, money, named_params, params, statements,
 };
 
-/// What [`product`] reads, in this order.
+/// Columns that [`product`] reads, in this order.
 macro_rules! columns {
     () => {
         "id, sku, barcode, name, price_minor, currency, tax_class, track_stock, category_id, \

@@ -1,12 +1,12 @@
-//! The currencies of a shop, and what they are worth in each other.
+//! The currencies of a shop, and their exchange rates.
 //!
 //! Invariants: the shop's own currency is always enabled; a currency that has ended is never
-//! enabled anew; an exchange rate that is written down never changes (triggers), and what a
-//! document used is a row of this file, whether somebody typed it in or it was published. There is
-//! no rate of 1 for want of a better one: no rate, or one that is too old, is a refusal.
+//! enabled again; a stored exchange rate never changes (triggers); a document refers to a rate
+//! stored in this file, whether it was set manually or published. A missing rate is never replaced
+//! by 1: no rate, or one that is too old, is a refusal.
 //!
-//! Published rates are in the landlord's file; commands are handed them as [`Published`], because
-//! no transaction spans two files.
+//! Published rates are in the landlord's file. Commands receive them as [`Published`], because no
+//! transaction spans two files.
 
 mod model;
 mod rates;

@@ -1,4 +1,4 @@
-//! What currencies, rates and their settings are, and how they are refused.
+//! Currencies, rates and their settings, and the reasons to refuse them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,91 +12,84 @@ use crate::primitives::{
 use crate::storage::{StorageError, text_enum};
 
 text_enum! {
-    /// Which rates a shop goes by.
+    /// The rates that a shop uses.
     RateSource {
-        /// Its own where it has one, published ones elsewhere.
+        /// The shop's own where it has one, otherwise published ones.
         ManualFirst = "manual_first",
-        /// Its own only.
+        /// Only the shop's own.
         Manual = "manual",
-        /// Published ones only.
+        /// Only published ones.
         Published = "published",
     }
 }
 
 text_enum! {
-    /// Where a rate comes from.
+    /// The origin of a rate.
     RateOrigin {
-        /// Somebody of the shop has set it.
+        /// Set manually by the shop.
         Manual = "manual",
-        /// The European Central Bank published it, or it follows from two that it published.
+        /// Published by the European Central Bank, or derived from two published rates.
         Ecb = "ecb",
     }
 }
 
-/// How a shop deals with currencies.
+/// The currency settings of a shop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrencySettings {
     /// The shop's own currency.
     pub base: Currency,
-    /// Which rates it goes by.
     pub rate_source: RateSource,
-    /// How old a published rate may be, in days.
+    /// Maximum age of a published rate, in days.
     pub rate_max_age_days: i32,
-    /// Counts the changes; the `ETag`.
+    /// Incremented with each change; sent as the `ETag`.
     pub version: i64,
 }
 
-/// A change of the settings; what is `None` stays.
+/// A change of the settings; a field that is `None` stays unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeSettings {
-    /// Which rates it goes by.
     pub rate_source: Option<RateSource>,
-    /// How old a published rate may be, in days.
+    /// Maximum age of a published rate, in days.
     pub rate_max_age_days: Option<i32>,
 }
 
 /// A currency of a shop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrencyRow {
-    /// Which.
     pub currency: Currency,
-    /// Whether anything is sold in it now.
+    /// Whether the shop sells in it now.
     pub enabled: bool,
     /// Whether it is the shop's own.
     pub is_base: bool,
 }
 
-/// A currency that is to be sold in from now on, or no more.
+/// The command to enable or disable a currency.
 #[derive(Clone, Copy, Debug)]
 pub struct EnableCurrency {
-    /// Which.
     pub currency: Currency,
-    /// Whether it is sold in.
     pub enabled: bool,
 }
 
-/// The currencies that a shop sells in: small, and kept in memory for a while.
+/// The currencies that a shop sells in; small, so cached in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SoldIn {
     /// The shop's own.
     pub base: Currency,
-    /// The others.
     pub others: Vec<Currency>,
 }
 
-/// The published rates that a command may need, by currency: how much of it one euro is.
+/// The published rates that a command may need, by currency: units per euro.
 #[derive(Clone, Debug, Default)]
 pub struct Published(BTreeMap<Currency, Arc<Series>>);
 
 impl Published {
-    /// Of these currencies.
     #[must_use]
     pub const fn new(series: BTreeMap<Currency, Arc<Series>>) -> Self {
         Self(series)
     }
 
-    /// What one euro is on a day, or was on the last day before that has a rate; for the euro
-    /// itself always one.
+    /// Units per euro on a day, or on the last earlier day that has a rate; always one for the euro
+    /// itself.
     pub(super) fn of_euro(
         &self,
         currency: Currency,
@@ -110,67 +103,62 @@ impl Published {
     }
 }
 
-/// A rate that is to be.
+/// The command to set a rate.
 #[derive(Clone, Copy, Debug)]
 pub struct AddRate {
-    /// What is priced.
+    /// The currency that is priced.
     pub base: Currency,
-    /// In what it is priced.
+    /// The currency of the price.
     pub quote: Currency,
-    /// How much of `quote` one unit of `base` is.
+    /// Units of `quote` per unit of `base`.
     pub rate: ExchangeRate,
-    /// From when on; now, when it is not said.
+    /// Default: now.
     pub effective_at: Option<Timestamp>,
 }
 
-/// A rate that holds at some instant.
+/// A rate that is valid at some instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldingRate {
-    /// Its row in this file; a published one has none until a document uses it.
+    /// Its row in this file; a published rate has none until a document uses it.
     pub id: Option<ExchangeRateId>,
-    /// How much.
     pub quotation: Quotation,
-    /// Where it comes from.
     pub source: RateOrigin,
-    /// Since when.
     pub effective_at: Timestamp,
 }
 
-/// Why something about currencies is refused; the first that applies wins, in this order.
+/// Reasons to refuse a command about currencies; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum CurrencyRefused {
-    /// Somebody else changed the settings meanwhile.
-    #[error("the settings were changed meanwhile; read them again, then repeat the change")]
+    /// The caller has read an older version.
+    #[error(
+        "the settings have changed since they were read; read them again, then repeat the change"
+    )]
     Stale,
-    /// The shop's own currency cannot be switched off.
-    #[error("{0} is the shop's own currency; it is always enabled")]
+    /// The shop's own currency cannot be disabled.
+    #[error("{0} is the shop's own currency and is always enabled")]
     IsBase(Currency),
-    /// The currency has ended.
-    #[error("{0} ended on {1}; nothing new is sold in it")]
+    /// The currency was withdrawn.
+    #[error("{0} ended on {1}; use its successor, nothing new is sold in {0}")]
     Ended(Currency, Day),
-    /// A rate of a currency in itself.
+    /// A rate of a currency to itself.
     #[error("base and quote are both {0}; a rate is between two currencies")]
     SameCurrency(Currency),
     /// The shop does not sell in it.
-    #[error("this store does not sell in {0}; enable the currency first")]
+    #[error("this shop does not sell in {0}; enable the currency first")]
     NotEnabled(Currency),
-    /// There is no rate, or none that is young enough.
+    /// There is no rate, or only one that is too old.
     #[error(
         "there is no exchange rate from {base} to {quote} at {at}; set one, or import published \
          ones"
     )]
     NoRate {
-        /// From this one.
         base: Currency,
-        /// To that one.
         quote: Currency,
-        /// When.
         at: Timestamp,
     },
-    /// The amount is too large in the shop's own currency.
-    #[error("the total is too large in this store's own currency")]
+    /// The amount overflows in the shop's own currency.
+    #[error("the total is too large in the shop's own currency; reduce the quantities")]
     AmountTooLarge(#[source] MoneyError),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

@@ -1,4 +1,4 @@
-//! Use cases: a rate is set; a rate is looked for; a document keeps the one that it used.
+//! Use cases: Set a rate; find the valid rate; store the rate that a document uses.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::primitives::{
 use crate::storage::{Row, StorageError, TenantView, TenantWork, money, params, statements};
 use crate::tenant::audit;
 
-/// What [`rate_row`] reads, in this order.
+/// Columns that [`rate_row`] reads, in this order.
 macro_rules! rate_columns {
     () => {
         "id, base, quote, numerator, denominator, source, effective_at"
@@ -50,12 +50,11 @@ fn rate_row(row: &Row<'_>) -> rusqlite::Result<HoldingRate> {
     })
 }
 
-/// Writes a manual rate down. It takes the place of no other: of those that hold at an instant the
-/// one with the latest beginning counts, and of several with the same beginning the last that was
-/// written.
+/// Inserts a manual rate. It replaces none: of those valid at an instant the one with the latest
+/// beginning counts, and of several with the same beginning the last inserted.
 ///
 /// # Errors
-/// `SameCurrency`, or the storage's.
+/// `SameCurrency`.
 pub fn add_rate(work: &mut TenantWork, command: &AddRate) -> Result<HoldingRate, CurrencyRefused> {
     if command.base == command.quote {
         return Err(CurrencyRefused::SameCurrency(command.base));
@@ -102,11 +101,8 @@ fn insert(work: &mut TenantWork, new: &HoldingRate) -> Result<ExchangeRateId, St
     Ok(id)
 }
 
-/// A page of the rates in this file, the last that was written first: those that somebody set, and
-/// those published ones that a document used.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of the rates in this file, the last inserted first: manual rates, and published
+/// rates that a document used.
 pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<HoldingRate>, StorageError> {
     let rates = view.all(&RATES, params![page.before, page.fetch()], |row| {
         Ok((row.get(7)?, rate_row(row)?))
@@ -114,15 +110,15 @@ pub fn list_rates(view: &TenantView, page: PageRequest) -> Result<Page<HoldingRa
     Ok(Page::cut(rates, page))
 }
 
-/// The rate that holds at an instant.
+/// The rate that is valid at an instant.
 ///
-/// A manual rate holds until the next one of the same pair begins, whichever way round it was set.
-/// A published one holds from the beginning of its day (UTC) until the next, and for as many days
-/// as the settings say: on Sundays and holidays that of the day before holds. Between two
-/// currencies other than the euro it is the one's divided by the other's, kept as a fraction.
+/// A manual rate is valid until the next one of the same pair begins, in whichever direction it was
+/// set. A published rate is valid from the beginning of its day (UTC) until the next one, and for
+/// the number of days in the settings: on Sundays and holidays that of the day before is valid.
+/// Between two currencies other than the euro it is the quotient of both, kept as a fraction.
 ///
 /// # Errors
-/// `SameCurrency`, `NoRate`, or the storage's.
+/// `SameCurrency`, `NoRate`.
 pub fn rate_at(
     view: &TenantView,
     published: &Published,
@@ -188,10 +184,7 @@ fn published_at(
     })
 }
 
-/// Makes a rate that holds a row of this file, if it is none yet, for a document to refer to.
-///
-/// # Errors
-/// [`StorageError`].
+/// Stores a rate in this file, if it is not stored yet, so that a document can refer to it.
 pub fn adopt(work: &mut TenantWork, rate: &HoldingRate) -> Result<ExchangeRateId, StorageError> {
     if let Some(id) = rate.id {
         return Ok(id);
@@ -210,11 +203,11 @@ pub fn adopt(work: &mut TenantWork, rate: &HoldingRate) -> Result<ExchangeRateId
     }
 }
 
-/// The rate that a document over `total` needs to be read in the shop's own currency: none, when it
-/// is in that. Looks, and writes nothing.
+/// The rate from the currency of `total` to the shop's own: `None` when they are the same. Writes
+/// nothing.
 ///
 /// # Errors
-/// `Ended`, `NotEnabled`, `NoRate`, `AmountTooLarge`, or the storage's.
+/// `Ended`, `NotEnabled`, `NoRate`, `AmountTooLarge`.
 pub fn rate_for(
     view: &TenantView,
     published: &Published,
@@ -231,20 +224,17 @@ pub fn rate_for(
     Ok(Some(rate))
 }
 
-/// A document's total in the shop's own currency: to the nearest minor unit, a half away from zero,
-/// as tax offices round.
+/// Converts a document's total to the shop's own currency: rounded to the nearest minor unit, half
+/// away from zero, as tax offices round.
 fn in_own(by: &Quotation, total: Money) -> Result<Money, MoneyError> {
     by.convert(total, Rounding::HalfUp)
 }
 
-/// A document's total in the shop's own currency, by the rate that it refers to, whichever way
-/// round that was set.
-///
-/// # Errors
-/// [`StorageError`].
+/// Converts a document's total to the shop's own currency, by the rate that the document refers
+/// to, in whichever direction that was set.
 ///
 /// # Panics
-/// When the rate is of other currencies, or the total too large: [`rate_for`] refused such a
+/// When the rate is of other currencies or the total too large: [`rate_for`] refused such a
 /// document.
 pub fn convert_by(
     view: &TenantView,
@@ -257,15 +247,11 @@ pub fn convert_by(
     } else {
         stored.inverse()
     };
-    let own = in_own(&by, total).expect("it was looked at before the order was placed");
+    let own = in_own(&by, total).expect("rate_for checked it before the order was placed");
     Ok((by, own))
 }
 
-/// The documents whose totals in the shop's own currency are not what the rates say that they refer
-/// to.
-///
-/// # Errors
-/// [`StorageError`].
+/// Documents whose totals in the shop's own currency do not follow from the rates they refer to.
 pub fn list_mismatches(view: &TenantView) -> Result<Vec<String>, StorageError> {
     let found = view.all(&DOCUMENTS, [], |row| {
         let (document, currency): (String, Currency) = (row.get(0)?, row.get(1)?);
@@ -284,8 +270,8 @@ pub fn list_mismatches(view: &TenantView) -> Result<Vec<String>, StorageError> {
         let agrees = in_own(&by, total) == Ok(own);
         Ok((!agrees).then(|| {
             format!(
-                "financial order {document} says that {total} are {own}, and \
-            its rate says otherwise"
+                "financial order {document} says that {total} are {own}, but \
+                its rate says otherwise"
             )
         }))
     })?;

@@ -1,4 +1,4 @@
-//! Use cases: which currencies a shop sells in, and which rates it goes by.
+//! Use cases: Change the currencies that a shop sells in, and the rates that it uses.
 
 use serde_json::json;
 
@@ -46,11 +46,7 @@ fn currency_row(row: &Row<'_>) -> rusqlite::Result<(i64, CurrencyRow)> {
     Ok((row.get(3)?, currency))
 }
 
-/// The first rows of a new shop: its own currency, and the settings as they are until it changes
-/// them.
-///
-/// # Errors
-/// [`StorageError`].
+/// Inserts the first rows of a new shop: its own currency and the default settings.
 pub fn seed(work: &mut TenantWork, base: Currency) -> Result<(), StorageError> {
     let now = work.now();
     work.insert(&INSERT_CURRENCY, params![base, true, now])?;
@@ -60,19 +56,15 @@ pub fn seed(work: &mut TenantWork, base: Currency) -> Result<(), StorageError> {
     )
 }
 
-/// How the shop deals with currencies.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn settings(view: &TenantView) -> Result<CurrencySettings, StorageError> {
     view.one(&SETTINGS, [], settings_row)
 }
 
-/// Changes the settings; what is so already stays so. `expected` is the version the caller has seen
-/// (`If-Match`), if it says.
+/// Changes the settings; without a difference nothing is written. `expected` is the version that
+/// the caller has read (`If-Match`), if any.
 ///
 /// # Errors
-/// `Stale`, or the storage's.
+/// `Stale`.
 pub fn change_settings(
     work: &mut TenantWork,
     expected: Option<i64>,
@@ -103,10 +95,6 @@ pub fn change_settings(
     Ok(settings(work)?)
 }
 
-/// The currencies that the shop sells in.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn sold_in(view: &TenantView) -> Result<SoldIn, StorageError> {
     let base = settings(view)?.base;
     let mut others: Vec<Currency> = view.all(&ENABLED, [], |row| row.get(0))?;
@@ -114,11 +102,7 @@ pub fn sold_in(view: &TenantView) -> Result<SoldIn, StorageError> {
     Ok(SoldIn { base, others })
 }
 
-/// A page of the shop's currencies, the last that was added first; those that it sells in no more
-/// are among them.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of the shop's currencies, the last added first; disabled ones are included.
 pub fn list_currencies(
     view: &TenantView,
     page: PageRequest,
@@ -133,10 +117,10 @@ pub fn list_currencies(
     ))
 }
 
-/// Sells in a currency from now on, or no more; what is so already stays so.
+/// Enables or disables a currency; without a difference nothing is written.
 ///
 /// # Errors
-/// `IsBase`, `Ended`, or the storage's.
+/// `IsBase`, `Ended`.
 pub fn enable(
     work: &mut TenantWork,
     command: EnableCurrency,
@@ -175,12 +159,11 @@ pub fn enable(
 }
 
 /// Refuses a currency that the shop does not sell in, and one that had ended by `at`: it may have
-/// been enabled before, and have a rate of the shop's own. The shop's own currency is not asked
-/// about: whoever is left with one that has ended has no other to sell in, and needs to be told,
-/// not stopped.
+/// been enabled before and have a manual rate. The shop's own currency is not checked: a shop whose
+/// currency has ended has no other to sell in, so it is warned and not stopped.
 ///
 /// # Errors
-/// `Ended`, `NotEnabled`, or the storage's.
+/// `Ended`, `NotEnabled`.
 pub fn require_sold_in(
     view: &TenantView,
     currency: Currency,

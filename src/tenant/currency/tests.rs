@@ -1,4 +1,4 @@
-//! Cross rates over the euro, and that holes stay holes.
+//! Tests of cross rates over the euro, and of missing rates.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn published(code: &str, rates: &[(&str, &str)]) -> Published {
 }
 
 #[test]
-fn a_currency_without_a_rate_is_never_one_for_one() {
+fn finds_no_rate_when_none_is_published() {
     let (usd, day) = (
         Currency::parse("USD").expect("known"),
         Day::parse("2026-01-14").expect("a day"),

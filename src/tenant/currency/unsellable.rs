@@ -1,5 +1,5 @@
-//! What stands in the catalog and cannot be sold at present, because of its currency: to be told to
-//! the operator before a customer finds out. It finds, and refuses nothing.
+//! Products that cannot be sold at present because of their currency. Reported to the operator
+//! before a customer notices; nothing is refused here.
 
 use super::model::{CurrencyRefused, Published};
 use super::rates::rate_for;
@@ -11,11 +11,8 @@ statements! {
     OF_PRODUCTS = "SELECT DISTINCT currency FROM product WHERE active = 1";
 }
 
-/// The currencies that the shop's products have, its own always among them. Long, for the reader
-/// lane with a deadline.
-///
-/// # Errors
-/// [`StorageError`].
+/// The currencies of the shop's products, and always its own. A long read: use the reader with a
+/// deadline.
 pub fn list_currencies_of_products(view: &TenantView) -> Result<Vec<Currency>, StorageError> {
     let own = settings(view)?.base;
     let mut found: Vec<Currency> = view.all(&OF_PRODUCTS, params![], |row| row.get(0))?;
@@ -25,11 +22,8 @@ pub fn list_currencies_of_products(view: &TenantView) -> Result<Vec<Currency>, S
     Ok(found)
 }
 
-/// Why nothing is sold at an instant in some of `currencies`, or should not be, and what to do
-/// about it; nothing, when all is well.
-///
-/// # Errors
-/// [`StorageError`].
+/// The problems with selling in `currencies` at an instant, each with advice; empty when there are
+/// none.
 pub fn list_unsellable(
     view: &TenantView,
     published: &Published,
@@ -47,8 +41,7 @@ pub fn list_unsellable(
     }
     if let Some(last) = own.last_day().filter(|last| *last < Day::of(at)) {
         reasons.push(format!(
-            "{own}, the store's own currency, ended on {last}; a new store sells in the one that \
-             came after it"
+            "{own}, the shop's own currency, ended on {last}; create a new shop in its successor"
         ));
     }
     Ok(reasons)

@@ -11,20 +11,20 @@ use crate::tenant::currency;
 use crate::tenant::orders::Order;
 
 text_enum! {
-    /// Where a financial order stands.
+    /// The status of a financial order.
     FinancialStatus {
-        /// Being put together.
+        /// In preparation.
         Draft = "draft",
-        /// Complete, and waiting for the money.
+        /// Complete, and waiting for the payment.
         Pending = "pending",
-        /// The money is in.
+        /// The payment has arrived.
         Paid = "paid",
-        /// The money went back.
+        /// The payment was refunded.
         Refunded = "refunded",
     }
 }
 
-/// What [`financial_order`] reads, in this order.
+/// Columns that [`financial_order`] reads, in this order.
 macro_rules! columns {
     () => {
         "id, order_id, status, currency, subtotal_minor, discount_minor, tax_minor, total_minor, \
@@ -47,44 +47,34 @@ statements! {
         DESC LIMIT ?2");
 }
 
-/// The locked money side of an order.
+/// The locked financial record of an order.
 #[derive(Clone, Debug)]
 pub struct FinancialOrder {
-    /// Its id.
     pub id: FinancialOrderId,
-    /// Of which order.
     pub order_id: OrderId,
-    /// Where it stands.
     pub status: FinancialStatus,
     /// Sum of the lines without tax.
     pub subtotal: Money,
-    /// What was taken off.
     pub discount: Money,
     /// Sum of the taxes.
     pub tax: Money,
-    /// What was paid.
+    /// The amount paid.
     pub total: Money,
-    /// What was locked, as canonical JSON.
+    /// The locked content as canonical JSON.
     pub snapshot: Option<String>,
-    /// Of the snapshot.
     pub snapshot_hash: Option<Digest>,
-    /// Since when it cannot change: when it was written down, which for a sale of the past is later
-    /// than when it was paid.
+    /// The instant of recording; for a past sale it is later than the payment.
     pub locked_at: Option<Timestamp>,
-    /// Since when it is paid.
     pub paid_at: Option<Timestamp>,
-    /// When it was begun.
     pub created_at: Timestamp,
-    /// What was paid, in the shop's own currency; none for an order in that.
+    /// The amount paid in the shop's own currency; `None` for an order in that currency.
     pub in_own: Option<InOwn>,
 }
 
 /// An order's total in the shop's own currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InOwn {
-    /// By this rate.
     pub exchange_rate_id: ExchangeRateId,
-    /// The total.
     pub total: Money,
 }
 
@@ -118,8 +108,8 @@ fn in_own(row: &Row<'_>) -> rusqlite::Result<Option<InOwn>> {
     }))
 }
 
-/// Syncs the financial order from its order, locks it and checkpoints it paid; gives the one that
-/// is there when there is one.
+/// Syncs the financial order from its order, locks it and marks it paid; returns the existing one
+/// if there is one.
 pub(super) fn lock_and_mark_paid(
     work: &mut TenantWork,
     order: &Order,
@@ -176,10 +166,6 @@ pub(super) fn lock_and_mark_paid(
     })
 }
 
-/// A financial order by its id.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_financial_order(
     view: &TenantView,
     id: FinancialOrderId,
@@ -187,10 +173,7 @@ pub fn find_financial_order(
     view.find(&FIND, params![id], financial_order)
 }
 
-/// A page of financial orders, the newest first; that of one order, when it is named.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of financial orders, the newest first; only that of `order` if given.
 pub fn list_financial_orders(
     view: &TenantView,
     page: PageRequest,

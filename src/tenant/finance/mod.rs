@@ -1,9 +1,9 @@
-//! The money side of orders: financial orders, which are locked with their snapshot, and the
-//! transactions that came of them.
+//! The financial records of orders: financial orders, locked with their snapshot, and their
+//! transactions.
 //!
-//! Invariants: one financial order per order; once locked it never changes (a trigger refuses it
-//! even to raw SQL); one completed credit transaction per paid financial order; the snapshot's hash
-//! is the SHA-256 of its canonical JSON.
+//! Invariants: one financial order per order; a locked one never changes (a trigger refuses even
+//! raw SQL); one completed credit transaction per paid financial order; the snapshot's hash is the
+//! SHA-256 of its canonical JSON.
 
 mod financial_order;
 mod settle;

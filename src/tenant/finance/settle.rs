@@ -1,7 +1,7 @@
-//! What follows from an order that is paid, step by step, in one transaction. Each step looks for
-//! its own result first, so the whole can be run again at any time and changes nothing. The last
-//! two go with the ledger's: an order that is booked has been handed over and announced, whatever
-//! has become of its products since.
+//! Settlement of a paid order: all steps that follow from the payment, in one transaction. Each
+//! step looks for its own result first, so settlement can be repeated at any time without effect.
+//! The last two steps depend on the ledger's: a booked order has been handed over and announced,
+//! whatever has happened to its products since.
 
 use serde_json::{Map, Value, json};
 
@@ -16,27 +16,24 @@ use crate::tenant::orders::{self, Order};
 use crate::tenant::payments::Payment;
 use crate::tenant::{Policy, audit};
 
-/// What an order that is paid leaves in the books.
+/// The records of a paid order.
 #[derive(Clone, Debug)]
 pub struct Settlement {
-    /// The order.
     pub order: Order,
-    /// Its locked money side.
+    /// The locked financial record.
     pub financial_order: FinancialOrder,
-    /// Its invoice.
     pub invoice: Invoice,
 }
 
-/// Why the books cannot be done; the payment is not taken then.
+/// Reasons to refuse settlement; the payment is not accepted then.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleRefused {
-    /// What was sold is not there any more.
+    /// Insufficient stock.
     #[error(transparent)]
     Stock(#[from] StockRefused),
     /// The invoice cannot be issued.
     #[error(transparent)]
     Invoice(#[from] InvoiceRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -66,11 +63,8 @@ impl Refusal for SettleRefused {
     }
 }
 
-/// Does the books of an order that is paid by `payments`, as of `at`, and has its goods leave. A
-/// second run finds everything done and gives the same.
-///
-/// # Errors
-/// [`SettleRefused`].
+/// Settles an order that was paid by `payments`, as of `at`, and removes its goods from stock. A
+/// repetition changes nothing and returns the same.
 pub fn settle(
     work: &mut TenantWork,
     policy: &Policy,
@@ -101,7 +95,7 @@ pub fn settle(
     })
 }
 
-/// Tells of it: the audit trail, the customer, the log.
+/// Records the settlement in the audit trail and the log, and queues the customer's confirmation.
 fn announce(
     work: &mut TenantWork,
     order: &Order,

@@ -1,5 +1,5 @@
-//! Snapshots: what a document said when it was locked, as canonical JSON (RFC 8785) with its
-//! SHA-256, so that a later reader can prove it.
+//! Snapshots: the content of a document when it was locked, as canonical JSON (RFC 8785) with its
+//! SHA-256, so that a later reader can verify it.
 
 use serde::Serialize;
 
@@ -15,14 +15,14 @@ use crate::tenant::pricing::{PricedLine, TaxLine};
 pub struct Snapshot {
     /// Canonical JSON.
     pub text: String,
-    /// Of the text's bytes.
+    /// SHA-256 of the text's bytes.
     pub hash: Digest,
 }
 
-/// The canonical form of a document that keeps to three things: the members of its objects are in
-/// order of their names, its names are ASCII, and its numbers are integers. Then plain `serde_json`
-/// writes what RFC 8785 wants, as the tests hold against a library that knows nothing of this;
-/// sorting and reformatting what is in order already took an eighth of a sale's time.
+/// Serializes a document to canonical JSON. The document must keep three rules: members of objects
+/// sorted by name, ASCII names, integer numbers. Then plain `serde_json` writes the form of RFC
+/// 8785; the tests compare it with an independent library. Sorting and reformatting sorted input
+/// took an eighth of a sale's time.
 ///
 /// # Panics
 /// Never: documents are plain data.
@@ -32,7 +32,7 @@ pub fn canonical(document: &impl Serialize) -> Snapshot {
     Snapshot { text, hash }
 }
 
-/// A line of an order as it stands in a snapshot.
+/// A line of an order in a snapshot.
 #[derive(Serialize)]
 pub struct SnapshotLine<'a> {
     name: &'a Name,
@@ -49,7 +49,6 @@ pub struct SnapshotLine<'a> {
 }
 
 impl<'a> SnapshotLine<'a> {
-    /// The lines of `order`.
     pub fn of(order: &'a Order) -> Vec<Self> {
         let line = |line: &'a PricedLine| Self {
             name: &line.name,
@@ -68,8 +67,8 @@ impl<'a> SnapshotLine<'a> {
     }
 }
 
-/// The rate of an order in another currency than the shop's own: one unit of the order's is
-/// `numerator ÷ denominator` of the shop's.
+/// The rate of an order in another currency than the shop's own: one unit of the order's currency
+/// is `numerator ÷ denominator` of the shop's.
 #[derive(Serialize)]
 struct Rate {
     denominator: ExchangeRate,
@@ -77,7 +76,7 @@ struct Rate {
     numerator: ExchangeRate,
 }
 
-/// The financial side of an order as it is locked; its members in order, see [`canonical`].
+/// The financial record of an order as it is locked; members sorted by name, see [`canonical`].
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,7 +99,7 @@ struct Document<'a> {
     version: u8,
 }
 
-/// The financial side of an order as it is locked.
+/// The snapshot of an order's financial record.
 pub(super) fn of_order(
     order: &Order,
     in_own: Option<&(ExchangeRateId, (Quotation, Money))>,
@@ -141,10 +140,10 @@ mod tests {
         c: Option<&'a str>,
     }
 
-    /// The sample of RFC 8785 §3.2.2, as far as it has no fractions: literally, so that two faults
-    /// cannot agree with each other.
+    /// The sample of RFC 8785 §3.2.2, without its fractions. A literal, so that two equal faults
+    /// cannot hide each other.
     #[test]
-    fn texts_are_escaped_as_the_rfc_wants() {
+    fn escapes_text_as_rfc_8785_requires() {
         let sample = Any {
             a: "\u{20ac}$\u{f}\nA'B\"\\\\\"/",
             b: vec![0, -1, 9_007_199_254_740_991],
@@ -156,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_form_is_that_of_a_library_that_sorts_and_reformats(
+        fn equals_form_of_independent_library(
             a in any::<String>(),
             b in prop::collection::vec(-9_007_199_254_740_991_i64..=9_007_199_254_740_991, 0..8),
             c in any::<Option<String>>(),

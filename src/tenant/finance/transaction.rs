@@ -1,5 +1,5 @@
-//! Financial transactions: what came in (credit) or went out (debit) for a financial order. Written
-//! once, never changed.
+//! Financial transactions: money received (credit) or paid out (debit) for a financial order.
+//! Written once, never changed.
 
 use super::financial_order::FinancialOrder;
 use crate::platform::page::{Page, PageRequest};
@@ -10,11 +10,11 @@ use crate::storage::{
 };
 
 text_enum! {
-    /// Which way the money went.
+    /// The direction of a transaction.
     TransactionKind {
-        /// In.
+        /// Received.
         Credit = "credit",
-        /// Out.
+        /// Paid out.
         Debit = "debit",
     }
 }
@@ -30,27 +30,18 @@ statements! {
             WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2";
 }
 
-/// Money that came in or went out.
 #[derive(Clone, Debug)]
 pub struct FinancialTransaction {
-    /// Its id.
     pub id: FinancialTransactionId,
-    /// For which financial order.
     pub financial_order_id: FinancialOrderId,
-    /// Which way.
     pub kind: TransactionKind,
-    /// `completed`: others are not written down.
+    /// Always `completed`: no others are stored.
     pub status: String,
-    /// How much.
     pub amount: Money,
-    /// When.
     pub completed_at: Timestamp,
 }
 
-/// The credit of a financial order, if it is there.
-///
-/// # Errors
-/// [`StorageError`].
+/// The credit of a financial order, if there is one.
 pub fn find_credit(
     view: &TenantView,
     id: FinancialOrderId,
@@ -58,7 +49,7 @@ pub fn find_credit(
     view.find(&CREDIT_OF, params![id], |row| row.get(0))
 }
 
-/// Completes the credit of a paid financial order; gives the one that is there when there is one.
+/// Completes the credit of a paid financial order; returns the existing one if there is one.
 pub(super) fn complete_credit(
     work: &mut TenantWork,
     of: &FinancialOrder,
@@ -75,10 +66,7 @@ pub(super) fn complete_credit(
     Ok(id)
 }
 
-/// A page of transactions, the newest first.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of transactions, the newest first.
 pub fn list_transactions(
     view: &TenantView,
     page: PageRequest,

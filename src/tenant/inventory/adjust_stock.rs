@@ -1,4 +1,4 @@
-//! Use case: stock is corrected: by a difference that somebody states, or by a count.
+//! Use case: Correct stock, by a difference or by a count.
 
 use serde_json::json;
 
@@ -9,30 +9,24 @@ use crate::primitives::{Note, OnHand, QuantityDelta};
 use crate::storage::TenantWork;
 use crate::tenant::audit;
 
-/// A difference: a delivery, a breakage.
+/// A change by a difference, such as a delivery or a breakage.
 #[derive(Clone, Debug)]
 pub struct AdjustStock {
-    /// Of which product.
     pub product_id: ProductId,
-    /// By how much.
+    /// Units added (positive) or removed (negative).
     pub quantity_delta: QuantityDelta,
-    /// Why.
     pub reason: Note,
 }
 
-/// What somebody counted.
+/// The result of a stock count.
 #[derive(Clone, Debug)]
 pub struct CountStock {
-    /// How many there are, reserved ones included.
+    /// Units counted, reserved ones included.
     pub on_hand: OnHand,
-    /// A remark.
     pub reason: Option<Note>,
 }
 
-/// Changes what is on hand by a difference.
-///
-/// # Errors
-/// [`AdjustRefused`].
+/// Changes the quantity on hand by a difference.
 pub fn adjust_stock(
     work: &mut TenantWork,
     command: &AdjustStock,
@@ -48,11 +42,7 @@ pub fn adjust_stock(
     )
 }
 
-/// Sets what is on hand to what was counted; when it is so already, nothing happened and nothing is
-/// noted.
-///
-/// # Errors
-/// [`AdjustRefused`].
+/// Sets the quantity on hand to the counted one. Without a difference nothing is recorded.
 pub fn count_stock(
     work: &mut TenantWork,
     product_id: ProductId,

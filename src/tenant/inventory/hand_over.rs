@@ -1,8 +1,7 @@
-//! Use case: the goods of an order that is paid leave the shelf.
+//! Use case: The goods of a paid order leave the stock.
 //!
-//! Callers ask [`require_available`] or [`require_held_or_available`] before they write anything: a
-//! refusal that comes after its request has written is dear, because the whole batch it was in is
-//! run again.
+//! Callers use [`require_available`] or [`require_held_or_available`] before they write anything. A
+//! refusal after the first write is expensive, because the whole batch of the request is run again.
 
 use super::model::{ReservationStatus, StockRefused, StockRequest};
 use super::store;
@@ -10,49 +9,49 @@ use crate::primitives::Timestamp;
 use crate::primitives::id::OrderId;
 use crate::storage::{StorageError, TenantView, TenantWork};
 
-/// Where the goods of a paid order are.
+/// The location of the goods of a paid order.
 #[derive(Clone, Copy, Debug)]
 pub enum Goods<'a> {
     /// Held for the order since its checkout.
     Held,
-    /// On the shelf, held for nobody: a sale at the till.
+    /// On the shelf and not reserved: a sale at the till.
     OnShelf(&'a [StockRequest]),
-    /// Gone long ago: a sale of the past, of which no count of today knows.
+    /// Sold in the past: no present stock count includes them.
     Gone,
 }
 
-/// Refuses what is not there, and writes nothing.
+/// Refuses stock that is not available; writes nothing.
 ///
 /// # Errors
-/// [`StockRefused`]: `OutOfStock` for the first product of which too little is available.
-pub fn require_available(view: &TenantView, wanted: &[StockRequest]) -> Result<(), StockRefused> {
-    wanted.iter().try_for_each(|wanted| {
-        let available = store::available(view, wanted.product_id)?;
-        if available < wanted.quantity {
-            return Err(wanted.out_of_stock(available));
+/// `OutOfStock` for the first product with too little available.
+pub fn require_available(view: &TenantView, requests: &[StockRequest]) -> Result<(), StockRefused> {
+    requests.iter().try_for_each(|request| {
+        let available = store::available(view, request.product_id)?;
+        if available < request.quantity {
+            return Err(request.out_of_stock(available));
         }
         Ok(())
     })
 }
 
-/// Refuses an order whose hold has ended and whose goods are not there any more, and writes
+/// Refuses an order whose hold has expired and whose goods are not available any more; writes
 /// nothing.
 ///
 /// # Errors
-/// [`StockRefused`]: `OutOfStock` for the first product of which too little is left.
+/// `OutOfStock` for the first product with too little available.
 pub fn require_held_or_available(view: &TenantView, order_id: OrderId) -> Result<(), StockRefused> {
     require_available(view, &store::stock_requests(view, order_id)?)
 }
 
-/// Has the goods of a paid order leave, each with its movement dated `at`. What has left stays so:
-/// doing it twice is doing it once.
+/// Removes the goods of a paid order from stock, each with a movement dated `at`. Idempotent: goods
+/// that have left do not leave again.
 ///
-/// A reservation that has ended meanwhile is served from what is available now, as is a product
-/// whose stock began to be counted after the checkout: either the goods are still there, or the
-/// payment must not be taken.
+/// A reservation that has expired is served from the stock available now, and so is a product whose
+/// stock began to be counted after the checkout. If too little is available, the payment must not
+/// be accepted.
 ///
 /// # Errors
-/// [`StockRefused`]: `OutOfStock` when too little is left.
+/// `OutOfStock` when too little is available.
 pub fn hand_over(
     work: &mut TenantWork,
     order_id: OrderId,
@@ -62,11 +61,11 @@ pub fn hand_over(
     match goods {
         Goods::Gone => Ok(()),
         Goods::OnShelf(_) if store::has_left(work, order_id)? => Ok(()),
-        Goods::OnShelf(wanted) => take(work, order_id, wanted, at),
+        Goods::OnShelf(requests) => remove_available(work, order_id, requests, at),
         Goods::Held => {
-            let wanted = store::stock_requests(work, order_id)?;
+            let requests = store::stock_requests(work, order_id)?;
             take_held(work, order_id, at)?;
-            take(work, order_id, &wanted, at)?;
+            remove_available(work, order_id, &requests, at)?;
             Ok(store::mark_consumed(work, order_id)?)
         }
     }
@@ -80,24 +79,24 @@ fn take_held(work: &mut TenantWork, order_id: OrderId, at: Timestamp) -> Result<
     Ok(())
 }
 
-fn take(
+fn remove_available(
     work: &mut TenantWork,
     order_id: OrderId,
-    wanted: &[StockRequest],
+    requests: &[StockRequest],
     at: Timestamp,
 ) -> Result<(), StockRefused> {
-    for wanted in wanted {
-        assert!(wanted.quantity > 0, "a sale takes more than nothing");
-        match store::take_available(work, wanted.product_id, wanted.quantity)? {
+    for request in requests {
+        assert!(request.quantity > 0, "a sale has a positive quantity");
+        match store::take_available(work, request.product_id, request.quantity)? {
             Some(on_hand) => store::insert_sale(
                 work,
                 order_id,
-                wanted.product_id,
-                wanted.quantity,
+                request.product_id,
+                request.quantity,
                 on_hand,
                 at,
             )?,
-            None => return Err(wanted.out_of_stock(store::available(work, wanted.product_id)?)),
+            None => return Err(request.out_of_stock(store::available(work, request.product_id)?)),
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What happens to reservations later: they end when their order is not paid in time.
+//! Expiry of the reservations of orders that are not paid in time.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,16 +14,11 @@ pub const EXPIRE_RESERVATION: &str = "inventory.expire_reservation";
 /// The payload of an [`EXPIRE_RESERVATION`] job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpireReservation {
-    /// Whose reservations.
     pub order_id: OrderId,
 }
 
-/// Handles an [`EXPIRE_RESERVATION`] job: what the order still holds and whose time is over becomes
-/// available again. Of an order that was paid or cancelled meanwhile nothing is held; then this
-/// does nothing. Gives how many reservations ended.
-///
-/// # Errors
-/// [`StorageError`].
+/// Handles an [`EXPIRE_RESERVATION`] job: releases the expired reservations of the order. An order
+/// that was paid or cancelled has none. Returns the number of reservations ended.
 pub fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
     let ended = store::expire(work, order_id)?;
     if ended > 0 {
@@ -34,20 +29,14 @@ pub fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, Storage
     Ok(ended)
 }
 
-/// Whether [`expire_reservations`] has anything to do: asked first, so that a process at rest
+/// Whether [`expire_reservations`] has anything to do. Checked first, so that an idle process
 /// writes nothing.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, StorageError> {
     store::has_overdue(view, now)
 }
 
-/// ChainEnds reservations whose time is over, whatever became of their jobs: at most so many that
-/// sales go on meanwhile. Gives how many ended; a full batch means that there may be more.
-///
-/// # Errors
-/// [`StorageError`].
+/// Ends expired reservations, whatever became of their jobs. Limited per call, so that sales can
+/// go on in between. Returns the number ended; a full batch means that there may be more.
 pub fn expire_reservations(work: &mut TenantWork) -> Result<usize, StorageError> {
     let ended = store::expire_due(work, EXPIRE_RESERVATIONS_MAX)?;
     if ended > 0 {

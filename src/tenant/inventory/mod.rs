@@ -1,11 +1,12 @@
-//! Stock: what is on hand, what of it is reserved for orders that wait for their payment, and every
-//! movement of it.
+//! Stock: quantities on hand, quantities reserved for unpaid orders, and every movement.
 //!
-//! Invariants: `0 ≤ reserved ≤ on hand`; what is available is `on hand − reserved`, and nothing
-//! beyond it is promised or sold; on hand changes only together with a row in `inventory_movement`;
-//! `reserved` is the sum of the reservations that are held. A product without a row has nothing on
-//! hand. Whether a product counts stock at all is the catalog's to say: callers hand over only
-//! those that do.
+//! Invariants:
+//! - `0 ≤ reserved ≤ on hand`. Available is `on hand − reserved`; no more is promised or sold.
+//! - On hand changes only together with a row in `inventory_movement`.
+//! - `reserved` is the sum of the held reservations.
+//! - A product without a row has no units on hand.
+//!
+//! The catalog decides which products count stock: callers pass only those that do.
 
 mod adjust_stock;
 mod hand_over;

@@ -1,4 +1,4 @@
-//! What stock is, what moves it, and why it is refused.
+//! Stock, movements and reservations, and the reasons to refuse stock.
 
 use serde_json::{Map, Value};
 
@@ -8,23 +8,22 @@ use crate::primitives::{Class, Note, OnHand, QuantityDelta, Refusal, Sku, Timest
 use crate::storage::{StorageError, text_enum};
 
 text_enum! {
-    /// Why stock moved.
+    /// The reason of a movement.
     MovementKind {
-        /// Somebody said by how much: a delivery, a breakage.
+        /// A change by a stated difference, such as a delivery or a breakage.
         Adjustment = "adjustment",
-        /// Somebody counted.
+        /// A stock count.
         Count = "count",
-        /// It was sold.
         Sale = "sale",
     }
 }
 
 text_enum! {
-    /// What became of a reservation.
+    /// The state of a reservation.
     ReservationStatus {
         /// The order waits for its payment.
         Held = "held",
-        /// The order was paid; the stock has left.
+        /// The order was paid and the stock has left.
         Consumed = "consumed",
         /// The order was cancelled.
         Released = "released",
@@ -36,24 +35,23 @@ text_enum! {
 /// The stock of a product, in units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stock {
-    /// Whose stock.
     pub product_id: ProductId,
-    /// What lies on the shelf.
+    /// Units on the shelf, reserved ones included.
     pub on_hand: i64,
-    /// How much of it is promised to orders that wait for their payment.
+    /// Units promised to unpaid orders.
     pub reserved: i64,
 }
 
 impl Stock {
-    /// What can be promised or sold.
+    /// Units that can be promised or sold.
     pub const fn available(&self) -> i64 {
         self.on_hand - self.reserved
     }
 
-    /// What would be on hand after a correction by `delta`.
+    /// The quantity on hand after a correction by `delta`.
     ///
     /// # Errors
-    /// `TooLow` below what is reserved, `TooLarge` above the limit.
+    /// `TooLow` below the reserved quantity, `TooLarge` above the limit.
     pub fn adjusted(&self, delta: QuantityDelta) -> Result<OnHand, AdjustRefused> {
         let units = self.on_hand + delta.get();
         match OnHand::new(units) {
@@ -63,10 +61,10 @@ impl Stock {
         }
     }
 
-    /// What would be on hand after a count.
+    /// The quantity on hand after a count.
     ///
     /// # Errors
-    /// `TooLow` below what is reserved.
+    /// `TooLow` below the reserved quantity.
     pub const fn counted(&self, on_hand: OnHand) -> Result<OnHand, AdjustRefused> {
         if on_hand.get() < self.reserved {
             Err(AdjustRefused::TooLow(*self))
@@ -76,85 +74,73 @@ impl Stock {
     }
 }
 
-/// A change of what is on hand.
+/// A change of the quantity on hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Movement {
-    /// Its id.
     pub id: MovementId,
-    /// Of which product.
     pub product_id: ProductId,
-    /// Why.
     pub kind: MovementKind,
-    /// By how much; never zero.
+    /// Never zero.
     pub quantity_delta: i64,
-    /// What was on hand then.
+    /// The quantity on hand after the movement.
     pub on_hand_after: i64,
-    /// For which order, when it was sold.
+    /// The order, for a sale.
     pub order_id: Option<OrderId>,
-    /// What the one who did it said.
+    /// The reason that the user gave.
     pub reason: Option<Note>,
-    /// When.
     pub at: Timestamp,
 }
 
-/// What an order wants of a product that counts its stock: the sum over the order's lines, above
-/// zero.
+/// The quantity that an order needs of a product that counts stock: the sum over the order's lines,
+/// above zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StockRequest {
-    /// Of which product.
     pub product_id: ProductId,
-    /// Its SKU, for the refusal.
+    /// For the error message.
     pub sku: Sku,
-    /// How many.
     pub quantity: i64,
 }
 
 impl StockRequest {
-    /// The refusal, when only so many are available.
+    /// The error for this request when only `available` units are available.
     pub(super) fn out_of_stock(&self, available: i64) -> StockRefused {
         StockRefused::OutOfStock {
             product_id: self.product_id,
             sku: self.sku.clone(),
-            wanted: self.quantity,
+            requested: self.quantity,
             available,
         }
     }
 }
 
-/// Why stock is not given to an order.
+/// Reasons to refuse stock to an order.
 #[derive(Debug, thiserror::Error)]
 pub enum StockRefused {
-    /// Less is available than is wanted.
-    #[error("`{sku}` is out of stock: {wanted} wanted, {available} available")]
+    /// Insufficient stock.
+    #[error(
+        "insufficient stock for SKU `{sku}`: {requested} requested, {available} available; reduce \
+         the quantity or adjust the stock"
+    )]
     OutOfStock {
-        /// Of which product.
         product_id: ProductId,
-        /// Its SKU.
         sku: Sku,
-        /// How many were wanted.
-        wanted: i64,
-        /// How many there are.
+        requested: i64,
         available: i64,
     },
     /// The unpaid orders of a client without an API key would hold too much together.
     #[error(
         "the unpaid orders of this address may hold {allowed} of `{sku}` together, and hold \
-         {held}; \
-         {wanted} more were requested; reduce the quantity, or pay the open orders first"
+         {held}; {requested} more were requested; reduce the quantity, or pay the open orders first"
     )]
     HoldLimit {
-        /// Of which product.
         product_id: ProductId,
-        /// Its SKU.
         sku: Sku,
-        /// The quantity that was requested.
-        wanted: i64,
-        /// The quantity that the client's unpaid orders hold already.
+        requested: i64,
+        /// Held by the client's unpaid orders already.
         held: i64,
-        /// The quantity that they may hold together.
+        /// The limit of what they may hold together.
         allowed: i64,
     },
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -180,24 +166,24 @@ impl Refusal for StockRefused {
             Self::OutOfStock {
                 product_id,
                 sku,
-                wanted,
+                requested,
                 available,
             } => Map::from_iter([
                 ("product_id".to_owned(), Value::from(product_id.to_string())),
                 ("sku".to_owned(), Value::from(sku.as_str())),
-                ("requested".to_owned(), Value::from(*wanted)),
+                ("requested".to_owned(), Value::from(*requested)),
                 ("available".to_owned(), Value::from(*available)),
             ]),
             Self::HoldLimit {
                 product_id,
                 sku,
-                wanted,
+                requested,
                 held,
                 allowed,
             } => Map::from_iter([
                 ("product_id".to_owned(), Value::from(product_id.to_string())),
                 ("sku".to_owned(), Value::from(sku.as_str())),
-                ("requested".to_owned(), Value::from(*wanted)),
+                ("requested".to_owned(), Value::from(*requested)),
                 ("held".to_owned(), Value::from(*held)),
                 ("allowed".to_owned(), Value::from(*allowed)),
             ]),
@@ -206,20 +192,18 @@ impl Refusal for StockRefused {
     }
 }
 
-/// Why a correction of stock is refused; the first that applies wins, in this order.
+/// Reasons to refuse a correction of stock; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum AdjustRefused {
-    /// There is no such product.
-    #[error("there is no such product in this store")]
+    #[error("no such product in this shop; check the product id")]
     ProductNotFound,
-    /// Less would be on hand than is promised to orders, or less than nothing.
-    #[error("{} are on hand and {} of them are reserved for orders; stock cannot fall below that",
+    /// On hand would fall below the reserved quantity, or below zero.
+    #[error("stock cannot fall below the reserved quantity: {} on hand, {} reserved",
         .0.on_hand, .0.reserved)]
     TooLow(Stock),
-    /// More would be on hand than can be counted.
-    #[error("the stock would be too large; the limit is {STOCK_MAX} units")]
+    /// On hand would exceed `STOCK_MAX`.
+    #[error("the stock would exceed the limit of {STOCK_MAX} units; reduce the change")]
     TooLarge,
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -281,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn stock_goes_down_to_what_is_reserved_and_no_further() {
+    fn reduces_stock_down_to_reserved_quantity() {
         assert_eq!(
             stock(10, 4).adjusted(delta(-6)).expect("4 are left"),
             count(4)
@@ -305,11 +289,11 @@ mod tests {
     }
 
     #[test]
-    fn stock_goes_up_to_the_limit_and_no_further() {
+    fn increases_stock_up_to_limit() {
         assert_eq!(
             stock(STOCK_MAX - 1, 0)
                 .adjusted(delta(1))
-                .expect("just so many"),
+                .expect("exactly the limit"),
             count(STOCK_MAX)
         );
         assert!(matches!(
@@ -319,11 +303,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_tells_what_there_is() {
+    fn reports_quantities_when_out_of_stock() {
         let refused = StockRefused::OutOfStock {
             product_id: ProductId::from_bytes([7; 16]),
             sku: Sku::parse("TEA").expect("good"),
-            wanted: 3,
+            requested: 3,
             available: 2,
         };
         assert_eq!(
@@ -336,7 +320,8 @@ mod tests {
         );
         assert_eq!(
             refused.to_string(),
-            "`TEA` is out of stock: 3 wanted, 2 available"
+            "insufficient stock for SKU `TEA`: 3 requested, 2 available; reduce the quantity or \
+             adjust the stock"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Reading stock.
+//! Queries of stock.
 
 use super::model::{Movement, Stock};
 use super::store;
@@ -6,19 +6,12 @@ use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::ProductId;
 use crate::storage::{StorageError, TenantView};
 
-/// The stock of a product; none on hand when nobody ever counted it, `None` when there is no such
-/// product.
-///
-/// # Errors
-/// [`StorageError`].
+/// The stock of a product: zero before the first movement, `None` when there is no such product.
 pub fn find_stock(view: &TenantView, product_id: ProductId) -> Result<Option<Stock>, StorageError> {
     store::stock(view, product_id)
 }
 
-/// A page of movements, the newest first; of one product, when it is named.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of movements, the newest first; only those of `product_id` if given.
 pub fn list_movements(
     view: &TenantView,
     page: PageRequest,

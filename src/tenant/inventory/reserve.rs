@@ -1,5 +1,4 @@
-//! Use case: an order waits for its payment; its stock is held for it, and given back when the
-//! order is cancelled.
+//! Use case: Hold stock for an unpaid order, and release it when the order is cancelled.
 
 use super::jobs::{EXPIRE_RESERVATION, ExpireReservation};
 use super::model::{StockRefused, StockRequest};
@@ -9,37 +8,40 @@ use crate::primitives::Timestamp;
 use crate::primitives::id::OrderId;
 use crate::storage::{StorageError, TenantWork};
 
-/// Holds stock for an order, whose row exists already, until `expires_at`; the job that ends the
-/// hold is put into the same transaction.
+/// Holds stock until `expires_at` for an order whose row exists already. The job that ends the hold
+/// is queued in the same transaction.
 ///
 /// # Errors
-/// [`StockRefused`]: `OutOfStock` for the first product of which too little is available.
+/// `OutOfStock` for the first product with too little available.
 ///
 /// # Panics
 /// When a quantity is not above zero.
 pub fn reserve(
     work: &mut TenantWork,
     order_id: OrderId,
-    wanted: &[StockRequest],
+    requests: &[StockRequest],
     expires_at: Timestamp,
 ) -> Result<(), StockRefused> {
-    if wanted.is_empty() {
+    if requests.is_empty() {
         return Ok(());
     }
-    for wanted in wanted {
-        assert!(wanted.quantity > 0, "an order wants more than nothing");
-        if !store::hold(work, wanted.product_id, wanted.quantity)? {
-            return Err(wanted.out_of_stock(store::available(work, wanted.product_id)?));
+    for request in requests {
+        assert!(
+            request.quantity > 0,
+            "an order requests a positive quantity"
+        );
+        if !store::hold(work, request.product_id, request.quantity)? {
+            return Err(request.out_of_stock(store::available(work, request.product_id)?));
         }
         store::insert_reservation(
             work,
             order_id,
-            wanted.product_id,
-            wanted.quantity,
+            request.product_id,
+            request.quantity,
             expires_at,
         )?;
     }
-    // Not among the mails: while a mail server hangs, what is held must still come free.
+    // Not in the mail queue: while a mail server hangs, holds must still expire.
     let job = NewJob {
         run_at: Some(expires_at),
         unique_key: Some(format!("reservation:{order_id}")),
@@ -53,11 +55,7 @@ pub fn reserve(
     Ok(())
 }
 
-/// Gives back what is held for an order. The job that would have ended the hold finds nothing to do
-/// when its time comes.
-///
-/// # Errors
-/// [`StorageError`].
+/// Releases the stock held for an order. The job that would have ended the hold then does nothing.
 pub fn release(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
     store::release(work, order_id).map(drop)
 }

@@ -1,8 +1,9 @@
-//! What of the stock's past is not kept for ever: old movements, and reservations that are over.
+//! Retention of stock: deletes old movements, and reservations that have ended.
 //!
-//! Before movements go, an anchor keeps what was on hand of each product after the last of them, in
-//! the same transaction: stock is still the sum of what moved it. They go in the order in which
-//! they happened, and the newest of all stays, so that no place is given twice.
+//! Before movements are deleted, an anchor records the quantity on hand of each product after the
+//! last of them, in the same transaction: stock stays the sum of its movements. Movements are
+//! deleted in the order in which they happened. The newest one stays, so that no sequence number is
+//! assigned twice.
 
 use crate::primitives::Timestamp;
 use crate::storage::{Rows, StorageError, TenantView, TenantWork, params, statements};
@@ -13,7 +14,7 @@ statements! {
     COUNT_TO = "SELECT count(*) FROM inventory_movement WHERE seq <= ?1";
     BATCH_END = "SELECT seq FROM inventory_movement WHERE seq <= ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
     BATCH_REST = "SELECT seq FROM inventory_movement WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1";
-    // By their places: the index of products has all movements there are.
+    // By `seq`: the index on the product covers all movements.
     ANCHOR = "INSERT INTO inventory_anchor (product_id, seq, balance, pruned_at)
               SELECT product_id, max(seq), on_hand_after, ?2 FROM inventory_movement NOT INDEXED \
               WHERE seq <= ?1 GROUP BY product_id";
@@ -26,11 +27,8 @@ statements! {
         <> 'held' AND expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
 }
 
-/// The last movement of those at the beginning that are older than `cut_off`, and how many they
-/// are. Movements that a till dated back stand where they were recorded.
-///
-/// # Errors
-/// [`StorageError`].
+/// The last movement of the leading run that is older than `cut_off`, and the length of that run.
+/// Movements that a till dated back keep the position at which they were recorded.
 pub fn find_prunable(view: &TenantView, cut_off: Timestamp) -> Result<(i64, i64), StorageError> {
     let newest: i64 = view.find(&NEWEST, [], |row| row.get(0))?.unwrap_or(0);
     let kept: Option<i64> = view.find(&FIRST_SINCE, params![cut_off], |row| row.get(0))?;
@@ -38,11 +36,8 @@ pub fn find_prunable(view: &TenantView, cut_off: Timestamp) -> Result<(i64, i64)
     Ok((to, view.one(&COUNT_TO, params![to], |row| row.get(0))?))
 }
 
-/// Deletes the first few of the movements up to `to`, which [`find_prunable`] gave. Gives how many
-/// went.
-///
-/// # Errors
-/// [`StorageError`].
+/// Deletes the first `limit` movements up to `to`, which [`find_prunable`] returned. Returns the
+/// number deleted.
 pub fn prune_movements(work: &mut TenantWork, to: i64, limit: u32) -> Result<usize, StorageError> {
     let end: Option<i64> =
         match work.find(&BATCH_END, params![to, limit.saturating_sub(1)], |row| {
@@ -58,18 +53,12 @@ pub fn prune_movements(work: &mut TenantWork, to: i64, limit: u32) -> Result<usi
     work.change(&PRUNE, params![end], Rows::Any)
 }
 
-/// How many reservations have been over since before `cut_off`.
-///
-/// # Errors
-/// [`StorageError`].
+/// Counts the reservations that ended before `cut_off`.
 pub fn count_over(view: &TenantView, cut_off: Timestamp) -> Result<i64, StorageError> {
     view.one(&COUNT_OVER, params![cut_off], |row| row.get(0))
 }
 
-/// Deletes the oldest of them, at most `limit`. Gives how many went.
-///
-/// # Errors
-/// [`StorageError`].
+/// Deletes the oldest of them, at most `limit`. Returns the number deleted.
 pub fn delete_over(
     work: &mut TenantWork,
     cut_off: Timestamp,

@@ -1,7 +1,7 @@
-//! The inventory's SQL and row mapping.
+//! SQL and row mapping of the inventory.
 //!
-//! Stock that leaves for an order is changed by one guarded UPDATE, which does nothing when too
-//! little is available: looking and taking cannot come apart, and the common case costs one
+//! Stock leaves for an order by one guarded UPDATE, which does nothing when too little is
+//! available. So no other write comes between check and change, and the common case costs one
 //! statement.
 
 use super::model::{Movement, MovementKind, ReservationStatus, Stock, StockRequest};
@@ -13,7 +13,7 @@ use crate::storage::{
     Row, Rows, StorageError, TenantView, TenantWork, named_params, params, statements,
 };
 
-/// What [`movement`] reads, in this order.
+/// Columns that [`movement`] reads, in this order.
 macro_rules! movement_columns {
     () => {
         "id, product_id, kind, quantity_delta, on_hand_after, order_id, reason, at"
@@ -47,7 +47,7 @@ statements! {
         expires_at) VALUES (?1, ?2, ?3, ?4, 'held', ?5)";
     RESERVED_OF_ORDER = "SELECT product_id, quantity FROM reservation WHERE order_id = ?1 AND \
         status = ?2";
-    // Whose stock is counted, and of which neither a hold nor a movement of this order is there.
+    // Products that count stock and have neither a hold nor a movement of this order.
     FROM_SHELF = "SELECT product.id, product.sku, coalesce(r.quantity, line.quantity) FROM (
                     SELECT product_id, sum(quantity) AS quantity, min(seq) AS seq FROM order_line \
                     WHERE order_id = ?1 GROUP BY product_id
@@ -90,7 +90,7 @@ pub(super) fn stock(
     })
 }
 
-/// What is on hand of a product and what of it is reserved; nothing of one that nobody counted.
+/// Quantity on hand and quantity reserved; zeros before the first movement.
 fn counted(view: &TenantView, product_id: ProductId) -> Result<(i64, i64), StorageError> {
     let counted = view.find(&COUNTED, params![product_id], |row| {
         Ok((row.get(0)?, row.get(1)?))
@@ -98,18 +98,16 @@ fn counted(view: &TenantView, product_id: ProductId) -> Result<(i64, i64), Stora
     Ok(counted.unwrap_or((0, 0)))
 }
 
-/// What is available of a product.
 pub(super) fn available(view: &TenantView, product_id: ProductId) -> Result<i64, StorageError> {
     let (on_hand, reserved) = counted(view, product_id)?;
     Ok(on_hand - reserved)
 }
 
-/// What is on hand of a product, reserved or not.
 pub(super) fn on_hand(view: &TenantView, product_id: ProductId) -> Result<i64, StorageError> {
     Ok(counted(view, product_id)?.0)
 }
 
-/// What the unpaid orders of a client, placed after `since`, hold of a product.
+/// Units of a product held by the client's unpaid orders placed after `since`.
 pub(super) fn held_by_client(
     view: &TenantView,
     client: ClientHash,
@@ -135,7 +133,7 @@ pub(super) fn set_on_hand(
     .map(drop)
 }
 
-/// Reserves; `false` when too little is available.
+/// Reserves stock; `false` when too little is available.
 pub(super) fn hold(
     work: &mut TenantWork,
     product_id: ProductId,
@@ -155,7 +153,7 @@ fn unhold(work: &mut TenantWork, product_id: ProductId, quantity: i64) -> Result
     .map(drop)
 }
 
-/// Takes what was reserved; gives what is on hand then.
+/// Removes reserved stock; returns the quantity on hand after it.
 pub(super) fn take_held(
     work: &mut TenantWork,
     product_id: ProductId,
@@ -170,7 +168,8 @@ pub(super) fn take_held(
     Ok(counted(work, product_id)?.0)
 }
 
-/// Takes what is available; gives what is on hand then, or `None` when too little is available.
+/// Removes available stock; returns the quantity on hand after it, `None` when too little is
+/// available.
 pub(super) fn take_available(
     work: &mut TenantWork,
     product_id: ProductId,
@@ -201,7 +200,7 @@ pub(super) fn insert_movement(
     work.insert(&INSERT_MOVEMENT, row)
 }
 
-/// Notes that `quantity` left for an order.
+/// Records that `quantity` left for an order.
 pub(super) fn insert_sale(
     work: &mut TenantWork,
     order_id: OrderId,
@@ -267,7 +266,7 @@ pub(super) fn insert_reservation(
     )
 }
 
-/// What is reserved for an order in one status: product and quantity.
+/// The reservations of an order in one status: product and quantity.
 pub(super) fn list_reserved(
     view: &TenantView,
     order_id: OrderId,
@@ -280,8 +279,7 @@ pub(super) fn list_reserved(
     )
 }
 
-/// What an order that is being paid has to take from the shelf, because nothing is held for it (any
-/// more).
+/// Stock that an order being paid needs from the shelf, because no reservation is held for it.
 pub(super) fn stock_requests(
     view: &TenantView,
     order_id: OrderId,
@@ -308,20 +306,21 @@ pub(super) fn mark_consumed(work: &mut TenantWork, order_id: OrderId) -> Result<
         .map(drop)
 }
 
-/// ChainEnds the held reservations of an order; gives how many there were.
+/// Releases the held reservations of an order; returns their number.
 pub(super) fn release(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
     let freed = work.returning(&RELEASE, params![order_id], product_and_quantity)?;
     give_back(work, &freed)
 }
 
-/// ChainEnds the held reservations of an order whose time is over; gives how many there were.
+/// Ends the expired reservations of an order; returns their number.
 pub(super) fn expire(work: &mut TenantWork, order_id: OrderId) -> Result<usize, StorageError> {
     let now = work.now();
     let freed = work.returning(&EXPIRE, params![order_id, now], product_and_quantity)?;
     give_back(work, &freed)
 }
 
-/// Whether a held reservation's time is over, or was never right: see [`RESERVATION_AHEAD_MAX_MS`].
+/// Whether a held reservation has expired or lies too far ahead; see
+/// [`RESERVATION_AHEAD_MAX_MS`].
 pub(super) fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, StorageError> {
     Ok(view
         .find(
@@ -332,8 +331,8 @@ pub(super) fn has_overdue(view: &TenantView, now: Timestamp) -> Result<bool, Sto
         .is_some())
 }
 
-/// ChainEnds held reservations whose time is over or was never right, at most `limit`; gives how
-/// many there were.
+/// Ends held reservations that have expired or lie too far ahead, at most `limit`; returns their
+/// number.
 pub(super) fn expire_due(work: &mut TenantWork, limit: u32) -> Result<usize, StorageError> {
     let now = work.now();
     let ahead = now.plus_millis(RESERVATION_AHEAD_MAX_MS);

@@ -1,4 +1,4 @@
-//! Use case: the invoice of a paid order is issued.
+//! Use case: Issue the invoice of a paid order.
 
 use serde::Serialize;
 
@@ -12,16 +12,15 @@ use crate::tenant::orders::Order;
 use crate::tenant::pricing::TaxLine;
 use crate::tenant::{Policy, settings};
 
-/// Why an invoice is not issued.
+/// Reasons to refuse an invoice.
 #[derive(Debug, thiserror::Error)]
 pub enum InvoiceRefused {
-    /// Another series has written that number: the format was changed to one that runs into it.
+    /// Another series has assigned the number: a change of the format made two series overlap.
     #[error(
-        "the invoice number {0} is taken; the operator has to change invoicing.number_format to \
-         one that no earlier format runs into"
+        "the invoice number {0} is in use; the operator has to change invoicing.number_format \
+         to one that overlaps with no earlier format"
     )]
     NumberTaken(String),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -42,7 +41,7 @@ impl Refusal for InvoiceRefused {
     }
 }
 
-/// What an invoice says, as it is locked; its members in order, see [`canonical`].
+/// The content of an invoice as it is locked; members sorted by name, see [`canonical`].
 #[derive(Serialize)]
 struct Document<'a> {
     currency: Currency,
@@ -65,11 +64,8 @@ struct Seller<'a> {
     name: &'a Name,
 }
 
-/// Issues the invoice of a paid order, dated `at`; gives the one that is there when there is one.
-/// Nothing is left to be paid of it.
-///
-/// # Errors
-/// [`InvoiceRefused`].
+/// Issues the invoice of a paid order, dated `at`, with a balance of zero; returns the existing
+/// invoice if there is one.
 pub fn issue_invoice(
     work: &mut TenantWork,
     policy: &Policy,
@@ -116,7 +112,8 @@ pub fn issue_invoice(
     };
     let place = i64::try_from(place).expect("a series counts in an i64");
     if let Err(error) = store::insert(work, &invoice, &series, place) {
-        // Asked afterwards, because it nearly never is: an operator has changed the format.
+        // Checked after the number is assigned, because it happens only after an operator changed
+        // the format.
         let is_taken = error.kind() == StorageErrorKind::Constraint
             && store::is_number_known(work, &invoice.number)?;
         return Err(if is_taken {

@@ -1,7 +1,7 @@
 //! Invoices: numbered without a gap, locked when they are issued.
 //!
-//! Invariants: one invoice per paid order; its number is taken in the transaction that issues it;
-//! once issued it never changes.
+//! Invariants: one invoice per paid order; its number is assigned in the transaction that issues
+//! it; an issued invoice never changes.
 
 mod issue_invoice;
 mod store;

@@ -1,4 +1,4 @@
-//! The invoices' SQL and row mapping.
+//! SQL and row mapping of the invoices.
 
 use crate::platform::page::{Page, PageRequest};
 use crate::primitives::id::{FinancialOrderId, InvoiceId, OrderId};
@@ -8,16 +8,16 @@ use crate::storage::{
 };
 
 text_enum! {
-    /// Where an invoice stands.
+    /// The status of an invoice.
     InvoiceStatus {
-        /// Not numbered for good yet.
+        /// The number is not final yet.
         Draft = "draft",
-        /// Out of the house; it never changes.
+        /// Issued; it never changes.
         Issued = "issued",
     }
 }
 
-/// What [`invoice`] reads, in this order.
+/// Columns that [`invoice`] reads, in this order.
 macro_rules! columns {
     () => {
         "id, order_id, financial_order_id, status, number, currency, tax_minor, total_minor, \
@@ -40,30 +40,22 @@ statements! {
         LIMIT ?2");
 }
 
-/// An invoice.
 #[derive(Clone, Debug)]
 pub struct Invoice {
-    /// Its id.
     pub id: InvoiceId,
-    /// For which order.
     pub order_id: OrderId,
-    /// Of which financial order.
     pub financial_order_id: FinancialOrderId,
-    /// Where it stands.
     pub status: InvoiceStatus,
-    /// Its number.
     pub number: String,
     /// Sum of the taxes.
     pub tax: Money,
-    /// What it is over.
+    /// Including tax.
     pub total: Money,
-    /// What is still to be paid of it.
+    /// The amount still to be paid.
     pub balance: Money,
-    /// What it says, as canonical JSON: its lines and tax lines are in here.
+    /// Canonical JSON of the content, with lines and tax lines.
     pub snapshot: String,
-    /// Of the snapshot.
     pub snapshot_hash: Digest,
-    /// When it was issued.
     pub issued_at: Timestamp,
 }
 
@@ -108,18 +100,11 @@ pub(super) fn is_number_known(view: &TenantView, number: &str) -> Result<bool, S
         .is_some())
 }
 
-/// An invoice by its id.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_invoice(view: &TenantView, id: InvoiceId) -> Result<Option<Invoice>, StorageError> {
     view.find(&FIND, params![id], invoice)
 }
 
 /// The invoice of an order, if it has one.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_invoice_of_order(
     view: &TenantView,
     order_id: OrderId,
@@ -127,10 +112,7 @@ pub fn find_invoice_of_order(
     view.find(&OF_ORDER, params![order_id], invoice)
 }
 
-/// A page of invoices, the newest first; that of one order, when it is named.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of invoices, the newest first; only that of `order` if given.
 pub fn list_invoices(
     view: &TenantView,
     page: PageRequest,

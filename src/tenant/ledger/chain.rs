@@ -1,12 +1,12 @@
-//! The chain of the books: each entry holds a hash over the hash before, itself, its transfers and
-//! the documents that it books.
+//! The hash chain of the ledger: the hash of each entry covers the previous hash, the entry, its
+//! transfers and the documents that it books.
 //!
-//! A row that a rotten disk or a hand with a shell changes, leaves out or puts in between breaks
-//! the chain there; [`verify`] says where. The end of the chain stands in the landlord's file too
-//! (`tenancy::checkpoints`), so that a lost tail is missed as well.
+//! A row that was changed, removed or inserted by a failing disk or by hand breaks the chain there;
+//! [`verify`] returns the place. The end of the chain is also in the landlord's file
+//! (`tenancy::checkpoints`), so a lost tail is detected too.
 //!
-//! Deliberately not in it: what may change after the booking, such as the status of an order, or a
-//! customer's address, which the law may have removed.
+//! Deliberately not covered: data that may change after the booking, such as the status of an
+//! order, or a customer's address, which may have to be erased by law.
 
 use super::queries::Transfer;
 use super::store::AccountCode;
@@ -19,7 +19,7 @@ use crate::tenant::invoices::{self, Invoice};
 use crate::tenant::orders::{self, Order};
 use crate::tenant::payments::{self, Payment, PaymentStatus};
 
-/// Entries that are looked at in one go.
+/// Entries read in one pass.
 const AT_ONCE: i64 = 500;
 
 statements! {
@@ -31,7 +31,7 @@ statements! {
         WHERE entry_seq = ?1 ORDER BY seq";
 }
 
-/// An entry as the chain sees it.
+/// The data of an entry that the chain covers.
 pub(super) struct Link<'a> {
     pub(super) id: EntryId,
     pub(super) kind: &'a str,
@@ -39,12 +39,12 @@ pub(super) struct Link<'a> {
     pub(super) description: &'a str,
     pub(super) booked_at: Timestamp,
     pub(super) created_at: Timestamp,
-    /// Of the documents that it books.
+    /// Digest of the documents that it books.
     pub(super) documents: Digest,
 }
 
 impl Link<'_> {
-    /// The hash of the entry after `prev`, with what it moved.
+    /// The hash of the entry after `prev`, with its transfers.
     pub(super) fn hash(
         &self,
         prev: &Digest,
@@ -69,24 +69,20 @@ impl Link<'_> {
     }
 }
 
-/// What an order that is paid is booked from.
+/// The documents from which a paid order is booked.
 #[derive(Clone, Copy, Debug)]
 pub struct PaidDocuments<'a> {
-    /// The order with its lines.
+    /// With its lines.
     pub order: &'a Order,
-    /// Its locked money side.
     pub financial_order: &'a FinancialOrder,
-    /// Its invoice.
     pub invoice: &'a Invoice,
-    /// Its credit.
     pub credit: FinancialTransactionId,
-    /// What paid it.
     pub payments: &'a [Payment],
 }
 
 impl PaidDocuments<'_> {
-    /// The digest of all that does not change any more. The lines, the taxes and the seller are in
-    /// it by the snapshots' hashes.
+    /// The digest of all that cannot change any more. It covers lines, taxes and seller through the
+    /// snapshots' hashes.
     pub(super) fn digest(&self) -> Digest {
         let mut parts = Parts::default();
         self.order_in(&mut parts);
@@ -159,10 +155,7 @@ fn payment_in(parts: &mut Parts, payment: &Payment) {
     parts.number(payment.succeeded_at.map_or(i64::MIN, Timestamp::as_millis));
 }
 
-/// Where the chain ends: the place of the last entry and its hash; place 0 when nothing is booked.
-///
-/// # Errors
-/// [`StorageError`].
+/// The end of the chain: sequence number and hash of the last entry; 0 when nothing is booked.
 pub fn end(view: &TenantView) -> Result<(i64, Digest), StorageError> {
     let last = view.find(&LAST, [], |row| {
         Ok((row.get(0)?, row.get::<_, Option<Digest>>(1)?))
@@ -172,10 +165,7 @@ pub fn end(view: &TenantView) -> Result<(i64, Digest), StorageError> {
     }))
 }
 
-/// The hash of the entry at a place, if there is one.
-///
-/// # Errors
-/// [`StorageError`].
+/// The hash of the entry with a sequence number, if there is one.
 pub fn hash_at(view: &TenantView, seq: i64) -> Result<Option<Digest>, StorageError> {
     let found = view.find(&LINK, params![seq], |row| row.get::<_, Option<Digest>>(0))?;
     Ok(found.map(|hash| hash.unwrap_or(Digest::none())))
@@ -192,11 +182,8 @@ struct Stored {
     created_at: Timestamp,
 }
 
-/// Walks the chain from its beginning and gives the places of the entries that do not fit. Those
-/// that are older than the chain are passed over.
-///
-/// # Errors
-/// [`StorageError`].
+/// Walks the chain from its beginning and returns the sequence numbers of the entries that do not
+/// match. Entries that are older than the chain are skipped.
 pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
     let (mut broken, mut prev, mut after) = (Vec::new(), None, 0);
     loop {
@@ -207,7 +194,7 @@ pub fn verify(view: &TenantView) -> Result<Vec<i64>, StorageError> {
         after = last.seq;
         for entry in stored {
             let expected = match entry.hash {
-                // Before the chain began there is nothing to hold an entry against.
+                // Before the chain began there is nothing to compare an entry with.
                 None if prev.is_none() => continue,
                 None => None,
                 Some(_) => expected(view, &prev.unwrap_or(Digest::none()), &entry)?,
@@ -233,7 +220,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
-/// The hash that an entry should have; `None` when the documents that it books are not all there.
+/// The hash that an entry should have; `None` when documents that it books are missing.
 fn expected(
     view: &TenantView,
     prev: &Digest,

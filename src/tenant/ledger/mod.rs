@@ -1,7 +1,7 @@
 //! The ledger: double entry, by transfers that cannot be unbalanced.
 //!
 //! A transfer moves a positive amount of one currency from one account (credit) to another (debit).
-//! A booking is an entry with its transfers. Nothing is ever changed or deleted (triggers refuse
+//! An entry is a booking with its transfers. Nothing is ever changed or deleted (triggers refuse
 //! it); a correction is a new entry. `posting/` has one file per kind.
 
 mod chain;

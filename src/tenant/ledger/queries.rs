@@ -1,4 +1,4 @@
-//! Reading the books. Sums are always of the transfers themselves; no balance is kept that could
+//! Queries of the ledger. Sums are always computed from the transfers; no stored balance could
 //! differ from them.
 
 use super::store::AccountCode;
@@ -31,14 +31,10 @@ statements! {
                    t.debit_code = ?1) GROUP BY t.currency ORDER BY t.currency";
 }
 
-/// An account.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Its code.
     pub code: AccountCode,
-    /// Its currency.
     pub currency: Currency,
-    /// Its name.
     pub name: String,
     /// `asset`, `liability`, `revenue` or `expense`.
     pub kind: String,
@@ -47,52 +43,38 @@ pub struct Account {
 /// A transfer of an entry.
 #[derive(Clone, Debug)]
 pub struct Transfer {
-    /// Where it went.
     pub debit: AccountCode,
-    /// Where it came from.
     pub credit: AccountCode,
-    /// In which currency.
     pub currency: Currency,
-    /// How much, in minor units.
     pub amount_minor: i64,
 }
 
-/// A booking.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its id.
     pub id: EntryId,
-    /// Its kind: the name of its posting.
+    /// The name of its posting.
     pub kind: String,
-    /// In words.
     pub description: String,
-    /// As of when.
     pub booked_at: Timestamp,
-    /// What it moved.
     pub transfers: Vec<Transfer>,
 }
 
 /// The sums of an account.
 #[derive(Clone, Debug)]
 pub struct AccountBalance {
-    /// Its code.
     pub code: AccountCode,
-    /// Its name.
     pub name: String,
-    /// Its currency.
     pub currency: Currency,
-    /// Sum of its debits, in minor units.
+    /// Sum of the debits, in minor units.
     pub debit_minor: i64,
-    /// Sum of its credits, in minor units.
+    /// Sum of the credits, in minor units.
     pub credit_minor: i64,
 }
 
 /// The sums of all accounts at an instant.
 #[derive(Clone, Debug)]
 pub struct TrialBalance {
-    /// At which instant.
     pub as_of: Timestamp,
-    /// Per account.
     pub accounts: Vec<AccountBalance>,
 }
 
@@ -100,8 +82,8 @@ impl TrialBalance {
     /// The sums per currency: currency, debits, credits. Debits equal credits.
     ///
     /// # Panics
-    /// When a sum does not fit, which the limit of an order's total rules out for any real number
-    /// of orders.
+    /// When a sum overflows, which the limit of an order's total rules out for any real number of
+    /// orders.
     pub fn per_currency(&self) -> Vec<(Currency, i64, i64)> {
         let plus = |sum: i64, more: i64| {
             sum.checked_add(more)
@@ -127,9 +109,6 @@ impl TrialBalance {
 }
 
 /// The chart of accounts.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_accounts(view: &TenantView) -> Result<Vec<Account>, StorageError> {
     let map = |row: &Row<'_>| {
         Ok(Account {
@@ -142,10 +121,7 @@ pub fn list_accounts(view: &TenantView) -> Result<Vec<Account>, StorageError> {
     view.all(&ACCOUNTS, [], map)
 }
 
-/// A page of entries with their transfers, the newest first: two statements, whatever its size.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of entries with their transfers, the newest first: two statements for any page.
 pub fn list_entries(view: &TenantView, page: PageRequest) -> Result<Page<Entry>, StorageError> {
     let map = |row: &Row<'_>| {
         let entry = Entry {
@@ -178,10 +154,7 @@ pub fn list_entries(view: &TenantView, page: PageRequest) -> Result<Page<Entry>,
     Ok(Page::cut(entries, page))
 }
 
-/// The sums of all accounts over what was booked up to `as_of`, that instant included.
-///
-/// # Errors
-/// [`StorageError`].
+/// The sums of all accounts over the bookings up to and including `as_of`.
 pub fn trial_balance(view: &TenantView, as_of: Timestamp) -> Result<TrialBalance, StorageError> {
     let map = |row: &Row<'_>| {
         Ok(AccountBalance {
@@ -198,11 +171,8 @@ pub fn trial_balance(view: &TenantView, as_of: Timestamp) -> Result<TrialBalance
     })
 }
 
-/// What an account took in (credits less debits) from `from` until before `to`, per currency, and
-/// by how many entries.
-///
-/// # Errors
-/// [`StorageError`].
+/// The net credit of an account (credits less debits) from `from` until before `to`, per currency,
+/// and the number of entries.
 pub fn sum_account(
     view: &TenantView,
     code: AccountCode,

@@ -1,4 +1,4 @@
-//! The ledger's SQL, its chart of accounts, and the one way in which transfers are written.
+//! The ledger's SQL, its chart of accounts, and the one function that writes transfers.
 
 use super::chain::{self, Link};
 use crate::primitives::id::{EntryId, EntryKind};
@@ -10,11 +10,11 @@ text_enum! {
     AccountCode {
         /// Cash in the till.
         Cash = "1000",
-        /// Money on its way from elsewhere: bank transfers, card terminals.
+        /// Money in transit: bank transfers, card terminals.
         Clearing = "1200",
-        /// Tax that is owed to the tax office.
+        /// Tax owed to the tax office.
         TaxPayable = "2200",
-        /// What was sold, without tax.
+        /// Sales without tax.
         Revenue = "4000",
     }
 }
@@ -39,27 +39,27 @@ statements! {
         amount_minor) VALUES (?1, ?2, ?3, ?4, ?5)";
 }
 
-/// A booking that is to be.
+/// The data of a new entry.
 #[derive(Debug)]
 pub(super) struct NewEntry<'a> {
     pub(super) kind: &'static str,
-    /// What it is the booking of: there is at most one entry of a kind for it.
+    /// The subject: it has at most one entry of a kind.
     pub(super) subject_id: [u8; 16],
     pub(super) description: &'a str,
     pub(super) booked_at: Timestamp,
     /// Accounts to debit, with their amounts.
     pub(super) debits: &'a [(AccountCode, Money)],
-    /// Accounts to credit, with their amounts; the sums are the same.
+    /// Accounts to credit, with their amounts; the sums are equal.
     pub(super) credits: &'a [(AccountCode, Money)],
-    /// Of the documents that are booked: it goes into the chain.
+    /// Digest of the booked documents; part of the chain.
     pub(super) documents: Digest,
 }
 
-/// Books an entry, unless it is booked; `false` then.
+/// Books an entry; `false` when it is booked already.
 ///
 /// # Panics
-/// When the sums of debits and credits differ: that is a broken invariant, and the whole work is
-/// undone.
+/// When the sums of debits and credits differ: a broken invariant, and the whole transaction is
+/// rolled back.
 pub(super) fn book(work: &mut TenantWork, new: &NewEntry<'_>) -> Result<bool, StorageError> {
     if work
         .find(&ENTRY_EXISTS, params![new.kind, new.subject_id], |_| Ok(()))?
@@ -113,7 +113,8 @@ fn open_accounts(work: &mut TenantWork, currency: Currency) -> Result<(), Storag
     })
 }
 
-/// Pairs debits with credits: the first debit pays the first credit as far as it goes, and so on.
+/// Pairs debits with credits: the first debit is matched with the first credit as far as it goes,
+/// and so on.
 fn transfers(
     debits: &[(AccountCode, Money)],
     credits: &[(AccountCode, Money)],
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_tender_is_paired_with_revenue_and_tax() {
+    fn pairs_split_tender_with_revenue_and_tax() {
         let debits = [
             (AccountCode::Cash, eur(50)),
             (AccountCode::Clearing, eur(69)),
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "credits are no more than debits")]
-    fn what_does_not_balance_is_not_booked() {
+    fn panics_when_entry_does_not_balance() {
         transfers(
             &[(AccountCode::Cash, eur(1))],
             &[(AccountCode::Revenue, eur(2))],

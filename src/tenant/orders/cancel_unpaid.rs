@@ -1,5 +1,5 @@
-//! Use case: staff cancels the unpaid orders of one client without an API key, or of all of them,
-//! and frees what they hold.
+//! Use case: Staff cancels the unpaid orders of one client without an API key, or of all such
+//! clients, and releases the stock they hold.
 
 use super::model::OrderRefused;
 use super::move_order::cancel_order;
@@ -9,31 +9,29 @@ use crate::primitives::id::OrderId;
 use crate::primitives::limits::CANCELLED_PER_CALL_MAX;
 use crate::storage::TenantWork;
 
-/// The orders that are to be cancelled.
+/// The orders to cancel.
 #[derive(Clone, Copy, Debug)]
 pub enum CancelUnpaid {
     /// All unpaid orders that were placed without an API key.
     All,
-    /// Those of one client.
     OfClient(ClientHash),
-    /// Those of the client that placed this order.
+    /// The orders of the client that placed this order.
     OfClientOf(OrderId),
 }
 
-/// The orders that were cancelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CancelledUnpaid {
-    /// Their ids, the oldest first.
+    /// The cancelled orders, the oldest first.
     pub order_ids: Vec<OrderId>,
-    /// Whether there are more of them than one call cancels.
+    /// Whether there are more than one call cancels.
     pub has_more: bool,
 }
 
-/// Cancels unpaid orders that were placed without an API key, as [`cancel_order`] does each: with
-/// an audit entry, its stock free and its payments cancelled.
+/// Cancels unpaid orders that were placed without an API key. Each is cancelled as by
+/// [`cancel_order`]: with an audit entry, its stock released and its payments cancelled.
 ///
 /// # Errors
-/// `NotFound` or `NoClient` for the order that is named, or the storage's.
+/// `NotFound` or `NoClient` for the given order.
 pub fn cancel_unpaid(
     work: &mut TenantWork,
     command: CancelUnpaid,

@@ -1,5 +1,4 @@
-//! The confirmation that a customer gets by mail: what the job carries, and what the mail is made
-//! of.
+//! The order confirmation by mail: the job's payload and the content of the mail.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,35 +16,25 @@ pub const CONFIRMATION: &str = "orders.confirmation";
 /// The payload of a [`CONFIRMATION`] job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfirmationJob {
-    /// Which order.
     pub order_id: OrderId,
 }
 
-/// What a confirmation says.
+/// The content of a confirmation.
 #[derive(Clone, Debug)]
 pub struct Confirmation {
-    /// To whom.
     pub to: Email,
-    /// The shop's name.
     pub shop: Name,
-    /// The order's number.
     pub number: String,
-    /// When it was placed.
     pub placed_at: Timestamp,
     /// Name, quantity and total of each line.
     pub lines: Vec<(String, i64, Money)>,
-    /// The tax in it.
+    /// The tax included in the total.
     pub tax: Money,
-    /// What was paid.
     pub total: Money,
-    /// The invoice's number.
     pub invoice_number: Option<String>,
 }
 
-/// Has a confirmation sent, where there is an address.
-///
-/// # Errors
-/// [`StorageError`].
+/// Queues the confirmation of an order that has an address.
 pub fn push_confirmation(work: &mut TenantWork, order: &Order) -> Result<(), StorageError> {
     if order.email.is_none() {
         return Ok(());
@@ -61,10 +50,7 @@ pub fn push_confirmation(work: &mut TenantWork, order: &Order) -> Result<(), Sto
     .map(drop)
 }
 
-/// What the confirmation of an order says; `None` when the order has no address (any more).
-///
-/// # Errors
-/// [`StorageError`].
+/// The confirmation of an order; `None` when the order has no address (any more).
 pub fn confirmation(
     view: &TenantView,
     order_id: OrderId,

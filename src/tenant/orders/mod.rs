@@ -1,8 +1,8 @@
-//! Orders: what was sold to whom, and where it stands.
+//! Orders: what was sold, to whom, and their status.
 //!
 //! Invariants: an order has a number of a gapless series from the moment it exists; its lines and
-//! sums never change; its status moves along the one table in `model.rs`, and nowhere else is a
-//! status compared to decide what may come next.
+//! sums never change; its status moves by the one table in `model.rs`, and no other code compares
+//! statuses to decide what may come next.
 
 mod cancel_unpaid;
 mod confirmation;

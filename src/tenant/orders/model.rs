@@ -1,4 +1,4 @@
-//! What an order is, and the published table of how its status moves.
+//! Orders, and the published table of their status transitions.
 
 use serde_json::{Map, Value, json};
 
@@ -8,49 +8,48 @@ use crate::storage::{StorageError, text_enum};
 use crate::tenant::pricing::{Priced, PricedLine, TaxLine};
 
 text_enum! {
-    /// Where an order stands.
+    /// The status of an order.
     OrderStatus {
         /// Placed, and waiting for its payment.
         Pending = "pending",
-        /// Paid in full.
         Paid = "paid",
         /// Accepted by the shop: it will be delivered.
         Confirmed = "confirmed",
         /// Handed over or sent.
         Shipped = "shipped",
-        /// Called off before it was paid.
+        /// Cancelled before it was paid.
         Cancelled = "cancelled",
     }
 }
 
 text_enum! {
-    /// What can happen to an order.
+    /// An event of an order.
     OrderEvent {
-        /// Its payment succeeded.
+        /// The payment succeeded.
         Pay = "pay",
-        /// The shop accepts it.
+        /// The shop accepts the order.
         Confirm = "confirm",
-        /// It is handed over or sent.
+        /// The goods are handed over or sent.
         Ship = "ship",
-        /// It is called off.
+        /// The order is cancelled.
         Cancel = "cancel",
     }
 }
 
 text_enum! {
-    /// How an order came about.
+    /// The way in which an order was created.
     Channel {
         /// Cart and checkout.
         Checkout = "checkout",
-        /// A whole sale at once, as a till records it.
+        /// A complete sale in one call, as a till records it.
         Sale = "sale",
     }
 }
 
-/// One arrow of the table: in this status, on this event, to that status.
+/// A transition: in this status, on this event, to that status.
 pub type Transition = (OrderStatus, OrderEvent, OrderStatus);
 
-/// The whole table. What is not in it is refused with `illegal_transition`.
+/// All transitions. Any other is refused with `illegal_transition`.
 pub const TRANSITIONS: &[Transition] = &[
     (OrderStatus::Pending, OrderEvent::Pay, OrderStatus::Paid),
     (
@@ -70,7 +69,7 @@ pub const TRANSITIONS: &[Transition] = &[
     ),
 ];
 
-/// Where an event leads from a status, if anywhere.
+/// The status after an event, if the table has the transition.
 pub fn next_status(status: OrderStatus, event: OrderEvent) -> Option<OrderStatus> {
     TRANSITIONS
         .iter()
@@ -78,92 +77,79 @@ pub fn next_status(status: OrderStatus, event: OrderEvent) -> Option<OrderStatus
         .map(|(_, _, to)| *to)
 }
 
-/// An order.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Its id.
     pub id: OrderId,
-    /// Its number, of a gapless series.
+    /// Of a gapless series.
     pub number: String,
-    /// How it came about.
     pub channel: Channel,
-    /// Where it stands.
     pub status: OrderStatus,
-    /// The currency of all its amounts.
+    /// The currency of all amounts of the order.
     pub currency: Currency,
-    /// Whether its unit prices include tax.
+    /// Whether the unit prices include tax.
     pub prices_include_tax: bool,
     /// Sum of the lines without tax.
     pub subtotal: Money,
-    /// What was taken off.
     pub discount: Money,
     /// Sum of the taxes.
     pub tax: Money,
-    /// What is to be paid.
+    /// The amount to pay.
     pub total: Money,
     /// One per tax rate.
     pub tax_lines: Vec<TaxLine>,
-    /// Where the confirmation goes.
+    /// The address for the confirmation.
     pub email: Option<Email>,
-    /// When it was placed; for a sale of a till, when it was sold there.
+    /// For a sale of a till, the time of the sale.
     pub placed_at: Timestamp,
-    /// The rate to the shop's own currency on the day it was placed; none for an order in that.
+    /// The rate to the shop's currency when the order was placed; `None` for an order in that
+    /// currency.
     pub exchange_rate_id: Option<ExchangeRateId>,
-    /// What was sold.
     pub lines: Vec<PricedLine>,
 }
 
-/// An order that is to be.
+/// The data of a new order.
 #[derive(Debug)]
 pub struct NewOrder<'a> {
-    /// Its id.
     pub id: OrderId,
-    /// How it comes about.
     pub channel: Channel,
-    /// Where it stands at once.
+    /// The initial status.
     pub status: OrderStatus,
-    /// Whether its unit prices include tax.
+    /// Whether the unit prices include tax.
     pub prices_include_tax: bool,
-    /// Its lines and sums.
+    /// Lines and sums.
     pub priced: Priced,
-    /// Where the confirmation goes.
+    /// The address for the confirmation.
     pub email: Option<Email>,
-    /// The cart it is made from.
+    /// The cart that the order is made from.
     pub cart_id: Option<CartId>,
-    /// What the client sent, when it brought the id: so that the same id with another body is found
-    /// out.
+    /// Hash of the request, when the client chose the id: detects the same id with another body.
     pub request_hash: Option<&'a Digest>,
-    /// When it was placed.
     pub placed_at: Timestamp,
-    /// The rate to the shop's own currency, for an order in another one.
+    /// The rate to the shop's currency, for an order in another one.
     pub exchange_rate_id: Option<ExchangeRateId>,
-    /// The client, of an order that is placed without an API key; erased when the order is paid or
+    /// The client, for an order placed without an API key; erased when the order is paid or
     /// cancelled.
     pub client: Option<ClientHash>,
 }
 
-/// Why an order cannot be moved.
+/// Reasons to refuse a change of an order.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderRefused {
-    /// There is no such order.
-    #[error("there is no such order in this store")]
+    #[error("no such order in this shop; check the order id")]
     NotFound,
-    /// The table has no such arrow.
+    /// The table has no such transition.
     #[error("an order that is {status} cannot {event}")]
     IllegalTransition {
-        /// Where it stands.
         status: OrderStatus,
-        /// What was asked.
         event: OrderEvent,
     },
-    /// The order names no client whose orders could be found by it.
+    /// The order has no client by which other orders could be found.
     #[error(
         "this order was placed with an API key, or is not unpaid any more; name one that was \
          placed \
          without a key and waits for its payment"
     )]
     NoClient,
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -202,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_what_is_published() {
+    fn matches_published_transition_table() {
         let mut table = String::new();
         for status in OrderStatus::ALL {
             for event in OrderEvent::ALL {

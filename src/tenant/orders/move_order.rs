@@ -1,5 +1,5 @@
-//! Use cases: an order is paid, confirmed, shipped, cancelled. The table decides; what goes with
-//! each move is done here.
+//! Use cases: Mark an order paid, confirm it, ship it, cancel it. The table in `model.rs` decides
+//! whether; the side effects of each transition are here.
 
 use serde_json::json;
 
@@ -10,18 +10,15 @@ use crate::primitives::id::OrderId;
 use crate::storage::TenantWork;
 use crate::tenant::{audit, inventory, payments};
 
-/// The payment succeeded. Nothing else goes with it here: what does is in `finance::settle`.
+/// Marks an order paid. `finance::settle` does everything else that follows from a payment.
 ///
 /// # Errors
-/// `IllegalTransition`, or the storage's.
+/// `IllegalTransition`.
 pub fn mark_paid(work: &mut TenantWork, order: &mut Order) -> Result<(), OrderRefused> {
     move_to(work, order, OrderEvent::Pay)
 }
 
-/// The shop accepts a paid order.
-///
-/// # Errors
-/// [`OrderRefused`].
+/// Accepts a paid order.
 pub fn confirm_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
     let mut order = require_order(work, id)?;
     move_to(work, &mut order, OrderEvent::Confirm)?;
@@ -34,10 +31,7 @@ pub fn confirm_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderR
     Ok(order)
 }
 
-/// The goods are handed over or sent.
-///
-/// # Errors
-/// [`OrderRefused`].
+/// Records that the goods were handed over or sent.
 pub fn ship_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
     let mut order = require_order(work, id)?;
     move_to(work, &mut order, OrderEvent::Ship)?;
@@ -50,11 +44,7 @@ pub fn ship_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefu
     Ok(order)
 }
 
-/// An order that was not paid is called off: its stock is free again, its open payments are
-/// cancelled.
-///
-/// # Errors
-/// [`OrderRefused`].
+/// Cancels an unpaid order: releases its stock and cancels its open payments.
 pub fn cancel_order(work: &mut TenantWork, id: OrderId) -> Result<Order, OrderRefused> {
     let mut order = require_order(work, id)?;
     move_to(work, &mut order, OrderEvent::Cancel)?;

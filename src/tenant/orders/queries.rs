@@ -1,4 +1,4 @@
-//! Reading orders.
+//! Queries of orders.
 
 use super::model::{Order, OrderRefused, OrderStatus};
 use super::store;
@@ -8,18 +8,11 @@ use crate::primitives::id::OrderId;
 use crate::primitives::limits::UNPAID_ORDERS_WINDOW_MS;
 use crate::storage::{StorageError, TenantView};
 
-/// An order with its lines.
-///
-/// # Errors
-/// [`StorageError`].
+/// Finds an order with its lines.
 pub fn find_order(view: &TenantView, id: OrderId) -> Result<Option<Order>, StorageError> {
     store::find(view, id)
 }
 
-/// The order with a number.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_order_by_number(
     view: &TenantView,
     number: &str,
@@ -30,18 +23,15 @@ pub fn find_order_by_number(
     }
 }
 
-/// An order that has to be there.
+/// Finds an order that has to exist.
 ///
 /// # Errors
-/// `NotFound`, or the storage's.
+/// `NotFound`.
 pub fn require_order(view: &TenantView, id: OrderId) -> Result<Order, OrderRefused> {
     store::find(view, id)?.ok_or(OrderRefused::NotFound)
 }
 
-/// A page of orders with their lines, the newest first; those in one status, when it is named.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of orders with their lines, the newest first; only those in `status` if given.
 pub fn list_orders(
     view: &TenantView,
     page: PageRequest,
@@ -50,10 +40,7 @@ pub fn list_orders(
     Ok(Page::cut(store::page(view, page, status)?, page))
 }
 
-/// Counts the unpaid orders of a client without an API key, of the last day.
-///
-/// # Errors
-/// [`StorageError`].
+/// Counts the unpaid orders of a client without an API key, of the last 24 hours.
 pub fn count_unpaid(view: &TenantView, client: ClientHash) -> Result<i64, StorageError> {
     let since = view.now().plus_millis(-UNPAID_ORDERS_WINDOW_MS);
     store::count_unpaid(view, client, since)

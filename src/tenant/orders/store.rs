@@ -1,4 +1,4 @@
-//! The orders' SQL and row mapping.
+//! SQL and row mapping of the orders.
 
 use rusqlite::types::FromSqlError;
 
@@ -12,7 +12,7 @@ use crate::storage::{
 };
 use crate::tenant::pricing::PricedLine;
 
-/// What [`line`] reads, in this order.
+/// Columns that [`line`] reads, in this order.
 macro_rules! line_columns {
     () => {
         "l.id, l.product_id, l.sku, l.name, l.quantity, l.unit_price_minor, o.currency, \
@@ -20,7 +20,7 @@ macro_rules! line_columns {
     };
 }
 
-/// What [`order`] reads, in this order.
+/// Columns that [`order`] reads, in this order.
 macro_rules! order_columns {
     () => {
         "id, number, channel, status, currency, prices_include_tax, subtotal_minor, \
@@ -54,7 +54,7 @@ statements! {
     LINES_OF_STATUS_RANGE = concat!("SELECT ", line_columns!(), ", o.seq FROM sales_order o CROSS \
         JOIN order_line l ON l.order_id = o.id WHERE o.status = ?3 AND o.seq BETWEEN ?1 AND ?2 \
         ORDER BY o.seq, l.seq");
-    // No status leads back to pending, so the client is of no use any more.
+    // No transition leads back to pending, so the client is not needed any more.
     SET_STATUS = "UPDATE sales_order SET status = ?2, updated_at = ?3, client_hash = NULL WHERE id \
         = ?1 AND status = ?4";
     COUNT_UNPAID = "SELECT count(*) FROM sales_order WHERE client_hash = ?1 AND placed_at > ?2";
@@ -67,7 +67,6 @@ statements! {
     LINE_EXISTS = "SELECT 1 FROM order_line WHERE id = ?1";
 }
 
-/// The series of the order numbers.
 const SERIES: &str = "order";
 
 fn order(row: &Row<'_>) -> rusqlite::Result<Order> {
@@ -110,10 +109,7 @@ fn line(row: &Row<'_>) -> rusqlite::Result<PricedLine> {
     })
 }
 
-/// Writes an order and its lines down, under the next number.
-///
-/// # Errors
-/// [`StorageError`].
+/// Inserts an order and its lines, under the next number.
 pub fn insert_order(work: &mut TenantWork, new: NewOrder<'_>) -> Result<Order, StorageError> {
     let number = format!("ORD-{:06}", series::next(work, SERIES)?);
     let (now, priced) = (work.now(), &new.priced);
@@ -184,7 +180,7 @@ pub(super) fn id_of_number(
     view.find(&ID_OF_NUMBER, params![number], |row| row.get(0))
 }
 
-/// The rows of a page with their lines: two statements, whatever its size.
+/// The orders of a page with their lines: two statements for a page of any size.
 pub(super) fn page(
     view: &TenantView,
     page: PageRequest,
@@ -243,7 +239,7 @@ pub(super) fn count_unpaid(
     view.one(&COUNT_UNPAID, params![client, since], |row| row.get(0))
 }
 
-/// The client of an order, if there is such an order and it has one.
+/// The client of an order; `None` when there is no such order or it has no client.
 pub(super) fn client_of(
     view: &TenantView,
     id: OrderId,
@@ -251,7 +247,7 @@ pub(super) fn client_of(
     view.find(&CLIENT_OF, params![id], |row| row.get(0))
 }
 
-/// Unpaid orders that were placed without a key: of one client the oldest first, or of all.
+/// Unpaid orders that were placed without a key: those of one client, the oldest first, or all.
 pub(super) fn unpaid_of(
     view: &TenantView,
     client: Option<ClientHash>,
@@ -263,11 +259,7 @@ pub(super) fn unpaid_of(
     }
 }
 
-/// Whether there is an order with this id, and the hash of the request that brought the id, if a
-/// client did.
-///
-/// # Errors
-/// [`StorageError`].
+/// Whether an order with this id exists, and the hash of the request if a client chose the id.
 pub fn request_hash(
     view: &TenantView,
     id: OrderId,
@@ -275,10 +267,7 @@ pub fn request_hash(
     view.find(&REQUEST_HASH, params![id], |row| row.get(0))
 }
 
-/// Whether a line with this id exists already.
-///
-/// # Errors
-/// [`StorageError`].
+/// Whether a line with this id exists.
 pub fn is_line_known(view: &TenantView, id: OrderLineId) -> Result<bool, StorageError> {
     Ok(view.find(&LINE_EXISTS, params![id], |_| Ok(()))?.is_some())
 }

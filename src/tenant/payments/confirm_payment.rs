@@ -1,5 +1,5 @@
-//! Use case: a payment is confirmed. It succeeds, and everything that follows from it is done in
-//! the same transaction; or it is declined.
+//! Use case: Confirm a payment. It succeeds, with everything that follows from it in the same
+//! transaction, or it is declined.
 
 use serde_json::json;
 
@@ -14,38 +14,33 @@ use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, OrderEvent};
 use crate::tenant::{Policy, audit};
 
-/// The reference with which a `test` payment is declined: so that a developer can see what that is
-/// like.
+/// The reference that makes a `test` payment be declined, for developers.
 pub const DECLINE: &str = "decline";
 
-/// A confirmation.
+/// The command to confirm a payment.
 #[derive(Clone, Debug)]
 pub struct ConfirmPayment {
-    /// Of which payment.
     pub payment_id: PaymentId,
-    /// The other side's word for it.
+    /// The provider's reference of the payment.
     pub provider_reference: Option<Note>,
 }
 
-/// How a confirmation ended.
+/// The outcome of a confirmation.
 #[derive(Clone, Debug)]
 pub enum Confirmed {
-    /// The money is in, and the books are done.
+    /// The payment succeeded and the books are complete.
     Succeeded(Box<(Payment, Settlement)>),
-    /// It was declined; the payment is kept as failed, the order goes on waiting.
+    /// The payment is kept as failed; the order keeps waiting for a payment.
     Declined(Payment),
 }
 
-/// Confirms a payment. In this order, in one transaction: the payment succeeds; the order is paid;
+/// Confirms a payment. In one transaction, in this order: the payment succeeds; the order is paid;
 /// the financial order is synced, locked and marked paid; the invoice is issued; the financial
 /// transaction is completed; the ledger entry is booked; the stock leaves; the audit entry and the
 /// confirmation are queued.
 ///
-/// # Errors
-/// [`PaymentRefused`].
-///
 /// # Panics
-/// When the payment is not over the order's total, as every payment of a waiting order is.
+/// When the amount is not the order's total, as for every payment of an unpaid order.
 pub fn confirm_payment(
     work: &mut TenantWork,
     policy: &Policy,

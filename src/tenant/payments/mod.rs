@@ -1,8 +1,8 @@
-//! Payments: money that is promised, comes in, or does not.
+//! Payments: pending, succeeded or failed.
 //!
-//! Invariants: a payment succeeds at most once, whatever the interleaving (its status is read and
-//! written in one transaction of the one writer, and a trigger keeps a succeeded one as it is); a
-//! declined one is kept as `failed`, and a new one is made for the next try.
+//! Invariants: a payment succeeds at most once, in any interleaving (its status is read and
+//! written in one transaction of the one writer, and a trigger keeps a succeeded one unchanged); a
+//! declined one is kept as `failed`, and the next attempt is a new payment.
 
 mod confirm_payment;
 mod model;

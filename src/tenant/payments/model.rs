@@ -1,4 +1,4 @@
-//! What a payment is, and why one is refused.
+//! Payments, and the reasons to refuse one.
 
 use serde_json::{Map, Value, json};
 
@@ -9,132 +9,111 @@ use crate::tenant::finance::SettleRefused;
 use crate::tenant::orders::{OrderRefused, OrderStatus};
 
 text_enum! {
-    /// How money comes in.
+    /// A payment method.
     Method {
         /// Notes and coins in the till.
         Cash = "cash",
-        /// By a way that the shop checks itself: a bank transfer, a card terminal of its own.
+        /// A method that the shop checks itself: a bank transfer, a card terminal of its own.
         Manual = "manual",
-        /// Play money, under `--dev` only.
+        /// No real money, under `--dev` only.
         Test = "test",
     }
 }
 
 text_enum! {
-    /// Where a payment stands.
+    /// The status of a payment.
     PaymentStatus {
-        /// Promised.
+        /// The payment is expected.
         Pending = "pending",
-        /// Reserved with whoever holds the money.
+        /// The provider has reserved the money.
         Authorized = "authorized",
-        /// In.
+        /// The money has arrived.
         Succeeded = "succeeded",
-        /// Declined.
+        /// The payment was declined.
         Failed = "failed",
-        /// Called off.
+        /// The payment was cancelled.
         Cancelled = "cancelled",
-        /// Given back.
+        /// The money was paid back.
         Refunded = "refunded",
-        /// Asked for, and no answer came: it may be in or not.
+        /// Requested without an answer: the money may have arrived or not.
         Unknown = "unknown",
     }
 }
 
-/// A payment.
 #[derive(Clone, Debug)]
 pub struct Payment {
-    /// Its id.
     pub id: PaymentId,
-    /// For which order.
     pub order_id: OrderId,
-    /// How.
     pub method: Method,
-    /// Where it stands.
     pub status: PaymentStatus,
-    /// How much of the order it pays.
+    /// The part of the order's total that it pays.
     pub amount: Money,
-    /// What was handed over, when that was more (cash); the difference is the change.
+    /// The amount handed over, when that was more (cash); the difference is the change.
     pub tendered: Option<Money>,
-    /// The other side's word for it: a receipt number, a bank reference.
+    /// The provider's reference: a receipt number, a bank reference.
     pub provider_reference: Option<Note>,
-    /// Why it failed.
     pub failure_code: Option<String>,
-    /// Since when it is promised.
     pub created_at: Timestamp,
-    /// Since when it is in.
     pub succeeded_at: Option<Timestamp>,
 }
 
-/// A payment that is to be.
+/// The data of a new payment.
 #[derive(Clone, Debug)]
 pub struct NewPayment {
-    /// Its id.
     pub id: PaymentId,
-    /// For which order.
     pub order_id: OrderId,
-    /// How.
     pub method: Method,
-    /// Since when it is in, for a sale that is paid already; the others are pending.
+    /// The time of the payment, for a sale that is paid already; any other payment is pending.
     pub succeeded_at: Option<Timestamp>,
-    /// How much of the order it pays.
+    /// The part of the order's total that it pays.
     pub amount: Money,
-    /// What was handed over, when that was more.
+    /// The amount handed over, when that was more.
     pub tendered: Option<Money>,
 }
 
-/// Why a payment is refused; the first that applies wins, in this order.
+/// Reasons to refuse a payment; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum PaymentRefused {
-    /// There is no such payment.
-    #[error("there is no such payment in this store")]
+    #[error("no such payment in this shop; check the payment id")]
     NotFound,
-    /// It succeeded before.
     #[error("this payment was processed already; nothing was charged again")]
     AlreadyProcessed,
-    /// It is over in another way.
+    /// The payment ended otherwise.
     #[error("this payment is {0} and cannot be confirmed or cancelled any more; {advice}",
         advice = advice(*.1))]
     Over(PaymentStatus, OrderStatus),
-    /// There is no such method here.
-    #[error("the payment method `{0}` is not available in this store")]
+    #[error("the payment method `{0}` is not available in this shop; choose another one")]
     MethodUnavailable(Method),
     /// The order does not wait for a payment.
-    #[error("the order is {0} and takes no payment")]
+    #[error("the order is {0} and accepts no payment")]
     OrderNotPayable(OrderStatus),
-    /// The order waits for another payment already.
-    #[error("the order waits for another payment already; confirm or cancel that one first")]
+    /// The order waits for another payment.
+    #[error("the order waits for another payment; confirm or cancel that one first")]
     OtherPending(PaymentId),
-    /// Too many tries.
+    /// Too many attempts.
     #[error("the order has had too many payments; cancel it and place a new one")]
     TooMany,
-    /// It pays nothing of an order that costs something.
+    /// A payment of zero for a sale with a total above zero.
     #[error(
         "a payment of the sale is over nothing, and the sale costs {0}; leave that payment out"
     )]
     Zero(Money),
-    /// It pays less than the order costs.
-    #[error("{paid} does not cover the total of {total}")]
-    Insufficient {
-        /// What it pays.
-        paid: Money,
-        /// What the order costs.
-        total: Money,
-    },
-    /// It pays more than the order costs, by a method that gives no change.
-    #[error("the payments exceed the total of {0}; only cash gives change")]
+    /// Less than the total.
+    #[error("payments of {paid} do not cover the total of {total}; add the difference")]
+    Insufficient { paid: Money, total: Money },
+    /// More than the total, by a method that gives no change.
+    #[error("the payments exceed the total of {0}, and only cash gives change; reduce them")]
     Exceeds(Money),
-    /// The order refused.
     #[error(transparent)]
     Order(#[from] OrderRefused),
-    /// A step of the books refused.
+    /// A step of the books was refused.
     #[error(transparent)]
     Settle(#[from] SettleRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// What can be done about an order whose payment is over.
+/// Advice for an order whose payment has ended.
 fn advice(order: OrderStatus) -> String {
     match order {
         OrderStatus::Pending => "make a new one for the order with POST /v1/payments".to_owned(),

@@ -1,4 +1,4 @@
-//! Use cases: a further payment for an order that waits for one, and a payment called off.
+//! Use cases: Open a further payment for an unpaid order; cancel a payment.
 
 use serde_json::json;
 
@@ -11,16 +11,14 @@ use crate::storage::{StorageError, TenantWork};
 use crate::tenant::orders::{self, OrderEvent};
 use crate::tenant::{Policy, audit};
 
-/// A payment that is asked for.
+/// The command to open a payment.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenPayment {
-    /// For which order.
     pub order_id: OrderId,
-    /// How.
     pub method: Method,
 }
 
-/// Refuses a method that there is not here.
+/// Refuses a method that is not available.
 pub(in crate::tenant) fn require_method(
     policy: &Policy,
     method: Method,
@@ -32,11 +30,8 @@ pub(in crate::tenant) fn require_method(
     }
 }
 
-/// Makes a further payment over the whole total of an order, after the one before has failed or was
+/// Opens a payment over the whole total of an order, after the previous one failed or was
 /// cancelled.
-///
-/// # Errors
-/// [`PaymentRefused`].
 pub fn open_payment(
     work: &mut TenantWork,
     policy: &Policy,
@@ -79,10 +74,7 @@ pub fn open_payment(
     Ok(payment)
 }
 
-/// Calls a payment off that is not in yet. The order goes on waiting.
-///
-/// # Errors
-/// [`PaymentRefused`].
+/// Cancels a payment that has not succeeded. The order keeps waiting for a payment.
 pub fn cancel_payment(
     work: &mut TenantWork,
     id: PaymentId,
@@ -110,10 +102,7 @@ pub fn cancel_payment(
     Ok(payment)
 }
 
-/// Calls off all open payments of an order that was cancelled.
-///
-/// # Errors
-/// [`StorageError`].
+/// Cancels all open payments of a cancelled order.
 pub fn cancel_open(work: &mut TenantWork, order_id: OrderId) -> Result<(), StorageError> {
     store::cancel_all_open(work, order_id)
 }

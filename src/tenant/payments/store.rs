@@ -1,4 +1,4 @@
-//! The payments' SQL and row mapping.
+//! SQL and row mapping of the payments.
 
 use super::model::{NewPayment, Payment, PaymentStatus};
 use crate::platform::page::{Page, PageRequest};
@@ -9,7 +9,7 @@ use crate::storage::{
     statements,
 };
 
-/// What [`payment`] reads, in this order.
+/// Columns that [`payment`] reads, in this order.
 macro_rules! columns {
     () => {
         "id, order_id, method, status, amount_minor, tendered_minor, currency, provider_reference, \
@@ -55,10 +55,6 @@ fn payment(row: &Row<'_>) -> rusqlite::Result<Payment> {
     })
 }
 
-/// Writes a payment down.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn insert_payment(work: &mut TenantWork, new: &NewPayment) -> Result<Payment, StorageError> {
     let now = work.now();
     let status = match new.succeeded_at {
@@ -86,26 +82,16 @@ pub fn insert_payment(work: &mut TenantWork, new: &NewPayment) -> Result<Payment
     })
 }
 
-/// A payment by its id.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn find_payment(view: &TenantView, id: PaymentId) -> Result<Option<Payment>, StorageError> {
     view.find(&FIND, params![id], payment)
 }
 
-/// Whether a payment with this id exists already.
-///
-/// # Errors
-/// [`StorageError`].
+/// Whether a payment with this id exists.
 pub fn is_payment_known(view: &TenantView, id: PaymentId) -> Result<bool, StorageError> {
     Ok(view.find(&EXISTS, params![id], |_| Ok(()))?.is_some())
 }
 
 /// The payments of an order, the oldest first.
-///
-/// # Errors
-/// [`StorageError`].
 pub fn list_payments_of_order(
     view: &TenantView,
     order_id: OrderId,
@@ -113,10 +99,7 @@ pub fn list_payments_of_order(
     view.all(&OF_ORDER, params![order_id], payment)
 }
 
-/// A page of payments, the newest first; of one order, when it is named, all in one page.
-///
-/// # Errors
-/// [`StorageError`].
+/// Lists a page of payments, the newest first; those of `order` if given, all in one page.
 pub fn list_payments(
     view: &TenantView,
     page: PageRequest,

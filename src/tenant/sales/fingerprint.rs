@@ -1,6 +1,6 @@
-//! What a sale under a client's own id said, as one digest. It is compared for as long as the file
-//! lives, so its form is fixed: a part that comes later is appended only where it is used, and the
-//! digests in the tests below never change.
+//! Digests of sales whose ids the client chose. A digest is compared for as long as the file
+//! exists, so its form is fixed: a new part is appended only where it is used, and the digests in
+//! the tests below never change.
 
 use super::import_sale::ImportSale;
 use super::record_sale::RecordSale;
@@ -31,7 +31,7 @@ pub(super) fn of_record(sale: &RecordSale) -> Digest {
     parts.digest()
 }
 
-/// The digest of an imported sale: of what the other system says, so that a product that is renamed
+/// The digest of an imported sale: over the data of the other system, so that renaming a product
 /// here changes nothing.
 pub(super) fn of_import(sale: &ImportSale) -> Digest {
     let mut parts = Parts::new("import/1");
@@ -61,7 +61,7 @@ impl Parts {
         self
     }
 
-    /// What is left out is told from what is empty.
+    /// Distinguishes an absent value from an empty one.
     fn optional(&mut self, part: Option<impl ToString>) -> &mut Self {
         match part {
             Some(part) => self.add(format!("={}", part.to_string())),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_of_earlier_versions_stay_as_they_are() {
+    fn keeps_digests_of_earlier_versions() {
         assert_eq!(
             of_record(&sale()).to_string(),
             "2786ed4d35cfe9ed556fb300c912ce933e1aa1ba3562ec778a951ca2b817de69"
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_has_another_digest() {
+    fn changes_digest_when_any_part_differs() {
         let changed = |change: fn(&mut RecordSale)| {
             let mut sale = sale();
             change(&mut sale);

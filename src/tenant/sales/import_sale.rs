@@ -1,5 +1,5 @@
-//! Use case: a past sale comes from elsewhere, under the number it had there. The number makes its
-//! id, so the same sale may come again.
+//! Use case: Import a past sale from another system. Its number there determines its id, so the
+//! same sale can be imported again.
 
 use super::fingerprint;
 use super::record_sale::{RecordSale, SaleLine, SalePayment, SaleRefused, Source, record_as};
@@ -9,49 +9,42 @@ use crate::storage::{StorageError, TenantWork};
 use crate::tenant::payments::Method;
 use crate::tenant::{Policy, catalog, orders};
 
-/// A sale as it stands elsewhere.
+/// A sale as the other system has it.
 #[derive(Clone, Debug)]
 pub struct ImportSale {
-    /// Its number there.
+    /// Its number in the other system.
     pub number: String,
-    /// When it took place.
     pub sold_at: Timestamp,
-    /// What was paid for it, in minor units.
+    /// The amount paid, in minor units.
     pub total_minor: i64,
-    /// What was sold.
     pub lines: Vec<ImportLine>,
 }
 
-/// A line of it.
+/// A line of the sale.
 #[derive(Clone, Debug)]
 pub struct ImportLine {
-    /// The shop's own number of the product.
     pub sku: Sku,
-    /// How many.
     pub quantity: Quantity,
-    /// What one cost then.
+    /// The unit price at the time of the sale.
     pub unit_price_minor: i64,
 }
 
-/// What became of a sale.
+/// The outcome of importing a sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportedSale {
-    /// It is in the books now.
     Recorded,
-    /// It was in the books already.
+    /// The sale was recorded before.
     Known,
 }
 
-/// Why a sale is not taken; the first that applies wins, in this order.
+/// Reasons to refuse a sale; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportSaleRefused {
     /// A product is not in the catalog.
     #[error("there is no product with the SKU `{0}`; import the catalog first")]
     UnknownSku(Sku),
-    /// The sale itself is refused.
     #[error(transparent)]
     Sale(#[from] SaleRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -74,13 +67,10 @@ impl Refusal for ImportSaleRefused {
     }
 }
 
-/// Takes a past sale into the books at its own date, paid in cash: its lines, priced by the shop's
-/// settings and the rates of that day, come to its total. The present shelf is left alone: what was
-/// sold then is in no count of today's. A sale that is known by its number is told by what the
-/// other system said of it, whatever has become of the products here.
-///
-/// # Errors
-/// [`ImportSaleRefused`].
+/// Records a past sale at its own date, paid in cash: its lines, priced by the shop's settings and
+/// the rates of that day, must add up to its total. Stock is left unchanged: the goods sold then
+/// are in no present count. A sale with a known number is compared by the other system's data,
+/// whatever has happened to the products here.
 pub fn import_sale(
     work: &mut TenantWork,
     policy: &Policy,
@@ -123,7 +113,7 @@ pub fn import_sale(
         policy,
         &command,
         Some(hash),
-        Source::Elsewhere { total_minor },
+        Source::Import { total_minor },
     )?;
     Ok(ImportedSale::Recorded)
 }

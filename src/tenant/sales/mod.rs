@@ -1,9 +1,8 @@
-//! Sales that have taken place: recorded whole, in one transaction, by a till or from another
-//! system's past.
+//! Sales that have taken place: recorded in one transaction, from a till or from another system's
+//! past.
 //!
-//! Invariants: an id that a client brought stands for one sale for ever, told by a fingerprint
-//! whose form never changes; a sale of the present takes its goods from the shelf, an imported one
-//! of the past leaves the present shelf alone.
+//! Invariants: an id that a client chose identifies one sale for ever, compared by a fingerprint
+//! whose form never changes; a present sale reduces the stock, an imported past sale does not.
 
 mod fingerprint;
 mod import_sale;

@@ -1,8 +1,8 @@
-//! Use case: a whole paid sale at once, as a till records it, in one transaction.
+//! Use case: Record a complete paid sale in one transaction, as a till does.
 //!
-//! A till that works offline brings its own id for the sale. That id is unique for ever: sent again
-//! with the same content it gets the sale as it stands by then, with another content it is a
-//! conflict, and never is anything overwritten.
+//! A till that works offline chooses the id of the sale. That id is unique for ever: repeated with
+//! the same content it returns the sale in its present state; with other content it is a conflict.
+//! Nothing is ever overwritten.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::primitives::id::{OrderId, OrderKind, OrderLineId, OrderLineKind, Paym
 use crate::primitives::limits::{SOLD_AT_AHEAD_MS, SOLD_AT_BEHIND_MS};
 use crate::primitives::{Class, Digest, Email, Money, Quantity, Refusal, Timestamp};
 use crate::storage::{StorageError, TenantWork};
-use crate::tenant::checkout::{SellRefused, sellable, wanted};
+use crate::tenant::checkout::{SellRefused, sellable, stock_requests};
 use crate::tenant::finance::{self, SettleRefused, Settlement};
 use crate::tenant::inventory::{self, Goods};
 use crate::tenant::orders::{self, Channel, NewOrder, OrderStatus};
@@ -24,81 +24,68 @@ use crate::tenant::{Policy, catalog, currency, settings};
 /// A sale that has taken place.
 #[derive(Clone, Debug)]
 pub struct RecordSale {
-    /// The client's own id of it, if it has one.
+    /// The id that the client chose, if any.
     pub id: Option<OrderId>,
-    /// When it took place; now, when it is not said.
+    /// Default: now.
     pub sold_at: Option<Timestamp>,
-    /// What was sold.
     pub lines: Vec<SaleLine>,
-    /// How it was paid.
     pub payments: Vec<SalePayment>,
-    /// Where the confirmation goes, if anywhere.
+    /// The address for the confirmation, if any.
     pub email: Option<Email>,
 }
 
 /// A line of a sale.
 #[derive(Clone, Debug)]
 pub struct SaleLine {
-    /// The client's own id of it.
+    /// The id that the client chose, if any.
     pub id: Option<OrderLineId>,
-    /// What was sold.
     pub product_id: ProductId,
-    /// How many.
     pub quantity: Quantity,
-    /// What one cost, when that was not the catalog's price.
+    /// Unit price, if different from the catalog's.
     pub unit_price_minor: Option<i64>,
 }
 
 /// A payment of a sale.
 #[derive(Clone, Debug)]
 pub struct SalePayment {
-    /// The client's own id of it.
+    /// The id that the client chose, if any.
     pub id: Option<PaymentId>,
-    /// How.
     pub method: Method,
-    /// How much was handed over, in minor units.
+    /// The amount handed over, in minor units.
     pub amount_minor: i64,
 }
 
-/// A sale in the books.
+/// A recorded sale.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// Its payments.
     pub payments: Vec<Payment>,
-    /// Its order, financial order and invoice.
+    /// Order, financial order and invoice.
     pub settlement: Settlement,
 }
 
-/// Why a sale is not recorded; the first that applies wins, in this order.
+/// Reasons to refuse a sale; the first that applies wins, in this order.
 #[derive(Debug, thiserror::Error)]
 pub enum SaleRefused {
-    /// The id was used before, for something else.
-    #[error("the id {0} belongs to another sale, line or payment; ids are unique for ever")]
+    /// The id was used before with other content.
+    #[error("the id {0} belongs to another sale, line or payment; use a new id")]
     IdConflict(String),
-    /// It lies in the future.
     #[error("sold_at lies in the future; set the till's clock")]
     SoldInFuture,
-    /// It lies further back than books are kept.
+    /// Older than the period for which books are kept.
     #[error(
-        "sold_at lies more than ten years back; set the till's clock, or bring old sales in with \
+        "sold_at lies more than ten years back; set the till's clock, or import old sales with \
          `tillbox sales import`"
     )]
     SoldTooLongAgo,
-    /// The products cannot be sold so.
+    /// The products cannot be sold as requested.
     #[error(transparent)]
     Sell(#[from] SellRefused),
-    /// It comes from elsewhere, and its lines do not cost there what they cost here.
-    #[error("the lines come to {priced} with their tax, and the total says {stated} (minor units)")]
-    TotalMismatch {
-        /// What they come to.
-        priced: i64,
-        /// What the total says.
-        stated: i64,
-    },
-    /// The books refused.
+    /// An imported sale whose lines do not add up to its total.
+    #[error("the lines add up to {priced} with tax, but the total is {stated} (minor units)")]
+    TotalMismatch { priced: i64, stated: i64 },
+    /// A step of the books was refused.
     #[error(transparent)]
     Settle(#[from] SettleRefused),
-    /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
@@ -138,10 +125,8 @@ impl Refusal for SaleRefused {
     }
 }
 
-/// Records a sale: order, payments, stock, and all the books of a paid order.
-///
-/// # Errors
-/// [`SaleRefused`]; nothing of the sale is kept then.
+/// Records a sale: order, payments, stock, and all the books of a paid order. After an error
+/// nothing of the sale is kept.
 pub fn record(
     work: &mut TenantWork,
     policy: &Policy,
@@ -151,17 +136,17 @@ pub fn record(
     record_as(work, policy, command, hash, Source::Till)
 }
 
-/// Where a sale comes from.
+/// The origin of a sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// From a till of the shop: only active products, and stock goes down.
+    /// A till of the shop: only active products, and stock is reduced.
     Till,
-    /// From another system's past, of which the present shelf knows nothing. What was paid there is
-    /// what it has to come to here.
-    Elsewhere { total_minor: i64 },
+    /// Another system's past: stock is unchanged, and the lines must add up to the amount paid
+    /// there.
+    Import { total_minor: i64 },
 }
 
-/// Records a sale whose id, if it has one, stands for `hash`.
+/// Records a sale; its id, if any, is bound to `hash`.
 pub(super) fn record_as(
     work: &mut TenantWork,
     policy: &Policy,
@@ -184,7 +169,7 @@ pub(super) fn record_as(
     let (shop, sold_in) = (settings::shop(work)?, drafts[0].unit_price.currency());
     let priced = pricing::price(work, &drafts, sold_in, shop.prices_include_tax, sold_at)
         .map_err(SellRefused::from)?;
-    if let Source::Elsewhere {
+    if let Source::Import {
         total_minor: stated,
     } = source
         && stated != priced.total.minor()
@@ -201,13 +186,13 @@ pub(super) fn record_as(
     )
     .map_err(SellRefused::from)?;
     let tenders = tender::put_to(work, policy, &command.payments, priced.total)?;
-    let wanted = wanted(&drafts);
+    let requests = stock_requests(&drafts);
     let goods = match source {
-        Source::Till => Goods::OnShelf(&wanted),
-        Source::Elsewhere { .. } => Goods::Gone,
+        Source::Till => Goods::OnShelf(&requests),
+        Source::Import { .. } => Goods::Gone,
     };
     if source == Source::Till {
-        inventory::require_available(work, &wanted).map_err(SellRefused::from)?;
+        inventory::require_available(work, &requests).map_err(SellRefused::from)?;
     }
     let exchange_rate_id = rate.map(|rate| currency::adopt(work, &rate)).transpose()?;
     let new = NewOrder {
@@ -238,7 +223,7 @@ fn recorded_before(
     policy: &Policy,
     id: OrderId,
 ) -> Result<Recorded, SaleRefused> {
-    let order = orders::find_order(work, id)?.expect("its hash was just read");
+    let order = orders::find_order(work, id)?.expect("the order exists: its hash was just read");
     let payments = payments::list_payments_of_order(work, id)?;
     let at = order.placed_at;
     let settlement = finance::settle(work, policy, order, &payments, Goods::Gone, at)?;
@@ -248,7 +233,7 @@ fn recorded_before(
     })
 }
 
-/// An id that a client brought may be nobody else's, and may not be there twice.
+/// Refuses ids chosen by the client that exist already or occur twice.
 fn refuse_known_ids(work: &TenantWork, command: &RecordSale) -> Result<(), SaleRefused> {
     let (mut lines, mut payments) = (HashSet::new(), HashSet::new());
     for id in command.lines.iter().filter_map(|line| line.id) {
@@ -264,8 +249,8 @@ fn refuse_known_ids(work: &TenantWork, command: &RecordSale) -> Result<(), SaleR
     Ok(())
 }
 
-/// When it took place. A till whose clock has lost its battery must not write into the books of
-/// another age.
+/// The time of the sale. A till whose clock has lost its battery must not write far into the past
+/// or the future.
 fn sold_at(
     work: &TenantWork,
     command: &RecordSale,

@@ -1,4 +1,4 @@
-//! What was handed over for a sale: put to its total, and what is too much is change.
+//! Payments of a sale: allocates them to its total and computes the change.
 
 use super::record_sale::SalePayment;
 use crate::primitives::id::{PaymentId, PaymentKind};
@@ -10,7 +10,7 @@ use crate::tenant::orders::Order;
 use crate::tenant::payments::{self, Method, NewPayment, Payment, PaymentRefused};
 use crate::tenant::pricing::PricingRefused;
 
-/// What a payment puts to the total, and what was handed over where that was more.
+/// The part of the total that a payment covers, and the amount handed over where that was more.
 pub(super) struct Tender {
     id: PaymentId,
     method: Method,
@@ -18,8 +18,8 @@ pub(super) struct Tender {
     tendered: Option<Money>,
 }
 
-/// Puts payments to a total: each pays something of it, they cover it, and only cash gives change.
-/// What costs nothing is paid with nothing.
+/// Allocates payments to a total: each covers a part of it, together they cover it, and only cash
+/// gives change. A total of zero needs no payment.
 pub(super) fn put_to(
     work: &TenantWork,
     policy: &Policy,
@@ -32,7 +32,7 @@ pub(super) fn put_to(
     if !total.is_zero() && payments.iter().any(|payment| payment.amount_minor == 0) {
         return Err(PaymentRefused::Zero(total).into());
     }
-    let handed_over = |payment: &SalePayment| {
+    let to_tender = |payment: &SalePayment| {
         Ok(Tender {
             id: payment.id.unwrap_or_else(|| work.new_id::<PaymentKind>()),
             method: payment.method,
@@ -42,7 +42,7 @@ pub(super) fn put_to(
     };
     let tenders = payments
         .iter()
-        .map(handed_over)
+        .map(to_tender)
         .collect::<Result<Vec<_>, MoneyError>>();
     let mut tenders = tenders.map_err(PricingRefused::from)?;
     let sum = |sum: Money, tender: &Tender| sum.plus(tender.amount);
@@ -63,7 +63,8 @@ pub(super) fn put_to(
     }
 }
 
-/// Gives change out of the cash, the last first; what is left could not be given.
+/// Deducts change from the cash payments, the last first; returns the remainder that could not be
+/// given.
 fn give_change(tenders: &mut [Tender], mut change: Money) -> Result<Money, MoneyError> {
     for tender in tenders
         .iter_mut()
@@ -85,7 +86,7 @@ fn give_change(tenders: &mut [Tender], mut change: Money) -> Result<Money, Money
     Ok(change)
 }
 
-/// Writes the payments of an order down: they are in.
+/// Inserts the payments of an order as succeeded.
 pub(super) fn pay(
     work: &mut TenantWork,
     order: &Order,

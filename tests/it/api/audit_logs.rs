@@ -1,4 +1,4 @@
-//! `/v1/audit-logs`: who did what.
+//! Tests of `/v1/audit-logs`.
 
 use serde_json::{Value, json};
 use tillbox::platform::audit::{self, AuditEntry};
@@ -22,7 +22,7 @@ fn append(shop: &TestShop, action: &'static str) {
 }
 
 #[tokio::test]
-async fn entries_come_newest_first_and_their_hashes_make_a_chain() {
+async fn lists_newest_entries_first_with_chained_hashes() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for action in ["first.done", "second.done", "third.done"] {
@@ -58,7 +58,7 @@ async fn entries_come_newest_first_and_their_hashes_make_a_chain() {
 }
 
 #[tokio::test]
-async fn the_log_is_the_administrators_and_its_shops_own() {
+async fn requires_admin_scope_and_hides_other_tenants_entries() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     append(&other, "secret.done");

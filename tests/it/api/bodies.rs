@@ -1,5 +1,4 @@
-//! Bodies as they come over the wire, announced too large or never sent; forms that only look
-//! right; filters spelled wrong.
+//! Request bodies on the wire (announced too large, never sent), invalid forms, misspelt filters.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,7 +9,7 @@ use crate::support::answer::pointers;
 use crate::support::process::{Daemon, tillbox};
 use serde_json::{Value, json};
 
-/// What the daemon answers to a cart's head and this much of its body, until it closes.
+/// Sends a cart's head and a part of its body; reads the answer until the connection is closed.
 fn answer(daemon: &Daemon, headers: &str, sent: &str) -> (String, Value) {
     let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
     stream
@@ -34,7 +33,7 @@ fn answer(daemon: &Daemon, headers: &str, sent: &str) -> (String, Value) {
 }
 
 #[test]
-fn a_body_announced_too_large_is_refused_before_it_is_sent() {
+fn rejects_announced_large_body_before_it_is_sent() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &["--dev"]);
     for expect in ["", "\r\nexpect: 100-continue"] {
@@ -44,10 +43,10 @@ fn a_body_announced_too_large_is_refused_before_it_is_sent() {
     }
 }
 
-/// A client that sends all of it before it reads: closed under it, the connection would break and
-/// the reason be lost.
+/// The client sends the whole body before it reads: an early close would reset the connection and
+/// lose the answer.
 #[test]
-fn whoever_sends_too_much_hears_why() {
+fn answers_413_to_client_that_sends_the_whole_large_body() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &["--dev"]);
     let body = " ".repeat(6 << 20);
@@ -70,9 +69,9 @@ fn whoever_sends_too_much_hears_why() {
     }
 }
 
-/// The same for what is refused by its path, its method, its key or its type, whatever its size.
+/// Covers rejections by path, method, key and content type, with bodies of any size.
 #[test]
-fn whoever_is_refused_before_the_body_is_read_hears_why() {
+fn answers_client_when_request_is_rejected_before_its_body() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &["--dev"]);
     let body = "x".repeat(5 << 20);
@@ -119,7 +118,7 @@ fn whoever_is_refused_before_the_body_is_read_hears_why() {
 }
 
 #[test]
-fn a_body_that_does_not_come_is_waited_for_half_of_the_time() {
+fn waits_half_the_timeout_for_a_missing_body() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = dir.path().join("tillbox.toml");
     std::fs::write(&config, "[server]\nrequest_timeout = \"2s\"\n").expect("written");
@@ -131,7 +130,7 @@ fn a_body_that_does_not_come_is_waited_for_half_of_the_time() {
 }
 
 #[tokio::test]
-async fn a_filter_that_is_spelled_wrong_does_not_give_the_whole_list() {
+async fn rejects_unknown_filter() {
     let shop = TestApp::start().tenant("corner");
     for path in [
         "/v1/orders",
@@ -151,7 +150,7 @@ async fn a_filter_that_is_spelled_wrong_does_not_give_the_whole_list() {
 }
 
 #[tokio::test]
-async fn objects_are_not_taken_from_arrays() {
+async fn rejects_array_in_place_of_object() {
     let shop = TestApp::start().tenant("corner");
     let tea = shop.product("TEA", 499).await;
     let payments = json!([{"method": "cash", "amount_minor": 499}]);
@@ -209,8 +208,8 @@ async fn objects_are_not_taken_from_arrays() {
     }
 }
 
-/// A client that announces a body of 64 KiB, sends so much of it, and waits.
-fn unfinished(daemon: &Daemon, headers: &str, sent: usize) -> TcpStream {
+/// Announces a body of 64 KiB and sends the first `sent` bytes.
+fn start_unfinished(daemon: &Daemon, headers: &str, sent: usize) -> TcpStream {
     let mut stream = TcpStream::connect(daemon.address()).expect("it listens");
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
@@ -225,7 +224,7 @@ fn unfinished(daemon: &Daemon, headers: &str, sent: usize) -> TcpStream {
     stream
 }
 
-/// The answer to a client that now sends the rest of its body.
+/// Sends the rest of the body and reads the answer.
 fn finish(mut stream: TcpStream, sent: usize) -> String {
     let rest = " ".repeat(65_536 - sent - 2) + "{}";
     stream.write_all(rest.as_bytes()).expect("sent");
@@ -242,8 +241,8 @@ fn memory_in_use(daemon: &Daemon) -> u64 {
     value.expect("the figure").parse().expect("a number")
 }
 
-/// Waits for the daemon to have read what is under way to it.
-fn await_memory(daemon: &Daemon, bytes: u64) {
+/// Waits until the daemon has read the sent bytes.
+fn wait_for_memory(daemon: &Daemon, bytes: u64) {
     for _ in 0..100_000 {
         if memory_in_use(daemon) == bytes {
             return;
@@ -263,7 +262,7 @@ fn refuses_large_keyless_body_when_memory_is_used_up() {
     };
     let key = made(&["tenant", "create", "demo", "--name", "Demo", "--json"]);
     let key = key["api_key"].as_str().expect("a key").to_owned();
-    // One keyless body of 64 KiB takes 48 KiB of the 64 KiB that strangers have.
+    // One keyless body of 64 KiB uses 48 KiB of the 64 KiB for keyless callers.
     let daemon = Daemon::start_with(
         dir.path(),
         &[],
@@ -272,14 +271,16 @@ fn refuses_large_keyless_body_when_memory_is_used_up() {
             ("TILLBOX_SERVER__BODY_MEMORY", "128KiB".as_ref()),
         ],
     );
-    let announced: Vec<TcpStream> = (0..8).map(|_| unfinished(&daemon, TENANT, 0)).collect();
+    let announced: Vec<TcpStream> = (0..8)
+        .map(|_| start_unfinished(&daemon, TENANT, 0))
+        .collect();
     let begun: Vec<TcpStream> = (0..8)
-        .map(|_| unfinished(&daemon, TENANT, 4 * KIB))
+        .map(|_| start_unfinished(&daemon, TENANT, 4 * KIB))
         .collect();
     assert_eq!(memory_in_use(&daemon), 0, "nothing is taken in advance");
-    let large = unfinished(&daemon, TENANT, 40 * KIB);
-    await_memory(&daemon, 48 * KIB as u64);
-    let refused = finish(unfinished(&daemon, TENANT, 40 * KIB), 40 * KIB);
+    let large = start_unfinished(&daemon, TENANT, 40 * KIB);
+    wait_for_memory(&daemon, 48 * KIB as u64);
+    let refused = finish(start_unfinished(&daemon, TENANT, 40 * KIB), 40 * KIB);
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
     assert!(refused.contains(r#""code":"server_busy""#), "{refused}");
@@ -302,17 +303,17 @@ fn refuses_large_keyless_body_when_memory_is_used_up() {
         .expect("an answer")
         .expect(201);
     let keyed = format!("authorization: Bearer {key}\r\n");
-    let answer = finish(unfinished(&daemon, &keyed, 40 * KIB), 40 * KIB);
+    let answer = finish(start_unfinished(&daemon, &keyed, 40 * KIB), 40 * KIB);
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
     let answer = finish(large, 40 * KIB);
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
-    await_memory(&daemon, 0);
-    let answer = finish(unfinished(&daemon, TENANT, 40 * KIB), 40 * KIB);
+    wait_for_memory(&daemon, 0);
+    let answer = finish(start_unfinished(&daemon, TENANT, 40 * KIB), 40 * KIB);
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
     drop((announced, begun));
 }
 
-/// The chunk that is announced never comes: the answer does not wait for it.
+/// The announced chunk is never sent: the answer does not wait for it.
 #[test]
 fn rejects_a_chunk_beyond_the_limit_when_it_is_announced() {
     let dir = tempfile::tempdir().expect("a directory");

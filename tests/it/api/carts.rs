@@ -1,4 +1,4 @@
-//! `/v1/carts`: what buyers mean to buy.
+//! Tests of `/v1/carts`.
 
 use serde_json::{Value, json};
 use tillbox::primitives::limits::{PRICE_MINOR_MAX, QUANTITY_MAX};
@@ -7,7 +7,7 @@ use tillbox::tenancy::Scope;
 use crate::support::answer::pointers;
 use crate::support::{Answer, TestApp, TestShop};
 
-/// An id that nothing has.
+/// An unused id.
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
 async fn new_cart(shop: &TestShop) -> String {
@@ -35,7 +35,7 @@ async fn show(shop: &TestShop, cart: &str) -> Value {
         .json()
 }
 
-/// All that a refused change must leave as it was.
+/// Data that a rejected change must not alter.
 fn contents(shop: &TestShop) -> Vec<String> {
     let mut rows = shop.rows("SELECT id, currency, status, updated_at FROM cart ORDER BY seq");
     rows.extend(shop.rows("SELECT id, cart_id, product_id, quantity FROM cart_item ORDER BY seq"));
@@ -43,11 +43,11 @@ fn contents(shop: &TestShop) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_cart_needs_no_body() {
+async fn creates_cart_without_a_body() {
     let shop = TestApp::start().tenant("corner");
     let created = shop.post("/v1/carts").send().await.expect(201).json();
     assert_eq!(created["currency"], "EUR");
-    // Where something must be said, saying nothing is the same as an empty object.
+    // With required fields, an empty body is the same as an empty object.
     let refused = shop
         .post("/v1/sales")
         .key("k")
@@ -58,7 +58,7 @@ async fn a_cart_needs_no_body() {
 }
 
 #[tokio::test]
-async fn a_cart_is_filled_and_shows_what_it_costs_now() {
+async fn fills_cart_and_shows_current_prices() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (tea, mug) = (
@@ -102,7 +102,7 @@ async fn a_cart_is_filled_and_shows_what_it_costs_now() {
 }
 
 #[tokio::test]
-async fn lines_are_changed_and_removed_and_all_cleared() {
+async fn changes_removes_and_clears_lines() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (tea, mug) = (
@@ -157,7 +157,7 @@ async fn lines_are_changed_and_removed_and_all_cleared() {
 }
 
 #[tokio::test]
-async fn a_cart_that_is_not_open_is_never_changed_again() {
+async fn rejects_changes_when_cart_is_not_open() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -200,7 +200,7 @@ async fn a_cart_that_is_not_open_is_never_changed_again() {
 }
 
 #[tokio::test]
-async fn products_that_cannot_go_into_the_cart_are_refused() {
+async fn rejects_products_that_cannot_be_sold() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let theirs = other.product("TEA", 100).await;
@@ -256,7 +256,7 @@ async fn products_that_cannot_go_into_the_cart_are_refused() {
 }
 
 #[tokio::test]
-async fn bad_values_are_refused_and_leave_the_cart_as_it_was() {
+async fn rejects_invalid_values_and_leaves_cart_unchanged() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -352,7 +352,7 @@ async fn bad_values_are_refused_and_leave_the_cart_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_line_and_a_cart_have_their_limits() {
+async fn limits_quantity_of_line_and_lines_of_cart() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (tea, gold) = (
@@ -396,10 +396,9 @@ async fn a_line_and_a_cart_have_their_limits() {
     );
 }
 
-/// What was in a cart before its price went up can be looked at, taken out and given up; only
-/// bought it cannot be.
+/// A cart whose prices rose too high can be read, emptied and abandoned, but not ordered.
 #[tokio::test]
-async fn a_cart_whose_prices_went_beyond_all_bounds_is_not_stuck() {
+async fn allows_removal_when_prices_exceed_the_maximum() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (tea, mug) = (shop.product("TEA", 1).await, shop.product("MUG", 1).await);
@@ -440,7 +439,7 @@ async fn a_cart_whose_prices_went_beyond_all_bounds_is_not_stuck() {
 }
 
 #[tokio::test]
-async fn a_call_takes_as_many_statements_for_a_full_cart_as_for_an_empty_one() {
+async fn runs_same_number_of_statements_for_full_and_empty_cart() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let cart = new_cart(&shop).await;
@@ -458,7 +457,7 @@ async fn a_call_takes_as_many_statements_for_a_full_cart_as_for_an_empty_one() {
 }
 
 #[tokio::test]
-async fn carts_and_lines_of_others_are_not_found() {
+async fn hides_carts_and_lines_of_other_tenants() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let tea = shop.product("TEA", 100).await;
@@ -519,7 +518,7 @@ async fn carts_and_lines_of_others_are_not_found() {
 }
 
 #[tokio::test]
-async fn the_storefront_fills_carts_without_a_key_and_a_key_needs_the_scope() {
+async fn allows_keyless_carts_and_requires_scope_of_a_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -552,7 +551,7 @@ async fn the_storefront_fills_carts_without_a_key_and_a_key_needs_the_scope() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_product_added_at_the_same_time_stands_on_one_line() {
+async fn merges_concurrent_additions_of_a_product_into_one_line() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;

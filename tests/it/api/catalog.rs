@@ -1,4 +1,4 @@
-//! `/v1/catalog`: products and categories.
+//! Tests of `/v1/catalog`: products and categories.
 
 use serde_json::{Value, json};
 use tillbox::primitives::limits::PRICE_MINOR_MAX;
@@ -14,7 +14,7 @@ fn apple() -> Value {
     json!({"sku": "A-1", "name": "Apple", "price_minor": 120})
 }
 
-/// `body` with some members changed; `null` members are kept as `null`.
+/// Changes members of `body`; `null` members stay `null`.
 fn with(mut body: Value, changes: Value) -> Value {
     let members = body.as_object_mut().expect("an object");
     members.extend(changes.as_object().expect("an object").clone());
@@ -26,7 +26,7 @@ async fn create(shop: &TestShop, body: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn a_product_comes_into_the_catalog_and_survives_a_restart() {
+async fn creates_product_and_keeps_it_over_a_restart() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let category = shop
@@ -67,7 +67,7 @@ async fn a_product_comes_into_the_catalog_and_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn what_is_left_out_has_its_default() {
+async fn uses_defaults_for_omitted_fields() {
     let shop = TestApp::start().tenant_in("corner", "JPY");
     let product = create(&shop, apple()).await.expect(201).json();
     assert_eq!(
@@ -89,7 +89,7 @@ async fn what_is_left_out_has_its_default() {
 }
 
 #[tokio::test]
-async fn all_faults_of_a_body_are_told_at_once_with_their_places() {
+async fn reports_all_faults_of_a_body_with_pointers() {
     let shop = TestApp::start().tenant("corner");
     let body = json!({
         "sku": "", "name": " ", "price_minor": -1, "currency": "EURO", "tax_class": "",
@@ -119,7 +119,7 @@ async fn all_faults_of_a_body_are_told_at_once_with_their_places() {
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_be_is_refused_in_its_place() {
+async fn rejects_invalid_value_with_its_pointer() {
     let shop = TestApp::start().tenant("corner");
     let max = PRICE_MINOR_MAX;
     for (change, pointer) in [
@@ -180,7 +180,7 @@ async fn a_value_that_cannot_be_is_refused_in_its_place() {
 }
 
 #[tokio::test]
-async fn an_unknown_field_is_named() {
+async fn names_unknown_field() {
     let shop = TestApp::start().tenant("corner");
     let problem = create(&shop, with(apple(), json!({"colour": "red"})))
         .await
@@ -195,7 +195,7 @@ async fn an_unknown_field_is_named() {
 }
 
 #[tokio::test]
-async fn a_field_that_stands_twice_is_refused() {
+async fn rejects_duplicate_field() {
     let shop = TestApp::start().tenant("corner");
     let body = r#"{"sku": "A", "name": "A", "price_minor": 1, "price_minor": 2}"#;
     let call = shop
@@ -206,12 +206,11 @@ async fn a_field_that_stands_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_malformed() {
+async fn rejects_invalid_json() {
     let shop = TestApp::start().tenant("corner");
     let good = apple().to_string();
     let deep = "[".repeat(10_000);
-    // Nothing at all is an object without members, whatever the library that sent it says of its
-    // type.
+    // An empty body is an empty object, whatever its content type.
     let nothing = shop
         .post(PRODUCTS)
         .header("content-type", "application/json");
@@ -232,16 +231,13 @@ async fn what_is_no_json_is_malformed() {
             .header("content-type", "application/json")
             .bytes(body);
         let answer = call.send().await;
-        // A body of another shape that is JSON as far as it goes is told by its shape.
-        let status = if body == deep { 422 } else { 400 };
-        answer.refused(
-            status,
-            if status == 400 {
-                "malformed_json"
-            } else {
-                "validation_failed"
-            },
-        );
+        // A truncated body of another type is reported by its type.
+        let (status, code) = if body == deep {
+            (422, "validation_failed")
+        } else {
+            (400, "malformed_json")
+        };
+        answer.refused(status, code);
     }
     for body in ["null", "[]", "1", "\"text\"", "true"] {
         let call = shop
@@ -271,7 +267,7 @@ async fn what_is_no_json_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_type_is_refused() {
+async fn rejects_body_of_another_content_type() {
     let shop = TestApp::start().tenant("corner");
     for media_type in [
         "text/plain",
@@ -311,7 +307,7 @@ async fn a_body_of_another_type_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
+async fn accepts_body_at_the_limit_and_rejects_one_above() {
     let shop = TestApp::start().tenant("corner");
     let limit = 1 << 20;
     let padded = |bytes: usize| {
@@ -337,7 +333,7 @@ async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
 }
 
 #[tokio::test]
-async fn a_sku_and_a_barcode_belong_to_one_product() {
+async fn rejects_duplicate_sku_and_barcode() {
     let shop = TestApp::start().tenant("corner");
     create(&shop, with(apple(), json!({"barcode": "123"})))
         .await
@@ -364,7 +360,7 @@ async fn a_sku_and_a_barcode_belong_to_one_product() {
         .send()
         .await
         .refused(409, "barcode_taken");
-    // Its own is not in its way.
+    // A product may keep its own SKU and barcode.
     shop.patch(&path)
         .json(json!({"sku": "A-2", "name": "Other"}))
         .send()
@@ -386,7 +382,7 @@ async fn a_sku_and_a_barcode_belong_to_one_product() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_who_want_the_same_sku_at_once_one_gets_it() {
+async fn creates_one_product_when_many_request_the_same_sku() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let mut calls = tokio::task::JoinSet::new();
@@ -405,12 +401,12 @@ async fn of_many_who_want_the_same_sku_at_once_one_gets_it() {
     assert_eq!(
         shop.count("SELECT count(*) FROM job"),
         1,
-        "what was refused is not told of"
+        "rejected requests log nothing"
     );
 }
 
 #[tokio::test]
-async fn a_change_keeps_what_it_does_not_name() {
+async fn keeps_unnamed_fields_when_changed() {
     let shop = TestApp::start().tenant("corner");
     let created = create(&shop, with(apple(), json!({"barcode": "123"})))
         .await
@@ -470,7 +466,7 @@ async fn a_change_keeps_what_it_does_not_name() {
 }
 
 #[tokio::test]
-async fn a_lost_update_is_noticed() {
+async fn detects_lost_update() {
     let shop = TestApp::start().tenant("corner");
     let created = create(&shop, apple()).await.expect(201);
     let path = format!("{PRODUCTS}/{}", created.string("/id"));
@@ -509,7 +505,7 @@ async fn a_lost_update_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_product_is_taken_out_of_sale_and_put_back() {
+async fn deactivates_and_reactivates_product() {
     let shop = TestApp::start().tenant("corner");
     let path = format!("{PRODUCTS}/{}", shop.product("A", 1).await);
     for (step, active, tag) in [
@@ -542,7 +538,7 @@ async fn a_product_is_taken_out_of_sale_and_put_back() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_none_is_malformed_and_one_of_nobody_is_not_found() {
+async fn rejects_malformed_and_unknown_ids() {
     let shop = TestApp::start().tenant("corner");
     for id in [
         "1",
@@ -585,7 +581,7 @@ async fn an_id_that_is_none_is_malformed_and_one_of_nobody_is_not_found() {
 }
 
 #[tokio::test]
-async fn pages_are_stable_while_rows_come_in() {
+async fn keeps_pages_stable_while_rows_are_inserted() {
     let shop = TestApp::start().tenant("corner");
     for index in 0..7 {
         shop.product(&format!("A-{index}"), 1).await;
@@ -612,7 +608,7 @@ async fn pages_are_stable_while_rows_come_in() {
 }
 
 #[tokio::test]
-async fn a_page_that_cannot_be_is_refused() {
+async fn rejects_invalid_page_parameters() {
     let shop = TestApp::start().tenant("corner");
     shop.product("A", 1).await;
     for query in [
@@ -656,7 +652,7 @@ async fn a_page_that_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn lists_are_filtered() {
+async fn filters_lists() {
     let shop = TestApp::start().tenant("corner");
     let category = shop
         .post(CATEGORIES)
@@ -700,7 +696,7 @@ async fn lists_are_filtered() {
 }
 
 #[tokio::test]
-async fn categories_have_names_of_their_own() {
+async fn requires_unique_category_names() {
     let shop = TestApp::start().tenant("corner");
     let category = shop
         .post(CATEGORIES)
@@ -732,7 +728,7 @@ async fn categories_have_names_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_product_is_found_by_what_its_label_says() {
+async fn finds_product_by_sku_or_barcode() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop

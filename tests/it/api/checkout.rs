@@ -1,4 +1,4 @@
-//! `/v1/checkout`: from a cart to a paid order.
+//! Tests of `/v1/checkout`: from a cart to a paid order.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::support::answer::pointers;
 use crate::support::sale::{Placed, rows};
 use crate::support::{TestApp, TestShop, logs};
 
-/// An id that nothing has.
+/// An unused id.
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
-/// Held for a quarter of an hour.
+/// The time that stock is held.
 const HOLD: Duration = Duration::from_secs(15 * 60);
 
 #[tokio::test]
-async fn a_checkout_leaves_a_pending_order_its_payment_and_its_reservation_and_nothing_else() {
+async fn writes_only_pending_order_payment_and_reservation() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -90,7 +90,7 @@ async fn a_checkout_leaves_a_pending_order_its_payment_and_its_reservation_and_n
     shop.assert_integrity();
 }
 
-/// Two units of tea, whose stock is counted, and a mug with 19 % of tax, to be paid by transfer.
+/// Orders two units of tea with tracked stock and a mug with 19 % tax, paid by transfer.
 async fn tea_and_a_mug(shop: &TestShop) -> (String, Placed) {
     shop.tax_class("vat", 190_000).await;
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -102,7 +102,7 @@ async fn tea_and_a_mug(shop: &TestShop) -> (String, Placed) {
 }
 
 #[tokio::test]
-async fn a_confirmation_writes_all_the_books_at_once_and_nothing_else() {
+async fn writes_all_books_in_one_confirmation() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (tea, placed) = tea_and_a_mug(&shop).await;
@@ -157,7 +157,7 @@ async fn a_confirmation_writes_all_the_books_at_once_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_confirmation_answers_with_the_payment_the_order_and_its_documents() {
+async fn returns_payment_order_and_documents_when_confirmed() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (_, placed) = tea_and_a_mug(&shop).await;
@@ -215,7 +215,7 @@ async fn a_confirmation_answers_with_the_payment_the_order_and_its_documents() {
 }
 
 #[tokio::test]
-async fn the_log_tells_of_every_fact_once_and_with_its_ids() {
+async fn logs_every_fact_once_with_its_ids() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -240,7 +240,7 @@ async fn the_log_tells_of_every_fact_once_and_with_its_ids() {
             assert_eq!(line["invoice_id"], done["invoice"]["id"], "{line}");
         }
     }
-    // A confirmation that is refused tells of no such fact.
+    // A rejected confirmation logs none of them.
     let late = shop.place(&[(&tea, 9)], "cash").await;
     app.advance(HOLD);
     app.work_off();
@@ -253,7 +253,7 @@ async fn the_log_tells_of_every_fact_once_and_with_its_ids() {
 }
 
 #[tokio::test]
-async fn a_cart_that_cannot_be_ordered_is_refused_and_leaves_nothing() {
+async fn rejects_unorderable_cart_without_traces() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("harbour"));
     let tea = shop.product("TEA", 450).await;
@@ -279,14 +279,14 @@ async fn a_cart_that_cannot_be_ordered_is_refused_and_leaves_nothing() {
             .refused(status, code);
     }
     assert_eq!(shop.grown_since(&before), rows([]));
-    // The key of a request that was refused is free for the mended one.
+    // The idempotency key of a rejected request can be used for the corrected one.
     let mended = shop.cart(&[(&tea, 1)]).await;
     shop.checkout("refused", &mended, "cash").await.expect(201);
     other.checkout("theirs", &foreign, "cash").await.expect(201);
 }
 
 #[tokio::test]
-async fn what_became_unsellable_since_it_was_put_into_the_cart_is_refused() {
+async fn rejects_product_that_became_unsellable_in_the_cart() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -311,7 +311,7 @@ async fn what_became_unsellable_since_it_was_put_into_the_cart_is_refused() {
     shop.checkout("k", &dear, "cash")
         .await
         .refused(422, "amount_too_large");
-    // The greatest amount that an order may have goes through all the books.
+    // The greatest amount of an order fits all books.
     let done = shop.sell(&[(&gold, 1)]).await;
     assert_eq!(done["invoice"]["total_minor"], 10_000_000_000_000_i64);
 
@@ -326,7 +326,7 @@ async fn what_became_unsellable_since_it_was_put_into_the_cart_is_refused() {
 }
 
 #[tokio::test]
-async fn too_little_stock_is_refused_with_what_there_is() {
+async fn rejects_insufficient_stock_and_reports_available_quantity() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (tea, mug) = (
@@ -373,7 +373,7 @@ async fn too_little_stock_is_refused_with_what_there_is() {
 }
 
 #[tokio::test]
-async fn bad_values_are_all_told_at_once_and_need_their_key() {
+async fn reports_all_invalid_values_and_requires_idempotency_key() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let call = |body: Value| shop.post("/v1/checkout").key("k").json(body).send();
@@ -433,7 +433,7 @@ async fn bad_values_are_all_told_at_once_and_need_their_key() {
 }
 
 #[tokio::test]
-async fn play_money_exists_on_a_developers_machine_only() {
+async fn allows_test_payments_only_in_dev_mode() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -449,7 +449,7 @@ async fn play_money_exists_on_a_developers_machine_only() {
 }
 
 #[tokio::test]
-async fn a_storefront_may_check_out_and_never_confirm() {
+async fn allows_keyless_checkout_but_no_confirmation() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -486,7 +486,7 @@ async fn a_storefront_may_check_out_and_never_confirm() {
 }
 
 #[tokio::test]
-async fn stock_is_held_for_a_quarter_of_an_hour_and_a_late_buyer_gets_what_is_left() {
+async fn holds_stock_for_15_minutes_and_gives_late_buyer_the_rest() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 3).await;
@@ -549,7 +549,7 @@ async fn stock_is_held_for_a_quarter_of_an_hour_and_a_late_buyer_gets_what_is_le
 }
 
 #[tokio::test]
-async fn a_free_order_is_paid_and_numbered_as_any_other() {
+async fn pays_and_numbers_free_order() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let flyer = shop.product("FLYER", 0).await;
@@ -566,10 +566,9 @@ async fn a_free_order_is_paid_and_numbered_as_any_other() {
     shop.assert_integrity();
 }
 
-/// What holds is what held when the order was placed: neither a new price nor a new rate changes it
-/// before it is paid.
+/// A new price or tax rate does not change a placed order before it is paid.
 #[tokio::test]
-async fn an_order_keeps_the_price_and_the_rate_of_its_checkout() {
+async fn keeps_price_and_tax_rate_of_the_checkout() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 160_000).await;
@@ -624,10 +623,9 @@ async fn an_order_keeps_the_price_and_the_rate_of_its_checkout() {
     shop.assert_integrity();
 }
 
-/// Currencies have as many digits as ISO 4217 gives them, and their minor units are counted all the
-/// same.
+/// Currencies have the number of decimals of ISO 4217; amounts are always in minor units.
 #[tokio::test]
-async fn a_currency_without_cents_and_one_with_three_digits_sell_as_well() {
+async fn sells_in_currencies_with_zero_and_three_decimals() {
     let app = TestApp::start();
     for (slug, currency, shown) in [("tokyo", "JPY", "1190 JPY"), ("kuwait", "KWD", "1.190 KWD")] {
         let shop = app.tenant_in(slug, currency);

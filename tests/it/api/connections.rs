@@ -1,5 +1,4 @@
-//! Connections as the daemon meets them: heads that two readers would read in two ways, and clients
-//! that take places and give nothing.
+//! Connections to the daemon: ambiguous heads, and slow clients that occupy connections.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::support::process::Daemon;
 
-/// How many clients are slow at once.
+/// The number of slow clients at a time.
 const SLOW: usize = 1_000;
-/// What this process and the daemon, which inherits the limit, need beside a descriptor for each of
-/// them.
+/// Descriptors that this process and the daemon (it inherits the limit) need besides those of
+/// clients.
 const DESCRIPTORS: u64 = SLOW as u64 + 1_000;
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -25,7 +24,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// All that is answered to `text` until the connection is closed.
+/// Sends `text` and reads all answers until the connection is closed.
 fn answers(daemon: &Daemon, text: &str) -> String {
     let mut stream = connect(daemon.address());
     stream.write_all(text.as_bytes()).expect("sent");
@@ -37,7 +36,7 @@ fn answers(daemon: &Daemon, text: &str) -> String {
 }
 
 #[test]
-fn a_request_that_two_read_in_two_ways_is_refused_and_nothing_behind_it_is_read() {
+fn rejects_ambiguous_request_and_reads_nothing_after_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let daemon = Daemon::start(dir.path(), &["--dev"]);
     let behind =
@@ -71,7 +70,7 @@ fn a_request_that_two_read_in_two_ways_is_refused_and_nothing_behind_it_is_read(
 }
 
 #[test]
-fn heads_are_bounded_in_fields_and_bytes() {
+fn limits_fields_and_bytes_of_heads() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), &[]);
     let many = |count: usize| -> String { (2..count).map(|n| format!("x-{n}: y\r\n")).collect() };
@@ -95,7 +94,7 @@ fn heads_are_bounded_in_fields_and_bytes() {
     assert!(daemon.ended().is_none(), "it goes on");
 }
 
-/// As many descriptors as the clients need; the daemon inherits the limit and raises its own.
+/// Raises the descriptor limit to what the clients need; the daemon inherits it and raises its own.
 fn has_descriptors() -> bool {
     let limits = getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= DESCRIPTORS);
@@ -114,9 +113,8 @@ fn configured(dir: &Path, settings: &str) -> Daemon {
     Daemon::start(&dir.join("data"), &["--dev", "--config", &config])
 }
 
-/// What a slow client has said so far, by its number: a part of a head, a part of a body, or
-/// nothing at all.
-fn slow_words(number: usize) -> &'static str {
+/// Chooses the bytes that a slow client has sent: a part of a head, a part of a body, or nothing.
+fn slow_request(number: usize) -> &'static str {
     match number % 3 {
         0 => "GET /health HTTP/1.1\r\nhost: x\r\nx-slow: ",
         1 => {
@@ -131,7 +129,7 @@ fn slow_clients(daemon: &Daemon) -> Vec<TcpStream> {
     let client = |number| {
         let mut stream = connect(daemon.address());
         stream
-            .write_all(slow_words(number).as_bytes())
+            .write_all(slow_request(number).as_bytes())
             .expect("sent");
         stream
     };
@@ -139,7 +137,7 @@ fn slow_clients(daemon: &Daemon) -> Vec<TcpStream> {
 }
 
 #[test]
-fn a_thousand_slow_clients_leave_health_answering() {
+fn answers_health_beside_a_thousand_slow_clients() {
     if !has_descriptors() {
         eprintln!(
             "SKIPPED: {SLOW} connections need {DESCRIPTORS} file descriptors; raise `ulimit -Hn`"
@@ -147,7 +145,7 @@ fn a_thousand_slow_clients_leave_health_answering() {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
-    // So long that none of them is cut while we look.
+    // Long enough that none of them is closed during the test.
     let daemon = configured(
         dir.path(),
         "header_timeout = \"2m\"\nidle_timeout = \"5m\"\nrequest_timeout = \"10m\"",
@@ -172,7 +170,7 @@ fn a_thousand_slow_clients_leave_health_answering() {
             .expect("an answer")
             .expect(201);
     }
-    // They are all still there: nobody was served by others being cut off.
+    // All are still connected: none was closed in favour of another.
     for mut client in clients {
         client.set_nonblocking(true).expect("no waiting");
         let nothing = client
@@ -183,7 +181,7 @@ fn a_thousand_slow_clients_leave_health_answering() {
 }
 
 #[test]
-fn a_thousand_slow_clients_are_cut_and_told_why() {
+fn closes_a_thousand_slow_clients_with_a_reason() {
     if !has_descriptors() {
         eprintln!(
             "SKIPPED: {SLOW} connections need {DESCRIPTORS} file descriptors; raise `ulimit -Hn`"
@@ -195,7 +193,7 @@ fn a_thousand_slow_clients_are_cut_and_told_why() {
         dir.path(),
         "header_timeout = \"1s\"\nidle_timeout = \"1s\"\nrequest_timeout = \"2s\"",
     );
-    let mut told = [0; 3];
+    let mut reasons = [0; 3];
     for (number, mut client) in slow_clients(&daemon).into_iter().enumerate() {
         let mut heard = String::new();
         client.read_to_string(&mut heard).expect("the end");
@@ -205,7 +203,7 @@ fn a_thousand_slow_clients_are_cut_and_told_why() {
             _ => heard.is_empty(),
         };
         assert!(fits, "{number}: {heard}");
-        told[number % 3] += 1;
+        reasons[number % 3] += 1;
     }
-    assert_eq!(told, [334, 333, 333]);
+    assert_eq!(reasons, [334, 333, 333]);
 }

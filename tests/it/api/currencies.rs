@@ -1,4 +1,4 @@
-//! `/v1/currencies` and `/v1/settings/currency`.
+//! Tests of `/v1/currencies` and `/v1/settings/currency`.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ async fn enable(shop: &TestShop, code: &str, enabled: bool) -> crate::support::A
 }
 
 #[tokio::test]
-async fn a_shop_begins_with_its_own_currency() {
+async fn starts_with_the_shops_currency() {
     let shop = TestApp::start().tenant_in("corner", "KWD");
     let listed = shop.get("/v1/currencies").send().await.expect(200);
     let own =
@@ -26,7 +26,7 @@ async fn a_shop_begins_with_its_own_currency() {
 }
 
 #[tokio::test]
-async fn currencies_are_enabled_and_disabled() {
+async fn enables_and_disables_currencies() {
     let shop = TestApp::start().tenant("corner");
     let body = json!({"code": "USD"});
     let usd = shop
@@ -79,7 +79,7 @@ async fn currencies_are_enabled_and_disabled() {
 }
 
 #[tokio::test]
-async fn a_currency_that_has_ended_is_readable_and_not_enabled_anew() {
+async fn reads_ended_currency_but_rejects_enabling_it() {
     let app = TestApp::start();
     let shop = app.tenant("zagreb");
     enable(&shop, "HRK", true)
@@ -89,7 +89,7 @@ async fn a_currency_that_has_ended_is_readable_and_not_enabled_anew() {
         shop.count("SELECT count(*) FROM currency WHERE code = 'HRK'"),
         0
     );
-    // Enabled while it was there, it stays in the list, and once switched off it stays off.
+    // A currency that was enabled before its end stays in the list; once disabled, it stays off.
     app.clock()
         .set(tillbox::primitives::Timestamp::parse("2022-12-31T23:59:59Z").expect("an instant"));
     enable(&shop, "HRK", true).await.expect(201);
@@ -110,7 +110,7 @@ async fn a_currency_that_has_ended_is_readable_and_not_enabled_anew() {
 }
 
 #[tokio::test]
-async fn what_is_no_currency_is_refused() {
+async fn rejects_invalid_currency() {
     let shop = TestApp::start().tenant("corner");
     for (body, pointer) in [
         (json!({"code": "usd"}), "/code"),
@@ -131,7 +131,7 @@ async fn what_is_no_currency_is_refused() {
 }
 
 #[tokio::test]
-async fn the_settings_are_shown_and_changed() {
+async fn shows_and_changes_settings() {
     let shop = TestApp::start().tenant("corner");
     let shown = shop.get("/v1/settings/currency").send().await.expect(200);
     let settings =

@@ -1,4 +1,4 @@
-//! `/v1/exchange-rates`, the import of published ones, and their fetch.
+//! Tests of `/v1/exchange-rates`, of the import of published rates, and of their fetch.
 
 use std::time::Duration;
 
@@ -34,14 +34,14 @@ async fn ask(shop: &TestShop, base: &str, quote: &str, at: &str) -> Answer {
     .await
 }
 
-/// The rate that holds, its source and since when.
+/// Reads the effective rate, its source and its start.
 async fn holds(shop: &TestShop, base: &str, quote: &str, at: &str) -> [String; 3] {
     let found = ask(shop, base, quote, at).await.expect(200);
     ["/data/0/rate", "/data/0/source", "/data/0/effective_at"].map(|pointer| found.string(pointer))
 }
 
 #[tokio::test]
-async fn a_manual_rate_holds_until_the_next_both_ways_round() {
+async fn applies_manual_rate_in_both_directions_until_the_next() {
     let shop = TestApp::start().tenant("corner");
     let first = set(&shop, "USD", "EUR", "0.80", "2026-01-01T00:00:00Z")
         .await
@@ -69,7 +69,7 @@ async fn a_manual_rate_holds_until_the_next_both_ways_round() {
         holds(&shop, "EUR", "USD", "2026-01-10T00:00:00Z").await[0],
         "1.1"
     );
-    // A correction is a later row of the same beginning; what was there stays.
+    // A correction is a later row with the same start; the old row stays.
     set(&shop, "EUR", "USD", "1.11", "2026-01-10T00:00:00Z")
         .await
         .expect(201);
@@ -99,7 +99,7 @@ async fn a_manual_rate_holds_until_the_next_both_ways_round() {
 }
 
 #[tokio::test]
-async fn a_repeated_request_sets_one_rate() {
+async fn sets_one_rate_for_repeated_request() {
     let shop = TestApp::start().tenant("corner");
     let send = || {
         let body = json!({"base": "USD", "quote": "EUR", "rate": "0.9"});
@@ -118,7 +118,7 @@ async fn a_repeated_request_sets_one_rate() {
 }
 
 #[tokio::test]
-async fn what_is_no_rate_is_refused_and_leaves_nothing() {
+async fn rejects_invalid_rate_without_traces() {
     let shop = TestApp::start().tenant("corner");
     for (rate, pointer) in [
         ("0", "/rate"),
@@ -166,7 +166,7 @@ async fn what_is_no_rate_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_rate_that_is_written_down_cannot_change() {
+async fn rejects_change_of_stored_rate() {
     let shop = TestApp::start().tenant("corner");
     let id = set(&shop, "USD", "EUR", "0.9", "2026-01-01T00:00:00Z")
         .await
@@ -191,7 +191,7 @@ async fn a_rate_that_is_written_down_cannot_change() {
 }
 
 #[tokio::test]
-async fn published_rates_come_in_once() {
+async fn imports_published_rates_once() {
     let app = TestApp::start();
     let done = import(&app, EXTRACT).await.expect(200).json();
     assert_eq!(
@@ -232,7 +232,7 @@ async fn published_rates_come_in_once() {
 }
 
 #[tokio::test]
-async fn the_last_published_rate_before_the_day_holds_for_a_week() {
+async fn applies_last_published_rate_for_a_week() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, EXTRACT).await.expect(200);
@@ -261,7 +261,7 @@ async fn the_last_published_rate_before_the_day_holds_for_a_week() {
     ask(&shop, "EUR", "USD", "2025-04-13T23:59:59Z")
         .await
         .refused(422, "no_exchange_rate");
-    // The shop decides how old is too old.
+    // The shop sets the maximum age.
     let change = |days: i64| {
         shop.patch("/v1/settings/currency")
             .json(json!({"rate_max_age_days": days}))
@@ -282,7 +282,7 @@ async fn the_last_published_rate_before_the_day_holds_for_a_week() {
 }
 
 #[tokio::test]
-async fn holes_and_ended_currencies_have_no_rate() {
+async fn has_no_rate_for_gaps_and_ended_currencies() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, EXTRACT).await.expect(200);
@@ -306,7 +306,7 @@ async fn holes_and_ended_currencies_have_no_rate() {
 }
 
 #[tokio::test]
-async fn other_pairs_go_over_the_euro_exactly() {
+async fn computes_other_pairs_exactly_over_the_euro() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, EXTRACT).await.expect(200);
@@ -342,7 +342,7 @@ async fn other_pairs_go_over_the_euro_exactly() {
 }
 
 #[tokio::test]
-async fn the_shop_decides_whose_rates_count() {
+async fn uses_the_rate_source_of_the_shop() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     import(&app, EXTRACT).await.expect(200);
@@ -367,7 +367,7 @@ async fn the_shop_decides_whose_rates_count() {
 }
 
 #[tokio::test]
-async fn a_file_with_something_wrong_in_it_is_refused_whole() {
+async fn rejects_whole_file_when_a_part_is_invalid() {
     let app = TestApp::start();
     let good = "Date,USD,JPY,\n2026-01-14,1.1651,184.82,\n2026-01-13,1.1654,185.08,\n";
     for (old, new, code) in [
@@ -396,7 +396,7 @@ async fn a_file_with_something_wrong_in_it_is_refused_whole() {
         );
     }
     import(&app, good).await.expect(200);
-    // Compared with what is there already, too.
+    // New rates are also compared with stored ones.
     import(&app, "Date,USD\n2026-01-15,2.4\n")
         .await
         .refused(422, "absurd_rate");
@@ -418,10 +418,10 @@ async fn a_file_with_something_wrong_in_it_is_refused_whole() {
     );
 }
 
-/// A correction is held against what it takes the place of, also where no neighbour is that could
-/// tell, or all are corrected in one go.
+/// A correction is compared with the rate that it replaces, also without neighbours or when all
+/// rates are corrected together.
 #[tokio::test]
-async fn a_correction_that_is_far_from_what_it_corrects_is_refused() {
+async fn rejects_correction_far_from_the_stored_rate() {
     let app = TestApp::start();
     let (first, tenfold) = (
         "Date,USD,\n2026-01-14,1.1651,\n2026-01-13,1.1654,\n2025-11-03,1.15,\n",
@@ -446,7 +446,7 @@ async fn a_correction_that_is_far_from_what_it_corrects_is_refused() {
     import(&app, "Date,USD,\n2025-11-03,2.29,\n")
         .await
         .expect(200);
-    // On the operator's word what is there counts no more, and the neighbours still do.
+    // With the operator's confirmation, stored rates do not count, but neighbours still do.
     let right = |csv: &'static str| {
         let body = json!({"csv": csv, "corrections_are_right": true});
         app.admin("/v1/admin/exchange-rates/import")
@@ -464,10 +464,9 @@ async fn a_correction_that_is_far_from_what_it_corrects_is_refused() {
     );
 }
 
-/// The kuna ended with 2022: what a file says of it afterwards is no rate, and the rest of the file
-/// is taken.
+/// The kuna ended with 2022: later rates are skipped, and the rest of the file is imported.
 #[tokio::test]
-async fn rates_after_the_end_of_a_currency_are_left_out() {
+async fn skips_rates_after_the_end_of_a_currency() {
     let app = TestApp::start();
     let csv = "Date,USD,HRK,\n2026-01-14,1.1651,7.5345,\n2022-12-30,1.0666,7.5365,\n";
     let done = import(&app, csv).await.expect(200).json();
@@ -480,20 +479,21 @@ async fn rates_after_the_end_of_a_currency_are_left_out() {
         app.landlord_rows("SELECT day, rate FROM published_rate WHERE currency = 'HRK'"),
         ["2022-12-30|7.5365"]
     );
-    let told = logs().saying("published exchange rates of an ended currency were ignored");
+    let lines =
+        logs().saying("published exchange rates of a currency that had ended were left out");
     assert!(
-        told.lines().iter().any(|line| line["currency"] == "HRK"),
-        "{told:?}"
+        lines.lines().iter().any(|line| line["currency"] == "HRK"),
+        "{lines:?}"
     );
     import(&app, "Date,HRK,\n2026-01-14,7.5345,\n")
         .await
         .refused(422, "no_rates");
 }
 
-/// The published rates are kept in memory: a change behind the program's back is seen when their
-/// time is over, one that went through it at once.
+/// Published rates are cached: a change by another program is visible after their TTL, an import at
+/// once.
 #[tokio::test]
-async fn published_rates_are_believed_for_their_time_and_not_longer() {
+async fn caches_published_rates_for_their_ttl() {
     let app = TestApp::with(false, |config| {
         config.cache.rate_ttl = "10m".parse().expect("a span")
     });
@@ -530,7 +530,7 @@ fn published(app: &TestApp) -> Vec<String> {
 }
 
 #[test]
-fn a_daemon_that_was_just_installed_calls_nobody() {
+fn fetches_nothing_by_default() {
     let app = TestApp::start();
     assert_eq!(fetch(&app), None);
     assert_eq!(app.world().calls().len(), 0);
@@ -538,7 +538,7 @@ fn a_daemon_that_was_just_installed_calls_nobody() {
 }
 
 #[test]
-fn the_daily_rates_are_fetched_when_it_is_time() {
+fn fetches_daily_rates_when_due() {
     let app = TestApp::with(false, |config| config.exchange_rates.fetch = true);
     app.world().answers(|_| heard(DAILY));
     let next = fetch(&app).expect("it is to be fetched");
@@ -553,7 +553,7 @@ fn the_daily_rates_are_fetched_when_it_is_time() {
         tillbox::outbound::reach::Reach::Public
     );
     assert_eq!(published(&app), ["2026-01-14|USD|1.1651"]);
-    // Not before its time, also after a restart.
+    // Not before it is due, also after a restart.
     assert_eq!(fetch(&app), Some(next));
     app.restart();
     assert_eq!((fetch(&app), app.world().calls().len()), (Some(next), 1));
@@ -564,14 +564,14 @@ fn the_daily_rates_are_fetched_when_it_is_time() {
         (2, 1),
         "the same file again changes nothing"
     );
-    // Set back by a day, the clock does not keep it from being fetched.
+    // A clock that is set back by a day does not prevent the fetch.
     app.clock().set(app.now().plus_millis(-86_400_000));
     fetch(&app);
     assert_eq!(app.world().calls().len(), 3);
 }
 
 #[test]
-fn a_fetch_that_fails_is_tried_again_and_the_old_rates_stay() {
+fn retries_failed_fetch_and_keeps_old_rates() {
     let app = TestApp::with(false, |config| config.exchange_rates.fetch = true);
     app.world().answers(|_| heard(DAILY));
     app.clock().set(fetch(&app).expect("it is to be fetched"));
@@ -606,7 +606,7 @@ fn a_fetch_that_fails_is_tried_again_and_the_old_rates_stay() {
     }
     assert!(
         logs()
-            .saying("exchange rates could not be fetched; those that are there stay in use")
+            .saying("exchange rates could not be fetched; the stored ones stay in use")
             .lines()
             .len()
             >= 6
@@ -620,10 +620,9 @@ fn a_fetch_that_fails_is_tried_again_and_the_old_rates_stay() {
     );
 }
 
-/// The scheduler looks often enough for the settings to mean what they say, and a look writes
-/// nothing.
+/// The scheduler checks often enough for the configured interval, and a check writes nothing.
 #[test]
-fn the_scheduler_fetches_at_the_instant_that_the_fetch_names() {
+fn fetches_at_the_announced_time() {
     let app = TestApp::with(false, |config| {
         config.exchange_rates.fetch = true;
         config.exchange_rates.every = "10m".parse().expect("a span");
@@ -656,7 +655,7 @@ fn the_scheduler_fetches_at_the_instant_that_the_fetch_names() {
 }
 
 #[tokio::test]
-async fn the_operator_sees_when_rates_are_fetched_next() {
+async fn shows_next_fetch_to_the_operator() {
     let app = TestApp::with(false, |config| config.exchange_rates.fetch = true);
     app.world().answers(|_| heard(DAILY));
     let running = app.app();
@@ -679,7 +678,7 @@ async fn the_operator_sees_when_rates_are_fetched_next() {
 }
 
 #[tokio::test]
-async fn one_shops_rates_are_no_others() {
+async fn isolates_rates_of_tenants() {
     let app = TestApp::start();
     let (north, south) = (app.tenant("north"), app.tenant("south"));
     set(&north, "EUR", "USD", "2", "2026-01-01T00:00:00Z")

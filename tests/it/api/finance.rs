@@ -1,15 +1,15 @@
-//! `/v1/financial-orders` and `/v1/financial-transactions`.
+//! Tests of `/v1/financial-orders` and `/v1/financial-transactions`.
 
 use serde_json::{Value, json};
 use tillbox::tenancy::Scope;
 
 use crate::support::TestApp;
 
-/// An id that nothing has.
+/// An unused id.
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
 #[tokio::test]
-async fn a_financial_order_is_shown_as_it_was_locked() {
+async fn shows_financial_order_as_locked() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -49,7 +49,7 @@ async fn a_financial_order_is_shown_as_it_was_locked() {
 }
 
 #[tokio::test]
-async fn each_paid_order_has_one_completed_credit() {
+async fn creates_one_completed_credit_per_paid_order() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -72,7 +72,7 @@ async fn each_paid_order_has_one_completed_credit() {
 }
 
 #[tokio::test]
-async fn the_books_are_for_those_with_the_finance_scope() {
+async fn requires_finance_scope() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (till, books) = (

@@ -1,4 +1,4 @@
-//! `/health`, `/health/live`, `/health/ready`.
+//! Tests of `/health`, `/health/live` and `/health/ready`.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -17,7 +17,7 @@ use tillbox::worker::{JobError, Worker};
 
 use crate::support::{TestApp, TestShop, answer::Answer, blocking};
 
-/// As long as a test waits for what it expects to come at once.
+/// The longest wait for an event that is expected at once.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 async fn health(app: &TestApp, status: u16) -> Answer {
@@ -47,7 +47,7 @@ async fn health_endpoint() {
         "uptime_seconds": 5,
     });
     assert_eq!(well, expected);
-    // It has run for as long and beats as it did, whatever the clock was set to.
+    // Uptime and heartbeat do not depend on the clock setting.
     for ms in [-3_600_000, 3_840_000] {
         app.clock().set(app.now().plus_millis(ms));
         assert_eq!(health(&app, 200).await.json(), expected);
@@ -63,7 +63,7 @@ async fn health_endpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_store_shows_until_it_is_mended() {
+async fn reports_broken_tenant_until_it_is_repaired() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     app.stop();
@@ -105,7 +105,7 @@ async fn a_broken_store_shows_until_it_is_mended() {
         "a tenant's key tells nothing"
     );
 
-    // Moved there whole, because the worker may look at any moment.
+    // Replaced atomically, because the worker may read it at any moment.
     let restored = app.scratch().join("restored.db");
     std::fs::write(&restored, whole).unwrap();
     std::fs::rename(&restored, shop.path()).unwrap();
@@ -115,7 +115,7 @@ async fn a_broken_store_shows_until_it_is_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_was_removed_is_nobodys_trouble() {
+async fn ignores_deleted_tenant() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let process = app.app();
@@ -139,7 +139,7 @@ async fn a_store_that_was_removed_is_nobodys_trouble() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_questions_writes_once_a_second() {
+async fn writes_once_a_second_under_a_flood_of_requests() {
     let app = TestApp::start();
     let writes = || app.app().directory.database().stats().requests();
     let before = writes();
@@ -155,7 +155,7 @@ async fn a_flood_of_questions_writes_once_a_second() {
 }
 
 #[tokio::test]
-async fn ready_is_said_from_the_start_to_the_end() {
+async fn reports_ready_from_start_to_shutdown() {
     let app = TestApp::start();
     app.get("/health/live").send().await.expect(200);
     app.get("/health/ready")
@@ -172,7 +172,7 @@ async fn ready_is_said_from_the_start_to_the_end() {
 }
 
 #[test]
-fn many_who_ask_at_once_do_not_break_each_others_probe_of_the_cache() {
+fn probes_cache_independently_for_concurrent_requests() {
     let app = crate::support::TestApp::start();
     let running = app.app();
     std::thread::scope(|scope| {
@@ -183,14 +183,14 @@ fn many_who_ask_at_once_do_not_break_each_others_probe_of_the_cache() {
     });
 }
 
-/// Waits until the services are as they should be; gives the whole answer as the landlord sees it.
-async fn until(app: &TestApp, key: &str, services: Value) -> Value {
+/// Waits for the expected state of the services; returns the whole answer with the landlord's key.
+async fn wait_for_services(app: &TestApp, key: &str, services: Value) -> Value {
     let seen = async {
         loop {
             let answer = app.get("/health").bearer(key).send().await;
             let report = answer.json();
-            // A busy machine may answer the probe too late; its verdict stands until the clock goes
-            // on, which nobody else does here.
+            // A busy machine may answer the probe too late. The result is cached until the clock
+            // advances, which only this test does.
             if report["details"]["landlord_file"] == "no answer in time" {
                 app.advance(Duration::from_millis(PROBE_MS.unsigned_abs()));
             }
@@ -213,17 +213,17 @@ async fn until(app: &TestApp, key: &str, services: Value) -> Value {
     seen.unwrap_or_else(|_| panic!("the services are never {services}"))
 }
 
-fn well() -> Value {
+fn all_ok() -> Value {
     json!({"db": "ok", "cache": "ok", "queue": "ok"})
 }
 
 fn failing(service: &str) -> Value {
-    let mut services = well();
+    let mut services = all_ok();
     services[service] = json!("fail");
     services
 }
 
-/// A job that waits until a test lets it go.
+/// A job handler that waits until a test releases it.
 static HELD: (Mutex<bool>, Condvar) = (Mutex::new(true), Condvar::new());
 static HAS_COME: AtomicBool = AtomicBool::new(false);
 const HOLD: Handlers = {
@@ -242,35 +242,35 @@ fn enqueue(shop: &TestShop) {
         .expect("written");
 }
 
-/// Less room than the reserve, on a disk that is really filled.
+/// Fills the disk until less space than the reserve is free.
 async fn break_the_disk(app: &TestApp, key: &str, dir: &Path) {
     let free = app.app().space.measure().expect("a disk").free;
-    // So much that what others write meanwhile does not matter.
+    // Enough that concurrent writes of others do not matter.
     let ballast = (free / 4).min(256 << 20);
     app.restart_with(|config| config.storage.disk_reserve = ByteSize::bytes(free - ballast / 2));
     let worker = Worker::start(app.app());
-    until(app, key, well()).await;
+    wait_for_services(app, key, all_ok()).await;
     let path = dir.join("ballast");
     let file = File::create(&path).expect("room for a name");
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, ballast).expect("room");
     app.advance(Duration::from_secs(1));
-    let report = until(app, key, failing("db")).await;
+    let report = wait_for_services(app, key, failing("db")).await;
     assert!(report["details"]["disk"].is_string(), "{report}");
     drop(file);
     fs::remove_file(&path).expect("it is there");
     app.advance(Duration::from_secs(1));
-    until(app, key, well()).await;
+    wait_for_services(app, key, all_ok()).await;
     worker.stop(PATIENCE).await;
 }
 
-/// A store's file that is none, and is set aside.
-async fn break_a_store(app: &TestApp, key: &str, shop: &TestShop) {
+/// Replaces a tenant's file with garbage, so that it is quarantined.
+async fn break_a_tenant(app: &TestApp, key: &str, shop: &TestShop) {
     app.stop();
     let whole = fs::read(shop.path()).expect("a file");
     fs::write(shop.path(), b"no database at all").expect("written");
     app.resume();
     let worker = Worker::start(app.app());
-    let report = until(app, key, failing("db")).await;
+    let report = wait_for_services(app, key, failing("db")).await;
     assert_eq!(
         report["details"]["unavailable_tenants"][0]["slug"], "corner",
         "{report}"
@@ -280,11 +280,11 @@ async fn break_a_store(app: &TestApp, key: &str, shop: &TestShop) {
     fs::copy(&restored, shop.path().with_extension("new")).expect("copied");
     fs::rename(shop.path().with_extension("new"), shop.path()).expect("in its place");
     shop.get("/v1/catalog/products").send().await.expect(200);
-    until(app, key, well()).await;
+    wait_for_services(app, key, all_ok()).await;
     worker.stop(PATIENCE).await;
 }
 
-/// A job that is due and does not come to its turn.
+/// Enqueues a job that is due but does not run.
 async fn break_the_queue(app: &TestApp, key: &str, shop: &TestShop) {
     let worker = Worker::start_with(app.app(), HOLD);
     enqueue(shop);
@@ -297,11 +297,11 @@ async fn break_the_queue(app: &TestApp, key: &str, shop: &TestShop) {
     tokio::time::timeout(PATIENCE, come)
         .await
         .expect("the first begins");
-    until(app, key, well()).await;
+    wait_for_services(app, key, all_ok()).await;
     app.advance(Duration::from_millis(JOB_LATE_MS.unsigned_abs() + 1));
     loop {
-        let report = until(app, key, failing("queue")).await;
-        // Until the next beat it is the beat that is missing.
+        let report = wait_for_services(app, key, failing("queue")).await;
+        // Until the next heartbeat, the missing heartbeat is the fault.
         if report["details"]["queue"]
             .as_str()
             .is_some_and(|fault| fault.starts_with("a job has been waiting since"))
@@ -311,11 +311,11 @@ async fn break_the_queue(app: &TestApp, key: &str, shop: &TestShop) {
     }
     *HELD.0.lock().expect("nobody panics while holding it") = false;
     HELD.1.notify_all();
-    until(app, key, well()).await;
+    wait_for_services(app, key, all_ok()).await;
     worker.stop(PATIENCE).await;
 }
 
-/// A dispatcher that has not ended and does nothing any more: its threads are gone.
+/// Stops the threads of the dispatcher, which hangs without having ended.
 async fn break_the_dispatcher(app: &TestApp, key: &str) {
     let process = app.app();
     let (threads, lost) = blocking(|| {
@@ -327,11 +327,11 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
         let lost = threads.block_on(async { Worker::start(process) });
         (threads, lost)
     });
-    until(app, key, well()).await;
-    // Waited for: a beat that is under way would be one of the new time.
+    wait_for_services(app, key, all_ok()).await;
+    // Waits first: a heartbeat in progress would have the new time.
     blocking(|| threads.shutdown_timeout(PATIENCE));
     app.advance(Duration::from_millis(HEARTBEAT_STALE_MS.unsigned_abs() + 1));
-    let report = until(app, key, failing("queue")).await;
+    let report = wait_for_services(app, key, failing("queue")).await;
     let fault = report["details"]["queue"].as_str().unwrap_or_default();
     assert!(
         fault.starts_with("the worker has sent no heartbeat since"),
@@ -339,13 +339,13 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
     );
     drop(lost);
     let worker = Worker::start(app.app());
-    until(app, key, well()).await;
+    wait_for_services(app, key, all_ok()).await;
     worker.stop(PATIENCE).await;
-    let report = until(app, key, failing("queue")).await;
-    assert_eq!(report["details"]["queue"], "the worker is not running");
+    let report = wait_for_services(app, key, failing("queue")).await;
+    assert_eq!(report["details"]["queue"], "the worker does not run");
 }
 
-/// A cache that keeps nothing.
+/// Makes the cache drop all entries.
 async fn break_the_cache(app: &TestApp, key: &str) {
     let with = |kept: u64| {
         move |app: App| App {
@@ -353,18 +353,17 @@ async fn break_the_cache(app: &TestApp, key: &str) {
             ..app
         }
     };
-    for (kept, services) in [(0, failing("cache")), (100, well())] {
+    for (kept, services) in [(0, failing("cache")), (100, all_ok())] {
         app.refit(with(kept));
         let worker = Worker::start(app.app());
-        until(app, key, services).await;
+        wait_for_services(app, key, services).await;
         worker.stop(PATIENCE).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_degrades_and_heals() {
-    // A disk that few others write to, where there is one: how much room there is must not change
-    // by itself.
+    // Uses a disk with few other writers, if possible: its free space must not change by itself.
     let dir = tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
         .expect("a directory");
@@ -375,7 +374,7 @@ async fn health_degrades_and_heals() {
     let shop = app.tenant("corner");
     let key = app.landlord_key();
     break_the_disk(&app, &key, dir.path()).await;
-    break_a_store(&app, &key, &shop).await;
+    break_a_tenant(&app, &key, &shop).await;
     break_the_queue(&app, &key, &shop).await;
     break_the_dispatcher(&app, &key).await;
     break_the_cache(&app, &key).await;

@@ -1,4 +1,4 @@
-//! `/v1/inventory`: stock and its movements.
+//! Tests of `/v1/inventory`: stock and its movements.
 
 use serde_json::{Value, json};
 use tillbox::primitives::limits::{QUANTITY_MAX, STOCK_MAX};
@@ -7,7 +7,7 @@ use tillbox::tenancy::Scope;
 use crate::support::answer::pointers;
 use crate::support::{Answer, TestApp, TestShop};
 
-/// An id that nothing has.
+/// An unused id.
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
 async fn adjust(shop: &TestShop, body: Value) -> Answer {
@@ -32,7 +32,7 @@ async fn stock(shop: &TestShop, product: &str) -> Value {
         .json()
 }
 
-/// Rows that a refusal must not leave behind.
+/// Counts rows that a rejected request must not write.
 fn traces(shop: &TestShop) -> (i64, i64, i64) {
     (
         shop.count("SELECT count(*) FROM stock"),
@@ -42,7 +42,7 @@ fn traces(shop: &TestShop) -> (i64, i64, i64) {
 }
 
 #[tokio::test]
-async fn what_nobody_counted_is_nothing() {
+async fn reports_zero_for_uncounted_product() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -54,7 +54,7 @@ async fn what_nobody_counted_is_nothing() {
 }
 
 #[tokio::test]
-async fn an_adjustment_moves_stock_and_leaves_a_movement_and_an_audit_job() {
+async fn adjusts_stock_with_movement_and_audit_job() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -95,7 +95,7 @@ async fn an_adjustment_moves_stock_and_leaves_a_movement_and_an_audit_job() {
 }
 
 #[tokio::test]
-async fn a_count_sets_stock_and_one_that_agrees_changes_nothing() {
+async fn sets_counted_stock_and_ignores_equal_count() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -120,7 +120,7 @@ async fn a_count_sets_stock_and_one_that_agrees_changes_nothing() {
 }
 
 #[tokio::test]
-async fn stock_never_falls_below_what_is_reserved() {
+async fn rejects_stock_below_reservations() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -148,7 +148,7 @@ async fn stock_never_falls_below_what_is_reserved() {
 }
 
 #[tokio::test]
-async fn stock_has_an_upper_limit() {
+async fn limits_stock() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -161,7 +161,7 @@ async fn stock_has_an_upper_limit() {
 }
 
 #[tokio::test]
-async fn bad_corrections_are_refused_with_all_their_faults_and_leave_no_trace() {
+async fn rejects_invalid_corrections_with_all_faults() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -215,7 +215,7 @@ async fn bad_corrections_are_refused_with_all_their_faults_and_leave_no_trace() 
 }
 
 #[tokio::test]
-async fn products_that_are_unknown_or_another_shops_are_not_found() {
+async fn hides_unknown_products_and_those_of_other_tenants() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let theirs = other.product("TEA", 100).await;
@@ -245,7 +245,7 @@ async fn products_that_are_unknown_or_another_shops_are_not_found() {
 }
 
 #[tokio::test]
-async fn stock_needs_its_scope() {
+async fn requires_inventory_scope() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let key = shop.key_with(&[Scope::CatalogWrite]);
@@ -265,7 +265,7 @@ async fn stock_needs_its_scope() {
 }
 
 #[tokio::test]
-async fn movements_come_in_pages_and_of_one_product() {
+async fn lists_movements_by_page_and_product() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (tea, mug) = (
@@ -333,7 +333,7 @@ async fn movements_come_in_pages_and_of_one_product() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn adjustments_at_the_same_time_are_all_counted() {
+async fn applies_all_concurrent_adjustments() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;

@@ -1,10 +1,10 @@
-//! `/v1/invoices`.
+//! Tests of `/v1/invoices`.
 
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
 
-/// An id that nothing has.
+/// An unused id.
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
 fn numbers(page: &Value) -> Vec<String> {
@@ -16,7 +16,7 @@ fn numbers(page: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_invoice_is_shown_as_it_was_issued() {
+async fn shows_invoice_as_issued() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -56,7 +56,7 @@ async fn an_invoice_is_shown_as_it_was_issued() {
 }
 
 #[tokio::test]
-async fn each_year_counts_from_one_without_a_gap_whatever_was_refused_in_between() {
+async fn numbers_each_year_from_one_without_gaps() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 6).await;
@@ -76,7 +76,7 @@ async fn each_year_counts_from_one_without_a_gap_whatever_was_refused_in_between
     .enumerate()
     {
         let at = format!("{year}-06-01T12:00:00Z");
-        // Each finds out at another point that it cannot be.
+        // Each is rejected at another stage.
         shop.sale("none", sale(&at, 100, 45_000))
             .await
             .refused(409, "out_of_stock");
@@ -97,7 +97,7 @@ async fn each_year_counts_from_one_without_a_gap_whatever_was_refused_in_between
 }
 
 #[tokio::test]
-async fn a_format_without_a_year_counts_on_over_the_years() {
+async fn continues_numbers_over_years_without_year_in_format() {
     let app = TestApp::with(false, |config| {
         config.invoicing.number_format = "R/{seq:04}".to_owned()
     });
@@ -117,7 +117,7 @@ async fn a_format_without_a_year_counts_on_over_the_years() {
 }
 
 #[tokio::test]
-async fn invoices_are_listed_by_pages_that_new_ones_do_not_shift() {
+async fn keeps_pages_stable_while_invoices_are_issued() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;

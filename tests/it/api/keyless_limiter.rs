@@ -1,5 +1,5 @@
-//! The limits of callers without a good key: on every route, by address, by shop, and for keys that
-//! are guessed.
+//! The rate limits of callers without a valid key: on every route, by address, by tenant, and for
+//! guessed keys.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ fn rate(text: &str) -> Rate {
     text.parse().expect("a rate")
 }
 
-/// The default limits, some of them changed.
+/// Starts with the default limits, changed by `change`.
 fn limited_with(change: impl FnOnce(&mut Config)) -> TestApp {
     TestApp::with(false, |config| {
         config.rate_limits = RateLimits::default();
-        // The limits of requests are met here before that of carts.
+        // The limit of carts must not be reached before the rate limits.
         config.storefront.carts_per_address = 1_000;
         change(config);
     })
 }
 
-/// A call of the storefront of a shop: without a key, from an address.
+/// Builds a keyless call of a tenant's storefront from an address.
 fn visit(shop: &TestShop, method: Method, path: &str, address: &str) -> Call {
     let call = shop.app.call(method, path).at_address(address);
     call.header("x-tillbox-tenant", shop.slug.as_str())
@@ -132,7 +132,7 @@ async fn charges_bad_keys_to_their_address_on_every_route() {
         .await
         .expect(200);
 
-    // The till behind the same router goes on, and so does a visitor without any key.
+    // A till behind the same router still works, and so does a visitor without a key.
     for _ in 0..50 {
         let till = shop.get("/v1/orders").at_address("198.51.100.7");
         till.send().await.expect(200);
@@ -160,8 +160,8 @@ async fn counts_a_thousand_addresses_of_one_network_as_one() {
     next_network.expect(201);
 }
 
-/// The proxy is then the caller: an unlimited way in would be a hole. The operator is told what to
-/// set.
+/// The proxy then counts as the caller, because unlimited access would be a hole. A log line tells
+/// the operator which setting to change.
 #[tokio::test]
 async fn shares_one_bucket_when_a_trusted_proxy_sends_no_address() {
     let app = limited_with(|config| {

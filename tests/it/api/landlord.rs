@@ -1,4 +1,4 @@
-//! `/v1/landlord`: tenants, domains and keys.
+//! Tests of `/v1/landlord`: tenants, domains and keys.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ impl Landlord {
 }
 
 #[tokio::test]
-async fn a_tenant_is_made_and_its_key_opens_it() {
+async fn creates_tenant_with_working_key() {
     let landlord = Landlord::start();
     let body = json!({"slug": "kiosk", "name": "Kiosk", "currency": "CHF",
         "domains": ["Kiosk.Example.org"]});
@@ -76,7 +76,7 @@ async fn a_tenant_is_made_and_its_key_opens_it() {
 }
 
 #[tokio::test]
-async fn a_path_names_a_tenant_by_its_id_as_well() {
+async fn accepts_tenant_id_in_paths() {
     let landlord = Landlord::start();
     let made = landlord
         .post("/tenants", json!({"slug": "kiosk", "name": "Kiosk"}))
@@ -112,7 +112,7 @@ async fn a_path_names_a_tenant_by_its_id_as_well() {
 }
 
 #[tokio::test]
-async fn the_currency_is_euro_unless_said() {
+async fn defaults_currency_to_euro() {
     let landlord = Landlord::start();
     let made = landlord
         .post("/tenants", json!({"slug": "a", "name": "A"}))
@@ -123,7 +123,7 @@ async fn the_currency_is_euro_unless_said() {
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_with_a_tenant_is_said_at_once() {
+async fn reports_all_faults_of_a_tenant() {
     let landlord = Landlord::start();
     let body = json!({"slug": "../x", "name": "", "currency": "eur", "domains": ["ok.example",
         "http://no"]});
@@ -149,7 +149,7 @@ async fn all_that_is_wrong_with_a_tenant_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn slugs_and_domains_belong_to_one_tenant() {
+async fn rejects_duplicate_slugs_and_domains() {
     let landlord = Landlord::start();
     landlord.app.tenant("corner");
     let body = json!({"slug": "corner", "name": "Again"});
@@ -176,7 +176,7 @@ async fn slugs_and_domains_belong_to_one_tenant() {
         .send()
         .await
         .refused(409, "domain_taken");
-    // Its own once more is no change.
+    // Setting its own domain again is not a change.
     landlord
         .post("/tenants/corner/domains", host)
         .send()
@@ -185,7 +185,7 @@ async fn slugs_and_domains_belong_to_one_tenant() {
 }
 
 #[tokio::test]
-async fn a_domain_leads_to_its_tenant_at_once() {
+async fn resolves_new_domain_at_once() {
     let landlord = Landlord::start();
     let shop = landlord.app.tenant("corner");
     shop.product("A", 100).await;
@@ -207,7 +207,7 @@ async fn a_domain_leads_to_its_tenant_at_once() {
 }
 
 #[tokio::test]
-async fn a_suspended_tenant_sells_nothing_until_it_is_resumed() {
+async fn rejects_sales_while_tenant_is_suspended() {
     let landlord = Landlord::start();
     let shop = landlord.app.tenant("corner");
     for _ in 0..2 {
@@ -242,7 +242,7 @@ async fn a_suspended_tenant_sells_nothing_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_deleted_tenant_is_gone_with_its_file_and_keys() {
+async fn deletes_tenant_with_file_and_keys() {
     let landlord = Landlord::start();
     let shop = landlord.app.tenant("corner");
     shop.product("A", 100).await;
@@ -271,7 +271,7 @@ async fn a_deleted_tenant_is_gone_with_its_file_and_keys() {
 }
 
 #[tokio::test]
-async fn a_key_has_its_scopes_and_no_others() {
+async fn limits_key_to_its_scopes() {
     let landlord = Landlord::start();
     landlord.app.tenant("corner");
     let body = json!({"name": "Reader", "scopes": ["reports", "catalog:read"]});
@@ -308,7 +308,7 @@ async fn a_key_has_its_scopes_and_no_others() {
 }
 
 #[tokio::test]
-async fn scopes_that_do_not_fit_are_named() {
+async fn names_invalid_scopes() {
     let landlord = Landlord::start();
     landlord.app.tenant("corner");
     let body = json!({"name": "", "scopes": ["pos", "everything"]});
@@ -348,7 +348,7 @@ async fn scopes_that_do_not_fit_are_named() {
 }
 
 #[tokio::test]
-async fn keys_are_listed_with_their_use_and_never_shown_again() {
+async fn lists_keys_with_last_use_but_without_secrets() {
     let landlord = Landlord::start();
     let shop = landlord.app.tenant("corner");
     let list = || landlord.get("/tenants/corner/api-keys").send();
@@ -365,7 +365,7 @@ async fn keys_are_listed_with_their_use_and_never_shown_again() {
 }
 
 #[tokio::test]
-async fn a_revoked_key_opens_nothing_from_then_on() {
+async fn rejects_revoked_key() {
     let landlord = Landlord::start();
     let shop = landlord.app.tenant("corner");
     let keys = landlord
@@ -404,7 +404,7 @@ async fn a_revoked_key_opens_nothing_from_then_on() {
 }
 
 #[tokio::test]
-async fn a_landlord_key_makes_another_one() {
+async fn creates_landlord_key_with_landlord_key() {
     let landlord = Landlord::start();
     let made = landlord
         .post("/api-keys", json!({"name": "Provisioning"}))
@@ -434,7 +434,7 @@ async fn a_landlord_key_makes_another_one() {
 }
 
 #[tokio::test]
-async fn the_house_is_closed_to_shops_and_strangers() {
+async fn rejects_tenants_and_strangers_on_landlord_routes() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for path in [
@@ -449,7 +449,7 @@ async fn the_house_is_closed_to_shops_and_strangers() {
             .refused(403, "insufficient_scope");
         app.get(path).local().send().await.expect(200);
     }
-    // What is for the operator alone is not there at all for others, whatever their key.
+    // Routes for the operator only do not exist for others, whatever their key.
     let import = || {
         app.call(Method::POST, "/v1/admin/catalog/import")
             .json(json!({"rows": []}))

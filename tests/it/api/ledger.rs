@@ -1,10 +1,10 @@
-//! `/v1/ledger`: accounts, entries, the trial balance.
+//! Tests of `/v1/ledger`: accounts, entries, the trial balance.
 
 use serde_json::{Value, json};
 
 use crate::support::{TestApp, TestShop};
 
-/// A sale in cash of goods for `amount` and 19 % of tax on it.
+/// Records a sale of goods for `amount` plus 19 % tax.
 async fn sale(shop: &TestShop, product: &str, sold_at: &str, method: &str, amount: i64) -> Value {
     let body = json!({"sold_at": sold_at, "lines": [{"product_id": product, "quantity": 1,
         "unit_price_minor": amount}],
@@ -23,7 +23,7 @@ async fn balance(shop: &TestShop, query: &str) -> Value {
         .json()
 }
 
-/// Code, currency, debit, credit of each account.
+/// Lists code, currency, debit and credit of each account.
 fn accounts(balance: &Value) -> Vec<String> {
     let accounts = balance["accounts"].as_array().expect("a list");
     let line = |account: &Value| {
@@ -40,7 +40,7 @@ fn accounts(balance: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_trial_balance_holds_what_was_booked_up_to_its_instant() {
+async fn sums_trial_balance_up_to_its_time() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     assert_eq!(
@@ -99,7 +99,7 @@ async fn the_trial_balance_holds_what_was_booked_up_to_its_instant() {
 }
 
 #[tokio::test]
-async fn the_chart_of_accounts_is_there_for_each_currency_that_was_sold_in() {
+async fn creates_accounts_for_each_currency_sold_in() {
     let app = TestApp::start();
     let shop = app.tenant_in("corner", "JPY");
     let tea = shop.product("TEA", 450).await;
@@ -121,7 +121,7 @@ async fn the_chart_of_accounts_is_there_for_each_currency_that_was_sold_in() {
 }
 
 #[tokio::test]
-async fn entries_are_listed_with_their_own_transfers() {
+async fn lists_entries_with_their_transfers() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;

@@ -1,5 +1,4 @@
-//! What is the same for all lists: a page costs as many statements as another, however many rows
-//! are on it.
+//! Rules of all lists: the number of statements for a page does not depend on its number of rows.
 
 use serde_json::json;
 
@@ -7,13 +6,13 @@ use crate::support::shop::Call;
 use crate::support::{TestApp, TestShop};
 
 const ROWS: usize = 40;
-/// As many currencies, beside the shop's own.
+/// [`ROWS`] currencies besides the shop's own.
 const CURRENCIES: &str = "USD JPY CHF GBP AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF \
     BMD BND \
                           BOB BRL BSD BTN BWP BZD CAD CDF CLP CNY COP CRC CZK DJF DKK DOP DZD EGP \
                           ETB FJD";
 
-/// Every list of the description: the paths whose answer is a page.
+/// Finds the paths in the OpenAPI document whose answer is a page.
 fn lists() -> Vec<String> {
     let document = tillbox::http::openapi();
     let paths = document["paths"].as_object().expect("paths");
@@ -27,9 +26,8 @@ fn lists() -> Vec<String> {
     paths.keys().filter(is_list).cloned().collect()
 }
 
-/// A shop that has at least [`ROWS`] rows in each of its lists, and as many shops and keys in the
-/// landlord's.
-async fn full_house(app: &TestApp) -> TestShop {
+/// Creates a tenant with at least [`ROWS`] rows in each list, and as many tenants and keys.
+async fn full_tenant(app: &TestApp) -> TestShop {
     let shop = app.tenant("corner");
     let (tea, mug) = (
         shop.stocked("TEA", 100, 10_000).await,
@@ -67,9 +65,9 @@ async fn full_house(app: &TestApp) -> TestShop {
 }
 
 #[tokio::test]
-async fn a_full_page_costs_no_more_statements_than_one_row() {
+async fn runs_same_number_of_statements_for_full_page_and_one_row() {
     let app = TestApp::start();
-    let shop = full_house(&app).await;
+    let shop = full_tenant(&app).await;
     let key = app.landlord_key();
     let (tenant, landlord) = (shop.db(), app.app().directory.database().clone());
     let statements = || tenant.stats().statements() + landlord.stats().statements();
@@ -85,7 +83,7 @@ async fn a_full_page_costs_no_more_statements_than_one_row() {
             }
         };
         let mut costs = Vec::new();
-        // The first call pays for what is remembered of its key.
+        // The first call fills the cache of its key.
         for limit in [1, 1, ROWS] {
             let before = statements();
             let answer = call(limit).send().await.expect(200).json();

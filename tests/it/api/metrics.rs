@@ -1,6 +1,6 @@
-//! `/metrics`. The counters are the whole process's, and other tests count beside these: what is
-//! exact is tested beside `note_request`, here that what happens shows at all, in the form that
-//! Prometheus reads, and that nothing that is sent makes it grow.
+//! Tests of `/metrics`. The counters belong to the whole process, and parallel tests change them:
+//! exact values are tested beside `note_request`. These tests check that events show at all, in the
+//! Prometheus format, and that no input increases the number of series.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tillbox::worker::Worker;
 use crate::support::TestApp;
 use crate::support::jobs::{id, insert};
 
-/// Samples by their name and labels, the families that they belong to checked on the way.
+/// Samples by name and labels; parsing checks their families.
 struct JobStats(BTreeMap<String, f64>);
 
 impl JobStats {
@@ -65,7 +65,7 @@ impl JobStats {
         Self(samples)
     }
 
-    /// The sum of all samples of a name whose labels hold all of these.
+    /// Sums all samples of a name that have all of these labels.
     fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let fits = |series: &str| {
             series.split('{').next() == Some(name)
@@ -95,7 +95,7 @@ impl JobStats {
     }
 }
 
-/// The family of a sample: a distribution's samples have names of their own.
+/// Finds the family of a sample: the samples of a distribution have their own names.
 fn family<'a>(name: &'a str, typed: &BTreeMap<&str, &str>) -> &'a str {
     let parts = ["_bucket", "_sum", "_count"]
         .iter()
@@ -107,7 +107,7 @@ fn family<'a>(name: &'a str, typed: &BTreeMap<&str, &str>) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happens_shows_in_the_figures() {
+async fn counts_events_in_metrics() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let worker = Worker::start(app.app());
@@ -182,7 +182,7 @@ async fn what_happens_shows_in_the_figures() {
         "the one that asked"
     );
 
-    // What is looked up is this process's own.
+    // The lookups are of this process.
     assert_eq!(after.one("tillbox_tenants_open"), 1.0);
     assert_eq!(after.one("tillbox_tenants_unavailable"), 0.0);
     assert_eq!(after.one("tillbox_ready"), 0.0);
@@ -225,9 +225,8 @@ async fn what_happens_shows_in_the_figures() {
         .expect(200);
 }
 
-/// Until the worker has counted and looked. It does so by the machine's clock, and the first time
-/// at once.
-async fn counted(is_so: impl Fn() -> bool) {
+/// Waits until the worker has counted. It counts by the machine's clock, the first time at once.
+async fn wait_until_counted(is_so: impl Fn() -> bool) {
     let wait = async {
         while !is_so() {
             tokio::task::yield_now().await;
@@ -239,7 +238,7 @@ async fn counted(is_so: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
+async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
     let app = TestApp::start();
     let shop = app.tenant("depths");
     app.work_off();
@@ -280,7 +279,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
             .any(|(queue, due)| queue == Queue::Low && due.is_some())
     };
     let worker = Worker::start(app.app());
-    counted(|| depth() == 6 && has_due()).await;
+    wait_until_counted(|| depth() == 6 && has_due()).await;
     let figures = JobStats::of(&app).await;
     let jobs = |figures: &JobStats, state: &str| {
         figures.one(&format!(
@@ -320,7 +319,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
     );
     worker.stop(Duration::from_secs(30)).await;
 
-    // What is gone is 0 and not what it was.
+    // States without jobs show 0, not the last value.
     app.admin("/v1/landlord/queue/flush")
         .send()
         .await
@@ -328,7 +327,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
     shop.raw("DELETE FROM job WHERE kind = 'kind.of_old'")
         .expect("gone");
     let worker = Worker::start(app.app());
-    counted(|| depth() == 0 && !has_due()).await;
+    wait_until_counted(|| depth() == 0 && !has_due()).await;
     let figures = JobStats::of(&app).await;
     assert_eq!(states.map(|state| jobs(&figures, state)), [0.0; 7]);
     assert_eq!(figures.one(age), 0.0);
@@ -337,7 +336,7 @@ async fn the_depths_of_the_queues_show_by_state_and_fall_to_nothing() {
 }
 
 #[tokio::test]
-async fn neither_what_is_sent_nor_how_many_stores_there_are_makes_the_figures_grow() {
+async fn bounds_number_of_series_for_any_input_and_tenant_count() {
     let app = TestApp::start();
     let shops: Vec<_> = (0..4)
         .map(|number| app.tenant(&format!("growth-{number}")))
@@ -381,10 +380,9 @@ async fn neither_what_is_sent_nor_how_many_stores_there_are_makes_the_figures_gr
     ])));
 }
 
-/// What is counted anywhere stands in the list, with the kind that it has there; and what stands
-/// there is counted.
+/// Every counted metric is in the list with its type, and every listed metric is counted.
 #[test]
-fn the_list_of_figures_is_whole() {
+fn lists_all_counted_metrics() {
     let mut counted: BTreeMap<String, Kind> = BTreeMap::new();
     let mut named = String::new();
     for source in crate::tidy::source::all()

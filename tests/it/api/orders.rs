@@ -1,14 +1,14 @@
-//! `/v1/orders`: reading orders and moving them along.
+//! Tests of `/v1/orders`: reading orders and their transitions.
 
 use serde_json::{Value, json};
 
 use crate::support::TestApp;
 use crate::support::sale::rows;
 
-/// An id that nothing has.
+/// An unused id.
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
-/// The states that an order can be in, with the ones it comes through.
+/// The states of an order, with the states on the way to each.
 const WAYS: [(&str, &[&str]); 5] = [
     ("pending", &[]),
     ("paid", &["pay"]),
@@ -17,7 +17,7 @@ const WAYS: [(&str, &[&str]); 5] = [
     ("cancelled", &["cancel"]),
 ];
 
-/// What is allowed, and where it leads. All else is refused.
+/// The allowed transitions. All others are rejected.
 const TABLE: [(&str, &str, &str); 4] = [
     ("pending", "pay", "paid"),
     ("pending", "cancel", "cancelled"),
@@ -26,7 +26,7 @@ const TABLE: [(&str, &str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn every_event_in_every_state_leads_where_the_table_says() {
+async fn follows_transition_table_for_every_event_and_state() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 100, 1_000).await;
@@ -81,7 +81,7 @@ async fn every_event_in_every_state_leads_where_the_table_says() {
 }
 
 #[tokio::test]
-async fn a_cancelled_order_frees_its_stock_and_takes_no_payment() {
+async fn releases_stock_and_rejects_payment_when_cancelled() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 100, 2).await;
@@ -109,7 +109,7 @@ async fn a_cancelled_order_frees_its_stock_and_takes_no_payment() {
         .await
         .refused(409, "order_not_payable");
     assert_eq!(refused["order_status"], "cancelled");
-    // The time of its reservation comes, and nothing is given back twice.
+    // The reservation expires later; stock is not released twice.
     app.advance(std::time::Duration::from_secs(15 * 60));
     app.work_off();
     assert_eq!(shop.stock(&tea).await, [2, 0, 2]);
@@ -118,7 +118,7 @@ async fn a_cancelled_order_frees_its_stock_and_takes_no_payment() {
 }
 
 #[tokio::test]
-async fn an_order_says_what_was_sold_whatever_the_catalog_says_now() {
+async fn keeps_sold_details_when_catalog_changes() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -144,7 +144,7 @@ async fn an_order_says_what_was_sold_whatever_the_catalog_says_now() {
 }
 
 #[tokio::test]
-async fn orders_are_listed_by_pages_and_by_status() {
+async fn lists_orders_by_page_and_status() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -193,7 +193,7 @@ async fn orders_are_listed_by_pages_and_by_status() {
         [numbers(&first), numbers(&second)],
         [vec![6, 5], vec![3, 1]]
     );
-    // Each has its own lines.
+    // Each order has its own lines.
     for order in page(String::new()).await["data"]
         .as_array()
         .expect("a list")
@@ -232,10 +232,10 @@ fn numbers(page: &Value) -> Vec<i64> {
         .collect()
 }
 
-/// Who did not hear the answer asks again under the same key; and what is said that nobody reads is
-/// refused.
+/// A client that missed the answer repeats the request with the same key. An unused body is
+/// rejected.
 #[tokio::test]
-async fn a_move_under_a_key_is_repeated_and_takes_no_body() {
+async fn replays_transition_for_same_key_and_rejects_body() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 100).await;
@@ -291,7 +291,7 @@ async fn a_move_under_a_key_is_repeated_and_takes_no_body() {
 }
 
 #[tokio::test]
-async fn ids_that_name_nothing_are_404_and_texts_that_are_no_ids_400() {
+async fn answers_404_for_unknown_and_400_for_malformed_ids() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for (method, tail) in [
@@ -316,7 +316,7 @@ async fn ids_that_name_nothing_are_404_and_texts_that_are_no_ids_400() {
 }
 
 #[tokio::test]
-async fn an_order_and_its_documents_are_found_by_its_number_and_its_id() {
+async fn finds_order_and_documents_by_number_and_id() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;

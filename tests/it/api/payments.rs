@@ -1,11 +1,11 @@
-//! `/v1/payments`, and the confirmation of a payment.
+//! Tests of `/v1/payments` and of the confirmation of payments.
 
 use serde_json::{Value, json};
 
 use crate::support::sale::{Placed, rows};
 use crate::support::{Answer, TestApp, TestShop, logs};
 
-/// An id that nothing has.
+/// An unused id.
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
 async fn open(shop: &TestShop, key: &str, order: &str, method: &str) -> Answer {
@@ -32,7 +32,7 @@ async fn status(shop: &TestShop, payment: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_declined_payment_is_kept_as_failed_and_a_new_one_pays_the_order() {
+async fn keeps_declined_payment_as_failed_and_accepts_a_new_one() {
     let app = TestApp::start_dev();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -63,7 +63,7 @@ async fn a_declined_payment_is_kept_as_failed_and_a_new_one_pays_the_order() {
         [10, 2, 8],
         "the order goes on waiting"
     );
-    // The same request again: the payment is over, and the key is not in the way of anything.
+    // The same request again: the payment has ended, and the key does not block anything.
     let refused = decline(&shop, "d", &placed)
         .await
         .refused(409, "payment_over");
@@ -105,7 +105,7 @@ async fn a_declined_payment_is_kept_as_failed_and_a_new_one_pays_the_order() {
 }
 
 #[tokio::test]
-async fn only_play_money_is_declined_by_a_word() {
+async fn allows_decline_only_for_test_payments() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -114,7 +114,7 @@ async fn only_play_money_is_declined_by_a_word() {
 }
 
 #[tokio::test]
-async fn a_second_confirmation_is_refused_noted_and_changes_nothing() {
+async fn rejects_and_logs_second_confirmation() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -144,7 +144,7 @@ async fn a_second_confirmation_is_refused_noted_and_changes_nothing() {
         panic!("{found:?}")
     };
     assert!(line.to_string().contains(&placed.payment), "{line}");
-    // By the other road as well, and by cancelling.
+    // By the other path as well, and by cancelling.
     let path = format!("/v1/payments/{}/confirm", placed.payment);
     let call = shop.post(&path).key("c-3").json(json!({}));
     call.send().await.refused(409, "payment_already_processed");
@@ -160,7 +160,7 @@ async fn a_second_confirmation_is_refused_noted_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_payment_is_confirmed_by_its_own_path_too() {
+async fn confirms_payment_by_its_own_path() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -186,7 +186,7 @@ async fn a_payment_is_confirmed_by_its_own_path_too() {
     );
     let other = shop.place(&[(&tea, 1)], "manual").await;
     let path = format!("/v1/payments/{}/confirm", other.payment);
-    // The key is bound to its path: another payment under it is another request.
+    // The key is bound to its path: another payment with the same key is another request.
     let call = shop
         .post(&path)
         .key("k")
@@ -196,7 +196,7 @@ async fn a_payment_is_confirmed_by_its_own_path_too() {
 }
 
 #[tokio::test]
-async fn a_payment_that_is_called_off_makes_room_for_another() {
+async fn accepts_new_payment_after_cancellation() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -220,7 +220,7 @@ async fn a_payment_that_is_called_off_makes_room_for_another() {
 }
 
 #[tokio::test]
-async fn an_order_takes_fifty_payments_and_no_more() {
+async fn limits_order_to_fifty_payments() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -246,7 +246,7 @@ async fn an_order_takes_fifty_payments_and_no_more() {
 }
 
 #[tokio::test]
-async fn bad_input_is_refused_and_leaves_nothing() {
+async fn rejects_invalid_input_without_traces() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -298,7 +298,7 @@ async fn bad_input_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn payments_are_listed_the_newest_first() {
+async fn lists_newest_payments_first() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;

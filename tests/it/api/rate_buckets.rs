@@ -1,5 +1,4 @@
-//! The buckets of the rate limits at their bounds: another rate, too many callers, and what
-//! outlasts a restart.
+//! Edge cases of rate limit buckets: a changed rate, too many callers, and restarts.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -34,7 +33,7 @@ fn kept(app: &TestApp) -> Vec<String> {
     app.landlord_rows("SELECT policy, address, full_at FROM rate_bucket ORDER BY address")
 }
 
-/// A bucket that lacks an hour would lock its caller out of a rate whose whole window is a second.
+/// A bucket an hour below full would lock its caller out of a rate with a window of a second.
 #[tokio::test]
 async fn empties_no_bucket_further_than_empty_when_the_window_gets_shorter() {
     let app = app_with("2/h");
@@ -58,7 +57,7 @@ async fn remembers_who_was_refused_when_the_same_rates_are_set_again() {
     assert!(!charge(&app, Policy::Login, 1).is_first_refusal);
 }
 
-/// The memory of who was refused is bounded: it is emptied when it is full.
+/// The memory of rejected callers is bounded: it is cleared when full.
 #[tokio::test]
 async fn forgets_who_was_refused_when_there_are_too_many() {
     let app = app_with("1/h");
@@ -143,7 +142,7 @@ async fn removes_kept_buckets_when_all_became_full() {
 }
 
 #[tokio::test]
-async fn writes_again_what_could_not_be_written() {
+async fn retries_failed_write() {
     let app = app_with("10/min");
     let break_off = "CREATE TRIGGER broken BEFORE INSERT ON rate_bucket
                      BEGIN SELECT RAISE(ABORT, 'broken off'); END";

@@ -1,5 +1,5 @@
-//! The rate limits as callers meet them: all defined, attached to each route of their group and to
-//! no other, exact by the injected clock, and charged to whom they belong.
+//! The rate limits as callers see them: each is defined, applies to all routes of its group and no
+//! others, is exact by the injected clock, and is charged to the right caller.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::process::Daemon;
 use crate::support::shop::Call;
 use crate::support::{Answer, TestApp, blocking, logs};
 
-/// With the rates that a shop has unless somebody sets them.
+/// Starts with the default rates.
 fn limited() -> TestApp {
     limited_with(|_| {})
 }
@@ -27,8 +27,8 @@ fn limited_with(settings: impl FnOnce(&mut Config)) -> TestApp {
     })
 }
 
-/// Routes that later versions have, with no more about them than their paths.
-fn routes_to_come(app: &TestApp) -> Router {
+/// Adds routes of later versions by their paths only.
+fn future_routes(app: &TestApp) -> Router {
     let routes = [
         "/v1/customer/login",
         "/v1/customer/register",
@@ -41,10 +41,10 @@ fn routes_to_come(app: &TestApp) -> Router {
     let router = routes.into_iter().fold(Router::new(), |router, path| {
         router.route(path, post(answer))
     });
-    tillbox::http::surrounded_routes(&app.app(), router)
+    tillbox::http::routes_with_layers(&app.app(), router)
 }
 
-/// `(remaining, seconds until one more)`, of an answer's `RateLimit`.
+/// Parses an answer's `RateLimit` field: `(remaining, seconds until one more)`.
 #[track_caller]
 fn standing(answer: &Answer, policy: &str) -> (u32, u64) {
     let field = answer.header("ratelimit").expect("the field is there");
@@ -59,8 +59,7 @@ fn standing(answer: &Answer, policy: &str) -> (u32, u64) {
 }
 
 fn group_of(path: &str) -> Option<&'static str> {
-    // Said once more here, in the words of the contract, and not taken from the table that is
-    // tested.
+    // Repeats the contract instead of reading the tested table.
     match path {
         path if path == "/v1/checkout" || path.starts_with("/v1/checkout/") => Some("checkout"),
         path if path == "/v1/payments" || path.starts_with("/v1/payments/") => Some("payment"),
@@ -71,7 +70,7 @@ fn group_of(path: &str) -> Option<&'static str> {
     }
 }
 
-/// The limiter of a call without a key: every route has one, but for those that monitors ask.
+/// The limiter of a keyless call: every route has one, except those for monitoring.
 fn keyless_group_of(path: &str, method: &Method) -> Option<&'static str> {
     let storefront = match method {
         &Method::GET => "storefront_read",
@@ -83,8 +82,8 @@ fn keyless_group_of(path: &str, method: &Method) -> Option<&'static str> {
     }
 }
 
-/// One call of every route there is, with a key and without one: each carries the field of its
-/// limiter, on a refusal as on an answer.
+/// Calls every route with and without a key: each answer, also a rejection, has the field of its
+/// limiter.
 #[tokio::test]
 async fn limits_every_route_of_a_group_and_every_keyless_call() {
     let app = limited();
@@ -145,9 +144,9 @@ async fn limits_every_route_of_a_group_and_every_keyless_call() {
 }
 
 #[tokio::test]
-async fn a_route_to_come_gets_its_limiter_by_its_name() {
+async fn limits_future_routes_by_path() {
     let app = limited();
-    let router = routes_to_come(&app);
+    let router = future_routes(&app);
     for (path, policy) in [
         ("/v1/customer/login", Some("\"login\";q=10;w=60")),
         ("/v1/customer/register", Some("\"login\";q=10;w=60")),
@@ -168,12 +167,12 @@ async fn a_route_to_come_gets_its_limiter_by_its_name() {
     }
 }
 
-/// The whole life of a bucket in each group: so many, then a refusal that says the truth.
+/// Uses up a bucket of each group; the rejection then has the exact wait.
 #[tokio::test]
-async fn each_is_exact_and_the_wait_it_names_is_the_truth() {
+async fn enforces_exact_limits_and_retry_after() {
     let app = limited();
     let shop = app.tenant("corner");
-    let router = routes_to_come(&app);
+    let router = future_routes(&app);
     for (policy, quota, path) in [
         ("checkout", 30, "/v1/checkout"),
         ("payment", 20, "/v1/payments"),
@@ -218,7 +217,7 @@ async fn each_is_exact_and_the_wait_it_names_is_the_truth() {
 }
 
 #[tokio::test]
-async fn the_fields_read_as_the_contract_has_them() {
+async fn writes_rate_limit_fields_as_in_the_contract() {
     let app = limited();
     let shop = app.tenant("corner");
     let answer = shop.post("/v1/checkout").send().await;
@@ -245,10 +244,10 @@ async fn the_fields_read_as_the_contract_has_them() {
     );
 }
 
-/// Replays and refusals count; a key has a bucket of its own, wherever it is used; a made-up one
+/// Replays and rejections count. A valid key has its own bucket from any address; an invalid one
 /// has none.
 #[tokio::test]
-async fn a_request_is_charged_to_its_key_and_without_a_good_one_to_its_address() {
+async fn charges_key_or_address_without_a_valid_key() {
     let app = limited();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
     let product = shop.product("TEA", 450).await;
@@ -281,7 +280,7 @@ async fn a_request_is_charged_to_its_key_and_without_a_good_one_to_its_address()
         "another key"
     );
 
-    // Whoever makes up a new key each time is one caller all the same.
+    // A client that invents a new key each time still counts as one caller.
     for number in 0..20 {
         let made_up = format!(
             "tb_abcdefgh_{}",
@@ -307,10 +306,10 @@ async fn a_request_is_charged_to_its_key_and_without_a_good_one_to_its_address()
 }
 
 #[tokio::test]
-async fn logins_and_notices_are_charged_to_their_address_whatever_key_they_show() {
+async fn charges_logins_and_webhooks_to_address_with_any_key() {
     let app = limited();
     let (shop, other) = (app.tenant("corner"), app.tenant("other"));
-    let router = routes_to_come(&app);
+    let router = future_routes(&app);
     let call = |path: &str, key: &str| {
         app.call_to(&router, Method::POST, path)
             .bearer(key)
@@ -339,11 +338,11 @@ async fn logins_and_notices_are_charged_to_their_address_whatever_key_they_show(
 }
 
 #[tokio::test]
-async fn a_proxy_is_believed_and_a_stranger_is_not() {
+async fn trusts_address_from_proxy_but_not_from_stranger() {
     let app = limited_with(|config| {
         config.server.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")]
     });
-    let router = routes_to_come(&app);
+    let router = future_routes(&app);
     let login = |peer: &str, field: &str, value: &str| {
         let call = app.call_to(&router, Method::POST, "/v1/customer/login");
         call.at_address(peer).header(field, value)
@@ -376,7 +375,7 @@ async fn a_proxy_is_believed_and_a_stranger_is_not() {
         6,
         "directly, and as itself"
     );
-    // A new address with each request, ten thousand in each: one bucket.
+    // A new forged address with each request, ten thousand in each: one bucket.
     for number in 0..9 {
         let forged = vec![format!("9.9.9.{number}"); 10_000].join(", ");
         assert_eq!(
@@ -408,15 +407,14 @@ async fn a_proxy_is_believed_and_a_stranger_is_not() {
     assert!(lines.lines()[0]["request_id"].is_string(), "{lines:?}");
 }
 
-/// Where the proxies write `Forwarded`, it counts, and what a client writes into the other header
-/// does not.
+/// If the proxies write `Forwarded`, it counts; a client's `X-Forwarded-For` does not.
 #[tokio::test]
-async fn the_proxies_header_is_the_one_that_the_configuration_names() {
+async fn reads_configured_forwarded_header() {
     let app = limited_with(|config| {
         config.server.trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
         config.server.forwarded_header = ForwardedHeader::Forwarded;
     });
-    let router = routes_to_come(&app);
+    let router = future_routes(&app);
     let left = async |forwarded: &str, xff: &str| {
         let call = app
             .call_to(&router, Method::POST, "/v1/customer/login")
@@ -434,7 +432,7 @@ async fn the_proxies_header_is_the_one_that_the_configuration_names() {
 }
 
 #[tokio::test]
-async fn who_runs_the_machine_is_not_limited() {
+async fn exempts_admin_socket() {
     let app = limited();
     let shop = app.tenant("corner");
     for _ in 0..40 {
@@ -443,10 +441,10 @@ async fn who_runs_the_machine_is_not_limited() {
     }
 }
 
-/// A refused request reads no body and opens no file: a damaged store's callers are told 429 and
-/// not 503.
+/// A rejected request reads no body and opens no file: callers of a damaged tenant get 429, not
+/// 503.
 #[tokio::test]
-async fn the_limit_comes_before_the_body_and_before_the_shops_file() {
+async fn checks_limit_before_body_and_tenant_file() {
     let app = limited();
     let shop = app.tenant("corner");
     for _ in 0..30 {
@@ -472,7 +470,7 @@ async fn the_limit_comes_before_the_body_and_before_the_shops_file() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_locks_nobody_out() {
+async fn admits_callers_after_clock_is_set_back() {
     let app = limited();
     let shop = app.tenant("corner");
     while shop.get("/v1/payments").send().await.status != 429 {}
@@ -490,10 +488,10 @@ async fn a_clock_that_is_set_back_locks_nobody_out() {
 }
 
 #[tokio::test]
-async fn buckets_of_logins_survive_a_restart_and_an_idle_process_writes_nothing() {
+async fn keeps_login_buckets_over_restart_without_idle_writes() {
     let app = limited();
     let login = async || {
-        let router = routes_to_come(&app);
+        let router = future_routes(&app);
         app.call_to(&router, Method::POST, "/v1/customer/login")
             .at_address("192.0.2.1")
             .send()
@@ -509,7 +507,7 @@ async fn buckets_of_logins_survive_a_restart_and_an_idle_process_writes_nothing(
     for _ in 0..8 {
         login().await.expect(200);
     }
-    // As the worker does now and then: after a `kill -9` this is what is left.
+    // Like the worker's periodic write: this remains after a `kill -9`.
     write();
     assert_eq!(
         app.landlord_rows("SELECT policy, address FROM rate_bucket"),
@@ -532,7 +530,7 @@ async fn buckets_of_logins_survive_a_restart_and_an_idle_process_writes_nothing(
     let refused = login().await;
     refused.clone().refused(429, "rate_limited");
     assert_eq!(standing(&refused, "login"), (0, 6));
-    // An hour later, on a clock that went back meanwhile: none is emptier than empty.
+    // An hour later, with a clock that was set back: no bucket is below empty.
     app.stop();
     app.clock().set(app.now().plus_millis(-3_600_000));
     app.resume();
@@ -549,7 +547,7 @@ async fn buckets_of_logins_survive_a_restart_and_an_idle_process_writes_nothing(
 }
 
 #[tokio::test]
-async fn other_groups_begin_anew_with_the_process() {
+async fn resets_other_groups_at_restart() {
     let app = limited();
     let shop = app.tenant("corner");
     while shop.get("/v1/payments").send().await.status != 429 {}
@@ -561,9 +559,9 @@ async fn other_groups_begin_anew_with_the_process() {
     assert!(app.landlord_rows("SELECT * FROM rate_bucket").is_empty());
 }
 
-/// What `config show` says is what is in effect.
+/// The output of `config show` matches the effective limits.
 #[test]
-fn the_configuration_shows_every_limit_and_sets_it() {
+fn shows_and_sets_every_limit_in_configuration() {
     let shown: Value = serde_json::to_value(Config::default()).expect("a configuration");
     let expected = json!({
         "checkout": "30/min", "payment": "20/min", "webhook": "120/min", "login": "10/min",
@@ -581,7 +579,7 @@ fn the_configuration_shows_every_limit_and_sets_it() {
 }
 
 #[tokio::test]
-async fn each_rate_is_the_one_that_is_set() {
+async fn applies_configured_rates() {
     let app = limited_with(|config| {
         config.rate_limits.payment = "2/h".parse().expect("a rate");
     });
@@ -596,10 +594,9 @@ async fn each_rate_is_the_one_that_is_set() {
     assert_eq!(standing(&answer, "checkout").0, 29);
 }
 
-/// Over real sockets: the real program, its own peer's address, and the commands of whoever runs
-/// it.
+/// Uses the real program over sockets: the peer's address, and commands on the admin socket.
 #[test]
-fn the_daemon_limits_by_the_address_of_the_connection() {
+fn limits_by_connection_address_in_daemon() {
     let dir = tempfile::tempdir().expect("a directory");
     let rate = std::path::Path::new("3/h");
     let daemon = Daemon::start_with(

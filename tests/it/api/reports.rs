@@ -1,4 +1,4 @@
-//! `/v1/reports`: what is read from the ledger.
+//! Tests of `/v1/reports`.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ async fn revenue(shop: &TestShop, query: &str) -> Value {
 }
 
 #[tokio::test]
-async fn revenue_is_what_the_ledger_has_for_the_period() {
+async fn sums_revenue_of_the_period_from_the_ledger() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     assert_eq!(revenue(&shop, "").await["currencies"], json!([]));
@@ -44,7 +44,7 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
             .await
             .expect(201);
     }
-    // What waits, and what was cancelled, is no revenue.
+    // Pending and cancelled orders are not revenue.
     let cancelled = shop.place(&[(&mug, 1)], "cash").await;
     shop.move_order(&cancelled.order, "cancel")
         .await
@@ -75,7 +75,7 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
         shop.get("/v1/reports/revenue?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z");
     let refused = backwards.send().await.refused(422, "validation_failed");
     assert_eq!(pointers(&refused), ["?to"]);
-    // A name that is misspelt is not taken for a period without bounds.
+    // A misspelt parameter must not mean an unbounded period.
     for query in [
         "?form=2026-01-01T00:00:00Z",
         "?from=2026-01-01T00:00:00Z&until=2026-02-01T00:00:00Z",
@@ -94,10 +94,10 @@ async fn revenue_is_what_the_ledger_has_for_the_period() {
     assert_eq!(crate::support::answer::pointers(&refused), ["?from", "?to"]);
 }
 
-/// A correction debits the account that the sale credited: revenue is the difference, and an entry
-/// with two transfers is one entry.
+/// A correction debits the account that the sale credited: revenue is the difference. An entry with
+/// two transfers counts once.
 #[tokio::test]
-async fn subtracts_what_a_later_entry_takes_back() {
+async fn subtracts_later_corrections() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;

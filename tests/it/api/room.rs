@@ -1,16 +1,16 @@
-//! A disk that is nearly full: what has to go on goes on, what would fill it is told so, and nobody
-//! has to start anything again.
+//! A nearly full disk: necessary work goes on, growth is rejected with a reason, and no restart is
+//! needed.
 
 use serde_json::json;
 use tillbox::config::ByteSize;
 
 use crate::support::TestApp;
 
-/// More than any disk has.
+/// A reserve larger than any disk.
 const ALL_THERE_IS: u64 = 1 << 60;
 
 #[tokio::test]
-async fn with_less_than_the_reserve_nothing_is_sold_and_the_rest_goes_on() {
+async fn refuses_sales_but_serves_the_rest_below_the_disk_reserve() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;

@@ -1,5 +1,4 @@
-//! What is the same for all routes: which there are, what they answer when there is none, and the
-//! request's id.
+//! Rules of all routes: their list, the answers to unknown paths, and the request id.
 //!
 //! After a new route: `INSTA_UPDATE=always cargo test --test it routes`.
 
@@ -12,7 +11,7 @@ fn document() -> Value {
     tillbox::http::openapi()
 }
 
-/// `METHOD path` of every route.
+/// Lists `METHOD path` of every route.
 pub fn routes() -> Vec<String> {
     let document = document();
     let paths = document["paths"].as_object().expect("paths");
@@ -28,7 +27,7 @@ pub fn routes() -> Vec<String> {
 }
 
 #[test]
-fn every_route_is_in_the_list() {
+fn lists_every_route() {
     insta::with_settings!({prepend_module_to_snapshot => false, omit_expression => true,
         snapshot_path => "."}, {
         insta::assert_snapshot!("routes", routes().join("\n"));
@@ -36,7 +35,7 @@ fn every_route_is_in_the_list() {
 }
 
 #[tokio::test]
-async fn the_description_is_made_from_the_routes_and_whole() {
+async fn describes_every_route_completely() {
     let app = TestApp::start();
     let served = app.get("/openapi.json").send().await.expect(200);
     assert_eq!(served.header("content-type"), Some("application/json"));
@@ -47,7 +46,7 @@ async fn the_description_is_made_from_the_routes_and_whole() {
             .as_str()
             .is_some_and(|version| version.starts_with("3.1"))
     );
-    // No reference leads nowhere.
+    // Every reference has a target.
     let text = document.to_string();
     for (place, _) in text.match_indices("\"$ref\":\"#/components/schemas/") {
         let name = text[place + 29..].split('"').next().unwrap_or_default();
@@ -138,10 +137,10 @@ async fn the_description_is_made_from_the_routes_and_whole() {
     );
 }
 
-/// What every call of a kind can be refused with stands at each of that kind, and what a client may
-/// leave out is not described as needed.
+/// Calls of one kind describe the same possible rejections. Optional fields are not described as
+/// required.
 #[test]
-fn a_calls_form_is_described_with_what_it_is_refused_for() {
+fn describes_parameters_and_refusals_of_calls() {
     let document = document();
     let operation = |path: &str, method: &str| document["paths"][path][method].clone();
     let statuses = |path: &str, method: &str| -> Vec<String> {
@@ -220,8 +219,7 @@ fn a_calls_form_is_described_with_what_it_is_refused_for() {
     }
 }
 
-/// Codes that only the command line meets: in the imports' lists of refused rows, and on the admin
-/// socket.
+/// Codes that only the command line sees: in the rejected rows of imports, and on the admin socket.
 const CODES_OF_COMMANDS: &[&str] = &[
     "absurd_rate",
     "currency_fixed",
@@ -234,7 +232,7 @@ const CODES_OF_COMMANDS: &[&str] = &[
     "wrong_day",
 ];
 
-/// The texts between quotes that look like a code.
+/// Finds quoted texts that look like a code.
 fn codes_in(text: &str) -> Vec<String> {
     let quoted = text.split('"').skip(1).step_by(2);
     let is_code = |text: &&str| {
@@ -247,7 +245,7 @@ fn codes_in(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_code_is_described() {
+fn describes_every_code() {
     let described = document().to_string();
     let mut codes = Vec::new();
     for source in crate::tidy::source::all() {
@@ -281,10 +279,9 @@ fn every_code_is_described() {
     );
 }
 
-/// Every route answers something of ours to a caller without a key: never a panic, never a bare
-/// status.
+/// No route panics or answers with a bare status to a caller without a key.
 #[tokio::test]
-async fn every_route_answers_anybody_in_our_form() {
+async fn answers_anonymous_calls_of_every_route_with_problem_documents() {
     let app = TestApp::start();
     app.tenant("corner");
     for route in routes() {
@@ -305,7 +302,7 @@ async fn every_route_answers_anybody_in_our_form() {
         if answer.status >= 400 && !path.starts_with("/health") {
             answer.problem();
         }
-        // A method that a path does not have.
+        // A method that the path does not support.
         app.call(Method::TRACE, &path)
             .send()
             .await
@@ -314,7 +311,7 @@ async fn every_route_answers_anybody_in_our_form() {
 }
 
 #[tokio::test]
-async fn a_path_that_there_is_not_is_a_problem_document() {
+async fn answers_unknown_path_with_problem_document() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for path in [
@@ -342,7 +339,7 @@ async fn a_path_that_there_is_not_is_a_problem_document() {
 }
 
 #[tokio::test]
-async fn the_requests_id_is_taken_over_when_it_is_sane() {
+async fn accepts_valid_request_id() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let longest = "x".repeat(128);
@@ -377,7 +374,7 @@ async fn the_requests_id_is_taken_over_when_it_is_sane() {
 }
 
 #[tokio::test]
-async fn a_requests_id_that_could_break_a_line_is_replaced() {
+async fn replaces_unsafe_request_id() {
     let app = TestApp::start();
     let too_long = "x".repeat(129);
     let mut seen = Vec::new();
@@ -409,10 +406,9 @@ async fn a_requests_id_that_could_break_a_line_is_replaced() {
     }
 }
 
-/// A fault is told to the caller by the request's id alone, and the log has its cause under that
-/// id.
+/// The caller gets only the request id of a fault; the log has its cause with that id.
 #[tokio::test]
-async fn the_log_has_the_cause_of_a_fault_under_the_requests_id() {
+async fn logs_cause_of_fault_with_request_id() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let id = shop.product("TEA", 450).await;

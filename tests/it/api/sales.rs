@@ -1,4 +1,4 @@
-//! `/v1/sales`: a whole paid sale at once.
+//! Tests of `/v1/sales`: a whole paid sale in one call.
 
 use serde_json::{Value, json};
 use tillbox::primitives::limits::PRICE_MINOR_MAX;
@@ -8,15 +8,15 @@ use crate::support::answer::pointers;
 use crate::support::sale::rows;
 use crate::support::{TestApp, TestShop};
 
-/// An id that nothing has; others are made of it by its last digits.
+/// An unused id; other ids differ in the last digits.
 const NOBODY: &str = "01890000-0000-7000-8000-000000000001";
 
-/// A client's own id.
+/// Makes a client's own id.
 fn own(number: u32) -> String {
     format!("018a0000-0000-7000-8000-{number:012}")
 }
 
-/// A sale of `quantity` units, paid in cash.
+/// Builds a cash sale of `quantity` units.
 fn cash(product: &str, quantity: i64, amount_minor: i64) -> Value {
     json!({"lines": [{"product_id": product, "quantity": quantity}], "payments": [{"method": "cash",
         "amount_minor": amount_minor}]})
@@ -28,7 +28,7 @@ fn with(mut body: Value, name: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_sale_is_one_call_and_every_row_of_it_is_counted() {
+async fn writes_expected_rows_for_one_sale() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (tea, bag) = (
@@ -94,7 +94,7 @@ async fn a_sale_is_one_call_and_every_row_of_it_is_counted() {
 }
 
 #[tokio::test]
-async fn payments_of_several_kinds_are_booked_each_and_cash_gives_change() {
+async fn books_each_payment_method_and_gives_change() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("vat", 190_000).await;
@@ -125,7 +125,7 @@ async fn payments_of_several_kinds_are_booked_each_and_cash_gives_change() {
             "1000|2200|190"
         ]
     );
-    // A coin too many: it is handed back whole, and its payment is over nothing.
+    // A superfluous coin is returned whole; its payment has an amount of zero.
     let payments =
         json!([{"method": "cash", "amount_minor": 1_190}, {"method": "cash", "amount_minor": 5}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
@@ -167,7 +167,7 @@ async fn payments_of_several_kinds_are_booked_each_and_cash_gives_change() {
 }
 
 #[tokio::test]
-async fn tax_on_top_and_tax_inside_add_up_to_the_cent() {
+async fn sums_exclusive_and_inclusive_tax_to_the_cent() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.tax_class("full", 190_000).await;
@@ -196,7 +196,7 @@ async fn tax_on_top_and_tax_inside_add_up_to_the_cent() {
         json!({"lines": lines, "payments": [{"method": "cash",
         "amount_minor": total}]})
     };
-    // On top: 99 × 19 % = 18.81 → 19, spread 7 + 6 + 6; 199 × 7 % = 13.93 → 14.
+    // Exclusive: 99 × 19 % = 18.81 → 19, spread 7 + 6 + 6; 199 × 7 % = 13.93 → 14.
     let order = shop.sale("top", sale(332)).await.expect(201).json()["order"].clone();
     let taxes = |order: &Value| -> Vec<i64> {
         let items = order["items"].as_array().expect("a list");
@@ -220,7 +220,7 @@ async fn tax_on_top_and_tax_inside_add_up_to_the_cent() {
                {"name": "Tax low", "rate_ppm": 70_000, "net_minor": 199, "tax_minor": 14},
                {"name": "No tax", "rate_ppm": 0, "net_minor": 1, "tax_minor": 0}])
     );
-    // Inside: 99 × 19 / 119 = 15.81 → 16, spread 6 + 5 + 5; 199 × 7 / 107 = 13.02 → 13.
+    // Inclusive: 99 × 19 / 119 = 15.81 → 16, spread 6 + 5 + 5; 199 × 7 / 107 = 13.02 → 13.
     shop.prices_include_tax(true).await;
     let order = shop.sale("inside", sale(299)).await.expect(201).json()["order"].clone();
     assert_eq!(taxes(&order), [6, 13, 5, 0, 5]);
@@ -237,7 +237,7 @@ async fn tax_on_top_and_tax_inside_add_up_to_the_cent() {
 }
 
 #[tokio::test]
-async fn a_sale_of_the_past_has_the_rates_the_number_and_the_booking_of_its_day() {
+async fn uses_rates_number_and_booking_date_of_past_sale() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     for (rate_ppm, from) in [
@@ -288,7 +288,7 @@ async fn a_sale_of_the_past_has_the_rates_the_number_and_the_booking_of_its_day(
         ),
         "the money came in then, and we heard of it now"
     );
-    // Another zone's new year is ours when it is ours.
+    // The year of a number is by UTC, not by the zone of the timestamp.
     let eve = shop
         .sale("eve", sale("2021-01-01T00:30:00+01:00", 1_160))
         .await
@@ -311,7 +311,7 @@ async fn a_sale_of_the_past_has_the_rates_the_number_and_the_booking_of_its_day(
         early["invoice"]["tax_lines"][0]["rate_ppm"], 160_000,
         "the first rate that was set"
     );
-    // The clock of a till that has lost its battery begins at another age, whose books are closed.
+    // The clock of a till without battery power starts in the past, where the books are closed.
     let bread = shop.product("BREAD", 300).await;
     let dated = |sold_at: &str| with(cash(&bread, 1, 300), "sold_at", json!(sold_at));
     for sold_at in [
@@ -329,7 +329,7 @@ async fn a_sale_of_the_past_has_the_rates_the_number_and_the_booking_of_its_day(
         .await
         .expect(201);
     assert_eq!(oldest.string("/invoice/number"), "INV-2016-000001");
-    // A till's clock may be five minutes fast, and no more.
+    // A till's clock may be at most five minutes fast.
     shop.sale("fast", sale("2026-01-15T10:05:00Z", 1_190))
         .await
         .expect(201);
@@ -340,7 +340,7 @@ async fn a_sale_of_the_past_has_the_rates_the_number_and_the_booking_of_its_day(
 }
 
 #[tokio::test]
-async fn a_sale_with_its_own_ids_is_recorded_once_for_ever() {
+async fn records_sale_with_client_ids_once() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.stocked("TEA", 450, 10).await;
@@ -381,7 +381,7 @@ async fn a_sale_with_its_own_ids_is_recorded_once_for_ever() {
             .refused(409, "id_conflict");
         assert_eq!(refused["id"], own(1), "{name}");
     }
-    // The same content in another order of its members is the same sale.
+    // The same content with members in another order is the same sale.
     let reordered = format!(
         r#"{{"payments": [{{"amount_minor": 500, "method": "cash", "id": "{}"}}], "lines": [{{"quantity": 1, "product_id": "{tea}", "id": "{}"}}], "id": "{}"}}"#,
         own(3),
@@ -398,7 +398,7 @@ async fn a_sale_with_its_own_ids_is_recorded_once_for_ever() {
 }
 
 #[tokio::test]
-async fn ids_of_lines_payments_and_orders_are_never_used_twice() {
+async fn rejects_reused_ids() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -436,13 +436,13 @@ async fn ids_of_lines_payments_and_orders_are_never_used_twice() {
     let placed = shop.place(&[(&tea, 1)], "cash").await;
     let taken = with(sale(None, &[8], &[9]), "id", json!(placed.order));
     shop.sale("k", taken).await.refused(409, "id_conflict");
-    // One id may name a line and a payment: they are of different kinds.
+    // A line and a payment may have the same id, because they are of different kinds.
     shop.sale("k", sale(Some(3), &[1], &[2])).await.expect(201);
     shop.assert_integrity();
 }
 
 #[tokio::test]
-async fn what_cannot_be_sold_is_refused_and_takes_no_number() {
+async fn rejects_unsellable_products_without_using_a_number() {
     let app = TestApp::start();
     let (shop, other) = (app.tenant("corner"), app.tenant("harbour"));
     let (tea, ice) = (
@@ -503,7 +503,7 @@ async fn what_cannot_be_sold_is_refused_and_takes_no_number() {
 }
 
 #[tokio::test]
-async fn bad_values_are_all_told_at_once() {
+async fn reports_all_invalid_values() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let body = json!({"id": "1", "sold_at": "yesterday", "email": "@", "lines": [
@@ -558,7 +558,7 @@ async fn bad_values_are_all_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_sale_needs_the_till_scope_and_never_comes_without_a_key() {
+async fn requires_pos_scope() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 450).await;
@@ -576,7 +576,7 @@ async fn a_sale_needs_the_till_scope_and_never_comes_without_a_key() {
 }
 
 #[tokio::test]
-async fn a_sale_survives_a_restart_and_a_large_one_is_whole() {
+async fn keeps_sales_over_restart_and_records_large_sale_completely() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let tea = shop.product("TEA", 3).await;

@@ -1,4 +1,4 @@
-//! `/v1/settings`: the shop itself.
+//! Tests of `/v1/settings`.
 
 use serde_json::json;
 use tillbox::tenancy::Scope;
@@ -7,7 +7,7 @@ use crate::support::TestApp;
 use crate::support::answer::pointers;
 
 #[tokio::test]
-async fn the_shop_is_shown_and_changed() {
+async fn shows_and_changes_shop() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let shown = shop.get("/v1/settings/shop").send().await.expect(200);
@@ -45,7 +45,7 @@ async fn the_shop_is_shown_and_changed() {
 }
 
 #[tokio::test]
-async fn what_is_so_already_is_no_change() {
+async fn ignores_change_to_equal_values() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let before = shop.get("/v1/settings/shop").send().await.expect(200);
@@ -72,7 +72,7 @@ async fn what_is_so_already_is_no_change() {
 }
 
 #[tokio::test]
-async fn a_lost_update_is_refused() {
+async fn rejects_lost_update() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let change = |tag: &str, name: &str| {
@@ -93,7 +93,7 @@ async fn a_lost_update_is_refused() {
 }
 
 #[tokio::test]
-async fn bad_settings_are_refused_and_change_nothing() {
+async fn rejects_invalid_settings() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let jobs = shop.count("SELECT count(*) FROM job");
@@ -128,7 +128,7 @@ async fn bad_settings_are_refused_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn settings_are_the_administrators() {
+async fn requires_admin_scope() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let key = shop.key_with(&[Scope::CatalogWrite, Scope::Orders]);

@@ -1,5 +1,5 @@
-//! The share of the disk per tenant: a tenant that reaches it sells on and grows no more, and no
-//! other tenant notices.
+//! The disk share per tenant: a tenant that reaches it still sells but grows no more, and other
+//! tenants are not affected.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tillbox::config::ByteSize;
 
 use crate::support::{Answer, TestApp, TestShop, logs};
 
-/// Restarts with a share of which the tenant's file uses so many percent.
+/// Restarts with a share of which the tenant's file uses `percent` percent.
 fn use_percent(shop: &TestShop, percent: u64) {
     shop.app.stop();
     let used = std::fs::metadata(shop.path()).expect("a file").len();
@@ -96,8 +96,7 @@ async fn sells_on_when_a_tenant_is_above_its_share_at_start() {
     app.work_off();
     shop.assert_integrity();
 
-    // The other tenant's file is of the same size, and so is its share: it is bounded by that
-    // alone.
+    // The other tenant's file has the same size and the same share, which alone limits it.
     app.restart_with(|config| config.storage.tenant_max = Some(ByteSize::bytes(64 << 20)));
     storefront_cart(&other).await.expect(201);
     storefront_cart(&shop).await.expect(201);
@@ -154,7 +153,7 @@ async fn derives_the_share_from_the_free_space_when_none_is_configured() {
     let free = app.app().space.measure().expect("a disk").free;
     let usage = app.app().shares.look(shop.id).expect("a disk");
     assert!(usage.used >= used, "{usage:?}");
-    // Others use the disk meanwhile, so the share is compared roughly.
+    // Other processes use the disk, so the share is compared roughly.
     let share = (free - (64 << 20)) * 4;
     assert!(
         (share / 2..=share * 2).contains(&usage.share),

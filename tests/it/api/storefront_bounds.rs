@@ -1,10 +1,10 @@
-//! The bounds of callers without an API key: their stored answers, carts, holds and unpaid orders.
+//! The limits of callers without an API key: stored answers, carts, holds and unpaid orders.
 
 use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
-use tillbox::maintenance::all_files;
+use tillbox::maintenance;
 use tillbox::primitives::limits::KEYLESS_ANSWER_BYTES_MAX;
 use tillbox::tenant::retention;
 use tokio::task::JoinSet;
@@ -66,7 +66,7 @@ impl<'a> Buyer<'a> {
         self.checkout_call(cart).send().await
     }
 
-    /// How many of the checkouts, all sent at once, were answered 201.
+    /// Sends the checkouts in parallel and counts the answers with status 201.
     async fn checkout_at_once(&self, carts: &[String]) -> usize {
         let calls: JoinSet<Answer> = carts
             .iter()
@@ -82,10 +82,10 @@ impl<'a> Buyer<'a> {
     }
 }
 
-/// As the sweep does for an open shop.
+/// Does the work of the sweep for an open tenant.
 fn sweep(shop: &TestShop) {
     let app = shop.app.app();
-    let cut_offs = all_files::cut_offs(&app, app.clock.now());
+    let cut_offs = maintenance::retention::cut_offs(&app, app.clock.now());
     shop.write(move |work| retention::delete_keyless(work, &cut_offs))
         .expect("deleted");
 }
@@ -279,7 +279,7 @@ async fn refuses_carts_beyond_bound_of_address_until_one_is_ordered() {
     for _ in 1..50 {
         buyer.new_cart().await.expect(201);
     }
-    // All of a network of 64 bits is one client.
+    // A /64 network is one client.
     let neighbour = Buyer::at(&shop, "2001:db8:1:2:ffff::9");
     let refused = neighbour.new_cart().await;
     assert_eq!(
@@ -306,7 +306,7 @@ async fn refuses_carts_beyond_bound_of_address_until_one_is_ordered() {
         .new_cart()
         .await
         .refused(409, "carts_per_address_limit");
-    // An abandoned cart is still there.
+    // An abandoned cart still exists.
     let path = format!("/v1/carts/{}/abandon", shop.cart(&[]).await);
     shop.post(&path).json(json!({})).send().await.expect(200);
     assert_eq!(
@@ -365,11 +365,11 @@ async fn deletes_anonymous_carts_after_their_days_and_keyed_ones_after_ninety() 
     assert_eq!(carts(), (0, 1), "the other one");
     assert_eq!(shop.count("SELECT carts FROM keyless_usage"), 0);
     assert_eq!(shop.count("SELECT count(*) FROM cart_item"), 0);
-    // The run of the night is for carts that were made with a key.
+    // The nightly run deletes carts that were created with a key.
     let prune = |days: u32| {
         app.advance(days * DAY);
         let running = app.app();
-        let cut_offs = all_files::cut_offs(&running, running.clock.now());
+        let cut_offs = maintenance::retention::cut_offs(&running, running.clock.now());
         let db = shop.db();
         let tables = &[retention::Table::Cart];
         let origin = tillbox::primitives::Origin::system();
@@ -413,7 +413,7 @@ async fn refuses_holds_beyond_pieces_and_share_of_one_address() {
     buyer.order(&few, 5).await.expect(201);
     buyer.order(&many, 250).await.expect(201);
     assert_eq!(shop.stock(&few).await, [40, 20, 20]);
-    // More than there is is out of stock, whatever may be held.
+    // More than the stock is insufficient stock, whatever may be held.
     Buyer::at(&shop, "203.0.113.2")
         .order(&few, 21)
         .await
@@ -564,7 +564,7 @@ async fn rejects_cancel_unpaid_without_exactly_one_choice() {
     refused.refused(401, "unauthenticated");
 }
 
-/// Takes a file back to the schema before `0009_storefront_bounds.sql`.
+/// Reverts a file to the schema before `0009_storefront_bounds.sql`.
 pub const DOWN: &str = "
     DROP TRIGGER cart_counted; DROP TRIGGER cart_deleted; DROP TRIGGER cart_client_erased; DROP \
     TRIGGER cart_client_not_set;
@@ -609,7 +609,7 @@ async fn replays_keys_and_keeps_carts_of_earlier_version() {
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     let other = buyer.post("/v1/carts", Some("c"), json!({"currency": "EUR"}));
     other.await.refused(422, "idempotency_key_reused");
-    // By hand, the answers of carts go at once, and no other.
+    // Manual pruning deletes the answers of carts at once, and no others.
     let deleted = shop
         .write(|work| tillbox::platform::idempotency::delete_keyless(work, 100))
         .expect("deleted");

@@ -1,4 +1,4 @@
-//! `/v1/tax-rates`: the rates of the tax classes over time.
+//! Tests of `/v1/tax-rates`: the rates of tax classes over time.
 
 use serde_json::json;
 use tillbox::tenancy::Scope;
@@ -7,7 +7,7 @@ use crate::support::TestApp;
 use crate::support::answer::pointers;
 
 #[tokio::test]
-async fn a_shop_begins_with_the_standard_class_and_adds_rates() {
+async fn starts_with_standard_class_and_adds_rates() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let body = json!({"tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000});
@@ -63,7 +63,7 @@ async fn a_shop_begins_with_the_standard_class_and_adds_rates() {
 }
 
 #[tokio::test]
-async fn bad_rates_are_refused_and_leave_no_trace() {
+async fn rejects_invalid_rates_without_traces() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let (rates, jobs) = (
@@ -106,7 +106,7 @@ async fn bad_rates_are_refused_and_leave_no_trace() {
 }
 
 #[tokio::test]
-async fn a_class_has_one_rate_from_an_instant_on() {
+async fn rejects_second_rate_with_same_start() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let body = json!({"tax_class": "standard", "name": "VAT 19 %", "rate_ppm": 190_000,
@@ -130,7 +130,7 @@ async fn a_class_has_one_rate_from_an_instant_on() {
 }
 
 #[tokio::test]
-async fn rates_are_read_by_the_storefront_and_changed_by_who_may() {
+async fn allows_keyless_reads_and_requires_scope_for_changes() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     shop.get("/v1/tax-rates")

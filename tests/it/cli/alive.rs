@@ -121,7 +121,7 @@ fn notifies_service_manager_from_start_to_stop() {
     let mut daemon = manager.start(dir.path(), &[], "300000");
     let ready = manager.hear();
     assert_eq!(ready[0], "READY=1");
-    assert_eq!(ready[1], "STATUS=0 shops open; the queue works");
+    assert_eq!(ready[1], "STATUS=0 tenants open; the queue works");
     manager.hear_of("WATCHDOG=1");
     let files = || {
         ["landlord.db", "landlord.db-wal"].map(|name| {
@@ -144,12 +144,12 @@ fn notifies_service_manager_from_start_to_stop() {
     .code(0);
     assert_eq!(
         manager.hear_of("STATUS=1"),
-        ["STATUS=1 shop open; the queue works"]
+        ["STATUS=1 tenant open; the queue works"]
     );
     run(dir.path(), &["queue", "pause", "low"]).code(0);
     assert_eq!(
         manager.hear_of("STATUS"),
-        ["STATUS=1 shop open; the queue works; paused: low"]
+        ["STATUS=1 tenant open; the queue works; paused: low"]
     );
     daemon.ask_to_end();
     assert_eq!(manager.hear_of("STOPPING")[0], "STOPPING=1");
@@ -167,11 +167,7 @@ fn serves_without_service_manager() {
         &[],
         &[("NOTIFY_SOCKET", &nowhere)],
     );
-    lines(
-        &daemon,
-        "the service manager could not be told how the daemon is",
-        1,
-    );
+    lines(&daemon, "cannot notify the service manager", 1);
     assert_eq!(daemon.terminate().code(), Some(0));
 }
 
@@ -183,8 +179,7 @@ fn stops_feeding_watchdog_while_landlord_file_is_locked() {
     let lock = rusqlite::Connection::open(dir.path().join("landlord.db")).expect("opens");
     lock.busy_timeout(PATIENCE).expect("set");
     lock.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let starving =
-        "the watchdog is not fed: the service manager starts the daemon anew if this lasts";
+    let starving = "the watchdog is not fed; the service manager restarts the daemon if this lasts";
     let said = lines(&daemon, starving, 1);
     assert!(
         said[0]["error"]
@@ -255,7 +250,7 @@ fn reloads_some_settings_and_names_the_others_on_sighup() {
     );
     let waiting = lines(
         &daemon,
-        "these keys have changed and take effect at the next start",
+        "these changed keys take effect at the next start",
         1,
     );
     assert_eq!(
@@ -305,7 +300,7 @@ fn runs_with_invalid_alert_key() {
     let mut daemon = Daemon::start(&data, &["--config", file]);
     let said = lines(
         &daemon,
-        "alerts by webhook wait until there is a key that signs them",
+        "webhook alerts wait until a signing key is available",
         1,
     );
     assert_eq!((&said[0]["level"], said.len()), (&json!("ERROR"), 1));
@@ -315,11 +310,7 @@ fn runs_with_invalid_alert_key() {
             .is_some_and(|error| error.contains("delete it")),
         "{said:?}"
     );
-    let warned = lines(
-        &daemon,
-        "the configuration is sound, and hardly what is wanted",
-        1,
-    );
+    let warned = lines(&daemon, "the configuration is valid but has warnings", 1);
     assert!(
         warned[0]["warning"]
             .as_str()
@@ -329,7 +320,7 @@ fn runs_with_invalid_alert_key() {
     signal(&daemon, "-HUP");
     let failed = lines(
         &daemon,
-        "these keys could not be taken; what was before holds",
+        "these keys could not be applied; their previous values stay in effect",
         1,
     );
     assert_eq!(failed[0]["keys"], "alerts");

@@ -100,7 +100,7 @@ fn warns_about_mail_alerts_without_mail_server() {
             &["config", "check", "--config", file.to_str().expect("UTF-8")],
         )
         .code(0);
-        assert!(checked.stdout.contains("is sound"), "{checked:?}");
+        assert!(checked.stdout.contains("is valid"), "{checked:?}");
         let said = checked
             .stderr
             .starts_with("warning: alerts.email_to is set and mail.smtp_url is not");

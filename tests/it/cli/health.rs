@@ -49,6 +49,6 @@ fn reports_unhealthy_when_peer_is_no_daemon() {
     });
     let dir = tempfile::tempdir().expect("a directory");
     let wrong = run(dir.path(), &["health", "--url", &url]).code(3);
-    assert!(wrong.stdout.contains("no report of health"), "{wrong:?}");
+    assert!(wrong.stdout.contains("is not a health report"), "{wrong:?}");
     stranger.join().expect("it was asked");
 }

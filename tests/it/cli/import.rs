@@ -293,7 +293,7 @@ fn rejects_file_that_is_no_catalog() {
         .catalog(&importer.file("c.csv", b"sku,name,price_minor,currency\nA,B,x,USD\n"))
         .code(1);
     assert!(
-        nothing.stderr.contains("not one row could be taken"),
+        nothing.stderr.contains("all rows were rejected"),
         "{nothing:?}"
     );
     importer.run(&["tenant", "suspend", "corner"]).code(0);
@@ -519,7 +519,7 @@ fn rejects_repeated_sku_every_time() {
         assert_eq!(report["refused"][0]["line"], 4);
         assert_eq!(
             report["refused"][0]["reason"],
-            "the SKU A is there twice, first in line 2"
+            "duplicate SKU A, first in line 2; remove one of the rows"
         );
     }
     assert_eq!(
@@ -618,8 +618,8 @@ fn imports_published_rates_completely_and_repeatedly() {
     let again = importer.run(&["exchange-rates", "import", &file]).code(0);
     assert_eq!(
         again.stdout,
-        "2 days: 0 rates new, 0 corrected, 2 unchanged\nleft out, because ISO 4217 no longer lists \
-         them: EEK\n"
+        "2 days: 0 rates created, 0 corrected, 2 unchanged\ncurrencies skipped, because ISO 4217 \
+         no longer lists them: EEK\n"
     );
     let absurd = importer.file("absurd.csv", b"Date,USD\n2026-01-15,116\n");
     let refused = importer.run(&["exchange-rates", "import", &absurd]).code(1);
@@ -647,8 +647,8 @@ fn imports_published_rates_completely_and_repeatedly() {
         .code(0);
     assert_eq!(
         done.stdout,
-        "2 days: 0 rates new, 2 corrected, 0 unchanged\n2 rates left out: of days after their \
-         currency had ended\n"
+        "2 days: 0 rates created, 2 corrected, 0 unchanged\n2 rates skipped: their days are after the \
+         end of the currency\n"
     );
     let bad = importer.file(
         "bad.csv",

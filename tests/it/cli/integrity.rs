@@ -45,7 +45,7 @@ fn lists_mismatches_and_exits_with_three() {
     let data = dir.path();
     let nothing = run(&data.join("typo"), &["integrity", "check"]).code(1);
     assert!(
-        nothing.failure()[0].contains("there is no data in"),
+        nothing.failure()[0].contains("no data found in"),
         "{nothing:?}"
     );
     assert!(!data.join("typo").exists(), "reading creates nothing");
@@ -75,7 +75,7 @@ fn lists_mismatches_and_exits_with_three() {
     let passed = run(data, &["integrity", "check"]).code(0);
     assert_eq!(
         (passed.stdout.as_str(), passed.stderr.as_str()),
-        ("PASS\n", "2 shops were checked\n")
+        ("PASS\n", "2 tenants checked\n")
     );
     let path = file_of(data, "bad");
     let conn = rusqlite::Connection::open(path).expect("it opens");

@@ -40,7 +40,7 @@ fn warns_and_goes_on_when_log_directory_is_read_only() {
         let output = daemon.output();
         let said = output
             .lines()
-            .find(|line| line.contains("no log files; make that directory writable"));
+            .find(|line| line.contains("cannot write log files; make the directory writable"));
         assert!(said.is_some_and(|line| line.contains("/file")), "{output}");
         assert_eq!(daemon.terminate().code(), Some(0));
     }

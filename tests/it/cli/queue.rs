@@ -87,7 +87,7 @@ fn lists_retries_and_forgets_failed_jobs_without_daemon() {
     let (first, second) = (shop(&data, "first"), shop(&data, "second"));
     assert_eq!(
         queue(&data, &["failed"]).code(0).stdout,
-        "No job was given up.\n"
+        "No discarded jobs found.\n"
     );
     for number in 1..=3 {
         put(&first, number, "low", "discarded");
@@ -202,7 +202,7 @@ fn leaves_running_job_alone_beside_daemon() {
     );
     assert_eq!(states(&file), ["running"]);
     let unknown = queue(&data, &["retry", &id(9)]).code(1);
-    assert_eq!(unknown.failure()[0], "error: there is no such job");
+    assert_eq!(unknown.failure()[0], "error: no such job");
     drop(daemon);
 }
 
@@ -217,7 +217,7 @@ fn keeps_pause_over_restart() {
     assert!(!paused.contains("alerts"), "{paused}");
     let paused = queue(&data, &["pause", "billing"]).code(0).stdout;
     assert!(
-        paused.contains("alerts of jobs that are given up wait in it"),
+        paused.contains("alerts about discarded jobs wait in it"),
         "{paused}"
     );
     queue(&data, &["resume", "billing"]).code(0);

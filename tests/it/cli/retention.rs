@@ -29,7 +29,7 @@ fn counts_and_prunes_with_and_without_daemon() {
     let data = dir.path();
     let nothing = run(&data.join("typo"), &["retention", "prune"]).code(1);
     assert!(
-        nothing.failure()[0].contains("there is no data in"),
+        nothing.failure()[0].contains("no data found in"),
         "{nothing:?}"
     );
     run(data, &["tenant", "create", "corner", "--name", "Corner"]).code(0);
@@ -123,7 +123,7 @@ fn reports_reason_when_tenant_cannot_be_pruned() {
         "{failed:?}"
     );
     assert!(
-        lines.contains(&"error: these shops were not pruned, or not to the end: broken"),
+        lines.contains(&"error: these tenants were not or not completely pruned: broken"),
         "{failed:?}"
     );
     let json = run(data, &["retention", "prune", "--dry-run", "--json"])
@@ -161,7 +161,7 @@ fn stores_clock_suspicion_until_operator_confirms() {
     run(data, &["retention", "prune", "--dry-run"]).code(0);
     let status = run(data, &["retention", "status"]).code(0).stdout;
     assert!(
-        status.contains("not trusted since") && status.contains("168 more hours"),
+        status.contains("suspect since") && status.contains("168 more hours"),
         "{status}"
     );
     // A dry run says nothing about the clock.

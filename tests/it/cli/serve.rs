@@ -84,7 +84,7 @@ fn rejects_demo_on_public_address() {
     let dir = tempfile::tempdir().expect("a directory");
     let refused = run(dir.path(), &["serve", "--dev", "--listen", "0.0.0.0:0"]).code(2);
     assert!(
-        refused.failure()[0].contains("this machine only"),
+        refused.failure()[0].contains("loopback addresses only"),
         "{refused:?}"
     );
     assert_eq!(
@@ -180,7 +180,7 @@ fn serves_without_unusable_demo_shop() {
     std::fs::write(file, [0; 8192]).expect("damaged");
     let mut daemon = Daemon::start(dir.path(), &["--dev"]);
     assert!(
-        daemon.output().contains("the demo shop cannot be used"),
+        daemon.output().contains("the demo shop is unavailable"),
         "{}",
         daemon.output()
     );

@@ -17,7 +17,7 @@ fn creates_lists_and_deletes_tenant_without_daemon() {
     let (_dir, data) = data();
     let nothing = run(&data, &["tenant", "list"]).code(1);
     assert!(
-        nothing.failure()[0].contains("there is no data in"),
+        nothing.failure()[0].contains("no data found in"),
         "{nothing:?}"
     );
     assert!(!data.exists(), "reading creates nothing");

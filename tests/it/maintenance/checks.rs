@@ -185,7 +185,7 @@ async fn reports_file_as_unchecked_when_check_fails() {
     let said = logs()
         .security()
         .of_tenant(&shop.id.to_string())
-        .saying("a store could not be checked");
+        .saying("tenant could not be checked");
     assert_eq!(said.lines().len(), 1);
     app.stop();
     std::fs::write(shop.path(), sound).expect("repaired");

@@ -336,7 +336,7 @@ async fn reports_reason_when_tenant_fails_and_prunes_the_others() {
     );
     let lines = logs()
         .of_tenant(&broken.id.to_string())
-        .saying("a store was passed over");
+        .saying("tenant skipped");
     assert_eq!(lines.lines().len(), 1);
     assert!(
         lines.contain("broken off"),

@@ -2,7 +2,7 @@
 //! ends.
 
 use serde_json::{Value, json};
-use tillbox::maintenance::all_files;
+use tillbox::maintenance;
 use tillbox::primitives::Timestamp;
 use tillbox::tenant::retention::{self, CutOffs, PruneJob};
 
@@ -113,7 +113,7 @@ async fn queues_a_job_when_more_than_512_pages_are_free() {
     free(&few, 480);
     free(&many, 560);
     let (running, now) = (app.app(), app.now());
-    blocking(|| all_files::begin_retention(&running, now)).expect("queued");
+    blocking(|| maintenance::retention::begin_retention(&running, now)).expect("queued");
     assert_eq!(
         (next_jobs(&few), next_jobs(&many)),
         (vec![], vec!["low|0".to_owned()])
@@ -127,7 +127,10 @@ async fn visits_no_file_when_the_process_is_stopping() {
     old_carts(&shop, 1);
     let (running, now) = (app.app(), app.now());
     running.tasks.stop();
-    for task in [all_files::begin_retention, all_files::check_changed] {
+    for task in [
+        maintenance::retention::begin_retention,
+        maintenance::integrity::check_changed,
+    ] {
         blocking(|| task(&running, now)).expect_err("it is put off");
     }
     assert!(next_jobs(&shop).is_empty());

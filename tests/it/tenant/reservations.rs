@@ -194,7 +194,7 @@ async fn reserves_nothing_when_one_line_lacks_stock() {
     assert!(matches!(
         refused,
         Err(StockRefused::OutOfStock {
-            wanted: 4,
+            requested: 4,
             available: 3,
             ..
         })
@@ -221,7 +221,7 @@ async fn hides_reserved_stock_from_others() {
     assert!(matches!(
         stocked.reserve(second, &[2]),
         Err(StockRefused::OutOfStock {
-            wanted: 2,
+            requested: 2,
             available: 1,
             ..
         })
@@ -276,7 +276,7 @@ async fn treats_missing_stock_row_as_zero() {
     assert!(matches!(
         stocked.reserve(order, &[1]),
         Err(StockRefused::OutOfStock {
-            wanted: 1,
+            requested: 1,
             available: 0,
             ..
         })
@@ -313,7 +313,7 @@ async fn gives_late_payer_remaining_stock_or_nothing() {
     stocked.reserve(other, &[1, 2]).expect("there is enough");
     let refused = stocked.consume(late);
     assert!(
-        matches!(refused, Err(StockRefused::OutOfStock { ref sku, wanted: 4, available: 3,
+        matches!(refused, Err(StockRefused::OutOfStock { ref sku, requested: 4, available: 3,
             .. }) if sku.as_str() == "B")
     );
     assert_eq!(stocked.stock(), ["A|5|1", "B|5|2"]);

@@ -1,8 +1,8 @@
-//! `/v1/landlord/queue/retry`, `…/flush`: what is done to all jobs that were given up, of all
-//! stores or of one.
+//! `/v1/landlord/queue/retry`, `…/flush`: retries or deletes all discarded jobs, of all tenants or
+//! of one.
 //!
-//! A store's share of a call is one bounded transaction, and a call ends with the first one that is
-//! full; `next_cursor` says where to go on. A store in which it fails hinders no other.
+//! Each tenant's part of a call is one bounded transaction. A call ends with the first full
+//! transaction; `next_cursor` continues there. A failure in one tenant does not stop the others.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::jobs::parse_queue;
-use super::tenant_walk::{CursorParams, FailedView, Tenants, named};
+use super::tenant_walk::{CursorParams, FailedView, TenantBatch, named};
 use crate::app::App;
 use crate::http::extract::{Landlord, QueryOf, WalkBeside};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::WalkRequest;
 use crate::platform::queue::Queue;
@@ -26,21 +26,20 @@ use crate::primitives::limits::JOBS_CHANGED_MAX;
 use crate::tenancy::{TenantAccess, commands};
 use crate::tenant::jobs::{self, Sweep, Swept};
 
-/// The routes of the jobs that were given up.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(retry_discarded))
         .routes(routes!(flush_discarded))
 }
 
-/// Which of the jobs that were given up.
+/// The filter of discarded jobs.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct DiscardedQuery {
-    /// Only this tenant's: its slug or its id.
+    /// Only this tenant, by slug or id.
     tenant: Option<String>,
-    /// Only those of this queue.
+    /// Only jobs of this queue.
     #[param(inline, value_type = Option<Queue>)]
     queue: Option<String>,
 }
@@ -48,101 +47,96 @@ struct DiscardedQuery {
 #[derive(Serialize, ToSchema)]
 struct SweptView {
     tenant: Slug,
-    /// Jobs that were retried or forgotten.
+    /// Jobs that were retried or deleted.
     changed: u32,
-    /// Jobs that stay, because another one with the same unique key does what they would.
+    /// Jobs that stay, because another one with the same unique key does the same work.
     skipped: u32,
 }
 
-/// What was done, store by store, the oldest store first; stores without such jobs are left out.
+/// The result, tenant by tenant, the oldest tenant first; tenants without such jobs are left out.
 #[derive(Serialize, ToSchema)]
 struct SweepView {
     swept: Vec<SweptView>,
-    /// Tenants in which it failed, and why; the log has it too.
+    /// Tenants for which it failed, with the reason; the log has it too.
     failed: Vec<FailedView>,
-    /// `null` when no such job is left; else the same call with this as `cursor` goes on.
+    /// `null` when no such job is left; otherwise the `cursor` of the next call.
     next_cursor: Option<String>,
 }
 
-/// Tries the jobs again that were given up, from the beginning and with all their attempts: so many
-/// with each call.
+/// Retries discarded jobs with all their attempts, a bounded number with each call.
 #[utoipa::path(post, path = "/landlord/queue/retry", tag = "landlord", params(DiscardedQuery,
     CursorParams),
     responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"),
         (status = 422, description = "`validation_failed`")))]
 async fn retry_discarded(
-    house: Landlord,
+    landlord: Landlord,
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<DiscardedQuery>,
 ) -> Result<Json<SweepView>, Problem> {
-    sweep(house, Sweep::Retry, walk, query).await
+    sweep(landlord, Sweep::Retry, walk, query).await
 }
 
-/// Forgets the jobs that were given up, with their errors: so many with each call. Those that run
-/// or wait are left alone.
+/// Deletes discarded jobs with their errors, a bounded number with each call. Running and waiting
+/// jobs are left alone.
 #[utoipa::path(post, path = "/landlord/queue/flush", tag = "landlord", params(DiscardedQuery,
     CursorParams),
     responses((status = 200, body = SweepView), (status = 404, description = "`tenant_not_found`"),
         (status = 422, description = "`validation_failed`")))]
 async fn flush_discarded(
-    house: Landlord,
+    landlord: Landlord,
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<DiscardedQuery>,
 ) -> Result<Json<SweepView>, Problem> {
-    sweep(house, Sweep::Forget, walk, query).await
+    sweep(landlord, Sweep::Forget, walk, query).await
 }
 
 async fn sweep(
-    house: Landlord,
+    landlord: Landlord,
     sweep: Sweep,
     walk: WalkRequest,
     query: DiscardedQuery,
 ) -> Result<Json<SweepView>, Problem> {
-    let mut faults = Faults::default();
+    let mut faults = RequestFaults::default();
     let queue = faults.optional("?queue", query.queue.as_deref().map(parse_queue));
     let queue = faults.finish(queue)?;
-    let named = named(&house.app, query.tenant.as_deref()).await?;
-    let swept =
-        house.blocking(move |house: &Landlord| sweep_some(house, sweep, queue, named, walk));
+    let named = named(&landlord.app, query.tenant.as_deref()).await?;
+    let swept = landlord
+        .blocking(move |landlord: &Landlord| sweep_batch(landlord, sweep, queue, named, walk));
     swept.await.map(Json)
 }
 
-fn sweep_some(
-    house: &Landlord,
+fn sweep_batch(
+    landlord: &Landlord,
     sweep: Sweep,
     queue: Option<Queue>,
     named: Option<TenantAccess>,
     walk: WalkRequest,
 ) -> Result<SweepView, Problem> {
-    let stores = Tenants::from(&house.app, named, walk.tenant_seq)?;
+    let tenants = TenantBatch::from(&landlord.app, named, walk.tenant_seq)?;
     let (mut swept, mut failed, mut jobs) = (Vec::new(), Vec::new(), 0);
     let view = |swept, failed, next_cursor| SweepView {
         swept,
         failed,
         next_cursor,
     };
-    for (place, access) in &stores.some {
+    for (position, access) in &tenants.batch {
         if jobs >= JOBS_CHANGED_MAX {
             return Ok(view(
                 swept,
                 failed,
-                Some(WalkRequest::cursor(*place, i64::MAX)),
+                Some(WalkRequest::cursor(*position, i64::MAX)),
             ));
         }
-        // In a store that a call has begun it goes on behind the job that was last; every other one
-        // is begun at its beginning.
-        let after = if *place == walk.tenant_seq && walk.before < i64::MAX {
+        // A tenant that the previous call began continues after its last job; every other one
+        // starts at its beginning.
+        let after = if *position == walk.tenant_seq && walk.before < i64::MAX {
             walk.before
         } else {
             0
         };
-        match sweep_tenant(house, access, sweep, queue, after) {
-            Err(problem) if stores.is_named() => return Err(problem),
-            Err(problem) => failed.push(FailedView::noted(
-                "jobs that were given up",
-                access,
-                &problem,
-            )),
+        match sweep_tenant(landlord, access, sweep, queue, after) {
+            Err(problem) if tenants.is_named() => return Err(problem),
+            Err(problem) => failed.push(FailedView::logged("discarded jobs", access, &problem)),
             Ok(Swept {
                 changed,
                 skipped,
@@ -158,28 +152,32 @@ fn sweep_some(
                     });
                 }
                 if let Some(next) = next {
-                    return Ok(view(swept, failed, Some(WalkRequest::cursor(*place, next))));
+                    return Ok(view(
+                        swept,
+                        failed,
+                        Some(WalkRequest::cursor(*position, next)),
+                    ));
                 }
             }
         }
     }
-    let next_cursor = stores
+    let next_cursor = tenants
         .next
-        .map(|place| WalkRequest::cursor(place, i64::MAX));
+        .map(|position| WalkRequest::cursor(position, i64::MAX));
     Ok(view(swept, failed, next_cursor))
 }
 
-/// One transaction in a store's file, with its entry in the store's trail; then the landlord's own
-/// log has it too. Blocks.
+/// Sweeps one tenant in one transaction with its audit entry, then records it in the landlord's
+/// audit log. Blocks.
 fn sweep_tenant(
-    house: &Landlord,
+    landlord: &Landlord,
     access: &TenantAccess,
     sweep: Sweep,
     queue: Option<Queue>,
     after: i64,
 ) -> Result<Swept, Problem> {
-    let db = house.app.registry.open(access)?;
-    let swept = db.write(house.origin.clone(), move |work| {
+    let db = landlord.app.registry.open(access)?;
+    let swept = db.write(landlord.origin.clone(), move |work| {
         jobs::sweep_discarded(work, sweep, queue, after)
     });
     let swept = swept.wait()?;
@@ -189,10 +187,10 @@ fn sweep_tenant(
             Sweep::Forget => "jobs.forgotten",
         };
         let (id, details) = (access.id(), json!({"queue": queue, "jobs": swept.changed}));
-        let noted = house
+        let recorded = landlord
             .app
             .directory
-            .change(house.origin.clone(), move |work| {
+            .change(landlord.origin.clone(), move |work| {
                 commands::record_jobs_audit(
                     work,
                     action,
@@ -201,10 +199,10 @@ fn sweep_tenant(
                     details.clone(),
                 )
             });
-        if let Err(error) = noted.wait() {
-            // It is done, and the store's own trail says so.
-            tracing::error!(tenant_id = %id, action, error = %error, "what was done to jobs is not \
-                in the landlord's log");
+        if let Err(error) = recorded.wait() {
+            // The change is done, and the tenant's audit log has it.
+            tracing::error!(tenant_id = %id, action, error = %error, "change of jobs is missing in \
+                the landlord's audit log");
         }
     }
     Ok(swept)

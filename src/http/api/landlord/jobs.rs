@@ -1,7 +1,7 @@
-//! `/v1/landlord/queue/jobs`: the jobs of all stores, and what an operator does to one of them.
+//! `/v1/landlord/queue/jobs`: the jobs of all tenants, and changes of one job.
 //!
-//! A job is in its store's file, so a list goes through the stores, the oldest first, so many for
-//! each page; and a call about one job is quicker when its `tenant` is named.
+//! A job is in its tenant's file, so a list walks through the tenants, the oldest first, a few for
+//! each page. A call about one job is faster when its `tenant` is named.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::tenant_walk::{Tenants, named, tenant_of_job};
+use super::tenant_walk::{TenantBatch, named, tenant_of_job};
 use crate::app::App;
 use crate::http::api::form::PageParams;
 use crate::http::api::redact::redacted;
 use crate::http::extract::{Landlord, PathId, QueryOf, WalkBeside};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
 use crate::platform::page::WalkRequest;
 use crate::platform::queue::{Queue, State};
@@ -27,10 +27,9 @@ use crate::primitives::limits::LONG_READ_MS;
 use crate::primitives::{Slug, Timestamp};
 use crate::tenancy::{TenantAccess, commands};
 use crate::tenant::jobs::{
-    self, FoundJobs, Hold, JobFilter, JobLine, JobRefused, Removed, WholeJob,
+    self, Hold, JobDetail, JobFilter, JobLine, JobPage, JobRefused, Removed,
 };
 
-/// The routes of the jobs.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list_jobs))
@@ -41,33 +40,33 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 #[derive(Serialize, ToSchema)]
 struct JobLineView {
     id: JobId,
-    /// Whose job it is.
+    /// The tenant of the job.
     tenant: Slug,
     #[schema(value_type = String)]
     queue: Queue,
-    /// Which handler runs it.
+    /// The kind, which selects the handler.
     kind: String,
     /// `available`, `scheduled`, `running`, `retryable`, `completed`, `cancelled` or `discarded`.
     #[schema(value_type = String)]
     state: State,
-    /// Why it does not run although it waits: `older_epoch`, until it is released, because the file
-    /// is a copy and what the job does outside may have been done already; `unknown_kind`, until a
-    /// program is started that runs its kind.
+    /// The reason why a waiting job does not run. `older_epoch`: the file is a copy, and the job's
+    /// effect outside may have happened already; until the job is released. `unknown_kind`: until a
+    /// program starts that runs its kind.
     held: Option<&'static str>,
-    /// Which of the jobs of its queue that are ready goes first: the lower.
+    /// The priority among the ready jobs of its queue; lower numbers first.
     priority: i64,
-    /// How often it was tried.
+    /// Attempts so far.
     attempt: i64,
-    /// How often it is tried at the most.
+    /// The maximum number of attempts.
     max_attempts: i64,
-    /// How often it was rescued from a process that had died.
+    /// Rescues from a process that had died.
     rescues: i64,
-    /// When it is or was due.
+    /// The due time.
     scheduled_at: Timestamp,
     attempted_at: Option<Timestamp>,
-    /// When it ended.
+    /// The time at which it ended.
     finalized_at: Option<Timestamp>,
-    /// How many errors it has.
+    /// The number of errors.
     error_count: i64,
     /// `{attempt, at, error}`.
     #[schema(value_type = Option<Object>)]
@@ -105,16 +104,16 @@ impl JobLineView {
 struct JobView {
     #[serde(flatten)]
     line: JobLineView,
-    /// What its handler needs; secrets are redacted.
+    /// The input of its handler; secrets are redacted.
     #[schema(value_type = Object)]
     payload: Value,
-    /// Every failed attempt, `{attempt, at, error}`, the first one first.
+    /// Every failed attempt, `{attempt, at, error}`, oldest first.
     #[schema(value_type = Vec<Object>)]
     errors: Value,
 }
 
 impl JobView {
-    fn of(app: &App, tenant: &TenantAccess, job: WholeJob) -> Self {
+    fn of(app: &App, tenant: &TenantAccess, job: JobDetail) -> Self {
         Self {
             line: JobLineView::of(app, tenant, job.line),
             payload: redacted(&job.payload),
@@ -123,15 +122,15 @@ impl JobView {
     }
 }
 
-/// A page of jobs. It may have few rows or none and go on all the same: the list ends where
+/// A page of jobs. A page may have few or no items although more follow: the list ends where
 /// `next_cursor` is `null`.
 #[derive(Serialize, ToSchema)]
 struct JobPageView {
-    /// The jobs: store by store, the oldest store first, and of each the newest jobs first.
+    /// The jobs: tenant by tenant, the oldest tenant first, and for each the newest jobs first.
     data: Vec<JobLineView>,
-    /// Hand this back as `cursor` to get the next page; `null` on the last one.
+    /// The `cursor` of the next page; `null` on the last page.
     next_cursor: Option<String>,
-    /// Tenants that should have been looked into for this page and whose files cannot be used.
+    /// Tenants of this page whose files cannot be used.
     unavailable: Vec<Slug>,
 }
 
@@ -139,37 +138,37 @@ struct JobPageView {
 struct RemovedJobView {
     id: JobId,
     tenant: Slug,
-    /// `cancelled`: it never runs. `forgotten`: it was given up, and is gone.
+    /// `cancelled`: the job never runs. `forgotten`: the discarded job is deleted.
     outcome: &'static str,
 }
 
-/// Which jobs.
+/// The filter of jobs.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct JobsQuery {
-    /// Only those in this state.
+    /// Only jobs in this state.
     #[param(inline, value_type = Option<State>)]
     state: Option<String>,
-    /// Only those of this queue.
+    /// Only jobs of this queue.
     #[param(inline, value_type = Option<Queue>)]
     queue: Option<String>,
-    /// Only those of this tenant: its slug or its id.
+    /// Only jobs of this tenant, by slug or id.
     tenant: Option<String>,
-    /// Only those of this kind.
+    /// Only jobs of this kind.
     kind: Option<String>,
-    /// Only those that are held, or only those that are not.
+    /// Only held or only not held jobs.
     held: Option<bool>,
 }
 
 impl JobsQuery {
     fn filter(&self) -> Result<JobFilter, Problem> {
-        let mut faults = Faults::default();
+        let mut faults = RequestFaults::default();
         let states: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
         let state = self.state.as_deref().map(|text| {
             let unknown = || {
                 format!(
-                    "there is no state `{text}`; the states are {}",
+                    "unknown state `{text}`; the states are {}",
                     states.join(", ")
                 )
             };
@@ -188,42 +187,42 @@ impl JobsQuery {
     }
 }
 
-/// The queue with a name.
+/// Parses the name of a queue.
 ///
 /// # Errors
-/// A sentence with the names there are.
+/// A sentence that lists the queues.
 pub fn parse_queue(text: &str) -> Result<Queue, String> {
     let names: Vec<&str> = Queue::ALL.iter().map(|queue| queue.as_str()).collect();
     Queue::parse(text).ok_or_else(|| {
         format!(
-            "there is no queue `{text}`; the queues are {}",
+            "unknown queue `{text}`; the queues are {}",
             names.join(", ")
         )
     })
 }
 
-/// Whose job.
+/// The tenant of a job.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct OfTenant {
-    /// The job's tenant, its slug or its id: then no other file is looked into. Without it, the job
-    /// is looked for in all of them.
+    /// The job's tenant, by slug or id; then only its file is searched. Default: all tenants.
     tenant: Option<String>,
 }
 
-/// Lists jobs, store by store.
+/// Lists jobs, tenant by tenant.
 #[utoipa::path(get, path = "/landlord/queue/jobs", tag = "landlord", params(JobsQuery, PageParams),
     responses((status = 200, body = JobPageView), (status = 404,
         description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn list_jobs(
-    house: Landlord,
+    landlord: Landlord,
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<JobsQuery>,
 ) -> Result<Json<JobPageView>, Problem> {
     let filter = query.filter()?;
-    let named = named(&house.app, query.tenant.as_deref()).await?;
-    let page = house.blocking(move |house: &Landlord| walk_jobs(&house.app, named, walk, &filter));
+    let named = named(&landlord.app, query.tenant.as_deref()).await?;
+    let page = landlord
+        .blocking(move |landlord: &Landlord| walk_jobs(&landlord.app, named, walk, &filter));
     page.await.map(Json)
 }
 
@@ -233,31 +232,31 @@ fn walk_jobs(
     walk: WalkRequest,
     filter: &JobFilter,
 ) -> Result<JobPageView, Problem> {
-    let stores = Tenants::from(app, named, walk.tenant_seq)?;
+    let tenants = TenantBatch::from(app, named, walk.tenant_seq)?;
     let (mut data, mut unavailable) = (Vec::new(), Vec::new());
     let page = |data, next_cursor, unavailable| JobPageView {
         data,
         next_cursor,
         unavailable,
     };
-    for (place, access) in &stores.some {
+    for (position, access) in &tenants.batch {
         let left = walk.limit - u32::try_from(data.len()).unwrap_or(walk.limit);
         if left == 0 {
             return Ok(page(
                 data,
-                Some(WalkRequest::cursor(*place, i64::MAX)),
+                Some(WalkRequest::cursor(*position, i64::MAX)),
                 unavailable,
             ));
         }
-        // One that came to the place of a store that was removed meanwhile is begun at its
-        // beginning.
-        let before = if *place == walk.tenant_seq {
+        // A cursor inside a tenant that was deleted meanwhile starts at the beginning of the next
+        // tenant.
+        let before = if *position == walk.tenant_seq {
             walk.before
         } else {
             i64::MAX
         };
         let filter = filter.clone();
-        let found = stores.look(app, access, &mut unavailable, |db| {
+        let found = tenants.read_tenant(app, access, &mut unavailable, |db| {
             let within = Duration::from_millis(LONG_READ_MS);
             Ok(db
                 .read_within(within, move |view| {
@@ -265,7 +264,7 @@ fn walk_jobs(
                 })
                 .wait()?)
         })?;
-        let Some(FoundJobs { lines, next }) = found else {
+        let Some(JobPage { lines, next }) = found else {
             continue;
         };
         data.extend(
@@ -276,14 +275,14 @@ fn walk_jobs(
         if let Some(next) = next {
             return Ok(page(
                 data,
-                Some(WalkRequest::cursor(*place, next)),
+                Some(WalkRequest::cursor(*position, next)),
                 unavailable,
             ));
         }
     }
-    let next_cursor = stores
+    let next_cursor = tenants
         .next
-        .map(|place| WalkRequest::cursor(place, i64::MAX));
+        .map(|position| WalkRequest::cursor(position, i64::MAX));
     Ok(page(data, next_cursor, unavailable))
 }
 
@@ -293,62 +292,62 @@ fn walk_jobs(
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, \
         `tenant_not_found`")))]
 async fn get_job(
-    house: Landlord,
+    landlord: Landlord,
     PathId(id): PathId<JobKind>,
     QueryOf(of): QueryOf<OfTenant>,
 ) -> Result<Json<JobView>, Problem> {
-    let named = named(&house.app, of.tenant.as_deref()).await?;
-    let show = move |house: &Landlord| {
-        let (access, db) = tenant_of_job(&house.app, named, id)?;
+    let named = named(&landlord.app, of.tenant.as_deref()).await?;
+    let show = move |landlord: &Landlord| {
+        let (access, db) = tenant_of_job(&landlord.app, named, id)?;
         let job = db.read(move |view| jobs::require_job(view, id)).wait()?;
-        Ok(JobView::of(&house.app, &access, job))
+        Ok(JobView::of(&landlord.app, &access, job))
     };
-    house.blocking(show).await.map(Json)
+    landlord.blocking(show).await.map(Json)
 }
 
-/// Makes a job available now: one that was given up or cancelled begins anew, one that waits for
-/// its time waits no longer, one that is held is released.
+/// Makes a job available now: a discarded or cancelled job begins anew, a scheduled one runs now, a
+/// held one is released.
 #[utoipa::path(post, path = "/landlord/queue/jobs/{id}/retry", tag = "landlord",
     params(("id" = String, Path), OfTenant),
     responses((status = 200, body = JobView), (status = 404, description = "`job_not_found`, \
         `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`, `job_superseded`")))]
 async fn retry_job(
-    house: Landlord,
+    landlord: Landlord,
     PathId(id): PathId<JobKind>,
     QueryOf(of): QueryOf<OfTenant>,
 ) -> Result<Json<JobView>, Problem> {
-    let named = named(&house.app, of.tenant.as_deref()).await?;
-    let retry = move |house: &Landlord| {
-        let (access, db) = tenant_of_job(&house.app, named, id)?;
-        let retried = db.write(house.origin.clone(), move |work| {
+    let named = named(&landlord.app, of.tenant.as_deref()).await?;
+    let retry = move |landlord: &Landlord| {
+        let (access, db) = tenant_of_job(&landlord.app, named, id)?;
+        let retried = db.write(landlord.origin.clone(), move |work| {
             let changed = jobs::retry_job(work, id)?;
             Ok::<_, JobRefused>((changed, jobs::require_job(work, id)?))
         });
         let (changed, job) = retried.wait()?;
         if changed {
-            note(house, "job.retried", &access, &job.line)?;
+            record_in_audit_log(landlord, "job.retried", &access, &job.line)?;
         }
-        Ok(JobView::of(&house.app, &access, job))
+        Ok(JobView::of(&landlord.app, &access, job))
     };
-    house.blocking(retry).await.map(Json)
+    landlord.blocking(retry).await.map(Json)
 }
 
-/// Cancels a job that has not begun: it never runs. Forgets one that was given up.
+/// Cancels a job that has not begun, so that it never runs. Deletes a discarded job.
 #[utoipa::path(delete, path = "/landlord/queue/jobs/{id}", tag = "landlord", params(("id" = String,
     Path), OfTenant),
     responses((status = 200, body = RemovedJobView), (status = 404,
         description = "`job_not_found`, `tenant_not_found`"),
               (status = 409, description = "`job_running`, `job_completed`")))]
 async fn remove_job(
-    house: Landlord,
+    landlord: Landlord,
     PathId(id): PathId<JobKind>,
     QueryOf(of): QueryOf<OfTenant>,
 ) -> Result<Json<RemovedJobView>, Problem> {
-    let named = named(&house.app, of.tenant.as_deref()).await?;
-    let remove = move |house: &Landlord| {
-        let (access, db) = tenant_of_job(&house.app, named, id)?;
-        let removed = db.write(house.origin.clone(), move |work| {
+    let named = named(&landlord.app, of.tenant.as_deref()).await?;
+    let remove = move |landlord: &Landlord| {
+        let (access, db) = tenant_of_job(&landlord.app, named, id)?;
+        let removed = db.write(landlord.origin.clone(), move |work| {
             let job = jobs::require_job(work, id)?;
             Ok::<_, JobRefused>((jobs::remove_job(work, id)?, job))
         });
@@ -358,7 +357,7 @@ async fn remove_job(
             Removed::Cancelled | Removed::Already => "cancelled",
         };
         if removed != Removed::Already {
-            note(house, &format!("job.{outcome}"), &access, &job.line)?;
+            record_in_audit_log(landlord, &format!("job.{outcome}"), &access, &job.line)?;
         }
         let tenant = access.slug().clone();
         Ok(RemovedJobView {
@@ -367,23 +366,23 @@ async fn remove_job(
             outcome,
         })
     };
-    house.blocking(remove).await.map(Json)
+    landlord.blocking(remove).await.map(Json)
 }
 
-/// The landlord's own log has it too. Blocks.
-fn note(
-    house: &Landlord,
+/// Records the change in the landlord's audit log too. Blocks.
+fn record_in_audit_log(
+    landlord: &Landlord,
     action: &str,
     access: &TenantAccess,
     job: &JobLine,
 ) -> Result<(), Problem> {
     let (action, subject, tenant) = (action.to_owned(), format!("job:{}", job.id), access.id());
     let details = json!({"queue": job.queue, "kind": job.kind});
-    let noted = house
+    let recorded = landlord
         .app
         .directory
-        .change(house.origin.clone(), move |work| {
+        .change(landlord.origin.clone(), move |work| {
             commands::record_jobs_audit(work, &action, &subject, tenant, details.clone())
         });
-    Ok(noted.wait()?)
+    Ok(recorded.wait()?)
 }

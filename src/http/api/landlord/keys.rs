@@ -1,5 +1,5 @@
-//! `/v1/landlord/api-keys` and `/v1/landlord/tenants/{slug}/api-keys`: a key is shown once, when it
-//! is made; only its hash is kept.
+//! `/v1/landlord/api-keys` and `/v1/landlord/tenants/{slug}/api-keys`: API keys. A key is shown
+//! once, when it is created; only its hash is stored.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::tenants::slug_in_path;
 use crate::app::App;
 use crate::http::api::form::{PageParams, PageView};
 use crate::http::extract::{Body, FromBody, Landlord, PageQuery, PathId, PathText};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::{Fault, Problem};
 use crate::platform::page::PageRequest;
 use crate::primitives::id::{ApiKeyId, ApiKeyKind};
@@ -22,7 +22,6 @@ use crate::primitives::{Name, Slug, Timestamp};
 use crate::tenancy::commands::{self, KeyRow};
 use crate::tenancy::{Scope, Scopes, keys};
 
-/// The routes of the keys.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create_tenant_key, list_tenant_keys))
@@ -38,7 +37,7 @@ struct KeyView {
     #[schema(value_type = Vec<String>)]
     scopes: Vec<Scope>,
     created_at: Timestamp,
-    /// To the minute or so.
+    /// The time of the last use, to about a minute.
     last_used_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
 }
@@ -63,18 +62,18 @@ struct CreatedKeyView {
     prefix: String,
     #[schema(value_type = Vec<String>)]
     scopes: Vec<Scope>,
-    /// The key. Shown here and never again.
+    /// The key. Shown only here.
     api_key: String,
 }
 
-/// A key that is to be.
+/// A new key.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateKeyBody {
-    /// What it is for.
+    /// The purpose of the key.
     #[schema(value_type = Name)]
     name: String,
-    /// What it may be used for; a landlord key has the one scope `landlord` and need not say so.
+    /// The scopes of the key. A landlord key has the one scope `landlord`, which may be left out.
     #[serde(default)]
     #[schema(value_type = Vec<Scope>)]
     scopes: Vec<String>,
@@ -88,8 +87,8 @@ struct CreateKey {
 impl FromBody for CreateKey {
     type Wire = CreateKeyBody;
 
-    fn from_wire(wire: CreateKeyBody, faults: &mut Faults) -> Option<Self> {
-        let name = faults.take("/name", Name::parse(&wire.name));
+    fn from_wire(wire: CreateKeyBody, faults: &mut RequestFaults) -> Option<Self> {
+        let name = faults.check("/name", Name::parse(&wire.name));
         let scopes: Vec<Option<Scope>> = wire
             .scopes
             .iter()
@@ -103,20 +102,20 @@ impl FromBody for CreateKey {
     }
 }
 
-fn scope(faults: &mut Faults, at: usize, text: &str) -> Option<Scope> {
+fn scope(faults: &mut RequestFaults, at: usize, text: &str) -> Option<Scope> {
     let found = Scope::parse(text);
     if found.is_none() {
         let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
         let detail = format!(
-            "there is no scope `{text}`; the scopes are {}",
+            "unknown scope `{text}`; the scopes are {}",
             known.join(", ")
         );
-        faults.note(format!("/scopes/{at}"), "unknown_scope", detail);
+        faults.add(format!("/scopes/{at}"), "unknown_scope", detail);
     }
     found
 }
 
-/// Only a tenant's scopes for a tenant's key, and at least one.
+/// Checks the scopes of a tenant's key: at least one, and not `landlord`.
 fn scopes_of_tenant(scopes: &[Scope]) -> Result<Scopes, Problem> {
     if scopes.is_empty() {
         return Err(scope_fault(
@@ -127,14 +126,14 @@ fn scopes_of_tenant(scopes: &[Scope]) -> Result<Scopes, Problem> {
     match scopes.iter().position(|scope| *scope == Scope::Landlord) {
         Some(at) => Err(scope_fault(
             &format!("/scopes/{at}"),
-            "a tenant's key cannot have the scope `landlord`; make a landlord key for that"
+            "a tenant's key cannot have the scope `landlord`; create a landlord key for that"
                 .to_owned(),
         )),
         None => Ok(scopes.iter().copied().collect()),
     }
 }
 
-/// The one scope that means something for the landlord.
+/// Checks the scopes of a landlord key: only `landlord`.
 fn scopes_of_landlord(scopes: &[Scope]) -> Result<Scopes, Problem> {
     match scopes
         .iter()
@@ -143,7 +142,10 @@ fn scopes_of_landlord(scopes: &[Scope]) -> Result<Scopes, Problem> {
     {
         Some((at, scope)) => Err(scope_fault(
             &format!("/scopes/{at}"),
-            format!("a landlord key opens no shop: `{scope}` is for a tenant's key"),
+            format!(
+                "a landlord key cannot have the scope `{scope}`; create a tenant's key for \
+                that"
+            ),
         )),
         None => Ok(std::iter::once(Scope::Landlord).collect()),
     }
@@ -158,14 +160,14 @@ fn scope_fault(pointer: &str, detail: String) -> Problem {
 }
 
 async fn create_key(
-    house: Landlord,
+    landlord: Landlord,
     tenant: Option<Slug>,
     name: Name,
     scopes: Scopes,
 ) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
-    let key = keys::generate(house.app.entropy.as_ref());
+    let key = keys::generate(landlord.app.entropy.as_ref());
     let stored = key.clone();
-    let change = house.app.directory.change(house.origin, move |work| {
+    let change = landlord.app.directory.change(landlord.origin, move |work| {
         let tenant = tenant
             .as_ref()
             .map(|slug| commands::show_tenant(work, slug.as_str()))
@@ -188,16 +190,15 @@ async fn create_key(
 }
 
 async fn list_keys(
-    house: Landlord,
+    landlord: Landlord,
     page: PageRequest,
     tenant: Option<Slug>,
 ) -> Result<Json<PageView<KeyView>>, Problem> {
-    let list = move |house: &Landlord| {
-        let directory = &house.app.directory;
-        // The uses that are only noted so far are written down first. Where nothing can be written,
-        // keys can be looked at all the same.
+    let list = move |landlord: &Landlord| {
+        let directory = &landlord.app.directory;
+        // Writes pending times of use first. When nothing can be written, keys can still be listed.
         if let Err(error) = directory.flush_used() {
-            tracing::warn!(error = %error, "when keys were last used was not written down");
+            tracing::warn!(error = %error, "storing the last use of keys failed");
         }
         let read = directory.read(move |view| {
             let tenant = tenant
@@ -212,69 +213,69 @@ async fn list_keys(
         });
         read.wait()
     };
-    let keys = house.blocking(list).await?;
+    let keys = landlord.blocking(list).await?;
     Ok(Json(PageView::of(keys, KeyView::from)))
 }
 
-/// Makes a key of a tenant.
+/// Creates a key of a tenant.
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord",
     params(("slug" = String, Path)), request_body = CreateKeyBody,
     responses((status = 201, body = CreatedKeyView), (status = 404,
         description = "`tenant_not_found`"), (status = 422, description = "`validation_failed`")))]
 async fn create_tenant_key(
-    house: Landlord,
+    landlord: Landlord,
     PathText(slug): PathText<String>,
     Body(command): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
     let scopes = scopes_of_tenant(&command.scopes)?;
-    let slug = slug_in_path(&house.app, &slug).await?;
-    create_key(house, Some(slug), command.name, scopes).await
+    let slug = slug_in_path(&landlord.app, &slug).await?;
+    create_key(landlord, Some(slug), command.name, scopes).await
 }
 
-/// Lists the keys of a tenant, the newest first, the revoked ones included.
+/// Lists the keys of a tenant, newest first, including revoked keys.
 #[utoipa::path(get, path = "/landlord/tenants/{slug}/api-keys", tag = "landlord",
     params(("slug" = String, Path), PageParams),
     responses((status = 200, body = PageView<KeyView>), (status = 404,
         description = "`tenant_not_found`")))]
 async fn list_tenant_keys(
-    house: Landlord,
+    landlord: Landlord,
     PathText(slug): PathText<String>,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<KeyView>>, Problem> {
-    let slug = slug_in_path(&house.app, &slug).await?;
-    list_keys(house, page, Some(slug)).await
+    let slug = slug_in_path(&landlord.app, &slug).await?;
+    list_keys(landlord, page, Some(slug)).await
 }
 
-/// Makes a landlord key.
+/// Creates a landlord key.
 #[utoipa::path(post, path = "/landlord/api-keys", tag = "landlord", request_body = CreateKeyBody,
     responses((status = 201, body = CreatedKeyView), (status = 422,
         description = "`validation_failed`")))]
 async fn create_landlord_key(
-    house: Landlord,
+    landlord: Landlord,
     Body(command): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKeyView>), Problem> {
     let scopes = scopes_of_landlord(&command.scopes)?;
-    create_key(house, None, command.name, scopes).await
+    create_key(landlord, None, command.name, scopes).await
 }
 
-/// Lists the landlord keys, the newest first, the revoked ones included.
+/// Lists the landlord keys, newest first, including revoked keys.
 #[utoipa::path(get, path = "/landlord/api-keys", tag = "landlord", params(PageParams),
     responses((status = 200, body = PageView<KeyView>)))]
 async fn list_landlord_keys(
-    house: Landlord,
+    landlord: Landlord,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<KeyView>>, Problem> {
-    list_keys(house, page, None).await
+    list_keys(landlord, page, None).await
 }
 
-/// Revokes a key, a tenant's or the landlord's: it opens nothing from the moment this is answered.
+/// Revokes a key of a tenant or of the landlord. It is invalid when this call returns.
 #[utoipa::path(delete, path = "/landlord/api-keys/{id}", tag = "landlord", params(("id" = String,
     Path)), responses((status = 204), (status = 404, description = "`api_key_not_found`")))]
 async fn revoke_key(
-    house: Landlord,
+    landlord: Landlord,
     PathId(id): PathId<ApiKeyKind>,
 ) -> Result<StatusCode, Problem> {
-    let change = house.app.directory.change(house.origin, move |work| {
+    let change = landlord.app.directory.change(landlord.origin, move |work| {
         Ok::<_, Problem>(commands::revoke_key(work, id)?)
     });
     change.await?;

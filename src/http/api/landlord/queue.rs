@@ -1,5 +1,5 @@
-//! `/v1/landlord/queue`: how deep the queues are, and pausing them. The single jobs are in
-//! `landlord_jobs`, those that were given up, all at once, in `landlord_discarded`.
+//! `/v1/landlord/queue`: queue statistics, and pausing queues. Single jobs are in `jobs`, discarded
+//! jobs in `discarded`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::jobs::parse_queue;
-use super::tenant_walk::{CursorParams, Tenants, named};
+use super::tenant_walk::{CursorParams, TenantBatch, named};
 use crate::app::App;
 use crate::http::extract::{Landlord, PathText, QueryOf, WalkBeside};
 use crate::http::problem::Problem;
@@ -27,7 +27,6 @@ use crate::tenancy::TenantAccess;
 use crate::tenancy::commands::{self, DirectoryRefused};
 use crate::tenant::jobs::{self, Depth};
 
-/// The routes of the queues.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(queue_stats))
@@ -42,21 +41,21 @@ pub fn routes() -> OpenApiRouter<Arc<App>> {
 struct QueueView {
     #[schema(value_type = String)]
     queue: Queue,
-    /// The store that was named; `null`: all of them.
+    /// The named tenant; `null`: all tenants.
     tenant: Option<Slug>,
-    /// Whether no job of it begins: in any store, or in the one that was named.
+    /// Whether the queue is paused: for all tenants, or for the named one.
     paused: bool,
     paused_at: Option<Timestamp>,
-    /// Calls to the outside that its jobs are making at this moment. After a pause these run to
-    /// their end, and no other begins.
+    /// Outbound calls that its jobs are making now. After a pause these finish, and no new ones
+    /// begin.
     under_way: usize,
-    /// Jobs that run at a time.
+    /// Jobs that run concurrently.
     workers: u32,
-    /// How many of them may be one store's.
+    /// The maximum number of these for one tenant.
     tenant_limit: u32,
-    /// Which queue gets a place first when places are short: the lower.
+    /// The priority among queues when workers are short; lower numbers first.
     priority: u32,
-    /// Attempts before a job is given up.
+    /// Attempts before a job is discarded.
     tries: u32,
 }
 
@@ -67,13 +66,13 @@ impl QueueView {
             .queue
             .find(queue.as_str())
             .expect("every queue has its settings");
-        let of_all = app
+        let paused_for_all = app
             .pauses
             .list()
             .into_iter()
             .find(|(paused, _)| *paused == queue)
             .map(|(_, at)| at);
-        let of_one = tenant.and_then(|tenant| {
+        let paused_for_tenant = tenant.and_then(|tenant| {
             let paused = app
                 .pauses
                 .list_tenants(queue)
@@ -81,7 +80,7 @@ impl QueueView {
                 .find(|(id, _)| *id == tenant.id());
             paused.map(|(_, at)| at)
         });
-        let paused_at = of_all.into_iter().chain(of_one).min();
+        let paused_at = paused_for_all.into_iter().chain(paused_for_tenant).min();
         Self {
             queue,
             tenant: tenant.map(|tenant| tenant.slug().clone()),
@@ -108,79 +107,78 @@ struct PausedTenantView {
 struct QueueStatsView {
     #[serde(flatten)]
     queue: QueueView,
-    /// Tenants for which it is paused by name.
+    /// Tenants for which the queue is paused individually.
     paused_tenants: Vec<PausedTenantView>,
     /// Ready to run.
     available: i64,
-    /// Not before their time.
+    /// Waiting for their time.
     scheduled: i64,
-    /// Being carried out.
+    /// Running.
     running: i64,
-    /// Failed, and due again later.
+    /// Failed, and retried later.
     retryable: i64,
-    /// Waiting to be released: of an older epoch of their file, or of a kind that nothing runs.
-    /// They are in none of the other figures.
+    /// Waiting to be released: of an older epoch of their file, or of an unknown kind. Not included
+    /// in the other counts.
     held: i64,
-    /// Given up, and kept with their errors.
+    /// Discarded, and kept with their errors.
     discarded: i64,
-    /// Taken back before they ran.
+    /// Cancelled before they ran.
     cancelled: i64,
-    /// Since when the longest-waiting of the jobs that are next in their stores is ready.
+    /// The time since which the oldest next job of a tenant is ready.
     oldest_ready_at: Option<Timestamp>,
 }
 
-/// What the jobs of a kind were like in the last hour, of all stores, since the process began. A
-/// time is exact to a quarter of itself.
+/// The jobs of a kind in the last hour, of all tenants, since the process started. Times are exact
+/// to 25 %.
 #[derive(Serialize, ToSchema)]
 struct KindView {
     #[schema(value_type = String)]
     queue: Queue,
     kind: String,
     completed: u64,
-    /// Attempts that failed and are made again.
+    /// Failed attempts that are retried.
     retried: u64,
     discarded: u64,
     held: u64,
-    /// How long they had been due when they began, in microseconds: half of them no longer than
-    /// this.
+    /// Median time between due and start, in microseconds.
     wait_p50_us: Option<u64>,
-    /// All but one of a hundred no longer than this.
+    /// The 99th percentile.
     wait_p99_us: Option<u64>,
-    /// How long they ran, in microseconds: half of them no longer than this.
+    /// Median run time, in microseconds.
     run_p50_us: Option<u64>,
-    /// All but one of a hundred no longer than this.
+    /// The 99th percentile.
     run_p99_us: Option<u64>,
 }
 
 impl From<KindStats> for KindView {
-    fn from(figures: KindStats) -> Self {
+    fn from(stats: KindStats) -> Self {
         Self {
-            queue: figures.queue,
-            kind: figures.kind,
-            completed: figures.completed,
-            retried: figures.retried,
-            discarded: figures.discarded,
-            held: figures.held,
-            wait_p50_us: figures.wait_p50_us,
-            wait_p99_us: figures.wait_p99_us,
-            run_p50_us: figures.run_p50_us,
-            run_p99_us: figures.run_p99_us,
+            queue: stats.queue,
+            kind: stats.kind,
+            completed: stats.completed,
+            retried: stats.retried,
+            discarded: stats.discarded,
+            held: stats.held,
+            wait_p50_us: stats.wait_p50_us,
+            wait_p99_us: stats.wait_p99_us,
+            run_p50_us: stats.run_p50_us,
+            run_p99_us: stats.run_p99_us,
         }
     }
 }
 
-/// The queues over all stores. Completed jobs are not counted.
+/// The queues of all tenants. Completed jobs are not counted.
 #[derive(Serialize, ToSchema)]
 struct StatsView {
     queues: Vec<QueueStatsView>,
-    /// The last hour, by queue and kind. Of all stores, whichever are asked for.
+    /// The last hour, by queue and kind; always of all tenants.
     last_hour: Vec<KindView>,
-    /// Tenants that were looked into.
+    /// The number of tenants included.
     tenants: usize,
-    /// Tenants that should have been looked into and whose files cannot be used.
+    /// Tenants of this page whose files cannot be used.
     unavailable: Vec<Slug>,
-    /// `null` when all stores were looked into; else these are the figures of some of them, and
-    /// this as `cursor` gives those of the next.
+    /// `null` when all tenants are included. Otherwise the counts are of some tenants, and this
+    /// `cursor` gives the next ones.
     next_cursor: Option<String>,
 }
 
@@ -189,64 +187,63 @@ struct ReleasedView {
     tenant: Slug,
     /// Jobs that may run now.
     released: u32,
-    /// Jobs that were cancelled instead, because a newer one with the same unique key waits
-    /// already.
+    /// Jobs that were cancelled instead, because a newer one with the same unique key waits.
     superseded: u32,
 }
 
-/// Whose jobs.
+/// The tenant filter.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct StatsQuery {
-    /// Only this tenant's: its slug or its id.
+    /// Only this tenant, by slug or id.
     tenant: Option<String>,
 }
 
-/// Whose held jobs.
+/// The tenant of the held jobs.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ReleaseQuery {
-    /// The tenant: its slug or its id.
+    /// The tenant, by slug or id.
     tenant: String,
 }
 
-/// What was found in a store.
-struct Found {
+/// The queue depths of a tenant.
+struct TenantDepths {
     depths: Vec<Depth>,
     oldest: Vec<(Queue, Timestamp)>,
 }
 
-/// How deep the queues are, by state.
+/// Counts the jobs of each queue by state.
 #[utoipa::path(get, path = "/landlord/queue/stats", tag = "landlord", params(StatsQuery,
     CursorParams),
     responses((status = 200, body = StatsView), (status = 404,
         description = "`tenant_not_found`")))]
 async fn queue_stats(
-    house: Landlord,
+    landlord: Landlord,
     WalkBeside(walk): WalkBeside,
     QueryOf(query): QueryOf<StatsQuery>,
 ) -> Result<Json<StatsView>, Problem> {
-    let named = named(&house.app, query.tenant.as_deref()).await?;
-    let stats = house.blocking(move |house: &Landlord| count(&house.app, named, walk));
+    let named = named(&landlord.app, query.tenant.as_deref()).await?;
+    let stats = landlord.blocking(move |landlord: &Landlord| count(&landlord.app, named, walk));
     stats.await.map(Json)
 }
 
 fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<StatsView, Problem> {
     let tenant = named.clone();
-    let stores = Tenants::from(app, named, walk.tenant_seq)?;
-    let (mut tenants, mut unavailable) = (0, Vec::new());
+    let tenants = TenantBatch::from(app, named, walk.tenant_seq)?;
+    let (mut tenant_count, mut unavailable) = (0, Vec::new());
     let mut depths: BTreeMap<(Queue, Option<State>), i64> = BTreeMap::new();
     let mut oldest: BTreeMap<Queue, Timestamp> = BTreeMap::new();
-    for (_, access) in &stores.some {
-        let found = stores.look(app, access, &mut unavailable, |db| {
+    for (_, access) in &tenants.batch {
+        let found = tenants.read_tenant(app, access, &mut unavailable, |db| {
             Ok(db
-                .read_within(Duration::from_millis(LONG_READ_MS), look)
+                .read_within(Duration::from_millis(LONG_READ_MS), read_depths)
                 .wait()?)
         })?;
         let Some(found) = found else { continue };
-        tenants += 1;
+        tenant_count += 1;
         for depth in found.depths {
             let state = (!depth.held).then_some(depth.state);
             *depths.entry((depth.queue, state)).or_default() += depth.jobs;
@@ -260,17 +257,17 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
     }
     let mut queues = Vec::new();
     for queue in Queue::ALL {
-        let of = |state| depths.get(&(*queue, state)).copied().unwrap_or(0);
+        let count = |state| depths.get(&(*queue, state)).copied().unwrap_or(0);
         queues.push(QueueStatsView {
             queue: QueueView::of(app, *queue, tenant.as_ref()),
             paused_tenants: paused_tenants(app, *queue)?,
-            available: of(Some(State::Available)),
-            scheduled: of(Some(State::Scheduled)),
-            running: of(Some(State::Running)),
-            retryable: of(Some(State::Retryable)),
-            held: of(None),
-            discarded: of(Some(State::Discarded)),
-            cancelled: of(Some(State::Cancelled)),
+            available: count(Some(State::Available)),
+            scheduled: count(Some(State::Scheduled)),
+            running: count(Some(State::Running)),
+            retryable: count(Some(State::Retryable)),
+            held: count(None),
+            discarded: count(Some(State::Discarded)),
+            cancelled: count(Some(State::Cancelled)),
             oldest_ready_at: oldest.get(queue).copied(),
         });
     }
@@ -278,19 +275,19 @@ fn count(app: &App, named: Option<TenantAccess>, walk: WalkRequest) -> Result<St
     Ok(StatsView {
         queues,
         last_hour: last_hour.into_iter().map(KindView::from).collect(),
-        tenants,
+        tenants: tenant_count,
         unavailable,
-        next_cursor: stores
+        next_cursor: tenants
             .next
-            .map(|place| WalkRequest::cursor(place, i64::MAX)),
+            .map(|position| WalkRequest::cursor(position, i64::MAX)),
     })
 }
 
-/// The stores for which a queue is paused by name. Blocks.
+/// Lists the tenants for which a queue is paused individually. Blocks.
 fn paused_tenants(app: &App, queue: Queue) -> Result<Vec<PausedTenantView>, Problem> {
     let mut paused = Vec::new();
     for (id, paused_at) in app.pauses.list_tenants(queue) {
-        // One that was removed meanwhile is paused for ever.
+        // A tenant that was deleted meanwhile is left out.
         if let Some(access) = app.directory.tenant_of_id(id).wait()? {
             let tenant = access.slug().clone();
             paused.push(PausedTenantView { tenant, paused_at });
@@ -299,83 +296,92 @@ fn paused_tenants(app: &App, queue: Queue) -> Result<Vec<PausedTenantView>, Prob
     Ok(paused)
 }
 
-fn look(view: &TenantView) -> Result<Found, StorageError> {
+fn read_depths(view: &TenantView) -> Result<TenantDepths, StorageError> {
     let depths = jobs::count_jobs(view)?;
     let mut oldest = Vec::new();
     for queue in Queue::ALL {
         oldest.extend(jobs::find_oldest_ready(view, *queue)?.map(|at| (*queue, at)));
     }
-    Ok(Found { depths, oldest })
+    Ok(TenantDepths { depths, oldest })
 }
 
 fn queue_in_path(text: &str) -> Result<Queue, Problem> {
     parse_queue(text).map_err(|detail| Problem::new(Class::NotFound, "queue_not_found", detail))
 }
 
-/// Pauses a queue in all stores, or in the one that is named, until it is resumed: no job of it
-/// begins any more. What is being carried out runs to its end; `under_way` says how many calls that
-/// are.
+/// Pauses a queue for all tenants, or for the named one, until it is resumed: no new job begins.
+/// Running jobs finish; `under_way` counts their outbound calls.
 #[utoipa::path(post, path = "/landlord/queue/{name}/pause", tag = "landlord",
     params(("name" = String, Path), StatsQuery),
     responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, \
         `tenant_not_found`")))]
 async fn pause_queue(
-    house: Landlord,
+    landlord: Landlord,
     PathText(name): PathText<String>,
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
     let queue = queue_in_path(&name)?;
-    let tenant = named(&house.app, of.tenant.as_deref()).await?;
+    let tenant = named(&landlord.app, of.tenant.as_deref()).await?;
     let id = tenant.as_ref().map(TenantAccess::id);
-    house.app.pauses.pause(house.origin, queue, id).await?;
-    Ok(Json(QueueView::of(&house.app, queue, tenant.as_ref())))
+    landlord
+        .app
+        .pauses
+        .pause(landlord.origin, queue, id)
+        .await?;
+    Ok(Json(QueueView::of(&landlord.app, queue, tenant.as_ref())))
 }
 
-/// Resumes a paused queue: in all stores, or in the one that is named. A pause of all stores and
-/// one of a store by name are two, and each is ended by its own like.
+/// Resumes a paused queue for all tenants, or for the named one. The pause of all tenants and that
+/// of one tenant are independent; each is resumed separately.
 #[utoipa::path(post, path = "/landlord/queue/{name}/resume", tag = "landlord",
     params(("name" = String, Path), StatsQuery),
     responses((status = 200, body = QueueView), (status = 404, description = "`queue_not_found`, \
         `tenant_not_found`")))]
 async fn resume_queue(
-    house: Landlord,
+    landlord: Landlord,
     PathText(name): PathText<String>,
     QueryOf(of): QueryOf<StatsQuery>,
 ) -> Result<Json<QueueView>, Problem> {
     let queue = queue_in_path(&name)?;
-    let tenant = named(&house.app, of.tenant.as_deref()).await?;
+    let tenant = named(&landlord.app, of.tenant.as_deref()).await?;
     let id = tenant.as_ref().map(TenantAccess::id);
-    house.app.pauses.resume(house.origin, queue, id).await?;
-    Ok(Json(QueueView::of(&house.app, queue, tenant.as_ref())))
+    landlord
+        .app
+        .pauses
+        .resume(landlord.origin, queue, id)
+        .await?;
+    Ok(Json(QueueView::of(&landlord.app, queue, tenant.as_ref())))
 }
 
-/// Releases the jobs of a store that are held because its file is a copy: they may run now. To be
-/// called when it is known that what they do outside has not been done, or may be done again; one
-/// that must not is removed first.
+/// Releases the jobs of a tenant that are held because its file is a copy: they may run now. Call
+/// it when their effects outside have not happened, or may happen again; delete a job that must not
+/// run first.
 #[utoipa::path(post, path = "/landlord/queue/release", tag = "landlord", params(ReleaseQuery),
     responses((status = 200, body = ReleasedView), (status = 404,
         description = "`tenant_not_found`")))]
 async fn release_jobs(
-    house: Landlord,
+    landlord: Landlord,
     QueryOf(query): QueryOf<ReleaseQuery>,
 ) -> Result<Json<ReleasedView>, Problem> {
-    let access = named(&house.app, Some(&query.tenant)).await?;
+    let access = named(&landlord.app, Some(&query.tenant)).await?;
     let access = access.ok_or_else(|| DirectoryRefused::TenantNotFound(query.tenant))?;
-    house
-        .blocking(move |house: &Landlord| release(house, &access))
+    landlord
+        .blocking(move |landlord: &Landlord| release(landlord, &access))
         .await
         .map(Json)
 }
 
-/// So many in one transaction that sales go on meanwhile. Blocks.
-fn release(house: &Landlord, access: &TenantAccess) -> Result<ReleasedView, Problem> {
-    let db = house.app.registry.open(access)?;
+/// Releases jobs in small transactions, so that sales continue meanwhile. Blocks.
+fn release(landlord: &Landlord, access: &TenantAccess) -> Result<ReleasedView, Problem> {
+    let db = landlord.app.registry.open(access)?;
     let (mut released, mut superseded) = (0, 0);
     loop {
-        let some = db.write(house.origin.clone(), jobs::release_jobs).wait()?;
-        released += some.released;
-        superseded += some.superseded;
-        if !some.has_more {
+        let batch = db
+            .write(landlord.origin.clone(), jobs::release_jobs)
+            .wait()?;
+        released += batch.released;
+        superseded += batch.superseded;
+        if !batch.has_more {
             break;
         }
     }
@@ -384,10 +390,10 @@ fn release(house: &Landlord, access: &TenantAccess) -> Result<ReleasedView, Prob
             access.id(),
             json!({"jobs": released, "superseded": superseded}),
         );
-        let noted = house
+        let recorded = landlord
             .app
             .directory
-            .change(house.origin.clone(), move |work| {
+            .change(landlord.origin.clone(), move |work| {
                 commands::record_jobs_audit(
                     work,
                     "jobs.released",
@@ -396,7 +402,7 @@ fn release(house: &Landlord, access: &TenantAccess) -> Result<ReleasedView, Prob
                     details.clone(),
                 )
             });
-        noted.wait()?;
+        recorded.wait()?;
     }
     Ok(ReleasedView {
         tenant: access.slug().clone(),

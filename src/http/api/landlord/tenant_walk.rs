@@ -1,9 +1,8 @@
-//! For the landlord's calls that look into the stores' files: which ones, one after the other, so
-//! many at a time.
+//! Walks through the tenants' files for landlord calls, a few tenants at a time.
 //!
-//! A store whose file cannot be used hinders nobody: where one store was named, the call is refused
-//! with its trouble; where all were asked for, its slug is told beside what was found in the
-//! others. All of this blocks.
+//! A tenant whose file cannot be used does not stop the others. When the call names one tenant, it
+//! fails with that tenant's problem; otherwise the tenant's slug is reported beside the results of
+//! the others. All of this blocks.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -19,16 +18,16 @@ use crate::tenancy::commands::{self, DirectoryRefused};
 use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::jobs::{self, JobRefused};
 
-/// Where such a call goes on, for its description.
+/// The cursor of such a call, for the API description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "a description; `WalkBeside` reads the query")]
 pub struct CursorParams {
-    /// The `next_cursor` of the call before.
+    /// The `next_cursor` of the previous call.
     cursor: Option<String>,
 }
 
-/// The tenant that a query names, by its slug or by its id.
+/// Returns the tenant that a query names, by slug or id.
 pub async fn named(app: &App, text: Option<&str>) -> Result<Option<TenantAccess>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let slug = super::tenants::slug_in_path(app, text).await?;
@@ -40,22 +39,22 @@ pub async fn named(app: &App, text: Option<&str>) -> Result<Option<TenantAccess>
     }
 }
 
-/// Tenants to look into, each with its place.
-pub struct Tenants {
-    /// The stores.
-    pub some: Vec<(i64, TenantAccess)>,
-    /// The place of the next one after them; `None` when they are the last.
+/// A batch of tenants, each with its position.
+pub struct TenantBatch {
+    /// The tenants.
+    pub batch: Vec<(i64, TenantAccess)>,
+    /// The position of the next tenant after them; `None` at the end.
     pub next: Option<i64>,
-    /// Whether it is one that the caller named.
+    /// Whether the caller named the tenant.
     is_named: bool,
 }
 
-impl Tenants {
-    /// The one that is named; or the next few, from a place on.
-    pub fn from(app: &App, named: Option<TenantAccess>, place: i64) -> Result<Self, Problem> {
+impl TenantBatch {
+    /// Returns the named tenant, or the next few from a position on.
+    pub fn from(app: &App, named: Option<TenantAccess>, position: i64) -> Result<Self, Problem> {
         if let Some(access) = named {
             return Ok(Self {
-                some: vec![(0, access)],
+                batch: vec![(0, access)],
                 next: None,
                 is_named: true,
             });
@@ -63,47 +62,46 @@ impl Tenants {
         let fetch = WALK_TENANTS_MAX + 1;
         let read = app
             .directory
-            .read(move |view| commands::list_with_file_from(view, place, fetch));
-        let mut some = read.wait()?;
-        let next = if some.len() == fetch as usize {
-            some.pop()
+            .read(move |view| commands::list_with_file_from(view, position, fetch));
+        let mut batch = read.wait()?;
+        let next = if batch.len() == fetch as usize {
+            batch.pop()
         } else {
             None
         };
         Ok(Self {
-            some,
-            next: next.map(|(place, _)| place),
+            batch,
+            next: next.map(|(position, _)| position),
             is_named: false,
         })
     }
 
-    /// Whether it is one that the caller named.
+    /// Whether the caller named the tenant.
     pub const fn is_named(&self) -> bool {
         self.is_named
     }
 
-    /// Looks into a store's file; notes its slug when it cannot be used and was not asked for by
-    /// name.
-    pub fn look<R>(
+    /// Reads a tenant's file. Adds its slug to `unavailable` when the file cannot be used and the
+    /// caller did not name it.
+    pub fn read_tenant<R>(
         &self,
         app: &App,
         access: &TenantAccess,
         unavailable: &mut Vec<Slug>,
-        look: impl FnOnce(&Database<Tenant>) -> Result<R, Problem>,
+        read: impl FnOnce(&Database<Tenant>) -> Result<R, Problem>,
     ) -> Result<Option<R>, Problem> {
-        let looked = app
+        let result = app
             .registry
             .open(access)
             .map_err(Problem::from)
-            .and_then(|db| look(&db));
-        match looked {
+            .and_then(|db| read(&db));
+        match result {
             Ok(found) => Ok(Some(found)),
             Err(problem) if self.is_named => Err(problem),
             Err(problem) => {
-                // What keeps a file from being opened is in the log already; what else may go wrong
-                // there is not.
+                // Failures to open a file are in the log already; others are not.
                 if problem.code() != "tenant_unavailable" {
-                    note_passed_over("a list", access, &problem);
+                    log_skipped("a list", access, &problem);
                 }
                 unavailable.push(access.slug().clone());
                 Ok(None)
@@ -112,23 +110,23 @@ impl Tenants {
     }
 }
 
-/// A store in which what was asked of all failed, and why.
+/// A tenant for which the call failed, and the reason.
 #[derive(Serialize, ToSchema)]
 pub struct FailedView {
     tenant: Slug,
-    /// The code that a call for this store alone would be refused with.
+    /// The code that a call for this tenant alone would get.
     code: &'static str,
-    /// What is wrong, for a person.
+    /// The explanation, for people.
     detail: String,
 }
 
 impl FailedView {
-    /// The view of it, and a line in the log with the cause: nobody else says it, because the call
+    /// Logs the failure with its cause and returns its view. Nothing else logs it, because the call
     /// itself succeeds.
-    pub fn noted(what: &'static str, access: &TenantAccess, problem: &Problem) -> Self {
-        note_passed_over(what, access, problem);
+    pub fn logged(call: &'static str, access: &TenantAccess, problem: &Problem) -> Self {
+        log_skipped(call, access, problem);
         let detail = if problem.status() == StatusCode::INTERNAL_SERVER_ERROR {
-            "an internal fault; the log says which, with the store's id"
+            "internal error; the log has the cause under the tenant's id"
         } else {
             problem.detail()
         };
@@ -140,14 +138,12 @@ impl FailedView {
     }
 }
 
-fn note_passed_over(what: &'static str, access: &TenantAccess, problem: &Problem) {
+fn log_skipped(call: &'static str, access: &TenantAccess, problem: &Problem) {
     let error = problem.cause().unwrap_or_else(|| problem.detail());
-    tracing::warn!(tenant_id = %access.id(), what, code = problem.code(), error, "a store was \
-        passed over");
+    tracing::warn!(tenant_id = %access.id(), call, code = problem.code(), error, "tenant skipped");
 }
 
-/// The store in whose file a job is: the one that is named, or else whichever has it. Those that
-/// are open are asked first.
+/// Finds the tenant in whose file a job is: the named one, or any. Open files are searched first.
 pub fn tenant_of_job(
     app: &App,
     named: Option<TenantAccess>,
@@ -162,9 +158,9 @@ pub fn tenant_of_job(
             Err(JobRefused::NotFound.into())
         };
     }
-    let mut stores = app.directory.read(commands::list_with_file).wait()?;
-    stores.sort_by_key(|access| app.registry.peek(access.id()).is_none());
-    for access in stores {
+    let mut tenants = app.directory.read(commands::list_with_file).wait()?;
+    tenants.sort_by_key(|access| app.registry.peek(access.id()).is_none());
+    for access in tenants {
         let found = app
             .registry
             .open(&access)

@@ -1,5 +1,5 @@
-//! `/v1/landlord`: the tenants and their domains. What is inside a shop cannot be reached from
-//! here.
+//! `/v1/landlord/tenants`: the tenants and their domains. The data inside a shop cannot be reached
+//! from here.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::http::api::form::{PageParams, PageView};
 use crate::http::extract::{Body, FromBody, Landlord, PageQuery, PathText, require_room};
-use crate::http::faults::Faults;
+use crate::http::faults::RequestFaults;
 use crate::http::problem::Problem;
-use crate::maintenance::all_files;
+use crate::maintenance::tenant_files;
 use crate::primitives::id::TenantId;
 use crate::primitives::{Currency, HostName, Name, Slug, Timestamp};
 use crate::storage::StorageErrorKind;
@@ -24,10 +24,9 @@ use crate::tenancy::provision::CreateTenant;
 use crate::tenancy::{TenantAccess, TenantStatus};
 use crate::tenant::disk_usage::Parts;
 
-/// The currency of a tenant that names none.
+/// The default currency of a new tenant.
 const DEFAULT_CURRENCY: &str = "EUR";
 
-/// The routes of the tenants.
 pub fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create_tenant, list_tenants))
@@ -70,17 +69,16 @@ impl From<TenantRow> for TenantView {
 /// The disk space of a tenant, in bytes.
 #[derive(Serialize, ToSchema)]
 struct DiskView {
-    /// Its file and its WAL.
+    /// The size of its file and its WAL.
     used_bytes: u64,
-    /// The most that it may use before its growth is refused; `null` while the disk is below its
-    /// reserve.
+    /// The limit before its growth is refused; `null` while the disk is below its reserve.
     share_bytes: Option<u64>,
     file_bytes: u64,
     wal_bytes: u64,
-    /// Free pages of the file: used again, or given back by a prune. `null` when the file cannot be
-    /// read.
+    /// Free pages of the file: reused, or returned by a prune. `null` when the file cannot be read.
     free_bytes: Option<u64>,
-    /// What the rest of the file is. `null` when it could not be measured, which `note` explains.
+    /// The use of the rest of the file. `null` when it could not be measured, which `note`
+    /// explains.
     parts: Option<Parts>,
     note: Option<String>,
 }
@@ -96,11 +94,11 @@ struct ShownTenantView {
 struct CreatedTenantView {
     #[serde(flatten)]
     tenant: TenantView,
-    /// The first key, with every scope of a tenant. Shown here and never again.
+    /// The first key, with every scope of a tenant. Shown only here.
     api_key: String,
 }
 
-/// A tenant that is to be.
+/// A new tenant.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTenantBody {
@@ -108,7 +106,7 @@ pub struct CreateTenantBody {
     slug: String,
     #[schema(value_type = Name)]
     name: String,
-    /// ISO 4217; `EUR` when it is not said. It cannot be changed later.
+    /// ISO 4217; default: `EUR`. It cannot be changed later.
     #[schema(value_type = Option<Currency>)]
     currency: Option<String>,
     /// Host names of the storefront.
@@ -120,14 +118,14 @@ pub struct CreateTenantBody {
 impl FromBody for CreateTenant {
     type Wire = CreateTenantBody;
 
-    fn from_wire(wire: CreateTenantBody, faults: &mut Faults) -> Option<Self> {
-        let slug = faults.take("/slug", Slug::parse(&wire.slug));
-        let name = faults.take("/name", Name::parse(&wire.name));
+    fn from_wire(wire: CreateTenantBody, faults: &mut RequestFaults) -> Option<Self> {
+        let slug = faults.check("/slug", Slug::parse(&wire.slug));
+        let name = faults.check("/name", Name::parse(&wire.name));
         let currency = wire.currency.as_deref().unwrap_or(DEFAULT_CURRENCY);
-        let currency = faults.take("/currency", Currency::parse(currency));
+        let currency = faults.check("/currency", Currency::parse(currency));
         let hosts = wire.domains.iter().enumerate();
         let domains: Vec<Option<HostName>> = hosts
-            .map(|(index, host)| faults.take(format!("/domains/{index}"), HostName::parse(host)))
+            .map(|(index, host)| faults.check(format!("/domains/{index}"), HostName::parse(host)))
             .collect();
         Some(Self {
             slug: slug?,
@@ -138,8 +136,7 @@ impl FromBody for CreateTenant {
     }
 }
 
-/// The slug of the tenant that a path names, by its slug or by its id. A text that is neither names
-/// no tenant.
+/// Returns the slug of the tenant that a path names, by slug or id. Any other text names no tenant.
 pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem> {
     if let Ok(id) = TenantId::parse(text)
         && let Some(tenant) = app.directory.tenant_of_id(id).await?
@@ -149,18 +146,19 @@ pub(super) async fn slug_in_path(app: &App, text: &str) -> Result<Slug, Problem>
     Slug::parse(text).map_err(|_| DirectoryRefused::TenantNotFound(text.to_owned()).into())
 }
 
-/// Makes a tenant: its file, its settings and its first key.
+/// Creates a tenant: its file, its settings and its first key.
 #[utoipa::path(post, path = "/landlord/tenants", tag = "landlord", request_body = CreateTenantBody,
     responses((status = 201, body = CreatedTenantView), (status = 409,
         description = "`slug_taken`, `domain_taken`"), (status = 422,
         description = "`validation_failed`")))]
 async fn create_tenant(
-    house: Landlord,
+    landlord: Landlord,
     Body(command): Body<CreateTenant>,
 ) -> Result<(StatusCode, Json<CreatedTenantView>), Problem> {
-    require_room(&house.app)?;
-    let create = move |house: &Landlord| Ok(house.app.create_tenant(&house.origin, &command)?);
-    let created = house.blocking(create).await?;
+    require_room(&landlord.app)?;
+    let create =
+        move |landlord: &Landlord| Ok(landlord.app.create_tenant(&landlord.origin, &command)?);
+    let created = landlord.blocking(create).await?;
     let view = CreatedTenantView {
         tenant: created.tenant.into(),
         api_key: created.key.secret,
@@ -168,62 +166,61 @@ async fn create_tenant(
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-/// Lists tenants, the newest first.
+/// Lists tenants, newest first.
 #[utoipa::path(get, path = "/landlord/tenants", tag = "landlord", params(PageParams),
     responses((status = 200, body = PageView<TenantView>)))]
 async fn list_tenants(
-    house: Landlord,
+    landlord: Landlord,
     PageQuery(page): PageQuery,
 ) -> Result<Json<PageView<TenantView>>, Problem> {
-    let directory = &house.app.directory;
+    let directory = &landlord.app.directory;
     let tenants: Result<_, Problem> = directory
         .read(move |view| Ok(commands::list_tenants(view, page)?))
         .await;
     Ok(Json(PageView::of(tenants?, TenantView::from)))
 }
 
-/// Shows a tenant, and what takes how much room in its file. That is measured for five seconds at
-/// most.
+/// Shows a tenant and the use of its disk space, which is measured for at most five seconds.
 #[utoipa::path(get, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String,
     Path)), responses((status = 200, body = ShownTenantView), (status = 404,
     description = "`tenant_not_found`")))]
 async fn get_tenant(
-    house: Landlord,
+    landlord: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<Json<ShownTenantView>, Problem> {
-    let slug = slug_in_path(&house.app, &slug).await?;
-    let directory = &house.app.directory;
+    let slug = slug_in_path(&landlord.app, &slug).await?;
+    let directory = &landlord.app.directory;
     let access = directory.tenant_of_slug(&slug).await?;
     let tenant: Result<_, Problem> = directory
         .read(move |view| Ok(commands::show_tenant(view, slug.as_str())?))
         .await;
     let tenant = TenantView::from(tenant?);
-    let disk = house.blocking(move |house| Ok(measure(&house.app, tenant.id, access)));
+    let disk = landlord.blocking(move |landlord| Ok(measure(&landlord.app, tenant.id, access)));
     Ok(Json(ShownTenantView {
         disk: disk.await?,
         tenant,
     }))
 }
 
-/// Measures a tenant's disk space. What is wrong with its file is a note: the tenant is shown all
-/// the same.
+/// Measures a tenant's disk space. A fault of its file becomes a note, so that the tenant is still
+/// shown.
 fn measure(app: &App, id: TenantId, access: Option<TenantAccess>) -> DiskView {
-    let can_be_open = |access: &TenantAccess| {
+    let has_file = |access: &TenantAccess| {
         matches!(
             access.status(),
             TenantStatus::Active | TenantStatus::Suspended
         )
     };
     let measured = access
-        .filter(can_be_open)
-        .map(|access| all_files::measure_store(app, &access));
+        .filter(has_file)
+        .map(|access| tenant_files::measure_tenant(app, &access));
     let (free_bytes, parts, note) = match measured {
         None => (None, None, None),
         Some(Err(error)) => (None, None, Some(error.to_string())),
         Some(Ok(usage)) => match usage.parts {
             Ok(parts) => (Some(usage.free_bytes), Some(parts), None),
             Err(StorageErrorKind::Interrupted) => {
-                let note = "the file is too large to be measured within five seconds";
+                let note = "the file is too large to measure within five seconds";
                 (Some(usage.free_bytes), None, Some(note.to_owned()))
             }
             Err(kind) => (Some(usage.free_bytes), None, Some(kind.to_string())),
@@ -242,63 +239,63 @@ fn measure(app: &App, id: TenantId, access: Option<TenantAccess>) -> DiskView {
     }
 }
 
-/// Removes a tenant for ever: its file, its keys, its domains.
+/// Deletes a tenant permanently: its file, its keys, its domains.
 #[utoipa::path(delete, path = "/landlord/tenants/{slug}", tag = "landlord", params(("slug" = String,
     Path)), responses((status = 204), (status = 404, description = "`tenant_not_found`")))]
 async fn delete_tenant(
-    house: Landlord,
+    landlord: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<StatusCode, Problem> {
-    let slug = slug_in_path(&house.app, &slug).await?;
-    let delete = move |house: &Landlord| {
-        let found = house.app.directory.tenant_of_slug(&slug).wait()?;
-        house.app.provisioner.delete(&house.origin, &slug)?;
+    let slug = slug_in_path(&landlord.app, &slug).await?;
+    let delete = move |landlord: &Landlord| {
+        let found = landlord.app.directory.tenant_of_slug(&slug).wait()?;
+        landlord.app.provisioner.delete(&landlord.origin, &slug)?;
         if let Some(access) = found {
-            house.app.pauses.forget(access.id());
-            house.app.job_stats.forget(access.id());
-            house.app.shares.forget(access.id());
+            landlord.app.pauses.forget(access.id());
+            landlord.app.job_stats.forget(access.id());
+            landlord.app.shares.forget(access.id());
         }
         Ok(())
     };
-    house.blocking(delete).await?;
+    landlord.blocking(delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Suspends a tenant: it is kept, and sells nothing.
+/// Suspends a tenant: its data is kept, and it sells nothing.
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/suspend", tag = "landlord",
     params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404,
     description = "`tenant_not_found`")))]
 async fn suspend_tenant(
-    house: Landlord,
+    landlord: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<Json<TenantView>, Problem> {
-    set_suspended(house, slug, true).await
+    set_suspended(landlord, slug, true).await
 }
 
-/// Lets a suspended tenant sell again.
+/// Resumes a suspended tenant.
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/resume", tag = "landlord",
     params(("slug" = String, Path)), responses((status = 200, body = TenantView), (status = 404,
     description = "`tenant_not_found`")))]
 async fn resume_tenant(
-    house: Landlord,
+    landlord: Landlord,
     PathText(slug): PathText<String>,
 ) -> Result<Json<TenantView>, Problem> {
-    set_suspended(house, slug, false).await
+    set_suspended(landlord, slug, false).await
 }
 
 async fn set_suspended(
-    house: Landlord,
+    landlord: Landlord,
     slug: String,
     suspended: bool,
 ) -> Result<Json<TenantView>, Problem> {
-    let slug = slug_in_path(&house.app, &slug).await?;
-    let change = house.app.directory.change(house.origin, move |work| {
+    let slug = slug_in_path(&landlord.app, &slug).await?;
+    let change = landlord.app.directory.change(landlord.origin, move |work| {
         Ok::<_, Problem>(commands::set_suspended(work, &slug, suspended)?)
     });
     Ok(Json(change.await?.into()))
 }
 
-/// A host name that is to be a tenant's.
+/// A host name to add to a tenant.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddDomainBody {
@@ -311,23 +308,23 @@ struct AddDomain(HostName);
 impl FromBody for AddDomain {
     type Wire = AddDomainBody;
 
-    fn from_wire(wire: AddDomainBody, faults: &mut Faults) -> Option<Self> {
-        faults.take("/host", HostName::parse(&wire.host)).map(Self)
+    fn from_wire(wire: AddDomainBody, faults: &mut RequestFaults) -> Option<Self> {
+        faults.check("/host", HostName::parse(&wire.host)).map(Self)
     }
 }
 
-/// Gives a tenant a host name; giving it again changes nothing.
+/// Adds a host name to a tenant; adding it again changes nothing.
 #[utoipa::path(post, path = "/landlord/tenants/{slug}/domains", tag = "landlord",
     params(("slug" = String, Path)), request_body = AddDomainBody,
     responses((status = 200, body = TenantView), (status = 404, description = "`tenant_not_found`"),
         (status = 409, description = "`domain_taken`")))]
 async fn add_domain(
-    house: Landlord,
+    landlord: Landlord,
     PathText(slug): PathText<String>,
     Body(AddDomain(host)): Body<AddDomain>,
 ) -> Result<Json<TenantView>, Problem> {
-    let slug = slug_in_path(&house.app, &slug).await?;
-    let change = house.app.directory.change(house.origin, move |work| {
+    let slug = slug_in_path(&landlord.app, &slug).await?;
+    let change = landlord.app.directory.change(landlord.origin, move |work| {
         Ok::<_, Problem>(commands::add_domain(work, &slug, &host)?)
     });
     Ok(Json(change.await?.into()))

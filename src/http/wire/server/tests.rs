@@ -1,5 +1,5 @@
-//! The accept loop over real sockets. Waiting is for events and for the server's own short
-//! timeouts, never for time.
+//! The accept loop over real sockets. Tests wait for events and for the server's own short
+//! time-outs, never for a fixed time.
 
 use super::*;
 use crate::primitives::{Clock as _, ManualClock, Timestamp};
@@ -65,12 +65,14 @@ fn run<L: Listener + 'static>(
 fn hello() -> Router {
     Router::new().route(
         "/",
-        get(|Extension(Peer(peer)): Extension<Peer>| async move { format!("hello {}",
-            peer.is_some()) }),
+        get(|Extension(Peer(peer)): Extension<Peer>| async move {
+            format!("hello {}", peer.is_some())
+        }),
     )
 }
 
-/// Only for tests that wait for one of these: a loaded machine must not make the others fail.
+/// Short time-outs, only for tests that wait for one of them: a loaded machine must not make the
+/// others fail.
 fn quick() -> ServerSettings {
     ServerSettings {
         header_timeout: Duration::from_millis(100),
@@ -80,33 +82,33 @@ fn quick() -> ServerSettings {
     }
 }
 
-async fn say(io: &mut (impl AsyncWrite + Unpin), text: &str) {
+async fn send(io: &mut (impl AsyncWrite + Unpin), text: &str) {
     io.write_all(text.as_bytes()).await.unwrap();
 }
 
-/// Everything until the server closes; a reset counts as a close.
-async fn hear(io: &mut (impl AsyncRead + Unpin)) -> String {
+/// Receives everything until the server closes; a reset counts as a close.
+async fn receive(io: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     let _ = io.read_to_end(&mut bytes).await;
     String::from_utf8(bytes).unwrap()
 }
 
-/// Far above the time-out that a test looks at, and far below the next longer one.
+/// Far above the time-out under test, and far below the next longer one.
 const LONG: Duration = Duration::from_secs(20);
 
-/// As [`hear`]; fails when the server does not close by then.
-async fn hear_within(io: &mut (impl AsyncRead + Unpin), within: Duration) -> String {
-    tokio::time::timeout(within, hear(io))
+/// As [`receive`]; fails when the server does not close by then.
+async fn receive_within(io: &mut (impl AsyncRead + Unpin), within: Duration) -> String {
+    tokio::time::timeout(within, receive(io))
         .await
         .expect("the server closes")
 }
 
 #[tokio::test]
-async fn serves_tcp_with_the_peer_and_unix_without() {
+async fn passes_peer_address_of_tcp_and_none_of_unix() {
     let server = Server::start(hello(), ServerSettings::default()).await;
     let mut client = server.connect().await;
-    say(&mut client, GET_AND_CLOSE).await;
-    let answer = hear(&mut client).await;
+    send(&mut client, GET_AND_CLOSE).await;
+    let answer = receive(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.ends_with("hello true"), "{answer}");
     server.stop().await;
@@ -119,78 +121,82 @@ async fn serves_tcp_with_the_peer_and_unix_without() {
         ServerSettings::default(),
     );
     let mut client = UnixStream::connect(&path).await.unwrap();
-    say(&mut client, GET_AND_CLOSE).await;
-    assert!(hear(&mut client).await.ends_with("hello false"));
+    send(&mut client, GET_AND_CLOSE).await;
+    assert!(receive(&mut client).await.ends_with("hello false"));
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn slow_heads_and_idle_connections_are_cut() {
+async fn closes_connection_when_head_is_slow_or_connection_is_idle() {
     let settings = ServerSettings {
         header_timeout: Duration::from_millis(100),
         ..ServerSettings::default()
     };
     let server = Server::start(hello(), settings).await;
     let mut slow = server.connect().await;
-    say(&mut slow, "GET / HTTP/1.1\r\nhost:").await;
-    let told = hear_within(&mut slow, LONG).await;
+    send(&mut slow, "GET / HTTP/1.1\r\nhost:").await;
+    let answer = receive_within(&mut slow, LONG).await;
     assert!(
-        told.starts_with("HTTP/1.1 408 ") && told.contains(r#""code":"head_timeout""#),
-        "{told}"
+        answer.starts_with("HTTP/1.1 408 ") && answer.contains(r#""code":"head_timeout""#),
+        "{answer}"
     );
-    // Who has said nothing has asked for nothing.
+    // A client that sent nothing gets no answer.
     let mut silent = server.connect().await;
-    assert_eq!(hear_within(&mut silent, LONG).await, "");
+    assert_eq!(receive_within(&mut silent, LONG).await, "");
     server.stop().await;
 
     let server = Server::start(hello(), quick()).await;
     let mut idle = server.connect().await;
-    say(&mut idle, GET).await;
-    assert!(hear(&mut idle).await.ends_with("hello true"));
+    send(&mut idle, GET).await;
+    assert!(receive(&mut idle).await.ends_with("hello true"));
     server.stop().await;
 }
 
 #[tokio::test]
-async fn who_ends_its_sending_after_the_request_gets_the_answer() {
+async fn answers_client_that_closes_its_sending_side() {
     let server = Server::start(hello(), ServerSettings::default()).await;
     for _ in 0..20 {
         let mut client = server.connect().await;
-        say(&mut client, GET).await;
+        send(&mut client, GET).await;
         client.shutdown().await.unwrap();
-        assert!(hear_within(&mut client, LONG).await.ends_with("hello true"));
+        assert!(
+            receive_within(&mut client, LONG)
+                .await
+                .ends_with("hello true")
+        );
     }
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_kept_connection_outlives_the_time_for_a_head() {
+async fn keeps_idle_connection_longer_than_head_timeout() {
     let settings = ServerSettings {
         header_timeout: Duration::from_millis(100),
         ..ServerSettings::default()
     };
     let server = Server::start(hello(), settings).await;
     let mut kept = server.connect().await;
-    say(&mut kept, GET).await;
+    send(&mut kept, GET).await;
     let mut first = [0; 12];
     kept.read_exact(&mut first).await.unwrap();
-    // When this one has been cut, the time for a head is over for that one as well.
+    // When this connection is cut, the head time-out has passed for the other one as well.
     let mut silent = server.connect().await;
-    assert_eq!(hear(&mut silent).await, "");
-    say(&mut kept, GET_AND_CLOSE).await;
-    let rest = hear(&mut kept).await;
+    assert_eq!(receive(&mut silent).await, "");
+    send(&mut kept, GET_AND_CLOSE).await;
+    let rest = receive(&mut kept).await;
     assert!(
         rest.ends_with("hello true") && rest.contains("HTTP/1.1 200"),
         "{rest}"
     );
 
-    // The head of a later request has its deadline like the first one's.
+    // The head of a later request has the same deadline as the first.
     let mut dribbling = server.connect().await;
-    say(&mut dribbling, GET).await;
+    send(&mut dribbling, GET).await;
     dribbling.read_exact(&mut first).await.unwrap();
-    say(&mut dribbling, "GET / HTTP/1.1\r\nhost:").await;
+    send(&mut dribbling, "GET / HTTP/1.1\r\nhost:").await;
     assert!(
-        hear_within(&mut dribbling, LONG)
+        receive_within(&mut dribbling, LONG)
             .await
             .ends_with("hello true")
     );
@@ -198,11 +204,11 @@ async fn a_kept_connection_outlives_the_time_for_a_head() {
 }
 
 #[tokio::test]
-async fn heads_that_are_too_large_get_431() {
+async fn refuses_head_with_431_when_too_large() {
     let server = Server::start(hello(), ServerSettings::default()).await;
     let headers =
         |count: usize| -> String { (1..count).map(|n| format!("x-{n}: y\r\n")).collect() };
-    // With the rest of the head and the field's own five bytes: just what fits, and one more.
+    // With the rest of the head and the field's own five bytes: the maximum, and one more.
     let rest = GET_AND_CLOSE.len() + "x: \r\n".len();
     let long = |length: usize| format!("x: {}\r\n", "y".repeat(length - rest));
     for (extra, status) in [
@@ -213,12 +219,12 @@ async fn heads_that_are_too_large_get_431() {
         (long(20_000), "431"),
     ] {
         let mut client = server.connect().await;
-        say(
+        send(
             &mut client,
             &GET_AND_CLOSE.replace("\r\n\r\n", &format!("\r\n{extra}\r\n")),
         )
         .await;
-        let answer = hear(&mut client).await;
+        let answer = receive(&mut client).await;
         assert_eq!(answer.get(9..12), Some(status), "{answer}");
         assert_eq!(
             answer.contains("application/problem+json"),
@@ -230,7 +236,7 @@ async fn heads_that_are_too_large_get_431() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_gets_a_problem_document() {
+async fn answers_problem_document_when_request_is_not_http() {
     let server = Server::start(hello(), ServerSettings::default()).await;
     let twice = GET.replace(
         "\r\n\r\n",
@@ -246,9 +252,9 @@ async fn what_is_not_http_gets_a_problem_document() {
     ];
     for (text, code) in cases {
         let mut client = server.connect().await;
-        // The server may have refused it and gone before it has all been said.
+        // The server may refuse and close before everything is sent.
         let _ = client.write_all(text.as_bytes()).await;
-        let answer = hear(&mut client).await;
+        let answer = receive(&mut client).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(
             head.contains("content-type: application/problem+json"),
@@ -259,7 +265,7 @@ async fn what_is_not_http_gets_a_problem_document() {
     server.stop().await;
 }
 
-/// A route that says when it was entered and answers when it is told to.
+/// A route that reports when it was entered and answers when it is released.
 fn gated() -> (Router, oneshot::Receiver<()>, oneshot::Sender<()>) {
     let (entered_tx, entered) = oneshot::channel();
     let (release, released) = oneshot::channel();
@@ -278,7 +284,7 @@ fn gated() -> (Router, oneshot::Receiver<()>, oneshot::Sender<()>) {
 }
 
 #[tokio::test]
-async fn shutdown_finishes_what_runs_and_accepts_no_more() {
+async fn finishes_running_requests_and_accepts_no_more_at_shutdown() {
     let (router, entered, release) = gated();
     let settings = ServerSettings::default();
     let Server {
@@ -287,7 +293,7 @@ async fn shutdown_finishes_what_runs_and_accepts_no_more() {
         running,
     } = Server::start(router, settings).await;
     let mut client = TcpStream::connect(address).await.unwrap();
-    say(&mut client, GET).await;
+    send(&mut client, GET).await;
     entered.await.unwrap();
     stop.send(()).unwrap();
     // The listener is dropped at shutdown; from then on connecting fails.
@@ -296,17 +302,17 @@ async fn shutdown_finishes_what_runs_and_accepts_no_more() {
     }
     assert!(!running.is_finished());
     release.send(()).unwrap();
-    let answer = hear(&mut client).await;
+    let answer = receive(&mut client).await;
     assert!(answer.ends_with("through"), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
     running.await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn shutdown_does_not_wait_for_those_who_ask_nothing() {
+async fn closes_idle_connections_at_shutdown() {
     let server = Server::start(hello(), ServerSettings::default()).await;
     let mut kept = server.connect().await;
-    say(&mut kept, GET).await;
+    send(&mut kept, GET).await;
     kept.readable().await.unwrap();
     let _silent = server.connect().await;
     // Well before the header timeout of five seconds.
@@ -315,7 +321,7 @@ async fn shutdown_does_not_wait_for_those_who_ask_nothing() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_the_answer_loses_the_place() {
+async fn closes_connection_when_client_does_not_read() {
     let large = get(|| async { vec![b'x'; 32 << 20] });
     let settings = ServerSettings {
         max_connections: 1,
@@ -324,31 +330,31 @@ async fn who_does_not_read_the_answer_loses_the_place() {
     };
     let server = Server::start(hello().route("/large", large), settings).await;
     let mut greedy = server.connect().await;
-    say(&mut greedy, &GET.replace("/ ", "/large ")).await;
-    // The place is free when the deadline for writing is over.
+    send(&mut greedy, &GET.replace("/ ", "/large ")).await;
+    // The connection is released a moment later.
     let mut is_served = false;
     while !is_served {
         let mut next = server.connect().await;
-        say(&mut next, GET_AND_CLOSE).await;
-        is_served = hear(&mut next).await.ends_with("hello true");
+        send(&mut next, GET_AND_CLOSE).await;
+        is_served = receive(&mut next).await.ends_with("hello true");
     }
     drop(greedy);
     server.stop().await;
 }
 
 #[tokio::test]
-async fn draining_has_an_end() {
+async fn cuts_off_requests_when_drain_timeout_passes() {
     let (router, entered, _release) = gated();
     let server = Server::start(router, quick()).await;
     let mut client = server.connect().await;
-    say(&mut client, GET).await;
+    send(&mut client, GET).await;
     entered.await.unwrap();
     server.stop().await;
-    assert_eq!(hear(&mut client).await, "");
+    assert_eq!(receive(&mut client).await, "");
 }
 
 #[tokio::test]
-async fn refuses_connection_when_all_places_are_taken() {
+async fn refuses_connection_when_limit_is_reached() {
     let (router, entered, release) = gated();
     let settings = ServerSettings {
         max_connections: 1,
@@ -356,23 +362,23 @@ async fn refuses_connection_when_all_places_are_taken() {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (stop, running) = run(FromAfar(listener), router, settings);
+    let (stop, running) = run(RemotePeers(listener), router, settings);
     let mut first = TcpStream::connect(address).await.unwrap();
-    say(&mut first, GET_AND_CLOSE).await;
+    send(&mut first, GET_AND_CLOSE).await;
     entered.await.unwrap();
     let mut second = TcpStream::connect(address).await.unwrap();
-    let told = hear(&mut second).await;
-    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
-    assert!(told.contains("\r\nretry-after: 1\r\n"), "{told}");
-    assert!(told.contains(r#""code":"server_busy""#), "{told}");
+    let answer = receive(&mut second).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+    assert!(answer.contains(r#""code":"server_busy""#), "{answer}");
     release.send(()).unwrap();
-    assert!(hear(&mut first).await.ends_with("through"));
+    assert!(receive(&mut first).await.ends_with("through"));
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn answers_health_from_this_machine_when_all_places_are_taken() {
+async fn answers_health_to_this_machine_when_limit_is_reached() {
     for settings in [
         ServerSettings {
             max_connections: 1,
@@ -383,28 +389,28 @@ async fn answers_health_from_this_machine_when_all_places_are_taken() {
             ..ServerSettings::default()
         },
     ] {
-        let router = hello().route("/health", get(|| async { "well" }));
+        let router = hello().route("/health", get(|| async { "ok" }));
         let server = Server::start(router, settings).await;
         let mut first = server.connect().await;
-        say(&mut first, GET).await;
+        send(&mut first, GET).await;
         first.readable().await.unwrap();
         let mut probe = server.connect().await;
-        say(&mut probe, &GET.replace("/ ", "/health ")).await;
-        let told = hear(&mut probe).await;
-        assert!(told.ends_with("well"), "{told}");
-        assert!(told.contains("connection: close"), "{told}");
+        send(&mut probe, &GET.replace("/ ", "/health ")).await;
+        let answer = receive(&mut probe).await;
+        assert!(answer.ends_with("ok"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
         let mut other = server.connect().await;
-        say(&mut other, GET).await;
-        let told = hear(&mut other).await;
-        assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
-        assert!(told.contains(r#""code":"server_busy""#), "{told}");
+        send(&mut other, GET).await;
+        let answer = receive(&mut other).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains(r#""code":"server_busy""#), "{answer}");
         drop(first);
         server.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_panic_harms_no_other() {
+async fn serves_others_when_a_handler_panics() {
     let panics = get(|| async {
         if true {
             panic!("on purpose")
@@ -413,14 +419,14 @@ async fn a_panic_harms_no_other() {
     let server = Server::start(hello().route("/panic", panics), ServerSettings::default()).await;
     let mut other = server.connect().await;
     let mut client = server.connect().await;
-    say(&mut client, &GET.replace("/ ", "/panic ")).await;
-    assert_eq!(hear(&mut client).await, "");
-    say(&mut other, GET_AND_CLOSE).await;
-    assert!(hear(&mut other).await.ends_with("hello true"));
+    send(&mut client, &GET.replace("/ ", "/panic ")).await;
+    assert_eq!(receive(&mut client).await, "");
+    send(&mut other, GET_AND_CLOSE).await;
+    assert!(receive(&mut other).await.ends_with("hello true"));
     server.stop().await;
 }
 
-/// Fails as often as it has errors, then lets connections in.
+/// Fails once for each of its errors, then accepts connections.
 struct Failing {
     errors: Vec<io::Error>,
     inner: TcpListener,
@@ -438,7 +444,7 @@ impl Listener for Failing {
 }
 
 #[tokio::test]
-async fn a_failing_accept_does_not_end_the_loop() {
+async fn keeps_accepting_when_accept_fails() {
     let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = inner.local_addr().unwrap();
     // EMFILE, and a client that left before it was accepted.
@@ -452,32 +458,23 @@ async fn a_failing_accept_does_not_end_the_loop() {
         ServerSettings::default(),
     );
     let mut client = TcpStream::connect(address).await.unwrap();
-    say(&mut client, GET_AND_CLOSE).await;
-    assert!(hear(&mut client).await.ends_with("hello true"));
+    send(&mut client, GET_AND_CLOSE).await;
+    assert!(receive(&mut client).await.ends_with("hello true"));
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_refused() {
-    for settings in [
-        ServerSettings {
-            head_bytes: 8191,
-            ..quick()
-        },
-        ServerSettings {
-            max_connections: 0,
-            ..quick()
-        },
-        ServerSettings {
-            max_connections_per_address: 0,
-            ..quick()
-        },
-        ServerSettings {
-            max_connections_local: 0,
-            ..quick()
-        },
-    ] {
+async fn rejects_invalid_settings() {
+    let changes: [fn(&mut ServerSettings); 4] = [
+        |settings| settings.head_bytes = 8191,
+        |settings| settings.max_connections = 0,
+        |settings| settings.max_connections_per_address = 0,
+        |settings| settings.max_connections_local = 0,
+    ];
+    for change in changes {
+        let mut settings = quick();
+        change(&mut settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let router = Router::new().fallback(|| async { Body::empty() });
         let ended = serve(
@@ -492,7 +489,7 @@ async fn settings_that_cannot_work_are_refused() {
     }
 }
 
-/// Gives back what it was sent.
+/// Echoes the body.
 fn echo() -> Router {
     hello().route(
         "/echo",
@@ -508,7 +505,7 @@ fn post(body: &str, fields: &str) -> String {
 }
 
 #[tokio::test]
-async fn heads_with_two_readings_are_refused_and_the_connection_closed() {
+async fn refuses_ambiguous_head_and_closes_connection() {
     let server = Server::start(echo(), ServerSettings::default()).await;
     let chunked = "transfer-encoding: chunked\r\n";
     let two = "Content-Length and Transfer-Encoding";
@@ -526,71 +523,70 @@ async fn heads_with_two_readings_are_refused_and_the_connection_closed() {
         (format!("\n{GET}"), "bare LF"),
         (GET.replace("/ ", "/\n "), "bare LF"),
     ];
-    for (refused, why) in &cases {
+    for (refused, reason) in &cases {
         for before in ["", GET] {
             let mut client = server.connect().await;
-            // What comes behind it is nobody's.
-            say(&mut client, &format!("{before}{refused}{GET}")).await;
-            let heard = hear_within(&mut client, LONG).await;
+            // The bytes after it belong to no request.
+            send(&mut client, &format!("{before}{refused}{GET}")).await;
+            let answer = receive_within(&mut client, LONG).await;
             assert_eq!(
-                heard.matches("HTTP/1.1 200").count(),
+                answer.matches("HTTP/1.1 200").count(),
                 usize::from(before == GET),
-                "{refused:?}: {heard}"
+                "{refused:?}: {answer}"
             );
-            let (_, problem) = heard
+            let (_, problem) = answer
                 .split_once("HTTP/1.1 400 Bad Request\r\n")
                 .expect("a refusal");
-            assert!(problem.contains("connection: close\r\n"), "{heard}");
+            assert!(problem.contains("connection: close\r\n"), "{answer}");
             assert!(
                 problem.contains("content-type: application/problem+json\r\n"),
-                "{heard}"
+                "{answer}"
             );
             assert!(
-                problem.contains(r#""code":"malformed_request""#) && problem.contains(why),
-                "{heard}"
+                problem.contains(r#""code":"malformed_request""#) && problem.contains(reason),
+                "{answer}"
             );
             assert_eq!(
-                heard.matches("HTTP/1.1 ").count(),
+                answer.matches("HTTP/1.1 ").count(),
                 1 + usize::from(before == GET),
-                "{heard}"
+                "{answer}"
             );
         }
     }
-    // And when it comes byte by byte. Whoever says more after the refusal may lose it with the
-    // connection, so here nobody does.
-    for (refused, why) in cases {
+    // The same byte by byte. A client that sends more after the refusal may lose it with the
+    // connection, so these send no more.
+    for (refused, reason) in cases {
         let mut client = server.connect().await;
         client.set_nodelay(true).unwrap();
         for byte in &refused.as_bytes()[..end_of_fault(&refused)] {
             client.write_all(&[*byte]).await.unwrap();
             tokio::task::yield_now().await;
         }
-        let heard = hear_within(&mut client, LONG).await;
+        let answer = receive_within(&mut client, LONG).await;
         assert!(
-            heard.starts_with("HTTP/1.1 400 ") && heard.contains(why),
-            "{heard}"
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains(reason),
+            "{answer}"
         );
     }
     server.stop().await;
 }
 
-/// Behind the first bare LF, or else behind the second of the two names.
+/// Returns the end of the first bare LF, or else of the second of the two names.
 fn end_of_fault(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let is_bare =
-        |place: &usize| bytes[*place] == b'\n' && (*place == 0 || bytes[place - 1] != b'\r');
+    let is_bare = |at: &usize| bytes[*at] == b'\n' && (*at == 0 || bytes[at - 1] != b'\r');
     let of_name = |name: &str| {
         text.to_lowercase()
             .find(name)
-            .map_or(0, |place| place + name.len())
+            .map_or(0, |at| at + name.len())
     };
     let names = ["content-length:", "transfer-encoding:"].map(of_name);
     let bare = (0..text.find("\r\n\r\n").unwrap_or(text.len())).find(is_bare);
-    bare.map_or(names[0].max(names[1]), |place| place + 1)
+    bare.map_or(names[0].max(names[1]), |at| at + 1)
 }
 
 #[tokio::test]
-async fn bodies_are_nobodys_heads() {
+async fn does_not_read_bodies_as_heads() {
     let server = Server::start(echo(), ServerSettings::default()).await;
     let bodies = [
         "",
@@ -602,11 +598,11 @@ async fn bodies_are_nobodys_heads() {
         &"x\n".repeat(50_000),
     ];
     let requests: String = bodies.map(|body| post(body, "") + GET).concat();
-    let wanted: Vec<String> = bodies
+    let expected: Vec<String> = bodies
         .iter()
         .flat_map(|body| [format!("<{body}>"), "hello true".to_owned()])
         .collect();
-    // All at once, and cut at places that have nothing to do with where requests begin and end.
+    // All at once, and cut at points unrelated to where requests begin and end.
     for size in [requests.len(), 4096, 1000, 77] {
         let (mut from, mut to) = server.connect().await.into_split();
         let last = format!("{requests}{GET_AND_CLOSE}");
@@ -616,9 +612,9 @@ async fn bodies_are_nobodys_heads() {
                 tokio::task::yield_now().await;
             }
         };
-        let (heard, ()) = tokio::join!(hear_within(&mut from, LONG), saying);
-        let mut rest = heard.as_str();
-        for body in &wanted {
+        let (answer, ()) = tokio::join!(receive_within(&mut from, LONG), saying);
+        let mut rest = answer.as_str();
+        for body in &expected {
             let (head, after) = rest.split_once("\r\n\r\n").expect("an answer");
             assert!(
                 head.starts_with("HTTP/1.1 200 ")
@@ -634,82 +630,86 @@ async fn bodies_are_nobodys_heads() {
     server.stop().await;
 }
 
-/// A head that came with the request before it has its deadline like any other, from when it is its
-/// turn.
+/// A head that came with the request before it has its deadline like any other, from when its
+/// request is next.
 #[tokio::test]
-async fn a_part_of_a_head_behind_a_request_does_not_keep_the_place() {
+async fn closes_connection_when_next_head_stays_incomplete() {
     let settings = ServerSettings {
         header_timeout: Duration::from_millis(100),
         ..ServerSettings::default()
     };
     let server = Server::start(hello(), settings).await;
     let mut client = server.connect().await;
-    say(&mut client, &format!("{GET}GET / HTTP/1.1\r\nhost:")).await;
-    let heard = hear_within(&mut client, LONG).await;
+    send(&mut client, &format!("{GET}GET / HTTP/1.1\r\nhost:")).await;
+    let answer = receive_within(&mut client, LONG).await;
     assert!(
-        heard.starts_with("HTTP/1.1 200 ") && heard.ends_with("hello true"),
-        "{heard}"
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello true"),
+        "{answer}"
     );
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_reads_is_stepped_over() {
+async fn skips_unread_body() {
     let server = Server::start(hello(), ServerSettings::default()).await;
     let mut client = server.connect().await;
     let refused = post("a\nb\r\n\r\nGET / HTTP/1.1\r\n\r\n", "").replace("/echo", "/");
-    say(&mut client, &format!("{refused}{refused}{GET_AND_CLOSE}")).await;
-    let heard = hear_within(&mut client, LONG).await;
-    assert_eq!(heard.matches("HTTP/1.1 405 ").count(), 2, "{heard}");
-    assert_eq!(heard.matches("HTTP/1.1 200 ").count(), 1, "{heard}");
-    // A bare answer of the router's is no refusal of hyper's, and goes out as it is.
+    send(&mut client, &format!("{refused}{refused}{GET_AND_CLOSE}")).await;
+    let answer = receive_within(&mut client, LONG).await;
+    assert_eq!(answer.matches("HTTP/1.1 405 ").count(), 2, "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 200 ").count(), 1, "{answer}");
+    // A bare answer of the router is not a refusal of hyper's, and passes unchanged.
     assert!(
-        heard.ends_with("hello true") && !heard.contains("malformed_request"),
-        "{heard}"
+        answer.ends_with("hello true") && !answer.contains("malformed_request"),
+        "{answer}"
     );
     server.stop().await;
 }
 
 #[tokio::test]
-async fn who_asks_whether_to_send_the_body_is_told_to() {
+async fn continues_when_client_expects_it() {
     let server = Server::start(echo(), ServerSettings::default()).await;
     let mut client = server.connect().await;
     let request = post("a\n\nb", "expect: 100-continue\r\n");
     let (head, body) = request.split_at(request.len() - 4);
-    say(&mut client, head).await;
-    let mut told = [0; 25];
-    client.read_exact(&mut told).await.unwrap();
-    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
-    say(&mut client, &format!("{body}{GET_AND_CLOSE}")).await;
-    let heard = hear_within(&mut client, LONG).await;
+    send(&mut client, head).await;
+    let mut answer = [0; 25];
+    client.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    send(&mut client, &format!("{body}{GET_AND_CLOSE}")).await;
+    let answer = receive_within(&mut client, LONG).await;
     assert!(
-        heard.contains("<a\n\nb>HTTP/1.1 200 ") && heard.ends_with("hello true"),
-        "{heard}"
+        answer.contains("<a\n\nb>HTTP/1.1 200 ") && answer.ends_with("hello true"),
+        "{answer}"
     );
     server.stop().await;
 }
 
 #[tokio::test]
-async fn behind_a_chunked_body_nothing_is_read() {
+async fn reads_nothing_after_chunked_body() {
     let server = Server::start(echo(), ServerSettings::default()).await;
     let head = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut client = server.connect().await;
-    say(
+    send(
         &mut client,
         &format!("{GET}{head}3\r\na\nb\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n{GET}"),
     )
     .await;
-    let heard = hear_within(&mut client, LONG).await;
-    assert!(heard.ends_with("<a\nb\r\n\r\n>"), "{heard}");
-    assert_eq!(heard.matches("HTTP/1.1 200").count(), 2, "{heard}");
-    assert_eq!(heard.matches("connection: close\r\n").count(), 1, "{heard}");
+    let answer = receive_within(&mut client, LONG).await;
+    assert!(answer.ends_with("<a\nb\r\n\r\n>"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
+    assert_eq!(
+        answer.matches("connection: close\r\n").count(),
+        1,
+        "{answer}"
+    );
     server.stop().await;
 }
 
-/// Its clients seem to come from one address far away.
-struct FromAfar(TcpListener);
+/// A listener whose clients seem to have one remote address.
+struct RemotePeers(TcpListener);
 
-impl Listener for FromAfar {
+impl Listener for RemotePeers {
     type Io = TcpStream;
 
     async fn accept(&mut self) -> io::Result<(TcpStream, Peer)> {
@@ -719,48 +719,48 @@ impl Listener for FromAfar {
 }
 
 #[tokio::test]
-async fn one_address_has_so_many_connections_and_is_told_so() {
+async fn refuses_connection_when_address_has_too_many() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let settings = ServerSettings {
         max_connections_per_address: 2,
         ..ServerSettings::default()
     };
-    let (stop, running) = run(FromAfar(listener), hello(), settings);
+    let (stop, running) = run(RemotePeers(listener), hello(), settings);
     let mut kept = Vec::new();
     for _ in 0..2 {
         let mut client = TcpStream::connect(address).await.unwrap();
-        say(&mut client, GET).await;
+        send(&mut client, GET).await;
         client.readable().await.unwrap();
         kept.push(client);
     }
     let mut third = TcpStream::connect(address).await.unwrap();
-    let told = hear_within(&mut third, LONG).await;
+    let answer = receive_within(&mut third, LONG).await;
     assert!(
-        told.starts_with("HTTP/1.1 429 ") && told.contains(r#""code":"too_many_connections""#),
-        "{told}"
+        answer.starts_with("HTTP/1.1 429 ") && answer.contains(r#""code":"too_many_connections""#),
+        "{answer}"
     );
-    // Those who are there are served on, and one that goes makes room.
+    // The others are still served, and a closed connection makes room.
     let mut first = kept.remove(0);
-    say(&mut first, GET_AND_CLOSE).await;
-    assert!(hear(&mut first).await.ends_with("hello true"));
-    // The place is free when the server has seen the end, which may be a moment after we have.
+    send(&mut first, GET_AND_CLOSE).await;
+    assert!(receive(&mut first).await.ends_with("hello true"));
+    // The connection is released a moment later.
     let mut is_served = false;
     for _ in 0..1_000 {
         let mut next = TcpStream::connect(address).await.unwrap();
         let _ = next.write_all(GET_AND_CLOSE.as_bytes()).await;
-        is_served = hear(&mut next).await.ends_with("hello true");
+        is_served = receive(&mut next).await.ends_with("hello true");
         if is_served {
             break;
         }
     }
-    assert!(is_served, "the place never becomes free");
+    assert!(is_served, "the connection is never released");
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn the_date_of_an_answer_follows_the_clock_back() {
+async fn answers_date_of_clock_when_it_is_set_back() {
     let clock = Arc::new(ManualClock::new(
         Timestamp::parse("2026-01-15T10:00:00Z").unwrap(),
     ));
@@ -781,9 +781,11 @@ async fn the_date_of_an_answer_follows_the_clock_back() {
     ));
     let dates = async |text: &str| -> Vec<String> {
         let mut client = TcpStream::connect(address).await.unwrap();
-        say(&mut client, text).await;
-        let heard = hear(&mut client).await;
-        let dates = heard.lines().filter_map(|line| line.strip_prefix("date: "));
+        send(&mut client, text).await;
+        let answer = receive(&mut client).await;
+        let dates = answer
+            .lines()
+            .filter_map(|line| line.strip_prefix("date: "));
         dates.map(str::to_owned).collect()
     };
     let both = format!("{GET}GET /\n\n");

@@ -1,4 +1,4 @@
-//! The kinds of bookings, one file each: which accounts they move, and when.
+//! The kinds of bookings, one file each, with the accounts that they move.
 
 mod order_paid;
 

@@ -1,4 +1,4 @@
-//! `order_paid`: debit cash or clearing, as each payment came in; credit revenue with the net, and
+//! `order_paid`: debits cash or clearing for each payment; credits revenue with the net amount and
 //! tax payable with the tax.
 
 use crate::primitives::Timestamp;
@@ -9,11 +9,8 @@ use crate::tenant::payments::Method;
 
 /// Books a paid order as of `at`; `false` when it is booked already.
 ///
-/// # Errors
-/// [`StorageError`].
-///
 /// # Panics
-/// When the payments do not sum to the total, which the callers have checked.
+/// When the payments do not add up to the total, which the callers have checked.
 pub fn order_paid(
     work: &mut TenantWork,
     documents: PaidDocuments<'_>,
