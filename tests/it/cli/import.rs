@@ -173,7 +173,7 @@ fn bad_rows_are_listed_and_the_others_are_taken() {
         (7, "no tax class `luxury`"),
         (9, "belongs to another product"),
         (10, "3 cells, but the first line has 6"),
-        (11, "duplicate SKU A, first in line 2"),
+        (11, "duplicate SKU A-1, first in line 2"),
         (12, "not UTF-8"),
         (13, "control characters"),
     ] {

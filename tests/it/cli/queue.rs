@@ -303,7 +303,7 @@ fn one_shop_is_paused_and_its_held_jobs_are_released() {
         .code(0)
         .stdout;
     assert!(
-        released.ends_with(" jobs of still are released\n"),
+        released.ends_with(" jobs of still released\n"),
         "{released}"
     );
     let again = queue(&data, &["release", "--tenant", "still", "--json"])
