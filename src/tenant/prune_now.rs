@@ -1,5 +1,5 @@
 //! Immediate pruning, requested by an operator after a stranger has filled a tenant's file: rows
-//! without any claim to be kept are deleted whatever their age. It needs no clock, so it works
+//! that no caller has a claim to are deleted whatever their age. It needs no clock, so it works
 //! while the clock is suspect.
 //!
 //! - Only rows of callers without a key are deleted, and never the answer of a sale, a payment or a

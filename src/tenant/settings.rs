@@ -72,8 +72,8 @@ fn shop_row(row: &Row<'_>) -> rusqlite::Result<Shop> {
     })
 }
 
-/// The first rows of a new shop: itself, and a standard tax class of 0 % that it is expected to
-/// change.
+/// Inserts the first rows of a new shop: its settings, and a standard tax class of 0 % that the
+/// shop is expected to change.
 pub fn seed(work: &mut TenantWork, name: &Name, currency: Currency) -> Result<(), StorageError> {
     let now = work.now();
     work.insert(&INSERT, params![name, currency, now])?;
@@ -81,13 +81,12 @@ pub fn seed(work: &mut TenantWork, name: &Name, currency: Currency) -> Result<()
     tax::seed(work)
 }
 
-/// The shop's row.
 pub fn shop(view: &TenantView) -> Result<Shop, StorageError> {
     view.one(&SHOP, [], shop_row)
 }
 
-/// Changes the shop's row; what is so already stays so. `expected` is the version the caller has
-/// seen (`If-Match`), if it says.
+/// Changes the settings; without a difference nothing is written. `expected` is the version that
+/// the caller has read (`If-Match`), if any.
 pub fn change_shop(
     work: &mut TenantWork,
     expected: Option<i64>,

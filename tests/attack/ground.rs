@@ -44,7 +44,8 @@ pub struct Shop {
     pub product: String,
     /// A product with [`SHELF`] pieces that no till sells.
     pub shelf: String,
-    /// An open cart with the maximum of lines, filled by the shop so that the attack starts at once.
+    /// An open cart with the maximum of lines, filled by the shop so that the attack starts at
+    /// once.
     pub cart: String,
     /// A product in the cart.
     pub carted: String,

@@ -1,7 +1,7 @@
 //! The attack program: callers without a key attack shop A of a real daemon on a small disk, while
-//! a till of A and a till of its neighbour B sell. The program fails when a till is refused or slow,
-//! when an attack costs more than its bound, and when a control, which turns one bound off, shows no
-//! damage.
+//! a till of A and a till of its neighbour B sell. The program fails when a till is refused or
+//! slow, when an attack costs more than its bound, and when a control, which turns one bound off,
+//! shows no damage.
 //!
 //! `cargo test` runs the smoke form: each attack for an instant, without judging measurements. The
 //! judging form: `cargo test --release --test attack -- --ci`. One attack: `-- --ci carts`. One

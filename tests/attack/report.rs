@@ -5,8 +5,8 @@ use crate::ground::Bytes;
 use crate::till::Sales;
 
 const HOUR_S: f64 = 3_600.0;
-/// The allowed delay of a till besides the ratio: a machine with two cores runs tills, attackers and
-/// daemon together.
+/// The allowed delay of a till besides the ratio: a machine with two cores runs tills, attackers
+/// and daemon together.
 const NOISE_MS: f64 = 15.0;
 /// The largest allowed slowdown of a till by an attack.
 const RATIO: f64 = 1.5;

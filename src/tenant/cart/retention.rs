@@ -4,10 +4,10 @@ use crate::primitives::Timestamp;
 use crate::storage::{Rows, Statement, StorageError, TenantView, TenantWork, params, statements};
 
 statements! {
-    COUNT_WITH_KEY = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND client_hash \
-        IS NULL AND updated_at < ?1";
-    WITH_KEY = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND client_hash IS NULL AND \
-        updated_at < ?1 ORDER BY updated_at LIMIT ?2";
+    COUNT_WITH_KEY = "SELECT count(*) FROM cart WHERE status IN ('open', 'abandoned') AND \
+        client_hash IS NULL AND updated_at < ?1";
+    WITH_KEY = "SELECT id FROM cart WHERE status IN ('open', 'abandoned') AND client_hash IS NULL \
+        AND updated_at < ?1 ORDER BY updated_at LIMIT ?2";
     COUNT_ANONYMOUS = "SELECT count(*) FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1";
     ANONYMOUS = "SELECT id FROM cart WHERE client_hash IS NOT NULL AND updated_at < ?1 ORDER BY \
         updated_at LIMIT ?2";

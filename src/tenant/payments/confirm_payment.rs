@@ -39,8 +39,8 @@ pub enum Confirmed {
 /// transaction is completed; the ledger entry is booked; the stock leaves; the audit entry and the
 /// confirmation are queued.
 ///
-/// # Panics
-/// When the amount is not the order's total, as for every payment of an unpaid order.
+/// # Panics When the amount differs from the order's total. Every payment of an unpaid order covers
+/// the total.
 pub fn confirm_payment(
     work: &mut TenantWork,
     policy: &Policy,

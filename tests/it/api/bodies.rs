@@ -234,8 +234,8 @@ fn finish(mut stream: TcpStream, sent: usize) -> String {
 }
 
 fn memory_in_use(daemon: &Daemon) -> u64 {
-    let figures = daemon.client().get("/metrics").expect("an answer").text();
-    let value = figures
+    let metrics = daemon.client().get("/metrics").expect("an answer").text();
+    let value = metrics
         .lines()
         .find_map(|line| line.strip_prefix("tillbox_http_body_memory_bytes "));
     value.expect("the figure").parse().expect("a number")
@@ -277,7 +277,7 @@ fn refuses_large_keyless_body_when_memory_is_used_up() {
     let begun: Vec<TcpStream> = (0..8)
         .map(|_| start_unfinished(&daemon, TENANT, 4 * KIB))
         .collect();
-    assert_eq!(memory_in_use(&daemon), 0, "nothing is taken in advance");
+    assert_eq!(memory_in_use(&daemon), 0, "nothing is charged in advance");
     let large = start_unfinished(&daemon, TENANT, 40 * KIB);
     wait_for_memory(&daemon, 48 * KIB as u64);
     let refused = finish(start_unfinished(&daemon, TENANT, 40 * KIB), 40 * KIB);

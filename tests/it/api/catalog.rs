@@ -435,7 +435,7 @@ async fn keeps_unnamed_fields_when_changed() {
     assert_eq!(
         same.header("etag"),
         bare.header("etag"),
-        "what is so already is no change"
+        "equal values are not a change"
     );
     for (change, pointer) in [
         (json!({"price_minor": -5}), "/price_minor"),
@@ -523,7 +523,7 @@ async fn deactivates_and_reactivates_product() {
         assert_eq!(
             answer.header("etag"),
             Some(tag),
-            "what is so already is no change"
+            "equal values are not a change"
         );
     }
     let actions = shop.rows("SELECT payload ->> '$.action' FROM job ORDER BY seq");
@@ -603,7 +603,7 @@ async fn keeps_pages_stable_while_rows_are_inserted() {
     assert_eq!(
         seen,
         ["A-6", "A-5", "A-4", "A-3", "A-2", "A-1", "A-0"],
-        "each once, the newest first, none of the new ones"
+        "each once, newest first, without new rows"
     );
 }
 
@@ -771,7 +771,7 @@ async fn finds_product_by_sku_or_barcode() {
     assert_eq!(
         ids(storefront),
         std::slice::from_ref(&tea),
-        "what is not sold is not shown there"
+        "inactive products are hidden from the storefront"
     );
     for (product, status) in [(&tea, 200), (&mug, 404)] {
         let path = format!("/v1/catalog/products/{product}");

@@ -280,8 +280,10 @@ async fn rejects_unorderable_cart_without_traces() {
     }
     assert_eq!(shop.grown_since(&before), rows([]));
     // The idempotency key of a rejected request can be used for the corrected one.
-    let mended = shop.cart(&[(&tea, 1)]).await;
-    shop.checkout("refused", &mended, "cash").await.expect(201);
+    let corrected = shop.cart(&[(&tea, 1)]).await;
+    shop.checkout("refused", &corrected, "cash")
+        .await
+        .expect(201);
     other.checkout("theirs", &foreign, "cash").await.expect(201);
 }
 
@@ -365,7 +367,7 @@ async fn rejects_insufficient_stock_and_reports_available_quantity() {
     assert_eq!(
         shop.stock(&tea).await,
         [5, 3, 2],
-        "what was held before the refusal is free again"
+        "holds of a rejected checkout are released"
     );
     let cart = shop.cart(&[(&tea, 2)]).await;
     shop.checkout("k", &cart, "cash").await.expect(201);
@@ -511,7 +513,7 @@ async fn holds_stock_for_15_minutes_and_gives_late_buyer_the_rest() {
     assert_eq!(
         shop.stock(&tea).await,
         [1, 0, 1],
-        "taken again from what is there"
+        "the reservation is renewed from available stock"
     );
     shop.sell(&[(&tea, 1)]).await;
     let before = shop.census();
@@ -526,7 +528,7 @@ async fn holds_stock_for_15_minutes_and_gives_late_buyer_the_rest() {
     assert_eq!(
         shop.grown_since(&before),
         rows([]),
-        "the payment is not taken"
+        "the payment is rejected"
     );
     let payment = shop
         .get(&format!("/v1/payments/{}", late.payment))

@@ -648,7 +648,7 @@ fn fetches_at_the_announced_time() {
         app.advance(Duration::from_secs(10));
         assert!(due().is_empty());
     }
-    assert_eq!(writes(), before, "a look writes nothing");
+    assert_eq!(writes(), before, "a check writes nothing");
     app.advance(Duration::from_secs(10));
     assert_eq!(due(), fetched);
     assert_eq!(app.world().calls().len(), 4);

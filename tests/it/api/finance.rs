@@ -24,7 +24,7 @@ async fn shows_financial_order_as_locked() {
     assert_eq!(
         list["data"],
         json!([done["financial_order"]]),
-        "one that waits has none yet"
+        "a pending order has no financial order"
     );
     let path = format!(
         "/v1/financial-orders/{}",

@@ -17,8 +17,8 @@ fn lists() -> Vec<String> {
     let document = tillbox::http::openapi();
     let paths = document["paths"].as_object().expect("paths");
     let is_list = |path: &&String| {
-        let answer = &paths[*path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-            ["$ref"];
+        let content = &paths[*path]["get"]["responses"]["200"]["content"];
+        let answer = &content["application/json"]["schema"]["$ref"];
         answer
             .as_str()
             .is_some_and(|name| name.contains("PageView"))

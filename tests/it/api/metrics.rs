@@ -15,9 +15,9 @@ use crate::support::TestApp;
 use crate::support::jobs::{id, insert};
 
 /// Samples by name and labels; parsing checks their families.
-struct JobStats(BTreeMap<String, f64>);
+struct Samples(BTreeMap<String, f64>);
 
-impl JobStats {
+impl Samples {
     async fn of(app: &TestApp) -> Self {
         let answer = app.get("/metrics").send().await.expect(200);
         assert_eq!(
@@ -37,13 +37,16 @@ impl JobStats {
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').expect("a type");
                 assert!(helped.contains(name), "{name} has a type and no help");
-                assert!(typed.insert(name, kind).is_none(), "{name} is there twice");
+                assert!(
+                    typed.insert(name, kind).is_none(),
+                    "duplicate metric {name}"
+                );
             } else {
                 let (series, value) = line.rsplit_once(' ').expect("a value");
                 let name = series.split('{').next().unwrap_or_default();
                 let family = family(name, &typed);
-                let figure = METRICS.iter().find(|figure| figure.name == family);
-                let kind = match figure
+                let metric = METRICS.iter().find(|metric| metric.name == family);
+                let kind = match metric
                     .unwrap_or_else(|| panic!("{family} is not in the list"))
                     .kind
                 {
@@ -58,7 +61,7 @@ impl JobStats {
                 assert!(value.is_finite(), "{line}");
                 assert!(
                     samples.insert(series.to_owned(), value).is_none(),
-                    "{line} is there twice"
+                    "duplicate sample {line}"
                 );
             }
         }
@@ -111,7 +114,7 @@ async fn counts_events_in_metrics() {
     let app = TestApp::start();
     let shop = app.tenant("corner");
     let worker = Worker::start(app.app());
-    let before = JobStats::of(&app).await;
+    let before = Samples::of(&app).await;
     let tea = shop.product("TEA", 450).await;
     let sale = json!({"lines": [{"product_id": tea, "quantity": 1}], "payments": [{"method": "cash",
         "amount_minor": 450}]});
@@ -126,7 +129,7 @@ async fn counts_events_in_metrics() {
         .send()
         .await
         .refused(404, "route_not_found");
-    let after = JobStats::of(&app).await;
+    let after = Samples::of(&app).await;
     let grown = |name: &str, labels: &[&str]| after.sum(name, labels) - before.sum(name, labels);
     let sales = ["method=\"POST\"", "route=\"/v1/sales\""];
     for (least, name, labels) in [
@@ -280,9 +283,9 @@ async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
     };
     let worker = Worker::start(app.app());
     wait_until_counted(|| depth() == 6 && has_due()).await;
-    let figures = JobStats::of(&app).await;
-    let jobs = |figures: &JobStats, state: &str| {
-        figures.one(&format!(
+    let samples = Samples::of(&app).await;
+    let jobs = |samples: &Samples, state: &str| {
+        samples.one(&format!(
             "tillbox_queue_jobs{{queue=\"low\",state=\"{state}\"}}"
         ))
     };
@@ -296,25 +299,25 @@ async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
         "cancelled",
     ];
     assert_eq!(
-        states.map(|state| jobs(&figures, state)),
+        states.map(|state| jobs(&samples, state)),
         [2.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0]
     );
     let age = "tillbox_queue_oldest_ready_age_seconds{queue=\"low\"}";
     assert_eq!(
-        figures.one(age),
+        samples.one(age),
         f64::from(i32::try_from(app.now().as_millis() / 1000).expect("before 2038"))
     );
-    let series = |figures: &JobStats, name: &str| {
-        figures
+    let series = |samples: &Samples, name: &str| {
+        samples
             .0
             .keys()
             .filter(|series| series.split('{').next() == Some(name))
             .count()
     };
     let all = Queue::ALL.len();
-    assert_eq!(series(&figures, "tillbox_queue_jobs"), all * states.len());
+    assert_eq!(series(&samples, "tillbox_queue_jobs"), all * states.len());
     assert_eq!(
-        series(&figures, "tillbox_queue_oldest_ready_age_seconds"),
+        series(&samples, "tillbox_queue_oldest_ready_age_seconds"),
         all
     );
     worker.stop(Duration::from_secs(30)).await;
@@ -328,10 +331,10 @@ async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
         .expect("gone");
     let worker = Worker::start(app.app());
     wait_until_counted(|| depth() == 0 && !has_due()).await;
-    let figures = JobStats::of(&app).await;
-    assert_eq!(states.map(|state| jobs(&figures, state)), [0.0; 7]);
-    assert_eq!(figures.one(age), 0.0);
-    assert_eq!(series(&figures, "tillbox_queue_jobs"), all * states.len());
+    let samples = Samples::of(&app).await;
+    assert_eq!(states.map(|state| jobs(&samples, state)), [0.0; 7]);
+    assert_eq!(samples.one(age), 0.0);
+    assert_eq!(series(&samples, "tillbox_queue_jobs"), all * states.len());
     worker.stop(Duration::from_secs(30)).await;
 }
 
@@ -356,9 +359,9 @@ async fn bounds_number_of_series_for_any_input_and_tenant_count() {
             .await
             .expect(200);
     }
-    let figures = JobStats::of(&app).await;
+    let samples = Samples::of(&app).await;
     let ids: Vec<String> = shops.iter().map(|shop| shop.id.to_string()).collect();
-    for series in figures.0.keys() {
+    for series in samples.0.keys() {
         let series = series.to_lowercase();
         assert!(
             !series.contains("growth") && !ids.iter().any(|id| series.contains(id.as_str())),
@@ -369,13 +372,13 @@ async fn bounds_number_of_series_for_any_input_and_tenant_count() {
         .iter()
         .filter_map(|route| Some(route.split_once(' ')?.0.to_owned()))
         .collect();
-    for route in figures.labels("route") {
+    for route in samples.labels("route") {
         let is_known = known.contains(route)
             || matches!(route, "unmatched" | "/openapi.json")
             || route.starts_with("/v1/admin/");
         assert!(is_known, "{route} is no route");
     }
-    assert!(figures.labels("method").is_subset(&BTreeSet::from([
+    assert!(samples.labels("method").is_subset(&BTreeSet::from([
         "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "other"
     ])));
 }
@@ -412,18 +415,18 @@ fn lists_all_counted_metrics() {
         }
     }
     for (name, kind) in &counted {
-        let figure = METRICS.iter().find(|figure| figure.name == name);
+        let metric = METRICS.iter().find(|metric| metric.name == name);
         assert_eq!(
-            figure.map(|figure| figure.kind),
+            metric.map(|metric| metric.kind),
             Some(*kind),
-            "{name} is counted; src/telemetry/list.rs should say what it means"
+            "{name} is counted but not described in the list of metrics"
         );
     }
-    for figure in METRICS {
+    for metric in METRICS {
         assert!(
-            named.contains(&format!("\"{}\"", figure.name)),
-            "{} is in the list, and nobody counts it",
-            figure.name
+            named.contains(&format!("\"{}\"", metric.name)),
+            "{} is listed but never counted",
+            metric.name
         );
     }
 }

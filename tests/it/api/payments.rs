@@ -45,7 +45,7 @@ async fn keeps_declined_payment_as_failed_and_accepts_a_new_one() {
     assert_eq!(
         shop.grown_since(&before),
         rows([("job", 1)]),
-        "an audit entry, and nothing of the key"
+        "an audit entry without the key"
     );
     let shown = shop
         .get(&format!("/v1/payments/{}", placed.payment))
@@ -134,7 +134,7 @@ async fn rejects_and_logs_second_confirmation() {
         (replay.text(), replay.header("idempotent-replayed")),
         (done.text(), Some("true"))
     );
-    assert_eq!(noted().lines().len(), 0, "a retry is no double payment");
+    assert_eq!(noted().lines().len(), 0, "a retry is not a double payment");
 
     shop.confirm("c-2", &placed.payment)
         .await

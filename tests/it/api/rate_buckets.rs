@@ -41,7 +41,7 @@ async fn empties_no_bucket_further_than_empty_when_the_window_gets_shorter() {
     app.app().rate_limiter.set_rates(&limits("2/s"));
     assert!(
         !charge(&app, Policy::Login, 1).is_admitted,
-        "it is empty, and not full"
+        "the bucket is empty, not full"
     );
     app.advance(Duration::from_millis(500));
     assert!(charge(&app, Policy::Login, 1).is_admitted);
@@ -70,13 +70,13 @@ async fn forgets_who_was_refused_when_there_are_too_many() {
     }
     assert!(
         !charge(&app, Policy::Login, last).is_first_refusal,
-        "65,535 are remembered"
+        "65,535 callers are remembered"
     );
     charge(&app, Policy::Login, 65_535);
     assert!(charge(&app, Policy::Login, 65_535).is_first_refusal);
     assert!(
         charge(&app, Policy::Login, last).is_first_refusal,
-        "one more, and all are forgotten"
+        "one more caller clears the memory"
     );
 }
 
@@ -94,7 +94,7 @@ async fn keeps_the_1024_emptiest_buckets_of_logins() {
     assert_eq!(kept.len(), 1_024);
     assert!(
         kept[0].starts_with("login|0.0.0.1|"),
-        "the emptiest is among them: {}",
+        "the emptiest bucket is kept: {}",
         kept[0]
     );
 }
@@ -113,7 +113,7 @@ async fn writes_nothing_when_a_login_is_refused_or_another_group_is_charged() {
     assert_eq!(kept(&app), marked);
     charge(&app, Policy::Login, 2);
     write(&app);
-    assert_eq!(kept(&app).len(), 2, "an admitted login is written");
+    assert_eq!(kept(&app).len(), 2, "the admitted login is stored");
 }
 
 #[tokio::test]

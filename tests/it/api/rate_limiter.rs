@@ -124,7 +124,7 @@ async fn limits_every_route_of_a_group_and_every_keyless_call() {
         assert_eq!(
             says.contains("`rate_limited`"),
             keyless_group.is_some(),
-            "{route} is described so"
+            "{route}: description of 429"
         );
         let fields = described["429"]["headers"]
             .as_object()
@@ -138,7 +138,7 @@ async fn limits_every_route_of_a_group_and_every_keyless_call() {
     for policy in ["checkout", "payment", "sales"] {
         assert!(
             met.iter().any(|name| name == policy),
-            "{policy} is met: {met:?}"
+            "{policy} applies to no route: {met:?}"
         );
     }
 }
@@ -211,7 +211,7 @@ async fn enforces_exact_limits_and_retry_after() {
         assert_ne!(
             call().send().await.status,
             429,
-            "{policy}: {wait} s were too few"
+            "{policy}: {wait} s were too short"
         );
     }
 }
@@ -232,7 +232,7 @@ async fn writes_rate_limit_fields_as_in_the_contract() {
     assert_eq!(
         other_method.header("ratelimit"),
         Some("\"checkout\";r=28;t=2"),
-        "whatever is answered"
+        "every answer has the header"
     );
     assert!(
         shop.get("/v1/checkout/nothing")
@@ -301,7 +301,7 @@ async fn charges_key_or_address_without_a_valid_key() {
     assert_eq!(
         pay(&other.key, "198.51.100.7").send().await.status,
         200,
-        "who has a good key is another"
+        "a valid key has its own bucket"
     );
 }
 
@@ -354,7 +354,7 @@ async fn trusts_address_from_proxy_but_not_from_stranger() {
     assert_eq!(
         left(disagreeing.send().await),
         8,
-        "by another proxy, which passes on what the client made up"
+        "another proxy passes on a forged address"
     );
     assert_eq!(
         left(
@@ -517,11 +517,7 @@ async fn keeps_login_buckets_over_restart_without_idle_writes() {
         .expect("marked");
     let marked = commits();
     write();
-    assert_eq!(
-        commits(),
-        marked,
-        "nothing has changed, so nothing is written"
-    );
+    assert_eq!(commits(), marked, "unchanged buckets are not written");
     for _ in 0..2 {
         login().await.expect(200);
     }
@@ -542,7 +538,7 @@ async fn keeps_login_buckets_over_restart_without_idle_writes() {
     assert_eq!(
         commits(),
         ["0|"],
-        "an address is kept no longer than it is needed"
+        "the address is deleted when it is no longer needed"
     );
 }
 

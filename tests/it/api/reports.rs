@@ -60,7 +60,7 @@ async fn sums_revenue_of_the_period_from_the_ledger() {
     assert_eq!(
         (&all["from"], &all["currencies"]),
         (&Value::Null, &json!([euros(3_000, 3), usd])),
-        "this very instant is in it"
+        "the period includes its start"
     );
     let january = revenue(&shop, "?from=2026-01-01T00:00:00Z&to=2026-02-01T00:00:00Z").await;
     assert_eq!(january["currencies"], json!([euros(2_000, 2), usd]));

@@ -23,18 +23,18 @@ async fn refuses_sales_but_serves_the_rest_below_the_disk_reserve() {
     assert_eq!(
         again.header("idempotent-replayed"),
         Some("true"),
-        "what was done already is answered"
+        "the replay returns the first answer"
     );
     let before = shop.census();
-    let told = shop
+    let problem = shop
         .sale("k", sale.clone())
         .await
         .refused(507, "storage_full");
     assert!(
-        told["detail"]
+        problem["detail"]
             .as_str()
             .is_some_and(|detail| detail.contains("free some space")),
-        "{told}"
+        "{problem}"
     );
     shop.post("/v1/catalog/products")
         .json(json!({"sku": "B", "name": "B", "price_minor": 1}))

@@ -52,7 +52,7 @@ async fn describes_every_route_completely() {
         let name = text[place + 29..].split('"').next().unwrap_or_default();
         assert!(
             document["components"]["schemas"][name].is_object(),
-            "{name} is described nowhere"
+            "{name} has no description"
         );
     }
     for (path, item) in document["paths"].as_object().expect("paths") {
@@ -183,7 +183,7 @@ fn describes_parameters_and_refusals_of_calls() {
     assert!(
         says("422").starts_with("`validation_failed`, `product_not_found`")
             && says("422").matches("`validation_failed`").count() == 1,
-        "a code that stands there already is not named twice: {}",
+        "each code is named once: {}",
         says("422")
     );
     for (path, method, required) in [
@@ -201,12 +201,9 @@ fn describes_parameters_and_refusals_of_calls() {
     let change = &document["components"]["schemas"]["ChangeProductBody"]["properties"];
     assert_eq!(
         change["name"]["$ref"], "#/components/schemas/Name",
-        "it may be left out, and `null` is refused"
+        "it is optional, but `null` is rejected"
     );
-    assert!(
-        change["barcode"]["oneOf"].is_array(),
-        "`null` takes it away"
-    );
+    assert!(change["barcode"]["oneOf"].is_array(), "`null` removes it");
     for item in document["paths"].as_object().expect("paths").values() {
         for operation in item.as_object().expect("operations").values() {
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
@@ -273,10 +270,7 @@ fn describes_every_code() {
     codes.retain(|code| !CODES_OF_COMMANDS.contains(&code.as_str()));
     assert!(codes.len() > 60, "{codes:?}");
     codes.retain(|code| !described.contains(&format!("`{code}`")));
-    assert!(
-        codes.is_empty(),
-        "{codes:?} are answered and stand nowhere in the description"
-    );
+    assert!(codes.is_empty(), "{codes:?} are returned but not described");
 }
 
 /// No route panics or answers with a bare status to a caller without a key.
@@ -401,7 +395,7 @@ async fn replaces_unsafe_request_id() {
             .expect("one is made")
             .to_owned();
         assert!(made.starts_with("req_") && made.len() == 36, "{made}");
-        assert!(!seen.contains(&made), "each is new");
+        assert!(!seen.contains(&made), "each is a new request");
         seen.push(made);
     }
 }

@@ -110,12 +110,12 @@ async fn books_each_payment_method_and_gives_change() {
         .expect("a list")
         .iter()
         .collect();
-    let figures = |part: &Value| {
+    let amounts = |part: &Value| {
         ["amount_minor", "tendered_minor", "change_minor"].map(|name| part[name].as_i64())
     };
-    assert_eq!(figures(parts[0]), [Some(690), None, Some(0)]);
-    assert_eq!(figures(parts[1]), [Some(200), None, Some(0)]);
-    assert_eq!(figures(parts[2]), [Some(300), Some(500), Some(200)]);
+    assert_eq!(amounts(parts[0]), [Some(690), None, Some(0)]);
+    assert_eq!(amounts(parts[1]), [Some(200), None, Some(0)]);
+    assert_eq!(amounts(parts[2]), [Some(300), Some(500), Some(200)]);
     assert_eq!(
         shop.rows("SELECT debit_code, credit_code, amount_minor FROM ledger_transfer ORDER BY seq"),
         [
@@ -130,7 +130,7 @@ async fn books_each_payment_method_and_gives_change() {
         json!([{"method": "cash", "amount_minor": 1_190}, {"method": "cash", "amount_minor": 5}]);
     let body = json!({"lines": [{"product_id": mug, "quantity": 1}], "payments": payments});
     let sold = shop.sale("coin", body).await.expect(201).json();
-    assert_eq!(figures(&sold["payments"][1]), [Some(0), Some(5), Some(5)]);
+    assert_eq!(amounts(&sold["payments"][1]), [Some(0), Some(5), Some(5)]);
     shop.assert_integrity();
     let over = |method: &str, amount: i64| {
         json!({"lines": [{"product_id": mug, "quantity": 1}],
@@ -286,7 +286,7 @@ async fn uses_rates_number_and_booking_date_of_past_sale() {
             &json!("2020-12-31T23:59:59.999Z"),
             &json!("2026-01-15T10:00:00Z")
         ),
-        "the money came in then, and we heard of it now"
+        "paid at the earlier time, recorded now"
     );
     // The year of a number is by UTC, not by the zone of the timestamp.
     let eve = shop

@@ -117,7 +117,7 @@ async fn replays_present_cart_for_keyless_caller_and_first_answer_for_keyed() {
         .await
         .expect(201);
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
-    assert_eq!(again.json(), filled.json(), "the cart as it is now");
+    assert_eq!(again.json(), filled.json(), "the current cart");
     let again = buyer
         .post(&items, Some("i"), item.clone())
         .await
@@ -212,7 +212,7 @@ async fn evicts_oldest_cart_answers_beyond_cap_and_no_checkout() {
     let bytes = shop.count("SELECT answer_bytes FROM keyless_usage");
     assert!(bytes <= KEYLESS_ANSWER_BYTES_MAX, "{bytes}");
     let counted = shop.count("SELECT sum(200 + coalesce(length(body), 0)) FROM keyless_answer");
-    assert_eq!(bytes, counted, "the sum is what there is");
+    assert_eq!(bytes, counted, "the total matches the stored answers");
     let again = buyer.checkout(&cart).await.expect(201);
     assert_eq!(again.body, placed.body);
     let old = buyer
@@ -530,7 +530,7 @@ async fn cancels_unpaid_orders_of_one_address_or_all_in_one_call() {
     assert_eq!(
         shop.rows("SELECT status FROM sales_order WHERE client_hash IS NOT NULL"),
         Vec::<String>::new(),
-        "the client is erased with the wait for a payment"
+        "the client is deleted when the wait for a payment ends"
     );
     let still = shop.get(&format!("/v1/orders/{}", kept.order)).send().await;
     assert_eq!(still.expect(200).string("/status"), "pending");

@@ -139,8 +139,8 @@ const REASONS: [(u64, &str); 10] = [
     (6, "negative"),
     (7, "no tax class `luxury`"),
     (9, "belongs to another product"),
-    (10, "3 cells where the first line has 6"),
-    (11, "there twice, first in line 2"),
+    (10, "3 cells, but the first line has 6"),
+    (11, "duplicate SKU A-1, first in line 2"),
     (12, "not UTF-8"),
     (13, "control characters"),
 ];

@@ -302,7 +302,7 @@ fn pauses_one_tenant_and_releases_its_held_jobs() {
         .code(0)
         .stdout;
     assert!(
-        released.ends_with(" jobs of still are released\n"),
+        released.ends_with(" jobs of still released\n"),
         "{released}"
     );
     let again = queue(&data, &["release", "--tenant", "still", "--json"])
