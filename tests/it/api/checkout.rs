@@ -44,33 +44,20 @@ async fn writes_only_pending_order_payment_and_reservation() {
         ]
     );
     let order = &placed["order"];
-    assert_eq!(
-        (
-            &order["number"],
-            &order["status"],
-            &order["channel"],
-            &order["email"]
-        ),
-        (
-            &json!("ORD-000001"),
-            &json!("pending"),
-            &json!("checkout"),
-            &json!("ada@example.org")
-        )
-    );
-    assert_eq!(
-        (
-            &order["subtotal_minor"],
-            &order["discount_minor"],
-            &order["tax_minor"],
-            &order["total_minor"]
-        ),
-        (&json!(925), &json!(0), &json!(0), &json!(925))
-    );
-    assert_eq!(
-        (&order["currency"], &order["placed_at"]),
-        (&json!("EUR"), &json!("2026-01-15T10:00:00Z"))
-    );
+    for (name, value) in [
+        ("number", json!("ORD-000001")),
+        ("status", json!("pending")),
+        ("channel", json!("checkout")),
+        ("email", json!("ada@example.org")),
+        ("subtotal_minor", json!(925)),
+        ("discount_minor", json!(0)),
+        ("tax_minor", json!(0)),
+        ("total_minor", json!(925)),
+        ("currency", json!("EUR")),
+        ("placed_at", json!("2026-01-15T10:00:00Z")),
+    ] {
+        assert_eq!(order[name], value, "{name}");
+    }
     assert_eq!(order["items"][0]["sku"], "TEA");
     assert_eq!(
         placed["payment"],

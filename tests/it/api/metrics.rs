@@ -11,8 +11,8 @@ use tillbox::observe::telemetry::{Kind, METRICS};
 use tillbox::platform::queue::Queue;
 use tillbox::worker::Worker;
 
-use crate::support::TestApp;
 use crate::support::jobs::{id, insert};
+use crate::support::{TestApp, TestShop};
 
 /// Samples by name and labels; parsing checks their families.
 struct Samples(BTreeMap<String, f64>);
@@ -185,7 +185,17 @@ async fn counts_events_in_metrics() {
         "the one that asked"
     );
 
-    // The lookups are of this process.
+    check_process_samples(&after, app.now().as_millis() / 1000);
+    worker.stop(Duration::from_secs(30)).await;
+    app.get("/metrics")
+        .header("x-tillbox-tenant", "nobody")
+        .send()
+        .await
+        .expect(200);
+}
+
+/// Checks the samples of the process and its files, with one open tenant and a running worker.
+fn check_process_samples(after: &Samples, started: i64) {
     assert_eq!(after.one("tillbox_tenants_open"), 1.0);
     assert_eq!(after.one("tillbox_tenants_unavailable"), 0.0);
     assert_eq!(after.one("tillbox_ready"), 0.0);
@@ -194,7 +204,6 @@ async fn counts_events_in_metrics() {
             && after.one("tillbox_disk_free_bytes") < after.one("tillbox_disk_size_bytes")
     );
     assert_eq!(after.one("tillbox_disk_reserve_bytes"), f64::from(64 << 20));
-    let started = app.now().as_millis() / 1000;
     assert_eq!(after.one("process_start_time_seconds") as i64, started);
     assert_eq!(
         after.one("tillbox_queue_heartbeat_timestamp_seconds") as i64,
@@ -220,12 +229,6 @@ async fn counts_events_in_metrics() {
         ),
         1.0
     );
-    worker.stop(Duration::from_secs(30)).await;
-    app.get("/metrics")
-        .header("x-tillbox-tenant", "nobody")
-        .send()
-        .await
-        .expect(200);
 }
 
 /// Waits until the worker has counted. It counts by the machine's clock, the first time at once.
@@ -240,15 +243,8 @@ async fn wait_until_counted(is_so: impl Fn() -> bool) {
         .expect("the worker counts");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
-    let app = TestApp::start();
-    let shop = app.tenant("depths");
-    app.work_off();
-    app.admin("/v1/landlord/queue/low/pause")
-        .send()
-        .await
-        .expect(200);
+/// Inserts jobs of the queue `low`: two available, two scheduled, one discarded and one held.
+fn insert_jobs(shop: &TestShop) {
     for (number, state) in [
         "available",
         "available",
@@ -266,6 +262,24 @@ async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
     let held = id(5).replace('-', "");
     shop.raw(&format!("UPDATE job SET epoch = -1 WHERE id = x'{held}'"))
         .expect("held");
+}
+
+/// The number of series of a metric.
+fn series(samples: &Samples, name: &str) -> usize {
+    let names = samples.0.keys().map(|series| series.split('{').next());
+    names.filter(|series| *series == Some(name)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
+    let app = TestApp::start();
+    let shop = app.tenant("depths");
+    app.work_off();
+    app.admin("/v1/landlord/queue/low/pause")
+        .send()
+        .await
+        .expect(200);
+    insert_jobs(&shop);
     let running = app.app();
     let depth = || -> i64 {
         let depths = running.job_stats.snapshot(app.now()).depths;
@@ -307,13 +321,6 @@ async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
         samples.one(age),
         f64::from(i32::try_from(app.now().as_millis() / 1000).expect("before 2038"))
     );
-    let series = |samples: &Samples, name: &str| {
-        samples
-            .0
-            .keys()
-            .filter(|series| series.split('{').next() == Some(name))
-            .count()
-    };
     let all = Queue::ALL.len();
     assert_eq!(series(&samples, "tillbox_queue_jobs"), all * states.len());
     assert_eq!(

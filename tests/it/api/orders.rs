@@ -193,7 +193,6 @@ async fn lists_orders_by_page_and_status() {
         [numbers(&first), numbers(&second)],
         [vec![6, 5], vec![3, 1]]
     );
-    // Each order has its own lines.
     for order in page(String::new()).await["data"]
         .as_array()
         .expect("a list")
@@ -203,9 +202,15 @@ async fn lists_orders_by_page_and_status() {
                 order["items"].as_array().map(Vec::len),
                 &order["items"][0]["total_minor"]
             ),
-            (Some(1), &order["total_minor"])
+            (Some(1), &order["total_minor"]),
+            "each order has its own lines"
         );
     }
+}
+
+#[tokio::test]
+async fn rejects_invalid_filters() {
+    let shop = TestApp::start().tenant("corner");
     for query in [
         "?status=lost",
         "?state=paid",

@@ -71,6 +71,11 @@ async fn sums_revenue_of_the_period_from_the_ledger() {
     );
     let none = revenue(&shop, "?from=2026-01-15T10:00:00.001Z").await;
     assert_eq!(none["currencies"], json!([]));
+}
+
+#[tokio::test]
+async fn rejects_invalid_periods() {
+    let shop = TestApp::start().tenant("corner");
     let backwards =
         shop.get("/v1/reports/revenue?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z");
     let refused = backwards.send().await.refused(422, "validation_failed");
@@ -91,7 +96,7 @@ async fn sums_revenue_of_the_period_from_the_ledger() {
         .send()
         .await
         .refused(422, "validation_failed");
-    assert_eq!(crate::support::answer::pointers(&refused), ["?from", "?to"]);
+    assert_eq!(pointers(&refused), ["?from", "?to"]);
 }
 
 /// A correction debits the account that the sale credited: revenue is the difference. An entry with

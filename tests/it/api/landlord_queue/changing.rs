@@ -133,6 +133,11 @@ async fn retries_and_flushes_discarded_jobs_in_limited_calls() {
     ]
     .concat();
     assert_eq!(landlord.audited(), wanted);
+}
+
+#[tokio::test]
+async fn rejects_invalid_parameters_of_retry_and_flush() {
+    let landlord = Landlord::start();
     for what in ["retry", "flush"] {
         landlord
             .post(&format!("/{what}?tenant=nobody"))

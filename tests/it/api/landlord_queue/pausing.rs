@@ -9,6 +9,20 @@ use super::{KIND, Landlord, state};
 use crate::support::TestShop;
 use crate::support::jobs::insert;
 
+/// Counts jobs that are held because no handler runs their kind.
+fn held(shop: &TestShop) -> i64 {
+    shop.count("SELECT count(*) FROM job WHERE epoch < 0")
+}
+
+/// Reads the statistics of the queue `low`.
+async fn low(landlord: &Landlord, query: &str) -> Value {
+    let path = format!("/stats{query}");
+    let stats = landlord.get(&path).send().await.expect(200).json();
+    let queues = stats["queues"].as_array().expect("a list");
+    let low = queues.iter().find(|queue| queue["queue"] == "low");
+    low.expect("the queue low").clone()
+}
+
 #[tokio::test]
 async fn pauses_queue_of_one_tenant_only() {
     let landlord = Landlord::start();
@@ -36,33 +50,18 @@ async fn pauses_queue_of_one_tenant_only() {
     assert_eq!(again, paused);
     landlord.app.restart();
     landlord.app.work_off();
-    let held = |shop: &TestShop| shop.count("SELECT count(*) FROM job WHERE epoch < 0");
     assert_eq!(
         (held(&still), held(&other)),
         (0, 1),
         "no handler runs that kind, and only the other tenant's job was tried"
     );
-    let low = |stats: Value| -> Value {
-        let queues = stats["queues"].as_array().expect("a list");
-        queues
-            .iter()
-            .find(|queue| queue["queue"] == "low")
-            .expect("it is there")
-            .clone()
-    };
-    let all = low(landlord.get("/stats").send().await.expect(200).json());
+    let all = low(&landlord, "").await;
     let at = json!([{"tenant": "still", "paused_at": "2026-01-15T10:00:00Z"}]);
     assert_eq!(
         (&all["paused"], &all["paused_tenants"]),
         (&json!(false), &at)
     );
-    let one = low(landlord
-        .get("/stats?tenant=still")
-        .send()
-        .await
-        .expect(200)
-        .json());
-    assert_eq!(one["paused"], true);
+    assert_eq!(low(&landlord, "?tenant=still").await["paused"], true);
     landlord
         .post("/low/pause?tenant=nobody")
         .send()
@@ -90,8 +89,12 @@ async fn pauses_queue_of_one_tenant_only() {
         landlord.audited(),
         ["queue.paused|queue:low|1", "queue.resumed|queue:low|1"]
     );
+}
 
-    // Deleting the tenant deletes its pause.
+#[tokio::test]
+async fn deletes_pause_with_its_tenant() {
+    let landlord = Landlord::start();
+    landlord.app.tenant("still");
     landlord
         .post("/low/pause?tenant=still")
         .send()
@@ -104,8 +107,7 @@ async fn pauses_queue_of_one_tenant_only() {
         .send()
         .await
         .expect(204);
-    let all = low(landlord.get("/stats").send().await.expect(200).json());
-    assert_eq!(all["paused_tenants"], json!([]));
+    assert_eq!(low(&landlord, "").await["paused_tenants"], json!([]));
     assert_eq!(
         landlord
             .app
