@@ -193,7 +193,7 @@ struct RefusedRow {
 /// Sends rows in batches and counts the results.
 pub struct Importer<'a> {
     client: &'a Client,
-    shop: &'a Slug,
+    tenant: &'a Slug,
     path: &'static str,
     member: &'static str,
     bar: ProgressBar,
@@ -212,7 +212,7 @@ impl<'a> Importer<'a> {
     /// the final position.
     pub fn new(
         client: &'a Client,
-        shop: &'a Slug,
+        tenant: &'a Slug,
         path: &'static str,
         member: &'static str,
         total: u64,
@@ -227,7 +227,7 @@ impl<'a> Importer<'a> {
         let bar = ProgressBar::with_draw_target(Some(total), target).with_style(style);
         Self {
             client,
-            shop,
+            tenant,
             path,
             member,
             bar,
@@ -300,7 +300,7 @@ impl<'a> Importer<'a> {
         self.batch_bytes = 0;
         let tally = self
             .client
-            .import(self.shop, self.path, &body)
+            .import(self.tenant, self.path, &body)
             .map_err(Failure::of_import)?;
         for (count, name) in self.counts.iter_mut().zip(COUNTS) {
             *count += tally[name].as_u64().unwrap_or(0);

@@ -62,7 +62,7 @@ Examples:
     /// Release the jobs of a tenant that are held because its file was restored from a copy
     #[command(after_help = "\
 Such a job may have run before, from the original of the copy: its mail may have been sent.
-`tillbox queue forget` removes a job that must not run; `tillbox queue retry` releases a single job.")]
+`tillbox queue forget` removes a job that must not run; `tillbox queue retry` releases one job.")]
     Release(Release),
 }
 

@@ -85,8 +85,8 @@ fn fault_of(directives: &str) -> Option<String> {
         let nearest = alike.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         let hint = nearest.map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
         return Some(format!(
-            "{word:?} is not a level; {hint}write off, error, warn, info, debug or trace, or one for \
-             all and some for modules, such as info,tillbox::worker=debug"
+            "{word:?} is not a level; {hint}write off, error, warn, info, debug or trace, or one \
+             for all and some for modules, such as info,tillbox::worker=debug"
         ));
     }
     let faulty = |directive: &&str| directive.parse::<Directive>().is_err();

@@ -164,13 +164,25 @@ async fn counts_events_in_metrics() {
     ] {
         assert!(grown(name, labels) >= least, "{name} {labels:?}");
     }
+    check_buckets(&after, &sales);
+    check_process_samples(&after, app.now().as_millis() / 1000);
+    worker.stop(Duration::from_secs(30)).await;
+    app.get("/metrics")
+        .header("x-tillbox-tenant", "nobody")
+        .send()
+        .await
+        .expect(200);
+}
+
+/// Checks the histogram of request durations for the route with these labels.
+fn check_buckets(after: &Samples, sales: &[&str]) {
     let slow = after.sum(
         "tillbox_http_request_duration_seconds_bucket",
-        &[&sales[..], &["le=\"+Inf\""]].concat(),
+        &[sales, &["le=\"+Inf\""]].concat(),
     );
     assert_eq!(
         slow,
-        after.sum("tillbox_http_request_duration_seconds_count", &sales),
+        after.sum("tillbox_http_request_duration_seconds_count", sales),
         "all are in the last bucket"
     );
     assert!(
@@ -182,16 +194,8 @@ async fn counts_events_in_metrics() {
     );
     assert!(
         after.one("tillbox_http_requests_in_flight") >= 1.0,
-        "the one that asked"
+        "this request"
     );
-
-    check_process_samples(&after, app.now().as_millis() / 1000);
-    worker.stop(Duration::from_secs(30)).await;
-    app.get("/metrics")
-        .header("x-tillbox-tenant", "nobody")
-        .send()
-        .await
-        .expect(200);
 }
 
 /// Checks the samples of the process and its files, with one open tenant and a running worker.
@@ -242,6 +246,16 @@ async fn wait_until_counted(is_so: impl Fn() -> bool) {
         .await
         .expect("the worker counts");
 }
+
+const STATES: [&str; 7] = [
+    "available",
+    "scheduled",
+    "running",
+    "retryable",
+    "held",
+    "discarded",
+    "cancelled",
+];
 
 /// Inserts jobs of the queue `low`: two available, two scheduled, one discarded and one held.
 fn insert_jobs(shop: &TestShop) {
@@ -303,19 +317,9 @@ async fn shows_queue_depths_by_state_and_resets_them_to_zero() {
             "tillbox_queue_jobs{{queue=\"low\",state=\"{state}\"}}"
         ))
     };
-    let states = [
-        "available",
-        "scheduled",
-        "running",
-        "retryable",
-        "held",
-        "discarded",
-        "cancelled",
-    ];
-    assert_eq!(
-        states.map(|state| jobs(&samples, state)),
-        [2.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0]
-    );
+    let states = STATES;
+    let counts = states.map(|state| jobs(&samples, state));
+    assert_eq!(counts, [2.0, 2.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
     let age = "tillbox_queue_oldest_ready_age_seconds{queue=\"low\"}";
     assert_eq!(
         samples.one(age),
