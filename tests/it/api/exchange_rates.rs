@@ -479,8 +479,7 @@ async fn skips_rates_after_the_end_of_a_currency() {
         app.landlord_rows("SELECT day, rate FROM published_rate WHERE currency = 'HRK'"),
         ["2022-12-30|7.5365"]
     );
-    let lines =
-        logs().saying("published exchange rates of a currency that had ended were left out");
+    let lines = logs().saying("published exchange rates of an ended currency were ignored");
     assert!(
         lines.lines().iter().any(|line| line["currency"] == "HRK"),
         "{lines:?}"

@@ -342,7 +342,7 @@ async fn break_the_dispatcher(app: &TestApp, key: &str) {
     wait_for_services(app, key, all_ok()).await;
     worker.stop(PATIENCE).await;
     let report = wait_for_services(app, key, failing("queue")).await;
-    assert_eq!(report["details"]["queue"], "the worker does not run");
+    assert_eq!(report["details"]["queue"], "the worker is not running");
 }
 
 /// Makes the cache drop all entries.

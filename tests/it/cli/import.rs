@@ -206,7 +206,7 @@ fn lists_bad_rows_and_imports_the_others() {
     assert!(
         output
             .stdout
-            .starts_with("13 rows: 0 created, 0 updated, 3 unchanged, 10 refused"),
+            .starts_with("13 rows: 0 created, 0 updated, 3 unchanged, 10 rejected"),
         "{output:?}"
     );
     assert!(
@@ -366,7 +366,7 @@ const INCONSISTENT: [(&str, u64, &str); 8] = [
     (
         "invoices.csv",
         4,
-        "the lines come to 99 with their tax, and the total says 100",
+        "the lines add up to 99 with tax, but the total is 100",
     ),
     ("invoices.csv", 5, "sold_at is not an instant"),
     ("invoices.csv", 6, "no product with the SKU `NONE`"),
@@ -376,9 +376,13 @@ const INCONSISTENT: [(&str, u64, &str); 8] = [
         "lines.csv, line 8: quantity is not a whole number: `one`",
     ),
     ("invoices.csv", 8, "the invoice 7 has no lines"),
-    ("invoices.csv", 9, "the invoice 2 is there twice"),
+    (
+        "invoices.csv",
+        9,
+        "duplicate invoice 2; remove one of the rows",
+    ),
     ("invoices.csv", 10, "future"),
-    ("lines.csv", 9, "no file has the invoice 9"),
+    ("lines.csv", 9, "the invoice 9 of this line is in no file"),
 ];
 
 #[test]
@@ -647,8 +651,8 @@ fn imports_published_rates_completely_and_repeatedly() {
         .code(0);
     assert_eq!(
         done.stdout,
-        "2 days: 0 rates created, 2 corrected, 0 unchanged\n2 rates skipped: their days are after the \
-         end of the currency\n"
+        "2 days: 0 rates created, 2 corrected, 0 unchanged\n\
+         2 rates skipped: their days are after the end of the currency\n"
     );
     let bad = importer.file(
         "bad.csv",
