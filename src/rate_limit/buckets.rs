@@ -47,7 +47,7 @@ impl Buckets {
         }
     }
 
-    /// The instant at which a caller's bucket will be full, in nanoseconds of steady time.
+    /// The instant at which a caller's bucket will be full, in nanoseconds of uptime.
     pub(super) fn full_at(&self, caller: Caller) -> Option<u64> {
         self.inner().full_at.get(&caller).copied()
     }

@@ -11,7 +11,7 @@ use governor::nanos::Nanos;
 use governor::{Quota, RateLimiter};
 
 use super::buckets::Buckets;
-use super::steady::{FromZero, Steady};
+use super::uptime::{FromZero, Uptime};
 use super::{Caller, Policy};
 use crate::config::Rate;
 use crate::primitives::Timestamp;
@@ -38,7 +38,7 @@ pub struct Standing {
 
 pub(super) struct Limiter {
     policy: Policy,
-    steady: Steady,
+    uptime: Uptime,
     buckets: Buckets,
     state: Mutex<State>,
 }
@@ -53,7 +53,7 @@ struct State {
 }
 
 impl State {
-    fn new(rate: Rate, buckets: &Buckets, steady: &Steady) -> Self {
+    fn new(rate: Rate, buckets: &Buckets, uptime: &Uptime) -> Self {
         let period_ns = u64::from(rate.window_s()) * NANOS_PER_S / u64::from(rate.count());
         let burst = NonZeroU32::new(rate.count()).expect("a rate is at least one request");
         let quota = Quota::with_period(Duration::from_nanos(period_ns))
@@ -64,7 +64,7 @@ impl State {
             governor: RateLimiter::new(
                 quota.allow_burst(burst),
                 buckets.clone(),
-                FromZero::new(steady),
+                FromZero::new(uptime),
             ),
             refused: HashSet::new(),
         }
@@ -86,12 +86,12 @@ impl State {
 }
 
 impl Limiter {
-    pub(super) fn new(policy: Policy, rate: Rate, steady: Steady) -> Self {
+    pub(super) fn new(policy: Policy, rate: Rate, uptime: Uptime) -> Self {
         let buckets = Buckets::new(RATE_BUCKETS_MAX);
-        let state = State::new(rate, &buckets, &steady);
+        let state = State::new(rate, &buckets, &uptime);
         Self {
             policy,
-            steady,
+            uptime,
             buckets,
             state: Mutex::new(state),
         }
@@ -103,8 +103,8 @@ impl Limiter {
         if state.rate == rate {
             return;
         }
-        *state = State::new(rate, &self.buckets, &self.steady);
-        let (now, _) = self.steady.read();
+        *state = State::new(rate, &self.buckets, &self.uptime);
+        let (now, _) = self.uptime.read();
         self.buckets.fill_by(now + state.empty_ns());
     }
 
@@ -116,7 +116,7 @@ impl Limiter {
     pub(super) fn charge(&self, caller: Caller) -> Standing {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = state.governor.check_key(&caller);
-        let (now, _) = self.steady.read();
+        let (now, _) = self.uptime.read();
         let mut is_first_refusal = false;
         let (remaining, more_in_ns) = match &outcome {
             Ok(()) => {
@@ -149,7 +149,7 @@ impl Limiter {
 
     /// The emptiest buckets, with the wall-clock instant at which each will be full.
     pub(super) fn emptiest(&self, limit: usize) -> Vec<(Caller, Timestamp)> {
-        let (now, wall) = self.steady.read();
+        let (now, wall) = self.uptime.read();
         let emptiest = self.buckets.emptiest(now, limit).into_iter();
         let instant = |full_at: u64| {
             wall.plus_millis(
@@ -164,7 +164,7 @@ impl Limiter {
     /// Restores a stored bucket. It lacks at most its capacity, whatever the clock or the rate was
     /// when it was stored.
     pub(super) fn restore(&self, caller: Caller, full_at: Timestamp) {
-        let (now, wall) = self.steady.read();
+        let (now, wall) = self.uptime.read();
         let lacking_ms = u64::try_from(full_at.as_millis() - wall.as_millis()).unwrap_or(0);
         let empty_ns = self
             .state

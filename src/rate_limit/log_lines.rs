@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Caller;
-use super::steady::Steady;
+use super::uptime::Uptime;
 use crate::primitives::Clock;
 use crate::primitives::id::ApiKeyId;
 use crate::primitives::limits::{LOG_LINES_PER_CALLER, LOG_LINES_PER_KIND, LOG_LINES_WINDOW_S};
@@ -76,7 +76,7 @@ struct Window {
 
 /// Limits the log lines that callers can cause.
 pub struct LogLines {
-    steady: Steady,
+    uptime: Uptime,
     window: Mutex<Window>,
 }
 
@@ -85,7 +85,7 @@ impl LogLines {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
-            steady: Steady::new(clock),
+            uptime: Uptime::new(clock),
             window: Mutex::default(),
         }
     }
@@ -120,7 +120,7 @@ impl LogLines {
 
     /// Logs the counts of the last minute once it has passed.
     pub fn report(&self) {
-        let (now, _) = self.steady.read();
+        let (now, _) = self.uptime.read();
         let ended = {
             let mut window = self.window();
             if now.saturating_sub(window.began_ns) < WINDOW_NS {

@@ -10,7 +10,7 @@ mod buckets;
 mod limiter;
 mod log_lines;
 mod policy;
-mod steady;
+mod uptime;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub use log_lines::{LineKind, LogLines};
 pub use policy::Policy;
 
 use limiter::Limiter;
-use steady::Steady;
+use uptime::Uptime;
 
 /// The owner of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,10 +87,10 @@ impl RateLimiter {
     }
 
     fn new(rates: &RateLimits, clock: Arc<dyn Clock>) -> Self {
-        let steady = Steady::new(clock);
+        let uptime = Uptime::new(clock);
         Self {
             limiters: Policy::ALL
-                .map(|policy| Limiter::new(policy, policy.rate(rates), steady.clone())),
+                .map(|policy| Limiter::new(policy, policy.rate(rates), uptime.clone())),
             is_unwritten: AtomicBool::new(false),
             written: AtomicUsize::new(0),
             has_warned_of_proxy: AtomicBool::new(false),
